@@ -24,6 +24,7 @@ from bench import (
     latency,
     memory,
     page,
+    publication,
     server,
     starts,
     streams,
@@ -45,6 +46,7 @@ ROWS: dict[str, Row] = {
     "archive": archive.measure_archive,
     "archive rebuild": archive.compare_with_place,
     "backlog": backlog.measure_backlog,
+    "publication": publication.measure_publication,
     "ingest": ingest.measure_load,
     "starts": starts.compare_with_empty,
     "memory": memory.measure_load,
@@ -56,6 +58,7 @@ ROWS: dict[str, Row] = {
     "expensive": expensive.measure_documents,
     "streams": streams.measure_streams,
     "latency": latency.measure_latency,
+    "milestones": latency.measure_milestones,
 }
 
 

@@ -43,7 +43,7 @@ _MAX_FIELDS = 32
 # with this field and continues with the `_MIXED` most expensive fields.
 _FIRST, _MIXED = 4, 8
 _ROUNDS = 5
-_MAX_PRESENT_MS, _MAX_FOLDS = 1_000.0, 4.5
+_MAX_PRESENT_MS, _MAX_MOMENTS = 1_000.0, 4.5
 _DAYS, _ANSWERS, _FRESH = 625, 160, 32  # 200,625 events, 20,000 items
 _LETTERS = 20_000
 
@@ -149,7 +149,7 @@ class Search:
         """Repeat the first field as often as the limits allow, then the second field, and so on."""
         chosen: list[FieldCall] = []
         for call in calls:
-            # Equal fields about the past would share one fold, so do not repeat them.
+            # Equal fields about the past would share one statement, so do not repeat them.
             most = 1 if self.past else _MAX_FIELDS - len(chosen)
             counts = range(1, most + 1)
             times = bisect.bisect(
@@ -198,7 +198,7 @@ def fill(store: Store, *, times_less: int) -> str:
 def measure_documents(server: Server) -> Iterator[Line]:
     """Search for the most expensive documents on 10 % of the data; measure them on all data.
 
-    A document about the past is compared with one fold of the same log, because both times depend
+    A document about the past is compared with two fields at one moment, because both times depend
     on the machine.
     """
     small, large = server.create_store(), server.create_store()
@@ -213,15 +213,18 @@ def measure_documents(server: Server) -> Iterator[Line]:
 
     moment = datetime.now(UTC) - timedelta(days=10)  # before the snapshot of the last batch run
     as_of = {"userId": f'"{learner}"', "asOf": f'"{moment.isoformat()}"'}
-    fold = measure("support", document([FieldCall("userProgress", as_of)]))
+    days = {"from": f'"{moment.date()}"', "to": f'"{moment.date()}"', **as_of}
+    # These two fields need all definitions that take long.
+    calls = [FieldCall("userProgress", as_of), FieldCall("retention", days)]
+    one = measure("support", document(calls))
     for role in ROLES:
         present, past = (find_and_measure(role, past=past) for past in (False, True))
         what = f"PostgreSQL's time for {role}'s most expensive document about"
         size = "200,000 events, 20,000 items"
         yield limit(f"{what} the present", present, _MAX_PRESENT_MS, "ms", against=size)
         yield limit(
-            f"{what} the past", past / fold, _MAX_FOLDS,
-            shown=f"{past:.0f} ms", against=f"one fold of {size}: {fold:.0f} ms",
+            f"{what} the past", past / one, _MAX_MOMENTS,
+            shown=f"{past:.0f} ms", against=f"two fields at one moment, {size}: {one:.0f} ms",
         )  # fmt: skip
     server.drop(small)
     server.drop(large)

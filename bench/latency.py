@@ -1,6 +1,10 @@
-"""The time from publishing an event until GraphQL returns it, through the local stack."""
+"""The time from publishing an event until GraphQL returns it, or a subscriber has its milestone.
+
+Both are measured through the local stack.
+"""
 
 import itertools
+import queue
 import statistics
 import threading
 import time
@@ -11,16 +15,18 @@ from datetime import UTC, datetime
 
 import msgspec
 from google.cloud.pubsub_v1 import PublisherClient
+from google.cloud.pubsub_v1.subscriber.message import Message
 
 from bench import envelopes, function_client, local_stack
 from bench.envelopes import Envelope
 from bench.lines import Line, Rounds, limit_p95
 from bench.local_stack import LocalStack
 from bench.server import Server
+from progress.event_store import outgoing
 from progress.event_store.events import TOPICS
 from tests.support.envelopes import envelope
 
-_SECONDS = 120.0
+_SECONDS, _MILESTONE_SECONDS = 120.0, 60.0
 _RATE = 200  # events a second
 _TICK = 0.05  # seconds
 _PROBE = 0.5  # seconds between two measured events
@@ -71,6 +77,57 @@ def measure_latency(_server: Server) -> Iterator[Line]:
     )
 
 
+def measure_milestones(_server: Server) -> Iterator[Line]:
+    """Publish 200 events a second, and measure two milestones each second, for a minute."""
+    with local_stack.run() as stack:
+        local, client = _Probe(stack, stack.token(_USER)), stack.open_publisher()
+        stop = threading.Event()
+        load = threading.Thread(target=_publish_steadily, args=(local, client, stop))
+        load.start()
+        try:
+            milliseconds = list(_measure_milestones(local, client))
+        finally:
+            stop.set()
+            load.join()
+    what = f"answer published → milestone received, at {_RATE} events/s through the local stack"
+    yield limit_p95(what, milliseconds, 1_000)
+
+
+def _measure_milestones(local: _Probe, client: PublisherClient) -> Iterator[float]:
+    """Yield the milliseconds from publishing an answer until a subscriber has its milestone.
+
+    The answer is the learner's tenth learned item.
+    """
+    received: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with local.stack.open_subscriber() as subscriber:
+        name = f"projects/{local.stack.addresses['project_id']}/subscriptions/bench"
+        topic = local.stack.topic(outgoing.TOPIC)
+        subscriber.create_subscription(request={"name": name, "topic": topic})
+
+        def receive(message: Message) -> None:
+            message.ack()
+            received.put(message.attributes["ce-subject"])
+
+        pulling = subscriber.subscribe(name, receive)
+        end, learners = time.monotonic() + _MILESTONE_SECONDS, (f"m-{n}" for n in itertools.count())
+        _learn_nine(local, client, learner := next(learners))
+        while time.monotonic() < end:
+            _learn_nine(local, client, later := next(learners))
+            time.sleep(_PROBE)
+            begin = time.monotonic()
+            local.send(client, _answer(str(uuid.uuid4()), learner))
+            while received.get(timeout=_TIMEOUT_S) != f"learner-{learner}":
+                pass
+            yield 1_000 * (time.monotonic() - begin)
+            learner = later
+        pulling.cancel()
+
+
+def _learn_nine(local: _Probe, client: PublisherClient, user: str) -> None:
+    for _ in range(9):
+        local.send(client, _answer(str(uuid.uuid4()), user))
+
+
 def _publish_steadily(local: _Probe, client: PublisherClient, stop: threading.Event) -> None:
     """Publish `_RATE` events a second, in bursts that are `_TICK` seconds apart."""
     source = envelopes.endless(2)
@@ -96,6 +153,6 @@ def _measure_probes(local: _Probe, client: PublisherClient) -> Iterator[float]:
         time.sleep(max(0.0, begin + _PROBE - time.monotonic()))
 
 
-def _answer(item: str) -> Envelope:
-    data = {"user_id": _USER, "session_id": "s", "item_id": item, "response_time_ms": 900}
+def _answer(item: str, user: str = _USER) -> Envelope:
+    data = {"user_id": user, "session_id": "s", "item_id": item, "response_time_ms": 900}
     return envelope("CorrectAnswerGiven", data, occurred_at=datetime.now(UTC).isoformat())

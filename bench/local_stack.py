@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from google.cloud.pubsub_v1 import PublisherClient
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from progress.local import development_key, ports, stack
 from progress.local.data_folder import DataFolder
@@ -32,6 +33,11 @@ class LocalStack:
         """Return a client that publishes to the stack's Pub/Sub."""
         channel = grpc.insecure_channel(self.addresses["pubsub_emulator_host"])
         return PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+
+    def open_subscriber(self) -> SubscriberClient:
+        """Return a client that pulls from the stack's Pub/Sub."""
+        channel = grpc.insecure_channel(self.addresses["pubsub_emulator_host"])
+        return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
     def topic(self, name: str) -> str:
         """Return the full name of a topic."""

@@ -14,7 +14,7 @@ from bench.statements import blocks
 from progress.adapters import request_scope
 from progress.adapters.postgres.async_client import Database
 from progress.query.auth import Caller, Role
-from progress.query.cache.cache import RateLimiter, ResponseCache
+from progress.query.cache import RateLimiter, ResponseCache
 from progress.query.execution import execute
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.execution.request_log import RequestLog

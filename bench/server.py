@@ -12,9 +12,8 @@ import psutil
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.local import postgres, processes, readiness
+from progress.local import postgres, processes
 from progress.projections import schema
-from tests.support import postgres_servers
 
 
 @dataclass(frozen=True)
@@ -87,17 +86,8 @@ def run() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="progress-bench-"))
     data = folder / "postgres"
     postgres.prepare(data)
-    with (folder / "log").open("wb") as output:
-        process = processes.start(
-            postgres.command(data),
-            output=output,
-            folder=data,
-            account=postgres.account(),
-            at_parent_death=postgres.STOP,
-        )
+    process = postgres.start(data, folder / "log")
     try:
-        url = postgres.url(data)
-        readiness.wait(lambda: postgres_servers.is_answering(url), "PostgreSQL")
         yield Server(data, process.pid)
     finally:
         processes.end(process, by=postgres.STOP, seconds=20)

@@ -1,6 +1,8 @@
-"""Many open subscription streams on one instance, and changes that all of them report."""
+"""Many open subscriptions on one instance, over streams and over sockets, and their changes."""
 
 import asyncio
+import functools
+import json
 import statistics
 import threading
 import time
@@ -16,18 +18,22 @@ from bench.function_client import encode_post
 from bench.functions import Function
 from bench.lines import Line, limit
 from bench.request_batch import ClientProtocol
-from bench.server import Server
+from bench.server import Server, Store
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
 from progress.local import readiness
 from progress.local.ports import HOST
 from progress.projections.projector import SHARDS
 from tests.support.envelopes import envelope
+from tests.support.socket_client import frame, upgrade
 
 _STREAMS = 800
+_KINDS = "streams", "sockets"
+_BARS = {"MB": 1.25, "ms": 2.0}  # of the ratio of sockets to streams
 _DAYS, _ANSWERS, _FRESH = 10, 20, 6
 _CHANGES = 5
-_NEXT = b"event: next\n"
+_NEXT = b"event: next\n", b'"type":"next"'  # in a stream, and in a socket
+_PING, _PONG = b"\x89\x04", 10
 _TIMEOUT_S = 60.0
 _PROGRESS = """subscription($of: ID) {
     progressUpdated(userId: $of) {
@@ -38,21 +44,30 @@ _PROGRESS = """subscription($of: ID) {
 
 
 class _Reader(ClientProtocol):
-    """A connection that reads one stream and counts the events."""
+    """A connection that sends a request, reads one subscription and counts the results.
 
-    def __init__(self, request: bytes) -> None:
+    A socket sends `messages` after the response, and answers pings.
+    """
+
+    def __init__(self, request: bytes, messages: bytes) -> None:
         self.events = 0
         self.last_event_at = 0.0
-        self._request, self._tail = request, b""
+        self._request, self._messages, self._tail = request, messages, b""
+        self._next = _NEXT[bool(messages)]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
+        if self._messages and data.startswith(b"HTTP/1.1 101 "):
+            self.transport.write(self._messages)
+        elif self._messages and _PING in data:
+            start = data.index(_PING) + len(_PING)
+            self.transport.write(frame(data[start : start + 4], _PONG))
         received = self._tail + data
-        self._tail = received[-len(_NEXT) + 1 :]
-        if count := received.count(_NEXT):
+        self._tail = received[-len(self._next) + 1 :]
+        if count := received.count(self._next):
             self.events += count
             self.last_event_at = time.perf_counter()
 
@@ -70,15 +85,18 @@ class StreamReaders:
             if time.perf_counter() > deadline:
                 late = sum(reader.events < times for reader in self._readers)
                 raise RuntimeError(
-                    f"{late} of {len(self._readers)} streams have fewer than {times} events"
+                    f"{late} of {len(self._readers)} connections have fewer than {times} events"
                 )
             time.sleep(0.005)
         return max(reader.last_event_at for reader in self._readers)
 
 
 @contextmanager
-def open_streams(port: int, requests: list[bytes]) -> Iterator[StreamReaders]:
-    """Open a stream for each request. The `with` block begins after each stream's first event."""
+def open_streams(port: int, requests: list[tuple[bytes, bytes]]) -> Iterator[StreamReaders]:
+    """Open a stream or socket for each request with its messages.
+
+    The `with` block begins after each first result.
+    """
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -97,44 +115,37 @@ def open_streams(port: int, requests: list[bytes]) -> Iterator[StreamReaders]:
         loop.close()
 
 
-async def _connect(port: int, requests: list[bytes]) -> list[_Reader]:
+async def _connect(port: int, requests: list[tuple[bytes, bytes]]) -> list[_Reader]:
     loop = asyncio.get_running_loop()
     readers = []
     for request in requests:
-        _, reader = await loop.create_connection(
-            lambda request=request: _Reader(request),  # type: ignore[misc] # mypy does not see the default
-            HOST,
-            port,
-        )
+        _, reader = await loop.create_connection(functools.partial(_Reader, *request), HOST, port)
         readers.append(reader)
     return readers
 
 
 @dataclass(frozen=True)
 class _Setup:
-    """The learners, and the functions that fold and stream the learners' changes."""
+    """The learners, and the functions that fold and send the learners' changes."""
 
     learners: list[str]
     connection: Connection
-    query: Function
     project: Function
 
     @contextmanager
-    def open_streams(self, learner: str | None = None) -> Iterator[StreamReaders]:
-        """Open one stream for each of `self.learners`.
+    def open_streams(
+        self, query: Function, kind: str, about: str | None
+    ) -> Iterator[StreamReaders]:
+        """Open one stream, or one socket, for each of `self.learners`.
 
-        A stream reports the progress of its own learner. If `learner` is given, all streams report
-        the progress of `learner` instead.
+        It reports the progress of its own learner or, if `about` is given, of that learner.
         """
-        body = {"query": _PROGRESS, "variables": {"of": learner}}
-        accept = "Accept: text/event-stream"
-        streams = [
-            encode_post(body, "/graphql/stream", function_client.bearer(own, "support"), accept)
-            for own in self.learners
-        ]
-        with open_streams(self.query.port, streams) as readers:
+        body = {"query": _PROGRESS, "variables": {"of": about}}
+        encode = _encode_stream if kind == "streams" else _encode_socket
+        requests = [encode(body, function_client.bearer(own, "support")) for own in self.learners]
+        with open_streams(query.port, requests) as readers:
             yield readers
-        readiness.wait(lambda: self.query.connections() < _STREAMS // 10, "the end of the streams")
+        readiness.wait(lambda: query.connections() < _STREAMS // 10, f"the end of the {kind}")
 
     def change(self, learners: list[str]) -> float:
         """Record and fold one answer of each learner; return the time when all are folded."""
@@ -150,34 +161,64 @@ class _Setup:
         return time.perf_counter()
 
 
+def _encode_stream(body: object, bearer: str) -> tuple[bytes, bytes]:
+    accept = "Accept: text/event-stream"
+    return encode_post(body, "/graphql/stream", bearer, accept), b""
+
+
+def _encode_socket(body: object, bearer: str) -> tuple[bytes, bytes]:
+    """Return the request that opens a socket, and the messages that authenticate and subscribe."""
+    name, _, value = bearer.partition(": ")
+    messages = (
+        {"type": "connection_init", "payload": {name: value}},
+        {"type": "subscribe", "id": "1", "payload": body},
+    )
+    return upgrade(f"{HOST}"), b"".join(frame(json.dumps(each).encode()) for each in messages)
+
+
 def measure_streams(server: Server) -> Iterator[Line]:
-    """Measure memory, and the time until all streams have received a change."""
+    """Measure memory, and the time until all streams, or all sockets, have received a change."""
     with ExitStack() as stack:
-        setup = _set_up(stack, server)
+        store = server.create_store()
+        stack.callback(server.drop, store)
+        learners = logs.fill_studies(
+            store, learners=_STREAMS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH
+        )
+        connection = stack.enter_context(closing(store.connect()))
+        streams, sockets = (
+            [*_measure(server, store, learners, connection, kind)] for kind in _KINDS
+        )
+        yield from streams
+        yield from sockets
+        for over_streams, over_sockets in zip(streams, sockets, strict=True):
+            yield limit(
+                f"{over_sockets.what}, compared with streams",
+                *(over_sockets.value / over_streams.value, _BARS[over_streams.unit]),
+                shown=over_sockets.ours,
+                against=over_streams.ours,
+            )
+
+
+def _measure(
+    server: Server, store: Store, learners: list[str], connection: Connection, kind: str
+) -> Iterator[Line]:
+    with (
+        functions.run_query(server, store) as query,
+        functions.run("project", **query.environment, PUBLISH_EVENTS="off") as project,
+    ):
+        setup = _Setup(learners, connection, project)
         for whose, learner in (
             ("each about a different learner", None),
-            ("all about one learner", setup.learners[0]),
+            ("all about one learner", learners[0]),
         ):
-            with setup.open_streams(learner) as readers:
-                yield _measure_change(setup, readers, whose, learner)
+            with setup.open_streams(query, kind, learner) as readers:
+                yield _measure_change(setup, readers, f"{_STREAMS} open {kind}, {whose}", learner)
                 if learner is None:
-                    what = f"memory of query with {_STREAMS} open streams"
-                    yield limit(what, setup.query.memory(), 250, "MB")
+                    what = f"memory of query with {_STREAMS} open {kind}"
+                    yield limit(what, query.memory(), 250, "MB")
 
 
-def _set_up(stack: ExitStack, server: Server) -> _Setup:
-    store = server.create_store()
-    stack.callback(server.drop, store)
-    learners = logs.fill_studies(
-        store, learners=_STREAMS, days=_DAYS, answers=_ANSWERS, fresh=_FRESH
-    )
-    query = stack.enter_context(functions.run_query(server, store))
-    project = stack.enter_context(functions.run("project", **query.environment))
-    connection = stack.enter_context(closing(store.connect()))
-    return _Setup(learners, connection, query, project)
-
-
-def _measure_change(setup: _Setup, readers: StreamReaders, whose: str, learner: str | None) -> Line:
+def _measure_change(setup: _Setup, readers: StreamReaders, what: str, learner: str | None) -> Line:
     changed = [learner] if learner else setup.learners
     milliseconds = []
     for number in range(_CHANGES):
@@ -185,7 +226,7 @@ def _measure_change(setup: _Setup, readers: StreamReaders, whose: str, learner: 
         milliseconds.append(1_000 * max(0.0, readers.wait_for(number + 2) - projected))
     median = statistics.median(milliseconds)
     return limit(
-        f"{_STREAMS} open streams, {whose}: time from a fold until all streams show the change",
+        f"{what}: time from a fold until all show the change",
         *(median, 1_000, "ms"),
         shown=f"{median:.0f} ms (slowest of {_CHANGES}: {max(milliseconds):.0f})",
     )

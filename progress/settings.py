@@ -16,6 +16,8 @@ from progress.errors import SettingsError
 
 Environment = Literal["development", "staging", "production"]
 
+PublishEvents = Literal["milestones", "all", "off"]
+
 LOCAL_PROJECT = "effect-local"  # all contexts share the local project
 
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -37,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pubsub_project_id: str = LOCAL_PROJECT
     pubsub_emulator_host: str | None = None
     changes_subscription: str | None = None
+    publish_events: PublishEvents = "milestones"
     auth_issuer: str | None = None
     auth_audience: str | None = None
     auth_jwks_url: str | None = None
@@ -84,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 _EXPECTED = {
     "archive_buckets": "16, 64 or 256",
     "environment": ", ".join(get_args(Environment)),
+    "publish_events": ", ".join(get_args(PublishEvents)),
     "graphql_introspection": "true or false",
     **{
         field.name: "a positive integer"
@@ -111,6 +115,7 @@ _OURS = (
     "ERASE_",
     "CHANGES_",
     "MAX_LAG_",
+    "PUBLISH_",
 )
 
 

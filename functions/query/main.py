@@ -15,10 +15,10 @@ from progress.query.http.app import QueryApi  # noqa: E402
 from progress.query.read_models.reader import Reader  # noqa: E402
 
 logs.configure("query")
-server.limit_heads()
 # The API is created at startup. An invalid setting, such as a malformed origin, therefore
 # prevents startup.
 _api = QueryApi(settings.current(), Reader(settings.current()))
+server.configure(_api.serve_socket)
 gc.freeze()
 # Fewer collections save 5 % of the CPU time. They are enough, because requests leave few cycles.
 gc.set_threshold(20_000)

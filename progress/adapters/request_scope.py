@@ -1,4 +1,4 @@
-"""The scope of a request: its deadline, and the as-of folds that its fields share.
+"""The scope of a request: its deadline, and the computations about the past that its fields share.
 
 The scope covers all tasks that a request starts. After the deadline, no task waits for a connection
 or a statement.
@@ -19,13 +19,13 @@ TIMEOUT_S = 10.0
 
 
 class RequestScope:
-    """A request's deadline on the monotonic clock, and its as-of folds by learner."""
+    """A request's deadline on the monotonic clock, and its computations about the past."""
 
-    __slots__ = ("deadline", "folds")
+    __slots__ = ("computations", "deadline")
 
     def __init__(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
-        self.folds: dict[object, Any] = {}
+        self.computations: dict[object, Any] = {}
 
     def remaining(self) -> float:
         """Return the seconds until the deadline; raise DeadlineExceeded if it has passed."""

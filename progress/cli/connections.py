@@ -5,7 +5,7 @@ imported at first use, because they need development packages.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -148,8 +148,8 @@ def count_undelivered() -> list[Undelivered] | str:
     return "the undelivered messages are unknown: PUBSUB_PROJECT_ID is not set"
 
 
-def call_workers(operation_ids: Sequence[UUID]) -> None:
-    """Publish a command for each operation.
+def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> None:
+    """Publish a command for each operation, and a wake-up for each shard.
 
     Without a Pub/Sub, publish nothing, and if Pub/Sub does not accept the commands, only print a
     warning: the scheduled job publishes these commands.
@@ -157,7 +157,8 @@ def call_workers(operation_ids: Sequence[UUID]) -> None:
     from progress.adapters.pubsub import publisher, wakeups
 
     commands = [
-        publisher.Command(wakeups.operation_command(operation_id)) for operation_id in operation_ids
+        *(publisher.Command(wakeups.operation_command(each)) for each in operation_ids),
+        *(publisher.Command(wakeups.wake_command(each)) for each in shards),
     ]
     if not commands:
         return

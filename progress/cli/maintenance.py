@@ -18,6 +18,7 @@ from progress.local import readiness
 from progress.operations import records
 from progress.projections import batch, rebuild, replacement, views
 from progress.projections import schema as read_model_schema
+from progress.projections.projector import SHARDS
 
 _BATCH_TIMEOUT_S = 600.0
 
@@ -92,7 +93,9 @@ def run_batch() -> batch.Report:
 
     try:
         readiness.wait(run_with_lock, "the scheduled run", seconds=_BATCH_TIMEOUT_S)
-        connections.call_workers(records.list_unclaimed(connection))
+        # The functions publish what the run has left, because they know the setting PUBLISH_EVENTS.
+        is_left = connection.run(blocks("event_store/publication")["has unpublished"])[0][0]
+        connections.call_workers(records.list_unclaimed(connection), SHARDS if is_left else ())
     finally:
         connection.close()
     return reports[-1]
@@ -109,15 +112,16 @@ def status(as_json: AsJson = False) -> None:
     connection.close()
     for projection in projections:
         del projection["updated_at"]
+    *projections, out = projections
     undelivered = connections.count_undelivered()
     if as_json:
         held = None
         if not isinstance(undelivered, str):
             held = [each._asdict() for each in undelivered]
-        report = counts | {"projections": projections, "undelivered": held}
+        report = counts | {"projections": projections, "events_out": out, "undelivered": held}
         terminal.print_json(report)
         return
-    _show(counts, projections, undelivered)
+    _show(counts, [*projections, out], undelivered)
 
 
 def _show(

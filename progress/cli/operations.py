@@ -37,6 +37,7 @@ _PLACES = {
     "pending": "pending events deleted",
     "dead_letters": "dead letters emptied",
     "snapshots": "snapshots deleted",
+    "milestone_marks": "marks of published milestones deleted",
     "poisoned": "marks of poisoned events deleted",
     "operations": "operations from which the learner's id was removed",
     "exports": "exported files deleted",
@@ -224,6 +225,8 @@ def show_receipt(console: Console, result: str) -> None:
     left = ", ".join(f"{rows:,} in {place}" for place, rows in receipt["places"].items())
     table.add_row("rows found afterwards", f"{receipt['found']:,}" + (f": {left}" if left else ""))
     table.add_row("other learners' events that name the id", f"{receipt['in_events_of_others']:,}")
+    if "published" in receipt:
+        table.add_row("published on progress-events before", receipt["published"])
     for copies, name in _COPIES.items():
         table.add_row(f"{name} deleted by", receipt["copies_until"][copies])
     console.print(table)

@@ -93,7 +93,10 @@ class EventStore(Protocol):
         """
 
     def save_snapshot(self, snapshot: Snapshot, max_snapshots: int = 3) -> None:
-        """Save a snapshot, then delete all but the newest `max_snapshots` of its stream."""
+        """Save a snapshot; of its stream and fingerprint, keep only the newest `max_snapshots`.
+
+        Raise SerializationError if JSON cannot express the state.
+        """
 
     def get_latest_snapshot(self, stream_id: str, fingerprint: str) -> Snapshot | None:
         """Return the stream's newest snapshot that has this fingerprint, or None."""

@@ -212,17 +212,17 @@ class _EventParser:
 
     def parse(self, index: int, *, may_hold_email: bool) -> ParsedEvent:
         """Return the event; raise SerializationError if it is invalid."""
-        event_type = _parse_id(self.event_type, "$.event_type")
+        event_type = parse_id(self.event_type, "$.event_type")
         data = _parse_object(self.data, "$.data")
         metadata = self._complete_metadata(data)
-        event_id = _parse_id(self.event_id, "$.event_id")
+        event_id = parse_id(self.event_id, "$.event_id")
         if not _UUID.fullmatch(event_id):
             metadata["source_id"] = event_id
             event_id = str(uuid5(NAMESPACE_OID, event_id))
         occurred_at = self._parse_time(metadata)
         _check_ids(data, IDS)
         if metadata.get("user_id") is not None:
-            _parse_id(metadata["user_id"], "$.metadata.user_id")
+            parse_id(metadata["user_id"], "$.metadata.user_id")
         if may_hold_email:
             masked = masking.mask_emails({"data": data, "metadata": metadata})
             data, metadata = masked["data"], masked["metadata"]
@@ -329,10 +329,11 @@ def _parse_object(value: Any, where: str) -> dict[str, Any]:
 def _check_ids(data: dict[str, Any], names: tuple[str, ...]) -> None:
     for name in names:
         if data.get(name) is not None:
-            _parse_id(data[name], f"$.data.{name}")
+            parse_id(data[name], f"$.data.{name}")
 
 
-def _parse_id(value: Any, where: str) -> str:
+def parse_id(value: Any, where: str) -> str:
+    """Return an id; raise SerializationError if it is not a string of 1 to 200 characters."""
     if type(value) is not str or not 1 <= len(value) <= 200:
         raise SerializationError(f"expected a string of 1 to 200 characters - at {where}")
     return value

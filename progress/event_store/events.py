@@ -21,6 +21,9 @@ Level = Literal["A1", "A2", "B1", "B2", "C1", "C2"]
 Language = Annotated[
     str, Meta(min_length=2, max_length=35, pattern="^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$")
 ]
+# A string without control characters. As in every pattern of these declarations, $ must not match
+# before a line feed at the end, which it does in Python; see __post_init__.
+DisplayName = Annotated[str, Meta(max_length=100, pattern="^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
 # Matches the real days from 2000-01-01 to 2099-12-31; in this century, every fourth year has a
 # 29 February.
 Day = Annotated[
@@ -69,7 +72,8 @@ def declare(
     the same name, unless `columns` gives another name, or None if no fold reads the field. If
     `rechecked`, folds skip events that the declaration rejects, because events of the type may have
     been recorded before it was declared. An invalid value of one of `late_fields`, which were
-    declared later than the type, counts as null.
+    declared later than the type, counts as omitted. A field whose default is UNSET differs from the
+    others: null, like an empty text, is a value of it, which removes the former value.
     """
 
     def add(declared: type[_E]) -> type[_E]:
@@ -173,19 +177,24 @@ class ItemArchived(ItemEvent, frozen=True, kw_only=True):
     """An item was removed from the catalogue; learners' statistics keep it."""
 
 
-@declare(USER, "preference", rechecked=False)
+@declare(USER, "preference", rechecked=False, late_fields=("display_name",))
 class UserPreferencesChanged(LearnerEvent, frozen=True, kw_only=True):
     """The learner changed preferences; a missing field keeps its value."""
 
     timezone: str | None = None
     day_start_hour: Hour | None = None
+    display_name: DisplayName | msgspec.UnsetType | None = msgspec.UNSET  # null removes it
 
     def __post_init__(self) -> None:
         if self.timezone is not None and not _is_zone(self.timezone):
             raise ValueError("$.timezone")
+        if isinstance(self.display_name, str) and self.display_name.endswith("\n"):
+            raise ValueError("$.display_name")
 
 
-@declare(USER, "preference", columns={"email": None}, rechecked=False)
+@declare(
+    USER, "preference", columns={"email": None}, rechecked=False, late_fields=("display_name",)
+)
 class UserCreated(UserPreferencesChanged, frozen=True, kw_only=True):
     """An account was created; its e-mail address is stored masked."""
 
@@ -272,6 +281,8 @@ def describe_rule(declared: type[Event], field: str) -> str:
             rule = "a day from 2000-01-01 to 2099-12-31 in the form YYYY-MM-DD"
         case inspect.StrType() if field == "language":
             rule = "a language tag of 2 to 35 characters, such as en or pt-BR"
+        case inspect.StrType(max_length=most) if field == "display_name":
+            rule = f"a string of at most {most} characters without control characters, or null"
         case inspect.StrType(min_length=1, max_length=most):
             rule = f"a string of 1 to {most} characters"
         case inspect.StrType() if field == "timezone":

@@ -1,5 +1,6 @@
 """The event log in PostgreSQL: append events and read them."""
 
+import json
 import weakref
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,7 +16,7 @@ from progress.errors import (
     EventStoreError,
     SerializationError,
 )
-from progress.event_store import Appended, EventStore, Snapshot, StoredEvent, envelope
+from progress.event_store import Appended, EventStore, Snapshot, StoredEvent, envelope, json_input
 from progress.event_store.envelope import Message, ParsedEvent, Rejection
 
 _prepared: "weakref.WeakKeyDictionary[Connection, Statement]" = weakref.WeakKeyDictionary()
@@ -41,7 +42,7 @@ class PostgresEventStore(EventStore):
         events: Sequence[Mapping[str, Any]],
         expected_version: int | None = None,
     ) -> Appended:
-        entries = envelope.decode(msgspec.json.encode(list(events)), Message())
+        entries = envelope.decode(_encode(list(events)), Message())
         parsed = [_require_stream(entry, stream_id) for entry in entries]
         batch: dict[str, Any] = {"stream_id": stream_id, "events": parsed}
         if expected_version is not None:
@@ -76,9 +77,10 @@ class PostgresEventStore(EventStore):
         )
 
     def save_snapshot(self, snapshot: Snapshot, max_snapshots: int = 3) -> None:
-        state = msgspec.json.encode(snapshot.state).decode()
+        state = _encode(snapshot.state).decode()
         self._run("save snapshot", **msgspec.structs.asdict(snapshot) | {"state": state})
-        self._run("drop old snapshots", stream_id=snapshot.stream_id, kept=max_snapshots)
+        of = {"stream_id": snapshot.stream_id, "fingerprint": snapshot.fingerprint}
+        self._run("drop old snapshots", **of, kept=max_snapshots)
 
     def get_latest_snapshot(self, stream_id: str, fingerprint: str) -> Snapshot | None:
         rows = self._run("latest snapshot", stream_id=stream_id, fingerprint=fingerprint)
@@ -201,16 +203,41 @@ def _message_fields(message: Message) -> dict[str, Any]:
     }
 
 
+def _encode(value: object) -> bytes:
+    """Return the JSON; msgspec would replace numbers that are not finite by null.
+
+    A lone surrogate becomes an escape, which the decoder rejects and whose place it names.
+    """
+    try:
+        text = json.dumps(
+            value,
+            default=msgspec.to_builtins,
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
+        )
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SerializationError(f"expected a value that JSON can express: {error}") from None
+    return text.encode(errors="backslashreplace")
+
+
 def _require_stream(entry: ParsedEvent | Rejection, stream_id: str) -> ParsedEvent:
     """Return the event; raise SerializationError if it is invalid or belongs to another stream."""
     if isinstance(entry, Rejection):
         raise SerializationError(f"event {entry.index}: {entry.reason}")
     if stream_id.startswith("learner-") and entry.stream_id is None and entry.learner is None:
-        entry.learner = stream_id.removeprefix("learner-")
+        entry.learner = _parse_learner(stream_id)
     own = entry.stream_id if entry.learner is None else f"learner-{entry.learner}"
     if own != stream_id:
         raise SerializationError(f"event {entry.index}: expected an event of {stream_id}")
     return entry
+
+
+def _parse_learner(stream_id: str) -> str:
+    learner, unstorable = json_input.decode(_encode(stream_id.removeprefix("learner-")))
+    if unstorable:
+        raise SerializationError(f"stream_id: {unstorable}")
+    return envelope.parse_id(learner, "stream_id, after learner-")
 
 
 def _append(connection: Connection, batch: dict[str, Any]) -> Appended:

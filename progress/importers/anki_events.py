@@ -189,7 +189,7 @@ def _envelope(
     learner: Learner, event: events.Event, at: datetime, session_id: str | None
 ) -> Envelope:
     kind = type(event).__name__
-    data = {name: v for name, v in msgspec.structs.asdict(event).items() if v is not None}
+    data = {name: v for name, v in msgspec.to_builtins(event).items() if v is not None}
     metadata = {"user_id": learner.user_id}
     if session_id:
         metadata["correlation_id"] = session_id

@@ -142,7 +142,7 @@ def _publish_event(card: Card, word: Word | None, language: str | None) -> dict[
         "event_id": str(uuid5(_NAMESPACE, key)),
         "event_type": "ItemPublished",
         "occurred_at": card.changed_at,
-        "data": {name: v for name, v in msgspec.structs.asdict(item).items() if v is not None},
+        "data": {name: v for name, v in msgspec.to_builtins(item).items() if v is not None},
     }
 
 

@@ -15,10 +15,12 @@ from progress.adapters.pubsub import backlog, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.archive import runs
 from progress.errors import DatabaseUnavailable, ProgressError
+from progress.event_store import publication
 from progress.operations import claim, export_files, records
 from progress.operations.records import ARCHIVE_SUBJECT, OperationKind
 from progress.projections import batch, gauges, schema
 from progress.projections.changes import Publisher
+from progress.projections.projector import SHARDS
 from progress.settings import Settings
 
 _LETTERS_PER_RUN = 10_000
@@ -44,12 +46,14 @@ def run(settings: Settings) -> int:
             if settings.cloud_run_task_index == 0:
                 measured = msgspec.structs.asdict(gauges.measure(connection))
             report, called = _run(connection, settings)
+            shards = SHARDS[settings.cloud_run_task_index :: settings.cloud_run_task_count]
+            is_published = publication.publish_shards(connection, shards, settings)
         except ProgressError as error:
             message = f"the batch run failed: {error}"
             span.record_error(message)
             logs.write("ERROR", message, operation="batch", outcome="error", **measured)
             return 1
-        if report.is_whole:
+        if report.is_whole and is_published:
             changes.acknowledge()
         _log(report, called, measured)
     return 0

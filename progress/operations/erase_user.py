@@ -26,6 +26,7 @@ from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.redis import blocking_client
 from progress.archive import erasure, manifests
 from progress.errors import OperationEnded, ProgressError
+from progress.event_store import publication
 from progress.operations import export_files
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.records import OperationState
@@ -56,6 +57,10 @@ _COPIES = {
     "pubsub": timedelta(days=7),
     "pubsub_dead_letters": timedelta(days=31),
 }
+
+
+# What left the system before the deletion; its subscribers got a UserDeleted, too.
+_PUBLISHED = "stays with its subscribers"
 
 
 class EraseArguments(msgspec.Struct, frozen=True):
@@ -164,7 +169,7 @@ def close(operation: ClaimedOperation) -> object:
     """Remove the last traces of the learner; return the receipt.
 
     Wait for the queries, folds and batch runs that may have read the learner's rows, because they
-    could write these rows again.
+    could write these rows again. Wait until the publisher is past the learner's deletion.
     """
     check, learner = operation.report_progress, _learner(operation)
     with connection_for(operation) as connection, contextlib.ExitStack() as locks:
@@ -174,6 +179,7 @@ def close(operation: ClaimedOperation) -> object:
             )
         )
         _wait_for_requests(operation, connection)
+        _wait_for_publisher(operation, connection, learner)
         fold_deletion(connection, learner, operation.publisher)
         redact_events(connection, learner, lambda _: check(), with_deletions=True)
         redact_undeclared(connection, learner, lambda _: check())
@@ -211,6 +217,7 @@ def _write_receipt(
         "found": sum(left.values()),
         "places": {place: rows for place, rows in left.items() if rows},
         "in_events_of_others": sum(_page(connection, "count mentions", _READ, learner, check)),
+        "published": _PUBLISHED,
         "copies_until": {name: (now + age).date().isoformat() for name, age in _copies().items()},
     }
 
@@ -247,6 +254,18 @@ def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> N
     forgotten_at = operation.outcomes["forget"]["forgotten_at"]
     while _run(connection, "seconds since", moment=forgotten_at)[0][0] < _REQUESTS_END_S:
         operation.wait()
+
+
+def _wait_for_publisher(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
+    """Publish the shard until the learner's UserDeleted has left the system.
+
+    Wait while another worker is publishing. Raise PubSubUnavailable if Pub/Sub does not respond.
+    """
+    shard = _run(connection, "shard of learner", learner=learner)[0][0]
+    while not _run(connection, "is published", learner=learner)[0][0]:
+        publication.publish(connection, shard, settings.current())
+        if not _run(connection, "is published", learner=learner)[0][0]:
+            operation.wait()
 
 
 def _rewrite_files(
@@ -399,7 +418,7 @@ def _page_undeclared(
 
 
 def redact_rest(connection: Connection, learner: str, check: Check) -> None:
-    """Delete the learner's snapshots and pending events.
+    """Delete the learner's snapshots, milestone marks and pending events.
 
     Redact the learner's dead letters, and the finished operations that name the learner.
     """
@@ -408,6 +427,7 @@ def redact_rest(connection: Connection, learner: str, check: Check) -> None:
         with chunks.next() as at_most:
             values = {"learner": learner, "at_most": at_most}
             deleted = _run(connection, "delete snapshots", **values)[0][0]
+    _run(connection, "delete milestone marks", learner=learner)
     _run(connection, "delete pending", learner=learner)
     redact_letters_of(connection, learner, check)
     _run(connection, "redact operations", learner=learner, own=None)

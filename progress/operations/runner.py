@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import logs, tracing
@@ -22,6 +23,7 @@ from progress.errors import (
     ProgressError,
     Unavailable,
 )
+from progress.event_store import publication
 from progress.operations import (
     archive_steps,
     claim,
@@ -39,6 +41,7 @@ from progress.operations.claim import (
 from progress.operations.records import Step
 from progress.projections import batch, rebuild, replacement, replay
 from progress.projections.changes import DISABLED, Publisher
+from progress.projections.projector import SHARDS
 from progress.projections.replacement import Replacement
 
 Action = Callable[[ClaimedOperation], object]
@@ -132,6 +135,7 @@ def _run_batch(operation: ClaimedOperation) -> object:
             if report.learners is not None:
                 break
             operation.wait()
+        publication.publish_shards(connection, SHARDS, settings.current())
     return {"replayed": replayed, "swept": swept, "learners": report.learners}
 
 

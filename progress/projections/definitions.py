@@ -4,9 +4,10 @@ The SELECTs are the blocks `definition` of the models' files. `sql/projections/d
 the relations that they share, and an adapter for each engine.
 """
 
+import functools
 import graphlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from progress.adapters.postgres.statements import blocks, fill
@@ -25,8 +26,10 @@ _SHARED = (
     "item_places",
 )
 _READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
+# Answers about the past read the live rows of these tables.
+_PRESENT = ("display_names",)
 # The relations that do not depend on the events of learners.
-CATALOGUE = ("items", "item_places", "catalogue_counts")
+CATALOGUE = ("items", "item_places", "catalogue_counts", "level_totals")
 # Tables of sums over all learners. A rebuild from the archive computes these tables last.
 SUMS = ("item_difficulty", "group_items")
 
@@ -56,9 +59,13 @@ def _query(relation: str) -> str:
 
 def _sort_relations() -> Iterable[str]:
     """Return each relation after the relations that its SELECT reads."""
-    known = _QUERIES.keys()
-    reads = {name: sorted(known & {*_READ.findall(_query(name))} - {name}) for name in known}
+    reads = {name: _reads(name, _query(name), _QUERIES) for name in _QUERIES}
     return graphlib.TopologicalSorter(reads).static_order()
+
+
+def _reads(name: str, query: str, relations: Collection[str]) -> list[str]:
+    """Return the relations that the SELECT of `name` reads, in a stable order."""
+    return sorted({*_READ.findall(query)} & {*relations} - {name})
 
 
 _RELATIONS = tuple(_sort_relations())
@@ -85,6 +92,35 @@ def fold_statements() -> dict[str, str]:
     The tables are temporary and have the names of the live tables.
     """
     return {name: _create(name, _query(name)) for name in _RELATIONS}
+
+
+def as_of_relations(text: str) -> dict[str, str]:
+    """Return the SELECTs of the relations that a query about one learner's past reads, in order.
+
+    They have the parameters `user_id`, `as_of` and `known_at`.
+    """
+    queries = _as_of_queries()
+    found, missing = set[str](), [text]
+    while missing:
+        read = (queries.keys() & {*_READ.findall(missing.pop())}) - found
+        found |= read
+        missing += (queries[name] for name in read)
+    return {name: query for name, query in queries.items() if name in found}
+
+
+@functools.cache
+def _as_of_queries() -> dict[str, str]:
+    """Return the SELECT of each relation at a past time, after those that it reads."""
+    shared = blocks("projections/definitions")
+    queries = {name: _query(name) for name in _RELATIONS if name not in _PRESENT}
+    parts = facts.parts() | {"events": shared["as_of events"]}
+    queries["facts"] = fill("projections/definitions", "facts", **parts)
+    queries["zone_offsets"] = shared["as_of zone_offsets"]
+    queries["segments"] = blocks("projections/as_of")["segments"]
+    for name in ("deleted_learners", "item_stats", "items"):
+        queries[name] = fill(f"read_models/{name}", "as_of", **facts.parts())
+    reads = {name: _reads(name, query, queries) for name, query in queries.items()}
+    return {name: queries[name] for name in graphlib.TopologicalSorter(reads).static_order()}
 
 
 def live_query(table: str) -> str | None:

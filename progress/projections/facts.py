@@ -36,7 +36,10 @@ def parts(cast: str = "CAST") -> dict[str, str]:
     columns = _list_columns()
     window = [c for c in columns if not any(one.kind in _APART for one in c.declared)]
     texts = ", ".join(_block("plain text", column=c.name) for c in window if c.is_text)
-    catalogue = [c for c in columns if c.declared[0].kind == "catalogue" and c.is_text]
+    apart = {
+        f"{kind}_values": [c for c in columns if c.declared[0].kind == kind and c.is_text]
+        for kind in _APART
+    }
     kinds = dict.fromkeys(one.kind for one in events.EVENT_TYPES.values())
     return {
         "kind_of_fact": _block(
@@ -46,7 +49,7 @@ def parts(cast: str = "CAST") -> dict[str, str]:
         "window_types": ", ".join(f"{c.name} {_collated(c.sql_type)}" for c in window),
         "window_values": _list_values(window, cast),
         "plain_texts": texts,
-        "catalogue_values": _list_values(catalogue, cast),
+        **{name: _list_values(texts_of_kind, cast) for name, texts_of_kind in apart.items()},
         "fact_values": _list_values(columns, cast),
     } | {f"{kind}_types": _quote(_of_kind(kind)) for kind in kinds}
 
@@ -72,6 +75,8 @@ def _list_values(columns: Iterable[Column], cast: str) -> str:
 def _describe_value(column: Column, cast: str) -> str:
     """Return the SELECT item; it is null for events whose types do not declare the field."""
     block = {"text": "text value", "json": "json value"}.get(column.sql_type, "cast value")
+    if _can_remove(column.declared[0], column.field):
+        block = "text value or removal"
     value = _block(block, field=column.field, type=column.sql_type, cast=cast)
     checked = [one for one in column.declared if column.is_text or not one.rechecked]
     conditions = [_block("is_of", types=_quote(checked))] if checked else []
@@ -109,8 +114,22 @@ def _accepts(declared: type[Event]) -> str:
 
 def _accepts_field(declared: type[Event], name: str) -> str:
     """Return the condition that a field has a value that the declaration accepts."""
-    field = next(one for one in msgspec.structs.fields(declared) if one.name == name)
-    match _type_of(field.type):
+    if _can_remove(declared, name):
+        return _block("is_removable", field=name, rule=_has_type(declared, name))
+    return _has_type(declared, name)
+
+
+def _can_remove(declared: type[Event], name: str) -> bool:
+    """Return whether null is a value of the field, which removes the former value."""
+    return _field(declared, name).default is msgspec.UNSET
+
+
+def _field(declared: type[Event], name: str) -> msgspec.structs.FieldInfo:
+    return next(one for one in msgspec.structs.fields(declared) if one.name == name)
+
+
+def _has_type(declared: type[Event], name: str) -> str:
+    match _type_of(_field(declared, name).type):
         case inspect.IntType(ge=low, le=high) if low is not None and high is not None:
             return _is_number(name, "bigint", r"^-?[0-9]{1,18}$", low, high)
         case inspect.FloatType(ge=low, le=high) if low is not None and high is not None:
@@ -120,8 +139,11 @@ def _accepts_field(declared: type[Event], name: str) -> str:
         case inspect.LiteralType(values=values):
             return _is_text(name, f'^"({"|".join(map(str, values))})"$')
         case inspect.StrType(min_length=low, max_length=high, pattern=pattern):
-            inner = ".*" if pattern is None else pattern.removeprefix("^").removesuffix("$")
-            return _is_text(name, f'^"{inner}"$', low or 0, high or _LONGEST)
+            bounds = {"low": str(low or 0), "high": str(high or _LONGEST)}
+            rules = [_block("is_string", field=name, **bounds)]
+            if pattern is not None:
+                rules.append(_block("matches", field=name, pattern=pattern))
+            return " AND ".join(rules)
         case other:
             raise TypeError(
                 f"{declared.__name__}.{name}: SQL cannot check {other}; see `rechecked`"
@@ -133,9 +155,8 @@ def _is_number(field: str, type_: str, pattern: str, low: float, high: float) ->
     return _block("is_number", field=field, type=type_, pattern=pattern, **bounds)
 
 
-def _is_text(field: str, pattern: str, low: int = 0, high: int = _LONGEST) -> str:
-    quoted = pattern.replace("'", "''")
-    return _block("is_text", field=field, pattern=quoted, low=str(low), high=str(high))
+def _is_text(field: str, pattern: str) -> str:
+    return _block("is_text", field=field, pattern=pattern)
 
 
 def _sql_type(declared: Any) -> str:

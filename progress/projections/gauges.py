@@ -1,4 +1,4 @@
-"""Gauges that the batch job measures: the size of the store and the lag of the projections."""
+"""Gauges of the batch job: the size of the store, the lag of the projections and publication."""
 
 import time
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ class Gauges(msgspec.Struct, frozen=True):
     database_bytes: int
     failed_operations: int
     overdue_operations: int
+    publication_lag_ms: float
     database_ms: float
 
 

@@ -25,8 +25,10 @@ from progress.errors import (
     PoisonError,
     ProgressError,
     ProjectionError,
+    PubSubUnavailable,
     SerializationError,
 )
+from progress.event_store import publication
 from progress.projections import changes
 from progress.projections import schema as read_model_schema
 from progress.projections.changes import Change, Publisher
@@ -69,20 +71,23 @@ def _parse_command(data: bytes) -> int | UUID | None:
 
 
 def wake(shard: int, publisher: Publisher = changes.DISABLED, event_delay_ms: int = 0) -> int:
-    """Fold the shard's new events; return their number.
+    """Fold the shard's new events, and publish what leaves the system; return the number folded.
 
     `event_delay_ms` is the time from the publication of the events to their record. Raise
-    DatabaseUnavailable or ProjectionError.
+    DatabaseUnavailable, ProjectionError or, after the fold, PubSubUnavailable.
     """
     try:
-        waiting, folded, age_ms = _catch_up(_idle.get_nowait(), shard)
+        projector = _idle.get_nowait()
+        waiting, folded, age_ms = _catch_up(projector, shard)
     except (queue.Empty, DatabaseUnavailable):  # no connection is idle, or the idle one broke
         connection = database.connect(settings.current(), name="project")
-        waiting, folded, age_ms = _catch_up(Projector(connection, publisher=publisher), shard)
+        projector = Projector(connection, publisher=publisher)
+        waiting, folded, age_ms = _catch_up(projector, shard)
     logs.write(
         "INFO", "projected", operation="wake", shard=shard, projection_lag=waiting, outcome="ok",
         projection_delay_ms=round(event_delay_ms + age_ms) if folded else None,
     )  # fmt: skip
+    _publish(projector, shard)
     return folded
 
 
@@ -95,8 +100,20 @@ def _catch_up(projector: "Projector", shard: int) -> tuple[int, int, float]:
     except ProgressError:
         projector.close()
         raise
-    _idle.put(projector)
     return waiting, folded, projector.oldest_ms
+
+
+def _publish(projector: "Projector", shard: int) -> None:
+    """Publish the shard's events and milestones, and keep the connection for the next wake-up."""
+    try:
+        publication.publish(projector.connection, shard, settings.current())
+    except DatabaseUnavailable:
+        projector.close()
+        raise
+    except PubSubUnavailable:
+        _idle.put(projector)
+        raise
+    _idle.put(projector)
 
 
 class Projector:

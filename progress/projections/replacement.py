@@ -132,6 +132,7 @@ def _swap(connection: Connection, building: str, replayed: Replayed, publisher: 
     with database.transaction(connection):
         connection.run(_block("lock_all"), schema=live)
         folded += _catch_up(projector, replayed)
+        connection.run(_block("mark_milestones"))
         version, known_at = connection.run(_block("mark_swap"))[0][0], time.monotonic()
         former = former_name()
         if read_model_schema.exists(connection, live):

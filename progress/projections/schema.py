@@ -39,6 +39,7 @@ REALTIME = (
     ReadModel("preferences", internal="time zones, which decide the local day of all other rows"),
     ReadModel("deleted_learners", internal="tells the folds which learners' events to skip"),
     ReadModel("facts", internal="the typed events that the folds read"),
+    ReadModel("display_names", internal="personal: joined to learners, and never in a view"),
     ReadModel("items", internal="the catalogue: joined to a learner's items", has_view=True),
     ReadModel("review_pairs", internal="consecutive reviews, in which item_stats counts lapses"),
     ReadModel("item_stats", field="item"),
@@ -65,6 +66,7 @@ REALTIME = (
     ReadModel("member_weeks", internal="sums over 7 days, for the fields `group` and `learners`"),
     ReadModel("goals", field="goal"),
     ReadModel("user_progress", field="userProgress"),
+    ReadModel("milestones", field="milestones"),
 )
 BATCH = (
     ReadModel("catalogue_counts", internal="denominators of domain_stats and level_stats"),
@@ -73,17 +75,18 @@ BATCH = (
     ReadModel("weekly_stats", field="weeklyStats"),
     ReadModel("domain_stats", field="domainStats"),
     ReadModel("level_stats", field="levelStats"),
+    ReadModel("level_totals", internal="levels reached: the batch part of milestones"),
     ReadModel("snapshots", internal="rows from which an as-of query starts to fold"),
 )
 
-_DRIVERS = ("checkpoints", "versions", "fold", "batch", "as_of")
+_DRIVERS = ("checkpoints", "versions", "fold", "batch")
 
 
 @functools.cache
 def fingerprint() -> str:
     """Return twelve hexadecimal digits that change if a fold or the time-zone rules change."""
     digest = hashlib.sha256(time_zones.VERSION.encode())
-    for text in (*_definitions(), as_of_tables(), _window_tables(), _batch_tables()):
+    for text in (*_definitions(), _window_tables(), _batch_tables()):
         digest.update(text.encode())
     return digest.hexdigest()[:12]
 
@@ -131,27 +134,17 @@ def prepare_batch(connection: "Connection") -> None:
     _prepare(connection, "batch", _batch_tables())
 
 
-def as_of_tables() -> str:
-    """Return the SQL that creates the temporary tables of an as-of connection.
-
-    The folds write to these tables, because the connection's search path is pg_temp, then the
-    schema. The SQL also creates the views again, so that they read the temporary tables.
-    """
-    names = ("as_of", *_names(REALTIME))
-    return "\n\n".join(_join(names, block) for block in ("as_of", "views", "window"))
-
-
 def trace(name: str) -> dict[str, str]:
     """Return the blocks of a file of SQL by name, as the database runs them.
 
     `name` is a read model, a file of sql/projections, or a path below sql. Comments give the places
-    of the lines. Raise ProgressError if there is no such file.
+    of the lines. Raise ProgressError if there is no such file, or if it has no blocks.
     """
     for file in (f"read_models/{name}", f"projections/{name}", name):
         with contextlib.suppress(FileNotFoundError):
-            return {
-                block: statements.trace(file, block, parts()) for block in statements.parse(file)
-            }
+            if written := statements.parse(file):
+                return {block: statements.trace(file, block, parts()) for block in written}
+            raise ProgressError(f"sql/{file}.sql has no blocks: it runs as it is written")
     raise ProgressError(f"expected a read model or a file below sql - found {name!r}")
 
 
@@ -185,7 +178,7 @@ def rename(connection: "Connection", schema: str, name: str) -> None:
 
 
 def _definitions() -> list[str]:
-    names = ("checkpoints", *_names(REALTIME), *_names(BATCH), "versions", "as_of", "fold", "batch")
+    names = ("checkpoints", *_names(REALTIME), *_names(BATCH), "versions", "fold", "batch")
     blocks = ("table", "views", "functions")
     return [*filter(None, (_block(name, block) for name in names for block in blocks))]
 
@@ -216,8 +209,6 @@ def parts() -> Mapping[str, str]:
         "delete_learners": _list(_names((*REALTIME, *BATCH)), "delete_learners"),
         "delete_batch_rows": _list(_names(BATCH), "delete_learners"),
         "snapshot": ",\n".join(f"'{name}', {_include(name, 'snapshot')}" for name in snapshots),
-        "snapshot_columns": ", ".join(f"{name} jsonb" for name in snapshots),
-        "restore": _list(names, "restore"),
         "projections": ", ".join(_list_projections()),
         **facts.parts(),
     }

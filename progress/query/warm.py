@@ -13,7 +13,7 @@ from progress.adapters.redis import blocking_client, commands
 from progress.adapters.redis.async_client import Client
 from progress.errors import ProgressError, RedisUnavailable
 from progress.query.auth import Caller
-from progress.query.cache.cache import RateLimiter, ResponseCache
+from progress.query.cache import RateLimiter, ResponseCache
 from progress.query.execution import execute
 from progress.query.execution.execute import GraphQLRequest
 from progress.query.execution.request_log import RequestLog

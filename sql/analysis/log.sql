@@ -14,16 +14,20 @@ SET VARIABLE until = CAST(CAST($last_day AS DATE) + 3 AS TIMESTAMP) AT TIME ZONE
 -- log --
 -- The rows of the files. DuckDB skips a row group if its statistics show that no row matches. Events of some types are
 -- read even if they occurred at `until` or later: a learner's first preferences also apply to earlier days; deletions
--- and descriptions of items apply to all days.
+-- and descriptions of items apply to all days. Display names are personal, so analyses do not read them.
 CREATE OR REPLACE TEMPORARY VIEW log AS
-SELECT global_position, event_id, stream_id, event_type, event_data, metadata, occurred_at, created_at
-FROM read_parquet(getvariable('files'), hive_partitioning = false)
-WHERE occurred_at < getvariable('until')
-UNION ALL
-SELECT global_position, event_id, stream_id, event_type, event_data, metadata, occurred_at, created_at
-FROM read_parquet(getvariable('files'), hive_partitioning = false)
-WHERE occurred_at >= getvariable('until')
-  AND event_type IN ({preference_types}, {deletion_types}, {catalogue_types});
+SELECT global_position, event_id, stream_id, event_type, metadata, occurred_at, created_at,
+    CASE WHEN event_type IN ({preference_types})
+        THEN CAST(json_merge_patch(event_data, json_object('display_name', NULL)) AS VARCHAR)
+        ELSE event_data END AS event_data
+FROM (
+    SELECT * FROM read_parquet(getvariable('files'), hive_partitioning = false)
+    WHERE occurred_at < getvariable('until')
+    UNION ALL
+    SELECT * FROM read_parquet(getvariable('files'), hive_partitioning = false)
+    WHERE occurred_at >= getvariable('until')
+      AND event_type IN ({preference_types}, {deletion_types}, {catalogue_types})
+) AS rows_read;
 
 -- quarantined --
 -- This table stays empty, because the archive does not say which events were quarantined.

@@ -58,10 +58,10 @@ ON CONFLICT (stream_id, stream_version, fingerprint) DO NOTHING;
 
 -- drop old snapshots --
 DELETE FROM event_store.snapshots old
-WHERE old.stream_id = :stream_id
+WHERE old.stream_id = :stream_id AND old.fingerprint = :fingerprint
   AND old.taken_at < (
       SELECT newer.taken_at FROM event_store.snapshots newer
-      WHERE newer.stream_id = :stream_id
+      WHERE newer.stream_id = :stream_id AND newer.fingerprint = :fingerprint
       ORDER BY newer.taken_at DESC OFFSET :kept - 1 LIMIT 1);
 
 -- latest snapshot --

@@ -12,6 +12,7 @@ SELECT encode(k.inner_key, 'hex'), encode(k.outer_key, 'hex') FROM event_store.e
 
 -- count of learner --
 SELECT c.events, c.sessions, c.pending, c.snapshots, c.poisoned,
+    (SELECT count(*) FROM event_store.milestone_marks m WHERE m.user_id = :learner) AS milestone_marks,
     (SELECT count(*) FROM operations.operations_of(:learner) o (id)
      WHERE o.id <> CAST(:operation_id AS uuid)) AS operations
 FROM event_store.count_of_learner(:learner) c;
@@ -84,6 +85,20 @@ WITH gone AS (
         WHERE t.stream_id = 'learner-' || CAST(:learner AS text) LIMIT :at_most)
     RETURNING 1)
 SELECT count(*) FROM gone;
+
+-- delete milestone marks --
+DELETE FROM event_store.milestone_marks m WHERE m.user_id = :learner;
+
+-- shard of learner --
+SELECT event_store.shard_of('learner-' || CAST(:learner AS text));
+
+-- is published --
+-- True if the publisher is past the learner's last UserDeleted.
+SELECT coalesce(max(e.global_position), 0) <= coalesce((
+    SELECT c.position FROM event_store.publisher_checkpoints c
+    WHERE c.shard = event_store.shard_of('learner-' || CAST(:learner AS text))), 0)
+FROM event_store.events e
+WHERE e.stream_id = 'learner-' || CAST(:learner AS text) AND e.event_type = 'UserDeleted';
 
 -- delete pending --
 SELECT event_store.delete_pending(:learner);

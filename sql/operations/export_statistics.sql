@@ -73,7 +73,12 @@ COPY (
         UNION ALL
         SELECT s.* FROM {operations/export_statistics learners} JOIN catalogue_shares s USING (user_id)
     ) AS d
-    LEFT JOIN catalogue_counts c USING (kind, name)
+    LEFT JOIN LATERAL (
+        SELECT CAST(sum(c.items) AS bigint) AS items
+        FROM catalogue_counts c
+        CROSS JOIN (SELECT d.user_id) AS learner
+        WHERE c.kind = d.kind AND c.name = d.name AND {read_models/catalogue_counts in_languages}
+    ) AS c ON TRUE
 
 -- domain --
 COPY (

@@ -72,13 +72,18 @@ COPY (
 ) TO STDOUT (FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02');
 
 -- shares --
--- For each domain and level, `counted` has the number of items in the catalogue, `studied` the learner's statistics.
+-- The relations of a batch run whose only learner is the exported one. They hide the tables of the same names.
+-- `totals` has the number of the catalogue's items for each domain and level.
 batch_learners AS (
     SELECT current_setting('export.learner') AS user_id
 ), described AS (
     {read_models/catalogue_shares described}
-), studied AS (
+), catalogue_shares AS (
     {read_models/catalogue_shares studied}
-), counted AS (
+), catalogue_counts AS (
     {read_models/catalogue_counts counted}
+), learner AS (
+    SELECT user_id FROM batch_learners
+), totals AS (
+    {read_models/catalogue_counts totals}
 )

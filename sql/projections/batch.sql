@@ -4,6 +4,7 @@
 -- window --
 CREATE TEMPORARY TABLE batch_items (item_id varchar(200) COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE batch_learners (user_id varchar(200) COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE batch_reached (user_id varchar(200) COLLATE "C") ON COMMIT DELETE ROWS;
 
 -- functions --
 -- Find what changed since the last run: items with a new description, learners of these shards with new events, and the
@@ -120,6 +121,9 @@ BEGIN
         updated_at = clock_timestamp(),
         version = CASE WHEN is_changed THEN pg_current_xact_id()::text::bigint ELSE b.version END
     WHERE b.shard = ANY (shards);
+    IF is_changed THEN
+        PERFORM mark_milestones(ARRAY(SELECT r.user_id FROM batch_reached r));
+    END IF;
     RETURN how_many;
 END
 $fold$;

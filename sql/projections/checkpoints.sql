@@ -57,7 +57,8 @@ END
 $count$;
 
 -- status --
--- The lag of each projection. Realtime projections share the shards' checkpoints; the batch job has its own.
+-- The lag of each projection. Realtime projections share the shards' checkpoints; the batch job has its own. The last
+-- row is the lag of what leaves the system.
 WITH shards AS (
     SELECT TRUE AS realtime, shard, position, updated_at FROM checkpoints
     UNION ALL
@@ -65,7 +66,7 @@ WITH shards AS (
 ),
 behind AS (
     SELECT
-        s.realtime,
+        CAST(s.realtime AS text)            AS source,
         max(s.updated_at)                   AS updated_at,
         CAST(sum(waiting.events) AS bigint) AS events,
         greatest(CAST(extract(epoch FROM CAST(:now AS timestamptz) - min(oldest.recorded_at))
@@ -86,6 +87,13 @@ behind AS (
         LIMIT 1
     ) AS oldest ON TRUE
     GROUP BY s.realtime
+    UNION ALL
+    SELECT
+        'out',
+        (SELECT max(c.updated_at) FROM event_store.publisher_checkpoints c),
+        u.unpublished,
+        greatest(CAST(extract(epoch FROM CAST(:now AS timestamptz) - u.oldest_at) AS double precision), 0)
+    FROM event_store.count_unpublished() u
 )
 SELECT
     p.name,
@@ -96,8 +104,12 @@ SELECT
          WHEN NOT p.realtime AND b.seconds > :max_batch_seconds THEN 'CRITICAL'
          ELSE 'NORMAL' END                  AS status,
     b.updated_at
-FROM projections p
-LEFT JOIN behind b USING (realtime)
+FROM (
+    SELECT place, name, realtime, CAST(realtime AS text) AS source FROM projections
+    UNION ALL
+    SELECT 1000, 'events out', TRUE, 'out'
+) p
+LEFT JOIN behind b USING (source)
 ORDER BY p.place;
 
 -- ready --

@@ -9,10 +9,10 @@ CREATE TEMPORARY {kind} {table} AS
 
 -- known_learners --
 -- The learners with a row in user_progress, each with the times of the first and the last event that needs a local day:
--- an answer, a review or a completion. Both times are null if the learner has no such event.
+-- an answer, a review, a completion or a goal. Both times are null if the learner has no such event.
 SELECT e.user_id, max(e.created_at) AS last_updated,
-    min(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS first_at,
-    max(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion')) AS last_at
+    min(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion', 'goal')) AS first_at,
+    max(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion', 'goal')) AS last_at
 FROM facts e
 WHERE e.kind NOT IN ('deletion', 'catalogue')
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
@@ -30,14 +30,14 @@ JOIN zone_offsets o ON o.zone = z.timezone AND o.starts_at < z.ends_at AND o.end
     AND o.starts_at <= k.last_at AND o.ends_at > k.first_at
 
 -- dated_facts --
--- The learners' answers, reviews and completions, each with its local day and the hour on the wall clock.
+-- The learners' answers, reviews, completions and goals, each with its local day and the hour on the wall clock.
 SELECT e.user_id, e.kind, e.occurred_at, e.event_id, e.correct, e.item_id, e.session_id, e.response_ms,
-    e.interval_days, e.easiness_factor, e.score, e.duration_seconds,
+    e.interval_days, e.easiness_factor, e.score, e.duration_seconds, e.answers_per_day,
     CAST(e.occurred_at + coalesce(s.to_day, INTERVAL '0 days') AS date) AS day,
     CAST(date_part('hour', e.occurred_at + coalesce(s.to_clock, INTERVAL '0 days')) AS integer) AS hour
 FROM facts e
 LEFT JOIN shifts s ON s.user_id = e.user_id AND s.starts_at <= e.occurred_at AND s.ends_at > e.occurred_at
-WHERE e.kind IN ('answer', 'review', 'completion')
+WHERE e.kind IN ('answer', 'review', 'completion', 'goal')
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 
 -- chained_facts --
@@ -64,18 +64,21 @@ WHERE kind = 'review'
 WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
 
 -- item_places --
--- The level and the domains of each item. An item without a level has the level UNKNOWN; an item without domains has
--- the domain UNKNOWN.
-SELECT item_id, in_catalogue, 'level' AS kind, coalesce(level, 'UNKNOWN') AS name
-FROM items
-UNION ALL
-SELECT i.item_id, i.in_catalogue, 'domain', d.name
+-- The level, the domains and the language of each item. An item without a level has the level UNKNOWN; an item without
+-- domains has the domain UNKNOWN; an item without a description has no language.
+SELECT i.item_id, i.in_catalogue, {read_models/items primary_language} AS language, p.kind, p.name
 FROM items i
-JOIN (VALUES ('R'), ('W'), ('L'), ('S')) AS d (name) ON i.domains LIKE '%' || d.name || '%'
-UNION ALL
-SELECT item_id, in_catalogue, 'domain', 'UNKNOWN'
-FROM items
-WHERE domains = ''
+CROSS JOIN LATERAL (
+    SELECT 'level' AS kind, coalesce(i.level, 'UNKNOWN') AS name
+    UNION ALL
+    SELECT 'domain', d.name
+    FROM (VALUES ('R'), ('W'), ('L'), ('S')) AS d (name)
+    WHERE i.domains LIKE '%' || d.name || '%'
+    UNION ALL
+    SELECT 'domain', 'UNKNOWN' WHERE i.domains = ''
+    UNION ALL
+    SELECT 'language', {read_models/items primary_language} WHERE i.described_at IS NOT NULL
+) AS p
 
 -- facts --
 -- The events that folds may read (see the view in sql/read_models/facts.sql).
@@ -131,3 +134,21 @@ FROM (
         from_json(CAST($rules AS json), '[{"zone": "VARCHAR", "starts_at": "BIGINT", "utc_offset": "BIGINT"}]'),
         recursive := true)
 ) r
+
+-- as_of events --
+-- The learner's events up to two times: when they occurred, and when they were recorded. Here, times have a zone; the
+-- zone of the session is UTC. A deleted learner has no events at any time.
+SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id, substr(e.stream_id, 9) AS user_id,
+    e.occurred_at, e.created_at,
+    (e.event_data ->> 'item_id') COLLATE "C" AS item_id, (e.event_data ->> 'session_id') COLLATE "C" AS session_id
+FROM event_store.events e
+WHERE e.stream_id = 'learner-' || CAST(:user_id AS text)
+  AND e.occurred_at <= coalesce(CAST(:as_of AS timestamptz), 'infinity')
+  AND e.created_at <= coalesce(CAST(:known_at AS timestamptz), 'infinity')
+  AND NOT EXISTS (SELECT FROM deleted_learners)
+  AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
+
+-- as_of zone_offsets --
+SELECT zone, starts_at, ends_at, CAST(extract(epoch FROM utc_offset) AS bigint) AS seconds
+FROM zone_rules
+WHERE zone = ANY (ARRAY(SELECT timezone FROM zones_in_force))

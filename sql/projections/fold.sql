@@ -207,6 +207,58 @@ BEGIN
 END
 $before$;
 
+-- Mark the recent milestones of these learners that have no mark yet, so that they are told: published, and sent to
+-- subscribers. A milestone is recent if the learner's local day is now at most two days after `reached_on`. The marks
+-- commit with the milestones. Call this last, because it keeps the lock that lets the numbers of the marks ascend in
+-- the order of the commits.
+--
+-- A schema that is being built marks nothing until its swap, which marks for all learners (`learners` is null): the
+-- former schema may not have folded the last events. The first build tells nothing that was reached before it.
+CREATE FUNCTION mark_milestones(learners text[]) RETURNS void LANGUAGE plpgsql AS $mark$
+DECLARE
+    at        timestamptz := clock_timestamp();
+    of_shards smallint[] := CASE WHEN learners IS NULL THEN ARRAY(SELECT s FROM generate_series(0, 15) s)
+        ELSE ARRAY(SELECT DISTINCT event_store.shard_of('learner-' || l) FROM unnest(learners) l ORDER BY 1) END;
+BEGIN
+    IF cardinality(learners) = 0 OR learners IS NOT NULL AND current_schema() LIKE '%\_building' THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('event_store.milestone_marks'), s) FROM unnest(of_shards) s;
+
+    INSERT INTO event_store.milestone_marks (shard, user_id, kind, value, level, reached_on, is_told)
+    SELECT m.shard, m.user_id, m.kind, m.value, m.level, m.reached_on, m.is_told
+    FROM (
+        SELECT r.*, event_store.shard_of('learner-' || r.user_id) AS shard,
+            NOT coalesce(c.is_before_milestones, false) AS is_told
+        FROM (
+            SELECT m.*
+            FROM unnest(learners) l
+            CROSS JOIN unnest('{STREAK,ITEMS_LEARNED,ITEMS_MASTERED,GOAL_MET,LEVEL_REACHED}'::text[]) k
+            CROSS JOIN LATERAL (
+                SELECT m.*
+                FROM milestones m
+                WHERE m.user_id = l AND m.kind = k AND m.reached_on >= at::date - 4  -- no local day is as far behind
+                OFFSET 0
+            ) m
+            UNION ALL
+            SELECT m.* FROM milestones m WHERE learners IS NULL AND m.reached_on >= at::date - 4
+        ) r
+        LEFT JOIN event_store.publisher_checkpoints c ON c.shard = event_store.shard_of('learner-' || r.user_id)
+    ) m
+    LEFT JOIN LATERAL (
+        SELECT s.shift FROM segments s WHERE s.user_id = m.user_id AND s.starts_at <= at AND s.ends_at > at OFFSET 0
+    ) s ON true
+    WHERE NOT m.is_told OR m.reached_on >= (at + coalesce(s.shift, INTERVAL '0 hours'))::date - 2
+    ORDER BY m.user_id, m.reached_on, array_position(
+        '{STREAK,ITEMS_LEARNED,ITEMS_MASTERED,GOAL_MET,LEVEL_REACHED}', m.kind), m.level, m.value
+    ON CONFLICT DO NOTHING;
+
+    IF learners IS NULL THEN
+        UPDATE event_store.publisher_checkpoints SET is_before_milestones = false WHERE is_before_milestones;
+    END IF;
+END
+$mark$;
+
 -- Return, as JSON, the learners whose rows the window changed, and the learners in `others`.
 CREATE FUNCTION list_changed_learners(others text[]) RETURNS text LANGUAGE plpgsql AS $learners$
 BEGIN
@@ -272,6 +324,7 @@ BEGIN
         END IF;
         deleted := fold_deletions(rare);
         moved := fold_preferences(rare);
+        PERFORM fold_display_names(rare);
         DELETE FROM window_events WHERE user_id = ANY (moved);
     END IF;
     times := fold_facts(window_shard, window_start, window_end, window_start > 0, changed_catalogue);
@@ -286,6 +339,7 @@ BEGIN
     SET position = window_end, updated_at = recorded_at,
         catalogue_version = CASE WHEN changed_catalogue THEN changed_version ELSE catalogue_version END
     WHERE shard = window_shard;
+    PERFORM mark_milestones(ARRAY(SELECT DISTINCT r.user_id FROM window_reached r));
     oldest_ms := 1000 * date_part('epoch', clock_timestamp() - oldest_at);
 END
 $fold$;
@@ -319,6 +373,7 @@ BEGIN
     IF NOT changed_catalogue THEN
         deleted := fold_deletions(ARRAY[at]);
         PERFORM fold_preferences(ARRAY[at]);
+        PERFORM fold_display_names(ARRAY[at]);
         PERFORM refold_learners(ARRAY[substr(stream, 9)], window_shard, 0, reached);
     ELSE
         PERFORM fold_facts(window_shard, at - 1, at, true, true);
@@ -327,6 +382,7 @@ BEGIN
     changed_learners := list_changed_learners(deleted);
     UPDATE batch_checkpoints
     SET position = least(position, at - 1), catalogue_position = least(catalogue_position, at - 1);
+    PERFORM mark_milestones(ARRAY(SELECT DISTINCT r.user_id FROM window_reached r));
 END
 $fold$;
 

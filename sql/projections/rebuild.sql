@@ -71,6 +71,9 @@ FROM event_store.dead_letters
 WHERE kind = 'poisoned' AND replayed_at IS NOT NULL
 ORDER BY position;
 
+-- mark_milestones --
+SELECT mark_milestones(NULL);
+
 -- mark_swap --
 -- Mark the swap, so that cached responses computed from the former schema are no longer current.
 UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNING swap_version;

@@ -26,7 +26,9 @@ today AS (
     FROM local_time
 ),
 catalogue AS MATERIALIZED (
-    SELECT count(*) AS items FROM items WHERE in_catalogue
+    SELECT {read_models/items primary_language} AS language, sum(i.items) AS items
+    FROM (SELECT i.language, count(*) AS items FROM items i WHERE i.in_catalogue GROUP BY i.language) AS i
+    GROUP BY 1
 ),
 shared AS MATERIALIZED (
     SELECT sum(catalogue_version) AS catalogue, max(swap_version) AS swap FROM checkpoints
@@ -36,27 +38,36 @@ SELECT
     concat_ws(' ', coalesce(v.version, 0), shared.catalogue, shared.swap) AS version,
     today.expires_at,
     p.user_id IS NOT NULL                              AS has_progress,
+    (SELECT n.display_name FROM display_names n WHERE n.user_id = today.user_id) AS display_name,
     p.items_learned                                    AS total_items_learned,
     p.sessions_completed                               AS total_sessions_completed,
     CAST(floor(p.study_seconds / 60.0) AS bigint)      AS total_study_time_minutes,
     CAST(p.correct_answers AS double precision)
         / nullif(p.answers, 0)                         AS accuracy_rate,
-    catalogue.items - met.items                        AS unlearned,
+    unlearned.items                                    AS unlearned,
     p.learning,
     p.short_term                                       AS short_term_mastered,
     p.long_term                                        AS long_term_mastered,
     p.last_updated,
     {read_models/learning_streaks streak_fields}
 FROM today
-CROSS JOIN catalogue
 CROSS JOIN shared
 LEFT JOIN learner_versions v ON v.user_id = today.user_id
 LEFT JOIN user_progress p ON p.user_id = today.user_id
 CROSS JOIN LATERAL (
-    SELECT count(*) AS items
-    FROM item_stats s
-    JOIN items i ON i.item_id = s.item_id AND i.in_catalogue
-    WHERE s.user_id = today.user_id
-) AS met
+    SELECT CAST(coalesce(sum(coalesce(c.items, 0) - m.items), sum(c.items), 0) AS bigint) AS items
+    FROM catalogue c
+    FULL JOIN (
+        SELECT {read_models/items primary_language} AS language, sum(i.items) AS items
+        FROM (
+            SELECT i.language, count(*) FILTER (WHERE i.in_catalogue) AS items
+            FROM item_stats s
+            JOIN items i ON i.item_id = s.item_id AND i.described_at IS NOT NULL
+            WHERE s.user_id = today.user_id
+            GROUP BY i.language
+        ) AS i
+        GROUP BY 1
+    ) AS m USING (language)
+) AS unlearned
 {read_models/learning_streaks latest}
 {read_models/learning_streaks longest};

@@ -1,25 +1,26 @@
--- One row for each domain and each level that has items in the catalogue. The number of these items is the denominator
--- of the shares in domain_stats and level_stats.
+-- One row for each domain and language, and for each level and language, that has items in the catalogue. The sum over
+-- a learner's languages is the denominator of the shares in domain_stats and level_stats.
 
 -- table --
 CREATE TABLE catalogue_counts (
     kind  text COLLATE "C" NOT NULL,       -- domain or level
     name  text COLLATE "C" NOT NULL,       -- R W L S, A1 … C2; never UNKNOWN
+    language text COLLATE "C" NOT NULL,    -- see primary_language in items.sql
     items bigint NOT NULL,                 -- greater than 0
-    PRIMARY KEY (kind, name)
+    PRIMARY KEY (kind, name, language)
 );
 
 -- counted --
-SELECT 'level' AS kind, level AS name, count(*) AS items
-    FROM items
-    WHERE in_catalogue AND level IS NOT NULL
-    GROUP BY level
+SELECT 'level' AS kind, i.level AS name, {read_models/items primary_language} AS language, count(*) AS items
+    FROM items i
+    WHERE i.in_catalogue AND i.level IS NOT NULL
+    GROUP BY 2, 3
     UNION ALL
-    SELECT 'domain', domain, count(*)
-    FROM items
-    CROSS JOIN LATERAL unnest(domains) AS domain
-    WHERE in_catalogue
-    GROUP BY domain
+    SELECT 'domain', domain, {read_models/items primary_language}, count(*)
+    FROM items i
+    CROSS JOIN LATERAL unnest(i.domains) AS domain
+    WHERE i.in_catalogue
+    GROUP BY 2, 3
 
 -- fold --
 WITH counted AS MATERIALIZED (
@@ -27,18 +28,33 @@ WITH counted AS MATERIALIZED (
 ), gone AS (
     DELETE FROM catalogue_counts t
     WHERE EXISTS (SELECT FROM batch_items)
-      AND NOT EXISTS (SELECT FROM counted c WHERE c.kind = t.kind AND c.name = t.name)
+      AND NOT EXISTS (SELECT FROM counted c WHERE c.kind = t.kind AND c.name = t.name AND c.language = t.language)
 )
 INSERT INTO catalogue_counts AS t
-SELECT kind, name, items
+SELECT kind, name, language, items
 FROM counted
 WHERE EXISTS (SELECT FROM batch_items)
-ORDER BY kind, name
-ON CONFLICT (kind, name) DO UPDATE SET items = excluded.items
+ORDER BY kind, name, language
+ON CONFLICT (kind, name, language) DO UPDATE SET items = excluded.items
 WHERE t.items <> excluded.items;
 
 -- definition --
-SELECT kind, name, count(*) AS items
+SELECT kind, name, language, count(*) AS items
 FROM item_places
-WHERE in_catalogue AND name <> 'UNKNOWN'
-GROUP BY kind, name
+WHERE in_catalogue AND kind <> 'language' AND name <> 'UNKNOWN'
+GROUP BY kind, name, language
+
+-- in_languages --
+-- True if the items of a row c are in one of the languages of the row `learner`, as of the last batch run. A learner
+-- who has met no described item has all languages.
+(EXISTS (SELECT FROM catalogue_shares l
+             WHERE l.user_id = learner.user_id AND l.kind = 'language' AND l.name = c.language)
+        OR NOT EXISTS (SELECT FROM catalogue_shares l WHERE l.user_id = learner.user_id AND l.kind = 'language'))
+
+-- totals --
+-- The numbers of the catalogue's items in the languages of each row of `learner`, by kind and name.
+SELECT learner.user_id, c.kind, c.name, CAST(sum(c.items) AS bigint) AS items
+    FROM learner
+    CROSS JOIN catalogue_counts c
+    WHERE {read_models/catalogue_counts in_languages}
+    GROUP BY learner.user_id, c.kind, c.name

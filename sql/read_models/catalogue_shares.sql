@@ -1,11 +1,12 @@
--- One row for each domain and each level in which a learner has studied an item. The batch job folds this table every
--- five minutes. domain_stats and level_stats select from it.
+-- One row for each domain, level and language in which a learner has studied an item. The batch job folds this table
+-- every five minutes. domain_stats and level_stats select from it. The learner's languages, those of the described
+-- items that the learner met, decide which items of the catalogue count in the denominators.
 
 -- table --
 CREATE TABLE catalogue_shares (
     user_id               text COLLATE "C" NOT NULL,
-    kind                  text COLLATE "C" NOT NULL,   -- domain or level
-    name                  text COLLATE "C" NOT NULL,   -- R W L S, A1 … C2, UNKNOWN
+    kind                  text COLLATE "C" NOT NULL,   -- domain, level or language
+    name                  text COLLATE "C" NOT NULL,   -- R W L S, A1 … C2, UNKNOWN; see primary_language in items.sql
     items_studied         bigint NOT NULL,
     answers               bigint NOT NULL,
     correct_answers       bigint NOT NULL,
@@ -17,8 +18,8 @@ CREATE TABLE catalogue_shares (
 );
 
 -- fold --
--- First count the changed learners' items for each combination of level and domains, because few combinations exist.
--- Then add the counts of each combination to its level and to each of its domains.
+-- First count the changed learners' items for each combination of level, domains and language, because few combinations
+-- exist. Then add the counts of each combination to its level, to its language and to each of its domains.
 WITH described AS (
     {read_models/catalogue_shares described}
 ), studied AS MATERIALIZED (
@@ -43,13 +44,15 @@ ON CONFLICT (user_id, kind, name) DO UPDATE SET
 WHERE t IS DISTINCT FROM excluded;
 
 -- definition --
--- An item without a catalogue event counts under the level UNKNOWN and under the domain UNKNOWN.
+-- An item without a catalogue event counts under the level UNKNOWN and under the domain UNKNOWN. An item without a
+-- description has no language.
 WITH placed AS (
     SELECT s.user_id, s.answers, s.correct_answers, s.interval_days, p.in_catalogue, k.kind,
         coalesce(p.name, 'UNKNOWN') AS name
     FROM item_stats s
-    CROSS JOIN (VALUES ('level'), ('domain')) AS k (kind)
+    CROSS JOIN (VALUES ('level'), ('domain'), ('language')) AS k (kind)
     LEFT JOIN item_places p ON p.item_id = s.item_id AND p.kind = k.kind
+    WHERE k.kind <> 'language' OR p.item_id IS NOT NULL
 )
 SELECT user_id, kind, name,
     count(*) AS items_studied,
@@ -67,6 +70,7 @@ DELETE FROM catalogue_shares WHERE user_id = ANY (learners);
 
 -- described --
 SELECT s.user_id, i.level, i.domains,
+        CASE WHEN i.described_at IS NOT NULL THEN {read_models/items primary_language} END AS language,
         count(*) AS items, sum(s.answers) AS answers, sum(s.correct_answers) AS correct_answers,
         count(*) FILTER (WHERE s.interval_days IS NULL OR s.interval_days < 7) AS learning,
         count(*) FILTER (WHERE s.interval_days BETWEEN 7 AND 20) AS short_term,
@@ -75,7 +79,7 @@ SELECT s.user_id, i.level, i.domains,
     FROM batch_learners b
     JOIN item_stats s ON s.user_id = b.user_id
     LEFT JOIN items i ON i.item_id = s.item_id
-    GROUP BY s.user_id, i.level, i.domains
+    GROUP BY 1, 2, 3, 4
 
 -- studied --
 SELECT d.user_id, place.kind, place.name,
@@ -88,6 +92,8 @@ SELECT d.user_id, place.kind, place.name,
         SELECT 'level' AS kind, coalesce(d.level, 'UNKNOWN') AS name
         UNION ALL
         SELECT 'domain', unnest(CASE WHEN cardinality(d.domains) > 0 THEN d.domains ELSE '{UNKNOWN}' END)
+        UNION ALL
+        SELECT 'language', d.language WHERE d.language IS NOT NULL
     ) AS place
     GROUP BY d.user_id, place.kind, place.name
 

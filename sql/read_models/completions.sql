@@ -15,10 +15,6 @@ CREATE TABLE completions (
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE completions ALTER user_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
 
--- as_of --
-CREATE TEMPORARY TABLE completions (LIKE completions INCLUDING STORAGE, PRIMARY KEY (user_id, session_id))
-    ON COMMIT DELETE ROWS;
-
 -- window --
 -- The window's changes to the sums of each day. A session can have several completions, and counts on the day of the
 -- earliest. If a completion arrives that is earlier than the counted one, the session moves to the day of the earlier
@@ -75,14 +71,6 @@ WHERE place = 1
 
 -- snapshot --
 (SELECT jsonb_object_agg(t.session_id, ARRAY[t]::text) FROM completions t WHERE t.user_id = learner)
-
--- restore --
--- Restore only the sessions that the window may change.
-INSERT INTO completions
-SELECT c.*
-FROM (SELECT DISTINCT session_id FROM window_facts WHERE kind = 'completion') w
-JOIN jsonb_each_text(state.completions) s (session_id, rows) ON s.session_id = w.session_id
-CROSS JOIN LATERAL unnest(s.rows::completions[]) c;
 
 -- reset_learners --
 DELETE FROM completions WHERE user_id = ANY (learners);

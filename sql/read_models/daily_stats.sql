@@ -21,10 +21,6 @@ CREATE TABLE daily_stats (
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE daily_stats ALTER user_id SET STORAGE PLAIN;
 
--- as_of --
-CREATE TEMPORARY TABLE daily_stats (LIKE daily_stats INCLUDING STORAGE, PRIMARY KEY (user_id, day))
-    ON COMMIT DELETE ROWS;
-
 -- window --
 -- The window's changes to the sums of each day. items_learned counts an item on the day of its first correct answer. If
 -- an earlier correct answer arrives afterwards, the item moves to this answer's day: -1 on the old day, +1 on the new.
@@ -161,9 +157,6 @@ LEFT JOIN mastered m  USING (user_id, day)
 
 -- snapshot --
 (SELECT array_agg(t)::text FROM daily_stats t WHERE t.user_id = learner)
-
--- restore --
-INSERT INTO daily_stats SELECT * FROM unnest((state.daily_stats #>> '{}')::daily_stats[]);
 
 -- reset_learners --
 DELETE FROM daily_stats WHERE user_id = ANY (learners);

@@ -10,11 +10,6 @@ CREATE TABLE deleted_learners (
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
 
--- as_of --
--- Stays empty, because as-of queries do not fold events of a deleted learner.
-CREATE TEMPORARY TABLE deleted_learners (LIKE deleted_learners INCLUDING STORAGE, PRIMARY KEY (user_id))
-    ON COMMIT DELETE ROWS;
-
 -- definition --
 SELECT DISTINCT user_id
 FROM facts
@@ -25,3 +20,11 @@ WHERE kind = 'deletion'
 SELECT d.user_id, r.version
 FROM deleted_learners d
 CROSS JOIN rebuild r
+
+-- as_of --
+-- The learner, if deleted: a deletion holds for every time, whenever it occurred or was recorded.
+SELECT substr(e.stream_id, 9) AS user_id
+FROM event_store.events e
+WHERE e.stream_id = 'learner-' || CAST(:user_id AS text) AND e.event_type IN ({deletion_types})
+  AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
+LIMIT 1

@@ -4,9 +4,9 @@
 -- types (progress/projections/facts.py) and the last blocks of this file. A column is null for types that do not
 -- declare its field, because such events may have a field of the same name with any JSON value. A type that may have
 -- been recorded before it was declared is checked again: the event must name its learner (it may be in the learner's
--- stream only because it names one of the learner's sessions), and the JSON text of each field must match a pattern.
--- Only strings are quoted in JSON text, so a value of the wrong type is rejected. Both PostgreSQL and DuckDB run these
--- blocks, in which `d` is the event.
+-- stream only because it names one of the learner's sessions), and each field must have a value that the declaration
+-- accepts. Only strings are quoted in JSON text, so a value of the wrong type is rejected. Both PostgreSQL and DuckDB
+-- run these blocks, in which `d` is the event.
 
 -- table --
 -- Every event of the log. No fold reads an event whose kind is null. The kind is null if the event is poisoned, if its
@@ -29,13 +29,13 @@ CROSS JOIN LATERAL (
 ) d;
 
 CREATE VIEW preference_facts AS
-SELECT e.shard, e.global_position, substr(e.stream_id, 9) AS user_id, e.occurred_at, e.event_id,
-    e.event_data ->> 'timezone' AS timezone,
-    make_interval(hours => (e.event_data ->> 'day_start_hour')::int) AS day_start
-FROM event_store.events e
-WHERE e.event_type IN ({preference_types})
-  AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = substr(e.stream_id, 9))
-  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
+SELECT d.shard, d.global_position, substr(d.stream_id, 9) AS user_id, d.occurred_at, d.event_id,
+    make_interval(hours => (d.event_data ->> 'day_start_hour')::int) AS day_start,
+    {preference_values}
+FROM event_store.events d
+WHERE d.event_type IN ({preference_types})
+  AND NOT EXISTS (SELECT FROM deleted_learners l WHERE l.user_id = substr(d.stream_id, 9))
+  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = d.global_position);
 
 CREATE VIEW deletion_facts AS
 SELECT e.shard, e.global_position, substr(e.stream_id, 9) AS user_id
@@ -91,7 +91,7 @@ DELETE FROM window_facts;
 WITH spans AS MATERIALIZED (
     SELECT user_id, min(occurred_at) AS first_at, max(occurred_at) AS last_at
     FROM window_events
-    WHERE kind IN ('answer', 'review', 'completion')
+    WHERE kind IN ('answer', 'review', 'completion', 'goal')
     GROUP BY user_id
 ), shifts AS MATERIALIZED (
     SELECT s.user_id, z.starts, z.shifts, z.offsets
@@ -133,6 +133,9 @@ CASE WHEN {is_declared}
 -- text value --
 (d.event_data ->> '{field}')
 
+-- text value or removal --
+coalesce((d.event_data ->> '{field}'), '')
+
 -- json value --
 CAST((d.event_data -> '{field}') AS text)
 
@@ -145,7 +148,16 @@ CASE WHEN CAST((d.event_data -> '{field}') AS text) ~ '{pattern}'
 
 -- is_text --
 CAST((d.event_data -> '{field}') AS text) ~ '{pattern}'
+
+-- is_string --
+CAST((d.event_data -> '{field}') AS text) LIKE '"%'
             AND length((d.event_data ->> '{field}')) BETWEEN {low} AND {high}
+
+-- matches --
+(d.event_data ->> '{field}') ~ '{pattern}'
+
+-- is_removable --
+(CAST((d.event_data -> '{field}') AS text) = 'null' OR {rule})
 
 -- is_optional --
 ((d.event_data ->> '{field}') IS NULL OR {rule})

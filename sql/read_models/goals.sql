@@ -1,5 +1,4 @@
--- One row per learner and GoalSet event. Queries compute the local day of a goal, so that no row changes when the
--- learner's preferences change.
+-- One row per learner and GoalSet event.
 
 -- table --
 CREATE TABLE goals (
@@ -7,36 +6,29 @@ CREATE TABLE goals (
     occurred_at     timestamptz NOT NULL,
     event_id        uuid   NOT NULL,
     answers_per_day bigint NOT NULL,       -- 0: no goal
+    day             date   NOT NULL,       -- local: the goal is in force from this day on (see facts.sql)
     PRIMARY KEY (user_id, occurred_at, event_id)
 ) WITH (fillfactor = 90);
 
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE goals ALTER user_id SET STORAGE PLAIN;
 
--- as_of --
-CREATE TEMPORARY TABLE goals (LIKE goals INCLUDING STORAGE, PRIMARY KEY (user_id, occurred_at, event_id))
-    ON COMMIT DELETE ROWS;
-
 -- fold --
 IF EXISTS (SELECT FROM window_facts WHERE kind = 'goal') THEN
 INSERT INTO goals
-SELECT user_id, occurred_at, event_id, answers_per_day
+SELECT user_id, occurred_at, event_id, answers_per_day, day
 FROM window_facts
 WHERE kind = 'goal'
 ORDER BY user_id, occurred_at, event_id;
 END IF;
 
 -- definition --
-SELECT e.user_id, e.occurred_at, e.event_id, e.answers_per_day
-FROM facts e
-WHERE e.kind = 'goal'
-  AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
+SELECT user_id, occurred_at, event_id, answers_per_day, day
+FROM dated_facts
+WHERE kind = 'goal'
 
 -- snapshot --
 (SELECT array_agg(t)::text FROM goals t WHERE t.user_id = learner)
-
--- restore --
-INSERT INTO goals SELECT * FROM unnest((state.goals #>> '{}')::goals[]);
 
 -- reset_learners --
 DELETE FROM goals WHERE user_id = ANY (learners);
@@ -49,19 +41,12 @@ DELETE FROM goals WHERE user_id = ANY (learners);
 WITH today AS (
     {read_models/preferences today}
 ),
-shifts AS (
-    SELECT s.starts_at, s.ends_at, s.shift
-    FROM today
-    JOIN segments s ON s.user_id = :user_id AND s.ends_at > CAST(today.day - 29 AS timestamptz)
-),
 dated AS (
-    SELECT g.occurred_at, g.event_id, g.answers_per_day,
-        CAST(g.occurred_at + coalesce(s.shift, INTERVAL '0 hours') AS date) AS day
+    SELECT g.occurred_at, g.event_id, g.answers_per_day, g.day
     FROM today
     JOIN goals g ON g.user_id = :user_id AND g.occurred_at >= CAST(today.day - 29 AS timestamptz)
-    LEFT JOIN shifts s ON g.occurred_at >= s.starts_at AND g.occurred_at < s.ends_at
     UNION ALL
-    (SELECT g.occurred_at, g.event_id, g.answers_per_day, today.day - 29
+    (SELECT g.occurred_at, g.event_id, g.answers_per_day, g.day
     FROM today
     JOIN goals g ON g.user_id = :user_id AND g.occurred_at < CAST(today.day - 29 AS timestamptz)
     ORDER BY g.occurred_at DESC, g.event_id DESC

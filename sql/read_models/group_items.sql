@@ -15,10 +15,6 @@ CREATE TABLE group_items (
     PRIMARY KEY (group_id, item_id, shard)
 ) WITH (fillfactor = 70);
 
--- as_of --
--- No GraphQL field reads this model as of a past time, so folds for as-of queries skip it.
-CREATE TEMPORARY VIEW group_items AS SELECT WHERE false;
-
 -- most_groups --
 50
 

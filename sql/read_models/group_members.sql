@@ -13,10 +13,6 @@ CREATE TABLE group_members (
 
 CREATE INDEX group_members_by_learner ON group_members (user_id, is_member, decided_at, decided_id);
 
--- as_of --
--- No GraphQL field reads this model as of a past time, so folds for as-of queries skip it.
-CREATE TEMPORARY VIEW group_members AS SELECT WHERE false;
-
 -- window --
 -- The rows that the window changes.
 CREATE TEMPORARY TABLE window_members (
@@ -231,7 +227,8 @@ page AS (
     ORDER BY sort_key, user_id
     LIMIT CAST(:first AS bigint)
 )
-SELECT total.members AS total_count, m.sort_key, m.user_id, m.last_study_date,
+SELECT total.members AS total_count, m.sort_key, m.user_id,
+    (SELECT n.display_name FROM display_names n WHERE n.user_id = m.user_id) AS display_name, m.last_study_date,
     ({read_models/group_members current_streak}) AS current_streak, m.answers AS answers_last7_days,
     m.accuracy_last7_days,
     coalesce((SELECT p.items_learned FROM user_progress p WHERE p.user_id = m.user_id), 0) AS total_items_learned,

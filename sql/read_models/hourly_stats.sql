@@ -14,10 +14,6 @@ CREATE TABLE hourly_stats (
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE hourly_stats ALTER user_id SET STORAGE PLAIN;
 
--- as_of --
-CREATE TEMPORARY TABLE hourly_stats (LIKE hourly_stats INCLUDING STORAGE, PRIMARY KEY (user_id, hour))
-    ON COMMIT DELETE ROWS;
-
 -- fold --
 INSERT INTO hourly_stats AS h
 SELECT user_id, hour,
@@ -42,9 +38,6 @@ GROUP BY user_id, hour
 
 -- snapshot --
 (SELECT array_agg(t)::text FROM hourly_stats t WHERE t.user_id = learner)
-
--- restore --
-INSERT INTO hourly_stats SELECT * FROM unnest((state.hourly_stats #>> '{}')::hourly_stats[]);
 
 -- reset_learners --
 DELETE FROM hourly_stats WHERE user_id = ANY (learners);

@@ -13,10 +13,6 @@ CREATE TABLE item_days (
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE item_days ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
 
--- as_of --
-CREATE TEMPORARY TABLE item_days (LIKE item_days INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, day))
-    ON COMMIT DELETE ROWS;
-
 -- window --
 -- How much the window adds to the items_reviewed of each day; may be negative.
 CREATE TEMPORARY TABLE window_reviewed (
@@ -88,15 +84,6 @@ GROUP BY user_id, item_id, day
  FROM (
      SELECT t.item_id, array_agg(t.day)::text AS days FROM item_days t WHERE t.user_id = learner GROUP BY t.item_id
  ) d)
-
--- restore --
--- Restore only the items that the window may change. Their numbers of answers become 0, because no query about the past
--- reads these numbers.
-INSERT INTO item_days
-SELECT learner, s.item_id, d.day, 0 AS answers, 0 AS correct_answers
-FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind = 'answer') w
-JOIN jsonb_each_text(state.item_days) s (item_id, days) ON s.item_id = w.item_id
-CROSS JOIN LATERAL unnest(s.days::date[]) d (day);
 
 -- reset_learners --
 DELETE FROM item_days WHERE user_id = ANY (learners);

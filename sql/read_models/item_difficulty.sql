@@ -13,10 +13,6 @@ CREATE TABLE item_difficulty (
     PRIMARY KEY (item_id, shard)
 ) WITH (fillfactor = 70);
 
--- as_of --
--- No GraphQL field reads this model as of a past time, so folds for as-of queries skip it.
-CREATE TEMPORARY VIEW item_difficulty AS SELECT WHERE false;
-
 -- fold --
 -- Add the differences between the new and the former rows of item_stats to the sums. In an as-of fold, window_end is 0,
 -- so such a fold adds nothing. The number of an item's lapses never falls: a late review replaces a pair of reviews by

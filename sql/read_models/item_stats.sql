@@ -39,10 +39,6 @@ first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
 interval_days, easiness_factor, reviewed_at, review_id, lapses,
 reviewed_on, asked_at, asked_id, asked_on, recalled
 
--- as_of --
-CREATE TEMPORARY TABLE item_stats (LIKE item_stats INCLUDING STORAGE, PRIMARY KEY (user_id, item_id))
-    ON COMMIT DELETE ROWS;
-
 -- window --
 -- The new rows of the items in the window, with the former values that other folds compare.
 CREATE TEMPORARY TABLE window_items (
@@ -185,6 +181,17 @@ WHERE NOT had_row
 ORDER BY user_id, item_id;
 
 -- definition --
+SELECT c.user_id, c.item_id, c.answers, c.correct_answers, c.response_ms, c.first_answered_at, c.first_answered_on,
+    c.last_answered_at, c.first_correct_at, c.first_correct_on, c.first_mastered_at, c.first_mastered_on,
+    c.interval_days, c.easiness_factor, c.reviewed_at, c.review_id, c.lapses, c.reviewed_on,
+    f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.correct AS recalled
+FROM (
+{read_models/item_stats as_of}
+) c
+LEFT JOIN chained_facts f ON f.is_first AND f.user_id = c.user_id AND f.item_id = c.item_id AND f.gap = c.gap
+
+-- as_of --
+-- The columns that queries read: all but those of the answer after the latest review. `gap` is the number of reviews.
 -- first_answered_on is the local day of first_answered_at, and not always the earliest local day of an answer, because
 -- the learner's zone may change. The same holds for first_correct_on and first_mastered_on.
 WITH answered AS (
@@ -221,29 +228,14 @@ SELECT m.user_id, m.item_id, coalesce(m.answers, 0) AS answers, coalesce(m.corre
     m.first_correct_at, CAST(m.first_correct_at + coalesce(c.to_day, INTERVAL '0 days') AS date) AS first_correct_on,
     m.first_mastered_at, CAST(m.first_mastered_at + coalesce(r.to_day, INTERVAL '0 days') AS date) AS first_mastered_on,
     m.interval_days, m.easiness_factor, m.reviewed_at, m.review_id, coalesce(m.lapses, 0) AS lapses, m.reviewed_on,
-    f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.correct AS recalled
+    m.gap
 FROM met m
-LEFT JOIN chained_facts f ON f.is_first AND f.user_id = m.user_id AND f.item_id = m.item_id AND f.gap = m.gap
 LEFT JOIN shifts a ON a.user_id = m.user_id AND a.starts_at <= m.first_answered_at AND a.ends_at > m.first_answered_at
 LEFT JOIN shifts c ON c.user_id = m.user_id AND c.starts_at <= m.first_correct_at AND c.ends_at > m.first_correct_at
 LEFT JOIN shifts r ON r.user_id = m.user_id AND r.starts_at <= m.first_mastered_at AND r.ends_at > m.first_mastered_at
 
 -- snapshot --
 (SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner)
-
--- restore --
--- Restore whole rows of the items that the window may change. For the remaining items, insert rows with zeros, because
--- folds and queries need only the keys of these rows.
-INSERT INTO item_stats
-SELECT i.*
-FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind IN ('answer', 'review')) w
-JOIN jsonb_each_text(state.item_stats) s (item_id, rows) ON s.item_id = w.item_id
-CROSS JOIN LATERAL unnest(s.rows::item_stats[]) i;
-
-INSERT INTO item_stats (user_id, item_id, answers, correct_answers, response_ms, lapses)
-SELECT learner, k.item_id, 0 AS answers, 0 AS correct_answers, 0 AS response_ms, 0 AS lapses
-FROM jsonb_object_keys(state.item_stats) k (item_id)
-ON CONFLICT DO NOTHING;
 
 -- reset_learners --
 DELETE FROM item_stats WHERE user_id = ANY (learners);

@@ -14,23 +14,7 @@ CREATE TABLE items (
     language     text COLLATE "C"          -- the headword's language: a BCP 47 tag, or null
 ) WITH (fillfactor = 80);
 
-CREATE INDEX items_in_catalogue ON items (item_id) WHERE in_catalogue;
 CREATE INDEX items_archived ON items (item_id) WHERE NOT in_catalogue;
-
--- as_of --
--- A view that has only item_id and in_catalogue. It reads the log's index of catalogue events, in index order.
-CREATE TEMPORARY VIEW items AS
-SELECT substr(d.stream_id, 6) AS item_id,  -- after 'item-'
-    d.event_type <> 'ItemArchived' AS in_catalogue
-FROM (
-    SELECT DISTINCT ON (e.stream_id) e.stream_id, e.event_type
-    FROM event_store.events e
-    WHERE e.event_type IN ({catalogue_types})
-      AND e.occurred_at <= (SELECT m.happened_by FROM moment_asked m)
-      AND e.created_at <= (SELECT m.recorded_by FROM moment_asked m)
-      AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
-    ORDER BY e.stream_id, e.occurred_at DESC, e.event_id DESC
-) d;
 
 -- fold --
 IF has_catalogue THEN
@@ -89,14 +73,18 @@ WITH ranked AS (
     WHERE kind = 'catalogue'
 )
 SELECT c.item_id, d.headword, d.level,
-    CASE WHEN d.domains LIKE '%"R"%' THEN 'R' ELSE '' END || CASE WHEN d.domains LIKE '%"W"%' THEN 'W' ELSE '' END
-    || CASE WHEN d.domains LIKE '%"L"%' THEN 'L' ELSE '' END
-    || CASE WHEN d.domains LIKE '%"S"%' THEN 'S' ELSE '' END AS domains,
+    {read_models/items letters} AS domains,
     d.occurred_at AS described_at, d.event_id AS described_id,
     c.occurred_at AS decided_at, c.event_id AS decided_id, c.described AS in_catalogue, d.language
 FROM ranked c
 LEFT JOIN ranked d ON d.item_id = c.item_id AND d.described AND d.place_of_its_kind = 1
 WHERE c.place = 1
+
+-- letters --
+-- The letters of the domains in the text d.domains, which is that of the event.
+CASE WHEN d.domains LIKE '%"R"%' THEN 'R' ELSE '' END || CASE WHEN d.domains LIKE '%"W"%' THEN 'W' ELSE '' END
+    || CASE WHEN d.domains LIKE '%"L"%' THEN 'L' ELSE '' END
+    || CASE WHEN d.domains LIKE '%"S"%' THEN 'S' ELSE '' END
 
 -- loaded --
 -- DuckDB runs this block. It writes the domains in PostgreSQL's notation for arrays.
@@ -108,6 +96,10 @@ FROM items
 SELECT item_id, headword, level, array_to_string(domains, '') AS domains, described_at, described_id, decided_at,
     decided_id, in_catalogue, language
 FROM items
+
+-- primary_language --
+-- The language of an item i as totals group it: `en` for en-GB. Items without a language have the language ''.
+coalesce(lower(split_part(i.language, '-', 1)), '')
 
 -- level_and_domain --
 -- True if the item of a row s passes the filters by level and domain. The level UNKNOWN selects the items without a
@@ -122,3 +114,51 @@ AND CASE
         SELECT 1 FROM items i WHERE i.item_id = s.item_id AND cardinality(i.domains) > 0)
     ELSE EXISTS (SELECT 1 FROM items i WHERE i.item_id = s.item_id AND :domain = ANY (i.domains))
 END
+
+-- as_of --
+-- The catalogue at a past time, in the form of the definition, which would read the data of all catalogue events. An
+-- index alone tells each item's latest catalogue event and latest description at this time. If the description is still
+-- the item's latest, its values are those of the live row; otherwise they are read from the event.
+WITH decided AS MATERIALIZED (
+    SELECT DISTINCT ON (e.stream_id) e.stream_id, e.occurred_at, e.event_id, e.global_position,
+        e.event_type <> 'ItemArchived' AS described
+    FROM event_store.events e
+    WHERE {read_models/items happened}
+    ORDER BY e.stream_id, e.occurred_at DESC, e.event_id DESC
+), dated AS (
+    SELECT c.*,
+        CASE WHEN c.described THEN c.occurred_at ELSE d.occurred_at END AS described_at,
+        CASE WHEN c.described THEN c.event_id ELSE d.event_id END AS described_id,
+        CASE WHEN c.described THEN c.global_position ELSE d.global_position END AS described_position
+    FROM decided c
+    LEFT JOIN LATERAL (
+        SELECT e.occurred_at, e.event_id, e.global_position
+        FROM event_store.events e
+        WHERE NOT c.described AND e.stream_id = c.stream_id AND e.event_type <> 'ItemArchived'
+          AND {read_models/items happened}
+        ORDER BY e.occurred_at DESC, e.event_id DESC
+        LIMIT 1
+    ) d ON true
+)
+SELECT substr(c.stream_id, 6) AS item_id,   -- after 'item-'
+    coalesce(l.headword, e.headword) AS headword, coalesce(l.level, e.level) AS level,
+    coalesce(l.domains, e.domains, '') AS domains, c.described_at, c.described_id,
+    c.occurred_at AS decided_at, c.event_id AS decided_id, c.described AS in_catalogue,
+    coalesce(l.language, e.language) AS language
+FROM dated c
+LEFT JOIN ({read_models/items live}) l ON l.described_id = c.described_id
+LEFT JOIN LATERAL (
+    SELECT d.headword, d.level, d.language, {read_models/items letters} AS domains
+    FROM (
+        SELECT f.headword, f.level, f.language, CAST(f.domains AS text) AS domains
+        FROM catalogue_facts f
+        WHERE l.item_id IS NULL AND f.global_position = c.described_position
+        OFFSET 0   -- look up each event by its position
+    ) d
+) e ON true
+
+-- happened --
+e.event_type IN ({catalogue_types})
+      AND e.occurred_at <= coalesce(CAST(:as_of AS timestamptz), 'infinity')
+      AND e.created_at <= coalesce(CAST(:known_at AS timestamptz), 'infinity')
+      AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))

@@ -15,10 +15,6 @@ CREATE TABLE learning_streaks (
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE learning_streaks ALTER user_id SET STORAGE PLAIN;
 
--- as_of --
-CREATE TEMPORARY TABLE learning_streaks (LIKE learning_streaks INCLUDING STORAGE, PRIMARY KEY (user_id, starts))
-    ON COMMIT DELETE ROWS;
-
 -- fold --
 -- A day that becomes a study day or a rest day may join two runs into one. A day is lost if it was a study day or a
 -- rest day, and is neither now. A lost day may cut a run. The fold changes only runs at most five days away from a
@@ -184,9 +180,6 @@ HAVING bool_or(studied)
 
 -- snapshot --
 (SELECT array_agg(t)::text FROM learning_streaks t WHERE t.user_id = learner)
-
--- restore --
-INSERT INTO learning_streaks SELECT * FROM unnest((state.learning_streaks #>> '{}')::learning_streaks[]);
 
 -- reset_learners --
 DELETE FROM learning_streaks WHERE user_id = ANY (learners);

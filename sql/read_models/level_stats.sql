@@ -1,24 +1,30 @@
 -- A learner's progress in each CEFR level of the catalogue.
 
 -- views --
--- Every level that has items in the catalogue or that the learner studied.
+-- Every level that the catalogue has items in, in the learner's languages, or that the learner studied.
 CREATE VIEW level_stats AS
+WITH learner AS (
+    SELECT user_id FROM user_progress
+), totals AS (
+    {read_models/catalogue_counts totals}
+)
 SELECT user_id, name AS level,
     {read_models/catalogue_shares share_fields}
-FROM (
-    SELECT p.user_id, counted.name, counted.items
-    FROM catalogue_counts AS counted
-    CROSS JOIN user_progress AS p
-    WHERE counted.kind = 'level'
-) AS c
+FROM (SELECT user_id, name, items FROM totals WHERE kind = 'level') AS c
 FULL JOIN (SELECT * FROM catalogue_shares WHERE kind = 'level') AS d USING (user_id, name);
 
 -- by level --
--- Every level that has items in the catalogue or that the learner studied, from A1 to C2. UNKNOWN comes last, and has
--- no forecast. The forecast (expected_date) assumes the pace of the last 28 local days. It is null if this pace is too
--- low to be reliable.
+-- Every level that the catalogue has items in, in the learner's languages, or that the learner studied, from A1 to C2.
+-- UNKNOWN comes last, and has no forecast. The forecast (expected_date) assumes the pace of the last 28 local days. It
+-- is null if this pace is too low to be reliable.
 WITH today AS (
     {read_models/preferences today}
+),
+learner AS (
+    SELECT CAST(:user_id AS text) AS user_id
+),
+totals AS (
+    {read_models/catalogue_counts totals}
 ),
 recent AS (
     SELECT m.level, CAST(sum(m.items) AS bigint) AS items
@@ -34,7 +40,7 @@ SELECT name AS level,
          THEN today.day + CAST(ahead.days AS integer) END AS expected_date,
     coalesce(missing.items <= 0, FALSE)                AS reached
 FROM (
-    (SELECT name, items FROM catalogue_counts WHERE kind = 'level') AS c
+    (SELECT name, items FROM totals WHERE kind = 'level') AS c
     FULL JOIN (SELECT * FROM catalogue_shares WHERE user_id = :user_id AND kind = 'level') AS d USING (name)
 )
 CROSS JOIN today
@@ -52,7 +58,7 @@ COPY (
     WITH {operations/export_user shares}
     SELECT name AS level,
         {read_models/catalogue_shares share_fields}
-    FROM (SELECT name, items FROM counted WHERE kind = 'level') AS c
-    FULL JOIN (SELECT * FROM studied WHERE kind = 'level') AS d USING (name)
+    FROM (SELECT name, items FROM totals WHERE kind = 'level') AS c
+    FULL JOIN (SELECT * FROM catalogue_shares WHERE kind = 'level') AS d USING (name)
     ORDER BY name COLLATE "C"
 ) TO STDOUT (FORMAT csv, HEADER);

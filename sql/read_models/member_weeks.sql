@@ -27,10 +27,6 @@ CREATE TABLE member_weeks (
     timezone       text COLLATE "C" NOT NULL
 ) WITH (fillfactor = 60);
 
--- as_of --
--- No GraphQL field reads this model as of a past time, so folds for as-of queries skip it.
-CREATE TEMPORARY VIEW member_weeks AS SELECT WHERE false;
-
 -- sums --
     CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 1), 0) AS bigint) AS answers_1,
     CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 2), 0) AS bigint) AS answers_2,

@@ -70,13 +70,6 @@ SELECT
 FROM zones_in_force z
 JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at < z.ends_at AND r.ends_at > z.starts_at;
 
--- as_of --
-CREATE TEMPORARY TABLE preferences (LIKE preferences INCLUDING STORAGE, PRIMARY KEY (user_id, occurred_at, event_id))
-    ON COMMIT DELETE ROWS;
-
-CREATE TEMPORARY TABLE zones_in_force (LIKE zones_in_force INCLUDING STORAGE, PRIMARY KEY (user_id, starts_at))
-    ON COMMIT DELETE ROWS;
-
 -- definition --
 SELECT e.user_id, e.occurred_at, e.event_id, e.timezone, e.day_start_hour
 FROM facts e
@@ -147,3 +140,14 @@ SELECT CAST(CAST(:now AS timestamptz) + coalesce((
     SELECT shift FROM segments
     WHERE user_id = :user_id AND starts_at <= :now AND ends_at > :now
 ), INTERVAL '0 hours') AS date) AS day
+
+-- local day --
+-- When a local day begins and ends: the first times whose local day is this day, or later, and the next day, or later.
+SELECT CAST(:day AS date) AS date, min(b.begins_at) AS start, max(b.begins_at) AS "end"
+FROM (VALUES (CAST(:day AS date)), (CAST(:day AS date) + 1)) AS d (day)
+CROSS JOIN LATERAL (
+    SELECT coalesce(min(t.reached_at) FILTER (WHERE t.reached_at < s.ends_at), d.day AT TIME ZONE 'UTC') AS begins_at
+    FROM segments s
+    CROSS JOIN LATERAL (SELECT greatest(s.starts_at, (d.day - s.shift) AT TIME ZONE 'UTC')) AS t (reached_at)
+    WHERE s.user_id = :user_id
+) b;

@@ -15,11 +15,6 @@ CREATE TABLE repeated_answers (
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE repeated_answers ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
 
--- as_of --
-CREATE TEMPORARY TABLE repeated_answers (
-    LIKE repeated_answers INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, occurred_at, event_id)
-) ON COMMIT DELETE ROWS;
-
 -- window --
 -- The gaps that the window changes. Only items with is_out_of_order (see item_stats.sql) have rows here.
 CREATE TEMPORARY TABLE window_gaps (
@@ -199,14 +194,6 @@ WHERE kind = 'answer' AND NOT is_first
      WHERE t.user_id = learner
      GROUP BY t.item_id
  ) p)
-
--- restore --
--- Restore only the items that the window may change.
-INSERT INTO repeated_answers
-SELECT learner, s.item_id, p.occurred_at, p.event_id, p.day, p.correct
-FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind IN ('answer', 'review')) w
-JOIN jsonb_each_text(state.repeated_answers) s (item_id, rows) ON s.item_id = w.item_id
-CROSS JOIN LATERAL unnest(s.rows::repeated_answers[]) p;
 
 -- reset_learners --
 DELETE FROM repeated_answers WHERE user_id = ANY (learners);

@@ -11,9 +11,6 @@ CREATE TABLE rest_days (
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE rest_days ALTER user_id SET STORAGE PLAIN;
 
--- as_of --
-CREATE TEMPORARY TABLE rest_days (LIKE rest_days INCLUDING STORAGE, PRIMARY KEY (user_id, day)) ON COMMIT DELETE ROWS;
-
 -- window --
 -- The days that became rest days, and the days that stopped being rest days because the week has an earlier date now.
 CREATE TEMPORARY TABLE window_rest_days (
@@ -72,9 +69,6 @@ WHERE place <= 2
 
 -- snapshot --
 (SELECT array_agg(t)::text FROM rest_days t WHERE t.user_id = learner)
-
--- restore --
-INSERT INTO rest_days SELECT * FROM unnest((state.rest_days #>> '{}')::rest_days[]);
 
 -- reset_learners --
 DELETE FROM rest_days WHERE user_id = ANY (learners);

@@ -16,10 +16,6 @@ CREATE TABLE retention_stats (
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE retention_stats ALTER user_id SET STORAGE PLAIN, ALTER maturity SET STORAGE PLAIN;
 
--- as_of --
-CREATE TEMPORARY TABLE retention_stats (LIKE retention_stats INCLUDING STORAGE, PRIMARY KEY (user_id, day, maturity))
-    ON COMMIT DELETE ROWS;
-
 -- fold --
 -- A late event adds or removes tests only in the gaps next to it.
 WITH changes AS (
@@ -56,9 +52,6 @@ GROUP BY user_id, day, CASE WHEN days_before < 21 THEN 'YOUNG' ELSE 'MATURE' END
 
 -- snapshot --
 (SELECT array_agg(t)::text FROM retention_stats t WHERE t.user_id = learner)
-
--- restore --
-INSERT INTO retention_stats SELECT * FROM unnest((state.retention_stats #>> '{}')::retention_stats[]);
 
 -- reset_learners --
 DELETE FROM retention_stats WHERE user_id = ANY (learners);

@@ -19,10 +19,6 @@ CREATE TABLE reviews (
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE reviews ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
 
--- as_of --
-CREATE TEMPORARY TABLE reviews (LIKE reviews INCLUDING STORAGE, PRIMARY KEY (user_id, item_id, occurred_at, event_id))
-    ON COMMIT DELETE ROWS;
-
 -- fold --
 -- The first answer of the gap before a new review is in window_items if the item is not out of order (see
 -- item_stats.sql). Otherwise, it is in window_gaps.
@@ -65,15 +61,6 @@ WHERE r.kind = 'review'
      WHERE t.user_id = learner
      GROUP BY t.item_id
  ) r)
-
--- restore --
--- Restore only the items that the window may change.
-INSERT INTO reviews
-SELECT learner, s.item_id, r.occurred_at, r.event_id, r.interval_days, r.day,
-    r.asked_at, r.asked_id, r.asked_on, r.recalled
-FROM (SELECT DISTINCT item_id FROM window_facts WHERE kind IN ('answer', 'review')) w
-JOIN jsonb_each_text(state.reviews) s (item_id, rows) ON s.item_id = w.item_id
-CROSS JOIN LATERAL unnest(s.rows::reviews[]) r;
 
 -- reset_learners --
 DELETE FROM reviews WHERE user_id = ANY (learners);

@@ -1,6 +1,6 @@
--- A snapshot consists of a learner's rows in the realtime tables at one version of the learner's stream. An as-of query
--- that uses a snapshot folds only the events after the snapshot. The batch job takes the snapshots, and as_of.sql uses
--- them.
+-- A snapshot consists of a learner's rows in the realtime tables at one version of the learner's stream. The batch job
+-- takes the snapshots, for the Python API. Queries about the past do not read them: definitions cannot continue from
+-- rows.
 --
 -- snapshot_learners is a queue. It is not a read model, because its rows depend not only on the events but also on the
 -- existing snapshots. The batch job empties the queue. A rebuild fills it with all learners, because the former
@@ -37,19 +37,6 @@ JOIN event_store.events e ON e.global_position = p.global_position
 WHERE e.stream_id = stream AND e.stream_version <= version
 $aside$;
 
--- The versions of the learner's snapshots that contain only events that occurred at or before happened_by and were
--- recorded at or before recorded_by. A snapshot is left out if the list of its poisoned events has changed since it was
--- taken.
-CREATE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz) RETURNS SETOF bigint
-LANGUAGE sql STABLE AS $until$
-SELECT s.stream_version
-FROM event_store.snapshots s
-JOIN event_store.events e ON e.stream_id = s.stream_id AND e.stream_version = s.stream_version
-WHERE s.stream_id = stream AND s.fingerprint = snapshot_fingerprint()
-  AND s.newest_occurred_at <= happened_by AND e.created_at <= recorded_by
-  AND s.quarantined = quarantined_until(stream, s.stream_version)
-$until$;
-
 -- The version up to which a learner's stream is folded.
 CREATE FUNCTION version_folded(learner text) RETURNS bigint LANGUAGE sql STABLE AS $version$
 SELECT e.stream_version
@@ -79,7 +66,7 @@ WHERE user_id IN (
 $due$;
 
 -- Take snapshots of the first `at_most` learners in snapshot_learners, or of all if there are fewer. Of each of these
--- learners, keep only the newest `kept` snapshots. Return the number of learners.
+-- learners, keep only the newest `kept` snapshots of this schema. Return the number of learners.
 CREATE FUNCTION take_snapshots(at_most int, kept int) RETURNS int LANGUAGE plpgsql
     SET enable_seqscan = off
     SET random_page_cost = 0
@@ -117,6 +104,7 @@ BEGIN
         SELECT s.stream_version, s.newest_occurred_at
         FROM event_store.snapshots s
         WHERE s.stream_id = v.stream_id AND s.stream_version <= v.stream_version
+          AND s.fingerprint = snapshot_fingerprint()
         ORDER BY s.stream_version DESC
         LIMIT 1
     ) last ON true
@@ -131,13 +119,14 @@ BEGIN
 
     DELETE FROM event_store.snapshots s
     USING (
-        SELECT stream_id, stream_version, fingerprint, row_number() OVER (
-            PARTITION BY stream_id ORDER BY fingerprint = snapshot_fingerprint() DESC, stream_version DESC) AS place
+        SELECT stream_id, stream_version, row_number() OVER (
+            PARTITION BY stream_id ORDER BY stream_version DESC) AS place
         FROM event_store.snapshots
-        WHERE stream_id = ANY (streams)
+        WHERE stream_id = ANY (streams) AND fingerprint = snapshot_fingerprint()
     ) r
     WHERE r.place > kept
-      AND s.stream_id = r.stream_id AND s.stream_version = r.stream_version AND s.fingerprint = r.fingerprint;
+      AND s.stream_id = r.stream_id AND s.stream_version = r.stream_version
+      AND s.fingerprint = snapshot_fingerprint();
     RETURN cardinality(learners);
 END
 $take$;
@@ -158,6 +147,7 @@ SELECT drop_learners_not_due(:event_interval);
 SELECT take_snapshots(:at_most, :kept);
 
 -- drop_orphans --
--- Delete the snapshots of schemas that do not exist any more.
+-- Delete the snapshots of schemas that do not exist any more. Other fingerprints belong to other programs.
 DELETE FROM event_store.snapshots
-WHERE NOT EXISTS (SELECT FROM pg_namespace n WHERE n.oid::text = split_part(fingerprint, '-', 2));
+WHERE fingerprint ~ '^[0-9a-f]{12}-[0-9]+$'
+  AND NOT EXISTS (SELECT FROM pg_namespace n WHERE n.oid::text = split_part(fingerprint, '-', 2));

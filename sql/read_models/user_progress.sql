@@ -4,6 +4,7 @@
 CREATE TABLE user_progress (
     user_id            text COLLATE "C" PRIMARY KEY,
     items_learned      bigint NOT NULL,
+    items_mastered     bigint NOT NULL,    -- items that ever reached an interval of 7 days
     sessions_completed bigint NOT NULL,
     study_seconds      bigint NOT NULL,
     answers            bigint NOT NULL,
@@ -12,16 +13,12 @@ CREATE TABLE user_progress (
     short_term         bigint NOT NULL,
     long_term          bigint NOT NULL,
     last_updated       timestamptz NOT NULL,
-    last_fact_at       timestamptz,        -- time of the newest answer, completion or review
+    last_fact_at       timestamptz,        -- time of the newest answer, completion, review or goal
     version            bigint NOT NULL     -- the last transaction that changed a row of the learner
 ) WITH (fillfactor = 50);
 
 -- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
 ALTER TABLE user_progress ALTER user_id SET STORAGE PLAIN;
-
--- as_of --
-CREATE TEMPORARY TABLE user_progress (LIKE user_progress INCLUDING STORAGE, PRIMARY KEY (user_id))
-    ON COMMIT DELETE ROWS;
 
 -- fold --
 WITH seen AS (
@@ -29,7 +26,7 @@ WITH seen AS (
         count(*) FILTER (WHERE kind = 'answer') AS answers,
         count(*) FILTER (WHERE correct) AS correct_answers,
         max(created_at) AS last_updated,
-        max(occurred_at) FILTER (WHERE kind IN ('answer', 'review', 'completion')) AS last_fact_at
+        max(occurred_at) FILTER (WHERE kind IN ('answer', 'review', 'completion', 'goal')) AS last_fact_at
     FROM window_facts
     GROUP BY user_id
 ), studied AS (
@@ -39,6 +36,7 @@ WITH seen AS (
 ), moved AS (
     SELECT user_id,
         count(*) FILTER (WHERE first_correct_on IS NOT NULL AND had_correct_on IS NULL) AS items_learned,
+        count(*) FILTER (WHERE first_mastered_on IS NOT NULL AND had_mastered_on IS NULL) AS items_mastered,
         count(*) FILTER (WHERE now.mastery = 0) - count(*) FILTER (WHERE had.mastery = 0) AS learning,
         count(*) FILTER (WHERE now.mastery = 1) - count(*) FILTER (WHERE had.mastery = 1) AS short_term,
         count(*) FILTER (WHERE now.mastery = 2) - count(*) FILTER (WHERE had.mastery = 2) AS long_term
@@ -54,6 +52,7 @@ WITH seen AS (
 INSERT INTO user_progress AS p
 SELECT s.user_id,
     coalesce(m.items_learned, 0)      AS items_learned,
+    coalesce(m.items_mastered, 0)     AS items_mastered,
     coalesce(c.sessions_completed, 0) AS sessions_completed,
     coalesce(c.study_seconds, 0)      AS study_seconds,
     s.answers,
@@ -70,6 +69,7 @@ LEFT JOIN moved m ON m.user_id = s.user_id
 ORDER BY s.user_id
 ON CONFLICT (user_id) DO UPDATE SET
     items_learned      = p.items_learned      + excluded.items_learned,
+    items_mastered     = p.items_mastered     + excluded.items_mastered,
     sessions_completed = p.sessions_completed + excluded.sessions_completed,
     study_seconds      = p.study_seconds      + excluded.study_seconds,
     answers            = p.answers            + excluded.answers,
@@ -89,6 +89,7 @@ WITH studied AS (
 ), learned AS (
     SELECT user_id,
         count(first_correct_on) AS items_learned,
+        count(first_mastered_on) AS items_mastered,
         CAST(sum(answers) AS bigint) AS answers,
         CAST(sum(correct_answers) AS bigint) AS correct_answers,
         count(*) FILTER (WHERE interval_days IS NULL OR interval_days < 7) AS learning,
@@ -99,6 +100,7 @@ WITH studied AS (
 )
 SELECT k.user_id,
     coalesce(l.items_learned, 0)      AS items_learned,
+    coalesce(l.items_mastered, 0)     AS items_mastered,
     coalesce(s.sessions_completed, 0) AS sessions_completed,
     coalesce(s.study_seconds, 0)      AS study_seconds,
     coalesce(l.answers, 0)            AS answers,
@@ -132,16 +134,14 @@ WITH today AS (
 )
 SELECT
     p.user_id,
+    (SELECT n.display_name FROM display_names n WHERE n.user_id = :user_id) AS display_name,
     p.items_learned                                    AS total_items_learned,
     p.sessions_completed                               AS total_sessions_completed,
     CAST(floor(p.study_seconds / 60.0) AS bigint)      AS total_study_time_minutes,
     {read_models/learning_streaks current}             AS current_streak,
     CAST(p.correct_answers AS double precision)
         / nullif(p.answers, 0)                         AS accuracy_rate,
-    (SELECT count(*) FROM items i
-     WHERE i.in_catalogue AND NOT EXISTS (
-        SELECT 1 FROM item_stats s
-        WHERE s.user_id = :user_id AND s.item_id = i.item_id)) AS unlearned,
+    ({read_models/user_progress unlearned})            AS unlearned,
     p.learning,
     p.short_term                                       AS short_term_mastered,
     p.long_term                                        AS long_term_mastered,
@@ -150,3 +150,20 @@ FROM user_progress p
 CROSS JOIN today
 {read_models/learning_streaks latest}
 WHERE p.user_id = :user_id;
+
+-- unlearned --
+-- The number of the catalogue's items that the learner has not met, in the languages of the described items that the
+-- learner met; in all languages, if the learner met none. The items are first counted by tag, because primary_language
+-- takes time and tags are few.
+SELECT CAST(coalesce(sum(one.unmet) FILTER (WHERE one.is_met), sum(one.unmet), 0) AS bigint)
+    FROM (
+        SELECT sum(i.unmet) AS unmet, bool_or(i.is_met) AS is_met
+        FROM (
+            SELECT i.language, count(*) FILTER (WHERE i.in_catalogue AND s.item_id IS NULL) AS unmet,
+                bool_or(i.described_at IS NOT NULL AND s.item_id IS NOT NULL) AS is_met
+            FROM items i
+            LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = i.item_id
+            GROUP BY i.language
+        ) AS i
+        GROUP BY {read_models/items primary_language}
+    ) AS one

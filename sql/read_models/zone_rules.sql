@@ -10,11 +10,6 @@ CREATE TABLE zone_rules (
     PRIMARY KEY (zone, starts_at)
 );
 
--- as_of --
--- A copy that lasts as long as the connection. A view of the live table would be dropped with the table.
-CREATE TEMPORARY TABLE zone_rules AS SELECT * FROM zone_rules;
-ALTER TABLE zone_rules ADD PRIMARY KEY (zone, starts_at);
-
 -- fill --
 INSERT INTO zone_rules
 SELECT zone, coalesce(to_timestamp(starts_at), '-infinity'),

@@ -115,6 +115,21 @@ def test_each_question_gives_the_oracle_s_rows_about_at_least_20_learners(
         assert rate == (None if row[part] is None else row[part] / row[whole])
 
 
+def test_analyses_do_not_read_display_names(tmp_path: Path) -> None:
+    data = {"user_id": "ann", "email": "", "display_name": "Ann", "timezone": "Asia/Tokyo"}
+    named = {"event_id": str(UUID(int=1)), "event_type": "UserCreated", "data": data}
+    envelope = {**named, "occurred_at": MONDAY.isoformat()}
+    written_archives.write(storage.open_storage(str(tmp_path)), written_archives.record([envelope]))
+    with questions.open_duck() as (duck, _):
+        selected = "f.timezone, f.display_name, l.event_data FROM facts f, log l"
+        copy = f"CREATE TABLE seen AS SELECT {selected}"
+        duck.read_until(MONDAY.date())
+        duck.add([*tmp_path.rglob("*.parquet")], [], copy)
+        ((timezone, name, text),) = duck.run("FROM seen")
+    assert (timezone, name) == ("Asia/Tokyo", None)
+    assert json.loads(text).keys() == {"user_id", "email", "timezone"}
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_no_rows_reveal_a_group_of_1_to_19_learners_even_by_subtraction(seed: int) -> None:
     events = generate(random.Random(seed))

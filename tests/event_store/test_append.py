@@ -325,6 +325,31 @@ def test_appending_to_a_stream_appends_all_events_or_none(log: Connection) -> No
     assert ids(log) == [known["event_id"]]
 
 
+ODD_ID = "%s:x{y}\\'\u202e" + 190 * "\U0001f600"
+
+
+@pytest.mark.parametrize("learner", ["", 201 * "x", "a\0b", "\ud800"])
+def test_the_learner_of_a_stream_needs_a_valid_id(log: Connection, learner: str) -> None:
+    """The events of an answer name no learner, so that only the stream does."""
+    store = PostgresEventStore(log)
+    with pytest.raises(
+        SerializationError, match=r"expected a string .* at .*stream_id|stream_id: "
+    ):
+        store.append_events(f"learner-{learner}", [answer()])
+    assert store.append_events(f"learner-{ODD_ID}", [answer()]).stream_version == 1
+    assert models_batch.run(log).swept == 1
+    assert len(store.read_events(f"learner-{ODD_ID}")) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), 10**400, "\ud800", "a\0b", object()])
+def test_values_that_cannot_be_stored_are_rejected(log: Connection, value: object) -> None:
+    event = answer()
+    event["data"]["said"] = value
+    with pytest.raises(SerializationError, match="expected a "):
+        PostgresEventStore(log).append_events("learner-u", [event])
+    assert not ids(log)
+
+
 def test_the_error_about_a_rejected_row_does_not_show_its_contents(log: Connection) -> None:
     log.run("ALTER TABLE event_store.events ADD CHECK (event_data ->> 'said' IS NULL)")
     started = session_started("s", "u")

@@ -17,7 +17,7 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from progress.event_store import envelope, events
+from progress.event_store import envelope, events, outgoing
 from progress.event_store.contract import asyncapi, document, files, schemas
 from progress.event_store.contract.fields import FIELDS, example
 from progress.event_store.envelope import Message
@@ -230,7 +230,7 @@ def test_the_asyncapi_document_is_valid_and_has_every_event_type_in_the_right_to
     Draft7Validator(json.loads(ASYNCAPI.read_text(encoding="utf-8"))).validate(document)
     carried = {
         (name, topic) for topic, channel in document["channels"].items()
-        for name in channel["messages"]
+        for name in channel["messages"] if topic != outgoing.TOPIC
     }  # fmt: skip
     assert carried == set(TOPICS.items()) == {(name, TOPICS[name]) for name in EVENT_TYPES}
     for message in document["components"]["messages"].values():

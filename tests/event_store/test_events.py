@@ -67,13 +67,18 @@ def test_the_easiness_factor_must_be_a_number_from_1_to_10() -> None:
         )
 
 
+OPTIONAL = {
+    *("cefr_level", "headword", "language", "timezone", "day_start_hour", "display_name"),
+}
+
+
 @pytest.mark.parametrize(
     ("event_type", "field"),
     [
         (event_type, field)
         for event_type, data in GOOD.items()
         for field in data
-        if field not in {"cefr_level", "headword", "language", "timezone", "day_start_hour"}
+        if field not in OPTIONAL
     ],
 )
 def test_a_required_field_must_be_present_and_not_null(event_type: str, field: str) -> None:
@@ -81,6 +86,18 @@ def test_a_required_field_must_be_present_and_not_null(event_type: str, field: s
     with pytest.raises(SerializationError, match=rf"found none - at \$\.data\.{field}$"):
         events.check(events.EVENT_TYPES[event_type], left_out)
     assert fault(event_type, **{field: None}).endswith(f", found none - at $.data.{field}")
+
+
+@pytest.mark.parametrize("event_type", ["UserCreated", "UserPreferencesChanged"])
+def test_a_display_name_has_at_most_100_code_points_and_no_control_character(
+    event_type: str,
+) -> None:
+    good = ("Ann", "x", "\N{FOX FACE}" * 100, "\u5c71\u7530 \u592a\u90ce", "a\u00a0b", "", None)
+    assert all(accepts(event_type, display_name=name) for name in good)
+    rule = "a string of at most 100 characters without control characters, or null"
+    bad = ("x" * 101, "a\n", "\n", "a\tb", "\x00", "\x1f", "\x7f", "\x80", "\x9f", 5, True, ["Ann"])
+    for name in bad:
+        assert fault(event_type, display_name=name) == f"expected {rule} - at $.data.display_name"
 
 
 def test_item_fields_accept_only_declared_values() -> None:

@@ -1,10 +1,13 @@
 """The programs in examples/ work on a local stack, with the commands of their README."""
 
+import contextlib
+import http.client
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,16 +15,17 @@ from pathlib import Path
 import pytest
 
 from progress import settings
-from progress.local import ports
+from progress.local import ports, readiness
 from tests.conftest import skip_without
 from tests.support import cli, command_server, folders, node, programs
+from tests.support.recent_events import study
 
 pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
 README = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-PREPARE, RUN, TYPED = (
+PREPARE, RUN, RECEIVE, TYPED = (
     block.replace("\\\n", "") for block in re.findall(r"(?ms)^```sh\n(.*?)^```", README)
 )
 WAIT_S = 60
@@ -32,7 +36,8 @@ def environment() -> Iterator[dict[str, str]]:
     """The variables that the README's first commands export, after they have started a stack."""
     with folders.create("examples") as folder:
         own = settings.child_env(PROGRESS_DATA_DIR=str(folder / "data"))
-        up = f"up --detach --port {ports.reserve()}"
+        # Google's emulator does not sign pushes.
+        up = f"up --detach --standin --port {ports.reserve()}"
         shell = PREPARE.replace("up --detach", up) + "printf '\\0'; env -0"
         try:
             made = programs.run(["bash", "-euc", _with_server(shell)], own, folder=REPOSITORY)
@@ -83,6 +88,44 @@ def test_a_subscriber_hears_what_the_programs_publish(
         assert "published 2 events of ann in message " in run(environment, "publish.mjs")
         assert any("'accuracyRate': 0.66" in line for line in lines)
         subscriber.terminate()
+
+
+def test_an_endpoint_writes_who_reached_a_streak_of_30_days(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    port, file = ports.reserve(), tmp_path / "reached.txt"
+    line = RECEIVE.replace("8085", str(port)).replace("reached.txt", str(file))
+    create = re.findall(r"(?ms)^```python\n(.*?)^```", README)[0].replace("8085", str(port))
+    named = f"PROJECT = {environment['PROJECT']!r}\n{create}"
+    programs.run([sys.executable, "-c", named], environment, folder=REPOSITORY)
+    with subprocess.Popen(
+        ["bash", "-euc", f"exec env {line}"], cwd=REPOSITORY, env=environment
+    ) as endpoint:
+        try:
+            readiness.wait(lambda: ports.is_listening(port), "the endpoint", seconds=WAIT_S)
+            assert push(port, json.dumps({"message": {}})) == 401
+            publish_streak(environment, "deb", days=30)
+            publish_streak(environment, "eli", days=29)
+            found = wait_for("deb", file.read_text)
+        finally:
+            endpoint.terminate()
+    assert re.fullmatch(r"[0-9a-f-]{36} deb \d{4}-\d\d-\d\d\n", found)
+
+
+def push(port: int, body: str) -> int:
+    """Send a push without a token; return the status of the response."""
+    with contextlib.closing(http.client.HTTPConnection(ports.HOST, port)) as connection:
+        connection.request("POST", "/", body)
+        return connection.getresponse().status
+
+
+def publish_streak(environment: dict[str, str], learner: str, *, days: int) -> None:
+    """Publish a completed session on each of the last days."""
+    lines = [json.dumps(event) for ago in range(days) for event in study(learner, ago)]
+    programs.run(
+        [*command_server.command(), "publish", "-"], environment, folder=REPOSITORY,
+        text="\n".join(lines),
+    )  # fmt: skip
 
 
 def test_the_event_store_and_the_views_show_a_published_lesson(environment: dict[str, str]) -> None:

@@ -159,7 +159,7 @@ def find(stage: Stage, mutant: Mutant) -> Delivery:
         limit=st.sampled_from([1000, 2, 1]),
     )
     log, how = hypothesis.find(
-        st.tuples(logs() | logs(crowded=True), plain),
+        st.tuples(logs() | logs(crowded=True) | logs(collected=True), plain),
         lambda delivery: is_killed_by(stage, *delivery),
         settings=hypothesis.settings(
             max_examples=500,

@@ -4,11 +4,12 @@ Also: who may request it, repeated and impossible requests, and the size of its 
 """
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.pubsub_v1.types import PublishRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,8 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, log_rows, manifests
-from progress.errors import ArchiveRunning, AttemptFailed
+from progress.errors import ArchiveRunning, AttemptFailed, PubSubUnavailable
+from progress.event_store import outgoing, publication
 from progress.operations import erase_user
 from progress.projections import batch, definitions, schema
 from progress.projections.projector import Projector
@@ -37,6 +39,7 @@ from tests.support.erasure_fixtures import (
     receipt,
 )
 from tests.support.export_fixtures import export_statistics
+from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import ADMIN, Operator
 
 pytestmark = pytest.mark.timeout(300)
@@ -135,6 +138,7 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
         "sessions": 3,
         "pending": 0,
         "snapshots": 1,
+        "milestone_marks": 0,
         "poisoned": 1,
         "dead_letters": 8,
         "operations": 0,
@@ -143,6 +147,7 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
         "archived_events": 0,
     }
     assert (done["found"], done["places"], done["in_events_of_others"]) == (0, {}, 1)
+    assert done["published"] == "stays with its subscribers"
     assert done["copies_until"].keys() == {"backups", "pubsub", "pubsub_dead_letters"}
     assert len(done["digest"]) == 64
     assert LEARNER not in json.dumps(done)
@@ -487,3 +492,51 @@ def test_the_archive_contains_no_event_of_an_erased_learner(
     checkpoints = manifests.read(archive).manifest.checkpoints  # type: ignore[union-attr]
     ids = {str(e["event_id"]) for e in model_rows.read_table(traced, "event_store.events")}
     assert {one.event_id for one in checkpoints} <= ids
+
+
+def test_an_erasure_waits_until_the_deletion_is_published_and_publishes_nothing_else(
+    operator: Operator,
+    populated: Connection,
+    fake_publisher: FakePublisher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PUBLISH_EVENTS", "all")
+    settings.current.cache_clear()
+    stage.append(populated, list_events())
+    for days in range(3):
+        at = datetime.now(UTC) - timedelta(days=days, seconds=1)
+        session = {"user_id": LEARNER, "session_id": f"s-{days}"}
+        ended = session | {"score": 80, "duration_seconds": 61}
+        started = sample_events.envelope("SessionStarted", session | {"item_count": 1}, at=at)
+        stage.append(populated, [started, sample_events.envelope("SessionCompleted", ended, at=at)])
+    Projector(populated).catch_up_all()
+    assert populated.run("SELECT user_id FROM event_store.milestone_marks") == [[LEARNER]]
+    shard = populated.run("SELECT event_store.shard_of(:s)", s=f"learner-{LEARNER}")[0][0]
+    fails = True
+
+    def refuse(request: PublishRequest) -> None:
+        if fails and request.topic.endswith(outgoing.TOPIC):
+            raise ConnectionError
+
+    fake_publisher.on_request = refuse
+    erasure = erase(operator)
+    with pytest.raises(PubSubUnavailable):  # an outage: Pub/Sub delivers the command again
+        operator.run(erasure["id"])
+    steps = {step["name"]: step["state"] for step in operator.get(erasure["id"])["steps"]}
+    assert (steps["files"], steps["close"]) == ("SUCCEEDED", "PENDING")
+    assert fake_publisher.messages(outgoing.TOPIC) == []
+    fails = False
+    publication.outage.cache_clear()
+    done = receipt(operator.run(erasure["id"]))
+    assert done["published"] == "stays with its subscribers"
+    assert done["erased"]["milestone_marks"] == 1
+    assert populated.run("SELECT user_id FROM event_store.milestone_marks") == []
+    sent = [
+        message.attributes["event_type"]
+        for message in fake_publisher.messages(outgoing.TOPIC)
+        if message.ordering_key == f"learner-{LEARNER}"
+    ]
+    assert sent == ["UserDeleted"]
+    published = len(fake_publisher.messages(outgoing.TOPIC))
+    assert publication.publish(populated, shard, settings.current()) == 0
+    assert len(fake_publisher.messages(outgoing.TOPIC)) == published

@@ -34,7 +34,7 @@ from tests.support.erasure_fixtures import (
 from tests.support.operation_fixtures import Operator, url_of
 
 ABOUT = """
-{ userProgress(userId: "%s") { totalItemsLearned }
+{ userProgress(userId: "%s") { totalItemsLearned displayName }
   streak(userId: "%s") { longest }
   dailyStats(userId: "%s", from: "2024-04-01", to: "2024-04-30") { answers }
   past: dailyStats(userId: "%s", from: "2024-04-01", to: "2024-04-30",
@@ -221,6 +221,7 @@ def test_redis_keeps_no_data_about_learners_who_are_unknown_or_deleted_or_erased
     leave_traces(populated)
     served.post(ABOUT, "ada", roles="admin")
     assert find_in_redis(LEARNER) != []
+    assert find_in_redis(json.dumps(MARKER)[1:-1], MARKER) != []  # the display name
     receipt(operator.run(erase(operator)["id"]))
     served.post(ABOUT, "ada", roles="admin")
     assert find_in_redis(*NEEDLES) == []

@@ -301,6 +301,9 @@ def use(store: Store, monkeypatch: pytest.MonkeyPatch, folder: str) -> Iterator[
     with monkeypatch.context() as patch:
         patch.setenv("DATABASE_URL", url_of(store, "project"))
         patch.setenv("PROGRESS_DATA_DIR", folder)
+        patch.setenv(
+            "PUBLISH_EVENTS", "off"
+        )  # an erasure waits for publication, which needs Pub/Sub
         patch.setattr(erase_user, "_REQUESTS_END_S", 0.0)  # no queries are running
         settings.current.cache_clear()
         yield

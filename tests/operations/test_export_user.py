@@ -38,12 +38,14 @@ EXPORTED = {
     "domain_stats": "domains.csv",
     "level_stats": "levels.csv",
     "rest_days": "rest_days.csv",
+    "milestones": "milestones.csv",
     "goals": "goals.csv",
     "group_members": "groups.csv",
 }
 NOT_EXPORTED = {
     "zone_rules": "constants",
     "preferences": "events.jsonl has the events with the preferences",
+    "display_names": "summary.json has the name",
     "deleted_learners": "the record of a deleted learner cannot be exported",
     "facts": "the events of events.jsonl",
     "items": "the catalogue; items.csv describes the learner's items",
@@ -57,6 +59,7 @@ NOT_EXPORTED = {
     "member_weeks": "sums of the last days of daily.csv",
     "catalogue_counts": "the catalogue",
     "catalogue_shares": "the numerators of domains.csv and levels.csv",
+    "level_totals": "milestones.csv has the levels",
     "mastery_days": "computed from the reviews in events.jsonl",
     "snapshots": "copies of other rows",
 }

@@ -4,7 +4,14 @@ Each function loops over all events, without state, increments or SQL.
 """
 
 from tests.oracle.catalogue import catalogue
-from tests.oracle.days import daily_stats, day_of, hourly_stats, monthly_stats, weekly_stats
+from tests.oracle.days import (
+    daily_stats,
+    day_of,
+    day_start,
+    hourly_stats,
+    monthly_stats,
+    weekly_stats,
+)
 from tests.oracle.events import (
     Event,
     Row,
@@ -16,14 +23,30 @@ from tests.oracle.events import (
     see,
 )
 from tests.oracle.groups import group, hardest_items, learners
-from tests.oracle.items import item, item_difficulty, item_history, item_stats
+from tests.oracle.items import item, item_difficulty, item_history, item_stats, languages
 from tests.oracle.levels import domain_stats, forecast, level_stats
+from tests.oracle.memory import (
+    by_recall,
+    calibration,
+    calibration_of_all,
+    expected_known,
+    fading,
+    group_knowledge,
+    item_forgetting,
+    item_memory,
+    item_states,
+    items_fading,
+    knowledge,
+    knowledge_curve,
+)
+from tests.oracle.milestones import milestone_id, milestones
 from tests.oracle.retention import retention, retention_stats
 from tests.oracle.standing import (
     due_forecast,
     due_today,
     goal,
     rest_days,
+    search_learners,
     streak,
     user_progress,
     workload,

@@ -18,6 +18,11 @@ class Description:
     domains: tuple[str, ...] = ("UNKNOWN",)
     language: str | None = None
 
+    @property
+    def primary_language(self) -> str | None:
+        """Return the first subtag in lower case: en of en-GB; None if there is no language."""
+        return self.language and self.language.split("-")[0].lower()
+
 
 def descriptions(world: World) -> dict[str, Description]:
     """Return the latest description of each described item."""
@@ -49,16 +54,26 @@ def archived(world: World) -> set[str]:
     return {item_id for item_id, type_ in last.items() if type_ == "ItemArchived"}
 
 
-def catalogue(world: World) -> set[str]:
-    """Return the items that are described and not archived."""
-    return descriptions(world).keys() - archived(world)
+Languages = frozenset[str | None]  # primary subtags in lower case; None is a language, too
 
 
-def catalogue_items(world: World, kind: str) -> dict[str, int]:
-    """Return the number of items in each domain or level of the catalogue, except UNKNOWN."""
+def catalogue(world: World, languages: Languages | None = None) -> set[str]:
+    """Return the items that are described and not archived, in these languages or in any."""
+    items = descriptions(world).keys() - archived(world)
+    if languages is None:
+        return items
+    described = descriptions(world)
+    return {item_id for item_id in items if described[item_id].primary_language in languages}
+
+
+def catalogue_items(world: World, kind: str, languages: Languages | None) -> dict[str, int]:
+    """Return the number of items in each domain or level of the catalogue, except UNKNOWN.
+
+    Only items in these languages count; if `languages` is None, all count.
+    """
     described = descriptions(world)
     counts: dict[str, int] = {}
-    for item_id in catalogue(world):
+    for item_id in catalogue(world, languages):
         for name in names(described[item_id], kind):
             if name != "UNKNOWN":
                 counts[name] = counts.get(name, 0) + 1
@@ -85,9 +100,11 @@ def described_items(world: World) -> Rows:
 
 @defines("catalogue_counts")
 def catalogue_counts(world: World) -> Rows:
-    """Return the number of items in each domain and level of the catalogue, except UNKNOWN."""
+    """Return the number of items in each domain and level and language, except UNKNOWN."""
+    languages = {one.primary_language for one in descriptions(world).values()}
     return {
-        (kind, name): {"items": count}
+        (kind, f"{name} {language or ''}"): {"items": count}
         for kind in ("domain", "level")
-        for name, count in catalogue_items(world, kind).items()
+        for language in languages
+        for name, count in catalogue_items(world, kind, frozenset({language})).items()
     }

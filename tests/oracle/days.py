@@ -4,7 +4,7 @@ import calendar
 import functools
 import importlib.resources
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from tests.oracle.events import PREFERENCES, Event, Row, World, defines_by_learner, only, ratio
@@ -44,6 +44,17 @@ def day_of(world: World, user_id: str, moment: datetime) -> date:
     name, hour = preference(world, user_id, moment)
     wall_clock = moment.astimezone(zone(name)).replace(tzinfo=None)
     return (wall_clock - timedelta(hours=hour)).date()
+
+
+def day_start(world: World, user_id: str, day: date) -> datetime:
+    """Return the first time at which the local day is this day or a later one.
+
+    Offsets are multiples of 15 minutes, so a day begins at such a time or at a preference event.
+    """
+    midnight = datetime.combine(day, time(), UTC)
+    times = [midnight + timedelta(minutes=15 * n) for n in range(-24 * 4, 48 * 4)]
+    times += [event.occurred_at for event in world.of(user_id, *PREFERENCES)]
+    return next(t for t in sorted(times) if t >= times[0] and day_of(world, user_id, t) >= day)
 
 
 def last_days(world: World, user_id: str, count: int) -> set[date]:

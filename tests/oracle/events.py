@@ -2,6 +2,7 @@
 
 import functools
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -57,6 +58,13 @@ class World:
     events: tuple[Event, ...]
     deleted: frozenset[str]
     now: datetime
+    named: Mapping[str, Event]  # by learner: the latest event that sets or removes the name
+
+    def display_name(self, user_id: str) -> str | None:
+        """Return the present name, whatever the time of the query; None if there is none."""
+        if user_id in self.deleted or user_id not in self.named:
+            return None
+        return self.named[user_id].data["display_name"] or None
 
     def of(self, user_id: str, *types: str) -> list[Event]:
         """Return the learner's events of these types, in order; none if the learner is deleted."""
@@ -98,9 +106,11 @@ def see(
     """Return the events that a query at `now` takes into account, up to `as_of` or `known_at`.
 
     A deletion applies to every query, even if `as_of` is before the deletion. Events that are not
-    acceptable are left out.
+    acceptable are left out. An event that is given twice counts once.
     """
-    all_events = sorted(filter(is_acceptable, stored), key=lambda e: e.when)
+    distinct = {event.event_id: event for event in stored}.values()
+    all_events = sorted(filter(is_acceptable, distinct), key=lambda e: e.when)
+    named = {e.user_id: e for e in all_events if e.user_id and publishes_name(e)}
     return World(
         events=tuple(
             e
@@ -110,6 +120,21 @@ def see(
         ),
         deleted=frozenset(e.user_id for e in all_events if e.type == "UserDeleted" and e.user_id),
         now=as_of or known_at or now,
+        named=named,
+    )
+
+
+def publishes_name(event: Event) -> bool:
+    """Return whether the event sets or removes the display name; an invalid name does neither."""
+    if event.type not in PREFERENCES or "display_name" not in event.data:
+        return False
+    name = event.data["display_name"]
+    if name is None:
+        return True
+    return (
+        isinstance(name, str)
+        and len(name) <= 100
+        and not any(unicodedata.category(character) == "Cc" for character in name)
     )
 
 

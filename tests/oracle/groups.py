@@ -59,6 +59,7 @@ def learner(world: World, user_id: str) -> Row:
     is_weak = week["answers"] >= 20 and week["correct_answers"] / week["answers"] < 0.6
     return {
         "user_id": user_id,
+        "display_name": world.display_name(user_id),
         "last_study_date": max(studied, default=None),
         "current_streak": streak(world, user_id)["current"],
         "answers_last7_days": week["answers"],

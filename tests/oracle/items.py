@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from tests.oracle.catalogue import Description, descriptions, names
+from tests.oracle.catalogue import Description, Languages, descriptions, names
 from tests.oracle.days import answer_sums, day, last_days
 from tests.oracle.events import Event, Row, Rows, World, defines, defines_by_learner, only, ratio
 
@@ -16,6 +16,16 @@ def item_stats(world: World, user_id: str) -> dict[str, Row]:
     return {
         item_id: _row(world, user_id, item_id) for item_id in {e.data["item_id"] for e in events}
     }
+
+
+def languages(world: World, user_id: str) -> Languages | None:
+    """Return the languages of the described items that the learner met; None means all.
+
+    Archived items count, too. A described item without a language has the language None.
+    """
+    described = descriptions(world)
+    met = item_stats(world, user_id).keys() & described.keys()
+    return frozenset(described[item_id].primary_language for item_id in met) or None
 
 
 def item(world: World, user_id: str, item_id: str) -> Row | None:

@@ -7,16 +7,16 @@ from fractions import Fraction
 from tests.oracle.catalogue import LEVELS, catalogue, catalogue_items
 from tests.oracle.days import day, day_of, last_days, masteries
 from tests.oracle.events import Row, World, defines_by_learner, ratio
-from tests.oracle.items import item_stats
+from tests.oracle.items import item_stats, languages
 
 
 def domain_stats(world: World, user_id: str) -> dict[str, Row]:
-    """Return the learner's rows, one for each domain that is in the catalogue or was studied."""
+    """Return a row for each domain studied, or of the catalogue in the learner's languages."""
     return _rows(world, user_id, "domain")
 
 
 def level_stats(world: World, user_id: str) -> dict[str, Row]:
-    """Return the learner's rows, one for each level that is in the catalogue or was studied."""
+    """Return a row for each level studied, or of the catalogue in the learner's languages."""
     today = day_of(world, user_id, world.now)
     days = last_days(world, user_id, 28)
     rows = _rows(world, user_id, "level")
@@ -78,19 +78,22 @@ def _only_studied(rows: dict[str, Row]) -> dict[str, Row]:
 
 
 def _rows(world: World, user_id: str, kind: str) -> dict[str, Row]:
-    studied: dict[str, list[Row]] = {name: [] for name in catalogue_items(world, kind)}
+    totals = catalogue_items(world, kind, languages(world, user_id))
+    studied: dict[str, list[Row]] = {name: [] for name in totals}
     for row in item_stats(world, user_id).values():
         for name in row["domains"] if kind == "domain" else [row["level"]]:
             studied.setdefault(name, []).append(row)
-    return {name: _row(world, kind, name, items) for name, items in studied.items()}
+    return {
+        name: _row(world, kind, name, items, totals.get(name, 0)) for name, items in studied.items()
+    }
 
 
-def _row(world: World, kind: str, name: str, items: list[Row]) -> Row:
+def _row(world: World, kind: str, name: str, items: list[Row], count: int) -> Row:
     answers = sum(i["answers"] for i in items)
     correct = sum(i["correct_answers"] for i in items)
     mastered = [i for i in items if i["mastery"] in ("SHORT_TERM", "LONG_TERM")]
     in_catalogue = [i for i in mastered if i["item_id"] in catalogue(world)]
-    total = None if name == "UNKNOWN" else catalogue_items(world, kind).get(name, 0)
+    total = None if name == "UNKNOWN" else count
     return {
         kind: name,
         "items_studied": len(items),

@@ -16,11 +16,12 @@ from tests.oracle.days import (
     day,
     day_of,
     last_days,
+    masteries,
     study_days,
     week,
 )
 from tests.oracle.events import LEARNERS, Row, World, defines_by_learner, ratio, rest_date
-from tests.oracle.items import item_stats
+from tests.oracle.items import item_stats, languages
 
 DAY = timedelta(days=1)
 
@@ -97,12 +98,13 @@ def user_progress(world: World, user_id: str) -> Row | None:
     completed = completion_sums(world.completions(user_id))
     return {
         "user_id": user_id,
+        "display_name": world.display_name(user_id),
         "total_items_learned": sum(1 for i in items.values() if i["correct_answers"] > 0),
         "total_sessions_completed": completed["sessions_completed"],
         "total_study_time_minutes": completed["study_time_minutes"],
         "current_streak": streak(world, user_id)["current"],
         "accuracy_rate": answer_sums(world.answers(user_id))["accuracy_rate"],
-        "unlearned": len(catalogue(world) - items.keys()),
+        "unlearned": len(catalogue(world, languages(world, user_id)) - items.keys()),
         "learning": sum(1 for i in items.values() if i["mastery"] == "LEARNING"),
         "short_term_mastered": sum(1 for i in items.values() if i["mastery"] == "SHORT_TERM"),
         "long_term_mastered": sum(1 for i in items.values() if i["mastery"] == "LONG_TERM"),
@@ -114,7 +116,17 @@ def user_progress(world: World, user_id: str) -> Row | None:
 def progress_rows(world: World, user_id: str) -> dict[str, Row]:
     """Return the learner's row under an empty key; nothing if the learner has no row."""
     row = user_progress(world, user_id)
-    return {"": row} if row else {}
+    return {"": {**row, "items_mastered": len(masteries(world, user_id))}} if row else {}
+
+
+@defines_by_learner("display_names")
+def display_names(world: World, user_id: str) -> dict[str, Row]:
+    """Return the learner's row under an empty key; nothing if no event was about the name."""
+    if user_id in world.deleted or user_id not in world.named:
+        return {}
+    event = world.named[user_id]
+    name = world.display_name(user_id)
+    return {"": {"display_name": name, "named_at": event.occurred_at, "named_id": event.event_id}}
 
 
 def due_forecast(world: World, user_id: str, days: int) -> dict[date, Row]:
@@ -169,7 +181,11 @@ def workload(world: World, user_id: str) -> Row:
 @defines_by_learner("goals")
 def goals(world: World, user_id: str) -> dict[UUID, Row]:
     return {
-        e.event_id: {"occurred_at": e.occurred_at, "answers_per_day": e.data["answers_per_day"]}
+        e.event_id: {
+            "occurred_at": e.occurred_at,
+            "answers_per_day": e.data["answers_per_day"],
+            "day": day(world, e),
+        }
         for e in world.of(user_id, "GoalSet")
     }
 
@@ -203,3 +219,30 @@ def goal(world: World, user_id: str) -> Row | None:
         "week": met[6::-1],
         "study_days30": len(study_days(world, user_id).intersection(last_30_days)),
     }
+
+
+def search_learners(world: World, text: str, first: int = 20) -> list[Row]:
+    """Return known learners with `text` in the id or the display name.
+
+    ASCII letters match in any case. Order: the learner with exactly this id, ids and names that
+    start with the text, the others; within these by name, learners without one last, then by id.
+    """
+
+    def folded(value: str | None) -> str:
+        return "".join(c.lower() if c.isascii() else c for c in value or "")
+
+    def key(row: Row) -> tuple[object, ...]:
+        starts = folded(row["user_id"]).startswith(folded(text)) or (
+            folded(row["display_name"]).startswith(folded(text))
+        )
+        name = row["display_name"]
+        return row["user_id"] != text, not starts, name is None, name or "", row["user_id"]
+
+    learners = sorted({event.user_id for event in world.events if event.user_id})
+    found = [
+        {"user_id": user, "display_name": world.display_name(user)}
+        for user in learners
+        if world.of(user, *LEARNERS)
+        and any(folded(text) in folded(part) for part in (user, world.display_name(user)))
+    ]
+    return sorted(found, key=key)[:first]

@@ -1,7 +1,9 @@
 """The oracle agrees with examples that were computed by hand and with published facts."""
 
 import csv
+import hashlib
 import itertools
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -241,6 +243,95 @@ def test_domains_and_levels_use_the_latest_description() -> None:
     assert oracle.item(seen, "ann", "i8") is None
 
 
+def word(at: str, item: str, language: str | None, **data: Any) -> oracle.Event:
+    shown: dict[str, Any] = {"domains": ["R"], "language": language, **data}
+    return published("ItemUpdated", at, item, **shown)
+
+
+def test_the_totals_of_the_catalogue_count_the_languages_that_the_learner_met() -> None:
+    deck = [word("2024-01-01", f"d{n}", "de", cefr_level="C1", domains=["L"]) for n in range(3)]
+    english = [word("2024-01-01", f"e{n}", "en-GB", cefr_level="A1") for n in range(4)]
+    none = word("2024-01-01", "n1", None, cefr_level="B1")
+    mine = [answer("2024-01-02", "e1"), review("2024-01-02", 7, "e1"), answer("2024-01-02", "x")]
+    seen = world(*english, *deck, none, *mine)
+    assert oracle.languages(seen, "ann") == frozenset({"en"})
+    progress = oracle.user_progress(seen, "ann")
+    assert progress
+    assert progress["unlearned"] == 3
+    assert oracle.domain_stats(seen, "ann").keys() == {"R", "UNKNOWN"}
+    levels = oracle.level_stats(seen, "ann")
+    assert levels.keys() == {"A1", "UNKNOWN"}
+    assert (levels["A1"]["catalogue_items"], levels["A1"]["progress_rate"]) == (4, 0.25)
+    # Nothing described was met: all languages count.
+    stranger = oracle.user_progress(world(*english, *deck, none, answer("2024-01-02", "x")), "ann")
+    assert stranger
+    assert stranger["unlearned"] == 8
+
+
+def test_a_missing_language_is_a_language_and_an_archived_item_names_its_own() -> None:
+    words = [word("2024-01-01", "n1", None), word("2024-01-01", "n2", None)]
+    german = [word("2024-01-01", "d1", "DE"), word("2024-01-01", "d2", "de-AT")]
+    seen = world(*words, *german, answer("2024-01-02", "n1"))
+    assert oracle.languages(seen, "ann") == frozenset({None})
+    assert (oracle.user_progress(seen, "ann") or {})["unlearned"] == 1
+    gone = published("ItemArchived", "2024-01-03", "d1")
+    seen = world(*words, *german, answer("2024-01-02", "d1"), gone)
+    assert oracle.languages(seen, "ann") == frozenset({"de"})
+    assert (oracle.user_progress(seen, "ann") or {})["unlearned"] == 1
+    assert oracle.domain_stats(seen, "ann")["R"]["catalogue_items"] == 1
+    moved = word("2024-01-04", "n1", "en")
+    seen = world(*words, moved, answer("2024-01-02", "n1"))
+    assert oracle.languages(seen, "ann") == frozenset({"en"})
+
+
+def named(at: str, *names: object, kind: str = "UserPreferencesChanged") -> oracle.Event:
+    data: dict[str, Any] = {"display_name": names[0]} if names else {}
+    return event(kind, at, **data)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], None),
+        ([named("2024-01-01", "Ann")], "Ann"),
+        ([named("2024-01-01", "Ann"), named("2024-01-02")], "Ann"),
+        ([named("2024-01-01", "Ann"), named("2024-01-02", None)], None),
+        ([named("2024-01-01", "Ann"), named("2024-01-02", "")], None),
+        ([named("2024-01-02", "Ann"), named("2024-01-01", "Bob")], "Ann"),
+        ([named("2024-01-01", "Ann"), named("2024-01-02", "a\u0085b")], "Ann"),
+        ([named("2024-01-01", "Ann"), named("2024-01-02", "x" * 101)], "Ann"),
+        ([named("2024-01-01", "Ann"), named("2024-01-02", 7)], "Ann"),
+        ([named("2024-01-01", "\N{FOX FACE}" * 100)], "\N{FOX FACE}" * 100),
+        ([named("2024-01-01", "Ann", kind="GoalSet")], None),
+    ],
+)
+def test_the_display_name_is_the_latest_that_an_event_published(
+    events: list[oracle.Event], expected: str | None
+) -> None:
+    seen = oracle.see([answer("2023-01-01"), *events], NOW, as_of=datetime(2023, 6, 1, tzinfo=UTC))
+    assert seen.display_name("ann") == expected
+
+
+def test_a_deleted_learner_has_no_name_and_is_not_found() -> None:
+    log = [named("2024-01-01", "Anna"), answer("2024-01-01")]
+    ann = {"user_id": "ann", "display_name": "Anna"}
+    assert oracle.search_learners(world(*log), "NN") == [ann]
+    assert oracle.search_learners(world(*log), "nob") == []
+    gone = world(*log, event("UserDeleted", "2024-01-02"))
+    assert gone.display_name("ann") is None
+    assert oracle.search_learners(gone, "ann") == []
+
+
+def test_a_search_finds_the_exact_id_first_then_beginnings_then_by_name() -> None:
+    names = {"lan": "Zoe", "an": None, "annika": None, "x": "Andy", "y": "Jan", "z": "J\u00c4N"}
+    log = [
+        event("UserCreated", "2024-01-01", user=user, display_name=name)
+        for user, name in names.items()
+    ]
+    found = oracle.search_learners(world(*log), "an")
+    assert [row["user_id"] for row in found] == ["an", "x", "annika", "y", "lan"]
+
+
 def test_the_due_forecast_counts_overdue_items_under_today_and_omits_archived_items() -> None:
     seen = world(
         review("2024-05-20T10:00", 3, "i1"),
@@ -471,6 +562,119 @@ def test_retention_returns_whole_periods_and_omits_periods_without_a_test() -> N
         date(2024, 3, 3),
         date(2024, 3, 31),
     ]
+
+
+def reached(*events: oracle.Event) -> list[tuple[str, object, str]]:
+    """Return ann's milestones: kind, value or level, and the month and day of `reached_on`."""
+    rows = oracle.milestones(world(*events), "ann")
+    return [(r["kind"], r["level"] or r["value"], f"{r['reached_on']:%m-%d}") for r in rows]
+
+
+def study(*days: int) -> list[oracle.Event]:
+    """Return a completed session on each of these days, counted from 1 January 2024."""
+    dates = (date(2023, 12, 31) + timedelta(days=d) for d in days)
+    return [done(f"{d}T10:00", f"s{d}") for d in dates]
+
+
+def rest(*days: int) -> list[oracle.Event]:
+    return [event("RestDayTaken", "2024-01-31", date=f"2024-01-{d:02}") for d in days]
+
+
+def test_a_streak_is_reached_once_on_the_earliest_study_day_of_this_length() -> None:
+    assert reached(*study(1, 2, 5, 6, 7, *range(9, 16))) == [
+        ("STREAK", 7, "01-15"),
+        ("STREAK", 3, "01-07"),
+    ]
+    assert reached(*study(1, 2, 4), *rest(3)) == [("STREAK", 3, "01-04")]
+    assert reached(*study(3, 4, 6), *rest(5, 2)) == [("STREAK", 3, "01-06")]
+    # The rest day that is taken last takes the place of the fifth.
+    assert reached(*study(3, 4, 6), *rest(5, 2, 1)) == []
+
+
+def test_after_365_days_each_further_365_days_are_a_milestone() -> None:
+    values = [value for _, value, _ in reached(*study(*range(1, 732)))]
+    assert values == [730, 365, 200, 100, 50, 30, 14, 7, 3]
+
+
+def test_items_are_a_milestone_on_the_day_on_which_their_number_reaches_the_value() -> None:
+    answers = [answer(f"2024-01-{1 + n // 7:02}T10:00", f"i{n}") for n in range(50)]
+    reviews = [review(f"2024-02-{1 + n // 7:02}T10:00", 7, f"i{n}") for n in range(49)]
+    assert reached(*answers, *reviews) == [
+        ("ITEMS_MASTERED", 10, "02-02"),
+        ("ITEMS_LEARNED", 50, "01-08"),
+        ("ITEMS_LEARNED", 10, "01-02"),
+    ]
+    assert reached(*answers[:9], answer("2024-01-01", "i9", right=False)) == []
+
+
+def test_a_goal_that_is_raised_in_the_evening_takes_back_the_milestone_of_the_day() -> None:
+    answers = [answer(f"2024-01-0{d}T10:0{n}") for d in (1, 2, 3) for n in range(2)]
+    goals = [set_goal("2024-01-02T08:00", 2)]
+    assert reached(*answers, *goals) == [("GOAL_MET", 2, "01-03"), ("GOAL_MET", 2, "01-02")]
+    raised = [*goals, set_goal("2024-01-03T20:00", 3)]
+    assert reached(*answers, *raised) == [("GOAL_MET", 2, "01-02")]
+    assert reached(*answers, *raised, set_goal("2024-01-02T21:00", 0)) == []
+
+
+def test_a_level_is_reached_while_it_is_mastered_on_the_day_of_the_last_item_needed() -> None:
+    items = [
+        published("ItemPublished", "2024-01-01", f"i{n}", domains=[], cefr_level="A1")
+        for n in range(6)  # 5 of 6 items are needed
+    ]
+    reviews = [review(f"2024-01-1{n}T10:00", 7, f"i{n}") for n in range(5)]
+    assert reached(*items, *reviews) == [("LEVEL_REACHED", "A1", "01-14")]
+    assert reached(*items, *reviews[:4]) == []
+    # A lapse ends the level. Another item brings it back, and the lapsed item counts as before.
+    lapse = review("2024-01-20", 1, "i0")
+    assert reached(*items, *reviews, lapse) == []
+    sixth = review("2024-01-21", 21, "i5")
+    assert reached(*items, *reviews, lapse, sixth) == [("LEVEL_REACHED", "A1", "01-14")]
+    archived = published("ItemArchived", "2024-02-01", "i5")
+    assert reached(*items, *reviews[:4], archived) == [("LEVEL_REACHED", "A1", "01-13")]
+
+
+def test_milestones_of_one_day_are_ordered_by_kind_by_level_and_by_value() -> None:
+    answers = [answer("2024-01-03T10:00", f"i{n}") for n in range(50)]
+    reviews = [review("2024-01-03T11:00", 7, f"i{n}") for n in range(10)]
+    items = [
+        published("ItemPublished", "2024-01-01", f"i{n}", domains=[], cefr_level=level)
+        for n, level in enumerate(("B1", "A2"))
+    ]
+    log = [*answers, *reviews, *items, *study(1, 2, 3), set_goal("2024-01-02", 1)]
+    assert [row[:2] for row in reached(*log)] == [
+        ("STREAK", 3),
+        ("ITEMS_LEARNED", 50),
+        ("ITEMS_LEARNED", 10),
+        ("ITEMS_MASTERED", 10),
+        ("GOAL_MET", 1),
+        ("LEVEL_REACHED", "A2"),
+        ("LEVEL_REACHED", "B1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("user", "row", "identity"),
+    [
+        ("ann", {"kind": "STREAK", "value": 3, "level": None}, '["ann","STREAK",3,null]'),
+        (
+            "ann",
+            {"kind": "GOAL_MET", "value": 9, "level": None, "reached_on": date(2024, 1, 2)},
+            '["ann","GOAL_MET","2024-01-02"]',
+        ),
+        (
+            '日"/\\\x01\x7f',
+            {"kind": "LEVEL_REACHED", "value": None, "level": "A1"},
+            '["日\\"/\\\\\\u0001\x7f","LEVEL_REACHED",null,"A1"]',
+        ),
+    ],
+)
+def test_the_id_of_a_milestone_is_a_uuid_of_its_identity(
+    user: str, row: oracle.Row, identity: str
+) -> None:
+    named = uuid.NAMESPACE_OID.bytes + identity.encode()
+    digest = bytearray(hashlib.sha1(named, usedforsecurity=False).digest()[:16])
+    digest[6], digest[8] = digest[6] & 0x0F | 0x50, digest[8] & 0x3F | 0x80
+    assert oracle.milestone_id(user, row).bytes == bytes(digest)
 
 
 ANKI = Path(__file__).resolve().parents[2] / "data" / "anki_reviews.csv"

@@ -145,6 +145,41 @@ def test_a_new_item_level_updates_the_rows_of_every_learner(connection: Connecti
     assert not sample_events.find_differences(connection)
 
 
+def publish(connection: Connection, language: str, *items: str, day: int = 1) -> None:
+    at = sample_events.BEGIN + timedelta(days=day)
+    append(connection, [sample_events.item_published(i, language=language, at=at) for i in items])
+
+
+def test_an_imported_deck_changes_the_totals_of_the_learners_of_its_language_alone(
+    connection: Connection,
+) -> None:
+    sample_events.record_lessons(connection, "ann")
+    publish(connection, "en-GB", "i0", "i1", "i2", "i3")
+    batch.run(connection)
+    before = model_rows.read(connection, "level_stats")
+    assert [(row["level"], row["catalogue_items"]) for row in before] == [("A1", 4)]
+    publish(connection, "de", *(f"d{number}" for number in range(5)))
+    assert batch.run(connection).learners == 0  # no learner has met an item of the deck
+    assert model_rows.read(connection, "level_stats") == before
+    assert not sample_events.find_differences(connection)
+
+
+def test_a_late_description_in_another_language_changes_the_totals_of_its_learners(
+    connection: Connection,
+) -> None:
+    sample_events.record_lessons(connection, "ann", "ben")
+    publish(connection, "en", "i0", "i1", "i2", day=3)
+    publish(connection, "de", "d0", "d1", day=3)
+    batch.run(connection)
+    publish(connection, "de", "i0", "i1", day=2)  # older than the present description
+    batch.run(connection)
+    assert [row["catalogue_items"] for row in model_rows.read(connection, "level_stats")] == [3, 3]
+    publish(connection, "de", "i0", day=4)
+    assert batch.run(connection).learners == 2
+    assert [row["catalogue_items"] for row in model_rows.read(connection, "level_stats")] == [5, 5]
+    assert not sample_events.find_differences(connection)
+
+
 def test_a_run_updates_learners_whose_item_descriptions_were_folded_after_the_previous_run(
     connection: Connection,
 ) -> None:

@@ -95,6 +95,24 @@ def test_all_snapshots_are_taken_again_after_a_rebuild(
     assert before[1] == after[1]
 
 
+def test_the_batch_job_and_other_programs_do_not_touch_each_others_snapshots(
+    store: Store, event_store: EventStore, connection: Connection
+) -> None:
+    for lesson in range(13):
+        append(connection, sample_events.lesson("ann", lesson))
+    for version in (100, 101, 102, 103):
+        early = datetime(2000, 1, 1, tzinfo=UTC)
+        event_store.save_snapshot(Snapshot("learner-ann", version, "words-1", early, {"words": 1}))
+    batch.run(connection)
+    assert kept(connection) == [101, 102, 103, 104]
+    event_store.save_snapshot(snapshot(50, fingerprint="words-2", stream="learner-ann"))
+    assert kept(connection) == [50, 101, 102, 103, 104]
+    (taken,) = connection.run("SELECT max(newest_occurred_at) FROM event_store.snapshots")[0]
+    assert taken == event_store.read_events("learner-ann", 104)[0].occurred_at
+    rebuild.run(lambda: database.connect(store.url))
+    assert kept(connection) == [50, 101, 102, 103]
+
+
 def test_the_batch_job_empties_the_queue_that_a_rebuild_fills(
     store: Store, connection: Connection
 ) -> None:

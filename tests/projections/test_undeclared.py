@@ -23,6 +23,7 @@ ACCEPTED = {
     "group_id": ("g", "x" * 200, '"\u00e9\\'),
     "answers_per_day": (0, 7, 10, 99, 100, 999, 1000),
     "date": ("2000-01-01", "2024-02-29", "2024-04-30", "2099-12-31"),
+    "display_name": ("", "Ann", "\u5c71\u7530 '%_\\\"", "\N{FOX FACE}" * 100, None),
     "language": ("en", "zh-Hant-TW", "x" * 8 + "-1" * 13),
 }
 VALUES = {field: (*ACCEPTED[field], *REJECTED[field]) for field in ACCEPTED}
@@ -140,6 +141,32 @@ def test_a_language_that_the_declaration_rejects_counts_as_null(connection: Conn
         else None
         for e in published
     }
+    assert definition_folds.find_differences(connection) == []
+
+
+def test_a_display_name_that_the_declaration_rejects_counts_as_omitted(
+    connection: Connection,
+) -> None:
+    renamed = [
+        (event_type, {"user_id": f"{event_type} {n}", "email": "", "display_name": value})
+        for event_type, (n, value) in product(
+            ("UserCreated", "UserPreferencesChanged"), enumerate(VALUES["display_name"])
+        )
+    ]
+    former = [(kind, {**data, "display_name": "former"}) for kind, data in renamed]
+    with undeclared():
+        for n, recorded in enumerate((former, renamed)):
+            append(connection, [sample_events.envelope(*one, at=at(n)) for one in recorded])
+    batch.run(connection)
+    names = {
+        user: row["display_name"]
+        for (user, _), row in model_rows.read_rows(connection)["display_names"].items()
+    }
+    assert names == {
+        data["user_id"]: (data["display_name"] or None) if is_accepted(kind, data) else "former"
+        for kind, data in renamed
+    }
+    assert sample_events.find_differences(connection) == []
     assert definition_folds.find_differences(connection) == []
 
 

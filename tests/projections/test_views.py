@@ -269,6 +269,59 @@ def test_an_unused_schema_is_kept_while_a_query_prevents_the_move_of_the_views(
     assert views.find_source(populated) == schema.schema_name()
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TEMP VIEW mine AS SELECT * FROM progress.user_progress",
+        "CREATE TEMP TABLE mine (item progress.items)",
+        "CREATE FUNCTION pg_temp.one() RETURNS progress.items RETURN NULL::progress.items",
+    ],
+)
+def test_temporary_objects_of_an_idle_session_do_not_keep_a_former_schema(
+    store: Store,
+    populated: Connection,
+    analyst: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+) -> None:
+    monkeypatch.setattr(replacement, "_DROP_TRIES", 1)
+    analyst.run(statement)
+    rebuild.run(lambda: database.connect(store.url))
+    assert views.find_source(populated) == schema.schema_name()
+    assert model_rows.read_value(populated, "schemas") == 1
+    analyst.run("DISCARD TEMP")
+
+
+def test_a_view_of_the_owner_is_not_dropped(populated: Connection, other: str) -> None:
+    populated.run("CREATE VIEW public.report AS SELECT * FROM progress.items")
+    assert not views.follow(populated, other)
+    assert views.find_source(populated) == other
+    populated.run("DROP VIEW public.report")
+    assert views.follow(populated, other)
+
+
+def test_the_views_of_two_versions_are_replaced_one_after_the_other(
+    store: Store, populated: Connection, other: str
+) -> None:
+    with (
+        closing(store.connect()) as mover,
+        closing(store.connect()) as observer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        populated.run("BEGIN")
+        populated.run(
+            "SELECT progress.replace_views(:other, CAST(:models AS text[]))",
+            other=other, models=views.MODELS[2:],
+        )  # fmt: skip
+        pid = mover.run("SELECT pg_backend_pid()")[0][0]
+        moving = pool.submit(views.move, mover)
+        model_rows.wait_for_lock(observer, pid, moving)
+        populated.run("COMMIT")
+        moving.result()
+    assert views.find_source(populated) == schema.schema_name()
+    assert list_columns(populated).keys() == {*views.MODELS}
+
+
 def test_a_new_database_has_views(store: Store, connection: Connection) -> None:
     schema.drop(connection, schema.schema_name())
     assert rebuild.ensure(lambda: database.connect(store.url))

@@ -1,13 +1,13 @@
 """As-of queries: the oracle's results at any time, arguments, sessions, concurrent changes."""
 
 import asyncio
-import functools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 
 from progress import settings
 from progress.adapters import request_scope
-from progress.adapters.postgres import database, statements
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import QueryTooComplex, Unavailable
-from progress.projections import batch, rebuild, replay, schema, snapshots
+from progress.projections import batch, rebuild, replay, snapshots
 from progress.projections.projector import SHARDS, Projector
-from progress.projections.schema import BATCH
 from progress.projections.snapshots import Policy
 from progress.query.read_models import as_of
 from tests import oracle
@@ -111,8 +110,6 @@ def test_as_of_results_equal_the_oracle_s_results_at_any_time(
 def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
-    """Within a request, the fold for a past time continues the fold for the next earlier time."""
-
     async def fetch_together(user: str, requested: list[Any]) -> list[Any]:
         first, last = date(2024, 2, 1), date(2026, 1, 31)
         with request_scope.begin(60.0):
@@ -210,15 +207,6 @@ def noon_of_day(day: int) -> datetime:
     return sample_events.BEGIN + timedelta(days=day, hours=12)
 
 
-# The only tables and views of the live read models without a temporary copy in as-of sessions.
-SHARED = {
-    *("facts", "preference_facts", "deletion_facts", "catalogue_facts", "window_shape"),
-    *("checkpoints", "shards_behind", "batch_checkpoints", "learner_versions"),
-    *("snapshot_learners", "projections"),
-    *(model.name for model in BATCH),
-}
-
-
 def test_only_a_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
@@ -232,14 +220,14 @@ def test_only_a_few_as_of_queries_run_concurrently_and_other_queries_do_not_wait
             for day in range(4)
         ]
         while (await _waiting(store)) < SESSIONS:
-            await asyncio.sleep(0)
+            assert not any(query.done() for query in queries)
         assert (await fetch.queries.get_streak("ann", at=noon_of_day(0))).current == 1
         assert await _waiting(store) == SESSIONS
         connection.run("ROLLBACK")
         return list(await asyncio.gather(*queries))
 
     connection.run("BEGIN")
-    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    connection.run("LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE")
     assert [streak.current for streak in fetch(crowd())] == [1, 1, 0, 0, 0, 0, 0, 0]
 
 
@@ -247,9 +235,9 @@ def test_one_learner_cannot_occupy_all_sessions(
     store: Store, connection: Connection, fetch: QueryClient
 ) -> None:
     """Ann's queries wait for a lock; if they held all sessions, Ben's query would wait too."""
+    file = str(Path(model_rows.__file__).with_suffix(""))
     waits, goes = (
-        statements.NumberedStatement(f"SELECT {what}", ())
-        for what in ("pg_advisory_xact_lock_shared(17)", "1")
+        as_of.Block(file, name) for name in ("wait for the test", "goals of the learner")
     )
 
     async def crowd() -> None:
@@ -262,7 +250,7 @@ def test_one_learner_cannot_occupy_all_sessions(
             for _ in range(2 * SESSIONS)
         ]
         while not await _waiting(store):
-            await asyncio.sleep(0)
+            assert not any(query.done() for query in queries)
         assert await of_the_past.fetch(goes, {"user_id": "ben"}, **moments)
         connection.run("SELECT pg_advisory_unlock(17)")
         assert len(await asyncio.gather(*queries)) == 2 * SESSIONS
@@ -291,7 +279,7 @@ def test_an_as_of_query_stops_at_the_deadline(
     sample_events.record_lessons(connection, "ann")
     monkeypatch.setattr(request_scope, "TIMEOUT_S", 1)
     connection.run("BEGIN")
-    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    connection.run("LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE")
     with (
         closing(QueryClient(store.url)) as fetch,
         pytest.raises(Unavailable, match="did not respond"),
@@ -311,58 +299,25 @@ def test_the_roles_have_the_privileges_for_snapshots_and_as_of_queries(
     job.run("SET ROLE progress_batch")
     batch.fold(job, list(SHARDS))
     assert snapshots.take(job, EVERY_EVENT) == 1
-    query = session(store, "progress_query")
-    with database.transaction(query):
-        fold = statements.blocks("projections/as_of")["fold_as_of"]
-        query.run(
-            fold, user_id="ann", as_of=noon_of_day(0).isoformat(), known_at=None, is_last=True
-        )
-        assert query.run("SELECT answers FROM user_progress") == [[3]]
     append(connection, [event("UserDeleted", 9)])
     assert projector.catch_up_all() == 1
     assert count_snapshots(connection) == 0
     snapshots.drop_orphans(folding)
-    for opened in (folding, job, query):
+    for opened in (folding, job):
         opened.close()
 
 
-def session(store: Store, role: str) -> Connection:
-    """Open an as-of session as the query function does, with the privileges of a role."""
-    made = store.connect()
-    made.run(f"SET ROLE {role}")
-    made.run("SELECT set_config('search_path', :path, false)", path=as_of._SETTINGS["search_path"])
-    made.execute_simple(schema.as_of_tables())
-    return made
-
-
-def test_every_table_with_rows_of_learners_is_temporary_in_an_as_of_session(
-    store: Store, connection: Connection
-) -> None:
-    live = connection.run("""SELECT relname FROM pg_class
-        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')""")
-    made = session(store, "progress_query")
-    own = made.run("SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()")
-    made.close()
-    assert {name for (name,) in live} - {name for (name,) in own} == SHARED & {n for (n,) in live}
-
-
-def test_a_fold_fails_in_a_session_without_temporary_tables(connection: Connection) -> None:
-    with pytest.raises(Exception, match="no temporary tables"):
-        connection.run("SELECT fold_as_of('ann', 'infinity', 'infinity', true)")
-
-
-def test_queries_about_the_same_past_time_share_a_fold_within_a_request(
+def test_fields_about_the_same_past_time_share_one_statement(
     connection: Connection, fetch: QueryClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(connection, *sample_events.lesson("ann", 0), *sample_events.lesson("ben", 0))
-    connection.run("DELETE FROM event_store.snapshots")
-    folded, fold = [], as_of._Folds._fold
+    ran, run = [], as_of._Computation.run
 
-    async def record_fold(self: Any, session: Any, moments: Any, *flags: Any) -> bool | None:
-        folded.append((self.user_id, moments[0], *flags))
-        return await fold(self, session, moments, *flags)
+    async def record_run(self: Any, *arguments: Any) -> Any:
+        ran.append((self.user_id, self._moments["as_of"]))
+        return await run(self, *arguments)
 
-    monkeypatch.setattr(as_of._Folds, "_fold", record_fold)
+    monkeypatch.setattr(as_of._Computation, "run", record_run)
 
     async def request() -> list[Any]:
         with request_scope.begin(10.0):
@@ -379,19 +334,17 @@ def test_queries_about_the_same_past_time_share_a_fold_within_a_request(
     answers = fetch(request())
     assert [streak.current for streak in answers[:5]] == [1] * 5
     assert [progress.total_sessions_completed for progress in answers[5:10]] == [1] * 5
-    # Each row ends with is_first and is_last. Ann's second fold continues her first one, and Ben's
-    # only fold is both the first and the last.
-    assert sorted(folded) == [
-        ("ann", noon_of_day(0), True, False),
-        ("ann", noon_of_day(1), False, True),
-        ("ben", noon_of_day(0), True, True),
+    assert sorted(ran) == [
+        ("ann", noon_of_day(0)),
+        ("ann", noon_of_day(1)),
+        ("ben", noon_of_day(0)),
     ]
 
 
-def test_a_request_makes_at_most_three_folds(fetch: QueryClient) -> None:
+def test_a_request_is_about_at_most_three_moments(fetch: QueryClient) -> None:
     async def request() -> None:
         with request_scope.begin(10.0):
-            for day in range(as_of.MAX_FOLDS):
+            for day in range(as_of.MAX_MOMENTS):
                 await fetch.queries.get_streak("ann", as_of=noon_of_day(day))
             with pytest.raises(QueryTooComplex, match="3 pairs of learner and time - found 4"):
                 await fetch.queries.get_streak("ann", as_of=noon_of_day(9))
@@ -411,19 +364,8 @@ def test_a_history_that_is_too_long_is_rejected_with_advice(
         query = '{ streak(asOf: "2024-05-01T00:00:00Z") { current } }'
         code, message = query_api.error(query)
     assert code == "UNAVAILABLE"
-    assert "at most 210000 events since a snapshot of the learner - found 29" in message
-    assert message.endswith("ask about a later time, or leave both out")
-
-
-def test_only_the_events_since_a_snapshot_are_folded(
-    store: Store, connection: Connection, fetch: QueryClient
-) -> None:
-    record(connection, *sample_events.lesson("ann", 0))
-    assert count_snapshots(connection)
-    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-    connection.run("UPDATE event_store.events SET stream_version = stream_version + 300000")
-    connection.run("UPDATE event_store.snapshots SET stream_version = stream_version + 300000")
-    assert fetch(fetch.queries.get_streak("ann", as_of=noon_of_day(0))).current == 1
+    assert "at most 210000 events of the learner - found 300000" in message
+    assert message.endswith("leave both out")
 
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
@@ -467,59 +409,6 @@ def test_a_deletion_removes_a_snapshot_that_is_taken_concurrently(
     assert count_snapshots(connection) == 0
     for opened in (folding, watching):
         opened.close()
-
-
-def test_a_fold_starts_from_the_newest_usable_snapshot(
-    connection: Connection, fetch: QueryClient
-) -> None:
-    for number in range(3):
-        record(connection, *sample_events.lesson("ann", number))
-    assert count_snapshots(connection) == 3
-    connection.run("""UPDATE event_store.snapshots
-        SET state = state || jsonb_build_object('learning_streaks', NULL)""")
-    lengths = [
-        fetch(fetch.queries.get_streak("ann", as_of=noon_of_day(day))).longest for day in range(3)
-    ]
-    assert lengths == [0, 0, 0]
-    connection.run("DELETE FROM event_store.snapshots WHERE stream_version > 10")
-    lengths = [
-        fetch(fetch.queries.get_streak("ann", as_of=noon_of_day(day))).longest for day in range(3)
-    ]
-    assert lengths == [0, 1, 2]
-
-
-@pytest.mark.parametrize("moments", [{}, {"as_of": noon_of_day(1)}])
-def test_as_of_results_are_correct_if_a_snapshot_is_deleted_before_it_is_read(
-    connection: Connection, fetch: QueryClient, moments: dict[str, datetime]
-) -> None:
-    for number in range(3):
-        record(connection, *sample_events.lesson("ann", number))
-    options = moments or {"known_at": FOREVER}
-    model_rows.read_value(connection, "deleted snapshots")
-    compare_all(fetch, connection, **options)
-    connection.run("DELETE FROM event_store.snapshots")
-    compare_all(fetch, connection, **options)
-
-
-def test_an_as_of_query_does_not_see_concurrent_changes(
-    store: Store, connection: Connection
-) -> None:
-    west = {"email": "a@b.c", "timezone": "America/Los_Angeles", "day_start_hour": 4}
-    record(connection, event("UserCreated", -1, **west), *sample_events.lesson("ann", 0))
-    model_rows.read_value(connection, "wait before the snapshots")
-    with closing(QueryClient(store.url)) as fetch, closing(connect(store.url)) as other:
-        days = functools.partial(fetch.queries.get_stats_range, "ann", *RANGE, as_of=FOREVER)
-        before = fetch(days())
-        connection.run("SELECT pg_advisory_lock(77)")
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(fetch, days())
-            while not model_rows.read_value(other, "waits for its turn", application="past"):
-                assert not running.done()
-            append(other, [event("UserDeleted", 9)])
-            Projector(other).catch_up_all()
-            connection.run("SELECT pg_advisory_unlock(77)")
-            assert running.result() == before != []
-        assert fetch(days()) == []
 
 
 def test_a_late_preference_event_changes_local_days_although_snapshots_exist(
@@ -647,6 +536,21 @@ def test_results_are_empty_before_the_first_event(lessons: Api, moment: str) -> 
             "streak": {"current": 0, "lastStudyDate": None},
             "dailyStats": [],
         }
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", LATEST])
+def test_every_field_has_a_response_at_the_first_and_the_last_moment(
+    lessons: Api, moment: str
+) -> None:
+    others = """{ workload(asOf: $at) { due } goal(asOf: $at) { answersToday }
+        levelStats(asOf: $at) { level expectedDate } itemStats(asOf: $at) { totalCount }
+        item(itemId: "i0", asOf: $at) { dueAt } hourlyStats(asOf: $at) { hour }
+        itemHistory(itemId: "i0", asOf: $at) { days { date } }
+        restDays(from: "2024-03-01", to: "2024-03-02", asOf: $at) }"""
+    assert lessons.data(f"query ($at: DateTime) {others}", at=moment)["goal"] is None
+    code, message = lessons.error(f'{{ dueForecast(asOf: "{moment}") {{ date }} }}')
+    assert code == "BAD_USER_INPUT"
+    assert "expected the years 4 to 9987" in message
 
 
 def test_unlearned_items_are_counted_in_the_catalogue_of_the_requested_time(lessons: Api) -> None:

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from progress.adapters.postgres import database
 from progress.errors import QueryTooComplex
 from progress.query.auth import Caller
-from progress.query.cache.cache import RateLimiter, ResponseCache
+from progress.query.cache import RateLimiter, ResponseCache
 from progress.query.execution import documents, execute
 from progress.query.execution.compiled import QUERY
 from progress.query.execution.documents import Document
@@ -41,8 +41,7 @@ from progress.query.execution.execute import (
 )
 from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
-from progress.query.graphql.fields import FIELDS
-from progress.query.graphql.schema import GRAPHQL
+from progress.query.graphql.schema import FIELDS, GRAPHQL
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from tests.conftest import Store

@@ -18,7 +18,7 @@ from progress.adapters.postgres import async_client
 from progress.adapters.postgres.database import Connection
 from progress.errors import Unavailable
 from progress.projections.projector import Projector
-from progress.query.cache.cache import SingleFlight
+from progress.query.cache import SingleFlight
 from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.query.live.sources import Learners
 from progress.query.read_models import as_of
@@ -63,7 +63,7 @@ def busy(store: Store) -> list[str]:
         (DAYS, "daily_stats"),
         ("itemStats { totalCount }", "item_stats"),
         ("dueForecast { items }", "items"),
-        (f"streak({LATER}) {{ current }}", "event_store.snapshots"),
+        (f"streak({LATER}) {{ current }}", "event_store.events"),
     ],
     ids=["compiled", "by the executor", "of the catalogue", "about the past"],
 )
@@ -164,7 +164,7 @@ def test_the_deadline_includes_the_wait_for_an_as_of_session(
         await asyncio.gather(*many)
 
     connection.run("BEGIN")
-    connection.run("LOCK TABLE event_store.snapshots IN ACCESS EXCLUSIVE MODE")
+    connection.run("LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE")
     fetch(crowd())
 
 

@@ -105,7 +105,7 @@ def test_every_field_can_be_queried_over_http(post: Post, connection: database.C
     status, answer = post("{ userProgress { userId totalItemsLearned } }")
     assert answer["data"] == {"userProgress": {"userId": "ann", "totalItemsLearned": 7}}
     status, answer = post("{ projectionStatus { name } }", roles=["admin"])
-    assert len(answer["data"]["projectionStatus"]) == 11
+    assert len(answer["data"]["projectionStatus"]) == 13
     assert post("{ a: b }")[0] == 200
     assert post("{ a: b }", accept="application/graphql-response+json")[0] == 400
 
@@ -226,9 +226,10 @@ def test_the_query_function_reads_a_head_of_60_kib(port: int) -> None:
 def hasty(tmp_path: Path) -> Iterator[int]:
     """The port of a query function that waits half a second for a head."""
     text = DOOR.read_text()
-    assert "server.limit_heads()" in text
+    call = "server.configure(_api.serve_socket"
+    assert call in text
     source = tmp_path / "main.py"
-    source.write_text(text.replace("server.limit_heads()", "server.limit_heads(timeout_s=0.5)"))
+    source.write_text(text.replace(call, f"{call}, timeout_s=0.5"))
     with token_issuer.serve() as issuer:
         variables = issuer.environment("postgresql:///nowhere")
         with serving(tmp_path, source, **variables) as port:
@@ -467,7 +468,7 @@ ALL = """
 query (
   $user: ID, $from: Date!, $to: Date!, $fill: Boolean, $filter: ItemFilter, $order: ItemOrder,
   $level: CefrLevel, $domain: Domain, $first: Int, $after: String, $item: ID!, $days: Int,
-  $types: [String!], $search: String, $by: PeriodLength
+  $types: [String!], $search: String, $by: PeriodLength, $kinds: [MilestoneKind!]
 ) {
   userProgress(userId: $user) { userId accuracyRate masteryStats { unlearned } lastUpdated }
   dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date accuracyRate }
@@ -489,6 +490,7 @@ query (
   goal(userId: $user) { week }
   retention(userId: $user, from: $from, to: $to, by: $by) { start }
   events(userId: $user, types: $types, first: $first, after: $after) { edges { cursor } }
+  milestones(userId: $user, kinds: $kinds, first: $first, after: $after) { edges { cursor } }
 }"""
 CODES = {"BAD_USER_INPUT", "FORBIDDEN"}
 
@@ -503,6 +505,7 @@ cursors = (
         st.text(),
     )
     | st.tuples(st.integers())
+    | st.tuples(days, st.just("STREAK"), st.sampled_from([None, "UNKNOWN"]), st.integers())
     | st.binary()
 ).map(lambda c: base64.urlsafe_b64encode(c if isinstance(c, bytes) else msgspec.json.encode(c)))
 ints = st.none() | st.integers(-1, 400) | st.integers()
@@ -522,6 +525,7 @@ likely: dict[str, st.SearchStrategy[Any]] = {
     "item": ids,
     "days": ints,
     "types": st.none() | st.lists(ids),
+    "kinds": st.none() | st.lists(st.sampled_from(["STREAK", "GOAL_MET"])),
 }
 
 

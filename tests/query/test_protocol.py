@@ -253,6 +253,8 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
         ("{ itemStats(first: 201) { totalCount } }", "- found 201"),
         ("{ events(first: -1) { edges { cursor } } }", "first: expected"),
         ("{ dueForecast(days: 367) { items } }", "days: expected an integer from 1 to 366"),
+        ('{ localDay(date: "1999-12-31") { end } }', "date: expected a day from 2000-01-01"),
+        ('{ localDay(date: "2100-01-01") { end } }', "date: expected a day from 2000-01-01"),
         ("{ dueForecast(days: 0) { items } }", "days: expected"),
         ('{ itemStats(after: "x") { totalCount } }', "after: expected an endCursor"),
         ('{ itemStats(after: "größe") { totalCount } }', "after: expected an endCursor"),

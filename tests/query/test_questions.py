@@ -1,11 +1,13 @@
 """The query fields: edge cases, pages of any size, and the roles and teachers that read them."""
 
+import base64
 import hashlib
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -16,8 +18,7 @@ from starlette.responses import Response
 
 from progress.adapters.postgres import database
 from progress.query.execution.compiled import QUERY
-from progress.query.graphql.fields import FIELDS
-from progress.query.graphql.schema import GRAPHQL
+from progress.query.graphql.schema import FIELDS, GRAPHQL
 from tests import oracle
 from tests.conftest import Store
 from tests.support import api, rows_by_hand, token_issuer
@@ -94,6 +95,7 @@ def test_a_learner_without_events_gets_nulls_and_zeros(
           workload { due overdue secondsPerAnswer minutes }
           item(itemId: "i") { itemId }
           itemHistory(itemId: "i") { reviews { at } days { date } }
+          milestones { edges { cursor } pageInfo { hasNextPage endCursor } totalCount }
           events { edges { cursor } }
         }"""
     )
@@ -131,6 +133,11 @@ def test_a_learner_without_events_gets_nulls_and_zeros(
         "workload": {"due": 0, "overdue": 0, "secondsPerAnswer": None, "minutes": None},
         "item": None,
         "itemHistory": {"reviews": [], "days": []},
+        "milestones": {
+            "edges": [],
+            "pageInfo": {"hasNextPage": False, "endCursor": None},
+            "totalCount": 0,
+        },
         "events": {"edges": []},
     }
 
@@ -244,8 +251,8 @@ def test_every_projection_reports_its_lag(query_api: Api, connection: database.C
     fresh = query_api.data(query)["projectionStatus"]
     assert [p["name"] for p in fresh] == [
         *("daily_stats", "goals", "hourly_stats", "item_stats"),
-        *("learning_streaks", "rest_days", "retention_stats", "user_progress"),
-        *("weekly_stats", "domain_stats", "level_stats"),
+        *("learning_streaks", "milestones", "rest_days", "retention_stats", "user_progress"),
+        *("weekly_stats", "domain_stats", "level_stats", "events out"),
     ]
     assert {(p["eventsBehind"], p["secondsBehind"], p["status"]) for p in fresh} == {
         (0, 0.0, "NORMAL")
@@ -548,6 +555,103 @@ def test_a_change_before_the_cursor_does_not_shift_the_next_page(
     assert [edge["node"]["itemId"] for edge in second["edges"]] == ["i3", "i4", "i5"]
 
 
+MILESTONES = """
+query ($kinds: [MilestoneKind!], $first: Int, $after: String) {
+  milestones(kinds: $kinds, first: $first, after: $after) {
+    totalCount pageInfo { hasNextPage endCursor }
+    edges { cursor node { id kind value level reachedOn } }
+  }
+}"""
+KINDS = ["STREAK", "ITEMS_LEARNED", "ITEMS_MASTERED", "GOAL_MET", "LEVEL_REACHED"]
+
+
+Reached = tuple[str, int | None, str | None, date]  # kind, value, level and day
+
+
+@st.composite
+def draw_milestone(draw: st.DrawFn) -> Reached:
+    """Draw a milestone, with few distinct values, so that ties occur."""
+    kind = draw(st.sampled_from(KINDS))
+    is_level = kind == "LEVEL_REACHED"
+    value = None if is_level else draw(st.sampled_from([3, 10, 50]))
+    level = draw(st.sampled_from(["A1", "B2", "C1"])) if is_level else None
+    return kind, value, level, date(2024, 2, 27) + draw(st.integers(0, 3)) * timedelta(days=1)
+
+
+def rank(milestone: Reached) -> tuple[int, int, str, int]:
+    kind, value, level, day = milestone
+    return -day.toordinal(), KINDS.index(kind), level or "", -(value or 0)
+
+
+def insert_milestones(connection: database.Connection, reached: Iterable[Reached]) -> None:
+    """Replace all milestones by these of ann and one of bob."""
+    connection.run("DELETE FROM milestones")
+    names = ("kind", "value", "level", "reached_on")
+    rows = [{"user_id": "ann", **dict(zip(names, one, strict=True))} for one in reached]
+    other = {"user_id": "bob", "kind": "STREAK", "value": 3, "reached_on": START.date()}
+    rows_by_hand.insert(connection, "milestones", *rows, other)
+
+
+def list_reached(page: Row) -> list[Reached]:
+    nodes = [edge["node"] for edge in page["edges"]]
+    return [(n["kind"], n["value"], n["level"], date.fromisoformat(n["reachedOn"])) for n in nodes]
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(
+    reached=st.lists(draw_milestone(), unique=True, max_size=12),
+    size=st.integers(1, 13),
+    kinds=st.none() | st.lists(st.sampled_from(KINDS), max_size=3),
+)
+def test_the_joined_pages_of_milestones_are_the_whole_list(
+    query_api: Api,
+    connection: database.Connection,
+    reached: list[Reached],
+    size: int,
+    kinds: list[str] | None,
+) -> None:
+    insert_milestones(connection, reached)
+    listed = sorted((one for one in reached if kinds is None or one[0] in kinds), key=rank)
+
+    def ask(after: str | None) -> Row:
+        page: Row = query_api.data(MILESTONES, kinds=kinds, first=size, after=after)["milestones"]
+        assert page["totalCount"] == len(listed)
+        assert len(page["edges"]) <= size
+        return page
+
+    assert [one for page in pages(ask) for one in list_reached(page)] == listed
+
+
+def test_a_page_goes_on_after_a_milestone_that_has_vanished(
+    query_api: Api, connection: database.Connection
+) -> None:
+    reached: list[Reached] = [("STREAK", n, None, START.date()) for n in (30, 14, 7, 3)]
+    insert_milestones(connection, reached)
+    first = query_api.data(MILESTONES, first=2)["milestones"]
+    insert_milestones(connection, reached[2:])
+    after = first["pageInfo"]["endCursor"]
+    second = query_api.data(MILESTONES, first=2, after=after)["milestones"]
+    assert (list_reached(first), list_reached(second)) == (reached[:2], reached[2:])
+    ids = [edge["node"]["id"] for edge in first["edges"]]
+    assert ids == [str(oracle.milestone_id("ann", {"kind": k, "value": v, "level": lev}))
+                   for k, v, lev, _ in reached[:2]]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        ["2024-03-01", "STREAK", None, "3"],
+        ["2024-02-30", "STREAK", None, 3],
+        ["2024-03-01", "LEVEL_REACHED", "A7", None],
+        ["2024-03-01", "STREAK", None, 10**20],
+    ],
+)
+def test_an_altered_cursor_of_milestones_is_rejected(query_api: Api, cursor: list[object]) -> None:
+    after = base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
+    (error,) = query_api.post(MILESTONES, after=after)["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+
+
 FIELDS_ABOUT_LEARNERS = [
     (operation, name) for operation in ("query", "mutation") for name in learner_fields(operation)
 ]
@@ -677,6 +781,69 @@ def test_a_cached_response_about_a_learner_is_not_sent_after_the_learner_has_lef
     assert "etag" not in left.headers
     assert code_of(ask(groups_api, PROGRESS, headers("g1"))) == "FORBIDDEN"
     assert code_of(ask(groups_api, PROGRESS, headers(user="sue", role="support"))) is None
+
+
+FOUND = """query ($text: String!, $first: Int) {
+  searchLearners(text: $text, first: $first) { userId displayName }
+}"""
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(
+    learners=st.dictionaries(
+        st.text("aAbB%_\\é", min_size=1, max_size=4),
+        st.none() | st.text("aAbB%_\\é", max_size=4),
+        max_size=12,
+    ),
+    text=st.text("aAbB%_\\é", min_size=2, max_size=3),
+    first=st.integers(1, 5),
+)
+def test_a_search_for_learners_equals_the_oracle_s_result(
+    query_api: Api,
+    connection: database.Connection,
+    learners: dict[str, str | None],
+    text: str,
+    first: int,
+) -> None:
+    connection.run(rows_by_hand.blocks()["empty names"])
+    rows_by_hand.insert(connection, "user_progress", *({"user_id": user} for user in learners))
+    rows = [{"user_id": user, "display_name": name or None} for user, name in learners.items()]
+    rows_by_hand.insert(connection, "display_names", *rows[::2])  # every second learner has a row
+    named = {row["user_id"]: row["display_name"] for row in rows[::2]}
+    published = [
+        oracle.Event(
+            UUID(int=n), "UserCreated", {"display_name": named.get(user)}, NOON, NOON, user
+        )
+        for n, user in enumerate(learners)
+    ]
+    expected = oracle.search_learners(oracle.see(published, NOON), text, first)
+    found = query_api.data(FOUND, roles=["support"], text=text, first=first)
+    assert found["searchLearners"] == [
+        {"userId": row["user_id"], "displayName": row["display_name"]} for row in expected
+    ]
+
+
+def test_only_support_and_administrators_search_for_learners(query_api: Api) -> None:
+    for role in ("support", "admin"):
+        assert query_api.data(FOUND, roles=[role], text="ann") == {"searchLearners": []}
+    for role in ("learner", "teacher"):
+        (error,) = query_api.post(FOUND, roles=[role], text="ann")["errors"]
+        assert error["extensions"]["code"] == "FORBIDDEN"
+
+
+@pytest.mark.parametrize(
+    ("variables", "argument"),
+    [
+        *(({"text": text}, "text") for text in ("", "a", "\N{FOX FACE}", "a\x00")),
+        *(({"text": "ab", "first": first}, "first") for first in (0, 201)),
+    ],
+)
+def test_a_search_needs_two_characters_and_a_valid_page_size(
+    query_api: Api, variables: dict[str, object], argument: str
+) -> None:
+    (error,) = query_api.post(FOUND, roles=["admin"], **variables)["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert error["message"].startswith(f"{argument}: ")
 
 
 def test_a_group_can_be_read_only_by_support_administrators_and_its_teachers(

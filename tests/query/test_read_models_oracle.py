@@ -87,14 +87,14 @@ def test_the_progress_the_streak_the_goal_and_the_forecast_equal_the_oracle_s_re
             assert streak == oracle.streak(then, user)
             state = all_at_once[user]
             assert (flat(state.progress), plain(state.streak)) == (standing, streak)
-            goals = fetch(fetch.queries.run(user, rows.select_goal(at)))
+            goals = fetch(fetch.queries.run(user, rows.select_goal(rows.Moment(at))))
             assert [*map(plain, goals)] == [row for row in [oracle.goal(then, user)] if row]
             assert state.expires_at > at
             forecast = fetch(fetch.queries.get_due_forecast(user, 30, at=at))
             found = {d.date: {"items": d.items, "overdue": d.overdue} for d in forecast}
             assert found == oracle.due_forecast(then, user, 30)
             assert list_items(fetch, user, at, filter="DUE") == oracle.due_today(then, user)
-            (workload,) = fetch(fetch.queries.run(user, rows.select_workload(at)))
+            (workload,) = fetch(fetch.queries.run(user, rows.select_workload(rows.Moment(at))))
             assert plain(workload) == oracle.workload(then, user)
 
 
@@ -116,11 +116,17 @@ def test_days_weeks_and_months_equal_the_oracle_s_results(
             assert weeks == inside(oracle.weekly_stats(world, user), first, last)
             months = [*map(plain, fetch(fetch.queries.get_monthly_stats(*span)))]
             assert months == inside(oracle.monthly_stats(world, user), first, last)
-            resting = fetch(fetch.queries.run(user, rows.select_rest_days(first, last)))
+            for day in (first, last):
+                found = plain(fetch(fetch.queries.get_local_day(user, day)))
+                start, end = (oracle.day_start(world, user, d) for d in (day, day + DAY))
+                assert found == {"date": day, "start": start, "end": end}
+            resting = fetch(
+                fetch.queries.run(user, rows.select_rest_days(rows.Moment(log.now), first, last))
+            )
             wanted = sorted(d for d in oracle.rest_days(world, user) if first <= d <= last)
             assert resting == wanted
             for by in PeriodLength:
-                query = rows.select_retention(first, last, by)
+                query = rows.select_retention(rows.Moment(log.now), first, last, by)
                 periods = [*map(of_period, fetch(fetch.queries.run(user, query)))]
                 assert periods == inside(oracle.retention(world, user, by), first, last)
 
@@ -166,9 +172,12 @@ def test_items_domains_and_levels_equal_the_oracle_s_results(
                 oracle.item_history(then, user, item_id)
             )
     for user in EVERYONE:
+        reached = fetch(fetch.queries.get_milestones(user, first=200))
+        expected = [{**row, "id": str(row["id"])} for row in oracle.milestones(world, user)]
+        assert [plain(milestone) for _, milestone in reached.items] == expected
         domains = fetch(fetch.queries.get_domain_stats(user))
         assert {d.domain: plain(d) for d in domains} == oracle.domain_stats(world, user)
-        hours = fetch(fetch.queries.run(user, rows.select_hourly_stats()))
+        hours = fetch(fetch.queries.run(user, rows.select_hourly_stats(rows.Moment(log.now))))
         assert {h.hour: plain(h) for h in hours} == oracle.hourly_stats(world, user)
 
 

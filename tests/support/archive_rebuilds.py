@@ -112,7 +112,9 @@ class Archived:
         append(
             self.connection,
             [
-                sample_events.change_preferences("una", timezone="America/New_York"),
+                sample_events.change_preferences(
+                    "una", timezone="America/New_York", display_name="Una"
+                ),
                 sample_events.user_deleted("cyd"),
                 sample_events.item_published("i1", "B2", at=BEGIN + timedelta(days=9)),
                 sample_events.item_published("i7"),
@@ -137,7 +139,9 @@ def archived(
     append(
         connection,
         [
-            sample_events.change_preferences("ann", timezone="Asia/Kathmandu", day_start_hour=4),
+            sample_events.change_preferences(
+                "ann", timezone="Asia/Kathmandu", day_start_hour=4, display_name="Ann"
+            ),
             sample_events.change_preferences("una", timezone=None, day_start_hour=3),
             *(event for user in ("ann", "ben", "una") for event in sample_events.choices(user)),
             sample_events.user_deleted("ben"),

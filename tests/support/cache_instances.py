@@ -24,9 +24,8 @@ from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.redis.async_client import Client
 from progress.local import ports, readiness
 from progress.projections.projector import Projector
-from progress.query.cache.cache import ComputedEntry, RateLimiter, ResponseCache
-from progress.query.cache.policy import CacheKey, cache_key
-from progress.query.graphql.fields import FIELDS
+from progress.query.cache import CacheKey, ComputedEntry, RateLimiter, ResponseCache, cache_key
+from progress.query.graphql.schema import FIELDS
 from progress.query.read_models import rows
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader
@@ -154,14 +153,20 @@ _FIELDS: dict[str, tuple[dict[str, Any], Callable[[Queries, str, datetime], Awai
     "item": ({"itemId": "i0"}, lambda q, user, at: q.get_item(user, "i0", at=at)),
     "domainStats": ({}, lambda q, user, _: q.get_domain_stats(user)),
     "levelStats": ({}, lambda q, user, at: q.get_level_stats(user, at=at)),
-    "hourlyStats": ({}, lambda q, user, _: q.run(user, rows.select_hourly_stats())),
-    "workload": ({}, lambda q, user, at: q.run(user, rows.select_workload(at))),
+    "hourlyStats": ({}, lambda q, user, at: q.run(user, rows.select_hourly_stats(rows.Moment(at)))),
+    "workload": ({}, lambda q, user, at: q.run(user, rows.select_workload(rows.Moment(at)))),
     "itemHistory": ({"itemId": "i0"}, lambda q, user, at: q.get_item_history(user, "i0", at=at)),
-    "restDays": (RANGE, lambda q, user, _: q.run(user, rows.select_rest_days(FROM, TO))),
-    "goal": ({}, lambda q, user, at: q.run(user, rows.select_goal(at))),
+    "milestones": ({"first": 50}, lambda q, user, _: q.get_milestones(user, first=50)),
+    "restDays": (
+        RANGE,
+        lambda q, user, at: q.run(user, rows.select_rest_days(rows.Moment(at), FROM, TO)),
+    ),
+    "goal": ({}, lambda q, user, at: q.run(user, rows.select_goal(rows.Moment(at)))),
     "retention": (
         {**RANGE, "by": PeriodLength.WEEK},
-        lambda q, user, _: q.run(user, rows.select_retention(FROM, TO, PeriodLength.WEEK)),
+        lambda q, user, at: q.run(
+            user, rows.select_retention(rows.Moment(at), FROM, TO, PeriodLength.WEEK)
+        ),
     ),
     "dailyStats": (RANGE, lambda q, user, _: q.get_stats_range(user, FROM, TO)),
     "weeklyStats": (RANGE, lambda q, user, _: q.get_weekly_stats(user, FROM, TO)),

@@ -42,10 +42,11 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
     started = {"user_id": learner, "session_id": session, "item_count": 1}
     answered = {"session_id": session, "item_id": "i0", "response_time_ms": 5}
     zone = {"user_id": learner, "email": f"{learner}@example.org", "timezone": "Asia/Tokyo"}
+    name = {"display_name": MARKER}
     return [
         *events,
         *sample_events.choices(learner),
-        sample_events.envelope("UserCreated", zone | note, at=AT),
+        sample_events.envelope("UserCreated", zone | name | note, at=AT),
         sample_events.envelope("SessionStarted", started | note, at=AT),
         sample_events.envelope("CorrectAnswerGiven", answered | note, at=AT)
         | {"metadata": {"causation_id": MARKER}},

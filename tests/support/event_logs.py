@@ -33,6 +33,8 @@ REJECTED: dict[str, tuple[Any, ...]] = {
     "group_id": ("", 5, "x" * 201, ["g1"]),
     "answers_per_day": (-1, 1001, 5.0, "5", True, None, 10**40),
     "date": ("2024-02-30", "2023-02-29", "2024-3-1", "1999-12-31", "2100-01-01", "2024-03-01\n", 5),
+    # The last value has a control character of Unicode that JSON does not escape.
+    "display_name": ("x" * 101, "a\tb", "a\n", "\x7f", 5, True, ["Ann"], {"a": "b"}, "a\u0085"),
     "language": ("e", "en_US", "en-", "x" * 36, "1a", "en\n", True, 5, ["en"]),
 }
 ODD = (
@@ -96,13 +98,14 @@ def _data_of(
         words = {
             "cefr_level": either("A1", "B2"),
             "headword": either("word", "verb"),
-            "language": either("en", "pt-BR", "x" * 8 + "-1" * 13, *REJECTED["language"]),
+            "language": either("en", "EN-gb", "pt-BR", "x" * 8 + "-1" * 13, *REJECTED["language"]),
         }
         return _with({**item, "domains": domains}, **_or_null(words))
     if kind in PREFERENCES:
         preferences = {"timezone": either(*zones), "day_start_hour": either(*HOURS)}
         address = {"email": st.just("a@example.com")}
-        return _with({**user, **address}, **_or_null(preferences))
+        name = {"display_name": either("Ann", "Bo", '"\\', "", *REJECTED["display_name"])}
+        return _with({**user, **address}, **_or_null({**preferences, **name}))
     if kind in NEWEST:
         return _with({**_choice(kind, days), "session_id": either(*SESSIONS)}, **_or_null(user))
     return st.fixed_dictionaries(_fields(user, item).get(kind, user))
@@ -310,10 +313,18 @@ def _id(first: int, number: int) -> str:
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, contested: bool = False, crowded: bool = False, size: int = 24) -> Log:
+def logs(
+    draw: st.DrawFn,
+    *,
+    contested: bool = False,
+    crowded: bool = False,
+    collected: bool = False,
+    size: int = 24,
+) -> Log:
     """Generate a log; if `contested`, the order of arrival decides which events are stored.
 
-    If `crowded`, ann also joins about as many groups as count for the items of one learner.
+    If `crowded`, ann also joins about as many groups as count for the items of one learner. If
+    `collected`, ann also learns about as many items as the first milestone needs.
     """
     zones = tuple(draw(st.lists(either(*_CHANGES), min_size=1, max_size=2, unique=True)))
     changes = [change for name in zones for change in _CHANGES[name] if change < _LATEST]
@@ -331,6 +342,8 @@ def logs(draw: st.DrawFn, *, contested: bool = False, crowded: bool = False, siz
     events = draw(st.lists(_event(kinds, pool, cast), min_size=fewest, max_size=size))
     if crowded:
         events += draw(_crowd(pool))
+    if collected:
+        events += draw(_collect(pool))
     return Log(
         tuple(
             Published({**event, "event_id": _id(first, n % 4 if contested else n)}, tuple(numbers))
@@ -363,6 +376,31 @@ def _membership(
 ) -> tuple[Envelope, int, list[int]]:
     """Return ann's event about the group, with the first byte of its id and delivery numbers."""
     data = {"user_id": "ann", "group_id": f"g{group}"}
+    return _envelope((kind, data, {}), occurred_at, is_extended=False), first, numbers
+
+
+def _collect(pool: list[datetime]) -> st.SearchStrategy[list[Any]]:
+    """Return a strategy for ann's correct answers and reviews of 7 to 12 more items."""
+    times = st.lists(_numbered(either(*pool)), min_size=7, max_size=12)
+    return st.builds(
+        lambda answers, reviews: [
+            *(_learn("CorrectAnswerGiven", n, *drawn) for n, drawn in enumerate(answers)),
+            *(_learn("ReviewProcessed", n, *drawn) for n, drawn in enumerate(reviews)),
+        ],
+        times,
+        times,
+    )
+
+
+def _learn(
+    kind: str, item: int, occurred_at: datetime, first: int, numbers: list[int]
+) -> tuple[Envelope, int, list[int]]:
+    """Return ann's event about the item, with the first byte of its id and delivery numbers."""
+    data: Envelope = {"item_id": f"c{item}", "user_id": "ann"}
+    if kind == "ReviewProcessed":
+        data |= {"new_interval": 7, "easiness_factor": 2.5}
+    else:
+        data |= {"session_id": "s1", "response_time_ms": 1000}
     return _envelope((kind, data, {}), occurred_at, is_extended=False), first, numbers
 
 

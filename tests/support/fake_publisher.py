@@ -1,7 +1,8 @@
-"""A fake Pub/Sub that stores the messages published to `progress-commands`; a fake Monitoring."""
+"""A fake Pub/Sub that stores published messages; a fake Monitoring."""
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,20 +11,28 @@ from typing import Any
 import grpc
 import pytest
 from google.cloud.monitoring_v3 import types
-from google.pubsub_v1.types import PublishRequest, PublishResponse
+from google.pubsub_v1.types import PublishRequest, PublishResponse, PubsubMessage
 
+from progress.adapters.pubsub import wakeups
 from tests.support.tls_certificates import Certificate
 
 
 class FakePublisher:
-    """A gRPC server that stores published messages."""
+    """A gRPC server that stores published messages.
+
+    Like Google's, it refuses a request with several ordering keys. A callback that raises
+    ConnectionError makes the request fail, before or after its messages are stored.
+    """
 
     def __init__(self, certificate: Certificate | None = None) -> None:
         self.requests: list[PublishRequest] = []
         self.tokens: list[str] = []  # the header Authorization of each request that has one
         self.times: list[datetime] = []  # the arrival of each stored request
         self.is_down = False
+        self.on_request: Callable[[PublishRequest], None] = lambda _request: None
+        self.on_stored: Callable[[PublishRequest], None] = lambda _request: None
         self.attempts = 0  # the number of requests, including failed ones
+        self._storing = threading.Lock()
         handler = grpc.unary_unary_rpc_method_handler(
             self._publish,
             request_deserializer=PublishRequest.deserialize,
@@ -44,8 +53,16 @@ class FakePublisher:
         ]
         if self.is_down:
             context.abort(grpc.StatusCode.UNAVAILABLE, "down")
-        self.times.append(datetime.now(UTC))
-        self.requests.append(request)
+        if len({message.ordering_key for message in request.messages}) > 1:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "several ordering keys")
+        try:
+            self.on_request(request)
+            with self._storing:
+                self.times.append(datetime.now(UTC))
+                self.requests.append(request)
+            self.on_stored(request)
+        except ConnectionError:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
         return PublishResponse(message_ids=["1"] * len(request.messages))
 
     def _listen(self, certificate: Certificate | None) -> int:
@@ -62,7 +79,12 @@ class FakePublisher:
         return [command["shard"] for command in self.commands()]
 
     def commands(self) -> list[dict[str, Any]]:
-        return [json.loads(m.data) for r in self.requests for m in r.messages]
+        return [json.loads(message.data) for message in self.messages(wakeups.TOPIC)]
+
+    def messages(self, topic: str) -> list[PubsubMessage]:
+        """Return the messages of a topic, in the order in which they were accepted."""
+        requests = [r for r in self.requests if r.topic.endswith(f"/topics/{topic}")]
+        return [message for request in requests for message in request.messages]
 
 
 @pytest.fixture

@@ -149,14 +149,16 @@ class Stack:
         self.envelopes += [envelope for message in messages for envelope in message]
         self.publish_raw(*(json.dumps(message).encode() for message in messages))
 
-    def publish_raw(self, *payloads: bytes, **attributes: str) -> list[str]:
+    def publish_raw(
+        self, *payloads: bytes, topic: str = events.LEARNING, **attributes: str
+    ) -> list[str]:
         """Publish payloads; return their message IDs."""
         channel = grpc.insecure_channel(self.addresses["pubsub_emulator_host"], _IMPATIENT)
         publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
-        topic = f"projects/{self.addresses['project_id']}/topics/{events.LEARNING}"
+        path = f"projects/{self.addresses['project_id']}/topics/{topic}"
         patience = Retry(initial=0.1, maximum=1.0, timeout=60)
         sent = [
-            publisher.publish(topic, payload, retry=patience, **attributes) for payload in payloads
+            publisher.publish(path, payload, retry=patience, **attributes) for payload in payloads
         ]
         try:
             return [published.result(timeout=60) for published in sent]

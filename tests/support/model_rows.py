@@ -24,7 +24,8 @@ def compared_models() -> list[str]:
 
 def read(connection: database.Connection, block: str) -> list[oracle.Row]:
     """Return the rows of a named statement of model_rows.sql."""
-    return _run(connection, blocks()[block])
+    statement = blocks()[block].replace("{totals}", blocks()["totals"])
+    return _run(connection, statement)
 
 
 def read_table(connection: database.Connection, table: str) -> list[oracle.Row]:

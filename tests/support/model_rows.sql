@@ -70,16 +70,33 @@ SELECT user_id, starts, ends, study_days FROM learning_streaks;
 SELECT user_id, day FROM rest_days;
 
 -- goals --
-SELECT user_id, event_id, occurred_at, answers_per_day FROM goals;
+SELECT user_id, event_id, occurred_at, answers_per_day, day FROM goals;
+
+-- milestones --
+SELECT user_id, kind || ' ' || CASE kind WHEN 'GOAL_MET' THEN reached_on::text ELSE coalesce(level, value::text) END,
+    value, level, reached_on
+FROM milestones;
 
 -- user_progress --
-SELECT user_id, '' AS one, items_learned AS total_items_learned,
+SELECT user_id, '' AS one, items_learned AS total_items_learned, items_mastered,
     sessions_completed AS total_sessions_completed, study_seconds / 60 AS total_study_time_minutes,
     correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
-    (SELECT count(*) FROM items i WHERE i.in_catalogue AND NOT EXISTS (
-        SELECT FROM item_stats s WHERE s.user_id = p.user_id AND s.item_id = i.item_id)) AS unlearned,
+    (WITH met AS (
+        SELECT lower(split_part(i.language, '-', 1)) AS language
+        FROM item_stats s JOIN items i USING (item_id)
+        WHERE s.user_id = p.user_id AND i.described_at IS NOT NULL
+    )
+    SELECT count(*) FROM items i
+    WHERE i.in_catalogue
+      AND NOT EXISTS (SELECT FROM item_stats s WHERE s.user_id = p.user_id AND s.item_id = i.item_id)
+      AND (NOT EXISTS (SELECT FROM met)
+        OR EXISTS (SELECT FROM met WHERE language IS NOT DISTINCT FROM lower(split_part(i.language, '-', 1))))
+    ) AS unlearned,
     learning, short_term AS short_term_mastered, long_term AS long_term_mastered, last_updated
 FROM user_progress p;
+
+-- display_names --
+SELECT user_id, '' AS one, display_name, named_at, named_id FROM display_names;
 
 -- domain_stats --
 SELECT user_id, domain, items_studied, answers, correct_answers,
@@ -88,7 +105,9 @@ SELECT user_id, domain, items_studied, answers, correct_answers,
     CASE WHEN domain <> 'UNKNOWN' THEN coalesce(items, 0) END AS catalogue_items,
     CASE WHEN domain <> 'UNKNOWN' THEN mastered_in_catalogue::float8 / items END AS progress_rate
 FROM (SELECT *, name AS domain FROM catalogue_shares WHERE kind = 'domain') s
-LEFT JOIN catalogue_counts c USING (kind, name);
+CROSS JOIN LATERAL (
+{totals}
+) c;
 
 -- level_stats --
 SELECT user_id, level, items_studied, answers, correct_answers,
@@ -97,7 +116,9 @@ SELECT user_id, level, items_studied, answers, correct_answers,
     CASE WHEN level <> 'UNKNOWN' THEN coalesce(items, 0) END AS catalogue_items,
     CASE WHEN level <> 'UNKNOWN' THEN mastered_in_catalogue::float8 / items END AS progress_rate
 FROM (SELECT *, name AS level FROM catalogue_shares WHERE kind = 'level') s
-LEFT JOIN catalogue_counts c USING (kind, name);
+CROSS JOIN LATERAL (
+{totals}
+) c;
 
 -- mastery_days --
 SELECT user_id, level || ' ' || day AS level_and_day, items FROM mastery_days;
@@ -109,7 +130,18 @@ SELECT item_id, headword, coalesce(level, 'UNKNOWN') AS level,
 FROM items WHERE described_at IS NOT NULL;
 
 -- catalogue_counts --
-SELECT kind, name, items FROM catalogue_counts;
+SELECT kind, name || ' ' || language AS name_and_language, items FROM catalogue_counts;
+
+-- totals --
+-- The catalogue's items of a row s in the learner's languages.
+SELECT sum(c.items)::bigint AS items
+FROM catalogue_counts c
+WHERE c.kind = s.kind AND c.name = s.name
+  AND coalesce(
+      c.language = ANY (CAST((
+          SELECT array_agg(l.name) FROM catalogue_shares l
+          WHERE l.user_id = s.user_id AND l.kind = 'language') AS text[])),
+      true)
 
 -- table --
 SELECT * FROM {table};
@@ -242,24 +274,12 @@ WHERE e.global_position <= :position AND e.global_position > c.position;
 -- newest --
 SELECT max(created_at) FROM event_store.events;
 
--- deleted snapshots --
--- Make snapshots_until list every version of the stream, even versions without a snapshot. To the query, these look
--- like versions whose snapshots were deleted after the list was made.
-CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz)
-RETURNS SETOF bigint LANGUAGE sql STABLE AS $until$
-SELECT e.stream_version
-FROM event_store.events e
-WHERE e.stream_id = stream AND e.occurred_at <= happened_by AND e.created_at <= recorded_by
-$until$;
+-- wait for the test --
+-- A query about a learner that waits until the test releases a lock.
+SELECT count(*) AS goals, pg_advisory_xact_lock_shared(17) IS NULL AS waited FROM goals WHERE user_id = :user_id;
 
--- wait before the snapshots --
--- Make as-of queries wait until the test releases a lock.
-CREATE OR REPLACE FUNCTION snapshots_until(stream text, happened_by timestamptz, recorded_by timestamptz)
-RETURNS SETOF bigint LANGUAGE plpgsql AS $until$
-BEGIN
-    PERFORM pg_advisory_xact_lock_shared(77);
-END
-$until$;
+-- goals of the learner --
+SELECT count(*) AS goals FROM goals WHERE user_id = :user_id;
 
 -- refolds --
 -- The number of refolds: each refold calls refold_learners once.

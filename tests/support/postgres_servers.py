@@ -13,9 +13,8 @@ import hypothesis
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.errors import DatabaseUnavailable
 from progress.local import postgres as server
-from progress.local import processes, readiness
+from progress.local import processes
 from progress.projections import schema
 from tests.support import folders
 
@@ -109,18 +108,11 @@ class OwnServer:
         if admits is not None:
             (self._data / "pg_hba.conf").write_text(admits)
 
-    def start(self, *options: str) -> None:
+    def start(self, *options: str, port: int = 5432) -> None:
         """Start the server with the usual settings and `options`, each in the form `name=value`."""
-        settings = [part for option in options for part in ("-c", option)]
-        with self.log.open("ab") as output:
-            self._process = processes.start(
-                [*server.command(self._data, self._programs), *settings],
-                output=output,
-                folder=self._data,
-                account=server.account(),
-                at_parent_death=server.STOP,
-            )
-        readiness.wait(lambda: is_answering(self.url), "PostgreSQL")
+        self._process = server.start(
+            self._data, self.log, *options, bin_folder=self._programs, port=port
+        )
 
     def stop(self) -> None:
         if self._process is not None:
@@ -135,12 +127,3 @@ def run_in(folder: Path, programs: Path | None = None) -> Iterator[str]:
     running.start("fsync=off")  # faster; if the machine crashes, only test data are lost
     yield running.url
     running.stop()
-
-
-def is_answering(url: str) -> bool:
-    """Return whether the server accepts connections."""
-    try:
-        database.connect(url).close()
-    except DatabaseUnavailable:
-        return False
-    return True

@@ -8,6 +8,10 @@ DELETE FROM catalogue_counts;
 DELETE FROM catalogue_shares;
 DELETE FROM mastery_days;
 
+-- empty names --
+DELETE FROM user_progress;
+DELETE FROM display_names;
+
 -- break --
 ALTER TABLE daily_stats RENAME COLUMN items_learned TO items_lost;
 

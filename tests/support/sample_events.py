@@ -62,9 +62,11 @@ def choices(user: str) -> list[Envelope]:
 def varied_study(user: str) -> list[Envelope]:
     """Return events that give the learner a row in every table."""
     again = {"session_id": f"{user}-0", "item_id": "i0", "response_time_ms": 5}
-    preferences = {"user_id": user, "timezone": "Asia/Kathmandu", "day_start_hour": 4}
+    preferences = {"timezone": "Asia/Kathmandu", "day_start_hour": 4, "display_name": "Ann"}
     return [
-        envelope("UserPreferencesChanged", preferences, at=BEGIN - timedelta(days=1)),
+        envelope(
+            "UserPreferencesChanged", {"user_id": user, **preferences}, at=BEGIN - timedelta(days=1)
+        ),
         *(item_published(f"i{n}") for n in range(3)),
         *(event for n in range(4) for event in lesson(user, n)),
         *choices(user),
@@ -74,9 +76,11 @@ def varied_study(user: str) -> list[Envelope]:
     ]
 
 
-def item_published(item: str, level: str = "A1", *, at: datetime = BEGIN) -> Envelope:
+def item_published(
+    item: str, level: str = "A1", *, language: str | None = None, at: datetime = BEGIN
+) -> Envelope:
     data = {"item_id": item, "domains": ["R"], "cefr_level": level, "headword": item}
-    return envelope("ItemPublished", data, at=at)
+    return envelope("ItemPublished", data | ({"language": language} if language else {}), at=at)
 
 
 def user_deleted(user: str) -> Envelope:

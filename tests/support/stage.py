@@ -21,7 +21,7 @@ from progress.projections.changes import Publisher
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
 from tests import oracle
-from tests.oracle.events import DESCRIPTIONS, NEWEST
+from tests.oracle.events import DESCRIPTIONS, NEWEST, PREFERENCES
 from tests.support import model_rows
 from tests.support.event_logs import Disturbance, Envelope, Log
 from tests.support.pushes import encode_push
@@ -177,11 +177,20 @@ class ItemPublishedBefore(events.ItemEvent, frozen=True, kw_only=True):
     headword: str | None = None
 
 
+class PreferencesBefore(events.LearnerEvent, frozen=True, kw_only=True):
+    """The preference events, as they were declared before the field `display_name` was added."""
+
+    timezone: str | None = None
+    day_start_hour: events.Hour | None = None
+    email: str | None = None
+
+
 @contextlib.contextmanager
 def undeclared() -> Iterator[None]:
     """Treat the newest event types and fields as undeclared during the block."""
     before = {name: t for name, t in events.EVENT_TYPES.items() if name not in NEWEST}
     before |= dict.fromkeys(DESCRIPTIONS, ItemPublishedBefore)
+    before |= dict.fromkeys(PREFERENCES, PreferencesBefore)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(events, "EVENT_TYPES", before)
         patch.setattr(envelope, "LATER_IDS", ())

@@ -38,9 +38,9 @@ from progress.query.http.subscriptions import StreamLimits
 from progress.query.live.hub import PollIntervals
 from progress.query.read_models.reader import Reader
 
-server.limit_heads()
 _reader = Reader(settings.current())
 _api = QueryApi(settings.current(), _reader, StreamLimits({limits}), PollIntervals({intervals}))
+server.configure(_api.serve_socket, {server})
 
 
 @functions_framework.aio.http
@@ -193,18 +193,28 @@ class QueryFunction(NamedTuple):
 
 @contextmanager
 def query_function(
-    url: str, folder: Path, *, limits: str = "", intervals: str = "", **environment: str
+    url: str,
+    folder: Path,
+    *,
+    limits: str = "",
+    intervals: str = "",
+    server: str = "",
+    port: str = "",
+    **environment: str,
 ) -> Iterator[QueryFunction]:
     """Run a query function on this database.
 
-    `limits` and `intervals` are source code: the arguments of StreamLimits and of PollIntervals.
+    `limits`, `intervals` and `server` are source code: the arguments of StreamLimits, PollIntervals
+    and `server.configure`. By default, the port is any free port.
     """
     folder.mkdir(exist_ok=True)
     main = folder / "main.py"
-    main.write_text(_MAIN.format(limits=limits, intervals=intervals), encoding="utf-8")
-    port = ports.reserve()
+    main.write_text(
+        _MAIN.format(limits=limits, intervals=intervals, server=server), encoding="utf-8"
+    )
+    number = int(port) if port else ports.reserve()
     with token_issuer.serve() as issuer:
         variables = {**issuer.environment(url), "RATE_LIMIT_PER_MINUTE": "1000000", **environment}
-        with started(folder, port, main, **variables) as process:
-            readiness.wait(lambda: ports.is_listening(port), "the query function")
-            yield QueryFunction(port, process)
+        with started(folder, number, main, **variables) as process:
+            readiness.wait(lambda: ports.is_listening(number), "the query function")
+            yield QueryFunction(number, process)

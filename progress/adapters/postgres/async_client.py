@@ -373,6 +373,7 @@ class Database:
                 command_timeout=request_scope.TIMEOUT_S,
                 timeout=request_scope.TIMEOUT_S,
                 server_settings=self._settings,
+                max_cacheable_statement_size=0,  # no limit: statements about the past are long
             )
             with contextlib.ExitStack() as on_failure:
                 on_failure.callback(session.terminate)

@@ -83,7 +83,7 @@ def parse(file: str) -> dict[str, Text]:
     """Return the blocks of a file as they are written."""
     source = (SQL / f"{file}.sql").read_text(encoding="utf-8")
     found = [*_BLOCK.finditer(source)]
-    ends = [*(match.start() for match in found[1:]), len(source)]
+    ends = [*(match.start() for match in found), len(source)][1:]
     return {
         match[1]: _strip(Text(source, file, 1).cut(match.end(), end))
         for match, end in zip(found, ends, strict=True)
@@ -150,6 +150,25 @@ def load_columns(file: str, name: str, columns: str, select: str) -> NumberedSta
     query = blocks(file)[name].rstrip(";")
     text = fill("query/compiled", select, columns=columns, query=query)
     return _number_parameters(text, f"{file} {name}", {})
+
+
+def with_suffix(text: str, suffix: str, constants: Mapping[str, str], *, shared: str) -> str:
+    """Return the text with a suffix at each parameter's name, except `shared`.
+
+    The parameters in `constants` are replaced by their values; see `load`.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] in constants:
+            return f"'{constants[match[1]]}'"
+        return match[0] if match[1] == shared else f"{match[0]}{suffix}"
+
+    return _PARAMETER.sub(replace, text)
+
+
+def number(text: str, name: str) -> NumberedStatement:
+    """Return the text as a statement for asyncpg; `name` says what it is."""
+    return _number_parameters(text, name, {})
 
 
 def _number_parameters(text: str, name: str, constants: Mapping[str, str]) -> NumberedStatement:

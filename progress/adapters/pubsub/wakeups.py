@@ -71,7 +71,7 @@ def send(shards: Iterable[int], event_delay_ms: int = 0) -> bool:
     wanted = [*shards]
     if outage().is_over:
         wanted += sorted(outage().take().difference(wanted))
-        commands = [b'{"command":"wake","shard":%d}' % shard for shard in wanted]
+        commands = [wake_command(shard) for shard in wanted]
         if _send(commands, **{_EVENT_DELAY: str(event_delay_ms)}):
             return True
     outage().keep(wanted)
@@ -97,6 +97,11 @@ def send_operations(operation_ids: Iterable[UUID]) -> bool:
         logs.write("WARNING", "wake-up not sent: Pub/Sub failed less than 5 s ago")
         return False
     return _send(commands, command="operation")
+
+
+def wake_command(shard: int) -> bytes:
+    """Encode the command that wakes a worker for a shard."""
+    return b'{"command":"wake","shard":%d}' % shard
 
 
 def operation_command(operation_id: UUID) -> bytes:

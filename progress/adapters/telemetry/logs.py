@@ -5,15 +5,19 @@ metrics, and alerts use them. Context fields are only logged. E-mail addresses a
 masked. Database rows that error messages quote are masked, too.
 """
 
+import json
 import logging
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Literal
 
-from progress import settings
-from progress.adapters.telemetry import lines, tracing
+import msgspec
+
+from progress import masking, settings
+from progress.adapters.telemetry import tracing
 
 Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -25,6 +29,11 @@ _SAMPLED = "logging.googleapis.com/trace_sampled"
 # still gets each record before these handlers.
 _SERVERS = ("gunicorn.error", "uvicorn.error")
 
+_PLAIN = (int, float, bool, type(None))
+_NO_FIELDS: Mapping[str, object] = {}
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
 
 class _LibraryHandler(logging.Handler):
     """A handler that writes the log records of libraries as JSON lines."""
@@ -33,7 +42,7 @@ class _LibraryHandler(logging.Handler):
         line = {"severity": record.levelname, "message": record.getMessage()}
         if record.exc_info and record.exc_info[1]:
             line["stack_trace"] = "".join(traceback.format_exception(record.exc_info[1]))
-        lines.write_line(line)
+        write_line(line)
 
 
 _LIBRARY_HANDLER = _LibraryHandler(logging.WARNING)
@@ -69,9 +78,7 @@ def _log_uncaught(
         return
     stack = "".join(traceback.format_exception(error))
     # `write` would read the settings, which may have caused the error.
-    lines.write_line(
-        {"severity": "CRITICAL", "message": f"not caught: {error}", "stack_trace": stack}
-    )
+    write_line({"severity": "CRITICAL", "message": f"not caught: {error}", "stack_trace": stack})
 
 
 def _log_uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
@@ -86,8 +93,30 @@ def write(severity: Severity, message: str, **fields: object) -> None:
     line: dict[str, object] = {"severity": severity, "message": message, **present}
     parent = tracing.current_traceparent()
     if parent is None:
-        lines.write_line(line)
+        write_line(line)
         return
     _, trace_id, span_id, flags = parent.split("-")
     trace = f"projects/{settings.current().pubsub_project_id}/traces/{trace_id}"
-    lines.write_line(line, {_TRACE: trace, _SPAN_ID: span_id, _SAMPLED: flags == tracing.SAMPLED})
+    write_line(line, {_TRACE: trace, _SPAN_ID: span_id, _SAMPLED: flags == tracing.SAMPLED})
+
+
+def write_line(fields: Mapping[str, object], trusted: Mapping[str, object] = _NO_FIELDS) -> None:
+    """Write a line: `fields` with e-mail addresses and secrets masked, `trusted` unchanged."""
+    text = " ".join(
+        [v if type(v) is str else "" if type(v) in _PLAIN else str(v) for v in fields.values()]
+    )
+    if masking.may_hold_secrets(text):
+        fields = {name: _mask(value) for name, value in fields.items()}
+    sys.stdout.write(_to_json({**fields, **trusted}) + "\n")
+    sys.stdout.flush()
+
+
+def _mask(value: object) -> object:
+    return value if isinstance(value, _PLAIN) else masking.mask_secrets(str(value))
+
+
+def _to_json(line: Mapping[str, object]) -> str:
+    try:
+        return _encode(line).decode()
+    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot encode
+        return json.dumps(line, default=str)

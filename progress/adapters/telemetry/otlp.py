@@ -32,7 +32,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from progress import masking
-from progress.adapters.telemetry import lines, metric_fields
+from progress.adapters.telemetry import logs, metric_fields
 from progress.adapters.telemetry.tracing import Attributes, Kind, Span
 from progress.settings import Settings, fill_in
 
@@ -50,26 +50,8 @@ _DEFAULTS = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600", "OTEL_BSP_SCHEDULE_DELAY": "10
 # The upper bounds of a histogram's buckets, by unit.
 _BOUNDS = {
     "ms": (
-        0.1,
-        0.2,
-        0.5,
-        1,
-        2,
-        5,
-        10,
-        20,
-        50,
-        100,
-        200,
-        350,
-        500,
-        750,
-        1e3,
-        2e3,
-        5e3,
-        1e4,
-        6e4,
-        6e5,
+        *(0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 350, 500, 750),
+        *(1e3, 2e3, 5e3, 1e4, 6e4, 6e5),
     ),
     "{event}": (0, 1, 10, 100, 500, 1e3, 2e3, 5e3, 1e4, 1e5),
     "{letter}": (0, 1, 5, 10, 50, 100, 1e3),
@@ -278,4 +260,4 @@ def _redirect_library_logs() -> None:
 
 
 def _log(message: str) -> None:
-    lines.write_line({"severity": "WARNING", "message": masking.mask_secrets(message)[:500]})
+    logs.write_line({"severity": "WARNING", "message": masking.mask_secrets(message)[:500]})

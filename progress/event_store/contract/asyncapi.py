@@ -1,10 +1,15 @@
 """The AsyncAPI 3 document: the topics, and the event types that each topic carries."""
 
+import itertools
+import uuid
+from datetime import UTC, datetime
 from typing import Any
 
-from progress.event_store import events
+import msgspec
+
+from progress.event_store import events, outgoing
 from progress.event_store.contract import schemas
-from progress.event_store.contract.fields import example
+from progress.event_store.contract.fields import example, published_example
 
 # AsyncAPI tools read only draft-07. In this draft, the schemas mean the same as in draft 2020-12.
 _FORMAT = "application/schema+json;version=draft-07"
@@ -16,6 +21,15 @@ _PUBLISHERS = {
     "user-events": "Accounts, preferences, groups, goals and rest days, from the User service.",
 }
 
+_OUTGOING = (
+    "Milestones and, with PUBLISH_EVENTS=all, recorded events. Each message is a CloudEvent in "
+    "binary mode; the ordering key is the subject."
+)
+_MILESTONE = msgspec.convert(
+    published_example(outgoing.MilestoneReached), outgoing.MilestoneReached
+)
+_COMMITTED_AT = datetime(2024, 3, 29, 20, 32, 33, 17_000, UTC)
+
 _Document = dict[str, Any]
 
 
@@ -24,10 +38,11 @@ def make() -> _Document:
     return {
         "asyncapi": "3.0.0",
         "info": {
-            "title": "Events that Progress records",
+            "title": "Events that Progress records and publishes",
             "version": "0.1.0",
             "description": "Publish each event to the topic of its type. The data of a Pub/Sub "
-            "message is one event, or a JSON array of events (events/message.json).",
+            "message is one event, or a JSON array of events (events/message.json). Progress "
+            f"publishes one message in each Pub/Sub message on the topic {outgoing.TOPIC}.",
         },
         "defaultContentType": "application/json",
         "servers": {
@@ -38,9 +53,22 @@ def make() -> _Document:
                 "environment.",
             }
         },
-        "channels": {topic: _channel(topic) for topic in _PUBLISHERS},
-        "operations": {f"receive-{topic}": _operation(topic) for topic in _PUBLISHERS},
-        "components": {"messages": {name: _message(name) for name in events.EVENT_TYPES}},
+        "channels": {
+            **{topic: _channel(topic, text, _types(topic)) for topic, text in _PUBLISHERS.items()},
+            outgoing.TOPIC: _channel(outgoing.TOPIC, _OUTGOING, _published()),
+        },
+        "operations": {
+            **{
+                f"receive-{each}": _operation("receive", each, _types(each)) for each in _PUBLISHERS
+            },
+            f"send-{outgoing.TOPIC}": _operation("send", outgoing.TOPIC, _published()),
+        },
+        "components": {
+            "messages": {
+                **{name: _message(name) for name in events.EVENT_TYPES},
+                **dict(itertools.starmap(_published_message, outgoing.MESSAGES.items())),
+            }
+        },
     }
 
 
@@ -48,15 +76,19 @@ def _types(topic: str) -> list[str]:
     return [name for name in events.EVENT_TYPES if events.TOPICS[name] == topic]
 
 
-def _channel(topic: str) -> _Document:
-    messages = {name: {"$ref": f"#/components/messages/{name}"} for name in _types(topic)}
-    return {"address": topic, "description": _PUBLISHERS[topic], "messages": messages}
+def _published() -> list[str]:
+    return [declared.__name__ for declared in outgoing.MESSAGES.values()]
 
 
-def _operation(topic: str) -> _Document:
+def _channel(topic: str, description: str, names: list[str]) -> _Document:
+    messages = {name: {"$ref": f"#/components/messages/{name}"} for name in names}
+    return {"address": topic, "description": description, "messages": messages}
+
+
+def _operation(action: str, topic: str, names: list[str]) -> _Document:
     channel = f"#/channels/{topic}"
-    messages = [{"$ref": f"{channel}/messages/{name}"} for name in _types(topic)]
-    return {"action": "receive", "channel": {"$ref": channel}, "messages": messages}
+    messages = [{"$ref": f"{channel}/messages/{name}"} for name in names]
+    return {"action": action, "channel": {"$ref": channel}, "messages": messages}
 
 
 def _message(name: str) -> _Document:
@@ -67,4 +99,28 @@ def _message(name: str) -> _Document:
         "summary": schemas.describe(declared),
         "payload": {"schemaFormat": _FORMAT, "schema": {"$ref": f"./events/{name}.json"}},
         "examples": [{"name": name, "payload": example(declared)}],
+    }
+
+
+def _published_message(
+    kind: outgoing.Kind, declared: type[msgspec.Struct]
+) -> tuple[str, _Document]:
+    """Return the name and the document of a published message; its headers are the attributes."""
+    name, body = declared.__name__, published_example(declared)
+    event_type = body.get("event_type", name)
+    attributes = outgoing.make_attributes(
+        kind, event_type, uuid.UUID(body["event_id"]) if "event_id" in body else _MILESTONE.id,
+        subject=f"learner-{_MILESTONE.user_id}", time=_COMMITTED_AT, source="//progress/effect",
+    )  # fmt: skip
+    rules: dict[str, _Document] = {key: {"type": "string"} for key in attributes}
+    rules["kind"] = {"const": kind}
+    if "event_type" not in body:
+        rules["event_type"] = rules["ce-type"] = {"const": name}
+    return name, {
+        "name": name,
+        "title": name,
+        "summary": schemas.describe(declared),
+        "headers": {"type": "object", "required": [*rules], "properties": rules},
+        "payload": {"schemaFormat": _FORMAT, "schema": {"$ref": f"./published/{name}.json"}},
+        "examples": [{"name": name, "headers": attributes, "payload": body}],
     }

@@ -5,9 +5,11 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from progress.event_store import events, time_zones
+import msgspec
+
+from progress.event_store import events, outgoing, time_zones
 from progress.event_store.contract import schemas
-from progress.event_store.contract.fields import FIELDS, example
+from progress.event_store.contract.fields import FIELDS, PUBLISHED, example
 
 _TEMPLATE = Path(__file__).with_name("template.md")
 _WIDTH = 120  # characters per line
@@ -45,7 +47,10 @@ def make() -> str:
     """Return the text of docs/events.md."""
     listed = "\n".join(_wrap(f"- {rule.text}") for rule in unexpressed_rules())
     template = _TEMPLATE.read_text(encoding="utf-8")
-    return template.replace("{types}", _describe_types()).replace("{rules}", listed)
+    parts = {"{types}": _describe_types(), "{rules}": listed, "{published}": _describe_published()}
+    for name, text in parts.items():
+        template = template.replace(name, text)
+    return template
 
 
 def _describe_types() -> str:
@@ -54,6 +59,17 @@ def _describe_types() -> str:
         parts.append(f"## Topic {topic}\n")
         names = [name for name in events.EVENT_TYPES if events.TOPICS[name] == topic]
         parts += [_describe_type(name, events.EVENT_TYPES[name]) for name in names]
+    return "\n".join(parts)
+
+
+def _describe_published() -> str:
+    parts = []
+    for kind, declared in outgoing.MESSAGES.items():
+        names = [field.name for field in msgspec.structs.fields(declared)]
+        rows = [f"| `{name}` | {PUBLISHED[name].description} |" for name in names]
+        table = "\n".join(["| field | meaning |", "|---|---|", *rows])
+        title = f"### {declared.__name__} (`kind` is `{kind}`)"
+        parts.append(f"{title}\n\n{_wrap(schemas.describe(declared))}\n\n{table}\n")
     return "\n".join(parts)
 
 

@@ -35,9 +35,48 @@ FIELDS: dict[str, Field] = {
     "email": Field("The e-mail address, which is stored masked.", "ann@example.com"),
     "timezone": Field("The learner's IANA time zone.", "Europe/Berlin"),
     "day_start_hour": Field("The local hour at which the learner's day begins.", 4),
+    "display_name": Field(
+        "The name that the learner and the learner's teachers see. Null or an empty text removes"
+        " the name; a missing field keeps it.",
+        "Ann",
+    ),
     "answers_per_day": Field("The goal: answers per day; 0 means no goal.", 30),
     "date": Field("A local day of the learner.", "2024-03-29"),
 }
+
+
+# The fields of the published messages.
+PUBLISHED: dict[str, Field] = {
+    "user_id": Field("The learner.", "u-1"),
+    "kind": Field("The kind of the milestone.", "STREAK"),
+    "value": Field("Days of a streak, items, or the day's goal; null for LEVEL_REACHED.", 30),
+    "level": Field("The level reached; null for the other kinds.", None),
+    "reached_on": Field("The learner's local day.", "2024-03-29"),
+    "event_id": Field(
+        "The id of the event; also `ce-id`.", str(uuid.uuid5(uuid.NAMESPACE_OID, "e"))
+    ),
+    "event_type": Field("The type of the event; also `ce-type`.", "CorrectAnswerGiven"),
+    "occurred_at": Field("When the event happened, in UTC.", "2024-03-29T20:32:32.250000Z"),
+    "data": Field(
+        "As recorded, without `email` and `display_name`.",
+        {"session_id": "s-1", "item_id": "i-9", "response_time_ms": 2506},
+    ),
+    "metadata": Field(
+        "The publisher's metadata, and the event's place in the log.",
+        {
+            "user_id": "u-1",
+            "global_position": 1207,
+            "stream_version": 31,
+            "recorded_at": "2024-03-29T20:32:33.017000Z",
+        },
+    ),
+}
+
+
+def published_example(declared: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return a published message in which every field has its example value."""
+    fields = msgspec.structs.fields(declared)
+    return {field.name: PUBLISHED[field.name].example for field in fields}
 
 
 def example(declared: type[events.Event]) -> dict[str, Any]:

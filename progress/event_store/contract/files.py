@@ -6,13 +6,15 @@ from typing import Any
 
 from progress.event_store.contract import asyncapi, document, schemas
 
-_SCHEMAS = Path("schemas", "events")
+_SCHEMAS, _PUBLISHED = Path("schemas", "events"), Path("schemas", "published")
 
 
 def make() -> dict[Path, str]:
     """Return the text of each generated file by its path in the repository."""
     texts = {
-        _SCHEMAS / f"{name}.json": _encode(schema) for name, schema in schemas.make_all().items()
+        folder / f"{name}.json": _encode(schema)
+        for folder, made in ((_SCHEMAS, schemas.make_all()), (_PUBLISHED, schemas.make_published()))
+        for name, schema in made.items()
     }
     texts[Path("schemas", "asyncapi.json")] = _encode(asyncapi.make())
     texts[Path("docs", "events.md")] = document.make()
@@ -23,7 +25,11 @@ def find_stale(root: Path) -> list[Path]:
     """Return the paths of generated files that are missing, outdated or no longer generated."""
     texts = make()
     stale = [path for path, text in texts.items() if _read(root / path) != text]
-    existing = [path.relative_to(root) for path in (root / _SCHEMAS).glob("*.json")]
+    existing = [
+        path.relative_to(root)
+        for folder in (_SCHEMAS, _PUBLISHED)
+        for path in (root / folder).glob("*.json")
+    ]
     return sorted(stale + [path for path in existing if path not in texts])
 
 

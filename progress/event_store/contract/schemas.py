@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from progress.event_store import events, timestamps
-from progress.event_store.contract.fields import FIELDS
+from progress.event_store import events, outgoing, timestamps
+from progress.event_store.contract.fields import FIELDS, PUBLISHED
 from progress.event_store.envelope import IDS, LATER_IDS
 
 Schema = dict[str, Any]
@@ -30,6 +30,26 @@ def make_all() -> dict[str, Schema]:
     return schemas | {ENVELOPE: _describe_envelope(), MESSAGE: _describe_message()}
 
 
+def make_published() -> dict[str, Schema]:
+    """Return the schemas of the published messages by the names of their declarations."""
+    declared = outgoing.MESSAGES.values()
+    _, components = msgspec.json.schema_components(declared, ref_template="{name}")
+    return {
+        each.__name__: _describe_published(components[each.__name__], components)
+        for each in declared
+    }
+
+
+def _describe_published(schema: Schema, components: dict[str, Schema]) -> Schema:
+    for name, rule in schema["properties"].items():
+        if inner := components.get(rule.pop("$ref", "")):
+            rule |= {key: inner[key] for key in ("type", "properties", "required")}
+        if name == "data":
+            rule["not"] = {"anyOf": [{"required": [field]} for field in outgoing.LEFT_OUT]}
+        schema["properties"][name] = {"description": PUBLISHED[name].description, **rule}
+    return {"$schema": DIALECT, **schema}
+
+
 def describe_data(declared: type[events.Event]) -> tuple[dict[str, Schema], list[str]]:
     """Return the schema of each declared field of `data`, and the names of the required fields."""
     _, components = msgspec.json.schema_components([declared], ref_template="{name}")
@@ -42,7 +62,7 @@ def describe_data(declared: type[events.Event]) -> tuple[dict[str, Schema], list
     return fields, schema["required"]
 
 
-def describe(declared: type[events.Event]) -> str:
+def describe(declared: type[msgspec.Struct]) -> str:
     """Return the first paragraph of the declaration's docstring as one line."""
     text = inspect.cleandoc(declared.__doc__ or "").split("\n\n")[0]
     return " ".join(text.split())

@@ -50,9 +50,8 @@ from graphql import (
 from graphql.type import get_nullable_type
 
 from progress.adapters.postgres.statements import fill
-from progress.query.cache.cache import ComputedEntry
-from progress.query.graphql.fields import Declaration, LearnerQuery
-from progress.query.graphql.schema import GRAPHQL
+from progress.query.cache import ComputedEntry
+from progress.query.graphql.schema import GRAPHQL, Declaration, LearnerQuery
 from progress.query.read_models.reader import Reader
 
 QUERY = cast("GraphQLObjectType", GRAPHQL.query_type)

@@ -51,8 +51,7 @@ from graphql.utilities import coerce_input_literal, coerce_input_value
 from progress.errors import RequestRejected
 from progress.query.execution import compiled, limits, request_log
 from progress.query.execution.compiled import QUERY, DirectiveValues, Field
-from progress.query.graphql.fields import FIELDS, UNDECLARED
-from progress.query.graphql.schema import GRAPHQL
+from progress.query.graphql.schema import FIELDS, GRAPHQL, UNDECLARED
 
 # The estimated memory of a plan, of each root field in it, and of each selected field.
 _PLAN_BYTES, _ROOT_BYTES, _NODE_BYTES = 500, 4_000, 400

@@ -31,8 +31,14 @@ from progress.errors import (
     StatementFailed,
     Unavailable,
 )
-from progress.query.cache.cache import ComputedEntry, Lookup, ProjectedTo, ResponseCache
-from progress.query.cache.policy import CacheKey, cache_key
+from progress.query.cache import (
+    CacheKey,
+    ComputedEntry,
+    Lookup,
+    ProjectedTo,
+    ResponseCache,
+    cache_key,
+)
 from progress.query.execution import documents, limits, request_log
 from progress.query.execution.compiled import QUERY, InvalidRows
 from progress.query.execution.documents import Document, Operation, PlannedField, Unplanned
@@ -147,8 +153,8 @@ def plan_fields(
 ) -> list[RootField] | None:
     """Return the root fields of a query; None if the executor must run the whole operation.
 
-    Raise QueryTooComplex if the query would return too many fields, read too many rows or need too
-    many folds.
+    Raise QueryTooComplex if the query would return too many fields, read too many rows or ask
+    about too many moments.
     """
     if operation.kind is not OperationType.QUERY:
         return None
@@ -158,9 +164,11 @@ def plan_fields(
     except Unplanned:
         return None
     limits.check_complexity(sum(field.complexity(arguments) for field, arguments in fields))
-    limits.check_rows(sum(field.rows_to_read(arguments) for field, arguments in fields))
-    folds = {fold for _, arguments in fields if (fold := limits.fold_key(arguments))}
-    as_of.check_folds(len(folds))
+    moments = {asked for _, arguments in fields if (asked := limits.moment_key(arguments))}
+    as_of.check_moments(len(moments))
+    limits.check_rows(
+        sum(field.rows_to_read(arguments) for field, arguments in fields), len(moments)
+    )
     try:
         return [_root_field(field, arguments, context) for field, arguments in fields] or None
     except (Unplanned, RequestRejected):  # the executor reports what is wrong
@@ -223,7 +231,8 @@ class QueryExecution(msgspec.Struct, frozen=True):
         # The SELECT reads the learner's version only if Redis did not have it, because reading the
         # version takes 20 % of the SELECT's time.
         versioned = (
-            field.planned.returns_version
+            field.is_compiled
+            and field.planned.returns_version
             and self.lookup.versions.learners.get(field.user_id) is None
         )
         compute = functools.partial(self._compute, field, versioned=versioned)

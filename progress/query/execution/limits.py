@@ -25,13 +25,14 @@ from graphql.language import Lexer
 
 from progress.errors import BadInput, QueryTooComplex
 from progress.query.execution.compiled import Field
-from progress.query.graphql.fields import Cost
+from progress.query.graphql.schema import Cost
 
 _MAX_TOKENS = 2_000
 _MAX_DEPTH = 8
 _MAX_ALIASES = 30
 _MAX_COMPLEXITY = 20_000
 _MAX_ROWS = 1_000  # Thousands of rows; see Cost.
+_MOMENT_ROWS = 200  # Thousands of rows that the definitions read for each past moment.
 _MAX_PAIRS = 2_000  # Pairs of fields that validation compares.
 _MAX_INTROSPECTION = 200_000  # The standard introspection query has complexity 90,000.
 _MAX_INTROSPECTION_DEPTH = 20  # The standard introspection query has depth 15.
@@ -164,7 +165,7 @@ def _count_days(arguments: Mapping[str, Any] | None) -> int:
     return 1 + max(0, min(days, _MAX_DAYS))
 
 
-def fold_key(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
+def moment_key(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
     """Return the learner and the past times that a field asks about; None for the present."""
     if not arguments or not (arguments.get("asOf") or arguments.get("knownAt")):
         return None
@@ -179,9 +180,12 @@ def check_complexity(count: int) -> None:
     _check("complexity", count, _MAX_COMPLEXITY)
 
 
-def check_rows(count: int) -> None:
-    """Raise QueryTooComplex if an operation may read too many rows; `count` is in thousands."""
-    _check("rows to read, in thousands", count, _MAX_ROWS)
+def check_rows(count: int, moments: int) -> None:
+    """Raise QueryTooComplex if an operation may read too many rows; `count` is in thousands.
+
+    `moments` is the number of pairs of a learner and a past moment.
+    """
+    _check("rows to read, in thousands", count + _MOMENT_ROWS * moments, _MAX_ROWS)
 
 
 def _check(name: str, count: int, maximum: int) -> None:

@@ -12,7 +12,7 @@ from graphql import GraphQLError
 
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import HistoryTooLong, RequestRejected, StorageUnavailable, Unavailable
-from progress.query.cache.cache import Result
+from progress.query.cache import Result
 
 
 class RequestLog:

@@ -1,7 +1,7 @@
 """Checks of arguments. Each BadInput names the argument, the allowed values and the value found."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from progress import masking
@@ -28,12 +28,24 @@ def check_range(first_day: date, last_day: date) -> None:
         raise BadInput(f"from, to: expected the years 2 to 9998 - found {first_day}, {last_day}")
 
 
+def check_day(day: date) -> None:
+    """Raise BadInput unless the day is in the years 2000 to 2099."""
+    if not 2000 <= day.year <= 2099:
+        raise BadInput(f"date: expected a day from 2000-01-01 to 2099-12-31 - found {day}")
+
+
 def parse_page_size(first: int | None, *, default: int = 50) -> int:
     return _parse_count("first", first, most=_MAX_PAGE_SIZE, default=default)
 
 
 def parse_forecast_days(days: int | None) -> int:
     return _parse_count("days", days, most=_MAX_FORECAST_DAYS, default=14)
+
+
+def check_forecast_year(today: datetime) -> None:
+    """Raise BadInput if the days of a forecast from this time may have no date."""
+    if not 4 <= today.year < 9988:
+        raise BadInput(f"asOf, knownAt: expected the years 4 to 9987 - found {today.year}")
 
 
 def _parse_count(name: str, count: int | None, *, most: int, default: int) -> int:
@@ -55,6 +67,12 @@ def parse_search(text: str | None) -> str:
     if text and not auth.is_text(text):
         raise BadInput("search: expected text without U+0000")
     return text or ""
+
+
+def parse_learner_search(text: str) -> str:
+    if len(text) < 2 or not auth.is_text(text):
+        raise BadInput("text: expected at least 2 characters, none of them U+0000")
+    return text
 
 
 def parse_learners(ids: Sequence[str] | None) -> list[str] | None:

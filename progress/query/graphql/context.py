@@ -15,7 +15,9 @@ from progress.query.auth import Caller
 from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
 from progress.query.graphql.undelivered import UndeliveredMessages
+from progress.query.live import milestone_feed
 from progress.query.live.hub import LiveQueries, Subscription
+from progress.query.live.milestone_feed import MilestoneFeed
 from progress.query.read_models import administration, groups
 from progress.query.read_models.queries import Queries
 
@@ -98,6 +100,10 @@ class Context(msgspec.Struct, frozen=True):
         is_record = operation.kind is OperationKind.EXPORT_USER
         return is_record and self.caller.user_id == operation.subject
 
+    def check_support(self) -> None:
+        if self.caller.role not in ("admin", "support"):
+            raise Forbidden("support and administrators only")
+
     @property
     def may_export_statistics(self) -> bool:
         return self.caller.role in ("admin", "support")
@@ -124,10 +130,25 @@ class Context(msgspec.Struct, frozen=True):
             subscription.check = functools.partial(self._check_again, learner)
         return subscription
 
+    async def follow_milestones(self, topic: str, learner: str, after: str | None) -> MilestoneFeed:
+        """Return the milestones that the learner is told from now on, or after the one `after`.
+
+        The iteration raises Forbidden if the caller loses access to the learner.
+        """
+        reader = self.queries.reader
+        start = await milestone_feed.find_start(reader, learner, after)
+        news = self.subscribe_to_learner(topic, learner, lambda state: state.number)
+        check = news.check or _allow
+        return MilestoneFeed(reader, learner, start, news, check)
+
     async def _check_again(self, learner: str) -> None:
         """Check the membership with a new deadline; the request's deadline may have passed."""
         with request_scope.begin(request_scope.TIMEOUT_S):
             await self.check_membership(learner)
+
+
+async def _allow() -> None:
+    """Let a caller read who needs no membership."""
 
 
 Info = strawberry.Info[Context, None]

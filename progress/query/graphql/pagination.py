@@ -84,6 +84,13 @@ def decode_difficulty_cursor(cursor: str | None) -> rows.ItemKey | None:
     return key
 
 
+def decode_milestone_cursor(cursor: str | None) -> rows.MilestoneKey | None:
+    if cursor is None:
+        return None
+    type_: Any = tuple[date, rows.MilestoneKind, rows.CefrLevel | None, _Number | None]
+    return rows.MilestoneKey(*_decode_cursor(cursor, type_))
+
+
 def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
     if cursor is None:
         return None

@@ -1,29 +1,170 @@
 """The schema: the query fields in the contract's order, the mutations and the subscriptions.
 
-A field about one learner is a single SELECT, unless only the executor can run it. Each field is
-declared with its arguments, cache policy and cost. No field that teachers read about a group is
-cached, so that they cannot read the data of a learner who has left the group.
+A decorator declares each field once, with its type, arguments, SQL, cache policy and cost.
+Strawberry's resolver, the compiled path (`progress.query.execution.compiled`), the cache and the
+limits read these declarations. A field about one learner is a single SELECT, unless only the
+executor can run it. No field that teachers read about a group is cached, so that they cannot read
+the data of a learner who has left the group.
 """
 
+import inspect
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import strawberry
 from strawberry import ID, UNSET
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.nodes import SelectedField
+from strawberry.utils.str_converters import to_camel_case
 
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.operations.records import Operation
-from progress.query.cache.policy import CachePolicy
+from progress.query.cache import CachePolicy
 from progress.query.graphql import arguments, descriptions, pagination, types
 from progress.query.graphql.context import Info
-from progress.query.graphql.fields import RESOLVED, Cost, declare, declare_learner_field
 from progress.query.graphql.mutations import Mutation
 from progress.query.graphql.subscriptions import Subscription
 from progress.query.read_models import administration, groups, rows
-from progress.query.read_models.rows import RowQuery
+from progress.query.read_models.rows import Moment, RowQuery
+
+BuildQuery = Callable[..., RowQuery[Any]]
+
+
+class Cost(NamedTuple):
+    """The number of rows that a field reads, in thousands, and the length of its list.
+
+    The numbers are for a learner with 200,000 events and 20,000 items; `bench/expensive.py`
+    measures them. `rows_with` contains the additional rows that a field reads if an argument is
+    given. If several such arguments are given, only the largest number counts. `rows_of` contains
+    the additional rows that each selection of a nested list reads.
+    """
+
+    rows: int = 1
+    rows_with: Mapping[str, int] = {}
+    rows_per_day: float = 0  # Thousands of rows for each day of the range.
+    rows_of: Mapping[str, int] = {}
+    days_per_entry: int = 1  # The smallest number of days between two entries of the list.
+    entries: int | None = None  # The length of the list, if no argument limits it.
+
+
+_DEFAULT_COST = Cost()
+
+
+class LearnerQuery(NamedTuple):
+    """A function that takes a field's arguments and builds the SELECT about one learner."""
+
+    function: BuildQuery
+    parameters: Mapping[str, str]  # the function's parameter names by GraphQL argument
+
+    def build(self, at: datetime, arguments: Mapping[str, Any]) -> RowQuery[Any]:
+        """Return the SELECT for these arguments; raise BadInput if an argument is not allowed."""
+        names = self.parameters
+        return self.call(at, {names[name]: value for name, value in arguments.items()})
+
+    def call(self, at: datetime, arguments: Mapping[str, Any]) -> RowQuery[Any]:
+        """Return the SELECT for arguments that have the names of Python's parameters."""
+        others = {name: value for name, value in arguments.items() if name not in _MOMENTS}
+        return self.function(_moment(at, *map(arguments.get, _MOMENTS)), **others)
+
+
+_MOMENTS = ("as_of", "known_at")
+
+
+def _moment(at: datetime, as_of: datetime | None, known_at: datetime | None) -> Moment:
+    """Return the moment of a query; UNSET and null mean the present."""
+    return Moment(at, as_of or None, known_at or None)
+
+
+class Declaration(NamedTuple):
+    """The cache policy, the cost and the SQL of a root query field."""
+
+    cache: CachePolicy | None = None  # None: not cached
+    cost: Cost = _DEFAULT_COST
+    sql: LearnerQuery | None = None  # if None, only the executor runs the field
+
+
+FIELDS: dict[str, Declaration] = {}
+RESOLVED: dict[str, Any] = {}  # Strawberry's fields by Python name, in the order of the schema
+UNDECLARED = Declaration()  # __typename, __schema, __type
+
+
+def declare(
+    type_: object, *, cache: CachePolicy | None = None, cost: Cost = _DEFAULT_COST
+) -> Callable[[Callable[..., Any]], Any]:
+    """Declare a field that only the executor runs. The decorated function is its resolver."""
+
+    def decorate(resolve: Callable[..., Any]) -> Any:
+        return _add(resolve, Declaration(cache, cost), type_)
+
+    return decorate
+
+
+def _add(resolve: Callable[..., Any], declaration: Declaration, type_: object) -> Any:
+    name = resolve.__name__
+    FIELDS[to_camel_case(name)] = declaration
+    RESOLVED[name] = strawberry.field(resolve, graphql_type=type_)
+    return RESOLVED[name]
+
+
+def declare_learner_field(
+    type_: object, *, cache: CachePolicy, cost: Cost = _DEFAULT_COST
+) -> Callable[[BuildQuery], Any]:
+    """Declare a field about one learner that the compiled path resolves with a single SELECT.
+
+    The decorated function checks the arguments and returns the SQL with the values of the SQL's
+    parameters. The function's first parameter is the moment. The other parameters declare the
+    field's arguments; the arguments `userId`, `asOf` and `knownAt` are added to them.
+    """
+
+    def decorate(build_query: BuildQuery) -> Any:
+        parameters = list(inspect.signature(build_query).parameters.values())[1:]
+        parameters += [
+            inspect.Parameter(name, _KEYWORD, default=UNSET, annotation=datetime | None)
+            for name in _MOMENTS
+        ]
+        names = {_graphql_name(parameter): parameter.name for parameter in parameters}
+        query = LearnerQuery(build_query, names)
+        resolve = _resolver(query, parameters, is_list=getattr(type_, "__origin__", None) is list)
+        return _add(resolve, Declaration(cache, cost, query), type_)
+
+    return decorate
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _resolver(
+    query: LearnerQuery, parameters: list[inspect.Parameter], *, is_list: bool
+) -> Callable[..., Any]:
+    """Return a resolver whose signature tells Strawberry the field's arguments."""
+
+    async def resolve(_: object, info: Info, user_id: Any = UNSET, **arguments: Any) -> Any:
+        context = info.context
+        learner = await context.resolve_learner(user_id)
+        records = await context.queries.run(learner, query.call(context.at, arguments))
+        return records if is_list else next(iter(records), None)
+
+    keyword = _KEYWORD
+    resolve.__name__ = query.function.__name__
+    resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
+            inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info),
+            inspect.Parameter("user_id", keyword, default=UNSET, annotation=ID | None),
+            *(parameter.replace(kind=keyword) for parameter in parameters),
+        ]
+    )
+    return resolve
+
+
+def _graphql_name(parameter: inspect.Parameter) -> str:
+    for metadata in getattr(parameter.annotation, "__metadata__", ()):
+        if name := getattr(metadata, "name", None):
+            return str(name)
+    return to_camel_case(parameter.name)
+
 
 From = Annotated[date, strawberry.argument(name="from")]
 
@@ -34,12 +175,10 @@ _CHEAP = {"groupId", "hardestItems", "__typename"}  # fields that do not need th
     types.UserProgress | None,
     # `unlearned` depends on the catalogue, and the current streak depends on the local date.
     cache=CachePolicy(10, catalogue=True, clock=True, is_summary=True),
-    cost=Cost(30, rows_with={"asOf": 70, "knownAt": 70}),
+    cost=Cost(30),
 )
-def user_progress(
-    at: datetime, as_of: datetime | None = UNSET, known_at: datetime | None = UNSET
-) -> RowQuery[rows.UserProgress]:
-    return rows.select_user_progress(at, as_of=as_of or None, known_at=known_at or None)
+def user_progress(moment: Moment) -> RowQuery[rows.UserProgress]:
+    return rows.select_user_progress(moment)
 
 
 @declare_learner_field(
@@ -47,18 +186,10 @@ def user_progress(
     cache=CachePolicy(15, period="daily"),
 )
 def daily_stats(
-    _: datetime,
-    *,
-    from_: From,
-    to: date,
-    zero_fill: bool | None = False,
-    as_of: datetime | None = UNSET,
-    known_at: datetime | None = UNSET,
+    moment: Moment, *, from_: From, to: date, zero_fill: bool | None = False
 ) -> RowQuery[rows.DailyStats]:
     arguments.check_range(from_, to)
-    return rows.select_daily_stats(
-        from_, to, zero_fill=bool(zero_fill), as_of=as_of or None, known_at=known_at or None
-    )
+    return rows.select_daily_stats(moment, from_, to, zero_fill=bool(zero_fill))
 
 
 @declare_learner_field(
@@ -67,10 +198,10 @@ def daily_stats(
     cost=Cost(days_per_entry=7),
 )
 def weekly_stats(
-    _: datetime, *, from_: From, to: date, zero_fill: bool | None = False
+    moment: Moment, *, from_: From, to: date, zero_fill: bool | None = False
 ) -> RowQuery[rows.PeriodStats]:
     arguments.check_range(from_, to)
-    return rows.select_weekly_stats(from_, to, zero_fill=bool(zero_fill))
+    return rows.select_weekly_stats(moment, from_, to, zero_fill=bool(zero_fill))
 
 
 @declare_learner_field(
@@ -78,9 +209,9 @@ def weekly_stats(
     cache=CachePolicy(30, period="monthly", period_days=30),
     cost=Cost(100, rows_per_day=1 / 7, days_per_entry=28),
 )
-def monthly_stats(_: datetime, *, from_: From, to: date) -> RowQuery[rows.PeriodStats]:
+def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.PeriodStats]:
     arguments.check_range(from_, to)
-    return rows.select_monthly_stats(from_, to)
+    return rows.select_monthly_stats(moment, from_, to)
 
 
 @declare(
@@ -101,6 +232,8 @@ async def item_stats(
     search: str | None = UNSET,
     first: int | None = 50,
     after: str | None = UNSET,
+    as_of: datetime | None = UNSET,
+    known_at: datetime | None = UNSET,
 ) -> pagination.Page:
     learner = await info.context.resolve_learner(user_id)
     order = order_by or rows.ItemOrder.RECENT
@@ -114,6 +247,8 @@ async def item_stats(
         first=arguments.parse_page_size(first),
         after=pagination.decode_item_cursor(pagination.text_or_none(after), order),
         at=info.context.at,
+        as_of=as_of or None,
+        known_at=known_at or None,
     )
     return pagination.build_page(page, order)
 
@@ -122,29 +257,27 @@ async def item_stats(
     types.ItemStats | None,
     cache=CachePolicy(30, catalogue=True, hourly="estimatedRecall"),
 )
-def item(at: datetime, *, item_id: ID) -> RowQuery[rows.ItemStats]:
-    return rows.select_item(arguments.parse_id("itemId", item_id), at)
+def item(moment: Moment, *, item_id: ID) -> RowQuery[rows.ItemStats]:
+    return rows.select_item(moment, arguments.parse_id("itemId", item_id))
 
 
 # The batch job counts the catalogue's items, so these rows change only when the job runs. The
 # policy therefore needs no `catalogue`.
 @declare_learner_field(types.list_of(rows.DomainStats), cache=CachePolicy(60, batch=True))
-def domain_stats(_: datetime) -> RowQuery[rows.DomainStats]:
-    return rows.select_domain_stats()
+def domain_stats(moment: Moment) -> RowQuery[rows.DomainStats]:
+    return rows.select_domain_stats(moment)
 
 
 @declare_learner_field(
     types.list_of(rows.LevelStats), cache=CachePolicy(60, batch=True, clock=True)
 )
-def level_stats(at: datetime) -> RowQuery[rows.LevelStats]:
-    return rows.select_level_stats(at)
+def level_stats(moment: Moment) -> RowQuery[rows.LevelStats]:
+    return rows.select_level_stats(moment)
 
 
 @declare_learner_field(types.Streak, cache=CachePolicy(5, clock=True))
-def streak(
-    at: datetime, as_of: datetime | None = UNSET, known_at: datetime | None = UNSET
-) -> RowQuery[rows.Streak]:
-    return rows.select_streak(at, as_of=as_of or None, known_at=known_at or None)
+def streak(moment: Moment) -> RowQuery[rows.Streak]:
+    return rows.select_streak(moment)
 
 
 @declare_learner_field(
@@ -153,8 +286,9 @@ def streak(
     cache=CachePolicy(10, catalogue=True, clock=True),
     cost=Cost(75),
 )
-def due_forecast(at: datetime, days: int | None = 14) -> RowQuery[rows.DueDay]:
-    return rows.select_due_forecast(arguments.parse_forecast_days(days), at)
+def due_forecast(moment: Moment, days: int | None = 14) -> RowQuery[rows.DueDay]:
+    arguments.check_forecast_year(moment.as_of or moment.known_at or moment.at)
+    return rows.select_due_forecast(moment, arguments.parse_forecast_days(days))
 
 
 @declare_learner_field(
@@ -163,15 +297,19 @@ def due_forecast(at: datetime, days: int | None = 14) -> RowQuery[rows.DueDay]:
     cost=Cost(2),
 )
 def retention(
-    _: datetime, *, from_: From, to: date, by: rows.PeriodLength | None = rows.PeriodLength.DAY
+    moment: Moment,
+    *,
+    from_: From,
+    to: date,
+    by: rows.PeriodLength | None = rows.PeriodLength.DAY,
 ) -> RowQuery[rows.Retention]:
     arguments.check_range(from_, to)
-    return rows.select_retention(from_, to, rows.PeriodLength(by or "DAY"))
+    return rows.select_retention(moment, from_, to, rows.PeriodLength(by or "DAY"))
 
 
 @declare_learner_field(types.list_of(rows.HourlyStats), cache=CachePolicy(15))
-def hourly_stats(_: datetime) -> RowQuery[rows.HourlyStats]:
-    return rows.select_hourly_stats()
+def hourly_stats(moment: Moment) -> RowQuery[rows.HourlyStats]:
+    return rows.select_hourly_stats(moment)
 
 
 @declare_learner_field(
@@ -179,19 +317,19 @@ def hourly_stats(_: datetime) -> RowQuery[rows.HourlyStats]:
     cache=CachePolicy(10, catalogue=True, clock=True),
     cost=Cost(75),
 )
-def workload(at: datetime) -> RowQuery[rows.Workload]:
-    return rows.select_workload(at)
+def workload(moment: Moment) -> RowQuery[rows.Workload]:
+    return rows.select_workload(moment)
 
 
 @declare_learner_field(list[date], cache=CachePolicy(15))
-def rest_days(_: datetime, *, from_: From, to: date) -> RowQuery[date]:
+def rest_days(moment: Moment, *, from_: From, to: date) -> RowQuery[date]:
     arguments.check_range(from_, to)
-    return rows.select_rest_days(from_, to)
+    return rows.select_rest_days(moment, from_, to)
 
 
 @declare_learner_field(types.Goal | None, cache=CachePolicy(10, clock=True))
-def goal(at: datetime) -> RowQuery[rows.Goal]:
-    return rows.select_goal(at)
+def goal(moment: Moment) -> RowQuery[rows.Goal]:
+    return rows.select_goal(moment)
 
 
 @declare(
@@ -199,10 +337,50 @@ def goal(at: datetime) -> RowQuery[rows.Goal]:
     cache=CachePolicy(15, clock=True),
     cost=Cost(4, entries=1_000),
 )
-async def item_history(info: Info, *, user_id: ID | None = UNSET, item_id: ID) -> rows.ItemHistory:
+async def item_history(
+    info: Info,
+    *,
+    user_id: ID | None = UNSET,
+    item_id: ID,
+    as_of: datetime | None = UNSET,
+    known_at: datetime | None = UNSET,
+) -> rows.ItemHistory:
     learner = await info.context.resolve_learner(user_id)
     item = arguments.parse_id("itemId", item_id)
-    return await info.context.queries.get_item_history(learner, item, at=info.context.at)
+    return await info.context.queries.get_item_history(
+        learner, item, at=info.context.at, as_of=as_of or None, known_at=known_at or None
+    )
+
+
+@declare(
+    types.MilestoneConnection,
+    # `batch`, because the batch job computes the levels.
+    cache=CachePolicy(15, batch=True),
+    cost=Cost(8),
+)
+async def milestones(
+    info: Info,
+    *,
+    user_id: ID | None = UNSET,
+    kinds: list[rows.MilestoneKind] | None = UNSET,
+    first: int | None = 50,
+    after: str | None = UNSET,
+) -> pagination.Page:
+    learner = await info.context.resolve_learner(user_id)
+    page = await info.context.queries.get_milestones(
+        learner,
+        kinds=kinds if isinstance(kinds, list) else None,
+        first=arguments.parse_page_size(first),
+        after=pagination.decode_milestone_cursor(pagination.text_or_none(after)),
+    )
+    return pagination.build_page(page)
+
+
+@declare(types.type_of(rows.LocalDay), cache=CachePolicy(15))
+async def local_day(info: Info, *, user_id: ID | None = UNSET, date: date) -> rows.LocalDay:
+    learner = await info.context.resolve_learner(user_id)
+    arguments.check_day(date)
+    return await info.context.queries.get_local_day(learner, date)
 
 
 @declare(
@@ -319,6 +497,18 @@ async def dead_letters(
         after=pagination.decode_letter_cursor(pagination.text_or_none(after)),
     )
     return pagination.build_page(page)
+
+
+@declare(list[types.LearnerName], cost=Cost(200))
+async def search_learners(
+    info: Info, text: str, first: int | None = 20
+) -> list[groups.LearnerName]:
+    info.context.check_support()
+    return await groups.search_learners(
+        info.context.queries.reader,
+        arguments.parse_learner_search(text),
+        first=arguments.parse_page_size(first, default=20),
+    )
 
 
 @declare(types.Operation | None)

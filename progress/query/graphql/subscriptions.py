@@ -11,16 +11,20 @@ from progress.operations.records import Operation
 from progress.query.graphql import types
 from progress.query.graphql.context import Info
 from progress.query.live.hub import Source
-from progress.query.live.sources import Learners, Operations
+from progress.query.live.sources import Learners, MilestoneMarks, Operations
 from progress.query.read_models import rows
 from progress.query.read_models.reader import Reader
 
-LEARNER, OPERATION = "learner", "operation"  # the topics
+LEARNER, OPERATION, MILESTONE = "learner", "operation", "milestone"  # the topics
 
 
 def build_sources(reader: Reader) -> dict[str, Source]:
-    """Return the readers of learners' and operations' states, by the topic of live queries."""
-    return {LEARNER: Learners(reader), OPERATION: Operations(reader)}
+    """Return the readers of states, by the topic of live queries."""
+    return {
+        LEARNER: Learners(reader),
+        OPERATION: Operations(reader),
+        MILESTONE: MilestoneMarks(reader),
+    }
 
 
 def _subscription(type_: object) -> Callable[[Any], Any]:
@@ -51,3 +55,10 @@ class Subscription:
         if operation is None:
             raise NotFound("there is no such operation, or you may not see it")
         return info.context.subscribe(OPERATION, operation.id, lambda state: state.operation)
+
+    @_subscription(types.Milestone)
+    async def milestone_reached(
+        self, info: Info, user_id: ID | None = UNSET, after: ID | None = UNSET
+    ) -> AsyncIterator[rows.Milestone]:
+        learner = await info.context.resolve_learner(user_id)
+        return await info.context.follow_milestones(MILESTONE, learner, after or None)

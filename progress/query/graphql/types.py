@@ -87,7 +87,8 @@ def _make(name: str, fields: Mapping[str, object]) -> Any:
 
 for _enum in (
     *(rows.Mastery, rows.Domain, rows.CefrLevel, rows.PeriodLength, rows.LagStatus),
-    *(rows.ItemFilter, rows.ItemOrder, groups.LearnerOrder, dead_letters.DeadLetterKind),
+    *(rows.ItemFilter, rows.ItemOrder, rows.MilestoneKind),
+    *(groups.LearnerOrder, dead_letters.DeadLetterKind),
     *(operations.OperationKind, operations.OperationState),
     *(export_files.StatisticsTable, export_files.FileFormat),
 ):
@@ -116,7 +117,10 @@ ItemHistory = _make(
     "ItemHistory", {"reviews": list_of(rows.ItemReview), "days": list_of(rows.ItemDay)}
 )
 EventConnection = _connection("Event", RecordedEvent)
+Milestone = type_of(rows.Milestone, id_field="id")
+MilestoneConnection = _connection("Milestone", Milestone, total_count=int)
 Learner = type_of(groups.Learner, id_field="user_id")
+LearnerName = type_of(groups.LearnerName, id_field="user_id")
 LearnerConnection = _connection("Learner", Learner, total_count=int)
 ItemDifficulty = type_of(groups.ItemDifficulty, id_field="item_id")
 ItemDifficultyConnection = _connection("ItemDifficulty", ItemDifficulty, total_count=int)

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from graphql import GraphQLError, OperationType
@@ -20,7 +21,7 @@ from progress.errors import RedisUnavailable, RequestRejected, Unavailable
 from progress.operations.export_files import MEDIA_TYPES
 from progress.query import auth
 from progress.query.auth import Caller
-from progress.query.cache.cache import RateLimiter, ResponseCache
+from progress.query.cache import RateLimiter, ResponseCache
 from progress.query.execution import documents, execute, request_log
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.execution.request_log import RequestLog
@@ -31,9 +32,10 @@ from progress.query.graphql.undelivered import UndeliveredMessages
 from progress.query.http import protocol, subscriptions
 from progress.query.http.developer_files import DeveloperFiles
 from progress.query.http.persisted_queries import PersistedQueries
-from progress.query.http.protocol import Cors, Headers
+from progress.query.http.protocol import Cors, Headers, Parameters
+from progress.query.http.sockets import Sockets
 from progress.query.http.static_page import StaticPage
-from progress.query.http.subscriptions import StreamLimits, Streams
+from progress.query.http.subscriptions import OpenSubscription, StreamLimits, Streams
 from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
@@ -71,6 +73,8 @@ class QueryApi:
         self._cache = ResponseCache(self._redis, self._limiter, reader)
         self._persisted = PersistedQueries(self._redis)
         self._streams = Streams(limits)
+        run = self._answer_on_socket
+        self.serve_socket = Sockets(self._authenticator, self._cors, self._streams, run).serve
         sources = build_sources(reader)
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
         self._downloads = Downloads(settings)
@@ -179,19 +183,72 @@ class QueryApi:
             return rejection
         caller, graphql_request, sha256 = await self._read(request, headers)
         document = documents.read(graphql_request.query, introspection=self._introspection)
-        kind = document.kind(graphql_request.operation_name)
-        if kind is OperationType.MUTATION and request.scope["method"] != "POST":
+        is_mutation = document.kind(graphql_request.operation_name) is OperationType.MUTATION
+        if is_mutation and request.scope["method"] != "POST":
             why = "expected POST: the operation is a mutation"
             return protocol.error(405, why, headers, lines=_ALLOW_POST)
+        context = self._context(caller, headers, self._live_queries)
+        with ExitStack() as resources:
+            resources.enter_context(self._streams.count_connection())
+            answer = await self._subscribe(graphql_request, sha256, context, headers, log)
+            if isinstance(answer, OpenSubscription):
+                return self._streams.to_events(answer, resources.pop_all(), caller.expires_at)
+        return subscriptions.single(protocol.body(answer))
+
+    async def _answer_on_socket(
+        self, caller: Caller, parameters: Parameters, headers: Headers
+    ) -> GraphQLResponse | OpenSubscription:
+        """Run one operation of a socket; return its errors, too.
+
+        `headers` are of the request that opened the socket.
+        """
+        with (
+            request_scope.begin(request_scope.TIMEOUT_S),
+            tracing.start_span("query", protocol.traceparent(headers), "server") as span,
+        ):
+            log = RequestLog("query", tracing.current_traceparent() or "")
+            context = self._context(caller, headers, self._live_queries)
+            status = 200
+            try:
+                graphql_request, sha256 = await self._find_document(
+                    caller, *protocol.to_request(parameters)
+                )
+                # The headers are not for this operation: browsers open a socket with `no-cache`.
+                answer = await self._subscribe(graphql_request, sha256, context, {}, log)
+            except RequestRejected as error:
+                answer, status = _reject(protocol.format_error(error, error.code)), error.status
+            except Unavailable as error:
+                logs.write("WARNING", f"not answered: {error}")
+                unavailable = protocol.format_error(protocol.UNAVAILABLE, "UNAVAILABLE")
+                answer, status = _reject(unavailable), 503
+            except Exception as error:  # noqa: BLE001 - any error is masked and logged
+                masked = request_log.format_error(GraphQLError("", original_error=error), log)
+                answer, status = _reject(masked), 500
+            log.write(status)
+            span.set_attribute("progress.operation", log.operation)
+            if log.has_failed:
+                span.record_error("")
+        return answer
+
+    async def _subscribe(
+        self,
+        graphql_request: GraphQLRequest,
+        sha256: str | None,
+        context: Context,
+        headers: Headers,
+        log: RequestLog,
+    ) -> GraphQLResponse | OpenSubscription:
+        """Open a subscription, or run a query or mutation."""
+        document = documents.read(graphql_request.query, introspection=self._introspection)
         if sha256 is not None and not document.errors:
             await self._persisted.store(sha256, graphql_request.query)
-        context = self._context(caller, headers, self._live_queries)
-        if not document.errors and kind is OperationType.SUBSCRIPTION:
-            if not graphql_request.is_counted:
-                await self._limiter.count(caller.user_id, context.at)
-            return await self._streams.open(graphql_request, document.tree, context, log)
-        answer = await self._run(graphql_request, context, headers, log)
-        return subscriptions.single(protocol.body(answer))
+        kind = document.kind(graphql_request.operation_name)
+        if document.errors or kind is not OperationType.SUBSCRIPTION:
+            return await self._run(graphql_request, context, headers, log)
+        log.operation = "stream"
+        if not graphql_request.is_counted:
+            await self._limiter.count(context.caller.user_id, context.at)
+        return await self._streams.open(graphql_request, document.tree, context, log)
 
     def _context(
         self, caller: Caller, headers: Headers, live_queries: LiveQueries | None = None
@@ -223,7 +280,12 @@ class QueryApi:
         """Return the caller, the request, and the hash under which to persist its document."""
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         caller = await self._authenticator.authenticate(authorization)
-        graphql_request, sha256 = await protocol.read(request, headers)
+        return caller, *await self._find_document(caller, *await protocol.read(request, headers))
+
+    async def _find_document(
+        self, caller: Caller, graphql_request: GraphQLRequest, sha256: str | None
+    ) -> tuple[GraphQLRequest, str | None]:
+        """Return the request with its document, and the hash."""
         if sha256 is not None and not graphql_request.query:
             text = await self._persisted.get(sha256)
             graphql_request = msgspec.structs.replace(graphql_request, query=text)
@@ -232,7 +294,11 @@ class QueryApi:
             # apply the rate limit first.
             await self._limiter.count(caller.user_id, datetime.now(UTC))
             graphql_request = msgspec.structs.replace(graphql_request, is_counted=True)
-        return caller, graphql_request, sha256
+        return graphql_request, sha256
+
+
+def _reject(error: dict[str, Any]) -> GraphQLResponse:
+    return GraphQLResponse(None, [error], executed=False)
 
 
 def _set_attributes(span: Span, request: Request, response: Response) -> None:

@@ -29,7 +29,7 @@ from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 
 Headers = dict[bytes, bytes]
 
-_MAX_BODY = 100 * 1024  # Bytes.
+MAX_BODY = 100 * 1024  # Bytes; also of a socket's message.
 _MAX_VALUE = 500  # Bytes; the rest of a longer header is ignored.
 _BODY_TIMEOUT_S = 10
 # If this process stalls, the timeout can end before the event loop reads a body that arrived in
@@ -51,7 +51,7 @@ class _Extensions(msgspec.Struct, frozen=True, rename="camel"):
     persisted_query: _PersistedQuery | None = None
 
 
-class _Parameters(msgspec.Struct, frozen=True, rename="camel"):
+class Parameters(msgspec.Struct, frozen=True, rename="camel"):
     """The members of a GraphQL request that this API uses."""
 
     query: str | None = None
@@ -60,7 +60,7 @@ class _Parameters(msgspec.Struct, frozen=True, rename="camel"):
     extensions: _Extensions | None = None
 
 
-_decode = msgspec.json.Decoder(_Parameters).decode
+_decode = msgspec.json.Decoder(Parameters).decode
 
 
 def headers(request: Request) -> Headers:
@@ -85,6 +85,11 @@ async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str 
             parameters = _from_query_string(request.scope["query_string"])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadInput(f"expected a GraphQL request in JSON: {error}") from None
+    return to_request(parameters)
+
+
+def to_request(parameters: Parameters) -> tuple[GraphQLRequest, str | None]:
+    """Return what `read` returns; raise BadInput if the document is missing or has another hash."""
     persisted = parameters.extensions and parameters.extensions.persisted_query
     if persisted is None and parameters.query is None:
         raise BadInput("expected a GraphQL request: its query is missing")
@@ -106,18 +111,18 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _from_query_string(query_string: bytes) -> _Parameters:
+def _from_query_string(query_string: bytes) -> Parameters:
     """Return the parameters in a query string. An empty parameter counts as missing."""
     parameters: dict[str, Any] = dict(parse_qsl(query_string.decode("latin-1")))
     for name in ("variables", "extensions"):
         if name in parameters:
             parameters[name] = msgspec.json.decode(parameters[name])
-    return msgspec.convert(parameters, _Parameters)
+    return msgspec.convert(parameters, Parameters)
 
 
 async def _body(request: Request, headers: Headers) -> bytes:
     if _is_too_large(headers.get(b"content-length", b"")):
-        raise RequestTooLarge(f"expected a body of at most {_MAX_BODY} bytes")
+        raise RequestTooLarge(f"expected a body of at most {MAX_BODY} bytes")
     message = _poll_message(request)
     if message and not message.get("more_body", False):
         return await _collect(request, message)
@@ -133,7 +138,7 @@ async def _body(request: Request, headers: Headers) -> bytes:
 
 
 def _is_too_large(length: bytes) -> bool:
-    return length.isdigit() and (len(length) > 9 or int(length) > _MAX_BODY)
+    return length.isdigit() and (len(length) > 9 or int(length) > MAX_BODY)
 
 
 def _poll_message(request: Request) -> Message | None:
@@ -160,8 +165,8 @@ async def _collect(request: Request, message: Message | None) -> bytes:
         part: bytes = message.get("body", b"")
         more = message.get("more_body", False)
         size += len(part)
-        if size > _MAX_BODY:
-            raise RequestTooLarge(f"expected a body of at most {_MAX_BODY} bytes")
+        if size > MAX_BODY:
+            raise RequestTooLarge(f"expected a body of at most {MAX_BODY} bytes")
         parts.append(part)
         message = None
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -191,6 +196,7 @@ def traceparent(headers: Headers) -> str | None:
     )
 
 
+UNAVAILABLE = "temporarily unavailable: try again"
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
 
@@ -287,17 +293,20 @@ def reject(rejection: RequestRejected, headers: Headers) -> Response:
 
 
 def unavailable(cause: Unavailable, headers: Headers) -> Response:
-    why = "temporarily unavailable: try again"
     lines = ((b"retry-after", b"%d" % cause.retry_after_s),)
-    return error(503, why, headers, code="UNAVAILABLE", lines=lines)
+    return error(503, UNAVAILABLE, headers, code="UNAVAILABLE", lines=lines)
 
 
 def error(
     status: int, why: object, headers: Headers, *, code: str = "BAD_USER_INPUT", lines: Lines = ()
 ) -> Response:
     """Return a response that reports one error in the GraphQL format."""
-    formatted = {"message": str(why), "extensions": {"code": code}}
-    return from_error(status, formatted, headers, lines)
+    return from_error(status, format_error(why, code), headers, lines)
+
+
+def format_error(why: object, code: str) -> dict[str, Any]:
+    """Return an error in the GraphQL format."""
+    return {"message": str(why), "extensions": {"code": code}}
 
 
 def from_error(
@@ -355,6 +364,15 @@ class Cors:
         if self._any and len(origins) > 1:
             raise SettingsError("CORS_ORIGINS: expected * alone, or origins; found both")
         self._origins = {origin.encode() for origin in origins}
+
+    def allows_socket(self, headers: Headers) -> bool:
+        """Return whether this request may open a socket: browsers do not ask before they open one.
+
+        A request without an origin is not a page's. A page of this host needs no permission.
+        """
+        origin = headers.get(b"origin")
+        is_ours = origin is not None and origin.partition(b"://")[2] == headers.get(b"host")
+        return origin is None or is_ours or bool(self._allow_origin(headers))
 
     def add_headers(self, headers: Headers, response: Response) -> None:
         """Let a page of an allowed origin read the response."""

@@ -1,18 +1,24 @@
-"""Limits for request heads in uvicorn: a maximum size and a deadline.
+"""Limits for connections in uvicorn, and the upgrade of a connection to a WebSocket.
 
 httptools has no size limit, so it would collect an endless line, header or trailer in memory. Each
 connection therefore counts the bytes that it receives. The count restarts with each new request and
 with each received part of a body. A larger head gets 431 and is not read further. uvicorn limits
 only the idle time between two requests. A connection whose head does not arrive completely in time
-is closed.
+is closed. So is a stream or a socket whose client does not read.
 """
 
 import asyncio
+import functools
 
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
+from progress.query.http import protocol
+
 TIMEOUT_S = 10.0  # the same deadline as in ingest and project
+STALL_S = 2.0  # how long a client may leave a full buffer unread
+PING_S = 12.0  # between two pings of a socket; streams have heartbeats as often
 
 _MAX_BYTES = 64 << 10  # Eight times the size that tokens and cookies need.
 _CHUNK_BYTES = 16 << 10  # Bytes parsed per call. A head exceeds the limit by at most this number.
@@ -22,12 +28,59 @@ _RESPONSE = (
 )
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class StallLimit(asyncio.Protocol):
+    """A connection that is aborted if its client leaves a full buffer unread.
+
+    The buffer is full when the server must wait before it sends more. A client that reads slowly
+    keeps its connection.
+    """
+
+    stall_s = STALL_S
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    _stall: asyncio.TimerHandle | None = None  # None while the buffer is not full
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.is_limited():
+            self._watch()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._end_watch()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self._end_watch()
+
+    def is_limited(self) -> bool:
+        """Return whether the connection is one that the application keeps open."""
+        return True
+
+    def _watch(self) -> None:
+        size = self.transport.get_write_buffer_size()
+        self._stall = self.loop.call_later(self.stall_s, self._check, size)
+
+    def _check(self, size: int) -> None:
+        if self.transport.get_write_buffer_size() < size:
+            self._watch()
+        else:
+            self.transport.abort()
+
+    def _end_watch(self) -> None:
+        if self._stall:
+            self._stall.cancel()
+            self._stall = None
+
+
+class BoundedProtocol(StallLimit, HttpToolsProtocol):
     """A connection with a size limit and a deadline for request heads."""
 
     timeout_s = TIMEOUT_S
+    sockets: ASGIApp
     _deadline: asyncio.TimerHandle | None = None  # None while no head is incomplete
     _head_bytes = 0  # size so far of the current head, trailers or chunk-size line
+    _is_upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Add `abort` to each request's state. `abort` disconnects and drops unsent data."""
@@ -57,7 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _split(self, data: bytes) -> None:
         for start in range(0, len(data), _CHUNK_BYTES):
             self.data_received(data[start : start + _CHUNK_BYTES])
-            if self.transport.is_closing():
+            if self.transport.is_closing() or self._is_upgraded:
                 return
 
     def on_body(self, body: bytes) -> None:
@@ -84,13 +137,44 @@ class BoundedProtocol(HttpToolsProtocol):
     def _has_request(self) -> bool:
         """Return whether the head of a request is complete, and its response is not."""
         has_cycle = self.cycle is not None  # uvicorn sets it when a head is complete
-        return has_cycle and not self.cycle.response_complete
+        return self._is_upgraded or (has_cycle and not self.cycle.response_complete)
+
+    def is_limited(self) -> bool:
+        """Return whether the response is a stream: only a stream has no Content-Length."""
+        return self._has_request() and bool(self.cycle.chunked_encoding)
+
+    def _should_upgrade_to_ws(self) -> bool:
+        """Return whether the request may open a socket: a GET with no request before it."""
+        return self.scope["method"] == "GET" and not self._has_request()
+
+    def handle_websocket_upgrade(self) -> None:
+        from progress.query.http.socket_protocol import SocketProtocol  # takes 17 ms
+
+        self.ws_protocol_class = functools.partial(SocketProtocol, self.sockets)  # type: ignore[assignment] # uvicorn only calls it
+        super().handle_websocket_upgrade()
+        self._is_upgraded = True
 
 
-def limit_heads(timeout_s: float = TIMEOUT_S) -> None:
-    """Limit request heads; call this before the framework starts the server.
+def configure(
+    sockets: ASGIApp,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    stall_s: float = STALL_S,
+    ping_s: float = PING_S,
+) -> None:
+    """Limit connections, and serve sockets; call this before the framework starts the server.
 
-    A connection is closed if its head has not arrived completely after `timeout_s` seconds.
+    `sockets` is called for each upgraded connection. A connection is closed if its head has not
+    arrived completely after `timeout_s` seconds. The client of a socket has `ping_s` seconds to
+    answer a ping.
     """
-    BoundedProtocol.timeout_s = timeout_s
-    UvicornWorker.CONFIG_KWARGS["http"] = BoundedProtocol
+    BoundedProtocol.timeout_s, StallLimit.stall_s = timeout_s, stall_s
+    BoundedProtocol.sockets = staticmethod(sockets)
+    UvicornWorker.CONFIG_KWARGS |= {
+        "http": BoundedProtocol,
+        "ws": "none",  # BoundedProtocol imports the protocol when it is needed
+        "ws_max_size": protocol.MAX_BODY,
+        "ws_per_message_deflate": False,  # a compressed message can be far larger than its frames
+        "ws_ping_interval": ping_s,
+        "ws_ping_timeout": ping_s,
+    }

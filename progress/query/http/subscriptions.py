@@ -1,6 +1,7 @@
-"""The streams of subscriptions: their limits, their results, and their completion at shutdown.
+"""Subscriptions: their limits, their results, and their completion at shutdown.
 
-Results are Server-Sent Events, in the distinct-connections mode of "GraphQL over SSE".
+A stream sends the results as Server-Sent Events, in the distinct-connections mode of "GraphQL over
+SSE". A socket sends the results of several subscriptions, see `sockets`.
 """
 
 import asyncio
@@ -11,9 +12,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from graphql import (
@@ -27,16 +28,20 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from progress.errors import Forbidden, InstanceUnavailable, RateLimited, Unavailable
+from progress.query.auth import Caller
 from progress.query.execution import execute
-from progress.query.execution.execute import GraphQLRequest
+from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import protocol
 from progress.query.http.protocol import Reply
 from progress.query.live.hub import Subscription
+from progress.query.live.milestone_feed import MilestoneFeed
 
 EVENTS = "text/event-stream"
+
+_Source = Subscription[Any] | MilestoneFeed
 
 _GRACE_S = 2.0  # Time for the client to read the last event after the token has expired.
 _HEARTBEAT = b":\n\n"  # An SSE comment. It keeps proxies connected and detects a lost client.
@@ -66,7 +71,7 @@ def _next_event(body: bytes) -> bytes:
 
 
 class EventStream(Response):
-    """A stream of results. A result equal to the one before it is not sent.
+    """A stream of results. A result equal to the one before it is not sent, except in a feed.
 
     `next_result` raises StopAsyncIteration after the last result. The stream calls `next_result`
     only when the client has read all earlier results, so that results do not accumulate. `close`
@@ -82,13 +87,14 @@ class EventStream(Response):
         *,
         expires_at: float,
         heartbeat: float,
+        is_feed: bool = False,
     ) -> None:
         """`expires_at` is in seconds since 1970; `heartbeat` is in seconds."""
         self.status_code, self.background = 200, None
         self.raw_headers = [*_HEADERS]
         self._first, self._next_result = first, next_result
         self._close, self._resources = close, resources
-        self._expires_at, self._heartbeat = expires_at, heartbeat
+        self._expires_at, self._heartbeat, self._is_feed = expires_at, heartbeat, is_feed
         self._pending: asyncio.Future[bytes] | None = None  # the call of `next_result`
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,7 +131,7 @@ class EventStream(Response):
     async def _send_results(self, send: Send) -> None:
         last, body = b"", self._first
         while True:
-            event = _HEARTBEAT if body in (b"", last) else _next_event(body)
+            event = _next_event(body) if is_news(body, last, is_feed=self._is_feed) else _HEARTBEAT
             await send({"type": "http.response.body", "body": event, "more_body": True})
             last = body or last
             try:
@@ -151,27 +157,51 @@ _SHUTDOWN_TIMEOUT_S = 3.0  # how long the server waits for clients that do not r
 
 
 class StreamLimits(msgspec.Struct, frozen=True):
-    """Limits on the open streams, and the seconds between two heartbeats."""
+    """Limits on the open subscriptions and sockets, and seconds."""
 
-    per_caller: int = 10
+    per_caller: int = 10  # of subscriptions, and of sockets
     per_instance: int = 900  # an instance serves 1,000 concurrent requests: 100 remain for queries
-    heartbeat: float = 12.0
+    heartbeat: float = 12.0  # between two heartbeats of a stream
+    init: float = 10.0  # for the first message of a socket, as for a request head
+
+
+class OpenSubscription(NamedTuple):
+    """A subscription that a stream or a socket sends.
+
+    `first` is its first result. `next_result` returns the next one. It raises StopAsyncIteration
+    after the last result, or immediately after `close`. Closing `resources` ends the subscription.
+    A feed has no first result (`first` is empty), and each of its results is sent.
+    """
+
+    first: bytes
+    next_result: Callable[[], Awaitable[bytes]]
+    close: Callable[[], None]
+    resources: ExitStack
+    is_feed: bool = False
+
+
+def is_news(body: bytes, last: bytes, *, is_feed: bool) -> bool:
+    """Return whether to send a result, whose predecessor was `last`."""
+    return body != b"" and (is_feed or body != last)
 
 
 class Streams:
+    """The open subscriptions and sockets of this instance."""
+
     def __init__(self, limits: StreamLimits | None = None) -> None:
-        self._limits = limits or StreamLimits()
-        self._callers: Counter[str] = Counter()
-        self._open: set[Subscription[Any]] = set()
-        self._handles_signals = self._is_shutting_down = False
+        self.limits = limits or StreamLimits()
+        self._subscriptions: Counter[str] = Counter()  # by caller
+        self._sockets: Counter[str] = Counter()
+        self._connections = 0  # streams and sockets
+        self._open: set[_Source] = set()
+        self._handles_signals = self.is_shutting_down = False
 
     async def open(
         self, request: GraphQLRequest, tree: DocumentNode, context: Context, log: RequestLog
-    ) -> Response:
-        """Open and return the stream of the document's subscription, or return an error response.
+    ) -> OpenSubscription | GraphQLResponse:
+        """Open and return the document's subscription, or return its errors.
 
-        Raise RateLimited if the caller has too many open streams, and InstanceUnavailable if the
-        instance has too many.
+        Raise RateLimited if the caller has too many open subscriptions.
         """
         executor = Executor.build(
             GRAPHQL,
@@ -181,60 +211,75 @@ class Streams:
             operation_name=request.operation_name,
         )
         if isinstance(executor, list):  # of the errors that prevent the execution
-            return _error(ExecutionResult(None, executor), log)
+            return execute.to_response(ExecutionResult(None, executor), log)
         with ExitStack() as resources:
-            resources.enter_context(self._count(context.caller.user_id))
+            resources.enter_context(
+                self._count(self._subscriptions, context.caller, "subscriptions")
+            )
             subscription: Any = create_source_event_stream(executor)
             if inspect.isawaitable(subscription):
                 subscription = await subscription
             if isinstance(subscription, ExecutionResult):
-                return _error(subscription, log)
+                return execute.to_response(subscription, log)
             resources.enter_context(self._close_on_shutdown(subscription))
             next_result = functools.partial(_read_next, subscription, executor, log)
-            return await self._start(
-                subscription, next_result, resources, context.caller.expires_at
+            is_feed = isinstance(subscription, MilestoneFeed)
+            try:
+                first = b"" if is_feed else await next_result()
+            except StopAsyncIteration:
+                raise InstanceUnavailable("this instance is shutting down: try again") from None
+            return OpenSubscription(
+                first, next_result, subscription.close, resources.pop_all(), is_feed
             )
 
-    async def _start(
-        self,
-        subscription: Subscription[Any],
-        next_result: Callable[[], Awaitable[bytes]],
-        resources: ExitStack,
-        expires_at: float,
+    def to_events(
+        self, subscription: OpenSubscription, resources: ExitStack, expires_at: float
     ) -> Response:
-        """Wait for the first result, then return the stream."""
-        try:
-            first = await next_result()
-        except StopAsyncIteration:
-            raise InstanceUnavailable("this instance is shutting down: try again") from None
+        """Return a stream of the subscription, which closes the resources at its end."""
+        resources.callback(subscription.resources.close)
         return EventStream(
-            first,
-            next_result,
+            subscription.first,
+            subscription.next_result,
             subscription.close,
-            resources.pop_all(),
+            resources,
             expires_at=expires_at,
-            heartbeat=self._limits.heartbeat,
+            heartbeat=self.limits.heartbeat,
+            is_feed=subscription.is_feed,
         )
 
     @contextmanager
-    def _count(self, caller: str) -> Iterator[None]:
-        """Count a stream while it is open; raise an error if the stream exceeds a limit."""
-        limits = self._limits
-        if self._callers[caller] >= limits.per_caller:
-            why = f"{limits.per_caller} streams are open: close one of them"
-            raise RateLimited(why, _RETRY_AFTER_S)
-        if self._is_shutting_down or self._callers.total() >= limits.per_instance:
+    def count_connection(self) -> Iterator[None]:
+        """Count a stream or a socket while it is open.
+
+        Raise InstanceUnavailable if the instance has too many.
+        """
+        if self.is_shutting_down or self._connections >= self.limits.per_instance:
             raise InstanceUnavailable("this instance accepts no more streams now: try again")
-        self._callers[caller] += 1
+        self._connections += 1
         try:
             yield
         finally:
-            self._callers[caller] -= 1
-            if not self._callers[caller]:
-                del self._callers[caller]
+            self._connections -= 1
+
+    def count_socket(self, caller: Caller) -> AbstractContextManager[None]:
+        """Count a socket while it is open; raise RateLimited if the caller has too many."""
+        return self._count(self._sockets, caller, "sockets")
 
     @contextmanager
-    def _close_on_shutdown(self, subscription: Subscription[Any]) -> Iterator[None]:
+    def _count(self, counter: Counter[str], caller: Caller, what: str) -> Iterator[None]:
+        limit = self.limits.per_caller
+        if counter[caller.user_id] >= limit:
+            raise RateLimited(f"{limit} {what} are open: close one of them", _RETRY_AFTER_S)
+        counter[caller.user_id] += 1
+        try:
+            yield
+        finally:
+            counter[caller.user_id] -= 1
+            if not counter[caller.user_id]:
+                del counter[caller.user_id]
+
+    @contextmanager
+    def _close_on_shutdown(self, subscription: _Source) -> Iterator[None]:
         """Close the subscription at the end of the block, or earlier if the process shuts down."""
         if not self._handles_signals:
             self._handle_signals()
@@ -248,7 +293,7 @@ class Streams:
 
     def shut_down(self) -> None:
         """Complete every stream, so that its client reconnects to another instance."""
-        self._is_shutting_down = True
+        self.is_shutting_down = True
         for subscription in list(self._open):
             subscription.close()
 
@@ -269,7 +314,7 @@ class Streams:
         """Return a signal handler that completes the streams, then calls the server's handler."""
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if not self._is_shutting_down:
+            if not self.is_shutting_down:
                 loop.call_soon_threadsafe(self.shut_down)
                 loop.call_soon_threadsafe(loop.call_later, _SHUTDOWN_TIMEOUT_S, self._force)
             if callable(handler):
@@ -283,9 +328,7 @@ class Streams:
             signal.raise_signal(signal.SIGINT)
 
 
-async def _read_next(
-    subscription: Subscription[Any], executor: Executor[Any], log: RequestLog
-) -> bytes:
+async def _read_next(subscription: _Source, executor: Executor[Any], log: RequestLog) -> bytes:
     """Return the next result; if the caller may no longer read the data, return an error."""
     state: object
     try:
@@ -302,7 +345,3 @@ async def write_result(executor: Executor[Any], state: object, log: RequestLog) 
     if not isinstance(result, ExecutionResult):
         result = await result
     return protocol.body(execute.to_response(result, log))
-
-
-def _error(result: ExecutionResult, log: RequestLog) -> Response:
-    return single(protocol.body(execute.to_response(result, log)))

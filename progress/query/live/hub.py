@@ -157,9 +157,12 @@ class Topic:
     def publish(self, states: Mapping[str, State]) -> None:
         for id_, state in states.items():
             if subject := self.subjects.get(id_):
+                # Only a new subscriber needs a known state. A result for each would take time.
+                is_known = state == subject.state
                 subject.state = state
                 for subscription in subject.subscriptions:
-                    subscription.publish(state)
+                    if subscription.is_waiting or not is_known:
+                        subscription.publish(state)
 
     def fail(self, ids: Iterable[str], error: Unavailable) -> None:
         """Fail the subscriptions that have no state yet, and read the subjects again later."""

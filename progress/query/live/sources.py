@@ -1,4 +1,4 @@
-"""Sources of the live queries: states of learners and operations, read in batches."""
+"""Sources of the live queries: states of learners, operations and milestones, read in batches."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -63,6 +63,35 @@ class Learners:
         now = at or datetime.now(UTC)
         rows = await self._reader.fetch("query/learner_states", "states", learners=ids, now=now)
         return {row["user_id"]: _learner_state(dict(row)) for row in rows}
+
+
+class NewestMark(msgspec.Struct, frozen=True):
+    """The number of the newest milestone that a learner was told; 0 without milestones."""
+
+    number: int
+
+    expires_at: ClassVar[None] = None
+    is_final: ClassVar[bool] = False
+
+    @property
+    def version(self) -> str:
+        return str(self.number)
+
+
+class MilestoneMarks:
+    """A reader of the numbers of learners' marks; it raises Unavailable without the database."""
+
+    channel = commands.LEARNER_CHANNEL
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
+        return {id_: state.version for id_, state in (await self.fetch_states(ids)).items()}
+
+    async def fetch_states(self, ids: Sequence[str]) -> dict[str, NewestMark]:
+        rows = await self._reader.fetch("query/milestone_marks", "newest", learners=ids)
+        return {row["user_id"]: NewestMark(row["number"]) for row in rows}
 
 
 class Operations:

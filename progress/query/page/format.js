@@ -86,11 +86,19 @@ export const days = (from, to) => long.formatRange(instant(from), instant(to));
 
 export const moment = (time) => moments.format(new Date(time));
 
+let fixed = null;
+
+/** The present or, if the page shows a past day, the end of that day, in milliseconds. */
+export const now = () => fixed ?? Date.now();
+
+/** Let now() return this time; null for the present. */
+export const setNow = (time) => { fixed = time; };
+
 /** The time until `time` in words, in the largest unit that fits ("in 3 days"). Less than a second counts as one. */
-export const distance = (time) => relate(Date.parse(time) - Date.now());
+export const distance = (time) => relate(Date.parse(time) - now());
 
 /** The time since `time`. A time in the future counts as now, because the browser's clock may be slow. */
-export const ago = (time) => relate(Math.min(Date.parse(time) - Date.now(), 0));
+export const ago = (time) => relate(Math.min(Date.parse(time) - now(), 0));
 
 function relate(milliseconds) {
   const seconds = milliseconds / 1000;

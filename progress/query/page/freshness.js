@@ -5,6 +5,7 @@ import { ago, moment } from './format.js';
 import { sentences, t } from './i18n.js';
 
 const BATCH = new Set(['weekly_stats', 'domain_stats', 'level_stats']);
+const OUT = 'events out'; // what leaves the system, which the page does not show
 export const STAGES = ['longTermMastered', 'shortTermMastered', 'learning'];
 const NOTICEABLE_S = 2; // a shorter lag ends before a user can read about it
 
@@ -13,7 +14,8 @@ const NOTICEABLE_S = 2; // a shorter lag ends before a user can read about it
  * count.
  */
 export function countBehind(projections) {
-  const late = projections.filter((row) => !BATCH.has(row.name) && row.secondsBehind >= NOTICEABLE_S);
+  const shown = projections.filter(({ name }) => !BATCH.has(name) && name !== OUT);
+  const late = shown.filter((row) => row.secondsBehind >= NOTICEABLE_S);
   return Math.max(0, ...late.map((row) => row.eventsBehind));
 }
 

@@ -2,6 +2,7 @@
 // and its hardest items.
 
 import { runQuery } from './api.js';
+import { saveFile, toCsv } from './csv.js';
 import { h, show } from './dom.js';
 import { longDay, number, percent, shortDay } from './format.js';
 import { t } from './i18n.js';
@@ -10,20 +11,27 @@ import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 import { level, word } from './items.js';
 
-const LEARNERS = `learners(groupId: $group, orderBy: $order, first: 100, after: $after) {
+const LEARNERS = `learners(groupId: $group, orderBy: $order, first: $first, after: $after) {
   totalCount
   pageInfo { hasNextPage endCursor }
-  edges { node { userId lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned atRisk } }
+  edges { node {
+    userId displayName lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned atRisk
+  } }
 }`;
-const QUERY = `query Group($group: ID!, $order: LearnerOrder, $after: String) {
+const ARGUMENTS = '$group: ID!, $order: LearnerOrder, $after: String, $first: Int = 100';
+const QUERY = `query Group(${ARGUMENTS}) {
   group(groupId: $group) {
     members activeLast7Days answersLast7Days accuracyLast7Days
     hardestItems(first: 10) { itemId headword level learners answers accuracyRate lapses }
   }
   ${LEARNERS}
 }`;
-const MORE = `query Learners($group: ID!, $order: LearnerOrder, $after: String) { ${LEARNERS} }`;
+const MORE = `query Learners(${ARGUMENTS}) { ${LEARNERS} }`;
 const ORDERS = ['AT_RISK', 'INACTIVE', 'ACCURACY', 'STREAK'];
+const COLUMNS = [
+  'userId', 'displayName', 'lastStudyDate', 'currentStreak', 'answersLast7Days', 'accuracyLast7Days',
+  'totalItemsLearned', 'atRisk',
+];
 const INTERVAL_MS = 60_000;
 
 export class Group extends View {
@@ -63,11 +71,32 @@ export class Group extends View {
 
   listen() {
     this.on('change', ({ target }) => this.change(target));
-    this.on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
+    this.on('click', ({ target }) => {
+      if (target.closest('[data-more]')) this.load(true);
+      if (target.closest('[data-csv]')) this.save();
+    });
     this.on('submit', (event) => {
       event.preventDefault();
       this.open(new FormData(event.target).get('group').trim());
     });
+  }
+
+  /** Save all learners of the group as a CSV file, in the selected order. */
+  async save() {
+    const { groupId, order } = this;
+    const rows = [];
+    try {
+      for (let after = null, isLast = false; !isLast;) {
+        const { data } = await runQuery(MORE, { group: groupId, order, after, first: 200 }, this.closing.signal);
+        const { edges, pageInfo } = data.learners;
+        rows.push(...edges.map((edge) => edge.node));
+        [after, isLast] = [pageInfo.endCursor, !pageInfo.hasNextPage];
+      }
+    } catch (problem) {
+      if (!this.closing.signal.aborted) this.fail(problem);
+      return;
+    }
+    saveFile(`${groupId}.csv`, 'text/csv', toCsv(COLUMNS, rows));
   }
 
   change({ name, value }) {
@@ -133,8 +162,10 @@ export class Group extends View {
           t('group.learner'), t('group.last'), t('group.streak'), t('group.answers'), t('group.accuracy'),
           t('group.learned'),
         ], this.rows.map(learnerRow))),
-      pageInfo.hasNextPage &&
-        h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')));
+      h('div', { class: 'tools' },
+        pageInfo.hasNextPage &&
+          h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')),
+        totalCount > 0 && h('button', { type: 'button', class: 'button quiet', 'data-csv': true }, t('group.save'))));
   }
 }
 
@@ -151,9 +182,11 @@ function standing({ members, activeLast7Days, answersLast7Days, accuracyLast7Day
 }
 
 function learnerRow(row) {
-  const { userId, lastStudyDate, currentStreak, answersLast7Days, accuracyLast7Days, totalItemsLearned, atRisk } = row;
+  const { userId, displayName, lastStudyDate, currentStreak, answersLast7Days, accuracyLast7Days } = row;
+  const { totalItemsLearned, atRisk } = row;
   return [
-    [h('a', { href: `#/learner/${encodeURIComponent(userId)}`, translate: 'no' }, userId),
+    [h('a', { href: `#/learner/${encodeURIComponent(userId)}`, translate: 'no' }, displayName ?? userId),
+      displayName && h('span', { class: 'of', translate: 'no' }, userId),
       atRisk && h('span', { class: 'of' }, h('span', { class: 'chip bad' }, t('group.atRisk')), ' ', reason(row))],
     lastStudyDate ? dayOf(lastStudyDate) : t('group.never'),
     t('group.days', { count: currentStreak }),

@@ -7,6 +7,7 @@ import { minutes, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending } from './freshness.js';
 import { t } from './i18n.js';
 import { card, mark, note, section } from './layout.js';
+import { milestones } from './milestones.js';
 
 const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
 
@@ -14,7 +15,7 @@ export function howFar(data) {
   const isPending = isBatchPending(data);
   const waiting = () => isPending && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
   return section('how-far', t('howFar.title'),
-    totals(data), skills(data, waiting()), levels(data, waiting()));
+    totals(data), skills(data, waiting()), milestones(data), levels(data, waiting()));
 }
 
 function totals({ progress }) {

@@ -1,11 +1,11 @@
 // The list of a learner's items. The URL contains the filters, the order and the search.
 
-import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { number, percent } from './format.js';
 import { sentences, t } from './i18n.js';
 import { View } from './problems.js';
 import { due, itemList, itemPage, level, word } from './items.js';
+import { ask } from './then.js';
 
 const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,
     $search: String, $after: String) {
@@ -73,7 +73,7 @@ export class ItemList extends View {
   }
 
   async fetch({ filter, order, level, skill, search }, after, signal) {
-    const { data: { items } } = await runQuery(QUERY, {
+    const { data: { items } } = await ask(QUERY, {
       user: this.user, filter, order, level: level || null, skill: skill || null, search, after,
     }, signal);
     const { hasNextPage, endCursor } = items.pageInfo;

@@ -1,13 +1,13 @@
 // The page of one item: what is known about it, an estimate of its recall, and its history.
 
-import { runQuery } from './api.js';
 import { axis, columns, legend, lines, plot, roundUp } from './charts.js';
 import { h } from './dom.js';
-import { ago, fullDay, localDay, longDay, moment, month, number, percent, shortDay } from './format.js';
+import { ago, fullDay, localDay, longDay, moment, month, now, number, percent, shortDay } from './format.js';
 import { join, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
 import { View } from './problems.js';
 import { due, itemList, level, word } from './items.js';
+import { ask } from './then.js';
 
 const QUERY = `query Item($user: ID, $item: ID!) {
   item(userId: $user, itemId: $item) {
@@ -34,7 +34,7 @@ export class ItemPage extends View {
   async load() {
     const { signal } = this.closing;
     try {
-      const { data } = await runQuery(QUERY, { user: this.user, item: this.itemId }, signal);
+      const { data } = await ask(QUERY, { user: this.user, item: this.itemId }, signal);
       if (signal.aborted) return;
       this.data = data;
       document.title = `${data.item?.headword ?? this.itemId} · Progress`;
@@ -128,7 +128,7 @@ export function timeline(reviews, days) {
     ...days.map(({ date, ...day }) => ({ at: Date.parse(`${date}T12:00:00`), ...day })),
     ...reviews.map(({ at, intervalDays }) => ({ at: Date.parse(at), intervalDays })),
   ].sort((one, other) => one.at - other.at);
-  const to = midnight(Math.max(Date.now(), events.at(-1).at)) + DAY;
+  const to = midnight(Math.max(now(), events.at(-1).at)) + DAY;
   const size = Math.max((to - midnight(events[0].at)) / STEPS, DAY);
   const from = to - STEPS * size;
   const steps = Array.from({ length: STEPS }, (_, index) => {
@@ -163,7 +163,7 @@ function intervalChart(steps) {
   let last = null;
   const values = steps.map(({ start, intervalDays }) => {
     last = intervalDays ?? last;
-    return start > Date.now() ? null : last;
+    return start > now() ? null : last;
   });
   const top = roundUp(Math.max(...values.filter((value) => value != null)));
   return h('div', { class: 'chart small' },

@@ -1,9 +1,10 @@
 // The section of the learner's items with the lowest accuracy, and functions that show an item or link to it.
 
 import { h } from './dom.js';
-import { distance, percent } from './format.js';
+import { distance, now, percent } from './format.js';
 import { t } from './i18n.js';
 import { card, note, section, table } from './layout.js';
+import { on, pastDay } from './then.js';
 
 export function items({ weakest, user }) {
   const rows = weakest.edges.map((edge) => edge.node);
@@ -29,7 +30,7 @@ const cells = (item, user) => [
 /** The time until the item is due, as a text. */
 export function due({ dueAt }) {
   if (!dueAt) return '–';
-  return Date.parse(dueAt) <= Date.now() ? t('items.now') : distance(dueAt);
+  return Date.parse(dueAt) <= now() ? t('items.now') : distance(dueAt);
 }
 
 /** The headword or, if it is unknown, the item's id. */
@@ -47,12 +48,12 @@ function languageOf(text) {
 export const level = (item) => item.level !== 'UNKNOWN' && [' ', h('span', { class: 'tag' }, item.level)];
 
 /** The address of an item's page. `user` is null for the caller's own items. */
-export const itemPage = (itemId, user) => path('item', itemId, user);
+export const itemPage = (itemId, user) => on(pastDay(), path('item', itemId, user));
 
 /** The address of the list of items, with the given query parameters. */
 export function itemList(user, parameters) {
   const query = new URLSearchParams(parameters).toString();
-  return path('items', user) + (query && `?${query}`);
+  return on(pastDay(), path('items', user) + (query && `?${query}`));
 }
 
 const path = (...parts) => `#/${parts.filter(Boolean).map(encodeURIComponent).join('/')}`;

@@ -1,32 +1,35 @@
 // A learner's dashboard. One query loads all numbers. The page sends it again after each change.
 
-import { runQuery } from './api.js';
 import { show, h } from './dom.js';
 import { Download } from './download.js';
+import { localDay } from './format.js';
 import { countBehind, freshness } from './freshness.js';
 import { howFar } from './how_far.js';
 import { t } from './i18n.js';
 import { improving } from './improving.js';
 import { items } from './items.js';
+import { celebration, reachedText } from './milestones.js';
 import { View } from './problems.js';
-import { EARLIER_QUERY, QUERY, SUBSCRIPTION, joinDays, range } from './query.js';
+import { EARLIER_QUERY, MILESTONES, QUERY, SUBSCRIPTION, joinDays, range } from './query.js';
 import { share } from './review.js';
 import { Subscription } from './stream.js';
+import { ask, on, pastDay, select } from './then.js';
 import { appLink, today } from './today.js';
 import { when } from './when.js';
-import { clampDay, moveDay, year } from './year.js';
+import { clampDay, monthEnds, moveDay, year } from './year.js';
 
 // Intervals in milliseconds.
 const MIN_INTERVAL = 1_000; // Between two queries, even if changes arrive faster.
 const IDLE_INTERVAL = 300_000; // Between two queries if no change arrives: a day may end, or the batch job may run.
 const POLL_INTERVAL = 30_000; // Between two queries if no subscription is live, or if events are still being counted.
 const ANNOUNCE_INTERVAL = 20_000; // Between two announcements to screen readers.
+const MONTH_INTERVAL = 1_500; // Between two months that play.
 
 export class Learner extends View {
   /** `user` is null for the caller's own dashboard. */
   constructor(element, user, shell) {
     super(element, shell, { user, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
-    this.view = { year: null, day: null, preview: null, loading: null };
+    this.view = { year: null, day: null, preview: null, loading: null, months: null };
     this.years = new Map();
     this.download = new Download(user, shell, () => this.draw());
     this.listen();
@@ -35,11 +38,17 @@ export class Learner extends View {
 
   close() {
     super.close();
-    this.subscription?.close();
+    this.unsubscribe();
     this.download.close();
     clearTimeout(this.later);
     clearTimeout(this.announcing);
     clearInterval(this.clock);
+    clearTimeout(this.playing);
+  }
+
+  unsubscribe() {
+    this.subscription?.close();
+    this.reached?.close();
   }
 
   /** Query again. Of many calls in a short time, only the first and the last lead to a query. */
@@ -59,7 +68,7 @@ export class Learner extends View {
     this.isOutdated = false;
     this.queriedAt = performance.now();
     try {
-      const answer = await runQuery(QUERY, { user: this.user, ...range() });
+      const answer = await ask(QUERY, { user: this.user, ...range() });
       if (this.closing.signal.aborted) return;
       this.update(answer);
       if (this.isOutsideRange()) await this.loadYear();
@@ -77,10 +86,15 @@ export class Learner extends View {
     this.data = { ...joinDays(data), projectedTo: extensions?.projectedTo, user: this.user, isOwn: !this.user };
     this.selectDay();
     this.succeed();
+    if (pastDay()) return;
     if (before) this.announce();
     this.subscription ??= new Subscription(SUBSCRIPTION, { user: this.user }, {
       data: ({ progress }) => this.onProgress(progress),
       state: (state) => this.onState(state),
+    });
+    this.reached ??= new Subscription(MILESTONES, { user: this.user }, {
+      data: ({ milestone }) => this.celebrate(milestone),
+      state: () => {}, // the page shows the state of the other subscription
     });
     this.clock ??= setInterval(() => document.hidden || this.tick(), POLL_INTERVAL);
   }
@@ -94,6 +108,13 @@ export class Learner extends View {
   tick() {
     const isComplete = this.isLive && !countBehind(this.data.projections);
     if (!isComplete || performance.now() > this.queriedAt + IDLE_INTERVAL) this.load();
+  }
+
+  celebrate(milestone) {
+    this.milestone = milestone;
+    this.shell.announce(reachedText(milestone));
+    this.load();
+    this.draw();
   }
 
   /** Query again if the progress has changed. The first message of a connection may contain an unchanged progress. */
@@ -129,7 +150,7 @@ export class Learner extends View {
     this.view.loading = this.years.has(year) ? null : year;
     this.draw();
     try {
-      const { data } = await runQuery(EARLIER_QUERY, { user: this.user, from: `${year}-01-01`, to: `${year}-12-31` });
+      const { data } = await ask(EARLIER_QUERY, { user: this.user, from: `${year}-01-01`, to: `${year}-12-31` });
       this.years.set(year, data);
       this.addYear(data);
       if (this.view.year === year && this.view.loading === year) this.view.day = this.lastDay();
@@ -146,12 +167,12 @@ export class Learner extends View {
 
   sections() {
     const { data, user } = this;
-    const title = h('h1', { 'data-key': 'title', class: user ? null : 'unseen' },
-      user ? t('learner.other', { user }) : t('learner.own'));
-    if (!data.progress) return [title, welcome(user), freshness(data)];
+    const isPast = Boolean(pastDay());
+    const head = title(user, data.progress?.displayName);
+    if (!data.progress) return [head, isPast ? nothing('then.nothing') : welcome(user), !isPast && freshness(data)];
     return [
-      title, jumps(user), today(data), improving(data), howFar(data), year(data, this.view), when(data), items(data),
-      this.download.section(), freshness(data),
+      head, jumps(user, isPast), !isPast && celebration(this.milestone), today(data), improving(data), howFar(data),
+      year(data, this.view), when(data), items(data), !isPast && [this.download.section(), freshness(data)],
     ];
   }
 
@@ -199,15 +220,53 @@ export class Learner extends View {
   }
 
   click({ target }) {
-    const button = target.closest('[data-year], [data-step], [data-day], [data-export], [data-share], [data-jump]');
+    const button = target.closest(
+      '[data-year], [data-step], [data-day], [data-export], [data-share], [data-jump], [data-play]');
     if (!button || button.getAttribute('aria-disabled') === 'true') return;
     const { year: to, step, day } = button.dataset;
     if (button.dataset.jump) this.jump(button.dataset.jump);
     if (button.dataset.share) this.share();
+    if (button.dataset.play) this.play();
     if (button.dataset.export) this.download.click(button.dataset.export);
     if (to) this.goToYear(Number(to));
     if (step) this.goToDay(moveDay(this.view.day, Number(step) < 0 ? 'ArrowUp' : 'ArrowDown'));
     if (day) this.goToDay(day, true);
+  }
+
+  /** Show the ends of the selected year's months, from the first day of study on; if this is going on, stop it. */
+  play() {
+    if (this.view.months) return this.stop();
+    this.unsubscribe();
+    clearInterval(this.clock);
+    this.shell.live(null);
+    const last = pastDay() ? localDay(Date.now()) : this.data.day;
+    const [first] = [...this.data.days.keys()].sort();
+    this.view.months = monthEnds(this.view.year).filter((end) => first <= end && end < last);
+    this.showMonth();
+  }
+
+  stop() {
+    clearTimeout(this.playing);
+    this.view.months = null;
+    this.draw();
+  }
+
+  async showMonth() {
+    const day = this.view.months?.shift();
+    if (!day) return this.stop();
+    try {
+      await select(this.user, day);
+      history.replaceState(null, '', on(day, location.hash || '#/'));
+      this.shell.moved();
+      this.years.clear(); // they show the former day
+      await this.query();
+    } catch (problem) {
+      this.view.months = null;
+      return this.fail(problem);
+    }
+    if (this.closing.signal.aborted || !this.view.months) return;
+    this.goToDay(this.data.day);
+    this.playing = setTimeout(() => this.showMonth(), MONTH_INTERVAL);
   }
 
   /** Scroll to a section, and move the keyboard focus to its heading. */
@@ -261,18 +320,23 @@ export class Learner extends View {
   }
 }
 
+/** The name of the learner, if there is one; others also see the id, because names may be equal. */
+const title = (user, name) => h('header', { 'data-key': 'title', class: user || name ? null : 'unseen' },
+  h('h1', null, user || name ? t('learner.other', { user: name ?? user }) : t('learner.own')),
+  user && name && h('p', { class: 'note', translate: 'no' }, user));
+
 const JUMPS = ['today', 'improving', 'how-far', 'year', 'when', 'items', 'my-data'];
 
 /** Buttons that jump to the sections. Links would change the URL's hash, but the hash already names the view. */
-const jumps = (user) => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
-  JUMPS.map((id) => h('button', { type: 'button', class: 'plain', 'data-jump': id },
+const jumps = (user, isPast) => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
+  JUMPS.filter((id) => !isPast || id !== 'my-data').map((id) => h('button', { type: 'button', class: 'plain', 'data-jump': id },
     t(user && id === 'my-data' ? 'data.theirs' : `jump.${id}`))));
 
+const nothing = (text) => h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
+  h('h2', null, t('welcome.nothing')), h('p', null, t(text)));
+
 function welcome(user) {
-  if (user) {
-    return h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
-      h('h2', null, t('welcome.nothing')), h('p', null, t('welcome.unknown')));
-  }
+  if (user) return nothing('welcome.unknown');
   return h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
     h('h2', null, t('welcome.title')),
     h('ol', { class: 'steps' }, ['first', 'second', 'third'].map((step) => h('li', null, t(`welcome.${step}`)))),

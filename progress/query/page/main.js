@@ -3,10 +3,12 @@
 
 import { Problem } from './api.js';
 import { h, show } from './dom.js';
+import { localDay } from './format.js';
 import { language, selectLanguage, t } from './i18n.js';
 import { Learner } from './learner.js';
 import { Retry, problemCard } from './problems.js';
 import * as session from './session.js';
+import * as then from './then.js';
 
 const ALL = ['learner', 'teacher', 'support', 'admin'];
 const LANDINGS = { teacher: 'group', admin: 'administration' }; // the views of a URL without a hash
@@ -16,7 +18,8 @@ const LANDINGS = { teacher: 'group', admin: 'administration' }; // the views of 
  * view and returns an object with close(). `args` are the decoded parts of the URL after the name. `parameters` are the
  * URL's parameters after the question mark. Users with one of the `roles` have a tab for the view in their navigation.
  * The tab's text has the key `view.NAME`. If a view has no tab, `tab` names another view, whose tab is marked instead.
- * `title(args)` is the document's title. If the view shows another learner, `subject(args)` is this learner's id.
+ * `title(args)` is the document's title. A view with `subject` shows a learner, also on a past day: `subject(args)` is
+ * the learner's id, or undefined for the user.
  */
 const VIEWS = {
   learner: {
@@ -77,7 +80,9 @@ function findView(hash) {
   const name = isKnown ? first : (!hash && LANDINGS[session.role()]) || 'learner';
   const view = { tab: name, ...VIEWS[name] };
   const known = isKnown ? args : [];
-  return { ...view, name, args: known, parameters: new URLSearchParams(query), other: view.subject?.(known) || null };
+  const parameters = new URLSearchParams(query);
+  const day = view.subject ? then.dayOf(parameters) : null;
+  return { ...view, name, args: known, parameters, other: view.subject?.(known) || null, day };
 }
 
 /** The views that the user's navigation shows. */
@@ -100,6 +105,7 @@ const liveState = document.getElementById('live');
 const status = document.getElementById('status');
 const signOut = document.getElementById('sign-out');
 const languages = document.getElementById('language');
+const dayPicker = document.getElementById('day');
 
 const skeleton = main.querySelector('.skeleton').cloneNode(true);
 let currentView = null;
@@ -117,6 +123,12 @@ const shell = {
     if (document.hidden) return false;
     status.textContent = text;
     return true;
+  },
+  /** Show the day that the URL names now. */
+  moved() {
+    const view = findView(location.hash);
+    showNavigation(view);
+    showDay(view);
   },
   signedOut() {
     const expired = Boolean(session.token());
@@ -152,7 +164,7 @@ function closeView() {
   currentView?.close();
   currentView = null;
   shell.live(null);
-  for (const element of [navigation, signOut]) element.hidden = true;
+  for (const element of [navigation, signOut, dayPicker]) element.hidden = true;
 }
 
 async function route() {
@@ -166,6 +178,7 @@ async function route() {
   closeView();
   signOut.hidden = false;
   showNavigation(view);
+  showDay(view);
   document.title = [view.title(view.args), 'Progress'].filter(Boolean).join(' · ');
   await open(view);
 }
@@ -173,17 +186,20 @@ async function route() {
 /** Load the view. Draw it, unless the user has left it in the meantime. */
 async function open(view) {
   const opening = openings;
-  const create = await view.open(main, view.args, shell, view.parameters)
-    .catch((error) => () => showLoadProblem(error));
+  const [create] = await Promise.all([
+    view.open(main, view.args, shell, view.parameters), then.select(view.other, view.day),
+  ]).catch((error) => [() => showLoadProblem(error)]);
   if (opening === openings) currentView = create();
 }
 
 /**
- * Say that the view could not be loaded. A retry reloads the page. Without a reload, some browsers do not request a
+ * Say that the view or its past day could not be loaded. A retry reloads the page. Without a reload, some browsers do not request a
  * failed module again.
  */
 function showLoadProblem(error) {
-  const problem = new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message);
+  if (error.kind === 'signed-out') return shell.signedOut();
+  const unloaded = () => new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message);
+  const problem = error instanceof Problem ? error : unloaded();
   const retry = new Retry(() => location.reload());
   retry.schedule(problem);
   main.setAttribute('aria-busy', 'false');
@@ -191,15 +207,24 @@ function showLoadProblem(error) {
   return { close: () => retry.stop() };
 }
 
+/** Show the day that the view shows, if it can show a past day. */
+function showDay({ subject, day }) {
+  dayPicker.hidden = !subject;
+  const input = dayPicker.querySelector('input');
+  input.max = localDay(Date.now());
+  input.value = day ?? '';
+}
+
 /** Show the navigation. If the view shows another learner, add a tab for that learner. */
-function showNavigation({ tab, other }) {
+function showNavigation({ tab, other, day }) {
   const canFind = ['support', 'admin'].includes(session.role());
   navigation.hidden = false;
   const link = (href, name, isCurrent, more) =>
     h('a', { href, 'aria-current': isCurrent ? 'page' : null, ...more }, name);
   show(navigation,
-    visibleViews().map(({ name, href }) => link(href, t(`view.${name}`), name === tab && !other)),
-    other && link(`#/learner/${encodeURIComponent(other)}`, other, true, { translate: 'no' }),
+    visibleViews().map(({ name, href, subject }) =>
+      link(subject ? then.on(day, href) : href, t(`view.${name}`), name === tab && !other)),
+    other && link(then.on(day, `#/learner/${encodeURIComponent(other)}`), other, true, { translate: 'no' }),
     canFind && searchForm());
 }
 
@@ -215,6 +240,9 @@ navigation.addEventListener('submit', (event) => {
   event.preventDefault();
   const id = new FormData(event.target).get('other').trim();
   location.hash = id ? `#/learner/${encodeURIComponent(id)}` : '#/';
+});
+dayPicker.addEventListener('change', ({ target }) => {
+  if (target.validity.valid) location.hash = then.on(target.value, location.hash || '#/');
 });
 signOut.addEventListener('click', () => {
   session.signOut();

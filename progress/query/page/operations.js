@@ -11,8 +11,8 @@ const FINAL_STEPS = {
   REBUILD: 'swap', ARCHIVE: 'publish', ERASE_USER: 'forbid', EXPORT_USER: 'offer', EXPORT_STATISTICS: 'offer',
 };
 const PLACES = [
-  'events', 'sessions', 'pending', 'dead_letters', 'snapshots', 'poisoned', 'operations', 'exports', 'files',
-  'archived_events',
+  'events', 'sessions', 'pending', 'dead_letters', 'snapshots', 'milestone_marks', 'poisoned', 'operations', 'exports',
+  'files', 'archived_events',
 ];
 const COPIES = ['backups', 'pubsub', 'pubsub_dead_letters'];
 const STYLES = { SUCCEEDED: 'good', COMPENSATING: 'bad', FAILED: 'bad', TIMED_OUT: 'bad' };
@@ -78,7 +78,8 @@ function chip(state) {
  * `result` is the result of the operation as JSON.
  */
 function receipt(result) {
-  const { digest, erased_at, closed_at, erased, found, places, in_events_of_others, copies_until } = JSON.parse(result);
+  const { digest, erased_at, closed_at, erased, found, places, in_events_of_others, published, copies_until } =
+    JSON.parse(result);
   const left = join(Object.entries(places).map(([place, rows]) => t('receipt.left', { rows, place })));
   const facts = [
     [t('receipt.learner'), h('span', { translate: 'no' }, digest)],
@@ -87,6 +88,7 @@ function receipt(result) {
     ...PLACES.filter((place) => place in erased).map((place) => [t(`receipt.places.${place}`), number(erased[place])]),
     [t('receipt.found'), left ? t('receipt.foundIn', { found, left }) : number(found)],
     [t('receipt.others'), number(in_events_of_others)],
+    ...(published ? [[t('receipt.published'), t('receipt.publishedStays')]] : []),
     ...COPIES.map((copies) => [t(`receipt.copies.${copies}`), longDay(copies_until[copies])]),
   ];
   return h('dl', { class: 'receipt', 'aria-label': t('receipt.title') },

@@ -4,6 +4,7 @@ import { Problem } from './api.js';
 import { h, show } from './dom.js';
 import { sentences, t } from './i18n.js';
 import * as session from './session.js';
+import { banner } from './then.js';
 
 const RETRIED = new Set(['away', 'busy']);
 const MAX_PAUSE_S = 30;
@@ -80,7 +81,7 @@ export class View {
   draw() {
     const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
     this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
-    show(this.element, this.data ? this.sections() : [], problem);
+    show(this.element, banner(), this.data ? this.sections() : [], problem);
   }
 
   /** Draw the view after a request has succeeded. */

@@ -1,12 +1,17 @@
 // The GraphQL documents of a learner's page: one query for all numbers, and a subscription to changes.
 
+import { now } from './format.js';
+import { pastDay } from './then.js';
+
 const DAY = `date answers correctAnswers averageResponseMs studySeconds sessionsCompleted itemsLearned
   newMasteryCount`;
 const SHARE = `itemsStudied accuracyRate learning shortTermMastered longTermMastered
   catalogueItems progressRate`;
 
-const PROGRESS = `totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes accuracyRate
+const PROGRESS = `displayName totalItemsLearned totalSessionsCompleted totalStudyTimeMinutes accuracyRate
   lastUpdated masteryStats { unlearned learning shortTermMastered longTermMastered }`;
+
+const MILESTONE = 'id kind value level reachedOn';
 
 export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
   progress: userProgress(userId: $user) { ${PROGRESS} }
@@ -30,6 +35,9 @@ export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
   hours: hourlyStats(userId: $user) { hour answers correctAnswers accuracyRate }
   due: dueForecast(userId: $user, days: 29) { date items overdue }
   workload(userId: $user) { secondsPerAnswer }
+  milestones(first: 6, userId: $user, kinds: [STREAK, ITEMS_LEARNED, ITEMS_MASTERED, LEVEL_REACHED]) {
+    edges { node { ${MILESTONE} } }
+  }
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt }
 }`;
 export const EARLIER_QUERY = `query Earlier($user: ID, $from: Date!, $to: Date!) {
@@ -40,15 +48,23 @@ export const SUBSCRIPTION = `subscription Live($user: ID) {
   progress: progressUpdated(userId: $user) { ${PROGRESS} }
 }`;
 
+export const MILESTONES = `subscription Milestones($user: ID) {
+  milestone: milestoneReached(userId: $user) { ${MILESTONE} }
+}`;
+
 /** The current and the previous year. The range, and therefore the server's cache key, stays the same all year. */
 export function range() {
-  const last = new Date(Date.now() + 14 * 3_600_000).getUTCFullYear(); // at UTC+14
+  const last = new Date(now() + 14 * 3_600_000).getUTCFullYear(); // at UTC+14
   return { from: `${last - 1}-01-01`, to: `${last}-12-31` };
 }
 
-/** Convert the days of the data to a map by date and the rest days to a set. Add the learner's current day. */
-export const joinDays = ({ days, restDays, ...rest }) => ({
+/**
+ * Convert the days of the data to a map by date and the rest days to a set. Add the learner's current day. In the past,
+ * leave out the projections, because they show the present.
+ */
+export const joinDays = ({ days, restDays, projections, ...rest }) => ({
   ...rest,
+  projections: pastDay() ? [] : projections,
   day: rest.due[0].date,
   days: new Map(days.map((day) => [day.date, day])),
   restDays: new Set(restDays),

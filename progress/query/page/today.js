@@ -6,6 +6,7 @@ import { h } from './dom.js';
 import { dayAfter, days, fullDay, longDay, minutes, percent, shortDay, weekday } from './format.js';
 import { join, t } from './i18n.js';
 import { mark, note } from './layout.js';
+import { pastDay } from './then.js';
 
 export function today(data) {
   const { day, streak, goal, days: studied } = data;
@@ -72,7 +73,7 @@ function weekDot(met, date) {
 
 function nextNotes({ day: today, due, workload, isOwn }) {
   const [{ items, overdue = 0 }, ...later] = due;
-  const link = isOwn && appLink(items);
+  const link = isOwn && !pastDay() && appLink(items);
   if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later, dayAfter(today, 6))), link];
   const split = t('next.split', { today: items - overdue, overdue });
   const pace = workload?.secondsPerAnswer;

@@ -1,7 +1,7 @@
 // A year of study days as a grid. A day's shade stands for its number of answers. The arrow keys move from day to day.
 
 import { h, s } from './dom.js';
-import { dayAfter, fullDay, instant, longDay, minutes, month, percent, weekday, weekdayOf } from './format.js';
+import { dayAfter, dayOf, fullDay, instant, longDay, minutes, month, percent, weekday, weekdayOf } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { monthTable, review } from './review.js';
 
@@ -16,7 +16,8 @@ export function year(data, view) {
   const labels = { 'aria-label': t('year.grid', { year: `${view.year}` }), 'aria-describedby': 'year-keys' };
   return h('section', { class: 'section', 'aria-labelledby': 'year', 'data-key': 'year' },
     h('div', { class: 'head' },
-      h('h2', { id: 'year', tabindex: -1 }, t('year.title')), yearPicker(view, Number(today.slice(0, 4)))),
+      h('h2', { id: 'year', tabindex: -1 }, t('year.title')), playButton(view),
+      yearPicker(view, Number(today.slice(0, 4)))),
     h('div', { class: 'cards' },
       h('div', { class: 'card wide', 'data-key': 'grid' },
         h('h3', null, t('year.days')),
@@ -30,6 +31,12 @@ export function year(data, view) {
         h('p', { id: 'year-keys', class: 'unseen' }, t('year.keys'))),
       studied.length > 0 && [review(data, view.year, view.copied === view.year), monthTable(data, view.year)]));
 }
+
+const playButton = ({ months }) => h('button', { class: 'button quiet', type: 'button', 'data-play': 'months' },
+  t(months ? 'year.stop' : 'year.play'));
+
+/** The last day of each month of a year. */
+export const monthEnds = (number) => Array.from({ length: 12 }, (_, month) => dayOf(Date.UTC(number, month + 1, 0)));
 
 function yearPicker(view, last) {
   const step = (name, by, path, isDisabled) =>

@@ -1,68 +1,76 @@
-"""Queries about the past: fold one learner's events up to a past time, then query temporary tables.
+"""Queries about the past: the models' definitions over one learner's events up to a past time.
 
-The fold takes most of the time of such a query. All queries of a request about the same learner and
-time therefore share one fold. A fold for a later time continues from the fold for an earlier time,
-unless the rows could differ from those of a new fold. A request may contain at most three different
-pairs of a learner and a past time. A process has three sessions for folds
-(DATABASE_PAST_SESSIONS). The folds of one learner use at most two sessions, so that other learners
-can use the third.
+A definition computes a read model from scratch (`progress.projections.definitions`). All queries of
+a request about the same learner and time share one statement, which computes each relation once and
+only the relations that these queries read. A request may contain at most three different pairs of a
+learner and a past time. A process has three sessions for these statements
+(DATABASE_PAST_SESSIONS). The statements of one learner use at most two sessions, so that other
+learners can use the third.
 """
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import asyncpg
 
 from progress.adapters import request_scope
-from progress.adapters.postgres import async_client, statements
+from progress.adapters.postgres import statements
 from progress.adapters.postgres.async_client import Database
 from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.request_scope import RequestScope
 from progress.adapters.telemetry import tracing
-from progress.errors import (
-    HistoryTooLong,
-    InstanceUnavailable,
-    QueryTooComplex,
-    StatementFailed,
-)
-from progress.projections import schema
+from progress.errors import HistoryTooLong, InstanceUnavailable, QueryTooComplex
+from progress.projections import definitions, schema
 from progress.settings import Settings
 
-MAX_FOLDS = 3  # per request
+MAX_MOMENTS = 3  # per request
 
 _SESSIONS_PER_LEARNER = 2
-_HISTORY_TOO_LONG = "PR001"  # the SQLSTATE that fold_as_of raises
+_MAX_EVENTS = 210_000  # of a learner whose past may be queried
+_FILE = "projections/as_of"
 _SQL = {"db.system.name": "postgresql"}
 
+# The planner cannot estimate the rows of a definition's relations. Each setting excludes plans that
+# are slow for many rows.
 _SETTINGS = {
-    "search_path": f"pg_temp, {schema.schema_name()}, event_store",
-    "temp_buffers": "128MB",  # enough for 150,000 events; allocated as needed
-    "client_min_messages": "warning",
+    "search_path": f"{schema.schema_name()}, event_store",
+    "timezone": "UTC",  # definitions compare times with dates
+    "plan_cache_mode": "force_generic_plan",
+    "enable_nestloop": "off",
+    "enable_mergejoin": "off",
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
+    "work_mem": "32MB",
 }
 
 Parameters = Mapping[str, object]
+Row = Mapping[str, Any]
 Moments = tuple[datetime | None, datetime | None]  # as_of, known_at
-_Rows = list[asyncpg.Record]
-_Key = tuple[object, ...]  # the text and the arguments of a query
-_Results = dict[tuple[Moments, _Key], _Rows]
-_RunFolds = Callable[["_Folds"], Coroutine[Any, Any, _Results]]
-
-_END = datetime.max.replace(tzinfo=UTC)
 
 
-def check_folds(count: int) -> None:
-    if count > MAX_FOLDS:
+class Block(NamedTuple):
+    """A block of `sql/{file}.sql` about one learner; `constants` are written into the text."""
+
+    file: str
+    name: str
+    constants: tuple[tuple[str, str], ...] = ()
+
+
+def check_moments(count: int) -> None:
+    if count > MAX_MOMENTS:
         raise QueryTooComplex(
-            f"asOf, knownAt: expected at most {MAX_FOLDS} pairs of learner and time - found {count}"
+            f"asOf, knownAt: expected at most {MAX_MOMENTS} pairs of learner and time - "
+            f"found {count}"
         )
 
 
 class AsOfReader:
-    """Database sessions, each with the read models of one learner at a past time."""
+    """Database sessions for queries about the past."""
 
     def __init__(self, target: Settings | str, settings: Settings) -> None:
         self._database = Database(
@@ -70,43 +78,40 @@ class AsOfReader:
             name="past",
             size=settings.database_past_sessions,
             idle_s=settings.database_pool_idle_seconds,
-            init_sql=schema.as_of_tables(),
             **_SETTINGS,
         )
         self._semaphores: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
+        self._columns: dict[tuple[str, str], tuple[str, ...]] = {}
 
     async def fetch(
         self,
-        statement: NumberedStatement,
+        block: Block,
         parameters: Parameters,
         *,
         as_of: datetime | None,
         known_at: datetime | None,
-    ) -> _Rows:
-        """Return the rows of a statement about one learner at these past times.
+    ) -> list[Row]:
+        """Return the rows of a block about one learner (`user_id`) at these past times.
 
         Raise Unavailable if the database does not respond in time, or if the learner has too many
-        events. Raise QueryTooComplex if the request has used up its folds.
+        events. Raise QueryTooComplex if the request asks about too many pairs of learner and time.
         """
         scope = request_scope.current()
-        user_id, moments = parameters["user_id"], (as_of, known_at)
-        folds: _Folds | None = scope.folds.get((self, user_id))
-        before = set() if folds is None else folds.moments
-        count = sum(len(each.moments) for each in scope.folds.values())
-        check_folds(count + (moments not in before))
-        if folds is None or not folds.accepts(moments):
-            folds = scope.folds[self, user_id] = _Folds(user_id, scope, self._run, before)
-        return await folds.fetch(statement, parameters, moments)
+        key = (self, parameters["user_id"], (as_of, known_at))
+        check_moments(len(scope.computations.keys() | {key}))
+        computation: _Computation | None = scope.computations.get(key)
+        if computation is None or not computation.is_open:
+            computation = _Computation(parameters["user_id"], (as_of, known_at), scope, self._run)
+            scope.computations[key] = computation
+        return await computation.fetch(block, parameters)
 
-    async def _run(self, folds: "_Folds") -> _Results:
-        async with self._acquire(folds.user_id, folds.scope):
-            with tracing.child_span("projections/as_of fold_as_of", "client", _SQL):
-                try:
-                    return await self._database.run(folds.run, folds.scope)
-                except StatementFailed as error:
-                    if error.sqlstate == _HISTORY_TOO_LONG:
-                        raise HistoryTooLong(str(error)) from None
-                    raise
+    async def _run(self, computation: "_Computation") -> "_Results":
+        async def run(connection: asyncpg.Connection) -> _Results:
+            return await computation.run(connection, self._columns)
+
+        async with self._acquire(computation.user_id, computation.scope):
+            with tracing.child_span("projections/as_of", "client", _SQL):
+                return await self._database.run(run, computation.scope)
 
     @contextlib.asynccontextmanager
     async def _acquire(self, user_id: object, scope: RequestScope) -> AsyncIterator[None]:
@@ -128,119 +133,122 @@ class AsOfReader:
         self._database.close()
 
 
-class _Folds:
-    """The folds that a request needs for one learner: the past times, and each time's queries.
+_Query = tuple[Block, tuple[object, ...]]  # with the values of the parameters, in order
+_Results = dict[_Query, list[Row]]
 
-    All root fields of a request register their queries before the first reply of the database, and
-    so one task serves all of them. A query that is registered after the last reply needs another
-    task.
+
+class _Computation:
+    """One statement for all queries of a request about one learner at one past time.
+
+    All root fields of a request register their queries before the first reply of the database. A
+    query that is registered later needs another statement.
     """
 
     def __init__(
-        self, user_id: object, scope: RequestScope, run: _RunFolds, moments: set[Moments]
+        self,
+        user_id: object,
+        moments: Moments,
+        scope: RequestScope,
+        run: Callable[["_Computation"], Coroutine[Any, Any, _Results]],
     ) -> None:
-        """Start the folds in a task, which is cancelled when no query waits for it any more."""
-        self.user_id, self.scope, self.moments = user_id, scope, moments
-        self._queries: dict[Moments, dict[_Key, tuple[NumberedStatement, Parameters]]] = {}
-        self._resolved: set[Moments] = set()
-        self._is_closed = False
+        """Start the statement in a task, which is cancelled when no query waits for it any more."""
+        self.user_id, self.scope = user_id, scope
+        self.is_open = True
+        self._moments = dict(zip(("as_of", "known_at"), moments, strict=True))
+        self._queries: dict[_Query, Parameters] = {}
         self._waiters = 0
         self._task = asyncio.create_task(run(self))
         self._task.add_done_callback(self._close)
 
-    def accepts(self, moments: Moments) -> bool:
-        """Return whether a query about these past times can still be added."""
-        return not self._is_closed and moments not in self._resolved
-
-    async def fetch(
-        self, statement: NumberedStatement, parameters: Parameters, moments: Moments
-    ) -> _Rows:
-        """Wait for the fold up to these past times; return the rows of the statement."""
-        key = (statement.text, *statement.arguments(parameters))  # equal queries run once
-        self.moments.add(moments)
-        self._queries.setdefault(moments, {})[key] = statement, parameters
+    async def fetch(self, block: Block, parameters: Parameters) -> list[Row]:
+        """Wait for the statement; return the rows of the block."""
+        query = block, tuple(_load(block).arguments(parameters))  # equal queries run once
+        self._queries[query] = parameters
         self._waiters += 1
         try:
-            return (await asyncio.shield(self._task))[moments, key]
+            return (await asyncio.shield(self._task))[query]
         finally:
             self._waiters -= 1
             if not self._waiters:
                 self._task.cancel()
 
-    async def run(self, session: asyncpg.Connection) -> _Results:
-        results: _Results = {}
-        self._resolved.clear()  # run() is called again after a transient error
-        while moments := sorted(self._queries.keys() - self._resolved, key=_order):
-            await self._run_in_order(session, moments, results)
-        self._is_closed = True
-        return results
-
-    async def _run_in_order(
-        self, session: asyncpg.Connection, moments: list[Moments], results: _Results
-    ) -> None:
-        """Fold up to the earliest time, then continue to the later times, in one transaction.
-
-        If the fold cannot continue to a time, stop; the next transaction folds anew for this time.
-        """
-        # One transaction, so that the stored snapshot, the later events and the poisoned events
-        # are consistent.
-        has_grown = False
-        async with async_client.snapshot(session) as transaction:
-            for number, each in enumerate(moments, 1):
-                grown = await self._fold(session, each, number == 1, number == len(moments))
-                has_grown |= bool(grown)
-                if grown is None:
-                    break
-                await self._fetch_all(session, each, results)
-        # Commit and rollback both empty the tables. Only a commit frees their space, but it also
-        # invalidates all query plans. So commit only if the tables have grown large.
-        await (transaction.commit() if has_grown else transaction.rollback())
-
-    async def _fold(
-        self, session: asyncpg.Connection, moments: Moments, is_first: bool, is_last: bool
-    ) -> bool | None:
-        """Fold; return whether the tables have grown, or None if the fold cannot continue."""
-        milliseconds = str(int(self.scope.remaining() * 1_000) or 1)
-        await self._fetch(session, _load("set_timeout"), {"milliseconds": milliseconds})
-        as_of, known_at = moments
-        parameters = {
-            "user_id": self.user_id,
-            "as_of": as_of,
-            "known_at": known_at,
-            "is_last": is_last,
+    async def run(
+        self, session: asyncpg.Connection, columns: dict[tuple[str, str], tuple[str, ...]]
+    ) -> _Results:
+        """Run the statement; `columns` has the names of each block's columns, and is added to."""
+        shared = {"user_id": self.user_id, **self._moments}
+        count = statements.load(_FILE, "count_events")
+        (row,) = await self._fetch(session, count, shared)
+        if row["events"] > _MAX_EVENTS:
+            raise HistoryTooLong(
+                f"asOf, knownAt: expected at most {_MAX_EVENTS} events of the learner - "
+                f"found {row['events']}: leave both out"
+            )
+        self.is_open = False
+        blocks = [block for block, _ in self._queries]
+        for block in blocks:
+            if (block.file, block.name) not in columns:
+                prepared = await session.prepare(_load(block).text, timeout=self.scope.remaining())
+                names = tuple(column.name for column in prepared.get_attributes())
+                columns[block.file, block.name] = names
+        values = {
+            f"{name}_{number}": value
+            for number, parameters in enumerate(self._queries.values())
+            for name, value in parameters.items()
         }
-        block = _load("fold_as_of" if is_first else "fold_on_as_of")
-        rows = await self._fetch(session, block, parameters)
-        has_grown: bool | None = rows[0][0]
-        return has_grown
-
-    async def _fetch_all(
-        self, session: asyncpg.Connection, moments: Moments, results: _Results
-    ) -> None:
-        queries = self._queries[moments]
-        while missing := [key for key in queries if (moments, key) not in results]:
-            for key in missing:
-                results[moments, key] = await self._fetch(session, *queries[key])
-        self._resolved.add(moments)
+        (answers,) = await self._fetch(session, _join(tuple(blocks)), shared | values)
+        return {
+            query: [
+                dict(zip(columns[query[0].file, query[0].name], found, strict=True))
+                for found in answer or ()
+            ]
+            for query, answer in zip(self._queries, answers, strict=True)
+        }
 
     async def _fetch(
         self, session: asyncpg.Connection, statement: NumberedStatement, parameters: Parameters
-    ) -> _Rows:
-        rows: _Rows = await session.fetch(
+    ) -> list[asyncpg.Record]:
+        rows: list[asyncpg.Record] = await session.fetch(
             statement.text, *statement.arguments(parameters), timeout=self.scope.remaining()
         )
         return rows
 
     def _close(self, task: asyncio.Task[_Results]) -> None:
-        self._is_closed = True
+        self.is_open = False
         if not task.cancelled():
             task.exception()  # mark the error as retrieved; fetch() raises it in waiting queries
 
 
-def _order(moments: Moments) -> tuple[datetime, datetime]:
-    as_of, known_at = moments
-    return as_of or _END, known_at or _END
+def _load(block: Block) -> NumberedStatement:
+    return statements.load(block.file, block.name, **dict(block.constants))
 
 
-def _load(block: str) -> NumberedStatement:
-    return statements.load("projections/as_of", block)
+@functools.lru_cache(maxsize=200)
+def _join(blocks: tuple[Block, ...]) -> NumberedStatement:
+    """Return the statement that answers all blocks.
+
+    The parameters of a block end with its number, except `user_id`.
+    """
+    texts = [statements.blocks(block.file)[block.name].rstrip(";") for block in blocks]
+    relations = definitions.as_of_relations("\n".join(texts))
+    text = statements.fill(
+        _FILE,
+        "statement",
+        relations=",\n".join(
+            statements.fill(_FILE, "relation", name=name, query=query)
+            for name, query in relations.items()
+        ),
+        seen=statements.blocks(_FILE)["seen items"] if "items" in relations else "",
+        answers=",\n".join(
+            statements.fill(
+                _FILE,
+                "answer",
+                name=f"answer_{number}",
+                query=statements.with_suffix(
+                    text, f"_{number}", dict(block.constants), shared="user_id"
+                ),
+            )
+            for number, (block, text) in enumerate(zip(blocks, texts, strict=True))
+        ),
+    )
+    return statements.number(text, _FILE)

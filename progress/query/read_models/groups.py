@@ -1,4 +1,4 @@
-"""Groups of learners and the difficulty of items, as teachers read them, and their records."""
+"""Groups of learners, learners by name and the difficulty of items, and their records."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -39,12 +39,20 @@ class Learner(msgspec.Struct, frozen=True):
     """A member's standing, as a teacher reads it."""
 
     user_id: str
+    display_name: str | None
     last_study_date: date | None
     current_streak: int
     answers_last7_days: int
     accuracy_last7_days: float | None
     total_items_learned: int
     at_risk: bool
+
+
+class LearnerName(msgspec.Struct, frozen=True):
+    """A known learner; the display name is None if none was published."""
+
+    user_id: str
+    display_name: str | None
 
 
 class ItemDifficulty(msgspec.Struct, frozen=True):
@@ -102,6 +110,12 @@ async def get_learners(
         first=first,
         now=at,
     )
+
+
+async def search_learners(reader: Reader, text: str, *, first: int) -> list[LearnerName]:
+    """Return at most `first` learners with `text` in the id or the display name, best first."""
+    rows = await reader.fetch("read_models/display_names", "search", text=text, first=first)
+    return [LearnerName(**row) for row in rows]
 
 
 async def get_hardest_items(reader: Reader, group_id: str, first: int) -> list[ItemDifficulty]:

@@ -7,7 +7,7 @@ day of `as_of` or, if only `known_at` is given, the day of `known_at`.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from msgspec import convert
 
@@ -19,6 +19,14 @@ from progress.query.read_models.reader import Page, Reader
 _T = TypeVar("_T")
 
 
+class _Moment(TypedDict, total=False):
+    """The keyword arguments that select a moment; see the module's docstring."""
+
+    at: datetime | None
+    as_of: datetime | None
+    known_at: datetime | None
+
+
 class Queries:
     """Typed queries. All methods raise Unavailable if the database does not respond."""
 
@@ -27,34 +35,22 @@ class Queries:
 
     async def run(self, user_id: str, query: rows.RowQuery[_T]) -> list[_T]:
         """Return the records of a row query about a learner."""
-        parameters = {"user_id": user_id, **query.parameters}
-        if query.as_of is None and query.known_at is None:
-            found = await self.reader.fetch(query.file, query.block, **parameters)
-        else:
-            found = await self.reader.fetch_as_of(
-                query.file,
-                query.block,
-                parameters,
-                as_of=query.as_of,
-                known_at=query.known_at,
-            )
+        found = await self.reader.fetch_at(
+            query.moment, query.file, query.block, user_id=user_id, **query.parameters
+        )
         return [query.record(row) for row in found]
 
     async def get_current_progress(
-        self,
-        user_id: str,
-        *,
-        at: datetime | None = None,
-        as_of: datetime | None = None,
-        known_at: datetime | None = None,
+        self, user_id: str, **moment: Unpack[_Moment]
     ) -> rows.UserProgress | None:
         """Return the learner's progress; None if the learner has no events or is deleted."""
-        query = rows.select_user_progress(_or_now(at), as_of=as_of, known_at=known_at)
-        return _first(await self.run(user_id, query))
+        return _first(await self.run(user_id, rows.select_user_progress(_moment(**moment))))
 
-    async def get_daily_stats(self, user_id: str, date: date) -> rows.DailyStats | None:
+    async def get_daily_stats(
+        self, user_id: str, date: date, **moment: Unpack[_Moment]
+    ) -> rows.DailyStats | None:
         """Return one local day; None if the learner has no events on this day."""
-        return _first(await self.get_stats_range(user_id, date, date))
+        return _first(await self.get_stats_range(user_id, date, date, **moment))
 
     async def get_stats_range(
         self,
@@ -63,30 +59,38 @@ class Queries:
         end_date: date,
         *,
         zero_fill: bool = False,
-        as_of: datetime | None = None,
-        known_at: datetime | None = None,
+        **moment: Unpack[_Moment],
     ) -> list[rows.DailyStats]:
         """Return the local days of a range, both ends inclusive, oldest first.
 
         Days without events are left out; `zero_fill` adds them, unless the learner has no events.
         """
         query = rows.select_daily_stats(
-            start_date, end_date, zero_fill=zero_fill, as_of=as_of, known_at=known_at
+            _moment(**moment), start_date, end_date, zero_fill=zero_fill
         )
         return await self.run(user_id, query)
 
     async def get_weekly_stats(
-        self, user_id: str, start_date: date, end_date: date, *, zero_fill: bool = False
+        self,
+        user_id: str,
+        start_date: date,
+        end_date: date,
+        *,
+        zero_fill: bool = False,
+        **moment: Unpack[_Moment],
     ) -> list[rows.PeriodStats]:
         """Return the weeks whose Monday lies in the range, oldest first."""
-        query = rows.select_weekly_stats(start_date, end_date, zero_fill=zero_fill)
+        query = rows.select_weekly_stats(
+            _moment(**moment), start_date, end_date, zero_fill=zero_fill
+        )
         return await self.run(user_id, query)
 
     async def get_monthly_stats(
-        self, user_id: str, start_date: date, end_date: date
+        self, user_id: str, start_date: date, end_date: date, **moment: Unpack[_Moment]
     ) -> list[rows.PeriodStats]:
         """Return the whole calendar months whose first day lies in the range, oldest first."""
-        return await self.run(user_id, rows.select_monthly_stats(start_date, end_date))
+        query = rows.select_monthly_stats(_moment(**moment), start_date, end_date)
+        return await self.run(user_id, query)
 
     async def get_item_stats(
         self,
@@ -99,17 +103,16 @@ class Queries:
         domain: rows.Domain | None = None,
         search: str = "",
         after: rows.ItemKey | None = None,
-        at: datetime | None = None,
+        **moment: Unpack[_Moment],
     ) -> Page[tuple[rows.ItemKey, rows.ItemStats]]:
         """Return at most `first` studied items after `after` whose headwords contain `search`."""
+        asked = _moment(**moment)
         return await self.reader.fetch_page(
             "read_models/item_stats",
             "list",
-            lambda row: (
-                rows.ItemKey(row["sort_key"], row["item_id"]),
-                convert(row, rows.ItemStats),
-            ),
+            _with_key,
             {"filter": filter, "order_by": order_by},
+            moment=asked,
             user_id=user_id,
             level=level,
             domain=domain,
@@ -117,22 +120,28 @@ class Queries:
             after_item=after.item_id if after else None,
             after_key=after.rank if after else None,
             first=first,
-            now=_or_now(at),
+            now=asked.now,
             days=1,  # the filter DUE needs only today's due items
         )
 
     async def get_item(
-        self, user_id: str, item_id: str, *, at: datetime | None = None
+        self, user_id: str, item_id: str, **moment: Unpack[_Moment]
     ) -> rows.ItemStats | None:
         """Return one item; None if the item is neither in the catalogue nor studied."""
-        return _first(await self.run(user_id, rows.select_item(item_id, _or_now(at))))
+        return _first(await self.run(user_id, rows.select_item(_moment(**moment), item_id)))
 
     async def get_item_history(
-        self, user_id: str, item_id: str, *, at: datetime | None = None
+        self, user_id: str, item_id: str, **moment: Unpack[_Moment]
     ) -> rows.ItemHistory:
         """Return the item's reviews and its answers by day, both for the last 731 local days."""
-        found = await self.reader.fetch(
-            "read_models/item_days", "history", user_id=user_id, item_id=item_id, now=_or_now(at)
+        asked = _moment(**moment)
+        found = await self.reader.fetch_at(
+            asked,
+            "read_models/item_days",
+            "history",
+            user_id=user_id,
+            item_id=item_id,
+            now=asked.now,
         )
         return rows.ItemHistory(
             [
@@ -147,39 +156,66 @@ class Queries:
             ],
         )
 
-    async def get_domain_stats(self, user_id: str) -> list[rows.DomainStats]:
+    async def get_domain_stats(
+        self, user_id: str, **moment: Unpack[_Moment]
+    ) -> list[rows.DomainStats]:
         """Return each domain that has items in the catalogue or that the learner has studied.
 
         The order is R, W, L, S, UNKNOWN.
         """
-        return await self.run(user_id, rows.select_domain_stats())
+        return await self.run(user_id, rows.select_domain_stats(_moment(**moment)))
 
     async def get_level_stats(
-        self, user_id: str, *, at: datetime | None = None
+        self, user_id: str, **moment: Unpack[_Moment]
     ) -> list[rows.LevelStats]:
         """Return each level that has items in the catalogue or that the learner has studied.
 
         The easiest level comes first, UNKNOWN last.
         """
-        return await self.run(user_id, rows.select_level_stats(_or_now(at)))
+        return await self.run(user_id, rows.select_level_stats(_moment(**moment)))
 
-    async def get_streak(
+    async def get_streak(self, user_id: str, **moment: Unpack[_Moment]) -> rows.Streak:
+        """Return the learner's streak on today's local day; zeros if the learner has no events."""
+        return (await self.run(user_id, rows.select_streak(_moment(**moment))))[0]
+
+    async def get_due_forecast(
+        self, user_id: str, days: int, **moment: Unpack[_Moment]
+    ) -> list[rows.DueDay]:
+        """Return, for each of `days` local days from today, the number of items that fall due."""
+        return await self.run(user_id, rows.select_due_forecast(_moment(**moment), days))
+
+    async def get_milestones(
         self,
         user_id: str,
         *,
-        at: datetime | None = None,
-        as_of: datetime | None = None,
-        known_at: datetime | None = None,
-    ) -> rows.Streak:
-        """Return the learner's streak on today's local day; zeros if the learner has no events."""
-        query = rows.select_streak(_or_now(at), as_of=as_of, known_at=known_at)
-        return (await self.run(user_id, query))[0]
+        first: int,
+        kinds: Sequence[rows.MilestoneKind] | None = None,
+        after: rows.MilestoneKey | None = None,
+    ) -> Page[tuple[rows.MilestoneKey, rows.Milestone]]:
+        """Return at most `first` milestones after `after`, newest first; by default, of all kinds.
 
-    async def get_due_forecast(
-        self, user_id: str, days: int, *, at: datetime | None = None
-    ) -> list[rows.DueDay]:
-        """Return, for each of `days` local days from today, the number of items that fall due."""
-        return await self.run(user_id, rows.select_due_forecast(days, _or_now(at)))
+        `after` need not be the key of an existing milestone.
+        """
+        return await self.reader.fetch_page(
+            "read_models/milestones",
+            "list",
+            lambda row: rows.convert_milestone(user_id, row),
+            id_column="kind",
+            user_id=user_id,
+            kinds=kinds,
+            after_day=after.reached_on if after else None,
+            after_kind=after.kind if after else None,
+            after_level=after.level if after else None,
+            after_value=after.value if after else None,
+            first=first,
+        )
+
+    async def get_local_day(self, user_id: str, date: date) -> rows.LocalDay:
+        """Return when the learner's local day begins and ends; UTC if the learner has no zone."""
+        found = await self.reader.fetch(
+            "read_models/preferences", "local day", user_id=user_id, day=date
+        )
+        return rows.LocalDay(**found[0])
 
     async def get_projection_status(
         self, *, at: datetime | None = None
@@ -231,6 +267,12 @@ def _with_key(row: Mapping[str, Any]) -> tuple[rows.ItemKey, rows.ItemStats]:
 
 def _first(records: Sequence[_T]) -> _T | None:
     return records[0] if records else None
+
+
+def _moment(
+    at: datetime | None = None, as_of: datetime | None = None, known_at: datetime | None = None
+) -> rows.Moment:
+    return rows.Moment(_or_now(at), as_of, known_at)
 
 
 def _or_now(at: datetime | None) -> datetime:

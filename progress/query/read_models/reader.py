@@ -1,8 +1,7 @@
 """The query API's access to PostgreSQL: each call runs one block of SQL in one round trip."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import asyncpg
@@ -14,7 +13,8 @@ from progress.adapters.postgres.async_client import Database
 from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.telemetry import tracing
 from progress.projections import schema
-from progress.query.read_models.as_of import AsOfReader
+from progress.query.read_models.as_of import AsOfReader, Block
+from progress.query.read_models.rows import Moment
 from progress.settings import Settings, current
 
 Parameters = Mapping[str, object]
@@ -76,6 +76,7 @@ class Reader:
         *,
         id_column: str = "item_id",
         first: int,
+        moment: Moment | None = None,
         **parameters: object,
     ) -> Page[_T]:
         """Run a block; return a page of at most `first` rows, each converted by `convert`.
@@ -83,7 +84,11 @@ class Reader:
         Every row has the column `total_count`. For an empty page, the block must return one row in
         which `id_column` is null.
         """
-        rows = await self.fetch(file, block, constants, first=first + 1, **parameters)
+        rows = (
+            await self.fetch_at(moment, file, block, constants, first=first + 1, **parameters)
+            if moment
+            else await self.fetch(file, block, constants, first=first + 1, **parameters)
+        )
         found = [row for row in rows if row[id_column] is not None]
         items = [convert(dict(row)) for row in found[:first]]
         return Page(items, has_next=len(found) > first, total_count=rows[0]["total_count"])
@@ -96,21 +101,28 @@ class Reader:
         statement = statements.load_columns(file, block, columns, name)
         return await self._run(statement, parameters)
 
-    async def fetch_as_of(
+    async def fetch_at(
         self,
+        moment: Moment,
         file: str,
         block: str,
-        parameters: Parameters,
-        *,
-        as_of: datetime | None,
-        known_at: datetime | None,
-    ) -> list[asyncpg.Record]:
-        """Run a block about one learner (`user_id`) as of a past time; return the block's rows.
+        constants: Mapping[str, str] | None = None,
+        /,
+        **parameters: object,
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return the rows of a block about one learner (`user_id`) at a moment; see `fetch`.
 
-        Use only events that had happened by `as_of` and had been recorded by `known_at`.
+        At a past moment, use only events that had happened by `as_of` and had been recorded by
+        `known_at`.
         """
-        statement = statements.load(file, block)
-        return await self._as_of.fetch(statement, parameters, as_of=as_of, known_at=known_at)
+        if not moment.is_past:
+            return await self.fetch(file, block, constants, **parameters)
+        return await self._as_of.fetch(
+            Block(file, block, tuple((constants or {}).items())),
+            parameters,
+            as_of=moment.as_of,
+            known_at=moment.known_at,
+        )
 
     async def column_types(self, file: str, block: str) -> dict[str, str]:
         """Return the PostgreSQL type of each column of a block; the types are cached."""

@@ -6,12 +6,14 @@ run the same queries.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import convert
+
+from progress.event_store.outgoing import MilestoneReached
 
 
 class Mastery(StrEnum):
@@ -62,7 +64,7 @@ class ItemOrder(StrEnum):
 
 
 class MasteryStats(msgspec.Struct, frozen=True):
-    """Items by mastery; `unlearned` counts the catalogue's items that were never studied."""
+    """Items by mastery; `unlearned` counts items of the learner's languages in the catalogue."""
 
     unlearned: int
     learning: int
@@ -71,9 +73,10 @@ class MasteryStats(msgspec.Struct, frozen=True):
 
 
 class UserProgress(msgspec.Struct, frozen=True):
-    """A learner's totals."""
+    """A learner's totals, and the present display name, whatever the time of the totals."""
 
     user_id: str
+    display_name: str | None
     total_items_learned: int
     total_sessions_completed: int
     total_study_time_minutes: int
@@ -259,6 +262,14 @@ class Goal(msgspec.Struct, frozen=True):
     study_days30: int
 
 
+class LocalDay(msgspec.Struct, frozen=True):
+    """When a learner's local day begins and ends; equal if the clocks skip the day."""
+
+    date: date
+    start: datetime
+    end: datetime
+
+
 class DueDay(msgspec.Struct, frozen=True):
     """The items due on a local day. Today's items include the `overdue` ones of earlier days."""
 
@@ -274,6 +285,35 @@ class Workload(msgspec.Struct, frozen=True):
     overdue: int
     seconds_per_answer: float | None
     minutes: int | None
+
+
+class MilestoneKind(StrEnum):
+    """What a learner reached, in the order of lists."""
+
+    STREAK = "STREAK"
+    ITEMS_LEARNED = "ITEMS_LEARNED"
+    ITEMS_MASTERED = "ITEMS_MASTERED"
+    GOAL_MET = "GOAL_MET"
+    LEVEL_REACHED = "LEVEL_REACHED"
+
+
+class Milestone(msgspec.Struct, frozen=True):
+    """A milestone of a learner; `value` is a number of days or items, or the day's goal."""
+
+    id: str
+    kind: MilestoneKind
+    value: int | None
+    level: CefrLevel | None
+    reached_on: date
+
+
+class MilestoneKey(msgspec.Struct, frozen=True):
+    """The position of a milestone in the list."""
+
+    reached_on: date
+    kind: MilestoneKind
+    level: CefrLevel | None
+    value: int | None
 
 
 class LagStatus(StrEnum):
@@ -313,99 +353,111 @@ _T = TypeVar("_T")
 _Row = Mapping[str, Any]
 
 
+# Some fields return days up to ten years after today.
+_FIRST, _LAST = datetime(4, 1, 1, tzinfo=UTC), datetime(9988, 1, 1, tzinfo=UTC)
+
+
+class Moment(NamedTuple):
+    """The time `at` of a query, and the past times `as_of` and `known_at` that it is about."""
+
+    at: datetime
+    as_of: datetime | None = None
+    known_at: datetime | None = None
+
+    @property
+    def is_past(self) -> bool:
+        return self.as_of is not None or self.known_at is not None
+
+    @property
+    def now(self) -> datetime:
+        """The time whose local day is today, within the years in which dates can be computed."""
+        return min(max(self.as_of or self.known_at or self.at, _FIRST), _LAST)
+
+
 class RowQuery(NamedTuple, Generic[_T]):
-    """A block of SQL about one learner, and the function that converts each row to a record.
+    """A block of SQL about one learner, and the function that converts each row to a record."""
 
-    With `as_of` or `known_at`, the query is about the past.
-    """
-
+    moment: Moment
     file: str
     block: str
     parameters: Mapping[str, object]  # without `user_id`
     record: Callable[[_Row], _T]
-    as_of: datetime | None = None
-    known_at: datetime | None = None
 
 
-def select_user_progress(
-    at: datetime, *, as_of: datetime | None = None, known_at: datetime | None = None
-) -> RowQuery[UserProgress]:
-    file, now = "read_models/user_progress", as_of or known_at or at
-    return RowQuery(file, "current", {"now": now}, _user_progress, as_of, known_at)
+def select_user_progress(moment: Moment) -> RowQuery[UserProgress]:
+    parameters = {"now": moment.now}
+    return RowQuery(moment, "read_models/user_progress", "current", parameters, _user_progress)
 
 
 def select_daily_stats(
-    first_day: date,
-    last_day: date,
-    *,
-    zero_fill: bool = False,
-    as_of: datetime | None = None,
-    known_at: datetime | None = None,
+    moment: Moment, first_day: date, last_day: date, *, zero_fill: bool = False
 ) -> RowQuery[DailyStats]:
     block = "range" if zero_fill else "days"
     parameters = {"first_day": first_day, "last_day": last_day, "zero_fill": zero_fill}
-    record = _fill(DailyStats)
-    return RowQuery("read_models/daily_stats", block, parameters, record, as_of, known_at)
+    return RowQuery(moment, "read_models/daily_stats", block, parameters, _fill(DailyStats))
 
 
 def select_weekly_stats(
-    first_day: date, last_day: date, *, zero_fill: bool = False
+    moment: Moment, first_day: date, last_day: date, *, zero_fill: bool = False
 ) -> RowQuery[PeriodStats]:
     parameters = {"first_day": first_day, "last_day": last_day, "zero_fill": zero_fill}
-    return RowQuery("read_models/weekly_stats", "range", parameters, _fill(PeriodStats))
+    return RowQuery(moment, "read_models/weekly_stats", "range", parameters, _fill(PeriodStats))
 
 
-def select_monthly_stats(first_day: date, last_day: date) -> RowQuery[PeriodStats]:
+def select_monthly_stats(moment: Moment, first_day: date, last_day: date) -> RowQuery[PeriodStats]:
     parameters = {"first_day": first_day, "last_day": last_day}
-    return RowQuery("read_models/daily_stats", "months", parameters, _fill(PeriodStats))
+    return RowQuery(moment, "read_models/daily_stats", "months", parameters, _fill(PeriodStats))
 
 
-def select_item(item_id: str, at: datetime) -> RowQuery[ItemStats]:
-    parameters = {"item_id": item_id, "now": at}
-    return RowQuery("read_models/item_stats", "item", parameters, _convert(ItemStats))
+def select_item(moment: Moment, item_id: str) -> RowQuery[ItemStats]:
+    parameters = {"item_id": item_id, "now": moment.now}
+    return RowQuery(moment, "read_models/item_stats", "item", parameters, _convert(ItemStats))
 
 
-def select_domain_stats() -> RowQuery[DomainStats]:
-    return RowQuery("read_models/domain_stats", "by domain", {}, _convert(DomainStats))
+def select_domain_stats(moment: Moment) -> RowQuery[DomainStats]:
+    return RowQuery(moment, "read_models/domain_stats", "by domain", {}, _convert(DomainStats))
 
 
-def select_level_stats(at: datetime) -> RowQuery[LevelStats]:
-    return RowQuery("read_models/level_stats", "by level", {"now": at}, _convert(LevelStats))
+def select_level_stats(moment: Moment) -> RowQuery[LevelStats]:
+    parameters = {"now": moment.now}
+    return RowQuery(moment, "read_models/level_stats", "by level", parameters, _convert(LevelStats))
 
 
-def select_hourly_stats() -> RowQuery[HourlyStats]:
-    return RowQuery("read_models/hourly_stats", "hours", {}, _fill(HourlyStats))
+def select_hourly_stats(moment: Moment) -> RowQuery[HourlyStats]:
+    return RowQuery(moment, "read_models/hourly_stats", "hours", {}, _fill(HourlyStats))
 
 
-def select_retention(first_day: date, last_day: date, by: PeriodLength) -> RowQuery[Retention]:
+def select_retention(
+    moment: Moment, first_day: date, last_day: date, by: PeriodLength
+) -> RowQuery[Retention]:
     parameters = {"first_day": first_day, "last_day": last_day, "by": by.value}
-    return RowQuery("read_models/retention_stats", "periods", parameters, _retention)
+    return RowQuery(moment, "read_models/retention_stats", "periods", parameters, _retention)
 
 
-def select_streak(
-    at: datetime, *, as_of: datetime | None = None, known_at: datetime | None = None
-) -> RowQuery[Streak]:
-    file, now = "read_models/learning_streaks", as_of or known_at or at
-    return RowQuery(file, "streak", {"now": now}, _fill(Streak), as_of, known_at)
+def select_streak(moment: Moment) -> RowQuery[Streak]:
+    parameters = {"now": moment.now}
+    return RowQuery(moment, "read_models/learning_streaks", "streak", parameters, _fill(Streak))
 
 
-def select_rest_days(first_day: date, last_day: date) -> RowQuery[date]:
+def select_rest_days(moment: Moment, first_day: date, last_day: date) -> RowQuery[date]:
     parameters = {"first_day": first_day, "last_day": last_day}
-    return RowQuery("read_models/rest_days", "range", parameters, lambda row: row["rest_days"])
+    return RowQuery(
+        moment, "read_models/rest_days", "range", parameters, lambda row: row["rest_days"]
+    )
 
 
-def select_goal(at: datetime) -> RowQuery[Goal]:
-    return RowQuery("read_models/goals", "goal", {"now": at}, _fill(Goal))
+def select_goal(moment: Moment) -> RowQuery[Goal]:
+    return RowQuery(moment, "read_models/goals", "goal", {"now": moment.now}, _fill(Goal))
 
 
-def select_due_forecast(days: int, at: datetime) -> RowQuery[DueDay]:
-    parameters = {"days": days, "now": at}
-    return RowQuery("read_models/item_stats", "forecast", parameters, _fill(DueDay))
+def select_due_forecast(moment: Moment, days: int) -> RowQuery[DueDay]:
+    parameters = {"days": days, "now": moment.now}
+    return RowQuery(moment, "read_models/item_stats", "forecast", parameters, _fill(DueDay))
 
 
-def select_workload(at: datetime) -> RowQuery[Workload]:
-    parameters = {"days": 1, "now": at}
-    return RowQuery("read_models/item_stats", "workload", parameters, _fill(Workload))
+def select_workload(moment: Moment) -> RowQuery[Workload]:
+    parameters = {"days": 1, "now": moment.now}
+    return RowQuery(moment, "read_models/item_stats", "workload", parameters, _fill(Workload))
 
 
 def _fill(record: Callable[..., _T]) -> Callable[[_Row], _T]:
@@ -421,6 +473,14 @@ def _user_progress(row: _Row) -> UserProgress:
     values = dict(row)
     counts = {name: values.pop(name) for name in MasteryStats.__struct_fields__}
     return UserProgress(**values, mastery_stats=MasteryStats(**counts))
+
+
+def convert_milestone(user_id: str, row: _Row) -> tuple[MilestoneKey, Milestone]:
+    """Return the milestone and its key; its id is that of the message that tells of it."""
+    kind, value, level, day = (row[name] for name in ("kind", "value", "level", "reached_on"))
+    id_ = MilestoneReached(user_id, kind, value, level, day.isoformat()).id
+    milestone = convert({**row, "id": str(id_)}, Milestone)
+    return MilestoneKey(day, milestone.kind, milestone.level, value), milestone
 
 
 def _retention(row: _Row) -> Retention:

@@ -22,9 +22,8 @@ from progress.event_store import dead_letters
 from progress.projections import batch, changes, rebuild, replay, schema
 from progress.projections.projector import SHARDS, Projector
 from progress.query import warm as cache_warming
-from progress.query.cache.cache import ComputedEntry, ProjectedTo
-from progress.query.cache.policy import CacheKey, cache_key
-from progress.query.graphql.fields import FIELDS
+from progress.query.cache import CacheKey, ComputedEntry, ProjectedTo, cache_key
+from progress.query.graphql.schema import FIELDS
 from progress.query.http import app
 from progress.query.read_models.reader import Parameters, Reader, open_reader
 from tests.conftest import Store
@@ -35,7 +34,7 @@ from tests.support.stage import append, publisher
 
 ANN, BEN = (cache_instances.all_keys(user) for user in ("ann", "ben"))
 NAMES = {key.name for key in ANN}
-OF_BATCH = {"weeklyStats", "domainStats", "levelStats"}
+OF_BATCH = {"weeklyStats", "domainStats", "levelStats", "milestones"}
 UNCHANGED = {"goal", "restDays", "workload", "itemHistory"}  # by the lesson
 LESSON = sample_events.lesson("ann", 4)
 NEW_ITEM = sample_events.item_published("new")
@@ -404,13 +403,43 @@ def test_an_entry_copied_to_another_learner_s_key_is_not_used(
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        *(("itemStats", {"filter": "DUE"}), ("streak", {"asOf": NOW})),
-        *(("userProgress", {"knownAt": NOW}), ("events", {})),
+        *(("itemStats", {"filter": "DUE"}), ("events", {})),
         *(("projectionStatus", {}), ("operations", {})),
     ],
 )
 def test_fields_that_are_not_cached_have_no_key(name: str, arguments: dict[str, object]) -> None:
     assert cache_key(FIELDS[name].cache, name, "ann", arguments, "") is None
+
+
+PAST = """query ($asOf: DateTime, $knownAt: DateTime) {
+  streak(asOf: $asOf, knownAt: $knownAt) { current }
+  userProgress(asOf: $asOf, knownAt: $knownAt) { lastUpdated masteryStats { unlearned } }
+  itemStats(first: 5, filter: DUE, asOf: $asOf, knownAt: $knownAt) { totalCount }
+  levelStats(asOf: $asOf, knownAt: $knownAt) { level catalogueItems }
+}"""
+
+
+@pytest.mark.parametrize("argument", ["asOf", "knownAt"])
+def test_results_about_the_past_are_cached_until_the_learner_or_the_catalogue_changes(
+    apis: list[Api], populated: Connection, argument: str
+) -> None:
+    moment = {argument: "2100-01-01T00:00:00Z"}
+    first, again = (instance.post(PAST, **moment) for instance in apis)
+    assert (cache_result(first), cache_result(again)) == ("MISS", "HIT")
+    assert again["data"] == first["data"]
+    assert cache_result(apis[0].post(PAST, **{argument: "2100-01-01T00:00:01Z"})) == "MISS"
+    batch.run(populated, publisher=publisher())  # changes nothing
+    assert cache_result(apis[0].post(PAST, **moment)) == "HIT"
+    fold(populated, NEW_ITEM)
+    described = apis[0].post(PAST, **moment)
+    assert described["data"]["userProgress"]["masteryStats"]["unlearned"] == (
+        first["data"]["userProgress"]["masteryStats"]["unlearned"] + 1
+    )
+    assert described["data"]["levelStats"] != first["data"]["levelStats"]
+    fold(populated, *LESSON)
+    studied = apis[1].post(PAST, **moment)
+    assert studied["data"]["userProgress"] != described["data"]["userProgress"]
+    assert cache_result(apis[0].post(PAST, **moment)) == "HIT"
 
 
 def test_only_a_result_with_the_estimated_recall_expires_at_the_end_of_the_hour() -> None:
@@ -520,7 +549,7 @@ def alone(store: Store) -> Iterator[Instance]:
 @pytest.fixture
 def always_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make each call read the versions from the database."""
-    monkeypatch.setattr("progress.query.cache.cache.MAX_AGE_S", 0)
+    monkeypatch.setattr("progress.query.cache.MAX_AGE_S", 0)
 
 
 def position(instance: Instance) -> int:
@@ -946,7 +975,7 @@ def test_warming_waits_while_redis_is_busy(store: Store, connection: Connection)
 def test_the_warmed_document_equals_the_page_s_document() -> None:
     query = cache_warming.page_query(datetime(2026, 12, 31, 9, 59, tzinfo=UTC))
     assert "${" not in query.query
-    assert "progress: userProgress(userId: $user) { totalItemsLearned" in query.query
+    assert "progress: userProgress(userId: $user) { displayName totalItemsLearned" in query.query
     assert query.variables == {"user": None, "from": "2025-01-01", "to": "2026-12-31"}
     next_year = cache_warming.page_query(datetime(2026, 12, 31, 10, tzinfo=UTC)).variables or {}
     assert next_year["to"] == "2027-12-31"

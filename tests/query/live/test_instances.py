@@ -171,6 +171,7 @@ WIDE = f"subscription {{ progressUpdated {{ {_NAMES} }} }}"
 Serve = Callable[..., AbstractContextManager[QueryFunction]]
 
 SHORT = "without_redis=0.02, shortest=0"
+PATIENT = f"stall_s={NEVER}"
 
 
 @pytest.fixture
@@ -200,12 +201,21 @@ def test_a_client_that_reads_late_skips_to_the_newest_state(
     serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
     lessons = 80
-    with serve(intervals=SHORT) as function:
+    with serve(intervals=SHORT, server=PATIENT) as function:
         idle = open_idle_stream(function.port, subscribe, recorder, lessons)
         values: list[Any] = [idle.next_value()]
         while values[-1] is None or lessons not in values[-1].values():
             values.append(idle.next_value())
         assert len(values) < lessons - 20
+
+
+def test_a_stream_that_the_client_does_not_read_ends_soon_after_its_buffer_is_full(
+    serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
+) -> None:
+    with serve(intervals=SHORT, server="stall_s=0.2") as function:
+        idle = open_idle_stream(function.port, subscribe, recorder, 60)
+        readiness.wait(lambda: count_clients(function) == 0, "the end of the stream")
+        idle.close()
 
 
 @pytest.mark.exhaustive
@@ -214,7 +224,7 @@ def test_a_stream_that_the_client_does_not_read_ends_when_its_token_expires(
 ) -> None:
     token = token_issuer.token("ann", exp=time.time() + 8)
     options = {"headers": {"authorization": f"Bearer {token}"}}
-    with serve(intervals=SHORT) as function:
+    with serve(intervals=SHORT, server=PATIENT) as function:
         idle = open_idle_stream(function.port, subscribe, recorder, 60, **options)
         assert count_clients(function) == 1
         readiness.wait(lambda: count_clients(function) == 0, "the end of the stream")
@@ -233,7 +243,7 @@ def count_clients(function: QueryFunction) -> int:
 def test_shutdown_completes_all_streams(
     serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
-    with serve(intervals=SHORT) as function:
+    with serve(intervals=SHORT, server=PATIENT) as function:
         idle = open_idle_stream(function.port, subscribe, recorder, 60)
         streams = [subscribe(function.port, PROGRESS) for _ in range(3)]
         for stream in streams:

@@ -1,10 +1,14 @@
 """The administrator's view and the teacher's view of a group, in a real browser."""
 
+import csv
+import io
 import json
 import re
 import uuid
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
@@ -265,8 +269,12 @@ def membership(kind: str, user: str, group: str) -> browser.Envelope:
 def wait_for_group(visitor: Visit, group: str, members: int, answers: int) -> None:
     """Wait until the events of the group are folded."""
     text = f'{{ group(groupId: "{group}") {{ members answersLast7Days }} }}'
+    wait_for(visitor, text, {"group": {"members": members, "answersLast7Days": answers}})
+
+
+def wait_for(visitor: Visit, text: str, expected: dict[str, Any]) -> None:
+    """Wait until the query returns the expected data to a member of the support."""
     authorization = f"Bearer {visitor.stack.token('sam', 'support')}"
-    expected = {"members": members, "answersLast7Days": answers}
 
     def is_folded() -> bool:
         response = visitor.page.request.post(
@@ -274,9 +282,9 @@ def wait_for_group(visitor: Visit, group: str, members: int, answers: int) -> No
             data={"query": text},
             headers={"authorization": authorization},
         )
-        return bool(response.json()["data"]["group"] == expected)
+        return bool(response.json()["data"] == expected)
 
-    readiness.wait(is_folded, "the group", seconds=30)
+    readiness.wait(is_folded, text, seconds=30)
 
 
 def found_group(visitor: Visit) -> str:
@@ -333,6 +341,40 @@ def test_a_teacher_can_open_a_member_but_not_a_former_member(visit: Visits, demo
     expect(page.get_by_role("alert")).to_contain_text("not in your groups")
     page.get_by_role("link", name="To your groups").click()
     expect(page.get_by_role("region", name="2 learners")).to_be_visible()
+
+
+def test_a_teacher_sees_names_and_saves_them_as_csv(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    group = found_group(visitor)
+    named = {"weak": '=Ann, "A"', "new": "<b>山田 太郎</b>"}
+    for who, name in named.items():
+        preference = browser.envelope(
+            "UserPreferencesChanged",
+            datetime.now(UTC),
+            user_id=f"{group}-{who}",
+            display_name=name,
+        )
+        demo.publish(preference)
+        text = f'{{ userProgress(userId: "{group}-{who}") {{ displayName }} }}'
+        wait_for(visitor, text, {"userProgress": {"displayName": name}})
+    page = visitor.open("tess", "teacher", groups=[group])
+    table = page.get_by_role("region", name="3 learners")
+    row = table.get_by_role("row", name=re.compile("-new"))
+    expect(row.get_by_role("link", name=named["new"], exact=True)).to_be_visible()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as CSV").click()
+    assert saved.value.suggested_filename == f"{group}.csv"
+    text = Path(saved.value.path()).read_text(encoding="utf-8-sig")
+    rows = {row["userId"]: row for row in csv.DictReader(io.StringIO(text))}
+    names = {user.rpartition("-")[2]: row["displayName"] for user, row in rows.items()}
+    assert names == {**named, "weak": "'" + named["weak"], "active": ""}
+    assert rows[f"{group}-weak"]["answersLast7Days"] == "25"
+    row.get_by_role("link", name=named["new"], exact=True).click()
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_text(f"Progress of {named['new']}")
+    main = page.get_by_role("main")
+    expect(main.get_by_text(f"{group}-new", exact=True)).to_be_visible()
+    assert visitor.find_violations() == []
 
 
 def test_a_teacher_without_groups_is_told_whom_to_ask(visit: Visits) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import graphql
 import pytest
 from starlette.responses import Response
 
+from progress.query.graphql.schema import SCHEMA
 from progress.query.http import static_page
 from tests.conftest import skip_without
 from tests.support import api, node
@@ -427,7 +429,8 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
             { name: 'daily_stats', eventsBehind: 0, secondsBehind: 0, status: realtime },
             { name: 'level_stats', eventsBehind: 0, secondsBehind: 0, status: batch }];
           const progress = { lastUpdated: inHours(-1), masteryStats: stages(learning) };
-          const data = { projections, levels, domains: [], progress };
+          const milestones = { edges: [] };
+          const data = { projections, levels, domains: [], progress, milestones };
           const mark = howFar(data).find('levels').children[1].textContent;
           return [freshness(data).textContent.split(' The newest')[0], mark.split(':')[1]?.trim()];
         };
@@ -473,3 +476,53 @@ def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Ev
         """
     )
     assert (filters, total) == (["ALL", "LEECH"], 2)
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("2024-03-02T05:00:00Z", "2024-03-02T04:59:59.999999Z"),
+        ("2024-03-01T00:00:00.000000Z", "2024-02-29T23:59:59.999999Z"),
+        ("2024-03-02T05:00:00.000001Z", "2024-03-02T05:00:00.000000Z"),
+        ("2024-03-02T05:00:00.1Z", "2024-03-02T05:00:00.099999Z"),
+    ],
+)
+def test_a_past_day_is_shown_as_of_its_last_microsecond(
+    evaluate: Evaluate, end: str, expected: str
+) -> None:
+    script = """
+    const { microsecondBefore } = await import('./page/then.js');
+    print(microsecondBefore(process.env.END));
+    """
+    assert evaluate(script, END=end) == expected
+
+
+def test_a_query_about_the_past_asks_each_field_about_the_learner_as_of_that_time(
+    evaluate: Evaluate,
+) -> None:
+    """Fields without a past do not begin with `(userId: $user`."""
+    queries = evaluate(
+        """
+        const { ask, select } = await import('./page/then.js');
+        const { QUERY } = await import('./page/query.js');
+        const bodies = [];
+        const data = { localDay: { end: '2024-03-02T05:00:00Z' } };
+        globalThis.fetch = async (_, { body }) => {
+          bodies.push(JSON.parse(body));
+          return new Response(JSON.stringify({ data }));
+        };
+        await ask(QUERY, { user: 'u' });
+        await select('u', '2024-03-01');
+        await ask(QUERY, { user: 'u' });
+        await select('u', null);
+        await ask(QUERY, { user: 'u' });
+        print([bodies[0], ...bodies.slice(2)]);
+        """
+    )
+    present, past, again = queries
+    assert present == again
+    assert "asOf" not in present["query"]
+    assert past["variables"] == {"user": "u", "asOf": "2024-03-02T04:59:59.999999Z"}
+    assert past["query"].count("asOf: $asOf") == present["query"].count("(userId: $user")
+    parsed = graphql.parse(past["query"])
+    assert graphql.validate(SCHEMA._schema, parsed) == []

@@ -211,7 +211,7 @@ def test_tab_reaches_every_control(visit: Visits) -> None:
            .filter((element) => element.checkVisibility()).length"""
     )
     reached = []
-    for _ in range(controls):
+    for _ in range(controls + 3):  # a date has four stops
         page.keyboard.press("Tab")
         reached.append(page.evaluate(_FOCUSED))
     names = [name for name, _ in reached]
@@ -219,7 +219,8 @@ def test_tab_reaches_every_control(visit: Visits) -> None:
                  "2024-10-06", "Day after", "The weeks as a table", "Language"):  # fmt: skip
         assert name in names
     assert len(set(names)) == controls
-    assert {outline for _, outline in reached} == {"solid"}
+    # The date has no name here. The browser marks the part of it that has the focus.
+    assert {outline for name, outline in reached if name} == {"solid"}
 
 
 def test_the_first_tab_stop_is_a_link_that_skips_to_the_numbers(visit: Visits) -> None:

@@ -93,6 +93,24 @@ def test_the_page_shows_the_goal_and_that_a_rest_day_keeps_the_streak(
     expect(today.get_by_role("listitem")).to_have_count(7)
 
 
+def test_the_page_celebrates_a_milestone_when_it_is_reached_and_lists_it(
+    visit: Visits, demo: Stack
+) -> None:
+    user = f"page-{uuid.uuid4()}"
+    for item in range(9):
+        demo.publish(*browser.lesson(user, 1, item=f"milestone-{item}"))
+    page = visit().open(user)
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.get_by_role("region", name="How far")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("10 items learned")).to_have_count(0)
+    demo.publish(*browser.lesson(user, 1, item="milestone-9"))
+    cheer = page.locator(".cheer")
+    expect(cheer).to_have_text("Reached: 10 items learned", timeout=20_000)
+    card = page.locator("[data-key=milestones]")
+    expect(card).to_contain_text("10 items learned", timeout=20_000)
+    assert str(datetime.now(UTC).year) in card.inner_text()
+
+
 def test_the_page_shows_how_much_was_remembered(visit: Visits, demo: Stack) -> None:
     user, before = f"page-{uuid.uuid4()}", timedelta(days=3)
     reviewed_at = datetime.now(UTC) - before + timedelta(minutes=1)

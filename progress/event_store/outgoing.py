@@ -1,0 +1,84 @@
+"""The messages that leave the system on the topic `progress-events`, each declared once.
+
+Each message is a CloudEvent in binary mode. Its JSON Schema (`schemas/published`) is derived from
+its declaration.
+"""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from progress.event_store.events import Day, Id, Level
+
+TOPIC = "progress-events"
+
+MilestoneKind = Literal["STREAK", "ITEMS_LEARNED", "ITEMS_MASTERED", "GOAL_MET", "LEVEL_REACHED"]
+Kind = Literal["milestone", "recorded"]
+Time = Annotated[str, Meta(pattern=r"^[0-9-]{10}T[0-9:]{8}\.[0-9]{6}Z$")]
+
+LEFT_OUT = ("email", "display_name")  # of the data and metadata of recorded events
+
+_SCHEMA = "1"  # changes if a subscriber must change, too
+
+
+class MilestoneReached(msgspec.Struct, frozen=True):
+    """A learner has reached a milestone. A milestone that disappears later is not recalled."""
+
+    user_id: Id
+    kind: MilestoneKind
+    value: Annotated[int, Meta(ge=1)] | None
+    level: Level | None
+    reached_on: Day
+
+    @property
+    def id(self) -> uuid.UUID:
+        """The milestone's id, which depends only on its identity."""
+        key = [self.user_id, self.kind, self.value, self.level]
+        if self.kind == "GOAL_MET":
+            key = [self.user_id, self.kind, self.reached_on]
+        return uuid.uuid5(uuid.NAMESPACE_OID, msgspec.json.encode(key).decode())
+
+
+class RecordedMetadata(msgspec.Struct, frozen=True):
+    """The event's own metadata, and its place in the log."""
+
+    global_position: Annotated[int, Meta(ge=1)]
+    stream_version: Annotated[int, Meta(ge=1)]
+    recorded_at: Time
+
+
+class RecordedEvent(msgspec.Struct, frozen=True):
+    """An event of any type was recorded. E-mail addresses and display names are left out."""
+
+    event_id: uuid.UUID
+    event_type: Id
+    occurred_at: Time
+    data: dict[str, Any]
+    metadata: RecordedMetadata
+
+
+MESSAGES: dict[Kind, type[msgspec.Struct]] = {
+    "milestone": MilestoneReached,
+    "recorded": RecordedEvent,
+}
+
+
+def make_attributes(
+    kind: Kind, event_type: str, message_id: uuid.UUID, *, subject: str, time: datetime, source: str
+) -> dict[str, str]:
+    """Return the attributes of a message: those of a CloudEvent, and those for filters."""
+    return {
+        "content-type": "application/json",
+        "ce-specversion": "1.0",
+        "ce-id": str(message_id),
+        "ce-type": event_type,
+        "ce-source": source,
+        "ce-time": time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "ce-subject": subject,
+        "kind": kind,
+        "event_type": event_type,
+        "schema": _SCHEMA,
+    }

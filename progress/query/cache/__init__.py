@@ -1,1 +1,0 @@
-"""The cache of query results: policies, versions, shared computations, and the rate limit."""

@@ -1,0 +1,277 @@
+"""GraphQL over WebSocket: the sub-protocol `graphql-transport-ws` of npm `graphql-ws`.
+
+A socket runs queries, mutations and subscriptions. Each has an id, which the client chooses.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from progress.errors import RateLimited, Unauthenticated, Unavailable
+from progress.query.auth import Authenticator, Caller
+from progress.query.execution.execute import GraphQLResponse
+from progress.query.http import protocol
+from progress.query.http.protocol import Cors, Headers, Parameters
+from progress.query.http.subscriptions import OpenSubscription, Streams, is_news
+
+_PATH = "/graphql"
+_PROTOCOL = "graphql-transport-ws"
+_CLOSE_TIMEOUT_S = 2.0
+_MAX_OPERATIONS = 20  # that a socket runs at a time; the server reads no more before one ends
+_MAX_REASON = 123  # Bytes; the longest reason of a close frame.
+
+_BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _BAD_PROTOCOL = 4400, 4401, 4403, 4406
+_INIT_TIMEOUT, _ID_IN_USE, _TOO_MANY = 4408, 4409, 4429
+_TRY_AGAIN_LATER = 1013
+
+# Runs one operation of a caller, with the headers of the socket's request.
+Run = Callable[[Caller, Parameters, Headers], Awaitable[GraphQLResponse | OpenSubscription]]
+
+
+class _Init(msgspec.Struct, tag_field="type", tag="connection_init", frozen=True):
+    payload: dict[str, Any] | None = None
+
+
+class _Ping(msgspec.Struct, tag_field="type", tag="ping", frozen=True):
+    payload: dict[str, Any] | None = None
+
+
+class _Pong(msgspec.Struct, tag_field="type", tag="pong", frozen=True):
+    pass
+
+
+class _Subscribe(msgspec.Struct, tag_field="type", tag="subscribe"):
+    """An operation; it is in `_Socket._operations` until it ends."""
+
+    id: str
+    payload: Parameters
+    subscription: OpenSubscription | None = None
+
+
+class _Complete(msgspec.Struct, tag_field="type", tag="complete", frozen=True):
+    id: str
+
+
+_Message = _Init | _Ping | _Pong | _Subscribe | _Complete
+_decode = msgspec.json.Decoder(_Message).decode
+
+
+class _Closed(Exception):
+    """The client has closed the socket (`code` is None), or the server must close it."""
+
+    def __init__(self, code: int | None = None, reason: str = "") -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+class Sockets:
+    """The open sockets of this instance."""
+
+    def __init__(
+        self, authenticator: Authenticator, cors: Cors, streams: Streams, run: Run
+    ) -> None:
+        self.authenticator, self.streams, self.run = authenticator, streams, run
+        self._cors = cors
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve an upgraded connection until it ends: this is an ASGI application."""
+        headers: Headers = dict(scope["headers"])
+        with ExitStack() as resources:
+            try:
+                resources.enter_context(self.streams.count_connection())
+            except Unavailable:
+                await _reject(send, 503)
+                return
+            if scope["path"] != _PATH:
+                await _reject(send, 404)
+            elif not self._cors.allows_socket(headers):
+                await _reject(send, 403)
+            else:
+                await receive()  # the request to open the socket
+                await _Socket(self, scope, receive, send, resources).serve()
+
+
+async def _reject(send: Send, status: int) -> None:
+    await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+    await send({"type": "websocket.http.response.body", "body": b""})
+
+
+class _Socket:
+    """An open socket. `resources` is closed by the caller, after the socket's end."""
+
+    def __init__(
+        self, sockets: Sockets, scope: Scope, receive: Receive, send: Send, resources: ExitStack
+    ) -> None:
+        self._sockets, self._scope, self._resources = sockets, scope, resources
+        self._receive, self._send_event = receive, send
+        self._headers: Headers = dict(scope["headers"])
+        self._operations: dict[str, _Subscribe] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self) -> None:
+        """Accept the socket, and serve it until the client or an error closes it."""
+        subprotocol = _PROTOCOL if _PROTOCOL in self._scope["subprotocols"] else None
+        try:
+            await self._send_event({"type": "websocket.accept", "subprotocol": subprotocol})
+            if subprotocol is None:
+                raise _Closed(_BAD_PROTOCOL, f"expected the sub-protocol {_PROTOCOL}")
+            await self._run_until_expiry(await self._authenticate(await self._receive_init()))
+        except _Closed as closed:
+            await self._close(closed)
+        except OSError:
+            pass  # the client has disconnected
+        finally:
+            for id_ in list(self._operations):
+                self._end(id_)
+            if self._tasks:  # queries and mutations, which have deadlines
+                await asyncio.wait(self._tasks)
+
+    async def _receive_init(self) -> _Init:
+        try:
+            async with asyncio.timeout(self._sockets.streams.limits.init):
+                while not isinstance(message := await self._next(), _Init):
+                    if isinstance(message, _Subscribe):
+                        raise _Closed(_UNAUTHORIZED, "expected connection_init before subscribe")
+                    await self._answer_ping(message)
+        except TimeoutError:
+            raise _Closed(_INIT_TIMEOUT, "expected connection_init") from None
+        return message
+
+    async def _authenticate(self, init: _Init) -> Caller:
+        """Return the caller, who has one socket more."""
+        members = {name.lower(): value for name, value in (init.payload or {}).items()}
+        header = self._headers.get(b"authorization", b"").decode("latin-1")
+        authorization = str(members.get("authorization", header))
+        try:
+            caller = await self._sockets.authenticator.authenticate(authorization)
+            self._resources.enter_context(self._sockets.streams.count_socket(caller))
+        except Unauthenticated as error:
+            raise _Closed(_FORBIDDEN, str(error)) from None
+        except RateLimited as error:
+            raise _Closed(_TOO_MANY, str(error)) from None
+        except Unavailable:
+            raise _Closed(_TRY_AGAIN_LATER, protocol.UNAVAILABLE) from None
+        await self._send(b'{"type":"connection_ack"}')
+        return caller
+
+    async def _run_until_expiry(self, caller: Caller) -> None:
+        try:
+            async with asyncio.timeout(caller.expires_at - time.time()):
+                while True:
+                    await self._handle(await self._next(), caller)
+        except TimeoutError:
+            raise _Closed(_FORBIDDEN, "the token has expired: connect with a new one") from None
+
+    async def _handle(self, message: _Message, caller: Caller) -> None:
+        match message:
+            case _Init():
+                raise _Closed(_TOO_MANY, "expected one connection_init")
+            case _Subscribe(id=id_) if id_ in self._operations:
+                raise _Closed(_ID_IN_USE, f"Subscriber for {id_} already exists")
+            case _Subscribe(id=id_):
+                while len(self._tasks) >= _MAX_OPERATIONS:
+                    await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+                self._operations[id_] = message
+                task = asyncio.create_task(self._run(message, caller))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case _Complete():
+                self._end(message.id)
+            case _:
+                await self._answer_ping(message)
+
+    def _end(self, id_: str) -> None:
+        """Send nothing more about an operation. A query or mutation still runs to its end."""
+        operation = self._operations.pop(id_, None)
+        if operation and operation.subscription:
+            operation.subscription.resources.close()
+
+    async def _run(self, operation: _Subscribe, caller: Caller) -> None:
+        """Run an operation, and send its results."""
+        answer = await self._sockets.run(caller, operation.payload, self._headers)
+        with contextlib.suppress(OSError):  # the client has disconnected
+            if isinstance(answer, OpenSubscription):
+                with answer.resources:
+                    operation.subscription = answer
+                    await self._send_results(operation, answer)
+            elif answer.executed:
+                await self._send_last(operation, b"next", protocol.body(answer))
+            elif not self._sockets.streams.is_shutting_down:  # else, the client connects again
+                await self._send_last(operation, b"error", orjson.dumps(answer.errors))
+
+    async def _send_results(self, operation: _Subscribe, subscription: OpenSubscription) -> None:
+        """Send the results, but no result that is equal to the one before it."""
+        last, body = b"", subscription.first
+        try:
+            while self._is_open(operation):
+                if is_news(body, last, is_feed=subscription.is_feed):
+                    await self._send_about(operation, b"next", body)
+                last, body = body, await subscription.next_result()
+        except StopAsyncIteration:
+            if not self._sockets.streams.is_shutting_down:  # else, the client connects again
+                await self._send_last(operation)
+        except Unavailable:
+            await self._close(_Closed(_TRY_AGAIN_LATER, protocol.UNAVAILABLE))
+
+    def _is_open(self, operation: _Subscribe) -> bool:
+        return self._operations.get(operation.id) is operation
+
+    async def _send_last(self, operation: _Subscribe, kind: bytes = b"", body: bytes = b"") -> None:
+        """Send the last message about an operation, unless the client has completed it."""
+        if not self._is_open(operation):
+            return
+        del self._operations[operation.id]
+        if kind:
+            await self._send_about(operation, kind, body)
+        if kind != b"error":
+            await self._send_about(operation, b"complete")
+
+    async def _send_about(self, operation: _Subscribe, kind: bytes, payload: bytes = b"") -> None:
+        member = b',"payload":' + payload if payload else b""
+        id_ = orjson.dumps(operation.id)
+        await self._send(b'{"id":' + id_ + b',"type":"' + kind + b'"' + member + b"}")
+
+    async def _answer_ping(self, message: _Message) -> None:
+        if isinstance(message, _Ping):
+            payload = b',"payload":' + orjson.dumps(message.payload) if message.payload else b""
+            await self._send(b'{"type":"pong"' + payload + b"}")
+
+    async def _next(self) -> _Message:
+        """Return the client's next message."""
+        event = await self._receive()
+        if event["type"] == "websocket.disconnect":
+            raise _Closed
+        if "text" not in event:
+            raise _Closed(_BAD_REQUEST, "expected a text message")
+        try:
+            message: _Message = _decode(event["text"])
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _Closed(_BAD_REQUEST, f"expected a message of {_PROTOCOL}: {error}") from None
+        return message
+
+    async def _send(self, message: bytes) -> None:
+        await self._send_event({"type": "websocket.send", "text": message.decode()})
+
+    async def _close(self, closed: _Closed) -> None:
+        """Close the socket, unless the client has closed it.
+
+        If the client does not read, end the connection.
+        """
+        if closed.code is None:
+            return
+        reason = closed.reason.encode()[:_MAX_REASON].decode(errors="ignore")
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                event = {"type": "websocket.close", "code": closed.code, "reason": reason}
+                await self._send_event(event)
+        except TimeoutError:
+            self._scope["state"]["abort"]()
+        except OSError:
+            pass  # the client has disconnected

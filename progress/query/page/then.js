@@ -1,0 +1,64 @@
+// A past day: the page shows everything as of the end of that day. The URL's parameter `on` names the day.
+
+import { runQuery } from './api.js';
+import { h } from './dom.js';
+import { instant, longDay, setNow } from './format.js';
+import { t } from './i18n.js';
+
+let day = null; // the day that the page shows; null for the present
+let asOf = null; // the last microsecond of the day
+
+/** The day that the page shows; null for the present. */
+export const pastDay = () => day;
+
+/** The day that a URL's parameters name; null without a day, or with one that does not exist. */
+export function dayOf(parameters) {
+  const text = parameters.get('on') ?? '';
+  return /^20\d\d-\d\d-\d\d$/.test(text) && new Date(instant(text) || 0).toISOString().startsWith(text) ? text : null;
+}
+
+/** Show the end of a learner's day from now on, or with null the present. `user` is null for the caller. */
+export async function select(user, chosen) {
+  const end = chosen && await findEnd(user, chosen);
+  day = chosen;
+  asOf = end && microsecondBefore(end);
+  setNow(asOf && Date.parse(asOf));
+}
+
+async function findEnd(user, date) {
+  const { data } = await runQuery('query Day($user: ID, $date: Date!) { localDay(userId: $user, date: $date) { end } }',
+    { user, date });
+  return data.localDay.end;
+}
+
+/** The time a microsecond before a time of the API. A Date has only milliseconds. */
+export function microsecondBefore(time) {
+  const [, second, fraction = ''] = /^(.+:\d\d)(?:\.(\d+))?Z$/.exec(time);
+  const micros = Number(fraction.padEnd(6, '0').slice(0, 6));
+  if (micros) return `${second}.${String(micros - 1).padStart(6, '0')}Z`;
+  return `${new Date(Date.parse(`${second}Z`) - 1000).toISOString().slice(0, 19)}.999999Z`;
+}
+
+/**
+ * Run a query about a learner. If the page shows a past day, each field that begins with `(userId: $user` is asked as
+ * of the day's end.
+ */
+export function ask(query, variables, signal) {
+  if (!asOf) return runQuery(query, variables, signal);
+  const past = query.replace('(', '($asOf: DateTime, ').replaceAll('(userId: $user', '(userId: $user, asOf: $asOf');
+  return runQuery(past, { ...variables, asOf }, signal);
+}
+
+/** Add the day to the address of a view, or with null remove it. */
+export function on(chosen, href) {
+  const [path, query] = href.split('?');
+  const parameters = new URLSearchParams(query);
+  if (chosen) parameters.set('on', chosen);
+  else parameters.delete('on');
+  return parameters.size ? `${path}?${parameters}` : path;
+}
+
+/** A note that the page shows a past day, with the way back to the present; null if it shows the present. */
+export const banner = () => day && h('aside', { class: 'then', 'data-key': 'then' },
+  h('p', null, t('then.banner', { day: longDay(day) })),
+  h('a', { class: 'button quiet', href: on(null, location.hash || '#/') }, t('then.back')));

@@ -1,0 +1,717 @@
+"""Sockets of a query function that runs in a separate process, also with clients that misbehave."""
+
+import asyncio
+import contextlib
+import functools
+import json
+import signal
+import socket as stdlib_socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+import psutil
+import pytest
+from gql import Client, gql
+from gql.transport.exceptions import TransportQueryError
+from gql.transport.websockets import WebsocketsTransport
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from progress.local import ports, readiness
+from tests.conftest import Store
+from tests.query.test_process import fetch_json, serving
+from tests.support import api, node, sample_events, subscription_client, token_issuer
+from tests.support.postgres_servers import EMBEDDED, Server
+from tests.support.socket_client import OpenSocket, RawSocket, Socket, frame
+from tests.support.subscription_client import (
+    PROGRESS,
+    STREAK,
+    LessonRecorder,
+    QueryFunction,
+    Subscribe,
+)
+
+CURRENT = "{ streak { current } }"
+TYPENAME = "{ __typename }"
+# The largest query and the largest result that fit: aliases make both long.
+_NAMES = " ".join(f"{3_500 * letter}: current" for letter in ascii_lowercase)
+WIDE = f"{{ streak {{ {_NAMES} }} }}"
+LIMIT = 100 * 1024  # bytes in a message
+
+
+@pytest.fixture(scope="module")
+def database(servers: Callable[[str], Server]) -> Iterator[str]:
+    """One database for all tests of this module; each test has its own learners."""
+    with servers(EMBEDDED).open_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def recorder(database: str) -> Iterator[LessonRecorder]:
+    with closing(LessonRecorder(database)) as recorder:
+        yield recorder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("function")
+
+
+@pytest.fixture(scope="module")
+def port(database: str, folder: Path) -> Iterator[int]:
+    with subscription_client.query_function(
+        database, folder, limits="init=1", CORS_ORIGINS="https://app.example.com"
+    ) as function:
+        yield function.port
+
+
+Serve = Callable[..., AbstractContextManager[QueryFunction]]
+
+
+@pytest.fixture
+def serve(store: Store, tmp_path: Path) -> Serve:
+    """A callable that starts a query function; see `subscription_client.query_function`."""
+    return functools.partial(subscription_client.query_function, store.url, tmp_path / "function")
+
+
+def test_a_socket_runs_queries_mutations_and_subscriptions(
+    port: int, open_socket: OpenSocket, recorder: LessonRecorder
+) -> None:
+    socket = open_socket(port, roles=["admin"])
+    assert socket.connection.subprotocol == "graphql-transport-ws"
+    socket.subscribe("live", PROGRESS)
+    assert socket.next_value("live") is None
+    socket.subscribe("once", CURRENT)
+    assert socket.next_value("once") == {"current": 0}
+    assert socket.receive() == {"id": "once", "type": "complete"}
+    socket.subscribe("once", 'mutation { runBatch(idempotencyKey: "k") { id } }')
+    operation = socket.next_value("once")["id"]
+    assert socket.receive() == {"id": "once", "type": "complete"}
+    recorder.add_lesson()
+    assert socket.next_value("live") == {"totalSessionsCompleted": 1, "currentStreak": 0}
+    query = "subscription($id: ID!) { operationUpdated(id: $id) { state } }"
+    socket.subscribe("batch", query, id=operation)
+    assert socket.next_value("batch") == {"state": "PENDING"}
+
+
+def test_a_message_is_not_compressed(port: int, open_socket: OpenSocket) -> None:
+    socket = open_socket(port)
+    request, response = socket.connection.request, socket.connection.response
+    assert request
+    assert response
+    assert "permessage-deflate" in request.headers["sec-websocket-extensions"]
+    assert "sec-websocket-extensions" not in response.headers
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_ping_is_answered_with_its_payload(port: int, open_socket: OpenSocket, when: str) -> None:
+    socket = open_socket(port, user="ann" if when == "after" else None)
+    socket.send("pong", payload={"un": "solicited"})
+    for members in ({}, {"payload": {"at": 1}}):
+        socket.send("ping", **members)
+        assert socket.receive() == {"type": "pong", **members}
+
+
+def test_a_completed_subscription_sends_nothing_more_and_frees_its_id(
+    port: int, open_socket: OpenSocket, recorder: LessonRecorder
+) -> None:
+    socket, other = open_socket(port, "cyd"), open_socket(port, "cyd")
+    socket.send("complete", id="unknown")
+    socket.subscribe("a", PROGRESS)
+    assert socket.next_value("a") is None
+    socket.send("complete", id="a")
+    other.subscribe("b", PROGRESS)
+    assert other.next_value("b") is None
+    recorder.add_lesson("cyd")
+    assert other.next_value("b")["totalSessionsCompleted"] == 1
+    socket.subscribe("a", STREAK)
+    assert socket.next_value("a") == {"current": 0, "lastStudyDate": "2024-04-01"}
+
+
+def test_an_unchanged_result_is_not_sent(
+    port: int, open_socket: OpenSocket, recorder: LessonRecorder
+) -> None:
+    socket = open_socket(port, "dan")
+    socket.subscribe("count", "subscription { progressUpdated { totalSessionsCompleted } }")
+    assert socket.next_value("count") is None
+    socket.subscribe("streak", "subscription { streakUpdated { current } }")
+    assert socket.next_value("streak") == {"current": 0}
+    for count in (1, 2):
+        recorder.add_lesson("dan")
+        assert socket.next_value("count") == {"totalSessionsCompleted": count}
+
+
+FORBIDDEN = '{ streak(userId: "bob") { current } }'
+BAD_ARGUMENT = "{ itemStats(first: 500) { totalCount } }"
+SAME_AS_OVER_HTTP = {
+    "a query": {"query": CURRENT},
+    "variables": {"query": "query($n: Int) { itemStats(first: $n) { totalCount } }"}
+    | {"variables": {"n": 5}},
+    "an operation's name": {"query": f"query A {CURRENT} query B {TYPENAME}"}
+    | {"operationName": "B"},
+    "an error and data": {"query": "{ streak { current } itemStats(first: 500) { totalCount } }"},
+    "a bad argument": {"query": BAD_ARGUMENT},
+    "forbidden data": {"query": FORBIDDEN},
+    "a forbidden mutation": {"query": 'mutation { runBatch(idempotencyKey: "k") { id } }'},
+    "a syntax error": {"query": "{ streak {"},
+    "an unknown field": {"query": "{ streak { nothing } }"},
+    "an unknown operation": {"query": CURRENT, "operationName": "C"},
+    "a missing variable": {"query": "query($n: Int!) { itemStats(first: $n) { totalCount } }"},
+    "too many aliases": {"query": "{" + 40 * " a: __typename" + "}"},
+    "too deep": {"query": "{ " + 9 * "a { " + 9 * " }" + " }"},
+    "too complex": {
+        "query": "{ "
+        + " ".join(
+            f'a{n}: dailyStats(from: "2024-01-01", to: "2025-12-30", zeroFill: true) {{ date }}'
+            for n in range(29)
+        )
+        + " }"
+    },
+    "no query": {"query": ""},
+    "an unknown hash": {
+        "extensions": {"persistedQuery": {"version": 1, "sha256Hash": sha256(b"x").hexdigest()}}
+    },
+    "a wrong hash": {
+        "query": CURRENT,
+        "extensions": {"persistedQuery": {"version": 1, "sha256Hash": sha256(b"x").hexdigest()}},
+    },
+}
+
+
+@pytest.mark.parametrize("name", SAME_AS_OVER_HTTP)
+def test_an_answer_is_the_same_as_over_http(port: int, open_socket: OpenSocket, name: str) -> None:
+    payload = SAME_AS_OVER_HTTP[name]
+    _, expected = fetch_json(port, "POST", "/graphql", payload, **api.headers("eli"))
+    socket = open_socket(port, "eli")
+    socket.send("subscribe", id="1", payload=payload)
+    message = socket.receive()
+    if "data" in expected:
+        assert (message["type"], socket.receive()["type"]) == ("next", "complete")
+        expected.pop("extensions", None)
+        message["payload"].pop("extensions", None)
+        assert message["payload"] == expected
+    else:
+        assert message == {"id": "1", "type": "error", "payload": expected["errors"]}
+
+
+def test_a_persisted_query_is_found_by_its_hash(port: int, open_socket: OpenSocket) -> None:
+    query = "subscription Kept { streakUpdated { current } }"
+    persisted = {"version": 1, "sha256Hash": sha256(query.encode()).hexdigest()}
+    socket = open_socket(port, "eve")
+    extensions = {"persistedQuery": persisted}
+    socket.send("subscribe", id="1", payload={"extensions": extensions})
+    assert socket.next_code("1") == "PERSISTED_QUERY_NOT_FOUND"
+    socket.send("subscribe", id="1", payload={"query": query, "extensions": extensions})
+    assert socket.next_value("1") == {"current": 0}
+    socket.send("subscribe", id="2", payload={"extensions": extensions})
+    assert socket.next_value("2") == {"current": 0}
+
+
+def membership(kind: str, user: str) -> Any:
+    data = {"user_id": user, "group_id": "g1"}
+    return sample_events.envelope(kind, data, at=datetime.now(UTC))
+
+
+def test_a_subscription_about_a_learner_who_leaves_the_teacher_s_group_ends_with_forbidden(
+    port: int, open_socket: OpenSocket, recorder: LessonRecorder
+) -> None:
+    query = "subscription($of: ID) { progressUpdated(userId: $of) { totalSessionsCompleted } }"
+    recorder.append(membership("LearnerJoinedGroup", "leo"))
+    socket = open_socket(port, "tom", roles=["teacher"], groups=["g1"])
+    socket.subscribe("1", query, of="leo")
+    assert socket.next_value("1") == {"totalSessionsCompleted": 0}
+    recorder.append(membership("LearnerLeftGroup", "leo"))
+    (error,) = socket.receive()["payload"]["errors"]
+    assert (error["extensions"]["code"], error["path"]) == ("FORBIDDEN", ["progressUpdated"])
+    assert socket.receive() == {"id": "1", "type": "complete"}
+    socket.subscribe("1", CURRENT)  # the socket is still open
+    assert socket.next_value("1") == {"current": 0}
+
+
+def test_a_socket_is_closed_when_its_token_expires(port: int, open_socket: OpenSocket) -> None:
+    socket = open_socket(port, "fay", exp=time.time() + 3)
+    socket.subscribe("1", PROGRESS)
+    assert socket.next_value("1") is None
+    assert socket.read_to_end() == (4403, "the token has expired: connect with a new one")
+
+
+def test_the_token_may_be_in_the_header_of_a_client_that_is_no_browser(
+    port: int, open_socket: OpenSocket
+) -> None:
+    headers = {"authorization": f"Bearer {token_issuer.token('gil')}"}
+    socket = open_socket(port, None, headers=headers)
+    socket.send("connection_init")
+    socket.subscribe("1", CURRENT)
+    assert socket.next_value("1") == {"current": 0}
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"origin": "https://evil.example.com"}, 403),
+        ({"origin": "null"}, 403),
+        ({"path": "/graphql/stream"}, 404),
+        ({"path": "/"}, 404),
+        ({"headers": {"x-long": "y" * 9_000}}, 431),
+        ({"headers": {f"x-{n}": "y" for n in range(200)}}, 431),
+    ],
+    ids=["another origin", "an unknown origin", "a stream's path", "a page", "long", "many"],
+)
+def test_a_request_is_refused_before_the_socket_opens(
+    port: int, open_socket: OpenSocket, options: dict[str, Any], status: int
+) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        open_socket(port, **options)
+    assert refused.value.response.status_code == status
+
+
+def test_pages_of_this_host_and_of_allowed_origins_may_open_sockets(
+    port: int, open_socket: OpenSocket
+) -> None:
+    for origin in ("https://app.example.com", f"http://{ports.HOST}:{port}"):
+        socket = open_socket(port, origin=origin)
+        socket.subscribe("1", CURRENT)
+        assert socket.next_value("1") == {"current": 0}
+
+
+def raw(*frames: bytes) -> Callable[[Socket], None]:
+    """Return a function that sends these frames on a socket as they are."""
+    return lambda socket: socket.connection.socket.sendall(b"".join(frames))
+
+
+def nothing(_: Socket) -> None:
+    pass
+
+
+def text(message: str | bytes) -> Callable[[Socket], None]:
+    return lambda socket: socket.connection.send(message)
+
+
+def subscribe_twice(socket: Socket, id_: str = "1") -> None:
+    for _ in range(2):
+        socket.subscribe(id_, PROGRESS)
+
+
+BAD = 4400, "expected a message of graphql-transport-ws: "
+NO_INIT: dict[str, Any] = {"user": None}
+# What a client does wrong: how it opens the socket, what it sends, and how the server closes it.
+MISTAKES: dict[str, tuple[dict[str, Any], Callable[[Socket], None], tuple[int, str]]] = {
+    "no sub-protocol": (
+        {"protocol": None, **NO_INIT}, nothing, (4406, "expected the sub-protocol")
+    ),
+    "the older sub-protocol": (
+        {"protocol": "graphql-ws", **NO_INIT}, nothing, (4406, "expected the sub-protocol")
+    ),
+    "no message": (NO_INIT, nothing, (4408, "expected connection_init")),
+    "only pings": (
+        NO_INIT, lambda socket: socket.send("ping"), (4408, "expected connection_init")
+    ),
+    "subscribe before connection_init": (
+        NO_INIT, lambda socket: socket.subscribe("1", PROGRESS), (4401, "expected connection_init")
+    ),
+    "two connection_inits": (
+        {}, lambda socket: socket.send("connection_init"), (4429, "expected one connection_init")
+    ),
+    "no token": (
+        NO_INIT, lambda socket: socket.send("connection_init"), (4403, "a token is missing")
+    ),
+    "a bad token": ({"token": "x.y.z"}, nothing, (4403, "bad token: ")),
+    "an expired token": ({"exp": 1_000_000_000}, nothing, (4403, "bad token: ")),
+    "the same id twice": ({}, subscribe_twice, (4409, "Subscriber for 1 already exists")),
+    "a long id twice": (
+        {},
+        lambda socket: subscribe_twice(socket, "é" * 999),
+        (4409, "Subscriber for éé"),
+    ),
+    "a binary message": ({}, text(b'{"type":"ping"}'), (4400, "expected a text message")),
+    "no JSON": ({}, text("{"), BAD),
+    "a list": ({}, text("[]"), BAD),
+    "a number": ({}, text("7"), BAD),
+    "a deep list": ({}, text("[" * 90_000), BAD),
+    "a deep payload": ({}, text('{"type":"ping","payload":' + '{"a":' * 9_000), BAD),
+    "a lone surrogate": ({}, text('{"type":"complete","id":"\\ud800"}'), BAD),
+    "no type": ({}, text("{}"), BAD),
+    "an unknown type": ({}, text('{"type":"start"}'), BAD),
+    "a type that is a list": ({}, text('{"type":[]}'), BAD),
+    "no id": ({}, text('{"type":"subscribe","payload":{"query":""}}'), BAD),
+    "an id that is a list": ({}, text('{"type":"complete","id":[1]}'), BAD),
+    "no payload": ({}, text('{"type":"subscribe","id":"1"}'), BAD),
+    "a query that is a number": (
+        {}, text('{"type":"subscribe","id":"1","payload":{"query":7}}'), BAD
+    ),
+    "variables that are a list": (
+        {}, text('{"type":"subscribe","id":"1","payload":{"query":"","variables":[]}}'), BAD
+    ),
+    "a message over the limit": ({}, text(" " * (LIMIT + 1)), (1009, "")),
+    "a frame of 10 MB": ({}, raw(frame(b"", length=10_000_000)), (1009, "")),
+    "a frame of 2^63 - 1 bytes": ({}, raw(frame(b"", length=2**63 - 1)), (1009, "")),
+    "fragments over the limit": (
+        {}, raw(frame(b" " * LIMIT, final=False), frame(b" ", 0)), (1009, "")
+    ),
+    "endless fragments": (
+        {}, raw(frame(b" ", final=False), *(frame(b"", 0, final=False),) * 1_000), (1009, "")
+    ),
+    "bytes that are no UTF-8": ({}, raw(frame(b"\xff\xfe")), (1007, "")),
+    "a fragment of no message": ({}, raw(frame(b"", 0)), (1002, "")),
+    "a message inside a message": ({}, raw(frame(b"", final=False), frame(b"")), (1002, "")),
+    "an unknown frame": ({}, raw(frame(b"", 5)), (1002, "")),
+    "a compressed frame": ({}, raw(b"\xc1\x80" + bytes(4)), (1002, "")),
+    "a frame without a mask": ({}, raw(b"\x81\x00"), (1002, "")),
+    "a long ping": ({}, raw(frame(bytes(126), 9)), (1002, "")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_client_s_mistake_closes_only_its_socket(
+    port: int, open_socket: OpenSocket, folder: Path, name: str
+) -> None:
+    options, mistake, (code, reason) = MISTAKES[name]
+    other = open_socket(port, "ivy")
+    other.subscribe("1", STREAK)
+    assert other.next_value("1")
+    socket = open_socket(port, **{"user": "hal", **options})
+    mistake(socket)
+    closed = socket.read_to_end()
+    assert closed[0] == code
+    assert closed[1].startswith(reason)
+    assert len(closed[1].encode()) <= 123
+    other.subscribe("2", CURRENT)
+    assert other.next_value("2") == {"current": 0}
+    output = (folder / "output").read_text(encoding="utf-8")
+    assert "Traceback" not in output
+    assert '"ERROR"' not in output
+
+
+def test_a_message_may_come_in_fragments_with_a_ping_between_them(
+    port: int, open_socket: OpenSocket
+) -> None:
+    socket = open_socket(port)
+    message = json.dumps({"type": "subscribe", "id": "é", "payload": {"query": CURRENT}}).encode()
+    first, *others = (frame(bytes([byte]), 0, final=False) for byte in message)
+    frames = [b"\x01" + first[1:], *others, frame(b"", 0)]
+    for piece in (frames[0], frame(b"ping", 9), b"".join(frames[1:])):
+        socket.connection.socket.sendall(piece)
+    assert socket.next_value("é") == {"current": 0}
+
+
+def test_a_message_of_100_kib_is_accepted(port: int, open_socket: OpenSocket) -> None:
+    socket = open_socket(port)
+    message = json.dumps({"type": "subscribe", "id": "1", "payload": {"query": CURRENT}})
+    socket.connection.send(message.ljust(LIMIT))
+    assert socket.next_value("1") == {"current": 0}
+
+
+def test_a_flood_of_operations_is_answered_one_by_one(port: int, open_socket: OpenSocket) -> None:
+    socket = open_socket(port, "jim")
+    ids = [f"{n}" for n in range(300)]
+    for id_ in ids:
+        socket.subscribe(id_, CURRENT)
+    messages = [socket.receive() for _ in range(2 * len(ids))]
+    assert {m["id"] for m in messages if m["type"] == "next"} == {*ids}
+    assert {m["id"] for m in messages if m["type"] == "complete"} == {*ids}
+
+
+def test_a_caller_has_at_most_ten_subscriptions(
+    port: int, open_socket: OpenSocket, subscribe: Subscribe
+) -> None:
+    stream = subscribe(port, STREAK, "kim")
+    assert stream.next_value()
+    first, second = open_socket(port, "kim"), open_socket(port, "kim")
+    for n in range(9):
+        first.subscribe(f"{n}", STREAK)
+        assert first.next_value(f"{n}")
+    for n in range(100):
+        second.subscribe(f"{n}", STREAK)
+        assert second.next_code(f"{n}") == "RATE_LIMITED"
+    assert subscribe(port, STREAK, "kim").status == 429
+    second.subscribe("query", CURRENT)
+    assert second.next_value("query")
+    assert second.receive()["type"] == "complete"
+    first.send("complete", id="0")
+    first.subscribe("0", STREAK)  # only after this the server has read `complete`
+    assert first.next_value("0")
+    first.close()
+
+    def is_free() -> bool:
+        second.subscribe("x", STREAK)
+        return bool(second.receive()["type"] == "next")
+
+    readiness.wait(is_free, "the end of the first socket's subscriptions")
+
+
+def test_a_caller_has_at_most_ten_sockets(port: int, open_socket: OpenSocket) -> None:
+    sockets = [open_socket(port, "lee") for _ in range(10)]
+    for socket in sockets:
+        socket.subscribe("1", CURRENT)
+        assert socket.next_value("1")
+    refused = open_socket(port, "lee").read_to_end()
+    assert refused == (4429, "10 sockets are open: close one of them")
+    other = open_socket(port, "bob")
+    other.subscribe("1", CURRENT)
+    assert other.next_value("1")
+    sockets[0].close()
+
+    def is_accepted() -> bool:
+        socket = open_socket(port, "lee")
+        try:
+            socket.send("ping")
+            return socket.receive() == {"type": "pong"}
+        except ConnectionClosed:
+            return False
+
+    readiness.wait(is_accepted, "a place for another socket")
+
+
+def test_an_instance_limits_its_sockets_and_streams(
+    serve: Serve, open_socket: OpenSocket, subscribe: Subscribe
+) -> None:
+    with serve(limits="per_instance=2") as function:
+        assert subscribe(function.port, PROGRESS).next_value() is None
+        socket = open_socket(function.port, "bob")
+        with pytest.raises(InvalidStatus) as refused:
+            open_socket(function.port, "cat")
+        assert refused.value.response.status_code == 503
+        assert subscribe(function.port, PROGRESS, "cat").status == 503
+        socket.close()
+        readiness.wait(
+            lambda: subscribe(function.port, PROGRESS, "cat").status == 200, "a free place"
+        )
+
+
+def test_operations_on_a_socket_count_against_the_rate_limit(
+    serve: Serve, open_socket: OpenSocket
+) -> None:
+    with serve(RATE_LIMIT_PER_MINUTE="3") as function:
+        socket = open_socket(function.port)
+        types = []
+        for n in range(8):  # at most one new minute begins, and with it a new count
+            socket.subscribe(f"{n}", (TYPENAME, STREAK, CURRENT)[n % 3])
+            types.append(message := socket.receive())
+            if message["type"] == "next" and n % 3 != 1:
+                assert socket.receive()["type"] == "complete"
+        errors = [m["payload"][0]["extensions"]["code"] for m in types if m["type"] == "error"]
+        assert {*errors} == {"RATE_LIMITED"}
+        assert [m["type"] for m in types[:3]] == ["next"] * 3
+
+
+def test_each_operation_writes_a_log_line_in_the_trace_of_the_socket_s_request(
+    serve: Serve, open_socket: OpenSocket, tmp_path: Path
+) -> None:
+    trace = "ab" * 16
+    with serve() as function:
+        socket = open_socket(function.port, headers={"traceparent": f"00-{trace}-{'cd' * 8}-01"})
+        socket.subscribe("q", CURRENT)
+        assert socket.next_value("q")
+        assert socket.receive()["type"] == "complete"
+        socket.subscribe("s", STREAK)
+        assert socket.next_value("s")
+        socket.subscribe("m", 'mutation { runBatch(idempotencyKey: "k") { id } }')
+        assert socket.receive()["payload"]["errors"]
+    output = (tmp_path / "function" / "output").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    answered = [line for line in lines if line["message"] == "answered"]
+    assert [line["operation"] for line in answered] == ["query", "stream", "mutation"]
+    assert {line["outcome"] for line in answered} == {"ok"}
+    assert all(trace in line["logging.googleapis.com/trace"] for line in answered)
+
+
+def test_a_browser_s_no_cache_is_not_for_the_operations(
+    serve: Serve, store: Store, valkey: str, open_socket: OpenSocket
+) -> None:
+    with closing(LessonRecorder(store.url)) as recorder:
+        recorder.add_lesson()  # a learner without events has no version, and is not cached
+    with serve(REDIS_URL=valkey) as function:
+        # Browsers open every socket with this header.
+        socket = open_socket(function.port, headers={"cache-control": "no-cache"})
+
+        def is_hit() -> bool:
+            socket.subscribe("1", CURRENT)
+            cache = socket.receive()["payload"]["extensions"]["cache"]
+            assert socket.receive()["type"] == "complete"
+            return bool(cache == "HIT")
+
+        readiness.wait(is_hit, "a cache hit")
+
+
+def count_clients(function: QueryFunction) -> int:
+    """Return the number of connected clients."""
+    (worker,) = psutil.Process(function.process.pid).children()
+    connections = worker.net_connections("tcp")
+    return sum(c.status == "ESTABLISHED" and c.laddr.port == function.port for c in connections)
+
+
+def flood_with_queries(client: RawSocket) -> None:
+    for n in range(700):
+        client.send({"type": "subscribe", "id": f"{n}", "payload": {"query": WIDE}})
+
+
+def flood_with_pings(client: RawSocket) -> None:
+    for _ in range(500):
+        client.connection.sendall(frame(bytes(125), 9) * 1_000)
+
+
+def test_a_client_that_does_not_read_is_disconnected(serve: Serve) -> None:
+    with serve(server="stall_s=0.5") as function, closing(RawSocket(function.port)) as client:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            flood_with_queries(client)
+        readiness.wait(lambda: count_clients(function) == 0, "the end of the connection")
+
+
+@pytest.mark.parametrize("flood", [flood_with_queries, flood_with_pings])
+def test_a_client_that_does_not_read_takes_little_memory(
+    serve: Serve, flood: Callable[[RawSocket], None]
+) -> None:
+    with serve(server="stall_s=3_600") as function, closing(RawSocket(function.port)) as client:
+        (worker,) = psutil.Process(function.process.pid).children()
+        before = worker.memory_info().rss
+        client.connection.settimeout(2)
+        with contextlib.suppress(TimeoutError):  # the server reads no more before it can write
+            flood(client)
+        assert worker.memory_info().rss - before < 40_000_000
+
+
+def test_a_client_that_answers_no_ping_is_disconnected(serve: Serve) -> None:
+    with serve(server="ping_s=0.2") as function, closing(RawSocket(function.port)) as client:
+        client.send({"type": "subscribe", "id": "1", "payload": {"query": STREAK}})
+        received = b""
+        while part := client.connection.recv(1_000):
+            received += part
+        assert b'"id":"1","type":"next"' in received
+        assert received.endswith(b"\x88\x18\x03\xf3keepalive ping timeout")  # 1011
+
+
+def test_a_socket_stays_open_although_no_head_of_a_request_follows(
+    serve: Serve, open_socket: OpenSocket
+) -> None:
+    with serve(server="timeout_s=0.2") as function:
+        socket = open_socket(function.port)
+        socket.send("ping")
+        assert socket.receive() == {"type": "pong"}
+        with stdlib_socket.create_connection((ports.HOST, function.port), timeout=20) as silent:
+            assert silent.recv(1) == b""  # after 0.2 s
+        socket.send("ping")
+        assert socket.receive() == {"type": "pong"}
+
+
+def test_shutdown_closes_all_sockets_although_a_client_does_not_read(
+    serve: Serve, open_socket: OpenSocket
+) -> None:
+    with (
+        serve(server="stall_s=3_600") as function,
+        closing(RawSocket(function.port, "bob")) as idle,
+    ):
+        sockets = [open_socket(function.port) for _ in range(3)]
+        for socket in sockets:
+            socket.subscribe("1", STREAK)
+            assert socket.next_value("1")
+        idle.connection.settimeout(2)
+        with contextlib.suppress(TimeoutError):  # the server reads no more before it can write
+            flood_with_queries(idle)
+        function.process.send_signal(signal.SIGTERM)
+        for socket in sockets:
+            # No `complete` before the close frame: a client then would not subscribe again.
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.receive()
+            assert closed.value.rcvd
+            assert closed.value.rcvd.code == 1012
+        assert function.process.wait(8) == 0
+
+
+def test_the_first_request_of_an_instance_may_open_a_socket(
+    store: Store, tmp_path: Path, open_socket: OpenSocket
+) -> None:
+    with token_issuer.serve() as issuer, serving(tmp_path, **issuer.environment(store.url)) as port:
+        socket = open_socket(port)
+        socket.subscribe("1", CURRENT)
+        assert socket.next_value("1") == {"current": 0}
+        assert socket.receive()["type"] == "complete"
+        assert fetch_json(port, "GET", "/health")[0] == 200
+
+
+CLIENTS = ["graphql-ws", "apollo", "apollo with http", "urql"]
+
+
+@pytest.fixture
+def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder of the Node clients."""
+    return node.workshop(request, tmp_path)
+
+
+def read_counts(lines: Iterator[str], user: str, recorder: LessonRecorder) -> None:
+    """Check what sockets.mjs prints: a query's result, then the number of sessions."""
+    assert json.loads(next(lines))["data"]["streak"]["current"] == 0
+    assert json.loads(next(lines))["data"]["progressUpdated"] is None
+    recorder.add_lesson(user)
+    assert read_count(lines) == 1
+
+
+def read_count(lines: Iterator[str]) -> int:
+    result = json.loads(next(lines))
+    count: int = result["data"]["progressUpdated"]["totalSessionsCompleted"]
+    return count
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_public_client_receives_changes_also_after_its_token_has_expired(
+    port: int, recorder: LessonRecorder, clients: Path, client: str
+) -> None:
+    user = f"user of {client}"
+    end = time.time() + 6
+    tokens = token_issuer.token(user, exp=end), token_issuer.token(user)
+    variables = {"URL": f"http://{ports.HOST}:{port}/graphql", "TOKENS": " ".join(tokens)}
+    with node.lines(clients, "node", "sockets.mjs", client, **variables) as lines:
+        read_counts(lines, user, recorder)
+        reason = "the token has expired: connect with a new one"
+        assert json.loads(next(lines)) == {"closed": 4403, "reason": reason}
+        assert time.time() >= end
+        recorder.add_lesson(user)
+        while read_count(lines) < 2:
+            pass
+
+
+def test_a_public_client_connects_to_the_next_instance_when_one_shuts_down(
+    serve: Serve, store: Store, clients: Path
+) -> None:
+    port = ports.reserve()
+    with closing(LessonRecorder(store.url)) as recorder, ExitStack() as stack:
+        function = stack.enter_context(serve(port=f"{port}"))
+        variables = {"URL": f"http://{ports.HOST}:{port}/graphql", "TOKENS": token_issuer.token()}
+        lines = stack.enter_context(
+            node.lines(clients, "node", "sockets.mjs", "graphql-ws", **variables)
+        )
+        read_counts(lines, "ann", recorder)
+        function.process.send_signal(signal.SIGTERM)
+        assert json.loads(next(lines))["closed"] == 1012
+        assert function.process.wait(8) == 0
+        recorder.add_lesson()
+        stack.enter_context(serve(port=f"{port}"))
+        while "closed" in (result := json.loads(next(lines))):
+            pass  # nothing listens at the port yet
+        assert result["data"]["progressUpdated"] == {"totalSessionsCompleted": 2}
+
+
+def test_gql_runs_queries_and_receives_changes(port: int, recorder: LessonRecorder) -> None:
+    """Python's client, as its documentation shows it."""
+
+    async def run() -> None:
+        transport = WebsocketsTransport(
+            url=f"ws://{ports.HOST}:{port}/graphql",
+            init_payload={"Authorization": f"Bearer {token_issuer.token('pia')}"},
+        )
+        async with Client(transport=transport) as session:
+            assert await session.execute(gql(CURRENT)) == {"streak": {"current": 0}}
+            with pytest.raises(TransportQueryError, match="first: expected an integer"):
+                await session.execute(gql(BAD_ARGUMENT))
+            query = "subscription { progressUpdated { totalSessionsCompleted } }"
+            results = session.subscribe(gql(query))
+            assert await anext(results) == {"progressUpdated": None}
+            await asyncio.to_thread(recorder.add_lesson, "pia")
+            assert await anext(results) == {"progressUpdated": {"totalSessionsCompleted": 1}}
+            await results.aclose()
+
+    asyncio.run(run())

@@ -1,0 +1,117 @@
+"""The page as of the end of a past day."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.support import browser
+from tests.support.browser import Visits
+
+DAY = "2024-09-20"  # the eighth day of the demo's longest streak
+_RECORD_BANNERS = """() => {
+  const banners = [];
+  new MutationObserver(() => {
+    const text = document.querySelector('.then p')?.textContent;
+    if (text && text !== banners.at(-1)) banners.push(text);
+    document.body.dataset.banners = banners.join(' ');
+  }).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+
+
+def test_a_past_day_shows_all_numbers_as_of_its_end(visit: Visits) -> None:
+    page = visit().open(at=f"#/?on={DAY}")
+    expect(page.get_by_text("This page shows the end of 20 September 2024.")).to_be_visible()
+    today = browser.section(page, "Today")
+    assert "Friday, 20 September 2024" in today
+    assert re.search(r"Streak\s+8\s+days", today)
+    year = browser.section(page, "The year")
+    assert "45 study days, 9,272 answers." in year
+    assert browser.selected_day(page) == DAY
+    expect(page.locator("[data-day='2024-09-21']")).to_have_count(0)
+    known = re.search(r"Items learned\s+([\d,]+)", browser.section(page, "How far"))
+    assert known
+    assert 500 < int(known[1].replace(",", "")) < 1_203
+
+
+def test_what_has_no_past_is_hidden(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open(at=f"#/?on={DAY}")
+    for name in ("My data", "Start now"):
+        expect(page.get_by_text(name, exact=True)).to_have_count(0)
+    expect(page.locator("#live")).to_be_hidden()
+    visitor.requests.clear()
+    page.reload()
+    visitor.settle()
+    assert len(visitor.queries()) == 2  # one for the end of the day
+    assert not any("graphql/stream" in request.url for request in visitor.requests)
+
+
+def test_the_address_of_each_view_keeps_the_day_until_the_user_goes_back_to_now(
+    visit: Visits,
+) -> None:
+    visitor = visit()
+    page = visitor.open(at=f"#/?on={DAY}")
+    page.get_by_role("link", name="See all items").click()
+    visitor.settle()
+    assert hash_of(page) == f"#/items?on={DAY}"
+    expect(page.locator(".then")).to_be_visible()
+    rows = page.locator(".item-list tbody tr")
+    first = rows.first.locator("th a")
+    page.get_by_label("Show").select_option("STRUGGLING")
+    expect(page.get_by_text("Three answers or more")).to_be_visible()
+    assert hash_of(page) == f"#/items?filter=struggling&on={DAY}"
+    first.click()
+    visitor.settle()
+    assert re.fullmatch(rf"#/item/.+\?on={DAY}", hash_of(page))
+    expect(page.get_by_text("Item of")).to_have_count(0)
+    page.get_by_role("link", name="My progress").click()
+    visitor.settle()
+    assert hash_of(page) == f"#/?on={DAY}"
+    page.get_by_role("link", name="Back to now").click()
+    visitor.settle()
+    assert hash_of(page) == "#/"
+    expect(page.locator(".then")).to_have_count(0)
+    assert re.search(r"Streak\s+0\s+days", browser.section(page, "Today"))
+
+
+def test_a_date_in_the_header_selects_the_day(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    date = page.get_by_label("As of")
+    date.fill(DAY)
+    date.dispatch_event("change")
+    expect(page.get_by_text("This page shows the end of 20 September 2024.")).to_be_visible()
+    assert hash_of(page) == f"#/?on={DAY}"
+    date.fill("2024-08-01")
+    date.dispatch_event("change")
+    expect(page.get_by_text("This page shows the end of 1 August 2024.")).to_be_visible()
+
+
+def test_before_the_first_answer_nothing_was_recorded(visit: Visits) -> None:
+    page = visit().open(at="#/?on=2019-03-31")
+    expect(page.get_by_text("Nothing was recorded up to this day.")).to_be_visible()
+
+
+def test_a_day_that_does_not_exist_shows_the_present(visit: Visits) -> None:
+    for day in ("2023-02-29", "2024-13-01", "1999-12-31", "yesterday"):
+        page = visit().open(at=f"#/?on={day}")
+        expect(page.locator(".then")).to_have_count(0)
+
+
+def test_the_months_of_a_year_play_one_after_another(visit: Visits) -> None:
+    page = visit().open()
+    page.evaluate(_RECORD_BANNERS)
+    page.get_by_role("button", name="Play the months").click()
+    # The first study day is 29 March.
+    days = ("31 March", "30 April", "31 May")
+    banners = " ".join(f"This page shows the end of {day} 2024." for day in days)
+    played = re.compile(f"^{re.escape(banners)}")
+    expect(page.locator("body")).to_have_attribute("data-banners", played, timeout=20_000)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Play the months")).to_be_visible()
+    assert re.fullmatch(r"#/\?on=2024-\d\d-3[01]", hash_of(page))
+    expect(page.locator("#live")).to_be_hidden()
+
+
+def hash_of(page: Page) -> str:
+    return str(page.evaluate("location.hash"))

@@ -1,0 +1,361 @@
+"""Every field at a past moment: the response equals the oracle's, at any moment, for every log."""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from graphql import get_named_type, is_object_type
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.projections.snapshots import Policy
+from progress.query.execution.compiled import QUERY
+from tests import oracle
+from tests.conftest import Store
+from tests.oracle.days import week
+from tests.oracle.events import CATALOGUE
+from tests.support import api, model_rows, rows_by_hand
+from tests.support.api import Api
+from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
+from tests.support.postgres_servers import Server
+from tests.support.stage import Stage
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
+
+EVERYONE = (*LEARNERS, "nobody")
+DAY = timedelta(days=1)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+NEAR = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
+# Much later than the events: streaks have ended, items are due, goals' days are past.
+LATER = (DAY, 8 * DAY, 28 * DAY, 731 * DAY)
+MASTERED = ("SHORT_TERM", "LONG_TERM")
+
+Json = Any
+Moments = dict[str, datetime | None]
+
+
+def _selection(type_: Any) -> str:
+    """Return all fields of a type, in braces."""
+    if not is_object_type(named := get_named_type(type_)):
+        return ""
+    fields = (name + _selection(field.type) for name, field in named.fields.items())
+    return f" {{ {' '.join(fields)} }}"
+
+
+def _call(alias: str, arguments: str = "") -> str:
+    """Return a field about the past; its alias may end with a number."""
+    name = alias.rstrip("0123456789")
+    past = "userId: $user, asOf: $asOf, knownAt: $knownAt"
+    return f"{alias}: {name}({past}{arguments}){_selection(QUERY.fields[name].type)}"
+
+
+_IN_RANGE = ", from: $from, to: $to"
+_LIST = ", first: 30, filter: $filter, orderBy: $orderBy"
+# Each text is one request. All fields of a request have the same learner and moment.
+_REQUESTS = (
+    (
+        _call("userProgress"),
+        _call("streak"),
+        _call("dailyStats", _IN_RANGE),
+        _call("weeklyStats", _IN_RANGE),
+        _call("monthlyStats", _IN_RANGE),
+        _call("goal"),
+        _call("workload"),
+        _call("domainStats"),
+        _call("levelStats"),
+        _call("hourlyStats"),
+        _call("dueForecast", ", days: 30"),
+        _call("restDays", _IN_RANGE),
+        *(
+            _call(f"retention{n}", f"{_IN_RANGE}, by: {by}")
+            for n, by in enumerate(("DAY", "WEEK", "MONTH"))
+        ),
+    ),
+    (
+        *(_call(f"item{n}", f', itemId: "{item}"') for n, item in enumerate(ITEMS)),
+        *(_call(f"itemHistory{n}", f', itemId: "{i}"') for n, i in enumerate(ITEMS[:2])),
+        _call("item9", ', itemId: "unheard of"'),
+    ),
+    (
+        _call("itemStats", _LIST),
+        _call("itemStats1", ", first: 30, search: $search, level: $level"),
+        _call("itemStats2", ", first: 30, domain: $domain"),
+    ),
+    (
+        _call("dailyStats", f"{_IN_RANGE}, zeroFill: true"),
+        _call("weeklyStats", f"{_IN_RANGE}, zeroFill: true"),
+    ),
+)
+_USED = {"from": "Date!", "to": "Date!", "filter": "ItemFilter", "orderBy": "ItemOrder"}
+_USED |= {"search": "String", "level": "CefrLevel", "domain": "Domain"}
+
+
+def _document(calls: Iterable[str]) -> str:
+    body = "\n".join(calls)
+    used = "".join(f", ${name}: {type_}" for name, type_ in _USED.items() if f"${name}" in body)
+    return f"query ($user: ID, $asOf: DateTime, $knownAt: DateTime{used}) {{ {body} }}"
+
+
+DOCUMENTS = tuple(map(_document, _REQUESTS))
+
+
+def test_the_documents_have_every_field_with_asof() -> None:
+    names = {name for name, field in QUERY.fields.items() if "asOf" in field.args}
+    asked = {call.split("(")[0].split(": ")[1] for calls in _REQUESTS for call in calls}
+    assert asked == names
+    assert {name for name, field in QUERY.fields.items() if "knownAt" in field.args} == names
+    assert {
+        *("userProgress", "dailyStats", "weeklyStats", "monthlyStats", "itemStats", "item"),
+        *("domainStats", "levelStats", "streak", "dueForecast", "retention", "hourlyStats"),
+        *("workload", "restDays", "goal", "itemHistory"),
+    } <= names
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _json(value: Any) -> Json:
+    """Return an oracle's value as the API returns it; Ints are clamped, names in camel case."""
+    if isinstance(value, Mapping):
+        return {_camel(str(name)): _json(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(inner) for inner in value]
+    if isinstance(value, date):
+        return orjson.loads(orjson.dumps(value, option=orjson.OPT_UTC_Z))
+    if type(value) is int:
+        return min(value, 2**31 - 1)
+    return value
+
+
+def _progress(world: oracle.World, user: str) -> Json:
+    row = oracle.user_progress(world, user)
+    if row is None:
+        return None
+    mastery = ("unlearned", "learning", "short_term_mastered", "long_term_mastered")
+    return {"mastery_stats": {name: row.pop(name) for name in mastery}, **row}
+
+
+def _between(rows: Mapping[date, Json], first: date, last: date) -> list[Json]:
+    return [row for day, row in sorted(rows.items()) if first <= day <= last]
+
+
+_NO_SUMS = {
+    **dict.fromkeys(("sessions_completed", "study_seconds", "study_time_minutes", "answers"), 0),
+    **dict.fromkeys(("correct_answers", "items_learned", "items_reviewed", "new_mastery_count"), 0),
+    **dict.fromkeys(("accuracy_rate", "average_response_ms", "average_score")),
+}
+
+
+def _days(world: oracle.World, user: str, first: date, last: date, *, fill: bool) -> list[Json]:
+    rows = {d: {"date": d, **row} for d, row in oracle.daily_stats(world, user).items()}
+    if fill and oracle.user_progress(world, user):
+        days = [first + n * DAY for n in range((last - first).days + 1)]
+        rows = {d: {"date": d, **_NO_SUMS} for d in days} | rows
+    return _between(rows, first, last)
+
+
+def _weeks(world: oracle.World, user: str, first: date, last: date, *, fill: bool) -> list[Json]:
+    rows = dict(oracle.weekly_stats(world, user))
+    if fill and oracle.user_progress(world, user):
+        mondays = {week(first + n * DAY) for n in range((last - first).days + 1)}
+        empty = {"active_days": 0, **_NO_SUMS}
+        rows = {monday: {"start": monday, "end": end, **empty} for monday, end in mondays} | rows
+    return _between(rows, first, last)
+
+
+def _rank(order: str, row: oracle.Row) -> float | None:
+    times = [row[name] for name in ("last_answered_at", "reviewed_at") if row[name]]
+    rank: float | None = {
+        "RECENT": lambda: -max(times).timestamp(),
+        "DUE": lambda: row["due_at"] and row["due_at"].timestamp(),
+        "ACCURACY": lambda: row["accuracy_rate"],
+        "LAPSES": lambda: -row["lapses"],
+    }[order]()
+    return rank
+
+
+def _passes(world: oracle.World, user: str, name: str, item_id: str, row: oracle.Row) -> bool:
+    match name:
+        case "LEARNING":
+            return bool(row["mastery"] == "LEARNING")
+        case "MASTERED":
+            return bool(row["mastery"] in MASTERED)
+        case "STRUGGLING":
+            return bool(row["answers"] >= 3 and row["accuracy_rate"] < 0.6)
+        case "DUE":
+            return item_id in oracle.due_today(world, user)
+        case "LEECH":
+            return bool(row["lapses"] >= 4)
+    return True
+
+
+def _items(
+    world: oracle.World,
+    user: str,
+    passes: Callable[[str, oracle.Row], bool],
+    order: str = "RECENT",
+) -> Json:
+    """Return the ids of the items that pass, in order, and their rows."""
+    rows = {i: r for i, r in oracle.item_stats(world, user).items() if passes(i, r)}
+
+    def key(item_id: str) -> tuple[float, str]:
+        rank = _rank(order, rows[item_id])
+        return (math.inf if rank is None else rank, item_id)
+
+    nodes = [{"node": rows[item_id]} for item_id in sorted(rows, key=key)]
+    return {"edges": nodes, "total_count": len(rows)}
+
+
+def _named(kind: str, rows: Mapping[str, oracle.Row], names: Iterable[str]) -> list[Json]:
+    """Return the domains or levels with rows, in the order of `names`."""
+    return [{kind: name, **rows[name]} for name in names if name in rows]
+
+
+def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Json]:
+    """Return the data of the responses to DOCUMENTS."""
+    first, last = asked["from"], asked["to"]
+    passes = functools.partial(_passes, world, user, asked["filter"])
+    forecast = oracle.due_forecast(world, user, 30)
+    sums = {
+        "userProgress": _progress(world, user),
+        "streak": oracle.streak(world, user),
+        "dailyStats": _days(world, user, first, last, fill=False),
+        "weeklyStats": _weeks(world, user, first, last, fill=False),
+        "monthlyStats": _between(oracle.monthly_stats(world, user), first, last),
+        "goal": oracle.goal(world, user),
+        "workload": oracle.workload(world, user),
+        "domainStats": _named("domain", oracle.domain_stats(world, user), (*"RWLS", "UNKNOWN")),
+        "levelStats": _named(
+            "level",
+            oracle.level_stats(world, user),
+            ("A1", "A2", "B1", "B2", "C1", "C2", "UNKNOWN"),
+        ),
+        "hourlyStats": [*oracle.hourly_stats(world, user).values()],
+        "dueForecast": [{"date": d, **row} for d, row in forecast.items()],
+        "restDays": [d for d in sorted(oracle.rest_days(world, user)) if first <= d <= last],
+        **{
+            f"retention{n}": _between(oracle.retention(world, user, by), first, last)
+            for n, by in enumerate(("DAY", "WEEK", "MONTH"))
+        },
+    }
+    items = {
+        **{f"item{n}": oracle.item(world, user, item) for n, item in enumerate(ITEMS)},
+        "item9": None,
+        **{f"itemHistory{n}": oracle.item_history(world, user, i) for n, i in enumerate(ITEMS[:2])},
+    }
+
+    def is_found(_: str, row: oracle.Row) -> bool:
+        return asked["search"] in (row["headword"] or "") and row["level"] == asked["level"]
+
+    lists = {
+        "itemStats": _items(world, user, passes, asked["orderBy"]),
+        "itemStats1": _items(world, user, is_found),
+        "itemStats2": _items(world, user, lambda _, row: asked["domain"] in row["domains"]),
+    }
+    filled = {
+        "dailyStats": _days(world, user, first, last, fill=True),
+        "weeklyStats": _weeks(world, user, first, last, fill=True),
+    }
+    return [_json(one) for one in (sums, items, lists, filled)]
+
+
+def _like(found: Json, wanted: Json) -> Json:
+    """Return what was found, without the fields that the oracle does not have, such as cursors."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return {name: _like(found.get(name, "missing"), value) for name, value in wanted.items()}
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        return [_like(one, other) for one, other in zip(found, wanted, strict=True)]
+    return found
+
+
+def compare(query_api: Api, stored: list[oracle.Event], asked: Mapping[str, Any]) -> None:
+    """Assert that every field of every learner equals the oracle's at these moments."""
+    moments = {"as_of": asked["asOf"], "known_at": asked["knownAt"]}
+    world = oracle.see(stored, LATEST, **moments)
+    variables = {name: _json(value) for name, value in asked.items()}
+    for user in EVERYONE:
+        for document, wanted in zip(DOCUMENTS, expect(world, user, asked), strict=True):
+            answer = query_api.post(document, roles=["support"], user=user, **variables)
+            assert "errors" not in answer, (answer["errors"], document)
+            assert _like(answer["data"], wanted) == wanted, (user, asked)
+
+
+def draw_moments(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Moments]:
+    """Yield up to two pairs of asOf and knownAt; one of the two may be None."""
+    happened = [e.occurred_at for e in stored]
+    # A deployment's catalogue is often recorded before or long after the learner's events.
+    catalogue = [e.occurred_at for e in stored if e.type in CATALOGUE]
+    later = [moment + delay for moment in happened[-1:] for delay in LATER]
+    near = sorted({moment + nudge for moment in happened for nudge in NEAR} | {*later})
+    recorded = sorted({e.created_at + nudge for e in stored for nudge in NEAR})
+
+    def draw(moments: list[datetime]) -> datetime | None:
+        return data.draw(st.none() | st.sampled_from(moments)) if moments else None
+
+    for moments in (catalogue or near, near)[: data.draw(st.integers(1, 2))]:
+        as_of, known_at = draw(moments), draw(recorded)
+        if as_of or known_at:
+            yield {"asOf": as_of, "knownAt": known_at}
+
+
+def draw_arguments(data: st.DataObject, moments: Moments) -> dict[str, Any]:
+    """Draw the other arguments; the range begins and ends near the moment or the events."""
+    near = (moments["asOf"] or moments["knownAt"] or LATEST).date()
+    first = near - data.draw(st.sampled_from([0, 1, 9, 40, 200])) * DAY
+    filters = ("ALL", "LEARNING", "MASTERED", "STRUGGLING", "DUE", "LEECH")
+    return {
+        **moments,
+        "from": first,
+        "to": first + data.draw(st.sampled_from([0, 30, 60, 300])) * DAY,
+        "filter": data.draw(st.sampled_from(filters)),
+        "orderBy": data.draw(st.sampled_from(("RECENT", "DUE", "ACCURACY", "LAPSES"))),
+        "search": data.draw(st.sampled_from(("", "or", "v", "%"))),
+        "level": data.draw(st.sampled_from(("A1", "B2", "UNKNOWN"))),
+        "domain": data.draw(st.sampled_from(("R", "S", "UNKNOWN"))),
+    }
+
+
+@pytest.fixture
+def query_api(store: Store) -> Iterator[Api]:
+    """The query API with the privileges of the query function."""
+    with api.serve(rows_by_hand.query_url(store.url)) as made:
+        yield made
+
+
+def test_every_field_equals_the_oracle_s_at_any_moment(
+    stage: Stage, postgres_server: Server, query_api: Api
+) -> None:
+    @postgres_server.examples(4)
+    @given(log=logs(), how=disturbances(), data=st.data())
+    def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
+        stage.sweep()
+        stage.deliver(log, how)
+        stored = model_rows.read_events(stage.admin)
+        for moments in draw_moments(data, stored):
+            compare(query_api, stored, draw_arguments(data, moments))
+
+    every_moment()
+
+
+def test_snapshots_change_no_field(stage: Stage, postgres_server: Server, query_api: Api) -> None:
+    @postgres_server.examples(2)
+    @given(log=logs(size=40), how=disturbances(), data=st.data())
+    def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
+        stage.sweep()
+        policy = Policy(event_interval=data.draw(st.integers(1, 4)))
+        parts = data.draw(st.integers(1, 4))
+        for part in range(parts):
+            stage.deliver(replace(log, published=log.published[part::parts]), how)
+            stage.take_snapshots(policy)
+        stored = model_rows.read_events(stage.admin)
+        for moments in draw_moments(data, stored):
+            compare(query_api, stored, draw_arguments(data, moments))
+
+    every_moment()

@@ -1,0 +1,32 @@
+"""Events of the last days, which reach milestones that are told."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.support import sample_events
+
+
+def ago(days: int) -> datetime:
+    return datetime.now(UTC) - timedelta(days=days, seconds=1)
+
+
+def study(user: str, days: int, answers: int = 0) -> list[dict[str, Any]]:
+    """Return the events of a session that was completed this number of days ago."""
+    session = f"{uuid.uuid4()}"
+    events = [
+        ("SessionStarted", {"session_id": session, "user_id": user, "item_count": answers}),
+        *(
+            (
+                "CorrectAnswerGiven",
+                {"session_id": session, "item_id": f"i{n}", "response_time_ms": 5},
+            )
+            for n in range(answers)
+        ),
+        ("SessionCompleted", {"session_id": session, "score": 80, "duration_seconds": 61}),
+    ]
+    return [sample_events.envelope(*each, at=ago(days)) for each in events]
+
+
+def of(kind: str, user: str, days: int, **data: object) -> dict[str, Any]:
+    return sample_events.envelope(kind, {"user_id": user, **data}, at=ago(days))
