@@ -64,12 +64,10 @@ RETURNS TABLE (starts timestamptz[], shifts interval[], offsets interval[]) LANG
 $shifts$;
 
 -- Fold the events in window_events and, with has_catalogue, the window's catalogue events. Without has_past, the
--- learners have no rows yet, so the folds do not look rows up, and the tables may lack their keys. Without has_future,
--- no window follows, so rows that only later windows look up are not written. Return when the first model's fold began
--- and when each model's fold ended, in seconds.
+-- learners have no rows yet, so the folds do not look rows up, and the tables may lack their keys. Return when the
+-- first model's fold began and when each model's fold ended, in seconds.
 CREATE FUNCTION fold_facts(
-    window_shard smallint, window_start bigint, window_end bigint, has_past boolean, has_catalogue boolean,
-    has_future boolean DEFAULT true
+    window_shard smallint, window_start bigint, window_end bigint, has_past boolean, has_catalogue boolean
 ) RETURNS double precision[] LANGUAGE plpgsql AS $fold$
 DECLARE
     times double precision[] := ARRAY[date_part('epoch', clock_timestamp())];

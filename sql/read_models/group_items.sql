@@ -81,7 +81,7 @@ WHERE g.group_id = o.group_id AND g.item_id = o.item_id AND g.shard = o.shard
 -- groups in which their items counted before the window. The fold of group_members runs next. It adds all item_stats of
 -- these learners to groups in which they count after the window only, and subtracts them from groups in which they no
 -- longer count.
-IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
+IF EXISTS (SELECT FROM group_members) THEN
     WITH changes AS (
         SELECT m.group_id, w.item_id, w.had_answers = 0 AND w.answers > 0 AS is_new,
             w.answers - w.had_answers AS answers, w.correct_answers - w.had_correct_answers AS correct_answers,

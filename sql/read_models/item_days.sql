@@ -58,12 +58,12 @@ WITH arrived AS MATERIALIZED (
     INSERT INTO item_days
     SELECT user_id, item_id, day, answers, correct_answers
     FROM arrived
-    WHERE place IS NULL AND has_future
+    WHERE place IS NULL
 ), added AS (
     UPDATE item_days d
     SET answers = d.answers + a.answers, correct_answers = d.correct_answers + a.correct_answers
     FROM arrived a
-    WHERE d.ctid = a.place AND has_future
+    WHERE d.ctid = a.place
 )
 INSERT INTO window_reviewed
 SELECT a.user_id, a.day, count(*)

@@ -14,28 +14,26 @@ CREATE TABLE item_difficulty (
 ) WITH (fillfactor = 70);
 
 -- fold --
--- Add the differences between the new and the former rows of item_stats to the sums. In an as-of fold, window_end is 0,
--- so such a fold adds nothing. The number of an item's lapses never falls: a late review replaces a pair of reviews by
--- two pairs (review_pairs.sql). If the former pair was a lapse, exactly one of the two pairs is a lapse.
-IF window_end > 0 THEN
-    INSERT INTO item_difficulty AS d
-    SELECT item_id, window_shard,
-        count(*) FILTER (WHERE had_answers = 0 AND answers > 0) AS learners,
-        sum(answers - had_answers)::bigint                      AS answers,
-        sum(correct_answers - had_correct_answers)::bigint      AS correct_answers,
-        sum(response_ms - had_response_ms)::bigint              AS response_ms,
-        sum(lapses - had_lapses)::bigint                        AS lapses
-    FROM window_items
-    WHERE answers > had_answers OR lapses > had_lapses
-    GROUP BY item_id
-    ORDER BY item_id
-    ON CONFLICT (item_id, shard) DO UPDATE SET
-        learners        = d.learners        + excluded.learners,
-        answers         = d.answers         + excluded.answers,
-        correct_answers = d.correct_answers + excluded.correct_answers,
-        response_ms     = d.response_ms     + excluded.response_ms,
-        lapses          = d.lapses          + excluded.lapses;
-END IF;
+-- Add the differences between the new and the former rows of item_stats to the sums. The number of an item's lapses
+-- never falls: a late review replaces a pair of reviews by two pairs (review_pairs.sql). If the former pair was a
+-- lapse, exactly one of the two pairs is a lapse.
+INSERT INTO item_difficulty AS d
+SELECT item_id, window_shard,
+    count(*) FILTER (WHERE had_answers = 0 AND answers > 0) AS learners,
+    sum(answers - had_answers)::bigint                      AS answers,
+    sum(correct_answers - had_correct_answers)::bigint      AS correct_answers,
+    sum(response_ms - had_response_ms)::bigint              AS response_ms,
+    sum(lapses - had_lapses)::bigint                        AS lapses
+FROM window_items
+WHERE answers > had_answers OR lapses > had_lapses
+GROUP BY item_id
+ORDER BY item_id
+ON CONFLICT (item_id, shard) DO UPDATE SET
+    learners        = d.learners        + excluded.learners,
+    answers         = d.answers         + excluded.answers,
+    correct_answers = d.correct_answers + excluded.correct_answers,
+    response_ms     = d.response_ms     + excluded.response_ms,
+    lapses          = d.lapses          + excluded.lapses;
 
 -- share --
 -- The values of the table's columns, in their order: the item, the shard, and sums over rows of item_stats. The

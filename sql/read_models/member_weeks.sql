@@ -44,7 +44,7 @@ CREATE TABLE member_weeks (
     CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 7), 0) AS bigint) AS correct_7
 
 -- fold --
-IF window_end > 0 AND EXISTS (SELECT FROM group_members) THEN
+IF EXISTS (SELECT FROM group_members) THEN
     INSERT INTO member_weeks
     SELECT u.user_id, l.last_day, s.last_study_date, s.run_days, w.*, coalesce(z.starts_at, '-infinity'),
         coalesce(extract(epoch FROM z.day_start) / 3600, 0), coalesce(z.timezone, 'UTC')

@@ -161,19 +161,17 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
 END IF;
 
 -- fold --
-IF has_future THEN
-    INSERT INTO repeated_answers
-    SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.day, f.correct
-    FROM (SELECT * FROM window_items WHERE has_repeats) i
-    JOIN window_facts f ON f.item_id = i.item_id AND f.user_id = i.user_id
-    WHERE f.kind = 'answer' AND f.event_id <> coalesce(i.asked_id, i.closed_id)
-    UNION ALL
-    SELECT user_id, item_id, occurred_at, event_id, day, correct
-    FROM window_repeats
-    WHERE NOT is_first;
-END IF;
+INSERT INTO repeated_answers
+SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.day, f.correct
+FROM (SELECT * FROM window_items WHERE has_repeats) i
+JOIN window_facts f ON f.item_id = i.item_id AND f.user_id = i.user_id
+WHERE f.kind = 'answer' AND f.event_id <> coalesce(i.asked_id, i.closed_id)
+UNION ALL
+SELECT user_id, item_id, occurred_at, event_id, day, correct
+FROM window_repeats
+WHERE NOT is_first;
 
-IF has_past AND has_future THEN
+IF has_past THEN
     DELETE FROM repeated_answers p
     USING window_repeats w
     WHERE w.is_first AND p.user_id = w.user_id AND p.item_id = w.item_id

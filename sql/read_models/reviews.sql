@@ -22,20 +22,18 @@ ALTER TABLE reviews ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE P
 -- fold --
 -- The first answer of the gap before a new review is in window_items if the item is not out of order (see
 -- item_stats.sql). Otherwise, it is in window_gaps.
-IF has_future THEN
-    INSERT INTO reviews
-    SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.interval_days, f.day,
-        coalesce(i.closed_at, g.asked_at)       AS asked_at,
-        coalesce(i.closed_id, g.asked_id)       AS asked_id,
-        coalesce(i.closed_on, g.asked_on)       AS asked_on,
-        coalesce(i.closed_recalled, g.recalled) AS recalled
-    FROM (SELECT * FROM window_facts WHERE kind = 'review') f
-    FULL JOIN (SELECT * FROM window_items WHERE closed_at IS NOT NULL) i ON i.review_id = f.event_id
-    FULL JOIN (SELECT * FROM window_gaps WHERE is_new) g ON g.review_id = f.event_id
-    WHERE coalesce(f.kind, '') = 'review';  -- with f.kind = 'review', the plan could use nested loops
-END IF;
+INSERT INTO reviews
+SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.interval_days, f.day,
+    coalesce(i.closed_at, g.asked_at)       AS asked_at,
+    coalesce(i.closed_id, g.asked_id)       AS asked_id,
+    coalesce(i.closed_on, g.asked_on)       AS asked_on,
+    coalesce(i.closed_recalled, g.recalled) AS recalled
+FROM (SELECT * FROM window_facts WHERE kind = 'review') f
+FULL JOIN (SELECT * FROM window_items WHERE closed_at IS NOT NULL) i ON i.review_id = f.event_id
+FULL JOIN (SELECT * FROM window_gaps WHERE is_new) g ON g.review_id = f.event_id
+WHERE coalesce(f.kind, '') = 'review';  -- with f.kind = 'review', the plan could use nested loops
 
-IF has_past AND has_future THEN
+IF has_past THEN
     UPDATE reviews r
     SET asked_at = g.asked_at, asked_id = g.asked_id, asked_on = g.asked_on, recalled = g.recalled
     FROM window_gaps g
