@@ -12,9 +12,6 @@ CREATE TABLE completions (
     PRIMARY KEY (user_id, session_id)
 ) WITH (fillfactor = 90);
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE completions ALTER user_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
-
 -- window --
 -- The window's changes to the sums of each day. A session can have several completions, and counts on the day of the
 -- earliest. If a completion arrives that is earlier than the counted one, the session moves to the day of the earlier

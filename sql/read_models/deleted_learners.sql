@@ -7,9 +7,6 @@ CREATE TABLE deleted_learners (
     version bigint NOT NULL                -- the transaction that deleted the learner
 );
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE deleted_learners ALTER user_id SET STORAGE PLAIN;
-
 -- definition --
 SELECT DISTINCT user_id
 FROM facts

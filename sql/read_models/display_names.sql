@@ -10,7 +10,7 @@ CREATE TABLE display_names (
 );
 
 -- functions --
--- Fold these preference events. The live folds call this function, and queries about the past do not.
+-- Fold these preference events.
 CREATE FUNCTION fold_display_names(positions bigint[]) RETURNS void LANGUAGE sql AS $names$
 INSERT INTO display_names AS n
 SELECT DISTINCT ON (user_id) user_id, nullif(display_name, ''), occurred_at, event_id

@@ -10,9 +10,6 @@ CREATE TABLE goals (
     PRIMARY KEY (user_id, occurred_at, event_id)
 ) WITH (fillfactor = 90);
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE goals ALTER user_id SET STORAGE PLAIN;
-
 -- fold --
 IF EXISTS (SELECT FROM window_facts WHERE kind = 'goal') THEN
 INSERT INTO goals

@@ -11,9 +11,6 @@ CREATE TABLE hourly_stats (
     PRIMARY KEY (user_id, hour)
 ) WITH (fillfactor = 60);
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE hourly_stats ALTER user_id SET STORAGE PLAIN;
-
 -- fold --
 INSERT INTO hourly_stats AS h
 SELECT user_id, hour,

@@ -10,9 +10,6 @@ CREATE TABLE item_days (
     PRIMARY KEY (user_id, item_id, day)
 ) WITH (fillfactor = 90);
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE item_days ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
-
 -- window --
 -- How much the window adds to the items_reviewed of each day; may be negative.
 CREATE TEMPORARY TABLE window_reviewed (

@@ -12,9 +12,6 @@ CREATE TABLE learning_streaks (
     PRIMARY KEY (user_id, starts)
 ) WITH (fillfactor = 80);
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE learning_streaks ALTER user_id SET STORAGE PLAIN;
-
 -- fold --
 -- A day that becomes a study day or a rest day may join two runs into one. A day is lost if it was a study day or a
 -- rest day, and is neither now. A lost day may cut a run. The fold changes only runs at most five days away from a

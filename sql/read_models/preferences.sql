@@ -21,10 +21,6 @@ CREATE TABLE zones_in_force (
     PRIMARY KEY (user_id, starts_at)
 );
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE preferences    ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
-ALTER TABLE zones_in_force ALTER user_id SET STORAGE PLAIN, ALTER timezone SET STORAGE PLAIN;
-
 -- views --
 -- The periods between the preference events, with the zone and the start of the day. The first event also governs the
 -- time before it. Of two events at one instant, the event with the greater id governs. A field that an event leaves out

@@ -12,9 +12,6 @@ CREATE TABLE repeated_answers (
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE repeated_answers ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
-
 -- window --
 -- The gaps that the window changes. Only items with is_out_of_order (see item_stats.sql) have rows here.
 CREATE TEMPORARY TABLE window_gaps (

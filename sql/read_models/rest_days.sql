@@ -8,9 +8,6 @@ CREATE TABLE rest_days (
     PRIMARY KEY (user_id, day)
 ) WITH (fillfactor = 90);
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE rest_days ALTER user_id SET STORAGE PLAIN;
-
 -- window --
 -- The days that became rest days, and the days that stopped being rest days because the week has an earlier date now.
 CREATE TEMPORARY TABLE window_rest_days (

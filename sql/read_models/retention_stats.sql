@@ -13,9 +13,6 @@ CREATE TABLE retention_stats (
     PRIMARY KEY (user_id, day, maturity)
 ) WITH (fillfactor = 60);
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE retention_stats ALTER user_id SET STORAGE PLAIN, ALTER maturity SET STORAGE PLAIN;
-
 -- fold --
 -- A late event adds or removes tests only in the gaps next to it.
 WITH changes AS (

@@ -16,9 +16,6 @@ CREATE TABLE reviews (
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE reviews ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAGE PLAIN;
-
 -- fold --
 -- The first answer of the gap before a new review is in window_items if the item is not out of order (see
 -- item_stats.sql). Otherwise, it is in window_gaps.

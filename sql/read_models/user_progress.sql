@@ -17,9 +17,6 @@ CREATE TABLE user_progress (
     version            bigint NOT NULL     -- the last transaction that changed a row of the learner
 ) WITH (fillfactor = 50);
 
--- The temporary tables copy this storage mode, which avoids TOAST tables (see window_shape in facts.sql).
-ALTER TABLE user_progress ALTER user_id SET STORAGE PLAIN;
-
 -- fold --
 WITH seen AS (
     SELECT user_id,
