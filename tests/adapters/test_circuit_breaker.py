@@ -234,20 +234,3 @@ async def test_a_rejected_statement_is_not_retried_and_its_session_is_reused(
         assert raised.value.sqlstate == "22012"
         assert len(pids) == count
     assert len(set(pids)) == 1
-
-
-@closing
-async def test_a_rejected_statement_ends_the_snapshot_transaction_that_it_runs_in(
-    database: Database,
-) -> None:
-    async def divide_in_snapshot(session: asyncpg.Connection) -> None:
-        async with async_client.snapshot(session):
-            await divide(session)
-
-    async def read(session: asyncpg.Connection) -> tuple[bool, int]:
-        return session.is_in_transaction(), await session.fetchval("SELECT 1")
-
-    with request_scope.begin(LONG):
-        with pytest.raises(StatementFailed):
-            await database.run(divide_in_snapshot)
-        assert await database.run(read) == (False, 1)

@@ -16,11 +16,10 @@ import functools
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import asyncpg
-from asyncpg.transaction import Transaction
 
 from progress.adapters import request_scope
 from progress.adapters.postgres import errors
@@ -263,8 +262,8 @@ _MIN_TIME_S = 1.0
 class Database:
     """A database with at most `size` sessions in UTC, each opened when it is first needed.
 
-    A session that is idle for `idle_s` is closed at the next use of the database.
-    `init_sql` runs at the start of each session; `settings` adds or replaces server settings.
+    A session that is idle for `idle_s` is closed at the next use of the database. `settings` adds
+    or replaces server settings.
     """
 
     def __init__(
@@ -275,11 +274,9 @@ class Database:
         size: int,
         search_path: str,
         idle_s: float = 300,
-        init_sql: str = "",
         **settings: str,
     ) -> None:
-        self._target, self._size, self._init_sql = target, size, init_sql
-        self._idle_s = idle_s
+        self._target, self._size, self._idle_s = target, size, idle_s
         self._settings = {
             "application_name": name,
             "search_path": search_path,
@@ -366,39 +363,13 @@ class Database:
         session.terminate()
 
     def _connector(self) -> Connect:
-        connect = _connect_function(self._target)
-
-        async def open_session() -> asyncpg.Connection:
-            session = await connect(
-                command_timeout=request_scope.TIMEOUT_S,
-                timeout=request_scope.TIMEOUT_S,
-                server_settings=self._settings,
-                max_cacheable_statement_size=0,  # no limit: statements about the past are long
-            )
-            with contextlib.ExitStack() as on_failure:
-                on_failure.callback(session.terminate)
-                if self._init_sql:
-                    await session.execute(self._init_sql)
-                on_failure.pop_all()
-            return session
-
-        return open_session
-
-
-@contextlib.asynccontextmanager
-async def snapshot(session: asyncpg.Connection) -> AsyncIterator[Transaction]:
-    """Run the block in a transaction with one snapshot; the caller ends the transaction.
-
-    A server error in the block rolls the transaction back. After any other error, the session is
-    closed.
-    """
-    transaction = session.transaction(isolation="repeatable_read")
-    await transaction.start()
-    try:
-        yield transaction
-    except asyncpg.PostgresError:
-        await transaction.rollback()
-        raise
+        return functools.partial(
+            _connect_function(self._target),
+            command_timeout=request_scope.TIMEOUT_S,
+            timeout=request_scope.TIMEOUT_S,
+            server_settings=self._settings,
+            max_cacheable_statement_size=0,  # no limit: statements about the past are long
+        )
 
 
 def _is_failure(error: DatabaseUnavailable, seconds: float) -> bool:
