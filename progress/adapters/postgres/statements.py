@@ -138,7 +138,7 @@ def load(file: str, name: str, /, **constants: str) -> NumberedStatement:
     for parameter, value in constants.items():
         if not value.isidentifier():
             raise ValueError(f"expected an identifier as the value of {parameter} - found {value}")
-    return _number_parameters(blocks(file)[name], f"{file} {name}", constants)
+    return number(_write_constants(blocks(file)[name], constants), f"{file} {name}")
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -149,7 +149,7 @@ def load_columns(file: str, name: str, columns: str, select: str) -> NumberedSta
     """
     query = blocks(file)[name].rstrip(";")
     text = fill("query/compiled", select, columns=columns, query=query)
-    return _number_parameters(text, f"{file} {name}", {})
+    return number(text, f"{file} {name}")
 
 
 def with_suffix(text: str, suffix: str, constants: Mapping[str, str], *, shared: str) -> str:
@@ -159,24 +159,23 @@ def with_suffix(text: str, suffix: str, constants: Mapping[str, str], *, shared:
     """
 
     def replace(match: re.Match[str]) -> str:
-        if match[1] in constants:
-            return f"'{constants[match[1]]}'"
         return match[0] if match[1] == shared else f"{match[0]}{suffix}"
+
+    return _PARAMETER.sub(replace, _write_constants(text, constants))
+
+
+def _write_constants(text: str, constants: Mapping[str, str]) -> str:
+    def replace(match: re.Match[str]) -> str:
+        return f"'{constants[match[1]]}'" if match[1] in constants else match[0]
 
     return _PARAMETER.sub(replace, text)
 
 
 def number(text: str, name: str) -> NumberedStatement:
     """Return the text as a statement for asyncpg; `name` says what it is."""
-    return _number_parameters(text, name, {})
-
-
-def _number_parameters(text: str, name: str, constants: Mapping[str, str]) -> NumberedStatement:
     names: list[str] = []
 
     def replace(match: re.Match[str]) -> str:
-        if match[1] in constants:
-            return f"'{constants[match[1]]}'"
         if match[1] not in names:
             names.append(match[1])
         return f"${names.index(match[1]) + 1}"

@@ -39,12 +39,8 @@ _SQL = {"db.system.name": "postgresql"}
 # are slow for many rows.
 _SETTINGS = {
     "search_path": f"{schema.schema_name()}, event_store",
-    "timezone": "UTC",  # definitions compare times with dates
-    "plan_cache_mode": "force_generic_plan",
     "enable_nestloop": "off",
     "enable_mergejoin": "off",
-    "max_parallel_workers_per_gather": "0",
-    "jit": "off",
     "work_mem": "32MB",
 }
 
