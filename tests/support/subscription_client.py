@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,6 @@ import pytest
 from progress import settings
 from progress.local import ports, readiness
 from progress.projections.projector import Projector
-from tests.conftest import Store
 from tests.query.test_process import started
 from tests.support import api, sample_events, token_issuer
 from tests.support.stage import append, connect, publisher
@@ -176,12 +175,6 @@ class LessonRecorder:
 
     def close(self) -> None:
         self._connection.close()
-
-
-@pytest.fixture
-def recorder(store: Store) -> Iterator[LessonRecorder]:
-    with closing(LessonRecorder(store.url)) as recorder:
-        yield recorder
 
 
 class QueryFunction(NamedTuple):

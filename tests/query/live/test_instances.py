@@ -4,7 +4,7 @@ import asyncio
 import functools
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
@@ -42,6 +42,12 @@ from tests.support.subscription_client import (
 NEVER = 3_600
 UNLEARNED = "subscription { progressUpdated { masteryStats { unlearned } } }"
 NO_POLLING = f"without_redis={NEVER}, with_redis={NEVER}"
+
+
+@pytest.fixture
+def recorder(store: Store) -> Iterator[LessonRecorder]:
+    with closing(LessonRecorder(store.url)) as recorder:
+        yield recorder
 
 
 def count_subscribers(url: str, user: str = "ann") -> int:

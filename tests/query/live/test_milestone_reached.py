@@ -1,33 +1,18 @@
 """The subscription `milestoneReached` sends each milestone that is told, once and in order."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from progress.local import readiness
 from tests.support import sample_events, subscription_client
-from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.recent_events import of, study
 from tests.support.socket_client import OpenSocket
 from tests.support.subscription_client import LessonRecorder, Subscribe
 
 QUERY = """subscription($user: ID, $after: ID) {
   milestoneReached(userId: $user, after: $after) { id kind value level reachedOn } }"""
-
-
-@pytest.fixture(scope="module")
-def database(servers: Callable[[str], Server]) -> Iterator[str]:
-    """One database for all tests of this module; each test has its own learners."""
-    with servers(EMBEDDED).open_database() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def recorder(database: str) -> Iterator[LessonRecorder]:
-    with closing(LessonRecorder(database)) as recorder:
-        yield recorder
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ from progress.local import ports, readiness
 from tests.conftest import Store
 from tests.query.test_process import fetch_json, serving
 from tests.support import api, node, sample_events, subscription_client, token_issuer
-from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.socket_client import OpenSocket, RawSocket, Socket, frame
 from tests.support.subscription_client import (
     PROGRESS,
@@ -42,19 +41,6 @@ TYPENAME = "{ __typename }"
 _NAMES = " ".join(f"{3_500 * letter}: current" for letter in ascii_lowercase)
 WIDE = f"{{ streak {{ {_NAMES} }} }}"
 LIMIT = 100 * 1024  # bytes in a message
-
-
-@pytest.fixture(scope="module")
-def database(servers: Callable[[str], Server]) -> Iterator[str]:
-    """One database for all tests of this module; each test has its own learners."""
-    with servers(EMBEDDED).open_database() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def recorder(database: str) -> Iterator[LessonRecorder]:
-    with closing(LessonRecorder(database)) as recorder:
-        yield recorder
 
 
 @pytest.fixture(scope="module")

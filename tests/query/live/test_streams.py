@@ -4,7 +4,7 @@ import asyncio
 import http.client
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,21 +18,7 @@ from progress.local import ports
 from progress.query.http.subscriptions import EventStream
 from tests.query.test_process import fetch_json
 from tests.support import api, rows_by_hand, sample_events, stage, subscription_client, token_issuer
-from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Subscribe
-
-
-@pytest.fixture(scope="module")
-def database(servers: Callable[[str], Server]) -> Iterator[str]:
-    """One database for all tests of this module; each test has its own learners."""
-    with servers(EMBEDDED).open_database() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def recorder(database: str) -> Iterator[LessonRecorder]:
-    with closing(LessonRecorder(database)) as recorder:
-        yield recorder
 
 
 @pytest.fixture(scope="module")
