@@ -9,7 +9,7 @@ import statistics
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -56,16 +56,7 @@ class _Probe:
 
 def measure_latency(_server: Server) -> Iterator[Line]:
     """Publish 200 events a second for two minutes, and measure two events each second."""
-    with local_stack.run() as stack:
-        local, client = _Probe(stack, stack.token(_USER)), stack.open_publisher()
-        stop = threading.Event()
-        load = threading.Thread(target=_publish_steadily, args=(local, client, stop))
-        load.start()
-        try:
-            milliseconds = list(_measure_probes(local, client))
-        finally:
-            stop.set()
-            load.join()
+    milliseconds = _measure_under_load(_measure_probes)
     quarter = len(milliseconds) // 4
     rounds = Rounds()
     rounds.add("first", statistics.median(milliseconds[:quarter]))
@@ -79,18 +70,24 @@ def measure_latency(_server: Server) -> Iterator[Line]:
 
 def measure_milestones(_server: Server) -> Iterator[Line]:
     """Publish 200 events a second, and measure two milestones each second, for a minute."""
+    milliseconds = _measure_under_load(_measure_milestones)
+    what = f"answer published → milestone received, at {_RATE} events/s through the local stack"
+    yield limit_p95(what, milliseconds, 1_000)
+
+
+def _measure_under_load(
+    measure: Callable[[_Probe, PublisherClient], Iterator[float]],
+) -> list[float]:
     with local_stack.run() as stack:
         local, client = _Probe(stack, stack.token(_USER)), stack.open_publisher()
         stop = threading.Event()
         load = threading.Thread(target=_publish_steadily, args=(local, client, stop))
         load.start()
         try:
-            milliseconds = list(_measure_milestones(local, client))
+            return list(measure(local, client))
         finally:
             stop.set()
             load.join()
-    what = f"answer published → milestone received, at {_RATE} events/s through the local stack"
-    yield limit_p95(what, milliseconds, 1_000)
 
 
 def _measure_milestones(local: _Probe, client: PublisherClient) -> Iterator[float]:
