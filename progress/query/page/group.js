@@ -11,12 +11,14 @@ import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 import { level, word } from './items.js';
 
+const COLUMNS = [
+  'userId', 'displayName', 'lastStudyDate', 'currentStreak', 'answersLast7Days', 'accuracyLast7Days',
+  'totalItemsLearned', 'atRisk',
+];
 const LEARNERS = `learners(groupId: $group, orderBy: $order, first: $first, after: $after) {
   totalCount
   pageInfo { hasNextPage endCursor }
-  edges { node {
-    userId displayName lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned atRisk
-  } }
+  edges { node { ${COLUMNS.join(' ')} } }
 }`;
 const ARGUMENTS = '$group: ID!, $order: LearnerOrder, $after: String, $first: Int = 100';
 const QUERY = `query Group(${ARGUMENTS}) {
@@ -28,10 +30,6 @@ const QUERY = `query Group(${ARGUMENTS}) {
 }`;
 const MORE = `query Learners(${ARGUMENTS}) { ${LEARNERS} }`;
 const ORDERS = ['AT_RISK', 'INACTIVE', 'ACCURACY', 'STREAK'];
-const COLUMNS = [
-  'userId', 'displayName', 'lastStudyDate', 'currentStreak', 'answersLast7Days', 'accuracyLast7Days',
-  'totalItemsLearned', 'atRisk',
-];
 const INTERVAL_MS = 60_000;
 
 export class Group extends View {

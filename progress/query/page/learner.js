@@ -329,8 +329,9 @@ const JUMPS = ['today', 'improving', 'how-far', 'year', 'when', 'items', 'my-dat
 
 /** Buttons that jump to the sections. Links would change the URL's hash, but the hash already names the view. */
 const jumps = (user, isPast) => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
-  JUMPS.filter((id) => !isPast || id !== 'my-data').map((id) => h('button', { type: 'button', class: 'plain', 'data-jump': id },
-    t(user && id === 'my-data' ? 'data.theirs' : `jump.${id}`))));
+  JUMPS.filter((id) => !isPast || id !== 'my-data').map((id) =>
+    h('button', { type: 'button', class: 'plain', 'data-jump': id },
+      t(user && id === 'my-data' ? 'data.theirs' : `jump.${id}`))));
 
 const nothing = (text) => h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
   h('h2', null, t('welcome.nothing')), h('p', null, t(text)));

@@ -193,8 +193,8 @@ async function open(view) {
 }
 
 /**
- * Say that the view or its past day could not be loaded. A retry reloads the page. Without a reload, some browsers do not request a
- * failed module again.
+ * Say that the view or its past day could not be loaded. A retry reloads the page. Without a reload, some browsers do
+ * not request a failed module again.
  */
 function showLoadProblem(error) {
   if (error.kind === 'signed-out') return shell.signedOut();
