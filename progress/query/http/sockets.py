@@ -19,7 +19,7 @@ from progress.query.auth import Authenticator, Caller
 from progress.query.execution.execute import GraphQLResponse
 from progress.query.http import protocol
 from progress.query.http.protocol import Cors, Headers, Parameters
-from progress.query.http.subscriptions import OpenSubscription, Streams, is_news
+from progress.query.http.subscriptions import OpenSubscription, Streams
 
 _PATH = "/graphql"
 _PROTOCOL = "graphql-transport-ws"
@@ -211,7 +211,7 @@ class _Socket:
         last, body = b"", subscription.first
         try:
             while self._is_open(operation):
-                if is_news(body, last, is_feed=subscription.is_feed):
+                if subscription.is_news(body, last):
                     await self._send_about(operation, b"next", body)
                 last, body = body, await subscription.next_result()
         except StopAsyncIteration:

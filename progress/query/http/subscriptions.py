@@ -70,31 +70,45 @@ def _next_event(body: bytes) -> bytes:
     return b"event: next\ndata: " + body + b"\n\n"  # the JSON in `body` has no line breaks
 
 
+class OpenSubscription(NamedTuple):
+    """A subscription that a stream or a socket sends.
+
+    `first` is its first result. `next_result` returns the next one. It raises StopAsyncIteration
+    after the last result, or immediately after `close`. Closing `resources` ends the subscription.
+    A feed has no first result (`first` is empty), and each of its results is sent.
+    """
+
+    first: bytes
+    next_result: Callable[[], Awaitable[bytes]]
+    close: Callable[[], None]
+    resources: ExitStack
+    is_feed: bool = False
+
+    def is_news(self, body: bytes, last: bytes) -> bool:
+        """Return whether to send a result, whose predecessor was `last`."""
+        return body != b"" and (self.is_feed or body != last)
+
+
 class EventStream(Response):
     """A stream of results. A result equal to the one before it is not sent, except in a feed.
 
-    `next_result` raises StopAsyncIteration after the last result. The stream calls `next_result`
-    only when the client has read all earlier results, so that results do not accumulate. `close`
-    makes `next_result` raise immediately. `resources` is closed at the end of the response.
+    The stream waits for a result only when the client has read all earlier results, so that results
+    do not accumulate. `resources` is closed at the end of the response.
     """
 
     def __init__(
         self,
-        first: bytes,
-        next_result: Callable[[], Awaitable[bytes]],
-        close: Callable[[], None],
+        subscription: OpenSubscription,
         resources: ExitStack,
         *,
         expires_at: float,
         heartbeat: float,
-        is_feed: bool = False,
     ) -> None:
         """`expires_at` is in seconds since 1970; `heartbeat` is in seconds."""
         self.status_code, self.background = 200, None
         self.raw_headers = [*_HEADERS]
-        self._first, self._next_result = first, next_result
-        self._close, self._resources = close, resources
-        self._expires_at, self._heartbeat, self._is_feed = expires_at, heartbeat, is_feed
+        self._subscription, self._resources = subscription, resources
+        self._expires_at, self._heartbeat = expires_at, heartbeat
         self._pending: asyncio.Future[bytes] | None = None  # the call of `next_result`
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,7 +128,7 @@ class EventStream(Response):
             disconnect.cancel()
             if self._pending:
                 self._pending.cancel()
-            self._close()
+            self._subscription.close()
             self._resources.close()
 
     async def _send(self, scope: Scope, send: Send) -> None:
@@ -126,12 +140,12 @@ class EventStream(Response):
     async def _close_on_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._close()
+        self._subscription.close()
 
     async def _send_results(self, send: Send) -> None:
-        last, body = b"", self._first
+        last, body = b"", self._subscription.first
         while True:
-            event = _next_event(body) if is_news(body, last, is_feed=self._is_feed) else _HEARTBEAT
+            event = _next_event(body) if self._subscription.is_news(body, last) else _HEARTBEAT
             await send({"type": "http.response.body", "body": event, "more_body": True})
             last = body or last
             try:
@@ -142,7 +156,7 @@ class EventStream(Response):
     async def _wait_for_result(self) -> bytes:
         """Return the next result, or empty bytes when a heartbeat is due."""
         # A heartbeat must not cancel `next_result`: the result that it is computing would be lost.
-        self._pending = self._pending or asyncio.ensure_future(self._next_result())
+        self._pending = self._pending or asyncio.ensure_future(self._subscription.next_result())
         seconds = max(0, min(self._expires_at - time.time(), self._heartbeat))
         if (await asyncio.wait({self._pending}, timeout=seconds))[0]:
             done, self._pending = self._pending, None
@@ -163,26 +177,6 @@ class StreamLimits(msgspec.Struct, frozen=True):
     per_instance: int = 900  # an instance serves 1,000 concurrent requests: 100 remain for queries
     heartbeat: float = 12.0  # between two heartbeats of a stream
     init: float = 10.0  # for the first message of a socket, as for a request head
-
-
-class OpenSubscription(NamedTuple):
-    """A subscription that a stream or a socket sends.
-
-    `first` is its first result. `next_result` returns the next one. It raises StopAsyncIteration
-    after the last result, or immediately after `close`. Closing `resources` ends the subscription.
-    A feed has no first result (`first` is empty), and each of its results is sent.
-    """
-
-    first: bytes
-    next_result: Callable[[], Awaitable[bytes]]
-    close: Callable[[], None]
-    resources: ExitStack
-    is_feed: bool = False
-
-
-def is_news(body: bytes, last: bytes, *, is_feed: bool) -> bool:
-    """Return whether to send a result, whose predecessor was `last`."""
-    return body != b"" and (is_feed or body != last)
 
 
 class Streams:
@@ -238,13 +232,7 @@ class Streams:
         """Return a stream of the subscription, which closes the resources at its end."""
         resources.callback(subscription.resources.close)
         return EventStream(
-            subscription.first,
-            subscription.next_result,
-            subscription.close,
-            resources,
-            expires_at=expires_at,
-            heartbeat=self.limits.heartbeat,
-            is_feed=subscription.is_feed,
+            subscription, resources, expires_at=expires_at, heartbeat=self.limits.heartbeat
         )
 
     @contextmanager

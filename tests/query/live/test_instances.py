@@ -19,7 +19,7 @@ from starlette.types import Message
 from progress.adapters.postgres import database
 from progress.local import readiness
 from progress.projections import schema
-from progress.query.http.subscriptions import EventStream
+from progress.query.http.subscriptions import EventStream, OpenSubscription
 from tests.conftest import Store
 from tests.support import (
     cache_instances,
@@ -357,10 +357,9 @@ def test_a_stream_releases_its_resources_although_it_is_still_referenced() -> No
     async def scene() -> None:
         resources = ExitStack()
         resources.callback(released.append, "slot")
+        subscription = OpenSubscription(b"{}", next_result, lambda: None, ExitStack())
         end = time.time() + 60
-        stream = EventStream(
-            b"{}", next_result, lambda: None, resources, expires_at=end, heartbeat=1
-        )
+        stream = EventStream(subscription, resources, expires_at=end, heartbeat=1)
         del resources
         await stream({"type": "http", "method": "POST"}, receive, send)
         assert released == ["slot"]

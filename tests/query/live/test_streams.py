@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from progress.adapters.postgres import statements
 from progress.local import ports
-from progress.query.http.subscriptions import EventStream
+from progress.query.http.subscriptions import EventStream, OpenSubscription
 from tests.query.test_process import fetch_json
 from tests.support import api, rows_by_hand, sample_events, stage, subscription_client, token_issuer
 from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Subscribe
@@ -282,10 +282,9 @@ def test_a_result_that_is_computed_during_a_heartbeat_is_sent() -> None:
             if sent[-1] == HEARTBEAT:
                 heartbeat.set()
 
-        stream = EventStream(
-            b"first", next_result, lambda: None, ExitStack(),
-            expires_at=time.time() + 60, heartbeat=0.01,
-        )  # fmt: skip
+        subscription = OpenSubscription(b"first", next_result, lambda: None, ExitStack())
+        end = time.time() + 60
+        stream = EventStream(subscription, ExitStack(), expires_at=end, heartbeat=0.01)
         await stream({"type": "http", "method": "GET"}, receive, send)
 
     asyncio.run(run())
