@@ -138,17 +138,12 @@ class Context(msgspec.Struct, frozen=True):
         reader = self.queries.reader
         start = await milestone_feed.find_start(reader, learner, after)
         news = self.subscribe_to_learner(topic, learner, lambda state: state.number)
-        check = news.check or _allow
-        return MilestoneFeed(reader, learner, start, news, check)
+        return MilestoneFeed(reader, learner, start, news)
 
     async def _check_again(self, learner: str) -> None:
         """Check the membership with a new deadline; the request's deadline may have passed."""
         with request_scope.begin(request_scope.TIMEOUT_S):
             await self.check_membership(learner)
-
-
-async def _allow() -> None:
-    """Let a caller read who needs no membership."""
 
 
 Info = strawberry.Info[Context, None]

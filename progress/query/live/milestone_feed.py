@@ -5,7 +5,6 @@ takes from the hub only that there are new marks, and reads the marks itself.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable
 
 from progress.adapters import request_scope
 from progress.errors import BadInput
@@ -15,32 +14,28 @@ from progress.query.read_models.rows import Milestone, convert_milestone
 
 _AT_ONCE = 100  # marks that one statement reads
 
-Check = Callable[[], Awaitable[None]]
-
 
 class MilestoneFeed:
     """An iterator over a learner's milestones after the mark `after`, in the order of the marks.
 
-    The iteration ends when the feed is closed. `check` is called before each milestone; an error
-    that it raises is passed on.
+    The iteration ends when the feed is closed. The `check` of `news` is called before each
+    milestone; an error that it raises is passed on.
     """
 
-    def __init__(
-        self, reader: Reader, learner: str, after: int, news: Subscription[int], check: Check
-    ) -> None:
-        self._reader, self._learner, self._after = reader, learner, after
-        self._news, self._check = news, check
+    def __init__(self, reader: Reader, learner: str, after: int, news: Subscription[int]) -> None:
+        self._reader, self._learner, self._after, self._news = reader, learner, after, news
         self._waiting: deque[tuple[int, Milestone]] = deque()
 
     def __aiter__(self) -> "MilestoneFeed":
         return self
 
     async def __anext__(self) -> Milestone:
+        if self._waiting and self._news.check is not None:
+            await self._news.check()
         while not self._waiting:
-            if await anext(self._news) > self._after:
+            if await anext(self._news) > self._after:  # this calls the check, too
                 with request_scope.begin(request_scope.TIMEOUT_S):  # the request's has passed
                     self._waiting += await read_following(self._reader, self._learner, self._after)
-        await self._check()
         self._after, milestone = self._waiting.popleft()
         return milestone
 
