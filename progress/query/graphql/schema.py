@@ -65,16 +65,12 @@ class LearnerQuery(NamedTuple):
 
     def call(self, at: datetime, arguments: Mapping[str, Any]) -> RowQuery[Any]:
         """Return the SELECT for arguments that have the names of Python's parameters."""
-        others = {name: value for name, value in arguments.items() if name not in _MOMENTS}
-        return self.function(_moment(at, *map(arguments.get, _MOMENTS)), **others)
+        others = dict(arguments)
+        moments = [others.pop(name, None) or None for name in _MOMENTS]  # UNSET: the present
+        return self.function(Moment(at, *moments), **others)
 
 
 _MOMENTS = ("as_of", "known_at")
-
-
-def _moment(at: datetime, as_of: datetime | None, known_at: datetime | None) -> Moment:
-    """Return the moment of a query; UNSET and null mean the present."""
-    return Moment(at, as_of or None, known_at or None)
 
 
 class Declaration(NamedTuple):
@@ -146,14 +142,13 @@ def _resolver(
         records = await context.queries.run(learner, query.call(context.at, arguments))
         return records if is_list else next(iter(records), None)
 
-    keyword = _KEYWORD
     resolve.__name__ = query.function.__name__
     resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
             inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info),
-            inspect.Parameter("user_id", keyword, default=UNSET, annotation=ID | None),
-            *(parameter.replace(kind=keyword) for parameter in parameters),
+            inspect.Parameter("user_id", _KEYWORD, default=UNSET, annotation=ID | None),
+            *(parameter.replace(kind=_KEYWORD) for parameter in parameters),
         ]
     )
     return resolve
