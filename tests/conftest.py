@@ -34,13 +34,8 @@ from tests.support.terraform_state import Deployment
 FIXTURES = (
     *("archive_rebuilds", "archives", "cloud_storage", "emitted_lines", "erasure_fixtures"),
     *("export_fixtures", "fake_publisher", "ingest_process", "operation_fixtures"),
-    *(
-        "postgres_wire",
-        "pubsub_servers",
-        "socket_client",
-        "subscription_client",
-        "traced_operation",
-    ),
+    *("postgres_wire", "pubsub_servers", "socket_client", "subscription_client"),
+    "traced_operation",
 )
 
 # Programs that some tests need. If a program is missing, its tests are skipped. If --require names

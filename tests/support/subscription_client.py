@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -211,3 +211,6 @@ def query_function(
         with started(folder, number, main, **variables) as process:
             readiness.wait(lambda: ports.is_listening(number), "the query function")
             yield QueryFunction(number, process)
+
+
+Serve = Callable[..., AbstractContextManager[QueryFunction]]  # with the options of query_function

@@ -1,16 +1,27 @@
-"""What the tests of a module share. Each test has its own learners."""
+"""Databases and query functions of the tests of live updates."""
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import Store
+from tests.support import subscription_client
 from tests.support.postgres_servers import EMBEDDED, Server
-from tests.support.subscription_client import LessonRecorder
+from tests.support.subscription_client import LessonRecorder, Serve
+
+
+@pytest.fixture
+def serve(store: Store, tmp_path: Path) -> Serve:
+    """A callable that starts a query function on the store's database."""
+    return functools.partial(subscription_client.query_function, store.url, tmp_path / "function")
 
 
 @pytest.fixture(scope="module")
 def database(servers: Callable[[str], Server]) -> Iterator[str]:
+    """One database for all tests of a module; each test has its own learners."""
     with servers(EMBEDDED).open_database() as url:
         yield url
 

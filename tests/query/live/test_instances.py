@@ -1,12 +1,11 @@
 """Streams of whole instances: notifications, outages, limits, and released resources."""
 
 import asyncio
-import functools
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -35,6 +34,7 @@ from tests.support.subscription_client import (
     STREAK,
     LessonRecorder,
     QueryFunction,
+    Serve,
     Stream,
     Subscribe,
 )
@@ -174,19 +174,8 @@ def test_streams_survive_broken_database_connections(
 _NAMES = " ".join(f"{3_500 * letter}: totalSessionsCompleted" for letter in ascii_lowercase)
 WIDE = f"subscription {{ progressUpdated {{ {_NAMES} }} }}"
 
-Serve = Callable[..., AbstractContextManager[QueryFunction]]
-
 SHORT = "without_redis=0.02, shortest=0"
 PATIENT = f"stall_s={NEVER}"
-
-
-@pytest.fixture
-def serve(store: Store, tmp_path: Path) -> Serve:
-    """A callable that starts the query function in a separate process, on the store's database.
-
-    Its keyword arguments are those of `subscription_client.query_function`.
-    """
-    return functools.partial(subscription_client.query_function, store.url, tmp_path / "function")
 
 
 def open_idle_stream(

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import functools
 import json
 import signal
 import socket as stdlib_socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -32,6 +31,7 @@ from tests.support.subscription_client import (
     STREAK,
     LessonRecorder,
     QueryFunction,
+    Serve,
     Subscribe,
 )
 
@@ -54,15 +54,6 @@ def port(database: str, folder: Path) -> Iterator[int]:
         database, folder, limits="init=1", CORS_ORIGINS="https://app.example.com"
     ) as function:
         yield function.port
-
-
-Serve = Callable[..., AbstractContextManager[QueryFunction]]
-
-
-@pytest.fixture
-def serve(store: Store, tmp_path: Path) -> Serve:
-    """A callable that starts a query function; see `subscription_client.query_function`."""
-    return functools.partial(subscription_client.query_function, store.url, tmp_path / "function")
 
 
 def test_a_socket_runs_queries_mutations_and_subscriptions(
