@@ -76,7 +76,7 @@ BATCH = (
     ReadModel("domain_stats", field="domainStats"),
     ReadModel("level_stats", field="levelStats"),
     ReadModel("level_totals", internal="levels reached: the batch part of milestones"),
-    ReadModel("snapshots", internal="rows from which an as-of query starts to fold"),
+    ReadModel("snapshots", internal="rows of learners at one version, for programs"),
 )
 
 _DRIVERS = ("checkpoints", "versions", "fold", "batch")

@@ -1,6 +1,5 @@
 """The AsyncAPI 3 document: the topics, and the event types that each topic carries."""
 
-import itertools
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -66,7 +65,10 @@ def make() -> _Document:
         "components": {
             "messages": {
                 **{name: _message(name) for name in events.EVENT_TYPES},
-                **dict(itertools.starmap(_published_message, outgoing.MESSAGES.items())),
+                **{
+                    declared.__name__: _published_message(kind, declared)
+                    for kind, declared in outgoing.MESSAGES.items()
+                },
             }
         },
     }
@@ -102,10 +104,8 @@ def _message(name: str) -> _Document:
     }
 
 
-def _published_message(
-    kind: outgoing.Kind, declared: type[msgspec.Struct]
-) -> tuple[str, _Document]:
-    """Return the name and the document of a published message; its headers are the attributes."""
+def _published_message(kind: outgoing.Kind, declared: type[msgspec.Struct]) -> _Document:
+    """Return the document of a published message; its headers are the attributes."""
     name, body = declared.__name__, published_example(declared)
     event_type = body.get("event_type", name)
     attributes = outgoing.make_attributes(
@@ -116,7 +116,7 @@ def _published_message(
     rules["kind"] = {"const": kind}
     if "event_type" not in body:
         rules["event_type"] = rules["ce-type"] = {"const": name}
-    return name, {
+    return {
         "name": name,
         "title": name,
         "summary": schemas.describe(declared),
