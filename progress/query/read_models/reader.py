@@ -84,11 +84,7 @@ class Reader:
         Every row has the column `total_count`. For an empty page, the block must return one row in
         which `id_column` is null.
         """
-        rows = (
-            await self.fetch_at(moment, file, block, constants, first=first + 1, **parameters)
-            if moment
-            else await self.fetch(file, block, constants, first=first + 1, **parameters)
-        )
+        rows = await self.fetch_at(moment, file, block, constants, first=first + 1, **parameters)
         found = [row for row in rows if row[id_column] is not None]
         items = [convert(dict(row)) for row in found[:first]]
         return Page(items, has_next=len(found) > first, total_count=rows[0]["total_count"])
@@ -103,7 +99,7 @@ class Reader:
 
     async def fetch_at(
         self,
-        moment: Moment,
+        moment: Moment | None,
         file: str,
         block: str,
         constants: Mapping[str, str] | None = None,
@@ -113,9 +109,9 @@ class Reader:
         """Return the rows of a block about one learner (`user_id`) at a moment; see `fetch`.
 
         At a past moment, use only events that had happened by `as_of` and had been recorded by
-        `known_at`.
+        `known_at`. None means the present.
         """
-        if not moment.is_past:
+        if moment is None or not moment.is_past:
             return await self.fetch(file, block, constants, **parameters)
         return await self._as_of.fetch(
             Block(file, block, tuple((constants or {}).items())),
