@@ -158,19 +158,10 @@ def _postgres(folder: Path, port: int, owner: str) -> Iterator[None]:
     data = folder / "postgres"
     postgres.prepare(data)
     (data / "pg_hba.conf").write_text(_ACCESS)
-    network = ["-c", f"listen_addresses={HOST}", "-c", f"port={port}"]
-    with (folder / "postgres.log").open("wb") as output:
-        process = processes.start(
-            [*postgres.command(data), *network],
-            output=output,
-            folder=data,
-            account=postgres.account(),
-            at_parent_death=postgres.STOP,
-        )
-    inside = f"{postgres.url(data)}&port={port}"
-    readiness.wait(lambda: postgres.is_answering(inside), "PostgreSQL")
+    log, network = folder / "postgres.log", f"listen_addresses={HOST}"
+    process = postgres.start(data, log, network, port=port)
     password = owner.split(":")[2].partition("@")[0]
-    connection = database.connect(inside, name="tests")
+    connection = database.connect(f"{postgres.url(data)}&port={port}", name="tests")
     connection.run(f"CREATE ROLE progress SUPERUSER LOGIN PASSWORD '{password}'")
     connection.run("CREATE DATABASE progress OWNER progress")
     connection.close()

@@ -137,7 +137,6 @@ def test_the_query_function_passes_the_smoke_test_unless_the_token_is_invalid(
     assert ("green's GraphQL gave an unexpected response: 401" in done.stderr) == failed
 
 
-# Print the commands that gcloud's own parser rejects. No command is executed.
 def test_a_finished_release_can_be_rolled_back(cloud: Releases) -> None:
     cloud.deploy("b").assert_success()
     cloud.reset_calls()

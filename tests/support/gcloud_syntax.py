@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+# Print the calls that gcloud's own parser rejects. No call is made.
 _PARSE = """
 import json, sys
 sys.path[:0] = [sys.argv[1] + "/lib", sys.argv[1] + "/lib/third_party"]
