@@ -29,12 +29,6 @@ def name_of(model: ReadModel) -> str:
     return model.name
 
 
-def tables_of(model: ReadModel) -> list[str]:
-    block = statements.blocks(f"read_models/{model.name}").get("table", "")
-    lines = [line.split() for line in block.splitlines()]
-    return [line[2] for line in lines if line[:2] == ["CREATE", "TABLE"]]
-
-
 def count_rows(connection: Connection, table: str) -> int:
     return sum(row["user_id"] == "ann" for row in model_rows.read_table(connection, table))
 

@@ -156,9 +156,6 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id'
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname <> 'window_shape'
 ORDER BY c.relname;
 
--- is temporary --
-SELECT relpersistence = 't' FROM pg_class WHERE oid = to_regclass(:name);
-
 -- failures --
 SELECT error FROM event_store.poisoned;
 
