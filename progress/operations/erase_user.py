@@ -218,11 +218,13 @@ def _write_receipt(
         "places": {place: rows for place, rows in left.items() if rows},
         "in_events_of_others": sum(_page(connection, "count mentions", _READ, learner, check)),
         "published": _PUBLISHED,
-        "copies_until": {name: (now + age).date().isoformat() for name, age in _copies().items()},
+        "copies_until": {
+            name: (now + age).date().isoformat() for name, age in _find_copies().items()
+        },
     }
 
 
-def _copies() -> dict[str, timedelta]:
+def _find_copies() -> dict[str, timedelta]:
     """Return the copies that nobody can change, and the time after which each is gone.
 
     Raise ProgressError if the bucket keeps backups for ever, because no receipt would be true.
@@ -261,10 +263,9 @@ def _wait_for_publisher(operation: ClaimedOperation, connection: Connection, lea
 
     Wait while another worker is publishing. Raise PubSubUnavailable if Pub/Sub does not respond.
     """
-    shard = _run(connection, "shard of learner", learner=learner)[0][0]
-    while not _run(connection, "is published", learner=learner)[0][0]:
-        publication.publish(connection, shard, settings.current())
-        if not _run(connection, "is published", learner=learner)[0][0]:
+    while unpublished := _run(connection, "unpublished shard", learner=learner):
+        publication.publish(connection, unpublished[0][0], settings.current())
+        if _run(connection, "unpublished shard", learner=learner):
             operation.wait()
 
 

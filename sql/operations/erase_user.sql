@@ -89,16 +89,14 @@ SELECT count(*) FROM gone;
 -- delete milestone marks --
 DELETE FROM event_store.milestone_marks m WHERE m.user_id = :learner;
 
--- shard of learner --
-SELECT event_store.shard_of('learner-' || CAST(:learner AS text));
-
--- is published --
--- True if the publisher is past the learner's last UserDeleted.
-SELECT coalesce(max(e.global_position), 0) <= coalesce((
-    SELECT c.position FROM event_store.publisher_checkpoints c
-    WHERE c.shard = event_store.shard_of('learner-' || CAST(:learner AS text))), 0)
+-- unpublished shard --
+-- The learner's shard, unless the publisher is past the learner's last UserDeleted.
+SELECT e.shard
 FROM event_store.events e
-WHERE e.stream_id = 'learner-' || CAST(:learner AS text) AND e.event_type = 'UserDeleted';
+LEFT JOIN event_store.publisher_checkpoints c ON c.shard = e.shard
+WHERE e.stream_id = 'learner-' || CAST(:learner AS text) AND e.event_type = 'UserDeleted'
+  AND e.global_position > coalesce(c.position, 0)
+LIMIT 1;
 
 -- delete pending --
 SELECT event_store.delete_pending(:learner);
