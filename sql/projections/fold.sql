@@ -215,6 +215,7 @@ $before$;
 CREATE FUNCTION mark_milestones(learners text[]) RETURNS void LANGUAGE plpgsql AS $mark$
 DECLARE
     at        timestamptz := clock_timestamp();
+    kinds     text[] := '{STREAK,ITEMS_LEARNED,ITEMS_MASTERED,GOAL_MET,LEVEL_REACHED}';
     of_shards smallint[] := CASE WHEN learners IS NULL THEN ARRAY(SELECT s FROM generate_series(0, 15) s)
         ELSE ARRAY(SELECT DISTINCT event_store.shard_of('learner-' || l) FROM unnest(learners) l ORDER BY 1) END;
 BEGIN
@@ -224,31 +225,27 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('event_store.milestone_marks'), s) FROM unnest(of_shards) s;
 
     INSERT INTO event_store.milestone_marks (shard, user_id, kind, value, level, reached_on, is_told)
-    SELECT m.shard, m.user_id, m.kind, m.value, m.level, m.reached_on, m.is_told
+    SELECT s.shard, m.user_id, m.kind, m.value, m.level, m.reached_on, NOT coalesce(c.is_before_milestones, false)
     FROM (
-        SELECT r.*, event_store.shard_of('learner-' || r.user_id) AS shard,
-            NOT coalesce(c.is_before_milestones, false) AS is_told
-        FROM (
+        SELECT m.*
+        FROM unnest(learners) l
+        CROSS JOIN unnest(kinds) k
+        CROSS JOIN LATERAL (
             SELECT m.*
-            FROM unnest(learners) l
-            CROSS JOIN unnest('{STREAK,ITEMS_LEARNED,ITEMS_MASTERED,GOAL_MET,LEVEL_REACHED}'::text[]) k
-            CROSS JOIN LATERAL (
-                SELECT m.*
-                FROM milestones m
-                WHERE m.user_id = l AND m.kind = k AND m.reached_on >= at::date - 4  -- no local day is as far behind
-                OFFSET 0
-            ) m
-            UNION ALL
-            SELECT m.* FROM milestones m WHERE learners IS NULL AND m.reached_on >= at::date - 4
-        ) r
-        LEFT JOIN event_store.publisher_checkpoints c ON c.shard = event_store.shard_of('learner-' || r.user_id)
+            FROM milestones m
+            WHERE m.user_id = l AND m.kind = k AND m.reached_on >= at::date - 4  -- no local day is as far behind
+            OFFSET 0
+        ) m
+        UNION ALL
+        SELECT m.* FROM milestones m WHERE learners IS NULL AND m.reached_on >= at::date - 4
     ) m
+    CROSS JOIN LATERAL (SELECT event_store.shard_of('learner-' || m.user_id) AS shard) s
+    LEFT JOIN event_store.publisher_checkpoints c ON c.shard = s.shard
     LEFT JOIN LATERAL (
-        SELECT s.shift FROM segments s WHERE s.user_id = m.user_id AND s.starts_at <= at AND s.ends_at > at OFFSET 0
-    ) s ON true
-    WHERE NOT m.is_told OR m.reached_on >= (at + coalesce(s.shift, INTERVAL '0 hours'))::date - 2
-    ORDER BY m.user_id, m.reached_on, array_position(
-        '{STREAK,ITEMS_LEARNED,ITEMS_MASTERED,GOAL_MET,LEVEL_REACHED}', m.kind), m.level, m.value
+        SELECT g.shift FROM segments g WHERE g.user_id = m.user_id AND g.starts_at <= at AND g.ends_at > at OFFSET 0
+    ) g ON true
+    WHERE c.is_before_milestones OR m.reached_on >= (at + coalesce(g.shift, INTERVAL '0 hours'))::date - 2
+    ORDER BY m.user_id, m.reached_on, array_position(kinds, m.kind), m.level, m.value
     ON CONFLICT DO NOTHING;
 
     IF learners IS NULL THEN
