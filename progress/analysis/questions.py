@@ -43,7 +43,7 @@ class Duck:
         self._connection = connection
         self._has_events = False
         self._sources = definitions.source_statements("duckdb", cast="TRY_CAST")
-        self._folds = {**definitions.fold_statements(), "tests": blocks(_SHARED)["tests"]}
+        self._folds = {**definitions.fold_statements("duckdb"), "tests": blocks(_SHARED)["tests"]}
         self.run(self._sources["zone_offsets"], rules=time_zones.encode_rules())
         self.run(blocks(_SHARED)["quarantined"])
 

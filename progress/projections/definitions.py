@@ -1,7 +1,7 @@
 """Definitions: each table of the read models, folded from scratch by one SELECT.
 
 The SELECTs are the blocks `definition` of the models' files. `sql/projections/definitions.sql` has
-the relations that they share, and an adapter for each engine.
+the relations that they share, and adapters for each engine.
 """
 
 import functools
@@ -25,6 +25,7 @@ _SHARED = (
     "chained_reviews",
     "item_places",
 )
+_ADAPTED = "remembered_answers"  # This shared relation has an adapter for each engine.
 _READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
 # Answers about the past read the live rows of these tables.
 _PRESENT = ("display_names",)
@@ -41,6 +42,7 @@ def _find_queries() -> dict[str, tuple[str, str]]:
     table.
     """
     found = {name: ("projections/definitions", name) for name in _SHARED}
+    found[_ADAPTED] = ("projections/definitions", f"postgresql {_ADAPTED}")
     for model in (*schema.REALTIME, *schema.BATCH):
         file = f"read_models/{model.name}"
         for block in blocks(file):
@@ -69,7 +71,7 @@ def _reads(name: str, query: str, relations: Collection[str]) -> list[str]:
 
 
 _RELATIONS = tuple(_sort_relations())
-TABLES = tuple(name for name in _RELATIONS if name not in _SHARED)
+TABLES = tuple(name for name in _RELATIONS if name not in (*_SHARED, _ADAPTED))
 LEARNERS = tuple(table for table in TABLES if table not in (*CATALOGUE, *SUMS))
 
 
@@ -86,12 +88,16 @@ def source_statements(engine: Engine, cast: str = "CAST") -> dict[str, str]:
     }
 
 
-def fold_statements() -> dict[str, str]:
+def fold_statements(engine: Engine) -> dict[str, str]:
     """Return the statements that create the folded tables and their shared relations, in order.
 
-    The tables are temporary and have the names of the live tables.
+    The tables are temporary and have the names of the live tables. PostgreSQL needs the functions
+    of the live schema.
     """
-    return {name: _create(name, _query(name)) for name in _RELATIONS}
+    queries = {name: _query(name) for name in _RELATIONS}
+    if engine == "duckdb":
+        queries[_ADAPTED] = fill("projections/definitions", f"duckdb {_ADAPTED}", **schema.parts())
+    return {name: _create(name, query) for name, query in queries.items()}
 
 
 def as_of_relations(text: str) -> dict[str, str]:

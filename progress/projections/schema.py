@@ -42,6 +42,7 @@ REALTIME = (
     ReadModel("display_names", internal="personal: joined to learners, and never in a view"),
     ReadModel("items", internal="the catalogue: joined to a learner's items", has_view=True),
     ReadModel("review_pairs", internal="consecutive reviews, in which item_stats counts lapses"),
+    ReadModel("memory", internal="the step from answer to answer, by FSRS-6, for item_stats"),
     ReadModel("item_stats", field="item"),
     ReadModel(
         "item_difficulty",
@@ -210,8 +211,15 @@ def parts() -> Mapping[str, str]:
         "delete_batch_rows": _list(_names(BATCH), "delete_learners"),
         "snapshot": ",\n".join(f"'{name}', {_include(name, 'snapshot')}" for name in snapshots),
         "projections": ", ".join(_list_projections()),
+        **_parameters(),
         **facts.parts(),
     }
+
+
+def _parameters() -> dict[str, str]:
+    """Return the parameters of FSRS-6 by name: `w0`, `w1` and so on."""
+    numbers = statements.blocks("read_models/memory")["parameters"].split(",")
+    return {f"w{n}": f"CAST({w.strip()} AS double precision)" for n, w in enumerate(numbers)}
 
 
 def _names(models: Iterable[ReadModel]) -> tuple[str, ...]:

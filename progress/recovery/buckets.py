@@ -106,7 +106,7 @@ class Catalogue(NamedTuple):
 
 def fold_catalogue(folder: Path, log: Sequence[Path], rebuild: Rebuild) -> Catalogue:
     """Fold the Parquet files of the streams that belong to no learner."""
-    sources, folds = definitions.source_statements("duckdb"), definitions.fold_statements()
+    sources, folds = definitions.source_statements("duckdb"), definitions.fold_statements("duckdb")
     with _open(folder, log, rebuild) as duck:
         _run(duck, sources["zone_offsets"], rules=time_zones.encode_rules())
         for statement in (sources["facts"], *(folds[name] for name in definitions.CATALOGUE)):
@@ -119,7 +119,7 @@ def fold_bucket(
     folder: Path, log: Sequence[Path], shared: Mapping[str, Path], rebuild: Rebuild
 ) -> dict[str, Path]:
     """Fold the Parquet files of a bucket; return a CSV file for each table of learners' rows."""
-    folds = definitions.fold_statements()
+    folds = definitions.fold_statements("duckdb")
     with _open(folder, log, rebuild) as duck:
         for name, path in shared.items():
             _run(duck, _block("read shared", table=name), file=str(path))

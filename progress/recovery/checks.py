@@ -166,12 +166,9 @@ def fold(connection: Connection) -> None:
     sql = blocks(_FILE)
     _read_live_tables(connection)
     sources = [*definitions.source_statements("postgresql").values(), sql["waiting"]]
+    folds = definitions.fold_statements("postgresql").values()
     # One message for all statements, because a round trip takes longer than reading a small table.
-    connection.run(
-        "\n".join(
-            [*sources, sql["read only temporary tables"], *definitions.fold_statements().values()]
-        )
-    )
+    connection.run("\n".join([*sources, sql["read only temporary tables"], *folds]))
     _read_live_tables(connection)
 
 

@@ -57,7 +57,9 @@ COPY (
 COPY (
     SELECT {operations/export_statistics learner},
         {operations/export_user marked_item},
-        {read_models/item_stats item_fields}
+        {read_models/item_stats item_fields},
+        s.stability,
+        s.difficulty
     FROM (
         SELECT s.* FROM item_stats s WHERE {operations/export_statistics everyone}
         UNION ALL

@@ -1,7 +1,7 @@
 -- Definitions: every table of the read models, folded from scratch by one SELECT, the block `definition` of its model.
--- This file has the relations that these blocks share. Both PostgreSQL and DuckDB run the blocks. Only the adapters at
--- the end, one for each engine, read JSON or time zones. In all other relations, times are in UTC, day starts are
--- numbers of hours, and the domains of an item are one text with a letter for each domain.
+-- This file has the relations that these blocks share. Both PostgreSQL and DuckDB run the blocks. Only the adapters,
+-- one for each engine, read JSON or time zones, or compute states one after another. In all other relations, times are
+-- in UTC, day starts are numbers of hours, and the domains of an item are one text with a letter for each domain.
 
 -- create --
 CREATE TEMPORARY {kind} {table} AS
@@ -62,6 +62,61 @@ SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_fac
 FROM dated_facts
 WHERE kind = 'review'
 WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+
+-- postgresql remembered_answers --
+-- Each answer with the state of its item's memory after it (see memory.sql), and the stability before it: null for the
+-- first answer. `gap` is the number of days since the answer before. If it is greater than 0, the answer is a test.
+SELECT user_id, item_id, occurred_at, event_id, day, correct, gap, memory[1] AS stability, memory[2] AS difficulty,
+    lag(memory[1]) OVER earlier AS stability_before, lead(gap) OVER earlier IS NULL AS is_latest
+FROM (
+    SELECT *, memory_after(correct, gap) OVER earlier AS memory
+    FROM (
+        SELECT user_id, item_id, occurred_at, event_id, day, correct,
+            greatest(day - lag(day) OVER earlier, 0) AS gap
+        FROM dated_facts
+        WHERE kind = 'answer'
+        WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+    ) a
+    WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id ROWS UNBOUNDED PRECEDING)
+) m
+WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+
+-- duckdb remembered_answers --
+-- Each step of the recursion computes the next answer of every item.
+WITH RECURSIVE chain AS MATERIALIZED (
+    SELECT user_id, item_id, occurred_at, event_id, day, correct,
+        CASE WHEN correct THEN 3 ELSE 1 END AS g,
+        CAST(greatest(day - lag(day) OVER earlier, 0) AS integer) AS gap,
+        lag(day) OVER earlier IS NULL AS is_first, lead(day) OVER earlier IS NULL AS is_latest,
+        row_number() OVER (ORDER BY user_id, item_id, occurred_at, event_id) AS place
+    FROM dated_facts
+    WHERE kind = 'answer'
+    WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+), states (place, stability_before, stability, difficulty) AS (
+    SELECT place, CAST(NULL AS bigint), {read_models/memory rounded}
+    FROM (
+        SELECT place, {read_models/memory first_stability} AS s, {read_models/memory first_difficulty} AS d
+        FROM chain
+        WHERE is_first
+    )
+    UNION ALL
+    SELECT place, stability_before, {read_models/memory rounded}
+    FROM (
+        SELECT place, stability_before,
+            {read_models/memory next_stability} AS s, {read_models/memory next_difficulty} AS d
+        FROM (
+            SELECT c.place, c.g, c.gap AS t, m.stability AS stability_before,
+                exp(m.stability / {read_models/memory unit}) AS s, m.difficulty / {read_models/memory unit} AS d
+            FROM states m
+            JOIN chain c ON c.place = m.place + 1
+            WHERE NOT c.is_first
+        )
+    )
+)
+SELECT c.user_id, c.item_id, c.occurred_at, c.event_id, c.day, c.correct, c.gap, s.stability, s.difficulty,
+    s.stability_before, c.is_latest
+FROM chain c
+JOIN states s USING (place)
 
 -- item_places --
 -- The level, the domains and the language of each item. An item without a level has the level UNKNOWN; an item without

@@ -24,6 +24,10 @@ CREATE TABLE item_stats (
     asked_id          uuid,
     asked_on          date,
     recalled          boolean,             -- whether this answer was correct
+    stability         bigint,              -- the state after the latest answer, see memory.sql; null: no answer
+    difficulty        bigint,
+    last_answered_on  date,                -- local day of the latest answer, by occurred_at and event_id
+    last_correct      boolean,             -- whether this answer was correct
     PRIMARY KEY (user_id, item_id)
 ) WITH (fillfactor = 70);
 
@@ -37,7 +41,7 @@ CREATE INDEX item_stats_by_item ON item_stats (item_id, user_id);
 user_id, item_id, answers, correct_answers, response_ms, first_answered_at, first_answered_on, last_answered_at,
 first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
 interval_days, easiness_factor, reviewed_at, review_id, lapses,
-reviewed_on, asked_at, asked_id, asked_on, recalled
+reviewed_on, asked_at, asked_id, asked_on, recalled, stability, difficulty, last_answered_on, last_correct
 
 -- window --
 -- The new rows of the items in the window, with the former values that other folds compare.
@@ -53,7 +57,8 @@ CREATE TEMPORARY TABLE window_items (
     is_out_of_order boolean,
     closed_at timestamptz, closed_id uuid, closed_on date, closed_recalled boolean,
     is_test boolean,                       -- the gap's first answer is new, and is a test of retention
-    has_repeats boolean                    -- the gap has new answers after its first answer
+    has_repeats boolean,                   -- the gap has new answers after its first answer
+    is_late boolean                        -- a new answer does not follow the item's latest stored answer
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --
@@ -85,6 +90,10 @@ SELECT w.user_id, w.item_id,
     CASE WHEN gap.is_open THEN coalesce(old.asked_id, w.first_answer_id) END   AS asked_id,
     CASE WHEN gap.is_open THEN coalesce(old.asked_on, w.first_answered_on) END AS asked_on,
     CASE WHEN gap.is_open THEN coalesce(old.recalled, w.is_first_correct) END  AS recalled,
+    memory.state[1]                                        AS stability,
+    memory.state[2]                                        AS difficulty,
+    coalesce(w.days[w.answers], old.last_answered_on)      AS last_answered_on,
+    coalesce(w.corrects[w.answers], old.last_correct)      AS last_correct,
     old.user_id IS NOT NULL                                AS had_row,
     old.first_answered_on                                  AS had_answered_on,
     old.first_correct_on                                   AS had_correct_on,
@@ -101,25 +110,27 @@ SELECT w.user_id, w.item_id,
     CASE WHEN gap.is_closed THEN coalesce(old.recalled, w.is_first_correct) END  AS closed_recalled,
     NOT chain.is_out_of_order AND old.asked_at IS NULL AND old.interval_days >= 1
         AND old.reviewed_on < w.first_answered_on          AS is_test,
-    NOT chain.is_out_of_order AND w.answers > CASE WHEN old.asked_at IS NULL THEN 1 ELSE 0 END AS has_repeats
+    NOT chain.is_out_of_order AND w.answers > CASE WHEN old.asked_at IS NULL THEN 1 ELSE 0 END AS has_repeats,
+    chain.is_late
 FROM (
     SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id,
         coalesce(a.answers, 0) AS answers, coalesce(a.correct_answers, 0) AS correct_answers,
         coalesce(a.response_ms, 0) AS response_ms,
-        a.first_answered_at, a.first_answered_on, a.last_answered_at, a.first_correct_at, a.first_correct_on,
-        r.first_mastered_at, r.first_mastered_on, r.reviewed_at, r.review_id, r.interval_days, r.easiness_factor,
-        coalesce(r.lapses, 0) AS lapses, r.reviewed_on, r.reviews, a.first_answer_id, a.is_first_correct
+        a.first_answered_at, a.days[1] AS first_answered_on, a.last_answered_at, a.first_correct_at,
+        a.first_correct_on, r.first_mastered_at, r.first_mastered_on, r.reviewed_at, r.review_id, r.interval_days,
+        r.easiness_factor, coalesce(r.lapses, 0) AS lapses, r.reviewed_on, r.reviews, a.first_answer_id,
+        a.corrects[1] AS is_first_correct, a.days, a.corrects
     FROM (
         SELECT user_id, item_id,
             count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
             sum(response_ms)::bigint AS response_ms,
             min(occurred_at) AS first_answered_at,
-            (array_agg(day ORDER BY occurred_at))[1] AS first_answered_on,
+            array_agg(day ORDER BY occurred_at, event_id) AS days,
             max(occurred_at) AS last_answered_at,
             min(occurred_at) FILTER (WHERE correct) AS first_correct_at,
             (array_agg(day ORDER BY occurred_at) FILTER (WHERE correct))[1] AS first_correct_on,
             (array_agg(event_id ORDER BY occurred_at, event_id))[1] AS first_answer_id,
-            (array_agg(correct ORDER BY occurred_at, event_id))[1] AS is_first_correct
+            array_agg(correct ORDER BY occurred_at, event_id) AS corrects
         FROM window_facts
         WHERE kind = 'answer'
         GROUP BY item_id, user_id
@@ -136,12 +147,21 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT coalesce(w.reviews > 1 OR w.reviewed_at < w.last_answered_at OR w.reviewed_at < old.last_answered_at
         OR w.reviewed_at <= old.reviewed_at OR w.first_answered_at <= old.reviewed_at
-        OR w.first_answered_at <= old.last_answered_at, false) AS is_out_of_order
+        OR w.first_answered_at <= old.last_answered_at, false) AS is_out_of_order,
+        coalesce(w.first_answered_at <= old.last_answered_at, false) AS is_late
 ) chain
+CROSS JOIN LATERAL (  -- OFFSET 0: call the function once, and not for each column
+    SELECT CASE WHEN NOT chain.is_late THEN continue_memory(
+        CASE WHEN old.stability IS NOT NULL THEN ARRAY[old.stability, old.difficulty] END,
+        old.last_answered_on, w.days, w.corrects) END AS state
+    OFFSET 0
+) memory
 CROSS JOIN LATERAL (
     SELECT NOT chain.is_out_of_order AND w.reviewed_at IS NULL AS is_open,
         NOT chain.is_out_of_order AND w.reviewed_at IS NOT NULL AS is_closed
 ) gap;
+
+{read_models/item_stats recompute_memory}
 
 {read_models/repeated_answers divide_gaps}
 
@@ -171,7 +191,11 @@ IF has_past THEN  -- without a past, as in a rebuild, the table may lack the key
         asked_at          = excluded.asked_at,
         asked_id          = excluded.asked_id,
         asked_on          = excluded.asked_on,
-        recalled          = excluded.recalled;
+        recalled          = excluded.recalled,
+        stability         = excluded.stability,
+        difficulty        = excluded.difficulty,
+        last_answered_on  = excluded.last_answered_on,
+        last_correct      = excluded.last_correct;
 END IF;
 
 INSERT INTO item_stats
@@ -180,11 +204,53 @@ FROM window_items
 WHERE NOT had_row
 ORDER BY user_id, item_id;
 
+-- recompute_memory --
+-- Compute the state of each item with a late answer from all its answers. The window's folds have not changed the
+-- stored answers yet: item_stats and reviews have the first answer of each gap, repeated_answers the others.
+IF EXISTS (SELECT FROM window_items WHERE is_late) THEN
+    WITH late AS MATERIALIZED (
+        SELECT user_id, item_id FROM window_items WHERE is_late
+    ), remembered AS (
+        SELECT user_id, item_id, count(*) AS answers,
+            array_agg(day ORDER BY occurred_at, event_id) AS days,
+            array_agg(correct ORDER BY occurred_at, event_id) AS corrects
+        FROM (
+            SELECT l.user_id, l.item_id, f.occurred_at, f.event_id, f.day, f.correct
+            FROM late l
+            JOIN window_facts f ON f.item_id = l.item_id AND f.user_id = l.user_id AND f.kind = 'answer'
+            UNION ALL
+            SELECT l.user_id, l.item_id, a.*
+            FROM late l
+            CROSS JOIN LATERAL (
+                SELECT s.asked_at, s.asked_id, s.asked_on, s.recalled
+                FROM item_stats s
+                WHERE s.user_id = l.user_id AND s.item_id = l.item_id AND s.asked_at IS NOT NULL
+                UNION ALL
+                SELECT r.asked_at, r.asked_id, r.asked_on, r.recalled
+                FROM reviews r
+                WHERE r.user_id = l.user_id AND r.item_id = l.item_id AND r.asked_at IS NOT NULL
+                UNION ALL
+                SELECT p.occurred_at, p.event_id, p.day, p.correct
+                FROM repeated_answers p
+                WHERE p.user_id = l.user_id AND p.item_id = l.item_id
+            ) a
+        ) answers
+        GROUP BY item_id, user_id
+    )
+    UPDATE window_items i
+    SET stability = m.state[1], difficulty = m.state[2],
+        last_answered_on = r.days[r.answers], last_correct = r.corrects[r.answers]
+    FROM remembered r
+    CROSS JOIN LATERAL (SELECT continue_memory(NULL, NULL, r.days, r.corrects) AS state OFFSET 0) m
+    WHERE i.item_id = r.item_id AND i.user_id = r.user_id;
+END IF;
+
 -- definition --
 SELECT c.user_id, c.item_id, c.answers, c.correct_answers, c.response_ms, c.first_answered_at, c.first_answered_on,
     c.last_answered_at, c.first_correct_at, c.first_correct_on, c.first_mastered_at, c.first_mastered_on,
     c.interval_days, c.easiness_factor, c.reviewed_at, c.review_id, c.lapses, c.reviewed_on,
-    f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.correct AS recalled
+    f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.correct AS recalled,
+    c.stability, c.difficulty, c.last_answered_on, c.last_correct
 FROM (
 {read_models/item_stats as_of}
 ) c
@@ -228,8 +294,9 @@ SELECT m.user_id, m.item_id, coalesce(m.answers, 0) AS answers, coalesce(m.corre
     m.first_correct_at, CAST(m.first_correct_at + coalesce(c.to_day, INTERVAL '0 days') AS date) AS first_correct_on,
     m.first_mastered_at, CAST(m.first_mastered_at + coalesce(r.to_day, INTERVAL '0 days') AS date) AS first_mastered_on,
     m.interval_days, m.easiness_factor, m.reviewed_at, m.review_id, coalesce(m.lapses, 0) AS lapses, m.reviewed_on,
-    m.gap
+    m.gap, l.stability, l.difficulty, l.day AS last_answered_on, l.correct AS last_correct
 FROM met m
+LEFT JOIN remembered_answers l ON l.is_latest AND l.user_id = m.user_id AND l.item_id = m.item_id
 LEFT JOIN shifts a ON a.user_id = m.user_id AND a.starts_at <= m.first_answered_at AND a.ends_at > m.first_answered_at
 LEFT JOIN shifts c ON c.user_id = m.user_id AND c.starts_at <= m.first_correct_at AND c.ends_at > m.first_correct_at
 LEFT JOIN shifts r ON r.user_id = m.user_id AND r.starts_at <= m.first_mastered_at AND r.ends_at > m.first_mastered_at
@@ -475,7 +542,9 @@ FROM answered a;
 -- export items --
 COPY (
     SELECT {operations/export_user marked_item},
-        {read_models/item_stats item_fields}
+        {read_models/item_stats item_fields},
+        s.stability,
+        s.difficulty
     FROM item_stats s
     LEFT JOIN {operations/export_user marked_items} ON i.item_id = s.item_id
     WHERE s.user_id = current_setting('export.learner')

@@ -13,8 +13,9 @@ SET LOCAL work_mem = '64MB';
 ROLLBACK;
 
 -- read only temporary tables --
--- Let the definitions read the temporary tables, not the live tables of the same names.
-SET LOCAL search_path = pg_temp;
+-- Let the definitions read the temporary tables, not the live tables of the same names. The live schema has the
+-- functions that they call.
+SELECT set_config('search_path', 'pg_temp, ' || quote_ident(current_schema()), true);
 
 -- read live tables --
 -- pg_temp comes last, because the temporary tables would otherwise hide the live tables of the same names.

@@ -70,12 +70,15 @@ def fold_again(connection: Connection, table: str) -> None:
     sql = blocks("recovery/comparison")
     connection.run(sql["read only temporary tables"])
     connection.run(f"DROP TABLE {table} CASCADE")
-    connection.run(definitions.fold_statements()[table])
+    connection.run(definitions.fold_statements("postgresql")[table])
     connection.run(sql["read live tables"], schema=schema.schema_name())
 
 
 def test_each_table_and_each_shared_relation_has_a_mutant() -> None:
-    assert {mutant.table for mutant in load_mutants()} == {*definitions.fold_statements(), "events"}
+    assert {mutant.table for mutant in load_mutants()} == {
+        *definitions.fold_statements("postgresql"),
+        "events",
+    }
 
 
 @pytest.mark.exhaustive

@@ -50,6 +50,7 @@ NOT_EXPORTED = {
     "facts": "the events of events.jsonl",
     "items": "the catalogue; items.csv describes the learner's items",
     "review_pairs": "a step of the folds without rows of its own",
+    "memory": "a step of the folds; items.csv has the states",
     "item_difficulty": "sums over all learners",
     "group_items": "sums over the members of groups",
     "reviews": "events.jsonl has the reviews",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tests.oracle.catalogue import LEVELS, Description, archived, descriptions
 from tests.oracle.days import day, day_of, week
-from tests.oracle.events import Row, World
+from tests.oracle.events import Row, World, defines_by_learner
 from tests.oracle.groups import members
 from tests.oracle.items import item_stats, learners
 
@@ -155,6 +155,16 @@ def item_states(world: World, user_id: str) -> dict[str, Row]:
     return {
         item: {**memory.state._asdict(), "answered_on": memory.last.day}
         for item, memory in memories(world, user_id).items()
+    }
+
+
+@defines_by_learner("memory")
+def stored_memories(world: World, user_id: str) -> dict[str, Row]:
+    """Return the columns of item_stats about the memory of each answered item."""
+    known = memories(world, user_id)
+    return {
+        item: {**row, "last_correct": known[item].last.is_correct}
+        for item, row in item_states(world, user_id).items()
     }
 
 

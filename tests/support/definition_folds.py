@@ -41,7 +41,10 @@ class Duck:
         try:
             self._duck.execute(blocks()["delivered"], {"log": log})
             self._duck.execute(blocks()["log"])
-            for statement in (self._sources["facts"], *definitions.fold_statements().values()):
+            for statement in (
+                self._sources["facts"],
+                *definitions.fold_statements("duckdb").values(),
+            ):
                 self._duck.execute(statement)
             return dict(self._duck.execute(self._rows).fetchall())
         finally:

@@ -38,3 +38,17 @@ SELECT '{table}', CAST(coalesce(to_json(list(t)), '[]') AS VARCHAR) FROM {table}
 DELETE FROM pg_temp.{table};
 INSERT INTO pg_temp.{table}
 SELECT * FROM json_populate_recordset(CAST(NULL AS pg_temp.{table}), {rows});
+
+-- next states --
+-- DuckDB runs this block.
+SELECT {read_models/memory rounded}
+FROM (
+    SELECT place, {read_models/memory next_stability} AS s, {read_models/memory next_difficulty} AS d
+    FROM (
+        SELECT generate_subscripts($gaps, 1) AS place, unnest($gaps) AS t,
+            CASE WHEN unnest($corrects) THEN 3 ELSE 1 END AS g,
+            exp(unnest($stabilities) / {read_models/memory unit}) AS s,
+            unnest($difficulties) / {read_models/memory unit} AS d
+    )
+)
+ORDER BY place

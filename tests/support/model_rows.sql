@@ -41,6 +41,18 @@ SELECT user_id, item_id, answers, correct_answers,
     interval_days, easiness_factor, reviewed_at, lapses
 FROM item_stats;
 
+-- memory --
+SELECT user_id, item_id, stability, difficulty, last_answered_on AS answered_on, last_correct
+FROM item_stats
+WHERE num_nonnulls(stability, difficulty, last_answered_on, last_correct) > 0;
+
+-- next states --
+SELECT next_memory(ARRAY[c.stability, c.difficulty], c.correct, c.gap)
+FROM unnest(
+    CAST(:stabilities AS bigint[]), CAST(:difficulties AS bigint[]), CAST(:corrects AS boolean[]), CAST(:gaps AS int[])
+) WITH ORDINALITY AS c (stability, difficulty, correct, gap, place)
+ORDER BY c.place;
+
 -- item_days --
 SELECT user_id, item_id || ' ' || day AS item_and_day, answers, correct_answers FROM item_days;
 
@@ -309,4 +321,6 @@ FROM (SELECT * FROM event_store.events e ORDER BY e.global_position DESC LIMIT 1
 CROSS JOIN generate_series(1, CAST(:events AS int)) n;
 
 -- function sources --
-SELECT p.proname, p.prosrc FROM pg_proc p WHERE p.pronamespace = CAST(current_schema() AS regnamespace);
+SELECT p.proname, p.prosrc
+FROM pg_proc p
+WHERE p.pronamespace = CAST(current_schema() AS regnamespace) AND p.prokind <> 'a';

@@ -17,7 +17,7 @@ from typing import NamedTuple
 SQL = Path(__file__).resolve().parents[3] / "sql"
 
 _BLOCK = re.compile(r"^-- ([a-z][a-z0-9_ ]*) --\n", re.MULTILINE)
-_BRACES = re.compile(r"\{(?:([a-z_/]+) ([a-z_ ]+)|([a-z_]+))\}")
+_BRACES = re.compile(r"\{(?:([a-z_/]+) ([a-z_ ]+)|([a-z_][a-z0-9_]*))\}")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
 
