@@ -93,7 +93,7 @@ class Context(msgspec.Struct, frozen=True):
             return True
         is_record = operation.kind is OperationKind.EXPORT_USER
         return self.caller.user_id in operation.requesters and (
-            self.is_admin if is_record else self.may_export_statistics
+            self.is_admin if is_record else self.is_support
         )
 
     def _is_own_record(self, operation: Operation) -> bool:
@@ -101,11 +101,12 @@ class Context(msgspec.Struct, frozen=True):
         return is_record and self.caller.user_id == operation.subject
 
     def check_support(self) -> None:
-        if self.caller.role not in ("admin", "support"):
+        if not self.is_support:
             raise Forbidden("support and administrators only")
 
     @property
-    def may_export_statistics(self) -> bool:
+    def is_support(self) -> bool:
+        """True for support and administrators."""
         return self.caller.role in ("admin", "support")
 
     @property

@@ -119,8 +119,7 @@ class Mutation:
         format: FileFormat | None = FileFormat.CSV,  # noqa: A002 - the contract's word
         idempotency_key: ID,
     ) -> Operation:
-        if not info.context.may_export_statistics:
-            raise Forbidden("administrators and support only")
+        info.context.check_support()
         request = _parse_statistics(
             table,
             format or FileFormat.CSV,
