@@ -139,9 +139,8 @@ def _plan(
     if operation.kind is OperationType.MUTATION:
         log.note_mutation()
     if operation.kind is OperationType.SUBSCRIPTION and context.live_queries is None:
-        return _reject(
-            [GraphQLError("expected a query: subscriptions are available at /graphql/stream")]
-        )
+        why = "expected a query: subscriptions need /graphql/stream or a WebSocket at /graphql"
+        return _reject([GraphQLError(why)])
     try:
         return plan_fields(operation, request.variables, context)
     except QueryTooComplex as error:

@@ -119,7 +119,7 @@ class Context(msgspec.Struct, frozen=True):
         The subscription yields `select(state)` for the current state and after every change.
         """
         if self.live_queries is None:
-            raise BadInput("subscriptions are available at /graphql/stream")
+            raise BadInput("subscriptions need /graphql/stream or a WebSocket at /graphql")
         return self.live_queries.subscribe(topic, id_, select)
 
     def subscribe_to_learner(
