@@ -16,13 +16,14 @@ from progress.projections import facts, schema
 Engine = Literal["postgresql", "duckdb"]
 
 # Views, because a table of all typed events would be as large as the log.
-_VIEWS = ("facts", "chained_reviews")
+_VIEWS = ("facts", "chained_reviews", "given_answers")
 _SHARED = (
     "known_learners",
     "shifts",
     "dated_facts",
     "chained_facts",
     "chained_reviews",
+    "given_answers",
     "item_places",
 )
 _ADAPTED = "remembered_answers"  # This shared relation has an adapter for each engine.
@@ -105,7 +106,7 @@ def as_of_relations(text: str) -> dict[str, str]:
 
     They have the parameters `user_id`, `as_of` and `known_at`.
     """
-    queries = _as_of_queries()
+    queries = _as_of_queries(reads_memory="stability" in text)
     found, missing = set[str](), [text]
     while missing:
         read = (queries.keys() & {*_READ.findall(missing.pop())}) - found
@@ -115,8 +116,11 @@ def as_of_relations(text: str) -> dict[str, str]:
 
 
 @functools.cache
-def _as_of_queries() -> dict[str, str]:
-    """Return the SELECT of each relation at a past time, after those that it reads."""
+def _as_of_queries(*, reads_memory: bool) -> dict[str, str]:
+    """Return the SELECT of each relation at a past time, after those that it reads.
+
+    The states of memory take long to compute, so item_stats has them only if a query reads them.
+    """
     shared = blocks("projections/definitions")
     queries = {name: _query(name) for name in _RELATIONS if name not in _PRESENT}
     parts = facts.parts() | {"events": shared["as_of events"]}
@@ -125,6 +129,8 @@ def _as_of_queries() -> dict[str, str]:
     queries["segments"] = blocks("projections/as_of")["segments"]
     for name in ("deleted_learners", "item_stats", "items"):
         queries[name] = fill(f"read_models/{name}", "as_of", **facts.parts())
+    if reads_memory:
+        queries["item_stats"] = blocks("read_models/item_stats")["as_of with memory"]
     reads = {name: _reads(name, query, queries) for name, query in queries.items()}
     return {name: queries[name] for name in graphlib.TopologicalSorter(reads).static_order()}
 

@@ -63,23 +63,13 @@ FROM dated_facts
 WHERE kind = 'review'
 WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
 
+-- given_answers --
+SELECT user_id, item_id, occurred_at, event_id, day, correct
+FROM dated_facts
+WHERE kind = 'answer'
+
 -- postgresql remembered_answers --
--- Each answer with the state of its item's memory after it (see memory.sql), and the stability before it: null for the
--- first answer. `gap` is the number of days since the answer before. If it is greater than 0, the answer is a test.
-SELECT user_id, item_id, occurred_at, event_id, day, correct, gap, memory[1] AS stability, memory[2] AS difficulty,
-    lag(memory[1]) OVER earlier AS stability_before, lead(gap) OVER earlier IS NULL AS is_latest
-FROM (
-    SELECT *, memory_after(correct, gap) OVER earlier AS memory
-    FROM (
-        SELECT user_id, item_id, occurred_at, event_id, day, correct,
-            greatest(day - lag(day) OVER earlier, 0) AS gap
-        FROM dated_facts
-        WHERE kind = 'answer'
-        WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
-    ) a
-    WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id ROWS UNBOUNDED PRECEDING)
-) m
-WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+{read_models/memory remembered}
 
 -- duckdb remembered_answers --
 -- Each step of the recursion computes the next answer of every item.
@@ -89,8 +79,7 @@ WITH RECURSIVE chain AS MATERIALIZED (
         CAST(greatest(day - lag(day) OVER earlier, 0) AS integer) AS gap,
         lag(day) OVER earlier IS NULL AS is_first, lead(day) OVER earlier IS NULL AS is_latest,
         row_number() OVER (ORDER BY user_id, item_id, occurred_at, event_id) AS place
-    FROM dated_facts
-    WHERE kind = 'answer'
+    FROM given_answers
     WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
 ), states (place, stability_before, stability, difficulty) AS (
     SELECT place, CAST(NULL AS bigint), {read_models/memory rounded}

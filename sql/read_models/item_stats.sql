@@ -205,8 +205,8 @@ WHERE NOT had_row
 ORDER BY user_id, item_id;
 
 -- recompute_memory --
--- Compute the state of each item with a late answer from all its answers. The window's folds have not changed the
--- stored answers yet: item_stats and reviews have the first answer of each gap, repeated_answers the others.
+-- Compute the state of each item with a late answer from all its answers. The folds of the window have not added the
+-- new ones to given_answers yet.
 IF EXISTS (SELECT FROM window_items WHERE is_late) THEN
     WITH late AS MATERIALIZED (
         SELECT user_id, item_id FROM window_items WHERE is_late
@@ -219,20 +219,10 @@ IF EXISTS (SELECT FROM window_items WHERE is_late) THEN
             FROM late l
             JOIN window_facts f ON f.item_id = l.item_id AND f.user_id = l.user_id AND f.kind = 'answer'
             UNION ALL
-            SELECT l.user_id, l.item_id, a.*
+            SELECT a.*
             FROM late l
             CROSS JOIN LATERAL (
-                SELECT s.asked_at, s.asked_id, s.asked_on, s.recalled
-                FROM item_stats s
-                WHERE s.user_id = l.user_id AND s.item_id = l.item_id AND s.asked_at IS NOT NULL
-                UNION ALL
-                SELECT r.asked_at, r.asked_id, r.asked_on, r.recalled
-                FROM reviews r
-                WHERE r.user_id = l.user_id AND r.item_id = l.item_id AND r.asked_at IS NOT NULL
-                UNION ALL
-                SELECT p.occurred_at, p.event_id, p.day, p.correct
-                FROM repeated_answers p
-                WHERE p.user_id = l.user_id AND p.item_id = l.item_id
+                SELECT * FROM given_answers g WHERE g.user_id = l.user_id AND g.item_id = l.item_id OFFSET 0
             ) a
         ) answers
         GROUP BY item_id, user_id
@@ -252,14 +242,14 @@ SELECT c.user_id, c.item_id, c.answers, c.correct_answers, c.response_ms, c.firs
     f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.correct AS recalled,
     c.stability, c.difficulty, c.last_answered_on, c.last_correct
 FROM (
-{read_models/item_stats as_of}
+{read_models/item_stats as_of with memory}
 ) c
 LEFT JOIN chained_facts f ON f.is_first AND f.user_id = c.user_id AND f.item_id = c.item_id AND f.gap = c.gap
 
 -- as_of --
--- The columns that queries read: all but those of the answer after the latest review. `gap` is the number of reviews.
--- first_answered_on is the local day of first_answered_at, and not always the earliest local day of an answer, because
--- the learner's zone may change. The same holds for first_correct_on and first_mastered_on.
+-- The columns that most queries read: neither the answer after the latest review nor the state of memory. `gap` is the
+-- number of reviews. first_answered_on is the local day of first_answered_at, and not always the earliest local day of
+-- an answer, because the learner's zone may change. The same holds for first_correct_on and first_mastered_on.
 WITH answered AS (
     SELECT user_id, item_id, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
         CAST(sum(response_ms) AS bigint) AS response_ms,
@@ -294,12 +284,18 @@ SELECT m.user_id, m.item_id, coalesce(m.answers, 0) AS answers, coalesce(m.corre
     m.first_correct_at, CAST(m.first_correct_at + coalesce(c.to_day, INTERVAL '0 days') AS date) AS first_correct_on,
     m.first_mastered_at, CAST(m.first_mastered_at + coalesce(r.to_day, INTERVAL '0 days') AS date) AS first_mastered_on,
     m.interval_days, m.easiness_factor, m.reviewed_at, m.review_id, coalesce(m.lapses, 0) AS lapses, m.reviewed_on,
-    m.gap, l.stability, l.difficulty, l.day AS last_answered_on, l.correct AS last_correct
+    m.gap
 FROM met m
-LEFT JOIN remembered_answers l ON l.is_latest AND l.user_id = m.user_id AND l.item_id = m.item_id
 LEFT JOIN shifts a ON a.user_id = m.user_id AND a.starts_at <= m.first_answered_at AND a.ends_at > m.first_answered_at
 LEFT JOIN shifts c ON c.user_id = m.user_id AND c.starts_at <= m.first_correct_at AND c.ends_at > m.first_correct_at
 LEFT JOIN shifts r ON r.user_id = m.user_id AND r.starts_at <= m.first_mastered_at AND r.ends_at > m.first_mastered_at
+
+-- as_of with memory --
+SELECT m.*, l.stability, l.difficulty, l.day AS last_answered_on, l.correct AS last_correct
+FROM (
+{read_models/item_stats as_of}
+) m
+LEFT JOIN remembered_answers l ON l.is_latest AND l.user_id = m.user_id AND l.item_id = m.item_id
 
 -- snapshot --
 (SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner)

@@ -58,6 +58,23 @@ CASE WHEN s.last_correct AND moment.day <= s.last_answered_on THEN 1
              / exp(s.stability / {read_models/memory unit}),
          -CAST({read_models/memory decay} AS double precision)) END
 
+-- remembered --
+-- Each answer with the state of its item's memory after it, and the stability before it: null for the first answer.
+-- `gap` is the number of days since the answer before. If it is greater than 0, the answer is a test.
+SELECT user_id, item_id, occurred_at, event_id, day, correct, gap, memory[1] AS stability, memory[2] AS difficulty,
+    lag(memory[1]) OVER earlier AS stability_before, lead(gap) OVER earlier IS NULL AS is_latest
+FROM (
+    SELECT *, memory_after(correct, gap) OVER earlier AS memory
+    FROM (
+        SELECT user_id, item_id, occurred_at, event_id, day, correct,
+            greatest(day - lag(day) OVER earlier, 0) AS gap
+        FROM given_answers
+        WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+    ) a
+    WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id ROWS UNBOUNDED PRECEDING)
+) m
+WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+
 -- functions --
 -- Return the state {stability, difficulty} after an answer, `gap` days after the answer before. `memory` is the state
 -- before the answer; it is null before the first answer.

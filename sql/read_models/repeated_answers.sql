@@ -12,6 +12,23 @@ CREATE TABLE repeated_answers (
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 
+-- views --
+-- Every answer: item_stats and reviews have the first answer of each gap, and repeated_answers has the others.
+CREATE VIEW given_answers AS
+SELECT user_id, item_id, asked_at AS occurred_at, asked_id AS event_id, asked_on AS day, recalled AS correct
+FROM item_stats
+WHERE asked_at IS NOT NULL
+UNION ALL
+SELECT user_id, item_id, asked_at, asked_id, asked_on, recalled
+FROM reviews
+WHERE asked_at IS NOT NULL
+UNION ALL
+SELECT user_id, item_id, occurred_at, event_id, day, correct
+FROM repeated_answers;
+
+CREATE VIEW remembered_answers AS
+{read_models/memory remembered};
+
 -- window --
 -- The gaps that the window changes. Only items with is_out_of_order (see item_stats.sql) have rows here.
 CREATE TEMPORARY TABLE window_gaps (

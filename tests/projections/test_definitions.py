@@ -50,7 +50,9 @@ def test_each_table_of_the_schema_has_a_whole_fold_or_a_reason_for_having_none(
 
 def test_whole_folds_are_not_in_the_fingerprint() -> None:
     hashed = "".join(schema._definitions())
-    for statement in definitions.fold_statements("postgresql").values():
+    statements = definitions.fold_statements("postgresql")
+    del statements["remembered_answers"]  # a live view has the same text
+    for statement in statements.values():
         assert statement.partition("AS\n")[2].rstrip(";\n") not in hashed
 
 
