@@ -55,6 +55,7 @@ ROWS: dict[str, Row] = {
     "page": page.measure_page,
     "groups": groups.measure_groups,
     "as of": as_of.measure_moments,
+    "catalogue": as_of.measure_catalogue,
     "expensive": expensive.measure_documents,
     "streams": streams.measure_streams,
     "latency": latency.measure_latency,

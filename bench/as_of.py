@@ -1,14 +1,19 @@
-"""Queries about a learner's past: one field after another, and the fields of the page together."""
+"""Queries about a learner's past: fields alone and together, recent times, and the catalogue."""
 
 import asyncio
+import random
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-from bench import logs
+from bench import daily, envelopes, logs
 from bench.lines import Line, limit, limit_p95
 from bench.server import Server, Store
 from progress.adapters import request_scope
+from progress.event_store import log
+from progress.projections.projector import Projector
 from progress.query.read_models import rows
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import open_reader
@@ -18,6 +23,7 @@ _LEARNERS = 4  # their events alternate in the log
 _DAYS, _ANSWERS, _FRESH = 625, 20, 2  # this gives 42 events a day and 1,250 items
 _ROUNDS = 40
 _MAX_FIELD_MS, _MAX_PAGE = 250.0, 2.5
+_MAX_RECENT, _MAX_CATALOGUE_MS = 20.0, 30.0
 
 Fields = list[Callable[[], Awaitable[object]]]
 
@@ -37,7 +43,75 @@ def measure_moments(server: Server) -> Iterator[Line]:
         "the page's fields at one past moment", page / field, _MAX_PAGE,
         shown=f"{page:.0f} ms", against=f"one field: {field:.0f} ms",
     )  # fmt: skip
+    _append(store, learner)
+    present, recent = asyncio.run(_measure_recent(store, learner))
+    yield limit(
+        "a streak after a snapshot and 126 later events", recent / present, _MAX_RECENT,
+        shown=f"{recent:.2f} ms", against=f"the present: {present:.2f} ms",
+    )  # fmt: skip
     server.drop(store)
+
+
+def measure_catalogue(server: Server) -> Iterator[Line]:
+    """Measure a query that reads the whole catalogue: 20,000 items with three descriptions each."""
+    store = server.create_store()
+    (learner,) = logs.fill_studies(
+        store, learners=1, days=20, answers=20, fresh=20, items=20_000, versions=3
+    )
+    # The items were last described on the first of the 20 days.
+    first = datetime.combine(logs.last_day() - timedelta(days=19), datetime.min.time(), UTC)
+    for what, moment in (
+        ("after the last description of each item", first + timedelta(days=10)),
+        ("before the last description of each item", first - timedelta(hours=1)),
+    ):
+        took = asyncio.run(_measure_catalogue(store, learner, moment))
+        yield limit(
+            f"PostgreSQL's time for userProgress with 20,000 items, {what}",
+            took, _MAX_CATALOGUE_MS, "ms",
+        )  # fmt: skip
+    server.drop(store)
+
+
+def _append(store: Store, learner: str) -> None:
+    """Append three sessions of 42 events, and fold them."""
+    chance, begin = random.Random(1), datetime.now(UTC) - timedelta(hours=2)
+    with closing(store.connect()) as connection:
+        for number in range(3):
+            at = begin + timedelta(minutes=10 * number)
+            session = [*envelopes.session(learner, at, chance)]
+            log.append(connection, [envelopes.delivery(session)])
+        Projector(connection).catch_up_all()
+
+
+async def _measure_recent(store: Store, learner: str) -> tuple[float, float]:
+    """Return PostgreSQL's milliseconds for the streak at present, and for it as of now."""
+    async with open_reader(store.url) as reader:
+        queries = Queries(reader)
+        return (
+            await _measure_cpu(store, [lambda: queries.get_streak(learner)]),
+            await _measure_cpu(
+                store, [lambda: queries.get_streak(learner, as_of=datetime.now(UTC))]
+            ),
+        )
+
+
+async def _measure_catalogue(store: Store, learner: str, moment: datetime) -> float:
+    async with open_reader(store.url) as reader:
+        queries = Queries(reader)
+        return await _measure_cpu(
+            store, [lambda: queries.get_current_progress(learner, as_of=moment)]
+        )
+
+
+async def _measure_cpu(store: Store, fields: Fields) -> float:
+    """Return PostgreSQL's milliseconds for the fields of a request: the median of the rounds."""
+    milliseconds = []
+    for number in range(_ROUNDS + 2):
+        before = daily.cpu_time(store) if number > 1 else 0.0
+        await _time(fields)
+        if number > 1:
+            milliseconds.append((daily.cpu_time(store) - before) / 1_000)
+    return statistics.median(milliseconds)
 
 
 def _fields(queries: Queries, learner: str, moment: datetime) -> Fields:

@@ -45,12 +45,22 @@ def last_day() -> date:
 
 
 def fill_studies(
-    store: Store, *, learners: int, days: int, answers: int, fresh: int, items: int = _ITEMS
+    store: Store,
+    *,
+    learners: int,
+    days: int,
+    answers: int,
+    fresh: int,
+    items: int = _ITEMS,
+    versions: int = 1,
 ) -> list[str]:
-    """Record and fold events of learners with `fresh` new items a day; return the learners' ids."""
+    """Record and fold events of learners with `fresh` new items a day; return the learners' ids.
+
+    The catalogue has `versions` descriptions of each item.
+    """
     since = datetime.combine(last_day() - timedelta(days=days - 1), time(), UTC)
     with closing(database.connect(store.url)) as connection:
-        connection.run(blocks("logs")["catalogue"], items=items, until=since)
+        connection.run(blocks("logs")["catalogue"], items=items, versions=versions, until=since)
     fill(
         store, learners=learners, sessions=days, answers=answers, fresh=fresh, items=items,
         since=since,

@@ -74,6 +74,9 @@ def _reads(name: str, query: str, relations: Collection[str]) -> list[str]:
 _RELATIONS = tuple(_sort_relations())
 TABLES = tuple(name for name in _RELATIONS if name not in (*_SHARED, _ADAPTED))
 LEARNERS = tuple(table for table in TABLES if table not in (*CATALOGUE, *SUMS))
+_BATCH_FILES = {f"read_models/{model.name}" for model in schema.BATCH}
+_BATCH = tuple(table for table in LEARNERS if _QUERIES[table][0] in _BATCH_FILES)
+REALTIME = tuple(table for table in LEARNERS if table not in (*_BATCH, *_PRESENT))
 
 
 def source_statements(engine: Engine, cast: str = "CAST") -> dict[str, str]:
@@ -101,12 +104,13 @@ def fold_statements(engine: Engine) -> dict[str, str]:
     return {name: _create(name, query) for name, query in queries.items()}
 
 
-def as_of_relations(text: str) -> dict[str, str]:
+def as_of_relations(text: str, *, live: bool = False) -> dict[str, str]:
     """Return the SELECTs of the relations that a query about one learner's past reads, in order.
 
-    They have the parameters `user_id`, `as_of` and `known_at`.
+    They have the parameters `user_id`, `as_of` and `known_at`. With `live`, the relations of
+    `REALTIME` select the learner's live rows.
     """
-    queries = _as_of_queries(reads_memory="stability" in text)
+    queries = _as_of_queries(live=live, reads_memory="stability" in text)
     found, missing = set[str](), [text]
     while missing:
         read = (queries.keys() & {*_READ.findall(missing.pop())}) - found
@@ -116,21 +120,31 @@ def as_of_relations(text: str) -> dict[str, str]:
 
 
 @functools.cache
-def _as_of_queries(*, reads_memory: bool) -> dict[str, str]:
+def _as_of_queries(*, live: bool, reads_memory: bool) -> dict[str, str]:
     """Return the SELECT of each relation at a past time, after those that it reads.
 
     The states of memory take long to compute, so item_stats has them only if a query reads them.
     """
     shared = blocks("projections/definitions")
-    queries = {name: _query(name) for name in _RELATIONS if name not in _PRESENT}
     parts = facts.parts() | {"events": shared["as_of events"]}
-    queries["facts"] = fill("projections/definitions", "facts", **parts)
-    queries["zone_offsets"] = shared["as_of zone_offsets"]
-    queries["segments"] = blocks("projections/as_of")["segments"]
-    for name in ("deleted_learners", "item_stats", "items"):
-        queries[name] = fill(f"read_models/{name}", "as_of", **facts.parts())
+    queries = {
+        **{name: _query(name) for name in _RELATIONS if name not in _PRESENT},
+        "facts": fill("projections/definitions", "facts", **parts),
+        **{name: shared[f"as_of {name}"] for name in ("zone_offsets", "item_places")},
+        "segments": blocks("projections/as_of")["segments"],
+        **{
+            name: fill(f"read_models/{name}", "as_of", **facts.parts())
+            for name in ("deleted_learners", "item_stats", "items")
+        },
+    }
     if reads_memory:
         queries["item_stats"] = blocks("read_models/item_stats")["as_of with memory"]
+    if live:
+        kept = (*CATALOGUE, *_BATCH, "zone_offsets", "segments")
+        queries = {name: queries[name] for name in kept}
+        for name in REALTIME:
+            query = live_query(name) or fill("projections/as_of", "all rows", name=name)
+            queries[name] = fill("projections/as_of", "live rows", query=query)
     reads = {name: _reads(name, query, queries) for name, query in queries.items()}
     return {name: queries[name] for name in graphlib.TopologicalSorter(reads).static_order()}
 

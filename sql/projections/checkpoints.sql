@@ -56,6 +56,27 @@ BEGIN
 END
 $count$;
 
+-- The items with catalogue events that are not folded.
+CREATE FUNCTION waiting_items() RETURNS SETOF text LANGUAGE plpgsql STABLE
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET random_page_cost = 0
+    SET jit = off
+AS $waiting$
+BEGIN
+    RETURN QUERY
+    SELECT DISTINCT substr(e.stream_id, 6)   -- after 'item-'
+    FROM checkpoints c
+    CROSS JOIN LATERAL (
+        SELECT e.stream_id, e.event_type
+        FROM event_store.events e
+        WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0)
+        OFFSET 0
+    ) e
+    WHERE e.event_type IN ({catalogue_types});
+END
+$waiting$;
+
 -- status --
 -- The lag of each projection. Realtime projections share the shards' checkpoints; the batch job has its own. The last
 -- row is the lag of what leaves the system.

@@ -196,3 +196,8 @@ WHERE e.stream_id = 'learner-' || CAST(:user_id AS text)
 SELECT zone, starts_at, ends_at, CAST(extract(epoch FROM utc_offset) AS bigint) AS seconds
 FROM zone_rules
 WHERE zone = ANY (ARRAY(SELECT timezone FROM zones_in_force))
+
+-- as_of item_places --
+-- The places of the items that the learner met.
+{projections/definitions item_places}
+WHERE i.item_id IN (SELECT item_id FROM item_stats)

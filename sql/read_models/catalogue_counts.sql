@@ -39,10 +39,22 @@ ON CONFLICT (kind, name, language) DO UPDATE SET items = excluded.items
 WHERE t.items <> excluded.items;
 
 -- definition --
-SELECT kind, name, language, count(*) AS items
-FROM item_places
-WHERE in_catalogue AND kind <> 'language' AND name <> 'UNKNOWN'
-GROUP BY kind, name, language
+-- The items are first counted for each combination of level, domains and language, because few combinations exist.
+SELECT p.kind, p.name, {read_models/items primary_language} AS language, CAST(sum(i.items) AS bigint) AS items
+FROM (
+    SELECT level, domains, language, count(*) AS items
+    FROM items
+    WHERE in_catalogue
+    GROUP BY level, domains, language
+) AS i
+CROSS JOIN LATERAL (
+    SELECT 'level' AS kind, i.level AS name WHERE i.level IS NOT NULL
+    UNION ALL
+    SELECT 'domain', d.name
+    FROM (VALUES ('R'), ('W'), ('L'), ('S')) AS d (name)
+    WHERE i.domains LIKE '%' || d.name || '%'
+) AS p
+GROUP BY p.kind, p.name, {read_models/items primary_language}
 
 -- in_languages --
 -- True if the items of a row c are in one of the languages of the row `learner`, as of the last batch run. A learner

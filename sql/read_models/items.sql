@@ -116,46 +116,53 @@ AND CASE
 END
 
 -- as_of --
--- The catalogue at a past time, in the form of the definition, which would read the data of all catalogue events. An
--- index alone tells each item's latest catalogue event and latest description at this time. If the description is still
--- the item's latest, its values are those of the live row; otherwise they are read from the event.
-WITH decided AS MATERIALIZED (
-    SELECT DISTINCT ON (e.stream_id) e.stream_id, e.occurred_at, e.event_id, e.global_position,
-        e.event_type <> 'ItemArchived' AS described
-    FROM event_store.events e
-    WHERE {read_models/items happened}
-    ORDER BY e.stream_id, e.occurred_at DESC, e.event_id DESC
-), dated AS (
-    SELECT c.*,
-        CASE WHEN c.described THEN c.occurred_at ELSE d.occurred_at END AS described_at,
-        CASE WHEN c.described THEN c.event_id ELSE d.event_id END AS described_id,
-        CASE WHEN c.described THEN c.global_position ELSE d.global_position END AS described_position
-    FROM decided c
-    LEFT JOIN LATERAL (
-        SELECT e.occurred_at, e.event_id, e.global_position
-        FROM event_store.events e
-        WHERE NOT c.described AND e.stream_id = c.stream_id AND e.event_type <> 'ItemArchived'
-          AND {read_models/items happened}
-        ORDER BY e.occurred_at DESC, e.event_id DESC
-        LIMIT 1
-    ) d ON true
+-- The catalogue at a past time, in the form of the definition. If an item's latest catalogue event is folded and
+-- occurred by this time, the live row is the answer, unless knownAt is given: live rows do not tell when events were
+-- recorded. Of the other items, the events are read. The index has them in the order of DISTINCT ON.
+WITH waiting AS MATERIALIZED (
+    SELECT w.item_id FROM waiting_items() AS w (item_id)
 )
-SELECT substr(c.stream_id, 6) AS item_id,   -- after 'item-'
-    coalesce(l.headword, e.headword) AS headword, coalesce(l.level, e.level) AS level,
-    coalesce(l.domains, e.domains, '') AS domains, c.described_at, c.described_id,
-    c.occurred_at AS decided_at, c.event_id AS decided_id, c.described AS in_catalogue,
-    coalesce(l.language, e.language) AS language
-FROM dated c
-LEFT JOIN ({read_models/items live}) l ON l.described_id = c.described_id
-LEFT JOIN LATERAL (
-    SELECT d.headword, d.level, d.language, {read_models/items letters} AS domains
+SELECT item_id, headword, level, array_to_string(domains, '') AS domains, described_at, described_id, decided_at,
+    decided_id, in_catalogue, language
+FROM items
+WHERE CAST(:known_at AS timestamptz) IS NULL AND decided_at <= :as_of AND item_id NOT IN (SELECT item_id FROM waiting)
+UNION ALL
+SELECT substr(d.stream_id, 6) AS item_id,   -- after 'item-'
+    d.headword, d.level,
+    CASE WHEN d.domains ? 'R' THEN 'R' ELSE '' END || CASE WHEN d.domains ? 'W' THEN 'W' ELSE '' END
+        || CASE WHEN d.domains ? 'L' THEN 'L' ELSE '' END || CASE WHEN d.domains ? 'S' THEN 'S' ELSE '' END,
+    d.described_at, d.described_id, d.occurred_at, d.event_id, d.described, d.language
+FROM (
+    SELECT d.*, CASE WHEN d.event_type <> 'ItemArchived' THEN d.event_data -> 'domains' END AS domains,
+        {catalogue_values}
     FROM (
-        SELECT f.headword, f.level, f.language, CAST(f.domains AS text) AS domains
-        FROM catalogue_facts f
-        WHERE l.item_id IS NULL AND f.global_position = c.described_position
-        OFFSET 0   -- look up each event by its position
+        SELECT c.stream_id, c.occurred_at, c.event_id, c.event_type <> 'ItemArchived' AS described,
+            coalesce(b.event_type, c.event_type) AS event_type, coalesce(b.event_data, c.event_data) AS event_data,
+            CASE WHEN c.event_type <> 'ItemArchived' THEN c.occurred_at ELSE b.occurred_at END AS described_at,
+            CASE WHEN c.event_type <> 'ItemArchived' THEN c.event_id ELSE b.event_id END AS described_id
+        FROM (
+            SELECT DISTINCT ON (e.stream_id) e.stream_id, e.occurred_at, e.event_id, e.event_type, e.event_data
+            FROM event_store.events e
+            WHERE e.stream_id = ANY (ARRAY(
+                    SELECT 'item-' || i.item_id
+                    FROM items i
+                    WHERE CAST(:known_at AS timestamptz) IS NOT NULL OR i.decided_at > :as_of
+                    UNION ALL
+                    SELECT 'item-' || item_id FROM waiting))
+              AND {read_models/items happened}
+            ORDER BY e.stream_id, e.occurred_at DESC, e.event_id DESC
+        ) c
+        LEFT JOIN LATERAL (
+            SELECT e.occurred_at, e.event_id, e.event_type, e.event_data
+            FROM event_store.events e
+            WHERE c.event_type = 'ItemArchived' AND e.stream_id = c.stream_id AND e.event_type <> 'ItemArchived'
+              AND {read_models/items happened}
+            ORDER BY e.occurred_at DESC, e.event_id DESC
+            LIMIT 1
+        ) b ON true   -- the description before the item was archived
     ) d
-) e ON true
+    OFFSET 0   -- compute each value once
+) d
 
 -- happened --
 e.event_type IN ({catalogue_types})

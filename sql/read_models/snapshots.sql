@@ -1,6 +1,6 @@
 -- A snapshot consists of a learner's rows in the realtime tables at one version of the learner's stream. The batch job
--- takes the snapshots, for the Python API. Queries about the past do not read them: definitions cannot continue from
--- rows.
+-- takes the snapshots, for the Python API. Queries about the past read only newest_occurred_at
+-- (sql/projections/as_of.sql): definitions cannot continue from rows.
 --
 -- snapshot_learners is a queue. It is not a read model, because its rows depend not only on the events but also on the
 -- existing snapshots. The batch job empties the queue. A rebuild fills it with all learners, because the former

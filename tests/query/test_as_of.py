@@ -341,6 +341,46 @@ def test_fields_about_the_same_past_time_share_one_statement(
     ]
 
 
+def count_sessions(fetch: QueryClient, **moments: datetime) -> int | None:
+    progress = fetch(fetch.queries.get_current_progress("ann", **moments))
+    return progress.total_sessions_completed if progress else None
+
+
+def test_a_moment_that_leaves_out_no_event_is_answered_from_the_live_rows(
+    connection: Connection, fetch: QueryClient
+) -> None:
+    record(connection, *sample_events.lesson("ann", 0), *sample_events.lesson("ann", 1))
+    connection.run("UPDATE user_progress SET sessions_completed = 9")  # no definition computes 9
+    assert count_snapshots(connection) == 1
+    for _ in range(2):
+        assert count_sessions(fetch, as_of=noon_of_day(1)) == 9
+        assert count_sessions(fetch, as_of=noon_of_day(0)) == 1
+        assert count_sessions(fetch, known_at=datetime.now(UTC)) == 9
+        assert count_sessions(fetch, as_of=noon_of_day(1), known_at=NOW) is None
+        connection.run("DELETE FROM event_store.snapshots")
+    append(connection, sample_events.lesson("ann", 2))  # without folding them
+    assert count_sessions(fetch, as_of=noon_of_day(1)) == 2
+    assert count_sessions(fetch, as_of=noon_of_day(2)) == 3
+
+
+def test_an_event_that_is_folded_before_the_live_rows_are_read_is_left_out(
+    connection: Connection, fetch: QueryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(connection, *sample_events.lesson("ann", 0))
+    fetch_rows, later = as_of._Computation._fetch, sample_events.lesson("ann", 1)
+
+    async def fold_after_first(self: Any, *arguments: Any) -> Any:
+        rows = await fetch_rows(self, *arguments)
+        if later:
+            await asyncio.to_thread(record, connection, *later)
+            later.clear()
+        return rows
+
+    monkeypatch.setattr(as_of._Computation, "_fetch", fold_after_first)
+    assert count_sessions(fetch, as_of=noon_of_day(0)) == 1
+    assert not later
+
+
 def test_a_request_is_about_at_most_three_moments(fetch: QueryClient) -> None:
     async def request() -> None:
         with request_scope.begin(10.0):

@@ -2,10 +2,12 @@
 
 A definition computes a read model from scratch (`progress.projections.definitions`). All queries of
 a request about the same learner and time share one statement, which computes each relation once and
-only the relations that these queries read. A request may contain at most three different pairs of a
-learner and a past time. A process has three sessions for these statements
-(DATABASE_PAST_SESSIONS). The statements of one learner use at most two sessions, so that other
-learners can use the third.
+only the relations that these queries read. If the time leaves out no event of the learner, the
+learner's live rows take the place of the definitions.
+
+A request may contain at most three different pairs of a learner and a past time. A process has
+three sessions for these statements (DATABASE_PAST_SESSIONS). The statements of one learner use at
+most two sessions, so that other learners can use the third.
 """
 
 import asyncio
@@ -173,13 +175,7 @@ class _Computation:
     ) -> _Results:
         """Run the statement; `columns` has the names of each block's columns, and is added to."""
         shared = {"user_id": self.user_id, **self._moments}
-        count = statements.load(_FILE, "count_events")
-        (row,) = await self._fetch(session, count, shared)
-        if row["events"] > _MAX_EVENTS:
-            raise HistoryTooLong(
-                f"asOf, knownAt: expected at most {_MAX_EVENTS} events of the learner - "
-                f"found {row['events']}: leave both out"
-            )
+        (selected,) = await self._fetch(session, statements.load(_FILE, "selected"), shared)
         self.is_open = False
         blocks = [block for block, _ in self._queries]
         for block in blocks:
@@ -192,13 +188,23 @@ class _Computation:
             for number, parameters in enumerate(self._queries.values())
             for name, value in parameters.items()
         }
-        (answers,) = await self._fetch(session, _join(tuple(blocks)), shared | values)
+        answers = None
+        if selected["is_live"]:
+            live = _join(tuple(blocks), live=True)
+            (answers,) = await self._fetch(session, live, shared | values)
+        if not answers or not answers["is_live"]:
+            if selected["events"] > _MAX_EVENTS:
+                raise HistoryTooLong(
+                    f"asOf, knownAt: expected at most {_MAX_EVENTS} events of the learner - "
+                    f"found {selected['events']}: leave both out"
+                )
+            (answers,) = await self._fetch(session, _join(tuple(blocks)), shared | values)
         return {
             query: [
                 dict(zip(columns[query[0].file, query[0].name], found, strict=True))
-                for found in answer or ()
+                for found in answers[f"answer_{number}"] or ()
             ]
-            for query, answer in zip(self._queries, answers, strict=True)
+            for number, query in enumerate(self._queries)
         }
 
     async def _fetch(
@@ -220,31 +226,40 @@ def _load(block: Block) -> NumberedStatement:
 
 
 @functools.lru_cache(maxsize=200)
-def _join(blocks: tuple[Block, ...]) -> NumberedStatement:
+def _join(blocks: tuple[Block, ...], *, live: bool = False) -> NumberedStatement:
     """Return the statement that answers all blocks.
 
-    The parameters of a block end with its number, except `user_id`.
+    The parameters of a block end with its number, except `user_id`. With `live`, the learner's live
+    rows take the place of the definitions, and the column `is_live` tells whether they may.
     """
     texts = [statements.blocks(block.file)[block.name].rstrip(";") for block in blocks]
-    relations = definitions.as_of_relations("\n".join(texts))
+    relations = definitions.as_of_relations("\n".join(texts), live=live)
+    answers = [
+        statements.fill(
+            _FILE,
+            "answer",
+            name=f"answer_{number}",
+            query=statements.with_suffix(
+                text, f"_{number}", dict(block.constants), shared="user_id"
+            ),
+        )
+        for number, (block, text) in enumerate(zip(blocks, texts, strict=True))
+    ]
+    if live:
+        answers.append(statements.blocks(_FILE)["is_live answer"])
     text = statements.fill(
         _FILE,
         "statement",
         relations=",\n".join(
-            statements.fill(_FILE, "relation", name=name, query=query)
+            statements.fill(
+                _FILE,
+                "live relation" if live and name in definitions.REALTIME else "relation",
+                name=name,
+                query=query,
+            )
             for name, query in relations.items()
         ),
         seen=statements.blocks(_FILE)["seen items"] if "items" in relations else "",
-        answers=",\n".join(
-            statements.fill(
-                _FILE,
-                "answer",
-                name=f"answer_{number}",
-                query=statements.with_suffix(
-                    text, f"_{number}", dict(block.constants), shared="user_id"
-                ),
-            )
-            for number, (block, text) in enumerate(zip(blocks, texts, strict=True))
-        ),
+        answers=",\n".join(answers),
     )
     return statements.number(text, _FILE)
