@@ -138,19 +138,14 @@ class Schedules:
     region: str
 
     def find_all(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._read(
-            "scheduler", "jobs", "list", f"--location={self.region}"
-        )
-        return found
+        return list(self._read("scheduler", "jobs", "list", f"--location={self.region}"))
 
     def run(self, name: str) -> None:
-        words = ("scheduler", "jobs", "run", name, f"--location={self.region}")
-        gcloud.run((*words, f"--project={self.project}", "--quiet"), _GCLOUD_TIMEOUT_S)
+        self._call("scheduler", "jobs", "run", name, f"--location={self.region}")
 
     def describe(self, name: str) -> dict[str, Any]:
         words = ("scheduler", "jobs", "describe", name, f"--location={self.region}")
-        described: dict[str, Any] = self._read(*words)
-        return described
+        return dict(self._read(*words))
 
     def find_executions(self, job: str) -> dict[str, dict[str, Any]]:
         """Return the condition `Completed` of each execution of the job, by execution."""
@@ -161,8 +156,10 @@ class Schedules:
         }
 
     def _read(self, *words: str) -> Any:
-        where = (f"--project={self.project}", "--quiet", "--format=json")
-        return json.loads(gcloud.run((*words, *where), _GCLOUD_TIMEOUT_S))
+        return json.loads(self._call(*words, "--format=json"))
+
+    def _call(self, *words: str) -> str:
+        return gcloud.run((*words, f"--project={self.project}", "--quiet"), _GCLOUD_TIMEOUT_S)
 
 
 def _run_schedules(schedules: Schedules) -> None:
