@@ -146,6 +146,16 @@ def publisher(store: Store, fake_publisher: FakePublisher) -> Any:
         yield made
 
 
+def streak(user: str, days: int = 0) -> list[dict[str, Any]]:
+    """Return the events of a streak of three days that ended this number of days ago."""
+    return [event for n in range(3) for event in study(user, days + n)]
+
+
+def record(connection: Connection, events: list[dict[str, Any]]) -> None:
+    append(connection, events)
+    fold(connection)
+
+
 def fold(connection: Connection) -> None:
     Projector(connection).catch_up_all()
     batch.fold(connection, list(SHARDS))
@@ -162,20 +172,16 @@ def test_milestones_are_published_as_they_are_reached(
     connection: Connection, publisher: Publisher
 ) -> None:
     levels = [sample_events.item_published("i0", "A1")]
-    append(connection, [*levels, *study("ann", 2), *study("ann", 1)])
-    fold(connection)
+    record(connection, [*levels, *study("ann", 2), *study("ann", 1)])
     assert summarize(publisher) == []
-    append(connection, [of("GoalSet", "ann", 0, answers_per_day=1), *study("ann", 0, answers=1)])
-    fold(connection)
+    record(connection, [of("GoalSet", "ann", 0, answers_per_day=1), *study("ann", 0, answers=1)])
     assert summarize(publisher) == [("STREAK", 3), ("GOAL_MET", 1)]
-    append(connection, [
+    record(connection, [
         of("ReviewProcessed", "ann", 0, item_id="i0", new_interval=7, easiness_factor=2.5)
     ])  # fmt: skip
-    fold(connection)
     assert summarize(publisher) == [("STREAK", 3), ("GOAL_MET", 1), ("LEVEL_REACHED", "A1")]
     # The goal of the day is raised and met again: it is the same milestone.
-    append(connection, [of("GoalSet", "ann", 0, answers_per_day=2), *study("ann", 0, answers=2)])
-    fold(connection)
+    record(connection, [of("GoalSet", "ann", 0, answers_per_day=2), *study("ann", 0, answers=2)])
     assert len(summarize(publisher)) == 3
 
 
@@ -183,11 +189,9 @@ def test_milestones_are_published_as_they_are_reached(
 def test_a_milestone_is_told_until_two_days_after_its_day(
     connection: Connection, publisher: Publisher, days: int, is_told: bool
 ) -> None:
-    append(connection, [event for n in range(3) for event in study("ann", days + n)])
-    fold(connection)
+    record(connection, streak("ann", days))
     assert summarize(publisher) == [("STREAK", 3)] * is_told
-    append(connection, study("ann", days))  # the learner's next event tells nothing old
-    fold(connection)
+    record(connection, study("ann", days))  # the learner's next event tells nothing old
     assert summarize(publisher) == [("STREAK", 3)] * is_told
 
 
@@ -203,7 +207,7 @@ def test_an_imported_history_announces_nothing(
 def test_a_swap_tells_what_only_the_new_schema_has_folded(
     store: Store, connection: Connection, publisher: Publisher
 ) -> None:
-    append(connection, [event for n in range(3) for event in study("ann", n)])
+    append(connection, streak("ann"))
     rebuild.run(store.connect, workers=1)
     assert summarize(publisher) == [("STREAK", 3)]
     rebuild.run(store.connect, workers=1)
@@ -223,23 +227,20 @@ def before_the_model(connection: Connection) -> None:
 def test_the_first_build_tells_nothing_that_was_reached_before_it(
     store: Store, connection: Connection, publisher: Publisher
 ) -> None:
-    append(connection, [event for n in range(3) for event in study("ann", n)])
-    fold(connection)
+    record(connection, streak("ann"))
     before_the_model(connection)
     rebuild.run(store.connect, workers=1)
     assert summarize(publisher) == []
     # The refold inserts the former milestones again.
     append(connection, [of("UserPreferencesChanged", "ann", 6, timezone="Europe/Berlin")])
-    append(connection, [of("GoalSet", "ann", 0, answers_per_day=1), *study("ann", 0, answers=1)])
-    fold(connection)
+    record(connection, [of("GoalSet", "ann", 0, answers_per_day=1), *study("ann", 0, answers=1)])
     assert summarize(publisher) == [("GOAL_MET", 1)]
 
 
 def test_a_deleted_learner_s_milestones_are_not_published(
     connection: Connection, publisher: Publisher
 ) -> None:
-    append(connection, [event for n in range(3) for event in study("ann", n)])
-    fold(connection)
+    record(connection, streak("ann"))
     append(connection, [sample_events.user_deleted("ann")])
     assert publisher.run() == 1  # the UserDeleted
     fold(connection)
@@ -249,8 +250,7 @@ def test_a_deleted_learner_s_milestones_are_not_published(
 def test_with_off_milestones_are_marked_and_not_published(
     store: Store, connection: Connection, fake_publisher: FakePublisher
 ) -> None:
-    append(connection, [event for n in range(3) for event in study("ann", n)])
-    fold(connection)
+    record(connection, streak("ann"))
     for setting in ("off", "milestones"):
         with contextlib.closing(Publisher(store, fake_publisher, setting)) as each:
             assert each.run() == 0
@@ -260,8 +260,7 @@ def test_with_off_milestones_are_marked_and_not_published(
 def test_a_milestone_follows_the_event_that_caused_it(
     store: Store, connection: Connection, fake_publisher: FakePublisher
 ) -> None:
-    append(connection, [event for n in range(3) for event in study("ann", n)])
-    fold(connection)
+    record(connection, streak("ann"))
     with contextlib.closing(Publisher(store, fake_publisher, "all")) as publisher:
         publisher.run()
     kinds = [each.attributes["kind"] for each in fake_publisher.messages(outgoing.TOPIC)]
@@ -272,7 +271,7 @@ def test_the_numbers_of_the_marks_ascend_in_the_order_of_the_commits(
     store: Store, connection: Connection, publisher: Publisher
 ) -> None:
     """While one transaction holds its marks, no other transaction marks in the same shard."""
-    append(connection, [event for n in range(3) for event in study("ann", n)])
+    append(connection, streak("ann"))
     with contextlib.closing(store.connect()) as other:
         other.run("BEGIN")
         shard = model_rows.read_value(connection, "shard", user="ann")
