@@ -40,14 +40,20 @@ def session(
     for _ in range(_ANSWERS):
         at += timedelta(milliseconds=chance.randint(3_000, 20_000))
         item = chance.choice(items)
-        took = chance.randint(800, 9_000)
-        kind = "CorrectAnswerGiven" if chance.random() < 0.85 else "IncorrectAnswerGiven"
-        answer = of | {"session_id": key, "item_id": item, "response_time_ms": took}
-        yield _event(kind, at, answer, chance)
+        yield answer(learner, key, at, item, chance)
         review = {"item_id": item, "new_interval": chance.randint(1, 60), "easiness_factor": 2.5}
         yield _event("ReviewProcessed", at, of | review, chance)
     end = {"session_id": key, "score": 85, "duration_seconds": 240}
     yield _event("SessionCompleted", at, of | end, chance)
+
+
+def answer(
+    learner: str, session_id: str, at: datetime, item: str, chance: random.Random
+) -> Envelope:
+    took = chance.randint(800, 9_000)
+    kind = "CorrectAnswerGiven" if chance.random() < 0.85 else "IncorrectAnswerGiven"
+    of = {"user_id": learner, "session_id": session_id}
+    return _event(kind, at, of | {"item_id": item, "response_time_ms": took}, chance)
 
 
 def _event(kind: str, at: datetime, data: dict[str, Any], chance: random.Random) -> Envelope:

@@ -1,0 +1,116 @@
+"""The states of memory: of all answers at once in both engines, and after late answers."""
+
+import functools
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+
+from bench import envelopes, logs
+from bench.lines import Line, Rounds, format_rate
+from bench.server import Server, Store
+from bench.statements import blocks
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.event_store import log
+from progress.projections import definitions, rebuild
+from progress.projections.projector import Projector
+from progress.recovery import checks
+
+_ROUNDS = 5
+_FEWEST = 200_000  # answers per second
+_ITEMS, _SESSIONS = 100, 250  # of the learner with late answers: 50 answers of each item
+_BURST, _WINDOW = 1_000, 1_000
+_RELATION = "remembered_answers"
+
+
+def measure_states(server: Server) -> Iterator[Line]:
+    """Measure the whole fold of states in PostgreSQL and in DuckDB, and a burst of late answers."""
+    store = server.create_store()
+    logs.fill_long(store, events=400_000)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "answers.csv"
+        yield _line("PostgreSQL", _fold_in_postgresql(server, store, path))
+        yield _line("DuckDB", _fold_in_duckdb(path))
+    server.drop(store)
+    yield _compare_late(server)
+
+
+def _line(engine: str, rate: float) -> Line:
+    what = f"whole fold of the states of memory in {engine}, on one core"
+    return Line(what, format_rate(rate, "answers"), "", rate, _FEWEST, "answers/s")
+
+
+def _fold_in_postgresql(server: Server, store: Store, path: Path) -> float:
+    """Return the answers per second of PostgreSQL's CPU; write the answers to `path`."""
+    rebuild.run(functools.partial(database.connect, store.url))
+    rounds = Rounds()
+    with closing(store.connect()) as connection:
+        for _ in range(_ROUNDS):
+            with checks.open_snapshot(connection):
+                checks.fold(connection)
+                connection.run(blocks("recall")["forget"])
+                connection.run(blocks("recall")["read temporary tables"])
+                (answers,) = connection.run(blocks("recall")["count"])[0]
+                statement = definitions.fold_statements("postgresql")[_RELATION]
+                seconds = server.measure_cpu(functools.partial(connection.run, statement))
+                rounds.add("rate", answers / seconds)
+        with path.open("wb") as file:
+            connection.run(blocks("recall")["answers"], stream=file)
+    return rounds.median("rate")
+
+
+def _fold_in_duckdb(path: Path) -> float:
+    """Return the answers per second of DuckDB's CPU."""
+    rounds = Rounds()
+    for _ in range(_ROUNDS):
+        with duckdb.connect(":memory:", config={"threads": 1}) as duck:
+            duck.execute(blocks("recall")["load"], {"path": str(path)})
+            answers = duck.execute(blocks("recall")["count"]).fetchall()[0][0]
+            begin = time.process_time()
+            duck.execute(definitions.fold_statements("duckdb")[_RELATION])
+            rounds.add("rate", answers / (time.process_time() - begin))
+    return rounds.median("rate")
+
+
+def _compare_late(server: Server) -> Line:
+    """Compare windows of answers that are older than stored answers with windows of new answers."""
+    store, rounds, chance = server.create_store(), Rounds(), random.Random(1)
+    logs.fill(store, learners=1, sessions=_SESSIONS, items=_ITEMS)
+    (learner,) = logs.list_learners(store, events=1)
+    items = [f"item-{n}" for n in range(1, _ITEMS + 1)]
+    middle, end = (logs.SINCE + timedelta(days=n) for n in (_SESSIONS // 2, _SESSIONS + 9))
+    with closing(store.connect()) as connection:
+        projector = Projector(connection)
+        projector.catch_up_all()
+        for number in range(_ROUNDS + 1):
+            for how, at in (("late", middle), ("plain", end)):
+                _append(connection, learner, at + timedelta(hours=number), items, chance)
+                (shard,) = projector.find_shards_behind()
+                begin = time.perf_counter()
+                projector.fold_window(shard, _WINDOW)
+                seconds = time.perf_counter() - begin
+                if number:
+                    rounds.add(how, 1_000 * seconds)
+    server.drop(store)
+    return rounds.compare_costs(
+        f"a burst of {_BURST:,} late answers to {_ITEMS} items",
+        *("late", "plain"),
+        against="as many plain answers:",
+        bar=20,
+    )
+
+
+def _append(
+    connection: Connection, learner: str, at: datetime, items: list[str], chance: random.Random
+) -> None:
+    answers = [
+        envelopes.answer(learner, "late", at + timedelta(seconds=n), chance.choice(items), chance)
+        for n in range(_BURST)
+    ]
+    log.append(connection, [envelopes.delivery(answers)])
