@@ -176,6 +176,54 @@ def test_a_worker_that_finds_the_shard_busy_returns_and_its_events_are_published
     published.check(connection, publisher.pubsub.messages(outgoing.TOPIC), "all")
 
 
+def test_another_worker_publishes_the_shard_afterwards(
+    connection: Connection, store: Store, publisher: Publisher
+) -> None:
+    append(connection, sample_events.lesson("ann", 1))
+    publisher.run()
+    append(connection, [sample_events.user_deleted("ann")])
+    with contextlib.closing(Publisher(store, publisher.pubsub, "all")) as other:
+        assert other.run() == 1
+
+
+def test_if_the_messages_of_one_stream_are_refused_the_checkpoint_stays(
+    connection: Connection, publisher: Publisher
+) -> None:
+    append(connection, [*sample_events.lesson("ann", 1), *sample_events.lesson("una", 1)])
+    publisher.run_and_fail("refused", 1)
+    publisher.run()
+    published.check(connection, publisher.pubsub.messages(outgoing.TOPIC), "all")
+
+
+@pytest.mark.parametrize("setting", ["milestones", "all"])
+def test_what_a_limit_leaves_out_of_a_window_is_in_the_next(
+    connection: Connection,
+    store: Store,
+    fake_publisher: FakePublisher,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: PublishEvents,
+) -> None:
+    """Events take more bytes in a message than in the database, so the limit counts twice."""
+    monkeypatch.setattr(publication, "_AT_MOST", {"milestones": 1, "all": 1_000}[setting])
+    monkeypatch.setattr(publication, "_MAX_BYTES", 1_500)
+    deletions = [sample_events.user_deleted(user) for user in ("una", "ann")]
+    append(connection, [*sample_events.lesson("bob", 20), *deletions])
+    with contextlib.closing(Publisher(store, fake_publisher, setting)) as publisher:
+        publisher.run()
+    published.check(connection, fake_publisher.messages(outgoing.TOPIC), setting)
+
+
+def test_a_checkpoint_never_moves_back(connection: Connection) -> None:
+    for position, mark in ((7, 5), (6, 4)):
+        connection.run(
+            "SELECT event_store.move_publisher(CAST(3 AS smallint), :position, :mark)",
+            position=position,
+            mark=mark,
+        )
+    rows = connection.run("SELECT shard, position, mark FROM event_store.publisher_checkpoints")
+    assert rows == [[3, 7, 5]]
+
+
 def test_after_a_failure_nothing_is_sent_for_five_seconds(
     connection: Connection, publisher: Publisher
 ) -> None:

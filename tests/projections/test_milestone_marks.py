@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from progress.adapters.postgres.database import Connection
-from progress.event_store import outgoing
+from progress.event_store import outgoing, publication
 from progress.event_store.contract import schemas
 from progress.projections import batch, rebuild
 from progress.projections.projector import SHARDS, Projector
@@ -231,6 +231,7 @@ def test_the_first_build_tells_nothing_that_was_reached_before_it(
     before_the_model(connection)
     rebuild.run(store.connect, workers=1)
     assert summarize(publisher) == []
+    assert connection.run("SELECT unpublished FROM event_store.count_unpublished()") == [[0]]
     # The refold inserts the former milestones again.
     append(connection, [of("UserPreferencesChanged", "ann", 6, timezone="Europe/Berlin")])
     record(connection, [of("GoalSet", "ann", 0, answers_per_day=1), *study("ann", 0, answers=1)])
@@ -257,14 +258,31 @@ def test_with_off_milestones_are_marked_and_not_published(
     assert connection.run("SELECT count(*) FROM event_store.milestone_marks") == [[1]]
 
 
+@pytest.mark.parametrize("window", [1, 10_000])
 def test_a_milestone_follows_the_event_that_caused_it(
-    store: Store, connection: Connection, fake_publisher: FakePublisher
+    store: Store,
+    connection: Connection,
+    fake_publisher: FakePublisher,
+    monkeypatch: pytest.MonkeyPatch,
+    window: int,
 ) -> None:
+    monkeypatch.setattr(publication, "_AT_MOST", window)
     record(connection, streak("ann"))
     with contextlib.closing(Publisher(store, fake_publisher, "all")) as publisher:
         publisher.run()
     kinds = [each.attributes["kind"] for each in fake_publisher.messages(outgoing.TOPIC)]
     assert kinds == [*["recorded"] * 6, "milestone"]
+
+
+def test_messages_have_the_order_of_their_commits(
+    store: Store, connection: Connection, fake_publisher: FakePublisher
+) -> None:
+    record(connection, streak("ann"))
+    append(connection, study("ann", 0, answers=1))
+    with contextlib.closing(Publisher(store, fake_publisher, "all")) as publisher:
+        publisher.run()
+    kinds = [each.attributes["kind"] for each in fake_publisher.messages(outgoing.TOPIC)]
+    assert kinds == [*["recorded"] * 6, "milestone", *["recorded"] * 3]
 
 
 def test_the_numbers_of_the_marks_ascend_in_the_order_of_the_commits(
