@@ -56,6 +56,12 @@ def answer(
     return _event(kind, at, of | {"item_id": item, "response_time_ms": took}, chance)
 
 
+def join_group(learner: str, group: str) -> Envelope:
+    """Return the event that the learner joins the group."""
+    data = {"user_id": learner, "group_id": group}
+    return _event("LearnerJoinedGroup", _BEGIN, data, random.Random(f"{learner} {group}"))
+
+
 def _event(kind: str, at: datetime, data: dict[str, Any], chance: random.Random) -> Envelope:
     return {
         "event_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),

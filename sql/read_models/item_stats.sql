@@ -453,10 +453,9 @@ listed AS (
       AND {read_models/items level_and_domain}
       AND CASE
             WHEN CAST(:search AS text) = '' THEN TRUE
-            ELSE EXISTS (
-                SELECT 1 FROM items i
-                WHERE i.item_id = s.item_id
-                  AND strpos(lower(i.headword COLLATE "C"), lower(:search COLLATE "C")) > 0)
+            ELSE s.item_id IN (
+                SELECT i.item_id FROM items i
+                WHERE strpos(lower(i.headword COLLATE "C"), lower(:search COLLATE "C")) > 0)
           END
 ),
 page AS (

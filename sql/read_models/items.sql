@@ -103,16 +103,18 @@ coalesce(lower(split_part(i.language, '-', 1)), '')
 
 -- level_and_domain --
 -- True if the item of a row s passes the filters by level and domain. The level UNKNOWN selects the items without a
--- level, and the domain UNKNOWN the items without a domain. Without a filter, the catalogue is not read.
+-- level, and the domain UNKNOWN the items without a domain. Without a filter, the catalogue is not read. With IN,
+-- PostgreSQL reads it once; with EXISTS, it may read all of it for each row, as a past catalogue has no index.
 CASE
     WHEN CAST(:level AS text) IS NULL THEN TRUE
-    ELSE :level = coalesce((SELECT i.level FROM items i WHERE i.item_id = s.item_id), 'UNKNOWN')
+    WHEN :level = 'UNKNOWN' THEN s.item_id NOT IN (SELECT i.item_id FROM items i WHERE i.level IS NOT NULL)
+    ELSE s.item_id IN (SELECT i.item_id FROM items i WHERE i.level = :level)
 END
 AND CASE
     WHEN CAST(:domain AS text) IS NULL THEN TRUE
-    WHEN :domain = 'UNKNOWN' THEN NOT EXISTS (
-        SELECT 1 FROM items i WHERE i.item_id = s.item_id AND cardinality(i.domains) > 0)
-    ELSE EXISTS (SELECT 1 FROM items i WHERE i.item_id = s.item_id AND :domain = ANY (i.domains))
+    WHEN :domain = 'UNKNOWN' THEN s.item_id NOT IN (
+        SELECT i.item_id FROM items i WHERE cardinality(i.domains) > 0)
+    ELSE s.item_id IN (SELECT i.item_id FROM items i WHERE :domain = ANY (i.domains))
 END
 
 -- as_of --
