@@ -56,6 +56,7 @@ ROWS: dict[str, Row] = {
     "hit": daily.measure_hits,
     "page": page.measure_page,
     "groups": groups.measure_groups,
+    "search": groups.measure_search,
     "as of": as_of.measure_moments,
     "catalogue": as_of.measure_catalogue,
     "expensive": expensive.measure_documents,

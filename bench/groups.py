@@ -1,4 +1,4 @@
-"""Benchmark of teachers' queries about a group with 10,000 members among 200,000 learners."""
+"""Queries about a group with 10,000 members among 200,000 learners, and searches for learners."""
 
 import asyncio
 import time
@@ -8,10 +8,11 @@ from contextlib import closing
 from bench import machine_speed, query_costs
 from bench.lines import Line
 from bench.machine_speed import TimedRequest
-from bench.server import Server
+from bench.server import Server, Store
 from bench.statements import blocks
 
 _MEMBERS, _OTHERS = 10_000, 190_000
+_SEARCHED = 100_000
 _DAYS, _ITEMS = 90, 10_000  # the catalogue of the demo has 10,000 words
 _ROUNDS = 100
 _LIMIT = 100.0  # milliseconds
@@ -30,27 +31,46 @@ _DOCUMENTS = {
     "hardestItems": f'{{ group(groupId: "g") {{ hardestItems {{ {_ITEM} }} }} }}',
     "itemDifficulty": f"{{ itemDifficulty {{ totalCount edges {{ node {{ {_ITEM} }} }} }} }}",
 }
+_SEARCHES = {
+    "one name": '{ searchLearners(text: "hanna 7777") { userId displayName } }',
+    "every name": '{ searchLearners(text: "an") { userId displayName } }',
+}
 
 
 def measure_groups(server: Server) -> Iterator[Line]:
     """Measure each field about a group, one request after another."""
     store = server.create_store()
-    with closing(store.connect()) as connection:
-        for statement in blocks("groups").values():
-            sizes = {"members": _MEMBERS, "others": _OTHERS, "days": _DAYS, "items": _ITEMS}
-            connection.run(statement, **{n: v for n, v in sizes.items() if f":{n}" in statement})
-    for what, requests in asyncio.run(_measure(store.url)).items():
+    _fill(store, [*blocks("groups")], others=_OTHERS)
+    for what, requests in asyncio.run(_measure(store.url, _DOCUMENTS)).items():
         size = f"{_MEMBERS:,} of {_MEMBERS + _OTHERS:,} learners, {_ITEMS:,} items in 16 shards"
         yield machine_speed.compare_p95(f"{what}, {size}", requests, bar=_LIMIT)
     server.drop(store)
 
 
-async def _measure(url: str) -> dict[str, list[TimedRequest]]:
+def measure_search(server: Server) -> Iterator[Line]:
+    """Measure searches for learners among 100,000, who all have names."""
+    store = server.create_store()
+    _fill(store, ["learners", "progress", "names", "settle"], others=_SEARCHED - _MEMBERS)
+    for what, requests in asyncio.run(_measure(store.url, _SEARCHES)).items():
+        title = f"searchLearners, {what} of {_SEARCHED:,} learners"
+        yield machine_speed.compare_p95(title, requests, bar=_LIMIT)
+    server.drop(store)
+
+
+def _fill(store: Store, names: list[str], *, others: int) -> None:
+    """Run these blocks of `groups.sql`, in order."""
+    sizes = {"members": _MEMBERS, "others": others, "days": _DAYS, "items": _ITEMS}
+    with closing(store.connect()) as connection:
+        for statement in map(blocks("groups").__getitem__, names):
+            connection.run(statement, **{n: v for n, v in sizes.items() if f":{n}" in statement})
+
+
+async def _measure(url: str, documents: dict[str, str]) -> dict[str, list[TimedRequest]]:
     """Return the timed requests of each document."""
-    requests: dict[str, list[TimedRequest]] = {what: [] for what in _DOCUMENTS}
+    requests: dict[str, list[TimedRequest]] = {what: [] for what in documents}
     async with query_costs.open_database(url, "sue", "support", explains=False) as costing:
         for number in range(_ROUNDS + 2):
-            for what, text in _DOCUMENTS.items():
+            for what, text in documents.items():
                 before = machine_speed.time_loop()
                 begin = time.perf_counter()
                 answer, _ = await costing.answer(text)

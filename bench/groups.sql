@@ -39,6 +39,12 @@ SELECT user_id, n % 900, 100, 60, 9000, 1200, 900, 100, 100, 100, now(), now(), 
 FROM learners
 ORDER BY n;
 
+-- names --
+INSERT INTO display_names
+SELECT user_id, (ARRAY['Anna', 'Hanna', 'Ivan', 'Juan'])[n % 4 + 1] || ' ' || n, now(), gen_random_uuid()
+FROM learners
+ORDER BY n;
+
 -- days --
 INSERT INTO daily_stats
 SELECT user_id, newest - d, 20, (n + d) % 21, 40000, 40000, 20, 1, 170, 80, 3, 15, 1

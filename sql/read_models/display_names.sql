@@ -40,17 +40,24 @@ DELETE FROM display_names WHERE user_id = ANY (learners);
 -- search --
 -- The known learners with :text in the id or the display name; ASCII letters match in any case. The learner with
 -- exactly this id comes first, then ids and names that begin with the text, then the others. Within each, learners are
--- sorted by name, those without a name last, then by id.
-WITH texts AS (
-    SELECT p.user_id, n.display_name, lower(p.user_id) AS id_text, lower(n.display_name) AS name_text,
-        lower(CAST(:text AS text) COLLATE "C") AS sought
+-- sorted by name, those without a name last, then by id. Ids and names are searched apart, so that only what is found
+-- is joined.
+WITH sought AS MATERIALIZED (
+    SELECT lower(CAST(:text AS text) COLLATE "C") AS text
+), found AS (
+    SELECT p.user_id, n.display_name, strpos(lower(p.user_id), (SELECT text FROM sought)) AS place   -- in the id
     FROM user_progress p
     LEFT JOIN display_names n ON n.user_id = p.user_id
-    OFFSET 0   -- compute each lower() once
+    WHERE strpos(lower(p.user_id), (SELECT text FROM sought)) > 0
+    UNION ALL
+    SELECT user_id, display_name, 0
+    FROM display_names
+    WHERE strpos(lower(display_name), (SELECT text FROM sought)) > 0
+      AND strpos(lower(user_id), (SELECT text FROM sought)) = 0
 )
 SELECT user_id, display_name
-FROM texts
-WHERE strpos(id_text, sought) > 0 OR strpos(name_text, sought) > 0
-ORDER BY user_id = :text DESC, starts_with(id_text, sought) OR coalesce(starts_with(name_text, sought), FALSE) DESC,
+FROM found
+ORDER BY user_id = :text DESC,
+    place = 1 OR coalesce(starts_with(lower(display_name), (SELECT text FROM sought)), FALSE) DESC,
     display_name NULLS LAST, user_id
 LIMIT CAST(:first AS bigint);

@@ -1,7 +1,7 @@
 // The entry point. It signs the user in, and shows the view that the URL names. The hash of a view's URL is
 // #/NAME/ARGUMENT/...; #/ shows the learner's own progress.
 
-import { Problem } from './api.js';
+import { Problem, runQuery } from './api.js';
 import { h, show } from './dom.js';
 import { localDay } from './format.js';
 import { language, selectLanguage, t } from './i18n.js';
@@ -11,6 +11,12 @@ import * as session from './session.js';
 import * as then from './then.js';
 
 const ALL = ['learner', 'teacher', 'support', 'admin'];
+const FIND = `query Find($text: String!) {
+  found: searchLearners(text: $text, first: 8) { userId displayName }
+}`;
+const MIN_SEARCH = 2; // characters
+const TYPING_MS = 200;
+let typing; // the timer of the suggestions
 const LANDINGS = { teacher: 'group', admin: 'administration' }; // the views of a URL without a hash
 
 /**
@@ -232,13 +238,36 @@ function searchForm() {
   const attributes = { autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', maxlength: 200 };
   return h('form', { class: 'finder', role: 'search' },
     h('label', { class: 'unseen', for: 'other' }, t('frame.learnerId')),
-    h('input', { id: 'other', name: 'other', placeholder: t('frame.learnerId'), ...attributes }),
+    h('input', { id: 'other', name: 'other', list: 'found', placeholder: t('frame.learnerId'), ...attributes }),
+    h('datalist', { id: 'found' }),
     h('button', { class: 'button quiet' }, t('frame.show')));
 }
 
-navigation.addEventListener('submit', (event) => {
+/** Return the learners whose id or name contains the text, or none if the search fails. */
+async function findLearners(text) {
+  if ([...text].length < MIN_SEARCH) return [];
+  return runQuery(FIND, { text }).then(({ data }) => data.found, () => []);
+}
+
+/** Suggest learners while the user types. */
+navigation.addEventListener('input', ({ target }) => {
+  const text = target.value.trim();
+  const suggestions = target.list;
+  clearTimeout(typing);
+  if ([...suggestions.options].some(({ value }) => value === text)) return; // a suggestion was chosen
+  typing = setTimeout(async () => {
+    const found = await findLearners(text);
+    if (target.value.trim() !== text) return;
+    show(suggestions, found.map(({ userId, displayName }) => h('option', { value: userId, label: displayName })));
+  }, TYPING_MS);
+});
+
+/** Open the learner with this id or, if there is none, the only learner that is found. */
+navigation.addEventListener('submit', async (event) => {
   event.preventDefault();
-  const id = new FormData(event.target).get('other').trim();
+  const text = new FormData(event.target).get('other').trim();
+  const found = await findLearners(text);
+  const id = found.length === 1 ? found[0].userId : text;
   location.hash = id ? `#/learner/${encodeURIComponent(id)}` : '#/';
 });
 dayPicker.addEventListener('change', ({ target }) => {

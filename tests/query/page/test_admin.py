@@ -82,7 +82,7 @@ def test_an_administrator_lands_on_the_state_of_the_system(visit: Visits, demo: 
 
 def test_an_administrator_finds_a_learner_by_id(visit: Visits) -> None:
     page = visit().open("ada", "admin")
-    page.get_by_label("A learner’s id").fill(browser.DEMO)
+    page.get_by_label("A learner’s name or id").fill(browser.DEMO)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text(browser.DEMO)
     expect(page.locator("#views [aria-current=page]")).to_have_text(browser.DEMO)

@@ -215,7 +215,7 @@ def test_tab_reaches_every_control(visit: Visits) -> None:
         page.keyboard.press("Tab")
         reached.append(page.evaluate(_FOCUSED))
     names = [name for name, _ in reached]
-    for name in ("Skip to the numbers", "Administration", "A learner’s id", "Year before",
+    for name in ("Skip to the numbers", "Administration", "A learner’s name or id", "Year before",
                  "2024-10-06", "Day after", "The weeks as a table", "Language"):  # fmt: skip
         assert name in names
     assert len(set(names)) == controls
@@ -255,17 +255,27 @@ def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_a_support_user_can_open_another_learner(visit: Visits) -> None:
     page = visit().open("sam", "support")
     expect(page.get_by_role("link", name="Administration")).to_have_count(0)
-    page.get_by_label("A learner’s id").fill(browser.DEMO)
+    page.get_by_label("A learner’s name or id").fill(browser.DEMO)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=f"Progress of {browser.DEMO}")).to_be_visible()
     expect(page.get_by_role("region", name="The year")).to_contain_text("61 study days")
     expect(page).to_have_title(f"{browser.DEMO} · Progress")
 
 
+def test_a_support_user_finds_a_learner_by_a_part_of_the_id(visit: Visits) -> None:
+    page = visit().open("sam", "support")
+    field = page.get_by_label("A learner’s name or id")
+    field.press_sequentially(browser.DEMO[1:-1].upper())
+    option = page.locator(f'datalist option[value="{browser.DEMO}"]')
+    expect(option).to_have_count(1)
+    field.press("Enter")
+    expect(page.get_by_role("heading", name=f"Progress of {browser.DEMO}")).to_be_visible()
+
+
 def test_text_from_a_user_is_never_interpreted_as_html(visit: Visits) -> None:
     bad = "<img src=x onerror=alert(1)>"
     page = visit().open("sam", "support")
-    page.get_by_label("A learner’s id").fill(bad)
+    page.get_by_label("A learner’s name or id").fill(bad)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=f"Progress of {bad}")).to_be_visible()
     assert page.locator("img").count() == 0
