@@ -62,8 +62,7 @@ class CachePolicy(NamedTuple):
     local date. `period` names the period that each row covers, for example weekly. If all periods
     of a result are finished, the result has a longer TTL. `period_days` is the largest number of
     days from a period's first day to its last. `except_for` is an argument and a value: if the
-    argument has this value, the result is not cached. `hourly` names a field: a result with this
-    field expires at the end of the hour.
+    argument has this value, the result is not cached.
     """
 
     minutes: int
@@ -74,7 +73,6 @@ class CachePolicy(NamedTuple):
     period_days: int = 0
     is_summary: bool = False  # cached under the learner's `summary:` key
     except_for: tuple[str, object] | None = None
-    hourly: str | None = None
 
     def of_the_past(self) -> "CachePolicy":
         """Return the policy of results about a past moment.
@@ -93,7 +91,6 @@ class CacheKey(msgspec.Struct, frozen=True):
     params: str  # a hash of the code, the field, the learner, the arguments and the selection
     policy: CachePolicy
     last_day: date | None = None  # the last day of the requested periods
-    is_hourly: bool = False  # the result expires at the end of the hour
 
 
 def cache_key(
@@ -120,8 +117,7 @@ def cache_key(
     if policy.period:  # the latest possible last day of the period that contains the date `to`
         day = arguments["to"].toordinal() + policy.period_days
         last_day = date.fromordinal(min(day, date.max.toordinal()))
-    is_hourly = policy.hourly is not None and f":{policy.hourly}{{" in selection
-    return CacheKey(name, user_id, params, policy, last_day, is_hourly)
+    return CacheKey(name, user_id, params, policy, last_day)
 
 
 class CacheLocation(NamedTuple):
@@ -461,15 +457,8 @@ class RequestVersions(msgspec.Struct):
             self.schema,
             self.batch if policy.batch else None,
             self.catalogue if policy.catalogue else None,
-            self._expiry(key, day_ends),
+            day_ends.timestamp() if policy.clock and day_ends else None,
         )
-
-    def _expiry(self, key: CacheKey, day_ends: datetime | None) -> float | None:
-        """Return when the result expires, in seconds since 1970; None if it does not expire."""
-        ends = [day_ends.timestamp()] if key.policy.clock and day_ends else []
-        if key.is_hourly:
-            ends.append((self.at.timestamp() // 3600 + 1) * 3600)
-        return min(ends, default=None)
 
     def is_current(self, validator: Validator, key: CacheKey) -> bool:
         policy = key.policy

@@ -327,19 +327,6 @@ CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
      ELSE 'LEARNING' END                           AS mastery,
 i.language
 
--- estimated_recall --
--- The probability that the learner still knows the item: 0.9 when the item falls due. Null for an interval of 0.
-CASE WHEN s.interval_days > 0 THEN CASE
-    WHEN CAST(:now AS timestamptz) < s.reviewed_at THEN 1
-    WHEN {read_models/item_stats hours_since_review} >= 300 * 24 * s.interval_days THEN 0
-    ELSE power(
-        CAST(0.9 AS double precision),
-        CAST({read_models/item_stats hours_since_review} AS double precision) / (24 * s.interval_days))
-END END                                            AS estimated_recall
-
--- hours_since_review --
-floor(extract(epoch FROM CAST(:now AS timestamptz) - s.reviewed_at) / 3600)
-
 -- due_items --
 -- The start of a WITH clause. It counts the items that fall due on the :days local days from today. Archived items are
 -- left out.
@@ -432,12 +419,14 @@ listed AS (
         CASE CAST(:order_by AS text)
             WHEN 'ACCURACY' THEN CAST(s.correct_answers AS double precision) / nullif(s.answers, 0)
             WHEN 'LAPSES' THEN - CAST(s.lapses AS double precision)
+            WHEN 'RECALL' THEN {read_models/memory estimated_recall}
             WHEN 'DUE' THEN CAST(extract(epoch FROM {read_models/item_stats due_at}) * 1000000 AS double precision)
             ELSE - CAST(extract(epoch FROM greatest(
                 coalesce(s.last_answered_at, s.reviewed_at),
                 coalesce(s.reviewed_at, s.last_answered_at))) * 1000000 AS double precision)
         END AS sort_key
     FROM item_stats s
+    CROSS JOIN today AS moment
     WHERE s.user_id = :user_id
       AND CASE CAST(:filter AS text)
             WHEN 'LEARNING' THEN coalesce(s.interval_days, 0) < 7
@@ -448,6 +437,7 @@ listed AS (
                 OR width_bucket({read_models/item_stats due_at}, (SELECT times FROM edges))
                    IN (SELECT spans.number FROM spans JOIN today USING (day)))
             WHEN 'LEECH' THEN s.lapses >= 4
+            WHEN 'FADING' THEN {read_models/item_stats not_archived} AND {read_models/memory has_faded}
             ELSE TRUE
           END
       AND {read_models/items level_and_domain}
@@ -475,8 +465,9 @@ SELECT
     asked.sort_key,
     asked.item_id,
     {read_models/item_stats item_fields},
-    {read_models/item_stats estimated_recall}
+    {read_models/memory item_fields}
 FROM (SELECT count(*) AS items FROM listed) AS total
+CROSS JOIN today AS moment
 LEFT JOIN page asked ON TRUE
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
 LEFT JOIN items i ON i.item_id = asked.item_id
@@ -487,8 +478,9 @@ ORDER BY asked.sort_key NULLS LAST, asked.item_id;
 SELECT
     asked.item_id,
     {read_models/item_stats item_fields},
-    {read_models/item_stats estimated_recall}
+    {read_models/memory item_fields}
 FROM (SELECT CAST(:item_id AS text) AS item_id) AS asked
+CROSS JOIN ({read_models/preferences today}) AS moment
 LEFT JOIN items i ON i.item_id = asked.item_id
 LEFT JOIN item_stats s ON s.user_id = :user_id AND s.item_id = asked.item_id
 WHERE i.described_at IS NOT NULL OR s.item_id IS NOT NULL;

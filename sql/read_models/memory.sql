@@ -55,7 +55,7 @@ CAST(10000000 AS double precision)
 CASE WHEN s.last_correct AND moment.day <= s.last_answered_on THEN 1
      ELSE power(
          1 + {read_models/memory factor} * greatest(moment.day - s.last_answered_on, 1)
-             / exp(s.stability / {read_models/memory unit}),
+             / {read_models/memory days},
          -CAST({read_models/memory decay} AS double precision)) END
 
 -- remembered --
@@ -74,6 +74,21 @@ FROM (
     WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id ROWS UNBOUNDED PRECEDING)
 ) m
 WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+
+-- has_faded --
+-- True if the item in the row s was answered correctly before, and is fading on the date `moment.day`.
+s.correct_answers > 0 AND {read_models/memory estimated_recall} < 0.7
+
+-- item_fields --
+-- The result columns from a row s, which may be missing, on the date `moment.day`.
+floor(1000 * {read_models/memory estimated_recall} + 0.5) / 1000 AS estimated_recall,
+CAST(round(CAST({read_models/memory days} AS numeric), 2 - CAST(floor(log({read_models/memory days})) AS integer))
+    AS double precision)                           AS stability_days,
+CAST(round(s.difficulty / CAST(10000000 AS numeric), 2) AS double precision) AS difficulty,
+s.last_answered_on                                 AS answered_on
+
+-- days --
+exp(s.stability / {read_models/memory unit})
 
 -- functions --
 -- Return the state {stability, difficulty} after an answer, `gap` days after the answer before. `memory` is the state

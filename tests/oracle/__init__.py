@@ -38,6 +38,7 @@ from tests.oracle.memory import (
     items_fading,
     knowledge,
     knowledge_curve,
+    remembered_item,
 )
 from tests.oracle.milestones import milestone_id, milestones
 from tests.oracle.retention import retention, retention_stats

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from tests.oracle.catalogue import Description, Languages, descriptions, names
 from tests.oracle.days import answer_sums, day, last_days
@@ -51,7 +51,6 @@ def _row(world: World, user_id: str, item_id: str) -> Row:
         "last_answered_at": answers[-1].occurred_at if answers else None,
         "first_correct_at": correct[0].occurred_at if correct else None,
         **_review(reviews[-1] if reviews else None),
-        "estimated_recall": _recall(reviews[-1], world.now) if reviews else None,
         "lapses": _lapses(reviews),
         "mastery": _mastery(answers, reviews),
         "language": description.language,
@@ -68,17 +67,6 @@ def _review(latest: Event | None) -> Row:
         "reviewed_at": latest.occurred_at,
         "due_at": latest.occurred_at + timedelta(hours=24 * days),
     }
-
-
-def _recall(latest: Event, now: datetime) -> float | None:
-    """Return 0.9 to the power of (whole hours since the review / hours of the interval)."""
-    interval_hours = 24 * latest.data["new_interval"]
-    if interval_hours == 0:
-        return None
-    hours = (now - latest.occurred_at) // timedelta(hours=1)
-    if hours < 0:
-        return 1.0
-    return 0.0 if hours >= 300 * interval_hours else float(0.9 ** (hours / interval_hours))
 
 
 def _lapses(reviews: list[Event]) -> int:

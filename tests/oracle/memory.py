@@ -15,6 +15,7 @@ from tests.oracle.catalogue import LEVELS, Description, archived, descriptions
 from tests.oracle.days import day, day_of, week
 from tests.oracle.events import Row, World, defines_by_learner
 from tests.oracle.groups import members
+from tests.oracle.items import item as find_item
 from tests.oracle.items import item_stats, learners
 
 W = (
@@ -183,6 +184,12 @@ def item_memory(world: World, user_id: str, item_id: str) -> Row:
             "answered_on": memory.last.day,
         },
     }
+
+
+def remembered_item(world: World, user_id: str, item_id: str) -> Row | None:
+    """Return the item's row with its estimated recall and its memory; None if it is unknown."""
+    row = find_item(world, user_id, item_id)
+    return row and {**row, **item_memory(world, user_id, item_id)}
 
 
 def fading(world: World, user_id: str, on: date | None = None) -> set[str]:

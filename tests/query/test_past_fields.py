@@ -182,18 +182,16 @@ def _rank(order: str, row: oracle.Row) -> float | None:
 
 
 def _passes(world: oracle.World, user: str, name: str, item_id: str, row: oracle.Row) -> bool:
-    match name:
-        case "LEARNING":
-            return bool(row["mastery"] == "LEARNING")
-        case "MASTERED":
-            return bool(row["mastery"] in MASTERED)
-        case "STRUGGLING":
-            return bool(row["answers"] >= 3 and row["accuracy_rate"] < 0.6)
-        case "DUE":
-            return item_id in oracle.due_today(world, user)
-        case "LEECH":
-            return bool(row["lapses"] >= 4)
-    return True
+    passes: Mapping[str, Callable[[], bool]] = {
+        "ALL": lambda: True,
+        "LEARNING": lambda: row["mastery"] == "LEARNING",
+        "MASTERED": lambda: row["mastery"] in MASTERED,
+        "STRUGGLING": lambda: row["answers"] >= 3 and row["accuracy_rate"] < 0.6,
+        "DUE": lambda: item_id in oracle.due_today(world, user),
+        "LEECH": lambda: row["lapses"] >= 4,
+        "FADING": lambda: item_id in oracle.fading(world, user),
+    }
+    return passes[name]()
 
 
 def _items(
@@ -203,13 +201,17 @@ def _items(
     order: str = "RECENT",
 ) -> Json:
     """Return the ids of the items that pass, in order, and their rows."""
-    rows = {i: r for i, r in oracle.item_stats(world, user).items() if passes(i, r)}
+    stats = oracle.item_stats(world, user)
+    rows = {
+        i: {**r, **oracle.item_memory(world, user, i)} for i, r in stats.items() if passes(i, r)
+    }
 
     def key(item_id: str) -> tuple[float, str]:
         rank = _rank(order, rows[item_id])
         return (math.inf if rank is None else rank, item_id)
 
-    nodes = [{"node": rows[item_id]} for item_id in sorted(rows, key=key)]
+    ids = oracle.by_recall(world, user) if order == "RECALL" else sorted(rows, key=key)
+    nodes = [{"node": rows[item_id]} for item_id in ids if item_id in rows]
     return {"edges": nodes, "total_count": len(rows)}
 
 
@@ -246,7 +248,7 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
         },
     }
     items = {
-        **{f"item{n}": oracle.item(world, user, item) for n, item in enumerate(ITEMS)},
+        **{f"item{n}": oracle.remembered_item(world, user, item) for n, item in enumerate(ITEMS)},
         "item9": None,
         **{f"itemHistory{n}": oracle.item_history(world, user, i) for n, i in enumerate(ITEMS[:2])},
     }
@@ -309,13 +311,13 @@ def draw_arguments(data: st.DataObject, moments: Moments) -> dict[str, Any]:
     """Draw the other arguments; the range begins and ends near the moment or the events."""
     near = (moments["asOf"] or moments["knownAt"] or LATEST).date()
     first = near - data.draw(st.sampled_from([0, 1, 9, 40, 200])) * DAY
-    filters = ("ALL", "LEARNING", "MASTERED", "STRUGGLING", "DUE", "LEECH")
+    filters = ("ALL", "LEARNING", "MASTERED", "STRUGGLING", "DUE", "LEECH", "FADING")
     return {
         **moments,
         "from": first,
         "to": first + data.draw(st.sampled_from([0, 30, 60, 300])) * DAY,
         "filter": data.draw(st.sampled_from(filters)),
-        "orderBy": data.draw(st.sampled_from(("RECENT", "DUE", "ACCURACY", "LAPSES"))),
+        "orderBy": data.draw(st.sampled_from(("RECENT", "DUE", "ACCURACY", "LAPSES", "RECALL"))),
         "search": data.draw(st.sampled_from(("", "or", "v", "%"))),
         "level": data.draw(st.sampled_from(("A1", "B2", "UNKNOWN"))),
         "domain": data.draw(st.sampled_from(("R", "S", "UNKNOWN"))),

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from progress.query.live.sources import Learners
 from progress.query.read_models import groups, rows
 from progress.query.read_models.groups import ItemDifficulty, LearnerOrder
-from progress.query.read_models.rows import CefrLevel, Domain, PeriodLength, Retention
+from progress.query.read_models.rows import (
+    CefrLevel,
+    Domain,
+    ItemOrder,
+    PeriodLength,
+    Retention,
+)
 from tests import oracle
 from tests.support import model_rows
 from tests.support.api import QueryClient, plain
@@ -46,6 +52,11 @@ def list_items(fetch: QueryClient, user: str, at: datetime, **options: Any) -> s
     page = fetch(fetch.queries.get_item_stats(user, first=200, at=at, **options))
     assert page.total_count == len(page.items)
     return {item.item_id for _, item in page.items}
+
+
+def full(record: Any) -> Any:
+    """Return a record with the records in it as dicts."""
+    return msgspec.to_builtins(record, builtin_types=(date, datetime))
 
 
 def of_period(retention: Retention) -> dict[str, Any]:
@@ -153,24 +164,25 @@ def test_items_domains_and_levels_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
 ) -> None:
     world = delivered(stage, log)
-    # An item's history covers 731 days. The estimated recall is 0 when 300 intervals (here 6 days
-    # each) have passed since the review.
+    # An item's history covers 731 days.
     nows = (log.now, log.now + 27 * DAY, log.now + 730 * DAY, log.now + 300 * 6 * DAY)
     for user, at in itertools.product(EVERYONE, nows):
         then = replace(world, now=at)
         page = fetch(fetch.queries.get_item_stats(user, first=200, at=at))
-        items = oracle.item_stats(then, user)
-        assert {i.item_id: plain(i) for _, i in page.items} == items
+        items = {i: oracle.remembered_item(then, user, i) for i in oracle.item_stats(then, user)}
+        assert {i.item_id: full(i) for _, i in page.items} == items
         assert page.total_count == len(items)
         levels = fetch(fetch.queries.get_level_stats(user, at=at))
         assert {d.level: plain(d) for d in levels} == oracle.level_stats(then, user)
         for item_id in (*ITEMS, "unheard of"):
             item = fetch(fetch.queries.get_item(user, item_id, at=at))
-            assert plain(item) == oracle.item(then, user, item_id)
+            assert full(item) == oracle.remembered_item(then, user, item_id)
             history = fetch(fetch.queries.get_item_history(user, item_id, at=at))
-            assert msgspec.to_builtins(history, builtin_types=(date, datetime)) == (
-                oracle.item_history(then, user, item_id)
-            )
+            assert full(history) == oracle.item_history(then, user, item_id)
+        by_recall: dict[str, Any] = {"first": 200, "at": at, "order_by": ItemOrder.RECALL}
+        page = fetch(fetch.queries.get_item_stats(user, **by_recall))
+        assert [i.item_id for _, i in page.items] == oracle.by_recall(then, user)
+        assert list_items(fetch, user, at, filter="FADING") == oracle.fading(then, user)
     for user in EVERYONE:
         reached = fetch(fetch.queries.get_milestones(user, first=200))
         expected = [{**row, "id": str(row["id"])} for row in oracle.milestones(world, user)]

@@ -212,8 +212,9 @@ def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.Per
 @declare(
     types.ItemStatsConnection,
     # `catalogue`, because the catalogue contains headwords, levels and domains. `except_for`,
-    # because the set of DUE items depends on the current time.
-    cache=CachePolicy(10, catalogue=True, except_for=("filter", "DUE"), hourly="estimatedRecall"),
+    # because the set of DUE items depends on the current time. `clock`, because estimates of recall
+    # depend on the local date.
+    cache=CachePolicy(10, catalogue=True, clock=True, except_for=("filter", "DUE")),
     cost=Cost(45, rows_with={"level": 55, "domain": 55, "search": 55}),
 )
 async def item_stats(
@@ -250,7 +251,7 @@ async def item_stats(
 
 @declare_learner_field(
     types.ItemStats | None,
-    cache=CachePolicy(30, catalogue=True, hourly="estimatedRecall"),
+    cache=CachePolicy(30, catalogue=True, clock=True),  # as for itemStats
 )
 def item(moment: Moment, *, item_id: ID) -> RowQuery[rows.ItemStats]:
     return rows.select_item(moment, arguments.parse_id("itemId", item_id))

@@ -7,7 +7,7 @@ import contextlib
 import functools
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Any, cast, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 import msgspec
 import strawberry
@@ -66,8 +66,9 @@ def type_of(record: type[Any], *, id_field: str = "") -> Any:
     names = sorted(hints, key=lambda name: name not in record.__annotations__)
     fields = {name: strawberry.ID if name == id_field else hints[name] for name in names}
     for name, hint in fields.items():
-        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            fields[name] = type_of(hint)
+        (inner, *none) = get_args(hint) or (hint,)
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            fields[name] = type_of(inner) | None if none else type_of(inner)
     return _make(record.__name__, fields)
 
 

@@ -262,7 +262,7 @@ class Queries:
 
 
 def _with_key(row: Mapping[str, Any]) -> tuple[rows.ItemKey, rows.ItemStats]:
-    return rows.ItemKey(row["sort_key"], row["item_id"]), convert(row, rows.ItemStats)
+    return rows.ItemKey(row["sort_key"], row["item_id"]), rows.convert_item(row)
 
 
 def _first(records: Sequence[_T]) -> _T | None:

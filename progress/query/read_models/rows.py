@@ -54,6 +54,7 @@ class ItemFilter(StrEnum):
     STRUGGLING = "STRUGGLING"
     DUE = "DUE"
     LEECH = "LEECH"
+    FADING = "FADING"
 
 
 class ItemOrder(StrEnum):
@@ -61,6 +62,7 @@ class ItemOrder(StrEnum):
     DUE = "DUE"
     ACCURACY = "ACCURACY"
     LAPSES = "LAPSES"
+    RECALL = "RECALL"
 
 
 class MasteryStats(msgspec.Struct, frozen=True):
@@ -112,8 +114,16 @@ class PeriodStats(_Sums, frozen=True, kw_only=True):
     active_days: int
 
 
+class Memory(msgspec.Struct, frozen=True):
+    """A learner's memory of an item: after `stability_days`, the estimated recall is 0.9."""
+
+    stability_days: float
+    difficulty: float  # 1 to 10
+    answered_on: date  # the local day of the latest answer
+
+
 class ItemStats(msgspec.Struct, frozen=True):
-    """A learner's answers and reviews of one item."""
+    """A learner's answers and reviews of one item; `memory` is None without an answer."""
 
     item_id: str
     headword: str | None
@@ -133,6 +143,7 @@ class ItemStats(msgspec.Struct, frozen=True):
     lapses: int
     mastery: Mastery
     estimated_recall: float | None
+    memory: Memory | None
     language: str | None
 
 
@@ -411,7 +422,7 @@ def select_monthly_stats(moment: Moment, first_day: date, last_day: date) -> Row
 
 def select_item(moment: Moment, item_id: str) -> RowQuery[ItemStats]:
     parameters = {"item_id": item_id, "now": moment.now}
-    return RowQuery(moment, "read_models/item_stats", "item", parameters, _convert(ItemStats))
+    return RowQuery(moment, "read_models/item_stats", "item", parameters, convert_item)
 
 
 def select_domain_stats(moment: Moment) -> RowQuery[DomainStats]:
@@ -473,6 +484,12 @@ def _user_progress(row: _Row) -> UserProgress:
     values = dict(row)
     counts = {name: values.pop(name) for name in MasteryStats.__struct_fields__}
     return UserProgress(**values, mastery_stats=MasteryStats(**counts))
+
+
+def convert_item(row: _Row) -> ItemStats:
+    values = dict(row)
+    memory = {name: values.pop(name) for name in Memory.__struct_fields__}
+    return convert({**values, "memory": memory if memory["answered_on"] else None}, ItemStats)
 
 
 def convert_milestone(user_id: str, row: _Row) -> tuple[MilestoneKey, Milestone]:

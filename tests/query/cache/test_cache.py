@@ -442,18 +442,6 @@ def test_results_about_the_past_are_cached_until_the_learner_or_the_catalogue_ch
     assert cache_result(apis[0].post(PAST, **moment)) == "HIT"
 
 
-def test_only_a_result_with_the_estimated_recall_expires_at_the_end_of_the_hour() -> None:
-    policy = FIELDS["item"].cache
-    for selection, is_hourly in (
-        ("item:item{estimatedRecall:estimatedRecall{}}", True),
-        ("item:item{itemId:itemId{},x:estimatedRecall{}}", True),
-        ("item:item{estimatedRecall:itemId{}}", False),
-    ):
-        key = cache_key(policy, "item", "ann", {"itemId": "i1"}, selection)
-        assert key
-        assert key.is_hourly is is_hourly
-
-
 def test_the_key_depends_on_the_learner_and_the_arguments_and_the_selection() -> None:
     keys = {
         cache_key(FIELDS["dueForecast"].cache, "dueForecast", user, {"days": days}, selection)
@@ -464,7 +452,7 @@ def test_the_key_depends_on_the_learner_and_the_arguments_and_the_selection() ->
     assert len(keys) == 8
 
 
-def test_results_expire_at_the_end_of_the_local_day_and_estimates_at_the_end_of_the_hour(
+def test_results_that_depend_on_the_date_expire_at_the_end_of_the_local_day(
     store: Store, populated: Connection, redis_with_notifications: str
 ) -> None:
     zone = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 4}
@@ -478,10 +466,7 @@ def test_results_expire_at_the_end_of_the_local_day_and_estimates_at_the_end_of_
             assert instance.get(*ANN, at=at) == instance.read(*ANN, at=at)
             assert instance.computations == 0
         instance.get(*ANN, at=last + timedelta(days=1, seconds=1))
-        assert instance.computations == sum(key.policy.clock or key.is_hourly for key in ANN)
-        instance.computations = 0
-        instance.get(*ANN, at=last + timedelta(days=1, hours=1, seconds=1))
-        assert instance.computations == sum(key.is_hourly for key in ANN) == 2
+        assert instance.computations == sum(key.policy.clock for key in ANN)
 
 
 def test_a_request_that_bypasses_the_cache_computes_all_results_and_replaces_the_entries(
