@@ -10,15 +10,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
+from msgspec import json
 
 from bench import envelopes, logs
-from bench.lines import Line, Rounds, format_rate
+from bench.lines import Line, Rounds, format_rate, limit
 from bench.server import Server, Store
 from bench.statements import blocks
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.demo import loading
 from progress.event_store import log
-from progress.projections import definitions, rebuild
+from progress.projections import batch, definitions, rebuild
 from progress.projections.projector import Projector
 from progress.recovery import checks
 
@@ -39,6 +41,7 @@ def measure_states(server: Server) -> Iterator[Line]:
         yield _line("DuckDB", _fold_in_duckdb(path))
     server.drop(store)
     yield _compare_late(server)
+    yield _time_import(server)
 
 
 def _line(engine: str, rate: float) -> Line:
@@ -104,6 +107,22 @@ def _compare_late(server: Server) -> Line:
         against="as many plain answers:",
         bar=20,
     )
+
+
+def _time_import(server: Server) -> Line:
+    """Time a batch run after the demo's log of one learner, whose 26 weeks have 12,580 answers."""
+    store = server.create_store()
+    with closing(store.connect()) as connection:
+        for message in loading.messages():
+            events = json.decode(json.encode(message.events))
+            log.append(connection, [envelopes.delivery(events)])
+        Projector(connection).catch_up_all()
+        begin = time.perf_counter()
+        batch.run(connection)
+        seconds = time.perf_counter() - begin
+    server.drop(store)
+    what = "batch run after the import of one learner with 12,580 answers"
+    return limit(what, 1_000 * seconds, 1_000, "ms")
 
 
 def _append(

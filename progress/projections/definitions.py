@@ -24,9 +24,10 @@ _SHARED = (
     "chained_facts",
     "chained_reviews",
     "given_answers",
+    "returned_answers",
+    "answered_weeks",
     "item_places",
 )
-_ADAPTED = "remembered_answers"  # This shared relation has an adapter for each engine.
 _READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
 # Answers about the past read the live rows of these tables.
 _PRESENT = ("display_names",)
@@ -43,7 +44,6 @@ def _find_queries() -> dict[str, tuple[str, str]]:
     table.
     """
     found = {name: ("projections/definitions", name) for name in _SHARED}
-    found[_ADAPTED] = ("projections/definitions", f"postgresql {_ADAPTED}")
     for model in (*schema.REALTIME, *schema.BATCH):
         file = f"read_models/{model.name}"
         for block in blocks(file):
@@ -55,14 +55,18 @@ def _find_queries() -> dict[str, tuple[str, str]]:
 _QUERIES = _find_queries()
 
 
-def _query(relation: str) -> str:
+def _query(relation: str, engine: Engine = "postgresql") -> str:
+    if source := schema.REMEMBERED.get(relation):
+        parts = {**schema.parts(), **source}
+        return fill("read_models/memory", f"{engine} states", **parts)
     file, block = _QUERIES[relation]
     return blocks(file)[block]
 
 
 def _sort_relations() -> Iterable[str]:
     """Return each relation after the relations that its SELECT reads."""
-    reads = {name: _reads(name, _query(name), _QUERIES) for name in _QUERIES}
+    names = (*_QUERIES, *schema.REMEMBERED)
+    reads = {name: _reads(name, _query(name), names) for name in names}
     return graphlib.TopologicalSorter(reads).static_order()
 
 
@@ -72,7 +76,7 @@ def _reads(name: str, query: str, relations: Collection[str]) -> list[str]:
 
 
 _RELATIONS = tuple(_sort_relations())
-TABLES = tuple(name for name in _RELATIONS if name not in (*_SHARED, _ADAPTED))
+TABLES = tuple(name for name in _RELATIONS if name in _QUERIES and name not in _SHARED)
 LEARNERS = tuple(table for table in TABLES if table not in (*CATALOGUE, *SUMS))
 _BATCH_FILES = {f"read_models/{model.name}" for model in schema.BATCH}
 _BATCH = tuple(table for table in LEARNERS if _QUERIES[table][0] in _BATCH_FILES)
@@ -98,10 +102,7 @@ def fold_statements(engine: Engine) -> dict[str, str]:
     The tables are temporary and have the names of the live tables. PostgreSQL needs the functions
     of the live schema.
     """
-    queries = {name: _query(name) for name in _RELATIONS}
-    if engine == "duckdb":
-        queries[_ADAPTED] = fill("projections/definitions", f"duckdb {_ADAPTED}", **schema.parts())
-    return {name: _create(name, query) for name, query in queries.items()}
+    return {name: _create(name, _query(name, engine)) for name in _RELATIONS}
 
 
 def as_of_relations(text: str, *, live: bool = False) -> dict[str, str]:
@@ -141,10 +142,15 @@ def _as_of_queries(*, live: bool, reads_memory: bool) -> dict[str, str]:
         queries["item_stats"] = blocks("read_models/item_stats")["as_of with memory"]
     if live:
         kept = (*CATALOGUE, *_BATCH, "zone_offsets", "segments")
-        queries = {name: queries[name] for name in kept}
+        of_weeks = ("answered_weeks", "returned_answers", "remembered_returns")
+        queries = {name: queries[name] for name in (*kept, *of_weeks)}
         for name in REALTIME:
             query = live_query(name) or fill("projections/as_of", "all rows", name=name)
             queries[name] = fill("projections/as_of", "live rows", query=query)
+        # given_answers is the live view here.
+        queries["remembered_answers"] = fill(
+            "projections/as_of", "live rows", query=_query("remembered_answers")
+        )
     reads = {name: _reads(name, query, queries) for name, query in queries.items()}
     return {name: queries[name] for name in graphlib.TopologicalSorter(reads).static_order()}
 

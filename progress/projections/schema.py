@@ -74,11 +74,20 @@ BATCH = (
     ReadModel("catalogue_shares", internal="numerators of domain_stats and level_stats"),
     ReadModel("mastery_days", internal="newly mastered items by day, for the pace in level_stats"),
     ReadModel("weekly_stats", field="weeklyStats"),
+    ReadModel("calibration_days", internal="tests of recall by day and bin, for `calibration`"),
+    ReadModel("knowledge_weeks", internal="what was known in each week, for `knowledgeCurve`"),
     ReadModel("domain_stats", field="domainStats"),
     ReadModel("level_stats", field="levelStats"),
     ReadModel("level_totals", internal="levels reached: the batch part of milestones"),
     ReadModel("snapshots", internal="rows of learners at one version, for programs"),
 )
+
+# The relations with the states of memory after every answer of another relation, whose `keys` tell
+# an item.
+REMEMBERED = {
+    "remembered_answers": {"answers": "given_answers", "keys": "user_id, item_id"},
+    "remembered_returns": {"answers": "returned_answers", "keys": "user_id, item_id, monday"},
+}
 
 _DRIVERS = ("checkpoints", "versions", "fold", "batch")
 
@@ -212,6 +221,10 @@ def parts() -> Mapping[str, str]:
         "snapshot": ",\n".join(f"'{name}', {_include(name, 'snapshot')}" for name in snapshots),
         "projections": ", ".join(_list_projections()),
         **_parameters(),
+        **{
+            name: statements.fill("read_models/memory", "postgresql states", **source)
+            for name, source in REMEMBERED.items()
+        },
         **facts.parts(),
     }
 

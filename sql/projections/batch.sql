@@ -3,7 +3,11 @@
 
 -- window --
 CREATE TEMPORARY TABLE batch_items (item_id varchar(200) COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE batch_learners (user_id varchar(200) COLLATE "C" PRIMARY KEY) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE batch_learners (
+    user_id      varchar(200) COLLATE "C" PRIMARY KEY,
+    changed_week date NOT NULL             -- Monday of the first week that may have changed; infinity: no week
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE batch_answers (LIKE remembered_answers) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE batch_reached (user_id varchar(200) COLLATE "C") ON COMMIT DELETE ROWS;
 
 -- functions --
@@ -34,26 +38,30 @@ BEGIN
     ) f
     WHERE catalogue_start > 0;
 
+    -- A local day differs from the date in UTC by at most two days. New preferences may move every day.
     INSERT INTO batch_learners
-    SELECT p.user_id
+    SELECT p.user_id, '-infinity'
     FROM user_progress p
     JOIN batch_checkpoints b ON b.shard = event_store.shard_of('learner-' || p.user_id)
     WHERE is_first AND b.shard = ANY (shards) AND b.position = 0
-    UNION
-    SELECT substr(e.stream_id, 9)
+    UNION ALL
+    SELECT substr(e.stream_id, 9),
+        min(CASE WHEN e.event_type IN ({preference_types}) THEN '-infinity'
+            ELSE date_trunc('week', (e.occurred_at - INTERVAL '2 days') AT TIME ZONE 'UTC')::date END)
     FROM batch_checkpoints b
     JOIN checkpoints c ON c.shard = b.shard
     CROSS JOIN LATERAL (
-        SELECT e.stream_id
+        SELECT e.stream_id, e.event_type, e.occurred_at
         FROM event_store.events e
         WHERE (e.shard, e.global_position) > (b.shard, b.position)
           AND (e.shard, e.global_position) <= (c.shard, c.position)
         OFFSET 0
     ) e
-    WHERE b.shard = ANY (shards) AND b.position > 0 AND e.stream_id LIKE 'learner-%';
+    WHERE b.shard = ANY (shards) AND b.position > 0 AND e.stream_id LIKE 'learner-%'
+    GROUP BY e.stream_id;
 
     INSERT INTO batch_learners
-    SELECT DISTINCT s.user_id
+    SELECT DISTINCT s.user_id, date 'infinity'
     FROM batch_items i
     CROSS JOIN LATERAL (SELECT s.user_id FROM item_stats s WHERE s.item_id = i.item_id OFFSET 0) s
     WHERE is_later

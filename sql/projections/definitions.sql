@@ -68,44 +68,31 @@ SELECT user_id, item_id, occurred_at, event_id, day, correct
 FROM dated_facts
 WHERE kind = 'answer'
 
--- postgresql remembered_answers --
-{read_models/memory remembered}
+-- answered_weeks --
+-- The Mondays of each learner's first and last weeks with an answer. 1990-01-01 was a Monday.
+SELECT user_id, first_day - CAST((first_day - DATE '1990-01-01') % 7 AS integer) AS first_monday,
+    last_day - CAST((last_day - DATE '1990-01-01') % 7 AS integer) AS last_monday
+FROM (
+    SELECT user_id, min(day) AS first_day, max(day) AS last_day
+    FROM remembered_answers
+    GROUP BY user_id
+) d
 
--- duckdb remembered_answers --
--- Each step of the recursion computes the next answer of every item.
-WITH RECURSIVE chain AS MATERIALIZED (
-    SELECT user_id, item_id, occurred_at, event_id, day, correct,
-        CASE WHEN correct THEN 3 ELSE 1 END AS g,
-        CAST(greatest(day - lag(day) OVER earlier, 0) AS integer) AS gap,
-        lag(day) OVER earlier IS NULL AS is_first, lead(day) OVER earlier IS NULL AS is_latest,
-        row_number() OVER (ORDER BY user_id, item_id, occurred_at, event_id) AS place
-    FROM given_answers
-    WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
-), states (place, stability_before, stability, difficulty) AS (
-    SELECT place, CAST(NULL AS bigint), {read_models/memory rounded}
+-- returned_answers --
+-- If a learner flies west, an item's later answer may have an earlier day. Then the states at the ends of the weeks
+-- between the two days leave out the answer before: for each such week, the item's answers so far.
+SELECT a.user_id, a.item_id, w.monday, a.occurred_at, a.event_id, a.day, a.correct
+FROM (
+    SELECT DISTINCT r.user_id, r.item_id, r.monday + CAST(n.days AS integer) AS monday
     FROM (
-        SELECT place, {read_models/memory first_stability} AS s, {read_models/memory first_difficulty} AS d
-        FROM chain
-        WHERE is_first
-    )
-    UNION ALL
-    SELECT place, stability_before, {read_models/memory rounded}
-    FROM (
-        SELECT place, stability_before,
-            {read_models/memory next_stability} AS s, {read_models/memory next_difficulty} AS d
-        FROM (
-            SELECT c.place, c.g, c.gap AS t, m.stability AS stability_before,
-                exp(m.stability / {read_models/memory unit}) AS s, m.difficulty / {read_models/memory unit} AS d
-            FROM states m
-            JOIN chain c ON c.place = m.place + 1
-            WHERE NOT c.is_first
-        )
-    )
-)
-SELECT c.user_id, c.item_id, c.occurred_at, c.event_id, c.day, c.correct, c.gap, s.stability, s.difficulty,
-    s.stability_before, c.is_latest
-FROM chain c
-JOIN states s USING (place)
+        SELECT user_id, item_id, newest_day, day - CAST((day - DATE '1990-01-01') % 7 AS integer) AS monday
+        FROM remembered_answers
+        WHERE day < newest_day
+    ) r
+    CROSS JOIN LATERAL generate_series(0, r.newest_day - r.monday - 7, 7) AS n (days)
+) w
+JOIN answered_weeks l ON l.user_id = w.user_id AND l.first_monday <= w.monday
+JOIN remembered_answers a ON a.user_id = w.user_id AND a.item_id = w.item_id AND a.day <= w.monday + 6
 
 -- item_places --
 -- The level, the domains and the language of each item. An item without a level has the level UNKNOWN; an item without

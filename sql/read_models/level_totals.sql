@@ -38,7 +38,7 @@ WITH counted AS (
     ON CONFLICT (shard, level, language) DO UPDATE SET items = excluded.items
 )
 INSERT INTO batch_learners
-SELECT s.user_id
+SELECT s.user_id, date 'infinity'
 FROM (
     SELECT level, language, min(least(had, has)) AS items, array_agg(shard) AS shards
     FROM differing

@@ -58,22 +58,57 @@ CASE WHEN s.last_correct AND moment.day <= s.last_answered_on THEN 1
              / {read_models/memory days},
          -CAST({read_models/memory decay} AS double precision)) END
 
--- remembered --
--- Each answer with the state of its item's memory after it, and the stability before it: null for the first answer.
--- `gap` is the number of days since the answer before. If it is greater than 0, the answer is a test.
-SELECT user_id, item_id, occurred_at, event_id, day, correct, gap, memory[1] AS stability, memory[2] AS difficulty,
-    lag(memory[1]) OVER earlier AS stability_before, lead(gap) OVER earlier IS NULL AS is_latest
+-- postgresql states --
+-- Each answer with the state after it, and with the stability before it: null for the first answer. {keys} are the
+-- columns that tell an item. `gap` is the number of days since the answer before, and `newest_day` the newest of all
+-- days so far. An answer with a gap of a day or more is a test.
+SELECT *, memory[1] AS stability, memory[2] AS difficulty, lag(memory[1]) OVER earlier AS stability_before,
+    lead(gap) OVER earlier IS NULL AS is_latest
 FROM (
-    SELECT *, memory_after(correct, gap) OVER earlier AS memory
+    SELECT *, memory_after(correct, gap) OVER earlier AS memory, max(day) OVER earlier AS newest_day
     FROM (
-        SELECT user_id, item_id, occurred_at, event_id, day, correct,
-            greatest(day - lag(day) OVER earlier, 0) AS gap
-        FROM given_answers
-        WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+        SELECT *, greatest(day - lag(day) OVER earlier, 0) AS gap
+        FROM {answers}
+        WINDOW earlier AS (PARTITION BY {keys} ORDER BY occurred_at, event_id)
     ) a
-    WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id ROWS UNBOUNDED PRECEDING)
+    WINDOW earlier AS (PARTITION BY {keys} ORDER BY occurred_at, event_id ROWS UNBOUNDED PRECEDING)
 ) m
-WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+WINDOW earlier AS (PARTITION BY {keys} ORDER BY occurred_at, event_id)
+
+-- duckdb states --
+-- Each step of the recursion computes the next answer of every item.
+WITH RECURSIVE chain AS MATERIALIZED (
+    SELECT *, CASE WHEN correct THEN 3 ELSE 1 END AS g,
+        CAST(greatest(day - lag(day) OVER earlier, 0) AS integer) AS gap,
+        max(day) OVER earlier AS newest_day,
+        lag(day) OVER earlier IS NULL AS is_first, lead(day) OVER earlier IS NULL AS is_latest,
+        row_number() OVER (ORDER BY {keys}, occurred_at, event_id) AS place
+    FROM {answers}
+    WINDOW earlier AS (PARTITION BY {keys} ORDER BY occurred_at, event_id ROWS UNBOUNDED PRECEDING)
+), states (place, stability_before, stability, difficulty) AS (
+    SELECT place, CAST(NULL AS bigint), {read_models/memory rounded}
+    FROM (
+        SELECT place, {read_models/memory first_stability} AS s, {read_models/memory first_difficulty} AS d
+        FROM chain
+        WHERE is_first
+    )
+    UNION ALL
+    SELECT place, stability_before, {read_models/memory rounded}
+    FROM (
+        SELECT place, stability_before,
+            {read_models/memory next_stability} AS s, {read_models/memory next_difficulty} AS d
+        FROM (
+            SELECT c.place, c.g, c.gap AS t, m.stability AS stability_before,
+                exp(m.stability / {read_models/memory unit}) AS s, m.difficulty / {read_models/memory unit} AS d
+            FROM states m
+            JOIN chain c ON c.place = m.place + 1
+            WHERE NOT c.is_first
+        )
+    )
+)
+SELECT *
+FROM chain
+JOIN states USING (place)
 
 -- has_faded --
 -- True if the item in the row s was answered correctly before, and is fading on the date `moment.day`.

@@ -27,7 +27,7 @@ SELECT user_id, item_id, occurred_at, event_id, day, correct
 FROM repeated_answers;
 
 CREATE VIEW remembered_answers AS
-{read_models/memory remembered};
+{remembered_answers};
 
 -- window --
 -- The gaps that the window changes. Only items with is_out_of_order (see item_stats.sql) have rows here.

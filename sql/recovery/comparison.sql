@@ -69,6 +69,12 @@ true
 -- compared weekly_stats --
 NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id)
 
+-- compared calibration_days --
+NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id)
+
+-- compared knowledge_weeks --
+NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id)
+
 -- compared catalogue_shares --
 NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id) AND NOT EXISTS (SELECT FROM waiting_items)
 

@@ -51,6 +51,8 @@ NOT_EXPORTED = {
     "items": "the catalogue; items.csv describes the learner's items",
     "review_pairs": "a step of the folds without rows of its own",
     "memory": "a step of the folds; items.csv has the states",
+    "calibration_days": "says how good the estimates of recall are",
+    "knowledge_weeks": "items.csv has the states, from which the estimates follow",
     "item_difficulty": "sums over all learners",
     "group_items": "sums over the members of groups",
     "reviews": "events.jsonl has the reviews",

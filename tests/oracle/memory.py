@@ -169,6 +169,40 @@ def stored_memories(world: World, user_id: str) -> dict[str, Row]:
     }
 
 
+@defines_by_learner("calibration_days")
+def calibration_days(world: World, user_id: str) -> dict[str, Row]:
+    """Return the sums of the tests by day and bin; `predicted` and `loss` are in millionths."""
+    tests: dict[tuple[date, int], list[RecallTest]] = {}
+    for answers in histories(world, user_id).values():
+        for test in find_tests(answers):
+            tests.setdefault((test.day, bin_of(test)), []).append(test)
+    return {
+        f"{day} {number}": {
+            "tests": len(found),
+            "correct": sum(test.is_correct for test in found),
+            "predicted": sum(millionths(test.predicted) for test in found),
+            "loss": sum(loss(test.is_correct, test.predicted) for test in found),
+        }
+        for (day, number), found in tests.items()
+    }
+
+
+@defines_by_learner("knowledge_weeks")
+def knowledge_weeks(world: World, user_id: str) -> dict[date, Row]:
+    """Return the rows of the weeks up to the latest answer; `expected` is in millionths."""
+    items = histories(world, user_id)
+    days = [answer.day for answers in items.values() for answer in answers]
+    rows = {}
+    monday = week(min(days))[0] if days else date.max
+    while days and monday <= max(days):
+        end = week(monday)[1]
+        known = [remember(a for a in answers if a.day <= end) for answers in items.values()]
+        estimates = [estimate(memory, end) for memory in known if memory]
+        rows[monday] = {"items": len(estimates), "expected": millionths(add(estimates))}
+        monday += 7 * DAY
+    return rows
+
+
 def item_memory(world: World, user_id: str, item_id: str) -> Row:
     """Return the fields `estimated_recall` and `memory` of an item; None without an answer."""
     memory = memories(world, user_id).get(item_id)
@@ -314,7 +348,7 @@ def calibrate(tests: Sequence[RecallTest]) -> Row | None:
     share = sum(test.is_correct for test in tests) / len(tests)
     binned: list[list[RecallTest]] = [[] for _ in range(BINS)]
     for test in tests:
-        binned[min(BINS * millionths(test.predicted) // 10**6, BINS - 1)].append(test)
+        binned[bin_of(test)].append(test)
     return {
         "tests": len(tests),
         "log_loss": log_loss(tests, lambda test: test.predicted),
@@ -324,6 +358,10 @@ def calibrate(tests: Sequence[RecallTest]) -> Row | None:
             for n, found in enumerate(binned)
         ],
     }
+
+
+def bin_of(test: RecallTest) -> int:
+    return min(BINS * millionths(test.predicted) // 10**6, BINS - 1)
 
 
 def _bin(tests: list[RecallTest]) -> Row:
@@ -338,11 +376,13 @@ def _bin(tests: list[RecallTest]) -> Row:
 
 def log_loss(tests: Sequence[RecallTest], predict: Callable[[RecallTest], float]) -> float:
     """Return the mean loss, in natural logarithms; each loss is rounded to 6 decimals."""
-    losses = 0
-    for test in tests:
-        p = min(max(predict(test), 0.001), 0.999)
-        losses += millionths(-math.log(p if test.is_correct else 1 - p))
-    return losses / len(tests) / 10**6
+    return sum(loss(test.is_correct, predict(test)) for test in tests) / len(tests) / 10**6
+
+
+def loss(is_correct: bool, predicted: float) -> int:
+    """Return the loss of a prediction in millionths."""
+    p = min(max(predicted, 0.001), 0.999)
+    return millionths(-math.log(p if is_correct else 1 - p))
 
 
 def expected_known(world: World, user_id: str) -> float:

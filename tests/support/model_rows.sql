@@ -33,6 +33,12 @@ SELECT user_id, monday, active_days, answers, correct_answers, sessions_complete
     scores::float8 / nullif(sessions_completed, 0) AS average_score
 FROM weekly_stats;
 
+-- calibration_days --
+SELECT user_id, day || ' ' || bin AS day_and_bin, tests, correct, predicted, loss FROM calibration_days;
+
+-- knowledge_weeks --
+SELECT user_id, monday, items, expected FROM knowledge_weeks;
+
 -- item_stats --
 SELECT user_id, item_id, answers, correct_answers,
     correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,

@@ -1,0 +1,88 @@
+-- One row per learner and ISO week, from the week of the learner's earliest day with an answer to that of the latest:
+-- how many items were answered up to the Sunday, and how many of them the learner then probably still knew. The batch
+-- job folds this table every five minutes.
+
+-- table --
+CREATE TABLE knowledge_weeks (
+    user_id  text COLLATE "C" NOT NULL,
+    monday   date   NOT NULL,
+    items    bigint NOT NULL,
+    expected bigint NOT NULL,              -- sum of the estimated recalls on the Sunday, in millionths
+    PRIMARY KEY (user_id, monday)
+);
+
+-- fold --
+-- A week changes only if an answer up to its Sunday changes.
+WITH remembered_answers AS NOT MATERIALIZED (
+    SELECT * FROM batch_answers            -- filled by the fold of calibration_days
+), answered_weeks AS MATERIALIZED (
+    SELECT w.user_id, greatest(w.first_monday, b.changed_week) AS first_monday, w.last_monday
+    FROM (
+        {projections/definitions answered_weeks}
+    ) w
+    JOIN batch_learners b ON b.user_id = w.user_id AND b.changed_week <= w.last_monday
+), returned_answers AS MATERIALIZED (
+    {projections/definitions returned_answers}
+), remembered_returns AS MATERIALIZED (
+    {remembered_returns}
+), known AS MATERIALIZED (
+    {read_models/knowledge_weeks known}
+), gone AS (
+    DELETE FROM knowledge_weeks t
+    USING batch_learners b
+    WHERE t.user_id = b.user_id AND t.monday >= b.changed_week
+      AND NOT EXISTS (SELECT FROM known k WHERE k.user_id = t.user_id AND k.monday = t.monday)
+)
+INSERT INTO knowledge_weeks AS t
+SELECT user_id, monday, items, expected
+FROM known
+ORDER BY user_id, monday
+ON CONFLICT (user_id, monday) DO UPDATE SET items = excluded.items, expected = excluded.expected
+WHERE t IS DISTINCT FROM excluded;
+
+-- definition --
+SELECT user_id, monday, items, expected
+FROM (
+{read_models/knowledge_weeks known}
+) k
+
+-- known --
+-- An item's state at the end of a week is that after the last of its answers so far. `newest_day` ascends, so a state
+-- lasts until the week of the next answer's newest day. The exceptions are in remembered_returns. The sum is of
+-- integers, so that its order does not matter.
+SELECT user_id, monday, count(*) AS items,
+    CAST(floor(CAST(sum(recall) AS double precision) / 1000000 + 0.5) AS bigint) AS expected
+FROM (
+    SELECT s.user_id, s.monday,
+        CAST(floor(1000000000000 * {read_models/memory estimated_recall} + 0.5) AS bigint) AS recall
+    FROM (
+        SELECT k.user_id, k.item_id, k.monday, k.stability, k.last_answered_on, k.last_correct
+        FROM (
+            SELECT a.user_id, a.item_id, greatest(a.monday, w.first_monday) + CAST(n.days AS integer) AS monday,
+                a.stability, a.day AS last_answered_on, a.correct AS last_correct
+            FROM (
+                SELECT user_id, item_id, stability, day, correct, monday, lead(monday) OVER later AS next_monday
+                FROM (
+                    SELECT *, newest_day - CAST((newest_day - DATE '1990-01-01') % 7 AS integer) AS monday
+                    FROM remembered_answers
+                ) r
+                WINDOW later AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+            ) a
+            JOIN answered_weeks w ON w.user_id = a.user_id
+            CROSS JOIN LATERAL generate_series(
+                0, coalesce(a.next_monday - 7, w.last_monday) - greatest(a.monday, w.first_monday), 7) AS n (days)
+        ) k
+        WHERE NOT EXISTS (
+            SELECT 1 FROM remembered_returns r
+            WHERE r.user_id = k.user_id AND r.item_id = k.item_id AND r.monday = k.monday)
+        UNION ALL
+        SELECT user_id, item_id, monday, stability, day, correct
+        FROM remembered_returns
+        WHERE is_latest
+    ) s
+    CROSS JOIN LATERAL (SELECT s.monday + 6 AS day) moment
+) k
+GROUP BY user_id, monday
+
+-- delete_learners --
+DELETE FROM knowledge_weeks WHERE user_id = ANY (learners);
