@@ -22,13 +22,13 @@ const MAX_RESULTS = 50; // kept search results, so that no request is necessary 
 
 // The values of each control, and the default order of each filter.
 const CONTROLS = {
-  filter: ['ALL', 'DUE', 'STRUGGLING', 'LEECH', 'LEARNING', 'MASTERED'],
+  filter: ['ALL', 'DUE', 'FADING', 'STRUGGLING', 'LEECH', 'LEARNING', 'MASTERED'],
   level: ['', 'A1', 'A2', 'B1', 'B2', 'C1', 'C2', 'UNKNOWN'],
   skill: ['', 'R', 'W', 'L', 'S', 'UNKNOWN'],
-  order: ['RECENT', 'DUE', 'ACCURACY', 'LAPSES'],
+  order: ['RECENT', 'DUE', 'RECALL', 'ACCURACY', 'LAPSES'],
 };
 const LABELS = { filter: 'items.filter', level: 'items.level', skill: 'items.skill', order: 'items.order' };
-const ORDERS = { DUE: 'DUE', STRUGGLING: 'ACCURACY', LEECH: 'LAPSES' };
+const ORDERS = { DUE: 'DUE', FADING: 'RECALL', STRUGGLING: 'ACCURACY', LEECH: 'LAPSES' };
 const defaultOrder = (filter) => ORDERS[filter] ?? 'RECENT';
 
 let left = null; // the list that the user left last; "back" returns to the same row of it
@@ -219,24 +219,25 @@ const keyOf = (view) => itemList(null, format(view));
 /** Convert only ASCII letters to lower case, because the server's search ignores case only for ASCII letters. */
 const lower = (text) => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 
-/** The table. On a narrow screen, the column of lapses is shown only if the rows are ordered by lapses. */
+/** The table. On a narrow screen, lapses and estimates are shown only if the rows are ordered by them. */
 function table(rows, order, user) {
-  const style = order === 'LAPSES' ? 'end' : 'end roomy';
+  const style = (name) => (order === name ? 'end' : 'end roomy');
+  const styles = { lapses: style('LAPSES'), recall: style('RECALL') };
   const header = (name, style) => h('th', { scope: 'col', class: style }, name);
-  return h('table', { class: 'rows items item-list' },
+  return h('table', { class: `rows items item-list${['LAPSES', 'RECALL'].includes(order) ? ' four' : ''}` },
     h('thead', null, h('tr', null,
-      header(t('items.item')), header(t('items.right'), 'end'), header(t('items.lapses'), style),
-      header(t('items.recall'), 'end roomy'), header(t('items.due'), 'end'))),
-    h('tbody', null, rows.map((item) => row(item, style, user))));
+      header(t('items.item')), header(t('items.right'), 'end'), header(t('items.lapses'), styles.lapses),
+      header(t('items.recall'), styles.recall), header(t('items.due'), 'end'))),
+    h('tbody', null, rows.map((item) => row(item, styles, user))));
 }
 
-function row(item, style, user) {
+function row(item, styles, user) {
   return h('tr', { 'data-key': item.itemId },
     h('th', { scope: 'row' }, h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)),
     h('td', { class: 'end' },
       h('b', null, percent(item.accuracyRate)),
       h('span', { class: 'of' }, t('items.ofAnswers', { right: item.correctAnswers, count: item.answers }))),
-    h('td', { class: style }, number(item.lapses)),
-    h('td', { class: 'end roomy' }, percent(item.estimatedRecall)),
+    h('td', { class: styles.lapses }, number(item.lapses)),
+    h('td', { class: styles.recall }, percent(item.estimatedRecall)),
     h('td', { class: 'end' }, due(item)));
 }

@@ -2,7 +2,9 @@
 
 import { axis, columns, legend, lines, plot, roundUp } from './charts.js';
 import { h } from './dom.js';
-import { ago, fullDay, localDay, longDay, moment, month, now, number, percent, shortDay } from './format.js';
+import {
+  ago, decimal, fullDay, localDay, longDay, moment, month, now, number, percent, shortDay,
+} from './format.js';
 import { join, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
 import { View } from './problems.js';
@@ -13,7 +15,7 @@ const QUERY = `query Item($user: ID, $item: ID!) {
   item(userId: $user, itemId: $item) {
     itemId headword language level domains answers correctAnswers accuracyRate averageResponseMs
     firstAnsweredAt lastAnsweredAt
-    intervalDays reviewedAt dueAt lapses mastery estimatedRecall
+    intervalDays reviewedAt dueAt lapses mastery estimatedRecall memory { stabilityDays difficulty }
   }
   history: itemHistory(userId: $user, itemId: $item) {
     reviews { at intervalDays easinessFactor }
@@ -64,18 +66,30 @@ export class ItemPage extends View {
   }
 }
 
-function recall({ estimatedRecall, mastery, dueAt, reviewedAt, intervalDays }) {
+function recall({ estimatedRecall, memory, mastery, dueAt, reviewedAt, intervalDays }) {
   const facts = [
+    memory && [t('item.stability'), stability(memory)],
+    memory && [t('item.difficulty'), difficulty(memory)],
     [t('item.mastery'), t(`item.masteries.${mastery}`)],
     [t('item.due'), due({ dueAt })],
     [t('item.interval'), intervalDays == null ? '–' : t('item.days', { count: intervalDays })],
     [t('item.reviewed'), reviewedAt ? ago(reviewedAt) : '–'],
-  ];
+  ].filter(Boolean);
   return card('recall', t('item.recall'), null,
-    h('p', { class: 'figure' }, h('strong', null, percent(estimatedRecall)),
-      estimatedRecall != null && h('span', null, t('item.estimate'))),
+    h('p', { class: 'figure' }, h('strong', null, percent(estimatedRecall))),
     note(t(estimatedRecall == null ? 'item.noRecall' : 'item.recallMeaning')),
     list(facts));
+}
+
+/** The time from the last answer until the estimated recall is 90%. */
+function stability({ stabilityDays }) {
+  return stabilityDays < 1 ? t('item.underDay') : t('item.stable', { count: Math.round(stabilityDays) });
+}
+
+/** The difficulty, from 1 to 10, with a word. */
+function difficulty({ difficulty: value }) {
+  const name = value < 4 ? 'easy' : value < 7 ? 'medium' : 'hard';
+  return t(`item.difficulties.${name}`, { value: decimal(value) });
 }
 
 function answers(item, history) {

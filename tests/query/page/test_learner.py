@@ -366,6 +366,17 @@ def test_filters_and_order_are_in_the_url_and_the_back_button_restores_them(visi
     expect(page.get_by_label("Order")).to_have_value("ACCURACY")
 
 
+def test_fading_items_are_listed_with_the_lowest_estimated_recall_first(visit: Visits) -> None:
+    page = visit().open(at=f"{ITEMS}?filter=fading")
+    expect(page.get_by_label("Order")).to_have_value("RECALL")
+    expect(page.get_by_text("Answered right before, estimated recall under 70%.")).to_be_visible()
+    texts = rows(page).locator("td:nth-of-type(3)").all_inner_texts()
+    shares = [int(text.removesuffix("%")) for text in texts]
+    assert len(shares) == 50
+    assert shares == sorted(shares)
+    assert shares[-1] <= 70
+
+
 def test_a_search_shows_the_items_whose_headword_contains_the_text(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open(at=ITEMS)
@@ -411,7 +422,10 @@ def test_an_item_s_page_shows_an_estimate_and_the_history(visit: Visits, demo: S
     expect(heading).to_contain_text("食べる0")
     expect(heading.locator("[lang=ja]")).to_have_count(1)
     expect(page).to_have_title("食べる0 · Progress")
-    expect(page.locator("main")).to_contain_text(re.compile(r"99%\s*an estimate"))
+    expect(page.locator("main")).to_contain_text(re.compile(r"Estimated recall\s*\d+%"))
+    expect(page.locator("main")).to_contain_text(re.compile(r"Stability\s*90%"))
+    difficulty = re.compile(r"Difficulty\s*(medium|hard) \(\d\.\d of 10\)")
+    expect(page.locator("main")).to_contain_text(difficulty)
     expect(page.locator("main")).to_contain_text(re.compile(r"Answered right\s*1 of 2"))
     page.get_by_text("The history as a table").click()
     expect(page.get_by_role("row", name=re.compile("due again after 10 days"))).to_be_visible()
