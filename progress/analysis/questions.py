@@ -89,7 +89,8 @@ class Duck:
             self.run(self._folds[name])
         yield
         for name in folds:
-            self.run(fill(_SHARED, "drop", table=name))
+            kind = "VIEW" if name in definitions.VIEWS else "TABLE"
+            self.run(fill(_SHARED, "drop", kind=kind, table=name))
 
 
 @contextlib.contextmanager
@@ -200,6 +201,27 @@ class Cohort(msgspec.Struct, frozen=True):
     active_rate: float | None
 
 
+class Memory(msgspec.Struct, frozen=True):
+    """The tests of recall of one class of items; docs/analysis.md defines "test" and the classes.
+
+    `age_from` and `stability_from` are the shortest age and stability of the class, in days. If one
+    of them is None, the row sums up the reported classes, and `learners` is the largest number of
+    learners of a class. Recalls are shares from 0 to 1, and losses use the natural logarithm.
+    """
+
+    age_from: int | None
+    stability_from: int | None
+    learners: int
+    tests: int
+    recalled: int
+    actual_recall: float
+    estimated_recall: float
+    log_loss: float
+    constant_log_loss: float
+    rmse_bins: float
+    constant_rmse_bins: float
+
+
 class Question(NamedTuple):
     """A question: its SQL file, the type of its rows, and the folds that it reads."""
 
@@ -220,6 +242,7 @@ class Days(NamedTuple):
 RETENTION = Question("retention", Retention, (*_DATED, "tests"))
 ITEMS = Question("items", Item, (*_DATED, "tests"), reads_catalogue=True)
 COHORTS = Question("cohorts", Cohort, (*_DATED, "completions"), reads_later_days=True)
+MEMORY = Question("memory", Memory, (*_DATED, "given_answers", "remembered_answers"))
 
 
 def ask(storage: Storage, question: Question, days: Days, on_progress: ReportProgress) -> list[Any]:

@@ -14,7 +14,13 @@ from rich.text import Text
 
 from progress.adapters import terminal
 from progress.adapters.terminal import Console
-from progress.analysis import cohorts_report, items_report, questions, retention_report
+from progress.analysis import (
+    cohorts_report,
+    items_report,
+    memory_report,
+    questions,
+    retention_report,
+)
 from progress.analysis.questions import FEWEST_LEARNERS, Days, Question
 from progress.analysis.report import Report, Table, render
 from progress.cli import connections
@@ -44,6 +50,7 @@ class Name(StrEnum):
     RETENTION = "retention"
     ITEMS = "items"
     COHORTS = "cohorts"
+    MEMORY = "memory"
 
 
 class _Plan(NamedTuple):
@@ -58,6 +65,7 @@ _PLANS = {
     Name.COHORTS: _Plan(
         questions.COHORTS, cohorts_report.build, "complete week contains the first study days"
     ),
+    Name.MEMORY: _Plan(questions.MEMORY, memory_report.build, "age and stability has tests"),
 }
 
 
@@ -78,6 +86,9 @@ def analyse(
 
     cohorts: learners by the week of their first study day, and how many of them study
     in each later week. --from and --to select learners by their first study day.
+
+    memory: the estimated and the actual recall, by age of the item and by stability of its memory.
+    A test is an answer on a later day than the item's answer before.
 
     Nothing is reported about fewer than 20 learners.
     """

@@ -16,7 +16,7 @@ from progress.projections import facts, schema
 Engine = Literal["postgresql", "duckdb"]
 
 # Views, because a table of all typed events would be as large as the log.
-_VIEWS = ("facts", "chained_reviews", "given_answers")
+VIEWS = ("facts", "chained_reviews", "given_answers")
 _SHARED = (
     "known_learners",
     "shifts",
@@ -182,5 +182,5 @@ def _find(block: str, table: str) -> str | None:
 
 
 def _create(table: str, query: str) -> str:
-    kind = "VIEW" if table in _VIEWS else "TABLE"
+    kind = "VIEW" if table in VIEWS else "TABLE"
     return fill("projections/definitions", "create", kind=kind, table=table, query=query)

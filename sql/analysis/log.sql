@@ -53,4 +53,4 @@ FROM (
 WHERE kind = 'answer' AND kind_before = 'review' AND interval_before >= 1 AND day_before < day;
 
 -- drop --
-DROP TABLE {table};
+DROP {kind} {table};

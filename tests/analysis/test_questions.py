@@ -38,6 +38,7 @@ pytestmark = pytest.mark.timeout(600)  # DuckDB and commands are slow on a busy 
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MONDAY = datetime(2024, 3, 4, 12, tzinfo=UTC)
+EVER = (date.min, date.max)
 ITEMS = 12  # the number of generated items
 COUNTED = {  # for each question: the oracle's function, the key columns and the count columns
     questions.RETENTION: (analyses.retention, ("week", "maturity"), "learners asked recalled"),
@@ -47,6 +48,17 @@ COUNTED = {  # for each question: the oracle's function, the key columns and the
         "learners asked recalled answers correct_answers",
     ),
     questions.COHORTS: (analyses.cohorts, ("cohort", "week"), "learners active"),
+    questions.MEMORY: (
+        analyses.memory,
+        ("age_from", "stability_from"),
+        "learners tests recalled",
+    ),
+}
+RATES = {  # for each question: the name of a rate, which is the quotient of two counts
+    questions.RETENTION: ("retention_rate", "recalled", "asked"),
+    questions.ITEMS: ("retention_rate", "recalled", "asked"),
+    questions.COHORTS: ("active_rate", "active", "learners"),
+    questions.MEMORY: ("actual_recall", "recalled", "tests"),
 }
 
 
@@ -110,9 +122,56 @@ def test_each_question_gives_the_oracle_s_rows_about_at_least_20_learners(
         for row in rows
     } == expected
     for row in rows:
-        part, whole = ("active", "learners") if "active" in row else ("recalled", "asked")
-        rate = row["active_rate" if "active" in row else "retention_rate"]
-        assert rate == (None if row[part] is None else row[part] / row[whole])
+        rate, part, whole = RATES[question]
+        assert row[rate] == (None if row[part] is None else row[part] / row[whole])
+
+
+@settings(max_examples=max(12, settings().max_examples // 2))
+@given(answers=st.lists(st.tuples(st.integers(0, 8), st.sampled_from("ab"), st.booleans())))
+def test_the_recalls_and_the_losses_are_the_oracle_s(answers: list[tuple[int, str, bool]]) -> None:
+    """A learner answers on days 0, 1, 3, 7 … 255, another learner only the item "a"."""
+    events = [
+        given_answer(n, user, item, 2**place - 1, is_correct=is_correct)
+        for n, (place, item, is_correct) in enumerate(answers)
+        for user in ("ann", "bob")[: 1 + (item == "a")]
+    ]
+    if not events:
+        return
+    numbers = analyses.memory_numbers(oracle.see(events, NOW), EVER, fewest=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(questions, "FEWEST_LEARNERS", 2)
+        rows = ask(questions.MEMORY, events, Days())
+    assert [(str(row["age_from"]), str(row["stability_from"])) for row in rows] == sorted(
+        numbers, key=lambda cell: ([name != "None" for name in cell[::-1]], [*map(to_days, cell)])
+    )
+    for row in rows:
+        expected = numbers[str(row["age_from"]), str(row["stability_from"])]
+        assert {name: row[name] for name in expected} == pytest.approx(expected, abs=2e-5)
+
+
+def to_days(name: str) -> int:
+    return -1 if name == "None" else int(name)
+
+
+def given_answer(n: int, user: str, item: str, day: int, *, is_correct: bool) -> oracle.Event:
+    kind = "CorrectAnswerGiven" if is_correct else "IncorrectAnswerGiven"
+    data = {"session_id": "s", "item_id": item, "response_time_ms": 5}
+    at = MONDAY + timedelta(day, seconds=n)
+    number = n << 1 | (user == "bob")
+    return oracle.Event(UUID(int=number), kind, data, at, at, user)
+
+
+def test_the_sums_over_classes_count_no_hidden_class() -> None:
+    """19 learners are tested after three days, 20 learners after ten days."""
+    events = [
+        given_answer(2 * n + place, f"u{n}", "i", day, is_correct=True)
+        for n in range(39)
+        for place, day in enumerate((0, 3 if n < 19 else 10))
+    ]
+    rows = ask(questions.MEMORY, events, Days())
+    cells = [(None, None), (7, None), (None, 1), (7, 1)]
+    assert [(row["age_from"], row["stability_from"]) for row in rows] == cells
+    assert {(row["learners"], row["tests"]) for row in rows} == {(20, 20)}
 
 
 def test_analyses_do_not_read_display_names(tmp_path: Path) -> None:
@@ -289,9 +348,6 @@ def read_live_retention(
         (row["week"], row["maturity"]): (row["asked"], row["recalled"])
         for row in model_rows.read(connection, "retention by week")
     }
-
-
-EVER = (date.min, date.max)
 
 
 def analyse(folder: Path, *words: str) -> str:

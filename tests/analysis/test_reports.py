@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser
 
-from progress.analysis import cohorts_report, items_report, retention_report
-from progress.analysis.questions import FEWEST_LEARNERS, Cohort, Days, Item, Retention
+from progress.analysis import cohorts_report, items_report, memory_report, retention_report
+from progress.analysis.questions import FEWEST_LEARNERS, Cohort, Days, Item, Memory, Retention
 from progress.analysis.report import Report, render
 from tests.support import browser
 
@@ -116,12 +116,28 @@ def _cohort(first: int, week: int, learners: int, active: int) -> Cohort:
     )
 
 
+def memories() -> st.SearchStrategy[list[Memory]]:
+    """Return a strategy for rows: the sum, an age, a stability and the class of both."""
+    ages, stabilities = st.sampled_from((1, 7, 30, 90, 365)), st.sampled_from((0, 1, 7, 365))
+    return st.builds(memory_rows, ages, stabilities, _tests(), st.floats(0, 1), st.floats(0, 7))
+
+
+def memory_rows(
+    age: int, stability: int, tests: tuple[int, int, int], estimate: float, loss: float
+) -> list[Memory]:
+    return [
+        Memory(one, other, *tests, tests[2] / tests[1], estimate, loss, 0.5, 0.1, 0.2)
+        for one, other in ((None, None), (age, None), (None, stability), (age, stability))
+    ]
+
+
 pytestmark = pytest.mark.timeout(600)  # a page takes seconds on a busy machine
 
 BUILD: dict[str, tuple[Callable[[Any, Days], Report], st.SearchStrategy[Any]]] = {
     "retention": (retention_report.build, retention()),
     "items": (items_report.build, items()),
     "cohorts": (cohorts_report.build, cohorts()),
+    "memory": (memory_report.build, memories()),
 }
 
 
@@ -201,6 +217,16 @@ def test_the_title_names_a_range_of_months_if_the_compared_weeks_are_not_consecu
     assert retention_report.build(rows, Days()).finding == title
 
 
+def test_the_title_compares_the_estimate_with_a_constant() -> None:
+    def title(loss: float) -> str:
+        rows = memory_rows(7, 0, (20, 50, 40), 0.84, loss)
+        return memory_report.build(rows, Days()).finding
+
+    recall = "The estimated recall is 84%, and 80% of tests are recalled; the estimate predicts "
+    assert title(0.49) == f"{recall}better than a constant"
+    assert title(0.5) == f"{recall}no better than a constant"
+
+
 def test_a_note_says_that_a_week_at_the_edge_of_the_range_is_incomplete() -> None:
     rows = weeks(80, 80)
 
@@ -223,6 +249,7 @@ def test_the_pages_are_accessible_in_both_colour_schemes(chromium: Browser, tmp_
             item("level", "B2", (None, None, None), (20, 50, 12)),
         ],
         "cohorts": decay([(0, 200), (1, 300)], later=6, kept=0.7),
+        "memory": memory_rows(7, 0, (20, 50, 12), 0.8, 0.4),
     }
     for name, rows in examples.items():
         file = tmp_path / f"{name}.html"

@@ -3,14 +3,18 @@
 A number that describes fewer than `fewest` learners is left out or hidden.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
+from typing import NamedTuple
 
+from tests.oracle import memory as memories
 from tests.oracle.catalogue import Description, descriptions, names
 from tests.oracle.days import day
 from tests.oracle.days import week as week_of
-from tests.oracle.events import World
+from tests.oracle.events import Row, World
+from tests.oracle.memory import Answer, RecallTest
 from tests.oracle.retention import RetentionTest, find_tests
 
 Cell = tuple[str, ...]
@@ -82,6 +86,127 @@ def cohorts(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
             cell = cohort.isoformat(), str(week)
             cells[cell] = (len(members), None if is_hidden else active)
     return cells
+
+
+CLASSES = (0, 1, 7, 30, 90, 365)  # the fewest days of each class of ages or stabilities
+
+
+class ItemTest(NamedTuple):
+    """A test of an item, with what came before it.
+
+    `age` is in days since the item's first answer, `gap` in days since the answer before; `earlier`
+    counts the item's tests before, and `lapses` the wrong ones of them.
+    """
+
+    user_id: str
+    test: RecallTest
+    age: int
+    stability: float
+    gap: int
+    earlier: int
+    lapses: int
+
+
+def find_item_tests(user_id: str, answers: Sequence[Answer]) -> list[ItemTest]:
+    """Return the tests among the answers to one item, which are in order."""
+    found: list[ItemTest] = []
+    for n, answer in enumerate(answers):
+        before = memories.remember(answers[:n])
+        if before is None or answer.day <= before.last.day:
+            continue
+        one = ItemTest(
+            user_id,
+            RecallTest(answer.day, answer.is_correct, memories.estimate(before, answer.day)),
+            age=max((answer.day - answers[0].day).days, 1),
+            stability=before.state.days,
+            gap=(answer.day - before.last.day).days,
+            earlier=len(found),
+            lapses=sum(not item.test.is_correct for item in found),
+        )
+        found.append(one)
+    return found
+
+
+def memory(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
+    """Return (learners, tests, recalled) by age and stability."""
+    cells = memory_numbers(world, days, fewest)
+    return {cell: (row["learners"], row["tests"], row["recalled"]) for cell, row in cells.items()}
+
+
+def memory_numbers(world: World, days: Range, fewest: int) -> dict[Cell, Row]:
+    """Return the numbers of each class of tests, and of the sums of these classes.
+
+    A class is named by the fewest days of its age and of its stability; None stands for a sum.
+    """
+    classes = defaultdict(list)
+    for user in learners(world):
+        for answers in memories.histories(world, user).values():
+            for one in find_item_tests(user, answers):
+                if days[0] <= one.test.day <= days[1]:
+                    classes[_class(one.age), _class(one.stability)].append(one)
+    shown = {
+        cell: found
+        for cell, found in classes.items()
+        if len({one.user_id for one in found}) >= fewest
+    }
+    rows = defaultdict(list)
+    for (age, stability), found in shown.items():
+        for cell in ((age, stability), (age, None), (None, stability), (None, None)):
+            rows[tuple(map(str, cell))].append(found)
+    every = [one for found in shown.values() for one in found]
+    constant = sum(one.test.is_correct for one in every) / max(len(every), 1)
+    return {
+        cell: {
+            "learners": max(len({one.user_id for one in found}) for found in parts),
+            **_measure([one for found in parts for one in found], constant),
+        }
+        for cell, parts in rows.items()
+    }
+
+
+def _measure(found: Sequence[ItemTest], constant: float) -> Row:
+    tests = [one.test for one in found]
+    recalled = sum(test.is_correct for test in tests)
+    return {
+        "tests": len(tests),
+        "recalled": recalled,
+        "actual_recall": recalled / len(tests),
+        "estimated_recall": sum(test.predicted for test in tests) / len(tests),
+        "log_loss": memories.log_loss(tests, lambda test: test.predicted),
+        "constant_log_loss": memories.log_loss(tests, lambda _: constant),
+        "rmse_bins": rmse_bins((one, one.test.predicted) for one in found),
+        "constant_rmse_bins": rmse_bins((one, constant) for one in found),
+    }
+
+
+def rmse_bins(estimates: Iterable[tuple[ItemTest, float]]) -> float:
+    """Return the RMSE (bins) of srs-benchmark: tests with similar history are in one bin.
+
+    https://github.com/open-spaced-repetition/srs-benchmark describes it.
+    """
+
+    def step(value: int, base: float) -> int:
+        return math.floor(math.log(value) / math.log(base)) if value else -1
+
+    bins: dict[tuple[int, int, int], list[float]] = defaultdict(list)
+    for one, estimate in estimates:
+        key = step(one.gap, 3.62), step(one.earlier + 2, 1.89), step(one.lapses, 1.73)
+        bins[key].append(estimate - one.test.is_correct)
+    squares = sum(sum(errors) ** 2 / len(errors) for errors in bins.values())
+    return math.sqrt(squares / sum(map(len, bins.values())))
+
+
+def area_under_curve(tests: Iterable[RecallTest]) -> float:
+    """Return the share of pairs, recalled and not, with the higher estimate for the recalled."""
+    by_result: dict[bool, list[float]] = {True: [], False: []}
+    for test in tests:
+        by_result[test.is_correct].append(test.predicted)
+    better = sum((a > b) + (a == b) / 2 for a in by_result[True] for b in by_result[False])
+    return better / (len(by_result[True]) * len(by_result[False]))
+
+
+def _class(days: float) -> int:
+    return max(one for one in CLASSES if one <= days)
 
 
 def tests_on(world: World, days: Range) -> Iterator[RetentionTest]:

@@ -107,14 +107,16 @@ def remember(answers: Iterable[Answer]) -> Memory | None:
     """Return the memory after an item's answers, which are in order; None without an answer."""
     memory = None
     for answer in answers:
-        grade = 3 if answer.is_correct else 1
-        state = (
-            next_state(memory.state, grade, _gap(memory.last, answer))
-            if memory
-            else first_state(grade)
-        )
-        memory = Memory(state, answer)
+        memory = remember_next(memory, answer)
     return memory
+
+
+def remember_next(memory: Memory | None, answer: Answer) -> Memory:
+    """Return the memory after one more answer."""
+    grade = 3 if answer.is_correct else 1
+    if memory is None:
+        return Memory(first_state(grade), answer)
+    return Memory(next_state(memory.state, grade, _gap(memory.last, answer)), answer)
 
 
 def estimate(memory: Memory, on: date) -> float:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 
 from progress.importers import sm2
 from tests import oracle
-from tests.oracle import memory
+from tests.oracle import analyses, memory
+from tests.oracle.analyses import ItemTest
 from tests.oracle.days import zone
 from tests.oracle.memory import DAY, Answer, Memory, RecallTest, State
 
@@ -543,50 +545,31 @@ def exact_states(answers: Iterable[Answer]) -> list[tuple[int, int]]:
 
 
 class Exam(NamedTuple):
-    """A test of the real log; `gaps` are the gaps of the earlier answers that have one, in order.
+    """A test of the real log, with the review by SM-2 at the answer before: its interval, its age.
 
-    `interval_days` and `hours` describe the review by SM-2 at the answer before.
+    `hours` are those since this answer.
     """
 
-    test: RecallTest
-    gap: int
-    earlier: int
-    lapses: int
+    item: ItemTest
     interval_days: int
     hours: int
 
 
 def find_exams(reviews: list[Review]) -> list[Exam]:
-    """Return the tests of the log in its order; `earlier` and `lapses` leave out same-day answers.
-
-    `lapses` counts wrong answers among the tests before, as in the benchmark of FSRS.
-    """
-    found = []
-    seen: dict[str, list[Review]] = {}
-    intervals: dict[str, sm2.Memory] = {}
-    memories: dict[str, Memory] = {}
-    tests: dict[str, list[Exam]] = {}
+    """Return the tests of the log in its order."""
+    found: list[tuple[datetime, Exam]] = []
+    histories: dict[str, list[Review]] = {}
     for review in reviews:
-        card, one = review.card, review.answer
-        before = seen.setdefault(card, [])
-        if before and (gap := (one.day - before[-1].answer.day).days) > 0:
-            exam = Exam(
-                RecallTest(one.day, one.is_correct, memory.estimate(memories[card], one.day)),
-                gap,
-                len(tests.setdefault(card, [])) + 1,
-                sum(not exam.test.is_correct for exam in tests[card]),
-                intervals[card].interval_days,
-                (review.at - before[-1].at) // timedelta(hours=1),
-            )
-            tests[card].append(exam)
-            found.append(exam)
-        before.append(review)
-        known = memory.remember(entry.answer for entry in before)
-        assert known
-        memories[card] = known
-        quality = 4 if one.is_correct else 2
-        intervals[card] = sm2.repeat(intervals.get(card), review.at, quality)
-    return found
+        histories.setdefault(review.card, []).append(review)
+    for history in histories.values():
+        tests = iter(analyses.find_item_tests("ann", [one.answer for one in history]))
+        interval = None
+        for before, one in pairwise(history):
+            interval = sm2.repeat(interval, before.at, 4 if before.answer.is_correct else 2)
+            if one.answer.day > before.answer.day:
+                hours = (one.at - before.at) // timedelta(hours=1)
+                found.append((one.at, Exam(next(tests), interval.interval_days, hours)))
+    return [exam for _, exam in sorted(found, key=lambda pair: pair[0])]
 
 
 @pytest.mark.parametrize(
@@ -602,39 +585,14 @@ def test_the_estimates_are_as_good_on_the_real_log_as_the_specification_says(
 ) -> None:
     exams = find_exams(reviews)
     first, last = exams[: len(exams) * 4 // 5], exams[len(exams) * 4 // 5 :]
-    share = sum(exam.test.is_correct for exam in first) / len(first)
+    share = sum(exam.item.test.is_correct for exam in first) / len(first)
     predict: dict[str, Callable[[Exam], float]] = {
         "former": lambda exam: 0.9 ** (exam.hours / (24 * exam.interval_days)),
         "constant": lambda _: share,
-        "fsrs": lambda exam: exam.test.predicted,
+        "fsrs": lambda exam: exam.item.test.predicted,
     }
     assert (len(exams), len(last)) == (6372, 1275)
-    tests = [exam.test._replace(predicted=predict[name](exam)) for exam in last]
+    tests = [exam.item.test._replace(predicted=predict[name](exam)) for exam in last]
     assert round(memory.log_loss(tests, lambda test: test.predicted), 4) == loss
-    assert round(rmse_bins(last, tests), 4) == rmse
-    assert round(area_under_curve(tests), 3) == auc
-
-
-def rmse_bins(exams: list[Exam], tests: list[RecallTest]) -> float:
-    """Return the benchmark's RMSE(bins): exams of similar gap, repetitions and lapses are a bin."""
-
-    def step(value: int, base: float) -> int:
-        return math.floor(math.log(value) / math.log(base)) if value else -1
-
-    bins: dict[tuple[int, int, int], list[RecallTest]] = {}
-    for exam, test in zip(exams, tests, strict=True):
-        key = step(exam.gap, 3.62), step(exam.earlier + 1, 1.89), step(exam.lapses, 1.73)
-        bins.setdefault(key, []).append(test)
-    squares = 0.0
-    for found in bins.values():
-        error = sum(test.predicted - test.is_correct for test in found) / len(found)
-        squares += len(found) * error**2
-    return math.sqrt(squares / len(tests))
-
-
-def area_under_curve(tests: list[RecallTest]) -> float:
-    """Return the share of pairs, recalled and not, with the higher prediction for the recalled."""
-    right = [test.predicted for test in tests if test.is_correct]
-    wrong = [test.predicted for test in tests if not test.is_correct]
-    better = sum((a > b) + (a == b) / 2 for a in right for b in wrong)
-    return better / (len(right) * len(wrong))
+    assert round(analyses.rmse_bins((exam.item, predict[name](exam)) for exam in last), 4) == rmse
+    assert round(analyses.area_under_curve(tests), 3) == auc
