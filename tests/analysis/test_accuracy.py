@@ -1,0 +1,263 @@
+"""The estimated recall predicts the tests of a real log as well as docs/memory.md says.
+
+The tests compute the tables of this page. `pytest -s` prints a table that has changed.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, time, timedelta
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from progress.adapters import storage
+from progress.adapters.postgres.database import Connection
+from progress.analysis import memory_report, questions
+from progress.demo import loading
+from progress.projections.projector import Projector
+from tests import oracle
+from tests.conftest import Store
+from tests.oracle import analyses, memory
+from tests.oracle.analyses import ItemTest
+from tests.oracle.memory import Answer, Memory, RecallTest
+from tests.support import api, written_archives
+from tests.support.api import Api
+from tests.support.stage import append
+
+pytestmark = pytest.mark.timeout(600)  # DuckDB is slow on a busy machine
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, ANALYSIS = DOCS / "memory.md", DOCS / "analysis.md"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COPY = "CREATE TABLE remembered AS FROM remembered_answers"
+_READ = """
+SELECT item_id, row_number() OVER (ORDER BY occurred_at, event_id) AS place,
+    epoch_us(occurred_at), day, correct, stability_before
+FROM remembered ORDER BY item_id, place
+"""
+
+
+class Given(NamedTuple):
+    """An answer of the real log; `place` is its place in the log, and `at` its time."""
+
+    item_id: str
+    place: int
+    at: datetime
+    answer: Answer
+    stability_before: int | None
+
+
+class Exam(NamedTuple):
+    """A test of the real log.
+
+    `was_wrong` says whether an answer was wrong on the day of the answer before.
+    """
+
+    given: Given
+    item: ItemTest
+    was_wrong: bool
+
+
+@pytest.fixture(scope="module")
+def histories(tmp_path_factory: pytest.TempPathFactory) -> list[list[Given]]:
+    """The answers of each item of the real log, imported, archived and folded in DuckDB."""
+    folder = tmp_path_factory.mktemp("archive")
+    published = [event for message in loading.messages() for event in message.events]
+    envelopes = msgspec.json.decode(msgspec.json.encode(published))
+    written_archives.write(storage.open_storage(str(folder)), written_archives.record(envelopes))
+    with questions.open_duck() as (duck, _):
+        duck.read_until(questions.Days().last)
+        duck.add([*folder.rglob("*.parquet")], questions.MEMORY.folds, _COPY)
+        rows = duck.run(_READ)
+    given = [
+        Given(item, place, _EPOCH + timedelta(microseconds=at), Answer(day, correct), stability)
+        for item, place, at, day, correct, stability in rows
+    ]
+    return [[*one] for _, one in groupby(given, key=lambda one: one.item_id)]
+
+
+@pytest.fixture(scope="module")
+def tested(histories: list[list[Given]]) -> list[Exam]:
+    """The tests of the real log in its order."""
+    found = []
+    for history in histories:
+        items = iter(analyses.find_item_tests("ann", [one.answer for one in history]))
+        for before, one in pairwise(history):
+            if one.answer.day > before.answer.day:
+                item = next(items)
+                assert one.stability_before is not None
+                assert item.stability == math.exp(one.stability_before / memory.UNIT)
+                studied = [e.answer for e in history if e.place <= before.place]
+                was_wrong = any(
+                    not answer.is_correct for answer in studied if answer.day == before.answer.day
+                )
+                found.append(Exam(one, item, was_wrong))
+    return sorted(found, key=lambda exam: exam.given.place)
+
+
+def test_the_estimates_of_the_last_fifth_of_the_real_log_are_good(tested: list[Exam]) -> None:
+    last = last_fifth(tested)
+    assert (len(tested), len(last)) == (6372, 1275)
+    check_bars(last, [exam.item.test.predicted for exam in last])
+
+
+def last_fifth(tested: list[Exam]) -> list[Exam]:
+    return tested[len(tested) * 4 // 5 :]
+
+
+def check_bars(exams: list[Exam], estimates: list[float]) -> None:
+    pairs = [*zip([exam.item for exam in exams], estimates, strict=True)]
+    tests = [item.test._replace(predicted=estimate) for item, estimate in pairs]
+    assert memory.log_loss(tests, lambda test: test.predicted) <= 0.455
+    assert analyses.rmse_bins(pairs) <= 0.075
+    assert analyses.area_under_curve(tests) >= 0.65
+
+
+_QUESTION = (
+    "query ($item: ID!, $at: DateTime) { item(itemId: $item, asOf: $at) { estimatedRecall } }"
+)
+
+
+@pytest.mark.parametrize("size", [100, pytest.param(1275, marks=pytest.mark.exhaustive)])
+def test_the_api_gives_these_estimates_a_microsecond_before_each_test(
+    store: Store, connection: Connection, tested: list[Exam], size: int
+) -> None:
+    for message in loading.messages():
+        append(connection, msgspec.json.decode(msgspec.json.encode(message.events)))
+    Projector(connection).catch_up_all()
+    last = last_fifth(tested)
+    exams = random.Random(1).sample(last, size)
+    with api.serve(store.url) as fetch:
+        estimates = [ask(fetch, exam.given) for exam in exams]
+    assert estimates == [memory.rounded(exam.item.test.predicted, 3) for exam in exams]
+    if size == len(last):
+        check_bars(exams, estimates)
+
+
+def ask(fetch: Api, given: Given) -> float:
+    """Return the estimated recall of the answer's item, one microsecond before the answer."""
+    at = (given.at - timedelta(microseconds=1)).isoformat()
+    user = loading.LEARNER.user_id
+    estimate: float = fetch.data(_QUESTION, user, item=given.item_id, at=at)["item"][
+        "estimatedRecall"
+    ]
+    return estimate
+
+
+CLASSES: dict[str, Callable[[Exam], bool]] = {
+    "all": lambda _: True,
+    "after no lapse": lambda one: one.item.lapses == 0,
+    "after one lapse": lambda one: one.item.lapses == 1,
+    "after 2 or 3 lapses": lambda one: one.item.lapses in {2, 3},
+    "after 4 lapses or more": lambda one: one.item.lapses >= 4,
+    "one day after a day with a wrong answer": lambda one: one.was_wrong and one.item.gap == 1,
+    "two days or more after such a day": lambda one: one.was_wrong and one.item.gap > 1,
+    "the first test of an item": lambda one: one.item.earlier == 0,
+    "the second to fourth test": lambda one: 1 <= one.item.earlier <= 3,
+    "the fifth test or a later one": lambda one: one.item.earlier >= 4,
+}
+
+
+def test_the_page_has_the_accuracy_by_class_of_tests(tested: list[Exam]) -> None:
+    constant = sum(one.item.test.is_correct for one in tested) / len(tested)
+    check_page(PAGE, (_describe(name, tested, constant) for name in CLASSES))
+
+
+def _describe(name: str, tested: Sequence[Exam], constant: float) -> str:
+    tests = [one.item.test for one in tested if CLASSES[name](one)]
+    recalled = sum(test.is_correct for test in tests) / len(tests)
+    error = 2 * math.sqrt(recalled * (1 - recalled) / len(tests))
+    return (
+        f"| {name} | {len(tests):,} | {sum(test.predicted for test in tests) / len(tests):.3f} "
+        f"| {recalled:.3f} ± {error:.3f} | {memory.log_loss(tests, lambda t: t.predicted):.3f} "
+        f"| {memory.log_loss(tests, lambda _: constant):.3f} |"
+    )
+
+
+def test_the_page_has_the_errors_of_learners_who_forget_as_estimated(
+    histories: list[list[Given]],
+) -> None:
+    """The learners answer on the days of the real log, and the estimate decides by chance."""
+    chance = random.Random(1)
+    answers = [[one.answer for one in history] for history in histories]
+    rows = []
+    for size in (10, 20, 50, 100, 200, 500):
+        errors = [abs(error_of_recall(chance, answers, size)) for _ in range(1000)]
+        errors.sort()
+        mean, high = sum(errors) / len(errors), errors[len(errors) * 95 // 100]
+        rows.append(f"| {size} | {mean:.3f} | {high:.3f} |")
+    check_page(PAGE, rows)
+
+
+def error_of_recall(chance: random.Random, histories: list[list[Answer]], size: int) -> float:
+    """Return the mean estimate of `size` generated tests minus the share of them recalled."""
+    tests: list[RecallTest] = []
+    while len(tests) < size:
+        tests += generate(chance, chance.choice(histories))[1]
+    return sum(test.predicted - test.is_correct for test in tests[:size]) / size
+
+
+def generate(
+    chance: random.Random, history: Sequence[Answer]
+) -> tuple[list[Answer], list[RecallTest]]:
+    """Return answers on the days of the history, and the tests among them.
+
+    Only the results of tests change: a test is recalled with the estimated probability.
+    """
+    answers, tests = [], []
+    known: Memory | None = None
+    for one in history:
+        answer = one
+        if known and one.day > known.last.day:
+            estimate = memory.estimate(known, one.day)
+            answer = Answer(one.day, chance.random() < estimate)
+            tests.append(RecallTest(one.day, answer.is_correct, estimate))
+        known = memory.remember_next(known, answer)
+        answers.append(answer)
+    return answers, tests
+
+
+def test_the_example_of_the_analysis_has_learners_who_forget_as_estimated(
+    histories: list[list[Given]], tmp_path: Path
+) -> None:
+    """25 learners answer 100 items each on the days of the real log."""
+    chance = random.Random(1)
+    events: list[oracle.Event] = []
+    for user in range(25):
+        for item, history in enumerate(chance.sample(histories, 100)):
+            answers, _ = generate(chance, [one.answer for one in history])
+            events += [
+                given_answer(f"u{user}", f"i{item}", len(events) + n, answer)
+                for n, answer in enumerate(answers)
+            ]
+    archive = storage.open_storage(str(tmp_path))
+    written_archives.write(archive, events)
+    rows: list[questions.Memory] = questions.ask(
+        archive, questions.MEMORY, questions.Days(), lambda *_: None
+    )
+    for row in rows:
+        error = math.sqrt(row.estimated_recall * (1 - row.estimated_recall) / row.tests)
+        assert abs(row.estimated_recall - row.actual_recall) < 4 * error
+    sums = [row for row in rows if None in {row.age_from, row.stability_from}]
+    table = memory_report.build(sums, questions.Days()).figures[0].table
+    check_page(ANALYSIS, (f"| {' | '.join(cells)} |" for cells in table.rows))
+
+
+def given_answer(user: str, item: str, number: int, answer: Answer) -> oracle.Event:
+    kind = "CorrectAnswerGiven" if answer.is_correct else "IncorrectAnswerGiven"
+    data = {"session_id": "s", "item_id": item, "response_time_ms": 5}
+    at = datetime.combine(answer.day, time(12), UTC) + timedelta(microseconds=number)
+    return oracle.Event(UUID(int=number), kind, data, at, at, user)
+
+
+def check_page(page: Path, rows: Iterable[str]) -> None:
+    """Check that the page has these lines; print them, so that the page is easy to change."""
+    expected = [*rows]
+    print(*expected, sep="\n")
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [row for row in expected if row not in lines] == []
