@@ -116,11 +116,14 @@ s.correct_answers > 0 AND {read_models/memory estimated_recall} < 0.7
 
 -- item_fields --
 -- The result columns from a row s, which may be missing, on the date `moment.day`.
-floor(1000 * {read_models/memory estimated_recall} + 0.5) / 1000 AS estimated_recall,
+{read_models/memory rounded_recall} AS estimated_recall,
 CAST(round(CAST({read_models/memory days} AS numeric), 2 - CAST(floor(log({read_models/memory days})) AS integer))
     AS double precision)                           AS stability_days,
 CAST(round(s.difficulty / CAST(10000000 AS numeric), 2) AS double precision) AS difficulty,
 s.last_answered_on                                 AS answered_on
+
+-- rounded_recall --
+floor(1000 * {read_models/memory estimated_recall} + 0.5) / 1000
 
 -- days --
 exp(s.stability / {read_models/memory unit})
@@ -164,3 +167,115 @@ BEGIN
     RETURN memory;
 END
 $memory$;
+
+-- knowledge --
+-- What a learner still knows on the date :on, which is today if null: one row for each level with answered items, and
+-- one row without a level for all items.
+WITH today AS (
+    {read_models/preferences today}
+),
+moment AS (
+    SELECT coalesce(CAST(:on AS date), day) AS day FROM today
+),
+estimated AS (
+    SELECT coalesce(i.level, 'UNKNOWN') AS level, {read_models/memory estimated_recall} AS recall,
+        {read_models/memory has_faded} AND i.in_catalogue IS NOT FALSE AS is_fading
+    FROM item_stats s
+    CROSS JOIN moment
+    LEFT JOIN items i ON i.item_id = s.item_id
+    WHERE s.user_id = :user_id AND s.stability IS NOT NULL
+)
+SELECT (SELECT day FROM today) AS today, (SELECT day FROM moment) AS on, e.level, count(*) AS items,
+    floor(10 * coalesce(sum(e.recall), 0) + 0.5) / 10 AS expected, count(*) FILTER (WHERE e.is_fading) AS fading
+FROM estimated e
+GROUP BY GROUPING SETS ((e.level), ())
+ORDER BY e.level COLLATE "C" NULLS FIRST;
+
+-- forgetting --
+-- The estimates of one item: on the days with answers, 1, 2, 4 … 512 days after them, and :days days after today.
+--
+-- On a day with answers, the estimates are those before its first answer and after its last. On another day, they
+-- follow from the answers of the days before. Usually, these are the answers up to the last of the latest such day, and
+-- the state is stored with it. But a change of the zone may put an answer on an earlier day than the answer before;
+-- then `skipping` computes the state.
+WITH today AS (
+    {read_models/preferences today}
+),
+given AS (
+    SELECT row_number() OVER in_order AS place, day, correct, stability, stability_before,
+        lag(day) OVER in_order AS day_before, lag(correct) OVER in_order AS correct_before,
+        max(day) OVER in_order AS latest_day
+    FROM remembered_answers
+    WHERE user_id = :user_id AND item_id = :item_id
+    WINDOW in_order AS (ORDER BY occurred_at, event_id)
+),
+days AS (
+    SELECT day, min(place) AS first_place, max(place) AS last_place, lead(day) OVER (ORDER BY day) AS next_day,
+        sum(count(*)) OVER (ORDER BY day) AS answers
+    FROM given
+    GROUP BY day
+),
+remembered AS (
+    SELECT d.day, d.next_day, b.stability_before, b.day_before, b.correct_before,
+        a.stability, a.correct,
+        quiet.stability AS quiet_stability, quiet.day AS quiet_day, quiet.correct AS quiet_correct
+    FROM days d
+    JOIN given b ON b.place = d.first_place
+    JOIN given a ON a.place = d.last_place
+    CROSS JOIN LATERAL (
+        SELECT a.stability, a.day, a.correct
+        WHERE a.latest_day = d.day AND d.answers = d.last_place
+        UNION ALL
+        {read_models/memory skipping}
+        WHERE NOT (a.latest_day = d.day AND d.answers = d.last_place)
+    ) quiet
+),
+later AS (
+    SELECT r.day + n.days AS day, r.quiet_stability, r.quiet_day, r.quiet_correct
+    FROM remembered r
+    CROSS JOIN today
+    CROSS JOIN (SELECT CAST(power(2, n) AS integer) AS days FROM generate_series(0, 9) AS n) n
+    WHERE r.day >= today.day - 730 AND r.day + n.days < coalesce(r.next_day, 'infinity')
+    UNION
+    SELECT today.day + CAST(:days AS integer), r.quiet_stability, r.quiet_day, r.quiet_correct
+    FROM today
+    JOIN remembered r ON today.day + CAST(:days AS integer) > r.day
+        AND today.day + CAST(:days AS integer) < coalesce(r.next_day, 'infinity')
+)
+SELECT p.day AS date, {read_models/memory before} AS before, {read_models/memory after} AS after
+FROM (
+    SELECT r.day, r.stability_before, r.day_before, r.correct_before, r.stability, r.day AS answered_on, r.correct
+    FROM remembered r
+    CROSS JOIN today
+    WHERE r.day >= today.day - 730
+    UNION ALL
+    SELECT l.day, l.quiet_stability, l.quiet_day, l.quiet_correct, l.quiet_stability, l.quiet_day, l.quiet_correct
+    FROM later l
+) p
+CROSS JOIN today
+WHERE p.day <= today.day + CAST(:days AS integer)
+ORDER BY p.day;
+
+-- skipping --
+-- The state after the answers on days up to d.day.
+SELECT m.memory[1], m.day, m.correct
+        FROM (
+            SELECT memory_after(g.correct, g.gap ORDER BY g.place) AS memory,
+                (array_agg(g.day ORDER BY g.place DESC))[1] AS day,
+                (array_agg(g.correct ORDER BY g.place DESC))[1] AS correct
+            FROM (
+                SELECT place, day, correct, greatest(day - lag(day) OVER (ORDER BY place), 0) AS gap
+                FROM given
+                WHERE given.day <= d.day
+            ) g
+        ) m
+
+-- before --
+(SELECT {read_models/memory rounded_recall}
+    FROM (SELECT p.stability_before AS stability, p.day_before AS last_answered_on, p.correct_before AS last_correct) s,
+        (SELECT p.day) moment)
+
+-- after --
+(SELECT {read_models/memory rounded_recall}
+    FROM (SELECT p.stability, p.answered_on AS last_answered_on, p.correct AS last_correct) s,
+        (SELECT p.day) moment)

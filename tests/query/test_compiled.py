@@ -432,7 +432,7 @@ def way(url: str, query: Query) -> tuple[str, int]:
 
 @pytest.mark.parametrize("name", COMPILED)
 def test_every_column_of_a_compiled_field_can_be_selected(both: Both, name: str) -> None:
-    arguments = {"item": '(itemId: "i1")'}.get(name, "")
+    arguments = '(itemId: "i1")' if name in ("item", "itemForgetting") else ""
     if name in ("dailyStats", "weeklyStats", "monthlyStats", "restDays", "retention"):
         arguments = '(from: "2024-03-01", to: "2024-03-31")'
     selection = select_all(QUERY.fields[name])

@@ -54,6 +54,7 @@ def _call(alias: str, arguments: str = "") -> str:
     return f"{alias}: {name}({past}{arguments}){_selection(QUERY.fields[name].type)}"
 
 
+FORGETTING = ((ITEMS[0], 30), (ITEMS[1], 0), (ITEMS[2], 365))
 _IN_RANGE = ", from: $from, to: $to"
 _LIST = ", first: 30, filter: $filter, orderBy: $orderBy"
 # Each text is one request. All fields of a request have the same learner and moment.
@@ -79,6 +80,11 @@ _REQUESTS = (
     (
         *(_call(f"item{n}", f', itemId: "{item}"') for n, item in enumerate(ITEMS)),
         *(_call(f"itemHistory{n}", f', itemId: "{i}"') for n, i in enumerate(ITEMS[:2])),
+        *(
+            _call(f"itemForgetting{n}", f', itemId: "{item}", days: {days}')
+            for n, (item, days) in enumerate(FORGETTING)
+        ),
+        _call("knowledge"),
         _call("item9", ', itemId: "unheard of"'),
     ),
     (
@@ -251,6 +257,11 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
         **{f"item{n}": oracle.remembered_item(world, user, item) for n, item in enumerate(ITEMS)},
         "item9": None,
         **{f"itemHistory{n}": oracle.item_history(world, user, i) for n, i in enumerate(ITEMS[:2])},
+        **{
+            f"itemForgetting{n}": oracle.item_forgetting(world, user, item, days)
+            for n, (item, days) in enumerate(FORGETTING)
+        },
+        "knowledge": oracle.knowledge(world, user),
     }
 
     def is_found(_: str, row: oracle.Row) -> bool:

@@ -183,6 +183,10 @@ def test_items_domains_and_levels_equal_the_oracle_s_results(
         page = fetch(fetch.queries.get_item_stats(user, **by_recall))
         assert [i.item_id for _, i in page.items] == oracle.by_recall(then, user)
         assert list_items(fetch, user, at, filter="FADING") == oracle.fading(then, user)
+        for days in (0, 1, 200, 3_650):
+            day = oracle.day_of(then, user, at) + days * DAY
+            found = fetch(fetch.queries.get_knowledge(user, day, at=at))
+            assert full(found) == oracle.knowledge(then, user, day)
     for user in EVERYONE:
         reached = fetch(fetch.queries.get_milestones(user, first=200))
         expected = [{**row, "id": str(row["id"])} for row in oracle.milestones(world, user)]

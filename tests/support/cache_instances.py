@@ -139,7 +139,7 @@ class Instance:
         self._runner.close()
 
 
-SELECTION = "all:all{estimatedRecall:estimatedRecall{}}"
+SELECTION = "all:all{}"
 FROM, TO = datetime(2024, 3, 25, tzinfo=UTC).date(), datetime(2024, 4, 30, tzinfo=UTC).date()
 
 
@@ -156,6 +156,11 @@ _FIELDS: dict[str, tuple[dict[str, Any], Callable[[Queries, str, datetime], Awai
     "hourlyStats": ({}, lambda q, user, at: q.run(user, rows.select_hourly_stats(rows.Moment(at)))),
     "workload": ({}, lambda q, user, at: q.run(user, rows.select_workload(rows.Moment(at)))),
     "itemHistory": ({"itemId": "i0"}, lambda q, user, at: q.get_item_history(user, "i0", at=at)),
+    "knowledge": ({}, lambda q, user, at: q.get_knowledge(user, at=at)),
+    "itemForgetting": (
+        {"itemId": "i0"},
+        lambda q, user, at: q.run(user, rows.select_item_forgetting(rows.Moment(at), "i0", 30)),
+    ),
     "milestones": ({"first": 50}, lambda q, user, _: q.get_milestones(user, first=50)),
     "restDays": (
         RANGE,
@@ -175,7 +180,7 @@ _FIELDS: dict[str, tuple[dict[str, Any], Callable[[Queries, str, datetime], Awai
 
 
 def all_keys(user: str) -> list[CacheKey]:
-    """Return a key for each cached root field; each key selects the estimated recall."""
+    """Return a key for each cached root field."""
     keys = [
         cache_key(FIELDS[name].cache, name, user, arguments, SELECTION)
         for name, (arguments, _) in _FIELDS.items()

@@ -11,6 +11,7 @@ from progress.query import auth
 _MAX_RANGE_DAYS = 731
 _MAX_PAGE_SIZE = 200
 _MAX_FORECAST_DAYS = 366
+_MAX_DAYS_AHEAD = 365
 _MAX_LETTERS = 200
 _MAX_LEARNERS = 1_000
 _MAX_EVENT_TYPES = 50  # Few, because the query compares every recorded event with every type.
@@ -42,17 +43,21 @@ def parse_forecast_days(days: int | None) -> int:
     return _parse_count("days", days, most=_MAX_FORECAST_DAYS, default=14)
 
 
+def parse_days_ahead(days: int | None) -> int:
+    return _parse_count("days", days, least=0, most=_MAX_DAYS_AHEAD, default=30)
+
+
 def check_forecast_year(today: datetime) -> None:
     """Raise BadInput if the days of a forecast from this time may have no date."""
     if not 4 <= today.year < 9988:
         raise BadInput(f"asOf, knownAt: expected the years 4 to 9987 - found {today.year}")
 
 
-def _parse_count(name: str, count: int | None, *, most: int, default: int) -> int:
+def _parse_count(name: str, count: int | None, *, most: int, default: int, least: int = 1) -> int:
     if count is None:
         return default
-    if not 1 <= count <= most:
-        raise BadInput(f"{name}: expected an integer from 1 to {most} - found {count}")
+    if not least <= count <= most:
+        raise BadInput(f"{name}: expected an integer from {least} to {most} - found {count}")
     return count
 
 

@@ -349,6 +349,39 @@ async def item_history(
 
 
 @declare(
+    types.Knowledge,
+    # `catalogue`, because items have levels, and archived items do not fade.
+    cache=CachePolicy(10, catalogue=True, clock=True),
+    cost=Cost(45),
+)
+async def knowledge(
+    info: Info,
+    *,
+    user_id: ID | None = UNSET,
+    on: date | None = UNSET,
+    as_of: datetime | None = UNSET,
+    known_at: datetime | None = UNSET,
+) -> rows.Knowledge:
+    learner = await info.context.resolve_learner(user_id)
+    return await info.context.queries.get_knowledge(
+        learner, on or None, at=info.context.at, as_of=as_of or None, known_at=known_at or None
+    )
+
+
+@declare_learner_field(
+    types.list_of(rows.RecallPoint),
+    cache=CachePolicy(15, clock=True),
+    cost=Cost(8, entries=2_000),
+)
+def item_forgetting(
+    moment: Moment, *, item_id: ID, days: int | None = 30
+) -> RowQuery[rows.RecallPoint]:
+    arguments.check_forecast_year(moment.as_of or moment.known_at or moment.at)
+    item = arguments.parse_id("itemId", item_id)
+    return rows.select_item_forgetting(moment, item, arguments.parse_days_ahead(days))
+
+
+@declare(
     types.MilestoneConnection,
     # `batch`, because the batch job computes the levels.
     cache=CachePolicy(15, batch=True),

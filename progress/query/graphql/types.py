@@ -117,6 +117,17 @@ ItemStatsConnection = _connection("ItemStats", ItemStats, total_count=int)
 ItemHistory = _make(
     "ItemHistory", {"reviews": list_of(rows.ItemReview), "days": list_of(rows.ItemDay)}
 )
+LevelKnowledge = type_of(rows.LevelKnowledge)
+Knowledge = _make(
+    "Knowledge",
+    {
+        "on": date,
+        "items": int,
+        "expected": float,
+        "fading": int,
+        "levels": list[LevelKnowledge],  # type: ignore[valid-type] # made at run time
+    },
+)
 EventConnection = _connection("Event", RecordedEvent)
 Milestone = type_of(rows.Milestone, id_field="id")
 MilestoneConnection = _connection("Milestone", Milestone, total_count=int)

@@ -6,17 +6,19 @@ day of `as_of` or, if only `known_at` is given, the day of `known_at`.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from msgspec import convert
 
 from progress import settings
-from progress.errors import ProjectionError
+from progress.errors import BadInput, ProjectionError
 from progress.query.read_models import rows
 from progress.query.read_models.reader import Page, Reader
 
 _T = TypeVar("_T")
+
+_MAX_AHEAD = timedelta(days=3_650)
 
 
 class _Moment(TypedDict, total=False):
@@ -155,6 +157,26 @@ class Queries:
                 if row["at"] is None
             ],
         )
+
+    async def get_knowledge(
+        self, user_id: str, on: date | None = None, **moment: Unpack[_Moment]
+    ) -> rows.Knowledge:
+        """Return what the learner still knows on a day; the default is today.
+
+        Raise BadInput unless the day is today or at most 3,650 days later.
+        """
+        asked = _moment(**moment)
+        found = await self.reader.fetch_at(
+            asked, "read_models/memory", "knowledge", user_id=user_id, on=on, now=asked.now
+        )
+        today, last = found[0]["today"], found[0]["today"] + _MAX_AHEAD
+        if on is not None and not today <= on <= last:
+            raise BadInput(f"on: expected a day from {today} to {last} - found {on}")
+        total, *levels = (dict(row) for row in found)
+        del total["today"], total["level"]
+        for level in levels:
+            del level["today"], level["on"]
+        return convert({**total, "levels": levels}, rows.Knowledge)
 
     async def get_domain_stats(
         self, user_id: str, **moment: Unpack[_Moment]

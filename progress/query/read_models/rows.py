@@ -147,6 +147,33 @@ class ItemStats(msgspec.Struct, frozen=True):
     language: str | None
 
 
+class RecallPoint(msgspec.Struct, frozen=True):
+    """The estimated recall of an item on a day, before and after the answers of this day."""
+
+    date: date
+    before: float | None  # None on the day of the first answer
+    after: float
+
+
+class LevelKnowledge(msgspec.Struct, frozen=True):
+    """Answered items of a level; `expected` is the sum of their estimated recalls."""
+
+    level: CefrLevel
+    items: int
+    expected: float
+    fading: int
+
+
+class Knowledge(msgspec.Struct, frozen=True):
+    """What a learner still knows on a day, without further study."""
+
+    on: date
+    items: int
+    expected: float
+    fading: int
+    levels: list[LevelKnowledge]
+
+
 class ItemKey(msgspec.Struct, frozen=True):
     """The position of an item in an ordered list; `rank` ascends, None is last."""
 
@@ -423,6 +450,11 @@ def select_monthly_stats(moment: Moment, first_day: date, last_day: date) -> Row
 def select_item(moment: Moment, item_id: str) -> RowQuery[ItemStats]:
     parameters = {"item_id": item_id, "now": moment.now}
     return RowQuery(moment, "read_models/item_stats", "item", parameters, convert_item)
+
+
+def select_item_forgetting(moment: Moment, item_id: str, days: int) -> RowQuery[RecallPoint]:
+    parameters = {"item_id": item_id, "days": days, "now": moment.now}
+    return RowQuery(moment, "read_models/memory", "forgetting", parameters, _fill(RecallPoint))
 
 
 def select_domain_stats(moment: Moment) -> RowQuery[DomainStats]:

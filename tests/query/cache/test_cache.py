@@ -165,7 +165,7 @@ Change = Callable[[Connection, Store], None]
 # What happens before the results are cached, the change, and the fields that it changes.
 CHANGES: dict[str, tuple[Change | None, Change, set[str]]] = {
     "new events": (None, study, NAMES - UNCHANGED - OF_BATCH),
-    "new items": (None, describe, {"userProgress", "itemStats", "item"}),
+    "new items": (None, describe, {"userProgress", "itemStats", "item", "knowledge"}),
     "a batch run": (prepare_batch, run_batch, OF_BATCH),
     "a deletion": (None, delete, NAMES - {"goal", "restDays"}),
     "a rebuild": (damage, rebuild_all, {"dailyStats", "monthlyStats", "workload"}),
