@@ -42,7 +42,7 @@ _LONG = {
         *("operations/test_kinds_under_faults", "operations/test_erasure_faults"),
         *("operations/test_changes_subscription", "system/test_faults_operations"),
         *("projections/test_preference_bursts", "query/test_read_models_oracle"),
-        *("recovery/test_archive_rebuild", "release/test_trial"),
+        *("recovery/test_archive_rebuild", "release/test_trial", "analysis/test_accuracy"),
     ),
     30: (
         *("recovery/test_erasures", "recovery/test_dead_letters", "recovery/test_checks"),
