@@ -12,15 +12,17 @@ CREATE TABLE knowledge_weeks (
 );
 
 -- fold --
--- A week changes only if an answer up to its Sunday changes.
+-- A week changes only if an answer up to its Sunday changes. Weeks after the stored ones are new.
 WITH remembered_answers AS NOT MATERIALIZED (
     SELECT * FROM batch_answers            -- filled by the fold of calibration_days
 ), answered_weeks AS MATERIALIZED (
-    SELECT w.user_id, greatest(w.first_monday, b.changed_week) AS first_monday, w.last_monday
+    SELECT w.user_id, w.last_monday,
+        greatest(w.first_monday, least(b.changed_week, coalesce(s.last_monday + 7, '-infinity'))) AS first_monday
     FROM (
         {projections/definitions answered_weeks}
     ) w
     JOIN batch_learners b ON b.user_id = w.user_id AND b.changed_week <= w.last_monday
+    CROSS JOIN LATERAL (SELECT max(k.monday) AS last_monday FROM knowledge_weeks k WHERE k.user_id = w.user_id) s
 ), returned_answers AS MATERIALIZED (
     {projections/definitions returned_answers}
 ), remembered_returns AS MATERIALIZED (
