@@ -6,16 +6,28 @@ import { h } from './dom.js';
 import { minutes, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending } from './freshness.js';
 import { t } from './i18n.js';
-import { card, mark, note, section } from './layout.js';
+import { expectedOn, knowledgePage } from './items.js';
+import { card, expectedOf, mark, note, section } from './layout.js';
 import { milestones } from './milestones.js';
 
 const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
 
 export function howFar(data) {
   const isPending = isBatchPending(data);
+  const reached = milestones(data);
   const waiting = () => isPending && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
   return section('how-far', t('howFar.title'),
-    totals(data), skills(data, waiting()), milestones(data), levels(data, waiting()));
+    totals(data), skills(data, waiting()), reached, retained(data, reached ? null : 'wide'),
+    levels(data, waiting()));
+}
+
+/** How many items the learner is expected to know, with a link to the view that says more. */
+function retained({ knowledge, day, user }, style) {
+  const { items, fading } = knowledge;
+  return items > 0 && card('expected', expectedOn(day), style,
+    expectedOf(knowledge),
+    note(t(fading ? 'knowledge.fadingItems' : 'knowledge.noneFading', { count: fading })),
+    h('a', { class: 'button quiet', href: knowledgePage(user) }, t('knowledge.more')));
 }
 
 function totals({ progress }) {

@@ -2,8 +2,9 @@
 
 import { axis, columns, legend, lines, plot, roundUp } from './charts.js';
 import { h } from './dom.js';
+import { forgetting } from './forgetting.js';
 import {
-  ago, decimal, fullDay, localDay, longDay, moment, month, now, number, percent, shortDay,
+  ago, dayAfter, decimal, fullDay, localDay, longDay, moment, month, now, number, percent, shortDay,
 } from './format.js';
 import { join, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
@@ -11,6 +12,7 @@ import { View } from './problems.js';
 import { due, itemList, level, word } from './items.js';
 import { ask } from './then.js';
 
+const AHEAD = 30; // number of days after today that the forgetting curve covers
 const QUERY = `query Item($user: ID, $item: ID!) {
   item(userId: $user, itemId: $item) {
     itemId headword language level domains answers correctAnswers accuracyRate averageResponseMs
@@ -21,6 +23,7 @@ const QUERY = `query Item($user: ID, $item: ID!) {
     reviews { at intervalDays easinessFactor }
     days { date answers correctAnswers }
   }
+  forgetting: itemForgetting(userId: $user, itemId: $item, days: ${AHEAD}) { date before after }
 }`;
 const STEPS = 60; // number of time steps in each chart
 const DAY = 86_400_000; // milliseconds
@@ -47,7 +50,7 @@ export class ItemPage extends View {
   }
 
   sections() {
-    const { item, history } = this.data;
+    const { item, history, forgetting: points } = this.data;
     const back = h('p', { 'data-key': 'back' }, h('a', { class: 'back', href: itemList(this.user) }, t('item.back')));
     if (!item) {
       return [back, h('section', { class: 'card wide problem', 'data-key': 'missing' },
@@ -61,7 +64,10 @@ export class ItemPage extends View {
           item.domains.map((domain) => t(`skills.${domain}`)), this.user && t('item.of', { user: this.user })))),
       h('section', { 'aria-labelledby': 'facts', 'data-key': 'facts' },
         h('h2', { id: 'facts', class: 'unseen' }, t('item.facts')),
-        h('div', { class: 'cards' }, recall(item), answers(item, history), historyCard(history))),
+        h('div', { class: 'cards' },
+          recall(item), answers(item, history),
+          points.length > 1 && forgetting(points, dayAfter(points.at(-1).date, -AHEAD), history.days),
+          historyCard(history))),
     ];
   }
 }

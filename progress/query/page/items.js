@@ -1,7 +1,7 @@
 // The section of the learner's items with the lowest accuracy, and functions that show an item or link to it.
 
 import { h } from './dom.js';
-import { distance, now, percent } from './format.js';
+import { distance, longDay, now, percent } from './format.js';
 import { t } from './i18n.js';
 import { card, note, section, table } from './layout.js';
 import { on, pastDay } from './then.js';
@@ -55,5 +55,11 @@ export function itemList(user, parameters) {
   const query = new URLSearchParams(parameters).toString();
   return on(pastDay(), path('items', user) + (query && `?${query}`));
 }
+
+/** The heading above the number of items that a learner is expected to know on the day that the page shows. */
+export const expectedOn = (day) => (pastDay() ? t('knowledge.then', { day: longDay(day) }) : t('knowledge.now'));
+
+/** The address of the view of what a learner is expected to know. */
+export const knowledgePage = (user) => on(pastDay(), path('knowledge', user));
 
 const path = (...parts) => `#/${parts.filter(Boolean).map(encodeURIComponent).join('/')}`;

@@ -1,6 +1,9 @@
-// Elements that several parts of the page use: section, card, note, mark, table.
+// Elements that several parts of the page use: section, card, note, mark, table, the expected number of items.
 
+import { bar } from './charts.js';
 import { h, s } from './dom.js';
+import { number } from './format.js';
+import { parts } from './i18n.js';
 
 /** A section with a heading and a grid of cards. */
 export function section(id, title, ...cards) {
@@ -15,6 +18,18 @@ export function card(key, title, style, ...content) {
 }
 
 export const note = (...content) => h('p', { class: 'note' }, content);
+
+/** The number of items that learners are expected to know, of all answered items: a large figure and a bar. */
+export function expectedOf({ expected, items }) {
+  const large = h('strong', null, number(Math.round(expected)));
+  const texts = parts('expected.of', { expected: large, count: items });
+  const at = texts.indexOf(large);
+  const small = (some) => some.length > 0 && h('span', null, some.join(''));
+  return [
+    h('p', { class: 'figure' }, small(texts.slice(0, at)), large, small(texts.slice(at + 1))),
+    bar([['right', expected]], items),
+  ];
+}
 
 const MARKS = {
   good: 'M3 8.5l3.2 3.2L13 5', warn: 'M8 3v6M8 12.2v.6', wait: 'M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12M8 5v3.2l2 1.4',

@@ -35,6 +35,16 @@ const VIEWS = {
     subject: ([user]) => user,
     open: async (element, [user], shell) => () => new Learner(element, user || null, shell),
   },
+  knowledge: {
+    href: '#/knowledge',
+    roles: ALL,
+    title: ([user]) => (user ? t('knowledge.whose', { user }) : t('knowledge.title')),
+    subject: ([user]) => user,
+    open: async (element, [user], shell) => {
+      const { Knowledge } = await import('./knowledge.js');
+      return () => new Knowledge(element, user || null, shell);
+    },
+  },
   items: {
     href: '#/items',
     roles: ALL,

@@ -23,6 +23,7 @@ SMALLEST = {"viewport": {"width": 320, "height": 640}}
 WIDE = {"viewport": {"width": 1280, "height": 800}}
 
 ADMINISTRATION = "#/administration"
+KNOWLEDGE = "#/knowledge"
 
 _FOCUSED = """(() => {
   const focused = document.activeElement;
@@ -70,6 +71,7 @@ def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
     ("role", "at", "locale"),
     [
         *(("learner", "#/", "en-GB"), ("learner", "#/items", "ja-JP")),
+        ("learner", KNOWLEDGE, "ja-JP"),
         *(("admin", "#/", "ja-JP"), ("admin", ADMINISTRATION, "en-GB")),
     ],
 )
@@ -87,7 +89,10 @@ def test_a_view_has_no_accessibility_violations(
 
 @pytest.mark.parametrize(
     ("screen", "at"),
-    [(WIDE, "#/"), (PHONE, "#/"), (PHONE, "#/items"), (PHONE, "#/group"), (PHONE, ADMINISTRATION)],
+    [
+        *((WIDE, "#/"), (PHONE, "#/"), (PHONE, "#/items"), (PHONE, KNOWLEDGE), (PHONE, "#/group")),
+        (PHONE, ADMINISTRATION),
+    ],
 )
 def test_each_text_can_be_translated_and_longer_texts_fit_the_screen(
     visit: Visits, screen: dict[str, Any], at: str
@@ -292,7 +297,7 @@ def test_a_malformed_url_hash_still_shows_a_view(visit: Visits) -> None:
 def test_a_learner_has_no_access_to_the_views_of_other_roles(visit: Visits) -> None:
     page = visit().open()
     views = page.get_by_role("navigation", name="Views").get_by_role("link")
-    expect(views).to_have_text(["My progress", "All items"])
+    expect(views).to_have_text(["My progress", "What I know", "All items"])
     for at in ("#/learner/somebody", "#/administration"):
         page.evaluate("at => { location.hash = at }", at)
         expect(page.get_by_role("heading", name="You may not see this")).to_be_visible()

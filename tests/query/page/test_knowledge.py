@@ -1,0 +1,179 @@
+"""What a learner is expected to know, an item's forgetting curve, and what a group forgets."""
+
+import re
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+from progress.local import readiness
+from tests.support import browser
+from tests.support.browser import DEMO, Stack, Visit, Visits
+
+KNOWLEDGE = "#/knowledge"
+DAY = "2024-09-20"
+
+
+def ask(visitor: Visit, fields: str) -> Any:
+    """Return what the API answers to a member of the support."""
+    response = visitor.page.request.post(
+        f"{visitor.stack.page}graphql",
+        data={"query": f"{{ {fields} }}"},
+        headers={"authorization": f"Bearer {visitor.stack.token('sam', 'support')}"},
+    )
+    return response.json()["data"]
+
+
+def card(page: Page, key: str) -> Locator:
+    return page.locator(f"[data-key={key}]")
+
+
+def figure(of: Locator) -> tuple[int, int]:
+    """Return the expected number and the number of answered items of a card."""
+    found = re.search(r"about\s*([\d,]+)\s*of ([\d,]+) items?", of.locator(".figure").inner_text())
+    assert found
+    return int(found[1].replace(",", "")), int(found[2].replace(",", ""))
+
+
+def learn(demo: Stack, right: int, wrong: int, *days_ago: int) -> str:
+    """Publish a new learner's answer to each of right + wrong items on each of the days."""
+    user = f"page-{uuid.uuid4()}"
+    demo.publish(
+        *(
+            event
+            for days in days_ago
+            for number in range(right + wrong)
+            for event in browser.lesson(
+                user, number < right, number >= right, ago=timedelta(days), item=f"{user}-{number}"
+            )
+        )
+    )
+    return user
+
+
+def wait_for_items(visitor: Visit, user: str, items: int) -> None:
+    text = f'knowledge(userId: "{user}") {{ items }}'
+    readiness.wait(lambda: ask(visitor, text)["knowledge"]["items"] == items, text, seconds=30)
+
+
+def test_the_view_shows_how_many_items_the_learner_is_expected_to_know(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open(at=KNOWLEDGE)
+    known = ask(
+        visitor,
+        f'knowledge(userId: "{DEMO}") {{ items expected levels {{ level expected fading }} }}',
+    )["knowledge"]
+    assert figure(card(page, "now")) == (round(known["expected"]), known["items"])
+    rows = card(page, "now").get_by_role("row")
+    expect(rows).to_have_count(1 + len(known["levels"]))
+    for row, level in zip(rows.all()[1:], known["levels"], strict=True):
+        expect(row).to_contain_text("No level" if level["level"] == "UNKNOWN" else level["level"])
+        expect(row).to_contain_text(f"about {round(level['expected']):,} of")
+        expect(row.get_by_role("cell").last).to_have_text(f"{level['fading']:,}")
+    expect(card(page, "trust")).to_contain_text("It sees only right and wrong")
+    assert visitor.find_violations() == []
+
+
+def test_the_learner_s_page_leads_to_the_view(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    numbers = figure(card(page, "expected"))
+    page.get_by_role("link", name="By level, and until an exam").click()
+    visitor.settle()
+    expect(page).to_have_title("What I know · Progress")
+    assert figure(card(page, "now")) == numbers
+
+
+def test_the_day_of_an_exam_stays_in_the_browser_and_shows_what_remains_until_then(
+    visit: Visits,
+) -> None:
+    visitor = visit()
+    page = visitor.open(at=KNOWLEDGE)
+    exam = card(page, "exam")
+    expect(exam).to_contain_text("Choose a day")
+    day = datetime.now(UTC).date() + timedelta(days=100)
+    pick(page, str(day))
+    expect(exam).to_contain_text(f"Expected on {day.day} {day:%B %Y}, without further study.")
+    now, items = figure(card(page, "now"))
+    then, same = figure(exam)
+    assert then < now
+    assert items == same
+    expect(exam).to_contain_text(f"That is {now - then:,} items fewer.")
+    page.reload()
+    visitor.settle()
+    assert figure(exam) == (then, items)
+    expect(page.get_by_label("Day of the exam")).to_have_value(str(day))
+    pick(page, "")
+    expect(exam).to_contain_text("Choose a day")
+    assert page.evaluate("localStorage.length") == 0
+
+
+def pick(page: Page, day: str) -> None:
+    date_input = page.get_by_label("Day of the exam")
+    date_input.fill(day)
+    date_input.dispatch_event("change")
+
+
+def test_an_exam_that_has_passed_asks_for_another_day(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open(at=KNOWLEDGE)
+    page.evaluate(f"localStorage.setItem('exam-day:{DEMO}', '2024-03-01')")
+    page.reload()
+    visitor.settle()
+    expect(card(page, "exam")).to_contain_text("1 March 2024 is not ahead")
+    expect(page.get_by_label("Day of the exam")).to_have_value("")
+
+
+def test_fading_items_are_listed_with_the_lowest_estimate_first(visit: Visits) -> None:
+    page = visit().open(at=KNOWLEDGE)
+    shares = card(page, "fading").locator(".recall").all_inner_texts()
+    rates = [int(share.removesuffix("%")) for share in shares]
+    assert len(rates) == 10
+    assert rates == sorted(rates)
+    assert rates[-1] < 70
+    page.get_by_role("link", name=re.compile(r"See all [\d,]+ fading items")).click()
+    expect(page.get_by_label("Show")).to_have_value("FADING")
+    expect(page.get_by_label("Order")).to_have_value("RECALL")
+    expect(page.get_by_text("Answered right before, estimated recall under 70%")).to_be_visible()
+    first = page.locator(".item-list tbody tr").first
+    expect(first).to_contain_text(shares[0])
+
+
+def test_a_past_day_shows_the_estimates_of_that_day_but_no_curve_and_no_test(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open(at=f"{KNOWLEDGE}?on={DAY}")
+    now = card(page, "now")
+    expect(now).to_contain_text("Expected to know on 20 September 2024")
+    expected, items = figure(now)
+    assert 0 < expected < items < 1_203
+    expect(card(page, "curve")).to_have_count(0)
+    expect(page.get_by_text("Can I trust this?")).to_have_count(0)
+    pick(page, "2024-12-24")
+    expect(card(page, "exam")).to_contain_text("Expected on 24 December 2024")
+    assert figure(card(page, "exam"))[0] < expected
+
+
+def test_a_learner_without_answers_is_told_when_the_estimate_begins(visit: Visits) -> None:
+    page = visit().open(f"page-{uuid.uuid4()}", at=KNOWLEDGE)
+    expect(page.get_by_text("The estimate begins with the first answer.")).to_be_visible()
+
+
+def test_an_item_s_page_shows_its_forgetting_curve(visit: Visits, demo: Stack) -> None:
+    user = learn(demo, 1, 0, 9, 3)
+    visitor = visit()
+    wait_for_items(visitor, user, 1)
+    page = visitor.open(user, at=f"#/item/{user}-0")
+    expect(card(page, "recall")).to_contain_text(re.compile(r"Stability\s*90% after \d+ days"))
+    expect(card(page, "recall")).to_contain_text(re.compile(r"Difficulty\s*easy \(\d\.\d of 10\)"))
+    curve = card(page, "forgetting")
+    assert curve.locator(".dot").count() == 2
+    curve.get_by_text("The curve as a table").click()
+    rows = [row.inner_text().split("\t") for row in curve.get_by_role("row").all()[1:]]
+    answered = datetime.now(UTC).date() - timedelta(days=9)
+    assert rows[-1][1:] == ["–", "100%"]
+    assert f"{answered.day} {answered:%B %Y}" in rows[-1][0]
+    assert len([row for row in rows if row[2] == "100%"]) == 2
+    assert all(before == after for _, before, after in rows[:3])
+    expect(curve).to_contain_text("Without study, it will be")
+    assert visitor.find_violations() == []
