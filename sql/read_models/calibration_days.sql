@@ -72,3 +72,35 @@ GROUP BY 1, 2, 3
 
 -- delete_learners --
 DELETE FROM calibration_days WHERE user_id = ANY (learners);
+
+-- of learner --
+-- The learner's tests of the last 365 local days: one row for each bin with tests.
+WITH today AS (
+    {read_models/preferences today}
+)
+SELECT {read_models/calibration_days sums}
+FROM calibration_days c
+CROSS JOIN today
+WHERE c.user_id = :user_id AND c.day BETWEEN today.day - 364 AND today.day
+GROUP BY c.bin
+ORDER BY c.bin;
+
+-- of all --
+-- The same over all learners, each by their own today; `learners` is the number of learners with tests in these days.
+WITH recent AS MATERIALIZED (
+    SELECT c.user_id, c.bin, c.tests, c.correct, c.predicted, c.loss
+    FROM calibration_days c
+    LEFT JOIN segments z ON z.user_id = c.user_id AND z.starts_at <= :now AND z.ends_at > :now
+    CROSS JOIN LATERAL (
+        SELECT CAST(CAST(:now AS timestamptz) + coalesce(z.shift, INTERVAL '0 hours') AS date) AS day
+    ) AS today
+    WHERE c.day BETWEEN today.day - 364 AND today.day
+)
+SELECT (SELECT count(DISTINCT user_id) FROM recent) AS learners, {read_models/calibration_days sums}
+FROM recent c
+GROUP BY c.bin
+ORDER BY c.bin;
+
+-- sums --
+c.bin, CAST(sum(c.tests) AS bigint) AS tests, CAST(sum(c.correct) AS bigint) AS correct,
+    CAST(sum(c.predicted) AS bigint) AS predicted, CAST(sum(c.loss) AS bigint) AS loss

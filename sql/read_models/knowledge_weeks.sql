@@ -88,3 +88,44 @@ GROUP BY user_id, monday
 
 -- delete_learners --
 DELETE FROM knowledge_weeks WHERE user_id = ANY (learners);
+
+-- curve --
+-- The weeks whose Monday is in the range, oldest first, each up to its Sunday; the current week up to today. The weeks
+-- up to that of the newest day with an answer are stored. The later ones follow from the states, and so does the
+-- current one, which counts answers ahead of today, too.
+WITH today AS (
+    SELECT local.day, local.day - CAST(extract(isodow FROM local.day) AS integer) + 1 AS monday
+    FROM ({read_models/preferences today}) AS local
+),
+remembered AS MATERIALIZED (
+    SELECT s.stability, s.last_answered_on, s.last_correct
+    FROM item_stats s
+    WHERE s.user_id = :user_id AND s.stability IS NOT NULL
+),
+ends AS (
+    SELECT today.monday, today.day FROM today
+    UNION ALL
+    SELECT m.monday, m.monday + 6
+    FROM today
+    CROSS JOIN (SELECT max(last_answered_on) AS day FROM remembered) AS newest
+    CROSS JOIN LATERAL (
+        SELECT CAST(m AS date) AS monday
+        FROM generate_series(
+            CAST(newest.day - CAST(extract(isodow FROM newest.day) AS integer) + 8 AS timestamp),
+            CAST(today.monday - 7 AS timestamp), INTERVAL '7 days') AS m
+    ) AS m
+)
+SELECT w.monday AS start, w.monday + 6 AS "end", w.items,
+    floor((w.expected + 50000) / CAST(100000 AS double precision)) / 10 AS expected
+FROM knowledge_weeks w
+CROSS JOIN today
+CROSS JOIN (SELECT max(last_answered_on) AS day FROM remembered) AS newest
+WHERE w.user_id = :user_id AND w.monday < today.monday AND w.monday <= newest.day
+  AND w.monday BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
+UNION ALL
+SELECT moment.monday, moment.day, count(*), floor(10 * sum({read_models/memory estimated_recall}) + 0.5) / 10
+FROM ends AS moment
+CROSS JOIN remembered s
+WHERE moment.monday BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
+GROUP BY moment.monday, moment.day
+ORDER BY start;

@@ -1,12 +1,16 @@
 """What a learner still knows, at the edges: days out of range, and days that run backwards."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
 
-from progress.projections.projector import Projector
+from progress.adapters.postgres.database import Connection
+from progress.projections import batch
+from progress.projections.projector import SHARDS, Projector
 from progress.query.read_models import rows
 from tests import oracle
 from tests.conftest import Store
@@ -20,9 +24,11 @@ DAY = timedelta(days=1)
 NOON = datetime(2024, 3, 10, 12, tzinfo=UTC)
 
 
-def answered(at: datetime, *, is_correct: bool = True) -> sample_events.Envelope:
+def answered(
+    at: datetime, *, user: str = "ann", item: str = "i0", is_correct: bool = True
+) -> sample_events.Envelope:
     kind = "CorrectAnswerGiven" if is_correct else "IncorrectAnswerGiven"
-    data = {"user_id": "ann", "session_id": "s", "item_id": "i0", "response_time_ms": 900}
+    data = {"user_id": user, "session_id": f"s {user}", "item_id": item, "response_time_ms": 900}
     return sample_events.envelope(kind, data, at=at)
 
 
@@ -56,6 +62,85 @@ def test_the_forgetting_of_an_item_whose_days_run_backwards_equals_the_oracle_s(
     found = [msgspec.structs.asdict(point) for point in fetch(fetch.queries.run("ann", query))]
     assert found == oracle.item_forgetting(world, "ann", "i0", days)
     assert len({row["date"] for row in found}) == len(found) > 0
+
+
+def reviewed_daily(user: str, days: int, *, since: datetime = NOON) -> list[sample_events.Envelope]:
+    """Return the answers of seven items on each day; two of them are wrong on some days."""
+    return [
+        answered(since + n * DAY, user=user, item=f"i{item}", is_correct=(n + item) % 7 > n % 3)
+        for n in range(days)
+        for item in range(7)
+    ]
+
+
+def see(connection: Connection, at: datetime) -> oracle.World:
+    Projector(connection).catch_up_all()
+    batch.fold(connection, list(SHARDS))
+    return oracle.see(model_rows.read_events(connection), at)
+
+
+def same(found: object, wanted: object) -> bool:
+    """Compare two calibrations, which may differ by 1e-5; see memory.md."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return found.keys() == wanted.keys() and all(same(found[k], wanted[k]) for k in wanted)
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(found) == len(wanted) and all(map(same, found, wanted))
+    if isinstance(wanted, float) and isinstance(found, float):
+        return abs(found - wanted) < 1e-5
+    return found == wanted
+
+
+CALIBRATION = "tests logLoss constantLogLoss bins { from to tests predicted recalled }"
+
+
+def snake(value: Any) -> Any:
+    if isinstance(value, dict):
+        names = {"logLoss": "log_loss", "constantLogLoss": "constant_log_loss"}
+        return {names.get(name, name): snake(inner) for name, inner in value.items()}
+    return [snake(inner) for inner in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(("learners", "days"), [(19, 3), (20, 3), (3, 9)])
+def test_the_calibration_equals_the_oracle_s(
+    store: Store, query_api: Api, learners: int, days: int
+) -> None:
+    with closing(store.connect()) as connection:
+        begin = datetime.now(UTC) - timedelta(days=days)
+        for number in range(learners):
+            since = begin if number % 2 else begin - 363 * DAY
+            append(connection, reviewed_daily(f"u{number}", days, since=since))
+        world = see(connection, datetime.now(UTC))
+    for user in ("u0", "u1", "nobody"):
+        field = f'calibration(userId: "{user}") {{ {CALIBRATION} }}'
+        answer = query_api.post(f"{{ {field} }}", roles=["support"])
+        assert same(snake(answer["data"]["calibration"]), oracle.calibration(world, user))
+    answer = query_api.post(f"{{ calibrationOfAll {{ {CALIBRATION} }} }}", roles=["support"])
+    of_all = answer["data"]["calibrationOfAll"]
+    assert same(snake(of_all), oracle.calibration_of_all(world))
+    assert (of_all is None) == (learners < 20)
+
+
+def test_only_support_and_administrators_read_the_calibration_of_all(query_api: Api) -> None:
+    answer = query_api.post("{ calibrationOfAll { tests } }", roles=["teacher"])
+    assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
+@pytest.mark.parametrize("idle", [0, 1, 6, 7, 13, 40])
+def test_the_curve_of_knowledge_equals_the_oracle_s(
+    stage: Stage, fetch: QueryClient, idle: int
+) -> None:
+    """Also in the weeks after the last answer, and with answers ahead of today."""
+    stage.sweep()
+    append(stage.admin, reviewed_daily("ann", 30))
+    append(stage.admin, [moved(NOON + 26 * DAY, "Pacific/Kiritimati")])
+    at = NOON + timedelta(days=29 + idle, hours=-1)
+    world = see(stage.admin, at)
+    for first, last in ((-100, 100), (0, 21), (20, 20), (36, 90)):
+        days = (NOON + first * DAY).date(), (NOON + last * DAY).date()
+        found = fetch(fetch.queries.get_knowledge_curve("ann", *days, at=at))
+        rows_ = [msgspec.structs.asdict(point) for point in found]
+        assert rows_ == oracle.knowledge_curve(world, "ann", *days)
+    assert fetch(fetch.queries.get_knowledge_curve("nobody", *days, at=at)) == []
 
 
 @pytest.fixture

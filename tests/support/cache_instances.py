@@ -157,6 +157,8 @@ _FIELDS: dict[str, tuple[dict[str, Any], Callable[[Queries, str, datetime], Awai
     "workload": ({}, lambda q, user, at: q.run(user, rows.select_workload(rows.Moment(at)))),
     "itemHistory": ({"itemId": "i0"}, lambda q, user, at: q.get_item_history(user, "i0", at=at)),
     "knowledge": ({}, lambda q, user, at: q.get_knowledge(user, at=at)),
+    "knowledgeCurve": (RANGE, lambda q, user, at: q.get_knowledge_curve(user, FROM, TO, at=at)),
+    "calibration": ({}, lambda q, user, at: q.get_calibration(user, at=at)),
     "itemForgetting": (
         {"itemId": "i0"},
         lambda q, user, at: q.run(user, rows.select_item_forgetting(rows.Moment(at), "i0", 30)),

@@ -12,19 +12,20 @@ _MAX_RANGE_DAYS = 731
 _MAX_PAGE_SIZE = 200
 _MAX_FORECAST_DAYS = 366
 _MAX_DAYS_AHEAD = 365
+MAX_CURVE_DAYS = 5_117  # 731 weeks
 _MAX_LETTERS = 200
 _MAX_LEARNERS = 1_000
 _MAX_EVENT_TYPES = 50  # Few, because the query compares every recorded event with every type.
 _MAX_REASON_LENGTH = 1_000  # Characters.
 
 
-def check_range(first_day: date, last_day: date) -> None:
-    """Raise BadInput unless the range has 1 to 731 days, within the years 2 to 9998."""
+def check_range(first_day: date, last_day: date, most: int = _MAX_RANGE_DAYS) -> None:
+    """Raise BadInput unless the range has 1 to `most` days, within the years 2 to 9998."""
     if first_day > last_day:
         raise BadInput(f"from: expected a day not later than `to` - found {first_day}, {last_day}")
     days = (last_day - first_day).days + 1
-    if days > _MAX_RANGE_DAYS:
-        raise BadInput(f"from, to: expected at most {_MAX_RANGE_DAYS} days - found {days}")
+    if days > most:
+        raise BadInput(f"from, to: expected at most {most} days - found {days}")
     if first_day.year == date.min.year or last_day.year == date.max.year:
         raise BadInput(f"from, to: expected the years 2 to 9998 - found {first_day}, {last_day}")
 

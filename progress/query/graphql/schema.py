@@ -368,6 +368,36 @@ async def knowledge(
     )
 
 
+@declare(
+    types.list_of(rows.KnowledgePoint),
+    cache=CachePolicy(15, batch=True, clock=True),
+    # If the learner has not studied for years, every week reads the states of all items.
+    cost=Cost(60, rows_per_day=1 / 7, days_per_entry=7, entries=731),
+)
+async def knowledge_curve(
+    info: Info, *, user_id: ID | None = UNSET, from_: From, to: date
+) -> list[rows.KnowledgePoint]:
+    learner = await info.context.resolve_learner(user_id)
+    arguments.check_range(from_, to, most=arguments.MAX_CURVE_DAYS)
+    return await info.context.queries.get_knowledge_curve(learner, from_, to, at=info.context.at)
+
+
+@declare(
+    types.Calibration | None,
+    cache=CachePolicy(60, batch=True, clock=True),
+    cost=Cost(4, entries=10),
+)
+async def calibration(info: Info, *, user_id: ID | None = UNSET) -> rows.Calibration | None:
+    learner = await info.context.resolve_learner(user_id)
+    return await info.context.queries.get_calibration(learner, at=info.context.at)
+
+
+@declare(types.Calibration | None, cost=Cost(1_000, entries=10))
+async def calibration_of_all(info: Info) -> rows.Calibration | None:
+    info.context.check_support()
+    return await info.context.queries.get_calibration_of_all(at=info.context.at)
+
+
 @declare_learner_field(
     types.list_of(rows.RecallPoint),
     cache=CachePolicy(15, clock=True),

@@ -128,6 +128,21 @@ Knowledge = _make(
         "levels": list[LevelKnowledge],  # type: ignore[valid-type] # made at run time
     },
 )
+
+
+@strawberry.type
+class CalibrationBin:
+    from_: float = strawberry.field(name="from")
+    to: float
+    tests: int
+    predicted: float | None
+    recalled: float | None
+
+
+Calibration = _make(
+    "Calibration",
+    {"tests": int, "log_loss": float, "constant_log_loss": float, "bins": list[CalibrationBin]},
+)
 EventConnection = _connection("Event", RecordedEvent)
 Milestone = type_of(rows.Milestone, id_field="id")
 MilestoneConnection = _connection("Milestone", Milestone, total_count=int)

@@ -18,6 +18,7 @@ from progress.query.read_models.reader import Page, Reader
 
 _T = TypeVar("_T")
 
+_FEWEST_LEARNERS = 20
 _MAX_AHEAD = timedelta(days=3_650)
 
 
@@ -177,6 +178,42 @@ class Queries:
         for level in levels:
             del level["today"], level["on"]
         return convert({**total, "levels": levels}, rows.Knowledge)
+
+    async def get_knowledge_curve(
+        self, user_id: str, first_day: date, last_day: date, *, at: datetime | None = None
+    ) -> list[rows.KnowledgePoint]:
+        """Return the weeks whose Monday lies in the range, oldest first, up to the current one.
+
+        The first is the week of the learner's first day with an answer.
+        """
+        found = await self.reader.fetch(
+            "read_models/knowledge_weeks",
+            "curve",
+            user_id=user_id,
+            first_day=first_day,
+            last_day=last_day,
+            now=_or_now(at),
+        )
+        return [rows.KnowledgePoint(**row) for row in found]
+
+    async def get_calibration(
+        self, user_id: str, *, at: datetime | None = None
+    ) -> rows.Calibration | None:
+        """Return how well estimates predicted the last 365 local days; None under 50 tests."""
+        file, block = "read_models/calibration_days", "of learner"
+        return rows.calibrate(
+            await self.reader.fetch(file, block, user_id=user_id, now=_or_now(at))
+        )
+
+    async def get_calibration_of_all(
+        self, *, at: datetime | None = None
+    ) -> rows.Calibration | None:
+        """Return the same over all learners; None with fewer than 20 learners that have a test."""
+        file, block = "read_models/calibration_days", "of all"
+        found = await self.reader.fetch(file, block, now=_or_now(at))
+        if not found or found[0]["learners"] < _FEWEST_LEARNERS:
+            return None
+        return rows.calibrate(found)
 
     async def get_domain_stats(
         self, user_id: str, **moment: Unpack[_Moment]

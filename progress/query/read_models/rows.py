@@ -5,7 +5,8 @@ parameters. The typed Python API (`queries`) and GraphQL's fields (`progress.que
 run the same queries.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -172,6 +173,34 @@ class Knowledge(msgspec.Struct, frozen=True):
     expected: float
     fading: int
     levels: list[LevelKnowledge]
+
+
+class KnowledgePoint(msgspec.Struct, frozen=True):
+    """How many items were answered up to the day `end` of a week, and how many were then known."""
+
+    start: date
+    end: date
+    items: int
+    expected: float
+
+
+class CalibrationBin(msgspec.Struct, frozen=True):
+    """Tests whose predicted recall is from `from_` to `to`; the means are None without a test."""
+
+    from_: float
+    to: float
+    tests: int
+    predicted: float | None
+    recalled: float | None
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """How well estimates predicted tests, beside a constant, in natural logarithms."""
+
+    tests: int
+    log_loss: float
+    constant_log_loss: float
+    bins: list[CalibrationBin]
 
 
 class ItemKey(msgspec.Struct, frozen=True):
@@ -390,6 +419,8 @@ class RecordedEvent(msgspec.Struct, frozen=True):
 _T = TypeVar("_T")
 _Row = Mapping[str, Any]
 
+_FEWEST_TESTS = 50
+
 
 # Some fields return days up to ten years after today.
 _FIRST, _LAST = datetime(4, 1, 1, tzinfo=UTC), datetime(9988, 1, 1, tzinfo=UTC)
@@ -522,6 +553,31 @@ def convert_item(row: _Row) -> ItemStats:
     values = dict(row)
     memory = {name: values.pop(name) for name in Memory.__struct_fields__}
     return convert({**values, "memory": memory if memory["answered_on"] else None}, ItemStats)
+
+
+def calibrate(found: Sequence[_Row]) -> Calibration | None:
+    """Return the calibration of the rows' bins; None under 50 tests. Sums are in millionths."""
+    tests, correct = (sum(row[name] for row in found) for name in ("tests", "correct"))
+    if tests < _FEWEST_TESTS:
+        return None
+    bins = {row["bin"]: row for row in found}
+    share = min(max(correct / tests, 0.001), 0.999)
+    losses = (round(-math.log(p) * 10**6) for p in (share, 1 - share))
+    constant = sum(n * loss for n, loss in zip((correct, tests - correct), losses, strict=True))
+    return Calibration(
+        tests,
+        sum(row["loss"] for row in found) / tests / 10**6,
+        constant / tests / 10**6,
+        [_bin(number, bins.get(number)) for number in range(10)],
+    )
+
+
+def _bin(number: int, row: _Row | None) -> CalibrationBin:
+    limits = number / 10, (number + 1) / 10
+    if row is None:
+        return CalibrationBin(*limits, 0, None, None)
+    tests = row["tests"]
+    return CalibrationBin(*limits, tests, row["predicted"] / tests / 10**6, row["correct"] / tests)
 
 
 def convert_milestone(user_id: str, row: _Row) -> tuple[MilestoneKey, Milestone]:
