@@ -1,26 +1,32 @@
-// The view "What I know": how many items the learner is expected to know now and on the day of an exam, and which items
-// are fading.
+// The view "What I know": how many items the learner is expected to know now, over time and on the day of an exam,
+// which items are fading, and how well the estimate predicted.
 
-import { bar } from './charts.js';
-import { h } from './dom.js';
-import { dayAfter, longDay, number, percent } from './format.js';
+import { axis, bar, legend, lines, monthLabels, plot, roundUp } from './charts.js';
+import { h, s } from './dom.js';
+import { dayAfter, longDay, now, number, percent } from './format.js';
 import { sentences, t } from './i18n.js';
 import { due, expectedOn, itemList, itemPage, level, word } from './items.js';
-import { card, expectedOf, note } from './layout.js';
+import { card, expectedOf, note, table, unfolded } from './layout.js';
 import { View } from './problems.js';
 import * as session from './session.js';
-import { ask } from './then.js';
+import { ask, pastDay } from './then.js';
 
 const MAX_DAYS_AHEAD = 3_650;
+const YEARS = 14; // the number of calendar years that the curve may cover
+const MAX_WEEKS_BY_MONTH = 78; // a longer curve is labelled with years
 
 const COUNTS = 'on items expected fading levels { level items expected fading }';
-const QUERY = `query Knowledge($user: ID) {
+const NOW = `
   knowledge(userId: $user) { ${COUNTS} }
   fading: itemStats(userId: $user, filter: FADING, orderBy: RECALL, first: 10) {
     totalCount
     edges { node { itemId headword language level dueAt estimatedRecall } }
-  }
-}`;
+  }`;
+const COURSE = `
+  curve: knowledgeCurve(userId: $user, from: $from, to: $to) { start end items expected }
+  calibration(userId: $user) { tests logLoss constantLogLoss bins { from to tests predicted recalled } }`;
+const QUERY = `query Knowledge($user: ID, $from: Date!, $to: Date!) {${NOW}${COURSE}\n}`;
+const PAST_QUERY = `query Knowledge($user: ID) {${NOW}\n}`; // the course has no past
 const EXAM_QUERY = `query Exam($user: ID, $on: Date!) {
   knowledge(userId: $user, on: $on) { ${COUNTS} }
 }`;
@@ -41,8 +47,11 @@ export class Knowledge extends View {
   }
 
   async load() {
+    const { user } = this;
     try {
-      const { data } = await ask(QUERY, { user: this.user }, this.closing.signal);
+      const { data } = await (pastDay()
+        ? ask(PAST_QUERY, { user }, this.closing.signal)
+        : ask(QUERY, { user, ...years() }, this.closing.signal));
       this.data = data;
       await this.loadExam();
     } catch (problem) {
@@ -77,7 +86,7 @@ export class Knowledge extends View {
   }
 
   sections() {
-    const { knowledge, fading } = this.data;
+    const { knowledge, fading, curve, calibration } = this.data;
     const title = h('header', { 'data-key': 'title' },
       h('h1', null, this.user ? t('knowledge.whose', { user: this.user }) : t('knowledge.title')));
     if (!knowledge.items) {
@@ -86,7 +95,7 @@ export class Knowledge extends View {
     return [title, h('section', { 'aria-labelledby': 'estimates', 'data-key': 'estimates' },
       h('h2', { id: 'estimates', class: 'unseen' }, t('knowledge.estimates')),
       h('div', { class: 'cards' },
-        expectedCard(knowledge), this.examCard(), fadingCard(fading, this.user), limits()))];
+        expectedCard(knowledge), this.examCard(), course(curve), fadingCard(fading, this.user), trust(calibration)))];
   }
 
   examCard() {
@@ -110,6 +119,12 @@ export class Knowledge extends View {
   }
 }
 
+/** The range of the curve. It stays the same all year, and so does the server's cache key. */
+function years() {
+  const last = new Date(now() + 14 * 3_600_000).getUTCFullYear(); // at UTC+14
+  return { from: `${last - YEARS + 1}-01-01`, to: `${last}-12-31` };
+}
+
 const fewer = (count) => count > 0 && t('exam.fewer', { count });
 
 function expectedCard(knowledge) {
@@ -128,6 +143,33 @@ const levelTable = ({ levels }) => h('table', { class: 'shares' },
       bar([['right', row.expected]], row.items),
       h('span', { class: 'of' }, t('knowledge.share', { count: row.items, expected: Math.round(row.expected) }))),
     h('td', { class: 'end' }, number(row.fading))))));
+
+/** The curve since the first answer; nothing in the past. */
+function course(curve) {
+  if (!curve) return null;
+  if (curve.length < 2) return card('curve', t('curve.title'), 'wide', note(t('curve.short')));
+  const top = roundUp(Math.max(...curve.map((week) => week.items)));
+  const series = [['answered', 'items'], ['mature', 'expected']].map(([name, field]) =>
+    ({ name, values: curve.map((week) => week[field]) }));
+  const starts = curve.map((week) => week.start);
+  return card('curve', t('curve.title'), 'wide',
+    note(t('curve.meaning')),
+    h('div', { class: 'chart grows' },
+      plot(lines(series, [0, top], t('curve.chart')), number(top)),
+      axis(curve.length > MAX_WEEKS_BY_MONTH ? yearLabels(starts) : monthLabels(starts), starts.length)),
+    legend([['answered', t('curve.items')], ['mature', t('curve.expected')]]),
+    unfolded(t('curve.table'), t('curve.title'), table(
+      [t('curve.until'), t('curve.items'), t('curve.expected')],
+      curve.toReversed().map((week) => [longDay(week.end), number(week.items), number(Math.round(week.expected))]))));
+}
+
+/** Labels with years, at the steps where these years begin; at most six labels. */
+function yearLabels(dates) {
+  const firsts = dates.map((date, index) => [index, date.slice(0, 4)])
+    .filter(([index, year]) => index > 0 && dates[index - 1].slice(0, 4) !== year);
+  const step = Math.ceil(firsts.length / 6);
+  return firsts.filter((_, index) => index % step === 0);
+}
 
 function fadingCard({ totalCount, edges }, user) {
   const rows = edges.map((edge) => edge.node);
@@ -148,9 +190,41 @@ function fadingCard({ totalCount, edges }, user) {
         t('fading.all', { count: totalCount }))));
 }
 
-/** What the estimate does not know. */
-const limits = () => card('trust', t('trust.title'), null,
-  h('ul', { class: 'facts' }, ['sees', 'wrong', 'falls'].map((name) => h('li', null, t(`trust.${name}`)))));
+/** What the estimate does not know and, in the present, how well it predicted. */
+function trust(calibration) {
+  return card('trust', t('trust.title'), null,
+    h('ul', { class: 'facts' }, ['sees', 'wrong', 'falls'].map((name) => h('li', null, t(`trust.${name}`)))),
+    calibration !== undefined && h('details', null,
+      h('summary', null, t('trust.question')),
+      calibration ? reliability(calibration) : note(t('trust.few'))));
+}
+
+function reliability({ tests, logLoss, constantLogLoss, bins }) {
+  const shown = bins.filter((bin) => bin.tests);
+  const most = Math.max(...shown.map((bin) => bin.tests));
+  const isBetter = logLoss < constantLogLoss;
+  const losses = { loss: hundredths(logLoss), constant: hundredths(constantLogLoss) };
+  return [
+    note(sentences(t('trust.tests', { count: tests }), t(isBetter ? 'trust.better' : 'trust.notBetter', losses))),
+    h('div', { class: 'chart beside' },
+      plot(s('svg', { class: 'reliability', role: 'img', 'aria-label': t('trust.chart') },
+        [0, 50, 100].map((y) => s('line', { class: 'rule', x1: 0, x2: '100%', y1: `${y}%`, y2: `${y}%` })),
+        s('line', { class: 'equal', x1: 0, x2: '100%', y1: '100%', y2: 0 }),
+        shown.map((bin) => s('circle', {
+          class: 'right', cx: `${100 * bin.predicted}%`, cy: `${100 - 100 * bin.recalled}%`,
+          r: 4 + 8 * Math.sqrt(bin.tests / most),
+        }, s('title', null, t('trust.bin', {
+          count: bin.tests, predicted: percent(bin.predicted), recalled: percent(bin.recalled) }))))),
+      percent(1), percent(0)),
+      axis([[49, percent(0.5)], [91, percent(1)]], 100)),
+    note(sentences(t('trust.axes'), t('trust.read'))),
+    table([t('trust.predicted'), t('trust.mean'), t('trust.recalled'), t('trust.count')], bins.map((bin) => [
+      t('trust.range', { from: percent(bin.from), to: percent(bin.to) }), percent(bin.predicted), percent(bin.recalled),
+      number(bin.tests)])),
+  ];
+}
+
+const hundredths = (value) => number(Math.round(100 * value) / 100);
 
 /** A text that the browser keeps; null without one, or if the browser blocks storage. */
 function read(key) {

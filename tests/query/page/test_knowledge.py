@@ -140,6 +140,40 @@ def test_fading_items_are_listed_with_the_lowest_estimate_first(visit: Visits) -
     expect(first).to_contain_text(shares[0])
 
 
+def test_the_curve_ends_with_the_number_expected_now(visit: Visits) -> None:
+    page = visit().open(at=KNOWLEDGE)
+    curve = card(page, "curve")
+    curve.get_by_text("The curve as a table").click()
+    newest = curve.get_by_role("row").nth(1).get_by_role("cell")
+    expected, items = figure(card(page, "now"))
+    expect(newest).to_have_text([f"{items:,}", f"{expected:,}"])
+    assert curve.get_by_role("row").count() > 100  # weeks since 2024
+
+
+def test_the_estimate_says_how_well_it_predicted_or_that_tests_are_missing(
+    visit: Visits, demo: Stack
+) -> None:
+    user = learn(demo, 48, 12, 4, 1)
+    visitor = visit()
+    page = visitor.open(at=KNOWLEDGE)
+    page.get_by_text("Can I trust this?").click()
+    expect(card(page, "trust")).to_contain_text("after 50 tests within a year")
+    wait_for_items(visitor, user, 60)
+    demo.progress("batch")
+    other = visit()
+    page = other.open(user, at=KNOWLEDGE)
+    page.get_by_text("Can I trust this?").click()
+    trust = card(page, "trust")
+    expect(trust).to_contain_text("60 answers came on a later day")
+    rows = trust.get_by_role("row").all()[1:]
+    assert len(rows) == 10
+    assert sum(int(row.get_by_role("cell").last.inner_text()) for row in rows) == 60
+    assert trust.locator("circle").count() == len(
+        [row for row in rows if row.get_by_role("cell").last.inner_text() != "0"]
+    )
+    assert other.find_violations() == []
+
+
 def test_a_past_day_shows_the_estimates_of_that_day_but_no_curve_and_no_test(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open(at=f"{KNOWLEDGE}?on={DAY}")
