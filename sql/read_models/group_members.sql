@@ -232,7 +232,11 @@ SELECT total.members AS total_count, m.sort_key, m.user_id,
     ({read_models/group_members current_streak}) AS current_streak, m.answers AS answers_last7_days,
     m.accuracy_last7_days,
     coalesce((SELECT p.items_learned FROM user_progress p WHERE p.user_id = m.user_id), 0) AS total_items_learned,
-    m.at_risk
+    m.at_risk,
+    CASE WHEN CAST(:estimates AS boolean) THEN (
+        SELECT {read_models/memory sum}
+        FROM (SELECT m.today AS day) moment
+        JOIN item_stats s ON s.user_id = m.user_id AND s.stability IS NOT NULL) ELSE 0 END AS expected_known
 FROM (SELECT count(*) AS members FROM group_members WHERE group_id = :group_id AND is_member) AS total
 LEFT JOIN page m ON TRUE
 ORDER BY m.sort_key, m.user_id;

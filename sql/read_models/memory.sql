@@ -279,3 +279,39 @@ SELECT m.memory[1], m.day, m.correct
 (SELECT {read_models/memory rounded_recall}
     FROM (SELECT p.stability, p.answered_on AS last_answered_on, p.correct AS last_correct) s,
         (SELECT p.day) moment)
+
+-- of members --
+-- The memory s of each item that a member m has answered, on the member's local day. OFFSET 0 reads the rows by member.
+CROSS JOIN LATERAL (SELECT m.today AS day) moment
+CROSS JOIN LATERAL (
+    SELECT i.item_id, i.correct_answers, i.stability, i.last_answered_on, i.last_correct
+    FROM item_stats i
+    WHERE i.user_id = m.user_id AND i.stability IS NOT NULL
+    OFFSET 0
+) s
+
+-- sum --
+floor(10 * coalesce(sum({read_models/memory estimated_recall}), 0) + 0.5) / 10
+
+-- knowledge of group --
+-- What the members of a group still know, each on the own local day.
+WITH {read_models/group_members members}
+SELECT count(*) AS items, {read_models/memory sum} AS expected
+FROM members m
+{read_models/memory of members};
+
+-- fading in group --
+-- The items that are fading for at least 3 members, most such members first.
+WITH {read_models/group_members members},
+faded AS (
+    SELECT s.item_id, count(*) FILTER (WHERE {read_models/memory has_faded}) AS learners, count(*) AS answered
+    FROM members m
+    {read_models/memory of members}
+    GROUP BY s.item_id
+)
+SELECT f.item_id, i.headword, coalesce(i.level, 'UNKNOWN') AS level, f.learners, f.answered
+FROM faded f
+LEFT JOIN items i ON i.item_id = f.item_id
+WHERE f.learners >= 3 AND i.in_catalogue IS NOT FALSE
+ORDER BY f.learners DESC, f.item_id
+LIMIT CAST(:first AS bigint);

@@ -299,7 +299,17 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
             learners = functools.partial(
                 groups.get_learners, reader, group, order_by=order, first=2, at=NOW
             )
-            assert list_all(fetch, learners) == oracle.learners(world, group, order)
+            known = {user: oracle.expected_known(world, user) for user in MEMBERS}
+            assert list_all(fetch, learners) == [
+                {**row, "expected_known": known[row["user_id"]]}
+                for row in oracle.learners(world, group, order)
+            ]
+        found = fetch(groups.get_knowledge(reader, group, at=log.now))
+        assert plain(found) == oracle.group_knowledge(world, group)
+        for later in (0, 3, 30):
+            fading = fetch(groups.get_items_fading(reader, group, 2, at=log.now + later * DAY))
+            then = replace(world, now=log.now + later * DAY)
+            assert [*map(plain, fading)] == oracle.items_fading(then, group, 2)
     for level, domain in (
         (None, None),
         (CefrLevel.A1, None),

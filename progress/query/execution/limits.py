@@ -42,7 +42,10 @@ _MAX_DAYS = 731  # Days of a range; arguments.check_range rejects more.
 _DEFAULT_FIRST = 50  # The length of a list if its `first` is null.
 _DEFAULT_ENTRIES = 7  # The assumed length of lists without `first` (domains, levels, projections).
 
-_NESTED_LISTS = {"hardestItems": 200}  # The maximum length of a list inside a root field.
+_NESTED_LISTS = {
+    "hardestItems": 200,
+    "itemsFading": 200,
+}  # The maximum length of a list inside a root field.
 _INTROSPECTION_FIELDS = ("__schema", "__type")
 
 # Estimated lengths of the lists in introspection.

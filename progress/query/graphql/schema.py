@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import strawberry
 from strawberry import ID, UNSET
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types.nodes import SelectedField
+from strawberry.types.nodes import SelectedField, Selection
 from strawberry.utils.str_converters import to_camel_case
 
 from progress.adapters.pubsub.undelivered import Undelivered
@@ -163,7 +163,8 @@ def _graphql_name(parameter: inspect.Parameter) -> str:
 
 From = Annotated[date, strawberry.argument(name="from")]
 
-_CHEAP = {"groupId", "hardestItems", "__typename"}  # fields that do not need the members' rows
+# Fields that do not need the members' standings.
+_CHEAP = {"groupId", "hardestItems", "knowledge", "itemsFading", "__typename"}
 
 
 @declare_learner_field(
@@ -444,7 +445,7 @@ async def local_day(info: Info, *, user_id: ID | None = UNSET, date: date) -> ro
 
 @declare(
     types.Group | None,
-    cost=Cost(100, rows_of={"hardestItems": 200}),
+    cost=Cost(100, rows_of={"hardestItems": 200, "knowledge": 300, "itemsFading": 400}),
 )
 async def group(info: Info, group_id: ID) -> groups.Group | None:
     group_id, reader = _authorize_group(info, group_id), info.context.queries.reader
@@ -461,7 +462,7 @@ def _selects_standing(info: Info) -> bool:
     return not all(isinstance(one, SelectedField) and one.name in _CHEAP for one in selected)
 
 
-@declare(types.LearnerConnection, cost=Cost(130))
+@declare(types.LearnerConnection, cost=Cost(350))
 async def learners(
     info: Info,
     *,
@@ -478,9 +479,16 @@ async def learners(
         order_by=order,
         first=arguments.parse_page_size(first),
         after=pagination.decode_learner_cursor(pagination.text_or_none(after), order),
+        estimates=any(_selects(node, "expectedKnown") for node in info.selected_fields),
         at=info.context.at,
     )
     return pagination.build_page(page, order)
+
+
+def _selects(node: Selection, name: str) -> bool:
+    """Return whether the selection or one inside it is a field of this name."""
+    is_field = isinstance(node, SelectedField) and node.name == name
+    return is_field or any(_selects(inner, name) for inner in node.selections)
 
 
 @declare(

@@ -158,6 +158,20 @@ async def _get_hardest_items(root: groups.Group, info: Info, first: int | None =
     return await groups.get_hardest_items(info.context.queries.reader, root.group_id, size)
 
 
+ItemFading = type_of(groups.ItemFading, id_field="item_id")
+
+
+async def _get_items_fading(root: groups.Group, info: Info, first: int | None = 10) -> Any:
+    size = arguments.parse_page_size(first, default=10)
+    context = info.context
+    return await groups.get_items_fading(context.queries.reader, root.group_id, size, at=context.at)
+
+
+async def _get_group_knowledge(root: groups.Group, info: Info) -> Any:
+    context = info.context
+    return await groups.get_knowledge(context.queries.reader, root.group_id, at=context.at)
+
+
 @strawberry.type
 class Group:
     group_id: strawberry.ID
@@ -167,6 +181,12 @@ class Group:
     accuracy_last7_days: float | None
     hardest_items: list[ItemDifficulty] = strawberry.field(  # type: ignore[valid-type] # made at run time
         resolver=_get_hardest_items
+    )
+    knowledge: type_of(groups.GroupKnowledge) = strawberry.field(  # type: ignore[valid-type] # made at run time
+        resolver=_get_group_knowledge
+    )
+    items_fading: list[ItemFading] = strawberry.field(  # type: ignore[valid-type] # made at run time
+        resolver=_get_items_fading
     )
 
 

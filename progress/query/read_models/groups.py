@@ -36,16 +36,37 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Learner(msgspec.Struct, frozen=True):
-    """A member's standing, as a teacher reads it."""
+    """A member's standing, as a teacher reads it.
+
+    `expected_known` is the sum of the estimated recalls of the member's items, if it was asked for.
+    """
 
     user_id: str
     display_name: str | None
+    expected_known: float
     last_study_date: date | None
     current_streak: int
     answers_last7_days: int
     accuracy_last7_days: float | None
     total_items_learned: int
     at_risk: bool
+
+
+class GroupKnowledge(msgspec.Struct, frozen=True):
+    """The members' answered items, and the sum of their estimated recalls."""
+
+    items: int
+    expected: float
+
+
+class ItemFading(msgspec.Struct, frozen=True):
+    """An item that is fading for `learners` of the `answered` members who answered it."""
+
+    item_id: str
+    headword: str | None
+    level: CefrLevel
+    learners: int
+    answered: int
 
 
 class LearnerName(msgspec.Struct, frozen=True):
@@ -95,9 +116,13 @@ async def get_learners(
     order_by: LearnerOrder,
     first: int,
     after: LearnerKey | None = None,
+    estimates: bool = True,
     at: datetime,
 ) -> Page[tuple[LearnerKey, Learner]]:
-    """Return at most `first` members of the group, beginning after the key `after`."""
+    """Return at most `first` members of the group, beginning after the key `after`.
+
+    Without `estimates`, the members' items are not read, and `expected_known` is 0.
+    """
     return await reader.fetch_page(
         "read_models/group_members",
         "learners",
@@ -107,6 +132,7 @@ async def get_learners(
         order_by=order_by,
         after_key=after.rank if after else None,
         after_user=after.user_id if after else None,
+        estimates=estimates,
         first=first,
         now=at,
     )
@@ -125,6 +151,22 @@ async def get_hardest_items(reader: Reader, group_id: str, first: int) -> list[I
     """
     rows = await reader.fetch("read_models/group_items", "hardest", group_id=group_id, first=first)
     return [convert(dict(row), ItemDifficulty) for row in rows]
+
+
+async def get_knowledge(reader: Reader, group_id: str, *, at: datetime) -> GroupKnowledge:
+    """Return what the members still know, each on the own local day."""
+    file, block = "read_models/memory", "knowledge of group"
+    (row,) = await reader.fetch(file, block, group_id=group_id, now=at)
+    return GroupKnowledge(**row)
+
+
+async def get_items_fading(
+    reader: Reader, group_id: str, first: int, *, at: datetime
+) -> list[ItemFading]:
+    """Return the items that are fading for at least 3 members, most such members first."""
+    file, block = "read_models/memory", "fading in group"
+    rows = await reader.fetch(file, block, group_id=group_id, first=first, now=at)
+    return [convert(dict(row), ItemFading) for row in rows]
 
 
 async def get_item_difficulty(
