@@ -112,7 +112,10 @@ JOIN states USING (place)
 
 -- has_faded --
 -- True if the item in the row s was answered correctly before, and is fading on the date `moment.day`.
-s.correct_answers > 0 AND {read_models/memory estimated_recall} < 0.7
+s.correct_answers > 0 AND {read_models/memory estimated_recall} < {read_models/memory fading_below}
+
+-- fading_below --
+0.7
 
 -- item_fields --
 -- The result columns from a row s, which may be missing, on the date `moment.day`.
@@ -178,12 +181,17 @@ moment AS (
     SELECT coalesce(CAST(:on AS date), day) AS day FROM today
 ),
 estimated AS (
-    SELECT coalesce(i.level, 'UNKNOWN') AS level, {read_models/memory estimated_recall} AS recall,
-        {read_models/memory has_faded} AND i.in_catalogue IS NOT FALSE AS is_fading
-    FROM item_stats s
-    CROSS JOIN moment
+    SELECT coalesce(i.level, 'UNKNOWN') AS level, s.recall,
+        s.correct_answers > 0 AND s.recall < {read_models/memory fading_below}
+            AND i.in_catalogue IS NOT FALSE AS is_fading
+    FROM (
+        SELECT s.item_id, s.correct_answers, {read_models/memory estimated_recall} AS recall
+        FROM item_stats s
+        CROSS JOIN moment
+        WHERE s.user_id = :user_id AND s.stability IS NOT NULL
+        OFFSET 0   -- compute each estimate once
+    ) s
     LEFT JOIN items i ON i.item_id = s.item_id
-    WHERE s.user_id = :user_id AND s.stability IS NOT NULL
 )
 SELECT (SELECT day FROM today) AS today, (SELECT day FROM moment) AS on, e.level, count(*) AS items,
     floor(10 * coalesce(sum(e.recall), 0) + 0.5) / 10 AS expected, count(*) FILTER (WHERE e.is_fading) AS fading
