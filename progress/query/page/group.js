@@ -6,14 +6,14 @@ import { saveFile, toCsv } from './csv.js';
 import { h, show } from './dom.js';
 import { longDay, number, percent, shortDay } from './format.js';
 import { t } from './i18n.js';
-import { card, note, table } from './layout.js';
+import { card, expectedOf, note, table } from './layout.js';
 import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 import { level, word } from './items.js';
 
 const COLUMNS = [
   'userId', 'displayName', 'lastStudyDate', 'currentStreak', 'answersLast7Days', 'accuracyLast7Days',
-  'totalItemsLearned', 'atRisk',
+  'totalItemsLearned', 'expectedKnown', 'atRisk',
 ];
 const LEARNERS = `learners(groupId: $group, orderBy: $order, first: $first, after: $after) {
   totalCount
@@ -27,6 +27,13 @@ const QUERY = `query Group(${ARGUMENTS}) {
     hardestItems(first: 10) { itemId headword level learners answers accuracyRate lapses }
   }
   ${LEARNERS}
+}`;
+// Together with the fields above, these would be too many rows for one request.
+const MEMORY = `query Memory($group: ID!) {
+  group(groupId: $group) {
+    knowledge { items expected }
+    itemsFading(first: 10) { itemId headword level learners answered }
+  }
 }`;
 const MORE = `query Learners(${ARGUMENTS}) { ${LEARNERS} }`;
 const ORDERS = ['AT_RISK', 'INACTIVE', 'ACCURACY', 'STREAK'];
@@ -56,8 +63,13 @@ export class Group extends View {
     const { signal } = (this.request = new AbortController());
     const after = more ? this.data.learners.pageInfo.endCursor : null;
     try {
-      const { data } = await runQuery(more ? MORE : QUERY, { group: this.groupId, order: this.order, after }, signal);
+      const group = this.groupId;
+      const [{ data }, memory] = await Promise.all([
+        runQuery(more ? MORE : QUERY, { group, order: this.order, after }, signal),
+        more ? null : runQuery(MEMORY, { group }, signal),
+      ]);
       if (signal.aborted) return;
+      if (memory) data.group = data.group && memory.data.group && { ...data.group, ...memory.data.group };
       this.pages = more ? this.pages + 1 : 1;
       this.rows = [...(more ? this.rows : []), ...data.learners.edges.map((edge) => edge.node)];
       this.data = { ...this.data, ...data };
@@ -143,7 +155,8 @@ export class Group extends View {
     if (!group) return h('section', { class: 'card wide', 'data-key': 'empty' }, h('p', null, t('group.empty')));
     return [
       standing(group), this.learners(),
-      h('div', { class: 'cards', 'data-key': 'cards' }, hardest(group.hardestItems)),
+      h('div', { class: 'cards', 'data-key': 'cards' },
+        expected(group), fading(group.itemsFading), hardest(group.hardestItems)),
     ];
   }
 
@@ -158,7 +171,7 @@ export class Group extends View {
       h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-labelledby': 'learners' },
         table([
           t('group.learner'), t('group.last'), t('group.streak'), t('group.answers'), t('group.accuracy'),
-          t('group.learned'),
+          t('group.learned'), t('group.expected'),
         ], this.rows.map(learnerRow))),
       h('div', { class: 'tools' },
         pageInfo.hasNextPage &&
@@ -181,7 +194,7 @@ function standing({ members, activeLast7Days, answersLast7Days, accuracyLast7Day
 
 function learnerRow(row) {
   const { userId, displayName, lastStudyDate, currentStreak, answersLast7Days, accuracyLast7Days } = row;
-  const { totalItemsLearned, atRisk } = row;
+  const { totalItemsLearned, expectedKnown, atRisk } = row;
   return [
     [h('a', { href: `#/learner/${encodeURIComponent(userId)}`, translate: 'no' }, displayName ?? userId),
       displayName && h('span', { class: 'of', translate: 'no' }, userId),
@@ -189,6 +202,7 @@ function learnerRow(row) {
     lastStudyDate ? dayOf(lastStudyDate) : t('group.never'),
     t('group.days', { count: currentStreak }),
     number(answersLast7Days), percent(accuracyLast7Days), number(totalItemsLearned),
+    number(Math.round(expectedKnown)),
   ];
 }
 
@@ -199,6 +213,21 @@ const dayOf = (day) => (Number(day.slice(0, 4)) === new Date().getFullYear() ? s
 function reason({ lastStudyDate, answersLast7Days, accuracyLast7Days }) {
   if (answersLast7Days >= 20 && accuracyLast7Days < 0.6) return t('group.lowAccuracy');
   return t(lastStudyDate ? 'group.inactive' : 'group.notStarted');
+}
+
+/** How much of what the members answered they are expected to know. */
+function expected({ members, knowledge }) {
+  return card('knowledge', t('group.knowledge'), 'wide',
+    knowledge.items > 0 && expectedOf(knowledge),
+    note(t(knowledge.items ? 'group.knowledgeMeaning' : 'group.noKnowledge', { count: members })));
+}
+
+function fading(items) {
+  return card('fading', t('group.fading'), 'wide',
+    note(t(items.length ? 'group.fadingMeaning' : 'group.noFading')),
+    items.length > 0 && table([t('items.item'), t('group.fadingFor'), t('group.answeredBy')], items.map((item) => [
+      [word(item), level(item)], h('b', null, number(item.learners)), number(item.answered),
+    ])));
 }
 
 function hardest(items) {

@@ -211,3 +211,26 @@ def test_an_item_s_page_shows_its_forgetting_curve(visit: Visits, demo: Stack) -
     assert all(before == after for _, before, after in rows[:3])
     expect(curve).to_contain_text("Without study, it will be")
     assert visitor.find_violations() == []
+
+
+def test_a_teacher_sees_what_the_group_is_expected_to_know_and_is_forgetting(
+    visit: Visits, demo: Stack
+) -> None:
+    group = f"class-{uuid.uuid4()}"
+    item = f"{group}-item"
+    now = datetime.now(UTC)
+    for number in range(3):
+        user = f"{group}-{number}"
+        joined = browser.envelope("LearnerJoinedGroup", now, user_id=user, group_id=group)
+        demo.publish(joined, *browser.lesson(user, 1, ago=timedelta(days=300), item=item))
+    visitor = visit()
+    text = f'group(groupId: "{group}") {{ members knowledge {{ items }} }}'
+    counted = {"group": {"members": 3, "knowledge": {"items": 3}}}
+    readiness.wait(lambda: ask(visitor, text) == counted, text, seconds=30)
+    page = visitor.open("tess", "teacher", groups=[group])
+    expected, items = figure(card(page, "knowledge"))
+    assert expected < items == 3
+    expect(card(page, "fading").get_by_role("row", name=item)).to_have_text(f"{item}33")
+    row = page.get_by_role("row", name=re.compile(f"{group}-0"))
+    expect(row.get_by_role("cell").last).to_have_text("1")
+    assert visitor.find_violations() == []
