@@ -6,8 +6,8 @@ import { h } from './dom.js';
 import { minutes, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending } from './freshness.js';
 import { t } from './i18n.js';
-import { expectedOn, knowledgePage } from './items.js';
-import { card, expectedOf, mark, note, section } from './layout.js';
+import { knowledgePage } from './items.js';
+import { card, mark, note, section } from './layout.js';
 import { milestones } from './milestones.js';
 
 const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
@@ -21,12 +21,10 @@ export function howFar(data) {
     levels(data, waiting()));
 }
 
-/** How many items the learner is expected to know, with a link to the view that says more. */
-function retained({ knowledge, day, user }, style) {
-  const { items, fading } = knowledge;
-  return items > 0 && card('expected', expectedOn(day), style,
-    expectedOf(knowledge),
-    note(t(fading ? 'knowledge.fadingItems' : 'knowledge.noneFading', { count: fading })),
+/** A link to the view "What I know". The estimates take long to read, so that only this view reads them. */
+function retained({ user }, style) {
+  return card('expected', t('knowledge.title'), style,
+    note(t('knowledge.meaning')),
     h('a', { class: 'button quiet', href: knowledgePage(user) }, t('knowledge.more')));
 }
 

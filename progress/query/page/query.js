@@ -25,7 +25,6 @@ export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
     level ${SHARE} masteredLast28Days expectedDate reached
   }
   domains: domainStats(userId: $user) { domain ${SHARE} }
-  knowledge(userId: $user) { items expected fading }
   weakest: itemStats(userId: $user, filter: STRUGGLING, orderBy: ACCURACY, first: 8) {
     totalCount
     edges { node { itemId headword language level answers correctAnswers accuracyRate dueAt } }

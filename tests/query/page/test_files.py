@@ -430,8 +430,7 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
             { name: 'level_stats', eventsBehind: 0, secondsBehind: 0, status: batch }];
           const progress = { lastUpdated: inHours(-1), masteryStats: stages(learning) };
           const milestones = { edges: [] };
-          const knowledge = { items: 0, expected: 0, fading: 0 };
-          const data = { projections, levels, domains: [], progress, milestones, knowledge };
+          const data = { projections, levels, domains: [], progress, milestones };
           const mark = howFar(data).find('levels').children[1].textContent;
           return [freshness(data).textContent.split(' The newest')[0], mark.split(':')[1]?.trim()];
         };
