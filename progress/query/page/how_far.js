@@ -23,7 +23,7 @@ export function howFar(data) {
 
 /** A link to the view "What I know". The estimates take long to read, so that only this view reads them. */
 function retained({ user }, style) {
-  return card('expected', t('knowledge.title'), style,
+  return card('expected', t('knowledge.expected'), style,
     note(t('knowledge.meaning')),
     h('a', { class: 'button quiet', href: knowledgePage(user) }, t('knowledge.more')));
 }
