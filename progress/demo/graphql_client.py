@@ -80,6 +80,12 @@ class DueDay(_Result, frozen=True):
     items: int
 
 
+class Knowledge(_Result, frozen=True):
+    items: int
+    expected: float
+    fading: int
+
+
 class Day(_Result, frozen=True):
     date: date
     answers: int
@@ -93,6 +99,12 @@ class Week(_Result, frozen=True):
     accuracy_rate: float | None
 
 
+class KnowledgePoint(_Result, frozen=True):
+    start: date
+    items: int
+    expected: float
+
+
 class Overview(_Result, frozen=True):
     user_progress: Standing | None
     streak: Streak
@@ -100,11 +112,13 @@ class Overview(_Result, frozen=True):
     domain_stats: list[Share]
     weakest: Weakest
     due_forecast: list[DueDay]
+    knowledge: Knowledge
 
 
 class History(_Result, frozen=True):
     daily_stats: list[Day]
     weekly_stats: list[Week]
+    knowledge_curve: list[KnowledgePoint]
 
 
 class Projection(_Result, frozen=True):

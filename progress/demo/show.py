@@ -15,6 +15,8 @@ from progress.demo.graphql_client import (
     DueDay,
     GraphqlClient,
     History,
+    Knowledge,
+    KnowledgePoint,
     Overview,
     Share,
     Standing,
@@ -104,6 +106,7 @@ def _charts(
     drawn = [
         (title, year(history.daily_stats, first, last)),
         ("Answers by week", weeks(history.weekly_stats)),
+        ("Expected to know", knowledge(overview.knowledge, history.knowledge_curve)),
         ("Levels", levels(overview.level_stats)),
         ("Skills", domains(overview.domain_stats)),
         ("Weakest items", weakest(overview.weakest)),
@@ -191,6 +194,16 @@ def weeks(weeks: Sequence[Week]) -> Text:
     for week in shown[-2:]:
         text.append(f"\n        The week of {_format_date(week.start)}: {week.answers:,} answers, ")
         text.append(f"{_format_percent(week.accuracy_rate)} right.")
+    return text
+
+
+def knowledge(now: Knowledge, curve: Sequence[KnowledgePoint]) -> Text:
+    """Draw how many items the learner was expected to know at the end of each week."""
+    wide = 2 if len(curve) <= 35 else 1
+    text = _columns([round(point.expected) for point in curve], wide, 6)
+    text.append("        " + _months([point.start for point in curve], wide) + "\n")
+    text.append("  Now about ").append(f"{now.expected:,.0f}", "bold")
+    text.append(f" of {now.items:,} answered items; {now.fading:,} are fading (under 70 %).")
     return text
 
 

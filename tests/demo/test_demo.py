@@ -313,6 +313,7 @@ def test_the_charts_show_the_whole_overview() -> None:
     assert record.user_progress
     drawn: Sequence[Text] = (
         show.streak(record.streak, record.user_progress),
+        show.knowledge(record.knowledge, history().knowledge_curve),
         show.levels(record.level_stats),
         show.domains(record.domain_stats),
         show.weakest(record.weakest),
@@ -323,6 +324,7 @@ def test_the_charts_show_the_whole_overview() -> None:
         assert fact in page
     for share in record.level_stats:
         assert f"{share.catalogue_items:,}" in page
+    assert f"about {record.knowledge.expected:,.0f} of 1,205 answered items" in page
     for name in ("reading", "writing", "listening", "speaking"):
         assert name in page
     for edge in record.weakest.edges:
