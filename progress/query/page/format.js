@@ -9,10 +9,11 @@ const percents = new Intl.NumberFormat(language, { style: 'percent' });
 const decimals = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const tenths = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
 const relative = new Intl.RelativeTimeFormat(language);
+const unspaced = (text) => (language === 'ja' ? text.replace(' ', '') : text); // Japanese has no space before a unit
 const duration = (unit) => {
   const unitDisplay = language === 'ja' ? 'short' : 'narrow';
   const units = new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay });
-  return (value) => units.format(value).replace(' ', ''); // Japanese has no space there
+  return (value) => unspaced(units.format(value));
 };
 const hours = duration('hour');
 const minute = duration('minute');
@@ -105,5 +106,5 @@ function relate(milliseconds) {
   const units = [['year', 31_557_600], ['month', 2_629_800], ['day', 86_400], ['hour', 3_600], ['minute', 60]];
   const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
   const count = Math.max(1, Math.trunc(Math.abs(seconds) / size));
-  return relative.format(seconds > 0 ? count : -count, unit);
+  return unspaced(relative.format(seconds > 0 ? count : -count, unit));
 }

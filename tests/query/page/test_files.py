@@ -281,7 +281,7 @@ def evaluate(
     ("language", "days", "newest"),
     [
         ("en-GB", ["in 1 day", "1 day ago"], "The newest event was recorded 1 second ago."),
-        ("ja", ["1 日後", "1 日前"], "最新の記録は1 秒前に届きました。"),
+        ("ja", ["1日後", "1日前"], "最新の記録は1秒前に届きました。"),
     ],
 )
 def test_a_relative_time_never_names_the_wrong_day_and_is_at_least_a_second(
