@@ -108,7 +108,11 @@ class OperationStep(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """An operation. `result` is JSON, `progress` is 0 to 1, and each change increases `version`."""
+    """An operation. `result` is JSON, `progress` is 0 to 1, and each change increases `version`.
+
+    `subject` is the name under which only one operation of its kind runs at a time. `acts_on` is
+    for people: a learner's id, a period as in ISO 8601, or the number of dead letters.
+    """
 
     id: str
     number: int  # counts the operations in the order of acceptance
@@ -124,6 +128,7 @@ class Operation(msgspec.Struct, frozen=True):
     steps: list[OperationStep]
     subject: str | None = None
     requesters: list[str] = []
+    acts_on: str | None = None
 
 
 def from_row(row: Mapping[str, object]) -> Operation:

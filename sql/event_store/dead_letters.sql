@@ -17,12 +17,13 @@ WHERE replayed_at IS NULL AND discarded_at IS NULL
 ORDER BY letter_id;
 
 -- reasons --
--- The number of open dead letters for each reason, the most frequent reason first.
+-- The number of open dead letters for each reason: the 100 most frequent reasons, the most frequent first.
 SELECT kind, reason, count(*) AS letters, min(received_at) AS first_at, max(received_at) AS last_at
 FROM event_store.dead_letters
 WHERE replayed_at IS NULL AND discarded_at IS NULL
 GROUP BY kind, reason
-ORDER BY letters DESC, kind, reason;
+ORDER BY letters DESC, kind, reason
+LIMIT 100;
 
 -- letter by id --
 SELECT *
@@ -69,6 +70,7 @@ WITH listed AS NOT MATERIALIZED (
     SELECT *
     FROM event_store.dead_letters
     WHERE discarded_at IS NULL AND (CAST(:kind AS text) IS NULL OR kind = :kind)
+      AND (CAST(:reason AS text) IS NULL OR reason = :reason)
 )
 SELECT
     t.total_count,

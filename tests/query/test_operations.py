@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from tests.support.pushes import encode_push
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 ADMINISTRATORS_ONLY = {
     "deadLetters": "{ deadLetters { totalCount } }",
+    "deadLetterReasons": "{ deadLetterReasons { count } }",
     "operations": "{ operations { pageInfo { endCursor } } }",
     "rebuildProjections": 'mutation { rebuildProjections(idempotencyKey: "k") { id } }',
     "runBatch": 'mutation { runBatch(idempotencyKey: "k") { id } }',
@@ -282,6 +284,84 @@ def test_a_dead_letter_is_returned_as_stored(operator: Operator, connection: Con
     assert letter["replayedAt"] is None
 
 
+def test_open_dead_letters_are_counted_and_listed_by_reason(
+    operator: Operator, connection: Connection
+) -> None:
+    ids = write_dead_letters(connection, 3)
+    connection.run(
+        """UPDATE event_store.dead_letters SET reason = 'it''s not JSON; at $[0]'
+        WHERE letter_id = ANY (CAST(:ids AS bigint[]))""",
+        ids=ids[:2],
+    )
+    other = dead_letters.read(connection, int(ids[2])).reason
+    asked = "{ deadLetterReasons { kind reason count newest } }"
+    first, second = operator.data(asked)["deadLetterReasons"]
+    assert (first["kind"], first["reason"], first["count"]) == (
+        *("MALFORMED", "it's not JSON; at $[0]"),
+        2,
+    )
+    assert (second["reason"], second["count"]) == (other, 1)
+    received = dead_letters.read(connection, int(ids[1])).received_at
+    assert datetime.fromisoformat(first["newest"]) == received
+    quoted = json.dumps(first["reason"])
+    assert list_ids(operator, LETTERS, f"reason: {quoted}, first: 1") == ids[1::-1]
+    assert list_ids(operator, LETTERS, f"reason: {quoted}, kind: INVALID, first: 9") == []
+    assert list_ids(operator, LETTERS, 'reason: "it", first: 9') == []
+    dead_letters.discard(connection, int(ids[2]), "of no use")
+    connection.run(
+        statements.blocks("event_store/dead_letters")["mark replayed"], letter_id=int(ids[0])
+    )
+    (left,) = operator.data(asked)["deadLetterReasons"]
+    assert (left["reason"], left["count"]) == (first["reason"], 1)
+
+
+def test_at_most_100_reasons_are_listed_the_most_frequent_first(
+    operator: Operator, connection: Connection
+) -> None:
+    write_dead_letters(connection, 103)
+    connection.run(
+        "UPDATE event_store.dead_letters SET reason = 'of ' || least(letter_id, 101) "
+        "WHERE letter_id < 103"
+    )
+    connection.run("UPDATE event_store.dead_letters SET reason = 'of 101' WHERE letter_id >= 103")
+    found = operator.data("{ deadLetterReasons { reason count } }")["deadLetterReasons"]
+    assert found[0] == {"reason": "of 101", "count": 3}
+    assert len(found) == 100
+
+
+@pytest.mark.parametrize(
+    ("mutation", "subject"),
+    [
+        ("rebuildProjections", None),
+        ("runBatch", None),
+        ('replayDeadLetters(ids: ["1", "2"],', "2"),
+        ('archiveEvents(before: "2024-01-01T00:00:00Z",', "../2024-01-01T00:00:00Z"),
+        ('eraseUser(userId: "ann",', "ann"),
+        ('exportUser(userId: "ann",', "ann"),
+        ("exportStatistics(table: ITEM,", None),
+        ('exportStatistics(table: DAILY, from: "2024-01-01",', "2024-01-01/.."),
+        ('exportStatistics(table: DAILY, from: "2024-01-01", to: "2024-01-31",',
+         "2024-01-01/2024-01-31"),
+    ],
+)  # fmt: skip
+def test_an_operation_says_who_started_it_and_what_it_acts_on(
+    operator: Operator, populated: Connection, mutation: str, subject: str | None
+) -> None:
+    write_dead_letters(populated, 2)
+    field, _, arguments = mutation.partition("(")
+    started = operator.start(field, arguments)
+    assert (started["startedBy"], started["subject"]) == ("ada", subject)
+
+
+def test_an_operation_that_no_person_started_has_no_starter(
+    operator: Operator, connection: Connection
+) -> None:
+    accepted = records.accept(
+        connection, OperationKind.RUN_BATCH, caller=records.BATCH_JOB, key="k", subject="b"
+    )
+    assert operator.get(str(accepted))["startedBy"] is None
+
+
 def test_at_most_16_kib_of_a_payload_are_returned(
     operator: Operator, connection: Connection
 ) -> None:
@@ -296,8 +376,8 @@ def test_at_most_16_kib_of_a_payload_are_returned(
     cut = [text.encode()[:16_384].decode(errors="ignore") for text in reversed(texts)]
     edges = operator.data(LETTERS % "first: 100")["deadLetters"]["edges"]
     assert [edge["node"]["payload"] for edge in edges] == cut
-    whole = {"kind": None, "first": 100, "after_replayed": None, "after_at": None, "after_id": None}
-    rows = connection.run(statements.blocks("event_store/dead_letters")["page"], **whole)
+    whole = dict.fromkeys(("kind", "reason", "after_replayed", "after_at", "after_id"))
+    rows = connection.run(statements.blocks("event_store/dead_letters")["page"], **whole, first=100)
     at = [column["name"] for column in connection.columns or []].index("payload")
     assert [row[at] for row in rows] == cut
     assert [x.payload for x in dead_letters.list_letters(connection)] == texts

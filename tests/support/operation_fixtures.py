@@ -32,7 +32,7 @@ BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
 __all__ = ["operator", "populated", "worker"]
 
-FIELDS = """{ id kind state progress error result startedAt finishedAt
+FIELDS = """{ id kind state startedBy subject progress error result startedAt finishedAt
   steps { name state attempts error } }"""
 ADMIN = "ada"
 

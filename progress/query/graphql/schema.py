@@ -552,6 +552,7 @@ async def projection_status(info: Info) -> list[rows.ProjectionStatus]:
 async def dead_letters(
     info: Info,
     kind: DeadLetterKind | None = UNSET,
+    reason: str | None = UNSET,
     first: int | None = 50,
     after: str | None = UNSET,
 ) -> pagination.Page:
@@ -560,10 +561,17 @@ async def dead_letters(
     page = await administration.get_dead_letters(
         info.context.queries.reader,
         kind=kind or None,
+        reason=pagination.text_or_none(reason),
         first=arguments.parse_page_size(first),
         after=pagination.decode_letter_cursor(pagination.text_or_none(after)),
     )
     return pagination.build_page(page)
+
+
+@declare(types.list_of(administration.DeadLetterReason))
+async def dead_letter_reasons(info: Info) -> list[administration.DeadLetterReason]:
+    info.context.check_admin()
+    return await administration.get_dead_letter_reasons(info.context.queries.reader)
 
 
 @declare(list[types.LearnerName], cost=Cost(200))

@@ -223,11 +223,22 @@ def _find_download(root: operations.Operation, info: Info) -> Download | None:
     return cast("Download | None", info.context.find_download(root))
 
 
+def _find_starter(root: operations.Operation) -> strawberry.ID | None:
+    is_person = not operations.is_reserved(root.started_by)
+    return strawberry.ID(root.started_by) if is_person else None
+
+
+def _find_subject(root: operations.Operation) -> str | None:
+    return root.acts_on
+
+
 @strawberry.type
 class Operation:
     id: strawberry.ID
     kind: operations.OperationKind
     state: operations.OperationState
+    started_by: strawberry.ID | None = strawberry.field(resolver=_find_starter)
+    subject: str | None = strawberry.field(resolver=_find_subject)
     progress: float
     steps: list[type_of(operations.OperationStep)]  # type: ignore[valid-type] # made at run time
     error: str | None

@@ -59,6 +59,7 @@ async def get_dead_letters(
     *,
     first: int,
     kind: DeadLetterKind | None = None,
+    reason: str | None = None,
     after: LetterKey | None = None,
 ) -> Page[tuple[LetterKey, DeadLetter]]:
     """Return at most `first` dead letters, beginning after the key `after`.
@@ -71,11 +72,29 @@ async def get_dead_letters(
         _with_key,
         id_column="letter_id",
         kind=kind,
+        reason=reason,
         first=first,
         after_replayed=after.is_replayed if after else None,
         after_at=after.received_at if after else None,
         after_id=after.letter_id if after else None,
     )
+
+
+class DeadLetterReason(msgspec.Struct, frozen=True):
+    """The open dead letters of one kind that have the same reason."""
+
+    kind: DeadLetterKind
+    reason: str
+    count: int
+    newest: datetime
+
+
+async def get_dead_letter_reasons(reader: Reader) -> list[DeadLetterReason]:
+    """Return the 100 most frequent reasons of open dead letters, the most frequent first."""
+    return [
+        DeadLetterReason(row["kind"], row["reason"], row["letters"], row["last_at"])
+        for row in await reader.fetch(_LETTERS, "reasons")
+    ]
 
 
 def _with_key(row: Mapping[str, Any]) -> tuple[LetterKey, DeadLetter]:
