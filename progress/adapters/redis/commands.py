@@ -34,10 +34,18 @@ SWAP = "schema"  # Set by the rebuild that made this schema the live one.
 
 _MINUTE_S = 60
 _DOCUMENT_TTL_S = 24 * 3600
+_ANNOUNCED_TTL_S = 600
 _KEYS_PER_CALL = 1_000
 
 # The number of parts before and after the learner's id in the keys of each kind.
-_PARTS = {"summary": (1, 0), "query": (2, 1), "stats": (3, 0), "version": (3, 0), "rate": (1, 1)}
+_PARTS = {
+    "summary": (1, 0),
+    "query": (2, 1),
+    "stats": (3, 0),
+    "version": (3, 0),
+    "rate": (1, 1),
+    "announced": (1, 0),
+}
 
 # The expiry is a time, not a duration: if a suspended Redis runs the script late, the copy still
 # expires in time. If Redis has no memory for a new copy, the script deletes the old copy, so that
@@ -181,6 +189,19 @@ def set_document(sha256: str, text: str) -> Command:
     return ("SET", _document_key(sha256), text, "EX", _DOCUMENT_TTL_S)
 
 
+def announce(user_id: str, event_id: str, data: bytes) -> tuple[Command, Command, Command]:
+    """Announce an event for ten minutes, unless its id is announced; list the announced events.
+
+    The replies are 1 if the event is new, 1, and the data of the learner's announced events.
+    """
+    key = _announced_key(user_id)
+    return ("HSETNX", key, event_id, data), ("EXPIRE", key, _ANNOUNCED_TTL_S), ("HVALS", key)
+
+
+def withdraw(user_id: str, event_id: str) -> Command:
+    return ("HDEL", _announced_key(user_id), event_id)
+
+
 def ping() -> Command:
     """Check that Redis responds; the reply comes after all earlier commands were run."""
     return ("PING",)
@@ -204,6 +225,10 @@ def delete_everything() -> Command:
 def operation_name(commands: Sequence[Command]) -> str:
     """Return the value of the span attribute `db.operation.name`."""
     return str(commands[0][0]) if len(commands) == 1 else "PIPELINE"
+
+
+def _announced_key(user_id: str) -> str:
+    return f"announced:{user_id}"
 
 
 def _document_key(sha256: str) -> str:

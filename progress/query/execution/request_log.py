@@ -11,7 +11,13 @@ from typing import Any
 from graphql import GraphQLError
 
 from progress.adapters.telemetry import logs, tracing
-from progress.errors import HistoryTooLong, RequestRejected, StorageUnavailable, Unavailable
+from progress.errors import (
+    HistoryTooLong,
+    PubSubUnavailable,
+    RequestRejected,
+    StorageUnavailable,
+    Unavailable,
+)
 from progress.query.cache import Result
 
 
@@ -83,6 +89,8 @@ def raise_if_unavailable(errors: Sequence[GraphQLError]) -> None:
 def _describe(outage: Unavailable) -> str:
     if isinstance(outage, HistoryTooLong):
         return str(outage)
+    if isinstance(outage, PubSubUnavailable):
+        return "Pub/Sub does not accept the event: try again"
     dependency = "storage" if isinstance(outage, StorageUnavailable) else "database"
     return f"the {dependency} does not respond: try again"
 

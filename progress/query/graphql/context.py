@@ -14,6 +14,7 @@ from progress.operations.records import Operation, OperationKind
 from progress.query.auth import Caller
 from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
+from progress.query.graphql.published_events import EventPublisher
 from progress.query.graphql.undelivered import UndeliveredMessages
 from progress.query.live import milestone_feed
 from progress.query.live.hub import LiveQueries, Subscription
@@ -33,6 +34,7 @@ class Context(msgspec.Struct, frozen=True):
     live_queries: LiveQueries | None = None  # Set only at /graphql/stream.
     downloads: Downloads | None = None  # Set only over HTTP.
     undelivered: UndeliveredMessages | None = None  # Set only over HTTP.
+    events: EventPublisher | None = None  # Set only over HTTP.
     host: bytes = b""  # The host to which the caller sent the request.
     members: set[str] = set()  # Learners whose group membership this request has checked.
 

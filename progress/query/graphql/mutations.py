@@ -12,7 +12,7 @@ import strawberry
 from strawberry import ID, UNSET
 
 from progress.adapters.pubsub import wakeups
-from progress.errors import BadInput, Forbidden, NotFound, RateLimited
+from progress.errors import BadInput, Forbidden, NotFound, PubSubUnavailable, RateLimited
 from progress.operations import export_files, records
 from progress.operations.export_files import (
     MAX_BYTES,
@@ -24,6 +24,12 @@ from progress.operations.export_files import (
 from progress.operations.records import ARCHIVE_SUBJECT, PLANS, Operation, OperationKind
 from progress.query.graphql import arguments, types
 from progress.query.graphql.context import Info
+from progress.query.graphql.published_events import (
+    PublishedEvent,
+    UserEvent,
+    build_goal_set,
+    build_rest_day_taken,
+)
 from progress.query.read_models import administration
 
 _PUBLISH_TIMEOUT_S = 3.0
@@ -137,6 +143,20 @@ class Mutation:
             **msgspec.structs.asdict(request),
         )
 
+    @_mutation(types.PublishedEvent)
+    async def set_goal(
+        self, info: Info, answers_per_day: int, idempotency_key: ID
+    ) -> PublishedEvent:
+        key = arguments.parse_id("idempotencyKey", idempotency_key)
+        goal = arguments.parse_goal(answers_per_day)
+        return await _publish(info, build_goal_set(info.context.caller.user_id, key, goal))
+
+    @_mutation(types.PublishedEvent)
+    async def take_rest_day(self, info: Info, date: date, idempotency_key: ID) -> PublishedEvent:
+        key = arguments.parse_id("idempotencyKey", idempotency_key)
+        arguments.check_day(date)
+        return await _publish(info, build_rest_day_taken(info.context.caller.user_id, key, date))
+
     @_mutation(types.Operation)
     async def cancel_operation(
         self,
@@ -171,6 +191,12 @@ class Mutation:
                 f"{operation.state}"
             )
         return retried
+
+
+async def _publish(info: Info, event: UserEvent) -> PublishedEvent:
+    if info.context.events is None:
+        raise PubSubUnavailable("only the query function publishes events")
+    return await info.context.events.publish(event, info.context.at)
 
 
 async def _find_erasure(info: Info, learner: str) -> Operation | None:

@@ -19,7 +19,7 @@ from progress.event_store import dead_letter_record as dead_letters
 from progress.event_store import timestamps
 from progress.operations import export_files
 from progress.operations import records as operations
-from progress.query.graphql import arguments, downloads, pagination
+from progress.query.graphql import arguments, downloads, pagination, published_events
 from progress.query.graphql.context import Info
 from progress.query.read_models import groups, rows
 
@@ -247,6 +247,16 @@ class Operation:
     download: Download | None = strawberry.field(resolver=_find_download)
     started_at: datetime
     finished_at: datetime | None
+
+
+async def _wait_until_counted(root: published_events.PublishedEvent) -> bool:
+    return await root.wait_until_counted()
+
+
+@strawberry.type
+class PublishedEvent:
+    event_id: strawberry.ID
+    counted: bool = strawberry.field(resolver=_wait_until_counted)
 
 
 OperationConnection = _connection("Operation", Operation)

@@ -27,6 +27,7 @@ from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import PATH, Downloads
+from progress.query.graphql.published_events import EventPublisher
 from progress.query.graphql.subscriptions import build_sources
 from progress.query.graphql.undelivered import UndeliveredMessages
 from progress.query.http import protocol, subscriptions
@@ -79,6 +80,7 @@ class QueryApi:
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
         self._downloads = Downloads(settings)
         self._undelivered = UndeliveredMessages(settings)
+        self._events = EventPublisher(settings, reader, self._redis)
         self._page = StaticPage(settings.auth_sign_in_url, settings.app_url)
         introspection = settings.graphql_introspection
         is_development = settings.environment == "development"
@@ -259,6 +261,7 @@ class QueryApi:
             *(caller, self._queries, now, live_queries),
             downloads=self._downloads,
             undelivered=self._undelivered,
+            events=self._events,
             host=host,
         )
 

@@ -1,0 +1,238 @@
+"""The events that a learner publishes with a mutation: to `user-events`, as the User context would.
+
+The id of an event follows from the caller, the mutation and the idempotency key, and its time is
+the publish time. A repeated mutation is therefore a redelivery, which ingest recognises. Here, a
+recorded event is found by its id before the arguments are checked, because a check may fail after
+the event has changed what it reads. From the mutation until the event is recorded, Redis holds the
+announced event. Without Redis, such an event is unknown until it is recorded.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import NAMESPACE_OID, uuid5
+
+import msgspec
+
+from progress.adapters import request_scope
+from progress.adapters.pubsub import clients, wakeups
+from progress.adapters.redis import commands
+from progress.adapters.redis.async_client import Client
+from progress.adapters.telemetry import tracing
+from progress.errors import BadInput, NotFound, PubSubUnavailable, RedisUnavailable, Unavailable
+from progress.event_store import events
+from progress.projections import schema
+from progress.query.read_models.reader import Reader
+from progress.settings import Settings
+
+_TIMEOUT_S = 3.0
+_MAX_WAIT_S = 5.0  # for an event to be counted
+_POLL_S = 0.1
+_MAX_DAYS_AHEAD = 7
+_MAX_REST_DAYS = 2  # of an ISO week
+
+Data = dict[str, Any]
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """The data of an event, and the learner's local day when it was first announced."""
+
+    event_id: str
+    data: Data
+    today: date
+
+
+class UserEvent(msgspec.Struct, frozen=True):
+    """An event that is to be published; `rest_day` is set for a RestDayTaken."""
+
+    event_id: str
+    event_type: str
+    data: Data
+    rest_day: date | None = None
+
+    @property
+    def user_id(self) -> str:
+        return str(self.data["user_id"])
+
+    def week(self) -> list[date]:
+        """Return the ISO week of the rest day; an empty list if there is none."""
+        if self.rest_day is None:
+            return []
+        monday = self.rest_day - timedelta(days=self.rest_day.weekday())
+        return [monday + timedelta(days=n) for n in range(7)]
+
+    def check(self, today: date, taken: Sequence[date]) -> None:
+        """Raise BadInput unless the day would become a rest day beside those of its week."""
+        if self.rest_day is None:
+            return
+        last = today + timedelta(days=_MAX_DAYS_AHEAD)
+        if not today <= self.rest_day <= last:
+            raise BadInput(f"date: expected a day from {today} to {last} - found {self.rest_day}")
+        if self.rest_day in taken:
+            raise BadInput(f"date: expected another day - found {self.rest_day}, a rest day")
+        if len(taken) >= _MAX_REST_DAYS:
+            listed = ", ".join(map(str, sorted(taken)))
+            raise BadInput(
+                f"date: expected a week (Monday to Sunday) with fewer than {_MAX_REST_DAYS} rest "
+                f"days - found {self.rest_day}, in a week with {listed}"
+            )
+
+
+class PublishedEvent(NamedTuple):
+    """An event that Pub/Sub has accepted, now or at an earlier call."""
+
+    event_id: str
+    user_id: str
+    publisher: "EventPublisher"
+
+    async def wait_until_counted(self) -> bool:
+        """Return whether the read models contain the event, after at most five seconds."""
+        return await self.publisher.wait_until_counted(self)
+
+
+def build_goal_set(user_id: str, key: str, answers_per_day: int) -> UserEvent:
+    data = {"user_id": user_id, "answers_per_day": answers_per_day}
+    return UserEvent(_event_id(user_id, "setGoal", key), "GoalSet", data)
+
+
+def build_rest_day_taken(user_id: str, key: str, day: date) -> UserEvent:
+    data = {"user_id": user_id, "date": day.isoformat()}
+    return UserEvent(_event_id(user_id, "takeRestDay", key), "RestDayTaken", data, day)
+
+
+def _event_id(*identity: str) -> str:
+    return str(uuid5(NAMESPACE_OID, msgspec.json.encode(identity).decode()))
+
+
+class EventPublisher:
+    """One instance's publisher of the callers' events."""
+
+    def __init__(self, settings: Settings, reader: Reader, redis: Client | None) -> None:
+        self._reader, self._redis = reader, redis
+        self._emulator = settings.pubsub_emulator_host
+        self._topic = f"projects/{settings.pubsub_project_id}/topics/{events.USER}"
+        self._schema = schema.schema_name()
+
+    async def publish(self, event: UserEvent, at: datetime) -> PublishedEvent:
+        """Publish the event, unless it is recorded; return once Pub/Sub has it.
+
+        Raise NotFound for a learner without events, BadInput if the day cannot become a rest day or
+        if the key was used with other arguments, and PubSubUnavailable.
+        """
+        (found,) = await self._reader.fetch(
+            "query/published_events",
+            "find",
+            user_id=event.user_id,
+            event_id=event.event_id,
+            days=event.week(),
+            now=at,
+        )
+        if not found["is_known"]:
+            raise NotFound("expected a caller with events - found none")
+        published = PublishedEvent(event.event_id, event.user_id, self)
+        if found["recorded"]:
+            _check_same(event, *msgspec.json.decode(found["recorded"]))
+            return published
+        is_first, announced = await self._announce(event, found["today"])
+        (own,) = (each for each in announced if each.event_id == event.event_id)
+        _check_same(event, event.event_type, own.data)
+        try:
+            event.check(own.today, _join_days(event, found["taken"], announced))
+            await self._send(event)
+        except (BadInput, PubSubUnavailable):
+            if is_first:
+                await self._withdraw(event)
+            raise
+        return published
+
+    async def wait_until_counted(self, event: PublishedEvent) -> bool:
+        """Return whether the read models contain the event, after at most five seconds."""
+        seconds = min(_MAX_WAIT_S, request_scope.current().remaining())
+        with contextlib.suppress(Unavailable), request_scope.begin(seconds):
+            while not await self._is_counted(event):
+                await asyncio.sleep(_POLL_S)
+            return True
+        return False
+
+    async def _is_counted(self, event: PublishedEvent) -> bool:
+        """Return whether the event is counted; if so, no cached response is older from now on.
+
+        The fold copies the learner's version to Redis only after its commit, which is visible here
+        before.
+        """
+        known_at = time.monotonic()
+        (found,) = await self._reader.fetch(
+            "query/published_events", "counted", event_id=event.event_id, user_id=event.user_id
+        )
+        if found["is_counted"] and found["version"] and self._redis:
+            key = commands.learner_version_key(self._schema, event.user_id)
+            expires_at = commands.version_expires_at_ms(known_at)
+            with contextlib.suppress(RedisUnavailable):
+                await self._redis.run(
+                    commands.set_newer_versions({key: found["version"]}, expires_at)
+                )
+        return bool(found["is_counted"])
+
+    async def _announce(self, event: UserEvent, today: date) -> tuple[bool, list[Announcement]]:
+        """Announce the event, unless an event with its id is announced already.
+
+        Return whether this call announced it, and all announced events of the learner.
+        """
+        own = Announcement(event.event_id, event.data, today)
+        if self._redis:
+            announce = commands.announce(event.user_id, event.event_id, msgspec.json.encode(own))
+            with contextlib.suppress(RedisUnavailable):
+                is_new, _, texts = await self._redis.run(*announce)
+                if isinstance(texts, list):
+                    return is_new == 1, [_decode(text) for text in texts if isinstance(text, bytes)]
+        return True, [own]
+
+    async def _withdraw(self, event: UserEvent) -> None:
+        if self._redis:
+            with contextlib.suppress(RedisUnavailable):
+                await self._redis.run(commands.withdraw(event.user_id, event.event_id))
+
+    async def _send(self, event: UserEvent) -> None:
+        if not wakeups.outage().is_over:
+            raise PubSubUnavailable("it failed less than 5 s ago")
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                await asyncio.to_thread(self._call_pubsub, event)
+        except (PubSubUnavailable, TimeoutError) as error:
+            wakeups.outage().begin()
+            raise PubSubUnavailable(f"Pub/Sub does not accept an event: {error}") from error
+
+    def _call_pubsub(self, event: UserEvent) -> None:
+        """Publish the event. It has no `occurred_at`, so that its time is the publish time."""
+        envelope = {
+            "event_id": event.event_id,
+            "event_type": event.event_type,
+            "data": event.data,
+        }
+        attributes = wakeups.publish_attributes(events.USER)
+        with tracing.child_span(f"publish {events.USER}", "producer", attributes):
+            message = {
+                "data": msgspec.json.encode(envelope),
+                "attributes": tracing.message_attributes(),
+            }
+            clients.publish(self._topic, [message], emulator=self._emulator, timeout_s=_TIMEOUT_S)
+
+
+_decode = msgspec.json.Decoder(Announcement).decode
+
+
+def _check_same(event: UserEvent, event_type: str, data: Data) -> None:
+    """Raise BadInput if an event with this id has another content."""
+    if (event_type, data) != (event.event_type, event.data):
+        raise BadInput("idempotencyKey: expected a new key - found the key of another call")
+
+
+def _join_days(
+    event: UserEvent, recorded: Sequence[date], announced: Sequence[Announcement]
+) -> list[date]:
+    """Return the rest days in the event's week, recorded or announced by other calls."""
+    dates = {each.data.get("date") for each in announced if each.event_id != event.event_id}
+    return sorted({*recorded, *(day for day in event.week() if day.isoformat() in dates)})

@@ -1,0 +1,33 @@
+-- The events that a learner publishes with a mutation (progress/query/graphql/published_events.py).
+
+-- find --
+-- Whether the learner has events and is not deleted, their local day, and the recorded event with the given id. `taken`
+-- are the days of the given days that are rest days of the learner, or will be once the log is folded.
+WITH today AS (
+    {read_models/preferences today}
+)
+SELECT
+    NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = :user_id)
+        AND EXISTS (SELECT FROM events e WHERE e.stream_id = 'learner-' || CAST(:user_id AS text)) AS is_known,
+    today.day AS today,
+    (SELECT jsonb_build_array(e.event_type, e.event_data) FROM events e WHERE e.event_id = :event_id) AS recorded,
+    ARRAY(
+        SELECT r.day FROM rest_days r WHERE r.user_id = :user_id AND r.day = ANY (w.days)
+        UNION
+        SELECT d.day
+        FROM checkpoints c
+        JOIN events e ON e.event_type = 'RestDayTaken' AND e.global_position > c.position
+            AND e.stream_id = 'learner-' || CAST(:user_id AS text)
+        JOIN unnest(w.days) AS d (day) ON CAST(d.day AS text) = e.event_data ->> 'date'
+        WHERE c.shard = event_store.shard_of('learner-' || CAST(:user_id AS text))
+    ) AS taken
+FROM today, (SELECT CAST(:days AS date[]) AS days) AS w;
+
+-- counted --
+-- Whether the read models contain the event, and the learner's version, which is null without a row.
+SELECT
+    EXISTS (
+        SELECT FROM events e, ({projections/versions reached}) AS reached
+        WHERE e.event_id = :event_id AND e.global_position <= reached.position
+    ) AS is_counted,
+    (SELECT max(version) FROM user_progress WHERE user_id = :user_id) AS version;

@@ -1,0 +1,444 @@
+"""Goals and rest days that learners set through the API: published, recorded once, counted."""
+
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, date, datetime, timedelta
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+from google.pubsub_v1.types import PublishRequest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.adapters.pubsub import wakeups
+from progress.adapters.redis import commands
+from progress.event_store import dead_letters, log
+from progress.ingest import push
+from progress.projections.projector import Projector
+from progress.query.graphql import published_events
+from tests.conftest import Store
+from tests.query.test_process import fetch_json
+from tests.support import api, sample_events, subscription_client
+from tests.support.api import Api, Body
+from tests.support.fake_publisher import FakePublisher
+from tests.support.operation_fixtures import url_of
+from tests.support.pushes import encode_push
+from tests.support.socket_client import OpenSocket
+from tests.support.stage import append, connect, publisher
+
+TOPIC = "user-events"
+EARLIEST, LATEST = "Pacific/Kiritimati", "Pacific/Pago_Pago"  # UTC+14 and UTC-11
+SET_GOAL = """mutation($n: Int!, $key: ID!) {
+  setGoal(answersPerDay: $n, idempotencyKey: $key) { eventId counted } }"""
+TAKE_REST_DAY = """mutation($day: Date!, $key: ID!) {
+  takeRestDay(date: $day, idempotencyKey: $key) { eventId counted } }"""
+
+_numbers = itertools.count()
+
+
+class World:
+    """The API, and a Pub/Sub whose messages on `user-events` are recorded and folded at once."""
+
+    def __init__(self, store: Store, sent: FakePublisher, served: Api) -> None:
+        self.api, self.sent = served, sent
+        self.connection = connect(store.url)
+        self.is_recording = self.is_folding = True
+        self._delivering = threading.Lock()
+        sent.on_stored = self._deliver
+
+    def _deliver(self, request: PublishRequest) -> None:
+        if self.is_recording:
+            self.record(*(message.data for message in request.messages))
+
+    def record(self, *messages: bytes) -> None:
+        """Record these messages as Pub/Sub delivers them now, and fold them."""
+        with self._delivering:
+            for data in messages:
+                body = encode_push(data, publish_time=datetime.now(UTC).isoformat())
+                log.append(self.connection, [push.parse_delivery(body)])
+            if self.is_folding:
+                self.fold()
+
+    def fold(self) -> None:
+        Projector(self.connection, publisher=publisher()).catch_up_all()
+
+    def published(self) -> list[bytes]:
+        return [message.data for message in self.sent.messages(TOPIC)]
+
+    def add_learner(self, zone: str | None = None) -> str:
+        """Return a new learner; without `zone`, it is about noon where the learner is."""
+        user = f"learner-{next(_numbers)}"
+        zone = zone or f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
+        self.move(user, zone, ago=timedelta(days=9))
+        return user
+
+    def move(self, user: str, zone: str, ago: timedelta = timedelta()) -> None:
+        data = {"user_id": user, "timezone": zone}
+        at = datetime.now(UTC) - ago
+        append(self.connection, [sample_events.envelope("UserPreferencesChanged", data, at=at)])
+        self.fold()
+
+    def today(self, user: str) -> date:
+        """Return the learner's local day."""
+        (day,) = self.api.data("{ dueForecast(days: 1) { date } }", user)["dueForecast"]
+        return date.fromisoformat(day["date"])
+
+    def set_goal(self, user: str, answers: int, key: str = "k") -> Any:
+        """Set a goal; return the published event or the error's code."""
+        return outcome(self.api.post(SET_GOAL, user, n=answers, key=key))
+
+    def take(self, user: str, day: date, key: str = "k") -> Any:
+        """Take a rest day; return the published event or the error's code."""
+        return outcome(self.api.post(TAKE_REST_DAY, user, day=f"{day}", key=key))
+
+    def rest_days(self, user: str) -> list[str]:
+        today = datetime.now(UTC).date()
+        ends = {"from": f"{today - timedelta(days=20)}", "to": f"{today + timedelta(days=20)}"}
+        query = "query($from: Date!, $to: Date!) { restDays(from: $from, to: $to) }"
+        days: list[str] = self.api.data(query, user, **ends)["restDays"]
+        return days
+
+    def recorded(self, user: str) -> list[tuple[str, Any]]:
+        """Return the ids and values of the learner's goals and rest days, in recorded order."""
+        query = """query($id: ID!) { events(userId: $id, first: 200, types: ["GoalSet",
+          "RestDayTaken"]) { edges { node { eventId data } } } }"""
+        edges = self.api.post(query, "ada", roles="admin", id=user)["data"]["events"]["edges"]
+        values = [(edge["node"]["eventId"], json.loads(edge["node"]["data"])) for edge in edges]
+        return [
+            (event_id, data.get("date") or data["answers_per_day"])
+            for event_id, data in reversed(values)
+        ]
+
+
+def outcome(body: Body) -> Any:
+    """Return the published event or the code of the only error."""
+    if "errors" in body:
+        (error,) = body["errors"]
+        return error["extensions"]["code"]
+    (event,) = body["data"].values()
+    return event
+
+
+@contextmanager
+def open_world(store: Store, sent: FakePublisher, redis_url: str | None) -> Iterator[World]:
+    with ExitStack() as stack:
+        wakeups.outage.cache_clear()
+        stack.callback(wakeups.outage.cache_clear)
+        options = {"redis_url": redis_url, "pubsub_emulator_host": sent.address}
+        served = stack.enter_context(api.serve(url_of(store, "query"), **options))
+        world = World(store, sent, served)
+        stack.enter_context(closing(world.connection))
+        yield world
+
+
+@pytest.fixture
+def world(
+    store: Store, fake_publisher: FakePublisher, redis_with_notifications: str
+) -> Iterator[World]:
+    with open_world(store, fake_publisher, redis_with_notifications) as opened:
+        yield opened
+
+
+def test_a_goal_and_a_rest_day_are_published_counted_and_shown(world: World) -> None:
+    user = world.add_learner()
+    goal, today = "{ goal { answersPerDay } }", world.today(user)
+    assert world.api.data(goal, user) == {"goal": None}
+    assert world.rest_days(user) == []
+    set_, taken = world.set_goal(user, 30), world.take(user, today)
+    assert (set_["counted"], taken["counted"]) == (True, True)
+    assert set_["eventId"] != taken["eventId"]
+    assert world.api.data(goal, user) == {"goal": {"answersPerDay": 30}}
+    assert world.rest_days(user) == [f"{today}"]
+    assert world.api.data("{ streak { restToday } }", user)["streak"] == {"restToday": True}
+    assert [json.loads(data) for data in world.published()] == [
+        {
+            "event_id": set_["eventId"],
+            "event_type": "GoalSet",
+            "data": {"user_id": user, "answers_per_day": 30},
+        },
+        {
+            "event_id": taken["eventId"],
+            "event_type": "RestDayTaken",
+            "data": {"user_id": user, "date": f"{today}"},
+        },
+    ]
+    assert world.set_goal(user, 0, "none")["counted"]
+    assert world.api.data(goal, user) == {"goal": None}
+
+
+def test_a_repeated_call_finds_the_recorded_event_even_after_midnight(world: World) -> None:
+    user = world.add_learner(LATEST)
+    day = world.today(user)
+    first = world.take(user, day)
+    assert world.take(user, day) == first
+    world.move(user, EARLIEST)
+    assert world.today(user) > day
+    assert world.take(user, day) == first
+    assert world.take(user, day, "another") == "BAD_USER_INPUT"
+    assert world.take(user, day + timedelta(days=1)) == "BAD_USER_INPUT", "the key is of `day`"
+    assert len(world.published()) == 1
+    other = world.add_learner()
+    assert world.set_goal(other, 5)["eventId"] != world.set_goal(other, 5, "l")["eventId"]
+    assert world.set_goal(user, 5)["eventId"] not in {
+        event_id for event_id, _ in world.recorded(other)
+    }
+
+
+def test_a_repeated_call_is_recognised_before_the_event_is_recorded(world: World) -> None:
+    user = world.add_learner(LATEST)
+    day = world.today(user)
+    world.is_recording = False
+    query = TAKE_REST_DAY.replace("counted", "")
+    first = world.api.data(query, user, day=f"{day}", key="k")
+    assert world.take(user, day + timedelta(days=1)) == "BAD_USER_INPUT"
+    world.move(user, EARLIEST)
+    assert world.api.data(query, user, day=f"{day}", key="k") == first
+    one, two = world.published()
+    assert one == two
+    world.record(one, two)
+    assert len(world.recorded(user)) == 1
+    assert dead_letters.list_letters(world.connection) == []
+
+
+@pytest.mark.parametrize("stage", ["folded", "recorded", "published"])
+def test_a_day_that_would_not_become_a_rest_day_or_displaces_one_is_refused(
+    world: World, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published_events, "_MAX_WAIT_S", 0.05)
+    user = world.add_learner()
+    today = world.today(user)
+    days = list_days(today)
+    world.is_folding, world.is_recording = stage == "folded", stage != "published"
+    assert world.take(user, days[1], "a")["counted"] == (stage == "folded")
+    assert world.take(user, days[1], "b") == "BAD_USER_INPUT", "it is a rest day"
+    assert world.take(user, days[2], "c")["eventId"]
+    assert world.take(user, days[0], "d") == "BAD_USER_INPUT", "it displaces a rest day"
+    assert world.take(user, days[3], "e") == "BAD_USER_INPUT", "its week has two rest days"
+    for outside in (today - timedelta(days=1), today + timedelta(days=8), date.min, date.max):
+        assert world.take(user, outside, "f") == "BAD_USER_INPUT"
+    published = world.published()
+    assert len(published) == 2
+    world.is_folding = True
+    world.record(*published)
+    assert world.rest_days(user) == [f"{days[1]}", f"{days[2]}"]
+
+
+def list_days(today: date) -> list[date]:
+    """Return four days or more of one ISO week, from today to 7 days ahead."""
+    days = [today + timedelta(days=n) for n in range(8)]
+    weeks = [list(group) for _, group in itertools.groupby(days, lambda day: day.isocalendar()[1])]
+    return max(weeks, key=len)
+
+
+@pytest.mark.parametrize("answers", [-1, 1_001])
+def test_a_goal_outside_its_bounds_is_refused(world: World, answers: int) -> None:
+    user = world.add_learner()
+    assert world.set_goal(user, answers) == "BAD_USER_INPUT"
+    assert world.set_goal(user, 1, "k" * 201) == "BAD_USER_INPUT"
+    assert world.published() == []
+
+
+def test_only_a_learner_with_events_can_publish(world: World) -> None:
+    assert world.set_goal("nobody", 1) == "NOT_FOUND"
+    deleted = world.add_learner()
+    gone = sample_events.envelope("UserDeleted", {"user_id": deleted}, at=datetime.now(UTC))
+    append(world.connection, [gone])
+    world.fold()
+    assert world.set_goal(deleted, 1) == "NOT_FOUND"
+    body = (
+        b'{"query": "mutation { setGoal(answersPerDay: 1, idempotencyKey: \\"k\\") { eventId } }"}'
+    )
+    headers = {"content-type": "application/json"}
+    assert world.api.request("POST", "/graphql", body, headers).status_code == 401
+    assert world.published() == []
+
+
+def test_a_refusal_by_pubsub_is_reported_and_leaves_the_key_and_the_day_free(
+    world: World, empty_redis: str
+) -> None:
+    user = world.add_learner()
+    days = list_days(world.today(user))
+    world.sent.is_down = True
+    assert world.take(user, days[0]) == "UNAVAILABLE"
+    world.sent.is_down = False
+    assert world.take(user, days[0]) == "UNAVAILABLE", "no call within 5 s after a failure"
+    assert world.sent.attempts == 1
+    wakeups.outage.cache_clear()
+    assert redis.Redis.from_url(empty_redis).keys("announced:*") == []
+    assert world.take(user, days[1])["counted"]
+    assert world.take(user, days[2], "l")["counted"]
+
+
+def test_an_event_that_pubsub_accepted_without_telling_counts_once(world: World) -> None:
+    user = world.add_learner()
+
+    def record_and_break(request: PublishRequest) -> None:
+        world.record(*(message.data for message in request.messages))
+        raise ConnectionError
+
+    world.sent.on_stored = record_and_break
+    assert world.set_goal(user, 7) == "UNAVAILABLE"
+    (recorded,) = world.recorded(user)
+    assert world.set_goal(user, 7) == {"eventId": recorded[0], "counted": True}
+    assert world.set_goal(user, 8) == "BAD_USER_INPUT"
+    assert len(world.published()) == 1
+
+
+def test_an_answer_waits_only_for_the_fields_that_were_asked_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = world.add_learner()
+    world.is_recording = False
+    query = SET_GOAL.replace("counted", "")
+    assert set(world.api.data(query, user, n=1, key="k")["setGoal"]) == {"eventId"}
+    monkeypatch.setattr(published_events, "_MAX_WAIT_S", 0.2)
+    assert world.set_goal(user, 1)["counted"] is False
+    monkeypatch.undo()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(world.set_goal, user, 2, "l")
+        while len(world.published()) < 3:
+            assert not waiting.done()
+        world.record(*world.published())
+        assert waiting.result()["counted"] is True
+
+
+def test_without_redis_a_key_is_bound_once_its_event_is_recorded(
+    store: Store, fake_publisher: FakePublisher
+) -> None:
+    with open_world(store, fake_publisher, None) as world:
+        user = world.add_learner()
+        assert world.set_goal(user, 3)["counted"]
+        assert world.set_goal(user, 4) == "BAD_USER_INPUT"
+        assert world.recorded(user) == [(world.set_goal(user, 3)["eventId"], 3)]
+
+
+def test_concurrent_calls_with_one_key_record_one_event(
+    world: World, store: Store, redis_with_notifications: str
+) -> None:
+    user = world.add_learner()
+    options = {
+        "redis_url": redis_with_notifications,
+        "pubsub_emulator_host": world.sent.address,
+    }
+    with api.serve(url_of(store, "query"), **options) as other, ThreadPoolExecutor(2) as pool:
+        for number in range(5):
+            starts = threading.Barrier(2)
+
+            def call(served: Api, key: str, starts: threading.Barrier, user: str) -> Any:
+                starts.wait()
+                return outcome(served.post(SET_GOAL, user, n=9, key=key))
+
+            calls = [
+                pool.submit(call, served, f"{number}", starts, user)
+                for served in (world.api, other)
+            ]
+            one, two = (each.result() for each in calls)
+            assert one == two
+            assert len(world.recorded(user)) == number + 1
+    assert dead_letters.list_letters(world.connection) == []
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["goal", "rest"]),
+        st.integers(0, 8),  # the goal, or the days from today
+        st.sampled_from("abcd"),  # the key
+        st.sampled_from(["now", "late", "twice"]),  # when the message is delivered
+    ),
+    max_size=12,
+)
+
+
+@given(steps=STEPS)
+def test_any_calls_and_deliveries_record_each_accepted_event_once(
+    world: World, steps: list[tuple[str, int, str, str]]
+) -> None:
+    user = world.add_learner()
+    today = world.today(user)
+    expected: dict[tuple[str, str], int] = {}
+    late: list[bytes] = []
+    world.is_recording = False
+    for kind, number, key, when in steps:
+        before = len(world.published())
+        if kind == "goal":
+            result = outcome(world.api.post(BRIEF_GOAL, user, n=number, key=key))
+        else:
+            day = f"{today + timedelta(days=number)}"
+            result = outcome(world.api.post(BRIEF_REST, user, day=day, key=key))
+        is_accepted = expected.get((kind, key), number) == number and (
+            (kind, key) in expected or kind == "goal" or is_free(today, number, expected)
+        )
+        assert isinstance(result, dict) == is_accepted, result
+        if is_accepted:
+            expected[kind, key] = number
+        sent = world.published()[before:]
+        if when == "late":
+            late += sent
+        else:
+            world.record(*sent * (2 if when == "twice" else 1))
+    world.record(*reversed(late))
+    values = [
+        number if kind == "goal" else f"{today + timedelta(days=number)}"
+        for (kind, _), number in expected.items()
+    ]
+    assert sorted(map(str, values)) == sorted(str(value) for _, value in world.recorded(user))
+    assert world.rest_days(user) == sorted(value for value in values if isinstance(value, str))
+    assert dead_letters.list_letters(world.connection) == []
+
+
+BRIEF_GOAL, BRIEF_REST = (text.replace("counted", "") for text in (SET_GOAL, TAKE_REST_DAY))
+
+
+def is_free(today: date, ahead: int, taken: dict[tuple[str, str], int]) -> bool:
+    """Return whether the day can become a rest day beside those that were taken."""
+    week = (today + timedelta(days=ahead)).isocalendar()[:2]
+    days = [number for (kind, _), number in taken.items() if kind == "rest"]
+    same = [d for d in days if (today + timedelta(days=d)).isocalendar()[:2] == week]
+    return ahead <= 7 and ahead not in days and len(same) < 2
+
+
+def test_a_learner_s_announced_events_are_among_the_keys_that_an_erasure_deletes(
+    world: World, empty_redis: str
+) -> None:
+    user = world.add_learner()
+    world.set_goal(user, 1)
+    assert commands.find_learner(f"announced:{user}") == user
+    assert 0 < int(redis.Redis.from_url(empty_redis).ttl(f"announced:{user}")) <= 600
+
+
+def test_a_function_that_dies_before_it_answers_has_published_once(
+    world: World, store: Store, tmp_path: Path, open_socket: OpenSocket, empty_redis: str
+) -> None:
+    user = world.add_learner()
+    variables = {"REDIS_URL": empty_redis, "PUBSUB_EMULATOR_HOST": world.sent.address}
+
+    def serve(name: str) -> Any:
+        url = url_of(store, "query")
+        return subscription_client.query_function(url, tmp_path / name, **variables)
+
+    with serve("first") as function:
+
+        def kill(request: PublishRequest) -> None:
+            world.record(*(message.data for message in request.messages))
+            for process in psutil.Process(function.process.pid).children(recursive=True):
+                process.kill()
+            function.process.kill()
+
+        world.sent.on_stored = kill
+        query = 'mutation { setGoal(answersPerDay: 4, idempotencyKey: "k") { eventId counted } }'
+        with pytest.raises((HTTPException, OSError)):
+            fetch_json(function.port, "POST", "/graphql", {"query": query}, **api.headers(user))
+    with serve("second") as function:
+        socket = open_socket(function.port, user)
+        socket.subscribe("again", query)
+        (recorded,) = world.recorded(user)
+        assert socket.next_value("again") == {"eventId": recorded[0], "counted": True}
+    assert len(world.published()) == 1
