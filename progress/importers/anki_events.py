@@ -5,6 +5,7 @@ a redelivery and does not add events.
 """
 
 import bisect
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,8 +15,9 @@ import msgspec
 
 from progress.adapters.pubsub.publisher import Message
 from progress.event_store import events
-from progress.importers import sm2
+from progress.importers import local_days, sm2
 from progress.importers.anki_log import EARLIEST, Answer, Review
+from progress.importers.local_days import FindDay, Preference
 
 MAX_PAUSE = timedelta(minutes=30)  # a longer pause ends a session
 
@@ -54,49 +56,81 @@ class RecordedSession(msgspec.Struct, frozen=True):
 
 
 def messages(
-    learner: Learner, answers: list[Answer], recorded: Sequence[RecordedSession] = ()
+    learner: Learner,
+    answers: list[Answer],
+    recorded: Sequence[RecordedSession] = (),
+    preferences: Sequence[Preference] = (),
 ) -> Iterator[Message]:
     """Yield a message with the `UserCreated` event, then a message per session.
 
-    `recorded` are the sessions of earlier imports. `answers` and `recorded` are sorted by time. If
-    answers would form a session that overlaps a recorded session, or is within `MAX_PAUSE` of one,
-    they join the recorded session instead.
+    `recorded` are the sessions of earlier imports, and `preferences` the learner's recorded ones.
+    `answers` and `recorded` are sorted by time. If answers would form a session that overlaps a
+    recorded session of the same local day, or is within `MAX_PAUSE` of one, they join the recorded
+    session instead.
     """
-    if answers:
-        yield Message("user-events", [_account(learner, _begin(answers[0]))])
+    if not answers:
+        return
+    account = _account(learner, _begin(answers[0]))
+    yield Message("user-events", [account])
+    find_day = local_days.follow([*preferences, _preference(learner, account)])
     memories: dict[str, sm2.Memory] = {}
-    for session in sessions(answers):
-        if near := _find_near(session, recorded):
+    for session in sessions(answers, find_day):
+        if near := _find_near(session, recorded, find_day):
             converted = _added_events(learner, session, memories, near)
         else:
-            converted = _session_events(learner, session, memories)
+            converted = _session_events(learner, session, memories, find_day)
         yield Message("learning-events", list(converted))
 
 
-def sessions(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
-    """Split answers, which are sorted by time, into sessions."""
-    session: list[Answer] = []
+def _preference(learner: Learner, account: Envelope) -> Preference:
+    return Preference(
+        account["occurred_at"],
+        UUID(account["event_id"]),
+        learner.timezone,
+        learner.day_start_hour,
+    )
+
+
+def sessions(answers: Iterable[Answer], find_day: FindDay) -> Iterator[list[Answer]]:
+    """Split answers, which are sorted by time, at long pauses and where a local day starts.
+
+    A session counts on the day of its completion. Without the second rule, a day whose last
+    session goes on after the day's end would have answers, but no session.
+    """
+    for run in split_at_pauses(answers):
+        for _, session in itertools.groupby(run, key=lambda answer: find_day(answer.at)):
+            yield list(session)
+
+
+def split_at_pauses(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
+    """Split answers, which are sorted by time, at pauses of more than `MAX_PAUSE`."""
+    run: list[Answer] = []
     for answer in answers:
-        has_paused = session and answer.at - session[-1].at > MAX_PAUSE
-        if has_paused or len(session) == _MAX_ANSWERS:
-            yield session
-            session = []
-        session.append(answer)
-    if session:
-        yield session
+        has_paused = run and answer.at - run[-1].at > MAX_PAUSE
+        if has_paused or len(run) == _MAX_ANSWERS:
+            yield run
+            run = []
+        run.append(answer)
+    if run:
+        yield run
 
 
-def _find_near(session: list[Answer], recorded: Sequence[RecordedSession]) -> list[RecordedSession]:
+def _find_near(
+    session: list[Answer], recorded: Sequence[RecordedSession], find_day: FindDay
+) -> list[RecordedSession]:
     """Return the recorded sessions, oldest first, that the answers in `session` join.
 
-    These recorded sessions overlap `session` or are at most `MAX_PAUSE` away from it.
+    These recorded sessions overlap `session` or are at most `MAX_PAUSE` away from it, and have
+    events on its local day.
     """
     near = []
+    day = find_day(session[0].at)
     start = bisect.bisect_left(recorded, session[0].at - MAX_PAUSE, key=lambda other: other.end)
     for other in recorded[start:]:
         if other.begin > session[-1].at + MAX_PAUSE:
             break
-        near.append(other)
+        if find_day(other.begin) <= day <= find_day(other.end):
+            near.append(other)
     return near
 
 
@@ -118,9 +152,11 @@ def _added_events(
 
 
 def _session_events(
-    learner: Learner, session: list[Answer], memories: dict[str, sm2.Memory]
+    learner: Learner, session: list[Answer], memories: dict[str, sm2.Memory], find_day: FindDay
 ) -> Iterator[Envelope]:
     begin, end = _begin(session[0]), session[-1].at
+    if find_day(begin) != find_day(end):
+        begin = session[0].at  # the first card was shown before the day started
     key = str(_id(learner, "session", session[0].at))
     items = len({answer.card_id for answer in session})
     start = events.SessionStarted(session_id=key, user_id=learner.user_id, item_count=items)

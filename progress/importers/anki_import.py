@@ -18,6 +18,7 @@ from progress.importers import anki_collection, anki_events, anki_log, word_list
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedSession
 from progress.importers.anki_log import Answer
+from progress.importers.local_days import Preference
 from progress.importers.word_lists import Word
 
 _ZONE_FILE = Path("/etc/localtime")  # on Linux and macOS, a link into the time-zone database
@@ -44,12 +45,17 @@ class Record(msgspec.Struct, frozen=True):
     words: dict[str, Word] = {}
     language: str | None = None
 
-    def messages(self, recorded: Sequence[RecordedSession] = ()) -> list[Message]:
+    def messages(
+        self,
+        recorded: Sequence[RecordedSession] = (),
+        preferences: Sequence[Preference] = (),
+    ) -> list[Message]:
         """Return messages: one with the `UserCreated` event, then the cards, then the sessions.
 
-        `recorded` are the sessions of earlier imports, oldest first.
+        `recorded` are the sessions of earlier imports, oldest first, and `preferences` the
+        learner's recorded ones.
         """
-        sessions = list(anki_events.messages(self.learner, self.answers, recorded))
+        sessions = list(anki_events.messages(self.learner, self.answers, recorded, preferences))
         items = messages(self.cards, self.words, self.language)
         return [*sessions[:1], *items, *sessions[1:]]
 
@@ -159,7 +165,8 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     session keeps its score and its duration. The `UserCreated` event is left out if it changes no
     preference.
     """
-    messages = record.messages(_read_sessions(connection, record.learner))
+    preferences = _read_preferences(connection, record.learner)
+    messages = record.messages(_read_sessions(connection, record.learner), preferences)
     event_ids = [event["event_id"] for message in messages for event in message.events]
     rows = connection.run(blocks("importers/anki_recorded")["recorded"], event_ids=event_ids)
     known = {event_id for (event_id,) in rows}
@@ -189,6 +196,14 @@ def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSes
         for session_id, begin, end, event_id, at, data in rows
         if event_id == anki_events.derive_id(learner, "SessionStarted", at.astimezone(UTC), data)
     ]
+
+
+def _read_preferences(connection: Connection, learner: Learner) -> list[Preference]:
+    rows = connection.run(
+        blocks("importers/anki_recorded")["preference events"],
+        stream_id=f"learner-{learner.user_id}",
+    )
+    return [Preference(*row) for row in rows]
 
 
 def _has_preferences(connection: Connection, learner: Learner, account: Envelope) -> bool:

@@ -1,14 +1,14 @@
 """Move a review log by whole days, so that an old log looks like a recent one."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.importers import anki_events
+from progress.importers import anki_events, local_days
 from progress.importers.anki_log import Answer
 
 
@@ -28,7 +28,7 @@ def shift(answers: Sequence[Answer], days: int, zone: str) -> list[Answer]:
     if not days:
         return list(answers)
     shifted = []
-    for session in anki_events.sessions(answers):
+    for session in anki_events.split_at_pauses(answers):
         begin = session[0].at
         wall = begin.astimezone(ZoneInfo(zone))
         later = wall.replace(tzinfo=None) + timedelta(days)
@@ -41,7 +41,7 @@ def count_days_to_yesterday(
     answers: Sequence[Answer], now: datetime, zone: str, day_start_hour: int
 ) -> int:
     """Return the number of days that moves the log's last local day to yesterday."""
-    last, today = (_local_day(at, zone, day_start_hour) for at in (answers[-1].at, now))
+    last, today = (local_days.find_day(at, zone, day_start_hour) for at in (answers[-1].at, now))
     return (today - last).days - 1
 
 
@@ -59,8 +59,3 @@ def find_stored(
         if str(event_id) == as_recorded:
             return StoredShift(0, zone or "UTC")
     return None
-
-
-def _local_day(at: datetime, zone: str, day_start_hour: int) -> date:
-    wall = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-    return (wall - timedelta(hours=day_start_hour)).date()

@@ -14,6 +14,12 @@ FROM (
 JOIN event_store.events started ON started.stream_id = :stream_id AND started.stream_version = s.started_as
 ORDER BY s.first_at, s.last_at;
 
+-- preference events --
+-- The times, ids and values of the learner's preference events.
+SELECT e.occurred_at, e.event_id, e.event_data ->> 'timezone', CAST(e.event_data ->> 'day_start_hour' AS integer)
+FROM event_store.events e
+WHERE e.stream_id = :stream_id AND e.event_type IN ('UserCreated', 'UserPreferencesChanged');
+
 -- preferences --
 -- The learner's time zone and start of the day at the time :at, taken from the events UserCreated and
 -- UserPreferencesChanged up to :at. There is no row if no UserCreated occurred up to :at.

@@ -119,13 +119,51 @@ def test_each_answer_becomes_one_answer_event_and_one_review_event(log: list[Ans
 
 @given(logs)
 def test_a_session_ends_at_a_long_pause(log: list[Answer]) -> None:
-    sessions = list(anki_events.sessions(log))
+    sessions = list(anki_events.split_at_pauses(log))
     assert [answer for session in sessions for answer in session] == log
     for session in sessions:
         steps = itertools.pairwise(session)
         assert all(after.at - before.at <= anki_events.MAX_PAUSE for before, after in steps)
     for before, after in itertools.pairwise(sessions):
         assert after[0].at - before[-1].at > anki_events.MAX_PAUSE
+
+
+def days_of(suffix: str, log: list[Answer], learner: anki_events.Learner) -> set[date]:
+    """Return the learner's local days that have an event of this type."""
+    zone, hour = ZoneInfo(learner.timezone or "UTC"), learner.day_start_hour or 0
+    return {
+        (e["occurred_at"].astimezone(zone).replace(tzinfo=None) - timedelta(hours=hour)).date()
+        for e in events(log, learner)
+        if e["event_type"].endswith(suffix)
+    }
+
+
+ZONES = ("America/New_York", "Asia/Tokyo", "Asia/Kathmandu", "Australia/Lord_Howe", "UTC")
+learners = st.builds(
+    anki_events.Learner,
+    user_id=st.just("anna"),
+    timezone=st.sampled_from(ZONES) | st.none(),
+    day_start_hour=st.integers(0, 23) | st.none(),
+)
+
+
+@given(logs, learners)
+def test_every_local_day_with_answers_has_a_completed_session(
+    log: list[Answer], learner: anki_events.Learner
+) -> None:
+    assert days_of("AnswerGiven", log, learner) == days_of("SessionCompleted", log, learner)
+    for _, *session in (message.events for message in anki_events.messages(learner, log)):
+        times = [event["occurred_at"] for event in session]
+        assert times == sorted(times)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_every_local_day_with_answers_of_the_real_log_has_a_completed_session(
+    record: list[Answer], zone: str
+) -> None:
+    learner = anki_events.Learner("anna", zone, 4)
+    days = days_of("AnswerGiven", record, learner)
+    assert days == days_of("SessionCompleted", record, learner)
 
 
 @given(logs)
@@ -223,7 +261,7 @@ ZONE = "America/New_York"
 NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
 ANSWERS = anki_log.read(loading.LOG)
 # The first and last answer of each session suffice: all its answers move by the same duration.
-EDGES = [[session[0], session[-1]] for session in anki_events.sessions(ANSWERS)]
+EDGES = [[session[0], session[-1]] for session in anki_events.split_at_pauses(ANSWERS)]
 
 
 @given(st.integers(0, 1_500))
@@ -243,7 +281,9 @@ def test_a_shift_keeps_the_sessions_and_the_answers_of_the_real_log() -> None:
     days = shifts.count_days_to_yesterday(ANSWERS, NOW, ZONE, 4)
     moved = shifts.shift(ANSWERS, days, ZONE)
     assert local_day(moved[-1].at) == local_day(NOW) - timedelta(days=1)
-    sessions, moved_sessions = (list(anki_events.sessions(each)) for each in (ANSWERS, moved))
+    sessions, moved_sessions = (
+        list(anki_events.split_at_pauses(each)) for each in (ANSWERS, moved)
+    )
     assert [len(session) for session in moved_sessions] == [len(session) for session in sessions]
     for before, after in zip(sessions, moved_sessions, strict=True):
         assert after[-1].at - after[0].at == before[-1].at - before[0].at

@@ -18,6 +18,7 @@ from progress.importers import anki_events, anki_import
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
 from progress.importers.anki_log import Answer, Review
+from tests import oracle
 
 CARDS = "abc"
 
@@ -28,6 +29,10 @@ answers = st.builds(
     rating=st.integers(1, 4),
     response_time_ms=st.integers(0, 60_000),
     review=st.sampled_from([Review(3, 2.5), None]),
+)
+ZONES = ("America/New_York", "Asia/Tokyo", "Australia/Lord_Howe")
+minutes = st.integers(-60, 460).map(
+    lambda m: datetime(2024, 3, 1, tzinfo=UTC) + timedelta(minutes=m)
 )
 logs = st.lists(answers, unique_by=lambda a: (a.at, a.card_id), min_size=1, max_size=30)
 # A file is generated as a pair: the cards that it contains, and whether it is a CSV file.
@@ -81,6 +86,43 @@ def require_separate_sessions(stored: list[StoredEvent]) -> None:
     assert len(of("SessionStarted", stored)) == len(of("SessionCompleted", stored)) == len(times)
     spans = sorted((min(each), max(each)) for each in times.values())
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+
+
+@given(
+    log_=logs,
+    imported=st.lists(files, min_size=1, max_size=3),
+    preferences=st.lists(st.tuples(minutes, st.sampled_from(ZONES), st.integers(0, 23))),
+)
+def test_every_day_with_imported_answers_has_a_completed_session(
+    connection: Connection,
+    log_: list[Answer],
+    imported: list[tuple[set[str], bool]],
+    preferences: list[tuple[datetime, str, int]],
+) -> None:
+    learner = Learner(f"anna-{uuid.uuid4()}")
+    record(connection, [Message("user-events", [prefer(learner, *each) for each in preferences])])
+    for file in imported:
+        if new := anki_import.select_new(connection, read(log_, file, learner)):
+            assert record(connection, new) == {"appended"}
+    stored = PostgresEventStore(connection).read_events(f"learner-{learner.user_id}", 1)
+    told = [
+        oracle.Event(
+            e.event_id, e.event_type, e.event_data, e.occurred_at, e.created_at, learner.user_id
+        )
+        for e in stored
+    ]
+    world = oracle.see(told, datetime(2025, 1, 1, tzinfo=UTC))
+    rows = oracle.daily_stats(world, learner.user_id).values()
+    assert all(row["sessions_completed"] for row in rows if row["answers"])
+
+
+def prefer(learner: Learner, at: datetime, zone: str, hour: int) -> dict[str, object]:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": "UserPreferencesChanged",
+        "occurred_at": at,
+        "data": {"user_id": learner.user_id, "timezone": zone, "day_start_hour": hour},
+    }
 
 
 def test_imported_answers_are_not_added_to_a_session_of_another_app(connection: Connection) -> None:

@@ -56,9 +56,9 @@ const arrow = (d) =>
 function summary(studied, view, { streak, day }) {
   const year = `${view.year}`;
   if (view.loading === view.year) return t('year.loading', { year });
-  const active = studied.filter((day) => day.answers || day.sessionsCompleted);
+  const active = studied.filter((day) => day.sessionsCompleted);
   const answers = studied.reduce((sum, day) => sum + day.answers, 0);
-  const text = active.length
+  const text = active.length || answers
     ? t('year.summary', {
       days: t('count.studyDays', { count: active.length }), answers: t('count.answers', { count: answers }) })
     : t('year.empty', { year });

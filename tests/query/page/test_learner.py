@@ -230,7 +230,9 @@ def test_an_earlier_year_is_loaded_on_demand(visit: Visits, demo: Stack) -> None
     long_ago = datetime.now(UTC).replace(month=6, day=15, year=datetime.now(UTC).year - 6)
     rest = browser.envelope("RestDayTaken", long_ago, user_id=user, date=f"{long_ago.year}-06-14")
     ages = [datetime.now(UTC) - long_ago + timedelta(days=days) for days in (0, 2)]
-    demo.publish(rest, *(event for ago in ages for event in browser.lesson(user, 7, ago=ago)))
+    uncompleted = browser.lesson(user, 5, ago=ages[0] + timedelta(days=9))[:-1]
+    lessons = (event for ago in ages for event in browser.lesson(user, 7, ago=ago))
+    demo.publish(rest, *uncompleted, *lessons)
     visitor = visit()
     page = visitor.open(user)
     # Wait until all lessons are folded, so that no later update changes the page.
@@ -244,6 +246,7 @@ def test_an_earlier_year_is_loaded_on_demand(visit: Visits, demo: Stack) -> None
     expect(page.locator("#chosen-day")).to_contain_text("7 answers")
     run = re.compile(r"longest run was 2 days: 13\s–\s15 June")  # 14 June is a rest day
     expect(page.get_by_role("region", name="The year")).to_contain_text(run)
+    expect(page.get_by_role("region", name="The year")).to_contain_text("2 study days, 19 answers.")
 
 
 @pytest.mark.parametrize("year", [2016, 2045])
