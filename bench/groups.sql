@@ -59,6 +59,15 @@ SELECT user_id, last_day, last_day, 2, 20, 20, 40, 40, 60, 60, 80, 10, 10, 20, 2
 FROM (SELECT *, newest - CASE WHEN n % 3 = 0 THEN 1 ELSE 0 END AS last_day FROM local_days) AS newest_days
 ORDER BY n;
 
+-- batch weeks --
+INSERT INTO weekly_stats
+SELECT user_id, day - CAST((day - DATE '1990-01-01') % 7 AS integer), count(*), sum(answers), sum(correct_answers),
+    sum(response_ms), sum(sessions_completed), sum(study_seconds), sum(scores), sum(items_learned), 10,
+    sum(new_mastery_count)
+FROM daily_stats
+GROUP BY 1, 2
+ORDER BY 2, md5(user_id);
+
 -- streaks --
 INSERT INTO learning_streaks
 SELECT user_id, newest - d - 1, newest - d, 2

@@ -236,7 +236,8 @@ SELECT total.members AS total_count, m.sort_key, m.user_id,
     CASE WHEN CAST(:estimates AS boolean) THEN (
         SELECT {read_models/memory sum}
         FROM (SELECT m.today AS day) moment
-        JOIN item_stats s ON s.user_id = m.user_id AND s.stability IS NOT NULL) ELSE 0 END AS expected_known
+        JOIN item_stats s ON s.user_id = m.user_id AND s.stability IS NOT NULL) ELSE 0 END AS expected_known,
+    CASE WHEN CAST(:weeks AS boolean) THEN ({read_models/weekly_stats weeks of member}) ELSE '[]' END AS weeks
 FROM (SELECT count(*) AS members FROM group_members WHERE group_id = :group_id AND is_member) AS total
 LEFT JOIN page m ON TRUE
 ORDER BY m.sort_key, m.user_id;

@@ -135,3 +135,37 @@ COPY (
     FROM whole s
     ORDER BY s.monday
 ) TO STDOUT (FORMAT csv, HEADER);
+
+-- twelve_weeks --
+-- The Mondays of the current ISO week (UTC) and of the 11 weeks before it.
+(
+    SELECT CAST(date_trunc('week', CAST(:now AS timestamptz) AT TIME ZONE 'UTC') AS date) - 7 * n AS monday
+    FROM generate_series(0, 11) AS n
+) AS weeks
+
+-- weeks of group --
+-- The twelve weeks of the members together, oldest first. OFFSET 0 makes the planner look up each member's weeks.
+SELECT weeks.monday AS start, coalesce(w.active_members, 0) AS active_members, coalesce(w.answers, 0) AS answers,
+    CAST(w.correct_answers AS double precision) / nullif(w.answers, 0) AS accuracy_rate
+FROM {read_models/weekly_stats twelve_weeks}
+LEFT JOIN (
+    SELECT s.monday, count(*) FILTER (WHERE s.active_days > 0) AS active_members,
+        CAST(sum(s.answers) AS bigint) AS answers, CAST(sum(s.correct_answers) AS bigint) AS correct_answers
+    FROM group_members m
+    CROSS JOIN LATERAL (
+        SELECT * FROM weekly_stats s
+        WHERE s.user_id = m.user_id
+          AND s.monday >= (SELECT min(weeks.monday) FROM {read_models/weekly_stats twelve_weeks})
+        OFFSET 0
+    ) s
+    WHERE m.group_id = :group_id AND m.is_member
+    GROUP BY s.monday
+) w ON w.monday = weeks.monday
+ORDER BY weeks.monday;
+
+-- weeks of member --
+-- The twelve weeks of a member m, oldest first, as JSON.
+SELECT CAST(json_agg(json_build_object('start', weeks.monday, 'answers', coalesce(s.answers, 0), 'accuracy_rate',
+    CAST(s.correct_answers AS double precision) / nullif(s.answers, 0)) ORDER BY weeks.monday) AS text)
+FROM {read_models/weekly_stats twelve_weeks}
+LEFT JOIN weekly_stats s ON s.user_id = m.user_id AND s.monday = weeks.monday

@@ -22,7 +22,7 @@ from tests.oracle.events import (
     model_rows,
     see,
 )
-from tests.oracle.groups import group, hardest_items, learners
+from tests.oracle.groups import group, hardest_items, learners, members, weeks
 from tests.oracle.items import item, item_difficulty, item_history, item_stats, languages
 from tests.oracle.levels import domain_stats, forecast, level_stats
 from tests.oracle.memory import (

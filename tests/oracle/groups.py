@@ -1,8 +1,9 @@
 """Groups: their members, the members' standing, and the items that are hardest for them."""
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
-from tests.oracle.days import day_of, stats_of, study_days
+from tests.oracle.days import day_of, stats_of, study_days, weekly_stats
 from tests.oracle.events import MEMBERSHIPS, Row, Rows, World, defines, ratio
 from tests.oracle.items import difficulties, item_stats, sums
 from tests.oracle.standing import streak
@@ -112,6 +113,24 @@ def group(world: World, group_id: str) -> Row | None:
         "answers_last7_days": answers,
         "accuracy_last7_days": ratio(correct, answers),
     }
+
+
+def weeks(world: World, users: Iterable[str], now: datetime) -> list[Row]:
+    """Return the learners' current ISO week (UTC) and the 11 before it, oldest first."""
+    monday = now.astimezone(UTC).date() - now.astimezone(UTC).weekday() * DAY
+    rows = []
+    for start in (monday - n * 7 * DAY for n in range(11, -1, -1)):
+        found = [row for user in users if (row := weekly_stats(world, user).get(start))]
+        answers = sum(row["answers"] for row in found)
+        rows.append(
+            {
+                "start": start,
+                "active_members": sum(row["active_days"] > 0 for row in found),
+                "answers": answers,
+                "accuracy_rate": ratio(sum(row["correct_answers"] for row in found), answers),
+            }
+        )
+    return rows
 
 
 def hardest_items(world: World, group_id: str, first: int = 10) -> list[Row]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from progress.query.live.sources import Learners
 from progress.query.read_models import groups, rows
-from progress.query.read_models.groups import ItemDifficulty, LearnerOrder
+from progress.query.read_models.groups import ItemDifficulty, LearnerOrder, LearnerWeek
 from progress.query.read_models.rows import (
     CefrLevel,
     Domain,
@@ -299,11 +299,18 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
             learners = functools.partial(
                 groups.get_learners, reader, group, order_by=order, first=2, at=NOW
             )
-            known = {user: oracle.expected_known(world, user) for user in MEMBERS}
+            known = {
+                user: {
+                    "expected_known": oracle.expected_known(world, user),
+                    "weeks": learner_weeks(world, user),
+                }
+                for user in MEMBERS
+            }
             assert list_all(fetch, learners) == [
-                {**row, "expected_known": known[row["user_id"]]}
-                for row in oracle.learners(world, group, order)
+                {**row, **known[row["user_id"]]} for row in oracle.learners(world, group, order)
             ]
+        weeks = fetch(groups.get_weeks(reader, group, at=log.now))
+        assert [*map(plain, weeks)] == oracle.weeks(world, oracle.members(world, group), log.now)
         found = fetch(groups.get_knowledge(reader, group, at=log.now))
         assert plain(found) == oracle.group_knowledge(world, group)
         for later in (0, 3, 30):
@@ -323,13 +330,18 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
         assert listed == difficulties(oracle.item_difficulty(world, level, domain))
 
 
+def learner_weeks(world: oracle.World, user: str) -> list[oracle.Row]:
+    weeks = oracle.weeks(world, [user], NOW)
+    return [{name: week[name] for name in LearnerWeek.__struct_fields__} for week in weeks]
+
+
 def list_all(fetch: QueryClient, query: Callable[..., Any]) -> list[Any]:
     """Return the records of all pages; assert that the last page's total count is correct."""
     found: list[Any] = []
     after = None
     while True:
         page = fetch(query(after=after))
-        found += [plain(record) for _, record in page.items]
+        found += [full(record) for _, record in page.items]
         if not page.has_next:
             assert page.total_count == len(found)
             return found

@@ -164,7 +164,7 @@ def _graphql_name(parameter: inspect.Parameter) -> str:
 From = Annotated[date, strawberry.argument(name="from")]
 
 # Fields that do not need the members' standings.
-_CHEAP = {"groupId", "hardestItems", "knowledge", "itemsFading", "__typename"}
+_CHEAP = {"groupId", "hardestItems", "knowledge", "itemsFading", "weeks", "__typename"}
 
 
 @declare_learner_field(
@@ -445,7 +445,9 @@ async def local_day(info: Info, *, user_id: ID | None = UNSET, date: date) -> ro
 
 @declare(
     types.Group | None,
-    cost=Cost(100, rows_of={"hardestItems": 200, "knowledge": 300, "itemsFading": 400}),
+    cost=Cost(
+        100, rows_of={"hardestItems": 200, "knowledge": 300, "itemsFading": 400, "weeks": 120}
+    ),
 )
 async def group(info: Info, group_id: ID) -> groups.Group | None:
     group_id, reader = _authorize_group(info, group_id), info.context.queries.reader
@@ -480,6 +482,7 @@ async def learners(
         first=arguments.parse_page_size(first),
         after=pagination.decode_learner_cursor(pagination.text_or_none(after), order),
         estimates=any(_selects(node, "expectedKnown") for node in info.selected_fields),
+        weeks=any(_selects(node, "weeks") for node in info.selected_fields),
         at=info.context.at,
     )
     return pagination.build_page(page, order)

@@ -7,7 +7,7 @@ import contextlib
 import functools
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Any, cast, get_args, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 import strawberry
@@ -68,11 +68,12 @@ def type_of(record: type[Any], *, id_field: str = "") -> Any:
     for name, hint in fields.items():
         (inner, *none) = get_args(hint) or (hint,)
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            fields[name] = type_of(inner) | None if none else type_of(inner)
+            made = list_of(inner) if get_origin(hint) is list else type_of(inner)
+            fields[name] = made | None if none else made
     return _make(record.__name__, fields)
 
 
-def list_of(record: type[msgspec.Struct]) -> object:
+def list_of(record: type[msgspec.Struct]) -> Any:
     return list[type_of(record)]  # type: ignore[misc] # made at run time
 
 
@@ -167,6 +168,11 @@ async def _get_items_fading(root: groups.Group, info: Info, first: int | None = 
     return await groups.get_items_fading(context.queries.reader, root.group_id, size, at=context.at)
 
 
+async def _get_group_weeks(root: groups.Group, info: Info) -> Any:
+    context = info.context
+    return await groups.get_weeks(context.queries.reader, root.group_id, at=context.at)
+
+
 async def _get_group_knowledge(root: groups.Group, info: Info) -> Any:
     context = info.context
     return await groups.get_knowledge(context.queries.reader, root.group_id, at=context.at)
@@ -187,6 +193,9 @@ class Group:
     )
     items_fading: list[ItemFading] = strawberry.field(  # type: ignore[valid-type] # made at run time
         resolver=_get_items_fading
+    )
+    weeks: list_of(groups.GroupWeek) = strawberry.field(  # type: ignore[valid-type] # made at run time
+        resolver=_get_group_weeks
     )
 
 

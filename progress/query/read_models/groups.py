@@ -1,8 +1,9 @@
 """Groups of learners, learners by name and the difficulty of items, and their records."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 from msgspec import convert
@@ -35,15 +36,34 @@ class Group(msgspec.Struct, frozen=True):
     accuracy_last7_days: float | None
 
 
+class GroupWeek(msgspec.Struct, frozen=True):
+    """An ISO week of a group, from the Monday `start`; active members have a study day in it."""
+
+    start: date
+    active_members: int
+    answers: int
+    accuracy_rate: float | None
+
+
+class LearnerWeek(msgspec.Struct, frozen=True):
+    """An ISO week of a learner, from the Monday `start`."""
+
+    start: date
+    answers: int
+    accuracy_rate: float | None
+
+
 class Learner(msgspec.Struct, frozen=True):
     """A member's standing, as a teacher reads it.
 
-    `expected_known` is the sum of the estimated recalls of the member's items, if it was asked for.
+    `expected_known` is the sum of the estimated recalls of the member's items. It and the twelve
+    weeks are read only if they were asked for.
     """
 
     user_id: str
     display_name: str | None
     expected_known: float
+    weeks: list[LearnerWeek]
     last_study_date: date | None
     current_streak: int
     answers_last7_days: int
@@ -117,22 +137,30 @@ async def get_learners(
     first: int,
     after: LearnerKey | None = None,
     estimates: bool = True,
+    weeks: bool = True,
     at: datetime,
 ) -> Page[tuple[LearnerKey, Learner]]:
     """Return at most `first` members of the group, beginning after the key `after`.
 
-    Without `estimates`, the members' items are not read, and `expected_known` is 0.
+    Without `estimates`, the members' items are not read, and `expected_known` is 0. Without
+    `weeks`, the list of weeks is empty.
     """
+
+    def build(row: Mapping[str, Any]) -> tuple[LearnerKey, Learner]:
+        member = {**row, "weeks": msgspec.json.decode(row["weeks"])}
+        return LearnerKey(row["sort_key"], row["user_id"]), convert(member, Learner)
+
     return await reader.fetch_page(
         "read_models/group_members",
         "learners",
-        lambda row: (LearnerKey(row["sort_key"], row["user_id"]), convert(row, Learner)),
+        build,
         id_column="user_id",
         group_id=group_id,
         order_by=order_by,
         after_key=after.rank if after else None,
         after_user=after.user_id if after else None,
         estimates=estimates,
+        weeks=weeks,
         first=first,
         now=at,
     )
@@ -151,6 +179,12 @@ async def get_hardest_items(reader: Reader, group_id: str, first: int) -> list[I
     """
     rows = await reader.fetch("read_models/group_items", "hardest", group_id=group_id, first=first)
     return [convert(dict(row), ItemDifficulty) for row in rows]
+
+
+async def get_weeks(reader: Reader, group_id: str, *, at: datetime) -> list[GroupWeek]:
+    """Return the current ISO week (UTC) and the 11 before it, oldest first."""
+    file, block = "read_models/weekly_stats", "weeks of group"
+    return [GroupWeek(**row) for row in await reader.fetch(file, block, group_id=group_id, now=at)]
 
 
 async def get_knowledge(reader: Reader, group_id: str, *, at: datetime) -> GroupKnowledge:
