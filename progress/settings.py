@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pubsub_project_id: str = LOCAL_PROJECT
     pubsub_emulator_host: str | None = None
     changes_subscription: str | None = None
+    user_events_topic: str | None = None
     publish_events: PublishEvents = "milestones"
     auth_issuer: str | None = None
     auth_audience: str | None = None

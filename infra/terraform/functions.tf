@@ -121,6 +121,7 @@ locals {
     CORS_ORIGINS          = length(var.api.cors_origins) == 0 ? null : join(",", var.api.cors_origins)
     RATE_LIMIT_PER_MINUTE = tostring(var.api.rate_limit_per_minute)
     GRAPHQL_INTROSPECTION = var.api.introspection == null ? null : tostring(var.api.introspection)
+    USER_EVENTS_TOPIC     = local.topics[local.user_topic]
 
     DATABASE_POOL_SIZE         = tostring(var.database_pool.size)
     DATABASE_PAST_SESSIONS     = tostring(var.database_pool.past_sessions)

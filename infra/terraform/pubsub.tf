@@ -92,6 +92,7 @@ locals {
   source_topics = ["learning-events", "algorithm-events", "vocabulary-events", "user-events"]
   command_topic = "progress-commands"
   event_topic   = "progress-events"
+  user_topic    = "user-events" # the query function publishes goals and rest days to this source topic only
 
   week          = "604800s"
   max_retention = "2678400s" # 31 days, Pub/Sub's maximum
@@ -133,7 +134,10 @@ locals {
   # The publishers of each topic of this project.
   publishers = merge(
     {
-      for topic in local.source_topics : topic => { for member in lookup(var.publishers, topic, []) : member => member }
+      for topic in local.source_topics : topic => merge(
+        { for member in lookup(var.publishers, topic, []) : member => member },
+        topic == local.user_topic ? { query = google_service_account.member["query"].member } : {},
+      )
       if !contains(keys(var.foreign_topics), topic)
     },
     {

@@ -128,11 +128,13 @@ def outcome(body: Body) -> Any:
 
 
 @contextmanager
-def open_world(store: Store, sent: FakePublisher, redis_url: str | None) -> Iterator[World]:
+def open_world(
+    store: Store, sent: FakePublisher, redis_url: str | None, **more: str
+) -> Iterator[World]:
     with ExitStack() as stack:
         wakeups.outage.cache_clear()
         stack.callback(wakeups.outage.cache_clear)
-        options = {"redis_url": redis_url, "pubsub_emulator_host": sent.address}
+        options = {"redis_url": redis_url, "pubsub_emulator_host": sent.address, **more}
         served = stack.enter_context(api.serve(url_of(store, "query"), **options))
         world = World(store, sent, served)
         stack.enter_context(closing(world.connection))
@@ -308,6 +310,15 @@ def test_an_answer_waits_only_for_the_fields_that_were_asked_for(
             assert not waiting.done()
         world.record(*world.published())
         assert waiting.result()["counted"] is True
+
+
+def test_the_topic_may_be_in_another_project(store: Store, fake_publisher: FakePublisher) -> None:
+    options = {
+        "user_events_topic": "projects/other/topics/accounts",
+    }
+    with open_world(store, fake_publisher, None, **options) as world:
+        assert world.set_goal(world.add_learner(), 3)["counted"]
+        assert [sent.topic for sent in fake_publisher.requests] == [options["user_events_topic"]]
 
 
 def test_without_redis_a_key_is_bound_once_its_event_is_recorded(

@@ -28,7 +28,8 @@ EVERYWHERE = {
         *("storage.objectUser exports", "storage.legacyBucketReader backup"),
     },
     "query": {
-        *("pubsub.publisher progress-commands", "storage.objectViewer exports"),
+        *("pubsub.publisher progress-commands", "pubsub.publisher user-events"),
+        "storage.objectViewer exports",
         *("progressSigning progress-query", "progressMeasurements project"),
     },
     "batch": {f"pubsub.publisher {topic}" for topic in ("progress-commands", "progress-events")},

@@ -37,13 +37,14 @@ def test_topics_match_the_local_stack_and_keep_messages_for_a_week(deployment: D
         ]
 
 
-def test_only_the_configured_publishers_may_publish(deployment: Deployment) -> None:
+def test_only_the_configured_publishers_and_query_may_publish(deployment: Deployment) -> None:
     named = deployment.plan["variables"]["publishers"]["value"]
     assert named.keys() == set(topology.SOURCES)
+    accounts = deployment.applied.of("google_service_account", "member")
+    wanted = {topic: set(members) for topic, members in named.items()}
+    wanted["user-events"].add(accounts["query"]["member"])
     grants = _publishers(deployment)
-    assert {topic: grants[topic] for topic in topology.SOURCES} == {
-        topic: set(members) for topic, members in named.items()
-    }
+    assert {topic: grants[topic] for topic in topology.SOURCES} == wanted
 
 
 def _publishers(deployment: Deployment) -> dict[str, set[str]]:
@@ -115,10 +116,18 @@ def test_a_foreign_topic_has_a_subscription_but_is_not_managed_by_terraform(
     assert not {*topology.SOURCES[1:], FOREIGN_TOPIC} & grants.keys()
     by_name = subscriptions(deployment.applied)
     assert by_name["user-events-ingest-sub"]["topic"] == FOREIGN_TOPIC
+    assert plain_settings(deployment.applied, "query")["USER_EVENTS_TOPIC"] == FOREIGN_TOPIC
     # `infra/recovery/replay` needs acknowledged messages. The foreign topic might not retain them,
     # so its subscription does.
     kept = {name for name, subscription in by_name.items() if subscription["retain_acked_messages"]}
     assert kept == {"user-events-ingest-sub"}
+
+
+def test_the_query_function_publishes_to_the_topic_that_ingest_subscribes_to(
+    deployment: Deployment,
+) -> None:
+    pushed = deployment.applied.of("google_pubsub_subscription", "push")["user-events-ingest-sub"]
+    assert plain_settings(deployment.applied, "query")["USER_EVENTS_TOPIC"] == pushed["topic"]
 
 
 def test_source_topics_are_pushed_to_ingest_and_commands_to_the_project_function(

@@ -113,7 +113,8 @@ class EventPublisher:
     def __init__(self, settings: Settings, reader: Reader, redis: Client | None) -> None:
         self._reader, self._redis = reader, redis
         self._emulator = settings.pubsub_emulator_host
-        self._topic = f"projects/{settings.pubsub_project_id}/topics/{events.USER}"
+        own = f"projects/{settings.pubsub_project_id}/topics/{events.USER}"
+        self._topic = settings.user_events_topic or own
         self._schema = schema.schema_name()
 
     async def publish(self, event: UserEvent, at: datetime) -> PublishedEvent:
