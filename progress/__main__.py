@@ -1,15 +1,36 @@
 """The command `progress`, also as `python -m progress`."""
 
+import contextlib
+import os
+import signal
 import sys
+from collections.abc import Iterator
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C during the imports ends the process without a traceback."""
-    try:
+    """Run the command line."""
+    with _ending_at_once():
         from progress import cli
-    except KeyboardInterrupt:
-        sys.exit(130)  # by convention, 128 + SIGINT
-    cli.main()
+
+        app = cli.build_app(*sys.argv[1:2])
+    cli.main(app)
+
+
+@contextlib.contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """At Ctrl-C, end the process without an exception, which the import of a module could lose."""
+    former = signal.getsignal(signal.SIGINT)
+    if former is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _end(*_: object) -> None:
+    os.write(2, b"progress: interrupted before anything was done\n")
+    os._exit(130)  # by convention, 128 + SIGINT
 
 
 if __name__ == "__main__":

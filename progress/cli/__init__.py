@@ -90,14 +90,14 @@ _INTERRUPTED = 130  # by convention, 128 + SIGINT
 _MIGRATE = "`progress migrate` may help"
 
 
-def main() -> None:
-    """Run the command.
+def main(app: typer.Typer | None = None) -> None:
+    """Run the command; `app` is that of `build_app`.
 
     Exit codes: 0 success, 1 failure with one line on stderr, 2 wrong usage, 130 Ctrl-C.
     """
     try:
         with database.translate_errors(_translate):
-            build_app(*sys.argv[1:2])()
+            (app or build_app(*sys.argv[1:2]))()
     except ArchiveRunning as error:
         _fail(str(error))
     except Unavailable as error:

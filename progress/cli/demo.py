@@ -49,6 +49,19 @@ def demo(
         raise typer.BadParameter("expected --anki with --user")
     _replace_unencodable()
     console = Console()
+    try:
+        _demo(console, port, as_recorded=as_recorded, anki=anki, user=user)
+    except KeyboardInterrupt:
+        console.print(
+            "Interrupted. To go on, run the same command again: no event counts twice. If the "
+            "stack has started, it keeps running: `progress down` stops it."
+        )
+        raise typer.Exit(130) from None
+
+
+def _demo(
+    console: Console, port: int | None, *, as_recorded: bool, anki: Path | None, user: str
+) -> None:
     # Read the user's file first, because a damaged file should fail before the stack starts.
     record = loading.read_own(anki, user) if anki else None
     addresses = _start(console, port)

@@ -10,11 +10,11 @@ import typer
 
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
-from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
-from progress.cli import connections
+from progress.cli import connections, publishing
 from progress.cli.options import AsJson
+from progress.cli.publishing import Publication
 from progress.errors import SettingsError
 from progress.event_store import time_zones
 from progress.importers import anki_events, anki_import, envelope_lines, shifts
@@ -114,16 +114,17 @@ def anki(
     session and its ReviewProcessed event from the first import. The command finds the recorded
     answers in the log. Therefore, wait until one import is recorded before you start the next.
     """
-    record = anki_import.read(file, anki_events.Learner(user, zone, day_start), language)
     console = Console(stderr=as_json)
-    report = _publish(console, record)
+    with publishing.explain_interrupt() as publication:
+        record = anki_import.read(file, anki_events.Learner(user, zone, day_start), language)
+        report = _publish(console, record, publication)
     if as_json:
         terminal.print_json(report)
     else:
         _show(console, record, report)
 
 
-def _publish(console: Console, record: Record) -> Report:
+def _publish(console: Console, record: Record, publication: Publication) -> Report:
     project, emulator = connections.pubsub()
     try:
         messages = connections.run(_select_new, record)
@@ -135,10 +136,7 @@ def _publish(console: Console, record: Record) -> Report:
         )
     warn_of_future(messages)
     total = sum(len(message.events) for message in messages)
-    with terminal.progress_bar(console, "publishing", total) as show_progress:
-        count = publisher.publish(
-            messages, project=project, emulator=emulator, on_published=show_progress
-        )
+    count = publication.publish(console, messages, total, project=project, emulator=emulator)
     return _summarize(record, count, messages)
 
 

@@ -13,10 +13,10 @@ import typer
 
 from progress.adapters import terminal
 from progress.adapters.postgres.database import Connection
-from progress.adapters.pubsub import publisher
 from progress.adapters.terminal import Console
-from progress.cli import connections
+from progress.cli import connections, publishing
 from progress.cli.options import AsJson
+from progress.cli.publishing import Publication
 from progress.errors import ProgressError
 from progress.event_store import arrivals
 from progress.event_store.arrivals import Arrivals, Before
@@ -51,6 +51,11 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def publish(file: File, force: Force = False, wait: Wait = False, as_json: AsJson = False) -> None:
     """Check envelopes, then publish each to the topic of its event type; print their count."""
+    with publishing.explain_interrupt() as publication:
+        _run(file, publication, force=force, wait=wait, as_json=as_json)
+
+
+def _run(file: str, publication: Publication, *, force: bool, wait: bool, as_json: bool) -> None:
     now = datetime.now(UTC)
     lines = list(envelope_lines.check(_read_lines(file), now))
     if not force:
@@ -60,15 +65,15 @@ def publish(file: File, force: Force = False, wait: Wait = False, as_json: AsJso
         typer.echo(warning, err=True)
     console = Console(stderr=True)
     if not wait:
-        _report(Report(_publish(console, lines)), as_json=as_json)
+        _report(Report(_publish(console, lines, publication)), as_json=as_json)
         return
-    count, found = _publish_and_wait(console, lines, now, force=force)
+    count, found = _publish_and_wait(console, lines, now, publication, force=force)
     _report(Report(count, found), as_json=as_json)
     _require_arrival(found)
 
 
 def _publish_and_wait(
-    console: Console, lines: list[Line], now: datetime, *, force: bool
+    console: Console, lines: list[Line], now: datetime, publication: Publication, *, force: bool
 ) -> tuple[int, Arrivals]:
     """Publish the lines, and wait until their events arrive; return their number and outcomes.
 
@@ -81,7 +86,7 @@ def _publish_and_wait(
         lines = _compare(connection, lines, before, now)
         if not force:
             _require_valid(lines)
-        count = _publish(console, lines)
+        count = _publish(console, lines, publication)
         conflicts = [event_id for line in lines for event_id in line.conflicts]
         with terminal.progress_bar(console, "recording", total=len(event_ids)) as show_progress:
             found = arrivals.await_arrivals(connection, event_ids, before, conflicts, show_progress)
@@ -106,14 +111,11 @@ def _compare(
     return [envelope_lines.mark_conflicts(line, conflicts, reason) for line in lines]
 
 
-def _publish(console: Console, lines: Sequence[Line]) -> int:
+def _publish(console: Console, lines: Sequence[Line], publication: Publication) -> int:
     messages = list(envelope_lines.pack(lines))
     project, emulator = connections.pubsub()
     total = sum(line.events for line in lines)
-    with terminal.progress_bar(console, "publishing", total=total) as show_progress:
-        return publisher.publish(
-            messages, project=project, emulator=emulator, on_published=show_progress
-        )
+    return publication.publish(console, messages, total, project=project, emulator=emulator)
 
 
 def _read_lines(file: str) -> Iterator[bytes]:

@@ -2,6 +2,11 @@
 
 import csv
 import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress import cli
+from progress import cli, settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.demo import loading
@@ -239,6 +244,52 @@ def test_the_import_command_prints_a_one_line_error_about_an_invalid_file(
     assert ended.value.code == 1
     [line] = capsys.readouterr().err.splitlines()
     assert "row 3, column review_rating: expected 1, 2, 3 or 4, found '5'" in line
+
+
+def start_import(file: Path, emulator: str) -> subprocess.Popen[str]:
+    """Start an import without a database."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "progress", "import", "anki", str(file)],
+        env=settings.child_env(PUBSUB_EMULATOR_HOST=emulator, COLUMNS="200"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def interrupt(command: subprocess.Popen[str]) -> str:
+    """Press Ctrl-C; return the last line that the command prints."""
+    command.send_signal(signal.SIGINT)
+    _, printed = command.communicate(timeout=60)
+    assert command.returncode == 130, printed
+    return printed.splitlines()[-1]
+
+
+def test_an_import_that_is_interrupted_while_it_reads_the_file_says_that_nothing_was_done(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "log.csv"
+    os.mkfifo(file)
+    command = start_import(file, "127.0.0.1:9")
+    with file.open("wb"):  # waits until the command reads
+        told = interrupt(command)
+    assert told == "Interrupted before anything was published: run the same command again."
+
+
+def test_an_import_that_is_interrupted_while_it_publishes_says_what_was_done(
+    record: list[Answer],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        command = start_import(LOG, f"127.0.0.1:{silent.getsockname()[1]}")
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        with connection:
+            connection.recv(1)  # the command waits for the response
+            told = interrupt(command)
+    total = len(events(record, anki_events.Learner("me")))
+    assert told == (
+        f"Interrupted: Pub/Sub has stored 0 of {total:,} events. To go on, run the same command "
+        "again: no event counts twice."
+    )
 
 
 def test_an_endless_file_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
