@@ -11,9 +11,8 @@ from progress.analysis.report import RULE, Figure, Report, Table, day, element, 
 _MOST_COHORTS = 26  # the chart shows only the newest cohorts
 _MOST_WEEKS = 20
 
-# The title gives the share of learners who are active this many weeks after their first week. If
-# this share cannot be shown, the title gives the share of the latest earlier week whose share can
-# be shown.
+# The title gives the share of learners who are active this many weeks after their first week, or in
+# the nearest week whose share can be shown.
 _NAMED_WEEK = 4
 
 _METHOD = (
@@ -37,7 +36,8 @@ def build(rows: Sequence[Cohort], days: Days) -> Report:
     sizes = {row.cohort: row.learners for row in rows}
     averages = _average(rows)
     begun = span(max(min(sizes), days.first), min(max(sizes) + timedelta(days=6), days.last))
-    scope = f"First study day {begun} · {sum(sizes.values()):,} learners in {len(sizes)} cohorts"
+    cohorts = "1 cohort" if len(sizes) == 1 else f"{len(sizes)} cohorts"
+    scope = f"First study day {begun} · {sum(sizes.values()):,} learners in {cohorts}"
     shown = sorted(sizes)[-_MOST_COHORTS:]
     title = "Share of learners who study in later weeks, by the week of their first study day"
     if len(shown) < len(sizes):
@@ -59,9 +59,10 @@ def _average(rows: Sequence[Cohort]) -> dict[int, float]:
 
 
 def _finding(averages: dict[int, float]) -> str:
-    week = max(week for week in averages if week <= _NAMED_WEEK)
-    if week == 0:
+    later = [week for week in averages if week > 0]
+    if not later:
         return "No share of active learners in a later week can be shown yet"
+    week = min(later, key=lambda week: (abs(week - _NAMED_WEEK), week))
     weeks = "a week" if week == 1 else f"{week} weeks"
     return f"{percent(averages[week])} of learners are active {weeks} after their first week"
 

@@ -108,7 +108,7 @@ def require(storage: Storage) -> Published:
     """Return the archive's manifest; raise ProgressError if there is no archive yet."""
     published = read(storage)
     if published is None:
-        raise ProgressError("there is no archive yet: run `progress archive`")
+        raise ProgressError("there is no archive yet: run `progress archive --now`")
     return published
 
 

@@ -13,6 +13,7 @@ from progress.adapters.terminal import Console
 from progress.archive import check as archive_check
 from progress.archive import manifests, merges, runs
 from progress.archive import restore as archive_restore
+from progress.archive.manifests import RangeEntry
 from progress.archive.runs import Request
 from progress.cli import connections
 from progress.cli.options import AsJson
@@ -32,6 +33,11 @@ class Report(msgspec.Struct, frozen=True):
     upto: int | None = None
     merges: int | None = None
 
+
+_NOT_FULL = (
+    f"the log has fewer than {runs.RANGE:,} events, and none is older than {runs.MAX_AGE_DAYS} "
+    "days; to archive them now, run `progress archive --now`"
+)
 
 archive_group = typer.Typer(help="The archive of the event log.", invoke_without_command=True)
 
@@ -72,19 +78,24 @@ def _run(console: Console, stored: Storage, report: Report, *, is_now: bool) -> 
     with terminal.progress_bar(console, "archiving", total=0) as show_progress:
         archived = connections.run(runs.run, stored, buckets, Request(is_now=is_now), show_progress)
     if archived is None:
-        console.print(f"No archive in {report.location}: nothing to archive yet.", soft_wrap=True)
+        reason = "the log has no events" if is_now else _NOT_FULL
+        console.print(f"Nothing archived in {report.location}: {reason}.", soft_wrap=True)
         return report
     console.print(
-        f"Archived in {report.location}: {len(archived.ranges)} ranges up to position "
+        f"Archived in {report.location}: {_count(archived.ranges)} up to position "
         f"{archived.upto:,}.",
         soft_wrap=True,
     )
     return msgspec.structs.replace(report, ranges=len(archived.ranges), upto=archived.upto)
 
 
+def _count(ranges: list[RangeEntry]) -> str:
+    return f"{len(ranges)} {'range' if len(ranges) == 1 else 'ranges'}"
+
+
 def _merge(console: Console, stored: Storage, report: Report) -> Report:
     merged = connections.run(merges.run, stored, lambda: None)
-    console.print(f"{merged} merges of ten ranges.")
+    console.print(f"{merged} {'merge' if merged == 1 else 'merges'} of ten ranges.")
     return msgspec.structs.replace(report, merges=merged)
 
 
@@ -121,7 +132,7 @@ def _summarize(report: archive_check.Report) -> dict[str, object]:
 
 def _show(console: Console, report: archive_check.Report) -> None:
     console.print(
-        f"{len(report.manifest.ranges)} ranges up to position {report.manifest.upto:,}: "
+        f"{_count(report.manifest.ranges)} up to position {report.manifest.upto:,}: "
         f"{report.files:,} files with {report.events:,} events",
         soft_wrap=True,
     )

@@ -227,6 +227,20 @@ def test_the_title_compares_the_estimate_with_a_constant() -> None:
     assert title(0.5) == f"{recall}no better than a constant"
 
 
+def test_the_title_about_cohorts_does_not_contradict_the_table() -> None:
+    def title(*shown: int) -> str:
+        rows = [row for row in decay([(0, 200)], later=8, kept=0.9) if row.week in {0, *shown}]
+        report = cohorts_report.build(rows, Days())
+        assert "200 learners in 1 cohort" in report.scope
+        assert "cohorts" not in report.scope
+        return report.finding
+
+    assert title() == "No share of active learners in a later week can be shown yet"
+    assert title(1, 4, 5) == "66% of learners are active 4 weeks after their first week"
+    assert title(6, 8) == "53% of learners are active 6 weeks after their first week"
+    assert title(1, 2) == "81% of learners are active 2 weeks after their first week"
+
+
 def test_a_note_says_that_a_week_at_the_edge_of_the_range_is_incomplete() -> None:
     rows = weeks(80, 80)
 

@@ -111,15 +111,16 @@ def archive(store: Store, folder: Path, *words: str, **environment: str) -> cli.
 def test_commands_write_and_check_an_archive_but_do_not_restore_it_into_a_log_with_events(
     log: Connection, store: Store, tmp_path: Path
 ) -> None:
-    cli.expect_failure(archive(store, tmp_path, "check"), "no archive yet")
+    cli.expect_failure(archive(store, tmp_path, "check"), "run `progress archive --now`")
     nothing = archive(store, tmp_path, "--json")
-    assert "nothing to archive yet" in nothing.stderr
+    assert "Nothing archived" in nothing.stderr
+    assert "run `progress archive --now`" in nothing.stderr
     assert json.loads(cli.expect_success(nothing)) == {
         "location": f"{tmp_path}/archive", "ranges": None, "upto": None, "merges": None
     }  # fmt: skip
     done = archive(store, tmp_path, "--now", "--merge", ARCHIVE_BUCKETS="64")
     output = cli.expect_success(done)
-    assert f"Archived in {tmp_path}/archive: 1 ranges up to position 131." in output
+    assert f"Archived in {tmp_path}/archive: 1 range up to position 131." in output
     assert "The archive is complete." in cli.expect_success(archive(store, tmp_path, "check"))
     output = cli.expect_success(archive(store, tmp_path, "check", "--deep"))
     assert "files with 131 events" in output
