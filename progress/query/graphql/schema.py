@@ -445,9 +445,7 @@ async def local_day(info: Info, *, user_id: ID | None = UNSET, date: date) -> ro
 
 @declare(
     types.Group | None,
-    cost=Cost(
-        100, rows_of={"hardestItems": 200, "knowledge": 300, "itemsFading": 400, "weeks": 120}
-    ),
+    cost=Cost(types.GROUP_ROWS, rows_of=types.ROWS_OF_GROUP),
 )
 async def group(info: Info, group_id: ID) -> groups.Group | None:
     group_id, reader = _authorize_group(info, group_id), info.context.queries.reader

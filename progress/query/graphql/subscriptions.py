@@ -1,21 +1,22 @@
-"""The subscriptions: each checks the caller's role and subscribes to one learner or operation."""
+"""The subscriptions: each checks the caller's role, and follows one learner, group or operation."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import strawberry
 from strawberry import ID, UNSET
+from strawberry.types.nodes import SelectedField, Selection
 
-from progress.errors import NotFound
+from progress.errors import NotFound, QueryTooComplex
 from progress.operations.records import Operation
-from progress.query.graphql import types
+from progress.query.graphql import arguments, types
 from progress.query.graphql.context import Info
 from progress.query.live.hub import Source
-from progress.query.live.sources import Learners, MilestoneMarks, Operations
-from progress.query.read_models import rows
+from progress.query.live.sources import Groups, Learners, MilestoneMarks, Operations
+from progress.query.read_models import groups, rows
 from progress.query.read_models.reader import Reader
 
-LEARNER, OPERATION, MILESTONE = "learner", "operation", "milestone"  # the topics
+LEARNER, OPERATION, MILESTONE, GROUP = "learner", "operation", "milestone", "group"  # the topics
 
 
 def build_sources(reader: Reader) -> dict[str, Source]:
@@ -24,6 +25,7 @@ def build_sources(reader: Reader) -> dict[str, Source]:
         LEARNER: Learners(reader),
         OPERATION: Operations(reader),
         MILESTONE: MilestoneMarks(reader),
+        GROUP: Groups(reader),
     }
 
 
@@ -31,6 +33,15 @@ def _subscription(type_: object) -> Callable[[Any], Any]:
     """Declare a subscription whose method yields records with the fields of this GraphQL type."""
     field: Callable[[Any], Any] = strawberry.subscription(graphql_type=type_)
     return field
+
+
+_MAX_ROWS = 1_000  # in thousands, as in a query
+
+
+def _count_rows(node: Selection) -> int:
+    """Return how many thousand rows a selection of a group reads for each result."""
+    own = types.ROWS_OF_GROUP.get(node.name, 0) if isinstance(node, SelectedField) else 0
+    return own + sum(map(_count_rows, node.selections))
 
 
 @strawberry.type
@@ -62,3 +73,14 @@ class Subscription:
     ) -> AsyncIterator[rows.Milestone]:
         learner = await info.context.resolve_learner(user_id)
         return await info.context.follow_milestones(MILESTONE, learner, after or None)
+
+    @_subscription(types.Group | None)
+    async def group_updated(self, info: Info, group_id: ID) -> AsyncIterator[groups.Group | None]:
+        group = arguments.parse_id("groupId", group_id)
+        info.context.caller.check_group(group)
+        rows_read = types.GROUP_ROWS + sum(map(_count_rows, info.selected_fields))
+        if rows_read > _MAX_ROWS:
+            raise QueryTooComplex(
+                f"rows to read, in thousands: expected at most {_MAX_ROWS} - found {rows_read}"
+            )
+        return info.context.subscribe(GROUP, group, lambda state: state.group)

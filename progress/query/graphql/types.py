@@ -5,14 +5,16 @@ Date and DateTime are sent as text. Times are in UTC.
 
 import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 import strawberry
+from graphql import OperationType
 from strawberry.types.scalar import ScalarDefinition
 
+from progress.adapters import request_scope
 from progress.adapters.pubsub import undelivered
 from progress.errors import SerializationError
 from progress.event_store import dead_letter_record as dead_letters
@@ -154,9 +156,25 @@ ItemDifficulty = type_of(groups.ItemDifficulty, id_field="item_id")
 ItemDifficultyConnection = _connection("ItemDifficulty", ItemDifficulty, total_count=int)
 
 
+# Thousands of rows that a group's standing and its other fields read (see Cost).
+GROUP_ROWS = 100
+ROWS_OF_GROUP = {"hardestItems": 200, "knowledge": 300, "itemsFading": 400, "weeks": 120}
+
+
+@contextlib.contextmanager
+def _moment(info: Info) -> Iterator[datetime]:
+    """Yield the request's time; in a subscription, yield the present, with a new deadline."""
+    if info.operation.operation is not OperationType.SUBSCRIPTION:
+        yield info.context.at
+        return
+    with request_scope.begin(request_scope.TIMEOUT_S):
+        yield datetime.now(UTC)
+
+
 async def _get_hardest_items(root: groups.Group, info: Info, first: int | None = 10) -> Any:
     size = arguments.parse_page_size(first, default=10)
-    return await groups.get_hardest_items(info.context.queries.reader, root.group_id, size)
+    with _moment(info):
+        return await groups.get_hardest_items(info.context.queries.reader, root.group_id, size)
 
 
 ItemFading = type_of(groups.ItemFading, id_field="item_id")
@@ -164,18 +182,20 @@ ItemFading = type_of(groups.ItemFading, id_field="item_id")
 
 async def _get_items_fading(root: groups.Group, info: Info, first: int | None = 10) -> Any:
     size = arguments.parse_page_size(first, default=10)
-    context = info.context
-    return await groups.get_items_fading(context.queries.reader, root.group_id, size, at=context.at)
+    with _moment(info) as at:
+        return await groups.get_items_fading(
+            info.context.queries.reader, root.group_id, size, at=at
+        )
 
 
 async def _get_group_weeks(root: groups.Group, info: Info) -> Any:
-    context = info.context
-    return await groups.get_weeks(context.queries.reader, root.group_id, at=context.at)
+    with _moment(info) as at:
+        return await groups.get_weeks(info.context.queries.reader, root.group_id, at=at)
 
 
 async def _get_group_knowledge(root: groups.Group, info: Info) -> Any:
-    context = info.context
-    return await groups.get_knowledge(context.queries.reader, root.group_id, at=context.at)
+    with _moment(info) as at:
+        return await groups.get_knowledge(info.context.queries.reader, root.group_id, at=at)
 
 
 @strawberry.type

@@ -2,12 +2,14 @@
 
 A Redis notification says which subject (learner or operation) may have changed. The poller also
 compares the versions in the database with the known versions. While Redis is connected, the
-poller runs less often and needs to find only the changes whose notifications were lost. Changed
-subjects are read in batches, and a subscriber gets only the newest state.
+poller runs less often and needs to find only the changes whose notifications were lost. The
+changes of groups have no notifications, so the poller alone finds them. Changed subjects are read
+in batches, and a subscriber gets only the newest state.
 """
 
 import asyncio
 import contextlib
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _BATCH_SIZE = 100  # subjects that one statement reads
+_PAUSE_S = 1.0  # at least, between two reads of a subject whose changes have no notifications
 
 
 class State(Protocol):
@@ -48,7 +51,9 @@ class State(Protocol):
 class Source(Protocol):
     """A reader of one topic's subjects; it raises Unavailable if the database does not respond."""
 
-    channel: str  # the prefix of notification channels; a subject's id follows it
+    @property
+    def channel(self) -> str | None:
+        """The prefix of notification channels, which a subject's id follows; None if none exist."""
 
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the version of each subject; leave out subjects that do not exist."""
@@ -118,12 +123,13 @@ class Subscription(Generic[_T]):
 
 
 class Subject:
-    """A learner or an operation with its subscriptions and the state that was read last."""
+    """A learner, operation or group with its subscriptions and the state that was read last."""
 
-    __slots__ = ("state", "subscriptions")
+    __slots__ = ("read_at", "state", "subscriptions")
 
     def __init__(self) -> None:
         self.state: State | None = None
+        self.read_at = 0.0  # on the monotonic clock
         self.subscriptions: set[Subscription[Any]] = set()
 
     def has_changed(self, version: str | None) -> bool:
@@ -144,8 +150,17 @@ class Topic:
         self.stale: dict[str, None] = {}  # subjects to read again, in the order of marking
 
     def mark_stale(self, ids: Iterable[str]) -> None:
-        """Mark these subjects to be read again; ignore those without a subscription."""
-        self.stale.update((id_, None) for id_ in ids if id_ in self.subjects)
+        """Mark these subjects to be read again.
+
+        Ignore those without a subscription. Ignore also those whose pause has not ended: the next
+        comparison of versions finds their change.
+        """
+        self.stale.update((id_, None) for id_ in ids if id_ in self.subjects and self.may_read(id_))
+
+    def may_read(self, id_: str) -> bool:
+        """Return whether the subject has no pause, or its pause has ended."""
+        is_notified = self.source.channel is not None
+        return is_notified or time.monotonic() >= self.subjects[id_].read_at + _PAUSE_S
 
     def pop_batch(self) -> list[str]:
         """Remove and return some stale subjects, which the caller must read."""
@@ -159,7 +174,7 @@ class Topic:
             if subject := self.subjects.get(id_):
                 # Only a new subscriber needs a known state. A result for each would take time.
                 is_known = state == subject.state
-                subject.state = state
+                subject.state, subject.read_at = state, time.monotonic()
                 for subscription in subject.subscriptions:
                     if subscription.is_waiting or not is_known:
                         subscription.publish(state)
@@ -206,9 +221,13 @@ class LiveQueries:
         subject = topic.subjects.setdefault(id_, Subject())
         subscription = Subscription(select, lambda closed: self._unsubscribe(topic, id_, closed))
         subject.subscriptions.add(subscription)
-        topic.stale[id_] = None  # even a known state is read again, as it may have changed
-        self._has_stale.set()
-        self._channels.add(topic.source.channel + id_)
+        if subject.state is None or topic.may_read(id_):
+            topic.stale[id_] = None  # even a known state is read again, as it may have changed
+            self._has_stale.set()
+        else:
+            subscription.publish(subject.state)
+        if topic.source.channel is not None:
+            self._channels.add(topic.source.channel + id_)
         if self._worker is None:
             self._worker = asyncio.create_task(
                 self._run(), context=request_scope.detached_context()
@@ -223,7 +242,8 @@ class LiveQueries:
             return
         del topic.subjects[id_]
         topic.stale.pop(id_, None)
-        self._channels.discard(topic.source.channel + id_)
+        if topic.source.channel is not None:
+            self._channels.discard(topic.source.channel + id_)
         if self._worker and not any(topic.subjects for topic in self._topics.values()):
             self._worker.cancel()
             self._worker = None
@@ -260,8 +280,9 @@ class LiveQueries:
         if channel == commands.EVERYONE_CHANNEL:
             self._poll_requested.set()
         for topic in self._topics.values():
-            if channel.startswith(topic.source.channel):
-                topic.mark_stale([channel.removeprefix(topic.source.channel)])
+            prefix = topic.source.channel
+            if prefix is not None and channel.startswith(prefix):
+                topic.mark_stale([channel.removeprefix(prefix)])
         self._has_stale.set()
 
     async def _poll(self) -> None:
@@ -277,7 +298,11 @@ class LiveQueries:
 
     def _seconds_to_poll(self) -> float:
         """Return the seconds until the interval ends or a state expires, whichever is earlier."""
-        is_notified = self._subscriber is not None and self._subscriber.is_connected
+        is_notified = (
+            self._subscriber is not None
+            and self._subscriber.is_connected
+            and all(t.source.channel is not None for t in self._topics.values() if t.subjects)
+        )
         interval = self._intervals.with_redis if is_notified else self._intervals.without_redis
         expiries = [
             subject.state.expires_at

@@ -1,7 +1,7 @@
-"""Sources of the live queries: states of learners, operations and milestones, read in batches."""
+"""Sources of the live queries: states of learners, groups, operations and milestones."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from progress.query.read_models.administration import (
     get_operation_versions,
     get_operations_by_id,
 )
+from progress.query.read_models.groups import Group, get_group
 from progress.query.read_models.reader import Reader
 from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
 
@@ -92,6 +93,44 @@ class MilestoneMarks:
     async def fetch_states(self, ids: Sequence[str]) -> dict[str, NewestMark]:
         rows = await self._reader.fetch("query/milestone_marks", "newest", learners=ids)
         return {row["user_id"]: NewestMark(row["number"]) for row in rows}
+
+
+class GroupState(msgspec.Struct, frozen=True):
+    """A group's standing; None if the group has no members.
+
+    The state expires at the next quarter of an hour, because local days end at such times only.
+    """
+
+    version: str
+    expires_at: datetime
+    group: Group | None
+
+    is_final: ClassVar[bool] = False
+
+
+_QUARTER = timedelta(minutes=15)
+
+
+class Groups:
+    """A reader of groups' standings; it raises Unavailable if the database does not respond."""
+
+    channel: ClassVar[None] = None
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
+        rows = await self._reader.fetch("query/group_states", "versions", groups=ids)
+        return {row["group_id"]: row["version"] for row in rows}
+
+    async def fetch_states(self, ids: Sequence[str]) -> dict[str, GroupState]:
+        versions = await self.fetch_versions(ids)  # first: the data must be at least as new
+        now = datetime.now(UTC)
+        expires_at = now + _QUARTER - (now - datetime.min.replace(tzinfo=UTC)) % _QUARTER
+        return {
+            id_: GroupState(versions[id_], expires_at, await get_group(self._reader, id_, at=now))
+            for id_ in ids
+        }
 
 
 class Operations:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import Downloads
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import subscriptions
+from progress.query.live import hub
 from progress.query.live.hub import LiveQueries, PollIntervals, Subscription
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
@@ -38,7 +40,7 @@ class Number(Struct, frozen=True):
 class Numbers:
     """An in-memory source of states; a test can make it fail."""
 
-    channel = "changed:number:"
+    channel: str | None = "changed:number:"
 
     def __init__(self) -> None:
         self.states: dict[str, Number] = {}
@@ -112,6 +114,26 @@ async def test_a_new_subscriber_does_not_repeat_the_state_for_the_others(numbers
     assert [await anext(old), await anext(new)] == [2, 2]
     old.close()
     new.close()
+
+
+@in_event_loop
+async def test_a_subject_without_notifications_is_read_once_in_each_pause(
+    numbers: Numbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "_PAUSE_S", 0.05)
+    numbers.channel = None
+    live_queries, (old,) = subscribe(numbers, "a")
+    assert await anext(old) == 1
+    began = time.monotonic()
+    for number in (2, 3, 4):
+        numbers.set("a", number)
+        new = live_queries.subscribe("number", "a", value)
+        assert await anext(new) == number - 1, "the known state, without another read"
+        assert await anext(old) == number
+        new.close()
+    assert time.monotonic() - began >= 3 * 0.05
+    assert len(numbers.batches) == 4
+    old.close()
 
 
 @in_event_loop

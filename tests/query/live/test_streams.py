@@ -291,3 +291,52 @@ def test_a_result_that_is_computed_during_a_heartbeat_is_sent() -> None:
     assert HEARTBEAT in sent
     assert b"event: next\ndata: final\n\n" in sent
     assert sent[-1] == b"event: complete\ndata:\n\n"
+
+
+STANDING = """subscription($group: ID!) { groupUpdated(groupId: $group) {
+  members answersLast7Days weeks { answers } knowledge { items } } }"""
+
+
+def test_a_group_s_stream_follows_its_members_and_their_answers(
+    port: int, recorder: LessonRecorder, subscribe: Subscribe
+) -> None:
+    group = f"group-{uuid.uuid4()}"
+    token = token_issuer.token("tom", roles=["teacher"], groups=[group])
+    teacher = {"authorization": f"Bearer {token}"}
+    streams = [subscribe(port, STANDING, headers=teacher, group=group) for _ in range(2)]
+    assert [stream.next_value() for stream in streams] == [None, None]
+    recorder.append(membership("LearnerJoinedGroup", "gus", group))
+    recorder.append(membership("LearnerJoinedGroup", "gil", f"not {group}"))
+    noon = datetime.now(UTC)
+    for members, answers, items, cause in (
+        (1, 0, 0, []),
+        (1, 3, 3, sample_events.lesson("gus", (noon - sample_events.BEGIN).days)),
+        (0, 0, 0, [membership("LearnerLeftGroup", "gus", group)]),
+    ):
+        recorder.append(*sample_events.lesson("gil", members + items), *cause)
+        for stream in streams:
+            value = stream.next_value()
+            if not members:
+                assert value is None
+                continue
+            assert (value["members"], value["answersLast7Days"]) == (members, answers)
+            assert value["knowledge"] == {"items": items}
+            assert len(value["weeks"]) == 12
+
+
+@pytest.mark.parametrize(
+    ("claims", "selection", "code"),
+    [
+        ({"roles": ["teacher"], "groups": ["other"]}, "members", "FORBIDDEN"),
+        ({"roles": ["learner"], "groups": ["g"]}, "members", "FORBIDDEN"),
+        ({"roles": ["support"]}, ("a: knowledge { items } b: itemsFading { itemId } "
+         "...on Group { c: knowledge { items } }"), "QUERY_TOO_COMPLEX"),
+    ],
+)  # fmt: skip
+def test_a_group_s_stream_has_the_rights_and_the_limit_of_the_group(
+    port: int, subscribe: Subscribe, claims: dict[str, Any], selection: str, code: str
+) -> None:
+    token = token_issuer.token("tom", **claims)
+    query = f'subscription {{ groupUpdated(groupId: "g") {{ {selection} }} }}'
+    stream = subscribe(port, query, headers={"authorization": f"Bearer {token}"})
+    assert stream.next_error()["extensions"]["code"] == code
