@@ -1,5 +1,6 @@
 // A learner's dashboard. One query loads all numbers. The page sends it again after each change.
 
+import { Problem } from './api.js';
 import { show, h } from './dom.js';
 import { Download } from './download.js';
 import { localDay } from './format.js';
@@ -84,6 +85,7 @@ export class Learner extends View {
   update({ data, extensions }) {
     const before = this.data;
     this.data = { ...joinDays(data), projectedTo: extensions?.projectedTo, user: this.user, isOwn: !this.user };
+    this.showPending();
     this.selectDay();
     this.succeed();
     if (pastDay()) return;
@@ -97,6 +99,32 @@ export class Learner extends View {
       state: () => {}, // the page shows the state of the other subscription
     });
     this.clock ??= setInterval(() => document.hidden || this.tick(), POLL_INTERVAL);
+  }
+
+  /** Show a change that the learner has made: the new goal, or a rest day. If it is not counted yet, say so. */
+  changed(change, isCounted) {
+    if (this.closing.signal.aborted) return;
+    this.pending = isCounted ? null : change;
+    this.shell.announce(t(isCounted ? 'command.saved' : 'command.waiting'));
+    this.showPending();
+    this.draw();
+    this.load();
+  }
+
+  showPending() {
+    const { goal, restDays } = this.data;
+    const { goal: answers, rest } = this.pending ?? {};
+    if (answers === (goal?.answersPerDay ?? 0) || restDays.has(rest)) this.pending = null;
+    this.data.pending = this.pending;
+  }
+
+  async command(name) {
+    try {
+      const { open } = await import('./commands.js');
+      open(name, this);
+    } catch (error) {
+      this.fail(new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message));
+    }
   }
 
   onState(state) {
@@ -221,11 +249,12 @@ export class Learner extends View {
 
   click({ target }) {
     const button = target.closest(
-      '[data-year], [data-step], [data-day], [data-export], [data-share], [data-jump], [data-play]');
+      '[data-year], [data-step], [data-day], [data-export], [data-share], [data-jump], [data-play], [data-command]');
     if (!button || button.getAttribute('aria-disabled') === 'true') return;
     const { year: to, step, day } = button.dataset;
     if (button.dataset.jump) this.jump(button.dataset.jump);
     if (button.dataset.share) this.share();
+    if (button.dataset.command) this.command(button.dataset.command);
     if (button.dataset.play) this.play();
     if (button.dataset.export) this.download.click(button.dataset.export);
     if (to) this.goToYear(Number(to));

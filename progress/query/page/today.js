@@ -13,10 +13,10 @@ export function today(data) {
   const row = studied.get(day);
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
     h('h2', { id: 'today', tabindex: -1 }, t('today.title'), h('small', null, fullDay(day))),
-    tile(t('streak.title'), figure('streak.days', streak.current), streakNotes(streak)),
+    tile(t('streak.title'), figure('streak.days', streak.current), streakNotes(streak), restNotes(data)),
     goal
-      ? tile(t('goal.title'), figure('goal.answers', goal.answersToday), goalNotes(goal, day, row))
-      : tile(t('answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak)),
+      ? tile(t('goal.title'), figure('goal.answers', goal.answersToday), goalNotes(goal, day, row), setting(data))
+      : tile(t('answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), setting(data)),
     tile(t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
   );
 }
@@ -41,6 +41,26 @@ function streakNotes(streak) {
   if (lastStudyDate) return [note(t('streak.last', { day: longDay(lastStudyDate) })), longestRun];
   return [note(t('streak.begins'))];
 }
+
+/** The rest days from today on, and the button that takes one. */
+function restNotes(data) {
+  const ahead = [...data.restDays].filter((day) => day > data.day).sort();
+  return [
+    ahead.length > 0 && note(t('streak.restAhead', { days: join(ahead.map(shortDay)) })),
+    waiting(data, 'rest'), command(data, 'rest', 'streak.takeRest'),
+  ];
+}
+
+const setting = (data) =>
+  [waiting(data, 'goal'), command(data, 'goal', data.goal ? 'goal.change' : 'goal.set')];
+
+/** A note that a change of the learner is saved, but not yet counted. */
+const waiting = ({ pending }, name) => pending && name in pending && mark('wait', t('command.waiting'));
+
+/** A button that opens a dialog of `commands.js`. Only learners themselves have it, and only in the present. */
+const command = ({ isOwn }, name, text) => isOwn && !pastDay() && h('button', {
+  type: 'button', class: 'button quiet', 'data-command': name, 'data-key': `command-${name}`,
+}, t(text));
 
 function answerNotes(row, { activeToday }) {
   if (!row?.answers) return [note(t(activeToday ? 'answers.noAnswers' : 'answers.none'))];

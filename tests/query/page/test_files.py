@@ -379,8 +379,11 @@ def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
     tiles = evaluate(
         """
         const { today } = await import('./page/today.js');
-        const tiles = (next) => today({ day: dayIn(0), streak: {}, days: new Map(), due:
-          Array.from({ length: 29 }, (_, n) => ({ date: dayIn(n), items: n === next ? 3 : 0 })) });
+        const tiles = (next) => today({
+          day: dayIn(0), streak: {}, days: new Map(), restDays: new Set(),
+          due: Array.from({ length: 29 }, (_, n) =>
+            ({ date: dayIn(n), items: n === next ? 3 : 0 })),
+        });
         print([6, 7, 30].map((next) => tiles(next).textContent));
         """
     )
@@ -404,7 +407,8 @@ def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_err
         const { today } = await import('./page/today.js');
         const cases = JSON.parse(process.env.CASES);
         print(cases.map(([items, answers, ms]) => today({
-          day: dayIn(0), streak: {}, days: new Map(), due: [{ date: dayIn(0), items }],
+          day: dayIn(0), streak: {}, days: new Map(), restDays: new Set(),
+          due: [{ date: dayIn(0), items }],
           workload: { secondsPerAnswer: ms / (answers * 1000) },
         }).textContent.match(/about ([0-9]+) minutes?$/)[1]));
         """,

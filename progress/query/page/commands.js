@@ -1,0 +1,168 @@
+// The dialogs with which learners set their own goal and take a rest day. The module is loaded when a dialog is opened.
+// A request says whether the change is counted already; until then, the page says that it will be.
+
+import { runQuery } from './api.js';
+import { h, show } from './dom.js';
+import { dayAfter, shortDay, weekday, weekdayOf } from './format.js';
+import { join, sentences, t } from './i18n.js';
+
+const SET_GOAL = `mutation SetGoal($answers: Int!, $key: ID!) {
+  event: setGoal(answersPerDay: $answers, idempotencyKey: $key) { counted }
+}`;
+const TAKE_REST_DAY = `mutation TakeRestDay($day: Date!, $key: ID!) {
+  event: takeRestDay(date: $day, idempotencyKey: $key) { counted }
+}`;
+const REST_DAYS = `query RestDays($from: Date!, $to: Date!) {
+  restDays(from: $from, to: $to)
+  due: dueForecast(days: 1) { date }
+  streak { activeToday }
+}`;
+
+const MAX_GOAL = 1_000;
+const MAX_DAYS_AHEAD = 7;
+const MAX_REST_DAYS = 2; // of a week
+const SLOW_MS = 2_000;
+const USUAL_DAYS = 28;
+
+const keys = new Map(); // the idempotency keys of requests that have not succeeded yet
+
+/** Open the dialog of a command, `goal` or `rest`, for the learner's own page. */
+export const open = (command, view) => ({ goal: openGoal, rest: openRest })[command](view);
+
+function openGoal(view) {
+  const { goal } = view.data;
+  const input = h('input', {
+    id: 'answers-per-day', name: 'answers', type: 'number', inputmode: 'numeric', min: 1, max: MAX_GOAL,
+    value: goal?.answersPerDay, autocomplete: 'off', 'aria-describedby': 'command-problem',
+  });
+  const usual = usualAnswers(view.data);
+  const dialog = openDialog(view, t('command.goalTitle'),
+    h('label', { for: 'answers-per-day' }, t('command.goalLabel')), input,
+    h('p', { class: 'note' }, sentences(t('command.goalMeaning'), usual && t('command.goalUsual', { count: usual }))),
+    tools(t('command.save'),
+      goal && h('button', { type: 'button', class: 'button quiet', value: 'none' }, t('command.goalRemove'))));
+  const set = (answers) =>
+    send(dialog, SET_GOAL, { answers }, { goal: answers }, view);
+  dialog.querySelector('[value=none]')?.addEventListener('click', () => set(0));
+  dialog.addEventListener('submit', () => {
+    const answers = Number(input.value);
+    const isValid = Number.isInteger(answers) && answers >= 1 && answers <= MAX_GOAL;
+    input.setAttribute('aria-invalid', String(!isValid));
+    if (isValid) set(answers);
+    else say(dialog, 'problem', t('command.goalBounds', { most: MAX_GOAL }));
+  });
+}
+
+/** The mean number of answers on the last weeks' days with answers; 0 without one. */
+function usualAnswers({ days, day }) {
+  const answers = Array.from({ length: USUAL_DAYS }, (_, ago) => days.get(dayAfter(day, -ago))?.answers).filter(Boolean);
+  return answers.length && Math.round(answers.reduce((sum, count) => sum + count, 0) / answers.length);
+}
+
+function openRest(view) {
+  const dialog = openDialog(view, t('command.restTitle'),
+    h('p', { class: 'note' }, t('command.restMeaning')),
+    h('fieldset', { class: 'choices' }),
+    tools(t('command.restTake')));
+  dialog.addEventListener('submit', () => {
+    const day = new FormData(dialog.querySelector('form')).get('day');
+    if (day) send(dialog, TAKE_REST_DAY, { day }, { rest: day }, view, () => refuse(dialog, view));
+    else say(dialog, 'problem', t('command.restChoose'));
+  });
+  showDays(dialog, view);
+}
+
+/** Show the days from today on. A day that cannot become a rest day says why. */
+async function showDays(dialog, view) {
+  const { day } = view.data; // may be over since the page was loaded
+  const variables = { from: dayAfter(day, -7), to: dayAfter(day, 21) };
+  const answer = await run(dialog, view, t('command.loading'), () => runQuery(REST_DAYS, variables));
+  if (!answer) return;
+  const { due: [{ date: today }], restDays, streak } = answer.data;
+  const choices = Array.from({ length: MAX_DAYS_AHEAD + 1 }, (_, ahead) => {
+    const choice = dayAfter(today, ahead);
+    const why = refusal(choice, restDays);
+    const hint = why ?? (choice === today && streak.activeToday && t('command.restStudied'));
+    return h('label', null,
+      h('input', { type: 'radio', name: 'day', value: choice, disabled: Boolean(why) }),
+      h('span', null, t(choice === today ? 'command.restToday' : 'command.restOn', {
+        day: shortDay(choice), weekday: weekday(choice, 'long') }),
+        hint && h('small', null, hint)));
+  });
+  show(dialog.querySelector('fieldset'), h('legend', { class: 'unseen' }, t('command.restDay')), choices);
+  dialog.querySelector('[name=day]:enabled')?.focus();
+}
+
+/** Say that the day was refused; the days may have changed since they were loaded. */
+function refuse(dialog, view) {
+  say(dialog, 'problem', t('command.refused'));
+  showDays(dialog, view);
+}
+
+/** Why the day cannot become a rest day, or null. */
+function refusal(day, taken) {
+  if (taken.includes(day)) return t('command.restTaken');
+  const monday = dayAfter(day, -weekdayOf(day));
+  const week = taken.filter((other) => other >= monday && other <= dayAfter(monday, 6));
+  return week.length < MAX_REST_DAYS ? null : t('command.restFull', { days: join(week.map(shortDay)) });
+}
+
+function openDialog(view, title, ...content) {
+  const dialog = h('dialog', { 'aria-labelledby': 'command-title', class: 'command' },
+    h('form', { novalidate: true },
+      h('h2', { id: 'command-title' }, title), content,
+      h('p', { class: 'error', id: 'command-problem', role: 'alert' }),
+      h('p', { class: 'note', id: 'command-status', role: 'status' })));
+  document.body.append(dialog);
+  dialog.addEventListener('submit', (event) => event.preventDefault());
+  dialog.addEventListener('close', () => dialog.remove());
+  dialog.querySelector('[value=cancel]').addEventListener('click', () => dialog.close());
+  view.closing.signal.addEventListener('abort', () => dialog.close());
+  dialog.showModal();
+  return dialog;
+}
+
+const tools = (action, more) => h('div', { class: 'tools' },
+  h('button', { class: 'button' }, action), more,
+  h('button', { type: 'button', class: 'button quiet', value: 'cancel' }, t('operation.cancel')));
+
+function say(dialog, id, text) {
+  dialog.querySelector(`#command-${id}`).textContent = text;
+}
+
+/**
+ * Send a mutation, then show its result in the view. If the request fails and is sent again, it has the same key, and
+ * counts once.
+ */
+async function send(dialog, mutation, variables, change, view, onRefused) {
+  const identity = JSON.stringify(change);
+  if (!keys.has(identity)) keys.set(identity, crypto.randomUUID());
+  const key = keys.get(identity);
+  say(dialog, 'problem', '');
+  const answer = await run(dialog, view, t('command.saving'), () => runQuery(mutation, { ...variables, key }), () => {
+    keys.delete(identity);
+    onRefused?.();
+  });
+  if (!answer) return;
+  keys.delete(identity);
+  dialog.close();
+  view.changed(change, answer.data.event.counted);
+}
+
+/** Return the response; null if the request failed, which the dialog then says. It also says if a response is slow. */
+async function run(dialog, view, text, request, onRefused) {
+  if (dialog.ariaBusy === 'true') return null;
+  dialog.ariaBusy = 'true';
+  say(dialog, 'status', text);
+  const slow = setTimeout(() => say(dialog, 'status', t('command.slow')), SLOW_MS);
+  const problem = {};
+  const answer = await request().catch((error) => void Object.assign(problem, { kind: error.kind ?? 'fault' }));
+  clearTimeout(slow);
+  dialog.ariaBusy = 'false';
+  say(dialog, 'status', '');
+  if (answer) return answer;
+  if (problem.kind === 'signed-out') view.shell.signedOut();
+  else say(dialog, 'problem', t('command.failed', { problem: t(`problem.${problem.kind}`) }));
+  if (problem.kind === 'refused') onRefused?.();
+  return null;
+}

@@ -1,0 +1,143 @@
+"""The dialogs with which learners set a goal and take a rest day."""
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from playwright.sync_api import Route, expect
+
+from tests.support import browser
+from tests.support.browser import Stack, Visits
+
+SLOW_MS = 20_000
+
+
+def test_a_learner_sets_changes_and_removes_the_goal(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    page = visitor.open(browser.create_learner(demo))
+    today = page.get_by_role("region", name="Today")
+    page.get_by_role("button", name="Set a goal").click()
+    dialog = page.get_by_role("dialog", name="Daily goal")
+    answers = dialog.get_by_label("Answers per day")
+    expect(dialog).to_contain_text("you gave 4 answers on average")
+    for wrong in ("0", "1001", "2.5", ""):
+        answers.fill(wrong)
+        answers.press("Enter")
+        expect(dialog.get_by_role("alert")).to_have_text("Enter a whole number from 1 to 1,000.")
+    assert visitor.find_violations() == []
+    answers.fill("30")
+    answers.press("Enter")
+    expect(today).to_contain_text("26 more to your goal of 30", timeout=SLOW_MS)
+    expect(dialog).to_have_count(0)
+    change = page.get_by_role("button", name="Change the goal")
+    change.click()
+    expect(answers).to_have_value("30")
+    dialog.get_by_role("button", name="Remove the goal").click()
+    expect(today).to_contain_text("Answers today", timeout=SLOW_MS)
+
+
+def test_a_learner_takes_rest_days_and_sees_why_others_are_refused(
+    visit: Visits, demo: Stack
+) -> None:
+    visitor = visit(viewport={"width": 320, "height": 700}, locale="en-GB")
+    page = visitor.open(browser.create_learner(demo))
+    open_dialog = page.get_by_role("button", name="Take a rest day")
+    open_dialog.click()
+    dialog = page.get_by_role("dialog", name="Take a rest day")
+    days = dialog.get_by_role("radio")
+    expect(days).to_have_count(8)
+    expect(dialog).to_contain_text("you have already studied, so your streak is safe without it")
+    assert visitor.find_violations() == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    take = dialog.get_by_role("button", name="Take the rest day")
+    take.click()
+    expect(dialog.get_by_role("alert")).to_have_text("Choose a day.")
+    # Of eight days in a row, one ISO week has at least four.
+    now = datetime.now(UTC)
+    start = 0 if now.weekday() <= 3 else 7 - now.weekday()
+    for place in (start, start + 1):
+        days.nth(place).check()
+        take.click()
+        expect(dialog).to_have_count(0, timeout=SLOW_MS)
+        open_dialog.click()
+        expect(days.nth(place)).to_be_disabled(timeout=SLOW_MS)
+    expect(days.nth(start + 2)).to_be_disabled()
+    expect(dialog.locator("label").nth(start)).to_contain_text("already a rest day")
+    expect(dialog.locator("label").nth(start + 2)).to_contain_text("this week already has two")
+    page.keyboard.press("Escape")
+    later = now + timedelta(days=start + 1)
+    today = page.get_by_role("region", name="Today")
+    expect(today).to_contain_text("Rest days ahead: ")
+    expect(today).to_contain_text(f"{later.day} {later:%b}")
+
+
+def test_the_page_says_if_a_change_is_refused_or_fails_or_is_not_counted_yet(
+    visit: Visits, demo: Stack
+) -> None:
+    page = visit().open(browser.create_learner(demo))
+    sent: list[Any] = []
+    answers: list[dict[str, Any]] = [
+        error("BAD_USER_INPUT"),
+        error("UNAVAILABLE"),
+        {"data": {"event": {"counted": False}}},
+    ]
+
+    def respond(route: Route) -> None:
+        body: dict[str, Any] = json.loads(route.request.post_data or "")
+        if "mutation" not in body["query"]:
+            return route.continue_()
+        sent.append(body["variables"])
+        return route.fulfill(json=answers.pop(0))
+
+    page.route("**/graphql", respond)
+    page.get_by_role("button", name="Take a rest day").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("radio").nth(1).check(timeout=SLOW_MS)
+    take, alert = (
+        dialog.get_by_role("button", name="Take the rest day"),
+        dialog.get_by_role("alert"),
+    )
+    take.click()
+    expect(alert).to_contain_text("This day can no longer become a rest day.")
+    day = dialog.get_by_role("radio").nth(1)
+    expect(day).to_be_enabled(timeout=SLOW_MS)
+    day.check()
+    take.click()
+    expect(alert).to_have_text("The server does not respond. Try again: it counts only once.")
+    take.click()
+    waiting = "Saved. It will be shown here in a moment."
+    today = page.get_by_role("region", name="Today")
+    expect(today).to_contain_text(waiting)
+    refused, failed, repeated = sent
+    assert refused["key"] != failed["key"] == repeated["key"]
+    page.unroute("**/graphql")
+    page.get_by_role("button", name="Take a rest day").click()
+    day.check(timeout=SLOW_MS)
+    take.click()
+    expect(today).to_contain_text("Rest days ahead", timeout=SLOW_MS)
+    expect(today).not_to_contain_text(waiting)
+
+
+def error(code: str) -> dict[str, Any]:
+    return {"data": None, "errors": [{"message": "no", "extensions": {"code": code}}]}
+
+
+def test_only_learners_themselves_change_something_and_only_today(
+    visit: Visits, demo: Stack
+) -> None:
+    user = browser.create_learner(demo)
+    page = visit(locale="ja").open(user)
+    take = page.locator("[data-command]")
+    expect(take).to_have_count(2)
+    take.nth(1).click()
+    dialog = page.get_by_role("dialog", name="1日の目標")
+    expect(dialog).to_contain_text("この4週間は、学習した日に平均4問回答しています。")
+    page.keyboard.press("Escape")
+    past = datetime.now(UTC) - timedelta(days=2)
+    page.evaluate(f"location.hash = '#/?on={past:%Y-%m-%d}'")
+    expect(page.locator(".then")).to_be_visible(timeout=SLOW_MS)
+    expect(take).to_have_count(0)
+    other = visit().open(f"support-{uuid.uuid4()}", "support", at=f"#/learner/{user}")
+    expect(other.get_by_role("region", name="Today")).to_be_visible(timeout=SLOW_MS)
+    expect(other.locator("[data-command]")).to_have_count(0)
