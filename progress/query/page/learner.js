@@ -3,7 +3,7 @@
 import { Problem } from './api.js';
 import { show, h } from './dom.js';
 import { Download } from './download.js';
-import { localDay } from './format.js';
+import { dayAfter, localDay } from './format.js';
 import { countBehind, freshness } from './freshness.js';
 import { howFar } from './how_far.js';
 import { t } from './i18n.js';
@@ -32,6 +32,8 @@ export class Learner extends View {
     super(element, shell, { user, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
     this.view = { year: null, day: null, preview: null, loading: null, months: null };
     this.years = new Map();
+    this.met = new Set(); // the days that met the goal, as far as they are loaded
+    this.seeing = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && this.loadMet());
     this.download = new Download(user, shell, () => this.draw());
     this.listen();
     this.load();
@@ -45,6 +47,7 @@ export class Learner extends View {
     clearTimeout(this.announcing);
     clearInterval(this.clock);
     clearTimeout(this.playing);
+    this.seeing.disconnect();
   }
 
   unsubscribe() {
@@ -86,6 +89,7 @@ export class Learner extends View {
     const before = this.data;
     this.data = { ...joinDays(data), projectedTo: extensions?.projectedTo, user: this.user, isOwn: !this.user };
     this.showPending();
+    this.markMet();
     this.selectDay();
     this.succeed();
     if (pastDay()) return;
@@ -167,6 +171,30 @@ export class Learner extends View {
     for (const date of restDays) this.data.restDays.add(date);
   }
 
+  /** Mark the days that met the goal. A past day has only those of its goal's week. */
+  markMet() {
+    const { goal, day } = this.data;
+    const met = pastDay() ? new Set() : this.met;
+    goal?.week.forEach((isMet, index) => met[isMet ? 'add' : 'delete'](dayAfter(day, index - 6)));
+    this.data.met = met;
+  }
+
+  /** Load the days of the selected year that met the goal. Without them, the year has no marks of earlier weeks. */
+  async loadMet() {
+    const from = `${this.view.year}-01-01`;
+    if (pastDay() || this.metFrom <= from) return;
+    const before = this.metFrom;
+    this.metFrom = from;
+    try {
+      const { metDays } = await import('./met_days.js');
+      for (const day of await metDays(this.user, from, this.closing.signal)) this.met.add(day);
+    } catch {
+      this.metFrom = before; // the page's own query reports problems
+      return;
+    }
+    if (!this.closing.signal.aborted && !pastDay()) this.drawYear();
+  }
+
   isOutsideRange() {
     const { from, to } = range();
     return this.view.year < Number(from.slice(0, 4)) || this.view.year > Number(to.slice(0, 4));
@@ -191,6 +219,8 @@ export class Learner extends View {
   draw() {
     super.draw();
     if (this.scrolledYear !== this.view.year && this.data?.progress) this.scrollToDay();
+    const year = this.element.querySelector('[data-key=year]');
+    if (year) this.seeing.observe(year);
   }
 
   sections() {
@@ -338,6 +368,7 @@ export class Learner extends View {
     this.view.year = to;
     this.view.day = this.lastDay();
     this.draw();
+    this.loadMet();
     if (this.isOutsideRange()) this.loadYear().catch((problem) => this.fail(problem));
   }
 

@@ -24,10 +24,12 @@ export function year(data, view) {
         h('p', { class: 'note' }, summary(studied, view, data)),
         h('div', { class: 'scroll', id: 'year-scroll' },
           h('table', { class: 'year', role: 'grid', ...labels },
-            grid(view, today, (day) => shadeOf(days.get(day), scale), days))),
+            grid(view, data, (day) => shadeOf(days.get(day), scale)))),
         h('div', { class: 'beneath' },
-          readout(view.preview ?? view.day, days),
-          h('div', { class: 'scale', 'aria-hidden': 'true' }, t('year.fewer'), swatches(), t('year.more'))),
+          readout(view.preview ?? view.day, data),
+          h('div', null,
+            h('div', { class: 'scale', 'aria-hidden': 'true' }, t('year.fewer'), swatches(), t('year.more')),
+            markKey(view.year, data))),
         h('p', { id: 'year-keys', class: 'unseen' }, t('year.keys'))),
       studied.length > 0 && [review(data, view.year, view.copied === view.year), monthTable(data, view.year)]));
 }
@@ -66,7 +68,7 @@ function summary(studied, view, { streak, day }) {
   return sentences(text, ended && t('year.recent', { day: longDay(streak.lastStudyDate) }));
 }
 
-function grid(view, today, shadeOf, days) {
+function grid(view, data, shadeOf) {
   const monday = firstMonday(view.year);
   const weeks = [];
   for (let start = monday; Number(start.slice(0, 4)) <= view.year; start = dayAfter(start, 7)) weeks.push(start);
@@ -74,7 +76,7 @@ function grid(view, today, shadeOf, days) {
     h('tr', null,
       h('th', { scope: 'row', abbr: weekday(dayAfter(monday, weekdayIndex), 'long') },
         h('span', { class: weekdayIndex % 2 ? 'unseen' : null }, weekday(dayAfter(monday, weekdayIndex)))),
-      weeks.map((start) => cell(dayAfter(start, weekdayIndex), view, today, shadeOf, days))));
+      weeks.map((start) => cell(dayAfter(start, weekdayIndex), view, data, shadeOf))));
   return [h('thead', null, h('tr', null, h('td'), months(weeks, view.year))), h('tbody', null, rows)];
 }
 
@@ -91,17 +93,30 @@ function months(weeks, year) {
   });
 }
 
-function cell(day, view, today, shadeOf, days) {
+function cell(day, view, data, shadeOf) {
+  const { day: today, met, restDays } = data;
   if (!day.startsWith(`${view.year}-`)) return h('td', { class: 'out' });
-  if (day > today) return h('td', { class: 'ahead' });
+  const isRest = restDays.has(day);
+  if (day > today) {
+    return h('td', { class: `ahead${isRest ? ' rest' : ''}` },
+      isRest && h('span', { class: 'unseen' }, `${fullDay(day)}: ${t('year.rest')}`));
+  }
   const chosen = day === view.day;
   return h('td', {
-    class: `heat-${shadeOf(day)}${day === today ? ' now' : ''}`,
+    class: `heat-${shadeOf(day)}${day === today ? ' now' : ''}${isRest ? ' rest' : ''}${met.has(day) ? ' met' : ''}`,
     'data-day': day,
     tabindex: chosen ? 0 : -1,
     'aria-selected': String(chosen),
-    'aria-label': `${fullDay(day)}: ${describe(days.get(day))}`,
+    'aria-label': `${fullDay(day)}: ${describe(day, data)}`,
   });
+}
+
+/** What the marks mean that the year has; null without marks. */
+function markKey(year, { met, restDays }) {
+  const names = Object.entries({ met, rest: restDays })
+    .filter(([, days]) => [...days].some((day) => day.startsWith(`${year}-`)));
+  return names.length > 0 && h('div', { class: 'scale', 'aria-hidden': 'true' },
+    names.map(([name]) => [h('i', { class: name }), t(`year.${name}`)]));
 }
 
 /**
@@ -120,23 +135,26 @@ export const shade = (answers, scale) => Math.min(SHADES, Math.ceil((SHADES * an
 /** The shade of a day. A day with a session but without answers has shade 1. */
 const shadeOf = (row, scale) => (row ? Math.max(shade(row.answers, scale), row.sessionsCompleted ? 1 : 0) : 0);
 
-function describe(row) {
-  if (!row) return t('year.noStudy');
+function describe(day, { days, met, restDays }) {
+  const row = days.get(day);
+  const rest = restDays.has(day) && t('year.rest');
+  if (!row) return join(t('year.noStudy'), rest);
   const { answers, sessionsCompleted: sessions } = row;
   return join(
     t('count.answers', { count: answers }),
     answers > 0 && t('answers.right', { share: percent(row.correctAnswers / answers) }),
     sessions > 0 && t('year.sessions', {
       sessions: t('count.sessions', { count: sessions }), time: minutes(Math.floor(row.studySeconds / 60)) }),
-    row.itemsLearned > 0 && t('year.learned', { count: row.itemsLearned }));
+    row.itemsLearned > 0 && t('year.learned', { count: row.itemsLearned }),
+    met.has(day) && t('year.met'), rest);
 }
 
-function readout(day, days) {
+function readout(day, data) {
   const step = (name, by, d) =>
     h('button', { class: 'step', type: 'button', 'data-step': by, 'aria-label': name }, arrow(d));
   return h('div', { class: 'readout' },
     step(t('year.dayBefore'), -1, 'M10 3L5 8l5 5'),
-    h('p', { id: 'chosen-day' }, h('b', null, fullDay(day)), h('span', null, describe(days.get(day)))),
+    h('p', { id: 'chosen-day' }, h('b', null, fullDay(day)), h('span', null, describe(day, data))),
     step(t('year.dayAfter'), 1, 'M6 3l5 5-5 5'));
 }
 

@@ -1,6 +1,7 @@
 """The dialogs with which learners set a goal and take a rest day."""
 
 import json
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -141,3 +142,20 @@ def test_only_learners_themselves_change_something_and_only_today(
     other = visit().open(f"support-{uuid.uuid4()}", "support", at=f"#/learner/{user}")
     expect(other.get_by_role("region", name="Today")).to_be_visible(timeout=SLOW_MS)
     expect(other.locator("[data-command]")).to_have_count(0)
+
+
+def test_the_year_marks_rest_days_and_days_that_met_the_goal(visit: Visits, demo: Stack) -> None:
+    user, ago = f"page-{uuid.uuid4()}", timedelta(days=15)
+    at = datetime.now(UTC) - ago
+    goal = browser.envelope("GoalSet", at, user_id=user, answers_per_day=3)
+    rest = browser.envelope("RestDayTaken", at, user_id=user, date=f"{at:%Y-%m-%d}")
+    demo.publish(*browser.lesson(user, 3, ago=ago), goal, rest)
+    visitor = visit()
+    page = visitor.open(user)
+    day = page.locator(f"[data-day='{at:%Y-%m-%d}']")
+    expect(day).to_have_class("heat-3 rest", timeout=SLOW_MS)  # the goal's week is the last one
+    page.get_by_role("button", name="The year", exact=True).click()
+    expect(day).to_have_class("heat-3 rest met", timeout=SLOW_MS)
+    expect(day).to_have_attribute("aria-label", re.compile("goal met, rest day$"))
+    expect(page.locator("[data-key=grid]")).to_contain_text("goal metrest day")
+    assert page.locator(".year .met").count() == 1
