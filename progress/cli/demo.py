@@ -15,7 +15,7 @@ from progress.adapters.postgres import database
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.cli import connections, imports, maintenance
-from progress.demo import loading, show
+from progress.demo import classes, loading, show
 from progress.demo.graphql_client import GraphqlClient
 from progress.local import stack
 
@@ -34,6 +34,15 @@ Anki = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Show your own answers, exported from Anki.")
 ]
 User = Annotated[str, typer.Option(help="With --anki, your id.", callback=imports.check_user)]
+Class = Annotated[
+    bool, typer.Option("--class", help="Load generated learners, and open the teacher's page.")
+]
+Learners = Annotated[
+    int,
+    typer.Option(
+        min=1, max=classes.MOST, help=f"With --class, how many; {classes.SIZE} are a class."
+    ),
+]
 
 
 def demo(
@@ -41,16 +50,29 @@ def demo(
     as_recorded: AsRecorded = False,
     anki: Anki = None,
     user: User = imports.OWN_USER,
+    *,
+    is_class: Class = False,
+    learners: Learners = classes.SIZE,
 ) -> None:
-    """Start the stack, load a real learner's 12,580 answers through Pub/Sub, and show charts."""
+    """Start the stack, load a real learner's 12,580 answers through Pub/Sub, and show charts.
+
+    With --class, load the answers of generated learners instead, and show their teacher's page.
+    """
     if anki and as_recorded:
         raise typer.BadParameter("expected --anki or --as-recorded, not both")
+    if is_class and (anki or as_recorded):
+        raise typer.BadParameter("expected --class without --anki and --as-recorded")
+    if learners != classes.SIZE and not is_class:
+        raise typer.BadParameter("expected --class with --learners")
     if user != imports.OWN_USER and not anki:
         raise typer.BadParameter("expected --anki with --user")
     _replace_unencodable()
     console = Console()
     try:
-        _demo(console, port, as_recorded=as_recorded, anki=anki, user=user)
+        if is_class:
+            _demo_class(console, port, learners)
+        else:
+            _demo(console, port, as_recorded=as_recorded, anki=anki, user=user)
     except KeyboardInterrupt:
         console.print(
             "Interrupted. To go on, run the same command again: no event counts twice. If the "
@@ -77,6 +99,21 @@ def _demo(
     _show(console, user if anki else loading.LEARNER.user_id, messages, addresses)
 
 
+def _demo_class(console: Console, port: int | None, learners: int) -> None:
+    from progress.local import sign_in_codes
+
+    addresses, now = _start(console, port), datetime.now(UTC)
+    with contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection:
+        last = classes.find_last_day(connection) or classes.find_yesterday(now)
+    with console.status(f"generating {learners:,} learners"):
+        messages = classes.messages(learners, last, now)
+    show.introduce_classes(console, messages, learners)
+    _load(console, classes.FIRST, messages, addresses)
+    groups = classes.groups(learners)
+    code = sign_in_codes.issue(connections.data_folder().codes, "teacher", ["teacher"], groups)
+    show.show_class_steps(console, addresses["graphql_url"], code)
+
+
 def _start(console: Console, port: int | None) -> dict[str, str]:
     """Start the stack if it is not running; return its addresses."""
     folder = connections.data_folder()
@@ -97,9 +134,20 @@ def _show(console: Console, user: str, messages: list[Message], addresses: dict[
     from progress.local import development_key, sign_in_codes
 
     folder = connections.data_folder()
+    _load(console, user, messages, addresses)
     client = GraphqlClient(
         addresses["graphql_url"], development_key.token(folder.key, user, ["learner"])
     )
+    show.show_charts(console, client)
+    code = sign_in_codes.issue(folder.codes, user, ["learner"])
+    show.show_next_steps(console, addresses["graphql_url"], user, code)
+
+
+def _load(console: Console, user: str, messages: list[Message], addresses: dict[str, str]) -> None:
+    """Load the messages, of which the first is the account of `user`; wait for the read models."""
+    from progress.local import development_key
+
+    folder = connections.data_folder()
     total = sum(len(message.events) for message in messages)
     new = loading.load(console, user, messages, addresses)
     # Poll as another caller, so that the page can use the learner's whole rate limit.
@@ -110,9 +158,6 @@ def _show(console: Console, user: str, messages: list[Message], addresses: dict[
     with console.status("running the batch job: weeks, levels and skills"):
         maintenance.run_batch()
     show.report_new(console, new, total)
-    show.show_charts(console, client)
-    code = sign_in_codes.issue(folder.codes, user, ["learner"])
-    show.show_next_steps(console, addresses["graphql_url"], user, code)
 
 
 def _replace_unencodable() -> None:

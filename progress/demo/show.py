@@ -8,8 +8,9 @@ from datetime import date, timedelta
 from rich.text import Text
 
 from progress.adapters import terminal
+from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
-from progress.demo import loading
+from progress.demo import classes, loading
 from progress.demo.graphql_client import (
     Day,
     DueDay,
@@ -53,6 +54,19 @@ def introduce(console: Console, shifted_days: int) -> None:
         "The words are replaced: each card is given a headword of the CEFR word lists "
         f"({loading.RULE}). The review intervals are those of the SM-2 algorithm. "
         "See data/README.md.",
+        style="dim",
+    )
+
+
+def introduce_classes(console: Console, messages: Sequence[Message], learners: int) -> None:
+    """Print how the learners were generated."""
+    kinds = [event["event_type"] for message in messages for event in message.events]
+    answers = sum(kind.endswith("AnswerGiven") for kind in kinds)
+    console.print(
+        f"{learners:,} generated learners in classes of {classes.SIZE}: {answers:,} answers in "
+        f"{classes.WEEKS} weeks, until yesterday. Nobody has given these answers: each learner has "
+        "habits, pauses and an ability, reviews when SM-2 says so, and forgets as FSRS-6 "
+        "estimates.",
         style="dim",
     )
 
@@ -129,6 +143,19 @@ def show_next_steps(console: Console, url: str, user: str, code: str) -> None:
     again = f"  A new address: .venv/bin/progress open --user {shlex.quote(user)}"
     console.print(again, soft_wrap=True)
     console.print(f"  GraphiQL (open it in the signed-in tab): {url}")
+    console.print("  The stack keeps running. To stop it: .venv/bin/progress down")
+
+
+def show_class_steps(console: Console, url: str, code: str) -> None:
+    """Print the next steps of a teacher."""
+    console.print()
+    console.rule(Text("Next", "bold"), align="left", style="dim")
+    console.print("  The teacher's page. Open this address within ten minutes; it works only once:")
+    console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True)
+    again = "  A new address: .venv/bin/progress open --user teacher --role teacher --group class-1"
+    console.print(again, soft_wrap=True)
+    console.print(f"  A learner's page: .venv/bin/progress open --user {classes.FIRST}")
+    console.print("  Charts about all learners: docs/analysis.md")
     console.print("  The stack keeps running. To stop it: .venv/bin/progress down")
 
 

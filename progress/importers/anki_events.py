@@ -28,7 +28,7 @@ _MAX_ANSWERS = 5_000
 _NAMESPACE = UUID("5d1b6d1c-6a4e-5b0e-9d1f-0c2f7f1f3a57")
 
 # SM-2's grades for Anki's buttons: again, hard, good, easy.
-_QUALITY = {1: 2, 2: 3, 3: 4, 4: 5}
+QUALITY = {1: 2, 2: 3, 3: 4, 4: 5}
 
 Envelope = dict[str, Any]
 
@@ -45,6 +45,7 @@ class Learner(msgspec.Struct, frozen=True):
     timezone: str | None = None
     day_start_hour: int | None = None
     shifted_days: int | None = None
+    display_name: str | None = None
 
 
 class RecordedSession(msgspec.Struct, frozen=True):
@@ -70,7 +71,7 @@ def messages(
     """
     if not answers:
         return
-    account = _account(learner, _begin(answers[0]))
+    account = create_account(learner, _begin(answers[0]))
     yield Message("user-events", [account])
     find_day = local_days.follow([*preferences, _preference(learner, account)])
     memories: dict[str, sm2.Memory] = {}
@@ -175,7 +176,7 @@ def _review(answer: Answer, memories: dict[str, sm2.Memory]) -> Review | None:
     """Return the answer's review from the log; if the log has no schedule, compute it with SM-2."""
     if not isinstance(answer.review, msgspec.UnsetType):
         return answer.review
-    memory = sm2.repeat(memories.get(answer.card_id), answer.at, _QUALITY[answer.rating])
+    memory = sm2.repeat(memories.get(answer.card_id), answer.at, QUALITY[answer.rating])
     memories[answer.card_id] = memory
     return Review(memory.interval_days, memory.easiness)
 
@@ -208,12 +209,14 @@ def _answer_events(
     yield reviewed
 
 
-def _account(learner: Learner, at: datetime) -> Envelope:
+def create_account(learner: Learner, at: datetime) -> Envelope:
+    """Return the `UserCreated` event."""
     account = events.UserCreated(
         user_id=learner.user_id,
         email="learner@example.com",  # the event requires an address; a review log has none
         timezone=learner.timezone,
         day_start_hour=learner.day_start_hour,
+        display_name=learner.display_name or msgspec.UNSET,
     )
     envelope = _envelope(learner, account, at, None)
     if learner.shifted_days is not None:

@@ -213,6 +213,17 @@ def test_the_users_own_collection_is_shown(stack: Stack, second: list[str], tmp_
     assert report == counts | {"recorded_before": len(notes)}
 
 
+def test_a_generated_class_is_loaded_once_for_its_teacher(stack: Stack, second: list[str]) -> None:
+    options = ("demo", "--class", "--learners", "2")
+    shown = stack.progress(*options)
+    assert "2 generated learners" in shown
+    assert re.search(rf"^http://127.0.0.1:{stack.port}/#sign-in=[\w-]{{32}}$", shown, re.MULTILINE)
+    assert "--role teacher --group class-1" in shown
+    assert "New: nothing" in stack.progress(*options)
+    refused = stack.run("demo", "--learners", "2")
+    assert refused.returncode == 2
+
+
 YEAR = date(2024, 1, 1), date(2024, 12, 31)
 
 counts = st.integers(0, 100_000)

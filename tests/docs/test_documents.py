@@ -122,9 +122,8 @@ def test_the_documented_commands_exist_in_the_program() -> None:
     assert commands - documented <= {"demo"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
-def test_an_event_to_publish_by_hand_is_valid(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
+def test_an_event_to_publish_by_hand_is_valid() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     (event,) = re.findall(r'\{"event_id": .*?\}\}', text, re.DOTALL)
     (decoded,) = envelope.decode(event.encode(), envelope.Message())
     assert isinstance(decoded, envelope.ParsedEvent), decoded
