@@ -45,6 +45,7 @@ _DEFAULT_ENTRIES = 7  # The assumed length of lists without `first` (domains, le
 _NESTED_LISTS = {
     "hardestItems": 200,
     "itemsFading": 200,
+    "weeks": 12,
 }  # The maximum length of a list inside a root field.
 _INTROSPECTION_FIELDS = ("__schema", "__type")
 

@@ -1,29 +1,33 @@
-// A teacher's view of a group: its activity in the last seven days, its learners (by default, those at risk first),
-// and its hardest items.
+// A teacher's view of a group: its activity, its learners (by default, those at risk first), what it is expected to
+// know, and its fading and hardest items. The view follows the group's changes.
 
 import { runQuery } from './api.js';
+import { axis, columns, legend, monthLabels, plot, roundUp } from './charts.js';
 import { saveFile, toCsv } from './csv.js';
-import { h, show } from './dom.js';
+import { h, s, show } from './dom.js';
 import { longDay, number, percent, shortDay } from './format.js';
-import { t } from './i18n.js';
-import { card, expectedOf, note, table } from './layout.js';
+import { sentences, t } from './i18n.js';
+import { level, word } from './items.js';
+import { card, expectedOf, mark, note, table, unfolded } from './layout.js';
 import { View, problemCard } from './problems.js';
 import * as session from './session.js';
-import { level, word } from './items.js';
+import { Subscription } from './stream.js';
 
+const STANDING = 'members activeLast7Days answersLast7Days accuracyLast7Days';
 const COLUMNS = [
   'userId', 'displayName', 'lastStudyDate', 'currentStreak', 'answersLast7Days', 'accuracyLast7Days',
   'totalItemsLearned', 'expectedKnown', 'atRisk',
 ];
-const LEARNERS = `learners(groupId: $group, orderBy: $order, first: $first, after: $after) {
+const LEARNERS = `learners(groupId: $group, orderBy: $order, first: 200, after: $after) {
   totalCount
   pageInfo { hasNextPage endCursor }
-  edges { node { ${COLUMNS.join(' ')} } }
+  edges { node { ${COLUMNS.join(' ')} weeks { start answers accuracyRate } } }
 }`;
-const ARGUMENTS = '$group: ID!, $order: LearnerOrder, $after: String, $first: Int = 100';
+const ARGUMENTS = '$group: ID!, $order: LearnerOrder, $after: String';
 const QUERY = `query Group(${ARGUMENTS}) {
   group(groupId: $group) {
-    members activeLast7Days answersLast7Days accuracyLast7Days
+    ${STANDING}
+    weeks { start activeMembers answers accuracyRate }
     hardestItems(first: 10) { itemId headword level learners answers accuracyRate lapses }
   }
   ${LEARNERS}
@@ -36,36 +40,55 @@ const MEMORY = `query Memory($group: ID!) {
   }
 }`;
 const MORE = `query Learners(${ARGUMENTS}) { ${LEARNERS} }`;
-const ORDERS = ['AT_RISK', 'INACTIVE', 'ACCURACY', 'STREAK'];
-const INTERVAL_MS = 60_000;
+const SUBSCRIPTION = `subscription Standing($group: ID!) { group: groupUpdated(groupId: $group) { ${STANDING} } }`;
+const RANGES = [1, 4, 12]; // weeks; 1 means the last seven local days
+const INTERVAL_MS = 60_000; // Between two requests without a change.
+const MIN_INTERVAL_MS = 3_000; // Between two requests, even if changes arrive faster: see the rate limit of the API.
+
+/** The orders of learners: the API's order, if it has one, and the value by which loaded learners are sorted. */
+const ORDERS = {
+  at_risk: { api: 'AT_RISK' },
+  name: { by: (row) => (row.displayName ?? row.userId).toLowerCase() },
+  inactive: { api: 'INACTIVE', by: (row) => row.lastStudyDate ?? '' },
+  streak: { api: 'STREAK', by: (row) => -row.currentStreak },
+  answers: { by: (row, weeks) => -rangeOf(row, weeks).answers },
+  accuracy: { api: 'ACCURACY', by: (row, weeks) => rangeOf(row, weeks).rate ?? 2 },
+  learned: { by: (row) => -row.totalItemsLearned },
+  expected: { by: (row) => -row.expectedKnown },
+};
 
 export class Group extends View {
-  /** If `groupId` is null, the view shows the first group that the teacher's token names. */
   constructor(element, groupId, parameters, shell) {
-    const order = (parameters.get('order') ?? '').toUpperCase();
-    super(element, shell, { rows: [], groupId: groupId ?? session.groups()[0] ?? null });
-    this.order = ORDERS.includes(order) ? order : ORDERS[0];
+    const order = parameters.get('order');
+    const weeks = Number(parameters.get('weeks'));
+    super(element, shell, { rows: [], groupId, pages: 0, requestedAt: -INTERVAL_MS });
+    this.order = Object.hasOwn(ORDERS, order) ? order : 'at_risk';
+    this.weeks = RANGES.includes(weeks) ? weeks : 1;
     this.listen();
-    if (this.groupId) this.load();
-    else this.draw();
-    this.clock = setInterval(() => document.hidden || this.pages > 1 || !this.groupId || this.load(), INTERVAL_MS);
+    this.load();
+    this.clock = setInterval(() => document.hidden || this.pages > 1 || this.load(), INTERVAL_MS);
   }
 
   close() {
     super.close();
+    this.subscription?.close();
     this.request?.abort();
     clearInterval(this.clock);
+    clearTimeout(this.later);
   }
 
   /** Load the group or, with `more`, the next page of its learners. A newer request aborts an older one. */
   async load(more = false) {
     this.request?.abort();
+    clearTimeout(this.later);
+    this.later = null;
+    this.requestedAt = performance.now();
     const { signal } = (this.request = new AbortController());
     const after = more ? this.data.learners.pageInfo.endCursor : null;
     try {
       const group = this.groupId;
       const [{ data }, memory] = await Promise.all([
-        runQuery(more ? MORE : QUERY, { group, order: this.order, after }, signal),
+        runQuery(more ? MORE : QUERY, { group, order: ORDERS[this.order].api ?? 'AT_RISK', after }, signal),
         more ? null : runQuery(MEMORY, { group }, signal),
       ]);
       if (signal.aborted) return;
@@ -74,134 +97,230 @@ export class Group extends View {
       this.rows = [...(more ? this.rows : []), ...data.learners.edges.map((edge) => edge.node)];
       this.data = { ...this.data, ...data };
       this.succeed();
+      this.follow();
     } catch (problem) {
       if (!signal.aborted) this.fail(problem);
     }
   }
 
+  /** Follow the group's changes: show its standing at once, and load the rest after a pause. */
+  follow() {
+    this.subscription ??= new Subscription(SUBSCRIPTION, { group: this.groupId }, {
+      data: ({ group }) => this.onStanding(group),
+      state: (state) => (state.kind === 'signed-out' ? this.shell.signedOut() : this.shell.live(state)),
+    });
+  }
+
+  onStanding(standing) {
+    const { group } = this.data;
+    const isNew = !group !== !standing || Object.keys(standing ?? {}).some((name) => standing[name] !== group[name]);
+    if (group && standing) Object.assign(group, standing);
+    if (isNew) this.draw();
+    if (this.pages > 1 || this.later) return;
+    const wait = Math.max(isNew ? 0 : MIN_INTERVAL_MS, this.requestedAt + MIN_INTERVAL_MS - performance.now());
+    this.later = setTimeout(() => this.load(), wait);
+  }
+
   listen() {
-    this.on('change', ({ target }) => this.change(target));
+    this.on('change', ({ target: { name, value } }) => name === 'order' && this.sort(value));
     this.on('click', ({ target }) => {
+      const { order, weeks } = target.closest('[data-order], [data-weeks]')?.dataset ?? {};
+      if (order) this.sort(order);
+      if (weeks) this.select({ weeks: Number(weeks) });
       if (target.closest('[data-more]')) this.load(true);
       if (target.closest('[data-csv]')) this.save();
+      if (target.closest('[data-print]')) print();
     });
-    this.on('submit', (event) => {
-      event.preventDefault();
-      this.open(new FormData(event.target).get('group').trim());
-    });
+  }
+
+  sort(order) {
+    this.select({ order });
+    if (!this.isComplete()) this.load();
+  }
+
+  /** Select an order or a range; the address keeps both. */
+  select(selected) {
+    Object.assign(this, selected);
+    const parameters = new URLSearchParams();
+    if (this.order !== 'at_risk') parameters.set('order', this.order);
+    if (this.weeks !== 1) parameters.set('weeks', this.weeks);
+    const query = parameters.size ? `?${parameters}` : '';
+    history.replaceState(null, '', `#/group/${encodeURIComponent(this.groupId)}${query}`);
+    this.draw();
+  }
+
+  /** True if all learners are loaded, so that the page can sort them. */
+  isComplete() {
+    return !this.data.learners.pageInfo.hasNextPage;
+  }
+
+  /** The loaded learners in the selected order. */
+  sorted() {
+    const { by } = ORDERS[this.order];
+    if (!by || !this.isComplete()) return this.rows;
+    const keys = new Map(this.rows.map((row) => [row, by(row, this.weeks)]));
+    const compare = (a, b) => (typeof a === 'string' ? a.localeCompare(b) : a - b);
+    return this.rows.toSorted((one, other) => compare(keys.get(one), keys.get(other)));
   }
 
   /** Save all learners of the group as a CSV file, in the selected order. */
   async save() {
-    const { groupId, order } = this;
-    const rows = [];
+    const { groupId } = this;
     try {
-      for (let after = null, isLast = false; !isLast;) {
-        const { data } = await runQuery(MORE, { group: groupId, order, after, first: 200 }, this.closing.signal);
-        const { edges, pageInfo } = data.learners;
-        rows.push(...edges.map((edge) => edge.node));
-        [after, isLast] = [pageInfo.endCursor, !pageInfo.hasNextPage];
+      while (!this.isComplete()) {
+        const before = this.rows.length;
+        await this.load(true);
+        if (this.rows.length === before) return;
       }
     } catch (problem) {
       if (!this.closing.signal.aborted) this.fail(problem);
       return;
     }
-    saveFile(`${groupId}.csv`, 'text/csv', toCsv(COLUMNS, rows));
-  }
-
-  change({ name, value }) {
-    if (name === 'group') this.open(value);
-    if (name !== 'order') return;
-    this.order = value;
-    const query = value === ORDERS[0] ? '' : `?order=${value.toLowerCase()}`;
-    history.pushState(null, '', `#/group/${encodeURIComponent(this.groupId)}${query}`);
-    this.load();
-  }
-
-  open(groupId) {
-    if (groupId) location.hash = `#/group/${encodeURIComponent(groupId)}`;
+    const starts = this.data.group.weeks.map(({ start }) => start);
+    const rows = this.sorted().map((row) => ({
+      ...row, ...Object.fromEntries(row.weeks.map((week) => [`answers ${week.start}`, week.answers])),
+    }));
+    saveFile(`${groupId}.csv`, 'text/csv', toCsv([...COLUMNS, ...starts.map((start) => `answers ${start}`)], rows));
   }
 
   draw() {
     const isKnown = Boolean(this.data);
     const problem = this.problem && problemCard(this.problem, this.retry, isKnown);
-    this.element.setAttribute('aria-busy', String(Boolean(this.groupId) && !isKnown && !this.problem));
+    this.element.setAttribute('aria-busy', String(!isKnown && !this.problem));
     show(this.element, this.head(), isKnown ? this.sections() : [], problem);
   }
 
   head() {
+    const ranges = RANGES.map((weeks) => h('button', {
+      type: 'button', 'data-weeks': weeks, 'aria-pressed': String(weeks === this.weeks),
+    }, t('group.range', { count: 7 * weeks })));
     return h('header', { class: 'head', 'data-key': 'head' },
-      h('h1', null, this.groupId ? t('group.title', { group: this.groupId }) : t('group.groups')),
-      this.selection());
-  }
-
-  /** Teachers select one of their groups. Other users enter the id of a group. */
-  selection() {
-    const groups = session.groups();
-    if (session.role() !== 'teacher') {
-      return h('form', { class: 'finder' },
-        h('label', { class: 'unseen', for: 'group-id' }, t('group.id')),
-        h('input', { id: 'group-id', name: 'group', placeholder: t('group.id'), maxlength: 200, autocomplete: 'off' }),
-        h('button', { class: 'button quiet' }, t('frame.show')));
-    }
-    if (!groups.length) return note(t('group.noGroups'));
-    return groups.length > 1 && h('label', { class: 'control' }, h('span', null, t('group.select')),
-      h('select', { name: 'group' }, groups.map((group) =>
-        h('option', { value: group, selected: group === this.groupId }, group))));
+      h('div', null,
+        session.groups().length !== 1 && h('a', { class: 'back', href: '#/group' }, t('group.groups')),
+        h('h1', { translate: 'no' }, t('group.title', { group: this.groupId }))),
+      this.data?.group && h('div', { class: 'switch', role: 'group', 'aria-label': t('group.ranges') }, ranges));
   }
 
   sections() {
     const { group } = this.data;
     if (!group) return h('section', { class: 'card wide', 'data-key': 'empty' }, h('p', null, t('group.empty')));
+    const link = ({ itemId }) => `#/group/${[this.groupId, itemId].map(encodeURIComponent).join('/')}`;
     return [
-      standing(group), this.learners(),
+      standing(group, this.weeks), this.learners(),
       h('div', { class: 'cards', 'data-key': 'cards' },
-        expected(group), fading(group.itemsFading), hardest(group.hardestItems)),
+        trend(group), expected(group), fading(group.itemsFading, link), hardest(group.hardestItems, link)),
     ];
   }
 
   learners() {
     const { totalCount, pageInfo } = this.data.learners;
+    const isComplete = this.isComplete();
+    const orders = Object.entries(ORDERS).filter(([, { api }]) => api || isComplete).map(([name]) => name);
     const order = h('label', { class: 'control' }, h('span', null, t('group.order')),
-      h('select', { name: 'order' }, ORDERS.map((value) =>
+      h('select', { name: 'order' }, orders.map((value) =>
         h('option', { value, selected: value === this.order }, t(`group.orders.${value}`)))));
+    const header = (name, text) => (orders.includes(name)
+      ? h('button', { type: 'button', 'data-order': name, 'aria-pressed': String(name === this.order) }, text) : text);
+    const headers = [
+      header('name', t('group.learner')), t('group.trend'), header('inactive', t('group.last')),
+      header('streak', t('group.streak')), header('answers', t('group.answersOf')),
+      header('accuracy', t('items.right')), header('learned', t('group.learned')),
+      header('expected', t('group.expected')),
+    ];
+    const rows = this.sorted().map((row) => learnerRow(row, this.weeks));
     return h('section', { class: 'card wide', 'aria-labelledby': 'learners', 'data-key': 'learners' },
       h('div', { class: 'head' }, h('h2', { id: 'learners' }, t('group.learners', { count: totalCount })), order),
-      note(t('group.riskMeaning')),
-      h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-labelledby': 'learners' },
-        table([
-          t('group.learner'), t('group.last'), t('group.streak'), t('group.answers'), t('group.accuracy'),
-          t('group.learned'), t('group.expected'),
-        ], this.rows.map(learnerRow))),
+      note(sentences(
+        t('group.riskMeaning'), t(this.weeks === 1 ? 'group.lastDays' : 'group.lastWeeks', { weeks: this.weeks }))),
+      table(headers, rows, 'stacking'),
       h('div', { class: 'tools' },
         pageInfo.hasNextPage &&
           h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')),
-        totalCount > 0 && h('button', { type: 'button', class: 'button quiet', 'data-csv': true }, t('group.save'))));
+        totalCount > 0 && [
+          h('button', { type: 'button', class: 'button quiet', 'data-csv': true }, t('group.save')),
+          h('button', { type: 'button', class: 'button quiet', 'data-print': true }, t('group.print')),
+        ]));
   }
 }
 
-function standing({ members, activeLast7Days, answersLast7Days, accuracyLast7Days }) {
+/** The answers of a range, and the rate of correct ones: of a learner's last days, or of whole weeks. */
+function rangeOf({ answersLast7Days, accuracyLast7Days, weeks }, count) {
+  if (count === 1) return { answers: answersLast7Days, rate: accuracyLast7Days };
+  const some = weeks.slice(-count);
+  const answers = sum(some.map((week) => week.answers));
+  return { answers, rate: answers ? sum(some.map(rightOf)) / answers : null };
+}
+
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+const rightOf = ({ answers, accuracyRate }) => Math.round(answers * (accuracyRate ?? 0));
+
+function standing(group, weeks) {
+  const { answers, rate } = rangeOf(group, weeks);
+  const active = weeks === 1
+    ? group.activeLast7Days : Math.max(...group.weeks.slice(-weeks).map((week) => week.activeMembers));
   const figures = [
-    [t('group.members'), number(members)],
-    [t('group.active'), number(activeLast7Days)],
-    [t('group.answers'), number(answersLast7Days)],
-    [t('group.accuracy'), percent(accuracyLast7Days)],
+    [t('group.members'), number(group.members)],
+    [t(weeks === 1 ? 'group.active' : 'group.mostActive'), number(active)],
+    [t('group.answersOf'), number(answers)],
+    [t('items.right'), percent(rate)],
   ];
-  return h('section', { class: 'card wide', 'aria-label': t('group.standing'), 'data-key': 'standing' },
+  return h('section', { class: 'card wide', 'aria-label': t('group.range', { count: 7 * weeks }), 'data-key': 'standing' },
     h('dl', { class: 'figures row' }, figures.map(([name, value]) =>
       h('div', null, h('dt', null, name), h('dd', null, value)))));
 }
 
-function learnerRow(row) {
-  const { userId, displayName, lastStudyDate, currentStreak, answersLast7Days, accuracyLast7Days } = row;
-  const { totalItemsLearned, expectedKnown, atRisk } = row;
+const textOf = ({ start, answers, accuracyRate }) => t('group.week', {
+  day: shortDay(start), count: answers, share: percent(accuracyRate),
+});
+
+/** The group's answers by week. */
+function trend({ weeks, answersLast7Days }) {
+  const isCounting = answersLast7Days > sum(weeks.slice(-2).map((week) => week.answers));
+  const top = roundUp(Math.max(...weeks.map((week) => week.answers)));
+  const entries = weeks.map((week) => {
+    const right = rightOf(week);
+    return { parts: [['right', right], ['wrong', week.answers - right]], title: textOf(week) };
+  });
+  return card('trend', t('group.byWeek'), 'wide',
+    isCounting && mark('wait', t('group.counting')),
+    plot(columns(entries, top, t('weeks.chart', { count: weeks.length })), number(top)),
+    axis(monthLabels(weeks.map((week) => week.start)), weeks.length),
+    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
+    unfolded(t('weeks.table'), t('group.byWeek'), table(
+      [t('weeks.of'), t('group.studied'), t('group.answersOf'), t('items.right')],
+      weeks.map((week) => [
+        shortDay(week.start), number(week.activeMembers), number(week.answers), percent(week.accuracyRate),
+      ]))));
+}
+
+/** A learner's answers by week as a small chart. */
+function spark(weeks, label) {
+  const most = Math.max(1, ...weeks.map((week) => week.answers));
+  const width = 100 / weeks.length;
+  return s('svg', { class: 'spark', role: 'img', 'aria-label': label }, weeks.map((week, index) => {
+    const height = week.answers ? Math.max(8, (100 * week.answers) / most) : 0;
+    return [
+      s('rect', { class: 'rule', x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: '96%', height: '4%' }),
+      s('rect', {
+        class: 'right', x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: `${100 - height}%`,
+        height: `${height}%`,
+      }, s('title', null, textOf(week))),
+    ];
+  }));
+}
+
+function learnerRow(row, weeks) {
+  const { userId, displayName, lastStudyDate, currentStreak, totalItemsLearned, expectedKnown, atRisk } = row;
+  const { answers, rate } = rangeOf(row, weeks);
+  const most = Math.max(...row.weeks.map((week) => week.answers));
   return [
     [h('a', { href: `#/learner/${encodeURIComponent(userId)}`, translate: 'no' }, displayName ?? userId),
       displayName && h('span', { class: 'of', translate: 'no' }, userId),
       atRisk && h('span', { class: 'of' }, h('span', { class: 'chip bad' }, t('group.atRisk')), ' ', reason(row))],
+    spark(row.weeks, t('group.trendOf', { weeks: row.weeks.length, count: most })),
     lastStudyDate ? dayOf(lastStudyDate) : t('group.never'),
     t('group.days', { count: currentStreak }),
-    number(answersLast7Days), percent(accuracyLast7Days), number(totalItemsLearned),
+    number(answers), percent(rate), number(totalItemsLearned),
     number(Math.round(expectedKnown)),
   ];
 }
@@ -222,21 +341,22 @@ function expected({ members, knowledge }) {
     note(t(knowledge.items ? 'group.knowledgeMeaning' : 'group.noKnowledge', { count: members })));
 }
 
-function fading(items) {
+function fading(items, link) {
   return card('fading', t('group.fading'), 'wide',
     note(t(items.length ? 'group.fadingMeaning' : 'group.noFading')),
     items.length > 0 && table([t('items.item'), t('group.fadingFor'), t('group.answeredBy')], items.map((item) => [
-      [word(item), level(item)], h('b', null, number(item.learners)), number(item.answered),
-    ])));
+      [h('a', { href: link(item) }, word(item)), level(item)],
+      h('b', null, number(item.learners)), number(item.answered),
+    ]), 'stacking'));
 }
 
-function hardest(items) {
+function hardest(items, link) {
   return card('hardest', t('group.hardest'), 'wide',
     note(t(items.length ? 'group.hardestMeaning' : 'group.noHardest')),
     items.length > 0 && table(
       [t('items.item'), t('items.right'), t('group.learnersOf'), t('group.answersOf'), t('items.lapses')],
       items.map((item) => [
-        [word(item), level(item)], h('b', null, percent(item.accuracyRate)),
+        [h('a', { href: link(item) }, word(item)), level(item)], h('b', null, percent(item.accuracyRate)),
         number(item.learners), number(item.answers), number(item.lapses),
-      ])));
+      ]), 'stacking'));
 }

@@ -42,15 +42,22 @@ export function mark(kind, text) {
     text);
 }
 
-/** A table. Each row is a list of cells. The first cell is the row's header; the other cells are right-aligned. */
+/**
+ * A table. Each row is a list of cells. The first cell is the row's header; the other cells are right-aligned. With the
+ * style "stacking", a phone shows the cells of a row below each other, each with its header.
+ */
 export function table(headers, rows, style = '') {
+  const labels = style === 'stacking' ? headers.map((name) => name.textContent ?? name).slice(1) : [];
   return h('table', { class: `rows ${style}`.trim() },
     h('thead', null, h('tr', null, headers.map((name, index) =>
-      h('th', { scope: 'col', class: index ? 'end' : null }, name)))),
+      h('th', { scope: 'col', class: index ? 'end' : null, 'aria-sort': sortOf(name) }, name)))),
     h('tbody', null, rows.map(([first, ...cells]) => h('tr', null,
       h('th', { scope: 'row' }, first),
-      cells.map((cell) => h('td', { class: 'end' }, cell))))));
+      cells.map((cell, index) => h('td', { class: 'end', 'data-label': labels[index] }, cell))))));
 }
+
+/** A header with a pressed button is the one by which the rows are sorted. */
+const sortOf = (name) => (name.getAttribute?.('aria-pressed') === 'true' ? 'other' : null);
 
 /** A table that is hidden until the user unfolds it. */
 export const unfolded = (summary, label, ...content) => h('details', null,

@@ -69,9 +69,20 @@ const VIEWS = {
     href: '#/group',
     roles: ['teacher', 'support', 'admin'],
     title: ([group]) => group || t('view.group'),
-    open: async (element, [group], shell, parameters) => {
+    // Without an id, the only group of a teacher, or the list of the groups.
+    open: async (element, [named, item], shell, parameters) => {
+      const groups = session.role() === 'teacher' ? session.groups() : [];
+      const group = named || (groups.length === 1 ? groups[0] : null);
+      if (!group) {
+        const { Groups } = await import('./groups.js');
+        return () => new Groups(element, shell);
+      }
+      if (item) {
+        const { GroupItem } = await import('./group_item.js');
+        return () => new GroupItem(element, group, item, shell);
+      }
       const { Group } = await import('./group.js');
-      return () => new Group(element, group || null, parameters, shell);
+      return () => new Group(element, group, parameters, shell);
     },
   },
   administration: {

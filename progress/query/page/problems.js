@@ -106,8 +106,10 @@ export function problemCard(problem, retry, hasNumbers) {
   const button = h('button', { type: 'button', class: 'button', 'data-retry': true }, t('problem.tryAgain'));
   button.addEventListener('click', () => retry.now());
   const style = hasNumbers ? 'toast' : 'card wide problem';
-  const isTeachers = problem.kind === 'forbidden' && session.role() === 'teacher';
-  const kind = isTeachers ? 'forbiddenTeacher' : problem.kind;
+  const isForbidden = problem.kind === 'forbidden';
+  const isTeachers = isForbidden && session.role() === 'teacher';
+  const isGroups = isForbidden && !isTeachers && location.hash.startsWith('#/group/');
+  const kind = problem.kind + (isTeachers ? 'Teacher' : isGroups ? 'Group' : '');
   const advice = sentences(
     t(`problem.${kind}Advice`),
     retry.seconds && t('problem.retryIn', { count: retry.seconds }),
@@ -117,7 +119,7 @@ export function problemCard(problem, retry, hasNumbers) {
     h('p', null, advice),
     problem.trace && h('p', { class: 'note' }, t('problem.trace', { trace: problem.trace })),
     problem.kind === 'refused' && h('p', { class: 'note', lang: 'en' }, problem.message),
-    problem.kind === 'forbidden'
+    isForbidden
       ? h('a', { class: 'button', href: isTeachers ? '#/group' : '#/' },
         t(isTeachers ? 'problem.toGroups' : 'problem.home'))
       : button);

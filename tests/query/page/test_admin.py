@@ -303,13 +303,15 @@ def learners(page: Page) -> list[str]:
     return page.locator("[data-key=learners] tbody th a").all_inner_texts()
 
 
-def test_a_teacher_starts_at_a_group_and_sees_learners_at_risk_first(visit: Visits) -> None:
+def test_a_teacher_selects_a_group_and_sees_learners_at_risk_first(visit: Visits) -> None:
     visitor = visit()
     group, other = found_group(visitor), f"class-{uuid.uuid4()}"
     page = visitor.open("tess", "teacher", groups=[group, other])
-    expect(page.get_by_role("region", name="The last seven days")).to_contain_text(
-        "Answers in 7 days47"
-    )
+    rows = page.get_by_role("row").all_inner_texts()[1:]
+    assert [row.split() for row in rows] == [[group, "3", "2", "47", "53%"], [other, *"0–––"]]
+    assert visitor.find_violations() == []
+    page.get_by_role("link", name=group).click()
+    expect(page.get_by_role("region", name="7 days")).to_contain_text("Answers47")
     assert [name.rpartition("-")[2] for name in learners(page)] == ["new", "weak", "active"]
     table = page.get_by_role("region", name="3 learners")
     expect(table.get_by_role("row", name=re.compile("-new"))).to_contain_text("has not started")
@@ -317,9 +319,46 @@ def test_a_teacher_starts_at_a_group_and_sees_learners_at_risk_first(visit: Visi
     expect(table.get_by_role("row", name=re.compile("-active"))).not_to_contain_text("At risk")
     page.get_by_label("Order").select_option("Lowest accuracy first")
     expect(page.locator("[data-key=learners] tbody th a").first).to_have_text(f"{group}-weak")
+    for header, order in (("Learner", "anw"), ("Answers", "wan"), ("Last study day", "nwa")):
+        table.get_by_role("button", name=header, exact=True).click()
+        expect(table.locator("th[aria-sort]")).to_have_text(header)
+        assert sorted(learners(page)[:2]) == sorted(
+            f"{group}-{name}" for name in MEMBERS if name[0] in order[:2]
+        )
+        assert learners(page)[0] == next(f"{group}-{m}" for m in MEMBERS if m[0] == order[0])
+    page.get_by_role("button", name="84 days").click()
+    expect(page.get_by_role("region", name="84 days")).to_contain_text("Most in a week")
+    assert "order=inactive&weeks=12" in page.url
     assert visitor.find_violations() == []
-    page.get_by_label("Group").select_option(other)
+    page.get_by_role("link", name="Groups").first.click()
+    page.get_by_role("link", name=other).click()
     expect(page.get_by_text("This group has no members now.")).to_be_visible()
+
+
+def test_a_class_page_follows_its_members_and_says_who_missed_an_item(
+    visit: Visits, demo: Stack
+) -> None:
+    visitor = visit(viewport={"width": 360, "height": 740})
+    group = found_group(visitor)
+    page = visitor.open("tess", "teacher", groups=[group])
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    standing = page.get_by_role("region", name="7 days")
+    expect(standing).to_contain_text("Answers47")
+    demo.publish(*browser.lesson(f"{group}-new", 3, item=f"{group}-item"))
+    expect(standing).to_contain_text("Answers50")
+    row = page.get_by_role("row", name=re.compile("-new"))
+    expect(row.locator("[data-label=Answers]")).to_have_text("3")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.get_by_role("link", name=f"{group}-item").last.click()
+    expect(page.get_by_role("region", name="3 learners answered this item")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("-weak"))).to_contain_text("5 of 25")
+    assert visitor.find_violations() == []
+
+
+def test_a_learner_at_a_group_s_address_is_told_who_may_see_it(visit: Visits) -> None:
+    page = visit().open("lena", at="#/group/class-1")
+    expect(page.get_by_role("alert")).to_contain_text("Only the teachers of this group may see it")
+    expect(page.get_by_role("link", name="To your own progress")).to_be_visible()
 
 
 def test_a_teacher_can_open_a_member_but_not_a_former_member(visit: Visits, demo: Stack) -> None:

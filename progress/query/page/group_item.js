@@ -1,0 +1,84 @@
+// Who of a group has answered an item, and who missed it: the lowest estimated recall first.
+
+import { runQuery } from './api.js';
+import { h } from './dom.js';
+import { ago, number, percent } from './format.js';
+import { t } from './i18n.js';
+import { level, word } from './items.js';
+import { note, table } from './layout.js';
+import { View } from './problems.js';
+
+const MEMBERS = `query Members($group: ID!, $after: String) {
+  learners(groupId: $group, orderBy: STREAK, first: 200, after: $after) {
+    pageInfo { hasNextPage endCursor }
+    edges { node { userId displayName } }
+  }
+}`;
+const PER_REQUEST = 30; // aliases
+const FIELDS = 'headword level language answers correctAnswers accuracyRate lapses lastAnsweredAt estimatedRecall';
+
+export class GroupItem extends View {
+  constructor(element, group, item, shell) {
+    super(element, shell, { group, item });
+    this.on('click', ({ target }) => target.closest('[data-more]') && this.load());
+    this.load();
+  }
+
+  /** Load the next 200 members, and what each of them knows of the item. */
+  async load() {
+    const { signal } = this.closing;
+    try {
+      const { data } = await runQuery(MEMBERS, { group: this.group, after: this.data?.after ?? null }, signal);
+      const { edges, pageInfo } = data.learners;
+      const members = edges.map((edge) => edge.node);
+      const found = [];
+      for (let from = 0; from < members.length; from += PER_REQUEST) {
+        found.push(...await this.read(members.slice(from, from + PER_REQUEST)));
+      }
+      const rows = [...(this.data?.rows ?? []), ...found.filter((row) => row.answers)];
+      this.data = { rows, after: pageInfo.hasNextPage ? pageInfo.endCursor : null };
+      this.succeed();
+    } catch (problem) {
+      if (!signal.aborted) this.fail(problem);
+    }
+  }
+
+  async read(members) {
+    const fields = members.map((_, n) => `m${n}: item(userId: $m${n}, itemId: $item) { ${FIELDS} }`).join(' ');
+    const parameters = members.map((_, n) => `$m${n}: ID!`).join(', ');
+    const variables = Object.fromEntries(members.map(({ userId }, n) => [`m${n}`, userId]));
+    const { data } = await runQuery(`query Item($item: ID!, ${parameters}) { ${fields} }`,
+      { item: this.item, ...variables }, this.closing.signal);
+    return members.map((member, n) => ({ ...data[`m${n}`], ...member }));
+  }
+
+  sections() {
+    const { rows, after } = this.data;
+    const sorted = rows.toSorted((one, other) => one.estimatedRecall - other.estimatedRecall);
+    const item = { itemId: this.item, ...rows[0] };
+    return [
+      h('header', { class: 'head', 'data-key': 'head' }, h('div', null,
+        h('a', { class: 'back', href: `#/group/${encodeURIComponent(this.group)}` }, t('group.title', { group: this.group })),
+        h('h1', { class: 'item-head' }, word(item), ' ', rows.length > 0 && level(item)))),
+      h('section', { class: 'card wide', 'aria-labelledby': 'who', 'data-key': 'who' },
+        h('h2', { id: 'who' }, t('group.who', { count: rows.length })),
+        note(t(rows.length ? 'group.whoMeaning' : 'group.nobody')),
+        rows.length > 0 && table(
+          [t('group.learner'), t('items.right'), t('items.lapses'), t('items.recall'), t('item.last')],
+          sorted.map((row) => this.row(row)), 'stacking'),
+        after && h('div', { class: 'tools' },
+          h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')))),
+    ];
+  }
+
+  row({ userId, displayName, answers, correctAnswers, accuracyRate, lapses, lastAnsweredAt, estimatedRecall }) {
+    const href = `#/item/${[this.item, userId].map(encodeURIComponent).join('/')}`;
+    return [
+      [h('a', { href, translate: 'no' }, displayName ?? userId),
+        displayName && h('span', { class: 'of', translate: 'no' }, userId)],
+      [h('b', null, percent(accuracyRate)),
+        h('span', { class: 'of' }, t('weakest.of', { right: correctAnswers, count: answers }))],
+      number(lapses), percent(estimatedRecall), ago(lastAnsweredAt),
+    ];
+  }
+}
