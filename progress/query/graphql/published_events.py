@@ -198,7 +198,7 @@ class EventPublisher:
 
     async def _send(self, event: UserEvent) -> None:
         if not wakeups.outage().is_over:
-            raise PubSubUnavailable("it failed less than 5 s ago")
+            raise PubSubUnavailable("Pub/Sub failed less than 5 s ago")
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 await asyncio.to_thread(self._call_pubsub, event)
