@@ -61,7 +61,7 @@ bench: setup
 
 # Install this repository as an editable package.
 .venv/.project: .venv/.packages pyproject.toml
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	    --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -46,6 +46,7 @@ def build_app(first_word: str = "") -> typer.Typer:
     app = typer.Typer(
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",  # joins the lines of a paragraph
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)

@@ -111,7 +111,10 @@ def _ask(question: Question, days: Days) -> Sequence[Any]:
 
 def _print(plan: _Plan, report: Report | None, html: Path | None) -> None:
     if report is None:
-        typer.echo(f"Nothing to show: no {plan.subject} of {FEWEST_LEARNERS} learners or more.")
+        typer.echo(
+            f"Nothing to show: in the archive, no {plan.subject} of {FEWEST_LEARNERS} learners or "
+            "more. It lacks the events since the last `progress archive --now`."
+        )
     elif html:
         typer.echo(f"{html}: {report.finding}")
     else:

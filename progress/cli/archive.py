@@ -35,7 +35,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 _NOT_FULL = (
-    f"the log has fewer than {runs.RANGE:,} events, and none is older than {runs.MAX_AGE_DAYS} "
+    f"the log has fewer than {runs.RANGE:,} events, recorded in the last {runs.MAX_AGE_DAYS} "
     "days; to archive them now, run `progress archive --now`"
 )
 
@@ -46,7 +46,8 @@ archive_group = typer.Typer(help="The archive of the event log.", invoke_without
 def archive(
     context: typer.Context,
     now: Annotated[
-        bool, typer.Option("--now", help="Archive the events of an incomplete range, too.")
+        bool,
+        typer.Option("--now", help="Archive the newest events, too, before they fill a range."),
     ] = False,
     merge: Annotated[
         bool,

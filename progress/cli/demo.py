@@ -35,7 +35,7 @@ Anki = Annotated[
 ]
 User = Annotated[str, typer.Option(help="With --anki, your id.", callback=imports.check_user)]
 Class = Annotated[
-    bool, typer.Option("--class", help="Load generated learners, and open the teacher's page.")
+    bool, typer.Option("--class", help="Load generated learners instead of the real one.")
 ]
 Learners = Annotated[
     int,
@@ -56,7 +56,8 @@ def demo(
 ) -> None:
     """Start the stack, load a real learner's 12,580 answers through Pub/Sub, and show charts.
 
-    With --class, load the answers of generated learners instead, and show their teacher's page.
+    With --class, load the answers of generated learners instead, and print the address of their
+    teacher's page.
     """
     if anki and as_recorded:
         raise typer.BadParameter("expected --anki or --as-recorded, not both")

@@ -180,9 +180,8 @@ def _show(console: Console, record: Record, report: Report) -> None:
         f"cards in {report.sessions:,} sessions."
     )
     if report.recorded_before:
-        console.print(
-            f"{report.recorded_before:,} other answers were recorded before and are left out."
-        )
+        other = "other answers" if report.answers else "answers"
+        console.print(f"{report.recorded_before:,} {other} were recorded before and are left out.")
     if record.cards:
         console.print(
             f"{len(record.cards):,} cards have a word; {len(record.words):,} of these cards get "

@@ -62,11 +62,12 @@ def introduce_classes(console: Console, messages: Sequence[Message], learners: i
     """Print how the learners were generated."""
     kinds = [event["event_type"] for message in messages for event in message.events]
     answers = sum(kind.endswith("AnswerGiven") for kind in kinds)
+    made = len(classes.groups(learners))
     console.print(
-        f"{learners:,} generated learners in classes of {classes.SIZE}: {answers:,} answers in "
-        f"{classes.WEEKS} weeks, until yesterday. Nobody has given these answers: each learner has "
-        "habits, pauses and an ability, reviews when SM-2 says so, and forgets as FSRS-6 "
-        "estimates.",
+        f"{learners:,} generated learners in {made} {'class' if made == 1 else 'classes'}: "
+        f"{answers:,} answers in {classes.WEEKS} weeks, until yesterday. Nobody has given these "
+        "answers: each learner has habits, pauses and an ability, reviews when SM-2 says so, and "
+        "forgets as FSRS-6 estimates.",
         style="dim",
     )
 
