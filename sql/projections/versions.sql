@@ -31,17 +31,13 @@ SELECT CAST(sum(catalogue_version) AS bigint) FROM checkpoints;
 -- The sum over all shards, because a batch run of any shard may change the item counts that all learners share.
 SELECT CAST(sum(version) AS bigint) FROM batch_checkpoints;
 
--- reached --
--- The position up to which all shards are folded.
-SELECT coalesce(min(n.next_position) - 1, max(h.position), 0) AS position
-FROM (SELECT max(global_position) AS position FROM events) AS h
-LEFT JOIN shards_behind n ON TRUE
-
 -- shared --
 -- The versions that all learners share, the position up to which all shards are folded, and the time at which the event
 -- at this position was recorded.
 WITH reached AS (
-    {projections/versions reached}
+    SELECT coalesce(min(n.next_position) - 1, max(h.position), 0) AS position
+    FROM (SELECT max(global_position) AS position FROM events) AS h
+    LEFT JOIN shards_behind n ON TRUE
 )
 SELECT c.schema, c.catalogue, b.batch, r.position, e.created_at AS recorded_at
 FROM reached r

@@ -23,11 +23,6 @@ SELECT
     ) AS taken
 FROM today, (SELECT CAST(:days AS date[]) AS days) AS w;
 
--- counted --
--- Whether the read models contain the event, and the learner's version, which is null without a row.
-SELECT
-    EXISTS (
-        SELECT FROM events e, ({projections/versions reached}) AS reached
-        WHERE e.event_id = :event_id AND e.global_position <= reached.position
-    ) AS is_counted,
-    (SELECT max(version) FROM user_progress WHERE user_id = :user_id) AS version;
+-- position --
+-- The event's position, if it is recorded.
+SELECT global_position AS position FROM events WHERE event_id = :event_id;

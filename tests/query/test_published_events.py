@@ -37,6 +37,7 @@ from tests.support.stage import append, connect, publisher
 
 TOPIC = "user-events"
 EARLIEST, LATEST = "Pacific/Kiritimati", "Pacific/Pago_Pago"  # UTC+14 and UTC-11
+REFUSED = "BAD_USER_INPUT"
 SET_GOAL = """mutation($n: Int!, $key: ID!) {
   setGoal(answersPerDay: $n, idempotencyKey: $key) { eventId counted } }"""
 TAKE_REST_DAY = """mutation($day: Date!, $key: ID!) {
@@ -183,8 +184,12 @@ def test_a_counted_event_is_not_hidden_by_a_cached_response(world: World) -> Non
     user, goal = world.add_learner(), "{ goal { answersPerDay } }"
     assert world.api.data(goal, user) == {"goal": None}
     world.changes = DISABLED
-    assert world.set_goal(user, 30)["counted"]
-    assert world.api.data(goal, user) == {"goal": {"answersPerDay": 30}}
+    event = world.set_goal(user, 30)
+    assert event["counted"]
+    body = world.api.post(goal, user)
+    assert body["data"] == {"goal": {"answersPerDay": 30}}
+    rows = world.connection.run("SELECT max(global_position) FROM event_store.events")
+    assert int(body["extensions"]["projectedTo"]["position"]) == rows[0][0]
 
 
 def test_a_repeated_call_finds_the_recorded_event_even_after_midnight(world: World) -> None:
@@ -368,6 +373,35 @@ def test_concurrent_calls_with_one_key_record_one_event(
             assert one == two
             assert len(world.recorded(user)) == number + 1
     assert dead_letters.list_letters(world.connection) == []
+
+
+def test_concurrent_calls_for_different_days_displace_no_rest_day(
+    world: World, store: Store, redis_with_notifications: str
+) -> None:
+    options = {
+        "redis_url": redis_with_notifications,
+        "pubsub_emulator_host": world.sent.address,
+    }
+    with api.serve(url_of(store, "query"), **options) as other, ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            user = world.add_learner()
+            first, *days = list_days(world.today(user))
+            assert world.take(user, first, "first")["counted"]
+            starts = threading.Barrier(2)
+
+            def call(
+                served: Api, day: date, starts: threading.Barrier, user: str
+            ) -> tuple[date, Any]:
+                starts.wait()
+                body = served.post(TAKE_REST_DAY, user, day=f"{day}", key=f"{day}")
+                return day, outcome(body)
+
+            calls = [
+                pool.submit(call, served, day, starts, user)
+                for served, day in zip((world.api, other), days, strict=False)
+            ]
+            taken = [first, *(d for d, result in (c.result() for c in calls) if result != REFUSED)]
+            assert world.rest_days(user) == [f"{day}" for day in taken]
 
 
 STEPS = st.lists(

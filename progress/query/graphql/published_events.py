@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_OID, uuid5
 
@@ -25,6 +25,7 @@ from progress.adapters.telemetry import tracing
 from progress.errors import BadInput, NotFound, PubSubUnavailable, RedisUnavailable, Unavailable
 from progress.event_store import events
 from progress.projections import schema
+from progress.query.cache import DatabaseVersions
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings
 
@@ -110,8 +111,14 @@ def _event_id(*identity: str) -> str:
 class EventPublisher:
     """One instance's publisher of the callers' events."""
 
-    def __init__(self, settings: Settings, reader: Reader, redis: Client | None) -> None:
-        self._reader, self._redis = reader, redis
+    def __init__(
+        self,
+        settings: Settings,
+        reader: Reader,
+        redis: Client | None,
+        versions: DatabaseVersions,
+    ) -> None:
+        self._reader, self._redis, self._versions = reader, redis, versions
         self._emulator = settings.pubsub_emulator_host
         own = f"projects/{settings.pubsub_project_id}/topics/{events.USER}"
         self._topic = settings.user_events_topic or own
@@ -151,31 +158,39 @@ class EventPublisher:
 
     async def wait_until_counted(self, event: PublishedEvent) -> bool:
         """Return whether the read models contain the event, after at most five seconds."""
-        seconds = min(_MAX_WAIT_S, request_scope.current().remaining())
-        with contextlib.suppress(Unavailable), request_scope.begin(seconds):
-            while not await self._is_counted(event):
-                await asyncio.sleep(_POLL_S)
+        with contextlib.suppress(Unavailable):
+            seconds = min(_MAX_WAIT_S, request_scope.current().remaining())
+            with request_scope.begin(seconds):
+                while not await self._is_counted(event):
+                    await asyncio.sleep(_POLL_S)
             return True
         return False
 
     async def _is_counted(self, event: PublishedEvent) -> bool:
-        """Return whether the event is counted; if so, no cached response is older from now on.
+        """Return whether `projectedTo` has passed the event; then no cached response is older.
 
-        The fold copies the learner's version to Redis only after its commit, which is visible here
-        before.
+        The fold's commit is visible here before the fold copies the learner's version to Redis.
         """
-        known_at = time.monotonic()
-        (found,) = await self._reader.fetch(
-            "query/published_events", "counted", event_id=event.event_id, user_id=event.user_id
+        began = time.monotonic()
+        found = await self._reader.fetch(
+            "query/published_events", "position", event_id=event.event_id
         )
-        if found["is_counted"] and found["version"] and self._redis:
+        if not found:
+            return False
+        shared = await self._versions.fetch_shared_versions(since=began)
+        if shared.position < found[0]["position"]:
+            return False
+        learner = await self._versions.fetch_learner(
+            event.user_id, datetime.now(UTC), since=shared.known_at
+        )
+        if self._redis and learner.is_known:
             key = commands.learner_version_key(self._schema, event.user_id)
-            expires_at = commands.version_expires_at_ms(known_at)
+            expires_at = commands.version_expires_at_ms(learner.known_at)
             with contextlib.suppress(RedisUnavailable):
                 await self._redis.run(
-                    commands.set_newer_versions({key: found["version"]}, expires_at)
+                    commands.set_newer_versions({key: learner.version}, expires_at)
                 )
-        return bool(found["is_counted"])
+        return True
 
     async def _announce(self, event: UserEvent, today: date) -> tuple[bool, list[Announcement]]:
         """Announce the event, unless an event with its id is announced already.

@@ -80,7 +80,7 @@ class QueryApi:
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
         self._downloads = Downloads(settings)
         self._undelivered = UndeliveredMessages(settings)
-        self._events = EventPublisher(settings, reader, self._redis)
+        self._events = EventPublisher(settings, reader, self._redis, self._cache.versions)
         self._page = StaticPage(settings.auth_sign_in_url, settings.app_url)
         introspection = settings.graphql_introspection
         is_development = settings.environment == "development"
