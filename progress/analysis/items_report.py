@@ -58,7 +58,7 @@ def _chart_items(items: Sequence[Item]) -> Figure:
         f"The {min(len(items), _LISTED)} least recalled items",
         ("Item", "Level", "Domains", "Learners", "Tests", "Recalled", "Share", "Answers", "Right"),
         [
-            (_label(row), row.level or "", row.domains or "", *_numbers(row))
+            (_label(row), _known(row.level), _known(row.domains), *_numbers(row))
             for row in items[:_LISTED]
         ],
         texts=3,
@@ -85,11 +85,16 @@ def _numbers(row: Item) -> tuple[str, ...]:
     )
 
 
+def _known(value: str | None) -> str:
+    """Return the value; empty if the item's description does not name it."""
+    return "" if value in {None, "UNKNOWN"} else str(value)
+
+
 def _label(row: Item) -> str:
     if row.kind == "domain":
-        return _DOMAINS.get(row.name, "Domain unknown")
+        return _DOMAINS.get(row.name, "No domain")
     if row.kind == "level":
-        return "Level unknown" if row.name == "UNKNOWN" else row.name
+        return _known(row.name) or "No level"
     return terminal.escape(row.headword or row.name)
 
 
@@ -145,8 +150,8 @@ def _add_label(chart: Element, row: Item, middle: float) -> None:
     if len(text) > _LETTERS:
         text = text[: _LETTERS - 1] + "…"
     write(chart, text, "end", _LEFT - 46, middle + 4.5)
-    if row.level and row.level != "UNKNOWN":
-        write(chart, row.level, "soft small", _LEFT - 36, middle + 4.5)
+    if level := _known(row.level):
+        write(chart, level, "soft small", _LEFT - 36, middle + 4.5)
 
 
 def _add_numbers(chart: Element, row: Item, middle: float) -> None:

@@ -237,12 +237,17 @@ def knowledge(now: Knowledge, curve: Sequence[KnowledgePoint]) -> Text:
 
 def levels(shares: Iterable[Share]) -> Text:
     """Draw how many catalogue items of each level are known, being learned, or not studied yet."""
-    return _shares((f"{share.level:<9}", share) for share in shares)
+    return _shares((f"{_known(share.level) or 'no level':<9}", share) for share in shares)
+
+
+def _known(value: str) -> str:
+    """Return the level or skill; empty if the items' descriptions do not name it."""
+    return "" if value == "UNKNOWN" else value
 
 
 def domains(shares: Iterable[Share]) -> Text:
     """Draw the same numbers as `levels`, but for each skill; an item counts for all its skills."""
-    named = ((_DOMAINS.get(share.domain, share.domain.lower()), share) for share in shares)
+    named = ((_DOMAINS.get(share.domain, "no skill"), share) for share in shares)
     return _shares((f"{name:<9}", share) for name, share in named)
 
 
@@ -252,7 +257,7 @@ def weakest(items: Weakest) -> Text:
     for item in (edge.node for edge in items.edges):
         right = round(20 * item.correct_answers / max(item.answers, 1))
         name = _shorten(terminal.escape(item.headword or item.item_id), 18)
-        text.append(f"  {name:<18} {item.level:<8}")
+        text.append(f"  {name:<18} {_known(item.level):<8}")
         text.append("█" * right, "red3").append("·" * (20 - right), "grey42")
         text.append(f" {item.correct_answers} of {item.answers} right")
         text.append(f", lapsed {item.lapses} ×\n" if item.lapses else "\n")

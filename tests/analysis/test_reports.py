@@ -183,6 +183,7 @@ def test_a_page_has_charts_with_tables_and_no_scripts_or_addresses(name: str) ->
         assert marks.outside == []
         assert marks.addresses == []
         assert "script" not in marks.tags
+        assert "UNKNOWN" not in render(report)
         charts = len(report.figures)
         assert charts >= 1
         assert [marks.tags.count(tag) for tag in ("svg", "table", "h1")] == [charts, charts, 1]

@@ -310,6 +310,16 @@ def test_a_bar_draws_exactly_the_counts_above_zero(
     assert f"{long + short:,} of" in line
 
 
+def test_a_missing_level_or_skill_has_words() -> None:
+    share = Share(9, 0.5, 3, 3, 3, None, None, level="UNKNOWN", domain="UNKNOWN")
+    item = Item("i", "word", "UNKNOWN", 9, 3, 1)
+    drawn = (show.levels([share]), show.domains([share]), show.weakest(Weakest(1, [Edge(item)])))
+    shown = "\n".join(line for chart in drawn for line in lines(chart))
+    assert "no level" in shown
+    assert "no skill" in shown
+    assert "unknown" not in shown.lower()
+
+
 @given(st.lists(counts, min_size=1, max_size=14))
 def test_the_forecast_shows_the_number_of_items_due_today(items: list[int]) -> None:
     today = date(2026, 11, 20)
