@@ -5,6 +5,7 @@ import { runQuery } from './api.js';
 import { h, show } from './dom.js';
 import { dayAfter, shortDay, weekday, weekdayOf } from './format.js';
 import { join, sentences, t } from './i18n.js';
+import { toProblem } from './problems.js';
 
 const SET_GOAL = `mutation SetGoal($answers: Int!, $key: ID!) {
   event: setGoal(answersPerDay: $answers, idempotencyKey: $key) { counted }
@@ -24,7 +25,9 @@ const MAX_REST_DAYS = 2; // of a week
 const SLOW_MS = 2_000;
 const USUAL_DAYS = 28;
 
-const keys = new Map(); // the idempotency keys of requests that have not succeeded yet
+// The last change that was sent, and its idempotency key. Only a repetition of this change has the same key: after
+// another change, an earlier key would repeat a change that no longer has an effect.
+let last = {};
 
 /** Open the dialog of a command, `goal` or `rest`, for the learner's own page. */
 export const open = (command, view) => ({ goal: openGoal, rest: openRest })[command](view);
@@ -135,16 +138,16 @@ function say(dialog, id, text) {
  * counts once.
  */
 async function send(dialog, mutation, variables, change, view, onRefused) {
-  const identity = JSON.stringify(change);
-  if (!keys.has(identity)) keys.set(identity, crypto.randomUUID());
-  const key = keys.get(identity);
+  const text = JSON.stringify(change);
+  if (last.change !== text) last = { change: text, key: crypto.randomUUID() };
+  const { key } = last;
   say(dialog, 'problem', '');
   const answer = await run(dialog, view, t('command.saving'), () => runQuery(mutation, { ...variables, key }), () => {
-    keys.delete(identity);
+    last = {};
     onRefused?.();
   });
   if (!answer) return;
-  keys.delete(identity);
+  last = {};
   dialog.close();
   view.changed(change, answer.data.event.counted);
 }
@@ -155,8 +158,10 @@ async function run(dialog, view, text, request, onRefused) {
   dialog.ariaBusy = 'true';
   say(dialog, 'status', text);
   const slow = setTimeout(() => say(dialog, 'status', t('command.slow')), SLOW_MS);
-  const problem = {};
-  const answer = await request().catch((error) => void Object.assign(problem, { kind: error.kind ?? 'fault' }));
+  let problem = null;
+  const answer = await request().catch((error) => {
+    problem = toProblem(error);
+  });
   clearTimeout(slow);
   dialog.ariaBusy = 'false';
   say(dialog, 'status', '');

@@ -53,7 +53,7 @@ export class Retry {
 }
 
 /** Return an error as a Problem. An unexpected error is also reported to the browser. */
-function toProblem(error) {
+export function toProblem(error) {
   if (error instanceof Problem) return error;
   reportError(error);
   return new Problem('fault', String(error));
