@@ -312,6 +312,31 @@ def test_an_event_that_pubsub_accepted_without_telling_counts_once(world: World)
     assert len(world.published()) == 1
 
 
+def test_a_call_waits_three_seconds_for_pubsub_and_a_late_acceptance_counts_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert published_events._TIMEOUT_S == 3
+    monkeypatch.setattr(published_events, "_TIMEOUT_S", 0.2)
+    user = world.add_learner()
+    may_accept, has_recorded = threading.Event(), threading.Event()
+
+    def hang(_request: PublishRequest) -> None:
+        may_accept.wait(20)
+
+    def record(request: PublishRequest) -> None:
+        world.record(*(message.data for message in request.messages))
+        has_recorded.set()
+
+    world.sent.on_request, world.sent.on_stored = hang, record
+    assert world.set_goal(user, 7) == "UNAVAILABLE"
+    assert world.published() == []
+    may_accept.set()
+    assert has_recorded.wait(20)
+    assert world.set_goal(user, 8) == REFUSED
+    assert world.set_goal(user, 7)["counted"]
+    assert len(world.published()) == 1
+
+
 def test_an_answer_waits_only_for_the_fields_that_were_asked_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
