@@ -516,11 +516,12 @@ def test_an_unreachable_database_or_a_full_output_device_gives_a_one_line_error(
 
 def test_an_interrupt_during_the_imports_ends_the_command_without_a_traceback() -> None:
     script = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Interrupt:
     def find_spec(self, name, *_):
         if name == "typer":
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Interrupt())
 from progress.__main__ import main
 main()
@@ -528,7 +529,8 @@ main()
     ran = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+    why = "progress: interrupted before anything was done\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", why)
 
 
 def test_the_version_and_the_shell_completion_are_available() -> None:
