@@ -305,10 +305,29 @@ def test_a_learner_has_no_access_to_the_views_of_other_roles(visit: Visits) -> N
     expect(page.get_by_role("region", name="Today")).to_be_visible()
 
 
+# Returns the lines of a heading that is 9 characters wide.
+_BREAK = """() => {
+    const heading = document.createElement('h3');
+    heading.textContent = '処理できなかったイベント';
+    heading.style.width = '9em';
+    document.querySelector('main').append(heading);
+    const range = document.createRange(), lines = new Map();
+    [...heading.textContent].forEach((letter, at) => {
+        range.setStart(heading.firstChild, at);
+        range.setEnd(heading.firstChild, at + 1);
+        const { top } = range.getBoundingClientRect();
+        lines.set(top, (lines.get(top) ?? '') + letter);
+    });
+    heading.remove();
+    return [...lines.values()];
+}"""
+
+
 def test_a_selected_language_stays_after_a_reload_until_another_is_selected(visit: Visits) -> None:
     page = visit().open()
     page.get_by_label("Language").select_option("ja")
     expect(page.get_by_role("region", name="今日")).to_be_visible()
+    assert page.evaluate(_BREAK) == ["処理できなかった", "イベント"], "no line ends inside a word"
     page.reload()
     expect(page.get_by_role("region", name="今日")).to_contain_text(
         "最後に学習した日：2024年10月6日"
