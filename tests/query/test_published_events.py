@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import psutil
 import pytest
@@ -159,7 +160,9 @@ def test_a_goal_and_a_rest_day_are_published_counted_and_shown(world: World) -> 
     assert world.rest_days(user) == []
     set_, taken = world.set_goal(user, 30), world.take(user, today)
     assert (set_["counted"], taken["counted"]) == (True, True)
-    assert set_["eventId"] != taken["eventId"]
+    for event, mutation in ((set_, "setGoal"), (taken, "takeRestDay")):
+        identity = f'["{user}","{mutation}","k"]'
+        assert event["eventId"] == str(uuid5(NAMESPACE_OID, identity))
     assert world.api.data(goal, user) == {"goal": {"answersPerDay": 30}}
     assert world.rest_days(user) == [f"{today}"]
     assert world.api.data("{ streak { restToday } }", user)["streak"] == {"restToday": True}
