@@ -514,9 +514,10 @@ def test_a_function_that_dies_before_it_answers_has_published_once(
 
         def kill(request: PublishRequest) -> None:
             world.record(*(message.data for message in request.messages))
-            for process in psutil.Process(function.process.pid).children(recursive=True):
-                process.kill()
-            function.process.kill()
+            workers = psutil.Process(function.process.pid).children(recursive=True)
+            function.process.kill()  # first, because it would replace a worker
+            for worker in workers:
+                worker.kill()
 
         world.sent.on_stored = kill
         query = 'mutation { setGoal(answersPerDay: 4, idempotencyKey: "k") { eventId counted } }'
