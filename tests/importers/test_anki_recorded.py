@@ -116,6 +116,26 @@ def test_every_day_with_imported_answers_has_a_completed_session(
     assert all(row["sessions_completed"] for row in rows if row["answers"])
 
 
+@given(
+    log_=logs,
+    preferences=st.lists(
+        st.tuples(st.sampled_from(ZONES), st.integers(0, 23)), min_size=2, max_size=3
+    ),
+)
+def test_an_import_with_other_preferences_does_not_cut_recorded_sessions_again(
+    connection: Connection, log_: list[Answer], preferences: list[tuple[str, int]]
+) -> None:
+    user = f"anna-{uuid.uuid4()}"
+    for number, (zone, hour) in enumerate(preferences):
+        learner = Learner(user, zone, hour)
+        new = anki_import.select_new(connection, read(log_, (set(CARDS), False), learner))
+        if number:
+            kinds = {event["event_type"] for message in new for event in message.events}
+            assert kinds <= {"UserCreated"}
+        if new:
+            record(connection, new)
+
+
 def prefer(learner: Learner, at: datetime, zone: str, hour: int) -> dict[str, object]:
     return {
         "event_id": str(uuid.uuid4()),
