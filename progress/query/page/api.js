@@ -2,7 +2,7 @@
 
 import * as session from './session.js';
 
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 12_000; // the server answers within ten seconds
 
 /** The reason for a failed request. `kind` selects what to show; `after` is the seconds to wait, if known. */
 export class Problem extends Error {

@@ -31,8 +31,8 @@ function stack(parts, top) {
 }
 
 /**
- * Draw one line for each of the `series`, which are { name, values }. The points of a line are at equal horizontal
- * distances; a null value leaves a gap. `low` and `high` are the values at the lower and the upper edge of the chart.
+ * Draw one line for each of the `series`, which are { name, values, isStepped }. The points of a line are at equal
+ * horizontal distances; a null value leaves a gap. A stepped line keeps a value until the next point. `low` and `high` are the values at the lower and the upper edge of the chart.
  */
 export function lines(series, [low, high], label) {
   const steps = Math.max(1, series[0].values.length - 1);
@@ -41,13 +41,13 @@ export function lines(series, [low, high], label) {
   const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
   return s('svg', { class: 'lines', role: 'img', 'aria-label': label, ...frame },
     [3, 50, 97].map((y) => s('line', { class: 'rule', x1: 0, x2: 100, y1: y, y2: y })),
-    series.map(({ name, values }) => s('path', { class: name, d: path(values, point) })));
+    series.map(({ name, values, isStepped }) => s('path', { class: name, d: path(values, point, isStepped) })));
 }
 
 const round = (value) => Math.round(100 * value) / 100;
 
 /** A path through the values. A value between two gaps is drawn as a dot. */
-function path(values, point) {
+function path(values, point, isStepped) {
   let isDrawing = false;
   return values.map((value, index) => {
     if (value == null) {
@@ -56,7 +56,8 @@ function path(values, point) {
     }
     const at = point(value, index);
     const isAlone = !isDrawing && values[index + 1] == null;
-    const command = isAlone ? `M${at}h0` : `${isDrawing ? 'L' : 'M'}${at}`;
+    const next = isStepped ? `H${at.replace(',', 'V')}` : `L${at}`;
+    const command = isAlone ? `M${at}h0` : isDrawing ? next : `M${at}`;
     isDrawing = true;
     return command;
   }).join('');

@@ -21,6 +21,9 @@ export function howFar(data) {
     levels(data, waiting()));
 }
 
+/** False for a level or skill that neither the catalogue has in the learner's languages nor the learner has studied. */
+const isShown = (row) => row.catalogueItems > 0 || row.itemsStudied > 0;
+
 /** A link to the view "What I know". The estimates take long to read, so that only this view reads them. */
 function retained({ user }, style) {
   return card('expected', t('knowledge.expected'), style,
@@ -49,16 +52,19 @@ function totals({ progress }) {
 const stageLegend = (counts) => legend([...STAGES, 'unmet'].map((name, index) => [
   `stage-${index}`, ...(counts ? [h('b', null, number(counts[name])), ' '] : []), t(`stage.${name}`)]));
 
-function levels({ levels: rows }, waiting) {
+function levels({ levels: all }, waiting) {
+  const rows = all.filter(isShown);
+  const [current, next] = rows.filter(({ level, reached }) => level !== 'UNKNOWN' && !reached);
+  const isNear = (row) => row === current || row === next;
   const hasPace = rows.some((row) => row.masteredLast28Days != null);
   const headers = [t('levels.known'), ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('levels.right')])];
   return card('levels', t('levels.title'), 'wide', waiting,
-    note(currentLevel(rows)),
+    !waiting && note(currentLevel(rows)),
     shareTable(t('levels.level'), headers, rows.map((row) => [
       row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
-      ...(hasPace ? [pace(row), expected(row)] : [percent(row.accuracyRate)])])),
+      ...(hasPace ? [pace(row), expected(row, isNear(row))] : [percent(row.accuracyRate)])]), waiting),
     stageLegend(),
-    hasPace && rows.some(lacksDate) && note(t('levels.noDate')));
+    hasPace && !waiting && [current, next].some(lacksDate) && note(t('levels.noDate')));
 }
 
 /** A text about the current level, which is the lowest level that the learner has not reached. */
@@ -74,23 +80,25 @@ function currentLevel(rows) {
 
 const pace = (row) => (row.level === 'UNKNOWN' ? '–' : number(row.masteredLast28Days));
 
-const lacksDate = (row) => row.level !== 'UNKNOWN' && !row.reached && !row.expectedDate;
+const lacksDate = (row) => row && !row.expectedDate;
 
-function expected(row) {
-  if (row.level === 'UNKNOWN') return '–';
-  if (row.reached) return t('levels.reached');
-  return row.expectedDate ? monthYear(row.expectedDate) : '–';
+/** Only the current level and the next have a date, because each level's pace is extrapolated alone. */
+function expected(row, isNear) {
+  if (row.level !== 'UNKNOWN' && row.reached) return t('levels.reached');
+  return isNear && row.expectedDate ? monthYear(row.expectedDate) : '–';
 }
 
-function skills({ domains: rows }, waiting) {
+function skills({ domains }, waiting) {
+  const rows = domains.filter(isShown);
   return card('skills', t('skills.title'), null, waiting,
     rows.length === 0 && note(t('levels.noCatalogue')),
     shareTable(t('skills.skill'), [t('levels.known'), t('levels.right')],
-      rows.map((row) => [t(`skills.${row.domain}`), row, percent(row.accuracyRate)])),
+      rows.map((row) => [t(`skills.${row.domain}`), row, percent(row.accuracyRate)]), waiting),
     stageLegend());
 }
 
-function shareTable(first, headers, rows) {
+/** A table of levels or skills. While they are being counted, rows without counts have dashes. */
+function shareTable(first, headers, rows, waiting) {
   if (!rows.length) return null;
   const [known, ...rest] = headers;
   return h('table', { class: 'shares' },
@@ -98,10 +106,14 @@ function shareTable(first, headers, rows) {
       h('th', { scope: 'col' }, first),
       h('th', { scope: 'col', class: 'grow' }, known),
       rest.map((name) => h('th', { scope: 'col', class: 'end' }, name)))),
-    h('tbody', null, rows.map(([name, row, ...cells]) => tableRow(name, row, cells))));
+    h('tbody', null, rows.map(([name, row, ...cells]) => tableRow(name, row, cells, Boolean(waiting)))));
 }
 
-function tableRow(name, row, cells) {
+function tableRow(name, row, cells, isWaiting) {
+  if (isWaiting && !row.itemsStudied) {
+    return h('tr', null, h('th', { scope: 'row' }, name), h('td', { class: 'grow' }, '–'),
+      cells.map(() => h('td', { class: 'end' }, '–')));
+  }
   const count = row.longTermMastered + row.shortTermMastered;
   const total = row.catalogueItems;
   return h('tr', null,

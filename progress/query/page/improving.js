@@ -25,7 +25,7 @@ export function improving(data) {
     data.retention && !hasTests && ['retention', t('retention.title'), t('retention.none')],
   ].filter(Boolean);
   return section('improving', t(data.user ? 'jump.improving' : 'improving.title'),
-    comparison(data), isMastered && mastered(shown), hasTests && retention(data),
+    comparison(data), isMastered && mastered(shown, data.day), hasTests && retention(data),
     byWeek(data, isMastered !== hasTests ? 'wide' : null),
     empty.map(([key, title, text]) => card(key, title, empty.length === 1 ? 'wide' : null, note(text))));
 }
@@ -79,16 +79,18 @@ function byWeek({ days: studied, day }, style) {
       : t('weeks.none')),
     h('div', { class: 'chart grows' },
       plot(columns(shown.map((week) => ({
-        parts: [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
+        parts: week.end > day
+          ? [['unfinished', week.answers]]
+          : [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
         title: describe(week),
       })), top, t('weeks.chart', { count: WEEKS })), number(top))),
     total.answers > 0 && [
       small(t('week.right'), shown.map(accuracy), accuracy(total), percent, 0.1),
-      small(t('week.speed'), shown.map(pace), pace(total), decimal, 1),
+      small(t('weeks.speed'), shown.map(pace), pace(total), decimal, 1),
     ],
     axis(monthLabels(starts), starts.length),
-    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
-    unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown)));
+    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
+    unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown, day)));
 }
 
 /** A small line chart with a name, a mean and a scale. Both ends of the scale are multiples of `step`. */
@@ -107,10 +109,10 @@ const describe = (week) => t('weeks.week', { days: days(week.start, week.end), t
   ? join(t('count.answers', { count: week.answers }), t('answers.right', { share: percent(accuracy(week)) }))
   : t('weeks.noAnswers') });
 
-const weekTable = (shown) => table(
+const weekTable = (shown, day) => table(
   [t('weeks.of'), t('week.answers'), t('week.right'), t('week.speed'), t('week.time'), t('week.studyDays')],
   shown.toReversed().map((week) => [
-    shortDay(week.start), number(week.answers), percent(accuracy(week)), decimal(pace(week)),
+    week.end > day ? t('weeks.soFar', { day: shortDay(week.start) }) : shortDay(week.start), number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
 /** The last twelve months. Months before the learner's first one are left out, but at least six months remain. */
@@ -121,7 +123,7 @@ function monthsOf({ days: studied, day }) {
 }
 
 /** The number of items mastered in each month. */
-function mastered(shown) {
+function mastered(shown, day) {
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
   const most = Math.max(...shown.map((period) => period.newMasteryCount));
   return card('mastered', t('mastered.title'), null,
@@ -129,7 +131,7 @@ function mastered(shown) {
     h('ol', { class: 'posts grows' }, shown.map((period) => {
       const count = period.newMasteryCount;
       const text = t('mastered.month', { month: month(period.start, 'long'), count });
-      return post(count, most, text, monthSign(period.start));
+      return post(count, most, text, monthSign(period.start), period.end > day && '…');
     })));
 }
 

@@ -48,9 +48,12 @@ export class ItemList extends View {
     clearTimeout(this.typing);
   }
 
-  /** Show the list that the user left last. Return false if it has another URL, was not loaded, or is too old. */
+  /**
+   * Show the list that the user left last, and returns to. Return false if it has another URL, was not loaded, or is too
+   * old.
+   */
   restore() {
-    if (left?.hash !== this.hash || !left.result || Date.now() > left.at + MAX_AGE_MS) return false;
+    if (!this.shell.isReturn || left?.hash !== this.hash || !left.result || Date.now() > left.at + MAX_AGE_MS) return false;
     this.update(this.view, left.result);
     scrollTo(0, left.scroll);
     return true;
@@ -156,6 +159,9 @@ export class ItemList extends View {
         !isNew && h('p', { class: 'note' }, total
           ? [t('items.found', { count: total }), meaning && ` · ${meaning}`]
           : sentences(meaning, t('items.noMatch'))),
+        !total && filter === 'LEECH' && h('a', {
+          class: 'button quiet', href: itemList(this.user, { filter: 'struggling' }),
+        }, t('items.weak')),
         rows.length > 0 && table(rows, this.view.order, this.user),
         cursor && h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more'))),
     ];

@@ -188,7 +188,7 @@ function intervalChart(steps) {
   const top = roundUp(Math.max(...values.filter((value) => value != null)));
   return h('div', { class: 'chart small' },
     h('p', { class: 'of' }, t('item.intervals'), ' ', h('b', null, t('item.scale', { count: top }))),
-    lines([{ name: 'mature', values }], [0, top], t('item.intervalChart')));
+    lines([{ name: 'mature', values, isStepped: true }], [0, top], t('item.intervalChart')));
 }
 
 /** A label for every twelfth step: its month or, in a short history, its day. */

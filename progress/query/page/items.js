@@ -30,7 +30,9 @@ const cells = (item, user) => [
 /** The time until the item is due, as a text. */
 export function due({ dueAt }) {
   if (!dueAt) return '–';
-  return Date.parse(dueAt) <= now() ? t('items.now') : distance(dueAt);
+  const late = Math.floor((now() - Date.parse(dueAt)) / 86_400_000);
+  if (late > 0) return t('items.late', { count: late });
+  return late === 0 ? t('items.now') : distance(dueAt);
 }
 
 /** The headword or, if it is unknown, the item's id. */

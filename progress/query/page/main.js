@@ -17,6 +17,8 @@ const FIND = `query Find($text: String!) {
 const MIN_SEARCH = 2; // characters
 const TYPING_MS = 200;
 let typing; // the timer of the suggestions
+const MODULE_TIMEOUT_MS = 10_000;
+const SLOW_MS = 4_000; // a view that takes longer says so
 const LANDINGS = { teacher: 'group', admin: 'administration' }; // the views of a URL without a hash
 
 /**
@@ -137,6 +139,7 @@ const dayPicker = document.getElementById('day');
 const skeleton = main.querySelector('.skeleton').cloneNode(true);
 let currentView = null;
 let openings = 0; // increases when a view is closed; a view that was loading at that time is not shown
+let followsLink = false; // the user has followed a link to a view, other than a link back
 let state = null; // the state of the subscription; null without a subscription
 
 const shell = {
@@ -201,8 +204,12 @@ async function route() {
   const isOurs = session.takeToken();
   if (!session.token()) return showSignIn(t(isOurs ? 'signIn.title' : 'signIn.foreign'));
   const view = findView(location.hash);
+  const isReturn = !followsLink;
+  followsLink = false;
   if (currentView) main.replaceChildren(skeleton.cloneNode(true));
   closeView();
+  if (!isReturn) scrollTo(0, 0); // otherwise, the browser restores the position
+  shell.isReturn = isReturn;
   signOut.hidden = false;
   showNavigation(view);
   showDay(view);
@@ -213,10 +220,19 @@ async function route() {
 /** Load the view. Draw it, unless the user has left it in the meantime. */
 async function open(view) {
   const opening = openings;
-  const [create] = await Promise.all([
+  setTimeout(() => opening === openings && sayWaiting(), SLOW_MS);
+  const late = new Promise((_, reject) => {
+    setTimeout(() => reject(new Problem('away', 'a module has not arrived')), MODULE_TIMEOUT_MS);
+  });
+  const [create] = await Promise.race([late, Promise.all([
     view.open(main, view.args, shell, view.parameters), then.select(view.other, view.day),
-  ]).catch((error) => [() => showLoadProblem(error)]);
+  ])]).catch((error) => [() => showLoadProblem(error)]);
   if (opening === openings) currentView = create();
+}
+
+/** Say that the server has not answered yet, above the outlines of the cards. */
+function sayWaiting() {
+  if (main.querySelector('.skeleton')) main.prepend(h('p', { class: 'note', role: 'status' }, t('problem.slow')));
 }
 
 /**
@@ -305,6 +321,14 @@ languages.addEventListener('change', () => selectLanguage(languages.value));
 document.querySelector('.skip').addEventListener('click', (event) => {
   event.preventDefault();
   main.focus();
+});
+/** A tap on a column shows its value, because a touch screen shows no title. */
+addEventListener('click', ({ target }) => {
+  const column = target.closest('.bars g');
+  if (column) column.closest('.plot').dataset.value = column.querySelector('title').textContent;
+});
+addEventListener('click', ({ target }) => {
+  if (target.closest('a[href^="#/"]:not(.back)')) followsLink = true;
 });
 for (const event of ['online', 'offline']) addEventListener(event, showState);
 addEventListener('hashchange', async () => {

@@ -4,6 +4,7 @@
 import { bar } from './charts.js';
 import { h } from './dom.js';
 import { dayAfter, days, fullDay, longDay, minutes, percent, shortDay, weekday } from './format.js';
+import { countBehind } from './freshness.js';
 import { join, t } from './i18n.js';
 import { mark, note } from './layout.js';
 import { pastDay } from './then.js';
@@ -15,8 +16,8 @@ export function today(data) {
     h('h2', { id: 'today', tabindex: -1 }, t('today.title'), h('small', null, fullDay(day))),
     tile(t('streak.title'), figure('streak.days', streak.current), streakNotes(streak), restNotes(data)),
     goal
-      ? tile(t('goal.title'), figure('goal.answers', goal.answersToday), goalNotes(goal, day, row), setting(data))
-      : tile(t('answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), setting(data)),
+      ? tile(t('goal.title'), figure('goal.answers', goal.answersToday), goalNotes(goal, day, row), counting(data), setting(data))
+      : tile(t('answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), counting(data), setting(data)),
     tile(t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
   );
 }
@@ -49,6 +50,12 @@ function restNotes(data) {
     ahead.length > 0 && note(t('streak.restAhead', { days: join(ahead.map(shortDay)) })),
     waiting(data, 'rest'), command(data, 'rest', 'streak.takeRest'),
   ];
+}
+
+/** A note that the numbers of the day do not include every recorded event yet. */
+function counting({ projections }) {
+  const count = countBehind(projections);
+  return count > 0 && mark('wait', t('fresh.counting', { count }));
 }
 
 const setting = (data) =>
@@ -91,9 +98,15 @@ function weekDot(met, date) {
     h('span', { class: 'unseen' }, text), h('span', { 'aria-hidden': 'true' }, weekday(date, 'narrow')));
 }
 
-function nextNotes({ day: today, due, workload, isOwn }) {
+/** True if any review is planned: within the forecast or, for a known item, perhaps after it. */
+const hasReviews = ({ due, progress }) => due.some((day) => day.items)
+  || progress.masteryStats.shortTermMastered + progress.masteryStats.longTermMastered > 0;
+
+function nextNotes(data) {
+  const { day: today, due, workload, isOwn } = data;
   const [{ items, overdue = 0 }, ...later] = due;
   const link = isOwn && !pastDay() && appLink(items);
+  if (!items && !hasReviews(data)) return [note(t('next.unplanned')), link];
   if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later, dayAfter(today, 6))), link];
   const split = t('next.split', { today: items - overdue, overdue });
   const pace = workload?.secondsPerAnswer;

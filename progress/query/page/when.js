@@ -1,13 +1,13 @@
 // The section "When". It shows answers and accuracy for each hour of the day, and the items that fall due on each day.
 
-import { columns, legend, plot, post, roundUp } from './charts.js';
+import { axis, columns, legend, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';
 import { dayOfMonth, fullDay, hour, number, percent, weekday } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
 
 const MIN_ANSWERS = 50; // an hour with fewer answers cannot be the best hour
-const SHOWN_DAYS = 14;
+const SHOWN_DAYS = 14; // with today
 
 export const when = (data) => section('when', t('when.title'), data.hours && hours(data), due(data));
 
@@ -23,7 +23,7 @@ function hours({ hours: rows }) {
         parts: [['right', row.correctAnswers], ['wrong', row.answers - row.correctAnswers]],
         title: t('hours.hour', { hour: hour(row.hour), text: describe(row) }),
       })), top, t('hours.chart')), number(top)),
-      h('ol', { class: 'ticks', 'aria-hidden': 'true' }, [0, 6, 12, 18].map((value) => h('li', null, hour(value)))),
+      axis([0, 6, 12, 18].map((value) => [value, hour(value)]), 24),
       legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]])),
     rows.length > 0 && unfolded(t('hours.table'), t('hours.title'), table(
       [t('hours.from'), t('week.answers'), t('week.right')],
@@ -46,8 +46,8 @@ function summary(rows) {
 }
 
 function due({ due: rows }) {
-  const [today, ...later] = rows;
-  const shown = later.slice(0, SHOWN_DAYS);
+  const shown = rows.slice(0, SHOWN_DAYS);
+  const [today, ...later] = shown;
   const most = Math.max(...shown.map((day) => day.items));
   const total = later.reduce((count, day) => count + day.items, 0);
   return card('due', t('due.title'), null,
@@ -57,6 +57,6 @@ function due({ due: rows }) {
     most > 0 && h('ol', { class: 'posts grows' }, shown.map((day) => post(
       day.items, most, t('due.day', { day: fullDay(day.date), count: day.items }),
       weekday(day.date, 'narrow'), h('b', null, dayOfMonth(day.date))))),
-    total > 0 && unfolded(t('due.table'), t('due.title'), table(
+    rows.some((day) => day.items) && unfolded(t('due.table'), t('due.title'), table(
       [t('due.date'), t('due.items')], rows.map((day) => [fullDay(day.date), number(day.items)]))));
 }

@@ -380,7 +380,8 @@ def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
         """
         const { today } = await import('./page/today.js');
         const tiles = (next) => today({
-          day: dayIn(0), streak: {}, days: new Map(), restDays: new Set(),
+          day: dayIn(0), streak: {}, days: new Map(), restDays: new Set(), projections: [],
+          progress: { masteryStats: { shortTermMastered: 1, longTermMastered: 0 } },
           due: Array.from({ length: 29 }, (_, n) =>
             ({ date: dayIn(n), items: n === next ? 3 : 0 })),
         });
@@ -407,7 +408,7 @@ def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_err
         const { today } = await import('./page/today.js');
         const cases = JSON.parse(process.env.CASES);
         print(cases.map(([items, answers, ms]) => today({
-          day: dayIn(0), streak: {}, days: new Map(), restDays: new Set(),
+          day: dayIn(0), streak: {}, days: new Map(), restDays: new Set(), projections: [],
           due: [{ date: dayIn(0), items }],
           workload: { secondsPerAnswer: ms / (answers * 1000) },
         }).textContent.match(/about ([0-9]+) minutes?$/)[1]));

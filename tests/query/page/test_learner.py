@@ -34,7 +34,11 @@ def test_the_page_shows_the_demo_learner_s_numbers(visit: Visits) -> None:
     assert re.search(r"Reading\s+800 of \d,\d{3}", how_far)
     assert re.search(r"Items learned\s+1,203", how_far)
     assert re.search(r"action\s+A1\s+29%\s+4 of 14", browser.section(page, "Items"))
-    assert "1,205 items are due today" in browser.section(page, "When")
+    when = browser.section(page, "When")
+    assert "1,205 items are due today" in when
+    assert "in the following 13 days" in when
+    expect(page.locator("[data-key=due] .posts li")).to_have_count(14)
+    expect(page.locator("[data-key=due] .posts li").first).to_contain_text("1,205")
     weak = page.get_by_role("link", name=re.compile(r"See all \d+ weak items"))
     expect(weak).to_have_attribute("href", "#/items?filter=struggling")
 
@@ -53,6 +57,87 @@ def test_the_chart_of_weeks_is_also_available_as_a_table(visit: Visits, demo: St
     page.get_by_text("The weeks as a table").click(timeout=20_000)
     expect(table.get_by_role("row")).to_have_count(27)
     expect(table.get_by_role("row").nth(1)).to_contain_text("475%", timeout=20_000)
+
+
+def test_an_open_table_does_not_stretch_the_card_beside_it(visit: Visits) -> None:
+    page = visit(viewport={"width": 1280, "height": 800}).open()
+    beside = page.locator("[data-key=due]")
+    before = beside.bounding_box()
+    page.get_by_text("The hours as a table").click()
+    after = beside.bounding_box()
+    assert before
+    assert after
+    assert after["height"] <= before["height"]
+
+
+def test_the_goal_s_dots_stay_in_their_card(visit: Visits, demo: Stack) -> None:
+    user = f"page-{uuid.uuid4()}"
+    demo.publish(browser.envelope("GoalSet", datetime.now(UTC), user_id=user, answers_per_day=9))
+    demo.publish(*browser.lesson(user, 2))
+    page = visit(viewport={"width": 700, "height": 800}).open(user)
+    dots = page.locator(".week li")
+    expect(dots).to_have_count(7, timeout=20_000)
+    ends = [dots.last.bounding_box(), page.locator(".tile:has(.week)").bounding_box()]
+    inner, outer = (box and box["x"] + box["width"] for box in ends)
+    assert inner
+    assert outer
+    assert inner <= outer - 16
+
+
+def test_a_view_opens_at_its_heading(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.get_by_role("link", name="All items", exact=True).click()
+    visitor.settle()
+    assert page.evaluate("scrollY") == 0
+
+
+def test_a_late_module_is_waited_for_and_then_reported(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    page.clock.install()
+    page.route("**/item_list.js", lambda _: None)  # never answered
+    page.get_by_role("link", name="All items", exact=True).click()
+    page.clock.run_for(4_500)
+    expect(page.get_by_text("The server has not answered yet.")).to_be_visible()
+    page.clock.run_for(6_000)
+    expect(page.get_by_role("alert")).to_contain_text("The server does not respond")
+    page.unroute_all()
+
+
+def test_a_tapped_column_shows_its_value_and_the_current_week_is_unfinished(
+    visit: Visits, demo: Stack
+) -> None:
+    user = browser.create_learner(demo)
+    demo.publish(*browser.lesson(user, 2, ago=timedelta(days=8)))
+    page = visit().open(user)
+    weeks = page.locator("[data-key=weeks]")
+    expect(weeks.locator(".legend")).to_contain_text("this week, not over yet")
+    column = weeks.locator(".bars g").last
+    column.click()
+    plot = weeks.locator(".plot")
+    expect(plot).to_have_attribute("data-value", re.compile(": 4 answers, 75% right$"))
+    expect(weeks.locator(".unfinished")).to_have_count(2)  # the column and its key
+    expect(weeks).to_contain_text("lower is faster")
+
+
+def test_a_learner_without_reviews_is_not_caught_up(visit: Visits, demo: Stack) -> None:
+    page = visit().open(browser.create_learner(demo))
+    today = page.get_by_role("region", name="Today")
+    expect(today).to_contain_text("No review is planned yet")
+    expect(today).not_to_contain_text("All caught up")
+
+
+def test_overdue_items_say_since_when(visit: Visits) -> None:
+    page = visit().open(at="#/items?filter=due")
+    expect(rows(page).first).to_contain_text(re.compile(r"[\d,]+ days overdue"))
+
+
+def test_an_empty_list_of_forgotten_items_leads_to_the_weak_ones(visit: Visits) -> None:
+    page = visit().open(at="#/items?filter=leech")
+    page.get_by_role("link", name="See weak items instead").click()
+    expect(page).to_have_url(re.compile("filter=struggling$"))
 
 
 def test_a_new_learner_is_welcomed_and_then_sees_their_first_session(
