@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[3]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 # At a zoom of 400 %, a screen that is 1,280 pixels wide shows only 320 pixels of the page.
 SMALLEST = {"viewport": {"width": 320, "height": 640}}
+TABLET = {"viewport": {"width": 700, "height": 900}}
 WIDE = {"viewport": {"width": 1280, "height": 800}}
 
 ADMINISTRATION = "#/administration"
@@ -32,6 +33,10 @@ _FOCUSED = """(() => {
   return [name, getComputedStyle(focused).outlineStyle];
 })()"""
 
+
+# Resolve once the browser has drawn the page.
+_DRAWN = """() => new Promise((drawn) =>
+    new PerformanceObserver(drawn).observe({ type: 'paint', buffered: true }))"""
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _ACCENTED = "áƀćđéƒǵĥíĵķĺɱńóƥɋŕśťúṽẃẋýź"
@@ -184,11 +189,23 @@ def test_reduced_motion_disables_animations(visit: Visits) -> None:
     )
 
 
-@pytest.mark.parametrize("screen", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize(
+    "screen",
+    [SMALLEST, *first_in_gate([PHONE, TABLET, WIDE])],
+    ids=["smallest", "phone", "tablet", "wide"],
+)
 def test_the_layout_does_not_shift_when_the_numbers_arrive(
     visit: Visits, screen: dict[str, Any]
 ) -> None:
-    page = visit(**screen, reduced_motion="no-preference").open()
+    """The scripts arrive after the browser has drawn the frame, as on a slow connection."""
+    visitor = visit(**screen, reduced_motion="no-preference")
+    page, held = visitor.page, list[Route]()
+    page.route(re.compile("/main.js$"), lambda route: held.append(route))  # noqa: PLW0108
+    page.goto(visitor.return_url(visitor.stack.token(browser.DEMO)), wait_until="commit")
+    page.evaluate(_DRAWN)
+    for route in held:
+        route.continue_()
+    visitor.settle()
     page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
     shifts = page.evaluate("window.shifts")
     assert sum(shift[0] for shift in shifts) < 0.02, shifts
