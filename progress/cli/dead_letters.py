@@ -1,5 +1,6 @@
 """`progress dead-letters`: list, show, count, replay and discard rejected messages and events."""
 
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -98,14 +99,17 @@ def replay(
         typer.echo(f"Dead letter {number} is replayed.")
         return
     letter_ids = _select(connection, kind, saying, everything)
-    failed = 0
+    staying = Counter[str]()
     with terminal.progress_bar(Console(), "replaying", len(letter_ids)) as show_progress:
         reasons = letter_replay.replay_all(connection, letter_ids, connections.change_publisher())
         for done, reason in enumerate(reasons, start=1):
-            failed += reason is not None
+            staying.update([reason] if reason else [])
             show_progress(done)
     connection.close()
-    typer.echo(f"{len(letter_ids) - failed:,} dead letters are replayed, {failed:,} stay open.")
+    stay = staying.total()
+    typer.echo(f"{len(letter_ids) - stay:,} dead letters are replayed, {stay:,} stay open.")
+    for why, count in staying.most_common():
+        typer.echo(f"{count:>7,}  {why}")
 
 
 @dead_letters_group.command()

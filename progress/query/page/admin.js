@@ -2,17 +2,18 @@
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
-import { confirm, deadLetters, selectedIds } from './dead_letters.js';
-import { sentences, t } from './i18n.js';
+import { KINDS, confirm, deadLetters, selectedIds } from './dead_letters.js';
+import { t } from './i18n.js';
 import { OPERATION, hasEnded, kindOf } from './operation.js';
-import { operations } from './operations.js';
+import { operations, replayOutcome } from './operations.js';
 import { View } from './problems.js';
 import { glance, lag, undelivered } from './system_state.js';
 import { Subscription } from './stream.js';
 
-const QUERY = `query Administration($kind: DeadLetterKind, $first: Int) {
+const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $first: Int) {
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt }
-  letters: deadLetters(kind: $kind, first: $first) {
+  reasons: deadLetterReasons { kind reason count newest }
+  letters: deadLetters(kind: $kind, reason: $reason, first: $first) {
     totalCount
     pageInfo { hasNextPage }
     edges { node { id kind topic eventId eventType reason payload receivedAt replayedAt } }
@@ -33,6 +34,9 @@ const MUTATIONS = {
 };
 const changeMutation = (name) => `mutation Change($id: ID!) { operation: ${name}(id: $id) { ${OPERATION} } }`;
 const CHANGES = { cancel: changeMutation('cancelOperation'), retry: changeMutation('retryOperation') };
+const GROUP = `query Group($kind: DeadLetterKind, $reason: String) {
+  letters: deadLetters(kind: $kind, reason: $reason, first: 200) { edges { node { id replayedAt } } }
+}`;
 const LINK = 'query Link($id: ID!) { operation(id: $id) { download { url } } }';
 const DISCARD = `mutation Discard($ids: [ID!]!, $reason: String!) {
   discarded: discardDeadLetters(ids: $ids, reason: $reason)
@@ -44,9 +48,11 @@ const PAGE_SIZE = 20;
 const MAX_LETTERS = 200;
 
 export class Administration extends View {
-  constructor(element, shell) {
+  /** The parameters `kind` and `reason` select dead letters. */
+  constructor(element, parameters, shell) {
     super(element, shell, { error: null });
-    this.view = { kind: null, first: PAGE_SIZE, selected: new Set() };
+    const kind = KINDS.includes(parameters.get('kind')) ? parameters.get('kind') : null;
+    this.view = { kind, reason: parameters.get('reason'), first: PAGE_SIZE, selected: new Set() };
     this.keys = {}; // idempotency keys of the mutations that are not known to be accepted
     this.subscriptions = new Map();
     this.listen();
@@ -61,11 +67,11 @@ export class Administration extends View {
   }
 
   async load() {
-    const { kind, first } = this.view;
+    const { kind, reason, first } = this.view;
     const request = (this.lastRequest = Symbol('only the last request counts'));
     const isOutdated = () => this.closing.signal.aborted || this.lastRequest !== request;
     try {
-      const { data } = await runQuery(QUERY, { kind, first });
+      const { data } = await runQuery(QUERY, { kind, reason, first });
       if (!isOutdated()) this.update(data);
     } catch (problem) {
       if (!isOutdated()) this.fail(problem);
@@ -87,15 +93,15 @@ export class Administration extends View {
   }
 
   sections() {
-    const { projections, letters, operations: rows, undelivered: messages } = this.data;
+    const { projections, letters, reasons, operations: rows, undelivered: messages } = this.data;
     return [
       h('h1', { 'data-key': 'title' }, t('view.administration')),
       h('p', { class: 'error', role: 'alert', 'data-key': 'error' }, this.error),
       glance(this.data),
-      deadLetters(letters, this.view),
       h('div', { class: 'stacks', 'data-key': 'stacks' },
-        h('div', { class: 'stack' }, lag(projections)),
-        h('div', { class: 'stack' }, operations(rows), undelivered(messages))),
+        h('div', { class: 'stack' }, lag(projections), undelivered(messages)),
+        h('div', { class: 'stack' }, operations(rows))),
+      deadLetters(letters, reasons, this.view),
     ];
   }
 
@@ -117,7 +123,9 @@ export class Administration extends View {
     this.draw();
     if (!hasEnded(operation)) return;
     this.subscriptions.get(operation.id)?.close();
-    this.announce(operation, operation.state === 'SUCCEEDED' ? t('operation.done') : t('operation.notDone'));
+    const outcome = replayOutcome(operation);
+    const done = operation.state === 'SUCCEEDED' ? t('operation.done') : t('operation.notDone');
+    this.announce(operation, outcome ? outcome.text.replace(/[.。]$/u, '') : done);
     this.load();
   }
 
@@ -136,14 +144,31 @@ export class Administration extends View {
   }
 
   change(input) {
-    if (input.name === 'kind') Object.assign(this.view, { kind: input.value || null, first: PAGE_SIZE });
-    if (input.name === 'kind') return this.load();
+    if (input.name === 'kind') return this.select({ kind: input.value || null, reason: null });
     const all = input.name === 'all' ? this.element.querySelectorAll('[name=letter]') : [input];
     for (const box of all) {
       box.checked = input.checked;
       this.view.selected[input.checked ? 'add' : 'delete'](box.value);
     }
     this.draw();
+  }
+
+  /** Show the dead letters of a kind, or of a kind and a reason; the address keeps both. */
+  select({ kind, reason }) {
+    Object.assign(this.view, { kind, reason, first: PAGE_SIZE });
+    const named = Object.entries({ kind, reason }).filter(([, text]) => text);
+    const parameters = new URLSearchParams(named);
+    history.replaceState(null, '', `#/administration${parameters.size ? `?${parameters}` : ''}`);
+    this.load();
+  }
+
+  /** Replay or discard the newest open dead letters of a group, at most 200. */
+  async changeGroup(action, { kind, reason }) {
+    const data = await this.mutate(GROUP, { kind, reason });
+    const ids = data?.letters.edges.map((edge) => edge.node).filter((row) => !row.replayedAt).map((row) => row.id);
+    if (!ids?.length) return;
+    if (action === 'replay') await this.start('replay', { ids });
+    else await this.discard(ids);
   }
 
   click(button) {
@@ -155,7 +180,11 @@ export class Administration extends View {
       rebuild: () => this.rebuild(),
       erase: () => this.erase(),
       replay: () => this.start('replay', { ids: selectedIds(this.view) }),
-      discard: () => this.discard(),
+      discard: () => this.discard(selectedIds(this.view)),
+      group: () => this.select(button.dataset),
+      everything: () => this.select({ kind: null, reason: null }),
+      'replay-group': () => this.changeGroup('replay', button.dataset),
+      'discard-group': () => this.changeGroup('discard', button.dataset),
       cancel: () => this.changeOperation('cancel', button.dataset.id),
       retry: () => this.changeOperation('retry', button.dataset.id),
       download: () => this.download(button.dataset.id),
@@ -189,13 +218,11 @@ export class Administration extends View {
   }
 
   async erase() {
-    const user = await confirm({
-      title: t('operation.eraseTitle'),
-      text: sentences(t('operation.eraseText'), t('operation.eraseText2')),
-      action: t('operation.eraseAction'),
-      prompt: t('operation.erasePrompt'),
+    const { askErasure } = await import('./erase.js');
+    await askErasure(async (user) => {
+      await this.start('erase', { user });
+      return this.error;
     });
-    if (user) this.start('erase', { user });
   }
 
   /** Start an operation. A repeated attempt has the same idempotency key. */
@@ -220,8 +247,7 @@ export class Administration extends View {
     this.load();
   }
 
-  async discard() {
-    const ids = selectedIds(this.view);
+  async discard(ids) {
     const reason = await confirm({
       title: t('letters.discardTitle', { count: ids.length }),
       text: t('letters.discardText'),

@@ -3,20 +3,69 @@
 
 import { h } from './dom.js';
 import { moment, number } from './format.js';
-import { t } from './i18n.js';
+import { join, t } from './i18n.js';
 
-const KINDS = ['INVALID', 'MALFORMED', 'CONFLICT', 'FUTURE', 'SESSION_OWNER', 'POISONED'];
+export const KINDS = ['INVALID', 'MALFORMED', 'CONFLICT', 'FUTURE', 'SESSION_OWNER', 'POISONED'];
 
-/** The section of the dead letters. `view` has the kind to show and the ids of the selected dead letters. */
-export function deadLetters({ totalCount, pageInfo, edges }, view) {
+/**
+ * The section of the dead letters: the groups with the same reason, and single dead letters. `view` has the kind and the
+ * reason to show, and the ids of the selected dead letters.
+ */
+export function deadLetters({ totalCount, pageInfo, edges }, reasons, view) {
   const rows = edges.map((edge) => edge.node);
   return h('section', { class: 'card wide', 'aria-labelledby': 'letters', 'data-key': 'letters' },
     h('div', { class: 'head' }, h('h2', { id: 'letters', tabindex: -1 }, t('letters.title')), kindFilter(view)),
     h('p', { class: 'note' }, totalCount ? t('letters.found', { count: totalCount }) : t('letters.none')),
+    h('ul', { class: 'reasons' }, reasons.map((group) => reasonGroup(group, view))),
+    view.reason !== null && h('p', { class: 'note' }, t('letters.ofReason'), ' ',
+      h('button', { type: 'button', class: 'plain', 'data-action': 'everything' }, t('letters.everything'))),
     rows.length > 0 && toolbar(view),
     h('ul', { class: 'letters' }, rows.map(letter)),
     pageInfo.hasNextPage &&
       h('button', { type: 'button', class: 'button quiet', 'data-action': 'more' }, t('items.more')));
+}
+
+/** A group of open dead letters with the same reason. */
+function reasonGroup({ kind, reason, count, newest }, view) {
+  const names = { 'data-kind': kind, 'data-reason': reason };
+  const name = sayReason(reason);
+  const button = (action, text) => h('button', {
+    type: 'button', class: 'button quiet', 'data-action': action, ...names,
+    'aria-label': t('operation.action', { action: text, kind: name }),
+    'aria-pressed': action === 'group' ? String(view.kind === kind && view.reason === reason) : null,
+  }, text);
+  return h('li', { 'data-key': `${kind} ${reason}` },
+    h('p', null, h('b', null, number(count)), ' ', reasonText(reason),
+      h('span', { class: 'of' }, t('letters.newest', { kind: t(`letters.kinds.${kind}`), time: moment(newest) }))),
+    h('div', { class: 'tools' },
+      button('group', t('frame.show')),
+      button('replay-group', t('letters.replayAll', { count: Math.min(count, 200) })),
+      button('discard-group', t('letters.discardAll', { count: Math.min(count, 200) }))));
+}
+
+// The most frequent reasons as the server writes them, and the keys of their texts.
+const PATTERNS = [
+  [/^expected an integer from (?<from>\S+) to (?<to>\S+)/, 'integer'],
+  [/^expected a string of (?<from>\S+) to (?<to>\S+) characters/, 'text'],
+  [/^expected .+, found none/, 'missing'],
+  [/^expected an object/, 'object'],
+  [/^expected (?:JSON|UTF-8)/, 'json'],
+  [/^expected the same content as the first event/, 'conflict'],
+  [/^expected a time at most 10 minutes ahead/, 'future'],
+  [/^expected the learner of the session/, 'session'],
+];
+
+/** The reason in the page's language or, if it is not one of the frequent reasons, as the server writes it. */
+export function sayReason(reason) {
+  const [pattern, key] = PATTERNS.find(([one]) => one.test(reason)) ?? [];
+  if (!key) return reason;
+  const place = / - at (\$\S*)$/.exec(reason)?.[1];
+  return join(t(`letters.reasons.${key}`, pattern.exec(reason).groups), place);
+}
+
+function reasonText(reason) {
+  const said = sayReason(reason);
+  return h('span', { lang: said === reason ? 'en' : null }, said);
 }
 
 function kindFilter({ kind }) {
@@ -42,8 +91,9 @@ function letter(row) {
   return h('li', { 'data-key': row.id },
     h('label', { class: 'tick' },
       h('input', { type: 'checkbox', name: 'letter', value: row.id }),
-      h('span', null, h('b', { lang: 'en' }, row.reason),
+      h('span', null, h('b', null, reasonText(row.reason)),
         h('span', { class: 'of' }, facts.filter(Boolean).join(' · ')))),
+    links(row),
     h('details', null,
       h('summary', null,
         t('letters.received'), h('span', { class: 'unseen' }, ' ', t('letters.letter', { id: row.id }))),
@@ -51,6 +101,26 @@ function letter(row) {
         formatJson(row.payload)),
       isTruncated(row) && h('p', { class: 'of' },
         t('letters.truncated'), ' ', h('code', null, `progress dead-letters show ${row.id}`))));
+}
+
+/** Links to the learner that the dead letter names, and to the learner's recorded events. */
+function links({ payload, eventId, kind, reason }) {
+  const user = learnerOf(payload);
+  if (!user) return null;
+  const parameters = new URLSearchParams({ ...(eventId && { event: eventId }), kind, reason });
+  const id = encodeURIComponent(user);
+  return h('p', { class: 'links' },
+    h('a', { href: `#/learner/${id}` }, t('letters.learner')), ' ',
+    h('a', { href: `#/events/${id}?${parameters}` }, t('letters.event')));
+}
+
+function learnerOf(payload) {
+  try {
+    const { data } = JSON.parse(payload);
+    return typeof data?.user_id === 'string' ? data.user_id : null;
+  } catch {
+    return null;
+  }
 }
 
 /** The API cuts a payload at 16,384 bytes, or up to three bytes earlier in order not to split a character. */

@@ -91,9 +91,18 @@ const VIEWS = {
     href: '#/administration',
     roles: ['admin'],
     title: () => t('view.administration'),
-    open: async (element, args, shell) => {
+    open: async (element, args, shell, parameters) => {
       const { Administration } = await import('./admin.js');
-      return () => new Administration(element, shell);
+      return () => new Administration(element, parameters, shell);
+    },
+  },
+  events: {
+    roles: [],
+    tab: 'administration',
+    title: ([user]) => user,
+    open: async (element, [user], shell, parameters) => {
+      const { Events } = await import('./events.js');
+      return () => new Events(element, user, parameters, shell);
     },
   },
 };

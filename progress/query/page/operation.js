@@ -4,7 +4,7 @@ import { h, s } from './dom.js';
 import { percent } from './format.js';
 import { t, textOf } from './i18n.js';
 
-export const OPERATION = `id kind state progress error result startedAt finishedAt
+export const OPERATION = `id kind state startedBy subject progress error result startedAt finishedAt
   steps { name state attempts error } download { bytes }`;
 const MIB = 1 << 20;
 

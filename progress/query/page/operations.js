@@ -2,6 +2,7 @@
 
 import { h } from './dom.js';
 import { ago, longDay, moment, number } from './format.js';
+import { sayReason } from './dead_letters.js';
 import { join, t } from './i18n.js';
 import { hasEnded, kindOf, progress, size } from './operation.js';
 
@@ -40,6 +41,10 @@ function operation(row) {
     h('div', { class: 'head' },
       h('h3', null, kindOf(row), ' ', chip(row.state)),
       h('span', { class: 'of' }, ended)),
+    h('p', { class: 'of' }, join(
+      t(row.startedBy ? 'operation.by' : 'operation.bySystem', { user: row.startedBy }),
+      row.subject && t(`operation.subjects.${row.kind}`, { subject: row.subject }))),
+    replayOutcome(row) && outcome(replayOutcome(row)),
     !hasEnded(row) && progress(row),
     row.error && h('p', { class: 'error', lang: 'en' }, row.error),
     canCancel(row) && change(row, 'cancel', t('operation.cancel')),
@@ -51,6 +56,24 @@ function operation(row) {
       h('ol', { class: 'steps' }, row.steps.map(step)),
       row.result && result(row)));
 }
+
+/** How many dead letters were replayed, and how many stay, by reason; null for other operations. */
+export function replayOutcome({ kind, result: text }) {
+  if (kind !== 'REPLAY_DEAD_LETTERS' || !text) return null;
+  const { replayed, stay } = JSON.parse(text);
+  const reasons = Map.groupBy(stay, ({ reason }) => reason);
+  return {
+    text: t('operation.replayed', { count: replayed.length, stay: stay.length }),
+    isGood: stay.length === 0,
+    reasons: [...reasons].map(([reason, letters]) => [letters.length, reason]).sort(([one], [other]) => other - one),
+  };
+}
+
+const outcome = ({ text, isGood, reasons }) => [
+  h('p', { class: isGood ? null : 'error' }, text),
+  reasons.length > 0 && h('ul', { class: 'facts' },
+    reasons.map(([count, reason]) => h('li', null, number(count), ' × ', sayReason(reason)))),
+];
 
 function result({ kind, result: text }) {
   if (kind === 'ERASE_USER') return receipt(text);

@@ -2,7 +2,7 @@
 
 import { h } from './dom.js';
 import { ago, number, seconds } from './format.js';
-import { t } from './i18n.js';
+import { t, textOf } from './i18n.js';
 import { table } from './layout.js';
 import { hasEnded } from './operation.js';
 
@@ -41,16 +41,19 @@ export function lag(rows) {
   return h('section', { class: 'card', 'aria-labelledby': 'lag', 'data-key': 'lag' },
     h('h2', { id: 'lag', tabindex: -1 }, t('lag.title')),
     h('p', { class: 'note' }, late ? t('lag.late', { late, count: rows.length }) : t('lag.none')),
-    h('table', { class: 'rows' },
-      h('thead', null, h('tr', null, [t('lag.projection'), t('lag.state'), t('lag.behind')].map((name, index) =>
-        h('th', { scope: 'col', class: index > 1 ? 'end' : null }, name)))),
-      h('tbody', null, rows.map(lagRow))));
+    late > 0 && lagTable(rows.filter((row) => row.status === 'CRITICAL')),
+    h('details', null, h('summary', null, t('lag.all', { count: rows.length })), lagTable(rows)));
 }
+
+const lagTable = (rows) => h('table', { class: 'rows' },
+  h('thead', null, h('tr', null, [t('lag.projection'), t('lag.state'), t('lag.behind')].map((name, index) =>
+    h('th', { scope: 'col', class: index > 1 ? 'end' : null }, name)))),
+  h('tbody', null, rows.map(lagRow)));
 
 function lagRow(row) {
   const isCritical = row.status === 'CRITICAL';
   return h('tr', null,
-    h('th', { scope: 'row' }, h('span', { lang: 'en' }, row.name.replaceAll('_', ' ')),
+    h('th', { scope: 'row' }, h('span', null, textOf(`lag.names.${row.name}`, row.name.replaceAll('_', ' '))),
       h('span', { class: 'of' },
         row.updatedAt ? t('lag.moved', { distance: ago(row.updatedAt) }) : t('lag.never'))),
     h('td', null, h('span', { class: `chip ${isCritical ? 'bad' : 'good'}` }, t(`lag.statuses.${row.status}`))),

@@ -92,6 +92,7 @@ def test_an_administrator_finds_a_learner_by_id(visit: Visits) -> None:
 def test_the_page_shows_the_lag_of_each_projection(visit: Visits) -> None:
     page = open_administration(visit)
     lag = page.get_by_role("region", name="Projections")
+    lag.get_by_text("See all").click()
     for name in ("daily stats", "user progress", "weekly stats"):
         row = lag.get_by_role("row", name=name)
         expect(row).to_contain_text("Normal")
@@ -107,7 +108,7 @@ def test_a_dead_letter_is_discarded_with_a_reason(visit: Visits, demo: Stack) ->
     expect(letter).to_contain_text("Invalid · SessionCompleted · ")
     letter.locator("summary").click()
     expect(letter.get_by_role("region")).to_contain_text(f'"session_id": "{session}"')
-    discard = page.get_by_role("button", name="Discard")
+    discard = page.get_by_role("button", name="Discard", exact=True)
     expect(discard).to_have_attribute("aria-disabled", "true")
     letter.get_by_role("checkbox").check()
     page.get_by_role("button", name="Discard 1").click()
@@ -136,26 +137,41 @@ def test_a_truncated_dead_letter_names_the_command_that_shows_all_of_it(
         expect(letter.get_by_text("dead-letters show")).to_have_count(count)
 
 
-def test_an_erasure_asks_for_the_learner_and_shows_the_receipt(visit: Visits, demo: Stack) -> None:
+def test_an_erasure_says_whose_record_it_is_and_asks_for_the_id_again(
+    visit: Visits, demo: Stack
+) -> None:
     user = f"page-erased-{uuid.uuid4()}"
+    named = {"user_id": user, "display_name": "Ann <b>"}
     demo.publish(
         browser.envelope(
             "SessionStarted", datetime.now(UTC) - timedelta(days=1), user_id=user,
             session_id=str(uuid.uuid4()), item_count=1,
-        )
+        ),
+        browser.envelope("UserPreferencesChanged", datetime.now(UTC), **named),
     )  # fmt: skip
-    page = open_administration(visit)
-    for learner in ("", user):
-        page.get_by_role("button", name="Erase a learner").click()
-        dialog = page.get_by_role("dialog", name="Erase a learner?")
-        expect(dialog).to_contain_text("This cannot be undone or cancelled.")
-        dialog.get_by_label("The learner’s id").fill(learner)
-        dialog.get_by_role("button", name="Erase for ever").click()
-        if not learner:
-            expect(dialog).to_be_visible()  # an id is required
-            page.keyboard.press("Escape")
+    visitor = visit()
+    page = visitor.open("ada", "admin", "#/administration")
+    page.get_by_role("button", name="Erase a learner").click()
+    dialog = page.get_by_role("dialog", name="Erase a learner?")
+    expect(dialog).to_contain_text("This cannot be undone or cancelled.")
+    erase = dialog.get_by_role("button", name="Erase for ever")
+    dialog.get_by_label("The learner’s id").fill(f"{user}x")
+    expect(dialog).to_contain_text("No learner with events has this id.")
+    erase.click(force=True)
+    expect(dialog.get_by_role("alert")).to_be_in_viewport()
+    dialog.get_by_label("The learner’s id").fill(user)
+    expect(dialog).to_contain_text("Name: Ann <b>")
+    expect(dialog).to_contain_text("2 recorded events")
+    expect(dialog).to_contain_text("0 exported files are deleted")
+    dialog.get_by_label("Type the id again").fill("somebody else")
+    erase.click(force=True)
+    expect(dialog.get_by_role("alert")).to_have_text("The two ids differ.")
+    assert visitor.find_violations() == []
+    dialog.get_by_label("Type the id again").fill(user)
+    erase.click()
     erasure = page.locator(".operations > li").filter(has_text="Erasure").first
     expect(erasure.locator(".head")).to_contain_text("Done", timeout=60_000)
+    expect(erasure).to_contain_text("started by ada")
     expect(erasure.get_by_role("button")).to_have_count(0)  # an erasure cannot be cancelled
     erasure.locator("summary").click()
     receipt = erasure.locator(".receipt")
@@ -179,19 +195,48 @@ def test_escape_and_cancel_close_a_dialog_without_any_change(visit: Visits, demo
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_the_page_follows_a_replay_to_its_end(visit: Visits, demo: Stack) -> None:
-    session = str(uuid.uuid4())
-    demo.publish(invalid_event(session))
-    page = open_administration(visit)
-    find_letter(page, session).get_by_role("checkbox").check()
-    page.get_by_role("button", name="Replay 1").click()
+def test_a_replay_says_how_many_dead_letters_stay_and_why(visit: Visits, demo: Stack) -> None:
+    sessions = [str(uuid.uuid4()) for _ in range(3)]
+    for session in sessions:
+        event = invalid_event(session)
+        demo.publish({**event, "data": {**event["data"], "score": 102}})
+    visitor = visit()
+    page = visitor.open("ada", "admin", "#/administration")
+    find_letter(page, sessions[2])
+    group = page.locator(".reasons li").filter(has_text="from 0 to 100")
+    expect(group).to_contain_text("expected an integer from 0 to 100, $.data.score")
+    count = int(group.locator("b").inner_text())
+    group.get_by_role("button", name="Show").click()
+    expect(page.locator(".letters > li")).to_have_count(count)
+    assert visitor.find_violations() == []
+    group.get_by_role("button", name=f"Replay {count}").click()
     first = page.locator(".operations > li").first
     expect(first).to_contain_text("Replay of dead letters")
-    expect(first).to_contain_text("Done", timeout=30_000)
-    first.locator("summary").click()
-    expect(first.get_by_role("listitem")).to_contain_text("replay")
-    # the event still breaks the rule
-    expect(find_letter(page, session)).to_contain_text("$.data.score")
+    expect(first).to_contain_text(f"0 replayed, {count} stay.", timeout=30_000)
+    expect(first).to_contain_text(f"{count} × expected an integer")
+    expect(first).to_contain_text(f"started by ada, dead letters: {count}")
+    expect(page.get_by_role("status")).to_have_text(
+        f"Replay of dead letters: 0 replayed, {count} stay."
+    )
+    group.get_by_role("button", name=f"Discard {count}").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("test")
+    page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+    expect(group).to_have_count(0)
+
+
+def test_a_dead_letter_leads_to_the_learner_s_events_and_back(visit: Visits, demo: Stack) -> None:
+    conflict = publish_conflict(demo)
+    visitor = visit()
+    page = visitor.open("ada", "admin", "#/administration")
+    letter = find_letter(page, conflict["data"]["session_id"])
+    letter.get_by_role("link", name="Recorded events").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Recorded events of page-letters")
+    content = page.get_by_role("region", name=conflict["event_id"])
+    expect(content).to_contain_text('"item_count": 1')  # the recorded event is open
+    assert visitor.find_violations() == []
+    page.get_by_role("link", name="Dead letters").click()
+    find_letter(page, conflict["data"]["session_id"])
+    expect(page.get_by_text("Only the dead letters with the selected reason")).to_be_visible()
 
 
 @pytest.mark.parametrize(

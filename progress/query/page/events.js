@@ -1,0 +1,67 @@
+// The recorded events of a learner, newest first, for support and administrators. The URL's parameter `event` names an
+// event to open; `kind` and `reason` name the dead letters from which the user came.
+
+import { runQuery } from './api.js';
+import { h } from './dom.js';
+import { moment } from './format.js';
+import { t } from './i18n.js';
+import { note } from './layout.js';
+import { View } from './problems.js';
+
+const QUERY = `query Events($user: ID, $after: String) {
+  events(userId: $user, first: 50, after: $after) {
+    pageInfo { hasNextPage endCursor }
+    edges { node { eventId eventType data occurredAt recordedAt globalPosition } }
+  }
+}`;
+
+export class Events extends View {
+  constructor(element, user, parameters, shell) {
+    super(element, shell, { user, parameters });
+    this.on('click', ({ target }) => target.closest('[data-more]') && this.load());
+    this.load();
+  }
+
+  /** Load the next page of events. */
+  async load() {
+    try {
+      const after = this.data?.pageInfo.endCursor ?? null;
+      const { data: { events } } = await runQuery(QUERY, { user: this.user, after }, this.closing.signal);
+      const rows = [...(this.data?.rows ?? []), ...events.edges.map((edge) => edge.node)];
+      this.data = { rows, pageInfo: events.pageInfo };
+      this.succeed();
+    } catch (problem) {
+      if (!this.closing.signal.aborted) this.fail(problem);
+    }
+  }
+
+  sections() {
+    const { rows, pageInfo } = this.data;
+    const wanted = this.parameters.get('event');
+    const isMissing = wanted && !rows.some((row) => row.eventId === wanted);
+    const from = this.parameters.get('reason') && `#/administration?${this.parameters}`;
+    return [
+      h('header', { class: 'head', 'data-key': 'head' }, h('div', null,
+        from && h('a', { class: 'back', href: from }, t('letters.title')),
+        h('h1', null, t('events.title', { user: this.user })))),
+      h('section', { class: 'card wide', 'aria-label': t('events.list'), 'data-key': 'events' },
+        note(t(rows.length ? 'events.meaning' : 'events.none')),
+        isMissing && note(t(pageInfo.hasNextPage ? 'events.notHere' : 'events.notRecorded', { event: wanted })),
+        h('ul', { class: 'letters' }, rows.map((row) => event(row, row.eventId === wanted))),
+        h('div', { class: 'tools' },
+          pageInfo.hasNextPage &&
+            h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')),
+          h('a', { class: 'button quiet', href: `#/learner/${encodeURIComponent(this.user)}` }, t('events.learner')))),
+    ];
+  }
+}
+
+function event({ eventId, eventType, data, occurredAt, recordedAt, globalPosition }, isWanted) {
+  return h('li', { 'data-key': eventId },
+    h('b', { lang: 'en', translate: 'no' }, eventType),
+    h('span', { class: 'of' }, t('events.times', { occurred: moment(occurredAt), recorded: moment(recordedAt) })),
+    h('details', { open: isWanted },
+      h('summary', null, t('events.content'), h('span', { class: 'unseen' }, ' ', globalPosition)),
+      h('pre', { tabindex: 0, role: 'region', 'aria-label': eventId },
+        JSON.stringify(JSON.parse(data), null, 2))));
+}
