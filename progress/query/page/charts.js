@@ -35,9 +35,9 @@ function stack(parts, top) {
  * horizontal distances; a null value leaves a gap. A stepped line keeps a value until the next point. `low` and `high` are the values at the lower and the upper edge of the chart.
  */
 export function lines(series, [low, high], label) {
-  const steps = Math.max(1, series[0].values.length - 1);
+  const steps = series[0].values.length;
   const point = (value, index) =>
-    `${round((100 * index) / steps)},${round(97 - (94 * (value - low)) / (high - low || 1))}`;
+    `${round((100 * (index + 0.5)) / steps)},${round(97 - (94 * (value - low)) / (high - low || 1))}`;
   const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
   return s('svg', { class: 'lines', role: 'img', 'aria-label': label, ...frame },
     [3, 50, 97].map((y) => s('line', { class: 'rule', x1: 0, x2: 100, y1: y, y2: y })),
@@ -68,10 +68,13 @@ export const plot = (drawing, top, bottom) => h('div', { class: 'plot' }, drawin
   h('span', { class: 'most', 'aria-hidden': 'true' }, top),
   bottom && h('span', { class: 'least', 'aria-hidden': 'true' }, bottom));
 
-/** The labels below a chart that has `steps` steps. Each label is [step, text]. */
+/** The labels below a chart that has `steps` steps. Each label is [step, text], and its middle is that of the step. */
 export function axis(labels, steps) {
-  return s('svg', { class: 'axis', 'aria-hidden': 'true' }, labels.map(([step, text]) =>
-    s('text', { x: `${(100 * (step + 0.14)) / steps}%`, y: 14 }, text)));
+  return s('svg', { class: 'axis', 'aria-hidden': 'true' }, labels.map(([step, text]) => {
+    const x = (100 * (step + 0.5)) / steps;
+    const anchor = x < 4 ? 'start' : x > 96 ? 'end' : 'middle';
+    return s('text', { x: `${x}%`, y: 14, 'text-anchor': anchor }, text);
+  }));
 }
 
 /** Labels with the names of months, at the steps where these months begin; at most one label per five steps. */

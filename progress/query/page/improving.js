@@ -6,7 +6,7 @@ import { h } from './dom.js';
 import {
   dayAfter, days, decimal, minutes, month, monthSign, number, percent, points, rounded, shortDay, weekday,
 } from './format.js';
-import { join, t } from './i18n.js';
+import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
 import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
 
@@ -21,14 +21,18 @@ export function improving(data) {
   const isMastered = shown.some((period) => period.newMasteryCount);
   const hasTests = data.retention?.length > 0;
   const empty = [
-    !isMastered && ['mastered', t('mastered.title'), t('mastered.none')],
+    !isMastered && ['mastered', t('mastered.title'), t(isKnown(data) ? 'mastered.noneNow' : 'mastered.none')],
     data.retention && !hasTests && ['retention', t('retention.title'), t('retention.none')],
   ].filter(Boolean);
   return section('improving', t(data.user ? 'jump.improving' : 'improving.title'),
-    comparison(data), isMastered && mastered(shown, data.day), hasTests && retention(data),
+    comparison(data), isMastered && mastered(shown, data), hasTests && retention(data),
     byWeek(data, isMastered !== hasTests ? 'wide' : null),
     empty.map(([key, title, text]) => card(key, title, empty.length === 1 ? 'wide' : null, note(text))));
 }
+
+/** True if the learner knows an item, although none may have become known in the last year. */
+const isKnown = ({ progress }) =>
+  progress?.masteryStats.shortTermMastered > 0 || progress?.masteryStats.longTermMastered > 0;
 
 /** Compare this week up to today with the same days of last week. */
 function comparison({ days: studied, day }) {
@@ -112,7 +116,8 @@ const describe = (week) => t('weeks.week', { days: days(week.start, week.end), t
 const weekTable = (shown, day) => table(
   [t('weeks.of'), t('week.answers'), t('week.right'), t('week.speed'), t('week.time'), t('week.studyDays')],
   shown.toReversed().map((week) => [
-    week.end > day ? t('weeks.soFar', { day: shortDay(week.start) }) : shortDay(week.start), number(week.answers), percent(accuracy(week)), decimal(pace(week)),
+    week.end > day ? t('weeks.soFar', { day: shortDay(week.start) }) : shortDay(week.start),
+    number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
 /** The last twelve months. Months before the learner's first one are left out, but at least six months remain. */
@@ -123,16 +128,29 @@ function monthsOf({ days: studied, day }) {
 }
 
 /** The number of items mastered in each month. */
-function mastered(shown, day) {
+function mastered(shown, { days: studied, day }) {
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
   const most = Math.max(...shown.map((period) => period.newMasteryCount));
   return card('mastered', t('mastered.title'), null,
-    note(t('mastered.summary', { count: total })),
+    note(sentences(t('mastered.summary', { count: total }), soFar(shown.slice(-2), studied, day))),
     h('ol', { class: 'posts grows' }, shown.map((period) => {
       const count = period.newMasteryCount;
-      const text = t('mastered.month', { month: month(period.start, 'long'), count });
-      return post(count, most, text, monthSign(period.start), period.end > day && '…');
+      const name = month(period.start, 'long');
+      const isOver = period.end <= day;
+      const text = t('mastered.month', { month: isOver ? name : t('weeks.soFar', { day: name }), count });
+      return post(count, most, text, monthSign(period.start), !isOver && '…');
     })));
+}
+
+/** A text that compares the unfinished month with the same days of the month before. */
+function soFar([before, period], studied, day) {
+  if (period.end <= day) return null;
+  const last = dayAfter(before.start, Number(day.slice(8)) - 1);
+  const other = sum(studied, before.start, last < before.end ? last : before.end);
+  const name = ({ start }) => month(start, 'long');
+  return t('mastered.soFar', {
+    month: name(period), count: period.newMasteryCount, before: name(before), other: other.newMasteryCount,
+  });
 }
 
 /** The card about retention: the share of items that the learner still knew when they came up again on a later day. */

@@ -1,7 +1,7 @@
 // The section of the learner's items with the lowest accuracy, and functions that show an item or link to it.
 
 import { h } from './dom.js';
-import { distance, longDay, now, percent } from './format.js';
+import { distance, instant, localDay, longDay, now, percent } from './format.js';
 import { t } from './i18n.js';
 import { card, note, section, table } from './layout.js';
 import { on, pastDay } from './then.js';
@@ -30,9 +30,10 @@ const cells = (item, user) => [
 /** The time until the item is due, as a text. */
 export function due({ dueAt }) {
   if (!dueAt) return '–';
-  const late = Math.floor((now() - Date.parse(dueAt)) / 86_400_000);
+  const today = pastDay() ?? localDay(now());
+  const late = Math.round((instant(today) - instant(localDay(Date.parse(dueAt)))) / 86_400_000);
   if (late > 0) return t('items.late', { count: late });
-  return late === 0 ? t('items.now') : distance(dueAt);
+  return Date.parse(dueAt) <= now() ? t('items.now') : distance(dueAt);
 }
 
 /** The headword or, if it is unknown, the item's id. */

@@ -216,7 +216,7 @@ function reliability({ tests, logLoss, constantLogLoss, bins }) {
         }, s('title', null, t('trust.bin', {
           count: bin.tests, predicted: percent(bin.predicted), recalled: percent(bin.recalled) }))))),
       percent(1), percent(0)),
-      axis([[49, percent(0.5)], [91, percent(1)]], 100)),
+      axis([[49.5, percent(0.5)], [99.5, percent(1)]], 100)),
     note(sentences(t('trust.axes'), t('trust.read'))),
     table([t('trust.predicted'), t('trust.mean'), t('trust.recalled'), t('trust.count')], bins.map((bin) => [
       t('trust.range', { from: percent(bin.from), to: percent(bin.to) }), percent(bin.predicted), percent(bin.recalled),

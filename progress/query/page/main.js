@@ -149,6 +149,7 @@ const skeleton = main.querySelector('.skeleton').cloneNode(true);
 let currentView = null;
 let openings = 0; // increases when a view is closed; a view that was loading at that time is not shown
 let followsLink = false; // the user has followed a link to a view, other than a link back
+let isArriving = false; // the user has followed a link, and the view has not shown its heading yet
 let state = null; // the state of the subscription; null without a subscription
 
 const shell = {
@@ -162,6 +163,15 @@ const shell = {
     if (document.hidden) return false;
     status.textContent = text;
     return true;
+  },
+  /** Move the focus to the heading of the view that the user has opened. */
+  arrived() {
+    const heading = main.querySelector('h1');
+    if (!isArriving || !heading) return;
+    isArriving = false;
+    if (document.activeElement.matches('#main *, #day *')) return; // the user is already using a control
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
   },
   /** Show the day that the URL names now. */
   moved() {
@@ -256,6 +266,7 @@ function showLoadProblem(error) {
   retry.schedule(problem);
   main.setAttribute('aria-busy', 'false');
   show(main, problemCard(problem, retry, false));
+  shell.arrived();
   return { close: () => retry.stop() };
 }
 
@@ -341,6 +352,7 @@ addEventListener('click', ({ target }) => {
 });
 for (const event of ['online', 'offline']) addEventListener(event, showState);
 addEventListener('hashchange', async () => {
+  isArriving = true;
   await route();
   if (currentView) shell.announce(document.title);
 });

@@ -82,6 +82,7 @@ export class View {
     const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
     this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
     show(this.element, banner(), this.data ? this.sections() : [], problem);
+    this.shell.arrived();
   }
 
   /** Draw the view after a request has succeeded. */

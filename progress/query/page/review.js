@@ -15,7 +15,7 @@ export function monthTable({ days, day }, year) {
   const frame = { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': t('months.title') };
   return card('months', t('months.title'), null, h('div', frame,
     table(names.map((name) => t(name)), rows.toReversed().map((period) => [
-      month(period.start), number(period.activeDays), number(period.answers), percent(accuracy(period)),
+      period.end > day ? t('weeks.soFar', { day: month(period.start) }) : month(period.start), number(period.activeDays), number(period.answers), percent(accuracy(period)),
       minutes(Math.floor(period.studySeconds / 60)), number(period.itemsLearned)]))));
 }
 

@@ -451,6 +451,92 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
     ]
 
 
+def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_and_the_next(
+    evaluate: Evaluate,
+) -> None:
+    """The catalogue has no C2 items in the learner's languages."""
+    before, after = evaluate(
+        """
+        const { howFar } = await import('./page/how_far.js');
+        const stages = (learning) =>
+          ({ learning, shortTermMastered: 0, longTermMastered: 0, unlearned: 0 });
+        const show = (studied) => {
+          const level = (level, more) => ({
+            level, catalogueItems: 9, itemsStudied: 0, progressRate: 0, masteredLast28Days: 0,
+            expectedDate: '2025-01-01', reached: false, ...stages(0), ...more });
+          const levels = [
+            level('A1', { reached: true, itemsStudied: studied, ...stages(studied) }),
+            ...['A2', 'B1', 'B2'].map((name) => level(name)),
+            level('C2', { catalogueItems: 0 })];
+          const progress = { lastUpdated: inHours(-1), masteryStats: stages(7) };
+          const milestones = { edges: [] };
+          const data = { projections: [], levels, domains: levels, progress, milestones };
+          const [, ...content] = howFar(data).find('levels').children;
+          const rows = content.find(({ name }) => name === 'table').children[1].children;
+          return [content.map(({ textContent }) => textContent).join(' '),
+            rows.map(({ children }) => children.map(({ textContent }) => textContent))];
+        };
+        print([show(0), show(7)]);
+        """
+    )
+    assert "current level" not in before[0]
+    assert before[1] == [[level, "–", "–", "–"] for level in ("A1", "A2", "B1", "B2")]
+    assert "The current level is A2." in after[0]
+    dates = ["Reached", "Jan 2025", "Jan 2025", "–"]
+    assert [row[0] for row in after[1]] == ["A1", "A2", "B1", "B2"]
+    assert [row[-1] for row in after[1]] == dates
+
+
+def test_the_unfinished_month_is_compared_with_the_same_days_of_the_month_before(
+    evaluate: Evaluate,
+) -> None:
+    text, before = evaluate(
+        """
+        const { improving } = await import('./page/improving.js');
+        const row = (date, newMasteryCount) => [date, {
+          date, newMasteryCount, answers: 1, correctAnswers: 1, averageResponseMs: 1,
+          studySeconds: 1, sessionsCompleted: 1, itemsLearned: 0 }];
+        const days = new Map([
+          row('2024-02-11', 5), row('2024-02-12', 9), row('2024-03-02', 3), row('2024-03-11', 4)]);
+        const masteryStats = { shortTermMastered: 0, longTermMastered: 21 };
+        const mastered = (days, progress) =>
+          improving({ days, progress, day: '2024-03-11' }).find('mastered').textContent;
+        print([mastered(days), mastered(new Map(), { masteryStats })]);
+        """
+    )
+    assert "no item was mastered for the first time" in before
+    assert "March so far: 7; in the same days of February: 5." in text
+    assert "March, so far: 7 items" in text
+
+
+def test_an_item_is_overdue_from_the_day_after_the_day_on_which_it_was_due(
+    evaluate: Evaluate,
+) -> None:
+    script = """
+        const { due } = await import('./page/items.js');
+        Date.now = () => Date.parse('2024-03-11T01:00:00');
+        print(['2024-03-09T23:30:00', '2024-03-10T23:30:00', '2024-03-11T00:30:00',
+          '2024-03-11T03:00:00'].map((at) => due({ dueAt: new Date(at).toISOString() })));
+        """
+    # In New York, the day before has 23 hours.
+    assert evaluate(script, TZ="America/New_York") == [
+        *("2 days overdue", "1 day overdue", "today", "in 2 hours")
+    ]
+
+
+def test_points_and_labels_stand_at_the_middle_of_their_columns(evaluate: Evaluate) -> None:
+    path, label = evaluate(
+        """
+        const { axis, lines } = await import('./page/charts.js');
+        const chart = lines([{ name: 'mature', values: [1, 2, 3, 1] }], [1, 3], 'chart');
+        const attributes = ({ children }) => children.at(-1).attributes;
+        print([attributes(chart).d, attributes(axis([[2, 'Feb']], 4))]);
+        """
+    )
+    assert re.findall(r"[ML]([\d.]+),", path) == ["12.5", "37.5", "62.5", "87.5"]
+    assert (label["x"], label["text-anchor"]) == ("62.5%", "middle")
+
+
 def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Evaluate) -> None:
     filters, total = evaluate(
         """

@@ -160,6 +160,22 @@ def fits(page: Page) -> bool:
     )
 
 
+def test_no_line_of_a_header_ends_inside_a_word_on_a_small_phone(visit: Visits) -> None:
+    visitor = visit(**SMALLEST)
+    page = visitor.open(at="#/items?order=recall")
+    broken = """[...document.querySelectorAll('thead th')].flatMap((header) => {
+      const text = header.firstChild, range = document.createRange();
+      return [...text.data.matchAll(/\\w+/g)].filter(({ 0: word, index }) => {
+        range.setStart(text, index);
+        range.setEnd(text, index + word.length);
+        return range.getClientRects().length > 1 || range.getBoundingClientRect().right
+          > header.getBoundingClientRect().right + 1;
+      }).map(([word]) => word);
+    })"""
+    assert page.evaluate(broken) == []
+    assert fits(page)
+
+
 def test_the_colour_scheme_follows_the_browser(visit: Visits) -> None:
     backgrounds = []
     for scheme in ("light", "dark"):
@@ -226,8 +242,10 @@ def test_touch_targets_are_large_enough(visit: Visits) -> None:
 
 
 def test_tab_reaches_every_control(visit: Visits) -> None:
-    page = visit().open(role="admin", at="#/")
-    page.evaluate("document.body.focus()")
+    visitor = visit()
+    page = visitor.open(role="admin", at="#/")
+    page.reload()  # after following a link, the focus would be at the view's heading
+    visitor.settle()
     controls = page.evaluate(
         """[...document.querySelectorAll('a, button, input, select, summary, [tabindex="0"]')]
            .filter((element) => element.checkVisibility()).length"""

@@ -91,6 +91,7 @@ def test_a_view_opens_at_its_heading(visit: Visits) -> None:
     page.get_by_role("link", name="All items", exact=True).click()
     visitor.settle()
     assert page.evaluate("scrollY") == 0
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
 
 
 def test_a_late_module_is_waited_for_and_then_reported(visit: Visits) -> None:
@@ -125,7 +126,7 @@ def test_a_tapped_column_shows_its_value_and_the_current_week_is_unfinished(
 def test_a_learner_without_reviews_is_not_caught_up(visit: Visits, demo: Stack) -> None:
     page = visit().open(browser.create_learner(demo))
     today = page.get_by_role("region", name="Today")
-    expect(today).to_contain_text("No review is planned yet")
+    expect(today).to_contain_text("No review has a date yet")
     expect(today).not_to_contain_text("All caught up")
 
 
