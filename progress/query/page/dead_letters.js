@@ -3,7 +3,7 @@
 
 import { h } from './dom.js';
 import { moment, number } from './format.js';
-import { join, t } from './i18n.js';
+import { t } from './i18n.js';
 
 export const KINDS = ['INVALID', 'MALFORMED', 'CONFLICT', 'FUTURE', 'SESSION_OWNER', 'POISONED'];
 
@@ -60,7 +60,8 @@ export function sayReason(reason) {
   const [pattern, key] = PATTERNS.find(([one]) => one.test(reason)) ?? [];
   if (!key) return reason;
   const place = / - at (\$\S*)$/.exec(reason)?.[1];
-  return join(t(`letters.reasons.${key}`, pattern.exec(reason).groups), place);
+  const said = t(`letters.reasons.${key}`, pattern.exec(reason).groups);
+  return place ? t('letters.reasonAt', { reason: said, place }) : said;
 }
 
 function reasonText(reason) {

@@ -12,6 +12,7 @@ import graphql
 import pytest
 from starlette.responses import Response
 
+from progress.projections import schema
 from progress.query.graphql.schema import SCHEMA
 from progress.query.http import static_page
 from tests.conftest import skip_without
@@ -275,6 +276,13 @@ def evaluate(
         return json.loads(node.run(folder, "node", "script.js", language, **environment))
 
     return run
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_each_projection_has_a_name(language: str) -> None:
+    texts = json.loads((static_page.FOLDER / f"{language}.json").read_text(encoding="utf-8"))
+    shown = {model.name for model in (*schema.REALTIME, *schema.BATCH) if model.field}
+    assert texts["lag"]["names"].keys() == shown | {"events out"}
 
 
 @pytest.mark.parametrize(
