@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auth_jwks_url: str | None = None
     auth_sign_in_url: str | None = None
     app_url: str | None = None
+    dashboard_url: str | None = None
     cors_origins: str = ""
     rate_limit_per_minute: _Positive = 100
     max_lag_events: _Positive = 1_000
@@ -101,6 +102,7 @@ _SCHEMES = {
     "redis_url": ("redis://", "rediss://", "unix://"),
     "auth_sign_in_url": ("https://", "http://"),
     "app_url": ("https://", "http://"),
+    "dashboard_url": ("https://", "http://"),
     "otel_exporter_otlp_endpoint": ("http://", "https://"),
 }
 _OURS = (

@@ -53,6 +53,12 @@ variable "app_url" {
   default     = null
 }
 
+variable "dashboard_url" {
+  description = "The dashboards' address, for a link on the administrator's page; null: those of Cloud Monitoring."
+  type        = string
+  default     = null
+}
+
 variable "api" {
   description = "The query function's CORS origins, its rate limit for each caller, and GraphQL introspection."
   type = object({
@@ -112,12 +118,15 @@ locals {
     OTEL_TRACES_SAMPLER_ARG  = tostring(var.trace_sample_ratio)
   }
 
+  dashboards = "https://console.cloud.google.com/monitoring/dashboards?project=${var.project_id}"
+
   query_settings = {
     AUTH_ISSUER           = var.auth.issuer
     AUTH_AUDIENCE         = var.auth.audience
     AUTH_JWKS_URL         = var.auth.jwks_url
     AUTH_SIGN_IN_URL      = var.auth.sign_in_url
     APP_URL               = var.app_url
+    DASHBOARD_URL         = coalesce(var.dashboard_url, local.dashboards)
     CORS_ORIGINS          = length(var.api.cors_origins) == 0 ? null : join(",", var.api.cors_origins)
     RATE_LIMIT_PER_MINUTE = tostring(var.api.rate_limit_per_minute)
     GRAPHQL_INTROSPECTION = var.api.introspection == null ? null : tostring(var.api.introspection)

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -40,6 +41,7 @@ from tests.support.pushes import encode_push
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 ADMINISTRATORS_ONLY = {
     "deadLetters": "{ deadLetters { totalCount } }",
+    "arrivals": "{ arrivals { events } }",
     "deadLetterReasons": "{ deadLetterReasons { count } }",
     "operations": "{ operations { pageInfo { endCursor } } }",
     "rebuildProjections": 'mutation { rebuildProjections(idempotencyKey: "k") { id } }',
@@ -313,6 +315,34 @@ def test_open_dead_letters_are_counted_and_listed_by_reason(
     )
     (left,) = operator.data(asked)["deadLetterReasons"]
     assert (left["reason"], left["count"]) == (first["reason"], 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
+def test_the_arrivals_of_each_hour_are_counted_from_the_log(
+    operator: Operator, connection: Connection, count: int
+) -> None:
+    now = datetime.now(UTC)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    starts = [hour - timedelta(hours=n) for n in range(23, -1, -1)]
+    chance = random.Random(count)
+    ages = sorted((chance.randrange(30 * 60) for _ in range(count)), reverse=True)  # minutes
+    times = [hour - timedelta(minutes=age) for age in ages]
+    events = [sample_events.item_published(f"item {n}") for n in range(count)]
+    stage.append(connection, events)
+    connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+    for position, at in enumerate(times, start=1):
+        connection.run(
+            "UPDATE event_store.events SET created_at = :at WHERE global_position = :position",
+            at=at,
+            position=position,
+        )
+    write_dead_letters(connection, 2)
+    found = operator.data("{ arrivals { start events deadLetters } }")["arrivals"]
+    assert [datetime.fromisoformat(one["start"]) for one in found] == starts
+    assert [one["events"] for one in found] == [
+        sum(start <= at < start + timedelta(hours=1) for at in times) for start in starts
+    ]
+    assert [one["deadLetters"] for one in found] == [0] * 23 + [2]
 
 
 def test_at_most_100_reasons_are_listed_the_most_frequent_first(

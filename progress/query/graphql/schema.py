@@ -614,6 +614,12 @@ async def undelivered(info: Info) -> list[Undelivered] | None:
     return await info.context.undelivered.get() if info.context.undelivered else None
 
 
+@declare(types.list_of(administration.Arrivals), cost=Cost(entries=24))
+async def arrivals(info: Info) -> list[administration.Arrivals]:
+    info.context.check_admin()
+    return await administration.get_arrivals(info.context.queries.reader, at=info.context.at)
+
+
 SCHEMA = strawberry.Schema(
     strawberry.type(type("Query", (), RESOLVED)),
     Mutation,

@@ -45,10 +45,10 @@ _files = Folder(FOLDER, "/page/", _read)
 class StaticPage:
     """The page at `/` and its files below `/page/`."""
 
-    def __init__(self, sign_in: str | None, app: str | None = None) -> None:
-        """`sign_in` is the URL of the issuer's sign-in page; `app` is that of the learning app."""
+    def __init__(self, **addresses: str | None) -> None:
+        """`addresses` are `sign_in` (the issuer's sign-in page), `app` and `dashboards`."""
         self._indexes = {
-            language: _index(language, sign_in=sign_in or "", app=app or "")
+            language: _index(language, **{name: url or "" for name, url in addresses.items()})
             for language in LANGUAGES
         }
 

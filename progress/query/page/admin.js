@@ -7,7 +7,7 @@ import { t } from './i18n.js';
 import { OPERATION, hasEnded, kindOf } from './operation.js';
 import { operations, replayOutcome } from './operations.js';
 import { View } from './problems.js';
-import { glance, lag, undelivered } from './system_state.js';
+import { arrivals, glance, lag, undelivered } from './system_state.js';
 import { Subscription } from './stream.js';
 
 const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $first: Int) {
@@ -19,6 +19,7 @@ const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $fir
     edges { node { id kind topic eventId eventType reason payload receivedAt replayedAt } }
   }
   undelivered { subscription messages }
+  arrivals { start events deadLetters }
   operations(first: 10) { edges { node { ${OPERATION} } } }
 }`;
 const SUBSCRIPTION = `subscription Follow($id: ID!) { operation: operationUpdated(id: $id) { ${OPERATION} } }`;
@@ -93,13 +94,13 @@ export class Administration extends View {
   }
 
   sections() {
-    const { projections, letters, reasons, operations: rows, undelivered: messages } = this.data;
+    const { projections, letters, reasons, operations: rows, undelivered: messages, arrivals: hours } = this.data;
     return [
       h('h1', { 'data-key': 'title' }, t('view.administration')),
       h('p', { class: 'error', role: 'alert', 'data-key': 'error' }, this.error),
       glance(this.data),
       h('div', { class: 'stacks', 'data-key': 'stacks' },
-        h('div', { class: 'stack' }, lag(projections), undelivered(messages)),
+        h('div', { class: 'stack' }, lag(projections), arrivals(hours), undelivered(messages)),
         h('div', { class: 'stack' }, operations(rows))),
       deadLetters(letters, reasons, this.view),
     ];

@@ -34,7 +34,8 @@ const months = {
   long: dayFormat({ month: 'long' }),
 };
 const monthYears = dayFormat({ month: 'short', year: 'numeric' });
-const clock = dayFormat({ hour: 'numeric', minute: language === 'ja' ? undefined : '2-digit' });
+const wholeHours = dayFormat({ hour: 'numeric', minute: language === 'ja' ? undefined : '2-digit' });
+const clockTimes = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' });
 const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' });
 
 const NONE = '–';
@@ -82,9 +83,11 @@ export const month = (day, how = 'short') => months[how].format(instant(day));
 /** The shortest name of a month. January is J in English and 1 in Japanese. */
 export const monthSign = (day) => months.narrow.format(instant(day)).replace('月', '');
 export const monthYear = (day) => monthYears.format(instant(day));
-export const hour = (value) => clock.format(value * 3_600_000);
+export const hour = (value) => wholeHours.format(value * 3_600_000);
 export const days = (from, to) => long.formatRange(instant(from), instant(to));
 
+/** The time of day in the browser's time zone. */
+export const clock = (time) => clockTimes.format(new Date(time));
 export const moment = (time) => moments.format(new Date(time));
 
 let fixed = null;

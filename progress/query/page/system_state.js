@@ -1,9 +1,10 @@
 // The state of the system: a summary, the lag of the projections, and the messages that are still in Pub/Sub.
 
+import { axis, columns, plot } from './charts.js';
 import { h } from './dom.js';
-import { ago, number, seconds } from './format.js';
+import { ago, clock, decimal, number, seconds } from './format.js';
 import { t, textOf } from './i18n.js';
-import { table } from './layout.js';
+import { table, unfolded } from './layout.js';
 import { hasEnded } from './operation.js';
 
 const DAY_MS = 86_400_000;
@@ -59,6 +60,29 @@ function lagRow(row) {
     h('td', null, h('span', { class: `chip ${isCritical ? 'bad' : 'good'}` }, t(`lag.statuses.${row.status}`))),
     h('td', { class: 'end' }, t('lag.events', { count: row.eventsBehind }),
       h('span', { class: 'of' }, seconds(row.secondsBehind))));
+}
+
+/** The events and dead letters of the last 24 hours, and a link to the dashboards. */
+export function arrivals(rows) {
+  const perMinute = (count) => decimal(count / 60);
+  const most = Math.max(...rows.map((row) => row.events));
+  const letters = rows.reduce((count, row) => count + row.deadLetters, 0);
+  const time = (row) => clock(row.start);
+  const entries = rows.map((row) => ({
+    parts: [['right', row.events]],
+    title: t('arrivals.hour', { time: time(row), rate: perMinute(row.events), letters: row.deadLetters }),
+  }));
+  const { content: url } = document.querySelector('meta[name=dashboards]');
+  return h('section', { class: 'card', 'aria-labelledby': 'arrivals', 'data-key': 'arrivals' },
+    h('h2', { id: 'arrivals' }, t('arrivals.title')),
+    h('p', { class: 'note' }, t('arrivals.letters', { count: letters })),
+    h('div', { class: 'chart' },
+      plot(columns(entries, most, t('arrivals.chart')), t('arrivals.top', { rate: perMinute(most) })),
+      axis([0, 6, 12, 18].map((index) => [index, time(rows[index])]), rows.length)),
+    unfolded(t('arrivals.table'), t('arrivals.title'), table(
+      [t('arrivals.from'), t('arrivals.rate'), t('letters.title')],
+      rows.toReversed().map((row) => [time(row), perMinute(row.events), number(row.deadLetters)]))),
+    url && h('a', { class: 'button quiet', href: url, 'data-key': 'dashboards' }, t('arrivals.dashboards')));
 }
 
 /** The messages that are still in Pub/Sub. `rows` is null if the numbers are not available. */

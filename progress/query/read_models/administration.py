@@ -97,6 +97,20 @@ async def get_dead_letter_reasons(reader: Reader) -> list[DeadLetterReason]:
     ]
 
 
+class Arrivals(msgspec.Struct, frozen=True):
+    """The events that were recorded and the dead letters that were received in an hour."""
+
+    start: datetime
+    events: int
+    dead_letters: int
+
+
+async def get_arrivals(reader: Reader, *, at: datetime) -> list[Arrivals]:
+    """Return the current hour (UTC) and the 23 hours before it, oldest first."""
+    rows = await reader.fetch("query/arrivals", "hours", now=at)
+    return [Arrivals(**row) for row in rows]
+
+
 def _with_key(row: Mapping[str, Any]) -> tuple[LetterKey, DeadLetter]:
     letter = dead_letter_record.from_row(row)
     is_replayed = letter.replayed_at is not None
