@@ -2,7 +2,7 @@
 
 import { axis, legend, plot } from './charts.js';
 import { h, s } from './dom.js';
-import { fullDay, instant, longDay, percent, shortDay } from './format.js';
+import { fullDay, instant, longDay, percent, recallShare, shortDay } from './format.js';
 import { t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
 import { pastDay } from './then.js';
@@ -16,7 +16,7 @@ export function forgetting(points, today, answers) {
   const last = points.at(-1);
   const answered = new Map(answers.map((day) => [day.date, day]));
   return card('forgetting', t('forgetting.title'), 'wide',
-    note(t('forgetting.meaning', { day: longDay(last.date), share: percent(last.after) })),
+    note(t('forgetting.meaning', { day: longDay(last.date), share: recallShare(last.after) })),
     h('div', { class: 'chart beside' },
       plot(curve(points, today, answered), percent(1), percent(0)),
       axis(labels(points[0].date, today, last.date), 100)),
@@ -24,7 +24,7 @@ export function forgetting(points, today, answers) {
       ['right', t('forgetting.right')], ['slipped', t('forgetting.wrong')], ['ahead', t('forgetting.ahead')]]),
     unfolded(t('forgetting.table'), t('forgetting.title'), table(
       [t('due.date'), t('forgetting.before'), t('forgetting.after')],
-      points.toReversed().map(({ date, before, after }) => [fullDay(date), percent(before), percent(after)]))));
+      points.toReversed().map(({ date, before, after }) => [fullDay(date), recallShare(before), recallShare(after)]))));
 }
 
 function curve(points, today, answered) {
@@ -54,6 +54,6 @@ const round = (value) => Math.round(100 * value) / 100;
 
 /** Labels for the first day and for the day that the page shows; only for the latter if both are close. */
 function labels(from, today, to) {
-  const now = Math.min(scale(from, to)(today), 85);
+  const now = scale(from, to)(today);
   return [now > 30 && [0, shortDay(from)], [now, pastDay() ? shortDay(today) : t('forgetting.today')]].filter(Boolean);
 }

@@ -44,6 +44,9 @@ export const number = (value) => (value == null ? NONE : numbers.format(value));
 export const percent = (rate) => (rate == null ? NONE : percents.format(rate));
 export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? tenths.format(rate) : percent(rate));
 
+/** An estimated recall. It is rounded down, so that an item under 70% does not show 70%. */
+export const recallShare = (rate) => percent(rate == null ? null : Math.floor((100 * rate).toPrecision(12)) / 100);
+
 /** A number with one decimal. */
 export const decimal = (value) => (value == null ? NONE : decimals.format(value));
 

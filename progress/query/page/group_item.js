@@ -2,7 +2,7 @@
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
-import { ago, number, percent } from './format.js';
+import { ago, number, percent, recallShare } from './format.js';
 import { t } from './i18n.js';
 import { level, word } from './items.js';
 import { note, table } from './layout.js';
@@ -78,7 +78,7 @@ export class GroupItem extends View {
         displayName && h('span', { class: 'of', translate: 'no' }, userId)],
       [h('b', null, percent(accuracyRate)),
         h('span', { class: 'of' }, t('weakest.of', { right: correctAnswers, count: answers }))],
-      number(lapses), percent(estimatedRecall), ago(lastAnsweredAt),
+      number(lapses), recallShare(estimatedRecall), ago(lastAnsweredAt),
     ];
   }
 }

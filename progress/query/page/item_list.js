@@ -1,7 +1,7 @@
 // The list of a learner's items. The URL contains the filters, the order and the search.
 
 import { h } from './dom.js';
-import { number, percent } from './format.js';
+import { number, percent, recallShare } from './format.js';
 import { sentences, t } from './i18n.js';
 import { View } from './problems.js';
 import { due, itemList, itemPage, level, word } from './items.js';
@@ -244,6 +244,6 @@ function row(item, styles, user) {
       h('b', null, percent(item.accuracyRate)),
       h('span', { class: 'of' }, t('items.ofAnswers', { right: item.correctAnswers, count: item.answers }))),
     h('td', { class: styles.lapses }, number(item.lapses)),
-    h('td', { class: styles.recall }, percent(item.estimatedRecall)),
+    h('td', { class: styles.recall }, recallShare(item.estimatedRecall)),
     h('td', { class: 'end' }, due(item)));
 }

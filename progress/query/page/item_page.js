@@ -4,7 +4,8 @@ import { axis, columns, legend, lines, plot, roundUp } from './charts.js';
 import { h } from './dom.js';
 import { forgetting } from './forgetting.js';
 import {
-  ago, dayAfter, decimal, fullDay, localDay, longDay, moment, month, now, number, percent, shortDay,
+  ago, dayAfter, decimal, fullDay, localDay, longDay, moment, month, now, number, percent, recallShare,
+  shortDay,
 } from './format.js';
 import { join, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
@@ -82,7 +83,7 @@ function recall({ estimatedRecall, memory, mastery, dueAt, reviewedAt, intervalD
     [t('item.reviewed'), reviewedAt ? ago(reviewedAt) : '–'],
   ].filter(Boolean);
   return card('recall', t('item.recall'), null,
-    h('p', { class: 'figure' }, h('strong', null, percent(estimatedRecall))),
+    h('p', { class: 'figure' }, h('strong', null, recallShare(estimatedRecall))),
     note(t(estimatedRecall == null ? 'item.noRecall' : 'item.recallMeaning')),
     list(facts));
 }

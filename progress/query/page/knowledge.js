@@ -3,7 +3,7 @@
 
 import { axis, bar, legend, lines, monthLabels, plot, roundUp } from './charts.js';
 import { h, s } from './dom.js';
-import { dayAfter, longDay, now, number, percent } from './format.js';
+import { dayAfter, longDay, now, number, percent, recallShare } from './format.js';
 import { sentences, t } from './i18n.js';
 import { due, expectedOn, itemList, itemPage, level, word } from './items.js';
 import { card, expectedOf, note, table, unfolded } from './layout.js';
@@ -183,7 +183,7 @@ function fadingCard({ totalCount, edges }, user) {
       h('tbody', null, rows.map((item) => h('tr', { 'data-key': item.itemId },
         h('th', { scope: 'row' }, h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)),
         h('td', null, h('div', { class: 'recall' },
-          bar([['right', item.estimatedRecall]], 1), h('b', null, percent(item.estimatedRecall)))),
+          bar([['right', item.estimatedRecall]], 1), h('b', null, recallShare(item.estimatedRecall)))),
         h('td', { class: 'end' }, due(item)))))),
     totalCount > rows.length && h('div', { class: 'tools' },
       h('a', { class: 'button quiet', href: itemList(user, { filter: 'fading' }) },

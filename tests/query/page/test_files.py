@@ -400,6 +400,28 @@ def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
     assert [tile.endswith(end) for tile, end in zip(tiles, expected, strict=True)] == [True] * 3
 
 
+def test_events_that_are_being_counted_are_mentioned_beside_the_day_s_answers(
+    evaluate: Evaluate,
+) -> None:
+    tiles = evaluate(
+        """
+        const { today } = await import('./page/today.js');
+        const tiles = (secondsBehind) => today({
+          day: dayIn(0), streak: {}, days: new Map(), restDays: new Set(),
+          progress: { masteryStats: { shortTermMastered: 0, longTermMastered: 0 } },
+          due: [{ date: dayIn(0), items: 0 }],
+          projections: [{ name: 'daily_stats', eventsBehind: 3, secondsBehind }],
+        }).children.map(({ textContent }) => textContent);
+        print([tiles(9), tiles(1)]);
+        """
+    )
+    text = "3 recorded events are still being counted."
+    assert [[text in tile for tile in each] for each in tiles] == [
+        [False, False, True, False],
+        [False] * 4,
+    ]
+
+
 def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_errors(
     evaluate: Evaluate,
 ) -> None:
@@ -543,6 +565,29 @@ def test_points_and_labels_stand_at_the_middle_of_their_columns(evaluate: Evalua
     )
     assert re.findall(r"[ML]([\d.]+),", path) == ["12.5", "37.5", "62.5", "87.5"]
     assert (label["x"], label["text-anchor"]) == ("62.5%", "middle")
+
+
+def test_the_forgetting_curve_names_today_where_it_is_and_rounds_estimates_down(
+    evaluate: Evaluate,
+) -> None:
+    text, labels = evaluate(
+        """
+        const { forgetting } = await import('./page/forgetting.js');
+        const points = [[-300, 0.9], [0, 0.8], [12, 0.6999]].map(([days, after]) =>
+          ({ date: dayIn(days), before: after, after }));
+        const card = forgetting(points, dayIn(0), []);
+        const labels = [];
+        const visit = (node) => {
+          if (node.name === 'text') labels.push([node.attributes.x, node.textContent]);
+          node.children?.forEach(visit);
+        };
+        visit(card);
+        print([card.textContent, labels]);
+        """
+    )
+    assert "it will be 69% on" in text
+    assert labels[-1][1] == "today"
+    assert 96 < float(labels[-1][0].removesuffix("%")) < 97
 
 
 def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Evaluate) -> None:

@@ -227,6 +227,20 @@ def test_the_layout_does_not_shift_when_the_numbers_arrive(
     assert sum(shift[0] for shift in shifts) < 0.02, shifts
 
 
+def test_a_page_whose_scripts_do_not_arrive_says_so(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.page
+    page.route(re.compile("/main.js$"), lambda _: None)  # never answered
+    page.goto(visitor.return_url(visitor.stack.token(browser.DEMO)), wait_until="commit")
+    page.evaluate(_DRAWN)
+    late = page.get_by_text("The page could not be loaded completely")
+    expect(late).to_be_hidden()
+    page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
+    expect(late).to_be_visible()
+    assert fits(page)
+    page.unroute_all()
+
+
 def test_touch_targets_are_large_enough(visit: Visits) -> None:
     page = visit(**PHONE).open(role="admin", at="#/")
     small = """() => [...document.querySelectorAll('a, button, input, select, summary')]
