@@ -87,7 +87,10 @@ export const month = (day, how = 'short') => months[how].format(instant(day));
 export const monthSign = (day) => months.narrow.format(instant(day)).replace('月', '');
 export const monthYear = (day) => monthYears.format(instant(day));
 export const hour = (value) => wholeHours.format(value * 3_600_000);
-export const days = (from, to) => long.formatRange(instant(from), instant(to));
+export function days(from, to) {
+  if (language !== 'ja' || from === to) return long.formatRange(instant(from), instant(to));
+  return `${longDay(from)}～${(to.startsWith(from.slice(0, 4)) ? shortDay : longDay)(to)}`; // Intl would use slashes
+}
 
 /** The time of day in the browser's time zone. */
 export const clock = (time) => clockTimes.format(new Date(time));

@@ -307,6 +307,26 @@ def test_a_relative_time_never_names_the_wrong_day_and_is_at_least_a_second(
     assert found == [*days, newest, newest]
 
 
+@pytest.mark.parametrize(
+    ("language", "ranges"),
+    [
+        ("en-GB", ["30 October – 22 November 2026", "5 March 2026"]),
+        ("ja", ["2026年10月30日～11月22日", "2026年3月5日"]),
+    ],
+)
+def test_a_range_of_days_is_written_like_its_days(
+    evaluate: Evaluate, language: str, ranges: list[str]
+) -> None:
+    found = evaluate(
+        """
+        const { days } = await import('./page/format.js');
+        print([days('2026-10-30', '2026-11-22'), days('2026-03-05', '2026-03-05')]);
+        """,
+        language,
+    )
+    assert [" ".join(text.split()) for text in found] == ranges
+
+
 def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate) -> None:
     rows = evaluate(
         """
