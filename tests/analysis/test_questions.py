@@ -392,4 +392,4 @@ def test_reversed_dates_and_a_missing_archive_are_rejected(tmp_path: Path) -> No
     wrong = cli.progress("", "analyse", "items", *days, PROGRESS_DATA_DIR=folder)
     assert wrong.returncode == 2
     missing = cli.progress("", "analyse", "items", PROGRESS_DATA_DIR=folder)
-    cli.expect_failure(missing, "no archive yet: run `progress archive`")
+    cli.expect_failure(missing, "no archive yet: run `progress archive --now`")
