@@ -23,10 +23,28 @@ WITH RECURSIVE bounds AS (
     WHERE s.high - s.low > 1
 ), found AS (
     SELECT s.at, max(s.low) AS low FROM search s GROUP BY s.at
+), oldest AS (
+    SELECT min(b.at) AS at FROM bounds b
+), letters AS (     -- one part for each index: open, replayed and discarded dead letters
+    SELECT l.received_at
+    FROM oldest o
+    JOIN event_store.dead_letters l ON (l.replayed_at IS NOT NULL) = false AND l.received_at >= o.at
+    WHERE l.discarded_at IS NULL
+    UNION ALL
+    SELECT l.received_at
+    FROM oldest o
+    JOIN event_store.dead_letters l ON (l.replayed_at IS NOT NULL) = true AND l.received_at >= o.at
+    WHERE l.discarded_at IS NULL
+    UNION ALL
+    SELECT l.received_at
+    FROM oldest o
+    JOIN event_store.dead_letters l ON coalesce(l.replayed_at, l.discarded_at) >= o.at    -- not before its receipt
+    WHERE l.discarded_at IS NOT NULL AND l.received_at >= o.at
+), received AS (
+    SELECT date_trunc('hour', l.received_at, 'UTC') AS at, count(*) AS dead_letters FROM letters l GROUP BY 1
 )
-SELECT f.at AS start, lead(f.low) OVER (ORDER BY f.at) - f.low AS events, (
-    SELECT count(*) FROM event_store.dead_letters l
-    WHERE l.received_at >= f.at AND l.received_at < f.at + INTERVAL '1 hour') AS dead_letters
+SELECT f.at AS start, lead(f.low) OVER (ORDER BY f.at) - f.low AS events, coalesce(r.dead_letters, 0) AS dead_letters
 FROM found f
+LEFT JOIN received r USING (at)
 ORDER BY f.at
 LIMIT 24;

@@ -336,13 +336,19 @@ def test_the_arrivals_of_each_hour_are_counted_from_the_log(
             at=at,
             position=position,
         )
-    write_dead_letters(connection, 2)
+    write_dead_letters(connection, 4)  # open, replayed, discarded, discarded after a replay
+    connection.run(
+        "UPDATE event_store.dead_letters SET "
+        "replayed_at = CASE WHEN letter_id % 2 = 0 THEN clock_timestamp() END, "
+        "discarded_at = CASE WHEN letter_id % 4 > 1 THEN clock_timestamp() END, "
+        "discard_reason = CASE WHEN letter_id % 4 > 1 THEN 'test' END"
+    )
     found = operator.data("{ arrivals { start events deadLetters } }")["arrivals"]
     assert [datetime.fromisoformat(one["start"]) for one in found] == starts
     assert [one["events"] for one in found] == [
         sum(start <= at < start + timedelta(hours=1) for at in times) for start in starts
     ]
-    assert [one["deadLetters"] for one in found] == [0] * 23 + [2]
+    assert [one["deadLetters"] for one in found] == [0] * 23 + [4]
 
 
 def test_at_most_100_reasons_are_listed_the_most_frequent_first(
