@@ -45,9 +45,9 @@ function reasonGroup({ kind, reason, count, newest }, view) {
 
 // The most frequent reasons as the server writes them, and the keys of their texts.
 const PATTERNS = [
+  [/^expected .+, found none/, 'missing'], // first: such a reason names a rule, too
   [/^expected an integer from (?<from>\S+) to (?<to>\S+)/, 'integer'],
   [/^expected a string of (?<from>\S+) to (?<to>\S+) characters/, 'text'],
-  [/^expected .+, found none/, 'missing'],
   [/^expected an object/, 'object'],
   [/^expected (?:JSON|UTF-8)/, 'json'],
   [/^expected the same content as the first event/, 'conflict'],

@@ -8,9 +8,13 @@ import { sentences, t } from './i18n.js';
 const QUERY = `query Erased($user: ID!) {
   progress: userProgress(userId: $user) { displayName totalItemsLearned }
   events(userId: $user, first: 1) { edges { node { streamVersion } } }
-  operations(first: 200) { edges { node { kind subject download { bytes } } } }
+  operations(first: 200) { edges { node { kind subject state finishedAt } } }
 }`;
 const TYPING_MS = 300;
+const EXPORT_MS = 7 * 86_400_000; // an export is deleted after a week
+
+// The field `download` does not tell, because it is null unless the caller may fetch the file.
+const isKept = (finishedAt) => Date.now() - Date.parse(finishedAt) < EXPORT_MS;
 
 /** Ask whom to erase. Call `start(user)`, which returns an error's text, or null. Resolve when the dialog is closed. */
 export function askErasure(start) {
@@ -72,8 +76,8 @@ async function find(user) {
   const { data } = await runQuery(QUERY, { user }).catch(() => ({ data: null }));
   const newest = data?.events.edges[0]?.node;
   if (!newest) return [];
-  const files = data.operations.edges.filter(({ node }) =>
-    node.kind === 'EXPORT_USER' && node.subject === user && node.download);
+  const files = data.operations.edges.filter(({ node: { kind, subject, state, finishedAt } }) =>
+    kind === 'EXPORT_USER' && subject === user && state === 'SUCCEEDED' && isKept(finishedAt));
   return [
     t('operation.eraseWhose', { name: data.progress?.displayName ?? '–', user }),
     t('operation.eraseEvents', { count: newest.streamVersion, items: number(data.progress?.totalItemsLearned ?? 0) }),

@@ -37,14 +37,15 @@ function operation(row) {
   const ended = row.finishedAt
     ? t('operation.ended', { distance: ago(row.finishedAt) })
     : t('operation.started', { distance: ago(row.startedAt) });
+  const replay = replayOutcome(row);
   return h('li', { 'data-key': row.id },
     h('div', { class: 'head' },
-      h('h3', null, kindOf(row), ' ', chip(row.state)),
+      h('h3', null, kindOf(row), ' ', (!replay || replay.isGood) && chip(row.state)), // not "Done" if letters stay
       h('span', { class: 'of' }, ended)),
     h('p', { class: 'of' }, join(
       t(row.startedBy ? 'operation.by' : 'operation.bySystem', { user: row.startedBy }),
       row.subject && t(`operation.subjects.${row.kind}`, { subject: row.subject }))),
-    replayOutcome(row) && outcome(replayOutcome(row)),
+    replay && outcome(replay),
     !hasEnded(row) && progress(row),
     row.error && h('p', { class: 'error', lang: 'en' }, row.error),
     canCancel(row) && change(row, 'cancel', t('operation.cancel')),

@@ -137,6 +137,23 @@ def test_a_truncated_dead_letter_names_the_command_that_shows_all_of_it(
         expect(letter.get_by_text("dead-letters show")).to_have_count(count)
 
 
+def export(visitor: Visit, user: str) -> None:
+    """Export the learner's record as the learner, and wait for the file."""
+
+    def ask(text: str) -> dict[str, Any] | None:
+        response = visitor.page.request.post(
+            f"{visitor.stack.page}graphql",
+            headers={"Authorization": f"Bearer {visitor.stack.token(user)}"},
+            data={"query": text},
+        )
+        data: dict[str, dict[str, Any]] | None = response.json()["data"]
+        return data and data["operation"]
+
+    # The same key returns the same operation; null until the learner is known.
+    text = 'mutation { operation: exportUser(idempotencyKey: "page") { state } }'
+    readiness.wait(lambda: ask(text) == {"state": "SUCCEEDED"}, "the exported file")
+
+
 def test_an_erasure_says_whose_record_it_is_and_asks_for_the_id_again(
     visit: Visits, demo: Stack
 ) -> None:
@@ -150,6 +167,7 @@ def test_an_erasure_says_whose_record_it_is_and_asks_for_the_id_again(
         browser.envelope("UserPreferencesChanged", datetime.now(UTC), **named),
     )  # fmt: skip
     visitor = visit()
+    export(visitor, user)
     page = visitor.open("ada", "admin", "#/administration")
     page.get_by_role("button", name="Erase a learner").click()
     dialog = page.get_by_role("dialog", name="Erase a learner?")
@@ -162,7 +180,7 @@ def test_an_erasure_says_whose_record_it_is_and_asks_for_the_id_again(
     dialog.get_by_label("The learner’s id").fill(user)
     expect(dialog).to_contain_text("Name: Ann <b>")
     expect(dialog).to_contain_text("2 recorded events")
-    expect(dialog).to_contain_text("0 exported files are deleted")
+    expect(dialog).to_contain_text("1 exported file is deleted")
     dialog.get_by_label("Type the id again").fill("somebody else")
     erase.click(force=True)
     expect(dialog.get_by_role("alert")).to_have_text("The two ids differ.")
@@ -200,9 +218,14 @@ def test_a_replay_says_how_many_dead_letters_stay_and_why(visit: Visits, demo: S
     for session in sessions:
         event = invalid_event(session)
         demo.publish({**event, "data": {**event["data"], "score": 102}})
+    incomplete = invalid_event(str(uuid.uuid4()))
+    del incomplete["data"]["score"]
+    demo.publish(incomplete)
     visitor = visit()
     page = visitor.open("ada", "admin", "#/administration")
     find_letter(page, sessions[2])
+    letter = find_letter(page, incomplete["data"]["session_id"])
+    expect(letter).to_contain_text("is missing, $.data.score")
     group = page.locator(".reasons li").filter(has_text="from 0 to 100")
     expect(group).to_contain_text("expected an integer from 0 to 100, $.data.score")
     count = int(group.locator("b").inner_text())
@@ -214,6 +237,7 @@ def test_a_replay_says_how_many_dead_letters_stay_and_why(visit: Visits, demo: S
     expect(first).to_contain_text("Replay of dead letters")
     expect(first).to_contain_text(f"0 replayed, {count} stay.", timeout=30_000)
     expect(first).to_contain_text(f"{count} × expected an integer")
+    expect(first.locator(".head")).not_to_contain_text("Done")
     expect(first).to_contain_text(f"started by ada, dead letters: {count}")
     expect(page.get_by_role("status")).to_have_text(
         f"Replay of dead letters: 0 replayed, {count} stay."
