@@ -4,19 +4,19 @@
 import { axis, columns, legend, lines, monthLabels, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';
 import {
-  dayAfter, days, decimal, minutes, month, monthSign, number, percent, points, rounded, shortDay, weekday,
+  dayAfter, days, decimal, instant, minutes, month, monthSign, number, percent, points, rounded, shortDay, weekday,
 } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
 import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
 
-const WEEKS = 26;
+const RANGES = { month: 5, quarter: 13, year: 53, all: 0 }; // weeks of the charts by week; 0: since the first answer
 const WINDOW = 28; // number of days that each point of a retention line covers
 const MIN_MONTHS = 6; // the chart of mastered items shows at least this many months
 const MIN_TESTS = 5; // a retention rate from fewer tests is not drawn
 
 /** The section. Cards without numbers are short, and are placed below the other cards. */
-export function improving(data) {
+export function improving(data, { range = 'year', growth = null } = {}) {
   const shown = monthsOf(data);
   const isMastered = shown.some((period) => period.newMasteryCount);
   const hasTests = data.retention?.length > 0;
@@ -25,9 +25,9 @@ export function improving(data) {
     data.retention && !hasTests && ['retention', t('retention.title'), t('retention.none')],
   ].filter(Boolean);
   return section('improving', t(data.user ? 'jump.improving' : 'improving.title'),
-    comparison(data), isMastered && mastered(shown, data), hasTests && retention(data),
-    byWeek(data, isMastered !== hasTests ? 'wide' : null),
-    empty.map(([key, title, text]) => card(key, title, empty.length === 1 ? 'wide' : null, note(text))));
+    comparison(data), isMastered && mastered(shown, data), hasTests && retention(data, empty.length ? null : 'wide'),
+    empty.map(([key, title, text], index) => card(key, title, index === empty.length - 1 ? 'wide' : null, note(text))),
+    ranges(range), growth && growth(data, since(data, range)), byWeek(data, RANGES[range]));
 }
 
 /** True if the learner knows an item, although none may have become known in the last year. */
@@ -72,14 +72,25 @@ function change(now, before, show, better) {
   return h('span', { class: style }, sign, text);
 }
 
-function byWeek({ days: studied, day }, style) {
-  const shown = weeks(studied, day, WEEKS);
+/** The buttons that select the range of the charts below them. */
+const ranges = (selected) => h('div', { class: 'switch', role: 'group', 'aria-label': t('range.title'), 'data-key': 'ranges' },
+  Object.keys(RANGES).map((name) => h('button', {
+    type: 'button', 'data-range': name, 'aria-pressed': String(name === selected),
+  }, t(`range.${name}`))));
+
+/** The first day of a range; null for all days. */
+const since = ({ day }, range) => (RANGES[range] ? dayAfter(monday(day), -7 * (RANGES[range] - 1)) : null);
+
+function byWeek({ days: studied, day }, selected) {
+  const first = [...studied.keys()].reduce((least, date) => (date < least ? date : least), day);
+  const count = selected || Math.max(5, Math.ceil((instant(day) - instant(monday(first))) / 604_800_000));
+  const shown = weeks(studied, day, count);
   const top = roundUp(Math.max(...shown.map((week) => week.answers)));
   const total = sum(studied, shown[0].start, day);
   const starts = shown.map((week) => week.start);
-  return card('weeks', t('weeks.title'), style,
+  return card('weeks', t('weeks.title'), 'wide',
     note(total.answers
-      ? t('weeks.summary', { count: total.answers, weeks: WEEKS, share: percent(accuracy(total)) })
+      ? t('weeks.summary', { count: total.answers, weeks: count, share: percent(accuracy(total)) })
       : t('weeks.none')),
     h('div', { class: 'chart grows' },
       plot(columns(shown.map((week) => ({
@@ -87,7 +98,7 @@ function byWeek({ days: studied, day }, style) {
           ? [['unfinished', week.answers]]
           : [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
         title: describe(week),
-      })), top, t('weeks.chart', { count: WEEKS })), number(top))),
+      })), top, t('weeks.chart', { count })), number(top))),
     total.answers > 0 && [
       small(t('week.right'), shown.map(accuracy), accuracy(total), percent, 0.1),
       small(t('weeks.speed'), shown.map(pace), pace(total), decimal, 1),
@@ -154,12 +165,12 @@ function soFar([before, period], studied, day) {
 }
 
 /** The card about retention: the share of items that the learner still knew when they came up again on a later day. */
-function retention({ retention: rows, day }) {
+function retention({ retention: rows, day }, style) {
   const since = (count) => rows.filter((row) => row.start > dayAfter(day, -count) && row.start <= day);
   const body = [7, 28, 365].map((count) => [
     t('retention.lastDays', { count }), ...['young', 'mature'].map((name) => rate(since(count), name))]);
   const headers = [h('span', { class: 'unseen' }, t('retention.period')), t('retention.young'), t('retention.mature')];
-  return card('retention', t('retention.title'), null,
+  return card('retention', t('retention.title'), style,
     note(t('retention.meaning')), table(headers, body), retentionLines(rows, day),
     legend([['young', t('retention.youngLong')], ['mature', t('retention.matureLong')]]));
 }

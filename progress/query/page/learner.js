@@ -30,9 +30,11 @@ export class Learner extends View {
   /** `user` is null for the caller's own dashboard. */
   constructor(element, user, shell) {
     super(element, shell, { user, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
-    this.view = { year: null, day: null, preview: null, loading: null, months: null };
+    this.view = { year: null, day: null, preview: null, loading: null, months: null, range: 'year', growth: null };
     this.years = new Map();
     this.met = new Set(); // the days that met the goal, as far as they are loaded
+    // A section is the current one while it crosses a line below the section bar.
+    this.passing = new IntersectionObserver((seen) => this.pass(seen), { rootMargin: '-30% 0px -69% 0px' });
     this.seeing = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && this.loadMet());
     this.download = new Download(user, shell, () => this.draw());
     this.listen();
@@ -48,6 +50,7 @@ export class Learner extends View {
     clearInterval(this.clock);
     clearTimeout(this.playing);
     this.seeing.disconnect();
+    this.passing.disconnect();
   }
 
   unsubscribe() {
@@ -147,6 +150,7 @@ export class Learner extends View {
     this.shell.announce(reachedText(milestone));
     this.load();
     this.draw();
+    import('./cheer.js').then(({ cheer }) => cheer(this.element.querySelector('.cheer')), () => {});
   }
 
   /** Query again if the progress has changed. The first message of a connection may contain an unchanged progress. */
@@ -164,11 +168,29 @@ export class Learner extends View {
     }
     const loaded = this.years.get(this.view.year);
     if (loaded) this.addYear(loaded);
+    if (this.allDays) this.addYear({ days: this.allDays, restDays: [] });
   }
 
   addYear({ days, restDays }) {
     for (const row of days) this.data.days.set(row.date, row);
     for (const date of restDays) this.data.restDays.add(date);
+  }
+
+  /** Select the range of the charts. The first time, load the chart of growth and the days of earlier years. */
+  async selectRange(name) {
+    this.view.range = name;
+    this.draw();
+    if (this.allDays) return;
+    try {
+      const { growth, loadDays } = await import('./growth.js');
+      this.allDays = await loadDays(this.user, Number(range().from.slice(0, 4)), this.closing.signal);
+      this.view.growth = growth;
+    } catch (problem) {
+      if (!this.closing.signal.aborted) this.fail(problem);
+      return;
+    }
+    this.addYear({ days: this.allDays, restDays: [] });
+    this.draw();
   }
 
   /** Mark the days that met the goal. A past day has only those of its goal's week. */
@@ -217,10 +239,34 @@ export class Learner extends View {
   }
 
   draw() {
+    const before = this.figures();
     super.draw();
+    this.move(before);
     if (this.scrolledYear !== this.view.year && this.data?.progress) this.scrollToDay();
     const year = this.element.querySelector('[data-key=year]');
     if (year) this.seeing.observe(year);
+    for (const id of JUMPS) {
+      const section = this.element.querySelector(`#${id}`)?.closest('section');
+      if (section) this.passing.observe(section);
+    }
+  }
+
+  /** The large numbers of the section "Today", by their element. */
+  figures() {
+    return new Map([...this.element.querySelectorAll('.tile .figure strong')].map((one) => [one, one.textContent]));
+  }
+
+  /** Let changed numbers move, and celebrate a goal that has just been met. */
+  async move(before) {
+    const changed = [...before].filter(([one, text]) => one.isConnected && one.textContent !== text);
+    const { goal } = this.data ?? {};
+    const isMet = Boolean(goal) && goal.answersToday >= goal.answersPerDay;
+    const hasMet = isMet && this.wasMet === false;
+    this.wasMet = this.data ? isMet : undefined;
+    if (!changed.length && !hasMet) return;
+    const { cheer, rise } = await import('./cheer.js');
+    for (const [one] of changed) rise(one);
+    if (hasMet) cheer(this.element.querySelector('.tile:has(.ring)'));
   }
 
   sections() {
@@ -229,7 +275,7 @@ export class Learner extends View {
     const head = title(user, data.progress?.displayName);
     if (!data.progress) return [head, isPast ? nothing('then.nothing') : welcome(user), !isPast && freshness(data)];
     return [
-      head, jumps(user, isPast), !isPast && celebration(this.milestone), today(data), improving(data), howFar(data),
+      head, jumps(user, isPast, this.view.section), !isPast && celebration(this.milestone), today(data), improving(data, this.view), howFar(data),
       year(data, this.view), when(data), items(data), !isPast && [this.download.section(), freshness(data)],
     ];
   }
@@ -279,9 +325,10 @@ export class Learner extends View {
 
   click({ target }) {
     const button = target.closest(
-      '[data-year], [data-step], [data-day], [data-export], [data-share], [data-jump], [data-play], [data-command]');
+      '[data-year], [data-step], [data-day], [data-export], [data-share], [data-jump], [data-play], [data-command], [data-range]');
     if (!button || button.getAttribute('aria-disabled') === 'true') return;
     const { year: to, step, day } = button.dataset;
+    if (button.dataset.range) this.selectRange(button.dataset.range);
     if (button.dataset.jump) this.jump(button.dataset.jump);
     if (button.dataset.share) this.share();
     if (button.dataset.command) this.command(button.dataset.command);
@@ -326,6 +373,18 @@ export class Learner extends View {
     if (this.closing.signal.aborted || !this.view.months) return;
     this.goToDay(this.data.day);
     this.playing = setTimeout(() => this.showMonth(), MONTH_INTERVAL);
+  }
+
+  /** Mark the section in the section bar; the address keeps it. */
+  pass(seen) {
+    const entry = seen.find(({ isIntersecting }) => isIntersecting);
+    const id = JUMPS.find((one) => entry?.target.querySelector(`#${one}`));
+    if (!id || id === this.view.section) return;
+    this.view.section = id;
+    for (const button of this.element.querySelectorAll('[data-jump]')) {
+      if (button.dataset.jump === id) button.setAttribute('aria-current', 'true');
+      else button.removeAttribute('aria-current');
+    }
   }
 
   /** Scroll to a section, and move the keyboard focus to its heading. */
@@ -388,9 +447,9 @@ const title = (user, name) => h('header', { 'data-key': 'title', class: user || 
 const JUMPS = ['today', 'improving', 'how-far', 'year', 'when', 'items', 'my-data'];
 
 /** Buttons that jump to the sections. Links would change the URL's hash, but the hash already names the view. */
-const jumps = (user, isPast) => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
+const jumps = (user, isPast, current) => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
   JUMPS.filter((id) => !isPast || id !== 'my-data').map((id) =>
-    h('button', { type: 'button', class: 'plain', 'data-jump': id },
+    h('button', { type: 'button', class: 'plain', 'data-jump': id, 'aria-current': id === current ? 'true' : null },
       t(user && id === 'my-data' ? 'data.theirs' : `jump.${id}`))));
 
 const nothing = (text) => h('section', { class: 'card wide welcome', 'data-key': 'welcome' },

@@ -96,6 +96,14 @@ const VIEWS = {
       return () => new Administration(element, parameters, shell);
     },
   },
+  glossary: {
+    roles: [],
+    title: () => t('glossary.title'),
+    open: async (element, args, shell) => {
+      const { Glossary } = await import('./glossary.js');
+      return () => new Glossary(element, shell);
+    },
+  },
   events: {
     roles: [],
     tab: 'administration',

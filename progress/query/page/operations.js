@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 import { ago, longDay, moment, number } from './format.js';
 import { sayReason } from './dead_letters.js';
-import { join, t } from './i18n.js';
+import { join, parts, t } from './i18n.js';
 import { hasEnded, kindOf, progress, size } from './operation.js';
 
 // For each kind of operation, the step that is its point of no return. Once this step has started, the operation cannot
@@ -42,9 +42,9 @@ function operation(row) {
     h('div', { class: 'head' },
       h('h3', null, kindOf(row), ' ', (!replay || replay.isGood) && chip(row.state)), // not "Done" if letters stay
       h('span', { class: 'of' }, ended)),
-    h('p', { class: 'of' }, join(
-      t(row.startedBy ? 'operation.by' : 'operation.bySystem', { user: row.startedBy }),
-      row.subject && t(`operation.subjects.${row.kind}`, { subject: row.subject }))),
+    h('p', { class: 'of' },
+      row.startedBy ? parts('operation.by', { user: id(row.startedBy) }) : t('operation.bySystem'),
+      row.subject && [t('separator'), ...parts(`operation.subjects.${row.kind}`, { subject: id(row.subject) })]),
     replay && outcome(replay),
     !hasEnded(row) && progress(row),
     row.error && h('p', { class: 'error', lang: 'en' }, row.error),
@@ -75,6 +75,8 @@ const outcome = ({ text, isGood, reasons }) => [
   reasons.length > 0 && h('ul', { class: 'facts' },
     reasons.map(([count, reason]) => h('li', null, number(count), ' × ', sayReason(reason)))),
 ];
+
+const id = (text) => h('span', { translate: 'no' }, text);
 
 function result({ kind, result: text }) {
   if (kind === 'ERASE_USER') return receipt(text);

@@ -1,8 +1,7 @@
 // The section "Today". It shows the streak, the goal and what to do next. Without a goal, it shows the day's answers
 // instead of the goal.
 
-import { bar } from './charts.js';
-import { h } from './dom.js';
+import { h, s } from './dom.js';
 import { dayAfter, days, fullDay, longDay, minutes, percent, shortDay, weekday } from './format.js';
 import { countBehind } from './freshness.js';
 import { join, t } from './i18n.js';
@@ -14,12 +13,26 @@ export function today(data) {
   const row = studied.get(day);
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
     h('h2', { id: 'today', tabindex: -1 }, t('today.title'), h('small', null, fullDay(day))),
-    tile(t('streak.title'), figure('streak.days', streak.current), streakNotes(streak), restNotes(data)),
+    tile(t('streak.title'), h('div', { class: 'emblemed' }, flame(streak.current), figure('streak.days', streak.current)),
+      streakNotes(streak), restNotes(data)),
     goal
-      ? tile(t('goal.title'), figure('goal.answers', goal.answersToday), goalNotes(goal, day, row), counting(data), setting(data))
+      ? tile(t('goal.title'), h('div', { class: 'emblemed' }, ring(goal), figure('goal.answers', goal.answersToday)), goalNotes(goal, day, row), counting(data), setting(data))
       : tile(t('answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), counting(data), setting(data)),
     tile(t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
   );
+}
+
+/** The streak's emblem: a flame, pale without a streak. */
+const flame = (current) => s('svg', { class: `emblem ${current ? 'lit' : ''}`.trim(), viewBox: '0 0 24 24', 'aria-hidden': 'true' },
+  s('path', { d: 'M12 2c1 4 6 6 6 12a6 6 0 0 1-12 0c0-3 1.5-4.5 2.5-6 .5 2 1.5 3 2.5 3 1.5-2 .5-6 1-9z' }));
+
+/** The goal as a ring that closes when it is met. */
+function ring({ answersToday, answersPerDay }) {
+  const share = Math.min(1, answersToday / answersPerDay);
+  const circle = { cx: 18, cy: 18, r: 15, pathLength: 100 };
+  return s('svg', { class: 'emblem ring', viewBox: '0 0 36 36', 'aria-hidden': 'true' },
+    s('circle', { class: 'whole', ...circle }),
+    share > 0 && s('circle', { class: 'part', ...circle, 'stroke-dasharray': `${100 * share} 100` }));
 }
 
 const tile = (name, ...content) => h('div', { class: 'card tile' }, h('h3', null, name), content);
@@ -82,7 +95,6 @@ const sessions = (row) => join(
 function goalNotes(goal, day, row) {
   const isMet = goal.answersToday >= goal.answersPerDay;
   return [
-    bar([['right', Math.min(goal.answersToday, goal.answersPerDay)]], goal.answersPerDay),
     isMet
       ? mark('good', t('goal.met', { goal: goal.answersPerDay }))
       : note(t('goal.of', { goal: goal.answersPerDay, count: goal.answersPerDay - goal.answersToday })),
@@ -111,7 +123,25 @@ function nextNotes(data) {
   const split = t('next.split', { today: items - overdue, overdue });
   const pace = workload?.secondsPerAnswer;
   const time = pace && about(toMinutes(items * pace));
-  return [note(time ? t('next.splitAndTime', { split, time }) : split), link];
+  return [note(time ? t('next.splitAndTime', { split, time }) : split), pace && plan(data, pace), link];
+}
+
+/**
+ * In how many days the due items are done, at the learner's usual time a day, while new ones fall due. The usual time is
+ * the mean of the last 28 days with study, from 10 to 60 minutes. The rule is in the glossary.
+ */
+function plan({ day, days, due }, pace) {
+  const spent = Array.from({ length: 28 }, (_, index) => days.get(dayAfter(day, -index))?.studySeconds ?? 0)
+    .filter((seconds) => seconds > 0);
+  const mean = spent.length ? spent.reduce((sum, seconds) => sum + seconds, 0) / spent.length / 60 : 15;
+  const perDay = Math.min(60, Math.max(10, 5 * Math.round(mean / 5)));
+  const capacity = (60 * perDay) / pace;
+  if (due[0].items <= capacity) return null;
+  let left = 0;
+  const last = due.findIndex((row) => (left = Math.max(0, left + row.items - capacity)) === 0);
+  return note(last < 0
+    ? t('next.grows', { count: perDay })
+    : t('next.plan', { count: last + 1, minutes: perDay }));
 }
 
 // The value of the API's field `workload.minutes`. The page does not query this field, because the server would have to

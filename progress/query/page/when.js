@@ -2,14 +2,15 @@
 
 import { axis, columns, legend, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';
-import { dayOfMonth, fullDay, hour, number, percent, weekday } from './format.js';
+import { dayAfter, dayOfMonth, fullDay, hour, minutes, number, percent, weekday, weekdayOf } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
+import { monday } from './periods.js';
 
 const MIN_ANSWERS = 50; // an hour with fewer answers cannot be the best hour
 const SHOWN_DAYS = 14; // with today
 
-export const when = (data) => section('when', t('when.title'), data.hours && hours(data), due(data));
+export const when = (data) => section('when', t('when.title'), data.hours && hours(data), due(data), weekdays(data));
 
 function hours({ hours: rows }) {
   const byHour = new Map(rows.map((row) => [row.hour, row]));
@@ -45,7 +46,23 @@ function summary(rows) {
   return sentences(texts);
 }
 
-function due({ due: rows }) {
+/** The answers of the last 52 weeks by day of the week. */
+function weekdays({ days, day }) {
+  const since = dayAfter(day, -363);
+  const shown = Array.from({ length: 7 }, (_, index) => dayAfter(monday(day), index)).map((date) => ({
+    date,
+    answers: [...days.values()].filter((row) => row.date >= since && row.date <= day && weekdayOf(row.date) === weekdayOf(date))
+      .reduce((sum, row) => sum + row.answers, 0),
+  }));
+  const most = Math.max(...shown.map((row) => row.answers));
+  return most > 0 && card('weekdays', t('weekdays.title'), 'wide',
+    h('ol', { class: 'posts grows' }, shown.map((row) => post(
+      row.answers, most, t('weekdays.day', { day: weekday(row.date, 'long'), count: row.answers }), weekday(row.date)))));
+}
+
+function due({ due: rows, workload }) {
+  const pace = workload?.secondsPerAnswer;
+  const time = (items) => (pace ? minutes(Math.ceil((items * pace) / 60 - 1e-9)) : '–');
   const shown = rows.slice(0, SHOWN_DAYS);
   const [today, ...later] = shown;
   const most = Math.max(...shown.map((day) => day.items));
@@ -58,5 +75,6 @@ function due({ due: rows }) {
       day.items, most, t('due.day', { day: fullDay(day.date), count: day.items }),
       weekday(day.date, 'narrow'), h('b', null, dayOfMonth(day.date))))),
     rows.some((day) => day.items) && unfolded(t('due.table'), t('due.title'), table(
-      [t('due.date'), t('due.items')], rows.map((day) => [fullDay(day.date), number(day.items)]))));
+      [t('due.date'), t('due.items'), t('due.time')],
+      rows.map((day) => [fullDay(day.date), number(day.items), time(day.items)]))));
 }

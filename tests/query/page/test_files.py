@@ -442,6 +442,26 @@ def test_events_that_are_being_counted_are_mentioned_beside_the_day_s_answers(
     ]
 
 
+def test_a_backlog_has_a_plan(evaluate: Evaluate) -> None:
+    plans = evaluate(
+        """
+        const { today } = await import('./page/today.js');
+        const plan = (items, later, studySeconds) => today({
+          day: dayIn(0), streak: {}, restDays: new Set(), projections: [],
+          days: new Map([[dayIn(-3), { studySeconds }]]), workload: { secondsPerAnswer: 30 },
+          due: Array.from({ length: 29 }, (_, n) => ({ date: dayIn(n), items: n ? later : items })),
+        }).textContent.split(/about (?:[0-9]+ minutes|[0-9hm ]+)/)[1];
+        print([plan(100, 5, 1800), plan(60, 5, 1800), plan(500, 30, 1200), plan(500, 41, 1200)]);
+        """
+    )
+    # Thirty minutes are enough for 60 items, twenty for 40.
+    assert plans == [
+        "Cleared in 2 days at 30 minutes a day",
+        "",
+        *["At 20 minutes a day, this takes more than four weeks"] * 2,
+    ]
+
+
 def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_errors(
     evaluate: Evaluate,
 ) -> None:
@@ -461,7 +481,7 @@ def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_err
           day: dayIn(0), streak: {}, days: new Map(), restDays: new Set(), projections: [],
           due: [{ date: dayIn(0), items }],
           workload: { secondsPerAnswer: ms / (answers * 1000) },
-        }).textContent.match(/about ([0-9]+) minutes?$/)[1]));
+        }).textContent.match(/about ([0-9]+) minutes?/)[1]));
         """,
         CASES=json.dumps(cases),
     )

@@ -55,7 +55,7 @@ def test_the_chart_of_weeks_is_also_available_as_a_table(visit: Visits, demo: St
     page = visit().open(browser.create_learner(demo))
     table = page.get_by_role("table").filter(has_text="Week of")
     page.get_by_text("The weeks as a table").click(timeout=20_000)
-    expect(table.get_by_role("row")).to_have_count(27)
+    expect(table.get_by_role("row")).to_have_count(54)
     expect(table.get_by_role("row").nth(1)).to_contain_text("475%", timeout=20_000)
 
 
@@ -92,6 +92,59 @@ def test_a_view_opens_at_its_heading(visit: Visits) -> None:
     visitor.settle()
     assert page.evaluate("scrollY") == 0
     expect(page.get_by_role("heading", level=1)).to_be_focused()
+
+
+def test_the_charts_have_a_range_and_growth_begins_with_the_first_answer(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    improving = page.get_by_role("region", name="Am I improving?")
+    for name, weeks in (("Month", 5), ("3 months", 13), ("All", 113)):
+        improving.get_by_role("button", name=name, exact=True).click()
+        chart = improving.locator("[data-key=weeks] .bars g")
+        expect(chart).to_have_count(weeks) if weeks < 100 else expect(chart).not_to_have_count(13)
+    growth = improving.locator("[data-key=growth]")
+    expect(growth).to_contain_text(re.compile("1,203 items learned and [0-9,]+ mastered since"))
+    assert visitor.find_violations() == []
+
+
+def test_the_section_bar_marks_the_section_that_is_read(visit: Visits) -> None:
+    page = visit(viewport={"width": 1280, "height": 800}).open()
+    page.get_by_role("button", name="When", exact=True).click()
+    current = page.locator(".jumps [aria-current]")
+    expect(current).to_have_text("When")
+    page.evaluate("scrollTo(0, 0)")
+    expect(current).to_have_text("Today")
+
+
+def test_a_met_goal_closes_the_ring_and_is_celebrated_for_a_second(
+    visit: Visits, demo: Stack
+) -> None:
+    user = f"page-{uuid.uuid4()}"
+    demo.publish(browser.envelope("GoalSet", datetime.now(UTC), user_id=user, answers_per_day=4))
+    demo.publish(*browser.lesson(user, 2))
+    visitor = visit()
+    page = visitor.open(user)
+    part = page.locator(".ring .part")
+    expect(part).to_have_attribute("stroke-dasharray", "50 100", timeout=20_000)
+    page.evaluate(
+        """() => new MutationObserver((changes) => {
+          const added = changes.flatMap(({ addedNodes }) => [...addedNodes]);
+          if (added.some((node) => node.matches?.('.rays'))) document.title = 'rays';
+        }).observe(document.body, { childList: true, subtree: true })"""
+    )
+    demo.publish(*browser.lesson(user, 2))
+    expect(part).to_have_attribute("stroke-dasharray", "100 100", timeout=20_000)
+    expect(page).to_have_title("rays", timeout=20_000)
+    expect(page.locator(".rays")).to_have_count(0, timeout=20_000)
+
+
+def test_words_are_defined_once(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    page.get_by_role("link", name="What the words mean").click()
+    expect(page.get_by_role("heading", name="What the words mean")).to_be_visible()
+    expect(page.get_by_text("from a week or more to under a week")).to_be_visible()
+    assert visitor.find_violations() == []
 
 
 def test_a_late_module_is_waited_for_and_then_reported(visit: Visits) -> None:
