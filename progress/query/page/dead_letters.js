@@ -3,7 +3,7 @@
 
 import { h } from './dom.js';
 import { moment, number } from './format.js';
-import { t } from './i18n.js';
+import { parts, t } from './i18n.js';
 
 export const KINDS = ['INVALID', 'MALFORMED', 'CONFLICT', 'FUTURE', 'SESSION_OWNER', 'POISONED'];
 
@@ -16,7 +16,7 @@ export function deadLetters({ totalCount, pageInfo, edges }, reasons, view) {
   return h('section', { class: 'card wide', 'aria-labelledby': 'letters', 'data-key': 'letters' },
     h('div', { class: 'head' }, h('h2', { id: 'letters', tabindex: -1 }, t('letters.title')), kindFilter(view)),
     h('p', { class: 'note' }, totalCount ? t('letters.found', { count: totalCount }) : t('letters.none')),
-    h('ul', { class: 'reasons' }, reasons.map((group) => reasonGroup(group, view))),
+    h('ul', { class: 'reasons' }, reasons.map((group, index) => reasonGroup(group, view, index))),
     view.reason !== null && h('p', { class: 'note' }, t('letters.ofReason'), ' ',
       h('button', { type: 'button', class: 'plain', 'data-action': 'everything' }, t('letters.everything'))),
     rows.length > 0 && toolbar(view),
@@ -26,21 +26,20 @@ export function deadLetters({ totalCount, pageInfo, edges }, reasons, view) {
 }
 
 /** A group of open dead letters with the same reason. */
-function reasonGroup({ kind, reason, count, newest }, view) {
-  const names = { 'data-kind': kind, 'data-reason': reason };
-  const name = sayReason(reason);
+function reasonGroup({ kind, reason, count, newest }, view, index) {
+  const names = { 'data-kind': kind, 'data-reason': reason, 'aria-describedby': `reason-${index}` };
+  const isAll = count <= 200;
   const button = (action, text) => h('button', {
     type: 'button', class: 'button quiet', 'data-action': action, ...names,
-    'aria-label': t('operation.action', { action: text, kind: name }),
     'aria-pressed': action === 'group' ? String(view.kind === kind && view.reason === reason) : null,
   }, text);
   return h('li', { 'data-key': `${kind} ${reason}` },
-    h('p', null, h('b', null, number(count)), ' ', reasonText(reason),
+    h('p', { id: `reason-${index}` }, h('b', null, number(count)), ' ', sayReason(reason),
       h('span', { class: 'of' }, t('letters.newest', { kind: t(`letters.kinds.${kind}`), time: moment(newest) }))),
     h('div', { class: 'tools' },
       button('group', t('frame.show')),
-      button('replay-group', t('letters.replayAll', { count: Math.min(count, 200) })),
-      button('discard-group', t('letters.discardAll', { count: Math.min(count, 200) }))));
+      button('replay-group', t(isAll ? 'letters.replayAll' : 'letters.replaySome', { count })),
+      button('discard-group', t(isAll ? 'letters.discardAll' : 'letters.discardSome', { count }))));
 }
 
 // The most frequent reasons as the server writes them, and the keys of their texts.
@@ -58,15 +57,11 @@ const PATTERNS = [
 /** The reason in the page's language or, if it is not one of the frequent reasons, as the server writes it. */
 export function sayReason(reason) {
   const [pattern, key] = PATTERNS.find(([one]) => one.test(reason)) ?? [];
-  if (!key) return reason;
+  if (!key) return h('span', { lang: 'en' }, reason);
   const place = / - at (\$\S*)$/.exec(reason)?.[1];
   const said = t(`letters.reasons.${key}`, pattern.exec(reason).groups);
-  return place ? t('letters.reasonAt', { reason: said, place }) : said;
-}
-
-function reasonText(reason) {
-  const said = sayReason(reason);
-  return h('span', { lang: said === reason ? 'en' : null }, said);
+  const code = h('span', { translate: 'no' }, place);
+  return h('span', null, place ? parts('letters.reasonAt', { reason: said, place: code }) : said);
 }
 
 function kindFilter({ kind }) {
@@ -92,7 +87,7 @@ function letter(row) {
   return h('li', { 'data-key': row.id },
     h('label', { class: 'tick' },
       h('input', { type: 'checkbox', name: 'letter', value: row.id }),
-      h('span', null, h('b', null, reasonText(row.reason)),
+      h('span', null, h('b', null, sayReason(row.reason)),
         h('span', { class: 'of' }, facts.filter(Boolean).join(' · ')))),
     links(row),
     h('details', null,

@@ -51,7 +51,7 @@ function operation(row) {
     canCancel(row) && change(row, 'cancel', t('operation.cancel')),
     canRetry(row) && change(row, 'retry', t('problem.tryAgain')),
     row.download && change(row, 'download', t('operation.download', { size: size(row.download) })),
-    h('details', null,
+    h('details', { 'data-key': 'steps' },
       h('summary', null, t('operation.steps', { count: row.steps.length }),
         h('span', { class: 'unseen' }, ' ', t('operation.stepsOf', { kind: kindOf(row), ended }))),
       h('ol', { class: 'steps' }, row.steps.map(step)),

@@ -232,7 +232,7 @@ def test_a_replay_says_how_many_dead_letters_stay_and_why(visit: Visits, demo: S
     group.get_by_role("button", name="Show").click()
     expect(page.locator(".letters > li")).to_have_count(count)
     assert visitor.find_violations() == []
-    group.get_by_role("button", name=f"Replay {count}").click()
+    group.get_by_role("button", name=f"Replay all {count}").click()
     first = page.locator(".operations > li").first
     expect(first).to_contain_text("Replay of dead letters")
     expect(first).to_contain_text(f"0 replayed, {count} stay.", timeout=30_000)
@@ -242,7 +242,7 @@ def test_a_replay_says_how_many_dead_letters_stay_and_why(visit: Visits, demo: S
     expect(page.get_by_role("status")).to_have_text(
         f"Replay of dead letters: 0 replayed, {count} stay."
     )
-    group.get_by_role("button", name=f"Discard {count}").click()
+    group.get_by_role("button", name=f"Discard all {count}").click()
     page.get_by_role("dialog").get_by_label("Reason").fill("test")
     page.get_by_role("dialog").get_by_role("button", name="Discard").click()
     expect(group).to_have_count(0)

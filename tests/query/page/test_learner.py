@@ -122,7 +122,7 @@ def test_a_met_goal_closes_the_ring_and_is_celebrated_for_a_second(
     user = f"page-{uuid.uuid4()}"
     demo.publish(browser.envelope("GoalSet", datetime.now(UTC), user_id=user, answers_per_day=4))
     demo.publish(*browser.lesson(user, 2))
-    visitor = visit()
+    visitor = visit(reduced_motion="no-preference")
     page = visitor.open(user)
     part = page.locator(".ring .part")
     expect(part).to_have_attribute("stroke-dasharray", "50 100", timeout=20_000)
