@@ -259,3 +259,23 @@ COPY (
     WHERE m.user_id = current_setting('export.learner')
     ORDER BY m.group_id
 ) TO STDOUT (FORMAT csv, HEADER);
+
+-- search --
+-- The groups with a member and with :text in the id; ASCII letters match in any case. The group with exactly this id
+-- comes first, then ids that begin with the text, then the others. `g` steps from each group to the next one.
+WITH RECURSIVE sought AS MATERIALIZED (
+    SELECT lower(CAST(:text AS text) COLLATE "C") AS text
+), g (group_id) AS (
+    SELECT min(group_id) FROM group_members
+    UNION ALL
+    SELECT (SELECT min(m.group_id) FROM group_members m WHERE m.group_id > g.group_id)
+    FROM g
+    WHERE g.group_id IS NOT NULL
+)
+SELECT g.group_id
+FROM g
+CROSS JOIN sought
+WHERE strpos(lower(g.group_id), sought.text) > 0
+  AND EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is_member)
+ORDER BY g.group_id = :text DESC, starts_with(lower(g.group_id), sought.text) DESC, g.group_id
+LIMIT CAST(:first AS bigint);

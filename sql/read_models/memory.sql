@@ -199,6 +199,39 @@ FROM estimated e
 GROUP BY GROUPING SETS ((e.level), ())
 ORDER BY e.level COLLATE "C" NULLS FIRST;
 
+-- distribution --
+-- How many of the learner's items have an interval in each range of days, and how many of those that were answered have
+-- a recall in each tenth, today.
+WITH moment AS (
+    {read_models/preferences today}
+),
+counted AS (
+    SELECT i.measure, i.step, count(*) AS items
+    FROM item_stats s
+    CROSS JOIN moment
+    CROSS JOIN LATERAL (
+        SELECT 'INTERVAL_DAYS' AS measure, width_bucket(s.interval_days, ARRAY[0, 2, 4, 7, 14, 21, 60, 180]) AS step
+        WHERE s.interval_days IS NOT NULL
+        UNION ALL
+        SELECT 'RECALL', least(CAST(floor(1000 * {read_models/memory estimated_recall} + 0.5) AS integer) / 100, 9) + 1
+        WHERE s.stability IS NOT NULL
+    ) i
+    WHERE s.user_id = :user_id
+    GROUP BY i.measure, i.step
+)
+SELECT r.measure, r.at_least, r.below, coalesce(c.items, 0) AS items
+FROM (
+    SELECT 'INTERVAL_DAYS' AS measure, step, CAST(at_least AS double precision) AS at_least,
+        CAST(lead(at_least) OVER (ORDER BY step) AS double precision) AS below
+    FROM unnest(ARRAY[0, 2, 4, 7, 14, 21, 60, 180]) WITH ORDINALITY AS days (at_least, step)
+    UNION ALL
+    SELECT 'RECALL', step, CAST((step - 1) / 10.0 AS double precision),
+        CASE WHEN step < 10 THEN CAST(step / 10.0 AS double precision) END
+    FROM generate_series(1, 10) AS step
+) r
+LEFT JOIN counted c ON c.measure = r.measure AND c.step = r.step
+ORDER BY r.measure, r.step;
+
 -- forgetting --
 -- The estimates of one item: on the days with answers, 1, 2, 4 … 512 days after them, and :days days after today.
 --

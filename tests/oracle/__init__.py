@@ -22,7 +22,14 @@ from tests.oracle.events import (
     model_rows,
     see,
 )
-from tests.oracle.groups import group, hardest_items, learners, members, weeks
+from tests.oracle.groups import (
+    group,
+    hardest_items,
+    learners,
+    members,
+    search_groups,
+    weeks,
+)
 from tests.oracle.items import item, item_difficulty, item_history, item_stats, languages
 from tests.oracle.levels import domain_stats, forecast, level_stats
 from tests.oracle.memory import (
@@ -32,6 +39,7 @@ from tests.oracle.memory import (
     expected_known,
     fading,
     group_knowledge,
+    item_distribution,
     item_forgetting,
     item_memory,
     item_states,

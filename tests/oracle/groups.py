@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from tests.oracle.days import day_of, stats_of, study_days, weekly_stats
 from tests.oracle.events import MEMBERSHIPS, Row, Rows, World, defines, ratio
 from tests.oracle.items import difficulties, item_stats, sums
-from tests.oracle.standing import streak
+from tests.oracle.standing import folded, streak
 
 DAY = timedelta(days=1)
 COUNTED = 50  # A learner's items count in this many groups: those that the learner joined last.
@@ -29,6 +29,20 @@ def members(world: World, group_id: str) -> list[str]:
         for (group, user), row in group_members(world).items()
         if group == group_id and row["is_member"]
     ]
+
+
+def search_groups(world: World, text: str, first: int = 20) -> list[str]:
+    """Return the groups with members and `text` in the id; ASCII letters match in any case.
+
+    Order: the group with exactly this id, ids that start with the text, the others; then by id.
+    """
+    found = [
+        group
+        for group in {group for (group, _), row in group_members(world).items() if row["is_member"]}
+        if folded(text) in folded(group)
+    ]
+    found.sort(key=lambda id_: (id_ != text, not folded(id_).startswith(folded(text)), id_))
+    return found[:first]
 
 
 def counted_members(world: World) -> dict[str, list[str]]:

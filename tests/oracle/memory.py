@@ -271,6 +271,32 @@ def knowledge(world: World, user_id: str, on: date | None = None) -> Row:
     }
 
 
+INTERVALS = (0, 2, 4, 7, 14, 21, 60, 180)
+
+
+def item_distribution(world: World, user_id: str) -> list[Row]:
+    """Return how many items lie in each range of intervals (days) and each tenth of recall."""
+    today = day_of(world, user_id, world.now)
+    intervals = [row["interval_days"] for row in item_stats(world, user_id).values()]
+    known = [rounded(estimate(m, today), 3) for m in memories(world, user_id).values()]
+    ends = [*INTERVALS[1:], None]
+    rows: list[tuple[str, float, float | None, int]] = [
+        (
+            "INTERVAL_DAYS",
+            low,
+            high,
+            sum(n is not None and low <= n and (high is None or n < high) for n in intervals),
+        )
+        for low, high in zip(INTERVALS, ends, strict=True)
+    ]
+    for n in range(10):
+        low, high = n / 10, (n + 1) / 10 if n < 9 else None
+        found = sum(low <= recall and (high is None or recall < high) for recall in known)
+        rows.append(("RECALL", low, high, found))
+    names = ("measure", "at_least", "below", "items")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 def knowledge_curve(world: World, user_id: str, first: date, last: date) -> list[Row]:
     """Return a point for each ISO week with its Monday from `first` to `last`."""
     today = day_of(world, user_id, world.now)

@@ -221,15 +221,17 @@ def goal(world: World, user_id: str) -> Row | None:
     }
 
 
+def folded(value: str | None) -> str:
+    """Return the text with ASCII letters in lower case."""
+    return "".join(c.lower() if c.isascii() else c for c in value or "")
+
+
 def search_learners(world: World, text: str, first: int = 20) -> list[Row]:
     """Return known learners with `text` in the id or the display name.
 
     ASCII letters match in any case. Order: the learner with exactly this id, ids and names that
     start with the text, the others; within these by name, learners without one last, then by id.
     """
-
-    def folded(value: str | None) -> str:
-        return "".join(c.lower() if c.isascii() else c for c in value or "")
 
     def key(row: Row) -> tuple[object, ...]:
         starts = folded(row["user_id"]).startswith(folded(text)) or (

@@ -85,6 +85,7 @@ _REQUESTS = (
             for n, (item, days) in enumerate(FORGETTING)
         ),
         _call("knowledge"),
+        _call("itemDistribution"),
         _call("item9", ', itemId: "unheard of"'),
     ),
     (
@@ -262,6 +263,7 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
             for n, (item, days) in enumerate(FORGETTING)
         },
         "knowledge": oracle.knowledge(world, user),
+        "itemDistribution": oracle.item_distribution(world, user),
     }
 
     def is_found(_: str, row: oracle.Row) -> bool:

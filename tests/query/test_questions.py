@@ -785,6 +785,7 @@ def test_a_cached_response_about_a_learner_is_not_sent_after_the_learner_has_lef
 
 FOUND = """query ($text: String!, $first: Int) {
   searchLearners(text: $text, first: $first) { userId displayName }
+  searchGroups(text: $text, first: $first)
 }"""
 
 
@@ -823,12 +824,43 @@ def test_a_search_for_learners_equals_the_oracle_s_result(
     ]
 
 
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@given(
+    joined=st.dictionaries(
+        st.tuples(st.text("aAbB%é", min_size=1, max_size=4), st.sampled_from("xy")),
+        st.booleans(),
+        max_size=12,
+    ),
+    text=st.text("aAbB%é", min_size=2, max_size=3),
+    first=st.integers(1, 5),
+)
+def test_a_search_for_groups_equals_the_oracle_s_result(
+    query_api: Api,
+    connection: database.Connection,
+    joined: dict[tuple[str, str], bool],
+    text: str,
+    first: int,
+) -> None:
+    connection.run(rows_by_hand.blocks()["empty members"])
+    published = list[oracle.Event]()
+    for n, ((group, user), is_member) in enumerate(joined.items()):
+        id_, kind = UUID(int=n), "LearnerJoinedGroup" if is_member else "LearnerLeftGroup"
+        row = {"group_id": group, "user_id": user, "decided_at": NOON, "decided_id": id_}
+        rows_by_hand.insert(connection, "group_members", {**row, "is_member": is_member})
+        published.append(oracle.Event(id_, kind, {"group_id": group}, NOON, NOON, user))
+    found = query_api.data(FOUND, roles=["support"], text=text, first=first)
+    assert found["searchGroups"] == oracle.search_groups(oracle.see(published, NOON), text, first)
+
+
 def test_only_support_and_administrators_search_for_learners(query_api: Api) -> None:
     for role in ("support", "admin"):
-        assert query_api.data(FOUND, roles=[role], text="ann") == {"searchLearners": []}
+        assert query_api.data(FOUND, roles=[role], text="ann") == {
+            "searchLearners": [],
+            "searchGroups": [],
+        }
     for role in ("learner", "teacher"):
-        (error,) = query_api.post(FOUND, roles=[role], text="ann")["errors"]
-        assert error["extensions"]["code"] == "FORBIDDEN"
+        errors = query_api.post(FOUND, roles=[role], text="ann")["errors"]
+        assert {error["extensions"]["code"] for error in errors} == {"FORBIDDEN"}
 
 
 @pytest.mark.parametrize(
@@ -841,9 +873,9 @@ def test_only_support_and_administrators_search_for_learners(query_api: Api) -> 
 def test_a_search_needs_two_characters_and_a_valid_page_size(
     query_api: Api, variables: dict[str, object], argument: str
 ) -> None:
-    (error,) = query_api.post(FOUND, roles=["admin"], **variables)["errors"]
-    assert error["extensions"]["code"] == "BAD_USER_INPUT"
-    assert error["message"].startswith(f"{argument}: ")
+    for error in query_api.post(FOUND, roles=["admin"], **variables)["errors"]:
+        assert error["extensions"]["code"] == "BAD_USER_INPUT"
+        assert error["message"].startswith(f"{argument}: ")
 
 
 def test_a_group_can_be_read_only_by_support_administrators_and_its_teachers(

@@ -133,7 +133,7 @@ class Visit:
         self.page = self.context.new_page()
         # Playwright sets attributes on handlers. A lambda allows that, a built-in method does not.
         self.page.on("request", lambda request: self.requests.append(request))  # noqa: PLW0108
-        self.page.on("pageerror", lambda error: self.errors.append(f"{error}"))
+        self.page.on("pageerror", lambda error: self.errors.append(f"{error.stack or error}"))
 
     def open(
         self, user: str = DEMO, role: str = "learner", at: str = "", groups: Sequence[str] = ()
@@ -160,7 +160,7 @@ class Visit:
 
     def check(self) -> None:
         """Assert: no uncaught errors, no security-policy violations, no requests to other hosts."""
-        assert self.errors == []
+        assert not self.errors, self.errors
         assert self.page.evaluate("window.violations ?? []") == []
         own = (self.stack.page, "data:")
         assert [request.url for request in self.requests if not request.url.startswith(own)] == []

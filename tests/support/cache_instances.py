@@ -159,6 +159,10 @@ _FIELDS: dict[str, tuple[dict[str, Any], Callable[[Queries, str, datetime], Awai
     "knowledge": ({}, lambda q, user, at: q.get_knowledge(user, at=at)),
     "knowledgeCurve": (RANGE, lambda q, user, at: q.get_knowledge_curve(user, FROM, TO, at=at)),
     "calibration": ({}, lambda q, user, at: q.get_calibration(user, at=at)),
+    "itemDistribution": (
+        {},
+        lambda q, user, at: q.run(user, rows.select_item_distribution(rows.Moment(at))),
+    ),
     "itemForgetting": (
         {"itemId": "i0"},
         lambda q, user, at: q.run(user, rows.select_item_forgetting(rows.Moment(at), "i0", 30)),

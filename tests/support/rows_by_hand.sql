@@ -8,6 +8,9 @@ DELETE FROM catalogue_counts;
 DELETE FROM catalogue_shares;
 DELETE FROM mastery_days;
 
+-- empty members --
+DELETE FROM group_members;
+
 -- empty names --
 DELETE FROM user_progress;
 DELETE FROM display_names;

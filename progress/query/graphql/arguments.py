@@ -80,7 +80,7 @@ def parse_search(text: str | None) -> str:
     return text or ""
 
 
-def parse_learner_search(text: str) -> str:
+def parse_id_search(text: str) -> str:
     if len(text) < 2 or not auth.is_text(text):
         raise BadInput("text: expected at least 2 characters, none of them U+0000")
     return text

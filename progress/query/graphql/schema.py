@@ -582,7 +582,7 @@ async def search_learners(
     info.context.check_support()
     return await groups.search_learners(
         info.context.queries.reader,
-        arguments.parse_learner_search(text),
+        arguments.parse_id_search(text),
         first=arguments.parse_page_size(first, default=20),
     )
 
@@ -618,6 +618,25 @@ async def undelivered(info: Info) -> list[Undelivered] | None:
 async def arrivals(info: Info) -> list[administration.Arrivals]:
     info.context.check_admin()
     return await administration.get_arrivals(info.context.queries.reader, at=info.context.at)
+
+
+@declare_learner_field(
+    types.list_of(rows.ItemCount),
+    cache=CachePolicy(15, clock=True),
+    cost=Cost(45, entries=18),
+)
+def item_distribution(moment: Moment) -> RowQuery[rows.ItemCount]:
+    return rows.select_item_distribution(moment)
+
+
+@declare(list[ID], cost=Cost(20))
+async def search_groups(info: Info, text: str, first: int | None = 20) -> list[str]:
+    info.context.check_support()
+    return await groups.search_groups(
+        info.context.queries.reader,
+        arguments.parse_id_search(text),
+        first=arguments.parse_page_size(first, default=20),
+    )
 
 
 SCHEMA = strawberry.Schema(

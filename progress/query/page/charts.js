@@ -1,7 +1,9 @@
 // Charts as plain SVG: columns and lines. Positions are percentages, so a chart fits any width.
 
 import { h, s } from './dom.js';
-import { month, number } from './format.js';
+import { instant, month, number, shortDay } from './format.js';
+
+const MAX_BY_MONTH = 546 * 86_400_000; // milliseconds
 
 /**
  * Draw one column for each entry { parts, title }. `parts` are the parts of the column from the bottom up, each as
@@ -77,12 +79,19 @@ export function axis(labels, steps) {
   }));
 }
 
-/** Labels with the names of months, at the steps where these months begin; at most one label per five steps. */
-export function monthLabels(dates) {
+/**
+ * Labels at the steps where months begin or, if the dates span more than a year and a half, where years begin; the first
+ * date, if no month begins.
+ */
+export function dateLabels(dates) {
+  const isLong = instant(dates.at(-1)) - instant(dates[0]) > MAX_BY_MONTH;
+  const length = isLong ? 'yyyy'.length : 'yyyy-mm'.length;
   const firsts = dates.map((date, index) => [index, date])
-    .filter(([index, date]) => index > 0 && dates[index - 1].slice(0, 7) !== date.slice(0, 7));
-  const step = Math.ceil((firsts.length * 5) / dates.length);
-  return firsts.filter((_, index) => index % step === 0).map(([index, date]) => [index, month(date)]);
+    .filter(([index, date]) => index > 0 && dates[index - 1].slice(0, length) !== date.slice(0, length));
+  if (!firsts.length) return [[0, shortDay(dates[0])]];
+  const step = Math.ceil(isLong ? firsts.length / 6 : (firsts.length * 5) / dates.length);
+  return firsts.filter((_, index) => index % step === 0)
+    .map(([index, date]) => [index, isLong ? date.slice(0, 4) : month(date)]);
 }
 
 /** A legend: `entries` are [class, text]. */

@@ -5,7 +5,7 @@ import { t } from './i18n.js';
 import { View } from './problems.js';
 
 const WORDS = [
-  'studyDay', 'streak', 'restDay', 'learned', 'learning', 'known', 'longTerm', 'due', 'overdue', 'plan', 'weak', 'lapse',
+  'studyDay', 'streak', 'restDay', 'learned', 'learning', 'mastered', 'lasting', 'due', 'overdue', 'plan', 'weak', 'lapse',
   'fading', 'recall',
 ];
 

@@ -2,7 +2,7 @@
 // know, and its fading and hardest items. The view follows the group's changes.
 
 import { runQuery } from './api.js';
-import { axis, columns, legend, monthLabels, plot, roundUp } from './charts.js';
+import { axis, columns, legend, dateLabels, plot, roundUp } from './charts.js';
 import { saveFile, toCsv } from './csv.js';
 import { h, s, show } from './dom.js';
 import { longDay, number, percent, shortDay } from './format.js';
@@ -284,7 +284,7 @@ function trend({ weeks, answersLast7Days }) {
   return card('trend', t('group.byWeek'), 'wide',
     isCounting && mark('wait', t('group.counting')),
     plot(columns(entries, top, t('weeks.chart', { count: weeks.length })), number(top)),
-    axis(monthLabels(weeks.map((week) => week.start)), weeks.length),
+    axis(dateLabels(weeks.map((week) => week.start)), weeks.length),
     legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
     unfolded(t('weeks.table'), t('group.byWeek'), table(
       [t('weeks.of'), t('group.studied'), t('group.answersOf'), t('items.right')],

@@ -1,4 +1,4 @@
-// The groups that a teacher's token names, one line each. Support and administrators open a group by its id.
+// The groups that a teacher's token names, or that support and administrators search for, one line each.
 
 import { runQuery } from './api.js';
 import { h, show } from './dom.js';
@@ -9,40 +9,74 @@ import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 
 const PER_REQUEST = 9; // more groups would be too many rows for one request
+const FOUND = 20;
+const MIN_SEARCH = 2; // characters
+const TYPING_MS = 200;
 const FIELDS = 'members activeLast7Days answersLast7Days accuracyLast7Days';
 
 const address = (group) => `#/group/${encodeURIComponent(group)}`;
 
 export class Groups extends View {
   constructor(element, shell) {
-    super(element, shell, { groups: session.role() === 'teacher' ? session.groups() : [] });
-    this.on('submit', (event) => {
-      event.preventDefault();
-      const group = new FormData(event.target).get('group').trim();
-      if (group) location.hash = address(group);
+    super(element, shell, { groups: session.groups(), searches: session.role() !== 'teacher', text: '' });
+    this.on('submit', (event) => event.preventDefault());
+    this.on('input', ({ target }) => {
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => this.search(target.value.trim()), TYPING_MS);
     });
-    this.load();
+    if (this.searches) {
+      this.data = [];
+      this.groups = [];
+      this.succeed();
+    } else this.load();
   }
 
-  async load() {
-    const rows = [];
-    try {
-      for (let from = 0; from < this.groups.length; from += PER_REQUEST) {
-        rows.push(...await this.read(this.groups.slice(from, from + PER_REQUEST)));
-      }
-      this.data = rows;
-      this.succeed();
-    } catch (problem) {
-      if (!this.closing.signal.aborted) this.fail(problem);
+  close() {
+    super.close();
+    clearTimeout(this.typing);
+    this.request?.abort();
+  }
+
+  /** Find the groups with this text in their ids. A newer search aborts an older one. */
+  async search(text) {
+    this.request?.abort();
+    this.request = new AbortController();
+    this.text = text;
+    await this.load(this.request.signal);
+    if (this.text === text && text.length >= MIN_SEARCH) {
+      this.shell.announce(this.groups.length ? t('group.found', { count: this.groups.length }) : t('group.notFound'));
     }
   }
 
+  async load(signal = this.closing.signal) {
+    const rows = [];
+    try {
+      const groups = this.searches ? await this.find(signal) : this.groups;
+      for (let from = 0; from < groups.length; from += PER_REQUEST) {
+        rows.push(...await this.read(groups.slice(from, from + PER_REQUEST), signal));
+      }
+      if (signal.aborted) return;
+      this.groups = groups;
+      this.data = rows;
+      this.succeed();
+    } catch (problem) {
+      if (!signal.aborted) this.fail(problem);
+    }
+  }
+
+  async find(signal) {
+    if (this.text.length < MIN_SEARCH) return [];
+    const query = 'query FindGroups($text: String!, $first: Int!) { found: searchGroups(text: $text, first: $first) }';
+    const { data } = await runQuery(query, { text: this.text, first: FOUND }, signal);
+    return data.found;
+  }
+
   /** The standings of these groups; null for a group without members. */
-  async read(groups) {
+  async read(groups, signal) {
     const parameters = groups.map((_, index) => `$g${index}: ID!`).join(', ');
     const fields = groups.map((_, index) => `g${index}: group(groupId: $g${index}) { ${FIELDS} }`).join(' ');
     const variables = Object.fromEntries(groups.map((group, index) => [`g${index}`, group]));
-    const { data } = await runQuery(`query Groups(${parameters}) { ${fields} }`, variables, this.closing.signal);
+    const { data } = await runQuery(`query Groups(${parameters}) { ${fields} }`, variables, signal);
     return groups.map((_, index) => data[`g${index}`]);
   }
 
@@ -51,18 +85,12 @@ export class Groups extends View {
     this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
     show(this.element,
       h('header', { class: 'head', 'data-key': 'head' }, h('h1', null, t('group.groups'))),
-      this.data && h('section', { class: 'card wide', 'data-key': 'groups' }, this.list()),
+      this.data && h('section', { class: 'card wide', 'data-key': 'groups' }, this.searches && finder(), this.list()),
       problem);
   }
 
   list() {
-    if (session.role() !== 'teacher') {
-      return h('form', { class: 'finder' },
-        h('label', { class: 'unseen', for: 'group-id' }, t('group.id')),
-        h('input', { id: 'group-id', name: 'group', placeholder: t('group.id'), maxlength: 200, autocomplete: 'off' }),
-        h('button', { class: 'button quiet' }, t('frame.show')));
-    }
-    if (!this.groups.length) return note(t('group.noGroups'));
+    if (!this.groups.length) return note(this.emptyText());
     return table(
       [t('group.group'), t('group.members'), t('group.active'), t('group.answers'), t('items.right')],
       this.groups.map((group, index) => {
@@ -73,4 +101,13 @@ export class Groups extends View {
         ];
       }), 'stacking');
   }
+
+  emptyText() {
+    if (!this.searches) return t('group.noGroups');
+    return t(this.text.length < MIN_SEARCH ? 'group.search' : 'group.notFound');
+  }
 }
+
+const finder = () => h('form', { class: 'finder', role: 'search', 'data-key': 'finder' },
+  h('label', { class: 'unseen', for: 'group-id' }, t('group.id')),
+  h('input', { id: 'group-id', type: 'search', name: 'group', placeholder: t('group.id'), maxlength: 200, autocomplete: 'off' }));

@@ -1,39 +1,51 @@
 // The items that the learner has learned and mastered since the first answer, and all days of study.
 
-import { axis, legend, lines, monthLabels, plot, roundUp } from './charts.js';
+import { axis, legend, lines, dateLabels, plot, roundUp } from './charts.js';
 import { h } from './dom.js';
-import { dayAfter, instant, longDay, number, shortDay } from './format.js';
+import { dayAfter, instant, longDay, number } from './format.js';
 import { t } from './i18n.js';
-import { card, note } from './layout.js';
+import { note } from './layout.js';
 import { ask } from './then.js';
 
 const POINTS = 60;
 const MAX_YEARS = 30;
-const DAYS = `query Years($user: ID, $from: Date!, $to: Date!) {
+const BEFORE = `query Before($user: ID, $from: Date!, $to: Date!) {
   days: dailyStats(userId: $user, from: $from, to: $to) {
     date answers correctAnswers averageResponseMs studySeconds sessionsCompleted itemsLearned newMasteryCount
   }
+  retention(userId: $user, from: $from, to: $to) {
+    start young { asked recalled } mature { asked recalled }
+  }
 }`;
 
-/** Load all days before the year `year`, two years in a request, until two years have none. */
-export async function loadDays(user, year, signal) {
-  const found = [];
-  for (let to = year - 1; to > year - MAX_YEARS; to -= 2) {
-    const { data } = await ask(DAYS, { user, from: `${to - 1}-01-01`, to: `${to}-12-31` }, signal);
-    if (!data.days.length) break;
-    found.push(...data.days);
+/**
+ * Load the days and the retention of all years before `year`, two years in a request, until the days contain all learned
+ * items and all sessions of the learner's progress.
+ */
+export async function loadBefore(user, { days, progress }, year, signal) {
+  const found = { days: [], retention: [] };
+  const left = {
+    itemsLearned: progress.totalItemsLearned, sessionsCompleted: progress.totalSessionsCompleted,
+  };
+  const count = (rows) => {
+    for (const row of rows) for (const name in left) left[name] -= row[name];
+  };
+  count(days.values());
+  for (let to = year - 1; to > year - MAX_YEARS && Object.values(left).some((some) => some > 0); to -= 2) {
+    const { data } = await ask(BEFORE, { user, from: `${to - 1}-01-01`, to: `${to}-12-31` }, signal);
+    count(data.days);
+    found.days.push(...data.days);
+    found.retention.unshift(...data.retention);
   }
   return found;
 }
 
-/** The card: two lines of sums over all days until each point, from `since` on, or from the first day of study. */
+/** The chart: two lines of sums over all days until each point, from `since` on, or from the first day of study. */
 export function growth({ days, day }, since) {
   const studied = [...days.values()].filter((row) => row.date <= day).sort((a, b) => (a.date < b.date ? -1 : 1));
   if (!studied.length) return null;
   const from = since && since > studied[0].date ? since : studied[0].date;
-  const steps = Math.max(1, (instant(day) - instant(from)) / 86_400_000);
-  const size = Math.max(1, steps / POINTS);
-  const ends = Array.from({ length: Math.floor(steps / size) + 1 }, (_, index) => dayAfter(from, Math.round(index * size)));
+  const ends = pointsOf(from, day);
   const sums = (name) => {
     let at = 0;
     let total = 0;
@@ -45,10 +57,18 @@ export function growth({ days, day }, since) {
   const series = [{ name: 'young', values: sums('itemsLearned') }, { name: 'mature', values: sums('newMasteryCount') }];
   const top = roundUp(Math.max(...series.flatMap(({ values }) => values)));
   const [learned, mastered] = series.map(({ values }) => values.at(-1));
-  return card('growth', t('growth.title'), 'wide',
+  return [
     note(t('growth.summary', { count: learned, mastered, day: longDay(studied[0].date) })),
     h('div', { class: 'chart' },
       plot(lines(series, [0, top], t('growth.chart')), number(top), number(0)),
-      axis(ends.length > 20 ? monthLabels(ends) : [[0, shortDay(ends[0])]], ends.length)),
-    legend([['young', t('growth.learned')], ['mature', t('growth.mastered')]]));
+      axis(dateLabels(ends), ends.length)),
+    legend([['young', t('growth.learned')], ['mature', t('growth.mastered')]]),
+  ];
+}
+
+/** At most POINTS + 1 days at equal distances, of which the last is `day`. */
+export function pointsOf(from, day) {
+  const steps = (instant(day) - instant(from)) / 86_400_000;
+  const count = Math.max(1, Math.min(POINTS, steps));
+  return Array.from({ length: count + 1 }, (_, index) => dayAfter(from, Math.round((index * steps) / count)));
 }

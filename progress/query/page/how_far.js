@@ -49,7 +49,8 @@ function totals({ progress }) {
     note(t('totals.meaning')));
 }
 
-const stageLegend = (counts) => legend([...STAGES, 'unmet'].map((name, index) => [
+/** The colours of the states; with `counts`, also their numbers. */
+export const stageLegend = (counts, names = [...STAGES, 'unmet']) => legend(names.map((name, index) => [
   `stage-${index}`, ...(counts ? [h('b', null, number(counts[name])), ' '] : []), t(`stage.${name}`)]));
 
 function levels({ levels: all }, waiting) {

@@ -1,10 +1,10 @@
 // The section "Am I improving?". It compares this week with last week. Its charts show retention, accuracy and speed by
 // week, and the number of items mastered in each month.
 
-import { axis, columns, legend, lines, monthLabels, plot, post, roundUp } from './charts.js';
+import { axis, columns, legend, lines, dateLabels, plot, post, roundUp } from './charts.js';
 import { h } from './dom.js';
 import {
-  dayAfter, days, decimal, instant, minutes, month, monthSign, number, percent, points, rounded, shortDay, weekday,
+  dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, points, rounded, shortDay, weekday,
 } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
@@ -12,22 +12,26 @@ import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
 
 const RANGES = { month: 5, quarter: 13, year: 53, all: 0 }; // weeks of the charts by week; 0: since the first answer
 const WINDOW = 28; // number of days that each point of a retention line covers
-const MIN_MONTHS = 6; // the chart of mastered items shows at least this many months
+const MONTHS = { month: 2, quarter: 4, year: 12, all: 0 }; // months of the chart of mastered items
+const MIN_MONTHS = 6; // the chart for a year shows at least this many months, even if study began later
+const MAX_MONTHS = 24; // a longer chart shows years
 const MIN_TESTS = 5; // a retention rate from fewer tests is not drawn
 
 /** The section. Cards without numbers are short, and are placed below the other cards. */
 export function improving(data, { range = 'year', growth = null } = {}) {
-  const shown = monthsOf(data);
-  const isMastered = shown.some((period) => period.newMasteryCount);
+  const shown = periodsOf(data, range);
+  const isMastered = [...data.days.values()].some((day) => day.newMasteryCount);
   const hasTests = data.retention?.length > 0;
   const empty = [
     !isMastered && ['mastered', t('mastered.title'), t(isKnown(data) ? 'mastered.noneNow' : 'mastered.none')],
     data.retention && !hasTests && ['retention', t('retention.title'), t('retention.none')],
   ].filter(Boolean);
   return section('improving', t(data.user ? 'jump.improving' : 'improving.title'),
-    comparison(data), isMastered && mastered(shown, data), hasTests && retention(data, empty.length ? null : 'wide'),
+    ranges(range), comparison(data), isMastered && mastered(shown, data),
+    hasTests && retention(data, range, empty.length ? null : 'wide'),
     empty.map(([key, title, text], index) => card(key, title, index === empty.length - 1 ? 'wide' : null, note(text))),
-    ranges(range), growth && growth(data, since(data, range)), byWeek(data, RANGES[range]));
+    card('growth', t('growth.title'), 'wide growth', growth ? growth(data, since(data, range)) : note(t('growth.loading'))),
+    byWeek(data, range));
 }
 
 /** True if the learner knows an item, although none may have become known in the last year. */
@@ -81,9 +85,15 @@ const ranges = (selected) => h('div', { class: 'switch', role: 'group', 'aria-la
 /** The first day of a range; null for all days. */
 const since = ({ day }, range) => (RANGES[range] ? dayAfter(monday(day), -7 * (RANGES[range] - 1)) : null);
 
-function byWeek({ days: studied, day }, selected) {
+/** The number of weeks of a range, the current one included. */
+function weeksOf({ days: studied, day }, range) {
   const first = [...studied.keys()].reduce((least, date) => (date < least ? date : least), day);
-  const count = selected || Math.max(5, Math.ceil((instant(day) - instant(monday(first))) / 604_800_000));
+  return RANGES[range] || Math.max(RANGES.month, 1 + (instant(monday(day)) - instant(monday(first))) / 604_800_000);
+}
+
+function byWeek(data, range) {
+  const { days: studied, day } = data;
+  const count = weeksOf(data, range);
   const shown = weeks(studied, day, count);
   const top = roundUp(Math.max(...shown.map((week) => week.answers)));
   const total = sum(studied, shown[0].start, day);
@@ -103,7 +113,7 @@ function byWeek({ days: studied, day }, selected) {
       small(t('week.right'), shown.map(accuracy), accuracy(total), percent, 0.1),
       small(t('weeks.speed'), shown.map(pace), pace(total), decimal, 1),
     ],
-    axis(monthLabels(starts), starts.length),
+    axis(dateLabels(starts), starts.length),
     legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
     unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown, day)));
 }
@@ -131,25 +141,34 @@ const weekTable = (shown, day) => table(
     number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
-/** The last twelve months. Months before the learner's first one are left out, but at least six months remain. */
-function monthsOf({ days: studied, day }) {
-  const all = months(studied, day);
+/**
+ * The months of a range or, if there are many, the years. Periods before the learner's first one are left out; of a year
+ * or all months, at least six remain.
+ */
+function periodsOf(data, range) {
+  const { days: studied, day } = data;
+  const all = months(studied, day, MONTHS[range] || Math.ceil(weeksOf(data, range) / 4) + 1);
   const first = all.findIndex((period) => period.answers || period.activeDays || period.newMasteryCount);
-  return all.slice(Math.min(Math.max(first, 0), all.length - MIN_MONTHS));
+  const shown = all.slice(Math.max(0, Math.min(first, all.length - MIN_MONTHS)));
+  if (shown.length <= MAX_MONTHS) return shown;
+  return [...new Set(shown.map(({ start }) => start.slice(0, 4)))]
+    .map((year) => sum(studied, `${year}-01-01`, `${year}-12-31`));
 }
 
-/** The number of items mastered in each month. */
+/** The number of items mastered in each month or year. */
 function mastered(shown, { days: studied, day }) {
+  const isByYear = shown[0].end.slice(0, 7) !== shown[0].start.slice(0, 7);
+  const nameOf = ({ start }) => (isByYear ? t('year.name', { year: start.slice(0, 4) }) : month(start, 'long'));
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
   const most = Math.max(...shown.map((period) => period.newMasteryCount));
-  return card('mastered', t('mastered.title'), null,
-    note(sentences(t('mastered.summary', { count: total }), soFar(shown.slice(-2), studied, day))),
+  return card('mastered', t(isByYear ? 'mastered.byYear' : 'mastered.title'), null,
+    note(sentences(t('mastered.summary', { count: total, day: longDay(shown[0].start) }), !isByYear && soFar(shown.slice(-2), studied, day))),
     h('ol', { class: 'posts grows' }, shown.map((period) => {
       const count = period.newMasteryCount;
-      const name = month(period.start, 'long');
+      const name = nameOf(period);
       const isOver = period.end <= day;
       const text = t('mastered.month', { month: isOver ? name : t('weeks.soFar', { day: name }), count });
-      return post(count, most, text, monthSign(period.start), !isOver && '…');
+      return post(count, most, text, isByYear ? period.start.slice(2, 4) : monthSign(period.start), !isOver && '…');
     })));
 }
 
@@ -165,13 +184,14 @@ function soFar([before, period], studied, day) {
 }
 
 /** The card about retention: the share of items that the learner still knew when they came up again on a later day. */
-function retention({ retention: rows, day }, style) {
+function retention(data, range, style) {
+  const { retention: rows, day } = data;
   const since = (count) => rows.filter((row) => row.start > dayAfter(day, -count) && row.start <= day);
   const body = [7, 28, 365].map((count) => [
     t('retention.lastDays', { count }), ...['young', 'mature'].map((name) => rate(since(count), name))]);
   const headers = [h('span', { class: 'unseen' }, t('retention.period')), t('retention.young'), t('retention.mature')];
   return card('retention', t('retention.title'), style,
-    note(t('retention.meaning')), table(headers, body), retentionLines(rows, day),
+    note(t('retention.meaning')), table(headers, body), retentionLines(rows, day, weeksOf(data, range)),
     legend([['young', t('retention.youngLong')], ['mature', t('retention.matureLong')]]));
 }
 
@@ -185,11 +205,11 @@ const tests = (rows, name) => rows.reduce(
   ([asked, recalled], row) => [asked + row[name].asked, recalled + row[name].recalled], [0, 0]);
 
 /**
- * Two lines, one for young items and one for mature items. Each line has a point for each week of the last year. The
+ * Two lines, one for young items and one for mature items. Each line has a point for each of the last `count` weeks. The
  * point shows the retention rate of the four weeks up to this point.
  */
-function retentionLines(rows, day) {
-  const ends = Array.from({ length: 53 }, (_, index) => dayAfter(day, 7 * (index - 52)));
+function retentionLines(rows, day, count) {
+  const ends = Array.from({ length: count }, (_, index) => dayAfter(day, 7 * (index - count + 1)));
   const series = ['young', 'mature'].map((name) => ({
     name,
     values: ends.map((end) => {
@@ -203,5 +223,5 @@ function retentionLines(rows, day) {
   const low = Math.max(0, Math.floor(10 * Math.min(...known) - 0.5) / 10);
   return h('div', { class: 'chart grows' },
     plot(lines(series, [low, 1], t('retention.chart')), percent(1), percent(low)),
-    axis(monthLabels(ends), ends.length));
+    axis(dateLabels(ends), ends.length));
 }

@@ -1,10 +1,12 @@
 // The view "What I know": how many items the learner is expected to know now, over time and on the day of an exam,
 // which items are fading, and how well the estimate predicted.
 
-import { axis, bar, legend, lines, monthLabels, plot, roundUp } from './charts.js';
+import { axis, bar, columns, legend, lines, dateLabels, plot, roundUp } from './charts.js';
 import { h, s } from './dom.js';
 import { dayAfter, longDay, now, number, percent, recallShare } from './format.js';
-import { sentences, t } from './i18n.js';
+import { STAGES } from './freshness.js';
+import { stageLegend } from './how_far.js';
+import { join, sentences, t } from './i18n.js';
 import { due, expectedOn, itemList, itemPage, level, word } from './items.js';
 import { card, expectedOf, note, table, unfolded } from './layout.js';
 import { View } from './problems.js';
@@ -13,7 +15,6 @@ import { ask, pastDay } from './then.js';
 
 const MAX_DAYS_AHEAD = 3_650;
 const YEARS = 14; // the number of calendar years that the curve may cover
-const MAX_WEEKS_BY_MONTH = 78; // a longer curve is labelled with years
 
 const COUNTS = 'on items expected fading levels { level items expected fading }';
 const NOW = `
@@ -21,7 +22,8 @@ const NOW = `
   fading: itemStats(userId: $user, filter: FADING, orderBy: RECALL, first: 10) {
     totalCount
     edges { node { itemId headword language level dueAt estimatedRecall } }
-  }`;
+  }
+  distribution: itemDistribution(userId: $user) { measure atLeast below items }`;
 const COURSE = `
   curve: knowledgeCurve(userId: $user, from: $from, to: $to) { start end items expected }
   calibration(userId: $user) { tests logLoss constantLogLoss bins { from to tests predicted recalled } }`;
@@ -86,7 +88,7 @@ export class Knowledge extends View {
   }
 
   sections() {
-    const { knowledge, fading, curve, calibration } = this.data;
+    const { knowledge, fading, distribution, curve, calibration } = this.data;
     const title = h('header', { 'data-key': 'title' },
       h('h1', null, this.user ? t('knowledge.whose', { user: this.user }) : t('knowledge.title')));
     if (!knowledge.items) {
@@ -95,7 +97,8 @@ export class Knowledge extends View {
     return [title, h('section', { 'aria-labelledby': 'estimates', 'data-key': 'estimates' },
       h('h2', { id: 'estimates', class: 'unseen' }, t('knowledge.estimates')),
       h('div', { class: 'cards' },
-        expectedCard(knowledge), this.examCard(), course(curve), fadingCard(fading, this.user), trust(calibration)))];
+        expectedCard(knowledge), this.examCard(), course(curve), fadingCard(fading, this.user),
+        recalls(distribution), intervals(distribution), trust(calibration)))];
   }
 
   examCard() {
@@ -156,19 +159,38 @@ function course(curve) {
     note(t('curve.meaning')),
     h('div', { class: 'chart grows' },
       plot(lines(series, [0, top], t('curve.chart')), number(top)),
-      axis(curve.length > MAX_WEEKS_BY_MONTH ? yearLabels(starts) : monthLabels(starts), starts.length)),
+      axis(dateLabels(starts), starts.length)),
     legend([['answered', t('curve.items')], ['mature', t('curve.expected')]]),
     unfolded(t('curve.table'), t('curve.title'), table(
       [t('curve.until'), t('curve.items'), t('curve.expected')],
       curve.toReversed().map((week) => [longDay(week.end), number(week.items), number(Math.round(week.expected))]))));
 }
 
-/** Labels with years, at the steps where these years begin; at most six labels. */
-function yearLabels(dates) {
-  const firsts = dates.map((date, index) => [index, date.slice(0, 4)])
-    .filter(([index, year]) => index > 0 && dates[index - 1].slice(0, 4) !== year);
-  const step = Math.ceil(firsts.length / 6);
-  return firsts.filter((_, index) => index % step === 0);
+const recalls = (rows) => histogram('recalls', rows.filter(({ measure }) => measure === 'RECALL'),
+  ({ atLeast, below }) => t('knowledge.percent', { from: percent(atLeast), to: percent(below ?? 1) }),
+  ({ atLeast }) => percent(atLeast), () => 'right');
+
+/** The items by interval; a column has the colour of its items' state. */
+const intervals = (rows) => histogram('intervals', rows.filter(({ measure }) => measure === 'INTERVAL_DAYS'),
+  ({ atLeast, below }) => (below == null
+    ? t('knowledge.daysFrom', { from: atLeast })
+    : t('knowledge.days', { from: atLeast, to: below - 1 })),
+  ({ atLeast }) => number(atLeast),
+  ({ atLeast }) => `stage-${STAGES.indexOf(atLeast < 7 ? 'learning' : atLeast < 21 ? 'shortTermMastered' : 'longTermMastered')}`,
+  stageLegend(null, STAGES));
+
+/** A column for each range. `rangeOf` names a range, `labelOf` labels its column, and `styleOf` is the column's class. */
+function histogram(key, rows, rangeOf, labelOf, styleOf, ...below) {
+  const top = roundUp(Math.max(...rows.map(({ items }) => items)));
+  const title = t(`knowledge.${key}`);
+  const text = (row) => t('knowledge.between', { range: rangeOf(row), count: row.items });
+  return card(key, title, null,
+    note(t(`knowledge.${key}Meaning`)),
+    h('div', { class: 'chart grows' },
+      plot(columns(rows.map((row) => ({ parts: [[styleOf(row), row.items]], title: text(row) })), top,
+        `${title}: ${join(...rows.filter(({ items }) => items).map(text))}`), number(top)),
+      axis(rows.map((row, index) => [index, labelOf(row)]).filter(([index]) => rows.length < 10 || index % 2 === 0), rows.length)),
+    below);
 }
 
 function fadingCard({ totalCount, edges }, user) {

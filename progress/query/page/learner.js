@@ -15,9 +15,9 @@ import { EARLIER_QUERY, MILESTONES, QUERY, SUBSCRIPTION, joinDays, range } from 
 import { share } from './review.js';
 import { Subscription } from './stream.js';
 import { ask, on, pastDay, select } from './then.js';
-import { appLink, today } from './today.js';
+import { appLink, preview, today } from './today.js';
 import { when } from './when.js';
-import { clampDay, monthEnds, moveDay, year } from './year.js';
+import { calendarYear, clampDay, monthEnds, moveDay, spanOf, year } from './year.js';
 
 // Intervals in milliseconds.
 const MIN_INTERVAL = 1_000; // Between two queries, even if changes arrive faster.
@@ -30,12 +30,18 @@ export class Learner extends View {
   /** `user` is null for the caller's own dashboard. */
   constructor(element, user, shell) {
     super(element, shell, { user, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
+    this.at = parametersOf(location.hash).get('at'); // the section that the address names
     this.view = { year: null, day: null, preview: null, loading: null, months: null, range: 'year', growth: null };
     this.years = new Map();
     this.met = new Set(); // the days that met the goal, as far as they are loaded
     // A section is the current one while it crosses a line below the section bar.
     this.passing = new IntersectionObserver((seen) => this.pass(seen), { rootMargin: '-30% 0px -69% 0px' });
-    this.seeing = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && this.loadMet());
+    // What a section needs is loaded when it is seen.
+    this.seeing = new IntersectionObserver((seen) => {
+      for (const { isIntersecting, target } of seen) {
+        if (isIntersecting) target.dataset.key === 'year' ? this.loadMet() : this.loadGrowth();
+      }
+    });
     this.download = new Download(user, shell, () => this.draw());
     this.listen();
     this.load();
@@ -95,6 +101,8 @@ export class Learner extends View {
     this.markMet();
     this.selectDay();
     this.succeed();
+    if (JUMPS.includes(this.at) && this.data.progress) this.jump(this.at);
+    this.at = null;
     if (pastDay()) return;
     if (before) this.announce();
     this.subscription ??= new Subscription(SUBSCRIPTION, { user: this.user }, {
@@ -163,12 +171,13 @@ export class Learner extends View {
     const { day, streak, days } = this.data;
     if (!this.view.year) {
       const last = streak.lastStudyDate ?? [...days.keys()].at(-1) ?? day;
-      this.view.year = Number((last < day ? last : day).slice(0, 4));
-      this.view.day = clampDay(String(this.view.year) === day.slice(0, 4) ? day : last, this.view.year, day);
+      const isRecent = last >= spanOf('recent', day).from;
+      this.view.year = isRecent ? 'recent' : Number(last.slice(0, 4));
+      this.view.day = clampDay(isRecent ? day : last, this.span, day);
     }
     const loaded = this.years.get(this.view.year);
     if (loaded) this.addYear(loaded);
-    if (this.allDays) this.addYear({ days: this.allDays, restDays: [] });
+    this.addBefore();
   }
 
   addYear({ days, restDays }) {
@@ -176,21 +185,29 @@ export class Learner extends View {
     for (const date of restDays) this.data.restDays.add(date);
   }
 
-  /** Select the range of the charts. The first time, load the chart of growth and the days of earlier years. */
-  async selectRange(name) {
-    this.view.range = name;
-    this.draw();
-    if (this.allDays) return;
+  /** Add what happened before the query's range, as far as it is loaded. */
+  addBefore() {
+    if (!this.before) return;
+    this.addYear({ days: this.before.days, restDays: [] });
+    this.data.retention = [...this.before.retention, ...this.data.retention];
+  }
+
+  /** Load the chart of growth, and what happened before the query's range: the chart counts from the first answer on. */
+  async loadGrowth() {
+    if (this.before || this.isGrowing || this.view.months) return;
+    this.isGrowing = true;
     try {
-      const { growth, loadDays } = await import('./growth.js');
-      this.allDays = await loadDays(this.user, Number(range().from.slice(0, 4)), this.closing.signal);
+      const { growth, loadBefore } = await import('./growth.js');
+      this.before = await loadBefore(this.user, this.data, Number(range().from.slice(0, 4)), this.closing.signal);
       this.view.growth = growth;
     } catch (problem) {
       if (!this.closing.signal.aborted) this.fail(problem);
       return;
+    } finally {
+      this.isGrowing = false;
     }
-    this.addYear({ days: this.allDays, restDays: [] });
-    this.draw();
+    this.addBefore();
+    if (!this.closing.signal.aborted) this.draw();
   }
 
   /** Mark the days that met the goal. A past day has only those of its goal's week. */
@@ -203,7 +220,7 @@ export class Learner extends View {
 
   /** Load the days of the selected year that met the goal. Without them, the year has no marks of earlier weeks. */
   async loadMet() {
-    const from = `${this.view.year}-01-01`;
+    const { from } = this.span;
     if (pastDay() || this.metFrom <= from) return;
     const before = this.metFrom;
     this.metFrom = from;
@@ -217,18 +234,23 @@ export class Learner extends View {
     if (!this.closing.signal.aborted && !pastDay()) this.drawYear();
   }
 
+  /** The first and the last day of the grid. */
+  get span() {
+    return spanOf(this.view.year, this.data.day);
+  }
+
   isOutsideRange() {
     const { from, to } = range();
-    return this.view.year < Number(from.slice(0, 4)) || this.view.year > Number(to.slice(0, 4));
+    return this.span.from < from || this.span.to > `${Number(to.slice(0, 4)) + 1}-01-06`;
   }
 
   /** Load a year outside of the query's range: an older year, or any year if the browser's clock is wrong. */
   async loadYear() {
-    const year = this.view.year;
+    const { year } = this.view;
     this.view.loading = this.years.has(year) ? null : year;
     this.draw();
     try {
-      const { data } = await ask(EARLIER_QUERY, { user: this.user, from: `${year}-01-01`, to: `${year}-12-31` });
+      const { data } = await ask(EARLIER_QUERY, { user: this.user, ...this.span });
       this.years.set(year, data);
       this.addYear(data);
       if (this.view.year === year && this.view.loading === year) this.view.day = this.lastDay();
@@ -243,8 +265,9 @@ export class Learner extends View {
     super.draw();
     this.move(before);
     if (this.scrolledYear !== this.view.year && this.data?.progress) this.scrollToDay();
-    const year = this.element.querySelector('[data-key=year]');
-    if (year) this.seeing.observe(year);
+    for (const section of this.element.querySelectorAll('[data-key=year], [data-key=improving]')) {
+      this.seeing.observe(section);
+    }
     for (const id of JUMPS) {
       const section = this.element.querySelector(`#${id}`)?.closest('section');
       if (section) this.passing.observe(section);
@@ -261,9 +284,10 @@ export class Learner extends View {
     const changed = [...before].filter(([one, text]) => one.isConnected && one.textContent !== text);
     const { goal } = this.data ?? {};
     const isMet = Boolean(goal) && goal.answersToday >= goal.answersPerDay;
-    const hasMet = isMet && this.wasMet === false;
-    this.wasMet = this.data ? isMet : undefined;
-    if (!changed.length && !hasMet) return;
+    const isPast = this.view.months || pastDay(); // only what happens now moves and is celebrated
+    const hasMet = isMet && this.wasMet === false && !isPast;
+    this.wasMet = this.data && !isPast ? isMet : undefined;
+    if (isPast || !changed.length && !hasMet) return;
     const { cheer, rise } = await import('./cheer.js');
     for (const [one] of changed) rise(one);
     if (hasMet) cheer(this.element.querySelector('.tile:has(.ring)'));
@@ -273,7 +297,7 @@ export class Learner extends View {
     const { data, user } = this;
     const isPast = Boolean(pastDay());
     const head = title(user, data.progress?.displayName);
-    if (!data.progress) return [head, isPast ? nothing('then.nothing') : welcome(user), !isPast && freshness(data)];
+    if (isNew(data)) return [head, isPast ? nothing('then.nothing') : welcome(user), !isPast && freshness(data)];
     return [
       head, jumps(user, isPast, this.view.section), !isPast && celebration(this.milestone), today(data), improving(data, this.view), howFar(data),
       year(data, this.view), when(data), items(data), !isPast && [this.download.section(), freshness(data)],
@@ -328,14 +352,17 @@ export class Learner extends View {
       '[data-year], [data-step], [data-day], [data-export], [data-share], [data-jump], [data-play], [data-command], [data-range]');
     if (!button || button.getAttribute('aria-disabled') === 'true') return;
     const { year: to, step, day } = button.dataset;
-    if (button.dataset.range) this.selectRange(button.dataset.range);
+    if (button.dataset.range) {
+      this.view.range = button.dataset.range;
+      this.draw();
+    }
     if (button.dataset.jump) this.jump(button.dataset.jump);
     if (button.dataset.share) this.share();
     if (button.dataset.command) this.command(button.dataset.command);
     if (button.dataset.play) this.play();
     if (button.dataset.export) this.download.click(button.dataset.export);
-    if (to) this.goToYear(Number(to));
-    if (step) this.goToDay(moveDay(this.view.day, Number(step) < 0 ? 'ArrowUp' : 'ArrowDown'));
+    if (to) this.goToYear(to === 'recent' ? to : Number(to));
+    if (step) this.goToDay(dayAfter(this.view.day, Number(step)));
     if (day) this.goToDay(day, true);
   }
 
@@ -347,7 +374,7 @@ export class Learner extends View {
     this.shell.live(null);
     const last = pastDay() ? localDay(Date.now()) : this.data.day;
     const [first] = [...this.data.days.keys()].sort();
-    this.view.months = monthEnds(this.view.year).filter((end) => first <= end && end < last);
+    this.view.months = monthEnds(this.span).filter((end) => first <= end && end < last);
     this.showMonth();
   }
 
@@ -365,6 +392,8 @@ export class Learner extends View {
       history.replaceState(null, '', on(day, location.hash || '#/'));
       this.shell.moved();
       this.years.clear(); // they show the former day
+      this.before = null;
+      this.view.growth = null;
       await this.query();
     } catch (problem) {
       this.view.months = null;
@@ -381,6 +410,8 @@ export class Learner extends View {
     const id = JUMPS.find((one) => entry?.target.querySelector(`#${one}`));
     if (!id || id === this.view.section) return;
     this.view.section = id;
+    const address = withSection(location.hash, id);
+    if (address !== location.hash) history.replaceState(null, '', address);
     for (const button of this.element.querySelectorAll('[data-jump]')) {
       if (button.dataset.jump === id) button.setAttribute('aria-current', 'true');
       else button.removeAttribute('aria-current');
@@ -395,7 +426,7 @@ export class Learner extends View {
   }
 
   async share() {
-    const { year } = this.view;
+    const year = calendarYear(this.view.year, this.data.day);
     if (!await share(this.data, year) || this.closing.signal.aborted) return;
     this.view.copied = year;
     this.draw();
@@ -404,14 +435,14 @@ export class Learner extends View {
 
   key(event) {
     if (!event.target.dataset?.day || event.altKey || event.metaKey) return;
-    const to = moveDay(this.view.day, event.key, event.ctrlKey);
+    const to = moveDay(this.view.day, event.key, this.span, event.ctrlKey);
     if (!to) return;
     event.preventDefault();
     this.goToDay(to, true);
   }
 
   goToDay(day, focus = false) {
-    this.view.day = clampDay(day, this.view.year, this.data.day);
+    this.view.day = clampDay(day, this.span, this.data.day);
     this.view.preview = null;
     this.drawYear();
     if (focus) this.cell()?.focus();
@@ -431,12 +462,30 @@ export class Learner extends View {
     if (this.isOutsideRange()) this.loadYear().catch((problem) => this.fail(problem));
   }
 
-  /** The last study day of the selected year or, without one, the year's last day that is not in the future. */
+  /** The last study day of the grid or, without one, the grid's last day that is not in the future. */
   lastDay() {
-    const { year } = this.view;
-    const last = [...this.data.days.keys()].filter((day) => day.startsWith(`${year}-`)).sort().at(-1);
-    return clampDay(last ?? `${year}-12-31`, year, this.data.day);
+    const { from, to } = this.span;
+    const last = [...this.data.days.keys()].filter((day) => from <= day && day <= to).sort().at(-1);
+    return clampDay(last ?? to, this.span, this.data.day);
   }
+}
+
+const parametersOf = (hash) => new URLSearchParams(hash.split('?')[1]);
+
+/** Add the section to an address; "Today" is the first section, which an address does not name. */
+function withSection(hash, id) {
+  const parameters = parametersOf(hash);
+  if (id === JUMPS[0]) parameters.delete('at');
+  else parameters.set('at', id);
+  const [path] = hash.split('?');
+  return parameters.size ? `${path || '#/'}?${parameters}` : path;
+}
+
+/** True before the first answer, session or review. */
+function isNew({ progress }) {
+  if (!progress) return true;
+  const { unlearned, ...stages } = progress.masteryStats;
+  return progress.accuracyRate == null && !progress.totalSessionsCompleted && !Object.values(stages).some(Boolean);
 }
 
 /** The name of the learner, if there is one; others also see the id, because names may be equal. */
@@ -461,5 +510,6 @@ function welcome(user) {
     h('h2', null, t('welcome.title')),
     h('ol', { class: 'steps' }, ['first', 'second', 'third'].map((step) => h('li', null, t(`welcome.${step}`)))),
     appLink(0),
-    h('p', { class: 'note' }, t('welcome.live')));
+    h('p', { class: 'note' }, t('welcome.live')),
+    preview());
 }

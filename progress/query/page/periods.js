@@ -33,9 +33,9 @@ export const weeks = (days, date, count) => Array.from({ length: count }, (_, in
   return sum(days, start, dayAfter(start, 6));
 });
 
-/** The twelve months that end with the month of `date`, oldest first. */
-export const months = (days, date) => Array.from({ length: 12 }, (_, index) => {
+/** The `count` months that end with the month of `date`, oldest first. */
+export const months = (days, date, count = 12) => Array.from({ length: count }, (_, index) => {
   const [year, month] = date.split('-').map(Number);
   const day = (months, date) => new Date(Date.UTC(year, month + months, date)).toISOString().slice(0, 10);
-  return sum(days, day(index - 12, 1), day(index - 11, 0));
+  return sum(days, day(index - count, 1), day(index - count + 1, 0));
 });

@@ -35,6 +35,15 @@ function ring({ answersToday, answersPerDay }) {
     share > 0 && s('circle', { class: 'part', ...circle, 'stroke-dasharray': `${100 * share} 100` }));
 }
 
+/** What the page will show, with made-up numbers, for a learner without data. */
+export const preview = () => h('figure', { class: 'preview' },
+  h('figcaption', null, t('welcome.example')),
+  h('div', { class: 'tiles', 'aria-hidden': 'true' },
+    tile(t('streak.title'), h('div', { class: 'emblemed' }, flame(12), figure('streak.days', 12))),
+    tile(t('goal.title'), h('div', { class: 'emblemed' }, ring({ answersToday: 14, answersPerDay: 20 }),
+      figure('goal.answers', 14))),
+    tile(t('next.title'), figure('next.due', 18))));
+
 const tile = (name, ...content) => h('div', { class: 'card tile' }, h('h3', null, name), content);
 
 /** A large number with its unit. */
@@ -127,15 +136,17 @@ function nextNotes(data) {
 }
 
 /**
- * In how many days the due items are done, at the learner's usual time a day, while new ones fall due. The usual time is
- * the mean of the last 28 days with study, from 10 to 60 minutes. The rule is in the glossary.
+ * In how many days the due items are done, at the learner's usual time a day, while new ones fall due, and wrong answers
+ * are repeated. The rule is in the glossary.
  */
 function plan({ day, days, due }, pace) {
-  const spent = Array.from({ length: 28 }, (_, index) => days.get(dayAfter(day, -index))?.studySeconds ?? 0)
-    .filter((seconds) => seconds > 0);
-  const mean = spent.length ? spent.reduce((sum, seconds) => sum + seconds, 0) / spent.length / 60 : 15;
+  const rows = Array.from({ length: 28 }, (_, index) => days.get(dayAfter(day, -1 - index)))
+    .filter((row) => row?.studySeconds);
+  const total = (name) => rows.reduce((sum, row) => sum + row[name], 0);
+  const mean = rows.length ? total('studySeconds') / rows.length / 60 : 15;
   const perDay = Math.min(60, Math.max(10, 5 * Math.round(mean / 5)));
-  const capacity = (60 * perDay) / pace;
+  const repeated = Math.min(3, total('answers') / total('correctAnswers') || 1); // answers until an item is right
+  const capacity = (60 * perDay) / (pace * repeated);
   if (due[0].items <= capacity) return null;
   let left = 0;
   const last = due.findIndex((row) => (left = Math.max(0, left + row.items - capacity)) === 0);

@@ -1,19 +1,34 @@
-// A year of study days as a grid. A day's shade stands for its number of answers. The arrow keys move from day to day.
+// The study days of the last twelve months, or of a calendar year, as a grid. A day's shade stands for its number of
+// answers. The arrow keys move from day to day.
 
 import { h, s } from './dom.js';
 import { dayAfter, dayOf, fullDay, instant, longDay, minutes, month, percent, weekday, weekdayOf } from './format.js';
 import { join, sentences, t } from './i18n.js';
+import { monday } from './periods.js';
 import { monthTable, review } from './review.js';
 
 const SHADES = 4; // the number of shades for days with study
 const MAX_YEARS_BACK = 10;
 
-/** The section. `view` has the selected year and day. */
+/** The first and the last day of a calendar year or, for "recent", of the last twelve months: 53 weeks to this one. */
+export const spanOf = (year, today) => (year === 'recent'
+  ? { from: dayAfter(monday(today), -364), to: dayAfter(monday(today), 6) }
+  : { from: `${year}-01-01`, to: `${year}-12-31` });
+
+const within = ({ from, to }, day) => from <= day && day <= to;
+
+/** The calendar year that the texts and tables describe. */
+export const calendarYear = (year, today) => (year === 'recent' ? Number(today.slice(0, 4)) : year);
+
+/** The section. `view` has the selected year, which is a number or "recent", and the selected day. */
 export function year(data, view) {
   const { days, day: today } = data;
-  const studied = [...days.values()].filter((day) => day.date.startsWith(`${view.year}-`));
+  const span = spanOf(view.year, today);
+  const studied = [...days.values()].filter((day) => within(span, day.date));
   const scale = scaleOf(studied.map((day) => day.answers));
-  const labels = { 'aria-label': t('year.grid', { year: `${view.year}` }), 'aria-describedby': 'year-keys' };
+  const reviewed = calendarYear(view.year, today);
+  const hasReview = [...days.keys()].some((day) => day.startsWith(`${reviewed}-`));
+  const labels = { 'aria-label': t('year.grid', { year: nameOf(view.year) }), 'aria-describedby': 'year-keys' };
   return h('section', { class: 'section', 'aria-labelledby': 'year', 'data-key': 'year' },
     h('div', { class: 'head' },
       h('h2', { id: 'year', tabindex: -1 }, t('year.title')), playButton(view),
@@ -24,67 +39,73 @@ export function year(data, view) {
         h('p', { class: 'note' }, summary(studied, view, data)),
         h('div', { class: 'scroll', id: 'year-scroll' },
           h('table', { class: 'year', role: 'grid', ...labels },
-            grid(view, data, (day) => shadeOf(days.get(day), scale)))),
+            grid(view, data, span, (day) => shadeOf(days.get(day), scale)))),
         h('div', { class: 'beneath' },
           readout(view.preview ?? view.day, data),
           h('div', null,
             h('div', { class: 'scale', 'aria-hidden': 'true' }, t('year.fewer'), swatches(), t('year.more')),
-            markKey(view.year, data))),
+            markKey(span, data))),
         h('p', { id: 'year-keys', class: 'unseen' }, t('year.keys'))),
-      studied.length > 0 && [review(data, view.year, view.copied === view.year), monthTable(data, view.year)]));
+      hasReview && [review(data, reviewed, view.copied === reviewed), monthTable(data, reviewed)]));
 }
+
+const nameOf = (year) => (year === 'recent' ? t('year.twelveMonths') : t('year.name', { year: `${year}` }));
 
 const playButton = ({ months }) => h('button', { class: 'button quiet', type: 'button', 'data-play': 'months' },
   t(months ? 'year.stop' : 'year.play'));
 
-/** The last day of each month of a year. */
-export const monthEnds = (number) => Array.from({ length: 12 }, (_, month) => dayOf(Date.UTC(number, month + 1, 0)));
+/** The last day of each month that ends within a span. */
+export function monthEnds({ from, to }) {
+  const [year, month] = from.split('-').map(Number);
+  const ends = Array.from({ length: 13 }, (_, index) => dayOf(Date.UTC(year, month + index, 0)));
+  return ends.filter((end) => end <= to);
+}
 
-function yearPicker(view, last) {
-  const step = (name, by, path, isDisabled) =>
+/** The buttons that select the year before and after; after the current year come the last twelve months. */
+function yearPicker({ year }, last) {
+  const step = (name, to, path, isDisabled) =>
     h('button', {
-      class: 'step', type: 'button', 'aria-label': name,
-      'data-year': view.year + by, 'aria-disabled': isDisabled && 'true',
+      class: 'step', type: 'button', 'aria-label': name, 'data-year': to, 'aria-disabled': isDisabled && 'true',
     }, arrow(path));
+  const isRecent = year === 'recent';
   return h('div', { class: 'years', role: 'group', 'aria-label': t('year.picker') },
-    step(t('year.before'), -1, 'M10 3L5 8l5 5', view.year <= last - MAX_YEARS_BACK),
-    h('span', { class: 'chosen' }, view.year),
-    step(t('year.after'), 1, 'M6 3l5 5-5 5', view.year >= last));
+    step(t('year.before'), isRecent ? last : year - 1, 'M10 3L5 8l5 5', year <= last - MAX_YEARS_BACK),
+    h('span', { class: 'chosen' }, nameOf(year)),
+    step(t('year.after'), year < last ? year + 1 : 'recent', 'M6 3l5 5-5 5', isRecent));
 }
 
 const arrow = (d) =>
   s('svg', { width: 16, height: 16, viewBox: '0 0 16 16', 'aria-hidden': 'true' }, s('path', { d }));
 
 function summary(studied, view, { streak, day }) {
-  const year = `${view.year}`;
+  const year = nameOf(view.year);
   if (view.loading === view.year) return t('year.loading', { year });
   const active = studied.filter((day) => day.sessionsCompleted);
   const answers = studied.reduce((sum, day) => sum + day.answers, 0);
   const text = active.length || answers
     ? t('year.summary', {
       days: t('count.studyDays', { count: active.length }), answers: t('count.answers', { count: answers }) })
-    : t('year.empty', { year });
+    : view.year === 'recent' ? t('year.emptyRecent') : t('year.empty', { year });
   const ended = streak.lastStudyDate && !streak.lastStudyDate.startsWith(day.slice(0, 4));
   return sentences(text, ended && t('year.recent', { day: longDay(streak.lastStudyDate) }));
 }
 
-function grid(view, data, shadeOf) {
-  const monday = firstMonday(view.year);
+function grid(view, data, span, shadeOf) {
+  const first = monday(span.from);
   const weeks = [];
-  for (let start = monday; Number(start.slice(0, 4)) <= view.year; start = dayAfter(start, 7)) weeks.push(start);
+  for (let start = first; start <= span.to; start = dayAfter(start, 7)) weeks.push(start);
   const rows = [0, 1, 2, 3, 4, 5, 6].map((weekdayIndex) =>
     h('tr', null,
-      h('th', { scope: 'row', abbr: weekday(dayAfter(monday, weekdayIndex), 'long') },
-        h('span', { class: weekdayIndex % 2 ? 'unseen' : null }, weekday(dayAfter(monday, weekdayIndex)))),
-      weeks.map((start) => cell(dayAfter(start, weekdayIndex), view, data, shadeOf))));
-  return [h('thead', null, h('tr', null, h('td'), months(weeks, view.year))), h('tbody', null, rows)];
+      h('th', { scope: 'row', abbr: weekday(dayAfter(first, weekdayIndex), 'long') },
+        h('span', { class: weekdayIndex % 2 ? 'unseen' : null }, weekday(dayAfter(first, weekdayIndex)))),
+      weeks.map((start) => cell(dayAfter(start, weekdayIndex), view, data, span, shadeOf))));
+  const last = view.year === 'recent' ? data.day : span.to;
+  return [h('thead', null, h('tr', null, h('td'), months(weeks, last))), h('tbody', null, rows)];
 }
 
-export const firstMonday = (number) => dayAfter(`${number}-01-01`, -weekdayOf(`${number}-01-01`));
-
-/** A header for each month, above the weeks that end in this month. */
-function months(weeks, year) {
-  const ends = weeks.map((start) => (dayAfter(start, 6).startsWith(year) ? dayAfter(start, 6) : `${year}-12-31`));
+/** A header for each month, above the weeks that end in this month. The last week may end before its Sunday. */
+function months(weeks, last) {
+  const ends = weeks.map((start) => (dayAfter(start, 6) < last ? dayAfter(start, 6) : last));
   const spans = Map.groupBy(ends, (day) => day.slice(0, 7));
   return [...spans].map(([name, columns]) => {
     const day = `${name}-01`;
@@ -93,9 +114,9 @@ function months(weeks, year) {
   });
 }
 
-function cell(day, view, data, shadeOf) {
+function cell(day, view, data, span, shadeOf) {
   const { day: today, met, restDays } = data;
-  if (!day.startsWith(`${view.year}-`)) return h('td', { class: 'out' });
+  if (!within(span, day)) return h('td', { class: 'out' });
   const isRest = restDays.has(day);
   if (day > today) {
     return h('td', { class: `ahead${isRest ? ' rest' : ''}` },
@@ -111,10 +132,10 @@ function cell(day, view, data, shadeOf) {
   });
 }
 
-/** What the marks mean that the year has; null without marks. */
-function markKey(year, { met, restDays }) {
+/** What the marks mean that the span has; null without marks. */
+function markKey(span, { met, restDays }) {
   const names = Object.entries({ met, rest: restDays })
-    .filter(([, days]) => [...days].some((day) => day.startsWith(`${year}-`)));
+    .filter(([, days]) => [...days].some((day) => within(span, day)));
   return names.length > 0 && h('div', { class: 'scale', 'aria-hidden': 'true' },
     names.map(([name]) => [h('i', { class: name }), t(`year.${name}`)]));
 }
@@ -161,18 +182,17 @@ function readout(day, data) {
 const swatches = () => Array.from({ length: SHADES + 1 }, (_, index) =>
   s('svg', { width: 12, height: 12 }, s('rect', { class: `heat-${index}`, width: 12, height: 12, rx: 3 })));
 
-/** The day to which a key moves the selection from `day`; null for other keys. */
-export function moveDay(day, key, control) {
-  const week = Math.floor((instant(day) - instant(firstMonday(day.slice(0, 4)))) / 604_800_000);
+/** The day to which a key moves the selection from `day` within a span; null for other keys. */
+export function moveDay(day, key, span, control) {
+  const week = Math.floor((instant(day) - instant(monday(span.from))) / 604_800_000);
   const steps = { ArrowUp: -1, ArrowDown: 1, ArrowLeft: -7, ArrowRight: 7, PageUp: -28, PageDown: 28 };
   if (key in steps) return dayAfter(day, steps[key]);
-  const year = day.slice(0, 4);
-  if (control) return { Home: `${year}-01-01`, End: `${year}-12-31` }[key] ?? null;
+  if (control) return { Home: span.from, End: span.to }[key] ?? null;
   return { Home: dayAfter(day, -7 * week), End: dayAfter(day, 7 * (53 - week)) }[key] ?? null;
 }
 
-/** The day in the year's grid that is nearest to `day`. The grid has no days after today. */
-export function clampDay(day, year, today) {
-  const last = `${year}-12-31` < today ? `${year}-12-31` : today;
-  return day < `${year}-01-01` ? `${year}-01-01` : day > last ? last : day;
+/** The day in the span's grid that is nearest to `day`. The grid has no days after today. */
+export function clampDay(day, { from, to }, today) {
+  const last = to < today ? to : today;
+  return day < from ? from : day > last ? last : day;
 }

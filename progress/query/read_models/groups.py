@@ -172,6 +172,12 @@ async def search_learners(reader: Reader, text: str, *, first: int) -> list[Lear
     return [LearnerName(**row) for row in rows]
 
 
+async def search_groups(reader: Reader, text: str, *, first: int) -> list[str]:
+    """Return the ids of at most `first` groups with members and `text` in the id, best first."""
+    rows = await reader.fetch("read_models/group_members", "search", text=text, first=first)
+    return [row["group_id"] for row in rows]
+
+
 async def get_hardest_items(reader: Reader, group_id: str, first: int) -> list[ItemDifficulty]:
     """Return the group's hardest items, the lowest accuracy first.
 

@@ -156,6 +156,20 @@ class RecallPoint(msgspec.Struct, frozen=True):
     after: float
 
 
+class ItemMeasure(StrEnum):
+    INTERVAL_DAYS = "INTERVAL_DAYS"
+    RECALL = "RECALL"
+
+
+class ItemCount(msgspec.Struct, frozen=True):
+    """How many items have a measure from `at_least` on and, unless it is None, below `below`."""
+
+    measure: ItemMeasure
+    at_least: float
+    below: float | None
+    items: int
+
+
 class LevelKnowledge(msgspec.Struct, frozen=True):
     """Answered items of a level; `expected` is the sum of their estimated recalls."""
 
@@ -486,6 +500,11 @@ def select_item(moment: Moment, item_id: str) -> RowQuery[ItemStats]:
 def select_item_forgetting(moment: Moment, item_id: str, days: int) -> RowQuery[RecallPoint]:
     parameters = {"item_id": item_id, "days": days, "now": moment.now}
     return RowQuery(moment, "read_models/memory", "forgetting", parameters, _fill(RecallPoint))
+
+
+def select_item_distribution(moment: Moment) -> RowQuery[ItemCount]:
+    parameters = {"now": moment.now}
+    return RowQuery(moment, "read_models/memory", "distribution", parameters, _convert(ItemCount))
 
 
 def select_domain_stats(moment: Moment) -> RowQuery[DomainStats]:

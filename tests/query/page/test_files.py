@@ -348,6 +348,36 @@ def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate
     ]
 
 
+@pytest.mark.parametrize(
+    ("shown", "months", "points"),
+    [("month", 2, 5), ("quarter", 4, 13), ("year", 6, 53), ("all", 9, 418)],  # all: 9 years
+)
+def test_the_range_selects_the_months_and_the_points_of_the_retention(
+    evaluate: Evaluate, shown: str, months: int, points: int
+) -> None:
+    columns, steps = evaluate(
+        """
+        const { improving } = await import('./page/improving.js');
+        const days = new Map([-2920, 0].map((n) => [dayIn(n), {
+          date: dayIn(n), answers: 1, correctAnswers: 1, averageResponseMs: 1, studySeconds: 1,
+          sessionsCompleted: 1, itemsLearned: 1, newMasteryCount: 1 }]));
+        const rate = { asked: 9, recalled: 8 };
+        const retention = Array.from({ length: 418 }, (_, n) =>
+          ({ start: dayIn(-7 * n), young: rate, mature: rate }));
+        const section = improving({ days, day: dayIn(0), retention }, { range: 'RANGE' });
+        const find = (node, test) => [
+          ...(test(node) ? [node] : []),
+          ...(node.children ?? []).flatMap((one) => find(one, test))];
+        const [path] = find(section.find('retention'), ({ attributes: { d, class: name } = {} }) =>
+          d && name === 'young');
+        const [posts] = find(section.find('mastered'), ({ attributes: { class: name } = {} }) =>
+          name === 'posts grows');
+        print([posts.children.length, path.attributes.d.split(/[ML]/).length - 1]);
+        """.replace("RANGE", shown)
+    )
+    assert (columns, steps) == (months, points)
+
+
 def test_the_first_answer_s_day_comes_from_the_history_if_the_history_is_complete(
     evaluate: Evaluate,
 ) -> None:

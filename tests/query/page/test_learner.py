@@ -5,7 +5,7 @@ import math
 import random
 import re
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +13,12 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.support import browser
 from tests.support.browser import DEMO, Envelope, Stack, Visits
+
+
+def url_of(page: Page, name: str) -> str:
+    """Return the address of a module of the page."""
+    base: str = page.evaluate("document.querySelector('link[href$=\"year.js\"]').href")
+    return base.replace("year.js", name)
 
 
 def test_the_page_shows_the_demo_learner_s_numbers(visit: Visits) -> None:
@@ -105,6 +111,51 @@ def test_the_charts_have_a_range_and_growth_begins_with_the_first_answer(visit: 
     growth = improving.locator("[data-key=growth]")
     expect(growth).to_contain_text(re.compile("1,203 items learned and [0-9,]+ mastered since"))
     assert visitor.find_violations() == []
+    ends = page.evaluate(
+        """async (module) => {
+            const { pointsOf } = await import(module);
+            return Array.from({ length: 400 }, (_, n) => pointsOf(
+                '2024-01-01', new Date(Date.UTC(2024, 0, 1 + n)).toISOString().slice(0, 10)));
+        }""",
+        url_of(page, "growth.js"),
+    )
+    for steps, days in enumerate(ends):
+        last = date(2024, 1, 1) + timedelta(days=steps)
+        assert (days[0], days[-1]) == ("2024-01-01", last.isoformat())
+        assert len(days) <= 61
+        assert steps == 0 or len(set(days)) == len(days)
+
+
+def test_growth_counts_across_years_without_study_and_the_grid_has_the_last_twelve_months(
+    visit: Visits, demo: Stack
+) -> None:
+    user = browser.create_learner(demo)
+    demo.publish(*browser.lesson(user, 1, ago=timedelta(days=9 * 365), item="j"))
+    page = visit().open(user)
+    growth = page.locator("[data-key=growth]")
+    expect(growth).to_contain_text("2 items learned", timeout=20_000)
+    grid = page.get_by_role("grid")
+    expect(grid).to_have_accessible_name("Study days: Last 12 months")
+    expect(grid.get_by_role("row").nth(1).locator("td")).to_have_count(53)
+    page.get_by_role("button", name="Year before").click()
+    expect(grid).to_have_accessible_name(f"Study days: {datetime.now(UTC).year}")
+    page.get_by_role("button", name="Year after").click()
+    expect(page.get_by_role("button", name="Year after")).to_have_attribute("aria-disabled", "true")
+
+
+def test_nothing_is_celebrated_if_the_device_asks_for_less_motion(visit: Visits) -> None:
+    page = visit().open()
+    for motion, rays in (("no-preference", 1), ("reduce", 0)):
+        page.emulate_media(reduced_motion=motion)
+        found = page.evaluate(
+            """async (module) => {
+                const frame = document.createElement('p');
+                (await import(module)).cheer(frame);
+                return frame.childElementCount;
+            }""",
+            url_of(page, "cheer.js"),
+        )
+        assert found == rays
 
 
 def test_the_section_bar_marks_the_section_that_is_read(visit: Visits) -> None:
@@ -112,8 +163,13 @@ def test_the_section_bar_marks_the_section_that_is_read(visit: Visits) -> None:
     page.get_by_role("button", name="When", exact=True).click()
     current = page.locator(".jumps [aria-current]")
     expect(current).to_have_text("When")
+    expect(page).to_have_url(re.compile("at=when$"))
+    page.reload()
+    expect(page.get_by_role("heading", name="When", exact=True)).to_be_in_viewport()
+    expect(current).to_have_text("When")
     page.evaluate("scrollTo(0, 0)")
     expect(current).to_have_text("Today")
+    expect(page).not_to_have_url(re.compile("at="))
 
 
 def test_a_met_goal_closes_the_ring_and_is_celebrated_for_a_second(
@@ -202,6 +258,7 @@ def test_a_new_learner_is_welcomed_and_then_sees_their_first_session(
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
     expect(page.get_by_role("main").get_by_role("listitem")).to_have_count(3)  # instructions
     expect(page.get_by_role("link", name="Open the app")).to_have_attribute("href", browser.APP)
+    expect(page.get_by_text("An example of what you will see")).to_be_visible()
     expect(page.locator("#live")).to_have_text("Live")
     demo.publish(*browser.lesson(user, 3, 1))
     tiles = page.get_by_role("region", name="Today")
@@ -302,7 +359,7 @@ LAST_DAY = "2024-10-06"  # the last day with events in the demo's data
 
 def test_the_year_is_a_grid_with_a_label_for_each_day(visit: Visits) -> None:
     page = visit().open()
-    grid = page.get_by_role("grid", name="Study days of 2024")
+    grid = page.get_by_role("grid", name="Study days: 2024")
     assert grid.get_by_role("gridcell", name=re.compile("2024")).count() == 366
     assert grid.get_by_role("columnheader").count() == 12
     assert grid.get_by_role("rowheader").count() == 7
@@ -340,7 +397,7 @@ def test_the_pointer_selects_days_and_years(visit: Visits) -> None:
     page.locator("[data-day='2024-07-16']").hover()
     expect(page.locator("#chosen-day")).to_contain_text("240 answers")
     page.get_by_role("button", name="Year before").click()
-    expect(page.get_by_role("grid")).to_have_accessible_name("Study days of 2023")
+    expect(page.get_by_role("grid")).to_have_accessible_name("Study days: 2023")
     year = page.get_by_role("region", name="The year")
     expect(year).to_contain_text("No study days in 2023.")
     page.get_by_role("button", name="Year after").click()
@@ -379,7 +436,7 @@ def test_an_earlier_year_is_loaded_on_demand(visit: Visits, demo: Stack) -> None
     expect(totals).to_contain_text(re.compile(r"Sessions\s*3"), timeout=20_000)
     assert not [query for query in visitor.queries() if "Earlier" in str(query.post_data)]
     answer_together(page, last_year=long_ago.year)
-    for _ in range(6):
+    for _ in range(7):  # before the last twelve months comes the current year
         page.get_by_role("button", name="Year before").click()
     expect(page.locator("#chosen-day")).to_contain_text(f"15 June {long_ago.year}")
     expect(page.locator("#chosen-day")).to_contain_text("7 answers")
@@ -400,7 +457,6 @@ def test_days_with_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(
 ) -> None:
     """In a tested year, all days have the same number of answers, or each has a random number."""
     page = visit().open()
-    module = page.evaluate("document.querySelector('link[href$=\"year.js\"]').href")
     years = [[number] * 88 for number in (1, 3, 4, 20, 500)]
     source = random.Random(13)
     years += [
@@ -416,7 +472,7 @@ def test_days_with_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(
                 return Array.from({ length: Math.max(...answers) + 2 }, (_, n) => shade(n, scale));
             });
         }""",
-        [module, years],
+        [url_of(page, "year.js"), years],
     )
     for answers, of_number in zip(years, shades, strict=True):
         steps = {later - earlier for earlier, later in itertools.pairwise(of_number)}

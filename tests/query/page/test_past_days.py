@@ -109,7 +109,7 @@ def test_the_months_of_a_year_play_one_after_another(visit: Visits) -> None:
     expect(page.locator("body")).to_have_attribute("data-banners", played, timeout=20_000)
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Play the months")).to_be_visible()
-    assert re.fullmatch(r"#/\?on=2024-\d\d-3[01]", hash_of(page))
+    assert re.search(r"[?&]on=2024-\d\d-3[01]$", hash_of(page))
     expect(page.locator("#live")).to_be_hidden()
 
 

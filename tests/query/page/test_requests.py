@@ -219,9 +219,7 @@ def test_the_numbers_stay_visible_during_an_outage(visit: Visits, demo: Stack) -
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
     expect(page.locator("#live")).to_have_text("Live")
     fail_queries(page, 503, "UNAVAILABLE")
-    demo.publish({"event_id": str(uuid.uuid4()), "event_type": "SessionStarted",
-                  "occurred_at": "2024-03-29T20:32:32Z",
-                  "data": {"user_id": user, "session_id": user, "item_count": 1}})  # fmt: skip
+    demo.publish(*browser.lesson(user, 1))
     expect(page.get_by_role("alert")).to_contain_text("These numbers may be old")
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
     page.unroute_all()
