@@ -30,6 +30,7 @@ from bench import (
     server,
     starts,
     streams,
+    visible,
 )
 from bench.lines import Line, RowSkipped, format_table
 from bench.server import Server
@@ -65,6 +66,7 @@ ROWS: dict[str, Row] = {
     "streams": streams.measure_streams,
     "latency": latency.measure_latency,
     "milestones": latency.measure_milestones,
+    "visible": visible.measure_visible,
 }
 
 
