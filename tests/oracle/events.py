@@ -70,7 +70,15 @@ class World:
         """Return the learner's events of these types, in order; none if the learner is deleted."""
         if user_id in self.deleted:
             return []
-        return [e for e in self._by_learner.get(user_id, ()) if e.type in types]
+        if (user_id, types) not in self._found:
+            events = self._by_learner.get(user_id, ())
+            self._found[user_id, types] = [e for e in events if e.type in types]
+        return self._found[user_id, types]
+
+    @functools.cached_property
+    def _found(self) -> dict[tuple[str, tuple[str, ...]], list[Event]]:
+        """What `of` has returned: most answers ask again for the learner's few preferences."""
+        return {}
 
     @functools.cached_property
     def _by_learner(self) -> dict[str | None, list[Event]]:

@@ -26,7 +26,7 @@ def publish_conflict(demo: Stack) -> Envelope:
         session_id=str(uuid.uuid4()), item_count=1,
     )  # fmt: skip
     second = {**first, "data": {**first["data"], "item_count": 2}}
-    demo.publish(first)
+    demo.progress("publish", "-", "--wait", text="\n".join(browser.encode(first)))
     demo.publish(second)
     return second
 
