@@ -53,9 +53,9 @@ class Mutant:
     by: str
 
 
-def load_mutants() -> list[Mutant]:
-    """Return the mutants of mutants.toml, in which a heading is an SQL file and a name."""
-    tables = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))
+def load_mutants(path: Path = HERE / "mutants.toml") -> list[Mutant]:
+    """Return the mutants of a TOML file, in which a heading is an SQL file and a name."""
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
     return [
         Mutant(name, file, **change)
         for file, entries in tables.items()
@@ -96,21 +96,29 @@ def break_sql(mutant: Mutant) -> str:
 
 
 @contextmanager
-def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
-    """Open a stage with the mutant's folds; raise LookupError if the SQL file lacks `text`."""
+def broken_sql(*mutants: Mutant) -> Iterator[None]:
+    """Run the block with the mutants' SQL; raise LookupError if a file lacks a mutant's `text`."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         copy = Path(folder) / "sql"
         shutil.copytree(statements.SQL, copy)
-        (copy / f"{mutant.file}.sql").write_text(break_sql(mutant), encoding="utf-8")
         patch.setattr(statements, "SQL", copy)
-        # Loading all time zones would take a second; the logs use only ZONES.
-        patch.setattr(time_zones, "names", lambda: frozenset(ZONES))
+        for mutant in mutants:
+            (copy / f"{mutant.file}.sql").write_text(break_sql(mutant), encoding="utf-8")
         _clear_caches()
         try:
-            with _open_stage(url) as stage:
-                yield stage
+            yield
         finally:
             _clear_caches()
+
+
+@contextmanager
+def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
+    """Open a stage with the mutant's folds; raise LookupError if the SQL file lacks `text`."""
+    with pytest.MonkeyPatch.context() as patch, broken_sql(mutant):
+        # Loading all time zones would take a second; the logs use only ZONES.
+        patch.setattr(time_zones, "names", lambda: frozenset(ZONES))
+        with _open_stage(url) as stage:
+            yield stage
 
 
 def _clear_caches() -> None:
