@@ -1,0 +1,50 @@
+"""docs/trust.md has each claim as it is checked, and commands that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.trust.claims import CLAIMS, Claim
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+# The text of each section, by heading.
+SECTIONS = dict(re.findall(r"^### (.+)\n\n((?:(?!#).*\n)+)", PAGE, re.MULTILINE))
+COMMANDS = re.findall(r"^\|.*\| `([^`]+)` \|$", PAGE, re.MULTILINE)
+
+
+def test_the_page_has_a_section_for_each_claim_and_no_other() -> None:
+    assert [*SECTIONS] == [*(claim.title for claim in CLAIMS), "Add a report"]
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_a_section_links_the_thread_and_has_the_numbers_that_the_check_expects(
+    claim: Claim,
+) -> None:
+    section = SECTIONS[claim.title]
+    assert f"({claim.thread})" in section
+    here, planted = (
+        section.split("**Seen here:**")[1].split("**Promise:**")[0].split("**Planted:**")
+    )
+    for text, expected in ((here, claim.right), (planted, claim.reported)):
+        assert set(re.findall(r"[\d-]*\d", text)) == set(re.findall(r"[\d-]*\d", expected))
+
+
+def test_each_promise_has_a_command_whose_target_and_files_exist() -> None:
+    targets = re.findall(
+        r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    rows = PAGE.split("| --- | --- |\n")[1].split("\n\n")[0].splitlines()
+    assert len(rows) == len(COMMANDS)
+    for command in COMMANDS:
+        program, what, *arguments = shlex.split(command)
+        if program == "make":
+            assert what in targets
+            (paths,) = arguments or [""]
+            assert all((ROOT / path).exists() for path in paths.removeprefix("ARGS=").split())
+        else:
+            assert (program, what) == (".venv/bin/python", "-m")
+            module = ROOT / arguments[0].replace(".", "/")
+            assert module.is_dir() or module.with_suffix(".py").is_file()
