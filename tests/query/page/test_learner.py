@@ -6,6 +6,7 @@ import random
 import re
 import uuid
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -145,7 +146,8 @@ def test_growth_counts_across_years_without_study_and_the_grid_has_the_last_twel
 
 def test_nothing_is_celebrated_if_the_device_asks_for_less_motion(visit: Visits) -> None:
     page = visit().open()
-    for motion, rays in (("no-preference", 1), ("reduce", 0)):
+    motions: dict[Literal["no-preference", "reduce"], int] = {"no-preference": 1, "reduce": 0}
+    for motion, rays in motions.items():
         page.emulate_media(reduced_motion=motion)
         found = page.evaluate(
             """async (module) => {
