@@ -130,7 +130,7 @@ class Subject:
     def __init__(self) -> None:
         self.state: State | None = None
         self.read_at = 0.0  # on the monotonic clock
-        self.subscriptions: set[Subscription[Any]] = set()
+        self.subscriptions: dict[Subscription[Any], None] = {}  # in the order of their beginning
 
     def has_changed(self, version: str | None) -> bool:
         """Return whether the version differs from the state's; False before the first read."""
@@ -220,7 +220,7 @@ class LiveQueries:
         topic = self._topics[topic_name]
         subject = topic.subjects.setdefault(id_, Subject())
         subscription = Subscription(select, lambda closed: self._unsubscribe(topic, id_, closed))
-        subject.subscriptions.add(subscription)
+        subject.subscriptions[subscription] = None
         if subject.state is None or topic.may_read(id_):
             topic.stale[id_] = None  # even a known state is read again, as it may have changed
             self._has_stale.set()
@@ -237,7 +237,7 @@ class LiveQueries:
 
     def _unsubscribe(self, topic: Topic, id_: str, subscription: Subscription[Any]) -> None:
         subject = topic.subjects[id_]
-        subject.subscriptions.discard(subscription)
+        subject.subscriptions.pop(subscription, None)
         if subject.subscriptions:
             return
         del topic.subjects[id_]
