@@ -1,0 +1,1 @@
+"""Histories of operations: a checker, and faults that it must find."""
