@@ -379,7 +379,11 @@ def test_the_year_is_a_grid_with_a_label_for_each_day(visit: Visits) -> None:
 
 def test_the_keyboard_moves_through_the_grid_of_days(visit: Visits) -> None:
     page = visit().open()
-    page.locator(f"[data-day='{LAST_DAY}']").focus()
+    last = page.locator(f"[data-day='{LAST_DAY}']")
+    page.get_by_role("heading", name="Am I improving?").scroll_into_view_if_needed()
+    expect(page.locator("[data-key=growth] .chart")).to_have_count(1)  # it is loaded when seen
+    last.focus()
+    expect(last).to_be_focused()
     for key, day in [
         ("ArrowUp", "2024-10-05"), ("ArrowLeft", "2024-09-28"), ("ArrowRight", "2024-10-05"),
         ("ArrowDown", "2024-10-06"), ("ArrowDown", "2024-10-07"), ("PageUp", "2024-09-09"),
