@@ -246,14 +246,15 @@ export class Learner extends View {
 
   /** Load a year outside of the query's range: an older year, or any year if the browser's clock is wrong. */
   async loadYear() {
-    const { year } = this.view;
+    const { year, day } = this.view;
     this.view.loading = this.years.has(year) ? null : year;
     this.draw();
     try {
       const { data } = await ask(EARLIER_QUERY, { user: this.user, ...this.span });
       this.years.set(year, data);
       this.addYear(data);
-      if (this.view.year === year && this.view.loading === year) this.view.day = this.lastDay();
+      const isUntouched = this.view.year === year && this.view.day === day; // otherwise, the user has chosen a day
+      if (isUntouched && this.view.loading === year) this.view.day = this.lastDay();
     } finally {
       if (this.view.loading === year) this.view.loading = null; // otherwise, another year is loading
     }
