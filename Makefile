@@ -11,7 +11,7 @@ PIP_OPTIONS ?=
 # Let Python cache bytecode. Otherwise, each process would compile the code again, and take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-all check trust bench
+.PHONY: setup demo test test-all check trust bench compare
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -22,6 +22,7 @@ help:
 	@echo 'make check   set up, lint, types, layers'
 	@echo 'make trust   set up, show that bugs reported to other systems do not occur here'
 	@echo 'make bench   set up, run the benchmarks'
+	@echo 'make compare set up, compare appends, projections and reads with other event stores'
 	@echo 'make setup   create the environment in .venv, nothing else'
 	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
 	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform plans'
@@ -50,6 +51,9 @@ trust: setup
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)
+
+compare: setup
+	@$(BIN)/python -m bench.compare
 
 # Install the locked packages, and check the hash of each package. The newest pip needs about 60 % of the time of the
 # pip that Python 3.11 contains.

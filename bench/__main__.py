@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 
 from bench import (
-    append,
     archive,
     as_of,
     backlog,
@@ -32,6 +31,7 @@ from bench import (
     streams,
     visible,
 )
+from bench.compare import rows as compare
 from bench.lines import Line, RowSkipped, format_table
 from bench.server import Server
 from bench.soak import run as soak
@@ -39,7 +39,7 @@ from bench.soak import run as soak
 Row = Callable[[Server], Iterator[Line]]
 
 ROWS: dict[str, Row] = {
-    "append": append.compare_with_recorder,
+    "append": compare.measure_appends,
     "history": folds.compare_with_short,
     "rebuild": folds.compare_rebuild,
     "whole": folds.compare_whole,

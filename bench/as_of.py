@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-from bench import daily, envelopes, logs
+from bench import envelopes, logs
 from bench.lines import Line, limit, limit_p95
 from bench.server import Server, Store
 from progress.adapters import request_scope
@@ -107,10 +107,10 @@ async def _measure_cpu(store: Store, fields: Fields) -> float:
     """Return PostgreSQL's milliseconds for the fields of a request: the median of the rounds."""
     milliseconds = []
     for number in range(_ROUNDS + 2):
-        before = daily.cpu_time(store) if number > 1 else 0.0
+        before = store.cpu_microseconds() if number > 1 else 0.0
         await _time(fields)
         if number > 1:
-            milliseconds.append((daily.cpu_time(store) - before) / 1_000)
+            milliseconds.append((store.cpu_microseconds() - before) / 1_000)
     return statistics.median(milliseconds)
 
 

@@ -3,18 +3,15 @@
 import contextlib
 import itertools
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import msgspec
 
-from bench import function_client, functions, logs, processes, yoga
+from bench import function_client, functions, logs, npm, processes, yoga
 from bench.lines import Line, Rounds
 from bench.request_batch import RequestBatch, send
 from bench.server import Server, Store
-from bench.statements import blocks
 
 _LEARNERS = 1_500  # enough that no learner's requests reach the rate limit
 _DAYS, _RANGE = 60, 30
@@ -92,10 +89,11 @@ def _misses(server: Server) -> Rounds:
                 ("yoga full", RequestBatch(of.full, of_caller)),
                 ("yoga bare", RequestBatch(of.bare, named)),
             ):
-                before, took = cpu_time(of.store), send(batch).all
+                before, took = of.store.cpu_microseconds(), send(batch).all
                 if number > 1:
                     rounds.add(name, _REQUESTS / took)
-                    rounds.add(f"{name}, database", (cpu_time(of.store) - before) / _REQUESTS)
+                    spent = of.store.cpu_microseconds() - before
+                    rounds.add(f"{name}, database", spent / _REQUESTS)
     return rounds
 
 
@@ -121,7 +119,7 @@ def measure_hits(server: Server) -> Iterator[Line]:
 @contextlib.contextmanager
 def _running(server: Server) -> Iterator[_Contenders]:
     """Run the three servers on one core, and the databases and the client on the other core."""
-    yoga.install()
+    npm.install(yoga.FOLDER)
     store = server.create_store()
     learners = logs.fill_studies(store, learners=_LEARNERS, days=_DAYS, answers=2, fresh=1)
     with (
@@ -143,14 +141,3 @@ def _compare(of: _Contenders, own: bytes, named: bytes) -> None:
     )
     assert ours == full == bare, (ours, full, bare)
     assert len(ours["dailyStats"]) == _RANGE, ours
-
-
-def cpu_time(store: Store) -> float:
-    """Return the CPU time of the database's sessions, in microseconds."""
-    with closing(store.connect()) as connection:
-        pids = connection.run(blocks("daily")["sessions"])
-    return sum(_read_cpu_time(pid) for (pid,) in pids)
-
-
-def _read_cpu_time(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1_000

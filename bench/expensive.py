@@ -18,7 +18,7 @@ from graphql import (
     is_required_argument,
 )
 
-from bench import daily, envelopes, logs, query_costs
+from bench import envelopes, logs, query_costs
 from bench.lines import Line, limit
 from bench.query_costs import Costing
 from bench.server import Server, Store
@@ -257,10 +257,10 @@ async def _measure_document(store: Store, learner: str, role: Role, text: str) -
     milliseconds: list[float] = []
     async with query_costs.open_database(store.url, learner, role, explains=False) as costing:
         for number in range(_ROUNDS + 1):
-            before = daily.cpu_time(store) if number else 0.0
+            before = store.cpu_microseconds() if number else 0.0
             answer, _ = await costing.answer(text)
             if answer.errors:
                 raise RuntimeError(f"{text}: {answer.errors[0]}")
             if number:  # the first run opens the sessions and prepares the statements
-                milliseconds.append((daily.cpu_time(store) - before) / 1_000)
+                milliseconds.append((store.cpu_microseconds() - before) / 1_000)
     return statistics.median(milliseconds)

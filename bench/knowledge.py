@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator
 from contextlib import closing
 
-from bench import daily, query_costs
+from bench import query_costs
 from bench.lines import Line, limit
 from bench.server import Server, Store
 from bench.statements import blocks
@@ -42,9 +42,9 @@ async def _measure(store: Store, document: str) -> float:
     milliseconds = []
     async with query_costs.open_database(store.url, "sue", "support", explains=False) as costing:
         for number in range(_ROUNDS + 2):
-            before = daily.cpu_time(store) if number > 1 else 0.0
+            before = store.cpu_microseconds() if number > 1 else 0.0
             answer, _ = await costing.answer(document)
             assert not answer.errors, answer.errors
             if number > 1:
-                milliseconds.append((daily.cpu_time(store) - before) / 1_000)
+                milliseconds.append((store.cpu_microseconds() - before) / 1_000)
     return statistics.median(milliseconds)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.statements import blocks
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
 from progress.local import postgres, processes
@@ -18,7 +19,7 @@ from progress.projections import schema
 
 @dataclass(frozen=True)
 class Store:
-    """A migrated database with the tables of the live read models."""
+    """A database, usually migrated and with the tables of the live read models."""
 
     name: str
     folder: Path
@@ -38,6 +39,21 @@ class Store:
         schema.set_search_path(connection)
         return connection
 
+    def create_tables(self) -> None:
+        with contextlib.closing(database.connect(self.url)) as connection:
+            migrations.apply(connection)
+            schema.create(connection)
+
+    def cpu_microseconds(self) -> float:
+        """Return the CPU time of the database's open sessions."""
+        with contextlib.closing(database.connect(self.url)) as connection:
+            pids = connection.run(blocks("sessions")["sessions"])
+        return sum(_read_cpu_time(pid) for (pid,) in pids)
+
+
+def _read_cpu_time(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1_000
+
 
 @dataclass
 class Server:
@@ -48,13 +64,17 @@ class Server:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def create_store(self) -> Store:
+        store = self.create_database()
+        store.create_tables()
+        return store
+
+    def create_database(self, *, waits_for_disk: bool = True) -> Store:
+        """Return a store without tables; unless `waits_for_disk`, its commits skip the wait."""
         store = Store(f"bench_{next(self._numbers)}", self.folder)
-        connection = database.connect(postgres.url(self.folder))
-        connection.run(f"CREATE DATABASE {store.name}")
-        connection.close()
-        with contextlib.closing(database.connect(store.url)) as connection:
-            migrations.apply(connection)
-            schema.create(connection)
+        with contextlib.closing(database.connect(postgres.url(self.folder))) as connection:
+            connection.run(f"CREATE DATABASE {store.name}")
+            if not waits_for_disk:
+                connection.run(f"ALTER DATABASE {store.name} SET synchronous_commit = off")
         return store
 
     def drop(self, store: Store) -> None:

@@ -1,4 +1,4 @@
--- The database sessions during the benchmark of cache misses.
+-- The open sessions of a database, without the one that asks.
 
 -- sessions --
 SELECT pid FROM pg_stat_activity

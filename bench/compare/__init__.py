@@ -1,0 +1,1 @@
+"""The comparison of Progress with other event stores: `python -m bench.compare`."""
