@@ -29,6 +29,7 @@ from bench import (
     server,
     starts,
     streams,
+    upserts,
     visible,
 )
 from bench.compare import rows as compare
@@ -42,6 +43,7 @@ ROWS: dict[str, Row] = {
     "append": compare.measure_appends,
     "history": folds.compare_with_short,
     "rebuild": folds.compare_rebuild,
+    "folds": upserts.compare_with_folds,
     "whole": folds.compare_whole,
     "recall": recall.measure_states,
     "knowledge": knowledge.measure_knowledge,

@@ -48,10 +48,11 @@ class Store:
         """Return the CPU time of the database's open sessions."""
         with contextlib.closing(database.connect(self.url)) as connection:
             pids = connection.run(blocks("sessions")["sessions"])
-        return sum(_read_cpu_time(pid) for (pid,) in pids)
+        return sum(read_cpu_microseconds(pid) for (pid,) in pids)
 
 
-def _read_cpu_time(pid: int) -> float:
+def read_cpu_microseconds(pid: int) -> float:
+    """Return the CPU time of a process of one thread, on Linux."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1_000
 
 

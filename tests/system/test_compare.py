@@ -1,4 +1,4 @@
-"""The comparison with other event stores runs, and its table and chart have every row."""
+"""The comparisons with other event stores and with bare upserts run, and have every row."""
 
 import html
 import re
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import server, upserts
 from bench.compare import __main__, report, rows
 from bench.compare.rows import Sizes
 
@@ -29,3 +30,11 @@ def test_the_comparison_measures_every_system_in_every_row(
     chart = html.unescape((report.OUT / "chart.svg").read_text(encoding="utf-8"))
     assert all(what in chart.replace("\xa0", " ") for what, *_ in measured)
     assert "@font-face" not in chart  # it loads nothing
+
+
+@pytest.mark.exhaustive
+def test_the_folds_are_compared_with_upserts_of_the_rows_that_they_write() -> None:
+    with server.run() as postgres:
+        (line,) = upserts.compare_with_folds(postgres, learners=20, rounds=1)
+    assert line.at_most
+    assert line.value > 0
