@@ -64,7 +64,7 @@ ORDER BY c.relname;
 SELECT count(*) FROM {table} WHERE user_id = :learner;
 
 -- analyze rows --
-ANALYZE {table};
+SELECT event_store.renew_statistics('{table}');
 
 -- redact events --
 SELECT event_store.redact_events(:learner, :at_most, :with_deletions);

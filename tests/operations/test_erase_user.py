@@ -34,6 +34,7 @@ from tests.support.erasure_fixtures import (
     SESSION,
     erase,
     find_traces,
+    leave_traces,
     list_events,
     push_events,
     receipt,
@@ -65,6 +66,30 @@ def test_nothing_is_left_of_an_erased_learner(
     batch.run(traced)
     assert not sample_events.find_differences(traced)
     assert not checks.run(traced).findings
+
+
+def test_the_statistics_of_tables_that_become_empty_keep_nothing_of_the_only_learner(
+    operator: Operator, connection: Connection
+) -> None:
+    leave_traces(connection)
+    connection.run("ANALYZE")  # as autovacuum does
+    assert len(connection.run(BLOCKS["statistics"], needle=LEARNER)) > 10
+    batch.run(connection)
+    receipt(operator.run(erase(operator)["id"]))
+    assert find_traces(connection, *NEEDLES) == []
+
+
+@pytest.mark.every_postgres
+def test_each_empty_table_gets_new_statistics_and_stays_empty(connection: Connection) -> None:
+    model = schema.schema_name()
+    for table in model_rows.read(connection, "tables"):
+        if table["tablename"] == "events":
+            continue  # it is never empty: an erased learner has at least one event
+        name = f"{model if table['is_model'] else 'event_store'}.{table['tablename']}"
+        before = model_rows.read_table(connection, name)
+        connection.run(BLOCKS["renew statistics"], table=name)
+        assert model_rows.read_table(connection, name) == before
+        assert before or connection.run(BLOCKS["has statistics"], table=name) == [[True]], name
 
 
 def list_rows_of_others(connection: Connection) -> list[Any]:

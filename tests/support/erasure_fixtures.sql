@@ -71,3 +71,9 @@ INSERT INTO weekly_stats TABLE weeks ON CONFLICT DO NOTHING;
 -- remove counts --
 UPDATE operations.steps SET outcome = outcome - 'counts'
 WHERE operation_id = CAST(:operation_id AS uuid) AND name = 'forget';
+
+-- renew statistics --
+SELECT event_store.renew_statistics(CAST(:table AS regclass));
+
+-- has statistics --
+SELECT EXISTS (SELECT FROM pg_stats WHERE schemaname || '.' || tablename = :table);

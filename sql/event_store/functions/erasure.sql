@@ -363,8 +363,38 @@ FROM (
 ) n, (VALUES (to_json(learner)::text, jsonb_build_object('id', learner))) v (quoted, variables)
 $$;
 
--- Renew the planner's statistics of the given columns, because the statistics may contain values from erased rows. The
--- table must be in the schema `event_store` or `operations`.
+-- Renew the planner's statistics of a table, or of some of its columns, because they may contain values from erased
+-- rows. ANALYZE keeps the statistics of an empty table. An empty table therefore has a row meanwhile, which no other
+-- transaction sees. Its texts are `invalid`, because dead_letters.kind allows this text.
+CREATE OR REPLACE FUNCTION event_store.renew_statistics(analyzed regclass, columns text[] DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    is_empty boolean;
+    place tid;
+BEGIN
+    EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', analyzed) INTO is_empty;
+    IF is_empty THEN
+        EXECUTE (
+            SELECT format('INSERT INTO %s (%s) VALUES (%s) RETURNING ctid', analyzed,
+                string_agg(quote_ident(a.attname), ', '),
+                string_agg(quote_literal(CASE
+                    WHEN t.typname = 'uuid' THEN '00000000-0000-0000-0000-000000000000'
+                    WHEN t.typname = 'jsonb' OR t.typcategory = 'A' THEN '{}'
+                    WHEN t.typcategory = 'D' THEN '2000-01-01'
+                    WHEN t.typcategory IN ('B', 'N', 'T') THEN '0'
+                    ELSE 'invalid' END), ', '))
+            FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+            WHERE a.attrelid = analyzed AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity = '')
+        INTO place;
+    END IF;
+    EXECUTE format('ANALYZE %s %s', analyzed,
+        (SELECT '(' || string_agg(quote_ident(name), ', ') || ')' FROM unnest(columns) AS c (name)));
+    IF is_empty THEN
+        EXECUTE format('DELETE FROM %s WHERE ctid = $1', analyzed) USING place;
+    END IF;
+END $$;
+
+-- Renew the statistics of columns of a table in the schema `event_store` or `operations`.
 CREATE OR REPLACE FUNCTION event_store.analyze_columns(table_id oid, columns text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -373,8 +403,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'expected a table of event_store or operations, found %', table_id::regclass;
     END IF;
-    EXECUTE format('ANALYZE %s (%s)', table_id::regclass,
-        (SELECT string_agg(quote_ident(name), ', ') FROM unnest(columns) AS c (name)));
+    PERFORM event_store.renew_statistics(table_id, columns);
 END $$;
 
 -- Trigger function: reject statements that change or delete events. Only the role progress_erasure, under which the
@@ -393,10 +422,10 @@ REVOKE EXECUTE ON FUNCTION event_store.keyed_digest, event_store.erasure_digest,
     event_store.forbid_learner, event_store.drop_erased, event_store.count_of_learner, event_store.erased_stream,
     event_store.redact_events, event_store.undeclared_of, event_store.redact_undeclared, event_store.pending_of,
     event_store.delete_pending, event_store.hide_sessions, event_store.mentions_of, event_store.analyze_columns,
-    event_store.refuse_change FROM PUBLIC;
+    event_store.renew_statistics, event_store.refuse_change FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.keyed_digest, event_store.undeclared_of TO progress_project, progress_erasure;
 GRANT EXECUTE ON FUNCTION event_store.erasure_digest TO progress_project, progress_batch, progress_erasure;
 GRANT EXECUTE ON FUNCTION event_store.forbid_learner, event_store.count_of_learner, event_store.redact_events,
     event_store.redact_undeclared, event_store.pending_of, event_store.delete_pending, event_store.hide_sessions,
-    event_store.mentions_of, event_store.analyze_columns TO progress_project;
+    event_store.mentions_of, event_store.analyze_columns, event_store.renew_statistics TO progress_project;
 GRANT EXECUTE ON FUNCTION event_store.erased_stream TO progress_erasure;
