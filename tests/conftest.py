@@ -34,7 +34,8 @@ from tests.support.terraform_state import Deployment
 FIXTURES = (
     *("archive_rebuilds", "archives", "cloud_storage", "emitted_lines", "erasure_fixtures"),
     *("export_fixtures", "fake_publisher", "ingest_process", "operation_fixtures"),
-    *("postgres_wire", "pubsub_servers", "socket_client", "subscription_client"),
+    *("postgres_wire", "pubsub_servers", "small_disks", "socket_client"),
+    "subscription_client",
     "traced_operation",
 )
 
@@ -42,7 +43,7 @@ FIXTURES = (
 # the missing program, its tests fail instead.
 WANTED = (
     *("chromium", "node", OLDEST, "pubsub-emulator"),
-    *("terraform", "checkov", "gcloud", "promtool", "docker", "beam"),
+    *("terraform", "checkov", "gcloud", "promtool", "docker", "beam", "gcc"),
 )
 
 hypothesis.settings.register_profile(

@@ -122,7 +122,7 @@ _QUESTION = (
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("size", [40, pytest.param(1275, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("size", [20, pytest.param(1275, marks=pytest.mark.exhaustive)])
 def test_the_api_gives_these_estimates_a_microsecond_before_each_test(
     store: Store, connection: Connection, tested: list[Exam], size: int
 ) -> None:

@@ -1,46 +1,21 @@
 """If the disk is full, ingest acknowledges only stored events; it recovers once space is free."""
 
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from progress.adapters.postgres import database, migrations
+from progress.adapters.postgres import database
 from progress.local import postgres, readiness
-from tests.support import folders
+from tests.support import small_disks
 from tests.support.envelopes import session_started
 from tests.support.ingest_process import run_function
 from tests.support.postgres_servers import OwnServer
 from tests.support.pushes import encode_push
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A folder on a disk of 140 MiB; a new PostgreSQL server fills about half of the disk."""
-    with folders.create("small") as folder, folders.mount(folder, "size=140m,mode=711"):
-        yield folder
-
-
-@pytest.fixture
-def server(small_disk: Path) -> Iterator[OwnServer]:
-    server = OwnServer(small_disk)
-    server.start("shared_buffers=16MB", "max_wal_size=32MB", "min_wal_size=32MB")
-    with closing(database.connect(server.url)) as connection:
-        migrations.apply(connection)
-    yield server
-    server.stop()
-
-
-def fill(file: Path) -> None:
-    """Write to the file until the disk is full."""
-    with suppress(OSError), file.open("wb", buffering=0) as filler:
-        while True:
-            filler.write(bytes(4_096))
 
 
 def events(count: int) -> list[dict[str, Any]]:
@@ -54,11 +29,12 @@ def recorded(server: OwnServer) -> set[str]:
 
 
 def test_messages_rejected_while_the_disk_is_full_are_recorded_when_redelivered(
-    server: OwnServer, small_disk: Path
+    small_server: OwnServer, small_disk: Path
 ) -> None:
+    filler = small_disk / "filler"
     acknowledged, rejected, statuses = set[str](), list[bytes](), set[int | None]()
-    with run_function(server.url) as ingest:
-        fill(small_disk / "filler")
+    with run_function(small_server.url) as ingest:
+        small_disks.fill(filler)
         for _ in range(40):
             batch = events(1_000)
             body = encode_push(batch)
@@ -70,13 +46,13 @@ def test_messages_rejected_while_the_disk_is_full_are_recorded_when_redelivered(
                 rejected.append(body)
         assert rejected
         assert statuses <= {204, 503}
-        (small_disk / "filler").unlink()
-        readiness.wait(lambda: postgres.is_answering(server.url), "PostgreSQL", seconds=60)
-        assert acknowledged <= recorded(server)
+        filler.unlink()
+        readiness.wait(lambda: postgres.is_answering(small_server.url), "PostgreSQL", seconds=60)
+        assert acknowledged <= recorded(small_server)
         for body in rejected[:5]:
             while ingest.post(body) != 204:
                 pass
-    with closing(database.connect(server.url)) as connection:
+    with closing(database.connect(small_server.url)) as connection:
         (row,) = connection.run(
             "SELECT count(*), max(global_position), count(DISTINCT event_id) "
             "FROM event_store.events"

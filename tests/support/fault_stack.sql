@@ -65,3 +65,11 @@ BEGIN
         EXECUTE format('LOCK TABLE %I.%I IN ACCESS SHARE MODE', held.schemaname, held.tablename);
     END LOOP;
 END $$;
+
+-- clock --
+SELECT clock_timestamp();
+
+-- falls --
+-- The number of events that were recorded before the event at the position below theirs.
+SELECT count(*) FROM event_store.events e JOIN event_store.events f ON f.global_position = e.global_position - 1
+WHERE e.created_at < f.created_at;

@@ -71,6 +71,15 @@ class Operator:
         started: Body = self.data(query)[field]
         return started
 
+    def try_start(self, field: str, arguments: str) -> str | None:
+        """Start an operation; return its id, or None if its learner is unknown."""
+        query = f'mutation {{ {field}({arguments} idempotencyKey: "key-{next(_keys)}") {FIELDS} }}'
+        answer = self.ask(query)
+        if answer.get("errors"):
+            assert answer["errors"][0]["extensions"]["code"] == "NOT_FOUND", answer
+            return None
+        return str(answer["data"][field]["id"])
+
     def get(self, operation_id: str) -> Body:
         """Return the operation's current state."""
         operation: Body = self.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]

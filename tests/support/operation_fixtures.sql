@@ -91,3 +91,7 @@ SELECT o.subject FROM operations.operations o WHERE o.kind = 'ERASE_USER' ORDER 
 
 -- callers --
 SELECT started_by, cancelled_by, requesters FROM operations.operations WHERE operation_id = :operation_id;
+
+-- lessons --
+-- The number of events of each learner's stream, without the learners that are deleted or erased.
+SELECT substr(stream_id, 9), count(*) FROM event_store.events WHERE stream_id LIKE 'learner-%' GROUP BY 1;

@@ -138,6 +138,7 @@ def test_no_route_leads_to_green_if_no_smoke_key_is_set(prod: Resources) -> None
     assert matcher["route_rules"] == []
 
 
+@pytest.mark.exhaustive  # it needs a plan of its own
 def test_requests_with_the_smoke_key_are_routed_to_green(environments: Environments) -> None:
     deployment = environments.variant("prod-smoke", "prod", f"-var=smoke_key={SMOKE_KEY}")
     prod = deployment.applied

@@ -1,0 +1,405 @@
+"""Archive, merges, backups, restores, rebuilds, exports, erasures and pushes, in any order.
+
+Hypothesis chooses the order, kills workers before or after any step or compensation, and cancels
+and retries operations. At the end, every operation completes, and everything must be as if nothing
+had interfered: see `World.expect_the_end`.
+"""
+
+import contextlib
+import functools
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import Phase, stateful
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from progress.adapters import storage as storages
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.archive import check, erasure, manifests, merges, runs
+from progress.archive import restore as archive_restore
+from progress.errors import ProgressError, Unavailable
+from progress.operations import erase_user, runner
+from progress.operations.records import PLANS
+from progress.projections import batch, rebuild
+from progress.recovery import backups, checks, erasures, restore
+from tests.conftest import Store
+from tests.support import archives, doomed_worker, model_rows, sample_events
+from tests.support.backup_fixtures import nobody
+from tests.support.erasure_fixtures import find_traces
+from tests.support.operation_fixtures import BLOCKS, Operator, deliver
+from tests.support.parameters import first_in_gate
+from tests.support.stage import Stage, append
+
+pytestmark = pytest.mark.timeout(1_800)  # Hypothesis needs minutes to shrink a failing example
+
+LEARNERS = ("ann-4711", "ben-4712", "cyd-4713")
+STARTS = {  # the mutation of each kind; a learner's id replaces `%s`
+    "RUN_BATCH": ("runBatch", ""),
+    "REBUILD": ("rebuildProjections", ""),
+    "ARCHIVE": ("archiveEvents", 'before: "2999-01-01T00:00:00Z",'),
+    "EXPORT_USER": ("exportUser", 'userId: "%s",'),
+    "EXPORT_STATISTICS": ("exportStatistics", "table: DAILY, format: CSV,"),
+    "ERASE_USER": ("eraseUser", 'userId: "%s",'),
+}
+ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT"}
+SMALL_RANGE = 6  # a lesson has eight events
+
+
+def shorten() -> None:
+    """Let a range have few positions, and let erasures not wait for the end of queries."""
+    runs.RANGE, erase_user._REQUESTS_END_S, erase_user.CHUNK = SMALL_RANGE, 0.0, 7
+
+
+def doom(kind: str, step: str, point: str) -> None:
+    """Prepare a worker that dies at this point of the step."""
+    shorten()
+    doomed_worker.doom_step(kind, step, point)
+
+
+def run(operation_id: str) -> None:
+    """Run a worker of the operation, as one delivery of its command does."""
+    with contextlib.suppress(Unavailable):  # the command would be delivered again
+        deliver(operation_id)
+
+
+class World:
+    """A store with an archive and backups, another store for restores, and an API."""
+
+    def __init__(self, operator: Operator, store: Store, other_store: Store, folder: Path):
+        self.operator, self.store, self.other_store = operator, store, other_store
+        self.folder = folder
+        self.stage, self.others = Stage(store.url), Stage(other_store.url)
+        self.connection: Connection = self.stage.admin
+        self.archive: Storage = storages.open_storage(str(folder / "archive"))
+        self.backups: Storage = storages.open_storage(str(folder / "backups"))
+        self.begin()
+
+    def close(self) -> None:
+        for stage in (self.stage, self.others):
+            stage.close()
+
+    def begin(self) -> None:
+        """Delete everything; publish three items and a lesson of each learner."""
+        for stage in (self.stage, self.others):
+            stage.sweep()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.lessons: Counter[str] = Counter()
+        self.started: dict[str, tuple[str, str]] = {}  # the kind and learner of each operation
+        self.requested: set[str] = set()  # the learners whose erasure was requested
+        self.items = [sample_events.item_published(f"i{n}") for n in range(3)]
+        append(self.connection, self.items)
+        for learner in LEARNERS:
+            self.push(learner)
+        batch.run(self.connection)
+
+    def push(self, learner: str) -> None:
+        """Record the learner's next lesson. The events of an erased learner are dropped."""
+        events = sample_events.lesson(learner, self.lessons[learner])
+        append(self.connection, events)
+        self.lessons[learner] += 1
+
+    def start(self, kind: str, learner: str) -> str | None:
+        """Start an operation; return its id, or None if the learner is unknown, because erased."""
+        field, arguments = STARTS[kind]
+        started = self.operator.try_start(field, arguments.replace("%s", learner))
+        if started is None:
+            assert learner in self.requested
+            return None
+        self.started[started] = kind, learner
+        if kind == "ERASE_USER":
+            self.requested.add(learner)
+        return started
+
+    def kill(self, operation_id: str, step: int, point: str) -> None:
+        """Run a worker of the operation that dies at this point, if it comes so far."""
+        kind, _ = self.started[operation_id]
+        steps = PLANS[kind].steps
+        name = steps[step % len(steps)].name
+        if point.startswith("undo") and name not in runner.COMPENSATIONS.get(kind, {}):
+            return
+        work = functools.partial(run, operation_id)
+        doomed_worker.call_until_death(work, functools.partial(doom, kind, name, point))
+        doomed_worker.await_lost_claim(self.connection)
+
+    def write_archive(self) -> None:
+        """Archive all folded events, as `progress archive --now` does."""
+        archives.run(self.connection, self.archive)
+
+    def merge(self) -> None:
+        """Merge ranges, as `progress archive --merge` does."""
+        if manifests.read(self.archive):
+            merges.run(self.connection, self.archive, lambda: None)
+
+    def back_up(self) -> None:
+        backups.run(self.store.connect, self.backups, nobody)
+
+    def restore_backup(self) -> None:
+        """Restore the newest backup, if there is one, without the learners of the ledger."""
+        if backups.find_complete(self.backups):
+            digests = erasure.read_digests(self.archive)
+            restore.run(self.store.connect, self.backups, nobody, erased=digests)
+
+    def restore_archive(self) -> int:
+        """Restore the archive, if there is one, to the other store; return the last position."""
+        self.others.sweep()
+        published = manifests.read(self.archive)
+        if not published:
+            return 0
+        archive_restore.run(self.others.admin, self.archive, lambda *_: None)
+        return published.manifest.upto
+
+    def expect_order(self) -> None:
+        """Assert what holds at any moment: the log is dense, and the archive names only files."""
+        assert not checks.run(self.connection).findings
+        if manifests.read(self.archive):
+            assert not check.run(self.archive, lambda *_: None).findings
+
+    def finish(self, operation_id: str) -> Any:
+        """Run the operation to its end; assert that it succeeds, unless it was cancelled."""
+        done = self.operator.run_until_it_ends(operation_id)
+        while done["state"] == "FAILED" and isinstance(self.operator.retry(operation_id), dict):
+            done = self.operator.run_until_it_ends(operation_id)
+        assert done["state"] == "SUCCEEDED" or "cancelled" in done["error"], done
+        return done
+
+    def expect_the_end(self) -> None:
+        """Complete every operation, and assert that nothing is lost, doubled or left.
+
+        - Each operation ends. A cancelled one fails; everything else succeeds, if it is retried.
+        - The log has each event of the other learners once, and nothing of the erased learners is
+          in any table or file, except in the backups that were made before the erasure. Every other
+          export has its file.
+        - The read models equal the oracle's. The archive is complete, has no other files, and
+          fills an empty log with the same rows, whose read models are the same.
+        """
+        done = {one: self.finish(one) for one in self.started}
+        learners = {kind: set[str]() for kind in STARTS}
+        files: dict[str, str] = {}  # the object of each export, and its learner
+        for operation_id, (kind, learner) in self.started.items():
+            if done[operation_id]["state"] == "SUCCEEDED":
+                learners[kind].add(learner)
+                if kind.startswith("EXPORT"):
+                    file = json.loads(done[operation_id]["result"])["object"]
+                    files[file] = learner if kind == "EXPORT_USER" else ""
+        erased = learners["ERASE_USER"]
+        found = {path.name for path in self.folder.glob("exports/*")}
+        assert {file for file, of in files.items() if of and of not in erased} <= found
+        assert found <= files.keys()
+        append(self.connection, self.items)  # a redelivery
+        batch.run(self.connection)
+        self.write_archive()
+        assert not sample_events.find_differences(self.connection)
+        kept = {learner: n for learner, n in self.lessons.items() if learner not in erased}
+        recorded = {name: n // 8 for name, n in self.connection.run(BLOCKS["lessons"])}
+        assert recorded == kept
+        shutil.rmtree(self.folder / "backups", ignore_errors=True)
+        assert find_traces(self.connection, *erased) == []
+        report = check.run_deep(self.connection, self.archive, lambda *_: None)
+        assert report.findings == []
+        folders = {path.split("/")[1] for path in archives.paths(self.archive)}
+        assert len(folders) == len(report.manifest.ranges)
+        self.expect_order()
+        assert self.restore_archive() == model_rows.read_value(self.connection, "head")
+        restored = self.others.admin
+        rebuild.run(self.other_store.connect)
+        batch.run(restored)
+        rows, sessions = (archives.BLOCKS[name] for name in ("rows", "sessions"))
+        assert restored.run(rows) == self.connection.run(rows)
+        named = [row for row in self.connection.run(sessions) if row[1]]  # not of the erased
+        assert restored.run(sessions) == named
+        stored, again = model_rows.read_rows(self.connection), model_rows.read_rows(restored)
+        assert model_rows.compare(again, stored) == []
+
+
+class AnyOrder(stateful.RuleBasedStateMachine):
+    """The actions that Hypothesis puts in any order."""
+
+    operations = stateful.Bundle("operations")
+
+    def __init__(self, world: World):
+        super().__init__()
+        self.world = world
+        world.begin()
+
+    @stateful.rule(learner=st.sampled_from(LEARNERS))
+    def push(self, learner: str) -> None:
+        self.world.push(learner)
+
+    @stateful.rule()
+    def fold(self) -> None:
+        batch.run(self.world.connection)
+
+    @stateful.rule(
+        target=operations,
+        kind=st.sampled_from(sorted(STARTS)),
+        learner=st.sampled_from(LEARNERS[:2]),
+    )
+    def start(self, kind: str, learner: str) -> Any:
+        return self.world.start(kind, learner) or stateful.multiple()
+
+    @stateful.rule(
+        target=operations,
+        kind=st.sampled_from(sorted(STARTS)),
+        learner=st.sampled_from(LEARNERS[:2]),
+        step=st.integers(0, 4),
+        point=st.sampled_from(doomed_worker.POINTS),
+        is_cancelled=st.booleans(),
+    )
+    def interrupt(
+        self, kind: str, learner: str, step: int, point: str, *, is_cancelled: bool
+    ) -> Any:
+        """Start an operation whose worker dies; perhaps cancel it then."""
+        started = self.world.start(kind, learner)
+        if started is None:
+            return stateful.multiple()
+        self.world.kill(started, step, point)
+        if is_cancelled:
+            self.world.operator.cancel(started)
+        return started
+
+    @stateful.rule(operation=operations)
+    def run(self, operation: str) -> None:
+        run(operation)
+
+    @stateful.rule(
+        operation=operations,
+        step=st.integers(0, 4),
+        point=st.sampled_from(["before", "after", "undo before", "undo after"]),
+    )
+    def kill(self, operation: str, step: int, point: str) -> None:
+        self.world.kill(operation, step, point)
+
+    @stateful.rule(operation=operations)
+    def cancel(self, operation: str) -> None:
+        self.world.operator.cancel(operation)
+
+    @stateful.rule(operation=operations)
+    def retry(self, operation: str) -> None:
+        self.world.operator.retry(operation)
+
+    @stateful.rule()
+    def write_archive(self) -> None:
+        self.world.write_archive()
+
+    @stateful.rule()
+    def merge(self) -> None:
+        self.world.merge()
+
+    @stateful.rule()
+    def back_up(self) -> None:
+        self.world.back_up()
+
+    @stateful.rule()
+    def restore_backup(self) -> None:
+        self.world.restore_backup()
+
+    @stateful.rule()
+    def restore_archive(self) -> None:
+        self.world.restore_archive()
+
+    @stateful.rule()
+    def rebuild(self) -> None:
+        rebuild.run(self.world.store.connect)
+
+    @stateful.invariant()
+    def expect_order(self) -> None:
+        self.world.expect_order()
+
+    def teardown(self) -> None:
+        self.world.expect_the_end()
+
+
+@pytest.fixture
+def world(
+    operator: Operator,
+    store: Store,
+    stores: Callable[[], Store],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[World]:
+    monkeypatch.setattr(runs, "RANGE", SMALL_RANGE)
+    monkeypatch.setattr(erase_user, "CHUNK", 7)
+    made = World(operator, store, stores(), tmp_path)
+    yield made
+    made.close()
+
+
+def play(world: World, examples: int, *, steps: int = 30) -> None:
+    """Run `examples` orders of `steps` actions. Do not shrink a failing one: this takes minutes."""
+    stateful.run_state_machine_as_test(
+        functools.partial(AnyOrder, world),  # type: ignore[arg-type] # any function may create it
+        settings=hypothesis_settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            phases=[Phase.explicit, Phase.generate],
+            report_multiple_bugs=False,
+            database=None,
+        ),
+    )
+
+
+@pytest.mark.parametrize("examples", first_in_gate([2, 60]))
+def test_any_order_of_operations_ends_as_if_nothing_had_interfered(
+    world: World, examples: int
+) -> None:
+    play(world, examples, steps=15 if examples == 2 else 30)
+
+
+def keep_nothing(*_: object) -> None:
+    """Do nothing, in the place of a function that matters."""
+
+
+_publish = manifests.publish
+
+
+def _publish_only(
+    connection: Connection, storage: Storage, current: Any, entries: Any, buckets: int
+) -> Any:
+    """Publish a manifest without the ranges after the new ones, as if they were not there."""
+    if current:
+        kept = [one for one in current.manifest.ranges if one.first < entries[0].first]
+        current = current._replace(manifest=msgspec.structs.replace(current.manifest, ranges=kept))
+    return _publish(connection, storage, current, entries, buckets)
+
+
+PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "an erasure leaves the learner's exports": lambda patch: patch.setattr(
+        erase_user, "_delete_exports", keep_nothing
+    ),
+    "an erasure leaves the learner's rows in the files": lambda patch: patch.setattr(
+        erase_user, "_rewrite_files", lambda *_: erasure.Removal(0, 0)
+    ),
+    "an erasure does not renew the statistics": lambda patch: patch.setattr(
+        erase_user, "analyze", keep_nothing
+    ),
+    "a restored backup brings erased learners back": lambda patch: patch.setattr(
+        erasures, "forget", lambda *_: 0
+    ),
+    "a cancelled run leaves its files": lambda patch: patch.setitem(
+        runner.COMPENSATIONS, "ARCHIVE", {"write": keep_nothing}
+    ),
+    "a cancelled export leaves its file": lambda patch: patch.setitem(
+        runner.COMPENSATIONS, "EXPORT_USER", {"write": keep_nothing}
+    ),
+    "a merge drops the ranges that it does not merge": lambda patch: patch.setattr(
+        manifests, "publish", _publish_only
+    ),
+}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_planted_fault_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch, planted: str
+) -> None:
+    PLANTED[planted](monkeypatch)
+    with pytest.raises((AssertionError, ProgressError, BaseExceptionGroup)):
+        play(world, 60)
