@@ -55,8 +55,10 @@ export function askErasure(start) {
   });
   dialog.addEventListener('submit', async (event) => {
     event.preventDefault();
+    if (!known) await look(); // the Enter key may come before the look-up
     if (action.getAttribute('aria-disabled') === 'true') {
-      error.textContent = t(known ? 'operation.eraseDiffers' : 'operation.eraseUnknown');
+      if (known && !value('again')) dialog.querySelector('[name=again]').focus();
+      else error.textContent = t(known ? 'operation.eraseDiffers' : 'operation.eraseUnknown');
       return;
     }
     error.textContent = (await start(known)) ?? '';
