@@ -97,6 +97,7 @@ class World:
         """Delete everything; publish three items and a lesson of each learner."""
         for stage in (self.stage, self.others):
             stage.sweep()
+        self.connection.run(BLOCKS["forget operations"])
         shutil.rmtree(self.folder, ignore_errors=True)
         self.lessons: Counter[str] = Counter()
         self.started: dict[str, tuple[str, str]] = {}  # the kind and learner of each operation

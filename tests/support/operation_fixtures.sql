@@ -95,3 +95,6 @@ SELECT started_by, cancelled_by, requesters FROM operations.operations WHERE ope
 -- lessons --
 -- The number of events of each learner's stream, without the learners that are deleted or erased.
 SELECT substr(stream_id, 9), count(*) FROM event_store.events WHERE stream_id LIKE 'learner-%' GROUP BY 1;
+
+-- forget operations --
+DELETE FROM operations.operations;
