@@ -477,6 +477,7 @@ def try_end_export(
         return False
     try:
         _run(connection, "end export", operation_id=export_id)
+        _run(connection, "forget file", operation_id=export_id)
         remove_file()
     finally:
         _run(connection, "unlock operation", operation_id=export_id)

@@ -142,6 +142,11 @@ SET state = 'FAILED', error = 'a learner was erased meanwhile: request another e
     cancelled_by = coalesce(o.cancelled_by, 'system:erasure'), version = o.version + 1
 WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL;
 
+-- forget file --
+-- A finished export keeps its state, and has no file to download any more.
+UPDATE operations.operations o SET result = NULL, version = o.version + 1
+WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.result IS NOT NULL;
+
 -- unlock operation --
 SELECT pg_advisory_unlock(operations.lock_key(CAST(:operation_id AS uuid)));
 

@@ -71,10 +71,14 @@ def run(operation_id: str) -> None:
 
 
 def list_events(connection: Connection) -> list[dict[str, Any]]:
-    """Return the rows of the log in order, without the meaningless ids of erased events."""
+    """Return the rows of the log in order, without the ids and versions of erased events.
+
+    If an event was archived before it was emptied, a restore gives it an id and a version anew.
+    """
     events = model_rows.read_table(connection, "event_store.events")
     events.sort(key=lambda event: event["global_position"])
-    return [e if e["event_type"] != "Erased" else {**e, "event_id": None} for e in events]
+    anew = {"event_id": None, "stream_version": None}
+    return [event | anew if event["event_type"] == "Erased" else event for event in events]
 
 
 class World:
@@ -194,8 +198,9 @@ class World:
         for operation_id, (kind, learner) in self.started.items():
             if done[operation_id]["state"] == "SUCCEEDED":
                 learners[kind].add(learner)
-                if kind.startswith("EXPORT"):
-                    file = json.loads(done[operation_id]["result"])["object"]
+                result = self.operator.get(operation_id)["result"]
+                if kind.startswith("EXPORT") and result:  # an erasure takes it away, with the file
+                    file = json.loads(result)["object"]
                     files[file] = learner if kind == "EXPORT_USER" else ""
         erased = learners["ERASE_USER"]
         found = {path.name for path in self.folder.glob("exports/*")}

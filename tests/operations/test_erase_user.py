@@ -478,6 +478,12 @@ def test_the_exports_of_the_learner_are_deleted(operator: Operator, traced: Conn
     done = operator.run(erase(operator)["id"])
     assert (receipt(done)["erased"]["exports"], receipt(done)["erased"]["operations"]) == (2, 2)
     assert find_traces(traced, *NEEDLES) == []
+    assert (operator.get(export["id"])["state"], operator.get(export["id"])["result"]) == (
+        "SUCCEEDED",
+        None,
+    )
+    downloads = operator.data(f'{{ operation(id: "{export["id"]}") {{ download {{ url }} }} }}')
+    assert downloads["operation"]["download"] is None
     assert operator.get(unfinished)["state"] == "FAILED"
     assert operator.run(unfinished)["state"] == "FAILED"
     assert operator.error(own.replace("mine", "new"), LEARNER, roles="learner")[0] == "NOT_FOUND"

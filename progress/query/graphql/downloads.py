@@ -130,5 +130,6 @@ def _has_file(operation: Operation, at: datetime) -> bool:
     return (
         operation.kind in export_files.KINDS
         and operation.state is OperationState.SUCCEEDED
+        and operation.result is not None  # an erasure deletes the file, and the result
         and at < operation.started_at + export_files.LIFETIME
     )

@@ -9,6 +9,8 @@ export const OPERATION = `id kind state startedBy subject progress error result 
 const MIB = 1 << 20;
 
 export const kindOf = ({ kind }) => textOf(`operation.kinds.${kind}`, kind);
+/** True for an operation that somebody cancelled. This is no failure, although its state is FAILED. */
+export const isCancelled = ({ state, error }) => state === 'FAILED' && error === 'cancelled';
 export const hasEnded = ({ state }) => ['SUCCEEDED', 'FAILED', 'TIMED_OUT'].includes(state);
 
 export function size({ bytes }) {

@@ -4,7 +4,7 @@ import { h } from './dom.js';
 import { ago, longDay, moment, number } from './format.js';
 import { sayReason } from './dead_letters.js';
 import { join, parts, t } from './i18n.js';
-import { hasEnded, kindOf, progress, size } from './operation.js';
+import { hasEnded, isCancelled, kindOf, progress, size } from './operation.js';
 
 // For each kind of operation, the step that is its point of no return. Once this step has started, the operation cannot
 // be cancelled. If the operation fails after that, it can be tried again.
@@ -40,14 +40,14 @@ function operation(row) {
   const replay = replayOutcome(row);
   return h('li', { 'data-key': row.id },
     h('div', { class: 'head' },
-      h('h3', null, kindOf(row), ' ', (!replay || replay.isGood) && chip(row.state)), // not "Done" if letters stay
+      h('h3', null, kindOf(row), ' ', (!replay || replay.isGood) && chip(isCancelled(row) ? 'CANCELLED' : row.state)), // not "Done" if letters stay
       h('span', { class: 'of' }, ended)),
     h('p', { class: 'of' },
       row.startedBy ? parts('operation.by', { user: id(row.startedBy) }) : t('operation.bySystem'),
-      row.subject && [t('separator'), ...parts(`operation.subjects.${row.kind}`, { subject: id(row.subject) })]),
+      row.subject && [t('separator'), ...subjectOf(row)]),
     replay && outcome(replay),
     !hasEnded(row) && progress(row),
-    row.error && h('p', { class: 'error', lang: 'en' }, row.error),
+    row.error && !isCancelled(row) && h('p', { class: 'error', lang: 'en' }, row.error),
     canCancel(row) && change(row, 'cancel', t('operation.cancel')),
     canRetry(row) && change(row, 'retry', t('problem.tryAgain')),
     row.download && change(row, 'download', t('operation.download', { size: size(row.download) })),
@@ -57,6 +57,10 @@ function operation(row) {
       h('ol', { class: 'steps' }, row.steps.map(step)),
       row.result && result(row)));
 }
+
+/** What the operation acts on. Of an erased learner, the operation has only a digest. */
+const subjectOf = ({ kind, subject }) => (kind.endsWith('_USER') && /^[0-9a-f]{64}$/.test(subject)
+  ? [t('operation.erased')] : parts(`operation.subjects.${kind}`, { subject: id(subject) }));
 
 /** How many dead letters were replayed, and how many stay, by reason; null for other operations. */
 export function replayOutcome({ kind, result: text }) {

@@ -5,11 +5,11 @@ import { h } from './dom.js';
 import { ago, clock, decimal, number, seconds } from './format.js';
 import { t, textOf } from './i18n.js';
 import { table, unfolded } from './layout.js';
-import { hasEnded } from './operation.js';
+import { hasEnded, isCancelled } from './operation.js';
 
 const DAY_MS = 86_400_000;
-const hasFailed = ({ state, startedAt }) =>
-  ['FAILED', 'TIMED_OUT'].includes(state) && Date.now() - Date.parse(startedAt) < DAY_MS;
+const hasFailed = (operation) => ['FAILED', 'TIMED_OUT'].includes(operation.state) && !isCancelled(operation)
+  && Date.now() - Date.parse(operation.startedAt) < DAY_MS;
 const isDeadLetter = ({ subscription }) => subscription.endsWith('-dead-letter-sub');
 const sum = (rows) => rows.reduce((total, { messages }) => total + messages, 0);
 
