@@ -294,7 +294,7 @@ def test_an_operation_is_cancelled_on_the_page(visit: Visits, demo: Stack) -> No
         expect(first).to_contain_text("Running", timeout=30_000)
         first.get_by_role("button", name="Cancel").click()
         expect(first).to_contain_text("Cancelled", timeout=30_000)
-        expect(first.locator(".bad")).to_have_count(0)  # it has not failed
+        expect(first.locator(".head .bad")).to_have_count(0)  # it has not failed
     expect(first.get_by_role("button", name="Try again")).to_have_count(0)
 
 
