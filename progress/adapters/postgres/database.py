@@ -8,8 +8,10 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any, cast
 
+import pg8000.converters
 import pg8000.core
 import pg8000.exceptions
 from pg8000.native import Connection
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 __all__ = ["Connection", "Failure", "Statement", "connect", "translate_errors"]
 
 _CONNECT_TIMEOUT_S = 10.0
+_TIMESTAMPTZ = 1184  # the type's OID
 # With these values, a dead server is noticed after one minute; by default, after two hours.
 # TCP_USER_TIMEOUT is not set, because it would also close the connection to a living server that
 # reads no COPY data for a minute.
@@ -159,12 +162,22 @@ def _connector() -> Any:
 
 def _configure(connection: Connection, timeout_s: float | None) -> None:
     _keep_alive(connection._usock)  # noqa: SLF001 - the connector does not return the socket
+    connection.register_in_adapter(_TIMESTAMPTZ, _parse_time)
     connection.run("SET timezone = 'UTC'")
     if timeout_s is not None:
         # The server stops a statement one second after the client gives up.
         limit = f"{1_000 + round(1_000 * timeout_s)}ms"
         connection.run("SELECT set_config('statement_timeout', :limit, false)", limit=limit)
     set_timeout(connection, timeout_s)
+
+
+def _parse_time(text: str) -> datetime | str:
+    """Parse a timestamptz as pg8000 does, but without strptime, which is slow."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # infinity, or a year that Python does not have
+        parsed: datetime | str = pg8000.converters.timestamptz_in(text)
+        return parsed
 
 
 def _keep_alive(sock: socket.socket) -> None:
