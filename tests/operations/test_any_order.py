@@ -49,7 +49,7 @@ STARTS = {  # the mutation of each kind; a learner's id replaces `%s`
     "EXPORT_STATISTICS": ("exportStatistics", "table: DAILY, format: CSV,"),
     "ERASE_USER": ("eraseUser", 'userId: "%s",'),
 }
-STOPPED = ("cancelled", "erased")  # the errors of operations that somebody stopped
+STOPPED = ("cancelled", "erased", "request another export")  # the errors of what was stopped
 SMALL_RANGE = 6  # a lesson has eight events
 
 
