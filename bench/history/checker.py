@@ -8,7 +8,8 @@ nanoseconds, `f` is append, read or query, and `value` is:
 
 - append: {"learner": text, "ids": [text]}, events of one message, which are recorded together; the
   message of an append with {"retry": true} was sent before, without a known outcome
-- read: {"from": position}; ok adds {"events": [[position, id]], "limit": number}
+- read: {"from": position}; ok adds {"events": [[position, id]], "limit": number}; the id of an
+  erased event is null
 - query: {"learner": text, "cached": whether a cache may answer}; ok adds {"answers": number,
   "projectedTo": position}; the client of a process is one session
 
@@ -80,8 +81,12 @@ def check(operations: list[Op]) -> list[str]:
 
 
 def _check_log(reads: list[Op], found: list[str]) -> dict[str, int]:
-    """Positions are dense, and no position ever has another event. Return the ids' positions."""
+    """Positions are dense, and no position ever has another event. Return the ids' positions.
+
+    An event may be erased, and does not come back.
+    """
     by_position: dict[int, str] = {}
+    erased: dict[int, float] = {}  # the end of the first read that saw no event any more
     positions: dict[str, int] = {}
     for op in reads:
         expected = op.value["from"]
@@ -89,6 +94,11 @@ def _check_log(reads: list[Op], found: list[str]) -> dict[str, int]:
             if position != expected:
                 found.append(f"a position is missing: {expected}, before {position}")
             expected = position + 1
+            if id_ is None:
+                erased[position] = min(op.end, erased.get(position, op.end))
+                continue
+            if erased.get(position, op.begin) < op.begin:
+                found.append(f"an erased event is back: {id_} at {position}")
             if by_position.setdefault(position, id_) != id_:
                 found.append(f"position {position} has two events: {by_position[position]}, {id_}")
             if positions.setdefault(id_, position) != position:

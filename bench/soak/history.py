@@ -177,7 +177,10 @@ class History:
     @staticmethod
     def _read_window(connection: database.Connection, position: int) -> dict[str, Any]:
         events = PostgresEventStore(connection).read_all_events(position, _WINDOW)
-        found = [[int(event.global_position), f"{event.event_id}"] for event in events]
+        found = [
+            [int(e.global_position), None if e.event_type == "Erased" else f"{e.event_id}"]
+            for e in events
+        ]
         return {"events": found, "limit": _WINDOW}
 
     def _session(self, port: int, *, is_cached: bool) -> Any:

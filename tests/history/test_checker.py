@@ -48,7 +48,8 @@ def find(path: Path, *steps: Step) -> list[str]:
 def test_a_correct_history_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "h"
     steps = [*appended(1, "a"), *asked(3, 0, 0), *appended(1, "b", "c", kind="info")]
-    assert find(file, *steps, *read(2, _EVENTS), *asked(3, 1, 1), *asked(3, 3, 3)) == []
+    steps += [*read(2, _EVENTS), *asked(3, 1, 1), *asked(3, 3, 3), *read(2, [[1, None]])]
+    assert find(file, *steps) == []
     assert checker.main(str(file)) == 0
 
 
@@ -57,6 +58,7 @@ def test_a_correct_history_is_valid(tmp_path: Path) -> None:
     [
         ("position is missing", [*read(2, [[1, "a"], [3, "c"]])]),
         ("has two events", [*read(2, _EVENTS), *read(2, [[1, "x"]])]),
+        ("an erased event is back", [*read(2, [[1, None]]), *read(2, [[1, "a"]])]),
         ("has two positions", [*read(2, _EVENTS), *read(2, [[4, "a"]], 4)]),
         ("a read ends at 2", [*read(2, _EVENTS), *read(3, _EVENTS[:2])]),
         ("acknowledged event is lost", [*appended(1, "x"), *read(2, _EVENTS)]),
