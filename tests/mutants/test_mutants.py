@@ -33,6 +33,7 @@ def test_a_broken_fold_is_detected(url: str, mutant: Mutant) -> None:
         assert broken_folds.is_killed_by(stage, delivery.log, delivery.how)
 
 
+@pytest.mark.exhaustive
 def test_the_real_folds_pass_every_delivery(store: Store) -> None:
     stage = Stage(store.url)
     for delivery in broken_folds.load_deliveries():

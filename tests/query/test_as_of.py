@@ -135,6 +135,7 @@ def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
     check_requests()
 
 
+@pytest.mark.exhaustive
 def test_snapshots_do_not_change_as_of_results(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:

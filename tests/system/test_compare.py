@@ -13,6 +13,7 @@ from bench.compare.rows import Sizes
 _SMALL = Sizes(append_rounds=1, rounds=1, batches=1, singles=2, sessions=1, streams=1, reads=1)
 
 
+@pytest.mark.exhaustive
 def test_the_comparison_measures_every_system_in_every_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
