@@ -10,6 +10,9 @@ can therefore be out of date for at most five seconds.
   data may be newer than the validator, but never older.
 - An entry is used if its validator equals the copies in Redis. If a copy is missing, the validator
   must equal the version in the database, which is read after the request has arrived.
+- While Redis does not respond, results come from the database, and may be newer than the copies.
+  Until these copies have expired, an instance therefore ignores them, so that a learner who saw
+  such a result does not see an older one next.
 - Versions remembered in the process may be old, so they are used only in validators of new
   entries. An entry with an old validator is never served.
 - Concurrent callers share a computation. A caller does not join a computation that started more
@@ -537,6 +540,7 @@ class ResponseCache:
         self.versions = DatabaseVersions(reader)
         self._flights: SingleFlight[tuple[Validator | None, bytes]] = SingleFlight(_MAX_JOIN_AGE_S)
         self._days: dict[str, LearnerVersion] = {}
+        self._ignores_copies_until = 0.0  # on the monotonic clock
         self._schema = schema.schema_name()
         kinds = (commands.SWAP, commands.BATCH, commands.CATALOGUE)
         self._shared_keys = [commands.shared_version_key(self._schema, kind) for kind in kinds]
@@ -557,6 +561,7 @@ class ResponseCache:
                 return lookup
         except RedisUnavailable:
             lookup.result = "error"
+            self._ignores_copies_until = time.monotonic() + commands.VERSION_TTL_S
         if caller is not None:
             self._limiter.count_locally(caller, at)
         return lookup
@@ -599,7 +604,8 @@ class ResponseCache:
             self._limiter.check(replies.pop(0), caller, at)
         if keys:
             lookup.result = "miss"
-            lookup.versions.read_copies(replies[0])
+            if lookup.versions.since >= self._ignores_copies_until:
+                lookup.versions.read_copies(replies[0])
             await self._use_entries(lookup, keys, replies[1:])
 
     def _lookup_commands(self, lookup: Lookup, keys: Sequence[CacheKey]) -> list[Command]:

@@ -855,6 +855,26 @@ def test_redis_is_used_again_after_it_restarts_without_data(
         assert instance.computations == 0
 
 
+def test_a_result_from_a_time_without_redis_is_not_followed_by_an_older_result(
+    store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)
+    with (
+        cache_instances.own_valkey() as own,
+        cache_instances.instances(store, own.url, 1, timeout_s=0.2) as (instance,),
+    ):
+        before = instance.get(*ANN)
+        own.stop()
+        append(populated, LESSON)
+        Projector(populated).catch_up_all()  # the notification is lost
+        newest = instance.get(*ANN)
+        assert newest == instance.read(*ANN) != before
+        own.go_on()  # the copies of the old versions have not expired
+        while instance.run(app.redis_status(instance.redis)) != "ok":
+            pass
+        assert instance.get(*ANN) == newest
+
+
 @pytest.mark.parametrize(
     "malformed", [b"", b"nonsense", b"[1]\n{}", b'["a",0,0,0,0]\n1', b"\xff\n"]
 )
