@@ -1,4 +1,4 @@
-"""Kill a random process, connection or job of the stack at a steady interval."""
+"""Kill a random process, connection or job of the stack, or suspend a server, at an interval."""
 
 import contextlib
 import os
@@ -23,11 +23,16 @@ from progress.errors import ProgressError
 from progress.local import postgres, stack
 from progress.local.process_specs import ROOT
 
+_SERVERS = ("postgres", "pubsub", "valkey")
+_OUTAGE_S = 2.0, 10.0
 _BATCH = ROOT / "jobs" / "batch_aggregates" / "main.py"
 
 
 class Kills(Background):
-    """A thread that kills processes, connections and jobs; `killed` counts the kills by kind."""
+    """A thread that kills processes, connections and jobs, and suspends servers.
+
+    `killed` counts these faults by kind.
+    """
 
     def __init__(self, local: LocalStack, plan: Plan, steady: dict[str, Function]) -> None:
         super().__init__("kills")
@@ -47,6 +52,7 @@ class Kills(Background):
             "batch job": self._kill_batch,
             "all connections": self._end_connections,
             "backend of PostgreSQL": self._kill_backend,
+            **{f"outage of {name}": self._suspender(name) for name in _SERVERS},
         }
         while not self._stop.wait(self._interval_s):
             name = self._chance.choice(sorted(victims))
@@ -58,6 +64,18 @@ class Kills(Background):
 
     def _killer(self, part: str) -> Callable[[], None]:
         return lambda: self._kill(part)
+
+    def _suspender(self, server: str) -> Callable[[], None]:
+        return lambda: self._suspend(server)
+
+    def _suspend(self, server: str) -> None:
+        """Suspend all processes of a server: connections stay open, and nothing responds."""
+        pids = stack.pids(stack.running(self._stack.folder))[server]
+        try:
+            _send(signal.SIGSTOP, pids)
+            self._stop.wait(self._chance.uniform(*_OUTAGE_S))
+        finally:
+            _send(signal.SIGCONT, pids)
 
     def _kill(self, part: str) -> None:
         for pid in stack.pids(stack.running(self._stack.folder))[part]:
@@ -88,3 +106,9 @@ class Kills(Background):
             pids = connection.run(blocks("soak/soak")["backends"])
         if pids:
             os.kill(self._chance.choice(pids)[0], signal.SIGKILL)
+
+
+def _send(number: signal.Signals, pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)

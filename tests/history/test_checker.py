@@ -92,10 +92,14 @@ def test_another_session_may_be_behind_and_a_retry_may_have_been_recorded_before
     assert find(tmp_path / "h", *steps, *asked(5, 2, 2), *asked(6, 1, 1)) == []
 
 
+def test_an_event_that_was_acknowledged_after_the_last_read_is_not_missed(tmp_path: Path) -> None:
+    assert find(tmp_path / "h", *read(2, _EVENTS), *appended(1, "x")) == []
+
+
 def test_a_cached_answer_may_be_five_seconds_older_than_its_position(tmp_path: Path) -> None:
     steps = [*appended(1, "a"), *read(2, _EVENTS), *asked(3, 0, 1, cached=True)]
     assert find(tmp_path / "h", *steps) == []
-    later = [*asked(4, 1, 1), *asked(4, 1, 1), *asked(3, 0, 1, cached=True)]
+    later = [*asked(4, 1, 1), *asked(4, 1, 1), *asked(4, 1, 1), *asked(3, 0, 1, cached=True)]
     assert any("there are 1 up to" in line for line in find(tmp_path / "h", *steps, *later))
 
 
