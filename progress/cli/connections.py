@@ -17,7 +17,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
 from progress.archive import erasure, manifests
-from progress.errors import PubSubUnavailable, SettingsError, StackError
+from progress.errors import PubSubUnavailable, RedisUnavailable, SettingsError, StackError
 from progress.projections.changes import Publisher
 from progress.settings import LOCAL_PROJECT, Settings
 
@@ -73,6 +73,17 @@ def redis() -> str:
     if _database_settings():
         raise SettingsError("REDIS_URL is not set: the cache needs Redis")
     return _stack()["redis_url"]
+
+
+def marks() -> list[tuple[int, int]] | str:
+    """Return the marks of the log, or why they are unknown."""
+    # Imported late, because redis-py takes 150 ms.
+    from progress.adapters.redis import blocking_client
+
+    try:
+        return blocking_client.read_marks(redis())
+    except (SettingsError, RedisUnavailable) as error:
+        return str(error)
 
 
 def connect() -> Connection:

@@ -42,17 +42,19 @@ def check(
     ] = False,
 ) -> None:
     """Check that the log is complete and fits the checkpoints; exit with 1 on a defect."""
-    report = connections.run(checks.run, connections.erased_digests(), with_rows=with_rows)
+    erased, marks = connections.erased_digests(), connections.marks()
+    marks, unknown = (marks, "") if isinstance(marks, list) else ([], marks)
+    report = connections.run(checks.run, erased, marks, with_rows=with_rows)
     if as_json:
         terminal.print_json(report)
     else:
-        _show(report, with_rows=with_rows)
+        _show(report, unknown, with_rows=with_rows)
     if wrong := report.findings:
         more = f" (and {len(wrong) - 1} more, see above)" if wrong[1:] else ""
         raise ProjectionError(f"{wrong[0].found}: {wrong[0].do}{more}")
 
 
-def _show(report: checks.Report, *, with_rows: bool) -> None:
+def _show(report: checks.Report, unknown: str, *, with_rows: bool) -> None:
     console = Console()
     recorded = f", recorded {report.recorded_at:%Y-%m-%dT%H:%M:%SZ}" if report.recorded_at else ""
     console.print(
@@ -69,6 +71,15 @@ def _show(report: checks.Report, *, with_rows: bool) -> None:
     if not report.findings:
         rows = " and every row" if with_rows else ""
         console.print(f"The log is complete, and the checkpoints{rows} match it.")
+    if lost := report.lost:
+        console.print(
+            f"LOST  up to {lost.events:,} events after position {lost.position:,}, recorded from "
+            f"{lost.first_at:%Y-%m-%dT%H:%M:%SZ} to {lost.last_at:%Y-%m-%dT%H:%M:%SZ}: publish "
+            "them again (docs/runbook.md, A standby that lacked events)",
+            soft_wrap=True,
+        )
+    elif unknown:
+        console.print(f"Whether the log lost events is unknown: {unknown}", soft_wrap=True)
 
 
 def warm(

@@ -33,12 +33,16 @@ _REDIS = {"db.system.name": "redis"}
 
 
 class Change(msgspec.Struct, frozen=True):
-    """The changes of one fold; `version` is None if the fold changed nothing."""
+    """The changes of one fold; `version` is None if the fold changed nothing.
+
+    `mark` is the second (Unix time) at which the last folded event was recorded, and its position.
+    """
 
     version: int | None
     learners: str | None  # as JSON
     catalogue: bool | None
     began: float = msgspec.field(default_factory=time.monotonic)  # measured before the commit
+    mark: tuple[int, int] | None = None
 
 
 class Publisher:
@@ -71,6 +75,8 @@ class Publisher:
         if catalogue is not None:
             sent.append(_keep_version(commands.CATALOGUE, ends, catalogue))
             sent.append(commands.publish_version(commands.EVERYONE_CHANNEL, catalogue))
+        if change.mark:
+            sent.extend(commands.mark_log(*change.mark))
         return self._send(*sent)
 
     def publish_batch(self, version: int, *, known_at: float) -> bool:

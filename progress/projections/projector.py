@@ -218,10 +218,11 @@ class Projector:
         values = {"shard": shard, "at_most": at_most, "lists_learners": lists_learners}
         with tracing.child_span("fold", "client", _SPAN_ATTRIBUTES) as span:
             row = self._run(self._fold_window, **values)[0]
-            folded, version, learners, catalogue, oldest_ms, times = row
+            folded, version, learners, catalogue, oldest_ms, times, position, recorded_s = row
             span.set_attribute("progress.shard", shard)
             span.set_attribute("progress.events", folded or 0)
-        self.publish(Change(version, learners, catalogue, began))
+        mark = (recorded_s, position) if folded else None
+        self.publish(Change(version, learners, catalogue, began, mark))
         if folded:
             self.oldest_ms = max(self.oldest_ms, oldest_ms)
             _record_times(times)

@@ -1,7 +1,7 @@
 """Checks that the log is complete and that the read models were made from it."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -42,20 +42,43 @@ class Shard(msgspec.Struct, frozen=True):
     other: bool
 
 
+class Lost(msgspec.Struct, frozen=True):
+    """The end of a log that a standby or a backup lacked.
+
+    At most `events` were lost: those after `position`, recorded from `first_at` to `last_at`.
+    """
+
+    first_at: datetime
+    last_at: datetime
+    position: int
+    events: int
+
+
 class Report(msgspec.Struct, frozen=True):
-    """The log's number of events and its end, the shards' checkpoints, and the defects."""
+    """The log's number of events and its end, the shards' checkpoints, and the defects.
+
+    `lost` is None if every marked event is in the log, or if there are no marks.
+    """
 
     events: int
     head: int
     recorded_at: datetime | None  # the time of the last event
     shards: list[Shard]
     findings: list[Finding]
+    lost: Lost | None
 
 
-def run(connection: Connection, erased: Collection[str] = (), *, with_rows: bool = False) -> Report:
+def run(
+    connection: Connection,
+    erased: Collection[str] = (),
+    marks: Sequence[tuple[int, int]] = (),
+    *,
+    with_rows: bool = False,
+) -> Report:
     """Check the whole log, without changing it; `connection` must be that of the log's owner.
 
-    `erased` are the digests of the erased learners, from the ledger of erasures. If `with_rows`,
+    `erased` are the digests of the erased learners, from the ledger of erasures. `marks`, from
+    Redis, are seconds (Unix time) and the last position that was recorded in each. If `with_rows`,
     fold the log, and compare the result with every row of the read models.
     """
     events, first, head, recorded_at = _rows(connection, "log")[0]
@@ -69,7 +92,8 @@ def run(connection: Connection, erased: Collection[str] = (), *, with_rows: bool
         findings += _check_rows(connection) if with_rows else []
     else:
         findings.append(Finding("there are no read models", "run `progress migrate`"))
-    return Report(events, head, recorded_at, shards, findings)
+    lost = _find_lost(connection, marks)
+    return Report(events, head, recorded_at, shards, findings, lost)
 
 
 def _check_log(connection: Connection, events: int, first: int, head: int) -> list[Finding]:
@@ -90,6 +114,14 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
         found = f"the sequence of {table} lags behind the rows: its value was not restored"
         findings.append(Finding(found, "restore the dump again, with `progress load`"))
     return findings
+
+
+def _find_lost(connection: Connection, marks: Sequence[tuple[int, int]]) -> Lost | None:
+    """Find the marked events that are not in the log, or were recorded at another time."""
+    sql = blocks("recovery/checks")["lost"]
+    seconds, positions = [second for second, _ in marks], [position for _, position in marks]
+    rows = connection.run(sql, seconds=seconds, positions=positions)
+    return Lost(*rows[0]) if rows else None
 
 
 def _check_erasures(connection: Connection, erased: Collection[str]) -> list[Finding]:

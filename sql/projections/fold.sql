@@ -265,17 +265,17 @@ $learners$;
 
 -- Fold the next window of at most `at_most` events. `folded` is the number of events folded, or null if another worker
 -- holds the shard's lock. Also returns the version of the change, whether the catalogue changed and, with
--- lists_learners, the changed learners as JSON; the age of the oldest event in ms, and the times of fold_facts.
+-- lists_learners, the changed learners as JSON; the age of the oldest event in ms, the times of
+-- fold_facts, and the window's last position with the second (Unix time) at which its event was recorded.
 CREATE FUNCTION fold_window(
     window_shard smallint, at_most int, lists_learners boolean,
     OUT folded int, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean,
-    OUT oldest_ms double precision, OUT times double precision[]
+    OUT oldest_ms double precision, OUT times double precision[], OUT window_end bigint, OUT recorded_s bigint
 ) LANGUAGE plpgsql
     {projections/fold settings}
 AS $fold$
 DECLARE
     window_start  bigint;
-    window_end    bigint;
     recorded_at   timestamptz;
     oldest_at     timestamptz;
     rare          bigint[];    -- positions of preference and deletion events, which may change the past
@@ -313,7 +313,8 @@ BEGIN
         events_before := count_events_before_refolds();
         IF window_start > 0 AND events_before > 0 THEN
             SELECT w.*
-            INTO folded, changed_version, changed_learners, changed_catalogue, oldest_ms, times
+            INTO folded, changed_version, changed_learners, changed_catalogue, oldest_ms, times, window_end,
+                recorded_s
             FROM fold_window(window_shard, events_before, lists_learners) w;
             RETURN;
         END IF;
@@ -336,6 +337,7 @@ BEGIN
     WHERE shard = window_shard;
     PERFORM mark_milestones(ARRAY(SELECT DISTINCT r.user_id FROM window_reached r));
     oldest_ms := 1000 * date_part('epoch', clock_timestamp() - oldest_at);
+    recorded_s := floor(date_part('epoch', recorded_at));
 END
 $fold$;
 

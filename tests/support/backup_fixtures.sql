@@ -9,6 +9,10 @@ DELETE FROM event_store.events WHERE global_position = 5;
 -- lose the end --
 DELETE FROM event_store.events WHERE global_position > :head;
 
+-- record earlier --
+UPDATE event_store.events SET created_at = created_at - make_interval(hours => CAST(:hours AS integer))
+WHERE global_position > :after;
+
 -- renumber a stream --
 UPDATE event_store.events SET stream_version = stream_version + 100 WHERE global_position = 5;
 

@@ -92,6 +92,19 @@ def delete_everything(url: str) -> None:
         client.close()
 
 
+def read_marks(url: str) -> list[tuple[int, int]]:
+    """Return the marks of the log: seconds (Unix time), and the last position of each.
+
+    Raise RedisUnavailable if Redis does not respond.
+    """
+    client = _open_for_maintenance(url)
+    try:
+        reply = _run(client, commands.list_marks())
+    finally:
+        client.close()
+    return [*zip(map(int, reply[::2]), map(int, reply[1::2]), strict=True)]
+
+
 def _open_for_maintenance(url: str) -> BlockingClient:
     timeout_s = _MAINTENANCE_TIMEOUT_S
     return BlockingClient(parse_url(url), connect_timeout_s=timeout_s, timeout_s=timeout_s)

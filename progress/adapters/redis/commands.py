@@ -11,6 +11,9 @@ most five seconds after its version was committed to the database or read from i
 replaced by an older version. A late writer, or a writer with an old result from the database,
 therefore cannot hide a change. If the notification of a change is lost, queries see the change once
 the copy expires.
+
+Marks of the log: the last position that was recorded in each second. The database does not hold
+them, so that they show which events a standby lacked when it replaced the database.
 """
 
 import time
@@ -36,6 +39,8 @@ _MINUTE_S = 60
 _DOCUMENT_TTL_S = 24 * 3600
 _ANNOUNCED_TTL_S = 600
 _KEYS_PER_CALL = 1_000
+_MARKS_KEY = "marks"
+_MAX_MARKS = 50_000  # These take about 5 MB. With an event each second, they last 14 hours.
 
 # The number of parts before and after the learner's id in the keys of each kind.
 _PARTS = {
@@ -200,6 +205,20 @@ def announce(user_id: str, event_id: str, data: bytes) -> tuple[Command, Command
 
 def withdraw(user_id: str, event_id: str) -> Command:
     return ("HDEL", _announced_key(user_id), event_id)
+
+
+def mark_log(second: int, position: int) -> tuple[Command, Command]:
+    """Mark that the log had an event at the position, recorded in this second (Unix time).
+
+    A mark is not replaced by one of a lower position. The marks of the lowest positions go first.
+    """
+    keep = ("ZADD", _MARKS_KEY, "GT", position, second)
+    return keep, ("ZREMRANGEBYRANK", _MARKS_KEY, 0, -_MAX_MARKS - 1)
+
+
+def list_marks() -> Command:
+    """List all marks; the reply alternates between seconds and positions."""
+    return ("ZRANGE", _MARKS_KEY, 0, -1, "WITHSCORES")
 
 
 def ping() -> Command:
