@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +130,20 @@ def find_in_redis(*needles: str) -> list[str]:
     found = []
     with contextlib.closing(redis.Redis.from_url(url)) as client:
         for key in client.scan_iter():
-            is_hash = client.type(key) == b"hash"
-            value: Any = client.hgetall(key) if is_hash else client.get(key)
+            value = _read_value(client, key)
             found += [f"{key!r}" for n in needles if n in f"{key.decode()} {_text(value)}"]
     return found
+
+
+def _read_value(client: redis.Redis, key: bytes) -> Any:
+    """Read a value of any type that Progress stores; another type raises KeyError."""
+    readers: dict[Any, Callable[[], Any]] = {
+        b"string": lambda: client.get(key),
+        b"hash": lambda: client.hgetall(key),
+        b"zset": lambda: client.zrange(key, 0, -1),
+        b"none": lambda: None,
+    }
+    return readers[client.type(key)]()
 
 
 def _text(value: Any) -> str:
