@@ -79,11 +79,12 @@ async def test_after_three_failures_calls_are_rejected_without_an_attempt_to_con
     assert wire.connections == 3
 
 
+@pytest.mark.parametrize("lost", ["hangs", "loses_requests"])
 @pytest.mark.usefixtures("pauses")
 @closing
-async def test_a_timeout_counts_as_a_failure(wire: Wire, database: Database) -> None:
+async def test_a_timeout_counts_as_a_failure(wire: Wire, database: Database, lost: str) -> None:
     assert await ask(database) == 1
-    wire.hangs = True
+    setattr(wire, lost, True)
     await fail(database, 3, SHORT)
     before = wire.connections
     await fail(database, 1)

@@ -246,24 +246,25 @@ def test_a_connection_that_opens_too_late_is_closed(gate: Gate, pool: ThreadPool
         pass
 
 
+@pytest.mark.parametrize("lost", ["hangs", "loses_requests"])
 @pytest.mark.parametrize("appended", [0, 1], ids=["first statement", "later statement"])
 def test_a_request_fails_if_a_statement_gets_no_reply(
-    store: Store, wire: Wire, pool: ThreadPoolExecutor, appended: int
+    store: Store, wire: Wire, pool: ThreadPoolExecutor, appended: int, lost: str
 ) -> None:
     def connect() -> Connection:
         return database.connect(wire.url)
 
     def connect_and_hang() -> Connection:
         made = connect()
-        wire.hangs = True
+        setattr(wire, lost, True)
         return made
 
     group = GroupCommit(connect_and_hang if not appended else connect, ignore, timeout_s=0.5)
     for _ in range(appended):
         group.append(delivery())
-    wire.hangs = True
+    setattr(wire, lost, True)
     assert fails(pool.submit(group.append, delivery()))
-    wire.hangs = False
+    setattr(wire, lost, False)
     second = GroupCommit(connect, ignore, timeout_s=ENOUGH)
     second.append(delivery())
     assert sum(transactions(store)) >= appended + 1

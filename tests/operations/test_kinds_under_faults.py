@@ -179,7 +179,7 @@ def test_the_first_redelivery_deletes_the_export_if_a_worker_died_during_the_del
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("outage", ["refuses", "hangs"])
+@pytest.mark.parametrize("outage", ["refuses", "hangs", "loses_requests"])
 @pytest.mark.parametrize(("kind", "step"), STEPS)
 def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
     operator: Operator,
@@ -210,15 +210,15 @@ def fail_database(
 ) -> Iterator[None]:
     """Make the database refuse connections or hang, from the step's beginning until the block ends.
 
-    If the database refuses connections, open connections are cut at once. If it hangs, they are cut
-    after 0.1 s, as a failover would cut them.
+    If the database refuses connections, open connections are cut at once. If replies or requests
+    are lost, they are cut after 0.1 s, as a failover would cut them.
     """
     actions = runner.ACTIONS[kind]
     timers = []
 
     def act(operation: ClaimedOperation) -> object:
         setattr(wire, outage, True)
-        timers.append(threading.Timer(0.1 if wire.hangs else 0, wire.cut))
+        timers.append(threading.Timer(0 if wire.refuses else 0.1, wire.cut))
         timers[0].start()
         return actions[step](operation)
 

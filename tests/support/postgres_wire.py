@@ -1,4 +1,4 @@
-"""A proxy in front of PostgreSQL that can refuse connections, lose replies, or hang."""
+"""A proxy in front of PostgreSQL that can refuse connections, lose requests or replies, or hang."""
 
 import shutil
 import socket
@@ -19,6 +19,9 @@ from tests.support import forwarding
 class Wire:
     """A proxy socket. It can refuse connections, hang, or lose a response and disconnect.
 
+    If it `hangs`, the server's replies are lost, and if it `loses_requests`, the client's requests.
+    In both cases, the other direction works, and no side notices that the network is gone.
+
     The client sends no Flush before the COMMIT, so that the server responds only after the commit.
     When the proxy loses this response, the transaction is therefore already committed.
     """
@@ -28,6 +31,7 @@ class Wire:
         self.folder = Path(tempfile.mkdtemp(prefix="wire-"))
         self.answers_to_lose = 0
         self.hangs = False
+        self.loses_requests = False
         self.refuses = False
         self.connections = 0  # The number of attempts to connect, including refused ones.
         self.sent = b""  # All bytes that clients sent to the server.
@@ -63,7 +67,8 @@ class Wire:
         with suppress(OSError):
             while data := client.recv(65_536):
                 self.sent += data
-                server.sendall(data)
+                if not self.loses_requests:
+                    server.sendall(data)
 
     def _answer(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
