@@ -29,6 +29,7 @@ Outcome = tuple[str, dict[str, Any]]  # ok, fail or info, and what the client ha
 _LEARNERS = 8
 _APPENDERS, _READERS, _SESSIONS = 4, 2, 8
 _WINDOW = 500  # events of a read
+_BLOCK = 20  # a read begins at a multiple; bench/history/to_elle.py makes a list of each block
 _PAUSE_S = 0.01  # between two operations of a client, at most
 _TIMEOUT_S = 10.0
 _QUERY = '{ item(itemId: "h") { answers } }'
@@ -167,9 +168,10 @@ class History:
             yield "read", {"from": position}, read
             if events := found.get("events"):
                 # Follow the log; now and then, read a window again.
-                position = events[-1][0] + 1
+                following = events[-1][0] + 1
                 if source.random() < 0.1:
-                    position = max(1, position - source.randrange(2 * _WINDOW))
+                    following = max(1, following - source.randrange(2 * _WINDOW))
+                position = following - (following - 1) % _BLOCK
 
     def _connect(self) -> database.Connection:
         return database.connect(self._local.addresses["database_url"], name="history")

@@ -30,8 +30,10 @@ def appended(process: int, *ids: str, kind: str = "ok") -> tuple[Step, Step]:
     return (process, "invoke", "append", value), (process, kind, "append", value)
 
 
-def read(process: int, events: list[list[Any]], start: int = 1) -> tuple[Step, Step]:
-    found = {"from": start, "events": events, "limit": 10}
+def read(
+    process: int, events: list[list[Any]], start: int = 1, *, limit: int = 10
+) -> tuple[Step, Step]:
+    found = {"from": start, "events": events, "limit": limit}
     return (process, "invoke", "read", {"from": start}), (process, "ok", "read", found)
 
 
