@@ -225,7 +225,7 @@ def test_a_checkpoint_never_moves_back(connection: Connection) -> None:
 
 
 def test_after_a_failure_nothing_is_sent_for_five_seconds(
-    connection: Connection, publisher: Publisher
+    connection: Connection, publisher: Publisher, capsys: pytest.CaptureFixture[str]
 ) -> None:
     append(connection, sample_events.lesson("ann", 1))
     publisher.pubsub.is_down = True
@@ -233,6 +233,8 @@ def test_after_a_failure_nothing_is_sent_for_five_seconds(
         publisher.run()
     publisher.pubsub.is_down = False
     shard = model_rows.read_value(connection, "shard", user="ann")
+    assert not publication.publish_shards(publisher.connection, [shard], publisher.settings)
+    assert "events are published later: not published" in capsys.readouterr().out
     with pytest.raises(PubSubUnavailable, match="less than 5 s ago"):
         publication.publish(publisher.connection, shard, publisher.settings)
     assert publisher.pubsub.attempts == 1
@@ -260,6 +262,7 @@ def test_a_wake_up_publishes_after_the_fold(
     publisher.pubsub.is_down = True
     with pytest.raises(PubSubUnavailable):
         projector.wake(shard)
+    assert projector._idle.qsize() == 1  # the connection is kept
     assert not projector.Projector(connection).find_shards_behind()  # the fold is committed
     publisher.pubsub.is_down = False
     publication.outage.cache_clear()

@@ -65,6 +65,12 @@ def test_a_pushed_command_identifies_an_operation_by_a_uuid() -> None:
     assert parse({"command": "operation"}) is None
 
 
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"message": 3}', b"\xff"])
+def test_a_push_that_is_no_message_has_no_command(body: bytes) -> None:
+    """An error would make Pub/Sub send the push again and again."""
+    assert parse_push(body) == (None, {})
+
+
 def test_a_command_for_a_missing_operation_is_ignored(operator: Operator) -> None:
     runner.run(uuid.uuid4())
 

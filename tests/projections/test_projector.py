@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -100,6 +101,34 @@ def test_two_workers_that_find_the_same_poisoned_event_mark_only_this_event(
         Interrupted(slow, quarantine_first).catch_up_all()
     batch.run(connection)
     assert model_rows.read(connection, "poisoned") == [{"global_position": poisoned}]
+    assert not sample_events.find_differences(connection)
+
+
+def test_an_event_that_another_worker_is_folding_is_not_marked_as_poisoned(
+    store: Store, connection: Connection
+) -> None:
+    sample_events.record_lessons(connection, "ann")
+    sample_events.poison(connection, "ann")
+    with contextlib.ExitStack() as ending:
+        slow, watching = (ending.enter_context(contextlib.closing(connect(store.url))) for _ in "ab")
+        pid, ended = model_rows.read_value(slow, "pid"), threading.Event()
+        pool = ending.enter_context(ThreadPoolExecutor(1))
+        ending.callback(ended.set)
+
+        def commit_later() -> None:
+            while not ended.is_set() and not model_rows.read_value(watching, "waits", pid=pid):
+                pass  # wait until the slow worker waits for the shard
+            connection.run("COMMIT")
+
+        def fold_mended(shard: int) -> None:
+            connection.run("BEGIN")
+            model_rows.read_value(connection, "mend")
+            Projector(connection).fold_window(shard, 1_000)
+            pool.submit(commit_later)
+
+        Interrupted(slow, fold_mended).catch_up_all()
+    batch.run(connection)
+    assert model_rows.read_value(connection, "poisoned") is None
     assert not sample_events.find_differences(connection)
 
 

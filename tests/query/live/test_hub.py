@@ -85,7 +85,9 @@ async def test_the_states_of_many_subjects_are_read_in_few_batches() -> None:
     names = [f"t{n}" for n in range(250)]
     for name in names:
         numbers.set(name, 1)
-    _, subscriptions = subscribe(numbers, *names, *names)
+    never = PollIntervals(without_redis=3600, shortest=3600, after_error=3600)
+    live_queries = LiveQueries({"number": numbers}, None, never)
+    subscriptions = [live_queries.subscribe("number", name, value) for name in (*names, *names)]
     assert [await anext(subscription) for subscription in subscriptions] == [1] * 500
     assert sorted(map(len, numbers.batches)) == [50, 100, 100]
     for subscription in subscriptions:
@@ -145,13 +147,16 @@ async def test_a_final_state_ends_the_subscription(numbers: Numbers) -> None:
 
 
 @in_event_loop
-async def test_a_failed_read_raises_an_error_only_for_new_subscribers(numbers: Numbers) -> None:
+async def test_a_failed_read_raises_an_error_only_for_new_subscribers(
+    numbers: Numbers, capsys: pytest.CaptureFixture[str]
+) -> None:
     live_queries, (old,) = subscribe(numbers, "a")
     assert await anext(old) == 1
     numbers.error = DatabaseUnavailable("away")
     new = live_queries.subscribe("number", "a", value)
     with pytest.raises(DatabaseUnavailable, match="away"):
         await anext(new)
+    assert "changes are published later: away" in capsys.readouterr().out
     new.close()
     numbers.set("a", 2)
     numbers.error = None
