@@ -200,6 +200,27 @@ def test_callers_do_not_wait_for_a_suspended_server_but_use_it_again_once_it_res
     with_client(own.url, work, timeout_s=_TIMEOUT_S)
 
 
+def test_a_server_that_hangs_after_a_pause_is_noticed_while_callers_keep_coming(
+    own: cache_instances.Valkey,
+) -> None:
+    async def work(client: Client) -> None:
+        await until(client)
+        await asyncio.sleep(3 * _TIMEOUT_S)  # the watchdog has seen that no reply is missing
+        own.stop()
+        try:
+            calls = [asyncio.ensure_future(client.run(commands.ping()))]
+            async with asyncio.timeout(20):
+                while not calls[0].done():
+                    calls.append(asyncio.ensure_future(client.run(commands.ping())))
+                    await asyncio.sleep(0.001)
+                results = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(result) for result in results} == {RedisUnavailable}
+        finally:
+            own.go_on()
+
+    with_client(own.url, work, timeout_s=_TIMEOUT_S)
+
+
 async def until(client: Client) -> None:
     """Wait until Redis responds."""
     async with asyncio.timeout(10):

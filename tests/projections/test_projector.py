@@ -56,11 +56,12 @@ def test_a_wake_up_for_a_busy_shard_returns_immediately_and_is_not_lost(
 
 
 def test_a_poisoned_event_becomes_a_dead_letter_and_its_shard_continues(
-    connection: Connection,
+    connection: Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     poisoned = sample_events.poison(connection, "ann")
     batch.run(connection)
+    assert "a window of 1 failed: invalid input" in capsys.readouterr().out
     (letter,) = dead_letters.list_letters(connection)
     assert letter.kind == "poisoned"
     dead_letters.discard(connection, letter.letter_id, "of no use")
@@ -110,7 +111,9 @@ def test_an_event_that_another_worker_is_folding_is_not_marked_as_poisoned(
     sample_events.record_lessons(connection, "ann")
     sample_events.poison(connection, "ann")
     with contextlib.ExitStack() as ending:
-        slow, watching = (ending.enter_context(contextlib.closing(connect(store.url))) for _ in "ab")
+        slow, watching = (
+            ending.enter_context(contextlib.closing(connect(store.url))) for _ in "ab"
+        )
         pid, ended = model_rows.read_value(slow, "pid"), threading.Event()
         pool = ending.enter_context(ThreadPoolExecutor(1))
         ending.callback(ended.set)

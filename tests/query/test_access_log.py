@@ -175,6 +175,13 @@ def test_the_lag_is_logged_even_if_another_worker_holds_the_shard(
     ]
 
 
+def test_a_push_without_a_command_is_logged_and_not_sent_again(
+    project: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert project.post("/", data=b"{}").status_code == 204
+    assert "expected a command that wakes a shard" in capsys.readouterr().out
+
+
 def test_a_failed_wake_up_is_logged_as_an_error(
     project: Client, read_lines: ReadLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,8 +20,9 @@ from tests.support.tls_certificates import Certificate
 class FakePublisher:
     """A gRPC server that stores published messages.
 
-    Like Google's, it refuses a request with several ordering keys. A callback that raises
-    ConnectionError makes the request fail, before or after its messages are stored.
+    Like Google's, it refuses a request with several ordering keys, or with more than 1,000
+    messages. A callback that raises ConnectionError makes the request fail, before or after its
+    messages are stored.
     """
 
     def __init__(self, certificate: Certificate | None = None) -> None:
@@ -55,6 +56,8 @@ class FakePublisher:
             context.abort(grpc.StatusCode.UNAVAILABLE, "down")
         if len({message.ordering_key for message in request.messages}) > 1:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "several ordering keys")
+        if len(request.messages) > 1_000:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "more than 1000 messages")
         try:
             self.on_request(request)
             with self._storing:
