@@ -25,6 +25,7 @@ from progress.adapters.redis import async_client, blocking_client, commands
 from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.blocking_client import BlockingClient
 from progress.adapters.redis.commands import Reply
+from progress.adapters.redis.subscriber import Subscriber
 from progress.adapters.redis.url import parse_url
 from progress.errors import CopiesUnavailable, RedisUnavailable, SettingsError
 from tests.support import cache_instances
@@ -219,6 +220,32 @@ def test_a_server_that_hangs_after_a_pause_is_noticed_while_callers_keep_coming(
             own.go_on()
 
     with_client(own.url, work, timeout_s=_TIMEOUT_S)
+
+
+@pytest.mark.parametrize("fails", ["end", "stop"])
+def test_a_subscriber_reports_when_redis_fails_and_when_it_is_back(
+    own: cache_instances.Valkey, fails: str
+) -> None:
+    async def work() -> None:
+        states = asyncio.Queue[bool]()
+        subscriber = Subscriber(
+            own.url, {"a"}, lambda _: None, lambda: states.put_nowait(subscriber.is_connected)
+        )
+        running = asyncio.create_task(subscriber.run())
+
+        async def await_state(is_connected: bool) -> None:
+            async with asyncio.timeout(30):
+                while await states.get() != is_connected:
+                    pass
+
+        await await_state(True)
+        getattr(own, fails)()
+        await await_state(False)
+        {"end": own.start, "stop": own.go_on}[fails]()
+        await await_state(True)
+        running.cancel()
+
+    asyncio.run(work())
 
 
 async def until(client: Client) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,19 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs, metric_fields, otlp, tracing
+from progress.errors import PubSubUnavailable
+from progress.event_store import outgoing, publication
 from progress.ingest import push
 from progress.local import ports, process_specs, processes, readiness
 from progress.projections import projector, schema
 from progress.query.http import protocol
 from progress.settings import Settings
+from tests.conftest import Store
 from tests.support import model_rows, otlp_collector, programs, sample_events, token_issuer
+from tests.support.fake_publisher import FakePublisher
 from tests.support.ingest_process import ROOT
 from tests.support.otlp_collector import Collector
+from tests.support.published import Publisher
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -170,6 +176,36 @@ def test_an_error_within_a_span_is_masked(receiver: Collector) -> None:
     assert span.attributes["error.type"] == "OSError"
     assert "hush" not in str(span)
     assert "ann@" not in str(span)
+
+
+def test_the_span_of_a_failed_publication_has_failed(
+    receiver: Collector,
+    store: Store,
+    connection: Connection,
+    fake_publisher: FakePublisher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sample_events.record_lessons(connection, "ann")
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
+    settings.current.cache_clear()
+    wakeups.outage.cache_clear()
+    fake_publisher.is_down = True
+    try:
+        with (
+            closing(Publisher(store, fake_publisher, "all")) as publisher,
+            tracing.start_span("work", None, "internal"),
+        ):
+            assert not wakeups.send([3])
+            with pytest.raises(PubSubUnavailable):
+                publisher.run()
+    finally:
+        wakeups.outage.cache_clear()
+        publication.outage.cache_clear()
+    names = [f"publish {topic}" for topic in (wakeups.TOPIC, outgoing.TOPIC)]
+    spans = receiver.wait_for(*(("cli", name) for name in names))
+    assert {(span.name, span.is_failed) for span in spans if span.name in names} == {
+        (name, True) for name in names
+    }
 
 
 def test_work_in_a_detached_context_is_outside_the_trace(receiver: Collector) -> None:

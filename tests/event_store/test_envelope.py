@@ -206,6 +206,12 @@ def test_the_event_time_is_taken_from_the_first_available_of_four_sources() -> N
     assert letter(bare, occurred_at="soon")[1].endswith("at attributes.occurred_at")
 
 
+def test_an_event_without_any_of_the_four_times_is_rejected() -> None:
+    (entry,) = envelope.decode(json.dumps(without("occurred_at")).encode(), Message())
+    assert isinstance(entry, Rejection)
+    assert entry.reason.endswith("found none - at $.occurred_at")
+
+
 def test_the_metadata_key_occurred_at_source_is_removed_from_a_published_event() -> None:
     marked = {**GOOD, "metadata": {TIME_SOURCE: "publish_time"}}
     assert event(marked).metadata == {}

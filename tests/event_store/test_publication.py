@@ -299,3 +299,14 @@ def test_a_request_has_a_limited_size(
     sizes = [[len(each.data) for each in r.messages] for r in publisher.pubsub.requests]
     assert all(sum(size[:-1]) < 100_000 and len(size) <= 20 for size in sizes)
     assert len(sizes) > 3
+
+
+def test_no_request_exceeds_the_size_that_pubsub_accepts(
+    connection: Connection, publisher: Publisher
+) -> None:
+    """The server accepts 4 MiB, which is gRPC's limit; Pub/Sub accepts 10 MB."""
+    for _ in range(30):
+        data = {"user_id": "ann", "note": secrets.token_hex(100_000)}
+        append(connection, [sample_events.envelope("Noted", data, at=sample_events.BEGIN)])
+    assert publisher.run() == 30
+    assert len(publisher.pubsub.requests) > 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,14 @@ def transactions(store: Store) -> list[int]:
             "SELECT count(*) FROM event_store.events GROUP BY xmin ORDER BY min(global_position)"
         )
     return [row[0] for row in rows]
+
+
+def end_other_sessions(store: Store) -> None:
+    with closing(store.connect()) as own:
+        own.run(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 class Gate:
@@ -158,11 +167,37 @@ def test_a_broken_connection_is_replaced(store: Store) -> None:
 
     group = GroupCommit(connect, ignore)
     group.append(delivery())
-    with closing(store.connect()) as other:
-        other.run(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+    end_other_sessions(store)
+    group.append(delivery())
+    assert (len(connections), transactions(store)) == (2, [1, 1])
+
+
+def test_each_connection_that_breaks_is_closed(store: Store) -> None:
+    connections: list[Connection] = []
+
+    def connect() -> Connection:
+        connections.append(store.connect())
+        end_other_sessions(store)
+        return connections[-1]
+
+    with pytest.raises(DatabaseUnavailable):
+        GroupCommit(connect, ignore).append(delivery())
+    assert [each._usock for each in connections] == [None, None]
+
+
+def test_the_connection_is_closed_after_an_unexpected_error(store: Store) -> None:
+    connections: list[Connection] = []
+
+    def connect() -> Connection:
+        connections.append(store.connect())
+        return connections[-1]
+
+    group = GroupCommit(connect, ignore)
+    group.append(delivery())
+    no_event: Any = None
+    with pytest.raises(AttributeError):
+        group.append(Delivery(Message(message_id="bad"), [no_event]))
+    assert [each._usock for each in connections] == [None]
     group.append(delivery())
     assert (len(connections), transactions(store)) == (2, [1, 1])
 

@@ -13,6 +13,8 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
+from progress.adapters.pubsub.push_request import PushRequest
+from progress.errors import OperationClaimed, ProgressError
 from progress.local import readiness
 from progress.operations import batch_job, claim, runner
 from progress.projections.projector import parse_push
@@ -126,3 +128,25 @@ def test_a_request_whose_body_does_not_arrive_in_time_gets_400(
         slow.send(b"x" if length else b"3e8\r\nx")
         assert slow.status() == 400
         assert other.post(b"not a command") == 204
+
+
+def test_no_command_is_sent_shortly_after_pubsub_failed(operator: Operator) -> None:
+    wakeups.outage().begin()
+    try:
+        assert not wakeups.send_operations([uuid.uuid4()])
+        assert operator.called() == []
+    finally:
+        wakeups.outage.cache_clear()
+    assert wakeups.send_operations([uuid.uuid4()])
+    assert len(operator.called()) == 1
+
+
+def test_a_push_about_an_operation_that_another_worker_runs_gets_429_and_no_log_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    statuses = []
+    for error in (OperationClaimed("another worker runs it"), ProgressError("no luck")):
+        with PushRequest("project", None, "operation", {}) as request:
+            raise error
+        statuses.append((request.status, capsys.readouterr().out.count("not done")))
+    assert statuses == [(429, 0), (503, 1)]

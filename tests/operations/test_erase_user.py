@@ -19,7 +19,7 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import check, log_rows, manifests
 from progress.errors import ArchiveRunning, AttemptFailed, PubSubUnavailable
 from progress.event_store import outgoing, publication
-from progress.operations import erase_user
+from progress.operations import claim, erase_user
 from progress.projections import batch, definitions, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
@@ -41,7 +41,7 @@ from tests.support.erasure_fixtures import (
 )
 from tests.support.export_fixtures import export_statistics
 from tests.support.fake_publisher import FakePublisher
-from tests.support.operation_fixtures import ADMIN, Operator
+from tests.support.operation_fixtures import ADMIN, Operator, list_changes
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -408,6 +408,17 @@ def test_chunks_grow_or_shrink_until_each_takes_a_quarter_of_a_second(
         assert 1 <= size <= min(largest, 2 * before)
     ideal = max(1, min(largest, int(per_second / 4)))
     assert abs(size - ideal) <= max(1, ideal // 10)
+
+
+def test_the_progress_of_an_erasure_grows_with_the_events(
+    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(erase_user, "CHUNK", 10)
+    operator.run(erase(operator)["id"])
+    reached = [progress for _, progress, _ in list_changes(traced)]
+    assert reached == sorted(reached)
+    assert len({progress for progress in reached if 0 < progress < 0.9}) > 1
 
 
 def test_a_slow_chunk_is_followed_by_a_smaller_one() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from progress.adapters.postgres.database import Connection
+from progress.errors import DatabaseUnavailable
 from progress.event_store import dead_letters
 from progress.projections import batch, replay
 from progress.projections.projector import SHARDS, Projector
@@ -62,6 +63,26 @@ def test_a_run_reports_no_learners_if_another_run_holds_the_lock(
     winner.run("ROLLBACK")
     winner.close()
     assert batch.run(connection).learners == 1
+
+
+def test_a_run_whose_connection_breaks_reports_that_the_database_is_unavailable(
+    store: Store, connection: Connection
+) -> None:
+    sample_events.record_lessons(connection, "ann")
+    running, observer = connect(store.url), connect(store.url)
+    pid = model_rows.read_value(running, "pid")
+    connection.run("BEGIN")
+    Projector(connection)
+    connection.run("LOCK TABLE domain_stats IN ACCESS EXCLUSIVE MODE")
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(batch.run, running)
+        while not call.done():
+            if model_rows.read_value(observer, "waits", pid=pid):
+                model_rows.read_value(observer, "terminate", pid=pid)
+        with pytest.raises(DatabaseUnavailable):
+            call.result()
+    connection.run("ROLLBACK")
+    observer.close()
 
 
 def test_an_event_replayed_during_a_run_is_folded_by_the_next_run(

@@ -21,6 +21,7 @@ from progress.errors import DatabaseUnavailable, RateLimited
 from progress.event_store import dead_letters
 from progress.projections import batch, changes, rebuild, replay, schema
 from progress.projections.projector import SHARDS, Projector
+from progress.query import cache as query_cache
 from progress.query import warm as cache_warming
 from progress.query.cache import CacheKey, ComputedEntry, ProjectedTo, cache_key
 from progress.query.graphql.schema import FIELDS
@@ -810,6 +811,50 @@ def test_a_request_that_bypasses_the_cache_does_not_share_a_computation(one: Ins
         await first
 
     one.run(bypass())
+
+
+def test_a_request_does_not_share_a_computation_that_began_a_second_ago(one: Instance) -> None:
+    async def compute_again() -> None:
+        slow, quick = Slow(one), Slow(one)
+        quick.end.set()
+        first = asyncio.create_task(slow.get())
+        await slow.running.wait()
+        one.cache._flights._flights[KEY].started_at -= 1
+        async with asyncio.timeout(20):
+            assert await quick.get() == await read(one)
+        assert not first.done()
+        slow.end.set()
+        await first
+
+    one.run(compute_again())
+
+
+def test_a_returned_version_serves_the_other_fields_of_the_request(
+    one: Instance, server: "redis.Redis"
+) -> None:
+    (key,) = (key for key in ANN if key.name == "domainStats")  # does not depend on the time
+    server.flushall()
+
+    async def compute() -> ComputedEntry:
+        return ComputedEntry(b"[]", 7)
+
+    async def compute_twice() -> None:
+        lookup = await one.cache.lookup("caller", [key], at=NOW)
+        await one.cache.get_or_compute(lookup, key, compute, returns_version=True)
+        one.reader.statements.clear()
+        await one.cache.get_or_compute(lookup, key, compute)
+
+    one.run(compute_twice())
+    assert one.reader.statements == []
+
+
+def test_an_instance_remembers_the_days_of_a_limited_number_of_learners(
+    one: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query_cache, "_MAX_LEARNERS", 3)
+    for user in ("ann", "ben", "cyd", "dan", "eva"):
+        one.get(*(key for key in cache_instances.all_keys(user) if key.name == "streak"))
+    assert [*one.cache._days] == ["cyd", "dan", "eva"]
 
 
 def check_answers(instance: Instance) -> None:

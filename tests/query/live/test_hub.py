@@ -11,6 +11,7 @@ import pytest
 from graphql import Executor, parse
 from msgspec import Struct
 
+from progress.adapters.redis import commands
 from progress.errors import DatabaseUnavailable, Forbidden, InstanceUnavailable
 from progress.query.auth import Caller
 from progress.query.execution.request_log import RequestLog
@@ -92,6 +93,30 @@ async def test_the_states_of_many_subjects_are_read_in_few_batches() -> None:
     assert sorted(map(len, numbers.batches)) == [50, 100, 100]
     for subscription in subscriptions:
         subscription.close()
+
+
+@in_event_loop
+async def test_versions_are_compared_once_in_each_interval_whatever_is_requested(
+    numbers: Numbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+    fetch = numbers.fetch_versions
+
+    async def count(ids: Sequence[str]) -> Mapping[str, str]:
+        compared.append(ids)
+        return await fetch(ids)
+
+    monkeypatch.setattr(numbers, "fetch_versions", count)
+    hourly = PollIntervals(without_redis=3600, shortest=3600, after_error=3600)
+    live_queries = LiveQueries({"number": numbers}, None, hourly)
+    subscription = live_queries.subscribe("number", "a", value)
+    assert await anext(subscription) == 1
+    for _ in range(50):
+        live_queries._on_message(commands.EVERYONE_CHANNEL)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert len(compared) == 1
+    subscription.close()
 
 
 @in_event_loop

@@ -1,11 +1,15 @@
 """The subscription `milestoneReached` sends each milestone that is told, once and in order."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from progress.local import readiness
+from progress.query.live import milestone_feed
+from progress.query.live.milestone_feed import read_following
+from progress.query.read_models.reader import Reader
 from tests.support import sample_events, subscription_client
 from tests.support.recent_events import of, study
 from tests.support.socket_client import OpenSocket
@@ -74,6 +78,27 @@ def test_milestones_whose_selected_fields_are_equal_are_all_sent(
     goals = [of("GoalSet", "cat", 5, answers_per_day=1)]
     recorder.append(*goals, *study("cat", 1, answers=1), *study("cat", 0, answers=1))
     assert [stream.next_value() for _ in range(2)] == [{"kind": "GOAL_MET"}] * 2
+
+
+def test_a_feed_may_have_more_milestones_than_one_statement_reads(
+    database: str, recorder: LessonRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goal = of("GoalSet", "gus", 5, answers_per_day=1)
+    recorder.append(goal, *(event for days in (2, 1, 0) for event in study("gus", days, answers=1)))
+
+    async def read() -> list[int]:
+        reader = Reader(database)
+        try:
+            return [number for number, _ in await read_following(reader, "gus", 0)]
+        finally:
+            await reader.close()
+
+    numbers = asyncio.run(read())
+    assert len(numbers) > 2
+    monkeypatch.setattr(milestone_feed, "_AT_ONCE", 1)
+    assert asyncio.run(read()) == numbers
+    monkeypatch.setattr(milestone_feed, "_AT_ONCE", 2)
+    assert asyncio.run(read()) == numbers
 
 
 @pytest.mark.parametrize("after", ["0191f0c4-7d7e-7c3a-9c1e-5a4d3c2b1a09", "x", "' OR true"])
