@@ -82,6 +82,16 @@ def test_the_log_is_archived_and_the_result_contains_the_last_position(
     assert len(archives.ranges(archive)) == 1
 
 
+def test_a_run_writes_the_lost_files_of_published_ranges_again(
+    operator: Operator, populated: Connection, archive: Storage, length: int
+) -> None:
+    operator.run(start(operator))
+    lost = archives.find_file(archive, "learner-ann")
+    archive.remove_file(lost)
+    assert result(operator.run(start(operator))) == {"upto": length, "events": 0}
+    expect_whole(populated, archive, length)
+
+
 def test_only_events_recorded_before_the_given_time_are_archived(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:

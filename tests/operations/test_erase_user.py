@@ -7,6 +7,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from google.pubsub_v1.types import PublishRequest
@@ -16,8 +17,14 @@ from hypothesis import strategies as st
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, log_rows, manifests
-from progress.errors import ArchiveRunning, AttemptFailed, PubSubUnavailable
+from progress.archive import check, erasure, log_rows, manifests
+from progress.errors import (
+    ArchiveRunning,
+    AttemptFailed,
+    OperationEnded,
+    ProgressError,
+    PubSubUnavailable,
+)
 from progress.event_store import outgoing, publication
 from progress.operations import claim, erase_user
 from progress.projections import batch, definitions, schema
@@ -498,6 +505,48 @@ def test_the_exports_of_the_learner_are_deleted(operator: Operator, traced: Conn
     assert operator.get(unfinished)["state"] == "FAILED"
     assert operator.run(unfinished)["state"] == "FAILED"
     assert operator.error(own.replace("mine", "new"), LEARNER, roles="learner")[0] == "NOT_FOUND"
+
+
+def test_an_export_that_a_worker_is_running_is_cancelled(
+    operator: Operator, traced: Connection, worker: Connection
+) -> None:
+    export = operator.start("exportUser", f'userId: "{LEARNER}", ')
+    running = claim.claim(worker, UUID(export["id"]))
+    assert running
+    running.begin_step(running.steps[0])
+    assert not erase_user.try_end_export(traced, running.id, lambda: None)
+    with pytest.raises(OperationEnded, match="cancelled"):
+        running.report_progress()
+
+
+@pytest.mark.parametrize("step", ["write", "offer"])
+def test_an_export_cannot_be_cancelled_once_it_is_offered(
+    operator: Operator, populated: Connection, step: str
+) -> None:
+    export = operator.start("exportUser", 'userId: "ann", ')["id"]
+    doomed_worker.run(export, "EXPORT_USER", step, "before")
+    cancelled = operator.cancel(export)
+    doomed_worker.await_lost_claim(populated)
+    state = operator.run_until_it_ends(export)["state"]
+    assert (cancelled == "BAD_USER_INPUT", state) == {
+        "write": (False, "FAILED"),
+        "offer": (True, "SUCCEEDED"),
+    }[step]
+
+
+def test_a_failed_erasure_returns_the_receipt_of_a_later_one_when_it_is_retried(
+    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ProgressError("the archive is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(erasure, "write_key", fail)
+        failed = erase(operator)["id"]
+        assert operator.run_until_it_ends(failed)["state"] == "FAILED"
+    later = receipt(operator.run(erase(operator, key="later")["id"]))
+    operator.retry(failed)
+    assert receipt(operator.run_until_it_ends(failed)) == later
 
 
 def test_exported_statistics_that_may_contain_rows_of_the_learner_are_deleted(

@@ -13,11 +13,11 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import RebuildRunning
 from progress.operations import erase_user
-from progress.projections import batch, rebuild, schema
+from progress.projections import batch, changes, rebuild, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.support import api, sample_events, stage
+from tests.support import api, model_rows, sample_events, stage
 from tests.support.erasure_fixtures import (
     BLOCKS,
     LEARNER,
@@ -225,3 +225,19 @@ def test_redis_keeps_no_data_about_learners_who_are_unknown_or_deleted_or_erased
     receipt(operator.run(erase(operator)["id"]))
     served.post(ABOUT, "ada", roles="admin")
     assert find_in_redis(*NEEDLES) == []
+
+
+def test_the_deletion_waits_for_a_fold_of_the_shard(store: Store, populated: Connection) -> None:
+    stage.append(populated, [sample_events.user_deleted(LEARNER)])
+    with (
+        contextlib.closing(store.connect()) as folding,
+        contextlib.closing(store.connect()) as erasing,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        pid = model_rows.read_value(erasing, "pid")
+        schema.set_search_path(folding)
+        with database.transaction(folding):
+            erase_user._run(folding, "lock shard", learner=LEARNER)
+            call = pool.submit(erase_user.fold_deletion, erasing, LEARNER, changes.DISABLED)
+            model_rows.wait_for_lock(populated, pid, call)
+        assert call.result() == []
