@@ -127,9 +127,8 @@ def _send(messages: Sequence[_Row], settings: Settings) -> None:
         span.set_attribute("messaging.batch.message_count", len(messages))
         try:
             _run_all(send, [*streams.values()])
-        except PubSubUnavailable as error:
+        except PubSubUnavailable:
             outage().begin()
-            span.record_error(f"{error}")
             raise
 
 
