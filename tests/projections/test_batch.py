@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable
 from progress.event_store import dead_letters
@@ -82,6 +83,7 @@ def test_a_run_whose_connection_breaks_reports_that_the_database_is_unavailable(
         with pytest.raises(DatabaseUnavailable):
             call.result()
     connection.run("ROLLBACK")
+    database.close(running)
     observer.close()
 
 
