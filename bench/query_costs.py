@@ -16,8 +16,7 @@ from progress.adapters.postgres.async_client import Database
 from progress.query.auth import Caller, Role
 from progress.query.cache import RateLimiter, ResponseCache
 from progress.query.execution import execute
-from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
-from progress.query.execution.request_log import RequestLog
+from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.graphql.context import Context
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader, open_reader

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import jwt
 import msgspec
 
-from progress.errors import Forbidden, IssuerUnavailable, SettingsError, Unauthenticated
+from progress.errors import BadInput, Forbidden, IssuerUnavailable, SettingsError, Unauthenticated
 from progress.operations import records
 from progress.settings import Settings
 
@@ -61,11 +61,12 @@ class Caller(msgspec.Struct, frozen=True):
     def authorize(self, user_id: str | None, *, audit: bool = False) -> str:
         """Return the requested learner, by default the caller.
 
-        Raise Forbidden if the role does not permit the request, even if the learner does not exist.
-        A teacher also needs a group of which the learner is a member: see `needs_membership`. With
-        `audit`, the request is about the learner's audit trail.
+        Raise Forbidden if the role does not permit the request, even if the learner does not exist,
+        and BadInput if `user_id` cannot be an id. A teacher also needs a group of which the learner
+        is a member: see `needs_membership`. With `audit`, the request is about the learner's audit
+        trail.
         """
-        learner = self.user_id if user_id is None else user_id
+        learner = parse_id("userId", user_id) if isinstance(user_id, str) else self.user_id
         roles = ("support", "admin") if audit else ("teacher", "support", "admin")
         if learner == self.user_id or self.role in roles:
             return learner
@@ -124,6 +125,13 @@ def _is_development(url: str) -> bool:
 def is_id(text: str) -> bool:
     """Return whether the text can be a learner's or an item's id: 1 to 200 storable characters."""
     return 1 <= len(text) <= 200 and is_text(text)
+
+
+def parse_id(name: str, text: str) -> str:
+    """Return the text; raise BadInput, naming the argument, if it cannot be an id."""
+    if not is_id(text):
+        raise BadInput(f"{name}: expected 1 to 200 characters, none of them U+0000")
+    return text
 
 
 def is_text(text: str) -> bool:

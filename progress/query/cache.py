@@ -34,18 +34,20 @@ import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from progress.adapters import request_scope
 from progress.adapters.postgres import statements
 from progress.adapters.redis import commands
-from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.commands import Command, Reply
 from progress.errors import DeadlineExceeded, RateLimited, RedisUnavailable, Unavailable
 from progress.projections import schema
 from progress.query.read_models.reader import Reader
+
+if TYPE_CHECKING:
+    from progress.adapters.redis.async_client import Client
 
 T = TypeVar("T")
 
@@ -353,7 +355,7 @@ _MINUTE = 60
 class RateLimiter:
     """A limit on the requests of each caller in each clock minute."""
 
-    def __init__(self, redis: Client | None, per_minute: int) -> None:
+    def __init__(self, redis: "Client | None", per_minute: int) -> None:
         self._redis = redis
         self._per_minute = per_minute
         self._minute = 0  # the clock minute to which `_counts` belongs
@@ -535,7 +537,7 @@ class Lookup(msgspec.Struct):
 class ResponseCache:
     """One instance's access to the cache. Without `redis`, requests only share computations."""
 
-    def __init__(self, redis: Client | None, limiter: RateLimiter, reader: Reader) -> None:
+    def __init__(self, redis: "Client | None", limiter: RateLimiter, reader: Reader) -> None:
         self._redis, self._limiter = redis, limiter
         self.versions = DatabaseVersions(reader)
         self._flights: SingleFlight[tuple[Validator | None, bytes]] = SingleFlight(_MAX_JOIN_AGE_S)
@@ -591,7 +593,7 @@ class ResponseCache:
         return (await self._flights.start(key, computation))[1]
 
     async def _run_pipeline(
-        self, redis: Client, lookup: Lookup, caller: str | None, keys: Sequence[CacheKey]
+        self, redis: "Client", lookup: Lookup, caller: str | None, keys: Sequence[CacheKey]
     ) -> None:
         at = lookup.versions.at
         sent = self._lookup_commands(lookup, keys)

@@ -15,8 +15,7 @@ from progress.errors import ProgressError, RedisUnavailable
 from progress.query.auth import Caller
 from progress.query.cache import RateLimiter, ResponseCache
 from progress.query.execution import execute
-from progress.query.execution.execute import GraphQLRequest
-from progress.query.execution.request_log import RequestLog
+from progress.query.execution.execute import GraphQLRequest, RequestLog
 from progress.query.graphql.context import Context
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader

@@ -19,8 +19,8 @@ from graphql import GraphQLError
 from progress import cli
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import DatabaseUnavailable
-from progress.query.execution import request_log
-from progress.query.execution.request_log import RequestLog
+from progress.query.execution import execute
+from progress.query.execution.execute import RequestLog
 from tests.conftest import skip_without
 from tests.support import cloud_scheduler, runbooks
 from tests.support.runbooks import ROOT, Shell
@@ -58,7 +58,7 @@ def test_the_log_filter_includes_the_errors_that_occur_while_the_database_is_dow
 ) -> None:
     """These errors have a severity below ERROR, because the query function still responds."""
     away = GraphQLError("", original_error=DatabaseUnavailable("no connection to the database"))
-    request_log.format_error(away, RequestLog("query", tracing.new_traceparent()))
+    execute.format_error(away, RequestLog("query", tracing.new_traceparent()))
     line = json.loads(capsys.readouterr().out)
     (least,) = re.findall(r"severity>=(\w+)", runbooks.sections()[heading])
     levels = get_args(logs.Severity)

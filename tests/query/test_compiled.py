@@ -37,9 +37,9 @@ from progress.query.execution.execute import (
     GraphQLResponse,
     Outcome,
     QueryExecution,
+    RequestLog,
     RootField,
 )
-from progress.query.execution.request_log import RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import FIELDS, GRAPHQL
 from progress.query.read_models.queries import Queries

@@ -31,7 +31,6 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from progress import masking
 from progress.adapters.telemetry import logs, metric_fields
 from progress.adapters.telemetry.tracing import Attributes, Kind, Span
 from progress.settings import Settings, fill_in
@@ -210,11 +209,11 @@ class _ExportedSpan(Span):
         self._span.set_attribute(name, _mask(value))
 
     def record_error(self, message: str) -> None:
-        self._span.set_status(trace.StatusCode.ERROR, masking.mask_secrets(message))
+        self._span.set_status(trace.StatusCode.ERROR, logs.mask_secrets(message))
 
 
 def _mask(value: str | float) -> str | float:
-    return masking.mask_secrets(value) if isinstance(value, str) else value
+    return logs.mask_secrets(value) if isinstance(value, str) else value
 
 
 def _context(parent: str, *, is_remote: bool) -> Context:
@@ -260,4 +259,4 @@ def _redirect_library_logs() -> None:
 
 
 def _log(message: str) -> None:
-    logs.write_line({"severity": "WARNING", "message": masking.mask_secrets(message)[:500]})
+    logs.write_line({"severity": "WARNING", "message": logs.mask_secrets(message)[:500]})

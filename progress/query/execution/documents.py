@@ -49,7 +49,7 @@ from graphql.type import get_nullable_type
 from graphql.utilities import coerce_input_literal, coerce_input_value
 
 from progress.errors import RequestRejected
-from progress.query.execution import compiled, limits, request_log
+from progress.query.execution import compiled, limits
 from progress.query.execution.compiled import QUERY, DirectiveValues, Field
 from progress.query.graphql.schema import FIELDS, GRAPHQL, UNDECLARED
 
@@ -423,7 +423,7 @@ def _release_tokens(tree: DocumentNode) -> int:
 
 
 def _reject(errors: Sequence[GraphQLError], text: str, kinds: Kinds | None = None) -> Document:
-    formatted = [request_log.format_rejection(error) for error in errors]
+    formatted = [format_rejection(error) for error in errors]
     key = text if len(text) < _MAX_KEY_LENGTH else ""
     size = _REJECTED_BYTES + _measure([key, formatted, *(kinds or {})])
     return Document(None, (), formatted, size, kinds or {})
@@ -435,3 +435,18 @@ def _measure(value: object) -> int:
     if isinstance(value, dict):
         children = itertools.chain(value.keys(), value.values())
     return sys.getsizeof(value) + sum(map(_measure, children))
+
+
+def format_rejection(error: GraphQLError) -> dict[str, Any]:
+    """Format an error that the caller caused, before or during execution."""
+    cause = error.original_error
+    return with_code(error, cause.code if isinstance(cause, RequestRejected) else "BAD_USER_INPUT")
+
+
+def with_code(
+    error: GraphQLError, code: str, message: str | None = None, **extensions: str
+) -> dict[str, Any]:
+    formatted: dict[str, Any] = {**error.formatted, "extensions": {"code": code, **extensions}}
+    if message is not None:
+        formatted["message"] = message
+    return formatted

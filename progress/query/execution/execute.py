@@ -1,14 +1,18 @@
-"""Execution of a GraphQL request: from the document to the data (as JSON) and the errors.
+"""Execution of a GraphQL request: from the document to the data (as JSON), the errors and the log.
 
 Each root field of a query is resolved separately: from the cache, by the compiled path or by the
 executor. The executor is graphql-core's `execute` with Strawberry's schema. It runs every request
 that cannot be split into root fields. If the compiled path or a computation for the cache fails,
 the executor runs the root field again, so that error messages come from the executor. If a root
 field failed because the database did not respond, the executor does not run the field again.
+
+Each error has a code. Internal errors are masked and logged under the request's trace.
 """
 
 import asyncio
 import functools
+import time
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -24,11 +28,15 @@ from graphql import (
     located_error,
 )
 
+from progress.adapters.telemetry import logs, tracing
 from progress.errors import (
     Forbidden,
+    HistoryTooLong,
+    PubSubUnavailable,
     QueryTooComplex,
     RequestRejected,
     StatementFailed,
+    StorageUnavailable,
     Unavailable,
 )
 from progress.query.cache import (
@@ -37,13 +45,13 @@ from progress.query.cache import (
     Lookup,
     ProjectedTo,
     ResponseCache,
+    Result,
     cache_key,
 )
-from progress.query.execution import documents, limits, request_log
+from progress.query.execution import documents, limits
 from progress.query.execution.compiled import QUERY, InvalidRows
 from progress.query.execution.documents import Document, Operation, PlannedField, Unplanned
-from progress.query.execution.request_log import RequestLog
-from progress.query.graphql import types
+from progress.query.graphql.arguments import format_datetime
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.read_models import as_of
@@ -84,6 +92,33 @@ class RootField(msgspec.Struct, frozen=True):
         """Whether the compiled path runs the field; the executor handles the past."""
         is_present = self.arguments.get("asOf") is None and self.arguments.get("knownAt") is None
         return is_present and self.planned.compiled is not None
+
+
+class RequestLog:
+    """The log line of one request, and the W3C traceparent under which errors are logged."""
+
+    __slots__ = ("_started_at", "cache_result", "has_failed", "operation", "traceparent")
+
+    def __init__(self, operation: str, traceparent: str) -> None:
+        self._started_at = time.perf_counter()
+        self.operation = operation
+        self.traceparent = traceparent
+        self.cache_result: Result | None = None  # None if no field is cacheable.
+        self.has_failed = False  # True after an error that the caller did not cause.
+
+    def note_mutation(self) -> None:
+        """Log the request as a mutation, unless it is logged as a stream."""
+        if self.operation != "stream":
+            self.operation = "mutation"
+
+    def write(self, status: int) -> None:
+        """Write the line; `outcome` is "error" after an error that the caller did not cause."""
+        latency_ms = round(1_000 * (time.perf_counter() - self._started_at), 3)
+        self.has_failed = self.has_failed or status >= 500
+        logs.write(
+            "INFO", "answered", operation=self.operation, latency_ms=latency_ms,
+            cache_result=self.cache_result, outcome="error" if self.has_failed else "ok",
+        )  # fmt: skip
 
 
 class _ExecutorFailed(Exception):
@@ -164,7 +199,8 @@ def plan_fields(
         return None
     limits.check_complexity(sum(field.complexity(arguments) for field, arguments in fields))
     moments = {asked for _, arguments in fields if (asked := limits.moment_key(arguments))}
-    as_of.check_moments(len(moments))
+    if moments:
+        as_of.check_moments(len(moments))
     limits.check_rows(
         sum(field.rows_to_read(arguments) for field, arguments in fields), len(moments)
     )
@@ -179,7 +215,7 @@ def _root_field(
 ) -> RootField:
     if arguments is None:
         raise Unplanned
-    user_id = context.name_learner(arguments.pop("userId", None))
+    user_id = context.caller.authorize(arguments.pop("userId", None))
     key = cache_key(
         planned.declaration.cache, planned.field.name, user_id, arguments, planned.selection
     )
@@ -189,11 +225,11 @@ def _root_field(
 async def _may_read(fields: Sequence[RootField], context: Context) -> bool:
     """Return whether the caller may read the data of each field's learner.
 
-    Cached fields are checked, too.
+    Only a teacher's groups must be looked up. Cached fields are checked, too.
     """
     try:
-        for field in fields:
-            await context.check_learner(field.user_id)
+        for learner in {f.user_id for f in fields if context.caller.needs_membership(f.user_id)}:
+            await context.check_learner(learner)
     except Forbidden:
         return False
     return True
@@ -292,7 +328,7 @@ async def _respond(
     else:
         result = await execute_document(document.tree, execution.request, execution.context)
         if result.errors and not any(value is not None for value in (result.data or {}).values()):
-            request_log.raise_if_unavailable(result.errors)
+            _raise_if_unavailable(result.errors)
         response = to_response(result, log)
     if is_constant:
         return response
@@ -320,7 +356,7 @@ def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, 
     """Return whether the cache was hit, and the position that the projections have reached."""
     extensions: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
     if projected_to is not None:
-        time = projected_to.time and types.format_datetime(projected_to.time)
+        time = projected_to.time and format_datetime(projected_to.time)
         extensions["projectedTo"] = {"position": projected_to.position, "time": time}
     return extensions
 
@@ -339,13 +375,13 @@ def _merge(
             continue
         errors += outcome.errors or ()
         if outcome.data is None:
-            request_log.raise_if_unavailable(errors)
+            _raise_if_unavailable(errors)
             return _with_errors(None, errors, log)
         value = outcome.data[field.planned.field.key]
         has_data = has_data or value is not None
         entries.append(field.planned.json_prefix + orjson.dumps(value))
     if errors and not has_data:
-        request_log.raise_if_unavailable(errors)
+        _raise_if_unavailable(errors)
     return _with_errors(b"{" + b",".join(entries) + b"}", errors, log)
 
 
@@ -364,10 +400,51 @@ def _with_errors(
     """Return a response with formatted errors; `data` is null if an error is FORBIDDEN."""
     if any(isinstance(error.original_error, Forbidden) for error in errors):
         data = None
-    formatted = [request_log.format_error(error, log) for error in errors]
+    formatted = [format_error(error, log) for error in errors]
     return GraphQLResponse(b"null" if data is None else data, formatted)
 
 
 def _reject(errors: Sequence[GraphQLError]) -> GraphQLResponse:
-    formatted = [request_log.format_rejection(error) for error in errors]
+    formatted = [documents.format_rejection(error) for error in errors]
     return GraphQLResponse(None, formatted, executed=False)
+
+
+def format_error(error: GraphQLError, log: RequestLog) -> dict[str, Any]:
+    """Format an error raised during execution; log the error unless the caller caused it."""
+    cause = error.original_error
+    if isinstance(cause, Unavailable):
+        log.has_failed = True
+        with tracing.use_trace(log.traceparent):
+            logs.write("WARNING", f"not answered: {cause}")
+        return documents.with_code(error, "UNAVAILABLE", _describe(cause))
+    if cause is None or isinstance(cause, (GraphQLError, RequestRejected)):
+        return documents.format_rejection(error)
+    log.has_failed = True
+    stack = "".join(traceback.format_exception(cause))
+    with tracing.use_trace(log.traceparent):
+        logs.write("ERROR", f"not answered: {cause}", stack_trace=stack)
+    trace_id = log.traceparent.split("-")[1]
+    return documents.with_code(
+        error, "INTERNAL", f"an internal error, logged as {trace_id}", traceId=trace_id
+    )
+
+
+def _raise_if_unavailable(errors: Sequence[GraphQLError]) -> None:
+    """Raise the first cause if every cause is Unavailable and none is HistoryTooLong."""
+    causes = [error.original_error for error in errors]
+    transient = [cause for cause in causes if isinstance(cause, Unavailable)]
+    if (
+        transient
+        and len(transient) == len(causes)
+        and not any(isinstance(c, HistoryTooLong) for c in transient)
+    ):
+        raise transient[0]
+
+
+def _describe(outage: Unavailable) -> str:
+    if isinstance(outage, HistoryTooLong):
+        return str(outage)
+    if isinstance(outage, PubSubUnavailable):
+        return "Pub/Sub does not accept the event: try again"
+    dependency = "storage" if isinstance(outage, StorageUnavailable) else "database"
+    return f"the {dependency} does not respond: try again"

@@ -38,23 +38,16 @@ class Context(msgspec.Struct, frozen=True):
     host: bytes = b""  # The host to which the caller sent the request.
     members: set[str] = set()  # Learners whose group membership this request has checked.
 
-    def name_learner(self, user_id: str | None, *, audit: bool = False) -> str:
-        """Return the requested learner; raise Forbidden if the caller's role forbids the request.
-
-        A teacher's groups are not checked: call `check_learner` before reading the learner's data.
-        """
-        parsed = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else None
-        return self.caller.authorize(parsed, audit=audit)
-
     async def resolve_learner(self, user_id: str | None, *, audit: bool = False) -> str:
         """Return the requested learner; raise Forbidden if the caller may not read their data."""
-        learner = self.name_learner(user_id, audit=audit)
-        await self.check_learner(learner)
+        learner = self.caller.authorize(user_id, audit=audit)
+        if self.caller.needs_membership(learner):
+            await self.check_learner(learner)
         return learner
 
     async def check_learner(self, learner: str) -> None:
-        """Raise Forbidden if the caller is a teacher who has no group with this learner."""
-        if self.caller.needs_membership(learner) and learner not in self.members:
+        """Raise Forbidden if the caller has no group with this learner; ask once per request."""
+        if learner not in self.members:
             await self.check_membership(learner)
             self.members.add(learner)
 

@@ -22,6 +22,7 @@ from progress.operations.export_files import (
     StatisticsTable,
 )
 from progress.operations.records import ARCHIVE_SUBJECT, PLANS, Operation, OperationKind
+from progress.query import auth
 from progress.query.graphql import arguments, types
 from progress.query.graphql.context import Info
 from progress.query.graphql.published_events import (
@@ -90,8 +91,8 @@ class Mutation:
     @_mutation(types.Operation)
     async def erase_user(self, info: Info, user_id: ID, idempotency_key: ID) -> Operation:
         info.context.check_admin()
-        learner = arguments.parse_id("userId", user_id)
-        arguments.parse_id("idempotencyKey", idempotency_key)
+        learner = auth.parse_id("userId", user_id)
+        auth.parse_id("idempotencyKey", idempotency_key)
         if erased := await _find_erasure(info, learner):
             return erased
         return await _start(
@@ -147,13 +148,13 @@ class Mutation:
     async def set_goal(
         self, info: Info, answers_per_day: int, idempotency_key: ID
     ) -> PublishedEvent:
-        key = arguments.parse_id("idempotencyKey", idempotency_key)
+        key = auth.parse_id("idempotencyKey", idempotency_key)
         goal = arguments.parse_goal(answers_per_day)
         return await _publish(info, build_goal_set(info.context.caller.user_id, key, goal))
 
     @_mutation(types.PublishedEvent)
     async def take_rest_day(self, info: Info, date: date, idempotency_key: ID) -> PublishedEvent:
-        key = arguments.parse_id("idempotencyKey", idempotency_key)
+        key = auth.parse_id("idempotencyKey", idempotency_key)
         arguments.check_day(date)
         return await _publish(info, build_rest_day_taken(info.context.caller.user_id, key, date))
 
@@ -230,7 +231,7 @@ async def _start(
     values = records.accept_values(
         kind,
         caller=info.context.caller.user_id,
-        key=arguments.parse_id("idempotencyKey", key),
+        key=auth.parse_id("idempotencyKey", key),
         subject=subject,
         daily_limit=daily_limit,
         **parameters,
@@ -307,7 +308,7 @@ def _authorize_export(info: Info, user_id: ID | None) -> str:
     The role `admin` may export every record, `support` none, other roles only their own record.
     """
     caller = info.context.caller
-    learner = arguments.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id
+    learner = auth.parse_id("userId", user_id) if isinstance(user_id, str) else caller.user_id
     if caller.role == "support":
         raise Forbidden("support may not export a record")
     if learner != caller.user_id and not info.context.is_admin:

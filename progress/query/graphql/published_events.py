@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
@@ -20,7 +20,6 @@ import msgspec
 from progress.adapters import request_scope
 from progress.adapters.pubsub import clients, wakeups
 from progress.adapters.redis import commands
-from progress.adapters.redis.async_client import Client
 from progress.adapters.telemetry import tracing
 from progress.errors import BadInput, NotFound, PubSubUnavailable, RedisUnavailable, Unavailable
 from progress.event_store import events
@@ -28,6 +27,9 @@ from progress.projections import schema
 from progress.query.cache import DatabaseVersions
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings
+
+if TYPE_CHECKING:
+    from progress.adapters.redis.async_client import Client
 
 _TIMEOUT_S = 3.0
 _MAX_WAIT_S = 5.0  # for an event to be counted
@@ -115,7 +117,7 @@ class EventPublisher:
         self,
         settings: Settings,
         reader: Reader,
-        redis: Client | None,
+        redis: "Client | None",
         versions: DatabaseVersions,
     ) -> None:
         self._reader, self._redis, self._versions = reader, redis, versions

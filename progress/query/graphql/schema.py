@@ -21,6 +21,7 @@ from strawberry.utils.str_converters import to_camel_case
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.operations.records import Operation
+from progress.query import auth
 from progress.query.cache import CachePolicy
 from progress.query.graphql import arguments, descriptions, pagination, types
 from progress.query.graphql.context import Info
@@ -255,7 +256,7 @@ async def item_stats(
     cache=CachePolicy(30, catalogue=True, clock=True),  # as for itemStats
 )
 def item(moment: Moment, *, item_id: ID) -> RowQuery[rows.ItemStats]:
-    return rows.select_item(moment, arguments.parse_id("itemId", item_id))
+    return rows.select_item(moment, auth.parse_id("itemId", item_id))
 
 
 # The batch job counts the catalogue's items, so these rows change only when the job runs. The
@@ -343,7 +344,7 @@ async def item_history(
     known_at: datetime | None = UNSET,
 ) -> rows.ItemHistory:
     learner = await info.context.resolve_learner(user_id)
-    item = arguments.parse_id("itemId", item_id)
+    item = auth.parse_id("itemId", item_id)
     return await info.context.queries.get_item_history(
         learner, item, at=info.context.at, as_of=as_of or None, known_at=known_at or None
     )
@@ -408,7 +409,7 @@ def item_forgetting(
     moment: Moment, *, item_id: ID, days: int | None = 30
 ) -> RowQuery[rows.RecallPoint]:
     arguments.check_forecast_year(moment.as_of or moment.known_at or moment.at)
-    item = arguments.parse_id("itemId", item_id)
+    item = auth.parse_id("itemId", item_id)
     return rows.select_item_forgetting(moment, item, arguments.parse_days_ahead(days))
 
 
@@ -517,7 +518,7 @@ async def item_difficulty(
 
 def _authorize_group(info: Info, group_id: str) -> ID:
     """Return the requested group; raise Forbidden if the caller may not read it."""
-    parsed = arguments.parse_id("groupId", group_id)
+    parsed = auth.parse_id("groupId", group_id)
     info.context.caller.check_group(parsed)
     return ID(parsed)
 
@@ -643,7 +644,7 @@ SCHEMA = strawberry.Schema(
     strawberry.type(type("Query", (), RESOLVED)),
     Mutation,
     subscription=Subscription,
-    config=StrawberryConfig(scalar_map=types.SCALARS, default_resolver=types.read_field),
+    config=StrawberryConfig(scalar_map=arguments.SCALARS, default_resolver=types.read_field),
 )
 # Strawberry has no public name for it, and SCHEMA.execute() would parse every document again.
 GRAPHQL = SCHEMA._schema  # noqa: SLF001

@@ -9,7 +9,8 @@ from strawberry.types.nodes import SelectedField, Selection
 
 from progress.errors import NotFound, QueryTooComplex
 from progress.operations.records import Operation
-from progress.query.graphql import arguments, types
+from progress.query import auth
+from progress.query.graphql import types
 from progress.query.graphql.context import Info
 from progress.query.live.hub import Source
 from progress.query.live.sources import Groups, Learners, MilestoneMarks, Operations
@@ -76,7 +77,7 @@ class Subscription:
 
     @_subscription(types.Group | None)
     async def group_updated(self, info: Info, group_id: ID) -> AsyncIterator[groups.Group | None]:
-        group = arguments.parse_id("groupId", group_id)
+        group = auth.parse_id("groupId", group_id)
         info.context.caller.check_group(group)
         rows_read = types.GROUP_ROWS + sum(map(_count_rows, info.selected_fields))
         if rows_read > _MAX_ROWS:

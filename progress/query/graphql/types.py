@@ -1,7 +1,4 @@
-"""The GraphQL types of `api.graphql`; records of the read models provide the fields' values.
-
-Date and DateTime are sent as text. Times are in UTC.
-"""
+"""The GraphQL types of `api.graphql`; records of the read models provide the fields' values."""
 
 import contextlib
 import functools
@@ -12,13 +9,10 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 import msgspec
 import strawberry
 from graphql import OperationType
-from strawberry.types.scalar import ScalarDefinition
 
 from progress.adapters import request_scope
 from progress.adapters.pubsub import undelivered
-from progress.errors import SerializationError
 from progress.event_store import dead_letter_record as dead_letters
-from progress.event_store import timestamps
 from progress.operations import export_files
 from progress.operations import records as operations
 from progress.query.graphql import arguments, downloads, pagination, published_events
@@ -26,33 +20,6 @@ from progress.query.graphql.context import Info
 from progress.query.read_models import groups, rows
 
 _MAX_INT = 2**31 - 1
-
-
-def _parse_date(text: object) -> date:
-    if isinstance(text, str):
-        with contextlib.suppress(ValueError):
-            return timestamps.parse_day(text)
-    raise ValueError("expected a day as in 2024-03-29")
-
-
-def _parse_datetime(text: object) -> datetime:
-    try:
-        return timestamps.parse(text, "the value")
-    except SerializationError:
-        raise ValueError("expected a time as in 2024-03-29T20:32:32.250Z") from None
-
-
-def format_datetime(moment: datetime) -> str:
-    """Format a time in UTC as orjson does: with microseconds only if they are not zero."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-SCALARS: dict[object, ScalarDefinition] = {
-    date: strawberry.scalar(name="Date", serialize=date.isoformat, parse_value=_parse_date),
-    datetime: strawberry.scalar(
-        name="DateTime", serialize=format_datetime, parse_value=_parse_datetime
-    ),
-}
 
 
 def read_field(record: object, name: str) -> object:

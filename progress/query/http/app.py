@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from graphql import GraphQLError, OperationType
@@ -14,7 +14,6 @@ from starlette.responses import FileResponse, Response
 
 from progress.adapters import request_scope, startup
 from progress.adapters.redis import commands
-from progress.adapters.redis.async_client import Client
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.tracing import Span
 from progress.errors import RedisUnavailable, RequestRejected, Unavailable
@@ -22,9 +21,8 @@ from progress.operations.export_files import MEDIA_TYPES
 from progress.query import auth
 from progress.query.auth import Caller
 from progress.query.cache import RateLimiter, ResponseCache
-from progress.query.execution import documents, execute, request_log
-from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
-from progress.query.execution.request_log import RequestLog
+from progress.query.execution import documents, execute
+from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import PATH, Downloads
 from progress.query.graphql.published_events import EventPublisher
@@ -41,6 +39,9 @@ from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings
+
+if TYPE_CHECKING:
+    from progress.adapters.redis.async_client import Client
 
 _Handler = Callable[[Request, Headers, RequestLog], Awaitable[Response]]
 
@@ -69,7 +70,7 @@ class QueryApi:
         self._queries = Queries(reader)
         self._authenticator = auth.Authenticator(auth.load_issuer(settings))
         self._cors = Cors(settings.cors_origins)
-        self._redis = Client(settings.redis_url) if settings.redis_url else None
+        self._redis = _open_redis(settings.redis_url) if settings.redis_url else None
         self._limiter = RateLimiter(self._redis, settings.rate_limit_per_minute)
         self._cache = ResponseCache(self._redis, self._limiter, reader)
         self._persisted = PersistedQueries(self._redis)
@@ -116,7 +117,7 @@ class QueryApi:
         try:
             return await self._route(request, headers, log)
         except Exception as error:  # noqa: BLE001 - any error is masked and logged
-            formatted = request_log.format_error(GraphQLError("", original_error=error), log)
+            formatted = execute.format_error(GraphQLError("", original_error=error), log)
             response = protocol.from_error(500, formatted, headers)
         self._cors.add_headers(headers, response)
         return response
@@ -228,7 +229,7 @@ class QueryApi:
                 unavailable = protocol.format_error(protocol.UNAVAILABLE, "UNAVAILABLE")
                 answer, status = _reject(unavailable), 503
             except Exception as error:  # noqa: BLE001 - any error is masked and logged
-                masked = request_log.format_error(GraphQLError("", original_error=error), log)
+                masked = execute.format_error(GraphQLError("", original_error=error), log)
                 answer, status = _reject(masked), 500
             log.write(status)
             span.set_attribute("progress.operation", log.operation)
@@ -304,6 +305,12 @@ class QueryApi:
         return graphql_request, sha256
 
 
+def _open_redis(url: str) -> "Client":
+    from progress.adapters.redis.async_client import Client
+
+    return Client(url)
+
+
 def _reject(error: dict[str, Any]) -> GraphQLResponse:
     return GraphQLResponse(None, [error], executed=False)
 
@@ -352,7 +359,7 @@ def _is_browser(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and not request.query_params
 
 
-async def _check_readiness(reader: Reader, redis: Client | None) -> Response:
+async def _check_readiness(reader: Reader, redis: "Client | None") -> Response:
     """Return 200 if the instance can serve queries, else 503. Queries do not need Redis."""
     database = await _database_status(reader)
     is_ready = database == "ok"
@@ -360,7 +367,7 @@ async def _check_readiness(reader: Reader, redis: Client | None) -> Response:
     return protocol.json({**status, "cache": await redis_status(redis)}, 200 if is_ready else 503)
 
 
-async def redis_status(redis: Client | None) -> Literal["ok", "away", "off"]:
+async def redis_status(redis: "Client | None") -> Literal["ok", "away", "off"]:
     """Return "off" if no Redis is configured, "away" if Redis does not respond, else "ok"."""
     if redis is None:
         return "off"

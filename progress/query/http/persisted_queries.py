@@ -2,11 +2,14 @@
 
 import contextlib
 import sys
+from typing import TYPE_CHECKING
 
 from progress.adapters.redis import commands
-from progress.adapters.redis.async_client import Client
 from progress.errors import PersistedQueryNotFound, RedisUnavailable
 from progress.query.http import protocol
+
+if TYPE_CHECKING:
+    from progress.adapters.redis.async_client import Client
 
 _MAX_BYTES = 16 << 20  # of all documents in this instance together
 _ENTRY_BYTES = 300  # the memory of a hash and of its place in the dict
@@ -19,7 +22,7 @@ class PersistedQueries:
     text for a hash never changes.
     """
 
-    def __init__(self, redis: Client | None) -> None:
+    def __init__(self, redis: "Client | None") -> None:
         self._redis = redis
         self._texts: dict[str, str] = {}
         self._size = 0

@@ -30,8 +30,7 @@ from starlette.types import Receive, Scope, Send
 from progress.errors import Forbidden, InstanceUnavailable, RateLimited, Unavailable
 from progress.query.auth import Caller
 from progress.query.execution import execute
-from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
-from progress.query.execution.request_log import RequestLog
+from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import protocol

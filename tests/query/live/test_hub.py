@@ -14,7 +14,7 @@ from msgspec import Struct
 from progress.adapters.redis import commands
 from progress.errors import DatabaseUnavailable, Forbidden, InstanceUnavailable
 from progress.query.auth import Caller
-from progress.query.execution.request_log import RequestLog
+from progress.query.execution.execute import RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import Downloads
 from progress.query.graphql.schema import GRAPHQL
