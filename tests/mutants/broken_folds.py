@@ -25,9 +25,8 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres import database, migrations, statements
 from progress.errors import ProgressError
-from progress.event_store import time_zones
 from progress.projections import schema as read_model_schema
-from tests.support.event_logs import ZONES, Disturbance, Log, Published, logs
+from tests.support.event_logs import Disturbance, Log, Published, logs
 from tests.support.stage import Stage
 
 HERE = Path(__file__).parent
@@ -114,11 +113,8 @@ def broken_sql(*mutants: Mutant) -> Iterator[None]:
 @contextmanager
 def stage_with(url: str, mutant: Mutant) -> Iterator[Stage]:
     """Open a stage with the mutant's folds; raise LookupError if the SQL file lacks `text`."""
-    with pytest.MonkeyPatch.context() as patch, broken_sql(mutant):
-        # Loading all time zones would take a second; the logs use only ZONES.
-        patch.setattr(time_zones, "names", lambda: frozenset(ZONES))
-        with _open_stage(url) as stage:
-            yield stage
+    with broken_sql(mutant), _open_stage(url) as stage:
+        yield stage
 
 
 def _clear_caches() -> None:
