@@ -142,16 +142,8 @@ DECLARE
     s double precision;
     d double precision;
 BEGIN
-    IF memory IS NULL THEN
-        s := {read_models/memory first_stability};
-        d := {read_models/memory first_difficulty};
-    ELSE
-        d := memory[2] / {read_models/memory unit};
-        s := exp(memory[1] / {read_models/memory unit});
-        s := {read_models/memory next_stability};
-        d := {read_models/memory next_difficulty};
-    END IF;
-    RETURN ARRAY[{read_models/memory rounded}];
+    {read_models/memory step}
+    RETURN memory;
 END
 $memory$;
 
@@ -159,17 +151,36 @@ $memory$;
 CREATE AGGREGATE memory_after(correct boolean, gap int) (SFUNC = next_memory, STYPE = bigint[]);
 
 -- Return the state after more answers, given in order. `memory` and `last_on` are the state and the day of the answer
--- before; both are null if there is none.
+-- before; both are null if there is none. A call of next_memory for each answer would take longer than the answer.
 CREATE FUNCTION continue_memory(memory bigint[], last_on date, days date[], corrects boolean[]) RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $memory$
+DECLARE
+    g int;
+    t double precision;
+    s double precision;
+    d double precision;
 BEGIN
     FOR n IN 1 .. coalesce(cardinality(days), 0) LOOP
-        memory := next_memory(memory, corrects[n], greatest(days[n] - last_on, 0));
+        g := CASE WHEN corrects[n] THEN 3 ELSE 1 END;
+        t := greatest(days[n] - last_on, 0);
+        {read_models/memory step}
         last_on := days[n];
     END LOOP;
     RETURN memory;
 END
 $memory$;
+
+-- step --
+IF memory IS NULL THEN
+    s := {read_models/memory first_stability};
+    d := {read_models/memory first_difficulty};
+ELSE
+    d := memory[2] / {read_models/memory unit};
+    s := exp(memory[1] / {read_models/memory unit});
+    s := {read_models/memory next_stability};
+    d := {read_models/memory next_difficulty};
+END IF;
+memory := ARRAY[{read_models/memory rounded}];
 
 -- knowledge --
 -- What a learner still knows on the date :on, which is today if null: one row for each level with answered items, and

@@ -63,9 +63,7 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
         SELECT i.user_id, i.item_id, s.reviewed_at, s.review_id, s.reviewed_on, s.interval_days, s.last_answered_at,
             s.asked_at, s.asked_id, s.asked_on, s.recalled
         FROM window_items i
-        LEFT JOIN LATERAL (
-            SELECT * FROM item_stats s WHERE s.user_id = i.user_id AND s.item_id = i.item_id AND has_past OFFSET 0
-        ) s ON true
+        LEFT JOIN LATERAL (SELECT * FROM item_stats s WHERE s.ctid = i.place OFFSET 0) s ON true
         WHERE i.is_out_of_order
     ), arrived AS MATERIALIZED (
         SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.kind = 'review' AS is_review, f.day, f.correct,
@@ -108,7 +106,7 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
             ORDER BY p.occurred_at, p.event_id
             LIMIT 1
         ) again ON again.occurred_at <= after.occurred_at OR after.occurred_at IS NULL
-        WHERE has_past
+        WHERE a.occurred_at <= a.reviewed_at OR a.is_review AND a.occurred_at < a.last_answered_at
     ), chain AS (
         SELECT user_id, item_id, occurred_at, event_id, is_review, day, correct, interval_days,
             'new' AS source, NULL::bigint AS had_days, NULL::date AS had_before
@@ -154,10 +152,10 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
     INSERT INTO window_gaps
     SELECT user_id, item_id,
         max(occurred_at)         FILTER (WHERE is_review)     AS reviewed_at,
-        (array_agg(event_id)     FILTER (WHERE is_review))[1] AS review_id,
+        CAST(max(CAST(event_id AS text)) FILTER (WHERE is_review) AS uuid) AS review_id,
         bool_or(source = 'new')  FILTER (WHERE is_review)     AS is_new,
         max(occurred_at)         FILTER (WHERE is_first)      AS asked_at,
-        (array_agg(event_id)     FILTER (WHERE is_first))[1]  AS asked_id,
+        CAST(max(CAST(event_id AS text)) FILTER (WHERE is_first) AS uuid)  AS asked_id,
         max(day)                 FILTER (WHERE is_first)      AS asked_on,
         bool_or(correct)         FILTER (WHERE is_first)      AS recalled,
         max(days_before)         FILTER (WHERE is_first AND days_before >= 1 AND day_before < day) AS days,

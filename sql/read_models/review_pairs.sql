@@ -17,7 +17,8 @@ DELETE FROM window_reviews;
 -- A new review forms pairs with its neighbours and separates a former pair. Only these pairs are counted. One sort
 -- finds the pairs, the latest review, and the first new review with an interval of 7 days or more. The sort compares
 -- the item_id first: many rows have the same user_id, so the user_id alone seldom decides the order. An item's rows are
--- sorted newest first, so that the first row is the item's latest review.
+-- sorted newest first, so that the first row is the item's latest review. A new review usually follows the latest
+-- stored one, which is in item_stats; otherwise its neighbours are looked up.
 INSERT INTO window_reviews
 WITH arrived AS MATERIALIZED (
     SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor
@@ -25,13 +26,22 @@ WITH arrived AS MATERIALIZED (
     WHERE kind = 'review'
 ), neighbours AS MATERIALIZED (
     SELECT a.user_id, a.item_id,
-        before.occurred_at AS before_at, before.event_id AS before_id, before.interval_days AS before_days,
+        CASE WHEN latest.is_before THEN latest.reviewed_at ELSE before.occurred_at END     AS before_at,
+        CASE WHEN latest.is_before THEN latest.review_id ELSE before.event_id END          AS before_id,
+        CASE WHEN latest.is_before THEN latest.interval_days ELSE before.interval_days END AS before_days,
         after.occurred_at AS after_at, after.event_id AS after_id, after.interval_days AS after_days
     FROM arrived a
+    CROSS JOIN LATERAL (
+        SELECT s.reviewed_at, s.review_id, s.interval_days,
+            (s.reviewed_at, s.review_id) < (a.occurred_at, a.event_id) AS is_before
+        FROM item_stats s
+        WHERE s.user_id = a.user_id AND s.item_id = a.item_id AND s.reviewed_at IS NOT NULL
+        OFFSET 0
+    ) latest
     LEFT JOIN LATERAL (
         SELECT r.occurred_at, r.event_id, r.interval_days
         FROM reviews r
-        WHERE r.user_id = a.user_id AND r.item_id = a.item_id
+        WHERE NOT latest.is_before AND r.user_id = a.user_id AND r.item_id = a.item_id
           AND (r.occurred_at, r.event_id) < (a.occurred_at, a.event_id)
         ORDER BY r.occurred_at DESC, r.event_id DESC
         LIMIT 1
@@ -39,7 +49,7 @@ WITH arrived AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT r.occurred_at, r.event_id, r.interval_days
         FROM reviews r
-        WHERE r.user_id = a.user_id AND r.item_id = a.item_id
+        WHERE NOT latest.is_before AND r.user_id = a.user_id AND r.item_id = a.item_id
           AND (r.occurred_at, r.event_id) > (a.occurred_at, a.event_id)
         ORDER BY r.occurred_at, r.event_id
         LIMIT 1

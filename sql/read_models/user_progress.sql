@@ -42,7 +42,8 @@ WITH seen AS (
         SELECT CASE WHEN interval_days >= 21 THEN 2 WHEN interval_days >= 7 THEN 1 ELSE 0 END
     ) now (mastery)
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN had_interval_days >= 21 THEN 2 WHEN had_interval_days >= 7 THEN 1 WHEN had_row THEN 0 END
+        SELECT CASE WHEN had_interval_days >= 21 THEN 2 WHEN had_interval_days >= 7 THEN 1
+            WHEN place IS NOT NULL THEN 0 END
     ) had (mastery)
     GROUP BY user_id
 )
