@@ -152,7 +152,9 @@ BEGIN
     )
     SELECT array_agg(p.user_id) INTO moved
     FROM (SELECT user_id, min(starts_at) AS starts_at FROM differing WHERE is_another GROUP BY user_id) d
-    JOIN user_progress p ON p.user_id = d.user_id
+    CROSS JOIN LATERAL (
+        SELECT p.user_id, p.last_fact_at FROM user_progress p WHERE p.user_id = d.user_id OFFSET 0
+    ) p
     WHERE p.last_fact_at >= d.starts_at;
     RETURN moved;
 END

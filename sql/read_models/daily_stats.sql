@@ -111,10 +111,18 @@ ON CONFLICT (user_id, day) DO UPDATE SET
     new_mastery_count  = d.new_mastery_count  + excluded.new_mastery_count;
 
 -- Delete each day that has no activity left, because its only completion moved to another day.
-DELETE FROM daily_stats d
-USING window_days w
-WHERE w.sessions_completed < 0 AND d.user_id = w.user_id AND d.day = w.day
-  AND d.answers = 0 AND d.reviews = 0 AND d.sessions_completed = 0;
+DELETE FROM daily_stats
+WHERE ctid = ANY (ARRAY(
+    SELECT d.ctid
+    FROM window_days w
+    CROSS JOIN LATERAL (
+        SELECT d.ctid
+        FROM daily_stats d
+        WHERE d.user_id = w.user_id AND d.day = w.day
+          AND d.answers = 0 AND d.reviews = 0 AND d.sessions_completed = 0
+        OFFSET 0
+    ) d
+    WHERE w.sessions_completed < 0));
 
 -- definition --
 -- The left joins lose no day: every day on which an item is learned, repeated or mastered has an answer or a review.

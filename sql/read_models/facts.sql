@@ -87,24 +87,27 @@ DELETE FROM window_events;
 DELETE FROM window_facts;
 
 -- fold --
--- Zones and offsets are read once per learner, for the span of the learner's events.
-WITH spans AS MATERIALIZED (
-    SELECT user_id, min(occurred_at) AS first_at, max(occurred_at) AS last_at
+-- Each learner is looked up once: whether the learner was deleted, and the zones and offsets for the span of the
+-- learner's events.
+WITH learners AS MATERIALIZED (
+    SELECT user_id,
+        min(occurred_at) FILTER (WHERE kind IN ('answer', 'review', 'completion', 'goal')) AS first_at,
+        max(occurred_at) FILTER (WHERE kind IN ('answer', 'review', 'completion', 'goal')) AS last_at
     FROM window_events
-    WHERE kind IN ('answer', 'review', 'completion', 'goal')
+    WHERE kind NOT IN ('deletion', 'catalogue')
     GROUP BY user_id
 ), shifts AS MATERIALIZED (
-    SELECT s.user_id, z.starts, z.shifts, z.offsets
-    FROM spans s
-    CROSS JOIN LATERAL zone_shifts(s.user_id, s.first_at, s.last_at) z
+    SELECT l.user_id, z.starts, z.shifts, z.offsets
+    FROM learners l
+    CROSS JOIN LATERAL zone_shifts(l.user_id, l.first_at, l.last_at) z
+    WHERE NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = l.user_id OFFSET 0)
 )
 INSERT INTO window_facts
 SELECT e.*,
     {read_models/facts local_time}
 FROM window_events e
-LEFT JOIN shifts s ON s.user_id = e.user_id
-WHERE e.kind NOT IN ('deletion', 'catalogue')
-  AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = e.user_id);
+JOIN shifts s ON s.user_id = e.user_id
+WHERE e.kind NOT IN ('deletion', 'catalogue');
 
 -- kind_of_fact --
 CASE d.event_type

@@ -36,16 +36,16 @@ WITH turned AS MATERIALIZED (
 ), near AS MATERIALIZED (
     SELECT n.*, coalesce(sum(CASE WHEN t.studied THEN 1 ELSE -1 END) FILTER (WHERE t.day IS NOT NULL), 0) AS change
     FROM (
-        SELECT DISTINCT c.user_id, r.starts, r.ends, r.study_days
+        SELECT DISTINCT c.user_id, r.place, r.starts, r.ends, r.study_days
         FROM (SELECT user_id, day FROM turned UNION SELECT user_id, day FROM window_rest_days) c
         CROSS JOIN LATERAL (
-            (SELECT s.starts, s.ends, s.study_days
+            (SELECT s.ctid AS place, s.starts, s.ends, s.study_days
             FROM learning_streaks s
             WHERE s.user_id = c.user_id AND s.starts <= c.day AND has_past
             ORDER BY s.starts DESC
             LIMIT 1)
             UNION ALL
-            (SELECT s.starts, s.ends, s.study_days
+            (SELECT s.ctid, s.starts, s.ends, s.study_days
             FROM learning_streaks s
             WHERE s.user_id = c.user_id AND s.starts > c.day AND s.starts <= c.day + 5 AND has_past
             ORDER BY s.starts
@@ -54,7 +54,7 @@ WITH turned AS MATERIALIZED (
         WHERE r.ends >= c.day - 5
     ) n
     LEFT JOIN turned t ON t.user_id = n.user_id AND t.day BETWEEN n.starts AND n.ends
-    GROUP BY n.user_id, n.starts, n.ends, n.study_days
+    GROUP BY n.user_id, n.place, n.starts, n.ends, n.study_days
 ), lost AS (
     SELECT t.user_id, t.day
     FROM turned t
@@ -141,7 +141,7 @@ WITH turned AS MATERIALIZED (
 ), gone AS (
     DELETE FROM learning_streaks s
     USING near n
-    WHERE s.user_id = n.user_id AND s.starts = n.starts
+    WHERE s.ctid = n.place
       AND NOT EXISTS (SELECT FROM joined j WHERE j.user_id = n.user_id AND j.starts = n.starts)
 )
 INSERT INTO learning_streaks

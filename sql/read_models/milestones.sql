@@ -178,7 +178,8 @@ WITH changed AS MATERIALIZED (
           SELECT
           FROM milestones m
           WHERE has_past AND m.user_id = s.user_id AND m.kind = 'STREAK' AND m.value = s.place
-            AND m.reached_on < s.first_day)
+            AND m.reached_on < s.first_day
+          OFFSET 0)
     GROUP BY s.user_id, s.place
     UNION ALL
     SELECT c.user_id, c.kind, v.value, c.day
@@ -200,14 +201,21 @@ WITH changed AS MATERIALIZED (
     ) d
     WHERE c.kind = 'GOAL_MET' AND c.number > 0 AND d.answers >= c.number
 ), gone AS (
-    DELETE FROM milestones m
-    USING changed c
-    WHERE has_past
-      AND m.user_id = c.user_id AND m.kind = c.kind AND m.reached_on BETWEEN c.first_day AND c.last_day
-      AND NOT EXISTS (
-          SELECT
-          FROM reached r
-          WHERE r.user_id = m.user_id AND r.kind = m.kind AND r.value = m.value AND r.reached_on = m.reached_on)
+    DELETE FROM milestones
+    WHERE ctid = ANY (ARRAY(
+        SELECT m.ctid
+        FROM changed c
+        CROSS JOIN LATERAL (
+            SELECT m.ctid, m.value, m.reached_on
+            FROM milestones m
+            WHERE has_past
+              AND m.user_id = c.user_id AND m.kind = c.kind AND m.reached_on BETWEEN c.first_day AND c.last_day
+            OFFSET 0
+        ) m
+        WHERE NOT EXISTS (
+            SELECT
+            FROM reached r
+            WHERE r.user_id = c.user_id AND r.kind = c.kind AND r.value = m.value AND r.reached_on = m.reached_on)))
 ), added AS (
     INSERT INTO milestones (user_id, kind, value, reached_on)
     SELECT r.user_id, r.kind, r.value, r.reached_on
@@ -216,7 +224,8 @@ WITH changed AS MATERIALIZED (
         SELECT
         FROM milestones m
         WHERE has_past AND m.user_id = r.user_id AND m.kind = r.kind AND m.value = r.value
-          AND m.reached_on = r.reached_on)
+          AND m.reached_on = r.reached_on
+        OFFSET 0)
     ORDER BY r.user_id, r.kind, r.reached_on
     RETURNING user_id
 )

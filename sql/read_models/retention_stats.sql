@@ -36,9 +36,14 @@ ON CONFLICT (user_id, day, maturity) DO UPDATE SET
     asked    = r.asked    + excluded.asked,
     recalled = r.recalled + excluded.recalled;
 
-DELETE FROM retention_stats r
-USING window_gaps g
-WHERE g.had_days IS NOT NULL AND r.user_id = g.user_id AND r.day = g.had_on AND r.asked = 0;
+DELETE FROM retention_stats
+WHERE ctid = ANY (ARRAY(
+    SELECT r.ctid
+    FROM window_gaps g
+    CROSS JOIN LATERAL (
+        SELECT r.ctid FROM retention_stats r WHERE r.user_id = g.user_id AND r.day = g.had_on AND r.asked = 0 OFFSET 0
+    ) r
+    WHERE g.had_days IS NOT NULL));
 
 -- definition --
 SELECT user_id, day, CASE WHEN days_before < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity,
