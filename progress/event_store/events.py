@@ -52,6 +52,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     columns: ClassVar[Mapping[str, str | None]]
     rechecked: ClassVar[bool]
     late_fields: ClassVar[tuple[str, ...]]
+    has_day: ClassVar[bool]
 
 
 EVENT_TYPES: dict[str, type[Event]] = {}
@@ -65,11 +66,13 @@ def declare(
     columns: Mapping[str, str | None] | None = None,
     rechecked: bool = True,
     late_fields: tuple[str, ...] = (),
+    has_day: bool = False,
 ) -> Callable[[type[_E]], type[_E]]:
     """Add an event type to the catalogue.
 
     `kind` is the value of the column `kind` by which folds select the type. A field is a column of
     the same name, unless `columns` gives another name, or None if no fold reads the field. If
+    `has_day`, folds read the local day of the event, which a change of the zone moves. If
     `rechecked`, folds skip events that the declaration rejects, because events of the type may have
     been recorded before it was declared. An invalid value of one of `late_fields`, which were
     declared later than the type, counts as omitted. A field whose default is UNSET differs from the
@@ -79,6 +82,7 @@ def declare(
     def add(declared: type[_E]) -> type[_E]:
         declared.topic, declared.kind, declared.columns = topic, kind, columns or {}
         declared.rechecked, declared.late_fields = rechecked, late_fields
+        declared.has_day = has_day
         EVENT_TYPES[declared.__name__] = declared
         return declared
 
@@ -118,17 +122,17 @@ class Answer(SessionEvent, frozen=True, kw_only=True):
     response_time_ms: Milliseconds
 
 
-@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False)
+@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False, has_day=True)
 class CorrectAnswerGiven(Answer, frozen=True, kw_only=True):
     """The learner knew the item."""
 
 
-@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False)
+@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False, has_day=True)
 class IncorrectAnswerGiven(Answer, frozen=True, kw_only=True):
     """The learner did not know the item."""
 
 
-@declare(LEARNING, "completion", rechecked=False)
+@declare(LEARNING, "completion", rechecked=False, has_day=True)
 class SessionCompleted(SessionEvent, frozen=True, kw_only=True):
     """The learner reached the end of a session."""
 
@@ -141,7 +145,9 @@ class SessionAbandoned(SessionEvent, frozen=True, kw_only=True):
     """The learner left a session before its end."""
 
 
-@declare(ALGORITHM, "review", columns={"new_interval": "interval_days"}, rechecked=False)
+@declare(
+    ALGORITHM, "review", columns={"new_interval": "interval_days"}, rechecked=False, has_day=True
+)
 class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
     """The review algorithm has chosen the days until an item's next review (`new_interval`)."""
 
@@ -220,7 +226,7 @@ class LearnerLeftGroup(LearnerEvent, frozen=True, kw_only=True):
     group_id: Id
 
 
-@declare(USER, "goal")
+@declare(USER, "goal", has_day=True)
 class GoalSet(LearnerEvent, frozen=True, kw_only=True):
     """The learner set a goal of answers per day; 0 means no goal."""
 

@@ -60,7 +60,7 @@ def _query(relation: str, engine: Engine = "postgresql") -> str:
         parts = {**schema.parts(), **source}
         return fill("read_models/memory", f"{engine} states", **parts)
     file, block = _QUERIES[relation]
-    return blocks(file)[block]
+    return fill(file, block, **schema.parts())
 
 
 def _sort_relations() -> Iterable[str]:

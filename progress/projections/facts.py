@@ -51,7 +51,15 @@ def parts(cast: str = "CAST") -> dict[str, str]:
         "plain_texts": texts,
         **{name: _list_values(texts_of_kind, cast) for name, texts_of_kind in apart.items()},
         "fact_values": _list_values(columns, cast),
+        "dated_kinds": ", ".join(f"'{kind}'" for kind in _list_dated_kinds()),
+        "dated_columns": ", ".join(
+            f"e.{c.name}" for c in columns if any(one.has_day for one in c.declared)
+        ),
     } | {f"{kind}_types": _quote(_of_kind(kind)) for kind in kinds}
+
+
+def _list_dated_kinds() -> list[str]:
+    return [*dict.fromkeys(one.kind for one in events.EVENT_TYPES.values() if one.has_day)]
 
 
 def _list_columns() -> list[Column]:

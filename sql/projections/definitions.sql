@@ -8,11 +8,11 @@ CREATE TEMPORARY {kind} {table} AS
 {query};
 
 -- known_learners --
--- The learners with a row in user_progress, each with the times of the first and the last event that needs a local day:
--- an answer, a review, a completion or a goal. Both times are null if the learner has no such event.
+-- The learners with a row in user_progress, each with the times of the first and the last event whose local day folds
+-- read (`has_day` in events.py). Both times are null if the learner has no such event.
 SELECT e.user_id, max(e.created_at) AS last_updated,
-    min(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion', 'goal')) AS first_at,
-    max(e.occurred_at) FILTER (WHERE e.kind IN ('answer', 'review', 'completion', 'goal')) AS last_at
+    min(e.occurred_at) FILTER (WHERE e.kind IN ({dated_kinds})) AS first_at,
+    max(e.occurred_at) FILTER (WHERE e.kind IN ({dated_kinds})) AS last_at
 FROM facts e
 WHERE e.kind NOT IN ('deletion', 'catalogue')
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
@@ -30,14 +30,13 @@ JOIN zone_offsets o ON o.zone = z.timezone AND o.starts_at < z.ends_at AND o.end
     AND o.starts_at <= k.last_at AND o.ends_at > k.first_at
 
 -- dated_facts --
--- The learners' answers, reviews, completions and goals, each with its local day and the hour on the wall clock.
-SELECT e.user_id, e.kind, e.occurred_at, e.event_id, e.correct, e.item_id, e.session_id, e.response_ms,
-    e.interval_days, e.easiness_factor, e.score, e.duration_seconds, e.answers_per_day,
+-- The events whose local day folds read, each with this day and the hour on the wall clock.
+SELECT e.user_id, e.kind, e.occurred_at, e.event_id, e.correct, e.item_id, e.session_id, {dated_columns},
     CAST(e.occurred_at + coalesce(s.to_day, INTERVAL '0 days') AS date) AS day,
     CAST(date_part('hour', e.occurred_at + coalesce(s.to_clock, INTERVAL '0 days')) AS integer) AS hour
 FROM facts e
 LEFT JOIN shifts s ON s.user_id = e.user_id AND s.starts_at <= e.occurred_at AND s.ends_at > e.occurred_at
-WHERE e.kind IN ('answer', 'review', 'completion', 'goal')
+WHERE e.kind IN ({dated_kinds})
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 
 -- chained_facts --

@@ -91,8 +91,8 @@ DELETE FROM window_facts;
 -- learner's events.
 WITH learners AS MATERIALIZED (
     SELECT user_id,
-        min(occurred_at) FILTER (WHERE kind IN ('answer', 'review', 'completion', 'goal')) AS first_at,
-        max(occurred_at) FILTER (WHERE kind IN ('answer', 'review', 'completion', 'goal')) AS last_at
+        min(occurred_at) FILTER (WHERE kind IN ({dated_kinds})) AS first_at,
+        max(occurred_at) FILTER (WHERE kind IN ({dated_kinds})) AS last_at
     FROM window_events
     WHERE kind NOT IN ('deletion', 'catalogue')
     GROUP BY user_id

@@ -13,7 +13,7 @@ CREATE TABLE user_progress (
     short_term         bigint NOT NULL,
     long_term          bigint NOT NULL,
     last_updated       timestamptz NOT NULL,
-    last_fact_at       timestamptz,        -- time of the newest answer, completion, review or goal
+    last_fact_at       timestamptz,        -- time of the newest event whose local day folds read
     version            bigint NOT NULL     -- the last transaction that changed a row of the learner
 ) WITH (fillfactor = 50);
 
@@ -23,7 +23,7 @@ WITH seen AS (
         count(*) FILTER (WHERE kind = 'answer') AS answers,
         count(*) FILTER (WHERE correct) AS correct_answers,
         max(created_at) AS last_updated,
-        max(occurred_at) FILTER (WHERE kind IN ('answer', 'review', 'completion', 'goal')) AS last_fact_at
+        max(occurred_at) FILTER (WHERE kind IN ({dated_kinds})) AS last_fact_at
     FROM window_facts
     GROUP BY user_id
 ), studied AS (

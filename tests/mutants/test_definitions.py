@@ -53,10 +53,9 @@ def is_detected(connection: Connection, mutant: Mutant) -> bool:
     assert mutant.text in before, mutant
     connection.run("SAVEPOINT folded")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(blocks(mutant.file), mutant.block, before.replace(mutant.text, mutant.by))
-        written = parse(mutant.file)[mutant.block]
-        broken = written.text.replace(mutant.text, mutant.by)
-        patch.setitem(parse(mutant.file), mutant.block, written._replace(text=broken))
+        written, broken = parse(mutant.file), before.replace(mutant.text, mutant.by)
+        patch.setitem(blocks(mutant.file), mutant.block, broken)
+        patch.setitem(written, mutant.block, written[mutant.block]._replace(text=broken))
         if mutant.table in definitions.TABLES:
             patch.setattr(definitions, "TABLES", (mutant.table,))
             fold_again(connection, mutant.table)
