@@ -165,17 +165,10 @@ def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> N
     Without a Pub/Sub, publish nothing, and if Pub/Sub does not accept the commands, only print a
     warning: the scheduled job publishes these commands.
     """
-    from progress.adapters.pubsub import publisher, wakeups
+    from progress.adapters.pubsub import wakeups
 
-    commands = [
-        *(publisher.Command(wakeups.operation_command(each)) for each in operation_ids),
-        *(publisher.Command(wakeups.wake_command(each)) for each in shards),
-    ]
-    if not commands:
-        return
     try:
-        project, emulator = pubsub()
-        publisher.publish(commands, project=project, emulator=emulator, on_published=lambda _: None)
+        wakeups.publish(operation_ids, shards, *pubsub())
     except StackError:
         return
     except PubSubUnavailable as error:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from progress.adapters.pubsub import publisher, wakeups
 from progress.adapters.pubsub.publisher import Packed
+from progress.cli import connections
 from progress.errors import PubSubUnavailable, SerializationError
 from progress.event_store.events import TOPICS
 from tests.support.fake_publisher import FakePublisher
@@ -142,3 +143,16 @@ def test_a_command_that_cannot_be_sent_starts_the_pause(pubsub: FakePublisher) -
     end_pause()
     assert wakeups.send_operations([uuid.uuid4()])
     assert [command["command"] for command in pubsub.commands()] == ["operation"]
+
+
+def test_every_wake_up_of_an_operation_carries_the_attribute_that_green_excludes(
+    pubsub: FakePublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Green is the new revision during a release; its subscription's filter is in infra/release."""
+    monkeypatch.setenv("PUBSUB_PROJECT_ID", "ours")
+    wakeups.send_operations([uuid.uuid4()])
+    connections.call_workers([uuid.uuid4(), uuid.uuid4()], shards=[3])
+    sent = [message for request in pubsub.requests for message in request.messages]
+    marked = [message.attributes.get("command") for message in sent]
+    assert marked == ["operation", "operation", "operation", None]
+    assert [*pubsub.commands()][-1]["shard"] == 3

@@ -67,7 +67,7 @@ def test_a_command_goes_on_if_pubsub_does_not_accept_the_call_of_a_worker(
     away = {"PUBSUB_EMULATOR_HOST": f"127.0.0.1:{ports.reserve()}"}
     cancelled = run("cancel", operation_id, **away)
     cli.expect_success(cancelled)
-    assert "the scheduled job calls a worker later: Pub/Sub at 127.0.0.1" in cancelled.stderr
+    assert "the scheduled job calls a worker later: " in cancelled.stderr
 
 
 def test_retry_resumes_an_operation_that_timed_out_after_its_point_of_no_return(

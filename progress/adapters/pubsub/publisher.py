@@ -1,4 +1,4 @@
-"""Publish events and commands to the local stack's Pub/Sub or to Google Cloud."""
+"""Publish events to the local stack's Pub/Sub or to Google Cloud."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -31,31 +31,20 @@ class Packed(msgspec.Struct, frozen=True):
     count: int
 
 
-class Command(msgspec.Struct, frozen=True):
-    """An internal command."""
-
-    data: bytes
-
-    @property
-    def topic(self) -> str:
-        """The topic of all commands."""
-        return wakeups.TOPIC
-
-
-_Encoded = tuple[Message | Packed | Command, bytes]
+_Encoded = tuple[Message | Packed, bytes]
 
 
 def publish(
-    messages: Sequence[Message | Packed | Command],
+    messages: Sequence[Message | Packed],
     *,
     project: str,
     emulator: str | None,
     on_published: Callable[[int], None],
 ) -> int:
-    """Publish the messages; return the number of events and commands.
+    """Publish the messages; return the number of events.
 
     Return once Pub/Sub has stored all messages. After each request, `on_published` receives the
-    number of events and commands stored so far. `emulator` is an address; None means Google Cloud.
+    number of events stored so far. `emulator` is an address; None means Google Cloud.
     Raise PubSubUnavailable if Pub/Sub does not accept a request, and SerializationError, before
     anything is published, if a message is too large.
     """
@@ -104,21 +93,19 @@ def _publish_batch(
         ) from None
 
 
-def _add_trace(message: Message | Packed | Command, data: bytes) -> dict[str, Any]:
+def _add_trace(message: Message | Packed, data: bytes) -> dict[str, Any]:
     """Return the message with the attributes of a new trace."""
     attributes = wakeups.publish_attributes(message.topic)
     with tracing.start_span(f"publish {message.topic}", None, "producer", attributes):
         return {"data": data, "attributes": tracing.message_attributes()}
 
 
-def encode(message: Message | Packed | Command) -> bytes:
+def encode(message: Message | Packed) -> bytes:
     """Return a message's data; encode the events of a `Message` as a JSON array."""
     if isinstance(message, Message):
         return msgspec.json.encode(message.events)
     return message.data
 
 
-def _count(message: Message | Packed | Command) -> int:
-    if isinstance(message, Message):
-        return len(message.events)
-    return message.count if isinstance(message, Packed) else 1
+def _count(message: Message | Packed) -> int:
+    return len(message.events) if isinstance(message, Message) else message.count

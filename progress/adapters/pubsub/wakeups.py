@@ -21,7 +21,11 @@ from progress.errors import PubSubUnavailable
 TOPIC = "progress-commands"
 _TIMEOUT_S = 2.0
 _PAUSE_S = 5.0  # after a failure
+_COMMAND_TIMEOUT_S = 20.0  # of a command of `progress`, which first opens the connection
 _EVENT_DELAY = "event_delay_ms"
+# During a release, the new revision (green) only folds. It runs no operations, because the filter
+# of its subscription excludes messages with this attribute.
+_OPERATION = {"command": "operation"}
 
 
 class Outage:
@@ -88,15 +92,22 @@ def send_operations(operation_ids: Iterable[UUID]) -> bool:
     """Wake a worker for each operation; if that fails, write a log line and return False.
 
     During the pause after a failure, do not send anything, but write a log line and return False.
-    The sweep finds operations whose wake-up was not sent. During a release, the new revision
-    (green) only folds. It runs no operations, because the filter of its subscription excludes
-    messages whose attribute `command` is `operation`.
+    The sweep finds operations whose wake-up was not sent.
     """
     commands = [operation_command(each) for each in operation_ids]
     if commands and not outage().is_over:
         logs.write("WARNING", "wake-up not sent: Pub/Sub failed less than 5 s ago")
         return False
-    return _send(commands, command="operation")
+    return _send(commands, **_OPERATION)
+
+
+def publish(
+    operation_ids: Iterable[UUID], shards: Iterable[int], project: str, emulator: str | None
+) -> None:
+    """Wake a worker for each operation and each shard; raise PubSubUnavailable if that fails."""
+    operations = [operation_command(each) for each in operation_ids]
+    _publish(operations, project, emulator, _COMMAND_TIMEOUT_S, **_OPERATION)
+    _publish([wake_command(each) for each in shards], project, emulator, _COMMAND_TIMEOUT_S)
 
 
 def wake_command(shard: int) -> bytes:
@@ -123,19 +134,23 @@ def _send(commands: list[bytes], **attributes: str) -> bool:
     if not commands:
         return True
     with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:
-        attributes = {**tracing.message_attributes(), **attributes}
-        messages = [{"data": command, "attributes": attributes} for command in commands]
         current = settings.current()
+        project, emulator = current.pubsub_project_id, current.pubsub_emulator_host
         try:
-            clients.publish(
-                f"projects/{current.pubsub_project_id}/topics/{TOPIC}",
-                messages,
-                emulator=current.pubsub_emulator_host,
-                timeout_s=_TIMEOUT_S,
-            )
+            _publish(commands, project, emulator, _TIMEOUT_S, **attributes)
         except PubSubUnavailable as error:
             outage().begin()
             span.record_error(f"{error}")
             logs.write("WARNING", f"wake-up not sent: {error}")
             return False
     return True
+
+
+def _publish(
+    commands: list[bytes], project: str, emulator: str | None, timeout_s: float, **attributes: str
+) -> None:
+    attributes = {**tracing.message_attributes(), **attributes}
+    messages = [{"data": command, "attributes": attributes} for command in commands]
+    if messages:
+        topic = f"projects/{project}/topics/{TOPIC}"
+        clients.publish(topic, messages, emulator=emulator, timeout_s=timeout_s)
