@@ -16,7 +16,8 @@ from progress.errors import ArchiveRunning, ProgressError, Unavailable
 # The commands of each module of this package, in the order of the help. The module has a function
 # or a group with the command's name, or with this name and `_command` or `_group`.
 MODULES = {
-    "stack": ("up", "down", "env", "token", "open"),
+    "stack": ("up", "down", "env", "open"),
+    "tokens": ("token",),
     "publish": ("publish",),
     "imports": ("import",),
     "maintenance": ("migrate", "status", "move-views", "batch", "prune-schemas"),

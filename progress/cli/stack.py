@@ -1,10 +1,10 @@
-"""`progress up`, `down`, `env`, `token` and `open`: the local stack."""
+"""`progress up`, `down`, `env` and `open`: the local stack."""
 
 import contextlib
 import signal
 import subprocess
 import webbrowser
-from typing import Annotated, get_args
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -13,8 +13,9 @@ from progress.adapters import terminal
 from progress.adapters.terminal import Console
 from progress.cli import connections
 from progress.cli.options import AsJson
+from progress.cli.tokens import Groups, Roles, User, list_roles
 from progress.demo import loading
-from progress.local import data_folder, processes
+from progress.local import processes
 from progress.local import stack as local_stack
 
 _PRINTED = (
@@ -93,77 +94,13 @@ def env(as_json: AsJson = False) -> None:
         typer.echo(f"pid_{name}={' '.join(map(str, numbers))}")
 
 
-def _user(value: str) -> str:
-    from progress.query.auth import is_id
-
-    if not is_id(value):
-        raise typer.BadParameter("expected an id of 1 to 200 characters")
-    return value
-
-
-def _roles(value: list[str] | None) -> list[str] | None:
-    from progress.query.auth import Role
-
-    for role in value or ():
-        if role not in get_args(Role):
-            raise typer.BadParameter(f"{role} is not one of {', '.join(get_args(Role))}")
-    return value
-
-
-def _groups(value: list[str] | None) -> list[str] | None:
-    from progress.query.auth import MAX_GROUPS
-
-    for group in value or ():
-        _user(group)
-    if len(value or ()) > MAX_GROUPS:
-        raise typer.BadParameter(f"expected at most {MAX_GROUPS} groups")
-    return value
-
-
-User = Annotated[str, typer.Option(help="The user's id.", callback=_user)]
-Roles = Annotated[
-    list[str] | None,
-    typer.Option("--role", help="learner, teacher, support or admin.", callback=_roles),
-]
-Groups = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--group",
-        help="A teacher's group; repeat the option for several groups.",
-        callback=_groups,
-    ),
-]
-
-
-def _list_roles(role: list[str] | None, group: list[str] | None) -> list[str]:
-    """Return the roles, by default `learner`.
-
-    Raise BadParameter if there are groups, but the role `teacher` is missing.
-    """
-    roles = role or ["learner"]
-    if group and "teacher" not in roles:
-        raise typer.BadParameter("expected --role teacher with --group")
-    return roles
-
-
-def token(user: User, role: Roles = None, group: Groups = None) -> None:
-    """Create a token that the local query function accepts for one day."""
-    from progress.local import development_key
-
-    folder = connections.data_folder()
-    data_folder.make_usable(folder)
-    development_key.ensure(folder.key)
-    roles = _list_roles(role, group)
-    typer.echo(development_key.token(folder.key, user, roles, groups=group or ()))
-
-
 def open_command(
     user: User = loading.LEARNER.user_id, role: Roles = None, group: Groups = None
 ) -> None:
     """Open the page and sign in; without a browser, print an address that signs in once."""
     from progress.local import sign_in_codes
 
-    roles = _list_roles(role, group)
+    roles = list_roles(role, group)
     folder = connections.data_folder()
     page = local_stack.running(folder).addresses["graphql_url"].removesuffix("graphql")
     code = sign_in_codes.issue(folder.codes, user, roles, group or ())

@@ -1,5 +1,6 @@
 """The Compose file's services work without Docker, with the commands and settings of the file."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -35,6 +36,9 @@ from tests.support.terraform import REPOSITORY
 
 _ACCESS = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 _PUSHED_TO = ("ingest", "project")
+_LOCK = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
+_INSTALLED = set(re.findall(r"^([a-z0-9-]+)==", _LOCK, re.MULTILINE))  # in the images
+_OURS = {"progress"}
 
 
 @dataclass
@@ -86,7 +90,7 @@ class Containers:
         text = compose_file.dockerfile(self.services[name]["image"]).read_text(encoding="utf-8")
         lines = " ".join(re.findall(r"^ENV (.*)$", text, re.MULTILINE))
         built_in = dict(re.findall(r"(\w+)=([^\s$]+)", lines))
-        built_in["PYTHONPATH"] = str(REPOSITORY)
+        built_in["PYTHONPATH"] = f"{self.folder / 'image'}:{REPOSITORY}"
         return {**built_in, **self.services[name]["environment"], "PATH": path}
 
 
@@ -95,6 +99,7 @@ def containers(valkey: str, collector: int) -> Iterator[Containers]:
     """Yield services that are not started yet; the database, Valkey and Pub/Sub already run."""
     with folders.create("compose") as folder:
         made = _drawn(folder, valkey, collector)
+        _hide_development_packages(folder / "image")
         log, port = folder / "pubsub.log", made.at["pubsub"]
         with (
             _postgres(folder, made.at["postgres"], made.owner),
@@ -105,6 +110,20 @@ def containers(valkey: str, collector: int) -> Iterator[Containers]:
                 yield made
             finally:
                 made.stop()
+
+
+def _hide_development_packages(folder: Path) -> None:
+    """Write a module that Python imports when it starts, and that hides what an image lacks."""
+    found = importlib.metadata.packages_distributions().items()
+    hidden = {name for name, sources in found if not _INSTALLED.intersection(map(_normal, sources))}
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        f"import sys\nsys.modules.update(dict.fromkeys({sorted(hidden - _OURS)!r}))\n"
+    )
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _drawn(folder: Path, valkey: str, collector: int) -> Containers:

@@ -1,0 +1,72 @@
+"""`progress token`, and the options of who signs in."""
+
+from typing import Annotated, get_args
+
+import typer
+
+from progress.cli import connections
+from progress.local import data_folder
+
+
+def _user(value: str) -> str:
+    from progress.query.auth import is_id
+
+    if not is_id(value):
+        raise typer.BadParameter("expected an id of 1 to 200 characters")
+    return value
+
+
+def _roles(value: list[str] | None) -> list[str] | None:
+    from progress.query.auth import Role
+
+    for role in value or ():
+        if role not in get_args(Role):
+            raise typer.BadParameter(f"{role} is not one of {', '.join(get_args(Role))}")
+    return value
+
+
+def _groups(value: list[str] | None) -> list[str] | None:
+    from progress.query.auth import MAX_GROUPS
+
+    for group in value or ():
+        _user(group)
+    if len(value or ()) > MAX_GROUPS:
+        raise typer.BadParameter(f"expected at most {MAX_GROUPS} groups")
+    return value
+
+
+User = Annotated[str, typer.Option(help="The user's id.", callback=_user)]
+Roles = Annotated[
+    list[str] | None,
+    typer.Option("--role", help="learner, teacher, support or admin.", callback=_roles),
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        help="A teacher's group; repeat the option for several groups.",
+        callback=_groups,
+    ),
+]
+
+
+def list_roles(role: list[str] | None, group: list[str] | None) -> list[str]:
+    """Return the roles, by default `learner`.
+
+    Raise BadParameter if there are groups, but the role `teacher` is missing.
+    """
+    roles = role or ["learner"]
+    if group and "teacher" not in roles:
+        raise typer.BadParameter("expected --role teacher with --group")
+    return roles
+
+
+def token(user: User, role: Roles = None, group: Groups = None) -> None:
+    """Create a token that the local query function accepts for one day."""
+    from progress.local import development_key
+
+    folder = connections.data_folder()
+    data_folder.make_usable(folder)
+    development_key.ensure(folder.key)
+    roles = list_roles(role, group)
+    typer.echo(development_key.token(folder.key, user, roles, groups=group or ()))
