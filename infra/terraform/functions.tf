@@ -135,9 +135,12 @@ locals {
     DATABASE_POOL_SIZE         = tostring(var.database_pool.size)
     DATABASE_PAST_SESSIONS     = tostring(var.database_pool.past_sessions)
     DATABASE_POOL_IDLE_SECONDS = tostring(var.database_pool.idle_seconds)
-    MAX_LAG_EVENTS             = tostring(var.max_lag_events)
-    MAX_LAG_SECONDS            = tostring(var.max_lag_seconds)
-    MAX_LAG_BATCH_SECONDS      = tostring(local.max_lag_batch_seconds)
+  }
+
+  lag_settings = {
+    MAX_LAG_EVENTS        = tostring(var.max_lag_events)
+    MAX_LAG_SECONDS       = tostring(var.max_lag_seconds)
+    MAX_LAG_BATCH_SECONDS = tostring(local.max_lag_batch_seconds)
   }
 
   function_facts = {
@@ -163,7 +166,7 @@ locals {
         health = "/health"
         public = true # learners have no Google account; the function verifies their tokens
       }
-      settings = merge(local.query_settings, local.exports_environment, {
+      settings = merge(local.query_settings, local.lag_settings, local.exports_environment, {
         # One event loop for each core. On Neon, one: its connections are few, and processes cannot share them.
         WORKERS = var.database == "neon" ? "1" : var.functions["query"].cpu
       })

@@ -85,9 +85,13 @@ module "job" {
     settings = merge(
       local.common_settings, local.database_environment[each.value.member], { PYTHONPATH = "/workspace" },
       each.key == "batch" ? local.changes_settings : {},
-      each.value.member == "batch" ? merge(local.erasure_settings, { PUBLISH_EVENTS = var.publish_events }) : {},
+      each.value.member == "batch" ? local.erasure_settings : {},
+      # `progress erasures apply` publishes what an erasure waits for, in the job `release`.
+      contains(["batch", "release"], each.value.member) ? { PUBLISH_EVENTS = var.publish_events } : {},
       contains(["release", "rebuild"], each.value.member) ? local.archive_environment : {},
-      each.value.member == "release" ? merge(local.exports_environment, local.backup_environment) : {},
+      each.value.member == "release" ? merge(
+        local.exports_environment, local.backup_environment, local.lag_settings
+      ) : {},
       each.value.member == "rebuild" ? local.dataflow_settings : {},
     )
     secrets             = local.job_secrets[each.key]

@@ -146,7 +146,7 @@ locals {
         google_service_account.member[name].member
       }
       (local.event_topic) = {
-        for name in ["project", "batch"] : name => google_service_account.member[name].member
+        for name in ["project", "batch", "release"] : name => google_service_account.member[name].member
       }
     },
   )

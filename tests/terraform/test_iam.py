@@ -34,7 +34,8 @@ EVERYWHERE = {
     },
     "batch": {f"pubsub.publisher {topic}" for topic in ("progress-commands", "progress-events")},
     "release": {
-        *("pubsub.publisher progress-commands", "storage.objectViewer backup"),
+        *("pubsub.publisher progress-commands", "pubsub.publisher progress-events"),
+        "storage.objectViewer backup",
         *("storage.objectUser archive", "storage.objectUser exports"),
         "storage.legacyBucketReader backup",
     },

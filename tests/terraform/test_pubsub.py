@@ -55,12 +55,13 @@ def _publishers(deployment: Deployment) -> dict[str, set[str]]:
     return publishers
 
 
-def test_only_the_project_function_and_the_batch_job_may_publish_events(
+def test_only_the_project_function_and_two_jobs_may_publish_events(
     deployment: Deployment,
 ) -> None:
     accounts = {member.split("@")[0] for member in _publishers(deployment)[outgoing.TOPIC]}
-    assert accounts == {"serviceAccount:progress-project", "serviceAccount:progress-batch"}
-    for name in ("project", "batch"):
+    publishers = ("project", "batch", "release")
+    assert accounts == {f"serviceAccount:progress-{name}" for name in publishers}
+    for name in publishers:
         assert plain_settings(deployment.applied, name)["PUBLISH_EVENTS"] == "milestones"
 
 

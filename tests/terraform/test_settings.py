@@ -65,16 +65,18 @@ def test_every_setting_that_the_code_reads_is_planned(environments: Environments
     assert planned - FRAMEWORK == read - NOT_PLANNED
 
 
-def test_one_variable_sets_each_limit_of_the_lag_for_the_function_and_the_alerts(
+def test_one_variable_sets_each_limit_of_the_lag_for_queries_commands_and_alerts(
     moving: Deployment,
 ) -> None:
     query = moving.applied.of("google_cloud_run_v2_service", "function")["query"]
-    limits = {name: value for name, value in cloud_settings(query).items() if "MAX_LAG" in name}
-    assert limits == {
-        "MAX_LAG_EVENTS": "750",
-        "MAX_LAG_SECONDS": "4",
-        "MAX_LAG_BATCH_SECONDS": "1200",
-    }
+    commands = moving.applied.of("google_cloud_run_v2_job", "job")["release"]
+    for part in (query, commands):
+        limits = {name: value for name, value in cloud_settings(part).items() if "MAX_LAG" in name}
+        assert limits == {
+            "MAX_LAG_EVENTS": "750",
+            "MAX_LAG_SECONDS": "4",
+            "MAX_LAG_BATCH_SECONDS": "1200",
+        }
     by_name = alert_policies.alerts(moving.applied)
     queries = [c.query for alert in by_name.values() for c in alert.conditions]
     for threshold in (" > 750", " > 4000", " > 904000", "[35m]"):  # the batch runs each 15 minutes
