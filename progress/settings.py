@@ -49,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dashboard_url: str | None = None
     cors_origins: str = ""
     rate_limit_per_minute: _Positive = 100
+    workers: _Positive = 1
     max_lag_events: _Positive = 1_000
     max_lag_seconds: _Positive = 5
     max_lag_batch_seconds: _Positive = 600

@@ -101,11 +101,11 @@ def test_the_documented_settings_exist_in_the_code() -> None:
     documented = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", README + SETTINGS))
     read = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     assert documented <= read
-    # Cloud Run's own variables need no documentation. ENVIRONMENT is documented, but the pattern
-    # finds only names with an underscore.
+    # Cloud Run's own variables need no documentation. ENVIRONMENT and WORKERS are documented, but
+    # the pattern finds only names with an underscore.
     names = ("JOB", "EXECUTION", "TASK_INDEX", "TASK_COUNT", "TASK_ATTEMPT")
     of_cloud_run = {f"CLOUD_RUN_{name}" for name in names}
-    assert read - documented <= {*of_cloud_run, "ENVIRONMENT"}
+    assert read - documented <= {*of_cloud_run, "ENVIRONMENT", "WORKERS"}
 
 
 def list_commands() -> set[str]:

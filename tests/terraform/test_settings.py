@@ -14,7 +14,7 @@ from tests.support.terraform_state import Deployment, Values
 
 # Settings that functions-framework, gunicorn, Python, glibc and OpenTelemetry read.
 FRAMEWORK = {
-    *("THREADS", "WORKERS", "PYTHONPATH", "MALLOC_ARENA_MAX"),
+    *("THREADS", "PYTHONPATH", "MALLOC_ARENA_MAX"),
     *("OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"),
 }
 

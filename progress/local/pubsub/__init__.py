@@ -2,6 +2,6 @@
 
 The stand-in serves the calls that Google's client library makes, and stores messages in
 PostgreSQL until they are acknowledged. The stand-in retries pushes with backoff, and supports
-dead-letter topics. It also serves Cloud Monitoring's call that counts undelivered messages. It does
-not support ordering, filters, seek or schemas.
+dead-letter topics, ordering keys in pushes, and seeks to a time. It also serves Cloud Monitoring's
+call that counts undelivered messages. It does not support filters or schemas.
 """

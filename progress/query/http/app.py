@@ -74,7 +74,7 @@ class QueryApi:
         self._limiter = RateLimiter(self._redis, settings.rate_limit_per_minute)
         self._cache = ResponseCache(self._redis, self._limiter, reader)
         self._persisted = PersistedQueries(self._redis)
-        self._streams = Streams(limits)
+        self._streams = Streams(limits, settings.workers)
         run = self._answer_on_socket
         self.serve_socket = Sockets(self._authenticator, self._cors, self._streams, run).serve
         sources = build_sources(reader)

@@ -172,17 +172,18 @@ _SHUTDOWN_TIMEOUT_S = 3.0  # how long the server waits for clients that do not r
 class StreamLimits(msgspec.Struct, frozen=True):
     """Limits on the open subscriptions and sockets, and seconds."""
 
-    per_caller: int = 10  # of subscriptions, and of sockets
+    per_caller: int = 10  # of subscriptions, and of sockets, in each process
     per_instance: int = 900  # an instance serves 1,000 concurrent requests: 100 remain for queries
     heartbeat: float = 12.0  # between two heartbeats of a stream
     init: float = 10.0  # for the first message of a socket, as for a request head
 
 
 class Streams:
-    """The open subscriptions and sockets of this instance."""
+    """The open subscriptions and sockets of this process, one of the instance's `workers`."""
 
-    def __init__(self, limits: StreamLimits | None = None) -> None:
+    def __init__(self, limits: StreamLimits | None = None, workers: int = 1) -> None:
         self.limits = limits or StreamLimits()
+        self._most = self.limits.per_instance // workers
         self._subscriptions: Counter[str] = Counter()  # by caller
         self._sockets: Counter[str] = Counter()
         self._connections = 0  # streams and sockets
@@ -238,9 +239,9 @@ class Streams:
     def count_connection(self) -> Iterator[None]:
         """Count a stream or a socket while it is open.
 
-        Raise InstanceUnavailable if the instance has too many.
+        Raise InstanceUnavailable if the process has too many.
         """
-        if self.is_shutting_down or self._connections >= self.limits.per_instance:
+        if self.is_shutting_down or self._connections >= self._most:
             raise InstanceUnavailable("this instance accepts no more streams now: try again")
         self._connections += 1
         try:

@@ -271,6 +271,15 @@ def test_streams_are_limited_per_caller_and_per_instance(
         )
 
 
+def test_the_processes_of_an_instance_share_its_limit(serve: Serve, subscribe: Subscribe) -> None:
+    with serve(limits="per_instance=3", WORKERS="2") as function:
+        streams = [subscribe(function.port, PROGRESS, user) for user in ("ann", "bob", "cem")]
+        statuses = [stream.status for stream in streams]
+        # Each of the two processes accepts one stream.
+        assert statuses.count(200) in (1, 2)
+        assert statuses.count(503) == 3 - statuses.count(200)
+
+
 def test_a_failed_subscription_does_not_count_as_open(serve: Serve, subscribe: Subscribe) -> None:
     query = 'subscription { streakUpdated(userId: "bob") { current } }'
     with serve(limits="per_caller=1, per_instance=1") as function:
