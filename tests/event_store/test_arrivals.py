@@ -68,3 +68,39 @@ def parse(event: Event, second: int) -> ParsedEvent:
 def append(connection: Connection, event: ParsedEvent) -> dict[str, int]:
     delivery = Delivery(Message(message_id=str(uuid.uuid4())), [event])
     return log.append(connection, [delivery]).outcomes
+
+
+def test_events_are_counted_by_what_has_become_of_them(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "_STALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(arrivals, "_POLL_INTERVAL_S", 0.01)
+    monkeypatch.setattr(arrivals, "_LOOKED_UP", 2)
+    earlier, waiting, new, odd, late, lost = (
+        parse(envelopes.session_started(f"s{n}") if n < 4 else envelopes.answer(f"s{n}"), 0)
+        for n in (1, 5, 2, 3, 4, 6)
+    )
+    append(connection, earlier)
+    append(connection, waiting)  # its session is not known
+    wanted = [event.event_id for event in (earlier, waiting, new, odd, late, lost)]
+    before = arrivals.read_before(connection, wanted)
+    assert before.recorded == {earlier.event_id}
+    assert before.pending == {waiting.event_id}
+
+    append(connection, new)
+    append(connection, late)
+    other = parse(envelopes.session_started("s3", items=7) | {"event_id": odd.event_id}, 0)
+    append(connection, odd)
+    append(connection, other)  # a conflict, which becomes a dead letter
+    seen: list[int] = []
+
+    def find_session(arrived: int) -> None:
+        if not seen:  # `waiting` was pending when it was looked up
+            append(connection, parse(envelopes.session_started("s5"), 0))
+        seen.append(arrived)
+
+    found = arrivals.await_arrivals(connection, wanted, before, [odd.event_id], find_session)
+    assert found == arrivals.Arrivals(
+        recorded=2, recorded_before=1, pending=1, dead_letters=1, missing=1
+    )
+    assert seen == [2, 4, 5]
