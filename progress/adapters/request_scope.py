@@ -4,11 +4,9 @@ The scope covers all tasks that a request starts. After the deadline, no task wa
 or a statement.
 """
 
-import contextlib
 import time
-from collections.abc import Iterator
-from contextvars import Context, ContextVar
-from typing import Any
+from contextvars import Context, ContextVar, Token
+from typing import Any, Self
 
 from progress.adapters.telemetry import tracing
 from progress.errors import DeadlineExceeded
@@ -19,13 +17,23 @@ TIMEOUT_S = 10.0
 
 
 class RequestScope:
-    """A request's deadline on the monotonic clock, and its computations about the past."""
+    """A request's deadline on the monotonic clock, and its computations about the past.
 
-    __slots__ = ("computations", "deadline")
+    Inside a `with` block, it is the current scope.
+    """
+
+    __slots__ = ("_before", "computations", "deadline")
 
     def __init__(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
         self.computations: dict[object, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before: Token[RequestScope | None] = _current.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._before)
 
     def remaining(self) -> float:
         """Return the seconds until the deadline; raise DeadlineExceeded if it has passed."""
@@ -38,15 +46,9 @@ class RequestScope:
 _current: ContextVar[RequestScope | None] = ContextVar("_current", default=None)
 
 
-@contextlib.contextmanager
-def begin(seconds: float) -> Iterator[RequestScope]:
-    """Run the block as a request whose deadline is `seconds` from now."""
-    scope = RequestScope(seconds)
-    token = _current.set(scope)
-    try:
-        yield scope
-    finally:
-        _current.reset(token)
+def begin(seconds: float) -> RequestScope:
+    """Return a context manager whose block is a request with a deadline `seconds` from now."""
+    return RequestScope(seconds)
 
 
 def current() -> RequestScope:

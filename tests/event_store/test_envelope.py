@@ -74,6 +74,7 @@ def test_an_empty_array_has_no_entries() -> None:
         (b"[" * 5_000, "expected JSON"),
         (b'{"a":' * 5_000, "expected JSON"),
         (b"\xff\xfe{}", "expected UTF-8 - at byte 0"),
+        (b'[{"a": 1}, "\xff"]', "expected UTF-8 - at byte 12"),
         (b'{"a": "\x00"}', "expected JSON - at character"),
         (b'{"a": NaN}', "expected JSON, found NaN"),
         (b"\xef\xbb\xbf{}", "expected JSON"),
