@@ -21,7 +21,7 @@ from progress.errors import DatabaseUnavailable, EventStoreError
 from progress.event_store import dead_letters
 from progress.event_store import log as event_log
 from progress.event_store.dead_letter_record import DeadLetter
-from progress.event_store.envelope import Rejection
+from progress.event_store.envelope import TIME_SOURCE, Rejection
 from progress.event_store.log import PostgresEventStore
 from progress.ingest import push
 from tests.conftest import Store
@@ -123,6 +123,22 @@ def test_a_future_event_is_appended_when_it_is_due(log: Connection) -> None:
     assert dead_letters.replay_due(log) == 1
     assert recorded(log) == {letter.event_id}
     assert dead_letters.replay_due(log) == 0
+
+
+def test_a_replayed_event_keeps_the_mark_that_its_time_is_that_of_its_publication(
+    log: Connection,
+) -> None:
+    untimed = session_started()
+    del untimed["occurred_at"]
+    deliver(log, encode_push(untimed, publish_time="2100-01-01T00:00:00Z"))
+    assert one(log).kind == "future"
+    log.run(
+        "UPDATE event_store.dead_letters SET due_at = now(), "
+        "payload = jsonb_set(payload::jsonb, '{occurred_at}', to_jsonb(now()))::text"
+    )
+    assert dead_letters.replay_due(log) == 1
+    (stored,) = PostgresEventStore(log).read_events("learner-u", 1)
+    assert stored.metadata[TIME_SOURCE] == "publish_time"
 
 
 def test_a_due_dead_letter_becomes_a_conflict_if_its_event_id_is_stored_with_other_content(

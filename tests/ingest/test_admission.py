@@ -3,6 +3,7 @@
 Bodies over 64 MiB, other methods than GET and POST, and bad chunks are rejected.
 """
 
+import functools
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from progress.ingest import admission
 from tests.conftest import Store
 from tests.ingest.test_ingest import count, letters
 from tests.support.body_client import Client, clients
@@ -269,6 +271,19 @@ def test_an_array_of_a_million_numbers_is_recorded_quickly_in_little_memory(
     assert [ingest.post(body), ingest.post(body)] == [204, 204]
     assert len(letters(store)) == 1_000
     assert ingest.peak_memory() - before < 20 * len(body)
+
+
+def test_memory_returns_to_the_system_after_large_bodies_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trimmed: list[int] = []
+    monkeypatch.setattr(admission, "_limit_malloc", lambda: None)  # would change this process
+    limit = admission.Admission()
+    for size in (1, admission._LARGE, admission._LARGE + 1, 64 * MIB):
+        monkeypatch.setattr(admission, "_trim_memory", functools.partial(trimmed.append, size))
+        with admission._Reservation(limit) as reservation:
+            assert reservation.resize(size)
+    assert trimmed == [admission._LARGE + 1, 64 * MIB]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc has these limits")
