@@ -239,8 +239,11 @@ def test_attributes_fill_in_fields_that_the_body_omits() -> None:
         TIME_SOURCE: "publish_time",
     }
     assert letter([body], **attributes)[0] == "malformed"  # each event of an array needs its own id
-    own = {**body, "event_id": "x", "data": {"user_id": "u-1", **GOOD["data"]}}
-    assert event(own, **attributes).learner == "u-1"
+    data = {"user_id": "u-1", "causation_id": "of the data", **GOOD["data"]}
+    own = event({**body, "event_id": "x", "data": data}, **attributes)
+    assert own.learner == "u-1"
+    assert "user_id" not in own.metadata
+    assert own.metadata["causation_id"] == "c"
 
 
 STARTED = {
