@@ -1,7 +1,7 @@
 """The database, Redis and Pub/Sub that commands use.
 
 If the settings do not name them, commands use those of the local stack. The stack's modules are
-imported at first use, because they need development packages.
+imported at first use, because some of them need development packages, which images lack.
 """
 
 import contextlib
@@ -46,10 +46,8 @@ def _database_settings() -> Settings | None:
 
 
 def _stack() -> dict[str, str]:
-    try:
-        from progress.local import stack
-    except ModuleNotFoundError:
-        raise SettingsError("there is no local stack here: set DATABASE_URL") from None
+    from progress.local import stack
+
     try:
         return stack.running(data_folder()).addresses
     except StackError as error:
@@ -133,12 +131,12 @@ def pubsub() -> tuple[str, str | None]:
     current = settings.current()
     if current.pubsub_emulator_host or current.pubsub_project_id != LOCAL_PROJECT:
         return current.pubsub_project_id, current.pubsub_emulator_host
-    try:
-        from progress.local import stack
-    except ModuleNotFoundError:
-        raise StackError("there is no local stack here: set PUBSUB_PROJECT_ID") from None
+    from progress.local import stack
 
-    addresses = stack.running(data_folder()).addresses
+    try:
+        addresses = stack.running(data_folder()).addresses
+    except StackError as error:
+        raise StackError(f"{error}, or set PUBSUB_PROJECT_ID") from None
     return addresses["project_id"], addresses["pubsub_emulator_host"]
 
 

@@ -94,9 +94,10 @@ def _scheduler(project: str | None, region: str) -> "cloud_scheduler.Scheduler |
     current = settings.current()
     project = project or current.pubsub_project_id
     if project == settings.LOCAL_PROJECT and not current.cloud_scheduler_emulator_host:
+        from progress.local.schedule import LocalScheduler
+
         try:
-            from progress.local.schedule import LocalScheduler
-        except ModuleNotFoundError:
-            raise StackError("there is no local stack here: name a --project") from None
-        return LocalScheduler(connections.data_folder(), maintenance.run_batch)
+            return LocalScheduler(connections.data_folder(), maintenance.run_batch)
+        except StackError as error:
+            raise StackError(f"{error}, or name a --project") from None
     return cloud_scheduler.Scheduler(project, region)

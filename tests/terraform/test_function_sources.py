@@ -133,14 +133,21 @@ def test_the_jobs_start_from_the_archive_of_the_project_function(archives: dict[
     assert backup.returncode == 0, backup.stderr
 
 
-def test_a_command_that_needs_the_local_stack_reports_that_there_is_none(
-    archives: dict[str, Path],
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (("publish", "--force", "requirements.txt"), "or set PUBSUB_PROJECT_ID"),
+        (("schedule", "pause"), "or name a --project"),
+    ],
+)
+def test_a_command_that_needs_the_local_stack_reports_what_else_it_can_use(
+    archives: dict[str, Path], words: tuple[str, ...], remedy: str
 ) -> None:
-    """The image has no local stack, so only commands that do not need the stack can run."""
-    command = ("publish", "--force", "requirements.txt")
-    published = _alone(archives["project"], _RUN, "progress.cli", *command)
-    assert published.returncode == 1
-    assert published.stderr.startswith("progress: there is no local stack here"), published.stderr
+    """The image never runs a local stack."""
+    done = _alone(archives["project"], _RUN, "progress.cli", *words)
+    assert done.returncode == 1
+    assert done.stderr.startswith("progress: the local stack is not running"), done.stderr
+    assert done.stderr.rstrip().endswith(remedy), done.stderr
 
 
 def _alone(folder: Path, code: str, *words: str) -> subprocess.CompletedProcess[str]:
