@@ -26,6 +26,7 @@ help:
 	@echo 'make setup   create the environment in .venv, nothing else'
 	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
 	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform plans'
+	@echo 'make mutants install cosmic-ray in .venv-mutants, break 304 lines at random, run their tests (hours)'
 
 setup: .venv/.project
 
@@ -97,24 +98,29 @@ graphiql:
 	    cp $$folder/graphiql/LICENSE $(GRAPHIQL)/LICENSE.graphiql && cp $$folder/react/LICENSE $(GRAPHIQL)/LICENSE.react
 	sha256sum $(GRAPHIQL)/*.min.*
 
-# checkov has its own environment, because its pinned versions conflict with the project's.
-.PHONY: checkov
-checkov: .venv-checkov/.packages
-
+# These tools have their own environments, because their pinned versions conflict with the project's.
 .venv-checkov/.packages: infra/checkov/requirements.txt
-	@'$(PYTHON)' -m venv --clear .venv-checkov
-	@.venv-checkov/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) \
+.venv-beam/.packages: infra/beam/requirements.txt
+.venv-beam/.packages: PIP_OPTIONS += --only-binary :all:
+.venv-mutants/.packages: tests/mutants/requirements.txt
+
+.venv-%/.packages:
+	@'$(PYTHON)' -m venv --clear .venv-$*
+	@echo 'Installing packages into .venv-$*; this may take a few minutes.'
+	@.venv-$*/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) \
 	    --require-hashes -r $<
 	@touch $@
 
-# Beam has its own environment, because it pins older versions of protobuf and of other packages.
+.PHONY: checkov
+checkov: .venv-checkov/.packages
+
 .PHONY: beam
 beam: setup .venv-beam/.packages
 	@$(BIN)/python -m pytest tests/beam --require beam $(ARGS)
 
-.venv-beam/.packages: infra/beam/requirements.txt
-	@'$(PYTHON)' -m venv --clear .venv-beam
-	@echo 'Installing Apache Beam into .venv-beam; this takes a few minutes.'
-	@.venv-beam/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) \
-	    --only-binary :all: --require-hashes -r $<
-	@touch $@
+# Another SEED draws other mutants. An interrupted run goes on where it stopped.
+SEED ?= 32
+.PHONY: mutants
+mutants: setup clients .venv-mutants/.packages
+	@.venv-mutants/bin/python tests/mutants/draw_mutants.py $(SEED) 304 > .venv-mutants/$(SEED).jsonl
+	@$(BIN)/python -m tests.mutants.drawn_mutants .venv-mutants/$(SEED).jsonl

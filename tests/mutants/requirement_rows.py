@@ -94,8 +94,8 @@ def draw(rows: Sequence[Row]) -> list[int]:
 def main(numbers: Sequence[str]) -> int:
     """Run the mutants of these rows, or all; return 1 if a row's test does not detect one."""
     mutants = [m for m in load_mutants() if not numbers or str(m.row) in numbers]
-    with _copy() as root:
-        before = _run(root, sorted({mutant.test for mutant in mutants}))
+    with copy_repository() as root:
+        before = run_tests(root, sorted({mutant.test for mutant in mutants}))
         if before.returncode or re.search(r"\d+ skipped", before.stdout):
             print(before.stdout, "A test fails or is skipped without an edit.", sep="\n")
             return 1
@@ -105,7 +105,7 @@ def main(numbers: Sequence[str]) -> int:
 
 
 @contextmanager
-def _copy() -> Iterator[Path]:
+def copy_repository() -> Iterator[Path]:
     """Copy the tracked files, and link the packages of the third-party clients."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +118,9 @@ def _copy() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _run(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def run_tests(
+    root: Path, tests: Sequence[str], **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run the tests in the copy, whose modules come before those of the repository."""
     required = [f"--require={name}" for name in _REQUIRED]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *required, *tests]
@@ -126,7 +128,12 @@ def _run(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         cwd=root,
-        env={**os.environ, "PYTHONPATH": os.fspath(root), "TERRAFORM_OFFLINE": offline},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.fspath(root),
+            "TERRAFORM_OFFLINE": offline,
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -138,7 +145,7 @@ def _is_killed(root: Path, mutant: Mutant) -> bool:
     file = root / mutant.file
     before = file.read_text(encoding="utf-8")
     file.write_text(mutant.edit(root), encoding="utf-8")
-    is_killed = _run(root, ["-x", mutant.test]).returncode == 1
+    is_killed = run_tests(root, ["-x", mutant.test]).returncode == 1
     file.write_text(before, encoding="utf-8")
     print("      " if is_killed else "ALIVE ", mutant.row, mutant.file, mutant.test, flush=True)
     return is_killed
