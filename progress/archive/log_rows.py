@@ -3,17 +3,18 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Output
 from progress.archive.files import Sums
 from progress.errors import ArchiveRunning, ProgressError
 from progress.projections import schema
+
+_FILE = "archive/log"
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -59,19 +60,19 @@ class Positions(NamedTuple):
 @contextlib.contextmanager
 def hold_lock(connection: Connection) -> Iterator[None]:
     """Hold the archive's lock during the block; raise ArchiveRunning if another run holds it."""
-    if not _rows(connection, "lock")[0][0]:
+    if not database.run(connection, _FILE, "lock")[0][0]:
         raise ArchiveRunning("another run works on the archive: wait until it ends")
     try:
         yield
     finally:
         # If the connection is broken, PostgreSQL has already released the lock.
         with contextlib.suppress(*database.ERRORS):
-            _rows(connection, "unlock")
+            database.run(connection, _FILE, "unlock")
 
 
 def identify(connection: Connection) -> tuple[Log, bool] | None:
     """Return the log's identity and whether its first event was emptied; None for an empty log."""
-    rows = _rows(connection, "identity")
+    rows = database.run(connection, _FILE, "identity")
     return (Log(*rows[0][:2]), rows[0][2]) if rows else None
 
 
@@ -84,19 +85,19 @@ def find_bound(connection: Connection, before: datetime | None = None) -> int:
     if not schema.exists(connection, schema.schema_name()):
         raise ProgressError("there are no read models: run `progress migrate`")
     schema.set_search_path(connection)
-    bound: int = _rows(connection, "bound", before=before)[0][0]
+    bound: int = database.run(connection, _FILE, "bound", before=before)[0][0]
     return bound
 
 
 def find_end(connection: Connection) -> int:
     """Return the last position of the log; 0 if it is empty."""
-    end: int = _rows(connection, "end")[0][0]
+    end: int = database.run(connection, _FILE, "end")[0][0]
     return end
 
 
 def is_old(connection: Connection, position: int, days: int) -> bool:
     """Return whether the event at this position was recorded more than `days` days ago."""
-    rows = _rows(connection, "is old", position=position, days=days)
+    rows = database.run(connection, _FILE, "is old", position=position, days=days)
     return bool(rows and rows[0][0])
 
 
@@ -106,7 +107,7 @@ def copy(connection: Connection, positions: Positions, buckets: int, output: Out
     `output.write` is called once for each row.
     """
     _select(connection, positions, buckets)
-    connection.run(blocks("archive/log")["rows"], stream=output)
+    database.run(connection, _FILE, "rows", stream=output)
 
 
 def sum_rows(connection: Connection, positions: Positions, buckets: int) -> dict[int | None, Sums]:
@@ -116,35 +117,36 @@ def sum_rows(connection: Connection, positions: Positions, buckets: int) -> dict
     """
     _select(connection, positions, buckets)
     return {
-        bucket: Sums(count, int(s1), int(s2)) for bucket, count, s1, s2 in _rows(connection, "sums")
+        bucket: Sums(count, int(s1), int(s2))
+        for bucket, count, s1, s2 in database.run(connection, _FILE, "sums")
     }
 
 
 def list_erased(connection: Connection, positions: Positions) -> list[ErasedRow]:
     """Return the range's rows that belong in no file, because their learner is erased."""
     _select(connection, positions, 1)
-    return [ErasedRow(*row) for row in _rows(connection, "erased rows")]
+    return [ErasedRow(*row) for row in database.run(connection, _FILE, "erased rows")]
 
 
 def describe_removed(connection: Connection, positions: Sequence[int]) -> list[ErasedRow]:
     """Return the log's rows at these positions; the archive's files no longer hold these rows."""
-    rows = _rows(connection, "removed rows", positions=list(positions))
+    rows = database.run(connection, _FILE, "removed rows", positions=list(positions))
     return [ErasedRow(*row) for row in rows]
 
 
 def list_emptied_others(connection: Connection) -> list[int]:
     """Return, in order, the positions of emptied events in streams that belong to no learner."""
-    return [row[0] for row in _rows(connection, "emptied others")]
+    return [row[0] for row in database.run(connection, _FILE, "emptied others")]
 
 
 def recorded_times(connection: Connection, positions: Sequence[int]) -> dict[int, datetime]:
     """Return the times at which the events at these positions were recorded."""
-    return dict(_rows(connection, "recorded times", positions=list(positions)))
+    return dict(database.run(connection, _FILE, "recorded times", positions=list(positions)))
 
 
 def read_checkpoints(connection: Connection, upto: int) -> list[Checkpoint]:
     """Return each shard's last archived event at or before the position `upto`."""
-    return [Checkpoint(*row) for row in _rows(connection, "checkpoints", upto=upto)]
+    return [Checkpoint(*row) for row in database.run(connection, _FILE, "checkpoints", upto=upto)]
 
 
 def are_changed(connection: Connection, checkpoints: Sequence[Checkpoint]) -> bool:
@@ -154,20 +156,17 @@ def are_changed(connection: Connection, checkpoints: Sequence[Checkpoint]) -> bo
 
 
 def bucket_of(connection: Connection, stream_id: str, buckets: int) -> int:
-    rows = _rows(connection, "bucket of stream", stream_id=stream_id, buckets=buckets)
+    rows = database.run(connection, _FILE, "bucket of stream", stream_id=stream_id, buckets=buckets)
     bucket: int = rows[0][0]
     return bucket
 
 
 def _select(connection: Connection, positions: Positions, buckets: int) -> None:
-    _rows(
+    database.run(
         connection,
+        _FILE,
         "select range",
         first=str(positions.first),
         last=str(positions.last),
         buckets=str(buckets),
     )
-
-
-def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
-    return connection.run(blocks("archive/log")[block], **values) or []

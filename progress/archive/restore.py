@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.archive import files, log_rows, manifests, ranges
 from progress.archive.files import Sums, Workspace
@@ -18,6 +17,7 @@ from progress.errors import ProgressError
 
 Progress = Callable[[int, int], None]
 
+_FILE = "archive/restore"
 _LAST = 1 << 63  # greater than every version, so that rows without a version are sorted last
 
 
@@ -40,11 +40,11 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> Rest
         if published is None:
             raise ProgressError("there is no archive: check ARCHIVE_BUCKET")
         with database.transaction(connection):
-            _rows(connection, "hold appends")
-            if not _rows(connection, "is empty")[0][0]:
+            database.run(connection, _FILE, "hold appends")
+            if not database.run(connection, _FILE, "is empty")[0][0]:
                 raise ProgressError("the log is not empty: restore into a migrated, empty database")
             restored = _fill(connection, storage, published.manifest, on_progress)
-        connection.run(blocks("archive/restore")["analyze"])
+        database.run(connection, _FILE, "analyze")
     return restored
 
 
@@ -58,14 +58,14 @@ def _fill(
         on_progress(one.last, published.upto)
     erased = [row for one in contents for row in one.erased]
     _load_erased(connection, erased)
-    _rows(connection, "load sessions")
+    database.run(connection, _FILE, "load sessions")
     for one in contents:
         if ranges.differing_buckets(connection, one, published.buckets):
             raise ProgressError(
                 f"the restored rows at the positions {one.first} to {one.last} differ from the "
                 "archive: their sums are not those in the manifest"
             )
-    if misplaced := _rows(connection, "misplaced")[0][0]:
+    if misplaced := database.run(connection, _FILE, "misplaced")[0][0]:
         raise ProgressError(
             f"this server hashes the streams of {misplaced} events to other shards than the server "
             "of the original log: use that server's PostgreSQL version"
@@ -94,7 +94,7 @@ def _load(connection: Connection, storage: Storage, contents: RangeManifest) -> 
         csv = workspace.folder / "rows.csv"
         workspace.write_csv(paths, csv)
         with csv.open("rb") as rows:
-            connection.run(blocks("archive/restore")["load"], stream=rows)
+            database.run(connection, _FILE, "load", stream=rows)
 
 
 def _fetch(storage: Storage, workspace: Workspace, contents: RangeManifest) -> list[Path]:
@@ -116,7 +116,7 @@ def _load_erased(connection: Connection, erased: list[ErasedRow]) -> None:
     those with a stream version in the archive's manifests come first, in the order of these
     versions. The others follow, in the order of their positions.
     """
-    streams = dict(_rows(connection, "erased streams"))
+    streams = dict(database.run(connection, _FILE, "erased streams"))
     versions: Counter[int] = Counter()
 
     def encode(row: ErasedRow) -> bytes:
@@ -130,8 +130,4 @@ def _load_erased(connection: Connection, erased: list[ErasedRow]) -> None:
         return f"{','.join(map(str, values))},{row.shard}\n".encode()
 
     in_order = sorted(erased, key=lambda row: (row.stream_version or _LAST, row.position))
-    connection.run(blocks("archive/restore")["load"], stream=map(encode, in_order))
-
-
-def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
-    return connection.run(blocks("archive/restore")[block], **values) or []
+    database.run(connection, _FILE, "load", stream=map(encode, in_order))

@@ -25,7 +25,6 @@ import typer
 from progress import settings
 from progress.adapters import terminal
 from progress.adapters.postgres import database
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import clients, publisher, undelivered
 from progress.adapters.pubsub.publisher import Packed
 from progress.adapters.terminal import Console
@@ -320,8 +319,8 @@ class _Drill:
         lost = self._acknowledged.events - self._head()
         last = [(at, event_id) for at, event_id in self._acknowledged.last if at <= killed]
         with contextlib.closing(database.connect(self._url)) as connection:
-            rows = connection.run(
-                blocks("demo/loading")["missing"], event_ids=[event_id for _, event_id in last]
+            rows = database.run(
+                connection, "demo/loading", "missing", event_ids=[event_id for _, event_id in last]
             )
         missing = {event_id for (event_id,) in rows}
         recovered = itertools.takewhile(lambda each: each[1] not in missing, last)
@@ -330,7 +329,7 @@ class _Drill:
 
     def _head(self) -> int:
         with contextlib.closing(database.connect(self._url)) as connection:
-            head: int = connection.run(blocks("recovery/dumps")["head"])[0][0]
+            head: int = database.run(connection, "recovery/dumps", "head")[0][0]
         return head
 
     def _step(self, name: str, action: Callable[[], object] | None = None) -> None:
@@ -378,7 +377,7 @@ class _Drill:
 
     def _create_database(self) -> None:
         with contextlib.closing(database.connect(postgres.url(self._store))) as connection:
-            connection.run(blocks("local/database")["create database"])
+            database.run(connection, "local/database", "create database")
 
 
 def _take(messages: Iterator[_Message], events: int) -> list[_Message]:

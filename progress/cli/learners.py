@@ -11,7 +11,6 @@ from rich.table import Table
 from progress.adapters import terminal
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.terminal import Console
 from progress.cli import connections, operations
 from progress.cli.options import AsJsonLines
@@ -37,8 +36,8 @@ def learners(
     """List the learners, or those whose id contains TEXT."""
     with contextlib.closing(connections.connect()) as connection:
         schema.set_search_path(connection)
-        sql = blocks("projections/learners")["find"]
-        rows = database.fetch(connection, sql, part=part, limit=first + 1)
+        values = {"part": part, "limit": first + 1}
+        rows = database.fetch(connection, "projections/learners", "find", **values)
     if as_json:
         for row in rows[:first]:
             terminal.print_json(row)
@@ -69,10 +68,8 @@ def erase(
 ) -> None:
     """Erase a learner for ever, and show the receipt."""
     with contextlib.closing(connections.connect()) as connection:
-        values = {"learner": user}
-        is_known, erased_by = connection.run(
-            blocks("operations/erase_user")["find erasure"], **values
-        )[0]
+        file = "operations/erase_user"
+        is_known, erased_by = database.run(connection, file, "find erasure", learner=user)[0]
         if erased_by is None:
             if not is_known:
                 raise NotFound(f"no events of the learner {user} are recorded")
@@ -84,7 +81,7 @@ def erase(
 
 def _is_known(connection: Connection, user: str) -> bool:
     schema.set_search_path(connection)
-    rows = connection.run(blocks("operations/export_user")["check"], learner=user)
+    rows = database.run(connection, "operations/export_user", "check", learner=user)
     return bool(rows[0][0])
 
 

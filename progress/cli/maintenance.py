@@ -9,7 +9,6 @@ from rich.table import Table
 from progress import settings
 from progress.adapters import terminal
 from progress.adapters.postgres import database, logins, migrations
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.terminal import Console
 from progress.cli import connections, options
@@ -94,7 +93,7 @@ def run_batch() -> batch.Report:
     try:
         readiness.wait(run_with_lock, "the scheduled run", seconds=_BATCH_TIMEOUT_S)
         # The functions publish what the run has left, because they know the setting PUBLISH_EVENTS.
-        is_left = connection.run(blocks("event_store/publication")["has unpublished"])[0][0]
+        is_left = database.run(connection, "event_store/publication", "has unpublished")[0][0]
         connections.call_workers(records.list_unclaimed(connection), SHARDS if is_left else ())
     finally:
         connection.close()
@@ -104,11 +103,10 @@ def run_batch() -> batch.Report:
 def status(as_json: AsJson = False) -> None:
     """Count events, dead letters and undelivered messages, and show the projections' lag."""
     connection = connections.connect()
-    counts = database.fetch(connection, blocks("event_store/status")["counts"])[0]
+    counts = database.fetch(connection, "event_store/status", "counts")[0]
     read_model_schema.set_search_path(connection)
-    limits = settings.current().lag_limits()
-    sql = blocks("projections/checkpoints")["status"]
-    projections = database.fetch(connection, sql, now=datetime.now(UTC), **limits)
+    values = settings.current().lag_limits() | {"now": datetime.now(UTC)}
+    projections = database.fetch(connection, "projections/checkpoints", "status", **values)
     connection.close()
     for projection in projections:
         del projection["updated_at"]

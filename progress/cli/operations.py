@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from progress import settings
 from progress.adapters import storage, terminal
-from progress.adapters.postgres.statements import blocks
+from progress.adapters.postgres import database
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console
 from progress.cli import connections
@@ -202,8 +202,8 @@ def _change(operation_id: UUID, block: str, problem: str, **values: object) -> N
     """Run the SQL block and call a worker; raise ProgressError if the block changes nothing."""
     _read(operation_id)
     with contextlib.closing(connections.connect()) as connection:
-        statement = blocks("operations/operations")[block]
-        if connection.run(statement, operation_id=operation_id, **values) == [[None]]:
+        values["operation_id"] = operation_id
+        if database.run(connection, "operations/operations", block, **values) == [[None]]:
             raise ProgressError(f"the operation {operation_id} {problem}")
     connections.call_workers([operation_id])
 

@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub.publisher import Message
 from progress.demo import forgetting, loading
 from progress.event_store import events
@@ -116,7 +116,7 @@ def find_yesterday(now: datetime) -> date:
 
 def find_last_day(connection: Connection) -> date | None:
     """Return the last day of the learners that are recorded; None if there are none."""
-    rows = connection.run(blocks("importers/shifts")["accounts"], stream_id=f"learner-{FIRST}")
+    rows = database.run(connection, "importers/shifts", "accounts", stream_id=f"learner-{FIRST}")
     return next((_EPOCH + timedelta(days) for _, days, _ in rows if days is not None), None)
 
 

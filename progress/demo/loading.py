@@ -20,7 +20,6 @@ import msgspec
 from progress.adapters import terminal
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
@@ -84,7 +83,7 @@ def load(
 
 
 def _check_not_erased(connection: database.Connection, user: str) -> None:
-    if connection.run(blocks("demo/loading")["is erased"], learner=user)[0][0]:
+    if database.run(connection, "demo/loading", "is erased", learner=user)[0][0]:
         raise StackError(
             f"the learner {user} is erased for ever: to begin again, run `progress down` and "
             "delete the data folder (.progress)"
@@ -124,7 +123,7 @@ def _await_recording(
 
 
 def _missing(connection: database.Connection, events: list[str]) -> list[str]:
-    rows = connection.run(blocks("demo/loading")["missing"], event_ids=events)
+    rows = database.run(connection, "demo/loading", "missing", event_ids=events)
     return [event for (event,) in rows]
 
 

@@ -7,10 +7,11 @@ from typing import TypeVar
 
 import msgspec
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.event_store.envelope import ParsedEvent
 
+_FILE = "event_store/arrivals"
 _POLL_INTERVAL_S = 0.2
 _STALL_TIMEOUT_S = 60.0
 # The number of ids that one statement looks up. Messages arrive approximately in the order of their
@@ -50,7 +51,7 @@ class Arrivals(msgspec.Struct, frozen=True):
 
 def read_before(connection: Connection, event_ids: Iterable[str]) -> Before:
     """Read the state before events with these ids are published."""
-    letter_id = connection.run(blocks("event_store/arrivals")["newest dead letter"])[0][0]
+    letter_id = database.run(connection, _FILE, "newest dead letter")[0][0]
     outcomes: dict[str, str] = {}
     for part in _slice([*dict.fromkeys(event_ids)], _LOOKED_UP):
         outcomes |= _read_outcomes(connection, part, letter_id, [])
@@ -63,10 +64,10 @@ def read_before(connection: Connection, event_ids: Iterable[str]) -> Before:
 
 def find_conflicts(connection: Connection, events: list[ParsedEvent]) -> set[str]:
     """Return the ids of those events that are recorded with other content."""
-    statement = blocks("event_store/arrivals")["conflicts"]
     conflicts: set[str] = set()
     for part in _slice(events, _COMPARED):
-        rows = connection.run(statement, events=msgspec.json.encode(part).decode())
+        events_json = msgspec.json.encode(part).decode()
+        rows = database.run(connection, _FILE, "conflicts", events=events_json)
         conflicts |= {event_id for (event_id,) in rows}
     return conflicts
 
@@ -119,7 +120,7 @@ def _poll_outcomes(
 def _count_outcomes(
     connection: Connection, wanted: list[str], outcomes: dict[str, str], before: Before
 ) -> Arrivals:
-    letters = blocks("event_store/arrivals")["dead letters"]
+    values = {"event_ids": wanted, "letter_id": before.letter_id}
     recorded = Counter(
         event_id in before.recorded for event_id in outcomes if outcomes[event_id] == "recorded"
     )
@@ -127,7 +128,7 @@ def _count_outcomes(
         recorded=recorded[False],
         recorded_before=recorded[True],
         pending=Counter(outcomes.values())["pending"],
-        dead_letters=connection.run(letters, event_ids=wanted, letter_id=before.letter_id)[0][0],
+        dead_letters=database.run(connection, _FILE, "dead letters", **values)[0][0],
         missing=len(wanted) - len(outcomes),
     )
 
@@ -139,8 +140,10 @@ def _slice(rows: list[_T], size: int) -> list[list[_T]]:
 def _read_outcomes(
     connection: Connection, event_ids: list[str], letter_id: int, conflicts: list[str]
 ) -> dict[str, str]:
-    rows = connection.run(
-        blocks("event_store/arrivals")["outcomes"],
+    rows = database.run(
+        connection,
+        _FILE,
+        "outcomes",
         event_ids=event_ids,
         letter_id=letter_id,
         conflicts=conflicts,

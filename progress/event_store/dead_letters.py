@@ -6,12 +6,13 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.errors import EventRejected, EventStoreError
 from progress.event_store import dead_letter_record, envelope, log
 from progress.event_store.dead_letter_record import DeadLetter
 from progress.event_store.envelope import Message, Rejection
 from progress.event_store.log import Delivery
+
+_FILE = "event_store/dead_letters"
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -40,9 +41,7 @@ def list_letters(
 
 def count_by_reason(connection: Connection) -> list[Reason]:
     """Return the reasons of the open dead letters, the most frequent first."""
-    return [
-        Reason(*row) for row in connection.run(blocks("event_store/dead_letters")["reasons"]) or []
-    ]
+    return [Reason(*row) for row in database.run(connection, _FILE, "reasons")]
 
 
 def select_open(connection: Connection, *, kind: str | None, saying: str | None) -> list[int]:
@@ -50,10 +49,8 @@ def select_open(connection: Connection, *, kind: str | None, saying: str | None)
 
     If `kind` or `saying` is None, any kind or any reason matches.
     """
-    rows = connection.run(
-        blocks("event_store/dead_letters")["select open"], kind=kind, saying=saying
-    )
-    return [letter_id for (letter_id,) in rows or []]
+    rows = database.run(connection, _FILE, "select open", kind=kind, saying=saying)
+    return [letter_id for (letter_id,) in rows]
 
 
 def read(connection: Connection, letter_id: int) -> DeadLetter:
@@ -108,11 +105,9 @@ def release(connection: Connection, letter_id: int) -> int | None:
     The caller must refold the event. Return None if the dead letter is not `poisoned`, or if folds
     include its event already.
     """
-    position: int | None = connection.run(
-        blocks("event_store/dead_letters")["release"], letter_id=letter_id
-    )[0][0]
+    position: int | None = database.run(connection, _FILE, "release", letter_id=letter_id)[0][0]
     if position is not None:
-        connection.run(blocks("event_store/dead_letters")["mark replayed"], letter_id=letter_id)
+        database.run(connection, _FILE, "mark replayed", letter_id=letter_id)
     return position
 
 
@@ -124,15 +119,13 @@ def discard(connection: Connection, letter_id: int, reason: str) -> None:
 
 def discard_all(connection: Connection, letter_ids: list[int], reason: str) -> int:
     """Discard those of the dead letters that are open; return how many were discarded."""
-    rows = connection.run(
-        blocks("event_store/dead_letters")["discard letters"], letter_ids=letter_ids, reason=reason
-    )
+    rows = database.run(connection, _FILE, "discard letters", letter_ids=letter_ids, reason=reason)
     discarded: int = rows[0][0]
     return discarded
 
 
 def _read(connection: Connection, block: str, **values: object) -> list[DeadLetter]:
-    rows = database.fetch(connection, blocks("event_store/dead_letters")[block], **values)
+    rows = database.fetch(connection, _FILE, block, **values)
     return [dead_letter_record.from_row(row) for row in rows]
 
 
@@ -158,7 +151,7 @@ def _replay(connection: Connection, letter: DeadLetter) -> str | None:
         return _store_failure(connection, letter, error.kind, str(error))
     # If the event was dropped, its learner was erased after the dead letter had arrived.
     block = "redact letters" if appended.outcomes.get("erased") else "mark replayed"
-    connection.run(blocks("event_store/dead_letters")[block], letter_id=letter.letter_id)
+    database.run(connection, _FILE, block, letter_id=letter.letter_id)
     return None
 
 
@@ -174,10 +167,7 @@ def _original_message(letter: DeadLetter) -> Message:
 
 
 def _store_failure(connection: Connection, letter: DeadLetter, kind: str, reason: str) -> str:
-    connection.run(
-        blocks("event_store/dead_letters")["mark failed"],
-        letter_id=letter.letter_id,
-        kind=kind,
-        reason=reason,
+    database.run(
+        connection, _FILE, "mark failed", letter_id=letter.letter_id, kind=kind, reason=reason
     )
     return reason

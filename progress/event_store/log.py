@@ -91,7 +91,7 @@ class PostgresEventStore(EventStore):
 
     def _run(self, block: str, **values: object) -> list[list[Any]]:
         with database.translate_errors(_translate):
-            return self._connection.run(blocks("event_store/log")[block], **values) or []
+            return database.run(self._connection, "event_store/log", block, **values)
 
 
 def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
@@ -112,8 +112,8 @@ def take_apart(connection: Connection, letter_id: int, delivery: Delivery) -> No
     """
     batch = msgspec.json.encode(_batch([delivery])).decode()
     with database.translate_errors(_translate):
-        connection.run(
-            blocks("event_store/dead_letters")["take apart"], letter_id=letter_id, batch=batch
+        database.run(
+            connection, "event_store/dead_letters", "take apart", letter_id=letter_id, batch=batch
         )
 
 
@@ -127,7 +127,7 @@ def find_position(connection: Connection, at: datetime) -> int:
 
     If there is no such event, return the next position of the log.
     """
-    position: int = connection.run(blocks("event_store/log")["position at"], at=at)[0][0]
+    position: int = database.run(connection, "event_store/log", "position at", at=at)[0][0]
     return position
 
 
@@ -139,8 +139,10 @@ def find_newest(
     Ignore events before `from_position` and, if `event_type` is given, events of other types. If
     no event is left, return `from_position`.
     """
-    rows = connection.run(
-        blocks("event_store/log")["newest"],
+    rows = database.run(
+        connection,
+        "event_store/log",
+        "newest",
         from_position=from_position,
         event_type=event_type,
         limit=limit,

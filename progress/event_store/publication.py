@@ -17,7 +17,6 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import clients, wakeups
 from progress.adapters.pubsub.wakeups import Outage
 from progress.adapters.telemetry import logs, tracing
@@ -25,6 +24,7 @@ from progress.errors import PubSubUnavailable
 from progress.event_store import outgoing
 from progress.settings import Settings
 
+_FILE = "event_store/publication"
 _AT_MOST = 10_000  # events in one window: many, because a request has the messages of one stream
 _MAX_BYTES = 4_000_000  # of data in one window; Pub/Sub accepts 10 MB in one request
 _MAX_MESSAGES = 1_000  # Pub/Sub's limit for one request
@@ -62,12 +62,12 @@ def publish(connection: Connection, shard: int, settings: Settings) -> int:
         while _has_messages(connection, shard, settings):
             if not outage().is_over:
                 raise PubSubUnavailable("not published: Pub/Sub failed less than 5 s ago")
-            if not _run(connection, "lock", shard=shard)[0][0]:
+            if not database.run(connection, _FILE, "lock", shard=shard)[0][0]:
                 return published
             try:
                 published += _publish_window(connection, shard, settings)
             finally:
-                _run(connection, "unlock", shard=shard)
+                database.run(connection, _FILE, "unlock", shard=shard)
     return published
 
 
@@ -83,7 +83,9 @@ def publish_shards(connection: Connection, shards: Iterable[int], settings: Sett
 
 
 def _has_messages(connection: Connection, shard: int, settings: Settings) -> bool:
-    rows = _run(connection, "has messages", shard=shard, setting=settings.publish_events)
+    rows = database.run(
+        connection, _FILE, "has messages", shard=shard, setting=settings.publish_events
+    )
     return bool(rows[0][0])
 
 
@@ -91,13 +93,13 @@ def _publish_window(connection: Connection, shard: int, settings: Settings) -> i
     is_everything = settings.publish_events == "all"
     limits = {"at_most": _AT_MOST, "max_bytes": _MAX_BYTES}
     values = {"shard": shard, "is_everything": is_everything, **limits}
-    window = [_Row(*row) for row in _run(connection, "next messages", **values)]
+    window = [_Row(*row) for row in database.run(connection, _FILE, "next messages", **values)]
     messages = [row for row in window if row.data is not None]
     if messages:
         _send(messages, settings)
     position = max((row.position for row in window if row.position is not None), default=0)
     mark = max((row.mark for row in window if row.mark is not None), default=0)
-    _run(connection, "move", shard=shard, position=position, mark=mark)
+    database.run(connection, _FILE, "move", shard=shard, position=position, mark=mark)
     return len(messages)
 
 
@@ -154,7 +156,3 @@ def _encode(row: _Row, source: str) -> dict[str, Any]:
         subject=row.stream_id, time=row.committed_at, source=source,
     )  # fmt: skip
     return {"data": data, "attributes": attributes, "ordering_key": row.stream_id}
-
-
-def _run(connection: Connection, block: str, **values: object) -> list[list[Any]]:
-    return connection.run(blocks("event_store/publication")[block], **values) or []

@@ -9,8 +9,8 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub.publisher import Message
 from progress.errors import ReviewLogError
 from progress.event_store import events, time_zones
@@ -21,6 +21,7 @@ from progress.importers.anki_log import Answer
 from progress.importers.local_days import Preference
 from progress.importers.word_lists import Word
 
+_FILE = "importers/anki_recorded"
 _ZONE_FILE = Path("/etc/localtime")  # on Linux and macOS, a link into the time-zone database
 _ITEMS_PER_MESSAGE = 1_000
 # The least share of the cards' words that the lists must contain if no language is given.
@@ -168,7 +169,7 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     preferences = _read_preferences(connection, record.learner)
     messages = record.messages(_read_sessions(connection, record.learner), preferences)
     event_ids = [event["event_id"] for message in messages for event in message.events]
-    rows = connection.run(blocks("importers/anki_recorded")["recorded"], event_ids=event_ids)
+    rows = database.run(connection, _FILE, "recorded", event_ids=event_ids)
     known = {event_id for (event_id,) in rows}
 
     def is_new(event: Envelope) -> bool:
@@ -188,9 +189,7 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
 
 def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSession]:
     """Return the sessions that were imported from Anki, oldest first; omit those of other apps."""
-    rows = connection.run(
-        blocks("importers/anki_recorded")["sessions"], stream_id=f"learner-{learner.user_id}"
-    )
+    rows = database.run(connection, _FILE, "sessions", stream_id=f"learner-{learner.user_id}")
     return [
         RecordedSession(session_id, begin, end)
         for session_id, begin, end, event_id, at, data in rows
@@ -199,9 +198,8 @@ def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSes
 
 
 def _read_preferences(connection: Connection, learner: Learner) -> list[Preference]:
-    rows = connection.run(
-        blocks("importers/anki_recorded")["preference events"],
-        stream_id=f"learner-{learner.user_id}",
+    rows = database.run(
+        connection, _FILE, "preference events", stream_id=f"learner-{learner.user_id}"
     )
     return [Preference(*row) for row in rows]
 
@@ -212,8 +210,10 @@ def _has_preferences(connection: Connection, learner: Learner, account: Envelope
     Return False if no `UserCreated` event of the learner is recorded. Events after the time of
     `account` are ignored. A preference of `learner` that is None equals any recorded preference.
     """
-    rows = connection.run(
-        blocks("importers/anki_recorded")["preferences"],
+    rows = database.run(
+        connection,
+        _FILE,
+        "preferences",
         stream_id=f"learner-{learner.user_id}",
         at=account["occurred_at"],
     )

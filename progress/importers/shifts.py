@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.importers import anki_events, local_days
 from progress.importers.anki_log import Answer
 
@@ -50,8 +50,8 @@ def find_stored(
 ) -> StoredShift | None:
     """Return the shift of the learner's log if the log was imported before, else None."""
     as_recorded = next(anki_events.messages(learner, list(answers[:1]))).events[0]["event_id"]
-    rows = connection.run(
-        blocks("importers/shifts")["accounts"], stream_id=f"learner-{learner.user_id}"
+    rows = database.run(
+        connection, "importers/shifts", "accounts", stream_id=f"learner-{learner.user_id}"
     )
     for event_id, days, zone in rows:
         if days is not None and zone is not None:

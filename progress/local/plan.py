@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from progress.adapters.postgres import database, migrations
-from progress.adapters.postgres.statements import blocks
 from progress.local import data_folder, development_key, issuer, ports, postgres, process_specs
 from progress.local.data_folder import DataFolder
 from progress.local.ports import HOST
@@ -11,6 +10,7 @@ from progress.local.process_specs import Part
 from progress.projections import rebuild
 from progress.settings import Settings
 
+_FILE = "local/database"
 _DATABASE = "progress"
 
 
@@ -71,13 +71,13 @@ def prepare(stack: Plan, folder: DataFolder) -> None:
     """Migrate the database; in the stack's own server, also create the database and its users."""
     if stack.server:
         connection = database.connect(postgres.url(folder.postgres))
-        if not connection.run(blocks("local/database")["exists"])[0][0]:
-            connection.run(blocks("local/database")["create database"])
+        if not database.run(connection, _FILE, "exists")[0][0]:
+            database.run(connection, _FILE, "create database")
         connection.close()
     connection = database.connect(stack.addresses["database_url"])
     migrations.apply(connection)
     if stack.server:
-        connection.run(blocks("local/database")["create users"])
+        database.run(connection, _FILE, "create users")
     connection.close()
     rebuild.ensure(lambda: database.connect(stack.addresses["database_url"]))
 

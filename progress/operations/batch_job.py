@@ -10,7 +10,6 @@ import msgspec
 from progress.adapters import startup
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import backlog, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.archive import runs
@@ -95,8 +94,8 @@ def delete_old_records(connection: Connection) -> None:
 
     A failed erasure is kept until another erasure of the learner has succeeded.
     """
-    connection.run(blocks(_FILE)["delete closed letters"], limit=_LETTERS_PER_RUN)
-    connection.run(blocks(_FILE)["delete finished operations"])
+    database.run(connection, _FILE, "delete closed letters", limit=_LETTERS_PER_RUN)
+    database.run(connection, _FILE, "delete finished operations")
 
 
 def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID]:
@@ -106,8 +105,8 @@ def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID
     because an administrator must look into the failure.
     """
     schema.set_search_path(connection)
-    rows = connection.run(
-        blocks(_FILE)["learners to erase"], days=deleted_after_days, limit=_ERASURES_PER_RUN
+    rows = database.run(
+        connection, _FILE, "learners to erase", days=deleted_after_days, limit=_ERASURES_PER_RUN
     )
     return [
         records.accept(
@@ -131,7 +130,7 @@ def start_archive_if_due(connection: Connection) -> None:
     unarchived event is older than `runs.MAX_AGE_DAYS`.
     """
     limits = {"range_length": runs.RANGE, "max_age_days": runs.MAX_AGE_DAYS}
-    is_due, day = connection.run(blocks(_FILE)["archive is due"], **limits)[0]
+    is_due, day = database.run(connection, _FILE, "archive is due", **limits)[0]
     if is_due:
         records.accept(
             connection,

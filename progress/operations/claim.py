@@ -17,7 +17,6 @@ import msgspec
 from progress import masking, settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
-from progress.adapters.postgres.statements import blocks
 from progress.errors import (
     DatabaseUnavailable,
     OperationClaimed,
@@ -52,11 +51,10 @@ def claim(
 
     Raise OperationClaimed if another worker runs the operation.
     """
-    sql = blocks(_FILE)
     with database.translate_errors(translate):
-        if not connection.run(sql["lock operation"], operation_id=operation_id)[0][0]:
+        if not database.run(connection, _FILE, "lock operation", operation_id=operation_id)[0][0]:
             raise OperationClaimed(f"another worker runs the operation {operation_id}")
-        rows = connection.run(sql["claim"], operation_id=operation_id)
+        rows = database.run(connection, _FILE, "claim", operation_id=operation_id)
     if not rows:
         return None
     publisher.publish_operation(str(operation_id), rows[0][0])
@@ -228,7 +226,7 @@ class ClaimedOperation:
         json = None if outcome is None else msgspec.json.encode(outcome).decode()
         values |= {"operation_id": self.id, "error": text, "outcome": json}
         with database.translate_errors(translate):
-            rows = self._connection.run(blocks(_FILE)[block], **values)
+            rows = database.run(self._connection, _FILE, block, **values)
         version, *columns = rows[0] if rows else [None]
         if version is not None:
             self.publisher.publish_operation(str(self.id), version)
@@ -260,7 +258,7 @@ def connect(timeout_s: float | None = None) -> Connection:
 def limit_statements(connection: Connection, operation: ClaimedOperation) -> Connection:
     """Limit the connection's statements to the attempt's remaining time; return the connection."""
     milliseconds = f"{1_000 * operation.remaining_s() + 100:.0f}"
-    connection.run(blocks(_FILE)["limit statements"], milliseconds=milliseconds)
+    database.run(connection, _FILE, "limit statements", milliseconds=milliseconds)
     return connection
 
 

@@ -22,7 +22,7 @@ from progress import settings
 from progress.adapters import storage
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks, fill
+from progress.adapters.postgres.statements import fill
 from progress.adapters.redis import blocking_client
 from progress.archive import erasure, manifests
 from progress.errors import OperationEnded, ProgressError
@@ -82,7 +82,7 @@ def _unless_closed(step: Step) -> Step:
             return step(operation)
         with connection_for(operation) as connection:
             # In this operation, or in another erasure of the learner.
-            rows = _run(connection, "find receipt", operation_id=operation.id)
+            rows = database.run(connection, _FILE, "find receipt", operation_id=operation.id)
             if not rows:
                 raise OperationEnded(
                     OperationState.FAILED,
@@ -254,7 +254,8 @@ def _counts(operation: ClaimedOperation) -> dict[str, int]:
 def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> None:
     """Wait for the queries that may have read the learner's rows and could store them in Redis."""
     forgotten_at = operation.outcomes["forget"]["forgotten_at"]
-    while _run(connection, "seconds since", moment=forgotten_at)[0][0] < _REQUESTS_END_S:
+    values = {"moment": forgotten_at}
+    while database.run(connection, _FILE, "seconds since", **values)[0][0] < _REQUESTS_END_S:
         operation.wait()
 
 
@@ -263,9 +264,9 @@ def _wait_for_publisher(operation: ClaimedOperation, connection: Connection, lea
 
     Wait while another worker is publishing. Raise PubSubUnavailable if Pub/Sub does not respond.
     """
-    while unpublished := _run(connection, "unpublished shard", learner=learner):
+    while unpublished := database.run(connection, _FILE, "unpublished shard", learner=learner):
         publication.publish(connection, unpublished[0][0], settings.current())
-        if _run(connection, "unpublished shard", learner=learner):
+        if database.run(connection, _FILE, "unpublished shard", learner=learner):
             operation.wait()
 
 
@@ -309,20 +310,19 @@ def _learner(operation: ClaimedOperation) -> str:
 def forbid_learner(connection: Connection, learner: str, operation_id: UUID) -> erasure.Entry:
     """Record the learner's deletion; from now on, appends drop the learner's events."""
     values = {"learner": learner, "operation_id": operation_id}
-    digest, *entry = _run(connection, "forbid learner", **values)[0]
+    digest, *entry = database.run(connection, _FILE, "forbid learner", **values)[0]
     return erasure.Entry(digest, str(operation_id), *entry)
 
 
 def read_key(connection: Connection) -> erasure.Key:
     """Return the secret key with which this log hashes learners' ids to digests."""
-    return erasure.Key(*_run(connection, "read key")[0])
+    return erasure.Key(*database.run(connection, _FILE, "read key")[0])
 
 
 def count_of_learner(connection: Connection, learner: str, operation_id: UUID) -> dict[str, int]:
     """Return the number of rows to erase in each place; `count_further` counts the other rows."""
-    row = _run(connection, "count of learner", learner=learner, operation_id=operation_id)[0]
-    names = [column["name"] for column in connection.columns or []]
-    return dict(zip(names, row, strict=True))
+    values = {"learner": learner, "operation_id": operation_id}
+    return database.fetch(connection, _FILE, "count of learner", **values)[0]
 
 
 def count_further(
@@ -339,7 +339,7 @@ def count_read_models(connection: Connection, learner: str, check: Check) -> dic
     counts: dict[str, int] = {}
     for name in list_schemas(connection):
         schema.set_search_path(connection, name)
-        for (table,) in _run(connection, "list tables of learners"):
+        for (table,) in database.run(connection, _FILE, "list tables of learners"):
             check()
             sql = fill(_FILE, "count rows", table=table)
             counts[table] = connection.run(sql, learner=learner)[0][0]
@@ -358,7 +358,7 @@ def fold_deletion(connection: Connection, learner: str, publisher: Publisher) ->
 
 def list_schemas(connection: Connection) -> list[str]:
     """Return the names of all schemas of read models, including those of other revisions."""
-    return [name for (name,) in _run(connection, "list schemas")]
+    return [name for (name,) in database.run(connection, _FILE, "list schemas")]
 
 
 def _fold(connection: Connection, name: str, learner: str, publisher: Publisher) -> bool:
@@ -367,11 +367,11 @@ def _fold(connection: Connection, name: str, learner: str, publisher: Publisher)
     with database.transaction(connection):
         schema.set_search_path(connection, name)
         if is_built:
-            _run(connection, "lock shard", learner=learner)
-        elif not _run(connection, "try to lock shard", learner=learner)[0][0]:
+            database.run(connection, _FILE, "lock shard", learner=learner)
+        elif not database.run(connection, _FILE, "try to lock shard", learner=learner)[0][0]:
             return False
         if schema.exists(connection, name):
-            version = _run(connection, "fold deletion", learner=learner)[0][0]
+            version = database.run(connection, _FILE, "fold deletion", learner=learner)[0][0]
             learners = msgspec.json.encode([learner]).decode()
             change = Change(version, learners, catalogue=None)
     if name == schema.schema_name() and publisher.is_enabled:
@@ -391,7 +391,7 @@ def redact_events(
     while redacted:
         with chunks.next() as at_most:
             values = {"learner": learner, "at_most": at_most, "with_deletions": with_deletions}
-            redacted = _run(connection, "redact events", **values)[0][0]
+            redacted = database.run(connection, _FILE, "redact events", **values)[0][0]
         report(redacted)
 
 
@@ -414,7 +414,7 @@ def _page_undeclared(
                 "learner": learner, "after_stream": stream, "after_version": version,
                 "at_most": at_most,
             }  # fmt: skip
-            found, stream, version = _run(connection, block, **values)[0]
+            found, stream, version = database.run(connection, _FILE, block, **values)[0]
         yield found
 
 
@@ -427,11 +427,11 @@ def redact_rest(connection: Connection, learner: str, check: Check) -> None:
     while deleted:
         with chunks.next() as at_most:
             values = {"learner": learner, "at_most": at_most}
-            deleted = _run(connection, "delete snapshots", **values)[0][0]
-    _run(connection, "delete milestone marks", learner=learner)
-    _run(connection, "delete pending", learner=learner)
+            deleted = database.run(connection, _FILE, "delete snapshots", **values)[0][0]
+    database.run(connection, _FILE, "delete milestone marks", learner=learner)
+    database.run(connection, _FILE, "delete pending", learner=learner)
     redact_letters_of(connection, learner, check)
-    _run(connection, "redact operations", learner=learner, own=None)
+    database.run(connection, _FILE, "redact operations", learner=learner, own=None)
 
 
 def redact_letters_of(connection: Connection, learner: str | None, check: Check) -> None:
@@ -451,7 +451,7 @@ def _page(
     while reached is not None:
         with chunks.next() as at_most:
             values = {"learner": learner, "after": reached, "at_most": at_most}
-            found, reached = _run(connection, block, **values)[0]
+            found, reached = database.run(connection, _FILE, block, **values)[0]
         yield found
 
 
@@ -461,7 +461,8 @@ def list_exports(connection: Connection, learner: str, before: object) -> list[U
     Return only exports that were requested before the time `before` on the database's clock.
     `before` is a datetime or its text.
     """
-    return [row[0] for row in _run(connection, "list exports", learner=learner, before=before)]
+    values = {"learner": learner, "before": before}
+    return [export_id for (export_id,) in database.run(connection, _FILE, "list exports", **values)]
 
 
 def try_end_export(
@@ -471,16 +472,16 @@ def try_end_export(
 
     If a worker is running the export, mark the export as cancelled instead; return False.
     """
-    lock = blocks("operations/operations")["lock operation"]
-    if not connection.run(lock, operation_id=export_id)[0][0]:
-        _run(connection, "cancel export", operation_id=export_id)
+    values = {"operation_id": export_id}
+    if not database.run(connection, "operations/operations", "lock operation", **values)[0][0]:
+        database.run(connection, _FILE, "cancel export", **values)
         return False
     try:
-        _run(connection, "end export", operation_id=export_id)
-        _run(connection, "forget file", operation_id=export_id)
+        database.run(connection, _FILE, "end export", **values)
+        database.run(connection, _FILE, "forget file", **values)
         remove_file()
     finally:
-        _run(connection, "unlock operation", operation_id=export_id)
+        database.run(connection, _FILE, "unlock operation", **values)
     return True
 
 
@@ -491,7 +492,7 @@ def hide_sessions(connection: Connection, learner: str, check: Check) -> None:
     while reached is not None:
         with chunks.next() as at_most:
             values = {"learner": learner, "after": reached, "at_most": at_most}
-            reached = _run(connection, "hide sessions", **values)[0][0]
+            reached = database.run(connection, _FILE, "hide sessions", **values)[0][0]
 
 
 def delete_marks(connection: Connection, learner: str) -> None:
@@ -505,18 +506,18 @@ def delete_marks(connection: Connection, learner: str) -> None:
         with database.transaction(connection):
             schema.set_search_path(connection, name)
             for block in ("lock batch", "lock shard", "lock snapshots", "delete learner"):
-                _run(connection, block, learner=learner)
-            _run(connection, "delete mark", learner=learner)
+                database.run(connection, _FILE, block, learner=learner)
+            database.run(connection, _FILE, "delete mark", learner=learner)
 
 
 def analyze(connection: Connection, check: Check) -> None:
     """Run ANALYZE, because the planner's old statistics hold values from the learner's rows."""
-    for table_id, columns in _run(connection, "list columns of the log"):
+    for table_id, columns in database.run(connection, _FILE, "list columns of the log"):
         check()
-        _run(connection, "analyze", table_id=table_id, columns=columns)
+        database.run(connection, _FILE, "analyze", table_id=table_id, columns=columns)
     for name in list_schemas(connection):
         schema.set_search_path(connection, name)
-        for (table,) in _run(connection, "list tables of learners"):
+        for (table,) in database.run(connection, _FILE, "list tables of learners"):
             check()
             connection.run(fill(_FILE, "analyze rows", table=table))
 
@@ -525,18 +526,14 @@ def keep_receipt(connection: Connection, learner: str, operation_id: UUID, recei
     """Store the receipt, and remove the learner's id from the operation that erases the learner."""
     text = msgspec.json.encode(receipt).decode()
     with database.transaction(connection):
-        _run(connection, "keep receipt", operation_id=operation_id, receipt=text)
-        _run(connection, "redact operations", learner=learner, own=operation_id)
+        database.run(connection, _FILE, "keep receipt", operation_id=operation_id, receipt=text)
+        database.run(connection, _FILE, "redact operations", learner=learner, own=operation_id)
 
 
 def read_time(connection: Connection) -> datetime:
     """Return the time on the database's clock."""
-    now: datetime = _run(connection, "read time")[0][0]
+    now: datetime = database.run(connection, _FILE, "read time")[0][0]
     return now
-
-
-def _run(connection: Connection, block: str, **values: object) -> list[list[Any]]:
-    return connection.run(blocks(_FILE)[block], **values) or []
 
 
 class Chunks:

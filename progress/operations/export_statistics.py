@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Output
 from progress.errors import ProgressError
 from progress.operations import export_files, export_steps
@@ -72,19 +72,19 @@ def write(
     The connection's search path must contain the read models. Raise ProgressError if a rebuild
     replaces the read models during the export.
     """
-    sql, name, target = blocks(_FILE), request.table.lower(), HashedOutput(output)
+    name, target = request.table.lower(), HashedOutput(output)
     values = {
         "learners": request.learners,
         "first_day": request.first_day,
         "last_day": request.last_day,
     }
     with open_snapshot(connection, marks_formulas=request.format is FileFormat.CSV):
-        taken_at = connection.run(sql["request"], **values)[0][0]
-        plan = connection.run(sql[f"estimate {name}"], **values)
+        taken_at = database.run(connection, _FILE, "request", **values)[0][0]
+        plan = database.run(connection, _FILE, f"estimate {name}", **values)
         expected = export_files.read_rows(plan[0][0])
         with _open(target, request.format) as file:
             rows = Rows(file, lambda lines: report_progress(lines / max(lines + 1, expected)))
-            connection.run(sql[name], stream=rows)
+            database.run(connection, _FILE, name, stream=rows)
             rows.flush()
     return Written(taken_at, target.bytes, target.digest.hexdigest())
 

@@ -13,8 +13,8 @@ import msgspec
 
 from progress import settings
 from progress.adapters import storage
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Output, Storage
 from progress.errors import ProgressError
 from progress.operations import export_files
@@ -41,12 +41,12 @@ def open_snapshot(connection: Connection, *, marks_formulas: bool) -> Iterator[N
     formulas. The caller ends the transaction by closing the connection. Raise ProgressError if a
     rebuild replaces the read models during the block.
     """
-    connection.run(blocks(_FILE)["begin"])
-    connection.run(blocks(_FILE)["date style"])
-    connection.run(blocks(_FILE)["mark formulas"], marks=marks_formulas)
-    tables = connection.run(blocks(_FILE)["read models"])
+    database.run(connection, _FILE, "begin")
+    database.run(connection, _FILE, "date style")
+    database.run(connection, _FILE, "mark formulas", marks=marks_formulas)
+    tables = database.run(connection, _FILE, "read models")
     yield
-    if connection.run(blocks(_FILE)["read models"]) != tables:
+    if database.run(connection, _FILE, "read models") != tables:
         raise ProgressError("a rebuild replaced the read models during the export")
 
 

@@ -98,7 +98,7 @@ def write(
 
 
 def _take_snapshot(connection: Connection, learner: str) -> Snapshot:
-    taken_at, position, _, events = connection.run(blocks(_FILE)["snapshot"], learner=learner)[0]
+    taken_at, position, _, events = database.run(connection, _FILE, "snapshot", learner=learner)[0]
     if events is None:
         raise OperationEnded("FAILED", "the learner is deleted", cancelled_by=records.DELETION)
     return Snapshot(taken_at, position, events)
@@ -150,7 +150,7 @@ class _Writer:
 
     def write_record(self, name: str, file: str, block: str, learner: str, now: datetime) -> None:
         """Write the only row of a query as a JSON object; write null if there is no row."""
-        rows = database.fetch(self._connection, blocks(file)[block], user_id=learner, now=now)
+        rows = database.fetch(self._connection, file, block, user_id=learner, now=now)
         self.write(name, _encode(rows[0] if rows else None), rows=len(rows))
 
     def copy(

@@ -6,15 +6,16 @@ the batch models (see `schema.BATCH`) with the changes since the last run.
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from progress.adapters.postgres import database, statements
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import ProjectionError
 from progress.event_store import dead_letters
 from progress.projections import changes, replacement, schema, snapshots, views
 from progress.projections import projector as shard_projector
 from progress.projections.changes import Publisher
+
+_FILE = "projections/batch"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def run(
         if task_index == 0:
             replayed = dead_letters.replay_due(connection)
             views.follow(connection, replacement.former_name())  # if a swap could not move them
-        log_end = _read_value(connection, "log_end")
+        log_end = database.run(connection, _FILE, "log_end")[0][0]
         swept = projector.catch_up_all()
         learners = fold(connection, shards)
         if learners is None:
@@ -60,7 +61,8 @@ def run(
         if publisher.is_enabled:
             _publish(connection, publisher)
         snapshots.take(connection)
-        is_whole = not _read_value(connection, "is_behind", log_end=log_end, shards=shards)
+        values = {"log_end": log_end, "shards": shards}
+        is_whole = not database.run(connection, _FILE, "is_behind", **values)[0][0]
         return Report(replayed, swept, learners, is_whole)
 
 
@@ -70,7 +72,7 @@ def _translate(failure: Failure) -> Exception:
 
 def _publish(connection: Connection, publisher: Publisher) -> None:
     known_at = time.monotonic()
-    rows = connection.run(statements.blocks("projections/versions")["batch"])
+    rows = database.run(connection, "projections/versions", "batch")
     publisher.publish_batch(rows[0][0], known_at=known_at)
 
 
@@ -80,9 +82,5 @@ def fold(connection: Connection, shards: list[int]) -> int | None:
     Return None if another run holds one of the shards.
     """
     schema.prepare_batch(connection)
-    learners: int | None = _read_value(connection, "fold_batch", shards=shards)
+    learners: int | None = database.run(connection, _FILE, "fold_batch", shards=shards)[0][0]
     return learners
-
-
-def _read_value(connection: Connection, block: str, **values: object) -> Any:
-    return connection.run(statements.blocks("projections/batch")[block], **values)[0][0]

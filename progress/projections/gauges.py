@@ -7,9 +7,10 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
-from progress.adapters.postgres.statements import blocks
 from progress.errors import DatabaseUnavailable
 from progress.projections import schema
+
+_FILE = "projections/gauges"
 
 
 class Gauges(msgspec.Struct, frozen=True):
@@ -30,17 +31,16 @@ def measure(connection: Connection) -> Gauges:
     """Return the current values; raise DatabaseUnavailable if the database does not respond."""
     with database.translate_errors(_translate):
         schema.set_search_path(connection)
-        sql = blocks("projections/gauges")
-        row = connection.run(sql["measure"], now=datetime.now(UTC))[0]
-        return Gauges(*[*row, _measure_round_trip(connection, sql["ping"])])
+        row = database.run(connection, _FILE, "measure", now=datetime.now(UTC))[0]
+        return Gauges(*[*row, _measure_round_trip(connection)])
 
 
-def _measure_round_trip(connection: Connection, ping: str) -> float:
+def _measure_round_trip(connection: Connection) -> float:
     """Return the median of five round trips, in ms."""
     times = []
     for _ in range(5):
         began = time.perf_counter()
-        connection.run(ping)
+        database.run(connection, _FILE, "ping")
         times.append(1_000 * (time.perf_counter() - began))
     return sorted(times)[2]
 

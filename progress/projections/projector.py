@@ -36,6 +36,7 @@ from progress.projections.changes import Change, Publisher
 SHARDS = range(16)
 WINDOW = 1_000
 
+_FILE = "projections/fold"
 _BUSY_S = 0.2  # the pause while another worker folds the shard
 
 _idle: "queue.LifoQueue[Projector]" = queue.LifoQueue()
@@ -135,7 +136,7 @@ class Projector:
         self.connection = connection
         read_model_schema.set_search_path(connection, schema)
         read_model_schema.prepare_window(connection)
-        folds = statements.blocks("projections/fold")
+        folds = statements.blocks(_FILE)
         self._fold_window = connection.prepare(folds["fold_window"])
         self._shards_behind = connection.prepare(folds["shards_behind"])
         self._publisher = publisher if schema is None else changes.DISABLED
@@ -162,8 +163,7 @@ class Projector:
 
         Call this before the transaction writes.
         """
-        block = statements.blocks("projections/fold")["lock_event_shard"]
-        self.connection.run(block, event_id=event_id)
+        database.run(self.connection, _FILE, "lock_event_shard", event_id=event_id)
 
     def refold_event(self, position: int) -> Change:
         """Fold an event that is no longer poisoned; return the change to publish.
@@ -171,8 +171,8 @@ class Projector:
         The caller's transaction must have locked the event's shard. The caller must publish the
         change after the commit.
         """
-        block = statements.blocks("projections/fold")["refold_event"]
-        return Change(*self.connection.run(block, position=position)[0])
+        rows = database.run(self.connection, _FILE, "refold_event", position=position)
+        return Change(*rows[0])
 
     def publish(self, change: Change) -> None:
         if self._publisher.is_enabled and change.version is not None:
@@ -242,8 +242,7 @@ class Projector:
 
     def _query(self, block: str, **values: object) -> list[list[Any]]:
         with database.translate_errors(_translate):
-            rows = self.connection.run(statements.blocks("projections/fold")[block], **values)
-        return rows or []
+            return database.run(self.connection, _FILE, block, **values)
 
     def _run(self, statement: database.Statement, **values: object) -> list[list[Any]]:
         with database.translate_errors(_translate):
@@ -278,7 +277,7 @@ def catch_up_learner(
     `wait` sleeps; it raises an error if the work must stop.
     """
     projector = Projector(connection, publisher=publisher)
-    sql = statements.blocks("projections/learners")
-    shard, newest = connection.run(sql["shard of learner"], learner=learner)[0]
-    while not connection.run(sql["is folded"], shard=shard, position=newest)[0][0]:
+    file = "projections/learners"
+    shard, newest = database.run(connection, file, "shard of learner", learner=learner)[0]
+    while not database.run(connection, file, "is folded", shard=shard, position=newest)[0][0]:
         wait(0 if projector.catch_up(shard) else _BUSY_S)

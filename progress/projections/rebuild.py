@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from progress.adapters.postgres import statements
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import logs
 from progress.errors import PoisonError
@@ -22,6 +22,7 @@ Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
+_FILE = "projections/rebuild"
 _WHOLE_SHARD = 2**31 - 1
 
 
@@ -48,7 +49,7 @@ def ensure(connect: Connect, publisher: Publisher = changes.DISABLED) -> bool:
     with contextlib.closing(connect()) as connection:
         if read_model_schema.exists(connection, read_model_schema.schema_name()):
             return False
-        _, events = connection.run(_block("log_end"))[0]
+        _, events = database.run(connection, _FILE, "log_end")[0]
         if not events:
             is_created = read_model_schema.create(connection)
             views.follow(connection, None)
@@ -65,7 +66,7 @@ def fold(connect: Connect, workers: int = 2, on_progress: Progress | None = None
     """
     with open_projectors(connect, workers) as projectors:
         first = projectors[0].connection
-        _, total = first.run(_block("log_end"))[0]
+        _, total = database.run(first, _FILE, "log_end")[0]
         count = _Counter(total, on_progress)
         drop_keys(first)
         run_in_parallel(
@@ -73,7 +74,7 @@ def fold(connect: Connect, workers: int = 2, on_progress: Progress | None = None
         )
         run_in_parallel(projectors, projectors, lambda p, _: create_keys(p.connection))
         count.add(projectors[0].catch_up_all())
-        first.run(_block("analyze"))
+        database.run(first, _FILE, "analyze")
         shares = [list(shard_projector.SHARDS)[n::workers] for n in range(workers)]
         run_in_parallel(projectors, shares, lambda p, share: batch.fold(p.connection, share))
     return count.folded
@@ -90,7 +91,7 @@ def open_projectors(connect: Connect, count: int) -> Iterator[list[Projector]]:
         projectors = []
         for _ in range(count):
             connection = stack.enter_context(contextlib.closing(connect()))
-            connection.run(_block("tune"))
+            database.run(connection, _FILE, "tune")
             projectors.append(Projector(connection, building))
         yield projectors
 
@@ -105,12 +106,12 @@ def _fold_past(projector: Projector, shard: int) -> int:
 
 def drop_keys(connection: Connection) -> None:
     """Drop the keys of the large tables; `create_keys` creates them again."""
-    connection.run(_block("drop_keys"))
+    database.run(connection, _FILE, "drop_keys")
 
 
 def create_keys(connection: Connection) -> None:
     """Create the keys that are missing; several connections may do so in parallel."""
-    while keys := connection.run(_block("next_key")):
+    while keys := database.run(connection, _FILE, "next_key"):
         connection.run(keys[0][0])
 
 
@@ -156,7 +157,3 @@ class _Counter:
             self.folded += folded
             if self._on_progress:
                 self._on_progress(self.folded, max(self._total, self.folded))
-
-
-def _block(name: str) -> str:
-    return statements.blocks("projections/rebuild")[name]

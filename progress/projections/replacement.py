@@ -25,6 +25,7 @@ from progress.projections.projector import Projector
 Connect = Callable[[], Connection]
 Replayed = set[tuple[int, datetime]]
 
+_FILE = "projections/rebuild"
 _DROP_TRIES = 60
 _IN_USE = ("55P03", "40P01")  # a lock timeout, and a deadlock with a reader of several tables
 
@@ -93,19 +94,19 @@ def hold_lock(
     If another session holds the lock, raise RebuildRunning, which says what runs and since when.
     """
     seconds = None if limit_s is None else math.ceil(limit_s)
-    row = connection.run(_block("lock"), holder=holder, limit_s=seconds)[0]
+    row = database.run(connection, _FILE, "lock", holder=holder, limit_s=seconds)[0]
     is_taken, since, until = row[:3]
     if not is_taken:
         raise RebuildRunning(f"{_describe_holder(connection)}: wait until it ends")
     try:
         yield
     finally:
-        connection.run(_block("unlock"), holder=holder, since=since, until=until)
+        database.run(connection, _FILE, "unlock", holder=holder, since=since, until=until)
 
 
 def _describe_holder(connection: Connection) -> str:
     """Return what holds the lock of rebuilds, since when, and how long it may take."""
-    rows = connection.run(_block("holder"), holders=list(Holder))
+    rows = database.run(connection, _FILE, "holder", holders=list(Holder))
     if not rows:  # the lock was released a moment ago, or older code holds it
         return "a rebuild, a restore or an erasure is running"
     holder, since, until = rows[0]
@@ -117,11 +118,11 @@ def _describe_holder(connection: Connection) -> str:
 def _hold_off_backups(connection: Connection) -> Iterator[None]:
     """Prevent backups during the block, because a backup would mix the tables of two schemas."""
     schema = read_model_schema.schema_name()
-    connection.run(_block("lock_backup"), schema=schema)
+    database.run(connection, _FILE, "lock_backup", schema=schema)
     try:
         yield
     finally:
-        connection.run(_block("unlock_backup"), schema=schema)
+        database.run(connection, _FILE, "unlock_backup", schema=schema)
 
 
 def _swap(connection: Connection, building: str, replayed: Replayed, publisher: Publisher) -> int:
@@ -130,10 +131,10 @@ def _swap(connection: Connection, building: str, replayed: Replayed, publisher: 
     projector = Projector(connection, building)
     folded = _catch_up(projector, replayed)
     with database.transaction(connection):
-        connection.run(_block("lock_all"), schema=live)
+        database.run(connection, _FILE, "lock_all", schema=live)
         folded += _catch_up(projector, replayed)
-        connection.run(_block("mark_milestones"))
-        version, known_at = connection.run(_block("mark_swap"))[0][0], time.monotonic()
+        database.run(connection, _FILE, "mark_milestones")
+        version, known_at = database.run(connection, _FILE, "mark_swap")[0][0], time.monotonic()
         former = former_name()
         if read_model_schema.exists(connection, live):
             read_model_schema.rename(connection, live, former)
@@ -158,7 +159,7 @@ def _catch_up(projector: Projector, replayed: Replayed) -> int:
 
 def _find_replayed_positions(connection: Connection) -> Replayed:
     """Return the position and the replay time of each poisoned event that was replayed."""
-    rows = connection.run(_block("replayed_events")) or []
+    rows = database.run(connection, _FILE, "replayed_events")
     return {(position, since) for position, since in rows}
 
 
@@ -211,7 +212,7 @@ def drop_unused(connection: Connection) -> Iterator[str]:
                 f"{own} does not exist, so other code may be serving: nothing is dropped; "
                 "run `progress migrate` first"
             )
-        for (schema,) in connection.run(_block("unused_schemas"), kept=own):
+        for (schema,) in database.run(connection, _FILE, "unused_schemas", kept=own):
             drop(connection, schema)
             yield schema
         snapshots.drop_orphans(connection)
@@ -240,7 +241,3 @@ def _end_loading(connection: Connection, schema: str) -> None:
 
 def _translate_in_use(failure: Failure) -> DatabaseUnavailable | None:
     return DatabaseUnavailable(failure.message) if failure.sqlstate in _IN_USE else None
-
-
-def _block(name: str) -> str:
-    return statements.blocks("projections/rebuild")[name]

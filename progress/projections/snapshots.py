@@ -2,8 +2,8 @@
 
 import msgspec
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -14,6 +14,8 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 POLICY = Policy()
+
+_FILE = "read_models/snapshots"
 
 # `take` handles few learners in a transaction, because the deletion of a learner waits until the
 # transaction ends.
@@ -26,15 +28,15 @@ def take(connection: Connection, policy: Policy = POLICY) -> int:
     The batch folds put learners who may need a snapshot into a queue. Each transaction takes the
     snapshots of a few learners.
     """
-    sql = blocks("read_models/snapshots")
-    connection.run(sql["drop_learners_not_due"], event_interval=policy.event_interval)
+    interval = policy.event_interval
+    database.run(connection, _FILE, "drop_learners_not_due", event_interval=interval)
     values = {"at_most": _LEARNERS_PER_TRANSACTION, "kept": policy.max_snapshots}
     taken = 0
-    while learners := connection.run(sql["take"], **values)[0][0]:
+    while learners := database.run(connection, _FILE, "take", **values)[0][0]:
         taken += learners
     return taken
 
 
 def drop_orphans(connection: Connection) -> None:
     """Drop the snapshots of schemas that no longer exist."""
-    connection.run(blocks("read_models/snapshots")["drop_orphans"])
+    database.run(connection, _FILE, "drop_orphans")

@@ -4,7 +4,7 @@ The schema of the read models has another name after a change of a fold, and ano
 a rebuild. The views keep their names: whoever replaces the schema also replaces the views.
 """
 
-from progress.adapters.postgres import statements
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import logs
 from progress.errors import DatabaseUnavailable, ProjectionError
@@ -13,12 +13,13 @@ from progress.projections.schema import BATCH, REALTIME
 
 MODELS = [model.name for model in (*REALTIME, *BATCH) if model.field or model.has_view]
 
+_FILE = "projections/views"
 _TRIES = 90  # a try takes up to a second; the queries of analysts end after 60 seconds
 
 
 def find_source(connection: Connection) -> str | None:
     """Return the schema of read models that the views read, or None if there are no views."""
-    rows = connection.run(_block("source"))
+    rows = database.run(connection, _FILE, "source")
     return rows[0][0] if rows else None
 
 
@@ -48,9 +49,6 @@ def follow(connection: Connection, *former: str | None) -> bool:
 
 def _replace(connection: Connection) -> str | None:
     live = read_model_schema.schema_name()
-    reason: str | None = connection.run(_block("replace"), source=live, models=MODELS)[0][0]
+    rows = database.run(connection, _FILE, "replace", source=live, models=MODELS)
+    reason: str | None = rows[0][0]
     return reason
-
-
-def _block(name: str) -> str:
-    return statements.blocks("projections/views")[name]

@@ -14,6 +14,7 @@ from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import RebuildEnded
 from progress.projections import definitions, replacement, schema
 
+_FILE = "recovery/archive_rebuild"
 _NO_TABLE = "42P01"  # this SQLSTATE means that the second schema is gone
 
 
@@ -42,7 +43,7 @@ def connect(url: str | None) -> Iterator[Connection]:
         database.translate_errors(_translate),
     ):
         schema.set_search_path(connection, replacement.building_name())
-        connection.run(statements.blocks("projections/rebuild")["tune"])
+        database.run(connection, "projections/rebuild", "tune")
         yield connection
 
 
@@ -53,7 +54,7 @@ def begin(connection: Connection, execution: str, buckets: int, upto: int) -> Re
     the rebuild share; it is empty if the engine has no tasks.
     """
     _rows(connection, "act as owner")
-    connection.run(statements.blocks("recovery/archive_rebuild")["tables"])
+    database.run(connection, _FILE, "tables")
     connection.run(_fill_in("allow loading"))
     values = {"execution": execution, "buckets": buckets, "upto": upto}
     return Rebuild(*_rows(connection, "begin", **values)[0])
@@ -99,9 +100,7 @@ def hold_bucket(connection: Connection, bucket: int) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(*database.ERRORS):  # a broken connection frees the lock
-            connection.run(
-                statements.blocks("recovery/archive_rebuild")["unlock bucket"], bucket=bucket
-            )
+            database.run(connection, _FILE, "unlock bucket", bucket=bucket)
 
 
 def lock_bucket(connection: Connection, bucket: int) -> None:
@@ -156,7 +155,7 @@ def _fill_in(block: str) -> str:
 
 def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
     with database.translate_errors(_translate):
-        return connection.run(statements.blocks("recovery/archive_rebuild")[block], **values) or []
+        return database.run(connection, _FILE, block, **values)
 
 
 def _translate(failure: Failure) -> Exception | None:

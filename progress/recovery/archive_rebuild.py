@@ -6,12 +6,11 @@ not change.
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from progress.adapters import storage
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.archive import files, log_rows, manifests
 from progress.archive import restore as archive_restore
@@ -27,6 +26,7 @@ from progress.recovery.archive_loads import Rebuild
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
 
+_FILE = "recovery/archive_rebuild"
 _WORKERS = 2  # connections that create keys and catch up
 
 
@@ -93,12 +93,12 @@ def _read(connection: Connection, stored: Storage) -> tuple[Manifest, list[Range
 def _hold_shards(connection: Connection) -> Iterator[None]:
     """Keep erasures from changing the second schema while rows are loaded into it."""
     building = replacement.building_name()
-    _rows(connection, "lock shards", schema=building)
+    database.run(connection, _FILE, "lock shards", schema=building)
     try:
         yield
     finally:
         with contextlib.suppress(*database.ERRORS):  # a broken connection frees the locks
-            _rows(connection, "unlock shards", schema=building)
+            database.run(connection, _FILE, "unlock shards", schema=building)
 
 
 class _Filling:
@@ -108,7 +108,7 @@ class _Filling:
         self._workers, self._stored = workers, stored
         self._connection, self._on_progress = workers[0].connection, on_progress
         self._folded = self._expected = 0
-        _, self._total = self._connection.run(blocks("projections/rebuild")["log_end"])[0]
+        _, self._total = database.run(self._connection, "projections/rebuild", "log_end")[0]
 
     def begin(self, published: Manifest, contents: list[RangeManifest], execution: str) -> Rebuild:
         """Drop the keys, load the catalogue, and create the record that tasks wait for."""
@@ -139,7 +139,7 @@ class _Filling:
             self._report(archive_loads.count_loaded(self._connection))
 
         engine(source, begun, report)
-        if missing := _rows(self._connection, "missing buckets"):
+        if missing := database.run(self._connection, _FILE, "missing buckets"):
             raise ProgressError(
                 f"{len(missing)} of {begun.buckets} buckets were not loaded, the first one is "
                 f"{missing[0][0]}: run the rebuild again"
@@ -152,7 +152,7 @@ class _Filling:
 
     def end(self, published: Manifest, begun: Rebuild, erased: Collection[str]) -> None:
         """Create the keys and the checkpoints; remove erased learners and the rebuild's record."""
-        if rows := _rows(self._connection, "quarantined since"):
+        if rows := database.run(self._connection, _FILE, "quarantined since"):
             raise ProgressError(
                 f"the event at position {rows[0][0]} was quarantined after the rebuild "
                 "began: run the rebuild again"
@@ -164,8 +164,9 @@ class _Filling:
         for table in definitions.SUMS:
             self._connection.run(definitions.fill_statement(table))
         archived = published.checkpoints
-        _rows(
+        database.run(
             self._connection,
+            _FILE,
             "checkpoints",
             shards=[checkpoint.shard for checkpoint in archived],
             positions=[checkpoint.position for checkpoint in archived],
@@ -174,8 +175,8 @@ class _Filling:
             version=begun.version,
         )
         erasures.forget(self._connection, erased)
-        self._connection.run(blocks("recovery/backups")["request snapshots"])
-        self._connection.run(blocks("projections/rebuild")["analyze"])
+        database.run(self._connection, "recovery/backups", "request snapshots")
+        database.run(self._connection, "projections/rebuild", "analyze")
 
     def catch_up(self) -> int:
         """Fold the events after the archived ones, then the batch models.
@@ -191,7 +192,3 @@ class _Filling:
     def _report(self, events: int) -> None:
         self._folded += events
         self._on_progress(self._folded, max(self._total, self._folded))
-
-
-def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
-    return connection.run(blocks("recovery/archive_rebuild")[block], **values) or []

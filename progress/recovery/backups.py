@@ -12,7 +12,6 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import PART, Output, Storage
 from progress.archive.log_rows import Checkpoint as ArchivedCheckpoint
 from progress.errors import ProgressError
@@ -22,6 +21,7 @@ Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
 Rows = list[list[Any]]
 
+_FILE = "recovery/backups"
 _GZIP_LEVEL = 1  # the fastest level, which keeps up with the network
 _GZIP_WBITS = 31
 _CHUNK = 1 << 16  # Bytes of rows that are compressed together.
@@ -75,13 +75,15 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
         _lock(connection)
         _remove_incomplete(storage)
         on_failure.callback(storage.remove, name)
-        connection.run(_block("begin"))
+        database.run(connection, _FILE, "begin")
         backup = _write_tables(connection, storage, name, taken_at, on_progress)
         connection.run("COMMIT")
         with storage.writing(f"{name}/{NAME}") as output:
             output.write(encode(backup))
         on_failure.pop_all()
-        connection.run(blocks("projections/rebuild")["unlock_backup"], schema=schema.schema_name())
+        database.run(
+            connection, "projections/rebuild", "unlock_backup", schema=schema.schema_name()
+        )
     return name, backup
 
 
@@ -122,7 +124,7 @@ def find_missing(
         "positions": [checkpoint.position for checkpoint in checkpoints],
         "event_ids": [checkpoint.event_id for checkpoint in checkpoints],
     }
-    return [shard for (shard,) in _rows(connection, "missing", **values)]
+    return [shard for (shard,) in database.run(connection, _FILE, "missing", **values)]
 
 
 def _read_manifest(parts: Iterator[bytes]) -> bytes:
@@ -138,7 +140,7 @@ def _read_manifest(parts: Iterator[bytes]) -> bytes:
 def _lock(connection: Connection) -> None:
     if not schema.exists(connection, schema.schema_name()):
         raise ProgressError("there are no read models: run `progress migrate`")
-    if not connection.run(_block("lock"), schema=schema.schema_name())[0][0]:
+    if not database.run(connection, _FILE, "lock", schema=schema.schema_name())[0][0]:
         raise ProgressError("another backup, or a rebuild's swap, is running: wait until it ends")
     schema.set_search_path(connection)
 
@@ -154,9 +156,9 @@ def _remove_incomplete(storage: Storage) -> None:
 def _write_tables(
     connection: Connection, storage: Storage, name: str, taken_at: datetime, on_progress: Progress
 ) -> Manifest:
-    checkpoints = [Checkpoint(*row) for row in _rows(connection, "checkpoints")]
-    head, version = _rows(connection, "log")[0]
-    tables = _rows(connection, "tables", schema=schema.schema_name())
+    checkpoints = [Checkpoint(*row) for row in database.run(connection, _FILE, "checkpoints")]
+    head, version = database.run(connection, _FILE, "log")[0]
+    tables = database.run(connection, _FILE, "tables", schema=schema.schema_name())
     written = write_tables(connection, storage, name, tables, on_progress)
     return Manifest(
         taken_at=taken_at,
@@ -195,8 +197,9 @@ def quarantined(connection: Connection, checkpoints: list[Checkpoint]) -> list[i
     """Return the positions of the poisoned events up to each shard's checkpoint."""
     return [
         position
-        for (position,) in _rows(
+        for (position,) in database.run(
             connection,
+            _FILE,
             "quarantined",
             shards=[checkpoint.shard for checkpoint in checkpoints],
             positions=[checkpoint.position for checkpoint in checkpoints],
@@ -288,14 +291,6 @@ class _TableRows:
         if self._error is None and self._digest.hexdigest() == table.sha256 and rows == table.rows:
             return None
         return self._error or "its checksum or row count is wrong"
-
-
-def _rows(connection: Connection, block: str, **values: object) -> Rows:
-    return connection.run(_block(block), **values) or []
-
-
-def _block(name: str) -> str:
-    return blocks("recovery/backups")[name]
 
 
 def encode(manifest: msgspec.Struct) -> bytes:

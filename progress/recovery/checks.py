@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,7 +17,8 @@ _RESTORE = "restore the log (docs/runbook.md, Restore the event store)"
 _REBUILD = "run `progress rebuild`"
 _ERASE = "run `progress erasures apply`"
 _SHOWN_DIGESTS = 3
-_FILE = "recovery/comparison"
+_FILE = "recovery/checks"
+_COMPARISON = "recovery/comparison"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -81,13 +82,13 @@ def run(
     Redis, are seconds (Unix time) and the last position that was recorded in each. If `with_rows`,
     fold the log, and compare the result with every row of the read models.
     """
-    events, first, head, recorded_at = _rows(connection, "log")[0]
+    events, first, head, recorded_at = database.run(connection, _FILE, "log")[0]
     shards: list[Shard] = []
     findings = _check_log(connection, events, first, head)
     findings += _check_erasures(connection, erased)
     if schema.exists(connection, schema.schema_name()):
         schema.set_search_path(connection)
-        shards = [Shard(*row) for row in _rows(connection, "checkpoints")]
+        shards = [Shard(*row) for row in database.run(connection, _FILE, "checkpoints")]
         findings += _check_shards(shards, head)
         findings += _check_rows(connection) if with_rows else []
     else:
@@ -99,18 +100,20 @@ def run(
 def _check_log(connection: Connection, events: int, first: int, head: int) -> list[Finding]:
     findings = []
     if events != head or first > 1:
-        gaps = ", ".join(f"{starts} to {ends}" for starts, ends in _rows(connection, "gaps"))
+        gaps = ", ".join(
+            f"{starts} to {ends}" for starts, ends in database.run(connection, _FILE, "gaps")
+        )
         findings.append(Finding(f"the log has gaps: positions {gaps} are missing", _RESTORE))
-    if streams := _rows(connection, "streams")[0][0]:
+    if streams := database.run(connection, _FILE, "streams")[0][0]:
         found = f"the versions of {streams} streams are not consecutive numbers from 1"
         findings.append(Finding(found, _RESTORE))
-    if strays := _rows(connection, "strays")[0][0]:
+    if strays := database.run(connection, _FILE, "strays")[0][0]:
         found = (
             f"this server hashes the streams of {strays} events to other shards than the server "
             "that recorded the events did"
         )
         findings.append(Finding(found, "use that server's PostgreSQL version"))
-    for (table,) in _rows(connection, "numbers"):
+    for (table,) in database.run(connection, _FILE, "numbers"):
         found = f"the sequence of {table} lags behind the rows: its value was not restored"
         findings.append(Finding(found, "restore the dump again, with `progress load`"))
     return findings
@@ -118,9 +121,8 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
 
 def _find_lost(connection: Connection, marks: Sequence[tuple[int, int]]) -> Lost | None:
     """Find the marked events that are not in the log, or were recorded at another time."""
-    sql = blocks("recovery/checks")["lost"]
     seconds, positions = [second for second, _ in marks], [position for _, position in marks]
-    rows = connection.run(sql, seconds=seconds, positions=positions)
+    rows = database.run(connection, _FILE, "lost", seconds=seconds, positions=positions)
     return Lost(*rows[0]) if rows else None
 
 
@@ -170,10 +172,6 @@ def _name(shards: list[Shard]) -> str:
     return f"the read models of shard{'s' if len(shards) > 1 else ''} {numbers} are"
 
 
-def _rows(connection: Connection, block: str) -> list[list[Any]]:
-    return connection.run(blocks("recovery/checks")[block]) or []
-
-
 class Difference(NamedTuple):
     """A live table that differs from the definition of the log."""
 
@@ -195,7 +193,7 @@ def find_differences(connection: Connection) -> list[Difference]:
 
 def fold(connection: Connection) -> None:
     """Run the definitions into temporary tables; the end of the transaction drops these tables."""
-    sql = blocks(_FILE)
+    sql = blocks(_COMPARISON)
     _read_live_tables(connection)
     sources = [*definitions.source_statements("postgresql").values(), sql["waiting"]]
     folds = definitions.fold_statements("postgresql").values()
@@ -206,7 +204,7 @@ def fold(connection: Connection) -> None:
 
 def compare(connection: Connection) -> list[Difference]:
     """Return the live tables that differ from the temporary tables that `fold` filled."""
-    columns = dict(connection.run(blocks(_FILE)["columns"]) or [])
+    columns = dict(database.run(connection, _COMPARISON, "columns"))
     # All statements are sent in one round trip; each returns one row.
     rows = connection.run(
         "\n".join(_comparison(table, columns[table]) for table in definitions.TABLES)
@@ -215,22 +213,22 @@ def compare(connection: Connection) -> list[Difference]:
 
 
 def _comparison(table: str, columns: str) -> str:
-    sql = blocks(_FILE)
+    sql = blocks(_COMPARISON)
     live = definitions.live_query(table) or sql["live"]
     compared = sql.get(f"compared {table}", sql["compared"])
-    return fill(_FILE, "compare", live=live, compared=compared, columns=columns, table=table)
+    return fill(_COMPARISON, "compare", live=live, compared=compared, columns=columns, table=table)
 
 
 def _read_live_tables(connection: Connection) -> None:
-    connection.run(blocks(_FILE)["read live tables"], schema=schema.schema_name())
+    database.run(connection, _COMPARISON, "read live tables", schema=schema.schema_name())
 
 
 @contextlib.contextmanager
 def open_snapshot(connection: Connection) -> Iterator[None]:
     """Let all statements of a `with` block read one snapshot; then drop their temporary tables."""
-    connection.run(blocks(_FILE)["begin"])
+    database.run(connection, _COMPARISON, "begin")
     try:
         yield
     finally:
         with contextlib.suppress(*database.ERRORS):  # the connection may be broken
-            connection.run(blocks(_FILE)["end"])
+            database.run(connection, _COMPARISON, "end")

@@ -7,13 +7,11 @@ its own backups.
 import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.errors import ProgressError
 from progress.recovery import backups
@@ -21,6 +19,7 @@ from progress.recovery.backups import NAME, Table
 
 Progress = Callable[[int, int], None]
 
+_FILE = "recovery/dumps"
 _INTERVAL = timedelta(hours=20)  # one dump a day, because the job runs every six hours
 
 
@@ -56,15 +55,15 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> tupl
     name = backups.name_folder(taken_at)
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(storage.remove, name)
-        connection.run(blocks("recovery/backups")["begin"])
-        head = _rows(connection, "head")[0][0]
-        tables = [row[:3] for row in _rows(connection, "tables")]
+        database.run(connection, "recovery/backups", "begin")
+        head = database.run(connection, _FILE, "head")[0][0]
+        tables = [row[:3] for row in database.run(connection, _FILE, "tables")]
         dump = Manifest(
             taken_at=taken_at,
             migration=_last_migration(),
             head=head,
             tables=backups.write_tables(connection, storage, name, tables, on_progress),
-            sequences=[Sequence(*row) for row in _rows(connection, "sequences")],
+            sequences=[Sequence(*row) for row in database.run(connection, _FILE, "sequences")],
         )
         connection.run("COMMIT")
         with storage.writing(f"{name}/{NAME}") as output:
@@ -86,11 +85,11 @@ def load(
     dump = _read(storage, name)
     done, total = 0, sum(table.rows for table in dump.tables)
     with database.transaction(connection):
-        connection.run(blocks("archive/restore")["hold appends"])
-        if not connection.run(blocks("archive/restore")["is empty"])[0][0]:
+        database.run(connection, "archive/restore", "hold appends")
+        if not database.run(connection, "archive/restore", "is empty")[0][0]:
             raise ProgressError("the log is not empty: load a dump into a migrated, empty database")
         files = {table.name: table for table in dump.tables}
-        for table, _, _, copy_in in _rows(connection, "tables"):
+        for table, _, _, copy_in in database.run(connection, _FILE, "tables"):
             if table not in files:
                 raise ProgressError(f"{name} has no table {table}: use another dump")
             data = storage.reading(f"{name}/{table}.gz")
@@ -98,8 +97,10 @@ def load(
             done += files[table].rows
             on_progress(done, total)
         for sequence in dump.sequences:
-            _rows(connection, "set sequence", name=sequence.name, number=sequence.number)
-    connection.run(blocks("archive/restore")["analyze"])
+            database.run(
+                connection, _FILE, "set sequence", name=sequence.name, number=sequence.number
+            )
+    database.run(connection, "archive/restore", "analyze")
     return name, dump
 
 
@@ -128,7 +129,3 @@ def _read(storage: Storage, name: str) -> Manifest:
 
 def _last_migration() -> str:
     return max(file.name for file in migrations.FOLDER.glob("[0-9]*.sql"))
-
-
-def _rows(connection: Connection, block: str, **values: object) -> list[list[Any]]:
-    return connection.run(blocks("recovery/dumps")[block], **values) or []

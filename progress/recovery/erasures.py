@@ -15,8 +15,8 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
 from progress.archive import erasure
@@ -25,6 +25,7 @@ from progress.operations import erase_user, records, runner
 from progress.operations.records import OperationKind, OperationState
 from progress.projections.changes import Publisher
 
+_FILE = "recovery/erasures"
 _POLL_INTERVAL_S = 0.5  # The pause while another worker erases or archives.
 _WORKERS = 4  # Erasures run in parallel, because each waits some seconds for running requests.
 
@@ -38,7 +39,7 @@ class Result(NamedTuple):
 
 def find_missing(connection: Connection, digests: Collection[str]) -> list[str]:
     """Return the digests of learners whom the database does not record as erased."""
-    rows = connection.run(_block("missing"), digests=list(digests))
+    rows = database.run(connection, _FILE, "missing", digests=list(digests))
     return [digest for (digest,) in rows]
 
 
@@ -47,7 +48,7 @@ def find_left(connection: Connection) -> dict[str, str]:
 
     Leave out a learner whose erasure is unfinished or can be resumed.
     """
-    return dict(connection.run(_block("left")))
+    return dict(database.run(connection, _FILE, "left"))
 
 
 def apply(
@@ -63,7 +64,7 @@ def apply(
     missing = find_missing(connection, erasure.read_digests(archive))
     for digest in missing:
         entry = erasure.read_entry(archive, digest)
-        connection.run(_block("record"), **msgspec.structs.asdict(entry))
+        database.run(connection, _FILE, "record", **msgspec.structs.asdict(entry))
     left = find_left(connection)
     erase_user.redact_letters_of(connection, None, lambda: None)
     started = {_start(connection, learner) for learner in left.values()}
@@ -82,7 +83,7 @@ def forget(connection: Connection, digests: Collection[str]) -> int:
 
     A learner counts as erased if the ledger (`digests`) or the log records the erasure.
     """
-    count: int = connection.run(_block("forget"), digests=list(digests))[0][0]
+    count: int = database.run(connection, _FILE, "forget", digests=list(digests))[0][0]
     return count
 
 
@@ -91,21 +92,21 @@ def _adopt_key(connection: Connection, archive: Storage) -> None:
     key = erasure.read_key(archive)
     if key is None or key == erase_user.read_key(connection):
         return
-    if connection.run(_block("has erasures"))[0][0]:
+    if database.run(connection, _FILE, "has erasures")[0][0]:
         raise ProgressError(
             "the ledger of erasures in the archive belongs to another log: check ARCHIVE_BUCKET"
         )
-    connection.run(_block("replace key"), inner=key.inner, outer=key.outer)
+    database.run(connection, _FILE, "replace key", inner=key.inner, outer=key.outer)
 
 
 def _resume_unfinished(connection: Connection) -> list[UUID]:
     """Restart failed erasures; return their ids and the ids of unfinished erasures."""
-    sql = blocks("operations/operations")["retry"]
     time_limit_s = records.PLANS[OperationKind.ERASE_USER].time_limit_s
-    rows = connection.run(_block("unfinished"))
+    rows = database.run(connection, _FILE, "unfinished")
     for operation_id, has_failed in rows:
         if has_failed:
-            connection.run(sql, operation_id=operation_id, time_limit_s=time_limit_s)
+            values = {"operation_id": operation_id, "time_limit_s": time_limit_s}
+            database.run(connection, "operations/operations", "retry", **values)
     return [operation_id for operation_id, _ in rows]
 
 
@@ -139,7 +140,3 @@ def _check_success(connection: Connection, operation_ids: Collection[UUID]) -> N
             f"{len(failed)} of {len(operations)} erasures failed, the first one is "
             f"{failed[0].id}, {failed[0].state}: {failed[0].error}"
         )
-
-
-def _block(name: str) -> str:
-    return blocks("recovery/erasures")[name]

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, changes, projector, rebuild, replacement
@@ -18,6 +17,7 @@ from progress.recovery.backups import Manifest, Table
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
 
+_FILE = "recovery/backups"
 _WORKERS = 2
 _ADVICE = "run `progress rebuild`"
 
@@ -52,7 +52,7 @@ def _check(connection: Connection, backup: Manifest) -> None:
 
     Raise it also if the log's poisoned events differ from those of the backup.
     """
-    head = connection.run(blocks("projections/rebuild")["log_end"])[0][0]
+    head = database.run(connection, "projections/rebuild", "log_end")[0][0]
     if backup.head > head:
         raise CheckpointError(
             f"the backup covers the log up to {backup.head}, but the log ends at {head}: "
@@ -62,7 +62,7 @@ def _check(connection: Connection, backup: Manifest) -> None:
         raise CheckpointError(
             f"the backup was made from another log (shard {shards[0]}): run `progress rebuild`"
         )
-    rows = connection.run(blocks("recovery/backups")["not erased"], positions=backup.quarantined)
+    rows = database.run(connection, _FILE, "not erased", positions=backup.quarantined)
     if backups.quarantined(connection, backup.checkpoints) != [position for (position,) in rows]:
         raise CheckpointError(
             "events were poisoned or replayed since the backup: run `progress rebuild`"
@@ -95,23 +95,22 @@ class _Loader:
             )
             self._renumber(first)
             erasures.forget(first, erased)
-            first.run(blocks("recovery/backups")["request snapshots"])
-            first.run(blocks("projections/rebuild")["analyze"])
+            database.run(first, _FILE, "request snapshots")
+            database.run(first, "projections/rebuild", "analyze")
             since = workers[0].catch_up_all()
             batch.fold(first, list(projector.SHARDS))
         return since
 
     def _raise_if_incomplete(self, connection: Connection, building: str) -> None:
         """Raise ProgressError if the backup lacks a table, because this table would stay empty."""
-        tables = connection.run(blocks("recovery/backups")["tables"], schema=building) or []
+        tables = database.run(connection, _FILE, "tables", schema=building)
         names = {table.name for table in self._backup.tables}
         if lacking := next((name for name, _, _ in tables if name not in names), None):
             raise ProgressError(f"the backup has no table {lacking}: run `progress rebuild`")
 
     def _load(self, worker: Projector, building: str, table: Table) -> None:
         connection = worker.connection
-        sql = blocks("recovery/backups")["load"]
-        statements = connection.run(sql, schema=building, name=table.name)
+        statements = database.run(connection, _FILE, "load", schema=building, name=table.name)
         if not statements:
             raise ProgressError(
                 f"the current folds have no table {table.name}: run `progress rebuild`"
@@ -125,6 +124,6 @@ class _Loader:
             self._on_progress(self._rows, self._total)
 
     def _renumber(self, connection: Connection) -> None:
-        (version,) = connection.run(blocks("recovery/backups")["current version"])[0]
+        (version,) = database.run(connection, _FILE, "current version")[0]
         if version <= self._backup.version:
-            connection.run(blocks("recovery/backups")["renumber"])
+            database.run(connection, _FILE, "renumber")

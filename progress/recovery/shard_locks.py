@@ -4,10 +4,10 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
-from progress.adapters.postgres.statements import blocks
 from progress.errors import ProjectionError
 from progress.projections import schema
 
+_FILE = "recovery/shard_locks"
 _DENIED = "42501"
 _END_TIMEOUT_MS = 10_000
 
@@ -28,8 +28,7 @@ class ShardLock(msgspec.Struct, frozen=True):
 
 def list_shards(connection: Connection) -> list[ShardLock]:
     schema.set_search_path(connection)
-    rows = connection.run(blocks("recovery/shard_locks")["list"])
-    return [ShardLock(*row) for row in rows or []]
+    return [ShardLock(*row) for row in database.run(connection, _FILE, "list")]
 
 
 def release(connection: Connection, shard: int) -> list[str]:
@@ -43,9 +42,8 @@ def release(connection: Connection, shard: int) -> list[str]:
     if lock.pid is None:
         raise ProjectionError(f"nobody holds shard {shard}: run `progress batch` to fold it")
     ended = []
-    for pid, login, application in connection.run(
-        blocks("recovery/shard_locks")["blocking sessions"], pid=lock.pid
-    ):
+    blocking = database.run(connection, _FILE, "blocking sessions", pid=lock.pid)
+    for pid, login, application in blocking:
         _end_session(connection, pid)
         ended.append(f"session {pid} ({login}, {application})")
     return ended
@@ -61,9 +59,8 @@ def _end_session(connection: Connection, pid: int) -> None:
         )
 
     with database.translate_errors(translate):
-        (row,) = connection.run(
-            blocks("recovery/shard_locks")["end session"], pid=pid, milliseconds=_END_TIMEOUT_MS
-        )
+        values = {"pid": pid, "milliseconds": _END_TIMEOUT_MS}
+        (row,) = database.run(connection, _FILE, "end session", **values)
     if row != [True]:
         raise ProjectionError(
             f"session {pid} has not ended yet: run `progress shards list` to see whether it still "

@@ -237,7 +237,7 @@ def test_the_deletion_waits_for_a_fold_of_the_shard(store: Store, populated: Con
         pid = model_rows.read_value(erasing, "pid")
         schema.set_search_path(folding)
         with database.transaction(folding):
-            erase_user._run(folding, "lock shard", learner=LEARNER)
+            database.run(folding, "operations/erase_user", "lock shard", learner=LEARNER)
             call = pool.submit(erase_user.fold_deletion, erasing, LEARNER, changes.DISABLED)
             model_rows.wait_for_lock(populated, pid, call)
         assert call.result() == []

@@ -19,6 +19,7 @@ import pytest
 
 from progress import settings
 from progress.adapters import storage
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import erasure, manifests
@@ -122,20 +123,22 @@ def test_losing_the_connection_at_any_statement_does_not_count_as_an_attempt(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each statement loses its connection twice: once before the statement and once after it."""
-    run, broken = erase_user._run, set[tuple[str, str]]()
+    run, broken = database.run, set[tuple[str, str]]()
 
     def break_once(connection: Connection, block: str, point: str) -> None:
         if (block, point) not in broken:
             broken.add((block, point))
             connection.run("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    def run_and_break(connection: Connection, block: str, **values: object) -> Any:
+    def run_and_break(connection: Connection, file: str, block: str, **values: object) -> Any:
+        if file != "operations/erase_user":
+            return run(connection, file, block, **values)
         break_once(connection, block, "before")
-        rows = run(connection, block, **values)
+        rows = run(connection, file, block, **values)
         break_once(connection, block, "after")
         return rows
 
-    monkeypatch.setattr(erase_user, "_run", run_and_break)
+    monkeypatch.setattr(database, "run", run_and_break)
     operation_id = erase(operator)["id"]
     outages = 0
     while True:
@@ -154,12 +157,13 @@ def test_each_step_can_be_stopped_before_each_of_its_chunks(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before each chunk, the worker checks the time limits and whether it must stop."""
-    run, blocks_run = erase_user._run, list[str]()
+    run, blocks_run = database.run, list[str]()
     check = ClaimedOperation.raise_if_expired
 
-    def run_and_record(connection: Connection, block: str, **values: object) -> Any:
-        blocks_run.append(block)
-        return run(connection, block, **values)
+    def run_and_record(connection: Connection, file: str, block: str, **values: object) -> Any:
+        if file == "operations/erase_user":
+            blocks_run.append(block)
+        return run(connection, file, block, **values)
 
     def check_and_record(operation: ClaimedOperation) -> None:
         blocks_run.append("check")
@@ -167,7 +171,7 @@ def test_each_step_can_be_stopped_before_each_of_its_chunks(
 
     for name in ("CHUNK", "_LETTERS", "_READ"):
         monkeypatch.setattr(erase_user, name, 1)
-    monkeypatch.setattr(erase_user, "_run", run_and_record)
+    monkeypatch.setattr(database, "run", run_and_record)
     monkeypatch.setattr(ClaimedOperation, "raise_if_expired", check_and_record)
     expect_the_end(traced, operator.run(erase(operator)["id"]))
     chunked = Counter(block for block in blocks_run if block in CHUNKED)

@@ -20,6 +20,7 @@ from hypothesis import Phase, event, given
 from hypothesis import strategies as st
 
 from progress import settings
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
 from progress.ingest import push
@@ -360,20 +361,21 @@ def run_with_kills(
 
     Between the turns, messages arrive that were published before the erasures.
     """
-    waiting, run = [*world.later], erase_user._run
+    waiting, run = [*world.later], database.run
     unfinished = [*operations]
     while unfinished:
         operation_id, left = rng.choice(unfinished), rng.randint(1, 60)
 
-        def run_and_break(worker: Connection, block: str, **values: object) -> Any:
+        def run_and_break(worker: Connection, file: str, block: str, **values: object) -> Any:
             nonlocal left
-            left -= 1
-            if not left:
-                worker.run("SELECT pg_terminate_backend(pg_backend_pid())")
-            return run(worker, block, **values)
+            if file == "operations/erase_user":
+                left -= 1
+                if not left:
+                    worker.run("SELECT pg_terminate_backend(pg_backend_pid())")
+            return run(worker, file, block, **values)
 
         with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Exception):
-            patch.setattr(erase_user, "_run", run_and_break)
+            patch.setattr(database, "run", run_and_break)
             deliver(str(operation_id))
         append(connection, waiting[: rng.randint(0, 3)])
         del waiting[: rng.randint(0, 1)]

@@ -19,6 +19,7 @@ from pg8000.native import PreparedStatement as Statement
 
 from progress.adapters.postgres import errors
 from progress.adapters.postgres.errors import Failure, Translate
+from progress.adapters.postgres.statements import blocks
 from progress.adapters.postgres.url import (
     Address,
     create_tls,
@@ -229,9 +230,16 @@ def close(connection: Connection, timeout_s: float | None = None) -> None:
         connection.close()
 
 
-def fetch(connection: Connection, statement: str, **values: object) -> list[dict[str, Any]]:
-    """Run the statement; return its rows by the names of their columns."""
-    rows = connection.run(statement, **values) or []
+def run(connection: Connection, file: str, block: str, /, **values: object) -> list[list[Any]]:
+    """Run a block of `sql/{file}.sql`; return its rows."""
+    return connection.run(blocks(file)[block], **values) or []
+
+
+def fetch(
+    connection: Connection, file: str, block: str, /, **values: object
+) -> list[dict[str, Any]]:
+    """Run a block of `sql/{file}.sql`; return its rows by the names of their columns."""
+    rows = run(connection, file, block, **values)
     names = [column["name"] for column in connection.columns or []]
     return [dict(zip(names, row, strict=True)) for row in rows]
 

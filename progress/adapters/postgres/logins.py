@@ -10,7 +10,6 @@ from urllib.parse import unquote
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
-from progress.adapters.postgres.statements import blocks
 from progress.errors import ProgressError, SettingsError
 
 GROUPS = (
@@ -92,10 +91,12 @@ def _apply_one(connection: Connection, login: Login) -> None:
         return ProgressError(f"the login {login.name}: {failure.message}")
 
     with database.translate_errors(translate), database.transaction(connection):
-        connection.run(
-            blocks("adapters/logins")["set parameters"],
+        database.run(
+            connection,
+            "adapters/logins",
+            "set parameters",
             login=login.name,
             group=login.group,
             password=login.password or "",
         )
-        connection.run(blocks("adapters/logins")["apply"])
+        database.run(connection, "adapters/logins", "apply")

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
-from progress.adapters.postgres.statements import SQL, blocks
+from progress.adapters.postgres.statements import SQL
 from progress.errors import ProgressError, Unavailable
 
 FOLDER = SQL / "migrations"
 
+_FILE = "adapters/migrations"
 _FORMER = "0001_roles.sql"  # the first migration of the versions before 0.1.0
 
 
@@ -30,14 +31,13 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
     migration was changed after it was applied, or if the database has a migration that this code
     does not know, such as those of the versions before 0.1.0.
     """
-    sql = blocks("adapters/migrations")
     with exclusive(connection):
-        if connection.run(sql["has tables"]) == [[False]]:
-            connection.run(sql["create table"])
-            connection.run(sql["create functions table"])
-        missing = _missing(folder, dict(connection.run(sql["applied"]) or []))
+        if database.run(connection, _FILE, "has tables") == [[False]]:
+            database.run(connection, _FILE, "create table")
+            database.run(connection, _FILE, "create functions table")
+        missing = _missing(folder, dict(database.run(connection, _FILE, "applied")))
         functions = {str(file.relative_to(SQL)): file for file in SQL.glob("*/functions/*.sql")}
-        known = dict(connection.run(sql["applied functions"]) or [])
+        known = dict(database.run(connection, _FILE, "applied functions"))
         changed = [n for n, file in sorted(functions.items()) if known.get(n) != _checksum(file)]
         with database.transaction(connection):
             for file in missing:
@@ -50,11 +50,11 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
 @contextlib.contextmanager
 def exclusive(connection: Connection) -> Iterator[None]:
     """Hold the migration lock during the block, so that no other process migrates."""
-    connection.run(blocks("adapters/migrations")["lock"])
+    database.run(connection, _FILE, "lock")
     try:
         yield
     finally:
-        connection.run(blocks("adapters/migrations")["unlock"])
+        database.run(connection, _FILE, "unlock")
 
 
 @contextlib.contextmanager
@@ -69,17 +69,16 @@ def keep_refusal(connection: Connection, execution: str | None) -> Iterator[None
     if execution is None:
         yield
         return
-    sql = blocks("adapters/migrations")
-    connection.run(sql["create refusals"])
-    for (reason,) in connection.run(sql["refusal"], execution=execution) or []:
+    database.run(connection, _FILE, "create refusals")
+    for (reason,) in database.run(connection, _FILE, "refusal", execution=execution):
         raise ProgressError(f"not tried again: {reason}")
     try:
         yield
     except (ProgressError, *database.ERRORS) as error:
         if _is_permanent(error):
             with contextlib.suppress(*database.ERRORS):
-                reason = database.read_failure(error).message
-                connection.run(sql["record refusal"], execution=execution, reason=reason)
+                values = {"execution": execution, "reason": database.read_failure(error).message}
+                database.run(connection, _FILE, "record refusal", **values)
         raise
 
 
@@ -123,7 +122,7 @@ def _apply_file(connection: Connection, file: Path, name: str, record: str) -> N
     with database.translate_errors(translate):
         # The simple query protocol accepts several statements, but no parameters.
         connection.execute_simple(file.read_text(encoding="utf-8"))
-        connection.run(blocks("adapters/migrations")[record], name=name, checksum=_checksum(file))
+        database.run(connection, _FILE, record, name=name, checksum=_checksum(file))
 
 
 def _checksum(file: Path) -> str:
