@@ -54,9 +54,8 @@ class Rows:
     """A buffer for the rows of a COPY: rows arrive one at a time, and are compressed together."""
 
     def __init__(self, output: Output, report_rows: Callable[[int], None]) -> None:
-        self.lines = self.bytes = 0
-        self.digest = hashlib.sha256()
-        self._output, self._report_rows, self._buffer = output, report_rows, bytearray()
+        self.lines, self._buffer = 0, bytearray()
+        self._output, self._report_rows = output, report_rows
 
     def write(self, row: bytes) -> None:
         self._buffer += row
@@ -68,8 +67,6 @@ class Rows:
 
     def flush(self) -> None:
         """Write the buffered rows."""
-        self.digest.update(self._buffer)
-        self.bytes += len(self._buffer)
         self._output.write(bytes(self._buffer))
         self._buffer.clear()
 

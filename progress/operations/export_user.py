@@ -4,10 +4,10 @@ The rows stream from COPY through the ZIP file to the storage, so that the memor
 with the number of rows.
 """
 
-import hashlib
+import contextlib
 import itertools
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from string import Template
@@ -144,9 +144,7 @@ class _Writer:
     def write(self, name: str, content: bytes, *, rows: int) -> None:
         with self._open(name) as file:
             file.write(content)
-        self.files.append(
-            ArchivedFile(name, rows, len(content), hashlib.sha256(content).hexdigest())
-        )
+        self._list(name, rows, file)
 
     def write_record(self, name: str, file: str, block: str, learner: str, now: datetime) -> None:
         """Write the only row of a query as a JSON object; write null if there is no row."""
@@ -161,13 +159,17 @@ class _Writer:
             rows = Rows(file, report_rows)
             self._connection.run(statement, stream=rows)
             rows.flush()
-        digest = rows.digest.hexdigest()
-        self.files.append(ArchivedFile(name, rows.lines - headings, rows.bytes, digest))
+        self._list(name, rows.lines - headings, file)
 
-    def _open(self, name: str) -> IO[bytes]:
+    @contextlib.contextmanager
+    def _open(self, name: str) -> Iterator[HashedOutput]:
         info = zipfile.ZipInfo(name, self.snapshot.taken_at.timetuple()[:6])
         info.compress_type = zipfile.ZIP_DEFLATED
-        return self._archive.open(info, "w", force_zip64=True)
+        with self._archive.open(info, "w", force_zip64=True) as file:
+            yield HashedOutput(file)
+
+    def _list(self, name: str, rows: int, file: HashedOutput) -> None:
+        self.files.append(ArchivedFile(name, rows, file.bytes, file.digest.hexdigest()))
 
 
 def _encode(record: object) -> bytes:

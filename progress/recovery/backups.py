@@ -15,18 +15,16 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import PART, Output, Storage
 from progress.archive.log_rows import Checkpoint as ArchivedCheckpoint
 from progress.errors import ProgressError
+from progress.operations.export_steps import HashedOutput, Rows
 from progress.projections import schema
 
 Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
-Rows = list[list[Any]]
 
 _FILE = "recovery/backups"
 _GZIP_LEVEL = 1  # the fastest level, which keeps up with the network
 _GZIP_WBITS = 31
-_CHUNK = 1 << 16  # Bytes of rows that are compressed together.
 _MAX_MANIFEST = 8 * PART  # Bytes; a manifest has a line for each poisoned event.
-_REPORT_INTERVAL = 10_000  # Rows.
 NAME = "manifest.json"
 FORMAT = 1  # the version of the files' format
 
@@ -173,18 +171,25 @@ def _write_tables(
 
 
 def write_tables(
-    connection: Connection, storage: Storage, folder: str, tables: Rows, on_progress: Progress
+    connection: Connection,
+    storage: Storage,
+    folder: str,
+    tables: list[list[Any]],
+    on_progress: Progress,
 ) -> list[Table]:
     """Write a file for each table, given by its name, estimated rows and COPY statement."""
     done, estimate = 0, sum(rows for _, rows, _ in tables)
     written: list[Table] = []
     for table, _, copy_out in tables:
         with storage.writing(f"{folder}/{table}.gz") as output:
-            writer = GzipWriter(output, functools.partial(_report, on_progress, done, estimate))
-            connection.run(copy_out, stream=writer)
-            writer.close()
-        written.append(Table(table, writer.rows, writer.bytes, writer.digest.hexdigest()))
-        done += writer.rows
+            file = HashedOutput(output)
+            gzip = _Gzip(file)
+            rows = Rows(gzip, functools.partial(_report, on_progress, done, estimate))
+            connection.run(copy_out, stream=rows)
+            rows.flush()
+            gzip.close()
+        written.append(Table(table, rows.lines, file.bytes, file.digest.hexdigest()))
+        done += rows.lines
     on_progress(done, done)
     return written
 
@@ -207,33 +212,19 @@ def quarantined(connection: Connection, checkpoints: list[Checkpoint]) -> list[i
     ]
 
 
-class GzipWriter:
-    """A writer that takes single rows and compresses them; `digest` covers the compressed bytes."""
+class _Gzip:
+    """An output that compresses the data."""
 
-    def __init__(self, output: Output, on_rows: Callable[[int], None]) -> None:
-        self.rows = self.bytes = 0
-        self.digest = hashlib.sha256()
-        self._output, self._on_rows = output, on_rows
-        self._gzip, self._buffer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS), bytearray()
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS)
 
-    def write(self, row: bytes) -> None:
-        self._buffer += row
-        self.rows += 1
-        if len(self._buffer) >= _CHUNK:
-            self._write(self._gzip.compress(self._buffer))
-            self._buffer.clear()
-        if self.rows % _REPORT_INTERVAL == 0:
-            self._on_rows(self.rows)
+    def write(self, data: bytes) -> None:
+        self._output.write(self._compressor.compress(data))
 
     def close(self) -> None:
-        """Write the rows that are still buffered."""
-        self._write(self._gzip.compress(self._buffer) + self._gzip.flush())
-
-    def _write(self, data: bytes) -> None:
-        if data:
-            self.digest.update(data)
-            self.bytes += len(data)
-            self._output.write(data)
+        """Write what the compressor still holds, and the end of the file."""
+        self._output.write(self._compressor.flush())
 
 
 def decompress(data: Iterator[bytes], digest: Any) -> Iterator[bytes]:
