@@ -83,8 +83,8 @@ class HistoryTooLong(Unavailable):
 class ArchiveDamaged(ProgressError):
     """A file of the archive is missing or damaged, or a range just written differs from the log.
 
-    If the message names a file that exists, an operator removes it. Then `progress archive` writes
-    the range again.
+    If the message names a range's file that exists, an operator removes it. Then `progress
+    archive` writes the range again.
     """
 
 

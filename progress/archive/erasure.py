@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage.storage import Storage
+from progress.adapters.storage.storage import Storage, encode_json
 from progress.archive import files, log_rows, manifests, ranges
 from progress.archive.files import LocalFile, Selection, Sums, Workspace
 from progress.archive.manifests import File, Published, RangeEntry, RangeManifest
@@ -203,8 +203,7 @@ def write_key(archive: Storage, key: Key) -> None:
     """Write the secret key of the digests; raise ProgressError if the ledger has another key."""
     known = read_key(archive)
     if known is None:
-        with archive.writing(_KEY) as output:
-            output.write(msgspec.json.encode(key))
+        archive.write(_KEY, msgspec.json.encode(key))
     elif known != key:
         raise ProgressError(
             "the ledger of erasures in the archive has the key of another log: "
@@ -214,21 +213,15 @@ def write_key(archive: Storage, key: Key) -> None:
 
 def read_key(archive: Storage) -> Key | None:
     """Return the secret key of the digests, or None if no learner has been erased yet."""
-    if not archive.has(_KEY):
-        return None
-    try:
-        return msgspec.json.decode(b"".join(archive.reading(_KEY)), type=Key)
-    except msgspec.DecodeError as error:
-        raise ProgressError(f"{_KEY} of the archive is damaged: {error}") from None
+    content = archive.read(_KEY)
+    return manifests.parse(content.data, Key, _KEY) if content else None
 
 
 def write_entry(archive: Storage, entry: Entry) -> None:
     """Write the learner's entry, unless one exists; the entry of the first erasure stays."""
     path = _path(entry.digest)
-    if archive.has(path):
-        return
-    with archive.writing(path) as output:
-        output.write(msgspec.json.format(msgspec.json.encode(entry)))
+    if not archive.has(path):
+        archive.write(path, encode_json(entry))
 
 
 def read_digests(archive: Storage) -> set[str]:
@@ -239,10 +232,8 @@ def read_digests(archive: Storage) -> set[str]:
 
 def read_entry(archive: Storage, digest: str) -> Entry:
     """Return the entry of an erased learner; raise ProgressError if the entry is damaged."""
-    try:
-        return msgspec.json.decode(b"".join(archive.reading(_path(digest))), type=Entry)
-    except msgspec.DecodeError as error:
-        raise ProgressError(f"{_path(digest)} of the archive is damaged: {error}") from None
+    path = _path(digest)
+    return manifests.parse(b"".join(archive.reading(path)), Entry, path)
 
 
 def _path(digest: str) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage.storage import Storage
+from progress.adapters.storage.storage import Storage, encode_json
 from progress.archive import files, log_rows
 from progress.archive.log_rows import Checkpoint, ErasedRow, Log
 from progress.errors import ArchiveDamaged, ProgressError
@@ -118,7 +118,7 @@ def replace_manifest(storage: Storage, new: Manifest, over: Published | None) ->
     Return the archive's new manifest. Raise ProgressError if another writer has changed the
     archive's manifest since `over` was read.
     """
-    data = encode(new)
+    data = encode_json(new)
     generation = storage.replace(NAME, data, over.generation if over else None)
     settle(storage, new)
     return Published(new, generation)
@@ -128,10 +128,9 @@ def settle(storage: Storage, published: Manifest) -> None:
     """Move the new manifests of changed ranges from their temporary paths to the final paths."""
     for entry in published.ranges:
         pending = _pending_path(entry)
-        if storage.has(pending):
-            data = b"".join(storage.reading(pending))
-            if digest(data) == entry.sha256:
-                _write(storage, _path(entry.first, entry.last), data)
+        if content := storage.read(pending):
+            if digest(content.data) == entry.sha256:
+                storage.write(_path(entry.first, entry.last), content.data)
             storage.purge(pending)
 
 
@@ -141,7 +140,7 @@ def read_range(storage: Storage, entry: RangeEntry) -> RangeManifest:
     for candidate in (path, _pending_path(entry)):
         content = storage.read(candidate)
         if content and digest(content.data) == entry.sha256:
-            return decode_range(content.data, candidate)
+            return parse(content.data, RangeManifest, candidate)
     raise damaged(path)
 
 
@@ -154,9 +153,9 @@ def put_range(storage: Storage, contents: RangeManifest) -> RangeEntry:
 
     A published manifest of the same range remains until `publish` replaces it.
     """
-    data = encode(contents)
+    data = encode_json(contents)
     entry = RangeEntry(contents.first, contents.last, digest(data))
-    _write(storage, _pending_path(entry), data)
+    storage.write(_pending_path(entry), data)
     return entry
 
 
@@ -215,39 +214,26 @@ def _pending_path(entry: RangeEntry) -> str:
     return f"{folder(entry.first, entry.last)}/manifest-{entry.sha256[:12]}.json"
 
 
-def _write(storage: Storage, path: str, data: bytes) -> None:
-    with storage.writing(path) as output:
-        output.write(data)
-
-
-def encode(manifest: Manifest | RangeManifest) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(manifest))
-
-
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
 def decode(data: bytes) -> Manifest:
     """Decode the archive's manifest; raise ProgressError if it is invalid or has a newer format."""
-    version = _decode(data, _Format, NAME).format
+    version = parse(data, _Format, NAME).format
     if version != FORMAT:
         raise ProgressError(
             f"the archive has format {version}, but this code reads {FORMAT}: use newer code"
         )
-    return _decode(data, Manifest, NAME)
-
-
-def decode_range(data: bytes, path: str) -> RangeManifest:
-    """Decode the manifest of a range; raise ArchiveDamaged if it is invalid."""
-    return _decode(data, RangeManifest, path)
+    return parse(data, Manifest, NAME)
 
 
 class _Format(msgspec.Struct):
     format: int
 
 
-def _decode(data: bytes, type_: type[_T], path: str) -> _T:
+def parse(data: bytes, type_: type[_T], path: str) -> _T:
+    """Decode a JSON file of the archive; raise ArchiveDamaged if it is invalid."""
     try:
         return msgspec.json.decode(data, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

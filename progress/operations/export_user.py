@@ -18,7 +18,7 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
-from progress.adapters.storage.storage import Output
+from progress.adapters.storage.storage import Output, encode_json
 from progress.errors import OperationEnded
 from progress.operations import export_steps, records
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
@@ -173,7 +173,7 @@ class _Writer:
 
 
 def _encode(record: object) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(record)) + b"\n"
+    return encode_json(record) + b"\n"
 
 
 def make_readme() -> str:

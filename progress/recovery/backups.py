@@ -12,7 +12,7 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage.storage import PART, Output, Storage
+from progress.adapters.storage.storage import PART, Output, Storage, encode_json
 from progress.archive.log_rows import Checkpoint as ArchivedCheckpoint
 from progress.errors import ProgressError
 from progress.operations.export_steps import HashedOutput, Rows
@@ -76,8 +76,7 @@ def run(connect: Connect, storage: Storage, on_progress: Progress) -> tuple[str,
         database.run(connection, _FILE, "begin")
         backup = _write_tables(connection, storage, name, taken_at, on_progress)
         connection.run("COMMIT")
-        with storage.writing(f"{name}/{NAME}") as output:
-            output.write(encode(backup))
+        storage.write(f"{name}/{NAME}", encode_json(backup))
         on_failure.pop_all()
         database.run(
             connection, "projections/rebuild", "unlock_backup", schema=schema.schema_name()
@@ -282,10 +281,6 @@ class _TableRows:
         if self._error is None and self._digest.hexdigest() == table.sha256 and rows == table.rows:
             return None
         return self._error or "its checksum or row count is wrong"
-
-
-def encode(manifest: msgspec.Struct) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(manifest))
 
 
 def decode(data: bytes) -> Manifest:

@@ -12,7 +12,7 @@ import msgspec
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage.storage import Storage
+from progress.adapters.storage.storage import Storage, encode_json
 from progress.errors import ProgressError
 from progress.recovery import backups
 from progress.recovery.backups import NAME, Table
@@ -66,8 +66,7 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> tupl
             sequences=[Sequence(*row) for row in database.run(connection, _FILE, "sequences")],
         )
         connection.run("COMMIT")
-        with storage.writing(f"{name}/{NAME}") as output:
-            output.write(backups.encode(dump))
+        storage.write(f"{name}/{NAME}", encode_json(dump))
         on_failure.pop_all()
     return name, dump
 

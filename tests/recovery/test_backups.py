@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage.storage import PART, Folder, Output
+from progress.adapters.storage.storage import PART, Folder, Output, encode_json
 from progress.errors import CheckpointError, ProgressError
 from progress.event_store import dead_letters
 from progress.local import readiness
@@ -73,7 +73,7 @@ class Kept:
 
     def change_manifest(self, **changes: Any) -> None:
         changed = msgspec.structs.replace(self.read_manifest(), **changes)
-        self._manifest_file.write_bytes(backups.encode(changed))
+        self._manifest_file.write_bytes(encode_json(changed))
 
     @property
     def _manifest_file(self) -> Path:

@@ -19,7 +19,13 @@ from google.cloud.storage.exceptions import DataCorruption
 from progress import settings
 from progress.adapters import google_api, retries
 from progress.adapters.google_api import GoogleApi
-from progress.adapters.storage.storage import Content, Output, StoredFile, changed_meanwhile
+from progress.adapters.storage.storage import (
+    Content,
+    Output,
+    Storage,
+    StoredFile,
+    changed_meanwhile,
+)
 from progress.errors import ProgressError, StorageUnavailable
 
 _CHUNK = 8 << 20  # bytes per uploading request; must be a multiple of 256 KiB
@@ -31,7 +37,7 @@ _UNFINISHED = 308
 _DELETION_DELAY = timedelta(days=1)
 
 
-class Bucket:
+class Bucket(Storage):
     """A bucket at `gs://bucket/prefix`, whose lifecycle rules remove unfinished uploads."""
 
     def __init__(self, location: str) -> None:

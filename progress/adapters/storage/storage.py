@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
+import msgspec
+
 from progress.errors import ProgressError
 
 PART = 1 << 20  # bytes per read
@@ -45,6 +47,11 @@ class Storage(Protocol):
 
     def writing(self, path: str) -> AbstractContextManager[Output]:
         """Write a new file, which exists only if the block succeeds."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file."""
+        with self.writing(path) as output:
+            output.write(data)
 
     def reading(self, path: str) -> Iterator[bytes]:
         """Yield a file's bytes."""
@@ -87,7 +94,7 @@ class Storage(Protocol):
         """Return the time after which no file can be restored; None if files are kept for ever."""
 
 
-class Folder:
+class Folder(Storage):
     """A folder on this machine. Only the owner can access the files and folders that it creates."""
 
     def __init__(self, path: Path) -> None:
@@ -172,8 +179,7 @@ class Folder:
                 current = self.read(path)
                 if (current.generation if current else None) != generation:
                     raise changed_meanwhile(self._path / path)
-                with self.writing(path) as output:
-                    output.write(data)
+                self.write(path, data)
         return _generation(data)
 
     def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:  # noqa: ARG002 - has no effect here
@@ -199,6 +205,11 @@ class Folder:
 
     def lifetime(self) -> None:
         """Return None: nothing removes a file because of its age."""
+
+
+def encode_json(document: object) -> bytes:
+    """Return the document as JSON with a line for each field."""
+    return msgspec.json.format(msgspec.json.encode(document))
 
 
 def changed_meanwhile(path: object) -> ProgressError:
