@@ -52,7 +52,9 @@ class Replacement:
 
     def swap(self) -> int:
         """Fold the newest events and swap the schemas; return the number of events folded."""
-        with _hold_off_backups(self.connection):
+        live = read_model_schema.schema_name()
+        # A backup would mix the tables of two schemas.
+        with database.hold(self.connection, _FILE, "lock_backup", schema=live):
             folded = _swap(self.connection, building_name(), self._replayed, self._publisher)
             _drop_former(self.connection)
         snapshots.drop_orphans(self.connection)
@@ -112,17 +114,6 @@ def _describe_holder(connection: Connection) -> str:
     holder, since, until = rows[0]
     limit = f"will end by {until:%H:%M:%S} UTC" if until else "has no time limit"
     return f"{holder} has been running since {since:%Y-%m-%d %H:%M:%S} UTC and {limit}"
-
-
-@contextlib.contextmanager
-def _hold_off_backups(connection: Connection) -> Iterator[None]:
-    """Prevent backups during the block, because a backup would mix the tables of two schemas."""
-    schema = read_model_schema.schema_name()
-    database.run(connection, _FILE, "lock_backup", schema=schema)
-    try:
-        yield
-    finally:
-        database.run(connection, _FILE, "unlock_backup", schema=schema)
 
 
 def _swap(connection: Connection, building: str, replayed: Replayed, publisher: Publisher) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +93,9 @@ def open_bucket(connection: Connection, bucket: int, version: int) -> Rebuild | 
     return None if is_loaded else Rebuild(*values)
 
 
-@contextlib.contextmanager
-def hold_bucket(connection: Connection, bucket: int) -> Iterator[None]:
+def hold_bucket(connection: Connection, bucket: int) -> AbstractContextManager[None]:
     """Wait for a bucket's lock, then hold the lock until the end of the `with` block."""
-    lock_bucket(connection, bucket)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(*database.ERRORS):  # a broken connection frees the lock
-            database.run(connection, _FILE, "unlock bucket", bucket=bucket)
-
-
-def lock_bucket(connection: Connection, bucket: int) -> None:
-    """Take a bucket's lock, once no other task holds it."""
-    _rows(connection, "lock bucket", bucket=bucket)
+    return database.hold(connection, _FILE, "lock bucket", bucket=bucket)
 
 
 def load_bucket(

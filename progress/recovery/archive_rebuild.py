@@ -4,8 +4,8 @@ The rebuild holds the archive's lock until all buckets are loaded, so that the a
 not change.
 """
 
-import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from progress.adapters import storage
@@ -89,16 +89,9 @@ def _read(connection: Connection, stored: Storage) -> tuple[Manifest, list[Range
     return archived, contents
 
 
-@contextlib.contextmanager
-def _hold_shards(connection: Connection) -> Iterator[None]:
+def _hold_shards(connection: Connection) -> AbstractContextManager[None]:
     """Keep erasures from changing the second schema while rows are loaded into it."""
-    building = replacement.building_name()
-    database.run(connection, _FILE, "lock shards", schema=building)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(*database.ERRORS):  # a broken connection frees the locks
-            database.run(connection, _FILE, "unlock shards", schema=building)
+    return database.hold(connection, _FILE, "lock shards", schema=replacement.building_name())
 
 
 class _Filling:

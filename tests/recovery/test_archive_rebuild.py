@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -302,14 +303,14 @@ def test_other_processes_load_the_buckets_of_a_process_that_was_killed(archived:
 def test_a_task_ends_if_the_rebuild_ends_without_it(
     archived: Archived, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has_begun, has_ended, lock = threading.Event(), threading.Event(), archive_loads.lock_bucket
+    has_begun, has_ended, hold = threading.Event(), threading.Event(), archive_loads.hold_bucket
 
-    def lock_late(connection: Connection, bucket: int) -> None:
+    def hold_late(connection: Connection, bucket: int) -> AbstractContextManager[None]:
         has_begun.set()
         has_ended.wait(120)
-        lock(connection, bucket)
+        return hold(connection, bucket)
 
-    monkeypatch.setattr(archive_loads, "lock_bucket", lock_late)
+    monkeypatch.setattr(archive_loads, "hold_bucket", hold_late)
     with ThreadPoolExecutor(1) as threads:
         other = threads.submit(
             runners.run_other_task, archived.source, execution=EXECUTION, index=1, count=2

@@ -245,6 +245,20 @@ def fetch(
 
 
 @contextlib.contextmanager
+def hold(connection: Connection, file: str, lock: str, /, **values: object) -> Iterator[None]:
+    """Hold a session's advisory lock during the `with` block.
+
+    The SQL block `lock` takes the lock, and the one whose name has "un" before it releases it.
+    """
+    run(connection, file, lock, **values)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(*ERRORS):  # a broken connection has released the lock
+            run(connection, file, f"un{lock}", **values)
+
+
+@contextlib.contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """Run the block in a transaction; commit at the end, roll back if the block raises."""
     connection.run("BEGIN")

@@ -10,6 +10,7 @@ functions.
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from progress.adapters.postgres import database
@@ -47,14 +48,9 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
     return [*(file.name for file in missing), *changed]
 
 
-@contextlib.contextmanager
-def exclusive(connection: Connection) -> Iterator[None]:
+def exclusive(connection: Connection) -> AbstractContextManager[None]:
     """Hold the migration lock during the block, so that no other process migrates."""
-    database.run(connection, _FILE, "lock")
-    try:
-        yield
-    finally:
-        database.run(connection, _FILE, "unlock")
+    return database.hold(connection, _FILE, "lock")
 
 
 @contextlib.contextmanager
