@@ -1,6 +1,6 @@
 """Checks of the archive: its files exist, and their rows equal the rows of the log."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -10,10 +10,8 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import files, log_rows, manifests, ranges
 from progress.archive.files import Sums, Workspace
 from progress.archive.log_rows import Positions
-from progress.archive.manifests import File, Manifest, RangeEntry, RangeManifest
+from progress.archive.manifests import File, Manifest, Progress, RangeEntry, RangeManifest
 from progress.errors import ArchiveDamaged
-
-Progress = Callable[[int, int], None]
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -27,8 +27,6 @@ from progress.archive.files import LocalFile, Selection, Sums, Workspace
 from progress.archive.manifests import File, Published, RangeEntry, RangeManifest
 from progress.errors import ProgressError
 
-Progress = Callable[[float], None]
-
 _LEDGER = "erasures"
 _END = ".json"
 _KEY = f"{_LEDGER}/key"
@@ -61,7 +59,10 @@ class _Target(NamedTuple):
 
 
 def remove_stream(
-    connection: Connection, storage: Storage, stream_id: str, report_progress: Progress
+    connection: Connection,
+    storage: Storage,
+    stream_id: str,
+    report_progress: Callable[[float], None],
 ) -> Removal:
     """Remove a learner's stream from the archive's files.
 
@@ -88,7 +89,7 @@ def _rewrite(
     storage: Storage,
     current: Published,
     target: _Target,
-    report_progress: Progress,
+    report_progress: Callable[[float], None],
 ) -> Removal:
     entries: list[RangeEntry] = []
     removed_files = removed_rows = 0

@@ -8,7 +8,7 @@ one of the paths.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -27,6 +27,9 @@ NAME = "manifest.json"
 FORMAT = 1  # the version of the files' and the manifests' format
 FOLDER = "ranges"
 REBUILDS = "rebuilds"  # a rebuild from the archive keeps its temporary files in this folder
+
+Progress = Callable[[int, int], None]  # gets the number that is done, and the total
+
 _MAX_AGE = timedelta(days=1)  # every operation publishes its files in less time
 
 _T = TypeVar("_T")

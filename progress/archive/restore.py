@@ -1,7 +1,6 @@
 """Restore the log from the archive: fill an empty log, range by range, in one transaction."""
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -12,10 +11,8 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import files, log_rows, manifests, ranges
 from progress.archive.files import Sums, Workspace
 from progress.archive.log_rows import ErasedRow
-from progress.archive.manifests import Manifest, RangeManifest
+from progress.archive.manifests import Manifest, Progress, RangeManifest
 from progress.errors import ProgressError
-
-Progress = Callable[[int, int], None]
 
 _FILE = "archive/restore"
 _LAST = 1 << 63  # greater than every version, so that rows without a version are sorted last

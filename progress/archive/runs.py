@@ -15,10 +15,8 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, log_rows, manifests, ranges
 from progress.archive.log_rows import Positions
-from progress.archive.manifests import Manifest, Published, RangeEntry
+from progress.archive.manifests import Manifest, Progress, Published, RangeEntry
 from progress.errors import ArchiveDamaged, ProgressError
-
-Progress = Callable[[int, int], None]
 
 RANGE = 1_000_000  # The number of positions in a full range.
 MAX_AGE_DAYS = 30  # An incomplete range is archived if its first event is older than this.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connect, Connection
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import (
     DeadlineExceeded,
@@ -51,7 +51,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        connect: Connect,
         wake: Callable[[list[int], int], object],
         timeout_s: float = 23,
     ) -> None:

@@ -26,8 +26,6 @@ from progress.operations.export_steps import HashedOutput, Rows, Written, open_s
 from progress.projections import projector, schema
 from progress.projections.schema import BATCH, REALTIME
 
-Progress = Callable[[float], None]
-
 # The lines `tag | English | Japanese` of the page. What is no HTML tag is the name of a field.
 _README = Path(__file__).with_name("export_readme.txt")
 _PAGE = _README.with_suffix(".html")
@@ -79,7 +77,7 @@ def write_user(operation: ClaimedOperation) -> object:
 
 
 def write(
-    connection: Connection, learner: str, output: Output, report_progress: Progress
+    connection: Connection, learner: str, output: Output, report_progress: Callable[[float], None]
 ) -> Written:
     """Write the archive in a transaction, which the caller ends by closing the connection.
 
@@ -104,7 +102,7 @@ def _take_snapshot(connection: Connection, learner: str) -> Snapshot:
     return Snapshot(taken_at, position, events)
 
 
-def _write_files(writer: "_Writer", learner: str, report_progress: Progress) -> None:
+def _write_files(writer: "_Writer", learner: str, report_progress: Callable[[float], None]) -> None:
     """Write every file; the events, which take longest, make up 90 % of the progress."""
     events = writer.snapshot.events
 

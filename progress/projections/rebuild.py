@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connect, Connection
 from progress.adapters.telemetry import logs
 from progress.errors import PoisonError
 from progress.projections import batch, changes, replacement, views
@@ -18,7 +18,6 @@ from progress.projections import schema as read_model_schema
 from progress.projections.changes import Publisher
 from progress.projections.projector import Projector
 
-Connect = Callable[[], Connection]
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
 

@@ -7,14 +7,14 @@ the new rows.
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 
 from pg8000.native import identifier
 
 from progress.adapters.postgres import database, statements
-from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.postgres.database import Connect, Connection, Failure
 from progress.adapters.telemetry import logs
 from progress.errors import DatabaseUnavailable, ProjectionError, RebuildRunning
 from progress.projections import changes, snapshots, views
@@ -22,7 +22,6 @@ from progress.projections import schema as read_model_schema
 from progress.projections.changes import Publisher
 from progress.projections.projector import Projector
 
-Connect = Callable[[], Connection]
 Replayed = set[tuple[int, datetime]]
 
 _FILE = "projections/rebuild"

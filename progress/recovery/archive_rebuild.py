@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from progress.adapters import storage
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connect, Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import files, log_rows, manifests
 from progress.archive import restore as archive_restore
-from progress.archive.manifests import Manifest, RangeManifest
+from progress.archive.manifests import Manifest, Progress, RangeManifest
 from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, changes, definitions, rebuild, replacement
 from progress.projections.changes import Publisher
@@ -22,9 +22,6 @@ from progress.projections.projector import SHARDS, Projector
 from progress.projections.replacement import Holder
 from progress.recovery import archive_loads, backups, buckets, erasures
 from progress.recovery.archive_loads import Rebuild
-
-Connect = Callable[[], Connection]
-Progress = Callable[[int, int], None]
 
 _FILE = "recovery/archive_rebuild"
 _WORKERS = 2  # connections that create keys and catch up

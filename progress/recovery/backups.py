@@ -4,22 +4,20 @@ import contextlib
 import functools
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connect, Connection
 from progress.adapters.storage.storage import PART, Output, Storage, encode_json
 from progress.archive.log_rows import Checkpoint as ArchivedCheckpoint
+from progress.archive.manifests import Progress
 from progress.errors import ProgressError
 from progress.operations.export_steps import HashedOutput, Rows
 from progress.projections import schema
-
-Connect = Callable[[], Connection]
-Progress = Callable[[int, int], None]
 
 _FILE = "recovery/backups"
 _GZIP_LEVEL = 1  # the fastest level, which keeps up with the network

@@ -5,7 +5,6 @@ its own backups.
 """
 
 import contextlib
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -13,11 +12,10 @@ import msgspec
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage, encode_json
+from progress.archive.manifests import Progress
 from progress.errors import ProgressError
 from progress.recovery import backups
 from progress.recovery.backups import NAME, Table
-
-Progress = Callable[[int, int], None]
 
 _FILE = "recovery/dumps"
 _INTERVAL = timedelta(hours=20)  # one dump a day, because the job runs every six hours

@@ -1,11 +1,12 @@
 """Restore a backup: load it into a second schema, catch up with the log, swap the schemas."""
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connect, Connection
 from progress.adapters.storage.storage import Storage
+from progress.archive.manifests import Progress
 from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, changes, projector, rebuild, replacement
 from progress.projections.changes import Publisher
@@ -13,9 +14,6 @@ from progress.projections.projector import Projector
 from progress.projections.replacement import Holder
 from progress.recovery import backups, erasures
 from progress.recovery.backups import Manifest, Table
-
-Connect = Callable[[], Connection]
-Progress = Callable[[int, int], None]
 
 _FILE = "recovery/backups"
 _WORKERS = 2

@@ -36,7 +36,9 @@ pg8000.core.FLUSH_MSG = b""
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Connection", "Failure", "Statement", "connect", "translate_errors"]
+__all__ = ["Connect", "Connection", "Failure", "Statement", "connect", "translate_errors"]
+
+Connect = Callable[[], Connection]
 
 _CONNECT_TIMEOUT_S = 10.0
 _TIMESTAMPTZ = 1184  # the type's OID
@@ -195,7 +197,7 @@ def set_timeout(connection: Connection, timeout_s: float | None) -> None:
     connection._usock.settimeout(timeout_s)  # noqa: SLF001 - under TLS, pg8000 wraps the socket that it was given
 
 
-def connect_within(seconds: float, connect: Callable[[], Connection]) -> Connection:
+def connect_within(seconds: float, connect: Connect) -> Connection:
     """Return the connection that `connect` opens; raise DatabaseUnavailable after `seconds`.
 
     The connection is opened in a thread, because a DNS lookup or a TLS handshake has no timeout. A
