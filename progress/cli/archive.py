@@ -76,8 +76,11 @@ def archive(
 
 def _run(console: Console, stored: Storage, report: Report, *, is_now: bool) -> Report:
     buckets = settings.current().archive_buckets
-    with terminal.progress_bar(console, "archiving", total=0) as show_progress:
-        archived = connections.run(runs.run, stored, buckets, Request(is_now=is_now), show_progress)
+    with (
+        terminal.progress_bar(console, "archiving", total=0) as show_progress,
+        connections.open_connection() as connection,
+    ):
+        archived = runs.run(connection, stored, buckets, Request(is_now=is_now), show_progress)
     if archived is None:
         reason = "the log has no events" if is_now else _NOT_FULL
         console.print(f"Nothing archived in {report.location}: {reason}.", soft_wrap=True)
@@ -95,7 +98,8 @@ def _count(ranges: list[RangeEntry]) -> str:
 
 
 def _merge(console: Console, stored: Storage, report: Report) -> Report:
-    merged = connections.run(merges.run, stored, lambda: None)
+    with connections.open_connection() as connection:
+        merged = merges.run(connection, stored, lambda: None)
     console.print(f"{merged} {'merge' if merged == 1 else 'merges'} of ten ranges.")
     return msgspec.structs.replace(report, merges=merged)
 
@@ -112,7 +116,8 @@ def check(
     console, stored = Console(stderr=as_json, quiet=is_quiet), connections.archive()
     with terminal.progress_bar(console, "checking", total=0) as show_progress:
         if deep:
-            report = connections.run(archive_check.run_deep, stored, show_progress)
+            with connections.open_connection() as connection:
+                report = archive_check.run_deep(connection, stored, show_progress)
         else:
             report = archive_check.run(stored, show_progress)
     if as_json:
@@ -147,8 +152,11 @@ def _show(console: Console, report: archive_check.Report) -> None:
 def restore() -> None:
     """Fill an empty log from the archive; afterwards, run `progress rebuild`."""
     console, stored = Console(), connections.archive()
-    with terminal.progress_bar(console, "restoring", total=0) as show_progress:
-        restored = connections.run(archive_restore.run, stored, show_progress)
+    with (
+        terminal.progress_bar(console, "restoring", total=0) as show_progress,
+        connections.open_connection() as connection,
+    ):
+        restored = archive_restore.run(connection, stored, show_progress)
     console.print(
         f"The log has {restored.positions:,} events again; {restored.erased:,} of them are "
         "erased. Run `progress rebuild`.",

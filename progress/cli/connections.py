@@ -5,8 +5,8 @@ imported at first use, because some of them need development packages, which ima
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import typer
@@ -23,9 +23,6 @@ from progress.settings import LOCAL_PROJECT, Settings
 
 if TYPE_CHECKING:
     from progress.local.data_folder import DataFolder
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 def data_folder() -> "DataFolder":
@@ -89,11 +86,9 @@ def connect() -> Connection:
     return startup.connect(database(), name="progress-cli")
 
 
-def run(
-    function: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-) -> _T:
-    with contextlib.closing(connect()) as connection:
-        return function(connection, *args, **kwargs)
+def open_connection() -> contextlib.AbstractContextManager[Connection]:
+    """Connect to the database as its owner for the length of a `with` block."""
+    return contextlib.closing(connect())
 
 
 def archive() -> Storage:

@@ -40,19 +40,18 @@ def list_all(
     as_json: AsJsonLines = False,
 ) -> None:
     """List the open dead letters, oldest first."""
-    connection = connections.connect()
     reasons = Column("reason", overflow="fold")
     table = Table("number", "kind", "received", "event", reasons, box=None)
     after = 0
-    while page := dead_letters.list_letters(connection, include_closed=closed, after=after):
-        for letter in page:
-            if as_json:
-                terminal.print_json(letter)
-            received = f"{letter.received_at:%Y-%m-%d %H:%M:%S}"
-            event = letter.event_type or f"message {letter.message_id}"
-            table.add_row(str(letter.letter_id), letter.kind, received, event, letter.reason)
-        after = page[-1].letter_id
-    connection.close()
+    with connections.open_connection() as connection:
+        while page := dead_letters.list_letters(connection, include_closed=closed, after=after):
+            for letter in page:
+                if as_json:
+                    terminal.print_json(letter)
+                received = f"{letter.received_at:%Y-%m-%d %H:%M:%S}"
+                event = letter.event_type or f"message {letter.message_id}"
+                table.add_row(str(letter.letter_id), letter.kind, received, event, letter.reason)
+            after = page[-1].letter_id
     if not as_json:
         Console().print(table if table.row_count else "There are no open dead letters.")
 
@@ -60,14 +59,16 @@ def list_all(
 @dead_letters_group.command()
 def show(number: Number) -> None:
     """Show a dead letter with its payload."""
-    letter = connections.run(dead_letters.read, number)
+    with connections.open_connection() as connection:
+        letter = dead_letters.read(connection, number)
     terminal.print_json(letter, is_indented=True)
 
 
 @dead_letters_group.command()
 def count(as_json: AsJsonLines = False) -> None:
     """Count the open dead letters by reason."""
-    reasons = connections.run(dead_letters.count_by_reason)
+    with connections.open_connection() as connection:
+        reasons = dead_letters.count_by_reason(connection)
     table = Table("letters", "kind", Column("reason", overflow="fold"), "first", "last", box=None)
     for row in reasons:
         if as_json:
@@ -89,23 +90,22 @@ def replay(
 
     The event of a `poisoned` dead letter is already in the log, and is only folded again.
     """
-    connection = connections.connect()
-    if number is not None:
-        _check_no_filter(number, kind, saying, everything)
-        reason = letter_replay.replay(connection, number, connections.change_publisher())
-        connection.close()
-        if reason:
-            raise EventStoreError(f"dead letter {number} stays open: {reason}")
-        typer.echo(f"Dead letter {number} is replayed.")
-        return
-    letter_ids = _select(connection, kind, saying, everything)
     staying = Counter[str]()
-    with terminal.progress_bar(Console(), "replaying", len(letter_ids)) as show_progress:
-        reasons = letter_replay.replay_all(connection, letter_ids, connections.change_publisher())
-        for done, reason in enumerate(reasons, start=1):
-            staying.update([reason] if reason else [])
-            show_progress(done)
-    connection.close()
+    with connections.open_connection() as connection:
+        if number is not None:
+            _check_no_filter(number, kind, saying, everything)
+            reason = letter_replay.replay(connection, number, connections.change_publisher())
+            if reason:
+                raise EventStoreError(f"dead letter {number} stays open: {reason}")
+            typer.echo(f"Dead letter {number} is replayed.")
+            return
+        letter_ids = _select(connection, kind, saying, everything)
+        publisher = connections.change_publisher()
+        with terminal.progress_bar(Console(), "replaying", len(letter_ids)) as show_progress:
+            reasons = letter_replay.replay_all(connection, letter_ids, publisher)
+            for done, reason in enumerate(reasons, start=1):
+                staying.update([reason] if reason else [])
+                show_progress(done)
     stay = staying.total()
     typer.echo(f"{len(letter_ids) - stay:,} dead letters are replayed, {stay:,} stay open.")
     for why, count in staying.most_common():
@@ -125,22 +125,20 @@ def discard(
     """Close the selected dead letters permanently."""
     if not reason.strip():
         raise typer.BadParameter("expected a reason, found none", param_hint="--reason")
-    connection = connections.connect()
-    if number is not None:
-        _check_no_filter(number, kind, saying, everything)
-        dead_letters.discard(connection, number, reason)
-        connection.close()
-        typer.echo(f"Dead letter {number} is discarded.")
-        return
-    letter_ids = _select(connection, kind, saying, everything)
-    options.ask(f"Discard {len(letter_ids):,} dead letters?", yes=yes or not letter_ids)
     closed = 0
-    with terminal.progress_bar(Console(), "discarding", len(letter_ids)) as show_progress:
-        for start in range(0, len(letter_ids), _DISCARD_BATCH):
-            page = letter_ids[start : start + _DISCARD_BATCH]
-            closed += dead_letters.discard_all(connection, page, reason)
-            show_progress(start + len(page))
-    connection.close()
+    with connections.open_connection() as connection:
+        if number is not None:
+            _check_no_filter(number, kind, saying, everything)
+            dead_letters.discard(connection, number, reason)
+            typer.echo(f"Dead letter {number} is discarded.")
+            return
+        letter_ids = _select(connection, kind, saying, everything)
+        options.ask(f"Discard {len(letter_ids):,} dead letters?", yes=yes or not letter_ids)
+        with terminal.progress_bar(Console(), "discarding", len(letter_ids)) as show_progress:
+            for start in range(0, len(letter_ids), _DISCARD_BATCH):
+                page = letter_ids[start : start + _DISCARD_BATCH]
+                closed += dead_letters.discard_all(connection, page, reason)
+                show_progress(start + len(page))
     typer.echo(f"{closed:,} dead letters are discarded.")
 
 

@@ -127,7 +127,8 @@ def anki(
 def _publish(console: Console, record: Record, publication: Publication) -> Report:
     project, emulator = connections.pubsub()
     try:
-        messages = connections.run(_select_new, record)
+        with connections.open_connection() as connection:
+            messages = _select_new(connection, record)
     except SettingsError:  # no database is configured
         messages = record.messages()
         typer.echo(

@@ -1,6 +1,5 @@
 """`progress learners`, `export` and `erase`: find learners, save or erase a learner's record."""
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID, uuid4
@@ -13,7 +12,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.terminal import Console
 from progress.cli import connections, operations
-from progress.cli.options import AsJsonLines
+from progress.cli.options import AsJson, AsJsonLines
 from progress.errors import NotFound
 from progress.operations import records
 from progress.operations.records import OperationKind
@@ -34,7 +33,7 @@ def learners(
     as_json: AsJsonLines = False,
 ) -> None:
     """List the learners, or those whose id contains TEXT."""
-    with contextlib.closing(connections.connect()) as connection:
+    with connections.open_connection() as connection:
         schema.set_search_path(connection)
         values = {"part": part, "limit": first + 1}
         rows = database.fetch(connection, "projections/learners", "find", **values)
@@ -53,7 +52,7 @@ def learners(
 
 def export(user: Learner, folder: operations.Folder = Path()) -> None:
     """Write all that is recorded about a learner into FOLDER, as a zip file with a description."""
-    with contextlib.closing(connections.connect()) as connection:
+    with connections.open_connection() as connection:
         if not _is_known(connection, user):
             raise NotFound(f"no events of the learner {user} are recorded")
         operation_id = _start(connection, OperationKind.EXPORT_USER, user)
@@ -64,10 +63,10 @@ def export(user: Learner, folder: operations.Folder = Path()) -> None:
 def erase(
     user: Learner,
     yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,
-    as_json: operations.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Erase a learner for ever, and show the receipt."""
-    with contextlib.closing(connections.connect()) as connection:
+    with connections.open_connection() as connection:
         file = "operations/erase_user"
         is_known, erased_by = database.run(connection, file, "find erasure", learner=user)[0]
         if erased_by is None:

@@ -1,6 +1,5 @@
 """`progress migrate`, `status`, `batch`, `prune-schemas`, `move-views`: log and read models."""
 
-import contextlib
 from datetime import UTC, datetime
 
 import typer
@@ -27,7 +26,7 @@ def migrate() -> None:
     current = settings.current()
     database_logins = logins.parse(current.database_logins or "")
     with (
-        contextlib.closing(connections.connect()) as connection,
+        connections.open_connection() as connection,
         migrations.exclusive(connection),
         migrations.keep_refusal(connection, current.cloud_run_execution),
     ):
@@ -52,7 +51,7 @@ def prune_schemas_command(yes: options.Yes = False) -> None:
     The command does not check whether they still serve queries. Check this before you run it.
     """
     options.ask("Drop the read models of all other versions?", yes=yes)
-    with contextlib.closing(connections.connect()) as connection:
+    with connections.open_connection() as connection:
         for schema in replacement.drop_unused(connection):
             typer.echo(f"dropped {schema}")
     typer.echo(f"Kept: {read_model_schema.schema_name()}.")
@@ -64,7 +63,7 @@ def move_views() -> None:
     A release runs this command when the traffic moves. If queries use the views for more than 90
     seconds, the command fails and the views stay.
     """
-    with contextlib.closing(connections.connect()) as connection:
+    with connections.open_connection() as connection:
         views.move(connection)
     typer.echo(f"The views read {read_model_schema.schema_name()}.")
 
@@ -83,31 +82,28 @@ def batch_command(as_json: AsJson = False) -> None:
 
 def run_batch() -> batch.Report:
     """Wait until no other run is in progress, run the whole batch job, and return the report."""
-    connection, change_publisher = connections.connect(), connections.change_publisher()
     reports: list[batch.Report] = []
 
     def run_with_lock() -> bool:
         reports.append(batch.run(connection, publisher=change_publisher))
         return reports[-1].learners is not None
 
-    try:
+    with connections.open_connection() as connection:
+        change_publisher = connections.change_publisher()
         readiness.wait(run_with_lock, "the scheduled run", seconds=_BATCH_TIMEOUT_S)
         # The functions publish what the run has left, because they know the setting PUBLISH_EVENTS.
         is_left = database.run(connection, "event_store/publication", "has unpublished")[0][0]
         connections.call_workers(records.list_unclaimed(connection), SHARDS if is_left else ())
-    finally:
-        connection.close()
     return reports[-1]
 
 
 def status(as_json: AsJson = False) -> None:
     """Count events, dead letters and undelivered messages, and show the projections' lag."""
-    connection = connections.connect()
-    counts = database.fetch(connection, "event_store/status", "counts")[0]
-    read_model_schema.set_search_path(connection)
-    values = settings.current().lag_limits() | {"now": datetime.now(UTC)}
-    projections = database.fetch(connection, "projections/checkpoints", "status", **values)
-    connection.close()
+    with connections.open_connection() as connection:
+        counts = database.fetch(connection, "event_store/status", "counts")[0]
+        read_model_schema.set_search_path(connection)
+        values = settings.current().lag_limits() | {"now": datetime.now(UTC)}
+        projections = database.fetch(connection, "projections/checkpoints", "status", **values)
     for projection in projections:
         del projection["updated_at"]
     *projections, out = projections

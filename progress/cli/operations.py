@@ -1,6 +1,5 @@
 """`progress operations`: show, await, cancel and retry operations, whoever started them."""
 
-import contextlib
 import itertools
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from progress.adapters.postgres import database
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console
 from progress.cli import connections
-from progress.cli.options import AsJsonLines
+from progress.cli.options import AsJson, AsJsonLines
 from progress.errors import ProgressError
 from progress.operations import export_files, records
 from progress.operations.export_files import ExportedFile
@@ -29,7 +28,6 @@ operations_group = typer.Typer(
 _POLL_INTERVAL_S = 0.5
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the file is written.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 OperationId = Annotated[UUID, typer.Argument(metavar="ID", help="The id in the output of `list`.")]
 _PLACES = {
     "events": "events emptied",
@@ -57,7 +55,7 @@ def list_newest(
     as_json: AsJsonLines = False,
 ) -> None:
     """List the operations, newest first."""
-    with contextlib.closing(connections.connect()) as connection:
+    with connections.open_connection() as connection:
         operations = records.get_operations(connection, first=first)
     table = Table(
         Column("id", min_width=36),
@@ -192,7 +190,8 @@ def retry(operation_id: OperationId) -> None:
 
 
 def _read(operation_id: UUID) -> records.Operation:
-    operation = connections.run(records.get_operation, operation_id)
+    with connections.open_connection() as connection:
+        operation = records.get_operation(connection, operation_id)
     if operation is None:
         raise ProgressError(f"there is no operation {operation_id}")
     return operation
@@ -201,7 +200,7 @@ def _read(operation_id: UUID) -> records.Operation:
 def _change(operation_id: UUID, block: str, problem: str, **values: object) -> None:
     """Run the SQL block and call a worker; raise ProgressError if the block changes nothing."""
     _read(operation_id)
-    with contextlib.closing(connections.connect()) as connection:
+    with connections.open_connection() as connection:
         values["operation_id"] = operation_id
         if database.run(connection, "operations/operations", block, **values) == [[None]]:
             raise ProgressError(f"the operation {operation_id} {problem}")

@@ -1,7 +1,6 @@
 """`progress publish`: publish the envelopes of a file to their topics."""
 
 import codecs
-import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -80,7 +79,7 @@ def _publish_and_wait(
     If one of the ids is recorded with other content, and `force` is not set, raise ProgressError
     and publish nothing.
     """
-    with contextlib.closing(connections.connect()) as connection:
+    with connections.open_connection() as connection:
         event_ids = [event_id for line in lines for event_id in line.event_ids]
         before = arrivals.read_before(connection, event_ids)
         lines = _compare(connection, lines, before, now)

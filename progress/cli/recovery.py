@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import contextlib
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -44,7 +43,8 @@ def check(
     """Check that the log is complete and fits the checkpoints; exit with 1 on a defect."""
     erased, marks = connections.erased_digests(), connections.marks()
     marks, unknown = (marks, "") if isinstance(marks, list) else ([], marks)
-    report = connections.run(checks.run, erased, marks, with_rows=with_rows)
+    with connections.open_connection() as connection:
+        report = checks.run(connection, erased, marks, with_rows=with_rows)
     if as_json:
         terminal.print_json(report)
     else:
@@ -114,7 +114,8 @@ def warm(
 @shards_group.command("list")
 def list_shards(as_json: AsJson = False) -> None:
     """Show the lag of each shard, and the database session that holds the shard's lock."""
-    shards = connections.run(shard_locks.list_shards)
+    with connections.open_connection() as connection:
+        shards = shard_locks.list_shards(connection)
     if as_json:
         terminal.print_json(shards)
         return
@@ -135,7 +136,8 @@ def release(shard: Shard) -> None:
     If this session waits for other sessions, end those instead. The next worker repeats the
     unfinished window.
     """
-    ended = connections.run(shard_locks.release, shard)
+    with connections.open_connection() as connection:
+        ended = shard_locks.release(connection, shard)
     Console().print(f"{' and '.join(ended)} ended: shard {shard} is free.", soft_wrap=True)
 
 
@@ -153,7 +155,7 @@ def apply() -> None:
     connections.use_stack()
     console = Console()
     with (
-        contextlib.closing(connections.connect()) as connection,
+        connections.open_connection() as connection,
         terminal.progress_bar(console, "erasing", total=0) as show_progress,
     ):
         result = recovered_erasures.apply(
@@ -216,7 +218,7 @@ def dump(to: To) -> None:
     target = storage.open_storage(to)
     console = Console()
     with (
-        contextlib.closing(connections.connect()) as connection,
+        connections.open_connection() as connection,
         terminal.progress_bar(console, "dumping", total=0) as show_progress,
     ):
         name, manifest = dumps.run(connection, target, show_progress)
@@ -238,7 +240,7 @@ def load(
     stored = storage.open_storage(source)
     console = Console()
     with (
-        contextlib.closing(connections.connect()) as connection,
+        connections.open_connection() as connection,
         terminal.progress_bar(console, "loading", total=0) as show_progress,
     ):
         loaded, manifest = dumps.load(connection, stored, show_progress, name)
