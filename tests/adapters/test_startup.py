@@ -1,6 +1,5 @@
 """Start-up on Cloud Run, where the network becomes available after the process starts."""
 
-import http.client
 import json
 import os
 import socket
@@ -19,7 +18,7 @@ from progress.errors import DatabaseUnavailable
 from progress.local import ports, processes, readiness
 from progress.settings import Settings
 from tests.conftest import Store
-from tests.support import token_issuer
+from tests.support import http_client, token_issuer
 from tests.support.forwarding import Gate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,9 +182,7 @@ def test_the_probe_checks_the_database_and_redis(
 
 
 def status(port: int, path: str) -> int:
-    with closing(http.client.HTTPConnection(ports.HOST, port, timeout=20)) as connection:
-        connection.request("GET", path)
-        return connection.getresponse().status
+    return http_client.fetch(port, "GET", path)[0]
 
 
 @pytest.mark.parametrize(

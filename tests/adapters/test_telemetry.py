@@ -1,6 +1,5 @@
 """Spans and metrics cost nothing if they are disabled, and mask secrets if they are enabled."""
 
-import http.client
 import json
 import signal
 import subprocess
@@ -27,7 +26,14 @@ from progress.projections import projector, schema
 from progress.query.http import protocol
 from progress.settings import Settings
 from tests.conftest import Store
-from tests.support import model_rows, otlp_collector, programs, sample_events, token_issuer
+from tests.support import (
+    http_client,
+    model_rows,
+    otlp_collector,
+    programs,
+    sample_events,
+    token_issuer,
+)
 from tests.support.fake_publisher import FakePublisher
 from tests.support.ingest_process import ROOT
 from tests.support.otlp_collector import Collector
@@ -305,10 +311,7 @@ def test_a_function_exports_its_queued_telemetry_on_sigterm(tmp_path: Path, name
         )
         try:
             readiness.wait(lambda: ports.is_listening(port), name)
-            connection = http.client.HTTPConnection(ports.HOST, port, timeout=20)
-            connection.request("POST", "/graphql", wakeups.operation_command(uuid.uuid4()))
-            connection.getresponse().read()
-            connection.close()
+            http_client.fetch(port, "POST", "/graphql", wakeups.operation_command(uuid.uuid4()))
             assert receiver.spans == []
         finally:
             processes.end(process, by=signal.SIGTERM, seconds=10)

@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import requests
 
 from progress.adapters.postgres import database
 from progress.local import ports, postgres, processes, readiness
@@ -25,6 +24,7 @@ from tests.support import (
     browser,
     compose_file,
     folders,
+    http_client,
     otlp_collector,
     programs,
     pubsub_servers,
@@ -220,10 +220,12 @@ def test_an_event_reaches_the_page_and_its_telemetry_reaches_the_collector(
     envelopes = "\n".join(json.dumps(envelope) for envelope in browser.lesson("ann", 3))
     running.run("issuer", "python", "-m", "progress.cli", "publish", "-", text=envelopes)
     token = running.run("issuer", "python", "-m", "progress.cli", "token", "--user", "ann").strip()
+    headers = http_client.headers(token)
 
     readiness.wait(lambda: _is_folded(running, len(browser.lesson("ann", 3))), "the lesson")
     for _ in range(2):
-        assert _asked(running, token)["streak"]["current"] == 1
+        answer = http_client.ask(running.at["query"], headers, _QUESTION)
+        assert answer["streak"]["current"] == 1
 
     running.run("batch", "python", "jobs/batch_aggregates/main.py")
     wanted = {f"progress.{field}" for field in CONTRACT}
@@ -252,15 +254,3 @@ def _is_folded(running: Containers, events: int) -> bool:
         if projection["realtime"]
     )
     return bool(status["events"] == events and behind == 0)
-
-
-def _asked(running: Containers, token: str) -> dict[str, Any]:
-    answer = requests.post(
-        f"http://{HOST}:{running.at['query']}/graphql",
-        json={"query": _QUESTION},
-        headers={"Authorization": f"Bearer {token}"},
-        timeout=30,
-    ).json()
-    assert "errors" not in answer, answer
-    data: dict[str, Any] = answer["data"]
-    return data

@@ -1,7 +1,5 @@
 """The programs in examples/ work on a local stack, with the commands of their README."""
 
-import contextlib
-import http.client
 import json
 import os
 import re
@@ -17,7 +15,7 @@ import pytest
 from progress import settings
 from progress.local import ports, readiness
 from tests.conftest import skip_without
-from tests.support import cli, command_server, folders, node, programs
+from tests.support import cli, command_server, folders, http_client, node, programs
 from tests.support.recent_events import study
 
 pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
@@ -103,20 +101,13 @@ def test_an_endpoint_writes_who_reached_a_streak_of_30_days(
     ) as endpoint:
         try:
             readiness.wait(lambda: ports.is_listening(port), "the endpoint", seconds=WAIT_S)
-            assert push(port, json.dumps({"message": {}})) == 401
+            assert http_client.push(port, b'{"message": {}}') == 401  # without a token
             publish_streak(environment, "deb", days=30)
             publish_streak(environment, "eli", days=29)
             found = wait_for("deb", file.read_text)
         finally:
             endpoint.terminate()
     assert re.fullmatch(r"[0-9a-f-]{36} deb \d{4}-\d\d-\d\d\n", found)
-
-
-def push(port: int, body: str) -> int:
-    """Send a push without a token; return the status of the response."""
-    with contextlib.closing(http.client.HTTPConnection(ports.HOST, port)) as connection:
-        connection.request("POST", "/", body)
-        return connection.getresponse().status
 
 
 def publish_streak(environment: dict[str, str], learner: str, *, days: int) -> None:

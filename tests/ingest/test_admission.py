@@ -18,6 +18,7 @@ import pytest
 from progress.ingest import admission
 from tests.conftest import Store
 from tests.ingest.test_ingest import count, letters
+from tests.support import http_client
 from tests.support.body_client import Client, clients
 from tests.support.envelopes import session_started
 from tests.support.ingest_process import ROOT, FunctionProcess, run_function
@@ -110,9 +111,7 @@ def push(size: int) -> bytes:
 
 def reserved(running: FunctionProcess) -> int:
     """Return the number of bytes that are reserved for bodies."""
-    with closing(HTTPConnection("127.0.0.1", running.port, timeout=60)) as connection:
-        connection.request("GET", "/reserved")
-        return int(connection.getresponse().read())
+    return int(http_client.fetch(running.port, "GET", "/reserved", seconds=60)[1])
 
 
 def await_reserved(running: FunctionProcess, size: int) -> None:

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +29,7 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.errors import StackError
 from progress.local import data_folder, ports, postgres, processes, readiness
-from tests.support import cli, folders, postgres_servers, sample_events
+from tests.support import cli, folders, http_client, postgres_servers, sample_events
 
 # Starting a stack takes a long time on a busy machine.
 pytestmark = pytest.mark.timeout(300)
@@ -59,8 +58,7 @@ class Stack:
 
     def answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=1) as page:
-                return bool(page.status == 200)
+            return http_client.fetch(self.port, "GET", "/health", seconds=1)[0] == 200
         except OSError:
             return False
 

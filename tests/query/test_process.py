@@ -1,8 +1,6 @@
 """The query function as deployed: its user, readiness and heads; malformed and unusual requests."""
 
 import base64
-import http.client
-import json
 import signal
 import socket
 import subprocess
@@ -29,6 +27,7 @@ from tests.conftest import Store
 from tests.query.test_questions import learner_fields, question
 from tests.support import api, rows_by_hand, token_issuer
 from tests.support.api import Api, Body
+from tests.support.http_client import fetch_json
 
 ROOT = Path(__file__).parents[2]
 DOOR = ROOT / "functions" / "query" / "main.py"
@@ -64,19 +63,6 @@ def serving(folder: Path, door: Path = DOOR, /, **variables: str) -> Iterator[in
     with started(folder, port, door, **variables):
         readiness.wait(lambda: ports.is_listening(port), "the query function")
         yield port
-
-
-def fetch_json(
-    port: int, method: str, path: str, body: object = None, **more: str
-) -> tuple[int, Body]:
-    """Send a request; return the status and the parsed body of the response."""
-    connection = http.client.HTTPConnection(ports.HOST, port, timeout=20)
-    try:
-        connection.request(method, path, json.dumps(body), more)
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    finally:
-        connection.close()
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ from progress.projections.changes import DISABLED, Publisher
 from progress.projections.projector import Projector
 from progress.query.graphql import published_events
 from tests.conftest import Store
-from tests.query.test_process import fetch_json
 from tests.support import api, sample_events, subscription_client
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher
+from tests.support.http_client import fetch_json
 from tests.support.operation_fixtures import url_of
 from tests.support.pushes import encode_push
 from tests.support.socket_client import OpenSocket

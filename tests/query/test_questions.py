@@ -21,7 +21,7 @@ from progress.query.execution.compiled import QUERY
 from progress.query.graphql.schema import FIELDS, GRAPHQL
 from tests import oracle
 from tests.conftest import Store
-from tests.support import api, rows_by_hand, token_issuer
+from tests.support import api, http_client, rows_by_hand, token_issuer
 from tests.support.api import Api, QueryClient
 
 DAYS = """query ($user: ID, $from: Date!, $to: Date!, $fill: Boolean) {
@@ -703,7 +703,7 @@ PROGRESS = '{ userProgress(userId: "bob") { totalItemsLearned } }'
 def headers(*groups: str, user: str = "tina", role: str = "teacher", **more: str) -> dict[str, str]:
     """Return the headers of a caller with this role and these groups."""
     token = token_issuer.token(user, roles=[role], groups=[*groups])
-    return {"content-type": "application/json", "authorization": f"Bearer {token}", **more}
+    return http_client.headers(token, **more)
 
 
 def ask(groups_api: Api, query: str, sent: dict[str, str], **variables: object) -> Response:

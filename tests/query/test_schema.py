@@ -19,8 +19,9 @@ from progress.query.graphql import descriptions
 from progress.query.graphql.schema import SCHEMA
 from progress.query.http import developer_files
 from tests.conftest import Store
-from tests.query.test_process import fetch_json, serving
+from tests.query.test_process import serving
 from tests.support import api, node, rows_by_hand, sample_events, subscription_client, token_issuer
+from tests.support.http_client import fetch_json
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.subscription_client import LessonRecorder, Stream
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from google.cloud.pubsub_v1 import SubscriberClient
 
 from progress.adapters.postgres import database, statements
@@ -22,6 +21,7 @@ from tests.support import (
     backup_fixtures,
     cloud_scheduler,
     folders,
+    http_client,
     model_rows,
     pubsub_servers,
     sample_events,
@@ -62,7 +62,8 @@ class Stack:
 
     def __init__(self, shell: Shell, pubsub: str, schedules: CloudScheduler) -> None:
         self.shell, self._pubsub, self.schedules = shell, pubsub, schedules
-        shell.type(f"progress up --detach --port {ports.reserve()}")
+        self._port = ports.reserve()
+        shell.type(f"progress up --detach --port {self._port}")
         self.env = json.loads(shell.type("progress env --json"))
         self.variables = {
             "DATABASE_URL": self.env["database_url"],
@@ -106,15 +107,7 @@ class Stack:
     def _answer(self, user: str) -> Any:
         key = data_folder.at(self.shell.environment["PROGRESS_DATA_DIR"]).key
         token = development_key.token(key, user, ["learner"])
-        answer = requests.post(
-            self.env["graphql_url"],
-            json={"query": QUESTION},
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=30,
-        )
-        body = answer.json()
-        assert "errors" not in body, body
-        return body["data"]
+        return http_client.ask(self._port, http_client.headers(token), QUESTION)
 
     def rows(self) -> dict[str, list[str]]:
         """Return every row of the read models."""

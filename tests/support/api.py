@@ -14,7 +14,7 @@ from progress.query.http.app import QueryApi
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings
-from tests.support import token_issuer
+from tests.support import http_client, token_issuer
 from tests.support.token_issuer import Issuer
 
 Body = dict[str, Any]
@@ -109,8 +109,7 @@ class Api:
 
 def headers(user: str = "ann", roles: Any = None, **more: str) -> dict[str, str]:
     """Return the headers of a learner's request."""
-    token = token_issuer.token(user, roles=roles)
-    return {"content-type": "application/json", "authorization": f"Bearer {token}", **more}
+    return http_client.headers(token_issuer.token(user, roles=roles), **more)
 
 
 def read(response: Response) -> Body:

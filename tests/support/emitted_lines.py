@@ -1,17 +1,17 @@
 """The log lines that the functions and the job of a running local stack emit."""
 
-import contextlib
-import http.client
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from progress.local import ports, readiness
-from tests.support import browser
+from progress.local import readiness
+from tests.support import browser, http_client
+from tests.support.subscription_client import Stream
 
 FUNCTIONS = ("ingest", "project", "query", "batch")
 
@@ -35,27 +35,9 @@ class Emitted:
 
 @dataclass(frozen=True)
 class RunningStack:
-    """A running stack: its data folder and the query function's port."""
+    """The data folder of a running stack."""
 
     folder: Path
-    port: int
-
-    def ask(self, token: str, query: str, path: str = "/graphql", **headers: str) -> bytes:
-        """Send a query; return the body of the response, or the first data line of a stream."""
-        all_headers = {
-            "content-type": "application/json",
-            "authorization": f"Bearer {token}",
-            **headers,
-        }
-        connection = http.client.HTTPConnection(ports.HOST, self.port, timeout=60)
-        with contextlib.closing(connection):
-            connection.request("POST", path, json.dumps({"query": query}), all_headers)
-            answer = connection.getresponse()
-            if path == "/graphql":
-                return answer.read()
-            while not (line := answer.readline()).startswith(b"data: "):
-                assert line, "the stream ended"
-            return line
 
     def emitted(self) -> Emitted:
         """Return all log lines so far that are JSON; other lines come from other programs."""
@@ -91,18 +73,22 @@ QUESTION = "{ userProgress { totalItemsLearned } streak { current } }"
 
 def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
     """Make the stack emit each kind of line: ingest, wake-up, query, mutation, stream, batch."""
-    driven = RunningStack(stack.folder, stack.port)
-    learner, admin = stack.token("signals"), stack.token("operator", "admin")
+    driven = RunningStack(stack.folder)
+    learner = http_client.headers(stack.token("signals"))
+    admin = http_client.headers(stack.token("operator", "admin"))
     stack.publish(*browser.lesson("signals", 2))
 
     def is_cached() -> bool:
-        driven.ask(learner, QUESTION)
+        http_client.ask(stack.port, learner, QUESTION)
         lines = driven.emitted().lines
         return any(line.get("cache_result") == "hit" for line in lines)
 
     readiness.wait(is_cached, "the projection of the lesson and a cached response", seconds=60)
-    driven.ask(admin, f'mutation {{ runBatch(idempotencyKey: "{key}") {{ id }} }}')
-    driven.ask(learner, "subscription { progressUpdated { totalItemsLearned } }", "/graphql/stream")
+    mutation = f'mutation {{ runBatch(idempotencyKey: "{key}") {{ id }} }}'
+    http_client.ask(stack.port, admin, mutation)
+    subscription = "subscription { progressUpdated { totalItemsLearned } }"
+    with closing(Stream(stack.port, subscription, headers=learner)) as stream:
+        assert stream.next_event()
     driven.wait_for("ingest", "wake", "query", "mutation", "stream", "batch", "run_batch")
     return driven
 

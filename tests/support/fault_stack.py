@@ -6,11 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 from google.api_core.retry import Retry
@@ -25,7 +24,7 @@ from progress.local import data_folder, development_key, ports, process_specs, r
 from progress.local import stack as local
 from progress.projections import schema
 from tests import oracle
-from tests.support import cli, folders, model_rows, sample_events
+from tests.support import cli, folders, http_client, model_rows, sample_events
 
 Envelope = dict[str, Any]
 Message = list[Envelope]
@@ -50,7 +49,7 @@ class Stack:
         self.folder = data_folder.at(str(folder))
         self.envelopes: list[Envelope] = []
         self.letters = 0  # the expected number of dead letters
-        self._port = ports.reserve()
+        self.port = ports.reserve()
 
     def run(self, *arguments: str) -> cli.Result:
         """Run the command `progress` to completion."""
@@ -82,7 +81,7 @@ class Stack:
         return {"PROGRESS_DATA_DIR": str(self.folder.path), "RATE_LIMIT_PER_MINUTE": "1000000"}
 
     def up(self) -> None:
-        started = self.run("up", "--detach", "--standin", "--port", str(self._port))
+        started = self.run("up", "--detach", "--standin", "--port", str(self.port))
         assert started.returncode == 0, started.stderr
 
     @property
@@ -165,31 +164,18 @@ class Stack:
         finally:
             publisher.stop()
 
-    def post(self, part: str, body: bytes, *, seconds: float = 30) -> int:
-        """Push a message to a function; return the status, or 0 if there is no response."""
-        request = urllib.request.Request(self.addresses[f"{part}_url"], body)  # noqa: S310 - our own
-        try:
-            with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
-                return int(answer.status)
-        except urllib.error.HTTPError as refused:
-            refused.close()
-            return refused.code
-        except OSError:
-            return 0
+    def post(self, part: str, body: bytes, *, seconds: float = 30) -> int | None:
+        """Push a message to a function; return the status, or None if there is no response."""
+        port = urlsplit(self.addresses[f"{part}_url"]).port
+        assert port
+        return http_client.push(port, body, seconds=seconds)
 
     def ask(
         self, user: str, query: str, /, *, role: str = "learner", **variables: object
     ) -> dict[str, Any]:
         """Send a learner's query, which must succeed; return the data of the response."""
         token = development_key.token(self.folder.key, user, [role])
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-        request = urllib.request.Request(self.addresses["graphql_url"], body, headers)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            response: dict[str, Any] = json.load(answer)
-        assert "errors" not in response, response["errors"]
-        data: dict[str, Any] = response["data"]
-        return data
+        return http_client.ask(self.port, http_client.headers(token), query, **variables)
 
     def await_delivery(self) -> None:
         """Wait until every message is delivered and acknowledged."""

@@ -5,8 +5,6 @@ server stands in front of the query function, so that a test can replace its res
 """
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +12,7 @@ from email.message import Message
 from typing import Any
 
 from progress.local import development_key
-from tests.support import http_servers
+from tests.support import http_client, http_servers
 from tests.support.cloud_scheduler import JOBS
 from tests.support.fault_stack import Stack
 from tests.support.release_world import CallRejected, World
@@ -142,15 +140,9 @@ class Servers:
 
     def forward(self, path: str, headers: Message, body: bytes | None) -> tuple[int, bytes]:
         """Return the response of the query function, or the one that the test has set."""
-        url = self.stack.addresses["graphql_url"].removesuffix("/graphql") + path
+        method = "GET" if body is None else "POST"
         kept = {name: headers[name] for name in _FORWARDED if name in headers}
-        request = urllib.request.Request(url, body, kept)  # noqa: S310 - the local stack's
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-                return self.respond(path, answer.status, answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return self.respond(path, error.code, error.read())
+        return self.respond(path, *http_client.fetch(self.stack.port, method, path, body, kept))
 
 
 _FORWARDED = ("Host", "Content-Type", "Authorization")

@@ -9,7 +9,7 @@ import pytest
 
 from progress.adapters.telemetry import metric_fields, tracing
 from progress.local import ports, readiness
-from tests.support import browser, folders, otlp_collector
+from tests.support import browser, folders, http_client, otlp_collector
 from tests.support.emitted_lines import QUESTION, RunningStack, exercise
 from tests.support.otlp_collector import Collector, Span
 
@@ -126,8 +126,8 @@ def test_a_query_has_child_spans_for_its_statement_and_redis(
 ) -> None:
     parent = tracing.new_traceparent()
     _, trace_id, span_id, _ = parent.split("-")
-    token = stack.token("asks")
-    RunningStack(stack.folder, stack.port).ask(token, QUESTION, traceparent=parent)
+    headers = http_client.headers(stack.token("asks"), traceparent=parent)
+    http_client.ask(stack.port, headers, QUESTION)
     statement = ("query", "read_models/user_progress current")
     spans = receiver.wait_for(("query", "query"), ("query", "redis"), statement, trace_id=trace_id)
     query = _one(spans, "query", "query")
@@ -153,7 +153,7 @@ def test_an_operation_continues_the_trace_of_its_mutation(
 
 def test_log_lines_name_their_trace(stack: browser.Stack, receiver: Collector) -> None:
     trace_id = receiver.wait_for(("ingest", "ingest"), ("project", "fold"))[0].trace_id
-    lines = RunningStack(stack.folder, stack.port).emitted().lines
+    lines = RunningStack(stack.folder).emitted().lines
     named = [
         line
         for line in lines

@@ -23,8 +23,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from progress.local import ports, readiness
 from tests.conftest import Store
-from tests.query.test_process import fetch_json, serving
+from tests.query.test_process import serving
 from tests.support import api, node, sample_events, subscription_client, token_issuer
+from tests.support.http_client import fetch_json
 from tests.support.socket_client import OpenSocket, RawSocket, Socket, frame
 from tests.support.subscription_client import (
     PROGRESS,

@@ -1,0 +1,58 @@
+"""Send single requests to running functions, and queries to a running API."""
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+from progress.local import ports
+
+Body = dict[str, Any]
+
+
+def headers(token: str, **more: str) -> dict[str, str]:
+    """Return the headers of a request with this token and a JSON body."""
+    return {"content-type": "application/json", "authorization": f"Bearer {token}", **more}
+
+
+def fetch(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    seconds: float = 30,
+) -> tuple[int, bytes]:
+    """Send a request; return the status and the body of the response."""
+    with closing(HTTPConnection(ports.HOST, port, timeout=seconds)) as connection:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def fetch_json(
+    port: int, method: str, path: str, body: object = None, **headers: str
+) -> tuple[int, Body]:
+    """Send a request; return the status and the parsed body of the response."""
+    status, content = fetch(port, method, path, json.dumps(body).encode(), headers)
+    return status, json.loads(content)
+
+
+def push(port: int, body: bytes, *, seconds: float = 30) -> int | None:
+    """Push a message to a function; return the status, or None if there is no response."""
+    try:
+        content_type = {"content-type": "application/json"}
+        return fetch(port, "POST", "/", body, content_type, seconds=seconds)[0]
+    except (OSError, HTTPException):
+        return None
+
+
+def ask(port: int, headers: Mapping[str, str], query: str, /, **variables: object) -> Body:
+    """Send a query, which must succeed; return the data of the response."""
+    sent = {"query": query, "variables": variables}
+    _, answer = fetch_json(port, "POST", "/graphql", sent, **headers)
+    assert "errors" not in answer, answer
+    data: Body = answer["data"]
+    return data
