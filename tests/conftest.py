@@ -33,8 +33,8 @@ from tests.support.terraform_state import Deployment
 # These modules of tests.support define fixtures that tests of several folders use.
 FIXTURES = (
     *("archive_rebuilds", "archives", "cloud_storage", "emitted_lines", "erasure_fixtures"),
-    *("export_fixtures", "fake_publisher", "ingest_process", "operation_fixtures"),
-    *("postgres_wire", "pubsub_servers", "small_disks", "socket_client"),
+    *("export_fixtures", "fake_publisher", "operation_fixtures"),
+    *("postgres_servers", "postgres_wire", "pubsub_servers", "small_disks", "socket_client"),
     "subscription_client",
     "traced_operation",
 )

@@ -3,13 +3,14 @@
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
-from tests.support.ingest_process import ROOT, FunctionProcess, run_function
+from progress.local.process_specs import FUNCTION_ENVIRONMENT
+from tests.support import api, function_process
+from tests.support.function_process import FunctionProcess
 
-THREADS = 40  # of a FunctionProcess
+THREADS = int(FUNCTION_ENVIRONMENT["THREADS"])
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n"
 WHOLE = GET + b"\r\n"
 LINE = b"X-A: " + b"a" * 1_000 + b"\r\n"
@@ -20,19 +21,17 @@ Serve = Callable[[float], FunctionProcess]
 
 
 @pytest.fixture(params=["ingest", "project"])
-def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
+def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
     """A function that starts ingest or project; heads must arrive within `timeout_s` seconds."""
     name = request.param
-    text = (ROOT / "functions" / name / "main.py").read_text()
-    assert "request_deadlines.limit()" in text
     with ExitStack() as stack:
 
         def start(timeout_s: float) -> FunctionProcess:
             limit = f"request_deadlines.limit(timeout_s={timeout_s})"
-            source = tmp_path / "main.py"
-            source.write_text(text.replace("request_deadlines.limit()", limit))
-            running = run_function("postgresql:///nowhere", source=source, target=name)
-            return stack.enter_context(running)
+            text = function_process.edit(name, "request_deadlines.limit()", limit)
+            return stack.enter_context(
+                function_process.run(name, {"DATABASE_URL": api.NOWHERE}, text)
+            )
 
         yield start
 
@@ -120,8 +119,7 @@ def test_a_head_has_at_most_64_kib(serve: Serve) -> None:
 
 @pytest.mark.parametrize("name", ["ingest", "project"])
 def test_a_long_request_line_gets_414_and_is_not_held_in_memory(name: str) -> None:
-    source = ROOT / "functions" / name / "main.py"
-    with run_function("postgresql:///nowhere", source=source, target=name) as running:
+    with function_process.run(name, {"DATABASE_URL": api.NOWHERE}) as running:
         before = running.peak_memory()
         for length in (10_000, MIB, 20 * MIB):
             with connect(running, 1) as (connection,):

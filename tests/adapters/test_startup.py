@@ -15,10 +15,10 @@ import pytest
 
 from progress.adapters import startup
 from progress.errors import DatabaseUnavailable
-from progress.local import ports, processes, readiness
+from progress.local import ports, readiness
 from progress.settings import Settings
 from tests.conftest import Store
-from tests.support import http_client, token_issuer
+from tests.support import function_process, http_client, token_issuer
 from tests.support.forwarding import Gate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,29 +181,21 @@ def test_the_probe_checks_the_database_and_redis(
     assert startup.addresses(configured) == expected
 
 
-def status(port: int, path: str) -> int:
-    return http_client.fetch(port, "GET", path)[0]
-
-
 @pytest.mark.parametrize(
     ("function", "health"), [("ingest", "/"), ("project", "/"), ("query", "/health")]
 )
 def test_a_function_fails_its_start_up_probe_until_its_network_is_available(
-    closed: Gate, tmp_path: Path, function: str, health: str
+    closed: Gate, function: str, health: str
 ) -> None:
-    port = ports.reserve()
-    words = ["-m", "functions_framework", "--target", function, "--port", str(port)]
-    words += ["--host", ports.HOST, "--source", f"functions/{function}/main.py"]
     with (
         token_issuer.serve() as issuer,
-        start(words, tmp_path, **issuer.environment(closed.url)) as process,
+        function_process.run(function, issuer.environment(closed.url)) as process,
     ):
-        try:
-            readiness.wait(lambda: ports.is_listening(port), function)
-            assert status(port, startup.PATH) == 503
-            assert status(port, health) == 200  # the liveness probe passes
-            closed.open()
-            assert status(port, startup.PATH) == 200
-        finally:
-            processes.kill_group(processes.identify(process.pid))
-            process.kill()
+
+        def status(path: str) -> int:
+            return http_client.fetch(process.port, "GET", path)[0]
+
+        assert status(startup.PATH) == 503
+        assert status(health) == 200  # the liveness probe passes
+        closed.open()
+        assert status(startup.PATH) == 200

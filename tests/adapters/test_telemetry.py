@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -21,12 +20,14 @@ from progress.adapters.telemetry import logs, metric_fields, otlp, tracing
 from progress.errors import PubSubUnavailable
 from progress.event_store import outgoing, publication
 from progress.ingest import push
-from progress.local import ports, process_specs, processes, readiness
+from progress.local import processes, readiness
+from progress.local.process_specs import ROOT
 from progress.projections import projector, schema
 from progress.query.http import protocol
 from progress.settings import Settings
 from tests.conftest import Store
 from tests.support import (
+    function_process,
     http_client,
     model_rows,
     otlp_collector,
@@ -35,7 +36,6 @@ from tests.support import (
     token_issuer,
 )
 from tests.support.fake_publisher import FakePublisher
-from tests.support.ingest_process import ROOT
 from tests.support.otlp_collector import Collector
 from tests.support.published import Publisher
 
@@ -294,28 +294,19 @@ def test_the_standard_opentelemetry_variables_are_accepted_as_settings() -> None
 
 # one function with an event loop, one with threads
 @pytest.mark.parametrize("name", ["query", "project"])
-def test_a_function_exports_its_queued_telemetry_on_sigterm(tmp_path: Path, name: str) -> None:
-    port = ports.reserve()
+def test_a_function_exports_its_queued_telemetry_on_sigterm(name: str) -> None:
     with otlp_collector.collect() as receiver, token_issuer.serve() as issuer:
         environment = issuer.environment("postgresql://nobody@127.0.0.1:1/none") | {
-            "PROGRESS_DATA_DIR": str(tmp_path),
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
             "OTEL_BSP_SCHEDULE_DELAY": "3600000",
             "OTEL_METRIC_EXPORT_INTERVAL": "3600000",
         }
-        part = process_specs.function(name, port, environment, ready="/")
-        process = processes.start(
-            part.command,
-            output=subprocess.DEVNULL,
-            environment=settings.child_env(**part.environment),
-        )
-        try:
-            readiness.wait(lambda: ports.is_listening(port), name)
-            http_client.fetch(port, "POST", "/graphql", wakeups.operation_command(uuid.uuid4()))
+        with function_process.run(name, environment) as function:
+            body = wakeups.operation_command(uuid.uuid4())
+            http_client.fetch(function.port, "POST", "/graphql", body)
             assert receiver.spans == []
-        finally:
-            processes.end(process, by=signal.SIGTERM, seconds=10)
-        assert process.returncode != -signal.SIGKILL
+            processes.end(function.process, by=signal.SIGTERM, seconds=10)
+        assert function.process.returncode != -signal.SIGKILL
         receiver.wait_for((name, name))
         assert (name == "project") or receiver.metrics() >= {"progress.latency_ms"}
 

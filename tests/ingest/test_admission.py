@@ -9,19 +9,18 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from http.client import HTTPConnection
-from pathlib import Path
 
 import pytest
 
 from progress.ingest import admission
 from tests.conftest import Store
 from tests.ingest.test_ingest import count, letters
-from tests.support import http_client
+from tests.support import function_process, http_client
 from tests.support.body_client import Client, clients
 from tests.support.envelopes import session_started
-from tests.support.ingest_process import ROOT, FunctionProcess, run_function
+from tests.support.function_process import FunctionProcess
 from tests.support.pushes import encode_push
 
 MIB = 1 << 20
@@ -64,42 +63,37 @@ print(psutil.Process().memory_info().rss)
 ENOUGH_S = 100  # seconds; the time limit for the arrival of a body
 
 
-@contextmanager
-def serve(folder: Path, text: str, url: str = "unused") -> Iterator[FunctionProcess]:
-    source = folder / "main.py"
-    source.write_text(textwrap.dedent(text) + REPORT)
-    with run_function(url, source=source) as running:
-        yield running
+def serve(text: str, url: str = "unused") -> AbstractContextManager[FunctionProcess]:
+    return function_process.run("ingest", {"DATABASE_URL": url}, textwrap.dedent(text) + REPORT)
 
 
 @pytest.fixture
-def ingest(store: Store, tmp_path: Path) -> Iterator[FunctionProcess]:
+def ingest(store: Store) -> Iterator[FunctionProcess]:
     """The ingest function, which waits `ENOUGH_S` seconds for a body."""
-    text = (ROOT / "functions/ingest/main.py").read_text()
-    assert "Admission()" in text
-    patient = text.replace("Admission()", f"Admission(timeout_s={ENOUGH_S})")
-    with serve(tmp_path, patient, store.url) as running:
+    patient = f"Admission(timeout_s={ENOUGH_S})"
+    text = function_process.edit("ingest", "Admission()", patient)
+    with serve(text, store.url) as running:
         yield running
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[FunctionProcess]:
+def small() -> Iterator[FunctionProcess]:
     """A function that reserves at most 1 MiB for bodies."""
-    with serve(tmp_path, SOURCE.format(capacity=MIB, timeout_s=ENOUGH_S)) as running:
+    with serve(SOURCE.format(capacity=MIB, timeout_s=ENOUGH_S)) as running:
         yield running
 
 
 @pytest.fixture
-def large(tmp_path: Path) -> Iterator[FunctionProcess]:
+def large() -> Iterator[FunctionProcess]:
     """A function that reserves as much memory for bodies as ingest does."""
-    with serve(tmp_path, SOURCE.format(capacity=32 * MIB, timeout_s=ENOUGH_S)) as running:
+    with serve(SOURCE.format(capacity=32 * MIB, timeout_s=ENOUGH_S)) as running:
         yield running
 
 
 @pytest.fixture
-def hasty(tmp_path: Path) -> Iterator[FunctionProcess]:
+def hasty() -> Iterator[FunctionProcess]:
     """A function that reserves at most 1 MiB for bodies and waits 0.5 s for a body."""
-    with serve(tmp_path, SOURCE.format(capacity=MIB, timeout_s=0.5)) as running:
+    with serve(SOURCE.format(capacity=MIB, timeout_s=0.5)) as running:
         yield running
 
 
@@ -227,9 +221,9 @@ def test_a_slow_body_times_out_and_frees_its_memory(
         assert other.post(b"x") == 204
 
 
-def test_a_rejected_body_that_arrives_slowly_is_cut_off(tmp_path: Path) -> None:
+def test_a_rejected_body_that_arrives_slowly_is_cut_off() -> None:
     source = SOURCE.format(capacity=MIB, timeout_s=4)  # the first body keeps its memory for 4 s
-    with serve(tmp_path, source) as running, clients(running, 2) as (held, slow):
+    with serve(source) as running, clients(running, 2) as (held, slow):
         hold(held, running, 60_000)
         slow.begin(MIB)
         slow.send(b"x")

@@ -9,9 +9,8 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.local import postgres, readiness
-from tests.support import small_disks
+from tests.support import function_process, small_disks
 from tests.support.envelopes import session_started
-from tests.support.ingest_process import run_function
 from tests.support.postgres_servers import OwnServer
 from tests.support.pushes import encode_push
 
@@ -33,7 +32,7 @@ def test_messages_rejected_while_the_disk_is_full_are_recorded_when_redelivered(
 ) -> None:
     filler = small_disk / "filler"
     acknowledged, rejected, statuses = set[str](), list[bytes](), set[int | None]()
-    with run_function(small_server.url) as ingest:
+    with function_process.run("ingest", {"DATABASE_URL": small_server.url}) as ingest:
         small_disks.fill(filler)
         for _ in range(40):
             batch = events(1_000)

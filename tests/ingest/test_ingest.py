@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,10 +13,10 @@ from werkzeug.test import Client
 
 from progress.adapters.postgres import database
 from tests.conftest import Store
-from tests.support import model_rows, pushes
+from tests.support import function_process, model_rows, pushes
 from tests.support.envelopes import session_started
 from tests.support.fake_publisher import FakePublisher
-from tests.support.ingest_process import run_function
+from tests.support.function_process import FunctionProcess
 from tests.support.postgres_servers import OwnServer
 from tests.support.pushes import PUBLISHED, encode_push
 
@@ -170,7 +170,7 @@ def test_ingest_rejects_pushes_while_the_database_is_down_and_accepts_them_after
     own_server: OwnServer,
 ) -> None:
     bodies = [encode_push(session_started()) for _ in range(20)]
-    with run_function(own_server.url) as running:
+    with function_process.run("ingest", {"DATABASE_URL": own_server.url}) as running:
         assert running.post(bodies[0]) == 204
         own_server.stop()
         assert {running.post(body) for body in bodies[1:]} == {503}
@@ -183,7 +183,13 @@ def test_ingest_rejects_pushes_while_the_database_is_down_and_accepts_them_after
 def test_no_event_is_lost_or_repeated_if_ingest_is_killed_during_deliveries(store: Store) -> None:
     bodies = [encode_push([session_started() for _ in range(5)]) for _ in range(300)]
     waiting, accepted = list(bodies), threading.Semaphore(0)
-    with run_function(store.url) as running, ThreadPoolExecutor(8) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
+
+        def start(port: int = 0) -> FunctionProcess:
+            server = function_process.run("ingest", {"DATABASE_URL": store.url}, port=port)
+            return stack.enter_context(server)
+
+        running = start()
 
         def deliver() -> None:
             while waiting:
@@ -201,7 +207,7 @@ def test_no_event_is_lost_or_repeated_if_ingest_is_killed_during_deliveries(stor
             for _ in range(40):
                 accepted.acquire(timeout=30)
             running.kill()  # the senders keep sending to the closed port
-            running.start()
+            running = start(running.port)
         for sender in senders:
             sender.result()
         deliver()

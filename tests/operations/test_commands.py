@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -19,9 +18,10 @@ from progress.local import readiness
 from progress.operations import batch_job, claim, runner
 from progress.projections.projector import parse_push
 from tests.conftest import Store
+from tests.support import api, function_process
 from tests.support.body_client import clients
 from tests.support.fake_publisher import FakePublisher
-from tests.support.ingest_process import ROOT, FunctionProcess, run_function
+from tests.support.function_process import FunctionProcess
 from tests.support.operation_fixtures import Operator, url_of
 from tests.support.pushes import encode_push, load_function
 
@@ -99,13 +99,10 @@ def test_a_command_gets_429_while_another_worker_runs_the_operation(
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[FunctionProcess]:
+def project() -> Iterator[FunctionProcess]:
     """The project function, which waits at most half a second for the body of a request."""
-    text = (ROOT / "functions/project/main.py").read_text()
-    assert "BodyDeadline()" in text
-    source = tmp_path / "main.py"
-    source.write_text(text.replace("BodyDeadline()", "BodyDeadline(timeout_s=0.5)"))
-    with run_function("postgresql:///nowhere", source=source, target="project") as running:
+    text = function_process.edit("project", "BodyDeadline()", "BodyDeadline(timeout_s=0.5)")
+    with function_process.run("project", {"DATABASE_URL": api.NOWHERE}, text) as running:
         yield running
 
 

@@ -1,7 +1,6 @@
 """CORS headers allow only pages of allowed origins to read responses, also in a real Chromium."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,8 +11,7 @@ from starlette.responses import Response
 from progress.errors import SettingsError
 from progress.local import ports
 from progress.query.http.protocol import Cors
-from tests.query.test_process import serving
-from tests.support import api, token_issuer
+from tests.support import api, function_process, token_issuer
 from tests.support.api import Api
 
 OURS, LOCAL, OTHER = "https://app.example.com", "http://localhost:3000", "https://evil.example.com"
@@ -129,12 +127,12 @@ def origins() -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def url(origins: tuple[str, str], tmp_path: Path) -> Iterator[str]:
+def url(origins: tuple[str, str]) -> Iterator[str]:
     """The URL of a query function that allows the first origin."""
     allowed = {"CORS_ORIGINS": f"http://{urlsplit(origins[0]).netloc}"}
     environment = token_issuer.Issuer(origins[0]).environment(api.NOWHERE)
-    with serving(tmp_path, **environment, **allowed) as port:
-        yield f"http://{ports.HOST}:{port}/graphql"
+    with function_process.run("query", environment | allowed) as function:
+        yield f"http://{ports.HOST}:{function.port}/graphql"
 
 
 def call_api(chromium: Browser, page: str, url: str, method: str = "POST") -> Any:

@@ -1,78 +1,38 @@
 """The query function as deployed: its user, readiness and heads; malformed and unusual requests."""
 
 import base64
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from progress import settings
 from progress.adapters.postgres import database
-from progress.local import ports, processes, readiness
+from progress.local import ports, readiness
 from tests.conftest import Store
 from tests.query.test_questions import learner_fields, question
-from tests.support import api, rows_by_hand, token_issuer
+from tests.support import api, function_process, rows_by_hand, token_issuer
 from tests.support.api import Api, Body
+from tests.support.function_process import FunctionProcess
 from tests.support.http_client import fetch_json
-
-ROOT = Path(__file__).parents[2]
-DOOR = ROOT / "functions" / "query" / "main.py"
 
 Post = Callable[..., tuple[int, Body]]
 
 
-@contextmanager
-def started(
-    tmp_path: Path, port: int, door: Path = DOOR, /, **variables: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the function's process with these environment variables during the `with` block."""
-    environment = settings.child_env(
-        **variables, XDG_RUNTIME_DIR=str(tmp_path), PYTHONPATH=str(ROOT)
-    )
-    options = ["--target", "query", "--source", str(door), "--port", str(port)]
-    with (tmp_path / "output").open("wb") as output:
-        process = processes.start(
-            [sys.executable, "-m", "functions_framework", *options, "--host", ports.HOST],
-            output=output,
-            environment=environment,
-        )
-    try:
-        yield process
-    finally:
-        processes.end(process, by=signal.SIGTERM, seconds=10)
-
-
-@contextmanager
-def serving(folder: Path, door: Path = DOOR, /, **variables: str) -> Iterator[int]:
-    """Run the function during the block; yield its port once it listens."""
-    port = ports.reserve()
-    with started(folder, port, door, **variables):
-        readiness.wait(lambda: ports.is_listening(port), "the query function")
-        yield port
-
-
 @pytest.fixture
-def port(store: Store, tmp_path: Path) -> Iterator[int]:
-    """The port of a running query function with the privileges of its database user."""
-    url = rows_by_hand.query_url(store.url)
-    with token_issuer.serve() as issuer, serving(tmp_path, **issuer.environment(url)) as port:
-        ready = {"status": "ok", "database": "ok", "cache": "off"}
-        assert fetch_json(port, "GET", "/ready") == (200, ready)
-        yield port
+def port(query_process: FunctionProcess) -> int:
+    ready = {"status": "ok", "database": "ok", "cache": "off"}
+    assert fetch_json(query_process.port, "GET", "/ready") == (200, ready)
+    return query_process.port
 
 
 @pytest.fixture
@@ -132,15 +92,16 @@ def test_requests_succeed_although_a_connection_in_the_pool_is_broken(
 def test_the_function_does_not_start_with_an_invalid_setting(
     tmp_path: Path, variables: dict[str, str], says: str
 ) -> None:
-    good: dict[str, Any] = {
+    good = {
         "AUTH_ISSUER": token_issuer.NAME,
         "AUTH_AUDIENCE": token_issuer.AUDIENCE,
         "AUTH_JWKS_URL": "http://127.0.0.1:1/jwks.json",
         "ENVIRONMENT": "development",
     }
-    with started(tmp_path, ports.reserve(), **{**good, **variables}) as process:
-        assert process.wait(30) != 0
-    assert says in (tmp_path / "output").read_text(encoding="utf-8")
+    log = tmp_path / "log"
+    with function_process.start("query", {**good, **variables}, log=log) as function:
+        assert function.process.wait(30) != 0
+    assert says in log.read_text(encoding="utf-8")
 
 
 MIB = 1 << 20
@@ -179,21 +140,15 @@ def endless(begin: bytes, piece: bytes) -> Iterator[bytes]:
     yield from repeat(64 * piece, 20 * MIB // (64 * len(piece)))
 
 
-def peak_memory(port: int) -> int:
-    """Return the peak memory of the processes that serve this port, in bytes."""
-    held = [p for p in psutil.Process().children(recursive=True) if str(port) in p.cmdline()]
-    kept = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in held]
-    return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in kept)
-
-
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ENDLESS)
-def test_the_query_function_does_not_read_an_endless_head(port: int, name: str) -> None:
-    before = peak_memory(port)
-    assert before
+def test_the_query_function_does_not_read_an_endless_head(
+    query_process: FunctionProcess, port: int, name: str
+) -> None:
+    before = query_process.peak_memory()
     sent, _ = send(port, endless(*ENDLESS[name]))
     assert sent < 10 * MIB  # `sent` also counts the bytes in the system's socket buffers
-    assert peak_memory(port) - before < 3 * MIB
+    assert query_process.peak_memory() - before < 3 * MIB
 
 
 def test_the_query_function_rejects_a_large_head_with_431(port: int) -> None:
@@ -209,17 +164,15 @@ def test_the_query_function_reads_a_head_of_60_kib(port: int) -> None:
 
 
 @pytest.fixture
-def hasty(tmp_path: Path) -> Iterator[int]:
+def hasty() -> Iterator[int]:
     """The port of a query function that waits half a second for a head."""
-    text = DOOR.read_text()
     call = "server.configure(_api.serve_socket"
-    assert call in text
-    source = tmp_path / "main.py"
-    source.write_text(text.replace(call, f"{call}, timeout_s=0.5"))
-    with token_issuer.serve() as issuer:
-        variables = issuer.environment("postgresql:///nowhere")
-        with serving(tmp_path, source, **variables) as port:
-            yield port
+    text = function_process.edit("query", call, f"{call}, timeout_s=0.5")
+    with (
+        token_issuer.serve() as issuer,
+        function_process.run("query", issuer.environment(api.NOWHERE), text) as function,
+    ):
+        yield function.port
 
 
 def connect(port: int) -> socket.socket:
@@ -346,14 +299,13 @@ def test_unusual_requests_do_not_cause_internal_errors(
 
 
 @pytest.fixture(scope="module")
-def offline_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def offline_port() -> Iterator[int]:
     """The port of a running query function without a database."""
-    folder = tmp_path_factory.mktemp("function")
     with (
         token_issuer.serve() as issuer,
-        serving(folder, **issuer.environment(api.NOWHERE)) as port,
+        function_process.run("query", issuer.environment(api.NOWHERE)) as function,
     ):
-        yield port
+        yield function.port
 
 
 # A placeholder. Tokens expire, so a token is inserted only when the request is sent.

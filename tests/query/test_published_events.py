@@ -8,11 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-import psutil
 import pytest
 import redis
 from google.pubsub_v1.types import PublishRequest
@@ -501,29 +499,26 @@ def test_a_learner_s_announced_events_are_among_the_keys_that_an_erasure_deletes
 
 
 def test_a_function_that_dies_before_it_answers_has_published_once(
-    world: World, store: Store, tmp_path: Path, open_socket: OpenSocket, empty_redis: str
+    world: World, store: Store, open_socket: OpenSocket, empty_redis: str
 ) -> None:
     user = world.add_learner()
-    variables = {"REDIS_URL": empty_redis, "PUBSUB_EMULATOR_HOST": world.sent.address}
+    variables: dict[str, Any] = {
+        "REDIS_URL": empty_redis,
+        "PUBSUB_EMULATOR_HOST": world.sent.address,
+    }
 
-    def serve(name: str) -> Any:
-        url = url_of(store, "query")
-        return subscription_client.query_function(url, tmp_path / name, **variables)
-
-    with serve("first") as function:
+    url = url_of(store, "query")
+    with subscription_client.query_function(url, **variables) as function:
 
         def kill(request: PublishRequest) -> None:
             world.record(*(message.data for message in request.messages))
-            workers = psutil.Process(function.process.pid).children(recursive=True)
-            function.process.kill()  # first, because it would replace a worker
-            for worker in workers:
-                worker.kill()
+            function.kill()
 
         world.sent.on_stored = kill
         query = 'mutation { setGoal(answersPerDay: 4, idempotencyKey: "k") { eventId counted } }'
         with pytest.raises((HTTPException, OSError)):
             fetch_json(function.port, "POST", "/graphql", {"query": query}, **api.headers(user))
-    with serve("second") as function:
+    with subscription_client.query_function(url, **variables) as function:
         socket = open_socket(function.port, user)
         socket.subscribe("again", query)
         (recorded,) = world.recorded(user)

@@ -19,8 +19,14 @@ from progress.query.graphql import descriptions
 from progress.query.graphql.schema import SCHEMA
 from progress.query.http import developer_files
 from tests.conftest import Store
-from tests.query.test_process import serving
-from tests.support import api, node, rows_by_hand, sample_events, subscription_client, token_issuer
+from tests.support import (
+    api,
+    node,
+    rows_by_hand,
+    sample_events,
+    subscription_client,
+    token_issuer,
+)
 from tests.support.http_client import fetch_json
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.subscription_client import LessonRecorder, Stream
@@ -158,16 +164,13 @@ EXAMPLES = read_examples()
 
 
 @pytest.fixture(scope="module")
-def port(
-    servers: Callable[[str], Server], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[int]:
+def port(servers: Callable[[str], Server]) -> Iterator[int]:
     """The port of a query function for a database with a learner who struggles."""
-    folder = tmp_path_factory.mktemp("function")
     with servers(EMBEDDED).open_database() as url:
         with closing(LessonRecorder(url)) as recorder:
             for number in (*WRONG_LESSONS, 1):
                 recorder.append(*sample_events.lesson("ann", number))
-        with subscription_client.query_function(url, folder) as function:
+        with subscription_client.query_function(url) as function:
             yield function.port
 
 
@@ -228,13 +231,10 @@ SENT_BY = {"urql": "GET", "apollo": "POST"}
 
 
 @pytest.fixture
-def url(store: Store, tmp_path: Path) -> Iterator[str]:
+def url(store: Store) -> Iterator[str]:
     """The URL of a running query function."""
-    with (
-        token_issuer.serve() as issuer,
-        serving(tmp_path, **issuer.environment(store.url)) as port,
-    ):
-        yield f"http://{ports.HOST}:{port}/graphql"
+    with subscription_client.query_function(store.url) as function:
+        yield f"http://{ports.HOST}:{function.port}/graphql"
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_generated_clients_send_persisted_queries(
 
 def test_graphql_sse_receives_changes(clients: Path, store: Store, tmp_path: Path) -> None:
     recorder = LessonRecorder(store.url)
-    with subscription_client.query_function(store.url, tmp_path / "function") as function:
+    with subscription_client.query_function(store.url) as function:
         variables = {
             "URL": f"http://{ports.HOST}:{function.port}/graphql/stream",
             "TOKEN": token_issuer.token(),

@@ -12,12 +12,10 @@ import environments
 import pytest
 
 from tests.conftest import skip_without
-from tests.query.test_process import port
 from tests.support import gcloud_syntax, token_issuer
+from tests.support.function_process import FunctionProcess
 from tests.support.release_runs import ROOT, Releases, deployment
 from tests.support.release_world import REPOSITORY, SERVICES, image
-
-__all__ = ["port"]
 
 
 def test_green_takes_over_step_by_step(cloud: Releases, tmp_path: Path) -> None:
@@ -124,13 +122,14 @@ def test_another_process_recovers_a_killed_release(cloud: Releases, tmp_path: Pa
     ("token", "failed"), [(None, False), ("a learner's", False), ("nobody's", True)]
 )
 def test_the_query_function_passes_the_smoke_test_unless_the_token_is_invalid(
-    port: int, token: str | None, *, failed: bool
+    query_process: FunctionProcess, token: str | None, *, failed: bool
 ) -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "infra/release")}
     if token:
         environment["SMOKE_TOKEN"] = token_issuer.token("ann") if "learner" in token else token
+    green = f"smoke.Green('http://127.0.0.1:{query_process.port}')"
     done = subprocess.run(
-        [sys.executable, "-c", f"import smoke; smoke.Green('http://127.0.0.1:{port}').check(tries=1)"],
+        [sys.executable, "-c", f"import smoke; {green}.check(tries=1)"],
         env=environment, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert bool(done.returncode) == failed, done.stderr

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from tests.support.ingest_process import FunctionProcess
+from tests.support.function_process import FunctionProcess
 
 
 class Client:

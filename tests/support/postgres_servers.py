@@ -3,13 +3,14 @@
 import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 from urllib.parse import urlsplit
 
 import hypothesis
+import pytest
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
@@ -127,3 +128,21 @@ def run_in(folder: Path, programs: Path | None = None) -> Iterator[str]:
     running.start("fsync=off")  # faster; if the machine crashes, only test data are lost
     yield running.url
     running.stop()
+
+
+@pytest.fixture
+def bare_server() -> Iterator[OwnServer]:
+    """A running server with an empty database."""
+    with folders.create("test") as folder:
+        server = OwnServer(folder)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def own_server(bare_server: OwnServer) -> OwnServer:
+    """A running server with a migrated database."""
+    with closing(database.connect(bare_server.url)) as connection:
+        migrations.apply(connection)
+    return bare_server

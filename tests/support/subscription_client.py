@@ -4,20 +4,20 @@ import http.client
 import itertools
 import json
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from progress import settings
-from progress.local import ports, readiness
+from progress.local import ports
 from progress.projections.projector import Projector
-from tests.query.test_process import started
-from tests.support import api, sample_events, token_issuer
+from tests.conftest import Store
+from tests.support import api, function_process, rows_by_hand, sample_events, token_issuer
+from tests.support.function_process import FunctionProcess
 from tests.support.stage import append, connect, publisher
 
 Body = dict[str, Any]
@@ -177,40 +177,38 @@ class LessonRecorder:
         self._connection.close()
 
 
-class QueryFunction(NamedTuple):
-    """A running query function."""
-
-    port: int
-    process: "subprocess.Popen[bytes]"
-
-
 @contextmanager
 def query_function(
     url: str,
-    folder: Path,
     *,
     limits: str = "",
     intervals: str = "",
     server: str = "",
-    port: str = "",
+    port: int = 0,
+    log: Path | None = None,
     **environment: str,
-) -> Iterator[QueryFunction]:
-    """Run a query function on this database.
+) -> Iterator[FunctionProcess]:
+    """Run a query function on this database; `port` and `log` as in `function_process.start`.
 
     `limits`, `intervals` and `server` are source code: the arguments of StreamLimits, PollIntervals
-    and `server.configure`. By default, the port is any free port.
+    and `server.configure`.
     """
-    folder.mkdir(exist_ok=True)
-    main = folder / "main.py"
-    main.write_text(
-        _MAIN.format(limits=limits, intervals=intervals, server=server), encoding="utf-8"
-    )
-    number = int(port) if port else ports.reserve()
+    text = _MAIN.format(limits=limits, intervals=intervals, server=server)
     with token_issuer.serve() as issuer:
         variables = {**issuer.environment(url), "RATE_LIMIT_PER_MINUTE": "1000000", **environment}
-        with started(folder, number, main, **variables) as process:
-            readiness.wait(lambda: ports.is_listening(number), "the query function")
-            yield QueryFunction(number, process)
+        with function_process.run("query", variables, text, port=port, log=log) as function:
+            yield function
 
 
-Serve = Callable[..., AbstractContextManager[QueryFunction]]  # with the options of query_function
+@pytest.fixture
+def query_process(store: Store) -> Iterator[FunctionProcess]:
+    """The deployed query function, with the privileges of its database user."""
+    url = rows_by_hand.query_url(store.url)
+    with (
+        token_issuer.serve() as issuer,
+        function_process.run("query", issuer.environment(url)) as function,
+    ):
+        yield function
+
+
+Serve = Callable[..., AbstractContextManager[FunctionProcess]]  # with the options of query_function

@@ -8,10 +8,8 @@ import pytest
 
 from tests.conftest import Store
 from tests.ingest.test_ingest import letters
-from tests.query.test_process import port
-from tests.support.ingest_process import run_function
-
-__all__ = ["port"]
+from tests.support import function_process
+from tests.support.function_process import FunctionProcess
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: here\r\n\r\n"
 CHUNKED, EMPTY = b"Transfer-Encoding: chunked", b"0\r\n\r\n"
@@ -46,33 +44,35 @@ def statuses(port: int, path: bytes, headers: bytes, body: bytes) -> list[int]:
 
 
 def test_ingest_rejects_ambiguous_framing(store: Store) -> None:
-    with run_function(store.url) as running:
+    with function_process.run("ingest", {"DATABASE_URL": store.url}) as running:
         for name, (headers, body) in SMUGGLING.items():
             assert statuses(running.port, b"/", headers, body) in ([400], [501]), name
     assert letters(store) == []
 
 
-def test_query_rejects_ambiguous_framing(port: int) -> None:
+def test_query_rejects_ambiguous_framing(query_process: FunctionProcess) -> None:
     for name, (headers, body) in SMUGGLING.items():
-        assert statuses(port, b"/graphql", headers, body) == [400], name
+        assert statuses(query_process.port, b"/graphql", headers, body) == [400], name
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
-def test_ingest_and_query_do_not_decompress_bodies(store: Store, port: int, coding: bytes) -> None:
+def test_ingest_and_query_do_not_decompress_bodies(
+    store: Store, query_process: FunctionProcess, coding: bytes
+) -> None:
     bomb = gzip.compress(b"[" + b"1," * 20_000_000 + b"1]")
     headers = b"Connection: close\r\nContent-Type: application/json\r\nContent-Encoding: %b\r\n"
     headers = headers % coding + b"Content-Length: %d" % len(bomb)
-    with run_function(store.url) as running:
+    with function_process.run("ingest", {"DATABASE_URL": store.url}) as running:
         before = running.peak_memory()
         assert statuses(running.port, b"/", headers, bomb) == [204]
         assert running.peak_memory() - before < 20_000_000
     assert [letter[:2] for letter in letters(store)] == [
         ["malformed", "expected a Pub/Sub push with a message - at $"]
     ]
-    assert statuses(port, b"/graphql", headers, bomb)[0] >= 400
+    assert statuses(query_process.port, b"/graphql", headers, bomb)[0] >= 400
 
 
 def test_ingest_rejects_headers_that_exceed_its_limit(store: Store) -> None:
-    with run_function(store.url) as running:
+    with function_process.run("ingest", {"DATABASE_URL": store.url}) as running:
         for headers in (b"X-A: " + b"a" * 100_000, b"\r\n".join([b"X-A: a"] * 5_000)):
             assert statuses(running.port, b"/", headers, b"") == [431]

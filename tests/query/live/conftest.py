@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,9 @@ from tests.support.subscription_client import LessonRecorder, Serve
 
 
 @pytest.fixture
-def serve(store: Store, tmp_path: Path) -> Serve:
+def serve(store: Store) -> Serve:
     """A callable that starts a query function on the store's database."""
-    return functools.partial(subscription_client.query_function, store.url, tmp_path / "function")
+    return functools.partial(subscription_client.query_function, store.url)
 
 
 @pytest.fixture(scope="module")

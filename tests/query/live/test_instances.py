@@ -28,12 +28,12 @@ from tests.support import (
     subscription_client,
     token_issuer,
 )
+from tests.support.function_process import FunctionProcess
 from tests.support.postgres_servers import OwnServer
 from tests.support.subscription_client import (
     PROGRESS,
     STREAK,
     LessonRecorder,
-    QueryFunction,
     Serve,
     Stream,
     Subscribe,
@@ -59,17 +59,14 @@ def count_subscribers(url: str, user: str = "ann") -> int:
 
 
 def test_streams_of_several_instances_follow_changes_without_polling(
-    store: Store, valkey: str, subscribe: Subscribe, tmp_path: Path
+    store: Store, serve: Serve, valkey: str, subscribe: Subscribe
 ) -> None:
     with ExitStack() as stack:
         stack.enter_context(subscription_client.publishing_to(valkey))
         recorder = stack.enter_context(closing(LessonRecorder(store.url)))
-        options = {"intervals": NO_POLLING, "REDIS_URL": valkey}
         ports = [
-            stack.enter_context(
-                subscription_client.query_function(store.url, tmp_path / name, **options)
-            ).port
-            for name in ("one", "other")
+            stack.enter_context(serve(intervals=NO_POLLING, REDIS_URL=valkey)).port
+            for _ in range(2)
         ]
         streams = [subscribe(port, PROGRESS) for port in ports for _ in range(2)]
         assert [stream.next_value() for stream in streams] == [None] * 4
@@ -89,12 +86,10 @@ def test_streams_of_several_instances_follow_changes_without_polling(
 
 
 def test_polling_finds_a_change_whose_notification_was_lost(
-    store: Store, valkey: str, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
+    serve: Serve, valkey: str, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
-    options = {"intervals": f"without_redis={NEVER}, with_redis=0.5", "REDIS_URL": valkey}
-    with subscription_client.query_function(
-        store.url, tmp_path / "function", **options
-    ) as function:
+    intervals = f"without_redis={NEVER}, with_redis=0.5"
+    with serve(intervals=intervals, REDIS_URL=valkey) as function:
         stream = subscribe(function.port, PROGRESS)
         assert stream.next_value() is None
         readiness.wait(lambda: count_subscribers(valkey) == 1, "the subscriber")
@@ -104,17 +99,14 @@ def test_polling_finds_a_change_whose_notification_was_lost(
 
 @pytest.mark.parametrize("ends", [True, False], ids=["ended", "hanging"])
 def test_streams_follow_changes_during_and_after_a_redis_outage(
-    store: Store, subscribe: Subscribe, tmp_path: Path, ends: bool
+    store: Store, serve: Serve, subscribe: Subscribe, ends: bool
 ) -> None:
     with cache_instances.own_valkey() as own, ExitStack() as stack:
         stack.enter_context(subscription_client.publishing_to(own.url))
         recorder = stack.enter_context(closing(LessonRecorder(store.url)))
         # After an error, the projector sends no notifications for one second. Polling finds the
         # changes of that second.
-        options = {"intervals": "with_redis=2", "REDIS_URL": own.url}
-        function = stack.enter_context(
-            subscription_client.query_function(store.url, tmp_path / "function", **options)
-        )
+        function = stack.enter_context(serve(intervals="with_redis=2", REDIS_URL=own.url))
         stream = subscribe(function.port, PROGRESS)
         assert stream.next_value() is None
         readiness.wait(lambda: count_subscribers(own.url) == 1, "the subscriber")
@@ -131,11 +123,11 @@ def test_streams_follow_changes_during_and_after_a_redis_outage(
 
 
 def test_open_streams_wait_and_new_streams_are_rejected_during_an_outage(
-    own_server: OwnServer, subscribe: Subscribe, tmp_path: Path
+    own_server: OwnServer, subscribe: Subscribe
 ) -> None:
     with closing(database.connect(own_server.url)) as connection:
         schema.create(connection)
-    with subscription_client.query_function(own_server.url, tmp_path / "function") as function:
+    with subscription_client.query_function(own_server.url) as function:
         stream = subscribe(function.port, PROGRESS)
         assert stream.next_value() is None
         own_server.stop()
@@ -152,15 +144,13 @@ def test_open_streams_wait_and_new_streams_are_rejected_during_an_outage(
 
 
 def test_streams_survive_broken_database_connections(
-    store: Store, recorder: LessonRecorder, subscribe: Subscribe, tmp_path: Path
+    store: Store, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
     with ExitStack() as stack:
         connection = stack.enter_context(closing(stage.connect(store.url)))
         connection.run(rows_by_hand.blocks()["reader"])
         url = store.url.replace("//postgres@", "//progress_test_query@")
-        function = stack.enter_context(
-            subscription_client.query_function(url, tmp_path / "function")
-        )
+        function = stack.enter_context(subscription_client.query_function(url))
         stream = subscribe(function.port, PROGRESS)
         assert stream.next_value() is None
         for done in range(1, 6):
@@ -219,15 +209,16 @@ def test_a_stream_that_the_client_does_not_read_ends_when_its_token_expires(
 ) -> None:
     token = token_issuer.token("ann", exp=time.time() + 8)
     options = {"headers": {"authorization": f"Bearer {token}"}}
-    with serve(intervals=SHORT, server=PATIENT) as function:
+    log = tmp_path / "log"
+    with serve(intervals=SHORT, server=PATIENT, log=log) as function:
         idle = open_idle_stream(function.port, subscribe, recorder, 60, **options)
         assert count_clients(function) == 1
         readiness.wait(lambda: count_clients(function) == 0, "the end of the stream")
         idle.close()
-    assert not (tmp_path / "function" / "output").read_text(encoding="utf-8").count("ERROR")
+    assert "ERROR" not in log.read_text(encoding="utf-8")
 
 
-def count_clients(function: QueryFunction) -> int:
+def count_clients(function: FunctionProcess) -> int:
     """Return the number of connected clients."""
     (worker,) = psutil.Process(function.process.pid).children()
     connections = worker.net_connections("tcp")
@@ -333,7 +324,7 @@ def test_a_thousand_streams_do_not_leak_files_or_memory(serve: Serve, valkey: st
         assert measure(function)[1] < before[1] + 5_000_000
 
 
-def measure(function: QueryFunction) -> tuple[int, int]:
+def measure(function: FunctionProcess) -> tuple[int, int]:
     """Return the worker process's number of open files, and its resident memory in bytes."""
     (worker,) = psutil.Process(function.process.pid).children()
     return worker.num_fds(), worker.memory_info().rss

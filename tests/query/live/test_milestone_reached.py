@@ -20,10 +20,8 @@ QUERY = """subscription($user: ID, $after: ID) {
 
 
 @pytest.fixture(scope="module")
-def port(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    folder = tmp_path_factory.mktemp("function")
-    limits = "heartbeat=0.2"
-    with subscription_client.query_function(database, folder, limits=limits) as function:
+def port(database: str) -> Iterator[int]:
+    with subscription_client.query_function(database, limits="heartbeat=0.2") as function:
         yield function.port
 
 

@@ -23,15 +23,21 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from progress.local import ports, readiness
 from tests.conftest import Store
-from tests.query.test_process import serving
-from tests.support import api, node, sample_events, subscription_client, token_issuer
+from tests.support import (
+    api,
+    function_process,
+    node,
+    sample_events,
+    subscription_client,
+    token_issuer,
+)
+from tests.support.function_process import FunctionProcess
 from tests.support.http_client import fetch_json
 from tests.support.socket_client import OpenSocket, RawSocket, Socket, frame
 from tests.support.subscription_client import (
     PROGRESS,
     STREAK,
     LessonRecorder,
-    QueryFunction,
     Serve,
     Subscribe,
 )
@@ -45,14 +51,14 @@ LIMIT = 100 * 1024  # bytes in a message
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("function")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("function") / "log"
 
 
 @pytest.fixture(scope="module")
-def port(database: str, folder: Path) -> Iterator[int]:
+def port(database: str, log: Path) -> Iterator[int]:
     with subscription_client.query_function(
-        database, folder, limits="init=1", CORS_ORIGINS="https://app.example.com"
+        database, limits="init=1", log=log, CORS_ORIGINS="https://app.example.com"
     ) as function:
         yield function.port
 
@@ -346,7 +352,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], Callable[[Socket], None], tuple[int, s
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_client_s_mistake_closes_only_its_socket(
-    port: int, open_socket: OpenSocket, folder: Path, name: str
+    port: int, open_socket: OpenSocket, log: Path, name: str
 ) -> None:
     options, mistake, (code, reason) = MISTAKES[name]
     other = open_socket(port, "ivy")
@@ -360,7 +366,7 @@ def test_a_client_s_mistake_closes_only_its_socket(
     assert len(closed[1].encode()) <= 123
     other.subscribe("2", CURRENT)
     assert other.next_value("2") == {"current": 0}
-    output = (folder / "output").read_text(encoding="utf-8")
+    output = log.read_text(encoding="utf-8")
     assert "Traceback" not in output
     assert '"ERROR"' not in output
 
@@ -480,8 +486,8 @@ def test_operations_on_a_socket_count_against_the_rate_limit(
 def test_each_operation_writes_a_log_line_in_the_trace_of_the_socket_s_request(
     serve: Serve, open_socket: OpenSocket, tmp_path: Path
 ) -> None:
-    trace = "ab" * 16
-    with serve() as function:
+    trace, log = "ab" * 16, tmp_path / "log"
+    with serve(log=log) as function:
         socket = open_socket(function.port, headers={"traceparent": f"00-{trace}-{'cd' * 8}-01"})
         socket.subscribe("q", CURRENT)
         assert socket.next_value("q")
@@ -490,8 +496,8 @@ def test_each_operation_writes_a_log_line_in_the_trace_of_the_socket_s_request(
         assert socket.next_value("s")
         socket.subscribe("m", 'mutation { runBatch(idempotencyKey: "k") { id } }')
         assert socket.receive()["payload"]["errors"]
-    output = (tmp_path / "function" / "output").read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    text = log.read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     answered = [line for line in lines if line["message"] == "answered"]
     assert [line["operation"] for line in answered] == ["query", "stream", "mutation"]
     assert {line["outcome"] for line in answered} == {"ok"}
@@ -516,7 +522,7 @@ def test_a_browser_s_no_cache_is_not_for_the_operations(
         readiness.wait(is_hit, "a cache hit")
 
 
-def count_clients(function: QueryFunction) -> int:
+def count_clients(function: FunctionProcess) -> int:
     """Return the number of connected clients."""
     (worker,) = psutil.Process(function.process.pid).children()
     connections = worker.net_connections("tcp")
@@ -602,9 +608,14 @@ def test_shutdown_closes_all_sockets_although_a_client_does_not_read(
 
 
 def test_the_first_request_of_an_instance_may_open_a_socket(
-    store: Store, tmp_path: Path, open_socket: OpenSocket
+    store: Store, open_socket: OpenSocket
 ) -> None:
-    with token_issuer.serve() as issuer, serving(tmp_path, **issuer.environment(store.url)) as port:
+    with (
+        token_issuer.serve() as issuer,
+        function_process.start("query", issuer.environment(store.url)) as function,
+    ):
+        port = function.port
+        readiness.wait(lambda: ports.is_listening(port), "the query function")
         socket = open_socket(port)
         socket.subscribe("1", CURRENT)
         assert socket.next_value("1") == {"current": 0}
@@ -658,7 +669,7 @@ def test_a_public_client_connects_to_the_next_instance_when_one_shuts_down(
 ) -> None:
     port = ports.reserve()
     with closing(LessonRecorder(store.url)) as recorder, ExitStack() as stack:
-        function = stack.enter_context(serve(port=f"{port}"))
+        function = stack.enter_context(serve(port=port))
         variables = {"URL": f"http://{ports.HOST}:{port}/graphql", "TOKENS": token_issuer.token()}
         lines = stack.enter_context(
             node.lines(clients, "node", "sockets.mjs", "graphql-ws", **variables)
@@ -668,7 +679,7 @@ def test_a_public_client_connects_to_the_next_instance_when_one_shuts_down(
         assert json.loads(next(lines))["closed"] == 1012
         assert function.process.wait(8) == 0
         recorder.add_lesson()
-        stack.enter_context(serve(port=f"{port}"))
+        stack.enter_context(serve(port=port))
         while "closed" in (result := json.loads(next(lines))):
             pass  # nothing listens at the port yet
         assert result["data"]["progressUpdated"] == {"totalSessionsCompleted": 2}

@@ -22,10 +22,8 @@ from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, 
 
 
 @pytest.fixture(scope="module")
-def port(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with subscription_client.query_function(
-        database, tmp_path_factory.mktemp("function")
-    ) as function:
+def port(database: str) -> Iterator[int]:
+    with subscription_client.query_function(database) as function:
         yield function.port
 
 

@@ -1,0 +1,104 @@
+"""Run functions with functions-framework, as the local stack does."""
+
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from progress import settings
+from progress.local import ports, process_specs, processes, readiness
+from tests.support import folders, http_client
+
+
+@dataclass(frozen=True)
+class FunctionProcess:
+    """The port of a function, and its server process."""
+
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    def post(self, body: bytes) -> int | None:
+        """Push a message; return the status, or None if there is no response."""
+        return http_client.push(self.port, body)
+
+    def responds(self) -> bool:
+        """Return whether a GET of `/` gets a response."""
+        try:
+            return bool(http_client.fetch(self.port, "GET", "/"))
+        except OSError:
+            return False
+
+    def peak_memory(self) -> int:
+        """Return the peak memory of the server and its workers, in bytes."""
+        own = psutil.Process(self.process.pid)
+        family = (own, *own.children(recursive=True))
+        texts = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in family]
+        return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in texts)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the server and its workers."""
+        processes.kill_group(processes.identify(self.process.pid))
+        self.process.wait()
+
+
+def edit(name: str, old: str, new: str) -> str:
+    """Return the source of a function with `old`, which it must contain, replaced."""
+    source = process_specs.ROOT / "functions" / name / "main.py"
+    text = source.read_text(encoding="utf-8")
+    assert old in text
+    return text.replace(old, new)
+
+
+@contextmanager
+def start(
+    name: str,
+    environment: Mapping[str, str],
+    text: str = "",
+    *,
+    port: int = 0,
+    log: Path | None = None,
+) -> Iterator[FunctionProcess]:
+    """Start the function during the block, without waiting until it responds.
+
+    `text` replaces its source, and `log` receives its output. By default, the port is any free
+    port, and Pub/Sub is unreachable.
+    """
+    with ExitStack() as stack:
+        folder = stack.enter_context(folders.create("function"))
+        output = stack.enter_context(log.open("wb")) if log else subprocess.DEVNULL
+        port = port or ports.reserve()
+        part = process_specs.function(name, port, {"PROGRESS_DATA_DIR": str(folder)}, ready="/")
+        command = [*part.command]
+        if text:
+            source = folder / "main.py"
+            source.write_text(text, encoding="utf-8")
+            command += ["--source", source]  # replaces the first --source
+        defaults = part.environment | {"PUBSUB_EMULATOR_HOST": f"{ports.HOST}:9"}
+        process = processes.start(
+            command,
+            output=output,
+            environment=settings.child_env(**{**defaults, **environment}),
+            folder=part.folder,
+        )
+        stack.callback(processes.kill_group, processes.identify(process.pid))
+        stack.callback(processes.end, process, by=signal.SIGTERM, seconds=10)
+        yield FunctionProcess(port, process)
+
+
+@contextmanager
+def run(
+    name: str,
+    environment: Mapping[str, str],
+    text: str = "",
+    *,
+    port: int = 0,
+    log: Path | None = None,
+) -> Iterator[FunctionProcess]:
+    """Run the function during the block, which begins when the function responds."""
+    with start(name, environment, text, port=port, log=log) as function:
+        readiness.wait(function.responds, f"the {name} function", seconds=60)
+        yield function
