@@ -73,7 +73,7 @@ def test_the_engines_have_the_same_definitions_apart_from_the_adapters() -> None
 def test_a_missing_row_of_any_table_is_a_difference(folded: Connection) -> None:
     for table in definitions.TABLES:
         with checks.open_snapshot(folded):
-            folded.run(model_rows.blocks()["lose a row"].replace("{table}", table))
+            folded.run(model_rows.BLOCKS["lose a row"].replace("{table}", table))
             checks.fold(folded)
             (difference,) = checks.compare(folded)
         assert (difference.table, difference.missing, difference.extra) == (table, 1, 0)

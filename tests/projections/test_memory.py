@@ -44,7 +44,7 @@ def test_the_cases_reach_every_limit() -> None:
 
 @pytest.mark.every_postgres
 def test_each_step_in_postgresql_is_that_of_the_oracle(connection: Connection) -> None:
-    rows = connection.run(model_rows.blocks()["next states"], **VALUES)
+    rows = connection.run(model_rows.BLOCKS["next states"], **VALUES)
     assert [tuple(state) for (state,) in rows or []] == expected_states()
 
 

@@ -199,7 +199,7 @@ def test_a_connection_that_broke_while_idle_is_replaced(woken: Connection) -> No
     shard_projector.wake(0)
     append(woken, sample_events.lesson("u", 0))
     idle = shard_projector._idle.get_nowait()
-    (pid,) = idle.connection.run(model_rows.blocks()["pid"])[0]
+    (pid,) = idle.connection.run(model_rows.BLOCKS["pid"])[0]
     shard_projector._idle.put(idle)
     model_rows.read_value(woken, "terminate", pid=pid)
     while model_rows.read_value(woken, "lives", pid=pid):

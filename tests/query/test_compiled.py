@@ -422,7 +422,7 @@ def test_a_row_that_violates_the_schema_is_left_to_the_executor(
         rows_by_hand.insert(connection, "items", {"item_id": "i1", "domains": ["R"]})
         rows_by_hand.insert(connection, "item_stats", {"user_id": "ann", "item_id": "i1"})
         assert way(store.url, query) == ("in parts", 0)
-        connection.run(rows_by_hand.blocks()[change])
+        connection.run(rows_by_hand.BLOCKS[change])
         assert way(store.url, query) == ("whole", errors)
 
 

@@ -77,7 +77,7 @@ def test_requests_succeed_although_a_connection_in_the_pool_is_broken(
     for _ in range(30):
         status, answer = post("{ streak { current } }")
         assert (status, answer["data"]) == (200, {"streak": {"current": 0}})
-        assert connection.run(rows_by_hand.blocks()["hang up"])[0][0] > 0
+        assert connection.run(rows_by_hand.BLOCKS["hang up"])[0][0] > 0
 
 
 @pytest.mark.parametrize(

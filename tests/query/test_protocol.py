@@ -294,7 +294,7 @@ def test_the_longest_range_and_the_largest_page_are_allowed(
 def test_an_internal_error_is_masked_and_logged(
     query_api: Api, connection: database.Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    connection.run(rows_by_hand.blocks()["break"])
+    connection.run(rows_by_hand.BLOCKS["break"])
     headers = api.headers(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     query = b'{"query": "{ dailyStats(from: \\"2024-03-01\\", to: \\"2024-03-01\\") { date } }"}'
     (fault,) = api.read(query_api.request("POST", "/graphql", query, headers))["errors"]
@@ -342,7 +342,7 @@ def test_queries_are_unavailable_if_the_read_models_are_missing(
     query_api: Api, connection: database.Connection
 ) -> None:
     assert query_api.request("GET", "/ready").status_code == 200
-    connection.run(rows_by_hand.blocks()["drop"])
+    connection.run(rows_by_hand.BLOCKS["drop"])
     assert query_api.error("{ streak { current } }")[0] == "UNAVAILABLE"
     response = query_api.request("GET", "/ready")
     assert (response.status_code, api.read(response)["status"]) == (503, "unavailable")

@@ -226,7 +226,7 @@ def test_times_are_in_utc_with_microseconds(
 def test_the_audit_trail_lists_recorded_events(
     query_api: Api, connection: database.Connection
 ) -> None:
-    connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=1)
+    connection.run(rows_by_hand.BLOCKS["events"], user_id="ann", events=1)
     (edge,) = query_api.data(
         """{ events { edges { node {
           streamId streamVersion globalPosition eventType data correlationId causationId
@@ -257,7 +257,7 @@ def test_every_projection_reports_its_lag(query_api: Api, connection: database.C
     assert {(p["eventsBehind"], p["secondsBehind"], p["status"]) for p in fresh} == {
         (0, 0.0, "NORMAL")
     }
-    connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=7)
+    connection.run(rows_by_hand.BLOCKS["events"], user_id="ann", events=7)
     for projection in query_api.data(query)["projectionStatus"]:
         assert projection["eventsBehind"] == 7
         assert projection["secondsBehind"] > 600
@@ -348,7 +348,7 @@ def test_the_forecast_of_a_level_is_computed_in_integers(
     Each pair in `recent` has a number of days before today, and the number of items that the
     learner mastered on that day.
     """
-    connection.run(rows_by_hand.blocks()["empty levels"])
+    connection.run(rows_by_hand.BLOCKS["empty levels"])
     level = {"kind": "level", "name": "B1"}
     share = {**level, "user_id": "ann", "mastered_in_catalogue": counts[1]}
     rows_by_hand.insert(connection, "catalogue_counts", {**level, "items": counts[0]})
@@ -393,7 +393,7 @@ def learner(query_api: Api, connection: database.Connection) -> Callable[..., Ap
     """A function that inserts a learner's items and the catalogue, and returns the API."""
 
     def given_items(met: list[Row], described: list[Row]) -> Api:
-        connection.run(rows_by_hand.blocks()["empty"])
+        connection.run(rows_by_hand.BLOCKS["empty"])
         rows_by_hand.insert(connection, "item_stats", *met)
         rows_by_hand.insert(connection, "items", *described)
         return query_api
@@ -529,8 +529,8 @@ def test_the_joined_pages_of_items_are_the_whole_list(
 def test_the_joined_pages_of_the_audit_trail_list_its_events_newest_first(
     query_api: Api, connection: database.Connection, count: int, size: int, types: list[str] | None
 ) -> None:
-    connection.run(rows_by_hand.blocks()["empty"])
-    connection.run(rows_by_hand.blocks()["events"], user_id="ann", events=count)
+    connection.run(rows_by_hand.BLOCKS["empty"])
+    connection.run(rows_by_hand.BLOCKS["events"], user_id="ann", events=count)
 
     def ask(after: str | None) -> Row:
         page: Row = query_api.data(EVENTS, types=types, first=size, after=after)["events"]
@@ -806,7 +806,7 @@ def test_a_search_for_learners_equals_the_oracle_s_result(
     text: str,
     first: int,
 ) -> None:
-    connection.run(rows_by_hand.blocks()["empty names"])
+    connection.run(rows_by_hand.BLOCKS["empty names"])
     rows_by_hand.insert(connection, "user_progress", *({"user_id": user} for user in learners))
     rows = [{"user_id": user, "display_name": name or None} for user, name in learners.items()]
     rows_by_hand.insert(connection, "display_names", *rows[::2])  # every second learner has a row
@@ -841,7 +841,7 @@ def test_a_search_for_groups_equals_the_oracle_s_result(
     text: str,
     first: int,
 ) -> None:
-    connection.run(rows_by_hand.blocks()["empty members"])
+    connection.run(rows_by_hand.BLOCKS["empty members"])
     published = list[oracle.Event]()
     for n, ((group, user), is_member) in enumerate(joined.items()):
         id_, kind = UUID(int=n), "LearnerJoinedGroup" if is_member else "LearnerLeftGroup"

@@ -19,9 +19,7 @@ from progress.projections import definitions
 from progress.recovery import checks
 from progress.recovery.checks import Difference
 
-
-def blocks() -> dict[str, str]:
-    return statements.blocks(str(Path(__file__).with_suffix("")))
+BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 class Duck:
@@ -39,8 +37,8 @@ class Duck:
         """Return the rows of each table as JSON; `log` is the result of `read_log`."""
         self._duck.begin()
         try:
-            self._duck.execute(blocks()["delivered"], {"log": log})
-            self._duck.execute(blocks()["log"])
+            self._duck.execute(BLOCKS["delivered"], {"log": log})
+            self._duck.execute(BLOCKS["log"])
             for statement in (
                 self._sources["facts"],
                 *definitions.fold_statements("duckdb").values(),
@@ -70,7 +68,7 @@ def find_differences(connection: Connection) -> list[Difference]:
 
 def read_log(connection: Connection) -> str:
     """Return the log as JSON: all events, and the positions of the poisoned events."""
-    log: str = connection.run(blocks()["read log"])[0][0]
+    log: str = connection.run(BLOCKS["read log"])[0][0]
     return log
 
 
@@ -79,7 +77,7 @@ def _replace(table: str, rows: str) -> str:
 
 
 def _of(table: str, block: str) -> str:
-    return blocks()[block].replace("{table}", table)
+    return BLOCKS[block].replace("{table}", table)
 
 
 if __name__ == "__main__":

@@ -26,20 +26,17 @@ from progress.projections import schema
 from tests import oracle
 from tests.support import cli, folders, http_client, model_rows, sample_events
 
+BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
+
 Envelope = dict[str, Any]
 Message = list[Envelope]
 
 _IMPATIENT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
 
 
-def blocks() -> dict[str, str]:
-    """Return the named statements of fault_stack.sql."""
-    return statements.blocks(str(Path(__file__).with_suffix("")))
-
-
 def statements_of(block: str) -> list[str]:
     """Return the statements of a block."""
-    return [part for part in blocks()[block].split(";\n\n") if part.strip()]
+    return [part for part in BLOCKS[block].split(";\n\n") if part.strip()]
 
 
 class Stack:
@@ -136,7 +133,7 @@ class Stack:
         except (DatabaseUnavailable, StackError, *database.ERRORS):
             return None
         try:
-            value: int = connection.run(blocks()[block], **values)[0][0]
+            value: int = connection.run(BLOCKS[block], **values)[0][0]
         except database.ERRORS:
             return None
         finally:
@@ -215,7 +212,7 @@ class Stack:
             assert {
                 str(e.event_id): e.user_id for e in model_rows.read_events(connection)
             } == stored
-            assert connection.run(blocks()["versions"]) == [[0, 0]]
+            assert connection.run(BLOCKS["versions"]) == [[0, 0]]
             assert sample_events.find_differences(connection) == []
 
 

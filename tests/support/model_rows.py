@@ -8,28 +8,26 @@ from progress.adapters.postgres import database, statements
 from progress.projections.schema import BATCH, REALTIME
 from tests import oracle
 
+BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
+
 Rows = dict[str, oracle.Rows]
 
 _KEY_COLUMNS = 2  # the first two columns of a statement's result identify a row
 
 
-def blocks() -> dict[str, str]:
-    return statements.blocks(str(Path(__file__).with_suffix("")))
-
-
 def compared_models() -> list[str]:
     """Return the models that have a statement in model_rows.sql; tests compare only these."""
-    return [model.name for model in (*REALTIME, *BATCH) if model.name in blocks()]
+    return [model.name for model in (*REALTIME, *BATCH) if model.name in BLOCKS]
 
 
 def read(connection: database.Connection, block: str) -> list[oracle.Row]:
     """Return the rows of a named statement of model_rows.sql."""
-    statement = blocks()[block].replace("{totals}", blocks()["totals"])
+    statement = BLOCKS[block].replace("{totals}", BLOCKS["totals"])
     return _run(connection, statement)
 
 
 def read_table(connection: database.Connection, table: str) -> list[oracle.Row]:
-    return _run(connection, blocks()["table"].replace("{table}", table))
+    return _run(connection, BLOCKS["table"].replace("{table}", table))
 
 
 def _run(connection: database.Connection, statement: str) -> list[oracle.Row]:
@@ -40,7 +38,7 @@ def _run(connection: database.Connection, statement: str) -> list[oracle.Row]:
 
 def read_value(connection: database.Connection, block: str, **values: object) -> Any:
     """Return the only value that the named statement selects, or None if it selects no row."""
-    rows = connection.run(blocks()[block], **values)
+    rows = connection.run(BLOCKS[block], **values)
     return rows[0][0] if rows else None
 
 

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from progress.adapters.postgres import database, statements
 from tests.support.stage import connect
 
+BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
+
 _MOMENT = "2024-03-01T00:00:00Z"
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "item_stats": dict.fromkeys(("answers", "correct_answers", "response_ms", "lapses"), 0),
@@ -24,14 +26,10 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def blocks() -> dict[str, str]:
-    return statements.blocks(str(Path(__file__).with_suffix("")))
-
-
 def query_url(url: str) -> str:
     """Return a URL of the database; its user has the privileges of the query function."""
     with contextlib.closing(connect(url)) as connection:
-        connection.run(blocks()["reader"])
+        connection.run(BLOCKS["reader"])
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=f"progress_test_query@{host}").geturl()
@@ -41,7 +39,7 @@ def insert(connection: database.Connection, table: str, *rows: dict[str, Any]) -
     """Insert the rows. The default of `reviewed_on`, a local day, is the review's date in UTC."""
     complete = [{**_zeros(connection, table), **_reviewed_on(row), **row} for row in rows]
     connection.run(
-        blocks()["insert"].replace("{table}", table), rows=json.dumps(complete, default=str)
+        BLOCKS["insert"].replace("{table}", table), rows=json.dumps(complete, default=str)
     )
 
 
@@ -52,6 +50,6 @@ def _reviewed_on(row: dict[str, Any]) -> dict[str, Any]:
 def _zeros(connection: database.Connection, table: str) -> dict[str, Any]:
     if table in _DEFAULTS:
         return _DEFAULTS[table]
-    connection.run(blocks()["columns"].replace("{table}", table))
+    connection.run(BLOCKS["columns"].replace("{table}", table))
     numbers = [c["name"] for c in connection.columns or [] if c["type_oid"] == 20]
     return {**dict.fromkeys(numbers, 0), "last_updated": _MOMENT}

@@ -14,7 +14,7 @@ import pytest
 from progress.local import readiness
 from tests.conftest import skip_without
 from tests.support import fault_stack, folders, sample_events
-from tests.support.fault_stack import Stack, blocks
+from tests.support.fault_stack import BLOCKS, Stack
 
 # libfaketime 0.9.10 is not used: Python's time.sleep fails if it leaves the monotonic clock alone.
 SOURCE = Path(fault_stack.__file__).with_name("shifted_clock.c")
@@ -73,7 +73,7 @@ def test_clock_steps_change_neither_the_events_nor_their_order(
     for number, distance in enumerate(STEPS * 2):
         set_clock(distance)
         with contextlib.closing(stack.connect()) as connection:
-            (now,) = connection.run(blocks()["clock"])[0]
+            (now,) = connection.run(BLOCKS["clock"])[0]
         expected = datetime.now(UTC) + distance
         assert abs(now - expected) < timedelta(seconds=30)  # the step reached PostgreSQL
         events = [e for user in USERS for e in sample_events.lesson(user, number, items=4)]
@@ -88,13 +88,13 @@ def test_clock_steps_change_neither_the_events_nor_their_order(
     stack.await_delivery()
     with contextlib.closing(stack.connect()) as connection:
         late = [distance for distance in STEPS * 2 if distance < timedelta(minutes=-10)]
-        letters = [kind for kind, *_ in connection.run(blocks()["letters"])]
+        letters = [kind for kind, *_ in connection.run(BLOCKS["letters"])]
         assert set(letters) == {"future"}
         assert len(letters) >= len(late)  # events of the step before may arrive late
     assert stack.run("batch").returncode == 0  # records them
     stack.check()
     with contextlib.closing(stack.connect()) as connection:
-        assert connection.run(blocks()["falls"]) == [[0]]
+        assert connection.run(BLOCKS["falls"]) == [[0]]
     readiness.wait(lambda: stack.ask(USERS[0], ANSWERS)["userProgress"], "an answer")
     completed = stack.ask(USERS[0], ANSWERS)["userProgress"]["totalSessionsCompleted"]
     assert completed == 2 * len(STEPS)

@@ -96,7 +96,7 @@ STRANGE = [
 
 def letters(stack: Stack) -> list[tuple[str, str, str, str, int]]:
     with contextlib.closing(stack.connect()) as connection:
-        return [tuple(row) for row in connection.run(fault_stack.blocks()["letters"])]
+        return [tuple(row) for row in connection.run(fault_stack.BLOCKS["letters"])]
 
 
 def test_each_invalid_event_becomes_a_dead_letter_and_its_neighbours_are_recorded(
@@ -206,7 +206,7 @@ def test_no_unmasked_email_address_is_stored_or_logged(stack: Stack) -> None:
     stack.run("batch")
     assert len(letters(stack)) >= before + len(payloads)
     with contextlib.closing(stack.connect()) as connection:
-        for (count,) in connection.run(fault_stack.blocks()["tables"]):
+        for (count,) in connection.run(fault_stack.BLOCKS["tables"]):
             assert connection.run(count, needle=PERSON) == [[0]], count
     for log in (stack.folder.path / "logs").iterdir():
         assert PERSON not in log.read_text(encoding="utf-8", errors="replace"), log.name

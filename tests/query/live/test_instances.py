@@ -148,13 +148,13 @@ def test_streams_survive_broken_database_connections(
 ) -> None:
     with ExitStack() as stack:
         connection = stack.enter_context(closing(stage.connect(store.url)))
-        connection.run(rows_by_hand.blocks()["reader"])
+        connection.run(rows_by_hand.BLOCKS["reader"])
         url = store.url.replace("//postgres@", "//progress_test_query@")
         function = stack.enter_context(subscription_client.query_function(url))
         stream = subscribe(function.port, PROGRESS)
         assert stream.next_value() is None
         for done in range(1, 6):
-            connection.run(rows_by_hand.blocks()["hang up"])
+            connection.run(rows_by_hand.BLOCKS["hang up"])
             recorder.add_lesson()
             assert stream.next_value()["totalSessionsCompleted"] == done
 
