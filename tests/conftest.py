@@ -21,10 +21,10 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client
 from progress.local import ports
 from progress.projections import changes
-from tests.support import browser, postgres_servers, rows_by_hand, terraform, xdist_scheduling
+from tests.support import browser, postgres_servers, terraform, xdist_scheduling
 from tests.support.api import QueryClient
 from tests.support.parameters import first_in_gate
-from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server
+from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server, url_of
 from tests.support.stage import Stage, connect, publisher_to
 from tests.support.terraform import Root
 from tests.support.terraform_environments import Environments
@@ -225,7 +225,7 @@ def stage(store: Store) -> Iterator[Stage]:
 @pytest.fixture
 def fetch(store: Store) -> Iterator[QueryClient]:
     """A query client for the store, with the privileges of the query function."""
-    with contextlib.closing(QueryClient(rows_by_hand.query_url(store.url))) as made:
+    with contextlib.closing(QueryClient(url_of(store.url, "query"))) as made:
         yield made
 
 

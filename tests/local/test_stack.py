@@ -30,6 +30,7 @@ from progress.adapters.postgres import database, statements
 from progress.errors import StackError
 from progress.local import data_folder, ports, postgres, processes, readiness
 from tests.support import cli, folders, http_client, postgres_servers, sample_events
+from tests.support.postgres_servers import url_of
 
 # Starting a stack takes a long time on a busy machine.
 pytestmark = pytest.mark.timeout(300)
@@ -94,7 +95,7 @@ def have_ended(pids: dict[str, list[int]]) -> bool:
 
 
 def assert_an_analyst_sees(database_url: str, user: str) -> None:
-    url = database_url.replace("postgres@", "local_analyst@")
+    url = url_of(database_url, "analyst")
     with contextlib.closing(database.connect(url)) as analyst:
         assert analyst.run("SELECT user_id FROM progress.user_progress") == [[user]]
         assert analyst.run("SHOW statement_timeout") == [["1min"]]

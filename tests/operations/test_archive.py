@@ -21,7 +21,8 @@ from progress.projections import batch
 from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events
 from tests.support.doomed_worker import POINTS
-from tests.support.operation_fixtures import Operator, deliver, url_of
+from tests.support.operation_fixtures import Operator, deliver
+from tests.support.postgres_servers import url_of
 from tests.support.stage import append
 
 pytestmark = pytest.mark.timeout(300)
@@ -247,7 +248,7 @@ def test_a_second_request_gets_the_unfinished_operation_of_the_first(
 @pytest.fixture
 def batch_connection(store: Store) -> Iterator[Connection]:
     """A connection with the privileges of the batch job."""
-    with closing(database.connect(url_of(store, "batch"))) as connection:
+    with closing(database.connect(url_of(store.url, "batch"))) as connection:
         yield connection
 
 

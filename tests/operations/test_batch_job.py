@@ -38,9 +38,9 @@ from tests.support.operation_fixtures import (
     BLOCKS,
     Operator,
     limit_step,
-    url_of,
     write_dead_letters,
 )
+from tests.support.postgres_servers import url_of
 from tests.support.pubsub_servers import PROJECT, Pubsub
 from tests.support.stage import append, connect
 from tests.support.traced_operation import Hooks, start
@@ -49,7 +49,7 @@ JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
 
 
 def run_batch(store: Store, **environment: str) -> None:
-    env = settings.child_env(DATABASE_URL=url_of(store, "batch"), **environment)
+    env = settings.child_env(DATABASE_URL=url_of(store.url, "batch"), **environment)
     done = subprocess.run(
         [sys.executable, str(JOB)],
         env=env, cwd=JOB.parents[2], capture_output=True, text=True, timeout=100, check=False,
@@ -122,7 +122,7 @@ def test_a_run_starts_a_bounded_number_of_erasures(
     users = [f"u{number}" for number in range(5)]
     delete_learners(connection, *users, days=2)
     counts = []
-    with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
+    with contextlib.closing(database.connect(url_of(store.url, "batch"))) as job:
         for _ in range(4):
             batch_job.start_erasures(job, 1)
             counts.append(len(erasures(connection)))
@@ -136,7 +136,7 @@ def test_the_idempotency_key_of_an_automatic_erasure_is_a_keyed_hash_of_the_lear
     """The database keeps a hash of this key after the erasure. The hash must identify no one."""
     delete_learners(connection, "ben", days=2)
     (digest,) = connection.run("SELECT encode(event_store.erasure_digest('ben'), 'hex')")[0]
-    with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
+    with contextlib.closing(database.connect(url_of(store.url, "batch"))) as job:
         batch_job.start_erasures(job, 1)
     rows = model_rows.read_table(connection, "operations.operations")
     assert [row["key_digest"] for row in rows] == [hashlib.sha256(digest.encode()).digest()]
@@ -144,7 +144,7 @@ def test_the_idempotency_key_of_an_automatic_erasure_is_a_keyed_hash_of_the_lear
 
 def count(store: Store) -> tuple[int, int]:
     """Return the numbers of failed and of overdue operations, as the batch job measures them."""
-    with closing(connect(url_of(store, "batch"))) as batch:
+    with closing(connect(url_of(store.url, "batch"))) as batch:
         measured = gauges.measure(batch)
     return measured.failed_operations, measured.overdue_operations
 

@@ -22,7 +22,8 @@ from tests.support import api, function_process
 from tests.support.body_client import clients
 from tests.support.fake_publisher import FakePublisher
 from tests.support.function_process import FunctionProcess
-from tests.support.operation_fixtures import Operator, url_of
+from tests.support.operation_fixtures import Operator
+from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push, load_function
 
 
@@ -37,7 +38,7 @@ def test_the_batch_job_sends_a_lost_command_again(
     assert claim.claim(worker, UUID(held))
     assert operator.called() == []
     wakeups.outage.cache_clear()  # the real job runs in another process, which has seen no outage
-    with contextlib.closing(database.connect(url_of(store, "batch"))) as job:
+    with contextlib.closing(database.connect(url_of(store.url, "batch"))) as job:
         assert batch_job.call_workers(job) == 1
         assert operator.called() == [lost]
         assert operator.run(lost)["state"] == "SUCCEEDED"

@@ -31,7 +31,8 @@ from tests.support.erasure_fixtures import (
     push_events,
     receipt,
 )
-from tests.support.operation_fixtures import Operator, url_of
+from tests.support.operation_fixtures import Operator
+from tests.support.postgres_servers import url_of
 
 ABOUT = """
 { userProgress(userId: "%s") { totalItemsLearned displayName }
@@ -44,7 +45,7 @@ ABOUT = """
 
 @pytest.fixture
 def served(store: Store, redis_with_notifications: str) -> Iterator[api.Api]:
-    with api.serve(url_of(store, "query"), redis_url=redis_with_notifications) as running:
+    with api.serve(url_of(store.url, "query"), redis_url=redis_with_notifications) as running:
         yield running
 
 

@@ -30,7 +30,8 @@ from progress.projections import batch
 from progress.recovery import checks
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, stage
-from tests.support.operation_fixtures import deliver, url_of
+from tests.support.operation_fixtures import deliver
+from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push
 
 # Ids that are prefixes, words, keys and values of each other's data.
@@ -300,7 +301,7 @@ def differ(found: list[Any], expected: list[Any]) -> list[str]:
 def use(store: Store, monkeypatch: pytest.MonkeyPatch, folder: str) -> Iterator[None]:
     """Let workers of operations use this store."""
     with monkeypatch.context() as patch:
-        patch.setenv("DATABASE_URL", url_of(store, "project"))
+        patch.setenv("DATABASE_URL", url_of(store.url, "project"))
         patch.setenv("PROGRESS_DATA_DIR", folder)
         patch.setenv(
             "PUBLISH_EVENTS", "off"

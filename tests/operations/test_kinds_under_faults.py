@@ -23,6 +23,7 @@ from tests.support import archives, doomed_worker, model_rows, sample_events
 from tests.support.export_fixtures import export, export_statistics, read
 from tests.support.operation_fixtures import BLOCKS, Operator, deliver, result
 from tests.support.parameters import first_in_gate
+from tests.support.postgres_servers import url_of
 from tests.support.postgres_wire import Wire
 from tests.support.stage import append
 
@@ -193,7 +194,7 @@ def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
 ) -> None:
     scenario = SCENARIOS[kind]
     operation_id = scenario.start(operator, populated)
-    monkeypatch.setenv("DATABASE_URL", wire.url.replace("//postgres@", "//local_project@"))
+    monkeypatch.setenv("DATABASE_URL", url_of(wire.url, "project"))
     settings.current.cache_clear()
     with fail_database(wire, kind, step, outage, monkeypatch), pytest.raises(DatabaseUnavailable):
         deliver(operation_id)

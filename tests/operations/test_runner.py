@@ -40,10 +40,10 @@ from tests.support.operation_fixtures import (
     list_changes,
     result,
     step_named,
-    url_of,
     write_dead_letters,
 )
 from tests.support.parameters import first_in_gate
+from tests.support.postgres_servers import url_of
 from tests.support.stage import connect
 from tests.support.traced_operation import (
     COMPENSATED,
@@ -337,7 +337,7 @@ def claim_released(connection: Connection, operation_id: str) -> claim.ClaimedOp
 def test_an_operation_fails_after_five_workers_have_died(operator: Operator, store: Store) -> None:
     started = operator.start("runBatch")
     for _ in range(claim.MAX_ATTEMPTS):
-        with contextlib.closing(database.connect(url_of(store, "project"))) as dying:
+        with contextlib.closing(database.connect(url_of(store.url, "project"))) as dying:
             claim_released(dying, started["id"]).begin_step(step_named("batch"))
     assert deliver(started["id"])
     done = operator.get(started["id"])
@@ -492,7 +492,7 @@ def test_concurrent_callers_share_one_operation_about_the_same_subject(
     operator: Operator, connection: Connection, store: Store, end: str
 ) -> None:
     """The other requests arrive during the first request's transaction, and wait until it ends."""
-    url = url_of(store, "query")
+    url = url_of(store.url, "query")
 
     def accept(caller: Connection, name: str) -> str:
         kind = OperationKind.RUN_BATCH
@@ -562,7 +562,7 @@ def test_finished_operations_are_deleted_after_400_days(
 
 def delete_old(operator: Operator, store: Store) -> list[str]:
     """Delete old operations as the batch job does; return the ids of the others, newest first."""
-    with closing(database.connect(url_of(store, "batch"))) as job:
+    with closing(database.connect(url_of(store.url, "batch"))) as job:
         batch_job.delete_old_records(job)
     listed = operator.data("{ operations { edges { node { id } } } }")["operations"]["edges"]
     return [edge["node"]["id"] for edge in listed]

@@ -16,7 +16,8 @@ from progress.projections import replay as letter_replay
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.replacement import Holder
 from tests.conftest import Store
-from tests.support import model_rows, rows_by_hand, sample_events
+from tests.support import model_rows, sample_events
+from tests.support.postgres_servers import url_of
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
@@ -101,7 +102,7 @@ def test_a_rebuild_drops_the_schema_of_a_killed_rebuild(
 def test_only_one_rebuild_runs_at_a_time_and_the_error_names_what_runs(
     store: Store, populated: Connection
 ) -> None:
-    observer = rows_by_hand.query_url(store.url)  # without the right to see others' sessions
+    observer = url_of(store.url, "query")  # without the right to see others' sessions
     for holder, limit_s in itertools.product(Holder, (None, 90.5)):
         begin = "2[0-9-]{9} [0-9:]{8} UTC"
         end = "will end by [0-9:]{8} UTC" if limit_s else "has no time limit"

@@ -14,8 +14,9 @@ from progress.projections.projector import SHARDS, Projector
 from progress.query.read_models import rows
 from tests import oracle
 from tests.conftest import Store
-from tests.support import api, model_rows, rows_by_hand, sample_events
+from tests.support import api, model_rows, sample_events
 from tests.support.api import Api, QueryClient
+from tests.support.postgres_servers import url_of
 from tests.support.stage import Stage, append
 
 pytestmark = pytest.mark.every_postgres
@@ -145,7 +146,7 @@ def test_the_curve_of_knowledge_equals_the_oracle_s(
 
 @pytest.fixture
 def query_api(store: Store) -> Iterator[Api]:
-    with api.serve(rows_by_hand.query_url(store.url)) as made:
+    with api.serve(url_of(store.url, "query")) as made:
         yield made
 
 

@@ -35,7 +35,8 @@ from tests.support import api, sample_events, stage
 from tests.support.api import Api
 from tests.support.export_fixtures import export, get
 from tests.support.fake_publisher import FakePublisher, serve_monitoring
-from tests.support.operation_fixtures import BLOCKS, FIELDS, Operator, url_of, write_dead_letters
+from tests.support.operation_fixtures import BLOCKS, FIELDS, Operator, write_dead_letters
+from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
@@ -595,7 +596,7 @@ def test_the_batch_job_deletes_local_files_after_a_week(
         file = exports / name
         file.touch()
         os.utime(file, (time.time() - age, time.time() - age))
-    environment = {**os.environ, "DATABASE_URL": url_of(store, "batch")}
+    environment = {**os.environ, "DATABASE_URL": url_of(store.url, "batch")}
     subprocess.run([sys.executable, JOB], env=environment, capture_output=True, check=True)
     assert [file.name for file in exports.iterdir()] == ["new.zip"]
 

@@ -19,10 +19,10 @@ from tests import oracle
 from tests.conftest import Store
 from tests.oracle.days import week
 from tests.oracle.events import CATALOGUE
-from tests.support import api, model_rows, rows_by_hand
+from tests.support import api, model_rows
 from tests.support.api import Api
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
-from tests.support.postgres_servers import Server
+from tests.support.postgres_servers import Server, url_of
 from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
@@ -340,7 +340,7 @@ def draw_arguments(data: st.DataObject, moments: Moments) -> dict[str, Any]:
 @pytest.fixture
 def query_api(store: Store) -> Iterator[Api]:
     """The query API with the privileges of the query function."""
-    with api.serve(rows_by_hand.query_url(store.url)) as made:
+    with api.serve(url_of(store.url, "query")) as made:
         yield made
 
 

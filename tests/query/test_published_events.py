@@ -29,7 +29,7 @@ from tests.support import api, sample_events, subscription_client
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher
 from tests.support.http_client import fetch_json
-from tests.support.operation_fixtures import url_of
+from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push
 from tests.support.socket_client import OpenSocket
 from tests.support.stage import append, connect, publisher
@@ -137,7 +137,7 @@ def open_world(
         wakeups.outage.cache_clear()
         stack.callback(wakeups.outage.cache_clear)
         options = {"redis_url": redis_url, "pubsub_emulator_host": sent.address, **more}
-        served = stack.enter_context(api.serve(url_of(store, "query"), **options))
+        served = stack.enter_context(api.serve(url_of(store.url, "query"), **options))
         world = World(store, sent, served)
         stack.enter_context(closing(world.connection))
         yield world
@@ -383,7 +383,7 @@ def test_concurrent_calls_with_one_key_record_one_event(
         "redis_url": redis_with_notifications,
         "pubsub_emulator_host": world.sent.address,
     }
-    with api.serve(url_of(store, "query"), **options) as other, ThreadPoolExecutor(2) as pool:
+    with api.serve(url_of(store.url, "query"), **options) as other, ThreadPoolExecutor(2) as pool:
         for number in range(5):
             starts = threading.Barrier(2)
 
@@ -408,7 +408,7 @@ def test_concurrent_calls_for_different_days_displace_no_rest_day(
         "redis_url": redis_with_notifications,
         "pubsub_emulator_host": world.sent.address,
     }
-    with api.serve(url_of(store, "query"), **options) as other, ThreadPoolExecutor(2) as pool:
+    with api.serve(url_of(store.url, "query"), **options) as other, ThreadPoolExecutor(2) as pool:
         for _ in range(5):
             user = world.add_learner()
             first, *days = list_days(world.today(user))
@@ -507,7 +507,7 @@ def test_a_function_that_dies_before_it_answers_has_published_once(
         "PUBSUB_EMULATOR_HOST": world.sent.address,
     }
 
-    url = url_of(store, "query")
+    url = url_of(store.url, "query")
     with subscription_client.query_function(url, **variables) as function:
 
         def kill(request: PublishRequest) -> None:

@@ -32,8 +32,8 @@ from progress.recovery import backups, checks, restore
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, model_rows, sample_events
 from tests.support.backup_fixtures import BLOCKS, USERS, every_row, nobody, populated
-from tests.support.operation_fixtures import url_of
 from tests.support.parameters import first_in_gate
+from tests.support.postgres_servers import url_of
 from tests.support.stage import append, connect
 
 __all__ = ["populated"]
@@ -148,11 +148,11 @@ def test_the_query_role_may_back_up_and_the_project_role_may_restore(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
     backup_folder = Folder(tmp_path)
-    backups.run(lambda: database.connect(url_of(store, "query")), backup_folder, nobody)
+    backups.run(lambda: database.connect(url_of(store.url, "query")), backup_folder, nobody)
     spoil(populated)
-    restore.run(lambda: database.connect(url_of(store, "project")), backup_folder, nobody)
+    restore.run(lambda: database.connect(url_of(store.url, "project")), backup_folder, nobody)
     assert not sample_events.find_differences(populated)
-    refused = cli.progress(url_of(store, "query"), "restore", str(tmp_path))
+    refused = cli.progress(url_of(store.url, "query"), "restore", str(tmp_path))
     cli.expect_failure(refused, "permission denied", "connect as the owner")
 
 

@@ -17,7 +17,7 @@ from progress.projections.projector import Projector
 from progress.recovery import shard_locks
 from tests.conftest import Store
 from tests.support import backup_fixtures, cli, model_rows, sample_events
-from tests.support.operation_fixtures import url_of
+from tests.support.postgres_servers import url_of
 from tests.support.stage import connect
 
 pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
@@ -58,7 +58,7 @@ def test_the_session_that_holds_a_shard_is_listed_and_ended(
     assert held["state"] == "idle in transaction"
     assert held["events_behind"] > 0
     # A role without the privilege to see another session cannot end that session.
-    stranger = url_of(store, "project")
+    stranger = url_of(store.url, "project")
     (line,) = (
         line
         for line in cli.expect_success(cli.progress(stranger, "shards", "list")).splitlines()

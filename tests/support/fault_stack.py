@@ -25,6 +25,7 @@ from progress.local import stack as local
 from progress.projections import schema
 from tests import oracle
 from tests.support import cli, folders, http_client, model_rows, sample_events
+from tests.support.postgres_servers import url_of
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
@@ -66,7 +67,7 @@ class Stack:
         return subprocess.Popen(
             [sys.executable, str(process_specs.ROOT / "jobs" / "batch_aggregates" / "main.py")],
             env=settings.child_env(
-                DATABASE_URL=self.addresses["database_url"].replace("postgres@", "local_batch@"),
+                DATABASE_URL=url_of(self.addresses["database_url"], "batch"),
                 PUBSUB_EMULATOR_HOST=self.addresses["pubsub_emulator_host"],
                 PYTHONPATH=str(process_specs.ROOT),
             ),

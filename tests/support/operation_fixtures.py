@@ -26,6 +26,7 @@ from tests.conftest import Store
 from tests.support import api, sample_events, stage
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher
+from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
@@ -132,23 +133,15 @@ def operator(
     project function. An erasure assumes that no queries are running, and waits 0 s for their end.
     """
     monkeypatch.setattr(erase_user, "_REQUESTS_END_S", 0.0)
-    monkeypatch.setenv("DATABASE_URL", url_of(store, "project"))
+    monkeypatch.setenv("DATABASE_URL", url_of(store.url, "project"))
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     with contextlib.ExitStack() as stack:
         for cached in (settings.current, wakeups.outage):
             cached.cache_clear()
             stack.callback(cached.cache_clear)
-        served = api.serve(url_of(store, "query"), progress_data_dir=str(tmp_path))
+        served = api.serve(url_of(store.url, "query"), progress_data_dir=str(tmp_path))
         yield Operator(stack.enter_context(served), fake_publisher)
-
-
-def url_of(store: Store, function: str) -> str:
-    """Return a URL of the store; its database user has the privileges of `function`."""
-    with contextlib.closing(store.connect()) as owner:
-        owner.run(statements.blocks("local/database")["create users"])
-        owner.run(BLOCKS["database rights"])
-    return store.url.replace("//postgres@", f"//local_{function}@")
 
 
 @pytest.fixture
@@ -163,7 +156,7 @@ def populated(connection: Connection) -> Connection:
 @pytest.fixture
 def worker(store: Store) -> Iterator[Connection]:
     """A connection with the name and privileges of an operation's worker."""
-    made = database.connect(url_of(store, "project"), name="operation")
+    made = database.connect(url_of(store.url, "project"), name="operation")
     yield made
     database.close(made)  # if a test has ended the session, `close` ignores the error
 

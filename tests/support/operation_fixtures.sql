@@ -1,12 +1,5 @@
 -- Statements that record an operation's changes, damage the store or hold locks.
 
--- database rights --
--- Grant the privileges on the database itself: they are not copied from the template database.
-DO $$ BEGIN
-    EXECUTE format('GRANT CREATE ON DATABASE %I TO progress_project', current_database());
-    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO progress_query', current_database());
-END $$;
-
 -- record changes --
 -- Install a trigger that records every change of an operation, in order.
 CREATE TABLE public.changes (change bigint GENERATED ALWAYS AS IDENTITY, version bigint, progress float8, state text);

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import hypothesis
 import pytest
 
-from progress.adapters.postgres import database, migrations
+from progress.adapters.postgres import database, migrations, statements
 from progress.adapters.postgres.database import Connection
 from progress.local import postgres as server
 from progress.local import processes
@@ -53,7 +53,12 @@ class Server:
             migrations.apply(connection)
             schema.create(connection)
             connection.close()
-        return self._create("test", self._template)
+            self._create_users()
+        name = self._create("test", self._template)
+        # The privileges on the database itself are not copied from the template.
+        self._run(f"GRANT CREATE ON DATABASE {name} TO progress_project")
+        self._run(f"GRANT TEMPORARY ON DATABASE {name} TO progress_query")
+        return name
 
     @contextmanager
     def open_database(self) -> Iterator[str]:
@@ -76,6 +81,12 @@ class Server:
         """Return the URL of the database `name` on this server."""
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
+    def _create_users(self) -> None:
+        # Users belong to the whole server, so that another process may create them, too.
+        self._run("SELECT pg_advisory_lock(0)")
+        self._run(statements.blocks("local/database")["create users"])
+        self._run("SELECT pg_advisory_unlock(0)")
+
     def _create(self, what: str, template: str = "template1") -> str:
         name = f"progress_{what}_{os.getpid()}_{next(self._numbers)}"
         # The default strategy takes twice as long: it writes each page to the write-ahead log.
@@ -85,6 +96,13 @@ class Server:
     def _run(self, statement: str) -> None:
         self._connection = self._connection or database.connect(self.url, name="tests")
         self._connection.run(statement)
+
+
+def url_of(url: str, function: str) -> str:
+    """Return a URL of the database; its user has the privileges of `function`."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"local_{function}@{host}").geturl()
 
 
 @contextmanager

@@ -1,13 +1,10 @@
 """Insert rows directly into the read models; columns that a row lacks become zero or null."""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from progress.adapters.postgres import database, statements
-from tests.support.stage import connect
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
@@ -24,15 +21,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "catalogue_counts": {"language": ""},
     "display_names": {"named_at": _MOMENT, "named_id": "00000000-0000-0000-0000-000000000000"},
 }
-
-
-def query_url(url: str) -> str:
-    """Return a URL of the database; its user has the privileges of the query function."""
-    with contextlib.closing(connect(url)) as connection:
-        connection.run(BLOCKS["reader"])
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"progress_test_query@{host}").geturl()
 
 
 def insert(connection: database.Connection, table: str, *rows: dict[str, Any]) -> None:

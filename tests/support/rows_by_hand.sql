@@ -63,14 +63,6 @@ DELETE FROM events;
 -- drop --
 DO $$ BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_schema()); END $$;
 
--- reader --
--- Create a user with the privileges of the query function. Users belong to the whole server, so another test may
--- already have created this user.
-DO $$ BEGIN
-    CREATE ROLE progress_test_query LOGIN IN ROLE progress_query;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN
-    NULL;
-END $$;
-
 -- hang up --
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'progress_test_query';
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE usename = 'local_query' AND datname = current_database();

@@ -16,8 +16,9 @@ from progress import settings
 from progress.local import ports
 from progress.projections.projector import Projector
 from tests.conftest import Store
-from tests.support import api, function_process, rows_by_hand, sample_events, token_issuer
+from tests.support import api, function_process, sample_events, token_issuer
 from tests.support.function_process import FunctionProcess
+from tests.support.postgres_servers import url_of
 from tests.support.stage import append, connect, publisher
 
 Body = dict[str, Any]
@@ -203,7 +204,7 @@ def query_function(
 @pytest.fixture
 def query_process(store: Store) -> Iterator[FunctionProcess]:
     """The deployed query function, with the privileges of its database user."""
-    url = rows_by_hand.query_url(store.url)
+    url = url_of(store.url, "query")
     with (
         token_issuer.serve() as issuer,
         function_process.run("query", issuer.environment(url)) as function,

@@ -16,10 +16,10 @@ from progress.query.read_models.queries import Queries
 from tests import oracle
 from tests.mutants import broken_folds
 from tests.mutants.broken_folds import Mutant
-from tests.support import model_rows, rows_by_hand, stage
+from tests.support import model_rows, stage
 from tests.support.api import QueryClient
 from tests.support.event_logs import TABLES, Disturbance, Envelope, Log, Published
-from tests.support.postgres_servers import Server
+from tests.support.postgres_servers import Server, url_of
 
 _T = TypeVar("_T")
 
@@ -63,7 +63,7 @@ class Place:
 
     @functools.cached_property
     def _client(self) -> QueryClient:
-        url = rows_by_hand.query_url(self.url)
+        url = url_of(self.url, "query")
         return self._open.enter_context(contextlib.closing(QueryClient(url)))
 
     @property

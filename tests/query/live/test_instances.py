@@ -29,7 +29,7 @@ from tests.support import (
     token_issuer,
 )
 from tests.support.function_process import FunctionProcess
-from tests.support.postgres_servers import OwnServer
+from tests.support.postgres_servers import OwnServer, url_of
 from tests.support.subscription_client import (
     PROGRESS,
     STREAK,
@@ -148,8 +148,7 @@ def test_streams_survive_broken_database_connections(
 ) -> None:
     with ExitStack() as stack:
         connection = stack.enter_context(closing(stage.connect(store.url)))
-        connection.run(rows_by_hand.BLOCKS["reader"])
-        url = store.url.replace("//postgres@", "//progress_test_query@")
+        url = url_of(store.url, "query")
         function = stack.enter_context(subscription_client.query_function(url))
         stream = subscribe(function.port, PROGRESS)
         assert stream.next_value() is None
