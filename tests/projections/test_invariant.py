@@ -49,11 +49,16 @@ def find_learner(event: oracle.Event) -> str | None:
     return None if event.type in NEWEST and not event.names_learner else event.user_id
 
 
-def test_a_log_with_conflicting_events_gives_the_rows_of_the_oracle_however_it_is_delivered(
-    stage: Stage, postgres_server: Server
+@pytest.mark.parametrize(
+    "special",
+    [logs(contested=True), logs(collected=True)],
+    ids=["conflicting events", "many items"],
+)
+def test_a_log_of_a_special_kind_gives_the_rows_of_the_oracle_however_it_is_delivered(
+    stage: Stage, postgres_server: Server, special: st.SearchStrategy[Log]
 ) -> None:
     @postgres_server.examples(2)
-    @given(log=logs(contested=True), how=disturbances())
+    @given(log=special, how=disturbances())
     def check(log: Log, how: Disturbance) -> None:
         stage.sweep()
         stage.deliver(log, how)

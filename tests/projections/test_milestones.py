@@ -1,9 +1,6 @@
-"""Milestones: of many items, after a change of zone, and of levels whose items change."""
+"""Milestones after a change of zone, and of levels whose items change."""
 
 from datetime import timedelta
-
-import pytest
-from hypothesis import given
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
@@ -11,12 +8,7 @@ from progress.projections import batch
 from progress.projections.projector import SHARDS, Projector
 from progress.recovery import checks
 from tests.support import model_rows, sample_events
-from tests.support.event_logs import Disturbance, Log, disturbances, logs
-from tests.support.postgres_servers import Server
-from tests.support.stage import Stage, append
-
-pytestmark = pytest.mark.timeout(900)  # Hypothesis needs minutes to shrink a failing example
-
+from tests.support.stage import append
 
 LATER = sample_events.BEGIN + timedelta(days=9)
 
@@ -28,19 +20,6 @@ def archived(item: str) -> sample_events.Envelope:
 def kinds(connection: Connection) -> list[str]:
     """Return the kinds of all milestones in alphabetical order."""
     return sorted(row["kind"] for row in model_rows.read_table(connection, "milestones"))
-
-
-def test_a_delivery_of_many_items_gives_the_rows_of_the_oracle(
-    stage: Stage, postgres_server: Server
-) -> None:
-    @postgres_server.examples(2)
-    @given(log=logs(collected=True), how=disturbances())
-    def check(log: Log, how: Disturbance) -> None:
-        stage.sweep()
-        stage.deliver(log, how)
-        assert stage.differences(log.now) == []
-
-    check()
 
 
 def test_a_change_of_zone_moves_the_goals_that_are_in_force_and_keeps_the_levels(
