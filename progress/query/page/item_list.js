@@ -134,7 +134,10 @@ export class ItemList extends View {
     this.on('change', ({ target }) => target.name in CONTROLS && this.change({ [target.name]: target.value }));
     this.on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
     this.on('keydown', (event) => this.key(event));
-    addEventListener('scroll', () => { this.scroll = scrollY; }, { signal: this.closing.signal, passive: true });
+    // The event of the last scrolling may come after the click on a link.
+    const note = () => { this.scroll = scrollY; };
+    addEventListener('scroll', note, { signal: this.closing.signal, passive: true });
+    this.on('click', note);
   }
 
   /** Move the focus with the arrow keys: from the search field to the first row, and from row to row. */

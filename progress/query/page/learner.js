@@ -30,6 +30,7 @@ export class Learner extends View {
   /** `user` is null for the caller's own dashboard. */
   constructor(element, user, shell) {
     super(element, shell, { user, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
+    this.path = pathOf(location.hash);
     this.at = parametersOf(location.hash).get('at'); // the section that the address names
     this.view = { year: null, day: null, preview: null, loading: null, months: null, range: 'year', growth: null };
     this.years = new Map();
@@ -409,7 +410,8 @@ export class Learner extends View {
   pass(seen) {
     const entry = seen.find(({ isIntersecting }) => isIntersecting);
     const id = JUMPS.find((one) => entry?.target.querySelector(`#${one}`));
-    if (!id || id === this.view.section) return;
+    // After a click on a link, the address is already that of the next view.
+    if (!id || id === this.view.section || pathOf(location.hash) !== this.path) return;
     this.view.section = id;
     const address = withSection(location.hash, id);
     if (address !== location.hash) history.replaceState(null, '', address);
@@ -471,6 +473,7 @@ export class Learner extends View {
   }
 }
 
+const pathOf = (hash) => hash.split('?')[0] || '#/';
 const parametersOf = (hash) => new URLSearchParams(hash.split('?')[1]);
 
 /** Add the section to an address; "Today" is the first section, which an address does not name. */
@@ -478,8 +481,7 @@ function withSection(hash, id) {
   const parameters = parametersOf(hash);
   if (id === JUMPS[0]) parameters.delete('at');
   else parameters.set('at', id);
-  const [path] = hash.split('?');
-  return parameters.size ? `${path || '#/'}?${parameters}` : path;
+  return parameters.size ? `${pathOf(hash)}?${parameters}` : hash.split('?')[0];
 }
 
 /** True before the first answer, session or review. */

@@ -176,6 +176,32 @@ def test_the_section_bar_marks_the_section_that_is_read(visit: Visits) -> None:
     expect(page).not_to_have_url(re.compile("at="))
 
 
+# On a slow machine, an event may come late; the page gets no event of the type `window.late`.
+_LATE = """
+  const listen = window.addEventListener;
+  window.addEventListener = (type, hear, options) => {
+    listen.call(window, type, (event) => type === window.late || hear(event), options);
+  };
+"""
+_LEAVE = """() => new Promise((hasDrawn) => {
+  window.late = 'hashchange';
+  location.hash = '#/items';
+  document.querySelector('#when').scrollIntoView();
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(hasDrawn)));
+})"""
+
+
+def test_a_section_that_passes_while_the_learner_leaves_is_not_added_to_the_next_address(
+    visit: Visits,
+) -> None:
+    visitor = visit()
+    visitor.page.add_init_script(_LATE)
+    page = visitor.open()
+    page.evaluate(_LEAVE)
+    assert page.evaluate("location.hash") == "#/items"
+    assert page.locator("#when").count() == 1
+
+
 def test_a_met_goal_closes_the_ring_and_is_celebrated_for_a_second(
     visit: Visits, demo: Stack
 ) -> None:
@@ -629,14 +655,14 @@ def test_the_arrow_keys_move_from_the_search_through_the_rows(visit: Visits) -> 
 def test_an_item_s_page_shows_an_estimate_and_the_history(visit: Visits, demo: Stack) -> None:
     user = learn_words(demo)
     visitor = visit()
+    visitor.page.add_init_script(_LATE)
     page = visitor.open(user, at=f"{ITEMS}?order=accuracy")
     expect(page.get_by_text("60 items")).to_be_visible(timeout=20_000)
     page.get_by_role("button", name="Show more").click()
     expect(rows(page)).to_have_count(60)
-    page.evaluate("scrollTo(0, 400)")
     first = rows(page).first.get_by_role("link", name="食べる0")
     expect(first.locator(".word")).to_have_attribute("lang", "ja")
-    first.evaluate("link => link.click()")
+    first.evaluate("link => { window.late = 'scroll'; scrollTo(0, 400); link.click(); }")
     heading = page.get_by_role("heading", level=1)
     expect(heading).to_contain_text("食べる0")
     expect(heading.locator("[lang=ja]")).to_have_count(1)
