@@ -1,8 +1,9 @@
 """Draw mutants of Python modules at random: `python draw_mutants.py SEED NUMBER`.
 
 cosmic-ray makes most of the mutants; a removed statement is made here. Each mutant is on another
-line, which is drawn first, so that operators with many variants are not preferred. A mutant is left
-out if its module can no longer be imported. The mutants are printed as JSON, one in each line.
+line, which is drawn first, so that operators with many variants are not preferred. The draw of a
+line depends on its text only, so that a change of the code changes few of the mutants. A mutant is
+left out if its module can no longer be imported. The mutants are printed as JSON, one in each line.
 
 This program runs in the environment of `make mutants`, which has cosmic-ray.
 """
@@ -15,9 +16,10 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from cosmic_ray import plugins
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -109,44 +111,62 @@ def _can_import(module: Path, source: str) -> bool:
     return run.returncode == 0
 
 
-def draw(area: str, number: int, chance: random.Random) -> Iterator[dict[str, object]]:
+def draw(area: str, number: int, seed: str) -> Iterator[dict[str, object]]:
     """Yield mutants of an area, each on another line. Every fourth one is a removed statement."""
     modules = sorted(path for pattern in AREAS[area]["modules"] for path in ROOT.glob(pattern))
-    sources = {path: path.read_text(encoding="utf-8") for path in modules}
-    changes = {path: list_changes(source) for path, source in sources.items()}
-    lines = [(path, line) for path in modules for line in sorted(changes[path])]
-    chance.shuffle(lines)
+    lines = sorted((line for path in modules for line in _list_lines(path, seed)), key=_Line.order)
     for drawn in range(number):
         removes = drawn % 4 == 3
-        for path, line in lines:
-            choices = [c for c in changes[path][line] if (c[0] == _REMOVED) == removes]
-            mutant = _choose(choices, sources[path], path.relative_to(ROOT), chance)
+        for line in lines:
+            mutant = line.choose(removes=removes)
             if mutant:
-                lines.remove((path, line))
-                yield {"area": area, "line": line, **mutant}
+                lines.remove(line)
+                yield {"area": area, "line": line.number, **mutant}
                 break
 
 
-def _choose(
-    changes: list[tuple[str, object]], source: str, module: Path, chance: random.Random
-) -> dict[str, object] | None:
-    """Return one of the changes; None if there is none, or if the module cannot be imported."""
-    families: dict[str, list[tuple[str, object]]] = defaultdict(list)
-    for name, how in changes:
-        families[name.split("_")[0]].append((name, how))
-    if not families:
-        return None
-    name, how = chance.choice(families[chance.choice(sorted(families))])
-    changed = change(source, name, how)
-    if changed is None or not _can_import(module, changed):
-        return None
-    description = describe(module, source, changed)
-    return {"file": str(module), "operator": name, "source": changed, "text": description}
+class _Line(NamedTuple):
+    """A line that can be changed. What is drawn for it depends on its text, not on other lines."""
+
+    path: Path
+    source: str
+    number: int
+    changes: list[tuple[str, object]]
+    seed: str
+
+    def order(self) -> float:
+        return random.Random(self.seed).random()
+
+    def choose(self, *, removes: bool) -> dict[str, object] | None:
+        """Return one of the changes; None if there is none, or the module cannot be imported."""
+        families: dict[str, list[tuple[str, object]]] = defaultdict(list)
+        for name, how in self.changes:
+            if (name == _REMOVED) == removes:
+                families[name.split("_")[0]].append((name, how))
+        if not families:
+            return None
+        chance, module = random.Random(self.seed), self.path.relative_to(ROOT)
+        name, how = chance.choice(families[chance.choice(sorted(families))])
+        changed = change(self.source, name, how)
+        if changed is None or not _can_import(module, changed):
+            return None
+        description = describe(module, self.source, changed)
+        return {"file": str(module), "operator": name, "source": changed, "text": description}
+
+
+def _list_lines(path: Path, seed: str) -> Iterator[_Line]:
+    source = path.read_text(encoding="utf-8")
+    texts, seen = source.splitlines(), Counter[str]()
+    for number, changes in sorted(list_changes(source).items()):
+        text = texts[number - 1].strip()
+        seen[text] += 1
+        drawn = f"{seed} {path.relative_to(ROOT)} {text} {seen[text]}"
+        yield _Line(path, source, number, changes, drawn)
 
 
 def main(seed: str, number: str) -> None:
     for area in AREAS:
-        for mutant in draw(area, int(number) // len(AREAS), random.Random(f"{seed} {area}")):
+        for mutant in draw(area, int(number) // len(AREAS), seed):
             print(json.dumps(mutant), flush=True)
 
 

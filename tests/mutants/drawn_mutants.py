@@ -1,15 +1,16 @@
 """Run the tests on mutants that were drawn at random: `python -m tests.mutants.drawn_mutants FILE`.
 
 FILE has the mutants that draw_mutants.py prints. Each is put into a copy of the repository, in
-which the tests of its area run until one fails. The tests that call the changed function run first;
-`FILE.calls` has the functions that each test calls. The results are added to `FILE.results`, from
-which an interrupted run goes on.
+which tests run until one fails: at first the fastest tests that call the changed function, and
+after all mutants had their turn, all tests of the area. `FILE.calls` has the functions that each
+test calls. The results are added to `FILE.results`, from which an interrupted run goes on.
 
 A mutant that no test notices must be listed, with the reason, in survivors.toml. Otherwise, and if
 fewer than 95 % of the others are noticed, the exit code is 1.
 """
 
 import ast
+import functools
 import json
 import re
 import sys
@@ -62,14 +63,15 @@ class Runner:
             raise SystemExit(f"{run.stdout}\nA test fails without a mutant.")
         unfinished.rename(calls)
 
-    def find_noticing(self, mutant: Mutant) -> str | None:
-        """Return a test that fails on the mutant; None if there is none."""
+    def find_noticing(self, mutant: Mutant, *, quick: bool) -> str | None:
+        """Return a test that fails on the mutant; None if there is none.
+
+        If `quick`, run only the fastest tests that call the changed function.
+        """
         root, file = self._roots.get(), mutant["file"]
         before = (root / file).read_text(encoding="utf-8")
-        runs = [
-            self._list_calling(mutant, before),
-            *([t] for t in self._areas[mutant["area"]]["tests"]),
-        ]
+        calling = self._list_calling(mutant, before)
+        runs = [calling] if quick else [[test] for test in self._areas[mutant["area"]]["tests"]]
         (root / file).write_text(mutant["source"], encoding="utf-8")
         try:
             return next(filter(None, (_run(root, tests) for tests in runs if tests)), None)
@@ -123,7 +125,6 @@ def main(name: str) -> int:
     """Test the mutants of a file, and print what no test noticed."""
     drawn = [json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines()]
     results = read_results(stored := Path(f"{name}.results"))
-    waiting = [mutant for mutant in drawn if mutant["text"] not in results]
     with (
         copy_repository() as one,
         copy_repository() as other,
@@ -131,10 +132,15 @@ def main(name: str) -> int:
         stored.open("a", encoding="utf-8") as file,
     ):
         runner = Runner((one, other), Path(f"{name}.calls"))
-        for mutant, test in zip(waiting, pool.map(runner.find_noticing, waiting), strict=True):
-            results[mutant["text"]] = test
-            print("      " if test else "ALIVE ", mutant["file"], mutant["line"], test, flush=True)
-            print(json.dumps([mutant["text"], test]), file=file, flush=True)
+        for quick in (True, False):
+            waiting = [mutant for mutant in drawn if mutant["text"] not in results]
+            print(f"{len(waiting)} mutants remain.", flush=True)
+            tests = pool.map(functools.partial(runner.find_noticing, quick=quick), waiting)
+            for mutant, test in zip(waiting, tests, strict=True):
+                print(test or ("no test so far" if quick else "NONE"), mutant["text"], flush=True)
+                if test or not quick:
+                    results[mutant["text"]] = test
+                    print(json.dumps([mutant["text"], test]), file=file, flush=True)
     return report({mutant["text"]: results[mutant["text"]] for mutant in drawn})
 
 
