@@ -32,6 +32,9 @@ from tests.support.stage import Stage
 PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
 EVERYONE = (*LEARNERS, "nobody")
 DAY = timedelta(days=1)
+MORE_EXAMPLES = settings(
+    max_examples=5 * settings().max_examples // 2, suppress_health_check=list(HealthCheck)
+)
 
 
 def delivered(stage: Stage, log: Log) -> oracle.World:
@@ -81,7 +84,7 @@ def inside(rows: dict[date, Any], first: date, last: date) -> list[dict[str, Any
     return [row for day, row in sorted(rows.items()) if first <= day <= last]
 
 
-@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@MORE_EXAMPLES
 @given(log=logs())
 def test_the_progress_the_streak_the_goal_and_the_forecast_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log
@@ -109,7 +112,7 @@ def test_the_progress_the_streak_the_goal_and_the_forecast_equal_the_oracle_s_re
             assert plain(workload) == oracle.workload(then, user)
 
 
-@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@MORE_EXAMPLES
 @given(log=logs(), data=st.data())
 def test_days_weeks_and_months_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log, data: st.DataObject
@@ -142,7 +145,7 @@ def test_days_weeks_and_months_equal_the_oracle_s_results(
                 assert periods == inside(oracle.retention(world, user, by), first, last)
 
 
-@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@MORE_EXAMPLES
 @given(log=logs())
 def test_the_analysts_views_of_domains_and_levels_equal_the_oracle_s_results(
     stage: Stage, log: Log
@@ -158,7 +161,7 @@ def test_the_analysts_views_of_domains_and_levels_equal_the_oracle_s_results(
             assert row | expected[name] == expected[name] | row  # the columns of both are equal
 
 
-@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@MORE_EXAMPLES
 @given(log=logs())
 def test_items_domains_and_levels_equal_the_oracle_s_results(
     stage: Stage, fetch: QueryClient, log: Log

@@ -15,7 +15,7 @@ from tests.support import fault_stack, sample_events
 from tests.support.fault_stack import Message, Stack
 from tests.support.pushes import encode_push
 
-ROUNDS = 4
+ROUNDS = 3
 USERS = [f"u{n}" for n in range(6)]
 
 COMPLETED = "{ userProgress { totalSessionsCompleted } }"
