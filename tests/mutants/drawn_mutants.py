@@ -10,6 +10,7 @@ fewer than 95 % of the others are noticed, the exit code is 1.
 """
 
 import ast
+import contextlib
 import functools
 import json
 import re
@@ -25,7 +26,7 @@ from typing import Any
 from tests.mutants.broken_folds import HERE
 from tests.mutants.requirement_rows import copy_repository, run_tests
 
-_COPIES = 2  # mutants that are tested at the same time
+_COPIES = 4  # mutants that are tested at the same time; a test that hangs waits for its time limit
 _BAR = 0.95
 _FIRST = 80  # tests that call the changed function run first
 _QUICK = ("-m", "not exhaustive")
@@ -126,12 +127,12 @@ def main(name: str) -> int:
     drawn = [json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines()]
     results = read_results(stored := Path(f"{name}.results"))
     with (
-        copy_repository() as one,
-        copy_repository() as other,
+        contextlib.ExitStack() as copies,
         ThreadPoolExecutor(_COPIES) as pool,
         stored.open("a", encoding="utf-8") as file,
     ):
-        runner = Runner((one, other), Path(f"{name}.calls"))
+        roots = [copies.enter_context(copy_repository()) for _ in range(_COPIES)]
+        runner = Runner(roots, Path(f"{name}.calls"))
         for quick in (True, False):
             waiting = [mutant for mutant in drawn if mutant["text"] not in results]
             print(f"{len(waiting)} mutants remain.", flush=True)
