@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -348,6 +348,22 @@ def test_values_that_cannot_be_stored_are_rejected(log: Connection, value: objec
     with pytest.raises(SerializationError, match="expected a "):
         PostgresEventStore(log).append_events("learner-u", [event])
     assert not ids(log)
+
+
+def test_a_value_that_cannot_be_sent_leaves_the_connection_usable(log: Connection) -> None:
+    store = PostgresEventStore(log)
+    for name in ("ann", "bob"):
+        store.append_events(f"learner-{name}", [session_started(f"s-{name}", name)])
+    too_early = datetime.min.replace(tzinfo=timezone(timedelta(hours=9)))
+    for fail in (
+        lambda: store.read_events("\udcff"),
+        lambda: store.get_latest_snapshot("learner-ann", "\udcff"),
+        lambda: store.read_events_by_type("SessionStarted", too_early),
+    ):
+        with pytest.raises(SerializationError, match="expected values that PostgreSQL has"):
+            fail()
+        for stream in ("learner-ann", "learner-bob"):
+            assert [event.stream_id for event in store.read_events(stream)] == [stream]
 
 
 def test_the_error_about_a_rejected_row_does_not_show_its_contents(log: Connection) -> None:

@@ -143,7 +143,7 @@ def test_a_refused_connection_does_not_count_as_an_attempt(
     assert traced_operation.read_runs(connection) == DONE
 
 
-def refuse(*_: object, **__: object) -> Connection:
+def refuse(*_: object, **__: object) -> None:
     raise DatabaseUnavailable("no connection")
 
 

@@ -6,7 +6,7 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, cast
@@ -14,7 +14,7 @@ from typing import Any, cast
 import pg8000.converters
 import pg8000.core
 import pg8000.exceptions
-from pg8000.native import Connection
+import pg8000.native
 from pg8000.native import PreparedStatement as Statement
 
 from progress.adapters.postgres import errors
@@ -37,6 +37,22 @@ pg8000.core.FLUSH_MSG = b""
 log = logging.getLogger(__name__)
 
 __all__ = ["Connect", "Connection", "Failure", "Statement", "connect", "translate_errors"]
+
+
+class Connection(pg8000.native.Connection):  # type: ignore[misc] # pg8000 has no types
+    """A connection that can still be used after a value that PostgreSQL cannot receive."""
+
+    def execute_unnamed(
+        self, statement: str, vals: Iterable[object] = (), oids: Any = (), stream: Any = None
+    ) -> Any:
+        # pg8000 itself converts the values between two messages. After an error there, each later
+        # statement would return the result of an earlier one.
+        values = pg8000.converters.make_params(self.py_types, vals)
+        for value in values:
+            if isinstance(value, str):
+                value.encode()
+        return super().execute_unnamed(statement, values, oids, stream)
+
 
 Connect = Callable[[], Connection]
 
