@@ -50,7 +50,9 @@ class EventStore(Protocol):
 
     The calls are synchronous, as pg8000 is. The queries of the read models
     (`progress.query.read_models.queries`) are asynchronous, as asyncpg is. All calls raise
-    DatabaseUnavailable if the database does not respond. docs/python.md has examples.
+    DatabaseUnavailable if the database does not respond, SerializationError if PostgreSQL has no
+    such value as an argument, and EventStoreError if it rejects the call. docs/python.md has
+    examples.
     """
 
     def append_events(
@@ -63,8 +65,11 @@ class EventStore(Protocol):
 
         Append all events or none. Raise ConsistencyError if the stream is not at
         `expected_version` (0 for a new stream), or if the log has an event with the same id but
-        different content. Raise SerializationError if an envelope is invalid or belongs to another
-        stream. An event that is already in the log keeps its version.
+        different content. If the reply to an append was lost, repeat it without the version: an
+        event that is already in the log keeps its version, and counts as `redelivered`. Raise
+        SerializationError if an envelope is no dict, is invalid or belongs to another stream, and
+        EventRejected if the event lies in the future or its session belongs to another learner.
+        Events of an erased learner are not appended, and count as `erased`.
         """
 
     def read_events(
@@ -89,13 +94,17 @@ class EventStore(Protocol):
     ) -> list[StoredEvent]:
         """Return at most `limit` events of a type, recorded between two times, inclusive.
 
+        A time without an offset is in UTC.
         To read the next page, pass the position after the last event as `from_position`.
         """
 
     def save_snapshot(self, snapshot: Snapshot, max_snapshots: int = 3) -> None:
         """Save a snapshot; of its stream and fingerprint, keep only the newest `max_snapshots`.
 
-        Raise SerializationError if JSON cannot express the state.
+        The newest are those of the highest versions. A snapshot replaces one of the same version,
+        and gets the present time as `taken_at`. About an erased learner, save nothing. Raise
+        SerializationError if JSON cannot express the state, and EventStoreError if PostgreSQL
+        cannot store it or `max_snapshots` is less than 1.
         """
 
     def get_latest_snapshot(self, stream_id: str, fingerprint: str) -> Snapshot | None:

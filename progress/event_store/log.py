@@ -77,10 +77,11 @@ class PostgresEventStore(EventStore):
         )
 
     def save_snapshot(self, snapshot: Snapshot, max_snapshots: int = 3) -> None:
+        if max_snapshots < 1:
+            raise EventStoreError("max_snapshots must be at least 1")
         state = _encode(snapshot.state).decode()
-        self._run("save snapshot", **msgspec.structs.asdict(snapshot) | {"state": state})
-        of = {"stream_id": snapshot.stream_id, "fingerprint": snapshot.fingerprint}
-        self._run("drop old snapshots", **of, kept=max_snapshots)
+        values = msgspec.structs.asdict(snapshot) | {"state": state, "kept": max_snapshots}
+        self._run("save snapshot", **values)
 
     def get_latest_snapshot(self, stream_id: str, fingerprint: str) -> Snapshot | None:
         rows = self._run("latest snapshot", stream_id=stream_id, fingerprint=fingerprint)
@@ -90,8 +91,11 @@ class PostgresEventStore(EventStore):
         return [StoredEvent(*row) for row in self._run(block, **values)]
 
     def _run(self, block: str, **values: object) -> list[list[Any]]:
-        with database.translate_errors(_translate):
-            return database.run(self._connection, "event_store/log", block, **values)
+        try:
+            with database.translate_errors(_translate):
+                return database.run(self._connection, "event_store/log", block, **values)
+        except (ValueError, ArithmeticError) as error:  # pg8000 cannot convert a value
+            raise SerializationError(f"expected values that PostgreSQL has: {error}") from None
 
 
 def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:

@@ -51,18 +51,7 @@ FROM (
 ) n;
 
 -- save snapshot --
-INSERT INTO event_store.snapshots
-    (stream_id, stream_version, fingerprint, newest_occurred_at, state)
-VALUES (:stream_id, :stream_version, :fingerprint, :newest_occurred_at, :state)
-ON CONFLICT (stream_id, stream_version, fingerprint) DO NOTHING;
-
--- drop old snapshots --
-DELETE FROM event_store.snapshots old
-WHERE old.stream_id = :stream_id AND old.fingerprint = :fingerprint
-  AND old.taken_at < (
-      SELECT newer.taken_at FROM event_store.snapshots newer
-      WHERE newer.stream_id = :stream_id AND newer.fingerprint = :fingerprint
-      ORDER BY newer.taken_at DESC OFFSET :kept - 1 LIMIT 1);
+SELECT event_store.save_snapshot(:stream_id, :stream_version, :fingerprint, :newest_occurred_at, :state, :kept);
 
 -- latest snapshot --
 SELECT stream_id, stream_version, fingerprint, newest_occurred_at, state, taken_at

@@ -83,9 +83,10 @@ def change(source: str, name: str, how: object) -> str | None:
         first, last = how.lineno - 1, how.end_lineno or how.lineno
         indent = lines[first][: how.col_offset]
         left = "return None" if isinstance(how, ast.Return) else "pass"
-        return "".join([*lines[:first], f"{indent}{left}\n", *lines[last:]])
+        changed = "".join([*lines[:first], f"{indent}{left}\n", *lines[last:]])
+        return changed if changed != source else None
     try:
-        changed: str | None = mutate_code(source, plugins.get_operator(name)(), how)
+        changed = mutate_code(source, plugins.get_operator(name)(), how)
     except AttributeError:  # cosmic-ray cannot replace an exception such as asyncio.TimeoutError
         return None
     return changed if changed != source else None
@@ -115,12 +116,14 @@ def draw(area: str, number: int, seed: str) -> Iterator[dict[str, object]]:
     """Yield mutants of an area, each on another line. Every fourth one is a removed statement."""
     modules = sorted(path for pattern in AREAS[area]["modules"] for path in ROOT.glob(pattern))
     lines = sorted((line for path in modules for line in _list_lines(path, seed)), key=_Line.order)
-    for drawn in range(number):
-        removes = drawn % 4 == 3
+    drawn: set[object] = set()
+    while len(drawn) < number:
+        removes = len(drawn) % 4 == 3
         for line in lines:
             mutant = line.choose(removes=removes)
-            if mutant:
+            if mutant and mutant["text"] not in drawn:
                 lines.remove(line)
+                drawn.add(mutant["text"])
                 yield {"area": area, "line": line.number, **mutant}
                 break
 

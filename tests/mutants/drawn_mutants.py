@@ -30,6 +30,7 @@ _COPIES = 4  # mutants that are tested at the same time; a test that hangs waits
 _BAR = 0.95
 _FIRST = 80  # tests that call the changed function run first
 _QUICK = ("-m", "not exhaustive")
+_UNNOTICED, _NONE = "no quick test", "no test"
 _FAILED = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
 
 Mutant = dict[str, Any]
@@ -72,7 +73,8 @@ class Runner:
         root, file = self._roots.get(), mutant["file"]
         before = (root / file).read_text(encoding="utf-8")
         calling = self._list_calling(mutant, before)
-        runs = [calling] if quick else [[test] for test in self._areas[mutant["area"]]["tests"]]
+        others = [calling[_FIRST:], *([test] for test in self._areas[mutant["area"]]["tests"])]
+        runs = [calling[:_FIRST]] if quick else others
         (root / file).write_text(mutant["source"], encoding="utf-8")
         try:
             return next(filter(None, (_run(root, tests) for tests in runs if tests)), None)
@@ -81,9 +83,18 @@ class Runner:
             self._roots.put(root)
 
     def _list_calling(self, mutant: Mutant, source: str) -> list[str]:
-        """Return the fastest tests that call the function with the mutant's line."""
+        """Return the tests that call the function with the mutant's line, the fastest first.
+
+        For a line outside of functions, return those that call any function of the module.
+        """
         function = f"{mutant['file']}:{_find_function(source, mutant['line'])}"
-        return [test for _, test in sorted(self._tests[function])[:_FIRST]]
+        found = {
+            test
+            for name, tests in self._tests.items()
+            if name == function or (function.endswith(":") and name.startswith(function))
+            for test in tests
+        }
+        return [test for _, test in sorted(found)]
 
 
 def _find_function(source: str, line: int) -> str:
@@ -115,8 +126,8 @@ def _run(root: Path, tests: Sequence[str]) -> str | None:
     return failed[1] if failed else tests[0]
 
 
-def read_results(path: Path) -> dict[str, str | None]:
-    """Return the test that noticed each mutant so far, by the mutant's description."""
+def read_results(path: Path) -> dict[str, str]:
+    """Return the test that noticed each mutant, or that none did, by the mutant's description."""
     if not path.exists():
         return {}
     return dict(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
@@ -134,22 +145,22 @@ def main(name: str) -> int:
         roots = [copies.enter_context(copy_repository()) for _ in range(_COPIES)]
         runner = Runner(roots, Path(f"{name}.calls"))
         for quick in (True, False):
-            waiting = [mutant for mutant in drawn if mutant["text"] not in results]
+            state = None if quick else _UNNOTICED
+            waiting = [mutant for mutant in drawn if results.get(mutant["text"]) == state]
             print(f"{len(waiting)} mutants remain.", flush=True)
             tests = pool.map(functools.partial(runner.find_noticing, quick=quick), waiting)
             for mutant, test in zip(waiting, tests, strict=True):
-                print(test or ("no test so far" if quick else "NONE"), mutant["text"], flush=True)
-                if test or not quick:
-                    results[mutant["text"]] = test
-                    print(json.dumps([mutant["text"], test]), file=file, flush=True)
+                results[mutant["text"]] = test or (_UNNOTICED if quick else _NONE)
+                print(results[mutant["text"]], mutant["text"], flush=True)
+                print(json.dumps([mutant["text"], results[mutant["text"]]]), file=file, flush=True)
     return report({mutant["text"]: results[mutant["text"]] for mutant in drawn})
 
 
-def report(results: dict[str, str | None]) -> int:
+def report(results: dict[str, str]) -> int:
     """Print how many mutants were noticed; return 1 if too few were, or one is not explained."""
     listed = tomllib.loads((HERE / "survivors.toml").read_text(encoding="utf-8"))["mutant"]
     reasons = {each["text"]: each["reason"] for each in listed}
-    alive = [mutant for mutant, test in results.items() if test is None]
+    alive = [mutant for mutant, test in results.items() if test == _NONE]
     equal = [mutant for mutant in alive if reasons.get(mutant, "").startswith("equal: ")]
     noticed, different = len(results) - len(alive), len(results) - len(equal)
     for mutant in alive:

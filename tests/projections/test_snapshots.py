@@ -4,10 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.errors import EventStoreError
 from progress.event_store import EventStore, Snapshot
 from progress.event_store.log import PostgresEventStore
 from progress.projections import batch, projector, rebuild, snapshots
@@ -55,6 +57,43 @@ def test_the_newest_three_snapshots_are_kept(
     assert kept(connection) == [300, 400, 500]
     event_store.save_snapshot(snapshot(600), max_snapshots=1)
     assert kept(connection) == [600]
+
+
+def test_the_newest_snapshots_are_those_of_the_highest_versions(
+    event_store: EventStore, connection: Connection
+) -> None:
+    for version in (1_000, 100, 200, 300):
+        event_store.save_snapshot(snapshot(version))
+    assert kept(connection) == [200, 300, 1_000]
+    with pytest.raises(EventStoreError, match="max_snapshots must be at least 1"):
+        event_store.save_snapshot(snapshot(2_000), max_snapshots=0)
+    assert kept(connection) == [200, 300, 1_000]
+
+
+def test_a_snapshot_replaces_the_one_of_the_same_version(event_store: EventStore) -> None:
+    event_store.save_snapshot(snapshot(100))
+    event_store.save_snapshot(msgspec.structs.replace(snapshot(100), state={"answers": 1}))
+    latest = event_store.get_latest_snapshot("learner-u", "now")
+    assert latest is not None
+    assert latest.state == {"answers": 1}
+
+
+def test_no_snapshot_of_an_erased_learner_is_saved(
+    event_store: EventStore, connection: Connection
+) -> None:
+    connection.run("SELECT event_store.forbid_learner('u', gen_random_uuid())")
+    event_store.save_snapshot(snapshot(100))
+    event_store.save_snapshot(snapshot(200, stream="learner-v"))
+    assert kept(connection) == [200]
+
+
+def test_a_snapshot_with_a_state_that_postgresql_cannot_store_is_rejected(
+    event_store: EventStore, connection: Connection
+) -> None:
+    for text in ("\0", "\udcff"):
+        with pytest.raises(EventStoreError):
+            event_store.save_snapshot(msgspec.structs.replace(snapshot(100), state={"a": text}))
+    assert kept(connection) == []
 
 
 def test_a_snapshot_with_a_different_fingerprint_is_not_used(event_store: EventStore) -> None:

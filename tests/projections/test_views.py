@@ -22,6 +22,7 @@ from progress.projections import batch, rebuild, replacement, schema, views
 from progress.projections.schema import BATCH, REALTIME
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events
+from tests.support.postgres_servers import url_of
 from tests.support.stage import append
 
 pytestmark = pytest.mark.every_postgres
@@ -292,12 +293,31 @@ def test_temporary_objects_of_an_idle_session_do_not_keep_a_former_schema(
     analyst.run("DISCARD TEMP")
 
 
-def test_a_view_of_the_owner_is_not_dropped(populated: Connection, other: str) -> None:
-    populated.run("CREATE VIEW public.report AS SELECT * FROM progress.items")
+@pytest.mark.parametrize(
+    ("kind", "definition"),
+    [
+        ("VIEW public.mine", "AS SELECT * FROM progress.items"),
+        ("TABLE public.mine", "(item progress.items)"),
+        ("TABLE public.mine", "(items progress.items[])"),
+        ("FUNCTION public.mine", "(items progress.items[]) RETURNS int RETURN 1"),
+    ],
+)
+def test_what_the_owner_made_of_a_view_is_not_dropped(
+    populated: Connection, other: str, kind: str, definition: str
+) -> None:
+    populated.run(f"CREATE {kind} {definition}")
     assert not views.follow(populated, other)
     assert views.find_source(populated) == other
-    populated.run("DROP VIEW public.report")
+    populated.run(f"DROP {kind}")
     assert views.follow(populated, other)
+
+
+def test_the_views_read_only_schemas_of_read_models(store: Store, populated: Connection) -> None:
+    with closing(database.connect(url_of(store.url, "batch"))) as job:
+        for source in ("event_store", "public", "progress_0", "progress_0123456789abcdef"):
+            with pytest.raises(DatabaseError, match="schema of a version"):
+                job.run("SELECT progress.replace_views(:source, '{events}')", source=source)
+    assert views.find_source(populated) == schema.schema_name()
 
 
 def test_the_views_of_two_versions_are_replaced_one_after_the_other(

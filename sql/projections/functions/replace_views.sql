@@ -9,15 +9,20 @@ DECLARE
     former name;
     model  text;
 BEGIN
+    IF source !~ '^progress_[0-9a-f]{12}(_|$)' THEN
+        RAISE 'expected the schema of a version''s read models, found %', source USING ERRCODE = 'invalid_schema_name';
+    END IF;
     -- Two calls at the same time, as of a release and of a rebuild, would drop and create each other's views.
     PERFORM pg_advisory_xact_lock(hashtextextended('progress.replace_views', 0));
-    FOR former IN SELECT viewname FROM pg_views WHERE schemaname = 'progress' ORDER BY viewname LOOP
+    -- In any fixed order, queries that read the same views in another order could make each try end in a deadlock.
+    FOR former IN SELECT viewname FROM pg_views WHERE schemaname = 'progress' ORDER BY random() LOOP
         PERFORM set_config('lock_timeout',
             CAST(greatest(1, extract(epoch FROM until_time - clock_timestamp()) * 1000)::int AS text), true);
         -- The temporary views and functions of an idle session must not keep a former schema: they are dropped, too.
         EXECUTE format('DROP VIEW progress.%I %s', former, CASE WHEN EXISTS (
             SELECT FROM pg_class v
-            JOIN pg_depend d ON d.refobjid IN (v.oid, v.reltype) AND d.deptype = 'n'
+            JOIN pg_type t ON t.oid = v.reltype
+            JOIN pg_depend d ON d.refobjid IN (v.oid, t.oid, t.typarray) AND d.deptype = 'n'
             CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) AS dependent
             WHERE v.oid = format('progress.%I', former)::regclass AND dependent.identity !~ '(^| on )pg_temp'
               AND dependent.identity <> format('"_RETURN" on progress.%I', former)   -- itself, before PostgreSQL 16
