@@ -271,6 +271,13 @@ def _field_name(message: str) -> str:
     return message.rpartition("$.")[2].rstrip("`").partition("[")[0]
 
 
+_RULES = {
+    "date": "a day from 2000-01-01 to 2099-12-31 in the form YYYY-MM-DD",
+    "language": "a language tag of 2 to 35 characters, such as en or pt-BR",
+    "timezone": "an IANA zone name",
+}
+
+
 def describe_rule(declared: type[Event], field: str) -> str:
     """Return the rule of a field in words, such as "an integer from 0 to 100"."""
     from msgspec import inspect  # takes 5 ms, and only errors need it
@@ -283,16 +290,12 @@ def describe_rule(declared: type[Event], field: str) -> str:
         case inspect.IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
             number = "an integer" if isinstance(kind, inspect.IntType) else "a number"
             rule = f"{number} from {low} to {high}"
-        case inspect.StrType() if field == "date":
-            rule = "a day from 2000-01-01 to 2099-12-31 in the form YYYY-MM-DD"
-        case inspect.StrType() if field == "language":
-            rule = "a language tag of 2 to 35 characters, such as en or pt-BR"
+        case inspect.StrType() if field in _RULES:
+            rule = _RULES[field]
         case inspect.StrType(max_length=most) if field == "display_name":
             rule = f"a string of at most {most} characters without control characters, or null"
         case inspect.StrType(min_length=1, max_length=most):
             rule = f"a string of 1 to {most} characters"
-        case inspect.StrType() if field == "timezone":
-            rule = "an IANA zone name"
         case inspect.LiteralType():
             rule = f"one of {', '.join(get_args(Level))}"
         case inspect.ListType():

@@ -167,19 +167,18 @@ def _is_text(field: str, pattern: str) -> str:
     return _block("is_text", field=field, pattern=pattern)
 
 
+_SQL_TYPES = {
+    inspect.IntType: "bigint",
+    inspect.FloatType: "double precision",
+    inspect.BoolType: "boolean",
+    inspect.ListType: "json",
+}
+
+
 def _sql_type(declared: Any) -> str:
     if declared == events.Day:
         return "date"
-    match _type_of(declared):
-        case inspect.IntType():
-            return "bigint"
-        case inspect.FloatType():
-            return "double precision"
-        case inspect.BoolType():
-            return "boolean"
-        case inspect.ListType():
-            return "json"
-    return "text"
+    return _SQL_TYPES.get(type(_type_of(declared)), "text")
 
 
 def _type_of(declared: Any) -> inspect.Type:

@@ -3,13 +3,12 @@
 A delivery is an event log and a way to deliver it. It kills a mutant if the mutant's rows then
 differ from the oracle's, or if the delivery fails.
 
-`python -m tests.mutants.broken_folds URL` finds deliveries for the mutants that have none, and adds
-the deliveries to mutants.jsonl. URL is the connection URL of an empty database.
+`python -m tests.mutants.broken_folds` finds deliveries for the mutants that have none, and adds the
+deliveries to mutants.jsonl.
 """
 
 import json
 import shutil
-import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from hypothesis import strategies as st
 from progress.adapters.postgres import database, migrations, statements
 from progress.errors import ProgressError
 from progress.projections import schema as read_model_schema
+from tests.support import postgres_servers
 from tests.support.event_logs import Disturbance, Log, Published, logs
 from tests.support.stage import Stage
 
@@ -207,8 +207,9 @@ def main(url: str) -> None:
                     known.append(find(stage, mutant))
         DELIVERIES.write_text("".join(map(_line, known)), encoding="utf-8")
         is_killed = any(mutant.name in delivery.mutants for delivery in known)
-        print("     " if is_killed else "NOT  ", mutant.name)
+        print("     " if is_killed else "NOT  ", mutant.name, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    with postgres_servers.start(None) as url:
+        main(url)

@@ -1,7 +1,8 @@
--- Save a stream's state, or replace the one of the same version and fingerprint. Of the stream and the fingerprint, keep
--- only the `kept` newest versions. Save nothing about an erased learner.
+-- Save the state of a stream, or replace the one of the same version and fingerprint. Of the stream and the fingerprint,
+-- keep only the `kept` newest versions. Save nothing about an erased learner.
 CREATE OR REPLACE FUNCTION event_store.save_snapshot(
-    stream_id text, stream_version bigint, fingerprint text, newest_occurred_at timestamptz, state jsonb, kept integer
+    stream_id text, stream_version bigint, fingerprint text, newest_occurred_at timestamptz,
+    state jsonb, kept integer
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '10s' AS $$
 #variable_conflict use_column
