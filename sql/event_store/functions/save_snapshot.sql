@@ -1,4 +1,4 @@
--- Save the state of a stream, or replace the one of the same version and fingerprint. Of the stream and the fingerprint,
+-- Save the state of a stream, or replace the one of the same version and fingerprint. Of the stream and fingerprint,
 -- keep only the `kept` newest versions. Save nothing about an erased learner.
 CREATE OR REPLACE FUNCTION event_store.save_snapshot(
     stream_id text, stream_version bigint, fingerprint text, newest_occurred_at timestamptz,
