@@ -124,6 +124,8 @@ TIME_RULE = "expected an RFC 3339 time with an offset - at $.occurred_at"
         (literal('"\\u0000"'), "expected a string without U+0000 - at $.data.note"),
         (literal('"\\ud800"'), "expected a string without lone surrogates - at $.data.note"),
         (literal('{"\\udfff":1}'), "expected a string without lone surrogates - at $.data.note"),
+        (literal('[1, "\\u0000"]'), "expected a string without U+0000 - at $.data.note[1]"),
+        (literal("9" * 309), "expected a number that is a finite double - at $.data.note"),
         (literal("1e400"), "expected a number that is a finite double - at $.data.note"),
         (literal("-" + "9" * 400), "expected a number that is a finite double - at $.data.note"),
         (literal("9" * 9_000), "expected a number that is a finite double - at $.data.note"),

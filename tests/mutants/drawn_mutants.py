@@ -116,14 +116,18 @@ def _find_function(source: str, line: int) -> str:
 
 
 def _run(root: Path, tests: Sequence[str]) -> str | None:
-    """Return the first test that fails; None if all pass."""
+    """Return the first test that fails, and fails again; None if there is none."""
     run = run_tests(root, ["-x", *_QUICK, *tests])
     if run.returncode in (0, 5):  # 5: no test was selected
         return None
     if "ERROR: not found" in run.stderr:
         raise LookupError(run.stderr)
     failed = _FAILED.search(run.stdout)
-    return failed[1] if failed else tests[0]
+    if failed is None:
+        return tests[0]
+    # A test may also fail because the machine is slow. Such a test counts as passed.
+    again = run_tests(root, [*_QUICK, failed[1]])
+    return failed[1] if again.returncode else _run(root, [t for t in tests if t != failed[1]])
 
 
 def read_results(path: Path) -> dict[str, str]:
