@@ -36,7 +36,7 @@ def start(name: str, **environment: str) -> Iterator[Function]:
     # Google's buildpack compiles the code. Without cached bytecode, a start takes 35 % longer.
     bytecode = {"PYTHONDONTWRITEBYTECODE": ""}
     target = name.partition(" ")[0]
-    with function_process.start(target, bytecode | environment, source) as started:
+    with function_process.run(target, bytecode | environment, source, waits=False) as started:
         yield Function(started.port, started.process)
 
 

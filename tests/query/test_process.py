@@ -99,7 +99,7 @@ def test_the_function_does_not_start_with_an_invalid_setting(
         "ENVIRONMENT": "development",
     }
     log = tmp_path / "log"
-    with function_process.start("query", {**good, **variables}, log=log) as function:
+    with function_process.run("query", {**good, **variables}, log=log, waits=False) as function:
         assert function.process.wait(30) != 0
     assert says in log.read_text(encoding="utf-8")
 

@@ -54,15 +54,16 @@ def edit(name: str, old: str, new: str) -> str:
 
 
 @contextmanager
-def start(
+def run(
     name: str,
     environment: Mapping[str, str],
     text: str = "",
     *,
     port: int = 0,
     log: Path | None = None,
+    waits: bool = True,
 ) -> Iterator[FunctionProcess]:
-    """Start the function during the block, without waiting until it responds.
+    """Run the function during the block, which begins when the function responds, if `waits`.
 
     `text` replaces its source, and `log` receives its output. By default, the port is any free
     port, and Pub/Sub is unreachable.
@@ -86,19 +87,7 @@ def start(
         )
         stack.callback(processes.kill_group, processes.identify(process.pid))
         stack.callback(processes.end, process, by=signal.SIGTERM, seconds=10)
-        yield FunctionProcess(port, process)
-
-
-@contextmanager
-def run(
-    name: str,
-    environment: Mapping[str, str],
-    text: str = "",
-    *,
-    port: int = 0,
-    log: Path | None = None,
-) -> Iterator[FunctionProcess]:
-    """Run the function during the block, which begins when the function responds."""
-    with start(name, environment, text, port=port, log=log) as function:
-        readiness.wait(function.responds, f"the {name} function", seconds=60)
+        function = FunctionProcess(port, process)
+        if waits:
+            readiness.wait(function.responds, f"the {name} function", seconds=60)
         yield function

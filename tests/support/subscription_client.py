@@ -189,7 +189,7 @@ def query_function(
     log: Path | None = None,
     **environment: str,
 ) -> Iterator[FunctionProcess]:
-    """Run a query function on this database; `port` and `log` as in `function_process.start`.
+    """Run a query function on this database; `port` and `log` as in `function_process.run`.
 
     `limits`, `intervals` and `server` are source code: the arguments of StreamLimits, PollIntervals
     and `server.configure`.

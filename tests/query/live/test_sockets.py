@@ -612,7 +612,7 @@ def test_the_first_request_of_an_instance_may_open_a_socket(
 ) -> None:
     with (
         token_issuer.serve() as issuer,
-        function_process.start("query", issuer.environment(store.url)) as function,
+        function_process.run("query", issuer.environment(store.url), waits=False) as function,
     ):
         port = function.port
         readiness.wait(lambda: ports.is_listening(port), "the query function")
