@@ -107,6 +107,11 @@ def test_a_pull_that_times_out_counts_as_empty_and_messages_that_stay_unsettled_
     ]
 
 
+def test_a_backlog_that_is_not_pulled_is_not_idle_and_has_no_messages() -> None:
+    with backlog.open_backlog(settings.Settings()) as unknown:
+        assert (unknown.is_idle, unknown.messages) == (False, 0)
+
+
 @pytest.mark.parametrize("limit", [0, 1, 9, 30, 60, 90])
 def test_a_connection_that_ends_within_the_response_is_reported(
     fake_publisher: FakePublisher, limit: int

@@ -182,6 +182,20 @@ def test_callers_do_not_wait_again_for_an_unreachable_server() -> None:
     assert is_left_alone(url)
 
 
+def test_the_back_off_begins_with_the_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(async_client, "_BACK_OFF_S", 60)
+
+    async def work(client: Client) -> None:
+        for message in ("there is no connection", "less than a second ago"):
+            with pytest.raises(RedisUnavailable, match=message):
+                await client.run(commands.ping())
+        assert 0 < client._back_off_until - asyncio.get_running_loop().time() <= 60
+
+    with cache_instances.serve(None) as url:
+        pass
+    with_client(url, work, timeout_s=10)
+
+
 def test_callers_do_not_wait_for_a_suspended_server_but_use_it_again_once_it_resumes(
     own: cache_instances.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,12 +238,15 @@ def test_a_server_that_hangs_after_a_pause_is_noticed_while_callers_keep_coming(
 
 @pytest.mark.parametrize("fails", ["end", "stop"])
 def test_a_subscriber_reports_when_redis_fails_and_when_it_is_back(
-    own: cache_instances.Valkey, fails: str
+    own: cache_instances.Valkey, fails: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def work() -> None:
-        states = asyncio.Queue[bool]()
+        states, received = asyncio.Queue[bool](), asyncio.Queue[str]()
         subscriber = Subscriber(
-            own.url, {"a"}, lambda _: None, lambda: states.put_nowait(subscriber.is_connected)
+            own.url,
+            {"a"},
+            received.put_nowait,
+            lambda: states.put_nowait(subscriber.is_connected),
         )
         running = asyncio.create_task(subscriber.run())
 
@@ -243,9 +260,13 @@ def test_a_subscriber_reports_when_redis_fails_and_when_it_is_back(
         await await_state(False)
         {"end": own.start, "stop": own.go_on}[fails]()
         await await_state(True)
+        own.server().publish("a", "")
+        async with asyncio.timeout(30):
+            assert await received.get() == "a"
         running.cancel()
 
     asyncio.run(work())
+    assert capsys.readouterr().out.count("no Redis, so the database is polled") == 1
 
 
 async def until(client: Client) -> None:
@@ -278,6 +299,7 @@ def test_a_url_may_contain_a_password_and_a_database_and_a_unix_socket() -> None
 def test_a_url_sets_tls_and_the_login_and_must_have_a_valid_port() -> None:
     assert parse_url("rediss://h:7000").tls
     assert parse_url("redis://h:7000").tls is None
+    assert (parse_url("redis://h:7000").port, parse_url("redis://h").port) == (7_000, 6_379)
     address = parse_url("redis://u:p@h/7")
     assert (address.user, address.password, address.database) == ("u", "p", 7)
     with pytest.raises(SettingsError, match="REDIS_URL: the port"):
@@ -367,8 +389,7 @@ def test_processes_share_no_connection_after_a_fork(empty_redis: str) -> None:
     )  # fmt: skip
     assert (forked.returncode, forked.stderr) == (0, "")
     before, *after = forked.stdout.split()
-    assert len(set(after)) == 2
-    assert before in after
+    assert (len(after), len(set(after)), before in after) == (2, 2, True), forked.stdout
 
 
 # Ids that are prefixes, parts and patterns of each other's keys.

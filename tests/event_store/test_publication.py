@@ -10,6 +10,7 @@ import queue
 import secrets
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from google.pubsub_v1.types import PublishRequest
@@ -193,6 +194,37 @@ def test_if_the_messages_of_one_stream_are_refused_the_checkpoint_stays(
     publisher.run_and_fail("refused", 1)
     publisher.run()
     published.check(connection, publisher.pubsub.messages(outgoing.TOPIC), "all")
+
+
+class _Cancelling(ThreadPoolExecutor):
+    """An executor with an event that is set once the waiting calls have been cancelled."""
+
+    cancelled = threading.Event()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+        self.cancelled.set()
+        super().shutdown(wait=wait)
+
+
+def test_after_a_refusal_no_further_request_begins(
+    connection: Connection, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "ThreadPoolExecutor", _Cancelling)
+    users = connection.run(model_rows.BLOCKS["learners of a shard"], shard=3, at_most=40)
+    append(connection, [sample_events.user_deleted(user) for (user,) in users])
+    refused = threading.Event()
+
+    def refuse_first(_: PublishRequest) -> None:
+        if not refused.is_set():
+            refused.set()
+            raise ConnectionError
+        _Cancelling.cancelled.wait()
+
+    publisher.pubsub.on_request = refuse_first
+    with pytest.raises(PubSubUnavailable):
+        publisher.run()
+    assert publisher.pubsub.attempts < len(users)
 
 
 @pytest.mark.parametrize("setting", ["milestones", "all"])

@@ -127,6 +127,15 @@ def test_the_next_leader_commits_all_waiting_requests_in_one_transaction(
     assert woken == [[SHARD], [SHARD]]  # once per transaction, not per request
 
 
+def test_the_delay_is_not_negative_if_the_clock_of_the_publisher_is_ahead(store: Store) -> None:
+    delays = []
+    with closing(store.connect()) as connection:
+        group = GroupCommit(lambda: connection, lambda _, delay_ms: delays.append(delay_ms))
+        body = encode_push(session_abandoned(), publish_time="2999-01-01T00:00:00Z")
+        group.append(push.parse_delivery(body))
+    assert delays == [0]
+
+
 def test_a_rejected_delivery_does_not_fail_the_others(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:

@@ -13,9 +13,9 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erasure, files, log_rows, merges, runs
+from progress.archive import check, erasure, files, log_rows, merges, ranges, runs
 from progress.errors import ArchiveRunning, AttemptFailed, ProgressError
-from progress.operations import batch_job, records, runner
+from progress.operations import batch_job, claim, records, runner
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
 from tests.conftest import Store
@@ -117,6 +117,25 @@ def test_a_compensation_leaves_no_file_even_if_its_worker_dies(
     doomed_worker.run(operation_id, "ARCHIVE", "write", f"undo {point}")
     done = operator.run_until_it_ends(operation_id)
     assert (done["state"], done["error"]) == ("FAILED", "cancelled")
+    assert archives.paths(archive) == set()
+
+
+def test_a_cancelled_run_writes_no_further_range(
+    operator: Operator, populated: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "RANGE", 30)
+    monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
+    operation_id, write, written = start(operator), ranges.write, 0
+
+    def write_and_cancel(*arguments: Any) -> object:
+        nonlocal written
+        written += 1
+        operator.cancel(operation_id)
+        return write(*arguments)
+
+    monkeypatch.setattr(ranges, "write", write_and_cancel)
+    done = operator.run(operation_id)
+    assert (done["state"], done["error"], written) == ("FAILED", "cancelled", 1)
     assert archives.paths(archive) == set()
 
 

@@ -331,6 +331,32 @@ def test_a_learner_who_was_deleted_earlier_can_be_erased(
     assert find_traces(traced, *NEEDLES) == []
 
 
+def test_a_learner_whose_only_event_is_the_deletion_can_be_erased(
+    operator: Operator, connection: Connection
+) -> None:
+    stage.append(connection, [sample_events.user_deleted("ann")])
+    batch.run(connection)
+    assert receipt(operator.run(erase(operator, "ann")["id"]))["found"] == 0
+
+
+def test_an_undeclared_event_is_emptied_if_its_session_starts_during_the_erasure(
+    operator: Operator, populated: Connection
+) -> None:
+    stage.append(populated, list_events())
+    session = "late-session"
+    early = sample_events.envelope("Unheard", {"session_id": session}, at=AT)
+    push_events(populated, early)
+    operation_id = erase(operator)["id"]
+    doomed_worker.run(operation_id, "ERASE_USER", "close", "before")
+    doomed_worker.await_lost_claim(populated)
+    started = {"user_id": LEARNER, "session_id": session, "item_count": 1}
+    outcomes = push_events(populated, sample_events.envelope("SessionStarted", started, at=AT))
+    assert outcomes == {"erased": 1}
+    assert find_traces(populated, session)
+    assert operator.run_until_it_ends(operation_id)["state"] == "SUCCEEDED"
+    assert find_traces(populated, session) == []
+
+
 def test_the_versions_of_the_stream_have_no_gaps_during_an_erasure(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

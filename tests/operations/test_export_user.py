@@ -86,6 +86,7 @@ def test_the_manifest_describes_every_other_file(
         if file["name"].endswith((".csv", ".jsonl")):
             heading = file["name"].endswith(".csv")
             assert file["rows"] == len(content.splitlines()) - heading > 0
+    assert {f["name"]: f["rows"] for f in manifest["files"]}["README.html"] == 0
     assert manifest["position"] > 0
     assert not [part for part in exports.iterdir() if part.suffix != ".zip"]
 

@@ -46,9 +46,11 @@ def test_a_second_run_finds_nothing_new(connection: Connection) -> None:
 def test_tasks_divide_the_learners_among_themselves(connection: Connection) -> None:
     users = [f"u{n}" for n in range(20)]
     sample_events.record_lessons(connection, *users, lessons=1)
-    shares = [batch.run(connection, task, 3).learners or 0 for task in range(3)]
+    reports = [batch.run(connection, task, 3) for task in range(3)]
+    shares = [report.learners or 0 for report in reports]
     assert sum(shares) == len(users)
     assert all(shares)
+    assert [report.replayed for report in reports] == [0, 0, 0]
     assert not sample_events.find_differences(connection)
 
 

@@ -10,7 +10,7 @@ import redis
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.redis import commands
+from progress.adapters.redis import blocking_client, commands
 from progress.event_store import dead_letters
 from progress.projections import changes, schema
 from progress.projections import replay as letter_replay
@@ -136,6 +136,35 @@ def test_notifications_kept_during_an_outage_are_sent_with_the_next_notification
     assert publisher().publish_operation("o", 1)
     server = own.server()
     assert server.mget(version_key("ann"), version_key("ben")) == [b"5", b"6"]
+
+
+def test_the_newest_100_notifications_are_kept_during_an_outage(
+    own: cache_instances.Valkey,
+) -> None:
+    own.end()
+    for number in range(101):
+        assert not publisher().publish(changes.Change(number + 1, f'["u{number}"]', None))
+        publisher()._retry_at = time.monotonic() + 60
+    own.start()
+    publisher()._retry_at = 0
+    assert publisher().publish_operation("o", 1)
+    kept = own.server().mget([version_key(f"u{number}") for number in range(101)])
+    assert kept == [None, *(b"%d" % (number + 1) for number in range(1, 101))]
+
+
+def test_nothing_is_lost_without_a_redis_url() -> None:
+    assert changes.DISABLED.publish(changes.Change(1, '["ann"]', catalogue=True), 2)
+
+
+def test_a_fold_marks_its_last_position(
+    connection: Connection, redis_with_notifications: str
+) -> None:
+    folded(connection, "ann")
+    shard = model_rows.read_value(connection, "shard", user="ann")
+    folder = Projector(connection, publisher=publisher())
+    assert folder.fold_window(shard, 10) == 0
+    marks = blocking_client.read_marks(redis_with_notifications)
+    assert max(position for _, position in marks) == model_rows.read_value(connection, "head")
 
 
 def test_a_restarted_redis_receives_the_next_notification(own: cache_instances.Valkey) -> None:

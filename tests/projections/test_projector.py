@@ -18,6 +18,7 @@ from progress.errors import (
     ProjectionError,
 )
 from progress.event_store import dead_letters
+from progress.local import readiness
 from progress.projections import batch, replay
 from progress.projections import projector as shard_projector
 from progress.projections.projector import Projector
@@ -206,6 +207,18 @@ def test_a_connection_that_broke_while_idle_is_replaced(woken: Connection) -> No
         pass
     assert sum(shard_projector.wake(shard) for shard in shard_projector.SHARDS) > 0
     assert model_rows.read_value(woken, "answered") == 3
+
+
+def test_a_wake_up_that_fails_closes_its_connection(woken: Connection) -> None:
+    shard_projector.wake(3)
+    idle = shard_projector._idle.get_nowait()
+    pid = model_rows.read_value(idle.connection, "pid")
+    shard_projector._idle.put(idle)
+    woken.run("UPDATE checkpoints SET position = 5 WHERE shard = 3")
+    with pytest.raises(CheckpointError):
+        shard_projector.wake(3)
+    assert shard_projector._idle.empty()
+    readiness.wait(lambda: not model_rows.read_value(woken, "lives", pid=pid), "the end")
 
 
 def test_a_wake_up_raises_database_unavailable_if_the_database_does_not_respond(

@@ -1,0 +1,41 @@
+"""The limits that docs/limits.md lists are those of the code."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from progress.operations.records import PLANS
+
+PAGE = (Path(__file__).parents[2] / "docs/limits.md").read_text(encoding="utf-8")
+LIMITS = re.findall(r"^\| .+ \| ([\d,]+)(?: (\w+))? \| `([\w.]+)\.(\w+)` \|$", PAGE, re.MULTILINE)
+STEPS = re.findall(r"^\| ([A-Z_]+) \| (.+) \| (.+) \|$", PAGE, re.MULTILINE)
+
+_UNITS = {"": 1, "s": 1, "ms": 0.001, "MiB": 1 << 20}
+
+
+@pytest.mark.parametrize(("number", "unit", "module", "name"), LIMITS)
+def test_a_limit_is_that_of_the_code(number: str, unit: str, module: str, name: str) -> None:
+    constant = getattr(importlib.import_module(module), name)
+    assert constant == pytest.approx(int(number.replace(",", "")) * _UNITS[unit])
+
+
+def test_every_row_is_compared() -> None:
+    rows = [line for line in PAGE.splitlines() if re.match(r"\| .*\d", line)]
+    assert len(rows) == len(LIMITS) + len(STEPS)
+
+
+def test_the_steps_of_operations_are_those_of_the_code() -> None:
+    documented = {
+        kind: [*zip(steps.split(", "), map(_number, seconds.split(", ")), strict=True)]
+        for kind, steps, seconds in STEPS
+    }
+    assert documented == {
+        kind: [(f"{step.name}{'†' * step.is_final}", step.timeout_s) for step in plan.steps]
+        for kind, plan in PLANS.items()
+    }
+
+
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))
