@@ -5,7 +5,6 @@ The schema is named after the fingerprint of its SQL, so that the read models of
 coexist.
 """
 
-import contextlib
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -151,10 +150,13 @@ def trace(name: str) -> dict[str, str]:
     of the lines. Raise ProgressError if there is no such file, or if it has no blocks.
     """
     for file in (f"read_models/{name}", f"projections/{name}", name):
-        with contextlib.suppress(FileNotFoundError):
-            if written := statements.parse(file):
-                return {block: statements.trace(file, block, parts()) for block in written}
+        try:
+            written = statements.parse(file)
+        except FileNotFoundError:
+            continue
+        if not written:
             raise ProgressError(f"sql/{file}.sql has no blocks: it runs as it is written")
+        return {block: statements.trace(file, block, parts()) for block in written}
     raise ProgressError(f"expected a read model or a file below sql - found {name!r}")
 
 

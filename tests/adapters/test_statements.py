@@ -43,7 +43,9 @@ def test_a_file_is_parsed_into_its_named_blocks(made: Path) -> None:
 
 
 def test_a_block_includes_the_text_of_other_blocks(made: Path) -> None:
-    (made / "days.sql").write_text("-- today --\nSELECT {days offset} + :now\n-- offset --\n1\n")
+    (made / "days.sql").write_text(
+        "-- today --\nSELECT {days offset 2} + :now\n-- offset 2 --\n1\n"
+    )
     (made / "including.sql").write_text("-- rows --\nWITH t AS ({days today}) TABLE {t};\n")
     assert statements.blocks("including")["rows"] == "WITH t AS (SELECT 1 + :now) TABLE {t};"
 
@@ -97,6 +99,19 @@ def test_a_trace_gives_the_place_of_each_line(made: Path) -> None:
         "3",
         "-- sql/outer.sql:4",
         "FROM t;",
+    ]
+
+
+def test_a_trace_gives_the_place_of_the_line_after_a_part_of_several_lines(made: Path) -> None:
+    (made / "outer.sql").write_text("-- all --\nSELECT\n{columns}\nFROM t\nWHERE u;\n")
+    assert statements.trace("outer", "all", {"columns": "a,\nb"}).splitlines() == [
+        "-- sql/outer.sql:2",
+        "SELECT",
+        "a,",
+        "b",
+        "-- sql/outer.sql:4",
+        "FROM t",
+        "WHERE u;",
     ]
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 SQL = Path(__file__).resolve().parents[3] / "sql"
 
 _BLOCK = re.compile(r"^-- ([a-z][a-z0-9_ ]*) --\n", re.MULTILINE)
-_BRACES = re.compile(r"\{(?:([a-z_/]+) ([a-z_ ]+)|([a-z_][a-z0-9_]*))\}")
+_BRACES = re.compile(r"\{(?:([a-z0-9_/]+) ([a-z0-9_ ]+)|([a-z_][a-z0-9_]*))\}")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
 
@@ -119,11 +119,13 @@ def _join(pieces: Iterable[Text]) -> str:
 
 def _annotate(lines: Iterable[tuple[str, list[tuple[str, int]]]]) -> Iterator[str]:
     last: list[tuple[str, int]] = []
+    is_repeated = False  # the line before has the place of an earlier line: both are from a part
     for text, places in lines:
         following = [(file, line + 1) for file, line in last]
-        if places and places not in (last, following):
+        if places and places != last and (is_repeated or places != following):
             yield "-- " + ", ".join(f"sql/{file}.sql:{line}" for file, line in places)
         yield text
+        is_repeated = places == last
         last = places or following
 
 
