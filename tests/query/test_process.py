@@ -2,6 +2,8 @@
 
 import base64
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -41,6 +43,24 @@ def post(port: int) -> Post:
     return lambda query, user="ann", **more: fetch_json(
         port, "POST", "/graphql", {"query": query}, **api.headers(user, **more)
     )
+
+
+_IMPORT = """
+import sys
+from progress.query.http import app, server
+from progress.query.read_models import reader
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def test_the_function_starts_without_the_packages_that_it_does_not_need_at_once() -> None:
+    """Each would lengthen a cold start."""
+    run = subprocess.run(
+        [sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True
+    )
+    imported = {*run.stdout.split()}
+    assert imported >= {"asyncpg", "strawberry"}
+    assert not imported & {"pg8000", "redis", "grpc", "duckdb", "typer"}
 
 
 def test_every_field_can_be_queried_over_http(post: Post, connection: database.Connection) -> None:
