@@ -1,9 +1,9 @@
 """Run the tests on mutants that were drawn at random: `python -m tests.mutants.drawn_mutants FILE`.
 
 FILE has the mutants that draw_mutants.py prints. Each is put into a copy of the repository, in
-which tests run until one fails: at first the fastest tests that call the changed function, and
-after all mutants had their turn, all tests of the area. `FILE.calls` has the functions that each
-test calls. The results are added to `FILE.results`, from which an interrupted run goes on.
+which tests run until one fails: at first the fastest tests that call the changed function, with
+the comparison of documented limits, and after all mutants had their turn, all tests of the area.
+`FILE.calls` has the functions that each test calls. The results are added to `FILE.results`, from which an interrupted run goes on.
 
 A mutant that no test notices must be listed, with the reason, in survivors.toml. Otherwise, and if
 fewer than 95 % of the others are noticed, the exit code is 1.
@@ -29,6 +29,7 @@ from tests.mutants.requirement_rows import copy_repository, run_tests
 _COPIES = 4  # mutants that are tested at the same time; a test that hangs waits for its time limit
 _BAR = 0.95
 _FIRST = 80  # tests that call the changed function run first
+_LIMITS = "tests/docs/test_limits.py"  # reads constants, so that it calls no function
 _QUICK = ("-m", "not exhaustive")
 _UNNOTICED, _NONE = "no quick test", "no test"
 _FAILED = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
@@ -74,7 +75,7 @@ class Runner:
         before = (root / file).read_text(encoding="utf-8")
         calling = self._list_calling(mutant, before)
         others = [calling[_FIRST:], *([test] for test in self._areas[mutant["area"]]["tests"])]
-        runs = [calling[:_FIRST]] if quick else others
+        runs = [[*calling[:_FIRST], _LIMITS]] if quick else others
         (root / file).write_text(mutant["source"], encoding="utf-8")
         try:
             return next(filter(None, (_run(root, tests) for tests in runs if tests)), None)
