@@ -12,12 +12,13 @@ from typing import IO
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.outputs import HashedOutput, Rows
 from progress.adapters.storage.storage import Output
 from progress.errors import ProgressError
 from progress.operations import export_files, export_steps
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.export_files import FileFormat, StatisticsArguments
-from progress.operations.export_steps import HashedOutput, Rows, Written, open_snapshot
+from progress.operations.export_steps import Written, open_snapshot
 from progress.projections import schema
 
 _FILE = "operations/export_statistics"

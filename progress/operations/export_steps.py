@@ -1,13 +1,12 @@
-"""What all exports share: a snapshot, a buffer for COPY, a hashing output, and most of the steps.
+"""What all exports share: a snapshot, and most of the steps.
 
 `export_user` and `export_statistics` have the actions of the step `write`.
 """
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,8 +20,6 @@ from progress.operations import export_files
 from progress.operations.claim import ClaimedOperation
 
 _FILE = "operations/export_user"
-_BUFFER = 1 << 18  # bytes
-_REPORT_INTERVAL = 1_000  # rows
 
 
 class Written(NamedTuple):
@@ -48,45 +45,6 @@ def open_snapshot(connection: Connection, *, marks_formulas: bool) -> Iterator[N
     yield
     if database.run(connection, _FILE, "read models") != tables:
         raise ProgressError("a rebuild replaced the read models during the export")
-
-
-class Rows:
-    """A buffer for the rows of a COPY: rows arrive one at a time, and are compressed together."""
-
-    def __init__(self, output: Output, report_rows: Callable[[int], None]) -> None:
-        self.lines, self._buffer = 0, bytearray()
-        self._output, self._report_rows = output, report_rows
-
-    def write(self, row: bytes) -> None:
-        self._buffer += row
-        self.lines += 1
-        if len(self._buffer) >= _BUFFER:
-            self.flush()
-        if self.lines % _REPORT_INTERVAL == 0:
-            self._report_rows(self.lines)
-
-    def flush(self) -> None:
-        """Write the buffered rows."""
-        self._output.write(bytes(self._buffer))
-        self._buffer.clear()
-
-
-class HashedOutput:
-    """An output that cannot seek; it knows the size and the hash of the data written so far."""
-
-    def __init__(self, output: Output) -> None:
-        self.bytes, self.digest, self._output = 0, hashlib.sha256(), output
-
-    def write(self, data: Any) -> int:
-        """Write the data; return its length, as `zipfile` expects."""
-        part = bytes(data)
-        self.bytes += len(part)
-        self.digest.update(part)
-        self._output.write(part)
-        return len(part)
-
-    def flush(self) -> None:
-        """Do nothing: the storage flushes the file at the end."""
 
 
 def write_file(

@@ -18,11 +18,12 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
+from progress.adapters.storage.outputs import HashedOutput, Rows
 from progress.adapters.storage.storage import Output, encode_json
 from progress.errors import OperationEnded
 from progress.operations import export_steps, records
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
-from progress.operations.export_steps import HashedOutput, Rows, Written, open_snapshot
+from progress.operations.export_steps import Written, open_snapshot
 from progress.projections import projector, schema
 from progress.projections.schema import BATCH, REALTIME
 

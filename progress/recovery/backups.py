@@ -12,11 +12,11 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connect, Connection
+from progress.adapters.storage.outputs import HashedOutput, Rows
 from progress.adapters.storage.storage import PART, Output, Storage, encode_json
 from progress.archive.log_rows import Checkpoint as ArchivedCheckpoint
 from progress.archive.manifests import Progress
 from progress.errors import ProgressError
-from progress.operations.export_steps import HashedOutput, Rows
 from progress.projections import schema
 
 _FILE = "recovery/backups"

@@ -3,7 +3,8 @@
 FILE has the mutants that draw_mutants.py prints. Each is put into a copy of the repository, in
 which tests run until one fails: at first the fastest tests that call the changed function, with
 the comparison of documented limits, and after all mutants had their turn, all tests of the area.
-`FILE.calls` has the functions that each test calls. The results are added to `FILE.results`, from which an interrupted run goes on.
+`FILE.calls` has the functions that each test calls. The results are added to `FILE.results`, from
+which an interrupted run goes on.
 
 A mutant that no test notices must be listed, with the reason, in survivors.toml. Otherwise, and if
 fewer than 95 % of the others are noticed, the exit code is 1.

@@ -18,10 +18,11 @@ from progress.adapters import google_api, retries
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage import bucket as adapter
+from progress.adapters.storage import outputs
 from progress.adapters.storage.storage import Folder
 from progress.errors import AttemptFailed, ProgressError, StorageUnavailable, Unavailable
 from progress.local import ports
-from progress.operations import claim, export_steps
+from progress.operations import claim
 from progress.operations.claim import ClaimedOperation
 from progress.projections import schema
 from progress.projections.projector import SHARDS
@@ -40,15 +41,21 @@ _TEN_MINUTES = 7
 # The kinds of exports: a learner's ZIP file, and both formats of statistics.
 KINDS = ("ZIP", "CSV", "PARQUET")
 BEGINS = {"ZIP": b"PK", "CSV": b"user_id,date,", "PARQUET": b"PAR1"}
-# Each entry names functions of progress.operations; a worker dies before or after it calls one.
+# Each entry names functions of `progress`; a worker dies before or after it calls one.
 DEATHS = {
-    "caught up": [("export_user", "write", "before"), ("export_statistics", "write", "before")],
-    "first bytes": [("export_steps:HashedOutput", "write", "after")],
-    "last bytes": [("export_user", "write", "after"), ("export_statistics", "write", "after")],
+    "caught up": [
+        ("operations.export_user", "write", "before"),
+        ("operations.export_statistics", "write", "before"),
+    ],
+    "first bytes": [("adapters.storage.outputs:HashedOutput", "write", "after")],
+    "last bytes": [
+        ("operations.export_user", "write", "after"),
+        ("operations.export_statistics", "write", "after"),
+    ],
     # The object is complete, but the outcome is not recorded.
-    "renamed": [("claim:ClaimedOperation", "complete_step", "before")],
-    "written": [("claim:ClaimedOperation", "complete_step", "after")],
-    "offered": [("claim:ClaimedOperation", "finish", "before")],
+    "renamed": [("operations.claim:ClaimedOperation", "complete_step", "before")],
+    "written": [("operations.claim:ClaimedOperation", "complete_step", "after")],
+    "offered": [("operations.claim:ClaimedOperation", "finish", "before")],
 }
 
 
@@ -71,7 +78,7 @@ def kill_a_worker(operation_id: str, point: str) -> None:
 
 def doom(point: str) -> None:
     for owner, name, when in DEATHS[point]:
-        doomed_worker.doom_call(f"progress.operations.{owner}", name, when)
+        doomed_worker.doom_call(f"progress.{owner}", name, when)
 
 
 @pytest.mark.parametrize("kind", first_in_gate(KINDS))
@@ -123,15 +130,15 @@ def test_an_export_can_be_cancelled_while_it_is_written(
     kind: str,
 ) -> None:
     operation_id = start(operator, kind)
-    write, cancellations = export_steps.Rows.write, list[bytes]()
+    write, cancellations = outputs.Rows.write, list[bytes]()
 
     def write_and_cancel(rows: Any, row: bytes) -> None:
         cancellations.append(row)
         operator.cancel(operation_id)
         write(rows, row)
 
-    monkeypatch.setattr(export_steps.Rows, "write", write_and_cancel)
-    monkeypatch.setattr(export_steps, "_REPORT_INTERVAL", 1)
+    monkeypatch.setattr(outputs.Rows, "write", write_and_cancel)
+    monkeypatch.setattr(outputs, "_REPORT_INTERVAL", 1)
     assert operator.run(operation_id)["error"] == "cancelled"
     assert len(cancellations) == 1
     assert not [*exports.iterdir()]
@@ -147,7 +154,7 @@ def test_a_storage_outage_does_not_count_as_an_attempt(
         raise StorageUnavailable("no response")
 
     with monkeypatch.context() as broken:
-        broken.setattr(export_steps.HashedOutput, "write", refuse)
+        broken.setattr(outputs.HashedOutput, "write", refuse)
         fail(operation_id, 7)
     done = operator.run(operation_id)
     assert [step["attempts"] for step in done["steps"]] == [1, 1]
@@ -162,7 +169,7 @@ def test_an_attempt_fails_if_a_rebuild_replaces_the_read_models_but_the_next_att
     kind: str,
 ) -> None:
     operation_id = start(operator, kind)
-    flush, flushes = export_steps.Rows.flush, list[Any]()
+    flush, flushes = outputs.Rows.flush, list[Any]()
 
     def flush_and_swap(rows: Any) -> None:
         flush(rows)
@@ -172,7 +179,7 @@ def test_an_attempt_fails_if_a_rebuild_replaces_the_read_models_but_the_next_att
         flushes.append(rows)
 
     with monkeypatch.context() as swapped:
-        swapped.setattr(export_steps.Rows, "flush", flush_and_swap)
+        swapped.setattr(outputs.Rows, "flush", flush_and_swap)
         with pytest.raises(Unavailable, match="a rebuild replaced the read models"):
             deliver(operation_id)
     assert not [*exports.iterdir()]
