@@ -12,14 +12,14 @@ fewer than 95 % of the others are noticed, the exit code is 1.
 
 import ast
 import contextlib
-import functools
 import json
 import re
+import subprocess
 import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -30,6 +30,8 @@ from tests.mutants.requirement_rows import copy_repository, run_tests
 _COPIES = 4  # mutants that are tested at the same time; a test that hangs waits for its time limit
 _BAR = 0.95
 _FIRST = 80  # tests that call the changed function run first
+_ENOUGH = "--maxfail=4"  # A run ends after this number of failures, which are then repeated.
+_TIME_LIMIT_S = 1_800.0  # of a run
 _LIMITS = "tests/docs/test_limits.py"  # reads constants, so that it calls no function
 _QUICK = ("-m", "not exhaustive")
 _UNNOTICED, _NONE = "no quick test", "no test"
@@ -118,18 +120,22 @@ def _find_function(source: str, line: int) -> str:
 
 
 def _run(root: Path, tests: Sequence[str]) -> str | None:
-    """Return the first test that fails, and fails again; None if there is none."""
-    run = run_tests(root, ["-x", *_QUICK, *tests])
-    if run.returncode in (0, 5):  # 5: no test was selected
-        return None
-    if "ERROR: not found" in run.stderr:
-        raise LookupError(run.stderr)
-    failed = _FAILED.search(run.stdout)
-    if failed is None:
-        return tests[0]
-    # A test may also fail because the machine is slow. Such a test counts as passed.
-    again = run_tests(root, [*_QUICK, failed[1]])
-    return failed[1] if again.returncode else _run(root, [t for t in tests if t != failed[1]])
+    """Return a test that fails, and fails again; None if there is none.
+
+    A test may also fail because the machine is slow. Such a test counts as passed.
+    """
+    try:
+        run = run_tests(root, [_ENOUGH, *_QUICK, *tests], timeout_s=_TIME_LIMIT_S)
+        if run.returncode in (0, 5):  # 5: no test was selected
+            return None
+        if "ERROR: not found" in run.stderr:
+            raise LookupError(run.stderr)
+        failed = list(dict.fromkeys(_FAILED.findall(run.stdout))) or [tests[0]]
+        again = run_tests(root, ["-x", *_QUICK, *failed], timeout_s=_TIME_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        return f"{tests[0]} or a later test hangs"
+    found = _FAILED.search(again.stdout)
+    return None if again.returncode == 0 else found[1] if found else failed[0]
 
 
 def read_results(path: Path) -> dict[str, str]:
@@ -154,8 +160,9 @@ def main(name: str) -> int:
             state = None if quick else _UNNOTICED
             waiting = [mutant for mutant in drawn if results.get(mutant["text"]) == state]
             print(f"{len(waiting)} mutants remain.", flush=True)
-            tests = pool.map(functools.partial(runner.find_noticing, quick=quick), waiting)
-            for mutant, test in zip(waiting, tests, strict=True):
+            running = {pool.submit(runner.find_noticing, m, quick=quick): m for m in waiting}
+            for ended in as_completed(running):
+                mutant, test = running[ended], ended.result()
                 results[mutant["text"]] = test or (_UNNOTICED if quick else _NONE)
                 print(results[mutant["text"]], mutant["text"], flush=True)
                 print(json.dumps([mutant["text"], results[mutant["text"]]]), file=file, flush=True)

@@ -119,9 +119,12 @@ def copy_repository() -> Iterator[Path]:
 
 
 def run_tests(
-    root: Path, tests: Sequence[str], **environment: str
+    root: Path, tests: Sequence[str], *, timeout_s: float | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the tests in the copy, whose modules come before those of the repository."""
+    """Run the tests in the copy, whose modules come before those of the repository.
+
+    Raise TimeoutExpired if they take longer than `timeout_s`.
+    """
     required = [f"--require={name}" for name in _REQUIRED]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *required, *tests]
     offline = os.fspath(terraform.find_offline() or "")
@@ -137,6 +140,7 @@ def run_tests(
         capture_output=True,
         text=True,
         check=False,
+        timeout=timeout_s,
     )
 
 
