@@ -402,6 +402,7 @@ KEYS: list[Callable[[str], str]] = [
     lambda user_id: commands.period_key("week", "2024-04-01", user_id),
     lambda user_id: commands.rate_key(user_id, 28_000_000),
     lambda user_id: commands.learner_version_key("progress_1", user_id),
+    commands._announced_key,
 ]
 SHARED = ["apq:7", "version:progress_1:catalogue", "version:progress_1:batch", "7", "summary", ""]
 
