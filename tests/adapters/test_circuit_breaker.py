@@ -29,7 +29,7 @@ def closing(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
     @functools.wraps(test)
     async def run(*, database: Database, **fixtures: Any) -> None:
         await test(database=database, **fixtures)
-        database.close()
+        await database.close()
 
     return in_event_loop(run)
 
@@ -109,7 +109,7 @@ async def test_a_success_resets_the_number_of_failures(wire: Wire, database: Dat
         await fail(database, 2)
         wire.refuses = False
         assert await ask(database) == 1
-        database.close()
+        await database.close()
 
 
 @closing
@@ -235,3 +235,16 @@ async def test_a_rejected_statement_is_not_retried_and_its_session_is_reused(
         assert raised.value.sqlstate == "22012"
         assert len(pids) == count
     assert len(set(pids)) == 1
+
+
+@closing
+async def test_closing_waits_until_no_statement_is_being_cancelled(
+    wire: Wire, database: Database
+) -> None:
+    with request_scope.begin(SHORT), pytest.raises(DatabaseUnavailable):
+        await database.run(
+            lambda session: session.fetch("SELECT pg_sleep(60)", timeout=SHORT / 2),
+        )
+    assert len(asyncio.all_tasks()) > 1
+    await database.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

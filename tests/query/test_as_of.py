@@ -255,7 +255,7 @@ def test_one_learner_cannot_occupy_all_sessions(
         assert await of_the_past.fetch(goes, {"user_id": "ben"}, **moments)
         connection.run("SELECT pg_advisory_unlock(17)")
         assert len(await asyncio.gather(*queries)) == 2 * SESSIONS
-        of_the_past.close()
+        await of_the_past.close()
 
     connection.run("SELECT pg_advisory_lock(17)")
     fetch(crowd())

@@ -141,7 +141,7 @@ async def test_the_deadline_includes_the_wait_for_a_connection(store: Store) -> 
     end.set()
     await holding
     assert await made.run(lambda session: session.fetchval("SELECT 1")) == 1
-    made.close()
+    await made.close()
 
 
 def test_the_deadline_includes_the_wait_for_an_as_of_session(

@@ -110,15 +110,24 @@ Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 
 class Pool:
-    """A pool of at most `size` connections, opened on demand, and closed if idle for `idle_s`."""
+    """A pool of at most `size` connections, opened on demand, and closed if idle for `idle_s`.
 
-    def __init__(self, connect: Connect, size: int, idle_s: float) -> None:
+    While the pool cancels a statement, a task of it is in `closing`.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        size: int,
+        idle_s: float,
+        closing: set[asyncio.Task[None]] | None = None,
+    ) -> None:
         self._connect = connect
         self._idle_s = idle_s
         self._free = size  # connections that may still be opened
         self._idle: deque[tuple[asyncpg.Connection, float]] = deque()
         self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = set() if closing is None else closing
         self._is_closed = False
 
     async def acquire(self, *, seconds: float) -> asyncpg.Connection:
@@ -290,7 +299,8 @@ class Database:
             **settings,
         }
         self._pool: Pool | None = None
-        self._breaker = CircuitBreaker(self._probe, self.close)
+        self._closing: set[asyncio.Task[None]] = set()  # also of former pools
+        self._breaker = CircuitBreaker(self._probe, self._close_pool)
 
     async def run(self, work: Work[_T], scope: RequestScope | None = None) -> _T:
         """Return the result of `work`; raise DatabaseUnavailable if the database does not respond.
@@ -316,8 +326,16 @@ class Database:
             breaker.record_success()
         return result
 
-    def close(self) -> None:
-        """Close the idle sessions now, and each session in use when its call ends."""
+    async def close(self) -> None:
+        """Close the idle sessions now, and each session in use when its call ends.
+
+        Return once no statement is being cancelled, which takes at most 2 s.
+        """
+        self._close_pool()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _close_pool(self) -> None:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
@@ -338,7 +356,7 @@ class Database:
     async def _run_once(self, work: Work[_T], scope: RequestScope) -> _T:
         pool = self._pool
         if pool is None:
-            pool = self._pool = Pool(self._connector(), self._size, self._idle_s)
+            pool = self._pool = Pool(self._connector(), self._size, self._idle_s, self._closing)
         try:
             connection = await pool.acquire(seconds=scope.remaining())
         except _ERRORS as error:

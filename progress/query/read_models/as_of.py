@@ -127,8 +127,8 @@ class AsOfReader:
         finally:
             semaphore.release()
 
-    def close(self) -> None:
-        self._database.close()
+    async def close(self) -> None:
+        await self._database.close()
 
 
 _Query = tuple[Block, tuple[object, ...]]  # with the values of the parameters, in order

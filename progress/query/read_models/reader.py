@@ -134,8 +134,8 @@ class Reader:
         return types
 
     async def close(self) -> None:
-        self._database.close()
-        self._as_of.close()
+        await self._database.close()
+        await self._as_of.close()
 
     async def _run(
         self, statement: NumberedStatement, parameters: Parameters
