@@ -26,7 +26,7 @@ def test_any_delivery_of_a_log_gives_the_rows_of_the_oracle(
 ) -> None:
     is_embedded = postgres_server.which == EMBEDDED
 
-    @postgres_server.examples(4)
+    @postgres_server.examples(3)
     @given(log=logs(), how=disturbances())
     def check(log: Log, how: Disturbance) -> None:
         stage.sweep()
