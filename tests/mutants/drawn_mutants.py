@@ -77,8 +77,10 @@ class Runner:
         root, file = self._roots.get(), mutant["file"]
         before = (root / file).read_text(encoding="utf-8")
         calling = self._list_calling(mutant, before)
-        others = [calling[_FIRST:], *([test] for test in self._areas[mutant["area"]]["tests"])]
-        runs = [[*calling[:_FIRST], _LIMITS]] if quick else others
+        if quick:
+            runs = [[*calling[:_FIRST], _LIMITS]]
+        else:
+            runs = [calling[_FIRST:], *([test] for test in self._areas[mutant["area"]]["tests"])]
         (root / file).write_text(mutant["source"], encoding="utf-8")
         try:
             return next(filter(None, (_run(root, tests) for tests in runs if tests)), None)
@@ -128,14 +130,16 @@ def _run(root: Path, tests: Sequence[str]) -> str | None:
         run = run_tests(root, [_ENOUGH, *_QUICK, *tests], timeout_s=_TIME_LIMIT_S)
         if run.returncode in (0, 5):  # 5: no test was selected
             return None
-        if "ERROR: not found" in run.stderr:
-            raise LookupError(run.stderr)
+        if "ERROR: not found" in run.stdout:
+            raise LookupError(run.stdout)
         failed = list(dict.fromkeys(_FAILED.findall(run.stdout))) or [tests[0]]
         again = run_tests(root, ["-x", *_QUICK, *failed], timeout_s=_TIME_LIMIT_S)
     except subprocess.TimeoutExpired:
         return f"{tests[0]} or a later test hangs"
+    if again.returncode == 0:
+        return None
     found = _FAILED.search(again.stdout)
-    return None if again.returncode == 0 else found[1] if found else failed[0]
+    return found[1] if found else failed[0]
 
 
 def read_results(path: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from progress.local import processes
 from tests.mutants.broken_folds import HERE
 from tests.support import terraform
 
@@ -123,25 +125,31 @@ def run_tests(
 ) -> subprocess.CompletedProcess[str]:
     """Run the tests in the copy, whose modules come before those of the repository.
 
-    Raise TimeoutExpired if they take longer than `timeout_s`.
+    `stdout` of the result includes the errors. Raise TimeoutExpired if the tests take longer than
+    `timeout_s`.
     """
     required = [f"--require={name}" for name in _REQUIRED]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *required, *tests]
     offline = os.fspath(terraform.find_offline() or "")
-    return subprocess.run(
-        command,
-        cwd=root,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.fspath(root),
-            "TERRAFORM_OFFLINE": offline,
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout_s,
-    )
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command,
+            cwd=root,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.fspath(root),
+                "TERRAFORM_OFFLINE": offline,
+                **environment,
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            process.wait(timeout_s)
+        finally:  # As after Ctrl-C, pytest then stops the servers of its tests.
+            processes.end(process, by=signal.SIGINT, seconds=60)
+        output.seek(0)
+        return subprocess.CompletedProcess(command, process.returncode, output.read().decode())
 
 
 def _is_killed(root: Path, mutant: Mutant) -> bool:

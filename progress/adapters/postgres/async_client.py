@@ -112,7 +112,7 @@ Connect = Callable[[], Awaitable[asyncpg.Connection]]
 class Pool:
     """A pool of at most `size` connections, opened on demand, and closed if idle for `idle_s`.
 
-    While the pool cancels a statement, a task of it is in `closing`.
+    While the pool cancels a statement, the task that does so is in `closing`.
     """
 
     def __init__(
