@@ -34,7 +34,7 @@ def main(names: list[str]) -> int:
     faults = load()
     console, missed = Console(highlight=False), 0
     for name in names or ["", *faults]:
-        fault = faults.get(name, {})
+        fault = faults[name] if name else {}
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="progress-fault-") as folder:
             copy = _plant(Path(folder) / "copy", fault)
