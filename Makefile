@@ -11,7 +11,7 @@ PIP_OPTIONS ?=
 # Let Python cache bytecode. Otherwise, each process would compile the code again, and take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-all check trust bench compare
+.PHONY: setup demo test test-all check bench compare
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -20,13 +20,11 @@ help:
 	@echo 'make test    set up, run the tests (ARGS="-k ..." goes to pytest)'
 	@echo 'make test-all  run the exhaustive tests too: mutants, whole runbooks, PostgreSQL 15'
 	@echo 'make check   set up, lint, types, layers'
-	@echo 'make trust   set up, show that bugs reported to other systems do not occur here'
 	@echo 'make bench   set up, run the benchmarks'
 	@echo 'make compare set up, compare appends, projections and reads with other event stores'
 	@echo 'make setup   create the environment in .venv, nothing else'
 	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
 	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform plans'
-	@echo 'make mutants install cosmic-ray in .venv-mutants, break 304 lines at random, run their tests (hours)'
 
 setup: .venv/.project
 
@@ -45,10 +43,6 @@ check: setup
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-
-# With ARGS="--deliveries 100", each log is delivered in a hundred other ways.
-trust: setup
-	@$(BIN)/python -m tests.trust $(ARGS)
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)
@@ -102,7 +96,6 @@ graphiql:
 .venv-checkov/.packages: infra/checkov/requirements.txt
 .venv-beam/.packages: infra/beam/requirements.txt
 .venv-beam/.packages: PIP_OPTIONS += --only-binary :all:
-.venv-mutants/.packages: tests/mutants/requirements.txt
 
 .venv-%/.packages:
 	@'$(PYTHON)' -m venv --clear .venv-$*
@@ -117,10 +110,3 @@ checkov: .venv-checkov/.packages
 .PHONY: beam
 beam: setup .venv-beam/.packages
 	@$(BIN)/python -m pytest tests/beam --require beam $(ARGS)
-
-# Another SEED draws other mutants. An interrupted run goes on where it stopped.
-SEED ?= 32
-.PHONY: mutants
-mutants: setup clients .venv-mutants/.packages
-	@.venv-mutants/bin/python tests/mutants/draw_mutants.py $(SEED) 304 > .venv-mutants/$(SEED).jsonl
-	@$(BIN)/python -m tests.mutants.drawn_mutants .venv-mutants/$(SEED).jsonl

@@ -117,7 +117,7 @@ def test_all_ports_are_published_only_on_localhost() -> None:
     assert len(set(outside)) == len(outside)
 
 
-# docs/requirements.md states these ports.
+# The brief names these ports.
 PORTS = {
     "postgres": {"5432"},
     "pubsub": {"8085"},

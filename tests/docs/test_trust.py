@@ -1,35 +1,19 @@
-"""docs/trust.md has each claim as it is checked, and commands that exist."""
+"""docs/trust.md lists each claim, and commands that exist."""
 
 import re
 import shlex
 from pathlib import Path
 
-import pytest
-
-from tests.trust.claims import CLAIMS, Claim
+from tests.trust.claims import CLAIMS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
-# The text of each section, by heading.
-SECTIONS = dict(re.findall(r"^### (.+)\n\n((?:(?!#).*\n)+)", PAGE, re.MULTILINE))
 COMMANDS = re.findall(r"^\|.*\| `([^`]+)` \|$", PAGE, re.MULTILINE)
 
 
-def test_the_page_has_a_section_for_each_claim_and_no_other() -> None:
-    assert [*SECTIONS] == [*(claim.title for claim in CLAIMS), "Add a report"]
-
-
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
-def test_a_section_links_the_thread_and_has_the_numbers_that_the_check_expects(
-    claim: Claim,
-) -> None:
-    section = SECTIONS[claim.title]
-    assert f"({claim.thread})" in section
-    here, planted = (
-        section.split("**Seen here:**")[1].split("**Promise:**")[0].split("**Planted:**")
-    )
-    for text, expected in ((here, claim.right), (planted, claim.reported)):
-        assert set(re.findall(r"[\d-]*\d", text)) == set(re.findall(r"[\d-]*\d", expected))
+def test_the_page_lists_each_claim_with_its_thread_and_no_other() -> None:
+    listed = re.findall(r"^- (.+):\s+\[.+\]\((.+)\)$", PAGE, re.MULTILINE)
+    assert listed == [(claim.title, claim.thread) for claim in CLAIMS]
 
 
 def test_each_promise_has_a_command_whose_target_and_files_exist() -> None:

@@ -1,4 +1,4 @@
-"""The tables of the event store have the columns and the keys that docs/requirements.md states."""
+"""The tables of the event store have the columns and the keys that the brief names."""
 
 from typing import Any
 
