@@ -15,7 +15,6 @@ from bench import (
     batch_job,
     daily,
     erase,
-    expensive,
     exports,
     folds,
     groups,
@@ -64,10 +63,8 @@ ROWS: dict[str, Row] = {
     "search": groups.measure_search,
     "as of": as_of.measure_moments,
     "catalogue": as_of.measure_catalogue,
-    "expensive": expensive.measure_documents,
     "streams": streams.measure_streams,
     "latency": latency.measure_latency,
-    "milestones": latency.measure_milestones,
     "visible": visible.measure_visible,
 }
 

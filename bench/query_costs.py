@@ -93,7 +93,7 @@ def _explain(of: Database, record: Callable[[str], None]) -> None:
 
         async def connect_explaining() -> asyncpg.Connection:
             session = await connect()
-            await session.execute(blocks("expensive")["explain"])
+            await session.execute(blocks("query_costs")["explain"])
             session.add_log_listener(lambda _, notice: record(notice.message))
             return session
 

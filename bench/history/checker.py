@@ -21,7 +21,6 @@ Print the first violations and a verdict; exit with 1 if there is a violation.
 """
 
 import bisect
-import gzip
 import itertools
 import json
 import sys
@@ -48,7 +47,7 @@ class Op(NamedTuple):
 def load(path: str) -> list[Op]:
     """Return the operations of a file, in the order of their beginnings."""
     operations, invoked = [], {}
-    with gzip.open(path, "rt") if path.endswith(".gz") else Path(path).open() as lines:
+    with Path(path).open() as lines:
         for line in lines:
             entry = json.loads(line)
             if entry["type"] == "invoke":

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.responses import Response
 
-from bench import expensive
 from progress.errors import RateLimited
 from progress.query import warm
 from progress.query.auth import Role
@@ -25,6 +24,7 @@ from progress.query.execution.documents import LruCache
 from progress.query.http import persisted_queries
 from progress.query.http.persisted_queries import PersistedQueries
 from tests.conftest import Store
+from tests.query import expensive
 from tests.support import api, cache_instances
 from tests.support.api import Api
 from tests.support.cache_instances import Instance
@@ -387,7 +387,7 @@ def test_the_most_expensive_document_stays_within_the_row_limit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database: Any = SimpleNamespace(url=store.url, connect=lambda: connect(store.url))
-    learner = expensive.fill(database, times_less=expensive.SMALL)
+    learner = expensive.fill(database)
 
     def find(role: Role, *, past: bool = False) -> tuple[str, int]:
         return asyncio.run(expensive.find(store.url, learner, role, past=past))
@@ -397,11 +397,11 @@ def test_the_most_expensive_document_stays_within_the_row_limit(
         ("the present", find("admin")),
         ("the past", find("support", past=True)),
     ):
-        assert work <= expensive.WORK[what] / expensive.SMALL, text
+        assert work <= expensive.WORK[what], text
     # without the limit, the search finds a more expensive document
     monkeypatch.setattr(limits, "_MAX_ROWS", 10**9)
     _, work = find("learner")
-    assert work > 1.5 * expensive.WORK["the present"] / expensive.SMALL
+    assert work > 1.5 * expensive.WORK["the present"]
 
 
 ORIGIN = "https://app.example.com"

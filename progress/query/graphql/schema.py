@@ -36,7 +36,7 @@ BuildQuery = Callable[..., RowQuery[Any]]
 class Cost(NamedTuple):
     """The number of rows that a field reads, in thousands, and the length of its list.
 
-    The numbers are for a learner with 200,000 events and 20,000 items; `bench/expensive.py`
+    The numbers are for a learner with 200,000 events and 20,000 items; `tests/query/expensive.py`
     measures them. `rows_with` contains the additional rows that a field reads if an argument is
     given. If several such arguments are given, only the largest number counts. `rows_of` contains
     the additional rows that each selection of a nested list reads.
@@ -624,7 +624,7 @@ async def arrivals(info: Info) -> list[administration.Arrivals]:
 @declare_learner_field(
     types.list_of(rows.ItemCount),
     cache=CachePolicy(15, clock=True),
-    cost=Cost(45, entries=18),
+    cost=Cost(80, entries=18),
 )
 def item_distribution(moment: Moment) -> RowQuery[rows.ItemCount]:
     return rows.select_item_distribution(moment)
