@@ -21,15 +21,10 @@ progress() {
         command progress "$@" --project="$PROJECT" --region="$REGION"
         return
     fi
-    local arguments execution status output previous code=0 job=progress-release tasks=()
-    if [[ " $* " == *" --from-archive "* ]]; then
-        job=progress-rebuild
-        # Only the engine `tasks` needs several tasks. With `local`, one task folds all buckets. With `beam`, one task
-        # starts Dataflow.
-        [[ " $* " == *[\ =]"tasks "* ]] || tasks=(--tasks=1)
-    fi
+    local arguments execution status output previous code=0 job=progress-release
+    [[ " $* " != *" --from-archive "* ]] || job=progress-rebuild
     arguments="$(printf '|%s' "$@")"
-    execution="$(gcloud run jobs execute $job --async "${tasks[@]}" --args="^|^${arguments#|}" --update-env-vars=COLUMNS=200 --format='value(metadata.name)')" ||
+    execution="$(gcloud run jobs execute $job --async --args="^|^${arguments#|}" --update-env-vars=COLUMNS=200 --format='value(metadata.name)')" ||
         return 1
     echo "$execution runs: progress $*" >&2
     until status="$(gcloud run jobs executions describe "$execution" --format='csv[no-heading](status.completionTime,status.succeededCount,spec.taskCount)')" &&

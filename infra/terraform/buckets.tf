@@ -92,7 +92,7 @@ resource "google_storage_bucket_iam_member" "archive" {
 }
 
 # During a rebuild, the job `progress-rebuild` and Dataflow's workers read the archive. The job computes some tables
-# once for all tasks, and stores them as temporary files in the folder `rebuilds`.
+# once for all workers, and stores them as temporary files in the folder `rebuilds`.
 resource "google_storage_bucket_iam_member" "rebuild" {
   for_each = setunion(["rebuild"], local.dataflow)
 

@@ -49,15 +49,14 @@ locals {
       args    = concat(["backup", local.backup_location], var.database == "neon" ? ["--with-log"] : [])
       cpu     = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3
     }
-    # Rebuilds the read models from the archive; an operator executes it (docs/runbook.md). The first task begins and
-    # ends the rebuild, and a task that is retried loads nothing twice. At most eight tasks load rows at the same time,
-    # because the database is the bottleneck. DuckDB uses up to 2 GB of a task's memory. The files and rows of a
-    # learner bucket are in memory too, because Cloud Run has no disk.
+    # Rebuilds the read models from the archive in four processes; an operator executes it (docs/runbook.md). DuckDB
+    # uses up to 2 GB of memory in each process. The files and rows of a learner bucket are in memory too, because Cloud
+    # Run has no disk.
     rebuild = {
       member  = "rebuild"
       command = ["python", "-m", "progress.cli"]
-      args    = ["rebuild", "--from-archive", "--engine", "tasks"]
-      cpu     = "2", memory = "8Gi", tasks = 8, timeout = "86400s", retries = 3
+      args    = ["rebuild", "--from-archive", "--workers", "4"]
+      cpu     = "4", memory = "16Gi", tasks = 1, timeout = "86400s", retries = 3
     }
   }
 

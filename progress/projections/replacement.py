@@ -177,8 +177,8 @@ def drop(connection: Connection, schema: str) -> None:
     Each try first moves the views of analysts off the schema, because the drop would drop them too.
 
     A schema that is rebuilt from the archive has a record of this rebuild. Each try first deletes
-    this record, so that the rebuild's tasks start no new load. Raise DatabaseUnavailable if readers
-    or tasks still use the schema after this minute.
+    this record, so that the rebuild's workers start no new load. Raise DatabaseUnavailable if
+    readers or workers still use the schema after this minute.
     """
     connection.run("SET lock_timeout = '1s'")
     try:
@@ -225,7 +225,7 @@ def _try_drop(connection: Connection, schema: str) -> None:
 
 
 def _end_loading(connection: Connection, schema: str) -> None:
-    """Empty the schema's table `archive_rebuild`, so that the rebuild's tasks start no new load."""
+    """Empty the schema's table `archive_rebuild`, so that its workers start no new load."""
     connection.run(statements.fill("projections/rebuild", "end_loading", schema=identifier(schema)))
 
 

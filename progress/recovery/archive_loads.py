@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -48,37 +47,20 @@ def connect(url: str | None) -> Iterator[Connection]:
         yield connection
 
 
-def begin(connection: Connection, execution: str, buckets: int, upto: int) -> Rebuild:
-    """Record the rebuild in the caller's transaction; tasks see the record after the commit.
-
-    A task is a process that loads a part of the buckets. `execution` is the name that all tasks of
-    the rebuild share; it is empty if the engine has no tasks.
-    """
+def begin(connection: Connection, buckets: int, upto: int) -> Rebuild:
+    """Record the rebuild in the caller's transaction; loaders see the record after the commit."""
     _rows(connection, "act as owner")
     database.run(connection, _FILE, "tables")
     connection.run(_fill_in("allow loading"))
-    values = {"execution": execution, "buckets": buckets, "upto": upto}
-    return Rebuild(*_rows(connection, "begin", **values)[0])
+    return Rebuild(*_rows(connection, "begin", buckets=buckets, upto=upto)[0])
 
 
 def end(connection: Connection) -> None:
     """Drop the record of the rebuild, and revoke the loaders' privileges.
 
-    From then on, no task loads rows.
+    From then on, nobody loads rows.
     """
     connection.run(_fill_in("end"))
-
-
-def find(connection: Connection, execution: str) -> Rebuild | None:
-    """Return the rebuild that `begin` recorded with this `execution`.
-
-    Return None if this rebuild has not begun yet or has ended.
-    """
-    try:
-        rows = _rows(connection, "find", execution=execution)
-    except RebuildEnded:
-        return None
-    return Rebuild(*rows[0]) if rows else None
 
 
 def open_bucket(connection: Connection, bucket: int, version: int) -> Rebuild | None:
@@ -91,11 +73,6 @@ def open_bucket(connection: Connection, bucket: int, version: int) -> Rebuild | 
         raise RebuildEnded(f"the rebuild with version {version} has ended")
     *values, is_loaded = rows[0]
     return None if is_loaded else Rebuild(*values)
-
-
-def hold_bucket(connection: Connection, bucket: int) -> AbstractContextManager[None]:
-    """Wait for a bucket's lock, then hold the lock until the end of the `with` block."""
-    return database.hold(connection, _FILE, "lock bucket", bucket=bucket)
 
 
 def load_bucket(
@@ -129,16 +106,8 @@ def count_loaded(connection: Connection) -> int:
     return count
 
 
-def has_swapped(connection: Connection, version: int) -> bool:
-    """Return whether a swap has taken place since the start of the rebuild with this version."""
-    if not schema.exists(connection, schema.schema_name()):
-        return False
-    schema.set_search_path(connection)
-    return bool(_rows(connection, "has swapped", version=version)[0][0])
-
-
 def _fill_in(block: str) -> str:
-    """Fill in the second schema's name (`{schema}`) and the tables that tasks load (`{tables}`)."""
+    """Fill in the second schema's name (`{schema}`) and the tables that are loaded (`{tables}`)."""
     tables, name = ", ".join(definitions.LEARNERS), replacement.building_name()
     return statements.fill("recovery/archive_rebuild", block, tables=tables, schema=name)
 

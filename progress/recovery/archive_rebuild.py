@@ -47,14 +47,12 @@ def run(
     publisher: Publisher = changes.DISABLED,
     *,
     erased: Collection[str] = (),
-    execution: str = "",
 ) -> int:
     """Rebuild every projection and swap the schemas; return the number of events folded.
 
-    `erased` are the digests of erased learners. The rebuild's tasks share the name `execution`,
-    which is empty if the engine has no tasks. Raise RebuildRunning if the lock of rebuilds is held,
-    ArchiveRunning if another process works on the archive, and ProgressError if the archive cannot
-    be used. A rebuild that fails or is interrupted leaves nothing behind.
+    `erased` are the digests of erased learners. Raise RebuildRunning if the lock of rebuilds is
+    held, ArchiveRunning if another process works on the archive, and ProgressError if the archive
+    cannot be used. A rebuild that fails or is interrupted leaves nothing behind.
     """
     with replacement.open_replacement(connect, publisher, Holder.ARCHIVE_REBUILD) as second:
         stored = storage.open_storage(source.archive)
@@ -63,7 +61,7 @@ def run(
             with log_rows.hold_lock(second.connection), _hold_shards(second.connection):
                 published, contents = _read(second.connection, stored)
                 try:
-                    number = filling.begin(published, contents, execution)
+                    number = filling.begin(published, contents)
                     filling.load(engine, source, number)
                 finally:
                     buckets.remove_shared(stored)
@@ -100,8 +98,8 @@ class _Filling:
         self._folded = self._expected = 0
         _, self._total = database.run(self._connection, "projections/rebuild", "log_end")[0]
 
-    def begin(self, published: Manifest, contents: list[RangeManifest], execution: str) -> Rebuild:
-        """Drop the keys, load the catalogue, and create the record that tasks wait for."""
+    def begin(self, published: Manifest, contents: list[RangeManifest]) -> Rebuild:
+        """Drop the keys, load the catalogue, and record the rebuild."""
         self._report(0)
         files_of_buckets = (
             file for one in contents for file in one.files if file.bucket is not None
@@ -110,9 +108,7 @@ class _Filling:
         rebuild.drop_keys(self._connection)
         buckets.remove_shared(self._stored)
         with files.open_folder() as folder, database.transaction(self._connection):
-            begun = archive_loads.begin(
-                self._connection, execution, published.buckets, published.upto
-            )
+            begun = archive_loads.begin(self._connection, published.buckets, published.upto)
             log, events = buckets.fetch(self._stored, contents, folder, None)
             catalogue = buckets.fold_catalogue(folder, log, begun)
             archive_loads.load_tables(self._connection, catalogue.tables)

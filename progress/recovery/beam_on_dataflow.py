@@ -25,7 +25,7 @@ def check_settings(source: Source, current: Settings) -> None:
     if source.database:
         raise SettingsError(
             "Dataflow's workers log in to Cloud SQL with their own account: set "
-            "INSTANCE_CONNECTION_NAME instead of DATABASE_URL, or use --engine tasks"
+            "INSTANCE_CONNECTION_NAME instead of DATABASE_URL, or use --engine local"
         )
     if not source.archive.startswith("gs://"):
         raise SettingsError("Dataflow's workers read the archive from a bucket: set ARCHIVE_BUCKET")

@@ -49,7 +49,7 @@ def process(archive: str, database: str | None, bucket: int, version: int) -> in
         if log:
             shared = _fetch_shared(stored, folder, version)
             tables = fold_bucket(folder, log, shared, rebuild)
-        # Do not stay connected during the fold: the database may have fewer connections than tasks.
+        # Do not stay connected during the fold: the database may have few connections.
         with archive_loads.connect(database) as connection:
             is_new = archive_loads.load_bucket(connection, bucket, version, events, tables)
     return events if is_new else 0

@@ -4,7 +4,6 @@
 -- tables --
 CREATE TABLE archive_rebuild (
     version   bigint   NOT NULL,   -- the version of the rows, which identifies the rebuild
-    execution text     NOT NULL,   -- the name that the rebuild's tasks share; empty without tasks
     buckets   int      NOT NULL,
     upto      bigint   NOT NULL,   -- the last archived position
     quarantined bigint[] NOT NULL    -- positions that the folds leave out
@@ -29,26 +28,16 @@ GRANT SELECT, INSERT ON loaded_buckets TO progress_load;
 GRANT INSERT ON {tables} TO progress_load;
 
 -- begin --
-INSERT INTO archive_rebuild (version, execution, buckets, upto, quarantined)
-SELECT pg_current_xact_id()::text::bigint, :execution, CAST(:buckets AS int), CAST(:upto AS bigint),
+INSERT INTO archive_rebuild (version, buckets, upto, quarantined)
+SELECT pg_current_xact_id()::text::bigint, CAST(:buckets AS int), CAST(:upto AS bigint),
     ARRAY(SELECT p.global_position FROM event_store.poisoned p WHERE p.global_position <= CAST(:upto AS bigint))
 RETURNING version, buckets, quarantined;
-
--- find --
-SELECT r.version, r.buckets, r.quarantined FROM archive_rebuild r WHERE r.execution = :execution;
 
 -- open bucket --
 -- The rebuild with this version, and whether the bucket is loaded.
 SELECT r.version, r.buckets, r.quarantined, EXISTS (SELECT FROM loaded_buckets b WHERE b.bucket = CAST(:bucket AS int))
 FROM archive_rebuild r
 WHERE r.version = CAST(:version AS bigint);
-
--- lock bucket --
--- The session holds this lock, so that no other task folds the bucket at the same time.
-SELECT pg_advisory_lock(hashtext('archive bucket'), CAST(:bucket AS int));
-
--- unlock bucket --
-SELECT pg_advisory_unlock(hashtext('archive bucket'), CAST(:bucket AS int));
 
 -- take slot --
 -- At most eight transactions load at the same time, because the database is the bottleneck.
@@ -78,7 +67,7 @@ WHERE NOT EXISTS (SELECT FROM loaded_buckets b WHERE b.bucket = n)
 ORDER BY n;
 
 -- quarantined since --
--- Archived events that were quarantined after the rebuild began. Some tasks may have folded such an event.
+-- Archived events that were quarantined after the rebuild began. Loaded buckets may contain such an event.
 SELECT p.global_position
 FROM event_store.poisoned p
 CROSS JOIN archive_rebuild r
@@ -105,10 +94,6 @@ SET position = coalesce((SELECT n.position FROM reached n WHERE n.shard = b.shar
 REVOKE INSERT ON {tables} FROM progress_load;
 REVOKE USAGE ON SCHEMA {schema} FROM progress_load;
 DROP TABLE archive_rebuild, loaded_buckets;
-
--- has swapped --
--- Return true if the live read models were swapped in after the rebuild with this version had begun.
-SELECT coalesce(max(c.swap_version), 0) > CAST(:version AS bigint) FROM checkpoints c;
 
 -- lock shards --
 -- The session holds these locks, so that no erasure folds a deletion into the second schema while rows are loaded.

@@ -12,11 +12,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,7 +39,7 @@ from progress.recovery import archive_loads, buckets, runners
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 from tests.support import archives, cli, doomed_worker, model_rows, sample_events
-from tests.support.archive_rebuilds import EXECUTION, Archived, run_in_turn
+from tests.support.archive_rebuilds import Archived, run_in_turn
 from tests.support.sample_events import lesson
 from tests.support.stage import append
 
@@ -62,8 +60,8 @@ def test_the_rows_equal_those_of_a_rebuild_from_the_log(archived: Archived) -> N
     archived.record_later()
     expected = archived.run_plainly()
     assert [table for table, rows in expected.items() if not rows] == ["window_shape"]
-    for tasks in (1, 2, 5):
-        events = archived.run_tasks(tasks)
+    for workers in (1, 2, 5):
+        events = archived.run(functools.partial(runners.run_processes, workers=workers))
         assert events == model_rows.read_value(archived.connection, "head")
         assert archived.rows() == expected
         assert model_rows.read_value(archived.connection, "schemas") == 1
@@ -250,14 +248,12 @@ def has_ended(connection: Connection, version: int) -> bool:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("engine", [EngineName.TASKS, EngineName.BEAM])
-def test_a_retried_first_task_waits_until_the_killed_attempt_s_locks_are_free(
-    archived: Archived, monkeypatch: pytest.MonkeyPatch, engine: EngineName
+def test_a_repeated_task_waits_until_the_killed_attempt_s_locks_are_free(
+    archived: Archived, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = {
         "DATABASE_URL": archived.store.url,
         "PROGRESS_DATA_DIR": str(archived.folder.parent),
-        "CLOUD_RUN_EXECUTION": EXECUTION,
         "CLOUD_RUN_TASK_ATTEMPT": "1",
     }
     for name, value in environment.items():
@@ -268,7 +264,7 @@ def test_a_retried_first_task_waits_until_the_killed_attempt_s_locks_are_free(
         killed_attempt.enter_context(replacement.hold_lock(archived.connection))
         clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: killed_attempt.close())
         monkeypatch.setattr(rebuilds, "time", clock)
-        rebuilds.rebuild_command(from_archive=True, engine=engine)
+        rebuilds.rebuild_command(from_archive=True, engine=EngineName.BEAM)
 
 
 @pytest.fixture(autouse=True)
@@ -300,42 +296,15 @@ def test_other_processes_load_the_buckets_of_a_process_that_was_killed(archived:
     assert killed
 
 
-def test_a_task_ends_if_the_rebuild_ends_without_it(
-    archived: Archived, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    has_begun, has_ended, hold = threading.Event(), threading.Event(), archive_loads.hold_bucket
-
-    def hold_late(connection: Connection, bucket: int) -> AbstractContextManager[None]:
-        has_begun.set()
-        has_ended.wait(120)
-        return hold(connection, bucket)
-
-    monkeypatch.setattr(archive_loads, "hold_bucket", hold_late)
-    with ThreadPoolExecutor(1) as threads:
-        other = threads.submit(
-            runners.run_other_task, archived.source, execution=EXECUTION, index=1, count=2
-        )
-
-        def run_without(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
-            has_begun.wait(120)
-            run_in_turn(source, number, on_loaded)
-
-        archived.run(run_without, execution=EXECUTION)
-        has_ended.set()
-        other.result(120)
-
-
-def test_the_command_rebuilds_with_tasks_and_rejects_a_missing_archive(
+def test_the_command_rebuilds_with_processes_and_rejects_a_missing_archive(
     archived: Archived, tmp_path: Path
 ) -> None:
     command = ("rebuild", "--from-archive")
     refused = cli.progress(archived.store.url, *command, PROGRESS_DATA_DIR=str(tmp_path / "empty"))
     cli.expect_failure(refused, "there is no archive")
-    tasks = ("--engine", "tasks", "--workers", "2")
     done = cli.progress(
         archived.store.url,
         *command,
-        *tasks,
         PROGRESS_DATA_DIR=str(tmp_path),
         TZ="Asia/Kathmandu",
         LC_ALL="C",
@@ -347,10 +316,11 @@ def test_the_command_rebuilds_with_tasks_and_rejects_a_missing_archive(
 def test_a_command_that_is_interrupted_leaves_nothing_behind(
     archived: Archived, tmp_path: Path
 ) -> None:
-    first_bucket = archive_loads.hold_bucket(archived.connection, 0)  # the first task waits for it
-    with archived.unchanged(), first_bucket:
+    every_slot = "SELECT {}(hashtext('archive load'), n) FROM generate_series(0, 7) n"
+    archived.connection.run(every_slot.format("pg_advisory_lock"))  # the processes wait for a slot
+    with archived.unchanged():
         command = subprocess.Popen(
-            [sys.executable, "-m", "progress.cli", "rebuild", "--from-archive", "--engine=tasks"],
+            [sys.executable, "-m", "progress.cli", "rebuild", "--from-archive"],
             env=settings.child_env(
                 DATABASE_URL=archived.store.url, PROGRESS_DATA_DIR=str(tmp_path)
             ),
@@ -359,3 +329,4 @@ def test_a_command_that_is_interrupted_leaves_nothing_behind(
         readiness.wait(lambda: bool(archived.list_left()), "the rebuild", seconds=60)
         os.killpg(command.pid, signal.SIGTERM)  # Cloud Run interrupts a job in this way
         assert command.wait(60)
+    archived.connection.run(every_slot.format("pg_advisory_unlock"))

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from progress.archive import runs
 from progress.errors import ProgressError, RebuildRunning
 from progress.local import readiness
 from progress.projections import batch, rebuild, replacement
-from progress.recovery import archive_rebuild, buckets, runners
+from progress.recovery import archive_rebuild, buckets
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Engine, Source
 from tests.conftest import Store
@@ -25,7 +24,6 @@ from tests.support.backup_fixtures import every_row
 from tests.support.sample_events import BEGIN, lesson
 from tests.support.stage import append
 
-EXECUTION = "rebuild-x7k2p"
 LEARNERS = ("ann", "ben", "cyd", "una")  # ann and una are in the same bucket
 
 
@@ -59,31 +57,14 @@ class Archived:
         assert model_rows.read_value(self.connection, "schemas") == 1
         assert self.list_left() == []
 
-    def run(self, engine: Engine, *, execution: str = "") -> int:
+    def run(self, engine: Engine) -> int:
         """Rebuild from the archive; return the number of folded events."""
-        return run(self.store, self.source, engine, execution=execution)
+        return run(self.store, self.source, engine)
 
     def expect_rejection(self, engine: Engine, words: str) -> None:
         """Assert that a rebuild fails with this message and changes nothing."""
         with self.unchanged(), pytest.raises(ProgressError, match=words):
             self.run(engine)
-
-    def run_tasks(self, count: int) -> int:
-        """Rebuild with this number of tasks, each in a thread; return the number of events."""
-
-        def run_task(index: int) -> int:
-            if index == 0:
-                return self.run(first, execution=EXECUTION)
-            runners.run_other_task(self.source, execution=EXECUTION, index=index, count=count)
-            return 0
-
-        def first(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
-            runners.run_first_task(source, rebuild, on_loaded, count=count)
-
-        # If a task starts after the rebuild ends, it waits for another rebuild until this timeout.
-        with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(count) as threads:
-            patch.setattr(runners, "_BEGIN_TIMEOUT_S", 10.0)
-            return sum(threads.map(run_task, range(count)))
 
     def run_plainly(self) -> dict[str, list[str]]:
         """Rebuild from the log; return every row."""
@@ -152,9 +133,9 @@ def archived(
     return Archived(store, connection, folder, archive)
 
 
-def run(store: Store, source: Source, engine: Engine, *, execution: str = "") -> int:
+def run(store: Store, source: Source, engine: Engine) -> int:
     """Rebuild from the source; return the number of folded events."""
-    return archive_rebuild.run(store.connect, source, engine, lambda *_: None, execution=execution)
+    return archive_rebuild.run(store.connect, source, engine, lambda *_: None)
 
 
 def run_in_turn(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:

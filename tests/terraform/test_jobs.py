@@ -66,14 +66,13 @@ def test_the_large_batch_job_has_more_memory_and_tasks(deployment: Deployment) -
     assert limits == {"cpu": "2", "memory": "2Gi"}
 
 
-def test_the_tasks_of_the_rebuild_job_rebuild_from_the_archive(deployment: Deployment) -> None:
+def test_the_rebuild_job_rebuilds_from_the_archive(deployment: Deployment) -> None:
     job = deployment.applied.of("google_cloud_run_v2_job", "job")["rebuild"]
     command = " ".join([*container(job)["command"], *container(job)["args"]])
-    assert command.endswith("python -m progress.cli rebuild --from-archive --engine tasks")
+    assert command.endswith("python -m progress.cli rebuild --from-archive --workers 4")
     archive = deployment.applied["google_storage_bucket.archive"]["name"]
     assert settings(job)["ARCHIVE_BUCKET"] == archive
-    # At most eight tasks load rows into the database at a time; further tasks would only wait.
-    assert template(job)["task_count"] == template(job)["parallelism"] == 8
+    assert template(job)["task_count"] == 1
     # A task has no disk. Its memory holds DuckDB's data, and the files and rows of one bucket of
     # learners.
     memory = only(container(job)["resources"])["limits"]["memory"]
