@@ -45,6 +45,8 @@ _CHECKPOINT_AHEAD = "PR101"
 # The SQLSTATE classes of errors that an event's values can cause. Other errors are defects of this
 # code.
 _VALUE_ERRORS = ("21", "22", "23", "54", "P0")
+# Text that the session's encoding cannot represent: the session's fault, not the event's.
+_ENCODING_ERRORS = ("22P05", "22021")
 
 
 def parse_push(body: bytes) -> tuple[int | UUID | None, Mapping[str, str]]:
@@ -80,7 +82,8 @@ def wake(shard: int, publisher: Publisher = changes.DISABLED, event_delay_ms: in
     try:
         projector = _idle.get_nowait()
         waiting, folded, age_ms = _catch_up(projector, shard)
-    except (queue.Empty, DatabaseUnavailable):  # no connection is idle, or the idle one broke
+    except (queue.Empty, DatabaseUnavailable, ProjectionError):
+        # No connection is idle, the idle one broke, or its session has a state that fails the fold.
         connection = database.connect(settings.current(), name="project")
         projector = Projector(connection, publisher=publisher)
         waiting, folded, age_ms = _catch_up(projector, shard)
@@ -265,7 +268,9 @@ def _translate(failure: Failure) -> Exception | None:
         return failure.to_unavailable()
     if failure.sqlstate == _CHECKPOINT_AHEAD:
         return CheckpointError(f"{failure.message}: rebuild the projections")
-    is_poison = failure.sqlstate.startswith(_VALUE_ERRORS)
+    is_poison = failure.sqlstate.startswith(_VALUE_ERRORS) and (
+        failure.sqlstate not in _ENCODING_ERRORS
+    )
     return (PoisonError if is_poison else ProjectionError)(failure.message)
 
 

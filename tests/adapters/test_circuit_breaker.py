@@ -238,6 +238,39 @@ async def test_a_rejected_statement_is_not_retried_and_its_session_is_reused(
 
 
 @closing
+async def test_a_value_that_cannot_be_decoded_is_no_outage(database: Database) -> None:
+    async def read_unknown_type(session: asyncpg.Connection) -> None:
+        await session.fetch("SELECT ROW(ARRAY[TRUE])")
+
+    for _ in range(5):  # more failures than open the breaker
+        with request_scope.begin(LONG), pytest.raises(StatementFailed, match="decode"):
+            await database.run(read_unknown_type)
+    assert await ask(database) == 1
+
+
+@closing
+async def test_a_statement_is_repeated_on_a_new_session_if_the_session_is_read_only(
+    database: Database,
+) -> None:
+    pids: list[int] = []
+    both = asyncio.Barrier(2)
+
+    async def become_read_only(session: asyncpg.Connection) -> None:
+        await both.wait()  # each call has a session of its own
+        await session.execute("SET default_transaction_read_only = on")
+
+    async def write(session: asyncpg.Connection) -> None:
+        pids.append(session.get_server_pid())
+        await session.execute("CREATE SCHEMA written")
+        await session.execute("DROP SCHEMA written")
+
+    with request_scope.begin(LONG):
+        await asyncio.gather(*(database.run(become_read_only) for _ in range(2)))
+        await database.run(write)
+    assert len(set(pids)) == len(pids) == 2
+
+
+@closing
 async def test_closing_waits_until_no_statement_is_being_cancelled(
     wire: Wire, database: Database
 ) -> None:

@@ -181,6 +181,20 @@ def test_a_broken_connection_is_replaced(store: Store) -> None:
     assert (len(connections), transactions(store)) == (2, [1, 1])
 
 
+def test_a_connection_that_has_become_read_only_is_replaced(store: Store) -> None:
+    connections: list[Connection] = []
+
+    def connect() -> Connection:
+        connections.append(store.connect())
+        return connections[-1]
+
+    group = GroupCommit(connect, ignore)
+    group.append(delivery())
+    connections[0].run("SET default_transaction_read_only = on")
+    group.append(delivery())
+    assert (len(connections), transactions(store)) == (2, [1, 1])
+
+
 def test_each_connection_that_breaks_is_closed(store: Store) -> None:
     connections: list[Connection] = []
 

@@ -13,17 +13,19 @@ from graphql import get_named_type, is_object_type
 from hypothesis import given
 from hypothesis import strategies as st
 
+from progress.adapters.postgres.database import Connection
+from progress.projections.projector import Projector
 from progress.projections.snapshots import Policy
 from progress.query.execution.compiled import QUERY
 from tests import oracle
 from tests.conftest import Store
 from tests.oracle.days import week
 from tests.oracle.events import CATALOGUE
-from tests.support import api, model_rows
+from tests.support import api, model_rows, sample_events
 from tests.support.api import Api
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server, url_of
-from tests.support.stage import Stage
+from tests.support.stage import Stage, append
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.every_postgres]
 
@@ -335,6 +337,25 @@ def draw_arguments(data: st.DataObject, moments: Moments) -> dict[str, Any]:
         "level": data.draw(st.sampled_from(("A1", "B2", "UNKNOWN"))),
         "domain": data.draw(st.sampled_from(("R", "S", "UNKNOWN"))),
     }
+
+
+def test_every_field_is_answered_by_a_session_that_has_answered_nothing_yet(
+    store: Store, connection: Connection, query_api: Api
+) -> None:
+    append(connection, [*sample_events.varied_study("ann"), sample_events.item_published("i9")])
+    Projector(connection).catch_up_all()
+    moment = sample_events.BEGIN + 3 * DAY
+    values = {"asOf": moment, "from": moment.date() - 9 * DAY, "to": moment.date(), "search": ""}
+    values |= {"filter": "ALL", "orderBy": "DUE", "level": "UNKNOWN", "domain": "UNKNOWN"}
+    calls = [call for calls in _REQUESTS for call in calls]
+
+    def ask(call: str) -> Json:
+        model_rows.read_value(connection, "end sessions", application="past")
+        return query_api.data(_document([call]), **{n: _json(v) for n, v in values.items()})
+
+    first = [ask(call) for call in calls]
+    assert [ask(call) for call in calls] == first
+    assert any("goal" in data and data["goal"] for data in first)
 
 
 @pytest.fixture

@@ -257,7 +257,8 @@ Work = Callable[[asyncpg.Connection], Awaitable[_T]]
 
 # After this time the server itself stops a statement, in case the cancel request was lost.
 _STATEMENT_TIMEOUT = f"{request_scope.TIMEOUT_S:.0f}s"
-# InternalClientError: the connection broke while it was idle in the pool.
+# InternalClientError: the connection broke while it was idle in the pool, or the session does not
+# know the type of a value.
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
 _MISSING = ("42P01", "3F000")  # no such table or schema, because the first deploy is still running
@@ -365,9 +366,19 @@ class Database:
         try:
             result = await work(connection)
             take_back = pool.release
-        except asyncpg.PostgresError:
-            take_back = pool.release
+        except asyncpg.InvalidCachedStatementError:
+            take_back = pool.release  # asyncpg has forgotten the statement
             raise
+        except asyncpg.PostgresError as error:
+            take_back = pool.release
+            if errors.is_of_session(error.sqlstate or ""):
+                self._close_pool()  # the other sessions probably have the same state
+            raise
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            if connection.is_closed():
+                raise
+            take_back = pool.discard
+            raise StatementFailed(f"a value cannot be encoded or decoded: {error}", "") from error
         finally:
             take_back(connection)
         return result

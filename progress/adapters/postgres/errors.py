@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 from progress.errors import DatabaseUnavailable
 
+# These SQLSTATEs speak of the session and not of the statement's data: the session is read-only
+# since a failover, or its prepared statements are not those that the client knows.
+_OF_SESSION = ("25006", "26000", "42P05", "0A000")
 # SQLSTATE prefixes: lost connections, rollbacks, exhausted resources, shutdowns and timeouts.
-_TRANSIENT = ("08", "40", "53", "55P03", "57", "25P03")
+_TRANSIENT = ("08", "40", "53", "55P03", "57", "25P03", *_OF_SESSION)
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Failure:
 
 # If the translation is None, the driver's error is raised.
 Translate = Callable[[Failure], Exception | None]
+
+
+def is_of_session(sqlstate: str) -> bool:
+    """Return whether the session must be closed after an error with this SQLSTATE."""
+    return sqlstate.startswith(_OF_SESSION)
 
 
 def is_transient_state(sqlstate: str) -> bool:

@@ -16,7 +16,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import asyncpg
 
@@ -47,6 +47,7 @@ _SETTINGS = {
 }
 
 Parameters = Mapping[str, object]
+_Columns = dict[tuple[str, str], tuple[str, ...]]  # the names of the columns of each block
 Row = Mapping[str, Any]
 Moments = tuple[datetime | None, datetime | None]  # as_of, known_at
 
@@ -79,7 +80,9 @@ class AsOfReader:
             **_SETTINGS,
         )
         self._semaphores: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
-        self._columns: dict[tuple[str, str], tuple[str, ...]] = {}
+        # asyncpg learns the types of a block's columns when a session prepares the block, and only
+        # for this session.
+        self._columns: WeakKeyDictionary[asyncpg.Connection, _Columns] = WeakKeyDictionary()
 
     async def fetch(
         self,
@@ -105,7 +108,7 @@ class AsOfReader:
 
     async def _run(self, computation: "_Computation") -> "_Results":
         async def run(connection: asyncpg.Connection) -> _Results:
-            return await computation.run(connection, self._columns)
+            return await computation.run(connection, self._columns.setdefault(connection, {}))
 
         async with self._acquire(computation.user_id, computation.scope):
             with tracing.child_span("projections/as_of", "client", _SQL):
@@ -170,10 +173,8 @@ class _Computation:
             if not self._waiters:
                 self._task.cancel()
 
-    async def run(
-        self, session: asyncpg.Connection, columns: dict[tuple[str, str], tuple[str, ...]]
-    ) -> _Results:
-        """Run the statement; `columns` has the names of each block's columns, and is added to."""
+    async def run(self, session: asyncpg.Connection, columns: _Columns) -> _Results:
+        """Run the statement; prepare the blocks that are not in the session's `columns`."""
         shared = {"user_id": self.user_id, **self._moments}
         (selected,) = await self._fetch(session, statements.load(_FILE, "selected"), shared)
         self.is_open = False
