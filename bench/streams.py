@@ -24,11 +24,13 @@ from progress.event_store import log
 from progress.local import readiness
 from progress.local.ports import HOST
 from progress.projections.projector import SHARDS
+from progress.query.http.subscriptions import StreamLimits
 from tests.support.envelopes import envelope
 from tests.support.socket_client import frame, upgrade
 
 _STREAMS = 800
 _KINDS = "streams", "sockets"
+_AT_A_TIME = StreamLimits().strangers_per_address // 2
 _BARS = {"MB": 1.25, "ms": 2.0}  # of the ratio of sockets to streams
 _DAYS, _ANSWERS, _FRESH = 10, 20, 6
 _CHANGES = 5
@@ -52,6 +54,7 @@ class _Reader(ClientProtocol):
     def __init__(self, request: bytes, messages: bytes) -> None:
         self.events = 0
         self.last_event_at = 0.0
+        self.has_begun = asyncio.Event()
         self._request, self._messages, self._tail = request, messages, b""
         self._next = _NEXT[bool(messages)]
 
@@ -70,6 +73,7 @@ class _Reader(ClientProtocol):
         if count := received.count(self._next):
             self.events += count
             self.last_event_at = time.perf_counter()
+            self.has_begun.set()
 
 
 class StreamReaders:
@@ -116,9 +120,12 @@ def open_streams(port: int, requests: list[tuple[bytes, bytes]]) -> Iterator[Str
 
 
 async def _connect(port: int, requests: list[tuple[bytes, bytes]]) -> list[_Reader]:
+    """Open a few connections at a time: one address may have only a few sockets without a token."""
     loop = asyncio.get_running_loop()
-    readers = []
+    readers: list[_Reader] = []
     for request in requests:
+        if len(readers) >= _AT_A_TIME:
+            await readers[-_AT_A_TIME].has_begun.wait()
         _, reader = await loop.create_connection(functools.partial(_Reader, *request), HOST, port)
         readers.append(reader)
     return readers

@@ -21,6 +21,7 @@ PublishEvents = Literal["milestones", "all", "off"]
 LOCAL_PROJECT = "effect-local"  # all contexts share the local project
 
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dashboard_url: str | None = None
     cors_origins: str = ""
     rate_limit_per_minute: _Positive = 100
+    trusted_proxies: _Count = 0
     workers: _Positive = 1
     max_lag_events: _Positive = 1_000
     max_lag_seconds: _Positive = 5

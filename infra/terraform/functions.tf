@@ -129,6 +129,7 @@ locals {
     DASHBOARD_URL         = coalesce(var.dashboard_url, local.dashboards)
     CORS_ORIGINS          = length(var.api.cors_origins) == 0 ? null : join(",", var.api.cors_origins)
     RATE_LIMIT_PER_MINUTE = tostring(var.api.rate_limit_per_minute)
+    TRUSTED_PROXIES       = local.has_load_balancer ? "2" : "1" # Cloud Run and the load balancer each add an address
     GRAPHQL_INTROSPECTION = var.api.introspection == null ? null : tostring(var.api.introspection)
     USER_EVENTS_TOPIC     = local.topics[local.user_topic]
 

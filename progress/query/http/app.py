@@ -34,7 +34,7 @@ from progress.query.http.persisted_queries import PersistedQueries
 from progress.query.http.protocol import Cors, Headers, Parameters
 from progress.query.http.sockets import Sockets
 from progress.query.http.static_page import StaticPage
-from progress.query.http.subscriptions import OpenSubscription, StreamLimits, Streams
+from progress.query.http.subscriptions import OpenSubscription, Place, StreamLimits, Streams
 from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
@@ -75,8 +75,13 @@ class QueryApi:
         self._cache = ResponseCache(self._redis, self._limiter, reader)
         self._persisted = PersistedQueries(self._redis)
         self._streams = Streams(limits, settings.workers)
-        run = self._answer_on_socket
-        self.serve_socket = Sockets(self._authenticator, self._cors, self._streams, run).serve
+        self.serve_socket = Sockets(
+            self._authenticator,
+            self._cors,
+            self._streams,
+            self._answer_on_socket,
+            trusted_proxies=settings.trusted_proxies,
+        ).serve
         sources = build_sources(reader)
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
         self._downloads = Downloads(settings)
@@ -197,13 +202,15 @@ class QueryApi:
         context = self._context(caller, headers, self._live_queries)
         with ExitStack() as resources:
             resources.enter_context(self._streams.count_connection())
-            answer = await self._subscribe(graphql_request, sha256, context, headers, log)
+            answer = await self._subscribe(
+                graphql_request, sha256, context, headers, log, place=Place()
+            )
             if isinstance(answer, OpenSubscription):
                 return self._streams.to_events(answer, resources.pop_all(), caller.expires_at)
         return subscriptions.single(protocol.body(answer))
 
     async def _answer_on_socket(
-        self, caller: Caller, parameters: Parameters, headers: Headers
+        self, caller: Caller, parameters: Parameters, headers: Headers, place: Place
     ) -> GraphQLResponse | OpenSubscription:
         """Run one operation of a socket; return its errors, too.
 
@@ -221,7 +228,9 @@ class QueryApi:
                     caller, *protocol.to_request(parameters)
                 )
                 # The headers are not for this operation: browsers open a socket with `no-cache`.
-                answer = await self._subscribe(graphql_request, sha256, context, {}, log)
+                answer = await self._subscribe(
+                    graphql_request, sha256, context, {}, log, place=place
+                )
             except RequestRejected as error:
                 answer, status = _reject(protocol.format_error(error, error.code)), error.status
             except Unavailable as error:
@@ -244,6 +253,8 @@ class QueryApi:
         context: Context,
         headers: Headers,
         log: RequestLog,
+        *,
+        place: Place,
     ) -> GraphQLResponse | OpenSubscription:
         """Open a subscription, or run a query or mutation."""
         document = documents.read(graphql_request.query, introspection=self._introspection)
@@ -255,7 +266,7 @@ class QueryApi:
         log.operation = "stream"
         if not graphql_request.is_counted:
             await self._limiter.count(context.caller.user_id, context.at)
-        return await self._streams.open(graphql_request, document.tree, context, log)
+        return await self._streams.open(graphql_request, document.tree, context, log, place)
 
     def _context(
         self, caller: Caller, headers: Headers, live_queries: LiveQueries | None = None

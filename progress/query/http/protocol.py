@@ -13,7 +13,7 @@ import msgspec
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from progress.adapters.telemetry import tracing
 from progress.errors import (
@@ -66,6 +66,19 @@ _decode = msgspec.json.Decoder(Parameters).decode
 def headers(request: Request) -> Headers:
     """Return the request's headers. If a header is repeated, the last value counts."""
     return dict(request.scope["headers"])
+
+
+def address(scope: Scope, trusted_proxies: int) -> str:
+    """Return the client's address.
+
+    Each trusted proxy has added an entry to `X-Forwarded-For`; the client may have sent the entries
+    before these.
+    """
+    lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    entries = b",".join(lines).split(b",")
+    if 0 < trusted_proxies <= len(entries) and (entry := entries[-trusted_proxies].strip()):
+        return entry.decode("latin-1")
+    return str((scope.get("client") or ("",))[0])
 
 
 def accepts_gzip(headers: Headers) -> bool:

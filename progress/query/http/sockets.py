@@ -19,7 +19,7 @@ from progress.query.auth import Authenticator, Caller
 from progress.query.execution.execute import GraphQLResponse
 from progress.query.http import protocol
 from progress.query.http.protocol import Cors, Headers, Parameters
-from progress.query.http.subscriptions import OpenSubscription, Streams
+from progress.query.http.subscriptions import OpenSubscription, Place, Streams
 
 _PATH = "/graphql"
 _PROTOCOL = "graphql-transport-ws"
@@ -32,7 +32,7 @@ _INIT_TIMEOUT, _ID_IN_USE, _TOO_MANY = 4408, 4409, 4429
 _TRY_AGAIN_LATER = 1013
 
 # Runs one operation of a caller, with the headers of the socket's request.
-Run = Callable[[Caller, Parameters, Headers], Awaitable[GraphQLResponse | OpenSubscription]]
+Run = Callable[[Caller, Parameters, Headers, Place], Awaitable[GraphQLResponse | OpenSubscription]]
 
 
 class _Init(msgspec.Struct, tag_field="type", tag="connection_init", frozen=True):
@@ -47,12 +47,9 @@ class _Pong(msgspec.Struct, tag_field="type", tag="pong", frozen=True):
     pass
 
 
-class _Subscribe(msgspec.Struct, tag_field="type", tag="subscribe"):
-    """An operation; it is in `_Socket._operations` until it ends."""
-
+class _Subscribe(msgspec.Struct, tag_field="type", tag="subscribe", frozen=True):
     id: str
     payload: Parameters
-    subscription: OpenSubscription | None = None
 
 
 class _Complete(msgspec.Struct, tag_field="type", tag="complete", frozen=True):
@@ -61,6 +58,20 @@ class _Complete(msgspec.Struct, tag_field="type", tag="complete", frozen=True):
 
 _Message = _Init | _Ping | _Pong | _Subscribe | _Complete
 _decode = msgspec.json.Decoder(_Message).decode
+
+
+class _Operation:
+    """A query, mutation or subscription; it is in `_Socket._operations` until it ends."""
+
+    def __init__(self, message: _Subscribe) -> None:
+        self.id, self.parameters, self.place = message.id, message.payload, Place()
+        self.subscription: OpenSubscription | None = None
+
+    def end(self) -> None:
+        """End a subscription. A query or mutation still runs to its end."""
+        self.place.leave()
+        if self.subscription:
+            self.subscription.resources.close()
 
 
 class _Closed(Exception):
@@ -75,27 +86,38 @@ class Sockets:
     """The open sockets of this instance."""
 
     def __init__(
-        self, authenticator: Authenticator, cors: Cors, streams: Streams, run: Run
+        self,
+        authenticator: Authenticator,
+        cors: Cors,
+        streams: Streams,
+        run: Run,
+        *,
+        trusted_proxies: int = 0,
     ) -> None:
         self.authenticator, self.streams, self.run = authenticator, streams, run
-        self._cors = cors
+        self._cors, self._trusted_proxies = cors, trusted_proxies
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an upgraded connection until it ends: this is an ASGI application."""
         headers: Headers = dict(scope["headers"])
+        if scope["path"] != _PATH:
+            await _reject(send, 404)
+            return
+        if not self._cors.allows_socket(headers):
+            await _reject(send, 403)
+            return
         with ExitStack() as resources:
             try:
-                resources.enter_context(self.streams.count_connection())
+                address = protocol.address(scope, self._trusted_proxies)
+                resources.enter_context(self.streams.count_stranger(address))
             except Unavailable:
                 await _reject(send, 503)
                 return
-            if scope["path"] != _PATH:
-                await _reject(send, 404)
-            elif not self._cors.allows_socket(headers):
-                await _reject(send, 403)
-            else:
-                await receive()  # the request to open the socket
-                await _Socket(self, scope, receive, send, resources).serve()
+            except RateLimited:
+                await _reject(send, 429)
+                return
+            await receive()  # the request to open the socket
+            await _Socket(self, scope, receive, send, resources).serve()
 
 
 async def _reject(send: Send, status: int) -> None:
@@ -104,7 +126,10 @@ async def _reject(send: Send, status: int) -> None:
 
 
 class _Socket:
-    """An open socket. `resources` is closed by the caller, after the socket's end."""
+    """An open socket. `resources` counts it: first as a stranger's, then as a caller's.
+
+    `resources` is closed by the caller, after the socket's end.
+    """
 
     def __init__(
         self, sockets: Sockets, scope: Scope, receive: Receive, send: Send, resources: ExitStack
@@ -112,7 +137,7 @@ class _Socket:
         self._sockets, self._scope, self._resources = sockets, scope, resources
         self._receive, self._send_event = receive, send
         self._headers: Headers = dict(scope["headers"])
-        self._operations: dict[str, _Subscribe] = {}
+        self._operations: dict[str, _Operation] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -151,6 +176,8 @@ class _Socket:
         authorization = str(members.get("authorization", header))
         try:
             caller = await self._sockets.authenticator.authenticate(authorization)
+            self._resources.close()
+            self._resources.enter_context(self._sockets.streams.count_connection())
             self._resources.enter_context(self._sockets.streams.count_socket(caller))
         except Unauthenticated as error:
             raise _Closed(_FORBIDDEN, str(error)) from None
@@ -178,8 +205,8 @@ class _Socket:
             case _Subscribe(id=id_):
                 while len(self._tasks) >= _MAX_OPERATIONS:
                     await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-                self._operations[id_] = message
-                task = asyncio.create_task(self._run(message, caller))
+                operation = self._operations[id_] = _Operation(message)
+                task = asyncio.create_task(self._run(operation, caller))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             case _Complete():
@@ -188,14 +215,15 @@ class _Socket:
                 await self._answer_ping(message)
 
     def _end(self, id_: str) -> None:
-        """Send nothing more about an operation. A query or mutation still runs to its end."""
-        operation = self._operations.pop(id_, None)
-        if operation and operation.subscription:
-            operation.subscription.resources.close()
+        """Send nothing more about an operation."""
+        if operation := self._operations.pop(id_, None):
+            operation.end()
 
-    async def _run(self, operation: _Subscribe, caller: Caller) -> None:
+    async def _run(self, operation: _Operation, caller: Caller) -> None:
         """Run an operation, and send its results."""
-        answer = await self._sockets.run(caller, operation.payload, self._headers)
+        answer = await self._sockets.run(
+            caller, operation.parameters, self._headers, operation.place
+        )
         with contextlib.suppress(OSError):  # the client has disconnected
             if isinstance(answer, OpenSubscription):
                 with answer.resources:
@@ -206,7 +234,7 @@ class _Socket:
             elif not self._sockets.streams.is_shutting_down:  # else, the client connects again
                 await self._send_last(operation, b"error", orjson.dumps(answer.errors))
 
-    async def _send_results(self, operation: _Subscribe, subscription: OpenSubscription) -> None:
+    async def _send_results(self, operation: _Operation, subscription: OpenSubscription) -> None:
         """Send the results, but no result that is equal to the one before it."""
         last, body = b"", subscription.first
         try:
@@ -215,15 +243,16 @@ class _Socket:
                     await self._send_about(operation, b"next", body)
                 last, body = body, await subscription.next_result()
         except StopAsyncIteration:
+            operation.end()  # first, because the client may replace a subscription that it sees end
             if not self._sockets.streams.is_shutting_down:  # else, the client connects again
                 await self._send_last(operation)
         except Unavailable:
             await self._close(_Closed(_TRY_AGAIN_LATER, protocol.UNAVAILABLE))
 
-    def _is_open(self, operation: _Subscribe) -> bool:
+    def _is_open(self, operation: _Operation) -> bool:
         return self._operations.get(operation.id) is operation
 
-    async def _send_last(self, operation: _Subscribe, kind: bytes = b"", body: bytes = b"") -> None:
+    async def _send_last(self, operation: _Operation, kind: bytes = b"", body: bytes = b"") -> None:
         """Send the last message about an operation, unless the client has completed it."""
         if not self._is_open(operation):
             return
@@ -233,7 +262,7 @@ class _Socket:
         if kind != b"error":
             await self._send_about(operation, b"complete")
 
-    async def _send_about(self, operation: _Subscribe, kind: bytes, payload: bytes = b"") -> None:
+    async def _send_about(self, operation: _Operation, kind: bytes, payload: bytes = b"") -> None:
         member = b',"payload":' + payload if payload else b""
         id_ = orjson.dumps(operation.id)
         await self._send(b'{"id":' + id_ + b',"type":"' + kind + b'"' + member + b"}")

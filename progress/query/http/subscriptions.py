@@ -69,6 +69,26 @@ def _next_event(body: bytes) -> bytes:
     return b"event: next\ndata: " + body + b"\n\n"  # the JSON in `body` has no line breaks
 
 
+class Place:
+    """A subscription's place in the limit of its caller.
+
+    The client leaves it by ending the subscription, even if the subscription is not open yet.
+    """
+
+    def __init__(self) -> None:
+        self._count = ExitStack()
+        self.is_left = False
+
+    def take(self, count: AbstractContextManager[None]) -> None:
+        """Enter `count`, which counts the subscription until the client leaves the place."""
+        self._count.enter_context(count)
+
+    def leave(self) -> None:
+        """Count the subscription no longer; a second call does nothing."""
+        self.is_left = True
+        self._count.close()
+
+
 class OpenSubscription(NamedTuple):
     """A subscription that a stream or a socket sends.
 
@@ -170,12 +190,17 @@ _SHUTDOWN_TIMEOUT_S = 3.0  # how long the server waits for clients that do not r
 
 
 class StreamLimits(msgspec.Struct, frozen=True):
-    """Limits on the open subscriptions and sockets, and seconds."""
+    """Limits on the open subscriptions and sockets, and seconds.
+
+    A stranger is a socket whose client has not sent a valid token yet.
+    """
 
     per_caller: int = 10  # of subscriptions, and of sockets, in each process
-    per_instance: int = 900  # an instance serves 1,000 concurrent requests: 100 remain for queries
+    per_instance: int = 800  # an instance serves 1,000 concurrent requests: 100 remain for queries
+    strangers: int = 100  # of each instance
+    strangers_per_address: int = 10  # in each process
     heartbeat: float = 12.0  # between two heartbeats of a stream
-    init: float = 10.0  # for the first message of a socket, as for a request head
+    init: float = 5.0  # for the first message of a socket
 
 
 class Streams:
@@ -184,19 +209,29 @@ class Streams:
     def __init__(self, limits: StreamLimits | None = None, workers: int = 1) -> None:
         self.limits = limits or StreamLimits()
         self._most = self.limits.per_instance // workers
+        self._most_strangers = max(1, self.limits.strangers // workers)
         self._subscriptions: Counter[str] = Counter()  # by caller
         self._sockets: Counter[str] = Counter()
-        self._connections = 0  # streams and sockets
+        self._strangers: Counter[str] = Counter()  # by address
+        self._connections = 0  # streams, and sockets of callers
         self._open: set[_Source] = set()
         self._handles_signals = self.is_shutting_down = False
 
     async def open(
-        self, request: GraphQLRequest, tree: DocumentNode, context: Context, log: RequestLog
+        self,
+        request: GraphQLRequest,
+        tree: DocumentNode,
+        context: Context,
+        log: RequestLog,
+        place: Place,
     ) -> OpenSubscription | GraphQLResponse:
         """Open and return the document's subscription, or return its errors.
 
-        Raise RateLimited if the caller has too many open subscriptions.
+        Return no error and no result if the client has left the place already. Raise RateLimited if
+        the caller has too many open subscriptions.
         """
+        if place.is_left:
+            return GraphQLResponse(None, [], executed=False)
         executor = Executor.build(
             GRAPHQL,
             tree,
@@ -207,9 +242,9 @@ class Streams:
         if isinstance(executor, list):  # of the errors that prevent the execution
             return execute.to_response(ExecutionResult(None, executor), log)
         with ExitStack() as resources:
-            resources.enter_context(
-                self._count(self._subscriptions, context.caller, "subscriptions")
-            )
+            count = self._count(self._subscriptions, context.caller.user_id, "subscriptions")
+            place.take(count)
+            resources.callback(place.leave)
             subscription: Any = create_source_event_stream(executor)
             if inspect.isawaitable(subscription):
                 subscription = await subscription
@@ -249,22 +284,34 @@ class Streams:
         finally:
             self._connections -= 1
 
+    def count_stranger(self, address: str) -> AbstractContextManager[None]:
+        """Count a socket until its client has sent a valid token.
+
+        Raise InstanceUnavailable if the process has too many, RateLimited if the address has.
+        """
+        if self.is_shutting_down or self._strangers.total() >= self._most_strangers:
+            raise InstanceUnavailable("this instance accepts no more sockets now: try again")
+        limit = self.limits.strangers_per_address
+        return self._count(self._strangers, address, "sockets without a token", limit)
+
     def count_socket(self, caller: Caller) -> AbstractContextManager[None]:
         """Count a socket while it is open; raise RateLimited if the caller has too many."""
-        return self._count(self._sockets, caller, "sockets")
+        return self._count(self._sockets, caller.user_id, "sockets")
 
     @contextmanager
-    def _count(self, counter: Counter[str], caller: Caller, what: str) -> Iterator[None]:
-        limit = self.limits.per_caller
-        if counter[caller.user_id] >= limit:
+    def _count(
+        self, counter: Counter[str], key: str, what: str, limit: int | None = None
+    ) -> Iterator[None]:
+        limit = self.limits.per_caller if limit is None else limit
+        if counter[key] >= limit:
             raise RateLimited(f"{limit} {what} are open: close one of them", _RETRY_AFTER_S)
-        counter[caller.user_id] += 1
+        counter[key] += 1
         try:
             yield
         finally:
-            counter[caller.user_id] -= 1
-            if not counter[caller.user_id]:
-                del counter[caller.user_id]
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]
 
     @contextmanager
     def _close_on_shutdown(self, subscription: _Source) -> Iterator[None]:

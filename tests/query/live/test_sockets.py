@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -419,6 +420,16 @@ def test_a_caller_has_at_most_ten_subscriptions(
     first.send("complete", id="0")
     first.subscribe("0", STREAK)  # only after this the server has read `complete`
     assert first.next_value("0")
+    # A client may replace its subscriptions faster than the server opens them.
+    ids = ["0", *(f"replacement {n}" for n in range(15))]
+    for old, new in pairwise(ids):
+        first.send("complete", id=old)
+        first.subscribe(new, STREAK)
+    while (message := first.receive())["id"] != ids[-1]:
+        assert message["type"] == "next"
+    assert message["type"] == "next"
+    second.subscribe("x", STREAK)
+    assert second.next_code("x") == "RATE_LIMITED"
     first.close()
 
     def is_free() -> bool:
@@ -457,14 +468,43 @@ def test_an_instance_limits_its_sockets_and_streams(
     with serve(limits="per_instance=2") as function:
         assert subscribe(function.port, PROGRESS).next_value() is None
         socket = open_socket(function.port, "bob")
-        with pytest.raises(InvalidStatus) as refused:
-            open_socket(function.port, "cat")
-        assert refused.value.response.status_code == 503
+        code, _ = open_socket(function.port, "cat").read_to_end()
+        assert code == 1013
         assert subscribe(function.port, PROGRESS, "cat").status == 503
         socket.close()
         readiness.wait(
             lambda: subscribe(function.port, PROGRESS, "cat").status == 200, "a free place"
         )
+
+
+def test_sockets_without_a_token_leave_the_places_of_callers(
+    serve: Serve, open_socket: OpenSocket
+) -> None:
+    """A proxy adds the client's address to the header; the entries before it are the client's."""
+    limits = "per_instance=2, strangers=3, strangers_per_address=2, init=600"
+
+    def open_from(address: str, user: str | None = None) -> Socket:
+        headers = {"X-Forwarded-For": f"192.0.2.9, {address}"}
+        return open_socket(port, user, headers=headers)
+
+    def status_from(address: str) -> int:
+        with pytest.raises(InvalidStatus) as refused:
+            open_from(address)
+        return refused.value.response.status_code
+
+    with serve(limits=limits, TRUSTED_PROXIES="1") as function:
+        port = function.port
+        first, _ = (open_from("192.0.2.1") for _ in range(2))
+        assert status_from("192.0.2.1") == 429
+        for user in ("ann", "bob"):
+            caller = open_from("192.0.2.2", user)
+            caller.subscribe("1", CURRENT)
+            assert caller.next_value("1")
+        open_from("192.0.2.2")
+        assert status_from("192.0.2.3") == 503
+        first.init(token_issuer.token("cat"))  # leaves its place; there is none for a third caller
+        assert first.read_to_end()[0] == 1013
+        open_from("192.0.2.1")
 
 
 def test_operations_on_a_socket_count_against_the_rate_limit(
