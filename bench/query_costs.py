@@ -52,7 +52,7 @@ class Costing:
     def __init__(self, reader: Reader, caller: Caller, *, explains: bool) -> None:
         self.context = Context(caller, Queries(reader), datetime.now(UTC))
         self._work, self._explains = 0, explains
-        self._cache = ResponseCache(None, RateLimiter(None, per_minute=10**9), reader)
+        self._cache = ResponseCache(None, RateLimiter(None, 10**9), reader)
         if explains:
             for pool in (reader._database, reader._as_of._database):  # noqa: SLF001 - see _explain
                 _explain(pool, self._add)

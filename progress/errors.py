@@ -44,6 +44,10 @@ class DataflowUnavailable(Unavailable):
     """Dataflow is unreachable, responds with server errors or limits the caller's requests."""
 
 
+class AnnouncementsUnavailable(Unavailable):
+    """Redis does not return the events that a learner has published and that are not recorded."""
+
+
 class CopiesUnavailable(Unavailable):
     """An erasure cannot delete copies in Redis, which does not respond."""
 

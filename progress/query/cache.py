@@ -349,60 +349,68 @@ class DatabaseVersions:
         return SharedVersions(**row, known_at=known_at)
 
 
-_MINUTE = 60
+class Counted(NamedTuple):
+    """What a caller may do only so often within a clock minute or hour."""
+
+    key: str  # the first part of the counters' keys in Redis
+    name: str
+    seconds: int
+
+
+REQUESTS = Counted("rate", "requests a minute", 60)
+EVENTS = Counted("published", "published events an hour", 3_600)
 
 
 class RateLimiter:
-    """A limit on the requests of each caller in each clock minute."""
+    """A limit on what each caller does: `most` in each clock minute or hour."""
 
-    def __init__(self, redis: "Client | None", per_minute: int) -> None:
-        self._redis = redis
-        self._per_minute = per_minute
-        self._minute = 0  # the clock minute to which `_counts` belongs
+    def __init__(self, redis: "Client | None", most: int, counted: Counted = REQUESTS) -> None:
+        self._redis, self._most, self._counted = redis, most, counted
+        self._window = 0  # the clock minute or hour to which `_counts` belongs
         self._counts: dict[str, int] = {}
 
-    async def count(self, caller: str, at: datetime) -> None:
-        """Count a request; raise RateLimited if the caller exceeds the limit."""
+    async def count(self, caller: str, at: datetime, number: int = 1) -> None:
+        """Count what a caller does; raise RateLimited above the limit."""
         if self._redis is None:
-            self.count_locally(caller, at)
+            self.count_locally(caller, at, number)
             return
         try:
-            (reply,) = await self._redis.run(self.increment_command(caller, at))
+            (reply,) = await self._redis.run(self.increment_command(caller, at, number))
         except RedisUnavailable:
-            self.count_locally(caller, at)
+            self.count_locally(caller, at, number)
         else:
-            self.check(reply, caller, at)
+            self.check(reply, caller, at, number)
 
-    def increment_command(self, caller: str, at: datetime) -> Command:
-        """Return the Redis command that counts a request, for use in a pipeline."""
-        return commands.count_request(caller, _minute(at))
+    def increment_command(self, caller: str, at: datetime, number: int = 1) -> Command:
+        """Return the Redis command that counts, for use in a pipeline."""
+        return commands.count(self._counted.key, caller, self._window_of(at), number)
 
-    def check(self, reply: Reply, caller: str, at: datetime) -> None:
+    def check(self, reply: Reply, caller: str, at: datetime, number: int = 1) -> None:
         """Raise RateLimited if the reply to `increment_command`, a count, exceeds the limit."""
         if not isinstance(reply, int):
-            self.count_locally(caller, at)
+            self.count_locally(caller, at, number)
             return
-        if reply == 1 and self._redis:
-            self._redis.send(commands.expire_count(caller, _minute(at)))
+        if reply == number and self._redis:
+            key, _, seconds = self._counted
+            self._redis.send(commands.expire_count(key, caller, self._window_of(at), 2 * seconds))
         self._check(reply, at)
 
-    def count_locally(self, caller: str, at: datetime) -> None:
-        """Count a request in this instance; raise RateLimited if the caller exceeds the limit."""
-        if self._minute != _minute(at):
-            self._minute = _minute(at)
+    def count_locally(self, caller: str, at: datetime, number: int = 1) -> None:
+        """Count what a caller does in this instance; raise RateLimited above the limit."""
+        if self._window != self._window_of(at):
+            self._window = self._window_of(at)
             self._counts.clear()
-        self._counts[caller] = self._counts.get(caller, 0) + 1
+        self._counts[caller] = self._counts.get(caller, 0) + number
         self._check(self._counts[caller], at)
 
     def _check(self, count: int, at: datetime) -> None:
-        if count > self._per_minute:
-            seconds = _MINUTE - int(at.timestamp()) % _MINUTE
-            why = f"expected at most {self._per_minute} requests a minute: wait {seconds} seconds"
+        if count > self._most:
+            seconds = self._counted.seconds - int(at.timestamp()) % self._counted.seconds
+            why = f"expected at most {self._most} {self._counted.name}: wait {seconds} seconds"
             raise RateLimited(why, seconds)
 
-
-def _minute(at: datetime) -> int:
-    return int(at.timestamp()) // _MINUTE
+    def _window_of(self, at: datetime) -> int:
+        return int(at.timestamp()) // self._counted.seconds
 
 
 class Validator(NamedTuple):
@@ -548,24 +556,30 @@ class ResponseCache:
         self._shared_keys = [commands.shared_version_key(self._schema, kind) for kind in kinds]
 
     async def lookup(
-        self, caller: str | None, keys: Sequence[CacheKey], *, at: datetime, bypass: bool = False
+        self,
+        caller: str,
+        keys: Sequence[CacheKey],
+        *,
+        at: datetime,
+        requests: int = 1,
+        bypass: bool = False,
     ) -> Lookup:
-        """Look the keys up and count the caller's request, in one Redis pipeline.
+        """Look the keys up and count the caller's requests, in one Redis pipeline.
 
-        Raise RateLimited if the caller exceeds the rate limit. If `caller` is None, the request is
-        not counted. With `bypass`, no key is looked up, but computed results are still cached.
+        Raise RateLimited if the caller exceeds the rate limit. With `bypass`, no key is looked up,
+        but computed results are still cached.
         """
         seen = RequestVersions(at, time.monotonic(), dict.fromkeys(key.user_id for key in keys))
         lookup = Lookup([None] * len(keys), seen, bypass)
         try:
             if self._redis:
-                await self._run_pipeline(self._redis, lookup, caller, keys)
+                await self._run_pipeline(self._redis, lookup, caller, keys, requests)
                 return lookup
         except RedisUnavailable:
             lookup.result = "error"
             self._ignores_copies_until = time.monotonic() + commands.VERSION_TTL_S
-        if caller is not None:
-            self._limiter.count_locally(caller, at)
+        if requests:
+            self._limiter.count_locally(caller, at, requests)
         return lookup
 
     async def get_or_compute(
@@ -593,17 +607,22 @@ class ResponseCache:
         return (await self._flights.start(key, computation))[1]
 
     async def _run_pipeline(
-        self, redis: "Client", lookup: Lookup, caller: str | None, keys: Sequence[CacheKey]
+        self,
+        redis: "Client",
+        lookup: Lookup,
+        caller: str,
+        keys: Sequence[CacheKey],
+        requests: int,
     ) -> None:
         at = lookup.versions.at
         sent = self._lookup_commands(lookup, keys)
-        if caller is not None:
-            sent.insert(0, self._limiter.increment_command(caller, at))
+        if requests:
+            sent.insert(0, self._limiter.increment_command(caller, at, requests))
         if not sent:
             return
         replies = await redis.run(*sent)
-        if caller is not None:
-            self._limiter.check(replies.pop(0), caller, at)
+        if requests:
+            self._limiter.check(replies.pop(0), caller, at, requests)
         if keys:
             lookup.result = "miss"
             if lookup.versions.since >= self._ignores_copies_until:

@@ -48,7 +48,7 @@ async def warm(
     Return the number of learners, and the number of those whose results were all cached before.
     """
     redis = Client(url, timeout_s=_TIMEOUT_S)
-    cache = ResponseCache(redis, RateLimiter(redis, per_minute=1), reader)
+    cache = ResponseCache(redis, RateLimiter(redis, 1), reader)
     query = page_query(datetime.now(UTC))
     rows = await reader.fetch("query/warm", "list_learners", first=learners)
     queries, log = Queries(reader), RequestLog("query", _TRACE)

@@ -1,14 +1,15 @@
 -- The events that a learner publishes with a mutation (progress/query/graphql/published_events.py).
 
 -- find --
--- Whether the learner has events and is not deleted, their local day, and the recorded event with the given id. `taken`
--- are the days of the given days that are rest days of the learner, or will be once the log is folded.
+-- Whether the learner has events, and is deleted or erased; their local day; the recorded event with the given id.
+-- `taken` are the days of the given days that are rest days of the learner, or will be once the log is folded.
 WITH today AS (
     {read_models/preferences today}
 )
 SELECT
-    NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = :user_id)
-        AND EXISTS (SELECT FROM events e WHERE e.stream_id = 'learner-' || CAST(:user_id AS text)) AS is_known,
+    EXISTS (SELECT FROM events e WHERE e.stream_id = 'learner-' || CAST(:user_id AS text)) AS is_known,
+    EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = :user_id)
+        OR event_store.is_erased(CAST(:user_id AS text)) AS is_gone,
     today.day AS today,
     (SELECT jsonb_build_array(e.event_type, e.event_data) FROM events e WHERE e.event_id = :event_id) AS recorded,
     ARRAY(
@@ -22,6 +23,14 @@ SELECT
         WHERE c.shard = event_store.shard_of('learner-' || CAST(:user_id AS text))
     ) AS taken
 FROM today, (SELECT CAST(:days AS date[]) AS days) AS w;
+
+-- announce --
+-- Announce an event; return whether it is new, and the announced events of its scope. Without a row, the learner is
+-- erased.
+SELECT is_new, contents FROM event_store.announce(:user_id, :scope, :event_id, :content, :seconds);
+
+-- withdraw --
+SELECT event_store.withdraw(:user_id, :scope, :event_id);
 
 -- position --
 -- The event's position, if it is recorded.

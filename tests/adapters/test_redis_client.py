@@ -400,9 +400,9 @@ KEYS: list[Callable[[str], str]] = [
     commands.summary_key,
     lambda user_id: commands.query_key("streak", user_id, "f00"),
     lambda user_id: commands.period_key("week", "2024-04-01", user_id),
-    lambda user_id: commands.rate_key(user_id, 28_000_000),
+    lambda user_id: commands.count_key("rate", user_id, 28_000_000),
     lambda user_id: commands.learner_version_key("progress_1", user_id),
-    commands._announced_key,
+    lambda user_id: commands.announced_key(user_id, "shared"),
 ]
 SHARED = ["apq:7", "version:progress_1:catalogue", "version:progress_1:batch", "7", "summary", ""]
 

@@ -291,7 +291,7 @@ class Both:
     def __post_init__(self) -> None:
         self._runner = asyncio.Runner()
         self._reader = Reader(self.url)
-        self._cache = ResponseCache(None, RateLimiter(None, per_minute=10**9), self._reader)
+        self._cache = ResponseCache(None, RateLimiter(None, 10**9), self._reader)
 
     def responses(
         self, query: Query, role: Any = "learner"

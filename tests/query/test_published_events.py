@@ -3,10 +3,13 @@
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from http.client import HTTPException
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -21,6 +24,7 @@ from progress.adapters.pubsub import wakeups
 from progress.adapters.redis import commands
 from progress.event_store import dead_letters, log
 from progress.ingest import push
+from progress.local import ports
 from progress.projections.changes import DISABLED, Publisher
 from progress.projections.projector import Projector
 from progress.query.graphql import published_events
@@ -48,8 +52,10 @@ _numbers = itertools.count()
 class World:
     """The API, and a Pub/Sub whose messages on `user-events` are recorded and folded at once."""
 
-    def __init__(self, store: Store, sent: FakePublisher, served: Api) -> None:
-        self.api, self.sent = served, sent
+    def __init__(
+        self, store: Store, sent: FakePublisher, served: Api, options: dict[str, Any]
+    ) -> None:
+        self.api, self.sent, self.options = served, sent, options
         self.connection = connect(store.url)
         self.is_recording = self.is_folding = True
         self.changes: Publisher | None = None  # None: the publisher of the test's Redis
@@ -131,23 +137,28 @@ def outcome(body: Body) -> Any:
 
 @contextmanager
 def open_world(
-    store: Store, sent: FakePublisher, redis_url: str | None, **more: str
+    store: Store, sent: FakePublisher, redis_url: str | None, **more: Any
 ) -> Iterator[World]:
     with ExitStack() as stack:
         wakeups.outage.cache_clear()
         stack.callback(wakeups.outage.cache_clear)
         options = {"redis_url": redis_url, "pubsub_emulator_host": sent.address, **more}
         served = stack.enter_context(api.serve(url_of(store.url, "query"), **options))
-        world = World(store, sent, served)
+        world = World(store, sent, served, options)
         stack.enter_context(closing(world.connection))
         yield world
 
 
-@pytest.fixture
+@pytest.fixture(params=["redis", "table"])
 def world(
-    store: Store, fake_publisher: FakePublisher, redis_with_notifications: str
+    request: pytest.FixtureRequest,
+    store: Store,
+    fake_publisher: FakePublisher,
+    redis_with_notifications: str,
 ) -> Iterator[World]:
-    with open_world(store, fake_publisher, redis_with_notifications) as opened:
+    """The world; it holds the announced events in Redis or, without Redis, in a table."""
+    url = redis_with_notifications if request.param == "redis" else None
+    with open_world(store, fake_publisher, url) as opened:
         yield opened
 
 
@@ -267,13 +278,23 @@ def test_a_goal_outside_its_bounds_is_refused(world: World, answers: int) -> Non
     assert world.published() == []
 
 
-def test_only_a_learner_with_events_can_publish(world: World) -> None:
-    assert world.set_goal("nobody", 1) == "NOT_FOUND"
-    deleted = world.add_learner()
+def test_a_goal_makes_a_learner_known(world: World) -> None:
+    today = datetime.now(UTC).date()
+    assert world.take("new", today) == "NOT_FOUND"
+    assert world.set_goal("new", 1)["counted"]
+    assert world.api.data("{ goal { answersPerDay } }", "new") == {"goal": {"answersPerDay": 1}}
+    assert world.take("new", today)["counted"]
+
+
+def test_nobody_can_publish_without_a_token_or_after_their_deletion(world: World) -> None:
+    deleted, erased = world.add_learner(), world.add_learner()
     gone = sample_events.envelope("UserDeleted", {"user_id": deleted}, at=datetime.now(UTC))
     append(world.connection, [gone])
     world.fold()
-    assert world.set_goal(deleted, 1) == "NOT_FOUND"
+    world.connection.run("SELECT event_store.forbid_learner(:id, gen_random_uuid())", id=erased)
+    for learner in (deleted, erased):
+        assert world.set_goal(learner, 1) == "NOT_FOUND"
+        assert world.take(learner, datetime.now(UTC).date()) == "NOT_FOUND"
     body = (
         b'{"query": "mutation { setGoal(answersPerDay: 1, idempotencyKey: \\"k\\") { eventId } }"}'
     )
@@ -402,13 +423,10 @@ def test_concurrent_calls_with_one_key_record_one_event(
 
 
 def test_concurrent_calls_for_different_days_displace_no_rest_day(
-    world: World, store: Store, redis_with_notifications: str
+    world: World, store: Store
 ) -> None:
-    options = {
-        "redis_url": redis_with_notifications,
-        "pubsub_emulator_host": world.sent.address,
-    }
-    with api.serve(url_of(store.url, "query"), **options) as other, ThreadPoolExecutor(2) as pool:
+    url = url_of(store.url, "query")
+    with api.serve(url, **world.options) as other, ThreadPoolExecutor(2) as pool:
         for _ in range(5):
             user = world.add_learner()
             first, *days = list_days(world.today(user))
@@ -489,13 +507,127 @@ def is_free(today: date, ahead: int, taken: dict[tuple[str, str], int]) -> bool:
     return ahead <= 7 and ahead not in days and len(same) < 2
 
 
-def test_a_learner_s_announced_events_are_among_the_keys_that_an_erasure_deletes(
-    world: World, empty_redis: str
-) -> None:
+def test_an_erasure_deletes_the_announced_events(world: World, empty_redis: str) -> None:
+    user, other = world.add_learner(), world.add_learner()
+    for each in (user, other):
+        world.set_goal(each, 1)
+    server = redis.Redis.from_url(empty_redis)
+    found_keys: list[Any] = [*server.keys("announced:*"), *server.keys("published:*")]
+    keys = [key.decode() for key in found_keys]
+    found = Counter(map(commands.find_learner, keys))
+    assert found == (Counter({user: 2, other: 2}) if world.options["redis_url"] else {})
+    assert all(0 < int(server.ttl(key)) <= 7_200 for key in keys)
+    world.connection.run("SELECT event_store.forbid_learner(:id, gen_random_uuid())", id=user)
+    left = world.connection.run("SELECT DISTINCT user_id FROM event_store.announcements")
+    assert left == ([] if keys else [[other]])
+
+
+def test_announced_events_are_kept_for_ten_minutes(world: World, empty_redis: str) -> None:
     user = world.add_learner()
-    world.set_goal(user, 1)
-    assert commands.find_learner(f"announced:{user}") == user
-    assert 0 < int(redis.Redis.from_url(empty_redis).ttl(f"announced:{user}")) <= 600
+    for n in range(3):
+        world.set_goal(user, n, f"{n}")
+    if world.options["redis_url"]:
+        server = redis.Redis.from_url(empty_redis)
+        keys = server.keys("announced:*")
+        assert [(server.hlen(key), 590 < int(server.ttl(key)) <= 600) for key in keys] == [
+            (1, True)
+        ] * 3
+    else:
+        world.connection.run(
+            "UPDATE event_store.announcements SET announced_at = announced_at - interval '601 s'"
+        )
+        world.set_goal(world.add_learner(), 1)
+        assert world.connection.run("SELECT count(*) FROM event_store.announcements") == [[1]]
+
+
+def test_a_learner_publishes_at_most_sixty_events_an_hour(world: World) -> None:
+    def publish_too_many() -> list[Any]:
+        user = world.add_learner()
+        days = list_days(world.today(user))
+        assert world.take(user, days[0], "rest")["counted"]
+        assert world.take(user, days[0], "refused") == "BAD_USER_INPUT"
+        keys = [f"{n}" for n in range(59)]
+        for key in (*keys, *keys):  # a repeated call publishes nothing new
+            assert "errors" not in world.api.post(BRIEF_GOAL, user, n=1, key=key)
+        assert "errors" not in world.api.post(BRIEF_GOAL, world.add_learner(), n=1, key="k")
+        return [outcome(world.api.post(BRIEF_GOAL, user, n=1, key="more")) for _ in range(2)]
+
+    assert ask_within(3_600, publish_too_many) == ["RATE_LIMITED"] * 2
+
+
+def test_a_refusal_by_pubsub_does_not_count(world: World) -> None:
+    user = world.add_learner()
+    world.sent.is_down = True
+    for n in range(61):
+        assert outcome(world.api.post(BRIEF_GOAL, user, n=1, key=f"{n}")) == "UNAVAILABLE"
+    world.sent.is_down = False
+    wakeups.outage.cache_clear()
+    assert "errors" not in world.api.post(BRIEF_GOAL, user, n=1, key="k")
+
+
+def test_each_field_of_a_mutation_counts_as_a_request(
+    store: Store, fake_publisher: FakePublisher, redis_with_notifications: str
+) -> None:
+    def document(number: int) -> str:
+        fields = (
+            f'a{n}: setGoal(answersPerDay: {n}, idempotencyKey: "{n}") {{ eventId }}'
+            for n in range(number)
+        )
+        hidden = 'b: setGoal(answersPerDay: 1, idempotencyKey: "b") @include(if: false) { eventId }'
+        inner = f"fragment Last on Mutation {{ a0: {next(fields).removeprefix('a0: ')} }}"
+        return f"mutation {{ {' '.join(fields)} ...Last ...Last {hidden} }} {inner}"
+
+    def ask(world: World) -> list[Any]:
+        user = world.add_learner()
+        bodies = [world.api.post(document(n), user) for n in (5, 4, 1, 1)]
+        assert len(bodies[0]["data"]) == 5
+        return [outcome(body) if "errors" in body else "" for body in bodies]
+
+    for url in (redis_with_notifications, None):
+        with open_world(store, fake_publisher, url, rate_limit_per_minute=10) as world:
+            assert ask_within(60, partial(ask, world)) == ["", "", "", "RATE_LIMITED"]
+
+
+def ask_within(seconds: int, ask: Callable[[], Any]) -> Any:
+    """Return the answer of a call that begins and ends in one clock minute or hour."""
+    while True:
+        began = time.time() // seconds
+        answer = ask()
+        if time.time() // seconds == began:
+            return answer
+
+
+def test_values_in_redis_that_are_no_announcements_count_as_absent(
+    store: Store, fake_publisher: FakePublisher, redis_with_notifications: str
+) -> None:
+    server = redis.Redis.from_url(redis_with_notifications)
+    with open_world(store, fake_publisher, redis_with_notifications) as world:
+        user = world.add_learner()
+        days = list_days(world.today(user))
+        goal_id = str(uuid5(NAMESPACE_OID, f'["{user}","setGoal","k"]'))
+        rest_id = str(uuid5(NAMESPACE_OID, f'["{user}","takeRestDay","k"]'))
+        bad = [b"{", b"\xff", b"[]", b'{"event_id": 1}', b"null"]
+        goal_key, rest_key = (commands.announced_key(user, scope) for scope in (goal_id, "shared"))
+        server.hset(goal_key, goal_id, bad[0])
+        server.hset(rest_key, mapping={rest_id: bad[1], **{f"{n}": b for n, b in enumerate(bad)}})
+        assert world.set_goal(user, 3)["counted"]
+        assert world.take(user, days[0])["counted"]
+        server.set(rest_key, "text")
+        assert world.take(user, days[1], "l")["counted"]
+        assert world.take(user, days[2], "m") == "BAD_USER_INPUT"
+
+
+def test_only_a_rest_day_needs_the_announced_events(
+    store: Store, fake_publisher: FakePublisher
+) -> None:
+    away = f"redis://{ports.HOST}:{ports.reserve()}"
+    with open_world(store, fake_publisher, away) as world:
+        user = world.add_learner()
+        today = world.today(user)
+        assert world.take(user, today) == "UNAVAILABLE"
+        assert world.set_goal(user, 3)["counted"]
+        assert world.api.data("{ goal { answersPerDay } }", user)["goal"] == {"answersPerDay": 3}
+        assert world.rest_days(user) == []
 
 
 def test_a_function_that_dies_before_it_answers_has_published_once(

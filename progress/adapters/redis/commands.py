@@ -35,9 +35,8 @@ CATALOGUE = "catalogue"
 BATCH = "batch"  # Weekly, domain and level stats.
 SWAP = "schema"  # Set by the rebuild that made this schema the live one.
 
-_MINUTE_S = 60
 _DOCUMENT_TTL_S = 24 * 3600
-_ANNOUNCED_TTL_S = 600
+ANNOUNCED_TTL_S = 600
 _KEYS_PER_CALL = 1_000
 _MARKS_KEY = "marks"
 _MAX_MARKS = 50_000  # These take about 5 MB. With an event each second, they last 14 hours.
@@ -49,7 +48,8 @@ _PARTS = {
     "stats": (3, 0),
     "version": (3, 0),
     "rate": (1, 1),
-    "announced": (1, 0),
+    "published": (1, 1),
+    "announced": (1, 1),
 }
 
 # The expiry is a time, not a duration: if a suspended Redis runs the script late, the copy still
@@ -108,9 +108,14 @@ def period_key(period: str, last_day: object, user_id: str) -> str:
     return f"stats:{period}:{last_day}:{user_id}"
 
 
-def rate_key(caller: str, minute: int) -> str:
-    """Return the key of the number of the caller's requests in a minute."""
-    return f"rate:{caller}:{minute}"
+def count_key(kind: str, caller: str, window: int) -> str:
+    """Return the key of a number of the caller, for example of the requests in a minute."""
+    return f"{kind}:{caller}:{window}"
+
+
+def announced_key(user_id: str, scope: str) -> str:
+    """Return the key of the learner's announced events of a scope, a text without a colon."""
+    return f"announced:{user_id}:{scope}"
 
 
 def find_learner(key: str) -> str | None:
@@ -175,14 +180,14 @@ def set_entry(key: str, field: str | None, entry: bytes, ttl_ms: int) -> Command
     return ("EVAL", _SET_FIELD_SCRIPT, 1, key, field, entry, ttl_ms)
 
 
-def count_request(caller: str, minute: int) -> Command:
-    """Count a request of the caller; the reply is the number of requests in this minute."""
-    return ("INCR", rate_key(caller, minute))
+def count(kind: str, caller: str, window: int, number: int) -> Command:
+    """Add to a number of the caller; the reply is the sum."""
+    return ("INCRBY", count_key(kind, caller, window), number)
 
 
-def expire_count(caller: str, minute: int) -> Command:
-    """Let the number of requests expire after the minute."""
-    return ("EXPIRE", rate_key(caller, minute), 2 * _MINUTE_S)
+def expire_count(kind: str, caller: str, window: int, seconds: int) -> Command:
+    """Let a number of the caller expire after these seconds."""
+    return ("EXPIRE", count_key(kind, caller, window), seconds)
 
 
 def get_document(sha256: str) -> Command:
@@ -194,17 +199,19 @@ def set_document(sha256: str, text: str) -> Command:
     return ("SET", _document_key(sha256), text, "EX", _DOCUMENT_TTL_S)
 
 
-def announce(user_id: str, event_id: str, data: bytes) -> tuple[Command, Command, Command]:
-    """Announce an event for ten minutes, unless its id is announced; list the announced events.
+def announce(
+    user_id: str, scope: str, event_id: str, data: bytes
+) -> tuple[Command, Command, Command]:
+    """Announce an event for ten minutes, unless its id is announced; list those of its scope.
 
-    The replies are 1 if the event is new, 1, and the data of the learner's announced events.
+    The replies are 1 if the event is new, 1, and the data of the announced events of this scope.
     """
-    key = _announced_key(user_id)
-    return ("HSETNX", key, event_id, data), ("EXPIRE", key, _ANNOUNCED_TTL_S), ("HVALS", key)
+    key = announced_key(user_id, scope)
+    return ("HSETNX", key, event_id, data), ("EXPIRE", key, ANNOUNCED_TTL_S), ("HVALS", key)
 
 
-def withdraw(user_id: str, event_id: str) -> Command:
-    return ("HDEL", _announced_key(user_id), event_id)
+def withdraw(user_id: str, scope: str, event_id: str) -> Command:
+    return ("HDEL", announced_key(user_id, scope), event_id)
 
 
 def mark_log(second: int, position: int) -> tuple[Command, Command]:
@@ -231,7 +238,7 @@ def list_keys(cursor: bytes) -> Command:
     return ("SCAN", cursor, "COUNT", _KEYS_PER_CALL)
 
 
-def delete_keys(keys: Sequence[bytes]) -> Command:
+def delete_keys(keys: Sequence[bytes | str]) -> Command:
     """Delete keys; the reply is their number."""
     return ("DEL", *keys)
 
@@ -244,10 +251,6 @@ def delete_everything() -> Command:
 def operation_name(commands: Sequence[Command]) -> str:
     """Return the value of the span attribute `db.operation.name`."""
     return str(commands[0][0]) if len(commands) == 1 else "PIPELINE"
-
-
-def _announced_key(user_id: str) -> str:
-    return f"announced:{user_id}"
 
 
 def _document_key(sha256: str) -> str:

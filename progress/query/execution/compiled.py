@@ -103,7 +103,7 @@ def collect_fields(
     nodes_by_key: dict[str, list[FieldNode]] = {}
     expanded: set[str] = set()
     for selection_set in selection_sets:
-        for node in _field_nodes(selection_set, fragments, directives, expanded):
+        for node in field_nodes(selection_set, fragments, directives, expanded):
             nodes_by_key.setdefault((node.alias or node.name).value, []).append(node)
     return tuple(
         _field(key, tuple(nodes), parent, fragments, directives)
@@ -131,19 +131,20 @@ def _field(
     return Field(key, name, named_type.name, is_list=is_list, selections=selections, nodes=nodes)
 
 
-def _field_nodes(
+def field_nodes(
     selection_set: SelectionSetNode,
     fragments: Fragments,
     directives: DirectiveValues,
     expanded: set[str],
 ) -> Iterator[FieldNode]:
+    """Yield the fields that @skip and @include do not exclude; `expanded` are fragments to skip."""
     for node in selection_set.selections:
         if not all(_is_included(directive, directives) for directive in node.directives or ()):
             continue
         if isinstance(node, FieldNode):
             yield node
         elif inner := _expand(node, fragments, expanded):
-            yield from _field_nodes(inner, fragments, directives, expanded)
+            yield from field_nodes(inner, fragments, directives, expanded)
 
 
 def _expand(

@@ -226,6 +226,20 @@ class Operation:
                 self.on_plan(fields + _PLAN_BYTES)
         return variant
 
+    def count_requests(self, sent: Values | None) -> int:
+        """Return as how many requests the operation counts: a mutation, one for each root field."""
+        if self.kind is not OperationType.MUTATION:
+            return 1
+        try:
+            variables = self.coerce_variables(sent)
+        except Unplanned:
+            return 1  # nothing will be executed
+        directives = {name: bool(variables.get(name)) for name in self._directives}
+        nodes = compiled.field_nodes(
+            self.definition.selection_set, self._fragments, directives, set()
+        )
+        return len({(node.alias or node.name).value for node in nodes}) or 1
+
     def _plan(self, directives: DirectiveValues) -> Iterator[PlannedField]:
         selection_sets = [self.definition.selection_set]
         for field in compiled.collect_fields(selection_sets, QUERY, self._fragments, directives):

@@ -149,8 +149,15 @@ async def run(
     plan = _plan(document, request, context, log)
     fields = plan if isinstance(plan, list) else None
     keys = [field.cache_key for field in fields or () if field.cache_key]
-    caller = context.caller.user_id if not request.is_counted else None
-    lookup = await cache.lookup(caller, keys, at=context.at, bypass=bypass)
+    operation = document.operation(request.operation_name)
+    requests = operation.count_requests(request.variables) if operation else 1
+    lookup = await cache.lookup(
+        context.caller.user_id,
+        keys,
+        at=context.at,
+        requests=requests - request.is_counted,
+        bypass=bypass,
+    )
     if isinstance(plan, GraphQLResponse):
         return plan
     if fields and not await _may_read(fields, context):

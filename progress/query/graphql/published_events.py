@@ -3,8 +3,8 @@
 The id of an event follows from the caller, the mutation and the idempotency key, and its time is
 the publish time. A repeated mutation is therefore a redelivery, which ingest recognises. Here, a
 recorded event is found by its id before the arguments are checked, because a check may fail after
-the event has changed what it reads. From the mutation until the event is recorded, Redis holds the
-announced event. Without Redis, such an event is unknown until it is recorded.
+the event has changed what it reads. From the mutation until the event is recorded, it is announced
+(progress.query.graphql.announcements).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
@@ -21,10 +21,18 @@ from progress.adapters import request_scope
 from progress.adapters.pubsub import clients, wakeups
 from progress.adapters.redis import commands
 from progress.adapters.telemetry import tracing
-from progress.errors import BadInput, NotFound, PubSubUnavailable, RedisUnavailable, Unavailable
+from progress.errors import (
+    BadInput,
+    NotFound,
+    PubSubUnavailable,
+    RedisUnavailable,
+    RequestRejected,
+    Unavailable,
+)
 from progress.event_store import events
 from progress.projections import schema
-from progress.query.cache import DatabaseVersions
+from progress.query.cache import EVENTS, DatabaseVersions, RateLimiter
+from progress.query.graphql.announcements import Announcement, Announcements, Data
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings
 
@@ -36,16 +44,7 @@ _MAX_WAIT_S = 5.0  # for an event to be counted
 _POLL_S = 0.1
 _MAX_DAYS_AHEAD = 7
 _MAX_REST_DAYS = 2  # of an ISO week
-
-Data = dict[str, Any]
-
-
-class Announcement(msgspec.Struct, frozen=True):
-    """The data of an event, and the learner's local day when it was first announced."""
-
-    event_id: str
-    data: Data
-    today: date
+_MAX_EVENTS_PER_HOUR = 60  # of a learner
 
 
 class UserEvent(msgspec.Struct, frozen=True):
@@ -55,6 +54,11 @@ class UserEvent(msgspec.Struct, frozen=True):
     event_type: str
     data: Data
     rest_day: date | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the check needs no other announced event of the learner."""
+        return self.rest_day is None
 
     @property
     def user_id(self) -> str:
@@ -121,6 +125,8 @@ class EventPublisher:
         versions: DatabaseVersions,
     ) -> None:
         self._reader, self._redis, self._versions = reader, redis, versions
+        self._announcements = Announcements(reader, redis)
+        self._limiter = RateLimiter(redis, _MAX_EVENTS_PER_HOUR, EVENTS)
         self._emulator = settings.pubsub_emulator_host
         own = f"projects/{settings.pubsub_project_id}/topics/{events.USER}"
         self._topic = settings.user_events_topic or own
@@ -129,8 +135,10 @@ class EventPublisher:
     async def publish(self, event: UserEvent, at: datetime) -> PublishedEvent:
         """Publish the event, unless it is recorded; return once Pub/Sub has it.
 
-        Raise NotFound for a learner without events, BadInput if the day cannot become a rest day or
-        if the key was used with other arguments, and PubSubUnavailable.
+        Raise NotFound for a learner who is gone or, if the event is a rest day, has no events;
+        BadInput if the day cannot become a rest day or if the key was used with other arguments;
+        RateLimited if the learner has published too many events; AnnouncementsUnavailable and
+        PubSubUnavailable.
         """
         (found,) = await self._reader.fetch(
             "query/published_events",
@@ -140,21 +148,25 @@ class EventPublisher:
             days=event.week(),
             now=at,
         )
-        if not found["is_known"]:
+        if found["is_gone"] or not (found["is_known"] or event.is_alone):
             raise NotFound("expected a caller with events - found none")
         published = PublishedEvent(event.event_id, event.user_id, self)
         if found["recorded"]:
             _check_same(event, *msgspec.json.decode(found["recorded"]))
             return published
-        is_first, announced = await self._announce(event, found["today"])
+        is_first, announced = await self._announcements.announce(event, found["today"])
         (own,) = (each for each in announced if each.event_id == event.event_id)
         _check_same(event, event.event_type, own.data)
         try:
             event.check(own.today, _join_days(event, found["taken"], announced))
-            await self._send(event)
-        except (BadInput, PubSubUnavailable):
             if is_first:
-                await self._withdraw(event)
+                await self._limiter.count(event.user_id, at)
+            await self._send(event)
+        except (RequestRejected, PubSubUnavailable) as error:
+            if is_first:
+                await self._announcements.withdraw(event)
+                if isinstance(error, PubSubUnavailable):
+                    await self._limiter.count(event.user_id, at, -1)
             raise
         return published
 
@@ -194,25 +206,6 @@ class EventPublisher:
                 )
         return True
 
-    async def _announce(self, event: UserEvent, today: date) -> tuple[bool, list[Announcement]]:
-        """Announce the event, unless an event with its id is announced already.
-
-        Return whether this call announced it, and all announced events of the learner.
-        """
-        own = Announcement(event.event_id, event.data, today)
-        if self._redis:
-            announce = commands.announce(event.user_id, event.event_id, msgspec.json.encode(own))
-            with contextlib.suppress(RedisUnavailable):
-                is_new, _, texts = await self._redis.run(*announce)
-                if isinstance(texts, list):
-                    return is_new == 1, [_decode(text) for text in texts if isinstance(text, bytes)]
-        return True, [own]
-
-    async def _withdraw(self, event: UserEvent) -> None:
-        if self._redis:
-            with contextlib.suppress(RedisUnavailable):
-                await self._redis.run(commands.withdraw(event.user_id, event.event_id))
-
     async def _send(self, event: UserEvent) -> None:
         if not wakeups.outage().is_over:
             raise PubSubUnavailable("Pub/Sub failed less than 5 s ago")
@@ -237,9 +230,6 @@ class EventPublisher:
                 "attributes": tracing.message_attributes(),
             }
             clients.publish(self._topic, [message], emulator=self._emulator, timeout_s=_TIMEOUT_S)
-
-
-_decode = msgspec.json.Decoder(Announcement).decode
 
 
 def _check_same(event: UserEvent, event_type: str, data: Data) -> None:

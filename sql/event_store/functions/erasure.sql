@@ -15,6 +15,13 @@ BEGIN ATOMIC
     FROM event_store.erasure_key k;
 END;
 
+-- Return whether the learner is erased.
+CREATE OR REPLACE FUNCTION event_store.is_erased(learner text) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(learner));
+END;
+
 -- Trigger function: delete the key that a migration created, before the restore of a dump inserts the dump's own key.
 -- The digests in the dump were computed with the dump's key.
 CREATE OR REPLACE FUNCTION event_store.replace_erasure_key() RETURNS trigger
@@ -61,6 +68,7 @@ BEGIN
         deletion.learner := learner;
         PERFORM event_store.record_event(deletion, NULL);
     END IF;
+    DELETE FROM event_store.announcements a WHERE a.user_id = learner;
     INSERT INTO event_store.erased AS x (digest, operation_id, token_count, tokens_digest)
     VALUES (forbid_learner.digest, forbid_learner.operation_id, forbid_learner.token_count,
         forbid_learner.tokens_digest)
@@ -418,12 +426,14 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege';
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.keyed_digest, event_store.erasure_digest, event_store.replace_erasure_key,
+REVOKE EXECUTE ON FUNCTION event_store.keyed_digest, event_store.erasure_digest, event_store.is_erased,
+    event_store.replace_erasure_key,
     event_store.forbid_learner, event_store.drop_erased, event_store.count_of_learner, event_store.erased_stream,
     event_store.redact_events, event_store.undeclared_of, event_store.redact_undeclared, event_store.pending_of,
     event_store.delete_pending, event_store.hide_sessions, event_store.mentions_of, event_store.analyze_columns,
     event_store.renew_statistics, event_store.refuse_change FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.keyed_digest, event_store.undeclared_of TO progress_project, progress_erasure;
+GRANT EXECUTE ON FUNCTION event_store.is_erased TO progress_query;
 GRANT EXECUTE ON FUNCTION event_store.erasure_digest TO progress_project, progress_batch, progress_erasure;
 GRANT EXECUTE ON FUNCTION event_store.forbid_learner, event_store.count_of_learner, event_store.redact_events,
     event_store.redact_undeclared, event_store.pending_of, event_store.delete_pending, event_store.hide_sessions,
