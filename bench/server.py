@@ -23,6 +23,7 @@ class Store:
 
     name: str
     folder: Path
+    waits_for_disk: bool = True
 
     @property
     def url(self) -> str:
@@ -36,6 +37,8 @@ class Store:
     def connect(self) -> Connection:
         """Return a connection with the live read models in the search path."""
         connection = database.connect(self.url, name="bench")
+        if not self.waits_for_disk:
+            connection.run("SET synchronous_commit = off")
         schema.set_search_path(connection)
         return connection
 
@@ -71,7 +74,7 @@ class Server:
 
     def create_database(self, *, waits_for_disk: bool = True) -> Store:
         """Return a store without tables; unless `waits_for_disk`, its commits skip the wait."""
-        store = Store(f"bench_{next(self._numbers)}", self.folder)
+        store = Store(f"bench_{next(self._numbers)}", self.folder, waits_for_disk)
         with contextlib.closing(database.connect(postgres.url(self.folder))) as connection:
             connection.run(f"CREATE DATABASE {store.name}")
             if not waits_for_disk:

@@ -42,7 +42,7 @@ FIXTURES = (
 # Programs that some tests need. If a program is missing, its tests are skipped. If --require names
 # the missing program, its tests fail instead.
 WANTED = (
-    *("chromium", "node", OLDEST, "pubsub-emulator"),
+    *("chromium", "node", OLDEST, "pgbouncer", "pubsub-emulator"),
     *("terraform", "checkov", "gcloud", "promtool", "docker", "beam", "gcc"),
 )
 

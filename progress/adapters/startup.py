@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from progress.adapters.postgres import url
 from progress.adapters.telemetry import logs
-from progress.errors import DatabaseUnavailable
+from progress.errors import DatabaseUnavailable, SettingsError
 from progress.settings import Settings, current
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def is_over() -> bool:
 def connect(target: Settings | str, *, name: str) -> "Connection":
     """Connect to PostgreSQL; retry while a Cloud Run job starts up.
 
-    Raise DatabaseUnavailable immediately if the server itself rejects the connection, because then
-    the network works.
+    Raise DatabaseUnavailable immediately if the server itself rejects the connection, or if it is a
+    pooler that does not keep sessions, because then the network works.
     """
     # Imported late, because `database` imports pg8000, which the query function does not need.
     from progress.adapters.postgres import database
@@ -62,7 +62,7 @@ def connect(target: Settings | str, *, name: str) -> "Connection":
 def _is_no_network(error: BaseException) -> bool:
     from progress.adapters.postgres import database  # as above
 
-    if not isinstance(error, DatabaseUnavailable):
+    if not isinstance(error, DatabaseUnavailable) or isinstance(error.__cause__, SettingsError):
         return False
     failure = error.__cause__ and database.read_failure(error.__cause__)
     return not failure or failure.is_transient or not failure.is_refusal

@@ -116,7 +116,7 @@ def check(
     console, stored = Console(stderr=as_json, quiet=is_quiet), connections.archive()
     with terminal.progress_bar(console, "checking", total=0) as show_progress:
         if deep:
-            with connections.open_connection() as connection:
+            with connections.open_to_read() as connection:
                 report = archive_check.run_deep(connection, stored, show_progress)
         else:
             report = archive_check.run(stored, show_progress)

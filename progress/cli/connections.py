@@ -5,7 +5,7 @@ imported at first use, because some of them need development packages, which ima
 """
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -13,6 +13,7 @@ import typer
 
 from progress import settings
 from progress.adapters import startup
+from progress.adapters.postgres import table_locks
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
@@ -89,6 +90,16 @@ def connect() -> Connection:
 def open_connection() -> contextlib.AbstractContextManager[Connection]:
     """Connect to the database as its owner for the length of a `with` block."""
     return contextlib.closing(connect())
+
+
+@contextlib.contextmanager
+def open_to_read() -> Iterator[Connection]:
+    """Connect as the owner for a command that only reads.
+
+    If a lock on a table stops the command for 5 s, raise ProgressError: it says who blocks whom.
+    """
+    with open_connection() as connection, table_locks.limit_waits(connection):
+        yield connection
 
 
 def archive() -> Storage:

@@ -43,7 +43,7 @@ def list_all(
     reasons = Column("reason", overflow="fold")
     table = Table("number", "kind", "received", "event", reasons, box=None)
     after = 0
-    with connections.open_connection() as connection:
+    with connections.open_to_read() as connection:
         while page := dead_letters.list_letters(connection, include_closed=closed, after=after):
             for letter in page:
                 if as_json:
@@ -59,7 +59,7 @@ def list_all(
 @dead_letters_group.command()
 def show(number: Number) -> None:
     """Show a dead letter with its payload."""
-    with connections.open_connection() as connection:
+    with connections.open_to_read() as connection:
         letter = dead_letters.read(connection, number)
     terminal.print_json(letter, is_indented=True)
 
@@ -67,7 +67,7 @@ def show(number: Number) -> None:
 @dead_letters_group.command()
 def count(as_json: AsJsonLines = False) -> None:
     """Count the open dead letters by reason."""
-    with connections.open_connection() as connection:
+    with connections.open_to_read() as connection:
         reasons = dead_letters.count_by_reason(connection)
     table = Table("letters", "kind", Column("reason", overflow="fold"), "first", "last", box=None)
     for row in reasons:

@@ -59,7 +59,7 @@ def events(
     """Print the audit trail: every event as it was recorded, one JSON object per line."""
     begin = _parse_time(since)
     _warn_of_unknown_type(kind)
-    with connections.open_connection() as connection:
+    with connections.open_to_read() as connection:
         position = log.find_position(connection, begin) if begin else 1
         if limit and user is None:
             position = log.find_newest(connection, position, kind, limit)

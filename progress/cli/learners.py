@@ -33,7 +33,7 @@ def learners(
     as_json: AsJsonLines = False,
 ) -> None:
     """List the learners, or those whose id contains TEXT."""
-    with connections.open_connection() as connection:
+    with connections.open_to_read() as connection:
         schema.set_search_path(connection)
         values = {"part": part, "limit": first + 1}
         rows = database.fetch(connection, "projections/learners", "find", **values)

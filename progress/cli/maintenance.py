@@ -99,7 +99,7 @@ def run_batch() -> batch.Report:
 
 def status(as_json: AsJson = False) -> None:
     """Count events, dead letters and undelivered messages, and show the projections' lag."""
-    with connections.open_connection() as connection:
+    with connections.open_to_read() as connection:
         counts = database.fetch(connection, "event_store/status", "counts")[0]
         read_model_schema.set_search_path(connection)
         values = settings.current().lag_limits() | {"now": datetime.now(UTC)}

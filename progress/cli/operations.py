@@ -55,7 +55,7 @@ def list_newest(
     as_json: AsJsonLines = False,
 ) -> None:
     """List the operations, newest first."""
-    with connections.open_connection() as connection:
+    with connections.open_to_read() as connection:
         operations = records.get_operations(connection, first=first)
     table = Table(
         Column("id", min_width=36),
@@ -190,7 +190,7 @@ def retry(operation_id: OperationId) -> None:
 
 
 def _read(operation_id: UUID) -> records.Operation:
-    with connections.open_connection() as connection:
+    with connections.open_to_read() as connection:
         operation = records.get_operation(connection, operation_id)
     if operation is None:
         raise ProgressError(f"there is no operation {operation_id}")

@@ -43,7 +43,7 @@ def check(
     """Check that the log is complete and fits the checkpoints; exit with 1 on a defect."""
     erased, marks = connections.erased_digests(), connections.marks()
     marks, unknown = (marks, "") if isinstance(marks, list) else ([], marks)
-    with connections.open_connection() as connection:
+    with connections.open_to_read() as connection:
         report = checks.run(connection, erased, marks, with_rows=with_rows)
     if as_json:
         terminal.print_json(report)
@@ -114,7 +114,7 @@ def warm(
 @shards_group.command("list")
 def list_shards(as_json: AsJson = False) -> None:
     """Show the lag of each shard, and the database session that holds the shard's lock."""
-    with connections.open_connection() as connection:
+    with connections.open_to_read() as connection:
         shards = shard_locks.list_shards(connection)
     if as_json:
         terminal.print_json(shards)

@@ -82,7 +82,7 @@ def open_replacement(
             read_model_schema.create(connection, building_name())
             yield replacement
         finally:
-            connection.run("RESET statement_timeout")  # a step of an operation may have set it
+            connection.run("SET statement_timeout = 0")  # a step of an operation may have set it
             drop(connection, building_name())
 
 
@@ -184,7 +184,7 @@ def drop(connection: Connection, schema: str) -> None:
     try:
         _try_drop(connection, schema)
     finally:
-        connection.run("RESET lock_timeout")
+        connection.run("SET lock_timeout = 0")
 
 
 def drop_unused(connection: Connection) -> Iterator[str]:

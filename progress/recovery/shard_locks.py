@@ -38,11 +38,12 @@ def release(connection: Connection, shard: int) -> list[str]:
     ended session is rolled back, and the next worker folds it. Raise ProjectionError if no session
     holds the shard, or if the database denies the request.
     """
-    lock = next(lock for lock in list_shards(connection) if lock.shard == shard)
-    if lock.pid is None:
+    schema.set_search_path(connection)
+    holders = database.run(connection, _FILE, "holder", shard=shard)
+    if not holders:
         raise ProjectionError(f"nobody holds shard {shard}: run `progress batch` to fold it")
     ended = []
-    blocking = database.run(connection, _FILE, "blocking sessions", pid=lock.pid)
+    blocking = database.run(connection, _FILE, "blocking sessions", pid=holders[0][0])
     for pid, login, application in blocking:
         _end_session(connection, pid)
         ended.append(f"session {pid} ({login}, {application})")

@@ -98,8 +98,9 @@ SELECT item_id, headword, level, array_to_string(domains, '') AS domains, descri
 FROM items
 
 -- primary_language --
--- The language of an item i as totals group it: `en` for en-GB. Items without a language have the language ''.
-coalesce(lower(split_part(i.language, '-', 1)), '')
+-- The language of an item i as totals group it: `en` for en-GB. Items without a language have the language ''. A
+-- definition's items have the database's collation, by which lower() may change more than ASCII letters.
+coalesce(lower(split_part(i.language, '-', 1) COLLATE "C"), '')
 
 -- level_and_domain --
 -- True if the item of a row s passes the filters by level and domain. The level UNKNOWN selects the items without a

@@ -1,5 +1,16 @@
 -- The sessions that hold the advisory locks of shards. A fold holds the lock of its shard.
 
+-- held --
+SELECT l.pid, CAST(l.objid AS bigint) AS shard
+FROM pg_locks l
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+  AND l.classid = CAST(CAST(hashtext(current_schema()) AS bigint) & 4294967295 AS oid)
+
+-- holder --
+-- The session that holds the shard. A lock on a table does not let this statement wait.
+SELECT pid FROM ({recovery/shard_locks held}) l WHERE shard = :shard;
+
 -- list --
 SELECT c.shard, c.position,
     (SELECT count(*) FROM event_store.events e
@@ -9,10 +20,7 @@ SELECT c.shard, c.position,
     coalesce(CAST(extract(epoch FROM clock_timestamp() - a.xact_start) AS double precision), 0) AS seconds,
     coalesce(pg_blocking_pids(a.pid), '{}') AS waits_for
 FROM checkpoints c
-LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-    AND l.classid = CAST(CAST(hashtext(current_schema()) AS bigint) & 4294967295 AS oid)
-    AND l.objid = CAST(c.shard AS oid)
+LEFT JOIN ({recovery/shard_locks held}) l ON l.shard = c.shard
 LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 ORDER BY c.shard;
 

@@ -96,7 +96,7 @@ def have_ended(pids: dict[str, list[int]]) -> bool:
 
 def assert_an_analyst_sees(database_url: str, user: str) -> None:
     url = url_of(database_url, "analyst")
-    with contextlib.closing(database.connect(url)) as analyst:
+    with contextlib.closing(postgres_servers.connect_plainly(url)) as analyst:
         assert analyst.run("SELECT user_id FROM progress.user_progress") == [[user]]
         assert analyst.run("SHOW statement_timeout") == [["1min"]]
 

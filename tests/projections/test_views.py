@@ -21,7 +21,7 @@ from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.projections import batch, rebuild, replacement, schema, views
 from progress.projections.schema import BATCH, REALTIME
 from tests.conftest import Store
-from tests.support import cli, model_rows, sample_events
+from tests.support import cli, model_rows, postgres_servers, sample_events
 from tests.support.postgres_servers import url_of
 from tests.support.stage import append
 
@@ -48,7 +48,8 @@ def analyst(store: Store, populated: Connection) -> Iterator[Connection]:
     """A connection with the privileges and the settings of an analyst's login."""
     name = f"analyst_of_{store.url.rpartition('/')[2].partition('?')[0]}"
     logins.apply(populated, [Login("progress_analyst", name, "secret")])
-    with closing(database.connect(store.url.replace("//postgres", f"//{name}"))) as connection:
+    url = store.url.replace("//postgres", f"//{name}")
+    with closing(postgres_servers.connect_plainly(url)) as connection:
         yield connection
     populated.run(f"DROP ROLE {name}")
 

@@ -14,6 +14,7 @@ import pytest
 
 from progress.adapters.postgres import database, migrations, statements
 from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.url import parse_url
 from progress.local import postgres as server
 from progress.local import processes
 from progress.projections import schema
@@ -48,13 +49,14 @@ class Server:
     def create_database(self) -> str:
         """Create a database from the migrated template; return its name."""
         if not self._template:
-            self._template = self._create("template")
+            self._template = self.create_bare_database("STRATEGY FILE_COPY")
             connection = database.connect(self.sibling(self._template))
             migrations.apply(connection)
             schema.create(connection)
             connection.close()
             self._create_users()
-        name = self._create("test", self._template)
+        # The default strategy takes twice as long: it writes each page to the write-ahead log.
+        name = self.create_bare_database(f"TEMPLATE {self._template} STRATEGY FILE_COPY")
         # The privileges on the database itself are not copied from the template.
         self._run(f"GRANT CREATE ON DATABASE {name} TO progress_project")
         self._run(f"GRANT TEMPORARY ON DATABASE {name} TO progress_query")
@@ -87,10 +89,10 @@ class Server:
         self._run(statements.blocks("local/database")["create users"])
         self._run("SELECT pg_advisory_unlock(0)")
 
-    def _create(self, what: str, template: str = "template1") -> str:
-        name = f"progress_{what}_{os.getpid()}_{next(self._numbers)}"
-        # The default strategy takes twice as long: it writes each page to the write-ahead log.
-        self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    def create_bare_database(self, options: str) -> str:
+        """Create a database with these options; return its name."""
+        name = f"progress_test_{os.getpid()}_{next(self._numbers)}"
+        self._run(f"CREATE DATABASE {name} {options}")
         return name
 
     def _run(self, statement: str) -> None:
@@ -103,6 +105,11 @@ def url_of(url: str, function: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=f"local_{function}@{host}").geturl()
+
+
+def connect_plainly(url: str) -> Connection:
+    """Connect like another program: the session has the defaults of its database and role."""
+    return database._open_directly(parse_url(url), "another")
 
 
 @contextmanager

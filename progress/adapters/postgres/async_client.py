@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from progress.adapters import request_scope
-from progress.adapters.postgres import errors
+from progress.adapters.postgres import errors, sessions
 from progress.adapters.postgres import url as postgres_url
 from progress.adapters.postgres.errors import Failure
 from progress.adapters.request_scope import RequestScope
@@ -261,6 +261,7 @@ _STATEMENT_TIMEOUT = f"{request_scope.TIMEOUT_S:.0f}s"
 # know the type of a value.
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
+_ONE_ROW = "SELECT 1"  # the status of a text whose last statement returns one row
 _MISSING = ("42P01", "3F000")  # no such table or schema, because the first deploy is still running
 
 # A timeout counts as a failure of the database only if the call took at least this time. If the
@@ -270,10 +271,10 @@ _MIN_TIME_S = 1.0
 
 
 class Database:
-    """A database with at most `size` sessions in UTC, each opened when it is first needed.
+    """A database with at most `size` sessions, each opened when it is first needed.
 
     A session that is idle for `idle_s` is closed at the next use of the database. `settings` adds
-    or replaces server settings.
+    or replaces settings of the sessions.
     """
 
     def __init__(
@@ -287,10 +288,9 @@ class Database:
         **settings: str,
     ) -> None:
         self._target, self._size, self._idle_s = target, size, idle_s
+        self._name = name
         self._settings = {
-            "application_name": name,
             "search_path": search_path,
-            "timezone": "UTC",
             # Compiling or planning these queries, or starting workers for them, would take longer
             # than running them.
             "jit": "off",
@@ -392,13 +392,51 @@ class Database:
         session.terminate()
 
     def _connector(self) -> Connect:
-        return functools.partial(
-            _connect_function(self._target),
+        address, connect = _connect_function(self._target)
+        open_one = functools.partial(
+            connect,
             command_timeout=request_scope.TIMEOUT_S,
             timeout=request_scope.TIMEOUT_S,
-            server_settings=self._settings,
+            server_settings={"application_name": self._name},
             max_cacheable_statement_size=0,  # no limit: statements about the past are long
         )
+        return functools.partial(_open_session, address, open_one, self._settings)
+
+
+async def _open_session(
+    address: str, open_one: Connect, settings: dict[str, str]
+) -> asyncpg.Connection:
+    """Open a connection and configure its session.
+
+    Raise DatabaseUnavailable for a pooler that does not keep sessions.
+    """
+    with contextlib.ExitStack() as on_failure:
+        connection = await open_one()
+        on_failure.callback(connection.terminate)
+        text = sessions.configure(connection.get_server_pid(), settings)
+        if await connection.execute(text) != _ONE_ROW and not sessions.is_known(address):
+            sessions.record(address, keeps=await _keeps_session(connection, open_one))
+        on_failure.pop_all()
+    return connection
+
+
+async def _keeps_session(first: asyncpg.Connection, open_one: Connect) -> bool:
+    """Return whether a connection keeps its session while another one has a transaction."""
+    texts, second = sessions.MarkTexts(), await open_one()
+    try:
+        await first.execute(texts.mark)
+        for _ in range(sessions.ROUNDS):
+            try:
+                if await second.execute(texts.begin, timeout=sessions.WAIT_S) == _ONE_ROW:
+                    return False
+            except TimeoutError:
+                return bool(await first.execute(texts.find) == _ONE_ROW)
+            if await first.execute(texts.find) != _ONE_ROW:
+                return False
+            await second.execute(texts.end)
+        return True
+    finally:
+        second.terminate()
 
 
 def _is_failure(error: DatabaseUnavailable, seconds: float) -> bool:
@@ -431,12 +469,16 @@ def _read(error: Exception) -> Failure:
     )
 
 
-def _connect_function(target: Settings | str) -> Callable[..., Awaitable[asyncpg.Connection]]:
+def _connect_function(
+    target: Settings | str,
+) -> tuple[str, Callable[..., Awaitable[asyncpg.Connection]]]:
+    """Return the address of the database, and a function that connects to it."""
     url = target if isinstance(target, str) else target.database_url
     if url:
-        return functools.partial(asyncpg.connect, **_connect_arguments(postgres_url.parse_url(url)))
+        address = postgres_url.parse_url(url)
+        return repr(address), functools.partial(asyncpg.connect, **_connect_arguments(address))
     if isinstance(target, Settings) and target.instance_connection_name:
-        return _connect_by_connector(target)
+        return target.instance_connection_name, _connect_by_connector(target)
     raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
 
 

@@ -17,7 +17,7 @@ import pg8000.exceptions
 import pg8000.native
 from pg8000.native import PreparedStatement as Statement
 
-from progress.adapters.postgres import errors
+from progress.adapters.postgres import errors, sessions
 from progress.adapters.postgres.errors import Failure, Translate
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.postgres.url import (
@@ -75,39 +75,52 @@ def connect(
 ) -> Connection:
     """Open a connection; raise DatabaseUnavailable if the server does not respond.
 
-    The session's time zone is UTC. A statement that takes longer than `timeout_s` fails as if the
-    server were down.
+    The session has the settings of `sql/adapters/sessions.sql`. A statement that takes longer than
+    `timeout_s` fails as if the server were down. Raise DatabaseUnavailable for a pooler that does
+    not keep sessions, too.
     """
-    if isinstance(target, str):
-        return _connect_directly(parse_url(target), name, timeout_s)
-    if target.database_url:
-        return _connect_directly(parse_url(target.database_url), name, timeout_s)
-    if target.instance_connection_name:
-        return _connect_by_connector(target, instance_name(target), name, timeout_s)
+    url = target if isinstance(target, str) else target.database_url
+    if url:
+        address = parse_url(url)
+        return _connect(repr(address), lambda: _open_directly(address, name), timeout_s)
+    if isinstance(target, Settings) and target.instance_connection_name:
+        instance = instance_name(target)
+        return _connect(instance, lambda: _open_by_connector(target, instance, name), timeout_s)
     raise SettingsError("neither DATABASE_URL nor INSTANCE_CONNECTION_NAME is set")
 
 
-def _connect_directly(address: Address, name: str, timeout_s: float | None) -> Connection:
+def _connect(address: str, open_one: Connect, timeout_s: float | None) -> Connection:
     with contextlib.ExitStack() as on_failure:
         try:
-            sock = on_failure.enter_context(_open_socket(address))
-            connection = Connection(
-                address.user,
-                # `sock` is already connected. Only TLS uses `host`: as the name to compare with the
-                # certificate, and as the SNI, by which Neon routes the connection.
-                host=address.host,
-                password=address.password,
-                database=address.database,
-                sock=sock,
-                ssl_context=_tls(address),
-                application_name=name,
-            )
-            _configure(connection, timeout_s)
+            connection = open_one()
+            on_failure.callback(close, connection)
+            if not _configure(connection, timeout_s) and not sessions.is_known(address):
+                sessions.record(address, keeps=_keeps_session(connection, open_one))
+            set_timeout(connection, timeout_s)
             on_failure.pop_all()
         except ERRORS as error:
             cause = _find_refusal(error)
-            hint = _REJECTED if read_failure(cause).sqlstate == "28P01" else ""
-            raise DatabaseUnavailable(f"no connection to {address!r}: {cause}{hint}") from cause
+            is_rejected = read_failure(cause).sqlstate == "28P01"
+            hint = _REJECTED if is_rejected else ""
+            raise DatabaseUnavailable(f"no connection to {address}: {cause}{hint}") from cause
+    return connection
+
+
+def _open_directly(address: Address, name: str) -> Connection:
+    with contextlib.ExitStack() as on_failure:
+        sock = on_failure.enter_context(_open_socket(address))
+        connection = Connection(
+            address.user,
+            # `sock` is already connected. Only TLS uses `host`: as the name to compare with the
+            # certificate, and as the SNI, by which Neon routes the connection.
+            host=address.host,
+            password=address.password,
+            database=address.database,
+            sock=sock,
+            ssl_context=_tls(address),
+            application_name=name,
+        )
+        on_failure.pop_all()
     return connection
 
 
@@ -147,24 +160,18 @@ def _tls(address: Address) -> ssl.SSLContext | bool | None:
     return create_tls(address.sslmode)
 
 
-def _connect_by_connector(
-    settings: Settings, instance: str, name: str, timeout_s: float | None
-) -> Connection:
-    try:
-        with translate_connector_errors(instance):
-            connection = _connector().connect(
-                instance,
-                "pg8000",
-                user=settings.db_iam_user,
-                db=settings.db_name,
-                enable_iam_auth=True,
-                application_name=name,
-            )
-        # The connector returns pg8000's DB-API connection. Its new class adds `run` and `prepare`.
-        connection.__class__ = Connection
-        _configure(connection, timeout_s)
-    except ERRORS as error:
-        raise DatabaseUnavailable(f"no connection to {instance}: {error}") from error
+def _open_by_connector(settings: Settings, instance: str, name: str) -> Connection:
+    with translate_connector_errors(instance):
+        connection = _connector().connect(
+            instance,
+            "pg8000",
+            user=settings.db_iam_user,
+            db=settings.db_name,
+            enable_iam_auth=True,
+            application_name=name,
+        )
+    # The connector returns pg8000's DB-API connection. Its new class adds `run` and `prepare`.
+    connection.__class__ = Connection
     return cast("Connection", connection)
 
 
@@ -179,15 +186,37 @@ def _connector() -> Any:
     return Connector(ip_type="PRIVATE", refresh_strategy="lazy")
 
 
-def _configure(connection: Connection, timeout_s: float | None) -> None:
+def _configure(connection: Connection, timeout_s: float | None) -> bool:
+    """Configure a new session; return whether the connection is direct."""
     _keep_alive(connection._usock)  # noqa: SLF001 - the connector does not return the socket
     connection.register_in_adapter(_TIMESTAMPTZ, _parse_time)
-    connection.run("SET timezone = 'UTC'")
+    settings = {}
     if timeout_s is not None:
         # The server stops a statement one second after the client gives up.
-        limit = f"{1_000 + round(1_000 * timeout_s)}ms"
-        connection.run("SELECT set_config('statement_timeout', :limit, false)", limit=limit)
-    set_timeout(connection, timeout_s)
+        settings["statement_timeout"] = f"{1_000 + round(1_000 * timeout_s)}ms"
+    key = connection._backend_key_data or b""  # noqa: SLF001 - pg8000 has no function for it
+    pid = int.from_bytes(key[:4], "big", signed=True)
+    return len(connection.run(sessions.configure(pid, settings)) or ()) > 1
+
+
+def _keeps_session(first: Connection, open_one: Connect) -> bool:
+    """Return whether a connection keeps its session while another one has a transaction."""
+    texts, second = sessions.MarkTexts(), open_one()
+    try:
+        set_timeout(second, sessions.WAIT_S)
+        first.run(texts.mark)
+        for _ in range(sessions.ROUNDS):
+            try:
+                if second.run(texts.begin):
+                    return False
+            except TimeoutError:
+                return bool(first.run(texts.find))
+            if not first.run(texts.find):
+                return False
+            second.run(texts.end)
+        return True
+    finally:
+        close(second, timeout_s=0.1)
 
 
 def _parse_time(text: str) -> datetime | str:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 from google.pubsub_v1.types import PubsubMessage, Subscription
 
+from progress.adapters.postgres import sessions
 from progress.adapters.postgres import url as postgres_url
 from progress.adapters.postgres.statements import load
 from progress.errors import DatabaseUnavailable
@@ -182,7 +183,7 @@ async def _connect_when_ready(url: str) -> Any:
 
 
 async def _connect(address: postgres_url.Address) -> Any:
-    return await asyncpg.connect(
+    connection = await asyncpg.connect(
         host=address.host,
         port=address.port,
         user=address.user,
@@ -191,5 +192,7 @@ async def _connect(address: postgres_url.Address) -> Any:
         ssl=False if address.host.startswith("/") else address.sslmode,
         timeout=_CONNECT_TIMEOUT_S,
         command_timeout=_STATEMENT_TIMEOUT_S,
-        server_settings={"application_name": "pubsub-standin", "timezone": "UTC"},
+        server_settings={"application_name": "pubsub-standin"},
     )
+    await connection.execute(sessions.configure(connection.get_server_pid(), {}))
+    return connection

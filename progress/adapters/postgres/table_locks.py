@@ -1,0 +1,56 @@
+"""Commands that only read wait for a short time for a locked table, then say who blocks whom."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.errors import ProgressError
+
+_FILE = "adapters/table_locks"
+_LOCK_TIMEOUT = "55P03"
+
+
+@contextlib.contextmanager
+def limit_waits(connection: Connection) -> Iterator[None]:
+    """Limit the time for which each statement of the block waits for a lock to 5 s.
+
+    After this time, raise a ProgressError that names the sessions that block the statement.
+    """
+    database.run(connection, _FILE, "limit waits")
+    try:
+        yield
+    except (ProgressError, *database.ERRORS) as error:
+        causes = filter(None, (error, error.__cause__))
+        if _LOCK_TIMEOUT not in [database.read_failure(cause).sqlstate for cause in causes]:
+            raise
+        connection.run("ROLLBACK")
+        raise ProgressError(_describe(connection)) from error
+
+
+def _describe(connection: Connection) -> str:
+    sessions = database.fetch(connection, _FILE, "blocking sessions")
+    if not sessions:
+        return "a table was locked for 5 s, and is free again: repeat the command"
+    first = sessions[0]["pid"]
+    return (
+        f"a table is locked: {'; '.join(map(_describe_session, sessions))}. End session {first} in "
+        f"its program, or with `SELECT pg_terminate_backend({first})`"
+    )
+
+
+def _describe_session(session: dict[str, Any]) -> str:
+    since = "" if session["seconds"] is None else f" for {session['seconds']} s"
+    facts = [
+        session["locked"] and f"has locked {session['locked']}",
+        session["waits_for"] and f"waits for {_list(session['waits_for'])}",
+        session["wanted"] and f"wants to lock {session['wanted']}",
+        session["blocks"] and f"blocks {_list(session['blocks'])}",
+    ]
+    who = f"{session['login']}, {session['application']}, {session['state']}{since}"
+    return f"session {session['pid']} ({who}) {', '.join(filter(None, facts))}"
+
+
+def _list(pids: list[int]) -> str:
+    return f"{'session' if len(pids) == 1 else 'sessions'} {', '.join(map(str, pids))}"

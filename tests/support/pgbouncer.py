@@ -1,0 +1,50 @@
+"""PgBouncer, a pooler in front of PostgreSQL."""
+
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+from progress.adapters.postgres.url import parse_url
+from progress.local import postgres, processes, readiness
+from tests.support import folders
+
+PROGRAM = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+_PORT = 5432  # in the name of the socket
+_CONFIGURATION = """
+[databases]
+* = host={host} port={port}
+[pgbouncer]
+pool_mode = {mode}
+default_pool_size = {sessions}
+server_round_robin = {round_robin:d}
+unix_socket_dir = {folder}
+listen_port = {listen_port}
+auth_type = trust
+auth_file = {folder}/users
+"""
+
+
+@contextmanager
+def run(url: str, mode: str, *, sessions: int, round_robin: bool = False) -> Iterator[str]:
+    """Run a pooler in front of a database during the block; yield the database's URL through it."""
+    assert PROGRAM
+    at, account = parse_url(url), postgres.account()
+    with folders.create("pgbouncer") as folder:
+        (folder / "users").write_text(f'"{at.user}" ""\n')
+        configuration = folder / "pgbouncer.ini"
+        values = {"mode": mode, "sessions": sessions, "round_robin": round_robin, "folder": folder}
+        configuration.write_text(
+            _CONFIGURATION.format(host=at.host, port=at.port, listen_port=_PORT, **values)
+        )
+        if account:  # PgBouncer refuses to run as root
+            shutil.chown(folder, account)
+        with (folder / "log").open("wb") as output:
+            process = processes.start([PROGRAM, configuration], output=output, account=account)
+        try:
+            readiness.wait((folder / f".s.PGSQL.{_PORT}").exists, "PgBouncer")
+            yield f"postgresql://{at.user}@/{at.database}?host={quote(str(folder), safe='/')}"
+        finally:
+            processes.end(process, by=signal.SIGINT, seconds=5)
