@@ -28,6 +28,7 @@ from progress.adapters.redis.commands import Reply
 from progress.adapters.redis.subscriber import Subscriber
 from progress.adapters.redis.url import parse_url
 from progress.errors import CopiesUnavailable, RedisUnavailable, SettingsError
+from progress.local import ports
 from tests.support import cache_instances
 
 T = TypeVar("T")
@@ -236,7 +237,47 @@ def test_a_server_that_hangs_after_a_pause_is_noticed_while_callers_keep_coming(
     with_client(own.url, work, timeout_s=_TIMEOUT_S)
 
 
-@pytest.mark.parametrize("fails", ["end", "stop"])
+# How a server begins to reject writes, and how it accepts them again.
+REFUSALS = {
+    "a replica": (("REPLICAOF", ports.HOST, "1"), ("REPLICAOF", "NO", "ONE")),
+    "too few replicas": (
+        ("CONFIG", "SET", "min-replicas-to-write", "1"),
+        ("CONFIG", "SET", "min-replicas-to-write", "0"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_server_that_rejects_writes_is_away(own: cache_instances.Valkey, name: str) -> None:
+    """Also if a script writes, and if a caller ignores the reply."""
+    refuse, accept = REFUSALS[name]
+    writes = [
+        commands.count("rate", "ann", 1, 1),
+        commands.set_newer_versions({"version:a": 1}, int(2_000 * time.time())),
+    ]
+
+    async def work(client: Client) -> None:
+        for write in writes:
+            await until(client)
+            own.server().execute_command(*refuse)
+            with pytest.raises(RedisUnavailable):
+                await client.run(write)
+            own.server().execute_command(*accept)
+        await until(client)
+        assert isinstance((await client.run(writes[0]))[0], int)
+
+    with_client(own.url, work)
+    with closing(open_client(own.url)) as client:
+        client.run(commands.ping())
+        own.server().execute_command(*refuse)
+        for write in writes:
+            with pytest.raises(RedisUnavailable):
+                client.run(write)
+        own.server().execute_command(*accept)
+        assert isinstance(client.run(writes[0])[0], int)
+
+
+@pytest.mark.parametrize("fails", ["end", "stop", *REFUSALS])
 def test_a_subscriber_reports_when_redis_fails_and_when_it_is_back(
     own: cache_instances.Valkey, fails: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,9 +297,15 @@ def test_a_subscriber_reports_when_redis_fails_and_when_it_is_back(
                     pass
 
         await await_state(True)
-        getattr(own, fails)()
-        await await_state(False)
-        {"end": own.start, "stop": own.go_on}[fails]()
+        if fails in REFUSALS:
+            refuse, accept = REFUSALS[fails]
+            own.server().execute_command(*refuse)
+            await await_state(False)
+            own.server().execute_command(*accept)
+        else:
+            getattr(own, fails)()
+            await await_state(False)
+            {"end": own.start, "stop": own.go_on}[fails]()
         await await_state(True)
         own.server().publish("a", "")
         async with asyncio.timeout(30):

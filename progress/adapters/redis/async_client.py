@@ -239,6 +239,8 @@ class BatchedConnection:
                 timeout=math.inf, disconnect_on_error=False
             )
         except ResponseError as error:
+            if connections.is_outage(error):
+                raise
             return error
         return reply
 

@@ -126,5 +126,7 @@ def _read(connection: "ConnectionInterface", deadline: float) -> Reply:
     try:
         reply: Reply = connection.read_response(timeout=left)
     except ResponseError as error:
+        if connections.is_outage(error):
+            raise
         return error
     return reply

@@ -228,6 +228,11 @@ def list_marks() -> Command:
     return ("ZRANGE", _MARKS_KEY, 0, -1, "WITHSCORES")
 
 
+def check_writes() -> Command:
+    """Write a key that nobody reads; Redis rejects this while it is a replica."""
+    return ("SET", "writable", "", "EX", 1)
+
+
 def ping() -> Command:
     """Check that Redis responds; the reply comes after all earlier commands were run."""
     return ("PING",)

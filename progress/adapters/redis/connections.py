@@ -13,9 +13,14 @@ import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import MasterDownError, ReadOnlyError
 from redis.retry import Retry
 
 from progress.adapters.redis.url import Address
+
+# The first words of further answers: Redis accepts no writes, because it cannot save them or has
+# too few replicas.
+_OUTAGES = ("MISCONF", "NOREPLICAS")
 
 
 class _BlockingTls(redis.Connection):
@@ -80,6 +85,15 @@ def create_subscriber(address: Address, *, timeout_s: float) -> redis.asyncio.Re
         **_options(address),
     )
     return redis.asyncio.Redis.from_pool(pool)
+
+
+def is_outage(error: Exception) -> bool:
+    """Return whether this answer of Redis means that it cannot serve: for example, a failover.
+
+    After a failover, the connections to the old primary stay open. It is a replica now, and rejects
+    every write. A new connection may reach the new primary.
+    """
+    return isinstance(error, ReadOnlyError | MasterDownError) or str(error).startswith(_OUTAGES)
 
 
 def _async_class(address: Address) -> type[AbstractConnection]:

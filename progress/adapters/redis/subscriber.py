@@ -4,6 +4,7 @@ Import this module at first use, because it imports redis-py.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from redis import RedisError
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from progress.adapters.redis import connections
+from progress.adapters.redis import commands, connections
 from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import logs
 
@@ -19,6 +20,7 @@ from progress.adapters.telemetry import logs
 _POLL_S = 0.2
 _TIMEOUT_S = 0.5  # If a ping takes longer, Redis counts as down.
 _RECONNECT_S = 1.0  # The pause between two attempts to connect.
+_WRITE_CHECK_S = 0.5  # The pause between two checks whether Redis accepts writes.
 _ERRORS = (RedisError, OSError)  # TimeoutError is an OSError
 
 
@@ -49,7 +51,7 @@ class Subscriber:
             client = connections.create_subscriber(self._address, timeout_s=_TIMEOUT_S)
             try:
                 async with client.pubsub() as connection:
-                    await self._receive(connection)
+                    await self._receive(client, connection)
             except _ERRORS as error:
                 if self.is_connected:
                     logs.write("WARNING", f"no Redis, so the database is polled: {error!r}")
@@ -59,10 +61,17 @@ class Subscriber:
             if not _is_cancelled():
                 await asyncio.sleep(_RECONNECT_S)
 
-    async def _receive(self, connection: PubSub) -> None:
-        """Receive messages until cancelled; raise an error if Redis does not respond in time."""
-        is_pinged = False
+    async def _receive(self, client: Redis, connection: PubSub) -> None:
+        """Receive messages until cancelled.
+
+        Raise an error if Redis does not respond in time, or rejects writes: then it rejects the
+        notifications, too.
+        """
+        is_pinged, check_at = False, 0.0
         while not _is_cancelled():
+            if time.monotonic() >= check_at:
+                await client.execute_command(*commands.check_writes())
+                check_at = time.monotonic() + _WRITE_CHECK_S
             await self._update_subscriptions(connection)
             message = await connection.get_message(timeout=_TIMEOUT_S if is_pinged else _POLL_S)
             if message is not None:
