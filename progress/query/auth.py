@@ -275,9 +275,28 @@ class Authenticator:
                 options={"require": ["exp", "sub"]},
             )
         except (jwt.PyJWTError, RecursionError) as error:
-            why = str(error).encode(errors="replace").decode()  # replaces lone surrogates
-            raise Unauthenticated(f"bad token: {why}") from None
+            raise Unauthenticated(f"bad token: {_describe(error)}") from None
         return _caller(claims)
+
+
+_FAULTS: dict[type[jwt.PyJWTError], str] = {
+    jwt.ExpiredSignatureError: "it has expired",
+    jwt.ImmatureSignatureError: "it is not valid yet",
+    jwt.InvalidAudienceError: "it is for another audience",
+    jwt.InvalidIssuerError: "it is from another issuer",
+    jwt.InvalidIssuedAtError: "its time of issue (iat) is not a number",
+    jwt.exceptions.InvalidSubjectError: "expected a sub of 1 to 200 characters",
+    jwt.InvalidSignatureError: "its signature is wrong",
+    jwt.MissingRequiredClaimError: "expected the claims aud, exp, iss and sub",
+}
+
+
+def _describe(error: Exception) -> str:
+    """Return what is wrong with a token, in words of our own: those of the library may change."""
+    return next(
+        (text for type_, text in _FAULTS.items() if isinstance(error, type_)),
+        "expected a JSON Web Token",
+    )
 
 
 def _caller(claims: dict[str, Any]) -> Caller:

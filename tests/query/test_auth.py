@@ -190,10 +190,42 @@ BAD: dict[str, Callable[[], str]] = {
 }
 
 
+OWN_TEXTS = {
+    "expected a JSON Web Token",
+    "expected a sub of 1 to 200 characters",
+    "expected one signed by RS256 or ES256",
+    "expected the claims aud, exp, iss and sub",
+    "it has expired",
+    "it is for another audience",
+    "it is from another issuer",
+    "it is not valid yet",
+    "its key is not among the issuer's keys",
+    "its signature is wrong",
+    "its sub is reserved for callers that are not people",
+}
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_an_invalid_token_is_rejected(authenticator: auth.Authenticator, name: str) -> None:
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(Unauthenticated) as rejected:
         caller(authenticator, BAD[name]())
+    texts = {f"bad token: {text}" for text in OWN_TEXTS} | {
+        "expected Authorization: Bearer and a token"
+    }
+    assert str(rejected.value) in texts, "the text is not that of a library"
+    expected = {
+        "claims changed": "its signature is wrong",
+        "another audience": "it is for another audience",
+        "another issuer": "it is from another issuer",
+        "expired": "it has expired",
+        "not yet valid": "it is not valid yet",
+        "issued in the future": "it is not valid yet",
+        "no exp": "expected the claims aud, exp, iss and sub",
+        "nothing": "expected a JSON Web Token",
+        "no JSON": "expected a JSON Web Token",
+    }
+    if name in expected:
+        assert str(rejected.value) == f"bad token: {expected[name]}"
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic YTpi", "Bearer ", "bearerx y"])
