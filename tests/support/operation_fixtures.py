@@ -140,7 +140,11 @@ def operator(
         for cached in (settings.current, wakeups.outage):
             cached.cache_clear()
             stack.callback(cached.cache_clear)
-        served = api.serve(url_of(store.url, "query"), progress_data_dir=str(tmp_path))
+        options = {
+            "pubsub_emulator_host": fake_publisher.address,
+            "progress_data_dir": str(tmp_path),
+        }
+        served = api.serve(url_of(store.url, "query"), **options)
         yield Operator(stack.enter_context(served), fake_publisher)
 
 

@@ -76,10 +76,10 @@ def check_range(first_day: date, last_day: date, most: int = _MAX_RANGE_DAYS) ->
         raise BadInput(f"from, to: expected the years 2 to 9998 - found {first_day}, {last_day}")
 
 
-def check_day(day: date) -> None:
-    """Raise BadInput unless the day is in the years 2000 to 2099."""
+def check_day(day: date, name: str = "date") -> None:
+    """Raise BadInput, which names the argument, unless the day is in the years 2000 to 2099."""
     if not 2000 <= day.year <= 2099:
-        raise BadInput(f"date: expected a day from 2000-01-01 to 2099-12-31 - found {day}")
+        raise BadInput(f"{name}: expected a day from 2000-01-01 to 2099-12-31 - found {day}")
 
 
 def parse_goal(answers: int) -> int:
@@ -163,6 +163,15 @@ def parse_letter_ids(ids: Sequence[str]) -> list[int]:
         if not (text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) < 2**63):
             raise BadInput(f"ids: expected ids of dead letters, such as 17 - found {text[:50]!r}")
     return sorted({int(text) for text in ids})
+
+
+def parse_filter(name: str, text: str | None) -> str | None:
+    """Return the text to compare with, or None; raise BadInput if PostgreSQL cannot store it."""
+    if not isinstance(text, str):
+        return None
+    if not auth.is_text(text):
+        raise BadInput(f"{name}: expected a text without U+0000 - found one")
+    return text
 
 
 def parse_reason(text: str) -> str:

@@ -365,6 +365,8 @@ async def knowledge(
     known_at: datetime | None = UNSET,
 ) -> rows.Knowledge:
     learner = await info.context.resolve_learner(user_id)
+    if on:
+        arguments.check_day(on, "on")
     return await info.context.queries.get_knowledge(
         learner, on or None, at=info.context.at, as_of=as_of or None, known_at=known_at or None
     )
@@ -563,7 +565,7 @@ async def dead_letters(
     page = await administration.get_dead_letters(
         info.context.queries.reader,
         kind=kind or None,
-        reason=pagination.text_or_none(reason),
+        reason=arguments.parse_filter("reason", reason),
         first=arguments.parse_page_size(first),
         after=pagination.decode_letter_cursor(pagination.text_or_none(after)),
     )
