@@ -22,7 +22,7 @@ from progress.errors import (
     ProgressError,
     Unavailable,
 )
-from progress.event_store import Appended, log
+from progress.event_store import Appended, analysts, log
 from progress.event_store.log import Delivery
 from progress.ingest import push
 
@@ -176,14 +176,18 @@ class GroupCommit:
     def _append(self, group: list[_Ticket], deadline: float) -> Appended:
         """Append the group; if the connection breaks, append once more on a new connection.
 
-        To append twice is safe, because appends are idempotent.
+        To append twice is safe, because appends are idempotent. If the append waited for a lock in
+        vain, an analyst may hold it.
         """
         deliveries = [ticket.delivery for ticket in group]
         try:
             return log.append(self._open(deadline), deliveries)
-        except Unavailable:
+        except Unavailable as error:
             self._close()
+            is_locked = error.__cause__ and database.is_lock_timeout(error.__cause__)
         try:
+            if is_locked:
+                analysts.end_locks(self._open(deadline))
             return log.append(self._open(deadline), deliveries)
         except Unavailable:
             self._close()

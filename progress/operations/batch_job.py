@@ -14,7 +14,7 @@ from progress.adapters.pubsub import backlog, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.archive import runs
 from progress.errors import DatabaseUnavailable, ProgressError
-from progress.event_store import publication
+from progress.event_store import analysts, publication
 from progress.operations import claim, export_files, records
 from progress.operations.records import ARCHIVE_SUBJECT, OperationKind
 from progress.projections import batch, gauges, schema
@@ -79,6 +79,8 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Rep
     index, count = settings.cloud_run_task_index, settings.cloud_run_task_count
     called = 0
     if index == 0:
+        analysts.end_locks(connection)
+        analysts.remove_objects(connection)
         with database.translate_errors(_translate):
             delete_old_records(connection)
             export_files.delete_old(settings)

@@ -47,6 +47,13 @@ BEGIN
         EXCEPTION WHEN insufficient_privilege THEN
             NULL;  -- another role created the login (Cloud SQL's IAM); the analyst sets the limits (docs/analysis.md)
         END;
+        -- The owner needs the login's privileges to end its sessions and to remove its large objects (analysts.sql).
+        BEGIN
+            EXECUTE format('GRANT %I TO %I', login, current_user)
+                || CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT TRUE' ELSE '' END;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;  -- likewise
+        END;
     END IF;
 EXCEPTION WHEN OTHERS THEN
     -- Raise the error again without its context, which contains the failed statement with the password.

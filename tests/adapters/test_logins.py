@@ -16,12 +16,13 @@ from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
 from progress.errors import DatabaseUnavailable, ProgressError, SettingsError
+from progress.event_store import analysts
 from progress.projections import batch, projector, rebuild, replacement, schema, snapshots
 from progress.recovery import archive_loads, archive_rebuild, buckets
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 from tests.conftest import skip_without
-from tests.support import archives, folders, sample_events
+from tests.support import archives, folders, postgres_servers, sample_events
 from tests.support.api import QueryClient
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, OwnServer
 
@@ -267,6 +268,22 @@ def test_a_login_of_analysts_whose_time_limits_the_owner_may_not_set_is_accepted
         admin.run('CREATE ROLE "progress-analyst@project.iam" LOGIN')
     admit(service, Login("progress_analyst", "progress-analyst@project.iam", None))
     assert groups(service, "progress-analyst@project.iam") == ["progress_analyst"]
+
+
+def test_an_analyst_s_locks_and_large_objects_are_removed_without_a_superuser(
+    service: Service,
+) -> None:
+    admit(
+        service, Login("progress_analyst", "curious", "1"), Login("progress_batch", "jobber", "2")
+    )
+    analyst = postgres_servers.connect_plainly(service.url("curious", "1"))
+    analyst.run("SELECT pg_advisory_lock(1), lo_create(0)")
+    with closing(service.connect("jobber", "2")) as job, closing(service.admin()) as admin:
+        analysts.end_locks(job)
+        analysts.remove_objects(job)
+        assert admin.run("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [[0]]
+        assert admin.run("SELECT count(*) FROM pg_largeobject_metadata") == [[0]]
+    analyst._usock.close()
 
 
 def test_passwords_appear_neither_in_the_server_log_nor_in_errors(service: Service) -> None:

@@ -347,6 +347,11 @@ def read_failure(error: BaseException) -> Failure:
     )
 
 
+def is_lock_timeout(error: BaseException) -> bool:
+    """Return whether a statement failed because it waited for a lock for too long."""
+    return read_failure(error).sqlstate == "55P03"
+
+
 def _server_fields(error: BaseException) -> dict[str, str]:
     """Return the fields of a server's error message; an empty dict for any other error."""
     details: Any = error.args[0] if error.args else None

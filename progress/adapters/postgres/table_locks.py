@@ -9,7 +9,6 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import ProgressError
 
 _FILE = "adapters/table_locks"
-_LOCK_TIMEOUT = "55P03"
 
 
 @contextlib.contextmanager
@@ -22,8 +21,7 @@ def limit_waits(connection: Connection) -> Iterator[None]:
     try:
         yield
     except (ProgressError, *database.ERRORS) as error:
-        causes = filter(None, (error, error.__cause__))
-        if _LOCK_TIMEOUT not in [database.read_failure(cause).sqlstate for cause in causes]:
+        if not any(map(database.is_lock_timeout, filter(None, (error, error.__cause__)))):
             raise
         connection.run("ROLLBACK")
         raise ProgressError(_describe(connection)) from error
