@@ -1,5 +1,5 @@
--- The events that learners have published with a mutation, until they are recorded. Without Redis, every instance of the
--- query function finds them here.
+-- The events that learners have published with a mutation, until they are recorded. Without Redis, every instance of
+-- the query function finds them here.
 CREATE TABLE event_store.announcements (
     user_id      text COLLATE "C" NOT NULL,
     scope        text COLLATE "C" NOT NULL,  -- a new event is checked against the announced events of its scope

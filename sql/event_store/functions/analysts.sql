@@ -1,16 +1,17 @@
--- What a login of analysts could leave behind to the harm of the service: advisory locks, which any login may take where
--- the server's superuser has not revoked their functions (sql/migrations/0007), and large objects, which fill the disk.
+-- What a login of analysts could leave behind to the harm of the service: advisory locks, which any login may take
+-- where the server's superuser has not revoked their functions (sql/migrations/0007), and large objects, which fill the
+-- disk.
 
--- Return true if the role has the privileges of analysts and of no other group. A superuser has those of all groups, and
--- the owner, who runs this function, may have those of the logins that it created.
+-- Return true if the role has the privileges of analysts and of no other group. A superuser has those of all groups,
+-- and the owner, who runs this function, may have those of the logins that it created.
 CREATE OR REPLACE FUNCTION event_store.is_analyst(role oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT pg_has_role(r.oid, 'progress_analyst', 'USAGE') AND NOT r.rolsuper AND r.rolname <> current_user
         AND NOT EXISTS (
             SELECT FROM pg_roles g
-            WHERE g.rolname IN ('progress_ingest', 'progress_project', 'progress_batch', 'progress_query', 'progress_load',
-                                'progress_erasure', 'progress_backup')
+            WHERE g.rolname IN ('progress_ingest', 'progress_project', 'progress_batch', 'progress_query',
+                'progress_load', 'progress_erasure', 'progress_backup')
               AND pg_has_role(r.oid, g.oid, 'USAGE'))
     FROM pg_roles r
     WHERE r.oid = is_analyst.role;
