@@ -14,7 +14,7 @@ import tzdata
 VERSION: str = tzdata.IANA_VERSION
 
 _FIRST = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
-_LAST = int(datetime(2060, 1, 1, tzinfo=UTC).timestamp())
+_LAST = int(datetime(2100, 1, 2, tzinfo=UTC).timestamp())  # 2099 has ended everywhere
 # `_by_rule` searches for offset changes in steps of this many seconds. A step contains at most one
 # change, because the changes of a yearly rule are at least five months apart.
 _STEP = 60 * 86_400
@@ -39,7 +39,7 @@ def names() -> frozenset[str]:
 
 
 def rules() -> Iterator[Rule]:
-    """Yield the rules of all zones from 2000 to 2060, ordered by zone and start."""
+    """Yield the rules of all zones from 2000 to 2099, ordered by zone and start."""
     files = resources.files("tzdata.zoneinfo")
     for name in sorted(names()):
         first, *later = _changes(files.joinpath(*name.split("/")).read_bytes())

@@ -1,4 +1,4 @@
--- The UTC offsets of every zone for the years 2000 to 2060. They come from the pinned tzdata package, because
+-- The UTC offsets of every zone for the years 2000 to 2099. They come from the pinned tzdata package, because
 -- PostgreSQL's own tables may differ.
 
 -- table --

@@ -156,7 +156,7 @@ def test_a_group_id_must_have_1_to_200_characters() -> None:
         )
 
 
-_FIRST, _LAST = 946_684_800, 2_840_140_800  # the starts of the years 2000 and 2060, in seconds
+_FIRST, _LAST = 946_684_800, 4_102_444_800  # the starts of the years 2000 and 2100, in seconds
 _MONTH = 30 * 86_400
 
 

@@ -130,7 +130,7 @@ def test_days_weeks_and_months_equal_the_oracle_s_results(
             assert weeks == inside(oracle.weekly_stats(world, user), first, last)
             months = [*map(plain, fetch(fetch.queries.get_monthly_stats(*span)))]
             assert months == inside(oracle.monthly_stats(world, user), first, last)
-            for day in (first, last):
+            for day in (first, last, date(2060, 7, 1), date(2099, 7, 1), date(2099, 12, 31)):
                 found = plain(fetch(fetch.queries.get_local_day(user, day)))
                 start, end = (oracle.day_start(world, user, d) for d in (day, day + DAY))
                 assert found == {"date": day, "start": start, "end": end}
