@@ -19,6 +19,7 @@ _ERASE = "run `progress erasures apply`"
 _SHOWN_DIGESTS = 3
 _FILE = "recovery/checks"
 _COMPARISON = "recovery/comparison"
+_TABLES_BY_SHARD = "item_difficulty", "group_items"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -206,9 +207,8 @@ def compare(connection: Connection) -> list[Difference]:
     """Return the live tables that differ from the temporary tables that `fold` filled."""
     columns = dict(database.run(connection, _COMPARISON, "columns"))
     # All statements are sent in one round trip; each returns one row.
-    rows = connection.run(
-        "\n".join(_comparison(table, columns[table]) for table in definitions.TABLES)
-    )
+    statements = [_comparison(table, columns[table]) for table in definitions.TABLES]
+    rows = connection.run("\n".join([*statements, *map(_comparison_by_shard, _TABLES_BY_SHARD)]))
     return [Difference(*row) for row in rows or [] if row[1] or row[2]]
 
 
@@ -216,7 +216,15 @@ def _comparison(table: str, columns: str) -> str:
     sql = blocks(_COMPARISON)
     live = definitions.live_query(table) or sql["live"]
     compared = sql.get(f"compared {table}", sql["compared"])
-    return fill(_COMPARISON, "compare", live=live, compared=compared, columns=columns, table=table)
+    texts = {"table": table, "compared": compared}
+    folded = fill(_COMPARISON, "folded", **texts)
+    return fill(_COMPARISON, "compare", folded=folded, live=live, columns=columns, **texts)
+
+
+def _comparison_by_shard(table: str) -> str:
+    sql = blocks(_COMPARISON)
+    texts = {"table": table, "compared": sql["compared"], "columns": "*"}
+    return fill(_COMPARISON, "compare", folded=sql[f"of {table}"], live=f"TABLE {table}", **texts)
 
 
 def _read_live_tables(connection: Connection) -> None:

@@ -106,15 +106,18 @@ WITH leaving AS (
 )
 {read_models/group_items subtract};
 
--- fill --
--- Compute every row from item_stats. A rebuild from the archive first loads the item_stats of all learners, in any
--- order, and then runs this block.
-INSERT INTO group_items (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
+-- of_shards --
+-- Every row, computed from item_stats.
 SELECT m.group_id, {read_models/item_difficulty share}
 FROM ({read_models/group_items counted_members}) m
 JOIN item_stats s ON s.user_id = m.user_id
 GROUP BY 1, 2, 3
-HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0;
+HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0
+
+-- fill --
+-- A rebuild from the archive first loads the item_stats of all learners, in any order, and then runs this block.
+INSERT INTO group_items (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
+{read_models/group_items of_shards};
 
 -- definition --
 -- Sum over all shards, because definitions also run in DuckDB, which cannot compute a learner's shard.

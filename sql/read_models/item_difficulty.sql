@@ -64,14 +64,17 @@ UPDATE item_difficulty d SET
 FROM gone g
 WHERE d.item_id = g.item_id AND d.shard = g.shard AND (d.learners, d.lapses) <> (g.learners, g.lapses);
 
--- fill --
--- Compute every row from item_stats. A rebuild from the archive first loads the item_stats of all learners, in any
--- order, and then runs this block.
-INSERT INTO item_difficulty (item_id, shard, learners, answers, correct_answers, response_ms, lapses)
+-- of_shards --
+-- Every row, computed from item_stats.
 SELECT {read_models/item_difficulty share}
 FROM item_stats s
 GROUP BY s.item_id, event_store.shard_of('learner-' || s.user_id)
-HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0;
+HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0
+
+-- fill --
+-- A rebuild from the archive first loads the item_stats of all learners, in any order, and then runs this block.
+INSERT INTO item_difficulty (item_id, shard, learners, answers, correct_answers, response_ms, lapses)
+{read_models/item_difficulty of_shards};
 
 -- definition --
 -- Sum over all shards, because definitions also run in DuckDB, which cannot compute a learner's shard.

@@ -42,6 +42,9 @@ SELECT f.global_position
 FROM catalogue_facts f
 WHERE f.global_position > (SELECT min(b.catalogue_position) FROM batch_checkpoints b);
 
+-- folded --
+SELECT * FROM pg_temp.{table} t WHERE {compared}
+
 -- live --
 SELECT {columns} FROM {table}
 
@@ -49,8 +52,7 @@ SELECT {columns} FROM {table}
 -- The table, the number of its missing rows, the number of its surplus rows, and the first 200 characters of one of
 -- these rows. The 200 characters may contain line breaks, so the block returns them as a JSON string.
 WITH folded AS MATERIALIZED (
-    SELECT * FROM pg_temp.{table} t
-    WHERE {compared}
+    {folded}
 ), live AS MATERIALIZED (
     SELECT * FROM ({live}) t
     WHERE {compared}
@@ -62,6 +64,14 @@ WITH folded AS MATERIALIZED (
 SELECT '{table}', (SELECT count(*) FROM missing), (SELECT count(*) FROM extra),
     CAST(to_json(left(coalesce(
         (SELECT min(CAST(m AS text)) FROM missing m), (SELECT min(CAST(e AS text)) FROM extra e)), 200)) AS text);
+
+-- of item_difficulty --
+-- The definitions sum over the shards. The live rows of each shard are compared with the live rows of item_stats, which
+-- are compared with their definition.
+{read_models/item_difficulty of_shards}
+
+-- of group_items --
+{read_models/group_items of_shards}
 
 -- compared --
 true

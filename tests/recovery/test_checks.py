@@ -98,6 +98,20 @@ def test_a_changed_row_is_reported_only_if_every_row_is_compared(
     cli.expect_success(cli.progress(store.url, "check", "--whole"))
 
 
+@pytest.mark.parametrize("table", ["item_difficulty", "group_items"])
+def test_sums_under_another_shard_are_reported(
+    store: Store, populated: Connection, table: str
+) -> None:
+    joined = {"user_id": "ann", "group_id": "g"}
+    at = sample_events.BEGIN
+    append(populated, [sample_events.envelope("LearnerJoinedGroup", joined, at=at)])
+    fold_each(populated)
+    cli.expect_success(cli.progress(store.url, "check", "--whole"))
+    populated.run(BLOCKS["move sums to another shard"].replace("sums", table))
+    output = cli.expect_failure(cli.progress(store.url, "check", "--whole"), "progress rebuild")
+    assert f"{table} differs from a fold of the log: it lacks 1 rows and has 1" in output
+
+
 def test_missing_read_models_are_reported(store: Store, populated: Connection) -> None:
     schema.drop(populated, schema.schema_name())
     cli.expect_failure(cli.progress(store.url, "check"), "progress migrate")

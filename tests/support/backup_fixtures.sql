@@ -33,6 +33,9 @@ OVERRIDING SYSTEM VALUE VALUES (gen_random_uuid(), 's', 'SessionAbandoned', '{}'
 UPDATE hourly_stats SET response_ms = response_ms + 1
 WHERE (user_id, hour) = (SELECT user_id, hour FROM hourly_stats ORDER BY user_id, hour LIMIT 1);
 
+-- move sums to another shard --
+UPDATE sums SET shard = 99 WHERE ctid = (SELECT ctid FROM sums LIMIT 1);
+
 -- lose a checkpoint --
 DELETE FROM checkpoints WHERE shard = 4;
 UPDATE batch_checkpoints SET catalogue_position = 1000000 WHERE shard = 3;
