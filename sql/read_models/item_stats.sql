@@ -398,6 +398,14 @@ falling AS (
 -- due_at --
 s.reviewed_at + s.interval_days * INTERVAL '24 hours'
 
+-- due_on --
+-- The learner's local day of due_at.
+CAST({read_models/item_stats due_at} + coalesce((
+    SELECT g.shift FROM segments g
+    WHERE g.user_id = :user_id
+      AND g.starts_at <= {read_models/item_stats due_at} AND g.ends_at > {read_models/item_stats due_at}
+), INTERVAL '0 hours') AS date)
+
 -- due_date --
 -- A date that differs from the date of due_at in UTC by at most two days.
 s.reviewed_on + CAST(s.interval_days AS integer)
@@ -464,6 +472,7 @@ SELECT
     asked.sort_key,
     asked.item_id,
     {read_models/item_stats item_fields},
+    {read_models/item_stats due_on} AS due_on,
     {read_models/memory item_fields}
 FROM (SELECT count(*) AS items FROM listed) AS total
 CROSS JOIN today AS moment
@@ -477,6 +486,7 @@ ORDER BY asked.sort_key NULLS LAST, asked.item_id;
 SELECT
     asked.item_id,
     {read_models/item_stats item_fields},
+    {read_models/item_stats due_on} AS due_on,
     {read_models/memory item_fields}
 FROM (SELECT CAST(:item_id AS text) AS item_id) AS asked
 CROSS JOIN ({read_models/preferences today}) AS moment

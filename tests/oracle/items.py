@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from tests.oracle.catalogue import Description, Languages, descriptions, names
-from tests.oracle.days import answer_sums, day, last_days
+from tests.oracle.days import answer_sums, day, day_of, last_days
 from tests.oracle.events import Event, Row, Rows, World, defines, defines_by_learner, only, ratio
 
 
@@ -50,22 +50,25 @@ def _row(world: World, user_id: str, item_id: str) -> Row:
         "first_answered_at": answers[0].occurred_at if answers else None,
         "last_answered_at": answers[-1].occurred_at if answers else None,
         "first_correct_at": correct[0].occurred_at if correct else None,
-        **_review(reviews[-1] if reviews else None),
+        **_review(world, user_id, reviews[-1] if reviews else None),
         "lapses": _lapses(reviews),
         "mastery": _mastery(answers, reviews),
         "language": description.language,
     }
 
 
-def _review(latest: Event | None) -> Row:
+def _review(world: World, user_id: str, latest: Event | None) -> Row:
     if latest is None:
-        return dict.fromkeys(("interval_days", "easiness_factor", "reviewed_at", "due_at"))
+        names = ("interval_days", "easiness_factor", "reviewed_at", "due_at", "due_on")
+        return dict.fromkeys(names)
     days = latest.data["new_interval"]
+    due_at = latest.occurred_at + timedelta(hours=24 * days)
     return {
         "interval_days": days,
         "easiness_factor": float(latest.data["easiness_factor"]),
         "reviewed_at": latest.occurred_at,
-        "due_at": latest.occurred_at + timedelta(hours=24 * days),
+        "due_at": due_at,
+        "due_on": day_of(world, user_id, due_at),
     }
 
 

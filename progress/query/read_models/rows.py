@@ -141,6 +141,7 @@ class ItemStats(msgspec.Struct, frozen=True):
     easiness_factor: float | None
     reviewed_at: datetime | None
     due_at: datetime | None
+    due_on: date | None  # the local day of `due_at`
     lapses: int
     mastery: Mastery
     estimated_recall: float | None
