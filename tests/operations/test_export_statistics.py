@@ -232,6 +232,7 @@ def test_any_id_and_headword_is_a_text_that_can_be_restored(
 
 
 @given(groups=st.sets(texts(), min_size=1, max_size=5))
+@example(groups={chr(n) for n in range(0x3001) if chr(n).isspace()})
 def test_any_group_and_item_of_a_learner_can_be_restored(
     connection: Connection, groups: set[str]
 ) -> None:
