@@ -72,8 +72,6 @@ export const seconds = (value) => second(value < 10 ? Math.round(10 * value) / 1
 export const instant = (day) => Date.parse(`${day}T00:00:00Z`);
 export const dayAfter = (day, days) => dayOf(instant(day) + days * 86_400_000);
 export const dayOf = (time) => new Date(time).toISOString().slice(0, 10);
-/** The day on which `time` falls in the browser's time zone. */
-export const localDay = (time) => dayOf(time - 60_000 * new Date(time).getTimezoneOffset());
 
 export const weekdayOf = (day) => (new Date(instant(day)).getUTCDay() + 6) % 7; // Monday is 0
 

@@ -5,7 +5,7 @@ import { runQuery } from './api.js';
 import { axis, columns, legend, dateLabels, plot, roundUp } from './charts.js';
 import { saveFile, toCsv } from './csv.js';
 import { h, s, show } from './dom.js';
-import { longDay, number, percent, shortDay } from './format.js';
+import { dayOf as utcDay, longDay, now, number, percent, shortDay } from './format.js';
 import { sentences, t } from './i18n.js';
 import { level, word } from './items.js';
 import { card, expectedOf, mark, note, table, unfolded } from './layout.js';
@@ -325,8 +325,8 @@ function learnerRow(row, weeks) {
   ];
 }
 
-/** Format a day. If it is in the current year, omit the year. */
-const dayOf = (day) => (Number(day.slice(0, 4)) === new Date().getFullYear() ? shortDay : longDay)(day);
+/** Format a day. If it is in the current year (UTC), omit the year. */
+const dayOf = (day) => (day.slice(0, 4) === utcDay(now()).slice(0, 4) ? shortDay : longDay)(day);
 
 /** The reason why a learner is at risk. */
 function reason({ lastStudyDate, answersLast7Days, accuracyLast7Days }) {

@@ -13,8 +13,9 @@ const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $l
       first: 50, after: $after) {
     totalCount
     pageInfo { hasNextPage endCursor }
-    edges { node { itemId headword language level answers correctAnswers accuracyRate lapses dueAt estimatedRecall } }
+    edges { node { itemId headword language level answers correctAnswers accuracyRate lapses dueAt dueOn estimatedRecall } }
   }
+  today: dueForecast(userId: $user, days: 1) { date }
 }`;
 const DEBOUNCE_MS = 30;
 const MAX_AGE_MS = 60_000; // an older list is loaded again when the user goes "back" to it
@@ -76,12 +77,12 @@ export class ItemList extends View {
   }
 
   async fetch({ filter, order, level, skill, search }, after, signal) {
-    const { data: { items } } = await ask(QUERY, {
+    const { data: { items, today: [{ date: today }] } } = await ask(QUERY, {
       user: this.user, filter, order, level: level || null, skill: skill || null, search, after,
     }, signal);
     const { hasNextPage, endCursor } = items.pageInfo;
     const rows = items.edges.map((edge) => edge.node);
-    return { rows, total: items.totalCount, cursor: hasNextPage ? endCursor : null };
+    return { rows, today, total: items.totalCount, cursor: hasNextPage ? endCursor : null };
   }
 
   /**
@@ -165,7 +166,7 @@ export class ItemList extends View {
         !total && filter === 'LEECH' && h('a', {
           class: 'button quiet', href: itemList(this.user, { filter: 'struggling' }),
         }, t('items.weak')),
-        rows.length > 0 && table(rows, this.view.order, this.user),
+        rows.length > 0 && table(rows, this.view.order, this.data.today, this.user),
         cursor && h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more'))),
     ];
   }
@@ -229,7 +230,7 @@ const keyOf = (view) => itemList(null, format(view));
 const lower = (text) => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 
 /** The table. On a narrow screen, lapses and estimates are shown only if the rows are ordered by them. */
-function table(rows, order, user) {
+function table(rows, order, today, user) {
   const style = (name) => (order === name ? 'end' : 'end roomy');
   const styles = { lapses: style('LAPSES'), recall: style('RECALL') };
   const header = (name, style) => h('th', { scope: 'col', class: style }, name);
@@ -237,10 +238,10 @@ function table(rows, order, user) {
     h('thead', null, h('tr', null,
       header(t('items.item')), header(t('items.right'), 'end'), header(t('items.lapses'), styles.lapses),
       header(t('items.recall'), styles.recall), header(t('items.due'), 'end'))),
-    h('tbody', null, rows.map((item) => row(item, styles, user))));
+    h('tbody', null, rows.map((item) => row(item, styles, today, user))));
 }
 
-function row(item, styles, user) {
+function row(item, styles, today, user) {
   return h('tr', { 'data-key': item.itemId },
     h('th', { scope: 'row' }, h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)),
     h('td', { class: 'end' },
@@ -248,5 +249,5 @@ function row(item, styles, user) {
       h('span', { class: 'of' }, t('items.ofAnswers', { right: item.correctAnswers, count: item.answers }))),
     h('td', { class: styles.lapses }, number(item.lapses)),
     h('td', { class: styles.recall }, recallShare(item.estimatedRecall)),
-    h('td', { class: 'end' }, due(item)));
+    h('td', { class: 'end' }, due(item, today)));
 }

@@ -4,8 +4,7 @@ import { axis, columns, legend, lines, plot, roundUp } from './charts.js';
 import { h } from './dom.js';
 import { forgetting } from './forgetting.js';
 import {
-  ago, dayAfter, decimal, fullDay, localDay, longDay, moment, month, now, number, percent, recallShare,
-  shortDay,
+  ago, dayAfter, dayOf, decimal, fullDay, instant, longDay, moment, month, number, percent, recallShare, shortDay,
 } from './format.js';
 import { join, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
@@ -18,13 +17,14 @@ const QUERY = `query Item($user: ID, $item: ID!) {
   item(userId: $user, itemId: $item) {
     itemId headword language level domains answers correctAnswers accuracyRate averageResponseMs
     firstAnsweredAt lastAnsweredAt
-    intervalDays reviewedAt dueAt lapses mastery estimatedRecall memory { stabilityDays difficulty }
+    intervalDays reviewedAt dueAt dueOn lapses mastery estimatedRecall memory { stabilityDays difficulty }
   }
   history: itemHistory(userId: $user, itemId: $item) {
     reviews { at intervalDays easinessFactor }
     days { date answers correctAnswers }
   }
   forgetting: itemForgetting(userId: $user, itemId: $item, days: ${AHEAD}) { date before after }
+  today: dueForecast(userId: $user, days: 1) { date }
 }`;
 const STEPS = 60; // number of time steps in each chart
 const DAY = 86_400_000; // milliseconds
@@ -51,7 +51,7 @@ export class ItemPage extends View {
   }
 
   sections() {
-    const { item, history, forgetting: points } = this.data;
+    const { item, history, forgetting: points, today: [{ date: today }] } = this.data;
     const back = h('p', { 'data-key': 'back' }, h('a', { class: 'back', href: itemList(this.user) }, t('item.back')));
     if (!item) {
       return [back, h('section', { class: 'card wide problem', 'data-key': 'missing' },
@@ -66,19 +66,19 @@ export class ItemPage extends View {
       h('section', { 'aria-labelledby': 'facts', 'data-key': 'facts' },
         h('h2', { id: 'facts', class: 'unseen' }, t('item.facts')),
         h('div', { class: 'cards' },
-          recall(item), answers(item, history),
+          recall(item, today), answers(item, history),
           points.length > 1 && forgetting(points, dayAfter(points.at(-1).date, -AHEAD), history.days),
-          historyCard(history))),
+          historyCard(history, today))),
     ];
   }
 }
 
-function recall({ estimatedRecall, memory, mastery, dueAt, reviewedAt, intervalDays }) {
+function recall({ estimatedRecall, memory, mastery, dueAt, dueOn, reviewedAt, intervalDays }, today) {
   const facts = [
     memory && [t('item.stability'), stability(memory)],
     memory && [t('item.difficulty'), difficulty(memory)],
     [t('item.mastery'), t(`item.masteries.${mastery}`)],
-    [t('item.due'), due({ dueAt })],
+    [t('item.due'), due({ dueAt, dueOn }, today)],
     [t('item.interval'), intervalDays == null ? '–' : t('item.days', { count: intervalDays })],
     [t('item.reviewed'), reviewedAt ? ago(reviewedAt) : '–'],
   ].filter(Boolean);
@@ -105,7 +105,7 @@ function answers(item, history) {
     [t('item.right'), t('items.ofAnswers', { right: correctAnswers, count })],
     [t('item.speed'),
       averageResponseMs == null ? '–' : t('item.seconds', { seconds: tenth(averageResponseMs / 1000) })],
-    [t('item.first'), firstAnsweredAt ? longDay(firstDay(item, history)) : '–'],
+    [t('item.first'), firstAnsweredAt ? firstAnswer(item, history) : '–'],
     [t('item.last'), lastAnsweredAt ? ago(lastAnsweredAt) : '–'],
     [t('item.lapses'), number(lapses)],
   ];
@@ -115,13 +115,10 @@ function answers(item, history) {
     list(facts));
 }
 
-/**
- * The day of the first answer. If the history covers all answers, the day is in the learner's time zone. Otherwise it
- * is in the browser's time zone.
- */
-export function firstDay({ answers: count, firstAnsweredAt }, { days }) {
+/** The learner's day of the first answer. If the history does not cover all answers, the time since then. */
+export function firstAnswer({ answers: count, firstAnsweredAt }, { days }) {
   const covered = days.reduce((sum, day) => sum + day.answers, 0);
-  return covered === count ? days.at(-1).date : localDay(Date.parse(firstAnsweredAt));
+  return covered === count ? longDay(days.at(-1).date) : ago(firstAnsweredAt);
 }
 
 const tenth = (value) => number(Math.round(10 * value) / 10);
@@ -129,9 +126,9 @@ const tenth = (value) => number(Math.round(10 * value) / 10);
 const list = (facts) => h('dl', { class: 'pairs' }, facts.map(([name, value]) =>
   h('div', null, h('dt', null, name), h('dd', null, value))));
 
-function historyCard({ reviews, days }) {
+function historyCard({ reviews, days }, today) {
   if (!reviews.length && !days.length) return card('history', t('item.history'), 'wide', note(t('item.noHistory')));
-  const steps = timeline(reviews, days);
+  const steps = timeline(reviews, days, today);
   return card('history', t('item.history'), 'wide',
     days.length > 0 && answerChart(steps),
     reviews.length > 0 && intervalChart(steps),
@@ -140,22 +137,26 @@ function historyCard({ reviews, days }) {
 }
 
 /**
- * Split the time from the day of the first event to the end of today into 60 equal steps. If this time is shorter than
- * 60 days, begin earlier, so that each step is one day long. Each step has its start, a day for its label, the numbers
- * of right and wrong answers, and the interval after the step's last review.
+ * Split the time from the day of the first event to the end of the learner's day `today` into 60 equal steps. If this
+ * time is shorter than 60 days, begin earlier, so that each step is one day long. Each step has a day for its label, the
+ * numbers of right and wrong answers, and the interval after the step's last review.
+ *
+ * Days stand at noon in UTC. Reviews stand at their times, which may fall on the day before or after the learner's.
  */
-export function timeline(reviews, days) {
+export function timeline(reviews, days, today) {
+  const middle = (day) => instant(day) + DAY / 2;
+  const last = Math.max(middle(today), ...days.map(({ date }) => middle(date)));
   const events = [
-    ...days.map(({ date, ...day }) => ({ at: Date.parse(`${date}T12:00:00`), ...day })),
-    ...reviews.map(({ at, intervalDays }) => ({ at: Date.parse(at), intervalDays })),
+    ...days.map(({ date, ...day }) => ({ at: middle(date), ...day })),
+    ...reviews.map(({ at, intervalDays }) => ({ at: Math.min(Date.parse(at), last), intervalDays })),
   ].sort((one, other) => one.at - other.at);
-  const to = midnight(Math.max(now(), events.at(-1).at)) + DAY;
-  const size = Math.max((to - midnight(events[0].at)) / STEPS, DAY);
+  const to = last + DAY / 2;
+  const first = instant(dayOf(events[0].at));
+  const size = Math.max((to - first) / STEPS, DAY);
   const from = to - STEPS * size;
   const steps = Array.from({ length: STEPS }, (_, index) => {
     const start = from + index * size;
-    // A change of daylight-saving time may move the start to an hour before midnight. Adding 12 hours corrects this.
-    return { start, day: localDay(start + DAY / 2), right: 0, wrong: 0, intervalDays: null };
+    return { start, day: dayOf(start), right: 0, wrong: 0, intervalDays: null };
   });
   for (const event of events) {
     const index = Math.floor((event.at - from) / size);
@@ -166,8 +167,6 @@ export function timeline(reviews, days) {
   }
   return steps;
 }
-
-const midnight = (time) => new Date(time).setHours(0, 0, 0, 0);
 
 function answerChart(steps) {
   const top = roundUp(Math.max(...steps.map(({ right, wrong }) => right + wrong)));
@@ -182,9 +181,9 @@ function answerChart(steps) {
 /** A chart of the interval over time. A review's interval is shown until the next review. */
 function intervalChart(steps) {
   let last = null;
-  const values = steps.map(({ start, intervalDays }) => {
+  const values = steps.map(({ intervalDays }) => {
     last = intervalDays ?? last;
-    return start > now() ? null : last;
+    return last;
   });
   const top = roundUp(Math.max(...values.filter((value) => value != null)));
   return h('div', { class: 'chart small' },

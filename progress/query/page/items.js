@@ -1,18 +1,18 @@
 // The section of the learner's items with the lowest accuracy, and functions that show an item or link to it.
 
 import { h } from './dom.js';
-import { distance, instant, localDay, longDay, now, percent } from './format.js';
+import { distance, instant, longDay, now, percent } from './format.js';
 import { t } from './i18n.js';
 import { card, note, section, table } from './layout.js';
 import { on, pastDay } from './then.js';
 
-export function items({ weakest, user }) {
+export function items({ weakest, user, day }) {
   const rows = weakest.edges.map((edge) => edge.node);
   const more = weakest.totalCount - rows.length;
   return section('items', t('weakest.section'), card('weakest', t('weakest.title'), 'wide',
     note(t(rows.length ? 'weakest.meaning' : 'weakest.none')),
     rows.length > 0 && table(
-      [t('weakest.item'), t('weakest.right'), t('weakest.due')], rows.map((item) => cells(item, user)), 'items'),
+      [t('weakest.item'), t('weakest.right'), t('weakest.due')], rows.map((item) => cells(item, user, day)), 'items'),
     h('div', { class: 'tools' },
       more > 0 && link(itemList(user, { filter: 'struggling' }), t('weakest.all', { count: weakest.totalCount })),
       link(itemList(user), t('items.all')))));
@@ -20,18 +20,17 @@ export function items({ weakest, user }) {
 
 const link = (href, text) => h('a', { class: 'button quiet', href }, text);
 
-const cells = (item, user) => [
+const cells = (item, user, day) => [
   [h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)],
   [h('b', null, percent(item.accuracyRate)),
     h('span', { class: 'of' }, t('weakest.of', { right: item.correctAnswers, count: item.answers }))],
-  due(item),
+  due(item, day),
 ];
 
-/** The time until the item is due, as a text. */
-export function due({ dueAt }) {
+/** The time until the item is due, as a text. `today` is the learner's day. */
+export function due({ dueAt, dueOn }, today) {
   if (!dueAt) return '–';
-  const today = pastDay() ?? localDay(now());
-  const late = Math.round((instant(today) - instant(localDay(Date.parse(dueAt)))) / 86_400_000);
+  const late = (instant(today) - instant(dueOn)) / 86_400_000;
   if (late > 0) return t('items.late', { count: late });
   return Date.parse(dueAt) <= now() ? t('items.now') : distance(dueAt);
 }

@@ -21,8 +21,9 @@ const NOW = `
   knowledge(userId: $user) { ${COUNTS} }
   fading: itemStats(userId: $user, filter: FADING, orderBy: RECALL, first: 10) {
     totalCount
-    edges { node { itemId headword language level dueAt estimatedRecall } }
+    edges { node { itemId headword language level dueAt dueOn estimatedRecall } }
   }
+  today: dueForecast(userId: $user, days: 1) { date }
   distribution: itemDistribution(userId: $user) { measure atLeast below items }`;
 const COURSE = `
   curve: knowledgeCurve(userId: $user, from: $from, to: $to) { start end items expected }
@@ -88,7 +89,7 @@ export class Knowledge extends View {
   }
 
   sections() {
-    const { knowledge, fading, distribution, curve, calibration } = this.data;
+    const { knowledge, fading, distribution, curve, calibration, today: [{ date: today }] } = this.data;
     const title = h('header', { 'data-key': 'title' },
       h('h1', null, this.user ? t('knowledge.whose', { user: this.user }) : t('knowledge.title')));
     if (!knowledge.items) {
@@ -97,7 +98,7 @@ export class Knowledge extends View {
     return [title, h('section', { 'aria-labelledby': 'estimates', 'data-key': 'estimates' },
       h('h2', { id: 'estimates', class: 'unseen' }, t('knowledge.estimates')),
       h('div', { class: 'cards' },
-        expectedCard(knowledge), this.examCard(), course(curve), fadingCard(fading, this.user),
+        expectedCard(knowledge), this.examCard(), course(curve), fadingCard(fading, today, this.user),
         recalls(distribution), intervals(distribution), trust(calibration)))];
   }
 
@@ -193,7 +194,7 @@ function histogram(key, rows, rangeOf, labelOf, styleOf, ...below) {
     below);
 }
 
-function fadingCard({ totalCount, edges }, user) {
+function fadingCard({ totalCount, edges }, today, user) {
   const rows = edges.map((edge) => edge.node);
   return card('fading', t('fading.title'), null,
     note(t(rows.length ? 'fading.meaning' : 'fading.none')),
@@ -206,7 +207,7 @@ function fadingCard({ totalCount, edges }, user) {
         h('th', { scope: 'row' }, h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)),
         h('td', null, h('div', { class: 'recall' },
           bar([['right', item.estimatedRecall]], 1), h('b', null, recallShare(item.estimatedRecall)))),
-        h('td', { class: 'end' }, due(item)))))),
+        h('td', { class: 'end' }, due(item, today)))))),
     totalCount > rows.length && h('div', { class: 'tools' },
       h('a', { class: 'button quiet', href: itemList(user, { filter: 'fading' }) },
         t('fading.all', { count: totalCount }))));

@@ -3,7 +3,7 @@
 import { Problem } from './api.js';
 import { show, h } from './dom.js';
 import { Download } from './download.js';
-import { dayAfter, localDay } from './format.js';
+import { dayAfter } from './format.js';
 import { countBehind, freshness } from './freshness.js';
 import { howFar } from './how_far.js';
 import { t } from './i18n.js';
@@ -14,7 +14,7 @@ import { View } from './problems.js';
 import { EARLIER_QUERY, MILESTONES, QUERY, SUBSCRIPTION, joinDays, range } from './query.js';
 import { share } from './review.js';
 import { Subscription } from './stream.js';
-import { ask, on, pastDay, select } from './then.js';
+import { ask, on, pastDay, presentDay, select } from './then.js';
 import { appLink, preview, today } from './today.js';
 import { when } from './when.js';
 import { calendarYear, clampDay, monthEnds, moveDay, spanOf, year } from './year.js';
@@ -374,7 +374,7 @@ export class Learner extends View {
     this.unsubscribe();
     clearInterval(this.clock);
     this.shell.live(null);
-    const last = pastDay() ? localDay(Date.now()) : this.data.day;
+    const last = presentDay() ?? this.data.day;
     const [first] = [...this.data.days.keys()].sort();
     this.view.months = monthEnds(this.span).filter((end) => first <= end && end < last);
     this.showMonth();

@@ -3,7 +3,6 @@
 
 import { Problem, runQuery } from './api.js';
 import { h, show } from './dom.js';
-import { localDay } from './format.js';
 import { language, selectLanguage, t } from './i18n.js';
 import { Learner } from './learner.js';
 import { Retry, problemCard } from './problems.js';
@@ -18,6 +17,8 @@ const MIN_SEARCH = 2; // characters
 const TYPING_MS = 200;
 let typing; // the timer of the suggestions
 const MODULE_TIMEOUT_MS = 10_000;
+const MIDNIGHT_MS = 10_000; // between two questions whether a day has ended, if the browser's clock is ahead
+const DAY_RETRY_MS = 300_000; // between two questions for the day, if the server does not answer
 const SLOW_MS = 4_000; // a view that takes longer says so
 const LANDINGS = { teacher: 'group', admin: 'administration' }; // the views of a URL without a hash
 
@@ -254,7 +255,19 @@ async function open(view) {
   const [create] = await Promise.race([late, Promise.all([
     view.open(main, view.args, shell, view.parameters), then.select(view.other, view.day),
   ])]).catch((error) => [() => showLoadProblem(error)]);
-  if (opening === openings) currentView = create();
+  if (opening !== openings) return;
+  currentView = create();
+  if (view.subject) watchMidnight(view, opening);
+}
+
+/** Learn the learner's day, and load the view again when the day ends. */
+async function watchMidnight(view, opening, before = null) {
+  await then.learnToday(view.other).catch(() => {}); // the view itself reports a server that does not answer
+  if (opening !== openings) return;
+  showDay(view);
+  if (before && then.presentDay() !== before && !then.pastDay()) currentView.load?.();
+  const wait = Math.max(then.untilTomorrow() ?? DAY_RETRY_MS, MIDNIGHT_MS);
+  setTimeout(() => opening === openings && watchMidnight(view, opening, then.presentDay() ?? before), wait);
 }
 
 /** Say that the server has not answered yet, above the outlines of the cards. */
@@ -282,7 +295,7 @@ function showLoadProblem(error) {
 function showDay({ subject, day }) {
   dayPicker.hidden = !subject;
   const input = dayPicker.querySelector('input');
-  input.max = localDay(Date.now());
+  input.max = then.presentDay() ?? '';
   input.value = day ?? '';
 }
 

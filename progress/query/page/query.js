@@ -27,7 +27,7 @@ export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
   domains: domainStats(userId: $user) { domain ${SHARE} }
   weakest: itemStats(userId: $user, filter: STRUGGLING, orderBy: ACCURACY, first: 8) {
     totalCount
-    edges { node { itemId headword language level answers correctAnswers accuracyRate dueAt } }
+    edges { node { itemId headword language level answers correctAnswers accuracyRate dueAt dueOn } }
   }
   retention(userId: $user, from: $from, to: $to) {
     start young { asked recalled } mature { asked recalled }

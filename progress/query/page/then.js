@@ -2,14 +2,33 @@
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
-import { instant, longDay, setNow } from './format.js';
+import { dayAfter, dayOf as utcDay, instant, longDay, setNow } from './format.js';
 import { t } from './i18n.js';
 
 let day = null; // the day that the page shows; null for the present
 let asOf = null; // the last microsecond of the day
+let present = null; // a learner, the learner's present day, and when it ends
 
 /** The day that the page shows; null for the present. */
 export const pastDay = () => day;
+
+/** The present day of the learner of the view, however the page's day is chosen; null while it is unknown. */
+export const presentDay = () => present?.day ?? null;
+
+/** The milliseconds until the learner's present day ends; null while this is unknown. */
+export const untilTomorrow = () => (present?.end ? Date.parse(present.end) - Date.now() : null);
+
+/** Learn the present day of a learner, by the server's clock. `user` is null for the caller. */
+export async function learnToday(user) {
+  if (present?.user !== user) present = null;
+  // The day's end is asked for all days that may be the present one, so that one request is enough.
+  const days = [-2, -1, 0, 1].map((ahead) => dayAfter(utcDay(Date.now()), ahead));
+  const ends = days.map((date, index) => `d${index}: localDay(userId: $user, date: "${date}") { date end }`);
+  const { data: { today: [{ date }], ...asked } } = await runQuery(
+    `query Today($user: ID) { today: dueForecast(userId: $user, days: 1) { date } ${ends.join(' ')} }`, { user });
+  const found = Object.values(asked).find((each) => each.date === date);
+  present = { user, day: date, end: found?.end };
+}
 
 /** The day that a URL's parameters name; null without a day, or with one that does not exist. */
 export function dayOf(parameters) {

@@ -382,14 +382,15 @@ def test_the_first_answer_s_day_comes_from_the_history_if_the_history_is_complet
     evaluate: Evaluate,
 ) -> None:
     script = """
-        const { firstDay } = await import('./page/item_page.js');
+        const { firstAnswer } = await import('./page/item_page.js');
+        Date.now = () => Date.parse('2026-03-11T01:00:00Z');
         const days = [{ date: '2024-03-05', answers: 1 }, { date: '2024-03-02', answers: 2 }];
         const first = (answers) =>
-          firstDay({ answers, firstAnsweredAt: '2024-03-01T23:30:00Z' }, { days });
+          firstAnswer({ answers, firstAnsweredAt: '2024-03-01T23:30:00Z' }, { days });
         print([first(3), first(4)]);
         """
-    assert evaluate(script, TZ="America/New_York") == ["2024-03-02", "2024-03-01"]
-    assert evaluate(script, TZ="Asia/Tokyo") == ["2024-03-02", "2024-03-02"]
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        assert evaluate(script, TZ=zone) == ["2 March 2024", "2 years ago"]
 
 
 def test_an_item_s_timeline_ends_today_and_labels_each_step_with_a_day_within_the_step(
@@ -400,7 +401,7 @@ def test_an_item_s_timeline_ends_today_and_labels_each_step_with_a_day_within_th
         const answersSince = (oldest) => Array.from({ length: oldest + 1 }, (_, index) =>
           ({ date: dayIn(-index), answers: 2, correctAnswers: 1 }));
         print([0, 59, 700].map((oldest) => timeline(
-          [{ at: inHours(-1), intervalDays: 4 }], answersSince(oldest))));
+          [{ at: inHours(-1), intervalDays: 4 }], answersSince(oldest), dayIn(0))));
         """
     # In New York, the short history contains a day of 23 hours (10 March 2024).
     for zone in ("America/New_York", "Asia/Tokyo"):
@@ -609,18 +610,65 @@ def test_the_unfinished_month_is_compared_with_the_same_days_of_the_month_before
     assert "March, so far: 7 items" in text
 
 
-def test_an_item_is_overdue_from_the_day_after_the_day_on_which_it_was_due(
+def test_an_item_is_overdue_from_the_learner_s_day_after_the_day_on_which_it_was_due(
     evaluate: Evaluate,
 ) -> None:
     script = """
         const { due } = await import('./page/items.js');
-        Date.now = () => Date.parse('2024-03-11T01:00:00');
-        print(['2024-03-09T23:30:00', '2024-03-10T23:30:00', '2024-03-11T00:30:00',
-          '2024-03-11T03:00:00'].map((at) => due({ dueAt: new Date(at).toISOString() })));
+        Date.now = () => Date.parse('2024-03-11T01:00:00Z');
+        const times = ['2024-03-09T23:30:00Z', '2024-03-10T23:30:00Z', '2024-03-11T00:30:00Z',
+          '2024-03-11T03:00:00Z', null];
+        const texts = (today) => times.map((dueAt) =>
+          due({ dueAt, dueOn: dueAt && dueAt.slice(0, 10) }, today));
+        print([texts('2024-03-11'), texts('2024-03-10')]);
         """
-    # In New York, the day before has 23 hours.
-    assert evaluate(script, TZ="America/New_York") == [
-        *("2 days overdue", "1 day overdue", "today", "in 2 hours")
+    # On the second day, the learner's day starts later than the calendar's.
+    for zone in ("America/New_York", "Pacific/Auckland"):
+        assert evaluate(script, TZ=zone) == [
+            ["2 days overdue", "1 day overdue", "today", "in 2 hours", "–"],
+            ["1 day overdue", "today", "today", "in 2 hours", "–"],
+        ]
+
+
+_BROWSER_DAYS = re.compile(
+    r"new Date\(\)|\.(?:get|set)(?:FullYear|Month|Date|Day|Hours)\(|getTimezoneOffset|toLocaleDate"
+)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(static_page.FOLDER.glob("*.js")), ids=lambda path: path.name
+)
+def test_no_module_takes_a_day_from_the_browser_s_calendar(path: Path) -> None:
+    """The learner's days come from the API. Only they have the learner's zone and start hour."""
+    assert _BROWSER_DAYS.findall(path.read_text(encoding="utf-8")) == []
+
+
+def test_the_learner_s_day_and_its_end_are_learned_with_one_request(evaluate: Evaluate) -> None:
+    script = """
+        const { learnToday, presentDay, untilTomorrow } = await import('./page/then.js');
+        Date.now = () => Date.parse('2024-03-11T01:00:00Z');
+        const bodies = [];
+        const answer = (date) => { globalThis.fetch = async (_, { body }) => {
+          bodies.push(JSON.parse(body));
+          const pattern = /(d\\d): localDay\\(userId: \\$user, date: "(.+?)"/g;
+          const days = [...bodies.at(-1).query.matchAll(pattern)];
+          const data = Object.fromEntries(days.map(([, name, day]) =>
+            [name, { date: day, end: `${day}T07:00:00Z` }]));
+          return new Response(JSON.stringify({ data: { today: [{ date }], ...data } }));
+        }; };
+        const seen = [[presentDay(), untilTomorrow()]];
+        for (const date of ['2024-03-09', '2024-03-12', '2024-05-01']) {
+          answer(date);
+          await learnToday('ann');
+          seen.push([presentDay(), untilTomorrow()]);
+        }
+        print([bodies.length, seen]);
+        """
+    hour = 3_600_000
+    assert evaluate(script) == [
+        3,
+        # Without an end if the browser's clock is wrong by days.
+        [[None, None], ["2024-03-09", -42 * hour], ["2024-03-12", 30 * hour], ["2024-05-01", None]],
     ]
 
 
@@ -671,7 +719,8 @@ def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Ev
           filter: JSON.parse(body).variables.filter,
           respond(totalCount) {
             const items = { totalCount, pageInfo: {}, edges: [] };
-            resolve(new Response(JSON.stringify({ data: { items } })));
+            const today = [{ date: '2024-03-11' }];
+            resolve(new Response(JSON.stringify({ data: { items, today } })));
           },
         }));
         const list = new ItemList(new Element('main'), null, new URLSearchParams(), {});

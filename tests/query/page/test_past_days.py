@@ -1,11 +1,15 @@
-"""The page as of the end of a past day."""
+"""The page as of the end of a past day, and the learner's days."""
 
+import json
 import re
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support import browser
-from tests.support.browser import Visits
+from tests.support.browser import Stack, Visits
 
 DAY = "2024-09-20"  # the eighth day of the demo's longest streak
 _RECORD_BANNERS = """() => {
@@ -42,7 +46,7 @@ def test_what_has_no_past_is_hidden(visit: Visits) -> None:
     visitor.requests.clear()
     page.reload()
     visitor.settle()
-    assert len(visitor.queries()) == 2  # one for the end of the day
+    assert len(visitor.queries()) == 3  # one for the end of the day, one for the present day
     assert not any("graphql/stream" in request.url for request in visitor.requests)
 
 
@@ -115,3 +119,65 @@ def test_the_months_of_a_year_play_one_after_another(visit: Visits) -> None:
 
 def hash_of(page: Page) -> str:
     return str(page.evaluate("location.hash"))
+
+
+def test_an_item_is_due_on_the_learner_s_day_and_not_on_the_browser_s(
+    visit: Visits, demo: Stack
+) -> None:
+    """The learner's day starts at 4:00. The item is due at 1:00, so on the day before."""
+    user, item = f"owl-{uuid.uuid4()}", str(uuid.uuid4())
+    at = datetime(2026, 1, 21, tzinfo=UTC)  # 1:00 in Paris
+    zone = {"timezone": "Europe/Paris", "day_start_hour": 4}
+    reviewed = {"item_id": item, "new_interval": 3, "easiness_factor": 2.5}
+    demo.publish(
+        browser.envelope("UserPreferencesChanged", at - timedelta(days=9), user_id=user, **zone),
+        *browser.lesson(user, 1, ago=datetime.now(UTC) - at, item=item),
+        browser.envelope("ReviewProcessed", at, user_id=user, **reviewed),
+    )
+    for place in ("Europe/Paris", "Pacific/Auckland"):
+        page = visit(timezone_id=place).open(user)
+        for day, text in (("2026-01-23", "today"), ("2026-01-24", "1 day overdue")):
+            for view in (f"#/items?on={day}", f"#/item/{item}?on={day}"):
+                page.evaluate("at => { location.hash = at }", view)
+                expect(page.locator(".then")).to_contain_text(f"{int(day[-2:])} January")
+                expect(page.locator("main")).to_contain_text(text, timeout=20_000)
+
+
+def test_an_open_page_turns_to_the_new_day_when_the_learner_s_day_ends(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.page
+    answers: list[dict[str, Any]] = []
+
+    def answer(route: Route) -> None:
+        """Answer the second question for the day as if the day were over."""
+        response = route.fetch()
+        if "query Today(" in str(route.request.post_data):
+            answers.append(response.json())
+            if len(answers) > 1:
+                body = json.loads(json.dumps(answers[0]))
+                body["data"]["today"][0]["date"] = tomorrow(answers[0])["date"]
+                route.fulfill(json=body)
+                return
+        route.fulfill(response=response)
+
+    def tomorrow(body: dict[str, Any]) -> dict[str, Any]:
+        days = sorted(
+            (day for name, day in body["data"].items() if name != "today"),
+            key=lambda day: str(day["date"]),
+        )
+        today = body["data"]["today"][0]["date"]
+        return next(day for day in days if day["date"] > today)
+
+    def count_pages() -> int:
+        return sum("query Page(" in str(query.post_data) for query in visitor.queries())
+
+    page.route("**/graphql", answer)
+    page.clock.install()
+    page.goto(visitor.return_url(visitor.stack.token(browser.DEMO)))
+    visitor.settle()
+    expect(page.locator("#day input")).to_have_attribute("max", re.compile("20"))
+    before = count_pages()
+    page.clock.fast_forward("26:00:00")
+    expect(page.locator("#day input")).to_have_attribute("max", tomorrow(answers[0])["date"])
+    assert count_pages() > before
+    page.unroute_all(behavior="ignoreErrors")
