@@ -28,7 +28,8 @@ _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 class Report(msgspec.Struct, frozen=True):
     """The number of published events, and the numbers of answers, cards and sessions among them.
 
-    `recorded_before` counts the answers that are not published, because the log has them.
+    `recorded_before` counts the answers that are not published, because the log has them, `crammed`
+    those that are left out, because they were given in filtered decks that change no schedule.
     """
 
     published: int
@@ -36,6 +37,7 @@ class Report(msgspec.Struct, frozen=True):
     cards: int
     sessions: int
     recorded_before: int
+    crammed: int
 
 
 import_group = typer.Typer(
@@ -172,6 +174,7 @@ def _summarize(record: Record, count: int, messages: list[Message]) -> Report:
         cards=len({event["data"]["item_id"] for event in answers}),
         sessions=len({event["data"]["session_id"] for event in answers}),
         recorded_before=len(record.answers) - len(answers),
+        crammed=record.crammed,
     )
 
 
@@ -183,6 +186,10 @@ def _show(console: Console, record: Record, report: Report) -> None:
     if report.recorded_before:
         other = "other answers" if report.answers else "answers"
         console.print(f"{report.recorded_before:,} {other} were recorded before and are left out.")
+    if report.crammed:
+        console.print(
+            f"{report.crammed:,} answers in filtered decks that do not reschedule are left out."
+        )
     if record.cards:
         console.print(
             f"{len(record.cards):,} cards have a word; {len(record.words):,} of these cards get "

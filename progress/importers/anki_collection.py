@@ -34,7 +34,8 @@ from progress.importers.anki_log import EARLIEST, LATEST, Answer, Review
 _OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
 _SETTINGS_TABLE_SINCE = 14
 _DEFAULT_DAY_START = 4
-_FILTERED = 3  # the type of an answer in a filtered deck
+_DAY_S = 86_400
+_FILTERED = 3  # the type of an answer in a filtered deck; factor 0 if it changes no schedule
 _LOWEST_FACTOR = 1_300  # a lower factor is not SM-2's easiness: it is 0, or FSRS's difficulty
 _DEFAULT_EASINESS = 2.5
 _LONGEST_WORD = 100  # characters
@@ -52,10 +53,20 @@ _HIDDEN = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _TAG = re.compile(r"<[^<>]*>")
+# Only these tags separate words; other markup may stand inside a word.
+_BLOCK_TAG = re.compile(
+    r"</?(?:address|article|aside|blockquote|br|center|dd|details|dialog|div|dl|dt|fieldset|"
+    r"figcaption|figure|footer|form|h[1-6]|header|hr|li|main|nav|ol|p|pre|section|summary|table|"
+    r"tbody|td|tfoot|th|thead|tr|ul)\b[^<>]*>",
+    re.IGNORECASE,
+)
+_RUBY = re.compile(r"<r[pt]\b[^<>]*>[^<]*", re.IGNORECASE)  # what stands above or beside a word
+_UNSEEN = re.compile("[\u00ad\u200b\u2060\ufeff]")  # a soft hyphen, and characters without a width
 _CLOZE = re.compile(
     r"\{\{c\d+::((?:(?!::|\{\{c|\}\}).)*)(?:::(?:(?!\{\{c|\}\}).)*)?\}\}", re.DOTALL
 )
-_READING = re.compile(r"\[[\u3040-\u30ff ]+\]")  # the kana after a word in kanji
+# The kana after a word in kanji, and marks of their pitch.
+_READING = re.compile(r"\[[\u3040-\u30ff ,・]+(?:;[\w,; -]*)?\]", re.ASCII)
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -67,9 +78,14 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """The answers (oldest first), the cards that have a word, and the hour at which days start."""
+    """The answers (oldest first), the cards that have a word, and the hour at which days start.
+
+    `crammed` is the number of answers in filtered decks that change no schedule. They are no tests
+    of the memory, so that `answers` does not have them; nor does Anki's "true retention".
+    """
 
     answers: list[Answer]
+    crammed: int
     cards: list[Card]
     day_start_hour: int
 
@@ -84,8 +100,10 @@ def read(file: Path) -> Collection:
         with open_collection(file) as connection:
             _require_tables(connection)
             version = _check_version(connection)
+            answers, crammed = _read_answers(connection)
             collection = Collection(
-                answers=_read_answers(connection),
+                answers=answers,
+                crammed=crammed,
                 cards=_read_cards(connection),
                 day_start_hour=_read_day_start(connection, version),
             )
@@ -108,10 +126,11 @@ def strip_markup(field: str) -> str:
     """
     if len(field) > _LONGEST_FIELD:
         return ""
-    text = _HIDDEN.sub(" ", field)
+    text = _HIDDEN.sub(lambda hidden: " " if hidden[0].startswith("[") else "", field)
     for _ in range(_DEEPEST_CLOZE):
         text = _CLOZE.sub(r"\1", text)
-    text = html.unescape(_join(_TAG.sub(" ", text))[:_LONGEST_TEXT])
+    text = _TAG.sub("", _BLOCK_TAG.sub(" ", _RUBY.sub("", text)))
+    text = _UNSEEN.sub("", html.unescape(_join(text)[:_LONGEST_TEXT]))
     return _join(_READING.sub("", text).replace("\0", " "))
 
 
@@ -143,25 +162,26 @@ def _check_version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def _read_answers(connection: sqlite3.Connection) -> list[Answer]:
-    """Return the answers, oldest first; of a card's answers at the same time, only the last.
+def _read_answers(connection: sqlite3.Connection) -> tuple[list[Answer], int]:
+    """Return the answers, oldest first, and the number of those that are left out as crammed.
 
-    In a sound collection, no two answers have the same time after 2000, and rows are in order.
+    Of a card's answers at the same time, return only the last. In a sound collection, no two
+    answers have the same time after 2000, and rows are in order.
     """
+    rows = [*_read_rows(connection, "answers", (int,) * 7)]
     answers = [
         Answer(
             at=_convert_ms(number),
             card_id=str(card),
             rating=rating,
             response_time_ms=min(max(milliseconds, 0), anki_log.MAX_MS),
-            review=_convert_review(interval, factor, kind),
+            review=_convert_review(interval, factor),
         )
-        for number, card, rating, interval, factor, milliseconds, kind in _read_rows(
-            connection, "answers", (int,) * 7
-        )
+        for number, card, rating, interval, factor, milliseconds, kind in rows
+        if not (kind == _FILTERED and factor == 0)
     ]
     different = {(answer.at, answer.card_id): answer for answer in answers}
-    return sorted(different.values(), key=lambda answer: answer.at)
+    return sorted(different.values(), key=lambda answer: answer.at), len(rows) - len(answers)
 
 
 def _read_rows(
@@ -179,12 +199,10 @@ def _read_rows(
         yield row
 
 
-def _convert_review(interval: int, factor: int, kind: int) -> Review | None:
-    """Return the card's new schedule after the answer; None if the answer did not change it."""
-    if kind == _FILTERED and factor == 0:
-        return None
-    # Anki stores an interval of less than a day as a negative number of seconds.
-    days = min(max(interval, 0), sm2.LONGEST_INTERVAL)
+def _convert_review(interval: int, factor: int) -> Review:
+    """Return the card's new schedule after the answer."""
+    # Anki stores a learning step as a negative number of seconds, also one of several days.
+    days = min(interval if interval >= 0 else -interval // _DAY_S, sm2.LONGEST_INTERVAL)
     easiness = factor / 1_000 if factor >= _LOWEST_FACTOR else _DEFAULT_EASINESS
     return Review(days, min(easiness, sm2.HIGHEST_EASINESS))
 

@@ -172,7 +172,7 @@ def _session_events(
     yield _envelope(learner, completion, end, key)
 
 
-def _review(answer: Answer, memories: dict[str, sm2.Memory]) -> Review | None:
+def _review(answer: Answer, memories: dict[str, sm2.Memory]) -> Review:
     """Return the answer's review from the log; if the log has no schedule, compute it with SM-2."""
     if not isinstance(answer.review, msgspec.UnsetType):
         return answer.review
@@ -182,7 +182,7 @@ def _review(answer: Answer, memories: dict[str, sm2.Memory]) -> Review | None:
 
 
 def _answer_events(
-    learner: Learner, session_id: str, answer: Answer, scheduled: Review | None
+    learner: Learner, session_id: str, answer: Answer, scheduled: Review
 ) -> Iterator[Envelope]:
     kind = events.CorrectAnswerGiven if answer.correct else events.IncorrectAnswerGiven
     answered = _envelope(
@@ -196,8 +196,6 @@ def _answer_events(
         session_id,
     )
     yield answered
-    if scheduled is None:
-        return
     review = events.ReviewProcessed(
         user_id=learner.user_id,
         item_id=answer.card_id,

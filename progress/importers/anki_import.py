@@ -37,7 +37,8 @@ class Record(msgspec.Struct, frozen=True):
     """A learner's answers (oldest first) and cards, both from an Anki file.
 
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log in CSV has
-    no cards.
+    no cards. `crammed` is the number of answers that are left out, because they were given in
+    filtered decks that change no schedule.
     """
 
     learner: anki_events.Learner
@@ -45,6 +46,7 @@ class Record(msgspec.Struct, frozen=True):
     cards: list[Card] = []
     words: dict[str, Word] = {}
     language: str | None = None
+    crammed: int = 0
 
     def messages(
         self,
@@ -87,7 +89,9 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
         day_start_hour=collection.day_start_hour if hour is None else hour,
     )
     words = find_levels(collection.cards, language, word_lists.read())
-    return Record(completed, collection.answers, collection.cards, words, language)
+    return Record(
+        completed, collection.answers, collection.cards, words, language, collection.crammed
+    )
 
 
 def find_machine_zone() -> str | None:

@@ -1,9 +1,13 @@
-"""Read an Anki review log: a CSV file with one row for each answer to a card."""
+"""Read a review log: a CSV file with one row for each answer to a card.
+
+Programs for spaced repetition exchange their logs in this form. Times are in ISO 8601, or in
+milliseconds since 1970. Other columns than `COLUMNS` are ignored.
+"""
 
 import csv
 import io
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +15,19 @@ import msgspec
 
 from progress.errors import ReviewLogError
 
-COLUMNS = ("card_id", "review_rating", "review_time", "review_duration")
+COLUMNS = ("card_id", "review_rating", "review_time")
+DURATION = "review_duration"  # a column that may be missing: then, answers took no time
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
 # A later time is a fault of the file. Times close to the year 9999 would overflow when shifted.
 LATEST = datetime(3000, 1, 1, tzinfo=UTC)
 _MAX_BYTES = 256 << 20  # About six million answers.
 MAX_MS = 86_400_000
-_TIME_RULE = "a time in the years 2000 to 2999, such as 2024-03-29T20:32:39Z"
+_TIME_RULE = (
+    "a time in the years 2000 to 2999, such as 2024-03-29T20:32:39Z or 1711744359000 (milliseconds)"
+)
+_FEWEST_DIGITS = 12  # of milliseconds since 1970, in the year 2000; an ISO date has at most 8
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Review(msgspec.Struct, frozen=True, order=True):
@@ -32,15 +41,14 @@ class Answer(msgspec.Struct, frozen=True, order=True):
     """An answer to a card.
 
     `rating` is the number of Anki's button: 1 "Again" (the answer was wrong), 2 "Hard", 3 "Good" or
-    4 "Easy". `review` is None if the answer did not change the schedule, and UNSET if the log
-    has no schedule.
+    4 "Easy". `review` is UNSET if the log has no schedule.
     """
 
     at: datetime
     card_id: str
     rating: int
     response_time_ms: int
-    review: Review | msgspec.UnsetType | None = msgspec.UNSET
+    review: Review | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def correct(self) -> bool:
@@ -107,7 +115,8 @@ def _find_columns(header: list[str]) -> dict[str, int]:
         if column not in names:
             found = ", ".join(names)[:80] or "none"
             raise _error(1, column, f"a column with this name, found {found!r}")
-    return {column: names.index(column) for column in COLUMNS}
+    wanted = (*COLUMNS, DURATION) if DURATION in names else COLUMNS
+    return {column: names.index(column) for column in wanted}
 
 
 def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
@@ -124,11 +133,9 @@ def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
         card_id=read("card_id", _parse_card, "1 to 200 characters"),
         rating=read("review_rating", _between(1, 4), "1, 2, 3 or 4"),
         at=read("review_time", _parse_time, _TIME_RULE),
-        response_time_ms=read(
-            "review_duration",
-            _between(0, MAX_MS),
-            f"milliseconds from 0 to {MAX_MS}",
-        ),
+        response_time_ms=read(DURATION, _between(0, MAX_MS), f"milliseconds from 0 to {MAX_MS}")
+        if DURATION in columns
+        else 0,
     )
 
 
@@ -154,7 +161,10 @@ def _between(least: int, most: int) -> Callable[[str], int]:
 
 def _parse_time(text: str) -> datetime:
     """Parse a time and convert it to UTC; a time without an offset is in UTC."""
-    moment = datetime.fromisoformat(text)
+    if len(text) >= _FEWEST_DIGITS and text.isascii() and text.isdigit():
+        moment = _EPOCH + timedelta(milliseconds=int(text))
+    else:
+        moment = datetime.fromisoformat(text)
     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     if not EARLIEST <= moment < LATEST:
         raise ValueError

@@ -206,11 +206,31 @@ HEADER = "card_id,review_rating,review_time,review_duration\n"
 GOOD = "7,3,2024-03-29T20:32:39.497000+00:00,7241\n"
 
 
+def test_the_common_form_of_a_review_log_is_read(tmp_path: Path) -> None:
+    """Its times are in milliseconds since 1970. The state and the duration may be missing."""
+    file = tmp_path / "log.csv"
+    at = datetime(2024, 3, 29, 20, 32, 39, 497_000, tzinfo=UTC)
+    number = int(at.timestamp() * 1_000)
+    for header, row, milliseconds in (
+        ("card_id,review_time,review_rating", f"7,{number},3", 0),
+        ("card_id,review_time,review_rating,review_state", f"7,{number},3,2", 0),
+        (
+            "card_id,review_time,review_rating,review_state,review_duration",
+            f"7,{number},3,2,7241",
+            7_241,
+        ),
+    ):
+        file.write_text(f"{header}\n{row}\n")
+        assert anki_log.read(file) == [Answer(at, "7", 3, milliseconds)]
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
         ("", "row 1, column card_id: "),
-        ("card_id,review_rating,review_time\n", "row 1, column review_duration: "),
+        ("card_id,review_time\n7,1\n", "row 1, column review_rating: "),
+        (HEADER + "8,3,32503680000000,1\n", "row 2, column review_time: .*milliseconds"),
+        (HEADER + "8,3,946684799999,1\n", "row 2, column review_time: "),
         (HEADER + GOOD + "8,5,2024-03-29T20:33:00+00:00,1\n", "row 3, column review_rating: "),
         (HEADER + GOOD + "8,3,yesterday,1\n", "row 3, column review_time: .*'yesterday'"),
         (HEADER + "8,3,1999-12-31T23:59:59+00:00,1\n", "row 2, column review_time: "),

@@ -24,6 +24,7 @@ from progress.event_store.envelope import Message, ParsedEvent
 from progress.importers import anki_collection, anki_events, anki_import, anki_log
 from tests.support import anki_files, cli
 from tests.support.anki_files import Entry
+from tests.support.fake_publisher import FakePublisher
 
 NOTES = {
     1: "<b>to apple</b>\x1fthe back",
@@ -42,7 +43,7 @@ entries = st.lists(
         at_ms=st.integers(START_MS, START_MS + 10**9),
         card=st.sampled_from([*NOTES, 99]),
         ease=st.integers(0, 4),
-        interval=st.integers(-86_400, 40_000),
+        interval=st.integers(-(10**6), 40_000),
         factor=st.sampled_from([0, 100, 1_100, 1_300, 2_500, 20_000]),
         time_ms=st.integers(-1, 10**9),
         kind=st.integers(0, 5),
@@ -127,10 +128,9 @@ def test_ingest_accepts_every_event_of_a_collection_and_a_second_import_adds_not
             ids.append(entry.event_id)
     assert len(set(ids)) == len(ids)
     kinds = [event["event_type"] for message in messages for event in message.events]
-    answered = [row for row in rows if row.ease]
-    assert sum(kind.endswith("AnswerGiven") for kind in kinds) == len(answered)
-    scheduled = [row for row in answered if (row.kind, row.factor) != (3, 0)]
-    assert kinds.count("ReviewProcessed") == len(scheduled)
+    tests = [row for row in rows if row.ease and (row.kind, row.factor) != (3, 0)]
+    assert sum(kind.endswith("AnswerGiven") for kind in kinds) == len(tests)
+    assert kinds.count("ReviewProcessed") == len(tests)
 
 
 def test_the_imported_schedule_equals_the_schedule_of_the_collection(tmp_path: Path) -> None:
@@ -138,16 +138,36 @@ def test_the_imported_schedule_equals_the_schedule_of_the_collection(tmp_path: P
         Entry(START_MS, 1, ease=1, interval=-600, factor=0, kind=0),
         Entry(START_MS + 1, 1, interval=12, factor=2_650),
         Entry(START_MS + 2, 1, interval=30, factor=540),  # 540: FSRS's difficulty, not an easiness
-        Entry(START_MS + 3, 1, ease=2, interval=-60, factor=0, kind=3),
+        Entry(START_MS + 3, 1, interval=-3 * 86_400, factor=0, kind=0),  # a step of three days
+        Entry(START_MS + 4, 1, interval=-86_399, factor=0, kind=0),
     ]
     file = anki_files.make_collection(tmp_path / "a.anki2", NOTES, rows)
     answers = anki_collection.read(file).answers
     assert [answer.review for answer in answers] == [
-        anki_log.Review(0, 2.5), anki_log.Review(12, 2.65), anki_log.Review(30, 2.5), None
+        anki_log.Review(0, 2.5), anki_log.Review(12, 2.65), anki_log.Review(30, 2.5),
+        anki_log.Review(3, 2.5), anki_log.Review(0, 2.5),
     ]  # fmt: skip
-    assert [answer.correct for answer in answers] == [False, True, True, True]
+    assert [answer.correct for answer in answers] == [False, True, True, True, True]
     assert answers[1].at - answers[0].at == timedelta(milliseconds=1)
     assert answers[0].at == datetime.fromtimestamp(START_MS / 1_000, UTC)
+
+
+@pytest.mark.parametrize("ease", [1, 3])
+def test_an_answer_in_a_filtered_deck_that_does_not_reschedule_is_left_out_and_counted(
+    tmp_path: Path, fake_publisher: FakePublisher, ease: int
+) -> None:
+    rows = [
+        Entry(START_MS, 1),
+        Entry(START_MS + 1, 1, ease=ease, interval=0, factor=0, kind=3),
+        Entry(START_MS + 2, 1, ease=ease, interval=3, factor=2_500, kind=3),  # it reschedules
+    ]
+    file = anki_files.make_collection(tmp_path / "a.anki2", NOTES, rows)
+    read = anki_collection.read(file)
+    milliseconds = [round(answer.at.timestamp() * 1_000) - START_MS for answer in read.answers]
+    assert (milliseconds, read.crammed) == ([0, 2], 1)
+    options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    shown = cli.expect_success(cli.progress("", "import", "anki", str(file), **options))
+    assert "1 answers in filtered decks that do not reschedule are left out" in shown
 
 
 def write(folder: Path, content: bytes) -> Path:
@@ -335,6 +355,29 @@ def test_every_field_becomes_a_word_on_one_line(field: str) -> None:
     word = anki_collection.strip_markup(field)
     assert word == " ".join(word.split())
     assert anki_collection.strip_markup("x" * (anki_collection._LONGEST_FIELD + 1)) == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "word"),
+    [
+        ("<b>un</b>happy", "unhappy"),
+        ("ge<i>gang</i>en", "gegangen"),
+        ('<span style="color:#00f">外</span><span style="color:#555">边</span>', "外边"),
+        ("un<!-- a note -->happy", "unhappy"),
+        ("un&shy;happy\u200b", "unhappy"),
+        ("one<br>two", "one two"),
+        ("one<br/>two<BR >three", "one two three"),
+        ("<div>one</div><div>two</div>", "one two"),
+        ("<ruby>漢字<rt>かんじ</rt></ruby>", "漢字"),
+        ("<ruby>漢<rp>(</rp><rt>かん</rt><rp>)</rp>字<rt>じ</rt></ruby>", "漢字"),
+        ("宇宙[うちゅう;n5]ステーション", "宇宙ステーション"),
+        ("食べる[たべる;k2,h]", "食べる"),
+        ("a < b > c", "a c"),
+        ("list[int]", "list[int]"),
+    ],
+)
+def test_only_tags_of_blocks_separate_words(field: str, word: str) -> None:
+    assert anki_collection.strip_markup(field) == word
 
 
 def test_clozes_inside_clozes_are_replaced_by_their_answers() -> None:

@@ -28,7 +28,7 @@ answers = st.builds(
     card_id=st.sampled_from(CARDS),
     rating=st.integers(1, 4),
     response_time_ms=st.integers(0, 60_000),
-    review=st.sampled_from([Review(3, 2.5), None]),
+    review=st.sampled_from([Review(3, 2.5), Review(0, 1.3)]),
 )
 ZONES = ("America/New_York", "Asia/Tokyo", "Australia/Lord_Howe")
 minutes = st.integers(-60, 460).map(
