@@ -63,13 +63,17 @@ SET attempts = s.attempts - CASE s.state WHEN 'SUCCEEDED' THEN 1 ELSE 0 END, sta
 WHERE s.operation_id = CAST(:operation_id AS uuid);
 
 -- record step --
--- Set the state of a step. When an attempt begins, add 1 to `attempts`. When an outage has ended the attempt, subtract
--- 1 again. An attempt to compensate the step is counted in `compensations` instead. Returns no row if no attempt is
--- left. Also returns no row if the new state is RUNNING, but the operation must not continue: it has expired, or it was
--- cancelled before its point of no return.
+-- Set the state of a step. If it has succeeded, the operation's progress is at least the share of the steps that have.
+-- When an attempt begins, add 1 to `attempts`. When an outage has ended the attempt, subtract 1 again. An attempt to
+-- compensate the step is counted in `compensations` instead. Returns no row if no attempt is left. Also returns no row
+-- if the new state is RUNNING, but the operation must not continue: it has expired, or it was cancelled before its
+-- point of no return.
 WITH o AS (
     UPDATE operations.operations o
-    SET version = o.version + 1, is_irrevocable = o.is_irrevocable OR :is_final
+    SET version = o.version + 1, is_irrevocable = o.is_irrevocable OR :is_final,
+        progress = greatest(o.progress, CASE :state WHEN 'SUCCEEDED' THEN (
+            SELECT CAST(count(*) FILTER (WHERE d.state = 'SUCCEEDED' OR d.name = :step) AS double precision) / count(*)
+            FROM operations.steps d WHERE d.operation_id = o.operation_id) END)
     WHERE o.operation_id = CAST(:operation_id AS uuid) AND (:state <> 'RUNNING'
         OR clock_timestamp() < o.expires_at AND (o.is_irrevocable OR o.cancelled_by IS NULL))
     RETURNING o.operation_id, o.version)

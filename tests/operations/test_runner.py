@@ -675,6 +675,20 @@ def test_each_change_increases_the_version_but_never_decreases_the_progress(
     ]  # fmt: skip
 
 
+def test_the_progress_is_at_least_the_share_of_the_completed_steps(
+    operator: Operator, hooks: Hooks
+) -> None:
+    operation_id = start(operator)
+    last = operator.get(operation_id)["steps"][-1]["name"]
+    hooks[last, "before"] = fail
+    with pytest.raises(AttemptFailed):
+        deliver(operation_id)
+    waiting = operator.get(operation_id)
+    done = [step["name"] for step in waiting["steps"] if step["state"] == "SUCCEEDED"]
+    assert len(done) == len(waiting["steps"]) - 1
+    assert waiting["progress"] >= len(done) / len(waiting["steps"])
+
+
 def test_progress_is_written_once_a_second(operator: Operator, populated: Connection) -> None:
     # With 60 learners, each shard has events.
     sample_events.record_lessons(populated, *(f"u{n}" for n in range(60)), lessons=1)
