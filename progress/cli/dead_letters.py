@@ -1,8 +1,10 @@
 """`progress dead-letters`: list, show, count, replay and discard rejected messages and events."""
 
+import contextlib
 from collections import Counter
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.table import Column, Table
 
@@ -39,9 +41,8 @@ def list_all(
     ] = False,
     as_json: AsJsonLines = False,
 ) -> None:
-    """List the open dead letters, oldest first."""
-    reasons = Column("reason", overflow="fold")
-    table = Table("number", "kind", "received", "event", reasons, box=None)
+    """List the open dead letters by reason, the most frequent first; in JSON, oldest first."""
+    rows: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     after = 0
     with connections.open_to_read() as connection:
         while page := dead_letters.list_letters(connection, include_closed=closed, after=after):
@@ -50,18 +51,33 @@ def list_all(
                     terminal.print_json(letter)
                 received = f"{letter.received_at:%Y-%m-%d %H:%M:%S}"
                 event = letter.event_type or f"message {letter.message_id}"
-                table.add_row(str(letter.letter_id), letter.kind, received, event, letter.reason)
+                row = str(letter.letter_id), received, event
+                rows.setdefault((letter.kind, letter.reason), []).append(row)
             after = page[-1].letter_id
     if not as_json:
-        Console().print(table if table.row_count else "There are no open dead letters.")
+        _print_by_reason(Console(), rows)
+
+
+def _print_by_reason(console: Console, rows: dict[tuple[str, str], list[tuple[str, ...]]]) -> None:
+    for (kind, reason), letters in sorted(rows.items(), key=lambda item: -len(item[1])):
+        console.print(f"{len(letters):,} {kind}: {reason}", markup=False)
+        table = Table("number", "received", Column("event", overflow="fold"), box=None)
+        for row in letters:
+            table.add_row(*row)
+        console.print(table)
+    if not rows:
+        console.print("There are no open dead letters.")
 
 
 @dead_letters_group.command()
 def show(number: Number) -> None:
-    """Show a dead letter with its payload."""
+    """Show a dead letter with its payload, which is shown as JSON if it is JSON."""
     with connections.open_to_read() as connection:
         letter = dead_letters.read(connection, number)
-    terminal.print_json(letter, is_indented=True)
+    shown = msgspec.to_builtins(letter)
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        shown["payload"] = msgspec.json.decode(letter.payload)
+    terminal.print_json(shown, is_indented=True)
 
 
 @dead_letters_group.command()

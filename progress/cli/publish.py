@@ -41,34 +41,54 @@ Wait = Annotated[
 ]
 
 
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Like --wait, and exit with 1 for an unknown event type, which is not published, for "
+        "a pending event and for a dead letter.",
+    ),
+]
+
+
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The output of `--json`; `arrivals` is set with `--wait`."""
+    """The output of `--json`; `arrivals` is set with `--wait` and `--strict`."""
 
     published: int
     arrivals: Arrivals | None = None
 
 
-def publish(file: File, force: Force = False, wait: Wait = False, as_json: AsJson = False) -> None:
+def publish(
+    file: File,
+    force: Force = False,
+    wait: Wait = False,
+    strict: Strict = False,
+    as_json: AsJson = False,
+) -> None:
     """Check envelopes, then publish each to the topic of its event type; print their count."""
     with publishing.explain_interrupt() as publication:
-        _run(file, publication, force=force, wait=wait, as_json=as_json)
+        _run(file, publication, force=force, wait=wait, strict=strict, as_json=as_json)
 
 
-def _run(file: str, publication: Publication, *, force: bool, wait: bool, as_json: bool) -> None:
+def _run(
+    file: str, publication: Publication, *, force: bool, wait: bool, strict: bool, as_json: bool
+) -> None:
     now = datetime.now(UTC)
     lines = list(envelope_lines.check(_read_lines(file), now))
     if not force:
         _require_valid(lines)
     _warn_of_unknown_names(lines)
+    if strict and not force:
+        _require_known_types(lines)
     if warning := envelope_lines.find_warning((at for line in lines for at in line.times), now):
         typer.echo(warning, err=True)
     console = Console(stderr=True)
-    if not wait:
+    if not (wait or strict):
         _report(Report(_publish(console, lines, publication)), as_json=as_json)
         return
     count, found = _publish_and_wait(console, lines, now, publication, force=force)
     _report(Report(count, found), as_json=as_json)
-    _require_arrival(found)
+    _require_arrival(found, strict=strict)
 
 
 def _publish_and_wait(
@@ -147,15 +167,26 @@ def _find_warnings(line: Line) -> list[str]:
 
 
 def _require_valid(lines: Sequence[Line]) -> None:
+    """Print a line for each line that ingest would reject; if there is one, raise ProgressError."""
     refused = [line for line in lines if line.reason]
+    for line in refused:
+        typer.echo(f"line {line.number}: {line.reason}", err=True)
     if refused:
-        others = _list_others([line.number for line in refused[1:]])
         is_json = not refused[0].reason.startswith("expected JSON")
         one_line = "write each event (or each array of events) on one line"
-        advice = "correct the lines" if is_json else one_line
+        advice = "correct them" if is_json else one_line
         raise ProgressError(
-            f"line {refused[0].number}: {refused[0].reason}{others}; nothing was published: "
+            f"{len(refused):,} of {len(lines):,} lines would be rejected; nothing was published: "
             f"{advice}, or publish the lines as dead letters with --force"
+        )
+
+
+def _require_known_types(lines: Sequence[Line]) -> None:
+    unknown = {name for line in lines for name in line.unknown_types}
+    if unknown:
+        raise ProgressError(
+            f"{len(unknown):,} event types are unknown; nothing was published: correct them, or "
+            "publish the lines with --force"
         )
 
 
@@ -178,9 +209,13 @@ def _report(report: Report, *, as_json: bool) -> None:
             f"{found.recorded} recorded, {found.pending} pending, {found.dead_letters} dead letters"
             + (f"; {before} recorded before this command" if before else "")
         )
+        for session_id, events in found.waiting.items():
+            typer.echo(
+                f"{events} pending: session {session_id!r} has no SessionStarted yet; publish it"
+            )
 
 
-def _require_arrival(found: Arrivals) -> None:
+def _require_arrival(found: Arrivals, *, strict: bool) -> None:
     if found.dead_letters:
         raise ProgressError(
             f"{found.dead_letters:,} events became dead letters: see `progress dead-letters list`"
@@ -190,3 +225,5 @@ def _require_arrival(found: Arrivals) -> None:
             f"{found.missing:,} events have not arrived, and none arrived for a minute: see "
             "`progress status`; events of erased learners never arrive"
         )
+    if strict and found.pending:
+        raise ProgressError(f"{found.pending:,} events are pending: publish their SessionStarted")

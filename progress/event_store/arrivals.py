@@ -39,7 +39,8 @@ class Arrivals(msgspec.Struct, frozen=True):
 
     `recorded_before` counts the events that the log had already, with the same content. `missing`
     counts the events that had still not arrived after a minute without any arrival. An event of
-    an erased learner stays missing, because ingest drops it.
+    an erased learner stays missing, because ingest drops it. `waiting` maps each session without a
+    SessionStarted to the number of its events that are pending.
     """
 
     recorded: int
@@ -47,6 +48,7 @@ class Arrivals(msgspec.Struct, frozen=True):
     pending: int
     dead_letters: int
     missing: int
+    waiting: dict[str, int] = {}
 
 
 def read_before(connection: Connection, event_ids: Iterable[str]) -> Before:
@@ -121,15 +123,18 @@ def _count_outcomes(
     connection: Connection, wanted: list[str], outcomes: dict[str, str], before: Before
 ) -> Arrivals:
     values = {"event_ids": wanted, "letter_id": before.letter_id}
+    pending = [event_id for event_id in outcomes if outcomes[event_id] == "pending"]
+    waiting = database.run(connection, _FILE, "waiting", event_ids=pending) if pending else []
     recorded = Counter(
         event_id in before.recorded for event_id in outcomes if outcomes[event_id] == "recorded"
     )
     return Arrivals(
         recorded=recorded[False],
         recorded_before=recorded[True],
-        pending=Counter(outcomes.values())["pending"],
+        pending=len(pending),
         dead_letters=database.run(connection, _FILE, "dead letters", **values)[0][0],
         missing=len(wanted) - len(outcomes),
+        waiting=dict(waiting),
     )
 
 

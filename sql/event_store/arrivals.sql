@@ -39,6 +39,14 @@ WHERE NOT wanted.is_conflict AND (recorded.event_id IS NOT NULL OR pending.event
    OR CAST(wanted.event_id AS text) IN (
        SELECT l.event_id FROM event_store.dead_letters l WHERE l.letter_id > :letter_id);
 
+-- waiting --
+-- The sessions for which the given pending events wait, and the number of these events, most first.
+SELECT p.session_id, count(*)
+FROM event_store.pending p
+WHERE p.event_id = ANY (CAST(:event_ids AS uuid[]))
+GROUP BY p.session_id
+ORDER BY count(*) DESC, p.session_id;
+
 -- dead letters --
 -- The number of dead letters about the given events since the publication; these include conflicts with recorded
 -- events.

@@ -101,6 +101,32 @@ def assert_an_analyst_sees(database_url: str, user: str) -> None:
         assert analyst.run("SHOW statement_timeout") == [["1min"]]
 
 
+def assert_rejected(result: cli.Result, reason: str, lines: int) -> None:
+    """Assert that a command has published nothing, because of the reason in one of the lines."""
+    assert result.returncode == 1
+    why, summary = result.stderr.splitlines()
+    assert why.startswith(reason)
+    assert f"1 of {lines} lines would be rejected; nothing was published" in summary
+
+
+def assert_strict(stack: Stack, *, unknown: str, pending: str) -> None:
+    """Assert that --strict fails for an event of an unknown type, and for a pending event."""
+    for text, fault in (
+        (unknown, "1 event types are unknown; nothing was published"),
+        (pending, "1 events are pending: publish their SessionStarted"),
+    ):
+        result = stack.run("publish", "-", "--strict", text=text)
+        assert result.returncode == 1
+        assert fault in result.stderr.splitlines()[-1]
+
+
+def assert_shown(stack: Stack, conflict: str) -> None:
+    """Assert that dead letters are listed by reason, and shown with a payload in JSON."""
+    assert "\n1 malformed: expected JSON" in f"\n{stack.run('dead-letters', 'list').stdout}"
+    shown = json.loads(stack.run("dead-letters", "show", conflict).stdout)
+    assert shown["payload"]["data"]["item_count"] == 2
+
+
 def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: Stack) -> None:
     assert stack.up().returncode == 0
     env = stack.env()
@@ -128,24 +154,28 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
         )
     ]  # fmt: skip
     lines = [*(json.dumps(envelope) for envelope in envelopes), "", "garbage"]
-    refused = stack.run("publish", "-", text="\n".join(lines))
-    cli.expect_failure(refused, "line 7: expected JSON - at character 0; nothing was published")
+    assert_rejected(stack.run("publish", "-", text="\n".join(lines)), "line 7: expected JSON", 6)
+    assert_strict(stack, unknown=lines[4], pending=lines[2])
     published = stack.run("publish", "-", "--wait", text="\ufeff" + "\n".join(lines[:5]))
     assert published.stdout.splitlines() == [
         "5 published",
         "4 recorded, 1 pending, 0 dead letters",
+        "1 pending: session 'lost' has no SessionStarted yet; publish it",
     ], published.stderr
     assert published.stderr.startswith(
         "line 5: unknown event type 'SomethingElse'; it is recorded, but not counted\n"
         "line 5: unknown field 'metdata' (did you mean metadata?); it is not used\n"
     )
     lines[0] = json.dumps(envelopes[0] | {"data": {**envelopes[0]["data"], "item_count": 2}})  # type: ignore[dict-item]
-    refused = stack.run("publish", "-", "--wait", text="\n".join(lines[:4]))
-    cli.expect_failure(refused, "line 1: the log has this id with other content")
+    assert_rejected(
+        stack.run("publish", "-", "--wait", text="\n".join(lines[:4])),
+        *("line 1: the log has this id with other content", 4),
+    )
     conflicting = stack.run("publish", "-", "--force", "--wait", "--json", text="\n".join(lines))
     assert conflicting.returncode == 1, conflicting.stdout + conflicting.stderr
     assert json.loads(conflicting.stdout) == {"published": 6, "arrivals": {
-        "recorded": 0, "recorded_before": 3, "pending": 1, "dead_letters": 2, "missing": 0
+        "recorded": 0, "recorded_before": 3, "pending": 1, "dead_letters": 2, "missing": 0,
+        "waiting": {"lost": 1},
     }}  # fmt: skip
     assert "2 events became dead letters" in conflicting.stderr
 
@@ -164,6 +194,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     ]
     numbers = {letter["kind"]: str(letter["letter_id"]) for letter in letters}
     assert numbers.keys() == {"malformed", "conflict"}
+    assert_shown(stack, conflict=numbers["conflict"])
     number = numbers["malformed"]
     cli.expect_failure(stack.run("dead-letters", "replay", number), "stays")
     assert stack.run("dead-letters", "discard", number, "--reason", "a test").returncode == 0
