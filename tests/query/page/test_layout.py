@@ -2,9 +2,12 @@
 
 import json
 import re
+import uuid
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -158,6 +161,64 @@ def fits(page: Page) -> bool:
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         )
     )
+
+
+LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
+
+
+def create_states(stack: Stack) -> dict[str, str]:
+    """Create a learner for each state that a learner can reach; return their ids."""
+    now = datetime.now(UTC)
+    users = {
+        name: f"{name}-{uuid.uuid4()}"
+        for name in ("rest", "goal", "one-answer", "long", "counting")
+    } | {"long-id": f"{LONG}{LONG}-{uuid.uuid4()}"}
+    days = [f"{(now + timedelta(days=n)).date()}" for n in (0, 3, 7)]
+    item = {"item_id": LONG * 2, "domains": ["R", "W"], "cefr_level": "C2", "headword": LONG}
+    stack.publish(
+        *browser.lesson(users["rest"], 3, ago=timedelta(days=1)),
+        *(
+            browser.envelope("RestDayTaken", now, user_id=users["rest"], date=day)
+            for day in days
+        ),
+        browser.envelope(
+            "GoalSet", now - timedelta(days=9), user_id=users["goal"], answers_per_day=3
+        ),
+        *(
+            event
+            for n in range(9)
+            for event in browser.lesson(users["goal"], 3, 1, ago=timedelta(days=n), item=f"g{n}")
+        ),
+        *browser.lesson(users["one-answer"], 1),
+        browser.envelope("ItemPublished", now - timedelta(days=9), **item),
+        browser.envelope(
+            "UserPreferencesChanged", now - timedelta(days=9), user_id=users["long"],
+            display_name=LONG, timezone="Asia/Tokyo",
+        ),
+        *browser.lesson(users["long"], 2, 9, ago=timedelta(days=2), item=LONG * 2),
+        *browser.lesson(users["long-id"], 2, 1),
+    )  # fmt: skip
+    stack.progress("batch")
+    stack.publish(*browser.lesson(users["counting"], 4))
+    return {**users, "demo": browser.DEMO, "new": f"new-{uuid.uuid4()}"}
+
+
+def test_no_view_is_wider_than_the_screen_in_any_state_of_a_learner(
+    visit: Visits, demo: Stack
+) -> None:
+    too_wide = []
+    for state, user in create_states(demo).items():
+        visitor = visit(**SMALLEST)
+        page = visitor.open(user)
+        views = ["#/", "#/items", "#/knowledge", f"#/item/{quote(LONG * 2)}", "#/glossary"]
+        for view in [*views, f"#/?on={datetime.now(UTC).date() - timedelta(days=3)}"]:
+            page.evaluate("at => { location.hash = at }", view)
+            visitor.settle()
+            for width in (320, 390, 640):
+                page.set_viewport_size({"width": width, "height": 800})
+                if not fits(page):
+                    too_wide.append((state, view, width))
+    assert too_wide == []
 
 
 def test_no_line_of_a_header_ends_inside_a_word_on_a_small_phone(visit: Visits) -> None:
