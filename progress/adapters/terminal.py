@@ -58,6 +58,12 @@ def _escape_in_json(found: re.Match[str]) -> str:
     return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
+def whole_percent(rate: float) -> int:
+    """Return a rate from 0 to 1 in percent: 100 only for all, and 0 only for none."""
+    rounded = round(100 * rate)
+    return min(max(rounded, 1), 99) if 0 < rate < 1 else rounded
+
+
 @contextlib.contextmanager
 def progress_bar(console: Console, label: str, total: int) -> Iterator[ReportProgress]:
     """Show a bar from 0 to `total`; yield the function that moves the bar."""

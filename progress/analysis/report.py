@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, tostring
 
+from progress.adapters import terminal
 from progress.analysis.questions import FEWEST_LEARNERS, Days
 
 Content = Element | str
@@ -87,7 +88,7 @@ class Report(NamedTuple):
 
 def percent(rate: float) -> str:
     """Return a rate from 0 to 1 as whole percent."""
-    return f"{100 * rate:.0f}%"
+    return f"{terminal.whole_percent(rate)}%"
 
 
 def day(value: date) -> str:

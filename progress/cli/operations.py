@@ -73,7 +73,7 @@ def list_newest(
             operation.id,
             operation.kind,
             operation.state,
-            f"{operation.progress:.0%}",
+            f"{terminal.whole_percent(operation.progress)}%",
             f"{operation.started_at:%Y-%m-%d %H:%M:%S}",
             operation.error or "",
         )

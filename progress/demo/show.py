@@ -347,7 +347,7 @@ def _format_share(part: int, whole: int | None) -> str:
 
 
 def _format_percent(rate: float | None) -> str:
-    return "–" if rate is None else f"{100 * rate:.0f} %"
+    return "–" if rate is None else f"{terminal.whole_percent(rate)} %"
 
 
 def _format_days(number: int) -> str:

@@ -9,6 +9,7 @@ job.
 The query function imports this module, and must start without pg8000: do not import pg8000 here.
 """
 
+import codecs
 import time
 from datetime import date, timedelta
 from enum import StrEnum
@@ -24,6 +25,8 @@ from progress.settings import Settings
 LIFETIME = timedelta(days=7)  # the bucket's lifecycle rule has the same age
 
 KINDS = ("EXPORT_USER", "EXPORT_STATISTICS")
+# Without a byte order mark, spreadsheet programs do not read a CSV file as UTF-8.
+CSV_BEGIN = codecs.BOM_UTF8
 MEDIA_TYPES = {  # media types by file suffix
     "zip": "application/zip",
     "csv": "text/csv; charset=utf-8",

@@ -93,6 +93,7 @@ def write(
 def _open(target: HashedOutput, format_: FileFormat) -> contextlib.AbstractContextManager[Output]:
     if format_ is FileFormat.PARQUET:
         return converting(target)
+    target.write(export_files.CSV_BEGIN)
     return contextlib.nullcontext(target)
 
 

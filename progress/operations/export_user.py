@@ -21,7 +21,7 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.outputs import HashedOutput, Rows
 from progress.adapters.storage.storage import Output, encode_json
 from progress.errors import OperationEnded
-from progress.operations import export_steps, records
+from progress.operations import export_files, export_steps, records
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.export_steps import Written, open_snapshot
 from progress.projections import projector, schema
@@ -155,6 +155,8 @@ class _Writer:
     ) -> None:
         """Write the lines of a COPY statement; the first `headings` lines do not count as rows."""
         with self._open(name) as file:
+            if name.endswith(".csv"):
+                file.write(export_files.CSV_BEGIN)
             rows = Rows(file, report_rows)
             self._connection.run(statement, stream=rows)
             rows.flush()

@@ -94,7 +94,7 @@ def test_the_download_command_saves_the_file_that_the_show_command_names(
     operator.run(operation_id)
     name = json.loads(cli.expect_success(run("show", operation_id)))["download"]
     cli.expect_success(run("download", operation_id, str(tmp_path / "here")))
-    assert (tmp_path / "here" / name).read_text(encoding="utf-8").startswith("user_id,date,")
+    assert (tmp_path / "here" / name).read_text(encoding="utf-8-sig").startswith("user_id,date,")
     batch = operator.start("runBatch")["id"]
     operator.run(batch)
     assert json.loads(cli.expect_success(run("show", batch)))["download"] is None

@@ -40,7 +40,7 @@ _TEN_MINUTES = 7
 
 # The kinds of exports: a learner's ZIP file, and both formats of statistics.
 KINDS = ("ZIP", "CSV", "PARQUET")
-BEGINS = {"ZIP": b"PK", "CSV": b"user_id,date,", "PARQUET": b"PAR1"}
+BEGINS = {"ZIP": b"PK", "CSV": b"\xef\xbb\xbfuser_id,date,", "PARQUET": b"PAR1"}
 # Each entry names functions of `progress`; a worker dies before or after it calls one.
 DEATHS = {
     "caught up": [

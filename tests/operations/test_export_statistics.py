@@ -57,7 +57,7 @@ def write(operator: Operator, exports: Path, arguments: str) -> Path:
 
 def write_csv(operator: Operator, exports: Path, arguments: str) -> list[dict[str, str]]:
     """Export statistics and return the rows of the CSV file."""
-    text = write(operator, exports, arguments).read_text(encoding="utf-8")
+    text = write(operator, exports, arguments).read_text(encoding="utf-8-sig")
     return list(csv.DictReader(io.StringIO(text)))
 
 
@@ -194,7 +194,7 @@ def write_formulas(connection: Connection, table: StatisticsTable, format_: File
 
 
 def parse(content: bytes) -> Iterator[dict[str, str]]:
-    yield from csv.DictReader(io.StringIO(content.decode(), newline=""))
+    yield from csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
 
 
 def restore(cell: str) -> str:

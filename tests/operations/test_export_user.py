@@ -1,5 +1,6 @@
 """An export contains the API's numbers, and the events from which they can be recomputed."""
 
+import codecs
 import csv
 import hashlib
 import io
@@ -85,6 +86,7 @@ def test_the_manifest_describes_every_other_file(
         )
         if file["name"].endswith((".csv", ".jsonl")):
             heading = file["name"].endswith(".csv")
+            assert content.startswith(codecs.BOM_UTF8) == heading
             assert file["rows"] == len(content.splitlines()) - heading > 0
     assert {f["name"]: f["rows"] for f in manifest["files"]}["README.html"] == 0
     assert manifest["position"] > 0
@@ -331,6 +333,6 @@ def list_fields(files: dict[str, bytes]) -> Iterator[str]:
             continue
         yield name
         if name.endswith(".csv"):
-            yield from next(csv.reader([content.decode().splitlines()[0]]))
+            yield from next(csv.reader([content.decode("utf-8-sig").splitlines()[0]]))
         else:
             yield from json.loads(content.splitlines()[0] if name.endswith("l") else content)

@@ -48,7 +48,7 @@ def export_files(operator: Operator, exports: Path) -> dict[str, bytes]:
 
 def list_rows(files: dict[str, bytes], name: str) -> list[dict[str, str]]:
     """Return the rows of a CSV file."""
-    return list(csv.DictReader(io.StringIO(files[name].decode())))
+    return list(csv.DictReader(io.StringIO(files[name].decode("utf-8-sig"))))
 
 
 def expect_api(rows: list[dict[str, str]], expected: list[Any]) -> None:

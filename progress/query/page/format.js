@@ -41,11 +41,15 @@ const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeSty
 const NONE = '–';
 
 export const number = (value) => (value == null ? NONE : numbers.format(value));
-export const percent = (rate) => (rate == null ? NONE : percents.format(rate));
-export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? tenths.format(rate) : percent(rate));
+/** A rate in whole percent. Only all is 100%, and only none is 0%. */
+export const percent = (rate) => (rate == null ? NONE : percents.format(between(rate, 0.01)));
+export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? tenths.format(between(rate, 0.001)) : percent(rate));
+
+const between = (rate, step) => (rate > 0 && rate < 1 ? Math.min(Math.max(rate, step), 1 - step) : rate);
 
 /** An estimated recall. It is rounded down, so that an item under 70% does not show 70%. */
-export const recallShare = (rate) => percent(rate == null ? null : Math.floor((100 * rate).toPrecision(12)) / 100);
+export const recallShare = (rate) =>
+  percent(rate == null ? null : Math.floor((100 * between(rate, 0.01)).toPrecision(12)) / 100);
 
 /** A number with one decimal. */
 export const decimal = (value) => (value == null ? NONE : decimals.format(value));

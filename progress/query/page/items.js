@@ -37,8 +37,8 @@ export function due({ dueAt, dueOn }, today) {
 
 /** The headword or, if it is unknown, the item's id. */
 export function word({ headword, itemId, language }) {
-  if (!headword) return h('span', { class: 'id', translate: 'no' }, itemId);
-  return h('span', { class: 'word', lang: language ?? languageOf(headword), translate: 'no' }, headword);
+  if (!headword) return h('span', { class: 'id', dir: 'auto', translate: 'no' }, itemId);
+  return h('span', { class: 'word', lang: language ?? languageOf(headword), dir: 'auto', translate: 'no' }, headword);
 }
 
 /** The language of a word if its script belongs to only one language; otherwise "", for an unknown language. */

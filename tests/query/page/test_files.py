@@ -12,6 +12,7 @@ import graphql
 import pytest
 from starlette.responses import Response
 
+from progress.adapters import terminal
 from progress.projections import schema
 from progress.query.graphql.schema import SCHEMA
 from progress.query.http import static_page
@@ -628,6 +629,30 @@ def test_an_item_is_overdue_from_the_learner_s_day_after_the_day_on_which_it_was
             ["2 days overdue", "1 day overdue", "today", "in 2 hours", "–"],
             ["1 day overdue", "today", "today", "in 2 hours", "–"],
         ]
+
+
+def test_only_all_is_100_percent_and_only_none_is_0_percent(evaluate: Evaluate) -> None:
+    script = """
+        const { percent, recallShare, share } = await import('./page/format.js');
+        const rates = [0, 0.0004, 0.004, 0.5, 0.9975, 1, null];
+        print([percent, share, recallShare].map((show) => rates.map(show)));
+        """
+    assert evaluate(script) == [
+        ["0%", "1%", "1%", "50%", "99%", "100%", "–"],
+        ["0%", "0.1%", "0.4%", "50%", "99%", "100%", "–"],
+        ["0%", "1%", "1%", "50%", "99%", "100%", "–"],
+    ]
+    shown = [terminal.whole_percent(rate) for rate in (0, 0.0004, 0.004, 0.5, 0.9975, 1)]
+    assert shown == [0, 1, 1, 50, 99, 100]
+
+
+def test_a_headword_sets_its_own_direction(evaluate: Evaluate) -> None:
+    script = """
+        const { word } = await import('./page/items.js');
+        print([{ headword: 'שלום', language: 'he' }, { itemId: 'سلام' }]
+          .map((item) => word(item).attributes.dir));
+        """
+    assert evaluate(script) == ["auto", "auto"]
 
 
 _BROWSER_DAYS = re.compile(
