@@ -7,17 +7,22 @@ import { parts, t } from './i18n.js';
 
 export const KINDS = ['INVALID', 'MALFORMED', 'CONFLICT', 'FUTURE', 'SESSION_OWNER', 'POISONED'];
 
+/** The number of all open dead letters, whatever the page shows of them. */
+export const countOpen = (reasons) => reasons.reduce((total, { count }) => total + count, 0);
+
 /**
  * The section of the dead letters: the groups with the same reason, and single dead letters. `view` has the kind and the
  * reason to show, and the ids of the selected dead letters.
  */
 export function deadLetters({ totalCount, pageInfo, edges }, reasons, view) {
   const rows = edges.map((edge) => edge.node);
+  const isFiltered = view.kind !== null || view.reason !== null;
+  const open = countOpen(reasons);
   return h('section', { class: 'card wide', 'aria-labelledby': 'letters', 'data-key': 'letters' },
     h('div', { class: 'head' }, h('h2', { id: 'letters', tabindex: -1 }, t('letters.title')), kindFilter(view)),
-    h('p', { class: 'note' }, totalCount ? t('letters.found', { count: totalCount }) : t('letters.none')),
+    h('p', { class: 'note' }, open ? t('letters.found', { count: open }) : t('letters.none')),
     h('ul', { class: 'reasons' }, reasons.map((group, index) => reasonGroup(group, view, index))),
-    view.reason !== null && h('p', { class: 'note' }, t('letters.ofReason'), ' ',
+    isFiltered && h('p', { class: 'note' }, t('letters.filtered', { count: totalCount }), ' ',
       h('button', { type: 'button', class: 'plain', 'data-action': 'everything' }, t('letters.everything'))),
     rows.length > 0 && toolbar(view),
     h('ul', { class: 'letters' }, rows.map(letter)),

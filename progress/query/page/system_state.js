@@ -1,6 +1,7 @@
 // The state of the system: a summary, the lag of the projections, and the messages that are still in Pub/Sub.
 
 import { axis, columns, plot } from './charts.js';
+import { countOpen } from './dead_letters.js';
 import { h } from './dom.js';
 import { ago, clock, decimal, number, seconds } from './format.js';
 import { t, textOf } from './i18n.js';
@@ -17,14 +18,15 @@ const sum = (rows) => rows.reduce((total, { messages }) => total + messages, 0);
  * A summary of the state in a few numbers. Each number is a button that scrolls to its section. A number is marked if
  * an administrator must act.
  */
-export function glance({ projections, letters, operations, undelivered: messages }) {
+export function glance({ projections, reasons, operations, undelivered: messages }) {
   const behind = projections.filter((row) => row.status === 'CRITICAL').length;
   const failed = operations.filter(hasFailed).length;
   const running = operations.filter((operation) => !hasEnded(operation)).length;
   const held = messages && sum(messages.filter(isDeadLetter));
+  const open = countOpen(reasons);
   const tiles = [
     ['lag', t('state.behind'), t('state.ofProjections', { behind, count: projections.length }), behind > 0],
-    ['letters', t('letters.title'), number(letters.totalCount), letters.totalCount > 0],
+    ['letters', t('letters.title'), number(open), open > 0],
     ['operations', t('state.operations'),
       failed ? t('state.failed', { count: failed }) : t('state.running', { count: running }), failed > 0],
     ['undelivered', t('state.undelivered'), messages ? number(sum(messages)) : t('state.unknown'), held > 0],
