@@ -1,7 +1,7 @@
 // The entry point. It signs the user in, and shows the view that the URL names. The hash of a view's URL is
 // #/NAME/ARGUMENT/...; #/ shows the learner's own progress.
 
-import { Problem, runQuery } from './api.js';
+import { Problem, isReachable, runQuery } from './api.js';
 import { h, show } from './dom.js';
 import { language, selectLanguage, t } from './i18n.js';
 import { Learner } from './learner.js';
@@ -234,6 +234,7 @@ async function route() {
   const view = findView(location.hash);
   const isReturn = !followsLink;
   followsLink = false;
+  const shown = currentView ? [...main.children] : [];
   if (currentView) main.replaceChildren(skeleton.cloneNode(true));
   closeView();
   if (!isReturn) scrollTo(0, 0); // otherwise, the browser restores the position
@@ -242,11 +243,11 @@ async function route() {
   showNavigation(view);
   showDay(view);
   document.title = [view.title(view.args), 'Progress'].filter(Boolean).join(' · ');
-  await open(view);
+  await open(view, shown);
 }
 
-/** Load the view. Draw it, unless the user has left it in the meantime. */
-async function open(view) {
+/** Load the view. Draw it, unless the user has left it in the meantime. `shown` is what the page has shown before. */
+async function open(view, shown) {
   const opening = openings;
   setTimeout(() => opening === openings && sayWaiting(), SLOW_MS);
   const late = new Promise((_, reject) => {
@@ -254,7 +255,7 @@ async function open(view) {
   });
   const [create] = await Promise.race([late, Promise.all([
     view.open(main, view.args, shell, view.parameters), then.select(view.other, view.day),
-  ])]).catch((error) => [() => showLoadProblem(error)]);
+  ])]).catch((error) => [() => showLoadProblem(error, shown)]);
   if (opening !== openings) return;
   currentView = create();
   if (view.subject) watchMidnight(view, opening);
@@ -276,19 +277,34 @@ function sayWaiting() {
 }
 
 /**
- * Say that the view or its past day could not be loaded. A retry reloads the page. Without a reload, some browsers do
- * not request a failed module again.
+ * Say that the view or its past day could not be loaded; keep showing what the page has shown before. A retry reloads
+ * the page, because some browsers do not request a failed module again without a reload. It does so only if the server
+ * answers: otherwise, the page would be lost.
  */
-function showLoadProblem(error) {
+function showLoadProblem(error, shown) {
   if (error.kind === 'signed-out') return shell.signedOut();
   const unloaded = () => new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message);
   const problem = error instanceof Problem ? error : unloaded();
-  const retry = new Retry(() => location.reload());
-  retry.schedule(problem);
-  main.setAttribute('aria-busy', 'false');
-  show(main, problemCard(problem, retry, false));
-  shell.arrived();
-  return { close: () => retry.stop() };
+  let isClosed = false;
+  const retry = new Retry(async () => {
+    if (await isReachable()) location.reload();
+    else if (!isClosed) say();
+  });
+  const say = () => {
+    retry.schedule(problem);
+    main.setAttribute('aria-busy', 'false');
+    const card = problemCard(problem, retry, shown.length > 0);
+    if (shown.length) main.replaceChildren(...shown, card);
+    else show(main, card);
+    shell.arrived();
+  };
+  say();
+  return {
+    close() {
+      isClosed = true;
+      retry.stop();
+    },
+  };
 }
 
 /** Show the day that the view shows, if it can show a past day. */

@@ -246,6 +246,30 @@ def test_a_late_module_is_waited_for_and_then_reported(visit: Visits) -> None:
     page.unroute_all()
 
 
+def test_a_view_that_cannot_be_loaded_leaves_what_the_page_shows_until_the_server_answers(
+    visit: Visits,
+) -> None:
+    visitor = visit()
+    page = visitor.open()
+    page.clock.install()
+    page.route("**/item_list.js", lambda route: route.abort())
+    page.route("**/health", lambda route: route.abort())
+    page.get_by_role("link", name="All items", exact=True).click()
+    page.clock.run_for(11_000)
+    alert = page.get_by_role("alert")
+    expect(alert).to_be_visible()
+    expect(page.get_by_role("region", name="How far")).to_be_visible()
+    page.evaluate("window.isSame = true")
+    with page.expect_request("**/health"):
+        alert.get_by_role("button").click()
+    expect(alert).to_be_visible()
+    assert page.evaluate("window.isSame")
+    page.unroute_all(behavior="wait")
+    alert.get_by_role("button").click()
+    expect(page.locator(".item-list")).to_be_visible(timeout=20_000)
+    visitor.errors.clear()
+
+
 def test_a_tapped_column_shows_its_value_and_the_current_week_is_unfinished(
     visit: Visits, demo: Stack
 ) -> None:
