@@ -26,6 +26,10 @@ const POLL_INTERVAL = 30_000; // Between two queries if no subscription is live,
 const ANNOUNCE_INTERVAL = 20_000; // Between two announcements to screen readers.
 const MONTH_INTERVAL = 1_500; // Between two months that play.
 
+// A response may come from the cache, which is at most five seconds behind the subscription. So often, at most, the
+// page queries again, once per MIN_INTERVAL, if a response differs from what the subscription has told.
+const MAX_REPEATS = 8;
+
 export class Learner extends View {
   /** `user` is null for the caller's own dashboard. */
   constructor(element, user, shell) {
@@ -106,6 +110,7 @@ export class Learner extends View {
     this.at = null;
     if (pastDay()) return;
     if (before) this.announce();
+    if (this.differs() && this.repeats-- > 0) this.isOutdated = true;
     this.subscription ??= new Subscription(SUBSCRIPTION, { user: this.user }, {
       data: ({ progress }) => this.onProgress(progress),
       state: (state) => this.onState(state),
@@ -164,7 +169,13 @@ export class Learner extends View {
 
   /** Query again if the progress has changed. The first message of a connection may contain an unchanged progress. */
   onProgress(progress) {
-    if (JSON.stringify(progress) !== JSON.stringify(this.data.progress)) this.load();
+    Object.assign(this, { told: progress, repeats: MAX_REPEATS });
+    if (this.differs()) this.load();
+  }
+
+  /** Return whether the shown progress differs from what the subscription has told. */
+  differs() {
+    return this.told !== undefined && JSON.stringify(this.told) !== JSON.stringify(this.data.progress);
   }
 
   /** Select the year and day to show at first. Add the selected year's days if they were loaded separately. */

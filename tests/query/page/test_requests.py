@@ -95,6 +95,29 @@ def test_a_hidden_page_closes_its_stream(visit: Visits, demo: Stack) -> None:
     expect(page.get_by_role("region", name="Today")).to_contain_text("88% right", timeout=20_000)
 
 
+def test_a_response_that_is_behind_the_subscription_is_asked_for_again(
+    visit: Visits, demo: Stack
+) -> None:
+    """The cache may return a response from before the change that the subscription has told."""
+    user = browser.create_learner(demo)
+    visitor = visit()
+    responses: list[str] = []  # the first one is given twice
+
+    def answer(route: Route) -> None:
+        if "query Page(" not in str(route.request.post_data) or len(responses) == 2:
+            route.continue_()
+            return
+        responses.append(responses[0] if responses else route.fetch().text())
+        route.fulfill(body=responses[0], content_type="application/json")
+
+    visitor.page.route("**/graphql", answer)
+    page = visitor.open(user)
+    expect(page.locator("#live")).to_have_text("Live")
+    demo.publish(*browser.lesson(user, 4))
+    expect(page.get_by_role("region", name="Today")).to_contain_text("88% right", timeout=20_000)
+    assert len(responses) == 2
+
+
 @pytest.mark.parametrize("chunks", [1, 2, 3, 7, 1_000])
 def test_a_stream_is_parsed_for_any_chunk_size(visit: Visits, chunks: int) -> None:
     page = visit().open()
