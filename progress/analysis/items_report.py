@@ -14,10 +14,12 @@ _LISTED = 50
 _DOMAINS = {"R": "Reading", "W": "Writing", "L": "Listening", "S": "Speaking"}
 _METHOD = (
     f"{report.TEST} The numbers of an item count only learners who had a test of the item. Levels "
-    "and domains come from the item's latest description. The tests and answers of a level or "
-    "domain are those of its items with at least 20 learners. Its number of learners is not a sum: "
-    "it is the largest number of learners among these items. An item with several domains counts "
-    "in each of them."
+    "and domains come from the item's latest description. A level or domain counts all of its "
+    "items, also those with fewer than 20 learners. It leaves these out if their numbers together "
+    "would tell of fewer than 20 learners, or if a difference of rows would; then, the table says "
+    "that it counts only the shown items. Its number of learners is not a sum: it is the largest "
+    "number of learners among its shown items and of its other items together. An item with "
+    "several domains counts in each of them."
 )
 _LETTERS = 26  # the chart cuts headwords that have more letters
 _WIDTH = 860
@@ -30,28 +32,28 @@ def build(rows: Sequence[Item], days: Days) -> Report:
     """Return the report on the rows, of which there must be at least one."""
     items = [row for row in rows if row.kind == "item"]
     groups = [row for row in rows if row.kind != "item"]
+    levels = [row for row in groups if row.kind == "level"] or rows
+    asked = sum(row.asked for row in levels)
+    average = sum(row.recalled for row in levels) / asked
     figures = [_chart_groups(groups)] if groups else []
     if items:
-        figures.insert(0, _chart_items(items))
-    asked = sum(row.asked for row in items)
-    scope = f"{report.describe_days(days)} · {asked:,} tests of {len(items):,} items"
-    return Report(_finding(items, groups), scope, figures, [_METHOD, report.RULE])
+        figures.insert(0, _chart_items(items, average))
+    of_items = sum(row.asked for row in items)
+    tests = f"{asked:,} tests, {of_items:,} of them of the {len(items):,} shown items"
+    scope = f"{report.describe_days(days)} · {tests}"
+    return Report(_finding(items, groups, average), scope, figures, [_METHOD, report.RULE])
 
 
-def _finding(items: Sequence[Item], groups: Sequence[Item]) -> str:
+def _finding(items: Sequence[Item], groups: Sequence[Item], average: float) -> str:
     """Name the item that was recalled least; if there are no items, the level or domain."""
     least = min(items or groups, key=lambda row: row.retention_rate)
     text = f"is forgotten most: it is recalled in {percent(least.retention_rate)} of tests"
     if items:
-        return f"“{_label(least)}” {text}, all items together in {percent(_average(items))}"
+        return f"“{_label(least)}” {text}, all items together in {percent(average)}"
     return f"{_label(least)} {text}"
 
 
-def _average(items: Sequence[Item]) -> float:
-    return sum(row.recalled for row in items) / sum(row.asked for row in items)
-
-
-def _chart_items(items: Sequence[Item]) -> Figure:
+def _chart_items(items: Sequence[Item], average: float) -> Figure:
     shown = items[:_CHARTED]
     title = f"The {len(shown)} least recalled of {len(items):,} items: share of tests recalled"
     table = Table(
@@ -64,15 +66,21 @@ def _chart_items(items: Sequence[Item]) -> Figure:
         texts=3,
     )
     hint = "A grey line shows how far an item's share is from the share of all items together."
-    return Figure(title, _draw_items(shown, _average(items)), table, hint)
+    return Figure(title, _draw_items(shown, average), table, hint)
 
 
 def _chart_groups(groups: Sequence[Item]) -> Figure:
     table = Table(
         "Levels and domains",
-        ("Name", "Kind", "Learners, at least", "Tests", "Recalled", "Share", "Answers", "Right"),
-        [(_label(row), row.kind, *_numbers(row)) for row in groups],
-        texts=2,
+        (
+            *("Name", "Kind", "Counts", "Learners, at least", "Tests", "Recalled", "Share"),
+            *("Answers", "Right"),
+        ),
+        [
+            (_label(row), row.kind, "all items" if row.complete else "shown items", *_numbers(row))
+            for row in groups
+        ],
+        texts=3,
     )
     return Figure("Share of tests recalled, by level and by domain", _draw_groups(groups), table)
 

@@ -9,7 +9,7 @@ one after another, and their counts of learners are added up. Memory does not gr
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -19,6 +19,7 @@ import msgspec
 from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
+from progress.analysis import disclosure
 from progress.archive import files, manifests
 from progress.archive.manifests import File, Published, RangeManifest
 from progress.errors import ProgressError
@@ -61,11 +62,11 @@ class Duck:
                 self.run(self._folds[name])
 
     def add(
-        self, paths: Sequence[Path], folds: Sequence[str], statement: str, **days: date
+        self, paths: Sequence[Path], folds: Sequence[str], statement: str, **values: object
     ) -> None:
         """Fold the files of some buckets, and run the statement, which reads these folds."""
         with self._folded(paths, folds):
-            self.run(statement, **days)
+            self.run(statement, **values)
 
     def run(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
         """Run the statement and return its rows; ignore values that the statement does not name."""
@@ -165,12 +166,14 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """The counts for one item, or summed over the reported items of a level or domain.
+    """The counts for one item, or summed over the items of a level or domain.
 
     `learners` is the number of learners who had a test of the item; the other numbers count only
-    these learners. For a level or domain, `learners` is the largest such number among its items,
-    and `headword`, `level` and `domains` are None. For an item, `domains` consists of letters, such
-    as "RW", or is UNKNOWN.
+    these learners. For a level or domain, `learners` is the largest such number among its reported
+    items, or the number of learners of its other items together, if that is larger; `headword`,
+    `level` and `domains` are None. For an item, `domains` consists of letters, such as "RW", or is
+    UNKNOWN. `complete` is false if the numbers count only the reported items of the level or
+    domain.
     """
 
     kind: Literal["item", "level", "domain"]
@@ -184,6 +187,7 @@ class Item(msgspec.Struct, frozen=True):
     retention_rate: float
     answers: int
     correct_answers: int
+    complete: bool
 
 
 class Cohort(msgspec.Struct, frozen=True):
@@ -270,7 +274,7 @@ def _ask(
     on_progress: ReportProgress,
 ) -> list[Any]:
     sql = blocks(f"analysis/{question.name}")
-    asked = {"first_day": days.first, "last_day": days.last}
+    asked = {"first_day": days.first, "last_day": days.last, "fewest": FEWEST_LEARNERS}
     others, groups = group_files(manifests.read_ranges(storage, published.manifest))
     if not groups:
         return []
@@ -287,7 +291,19 @@ def _ask(
             with fetched(storage, group, folder) as paths:
                 duck.add(paths, question.folds, sql["add"], **asked)
         on_progress(len(groups), len(groups))
-        rows = duck.run(sql["rows"], fewest=FEWEST_LEARNERS, **asked)
+        left_out = _find_left_out(duck, sql) if "hidden" in sql else []
+        rows = duck.run(sql["rows"], left_out=left_out, **asked)
     names = question.row.__struct_fields__  # the columns are in the order of the fields
     named = [dict(zip(names, row, strict=True)) for row in rows]
     return [msgspec.convert(row, question.row, strict=False) for row in named]
+
+
+def _find_left_out(duck: Duck, sql: Mapping[str, str]) -> list[str]:
+    """Return the levels and domains that must not count their hidden items, as "level A1"."""
+    duck.run(sql["counted"], fewest=FEWEST_LEARNERS)
+    duck.run(sql["places"])
+    hidden = [
+        disclosure.HiddenItems(level, tuple(domains), frozenset(learners))
+        for level, domains, learners in duck.run(sql["hidden"])
+    ]
+    return disclosure.find_left_out(hidden, FEWEST_LEARNERS)

@@ -80,7 +80,9 @@ def item(
     """Return a row; `words` is (headword, level, domains), `tests` (learners, asked, recalled)."""
     learners, asked, recalled = tests
     rate = recalled / asked
-    return Item(kind, name, *words, learners, asked, recalled, rate, 2 * asked, asked)
+    return Item(
+        kind, name, *words, learners, asked, recalled, rate, 2 * asked, asked, complete=True
+    )
 
 
 def cohorts() -> st.SearchStrategy[list[Cohort]]:

@@ -3,6 +3,7 @@
 A number that describes fewer than `fewest` learners is left out or hidden.
 """
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,27 +36,81 @@ def items(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     """Return (learners, asked, recalled, answers, correct answers) by kind and name.
 
     The kind is "item", "level" or "domain"; the name of an item is its id. An item is returned if
-    at least `fewest` learners were tested on it. Each count of a level or domain is the sum over
-    its returned items. Only the number of learners is not a sum: it is the largest number of
-    learners among these items.
+    at least `fewest` learners were tested on it. A level or domain also counts its other items,
+    unless a reader could then compute numbers about fewer learners from sums and differences of
+    rows. Its number of learners is the largest number of learners among its returned items and of
+    its other items together.
     """
     described = descriptions(world)
     by_item = defaultdict(list)
     for test in tests_on(world, days):
         by_item[test.answer.data["item_id"]].append(test)
-    groups = defaultdict(list)
-    for item, tests in by_item.items():
-        learners, *counts = *_count(tests), *_count_answers(world, tests, days)
-        if learners >= fewest:
-            groups["item", item].append((learners, *counts))
-            for kind in ("level", "domain"):
-                for name in names(described.get(item, Description()), kind):
-                    groups[kind, name].append((learners, *counts))
-    return {
-        cell: (max(learners), *map(sum, counts))
-        for cell, found in groups.items()
-        for learners, *counts in [zip(*found, strict=True)]
+    counts = {
+        item: (*_count(tests), *_count_answers(world, tests, days))
+        for item, tests in by_item.items()
     }
+    learners = {
+        item: {str(test.answer.user_id) for test in by_item[item]}
+        for item in by_item
+        if counts[item][0] < fewest
+    }
+    groups: dict[Cell, set[str]] = defaultdict(set)
+    for item in by_item:
+        for kind in ("level", "domain"):
+            for name in names(described.get(item, Description()), kind):
+                groups[kind, name].add(item)
+    left_out = _find_left_out(groups, learners, fewest)
+    cells: dict[Cell, Counts] = {("item", item): counts[item] for item in by_item.keys() - learners}
+    for cell, members in groups.items():
+        hidden = members & learners.keys()
+        counted = members - hidden if cell in left_out else members
+        if counted:
+            together = set[str]().union(*(learners[item] for item in hidden & counted))
+            most = max([len(together), *(counts[item][0] for item in counted - hidden)])
+            cells[cell] = (
+                most,
+                *map(sum, zip(*(counts[item][1:] for item in counted), strict=True)),
+            )
+    return cells
+
+
+def _find_left_out(
+    groups: dict[Cell, set[str]], learners: dict[str, set[str]], fewest: int
+) -> set[Cell]:
+    """Return the groups that must not count their hidden items, whose learners are `learners`.
+
+    A domain is left out if a sum of domains and levels, some of them subtracted, would leave items
+    with few learners together.
+    """
+
+    def is_few(items: Iterable[str]) -> bool:
+        return 0 < len(set[str]().union(*(learners[item] for item in items))) < fewest
+
+    hidden = {cell: members & learners.keys() for cell, members in groups.items()}
+    left_out = {cell for cell in hidden if cell[0] == "level" and is_few(hidden[cell])}
+    level_of = {item: cell for cell in hidden if cell[0] == "level" for item in hidden[cell]}
+    counted: list[Cell] = []
+    for domain in sorted(cell for cell in hidden if cell[0] == "domain"):
+        for signs in itertools.product((-1, 0, 1), repeat=len(counted) + 1):
+            number = {
+                item: sum(
+                    sign
+                    for sign, cell in zip(signs, [*counted, domain], strict=True)
+                    if item in hidden[cell]
+                )
+                for item in learners
+            }
+            least = dict.fromkeys(left_out, 0) | {
+                cell: min((number[item] for item in hidden[cell]), default=0)
+                for cell in hidden.keys() - left_out
+            }
+            rest = {item: number[item] - least[level_of[item]] for item in learners}
+            if min(rest.values(), default=0) >= 0 and is_few(item for item in rest if rest[item]):
+                left_out.add(domain)
+                break
+        else:
+            counted.append(domain)
+    return left_out
 
 
 def cohorts(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
