@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import threading
 from collections.abc import Iterator
@@ -82,6 +83,43 @@ def test_columns_of_views_are_only_added(populated: Connection) -> None:
         lost = expected.items() - columns.get(view, {}).items()
         assert not lost, f"analysts use these columns of {view}: {lost}"
     assert columns == listed, f"add the new columns to {COLUMNS.name}"
+
+
+def test_each_column_of_a_view_has_a_comment_that_tells_its_unit(populated: Connection) -> None:
+    comments = {
+        (view, column): comment
+        for view, column, comment in populated.run(
+            "SELECT c.relname, a.attname, col_description(c.oid, a.attnum)"
+            " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
+            " WHERE c.relnamespace = 'progress'::regnamespace"
+        )
+    }
+    assert [column for column, comment in comments.items() if comment is None] == []
+    units = {
+        "bigint|integer|double precision|smallint": r"number|interval|days|milliseconds|seconds"
+        r"|share|0 to|1 \(easy\)|10,000,000|sum of|goal, in|shard|factor|transaction",
+        "date": r"\b(day|Monday)\b",
+        "timestamp with time zone": r"^time\b",
+    }
+    for view, columns in list_columns(populated).items():
+        for column, kind in columns.items():
+            for kinds, unit in units.items():
+                if re.fullmatch(kinds, kind):
+                    assert re.search(unit, comments[view, column]), (view, column)
+
+
+def test_the_memory_of_an_item_is_shown_in_days_and_from_1_to_10(populated: Connection) -> None:
+    """After one correct answer, the stability is w[2] of FSRS-6, 2.3065 days."""
+    rows = populated.run(
+        "SELECT stability, stability_days, difficulty, difficulty_1_to_10, answers"
+        " FROM progress.item_stats WHERE stability IS NOT NULL"
+    )
+    assert rows
+    for stability, days, difficulty, shown, answers in rows:
+        assert days == pytest.approx(math.exp(stability / 10**7))
+        assert shown == pytest.approx(difficulty / 10**7)
+        assert 1 <= shown <= 10
+        assert answers > 1 or days in (pytest.approx(2.3065), pytest.approx(0.212))
 
 
 def test_an_analyst_reads_every_view_and_nothing_else(

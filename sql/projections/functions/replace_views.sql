@@ -2,12 +2,14 @@
 -- the reason why the former views stay: for example, a query has used one of them for almost a second. The limit is for
 -- all locks together, and below PostgreSQL's deadlock_timeout: if a query that reads several views and this function
 -- wait for each other, this function gives way, and the query does not fail.
+-- A view has the columns of its table, and the state of memory (sql/read_models/memory.sql) in days and from 1 to 10.
 CREATE OR REPLACE FUNCTION progress.replace_views(source text, models text[]) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '900ms' AS $replace$
 DECLARE
     until_time constant timestamptz := clock_timestamp() + current_setting('lock_timeout')::interval;
     former name;
     model  text;
+    added  text;
 BEGIN
     IF source !~ '^progress_[0-9a-f]{12}(_|$)' THEN
         RAISE 'expected the schema of a version''s read models, found %', source USING ERRCODE = 'invalid_schema_name';
@@ -29,8 +31,16 @@ BEGIN
         ) THEN 'RESTRICT' ELSE 'CASCADE' END);
     END LOOP;
     FOREACH model IN ARRAY models LOOP
-        EXECUTE format('CREATE VIEW progress.%1$I AS SELECT * FROM %2$I.%1$I', model, source);
+        SELECT coalesce(string_agg(', ' || n.expression, '' ORDER BY a.attnum), '') INTO added
+        FROM (VALUES
+            ('item_stats', 'stability', 'exp(stability / 1e7::float8) AS stability_days'),
+            ('item_stats', 'difficulty', 'difficulty / 1e7::float8 AS difficulty_1_to_10')
+        ) AS n (relname, attname, expression)
+        JOIN pg_attribute a ON a.attrelid = format('%I.%I', source, model)::regclass AND a.attname = n.attname
+        WHERE n.relname = model;
+        EXECUTE format('CREATE VIEW progress.%1$I AS SELECT *%3$s FROM %2$I.%1$I', model, source, added);
     END LOOP;
+    PERFORM progress.describe_views();
     RETURN NULL;
 EXCEPTION WHEN lock_not_available OR deadlock_detected OR dependent_objects_still_exist THEN
     RETURN SQLERRM;
