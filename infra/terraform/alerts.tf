@@ -232,9 +232,10 @@ locals {
           for = 360
         }
         # While a worker runs a command, Pub/Sub counts the command as unacknowledged, and redelivers it after ten
-        # minutes. The limit is therefore longer than ten minutes.
+        # minutes. The limit is therefore longer than ten minutes. An operation may run, or wait, for hours; a running
+        # one says nothing about lag, and has a limit of its own (see "operations").
         "a command waits for a worker for more than 15 minutes" = {
-          query = "${local.oldest_message_age.project} > 900"
+          query = "${local.oldest_message_age.project} > 900 unless on () ${local.batch_mean.running_operations} > 0"
           for   = 60
         }
       }

@@ -152,6 +152,7 @@ def redact(operation: ClaimedOperation) -> object:
         redact_events(connection, learner, report)
         redact_undeclared(connection, learner, report)
         redact_rest(connection, learner, operation.report_progress)
+        _publish_deletion(connection, learner)
     return {}
 
 
@@ -257,6 +258,15 @@ def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> N
     values = {"moment": forgotten_at}
     while database.run(connection, _FILE, "seconds since", **values)[0][0] < _REQUESTS_END_S:
         operation.wait()
+
+
+def _publish_deletion(connection: Connection, learner: str) -> None:
+    """Publish the learner's UserDeleted, unless Pub/Sub is down: then, the step `close` waits.
+
+    Call this after all earlier events of the learner have been emptied; they are not published.
+    """
+    rows = database.run(connection, _FILE, "unpublished shard", learner=learner)
+    publication.publish_shards(connection, [shard for (shard,) in rows], settings.current())
 
 
 def _wait_for_publisher(operation: ClaimedOperation, connection: Connection, learner: str) -> None:

@@ -23,6 +23,7 @@ class Gauges(msgspec.Struct, frozen=True):
     database_bytes: int
     failed_operations: int
     overdue_operations: int
+    running_operations: int
     publication_lag_ms: float
     database_ms: float
 

@@ -3,8 +3,8 @@
 -- measure --
 -- The number of events that are not folded (counted up to 100,000 per shard), the age of the oldest of them in ms, the
 -- number of open dead letters, the share of the server's connections that are in use, the size of the database in
--- bytes, the numbers of failed and of overdue operations, which need an operator, and the age in ms of the oldest event
--- or milestone that is not published.
+-- bytes, the numbers of failed and of overdue operations, which need an operator, the number of running operations, and
+-- the age in ms of the oldest event or milestone that is not published.
 WITH behind AS (
     SELECT s.next_recorded_at, count_waiting(s.shard) AS events
     FROM shards_behind s
@@ -20,6 +20,7 @@ SELECT
     pg_database_size(current_database()) AS database_bytes,
     min(o.failed) AS failed_operations,
     min(o.overdue) AS overdue_operations,
+    min(o.running) AS running_operations,
     CAST(greatest(coalesce(extract(epoch FROM CAST(:now AS timestamptz) - min(u.oldest_at)) * 1000, 0), 0)
         AS double precision) AS publication_lag_ms
 FROM operations.count_problems() o

@@ -215,6 +215,18 @@ CASES = [
     Case(_WAKES, "51 of 100", True, _found(51)),
     Case(_WAKES, "49 of 100", False, _found(49)),
     Case(_UNTAKEN, "for 16 minutes", True, _waited(960, "progress-projection-sub")),
+    Case(
+        _UNTAKEN,
+        "while an operation runs, such as an erasure that waits",
+        False,
+        joined(_waited(960, "progress-projection-sub"), looked(f"{_OWN}running_operations", 1)),
+    ),
+    Case(
+        _UNTAKEN,
+        "while no operation runs",
+        True,
+        joined(_waited(960, "progress-projection-sub"), looked(f"{_OWN}running_operations", 0)),
+    ),
     Case(_UNTAKEN, "while a command runs", False, _waited(660, "progress-projection-sub")),
     Case(_UNTAKEN, "another subscription", False, _waited(960, "progress-batch-sub")),
     Case(_LETTERS, "one", True, looked(f"{_OWN}dead_letters", 1)),

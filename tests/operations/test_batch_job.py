@@ -149,6 +149,21 @@ def count(store: Store) -> tuple[int, int]:
     return measured.failed_operations, measured.overdue_operations
 
 
+def test_an_operation_counts_as_running_from_its_first_step_to_its_end(
+    operator: Operator, hooks: Hooks, store: Store
+) -> None:
+    def measure() -> int:
+        with closing(connect(url_of(store.url, "batch"))) as job:
+            return gauges.measure(job).running_operations
+
+    seen: list[int] = []
+    hooks["write", "before"] = lambda: seen.append(measure())
+    operation_id = start(operator)
+    assert measure() == 0
+    operator.run(operation_id)
+    assert (seen, measure()) == ([1], 0)
+
+
 def test_an_operation_that_timed_out_counts_as_failed_for_an_hour(
     operator: Operator, connection: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

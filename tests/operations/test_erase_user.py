@@ -611,6 +611,30 @@ def test_the_archive_contains_no_event_of_an_erased_learner(
     assert {one.event_id for one in checkpoints} <= ids
 
 
+def test_the_deletion_is_published_before_the_erasure_waits(
+    operator: Operator,
+    populated: Connection,
+    fake_publisher: FakePublisher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise, the publication would count as behind while the erasure waits in `close`."""
+    monkeypatch.setenv("PUBLISH_EVENTS", "all")
+    settings.current.cache_clear()
+    stage.append(populated, list_events())
+    seen: list[bytes | str] = []
+
+    def wait(*_: object) -> None:
+        seen.extend(
+            message.attributes["event_type"]
+            for message in fake_publisher.messages(outgoing.TOPIC)
+            if message.ordering_key == f"learner-{LEARNER}"
+        )
+
+    monkeypatch.setattr(erase_user, "_wait_for_requests", wait)
+    receipt(operator.run(erase(operator)["id"]))
+    assert seen == ["UserDeleted"]
+
+
 def test_an_erasure_waits_until_the_deletion_is_published_and_publishes_nothing_else(
     operator: Operator,
     populated: Connection,

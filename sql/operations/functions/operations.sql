@@ -124,11 +124,13 @@ BEGIN ATOMIC
     FROM archived a;
 END;
 
--- Count the operations that failed or timed out within the last hour, and the overdue operations. An operation is
--- overdue if it is unfinished more than an hour after its start or retry. For an erasure, this limit is 24 hours. The
--- query derives the time of the start or retry from expires_at, which is a fixed time later: 24 hours or, for an
--- erasure, 14 days. A cancelled operation counts as failed only if a step could not be compensated.
-CREATE OR REPLACE FUNCTION operations.count_problems(OUT failed bigint, OUT overdue bigint)
+-- Count the operations that failed or timed out within the last hour, the overdue operations, and those that have begun
+-- and have not ended. An operation is overdue if it is unfinished more than an hour after its start or retry. For an
+-- erasure, this limit is 24 hours. The query derives the time of the start or retry from expires_at, which is a fixed
+-- time later: 24 hours or, for an erasure, 14 days. A cancelled operation counts as failed only if a step could not be
+-- compensated.
+DROP FUNCTION IF EXISTS operations.count_problems();  -- an earlier one returned fewer columns
+CREATE FUNCTION operations.count_problems(OUT failed bigint, OUT overdue bigint, OUT running bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT
@@ -137,7 +139,8 @@ BEGIN ATOMIC
            AND (o.cancelled_by IS NULL OR o.error LIKE '%; not compensated: %')),
         (SELECT count(*) FROM operations.operations o
          WHERE o.finished_at IS NULL AND o.expires_at < clock_timestamp()
-             + CASE o.kind WHEN 'ERASE_USER' THEN interval '13 days' ELSE interval '23 hours' END);
+             + CASE o.kind WHEN 'ERASE_USER' THEN interval '13 days' ELSE interval '23 hours' END),
+        (SELECT count(*) FROM operations.operations o WHERE o.state IN ('RUNNING', 'COMPENSATING'));
 END;
 
 -- Delete the operations that finished more than 400 days ago, including cancelled erasures. Keep a failed erasure,
