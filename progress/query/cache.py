@@ -30,7 +30,9 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import re
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -442,7 +444,8 @@ class RequestVersions(msgspec.Struct):
         """Set the versions to the copies that Redis returned; a missing copy becomes None."""
         if isinstance(reply, list) and len(reply) == 3 + len(self.learners):
             versions = [
-                int(copy) if isinstance(copy, bytes) and copy.isdigit() else None for copy in reply
+                int(copy) if isinstance(copy, bytes) and _VERSION.fullmatch(copy) else None
+                for copy in reply
             ]
             self.schema, self.batch, self.catalogue, *learners = versions
             self.learners = dict(zip(self.learners, learners, strict=True))
@@ -500,18 +503,30 @@ class RequestVersions(msgspec.Struct):
 
 
 def encode(validator: Validator, data: bytes) -> bytes:
-    return msgspec.json.encode(validator) + b"\n" + data
+    """Return an entry: a checksum of the rest, the validator as JSON, a line feed, and the data."""
+    rest = msgspec.json.encode(validator) + b"\n" + data
+    return _checksum(rest) + rest
 
 
 def decode(entry: bytes) -> tuple[Validator, bytes] | None:
-    head, _, data = entry.partition(b"\n")
+    """Return the validator and the data; None if the entry is not what `encode` returned."""
+    rest = memoryview(entry)[_CHECKSUM_LENGTH:]
+    if entry[:_CHECKSUM_LENGTH] != _checksum(rest):
+        return None
+    head, _, data = bytes(rest).partition(b"\n")
     try:
         return _decode_validator(head), data
     except msgspec.DecodeError:
         return None
 
 
+def _checksum(rest: bytes | memoryview) -> bytes:
+    return b"%08x" % zlib.crc32(rest)
+
+
 _decode_validator = msgspec.json.Decoder(Validator).decode
+_CHECKSUM_LENGTH = 8
+_VERSION = re.compile(rb"[0-9]{1,19}")
 
 
 _MAX_JOIN_AGE_S = 1.0

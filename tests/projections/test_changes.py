@@ -177,10 +177,26 @@ def test_a_restarted_redis_receives_the_next_notification(own: cache_instances.V
 def test_a_rejected_notification_is_not_repeated_and_later_notifications_arrive(
     own: cache_instances.Valkey,
 ) -> None:
-    own.server().rpush(version_key("ann"), "no version")
-    assert not publisher().publish(changes.Change(5, '["ann"]', None))
+    assert not publisher().publish(changes.Change(5, "no list of learners", None))
     assert publisher().publish_operation("o", 1)
     assert publisher().publish(changes.Change(5, '["ben"]', None))
+
+
+@pytest.mark.parametrize("value", ["", "no version", "0x9", "-9", "9" * 400, "a list"])
+def test_a_version_key_with_another_value_counts_as_absent(
+    own: cache_instances.Valkey, value: str
+) -> None:
+    if value == "a list":
+        own.server().rpush(version_key("ann"), value)
+    else:
+        own.server().set(version_key("ann"), value)
+    assert publisher().publish(changes.Change(5, '["ann", "ben"]', None))
+    assert own.server().mget(version_key("ann"), version_key("ben")) == [b"5", b"5"]
+
+
+def test_marks_of_the_log_that_are_no_numbers_are_left_out(own: cache_instances.Valkey) -> None:
+    own.server().zadd("marks", {"7": 1_700_000_000, "seven": 1_700_000_000, "8": 0.5})
+    assert blocking_client.read_marks(own.url) == [(7, 1_700_000_000)]
 
 
 def test_a_notification_is_lost_if_the_credentials_are_wrong(own: cache_instances.Valkey) -> None:

@@ -95,14 +95,15 @@ def delete_everything(url: str) -> None:
 def read_marks(url: str) -> list[tuple[int, int]]:
     """Return the marks of the log: seconds (Unix time), and the last position of each.
 
-    Raise RedisUnavailable if Redis does not respond.
+    Leave out what is no mark. Raise RedisUnavailable if Redis does not respond.
     """
     client = _open_for_maintenance(url)
     try:
         reply = _run(client, commands.list_marks())
     finally:
         client.close()
-    return [*zip(map(int, reply[::2]), map(int, reply[1::2]), strict=True)]
+    pairs = zip(reply[::2], reply[1::2], strict=True)
+    return [(int(at), int(last)) for at, last in pairs if at.isdigit() and last.isdigit()]
 
 
 def _open_for_maintenance(url: str) -> BlockingClient:

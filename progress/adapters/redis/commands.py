@@ -60,8 +60,9 @@ local now = redis.call('TIME')
 local left = tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000))
 left = math.min(left, {VERSION_TTL_S * 1000:.0f})
 local function keep(key, version)
-    local held = tonumber(redis.call('GET', key) or '')
-    if held and held > tonumber(version) then return end
+    local held = redis.pcall('GET', key)  -- an error if the key has another type
+    local is_number = type(held) == 'string' and string.match(held, '^%d+$') and #held <= 19
+    if is_number and tonumber(held) > tonumber(version) then return end
     local kept = left > 0 and redis.pcall('SET', key, version, 'PX', left)
     if not kept or kept.err then redis.call('DEL', key) end
 end
@@ -86,7 +87,8 @@ return left
 # KEYS: a hash. ARGV: a field, the field's value, and the TTL in ms for a new hash.
 _SET_FIELD_SCRIPT = """
 local key = KEYS[1]
-if redis.call('HLEN', key) >= 100 and redis.call('HEXISTS', key, ARGV[1]) == 0 then
+local length = redis.pcall('HLEN', key)  -- an error if the key has another type
+if type(length) ~= 'number' or length >= 100 and redis.call('HEXISTS', key, ARGV[1]) == 0 then
     redis.call('DEL', key)
 end
 redis.call('HSET', key, ARGV[1], ARGV[2])

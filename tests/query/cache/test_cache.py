@@ -920,19 +920,35 @@ def test_a_result_from_a_time_without_redis_is_not_followed_by_an_older_result(
         assert instance.get(*ANN) == newest
 
 
-@pytest.mark.parametrize(
-    "malformed", [b"", b"nonsense", b"[1]\n{}", b'["a",0,0,0,0]\n1', b"\xff\n"]
-)
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    **{
+        repr(malformed): lambda _, malformed=malformed: malformed  # type: ignore[misc]
+        for malformed in (
+            b"",
+            b"nonsense",
+            b"[1]\n{}",
+            b'["a",0,0,0,0]\n1',
+            b"\xff\n",
+            b"9" * 5_000,
+        )
+    },
+    "cut off": lambda entry: entry[:-1],
+    "other data": lambda entry: entry.partition(b"\n")[0] + b"\n[]",
+    "one bit": lambda entry: entry[:-1] + bytes([entry[-1] ^ 1]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_malformed_entry_is_a_miss(
-    one: Instance, server: "redis.Redis", malformed: bytes
+    one: Instance, server: "redis.Redis", damage: Callable[[bytes], bytes]
 ) -> None:
     check_answers(one)
-    for key in server.scan_iter():
+    for key in list(server.scan_iter()):
         if server.type(key) == b"hash":
-            for field in server.hkeys(key):
-                server.hset(key, field, malformed)
-        else:
-            server.set(key, malformed)
+            for field, entry in server.hgetall(key).items():
+                server.hset(key, field, damage(entry))  # type: ignore[arg-type] # nor is this
+        elif held := server.get(key):
+            server.set(key, damage(held))  # type: ignore[arg-type] # held is not a text
     check_answers(one)
 
 
@@ -946,6 +962,9 @@ def test_keys_of_an_unexpected_type_are_misses(
     check_answers(one)
     fold(populated, *sample_events.lesson("ann", 4))
     check_answers(one)
+    one.computations = 0
+    check_answers(one)  # the keys have been replaced
+    assert one.computations == 0
 
 
 def test_results_are_computed_and_requests_are_limited_if_redis_is_full(
