@@ -20,9 +20,11 @@ from graphql import (
 from progress.adapters.postgres.database import Connection
 from progress.projections.projector import Projector
 from progress.query.graphql.schema import GRAPHQL
-from tests.support import api, sample_events
+from tests.conftest import Store
+from tests.support import api, sample_events, subscription_client
 from tests.support.operation_fixtures import Operator
 from tests.support.stage import append, publisher
+from tests.support.subscription_client import Subscribe
 
 _TEXTS = ["", " ", "\0", "a\0b", "\ud800", "x" * 10_000, "%", "_", "\\", "'", "\u202e", "🎓" * 200]
 EDGES: dict[str, list[Any]] = {
@@ -61,7 +63,12 @@ class Edge(NamedTuple):
 
 
 def list_edges() -> Iterator[tuple[str, Edge]]:
-    for parent, kind in ((GRAPHQL.query_type, "query"), (GRAPHQL.mutation_type, "mutation")):
+    kinds = {
+        "query": GRAPHQL.query_type,
+        "mutation": GRAPHQL.mutation_type,
+        "subscription": GRAPHQL.subscription_type,
+    }
+    for kind, parent in kinds.items():
         assert parent is not None
         for name, field in parent.fields.items():
             for argument in field.args:
@@ -147,12 +154,48 @@ def test_an_argument_at_its_edge_is_answered_or_refused(
     assert crashes == {}
 
 
+def test_an_argument_of_a_subscription_at_its_edge_is_answered_or_refused(
+    store: Store, subscribe: Subscribe
+) -> None:
+    """Each stream is read up to its first event.
+
+    A stream of milestones has no first event. It is therefore opened only with ids that it refuses:
+    those that the stream of the progress has refused, and each id of a milestone.
+    """
+    crashes: dict[tuple[str, str], Any] = {}
+    refused: list[Any] = []
+    with subscription_client.query_function(store.url) as function:
+        for name, edge in EVERY_EDGE.items():
+            if not edge.document.startswith("subscription"):
+                continue
+            values = refused if name == "milestoneReached(userId)" else edge.values()
+            for value in values:
+                if value is None and name == "milestoneReached(after)":
+                    continue
+                stream = subscribe(function.port, edge.document, "a", roles="admin", edge=value)
+                if stream.status == 200:
+                    event = stream.next_event()
+                    body: dict[str, Any] = event[1] if event else {}
+                else:
+                    body = stream.read_body()
+                stream.close()
+                errors = body.get("errors", [])
+                codes = {error["extensions"]["code"] for error in errors}
+                if not body or not codes <= _REFUSALS:
+                    crashes[name, str(value)[:40]] = body
+                if errors and name == "progressUpdated(userId)":
+                    refused.append(value)
+    assert crashes == {}
+    assert refused
+
+
 def test_every_argument_is_asked() -> None:
     asked = {
         "deadLetters(reason)",
         "knowledge(on)",
         "group.hardestItems(first)",
         "setGoal(answersPerDay)",
+        "groupUpdated(groupId)",
     }
     assert asked <= EVERY_EDGE.keys()
     assert len(EVERY_EDGE) > 130

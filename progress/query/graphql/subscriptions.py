@@ -73,7 +73,8 @@ class Subscription:
         self, info: Info, user_id: ID | None = UNSET, after: ID | None = UNSET
     ) -> AsyncIterator[rows.Milestone]:
         learner = await info.context.resolve_learner(user_id)
-        return await info.context.follow_milestones(MILESTONE, learner, after or None)
+        since = None if after is UNSET else after
+        return await info.context.follow_milestones(MILESTONE, learner, since)
 
     @_subscription(types.Group | None)
     async def group_updated(self, info: Info, group_id: ID) -> AsyncIterator[groups.Group | None]:
