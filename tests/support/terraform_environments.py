@@ -15,7 +15,6 @@ MIGRATION = (
     "-var=migration_target=cloud_sql",
     *("-var=max_lag_events=750", "-var=max_lag_seconds=4", "-var=max_lag_batch_seconds=1200"),
     "-var=fixed_egress_address=true",
-    '-var=analysts=["group:analysts@example.com"]',
     '-var=database_analysts=["user:ana@example.com"]',
     (
         "-var=functions={"

@@ -23,8 +23,7 @@ def dev(environments: Environments) -> Resources:
 def moving(environments: Environments) -> Deployment:
     """The deployment of dev during a migration from Neon to Cloud SQL.
 
-    It has a fixed egress address. A group of analysts may read BigQuery's question views, and one
-    analyst the views of the read models.
+    It has a fixed egress address, and an analyst may read the views of the read models.
     """
     return environments.variant("moving", "dev", *MIGRATION)
 

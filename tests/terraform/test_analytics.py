@@ -11,24 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from progress.adapters.postgres import statements
-from progress.analysis.questions import FEWEST_LEARNERS
 from tests.conftest import skip_without
 from tests.support import programs
 from tests.support.cloud_run import only
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_state import Deployment, Resources, Values
 
-QUESTIONS = {"retention", "items", "cohorts"}
-
 
 def list_tables(resources: Resources, dataset: str) -> dict[str, Values]:
     tables = resources.of("google_bigquery_table").values()
     return {table["table_id"]: table for table in tables if table["dataset_id"] == dataset}
-
-
-def find_sources(view: Values) -> set[str]:
-    """Return the tables that a view reads, as `dataset.table`."""
-    return set(re.findall(r"`[\w-]+\.(\w+\.\w+)`", only(view["view"])["query"]))
 
 
 def test_the_table_of_the_archive_has_the_columns_of_its_files(deployment: Deployment) -> None:
@@ -59,40 +51,22 @@ def test_bigquery_reads_the_files_with_the_account_of_its_connection(
         assert grant["role"] == f"roles/storage.{role}"
 
 
-def test_analysts_need_no_role_on_the_events_that_the_question_views_read(
+def test_each_event_of_the_archive_is_in_the_view_once_and_without_names(
     deployment: Deployment,
 ) -> None:
-    """The question views are authorized to read the table `archive`, and they read it directly.
-
-    The views of `progress_archive` are not authorized, so analysts cannot read the table through
-    them.
-    """
-    resources = deployment.applied
-    questions = list_tables(resources, "progress_questions")
-    assert questions.keys() == QUESTIONS
-    for view in questions.values():
-        assert find_sources(view) == {"progress_archive.archive"}
-        assert f">= {FEWEST_LEARNERS}\n" in only(view["view"])["query"]
-    access = resources["google_bigquery_dataset_access.questions"]
-    assert access["dataset_id"] == "progress_archive"
-    (authorized,) = access["dataset"]
-    assert only(authorized["dataset"])["dataset_id"] == "progress_questions"
-    assert authorized["target_types"] == ["VIEWS"]
+    view = list_tables(deployment.applied, "progress_archive")["accepted_events"]
+    query = only(view["view"])["query"]
+    assert set(re.findall(r"`[\w-]+\.(\w+\.\w+)`", query)) == {"progress_archive.archive"}
+    assert "PARTITION BY global_position" in query
+    assert "'$.display_name'" in query  # is removed
 
 
-def test_each_event_of_the_archive_is_in_the_views_once(deployment: Deployment) -> None:
-    views = list_tables(deployment.applied, "progress_archive")
-    assert find_sources(views["accepted_events"]) == {"progress_archive.archive"}
-    assert "PARTITION BY global_position" in only(views["accepted_events"]["view"])["query"]
-    assert "'$.display_name'" in only(views["accepted_events"]["view"])["query"]  # is removed
-    assert find_sources(views["learner_events"]) == {"progress_archive.accepted_events"}
-
-
-def test_analysts_may_read_only_the_dataset_of_the_question_views(moving: Deployment) -> None:
-    (grant,) = moving.applied.of("google_bigquery_dataset_iam_member").values()
-    assert grant["member"] == "group:analysts@example.com"
-    assert grant["role"] == "roles/bigquery.dataViewer"
-    assert grant["dataset_id"] == "progress_questions"
+def test_nobody_may_read_the_events_in_bigquery_unless_an_owner_grants_it(
+    moving: Deployment,
+) -> None:
+    for kind in ("dataset_iam_member", "dataset_access", "table_iam_member"):
+        grants = moving.applied.of(f"google_bigquery_{kind}").values()
+        assert [grant for grant in grants if grant["dataset_id"] == "progress_archive"] == []
 
 
 _FILE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"

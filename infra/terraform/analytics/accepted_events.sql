@@ -17,6 +17,6 @@ SELECT
         TO_JSON_STRING(JSON_REMOVE(PARSE_JSON(event_data, wide_number_mode => 'round'), '$.display_name')),
         event_data
     ) AS event_data
-FROM ${archive}
+FROM `${table}`
 WHERE event_type != 'Erased'
 QUALIFY ROW_NUMBER() OVER (PARTITION BY global_position ORDER BY created_at) = 1
