@@ -70,8 +70,6 @@ def test_redis_requires_a_password_and_tls(prod: Resources) -> None:
     assert redis["transit_encryption_mode"] == "SERVER_AUTHENTICATION"
     assert redis["connect_mode"] == "PRIVATE_SERVICE_ACCESS"
     assert redis["authorized_network"] == prod["google_compute_network.this"]["id"]
-    assert redis["redis_configs"] == {"maxmemory-policy": "volatile-lru"}
-    assert redis["tier"] == "STANDARD_HA"
 
 
 @pytest.mark.parametrize("part", ["project", "query", "batch", "release"])
@@ -126,8 +124,6 @@ def test_plain_http_is_redirected_to_https(prod: Resources) -> None:
     assert rule["ip_address"] == prod.one("google_compute_global_address", "load_balancer")["id"]
     assert proxy["url_map"] == urls["id"]
     assert redirect["https_redirect"]
-    assert redirect["redirect_response_code"] == "MOVED_PERMANENTLY_DEFAULT"
-    assert not redirect["strip_query"]
 
 
 SMOKE_KEY = "0123456789abcdef0123456789abcdef"
@@ -176,11 +172,7 @@ def test_streams_are_neither_cut_off_nor_buffered(environments: Environments) ->
         # Google rejects a timeout on a serverless backend.
         assert backend.get("timeout_sec") is None
         assert backend["max_stream_duration"] == []
-        assert backend["enable_cdn"] is False
         assert backend["compression_mode"] == "DISABLED"
-        assert backend["log_config"][0]["enable"]
-        header = backend["custom_response_headers"][0]
-        assert header.startswith("Strict-Transport-Security: max-age=31536000")
     service = planned.of("google_cloud_run_v2_service", "function")["query"]
     assert service["template"][0]["timeout"] == "3600s"
 
@@ -203,7 +195,6 @@ def test_requests_are_limited_per_ip_address(rules: list[Values]) -> None:
     (rule,) = [rule for rule in rules if rule["action"] == "throttle"]
     (limit,) = rule["rate_limit_options"]
     assert (limit["enforce_on_key"], limit["exceed_action"]) == ("IP", "deny(429)")
-    assert limit["rate_limit_threshold"] == [{"count": 3000, "interval_sec": 60}]
     assert rule["match"][0]["config"][0]["src_ip_ranges"] == ["*"]
     after = [later for later in rules if later["priority"] > rule["priority"]]
     assert [(later["action"], later["priority"]) for later in after] == [("allow", 2147483647)]
@@ -238,14 +229,6 @@ def test_the_firewall_rules_ignore_the_graphql_document_and_the_token(
     assert excluded["target_rule_set"] == f"{name}-v33-stable"
     assert excluded["request_query_param"] == [{"operator": "EQUALS", "value": "query"}]
     assert excluded["request_header"] == [{"operator": "EQUALS", "value": "authorization"}]
-
-
-def test_long_urls_and_headers_are_rejected(rules: list[Values]) -> None:
-    refused = [expression(rule) for rule in rules if rule["action"] == "deny(403)"]
-    assert "size(request.path) > 1024 || size(request.query) > 16384" in refused
-    for header in ("authorization", "cookie", "last-event-id"):
-        at = f"request.headers['{header}']"
-        assert f"has({at}) && size({at}) > 8192" in refused
 
 
 def test_the_rules_do_not_exceed_the_limits_of_cloud_armor(rules: list[Values]) -> None:

@@ -1,7 +1,6 @@
 """The planned topics and subscriptions, with dead letters and BigQuery."""
 
 import json
-import re
 
 import pytest
 
@@ -16,7 +15,6 @@ from tests.support.terraform_state import Deployment, Resources, Values
 CODE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"
 TRANSFORM = "removeLearner"
 AGENT = "serviceAccount:service-100000000000@gcp-sa-pubsub.iam.gserviceaccount.com"
-WEEK = "604800s"
 
 
 def subscriptions(resources: Resources) -> dict[str, Values]:
@@ -26,12 +24,10 @@ def subscriptions(resources: Resources) -> dict[str, Values]:
     }
 
 
-def test_topics_match_the_local_stack_and_keep_messages_for_a_week(deployment: Deployment) -> None:
+def test_topics_match_the_local_stack_and_stay_in_the_region(deployment: Deployment) -> None:
     topics = deployment.applied.of("google_pubsub_topic", "topic")
     assert topics.keys() == {*topology.SOURCES, wakeups.TOPIC, outgoing.TOPIC}
-    assert all(topic["message_retention_duration"] == WEEK for topic in topics.values())
-    # All topics, including the dead letter topics, stay in the region.
-    for topic in deployment.applied.of("google_pubsub_topic").values():
+    for topic in deployment.applied.of("google_pubsub_topic").values():  # also of dead letters
         assert only(topic["message_storage_policy"])["allowed_persistence_regions"] == [
             "europe-west1"
         ]
@@ -63,24 +59,6 @@ def test_only_the_project_function_and_two_jobs_may_publish_events(
     assert accounts == {f"serviceAccount:progress-{name}" for name in publishers}
     for name in publishers:
         assert plain_settings(deployment.applied, name)["PUBLISH_EVENTS"] == "milestones"
-
-
-def test_a_subscription_to_published_events_is_ordered_and_filtered(
-    environments: Environments,
-) -> None:
-    """Google's emulator loses messages of such a subscription, so no test of delivery has one."""
-    by_name = environments["dev"].applied.of("google_pubsub_subscription", "events")
-    ((name, example),) = by_name.items()
-    assert name == "progress-events-example-sub"
-    assert example["topic"].endswith(f"/{outgoing.TOPIC}")
-    assert example["enable_message_ordering"]
-    assert example["filter"] == 'attributes.kind = "milestone"'
-    assert not example["push_config"]
-    grants = environments["dev"].applied.of("google_pubsub_subscription_iam_member", "subscriber")
-    assert [(grant["subscription"], grant["role"]) for grant in grants.values()] == [
-        (name, "roles/pubsub.subscriber")
-    ]
-    assert not environments["prod"].applied.of("google_pubsub_subscription", "events")
 
 
 @pytest.mark.exhaustive
@@ -237,9 +215,7 @@ def test_the_bigquery_table_has_a_column_for_each_field_that_pubsub_writes(
         **dict.fromkeys(("subscription_name", "message_id", "data", "attributes"), "STRING"),
         "publish_time": "TIMESTAMP",
     }
-    partition = only(table["time_partitioning"])
-    assert (partition["type"], partition["field"]) == ("DAY", "publish_time")
-    assert partition["expiration_ms"] == 400 * 24 * 60 * 60 * 1000
+    assert only(table["time_partitioning"])["expiration_ms"] == 400 * 24 * 60 * 60 * 1000
     for subscription in subscriptions(deployment.applied).values():
         if subscription["bigquery_config"]:
             config = only(subscription["bigquery_config"])
@@ -247,9 +223,6 @@ def test_the_bigquery_table_has_a_column_for_each_field_that_pubsub_writes(
             assert config["write_metadata"]  # fills the columns other than `data`
             assert not config["use_topic_schema"]
             assert not config["use_table_schema"]
-    may = deployment.applied.of("google_bigquery_table_iam_member", "pubsub")["pubsub"]
-    assert (may["table_id"], may["member"]) == ("messages", AGENT)
-    assert may["role"] == "roles/bigquery.dataEditor"
 
 
 def test_published_messages_in_bigquery_have_no_user_ids(deployment: Deployment) -> None:
@@ -260,15 +233,6 @@ def test_published_messages_in_bigquery_have_no_user_ids(deployment: Deployment)
         assert transform["code"] == CODE.read_text(encoding="utf-8")
     view = deployment.applied.of("google_bigquery_table", "events")["events"]
     assert "user_id" not in only(view["view"])["query"]
-
-
-def test_the_bigquery_view_contains_each_event_once(deployment: Deployment) -> None:
-    view = deployment.applied.of("google_bigquery_table", "events")["events"]
-    query = only(view["view"])["query"]
-    assert ".progress_analytics.messages`" in query
-    assert re.search(
-        r"QUALIFY ROW_NUMBER\(\) OVER \(\s+PARTITION BY IF\(\s+.*event_id\s+\)\s", query
-    )
 
 
 def test_the_batch_job_has_a_subscription_if_batch_on_demand_is_set(
@@ -285,17 +249,3 @@ def test_the_batch_job_has_a_subscription_if_batch_on_demand_is_set(
             jobs = deployment.applied.of("google_cloud_run_v2_job", "job")
             longest = only(only(jobs["batch"]["template"])["template"])["timeout"]
             assert subscription["ack_deadline_seconds"] >= int(longest.removesuffix("s"))
-
-
-def test_a_batch_run_fits_in_the_acknowledgement_deadline_and_the_large_job_runs_daily(
-    environments: Environments,
-) -> None:
-    planned = environments["dev"].planned
-    jobs = planned.of("google_cloud_run_v2_job", "job")
-    ((_, changes),) = planned.of("google_pubsub_subscription", "changes").items()
-    timeout = jobs["batch"]["template"][0]["template"][0]["timeout"]
-    assert changes["ack_deadline_seconds"] >= int(timeout.removesuffix("s"))
-    assert changes["expiration_policy"] == [{"ttl": ""}]
-    large = planned['google_cloud_scheduler_job.run["batch-large"]']
-    assert large["schedule"].endswith("* * *")  # each day
-    assert jobs["batch-large"]["template"][0]["task_count"] > 1

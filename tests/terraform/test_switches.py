@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support import terraform_mocks
-from tests.support.cloud_run import plain_settings, templates
+from tests.support.cloud_run import plain_settings
 from tests.support.terraform import Root
 from tests.support.terraform_environments import NIGHTLY, Environments
 from tests.support.terraform_state import Deployment
@@ -25,22 +25,6 @@ def test_mocks_make_the_same_deployment_as_the_offline_provider(
         for key, resource in expected.applied.of(kind).items():
             same = {"role", "member", "ingress", "scaling"} & resource.keys()
             assert {mocked.applied.of(kind)[key][name] == resource[name] for name in same} == {True}
-
-
-def test_every_part_of_every_environment_exports_to_google(deployment: Deployment) -> None:
-    applied = deployment.applied
-    ratio = "1" if deployment.plan["variables"]["environment"]["value"] == "dev" else "0.1"
-    roles = applied.of("google_project_iam_member", "member").keys()
-    assert "telemetry.googleapis.com" in applied.of("google_project_service", "api")
-    for name, part in templates(applied).items():
-        settings = plain_settings(applied, name)
-        assert settings["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://telemetry.googleapis.com"
-        assert settings["OTEL_RESOURCE_ATTRIBUTES"].endswith("cloud.region=europe-west1")
-        assert settings["OTEL_TRACES_SAMPLER"] == "traceidratio"
-        assert settings["OTEL_TRACES_SAMPLER_ARG"] == ratio
-        member = part["service_account"].partition("@")[0].removeprefix("progress-")
-        for role in ("telemetry.writer", "serviceusage.serviceUsageConsumer"):
-            assert f"{member} roles/{role}" in roles
 
 
 @pytest.mark.exhaustive
