@@ -5,7 +5,7 @@ from datetime import datetime
 
 from progress.adapters.pubsub import push_request
 from progress.adapters.pubsub.push_request import PushEnvelope
-from progress.adapters.telemetry.tracing import Attributes
+from progress.adapters.telemetry.spans import Attributes
 from progress.errors import SerializationError
 from progress.event_store import envelope, timestamps
 from progress.event_store.envelope import Message

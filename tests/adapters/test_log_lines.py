@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from progress.adapters.telemetry import logs
+from progress.adapters.telemetry import lines, logs
 
 Capture = pytest.CaptureFixture[str]
 
@@ -88,15 +88,15 @@ def test_any_text_is_logged_on_one_line_and_masking_is_idempotent(
 ) -> None:
     text = " ".join([*words, more])
     line = _line("INFO", text)
-    once = logs.mask_secrets(text)
+    once = lines.mask_secrets(text)
     assert line["message"] == once
-    assert logs.mask_secrets(once) == once
+    assert lines.mask_secrets(once) == once
 
 
 @given(st.text(_LETTERS + "-_ .:/()[]{}'\"\n", max_size=200))
 def test_text_without_a_hint_of_a_secret_is_unchanged(text: str) -> None:
-    if not logs.may_hold_secrets(text):
-        assert logs.mask_secrets(text) == text
+    if not lines.may_hold_secrets(text):
+        assert lines.mask_secrets(text) == text
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_text_without_a_hint_of_a_secret_is_unchanged(text: str) -> None:
      "the token is expired", "shard 3: a window of 500 failed: secret agents pass by"],
 )  # fmt: skip
 def test_text_that_operators_need_is_not_masked(text: str) -> None:
-    assert logs.mask_secrets(text) == text
+    assert lines.mask_secrets(text) == text
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_masking_takes_linear_time(piece: str) -> None:
 def _work(text: str) -> float:
     """Return the CPU time of masking the text, in seconds: the minimum of five runs."""
     return min(
-        timeit.repeat(lambda: logs.mask_secrets(text), number=3, repeat=5, timer=time.process_time)
+        timeit.repeat(lambda: lines.mask_secrets(text), number=3, repeat=5, timer=time.process_time)
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from progress.adapters.telemetry import logs, tracing
-from progress.adapters.telemetry.tracing import Attributes
+from progress.adapters.telemetry.spans import Attributes
 from progress.errors import OperationClaimed, ProgressError, SerializationError
 
 if TYPE_CHECKING:  # the commands parse messages without Flask

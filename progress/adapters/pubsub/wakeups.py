@@ -15,7 +15,7 @@ from uuid import UUID
 from progress import settings
 from progress.adapters.pubsub import clients
 from progress.adapters.telemetry import logs, tracing
-from progress.adapters.telemetry.tracing import Attributes
+from progress.adapters.telemetry.spans import Attributes
 from progress.errors import PubSubUnavailable
 
 TOPIC = "progress-commands"

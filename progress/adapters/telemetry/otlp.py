@@ -31,8 +31,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from progress.adapters.telemetry import logs, metric_fields
-from progress.adapters.telemetry.tracing import Attributes, Kind, Span
+from progress.adapters.telemetry import lines, metric_fields
+from progress.adapters.telemetry.spans import Attributes, Kind, Span
 from progress.settings import Settings, fill_in
 
 _GOOGLE = "telemetry.googleapis.com"
@@ -209,11 +209,11 @@ class _ExportedSpan(Span):
         self._span.set_attribute(name, _mask(value))
 
     def record_error(self, message: str) -> None:
-        self._span.set_status(trace.StatusCode.ERROR, logs.mask_secrets(message))
+        self._span.set_status(trace.StatusCode.ERROR, lines.mask_secrets(message))
 
 
 def _mask(value: str | float) -> str | float:
-    return logs.mask_secrets(value) if isinstance(value, str) else value
+    return lines.mask_secrets(value) if isinstance(value, str) else value
 
 
 def _context(parent: str, *, is_remote: bool) -> Context:
@@ -259,4 +259,4 @@ def _redirect_library_logs() -> None:
 
 
 def _log(message: str) -> None:
-    logs.write_line({"severity": "WARNING", "message": logs.mask_secrets(message)[:500]})
+    lines.write({"severity": "WARNING", "message": lines.mask_secrets(message)[:500]})

@@ -10,34 +10,13 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar, Token, copy_context
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from progress import settings
+from progress.adapters.telemetry.spans import Attributes, Kind, Span
 
 if TYPE_CHECKING:
     from progress.adapters.telemetry.otlp import Exporter
-
-Kind = Literal["internal", "client", "server", "producer", "consumer"]
-Attributes = Mapping[str, str | int | float | bool]
-
-
-class Span:
-    """A span that is not exported."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the span."""
-
-    def set_attribute(self, name: str, value: str | float) -> None:
-        """Set an attribute."""
-
-    def record_error(self, message: str) -> None:
-        """Mark the span as failed."""
-
 
 SAMPLED = "01"
 

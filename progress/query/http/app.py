@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, Response
 from progress.adapters import request_scope, startup
 from progress.adapters.redis import commands
 from progress.adapters.telemetry import logs, tracing
-from progress.adapters.telemetry.tracing import Span
+from progress.adapters.telemetry.spans import Span
 from progress.errors import RedisUnavailable, RequestRejected, Unavailable
 from progress.operations.export_files import MEDIA_TYPES
 from progress.query import auth

@@ -4,7 +4,7 @@ httptools has no size limit, so it would collect an endless line, header or trai
 connection therefore counts the bytes that it receives. The count restarts with each new request and
 with each received part of a body. A larger head gets 431 and is not read further. uvicorn limits
 only the idle time between two requests. A connection whose head does not arrive completely in time
-is closed. So is a stream or a socket whose client does not read.
+is closed.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
 from progress.query.http import protocol
+from progress.query.http.stall_limit import STALL_S, StallLimit
 
 TIMEOUT_S = 10.0  # the same deadline as in ingest and project
-STALL_S = 2.0  # how long a client may leave a full buffer unread
 PING_S = 12.0  # between two pings of a socket; streams have heartbeats as often
 
 _MAX_BYTES = 64 << 10  # Eight times the size that tokens and cookies need.
@@ -26,51 +26,6 @@ _RESPONSE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
-
-
-class StallLimit(asyncio.Protocol):
-    """A connection that is aborted if its client leaves a full buffer unread.
-
-    The buffer is full when the server must wait before it sends more. A client that reads slowly
-    keeps its connection.
-    """
-
-    stall_s = STALL_S
-    loop: asyncio.AbstractEventLoop
-    transport: asyncio.Transport
-    _stall: asyncio.TimerHandle | None = None  # None while the buffer is not full
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        if self.is_limited():
-            self._watch()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._end_watch()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        super().connection_lost(error)
-        self._end_watch()
-
-    def is_limited(self) -> bool:
-        """Return whether the connection is one that the application keeps open."""
-        return True
-
-    def _watch(self) -> None:
-        size = self.transport.get_write_buffer_size()
-        self._stall = self.loop.call_later(self.stall_s, self._check, size)
-
-    def _check(self, size: int) -> None:
-        if self.transport.get_write_buffer_size() < size:
-            self._watch()
-        else:
-            self.transport.abort()
-
-    def _end_watch(self) -> None:
-        if self._stall:
-            self._stall.cancel()
-            self._stall = None
 
 
 class BoundedProtocol(StallLimit, HttpToolsProtocol):

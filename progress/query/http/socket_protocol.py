@@ -11,7 +11,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
-from progress.query.http.server import StallLimit
+from progress.query.http.stall_limit import StallLimit
 
 _MAX_FRAGMENTS = 1_000  # of a message; the size limit does not count empty fragments
 
