@@ -1,7 +1,7 @@
 """Records of operations: kinds, states and steps, and functions that read operations synchronously.
 
-The query function reads the same rows asynchronously: see `progress.query.read_models.operations`.
-The query function imports this module, and must start without pg8000: do not import pg8000 here.
+The query function reads the same rows asynchronously (`progress.query.read_models.administration`).
+It imports this module, and must start without pg8000: do not import pg8000 here.
 """
 
 from collections.abc import Mapping

@@ -1,5 +1,5 @@
--- Views and tables for the analyses across learners. progress/analysis/buckets.py runs these blocks in DuckDB, for one
--- group of the archive's buckets after another. From the events of `log`, the folds in
+-- Views and tables for the analyses across learners. progress/analysis/questions.py runs these blocks in DuckDB, for
+-- one group of the archive's buckets after another. From the events of `log`, the folds in
 -- sql/projections/definitions.sql compute typed columns and local days.
 
 -- read files --

@@ -1,4 +1,4 @@
-"""Documents name what exists: links, files, commands, settings and public names."""
+"""Documents name what exists: links, commands, settings and public names."""
 
 import pkgutil
 import re
@@ -27,7 +27,6 @@ PAGES = sorted(
     }
 )
 
-_FOLDERS = "progress|functions|jobs|sql|tests|data|bench|infra|docs|\\.github"
 _CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -45,11 +44,6 @@ _LINKS = [
     for page in PAGES
     for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", _read(page))
 ]
-_FILES = [
-    (page, path)
-    for page in PAGES
-    for path in sorted(set(re.findall(rf"`((?:{_FOLDERS})/[\w./-]+)`", _read(page))))
-]
 
 
 def _anchors(page: Path) -> set[str]:
@@ -65,11 +59,6 @@ def test_a_link_points_to_an_existing_file_and_heading(page: Path, link: str) ->
     assert target.exists()
     if anchor:
         assert anchor in _anchors(target)
-
-
-@pytest.mark.parametrize(("page", "path"), _FILES, ids=_name)
-def test_each_file_named_in_a_document_exists(page: Path, path: str) -> None:
-    assert (ROOT / path).exists(), f"{_name(page)} names {path}"
 
 
 SUFFIXES = {".md", ".sql", ".tf", ".tfvars"}

@@ -1,7 +1,7 @@
 """URLs to download exported files. Anyone who has a URL may use it for ten minutes.
 
 For a file in a bucket, the service's account signs the URL. A file in a folder is served by the
-query function, under a path that contains a signature (`progress.query.http.exports`).
+query function, under a path that contains a signature (`progress.query.http.app`).
 """
 
 import asyncio

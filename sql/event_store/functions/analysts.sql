@@ -1,6 +1,6 @@
 -- What a login of analysts could leave behind to the harm of the service: advisory locks, which any login may take
--- where the server's superuser has not revoked their functions (sql/migrations/0007), and large objects, which fill the
--- disk.
+-- where the server's superuser has not revoked their functions (sql/migrations/0007_analyst_functions.sql), and large
+-- objects, which fill the disk.
 
 -- Return true if the role has the privileges of analysts and of no other group. A superuser has those of all groups,
 -- and the owner, who runs this function, may have those of the logins that it created.

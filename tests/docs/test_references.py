@@ -1,0 +1,139 @@
+"""Comments, docstrings and documents name modules, attributes and files that exist."""
+
+import ast
+import functools
+import importlib
+import io
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from progress.adapters.telemetry import metric_fields
+
+ROOT = Path(__file__).parents[2]
+
+# How a comment begins, by the suffix of its file. Python has docstrings, too.
+_COMMENTS = {
+    **dict.fromkeys((".sql",), "--"),
+    **dict.fromkeys((".tf", ".tfvars", ".toml", ".yaml", ".yml", ".sh", ""), "#"),
+    **dict.fromkeys((".js", ".mjs", ".ts"), "//"),
+}
+
+_NAME = re.compile(r"(?<![\w./@:$-])progress(?:\.[A-Za-z_]\w*)+")
+_START = r"(?<![\w./@:$<>{}*-])"
+_SUFFIXES = "py|sql|tf|tfvars|toml|yaml|yml|js|mjs|md|json|sh|txt"
+_FILE = re.compile(rf"{_START}[\w-]+(?:/[\w.-]+)*/[\w-]+\.(?:{_SUFFIXES})\b(?![\w(/-])")
+_ALONE = re.compile(rf"{_START}[a-z]\w*\.(?:py|sql|tf|toml|mjs|md)\b(?![\w(/-])")
+_FOLDER = re.compile(
+    rf"{_START}(?:(?:progress|functions|jobs|sql|tests|data|bench|infra|docs|examples|schemas)/"
+    r"|\.github/|\.ci/)[\w./*-]*[\w*]"
+)
+_EXAMPLE = re.compile(r"^ {4}(?:>>>|\.\.\.) .*$", re.MULTILINE)
+
+# Files that a reader writes, and that are not in the repository.
+_WRITTEN = {"backend_override.tf", "table.md"}
+
+
+def _list_files() -> list[str]:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+FILES = _list_files()
+
+
+def read_prose(name: str) -> str:
+    """Return the comments and docstrings of a file; a document consists of nothing else."""
+    text, suffix = (ROOT / name).read_text(encoding="utf-8"), PurePosixPath(name).suffix
+    if suffix == ".md":
+        return text
+    if suffix == ".py":
+        return "\n".join(_read_python(text))
+    return "\n".join(line.partition(_COMMENTS[suffix])[2] for line in text.splitlines())
+
+
+def _read_python(text: str) -> Iterator[str]:
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+def find_dangling(prose: str) -> Iterator[str]:
+    """Yield the names and paths that do not exist."""
+    # In the examples of docs/python.md, which a test runs, `progress` is a variable.
+    names = set(_NAME.findall(_EXAMPLE.sub("", prose)))
+    yield from (name for name in names if not (name in _metrics() or _resolves(name)))
+    files = {*_FILE.findall(prose), *_ALONE.findall(prose)} - _WRITTEN
+    missing = {path for path in files if f"/{path}" not in _tails()}
+    folders = set(_FOLDER.findall(prose)) - files
+    yield from missing | {path for path in folders if not any(ROOT.glob(path))}
+
+
+@functools.cache
+def _tails() -> set[str]:
+    """Return each file's path with all or the last of its parts: `/a/b.py`, `/b.py`."""
+    return {
+        "/" + "/".join(parts[start:])
+        for parts in (file.split("/") for file in FILES)
+        for start in range(len(parts))
+    }
+
+
+@functools.cache
+def _metrics() -> set[str]:
+    declared = metric_fields.load()
+    return {f"progress.{name}" for name in declared.metric_fields | declared.exported}
+
+
+@functools.cache
+def _resolves(name: str) -> bool:
+    """Return whether the name is a module, or an attribute of the longest module in it."""
+    parts = name.split(".")
+    count = len(parts)
+    while not _is_module(".".join(parts[:count])):
+        count -= 1
+    value: object = importlib.import_module(".".join(parts[:count])) if count < len(parts) else None
+    for part in parts[count:]:
+        if not hasattr(value, part):
+            return False
+        value = getattr(value, part)
+    return True
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the name in front of the last dot is no package
+        return False
+
+
+def test_what_comments_docstrings_and_documents_name_exists() -> None:
+    own = [name for name in FILES if not name.endswith(".min.js")]
+    read = [name for name in own if PurePosixPath(name).suffix in {*_COMMENTS, ".py", ".md"}]
+    assert len(read) > 800
+    assert [f"{file}: {name}" for file in read for name in find_dangling(read_prose(file))] == []
+
+
+@pytest.mark.parametrize(
+    ("prose", "dangling"),
+    [
+        ("`progress.query.http.exports` has them", ["progress.query.http.exports"]),
+        ("see progress.errors.Unavailable, and progress.errors.Away.", ["progress.errors.Away"]),
+        ("progress.projection_ms, progress.example.com", ["progress.example.com"]),
+        ("progress/analysis/questions.py, sql/nothing/a.sql", ["sql/nothing/a.sql"]),
+        ("questions.py and sql/event_store/ and tests/nowhere/", ["tests/nowhere"]),
+        ("(telemetry/lines.py, telemetry/lined.py)", ["telemetry/lined.py"]),
+        ("in nowhere.py; in errors.py", ["nowhere.py"]),
+        ("sql/migrations/*.sql, sql/migrations/9*", ["sql/migrations/9*"]),
+    ],
+)
+def test_a_name_of_nothing_is_found(prose: str, dangling: list[str]) -> None:
+    assert set(find_dangling(prose)) == set(dangling)
