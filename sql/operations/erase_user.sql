@@ -1,4 +1,5 @@
--- The erasure of a learner. progress/operations/erase_user.py runs the blocks; the query API runs "check".
+-- The erasure of a learner. progress/operations/learner_rows.py runs the blocks. The query API and `progress erase` run
+-- "find erasure".
 
 -- find erasure --
 SELECT is_known, operation_id FROM operations.find_erasure(:learner);

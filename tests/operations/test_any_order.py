@@ -26,7 +26,7 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import check, erasure, manifests, merges, runs
 from progress.archive import restore as archive_restore
 from progress.errors import ProgressError, Unavailable
-from progress.operations import erase_user, runner
+from progress.operations import erase_user, learner_rows, runner
 from progress.operations.records import PLANS
 from progress.projections import batch, rebuild
 from progress.recovery import backups, checks, erasures, restore
@@ -55,7 +55,7 @@ SMALL_RANGE = 6  # a lesson has eight events
 
 def shorten() -> None:
     """Let a range have few positions, and let erasures not wait for the end of queries."""
-    runs.RANGE, erase_user._REQUESTS_END_S, erase_user.CHUNK = SMALL_RANGE, 0.0, 7
+    runs.RANGE, erase_user._REQUESTS_END_S, learner_rows.CHUNK = SMALL_RANGE, 0.0, 7
 
 
 def doom(kind: str, step: str, point: str) -> None:
@@ -339,7 +339,7 @@ def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
     monkeypatch.setattr(runs, "RANGE", SMALL_RANGE)
-    monkeypatch.setattr(erase_user, "CHUNK", 7)
+    monkeypatch.setattr(learner_rows, "CHUNK", 7)
     made = World(operator, store, stores(), tmp_path)
     yield made
     made.close()
@@ -392,7 +392,7 @@ PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         erase_user, "_rewrite_files", lambda *_: erasure.Removal(0, 0)
     ),
     "an erasure does not renew the statistics": lambda patch: patch.setattr(
-        erase_user, "analyze", keep_nothing
+        learner_rows, "analyze", keep_nothing
     ),
     "a restored backup brings erased learners back": lambda patch: patch.setattr(
         erasures, "forget", lambda *_: 0

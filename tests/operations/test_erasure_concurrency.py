@@ -12,7 +12,7 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import RebuildRunning
-from progress.operations import erase_user
+from progress.operations import learner_rows
 from progress.projections import batch, changes, rebuild, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
@@ -113,7 +113,7 @@ class Traffic:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an erasure empty only five events per transaction."""
-    monkeypatch.setattr(erase_user, "CHUNK", 5)
+    monkeypatch.setattr(learner_rows, "CHUNK", 5)
 
 
 @pytest.mark.exhaustive
@@ -239,6 +239,6 @@ def test_the_deletion_waits_for_a_fold_of_the_shard(store: Store, populated: Con
         schema.set_search_path(folding)
         with database.transaction(folding):
             database.run(folding, "operations/erase_user", "lock shard", learner=LEARNER)
-            call = pool.submit(erase_user.fold_deletion, erasing, LEARNER, changes.DISABLED)
+            call = pool.submit(learner_rows.fold_deletion, erasing, LEARNER, changes.DISABLED)
             model_rows.wait_for_lock(populated, pid, call)
         assert call.result() == []

@@ -32,7 +32,7 @@ from progress.errors import (
     StorageUnavailable,
 )
 from progress.local import readiness
-from progress.operations import erase_user, records, runner
+from progress.operations import erase_user, learner_rows, records, runner
 from progress.operations.claim import ClaimedOperation
 from progress.operations.records import OperationKind
 from progress.projections import batch, rebuild, replacement, schema
@@ -111,11 +111,11 @@ def kill_a_worker(operation_id: str, step: str, point: str) -> None:
 
 def doom(step: str, point: str) -> None:
     """Let this process die at this point of the step, and not wait for the end of queries."""
-    erase_user._REQUESTS_END_S, erase_user.CHUNK = 0.0, 7
+    erase_user._REQUESTS_END_S, learner_rows.CHUNK = 0.0, 7
     if point in doomed_worker.POINTS:
         doomed_worker.doom_step("ERASE_USER", step, point)
     else:
-        doomed_worker.doom_call(erase_user.__name__, point, "after")
+        doomed_worker.doom_call(learner_rows.__name__, point, "after")
 
 
 @pytest.mark.timeout(300)
@@ -170,7 +170,7 @@ def test_each_step_can_be_stopped_before_each_of_its_chunks(
         check(operation)
 
     for name in ("CHUNK", "_LETTERS", "_READ"):
-        monkeypatch.setattr(erase_user, name, 1)
+        monkeypatch.setattr(learner_rows, name, 1)
     monkeypatch.setattr(database, "run", run_and_record)
     monkeypatch.setattr(ClaimedOperation, "raise_if_expired", check_and_record)
     expect_the_end(traced, operator.run(erase(operator)["id"]))
@@ -186,7 +186,7 @@ def test_the_first_step_does_not_read_the_dead_letters(
     def fail(*_: object) -> None:
         raise ProgressError("a dead letter was read")
 
-    monkeypatch.setattr(erase_user, "count_further", fail)
+    monkeypatch.setattr(learner_rows, "count_further", fail)
     operation_id = erase(operator)["id"]
     with pytest.raises(AttemptFailed):
         runner.run(UUID(operation_id))

@@ -1,0 +1,311 @@
+"""The rows about a learner in the database: ERASE_USER counts, empties and deletes them.
+
+Each call can be repeated. Long work is done in chunks: each is one transaction, and takes about a
+quarter of a second. The callbacks `check` and `report` are called between two chunks, and raise an
+error if the work must stop.
+"""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.statements import fill
+from progress.archive import erasure
+from progress.projections import schema
+from progress.projections.changes import Change, Publisher
+
+Check = Callable[[], None]
+
+CHUNK = 5_000  # the maximum number of rows that one transaction changes
+
+_FILE = "operations/erase_user"
+_LETTERS = 1_000  # Maximum dead letters per statement; low, because a payload may exceed 1 MiB.
+_READ = 20_000  # Maximum number of sessions or events per statement.
+_BEFORE_UNDECLARED = ("other-", 0)  # Sorts before all streams of undeclared events.
+_TARGET_S = 0.25  # The time that a chunk should take.
+_FIRST_SHARE = 10  # The first chunk has a tenth of the largest size.
+_MOST_GROWTH = 2.0  # A chunk is at most twice as large as the chunk before it.
+
+
+def forbid_learner(connection: Connection, learner: str, operation_id: UUID) -> erasure.Entry:
+    """Record the learner's deletion; from now on, appends drop the learner's events."""
+    values = {"learner": learner, "operation_id": operation_id}
+    digest, *entry = database.run(connection, _FILE, "forbid learner", **values)[0]
+    return erasure.Entry(digest, str(operation_id), *entry)
+
+
+def read_key(connection: Connection) -> erasure.Key:
+    """Return the secret key with which this log hashes learners' ids to digests."""
+    return erasure.Key(*database.run(connection, _FILE, "read key")[0])
+
+
+def find_receipt(connection: Connection, operation_id: UUID) -> dict[str, Any] | None:
+    """Return the receipt of this erasure, or of another one of the same learner."""
+    rows = database.run(connection, _FILE, "find receipt", operation_id=operation_id)
+    return rows[0][0] if rows else None
+
+
+def count_of_learner(connection: Connection, learner: str, operation_id: UUID) -> dict[str, int]:
+    """Return the number of rows to erase in each place; `count_further` counts the other rows."""
+    values = {"learner": learner, "operation_id": operation_id}
+    return database.fetch(connection, _FILE, "count of learner", **values)[0]
+
+
+def count_further(
+    connection: Connection, learner: str, counts: Mapping[str, int], check: Check
+) -> dict[str, int]:
+    """Read every undeclared event and every dead letter; add those to erase to `counts`."""
+    undeclared = sum(_page_undeclared(connection, learner, "count undeclared", check))
+    letters = sum(_page(connection, "count letters", _LETTERS, learner, check))
+    return {**counts, "events": counts["events"] + undeclared, "dead_letters": letters}
+
+
+def count_read_models(connection: Connection, learner: str, check: Check) -> dict[str, int]:
+    """Return the number of the learner's rows in each table of each schema of read models."""
+    counts: dict[str, int] = {}
+    for name in list_schemas(connection):
+        schema.set_search_path(connection, name)
+        for (table,) in database.run(connection, _FILE, "list tables of learners"):
+            check()
+            sql = fill(_FILE, "count rows", table=table)
+            counts[table] = connection.run(sql, learner=learner)[0][0]
+    return counts
+
+
+def count_mentions(connection: Connection, learner: str, check: Check) -> int:
+    """Return the number of events of others that name the learner."""
+    return sum(_page(connection, "count mentions", _READ, learner, check))
+
+
+def fold_deletion(connection: Connection, learner: str, publisher: Publisher) -> list[str]:
+    """Delete the learner from every schema of read models; skip and return the busy schemas.
+
+    A schema is busy while a rebuild folds the learner's shard into it.
+    """
+    return [
+        name for name in list_schemas(connection) if not _fold(connection, name, learner, publisher)
+    ]
+
+
+def list_schemas(connection: Connection) -> list[str]:
+    """Return the names of all schemas of read models, including those of other revisions."""
+    return [name for (name,) in database.run(connection, _FILE, "list schemas")]
+
+
+def _fold(connection: Connection, name: str, learner: str, publisher: Publisher) -> bool:
+    is_built = not name.endswith("_building")
+    change = Change(None, None, catalogue=None)
+    with database.transaction(connection):
+        schema.set_search_path(connection, name)
+        if is_built:
+            database.run(connection, _FILE, "lock shard", learner=learner)
+        elif not database.run(connection, _FILE, "try to lock shard", learner=learner)[0][0]:
+            return False
+        if schema.exists(connection, name):
+            version = database.run(connection, _FILE, "fold deletion", learner=learner)[0][0]
+            learners = msgspec.json.encode([learner]).decode()
+            change = Change(version, learners, catalogue=None)
+    if name == schema.schema_name() and publisher.is_enabled:
+        publisher.publish(change)
+    return True
+
+
+def seconds_since(connection: Connection, moment: str) -> float:
+    """Return the seconds since a moment on the database's clock."""
+    seconds: float = database.run(connection, _FILE, "seconds since", moment=moment)[0][0]
+    return seconds
+
+
+def find_unpublished_shard(connection: Connection, learner: str) -> int | None:
+    """Return the learner's shard, unless the publisher is past the learner's deletion."""
+    rows = database.run(connection, _FILE, "unpublished shard", learner=learner)
+    return rows[0][0] if rows else None
+
+
+def redact_events(
+    connection: Connection,
+    learner: str,
+    report: Callable[[int], None],
+    *,
+    with_deletions: bool = False,
+) -> None:
+    """Empty the learner's events, newest first; report the number of events in each chunk.
+
+    Then empty the undeclared events that name a session of the learner, but no learner.
+    """
+    chunks, redacted = Chunks(CHUNK, lambda: report(0)), 1
+    while redacted:
+        with chunks.next() as at_most:
+            values = {"learner": learner, "at_most": at_most, "with_deletions": with_deletions}
+            redacted = database.run(connection, _FILE, "redact events", **values)[0][0]
+        report(redacted)
+    for redacted in _page_undeclared(connection, learner, "redact undeclared", lambda: report(0)):
+        report(redacted)
+
+
+def _page_undeclared(
+    connection: Connection, learner: str, block: str, check: Check
+) -> Iterator[int]:
+    """Run the SQL block on each chunk of undeclared events; yield the number of events found."""
+    chunks = Chunks(CHUNK, check)
+    stream: str | None
+    stream, version = _BEFORE_UNDECLARED
+    while stream is not None:
+        with chunks.next() as at_most:
+            values = {
+                "learner": learner, "after_stream": stream, "after_version": version,
+                "at_most": at_most,
+            }  # fmt: skip
+            found, stream, version = database.run(connection, _FILE, block, **values)[0]
+        yield found
+
+
+def redact_rest(connection: Connection, learner: str, check: Check) -> None:
+    """Delete the learner's snapshots, milestone marks and pending events.
+
+    Redact the learner's dead letters, and the finished operations that name the learner.
+    """
+    chunks, deleted = Chunks(CHUNK, check), 1
+    while deleted:
+        with chunks.next() as at_most:
+            values = {"learner": learner, "at_most": at_most}
+            deleted = database.run(connection, _FILE, "delete snapshots", **values)[0][0]
+    database.run(connection, _FILE, "delete milestone marks", learner=learner)
+    database.run(connection, _FILE, "delete pending", learner=learner)
+    redact_letters_of(connection, learner, check)
+    database.run(connection, _FILE, "redact operations", learner=learner, own=None)
+
+
+def redact_letters_of(connection: Connection, learner: str | None, check: Check) -> None:
+    """Redact the learner's dead letters or, if `learner` is None, those of all erased learners."""
+    deque(_page(connection, "redact letters of", _LETTERS, learner, check), maxlen=0)
+
+
+def _page(
+    connection: Connection, block: str, largest: int, learner: str | None, check: Check
+) -> Iterator[int]:
+    """Run the SQL block on each chunk of a table; yield the number of rows that it counts.
+
+    The block reads up to :at_most rows whose numbers follow :after, and returns the last number.
+    """
+    chunks = Chunks(largest, check)
+    reached: int | None = 0
+    while reached is not None:
+        with chunks.next() as at_most:
+            values = {"learner": learner, "after": reached, "at_most": at_most}
+            found, reached = database.run(connection, _FILE, block, **values)[0]
+        yield found
+
+
+def list_exports(connection: Connection, learner: str, before: object) -> list[UUID]:
+    """Return the exports that may hold the learner's rows, oldest first.
+
+    Return only exports that were requested before the time `before` on the database's clock.
+    `before` is a datetime or its text.
+    """
+    values = {"learner": learner, "before": before}
+    return [export_id for (export_id,) in database.run(connection, _FILE, "list exports", **values)]
+
+
+def try_end_export(
+    connection: Connection, export_id: UUID, remove_file: Callable[[], None]
+) -> bool:
+    """End an export and remove its file; return True.
+
+    If a worker is running the export, mark the export as cancelled instead; return False.
+    """
+    values = {"operation_id": export_id}
+    if not database.run(connection, "operations/operations", "lock operation", **values)[0][0]:
+        database.run(connection, _FILE, "cancel export", **values)
+        return False
+    try:
+        database.run(connection, _FILE, "end export", **values)
+        database.run(connection, _FILE, "forget file", **values)
+        remove_file()
+    finally:
+        database.run(connection, _FILE, "unlock operation", **values)
+    return True
+
+
+def hide_sessions(connection: Connection, learner: str, check: Check) -> None:
+    """Replace the ids of the learner's sessions by digests."""
+    chunks = Chunks(_READ, check)
+    reached: str | None = ""
+    while reached is not None:
+        with chunks.next() as at_most:
+            values = {"learner": learner, "after": reached, "at_most": at_most}
+            reached = database.run(connection, _FILE, "hide sessions", **values)[0][0]
+
+
+def delete_marks(connection: Connection, learner: str) -> None:
+    """Delete the learner from `deleted_learners` in every schema of read models.
+
+    The caller holds the rebuild lock. Folds, batch runs and snapshots that read the learner's rows
+    before the deletion may still write these rows again. This function waits for them by taking
+    their locks.
+    """
+    for name in list_schemas(connection):
+        with database.transaction(connection):
+            schema.set_search_path(connection, name)
+            for block in ("lock batch", "lock shard", "lock snapshots", "delete learner"):
+                database.run(connection, _FILE, block, learner=learner)
+            database.run(connection, _FILE, "delete mark", learner=learner)
+
+
+def keep_receipt(connection: Connection, learner: str, operation_id: UUID, receipt: object) -> None:
+    """Store the receipt, and remove the learner's id from the operation that erases the learner."""
+    text = msgspec.json.encode(receipt).decode()
+    with database.transaction(connection):
+        database.run(connection, _FILE, "keep receipt", operation_id=operation_id, receipt=text)
+        database.run(connection, _FILE, "redact operations", learner=learner, own=operation_id)
+
+
+def analyze(connection: Connection, check: Check) -> None:
+    """Run ANALYZE, because the planner's old statistics hold values from the learner's rows."""
+    for table_id, columns in database.run(connection, _FILE, "list columns of the log"):
+        check()
+        database.run(connection, _FILE, "analyze", table_id=table_id, columns=columns)
+    for name in list_schemas(connection):
+        schema.set_search_path(connection, name)
+        for (table,) in database.run(connection, _FILE, "list tables of learners"):
+            check()
+            connection.run(fill(_FILE, "analyze rows", table=table))
+
+
+def read_time(connection: Connection) -> datetime:
+    """Return the time on the database's clock."""
+    now: datetime = database.run(connection, _FILE, "read time")[0][0]
+    return now
+
+
+class Chunks:
+    """The size of the next chunk, adapted to the time that the last one took.
+
+    `check` is called before each chunk; it raises an error if the work must stop.
+    """
+
+    def __init__(self, largest: int, check: Check) -> None:
+        self._largest, self._check = largest, check
+        self._size = max(1, largest // _FIRST_SHARE)
+
+    @contextlib.contextmanager
+    def next(self) -> Iterator[int]:
+        """Yield the size of the next chunk, and measure how long the `with` block takes."""
+        self._check()
+        begin = time.monotonic()
+        yield self._size
+        self._size = adapt_size(self._size, time.monotonic() - begin, self._largest)
+
+
+def adapt_size(size: int, seconds: float, largest: int) -> int:
+    """Return the size of the next chunk after a chunk of `size` took `seconds`."""
+    growth = min(_MOST_GROWTH, _TARGET_S / max(seconds, 1e-3))
+    return max(1, min(largest, int(size * growth)))
