@@ -9,7 +9,7 @@ from progress.adapters.postgres import database
 from progress.adapters.pubsub import wakeups
 from progress.adapters.pubsub.push_request import PushRequest
 from progress.adapters.telemetry import logs, tracing
-from progress.ingest import push
+from progress.ingest import metrics, push
 from progress.ingest.admission import Admission
 from progress.ingest.group_commit import GroupCommit
 
@@ -27,9 +27,9 @@ def ingest(request: Request, body: bytearray, arrived: float) -> int:
     delivery = push.parse_delivery(body, request.headers.get("ce-source", ""))
     body.clear()  # frees its memory
     trace = tracing.traceparent_of_push(delivery.message.attributes, request.headers.get)
-    attributes = push.span_attributes(delivery)
+    attributes = metrics.span_attributes(delivery)
     with PushRequest("ingest", trace, "ingest", attributes) as push_request:
-        delay = push.age_ms(delivery, group.append(delivery, arrived))
+        delay = metrics.age_ms(delivery, group.append(delivery, arrived))
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",
             event_delay_ms=delay, latency_ms=push_request.milliseconds,

@@ -24,7 +24,7 @@ from progress.errors import (
 )
 from progress.event_store import Appended, analysts, log
 from progress.event_store.log import Delivery
-from progress.ingest import push
+from progress.ingest import metrics
 
 # The limits of a shared transaction. A request that exceeds a limit gets a transaction of its own.
 _MOST_EVENTS = 1_000
@@ -127,7 +127,7 @@ class GroupCommit:
         )
         try:
             if shards:
-                delays = [push.age_ms(t.delivery, t.committed_at) or 0 for t, _ in committed]
+                delays = [metrics.age_ms(t.delivery, t.committed_at) or 0 for t, _ in committed]
                 self._wake(sorted(shards), max(0, *delays))
             error = None
         finally:

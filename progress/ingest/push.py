@@ -5,7 +5,6 @@ from datetime import datetime
 
 from progress.adapters.pubsub import push_request
 from progress.adapters.pubsub.push_request import PushEnvelope
-from progress.adapters.telemetry.spans import Attributes
 from progress.errors import SerializationError
 from progress.event_store import envelope, timestamps
 from progress.event_store.envelope import Message
@@ -34,23 +33,6 @@ def parse_delivery(body: bytes | bytearray, source: str = "") -> Delivery:
     )
     data = push.message.data or b""
     return Delivery(message, envelope.decode(data, message), len(data))
-
-
-def span_attributes(delivery: Delivery) -> Attributes:
-    """Return the message's topic, subscription and id, as OpenTelemetry names them."""
-    message = delivery.message
-    attributes = {
-        "messaging.destination.name": message.topic.rpartition("/")[2],
-        "messaging.destination.subscription.name": message.subscription.rpartition("/")[2],
-        "messaging.message.id": message.message_id,
-    }
-    return {name: value for name, value in attributes.items() if value}
-
-
-def age_ms(delivery: Delivery, at: datetime) -> int | None:
-    """Return the milliseconds from publication to `at`; None without a publish time."""
-    published = delivery.message.published_at
-    return None if published is None else round((at - published).total_seconds() * 1_000)
 
 
 def _parse_publish_time(text: str | None) -> datetime | None:

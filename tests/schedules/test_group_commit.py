@@ -72,7 +72,7 @@ def schedule(module: ModuleType, seed: int) -> SeededThreads:
             close=lambda *_, **__: None,
         ),
         tracing=SimpleNamespace(child_span=lambda *_: contextlib.nullcontext()),
-        push=SimpleNamespace(age_ms=lambda *_: 0),
+        metrics=SimpleNamespace(age_ms=lambda *_: 0),
     )
     commits = module.GroupCommit(object, database.wake, _TIMEOUT_S)
 
