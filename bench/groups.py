@@ -70,7 +70,6 @@ def _fill(store: Store, names: list[str], *, others: int) -> None:
 
 
 async def _measure(url: str, documents: dict[str, str]) -> dict[str, list[TimedRequest]]:
-    """Return the timed requests of each document."""
     requests: dict[str, list[TimedRequest]] = {what: [] for what in documents}
     async with query_costs.open_database(url, "sue", "support", explains=False) as costing:
         for number in range(_ROUNDS + 2):

@@ -64,7 +64,6 @@ class Rounds:
         self._values: dict[str, list[float]] = {}
 
     def add(self, contender: str, value: float) -> None:
-        """Add the value of a contender in one round."""
         self._values.setdefault(contender, []).append(value)
 
     def median(self, contender: str) -> float:

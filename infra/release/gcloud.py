@@ -49,7 +49,6 @@ class Service:
         return revisions[0]
 
     def find_revision(self, tag: str) -> str | None:
-        """Return the revision with the tag, or None."""
         return next((target.revision for target in self.targets if target.tag == tag), None)
 
     def find_address(self, tag: str) -> str:

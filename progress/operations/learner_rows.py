@@ -306,6 +306,5 @@ class Chunks:
 
 
 def adapt_size(size: int, seconds: float, largest: int) -> int:
-    """Return the size of the next chunk after a chunk of `size` took `seconds`."""
     growth = min(_MOST_GROWTH, _TARGET_S / max(seconds, 1e-3))
     return max(1, min(largest, int(size * growth)))

@@ -313,12 +313,10 @@ def unavailable(cause: Unavailable, headers: Headers) -> Response:
 def error(
     status: int, why: object, headers: Headers, *, code: str = "BAD_USER_INPUT", lines: Lines = ()
 ) -> Response:
-    """Return a response that reports one error in the GraphQL format."""
     return from_error(status, format_error(why, code), headers, lines)
 
 
 def format_error(why: object, code: str) -> dict[str, Any]:
-    """Return an error in the GraphQL format."""
     return {"message": str(why), "extensions": {"code": code}}
 
 

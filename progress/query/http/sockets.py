@@ -273,7 +273,6 @@ class _Socket:
             await self._send(b'{"type":"pong"' + payload + b"}")
 
     async def _next(self) -> _Message:
-        """Return the client's next message."""
         event = await self._receive()
         if event["type"] == "websocket.disconnect":
             raise _Closed
