@@ -630,7 +630,7 @@ def test_the_deletion_is_published_before_the_erasure_waits(
             if message.ordering_key == f"learner-{LEARNER}"
         )
 
-    monkeypatch.setattr(erase_user, "_wait_for_requests", wait)
+    monkeypatch.setattr("progress.operations.erase_user._wait_for_requests", wait)
     receipt(operator.run(erase(operator)["id"]))
     assert seen == ["UserDeleted"]
 
