@@ -1,13 +1,27 @@
--- The append: from one JSON parameter to events, pending events and dead letters. The functions stand in the order in
--- which they call each other.
+-- The append: from one JSON parameter to events, pending events and dead letters.
+--
+-- Tables: `events` is the log. `sessions` has the learner of each session, by its first SessionStarted. `pending` has
+-- the events whose session has no learner yet. `dead_letters` has what cannot be an event. `erased` has the digests of
+-- erased learners, of whom nothing is recorded.
+--
+-- An event ends with one outcome: appended; redelivered (recorded before, with the same content); pending; erased; or
+-- as a dead letter: conflict (the id has other content), future, session_owner (the session is another learner's), or a
+-- reason that ingest found.
+--
+-- The order, under one lock for all appends: drop what is about erased learners, compare the expected version, record
+-- the events, then the letters. Two paths record events, and both give the same rows and outcomes:
+--   record_batch       several events in one statement; writes nothing if it cannot decide an event
+--   record_row_by_row  one event after the other, with record_event
+-- A batch is as if its events arrived one after the other in batch_order. A single event takes record_event, too.
+-- tests/event_store/test_append.py compares both paths with one sequential program.
+--
+-- The functions stand in the order in which they call each other.
 
 -- Append a batch: {"messages": [{topic, subscription, message_id, published_at}], "events": [incoming_event],
 -- "letters": [...]}. Instead of "messages", append_events passes "stream_id" and optionally "expected_version". Return
 -- the number of events per outcome, the shards to wake and, with "stream_id", the new version of that stream.
 --
--- One append runs at a time, so that positions have no gaps and become visible in ascending order. A batch of several
--- events takes the optimistic path, record_batch. If record_batch cannot decide the outcome of an event, it writes
--- nothing, and record_row_by_row records the whole batch.
+-- One append runs at a time, so that positions have no gaps and become visible in ascending order.
 CREATE OR REPLACE FUNCTION event_store.append(
     batch jsonb, OUT outcomes jsonb, OUT shards smallint[], OUT stream_version bigint
 )
@@ -99,8 +113,6 @@ GRANT EXECUTE ON FUNCTION event_store.append TO progress_ingest, progress_batch,
 -- Record one event. Each expression and each statement here slows the append of a single event by 1 to 5 %. So one
 -- statement both checks and appends the event. record_special_case handles every event that this statement does not
 -- append.
---
--- record_batch must give the same rows and outcomes: see there.
 CREATE OR REPLACE FUNCTION event_store.record_event(e event_store.incoming_event, message jsonb)
 RETURNS event_store.append_result
 LANGUAGE plpgsql AS $$
@@ -236,7 +248,7 @@ END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.release_pending FROM PUBLIC;
 
--- Record a batch one event at a time, in batch order. record_batch must give the same rows and outcomes.
+-- Record a batch one event at a time, in batch order.
 CREATE OR REPLACE FUNCTION event_store.record_row_by_row(
     events jsonb, messages jsonb, OUT outcomes jsonb, OUT shards smallint[]
 )
@@ -264,9 +276,8 @@ REVOKE EXECUTE ON FUNCTION event_store.record_row_by_row FROM PUBLIC;
 -- its session's learner; has the id of an event with other content or an id that occurs twice in the batch; has a time
 -- in the future; or starts a session of another learner.
 --
--- Both paths give the same rows and outcomes, because both compare content with same_content, use the order of
--- batch_order, and take the learner from the event or, if the event names no learner, from the event's session.
--- tests/event_store/test_append.py compares both with one sequential program.
+-- The rows and outcomes equal those of record_row_by_row, because both compare content with same_content, use the order
+-- of batch_order, and take the learner from the event or, if the event names no learner, from the event's session.
 --
 -- The start of a statement costs as much as 15 events (measured), and each CTE adds to it. The data and metadata of the
 -- events are joined at the end, because carrying them through the sorts would make the statement 3 % slower.
