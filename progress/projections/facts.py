@@ -33,29 +33,26 @@ class Column(NamedTuple):
 
 def parts(cast: str = "CAST") -> dict[str, str]:
     """Return the parts of the SQL; `cast` converts the text of a value."""
-    columns = _list_columns()
+    columns, types = _list_columns(), events.EVENT_TYPES.values()
+    kinds = dict.fromkeys(one.kind for one in types)
     window = [c for c in columns if not any(one.kind in _APART for one in c.declared)]
-    texts = ", ".join(_block("plain text", column=c.name) for c in window if c.is_text)
-    apart = {
-        f"{kind}_values": [c for c in columns if c.declared[0].kind == kind and c.is_text]
-        for kind in _APART
-    }
-    kinds = dict.fromkeys(one.kind for one in events.EVENT_TYPES.values())
-    return {
-        "kind_of_fact": _block(
-            "kind_of_fact", kinds="\n    ".join(map(_describe_kind, events.EVENT_TYPES.values()))
-        ),
+    dated = [c for c in columns if any(one.has_day for one in c.declared)]
+    found = {
+        "kind_of_fact": _block("kind_of_fact", kinds="\n    ".join(map(_describe_kind, types))),
         "window_columns": ", ".join(c.name for c in window),
         "window_types": ", ".join(f"{c.name} {_collated(c.sql_type)}" for c in window),
         "window_values": _list_values(window, cast),
-        "plain_texts": texts,
-        **{name: _list_values(texts_of_kind, cast) for name, texts_of_kind in apart.items()},
+        "plain_texts": ", ".join(_block("plain text", column=c.name) for c in window if c.is_text),
         "fact_values": _list_values(columns, cast),
         "dated_kinds": ", ".join(f"'{kind}'" for kind in _list_dated_kinds()),
-        "dated_columns": ", ".join(
-            f"e.{c.name}" for c in columns if any(one.has_day for one in c.declared)
-        ),
-    } | {f"{kind}_types": _quote(_of_kind(kind)) for kind in kinds}
+        "dated_columns": ", ".join(f"e.{c.name}" for c in dated),
+    }
+    for kind in kinds:
+        found[f"{kind}_types"] = _quote(_of_kind(kind))
+    for kind in _APART:
+        texts = [c for c in columns if c.declared[0].kind == kind and c.is_text]
+        found[f"{kind}_values"] = _list_values(texts, cast)
+    return found
 
 
 def _list_dated_kinds() -> list[str]:

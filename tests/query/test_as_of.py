@@ -368,16 +368,16 @@ def test_an_event_that_is_folded_before_the_live_rows_are_read_is_left_out(
     connection: Connection, fetch: QueryClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(connection, *sample_events.lesson("ann", 0))
-    fetch_rows, later = as_of._Computation._fetch, sample_events.lesson("ann", 1)
+    fetch_row, later = as_of._Computation._fetch_one, sample_events.lesson("ann", 1)
 
     async def fold_after_first(self: Any, *arguments: Any) -> Any:
-        rows = await fetch_rows(self, *arguments)
+        row = await fetch_row(self, *arguments)
         if later:
             await asyncio.to_thread(record, connection, *later)
             later.clear()
-        return rows
+        return row
 
-    monkeypatch.setattr(as_of._Computation, "_fetch", fold_after_first)
+    monkeypatch.setattr(as_of._Computation, "_fetch_one", fold_after_first)
     assert count_sessions(fetch, as_of=noon_of_day(0)) == 1
     assert not later
 

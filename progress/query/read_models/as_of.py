@@ -15,6 +15,7 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -175,46 +176,56 @@ class _Computation:
 
     async def run(self, session: asyncpg.Connection, columns: _Columns) -> _Results:
         """Run the statement; prepare the blocks that are not in the session's `columns`."""
-        shared = {"user_id": self.user_id, **self._moments}
-        (selected,) = await self._fetch(session, statements.load(_FILE, "selected"), shared)
-        self.is_open = False
-        blocks = [block for block, _ in self._queries]
-        for block in blocks:
-            if (block.file, block.name) not in columns:
-                prepared = await session.prepare(_load(block).text, timeout=self.scope.remaining())
-                names = tuple(column.name for column in prepared.get_attributes())
-                columns[block.file, block.name] = names
-        values = {
-            f"{name}_{number}": value
-            for number, parameters in enumerate(self._queries.values())
-            for name, value in parameters.items()
-        }
-        answers = None
-        if selected["is_live"]:
-            live = _join(tuple(blocks), live=True)
-            (answers,) = await self._fetch(session, live, shared | values)
+        selected = await self._fetch_one(session, statements.load(_FILE, "selected"))
+        self.is_open = False  # every query has been registered
+        for block, _ in self._queries:
+            await self._learn_columns(session, block, columns)
+        answers = await self._answer(session, live=True) if selected["is_live"] else None
         if not answers or not answers["is_live"]:
             if selected["events"] > _MAX_EVENTS:
                 raise HistoryTooLong(
                     f"asOf, knownAt: expected at most {_MAX_EVENTS} events of the learner - "
                     f"found {selected['events']}: leave both out"
                 )
-            (answers,) = await self._fetch(session, _join(tuple(blocks)), shared | values)
+            answers = await self._answer(session, live=False)
         return {
-            query: [
-                dict(zip(columns[query[0].file, query[0].name], found, strict=True))
+            (block, values): [
+                dict(zip(columns[block.file, block.name], found, strict=True))
                 for found in answers[f"answer_{number}"] or ()
             ]
-            for number, query in enumerate(self._queries)
+            for number, (block, values) in enumerate(self._queries)
         }
 
-    async def _fetch(
-        self, session: asyncpg.Connection, statement: NumberedStatement, parameters: Parameters
-    ) -> list[asyncpg.Record]:
-        rows: list[asyncpg.Record] = await session.fetch(
+    async def _learn_columns(
+        self, session: asyncpg.Connection, block: Block, columns: _Columns
+    ) -> None:
+        """Add the names of the block's columns, unless the session has told them before."""
+        if (block.file, block.name) not in columns:
+            prepared = await session.prepare(_load(block).text, timeout=self.scope.remaining())
+            names = tuple(column.name for column in prepared.get_attributes())
+            columns[block.file, block.name] = names
+
+    async def _answer(self, session: asyncpg.Connection, *, live: bool) -> asyncpg.Record:
+        """Return one row with the rows of each query; see `_join`."""
+        values = {
+            f"{name}_{number}": value
+            for number, parameters in enumerate(self._queries.values())
+            for name, value in parameters.items()
+        }
+        blocks = tuple(block for block, _ in self._queries)
+        return await self._fetch_one(session, _join(blocks, live=live), values)
+
+    async def _fetch_one(
+        self,
+        session: asyncpg.Connection,
+        statement: NumberedStatement,
+        values: Parameters = MappingProxyType({}),
+    ) -> asyncpg.Record:
+        parameters = {"user_id": self.user_id, **self._moments, **values}
+        (row,) = await session.fetch(
             statement.text, *statement.arguments(parameters), timeout=self.scope.remaining()
         )
-        return rows
+        return row
 
     def _close(self, task: asyncio.Task[_Results]) -> None:
         self.is_open = False
