@@ -20,6 +20,7 @@ from tests.oracle.events import (
     compute_stored,
     defined_models,
     model_rows,
+    rows_of_learner,
     see,
 )
 from tests.oracle.groups import (

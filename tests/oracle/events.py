@@ -189,6 +189,7 @@ _OfLearner = Callable[[World, str], dict[_Key, Row]]
 _OfAll = Callable[[World], Rows]
 
 _DEFINITIONS: dict[str, _OfAll] = {}
+_OF_LEARNER: dict[str, _OfLearner[Any]] = {}
 
 
 def defines(model: str) -> Callable[[_OfAll], _OfAll]:
@@ -212,6 +213,7 @@ def defines_by_learner(model: str) -> Callable[[_OfLearner[_Key]], _OfLearner[_K
             }
 
         _DEFINITIONS[model] = rows_of_all
+        _OF_LEARNER[model] = function
         return function
 
     return register
@@ -224,6 +226,11 @@ def defined_models() -> frozenset[str]:
 def model_rows(world: World, model: str) -> Rows:
     """Return all rows that the model's table should have."""
     return _DEFINITIONS[model](world)
+
+
+def rows_of_learner(world: World, model: str, user_id: str) -> list[Row]:
+    """Return the rows of one learner that the model's table should have, in its order."""
+    return [*_OF_LEARNER[model](world, user_id).values()]
 
 
 Envelope = Mapping[str, Any]

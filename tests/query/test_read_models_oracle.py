@@ -196,8 +196,6 @@ def test_items_domains_and_levels_equal_the_oracle_s_results(
         assert [plain(milestone) for _, milestone in reached.items] == expected
         domains = fetch(fetch.queries.get_domain_stats(user))
         assert {d.domain: plain(d) for d in domains} == oracle.domain_stats(world, user)
-        hours = fetch(fetch.queries.run(user, rows.select_hourly_stats(rows.Moment(log.now))))
-        assert {h.hour: plain(h) for h in hours} == oracle.hourly_stats(world, user)
 
 
 MEMBERS = ("ann", "bob", "cid", "dan", "eve", "fay", "una")

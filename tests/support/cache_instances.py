@@ -31,7 +31,7 @@ from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader
 from progress.query.read_models.rows import PeriodLength
 from tests.conftest import Store
-from tests.support import sample_events
+from tests.support import plain_fields, sample_events
 from tests.support.sample_events import Envelope
 from tests.support.stage import append, connect, publisher
 
@@ -144,25 +144,22 @@ FROM, TO = datetime(2024, 3, 25, tzinfo=UTC).date(), datetime(2024, 4, 30, tzinf
 
 
 RANGE = {"from": FROM, "to": TO}
+Compute = Callable[[Queries, str, datetime], Awaitable[object]]
+
+
+def _compute(name: str) -> Compute:
+    return lambda queries, user, at: plain_fields.fetch(queries, name, user, at)
+
+
 # For each cached root field: its arguments, and the computation of its result.
-_FIELDS: dict[str, tuple[dict[str, Any], Callable[[Queries, str, datetime], Awaitable[object]]]] = {
-    "userProgress": ({}, lambda q, user, at: q.get_current_progress(user, at=at)),
-    "streak": ({}, lambda q, user, at: q.get_streak(user, at=at)),
+_FIELDS: dict[str, tuple[dict[str, Any], Compute]] = {
+    **{name: ({}, _compute(name)) for name in plain_fields.NAMES},
     "dueForecast": ({"days": 60}, lambda q, user, at: q.get_due_forecast(user, 60, at=at)),
     "itemStats": ({"first": 50}, lambda q, user, at: q.get_item_stats(user, first=50, at=at)),
     "item": ({"itemId": "i0"}, lambda q, user, at: q.get_item(user, "i0", at=at)),
-    "domainStats": ({}, lambda q, user, _: q.get_domain_stats(user)),
-    "levelStats": ({}, lambda q, user, at: q.get_level_stats(user, at=at)),
-    "hourlyStats": ({}, lambda q, user, at: q.run(user, rows.select_hourly_stats(rows.Moment(at)))),
-    "workload": ({}, lambda q, user, at: q.run(user, rows.select_workload(rows.Moment(at)))),
     "itemHistory": ({"itemId": "i0"}, lambda q, user, at: q.get_item_history(user, "i0", at=at)),
     "knowledge": ({}, lambda q, user, at: q.get_knowledge(user, at=at)),
     "knowledgeCurve": (RANGE, lambda q, user, at: q.get_knowledge_curve(user, FROM, TO, at=at)),
-    "calibration": ({}, lambda q, user, at: q.get_calibration(user, at=at)),
-    "itemDistribution": (
-        {},
-        lambda q, user, at: q.run(user, rows.select_item_distribution(rows.Moment(at))),
-    ),
     "itemForgetting": (
         {"itemId": "i0"},
         lambda q, user, at: q.run(user, rows.select_item_forgetting(rows.Moment(at), "i0", 30)),
@@ -172,7 +169,6 @@ _FIELDS: dict[str, tuple[dict[str, Any], Callable[[Queries, str, datetime], Awai
         RANGE,
         lambda q, user, at: q.run(user, rows.select_rest_days(rows.Moment(at), FROM, TO)),
     ),
-    "goal": ({}, lambda q, user, at: q.run(user, rows.select_goal(rows.Moment(at)))),
     "retention": (
         {**RANGE, "by": PeriodLength.WEEK},
         lambda q, user, at: q.run(
