@@ -13,10 +13,10 @@ from progress.errors import ProgressError
 from progress.projections import batch, definitions, schema
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.schema import BATCH, REALTIME, ReadModel
-from progress.query.execution.compiled import QUERY
 from progress.query.graphql.schema import FIELDS
 from tests import oracle
 from tests.support import model_rows, sample_events
+from tests.support.api import QUERY
 from tests.support.stage import append
 
 MODELS = (*REALTIME, *BATCH)

@@ -25,8 +25,9 @@ from progress.errors import QueryTooComplex
 from progress.event_store import log
 from progress.projections.projector import Projector
 from progress.query.auth import Role
-from progress.query.execution import documents, execute
-from progress.query.execution.compiled import QUERY
+from progress.query.execution import documents, execute, fields
+from progress.query.execution.execute import GraphQLRequest, Rejected
+from tests.support.api import QUERY
 
 # A document may read at most this number of rows plus buffers. In November 2026, the most expensive
 # document about the present took PostgreSQL 348 ms, for ten times as many events and items.
@@ -170,14 +171,14 @@ class Search:
         return chosen
 
     def _is_allowed(self, calls: Sequence[FieldCall]) -> bool:
-        parsed = documents.read(document(calls), introspection=False)
-        operation = parsed.operation(None)
+        request, context = GraphQLRequest(document(calls)), self.costing.context
+        parsed = documents.read(request.query, introspection=False)
         try:
-            return operation is not None and bool(
-                execute.plan_fields(operation, None, self.costing.context)
-            )
-        except QueryTooComplex:
+            executor = execute.build(parsed, request, context)
+            fields.request(parsed.plan(executor), executor.variable_values, context)
+        except (Rejected, QueryTooComplex):
             return False
+        return True
 
 
 async def find(url: str, learner: str, role: Role, *, past: bool) -> tuple[str, int]:

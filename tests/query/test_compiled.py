@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
+import graphql
 import msgspec
 import pytest
 from graphql import (
+    ExecutionResult,
     GraphQLArgument,
     GraphQLEnumType,
     GraphQLField,
@@ -30,17 +32,10 @@ from progress.adapters.postgres import database
 from progress.errors import QueryTooComplex
 from progress.query.auth import Caller
 from progress.query.cache import RateLimiter, ResponseCache
-from progress.query.execution import documents, execute
-from progress.query.execution.compiled import QUERY
-from progress.query.execution.documents import Document
-from progress.query.execution.execute import (
-    GraphQLRequest,
-    GraphQLResponse,
-    Outcome,
-    QueryExecution,
-    RequestLog,
-    RootField,
-)
+from progress.query.execution import documents, execute, fields
+from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
+from progress.query.execution.executor import Call, FieldExecutor
+from progress.query.execution.fields import RequestedField
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import FIELDS, GRAPHQL
 from progress.query.read_models.queries import Queries
@@ -48,6 +43,7 @@ from progress.query.read_models.reader import Reader
 from tests.conftest import Store
 from tests.query.test_questions import select_all
 from tests.support import rows_by_hand
+from tests.support.api import QUERY
 from tests.support.event_logs import Disturbance
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.sample_events import Envelope, envelope, item_published
@@ -271,19 +267,26 @@ def extremes(connection: database.Connection) -> None:
     rows_by_hand.insert(connection, "item_stats", {**item, "easiness_factor": 1e300})
 
 
-class RecordingExecution(QueryExecution, frozen=True):
-    """A `QueryExecution` that also lists the root fields run by graphql-core's executor."""
+class RecordingExecutor(FieldExecutor):
+    """An executor that lists its compiled fields, and those of them whose resolver ran."""
 
-    executed: list[RootField]
+    compiled: ClassVar[list[str]] = []
+    resolved: ClassVar[list[str]] = []
 
-    async def _execute(self, field: RootField) -> Outcome:
-        self.executed.append(field)
-        return await super()._execute(field)
+    def answer_alone(self, asked: Sequence[RequestedField], *more: Any) -> None:
+        self.compiled.extend(field.planned.name for field in asked if field.compiled)
+        super().answer_alone(asked, *more)
+
+    async def resolve(self, call: Call) -> Any:
+        field = self._fields.get(fields.place_of(call.path) or ())
+        if field and field.compiled:
+            self.resolved.append(field.planned.name)
+        return await super().resolve(call)
 
 
 @dataclass
 class Both:
-    """A database on which each query runs twice without a cache: compiled and in the executor."""
+    """A database on which each query runs twice without a cache: compiled and with resolvers."""
 
     url: str
     ways: Counter[str] = field(default_factory=Counter)
@@ -296,7 +299,7 @@ class Both:
     def responses(
         self, query: Query, role: Any = "learner"
     ) -> tuple[GraphQLResponse, GraphQLResponse]:
-        """Return the API's response and the executor's response."""
+        """Return the API's response and plain graphql-core's response."""
         context = Context(Caller("ann", role, float("inf")), Queries(self._reader), NOW)
         request = GraphQLRequest(query.text, query.variables, query.operation_name)
         return self._runner.run(self._both(request, context))
@@ -305,37 +308,37 @@ class Both:
         self, request: GraphQLRequest, context: Context
     ) -> tuple[GraphQLResponse, GraphQLResponse]:
         document = documents.read(request.query, introspection=False)
-        if document.errors:
+        if document.parsed is None:
             return (GraphQLResponse(None, document.errors, executed=False),) * 2
-        result = await execute.execute_document(document.tree, request, context)
-        await self._count(document, request, context)
+        result = graphql.execute(
+            GRAPHQL,
+            document.parsed,
+            context_value=context,
+            variable_values=request.variables,
+            operation_name=request.operation_name,
+        )
+        if not isinstance(result, ExecutionResult):
+            result = await result
         return await self._run_compiled(request, context), execute.to_response(result, LOG)
 
     async def _run_compiled(self, request: GraphQLRequest, context: Context) -> GraphQLResponse:
-        answer = await execute.run(
-            request, context, cache=self._cache, introspection=False, log=LOG
-        )
-        return msgspec.structs.replace(answer, extensions={})
+        """Run the query, and count it as `alone` or `resolved`.
 
-    async def _count(self, document: Document, request: GraphQLRequest, context: Context) -> None:
-        """Count the query as `in parts` or `whole`.
-
-        The query ran in parts if each root field ran separately without errors, and if no compiled
-        field fell back to the executor. For a query in parts, also count its compiled fields by
-        name.
+        It ran `alone` if it has no errors, and if no resolver of a compiled field ran. For such a
+        query, also count its compiled fields by name.
         """
-        operation = document.operation(request.operation_name)
-        planned = execute.plan_fields(operation, request.variables, context) if operation else None
-        fields = planned or []
-        keys = [field.cache_key for field in fields if field.cache_key]
-        lookup = await self._cache.lookup("ann", keys, at=NOW)
-        execution = RecordingExecution(request, context, self._cache, lookup, [])
-        outcomes = await execution.run(fields)
-        in_parts = bool(fields) and all(isinstance(outcome, bytes) for outcome in outcomes)
-        in_parts = in_parts and not any(field.is_compiled for field in execution.executed)
-        self.ways["in parts" if in_parts else "whole"] += 1
-        if in_parts:
-            self.ways.update(field.planned.field.name for field in fields if field.planned.compiled)
+        RecordingExecutor.compiled.clear()
+        RecordingExecutor.resolved.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(execute, "FieldExecutor", RecordingExecutor)
+            answer = await execute.run(
+                request, context, cache=self._cache, introspection=False, log=LOG
+            )
+        is_alone = not answer.errors and not RecordingExecutor.resolved
+        self.ways["alone" if is_alone else "resolved"] += 1
+        if is_alone:
+            self.ways.update(RecordingExecutor.compiled)
+        return msgspec.structs.replace(answer, extensions={})
 
     def close(self) -> None:
         """Close the connections and the loop."""
@@ -367,7 +370,7 @@ def test_compiled_responses_of_generated_queries_equal_the_executor_s_responses(
         compare(number, "support" if number % 3 else "learner")
         if number > 120 and all(both.ways[name] > 2 for name in COMPILED):
             break
-    assert both.ways["in parts"] > 2 * both.ways["whole"]
+    assert both.ways["alone"] > 2 * both.ways["resolved"]
     for name in COMPILED:
         assert both.ways[name] > 2, name
 
@@ -389,7 +392,7 @@ def test_repeated_fields_are_merged_as_the_executor_merges_them(
     compiled, plain = both.responses(Query(ODD, variables, None))
     assert compiled == plain
     assert not compiled.errors
-    assert both.ways["in parts"] == 1
+    assert both.ways["alone"] == 1
 
 
 def test_a_failing_field_does_not_suppress_the_other_fields(both: Both) -> None:
@@ -400,7 +403,7 @@ def test_a_failing_field_does_not_suppress_the_other_fields(both: Both) -> None:
     assert compiled == plain
     assert compiled.data
     assert len(compiled.errors) == 1
-    assert both.ways["whole"] == 1
+    assert both.ways["resolved"] == 1
 
 
 @pytest.mark.parametrize(
@@ -423,17 +426,17 @@ def test_a_row_that_violates_the_schema_is_left_to_the_executor(
         rows_by_hand.insert(connection, "daily_stats", {"user_id": "ann", "day": "2024-03-02"})
         rows_by_hand.insert(connection, "items", {"item_id": "i1", "domains": ["R"]})
         rows_by_hand.insert(connection, "item_stats", {"user_id": "ann", "item_id": "i1"})
-        assert way(store.url, query) == ("in parts", 0)
+        assert way(store.url, query) == ("alone", 0)
         connection.run(rows_by_hand.BLOCKS[change])
-        assert way(store.url, query) == ("whole", errors)
+        assert way(store.url, query) == ("resolved", errors)
 
 
 def way(url: str, query: Query) -> tuple[str, int]:
-    """Return `in parts` or `whole` and the number of errors. Assert that both responses agree."""
+    """Return `alone` or `resolved` and the number of errors. Assert that both responses agree."""
     with closing(Both(url)) as both:
         compiled, plain = both.responses(query)
         assert compiled == plain
-        (went,) = both.ways.keys() & {"in parts", "whole"}
+        (went,) = both.ways.keys() & {"alone", "resolved"}
         return went, len(compiled.errors)
 
 

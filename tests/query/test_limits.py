@@ -19,8 +19,9 @@ from starlette.responses import Response
 from progress.errors import RateLimited
 from progress.query import warm
 from progress.query.auth import Role
-from progress.query.execution import documents, limits
+from progress.query.execution import documents, execute, limits
 from progress.query.execution.documents import LruCache
+from progress.query.execution.execute import GraphQLRequest
 from progress.query.http import persisted_queries
 from progress.query.http.persisted_queries import PersistedQueries
 from tests.conftest import Store
@@ -237,9 +238,9 @@ def test_several_fragments_may_select_the_same_fields() -> None:
 
 
 @given(st.text(alphabet='{}()[]:$!@#"\\ .ab1-\n', max_size=60))
-def test_any_text_becomes_a_cached_document_with_either_operations_or_errors(text: str) -> None:
+def test_any_text_becomes_a_cached_document_with_either_a_tree_or_errors(text: str) -> None:
     document = documents.read(text, introspection=False)
-    assert bool(document.errors) != bool(document.operations)
+    assert bool(document.errors) != bool(document.parsed)
     assert documents.read(text, introspection=False) is document
 
 
@@ -260,6 +261,7 @@ WIDE = "\U0001f600"  # a text with this character has 4 bytes per character
 SEARCH = '{ itemStats(search: "%s") { totalCount } }'
 DAYS = 'dailyStats(from: "2024-01-01", to: "2024-01-02") { date }'
 CONDITIONS = "abcd"
+NO_CONTEXT: Any = None  # plans do not depend on the context
 
 
 def conditional(fields: str) -> str:
@@ -311,9 +313,11 @@ def fill_cache(cache: LruCache, text: str) -> None:
     """Read and plan documents with this text until the first of them is evicted."""
     for number in itertools.count(len(cache._documents)):
         document = documents.read(f"#{number}\n{text}", introspection=False)
-        for operation in document.operations:
+        for name in () if document.errors else document.kinds:
             for values in itertools.product([True, False], repeat=len(CONDITIONS)):
-                operation.root_fields(dict(zip(CONDITIONS, values, strict=True)))
+                variables = dict(zip(CONDITIONS, values, strict=True))
+                request = GraphQLRequest("", variables, name)
+                document.plan(execute.build(document, request, NO_CONTEXT))
         if len(cache._documents) <= number:
             return
 

@@ -16,13 +16,12 @@ from progress.adapters.postgres.database import Connection
 from progress.projections.projector import Projector
 from progress.projections.schema import BATCH, REALTIME
 from progress.projections.snapshots import Policy
-from progress.query.execution.compiled import QUERY
 from tests import oracle
 from tests.conftest import Store
 from tests.oracle.days import week
 from tests.oracle.events import CATALOGUE
 from tests.support import api, model_rows, plain_fields, sample_events
-from tests.support.api import Api
+from tests.support.api import QUERY, Api
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server, url_of
 from tests.support.stage import Stage, append

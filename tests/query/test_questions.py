@@ -18,12 +18,11 @@ from starlette.responses import Response
 
 from progress.adapters.postgres import database
 from progress.projections.schema import BATCH, REALTIME
-from progress.query.execution.compiled import QUERY
 from progress.query.graphql.schema import FIELDS, GRAPHQL
 from tests import oracle
 from tests.conftest import Store
 from tests.support import api, http_client, rows_by_hand, token_issuer
-from tests.support.api import Api, QueryClient
+from tests.support.api import QUERY, Api, QueryClient
 
 DAYS = """query ($user: ID, $from: Date!, $to: Date!, $fill: Boolean) {
   dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date answers accuracyRate }

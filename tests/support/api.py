@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import msgspec
+from graphql import GraphQLObjectType
 from starlette.requests import Request
 from starlette.responses import Response
 
+from progress.query.graphql.schema import GRAPHQL
 from progress.query.http.app import QueryApi
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
@@ -19,6 +21,7 @@ from tests.support.token_issuer import Issuer
 
 Body = dict[str, Any]
 END = b""  # The last chunk of a body that comes in chunks.
+QUERY = cast("GraphQLObjectType", GRAPHQL.query_type)
 NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"  # There is no database at this URL.
 
 

@@ -5,24 +5,22 @@ from typing import Any
 
 from graphql import get_named_type, is_object_type
 
-from progress.query.graphql.schema import FIELDS, GRAPHQL
+from progress.query.graphql.schema import FIELDS
 from progress.query.read_models.queries import Queries
+from tests.support.api import QUERY
 
 _OF_EACH = {"userId", "asOf", "knownAt"}
-_QUERY = GRAPHQL.query_type
-assert _QUERY is not None
 
 NAMES = tuple(
     name
-    for name, field in _QUERY.fields.items()
+    for name, field in QUERY.fields.items()
     if FIELDS[name].sql and field.args.keys() <= _OF_EACH
 )
 
 
 def select_all(name: str) -> str:
     """Return all fields of the field's type, in braces; an empty text for a scalar."""
-    assert _QUERY is not None
-    return _select(_QUERY.fields[name].type)
+    return _select(QUERY.fields[name].type)
 
 
 def _select(type_: Any) -> str:

@@ -1,47 +1,33 @@
-"""The compiled path: a second executor for root fields that a single SELECT resolves.
+"""Compiled fields: a field with SQL is one SELECT of the requested columns, and its JSON.
 
-The compiled path runs the SQL block of a read model and selects only the requested columns. It
-neither runs resolvers nor creates records. Column names are the schema's field names in snake case,
-so that text of a request never becomes SQL. `documents` plans the fields that this module compiles.
+The SELECT takes the requested columns from the SQL block of a read model. Neither resolvers run nor
+records are created. Column names are the schema's field names in snake case, so that text of a
+request never becomes SQL.
 
-The gain was measured on one core with 30 rows of 7 fields. A request takes 0.5 ms on the compiled
-path, and 1.1 ms in graphql-core with cached parsing and validation (docs/decisions.md). For cache
-misses, the throughput is 1.78 times that of graphql-yoga on Node (docs/speed.md).
+If a column and its GraphQL field differ in type, or if the GraphQL field does not allow a value (a
+null, an infinite number, an unknown enum member), InvalidRows is raised. The field's resolver then
+runs, so that all errors come from graphql-core. `tests/query/test_compiled.py` compares the
+responses of generated queries with those of plain graphql-core, byte for byte. The generated
+queries select every column of every compiled field.
 
-`tests/query/test_compiled.py` runs generated queries on the compiled path and in graphql-core's
-executor, and compares the responses byte for byte. The generated queries select every column of
-every compiled field. If a column and its GraphQL field differ in type, or if the GraphQL field does
-not allow a value (a null, an infinite number, an unknown enum member), the compiled path raises
-InvalidRows. graphql-core's executor then runs the field, so that all errors come from there.
-
-Fragments are expanded, and fields with equal response keys are merged. The schema has neither
-interfaces nor unions. In a valid document, the type condition of every fragment is therefore met.
+The gain was measured on one core with 30 rows of 7 fields (docs/decisions.md): a request takes
+0.5 ms, and 1.1 ms with resolvers.
 """
 
 import itertools
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
 import orjson
 from graphql import (
-    BooleanValueNode,
-    DirectiveNode,
-    FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLEnumType,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLScalarType,
-    InlineFragmentNode,
-    SelectionNode,
-    SelectionSetNode,
-    VariableNode,
     get_named_type,
     is_list_type,
     is_non_null_type,
@@ -51,121 +37,17 @@ from graphql.type import get_nullable_type
 
 from progress.adapters.postgres.statements import fill
 from progress.query.cache import ComputedEntry
-from progress.query.graphql.schema import GRAPHQL, Declaration, LearnerQuery
+from progress.query.execution.selection import Field
+from progress.query.graphql.schema import LearnerQuery
 from progress.query.read_models.reader import Reader
-
-QUERY = cast("GraphQLObjectType", GRAPHQL.query_type)
-
-_BEFORE_CAPITAL = re.compile(r"(?=[A-Z])")
-
-Fragments = Mapping[str, FragmentDefinitionNode]
-DirectiveValues = Mapping[str, bool]  # the values of the variables of @skip and @include
 
 
 class _NotCompilable(Exception):
-    """The compiled path does not support the selection; the executor always runs the field."""
+    """The selection is not a list of columns; the field's resolver always runs."""
 
 
 class InvalidRows(Exception):
-    """The rows violate the GraphQL schema; the executor runs the field and reports the errors."""
-
-
-class Field(msgspec.Struct, frozen=True):
-    """A selected field, merged from all nodes with the same parent and the same response key."""
-
-    key: str
-    name: str
-    type_name: str
-    is_list: bool
-    selections: tuple["Field", ...]
-    nodes: tuple[FieldNode, ...]
-
-    @property
-    def column(self) -> str:
-        """The field's column in its read model; the column has the field's name in snake case."""
-        return _BEFORE_CAPITAL.sub("_", self.name).lower()
-
-    def canonical_text(self) -> str:
-        """Return the field and its selections as text.
-
-        Fields with equal texts and equal arguments have equal responses.
-        """
-        selections = ",".join(field.canonical_text() for field in self.selections)
-        return f"{self.key}:{self.name}{{{selections}}}"
-
-
-def collect_fields(
-    selection_sets: Sequence[SelectionSetNode],
-    parent: GraphQLObjectType,
-    fragments: Fragments,
-    directives: DirectiveValues,
-) -> tuple[Field, ...]:
-    nodes_by_key: dict[str, list[FieldNode]] = {}
-    expanded: set[str] = set()
-    for selection_set in selection_sets:
-        for node in field_nodes(selection_set, fragments, directives, expanded):
-            nodes_by_key.setdefault((node.alias or node.name).value, []).append(node)
-    return tuple(
-        _field(key, tuple(nodes), parent, fragments, directives)
-        for key, nodes in nodes_by_key.items()
-    )
-
-
-def _field(
-    key: str,
-    nodes: tuple[FieldNode, ...],
-    parent: GraphQLObjectType,
-    fragments: Fragments,
-    directives: DirectiveValues,
-) -> Field:
-    name = nodes[0].name.value
-    if name.startswith("__"):
-        return Field(key, name, "", is_list=False, selections=(), nodes=nodes)
-    type_ = parent.fields[name].type
-    named_type = get_named_type(type_)
-    selections: tuple[Field, ...] = ()
-    if is_object_type(named_type):
-        selection_sets = [node.selection_set for node in nodes if node.selection_set]
-        selections = collect_fields(selection_sets, named_type, fragments, directives)
-    is_list = is_list_type(get_nullable_type(type_))
-    return Field(key, name, named_type.name, is_list=is_list, selections=selections, nodes=nodes)
-
-
-def field_nodes(
-    selection_set: SelectionSetNode,
-    fragments: Fragments,
-    directives: DirectiveValues,
-    expanded: set[str],
-) -> Iterator[FieldNode]:
-    """Yield the fields that @skip and @include do not exclude; `expanded` are fragments to skip."""
-    for node in selection_set.selections:
-        if not all(_is_included(directive, directives) for directive in node.directives or ()):
-            continue
-        if isinstance(node, FieldNode):
-            yield node
-        elif inner := _expand(node, fragments, expanded):
-            yield from field_nodes(inner, fragments, directives, expanded)
-
-
-def _expand(
-    node: SelectionNode, fragments: Fragments, expanded: set[str]
-) -> SelectionSetNode | None:
-    if isinstance(node, InlineFragmentNode):
-        return node.selection_set
-    if not isinstance(node, FragmentSpreadNode) or node.name.value in expanded:
-        return None
-    expanded.add(node.name.value)
-    return fragments[node.name.value].selection_set
-
-
-def _is_included(directive: DirectiveNode, directives: DirectiveValues) -> bool:
-    (argument,) = directive.arguments or ()
-    condition = argument.value
-    if isinstance(condition, VariableNode):
-        value = directives[condition.name.value]
-    else:
-        value = isinstance(condition, BooleanValueNode) and condition.value
-    return value is (directive.name.value == "include")
+    """The rows violate the GraphQL schema; the field's resolver runs and reports the errors."""
 
 
 _FORMAT = orjson.OPT_UTC_Z
@@ -198,11 +80,11 @@ class Column(NamedTuple):
     members: frozenset[str] | None = None  # of an enum
 
 
-class SqlField:
-    """A selected root field that a single SELECT resolves."""
+class CompiledField:
+    """A selected field that a single SELECT resolves."""
 
     def __init__(self, field: Field, sql: LearnerQuery) -> None:
-        """Compile the selection; raise _NotCompilable if the compiled path does not support it."""
+        """Compile the selection; raise _NotCompilable if it is not a list of columns."""
         self._field, self._sql = field, sql
         self._columns = tuple(_columns(field))
         if not self._columns:
@@ -223,7 +105,7 @@ class SqlField:
     ) -> ComputedEntry:
         """Return the field's JSON and, if `versioned`, the learner's version.
 
-        The JSON is never older than the version. Raise InvalidRows if the executor would report an
+        The JSON is never older than the version. Raise InvalidRows if graphql-core would report an
         error, and BadInput for an invalid argument.
         """
         query = self._sql.build(at, arguments)
@@ -264,7 +146,7 @@ class SqlField:
     def _to_object(self, rows: Rows) -> object:
         if rows:
             return _object(self._field.selections, iter(rows[0]))
-        if is_non_null_type(QUERY.fields[self._field.name].type):
+        if is_non_null_type(self._field.definition.type):
             raise InvalidRows
         return None
 
@@ -316,21 +198,22 @@ def _columns(field: Field, prefix: str = "") -> Iterator[Column]:
     of each field's columns begin with the field's name, for example `young_rate`. A list of scalars
     is one column, which has the field's name.
     """
-    type_ = GRAPHQL.type_map[field.type_name]
-    if field.is_list and isinstance(type_, GraphQLScalarType):
-        yield _column(get_nullable_type(QUERY.fields[field.name].type).of_type, field.column)
+    type_ = get_named_type(field.definition.type)
+    list_type = get_nullable_type(field.definition.type)
+    if is_list_type(list_type) and isinstance(type_, GraphQLScalarType):
+        yield _column(list_type.of_type, field.column)
         return
     if not isinstance(type_, GraphQLObjectType) or not field.selections:
         raise _NotCompilable
     for selected in field.selections:
         if selected.name == "__typename":
             yield Column("", f"CAST('{field.type_name}' AS text)", ())
-        elif isinstance(GRAPHQL.type_map[selected.type_name], GraphQLObjectType):
+        elif is_object_type(get_named_type(selected.definition.type)):
             names = [get_named_type(each.type).name for each in type_.fields.values()]
             is_alone = names.count(selected.type_name) == 1
             yield from _columns(selected, "" if is_alone else f"{selected.column}_")
         else:
-            yield _column(type_.fields[selected.name].type, prefix + selected.column)
+            yield _column(selected.definition.type, prefix + selected.column)
 
 
 def _column(type_: GraphQLOutputType, name: str) -> Column:
@@ -349,11 +232,9 @@ def _column(type_: GraphQLOutputType, name: str) -> Column:
     )
 
 
-def compile_field(field: Field, declaration: Declaration) -> SqlField | None:
-    """Compile a root field; return None if only the executor can run it."""
-    if declaration.sql is None:
-        return None
+def compile_field(field: Field, sql: LearnerQuery) -> CompiledField | None:
+    """Compile the field; return None if its resolver must run."""
     try:
-        return SqlField(field, declaration.sql)
+        return CompiledField(field, sql)
     except _NotCompilable:
         return None

@@ -1,32 +1,24 @@
 """Execution of a GraphQL request: from the document to the data (as JSON), the errors and the log.
 
-Each root field of a query is resolved separately: from the cache, by the compiled path or by the
-executor. The executor is graphql-core's `execute` with Strawberry's schema. It runs every request
-that cannot be split into root fields. If the compiled path or a computation for the cache fails,
-the executor runs the root field again, so that error messages come from the executor. If a root
-field failed because the database did not respond, the executor does not run the field again.
+graphql-core runs every operation: it collects the fields, coerces their arguments, and propagates
+errors and nulls. Only the value of a field that can be answered alone comes from elsewhere: from
+the cache, or for a field with SQL from one SELECT of the requested columns. Such a value is a
+fragment of JSON, which orjson inserts into the response. If it cannot be computed, graphql-core
+runs the field's resolver, so that error messages come from there. If the database did not respond,
+the resolver is not run.
 
 Each error has a code. Internal errors are masked and logged under the request's trace.
 """
 
-import asyncio
 import functools
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
 import orjson
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    GraphQLError,
-    OperationType,
-    execute,
-    is_non_null_type,
-    located_error,
-)
+from graphql import ExecutionResult, GraphQLError, OperationType
 
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import (
@@ -35,29 +27,17 @@ from progress.errors import (
     PubSubUnavailable,
     QueryTooComplex,
     RequestRejected,
-    StatementFailed,
     StorageUnavailable,
     Unavailable,
 )
-from progress.query.cache import (
-    CacheKey,
-    ComputedEntry,
-    Lookup,
-    ProjectedTo,
-    ResponseCache,
-    Result,
-    cache_key,
-)
-from progress.query.execution import documents, limits
-from progress.query.execution.compiled import QUERY, InvalidRows
-from progress.query.execution.documents import Document, Operation, PlannedField, Unplanned
+from progress.query.cache import ProjectedTo, ResponseCache, Result
+from progress.query.execution import documents, fields
+from progress.query.execution.documents import Document, Plan
+from progress.query.execution.executor import FieldExecutor
+from progress.query.execution.fields import RequestedField
 from progress.query.graphql.arguments import format_datetime
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import GRAPHQL
-from progress.query.read_models import as_of
-
-Values = Mapping[str, Any]
-Outcome = bytes | ExecutionResult
 
 
 class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
@@ -77,21 +57,6 @@ class GraphQLResponse(msgspec.Struct, frozen=True):
     errors: list[dict[str, Any]] = []
     extensions: dict[str, Any] = {}
     executed: bool = True
-
-
-class RootField(msgspec.Struct, frozen=True):
-    """A planned field with its arguments; `cache_key` is None if the field is not cacheable."""
-
-    planned: PlannedField
-    arguments: Values
-    user_id: str
-    cache_key: CacheKey | None
-
-    @property
-    def is_compiled(self) -> bool:
-        """Whether the compiled path runs the field; the executor handles the past."""
-        is_present = self.arguments.get("asOf") is None and self.arguments.get("knownAt") is None
-        return is_present and self.planned.compiled is not None
 
 
 class RequestLog:
@@ -121,8 +86,16 @@ class RequestLog:
         )  # fmt: skip
 
 
-class _ExecutorFailed(Exception):
-    """The executor reported errors instead of a result that can be cached."""
+class Rejected(Exception):
+    """The request was rejected before execution; `response` has its formatted errors."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.response = GraphQLResponse(None, errors, executed=False)
+
+    @classmethod
+    def of(cls, errors: Sequence[GraphQLError]) -> "Rejected":
+        return cls([documents.format_rejection(error) for error in errors])
 
 
 def is_query(request: GraphQLRequest, *, introspection: bool) -> bool:
@@ -146,11 +119,19 @@ async def run(
     and Unavailable if the response would have no data because a dependency does not respond.
     """
     document = documents.read(request.query, introspection=introspection)
-    plan = _plan(document, request, context, log)
-    fields = plan if isinstance(plan, list) else None
-    keys = [field.cache_key for field in fields or () if field.cache_key]
-    operation = document.operation(request.operation_name)
-    requests = operation.count_requests(request.variables) if operation else 1
+    try:
+        executor = build(document, request, context)
+        plan = document.plan(executor)
+        asked = _ask(plan, executor)
+    except Rejected as rejected:
+        requests = 1 - request.is_counted
+        await cache.lookup(context.caller.user_id, (), at=context.at, requests=requests)
+        return rejected.response
+    requests = 1
+    if executor.operation.operation is OperationType.MUTATION:
+        log.note_mutation()
+        requests = len(plan) or 1  # each field counts
+    keys = [field.cache_key for field in asked if field.cache_key]
     lookup = await cache.lookup(
         context.caller.user_id,
         keys,
@@ -158,204 +139,69 @@ async def run(
         requests=requests - request.is_counted,
         bypass=bypass,
     )
-    if isinstance(plan, GraphQLResponse):
-        return plan
-    if fields and not await _may_read(fields, context):
-        fields = None  # the executor then reports Forbidden
-    execution = QueryExecution(request, context, cache, lookup)
-    response = await _respond(document, fields, execution, log)
+    is_constant = bool(plan) and all(field.name == "__typename" for field in plan)
+    projected_to = None if is_constant else await cache.versions.projected_to()
+    if await _may_read(asked, context):  # otherwise, the resolvers report Forbidden
+        executor.answer_alone(asked, cache, lookup)
+    result = await executor.run()
+    if result.errors and not any(value is not None for value in (result.data or {}).values()):
+        _raise_if_unavailable(result.errors)
+    response = to_response(result, log)
     if keys and not response.errors:
         log.cache_result = lookup.result
-    return response
+    if is_constant:
+        return response
+    # HIT if every cacheable field was cached.
+    is_hit = not response.errors and lookup.result == "hit"
+    extensions = _extensions(projected_to, is_hit=is_hit)
+    return msgspec.structs.replace(response, extensions=extensions)
 
 
-def _plan(
-    document: Document, request: GraphQLRequest, context: Context, log: RequestLog
-) -> list[RootField] | GraphQLResponse | None:
-    """Return the root fields, a rejection, or None if the executor must run the document."""
-    if document.errors:
-        return GraphQLResponse(None, document.errors, executed=False)
-    operation = document.operation(request.operation_name)
-    if operation is None:
-        return None
-    if operation.kind is OperationType.MUTATION:
-        log.note_mutation()
-    if operation.kind is OperationType.SUBSCRIPTION and context.live_queries is None:
-        why = "expected a query: subscriptions need /graphql/stream or a WebSocket at /graphql"
-        return _reject([GraphQLError(why)])
-    try:
-        return plan_fields(operation, request.variables, context)
-    except QueryTooComplex as error:
-        return _reject([GraphQLError(str(error), original_error=error)])
+def build(document: Document, request: GraphQLRequest, context: Context) -> FieldExecutor:
+    """Return an executor of the request's operation.
 
-
-def plan_fields(
-    operation: Operation, sent: Values | None, context: Context
-) -> list[RootField] | None:
-    """Return the root fields of a query; None if the executor must run the whole operation.
-
-    Raise QueryTooComplex if the query would return too many fields, read too many rows or ask
-    about too many moments.
+    Raise Rejected if the document has errors or lacks the operation, or if a variable is invalid.
     """
-    if operation.kind is not OperationType.QUERY:
-        return None
-    try:
-        variables = operation.coerce_variables(sent)
-        fields = [(field, field.arguments(variables)) for field in operation.root_fields(variables)]
-    except Unplanned:
-        return None
-    limits.check_complexity(sum(field.complexity(arguments) for field, arguments in fields))
-    moments = {asked for _, arguments in fields if (asked := limits.moment_key(arguments))}
-    if moments:
-        as_of.check_moments(len(moments))
-    limits.check_rows(
-        sum(field.rows_to_read(arguments) for field, arguments in fields), len(moments)
+    if document.parsed is None:
+        raise Rejected(document.errors)
+    executor = FieldExecutor.build(
+        GRAPHQL,
+        document.parsed,
+        context_value=context,
+        raw_variable_values=request.variables,
+        operation_name=request.operation_name,
     )
+    if isinstance(executor, list):
+        raise Rejected.of(executor)
+    return cast("FieldExecutor", executor)
+
+
+def _ask(plan: Plan, executor: FieldExecutor) -> list[RequestedField]:
+    """Return the fields that can be answered alone; raise Rejected if the query costs too much."""
+    context: Context = executor.context_value
+    kind = executor.operation.operation
+    if kind is OperationType.SUBSCRIPTION and context.live_queries is None:
+        why = "expected a query: subscriptions need /graphql/stream or a WebSocket at /graphql"
+        raise Rejected.of([GraphQLError(why)])
+    if kind is not OperationType.QUERY:
+        return []
     try:
-        return [_root_field(field, arguments, context) for field, arguments in fields] or None
-    except (Unplanned, RequestRejected):  # the executor reports what is wrong
-        return None
+        return fields.request(plan, executor.variable_values, context)
+    except QueryTooComplex as error:
+        raise Rejected.of([GraphQLError(str(error), original_error=error)]) from None
 
 
-def _root_field(
-    planned: PlannedField, arguments: dict[str, Any] | None, context: Context
-) -> RootField:
-    if arguments is None:
-        raise Unplanned
-    user_id = context.caller.authorize(arguments.pop("userId", None))
-    key = cache_key(
-        planned.declaration.cache, planned.field.name, user_id, arguments, planned.selection
-    )
-    return RootField(planned, arguments, user_id, key)
-
-
-async def _may_read(fields: Sequence[RootField], context: Context) -> bool:
+async def _may_read(asked: Sequence[RequestedField], context: Context) -> bool:
     """Return whether the caller may read the data of each field's learner.
 
     Only a teacher's groups must be looked up. Cached fields are checked, too.
     """
     try:
-        for learner in {f.user_id for f in fields if context.caller.needs_membership(f.user_id)}:
+        for learner in {f.user_id for f in asked if context.caller.needs_membership(f.user_id)}:
             await context.check_learner(learner)
     except Forbidden:
         return False
     return True
-
-
-class QueryExecution(msgspec.Struct, frozen=True):
-    request: GraphQLRequest
-    context: Context
-    cache: ResponseCache
-    lookup: Lookup
-
-    async def run(self, fields: Sequence[RootField]) -> list[Outcome]:
-        """Return the JSON of each field, or the executor's result for a field with errors."""
-        cached = iter(self.lookup.entries)
-        values = [next(cached) if field.cache_key else field.planned.constant for field in fields]
-        if None not in values:
-            return cast("list[Outcome]", values)
-        runs = [self._run(field, value) for field, value in zip(fields, values, strict=True)]
-        return await asyncio.gather(*runs) if len(fields) > 1 else [await runs[0]]
-
-    async def _run(self, field: RootField, value: bytes | None) -> Outcome:
-        if value is not None:
-            return value
-        if field.cache_key is None and not field.is_compiled:
-            return await self._execute(field)
-        try:
-            return await self._compute_or_join(field)
-        except Unavailable as error:
-            return _fail(field, error)  # not run again: a second run would probably fail, too
-        except (_ExecutorFailed, InvalidRows, RequestRejected, StatementFailed):
-            return await self._execute(field)  # the executor reports the error
-
-    async def _compute_or_join(self, field: RootField) -> bytes:
-        # The SELECT reads the learner's version only if Redis did not have it, because reading the
-        # version takes 20 % of the SELECT's time.
-        versioned = (
-            field.is_compiled
-            and field.planned.returns_version
-            and self.lookup.versions.learners.get(field.user_id) is None
-        )
-        compute = functools.partial(self._compute, field, versioned=versioned)
-        if field.cache_key is None:
-            return (await compute()).data
-        return await self.cache.get_or_compute(
-            self.lookup, field.cache_key, compute, returns_version=versioned
-        )
-
-    async def _compute(self, field: RootField, *, versioned: bool) -> ComputedEntry:
-        if field.is_compiled and (compiled := field.planned.compiled):
-            context = self.context
-            return await compiled.run(
-                context.queries.reader,
-                field.user_id,
-                field.arguments,
-                context.at,
-                versioned=versioned,
-            )
-        outcome = await self._execute(field)
-        if isinstance(outcome, bytes):
-            return ComputedEntry(outcome)
-        raise _cause(outcome)
-
-    async def _execute(self, field: RootField) -> Outcome:
-        planned = field.planned
-        result = await execute_document(planned.tree, self.request, self.context)
-        if result.errors or result.data is None:
-            return result
-        return orjson.dumps(result.data[planned.field.key])
-
-
-def _fail(root_field: RootField, cause: Exception) -> ExecutionResult:
-    """Return what the executor would return if the field raised this exception."""
-    field = root_field.planned.field
-    error = located_error(cause, list(field.nodes), [field.key])
-    is_non_null = is_non_null_type(QUERY.fields[field.name].type)
-    return ExecutionResult(None if is_non_null else {field.key: None}, [error])
-
-
-def _cause(result: ExecutionResult) -> Exception:
-    """Return the first error that is an Unavailable; if there is none, an _ExecutorFailed."""
-    causes = [error.original_error for error in result.errors or ()]
-    return next((cause for cause in causes if isinstance(cause, Unavailable)), _ExecutorFailed())
-
-
-async def _respond(
-    document: Document,
-    fields: Sequence[RootField] | None,
-    execution: QueryExecution,
-    log: RequestLog,
-) -> GraphQLResponse:
-    """Run the root fields, or without `fields` let the executor run the whole document."""
-    is_constant = fields is not None and all(field.planned.constant for field in fields)
-    projected_to = None if is_constant else await execution.cache.versions.projected_to()
-    if fields:
-        response = _merge(fields, await execution.run(fields), log)
-    else:
-        result = await execute_document(document.tree, execution.request, execution.context)
-        if result.errors and not any(value is not None for value in (result.data or {}).values()):
-            _raise_if_unavailable(result.errors)
-        response = to_response(result, log)
-    if is_constant:
-        return response
-    # HIT if every cacheable field was cached.
-    is_hit = fields is not None and not response.errors and execution.lookup.result == "hit"
-    extensions = _extensions(projected_to, is_hit=is_hit)
-    return GraphQLResponse(response.data, response.errors, extensions, response.executed)
-
-
-async def execute_document(
-    tree: DocumentNode, request: GraphQLRequest, context: Context
-) -> ExecutionResult:
-    result = execute(
-        GRAPHQL,
-        tree,
-        context_value=context,
-        variable_values=request.variables,
-        operation_name=request.operation_name,
-    )
-    return result if isinstance(result, ExecutionResult) else await result
 
 
 @functools.lru_cache(maxsize=4)  # four are enough: the position changes only once a second
@@ -368,52 +214,14 @@ def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, 
     return extensions
 
 
-def _merge(
-    fields: Sequence[RootField], outcomes: Sequence[Outcome], log: RequestLog
-) -> GraphQLResponse:
-    """Join the outcomes of the root fields; `data` is null if a non-null field is null."""
-    entries: list[bytes] = []
-    errors: list[GraphQLError] = []
-    has_data = False
-    for field, outcome in zip(fields, outcomes, strict=True):
-        if isinstance(outcome, bytes):
-            has_data = True
-            entries.append(field.planned.json_prefix + outcome)
-            continue
-        errors += outcome.errors or ()
-        if outcome.data is None:
-            _raise_if_unavailable(errors)
-            return _with_errors(None, errors, log)
-        value = outcome.data[field.planned.field.key]
-        has_data = has_data or value is not None
-        entries.append(field.planned.json_prefix + orjson.dumps(value))
-    if errors and not has_data:
-        _raise_if_unavailable(errors)
-    return _with_errors(b"{" + b",".join(entries) + b"}", errors, log)
-
-
 def to_response(result: ExecutionResult, log: RequestLog) -> GraphQLResponse:
-    if not result.errors:
-        return GraphQLResponse(orjson.dumps(result.data))
-    if all(error.path is None for error in result.errors):  # invalid variables or operation name
-        return _reject(result.errors)
-    data = None if result.data is None else orjson.dumps(result.data)
-    return _with_errors(data, result.errors, log)
-
-
-def _with_errors(
-    data: bytes | None, errors: Sequence[GraphQLError], log: RequestLog
-) -> GraphQLResponse:
-    """Return a response with formatted errors; `data` is null if an error is FORBIDDEN."""
-    if any(isinstance(error.original_error, Forbidden) for error in errors):
-        data = None
-    formatted = [format_error(error, log) for error in errors]
-    return GraphQLResponse(b"null" if data is None else data, formatted)
-
-
-def _reject(errors: Sequence[GraphQLError]) -> GraphQLResponse:
-    formatted = [documents.format_rejection(error) for error in errors]
-    return GraphQLResponse(None, formatted, executed=False)
+    """Return the result as a response with formatted errors; `data` is null after FORBIDDEN."""
+    errors = result.errors or ()
+    if errors and all(error.path is None for error in errors):  # a condition is null
+        return Rejected.of(errors).response
+    is_forbidden = any(isinstance(error.original_error, Forbidden) for error in errors)
+    data = orjson.dumps(None if is_forbidden else result.data)
+    return GraphQLResponse(data, [format_error(error, log) for error in errors])
 
 
 def format_error(error: GraphQLError, log: RequestLog) -> dict[str, Any]:

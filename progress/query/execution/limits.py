@@ -24,7 +24,7 @@ from graphql import (
 from graphql.language import Lexer
 
 from progress.errors import BadInput, QueryTooComplex
-from progress.query.execution.compiled import Field
+from progress.query.execution.selection import Field
 from progress.query.graphql.schema import Cost
 
 _MAX_TOKENS = 2_000
@@ -134,10 +134,8 @@ def _count_fields(field: Field) -> int:
     return 1 + entries * sum(map(_count_fields, field.selections))
 
 
-def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return the maximum length of a field's list; `arguments` is None if unknown."""
-    if arguments is None:
-        return max(_MAX_DAYS, cost.entries or 0)
+def count_entries(cost: Cost, arguments: Mapping[str, Any]) -> int:
+    """Return the maximum length of a field's list."""
     if "from" in arguments:
         return 1 + (_count_days(arguments) - 1) // cost.days_per_entry
     for name in ("first", "days"):
@@ -146,13 +144,9 @@ def count_entries(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
     return _DEFAULT_ENTRIES if cost.entries is None else cost.entries
 
 
-def rows_to_read(cost: Cost, arguments: Mapping[str, Any] | None) -> int:
-    """Return how many thousand rows a field may read; `arguments` is None if unknown."""
-    extra = [
-        rows
-        for name, rows in cost.rows_with.items()
-        if arguments is None or arguments.get(name) is not None
-    ]
+def rows_to_read(cost: Cost, arguments: Mapping[str, Any]) -> int:
+    """Return how many thousand rows a field may read."""
+    extra = [rows for name, rows in cost.rows_with.items() if arguments.get(name) is not None]
     days = int(cost.rows_per_day * _count_days(arguments)) if cost.rows_per_day else 0
     return cost.rows + days + max(extra, default=0)
 
@@ -162,16 +156,14 @@ def rows_of_nested_lists(cost: Cost, root: Field) -> int:
     return sum(cost.rows_of.get(field.name, 0) for field in root.selections)
 
 
-def _count_days(arguments: Mapping[str, Any] | None) -> int:
-    if arguments is None:
-        return _MAX_DAYS
+def _count_days(arguments: Mapping[str, Any]) -> int:
     days: int = (arguments["to"] - arguments["from"]).days
     return 1 + max(0, min(days, _MAX_DAYS))
 
 
-def moment_key(arguments: Mapping[str, Any] | None) -> tuple[object, ...] | None:
+def moment_key(arguments: Mapping[str, Any]) -> tuple[object, ...] | None:
     """Return the learner and the past times that a field asks about; None for the present."""
-    if not arguments or not (arguments.get("asOf") or arguments.get("knownAt")):
+    if not (arguments.get("asOf") or arguments.get("knownAt")):
         return None
     return arguments.get("userId"), arguments.get("asOf"), arguments.get("knownAt")
 

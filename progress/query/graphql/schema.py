@@ -79,7 +79,8 @@ class Declaration(NamedTuple):
 
     cache: CachePolicy | None = None  # None: not cached
     cost: Cost = _DEFAULT_COST
-    sql: LearnerQuery | None = None  # if None, only the executor runs the field
+    sql: LearnerQuery | None = None  # if None, the field's resolver always runs
+    has_parts: bool = False  # names the learner and the moment for its fields, see execution.fields
 
 
 FIELDS: dict[str, Declaration] = {}

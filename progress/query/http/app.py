@@ -266,7 +266,7 @@ class QueryApi:
         log.operation = "stream"
         if not graphql_request.is_counted:
             await self._limiter.count(context.caller.user_id, context.at)
-        return await self._streams.open(graphql_request, document.tree, context, log, place)
+        return await self._streams.open(graphql_request, document, context, log, place)
 
     def _context(
         self, caller: Caller, headers: Headers, live_queries: LiveQueries | None = None

@@ -17,12 +17,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import msgspec
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    Executor,
-    create_source_event_stream,
-)
+from graphql import ExecutionResult, Executor, create_source_event_stream
 from graphql.execution import execute_subscription_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -30,9 +25,9 @@ from starlette.types import Receive, Scope, Send
 from progress.errors import Forbidden, InstanceUnavailable, RateLimited, Unavailable
 from progress.query.auth import Caller
 from progress.query.execution import execute
+from progress.query.execution.documents import Document
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.graphql.context import Context
-from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import protocol
 from progress.query.http.protocol import Reply
 from progress.query.live.hub import Subscription
@@ -220,7 +215,7 @@ class Streams:
     async def open(
         self,
         request: GraphQLRequest,
-        tree: DocumentNode,
+        document: Document,
         context: Context,
         log: RequestLog,
         place: Place,
@@ -232,15 +227,10 @@ class Streams:
         """
         if place.is_left:
             return GraphQLResponse(None, [], executed=False)
-        executor = Executor.build(
-            GRAPHQL,
-            tree,
-            context_value=context,
-            raw_variable_values=request.variables,
-            operation_name=request.operation_name,
-        )
-        if isinstance(executor, list):  # of the errors that prevent the execution
-            return execute.to_response(ExecutionResult(None, executor), log)
+        try:
+            executor = execute.build(document, request, context)
+        except execute.Rejected as rejected:
+            return rejected.response
         with ExitStack() as resources:
             count = self._count(self._subscriptions, context.caller.user_id, "subscriptions")
             place.take(count)

@@ -1,0 +1,152 @@
+"""The fields that can be answered alone, from the cache or by one SELECT: root fields and parts.
+
+A part is a field of a root field that names the learner and the moment for all of its parts
+(`Declaration.has_parts`). It has the arguments of both fields. Costs, limits and cache keys are
+those of a field, not of its place: a part has those of the root field with the same name.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from graphql import Executor, GraphQLError, get_argument_values
+from graphql.execution import VariableValues
+from graphql.pyutils import Path
+
+from progress.errors import RequestRejected
+from progress.query.cache import CacheKey, cache_key
+from progress.query.execution import limits, selection
+from progress.query.execution.compiled import CompiledField, compile_field
+from progress.query.execution.selection import Field
+from progress.query.graphql.context import Context
+from progress.query.graphql.schema import FIELDS, UNDECLARED
+from progress.query.read_models import as_of
+
+# The estimated memory of a planned field, and of each field that it selects.
+_PLANNED_BYTES, _FIELD_BYTES = 4_000, 400
+
+Place = tuple[str | int, ...]  # the response keys from the root to a root field or a part
+Values = Mapping[str, Any]
+
+
+def place_of(path: Path) -> Place | None:
+    """Return the place of a root field, or of a field of a root field; None for other fields."""
+    parent = path.prev
+    if parent is None:
+        return (path.key,)
+    return (parent.key, path.key) if parent.prev is None else None
+
+
+class PlannedField:
+    """A root field or a part, and what does not depend on the arguments."""
+
+    def __init__(self, field: Field, parent: Field | None = None) -> None:
+        self.name, self.definition = field.name, field.definition
+        self._fields = (parent, field) if parent else (field,)
+        self.place: Place = tuple(each.key for each in self._fields)
+        self.selection = field.canonical_text()
+        declaration = FIELDS.get(field.name, UNDECLARED)
+        self.cost = declaration.cost
+        self.cache = declaration.cache if field.is_valid else None
+        self.compiled: CompiledField | None = None
+        if declaration.sql and field.is_valid:
+            self.compiled = compile_field(field, declaration.sql)
+        self.returns_version = bool(self.compiled and self.cache and not self.cache.clock)
+        self._weight, self._entry_weight = limits.weigh(field)
+        self._nested_rows = limits.rows_of_nested_lists(self.cost, field)
+        self.size = _PLANNED_BYTES + _FIELD_BYTES * field.count() + 2 * len(self.selection)
+
+    def arguments(self, variables: VariableValues) -> dict[str, Any] | None:
+        """Return the arguments that have a value or a default, by name.
+
+        Return None if a value is invalid; graphql-core reports the error, and reads nothing.
+        """
+        arguments: dict[str, Any] = {}
+        try:
+            for field in self._fields:
+                if field.definition.args:
+                    arguments |= get_argument_values(field.definition, field.node, variables)
+        except GraphQLError:
+            return None
+        return arguments
+
+    def complexity(self, arguments: Values) -> int:
+        """Return the maximum number of fields that this field adds to the response."""
+        if not self._entry_weight:
+            return self._weight
+        return self._weight + self._entry_weight * limits.count_entries(self.cost, arguments)
+
+    def rows_to_read(self, arguments: Values) -> int:
+        """Return the number of rows that the field may read, in thousands."""
+        return self._nested_rows + limits.rows_to_read(self.cost, arguments)
+
+
+def plan(executor: Executor[Any]) -> tuple[PlannedField, ...]:
+    """Return the root fields and the parts of an operation, in the order of the response.
+
+    Return none if graphql-core cannot collect the root fields; it then reports the error.
+    """
+    try:
+        return tuple(_plan(selection.collect(executor)))
+    except GraphQLError:
+        return ()
+
+
+def _plan(roots: Sequence[Field]) -> Iterator[PlannedField]:
+    for root in roots:
+        if FIELDS.get(root.name, UNDECLARED).has_parts:
+            yield PlannedField(msgspec.structs.replace(root, selections=()))
+            yield from (PlannedField(part, root) for part in root.selections)
+        else:
+            yield PlannedField(root)
+
+
+class RequestedField(msgspec.Struct, frozen=True):
+    """A planned field with its arguments.
+
+    `cache_key` is None if the field is not cacheable, and `compiled` if its resolver must run, as
+    for each field about the past.
+    """
+
+    planned: PlannedField
+    arguments: Values
+    user_id: str
+    cache_key: CacheKey | None
+    compiled: CompiledField | None
+
+
+def request(
+    planned: Sequence[PlannedField], variables: VariableValues, context: Context
+) -> list[RequestedField]:
+    """Return the fields of a query that the cache or a SELECT may answer.
+
+    Resolvers answer the other fields, and report what is wrong with them. Raise QueryTooComplex if
+    the query would return too many fields, read too many rows or ask about too many moments.
+    """
+    fields = [
+        (field, arguments)
+        for field in planned
+        if (arguments := field.arguments(variables)) is not None
+    ]
+    limits.check_complexity(sum(field.complexity(arguments) for field, arguments in fields))
+    moments = {asked for _, arguments in fields if (asked := limits.moment_key(arguments))}
+    if moments:
+        as_of.check_moments(len(moments))
+    limits.check_rows(
+        sum(field.rows_to_read(arguments) for field, arguments in fields), len(moments)
+    )
+    requested = (_request(field, arguments, context) for field, arguments in fields)
+    return [field for field in requested if field and (field.cache_key or field.compiled)]
+
+
+def _request(
+    planned: PlannedField, arguments: dict[str, Any], context: Context
+) -> RequestedField | None:
+    """Return None if the caller may not ask about this learner."""
+    try:
+        user_id = context.caller.authorize(arguments.pop("userId", None))
+    except RequestRejected:
+        return None
+    key = cache_key(planned.cache, planned.name, user_id, arguments, planned.selection)
+    is_past = arguments.get("asOf") is not None or arguments.get("knownAt") is not None
+    return RequestedField(planned, arguments, user_id, key, None if is_past else planned.compiled)
