@@ -1,4 +1,4 @@
--- The statements of the compiled path (progress/query/execution/compiled.py). {query} is a block of a read
+-- The statements of compiled fields (progress/query/execution/compiled.py). {query} is a block of a read
 -- model, and {columns} are the requested columns of this block. The block `clamped` reduces a column to GraphQL's
 -- largest Int and keeps nulls; least() would turn a null into that Int.
 

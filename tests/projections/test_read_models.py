@@ -44,7 +44,7 @@ def test_a_model_has_a_compiled_field_or_a_reason_for_having_none(model: ReadMod
     assert bool(model.field) != bool(model.internal)
     if model.field:
         sql = FIELDS[model.field].sql
-        if sql is None:  # the compiled path has no pages
+        if sql is None:  # a compiled field has no pages
             assert "first" in QUERY.fields[model.field].args
             return
         arguments = {name: ARGUMENTS[name] for name in sql.parameters if name in ARGUMENTS}

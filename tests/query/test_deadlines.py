@@ -65,7 +65,7 @@ def busy(store: Store) -> list[str]:
         ("dueForecast { items }", "items"),
         (f"streak({LATER}) {{ current }}", "event_store.events"),
     ],
-    ids=["compiled", "by the executor", "of the catalogue", "about the past"],
+    ids=["compiled", "by a resolver", "of the catalogue", "about the past"],
 )
 def test_a_hanging_statement_runs_once_and_is_cancelled(
     patient: pytest.MonkeyPatch, queried: Api, store: Store, hanging: tuple[str, str]

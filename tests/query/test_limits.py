@@ -232,6 +232,13 @@ def test_queries_that_are_not_compiled_are_limited_too(offline_api: Api) -> None
     assert code == "QUERY_TOO_COMPLEX"
 
 
+def test_a_query_with_a_null_as_a_condition_is_limited_too(offline_api: Api) -> None:
+    lists = repeat("a#: itemStats(first: 200) { edges { node { itemId level } } }", times=25)
+    streak = "streak { current @skip(if: $no) }"  # graphql-core reports an error only here
+    query = f"query ($no: Boolean = false) {{ {lists} {streak} }}"
+    assert offline_api.error(query, no=None)[0] == "QUERY_TOO_COMPLEX"
+
+
 def test_several_fragments_may_select_the_same_fields() -> None:
     fragments = repeat("fragment F# on DailyStats { date answers }", 8)
     assert is_valid(f"{{ {YEARS} {{ {DAY} {repeat('...F#', 8)} }} }} {fragments}")

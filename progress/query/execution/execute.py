@@ -98,12 +98,6 @@ class Rejected(Exception):
         return cls([documents.format_rejection(error) for error in errors])
 
 
-def is_query(request: GraphQLRequest, *, introspection: bool) -> bool:
-    """Return True for a query, and for an operation that is missing or cannot be parsed."""
-    document = documents.read(request.query, introspection=introspection)
-    return document.is_query(request.operation_name)
-
-
 async def run(
     request: GraphQLRequest,
     context: Context,
@@ -119,6 +113,9 @@ async def run(
     and Unavailable if the response would have no data because a dependency does not respond.
     """
     document = documents.read(request.query, introspection=introspection)
+    is_mutation = document.kind(request.operation_name) is OperationType.MUTATION
+    if is_mutation and not document.errors:
+        log.note_mutation()
     try:
         executor = build(document, request, context)
         plan = document.plan(executor)
@@ -127,10 +124,7 @@ async def run(
         requests = 1 - request.is_counted
         await cache.lookup(context.caller.user_id, (), at=context.at, requests=requests)
         return rejected.response
-    requests = 1
-    if executor.operation.operation is OperationType.MUTATION:
-        log.note_mutation()
-        requests = len(plan) or 1  # each field counts
+    requests = (len(plan) or 1) if is_mutation else 1  # each field of a mutation counts
     keys = [field.cache_key for field in asked if field.cache_key]
     lookup = await cache.lookup(
         context.caller.user_id,
@@ -139,7 +133,7 @@ async def run(
         requests=requests - request.is_counted,
         bypass=bypass,
     )
-    is_constant = bool(plan) and all(field.name == "__typename" for field in plan)
+    is_constant = not asked and bool(plan) and all(field.name == "__typename" for field in plan)
     projected_to = None if is_constant else await cache.versions.projected_to()
     if await _may_read(asked, context):  # otherwise, the resolvers report Forbidden
         executor.answer_alone(asked, cache, lookup)
@@ -154,7 +148,7 @@ async def run(
     # HIT if every cacheable field was cached.
     is_hit = not response.errors and lookup.result == "hit"
     extensions = _extensions(projected_to, is_hit=is_hit)
-    return msgspec.structs.replace(response, extensions=extensions)
+    return GraphQLResponse(response.data, response.errors, extensions, response.executed)
 
 
 def build(document: Document, request: GraphQLRequest, context: Context) -> FieldExecutor:

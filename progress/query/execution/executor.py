@@ -54,8 +54,13 @@ class FieldExecutor(Executor[None]):
         self._cache, self._lookup = cache, lookup
 
     async def run(self) -> ExecutionResult:
+        """Run the operation once."""
         result = self.execute_operation()
-        return cast("ExecutionResult", await result if self.is_awaitable(result) else result)
+        if self.is_awaitable(result):
+            result = await result
+        if self._fields:  # the executor refers to itself, and lives until a garbage collection
+            self._found, self._lookup.entries = {}, []
+        return cast("ExecutionResult", result)
 
     def execute_field(
         self,
@@ -66,13 +71,18 @@ class FieldExecutor(Executor[None]):
         position_context: None,
     ) -> Any:
         """Return the field's value, or an awaitable of it."""
-        call = Call(parent_type, source, field_details_list, path, position_context)
         place = fields.place_of(path)
         field = self._fields.get(place) if place else None
         if place is None or field is None:
-            return super().execute_field(*call)
+            return super().execute_field(
+                parent_type, source, field_details_list, path, position_context
+            )
         data = self._found.get(place)
-        return self._answer(field, call) if data is None else orjson.Fragment(data)
+        if data is not None:
+            return orjson.Fragment(data)
+        return self._answer(
+            field, Call(parent_type, source, field_details_list, path, position_context)
+        )
 
     async def _answer(self, field: RequestedField, call: Call) -> Any:
         try:

@@ -116,37 +116,40 @@ class RequestedField(msgspec.Struct, frozen=True):
 
 
 def request(
-    planned: Sequence[PlannedField], variables: VariableValues, context: Context
+    plan: Sequence[PlannedField], variables: VariableValues, context: Context
 ) -> list[RequestedField]:
     """Return the fields of a query that the cache or a SELECT may answer.
 
     Resolvers answer the other fields, and report what is wrong with them. Raise QueryTooComplex if
     the query would return too many fields, read too many rows or ask about too many moments.
     """
-    fields = [
-        (field, arguments)
-        for field in planned
-        if (arguments := field.arguments(variables)) is not None
-    ]
-    limits.check_complexity(sum(field.complexity(arguments) for field, arguments in fields))
-    moments = {asked for _, arguments in fields if (asked := limits.moment_key(arguments))}
-    if moments:
-        as_of.check_moments(len(moments))
-    limits.check_rows(
-        sum(field.rows_to_read(arguments) for field, arguments in fields), len(moments)
-    )
-    requested = (_request(field, arguments, context) for field, arguments in fields)
-    return [field for field in requested if field and (field.cache_key or field.compiled)]
+    asked, moments = [], set()
+    complexity = rows = 0
+    for planned in plan:
+        arguments = planned.arguments(variables)
+        if arguments is None:
+            continue
+        complexity += planned.complexity(arguments)
+        rows += planned.rows_to_read(arguments)
+        if moment := limits.moment_key(arguments):
+            moments.add(moment)
+        if planned.cache or planned.compiled:
+            asked.append((planned, arguments))
+    limits.check_complexity(complexity)
+    as_of.check_moments(len(moments))
+    limits.check_rows(rows, len(moments))
+    return [field for each in asked if (field := _request(*each, context))]
 
 
 def _request(
     planned: PlannedField, arguments: dict[str, Any], context: Context
 ) -> RequestedField | None:
-    """Return None if the caller may not ask about this learner."""
+    """Return None if the caller may not ask about this learner, or if the resolver must run."""
     try:
         user_id = context.caller.authorize(arguments.pop("userId", None))
     except RequestRejected:
         return None
-    key = cache_key(planned.cache, planned.name, user_id, arguments, planned.selection)
     is_past = arguments.get("asOf") is not None or arguments.get("knownAt") is not None
-    return RequestedField(planned, arguments, user_id, key, None if is_past else planned.compiled)
+    compiled = None if is_past else planned.compiled
+    key = cache_key(planned.cache, planned.name, user_id, arguments, planned.selection)
+    return RequestedField(planned, arguments, user_id, key, compiled) if key or compiled else None

@@ -1,10 +1,10 @@
 """The schema: the query fields in the contract's order, the mutations and the subscriptions.
 
 A decorator declares each field once, with its type, arguments, SQL, cache policy and cost.
-Strawberry's resolver, the compiled path (`progress.query.execution.compiled`), the cache and the
-limits read these declarations. A field about one learner is a single SELECT, unless only the
-executor can run it. No field that teachers read about a group is cached, so that they cannot read
-the data of a learner who has left the group.
+Strawberry's resolver, the executor (`progress.query.execution.executor`), the cache and the limits
+read these declarations. A field about one learner is a single SELECT, unless it needs a resolver of
+its own. No field that teachers read about a group is cached, so that they cannot read the data of a
+learner who has left the group.
 """
 
 import inspect
@@ -91,7 +91,7 @@ UNDECLARED = Declaration()  # __typename, __schema, __type
 def declare(
     type_: object, *, cache: CachePolicy | None = None, cost: Cost = _DEFAULT_COST
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a field that only the executor runs. The decorated function is its resolver."""
+    """Declare a field without SQL. The decorated function is its resolver."""
 
     def decorate(resolve: Callable[..., Any]) -> Any:
         return _add(resolve, Declaration(cache, cost), type_)
@@ -109,7 +109,7 @@ def _add(resolve: Callable[..., Any], declaration: Declaration, type_: object) -
 def declare_learner_field(
     type_: object, *, cache: CachePolicy, cost: Cost = _DEFAULT_COST
 ) -> Callable[[BuildQuery], Any]:
-    """Declare a field about one learner that the compiled path resolves with a single SELECT.
+    """Declare a field about one learner that a single SELECT answers.
 
     The decorated function checks the arguments and returns the SQL with the values of the SQL's
     parameters. The function's first parameter is the moment. The other parameters declare the
