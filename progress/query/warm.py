@@ -13,7 +13,8 @@ from progress.adapters.redis import blocking_client, commands
 from progress.adapters.redis.async_client import Client
 from progress.errors import ProgressError, RedisUnavailable
 from progress.query.auth import Caller
-from progress.query.cache import RateLimiter, ResponseCache
+from progress.query.cache.rate_limit import RateLimiter
+from progress.query.cache.responses import ResponseCache
 from progress.query.execution import execute
 from progress.query.execution.execute import GraphQLRequest, RequestLog
 from progress.query.graphql.context import Context

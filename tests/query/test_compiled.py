@@ -31,7 +31,8 @@ from hypothesis import strategies as st
 from progress.adapters.postgres import database
 from progress.errors import QueryTooComplex
 from progress.query.auth import Caller
-from progress.query.cache import RateLimiter, ResponseCache
+from progress.query.cache.rate_limit import RateLimiter
+from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute, fields
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.execution.executor import Call, FieldExecutor

@@ -18,7 +18,7 @@ from progress.adapters.postgres import async_client
 from progress.adapters.postgres.database import Connection
 from progress.errors import Unavailable
 from progress.projections.projector import Projector
-from progress.query.cache import SingleFlight
+from progress.query.cache.single_flight import SingleFlight
 from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.query.live.sources import Learners
 from progress.query.read_models import as_of

@@ -14,7 +14,8 @@ import pytest
 from graphql import GraphQLField, GraphQLObjectType, GraphQLSchema
 
 from progress.query.auth import Caller, Role
-from progress.query.cache import RateLimiter, ResponseCache
+from progress.query.cache.rate_limit import RateLimiter
+from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute, fields
 from progress.query.execution.documents import LruCache
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse

@@ -6,7 +6,7 @@ import sys
 
 from progress.adapters.postgres import async_client
 from progress.ingest import group_commit
-from progress.query import cache
+from progress.query.cache import single_flight
 from progress.query.live import hub
 from tests.schedules import (
     planted,
@@ -29,7 +29,7 @@ def trace() -> list[object]:
         for module, schedule in (
             (async_client, test_pool.schedule),
             (async_client, test_circuit_breaker.schedule),
-            (cache, test_single_flight.schedule),
+            (single_flight, test_single_flight.schedule),
             (hub, test_hub.schedule),
         )
     ]

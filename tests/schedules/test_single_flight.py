@@ -12,7 +12,7 @@ import pytest
 
 from progress.adapters import request_scope
 from progress.errors import DeadlineExceeded, Unavailable
-from progress.query import cache
+from progress.query.cache import single_flight, versions
 from tests.schedules import event_loop, planted
 from tests.schedules.event_loop import pause
 
@@ -64,7 +64,7 @@ async def _share(module: ModuleType, source: random.Random) -> None:
 @pytest.mark.parametrize("seeds", planted.CHUNKS)
 def test_a_shared_computation_is_recent_and_each_caller_gets_an_outcome(seeds: range) -> None:
     for seed in seeds:
-        schedule(cache, seed)
+        schedule(single_flight, seed)
 
 
 _RACES = {
@@ -110,7 +110,7 @@ _RACES = {
 
 @pytest.mark.parametrize("race", _RACES)
 def test_each_planted_race_of_shared_computations_is_found_and_repeats(race: str) -> None:
-    with planted.plant(cache, _RACES[race]) as module:
+    with planted.plant(single_flight, _RACES[race]) as module:
         planted.find_seed(lambda seed: schedule(module, seed))
 
 
@@ -136,16 +136,16 @@ def schedule_versions(module: ModuleType, seed: int) -> None:
 
 
 async def _read_versions(module: ModuleType, source: random.Random) -> None:
-    versions, at = module.DatabaseVersions(_Reader(source)), datetime(2024, 1, 1, tzinfo=UTC)
+    read, at = module.DatabaseVersions(_Reader(source)), datetime(2024, 1, 1, tzinfo=UTC)
 
     async def call() -> None:
         last = 0
         for _ in range(4):
             await pause(source, 1)
             asked = time.monotonic()
-            learner = await versions.fetch_learner("ann", at, since=asked)
+            learner = await read.fetch_learner("ann", at, since=asked)
             assert learner.version >= int(1_000 * asked), "a version from before the question"
-            shared = await versions.fetch_shared_versions(since=asked)
+            shared = await read.fetch_shared_versions(since=asked)
             assert shared.position >= int(1_000 * asked), "a position from before the question"
             assert shared.position >= last, "the position goes back"
             last = shared.position
@@ -157,7 +157,7 @@ async def _read_versions(module: ModuleType, source: random.Random) -> None:
 @pytest.mark.parametrize("seeds", planted.CHUNKS)
 def test_versions_are_read_after_they_were_asked_for(seeds: range) -> None:
     for seed in seeds:
-        schedule_versions(cache, seed)
+        schedule_versions(versions, seed)
 
 
 _OLD_VERSIONS = {
@@ -182,5 +182,5 @@ _OLD_VERSIONS = {
 
 @pytest.mark.parametrize("race", _OLD_VERSIONS)
 def test_each_planted_old_version_is_found_and_repeats(race: str) -> None:
-    with planted.plant(cache, _OLD_VERSIONS[race]) as module:
+    with planted.plant(versions, _OLD_VERSIONS[race]) as module:
         planted.find_seed(lambda seed: schedule_versions(module, seed))

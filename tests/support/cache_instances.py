@@ -24,7 +24,9 @@ from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.redis.async_client import Client
 from progress.local import ports, readiness
 from progress.projections.projector import Projector
-from progress.query.cache import CacheKey, ComputedEntry, RateLimiter, ResponseCache, cache_key
+from progress.query.cache.keys import CacheKey, cache_key
+from progress.query.cache.rate_limit import RateLimiter
+from progress.query.cache.responses import ComputedEntry, ResponseCache
 from progress.query.graphql.schema import FIELDS
 from progress.query.read_models import rows
 from progress.query.read_models.queries import Queries

@@ -36,7 +36,7 @@ from graphql import (
 from graphql.type import get_nullable_type
 
 from progress.adapters.postgres.statements import fill
-from progress.query.cache import ComputedEntry
+from progress.query.cache.responses import ComputedEntry
 from progress.query.execution.selection import Field
 from progress.query.graphql.schema import LearnerQuery
 from progress.query.read_models.reader import Reader

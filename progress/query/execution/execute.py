@@ -30,7 +30,8 @@ from progress.errors import (
     StorageUnavailable,
     Unavailable,
 )
-from progress.query.cache import ProjectedTo, ResponseCache, Result
+from progress.query.cache.responses import ResponseCache, Result
+from progress.query.cache.versions import ProjectedTo
 from progress.query.execution import documents, fields
 from progress.query.execution.documents import Document, Plan
 from progress.query.execution.executor import FieldExecutor

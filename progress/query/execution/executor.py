@@ -15,7 +15,7 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
 
 from progress.errors import RequestRejected, StatementFailed, Unavailable
-from progress.query.cache import ComputedEntry, Lookup, ResponseCache
+from progress.query.cache.responses import ComputedEntry, Lookup, ResponseCache
 from progress.query.execution import fields
 from progress.query.execution.compiled import InvalidRows
 from progress.query.execution.fields import Place, RequestedField

@@ -14,7 +14,7 @@ from graphql.execution import VariableValues
 from graphql.pyutils import Path
 
 from progress.errors import RequestRejected
-from progress.query.cache import CacheKey, cache_key
+from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.execution import limits, selection
 from progress.query.execution.compiled import CompiledField, compile_field
 from progress.query.execution.selection import Field

@@ -31,7 +31,8 @@ from progress.errors import (
 )
 from progress.event_store import events
 from progress.projections import schema
-from progress.query.cache import EVENTS, DatabaseVersions, RateLimiter
+from progress.query.cache.rate_limit import EVENTS, RateLimiter
+from progress.query.cache.versions import DatabaseVersions
 from progress.query.graphql.announcements import Announcement, Announcements, Data
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings

@@ -22,7 +22,7 @@ from progress.adapters.pubsub.undelivered import Undelivered
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.operations.records import Operation
 from progress.query import auth
-from progress.query.cache import CachePolicy
+from progress.query.cache.keys import CachePolicy
 from progress.query.graphql import arguments, descriptions, pagination, types
 from progress.query.graphql.context import Info
 from progress.query.graphql.mutations import Mutation

@@ -20,7 +20,8 @@ from progress.errors import RedisUnavailable, RequestRejected, Unavailable
 from progress.operations.export_files import MEDIA_TYPES
 from progress.query import auth
 from progress.query.auth import Caller
-from progress.query.cache import RateLimiter, ResponseCache
+from progress.query.cache.rate_limit import RateLimiter
+from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.graphql.context import Context

@@ -21,9 +21,12 @@ from progress.errors import DatabaseUnavailable, RateLimited
 from progress.event_store import dead_letters
 from progress.projections import batch, changes, rebuild, replay, schema
 from progress.projections.projector import SHARDS, Projector
-from progress.query import cache as query_cache
 from progress.query import warm as cache_warming
-from progress.query.cache import CacheKey, ComputedEntry, ProjectedTo, cache_key
+from progress.query.cache import keys as cache_keys
+from progress.query.cache import responses
+from progress.query.cache.keys import CacheKey, cache_key
+from progress.query.cache.responses import ComputedEntry
+from progress.query.cache.versions import ProjectedTo
 from progress.query.graphql.schema import FIELDS
 from progress.query.http import app
 from progress.query.read_models.reader import Parameters, Reader, open_reader
@@ -493,7 +496,7 @@ def test_a_request_that_bypasses_the_cache_computes_all_results_and_replaces_the
 def test_each_key_has_the_ttl_of_its_field(both: list[Instance], server: "redis.Redis") -> None:
     """Results that depend on the local date may end earlier, with the day."""
     for key in ANN:
-        location = query_cache.locate(key, NOW)
+        location = cache_keys.locate(key, NOW)
         if location.key.startswith("stats:"):
             continue  # a finished period
         minutes = server.ttl(location.key) / 60
@@ -519,7 +522,7 @@ def alone(store: Store) -> Iterator[Instance]:
 @pytest.fixture
 def always_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make each call read the versions from the database."""
-    monkeypatch.setattr("progress.query.cache.MAX_AGE_S", 0)
+    monkeypatch.setattr("progress.query.cache.versions.MAX_AGE_S", 0)
 
 
 def position(instance: Instance) -> int:
@@ -834,7 +837,7 @@ def test_a_returned_version_serves_the_other_fields_of_the_request(
 def test_an_instance_remembers_the_days_of_a_limited_number_of_learners(
     one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(query_cache, "_MAX_LEARNERS", 3)
+    monkeypatch.setattr(responses, "_MAX_LEARNERS", 3)
     for user in ("ann", "ben", "cyd", "dan", "eva"):
         one.get(*(key for key in cache_instances.all_keys(user) if key.name == "streak"))
     assert [*one.cache._days] == ["cyd", "dan", "eva"]
