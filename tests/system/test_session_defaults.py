@@ -38,11 +38,11 @@ CONFIGURED = {
     "default_transaction_read_only": "on",
     "search_path": "information_schema",
     "synchronous_commit": "off",
-    "statement_timeout": "30ms",
+    "statement_timeout": "1s",
     "lock_timeout": "1ms",
-    "transaction_timeout": "30ms",
+    "transaction_timeout": "2s",
     "idle_in_transaction_session_timeout": "1ms",
-    "idle_session_timeout": "30ms",
+    "idle_session_timeout": "2s",  # longer than a busy machine takes from a start to `configure`
 }
 # No session sets these.
 OTHERS = {

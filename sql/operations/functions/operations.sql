@@ -130,7 +130,7 @@ END;
 -- time later: 24 hours or, for an erasure, 14 days. A cancelled operation counts as failed only if a step could not be
 -- compensated.
 DROP FUNCTION IF EXISTS operations.count_problems();  -- an earlier one returned fewer columns
-CREATE FUNCTION operations.count_problems(OUT failed bigint, OUT overdue bigint, OUT running bigint)
+CREATE OR REPLACE FUNCTION operations.count_problems(OUT failed bigint, OUT overdue bigint, OUT running bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT
