@@ -26,6 +26,7 @@ _SHARED = (
     "given_answers",
     "returned_answers",
     "answered_weeks",
+    "study_spans",
     "item_places",
 )
 _READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")

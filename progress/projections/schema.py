@@ -163,7 +163,13 @@ def trace(name: str) -> dict[str, str]:
 @functools.cache
 def list_folded() -> tuple[str, ...]:
     """Return the names of the models that `fold_facts` folds, in the order of its times."""
-    return tuple(name for name in _names(REALTIME) if _has(name, "fold"))
+    concluded = list_conclusions()
+    return tuple(n for n in _names(REALTIME) if _has(n, "fold") or n in concluded)
+
+
+def list_conclusions() -> tuple[str, ...]:
+    """Return the names of the models that folds replace by their definition."""
+    return tuple(name for name in _names(REALTIME) if _has(name, "changed"))
 
 
 def _window_tables() -> str:
@@ -210,8 +216,7 @@ def parts() -> Mapping[str, str]:
     snapshots = [name for name in names if _has(name, "snapshot")]
     return {
         "realtime_folds": "\n\n".join(
-            f"{_include(name, 'fold')}\n\n{_include('fold', 'end of model')}"
-            for name in list_folded()
+            f"{_fold(name)}\n\n{_include('fold', 'end of model')}" for name in list_folded()
         ),
         "batch_folds": _list(_names(BATCH), "fold"),
         "empty_window": _list(names, "empty_window"),
@@ -229,6 +234,16 @@ def parts() -> Mapping[str, str]:
         },
         **facts.parts(),
     }
+
+
+def _fold(name: str) -> str:
+    """Return the fold of a model of facts, or what replaces the rows of a conclusion."""
+    if _has(name, "fold"):
+        return _include(name, "fold")
+    parts = ("changed", "replaced", "read", "definition")
+    return statements.fill(
+        _path("fold"), "conclude", table=name, **{part: _include(name, part) for part in parts}
+    )
 
 
 def _parameters() -> dict[str, str]:

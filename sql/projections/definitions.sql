@@ -67,6 +67,16 @@ SELECT user_id, item_id, occurred_at, event_id, day, correct
 FROM dated_facts
 WHERE kind = 'answer'
 
+-- study_spans --
+-- Each learner's study days and rest days, as spans with a number of study days. Here, each span is one day.
+SELECT user_id, day AS starts, day AS ends, max(study_days) AS study_days
+FROM (
+    SELECT user_id, day, 1 AS study_days FROM daily_stats WHERE sessions_completed > 0
+    UNION ALL
+    SELECT user_id, day, 0 FROM rest_days
+) days
+GROUP BY user_id, day
+
 -- answered_weeks --
 -- The Mondays of each learner's first and last weeks with an answer. 1990-01-01 was a Monday.
 SELECT user_id, first_day - CAST((first_day - DATE '1990-01-01') % 7 AS integer) AS first_monday,

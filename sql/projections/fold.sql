@@ -404,6 +404,46 @@ SET enable_bitmapscan = off
 SET random_page_cost = 0   -- a fold reads the end of the log, which is in memory, through the index by shard
 SET jit = off
 
+-- conclude --
+-- Replace the rows of the learners whose input the window changed (`changed`) by the rows of the definition. Rows that
+-- stay the same are not written. `replaced` selects the rows t of a learner that may differ; `read` leaves out input
+-- that the others follow from.
+IF EXISTS ({changed}) THEN
+WITH changed AS MATERIALIZED (
+{changed}
+), differing AS MATERIALIZED (
+    SELECT one, max(place) AS place
+    FROM (
+        SELECT CAST(ROW(d.*) AS {table}) AS one, CAST(NULL AS tid) AS place
+        FROM changed c
+        CROSS JOIN LATERAL (
+            WITH {read}
+            SELECT * FROM (
+{definition}
+            ) d
+            WHERE d.user_id = c.user_id
+        ) d
+        UNION ALL
+        SELECT t.one, t.place
+        FROM changed c
+        CROSS JOIN LATERAL (
+            SELECT t AS one, t.ctid AS place FROM {table} t WHERE t.user_id = c.user_id AND {replaced} OFFSET 0
+        ) t
+    ) rows
+    GROUP BY one
+    HAVING count(*) = 1
+), gone AS (
+    DELETE FROM {table}
+    WHERE ctid = ANY (ARRAY(SELECT place FROM differing WHERE place IS NOT NULL))
+    RETURNING user_id
+)
+INSERT INTO {table}
+SELECT (d.one).*
+FROM differing d
+CROSS JOIN (SELECT count(*) FROM gone) g   -- delete first, because a new row may have the key of a former one
+WHERE d.place IS NULL;
+END IF;
+
 -- end of model --
 times := times || date_part('epoch', clock_timestamp());
 

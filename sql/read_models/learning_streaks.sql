@@ -1,7 +1,6 @@
 -- One row per learner and run of study days (local days with a completed session). Two study days belong to one run if
 -- every day between them is a study day or a rest day. An ISO week has at most two rest days, so at most four rest days
--- are consecutive: the last two days of a week and the first two days of the next week. When a day becomes a study day
--- or a rest day, or stops being one, only runs at most five days away can therefore change.
+-- are consecutive: the last two days of a week and the first two days of the next week.
 
 -- table --
 CREATE TABLE learning_streaks (
@@ -12,173 +11,67 @@ CREATE TABLE learning_streaks (
     PRIMARY KEY (user_id, starts)
 ) WITH (fillfactor = 80);
 
--- fold --
--- A day that becomes a study day or a rest day may join two runs into one. A day is lost if it was a study day or a
--- rest day, and is neither now. A lost day may cut a run. The fold changes only runs at most five days away from a
--- changed day:
--- * `near` has these runs as they were before the window. `change` is the number of study days that the window adds to
---   a run, and may be negative.
--- * `pieces` has the parts into which lost days cut these runs. Each part begins and ends with a study day. The fold
---   counts the study days of all parts of a run except the longest part. The longest part has all other study days of
---   the run. A cut near the end of a long run therefore reads few rows. Each new study day outside of these runs is a
---   piece, too.
--- * `joined` has the new runs, each of which consists of one or more pieces.
-IF EXISTS (SELECT FROM window_days WHERE sessions_completed <> 0) OR EXISTS (SELECT FROM window_rest_days) THEN
-WITH turned AS MATERIALIZED (
-    SELECT w.user_id, w.day, w.sessions_completed > 0 AS studied
-    FROM window_days w
-    LEFT JOIN LATERAL (
-        SELECT d.sessions_completed FROM daily_stats d WHERE d.user_id = w.user_id AND d.day = w.day OFFSET 0
-    ) now ON true
-    CROSS JOIN LATERAL (SELECT coalesce(now.sessions_completed, 0) AS sessions) s
-    WHERE w.sessions_completed <> 0
-      AND (s.sessions = 0) <> (s.sessions - w.sessions_completed = 0)
-), near AS MATERIALIZED (
-    SELECT n.*, coalesce(sum(CASE WHEN t.studied THEN 1 ELSE -1 END) FILTER (WHERE t.day IS NOT NULL), 0) AS change
-    FROM (
-        SELECT DISTINCT c.user_id, r.place, r.starts, r.ends, r.study_days
-        FROM (SELECT user_id, day FROM turned UNION SELECT user_id, day FROM window_rest_days) c
-        CROSS JOIN LATERAL (
-            (SELECT s.ctid AS place, s.starts, s.ends, s.study_days
-            FROM learning_streaks s
-            WHERE s.user_id = c.user_id AND s.starts <= c.day AND has_past
-            ORDER BY s.starts DESC
-            LIMIT 1)
-            UNION ALL
-            (SELECT s.ctid, s.starts, s.ends, s.study_days
-            FROM learning_streaks s
-            WHERE s.user_id = c.user_id AND s.starts > c.day AND s.starts <= c.day + 5 AND has_past
-            ORDER BY s.starts
-            LIMIT 1)
-        ) r
-        WHERE r.ends >= c.day - 5
-    ) n
-    LEFT JOIN turned t ON t.user_id = n.user_id AND t.day BETWEEN n.starts AND n.ends
-    GROUP BY n.user_id, n.place, n.starts, n.ends, n.study_days
-), lost AS (
-    SELECT t.user_id, t.day
-    FROM turned t
-    LEFT JOIN LATERAL (
-        SELECT r.day FROM rest_days r WHERE r.user_id = t.user_id AND r.day = t.day OFFSET 0
-    ) rest ON true
-    WHERE NOT t.studied AND rest.day IS NULL
-    UNION
-    SELECT w.user_id, w.day
-    FROM window_rest_days w
-    LEFT JOIN LATERAL (
-        SELECT d.day
-        FROM daily_stats d
-        WHERE d.user_id = w.user_id AND d.day = w.day AND d.sessions_completed > 0
-        OFFSET 0
-    ) study ON true
-    WHERE NOT w.is_rest AND study.day IS NULL
-), cuts AS (
-    SELECT user_id, starts AS run, starts - 1 AS day FROM near
+-- turned --
+-- The days that become or cease to be study days or rest days. A window changes a day's number of sessions by at least
+-- one, so that the number is now 0, or the change itself, if it was 0 before.
+SELECT w.user_id, w.day
+FROM window_days w
+LEFT JOIN LATERAL (
+    SELECT d.sessions_completed FROM daily_stats d WHERE d.user_id = w.user_id AND d.day = w.day OFFSET 0
+) now ON true
+WHERE w.sessions_completed <> 0 AND coalesce(now.sessions_completed, 0) IN (0, w.sessions_completed)
+UNION ALL
+SELECT user_id, day FROM window_rest_days
+
+-- changed --
+-- The learners who gain or lose a study day or a rest day. `since` is the start of the last run before the first of
+-- these days. If this run ends before the day, `ends` and `study_days` are the run's, and its days are not read.
+SELECT t.user_id, coalesce(r.starts, t.day) AS since, CASE WHEN r.ends < t.day THEN r.ends END AS ends, r.study_days
+FROM (
+    SELECT user_id, CASE WHEN has_past THEN min(day) ELSE '-infinity' END AS day
+    FROM ({read_models/learning_streaks turned}) d
+    GROUP BY user_id
+) t
+LEFT JOIN LATERAL (
+    SELECT s.starts, s.ends, s.study_days
+    FROM learning_streaks s
+    WHERE s.user_id = t.user_id AND s.starts < t.day
+    ORDER BY s.starts DESC
+    LIMIT 1
+) r ON true
+
+-- replaced --
+t.starts >= c.since
+
+-- read --
+daily_stats AS NOT MATERIALIZED (
+    SELECT * FROM daily_stats WHERE user_id = c.user_id AND day > coalesce(c.ends, c.since - 1)
+), rest_days AS NOT MATERIALIZED (
+    SELECT * FROM rest_days WHERE user_id = c.user_id AND day > coalesce(c.ends, c.since - 1)
+), study_spans AS NOT MATERIALIZED (
+    SELECT c.user_id, c.since AS starts, c.ends, c.study_days
+    WHERE c.ends IS NOT NULL
     UNION ALL
-    SELECT user_id, starts, ends + 1 FROM near
-    UNION ALL
-    SELECT n.user_id, n.starts, l.day
-    FROM near n
-    JOIN lost l ON l.user_id = n.user_id AND l.day BETWEEN n.starts AND n.ends
-), parts AS (
-    SELECT p.user_id, p.run, first.day AS starts, last.day AS ends,
-        row_number() OVER (PARTITION BY p.user_id, p.run ORDER BY last.day - first.day DESC, first.day) = 1
-            AS is_longest
-    FROM (
-        SELECT user_id, run, day + 1 AS starts, lead(day) OVER (PARTITION BY user_id, run ORDER BY day) - 1 AS ends
-        FROM cuts
-    ) p
-    CROSS JOIN LATERAL (
-        SELECT d.day
-        FROM daily_stats d
-        WHERE d.user_id = p.user_id AND d.day BETWEEN p.starts AND p.ends AND d.sessions_completed > 0
-        ORDER BY d.day
-        LIMIT 1
-    ) first
-    CROSS JOIN LATERAL (
-        SELECT d.day
-        FROM daily_stats d
-        WHERE d.user_id = p.user_id AND d.day BETWEEN p.starts AND p.ends AND d.sessions_completed > 0
-        ORDER BY d.day DESC
-        LIMIT 1
-    ) last
-), counted AS (
-    SELECT p.*, studied.days, sum(studied.days) OVER (PARTITION BY p.user_id, p.run) AS days_of_run
-    FROM parts p
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS days
-        FROM daily_stats d
-        WHERE d.user_id = p.user_id AND d.day BETWEEN p.starts AND p.ends AND d.sessions_completed > 0
-          AND NOT p.is_longest
-    ) studied
-), pieces AS (
-    SELECT c.user_id, c.starts, c.ends,
-        CASE WHEN c.is_longest THEN n.study_days + n.change - c.days_of_run ELSE c.days END AS study_days
-    FROM counted c
-    JOIN near n ON n.user_id = c.user_id AND n.starts = c.run
-    UNION ALL
-    SELECT t.user_id, t.day, t.day, 1
-    FROM turned t
-    WHERE t.studied
-      AND NOT EXISTS (SELECT FROM near n WHERE n.user_id = t.user_id AND t.day BETWEEN n.starts AND n.ends)
-), placed AS (
-    SELECT *, starts - lag(ends) OVER (PARTITION BY user_id ORDER BY starts) - 1 AS days_before
-    FROM pieces
-), joined AS MATERIALIZED (
-    SELECT user_id, min(starts) AS starts, max(ends) AS ends, sum(study_days)::bigint AS study_days
-    FROM (
-        SELECT p.*, count(*) FILTER (WHERE p.days_before IS NULL OR p.days_before > rest.days)
-            OVER (PARTITION BY p.user_id ORDER BY p.starts) AS island
-        FROM placed p
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS days
-            FROM rest_days r
-            WHERE r.user_id = p.user_id AND r.day BETWEEN p.starts - p.days_before AND p.starts - 1
-              AND p.days_before BETWEEN 1 AND 4
-        ) rest
-    ) numbered
-    GROUP BY user_id, island
-), gone AS (
-    DELETE FROM learning_streaks s
-    USING near n
-    WHERE s.ctid = n.place
-      AND NOT EXISTS (SELECT FROM joined j WHERE j.user_id = n.user_id AND j.starts = n.starts)
+    SELECT * FROM ({projections/definitions study_spans}) days
 )
-INSERT INTO learning_streaks
-SELECT j.user_id, j.starts, j.ends, j.study_days
-FROM joined j
-WHERE NOT EXISTS (
-    SELECT FROM near n
-    WHERE (n.user_id, n.starts, n.ends, n.study_days) = (j.user_id, j.starts, j.ends, j.study_days))
-ORDER BY j.user_id, j.starts
-ON CONFLICT (user_id, starts) DO UPDATE SET ends = excluded.ends, study_days = excluded.study_days;
-END IF;
 
 -- definition --
--- For all days of an unbroken sequence of study days and rest days, the day minus the row number is the same date. This
--- date identifies the sequence.
-SELECT user_id, min(day) FILTER (WHERE studied) AS starts, max(day) FILTER (WHERE studied) AS ends,
-    count(*) FILTER (WHERE studied) AS study_days
+-- For all spans of an unbroken sequence, the last day minus the number of days so far is the same date. This date
+-- identifies the sequence.
+SELECT user_id, min(starts) FILTER (WHERE study_days > 0) AS starts, max(ends) FILTER (WHERE study_days > 0) AS ends,
+    CAST(sum(study_days) AS bigint) AS study_days
 FROM (
-    SELECT user_id, day, studied,
-        day - CAST(row_number() OVER (PARTITION BY user_id ORDER BY day) AS integer) AS run
-    FROM (
-        SELECT user_id, day, bool_or(studied) AS studied
-        FROM (
-            SELECT user_id, day, true AS studied FROM daily_stats WHERE sessions_completed > 0
-            UNION ALL
-            SELECT user_id, day, false FROM rest_days
-        ) days
-        GROUP BY user_id, day
-    ) covered
+    SELECT user_id, starts, ends, study_days,
+        ends - CAST(sum(ends - starts + 1) OVER (PARTITION BY user_id ORDER BY starts) AS integer) AS run
+    FROM study_spans
 ) numbered
 GROUP BY user_id, run
-HAVING bool_or(studied)
+HAVING sum(study_days) > 0
 
 -- snapshot --
 (SELECT array_agg(t)::text FROM learning_streaks t WHERE t.user_id = learner)
 
--- reset_learners --
+-- delete_learners --
 DELETE FROM learning_streaks WHERE user_id = ANY (learners);
 
 -- latest --
