@@ -169,7 +169,7 @@ def list_folded() -> tuple[str, ...]:
 
 def list_conclusions() -> tuple[str, ...]:
     """Return the names of the models that folds replace by their definition."""
-    return tuple(name for name in _names(REALTIME) if _has(name, "changed"))
+    return tuple(name for name in _names(REALTIME) if _list_kinds(name))
 
 
 def _window_tables() -> str:
@@ -219,6 +219,7 @@ def parts() -> Mapping[str, str]:
             f"{_fold(name)}\n\n{_include('fold', 'end of model')}" for name in list_folded()
         ),
         "batch_folds": _list(_names(BATCH), "fold"),
+        "reached_levels": _conclude("milestones", "levels", _include("level_totals", "judged")),
         "empty_window": _list(names, "empty_window"),
         # In reverse order: a model that sums up rows of an earlier model subtracts these rows
         # before the earlier model deletes them.
@@ -237,13 +238,38 @@ def parts() -> Mapping[str, str]:
 
 
 def _fold(name: str) -> str:
-    """Return the fold of a model of facts, or what replaces the rows of a conclusion."""
+    """Return the fold of a model of facts, or the statements that replace rows of a conclusion."""
     if _has(name, "fold"):
         return _include(name, "fold")
-    parts = ("changed", "replaced", "read", "definition")
+    return "\n\n".join(_conclude(name, kind) for kind in _list_kinds(name))
+
+
+def _conclude(name: str, kind: str, changed: str | None = None) -> str:
+    """Return the statement that replaces the rows of a conclusion, or only those of a kind.
+
+    A block of a kind has the kind in its name. `changed` is the block with the learners.
+    """
+
+    def part(block: str) -> str:
+        found = [b for b in (f"{block} {kind}".strip(), block) if _has(name, b)]
+        return _include(name, found[0]) if found else ""
+
     return statements.fill(
-        _path("fold"), "conclude", table=name, **{part: _include(name, part) for part in parts}
+        _path("fold"),
+        "conclude",
+        table=name,
+        definition=_include(name, kind or "definition"),
+        changed=changed or part("changed"),
+        replaced=part("replaced"),
+        read=part("read"),
+        tell=part("tell") or _include("fold", "tell"),
     )
+
+
+def _list_kinds(name: str) -> list[str]:
+    """Return the kinds of rows of a conclusion; '' if a model's rows are of one kind."""
+    changed = [block for block in statements.parse(_path(name)) if block.split()[0] == "changed"]
+    return [block.removeprefix("changed").strip() for block in changed]
 
 
 def _parameters() -> dict[str, str]:

@@ -2,7 +2,7 @@
 -- for the models' blocks of that name, joined (see schema.py).
 
 -- functions --
--- Delete the rows that a refold computes again from the log.
+-- Delete the facts that a refold computes again from the log. Conclusions stay, because the refold replaces them.
 CREATE FUNCTION reset_learners(learners text[]) RETURNS void LANGUAGE plpgsql AS $reset$
 BEGIN
 {reset_learners}
@@ -63,14 +63,16 @@ RETURNS TABLE (starts timestamptz[], shifts interval[], offsets interval[]) LANG
     ) r
 $shifts$;
 
--- Fold the events in window_events and, with has_catalogue, the window's catalogue events. Without has_past, the
--- learners have no rows yet, so the folds do not look rows up, and the tables may lack their keys. Return when the
--- first model's fold began and when each model's fold ended, in seconds.
+-- Fold the events in window_events and, with has_catalogue, the window's catalogue events; then replace the conclusions
+-- of the learners whose facts changed. Without has_past, the learners have no facts yet, so the folds do not look rows
+-- up, and the tables may lack their keys; all of their conclusions may change. Return when the first model's fold began
+-- and when each model's fold ended, in seconds.
 CREATE FUNCTION fold_facts(
     window_shard smallint, window_start bigint, window_end bigint, has_past boolean, has_catalogue boolean
 ) RETURNS double precision[] LANGUAGE plpgsql AS $fold$
 DECLARE
-    times double precision[] := ARRAY[date_part('epoch', clock_timestamp())];
+    times      double precision[] := ARRAY[date_part('epoch', clock_timestamp())];
+    added_rows bigint;   -- of a conclusion; nobody reads it, but PL/pgSQL needs a place for it
 BEGIN
 {realtime_folds}
 
@@ -160,7 +162,7 @@ BEGIN
 END
 $fold$;
 
--- Delete the learners' rows and fold their whole history again, up to the end of the window. Leave out the preference
+-- Delete the learners' facts and fold their whole history again, up to the end of the window. Leave out the preference
 -- events before the window, because zones_in_force already has their effect.
 CREATE FUNCTION refold_learners(learners text[], window_shard smallint, window_start bigint, window_end bigint)
 RETURNS void LANGUAGE plpgsql AS $fold$
@@ -417,11 +419,12 @@ WITH changed AS MATERIALIZED (
         SELECT CAST(ROW(d.*) AS {table}) AS one, CAST(NULL AS tid) AS place
         FROM changed c
         CROSS JOIN LATERAL (
-            WITH {read}
+            {read}
             SELECT * FROM (
 {definition}
             ) d
             WHERE d.user_id = c.user_id
+            OFFSET 0
         ) d
         UNION ALL
         SELECT t.one, t.place
@@ -436,13 +439,19 @@ WITH changed AS MATERIALIZED (
     DELETE FROM {table}
     WHERE ctid = ANY (ARRAY(SELECT place FROM differing WHERE place IS NOT NULL))
     RETURNING user_id
+), added AS (
+    INSERT INTO {table}
+    SELECT (d.one).*
+    FROM differing d
+    CROSS JOIN (SELECT count(*) FROM gone) g   -- delete first, because a new row may have the key of a former one
+    WHERE d.place IS NULL
+    RETURNING user_id
 )
-INSERT INTO {table}
-SELECT (d.one).*
-FROM differing d
-CROSS JOIN (SELECT count(*) FROM gone) g   -- delete first, because a new row may have the key of a former one
-WHERE d.place IS NULL;
+{tell};
 END IF;
+
+-- tell --
+SELECT count(*) INTO added_rows FROM added
 
 -- end of model --
 times := times || date_part('epoch', clock_timestamp());

@@ -44,7 +44,7 @@ LEFT JOIN LATERAL (
 t.starts >= c.since
 
 -- read --
-daily_stats AS NOT MATERIALIZED (
+WITH daily_stats AS NOT MATERIALIZED (
     SELECT * FROM daily_stats WHERE user_id = c.user_id AND day > coalesce(c.ends, c.since - 1)
 ), rest_days AS NOT MATERIALIZED (
     SELECT * FROM rest_days WHERE user_id = c.user_id AND day > coalesce(c.ends, c.since - 1)

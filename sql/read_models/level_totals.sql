@@ -54,44 +54,11 @@ CROSS JOIN LATERAL (
 WHERE event_store.shard_of('learner-' || s.user_id) = ANY (d.shards)
 ON CONFLICT DO NOTHING;
 
-WITH reached AS MATERIALIZED (
-    SELECT s.user_id, s.name AS level, m.day
-    FROM batch_learners b
-    JOIN catalogue_shares s ON s.user_id = b.user_id AND s.kind = 'level'
-    CROSS JOIN LATERAL (
-        SELECT CAST(sum(c.items) AS bigint) AS items
-        FROM catalogue_counts c
-        JOIN catalogue_shares l ON l.user_id = s.user_id AND l.kind = 'language' AND l.name = c.language
-        WHERE c.kind = 'level' AND c.name = s.name
-    ) c
-    CROSS JOIN LATERAL (
-        SELECT i.first_mastered_on AS day
-        FROM item_stats i
-        JOIN items d ON d.item_id = i.item_id AND d.in_catalogue AND d.level = s.name
-        WHERE i.user_id = s.user_id AND i.first_mastered_on IS NOT NULL
-        ORDER BY i.first_mastered_on
-        OFFSET (4 * c.items + 4) / 5 - 1   -- 80 %, rounded up
-        LIMIT 1
-    ) m
-    WHERE 5 * s.mastered_in_catalogue >= 4 * c.items
-), gone AS (
-    DELETE FROM milestones m
-    USING batch_learners b
-    WHERE m.user_id = b.user_id AND m.kind = 'LEVEL_REACHED'
-      AND NOT EXISTS (
-          SELECT FROM reached r WHERE r.user_id = m.user_id AND r.level = m.level AND r.day = m.reached_on)
-), added AS (
-    INSERT INTO milestones (user_id, kind, level, reached_on)
-    SELECT r.user_id, 'LEVEL_REACHED', r.level, r.day
-    FROM reached r
-    WHERE NOT EXISTS (
-        SELECT
-        FROM milestones m
-        WHERE m.user_id = r.user_id AND m.kind = 'LEVEL_REACHED' AND m.level = r.level AND m.reached_on = r.day)
-    ORDER BY r.user_id, r.level
-    RETURNING user_id
-)
-INSERT INTO batch_reached SELECT DISTINCT user_id FROM added;
+{reached_levels}
+
+-- judged --
+-- The learners of the run: those with new events, of changed items, and of the levels above.
+SELECT user_id FROM batch_learners
 
 -- definition --
 SELECT CAST(s.shard AS smallint) AS shard, c.name AS level, c.language, c.items

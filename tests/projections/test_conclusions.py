@@ -41,7 +41,8 @@ def test_an_event_writes_no_row_that_stays_the_same(connection: Connection) -> N
     assert written_by(connection, *(session(day) for day in (1, 2, 8, 9)))
     assert written_by(connection, session(9, 1)) == []
     (early,) = connection.run("SELECT ctid FROM learning_streaks ORDER BY starts LIMIT 1")
-    assert written_by(connection, session(10)) == ["learning_streaks"]
+    assert written_by(connection, session(10)) == ["learning_streaks", "milestones"]
+    assert written_by(connection, session(11)) == ["learning_streaks"]
     assert connection.run("SELECT ctid FROM learning_streaks WHERE ctid = :place", place=early[0])
 
 
