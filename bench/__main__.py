@@ -41,6 +41,7 @@ Row = Callable[[Server], Iterator[Line]]
 ROWS: dict[str, Row] = {
     "append": compare.measure_appends,
     "history": folds.compare_with_short,
+    "days": folds.compare_first_sessions,
     "rebuild": folds.compare_rebuild,
     "folds": upserts.compare_with_folds,
     "whole": folds.compare_whole,

@@ -24,6 +24,7 @@ _HISTORY_ROUNDS, _ROUNDS = 15, 3
 _DAYS, _SHORT = 4_762, 24  # with one session of 42 events each: 200,000 and 1,000 events
 _SESSIONS, _ITEMS = 23, 40  # of a measured window: 966 events about items that are known
 _SINCE = datetime(2010, 1, 1, tzinfo=UTC)
+_STUDENTS, _STUDY_DAYS = 1_000, 365
 
 
 def compare_with_short(server: Server) -> Iterator[Line]:
@@ -73,6 +74,36 @@ def _append(connection: Connection, learner: str, known: int, first: float) -> N
         begin = _SINCE + timedelta(days=first + day, hours=12)
         batch += envelopes.session(learner, begin, chance, [item for (item,) in items])
     log.append(connection, [envelopes.delivery(batch)])
+
+
+def compare_first_sessions(server: Server) -> Iterator[Line]:
+    """Compare windows of the first sessions of a day with windows of further sessions.
+
+    The first sessions add a study day to the run of each learner, so the runs are replaced.
+    """
+    store, rounds, sql = server.create_store(), Rounds(), blocks("folds")
+    with closing(store.connect()) as connection:
+        connection.run(sql["learners"], learners=_STUDENTS)
+        connection.run(sql["complete"], first=1, last=_STUDY_DAYS)
+        rebuild.run(functools.partial(database.connect, store.url))
+        connection.run(blocks("logs")["settle"])
+    with closing(store.connect()) as connection:
+        projector = Projector(connection)
+        for number in range(_HISTORY_ROUNDS + 2):
+            for how in ("first", "further"):
+                day = _STUDY_DAYS + 1 + number
+                connection.run(sql["complete"], first=day, last=day)
+                begin = time.perf_counter()
+                projector.fold_window(0, _WINDOW)
+                if number > 1:
+                    rounds.add(how, 1_000 * (time.perf_counter() - begin))
+    server.drop(store)
+    yield rounds.compare_costs(
+        "a window of the first sessions of a day, of 1,000 learners with 365 study days",
+        *("first", "further"),
+        against="further sessions:",
+        bar=4,
+    )
 
 
 def compare_rebuild(server: Server) -> Iterator[Line]:

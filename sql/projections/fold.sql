@@ -407,9 +407,10 @@ SET random_page_cost = 0   -- a fold reads the end of the log, which is in memor
 SET jit = off
 
 -- conclude --
--- Replace the rows of the learners whose input the window changed (`changed`) by the rows of the definition. Rows that
--- stay the same are not written. `replaced` selects the rows t of a learner that may differ; `read` leaves out input
--- that the others follow from.
+-- Replace rows of a conclusion by those of its definition, for the learners whose input the window changes in a way
+-- that can matter (`changed`). Rows that stay the same are not written. `replaced` selects the rows t of a learner that
+-- may differ. `read` hides relations that the definition reads by the parts that suffice for these rows. OFFSET 0 lets
+-- the planner restrict the definition to the learner, instead of joining all learners' rows.
 IF EXISTS ({changed}) THEN
 WITH changed AS MATERIALIZED (
 {changed}

@@ -9,7 +9,7 @@ CREATE TABLE learning_streaks (
     ends       date   NOT NULL,            -- the last study day
     study_days bigint NOT NULL,
     PRIMARY KEY (user_id, starts)
-) WITH (fillfactor = 80);
+);
 
 -- turned --
 -- The days that become or cease to be study days or rest days. A window changes a day's number of sessions by at least

@@ -25,9 +25,44 @@ CREATE TABLE member_weeks (
     zone_since     timestamptz NOT NULL,   -- starts_at of the learner's newest row in zones_in_force
     day_start_hour bigint NOT NULL,        -- day_start_hour and timezone are from the same row
     timezone       text COLLATE "C" NOT NULL
-) WITH (fillfactor = 60);
+);
 
--- sums --
+-- changed --
+-- The members with a changed day, rest day or zone, and the learners who joined or left a group.
+SELECT c.user_id
+FROM (
+    SELECT user_id FROM window_days
+    UNION
+    SELECT user_id FROM window_members
+    UNION
+    SELECT user_id FROM window_rest_days
+    UNION
+    SELECT user_id FROM window_facts WHERE kind = 'preference'
+) c
+CROSS JOIN LATERAL (   -- with EXISTS, the planner may read the groups of all learners
+    SELECT FROM group_members g WHERE g.user_id = c.user_id LIMIT 1
+) m
+
+-- replaced --
+true
+
+-- read --
+WITH daily_stats AS NOT MATERIALIZED (
+    SELECT *
+    FROM daily_stats d
+    WHERE d.user_id = c.user_id
+      AND d.day > (SELECT max(l.day) FROM daily_stats l WHERE l.user_id = c.user_id) - 7
+), learning_streaks AS NOT MATERIALIZED (
+    SELECT * FROM learning_streaks WHERE user_id = c.user_id ORDER BY starts DESC LIMIT 1
+), zones_in_force AS NOT MATERIALIZED (
+    SELECT * FROM ({read_models/preferences live zones_in_force}) z
+    WHERE z.user_id = c.user_id
+    ORDER BY z.starts_at DESC
+    LIMIT 1
+)
+
+-- definition --
+SELECT l.user_id, l.last_day, r.ends AS last_study_date, r.study_days AS run_days,
     CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 1), 0) AS bigint) AS answers_1,
     CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 2), 0) AS bigint) AS answers_2,
     CAST(coalesce(sum(d.answers) FILTER (WHERE d.day > l.last_day - 3), 0) AS bigint) AS answers_3,
@@ -41,89 +76,22 @@ CREATE TABLE member_weeks (
     CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 4), 0) AS bigint) AS correct_4,
     CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 5), 0) AS bigint) AS correct_5,
     CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 6), 0) AS bigint) AS correct_6,
-    CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 7), 0) AS bigint) AS correct_7
-
--- fold --
-IF EXISTS (SELECT FROM group_members) THEN
-    INSERT INTO member_weeks
-    SELECT u.user_id, l.last_day, s.last_study_date, s.run_days, w.*, coalesce(z.starts_at, '-infinity'),
-        coalesce(extract(epoch FROM z.day_start) / 3600, 0), coalesce(z.timezone, 'UTC')
-    FROM (
-        SELECT c.user_id
-        FROM (
-            SELECT user_id FROM window_days
-            UNION
-            SELECT user_id FROM window_members
-            UNION
-            SELECT user_id FROM window_rest_days
-            UNION
-            SELECT user_id FROM window_facts WHERE kind = 'preference'
-        ) c
-        CROSS JOIN LATERAL (   -- with EXISTS, the planner may read the groups of all learners
-            SELECT FROM group_members g WHERE g.user_id = c.user_id LIMIT 1
-        ) m
-    ) u
-    CROSS JOIN LATERAL (
-        SELECT d.day AS last_day FROM daily_stats d WHERE d.user_id = u.user_id ORDER BY d.day DESC LIMIT 1
-    ) l
-    LEFT JOIN LATERAL (
-        SELECT r.ends AS last_study_date, r.study_days AS run_days
-        FROM learning_streaks r
-        WHERE r.user_id = u.user_id
-        ORDER BY r.starts DESC
-        LIMIT 1
-    ) s ON true
-    CROSS JOIN LATERAL (
-        SELECT {read_models/member_weeks sums}
-        FROM daily_stats d
-        WHERE d.user_id = u.user_id AND d.day > l.last_day - 7
-    ) w
-    LEFT JOIN LATERAL (
-        SELECT f.starts_at, f.timezone, f.day_start
-        FROM zones_in_force f
-        WHERE f.user_id = u.user_id
-        ORDER BY f.starts_at DESC
-        LIMIT 1
-    ) z ON true
-    ORDER BY u.user_id
-    ON CONFLICT (user_id) DO UPDATE SET
-        last_day = excluded.last_day,
-        last_study_date = excluded.last_study_date,
-        run_days = excluded.run_days,
-        answers_1 = excluded.answers_1,
-        answers_2 = excluded.answers_2,
-        answers_3 = excluded.answers_3,
-        answers_4 = excluded.answers_4,
-        answers_5 = excluded.answers_5,
-        answers_6 = excluded.answers_6,
-        answers_7 = excluded.answers_7,
-        correct_1 = excluded.correct_1,
-        correct_2 = excluded.correct_2,
-        correct_3 = excluded.correct_3,
-        correct_4 = excluded.correct_4,
-        correct_5 = excluded.correct_5,
-        correct_6 = excluded.correct_6,
-        correct_7 = excluded.correct_7,
-        zone_since = excluded.zone_since,
-        day_start_hour = excluded.day_start_hour,
-        timezone = excluded.timezone;
-END IF;
-
--- definition --
-SELECT l.user_id, l.last_day, l.last_study_date, r.study_days AS run_days,
-{read_models/member_weeks sums},
+    CAST(coalesce(sum(d.correct_answers) FILTER (WHERE d.day > l.last_day - 7), 0) AS bigint) AS correct_7,
     coalesce(z.starts_at, CAST('-infinity' AS timestamp)) AS zone_since,
     coalesce(z.day_start_hour, 0) AS day_start_hour, coalesce(z.timezone, 'UTC') AS timezone
 FROM (
-    SELECT user_id, max(day) AS last_day, max(day) FILTER (WHERE sessions_completed > 0) AS last_study_date
+    SELECT user_id, max(day) AS last_day
     FROM daily_stats
     WHERE user_id IN (SELECT user_id FROM group_members)
     GROUP BY user_id
 ) l
 JOIN daily_stats d ON d.user_id = l.user_id AND d.day > l.last_day - 7
-LEFT JOIN learning_streaks r ON r.user_id = l.user_id AND r.ends = l.last_study_date
+LEFT JOIN (
+    SELECT user_id, ends, study_days, row_number() OVER (PARTITION BY user_id ORDER BY starts DESC) AS place
+    FROM learning_streaks
+) r ON r.user_id = l.user_id AND r.place = 1
 LEFT JOIN zones_in_force z ON z.user_id = l.user_id AND z.ends_at = CAST('infinity' AS timestamp)
-GROUP BY l.user_id, l.last_day, l.last_study_date, r.study_days, z.starts_at, z.day_start_hour, z.timezone
+GROUP BY l.user_id, l.last_day, r.ends, r.study_days, z.starts_at, z.day_start_hour, z.timezone
 
--- reset_learners --
+-- delete_learners --
 DELETE FROM member_weeks WHERE user_id = ANY (learners);

@@ -23,8 +23,8 @@ CREATE TEMPORARY TABLE window_reached (user_id varchar(200) COLLATE "C") ON COMM
 INSERT INTO window_reached SELECT DISTINCT user_id FROM added
 
 -- changed streaks --
--- The learners who gain or lose a study day or a rest day, if a run may reach a length since the first of these days, or
--- reached one. A run has at least `days` study days before this day.
+-- The learners who gain or lose a study day or a rest day, if a run may reach a length since the first of these days,
+-- or reached one. A run has at least `days` study days before this day.
 SELECT t.user_id
 FROM (SELECT user_id, min(day) AS day FROM ({read_models/learning_streaks turned}) d GROUP BY user_id) t
 WHERE NOT has_past
@@ -60,8 +60,8 @@ WHERE place IN (3, 7, 14, 30, 50, 100, 200) OR place % 365 = 0
 GROUP BY user_id, place
 
 -- changed items --
--- The learners whose number of items reaches a value, or who reached one on a day whose number changes. A day's new item
--- changes the numbers since this day, and who reached a value on the same day still does so. An item that moves to
+-- The learners whose number of items reaches a value, or who reached one on a day whose number changes. A day's new
+-- item changes the numbers since this day, and who reached a value on the same day still does so. An item that moves to
 -- another day changes the numbers between both.
 SELECT DISTINCT c.user_id
 FROM (

@@ -5,6 +5,7 @@ from datetime import timedelta
 from progress.adapters.postgres.database import Connection
 from progress.projections import schema
 from progress.projections.projector import Projector
+from tests.support import model_rows
 from tests.support.sample_events import BEGIN, Envelope, envelope
 from tests.support.stage import append
 
@@ -32,7 +33,7 @@ def written_by(connection: Connection, *events: Envelope) -> list[str]:
 def _places(connection: Connection) -> dict[str, list[list[object]]]:
     """Return the place of each row of each conclusion, and the last transaction that wrote it."""
     return {
-        name: connection.run(f"SELECT ctid, xmin, xmax FROM {name} ORDER BY ctid")
+        name: connection.run(model_rows.BLOCKS["places"].replace("{table}", name))
         for name in schema.list_conclusions()
     }
 

@@ -164,6 +164,10 @@ WHERE c.kind = s.kind AND c.name = s.name
 -- table --
 SELECT * FROM {table};
 
+-- places --
+-- The place of each row, and the transactions that wrote it.
+SELECT ctid, xmin, xmax FROM {table} ORDER BY ctid;
+
 -- lose a row --
 DELETE FROM {table} WHERE ctid = (SELECT min(ctid) FROM {table});
 
