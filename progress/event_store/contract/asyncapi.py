@@ -39,7 +39,7 @@ def make() -> _Document:
         "asyncapi": "3.0.0",
         "info": {
             "title": "Events that Progress records and publishes",
-            "version": "0.1.0",
+            "version": "0.2.0",
             "description": "Publish each event to the topic of its type. The data of a Pub/Sub "
             "message is one event, or a JSON array of events (events/message.json). Progress "
             f"publishes one message in each Pub/Sub message on the topic {outgoing.TOPIC}.",
