@@ -1,5 +1,20 @@
 -- The driver of all realtime folds: one call folds one window of one shard, in one transaction. Names in braces stand
 -- for the models' blocks of that name, joined (see schema.py).
+--
+-- Tables: `checkpoints` has the position up to which each shard is folded. `window_events` has the window's events, and
+-- the other temporary tables `window_…` what the folds pass on to later ones: facts, days, items, completions.
+--
+-- Verbs: to *fold* is to add what a window's events change to the rows of facts. To *conclude* is to replace rows that
+-- follow from facts by their definition, if these facts changed. To *refold* is to fold a learner's whole history
+-- again, because a change of zone moves facts to other days. To *mark* is to note which milestones will be told.
+--
+-- The order, in `fold_window`: take the shard's lock; read the window; delete the learners that are deleted in it; find
+-- the learners whose facts move; fold the others in the order of schema.py, and conclude; refold those that move; move
+-- the checkpoint; mark milestones. The rows and the checkpoint commit together.
+--
+-- The contract: the rows depend on the set of recorded events only. Any windows, in any number, and any repetition
+-- after a crash give the rows that one ordered rebuild gives, and each model's rows equal its definition over the log.
+-- tests/projections compare all of these with a program that reads the events one after the other.
 
 -- functions --
 -- Delete the facts that a refold computes again from the log. Conclusions stay, because the refold replaces them.
