@@ -224,7 +224,15 @@ def parts() -> Mapping[str, str]:
         # In reverse order: a model that sums up rows of an earlier model subtracts these rows
         # before the earlier model deletes them.
         "reset_learners": _list(names[::-1], "reset_learners"),
-        "delete_learners": _list(_names((*REALTIME, *BATCH)), "delete_learners"),
+        "delete_learners": "\n\n".join(
+            [
+                _list(_names((*REALTIME, *BATCH)), "delete_learners"),
+                *(
+                    statements.fill(_path("fold"), "delete conclusion", table=name)
+                    for name in list_conclusions()
+                ),
+            ]
+        ),
         "delete_batch_rows": _list(_names(BATCH), "delete_learners"),
         "snapshot": ",\n".join(f"'{name}', {_include(name, 'snapshot')}" for name in snapshots),
         "projections": ", ".join(_list_projections()),
@@ -260,7 +268,7 @@ def _conclude(name: str, kind: str, changed: str | None = None) -> str:
         table=name,
         definition=_include(name, kind or "definition"),
         changed=changed or part("changed"),
-        replaced=part("replaced"),
+        replaced=part("replaced") or "true",
         read=part("read"),
         tell=part("tell") or _include("fold", "tell"),
     )

@@ -424,7 +424,7 @@ SET jit = off
 -- conclude --
 -- Replace rows of a conclusion by those of its definition, for the learners whose input the window changes in a way
 -- that can matter (`changed`). Rows that stay the same are not written. `replaced` selects the rows t of a learner that
--- may differ. `read` hides relations that the definition reads by the parts that suffice for these rows. OFFSET 0 lets
+-- may differ; without it, all of them may. `read` hides relations that the definition reads by the parts that suffice for these rows. OFFSET 0 lets
 -- the planner restrict the definition to the learner, instead of joining all learners' rows.
 IF EXISTS ({changed}) THEN
 WITH changed AS MATERIALIZED (
@@ -465,6 +465,9 @@ WITH changed AS MATERIALIZED (
 )
 {tell};
 END IF;
+
+-- delete conclusion --
+DELETE FROM {table} WHERE user_id = ANY (learners);
 
 -- tell --
 SELECT count(*) INTO added_rows FROM added

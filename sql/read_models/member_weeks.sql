@@ -43,9 +43,6 @@ CROSS JOIN LATERAL (   -- with EXISTS, the planner may read the groups of all le
     SELECT FROM group_members g WHERE g.user_id = c.user_id LIMIT 1
 ) m
 
--- replaced --
-true
-
 -- read --
 WITH daily_stats AS NOT MATERIALIZED (
     SELECT *
@@ -92,6 +89,3 @@ LEFT JOIN (
 ) r ON r.user_id = l.user_id AND r.place = 1
 LEFT JOIN zones_in_force z ON z.user_id = l.user_id AND z.ends_at = CAST('infinity' AS timestamp)
 GROUP BY l.user_id, l.last_day, r.ends, r.study_days, z.starts_at, z.day_start_hour, z.timezone
-
--- delete_learners --
-DELETE FROM member_weeks WHERE user_id = ANY (learners);

@@ -214,9 +214,6 @@ SELECT * FROM (
 {read_models/milestones levels}
 ) l
 
--- delete_learners --
-DELETE FROM milestones WHERE user_id = ANY (learners);
-
 -- list --
 -- One page of the milestones of these kinds, newest first; without kinds, of all. The page begins after the given key,
 -- even if the milestone with this key has vanished. Each row also has the number of all milestones of the list.
