@@ -424,8 +424,9 @@ SET jit = off
 -- conclude --
 -- Replace rows of a conclusion by those of its definition, for the learners whose input the window changes in a way
 -- that can matter (`changed`). Rows that stay the same are not written. `replaced` selects the rows t of a learner that
--- may differ; without it, all of them may. `read` hides relations that the definition reads by the parts that suffice for these rows. OFFSET 0 lets
--- the planner restrict the definition to the learner, instead of joining all learners' rows.
+-- may differ; without it, all of them may. `read` hides relations that the definition reads by the parts that suffice
+-- for these rows. OFFSET 0 lets the planner restrict the definition to the learner, instead of joining all learners'
+-- rows.
 IF EXISTS ({changed}) THEN
 WITH changed AS MATERIALIZED (
 {changed}
