@@ -21,7 +21,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client
 from progress.local import ports
 from progress.projections import changes
-from tests.support import browser, postgres_servers, terraform, xdist_scheduling
+from tests.support import browser, gate, postgres_servers, terraform, xdist_scheduling
 from tests.support.api import QueryClient
 from tests.support.parameters import first_in_gate
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server, url_of
@@ -92,13 +92,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "exhaustive: takes long; `make test-all` and pytest run it, `make test` does not"
     )
+    config.addinivalue_line(
+        "markers", "gate: `.ci/run` runs it, `make test` does not (see gate.py)"
+    )
     # Handle SIGINT, even if this process has inherited the setting to ignore it. A shell makes this
     # setting for background commands.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects tests by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if gate.is_gate_only(item.path.relative_to(Path(__file__).parent).as_posix()):
+            item.add_marker(pytest.mark.gate)
         fixtures = {*getattr(item, "fixturenames", ())}
         # The first test with these fixtures waits until Terraform has created the plans.
         if {"environments", "bootstrap_root", "root"} & fixtures:

@@ -1,0 +1,27 @@
+"""The tests that `.ci/run` runs beyond those of `make test`: they take more than half of the time.
+
+They start whole stacks, kill processes, lose databases, plan infrastructure, or look at pages in a
+browser. A change of the code that they test is a reason to run them: `make test-gate ARGS=PATH`.
+"""
+
+PARTS = (
+    # Whole systems: processes that are killed, databases that go away, releases, the local stack.
+    *("demo", "docker", "examples", "local", "recovery", "release", "system"),
+    # Terraform's plans, and what is made of them.
+    *("alerts", "terraform"),
+    # Operations under faults, and beside each other.
+    *("operations/test_any_order.py", "operations/test_erasure_concurrency.py"),
+    *("operations/test_erasure_faults.py", "operations/test_erasure_neighbours.py"),
+    *("operations/test_export_faults.py", "operations/test_kinds_under_faults.py"),
+    # Servers of others, and what cannot be reached.
+    *("adapters/test_poolers.py", "adapters/test_cloud_storage.py", "adapters/test_timeouts.py"),
+    # All views of the page, in each size, language and state.
+    *("query/page/test_admin.py", "query/page/test_layout.py", "query/page/test_past_days.py"),
+    # The archive, and what is computed from it.
+    *("analysis", "archive", "trust"),
+)
+
+
+def is_gate_only(path: str) -> bool:
+    """Return whether a file of tests, as a path below `tests`, is one of these parts."""
+    return any(path == part or path.startswith(f"{part}/") for part in PARTS)
