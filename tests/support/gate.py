@@ -10,11 +10,15 @@ PARTS = (
     # Terraform's plans, and what is made of them.
     *("alerts", "terraform"),
     # Operations under faults, and beside each other.
-    *("operations/test_any_order.py", "operations/test_erasure_concurrency.py"),
-    *("operations/test_erasure_faults.py", "operations/test_erasure_neighbours.py"),
-    *("operations/test_export_faults.py", "operations/test_kinds_under_faults.py"),
-    # Servers of others, and what cannot be reached.
-    *("adapters/test_poolers.py", "adapters/test_cloud_storage.py", "adapters/test_timeouts.py"),
+    *("operations/test_any_order.py", "operations/test_archive.py"),
+    *("operations/test_command_line.py", "operations/test_erase_user.py"),
+    *("operations/test_erasure_concurrency.py", "operations/test_erasure_faults.py"),
+    *("operations/test_erasure_neighbours.py", "operations/test_export_faults.py"),
+    "operations/test_kinds_under_faults.py",
+    # Several processes of one function, servers of others, and what cannot be reached.
+    *("query/live/test_instances.py", "adapters/test_request_heads.py"),
+    *("adapters/test_cloud_scheduler.py", "adapters/test_cloud_storage.py"),
+    *("adapters/test_poolers.py", "adapters/test_timeouts.py"),
     # All views of the page, in each size, language and state.
     *("query/page/test_admin.py", "query/page/test_layout.py", "query/page/test_past_days.py"),
     # The archive, and what is computed from it.

@@ -14,6 +14,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.support import browser
 from tests.support.browser import DEMO, Envelope, Stack, Visits
+from tests.support.http_client import fetch_json
 
 
 def url_of(page: Page, name: str) -> str:
@@ -591,7 +592,10 @@ def at(page: Page) -> str:
 
 
 def learn_words(demo: Stack) -> str:
-    """Publish a new learner's answers to 60 Japanese words, and one review; return the user id."""
+    """Publish a new learner's answers to 60 Japanese words, and one review; return the user id.
+
+    Return once all of this is counted: the list of items does not change while it is shown.
+    """
     user, day_ago = f"page-{uuid.uuid4()}", datetime.now(UTC) - timedelta(days=1)
     items = [f"{user}-{number:02}" for number in range(60)]
     events: list[Envelope] = [
@@ -609,6 +613,14 @@ def learn_words(demo: Stack) -> str:
             easiness_factor=2.5,
         )
     )  # fmt: skip
+    query = "{ itemStats(first: 60, orderBy: DUE) { edges { node { headword dueAt } } } }"
+    headers = {"authorization": f"Bearer {demo.token(user)}", "cache-control": "no-cache"}
+    headers["content-type"] = "application/json"
+    counted: list[dict[str, str | None]] = []
+    while len(counted) < len(items) or not all(node["headword"] for node in counted):
+        _, answer = fetch_json(demo.port, "POST", "/graphql", {"query": query}, **headers)
+        nodes = [edge["node"] for edge in answer["data"]["itemStats"]["edges"]]
+        counted = nodes if any(node["dueAt"] for node in nodes) else []
     return user
 
 
