@@ -31,7 +31,6 @@ pytestmark = pytest.mark.every_postgres
 USERS = ["ann", "bob", "cy"]
 OTHER = "progress_0123456789ab"
 COLUMNS = Path(__file__).with_name("views.json")
-ANALYSIS = Path(__file__).parents[2] / "docs/analysis.md"
 EXAMPLE = Path(__file__).parents[2] / "examples/views.sql"
 
 
@@ -78,11 +77,14 @@ def list_columns(connection: Connection) -> dict[str, dict[str, str]]:
 
 
 def test_columns_of_views_are_only_added(populated: Connection) -> None:
+    """A new column is added to the list by this test, which then fails once."""
     columns, listed = list_columns(populated), json.loads(COLUMNS.read_text())
     for view, expected in listed.items():
         lost = expected.items() - columns.get(view, {}).items()
         assert not lost, f"analysts use these columns of {view}: {lost}"
-    assert columns == listed, f"add the new columns to {COLUMNS.name}"
+    if columns != listed:
+        COLUMNS.write_text(json.dumps(columns, indent=2) + "\n")
+    assert columns == listed, f"{COLUMNS.name} lists the new columns now: commit it"
 
 
 def test_each_column_of_a_view_has_a_comment_that_tells_its_unit(populated: Connection) -> None:
@@ -145,11 +147,6 @@ def test_the_documented_queries_of_analysts_work(analyst: Connection) -> None:
     weeks, levels, _ = EXAMPLE.read_text().split(";")
     assert analyst.run(weeks) == [[date(2024, 4, 1), 3, Decimal("0.500")]]
     assert analyst.run(levels) == [["A1", 3, 1.0]]
-
-
-def test_the_documentation_names_every_view() -> None:
-    section = ANALYSIS.read_text().split("## Views")[1].split("\n\n")[1]
-    assert set(views.MODELS) <= set(re.findall(r"`(\w+)`", section))
 
 
 def test_an_analyst_s_session_has_time_limits(analyst: Connection) -> None:
