@@ -34,6 +34,7 @@ from progress.query.auth import Caller
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute, fields
+from progress.query.execution.documents import LruCache
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.execution.executor import Call, FieldExecutor
 from progress.query.execution.fields import RequestedField
@@ -335,7 +336,8 @@ class Both:
         RecordingExecutor.compiled.clear()
         RecordingExecutor.resolved.clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(execute, "FieldExecutor", RecordingExecutor)
+            patch.setattr(documents, "FieldExecutor", RecordingExecutor)
+            patch.setattr(documents, "_valid", LruCache(1 << 20))
             answer = await execute.run(
                 request, context, cache=self._cache, introspection=False, log=LOG
             )

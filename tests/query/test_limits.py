@@ -19,9 +19,8 @@ from starlette.responses import Response
 from progress.errors import RateLimited
 from progress.query import warm
 from progress.query.auth import Role
-from progress.query.execution import documents, execute, limits
-from progress.query.execution.documents import LruCache
-from progress.query.execution.execute import GraphQLRequest
+from progress.query.execution import documents, limits
+from progress.query.execution.documents import LruCache, Rejected
 from progress.query.http import persisted_queries
 from progress.query.http.persisted_queries import PersistedQueries
 from tests.conftest import Store
@@ -251,6 +250,17 @@ def test_any_text_becomes_a_cached_document_with_either_a_tree_or_errors(text: s
     assert documents.read(text, introspection=False) is document
 
 
+@pytest.mark.parametrize("number", [True, 1.5, "1"])
+def test_a_document_does_not_confuse_variables_of_different_types(number: object) -> None:
+    text = "query ($n: Int) { dueForecast(days: $n) { date } }"
+    document = documents.read(text, introspection=False)
+    for variables in ({"n": 1}, {"n": 1.0}):
+        (field,) = document.prepare(variables, None).coerced
+        assert field.arguments["days"] == 1
+    with pytest.raises(Rejected):
+        document.prepare({"n": number}, None)
+
+
 def test_documents_are_not_parsed_after_the_caller_has_exceeded_the_rate_limit() -> None:
     with api.serve(api.NOWHERE, rate_limit_per_minute=3) as query_api:
         for _ in range(2):  # the document is new the first time and cached the second time
@@ -268,7 +278,6 @@ WIDE = "\U0001f600"  # a text with this character has 4 bytes per character
 SEARCH = '{ itemStats(search: "%s") { totalCount } }'
 DAYS = 'dailyStats(from: "2024-01-01", to: "2024-01-02") { date }'
 CONDITIONS = "abcd"
-NO_CONTEXT: Any = None  # plans do not depend on the context
 
 
 def conditional(fields: str) -> str:
@@ -295,8 +304,11 @@ VALID = {
     "spreads": "{ streak { " + "...f " * 900 + "} } fragment f on Streak { current }",
     "fragments": f"{{ streak {{ {repeat('...f#', 60)} }} }} "
     + repeat("fragment f# on Streak { current }", 60),
-    "variables": f"query ({repeat('$v#: Int = 1', 25)}) "
-    f"{{ {repeat('a#: itemStats(first: $v#) { totalCount }', 25)} }}",
+    "variables": f"query ({repeat('$v#: Boolean = true', 25)}) "
+    f"{{ {repeat('a#: streak { current @include(if: $v#) }', 25)} }}",
+    "variables of a list": "query ("
+    + repeat('$v#: String! = "x"', 180)
+    + f") {{ events(types: [{repeat('$v#', 180)}]) {{ edges {{ cursor }} }} }}",
     "nesting": "{ " + "... { " * 25 + "__typename" + " }" * 26,
     "plans of constants": conditional(repeat("a#: __typename", 26)),
     "plans of objects": conditional(repeat("a#: streak { current longest }", 26)),
@@ -323,8 +335,7 @@ def fill_cache(cache: LruCache, text: str) -> None:
         for name in () if document.errors else document.kinds:
             for values in itertools.product([True, False], repeat=len(CONDITIONS)):
                 variables = dict(zip(CONDITIONS, values, strict=True))
-                request = GraphQLRequest("", variables, name)
-                document.plan(execute.build(document, request, NO_CONTEXT))
+                document.prepare(variables, name)
         if len(cache._documents) <= number:
             return
 

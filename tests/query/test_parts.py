@@ -60,9 +60,7 @@ def resolve_part(field: GraphQLField, parent: dict[str, Any], info: Any, **argum
 
 @pytest.fixture(autouse=True)
 def _parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    schema = schema_with_parts()
-    for module in (documents, execute):
-        monkeypatch.setattr(module, "GRAPHQL", schema)
+    monkeypatch.setattr(documents, "GRAPHQL", schema_with_parts())
     monkeypatch.setattr(documents, "_valid", LruCache(1 << 20))
     monkeypatch.setattr(documents, "_rejected", LruCache(1 << 20))
     monkeypatch.setitem(FIELDS, "learner", Declaration(has_parts=True))
@@ -105,17 +103,15 @@ def run(url: str, query: str, role: Role = "learner") -> GraphQLResponse:
 
 def requested(query: str) -> list[fields.RequestedField]:
     """Return the fields of a query that the cache or a SELECT may answer."""
-    context = Context(Caller("ann", "support"), Queries(Reader(NOWHERE)), NOW)
-    document = documents.read(query, introspection=False)
-    executor = execute.build(document, GraphQLRequest(query), context)
-    return fields.request(document.plan(executor), executor.variable_values, context)
+    prepared = documents.read(query, introspection=False).prepare(None, None)
+    return fields.request(prepared.coerced, Caller("ann", "support"))
 
 
 def test_a_part_is_one_select_and_has_the_response_of_the_root_field(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Resolving, "resolved", [], raising=False)
-    monkeypatch.setattr(execute, "FieldExecutor", Resolving)
+    monkeypatch.setattr(documents, "FieldExecutor", Resolving)
     selected = f"streak {{ current longest }} it: {MARCH} {{ date answers }} __typename"
     whole = run(database, f"{{ learner {{ {selected} }} {selected} }}")
     assert not whole.errors

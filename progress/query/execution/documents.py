@@ -1,6 +1,8 @@
-"""Documents and their plans, cached by text: each is checked, parsed, validated and planned once.
+"""Documents, cached by text: each is checked, parsed and validated once.
 
-Rejected documents are cached with their formatted errors, so that repeated attacks cost little.
+A document remembers the plans of its operations, and what it has prepared for variables. Most
+requests have the variables of others: the page's are two dates. Rejected documents are cached with
+their formatted errors, so that repeated attacks cost little.
 """
 
 import functools
@@ -9,12 +11,11 @@ import itertools
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from graphql import (
     DocumentNode,
-    Executor,
     GraphQLError,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
@@ -27,9 +28,10 @@ from graphql import (
     visit,
 )
 
-from progress.errors import RequestRejected
+from progress.errors import QueryTooComplex, RequestRejected
 from progress.query.execution import fields, limits
-from progress.query.execution.fields import PlannedField
+from progress.query.execution.executor import FieldExecutor
+from progress.query.execution.fields import CoercedField, PlannedField
 from progress.query.graphql.schema import GRAPHQL
 
 _CACHE_BYTES = 24 << 20  # For valid documents; the cache of rejected ones is a quarter as large.
@@ -41,10 +43,36 @@ _MAX_KEY_LENGTH = 4_096  # Characters; a longer text is cached by its hash.
 
 
 _MAX_PLANS = 16  # cached plans of a document, one per operation and values of @skip and @include
-_PLAN_BYTES = 500  # The estimated memory of a plan without its fields.
+_MAX_PREPARED = 16  # operations of a document with their variables
+_MAX_VARIABLES = 2_000  # Bytes; operations with larger variables are not remembered.
+# The estimated memory of a plan without its fields, of a prepared operation, and of each of its
+# fields and variables.
+_PLAN_BYTES, _PREPARED_BYTES, _COERCED_BYTES = 500, 6_000, 500
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 Kinds = Mapping[str | None, OperationType]
+Variables = dict[str, Any]
 Plan = tuple[PlannedField, ...]
+
+
+class Rejected(Exception):
+    """The request was rejected before execution; `errors` are formatted."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.errors = errors
+
+    @classmethod
+    def of(cls, errors: Sequence[GraphQLError]) -> "Rejected":
+        return cls([format_rejection(error) for error in errors])
+
+
+class Prepared(NamedTuple):
+    """An operation with its variables, for every caller: `executor` has no context."""
+
+    executor: FieldExecutor
+    plan: Plan
+    coerced: Sequence[CoercedField]  # of a query
 
 
 class Document(msgspec.Struct):
@@ -52,19 +80,58 @@ class Document(msgspec.Struct):
 
     parsed: DocumentNode | None  # None if the document has errors
     errors: list[dict[str, Any]]
-    size: int  # In bytes, without the plans.
+    size: int  # In bytes, without what it remembers.
     kinds: Kinds = {}  # By operation name; known even if the validation fails.
     conditions: tuple[str, ...] = ()  # The names of all variables in @skip and @include.
-    on_plan: Callable[[int], object] = lambda _: None  # Called with each cached plan's bytes.
+    on_growth: Callable[[int], object] = lambda _: None  # Called with the bytes of what it keeps.
     plans: dict[object, Plan] = {}
+    prepared: dict[object, Prepared] = {}
 
-    @property
-    def tree(self) -> DocumentNode:
-        """The tree of a document without errors."""
-        return cast("DocumentNode", self.parsed)
+    def prepare(self, variables: Variables | None, operation_name: str | None) -> Prepared:
+        """Return the operation with its variables.
 
-    def plan(self, executor: Executor[Any]) -> Plan:
-        """Return the planned fields of the executor's operation."""
+        Raise Rejected if the document has errors or lacks the operation, if a variable is invalid,
+        or if a query costs too much.
+        """
+        key = _variables_key(variables or {}, operation_name)
+        prepared = self.prepared.get(key) if key else None
+        if prepared is None:
+            prepared = self._prepare(variables, operation_name)
+            if key:
+                self._remember(key, prepared)
+        return prepared
+
+    def _prepare(self, variables: Variables | None, operation_name: str | None) -> Prepared:
+        if self.parsed is None:
+            raise Rejected(self.errors)
+        executor = FieldExecutor.build(
+            GRAPHQL,
+            self.parsed,
+            raw_variable_values=variables,
+            operation_name=operation_name,
+        )
+        if isinstance(executor, list):
+            raise Rejected.of(executor)
+        executor = cast("FieldExecutor", executor)
+        plan = self._plan(executor)
+        if executor.operation.operation is not OperationType.QUERY:
+            return Prepared(executor, plan, ())
+        try:
+            return Prepared(executor, plan, fields.coerce(plan, executor.variable_values))
+        except QueryTooComplex as error:
+            raise Rejected.of([GraphQLError(str(error), original_error=error)]) from None
+
+    def _remember(self, key: object, prepared: Prepared) -> None:
+        if all(plan is not prepared.plan for plan in self.plans.values()):
+            return  # The memory of the plan is not counted.
+        if len(self.prepared) == _MAX_PREPARED:
+            oldest = self.prepared.pop(next(iter(self.prepared)))
+            self.on_growth(-_measure_prepared(oldest))
+        self.prepared[key] = prepared
+        self.on_growth(_measure_prepared(prepared))
+
+    def _plan(self, executor: FieldExecutor) -> Plan:
+        """Return the planned fields of the executor's operation, if possible from `plans`."""
         operation, values = executor.operation, executor.variable_values.coerced
         # In another operation, a variable of the same name may have another type.
         conditions = [
@@ -77,7 +144,7 @@ class Document(msgspec.Struct):
             plan = fields.plan(executor)
             if len(self.plans) < _MAX_PLANS:
                 self.plans[key] = plan
-                self.on_plan(_PLAN_BYTES + sum(field.size for field in plan))
+                self.on_growth(_PLAN_BYTES + sum(field.size for field in plan))
         return plan
 
     def kind(self, operation_name: str | None) -> OperationType | None:
@@ -91,8 +158,24 @@ class Document(msgspec.Struct):
         return self.kind(operation_name) in (None, OperationType.QUERY)
 
 
+def _variables_key(variables: Variables, operation_name: str | None) -> object:
+    """Return a key for the operation with its variables; None if they are large or not scalars."""
+    if any(type(value) not in _SCALARS for value in variables.values()):
+        return None
+    size = sum(map(sys.getsizeof, itertools.chain(variables, variables.values())))
+    if size > _MAX_VARIABLES:
+        return None
+    # 1, 1.0 and true are equal in Python.
+    return operation_name, *((name, type(value), value) for name, value in variables.items())
+
+
+def _measure_prepared(prepared: Prepared) -> int:
+    variables = prepared.executor.variable_values.sources
+    return _PREPARED_BYTES + _COERCED_BYTES * (len(prepared.coerced) + len(variables))
+
+
 class LruCache:
-    """The most recently used documents, up to a total size with their plans."""
+    """The most recently used documents, up to a total size with what they remember."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -111,7 +194,7 @@ class LruCache:
         """Add the document; evict the least recently used documents if the cache is too large."""
         self._documents[key] = document
         self._sizes[key] = 0
-        document.on_plan = functools.partial(self._grow, key)
+        document.on_growth = functools.partial(self._grow, key)
         self._grow(key, document.size)
 
     def _grow(self, key: object, size: int) -> None:

@@ -14,7 +14,7 @@ import functools
 import time
 import traceback
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import orjson
@@ -25,7 +25,6 @@ from progress.errors import (
     Forbidden,
     HistoryTooLong,
     PubSubUnavailable,
-    QueryTooComplex,
     RequestRejected,
     StorageUnavailable,
     Unavailable,
@@ -33,12 +32,12 @@ from progress.errors import (
 from progress.query.cache.responses import ResponseCache, Result
 from progress.query.cache.versions import ProjectedTo
 from progress.query.execution import documents, fields
-from progress.query.execution.documents import Document, Plan
-from progress.query.execution.executor import FieldExecutor
+from progress.query.execution.documents import Rejected
 from progress.query.execution.fields import RequestedField
 from progress.query.graphql.arguments import format_datetime
 from progress.query.graphql.context import Context
-from progress.query.graphql.schema import GRAPHQL
+
+_NO_STREAM = "expected a query: subscriptions need /graphql/stream or a WebSocket at /graphql"
 
 
 class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
@@ -87,18 +86,6 @@ class RequestLog:
         )  # fmt: skip
 
 
-class Rejected(Exception):
-    """The request was rejected before execution; `response` has its formatted errors."""
-
-    def __init__(self, errors: list[dict[str, Any]]) -> None:
-        super().__init__()
-        self.response = GraphQLResponse(None, errors, executed=False)
-
-    @classmethod
-    def of(cls, errors: Sequence[GraphQLError]) -> "Rejected":
-        return cls([documents.format_rejection(error) for error in errors])
-
-
 async def run(
     request: GraphQLRequest,
     context: Context,
@@ -114,18 +101,20 @@ async def run(
     and Unavailable if the response would have no data because a dependency does not respond.
     """
     document = documents.read(request.query, introspection=introspection)
-    is_mutation = document.kind(request.operation_name) is OperationType.MUTATION
-    if is_mutation and not document.errors:
+    kind = document.kind(request.operation_name)
+    if kind is OperationType.MUTATION and not document.errors:
         log.note_mutation()
     try:
-        executor = build(document, request, context)
-        plan = document.plan(executor)
-        asked = _ask(plan, executor)
+        prepared = document.prepare(request.variables, request.operation_name)
+        if kind is OperationType.SUBSCRIPTION and context.live_queries is None:
+            raise Rejected.of([GraphQLError(_NO_STREAM)])
     except Rejected as rejected:
         requests = 1 - request.is_counted
         await cache.lookup(context.caller.user_id, (), at=context.at, requests=requests)
-        return rejected.response
-    requests = (len(plan) or 1) if is_mutation else 1  # each field of a mutation counts
+        return reject(rejected)
+    plan, asked = prepared.plan, fields.request(prepared.coerced, context.caller)
+    # Each field of a mutation counts as a request.
+    requests = (len(plan) or 1) if kind is OperationType.MUTATION else 1
     keys = [field.cache_key for field in asked if field.cache_key]
     lookup = await cache.lookup(
         context.caller.user_id,
@@ -136,6 +125,7 @@ async def run(
     )
     is_constant = not asked and bool(plan) and all(field.name == "__typename" for field in plan)
     projected_to = None if is_constant else await cache.versions.projected_to()
+    executor = prepared.executor.copy_for(context)
     if await _may_read(asked, context):  # otherwise, the resolvers report Forbidden
         executor.answer_alone(asked, cache, lookup)
     result = await executor.run()
@@ -152,38 +142,8 @@ async def run(
     return GraphQLResponse(response.data, response.errors, extensions, response.executed)
 
 
-def build(document: Document, request: GraphQLRequest, context: Context) -> FieldExecutor:
-    """Return an executor of the request's operation.
-
-    Raise Rejected if the document has errors or lacks the operation, or if a variable is invalid.
-    """
-    if document.parsed is None:
-        raise Rejected(document.errors)
-    executor = FieldExecutor.build(
-        GRAPHQL,
-        document.parsed,
-        context_value=context,
-        raw_variable_values=request.variables,
-        operation_name=request.operation_name,
-    )
-    if isinstance(executor, list):
-        raise Rejected.of(executor)
-    return cast("FieldExecutor", executor)
-
-
-def _ask(plan: Plan, executor: FieldExecutor) -> list[RequestedField]:
-    """Return the fields that can be answered alone; raise Rejected if the query costs too much."""
-    context: Context = executor.context_value
-    kind = executor.operation.operation
-    if kind is OperationType.SUBSCRIPTION and context.live_queries is None:
-        why = "expected a query: subscriptions need /graphql/stream or a WebSocket at /graphql"
-        raise Rejected.of([GraphQLError(why)])
-    if kind is not OperationType.QUERY:
-        return []
-    try:
-        return fields.request(plan, executor.variable_values, context)
-    except QueryTooComplex as error:
-        raise Rejected.of([GraphQLError(str(error), original_error=error)]) from None
+def reject(rejected: Rejected) -> GraphQLResponse:
+    return GraphQLResponse(None, rejected.errors, executed=False)
 
 
 async def _may_read(asked: Sequence[RequestedField], context: Context) -> bool:
@@ -213,7 +173,7 @@ def to_response(result: ExecutionResult, log: RequestLog) -> GraphQLResponse:
     """Return the result as a response with formatted errors; `data` is null after FORBIDDEN."""
     errors = result.errors or ()
     if errors and all(error.path is None for error in errors):  # a condition is null
-        return Rejected.of(errors).response
+        return reject(Rejected.of(errors))
     is_forbidden = any(isinstance(error.original_error, Forbidden) for error in errors)
     data = orjson.dumps(None if is_forbidden else result.data)
     return GraphQLResponse(data, [format_error(error, log) for error in errors])

@@ -44,6 +44,21 @@ class FieldExecutor(Executor[None]):
     _cache: ResponseCache
     _lookup: Lookup
 
+    def copy_for(self, context: Context) -> "FieldExecutor":
+        """Return an executor of the same operation with the same variables."""
+        return type(self)(
+            self.schema,
+            self.fragment_definitions,
+            self.fragments,
+            None,
+            context,
+            self.operation,
+            self.variable_values,
+            self.field_resolver,
+            self.type_resolver,
+            self.subscribe_field_resolver,
+        )
+
     def answer_alone(
         self, asked: Sequence[RequestedField], cache: ResponseCache, lookup: Lookup
     ) -> None:

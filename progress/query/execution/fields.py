@@ -6,7 +6,7 @@ those of a field, not of its place: a part has those of the root field with the 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from graphql import Executor, GraphQLError, get_argument_values
@@ -14,11 +14,11 @@ from graphql.execution import VariableValues
 from graphql.pyutils import Path
 
 from progress.errors import RequestRejected
+from progress.query.auth import Caller
 from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.execution import limits, selection
 from progress.query.execution.compiled import CompiledField, compile_field
 from progress.query.execution.selection import Field
-from progress.query.graphql.context import Context
 from progress.query.graphql.schema import FIELDS, UNDECLARED
 from progress.query.read_models import as_of
 
@@ -101,8 +101,40 @@ def _plan(roots: Sequence[Field]) -> Iterator[PlannedField]:
             yield PlannedField(root)
 
 
+class CoercedField(NamedTuple):
+    """A planned field with its arguments; `learner` is the argument `userId`, if it has a value."""
+
+    planned: PlannedField
+    learner: str | None
+    arguments: Values
+
+
+def coerce(plan: Sequence[PlannedField], variables: VariableValues) -> tuple[CoercedField, ...]:
+    """Return the fields of a query that the cache or a SELECT may answer.
+
+    Resolvers answer the other fields. Raise QueryTooComplex if the query would return too many
+    fields, read too many rows or ask about too many moments.
+    """
+    coerced, moments = [], set()
+    complexity = rows = 0
+    for planned in plan:
+        arguments = planned.arguments(variables)
+        if arguments is None:
+            continue
+        complexity += planned.complexity(arguments)
+        rows += planned.rows_to_read(arguments)
+        if moment := limits.moment_key(arguments):
+            moments.add(moment)
+        if planned.cache or planned.compiled:
+            coerced.append(CoercedField(planned, arguments.pop("userId", None), arguments))
+    limits.check_complexity(complexity)
+    as_of.check_moments(len(moments))
+    limits.check_rows(rows, len(moments))
+    return tuple(coerced)
+
+
 class RequestedField(msgspec.Struct, frozen=True):
-    """A planned field with its arguments.
+    """A field of a request.
 
     `cache_key` is None if the field is not cacheable, and `compiled` if its resolver must run, as
     for each field about the past.
@@ -115,38 +147,15 @@ class RequestedField(msgspec.Struct, frozen=True):
     compiled: CompiledField | None
 
 
-def request(
-    plan: Sequence[PlannedField], variables: VariableValues, context: Context
-) -> list[RequestedField]:
-    """Return the fields of a query that the cache or a SELECT may answer.
-
-    Resolvers answer the other fields, and report what is wrong with them. Raise QueryTooComplex if
-    the query would return too many fields, read too many rows or ask about too many moments.
-    """
-    asked, moments = [], set()
-    complexity = rows = 0
-    for planned in plan:
-        arguments = planned.arguments(variables)
-        if arguments is None:
-            continue
-        complexity += planned.complexity(arguments)
-        rows += planned.rows_to_read(arguments)
-        if moment := limits.moment_key(arguments):
-            moments.add(moment)
-        if planned.cache or planned.compiled:
-            asked.append((planned, arguments))
-    limits.check_complexity(complexity)
-    as_of.check_moments(len(moments))
-    limits.check_rows(rows, len(moments))
-    return [field for each in asked if (field := _request(*each, context))]
+def request(coerced: Sequence[CoercedField], caller: Caller) -> list[RequestedField]:
+    """Return the fields, without those whose resolvers must run or report what is wrong."""
+    return [field for each in coerced if (field := _request(each, caller))]
 
 
-def _request(
-    planned: PlannedField, arguments: dict[str, Any], context: Context
-) -> RequestedField | None:
-    """Return None if the caller may not ask about this learner, or if the resolver must run."""
+def _request(coerced: CoercedField, caller: Caller) -> RequestedField | None:
+    planned, learner, arguments = coerced
     try:
-        user_id = context.caller.authorize(arguments.pop("userId", None))
+        user_id = caller.authorize(learner)
     except RequestRejected:
         return None
     is_past = arguments.get("asOf") is not None or arguments.get("knownAt") is not None

@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 from progress.errors import Forbidden, InstanceUnavailable, RateLimited, Unavailable
 from progress.query.auth import Caller
 from progress.query.execution import execute
-from progress.query.execution.documents import Document
+from progress.query.execution.documents import Document, Rejected
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.graphql.context import Context
 from progress.query.http import protocol
@@ -228,9 +228,10 @@ class Streams:
         if place.is_left:
             return GraphQLResponse(None, [], executed=False)
         try:
-            executor = execute.build(document, request, context)
-        except execute.Rejected as rejected:
-            return rejected.response
+            prepared = document.prepare(request.variables, request.operation_name)
+        except Rejected as rejected:
+            return execute.reject(rejected)
+        executor = prepared.executor.copy_for(context)
         with ExitStack() as resources:
             count = self._count(self._subscriptions, context.caller.user_id, "subscriptions")
             place.take(count)
