@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import tomllib
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -564,8 +565,9 @@ main()
 
 
 def test_the_version_and_the_shell_completion_are_available() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     version = CliRunner().invoke(program.build_app(), ["--version"])
-    assert (version.exit_code, version.output) == (0, "progress 0.1.0\n")
+    assert (version.exit_code, version.output) == (0, f"progress {project['version']}\n")
     assert "--install-completion" in CliRunner().invoke(program.build_app(), ["--help"]).output
 
 
