@@ -611,6 +611,23 @@ def test_the_archive_contains_no_event_of_an_erased_learner(
     assert {one.event_id for one in checkpoints} <= ids
 
 
+@pytest.fixture
+def publishes_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish all events."""
+    monkeypatch.setenv("PUBLISH_EVENTS", "all")
+    settings.current.cache_clear()
+
+
+def list_published(publisher: FakePublisher) -> list[str]:
+    """Return the types of the learner's events that were published."""
+    return [
+        message.attributes["event_type"]
+        for message in publisher.messages(outgoing.TOPIC)
+        if message.ordering_key == f"learner-{LEARNER}"
+    ]
+
+
+@pytest.mark.usefixtures("publishes_all")
 def test_the_deletion_is_published_before_the_erasure_waits(
     operator: Operator,
     populated: Connection,
@@ -618,31 +635,21 @@ def test_the_deletion_is_published_before_the_erasure_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Otherwise, the publication would count as behind while the erasure waits in `close`."""
-    monkeypatch.setenv("PUBLISH_EVENTS", "all")
-    settings.current.cache_clear()
     stage.append(populated, list_events())
-    seen: list[bytes | str] = []
+    seen: list[str] = []
 
     def wait(*_: object) -> None:
-        seen.extend(
-            message.attributes["event_type"]
-            for message in fake_publisher.messages(outgoing.TOPIC)
-            if message.ordering_key == f"learner-{LEARNER}"
-        )
+        seen.extend(list_published(fake_publisher))
 
     monkeypatch.setattr("progress.operations.erase_user._wait_for_requests", wait)
     receipt(operator.run(erase(operator)["id"]))
     assert seen == ["UserDeleted"]
 
 
+@pytest.mark.usefixtures("publishes_all")
 def test_an_erasure_waits_until_the_deletion_is_published_and_publishes_nothing_else(
-    operator: Operator,
-    populated: Connection,
-    fake_publisher: FakePublisher,
-    monkeypatch: pytest.MonkeyPatch,
+    operator: Operator, populated: Connection, fake_publisher: FakePublisher
 ) -> None:
-    monkeypatch.setenv("PUBLISH_EVENTS", "all")
-    settings.current.cache_clear()
     stage.append(populated, list_events())
     for days in range(3):
         at = datetime.now(UTC) - timedelta(days=days, seconds=1)
@@ -672,12 +679,7 @@ def test_an_erasure_waits_until_the_deletion_is_published_and_publishes_nothing_
     assert done["published"] == "stays with its subscribers"
     assert done["erased"]["milestone_marks"] == 1
     assert populated.run("SELECT user_id FROM event_store.milestone_marks") == []
-    sent = [
-        message.attributes["event_type"]
-        for message in fake_publisher.messages(outgoing.TOPIC)
-        if message.ordering_key == f"learner-{LEARNER}"
-    ]
-    assert sent == ["UserDeleted"]
+    assert list_published(fake_publisher) == ["UserDeleted"]
     published = len(fake_publisher.messages(outgoing.TOPIC))
     assert publication.publish(populated, shard, settings.current()) == 0
     assert len(fake_publisher.messages(outgoing.TOPIC)) == published

@@ -43,9 +43,8 @@ from progress.query.graphql.schema import FIELDS, GRAPHQL
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from tests.conftest import Store
-from tests.query.test_questions import select_all
 from tests.support import rows_by_hand
-from tests.support.api import QUERY
+from tests.support.api import QUERY, select_all
 from tests.support.event_logs import Disturbance
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.sample_events import Envelope, envelope, item_published

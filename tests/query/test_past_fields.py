@@ -21,7 +21,7 @@ from tests.conftest import Store
 from tests.oracle.days import week
 from tests.oracle.events import CATALOGUE
 from tests.support import api, model_rows, plain_fields, sample_events
-from tests.support.api import QUERY, Api
+from tests.support.api import QUERY, Api, select_all
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server, url_of
 from tests.support.stage import Stage, append
@@ -44,7 +44,7 @@ def _call(alias: str, arguments: str = "") -> str:
     """Return a field about the past; its alias may end with a number."""
     name = alias.rstrip("0123456789")
     past = "userId: $user, asOf: $asOf, knownAt: $knownAt"
-    return f"{alias}: {name}({past}{arguments}){plain_fields.select_all(name)}"
+    return f"{alias}: {name}({past}{arguments}){select_all(QUERY.fields[name])}"
 
 
 MODELS = {model.field: model.name for model in (*REALTIME, *BATCH) if model.field}

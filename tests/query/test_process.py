@@ -24,7 +24,7 @@ from progress.projections.schema import BATCH, REALTIME
 from tests.conftest import Store
 from tests.query.test_questions import learner_fields, question
 from tests.support import api, function_process, plain_fields, rows_by_hand, token_issuer
-from tests.support.api import Api, Body
+from tests.support.api import QUERY, Api, Body, select_all
 from tests.support.function_process import FunctionProcess
 from tests.support.http_client import fetch_json
 
@@ -447,7 +447,7 @@ query (
   milestones(userId: $user, kinds: $kinds, first: $first, after: $after) { edges { cursor } }
 """
     + "".join(
-        f"  {name}(userId: $user){plain_fields.select_all(name)}\n" for name in plain_fields.NAMES
+        f"  {name}(userId: $user){select_all(QUERY.fields[name])}\n" for name in plain_fields.NAMES
     )
     + "}"
 )

@@ -22,7 +22,7 @@ from progress.query.graphql.schema import FIELDS, GRAPHQL
 from tests import oracle
 from tests.conftest import Store
 from tests.support import api, http_client, rows_by_hand, token_issuer
-from tests.support.api import QUERY, Api, QueryClient
+from tests.support.api import QUERY, Api, QueryClient, select_all
 
 DAYS = """query ($user: ID, $from: Date!, $to: Date!, $fill: Boolean) {
   dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date answers accuracyRate }
@@ -52,13 +52,6 @@ def question(name: str, user: str | None = None, operation: str = "query") -> st
     values["userId"] = f'"{user}"' if user else "null"
     arguments = ", ".join(f"{arg}: {value}" for arg, value in values.items())
     return f"{operation} {{ {name}({arguments}) {select_all(field)} }}"
-
-
-def select_all(field: GraphQLField) -> str:
-    """Return a selection of everything inside the field that needs no arguments."""
-    inside = getattr(get_named_type(field.type), "fields", {}).items()
-    parts = [f"{name} {select_all(each)}" for name, each in inside if not each.args]
-    return f"{{ {' '.join(parts)} }}" if parts else ""
 
 
 def test_learners_support_and_administrators_may_read_a_learner_s_data(

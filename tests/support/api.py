@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import msgspec
-from graphql import GraphQLObjectType
+from graphql import GraphQLField, GraphQLObjectType, get_named_type
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,6 +23,13 @@ Body = dict[str, Any]
 END = b""  # The last chunk of a body that comes in chunks.
 QUERY = cast("GraphQLObjectType", GRAPHQL.query_type)
 NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"  # There is no database at this URL.
+
+
+def select_all(field: GraphQLField) -> str:
+    """Return a selection of everything inside the field that needs no arguments."""
+    inside = getattr(get_named_type(field.type), "fields", {}).items()
+    parts = [f"{name} {select_all(each)}" for name, each in inside if not each.args]
+    return f"{{ {' '.join(parts)} }}" if parts else ""
 
 
 class Api:

@@ -107,17 +107,17 @@ def encode(validator: Validator, data: bytes) -> bytes:
 
 def decode(entry: bytes) -> tuple[Validator, bytes] | None:
     """Return the validator and the data; None if the entry is not what `encode` returned."""
-    rest = memoryview(entry)[_CHECKSUM_LENGTH:]
-    if entry[:_CHECKSUM_LENGTH] != _checksum(rest):
+    checksum, rest = entry[:_CHECKSUM_LENGTH], entry[_CHECKSUM_LENGTH:]
+    if checksum != _checksum(rest):
         return None
-    head, _, data = bytes(rest).partition(b"\n")
+    head, _, data = rest.partition(b"\n")
     try:
         return _decode_validator(head), data
     except msgspec.DecodeError:
         return None
 
 
-def _checksum(rest: bytes | memoryview) -> bytes:
+def _checksum(rest: bytes) -> bytes:
     return b"%08x" % zlib.crc32(rest)
 
 
