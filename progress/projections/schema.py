@@ -213,7 +213,8 @@ def _list_projections() -> Iterator[str]:
 def parts() -> Mapping[str, str]:
     """Return the parts of the SQL that are made of the models' blocks."""
     names = _names(REALTIME)
-    snapshots = [name for name in names if _has(name, "snapshot")]
+    refolded = [n for n in names if _has(n, "fold") and not _has(n, "delete_learners")]
+    others = [n for n in (*names, *_names(BATCH)) if n not in refolded]
     return {
         "realtime_folds": "\n\n".join(
             f"{_fold(name)}\n\n{_include('fold', 'end of model')}" for name in list_folded()
@@ -223,18 +224,14 @@ def parts() -> Mapping[str, str]:
         "empty_window": _list(names, "empty_window"),
         # In reverse order: a model that sums up rows of an earlier model subtracts these rows
         # before the earlier model deletes them.
-        "reset_learners": _list(names[::-1], "reset_learners"),
-        "delete_learners": "\n\n".join(
-            [
-                _list(_names((*REALTIME, *BATCH)), "delete_learners"),
-                *(
-                    statements.fill(_path("fold"), "delete conclusion", table=name)
-                    for name in list_conclusions()
-                ),
-            ]
+        "reset_learners": _delete_rows(refolded[::-1], "reset_learners"),
+        "delete_learners": _delete_rows(others, "delete_learners"),
+        "delete_batch_rows": _delete_rows(_names(BATCH), "delete_learners"),
+        "snapshot": ",\n".join(
+            f"'{name}', {text}"
+            for name in names
+            if (text := _include_own(name, "snapshot", "snapshot"))
         ),
-        "delete_batch_rows": _list(_names(BATCH), "delete_learners"),
-        "snapshot": ",\n".join(f"'{name}', {_include(name, 'snapshot')}" for name in snapshots),
         "projections": ", ".join(_list_projections()),
         **_parameters(),
         **{
@@ -292,6 +289,20 @@ def _names(models: Iterable[ReadModel]) -> tuple[str, ...]:
 
 def _list(models: Iterable[str], block: str) -> str:
     return "\n\n".join(_include(name, block) for name in models if _has(name, block))
+
+
+def _delete_rows(models: Iterable[str], block: str) -> str:
+    return "\n\n".join(filter(None, (_include_own(name, block, "delete rows") for name in models)))
+
+
+def _include_own(name: str, block: str, default: str) -> str:
+    """Return a model's block; if it has none, and rows of learners, the block of all models."""
+    if _has(name, block):
+        return _include(name, block)
+    is_table = name in {*list_folded(), *_names(BATCH)} and _has(name, "table")
+    if is_table and "\n    user_id " in statements.parse(_path(name))["table"].text:
+        return statements.fill(_path("fold"), default, table=name)
+    return ""
 
 
 def _join(files: Iterable[str], block: str) -> str:

@@ -17,7 +17,8 @@
 -- tests/projections compare all of these with a program that reads the events one after the other.
 
 -- functions --
--- Delete the facts that a refold computes again from the log. Conclusions stay, because the refold replaces them.
+-- Delete the facts that a refold computes again from the log. Conclusions stay, because the refold replaces them. A
+-- model of learners without a block `reset_learners` or `delete_learners` has the block `delete rows`.
 CREATE FUNCTION reset_learners(learners text[]) RETURNS void LANGUAGE plpgsql AS $reset$
 BEGIN
 {reset_learners}
@@ -467,8 +468,11 @@ WITH changed AS MATERIALIZED (
 {tell};
 END IF;
 
--- delete conclusion --
+-- delete rows --
 DELETE FROM {table} WHERE user_id = ANY (learners);
+
+-- snapshot --
+(SELECT array_agg(t)::text FROM {table} t WHERE t.user_id = learner)
 
 -- tell --
 SELECT count(*) INTO added_rows FROM added

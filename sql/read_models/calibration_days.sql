@@ -70,9 +70,6 @@ FROM (
 ) p
 GROUP BY 1, 2, 3
 
--- delete_learners --
-DELETE FROM calibration_days WHERE user_id = ANY (learners);
-
 -- of learner --
 -- The learner's tests of the last 365 local days: one row for each bin with tests.
 WITH today AS (

@@ -65,9 +65,6 @@ SELECT user_id, kind, name,
 FROM placed
 GROUP BY user_id, kind, name
 
--- delete_learners --
-DELETE FROM catalogue_shares WHERE user_id = ANY (learners);
-
 -- described --
 SELECT s.user_id, i.level, i.domains,
         CASE WHEN i.described_at IS NOT NULL THEN {read_models/items primary_language} END AS language,

@@ -68,6 +68,3 @@ WHERE place = 1
 
 -- snapshot --
 (SELECT jsonb_object_agg(t.session_id, ARRAY[t]::text) FROM completions t WHERE t.user_id = learner)
-
--- reset_learners --
-DELETE FROM completions WHERE user_id = ANY (learners);

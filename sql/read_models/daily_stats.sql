@@ -163,12 +163,6 @@ LEFT JOIN learned l   USING (user_id, day)
 LEFT JOIN repeated r  USING (user_id, day)
 LEFT JOIN mastered m  USING (user_id, day)
 
--- snapshot --
-(SELECT array_agg(t)::text FROM daily_stats t WHERE t.user_id = learner)
-
--- reset_learners --
-DELETE FROM daily_stats WHERE user_id = ANY (learners);
-
 -- stat_fields --
 -- The result columns from a row s of daily_stats or weekly_stats. The row may be missing.
 coalesce(s.sessions_completed, 0)                  AS sessions_completed,

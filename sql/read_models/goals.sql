@@ -24,12 +24,6 @@ SELECT user_id, occurred_at, event_id, answers_per_day, day
 FROM dated_facts
 WHERE kind = 'goal'
 
--- snapshot --
-(SELECT array_agg(t)::text FROM goals t WHERE t.user_id = learner)
-
--- reset_learners --
-DELETE FROM goals WHERE user_id = ANY (learners);
-
 -- goal --
 -- The goal in force today, and how the goals of the last 30 local days were met; no row if no goal is in force today.
 -- The goal of a local day is the latest GoalSet on this day or earlier. The query reads every GoalSet since 00:00 UTC

@@ -33,12 +33,6 @@ FROM dated_facts
 WHERE kind = 'answer'
 GROUP BY user_id, hour
 
--- snapshot --
-(SELECT array_agg(t)::text FROM hourly_stats t WHERE t.user_id = learner)
-
--- reset_learners --
-DELETE FROM hourly_stats WHERE user_id = ANY (learners);
-
 -- hour_fields --
 hour,
 answers,

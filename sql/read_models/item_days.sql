@@ -82,9 +82,6 @@ GROUP BY user_id, item_id, day
      SELECT t.item_id, array_agg(t.day)::text AS days FROM item_days t WHERE t.user_id = learner GROUP BY t.item_id
  ) d)
 
--- reset_learners --
-DELETE FROM item_days WHERE user_id = ANY (learners);
-
 -- history --
 -- An item's reviews, and its days with answers, in the last 731 local days, newest first; at most 1,000 reviews. A row
 -- has either the columns of a review or the columns of a day. The query first reads the reviews of the last 731 + 4

@@ -299,9 +299,6 @@ LEFT JOIN remembered_answers l ON l.is_latest AND l.user_id = m.user_id AND l.it
 -- snapshot --
 (SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner)
 
--- reset_learners --
-DELETE FROM item_stats WHERE user_id = ANY (learners);
-
 -- item_fields --
 -- The result columns from a row s and its description i. The row or the description may be missing.
 i.headword,

@@ -86,9 +86,6 @@ FROM (
 ) k
 GROUP BY user_id, monday
 
--- delete_learners --
-DELETE FROM knowledge_weeks WHERE user_id = ANY (learners);
-
 -- curve --
 -- The weeks whose Monday is in the range, oldest first, each up to its Sunday; the current week up to today. The weeks
 -- up to that of the newest day with an answer are stored. The later ones follow from the states, and so does the

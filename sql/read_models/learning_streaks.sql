@@ -68,9 +68,6 @@ FROM (
 GROUP BY user_id, run
 HAVING sum(study_days) > 0
 
--- snapshot --
-(SELECT array_agg(t)::text FROM learning_streaks t WHERE t.user_id = learner)
-
 -- latest --
 -- For each row of `today` (user_id, day): the learner's latest run, the number of rest days after this run and before
 -- today, and whether today is a rest day.

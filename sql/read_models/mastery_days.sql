@@ -38,6 +38,3 @@ FROM item_stats s
 JOIN item_places p ON p.item_id = s.item_id AND p.kind = 'level'
 WHERE s.interval_days >= 7 AND p.in_catalogue AND p.name <> 'UNKNOWN'
 GROUP BY s.user_id, p.name, s.first_mastered_on
-
--- delete_learners --
-DELETE FROM mastery_days WHERE user_id = ANY (learners);

@@ -204,6 +204,3 @@ WHERE kind = 'answer' AND NOT is_first
      WHERE t.user_id = learner
      GROUP BY t.item_id
  ) p)
-
--- reset_learners --
-DELETE FROM repeated_answers WHERE user_id = ANY (learners);

@@ -64,12 +64,6 @@ FROM (
 ) ranked
 WHERE place <= 2
 
--- snapshot --
-(SELECT array_agg(t)::text FROM rest_days t WHERE t.user_id = learner)
-
--- reset_learners --
-DELETE FROM rest_days WHERE user_id = ANY (learners);
-
 -- range --
 SELECT day AS rest_days
 FROM rest_days

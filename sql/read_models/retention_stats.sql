@@ -52,12 +52,6 @@ FROM chained_facts
 WHERE is_first AND days_before >= 1 AND day_before < day
 GROUP BY user_id, day, CASE WHEN days_before < 21 THEN 'YOUNG' ELSE 'MATURE' END
 
--- snapshot --
-(SELECT array_agg(t)::text FROM retention_stats t WHERE t.user_id = learner)
-
--- reset_learners --
-DELETE FROM retention_stats WHERE user_id = ANY (learners);
-
 -- retention_fields --
 day AS date,
 maturity,

@@ -56,6 +56,3 @@ WHERE r.kind = 'review'
      WHERE t.user_id = learner
      GROUP BY t.item_id
  ) r)
-
--- reset_learners --
-DELETE FROM reviews WHERE user_id = ANY (learners);

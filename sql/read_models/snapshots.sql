@@ -131,9 +131,8 @@ BEGIN
 END
 $take$;
 
--- Return the learner's rows of each model, as the model's block `snapshot` selects them. For most models, one text
--- holds all rows as an array. If a query needs only few rows of a model, this model has one text for each item or
--- session.
+-- Return the learner's rows of each model. One text holds all rows as an array, unless the model has its own block
+-- `snapshot`: if a program needs only few rows of a model, this model has one text for each item or session.
 CREATE FUNCTION snapshot_state(learner text) RETURNS jsonb LANGUAGE sql STABLE AS $state$
 SELECT jsonb_build_object(
 {snapshot}

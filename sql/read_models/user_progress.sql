@@ -118,12 +118,6 @@ SELECT p.*, r.version
 FROM user_progress p
 CROSS JOIN rebuild r
 
--- snapshot --
-(SELECT array_agg(t)::text FROM user_progress t WHERE t.user_id = learner)
-
--- reset_learners --
-DELETE FROM user_progress WHERE user_id = ANY (learners);
-
 -- current --
 -- A learner's summary at the time of the query. Two numbers are not stored, so the query computes them: the streak
 -- depends on the current day, and `unlearned` depends on the catalogue.

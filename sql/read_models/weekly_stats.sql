@@ -73,9 +73,6 @@ SELECT w.user_id, w.monday, w.active_days, w.answers, w.correct_answers, w.respo
 FROM weeks w
 LEFT JOIN reviewed r ON r.user_id = w.user_id AND r.monday = w.monday
 
--- delete_learners --
-DELETE FROM weekly_stats WHERE user_id = ANY (learners);
-
 -- weeks --
 SELECT d.user_id, d.day - (d.day - date '1990-01-01') % 7 AS monday,
         count(*) FILTER (WHERE d.sessions_completed > 0) AS active_days,
