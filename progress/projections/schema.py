@@ -7,6 +7,7 @@ coexist.
 
 import functools
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,7 +89,8 @@ REMEMBERED = {
     "remembered_returns": {"answers": "returned_answers", "keys": "user_id, item_id, monday"},
 }
 
-_DRIVERS = ("checkpoints", "versions", "fold", "batch")
+_DRIVERS = ("checkpoints", "versions", "fold", "batch", "views")
+_COMMENTED_COLUMN = re.compile(r"^    ([a-z]\w*) .*-- (.+)$", re.MULTILINE)
 
 
 @functools.cache
@@ -196,8 +198,8 @@ def rename(connection: "Connection", schema: str, name: str) -> None:
 
 
 def _definitions() -> list[str]:
-    names = ("checkpoints", *_names(REALTIME), *_names(BATCH), "versions", "fold", "batch")
-    blocks = ("table", "views", "functions")
+    names = ("checkpoints", *_names(REALTIME), *_names(BATCH), "versions", "fold", "batch", "views")
+    blocks = ("table", "views", "functions", "comments")
     return [*filter(None, (_block(name, block) for name in names for block in blocks))]
 
 
@@ -207,6 +209,21 @@ def _list_projections() -> Iterator[str]:
     batch = [model.name for model in BATCH if model.field]
     for place, name in enumerate([*realtime, *batch]):
         yield f"({place}, '{name}', {'true' if place < len(realtime) else 'false'})"
+
+
+def list_views() -> list[str]:
+    """Return the names of the models that analysts read through views."""
+    return [model.name for model in (*REALTIME, *BATCH) if model.field or model.has_view]
+
+
+def _list_comments() -> Iterator[str]:
+    """Yield the statements that give the columns of tables with views their comments."""
+    for name in filter(lambda name: _has(name, "table"), list_views()):
+        for column, meaning in _COMMENTED_COLUMN.findall(statements.blocks(_path(name))["table"]):
+            text = meaning.replace("'", "''")
+            yield statements.fill(
+                _path("views"), "comment", table=name, column=column, meaning=text
+            )
 
 
 @functools.cache
@@ -233,6 +250,7 @@ def parts() -> Mapping[str, str]:
             if (text := _include_own(name, "snapshot", "snapshot"))
         ),
         "projections": ", ".join(_list_projections()),
+        "column_comments": "\n".join(_list_comments()),
         **_parameters(),
         **{
             name: statements.fill("read_models/memory", "postgresql states", **source)

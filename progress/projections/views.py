@@ -9,9 +9,8 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.telemetry import logs
 from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.projections import schema as read_model_schema
-from progress.projections.schema import BATCH, REALTIME
 
-MODELS = [model.name for model in (*REALTIME, *BATCH) if model.field or model.has_view]
+MODELS = read_model_schema.list_views()
 
 _FILE = "projections/views"
 _TRIES = 90  # a try takes up to a second; the queries of analysts end after 60 seconds

@@ -14,3 +14,10 @@ WHERE n.nspname = 'progress';
 
 -- replace --
 SELECT progress.replace_views(:source, CAST(:models AS text[]));
+
+-- comments --
+-- A column has the comment that follows it in the block `table`. progress.replace_views copies it to the view.
+{column_comments}
+
+-- comment --
+COMMENT ON COLUMN {table}.{column} IS '{meaning}';

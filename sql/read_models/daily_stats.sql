@@ -6,12 +6,12 @@ CREATE TABLE daily_stats (
     day                date   NOT NULL,
     answers            bigint NOT NULL,
     correct_answers    bigint NOT NULL,
-    response_ms        bigint NOT NULL,    -- sum
-    capped_ms          bigint NOT NULL,    -- sum, in which each answer counts with at most 60 s
-    reviews            bigint NOT NULL,
+    response_ms        bigint NOT NULL,
+    capped_ms          bigint NOT NULL,    -- sum of the response times in milliseconds, each at most 60,000
+    reviews            bigint NOT NULL,    -- number of reviews
     sessions_completed bigint NOT NULL,
     study_seconds      bigint NOT NULL,
-    scores             bigint NOT NULL,    -- sum
+    scores             bigint NOT NULL,
     items_learned      bigint NOT NULL,
     items_reviewed     bigint NOT NULL,
     new_mastery_count  bigint NOT NULL,

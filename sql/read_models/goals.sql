@@ -3,10 +3,10 @@
 -- table --
 CREATE TABLE goals (
     user_id         text COLLATE "C" NOT NULL,
-    occurred_at     timestamptz NOT NULL,
-    event_id        uuid   NOT NULL,
-    answers_per_day bigint NOT NULL,       -- 0: no goal
-    day             date   NOT NULL,       -- local: the goal is in force from this day on (see facts.sql)
+    occurred_at     timestamptz NOT NULL,  -- time at which the learner set the goal
+    event_id        uuid   NOT NULL,       -- id of the event that set the goal
+    answers_per_day bigint NOT NULL,       -- goal, in answers a day; 0 ends the goal
+    day             date   NOT NULL,       -- local day from which the goal is in force
     PRIMARY KEY (user_id, occurred_at, event_id)
 ) WITH (fillfactor = 90);
 

@@ -3,11 +3,11 @@
 
 -- table --
 CREATE TABLE group_members (
-    group_id   text COLLATE "C" NOT NULL,
+    group_id   text COLLATE "C" NOT NULL,  -- id of the group
     user_id    text COLLATE "C" NOT NULL,
-    decided_at timestamptz NOT NULL,       -- the time of the latest event
-    decided_id uuid        NOT NULL,
-    is_member  boolean     NOT NULL,
+    decided_at timestamptz NOT NULL,       -- time of the latest event about the membership
+    decided_id uuid        NOT NULL,       -- id of this event
+    is_member  boolean     NOT NULL,       -- whether the learner is a member now
     PRIMARY KEY (group_id, user_id)
 ) WITH (fillfactor = 80);
 

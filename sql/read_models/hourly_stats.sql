@@ -4,10 +4,10 @@
 -- table --
 CREATE TABLE hourly_stats (
     user_id         text COLLATE "C" NOT NULL,
-    hour            int    NOT NULL,       -- 0 to 23; day_start_hour has no effect
+    hour            int    NOT NULL,       -- local hour of the clock, 0 to 23
     answers         bigint NOT NULL,
     correct_answers bigint NOT NULL,
-    response_ms     bigint NOT NULL,       -- sum
+    response_ms     bigint NOT NULL,
     PRIMARY KEY (user_id, hour)
 ) WITH (fillfactor = 60);
 

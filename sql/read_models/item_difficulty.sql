@@ -4,12 +4,12 @@
 -- table --
 CREATE TABLE item_difficulty (
     item_id         text COLLATE "C" NOT NULL,
-    shard           smallint NOT NULL,     -- the learners' shard
-    learners        bigint NOT NULL,       -- learners with an answer
+    shard           smallint NOT NULL,     -- shard of the learners: add up the rows of an item
+    learners        bigint NOT NULL,       -- number of learners with an answer
     answers         bigint NOT NULL,
     correct_answers bigint NOT NULL,
-    response_ms     bigint NOT NULL,       -- sum
-    lapses          bigint NOT NULL,       -- also of learners without an answer
+    response_ms     bigint NOT NULL,
+    lapses          bigint NOT NULL,       -- number of lapses, also of learners without an answer
     PRIMARY KEY (item_id, shard)
 ) WITH (fillfactor = 70);
 

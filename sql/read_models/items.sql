@@ -3,15 +3,15 @@
 -- table --
 CREATE TABLE items (
     item_id      text COLLATE "C" PRIMARY KEY,
-    headword     text,
-    level        text COLLATE "C",         -- A1 … C2, or null
-    domains      text[] COLLATE "C" NOT NULL,  -- distinct skills in the order R, W, L, S (docs/events.md); may be empty
-    described_at timestamptz,              -- time of the latest ItemPublished or ItemUpdated; null: none
-    described_id uuid,
-    decided_at   timestamptz NOT NULL,     -- time of the latest catalogue event, including ItemArchived
-    decided_id   uuid        NOT NULL,
-    in_catalogue boolean     NOT NULL,     -- false if the latest catalogue event is an ItemArchived
-    language     text COLLATE "C"          -- the headword's language: a BCP 47 tag, or null
+    headword     text,                     -- the word; null: not described yet
+    level        text COLLATE "C",         -- CEFR level, A1 to C2; null: none
+    domains      text[] COLLATE "C" NOT NULL,  -- skills R, W, L, S, in this order; may be empty
+    described_at timestamptz,              -- time of the latest description; null: none
+    described_id uuid,                     -- id of the event of this description
+    decided_at   timestamptz NOT NULL,     -- time of the latest event of the catalogue about the item
+    decided_id   uuid        NOT NULL,     -- id of this event
+    in_catalogue boolean     NOT NULL,     -- false if the item is archived
+    language     text COLLATE "C"          -- language of the headword, a BCP 47 tag; null: not known
 ) WITH (fillfactor = 80);
 
 CREATE INDEX items_archived ON items (item_id) WHERE NOT in_catalogue;

@@ -5,9 +5,9 @@
 -- table --
 CREATE TABLE learning_streaks (
     user_id    text COLLATE "C" NOT NULL,
-    starts     date   NOT NULL,            -- the first study day
-    ends       date   NOT NULL,            -- the last study day
-    study_days bigint NOT NULL,
+    starts     date   NOT NULL,            -- first study day, local
+    ends       date   NOT NULL,            -- last study day, local
+    study_days bigint NOT NULL,            -- number of study days: local days with a completed session
     PRIMARY KEY (user_id, starts)
 );
 

@@ -9,9 +9,9 @@
 CREATE TABLE milestones (
     user_id    text COLLATE "C" NOT NULL,
     kind       text COLLATE "C" NOT NULL,  -- STREAK, ITEMS_LEARNED, ITEMS_MASTERED, GOAL_MET or LEVEL_REACHED
-    value      bigint,                     -- study days, items, or the goal of the day; null: a level
-    level      text COLLATE "C",           -- A1 … C2; only for LEVEL_REACHED
-    reached_on date NOT NULL,              -- local
+    value      bigint,                     -- number of study days, items, or answers of the goal; null: a level
+    level      text COLLATE "C",           -- CEFR level, A1 to C2; only of LEVEL_REACHED
+    reached_on date NOT NULL,              -- local day on which it was reached
     UNIQUE NULLS NOT DISTINCT (user_id, kind, reached_on, value, level)
 );
 

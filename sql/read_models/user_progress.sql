@@ -3,18 +3,18 @@
 -- table --
 CREATE TABLE user_progress (
     user_id            text COLLATE "C" PRIMARY KEY,
-    items_learned      bigint NOT NULL,
-    items_mastered     bigint NOT NULL,    -- items that ever reached an interval of 7 days
+    items_learned      bigint NOT NULL,    -- number of items ever answered correctly
+    items_mastered     bigint NOT NULL,    -- number of items that ever reached an interval of 7 days
     sessions_completed bigint NOT NULL,
     study_seconds      bigint NOT NULL,
     answers            bigint NOT NULL,
     correct_answers    bigint NOT NULL,
-    learning           bigint NOT NULL,    -- learning, short_term, long_term: numbers of items by mastery
-    short_term         bigint NOT NULL,
-    long_term          bigint NOT NULL,
-    last_updated       timestamptz NOT NULL,
-    last_fact_at       timestamptz,        -- time of the newest event whose local day folds read
-    version            bigint NOT NULL     -- the last transaction that changed a row of the learner
+    learning           bigint NOT NULL,
+    short_term         bigint NOT NULL,    -- number of items with an interval of 7 to 20 days
+    long_term          bigint NOT NULL,    -- number of items with an interval of 21 days or more
+    last_updated       timestamptz NOT NULL,  -- time at which the newest event of the learner was recorded
+    last_fact_at       timestamptz,        -- time of the newest event with a local day; null: none
+    version            bigint NOT NULL     -- transaction that changed a row of the learner last
 ) WITH (fillfactor = 50);
 
 -- fold --

@@ -3,8 +3,8 @@
 -- table --
 CREATE TABLE weekly_stats (
     user_id            text COLLATE "C" NOT NULL,
-    monday             date   NOT NULL,
-    active_days        bigint NOT NULL,    -- study days
+    monday             date   NOT NULL,    -- Monday of the local week
+    active_days        bigint NOT NULL,    -- number of study days: local days with a completed session
     answers            bigint NOT NULL,
     correct_answers    bigint NOT NULL,
     response_ms        bigint NOT NULL,
@@ -12,7 +12,7 @@ CREATE TABLE weekly_stats (
     study_seconds      bigint NOT NULL,
     scores             bigint NOT NULL,
     items_learned      bigint NOT NULL,
-    items_reviewed     bigint NOT NULL,    -- distinct items answered on a day after the day of their first answer
+    items_reviewed     bigint NOT NULL,
     new_mastery_count  bigint NOT NULL,
     PRIMARY KEY (user_id, monday)
 );

@@ -97,7 +97,15 @@ def without_places(text: str) -> str:
 def test_the_database_runs_the_sql_that_the_command_prints(connection: Connection) -> None:
     printed = "".join(
         without_places(CliRunner().invoke(build_app("sql"), ["sql", name]).output)
-        for name in ("checkpoints", "versions", "fold", "batch", "as_of", *map(name_of, MODELS))
+        for name in (
+            "checkpoints",
+            "versions",
+            "fold",
+            "batch",
+            "views",
+            "as_of",
+            *map(name_of, MODELS),
+        )
     )
     sources = model_rows.read(connection, "function sources")
     assert {"fold_facts", "fold_batch", "snapshot_state"} <= {row["proname"] for row in sources}

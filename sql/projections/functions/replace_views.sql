@@ -40,7 +40,7 @@ BEGIN
         WHERE n.relname = model;
         EXECUTE format('CREATE VIEW progress.%1$I AS SELECT *%3$s FROM %2$I.%1$I', model, source, added);
     END LOOP;
-    PERFORM progress.describe_views();
+    PERFORM progress.describe_views(source);
     RETURN NULL;
 EXCEPTION WHEN lock_not_available OR deadlock_detected OR dependent_objects_still_exist THEN
     RETURN SQLERRM;
