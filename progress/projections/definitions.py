@@ -80,8 +80,8 @@ _RELATIONS = tuple(_sort_relations())
 TABLES = tuple(name for name in _RELATIONS if name in _QUERIES and name not in _SHARED)
 LEARNERS = tuple(table for table in TABLES if table not in (*CATALOGUE, *SUMS))
 _BATCH_FILES = {f"read_models/{model.name}" for model in schema.BATCH}
-_BATCH = tuple(table for table in LEARNERS if _QUERIES[table][0] in _BATCH_FILES)
-REALTIME = tuple(table for table in LEARNERS if table not in (*_BATCH, *_PRESENT))
+BATCH = tuple(table for table in LEARNERS if _QUERIES[table][0] in _BATCH_FILES)
+REALTIME = tuple(table for table in LEARNERS if table not in (*BATCH, *_PRESENT))
 
 
 def source_statements(engine: Engine, cast: str = "CAST") -> dict[str, str]:
@@ -142,7 +142,7 @@ def _as_of_queries(*, live: bool, reads_memory: bool) -> dict[str, str]:
     if reads_memory:
         queries["item_stats"] = blocks("read_models/item_stats")["as_of with memory"]
     if live:
-        kept = (*CATALOGUE, *_BATCH, "zone_offsets", "segments")
+        kept = (*CATALOGUE, *BATCH, "zone_offsets", "segments")
         of_weeks = ("answered_weeks", "returned_answers", "remembered_returns")
         queries = {name: queries[name] for name in (*kept, *of_weeks)}
         for name in REALTIME:

@@ -222,7 +222,8 @@ def _differs(compared: Difference) -> bool:
 def _comparison(table: str, columns: str) -> str:
     sql = blocks(_COMPARISON)
     live = definitions.live_query(table) or sql["live"]
-    compared = sql.get(f"compared {table}", sql["compared"])
+    default = "compared batch" if table in definitions.BATCH else "compared"
+    compared = sql.get(f"compared {table}", sql[default])
     texts = {"table": table, "compared": compared}
     folded = fill(_COMPARISON, "folded", **texts)
     return fill(_COMPARISON, "compare", folded=folded, live=live, columns=columns, **texts)

@@ -76,13 +76,8 @@ SELECT '{table}', (SELECT count(*) FROM missing), (SELECT count(*) FROM extra),
 -- compared --
 true
 
--- compared weekly_stats --
-NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id)
-
--- compared calibration_days --
-NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id)
-
--- compared knowledge_weeks --
+-- compared batch --
+-- For a table of learners that the batch job fills, unless it has a block of its own.
 NOT EXISTS (SELECT FROM waiting_learners w WHERE w.user_id = t.user_id)
 
 -- compared catalogue_shares --

@@ -36,9 +36,6 @@ FROM weekly_stats;
 -- calibration_days --
 SELECT user_id, day || ' ' || bin AS day_and_bin, tests, correct, predicted, loss FROM calibration_days;
 
--- knowledge_weeks --
-SELECT user_id, monday, items, expected FROM knowledge_weeks;
-
 -- item_stats --
 SELECT user_id, item_id, answers, correct_answers,
     correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
@@ -80,12 +77,6 @@ GROUP BY group_id, item_id;
 
 -- group_members --
 SELECT group_id, user_id, is_member FROM group_members;
-
--- learning_streaks --
-SELECT user_id, starts, ends, study_days FROM learning_streaks;
-
--- rest_days --
-SELECT user_id, day FROM rest_days;
 
 -- goals --
 SELECT user_id, event_id, occurred_at, answers_per_day, day FROM goals;
