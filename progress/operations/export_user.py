@@ -17,7 +17,7 @@ import msgspec
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import blocks
+from progress.adapters.postgres.statements import blocks, fill
 from progress.adapters.storage.outputs import HashedOutput, Rows
 from progress.adapters.storage.storage import Output, encode_json
 from progress.errors import OperationEnded
@@ -31,15 +31,27 @@ from progress.projections.schema import BATCH, REALTIME
 _README = Path(__file__).with_name("export_readme.txt")
 _PAGE = _README.with_suffix(".html")
 _LANGUAGES = {"en": ("Field", "Meaning"), "ja": ("項目", "意味")}  # with the heads of the tables
-# The blocks that copy one table each, named after its file, with the names of their SQL files.
-TABLES = {
-    block.removeprefix("export "): file
-    for file in (f"read_models/{model.name}" for model in (*REALTIME, *BATCH))
-    for block in blocks(file)
-    if block.startswith("export ")
-}
 
 _FILE = "operations/export_user"
+
+
+def list_tables(model: str) -> Iterator[tuple[str, str]]:
+    """Yield the name of each file with a model's rows, and the COPY statement that writes it.
+
+    A block `export NAME` is this statement; `rows NAME` is the query of the API, for one learner.
+    """
+    for block, text in blocks(f"read_models/{model}").items():
+        kind, _, name = block.partition(" ")
+        if kind == "export":
+            yield name, text
+        elif kind == "rows":
+            rows = text.rstrip(";").replace(":user_id", "current_setting('export.learner')")
+            yield name, fill(_FILE, "rows", rows=rows)
+
+
+_TABLES = {
+    name: statement for model in (*REALTIME, *BATCH) for name, statement in list_tables(model.name)
+}
 
 
 class UserArguments(msgspec.Struct, frozen=True):
@@ -118,8 +130,7 @@ def _write_files(writer: "_Writer", learner: str, report_progress: Callable[[flo
     writer.copy("events.jsonl", blocks(_FILE)["events"], report_events, headings=0)
     writer.write_record("summary.json", "read_models/user_progress", "current", learner, now)
     writer.write_record("streak.json", "read_models/learning_streaks", "streak", learner, now)
-    for table, file in TABLES.items():
-        statement = blocks(file)[f"export {table}"]
+    for table, statement in _TABLES.items():
         writer.copy(f"{table}.csv", statement, report_rows, headings=1)
     manifest = {
         "user_id": learner,

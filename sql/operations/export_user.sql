@@ -13,6 +13,9 @@ FROM (
     SELECT * FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)
     ORDER BY e.stream_version DESC LIMIT 100) e;
 
+-- rows --
+COPY ({rows}) TO STDOUT (FORMAT csv, HEADER);
+
 -- begin --
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 

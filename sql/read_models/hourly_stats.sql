@@ -33,25 +33,11 @@ FROM dated_facts
 WHERE kind = 'answer'
 GROUP BY user_id, hour
 
--- hour_fields --
-hour,
-answers,
-correct_answers,
-CAST(correct_answers AS double precision) / nullif(answers, 0) AS accuracy_rate,
-CAST(response_ms AS double precision) / nullif(answers, 0)     AS average_response_ms
-
--- hours --
+-- rows hourly --
 -- The hours with an answer, from 0 to 23.
-SELECT
-    {read_models/hourly_stats hour_fields}
+SELECT hour, answers, correct_answers,
+    CAST(correct_answers AS double precision) / nullif(answers, 0) AS accuracy_rate,
+    CAST(response_ms AS double precision) / nullif(answers, 0)     AS average_response_ms
 FROM hourly_stats
 WHERE user_id = :user_id
 ORDER BY hour;
-
--- export hourly --
-COPY (
-    SELECT {read_models/hourly_stats hour_fields}
-    FROM hourly_stats
-    WHERE user_id = current_setting('export.learner')
-    ORDER BY hour
-) TO STDOUT (FORMAT csv, HEADER);

@@ -518,7 +518,7 @@ def select_level_stats(moment: Moment) -> RowQuery[LevelStats]:
 
 
 def select_hourly_stats(moment: Moment) -> RowQuery[HourlyStats]:
-    return RowQuery(moment, "read_models/hourly_stats", "hours", {}, _fill(HourlyStats))
+    return RowQuery(moment, "read_models/hourly_stats", "rows hourly", {}, _fill(HourlyStats))
 
 
 def select_retention(
