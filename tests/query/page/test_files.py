@@ -280,10 +280,11 @@ def evaluate(
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
-def test_each_projection_has_a_name(language: str) -> None:
+def test_the_page_names_only_projections_that_exist(language: str) -> None:
+    """A projection without a name is shown by the words of its model's name."""
     texts = json.loads((static_page.FOLDER / f"{language}.json").read_text(encoding="utf-8"))
     shown = {model.name for model in (*schema.REALTIME, *schema.BATCH) if model.field}
-    assert texts["lag"]["names"].keys() == shown | {"events out"}
+    assert texts["lag"]["names"].keys() <= shown | {"events out"}
 
 
 @pytest.mark.parametrize(
