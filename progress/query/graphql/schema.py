@@ -51,6 +51,7 @@ class Cost(NamedTuple):
 
 
 _DEFAULT_COST = Cost()
+_DEFAULT_POLICY = CachePolicy(15)
 
 
 class LearnerQuery(NamedTuple):
@@ -107,7 +108,7 @@ def _add(resolve: Callable[..., Any], declaration: Declaration, type_: object) -
 
 
 def declare_learner_field(
-    type_: object, *, cache: CachePolicy, cost: Cost = _DEFAULT_COST
+    type_: object, *, cache: CachePolicy = _DEFAULT_POLICY, cost: Cost = _DEFAULT_COST
 ) -> Callable[[BuildQuery], Any]:
     """Declare a field about one learner that a single SELECT answers.
 
@@ -306,7 +307,7 @@ def retention(
     return rows.select_retention(moment, from_, to, rows.PeriodLength(by or "DAY"))
 
 
-@declare_learner_field(types.list_of(rows.HourlyStats), cache=CachePolicy(15))
+@declare_learner_field(types.list_of(rows.HourlyStats))
 def hourly_stats(moment: Moment) -> RowQuery[rows.HourlyStats]:
     return rows.select_hourly_stats(moment)
 
@@ -320,7 +321,7 @@ def workload(moment: Moment) -> RowQuery[rows.Workload]:
     return rows.select_workload(moment)
 
 
-@declare_learner_field(list[date], cache=CachePolicy(15))
+@declare_learner_field(list[date])
 def rest_days(moment: Moment, *, from_: From, to: date) -> RowQuery[date]:
     arguments.check_range(from_, to)
     return rows.select_rest_days(moment, from_, to)
