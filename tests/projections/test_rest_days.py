@@ -14,6 +14,7 @@ from progress.projections.projector import Projector
 from tests import oracle
 from tests.support import model_rows
 from tests.support.sample_events import BEGIN, Envelope, envelope
+from tests.support.specifications import specify
 from tests.support.stage import append
 
 DAYS = 28
@@ -63,12 +64,9 @@ def test_any_order_of_rest_days_and_sessions_gives_the_rows_of_the_oracle(
 def test_four_rest_days_in_a_row_do_not_break_a_streak(connection: Connection) -> None:
     friday = date(2024, 4, 5)
     days = [friday + timedelta(days=n) for n in range(6)]
-    append(connection, [completion("ann", f"{day}", day) for day in (days[0], days[5])])
-    projector = Projector(connection)
-    for day in reversed(days[1:5]):
-        assert len(model_rows.read_rows(connection)["learning_streaks"]) in (0, 2)
-        append(connection, [rest_day("ann", day)])
-        projector.catch_up_all()
-    assert model_rows.read_rows(connection)["learning_streaks"] == {
-        ("ann", friday): {"ends": days[5], "study_days": 2}
-    }
+    specify(
+        connection,
+        given=[completion("ann", "1", days[0]), completion("ann", "2", days[5])],
+        when=[rest_day("ann", day) for day in days[1:5]],
+        then={"learning_streaks": {("ann", friday): {"ends": days[5], "study_days": 2}}},
+    )

@@ -64,7 +64,12 @@ def read_events(connection: database.Connection, block: str = "stored") -> list[
 
 def read_rows(connection: database.Connection) -> Rows:
     """Return every row of the read models' tables."""
-    return {model: dict(map(_split_key, read(connection, model))) for model in compared_models()}
+    return {model: read_model(connection, model) for model in compared_models()}
+
+
+def read_model(connection: database.Connection, model: str) -> oracle.Rows:
+    """Return the rows of a model by key: the learner and, for example, the day."""
+    return dict(map(_split_key, read(connection, model)))
 
 
 def _split_key(row: oracle.Row) -> tuple[tuple[Any, ...], oracle.Row]:
