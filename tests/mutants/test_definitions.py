@@ -32,14 +32,24 @@ class Mutant:
 
 
 def load_mutants() -> list[Mutant]:
-    """Return the mutants of definitions.toml, in which a heading is an SQL file and a block."""
+    """Return the mutants of definitions.toml, and one that loses a row for each table.
+
+    In the file, a heading is an SQL file and a block.
+    """
     tables = tomllib.loads((broken_folds.HERE / "definitions.toml").read_text(encoding="utf-8"))
-    return [
+    written = [
         Mutant(file, block, **change)
         for file, blocks_of_file in tables.items()
         for block, changes in blocks_of_file.items()
         for change in changes
     ]
+    return written + [lose_a_row(*definitions._QUERIES[table]) for table in definitions.TABLES]
+
+
+def lose_a_row(file: str, block: str) -> Mutant:
+    text = blocks(file)[block]
+    lost = f"SELECT * FROM (\n{text}\n) found OFFSET 1"  # noqa: S608 - a block of sql
+    return Mutant(file, block, text, lost)
 
 
 def is_detected(connection: Connection, mutant: Mutant) -> bool:
@@ -76,9 +86,14 @@ def fold_again(connection: Connection, table: str) -> None:
     connection.run(sql["read live tables"], schema=schema.schema_name())
 
 
-def test_each_table_and_each_shared_relation_has_a_mutant() -> None:
+def test_each_shared_relation_has_a_mutant() -> None:
     relations = definitions.fold_statements("postgresql").keys() - schema.REMEMBERED.keys()
     assert {mutant.table for mutant in load_mutants()} == {*relations, "events", "states"}
+
+
+def test_the_sql_contains_the_text_of_each_mutant() -> None:
+    mutants = load_mutants()
+    assert [m for m in mutants if m.text not in blocks(m.file)[m.block]] == []
 
 
 @pytest.mark.exhaustive
