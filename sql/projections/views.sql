@@ -16,7 +16,7 @@ WHERE n.nspname = 'progress';
 SELECT progress.replace_views(:source, CAST(:models AS text[]));
 
 -- comments --
--- A column has the comment that follows it in the block `table`. progress.replace_views copies it to the view.
+-- A column has the comment that follows it in the block `table`. replace_views copies it to the view.
 {column_comments}
 
 -- comment --

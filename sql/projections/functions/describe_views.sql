@@ -1,5 +1,5 @@
--- Comment on each column of the views of the schema progress: what it holds, and in which unit. A column has the comment
--- of its column in the schema `source`; without one, the text for all columns of its name.
+-- Comment on each column of the views of the schema progress: what it holds, and in which unit. A column has the
+-- comment of its column in the schema `source`; without one, the text for all columns of its name.
 DROP FUNCTION IF EXISTS progress.describe_views();
 CREATE OR REPLACE FUNCTION progress.describe_views(source text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $describe$
