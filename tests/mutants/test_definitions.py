@@ -97,6 +97,7 @@ def test_the_sql_contains_the_text_of_each_mutant() -> None:
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(900)
 def test_each_mutant_of_a_whole_fold_is_detected(store: Store) -> None:
     alive = load_mutants()
     stage = Stage(store.url)
