@@ -153,7 +153,7 @@ def discard(
         with terminal.progress_bar(Console(), "discarding", len(letter_ids)) as show_progress:
             for start in range(0, len(letter_ids), _DISCARD_BATCH):
                 page = letter_ids[start : start + _DISCARD_BATCH]
-                closed += dead_letters.discard_all(connection, page, reason)
+                closed += dead_letters.discard_letters(connection, page, reason)
                 show_progress(start + len(page))
     typer.echo(f"{closed:,} dead letters are discarded.")
 

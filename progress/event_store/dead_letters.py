@@ -113,11 +113,11 @@ def release(connection: Connection, letter_id: int) -> int | None:
 
 def discard(connection: Connection, letter_id: int, reason: str) -> None:
     """Discard a dead letter; raise EventStoreError if there is no open dead letter with this id."""
-    if not discard_all(connection, [letter_id], reason):
+    if not discard_letters(connection, [letter_id], reason):
         raise EventStoreError(f"there is no open dead letter {letter_id}")
 
 
-def discard_all(connection: Connection, letter_ids: list[int], reason: str) -> int:
+def discard_letters(connection: Connection, letter_ids: list[int], reason: str) -> int:
     """Discard those of the dead letters that are open; return how many were discarded."""
     rows = database.run(connection, _FILE, "discard letters", letter_ids=letter_ids, reason=reason)
     discarded: int = rows[0][0]
@@ -134,7 +134,7 @@ def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[i
     try:
         entries = envelope.decode_bundle(letter.payload.encode(), indexes, message)
     except ValueError as error:  # the stored payload was changed
-        return _store_failure(connection, letter, letter.kind, str(error))
+        return _mark_failed(connection, letter, letter.kind, str(error))
     log.take_apart(connection, letter.letter_id, Delivery(message, entries))
     after = read(connection, letter.letter_id)
     return None if after.replayed_at is not None else after.reason
@@ -144,11 +144,11 @@ def _replay(connection: Connection, letter: DeadLetter) -> str | None:
     entries = envelope.decode(letter.payload.encode(), _original_message(letter))
     events = [entry for entry in entries if not isinstance(entry, Rejection)]
     for rejection in (entry for entry in entries if isinstance(entry, Rejection)):
-        return _store_failure(connection, letter, rejection.kind, rejection.reason)
+        return _mark_failed(connection, letter, rejection.kind, rejection.reason)
     try:
         appended = log.append_replay(connection, events)
     except EventRejected as error:
-        return _store_failure(connection, letter, error.kind, str(error))
+        return _mark_failed(connection, letter, error.kind, str(error))
     # If the event was dropped, its learner was erased after the dead letter had arrived.
     block = "redact letters" if appended.outcomes.get("erased") else "mark replayed"
     database.run(connection, _FILE, block, letter_id=letter.letter_id)
@@ -166,7 +166,7 @@ def _original_message(letter: DeadLetter) -> Message:
     )
 
 
-def _store_failure(connection: Connection, letter: DeadLetter, kind: str, reason: str) -> str:
+def _mark_failed(connection: Connection, letter: DeadLetter, kind: str, reason: str) -> str:
     database.run(
         connection, _FILE, "mark failed", letter_id=letter.letter_id, kind=kind, reason=reason
     )
