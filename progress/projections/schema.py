@@ -41,7 +41,6 @@ REALTIME = (
     ReadModel("facts", internal="the typed events that the folds read"),
     ReadModel("display_names", internal="personal: joined to learners, and never in a view"),
     ReadModel("items", internal="the catalogue: joined to a learner's items", has_view=True),
-    ReadModel("review_pairs", internal="consecutive reviews, in which item_stats counts lapses"),
     ReadModel("memory", internal="the step from answer to answer, by FSRS-6, for item_stats"),
     ReadModel("item_stats", field="item"),
     ReadModel(

@@ -15,7 +15,7 @@ CREATE TABLE item_difficulty (
 
 -- fold --
 -- Add the differences between the new and the former rows of item_stats to the sums. The number of an item's lapses
--- never falls: a late review replaces a pair of reviews by two pairs (review_pairs.sql). If the former pair was a
+-- never falls: a late review replaces a pair of reviews by two pairs. If the former pair was a
 -- lapse, exactly one of the two pairs is a lapse.
 INSERT INTO item_difficulty AS d
 SELECT item_id, window_shard,

@@ -51,15 +51,16 @@ CREATE TEMPORARY TABLE window_items (
     had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
     had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint,
     -- An item is out of order if one of its new events does not follow its latest stored event, or if a new event
-    -- follows a new review. If an item is not out of order, the window changes only the gap after the item's latest
-    -- stored review (see reviews.sql). If a new review ends this gap, closed_at, closed_id, closed_on and
-    -- closed_recalled hold the gap's first answer. Otherwise, asked_at, asked_id, asked_on and recalled hold this
-    -- answer.
+    -- follows a new review (see repeated_answers.sql). If an item is not out of order, the window changes only the gap
+    -- after the item's latest stored review (see reviews.sql). If a new review ends this gap, closed_at, closed_id,
+    -- closed_on and closed_recalled hold the gap's first answer. Otherwise, asked_at, asked_id, asked_on and recalled
+    -- hold this answer.
     is_out_of_order boolean,
     closed_at timestamptz, closed_id uuid, closed_on date, closed_recalled boolean,
     is_test boolean,                       -- the gap's first answer is new, and is a test of retention
     has_repeats boolean,                   -- the gap has new answers after its first answer
-    is_late boolean                        -- a new answer does not follow the item's latest stored answer
+    is_late boolean,                       -- a new answer does not follow the item's latest stored answer
+    first_at timestamptz, last_at timestamptz, first_review_at timestamptz   -- of the item's events in the window
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --
@@ -73,11 +74,11 @@ SELECT w.user_id, w.item_id,
     coalesce(old.response_ms, 0) + w.response_ms           AS response_ms,
     least(old.first_answered_at, w.first_answered_at)      AS first_answered_at,
     CASE WHEN w.first_answered_at < old.first_answered_at OR old.first_answered_at IS NULL
-        THEN w.first_answered_on ELSE old.first_answered_on END AS first_answered_on,
+        THEN w.days[1] ELSE old.first_answered_on END AS first_answered_on,
     greatest(old.last_answered_at, w.last_answered_at)     AS last_answered_at,
     least(old.first_correct_at, w.first_correct_at)        AS first_correct_at,
     CASE WHEN w.first_correct_at < old.first_correct_at OR old.first_correct_at IS NULL
-        THEN w.first_correct_on ELSE old.first_correct_on END AS first_correct_on,
+        THEN w.days[array_position(w.corrects, true)] ELSE old.first_correct_on END AS first_correct_on,
     least(old.first_mastered_at, w.first_mastered_at)      AS first_mastered_at,
     CASE WHEN w.first_mastered_at < old.first_mastered_at OR old.first_mastered_at IS NULL
         THEN w.first_mastered_on ELSE old.first_mastered_on END AS first_mastered_on,
@@ -85,12 +86,13 @@ SELECT w.user_id, w.item_id,
     CASE WHEN later.is_new THEN w.easiness_factor ELSE old.easiness_factor END AS easiness_factor,
     CASE WHEN later.is_new THEN w.reviewed_at ELSE old.reviewed_at END         AS reviewed_at,
     CASE WHEN later.is_new THEN w.review_id ELSE old.review_id END             AS review_id,
-    coalesce(old.lapses, 0) + w.lapses                     AS lapses,
+    coalesce(old.lapses, 0) + CASE WHEN NOT chain.is_out_of_order AND old.interval_days >= 7 AND w.interval_days < 7
+        THEN 1 ELSE 0 END                                  AS lapses,
     CASE WHEN later.is_new THEN w.reviewed_on ELSE old.reviewed_on END         AS reviewed_on,
     CASE WHEN gap.is_open THEN coalesce(old.asked_at, w.first_answered_at) END AS asked_at,
     CASE WHEN gap.is_open THEN coalesce(old.asked_id, w.first_answer_id) END   AS asked_id,
-    CASE WHEN gap.is_open THEN coalesce(old.asked_on, w.first_answered_on) END AS asked_on,
-    CASE WHEN gap.is_open THEN coalesce(old.recalled, w.is_first_correct) END  AS recalled,
+    CASE WHEN gap.is_open THEN coalesce(old.asked_on, w.days[1]) END         AS asked_on,
+    CASE WHEN gap.is_open THEN coalesce(old.recalled, w.corrects[1]) END     AS recalled,
     memory.state[1]                                        AS stability,
     memory.state[2]                                        AS difficulty,
     coalesce(w.days[w.answers], old.last_answered_on)      AS last_answered_on,
@@ -107,35 +109,38 @@ SELECT w.user_id, w.item_id,
     chain.is_out_of_order,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_at, w.first_answered_at) END AS closed_at,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_id, w.first_answer_id) END   AS closed_id,
-    CASE WHEN gap.is_closed THEN coalesce(old.asked_on, w.first_answered_on) END AS closed_on,
-    CASE WHEN gap.is_closed THEN coalesce(old.recalled, w.is_first_correct) END  AS closed_recalled,
+    CASE WHEN gap.is_closed THEN coalesce(old.asked_on, w.days[1]) END         AS closed_on,
+    CASE WHEN gap.is_closed THEN coalesce(old.recalled, w.corrects[1]) END     AS closed_recalled,
     NOT chain.is_out_of_order AND old.asked_at IS NULL AND old.interval_days >= 1
-        AND old.reviewed_on < w.first_answered_on          AS is_test,
+        AND old.reviewed_on < w.days[1]                    AS is_test,
     NOT chain.is_out_of_order AND w.answers > CASE WHEN old.asked_at IS NULL THEN 1 ELSE 0 END AS has_repeats,
-    chain.is_late
+    chain.is_late, w.first_at, w.last_at, w.first_review_at
 FROM (
-    SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id,
-        coalesce(a.answers, 0) AS answers, coalesce(a.correct_answers, 0) AS correct_answers,
-        coalesce(a.response_ms, 0) AS response_ms,
-        a.first_answered_at, a.days[1] AS first_answered_on, a.last_answered_at, a.first_correct_at,
-        a.days[array_position(a.corrects, true)] AS first_correct_on, r.first_mastered_at, r.first_mastered_on,
-        r.reviewed_at, r.review_id, r.interval_days, r.easiness_factor, coalesce(r.lapses, 0) AS lapses, r.reviewed_on,
-        r.reviews, a.first_answer_id, a.corrects[1] AS is_first_correct, a.days, a.corrects
-    FROM (
-        SELECT user_id, item_id,
-            count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
-            sum(response_ms)::bigint AS response_ms,
-            min(occurred_at) AS first_answered_at,
-            array_agg(day ORDER BY occurred_at, event_id) AS days,
-            max(occurred_at) AS last_answered_at,
-            min(occurred_at) FILTER (WHERE correct) AS first_correct_at,
-            (array_agg(event_id ORDER BY occurred_at, event_id))[1] AS first_answer_id,
-            array_agg(correct ORDER BY occurred_at, event_id) AS corrects
-        FROM window_facts
-        WHERE kind = 'answer'
-        GROUP BY item_id, user_id
-    ) a
-    FULL JOIN window_reviews r ON r.user_id = a.user_id AND r.item_id = a.item_id
+    SELECT user_id, item_id,
+        count(*) FILTER (WHERE kind = 'answer')                 AS answers,
+        count(*) FILTER (WHERE correct)                         AS correct_answers,
+        coalesce(sum(response_ms), 0)::bigint                   AS response_ms,
+        min(occurred_at) FILTER (WHERE kind = 'answer')         AS first_answered_at,
+        max(occurred_at) FILTER (WHERE kind = 'answer')         AS last_answered_at,
+        (array_agg(event_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer'))[1] AS first_answer_id,
+        array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer')     AS days,
+        array_agg(correct ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer') AS corrects,
+        min(occurred_at) FILTER (WHERE correct)                 AS first_correct_at,
+        count(*) FILTER (WHERE kind = 'review')                 AS reviews,
+        min(occurred_at) FILTER (WHERE interval_days >= 7)      AS first_mastered_at,
+        (array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE interval_days >= 7))[1] AS first_mastered_on,
+        max(occurred_at) FILTER (WHERE kind = 'review')         AS reviewed_at,
+        (array_agg(event_id ORDER BY occurred_at DESC, event_id DESC) FILTER (WHERE kind = 'review'))[1] AS review_id,
+        (array_agg(interval_days ORDER BY occurred_at DESC, event_id DESC)
+            FILTER (WHERE kind = 'review'))[1]                  AS interval_days,
+        (array_agg(easiness_factor ORDER BY occurred_at DESC, event_id DESC)
+            FILTER (WHERE kind = 'review'))[1]                  AS easiness_factor,
+        (array_agg(day ORDER BY occurred_at DESC, event_id DESC) FILTER (WHERE kind = 'review'))[1] AS reviewed_on,
+        min(occurred_at) AS first_at, max(occurred_at) AS last_at,
+        min(occurred_at) FILTER (WHERE kind = 'review')         AS first_review_at
+    FROM window_facts
+    WHERE kind IN ('answer', 'review')
+    GROUP BY item_id, user_id
 ) w
 LEFT JOIN LATERAL (
     SELECT s.*, s.ctid AS place
@@ -166,7 +171,7 @@ CROSS JOIN LATERAL (
 
 {read_models/item_stats recompute_memory}
 
-{read_models/repeated_answers divide_gaps}
+{read_models/repeated_answers chain_segments}
 
 -- Rows are updated by their ctid, which takes less time than ON CONFLICT.
 UPDATE item_stats s SET
@@ -265,7 +270,7 @@ WITH answered AS (
         max(occurred_at) AS reviewed_at,
         max(day) FILTER (WHERE is_latest) AS reviewed_on,
         CAST(max(CAST(event_id AS text)) FILTER (WHERE is_latest) AS uuid) AS review_id,
-        count(*) FILTER (WHERE days_before >= 7 AND interval_days < 7) AS lapses
+        count(*) FILTER (WHERE {read_models/item_stats is_lapse}) AS lapses
     FROM chained_reviews
     GROUP BY user_id, item_id
 ), met AS (
@@ -288,6 +293,10 @@ FROM met m
 LEFT JOIN shifts a ON a.user_id = m.user_id AND a.starts_at <= m.first_answered_at AND a.ends_at > m.first_answered_at
 LEFT JOIN shifts c ON c.user_id = m.user_id AND c.starts_at <= m.first_correct_at AND c.ends_at > m.first_correct_at
 LEFT JOIN shifts r ON r.user_id = m.user_id AND r.starts_at <= m.first_mastered_at AND r.ends_at > m.first_mastered_at
+
+-- is_lapse --
+-- Whether a row of chained_reviews is a lapse.
+days_before >= 7 AND interval_days < 7
 
 -- as_of with memory --
 SELECT m.*, l.stability, l.difficulty, l.day AS last_answered_on, l.correct AS last_correct

@@ -21,9 +21,9 @@ WITH changes AS (
     FROM window_items
     WHERE is_test
     UNION ALL
-    SELECT user_id, asked_on, days, recalled, 1 FROM window_gaps WHERE days IS NOT NULL
-    UNION ALL
-    SELECT user_id, had_on, had_days, had_recalled, -1 FROM window_gaps WHERE had_days IS NOT NULL
+    SELECT user_id, day, days_before, correct, change
+    FROM window_chains
+    WHERE {read_models/retention_stats is_test}
 )
 INSERT INTO retention_stats AS r
 SELECT user_id, day, CASE WHEN days < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity,
@@ -39,17 +39,21 @@ ON CONFLICT (user_id, day, maturity) DO UPDATE SET
 DELETE FROM retention_stats
 WHERE ctid = ANY (ARRAY(
     SELECT r.ctid
-    FROM window_gaps g
+    FROM window_chains c
     CROSS JOIN LATERAL (
-        SELECT r.ctid FROM retention_stats r WHERE r.user_id = g.user_id AND r.day = g.had_on AND r.asked = 0 OFFSET 0
+        SELECT r.ctid FROM retention_stats r WHERE r.user_id = c.user_id AND r.day = c.day AND r.asked = 0 OFFSET 0
     ) r
-    WHERE g.had_days IS NOT NULL));
+    WHERE c.change = -1 AND {read_models/retention_stats is_test}));
+
+-- is_test --
+-- Whether a row of chained_facts is the answer of a test.
+is_first AND days_before >= 1 AND day_before < day
 
 -- definition --
 SELECT user_id, day, CASE WHEN days_before < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity,
     count(*) AS asked, count(*) FILTER (WHERE correct) AS recalled
 FROM chained_facts
-WHERE is_first AND days_before >= 1 AND day_before < day
+WHERE {read_models/retention_stats is_test}
 GROUP BY user_id, day, CASE WHEN days_before < 21 THEN 'YOUNG' ELSE 'MATURE' END
 
 -- retention_fields --

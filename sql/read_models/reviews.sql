@@ -27,14 +27,14 @@ SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.interval_days, f.day,
     coalesce(i.closed_recalled, g.recalled) AS recalled
 FROM (SELECT * FROM window_facts WHERE kind = 'review') f
 FULL JOIN (SELECT * FROM window_items WHERE closed_at IS NOT NULL) i ON i.review_id = f.event_id
-FULL JOIN (SELECT * FROM window_gaps WHERE is_new) g ON g.review_id = f.event_id
+FULL JOIN window_gaps g ON g.review_id = f.event_id
 WHERE coalesce(f.kind, '') = 'review';  -- with f.kind = 'review', the plan could use nested loops
 
 IF has_past THEN
     UPDATE reviews r
     SET asked_at = g.asked_at, asked_id = g.asked_id, asked_on = g.asked_on, recalled = g.recalled
     FROM window_gaps g
-    WHERE NOT g.is_new AND r.user_id = g.user_id AND r.item_id = g.item_id
+    WHERE r.user_id = g.user_id AND r.item_id = g.item_id
       AND r.occurred_at = g.reviewed_at AND r.event_id = g.review_id
       AND r.asked_id IS DISTINCT FROM g.asked_id;
 END IF;
