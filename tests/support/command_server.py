@@ -6,6 +6,8 @@ Without this server, a command spends most of its CPU time on imports.
 import atexit
 import contextlib
 import functools
+import gc
+import io
 import json
 import os
 import runpy
@@ -62,7 +64,12 @@ def _start() -> str:
 
 def serve(listener: socket.socket) -> None:
     """Run a command for each connection, until stdin ends."""
-    cli.build_app()  # imports the modules of all commands
+    app = cli.build_app()  # imports the modules of all commands
+    # The first parsed command imports more: pydantic and rich.
+    with contextlib.redirect_stdout(io.StringIO()):
+        app(["env", "--help"], standalone_mode=False)
+    # A forked process would copy the memory of each object that its garbage collector visits.
+    gc.freeze()
     # Let the kernel reap the forked processes: the server does not wait for them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -99,6 +106,7 @@ def _supervise(connection: socket.socket) -> None:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with contextlib.suppress(BrokenPipeError):
         connection.sendall(code.to_bytes(4, signed=True))
+    os._exit(0)  # an ordinary end would visit, and thus copy, all objects of the server
 
 
 def _run(files: list[int], arguments: list[str], environment: dict[str, str], folder: str) -> None:
