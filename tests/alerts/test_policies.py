@@ -174,16 +174,17 @@ def test_a_policy_changes_before_what_it_referred_to_is_deleted(environments: En
     """Monitoring rejects the deletion of a channel or an uptime check that a policy refers to."""
     need_offline()
     root = environments.root()
-    state = root.folder / "other-address.tfstate"
-    state.write_text(json.dumps(environments["staging"].state))
+    state = json.dumps(environments["staging"].state)
+    (root.folder / "other-address.tfstate").write_text(state)
     check = "google_monitoring_uptime_check_config.query"
     policy = "google_monitoring_alert_policy.uptime"
     channel = "google_monitoring_notification_channel.email"
     output = root.run(
         *("apply", "-auto-approve", "-refresh=false", "-var-file=environments/staging.tfvars"),
-        *(f"-state={state.name}", '-var=alert_emails=["one@example.com", "two@example.com"]'),
+        '-var=alert_emails=["one@example.com", "two@example.com"]',
         *(f"-target={name}" for name in (check, policy, channel)),
         f"-replace={check}[0]",
+        state="other-address",
     )
     _, _, later = output.partition(f"{policy}[0]: Modifications complete")
     assert f'{channel}["operations@example.com"]: Destroying' in later

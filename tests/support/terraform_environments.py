@@ -76,7 +76,7 @@ class Environments(Mapping[str, Deployment]):
         root = self.root()
         (root.folder / "changed.tfstate").write_text(json.dumps(state))
         with self._lock():
-            return root.find_changes(environment, "changed.tfstate")
+            return root.find_changes(environment, "changed")
 
     def _root(self) -> Root:
         folder = self._folder / "repository"

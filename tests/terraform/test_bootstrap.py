@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 
 import pytest
 
@@ -248,20 +247,18 @@ def test_a_plan_that_deletes_a_custom_role_fails(
     """A deleted role would block its id for weeks. Without its roles, a project can be removed."""
     need_offline()
     (bootstrap_root.folder / "kept.tfstate").write_text(json.dumps(bootstrap.state))
-    plan = ("plan", "-refresh=false", "-var-file=bootstrap.tfvars", "-state=kept.tfstate")
+    plan = ("plan", "-refresh=false", "-var-file=bootstrap.tfvars")
     others = json.dumps({name: id_ for name, id_ in IN_ENVIRONMENTS.items() if name != "dev"})
     for option in ("-destroy", f"-var=environments={others}"):
         with pytest.raises(AssertionError, match="Instance cannot be destroyed") as raised:
-            bootstrap_root.run(*plan, option)
+            bootstrap_root.run(*plan, option, state="kept")
         assert 'custom_role.this["dev/progressSigning"] has lifecycle.prevent_destroy' in " ".join(
             str(raised.value).replace("│", " ").split()
         )
     readme = (REPOSITORY / "infra/bootstrap/README.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"terraform state rm .*", readme)
-    forget = command.replace("terraform state list", "terraform state list -state=kept.tfstate")
-    forget = forget.replace("state rm", "state rm -state=kept.tfstate")
-    subprocess.run(["bash", "-c", forget], cwd=bootstrap_root.folder, check=True)
-    changed = bootstrap_root.run(*plan, f"-var=environments={others}")
+    bootstrap_root.run_program(["bash", "-c", command], state="kept")
+    changed = bootstrap_root.run(*plan, f"-var=environments={others}", state="kept")
     assert 'google_project.this["dev"] will be destroyed' in changed
     assert "google_project_iam_custom_role" not in changed
 

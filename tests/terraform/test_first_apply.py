@@ -222,16 +222,15 @@ def test_the_plan_of_a_destroy_fails_only_in_production(
 ) -> None:
     need_offline()
     root = environments.root()
-    state = root.folder / f"destroyed-{environment}.tfstate"
-    state.write_text(json.dumps(environments[environment].state))
-    file = f"-var-file=environments/{environment}.tfvars"
-    plan = ("plan", "-destroy", "-refresh=false", file, f"-state={state.name}")
+    state = f"destroyed-{environment}"
+    (root.folder / f"{state}.tfstate").write_text(json.dumps(environments[environment].state))
+    plan = ("plan", "-destroy", "-refresh=false", f"-var-file=environments/{environment}.tfvars")
     if environment == "prod":
         with pytest.raises(AssertionError, match="Instance cannot be destroyed") as raised:
-            root.run(*plan)
+            root.run(*plan, state=state)
         assert "terraform_data.protection[0]" in str(raised.value)
     else:
-        assert "google_pubsub_subscription" in root.run(*plan)
+        assert "google_pubsub_subscription" in root.run(*plan, state=state)
 
 
 def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) -> None:

@@ -179,12 +179,13 @@ def test_a_replaced_subscription_gets_its_roles_again(environments: Environments
     """A subscription is replaced if its topic moves to another project."""
     need_offline()
     root = environments.root()
-    state = root.folder / "moved-topic.tfstate"
-    state.write_text(json.dumps(environments["dev"].state))
+    state = json.dumps(environments["dev"].state)
+    (root.folder / "moved-topic.tfstate").write_text(state)
     key = '["user-events-ingest-sub"]'
     plan = root.run(
-        *("plan", "-refresh=false", "-var-file=environments/dev.tfvars", f"-state={state.name}"),
+        *("plan", "-refresh=false", "-var-file=environments/dev.tfvars"),
         f"-replace=google_pubsub_subscription.push{key}",
+        state="moved-topic",
     )
     assert f"# google_pubsub_subscription_iam_member.dead_letter{key} " in plan
 

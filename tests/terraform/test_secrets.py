@@ -79,7 +79,7 @@ def test_plans_and_states_do_not_contain_a_password_that_an_operator_gives(
     root = environments.root()
     target = "google_secret_manager_secret_version.neon_owner"
     plan = root.plan("dev", f"-target={target}", OWNER, name="given")
-    root.run("apply", "-state=given.tfstate", OWNER, "given.tfplan")
+    root.run("apply", OWNER, "given.tfplan", state="given")
     state = (root.folder / "given.tfstate").read_text()
     assert target in str(plan)
     assert '"neon_owner"' in state
