@@ -93,7 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "exhaustive: takes long; `make test-all` and pytest run it, `make test` does not"
     )
     config.addinivalue_line(
-        "markers", "gate: `.ci/run` runs it, `make test` does not (see gate.py)"
+        "markers", "gate: `make test-gate` runs it, `make test` does not (see gate.py)"
     )
     # Handle SIGINT, even if this process has inherited the setting to ignore it. A shell makes this
     # setting for background commands.

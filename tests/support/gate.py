@@ -1,4 +1,4 @@
-"""The tests that `.ci/run` runs beyond those of `make test`: they take more than half of the time.
+"""The tests that `make test-gate` runs beyond those of `make test`: more than half of the time.
 
 They start whole stacks, kill processes, lose databases, plan infrastructure, or look at pages in a
 browser. A change of the code that they test is a reason to run them: `make test-gate ARGS=PATH`.
