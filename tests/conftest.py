@@ -1,10 +1,11 @@
 """Fixtures for all tests: a real PostgreSQL, a real Valkey, a database for each test."""
 
 import contextlib
+import gc
 import importlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -111,6 +112,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(600))
         if "visit" in fixtures:  # a page takes seconds on a busy machine
             item.add_marker(pytest.mark.timeout(180))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without the garbage collector, which would visit them again and again."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> xdist_scheduling.ByFile:
