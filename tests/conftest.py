@@ -107,11 +107,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if gate.is_gate_only(item.path.relative_to(Path(__file__).parent).as_posix()):
             item.add_marker(pytest.mark.gate)
         fixtures = {*getattr(item, "fixturenames", ())}
-        # The first test with these fixtures waits until Terraform has created the plans.
-        if {"environments", "bootstrap_root", "root"} & fixtures:
+        # The first test with these fixtures waits until Terraform has created the plans, or until a
+        # stack has started.
+        if {"environments", "bootstrap_root", "root", "demo"} & fixtures:
             item.add_marker(pytest.mark.timeout(600))
-        if "visit" in fixtures:  # a page takes seconds on a busy machine
-            item.add_marker(pytest.mark.timeout(180))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -19,7 +19,7 @@ const sockets = createClient({
   connectionParams: async () => ({ Authorization: `Bearer ${tokens.length > 1 ? tokens.shift() : tokens[0]}` }),
   lazyCloseTimeout: 1_000, // keeps the socket of the query for the subscription
   shouldRetry: () => true, // also while nothing listens at the address
-  retryAttempts: 100,
+  retryAttempts: Infinity,
   retryWait: () => new Promise((resolve) => setTimeout(resolve, 100)),
   on: { closed: ({ code, reason }) => say({ closed: code, reason }) },
 });

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import axe_playwright_python
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from progress.adapters.pubsub import publisher
 from progress.demo import loading
@@ -28,6 +28,8 @@ APP = "https://app.example/learn"
 DEMO = loading.LEARNER.user_id
 
 Envelope = dict[str, Any]
+
+expect.set_options(timeout=30_000)  # ms; a page takes seconds on a busy machine
 
 _OPTIONS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
