@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from progress.adapters.telemetry import metric_fields
+from tests.support import gate, xdist_scheduling
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,3 +138,14 @@ def test_what_comments_docstrings_and_documents_name_exists() -> None:
 )
 def test_a_name_of_nothing_is_found(prose: str, dangling: list[str]) -> None:
     assert set(find_dangling(prose)) == set(dangling)
+
+
+def test_the_lists_of_slow_tests_and_of_the_gate_name_existing_files() -> None:
+    """A file that moves would lose its place at the start of a run, or move to `make test`."""
+    tests = ROOT / "tests"
+    files = {path.relative_to(tests).as_posix() for path in tests.rglob("test_*.py")}
+    shared, slow = xdist_scheduling._SHARED, xdist_scheduling._SECONDS
+    assert {f"{name}.py" for name in slow.keys() - shared.keys()} <= files
+    for start in (start for starts in shared.values() for start in starts):
+        assert any(file.startswith(start) for file in files), start
+    assert [part for part in gate.PARTS if not (tests / part).exists()] == []

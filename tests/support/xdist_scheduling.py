@@ -3,12 +3,14 @@
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-# These resources start slowly, so all test files that share a resource run in the same process.
+# These resources start slowly, so all test files that share a resource run in the same process. The
+# pages have two stacks: with one, their process would end long after the others.
 _SHARED = {
-    "the demo's stack": (
-        "query/page/",  # includes files that need no stack, because they are quick
+    "the demo's stack in the gate": (
+        *("query/page/test_admin", "query/page/test_layout", "query/page/test_past_days"),
         *("alerts/test_metric_fields", "alerts/test_emitted_lines"),
     ),
+    "the demo's stack": ("query/page/",),  # includes files that need no stack: they are quick
     "the plans": (
         *("alerts/test_conditions", "alerts/test_policies"),
         *(
@@ -16,7 +18,7 @@ _SHARED = {
             for name in (
                 *("analytics", "bootstrap", "buckets", "budget", "checkov", "cloud_run"),
                 *("database", "first_apply", "function_sources", "iam", "jobs"),
-                *("load_balancer", "network", "pubsub", "secrets", "settings", "switches"),
+                *("network", "pubsub", "secrets", "settings", "switches"),
                 "validation",
             )
         ),
@@ -27,32 +29,31 @@ _SHARED = {
 # all processes finish at about the same time. The duration of other files is estimated from their
 # number of tests.
 _LONG = {
-    300: ("the plans",),
-    250: ("the demo's stack",),
-    100: (
-        *("system/test_faults", "projections/test_invariant", "local/test_stack"),
-        "recovery/test_backups",
-    ),
+    250: ("the demo's stack", "the demo's stack in the gate"),
+    200: ("the plans",),
+    100: ("system/test_faults", "local/test_stack"),
     60: (
-        *("demo/test_demo", "query/test_as_of", "recovery/test_archive_tasks"),
-        *("local/test_pubsub_contract", "query/live/test_instances"),
+        *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),
+        *("local/test_pubsub_contract", "query/live/test_instances", "query/cache/test_cache"),
+        *("projections/test_invariant", "query/live/test_sockets", "ingest/test_admission"),
     ),
     45: (
         *("operations/test_export_faults", "operations/test_runner"),
         *("operations/test_kinds_under_faults", "operations/test_erasure_faults"),
-        *("operations/test_changes_subscription", "system/test_faults_operations"),
-        *("projections/test_preference_bursts", "query/test_read_models_oracle"),
-        *("recovery/test_archive_rebuild", "release/test_trial", "analysis/test_accuracy"),
+        *("system/test_faults_operations", "query/test_read_models_oracle"),
+        *("release/test_trial", "analysis/test_accuracy", "analysis/test_questions"),
+        *("recovery/test_backups", "recovery/test_checks", "terraform/test_preflight"),
     ),
     30: (
-        *("recovery/test_erasures", "recovery/test_dead_letters", "recovery/test_checks"),
-        *("adapters/test_cloud_scheduler", "adapters/test_logins", "ingest/test_admission"),
+        *("recovery/test_erasures", "recovery/test_dead_letters", "archive/test_runs"),
+        *("adapters/test_cloud_scheduler", "adapters/test_logins", "projections/test_views"),
+        "operations/test_batch_job",
     ),
     20: (
         *("projections/test_drop_unused", "projections/test_definitions"),
-        "event_store/test_dead_letters",
-        *("system/test_faults_input", "system/test_telemetry", "archive/test_merges"),
-        *("query/live/test_streams", "query/test_schema", "analysis/test_questions"),
+        *("projections/test_rebuild", "event_store/test_dead_letters"),
+        *("system/test_faults_input", "system/test_telemetry"),
+        *("query/live/test_streams", "query/test_schema"),
         *("operations/test_erase_user", "docker/test_compose_runs", "local/test_logs"),
     ),
 }
