@@ -7,6 +7,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 BIN := .venv/bin
 ARGS ?=
 PIP_OPTIONS ?=
+TESTS ?= not exhaustive and not gate
 
 # Let Python cache bytecode. Otherwise, each process would compile the code again, and take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -33,12 +34,12 @@ demo: setup
 	@$(BIN)/progress demo $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest -n 4 -m 'not exhaustive and not gate' $(ARGS)
+	@$(BIN)/python -m pytest -n 4 -m '$(TESTS)' $(ARGS)
 
-# .ci/run runs this target: the tests of `make test` and the others of the gate, in one run. Two runs would start each
-# shared resource twice, and a core would wait at the end of each.
-test-gate: setup
-	@$(BIN)/python -m pytest -n 4 -m 'not exhaustive' $(ARGS)
+# The tests of the gate in one run, as .ci/run runs them. Two runs would start each shared resource twice, and a core
+# would wait at the end of each.
+test-gate:
+	@$(MAKE) --no-print-directory test TESTS='not exhaustive'
 
 # checks.yaml runs this target on each pull request.
 test-all: setup
