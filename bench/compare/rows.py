@@ -174,7 +174,7 @@ def compare_reads(server: Server, kinds: Systems, sizes: Sizes) -> Iterator[Comp
             assert len(answers) == 1, "the systems disagree"
     yield Comparison("projection", "events", projection, 5)
     yield Comparison("projection, per core of the database", "events", projection_per_core)
-    yield Comparison("reads of a learner's events", "events", streams)
+    yield Comparison("reads of a learner's events", "events", streams, 1)
     yield Comparison("reads of a learner's progress from a read model", "reads", reads)
 
 

@@ -1,15 +1,15 @@
 """The event log in PostgreSQL: append events and read them."""
 
+import contextlib
 import json
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from progress.adapters.postgres import database
-from progress.adapters.postgres.database import Connection, Failure, Statement
+from progress.adapters.postgres.database import Connection, Failure
 from progress.adapters.postgres.statements import blocks
 from progress.errors import (
     EventRejected,
@@ -19,7 +19,8 @@ from progress.errors import (
 from progress.event_store import Appended, EventStore, Snapshot, StoredEvent, envelope, json_input
 from progress.event_store.envelope import Message, ParsedEvent, Rejection
 
-_prepared: "weakref.WeakKeyDictionary[Connection, Statement]" = weakref.WeakKeyDictionary()
+_FILE = "event_store/log"
+_stored = msgspec.json.Decoder(StoredEvent)
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -88,14 +89,24 @@ class PostgresEventStore(EventStore):
         return Snapshot(*rows[0]) if rows else None
 
     def _read(self, block: str, **values: object) -> list[StoredEvent]:
-        return [StoredEvent(*row) for row in self._run(block, **values)]
+        """Return the events of a block whose rows are one JSON text each."""
+        with _translated():
+            rows = self._connection.run_prepared(blocks(_FILE)[block], **values)
+        rows.reverse()  # so that `pop` takes them in order, and frees each text once it is decoded
+        return [_stored.decode(rows.pop()[0]) for _ in range(len(rows))]
 
     def _run(self, block: str, **values: object) -> list[list[Any]]:
-        try:
-            with database.translate_errors(_translate):
-                return database.run(self._connection, "event_store/log", block, **values)
-        except (ValueError, ArithmeticError) as error:  # pg8000 cannot convert a value
-            raise SerializationError(f"expected values that PostgreSQL has: {error}") from None
+        with _translated():
+            return database.run(self._connection, _FILE, block, **values)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        with database.translate_errors(_translate):
+            yield
+    except (ValueError, ArithmeticError) as error:  # pg8000 cannot convert a value
+        raise SerializationError(f"expected values that PostgreSQL has: {error}") from None
 
 
 def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
@@ -131,7 +142,7 @@ def find_position(connection: Connection, at: datetime) -> int:
 
     If there is no such event, return the next position of the log.
     """
-    position: int = database.run(connection, "event_store/log", "position at", at=at)[0][0]
+    position: int = database.run(connection, _FILE, "position at", at=at)[0][0]
     return position
 
 
@@ -145,7 +156,7 @@ def find_newest(
     """
     rows = database.run(
         connection,
-        "event_store/log",
+        _FILE,
         "newest",
         from_position=from_position,
         event_type=event_type,
@@ -248,11 +259,8 @@ def _parse_learner(stream_id: str) -> str:
 
 def _append(connection: Connection, batch: dict[str, Any]) -> Appended:
     with database.translate_errors(_translate):
-        statement = _prepared.get(connection)
-        if statement is None:
-            statement = connection.prepare(blocks("event_store/log")["append"])
-            _prepared[connection] = statement
-        rows = statement.run(batch=msgspec.json.encode(batch).decode())
+        text = msgspec.json.encode(batch).decode()
+        rows = connection.run_prepared(blocks(_FILE)["append"], batch=text)
     return Appended(**rows[0][0])
 
 

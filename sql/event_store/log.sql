@@ -3,28 +3,30 @@
 -- append --
 SELECT to_json(event_store.append(:batch));
 
+-- event --
+-- The event e as JSON, with the names of the columns; msgspec builds a StoredEvent from it. There is one text for each
+-- event, because one for a page of large events would exceed PostgreSQL's limit of 1 GB.
+CAST(to_json(e) AS text)
+
 -- read stream --
-SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
-    occurred_at, created_at
-FROM event_store.events
+SELECT {event_store/log event}
+FROM event_store.events e
 WHERE stream_id = :stream_id
   AND stream_version >= :from_version
   AND stream_version <= coalesce(:to_version::bigint, 9223372036854775807)
 ORDER BY stream_version;
 
 -- read all --
-SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
-    occurred_at, created_at
-FROM event_store.events
+SELECT {event_store/log event}
+FROM event_store.events e
 WHERE global_position >= :from_position
 ORDER BY global_position
 LIMIT :limit;
 
 -- read type --
 -- Later positions have later times, so the index of types and positions finds both the type and the times.
-SELECT global_position, event_id, stream_id, stream_version, event_type, event_data, metadata,
-    occurred_at, created_at
-FROM event_store.events
+SELECT {event_store/log event}
+FROM event_store.events e
 WHERE event_type = :event_type
   AND global_position >= :from_position
   AND global_position >= event_store.position_at(:from_timestamp)

@@ -1,18 +1,18 @@
 -- The audit trail for support staff: events as they were recorded.
 
 -- list_events --
--- The events of a learner's stream before a given version, newest first.
-SELECT
-    event_id,
-    stream_id,
-    stream_version,
-    CAST(global_position AS text)    AS global_position,
-    event_type,
-    CAST(event_data AS text)         AS data,
-    metadata ->> 'correlation_id'    AS correlation_id,
-    metadata ->> 'causation_id'      AS causation_id,
-    occurred_at,
-    created_at                       AS recorded_at
+-- The events of a learner's stream before a given version, newest first: a RecordedEvent as JSON in each row.
+SELECT json_build_object(
+    'event_id', event_id,
+    'stream_id', stream_id,
+    'stream_version', stream_version,
+    'global_position', CAST(global_position AS text),
+    'event_type', event_type,
+    'data', CAST(event_data AS text),
+    'correlation_id', metadata ->> 'correlation_id',
+    'causation_id', metadata ->> 'causation_id',
+    'occurred_at', occurred_at,
+    'recorded_at', created_at)
 FROM events
 WHERE stream_id = 'learner-' || CAST(:user_id AS text)
   AND stream_version < coalesce(CAST(:before AS bigint), 9223372036854775807)

@@ -124,16 +124,17 @@ def test_block_names_are_unique_within_a_file(file: str) -> None:
     assert all(statements.blocks(file).values())
 
 
-def test_a_statement_sends_no_flush_and_a_prepared_one_takes_one_round_trip(wire: Wire) -> None:
+def test_a_statement_sends_no_flush_and_a_kept_one_takes_one_round_trip(wire: Wire) -> None:
     with closing(database.connect(wire.url)) as connection:
         wire.sent = b""
         assert connection.run("SELECT :n + 1", n=1) == [[2]]
         types = {*kinds(wire.sent)}
         assert {"P", "B", "E", "S"} <= types  # Parse, Bind, Execute, Sync
         assert "H" not in types  # Flush
-        statement = connection.prepare("SELECT CAST(:number AS int)")
+        kept = "SELECT CAST(:number AS int)"
+        assert connection.run_prepared(kept, number=1) == [[1]]
         wire.sent = b""
-        assert statement.run(number=1) == [[1]]
+        assert connection.run_prepared(kept, number=2) == [[2]]
     # Bind, Execute and Sync. A Flush would cost another round trip.
     assert list(kinds(wire.sent))[:3] == ["B", "E", "S"]
 

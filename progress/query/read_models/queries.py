@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypedDict, TypeVar, Unpack
 
+import msgspec
 from msgspec import convert
 
 from progress import settings
@@ -20,6 +21,7 @@ _T = TypeVar("_T")
 
 _FEWEST_LEARNERS = 20
 _MAX_AHEAD = timedelta(days=3_650)
+_recorded = msgspec.json.Decoder(rows.RecordedEvent)
 
 
 class _Moment(TypedDict, total=False):
@@ -315,9 +317,7 @@ class Queries:
             before=before_version,
             first=first,
         )
-        return [
-            rows.RecordedEvent(**dict(row) | {"event_id": str(row["event_id"])}) for row in found
-        ]
+        return [_recorded.decode(row[0]) for row in found]
 
 
 def _with_key(row: Mapping[str, Any]) -> tuple[rows.ItemKey, rows.ItemStats]:
