@@ -28,6 +28,10 @@ _FIREBASE = "https://securetoken.google.com/"
 _FIREBASE_KEYS = (
     "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
 )
+_GOOGLE = "https://accounts.google.com"
+_GOOGLE_KEYS = "https://www.googleapis.com/oauth2/v3/certs"
+# The audience of `gcloud auth print-identity-token`, which signs in anybody with a Google account.
+GCLOUD = "32555940559.apps.googleusercontent.com"
 _DEVELOPMENT_DOMAINS = ("localhost", "invalid", "test", "example", "local")
 
 _KEYS_TTL_S = 3_600.0  # of fetched keys; also the maximum TTL of cached callers
@@ -48,6 +52,11 @@ class Issuer(msgspec.Struct, frozen=True):
     name: str
     audience: str
     jwks_url: str
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody can get a token, so that no claim of it may give a role."""
+        return self.audience == GCLOUD
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -92,23 +101,29 @@ class Caller(msgspec.Struct, frozen=True):
 def load_issuer(settings: Settings) -> Issuer:
     """Return the issuer from the settings; by default, Firebase for the project `auth_audience`.
 
-    Raise SettingsError if a setting is missing, or if a deployed function would trust a development
-    issuer.
+    For the audience of gcloud, the default is Google. Raise SettingsError if a setting is missing,
+    or if a deployed function would trust a development issuer or the tokens of gcloud.
     """
-    if not settings.auth_audience:
+    audience = settings.auth_audience
+    if not audience:
         raise SettingsError("AUTH_AUDIENCE is missing: set it to the audience of the tokens")
-    name = settings.auth_issuer or _FIREBASE + settings.auth_audience
-    keys = settings.auth_jwks_url or (_FIREBASE_KEYS if name.startswith(_FIREBASE) else "")
+    name = settings.auth_issuer or (_GOOGLE if audience == GCLOUD else _FIREBASE + audience)
+    known = {_GOOGLE: _GOOGLE_KEYS, _FIREBASE + audience: _FIREBASE_KEYS}
+    keys = settings.auth_jwks_url or known.get(name, "")
     if urlsplit(keys).scheme not in ("https", "http"):
         raise SettingsError("AUTH_JWKS_URL: expected an address that begins with https://")
+    issuer = Issuer(name=name, audience=audience, jwks_url=keys)
     if settings.environment != "development":
+        if issuer.is_public:
+            why = f"AUTH_AUDIENCE: {audience} is for development, because its tokens are gcloud's"
+            raise SettingsError(f"{why}: set the audience of your app in a deployed function")
         sign_in = settings.auth_sign_in_url or keys
         urls = {"AUTH_ISSUER": name, "AUTH_JWKS_URL": keys, "AUTH_SIGN_IN_URL": sign_in}
         for setting, value in urls.items():
             if _is_development(value):
                 why = f"{setting}: {value} is for development"
                 raise SettingsError(f"{why}: set a public https:// URL in a deployed function")
-    return Issuer(name=name, audience=settings.auth_audience, jwks_url=keys)
+    return issuer
 
 
 def _is_development(url: str) -> bool:
@@ -276,6 +291,8 @@ class Authenticator:
             )
         except (jwt.PyJWTError, RecursionError) as error:
             raise Unauthenticated(f"bad token: {_describe(error)}") from None
+        if self._trusted.is_public:  # the other claims tell who the person is
+            claims = {name: claims[name] for name in ("sub", "exp")}
         return _caller(claims)
 
 

@@ -305,6 +305,31 @@ def test_a_deployed_function_does_not_start_with_a_development_issuer(
         auth.load_issuer(Settings(environment=environment, **options))
 
 
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_only_development_accepts_the_tokens_of_gcloud(environment: Any) -> None:
+    google = auth.load_issuer(Settings(environment="development", auth_audience=auth.GCLOUD))
+    assert google.name == "https://accounts.google.com"
+    assert google.jwks_url.startswith("https://www.googleapis.com/oauth2/")
+    with pytest.raises(SettingsError, match=r"^AUTH_AUDIENCE: 32555940559"):
+        auth.load_issuer(Settings(environment=environment, auth_audience=auth.GCLOUD))
+    # Google also signs tokens for the audience of an app.
+    own: dict[str, Any] = {"auth_issuer": google.name, "auth_audience": "7.apps.company.com"}
+    assert auth.load_issuer(Settings(environment=environment, **own)).jwks_url == google.jwks_url
+
+
+def test_a_token_of_gcloud_gives_no_role_and_no_group(
+    issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    trusted = auth.Issuer(token_issuer.NAME, auth.GCLOUD, issuer.url)
+    person: dict[str, Any] = {"email": "ann@gmail.com", "hd": "company.com", "groups": ["g1"]}
+    caplog.set_level("DEBUG")
+    for roles in ("admin", ["teacher"], [], None):
+        token = token_issuer.token("7", aud=auth.GCLOUD, exp=2**32, roles=roles, **person)
+        found = caller(auth.Authenticator(trusted), token)
+        assert found == Caller("7", "learner", float(2**32))
+    assert "ann@" not in caplog.text
+
+
 def test_firebase_is_the_default_issuer_and_other_issuers_need_a_jwks_url() -> None:
     firebase = auth.load_issuer(Settings(auth_audience="our-project"))
     assert firebase.name == "https://securetoken.google.com/our-project"

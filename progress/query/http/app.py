@@ -88,11 +88,7 @@ class QueryApi:
         self._downloads = Downloads(settings)
         self._undelivered = UndeliveredMessages(settings)
         self._events = EventPublisher(settings, reader, self._redis, self._cache.versions)
-        self._page = StaticPage(
-            sign_in=settings.auth_sign_in_url,
-            app=settings.app_url,
-            dashboards=settings.dashboard_url,
-        )
+        self._page = StaticPage(settings)
         introspection = settings.graphql_introspection
         is_development = settings.environment == "development"
         self._introspection = is_development if introspection is None else introspection

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from progress.query.http import static_files
 from progress.query.http.static_files import File, Folder
+from progress.settings import Settings
 
 FOLDER = Path(__file__).resolve().parent.parent / "page"
 
@@ -45,12 +46,14 @@ _files = Folder(FOLDER, "/page/", _read)
 class StaticPage:
     """The page at `/` and its files below `/page/`."""
 
-    def __init__(self, **addresses: str | None) -> None:
-        """`addresses` are `sign_in` (the issuer's sign-in page), `app` and `dashboards`."""
-        self._indexes = {
-            language: _index(language, **{name: url or "" for name, url in addresses.items()})
-            for language in LANGUAGES
+    def __init__(self, settings: Settings) -> None:
+        values = {
+            "environment": settings.environment,
+            "sign_in": settings.auth_sign_in_url or "",
+            "app": settings.app_url or "",
+            "dashboards": settings.dashboard_url or "",
         }
+        self._indexes = {language: _index(language, **values) for language in LANGUAGES}
 
     def answer(self, request: Request) -> Response | None:
         """Return the page's file at the request's path, or None if there is no such file."""

@@ -188,10 +188,11 @@ const shell = {
     showNavigation(view);
     showDay(view);
   },
-  signedOut() {
+  /** The server has rejected the token; `problem`, if any, says why. */
+  signedOut(problem = null) {
     const expired = Boolean(session.token());
     session.signOut();
-    showSignIn(t(expired ? 'signIn.ended' : 'signIn.title'));
+    showSignIn(t(expired ? 'signIn.ended' : 'signIn.title'), problem?.message);
   },
 };
 
@@ -206,7 +207,7 @@ function showState() {
   if (liveState.textContent !== text) liveState.replaceChildren(h('span', null, text));
 }
 
-function showSignIn(title) {
+function showSignIn(title, reason = null) {
   closeView();
   const url = session.signInUrl();
   main.setAttribute('aria-busy', 'false');
@@ -214,7 +215,23 @@ function showSignIn(title) {
     h('h1', null, title),
     url
       ? [h('p', null, t('signIn.here')), h('a', { class: 'button', href: url }, t('signIn.title'))]
-      : h('p', null, t('signIn.inApp'))));
+      : h('p', null, t('signIn.inApp')),
+    session.takesTokens() && tokenForm(reason)));
+}
+
+/** A form for a token. `reason` says why the server has rejected the last one. */
+function tokenForm(reason) {
+  const attributes = { required: true, autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' };
+  const form = h('form', { class: 'token' },
+    h('label', { for: 'token' }, t('signIn.withToken')),
+    h('input', { id: 'token', name: 'token', ...attributes }),
+    h('button', { class: 'button quiet' }, t('signIn.takeToken')),
+    reason && h('p', { class: 'note', role: 'alert', lang: 'en' }, reason));
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    if (session.signInWith(new FormData(form).get('token').trim())) route();
+  });
+  return form;
 }
 
 function closeView() {
@@ -282,7 +299,7 @@ function sayWaiting() {
  * answers: otherwise, the page would be lost.
  */
 function showLoadProblem(error, shown) {
-  if (error.kind === 'signed-out') return shell.signedOut();
+  if (error.kind === 'signed-out') return shell.signedOut(error);
   const unloaded = () => new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message);
   const problem = error instanceof Problem ? error : unloaded();
   let isClosed = false;

@@ -95,7 +95,7 @@ export class View {
   /** Show an error and schedule a retry. If the user is no longer signed in, show the sign-in instead. */
   fail(error) {
     const problem = toProblem(error);
-    if (problem.kind === 'signed-out') return this.shell.signedOut();
+    if (problem.kind === 'signed-out') return this.shell.signedOut(problem);
     this.problem = problem;
     this.retry.schedule(problem);
     this.draw();

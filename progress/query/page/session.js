@@ -22,6 +22,12 @@ export function takeHint() {
   return hint;
 }
 
+/** Whether the page takes a token that the user pastes. Only a page in development does. */
+export const takesTokens = () => meta('environment') === 'development';
+
+/** Keep a token that the user has pasted. Return false if the browser blocks storage. */
+export const signInWith = (token) => store(TOKEN, token);
+
 export const token = () => read(TOKEN);
 
 export const signOut = () => store(TOKEN, null);
@@ -52,7 +58,7 @@ function claims() {
  * configured, or if the browser blocks storage.
  */
 export function signInUrl(hint = null) {
-  const address = document.querySelector('meta[name=sign-in]').content;
+  const address = meta('sign-in');
   if (!address || !(read(STATE) || store(STATE, random()))) return null;
   const returnUrl = new URL(location.pathname, location.origin);
   returnUrl.searchParams.set('state', read(STATE));
@@ -61,6 +67,8 @@ export function signInUrl(hint = null) {
   if (hint) url.searchParams.set('login_hint', hint);
   return url.href;
 }
+
+const meta = (name) => document.querySelector(`meta[name=${name}]`).content;
 
 const fromHash = (name) => new URLSearchParams(location.hash.slice(1)).get(name);
 

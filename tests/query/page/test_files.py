@@ -137,8 +137,10 @@ def test_every_module_that_the_page_needs_at_start_is_preloaded(query_api: api.A
     assert preloaded == imported
 
 
-def test_the_index_contains_the_sign_in_url(query_api: api.Api) -> None:
-    assert 'content="https://login.company.com/?a=1&amp;b=2"' in text(query_api.request("GET", "/"))
+def test_the_index_contains_the_environment_and_the_sign_in_url(query_api: api.Api) -> None:
+    index = text(query_api.request("GET", "/"))
+    assert 'content="https://login.company.com/?a=1&amp;b=2"' in index
+    assert '<meta name="environment" content="development">' in index
 
 
 TEXTS = {

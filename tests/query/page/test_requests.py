@@ -266,6 +266,36 @@ def test_the_sign_in_returns_to_the_page(chromium: Browser, demo: Stack) -> None
     page.context.close()
 
 
+def test_a_page_in_development_takes_a_token_and_says_why_one_is_rejected(
+    chromium: Browser, demo: Stack
+) -> None:
+    page = chromium.new_context().new_page()
+    page.goto(demo.page)
+    field = page.get_by_label("Sign in with a token")
+    sign_in = page.get_by_role("button", name="Sign in with the token")
+    field.fill("of no issuer")
+    sign_in.click()
+    expect(page.get_by_role("alert")).to_have_text("bad token: expected a JSON Web Token")
+    field.fill(f" {demo.token(DEMO)}\n")
+    sign_in.click()
+    expect(page.get_by_role("region", name="The year")).to_contain_text("61 study days")
+    page.context.close()
+
+
+def test_a_page_in_production_takes_no_token(chromium: Browser, demo: Stack) -> None:
+    page = chromium.new_context().new_page()
+
+    def deploy(route: Route) -> None:
+        served = route.fetch()
+        route.fulfill(response=served, body=served.text().replace('"development"', '"production"'))
+
+    page.route(demo.page, deploy)
+    page.goto(demo.page)
+    expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+    expect(page.get_by_label("Sign in with a token")).to_have_count(0)
+    page.context.close()
+
+
 def test_a_teacher_signs_in_with_a_group(chromium: Browser, demo: Stack) -> None:
     page = chromium.new_context().new_page()
     page.goto(demo.page)
