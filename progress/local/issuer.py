@@ -1,6 +1,8 @@
 """The local stack's token issuer: its key set, and a sign-in page without a password.
 
-The issuer is for development only: deployed functions have no such page and reject these tokens.
+It also is an OpenID Connect issuer, with the authorization code flow and PKCE, for pages on this
+machine that sign in (examples/sign-in). The issuer is for development only: deployed functions have
+no such page and reject these tokens.
 """
 
 import asyncio
@@ -8,11 +10,12 @@ import base64
 import contextlib
 import hashlib
 import html
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from progress import settings
 from progress.local import data_folder, development_key, sign_in_codes
@@ -21,6 +24,8 @@ from progress.local.ports import HOST
 from progress.query import auth
 
 SIGN_IN = "/sign-in"
+DISCOVERY = "/.well-known/openid-configuration"
+_AUTHORIZE, _TOKEN = "/authorize", "/token"
 
 _ROLES = ("learner", "teacher", "support", "admin")
 _PAGE = Path(__file__).with_name("sign_in.html").read_text(encoding="utf-8")
@@ -28,7 +33,15 @@ _STYLE = _PAGE.partition("<style>")[2].partition("</style>")[0]
 _MAX_FORM_BYTES = 10_000
 _READ_TIMEOUT_S = 5.0
 _STATUS = {200: "OK", 303: "See Other", 400: "Bad Request", 403: "Forbidden", 410: "Gone"}
+_THIS_MACHINE = re.compile(rf"http://({re.escape(HOST)}|localhost):\d{{1,5}}")
 _STATE = re.compile(r"[0-9A-Za-z_-]{16,128}")
+
+# Pages of other origins may read these answers. They have no cookie to send.
+_JSON = {
+    "Content-Type": "application/json",
+    "Access-Control-Allow-Origin": "*",
+    "Cache-Control": "no-store",
+}
 
 _CODE_USED = (
     "This address works only once and only for ten minutes. Sign in here, or run `progress open`."
@@ -66,14 +79,24 @@ class Issuer:
         method, target = first.split(" ")[:2]
         headers = {n.strip().lower(): v.strip() for n, _, v in (x.partition(":") for x in lines)}
         path, _, query = target.partition("?")
-        if path != SIGN_IN:  # every other path returns the key set
+        if path == DISCOVERY:
+            return 200, _JSON, self._describe()
+        if path not in (SIGN_IN, _AUTHORIZE, _TOKEN):  # every other path returns the key set
             return 200, {"Content-Type": "application/json"}, self._jwks
-        if not self._is_ours(headers):
+        if not self._is_ours({"host": headers.get("host", "")} if path == _TOKEN else headers):
             return self._form(403, "", "Open this page at 127.0.0.1 or localhost.")
         if method != "POST":
-            return self._start_sign_in(_field(query, "return"), _field(query, "login_hint"))
+            page = _field(query, "return") if path == SIGN_IN else _client_page(query)
+            return self._start_sign_in(page, _field(query, "login_hint"))
         size = min(int(headers.get("content-length", "0")), _MAX_FORM_BYTES)
-        return self._submit_form((await reader.readexactly(size)).decode())
+        form = (await reader.readexactly(size)).decode()
+        return self._exchange_code(form) if path == _TOKEN else self._submit_form(form)
+
+    def _describe(self) -> bytes:
+        own = self._own[0]
+        paths = {"authorization_endpoint": _AUTHORIZE, "token_endpoint": _TOKEN, "jwks_uri": "/"}
+        endpoints = {name: own + path for name, path in paths.items()}
+        return json.dumps({"issuer": development_key.ISSUER, **endpoints}).encode()
 
     def _is_ours(self, headers: Mapping[str, str]) -> bool:
         """Return whether the headers `Host` and `Origin` name this page; `Origin` may be missing.
@@ -111,27 +134,53 @@ class Issuer:
         return self._redirect(back, user, [role], [group])
 
     def _redirect(
-        self, back: str, user: str, roles: list[str], groups: Sequence[str] = ()
+        self, back: tuple[str, str], user: str, roles: list[str], groups: Sequence[str] = ()
     ) -> _Response:
+        """Redirect to the page with a token or, if there is a challenge, with a code for it."""
+        page, challenge = back
+        if challenge:
+            code = sign_in_codes.issue(self._codes, user, roles, groups, challenge=challenge)
+            page = f"{page}&code={code}"
+        else:
+            token = development_key.token(self._key, user, roles, groups=groups)
+            page = f"{page}#token={token}"
+        return 303, {"Location": page, "Cache-Control": "no-store"}, b""
+
+    def _exchange_code(self, form: str) -> _Response:
+        """Return the token for a code, if the verifier has the code's challenge (RFC 7636)."""
+        digest = hashlib.sha256(_field(form, "code_verifier").encode()).digest()
+        challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        redeemed = sign_in_codes.redeem(self._codes, _field(form, "code") + challenge)
+        if redeemed is None:
+            return 400, _JSON, b'{"error": "invalid_grant"}'
+        user, roles, groups = redeemed
         token = development_key.token(self._key, user, roles, groups=groups)
-        return 303, {"Location": f"{back}#token={token}", "Cache-Control": "no-store"}, b""
+        answer = {"id_token": token, "access_token": token, "token_type": "Bearer"}
+        return 200, _JSON, json.dumps(answer).encode()
 
-    def _back(self, page: str) -> str | None:
-        """Return the URL of the learner's page, with the `state` of the tab that asks for a token.
+    def _back(self, page: str) -> tuple[str, str] | None:
+        """Return the URL of the page with the `state` of its tab, and the challenge for a code.
 
-        Return None if `page` is another page or has no valid state.
+        The learner's page has no challenge, and gets the token. Return None if `page` is another
+        page, neither the learner's nor one on this machine with a challenge, or has no valid state.
         """
         parts = urlsplit(page)
         origin, state = f"{parts.scheme}://{parts.netloc}", _field(parts.query, "state")
-        if origin not in self._pages or parts.path not in ("", "/") or not _STATE.fullmatch(state):
+        challenge = _field(parts.query, "code_challenge")
+        is_page = origin in self._pages and parts.path in ("", "/")
+        is_client = bool(challenge) and _THIS_MACHINE.fullmatch(origin)
+        if not (is_page or is_client) or not _STATE.fullmatch(state):
             return None
-        return f"{origin}/?state={state}"
+        return f"{origin}{parts.path or '/'}?state={state}", challenge
 
     def _form(self, status: int, page: str, error: str = "") -> _Response:
         style = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+        parts = urlsplit(page)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        targets = {*self._pages, *([origin] if _THIS_MACHINE.fullmatch(origin) else [])}
         policy = (
             f"default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; "
-            f"form-action 'self' {' '.join(self._pages)}; frame-ancestors 'none'"
+            f"form-action 'self' {' '.join(sorted(targets))}; frame-ancestors 'none'"
         )
         headers = {
             "Content-Type": "text/html; charset=utf-8",
@@ -142,6 +191,12 @@ class Issuer:
         }
         text = _PAGE.replace("{return}", html.escape(page)).replace("{fault}", html.escape(error))
         return status, headers, text.encode()
+
+
+def _client_page(query: str) -> str:
+    """Return the page to which a request for authorization leads back, with what it asks for."""
+    asked = {name: _field(query, name) for name in ("state", "code_challenge")}
+    return f"{_field(query, 'redirect_uri')}?{urlencode(asked)}"
 
 
 def _origins(port: int) -> tuple[str, ...]:

@@ -23,16 +23,18 @@ class _Code(msgspec.Struct, frozen=True):
     groups: list[str] = []
 
 
-def issue(folder: Path, user: str, roles: list[str], groups: Sequence[str] = ()) -> str:
+def issue(
+    folder: Path, user: str, roles: list[str], groups: Sequence[str] = (), *, challenge: str = ""
+) -> str:
     """Return a new code that signs `user` in; `groups` are the groups that a teacher may read.
 
-    Also remove expired codes.
+    With a `challenge`, `redeem` expects it after the code. Also remove expired codes.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     for file in folder.iterdir():
         _remove_if_expired(file)
     code = secrets.token_urlsafe(24)
-    file = _file(folder, code)
+    file = _file(folder, code + challenge)
     file.touch(mode=0o600)
     file.write_bytes(
         msgspec.json.encode(_Code(user, roles, time.time() + LIFETIME_S, list(groups)))

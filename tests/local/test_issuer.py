@@ -4,6 +4,7 @@ import asyncio
 import html
 import json
 import os
+import re
 import stat
 import time
 import urllib.parse
@@ -13,7 +14,7 @@ import jwt
 import pytest
 
 from progress.local import data_folder, development_key, sign_in_codes
-from progress.local.issuer import SIGN_IN, Issuer
+from progress.local.issuer import DISCOVERY, SIGN_IN, Issuer
 
 PORT, PAGE = 4321, 8080
 OWN = f"127.0.0.1:{PORT}"
@@ -112,6 +113,70 @@ def test_a_token_from_a_sign_in_code_contains_the_groups_of_the_code(client: Iss
 
 def sign_in_path(code: str, page: str = HOME) -> str:
     return f"{SIGN_IN}?{urllib.parse.urlencode({'return': page, 'login_hint': code})}"
+
+
+CLIENT = "http://localhost:8090/sign-in/"
+VERIFIER = "a" * 43
+CHALLENGE = "ZtNPunH49FD35FWYhT5Tv8I7vRKQJ8uxMaL0_9eHjNA"
+
+
+def authorize(client: IssuerClient, page: str = CLIENT) -> tuple[int, dict[str, str], str]:
+    """Open the sign-in page as a client of OpenID Connect does, and submit its form."""
+    asked = {
+        "response_type": "code", "client_id": "app", "redirect_uri": page, "state": STATE,
+        "code_challenge": CHALLENGE, "code_challenge_method": "S256",
+    }  # fmt: skip
+    endpoint = endpoints(client)["authorization_endpoint"].removeprefix(f"http://{OWN}")
+    status, headers, form = client.ask("GET", f"{endpoint}?{urllib.parse.urlencode(asked)}")
+    assert status == 200
+    if page == CLIENT:  # otherwise, the browser would block the redirect
+        assert " http://localhost:8090;" in headers["content-security-policy"]
+    (back,) = re.findall('name="return" value="(.*?)"', form)
+    fields = {"user": "ann", "role": "teacher", "group": "g1", "return": html.unescape(back)}
+    return client.ask("POST", SIGN_IN, fields, origin=f"http://{OWN}")
+
+
+def endpoints(client: IssuerClient) -> dict[str, str]:
+    status, headers, body = client.ask("GET", DISCOVERY)
+    assert (status, headers["access-control-allow-origin"]) == (200, "*")
+    found: dict[str, str] = json.loads(body)
+    assert found["issuer"] == development_key.ISSUER
+    return found
+
+
+def exchange(client: IssuerClient, code: str, verifier: str) -> tuple[int, dict[str, str]]:
+    endpoint = endpoints(client)["token_endpoint"].removeprefix(f"http://{OWN}")
+    form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
+    status, headers, body = client.ask("POST", endpoint, form, origin="http://localhost:8090")
+    assert headers["access-control-allow-origin"] == "*"
+    return status, json.loads(body)
+
+
+def test_a_page_on_this_machine_gets_a_token_for_a_code(client: IssuerClient) -> None:
+    status, headers, _ = authorize(client)
+    back, _, code = headers["location"].partition("&code=")
+    assert (status, back) == (303, f"{CLIENT}?state={STATE}")
+    assert exchange(client, code, "b" * 43) == (400, {"error": "invalid_grant"})
+    assert client.ask("GET", sign_in_path(code))[0] == 410  # nor does it sign in without a verifier
+    status, answer = exchange(client, code, VERIFIER)
+    location = f"#token={answer['id_token']}"
+    assert (status, answer["token_type"]) == (200, "Bearer")
+    assert parse_redirect(client, location) == ("", "ann", ["teacher"])
+    assert parse_groups(location) == ["g1"]
+    assert exchange(client, code, VERIFIER) == (400, {"error": "invalid_grant"})
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        *("https://evil.example/", "http://localhost.evil.example:80/", "http://localhost/"),
+        *("http://localhost:a@evil.example/", "http://127.0.0.1:8090@evil.example/", ""),
+        "http://localhost:80;script-src/",
+    ],
+)
+def test_a_page_elsewhere_gets_no_code(client: IssuerClient, page: str) -> None:
+    status, headers, _ = authorize(client, page)
+    assert (status, "location" in headers) == (400, False)
 
 
 def test_a_sign_in_code_works_once(client: IssuerClient) -> None:

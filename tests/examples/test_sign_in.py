@@ -1,0 +1,131 @@
+"""The example of a page that signs in, in Chromium: with the local issuer, and with Firebase."""
+
+import json
+import mimetypes
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from progress.local import data_folder
+from progress.local.stack import running
+from tests.support import browser, http_servers
+
+pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "sign-in"
+_SDK = {
+    "firebase-app.js": "export const initializeApp = (config) => config;",
+    "firebase-auth.js": """
+        export const getAuth = (app) => app;
+        export class GoogleAuthProvider {}
+        export const signInWithPopup = async ({ projectId }) =>
+          ({ user: { getIdToken: async () => projectId } });
+    """,
+}
+
+
+@dataclass
+class Example:
+    """The served example: its address, and the values in its config.js."""
+
+    address: str
+    values: dict[str, object]
+
+
+@pytest.fixture
+def example(demo: browser.Stack) -> Iterator[Example]:
+    """The example with the values of the demo's stack."""
+    jwks = running(data_folder.at(str(demo.folder))).addresses["jwks_url"]
+    issuer = jwks.removesuffix(urlsplit(jwks).path)
+    oidc = {"issuer": issuer, "client": "example"}
+    values: dict[str, object] = {"PAGES": [demo.page], "FIREBASE": None, "OIDC": oidc}
+
+    class Handler(http_servers.Handler):
+        def do_GET(self) -> None:  # noqa: N802 - the name in http.server
+            name = urlsplit(self.path).path.removeprefix("/") or "index.html"
+            body = (EXAMPLE / name).read_bytes()
+            if name == "config.js":
+                assert {*re.findall(rb"export const (\w+) =", body)} == {
+                    each.encode() for each in values
+                }
+                lines = [f"export const {n} = {json.dumps(v)};" for n, v in values.items()]
+                body = "\n".join(lines).encode()
+            kind = {"Content-Type": mimetypes.guess_type(name)[0] or ""}
+            self.respond(200, body, cut=None, **kind)
+
+    with http_servers.serve(Handler) as address:
+        yield Example(f"{address}/", values)
+
+
+@pytest.fixture
+def page(chromium: Browser, demo: browser.Stack, example: Example) -> Iterator[Page]:
+    """A tab whose learner's page has the example as its sign-in page."""
+    context = chromium.new_context()
+
+    def configure(route: Route) -> None:
+        served = route.fetch()
+        meta = f'<meta name="sign-in" content="{example.address}">'
+        text = re.sub(r'<meta name="sign-in" content="[^"]*">', meta, served.text())
+        assert meta in text
+        route.fulfill(response=served, body=text)
+
+    context.route(re.compile(rf"^{re.escape(demo.page)}(\?.*)?$"), configure)
+    yield context.new_page()
+    context.close()
+
+
+def expect_signed_in(page: Page) -> None:
+    year = page.get_by_role("region", name="The year")
+    expect(year).to_contain_text("61 study days", timeout=60_000)
+
+
+def test_a_learner_signs_in_with_an_issuer_of_openid_connect(
+    page: Page, demo: browser.Stack
+) -> None:
+    page.goto(demo.page)
+    page.get_by_role("link", name="Sign in").click()
+    page.get_by_label("Learner’s id").fill(browser.DEMO)
+    page.get_by_role("button", name="Sign in").click()
+    expect_signed_in(page)
+    assert page.url == demo.page
+
+
+def test_a_learner_signs_in_with_firebase(
+    page: Page, demo: browser.Stack, example: Example
+) -> None:
+    example.values["FIREBASE"] = {"projectId": demo.token(browser.DEMO)}
+
+    def serve_sdk(route: Route) -> None:
+        body = _SDK[route.request.url.rpartition("/")[2]]
+        headers = {"Access-Control-Allow-Origin": "*"}
+        route.fulfill(body=body, content_type="text/javascript", headers=headers)
+
+    page.route("https://www.gstatic.com/firebasejs/*/*", serve_sdk)
+    page.goto(demo.page)
+    page.get_by_role("link", name="Sign in").click()
+    page.get_by_role("button", name="Sign in with Google").click()
+    expect_signed_in(page)
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ({}, "open this page from the learner’s page"),
+        ({"return": "https://evil.example/?state=1"}, "https://evil.example/ is not in PAGES"),
+        ({"code": "1"}, "this tab did not begin the sign-in"),
+        ({"code": "1", "state": "2"}, "this tab did not begin the sign-in"),
+        ({"error": "access_denied"}, "access_denied"),
+    ],
+)
+def test_nobody_else_gets_a_token(
+    page: Page, example: Example, query: dict[str, str], reason: str
+) -> None:
+    address = f"{example.address}?{urlencode(query)}"
+    page.goto(address)
+    expect(page.get_by_role("status")).to_have_text(f"You are not signed in: {reason}")
+    assert page.url == address
