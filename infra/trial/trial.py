@@ -1,4 +1,4 @@
-"""Test a new environment: the path of an event, the schedules, a signed URL and an operation.
+"""Test a new environment: a learner's day, the schedules, a signed URL and an operation.
 
     trial.py --project P --address URL
 
@@ -6,53 +6,37 @@ GitHub signs the token of the trial's learner, whose id is the token's subject. 
 until it sees its result. A failure says what to look at.
 """
 
-import base64
 import hashlib
 import json
 import os
 import re
 import sys
-import time
 import urllib.request
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "release"))
 
+import day
 import environments
 import exit_status
 import gcloud
+from day import NotYet, wait
 from exit_status import Failed, log
 from names import RELEASE_JOB
 from smoke import Green, open_response
 
-_INTERVAL_S = 5.0  # between two tries
 _GCLOUD_TIMEOUT_S = 300.0
 _RELEASE_JOB_TIMEOUT_S = 1_200.0
 
-# How long a step waits. An event may wait for the first instances of two functions.
-_RECORDED_S = 300.0
-_ANSWERED_S = 300.0
+# How long a step waits.
 _SCHEDULE_S = 900.0
 _EXPORT_S = 600.0
 
-_EVENTS = "{ events(first: 5) { edges { node { eventId } } } }"
-_ITEM = """query ($item: ID!) {
-  item(itemId: $item) { intervalDays }
-  projectionStatus { name eventsBehind }
-}"""
 _START_EXPORT = "mutation ($key: ID!) { exportUser(idempotencyKey: $key) { id } }"
 _EXPORT = "query ($id: ID!) { operation(id: $id) { state error download { url sha256 } } }"
-
-_T = TypeVar("_T")
-
-
-class NotYet(Exception):
-    """What a step waits for has not happened; the message says what was found instead."""
 
 
 def main() -> int:
@@ -70,7 +54,7 @@ def _run(project: str, address: str) -> None:
     )
     now = datetime.now(UTC).isoformat()
     leaver = f"trial-{now}"  # is erased; the id of an erased learner can never be used again
-    _trace_event(project, address, now, leaver)
+    day.live(project, address, _sign_in, leaver)
     _run_schedules(Schedules(project, cloud.region))
     _export(project, address, now)
     advice = f"look at the log of the newest execution of {RELEASE_JOB}"
@@ -79,55 +63,6 @@ def _run(project: str, address: str) -> None:
     advice += ", at the logs of progress-project, and at `progress operations list`"
     _execute(cloud, f"the erasure of {leaver} failed: {advice}", "erase", leaver, "--yes")
     log(f"the operation that erases {leaver} has succeeded")
-
-
-def _trace_event(project: str, address: str, now: str, leaver: str) -> None:
-    """Publish an event and wait until it is recorded, folded and answered over GraphQL.
-
-    The same message has an event of the learner `leaver`.
-    """
-    item, learner = f"item-{now}", _read_subject(_sign_in())
-    events = [
-        {
-            "event_id": str(uuid.uuid4()),
-            "event_type": "ReviewProcessed",
-            "occurred_at": now,
-            "data": {"user_id": user, "item_id": item, "new_interval": 1, "easiness_factor": 2.5},
-        }
-        for user in (learner, leaver)
-    ]
-    command = ("pubsub", "topics", "publish", "algorithm-events")
-    location = (f"--message={json.dumps(events)}", f"--project={project}", "--quiet")
-    gcloud.run((*command, *location), _GCLOUD_TIMEOUT_S)
-
-    def check_recorded() -> None:
-        edges = _ask(address, _EVENTS)["events"]["edges"]
-        if events[0]["event_id"] not in [edge["node"]["eventId"] for edge in edges]:
-            raise NotYet("it is not among the learner's newest events")
-
-    def check_answered() -> None:
-        data = _ask(address, _ITEM, item=item)
-        behind = {row["name"]: row["eventsBehind"] for row in data["projectionStatus"]}
-        if data["item"] is None:
-            raise NotYet(f"GraphQL does not return the event's item; events behind: {behind}")
-        if data["item"] != {"intervalDays": 1}:
-            raise Failed(f"GraphQL returned {data['item']} for an item with an interval of 1 day")
-
-    _wait(
-        check_recorded,
-        _RECORDED_S,
-        "the published event was not recorded: look at the logs of progress-ingest, at the "
-        "undelivered messages of algorithm-events-ingest-sub, and at `progress dead-letters list`",
-    )
-    log("the published event is recorded")
-    _wait(
-        check_answered,
-        _ANSWERED_S,
-        "the published event was recorded, but not folded and answered: look at the logs of "
-        "progress-project and at the undelivered messages of progress-projection-sub; if no "
-        "projection is behind, look at the logs of progress-query",
-    )
-    log("the event is folded, and GraphQL returns its item")
 
 
 @dataclass(frozen=True)
@@ -180,13 +115,13 @@ def _run_schedules(schedules: Schedules) -> None:
 def _await_schedule(schedules: Schedules, schedule: dict[str, Any], before: set[str]) -> None:
     """Wait until an attempt and an execution have succeeded that are not those of `before`."""
     name, job = _name(schedule), _find_job(schedule)
-    _wait(
+    wait(
         lambda: _check_call(schedules.describe(name), schedule),
         _SCHEDULE_S,
         f"the schedule {name} was not called: look at the logs of Cloud Scheduler",
     )
     if job:
-        _wait(
+        wait(
             lambda: _check_executions(job, schedules.find_executions(job), before),
             _SCHEDULE_S,
             f"the schedule {name} was called, but the job {job} did not end: look at the job's "
@@ -235,14 +170,14 @@ def _check_executions(job: str, executions: dict[str, dict[str, Any]], before: s
 def _export(project: str, address: str, now: str) -> None:
     """Export the learner's record, and fetch the file from its signed URL."""
     advice = "look at the logs of progress-project, and at `progress operations list`"
-    started = _wait(
-        lambda: _ask(address, _START_EXPORT, key=f"trial {now}"),
+    started = wait(
+        lambda: day.ask(address, _sign_in, _START_EXPORT, key=f"trial {now}"),
         _EXPORT_S,
         f"GraphQL did not start an export: {advice}",
     )["exportUser"]["id"]
 
     def get_download() -> dict[str, Any]:
-        operation = _ask(address, _EXPORT, id=started)["operation"]
+        operation = day.ask(address, _sign_in, _EXPORT, id=started)["operation"]
         if operation["state"] in ("FAILED", "TIMED_OUT"):
             ended = f"{operation['state']}: {operation['error']}"
             raise Failed(f"the export {started} ended as {ended}: {advice}")
@@ -251,7 +186,7 @@ def _export(project: str, address: str, now: str) -> None:
         found: dict[str, Any] = operation["download"]
         return found
 
-    download = _wait(get_download, _EXPORT_S, f"the export {started} has no file: {advice}")
+    download = wait(get_download, _EXPORT_S, f"the export {started} has no file: {advice}")
     status, content = _fetch(download["url"])
     if status != 200:
         raise Failed(
@@ -278,35 +213,6 @@ def _execute(cloud: gcloud.Cloud, failure: str, *command: str) -> None:
         raise Failed(f"{failure}: {error}") from None
 
 
-def _wait(find: Callable[[], _T], limit_s: float, failure: str) -> _T:
-    """Call `find` until it does not raise NotYet, and return its result.
-
-    Raise Failed with the text `failure` after the limit.
-    """
-    deadline = time.monotonic() + limit_s
-    while True:
-        try:
-            return find()
-        except NotYet as error:
-            if time.monotonic() > deadline:
-                raise Failed(f"{failure}. Found after {limit_s:g} s: {error}") from None
-        time.sleep(_INTERVAL_S)
-
-
-def _ask(address: str, query: str, **variables: str) -> dict[str, Any]:
-    """Return the data of the response; raise NotYet if there is none or it has errors."""
-    body = {"query": query, "variables": variables}
-    try:
-        status, content = Green(address, token=_sign_in()).request("/graphql", body)
-        response = json.loads(content)
-    except (Failed, ValueError) as error:
-        raise NotYet(str(error)) from None
-    if status != 200 or "errors" in response:
-        raise NotYet(f"GraphQL responded with {status}, {content[:500]!r}")
-    data: dict[str, Any] = response["data"]
-    return data
-
-
 def _sign_in() -> str:
     """Return a new token of the trial's learner, because GitHub's tokens expire in minutes."""
     (audience,) = re.findall(r'audience *= *"(.*)"', environments.read_text("trial"))
@@ -321,12 +227,6 @@ def _sign_in() -> str:
     if status != 200:
         raise Failed(f"GitHub did not sign a token: {status}, {content[:200]!r}")
     return str(json.loads(content)["value"])
-
-
-def _read_subject(token: str) -> str:
-    payload = token.split(".")[1]
-    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return str(claims["sub"])
 
 
 def _fetch(url: str, **headers: str) -> tuple[int, bytes]:

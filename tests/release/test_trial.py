@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import day
 import exit_status
 import gcloud
 import pytest
@@ -150,9 +151,11 @@ def run_trial(
     arguments = ["trial.py", "--project=progress-trial", f"--address={servers.address}"]
     monkeypatch.setattr(sys, "argv", arguments)
     monkeypatch.setattr(gcloud, "run", run_gcloud)
-    monkeypatch.setattr(trial, "_INTERVAL_S", 0.05)
-    for limit in ("_RECORDED_S", "_ANSWERED_S", "_SCHEDULE_S", "_EXPORT_S"):
-        monkeypatch.setattr(trial, limit, 30.0)
+    monkeypatch.setattr(day, "_INTERVAL_S", 0.05)
+    for module, limit in (
+        (day, "_RECORDED_S"), (day, "_ANSWERED_S"), (trial, "_SCHEDULE_S"), (trial, "_EXPORT_S"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, limit, 30.0)
     for name, value in servers.environment().items():
         monkeypatch.setenv(name, value)
     return run
@@ -166,7 +169,7 @@ def test_the_trial_applies_then_plans_again_then_sends_requests_then_destroys(
     runner = replace(runner, address=servers.address, github=servers.environment())
     steps = ("apply", "plan again", "test", "point-in-time recovery", "destroy")
     assert runner.run() == dict.fromkeys(steps, 0)
-    assert world.published == ["algorithm-events"]
+    assert world.published == ["learning-events"]
     assert world.completed == {job: ["True"] for job in JOBS}
     assert world.attempts.keys() == world.schedules.keys()
     (_, checked), (_, erased) = world.executions
@@ -180,6 +183,69 @@ def test_the_trial_applies_then_plans_again_then_sends_requests_then_destroys(
     assert "-detailed-exitcode" in runner.calls("plan")[0]
     if sdk := gcloud_syntax.find_sdk():
         assert gcloud_syntax.find_rejected(sdk, runner.folder, runner.cloud.calls) == []
+
+
+def run_try(runner: Runner, *arguments: str, **variables: str) -> tuple[int, list[str]]:
+    """Run infra/try; return its exit code and its lines. The browser writes what it opens."""
+    (runner.folder / "browser").write_text('#!/bin/sh\necho "$1" > "${0%/*}/opened"\n')
+    (runner.folder / "browser").chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "infra" / "try", *arguments],
+        env={
+            **os.environ,
+            "PATH": f"{runner.folder}{os.pathsep}{os.environ['PATH']}",
+            "FAKE_GCLOUD_PORT": str(runner.cloud.port),
+            "PYTHONPATH": str(runner.folder),
+            "BROWSER": f"{runner.folder}/browser %s",
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    return done.returncode, (done.stdout + done.stderr).splitlines()
+
+
+def test_a_learners_day_goes_from_pubsub_to_the_page(
+    runner: Runner, servers: Servers, world: TrialWorld
+) -> None:
+    runner.cloud.world = world
+    world.make_token = servers.make_token
+    for _ in range(2):  # the second day is another session on the same day
+        code, lines = run_try(runner, "dev")
+        assert code == 0, lines
+        assert lines[0] == f"a day of the learner {servers.learner} is published: 6 events"
+        assert lines[-2:] == [
+            "streak: 1 day",
+            f"page: {servers.address}/ (sign in there with the token)",
+        ]
+        assert (runner.folder / "opened").read_text() == f"{servers.address}/\n"
+    if sdk := gcloud_syntax.find_sdk():
+        assert gcloud_syntax.find_rejected(sdk, runner.folder, runner.cloud.calls) == []
+
+
+def test_a_learners_day_is_asked_for_with_any_token(
+    runner: Runner, servers: Servers, world: TrialWorld
+) -> None:
+    runner.cloud.world = world
+    assert run_try(runner, "dev", TOKEN=servers.make_token())[0] == 0
+    assert not [call for call in runner.cloud.calls if call[0] == "auth"]
+    forged = f"{servers.make_token()[:-9]}AAAAAAAAA"
+    code, lines = run_try(runner, "dev", TOKEN=forged)
+    assert (code, lines) == (
+        1,
+        [f"try: {servers.address} rejected the token: bad token: its signature is wrong"],
+    )
+    assert world.published == ["learning-events"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("prod",), ("staging",), ("dev", "trial")])
+def test_only_an_environment_for_development_gets_a_learners_day(
+    runner: Runner, arguments: tuple[str, ...]
+) -> None:
+    assert run_try(runner, *arguments) == (2, ["usage: infra/try dev|trial"])
+    assert runner.cloud.calls == []
 
 
 @pytest.mark.parametrize(
@@ -214,7 +280,7 @@ def test_the_trial_fails_if_the_published_event_is_not_recorded(
     run_trial: Trial, world: TrialWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.is_deaf = True
-    monkeypatch.setattr(trial, "_RECORDED_S", 0.5)
+    monkeypatch.setattr(day, "_RECORDED_S", 0.5)
     code, error = run_trial()
     assert code == 1
     assert "the published event was not recorded: look at the logs of progress-ingest" in error
@@ -223,7 +289,7 @@ def test_the_trial_fails_if_the_published_event_is_not_recorded(
 def test_the_trial_fails_if_the_published_event_is_recorded_but_not_folded(
     run_trial: Trial, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "_ANSWERED_S", 0.5)
+    monkeypatch.setattr(day, "_ANSWERED_S", 0.5)
     stack = servers.stack
     with stack.pause_supervisor():
         stack.signal("project", signal.SIGSTOP)

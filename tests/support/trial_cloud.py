@@ -45,6 +45,7 @@ class TrialWorld(World):
     does_run: bool = True  # Whether a call of a schedule starts its job.
     does_succeed: bool = True  # Whether the job succeeds.
     failing: str = ""  # The command that fails in the release job.
+    make_token: Callable[[], str] = str  # Returns the operator's token.
 
     def copy(self) -> "World":
         """Return this world, because the trial's tests do not look at earlier states."""
@@ -55,6 +56,12 @@ class TrialWorld(World):
         if not self.is_deaf:
             self._stack.publish_raw(flags["message"].encode(), topic=topic)
         return {}
+
+    def _run_services_describe(self, name: str, flags: dict[str, str]) -> object:
+        return {"status": {"url": self.address}}
+
+    def _auth_print_identity_token(self, flags: dict[str, str]) -> str:
+        return f"{self.make_token()}\n"
 
     def _run_jobs_execute(self, name: str, flags: dict[str, str]) -> object:
         command = flags["args"].split(",")
@@ -135,8 +142,11 @@ class Servers:
         """Return GitHub's response, with a token of the stack's issuer instead of GitHub's."""
         if authorization != f"Bearer {_RUN_KEY}" or not path.endswith("&audience=progress-trial"):
             return 403, b"{}"
-        token = development_key.token(self.stack.folder.key, self.learner, [])
-        return 200, json.dumps({"value": token}).encode()
+        return 200, json.dumps({"value": self.make_token()}).encode()
+
+    def make_token(self) -> str:
+        """Return a token of the learner, from the stack's issuer."""
+        return development_key.token(self.stack.folder.key, self.learner, [])
 
     def forward(self, path: str, headers: Message, body: bytes | None) -> tuple[int, bytes]:
         """Return the response of the query function, or the one that the test has set."""
