@@ -15,7 +15,7 @@ output "github_variables" {
   ]...)
 }
 
-# The files infra/terraform/environments/*.gcs.tfbackend name the buckets of the environments.
+# `terraform init` in infra/terraform names the bucket of the environment.
 output "state_buckets" {
   description = "The state bucket of each environment, and the bucket of this module's own state (`images`)."
   value       = { for name, bucket in google_storage_bucket.state : name => bucket.name }

@@ -10,7 +10,9 @@ terraform {
 
   # The bucket is in the images' project, which the first apply creates. The first apply therefore writes the state to a
   # local file, which then moves to the bucket (see README.md).
-  backend "gcs" {}
+  backend "gcs" {
+    prefix = "bootstrap"
+  }
 }
 
 # The provider does not set a project, because this root creates the projects. Each resource names its project.

@@ -20,10 +20,9 @@ def read_text(name: str) -> str:
 
 def read(name: str) -> dict[str, str]:
     """Return the inputs that are neither lists nor objects, with their defaults."""
-    return {**DEFAULTS, **dict(_VALUE.findall(read_text(name)))}
+    return {**DEFAULTS, **parse(read_text(name))}
 
 
-def read_backend(name: str) -> dict[str, str]:
-    """Return where Terraform keeps the environment's state: `bucket` and `prefix`."""
-    text = (FOLDER / f"{name}.gcs.tfbackend").read_text(encoding="utf-8")
+def parse(text: str) -> dict[str, str]:
+    """Return the values of a tfvars file that are neither lists nor objects."""
     return dict(_VALUE.findall(text))

@@ -56,8 +56,12 @@ variable "former_database" {
 
 variable "neon" {
   description = "The Neon database: the direct endpoint's host (not the pooler's), the name, and the owner's role."
-  type        = object({ host = string, database = string, owner = string })
-  default     = null
+  type = object({
+    host     = string
+    database = optional(string, "neondb") # the names that Neon itself gives
+    owner    = optional(string, "neondb_owner")
+  })
+  default = null
 
   validation {
     condition     = var.neon == null || !can(regex("-pooler\\.", var.neon.host))

@@ -38,13 +38,23 @@ variable "functions" {
 }
 
 variable "auth" {
-  description = "The issuer of the tokens that the query function accepts, and the page's sign-in address."
-  type = object({
-    issuer      = string
-    audience    = string
-    jwks_url    = string
-    sign_in_url = optional(string)
-  })
+  # progress/query/auth.py has the defaults. With "google", everybody with a Google account is a learner of their own
+  # data, and nobody has a role: `gcloud auth print-identity-token` prints their token.
+  description = "issuer, audience, jwks_url and sign_in_url; {} means Firebase of this project; in dev also \"google\"."
+  type        = any
+  default     = {}
+
+  validation {
+    condition     = var.auth != "google" || var.environment == "dev"
+    error_message = "expected an issuer of your own: only dev may accept the tokens of gcloud"
+  }
+
+  validation {
+    condition = var.auth == "google" || try(
+      alltrue([for name, value in var.auth : contains(local.auth_fields, name) && can(tostring(value))]), false
+    )
+    error_message = "expected \"google\", or texts for some of ${join(", ", local.auth_fields)}"
+  }
 }
 
 variable "app_url" {
@@ -120,11 +130,19 @@ locals {
 
   dashboards = "https://console.cloud.google.com/monitoring/dashboards?project=${var.project_id}"
 
+  auth_fields = ["issuer", "audience", "jwks_url", "sign_in_url"]
+  auth = merge(
+    { for name in local.auth_fields : name => null },
+    { audience = var.project_id },
+    # "google" is no map. This audience is that of gcloud's tokens.
+    try(merge(var.auth), { audience = "32555940559.apps.googleusercontent.com" }),
+  )
+
   query_settings = {
-    AUTH_ISSUER           = var.auth.issuer
-    AUTH_AUDIENCE         = var.auth.audience
-    AUTH_JWKS_URL         = var.auth.jwks_url
-    AUTH_SIGN_IN_URL      = var.auth.sign_in_url
+    AUTH_ISSUER           = local.auth.issuer
+    AUTH_AUDIENCE         = local.auth.audience
+    AUTH_JWKS_URL         = local.auth.jwks_url
+    AUTH_SIGN_IN_URL      = local.auth.sign_in_url
     APP_URL               = var.app_url
     DASHBOARD_URL         = coalesce(var.dashboard_url, local.dashboards)
     CORS_ORIGINS          = length(var.api.cors_origins) == 0 ? null : join(",", var.api.cors_origins)

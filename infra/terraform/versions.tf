@@ -16,8 +16,10 @@ terraform {
     }
   }
 
-  # Each environment has its own state bucket, named in environments/*.gcs.tfbackend.
-  backend "gcs" {}
+  # Each environment has its own state bucket, PROJECT-terraform-state. `terraform init` names it (see README.md).
+  backend "gcs" {
+    prefix = "progress"
+  }
 }
 
 provider "google" {

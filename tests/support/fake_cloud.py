@@ -150,7 +150,8 @@ class _Web(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"])).decode()
         if self.path.endswith(":testIamPermissions"):
             assert self.headers["authorization"] == "Bearer token"
-            if "cloudbilling" not in self._cloud.apis.get(self.headers["x-goog-user-project"], ()):
+            project = self.headers["x-goog-user-project"]
+            if project and "cloudbilling" not in self._cloud.apis.get(project, ()):
                 # Google checks the project that the header names before the permissions.
                 self._respond(403, {"error": {"details": [{"reason": "SERVICE_DISABLED"}]}})
                 return

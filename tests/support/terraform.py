@@ -11,6 +11,7 @@ import fcntl
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -261,9 +262,13 @@ def copy_folder(source: Path, target: Path, *omitted: str) -> None:
 
 
 def copy_bootstrap(folder: Path) -> Root:
-    """Copy and initialise `infra/bootstrap`."""
+    """Copy and initialise `infra/bootstrap`, with all environments."""
     copy_folder(REPOSITORY / "infra" / "bootstrap", folder / "bootstrap")
     root = Root(folder / "bootstrap", "bootstrap.tfvars")
+    values = root.folder / root.variables
+    text, commented = re.subn(r"(?m)^  # (\w+ += )", r"  \1", values.read_text(encoding="utf-8"))
+    assert commented == 3  # only dev is not a comment
+    values.write_text(text, encoding="utf-8")
     (root.folder / "backend_override.tf").write_text(_BACKEND)
     root.run("init")
     return root

@@ -9,13 +9,18 @@ from pathlib import Path
 from tests.support.terraform import ENVIRONMENTS, Root, copy_root, need_offline
 from tests.support.terraform_state import Deployment, Values
 
+SUBSCRIBER = "serviceAccount:rewards@example-dev.iam.gserviceaccount.com"
+
 # Options of an environment that migrates from Neon to Cloud SQL. It also has a fixed egress
-# address, analysts and limits of the lag.
+# address, analysts, limits of the lag, an issuer of its own, and a subscriber to its events.
 MIGRATION = (
     "-var=migration_target=cloud_sql",
     *("-var=max_lag_events=750", "-var=max_lag_seconds=4", "-var=max_lag_batch_seconds=1200"),
     "-var=fixed_egress_address=true",
     '-var=database_analysts=["user:ana@example.com"]',
+    '-var=auth={issuer="https://login.example.com",jwks_url="https://login.example.com/keys"}',
+    "-var=api={introspection=true}",
+    f"-var=event_subscriptions={{rewards-sub={{subscribers=[{json.dumps(SUBSCRIBER)}]}}}}",
     (
         "-var=functions={"
         'ingest={cpu="1",memory="512Mi",concurrency=100,min_instances=1,max_instances=2},'

@@ -23,7 +23,7 @@ def dev(environments: Environments) -> Resources:
 def moving(environments: Environments) -> Deployment:
     """The deployment of dev during a migration from Neon to Cloud SQL.
 
-    It has a fixed egress address, and an analyst may read the views of the read models.
+    MIGRATION lists what else it has.
     """
     return environments.variant("moving", "dev", *MIGRATION)
 

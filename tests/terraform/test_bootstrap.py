@@ -63,9 +63,10 @@ def test_each_project_has_a_private_versioned_state_bucket(resources: Resources)
         assert bucket["uniform_bucket_level_access"]
         assert bucket["public_access_prevention"] == "enforced"
         assert not bucket["force_destroy"]
-    for file in (REPOSITORY / "infra/terraform/environments").glob("*.gcs.tfbackend"):
-        name = file.name.partition(".")[0]
-        assert f'bucket = "{buckets[name]["name"]}"' in file.read_text(encoding="utf-8")
+    for name in ("plan", "release", "trial"):
+        workflow = (REPOSITORY / f".github/workflows/{name}.yaml").read_text(encoding="utf-8")
+        assert '-backend-config="bucket=$PROJECT_ID-terraform-state"\n' in workflow
+        assert "PROJECT_ID: ${{ vars.PROJECT_ID }}\n" in workflow
 
 
 def test_the_service_agent_of_cloud_run_is_created_before_it_gets_roles(

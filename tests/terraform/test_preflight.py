@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import fake_cloud
+from tests.support import fake_cloud, gcloud_syntax
 from tests.support.fake_cloud import Cloud
 from tests.support.release_world import CallRejected, World
 from tests.support.terraform import REPOSITORY
@@ -21,7 +21,10 @@ from tests.support.terraform_environments import Environments
 
 _INFRA = REPOSITORY / "infra"
 _PREFLIGHT = _INFRA / "preflight"
-_FILES = ("preflight", "release/environments.py", "terraform/versions.tf")
+_FILES = (
+    *("preflight", "release/environments.py", "terraform/versions.tf"),
+    "bootstrap/bootstrap.tfvars",
+)
 _CREDENTIALS = "auth application-default print-access-token"
 _BUCKETS = "storage buckets list"
 _QUOTA = "beta quotas info describe CpuAllocPerProjectRegion"
@@ -73,6 +76,19 @@ def fresh(project: str) -> Fresh:
     )
 
 
+# The answers before infra/bootstrap is applied.
+_INVISIBLE = CallRejected("you do not have permission to access [x] (or it may not exist)")
+UNMADE = {
+    "version": {"Google Cloud SDK": "550.0.0"},
+    _CREDENTIALS: "token\n",
+    "auth print-access-token": "token\n",
+    "projects describe": _INVISIBLE,
+    "storage buckets describe": CallRejected("gs://x not found: 404."),
+    "billing accounts describe": {"open": True},
+    "billing projects list": [{"projectId": "my-first-project"}],
+}
+
+
 def list_enabled_apis() -> list[str]:
     """Return the APIs that infra/bootstrap enables in each environment's project."""
     text = (_INFRA / "bootstrap" / "projects.tf").read_text(encoding="utf-8")
@@ -86,11 +102,11 @@ def copy_preflight(folder: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(_INFRA / name, folder / name)
     target = folder / "terraform" / "environments"
-    target.mkdir()
-    for file in (_INFRA / "terraform" / "environments").iterdir():
+    shutil.copytree(_INFRA / "terraform" / "environments", target)
+    for file in (folder / "bootstrap" / "bootstrap.tfvars", *target.iterdir()):
         text = file.read_text(encoding="utf-8")
         text = text.replace("000000-000000-000000", "01ABCD-234567-89EF01")
-        (target / file.name).write_text(text.replace("example", "ours"))
+        file.write_text(text.replace("example", "ours").replace("= 123456789", "= 42"))
     return target
 
 
@@ -114,6 +130,13 @@ class Preflight:
             {name.replace("_", " "): answer for name, answer in changed.items()}
         )
         return self.run(environment)
+
+    def check_bootstrap(self, **changed: Any) -> tuple[int, list[str]]:
+        """Run preflight for projects that can be created, with the `changed` answers."""
+        self.cloud.world = Fresh(answers={**UNMADE, **changed})
+        self.cloud.permissions = ["billing.resourceAssociations.create"]
+        self.cloud.permissions += ["billing.accounts.setIamPolicy"]
+        return self.run("bootstrap")
 
     def run(self, *arguments: str) -> tuple[int, list[str]]:
         done = subprocess.run(
@@ -180,6 +203,7 @@ def test_a_correct_project_has_no_findings(preflight: Preflight, environment: st
     [
         ("version", {"Google Cloud SDK": "499.0.0"}, "gcloud", "gcloud components update"),
         ("billing projects describe", {"billingEnabled": False}, "project", "infra/bootstrap"),
+        ("projects describe", _INVISIBLE, "project", "progress-prod cannot be read: apply infra"),
         ("iam service-accounts list", [], "project", "infra/bootstrap"),
         (
             _CREDENTIALS,
@@ -290,7 +314,7 @@ def test_a_check_that_cannot_run_is_reported_and_changes_the_exit_code(
 def test_an_unknown_environment_is_rejected(preflight: Preflight) -> None:
     for arguments in ((), ("production",), ("dev", "prod")):
         code, (line,) = preflight.run(*arguments)
-        assert (code, line) == (2, "usage: infra/preflight dev|prod|staging|trial")
+        assert (code, line) == (2, "usage: infra/preflight bootstrap|dev|prod|staging|trial")
     assert preflight.cloud.calls == []
 
 
@@ -310,10 +334,12 @@ def test_preflight_and_terraform_read_the_same_values(environments: Environments
             int(function["cpu"]) * function["max_instances"]
             for function in variables["functions"].values()
         )
-        publishers = variables["publishers"]
-        assert {*env.publishers} == {
-            member for members in publishers.values() for member in members
-        }
+        members = [
+            *variables["publishers"].values(), variables["event_subscribers"],
+            *(each["subscribers"] for each in variables["event_subscriptions"].values()),
+            variables["database_analysts"],
+        ]  # fmt: skip
+        assert {*env.members} == {member for each in members for member in each}
         assert env.domain == variables["domain"]
         assert env.password_version == variables["password_version"]
         assert env.has_neon == (variables["database"] == "neon")
@@ -345,14 +371,23 @@ def test_examples_that_were_left_in_place_are_reported(preflight: Preflight) -> 
         code, lines = preflight.check(environment)
         assert code == 1
         found = "\n".join(line for line in lines if line.startswith("FAIL  example values: "))
-        for part in ("000000-000000-000000", "example.com", "example/progress", "@example-"):
+        parts = ["000000-000000-000000", "example/progress", "ep-example-dev"]
+        if environment == "prod":
+            parts[2:] = ["progress.example.com", "@example-prod", "example-prod, https://app."]
+        for part in parts:
             assert part in found
     shutil.copy(committed / "trial.tfvars", preflight.environments)
     assert preflight.check("trial")[0] == 0  # its values are no examples
-    preflight.change("staging.gcs.tfbackend", "progress-staging-", "another-")
-    code, lines = preflight.check("staging")
-    assert code == 1
-    assert "set `bucket` to progress-staging-terraform-state in staging.gcs.tfbackend" in str(lines)
+
+
+def test_the_examples_of_an_environment_stand_together_at_the_top() -> None:
+    find = runpy.run_path(str(_PREFLIGHT))["EXAMPLE"].search
+    for environment in ("dev", "staging", "prod"):
+        file = _INFRA / "terraform" / "environments" / f"{environment}.tfvars"
+        own, _, others = file.read_text(encoding="utf-8").partition("# Everything below works")
+        assert find(own)
+        assert others
+        assert not find(others)
 
 
 @pytest.mark.parametrize(("version", "expected"), [("1.9.8", 1), ("1.11.0", 0), ("1.14.0-rc1", 0)])
@@ -365,16 +400,27 @@ def test_terraform_must_have_the_version_that_the_module_requires(
     assert ("FAIL  terraform: terraform is 1.9.8: install 1.11 or newer" in lines) == bool(expected)
 
 
-def test_a_publisher_that_does_not_exist_is_reported(preflight: Preflight) -> None:
-    preflight.cloud.unknown = {"users@ours-dev.iam.gserviceaccount.com"}
+@pytest.mark.parametrize(
+    "setting",
+    [
+        'publishers = {{ user-events = ["{}"] }}',
+        'event_subscriptions = {{\n  progress-events-sub = {{\n    subscribers = ["{}"]\n  }}\n}}',
+        'event_subscribers = ["{}"]',
+        'database_analysts = ["{}"]',
+    ],
+)
+def test_an_account_that_does_not_exist_is_reported(preflight: Preflight, setting: str) -> None:
+    account = "users@ours-dev.iam.gserviceaccount.com"
+    preflight.cloud.unknown = {account}
+    assert preflight.check("dev")[0] == 0
+    line = setting.format(f"serviceAccount:{account}")
+    preflight.change("dev.tfvars", 'redis    = "none"', f'redis = "none"\n{line}')
     code, lines = preflight.check("dev")
     (failure,) = (line for line in lines if line.startswith("FAIL"))
     assert code == 1
-    assert "publishers: the publisher users@ours-dev.iam.gserviceaccount.com" in failure
+    assert f"IAM members: the account {account} does not exist" in failure
     # Only Google can look up a group.
-    preflight.change(
-        "dev.tfvars", "serviceAccount:users@ours-dev.iam.gserviceaccount.com", "group:u"
-    )
+    preflight.change("dev.tfvars", f"serviceAccount:{account}", "group:u")
     assert preflight.check("dev")[0] == 0
 
 
@@ -419,6 +465,104 @@ def test_an_apply_that_wrote_only_some_copies_of_a_password_is_reported(
     assert f"set `password_version = 2` in {environment}.tfvars" in failure
     preflight.change(f"{environment}.tfvars", "project_id ", "password_version = 2\nproject_id ")
     assert preflight.check(environment, storage_cat=state)[0] == 0
+
+
+@pytest.fixture
+def own_projects(preflight: Preflight) -> Preflight:
+    """The preflight script, after the operator has chosen the ids of the projects."""
+    for name in ("dev", "images"):
+        preflight.change("../../bootstrap/bootstrap.tfvars", f'"progress-{name}"', f'"ours-{name}"')
+    return preflight
+
+
+def test_projects_that_can_be_created_have_no_findings(own_projects: Preflight) -> None:
+    code, lines = own_projects.check_bootstrap()
+    assert (code, [line for line in lines if not line.startswith("ok ")]) == (0, [])
+    assert len(lines) == 8
+    if sdk := gcloud_syntax.find_sdk():
+        calls = own_projects.cloud.calls
+        assert gcloud_syntax.find_rejected(sdk, own_projects.folder, calls) == []
+
+
+def test_examples_in_the_values_of_the_bootstrap_are_reported(preflight: Preflight) -> None:
+    shutil.copy(_INFRA / "bootstrap" / "bootstrap.tfvars", preflight.folder / "bootstrap")
+    code, lines = preflight.check_bootstrap()
+    found = "\n".join(line for line in lines if line.startswith("FAIL"))
+    assert code == 1
+    for part in (
+        *("000000-000000-000000", "example/progress", "123456789 in line"),
+        *("others have taken progress-dev:", "others have taken progress-images:"),
+    ):
+        assert part in found
+    assert "staging" not in found  # it is a comment
+
+
+_DELETED = {"lifecycleState": "DELETE_REQUESTED", "labels": {"app": "progress"}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "finding"),
+    [
+        (
+            {"storage buckets describe gs://ours-dev-terraform-state": {"name": "x"}},
+            "projects: bucket ours-dev-terraform-state belongs to another project",
+        ),
+        (
+            {"storage buckets describe gs://ours-images-sources": CallRejected("HTTPError 403")},
+            "projects: bucket ours-images-sources belongs to another project",
+        ),
+        (
+            {"projects describe ours-dev": _DELETED},
+            "projects: ours-dev was deleted, and Google keeps its id for 30 days",
+        ),
+        ({"billing accounts describe": {"open": False}}, "is closed: activate it at"),
+        (
+            {"billing accounts describe": CallRejected("403")},
+            "billing account 01ABCD-234567-89EF01 cannot be read: `gcloud billing accounts list`",
+        ),
+    ],
+)
+def test_what_would_stop_the_bootstrap_is_reported(
+    own_projects: Preflight, changed: dict[str, Any], finding: str
+) -> None:
+    code, lines = own_projects.check_bootstrap(**changed)
+    (failure,) = (line for line in lines if line.startswith("FAIL"))
+    assert code == 1
+    assert finding in failure
+
+
+def test_the_bootstrap_needs_two_permissions_on_the_billing_account(
+    own_projects: Preflight,
+) -> None:
+    own_projects.check_bootstrap()
+    own_projects.cloud.permissions.remove("billing.accounts.setIamPolicy")
+    code, lines = own_projects.run("bootstrap")
+    (failure,) = (line for line in lines if line.startswith("FAIL"))
+    assert code == 1
+    assert "you lack billing.accounts.setIamPolicy on billing account 01ABCD" in failure
+    assert "roles/billing.admin" in failure
+
+
+@pytest.mark.parametrize(("linked", "is_reported"), [(3, False), (4, True), (5, True), (6, False)])
+def test_more_projects_than_a_new_billing_account_pays_for_are_reported(
+    own_projects: Preflight, linked: int, is_reported: bool
+) -> None:
+    projects = [{"projectId": f"project-{number}"} for number in range(linked)]
+    code, lines = own_projects.check_bootstrap(**{"billing projects list": projects})
+    assert code == 0
+    steps = [line for line in lines if line.startswith("todo")]
+    assert bool(steps) is is_reported
+    assert all("Precondition check failed" in s and "billing_quota_increase" in s for s in steps)
+
+
+@pytest.mark.parametrize(("labels", "is_reported"), [({"app": "progress"}, False), ({}, True)])
+def test_a_project_that_terraform_has_not_created_must_be_imported(
+    own_projects: Preflight, labels: dict[str, str], is_reported: bool
+) -> None:
+    made = {"lifecycleState": "ACTIVE", "labels": labels}
+    code, lines = own_projects.check_bootstrap(**{"projects describe ours-dev": made})
+    assert code == 0
+    assert any("todo  existing projects: ours-dev exists" in line for line in lines) is is_reported
 
 
 def test_each_constraint_is_documented() -> None:

@@ -6,6 +6,8 @@ The exceptions are NOT_PLANNED and FRAMEWORK.
 import msgspec
 
 from progress import settings
+from progress.query import auth
+from progress.query.auth import Issuer
 from progress.settings import Settings
 from tests.support import alert_policies
 from tests.support.cloud_run import settings as cloud_settings
@@ -43,6 +45,25 @@ def test_every_planned_setting_is_valid(deployment: Deployment) -> None:
         settings.read({name: planned[name] for name in planned.keys() - FRAMEWORK} | redis)
 
 
+def test_the_issuer_is_google_in_dev_and_otherwise_firebase_or_the_configured_one(
+    environments: Environments, moving: Deployment
+) -> None:
+    def issuer(deployment: Deployment) -> Issuer:
+        query = deployment.applied.of("google_cloud_run_v2_service", "function")["query"]
+        planned = cloud_settings(query)
+        kept = {name: planned[name] for name in planned if name.startswith(("AUTH_", "ENV"))}
+        return auth.load_issuer(settings.read(kept))
+
+    assert issuer(environments["dev"]).is_public
+    firebase = issuer(environments["prod"])
+    assert (firebase.audience, firebase.name) == (
+        "example-prod",
+        "https://securetoken.google.com/example-prod",
+    )
+    own = Issuer("https://login.example.com", "progress-dev", "https://login.example.com/keys")
+    assert issuer(moving) == own
+
+
 def test_every_program_that_creates_an_archive_divides_it_into_the_same_number_of_buckets(
     environments: Environments,
 ) -> None:
@@ -54,10 +75,12 @@ def test_every_program_that_creates_an_archive_divides_it_into_the_same_number_o
             assert cloud_settings(part)["ARCHIVE_BUCKETS"] == buckets
 
 
-def test_every_setting_that_the_code_reads_is_planned(environments: Environments) -> None:
+def test_every_setting_that_the_code_reads_is_planned(
+    environments: Environments, moving: Deployment
+) -> None:
     planned = {
         name
-        for environment in environments.values()
+        for environment in (*environments.values(), moving)
         for part in list_parts(environment)
         for name in cloud_settings(part)
     }

@@ -78,6 +78,13 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
         {},
     ),
     ({"neon": POOLER}, {}),
+    (
+        {"auth": '"google"'},
+        {"environment": '"staging"', "alert_emails": '["a@example.com"]', "domain": '"a.example"'},
+    ),
+    ({"auth": '"firebase"'}, {}),
+    ({"auth": '{ jwks = "https://login.example.com/keys" }'}, {}),
+    ({"auth": '{ audience = ["progress"] }'}, {}),
     ({"former_database": '"cloud_sql"'}, {"migration_target": '"cloud_sql"'}),
     ({"database": '"mysql"'}, {}),
     ({"neon": "null"}, {}),
@@ -100,7 +107,10 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"functions": size(concurrency="0")}, {}),
     ({"functions": size(min_instances="3", max_instances="2")}, {}),
     ({"functions": size(max_instances="0"), "erase_deleted_after_days": "0"}, {}),
-    ({"domain": "null"}, {"environment": '"prod"', "alert_emails": '["a@example.com"]'}),
+    (
+        {"domain": "null"},
+        {"environment": '"prod"', "alert_emails": '["a@example.com"]', "auth": "{}"},
+    ),
     ({"archive_buckets": "32", "database_pool": "{ size = 0 }"}, {}),
 ]  # fmt: skip
 
@@ -128,7 +138,7 @@ REJECTED = [
     ("dev", 'publishers={"user-events"=["allUsers"]}', "expected IAM members"),
     ("dev", 'foreign_topics={"users"="projects/p/topics/t"}', "expected only the topics learn"),
     ("dev", 'foreign_topics={"user-events"="user-events"}', "expected projects/PROJECT/topics"),
-    ("dev", 'foreign_topics={"user-events"="projects/p/topics/t"}', "expected no foreign topic"),
+    ("prod", 'foreign_topics={"user-events"="projects/p/topics/t"}', "expected no foreign topic"),
     ("dev", 'alerts=["error"]', "expected names of alerts"),
     ("dev", "build_region=europe-west4", "expected asia-east1"),
     ("dev", "environment=test", "expected dev, staging or prod"),

@@ -1,14 +1,30 @@
 # The free profile (docs/cost.md), which lacks some of production's products. Staging has all of them.
-project_id  = "progress-dev"
+
+# The values that only you know. The first three are those of infra/bootstrap/bootstrap.tfvars.
+project_id      = "progress-dev"
+billing_account = "000000-000000-000000"
+github          = { repository = "example/progress" }
+
+# The host that console.neon.tech shows at "Connect", with "Connection pooling" off.
+neon = { host = "ep-example-dev.eu-central-1.aws.neon.tech" }
+
+# Everything below works as it is.
 environment = "dev"
 
+# Everybody with a Google account is a learner of their own data; nobody has a role. With the tokens of your app
+# instead, teachers and administrators can sign in, too. For Firebase: auth = { audience = "PROJECT" }
+auth = "google"
+
+# The accounts that publish events, besides the owners of this project:
+# publishers = { learning-events = ["serviceAccount:learning@PROJECT.iam.gserviceaccount.com"] }
+#
+# A subscription to the published events, which a program of the account pulls:
+# event_subscriptions = {
+#   progress-events-rewards-sub = { subscribers = ["serviceAccount:rewards@PROJECT.iam.gserviceaccount.com"] }
+# }
+
 database = "neon"
-neon = {
-  host     = "ep-example-dev.eu-central-1.aws.neon.tech"
-  database = "progress"
-  owner    = "progress_owner"
-}
-redis = "none"
+redis    = "none"
 
 # Neon's free plan: each function opens at most five connections. A request to project that rebuilds opens four, and one
 # that folds opens one.
@@ -18,34 +34,6 @@ functions = {
   query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 1 }
 }
 database_pool = { size = 3, past_sessions = 2, idle_seconds = 60 }
-
-auth = {
-  issuer      = "https://auth.dev.example.com"
-  audience    = "progress"
-  jwks_url    = "https://auth.dev.example.com/.well-known/jwks.json"
-  sign_in_url = "https://app.dev.example.com/sign-in"
-}
-
-api = {
-  cors_origins  = ["https://app.dev.example.com"]
-  introspection = true
-}
-
-publishers = {
-  learning-events   = ["serviceAccount:learning@example-dev.iam.gserviceaccount.com"]
-  algorithm-events  = ["serviceAccount:algorithm@example-dev.iam.gserviceaccount.com"]
-  vocabulary-events = ["serviceAccount:vocabulary@example-dev.iam.gserviceaccount.com"]
-  user-events       = ["serviceAccount:users@example-dev.iam.gserviceaccount.com"]
-}
-
-# An example of a subscription to the published events, which a program of the account pulls.
-event_subscriptions = {
-  progress-events-example-sub = {
-    subscribers = ["serviceAccount:rewards@example-dev.iam.gserviceaccount.com"]
-  }
-}
-
-github = { repository = "example/progress" }
 
 # Lets Neon's database sleep while there are no events, and keeps the job within the free minutes (see docs/cost.md).
 batch_on_demand = true
@@ -57,5 +45,4 @@ batch_minutes   = 15
 trace_sample_ratio = 1
 
 # An e-mail warns of unexpected costs (see budget.tf).
-billing_account = "000000-000000-000000"
-monthly_budget  = 5
+monthly_budget = 5

@@ -1,29 +1,19 @@
-project_id  = "progress-prod"
-environment = "prod"
+# The values that only you know. The first three are those of infra/bootstrap/bootstrap.tfvars.
+project_id      = "progress-prod"
+billing_account = "000000-000000-000000"
+github          = { repository = "example/progress" }
 
-database = "cloud_sql"
-redis    = "memorystore"
-domain   = "progress.example.com"
-app_url  = "https://app.example.com/learn"
+# A name below a domain of yours, whose A record you set after the apply, and who gets alerts.
+domain       = "progress.example.com"
+alert_emails = ["operations@example.com"]
 
-functions = {
-  ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 1, max_instances = 10 }
-  project = { cpu = "2", memory = "2Gi", concurrency = 10, min_instances = 1, max_instances = 5 }
-  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 2, max_instances = 20 }
-}
+# Your app: its address for learners, the origins of its pages, and its Firebase project (Project settings in
+# console.firebase.google.com) with its page that signs in (examples/sign-in). docs/settings.md has other issuers.
+app_url = "https://app.example.com/learn"
+api     = { cors_origins = ["https://app.example.com"] }
+auth    = { audience = "example-prod", sign_in_url = "https://app.example.com/sign-in" }
 
-auth = {
-  issuer      = "https://auth.example.com"
-  audience    = "progress"
-  jwks_url    = "https://auth.example.com/.well-known/jwks.json"
-  sign_in_url = "https://app.example.com/sign-in"
-}
-
-api = {
-  cors_origins  = ["https://app.example.com"]
-  introspection = false
-}
-
+# The accounts with which your services publish events: `gcloud iam service-accounts list --project=PROJECT`.
 publishers = {
   learning-events   = ["serviceAccount:learning@example-prod.iam.gserviceaccount.com"]
   algorithm-events  = ["serviceAccount:algorithm@example-prod.iam.gserviceaccount.com"]
@@ -31,7 +21,17 @@ publishers = {
   user-events       = ["serviceAccount:users@example-prod.iam.gserviceaccount.com"]
 }
 
-github = { repository = "example/progress" }
+# Everything below works as it is.
+environment = "prod"
+
+database = "cloud_sql"
+redis    = "memorystore"
+
+functions = {
+  ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 1, max_instances = 10 }
+  project = { cpu = "2", memory = "2Gi", concurrency = 10, min_instances = 1, max_instances = 5 }
+  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 2, max_instances = 20 }
+}
 
 night = {
   time_zone     = "Europe/Brussels"
@@ -48,8 +48,5 @@ archive_buckets = 256
 
 dataflow = true
 
-alert_emails = ["operations@example.com"]
-
 # The cost of a month at 100,000 events a day, with a reserve (see docs/cost.md).
-billing_account = "000000-000000-000000"
-monthly_budget  = 500
+monthly_budget = 500

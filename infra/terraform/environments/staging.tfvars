@@ -1,30 +1,21 @@
 # The products of production in their smallest sizes; docs/cost.md states the price.
-project_id  = "progress-staging"
-environment = "staging"
 
-database = "cloud_sql"
-redis    = "memorystore"
-domain   = "staging.progress.example.com"
-app_url  = "https://app.staging.example.com/learn"
+# The values that only you know. The first three are those of infra/bootstrap/bootstrap.tfvars.
+project_id      = "progress-staging"
+billing_account = "000000-000000-000000"
+github          = { repository = "example/progress" }
 
-functions = {
-  ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 0, max_instances = 2 }
-  project = { cpu = "2", memory = "2Gi", concurrency = 10, min_instances = 0, max_instances = 2 }
-  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 1, max_instances = 2 }
-}
+# A name below a domain of yours, whose A record you set after the apply, and who gets alerts.
+domain       = "staging.progress.example.com"
+alert_emails = ["operations@example.com"]
 
-auth = {
-  issuer      = "https://auth.staging.example.com"
-  audience    = "progress"
-  jwks_url    = "https://auth.staging.example.com/.well-known/jwks.json"
-  sign_in_url = "https://app.staging.example.com/sign-in"
-}
+# Your app: its address for learners, the origins of its pages, and its Firebase project (Project settings in
+# console.firebase.google.com) with its page that signs in (examples/sign-in). docs/settings.md has other issuers.
+app_url = "https://app.staging.example.com/learn"
+api     = { cors_origins = ["https://app.staging.example.com"] }
+auth    = { audience = "example-staging", sign_in_url = "https://app.staging.example.com/sign-in" }
 
-api = {
-  cors_origins  = ["https://app.staging.example.com"]
-  introspection = false
-}
-
+# The accounts with which your services publish events: `gcloud iam service-accounts list --project=PROJECT`.
 publishers = {
   learning-events   = ["serviceAccount:learning@example-staging.iam.gserviceaccount.com"]
   algorithm-events  = ["serviceAccount:algorithm@example-staging.iam.gserviceaccount.com"]
@@ -32,7 +23,17 @@ publishers = {
   user-events       = ["serviceAccount:users@example-staging.iam.gserviceaccount.com"]
 }
 
-github = { repository = "example/progress" }
+# Everything below works as it is.
+environment = "staging"
+
+database = "cloud_sql"
+redis    = "memorystore"
+
+functions = {
+  ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 0, max_instances = 2 }
+  project = { cpu = "2", memory = "2Gi", concurrency = 10, min_instances = 0, max_instances = 2 }
+  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 1, max_instances = 2 }
+}
 
 # An instance is kept ready only in office hours.
 night = {
@@ -47,8 +48,5 @@ erase_deleted_after_days = 1
 
 dataflow = true
 
-alert_emails = ["operations@example.com"]
-
 # An e-mail warns of unexpected costs (see budget.tf).
-billing_account = "000000-000000-000000"
-monthly_budget  = 200
+monthly_budget = 200

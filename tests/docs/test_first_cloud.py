@@ -1,0 +1,40 @@
+"""The way to the first environment: few steps, each with its time and a sign that it worked."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "first-cloud.md").read_text(encoding="utf-8")
+STEPS = re.findall(
+    r"^(\d+)\. (\*\*.*?)(?=^\d+\. |^\S(?!\d))", f"{PAGE}\n#", re.MULTILINE | re.DOTALL
+)
+
+
+def test_the_list_has_fewer_than_15_steps_with_times_that_add_up_to_the_promised_one() -> None:
+    assert [int(number) for number, _ in STEPS] == [*range(1, len(STEPS) + 1)]
+    assert 10 < len(STEPS) < 15
+    times = [re.findall(r"\((\d+) minutes?\b", step) for _, step in STEPS]
+    assert [len(time) for time in times] == [1] * len(STEPS)
+    assert "about an hour and a quarter" in PAGE
+    assert 65 <= sum(int(time) for (time,) in times) <= 80
+
+
+def test_each_step_says_how_one_sees_that_it_worked() -> None:
+    assert [step for _, step in STEPS if len(re.findall(r"\bIt\s+worked\s+if\b", step)) != 1] == []
+
+
+def test_the_commands_name_files_and_folders_that_exist() -> None:
+    lines = re.findall(r"^ {8}(.+)$", PAGE, re.MULTILINE)
+    for line in lines:
+        for folder, rest in re.findall(r"-chdir=(\S+)(.*)", line):
+            files = re.findall(r"-var-file=(\S+)", rest)
+            assert all((ROOT / folder / name).exists() for name in (".", *files)), line
+        for program in re.findall(r"^infra/\S+", line):
+            assert (ROOT / program).exists(), line
+    assert {"infra/preflight bootstrap", "infra/preflight dev", "infra/try dev"} <= {*lines}
+
+
+def test_the_readmes_link_the_list_in_one_line() -> None:
+    for name in ("README.md", "README.ja.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert len([line for line in text.splitlines() if "(docs/first-cloud.md)" in line]) == 1
