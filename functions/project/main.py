@@ -21,7 +21,7 @@ _publisher = Publisher(settings.current().redis_url)
 
 @functions_framework.http
 def project(request: Request) -> ResponseReturnValue:
-    """Run a command; return 204, or 429 if another worker runs it, or 503 to request a retry."""
+    """Run a command; return 204, 429 if another worker runs the operation, or 503 for a retry."""
     if status := push_request.reject(request.method):
         return push_request.respond(status)
     if request.method == "GET":

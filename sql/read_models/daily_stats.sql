@@ -197,8 +197,7 @@ WHERE user_id = :user_id AND day BETWEEN :first_day AND :last_day
 ORDER BY day;
 
 -- range --
--- The rows of a range of days, both ends inclusive. With zero_fill, every day has a row if the
--- learner has events.
+-- The days of a range, both ends inclusive, also those without activity; no row if the learner has no events.
 SELECT
     asked.day                                          AS date,
     {read_models/daily_stats stat_fields}
@@ -207,8 +206,7 @@ FROM (
     FROM generate_series(0, CAST(:last_day AS date) - CAST(:first_day AS date)) AS n
 ) AS asked
 LEFT JOIN daily_stats s ON s.user_id = :user_id AND s.day = asked.day
-WHERE s.day IS NOT NULL
-   OR (CAST(:zero_fill AS boolean) AND EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id))
+WHERE EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id)
 ORDER BY asked.day;
 
 -- months --

@@ -120,9 +120,9 @@ def set_command(location: CacheLocation, entry: bytes, max_seconds: float | None
 def _code_version() -> str:
     """Return a hash of the read models' schema and of the code that queries the read models."""
     digest = hashlib.sha256(schema.schema_name().encode())
-    query = Path(__file__).parents[1]
-    code = [query / name for name in ("read_models", "live", "graphql", "execution", "http")]
-    for folder in (*code, statements.SQL / "read_models", statements.SQL / "projections"):
-        for file in sorted([*folder.glob("*.py"), *folder.glob("*.sql")]):
-            digest.update(file.read_bytes())
+    package, sql = Path(__file__).parents[2], statements.SQL
+    code = [*(package / "query").rglob("*.py"), *(package / "projections").rglob("*.py")]
+    queries = [sql / name for name in ("read_models", "projections", "query")]
+    for file in sorted([*code, *(file for folder in queries for file in folder.rglob("*.sql"))]):
+        digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -62,11 +62,10 @@ _OPENING = (TokenKind.BRACE_L, TokenKind.BRACKET_L)
 _CLOSING = (TokenKind.BRACE_R, TokenKind.BRACKET_R)
 
 
-def check_text(text: str) -> int:
-    """Return the number of tokens and comments.
+def check_text(text: str) -> None:
+    """Raise QueryTooComplex if the text has too many tokens and comments, or is nested too deeply.
 
-    Raise QueryTooComplex if the text has too many tokens or is nested too deeply. Raise
-    GraphQLSyntaxError for an invalid token.
+    Raise GraphQLSyntaxError for an invalid token.
     """
     lexer = Lexer(Source(text))
     tokens = nesting = end = 0
@@ -80,7 +79,6 @@ def check_text(text: str) -> int:
             raise QueryTooComplex(
                 f"nested braces and brackets: expected at most {_MAX_NESTING} - found more"
             )
-    return tokens
 
 
 def check_tree(tree: DocumentNode, *, introspection: bool) -> None:

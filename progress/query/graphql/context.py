@@ -31,7 +31,7 @@ class Context(msgspec.Struct, frozen=True):
     caller: Caller
     queries: Queries
     at: datetime
-    live_queries: LiveQueries | None = None  # Set only at /graphql/stream.
+    live_queries: LiveQueries | None = None  # Set only for streams and sockets.
     downloads: Downloads | None = None  # Set only over HTTP.
     undelivered: UndeliveredMessages | None = None  # Set only over HTTP.
     events: EventPublisher | None = None  # Set only over HTTP.

@@ -477,7 +477,7 @@ def select_daily_stats(
     moment: Moment, first_day: date, last_day: date, *, zero_fill: bool = False
 ) -> RowQuery[DailyStats]:
     block = "range" if zero_fill else "days"
-    parameters = {"first_day": first_day, "last_day": last_day, "zero_fill": zero_fill}
+    parameters = {"first_day": first_day, "last_day": last_day}
     return RowQuery(moment, "read_models/daily_stats", block, parameters, _fill(DailyStats))
 
 
