@@ -27,6 +27,7 @@ _CHANGES = {  # the probability of each change before a session
 }
 _ITEM_CHANGES = {"ItemUpdated": 0.05, "ItemArchived": 0.03, "ItemPublished": 0.02}
 _ABANDONED = 0.1  # share of the sessions
+_RETRACTED = 0.02  # share of the sessions' events
 
 
 class Timeline:
@@ -54,6 +55,9 @@ class Timeline:
             if not is_named and event["event_type"] not in ("SessionStarted", "ReviewProcessed"):
                 del data["user_id"]  # SessionStarted still names the session's learner
             yield event
+            if self._chance.random() < _RETRACTED:
+                retraction = {"user_id": learner, "retracted_event_id": event["event_id"]}
+                yield _event("EventRetracted", begin, retraction)
 
     def delete(self, learner: str, number: int) -> Iterator[Envelope]:
         """Yield two events before session `number`: the account's deletion, and a new account.

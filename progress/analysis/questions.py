@@ -43,9 +43,8 @@ class Duck:
     def __init__(self, connection: "DuckDBPyConnection") -> None:
         self._connection = connection
         self._has_events = False
-        self._sources = definitions.source_statements("duckdb", cast="TRY_CAST")
         self._folds = {**definitions.fold_statements("duckdb"), "tests": blocks(_SHARED)["tests"]}
-        self.run(self._sources["zone_offsets"], rules=time_zones.encode_rules())
+        self.run(definitions.zone_statement("duckdb"), rules=time_zones.encode_rules())
         self.run(blocks(_SHARED)["quarantined"])
 
     def read_until(self, last_day: date) -> None:
@@ -84,7 +83,8 @@ class Duck:
         if not self._has_events:  # DuckDB cannot create the view before `files` is set.
             # The projections quarantine events on which a fold failed, but the archive has them. A
             # value of such an event becomes null if the value cannot be cast.
-            self.run(self._sources["facts"])
+            for statement in definitions.event_statements("duckdb", cast="TRY_CAST"):
+                self.run(statement)
             self._has_events = True
         for name in folds:
             self.run(self._folds[name])

@@ -53,6 +53,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     rechecked: ClassVar[bool]
     late_fields: ClassVar[tuple[str, ...]]
     has_day: ClassVar[bool]
+    can_be_retracted: ClassVar[bool]
 
 
 EVENT_TYPES: dict[str, type[Event]] = {}
@@ -67,12 +68,14 @@ def declare(
     rechecked: bool = True,
     late_fields: tuple[str, ...] = (),
     has_day: bool = False,
+    can_be_retracted: bool = False,
 ) -> Callable[[type[_E]], type[_E]]:
     """Add an event type to the catalogue.
 
     `kind` is the value of the column `kind` by which folds select the type. A field is a column of
     the same name, unless `columns` gives another name, or None if no fold reads the field. If
     `has_day`, folds read the local day of the event, which a change of the zone moves. If
+    `can_be_retracted`, an EventRetracted takes an event of the type out of every number. If
     `rechecked`, folds skip events that the declaration rejects, because events of the type may have
     been recorded before it was declared. An invalid value of one of `late_fields`, which were
     declared later than the type, counts as omitted. A field whose default is UNSET differs from the
@@ -82,7 +85,7 @@ def declare(
     def add(declared: type[_E]) -> type[_E]:
         declared.topic, declared.kind, declared.columns = topic, kind, columns or {}
         declared.rechecked, declared.late_fields = rechecked, late_fields
-        declared.has_day = has_day
+        declared.has_day, declared.can_be_retracted = has_day, can_be_retracted
         EVENT_TYPES[declared.__name__] = declared
         return declared
 
@@ -122,17 +125,17 @@ class Answer(SessionEvent, frozen=True, kw_only=True):
     response_time_ms: Milliseconds
 
 
-@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False, has_day=True)
+@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False, has_day=True, can_be_retracted=True)
 class CorrectAnswerGiven(Answer, frozen=True, kw_only=True):
     """The learner knew the item."""
 
 
-@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False, has_day=True)
+@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False, has_day=True, can_be_retracted=True)
 class IncorrectAnswerGiven(Answer, frozen=True, kw_only=True):
     """The learner did not know the item."""
 
 
-@declare(LEARNING, "completion", rechecked=False, has_day=True)
+@declare(LEARNING, "completion", rechecked=False, has_day=True, can_be_retracted=True)
 class SessionCompleted(SessionEvent, frozen=True, kw_only=True):
     """The learner reached the end of a session."""
 
@@ -146,7 +149,12 @@ class SessionAbandoned(SessionEvent, frozen=True, kw_only=True):
 
 
 @declare(
-    ALGORITHM, "review", columns={"new_interval": "interval_days"}, rechecked=False, has_day=True
+    ALGORITHM,
+    "review",
+    columns={"new_interval": "interval_days"},
+    rechecked=False,
+    has_day=True,
+    can_be_retracted=True,
 )
 class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
     """The review algorithm has chosen the days until an item's next review (`new_interval`)."""
@@ -212,32 +220,39 @@ class UserDeleted(LearnerEvent, frozen=True, kw_only=True):
     """The account was deleted; the read models drop all rows of the learner."""
 
 
-@declare(USER, "join")
+@declare(USER, "join", can_be_retracted=True)
 class LearnerJoinedGroup(LearnerEvent, frozen=True, kw_only=True):
     """The learner became a member of a group."""
 
     group_id: Id
 
 
-@declare(USER, "leave")
+@declare(USER, "leave", can_be_retracted=True)
 class LearnerLeftGroup(LearnerEvent, frozen=True, kw_only=True):
     """The learner's membership of a group ended."""
 
     group_id: Id
 
 
-@declare(USER, "goal", has_day=True)
+@declare(USER, "goal", has_day=True, can_be_retracted=True)
 class GoalSet(LearnerEvent, frozen=True, kw_only=True):
     """The learner set a goal of answers per day; 0 means no goal."""
 
     answers_per_day: Annotated[int, Meta(ge=0, le=1000)]
 
 
-@declare(USER, "rest_day", columns={"date": "rest_day"})
+@declare(USER, "rest_day", columns={"date": "rest_day"}, can_be_retracted=True)
 class RestDayTaken(LearnerEvent, frozen=True, kw_only=True):
     """The learner chose a local day as a rest day, which does not break a streak."""
 
     date: Day
+
+
+@declare(LEARNING, "retraction", columns={"retracted_event_id": None})
+class EventRetracted(LearnerEvent, frozen=True, kw_only=True):
+    """Another event of the learner counts as if it had never been published."""
+
+    retracted_event_id: Id
 
 
 TOPICS = {name: declared.topic for name, declared in EVENT_TYPES.items()}

@@ -16,7 +16,7 @@ from progress.projections import facts, schema
 Engine = Literal["postgresql", "duckdb"]
 
 # Views, because a table of all typed events would be as large as the log.
-VIEWS = ("facts", "chained_reviews", "given_answers")
+VIEWS = ("retracted_events", "facts", "chained_reviews", "given_answers")
 _SHARED = (
     "known_learners",
     "shifts",
@@ -84,17 +84,27 @@ BATCH = tuple(table for table in LEARNERS if _QUERIES[table][0] in _BATCH_FILES)
 REALTIME = tuple(table for table in LEARNERS if table not in (*BATCH, *_PRESENT))
 
 
-def source_statements(engine: Engine, cast: str = "CAST") -> dict[str, str]:
-    """Return the statements that create the sources of the folds, keyed by name.
+def event_statements(engine: Engine, cast: str = "CAST") -> list[str]:
+    """Return the statements that create the views of the events that folds read.
 
     `cast` converts the text of an event's field; DuckDB's TRY_CAST gives null for an invalid one.
     """
+    queries = _event_queries(engine, f"{engine} events", cast)
+    return [_create(name, query) for name, query in queries.items()]
+
+
+def zone_statement(engine: Engine) -> str:
+    """Return the statement that creates the table of the zones' offsets."""
+    return _create("zone_offsets", blocks("projections/definitions")[f"{engine} zone_offsets"])
+
+
+def _event_queries(engine: Engine, events: str, cast: str = "CAST") -> dict[str, str]:
+    """Return the SELECTs of the retractions and of the facts over the events of a block."""
     sql = blocks("projections/definitions")
-    parts = facts.parts(cast) | {"events": sql[f"{engine} events"]}
-    return {
-        "facts": _create("facts", fill("projections/definitions", "facts", **parts)),
-        "zone_offsets": _create("zone_offsets", sql[f"{engine} zone_offsets"]),
-    }
+    parts = facts.parts(cast)
+    parts |= {"events": sql[events], "retracted_id": sql[f"{engine} retracted_id"]}
+    names = ("retracted_events", "facts")
+    return {name: fill("projections/definitions", name, **parts) for name in names}
 
 
 def fold_statements(engine: Engine) -> dict[str, str]:
@@ -128,10 +138,9 @@ def _as_of_queries(*, live: bool, reads_memory: bool) -> dict[str, str]:
     The states of memory take long to compute, so item_stats has them only if a query reads them.
     """
     shared = blocks("projections/definitions")
-    parts = facts.parts() | {"events": shared["as_of events"]}
     queries = {
         **{name: _query(name) for name in _RELATIONS if name not in _PRESENT},
-        "facts": fill("projections/definitions", "facts", **parts),
+        **_event_queries("postgresql", "as_of events"),
         **{name: shared[f"as_of {name}"] for name in ("zone_offsets", "item_places")},
         "segments": blocks("projections/as_of")["segments"],
         **{

@@ -34,7 +34,7 @@ class Column(NamedTuple):
 def parts(cast: str = "CAST") -> dict[str, str]:
     """Return the parts of the SQL; `cast` converts the text of a value."""
     columns, types = _list_columns(), events.EVENT_TYPES.values()
-    kinds = dict.fromkeys(one.kind for one in types)
+    kinds = _list_kinds(types)
     window = [c for c in columns if not any(one.kind in _APART for one in c.declared)]
     dated = [c for c in columns if any(one.has_day for one in c.declared)]
     found = {
@@ -44,8 +44,13 @@ def parts(cast: str = "CAST") -> dict[str, str]:
         "window_values": _list_values(window, cast),
         "plain_texts": ", ".join(_block("plain text", column=c.name) for c in window if c.is_text),
         "fact_values": _list_values(columns, cast),
-        "dated_kinds": ", ".join(f"'{kind}'" for kind in _list_dated_kinds()),
+        "dated_kinds": ", ".join(
+            f"'{kind}'" for kind in _list_kinds(one for one in types if one.has_day)
+        ),
         "dated_columns": ", ".join(f"e.{c.name}" for c in dated),
+        "retracted_kinds": ", ".join(
+            f"'{kind}'" for kind in _list_kinds(one for one in types if one.can_be_retracted)
+        ),
     }
     for kind in kinds:
         found[f"{kind}_types"] = _quote(_of_kind(kind))
@@ -55,8 +60,8 @@ def parts(cast: str = "CAST") -> dict[str, str]:
     return found
 
 
-def _list_dated_kinds() -> list[str]:
-    return [*dict.fromkeys(one.kind for one in events.EVENT_TYPES.values() if one.has_day)]
+def _list_kinds(types: Iterable[type[Event]]) -> list[str]:
+    return [*dict.fromkeys(one.kind for one in types)]
 
 
 def _list_columns() -> list[Column]:

@@ -106,10 +106,10 @@ class Catalogue(NamedTuple):
 
 def fold_catalogue(folder: Path, log: Sequence[Path], rebuild: Rebuild) -> Catalogue:
     """Fold the Parquet files of the streams that belong to no learner."""
-    sources, folds = definitions.source_statements("duckdb"), definitions.fold_statements("duckdb")
+    events, folds = definitions.event_statements("duckdb"), definitions.fold_statements("duckdb")
     with _open(folder, log, rebuild) as duck:
-        _run(duck, sources["zone_offsets"], rules=time_zones.encode_rules())
-        for statement in (sources["facts"], *(folds[name] for name in definitions.CATALOGUE)):
+        _run(duck, definitions.zone_statement("duckdb"), rules=time_zones.encode_rules())
+        for statement in (*events, *(folds[name] for name in definitions.CATALOGUE)):
             _run(duck, statement)
         tables = [table for table in definitions.TABLES if table in definitions.CATALOGUE]
         return Catalogue(_write_tables(duck, folder, tables), _write_shared(duck, folder))
@@ -123,7 +123,8 @@ def fold_bucket(
     with _open(folder, log, rebuild) as duck:
         for name, path in shared.items():
             _run(duck, _block("read shared", table=name), file=str(path))
-        _run(duck, definitions.source_statements("duckdb")["facts"])
+        for statement in definitions.event_statements("duckdb"):
+            _run(duck, statement)
         for name, statement in folds.items():
             if name not in (*SHARED, "level_totals", *definitions.SUMS):
                 _run(duck, statement)

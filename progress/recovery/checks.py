@@ -196,7 +196,11 @@ def fold(connection: Connection) -> None:
     """Run the definitions into temporary tables; the end of the transaction drops these tables."""
     sql = blocks(_COMPARISON)
     _read_live_tables(connection)
-    sources = [*definitions.source_statements("postgresql").values(), sql["waiting"]]
+    sources = [
+        *definitions.event_statements("postgresql"),
+        definitions.zone_statement("postgresql"),
+    ]
+    sources += [sql["waiting"]]
     folds = definitions.fold_statements("postgresql").values()
     # One message for all statements, because a round trip takes longer than reading a small table.
     connection.run("\n".join([*sources, sql["read only temporary tables"], *folds]))

@@ -38,7 +38,8 @@ BEGIN
     ) f
     WHERE catalogue_start > 0;
 
-    -- A local day differs from the date in UTC by at most two days. New preferences may move every day.
+    -- A local day differs from the date in UTC by at most two days. New preferences may move every day. A retraction
+    -- changes the day of the event that it retracts.
     INSERT INTO batch_learners
     SELECT p.user_id, '-infinity'
     FROM user_progress p
@@ -47,16 +48,24 @@ BEGIN
     UNION ALL
     SELECT substr(e.stream_id, 9),
         min(CASE WHEN e.event_type IN ({preference_types}) THEN '-infinity'
-            ELSE date_trunc('week', (e.occurred_at - INTERVAL '2 days') AT TIME ZONE 'UTC')::date END)
+            ELSE date_trunc('week', (least(e.occurred_at, r.occurred_at) - INTERVAL '2 days') AT TIME ZONE 'UTC')::date
+            END)
     FROM batch_checkpoints b
     JOIN checkpoints c ON c.shard = b.shard
     CROSS JOIN LATERAL (
-        SELECT e.stream_id, e.event_type, e.occurred_at
+        SELECT e.stream_id, e.event_type, e.occurred_at, e.event_data
         FROM event_store.events e
         WHERE (e.shard, e.global_position) > (b.shard, b.position)
           AND (e.shard, e.global_position) <= (c.shard, c.position)
         OFFSET 0
     ) e
+    LEFT JOIN LATERAL (
+        SELECT r.occurred_at
+        FROM event_store.events r
+        WHERE e.event_type IN ({retraction_types})
+          AND r.event_id = event_store.event_uuid(e.event_data ->> 'retracted_event_id')
+        OFFSET 0
+    ) r ON true
     WHERE b.shard = ANY (shards) AND b.position > 0 AND e.stream_id LIKE 'learner-%'
     GROUP BY e.stream_id;
 

@@ -120,8 +120,29 @@ CROSS JOIN LATERAL (
     SELECT 'language', {read_models/items primary_language} WHERE i.described_at IS NOT NULL
 ) AS p
 
+-- retracted_events --
+-- The retractions that their declaration accepts, each with the id of the event that it retracts.
+SELECT d.user_id, {retracted_id} AS retracted_id
+FROM (
+{events}
+) d
+WHERE d.event_type IN ({retraction_types}) AND {kind_of_fact} = 'retraction'
+
+-- postgresql retracted_id --
+event_store.event_uuid(d.event_data ->> 'retracted_event_id')
+
+-- duckdb retracted_id --
+-- See the function event_uuid (sql/migrations/0009_retractions.sql).
+CASE WHEN regexp_full_match(d.event_data ->> 'retracted_event_id', '[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}')
+    THEN CAST(d.event_data ->> 'retracted_event_id' AS uuid)
+    ELSE (
+        SELECT CAST(substr(h, 1, 12) || '5' || substr(h, 14, 3)
+            || substr('89ab', 1 + CAST('0x' || substr(h, 17, 1) AS integer) % 4, 1) || substr(h, 18, 15) AS uuid)
+        FROM (SELECT sha1(from_hex('6ba7b8129dad11d180b400c04fd430c8') || encode(d.event_data ->> 'retracted_event_id'))
+            AS h)) END
+
 -- facts --
--- The events that folds may read (see the view in sql/read_models/facts.sql).
+-- The events that folds may read (see the view in sql/read_models/facts.sql), without those that are retracted.
 SELECT *
 FROM (
     SELECT d.event_id, d.user_id, d.occurred_at, d.created_at, {kind_of_fact} AS kind, d.item_id,
@@ -134,6 +155,8 @@ FROM (
     ) d
 ) f
 WHERE kind IS NOT NULL
+  AND NOT (kind IN ({retracted_kinds}) AND EXISTS (
+      SELECT 1 FROM retracted_events r WHERE r.user_id = f.user_id AND r.retracted_id = f.event_id))
 
 -- postgresql events --
 -- The events that are not quarantined, up to each shard's checkpoint.

@@ -6,11 +6,13 @@
 --
 -- Verbs: to *fold* is to add what a window's events change to the rows of facts. To *conclude* is to replace rows that
 -- follow from facts by their definition, if these facts changed. To *refold* is to fold a learner's whole history
--- again, because a change of zone moves facts to other days. To *mark* is to note which milestones will be told.
+-- again, because a change of zone moves facts to other days, or a retraction takes a folded event out. To *mark* is to
+-- note which milestones will be told.
 --
 -- The order, in `fold_window`: take the shard's lock; read the window; delete the learners that are deleted in it; find
--- the learners whose facts move; fold the others in the order of schema.py, and conclude; refold those that move; move
--- the checkpoint; mark milestones. The rows and the checkpoint commit together.
+-- the learners whose facts move or are retracted; leave out what is retracted up to the window's end; fold the others
+-- in the order of schema.py, and conclude; refold those that were found; move the checkpoint; mark milestones. The rows
+-- and the checkpoint commit together.
 --
 -- The contract: the rows depend on the set of recorded events only. Any windows, in any number, and any repetition
 -- after a crash give the rows that one ordered rebuild gives, and each model's rows equal its definition over the log.
@@ -168,23 +170,81 @@ BEGIN
             timezone  = excluded.timezone,
             day_start = excluded.day_start
     )
-    SELECT array_agg(p.user_id) INTO moved
+    SELECT array_agg(d.user_id) INTO moved
     FROM (SELECT user_id, min(starts_at) AS starts_at FROM differing WHERE is_another GROUP BY user_id) d
-    CROSS JOIN LATERAL (
-        SELECT p.user_id, p.last_fact_at FROM user_progress p WHERE p.user_id = d.user_id OFFSET 0
-    ) p
-    WHERE p.last_fact_at >= d.starts_at;
+    WHERE EXISTS (
+            SELECT
+            FROM item_stats s
+            WHERE s.user_id = d.user_id AND greatest(s.last_answered_at, s.reviewed_at) >= d.starts_at
+            OFFSET 0)
+       OR EXISTS (SELECT FROM completions c WHERE c.user_id = d.user_id AND c.occurred_at >= d.starts_at OFFSET 0)
+       OR EXISTS (SELECT FROM goals g WHERE g.user_id = d.user_id AND g.occurred_at >= d.starts_at OFFSET 0);
     RETURN moved;
 END
 $fold$;
 
+-- Delete from the window the events that are retracted up to the window's end. The window of a learner without a stored
+-- retraction is not searched.
+CREATE FUNCTION drop_retracted_events(window_end bigint) RETURNS void LANGUAGE plpgsql AS $drop$
+BEGIN
+    IF NOT EXISTS (SELECT FROM retractions) THEN
+        RETURN;
+    END IF;
+    DELETE FROM window_events
+    WHERE ctid = ANY (ARRAY(
+        SELECT w.ctid
+        FROM (
+            SELECT u.user_id
+            FROM (SELECT DISTINCT user_id FROM window_events WHERE kind IN ({retracted_kinds})) u
+            CROSS JOIN LATERAL (SELECT FROM retractions r WHERE r.stream_id = 'learner-' || u.user_id LIMIT 1) r
+        ) u
+        JOIN window_events w ON w.user_id = u.user_id AND w.kind IN ({retracted_kinds})
+        CROSS JOIN LATERAL (
+            SELECT
+            FROM retractions r
+            WHERE r.stream_id = 'learner-' || w.user_id AND r.retracted_id = w.event_id
+              AND r.global_position <= window_end
+            LIMIT 1
+        ) r));
+END
+$drop$;
+
+-- Return the learners of whom the window's retractions take out an event that is folded.
+CREATE FUNCTION find_corrected_learners(window_start bigint) RETURNS text[] LANGUAGE plpgsql AS $find$
+BEGIN
+    RETURN (
+        SELECT array_agg(DISTINCT w.user_id)
+        FROM (SELECT user_id, global_position FROM window_events WHERE kind = 'retraction') w
+        CROSS JOIN LATERAL (
+            SELECT e.stream_id, event_store.event_uuid(e.event_data ->> 'retracted_event_id') AS retracted_id
+            FROM event_store.events e
+            WHERE e.global_position = w.global_position
+            OFFSET 0
+        ) r
+        CROSS JOIN LATERAL (
+            SELECT f.kind, f.stream_id, f.global_position FROM facts f WHERE f.event_id = r.retracted_id OFFSET 0
+        ) f
+        WHERE f.stream_id = r.stream_id AND f.kind IN ({retracted_kinds}) AND f.global_position <= window_start
+          AND NOT EXISTS (
+              SELECT
+              FROM retractions o
+              WHERE o.stream_id = r.stream_id AND o.retracted_id = r.retracted_id
+                AND o.global_position <= window_start
+              OFFSET 0)
+          AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = w.user_id OFFSET 0));
+END
+$find$;
+
 -- Delete the learners' facts and fold their whole history again, up to the end of the window. Leave out the preference
--- events before the window, because zones_in_force already has their effect.
+-- events before the window, because zones_in_force already has their effect. The memberships are deleted after the
+-- facts, because the sums of groups are reduced by the facts of their members.
 CREATE FUNCTION refold_learners(learners text[], window_shard smallint, window_start bigint, window_end bigint)
 RETURNS void LANGUAGE plpgsql AS $fold$
 BEGIN
     PERFORM reset_learners(learners);
+    DELETE FROM group_members WHERE user_id = ANY (learners);
     PERFORM empty_window();
+    INSERT INTO window_refolded SELECT DISTINCT unnest(learners);
     INSERT INTO window_events
     SELECT {read_models/facts columns}
     FROM unnest(learners) l
@@ -195,13 +255,14 @@ BEGIN
           AND (kind <> 'preference' OR global_position > window_start)
         OFFSET 0
     ) f;
+    PERFORM drop_retracted_events(window_end);
     PERFORM fold_facts(window_shard, window_start, window_end, false, false);
 END
 $fold$;
 
 -- Return the number of events after which the window must be split, so that its first part refolds at most 200,000
 -- events. Return 0 if the window need not be split. The limit does not include the longest history that the window
--- refolds. Otherwise, a learner with more than 200,000 events and many preference changes would cause many splits, and
+-- refolds. Otherwise, a learner with more than 200,000 events and many such events would cause many splits, and
 -- each part of the window would refold this history.
 CREATE FUNCTION count_events_before_refolds() RETURNS int LANGUAGE plpgsql AS $before$
 BEGIN
@@ -215,7 +276,7 @@ BEGIN
                 FROM (
                     SELECT min(global_position) AS first_at
                     FROM window_events
-                    WHERE kind = 'preference'
+                    WHERE kind IN ('preference', 'retraction')
                     GROUP BY user_id
                 ) f
                 JOIN event_store.events e ON e.global_position = f.first_at
@@ -298,10 +359,10 @@ DECLARE
     window_start  bigint;
     recorded_at   timestamptz;
     oldest_at     timestamptz;
-    rare          bigint[];    -- positions of preference and deletion events, which may change the past
+    rare          bigint[];    -- positions of preferences, deletions and retractions, which may change the past
     deleted       text[];
     events_before  int;
-    moved         text[];      -- learners to refold, because some of their folded facts move to other zones
+    moved         text[];      -- learners to refold, because some of their folded facts move to other zones or vanish
 BEGIN
     -- The lock is a separate statement, so that the next statements see everything that its last holder committed.
     IF NOT pg_try_advisory_xact_lock(hashtext(current_schema()), window_shard) THEN
@@ -319,7 +380,7 @@ BEGIN
     LIMIT at_most;
 
     SELECT max(global_position), count(*), max(created_at), min(created_at),
-        array_agg(global_position) FILTER (WHERE kind IN ('preference', 'deletion')),
+        array_agg(global_position) FILTER (WHERE kind IN ('preference', 'deletion', 'retraction')),
         coalesce(bool_or(kind = 'catalogue'), false)
     INTO window_end, folded, recorded_at, oldest_at, rare, changed_catalogue
     FROM window_events;
@@ -340,9 +401,11 @@ BEGIN
         END IF;
         deleted := fold_deletions(rare);
         moved := fold_preferences(rare);
+        moved := moved || find_corrected_learners(window_start);
         PERFORM fold_display_names(rare);
         DELETE FROM window_events WHERE user_id = ANY (moved);
     END IF;
+    PERFORM drop_retracted_events(window_end);
     times := fold_facts(window_shard, window_start, window_end, window_start > 0, changed_catalogue);
     IF lists_learners THEN
         changed_learners := list_changed_learners(deleted || moved);

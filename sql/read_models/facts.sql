@@ -28,6 +28,14 @@ CROSS JOIN LATERAL (
             THEN e.event_data END AS event_data
 ) d;
 
+-- The retractions that their declaration accepts, each with the id of the event that it retracts.
+CREATE VIEW retractions AS
+SELECT d.stream_id, d.global_position,
+    event_store.event_uuid(d.event_data ->> 'retracted_event_id') AS retracted_id
+FROM event_store.events d
+WHERE d.event_type IN ({retraction_types}) AND {kind_of_fact} = 'retraction'
+  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = d.global_position);
+
 CREATE VIEW preference_facts AS
 SELECT d.shard, d.global_position, substr(d.stream_id, 9) AS user_id, d.occurred_at, d.event_id,
     make_interval(hours => (d.event_data ->> 'day_start_hour')::int) AS day_start,
@@ -82,9 +90,13 @@ CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE) ON CO
 -- wall clock.
 CREATE TEMPORARY TABLE window_facts (LIKE window_shape INCLUDING STORAGE, day date, hour int) ON COMMIT DELETE ROWS;
 
+-- The learners of a refold. All of their conclusions may change, also if no fact is left from which they follow.
+CREATE TEMPORARY TABLE window_refolded (user_id varchar(200) COLLATE "C") ON COMMIT DELETE ROWS;
+
 -- empty_window --
 DELETE FROM window_events;
 DELETE FROM window_facts;
+DELETE FROM window_refolded;
 
 -- fold --
 -- Each learner is looked up once: whether the learner was deleted, and the zones and offsets for the span of the

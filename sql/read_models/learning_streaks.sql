@@ -29,7 +29,11 @@ SELECT user_id, day FROM window_rest_days
 SELECT t.user_id, coalesce(r.starts, t.day) AS since, CASE WHEN r.ends < t.day THEN r.ends END AS ends, r.study_days
 FROM (
     SELECT user_id, CASE WHEN has_past THEN min(day) ELSE '-infinity' END AS day
-    FROM ({read_models/learning_streaks turned}) d
+    FROM (
+        SELECT * FROM ({read_models/learning_streaks turned}) d
+        UNION ALL
+        SELECT user_id, NULL FROM window_refolded
+    ) d
     GROUP BY user_id
 ) t
 LEFT JOIN LATERAL (

@@ -28,7 +28,8 @@ CREATE TABLE member_weeks (
 );
 
 -- changed --
--- The members with a changed day, rest day or zone, and the learners who joined or left a group.
+-- The members with a changed day, rest day or zone, the learners who joined or left a group, and those who are folded
+-- again.
 SELECT c.user_id
 FROM (
     SELECT user_id FROM window_days
@@ -42,6 +43,8 @@ FROM (
 CROSS JOIN LATERAL (   -- with EXISTS, the planner may read the groups of all learners
     SELECT FROM group_members g WHERE g.user_id = c.user_id LIMIT 1
 ) m
+UNION
+SELECT user_id FROM window_refolded
 
 -- read --
 WITH daily_stats AS NOT MATERIALIZED (

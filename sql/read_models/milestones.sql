@@ -3,7 +3,7 @@
 -- folds everything else.
 --
 -- A window rarely changes a milestone. The conditions `changed` therefore leave out the learners whose numbers reach
--- nothing new, and who reached nothing on the changed days.
+-- nothing new, and who reached nothing on the changed days. Learners who are folded again are always judged.
 
 -- table --
 CREATE TABLE milestones (
@@ -41,6 +41,8 @@ WHERE NOT has_past
         AND (s.study_days / 365 > before.days / 365
           OR width_bucket(s.study_days, '{3,7,14,30,50,100,200}'::bigint[])
              > width_bucket(before.days, '{3,7,14,30,50,100,200}'::bigint[])))
+UNION
+SELECT user_id FROM window_refolded
 
 -- replaced streaks --
 t.kind = 'STREAK'
@@ -63,7 +65,7 @@ GROUP BY user_id, place
 -- The learners whose number of items reaches a value, or who reached one on a day whose number changes. A day's new
 -- item changes the numbers since this day, and who reached a value on the same day still does so. An item that moves to
 -- another day changes the numbers between both.
-SELECT DISTINCT c.user_id
+SELECT c.user_id
 FROM (
     SELECT w.user_id, k.kind, sum(k.change)::bigint AS change,
         min(w.day + CASE WHEN k.change > 0 THEN 1 ELSE 0 END) AS first_day,
@@ -89,6 +91,8 @@ WHERE NOT has_past
       SELECT
       FROM milestones m
       WHERE m.user_id = c.user_id AND m.kind = c.kind AND m.reached_on BETWEEN c.first_day AND c.last_day)
+UNION
+SELECT user_id FROM window_refolded
 
 -- replaced items --
 t.kind IN ('ITEMS_LEARNED', 'ITEMS_MASTERED')
@@ -125,6 +129,8 @@ FROM (
     SELECT user_id, CASE WHEN has_past THEN day ELSE '-infinity' END AS first_day, date 'infinity' AS last_day
     FROM window_facts
     WHERE kind = 'goal'
+    UNION ALL
+    SELECT user_id, '-infinity', 'infinity' FROM window_refolded
     UNION ALL
     SELECT w.user_id, w.day, w.day
     FROM window_days w

@@ -13,7 +13,6 @@ CREATE TABLE user_progress (
     short_term         bigint NOT NULL,    -- number of items with an interval of 7 to 20 days
     long_term          bigint NOT NULL,    -- number of items with an interval of 21 days or more
     last_updated       timestamptz NOT NULL,  -- time at which the newest event of the learner was recorded
-    last_fact_at       timestamptz,        -- time of the newest event with a local day; null: none
     version            bigint NOT NULL     -- transaction that changed a row of the learner last
 ) WITH (fillfactor = 50);
 
@@ -22,8 +21,7 @@ WITH seen AS (
     SELECT user_id,
         count(*) FILTER (WHERE kind = 'answer') AS answers,
         count(*) FILTER (WHERE correct) AS correct_answers,
-        max(created_at) AS last_updated,
-        max(occurred_at) FILTER (WHERE kind IN ({dated_kinds})) AS last_fact_at
+        max(created_at) AS last_updated
     FROM window_facts
     GROUP BY user_id
 ), studied AS (
@@ -59,7 +57,6 @@ SELECT s.user_id,
     coalesce(m.short_term, 0)         AS short_term,
     coalesce(m.long_term, 0)          AS long_term,
     s.last_updated,
-    s.last_fact_at,
     (SELECT pg_current_xact_id()::text::bigint) AS version
 FROM seen s
 LEFT JOIN studied c ON c.user_id = s.user_id
@@ -76,7 +73,6 @@ ON CONFLICT (user_id) DO UPDATE SET
     short_term         = p.short_term         + excluded.short_term,
     long_term          = p.long_term          + excluded.long_term,
     last_updated       = greatest(p.last_updated, excluded.last_updated),
-    last_fact_at       = greatest(p.last_fact_at, excluded.last_fact_at),
     version            = excluded.version;
 
 -- definition --
@@ -106,8 +102,7 @@ SELECT k.user_id,
     coalesce(l.learning, 0)           AS learning,
     coalesce(l.short_term, 0)         AS short_term,
     coalesce(l.long_term, 0)          AS long_term,
-    k.last_updated,
-    k.last_at                         AS last_fact_at
+    k.last_updated
 FROM known_learners k
 LEFT JOIN studied s ON s.user_id = k.user_id
 LEFT JOIN learned l ON l.user_id = k.user_id

@@ -1,4 +1,4 @@
-"""The Pub/Sub stand-in fulfils the contract of Google's emulator; docs/publishing.md is right."""
+"""The Pub/Sub stand-in fulfils the contract of Google's emulator; examples of documents work."""
 
 import asyncio
 import base64
@@ -383,17 +383,29 @@ def test_the_failure_of_a_background_task_is_reported() -> None:
     assert [str(error) for error in errors] == ["done already"]
 
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "publishing.md"
-EXAMPLES: dict[str, str] = dict(
-    re.findall(r"(?ms)^```(\w+)\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"))
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLES: dict[tuple[str, str], str] = {
+    (page, language): text
+    for page in ("publishing.md", "events.md")
+    for language, text in re.findall(
+        r"(?ms)^```(\w+)\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8")
+    )
+}
+COMMANDS = {"sh": ["bash", "-e"], "go": ["go", "run"], "python": [sys.executable]}
+FILES = {"sh": "publish.sh", "go": "publish.go", "python": "publish.py"}
+
+
+@pytest.mark.parametrize(
+    ("page", "language", "published"),
+    [
+        ("publishing.md", "sh", ["SessionStarted"]),
+        ("publishing.md", "go", ["SessionCompleted"]),
+        ("events.md", "sh", ["EventRetracted", "CorrectAnswerGiven"]),
+        ("events.md", "python", ["EventRetracted", "CorrectAnswerGiven"]),
+    ],
 )
-COMMANDS = {"sh": ["bash", "-e"], "go": ["go", "run"]}
-FILES = {"sh": "publish.sh", "go": "publish.go"}
-
-
-@pytest.mark.parametrize("language", ["sh", "go"])
-def test_each_example_publishes_a_valid_event(
-    pubsub: Pubsub, tmp_path: Path, language: str
+def test_each_example_publishes_valid_events(
+    pubsub: Pubsub, tmp_path: Path, page: str, language: str, published: list[str]
 ) -> None:
     if not shutil.which(COMMANDS[language][0]):
         pytest.skip(f"needs {COMMANDS[language][0]}")
@@ -401,22 +413,24 @@ def test_each_example_publishes_a_valid_event(
     topic = f"projects/{project}/topics/learning-events"
     pubsub.publisher.create_topic(name=topic)
     subscription = pubsub.subscribe(topic)
-    (tmp_path / FILES[language]).write_text(EXAMPLES[language], encoding="utf-8")
+    (tmp_path / FILES[language]).write_text(EXAMPLES[page, language], encoding="utf-8")
     environment = settings.child_env(PUBSUB_URL=pubsub.rest_url, PROJECT=project)
     command = [*COMMANDS[language], FILES[language]]
     assert "messageIds" in programs.run(command, environment, folder=tmp_path)
     [received] = pubsub.pull(subscription, 1)
-    check_event(received.message.data)
+    assert list_types(received.message.data) == published
 
 
 def test_the_event_of_the_go_example_is_valid() -> None:
-    [event] = re.findall(r"= `(\{.*?\})`", EXAMPLES["go"], re.DOTALL)
-    check_event(event.encode())
+    [event] = re.findall(r"= `(\{.*?\})`", EXAMPLES["publishing.md", "go"], re.DOTALL)
+    assert list_types(event.encode()) == ["SessionCompleted"]
 
 
-def check_event(data: bytes) -> None:
+def list_types(data: bytes) -> list[str]:
+    """Return the types of the message's events; fail if one of them is invalid."""
     entries = envelope.decode(data, Message())
-    assert [type(entry) for entry in entries] == [ParsedEvent]
+    assert {type(entry) for entry in entries} == {ParsedEvent}
+    return [entry.event_type for entry in entries if isinstance(entry, ParsedEvent)]
 
 
 @pytest.mark.parametrize(

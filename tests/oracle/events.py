@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 ANSWERS = ("CorrectAnswerGiven", "IncorrectAnswerGiven")
 PREFERENCES = ("UserCreated", "UserPreferencesChanged")
@@ -15,7 +15,15 @@ DESCRIPTIONS = ("ItemPublished", "ItemUpdated")
 CATALOGUE = (*DESCRIPTIONS, "ItemArchived")
 MEMBERSHIPS = ("LearnerJoinedGroup", "LearnerLeftGroup")
 # Events of these types may have been recorded before the types were declared.
-NEWEST = (*MEMBERSHIPS, "GoalSet", "RestDayTaken")
+NEWEST = (*MEMBERSHIPS, "GoalSet", "RestDayTaken", "EventRetracted")
+RETRACTABLE = (
+    *ANSWERS,
+    "SessionCompleted",
+    "ReviewProcessed",
+    "GoalSet",
+    "RestDayTaken",
+    *MEMBERSHIPS,
+)
 LEARNERS = (
     "SessionStarted",
     *ANSWERS,
@@ -114,22 +122,38 @@ def see(
     """Return the events that a query at `now` takes into account, up to `as_of` or `known_at`.
 
     A deletion applies to every query, even if `as_of` is before the deletion. Events that are not
-    acceptable are left out. An event that is given twice counts once.
+    acceptable are left out, and so are those that one of the selected events retracts. An event
+    that is given twice counts once.
     """
     distinct = {event.event_id: event for event in stored}.values()
     all_events = sorted(filter(is_acceptable, distinct), key=lambda e: e.when)
     named = {e.user_id: e for e in all_events if e.user_id and publishes_name(e)}
+    selected = [
+        e
+        for e in all_events
+        if (as_of is None or e.occurred_at <= as_of)
+        and (known_at is None or e.created_at <= known_at)
+    ]
+    gone = {
+        (e.user_id, event_uuid(e.data["retracted_event_id"]))
+        for e in selected
+        if e.type == "EventRetracted"
+    }
     return World(
         events=tuple(
-            e
-            for e in all_events
-            if (as_of is None or e.occurred_at <= as_of)
-            and (known_at is None or e.created_at <= known_at)
+            e for e in selected if e.type not in RETRACTABLE or (e.user_id, e.event_id) not in gone
         ),
         deleted=frozenset(e.user_id for e in all_events if e.type == "UserDeleted" and e.user_id),
         now=as_of or known_at or now,
         named=named,
     )
+
+
+def event_uuid(text: str) -> UUID:
+    """Return the id that an event has if it was published with this id."""
+    if re.fullmatch("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text):
+        return UUID(text)
+    return uuid5(NAMESPACE_OID, text)
 
 
 def publishes_name(event: Event) -> bool:
@@ -159,6 +183,9 @@ def is_acceptable(event: Event) -> bool:
             return type(answers) is int and 0 <= answers <= 1000
         case "RestDayTaken":
             return rest_date(event) is not None
+        case "EventRetracted":
+            retracted = event.data.get("retracted_event_id")
+            return isinstance(retracted, str) and 1 <= len(retracted) <= 200
     return True
 
 

@@ -18,10 +18,12 @@ FIELDS = {
     "LearnerLeftGroup": "group_id",
     "GoalSet": "answers_per_day",
     "RestDayTaken": "date",
+    "EventRetracted": "retracted_event_id",
 }
 ACCEPTED = {
     "group_id": ("g", "x" * 200, '"\u00e9\\'),
     "answers_per_day": (0, 7, 10, 99, 100, 999, 1000),
+    "retracted_event_id": ("x", "x" * 200, "\u00e9"),
     "date": ("2000-01-01", "2024-02-29", "2024-04-30", "2099-12-31"),
     "display_name": ("", "Ann", "\u5c71\u7530 '%_\\\"", "\N{FOX FACE}" * 100, None),
     "language": ("en", "zh-Hant-TW", "x" * 8 + "-1" * 13),

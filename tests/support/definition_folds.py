@@ -27,9 +27,8 @@ class Duck:
 
     def __init__(self) -> None:
         self._duck = duckdb.connect(":memory:", config={"threads": "1"})
-        self._sources = definitions.source_statements("duckdb")
         rules = msgspec.json.encode(list(time_zones.rules())).decode()
-        self._duck.execute(self._sources["zone_offsets"], {"rules": rules})
+        self._duck.execute(definitions.zone_statement("duckdb"), {"rules": rules})
         # One query returns the rows of all tables.
         self._rows = " UNION ALL ".join(_of(table, "rows") for table in definitions.TABLES)
 
@@ -40,7 +39,7 @@ class Duck:
             self._duck.execute(BLOCKS["delivered"], {"log": log})
             self._duck.execute(BLOCKS["log"])
             for statement in (
-                self._sources["facts"],
+                *definitions.event_statements("duckdb"),
                 *definitions.fold_statements("duckdb").values(),
             ):
                 self._duck.execute(statement)

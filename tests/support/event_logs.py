@@ -32,6 +32,7 @@ HOURS = (0, 4, 12, 23)
 REJECTED: dict[str, tuple[Any, ...]] = {
     "group_id": ("", 5, "x" * 201, ["g1"]),
     "answers_per_day": (-1, 1001, 5.0, "5", True, None, 10**40),
+    "retracted_event_id": ("", 5, "x" * 201, None, ["a"]),
     "date": ("2024-02-30", "2023-02-29", "2024-3-1", "1999-12-31", "2100-01-01", "2024-03-01\n", 5),
     # The last value has a control character of Unicode that JSON does not escape.
     "display_name": ("x" * 101, "a\tb", "a\n", "\x7f", 5, True, ["Ann"], {"a": "b"}, "a\u0085"),
@@ -52,6 +53,10 @@ OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
 
 def either(*values: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from(values)
+
+
+class Retracted(int):
+    """The number of the event that a generated retraction names."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,14 @@ def _choice(kind: str, days: tuple[date, ...]) -> Fields:
         "group_id": GROUPS,
         "answers_per_day": (1, 2, 0, 1000),
         "date": tuple(map(date.isoformat, days)),
+        # The number of another event of the log; `logs` puts its id there.
+        "retracted_event_id": (Retracted(0), *map(Retracted, range(32))),
     }
-    (field,) = {"GoalSet": ["answers_per_day"], "RestDayTaken": ["date"]}.get(kind, ["group_id"])
+    field = {
+        "GoalSet": "answers_per_day",
+        "RestDayTaken": "date",
+        "EventRetracted": "retracted_event_id",
+    }.get(kind, "group_id")
     good = either(*values[field])
     return {field: good | good | either(*REJECTED[field])}
 
@@ -239,6 +250,7 @@ KINDS = (
     "SessionAbandoned",
     "BadgeAwarded",
     *NEWEST,
+    *("EventRetracted",) * 4,
     "UserDeleted",
 )
 # Some logs have few event types, so that events of these types interact more often.
@@ -253,6 +265,9 @@ THEMES = (
     (*ANSWERS, "SessionStarted", "SessionCompleted", *MEMBERSHIPS, "GoalSet", *PREFERENCES),
     (*("ReviewProcessed", *ANSWERS) * 3, "SessionStarted", "UserPreferencesChanged"),
     (*("SessionStarted",) * 4, *NEWEST),
+    ("EventRetracted", "SessionStarted", *("ReviewProcessed", *ANSWERS) * 2),
+    (*("EventRetracted", "SessionStarted", "SessionCompleted", "RestDayTaken") * 2, "GoalSet"),
+    (*("EventRetracted",) * 2, "SessionStarted", *ANSWERS, *MEMBERSHIPS, "GoalSet"),
 )
 
 
@@ -344,13 +359,22 @@ def logs(
         events += draw(_crowd(pool))
     if collected:
         events += draw(_collect(pool))
+    ids = [_id(first, n % 4 if contested else n) for n, (_, first, _) in enumerate(events)]
     return Log(
         tuple(
-            Published({**event, "event_id": _id(first, n % 4 if contested else n)}, tuple(numbers))
-            for n, (event, first, numbers) in enumerate(events)
+            Published({**_name_retracted(event, ids), "event_id": ids[n]}, tuple(numbers))
+            for n, (event, _, numbers) in enumerate(events)
         ),
         draw(either(*pool, *places)),
     )
+
+
+def _name_retracted(event: Envelope, ids: list[str]) -> Envelope:
+    """Return the event; the id of another event takes the place of its number."""
+    number = event["data"].get("retracted_event_id")
+    if not isinstance(number, Retracted):
+        return event
+    return {**event, "data": {**event["data"], "retracted_event_id": ids[number % len(ids)]}}
 
 
 def _crowd(pool: list[datetime]) -> st.SearchStrategy[list[Any]]:

@@ -42,6 +42,10 @@ FIELDS: dict[str, Field] = {
     ),
     "answers_per_day": Field("The goal: answers per day; 0 means no goal.", 30),
     "date": Field("A local day of the learner.", "2024-03-29"),
+    "retracted_event_id": Field(
+        "The `event_id` of the event that no longer counts, as it was published.",
+        "0191f0c4-0000-7000-8000-000000000001",
+    ),
 }
 
 

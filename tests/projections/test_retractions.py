@@ -1,0 +1,123 @@
+"""An event that its learner retracts counts nowhere, as if it had never been published."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from progress.adapters.postgres.database import Connection
+from progress.projections import batch
+from progress.projections.projector import Projector
+from tests.oracle.events import RETRACTABLE, event_uuid
+from tests.support import definition_folds, model_rows, sample_events
+from tests.support.sample_events import Envelope
+from tests.support.stage import append
+
+LATER = sample_events.BEGIN + timedelta(days=30)
+
+
+def retract(event_id: str, user: str = "ann") -> Envelope:
+    data = {"user_id": user, "retracted_event_id": event_id}
+    return sample_events.envelope("EventRetracted", data, at=LATER)
+
+
+@pytest.mark.every_postgres
+def test_each_event_of_a_learner_can_be_retracted_the_newest_first(connection: Connection) -> None:
+    events = [*sample_events.varied_study("ann"), *sample_events.choices("bob")]
+    events.append(left := sample_events.envelope("LearnerLeftGroup", GROUP, at=LATER))
+    append(connection, events)
+    batch.run(connection)
+    retractable = [e for e in events if e["event_type"] in RETRACTABLE]
+    assert {e["event_type"] for e in retractable} == {*RETRACTABLE}
+    assert left in retractable
+    for event in reversed(retractable):
+        append(connection, [retract(event["event_id"])])
+        batch.run(connection)
+        assert sample_events.find_differences(connection) == [], event
+    assert definition_folds.find_differences(connection) == []
+    rows = model_rows.read_rows(connection)
+    assert {user for user, _ in rows["user_progress"]} == {"ann", "bob"}
+    assert {user for user, _ in rows["item_stats"]} == set()
+    assert {user for user, _ in rows["goals"]} == {"bob"}
+
+
+GROUP = {"user_id": "ann", "group_id": "g1"}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_retraction_counts_in_any_order_of_arrival(
+    connection: Connection, *, is_first: bool
+) -> None:
+    study = sample_events.varied_study("ann")
+    answers = [e for e in study if e["event_type"].endswith("AnswerGiven")]
+    retractions = [retract(e["event_id"]) for e in answers[::2]]
+    parts = (retractions, study) if is_first else (study, retractions)
+    for part in parts:
+        append(connection, part)
+        batch.run(connection)
+        assert sample_events.find_differences(connection) == []
+    assert definition_folds.find_differences(connection) == []
+
+
+def test_a_correction_replaces_an_answer(connection: Connection) -> None:
+    sample_events.record_lessons(connection, "ann", lessons=2)
+    Projector(connection).catch_up_all()
+    session = {"session_id": "ann-0", "item_id": "i0", "response_time_ms": 5, "user_id": "ann"}
+    wrong, right = (
+        sample_events.envelope(kind, session, at=LATER)
+        for kind in ("IncorrectAnswerGiven", "CorrectAnswerGiven")
+    )
+    append(connection, [wrong])
+    Projector(connection).catch_up_all()
+    append(connection, [retract(wrong["event_id"]), right])
+    batch.run(connection)
+    assert sample_events.find_differences(connection) == []
+
+
+@pytest.mark.parametrize("sent", ["answer-1", "ANSWER-1", "é" * 60])
+@pytest.mark.parametrize("is_uuid", [True, False])
+def test_a_retraction_names_an_event_by_the_id_with_which_it_was_published(
+    connection: Connection, sent: str, *, is_uuid: bool
+) -> None:
+    goal = sample_events.choices("ann")[1] | {"event_id": sent}
+    append(connection, [goal])
+    Projector(connection).catch_up_all()
+    append(connection, [retract(str(event_uuid(sent)).upper() if is_uuid else sent)])
+    batch.run(connection)
+    assert model_rows.read_rows(connection)["goals"] == {}
+    assert sample_events.find_differences(connection) == []
+    assert definition_folds.find_differences(connection) == []
+
+
+def test_a_retraction_of_another_learner_s_event_has_no_effect(connection: Connection) -> None:
+    goal = sample_events.choices("ann")[1]
+    append(connection, [goal, retract(goal["event_id"], "bob")])
+    batch.run(connection)
+    rows = model_rows.read_rows(connection)
+    assert len(rows["goals"]) == 1
+    assert {user for user, _ in rows["user_progress"]} == {"ann", "bob"}
+    assert sample_events.find_differences(connection) == []
+
+
+@given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+@example("")
+@example("x" * 200)
+@example("x" * 201)
+@example("é" * 55 + "x" * 2)
+@example("6BA7B812-9dad-11d1-80b4-00c04fd430c8")
+@example("6BA7B812-9dad-11d1-80b4-00c04fd430c8\n")
+def test_the_id_of_an_event_is_computed_as_ingest_computes_it(
+    connection: Connection, text: str
+) -> None:
+    found = connection.run("SELECT event_store.event_uuid(:text)", text=text)[0][0]
+    assert found == (event_uuid(text) if 1 <= len(text) <= 200 else None)
+
+
+@pytest.mark.parametrize("length", range(30, 50))
+def test_the_id_of_a_text_that_ends_near_a_block_of_the_hash(
+    connection: Connection, length: int
+) -> None:
+    found = connection.run("SELECT event_store.event_uuid(:text)", text="x" * length)[0][0]
+    assert found == uuid.uuid5(uuid.NAMESPACE_OID, "x" * length)
