@@ -42,6 +42,7 @@ ROWS: dict[str, Row] = {
     "append": compare.measure_appends,
     "history": folds.compare_with_short,
     "days": folds.compare_first_sessions,
+    "retractions": folds.compare_retractions,
     "rebuild": folds.compare_rebuild,
     "folds": upserts.compare_with_folds,
     "whole": folds.compare_whole,

@@ -56,6 +56,11 @@ def answer(
     return _event(kind, at, of | {"item_id": item, "response_time_ms": took}, chance)
 
 
+def retract(learner: str, event_id: str, at: datetime) -> Envelope:
+    data = {"user_id": learner, "retracted_event_id": event_id}
+    return _event("EventRetracted", at, data, random.Random(event_id))
+
+
 def join_group(learner: str, group: str) -> Envelope:
     """Return the event that the learner joins the group."""
     data = {"user_id": learner, "group_id": group}

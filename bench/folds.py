@@ -25,6 +25,7 @@ _DAYS, _SHORT = 4_762, 24  # with one session of 42 events each: 200,000 and 1,0
 _SESSIONS, _ITEMS = 23, 40  # of a measured window: 966 events about items that are known
 _SINCE = datetime(2010, 1, 1, tzinfo=UTC)
 _STUDENTS, _STUDY_DAYS = 1_000, 365
+_UNDO_DAYS = 595  # with 42 events each
 
 
 def compare_with_short(server: Server) -> Iterator[Line]:
@@ -104,6 +105,62 @@ def compare_first_sessions(server: Server) -> Iterator[Line]:
         against="further sessions:",
         bar=4,
     )
+
+
+def compare_retractions(server: Server) -> Iterator[Line]:
+    """Compare windows that retract events of a learner with 25,000 events with other windows."""
+    store, rounds, chance = server.create_store(), Rounds(), random.Random(2)
+    logs.fill(store, learners=1, sessions=_UNDO_DAYS, seed="undo", since=_SINCE)
+    (learner,) = logs.list_learners(store, events=1_000)
+    with closing(store.connect()) as connection:
+        projector = Projector(connection)
+        projector.catch_up_all()
+
+        def measure(how: str, events: list[envelopes.Envelope], *, is_counted: bool = True) -> None:
+            log.append(connection, [envelopes.delivery(events)])
+            (shard,) = projector.find_shards_behind()
+            begin = time.perf_counter()
+            projector.fold_window(shard, _WINDOW)
+            if is_counted:
+                rounds.add(how, 1_000 * (time.perf_counter() - begin))
+
+        for number in range(_HISTORY_ROUNDS + 2):
+            at = _SINCE + timedelta(days=_UNDO_DAYS + 1, minutes=number)
+            item = f"item-{chance.randrange(1, 1_000)}"
+            answer = envelopes.answer(learner, "undo", at, item, chance)
+            undo = envelopes.retract(learner, answer["event_id"], at)
+            measure("answer", [answer], is_counted=number > 1)
+            measure("undo", [undo], is_counted=number > 1)
+        ids = functools.partial(_list_ids, connection, learner)
+        for number in range(_ROUNDS):
+            answers = ids("CorrectAnswerGiven", first=2_000 * number, count=_WINDOW)
+            completions = ids("SessionCompleted", first=number, count=1)
+            measure("refold", [envelopes.retract(learner, one, at) for one in completions])
+            measure("many", [envelopes.retract(learner, one, at) for one in answers])
+    server.drop(store)
+    of = "of a learner with 25,000 events"
+    yield rounds.compare_costs(
+        f"a window that retracts the newest answer {of}",
+        *("undo", "answer"),
+        against="a window with an answer:",
+        bar=5,
+    )
+    yield rounds.compare_costs(
+        f"a window that retracts 1,000 answers {of}",
+        *("many", "refold"),
+        against="a window that retracts a completed session:",
+        bar=2,
+    )
+
+
+def _list_ids(
+    connection: Connection, learner: str, event_type: str, *, first: int, count: int
+) -> list[str]:
+    """Return the ids of the learner's events of this type, from the `first` on."""
+    rows = connection.run(
+        blocks("folds")["ids"], learner=learner, type=event_type, first=first, count=count
+    )
+    return [event_id for (event_id,) in rows]
 
 
 def compare_rebuild(server: Server) -> Iterator[Line]:

@@ -18,3 +18,11 @@ FROM public.students s
 CROSS JOIN generate_series(CAST(:first AS int), CAST(:last AS int)) AS d (day)
 CROSS JOIN LATERAL (SELECT timestamptz '2020-01-01 12:00Z' + d.day * interval '1 day' AS at) t
 CROSS JOIN (SELECT coalesce(max(global_position), 0) AS position FROM event_store.events) AS head;
+
+-- ids --
+SELECT CAST(event_id AS text)
+FROM event_store.events
+WHERE stream_id = 'learner-' || :learner AND event_type = :type
+ORDER BY stream_version
+LIMIT CAST(:count AS int)
+OFFSET CAST(:first AS int);

@@ -6,8 +6,8 @@
 --
 -- Verbs: to *fold* is to add what a window's events change to the rows of facts. To *conclude* is to replace rows that
 -- follow from facts by their definition, if these facts changed. To *refold* is to fold a learner's whole history
--- again, because a change of zone moves facts to other days, or a retraction takes a folded event out. To *mark* is to
--- note which milestones will be told.
+-- again, because a change of zone moves facts to other days, or a retraction takes out an event that cannot be
+-- subtracted. To *mark* is to note which milestones will be told.
 --
 -- The order, in `fold_window`: take the shard's lock; read the window; delete the learners that are deleted in it; find
 -- the learners whose facts move or are retracted; leave out what is retracted up to the window's end; fold the others
@@ -183,8 +183,8 @@ BEGIN
 END
 $fold$;
 
--- Delete from the window the events that are retracted up to the window's end. The window of a learner without a stored
--- retraction is not searched.
+-- Delete from the window the new events that are retracted up to the window's end. The events of a learner without a
+-- retraction are not looked up.
 CREATE FUNCTION drop_retracted_events(window_end bigint) RETURNS void LANGUAGE plpgsql AS $drop$
 BEGIN
     IF NOT EXISTS (SELECT FROM retractions) THEN
@@ -198,7 +198,7 @@ BEGIN
             FROM (SELECT DISTINCT user_id FROM window_events WHERE kind IN ({retracted_kinds})) u
             CROSS JOIN LATERAL (SELECT FROM retractions r WHERE r.stream_id = 'learner-' || u.user_id LIMIT 1) r
         ) u
-        JOIN window_events w ON w.user_id = u.user_id AND w.kind IN ({retracted_kinds})
+        JOIN window_events w ON w.user_id = u.user_id AND w.kind IN ({retracted_kinds}) AND w.change > 0
         CROSS JOIN LATERAL (
             SELECT
             FROM retractions r
@@ -209,11 +209,14 @@ BEGIN
 END
 $drop$;
 
--- Return the learners of whom the window's retractions take out an event that is folded.
-CREATE FUNCTION find_corrected_learners(window_start bigint) RETURNS text[] LANGUAGE plpgsql AS $find$
+-- Find the folded events that the window's retractions take out. Add answers to the window, to be subtracted. Return the
+-- learners of the other events, who must be folded again.
+CREATE FUNCTION fold_retractions(window_start bigint) RETURNS text[] LANGUAGE plpgsql AS $fold$
+DECLARE
+    learners text[];
 BEGIN
-    RETURN (
-        SELECT array_agg(DISTINCT w.user_id)
+    WITH retracted AS MATERIALIZED (
+        SELECT DISTINCT w.user_id, f.global_position, f.kind
         FROM (SELECT user_id, global_position FROM window_events WHERE kind = 'retraction') w
         CROSS JOIN LATERAL (
             SELECT e.stream_id, event_store.event_uuid(e.event_data ->> 'retracted_event_id') AS retracted_id
@@ -231,9 +234,17 @@ BEGIN
               WHERE o.stream_id = r.stream_id AND o.retracted_id = r.retracted_id
                 AND o.global_position <= window_start
               OFFSET 0)
-          AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = w.user_id OFFSET 0));
+          AND NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = w.user_id OFFSET 0)
+    ), subtracted AS (
+        INSERT INTO window_events ({read_models/facts columns}, change)
+        SELECT {read_models/facts columns}, -1
+        FROM (SELECT global_position AS place FROM retracted WHERE kind = 'answer') r
+        CROSS JOIN LATERAL (SELECT * FROM facts f WHERE f.global_position = r.place OFFSET 0) f
+    )
+    SELECT array_agg(user_id) INTO learners FROM (SELECT DISTINCT user_id FROM retracted WHERE kind <> 'answer') r;
+    RETURN learners;
 END
-$find$;
+$fold$;
 
 -- Delete the learners' facts and fold their whole history again, up to the end of the window. Leave out the preference
 -- events before the window, because zones_in_force already has their effect. The memberships are deleted after the
@@ -245,7 +256,7 @@ BEGIN
     DELETE FROM group_members WHERE user_id = ANY (learners);
     PERFORM empty_window();
     INSERT INTO window_refolded SELECT DISTINCT unnest(learners);
-    INSERT INTO window_events
+    INSERT INTO window_events ({read_models/facts columns})
     SELECT {read_models/facts columns}
     FROM unnest(learners) l
     CROSS JOIN LATERAL (
@@ -371,7 +382,7 @@ BEGIN
     PERFORM empty_window();
     SELECT position INTO STRICT window_start FROM checkpoints WHERE shard = window_shard;
 
-    INSERT INTO window_events
+    INSERT INTO window_events ({read_models/facts columns})
     SELECT {read_models/facts columns}
     FROM facts
     WHERE (shard, global_position) > (window_shard, window_start)
@@ -401,7 +412,7 @@ BEGIN
         END IF;
         deleted := fold_deletions(rare);
         moved := fold_preferences(rare);
-        moved := moved || find_corrected_learners(window_start);
+        moved := moved || fold_retractions(window_start);
         PERFORM fold_display_names(rare);
         DELETE FROM window_events WHERE user_id = ANY (moved);
     END IF;

@@ -34,10 +34,10 @@ DELETE FROM window_days;
 -- hashed or merged, so a plan that was made on empty tables is never a nested loop.
 WITH answered AS (
     SELECT user_id, day,
-        count(*) FILTER (WHERE kind = 'answer') AS answers,
-        count(*) FILTER (WHERE correct) AS correct_answers,
-        sum(response_ms)::bigint AS response_ms,
-        sum(least(response_ms, 60000)) FILTER (WHERE kind = 'answer')::bigint AS capped_ms,
+        sum(change) FILTER (WHERE kind = 'answer') AS answers,
+        sum(change) FILTER (WHERE correct) AS correct_answers,
+        sum(change * response_ms)::bigint AS response_ms,
+        sum(change * least(response_ms, 60000)) FILTER (WHERE kind = 'answer')::bigint AS capped_ms,
         count(*) FILTER (WHERE kind = 'review') AS reviews
     FROM window_facts
     WHERE kind IN ('answer', 'review')
@@ -53,10 +53,10 @@ WITH answered AS (
     SELECT user_id, day, sum(change)::bigint AS items_learned
     FROM (
         SELECT user_id, first_correct_on AS day, 1 AS change FROM window_items
-        WHERE first_correct_on IS DISTINCT FROM had_correct_on
+        WHERE first_correct_on IS NOT NULL AND first_correct_on IS DISTINCT FROM had_correct_on
         UNION ALL
         SELECT user_id, had_correct_on, -1 FROM window_items
-        WHERE had_correct_on <> first_correct_on
+        WHERE had_correct_on IS NOT NULL AND had_correct_on IS DISTINCT FROM first_correct_on
     ) moves
     GROUP BY user_id, day
 ), reviewed AS (
@@ -110,7 +110,8 @@ ON CONFLICT (user_id, day) DO UPDATE SET
     items_reviewed     = d.items_reviewed     + excluded.items_reviewed,
     new_mastery_count  = d.new_mastery_count  + excluded.new_mastery_count;
 
--- Delete each day that has no activity left, because its only completion moved to another day.
+-- Delete each day that has no activity left, because its only completion moved to another day, or because its answers
+-- are retracted.
 DELETE FROM daily_stats
 WHERE ctid = ANY (ARRAY(
     SELECT d.ctid
@@ -122,7 +123,7 @@ WHERE ctid = ANY (ARRAY(
           AND d.answers = 0 AND d.reviews = 0 AND d.sessions_completed = 0
         OFFSET 0
     ) d
-    WHERE w.sessions_completed < 0));
+    WHERE w.sessions_completed < 0 OR w.answers < 0));
 
 -- definition --
 -- The left joins lose no day: every day on which an item is learned, repeated or mastered has an answer or a review.

@@ -64,7 +64,8 @@ WHERE d.event_type IN ({catalogue_types})
 -- temporary tables, which takes ten times as long if they have TOAST tables.
 CREATE TABLE window_shape (
     global_position bigint, kind text, user_id text COLLATE "C", occurred_at timestamptz, event_id uuid,
-    created_at timestamptz, correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", {window_types}
+    created_at timestamptz, correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", {window_types},
+    change int NOT NULL DEFAULT 1          -- -1: an answer that is folded, and that the window retracts
 );
 ALTER TABLE window_shape {plain_texts},
     ALTER kind SET STORAGE PLAIN, ALTER user_id SET STORAGE PLAIN,
@@ -84,11 +85,13 @@ END AS hour
 
 -- window --
 -- Each connection that folds has these tables; they are emptied at each commit.
-CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
 
 -- The learners' events, as the folds read them. Each event has its local day, and each answer also has its hour on the
 -- wall clock.
-CREATE TEMPORARY TABLE window_facts (LIKE window_shape INCLUDING STORAGE, day date, hour int) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE window_facts (
+    LIKE window_shape INCLUDING STORAGE INCLUDING DEFAULTS, day date, hour int
+) ON COMMIT DELETE ROWS;
 
 -- The learners of a refold. All of their conclusions may change, also if no fact is left from which they follow.
 CREATE TEMPORARY TABLE window_refolded (user_id varchar(200) COLLATE "C") ON COMMIT DELETE ROWS;

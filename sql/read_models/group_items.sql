@@ -40,7 +40,7 @@ WHERE place <= {read_models/group_items most_groups}
 -- add --
 -- Add the sums over the rows of `changes` to the groups' sums.
 INSERT INTO group_items AS g (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
-SELECT group_id, item_id, window_shard, count(*) FILTER (WHERE is_new) AS learners, sum(answers)::bigint AS answers,
+SELECT group_id, item_id, window_shard, sum(learners) AS learners, sum(answers)::bigint AS answers,
     sum(correct_answers)::bigint AS correct_answers, sum(response_ms)::bigint AS response_ms,
     sum(lapses)::bigint AS lapses
 FROM changes
@@ -83,7 +83,8 @@ WHERE g.group_id = o.group_id AND g.item_id = o.item_id AND g.shard = o.shard
 -- longer count.
 IF EXISTS (SELECT FROM group_members) THEN
     WITH changes AS (
-        SELECT m.group_id, w.item_id, w.had_answers = 0 AND w.answers > 0 AS is_new,
+        SELECT m.group_id, w.item_id,
+            CASE WHEN w.answers > 0 THEN 1 ELSE 0 END - CASE WHEN w.had_answers > 0 THEN 1 ELSE 0 END AS learners,
             w.answers - w.had_answers AS answers, w.correct_answers - w.had_correct_answers AS correct_answers,
             w.response_ms - w.had_response_ms AS response_ms, w.lapses - w.had_lapses AS lapses
         FROM (SELECT DISTINCT user_id FROM window_items) u
@@ -91,9 +92,24 @@ IF EXISTS (SELECT FROM group_members) THEN
             {read_models/group_items counted_groups}
         ) m
         JOIN window_items w ON w.user_id = u.user_id
-        WHERE w.answers > w.had_answers OR w.lapses > w.had_lapses
+        WHERE {read_models/item_difficulty is_changed}
     )
     {read_models/group_items add};
+
+    DELETE FROM group_items
+    WHERE ctid = ANY (ARRAY(
+        SELECT g.ctid
+        FROM (SELECT user_id, item_id FROM window_items WHERE answers < had_answers) u
+        CROSS JOIN LATERAL (
+            {read_models/group_items counted_groups}
+        ) m
+        CROSS JOIN LATERAL (
+            SELECT g.ctid
+            FROM group_items g
+            WHERE g.group_id = m.group_id AND g.item_id = u.item_id AND g.shard = window_shard
+              AND g.answers = 0 AND g.lapses = 0
+            OFFSET 0
+        ) g));
 END IF;
 
 -- reset_learners --

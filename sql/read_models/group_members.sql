@@ -76,7 +76,8 @@ IF EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'leave')) THEN
     -- In group_items, add the learners' items where they count now, and subtract them where they no longer count.
     IF has_past THEN
         WITH changes AS (
-            SELECT j.group_id, s.item_id, s.answers > 0 AS is_new, s.answers, s.correct_answers, s.response_ms, s.lapses
+            SELECT j.group_id, s.item_id, (s.answers > 0)::int AS learners, s.answers, s.correct_answers, s.response_ms,
+                s.lapses
             FROM {read_models/group_members joined} j
             CROSS JOIN LATERAL (SELECT * FROM item_stats i WHERE i.user_id = j.user_id OFFSET 0) s
             WHERE s.answers > 0 OR s.lapses > 0
@@ -84,7 +85,8 @@ IF EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'leave')) THEN
         {read_models/group_items add};
     ELSE   -- in a rebuild: item_stats has no key yet, but window_items has all items of these learners
         WITH changes AS (
-            SELECT j.group_id, s.item_id, s.answers > 0 AS is_new, s.answers, s.correct_answers, s.response_ms, s.lapses
+            SELECT j.group_id, s.item_id, (s.answers > 0)::int AS learners, s.answers, s.correct_answers, s.response_ms,
+                s.lapses
             FROM {read_models/group_members joined} j
             JOIN window_items s ON s.user_id = j.user_id
             WHERE s.answers > 0 OR s.lapses > 0

@@ -14,9 +14,9 @@ CREATE TABLE hourly_stats (
 -- fold --
 INSERT INTO hourly_stats AS h
 SELECT user_id, hour,
-    count(*)                        AS answers,
-    count(*) FILTER (WHERE correct) AS correct_answers,
-    sum(response_ms)::bigint        AS response_ms
+    sum(change)                                     AS answers,
+    coalesce(sum(change) FILTER (WHERE correct), 0) AS correct_answers,
+    sum(change * response_ms)::bigint               AS response_ms
 FROM window_facts
 WHERE kind = 'answer'
 GROUP BY user_id, hour
@@ -25,6 +25,15 @@ ON CONFLICT (user_id, hour) DO UPDATE SET
     answers         = h.answers         + excluded.answers,
     correct_answers = h.correct_answers + excluded.correct_answers,
     response_ms     = h.response_ms     + excluded.response_ms;
+
+DELETE FROM hourly_stats
+WHERE ctid = ANY (ARRAY(
+    SELECT h.ctid
+    FROM window_facts f
+    CROSS JOIN LATERAL (
+        SELECT h.ctid FROM hourly_stats h WHERE h.user_id = f.user_id AND h.hour = f.hour AND h.answers = 0 OFFSET 0
+    ) h
+    WHERE f.change < 0));
 
 -- definition --
 SELECT user_id, hour, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,

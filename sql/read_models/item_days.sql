@@ -24,23 +24,25 @@ DELETE FROM window_reviewed;
 -- If the day of the first answer changes, items_reviewed changes on the days between the former and the new day, and
 -- on the later of these two days.
 INSERT INTO window_reviewed
-SELECT i.user_id, d.day, CASE WHEN d.day > i.first_answered_on THEN 1 ELSE -1 END
-FROM window_items i
+SELECT i.user_id, d.day, CASE WHEN d.day > i.first_on THEN 1 ELSE -1 END
+FROM (
+    SELECT user_id, item_id, had_answered_on, coalesce(first_answered_on, 'infinity') AS first_on FROM window_items
+) i
 CROSS JOIN LATERAL (
     SELECT d.day
     FROM item_days d
     WHERE d.user_id = i.user_id AND d.item_id = i.item_id
-      AND d.day > least(i.had_answered_on, i.first_answered_on)
-      AND d.day <= greatest(i.had_answered_on, i.first_answered_on)
+      AND d.day > least(i.had_answered_on, i.first_on) AND d.day <= greatest(i.had_answered_on, i.first_on)
     OFFSET 0
 ) d
-WHERE has_past AND i.had_answered_on <> i.first_answered_on;
+WHERE has_past AND i.had_answered_on <> i.first_on;
 
 -- Rows are updated by their ctid (`place`), because the table has no key during a rebuild.
 WITH arrived AS MATERIALIZED (
     SELECT f.user_id, f.item_id, f.day, f.answers, f.correct_answers, old.place
     FROM (
-        SELECT user_id, item_id, day, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers
+        SELECT user_id, item_id, day, sum(change) AS answers,
+            coalesce(sum(change) FILTER (WHERE correct), 0) AS correct_answers
         FROM window_facts
         WHERE kind = 'answer'
         GROUP BY day, item_id, user_id
@@ -68,6 +70,29 @@ FROM arrived a
 JOIN window_items i ON i.item_id = a.item_id AND i.user_id = a.user_id
 WHERE a.place IS NULL AND a.day > i.first_answered_on
 GROUP BY a.day, a.user_id;
+
+-- Delete each day whose answers are all retracted.
+IF EXISTS (SELECT FROM window_facts WHERE change < 0) THEN
+    WITH emptied AS (
+        DELETE FROM item_days
+        WHERE ctid = ANY (ARRAY(
+            SELECT d.ctid
+            FROM window_facts f
+            CROSS JOIN LATERAL (
+                SELECT d.ctid
+                FROM item_days d
+                WHERE d.user_id = f.user_id AND d.item_id = f.item_id AND d.day = f.day AND d.answers = 0
+                OFFSET 0
+            ) d
+            WHERE f.change < 0))
+        RETURNING user_id, item_id, day
+    )
+    INSERT INTO window_reviewed
+    SELECT e.user_id, e.day, -1
+    FROM emptied e
+    JOIN window_items i ON i.item_id = e.item_id AND i.user_id = e.user_id
+    WHERE e.day > i.first_answered_on;
+END IF;
 
 -- definition --
 SELECT user_id, item_id, day, CAST(count(*) AS int) AS answers,

@@ -19,13 +19,13 @@ CREATE TABLE item_difficulty (
 -- lapse, exactly one of the two pairs is a lapse.
 INSERT INTO item_difficulty AS d
 SELECT item_id, window_shard,
-    count(*) FILTER (WHERE had_answers = 0 AND answers > 0) AS learners,
+    sum(CASE WHEN answers > 0 THEN 1 ELSE 0 END - CASE WHEN had_answers > 0 THEN 1 ELSE 0 END) AS learners,
     sum(answers - had_answers)::bigint                      AS answers,
     sum(correct_answers - had_correct_answers)::bigint      AS correct_answers,
     sum(response_ms - had_response_ms)::bigint              AS response_ms,
     sum(lapses - had_lapses)::bigint                        AS lapses
 FROM window_items
-WHERE answers > had_answers OR lapses > had_lapses
+WHERE {read_models/item_difficulty is_changed}
 GROUP BY item_id
 ORDER BY item_id
 ON CONFLICT (item_id, shard) DO UPDATE SET
@@ -34,6 +34,22 @@ ON CONFLICT (item_id, shard) DO UPDATE SET
     correct_answers = d.correct_answers + excluded.correct_answers,
     response_ms     = d.response_ms     + excluded.response_ms,
     lapses          = d.lapses          + excluded.lapses;
+
+DELETE FROM item_difficulty
+WHERE ctid = ANY (ARRAY(
+    SELECT d.ctid
+    FROM window_items w
+    CROSS JOIN LATERAL (
+        SELECT d.ctid
+        FROM item_difficulty d
+        WHERE d.item_id = w.item_id AND d.shard = window_shard AND d.answers = 0 AND d.lapses = 0
+        OFFSET 0
+    ) d
+    WHERE w.answers < w.had_answers));
+
+-- is_changed --
+answers <> had_answers OR lapses <> had_lapses OR correct_answers <> had_correct_answers
+    OR response_ms <> had_response_ms
 
 -- share --
 -- The values of the table's columns, in their order: the item, the shard, and sums over rows of item_stats. The

@@ -50,17 +50,18 @@ CREATE TEMPORARY TABLE window_items (
     place tid,                             -- of the former row; null: the item is new
     had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
     had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint,
-    -- An item is out of order if one of its new events does not follow its latest stored event, or if a new event
-    -- follows a new review (see repeated_answers.sql). If an item is not out of order, the window changes only the gap
-    -- after the item's latest stored review (see reviews.sql). If a new review ends this gap, closed_at, closed_id,
-    -- closed_on and closed_recalled hold the gap's first answer. Otherwise, asked_at, asked_id, asked_on and recalled
-    -- hold this answer.
+    -- An item is out of order if one of its new events does not follow its latest stored event, if a new event follows
+    -- a new review, or if an answer is retracted (see repeated_answers.sql). If an item is not out of order, the window
+    -- changes only the gap after the item's latest stored review (see reviews.sql). If a new review ends this gap,
+    -- closed_at, closed_id, closed_on and closed_recalled hold the gap's first answer. Otherwise, asked_at, asked_id,
+    -- asked_on and recalled hold this answer.
     is_out_of_order boolean,
     closed_at timestamptz, closed_id uuid, closed_on date, closed_recalled boolean,
     is_test boolean,                       -- the gap's first answer is new, and is a test of retention
     has_repeats boolean,                   -- the gap has new answers after its first answer
-    is_late boolean,                       -- a new answer does not follow the item's latest stored answer
-    first_at timestamptz, last_at timestamptz, first_review_at timestamptz   -- of the item's events in the window
+    is_late boolean,                       -- a new answer does not follow the item's latest stored answer; or retracted
+    first_at timestamptz, last_at timestamptz,   -- of the item's events in the window
+    first_cut_at timestamptz               -- the first new review or retracted answer; later answers may become first
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --
@@ -114,12 +115,12 @@ SELECT w.user_id, w.item_id,
     NOT chain.is_out_of_order AND old.asked_at IS NULL AND old.interval_days >= 1
         AND old.reviewed_on < w.days[1]                    AS is_test,
     NOT chain.is_out_of_order AND w.answers > CASE WHEN old.asked_at IS NULL THEN 1 ELSE 0 END AS has_repeats,
-    chain.is_late, w.first_at, w.last_at, w.first_review_at
+    chain.is_late, w.first_at, w.last_at, w.first_cut_at
 FROM (
     SELECT user_id, item_id,
-        count(*) FILTER (WHERE kind = 'answer')                 AS answers,
-        count(*) FILTER (WHERE correct)                         AS correct_answers,
-        coalesce(sum(response_ms), 0)::bigint                   AS response_ms,
+        coalesce(sum(change) FILTER (WHERE kind = 'answer'), 0) AS answers,
+        coalesce(sum(change) FILTER (WHERE correct), 0)         AS correct_answers,
+        coalesce(sum(change * response_ms), 0)::bigint          AS response_ms,
         min(occurred_at) FILTER (WHERE kind = 'answer')         AS first_answered_at,
         max(occurred_at) FILTER (WHERE kind = 'answer')         AS last_answered_at,
         (array_agg(event_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer'))[1] AS first_answer_id,
@@ -137,7 +138,8 @@ FROM (
             FILTER (WHERE kind = 'review'))[1]                  AS easiness_factor,
         (array_agg(day ORDER BY occurred_at DESC, event_id DESC) FILTER (WHERE kind = 'review'))[1] AS reviewed_on,
         min(occurred_at) AS first_at, max(occurred_at) AS last_at,
-        min(occurred_at) FILTER (WHERE kind = 'review')         AS first_review_at
+        min(occurred_at) FILTER (WHERE kind = 'review' OR change < 0) AS first_cut_at,
+        min(change) < 0                                         AS is_retracted
     FROM window_facts
     WHERE kind IN ('answer', 'review')
     GROUP BY item_id, user_id
@@ -155,8 +157,8 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT coalesce(w.reviews > 1 OR w.reviewed_at < w.last_answered_at OR w.reviewed_at < old.last_answered_at
         OR w.reviewed_at <= old.reviewed_at OR w.first_answered_at <= old.reviewed_at
-        OR w.first_answered_at <= old.last_answered_at, false) AS is_out_of_order,
-        coalesce(w.first_answered_at <= old.last_answered_at, false) AS is_late
+        OR w.first_answered_at <= old.last_answered_at, false) OR w.is_retracted AS is_out_of_order,
+        coalesce(w.first_answered_at <= old.last_answered_at, false) OR w.is_retracted AS is_late
 ) chain
 CROSS JOIN LATERAL (  -- OFFSET 0: call the function once, and not for each column
     SELECT CASE WHEN NOT chain.is_late THEN continue_memory(
@@ -169,9 +171,12 @@ CROSS JOIN LATERAL (
         NOT chain.is_out_of_order AND w.reviewed_at IS NOT NULL AS is_closed
 ) gap;
 
-{read_models/item_stats recompute_memory}
+{read_models/item_stats recompute}
 
 {read_models/repeated_answers chain_segments}
+
+DELETE FROM item_stats
+WHERE ctid = ANY (ARRAY(SELECT place FROM window_items WHERE answers = 0 AND reviewed_at IS NULL));
 
 -- Rows are updated by their ctid, which takes less time than ON CONFLICT.
 UPDATE item_stats s SET
@@ -208,31 +213,38 @@ FROM window_items
 WHERE place IS NULL
 ORDER BY user_id, item_id;
 
--- recompute_memory --
--- Compute the state of each item with a late answer from all its answers. The folds of the window have not added the
--- new ones to given_answers yet.
+-- recompute --
+-- Compute what depends on the order of the answers from all answers of the item, if one is late or retracted. The folds
+-- of the window have not changed given_answers yet.
 IF EXISTS (SELECT FROM window_items WHERE is_late) THEN
     WITH late AS MATERIALIZED (
         SELECT user_id, item_id FROM window_items WHERE is_late
     ), remembered AS (
-        SELECT user_id, item_id, count(*) AS answers,
-            array_agg(day ORDER BY occurred_at, event_id) AS days,
-            array_agg(correct ORDER BY occurred_at, event_id) AS corrects
+        SELECT user_id, item_id, count(event_id) AS answers,
+            array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE event_id IS NOT NULL)     AS days,
+            array_agg(correct ORDER BY occurred_at, event_id) FILTER (WHERE event_id IS NOT NULL) AS corrects,
+            min(occurred_at) AS first_answered_at, max(occurred_at) AS last_answered_at,
+            min(occurred_at) FILTER (WHERE correct) AS first_correct_at
         FROM (
             SELECT l.user_id, l.item_id, f.occurred_at, f.event_id, f.day, f.correct
             FROM late l
-            JOIN window_facts f ON f.item_id = l.item_id AND f.user_id = l.user_id AND f.kind = 'answer'
+            LEFT JOIN window_facts f
+                ON f.item_id = l.item_id AND f.user_id = l.user_id AND f.kind = 'answer' AND f.change > 0
             UNION ALL
             SELECT a.*
             FROM late l
             CROSS JOIN LATERAL (
                 SELECT * FROM given_answers g WHERE g.user_id = l.user_id AND g.item_id = l.item_id OFFSET 0
             ) a
+            WHERE a.event_id <> ALL (ARRAY(SELECT event_id FROM window_facts WHERE change < 0))
         ) answers
         GROUP BY item_id, user_id
     )
     UPDATE window_items i
     SET stability = m.state[1], difficulty = m.state[2],
+        first_answered_at = r.first_answered_at, first_answered_on = r.days[1],
+        first_correct_at = r.first_correct_at, first_correct_on = r.days[array_position(r.corrects, true)],
+        last_answered_at = r.last_answered_at,
         last_answered_on = r.days[r.answers], last_correct = r.corrects[r.answers]
     FROM remembered r
     CROSS JOIN LATERAL (SELECT continue_memory(NULL, NULL, r.days, r.corrects) AS state OFFSET 0) m

@@ -141,11 +141,12 @@ FROM (
         ORDER BY g.occurred_at DESC, g.event_id DESC
         LIMIT 1
     ) g
-    CROSS JOIN LATERAL (
+    LEFT JOIN LATERAL (
         SELECT d.answers FROM daily_stats d WHERE d.user_id = w.user_id AND d.day = w.day OFFSET 0
-    ) now
-    WHERE has_past AND w.answers > 0 AND g.answers_per_day > now.answers - w.answers
-      AND g.answers_per_day <= now.answers
+    ) d ON true
+    CROSS JOIN LATERAL (SELECT coalesce(d.answers, 0) AS answers) now
+    WHERE has_past AND w.answers <> 0 AND g.answers_per_day > least(now.answers, now.answers - w.answers)
+      AND g.answers_per_day <= greatest(now.answers, now.answers - w.answers)
 ) g
 GROUP BY user_id
 

@@ -52,11 +52,12 @@ DELETE FROM window_gaps;
 
 -- chain_segments --
 -- Apply the definition to the segments of the items out of order. A segment has the stored first answers of its gaps,
--- but other stored answers only after a new review, because only these can become first answers. It always has the
--- first answer after the item's latest review: if the segment ends earlier, this answer stays as it is.
+-- but other stored answers only after a new review or a retracted answer, because only these can become first answers.
+-- It always has the first answer after the item's latest review: if the segment ends earlier, this answer stays as it
+-- is.
 IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
     WITH touched AS MATERIALIZED (
-        SELECT i.user_id, i.item_id, i.first_review_at, s.reviewed_at, s.last_answered_at,
+        SELECT i.user_id, i.item_id, i.first_cut_at, s.reviewed_at, s.last_answered_at,
             s.asked_at, s.asked_id, s.asked_on, s.recalled,
             coalesce(CASE WHEN i.first_at <= s.reviewed_at THEN (
                 SELECT max(r.occurred_at)
@@ -84,7 +85,8 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
     ), segment AS MATERIALIZED (
         SELECT user_id, item_id, kind, occurred_at, event_id, day, correct, interval_days, true AS is_new
         FROM window_facts
-        WHERE kind IN ('answer', 'review')  -- IS TRUE: look each event up in a hash table; a join could use loops
+        WHERE kind IN ('answer', 'review') AND change > 0
+          -- IS TRUE: look each event up in a hash table; a join could use loops
           AND ((user_id, item_id) IN (SELECT user_id, item_id FROM window_items WHERE is_out_of_order)) IS TRUE
         UNION ALL
         SELECT user_id, item_id, 'review', occurred_at, event_id, day, NULL, interval_days, false
@@ -103,8 +105,8 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
         CROSS JOIN LATERAL (
             SELECT *
             FROM repeated_answers p
-            WHERE p.user_id = t.user_id AND p.item_id = t.item_id AND t.first_review_at < t.last_answered_at
-              AND p.occurred_at > t.first_review_at AND p.occurred_at <= t.ends_at
+            WHERE p.user_id = t.user_id AND p.item_id = t.item_id AND t.first_cut_at <= t.last_answered_at
+              AND p.occurred_at >= t.first_cut_at AND p.occurred_at <= t.ends_at
             OFFSET 0
         ) p
     )
@@ -112,7 +114,13 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
     SELECT v.change, c.*
     FROM (VALUES (-1), (1)) v (change)
     CROSS JOIN LATERAL (
-        WITH dated_facts AS (SELECT * FROM segment s WHERE v.change = 1 OR NOT s.is_new)
+        WITH dated_facts AS (
+            SELECT *
+            FROM segment s
+            WHERE CASE v.change
+                WHEN 1 THEN s.event_id <> ALL (ARRAY(SELECT event_id FROM window_facts WHERE change < 0))
+                ELSE NOT s.is_new END
+        )
         {projections/definitions chained_facts}
     ) c;
 

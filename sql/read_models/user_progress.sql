@@ -19,8 +19,8 @@ CREATE TABLE user_progress (
 -- fold --
 WITH seen AS (
     SELECT user_id,
-        count(*) FILTER (WHERE kind = 'answer') AS answers,
-        count(*) FILTER (WHERE correct) AS correct_answers,
+        coalesce(sum(change) FILTER (WHERE kind = 'answer'), 0) AS answers,
+        coalesce(sum(change) FILTER (WHERE correct), 0) AS correct_answers,
         max(created_at) AS last_updated
     FROM window_facts
     GROUP BY user_id
@@ -30,14 +30,15 @@ WITH seen AS (
     GROUP BY user_id
 ), moved AS (
     SELECT user_id,
-        count(*) FILTER (WHERE first_correct_on IS NOT NULL AND had_correct_on IS NULL) AS items_learned,
+        count(first_correct_on) - count(had_correct_on) AS items_learned,
         count(*) FILTER (WHERE first_mastered_on IS NOT NULL AND had_mastered_on IS NULL) AS items_mastered,
         count(*) FILTER (WHERE now.mastery = 0) - count(*) FILTER (WHERE had.mastery = 0) AS learning,
         count(*) FILTER (WHERE now.mastery = 1) - count(*) FILTER (WHERE had.mastery = 1) AS short_term,
         count(*) FILTER (WHERE now.mastery = 2) - count(*) FILTER (WHERE had.mastery = 2) AS long_term
     FROM window_items
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN interval_days >= 21 THEN 2 WHEN interval_days >= 7 THEN 1 ELSE 0 END
+        SELECT CASE WHEN interval_days >= 21 THEN 2 WHEN interval_days >= 7 THEN 1
+            WHEN answers > 0 OR reviewed_at IS NOT NULL THEN 0 END
     ) now (mastery)
     CROSS JOIN LATERAL (
         SELECT CASE WHEN had_interval_days >= 21 THEN 2 WHEN had_interval_days >= 7 THEN 1
