@@ -187,7 +187,7 @@ $fold$;
 -- retraction are not looked up.
 CREATE FUNCTION drop_retracted_events(window_end bigint) RETURNS void LANGUAGE plpgsql AS $drop$
 BEGIN
-    IF NOT EXISTS (SELECT FROM retractions) THEN
+    IF NOT EXISTS (SELECT FROM event_store.events e WHERE e.event_type IN ({retraction_types})) THEN
         RETURN;
     END IF;
     DELETE FROM window_events

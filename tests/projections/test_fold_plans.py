@@ -22,6 +22,7 @@ _SMALL = {"checkpoints", "batch_checkpoints", "publisher_checkpoints", "poisoned
 # Statements that read the first or the last row of an index.
 _ENDS = (
     "EXISTS (SELECT FROM group_members)",
+    "NOT EXISTS (SELECT FROM event_store.events e WHERE e.event_type IN ('EventRetracted'))",
     "(SELECT coalesce(max(e.global_position), 0) FROM event_store.events e)",
 )
 
