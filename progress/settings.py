@@ -76,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cloud_run_task_index: int = 0
     cloud_run_task_count: int = 1
     cloud_run_task_attempt: int = 0
+    task_retries: _Count = 0
 
     def lag_limits(self) -> dict[str, int]:
         """Return the limits of the statement that reports the lag of the projections."""

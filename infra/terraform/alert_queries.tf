@@ -24,23 +24,47 @@ locals {
     ])
   }
 
-  # Counts of the last five minutes. An operation is a kind of request, such as query or ingest.
+  # Counts of the last five minutes.
   graphql_requests = "sum(increase(${local.series.latency_ms}_count{${local.graphql_selector}}[5m]))"
   cache_results = {
-    for name, results in { lookups = "hit|miss|error", misses = "miss|error" } : name =>
+    for name, results in { lookups = "hit|miss|error", errors = "error" } : name =>
     "sum(increase(${local.series.cache_result}{${local.services_selector},cache_result=~\"${results}\"}[5m]))"
   }
-  operations = {
-    for name, matcher in { all = "", failed = ",outcome=\"error\"" } : name =>
-    "sum by (operation) (increase(${local.series.outcome}{${local.services_selector}${matcher}}[5m]))"
+
+  # Requests by operation (such as query or ingest) in Progress's log lines, and responses by service as Cloud Run
+  # counts them: the lines do not include the requests of a process that died.
+  requests = {
+    operation = { series = local.series.outcome, all = "", failed = ",outcome=\"error\"" }
+    service_name = {
+      series = "run_googleapis_com:request_count"
+      all    = ",service_name=~\"progress-.*\"", failed = ",service_name=~\"progress-.*\",response_code_class=\"5xx\""
+    }
   }
-  # Responses that Cloud Run counted. Progress's log lines do not include the requests of a process that died.
-  responses = {
-    for name, matcher in { all = "", failed = ",response_code_class=\"5xx\"" } : name => join("", [
-      "sum by (service_name) (increase(run_googleapis_com:request_count{",
-      "${local.services_selector},service_name=~\"progress-.*\"${matcher}}[5m]))",
+  request_counts = {
+    for label, request in local.requests : label => {
+      for name, part in {
+        all    = { matcher = request.all, minutes = 5 }
+        failed = { matcher = request.failed, minutes = 5 }
+        recent = { matcher = request.failed, minutes = 3 }
+        } : name => join("", [
+          "sum by (${label}) (increase(",
+          "${request.series}{${local.services_selector}${part.matcher}}[${part.minutes}m]))",
+      ])
+    }
+  }
+
+  # The operations and services that failed within five minutes, and those of them that still failed in the last three.
+  # `count` makes one series of them, so that an outage sends one notification, whatever fails.
+  failed_requests = {
+    for label, counts in local.request_counts : label => join("", [
+      "${counts.failed} / ${counts.all} > 0.01 and ${counts.failed} >= ${var.alert_minimum_errors}",
     ])
   }
+  still_failed_requests = [
+    for label, failed in local.failed_requests : "${failed} and ${local.request_counts[label].recent} > 0"
+  ]
+  failing       = "count(${join(" or ", values(local.failed_requests))})"
+  still_failing = "count(${join(" or ", local.still_failed_requests)})"
 
   # The age of the oldest message that is not acknowledged, in seconds.
   oldest_message_age = {
@@ -57,11 +81,6 @@ locals {
     "monitored_resource=\"pubsub_subscription\",subscription_id=~\"",
     join("|", sort(tolist(local.dead_letter_subscriptions))),
     "\"})",
-  ])
-
-  failed_runs = join("", [
-    "sum(increase(${local.series.outcome}",
-    "{${local.batch_selector},outcome=\"error\"}[${2 * var.batch_minutes}m]))",
   ])
 
   # The number of successful batch runs in the window. Without any runs, the metric either has no values or is zero, so

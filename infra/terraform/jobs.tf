@@ -84,7 +84,7 @@ module "job" {
     settings = merge(
       local.common_settings, local.database_environment[each.value.member], { PYTHONPATH = "/workspace" },
       each.key == "batch" ? local.changes_settings : {},
-      each.value.member == "batch" ? local.erasure_settings : {},
+      each.value.member == "batch" ? merge(local.erasure_settings, { TASK_RETRIES = each.value.retries }) : {},
       # `progress erasures apply` publishes what an erasure waits for, in the job `release`.
       contains(["batch", "release"], each.value.member) ? { PUBLISH_EVENTS = var.publish_events } : {},
       contains(["release", "rebuild"], each.value.member) ? local.archive_environment : {},

@@ -15,7 +15,7 @@ resource "google_monitoring_uptime_check_config" "query" {
   }
 
   http_check {
-    path         = "/ready" # checks the database; a missing cache is not a failure
+    path         = "/health" # without the database: of its outage, the alert "errors" tells
     port         = 443
     use_ssl      = true
     validate_ssl = true
@@ -39,7 +39,7 @@ resource "google_monitoring_alert_policy" "uptime" {
   user_labels           = { alert = "uptime" }
 
   conditions {
-    display_name = "/ready fails from two or more regions"
+    display_name = "/health fails from two or more regions"
     condition_threshold {
       filter = join(" AND ", [
         "resource.type=\"uptime_url\"",
@@ -63,9 +63,9 @@ resource "google_monitoring_alert_policy" "uptime" {
     mime_type = "text/markdown"
     subject   = "Progress, ${var.environment}: the API is unreachable"
     content = join("\n\n", [
-      "**Condition:** `/ready` did not return 200 to checks from two or more regions. Learners cannot use Progress.",
-      "**Likely cause:** the database is down, no instance of progress-query starts, or the certificate expired.",
-      "**What to do:** check the database, then the service and its log. After a release, roll back.",
+      "**Condition:** `/health` did not return 200 to checks from two or more regions. Learners cannot use Progress.",
+      "**Likely cause:** no instance of progress-query starts, or the certificate expired.",
+      "**What to do:** check the service and its log. After a release, roll back.",
       "**Runbook:** ${local.runbook}#uptime",
     ])
   }

@@ -50,7 +50,11 @@ def run(settings: Settings) -> int:
         except ProgressError as error:
             message = f"the batch run failed: {error}"
             span.record_error(message)
-            logs.write("ERROR", message, operation="batch", outcome="error", **measured)
+            is_last = settings.cloud_run_task_attempt >= settings.task_retries
+            logs.write(
+                "ERROR" if is_last else "WARNING", message, operation="batch",
+                outcome="error" if is_last else "retried", **measured,
+            )  # fmt: skip
             return 1
         if report.is_whole and is_published:
             changes.acknowledge()

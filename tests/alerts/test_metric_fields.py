@@ -40,7 +40,11 @@ def test_the_values_of_a_metric_field_match_its_kind(emitted: Emitted) -> None:
             is_number = isinstance(line[name], int | float)
             assert is_number == (CONTRACT.metric_fields[name].kind == "distribution"), (name, line)
     assert {line["cache_result"] for line in emitted.lines if "cache_result" in line} <= RESULTS
-    assert {line["outcome"] for line in emitted.lines if "outcome" in line} <= {"ok", "error"}
+    assert {line["outcome"] for line in emitted.lines if "outcome" in line} <= {
+        "ok",
+        "error",
+        "retried",
+    }
 
 
 def test_each_operation_ends_with_its_log_line(emitted: Emitted) -> None:

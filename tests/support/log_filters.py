@@ -1,7 +1,7 @@
 """Filters of log lines, in the subset of Cloud Logging's query language that the metrics use.
 
-The subset consists of `field="x"`, `field=("x" OR "y")`, `field=~"pattern"`, `field:*` (the field
-exists), `severity>=X`, AND, OR and brackets.
+The subset consists of `field="x"`, `field=1`, `field=("x" OR "y")`, `field=~"pattern"`, `field:*`
+(the field exists), `severity>=X`, NOT, AND, OR and brackets.
 """
 
 import re
@@ -78,6 +78,10 @@ def _joined(
 
 
 def _term(tokens: _Tokens) -> Matches:
+    if tokens.peek == "NOT":
+        tokens.take()
+        excluded = _term(tokens)
+        return lambda line: not excluded(line)
     if tokens.peek == "(":
         tokens.take()
         inner = _either(tokens)
@@ -112,7 +116,8 @@ def _one_of(tokens: _Tokens) -> set[str]:
 
 
 def _text(tokens: _Tokens) -> str:
-    return re.sub(r"\\(.)", r"\1", tokens.take()[1:-1])
+    token = tokens.take()
+    return re.sub(r"\\(.)", r"\1", token[1:-1]) if token.startswith('"') else token
 
 
 def _at(line: Line, path: list[str]) -> Any:

@@ -121,6 +121,31 @@ def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
     return _said(["test", "rules", "tests.yml"], folder)
 
 
+def fired(
+    conditions: Iterable[Condition], series: Series, expected: Iterable[str], folder: Path
+) -> str:
+    """Return promtool's report, or an empty text if exactly the expected conditions fire.
+
+    A condition counts if it fires at any time in the series. If several of its own series fire, it
+    is not as expected, because each of them sends a notification.
+    """
+    rules = [{"alert": c.name, "expr": c.query, "for": f"{c.seconds}s"} for c in conditions]
+    (folder / "rules.yml").write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}))
+    minutes = max(len(values.split()) for values in series.values())
+    count = f'count by (alertname) (present_over_time(ALERTS{{alertstate="firing"}}[{minutes}m]))'
+    samples = [{"labels": f"{{alertname={json.dumps(name)}}}", "value": 1} for name in expected]
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {"expr": count, "eval_time": f"{minutes - 1}m", "exp_samples": samples}
+        ],
+    }
+    file = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [test]}
+    (folder / "tests.yml").write_text(json.dumps(file))
+    return _said(["test", "rules", "tests.yml"], folder)
+
+
 def _said(arguments: list[str], folder: Path) -> str:
     done = subprocess.run(
         [str(PROGRAM), *arguments], cwd=folder, capture_output=True, text=True, check=False

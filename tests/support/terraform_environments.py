@@ -10,10 +10,23 @@ from tests.support.terraform import ENVIRONMENTS, Root, copy_root, need_offline
 from tests.support.terraform_state import Deployment, Values
 
 SUBSCRIBER = "serviceAccount:rewards@example-dev.iam.gserviceaccount.com"
+ALERTS = [
+    *(
+        "batch-job",
+        "cold-cache",
+        "database-latency",
+        "database-limits",
+        "dead-letters",
+        "error-logs",
+    ),
+    *("errors", "event-delay", "operations", "projection-lag", "publication-lag", "slow-queries"),
+]
 
 # Options of an environment that migrates from Neon to Cloud SQL. It also has a fixed egress
-# address, analysts, limits of the lag, an issuer of its own, and a subscriber to its events.
+# address, analysts, limits of the lag, all alerts, an issuer of its own, and a subscriber to its
+# events.
 MIGRATION = (
+    f"-var=alerts={json.dumps(ALERTS)}",
     "-var=migration_target=cloud_sql",
     *("-var=max_lag_events=750", "-var=max_lag_seconds=4", "-var=max_lag_batch_seconds=1200"),
     "-var=fixed_egress_address=true",
@@ -29,12 +42,11 @@ MIGRATION = (
     ),
 )
 
-# Options of an environment without alerts. One of its source topics belongs to another project.
+# Options of an environment with a source topic that belongs to another project.
 FOREIGN_TOPIC = "projects/elsewhere/topics/user-events-v2"
 FOREIGN = (
     f'-var=foreign_topics={{"user-events"="{FOREIGN_TOPIC}"}}',
     '-var=publishers={"learning-events"=["group:learning@example.com"]}',
-    "-var=alerts=[]",
 )
 
 # Options of an environment with a collector of its own and a schedule for one function.

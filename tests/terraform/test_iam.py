@@ -145,19 +145,13 @@ PROD = {
         "storage.objectUser templates",
     },
     "scheduler": {
-        f"{right} progress-{name}"
-        for right in ("progressScaling", "iam.serviceAccountUser")
-        for name in ("ingest", "project", "query")
+        f"{right} progress-query" for right in ("progressScaling", "iam.serviceAccountUser")
     },
 }
 
 
-# In staging, only query has a schedule for the night.
-STAGING = PROD | {"scheduler": {right for right in PROD["scheduler"] if right.endswith("query")}}
-
-
 @pytest.mark.parametrize(
-    ("environment", "further"), [("dev", [NEON]), ("staging", [STAGING]), ("prod", [PROD])]
+    ("environment", "further"), [("dev", [NEON]), ("staging", [PROD]), ("prod", [PROD])]
 )
 def test_each_account_has_exactly_the_roles_that_it_needs(
     environments: Environments, environment: str, further: list[dict[str, set[str]]]

@@ -39,7 +39,8 @@ database_pool = { size = 3, past_sessions = 2, idle_seconds = 60 }
 batch_on_demand = true
 batch_minutes   = 15
 
-# Without alert_emails, nobody is told of dev's alerts; the output `alerting` says so.
+# Alerts cost money, by condition. Delete this line to turn all of them on, and set alert_emails.
+alerts = []
 
 # Traces cost nothing at this volume (see docs/cost.md).
 trace_sample_ratio = 1

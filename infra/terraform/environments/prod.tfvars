@@ -37,7 +37,7 @@ night = {
   time_zone     = "Europe/Brussels"
   evening       = "0 22 * * *"
   morning       = "0 6 * * *"
-  min_instances = { ingest = 0, project = 0, query = 1 }
+  min_instances = { query = 1 } # ingest and project keep their instance (docs/decisions.md)
 }
 
 # This leaves time to notice a mistaken deletion, because an erasure cannot be undone.

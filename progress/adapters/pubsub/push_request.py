@@ -94,12 +94,16 @@ class PushRequest:
         return is_handled
 
     def _log_error(self, error: Exception) -> None:
+        """Log an outage as a warning, because Pub/Sub repeats the push, and a defect as an error.
+
+        Both count as errors of the operation, so that an outage that lasts fires the alert.
+        """
         stack = None
-        if self.status == 500:
+        if is_defect := self.status == 500:
             stack = "".join(traceback.format_exception(error))
         logs.write(
-            "ERROR", f"not done: {error}", operation=self._operation, outcome="error",
-            latency_ms=self.milliseconds, stack_trace=stack,
+            "ERROR" if is_defect else "WARNING", f"not done: {error}", operation=self._operation,
+            outcome="error", latency_ms=self.milliseconds, stack_trace=stack,
         )  # fmt: skip
 
 
