@@ -79,6 +79,17 @@ variable "api" {
   default = {}
 }
 
+variable "page_pause_minutes" {
+  description = "The minutes without input after which an open page closes its streams; 0: never while it is visible."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.page_pause_minutes >= 0 && floor(var.page_pause_minutes) == var.page_pause_minutes
+    error_message = "expected a whole number of minutes, or 0"
+  }
+}
+
 variable "database_pool" {
   description = "Each query process's limits: connections for queries, for queries about the past, and idle seconds."
   type = object({
@@ -144,6 +155,7 @@ locals {
     AUTH_JWKS_URL         = local.auth.jwks_url
     AUTH_SIGN_IN_URL      = local.auth.sign_in_url
     APP_URL               = var.app_url
+    PAGE_PAUSE_MINUTES    = tostring(var.page_pause_minutes)
     DASHBOARD_URL         = coalesce(var.dashboard_url, local.dashboards)
     CORS_ORIGINS          = length(var.api.cors_origins) == 0 ? null : join(",", var.api.cors_origins)
     RATE_LIMIT_PER_MINUTE = tostring(var.api.rate_limit_per_minute)

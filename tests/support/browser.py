@@ -12,7 +12,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import axe_playwright_python
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Request,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 from progress.adapters.pubsub import publisher
 from progress.demo import loading
@@ -151,6 +159,18 @@ class Visit:
     def return_url(self, token: str) -> str:
         """Return the page's URL after a sign-in that issued this token."""
         return f"{self.stack.page}?state={STATE}#token={token}"
+
+    def pause_after(self, minutes: int) -> None:
+        """Let the page pause as if the server had this setting."""
+
+        def answer(route: Route) -> None:
+            response = route.fetch()
+            usual = '<meta name="pause" content="0">'
+            assert usual in response.text()
+            changed = usual.replace("0", str(minutes))
+            route.fulfill(response=response, body=response.text().replace(usual, changed))
+
+        self.page.route(lambda url: urlsplit(url).path == "/", answer)
 
     def settle(self) -> None:
         """Wait until the page shows the data."""

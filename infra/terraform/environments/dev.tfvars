@@ -31,7 +31,7 @@ redis    = "none"
 functions = {
   ingest  = { cpu = "1", memory = "512Mi", concurrency = 100, min_instances = 0, max_instances = 2 }
   project = { cpu = "2", memory = "2Gi", concurrency = 2, min_instances = 0, max_instances = 1 }
-  query   = { cpu = "2", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 1 }
+  query   = { cpu = "1", memory = "1Gi", concurrency = 1000, min_instances = 0, max_instances = 1 }
 }
 database_pool = { size = 3, past_sessions = 2, idle_seconds = 60 }
 
@@ -41,6 +41,9 @@ batch_minutes   = 15
 
 # Alerts cost money, by condition. Delete this line to turn all of them on, and set alert_emails.
 alerts = []
+
+# An open page keeps an instance busy (see docs/cost.md).
+page_pause_minutes = 10
 
 # Traces cost nothing at this volume (see docs/cost.md).
 trace_sample_ratio = 1

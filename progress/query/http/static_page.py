@@ -47,11 +47,13 @@ class StaticPage:
     """The page at `/` and its files below `/page/`."""
 
     def __init__(self, settings: Settings) -> None:
+        """After `page_pause_minutes` without input, an open page keeps no stream; 0: it does."""
         values = {
             "environment": settings.environment,
             "sign_in": settings.auth_sign_in_url or "",
             "app": settings.app_url or "",
             "dashboards": settings.dashboard_url or "",
+            "pause": str(settings.page_pause_minutes),
         }
         self._indexes = {language: _index(language, **values) for language in LANGUAGES}
 

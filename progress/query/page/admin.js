@@ -8,6 +8,7 @@ import { OPERATION, hasEnded, kindOf } from './operation.js';
 import { operations, replayOutcome } from './operations.js';
 import { View } from './problems.js';
 import { arrivals, glance, lag, undelivered } from './system_state.js';
+import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
 
 const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $first: Int) {
@@ -58,7 +59,7 @@ export class Administration extends View {
     this.subscriptions = new Map();
     this.listen();
     this.load();
-    this.clock = setInterval(() => document.hidden || this.load(), INTERVAL_MS);
+    this.clock = setInterval(() => isAway() || this.load(), INTERVAL_MS);
   }
 
   close() {

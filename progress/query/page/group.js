@@ -11,6 +11,7 @@ import { level, word } from './items.js';
 import { card, expectedOf, mark, note, table, unfolded } from './layout.js';
 import { View, problemCard } from './problems.js';
 import * as session from './session.js';
+import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
 
 const STANDING = 'members activeLast7Days answersLast7Days accuracyLast7Days';
@@ -66,7 +67,7 @@ export class Group extends View {
     this.weeks = RANGES.includes(weeks) ? weeks : 1;
     this.listen();
     this.load();
-    this.clock = setInterval(() => document.hidden || this.pages > 1 || this.load(), INTERVAL_MS);
+    this.clock = setInterval(() => isAway() || this.pages > 1 || this.load(), INTERVAL_MS);
   }
 
   close() {

@@ -13,6 +13,7 @@ import { celebration, reachedText } from './milestones.js';
 import { View } from './problems.js';
 import { EARLIER_QUERY, MILESTONES, QUERY, SUBSCRIPTION, joinDays, range } from './query.js';
 import { share } from './review.js';
+import { isAway, onPresence } from './presence.js';
 import { Subscription } from './stream.js';
 import { ask, on, pastDay, presentDay, select } from './then.js';
 import { appLink, preview, today } from './today.js';
@@ -119,7 +120,7 @@ export class Learner extends View {
       data: ({ milestone }) => this.celebrate(milestone),
       state: () => {}, // the page shows the state of the other subscription
     });
-    this.clock ??= setInterval(() => document.hidden || this.tick(), POLL_INTERVAL);
+    this.clock ??= setInterval(() => isAway() || this.tick(), POLL_INTERVAL);
   }
 
   /** Show a change that the learner has made: the new goal, or a rest day. If it is not counted yet, say so. */
@@ -353,11 +354,11 @@ export class Learner extends View {
     this.on('click', (event) => this.click(event));
     this.on('keydown', (event) => this.key(event));
     this.on('pointerover', (event) => event.pointerType === 'mouse' && this.preview(event.target.dataset?.day));
-    document.addEventListener('visibilitychange', () => this.wake(), { signal: this.closing.signal });
+    onPresence(() => this.wake(), this.closing.signal);
   }
 
   wake() {
-    if (!document.hidden && performance.now() > this.queriedAt + 60_000) this.load();
+    if (!isAway() && performance.now() > this.queriedAt + 60_000) this.load();
   }
 
   click({ target }) {

@@ -200,7 +200,7 @@ const shell = {
 function showState() {
   const isOffline = !navigator.onLine;
   liveState.hidden = !isOffline && !state;
-  const kinds = { live: 'on', waiting: 'off' };
+  const kinds = { live: 'on', waiting: 'off', paused: 'paused' };
   const kind = isOffline ? 'offline' : kinds[state] ?? 'none';
   liveState.className = `line ${kind}`;
   const text = t(`live.${kind}`);

@@ -1,19 +1,29 @@
 // GraphQL subscriptions over Server-Sent Events. Each subscription has its own request, and reconnects by itself.
 
 import { Problem, post, problemOf } from './api.js';
+import { isAway, isPaused, onPresence } from './presence.js';
 
 const SILENCE_MS = 40_000; // a connection that sends nothing for this time counts as broken
 const MAX_PAUSE_MS = 30_000; // the longest pause between two attempts, before jitter is applied
 
-/** Calls `data` with each result, and `state` with "live", "waiting" or the Problem that ended the subscription. */
+/**
+ * Calls `data` with each result, and `state` with "live", "waiting", "paused" or the Problem that ended the subscription.
+ * It has no connection while nobody looks at the page.
+ */
 export class Subscription {
   constructor(query, variables, { data, state }) {
     this.body = { query, variables };
     this.callbacks = { data, state };
     this.attempts = 0;
-    this.onVisible = () => (document.hidden ? this.pause() : this.resume());
-    document.addEventListener('visibilitychange', this.onVisible);
-    if (!document.hidden) this.resume();
+    this.closing = new AbortController();
+    onPresence(() => this.follow(), this.closing.signal);
+    this.follow();
+  }
+
+  follow() {
+    if (!isAway()) return this.resume();
+    this.pause();
+    if (isPaused()) this.callbacks.state('paused');
   }
 
   resume() {
@@ -28,7 +38,7 @@ export class Subscription {
   }
 
   close() {
-    document.removeEventListener('visibilitychange', this.onVisible);
+    this.closing.abort();
     this.pause();
     this.closed = true;
   }

@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support import browser
@@ -143,9 +144,14 @@ def test_an_item_is_due_on_the_learner_s_day_and_not_on_the_browser_s(
                 expect(page.locator("main")).to_contain_text(text, timeout=20_000)
 
 
-def test_an_open_page_turns_to_the_new_day_when_the_learner_s_day_ends(visit: Visits) -> None:
+@pytest.mark.parametrize("is_paused", [False, True], ids=["live", "paused"])
+def test_an_open_page_turns_to_the_new_day_when_the_learner_s_day_ends(
+    visit: Visits, *, is_paused: bool
+) -> None:
     visitor = visit()
     page = visitor.page
+    if is_paused:
+        visitor.pause_after(10)
     answers: list[dict[str, Any]] = []
 
     def answer(route: Route) -> None:
@@ -180,4 +186,6 @@ def test_an_open_page_turns_to_the_new_day_when_the_learner_s_day_ends(visit: Vi
     page.clock.fast_forward("26:00:00")
     expect(page.locator("#day input")).to_have_attribute("max", tomorrow(answers[0])["date"])
     assert count_pages() > before
+    if is_paused:
+        expect(page.locator("#live")).to_have_text("Paused")
     page.unroute_all(behavior="ignoreErrors")

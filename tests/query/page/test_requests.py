@@ -57,6 +57,40 @@ def test_the_page_does_not_bypass_the_cache(visit: Visits) -> None:
         assert "cache-control" not in query.all_headers()
 
 
+def test_a_page_without_input_closes_its_streams_until_somebody_touches_it(visit: Visits) -> None:
+    visitor = visit(has_touch=True)
+    visitor.pause_after(10)
+    page = visitor.page
+    page.clock.install()
+    visitor.open()
+    state = page.locator("#live")
+    expect(state).to_have_text("Live")
+    page.clock.fast_forward("09:00")
+    page.mouse.move(50, 50)
+    page.clock.fast_forward("09:00")  # ten minutes are over, but not since the last input
+    expect(state).to_have_text("Live")
+    page.clock.fast_forward("02:00")
+    expect(state).to_have_text("Paused")
+    assert visitor.find_violations() == []
+    visitor.requests.clear()
+    page.clock.fast_forward("03:00:00")
+    expect(state).to_have_text("Paused")
+    assert not [request for request in visitor.requests if "stream" in request.url]
+    page.touchscreen.tap(50, 50)
+    expect(state).to_have_text("Live")
+    asked = {urlsplit(request.url).path for request in visitor.requests}
+    assert asked >= {"/graphql", "/graphql/stream"}
+
+
+def test_a_page_without_the_setting_stays_live(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.page
+    page.clock.install()
+    visitor.open()
+    page.clock.fast_forward("03:00:00")
+    expect(page.locator("#live")).to_have_text("Live")
+
+
 def test_a_live_update_keeps_the_focus_the_scroll_position_and_the_open_details(
     visit: Visits, demo: Stack
 ) -> None:
