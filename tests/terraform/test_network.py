@@ -8,12 +8,16 @@ import pytest
 
 from progress.adapters.redis.url import parse_url
 from tests.support.cloud_run import secret_ids, secret_value, templates
-from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_environment_without_anything_in_its_network_does_not_use_it(dev: Resources) -> None:
+    """Cloud Run would keep the network's addresses for hours after the last service is deleted."""
+    assert {tuple(template["vpc_access"] or ()) for template in templates(dev).values()} == {()}
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
 def test_every_service_and_job_is_connected_to_the_network(
     environments: Environments, environment: str
 ) -> None:
@@ -35,7 +39,7 @@ def test_every_service_and_job_is_connected_to_the_network(
     assert not resources.of("google_compute_address")
     # This rule denies all incoming connections. Dataflow has a second rule (test_jobs.py).
     firewall = resources["google_compute_firewall.deny_ingress"]
-    assert len(resources.of("google_compute_firewall")) == (1 if environment == "dev" else 2)
+    assert len(resources.of("google_compute_firewall")) == 2
     assert (firewall["direction"], firewall["source_ranges"]) == ("INGRESS", ["0.0.0.0/0"])
     assert firewall["deny"] == [{"ports": firewall["deny"][0]["ports"], "protocol": "all"}]
     assert not firewall["allow"]

@@ -14,11 +14,14 @@ resource "google_cloud_run_v2_job" "this" {
       timeout         = var.job.timeout
       max_retries     = var.job.retries
 
-      vpc_access {
-        egress = var.container.network.egress
-        network_interfaces {
-          network    = var.container.network.network
-          subnetwork = var.container.network.subnetwork
+      dynamic "vpc_access" {
+        for_each = var.container.network[*]
+        content {
+          egress = vpc_access.value.egress
+          network_interfaces {
+            network    = vpc_access.value.network
+            subnetwork = vpc_access.value.subnetwork
+          }
         }
       }
 
