@@ -35,6 +35,11 @@ class Resources(Mapping[str, Values]):
     def __len__(self) -> int:
         return len(self._by_address)
 
+    def kind(self, address: str) -> str:
+        """Return the type of the resource at the address."""
+        kind: str = self._by_address[address]["type"]
+        return kind
+
     def of(self, kind: str, name: str | None = None) -> dict[str, Values]:
         """Return the resources of a type (and of a name, if given), by key.
 
