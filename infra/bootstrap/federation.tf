@@ -70,7 +70,8 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   display_name                       = "GitHub Actions"
 
   attribute_mapping = {
-    "google.subject"     = "assertion.sub"
+    # Google allows 127 bytes, and GitHub's `sub` may be longer.
+    "google.subject"     = "assertion.repository_id + ':' + assertion.environment"
     "attribute.workflow" = "assertion.job_workflow_ref.extract('/.github/workflows/{file}@')"
   }
 

@@ -15,6 +15,11 @@ output "github_variables" {
   ]...)
 }
 
+output "github_environments" {
+  description = "The repository's variable ENVIRONMENTS: the GitHub environments with a project in the cloud, as JSON."
+  value       = jsonencode([for name in keys(local.projects) : local.github_environments[name]])
+}
+
 # `terraform init` in infra/terraform names the bucket of the environment.
 output "state_buckets" {
   description = "The state bucket of each environment, and the bucket of this module's own state (`images`)."

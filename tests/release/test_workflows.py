@@ -1,5 +1,6 @@
 """The workflows of .github: their syntax, rights, variables and releases."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.support import http_servers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -121,6 +124,8 @@ def test_jobs_have_only_the_permissions_that_they_need(file: Path) -> None:
         least = {"contents": "read"} | ({"id-token": "write"} if signs_in else {})
         if file.stem == "providers":  # opens a pull request
             least = {"contents": "write", "pull-requests": "write"}
+        if name == "approvals":  # reads the rules of the environments
+            least = {"contents": "read", "actions": "read"}
         assert job["permissions"] == least, name
 
 
@@ -196,7 +201,12 @@ def test_steps_have_the_variables_that_they_read(file: Path) -> None:
         assert {
             variable for variable in read_ if not variable.startswith("GITHUB_")
         } <= variables, step
-        assert step.get("env", {}).keys() <= read_ | {"SMOKE_TOKEN", "SMOKE_KEY", "GH_TOKEN"}, step
+        assert step.get("env", {}).keys() <= read_ | {
+            "SMOKE_TOKEN",
+            "SMOKE_KEY",
+            "GH_TOKEN",
+            "GITHUB_TOKEN",
+        }, step
 
 
 def test_every_lock_file_except_that_of_checkov_is_audited_for_vulnerabilities() -> None:
@@ -300,7 +310,7 @@ def test_main_is_released_to_dev_staging_and_production_with_the_same_images() -
     assert deliver["build"]["needs"] == "checks"
     order = [
         ("dev", "build"),
-        ("staging", ["build", "dev"]),
+        ("staging", ["build", "approvals"]),
         ("production", ["build", "staging", "production-plan"]),
     ]
     for name, needs in order:
@@ -309,6 +319,63 @@ def test_main_is_released_to_dev_staging_and_production_with_the_same_images() -
         assert deliver[name]["with"] == {"environment": name, **images}
     inputs = read(FOLDER / "release.yaml")["on"]["workflow_call"]["inputs"]
     assert inputs.keys() == deliver["dev"]["with"].keys()
+
+
+def test_deliver_skips_the_environments_that_do_not_exist() -> None:
+    """A job without a condition of its own is skipped with the job that it needs."""
+    conditions = {
+        name: job["if"] for name, job in jobs(FOLDER / "deliver.yaml").items() if "if" in job
+    }
+    exists = "contains(fromJSON(vars.ENVIRONMENTS || '[]'), '{}')"
+    assert conditions == {
+        job: exists.replace("{}", environment)
+        for job, environment in (
+            ("build", "images"), ("dev", "dev"), ("approvals", "staging"),
+            ("production-plan", "production"),
+        )
+    }  # fmt: skip
+    (nightly,) = [job["if"] for job in jobs(FOLDER / "plan.yaml").values()]
+    assert f"github.event_name != 'schedule' || {exists.replace('{}', 'dev')}" in nightly
+
+
+class _GitHub(http_servers.Handler):
+    """GitHub's API; production has reviewers, dev has none, and staging does not exist."""
+
+    def do_GET(self) -> None:  # noqa: N802 - the name in http.server
+        wait, reviewers = {"type": "wait_timer"}, {"type": "required_reviewers", "reviewers": [{}]}
+        rules = {"production": [wait, reviewers], "dev": [wait]}.get(self.path.rpartition("/")[2])
+        is_known = self.headers["authorization"] == "Bearer secret" and rules is not None
+        self.respond(200 if is_known else 404, json.dumps({"protection_rules": rules}).encode())
+
+
+@pytest.mark.parametrize(
+    ("environments", "unguarded"),
+    [(["production"], []), (["dev", "production"], ["dev"]), (["staging"], ["staging"])],
+)
+def test_a_delivery_stops_before_an_environment_without_reviewers(
+    environments: list[str], unguarded: list[str]
+) -> None:
+    with http_servers.serve(_GitHub) as address:
+        variables = {
+            "GITHUB_API_URL": address,
+            "GITHUB_REPOSITORY": "example/progress",
+            "GITHUB_TOKEN": "secret",
+        }
+        done = subprocess.run(
+            [sys.executable, "infra/release/approvals.py", *environments],
+            cwd=ROOT,
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+    found = re.findall(r"environment (\w+) has no required reviewers", done.stderr)
+    assert (done.returncode, found) == (1 if unguarded else 0, unguarded)
+    (step,) = [
+        step for step in jobs(FOLDER / "deliver.yaml")["approvals"]["steps"] if "run" in step
+    ]
+    assert step["if"] == "vars.RELEASE_WITHOUT_APPROVAL != 'true'"
 
 
 def test_the_plan_for_production_is_shown_before_the_approval() -> None:

@@ -262,6 +262,7 @@ def test_a_plan_that_deletes_a_custom_role_fails(
     changed = bootstrap_root.run(*plan, f"-var=environments={others}", state="kept")
     assert 'google_project.this["dev"] will be destroyed' in changed
     assert "google_project_iam_custom_role" not in changed
+    assert "google_storage_bucket.state" not in changed  # it is not empty, so Google would refuse
 
 
 def test_each_account_is_limited_to_its_workflow_and_environment(resources: Resources) -> None:
