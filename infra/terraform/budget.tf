@@ -1,4 +1,4 @@
-# Budget alert by e-mail; it does not cap spending.
+# Budget alert by e-mail. The provider does not know the API's `spendCap` yet, which caps Cloud Run (docs/cost.md).
 
 variable "billing_account" {
   description = "The billing account for the budget alert (requires roles/billing.costsManager); null: no alert."

@@ -1,13 +1,15 @@
 """Google's request schemas accept what Terraform plans."""
 
 import copy
+import json
+import re
 from collections import Counter
 from typing import Any
 
 import pytest
 
 from tests.support import discovery
-from tests.support.terraform import need_offline
+from tests.support.terraform import REPOSITORY, need_offline
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Resources, list_resources
 
@@ -68,6 +70,21 @@ def test_values_of_each_planned_resource_type_are_checked(all_planned: list[Reso
                 assert kind.endswith(_UNCHECKED), kind
     assert counts.keys() == discovery.SCHEMAS.keys()
     assert min(counts.values()) > 0, counts
+
+
+def _count_values(body: object) -> int:
+    if isinstance(body, dict):
+        return sum(map(_count_values, body.values()))
+    return sum(map(_count_values, body)) if isinstance(body, list) else 1
+
+
+def test_the_documented_spend_cap_is_a_valid_request() -> None:
+    text = (REPOSITORY / "docs" / "cost.md").read_text(encoding="utf-8")
+    (data,) = re.findall(r"--data '(\{.*?\n\})'", text, re.DOTALL)
+    body = json.loads(data)
+    checked = [*discovery.check("google_billing_budget", body)]
+    assert [one for one in checked if one.fault] == []
+    assert len(checked) == _count_values(body)  # each field is in the schema
 
 
 @pytest.mark.parametrize(("kind", "path", "value", "finding"), _FAULTS)
