@@ -7,22 +7,19 @@ hour, with Pub/Sub's redeliveries and the attempts of the batch job.
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from progress import settings
-from progress.local import development_key, postgres, process_specs, readiness
+from progress.local import development_key, postgres, readiness
 from tests.conftest import skip_without
 from tests.support import emitted_lines, fault_stack, http_client, promtool, sample_events
 from tests.support.alert_policies import alerts
 from tests.support.fault_stack import Stack
 from tests.support.log_filters import parsed
 from tests.support.metric_series import Line, Metric, stored
-from tests.support.postgres_servers import url_of
 from tests.support.promtool import Series, joined, listed
 from tests.support.pushes import encode_push
 from tests.support.terraform_environments import Environments
@@ -48,21 +45,10 @@ def _group(lines: list[Line]) -> Lines:
 
 def _run_job(stack: Stack, attempt: int) -> list[Line]:
     """Run an attempt of the batch job, as Cloud Run does; return its lines."""
-    url = url_of(stack.addresses["database_url"], "batch")
     attempts = {"TASK_RETRIES": str(_RETRIES), "CLOUD_RUN_TASK_ATTEMPT": str(attempt)}
-    done = subprocess.run(
-        [sys.executable, str(process_specs.ROOT / "jobs" / "batch_aggregates" / "main.py")],
-        env=settings.child_env(
-            DATABASE_URL=url,
-            PUBSUB_EMULATOR_HOST=stack.addresses["pubsub_emulator_host"],
-            PYTHONPATH=str(process_specs.ROOT),
-            **attempts,
-        ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    with stack.start_job(stdout=subprocess.PIPE, **attempts) as job:
+        assert job.stdout
+        return [json.loads(line) for line in job.stdout]
 
 
 def _ask(stack: Stack, user: str) -> int:

@@ -62,16 +62,19 @@ class Stack:
             stderr=subprocess.DEVNULL,
         )
 
-    def start_job(self) -> subprocess.Popen[bytes]:
-        """Start the batch job in the same way as the scheduler."""
+    def start_job(
+        self, *, stdout: int = subprocess.DEVNULL, **changed: str
+    ) -> subprocess.Popen[bytes]:
+        """Start the batch job in the same way as the scheduler, with these settings."""
         return subprocess.Popen(
             [sys.executable, str(process_specs.ROOT / "jobs" / "batch_aggregates" / "main.py")],
             env=settings.child_env(
                 DATABASE_URL=url_of(self.addresses["database_url"], "batch"),
                 PUBSUB_EMULATOR_HOST=self.addresses["pubsub_emulator_host"],
                 PYTHONPATH=str(process_specs.ROOT),
+                **changed,
             ),
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
         )
 
     def _settings(self) -> dict[str, str]:
