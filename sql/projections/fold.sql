@@ -209,8 +209,8 @@ BEGIN
 END
 $drop$;
 
--- Find the folded events that the window's retractions take out. Add answers to the window, to be subtracted. Return the
--- learners of the other events, who must be folded again.
+-- Find the folded events that the window's retractions take out. Add answers to the window, to be subtracted. Return
+-- the learners of the other events, who must be folded again.
 CREATE FUNCTION fold_retractions(window_start bigint) RETURNS text[] LANGUAGE plpgsql AS $fold$
 DECLARE
     learners text[];

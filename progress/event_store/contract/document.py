@@ -47,7 +47,12 @@ def make() -> str:
     """Return the text of docs/events.md."""
     listed = "\n".join(_wrap(f"- {rule.text}") for rule in unexpressed_rules())
     template = _TEMPLATE.read_text(encoding="utf-8")
-    parts = {"{types}": _describe_types(), "{rules}": listed, "{published}": _describe_published()}
+    parts = {
+        "{types}": _describe_types(),
+        "{retractable}": _describe_retractable(),
+        "{rules}": listed,
+        "{published}": _describe_published(),
+    }
     for name, text in parts.items():
         template = template.replace(name, text)
     return template
@@ -60,6 +65,11 @@ def _describe_types() -> str:
         names = [name for name in events.EVENT_TYPES if events.TOPICS[name] == topic]
         parts += [_describe_type(name, events.EVENT_TYPES[name]) for name in names]
     return "\n".join(parts)
+
+
+def _describe_retractable() -> str:
+    names = [f"`{n}`" for n, declared in events.EVENT_TYPES.items() if declared.can_be_retracted]
+    return _wrap(f"Only events of these types can be retracted: {', '.join(names)}.")
 
 
 def _describe_published() -> str:
