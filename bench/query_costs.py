@@ -19,6 +19,7 @@ from progress.query.cache.responses import ResponseCache
 from progress.query.execution import execute
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.graphql.context import Context
+from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader, open_reader
 
@@ -51,7 +52,7 @@ class Costing:
     """An executor of GraphQL documents that measures each document's cost and uses no cache."""
 
     def __init__(self, reader: Reader, caller: Caller, *, explains: bool) -> None:
-        self.context = Context(caller, Queries(reader), datetime.now(UTC))
+        self.context = Context(caller, Queries(reader), datetime.now(UTC), AccessTrace(reader))
         self._work, self._explains = 0, explains
         self._cache = ResponseCache(None, RateLimiter(None, 10**9), reader)
         if explains:

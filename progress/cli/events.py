@@ -17,6 +17,7 @@ from progress.event_store.events import EVENT_TYPES
 from progress.event_store.log import PostgresEventStore
 from progress.event_store.timestamps import EARLIEST
 from progress.importers import envelope_lines
+from progress.operations import accesses
 
 _PAGE = 1_000
 _POLL_INTERVAL_S = 0.5
@@ -65,9 +66,16 @@ def events(
             position = log.find_newest(connection, position, kind, limit)
         pages = _read_pages(PostgresEventStore(connection), user, kind, position)
         recorded: Iterable[StoredEvent] = _read_recorded(pages)
-        _print(deque(recorded, maxlen=limit) if limit else recorded)
+
+        def print_(events: Iterable[StoredEvent]) -> None:
+            for number, event in enumerate(events):
+                if number == 0 and user is not None:
+                    accesses.write_trail(connection, "events", user)
+                terminal.print_json(event)
+
+        print_(deque(recorded, maxlen=limit) if limit else recorded)
         while follow:
-            _print(_read_recorded(pages))
+            print_(_read_recorded(pages))
             time.sleep(_POLL_INTERVAL_S)
 
 
@@ -110,8 +118,3 @@ def _read_pages(
             position = page[-1].global_position + 1
         elif page:
             version = page[-1].stream_version + 1
-
-
-def _print(events: Iterable[StoredEvent]) -> None:
-    for event in events:
-        terminal.print_json(event)

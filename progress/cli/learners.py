@@ -14,7 +14,7 @@ from progress.adapters.terminal import Console
 from progress.cli import connections, operations
 from progress.cli.options import AsJson, AsJsonLines
 from progress.errors import NotFound
-from progress.operations import records
+from progress.operations import accesses, records
 from progress.operations.records import OperationKind
 from progress.projections import schema
 
@@ -37,6 +37,7 @@ def learners(
         schema.set_search_path(connection)
         values = {"part": part, "limit": first + 1}
         rows = database.fetch(connection, "projections/learners", "find", **values)
+        accesses.write_command(connection, "learners", [row["user_id"] for row in rows[:first]])
     if as_json:
         for row in rows[:first]:
             terminal.print_json(row)
@@ -55,9 +56,11 @@ def export(user: Learner, folder: operations.Folder = Path()) -> None:
     with connections.open_connection() as connection:
         if not _is_known(connection, user):
             raise NotFound(f"no events of the learner {user} are recorded")
+        accesses.write_command(connection, "export", [user])
         operation_id = _start(connection, OperationKind.EXPORT_USER, user)
     console = Console()
-    operations.save_file(console, operations.await_success(console, operation_id), folder)
+    exported = operations.await_success(console, operation_id)
+    operations.save_file(console, exported, folder, command="export")
 
 
 def erase(

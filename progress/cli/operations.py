@@ -18,9 +18,10 @@ from progress.adapters.terminal import Console
 from progress.cli import connections
 from progress.cli.options import AsJson, AsJsonLines
 from progress.errors import ProgressError
-from progress.operations import export_files, records
+from progress.operations import accesses, export_files, records
 from progress.operations.export_files import ExportedFile
 from progress.operations.records import PLANS, OperationKind, OperationState
+from progress.projections import schema
 
 operations_group = typer.Typer(
     help="Multi-step operations, such as exports and erasures.", no_args_is_help=True
@@ -36,6 +37,7 @@ _PLACES = {
     "dead_letters": "dead letters emptied",
     "snapshots": "snapshots deleted",
     "milestone_marks": "marks of published milestones deleted",
+    "accesses": "traces of who read whose record deleted or freed from the learner's id",
     "poisoned": "marks of poisoned events deleted",
     "operations": "operations from which the learner's id was removed",
     "exports": "exported files deleted",
@@ -98,7 +100,7 @@ def _describe(operation: records.Operation) -> dict[str, object]:
 @operations_group.command()
 def download(operation_id: OperationId, folder: Folder = Path()) -> None:
     """Save the file of an export into FOLDER."""
-    save_file(Console(), _read(operation_id), folder)
+    save_file(Console(), _read(operation_id), folder, command="operations")
 
 
 @operations_group.command()
@@ -131,8 +133,13 @@ def await_success(console: Console, operation_id: UUID) -> records.Operation:
     return operation
 
 
-def save_file(console: Console, operation: records.Operation, folder: Path) -> None:
-    """Save the file of an export; raise ProgressError if the storage does not have the file."""
+def save_file(
+    console: Console, operation: records.Operation, folder: Path, *, command: str
+) -> None:
+    """Save the file of an export; raise ProgressError if the storage does not have the file.
+
+    If it is a learner's record, write first that the command reads it.
+    """
     file = _exported_file(operation)
     source = storage.open_storage(export_files.location(settings.current()))
     if file is None or not source.has(file.object):
@@ -140,6 +147,10 @@ def save_file(console: Console, operation: records.Operation, folder: Path) -> N
             f"the operation {operation.id} has no file: expected an export that succeeded in "
             "the last seven days"
         )
+    if operation.kind == OperationKind.EXPORT_USER and operation.subject:
+        with connections.open_connection() as connection:
+            schema.set_search_path(connection)
+            accesses.write_command(connection, command, [operation.subject])
     target = storage.open_storage(str(folder))
     name = choose_name(target, file.file)
     with target.writing(name) as output:

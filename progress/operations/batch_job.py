@@ -22,7 +22,7 @@ from progress.projections.changes import Publisher
 from progress.projections.projector import SHARDS
 from progress.settings import Settings
 
-_LETTERS_PER_RUN = 10_000
+_LETTERS_PER_RUN = _ACCESSES_PER_RUN = 10_000
 _ERASURES_PER_RUN = 10  # few, so that many deletions do not delay other operations
 _FILE = "operations/operations"
 
@@ -96,12 +96,13 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Rep
 
 
 def delete_old_records(connection: Connection) -> None:
-    """Delete dead letters closed for 90 days, and operations finished for 400 days.
+    """Delete dead letters closed for 90 days, and operations and traces of readers after 400 days.
 
     A failed erasure is kept until another erasure of the learner has succeeded.
     """
     database.run(connection, _FILE, "delete closed letters", limit=_LETTERS_PER_RUN)
     database.run(connection, _FILE, "delete finished operations")
+    database.run(connection, "event_store/accesses", "delete old", limit=_ACCESSES_PER_RUN)
 
 
 def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID]:

@@ -97,7 +97,10 @@ def forbid(operation: ClaimedOperation) -> object:
 
 @_unless_closed
 def forget(operation: ClaimedOperation) -> object:
-    """Remove the learner from the read models and from Redis; return the complete row counts."""
+    """Remove the learner from the read models, from Redis and from the traces of who read whom.
+
+    Return the complete row counts.
+    """
     learner = _learner(operation)
     with connection_for(operation) as connection:
         learner_rows.fold_deletion(connection, learner, operation.publisher)
@@ -106,6 +109,8 @@ def forget(operation: ClaimedOperation) -> object:
         if schema.exists(connection, schema.schema_name()):
             projector.catch_up_learner(connection, learner, operation.publisher, operation.wait)
         _delete_copies(operation, learner)
+        # Before the time is read: exports that start later do not find the learner as a reader.
+        learner_rows.redact_accesses(connection, learner, operation.report_progress)
         forgotten_at = learner_rows.read_time(connection)
         # Not counted in `forbid`: counting many dead letters may exceed the timeout of that step.
         counts = operation.outcomes["forbid"]["counts"]

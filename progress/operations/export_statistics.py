@@ -15,7 +15,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.outputs import HashedOutput, Rows
 from progress.adapters.storage.storage import Output
 from progress.errors import ProgressError
-from progress.operations import export_files, export_steps
+from progress.operations import accesses, export_files, export_steps
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.export_files import FileFormat, StatisticsArguments
 from progress.operations.export_steps import Written, open_snapshot
@@ -50,16 +50,24 @@ _PART = 1 << 16  # Bytes of Parquet per read.
 
 
 def write_statistics(operation: ClaimedOperation) -> object:
-    """Write the table's file; a repeated attempt replaces the file."""
+    """Write the table's file, and who reads its learners; a repeated attempt replaces the file."""
     request = parse_arguments(operation, StatisticsArguments)
+    name, suffix = request.table.lower(), request.format.lower()
+    learners: list[str] = []
 
     def write_table(connection: Connection, output: Output) -> Written:
-        return write(connection, request, output, operation.report_progress)
+        written = write(connection, request, output, operation.report_progress)
+        rows = database.run(connection, _FILE, f"learners {name}")  # of the same snapshot
+        learners.extend(learner for (learner,) in rows)
+        return written
 
     with connection_for(operation) as connection:
         schema.set_search_path(connection)
-        name, suffix = request.table.lower(), request.format.lower()
-        return export_steps.write_file(operation, connection, name, suffix, write_table)
+        file = export_steps.write_file(operation, connection, name, suffix, write_table)
+    with connection_for(operation) as connection:  # the one before was for reading only
+        schema.set_search_path(connection)
+        accesses.write_export(connection, operation.id, learners)
+    return file
 
 
 def write(

@@ -35,12 +35,12 @@ _LANGUAGES = {"en": ("Field", "Meaning"), "ja": ("項目", "意味")}  # with th
 _FILE = "operations/export_user"
 
 
-def list_tables(model: str) -> Iterator[tuple[str, str]]:
-    """Yield the name of each file with a model's rows, and the COPY statement that writes it.
+def list_tables(sql_file: str) -> Iterator[tuple[str, str]]:
+    """Yield the name of each file with the rows of a model, and the COPY statement that writes it.
 
     A block `export NAME` is this statement; `rows NAME` is the query of the API, for one learner.
     """
-    for block, text in blocks(f"read_models/{model}").items():
+    for block, text in blocks(sql_file).items():
         kind, _, name = block.partition(" ")
         if kind == "export":
             yield name, text
@@ -49,9 +49,8 @@ def list_tables(model: str) -> Iterator[tuple[str, str]]:
             yield name, fill(_FILE, "rows", rows=rows)
 
 
-_TABLES = {
-    name: statement for model in (*REALTIME, *BATCH) for name, statement in list_tables(model.name)
-}
+_SQL_FILES = (*(f"read_models/{model.name}" for model in (*REALTIME, *BATCH)), "event_store/accesses")
+_TABLES = {name: statement for file in _SQL_FILES for name, statement in list_tables(file)}
 
 
 class UserArguments(msgspec.Struct, frozen=True):

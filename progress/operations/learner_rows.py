@@ -173,15 +173,28 @@ def redact_rest(connection: Connection, learner: str, check: Check) -> None:
 
     Redact the learner's dead letters, and the finished operations that name the learner.
     """
-    chunks, deleted = Chunks(CHUNK, check), 1
-    while deleted:
-        with chunks.next() as at_most:
-            values = {"learner": learner, "at_most": at_most}
-            deleted = database.run(connection, _FILE, "delete snapshots", **values)[0][0]
+    _repeat(connection, "delete snapshots", learner, check)
     database.run(connection, _FILE, "delete milestone marks", learner=learner)
     database.run(connection, _FILE, "delete pending", learner=learner)
     redact_letters_of(connection, learner, check)
     database.run(connection, _FILE, "redact operations", learner=learner, own=None)
+
+
+def redact_accesses(connection: Connection, learner: str, check: Check) -> None:
+    """Delete the traces of who read the learner's record; name the learner nowhere as a reader.
+
+    Call this after `forbid_learner`, which keeps the learner out of new traces.
+    """
+    _repeat(connection, "redact accesses", learner, check)
+
+
+def _repeat(connection: Connection, block: str, learner: str, check: Check) -> None:
+    """Run the SQL block, which changes up to :at_most rows, until it changes none."""
+    chunks, changed = Chunks(CHUNK, check), 1
+    while changed:
+        with chunks.next() as at_most:
+            values = {"learner": learner, "at_most": at_most}
+            changed = database.run(connection, _FILE, block, **values)[0][0]
 
 
 def redact_letters_of(connection: Connection, learner: str | None, check: Check) -> None:

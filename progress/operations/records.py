@@ -22,9 +22,16 @@ ARCHIVE_SUBJECT = "archive"  # the subject of every operation of the kind ARCHIV
 # The callers that are not people. Their names begin with `system:`. No token may have such a `sub`.
 # Otherwise, its bearer would be the starter of these callers' operations, and could read them.
 _SYSTEM = "system:"
-COMMAND_LINE = f"{_SYSTEM}command line"
-BATCH_JOB = f"{_SYSTEM}batch job"
-DELETION = f"{_SYSTEM}deletion"  # cancels the exports of a learner who is deleted
+
+
+def name_system(name: str) -> str:
+    """Return the id of a caller that is not a person."""
+    return f"{_SYSTEM}{name}"
+
+
+COMMAND_LINE = name_system("command line")
+BATCH_JOB = name_system("batch job")
+DELETION = name_system("deletion")  # cancels the exports of a learner who is deleted
 # `sql/operations/erase_user.sql` also has `system:erasure`, which cancels exports.
 
 _FILE = "operations/operations"

@@ -23,6 +23,14 @@ Role = Literal["learner", "teacher", "support", "admin"]
 
 MAX_GROUPS = 50  # in a teacher's token
 
+# The parts of a learner's record, and the roles that may read those of others.
+Part = Literal["data", "audit trail", "list of readers"]
+_READERS: dict[Part, tuple[Role, ...]] = {
+    "data": ("teacher", "support", "admin"),
+    "audit trail": ("support", "admin"),
+    "list of readers": ("admin",),
+}
+
 _ALGORITHMS = {"RSA": "RS256", "EC": "ES256"}
 _FIREBASE = "https://securetoken.google.com/"
 _FIREBASE_KEYS = (
@@ -67,21 +75,17 @@ class Caller(msgspec.Struct, frozen=True):
     expires_at: float = math.inf  # when the token expires, in seconds since 1970
     groups: tuple[str, ...] = ()
 
-    def authorize(self, user_id: str | None, *, audit: bool = False) -> str:
+    def authorize(self, user_id: str | None, part: Part = "data") -> str:
         """Return the requested learner, by default the caller.
 
         Raise Forbidden if the role does not permit the request, even if the learner does not exist,
         and BadInput if `user_id` cannot be an id. A teacher also needs a group of which the learner
-        is a member: see `needs_membership`. With `audit`, the request is about the learner's audit
-        trail.
+        is a member: see `needs_membership`.
         """
         learner = parse_id("userId", user_id) if isinstance(user_id, str) else self.user_id
-        roles = ("support", "admin") if audit else ("teacher", "support", "admin")
-        if learner == self.user_id or self.role in roles:
+        if learner == self.user_id or self.role in _READERS[part]:
             return learner
-        raise Forbidden(
-            f"a {self.role} may read their own {'audit trail' if audit else 'data'} only"
-        )
+        raise Forbidden(f"a {self.role} may read their own {part} only")
 
     def needs_membership(self, learner: str) -> bool:
         """Return whether the learner must be a member of one of the caller's groups."""

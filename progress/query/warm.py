@@ -18,6 +18,7 @@ from progress.query.cache.responses import ResponseCache
 from progress.query.execution import execute
 from progress.query.execution.execute import GraphQLRequest, RequestLog
 from progress.query.graphql.context import Context
+from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 
@@ -52,12 +53,13 @@ async def warm(
     cache = ResponseCache(redis, RateLimiter(redis, 1), reader)
     query = page_query(datetime.now(UTC))
     rows = await reader.fetch("query/warm", "list_learners", first=learners)
-    queries, log = Queries(reader), RequestLog("query", _TRACE)
+    queries, trace, log = Queries(reader), AccessTrace(reader), RequestLog("query", _TRACE)
     hits = 0
     try:
         await _wait_for_writes(redis)
         for done, row in enumerate(rows, start=1):
-            context = Context(Caller(row["user_id"], "learner"), queries, datetime.now(UTC))
+            caller = Caller(row["user_id"], "learner")
+            context = Context(caller, queries, datetime.now(UTC), trace)
             answer = await execute.run(query, context, cache=cache, introspection=False, log=log)
             if answer.errors:
                 raise ProgressError(f"the page's query fails: {answer.errors[0]['message']}")

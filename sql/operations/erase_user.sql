@@ -14,6 +14,8 @@ SELECT encode(k.inner_key, 'hex'), encode(k.outer_key, 'hex') FROM event_store.e
 -- count of learner --
 SELECT c.events, c.sessions, c.pending, c.snapshots, c.poisoned,
     (SELECT count(*) FROM event_store.milestone_marks m WHERE m.user_id = :learner) AS milestone_marks,
+    (SELECT count(*) FROM event_store.accesses a
+     WHERE a.user_id = :learner OR a.read_by = :learner AND a.role <> 'system') AS accesses,
     (SELECT count(*) FROM operations.operations_of(:learner) o (id)
      WHERE o.id <> CAST(:operation_id AS uuid)) AS operations
 FROM event_store.count_of_learner(:learner) c;
@@ -90,6 +92,9 @@ SELECT count(*) FROM gone;
 -- delete milestone marks --
 DELETE FROM event_store.milestone_marks m WHERE m.user_id = :learner;
 
+-- redact accesses --
+SELECT event_store.redact_accesses(:learner, :at_most);
+
 -- unpublished shard --
 -- The learner's shard, unless the publisher is past the learner's last UserDeleted.
 SELECT e.shard
@@ -120,11 +125,15 @@ SELECT operations.redact_operations(:learner, CAST(:own AS uuid));
 
 -- list exports --
 -- The exports that were requested before a given time and whose files may hold rows about the learner. They export
--- either the learner's record, or statistics that may include the learner. An export that finished more than 8 days
--- before this time is left out, because its file is deleted after a week.
+-- either the learner's record, or that of somebody whose record the learner read, or statistics that may include the
+-- learner. An export that finished more than 8 days before this time is left out, because its file is deleted after a
+-- week.
 SELECT o.operation_id
 FROM operations.operations o
-WHERE (o.kind = 'EXPORT_USER' AND :learner IN (o.subject, o.arguments ->> 'user_id')
+WHERE (o.kind = 'EXPORT_USER' AND (:learner IN (o.subject, o.arguments ->> 'user_id') OR EXISTS (
+           SELECT FROM event_store.accesses a
+           WHERE a.user_id = o.arguments ->> 'user_id' AND a.role <> 'system'
+             AND a.read_by IN (:learner, encode(event_store.erasure_digest(:learner), 'hex'))))
     OR o.kind = 'EXPORT_STATISTICS'
        AND (jsonb_typeof(o.arguments -> 'learners') IS DISTINCT FROM 'array' OR o.arguments -> 'learners' ? :learner))
   AND o.started_at <= CAST(:before AS timestamptz)

@@ -100,6 +100,35 @@ COPY (
     ORDER BY d.user_id, name
 ) TO STDOUT (FORMAT csv, HEADER);
 
+-- learners daily --
+-- The learners in the file.
+SELECT p.user_id FROM user_progress p
+WHERE {operations/export_statistics exported}
+  AND EXISTS (SELECT FROM daily_stats s WHERE s.user_id = p.user_id AND {operations/export_statistics days});
+
+-- learners weekly --
+SELECT p.user_id FROM user_progress p
+WHERE {operations/export_statistics exported}
+  AND EXISTS (SELECT FROM weekly_stats s WHERE s.user_id = p.user_id AND {operations/export_statistics mondays});
+
+-- learners item --
+SELECT p.user_id FROM user_progress p
+WHERE {operations/export_statistics exported}
+  AND EXISTS (SELECT FROM item_stats s WHERE s.user_id = p.user_id);
+
+-- learners domain --
+SELECT p.user_id FROM user_progress p
+WHERE {operations/export_statistics exported}
+  AND EXISTS (SELECT FROM catalogue_shares s WHERE s.user_id = p.user_id AND s.kind = 'domain');
+
+-- learners level --
+SELECT p.user_id FROM user_progress p
+WHERE {operations/export_statistics exported}
+  AND EXISTS (SELECT FROM catalogue_shares s WHERE s.user_id = p.user_id AND s.kind = 'level');
+
+-- exported --
+({operations/export_statistics everyone} OR p.user_id = ANY (CAST(current_setting('export.learners') AS text[])))
+
 -- asked --
 (CAST(:learners AS text[]) IS NULL OR s.user_id = ANY (CAST(:learners AS text[])))
 

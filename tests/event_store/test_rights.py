@@ -169,6 +169,25 @@ def test_only_the_project_and_batch_roles_may_write_snapshots(log: Connection) -
         assert written == ({"INSERT", "DELETE"} if may_write else set())
 
 
+def test_readers_append_to_the_trace_of_who_read_whom_and_nobody_changes_it(
+    log: Connection,
+) -> None:
+    may = {
+        "progress_query": {"SELECT"},
+        "progress_project": {"SELECT"},
+        "progress_batch": {"SELECT", "DELETE"},
+    }
+    for role in FUNCTIONS:
+        assert rights(log, role, "event_store.accesses") == may.get(role, set())
+        log.run(f"SET ROLE {role}")
+        for call, callers in (
+            ("record_accesses('eve', 'admin', '{ann}')", ("progress_query", "progress_project")),
+            ("redact_accesses('eve', 1)", ("progress_project",)),
+        ):
+            assert refused(log, f"SELECT event_store.{call}") == (role not in callers)
+        log.run("RESET ROLE")
+
+
 def test_append_ignores_the_search_path_of_the_session(log: Connection) -> None:
     log.run("CREATE TEMP TABLE events (global_position bigint)")
     log.run("CREATE FUNCTION pg_temp.greatest(a int) RETURNS int LANGUAGE sql RETURN 1")

@@ -46,7 +46,7 @@ from tests.support.erasure_fixtures import (
     push_events,
     receipt,
 )
-from tests.support.export_fixtures import export_statistics
+from tests.support.export_fixtures import export, export_statistics, read
 from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import ADMIN, Operator, list_changes
 
@@ -171,6 +171,7 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
         "pending": 0,
         "snapshots": 1,
         "milestone_marks": 0,
+        "accesses": 2,
         "poisoned": 1,
         "dead_letters": 8,
         "operations": 0,
@@ -241,6 +242,33 @@ def test_a_redelivery_is_recognized_even_if_the_dead_letter_of_the_message_is_re
     assert (kept["discard_reason"], kept["index_in_message"]) == ("erased", 0)
     push_events(traced, b"something else", message_id="once")
     assert model_rows.read_table(traced, "event_store.dead_letters") == letters
+
+
+def test_an_erased_reader_is_a_digest_in_the_record_of_others(
+    operator: Operator, traced: Connection, exports: Path
+) -> None:
+    """A record that was exported before names the reader, so that its file is deleted."""
+    exported = operator.run(export(operator)["id"])
+    (file,) = exports.iterdir()
+    assert LEARNER in read(file)["accesses.csv"].decode()
+    done = receipt(operator.run(erase(operator)["id"]))
+    assert [*exports.iterdir()] == []
+    assert operator.get(exported["id"])["result"] is None
+    expected = [["ann", "ada", "admin"], ["ann", done["digest"], "teacher"]]
+    assert traced.run(BLOCKS["accesses"]) == expected
+    # The token may still be valid for a while.
+    traced.run(BLOCKS["leave accesses"], learner=LEARNER)
+    assert traced.run(BLOCKS["accesses"]) == expected
+
+
+def test_the_traces_of_commands_are_not_those_of_a_learner_with_the_same_id(
+    operator: Operator, populated: Connection
+) -> None:
+    learner = "system:events"
+    stage.append(populated, list_events(learner))
+    populated.run("SELECT event_store.record_accesses(:r, 'system', '{ann}')", r=learner)
+    receipt(operator.run(erase(operator, learner)["id"]))
+    assert populated.run(BLOCKS["accesses"]) == [["ann", learner, "system"]]
 
 
 def test_the_dead_letters_of_other_learners_stay(operator: Operator, traced: Connection) -> None:

@@ -157,6 +157,20 @@ def test_the_exported_groups_are_those_that_the_learner_joined_or_left(
     ]
 
 
+def test_the_export_says_who_has_read_the_record(
+    operator: Operator, populated: Connection, exports: Path
+) -> None:
+    for reader, role, learner in (("=eve", "support", "ann"), ("eve", "support", "ben")):
+        populated.run(
+            "INSERT INTO event_store.accesses "
+            "VALUES (:learner, '2026-01-02T09:00:00Z', :reader, :role)",
+            learner=learner, reader=reader, role=role,
+        )  # fmt: skip
+    rows = list_rows(export_files(operator, exports), "accesses.csv")
+    assert [*rows[0].values()] == ["2026-01-02 09:00:00+00", "'=eve", "support"]
+    assert [(row["read_by"], row["role"]) for row in rows[1:]] == [("ada", "admin")]
+
+
 def test_every_read_model_that_the_api_serves_is_exported(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
@@ -168,7 +182,7 @@ def test_every_read_model_that_the_api_serves_is_exported(
     assert [
         model.name for model in (*REALTIME, *BATCH) if model.field and not files[model.name]
     ] == []
-    others = {"README.html", "events.jsonl", "manifest.json"}
+    others = {"README.html", "events.jsonl", "manifest.json", "accesses.csv"}
     assert {*export_files(operator, exports)} - others == set[str]().union(*files.values())
 
 

@@ -40,6 +40,7 @@ from progress.query.execution.executor import Call, FieldExecutor
 from progress.query.execution.fields import RequestedField
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import FIELDS, GRAPHQL
+from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from tests.conftest import Store
@@ -305,7 +306,9 @@ class Both:
         self, query: Query, role: Any = "learner"
     ) -> tuple[GraphQLResponse, GraphQLResponse]:
         """Return the API's response and plain graphql-core's response."""
-        context = Context(Caller("ann", role, float("inf")), Queries(self._reader), NOW)
+        context = Context(
+            Caller("ann", role, float("inf")), Queries(self._reader), NOW, AccessTrace(self._reader)
+        )
         request = GraphQLRequest(query.text, query.variables, query.operation_name)
         return self._runner.run(self._both(request, context))
 

@@ -22,12 +22,14 @@ from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.execution.executor import Call, FieldExecutor
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import FIELDS, GRAPHQL, Declaration
+from progress.query.graphql.whose import Whose
+from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from tests.query.test_compiled import LOG, NOW, PLAINLY, log
 from tests.support.api import NOWHERE, QUERY
 from tests.support.postgres_servers import EMBEDDED, Server
-from tests.support.stage import Worker, append
+from tests.support.stage import Worker, append, connect
 
 MOMENT = ("userId", "asOf", "knownAt")
 MARCH = 'dailyStats(from: "2024-03-01", to: "2024-03-31")'
@@ -63,7 +65,7 @@ def _parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "GRAPHQL", schema_with_parts())
     monkeypatch.setattr(documents, "_valid", LruCache(1 << 20))
     monkeypatch.setattr(documents, "_rejected", LruCache(1 << 20))
-    monkeypatch.setitem(FIELDS, "learner", Declaration(has_parts=True))
+    monkeypatch.setitem(FIELDS, "learner", Declaration(Whose.LEARNER, has_parts=True))
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +88,12 @@ class Resolving(FieldExecutor):
         return await super().resolve(call)
 
 
-def run(url: str, query: str, role: Role = "learner") -> GraphQLResponse:
+def run(url: str, query: str, role: Role = "learner", user: str = "ann") -> GraphQLResponse:
     async def answer() -> GraphQLResponse:
         reader = Reader(url)
         cache = ResponseCache(None, RateLimiter(None, 10**9), reader)
-        context = Context(Caller("ann", role, float("inf")), Queries(reader), NOW)
+        caller = Caller(user, role, float("inf"))
+        context = Context(caller, Queries(reader), NOW, AccessTrace(reader))
         try:
             return await execute.run(
                 GraphQLRequest(query), context, cache=cache, introspection=False, log=LOG
@@ -105,6 +108,16 @@ def requested(query: str) -> list[fields.RequestedField]:
     """Return the fields of a query that the cache or a SELECT may answer."""
     prepared = documents.read(query, introspection=False).prepare(None, None)
     return fields.request(prepared.coerced, Caller("ann", "support"))
+
+
+def test_a_part_leaves_the_trace_of_the_learner_that_its_parent_names(database: str) -> None:
+    run(database, '{ learner(userId: "ann") { streak { current } } }', "support", "sue")
+    run(database, "{ learner { streak { current } } }", "support", "ann")
+    run(database, '{ learner(userId: "nobody") { streak { current } } }', "support", "tim")
+    run(database, '{ learner(userId: "ann") { streak { current } } }', "learner", "tim")
+    with closing(connect(database)) as connection:
+        rows = connection.run("SELECT read_by, role, user_id FROM event_store.accesses")
+    assert rows == [["sue", "support", "ann"]]
 
 
 def test_a_part_is_one_select_and_has_the_response_of_the_root_field(

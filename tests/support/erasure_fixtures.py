@@ -56,7 +56,7 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
 
 
 def leave_traces(connection: Connection) -> None:
-    """Create the learner's events, snapshots, dead letters and poisoned events."""
+    """Create the learner's events, snapshots, dead letters, poisoned events and accesses."""
     events = list_events()
     early = {
         "session_id": SESSION,
@@ -71,6 +71,7 @@ def leave_traces(connection: Connection) -> None:
     Projector(connection).catch_up_all()
     batch.fold(connection, list(SHARDS))
     snapshots.take(connection, Policy(event_interval=1))
+    connection.run(BLOCKS["leave accesses"], learner=LEARNER)
     connection.run(BLOCKS["poison"], learner=LEARNER, marker=MARKER)
     batch.run(connection)
 

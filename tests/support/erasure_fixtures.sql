@@ -17,6 +17,14 @@ WHERE schemaname NOT LIKE 'pg\_temp%'  -- temporary tables of a batch run
 SELECT event_store.quarantine(min(global_position), 'invalid input: "' || CAST(:marker AS text) || '"')
 FROM event_store.events WHERE stream_id = 'learner-' || CAST(:learner AS text) AND event_type = 'CorrectAnswerGiven';
 
+-- leave accesses --
+-- Somebody has read the learner's record, and the learner that of Ann.
+SELECT event_store.record_accesses('ada', 'admin', ARRAY[CAST(:learner AS text)]),
+    event_store.record_accesses(:learner, 'teacher', '{ann}');
+
+-- accesses --
+SELECT user_id, read_by, role FROM event_store.accesses ORDER BY user_id, read_by, role;
+
 -- versions --
 -- For each stream of erased events, return the number of events, whether all events are in the stream's shard, and
 -- whether their versions are 1, 2, 3 …

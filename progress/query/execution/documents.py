@@ -72,7 +72,7 @@ class Prepared(NamedTuple):
 
     executor: FieldExecutor
     plan: Plan
-    coerced: Sequence[CoercedField]  # of a query
+    coerced: Sequence[CoercedField]
 
 
 class Document(msgspec.Struct):
@@ -114,12 +114,13 @@ class Document(msgspec.Struct):
             raise Rejected.of(executor)
         executor = cast("FieldExecutor", executor)
         plan = self._plan(executor)
-        if executor.operation.operation is not OperationType.QUERY:
-            return Prepared(executor, plan, ())
-        try:
-            return Prepared(executor, plan, fields.coerce(plan, executor.variable_values))
-        except QueryTooComplex as error:
-            raise Rejected.of([GraphQLError(str(error), original_error=error)]) from None
+        coerced = fields.coerce(plan, executor.variable_values)
+        if executor.operation.operation is OperationType.QUERY:
+            try:
+                fields.check_cost(coerced)
+            except QueryTooComplex as error:
+                raise Rejected.of([GraphQLError(str(error), original_error=error)]) from None
+        return Prepared(executor, plan, coerced)
 
     def _remember(self, key: object, prepared: Prepared) -> None:
         if all(plan is not prepared.plan for plan in self.plans.values()):

@@ -31,7 +31,7 @@ from progress.errors import (
 )
 from progress.query.cache.responses import ResponseCache, Result
 from progress.query.cache.versions import ProjectedTo
-from progress.query.execution import documents, fields
+from progress.query.execution import documents, fields, traces
 from progress.query.execution.documents import Rejected
 from progress.query.execution.fields import RequestedField
 from progress.query.graphql.arguments import format_datetime
@@ -57,6 +57,10 @@ class GraphQLResponse(msgspec.Struct, frozen=True):
     errors: list[dict[str, Any]] = []
     extensions: dict[str, Any] = {}
     executed: bool = True
+
+    @property
+    def has_data(self) -> bool:
+        return self.data not in (None, b"null")
 
 
 class RequestLog:
@@ -132,6 +136,8 @@ async def run(
     if result.errors and not any(value is not None for value in (result.data or {}).values()):
         _raise_if_unavailable(result.errors)
     response = to_response(result, log)
+    if response.has_data:
+        await traces.write(prepared.coerced, context, result)
     if keys and not response.errors:
         log.cache_result = lookup.result
     if is_constant:

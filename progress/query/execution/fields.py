@@ -46,7 +46,7 @@ class PlannedField:
         self.place: Place = tuple(each.key for each in self._fields)
         self.selection = field.canonical_text()
         declaration = FIELDS.get(field.name, UNDECLARED)
-        self.cost = declaration.cost
+        self.cost, self.whose = declaration.cost, declaration.whose
         self.cache = declaration.cache if field.is_valid else None
         self.compiled: CompiledField | None = None
         if declaration.sql and field.is_valid:
@@ -110,27 +110,30 @@ class CoercedField(NamedTuple):
 
 
 def coerce(plan: Sequence[PlannedField], variables: VariableValues) -> tuple[CoercedField, ...]:
-    """Return the fields of a query that the cache or a SELECT may answer.
-
-    Resolvers answer the other fields. Raise QueryTooComplex if the query would return too many
-    fields, read too many rows or ask about too many moments.
-    """
-    coerced, moments = [], set()
-    complexity = rows = 0
+    """Return the fields whose arguments are valid."""
+    coerced = []
     for planned in plan:
         arguments = planned.arguments(variables)
-        if arguments is None:
-            continue
+        if arguments is not None:
+            coerced.append(CoercedField(planned, arguments.pop("userId", None), arguments))
+    return tuple(coerced)
+
+
+def check_cost(coerced: Sequence[CoercedField]) -> None:
+    """Raise QueryTooComplex if a query of these fields would cost too much.
+
+    It may not return too many fields, read too many rows or ask about too many moments.
+    """
+    complexity = rows = 0
+    moments = set()
+    for planned, learner, arguments in coerced:
         complexity += planned.complexity(arguments)
         rows += planned.rows_to_read(arguments)
-        if moment := limits.moment_key(arguments):
+        if moment := limits.moment_key(learner, arguments):
             moments.add(moment)
-        if planned.cache or planned.compiled:
-            coerced.append(CoercedField(planned, arguments.pop("userId", None), arguments))
     limits.check_complexity(complexity)
     as_of.check_moments(len(moments))
     limits.check_rows(rows, len(moments))
-    return tuple(coerced)
 
 
 class RequestedField(msgspec.Struct, frozen=True):
@@ -154,6 +157,8 @@ def request(coerced: Sequence[CoercedField], caller: Caller) -> list[RequestedFi
 
 def _request(coerced: CoercedField, caller: Caller) -> RequestedField | None:
     planned, learner, arguments = coerced
+    if not (planned.cache or planned.compiled):
+        return None
     try:
         user_id = caller.authorize(learner)
     except RequestRejected:

@@ -159,11 +159,11 @@ def _count_days(arguments: Mapping[str, Any]) -> int:
     return 1 + max(0, min(days, _MAX_DAYS))
 
 
-def moment_key(arguments: Mapping[str, Any]) -> tuple[object, ...] | None:
+def moment_key(learner: str | None, arguments: Mapping[str, Any]) -> tuple[object, ...] | None:
     """Return the learner and the past times that a field asks about; None for the present."""
     if not (arguments.get("asOf") or arguments.get("knownAt")):
         return None
-    return arguments.get("userId"), arguments.get("asOf"), arguments.get("knownAt")
+    return learner, arguments.get("asOf"), arguments.get("knownAt")
 
 
 def check_complexity(count: int) -> None:

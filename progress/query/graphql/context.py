@@ -1,7 +1,7 @@
 """The context that every resolver of a request receives: caller, time and data sources."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import strawberry
 from progress.adapters import request_scope
 from progress.errors import BadInput, Forbidden
 from progress.operations.records import Operation, OperationKind
-from progress.query.auth import Caller
+from progress.query.auth import Caller, Part
 from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
 from progress.query.graphql.published_events import EventPublisher
@@ -20,6 +20,7 @@ from progress.query.live import milestone_feed
 from progress.query.live.hub import LiveQueries, Subscription
 from progress.query.live.milestone_feed import MilestoneFeed
 from progress.query.read_models import administration, groups
+from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 
 _T = TypeVar("_T")
@@ -31,16 +32,18 @@ class Context(msgspec.Struct, frozen=True):
     caller: Caller
     queries: Queries
     at: datetime
+    trace: AccessTrace
     live_queries: LiveQueries | None = None  # Set only for streams and sockets.
     downloads: Downloads | None = None  # Set only over HTTP.
     undelivered: UndeliveredMessages | None = None  # Set only over HTTP.
     events: EventPublisher | None = None  # Set only over HTTP.
     host: bytes = b""  # The host to which the caller sent the request.
     members: set[str] = set()  # Learners whose group membership this request has checked.
+    noted: set[str] = set()  # Learners whose data resolvers have returned, see `note`.
 
-    async def resolve_learner(self, user_id: str | None, *, audit: bool = False) -> str:
+    async def resolve_learner(self, user_id: str | None, part: Part = "data") -> str:
         """Return the requested learner; raise Forbidden if the caller may not read their data."""
-        learner = self.caller.authorize(user_id, audit=audit)
+        learner = self.caller.authorize(user_id, part)
         if self.caller.needs_membership(learner):
             await self.check_learner(learner)
         return learner
@@ -55,6 +58,10 @@ class Context(msgspec.Struct, frozen=True):
         """Raise Forbidden unless the learner is now a member of one of the caller's groups."""
         if not await groups.is_member(self.queries.reader, learner, self.caller.groups):
             raise Forbidden("a teacher may read the data of members of their groups only")
+
+    def note(self, learners: Iterable[str]) -> None:
+        """Note that the response holds data of these learners; it leaves traces of the caller."""
+        self.noted.update(learners)
 
     def check_admin(self) -> None:
         if not self.is_admin:
@@ -77,7 +84,10 @@ class Context(msgspec.Struct, frozen=True):
             return None
         origin = f"http://{self.host.decode('latin-1')}" if self.host else ""
         now = datetime.now(UTC)  # not `at`: in a stream, `at` is the time when the stream began
-        return self.downloads.find(operation, now, origin)
+        download = self.downloads.find(operation, now, origin)
+        if download and operation.kind is OperationKind.EXPORT_USER and operation.subject:
+            self.note([operation.subject])
+        return download
 
     def _may_fetch(self, operation: Operation) -> bool:
         """Return whether the file is the caller's own record, or was requested by the caller.

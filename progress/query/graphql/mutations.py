@@ -31,31 +31,32 @@ from progress.query.graphql.published_events import (
     build_goal_set,
     build_rest_day_taken,
 )
+from progress.query.graphql.whose import Whose
 from progress.query.read_models import administration
 
 _PUBLISH_TIMEOUT_S = 3.0
 _MAX_EXPORTS = 5  # exports of a learner's record within 24 hours
 
 
-def _mutation(type_: object) -> Callable[[Any], Any]:
+def _mutation(type_: object, whose: Whose) -> Callable[[Any], Any]:
     """Declare a mutation of this type; the method returns a record with the type's fields."""
-    field: Callable[[Any], Any] = strawberry.field(graphql_type=type_)
+    field: Callable[[Any], Any] = strawberry.field(graphql_type=type_, metadata={"whose": whose})
     return field
 
 
 @strawberry.type
 class Mutation:
-    @_mutation(types.Operation)
+    @_mutation(types.Operation, Whose.NOBODY)
     async def rebuild_projections(self, info: Info, idempotency_key: ID) -> Operation:
         info.context.check_admin()
         return await _start(info, OperationKind.REBUILD, idempotency_key, subject="read models")
 
-    @_mutation(types.Operation)
+    @_mutation(types.Operation, Whose.NOBODY)
     async def run_batch(self, info: Info, idempotency_key: ID) -> Operation:
         info.context.check_admin()
         return await _start(info, OperationKind.RUN_BATCH, idempotency_key, subject="batch")
 
-    @_mutation(types.Operation)
+    @_mutation(types.Operation, Whose.NOBODY)
     async def replay_dead_letters(
         self, info: Info, ids: list[ID], idempotency_key: ID
     ) -> Operation:
@@ -65,7 +66,7 @@ class Mutation:
             info, OperationKind.REPLAY_DEAD_LETTERS, idempotency_key, letter_ids=numbers
         )
 
-    @_mutation(int)
+    @_mutation(int, Whose.NOBODY)
     async def discard_dead_letters(self, info: Info, ids: list[ID], reason: str) -> int:
         info.context.check_admin()
         text = arguments.parse_reason(reason)
@@ -76,7 +77,7 @@ class Mutation:
         discarded: int = rows[0]["discarded"]
         return discarded
 
-    @_mutation(types.Operation)
+    @_mutation(types.Operation, Whose.NOBODY)
     async def archive_events(
         self,
         info: Info,
@@ -88,7 +89,7 @@ class Mutation:
             info, OperationKind.ARCHIVE, idempotency_key, subject=ARCHIVE_SUBJECT, before=before
         )
 
-    @_mutation(types.Operation)
+    @_mutation(types.Operation, Whose.NOBODY)
     async def erase_user(self, info: Info, user_id: ID, idempotency_key: ID) -> Operation:
         info.context.check_admin()
         learner = auth.parse_id("userId", user_id)
@@ -99,7 +100,7 @@ class Mutation:
             info, OperationKind.ERASE_USER, idempotency_key, subject=learner, user_id=learner
         )
 
-    @_mutation(types.Operation)
+    @_mutation(types.Operation, Whose.LEARNER)
     async def export_user(
         self, info: Info, *, user_id: ID | None = UNSET, idempotency_key: ID
     ) -> Operation:
@@ -114,7 +115,7 @@ class Mutation:
             user_id=learner,
         )
 
-    @_mutation(types.Operation)
+    @_mutation(types.Operation, Whose.NOBODY)
     async def export_statistics(
         self,
         info: Info,
@@ -141,10 +142,11 @@ class Mutation:
             idempotency_key,
             subject=info.context.caller.user_id,
             is_shared=False,
+            role=info.context.caller.role,  # the worker writes whose rows the caller reads
             **msgspec.structs.asdict(request),
         )
 
-    @_mutation(types.PublishedEvent)
+    @_mutation(types.PublishedEvent, Whose.NOBODY)
     async def set_goal(
         self, info: Info, answers_per_day: int, idempotency_key: ID
     ) -> PublishedEvent:
@@ -152,13 +154,13 @@ class Mutation:
         goal = arguments.parse_goal(answers_per_day)
         return await _publish(info, build_goal_set(info.context.caller.user_id, key, goal))
 
-    @_mutation(types.PublishedEvent)
+    @_mutation(types.PublishedEvent, Whose.NOBODY)
     async def take_rest_day(self, info: Info, date: date, idempotency_key: ID) -> PublishedEvent:
         key = auth.parse_id("idempotencyKey", idempotency_key)
         arguments.check_day(date)
         return await _publish(info, build_rest_day_taken(info.context.caller.user_id, key, date))
 
-    @_mutation(types.Operation)
+    @_mutation(types.Operation, Whose.NOBODY)
     async def cancel_operation(
         self,
         info: Info,
@@ -175,7 +177,7 @@ class Mutation:
             )
         return cancelled
 
-    @_mutation(types.Operation)
+    @_mutation(types.Operation, Whose.NOBODY)
     async def retry_operation(
         self,
         info: Info,

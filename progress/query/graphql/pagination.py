@@ -11,6 +11,7 @@ import msgspec
 from progress.errors import BadInput
 from progress.query import auth
 from progress.query.read_models import reader, rows
+from progress.query.read_models.accesses import Access
 from progress.query.read_models.administration import LetterKey
 from progress.query.read_models.groups import LearnerKey, LearnerOrder
 
@@ -41,10 +42,10 @@ def build_page(page: reader.Page[tuple[Any, Any]], *order: str) -> Page:
     return _connect(keyed, has_next=page.has_next, total=page.total_count)
 
 
-def build_numbered_page(nodes: Sequence[_T], size: int, number: Callable[[_T], int]) -> Page:
+def build_keyed_page(nodes: Sequence[_T], size: int, key: Callable[[_T], object]) -> Page:
     """Build a connection of at most `size` nodes; `nodes` has one more if another page follows."""
-    numbered = (([number(node)], node) for node in nodes[:size])
-    return _connect(numbered, has_next=len(nodes) > size)
+    keyed = (([key(node)], node) for node in nodes[:size])
+    return _connect(keyed, has_next=len(nodes) > size)
 
 
 def _connect(
@@ -95,10 +96,24 @@ def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
     if cursor is None:
         return None
     key = LetterKey(*_decode_cursor(cursor, tuple[bool, _Moment, _Number]))
-    # In the years 1 and 9999, the conversion to UTC may leave the range of datetime.
-    if not date.min.year < key.received_at.year < date.max.year:
-        raise _invalid_cursor()
+    _check_year(key.received_at)
     return key
+
+
+def decode_access_cursor(cursor: str | None) -> Access | None:
+    if cursor is None:
+        return None
+    (access,) = _decode_cursor(cursor, tuple[Access])
+    _check_year(access.hour)
+    if not (auth.is_text(access.read_by) and auth.is_text(access.role)):
+        raise _invalid_cursor()
+    return access
+
+
+def _check_year(moment: datetime) -> None:
+    """In the years 1 and 9999, the conversion to UTC may leave the range of datetime."""
+    if not date.min.year < moment.year < date.max.year:
+        raise _invalid_cursor()
 
 
 def decode_number_cursor(cursor: str | None) -> int | None:

@@ -1,10 +1,10 @@
 """The schema: the query fields in the contract's order, the mutations and the subscriptions.
 
-A decorator declares each field once, with its type, arguments, SQL, cache policy and cost.
-Strawberry's resolver, the executor (`progress.query.execution.executor`), the cache and the limits
-read these declarations. A field about one learner is a single SELECT, unless it needs a resolver of
-its own. No field that teachers read about a group is cached, so that they cannot read the data of a
-learner who has left the group.
+A decorator declares each field once, with its type, arguments, SQL, cache policy and cost, and with
+whose data it returns. Strawberry's resolver, the executor (`progress.query.execution.executor`),
+the cache, the limits and the traces of readers read these declarations. A field about one learner
+is a single SELECT, unless it needs a resolver of its own. No field that teachers read about a group
+is cached, so that they cannot read the data of a learner who has left the group.
 """
 
 import inspect
@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import strawberry
 from strawberry import ID, UNSET
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types import get_object_definition
 from strawberry.types.nodes import SelectedField, Selection
 from strawberry.utils.str_converters import to_camel_case
 
@@ -27,7 +28,9 @@ from progress.query.graphql import arguments, descriptions, pagination, types
 from progress.query.graphql.context import Info
 from progress.query.graphql.mutations import Mutation
 from progress.query.graphql.subscriptions import Subscription
+from progress.query.graphql.whose import Whose
 from progress.query.read_models import administration, groups, rows
+from progress.query.read_models.accesses import get_accesses
 from progress.query.read_models.rows import Moment, RowQuery
 
 BuildQuery = Callable[..., RowQuery[Any]]
@@ -76,8 +79,9 @@ _MOMENTS = ("as_of", "known_at")
 
 
 class Declaration(NamedTuple):
-    """The cache policy, the cost and the SQL of a root query field."""
+    """Whose data a root field returns; of a query field, the cache policy, the cost and the SQL."""
 
+    whose: Whose
     cache: CachePolicy | None = None  # None: not cached
     cost: Cost = _DEFAULT_COST
     sql: LearnerQuery | None = None  # if None, the field's resolver always runs
@@ -86,16 +90,20 @@ class Declaration(NamedTuple):
 
 FIELDS: dict[str, Declaration] = {}
 RESOLVED: dict[str, Any] = {}  # Strawberry's fields by Python name, in the order of the schema
-UNDECLARED = Declaration()  # __typename, __schema, __type
+UNDECLARED = Declaration(Whose.NOBODY)  # __typename, __schema, __type
 
 
 def declare(
-    type_: object, *, cache: CachePolicy | None = None, cost: Cost = _DEFAULT_COST
+    type_: object,
+    whose: Whose,
+    *,
+    cache: CachePolicy | None = None,
+    cost: Cost = _DEFAULT_COST,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field without SQL. The decorated function is its resolver."""
 
     def decorate(resolve: Callable[..., Any]) -> Any:
-        return _add(resolve, Declaration(cache, cost), type_)
+        return _add(resolve, Declaration(whose, cache, cost), type_)
 
     return decorate
 
@@ -126,7 +134,7 @@ def declare_learner_field(
         names = {_graphql_name(parameter): parameter.name for parameter in parameters}
         query = LearnerQuery(build_query, names)
         resolve = _resolver(query, parameters, is_list=getattr(type_, "__origin__", None) is list)
-        return _add(resolve, Declaration(cache, cost, query), type_)
+        return _add(resolve, Declaration(Whose.LEARNER, cache, cost, query), type_)
 
     return decorate
 
@@ -215,6 +223,7 @@ def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.Per
 
 @declare(
     types.ItemStatsConnection,
+    Whose.LEARNER,
     # `catalogue`, because the catalogue contains headwords, levels and domains. `except_for`,
     # because the set of DUE items depends on the current time. `clock`, because estimates of recall
     # depend on the local date.
@@ -334,6 +343,7 @@ def goal(moment: Moment) -> RowQuery[rows.Goal]:
 
 @declare(
     types.ItemHistory,
+    Whose.LEARNER,
     cache=CachePolicy(15, clock=True),
     cost=Cost(4, entries=1_000),
 )
@@ -354,6 +364,7 @@ async def item_history(
 
 @declare(
     types.Knowledge,
+    Whose.LEARNER,
     # `catalogue`, because items have levels, and archived items do not fade.
     cache=CachePolicy(10, catalogue=True, clock=True),
     cost=Cost(45),
@@ -376,6 +387,7 @@ async def knowledge(
 
 @declare(
     types.list_of(rows.KnowledgePoint),
+    Whose.LEARNER,
     cache=CachePolicy(15, batch=True, clock=True),
     # If the learner has not studied for years, every week reads the states of all items.
     cost=Cost(60, rows_per_day=1 / 7, days_per_entry=7, entries=731),
@@ -390,6 +402,7 @@ async def knowledge_curve(
 
 @declare(
     types.Calibration | None,
+    Whose.LEARNER,
     cache=CachePolicy(60, batch=True, clock=True),
     cost=Cost(4, entries=10),
 )
@@ -398,7 +411,7 @@ async def calibration(info: Info, *, user_id: ID | None = UNSET) -> rows.Calibra
     return await info.context.queries.get_calibration(learner, at=info.context.at)
 
 
-@declare(types.Calibration | None, cost=Cost(1_000, entries=10))
+@declare(types.Calibration | None, Whose.NOBODY, cost=Cost(1_000, entries=10))
 async def calibration_of_all(info: Info) -> rows.Calibration | None:
     info.context.check_support()
     return await info.context.queries.get_calibration_of_all(at=info.context.at)
@@ -419,6 +432,7 @@ def item_forgetting(
 
 @declare(
     types.MilestoneConnection,
+    Whose.LEARNER,
     # `batch`, because the batch job computes the levels.
     cache=CachePolicy(15, batch=True),
     cost=Cost(8),
@@ -441,7 +455,7 @@ async def milestones(
     return pagination.build_page(page)
 
 
-@declare(types.type_of(rows.LocalDay), cache=CachePolicy(15))
+@declare(types.type_of(rows.LocalDay), Whose.LEARNER, cache=CachePolicy(15))
 async def local_day(info: Info, *, user_id: ID | None = UNSET, date: date) -> rows.LocalDay:
     learner = await info.context.resolve_learner(user_id)
     arguments.check_day(date)
@@ -450,6 +464,7 @@ async def local_day(info: Info, *, user_id: ID | None = UNSET, date: date) -> ro
 
 @declare(
     types.Group | None,
+    Whose.NOBODY,
     cost=Cost(types.GROUP_ROWS, rows_of=types.ROWS_OF_GROUP),
 )
 async def group(info: Info, group_id: ID) -> groups.Group | None:
@@ -467,7 +482,7 @@ def _selects_standing(info: Info) -> bool:
     return not all(isinstance(one, SelectedField) and one.name in _CHEAP for one in selected)
 
 
-@declare(types.LearnerConnection, cost=Cost(350))
+@declare(types.LearnerConnection, Whose.LISTED, cost=Cost(350))
 async def learners(
     info: Info,
     *,
@@ -488,6 +503,7 @@ async def learners(
         weeks=any(_selects(node, "weeks") for node in info.selected_fields),
         at=info.context.at,
     )
+    info.context.note(learner.user_id for _, learner in page.items)
     return pagination.build_page(page, order)
 
 
@@ -499,6 +515,7 @@ def _selects(node: Selection, name: str) -> bool:
 
 @declare(
     types.ItemDifficultyConnection,
+    Whose.NOBODY,
     cost=Cost(200, rows_with={"level": 20, "domain": 20}),
 )
 async def item_difficulty(
@@ -529,6 +546,7 @@ def _authorize_group(info: Info, group_id: str) -> ID:
 
 @declare(
     types.EventConnection,
+    Whose.TRAIL,
     cost=Cost(rows_with={"types": 200}),
 )
 async def events(
@@ -538,7 +556,7 @@ async def events(
     first: int | None = 50,
     after: str | None = UNSET,
 ) -> pagination.Page:
-    learner = await info.context.resolve_learner(user_id, audit=True)
+    learner = await info.context.resolve_learner(user_id, "audit trail")
     size = arguments.parse_page_size(first)
     events = await info.context.queries.get_recorded_events(
         learner,
@@ -546,15 +564,30 @@ async def events(
         types=arguments.parse_event_types(types if isinstance(types, list) else None),
         before_version=pagination.decode_number_cursor(pagination.text_or_none(after)),
     )
-    return pagination.build_numbered_page(events, size, lambda event: event.stream_version)
+    return pagination.build_keyed_page(events, size, lambda event: event.stream_version)
 
 
-@declare(list[types.ProjectionStatus], cost=Cost(30))
+@declare(types.AccessConnection, Whose.LEARNER)
+async def accesses(
+    info: Info, user_id: ID | None = UNSET, first: int | None = 50, after: str | None = UNSET
+) -> pagination.Page:
+    learner = await info.context.resolve_learner(user_id, "list of readers")
+    size = arguments.parse_page_size(first)
+    found = await get_accesses(
+        info.context.queries.reader,
+        learner,
+        first=size + 1,
+        after=pagination.decode_access_cursor(pagination.text_or_none(after)),
+    )
+    return pagination.build_keyed_page(found, size, lambda access: access)
+
+
+@declare(list[types.ProjectionStatus], Whose.NOBODY, cost=Cost(30))
 async def projection_status(info: Info) -> list[rows.ProjectionStatus]:
     return await info.context.queries.get_projection_status(at=info.context.at)
 
 
-@declare(types.DeadLetterConnection, cost=Cost(50))
+@declare(types.DeadLetterConnection, Whose.NOBODY, cost=Cost(50))
 async def dead_letters(
     info: Info,
     kind: DeadLetterKind | None = UNSET,
@@ -574,30 +607,32 @@ async def dead_letters(
     return pagination.build_page(page)
 
 
-@declare(types.list_of(administration.DeadLetterReason))
+@declare(types.list_of(administration.DeadLetterReason), Whose.NOBODY)
 async def dead_letter_reasons(info: Info) -> list[administration.DeadLetterReason]:
     info.context.check_admin()
     return await administration.get_dead_letter_reasons(info.context.queries.reader)
 
 
-@declare(list[types.LearnerName], cost=Cost(200))
+@declare(list[types.LearnerName], Whose.LISTED, cost=Cost(200))
 async def search_learners(
     info: Info, text: str, first: int | None = 20
 ) -> list[groups.LearnerName]:
     info.context.check_support()
-    return await groups.search_learners(
+    found = await groups.search_learners(
         info.context.queries.reader,
         arguments.parse_id_search(text),
         first=arguments.parse_page_size(first, default=20),
     )
+    info.context.note(learner.user_id for learner in found)
+    return found
 
 
-@declare(types.Operation | None)
+@declare(types.Operation | None, Whose.NOBODY)
 async def operation(info: Info, id: ID) -> Operation | None:  # noqa: A002 - the contract's name
     return await info.context.find_operation(id)
 
 
-@declare(types.OperationConnection)
+@declare(types.OperationConnection, Whose.NOBODY)
 async def operations(
     info: Info, first: int | None = 20, after: str | None = UNSET
 ) -> pagination.Page:
@@ -608,18 +643,19 @@ async def operations(
         first=size + 1,
         before=pagination.decode_number_cursor(pagination.text_or_none(after)),
     )
-    return pagination.build_numbered_page(newest, size, lambda operation: operation.number)
+    return pagination.build_keyed_page(newest, size, lambda operation: operation.number)
 
 
 @declare(
     list[types.Undelivered] | None,
+    Whose.NOBODY,
 )
 async def undelivered(info: Info) -> list[Undelivered] | None:
     info.context.check_admin()
     return await info.context.undelivered.get() if info.context.undelivered else None
 
 
-@declare(types.list_of(administration.Arrivals), cost=Cost(entries=24))
+@declare(types.list_of(administration.Arrivals), Whose.NOBODY, cost=Cost(entries=24))
 async def arrivals(info: Info) -> list[administration.Arrivals]:
     info.context.check_admin()
     return await administration.get_arrivals(info.context.queries.reader, at=info.context.at)
@@ -634,7 +670,7 @@ def item_distribution(moment: Moment) -> RowQuery[rows.ItemCount]:
     return rows.select_item_distribution(moment)
 
 
-@declare(list[ID], cost=Cost(20))
+@declare(list[ID], Whose.NOBODY, cost=Cost(20))
 async def search_groups(info: Info, text: str, first: int | None = 20) -> list[str]:
     info.context.check_support()
     return await groups.search_groups(
@@ -643,6 +679,10 @@ async def search_groups(info: Info, text: str, first: int | None = 20) -> list[s
         first=arguments.parse_page_size(first, default=20),
     )
 
+
+for _type in (Mutation, Subscription):
+    for _field in get_object_definition(_type, strict=True).fields:
+        FIELDS[to_camel_case(_field.name)] = Declaration(_field.metadata["whose"])
 
 SCHEMA = strawberry.Schema(
     strawberry.type(type("Query", (), RESOLVED)),

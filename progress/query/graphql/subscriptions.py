@@ -12,6 +12,7 @@ from progress.operations.records import Operation
 from progress.query import auth
 from progress.query.graphql import types
 from progress.query.graphql.context import Info
+from progress.query.graphql.whose import Whose
 from progress.query.live.hub import Source
 from progress.query.live.sources import Groups, Learners, MilestoneMarks, Operations
 from progress.query.read_models import groups, rows
@@ -30,9 +31,11 @@ def build_sources(reader: Reader) -> dict[str, Source]:
     }
 
 
-def _subscription(type_: object) -> Callable[[Any], Any]:
+def _subscription(type_: object, whose: Whose) -> Callable[[Any], Any]:
     """Declare a subscription whose method yields records with the fields of this GraphQL type."""
-    field: Callable[[Any], Any] = strawberry.subscription(graphql_type=type_)
+    field: Callable[[Any], Any] = strawberry.subscription(
+        graphql_type=type_, metadata={"whose": whose}
+    )
     return field
 
 
@@ -47,28 +50,28 @@ def _count_rows(node: Selection) -> int:
 
 @strawberry.type
 class Subscription:
-    @_subscription(types.UserProgress | None)
+    @_subscription(types.UserProgress | None, Whose.LEARNER)
     async def progress_updated(
         self, info: Info, user_id: ID | None = UNSET
     ) -> AsyncIterator[rows.UserProgress | None]:
         learner = await info.context.resolve_learner(user_id)
         return info.context.subscribe_to_learner(LEARNER, learner, lambda state: state.progress)
 
-    @_subscription(types.Streak)
+    @_subscription(types.Streak, Whose.LEARNER)
     async def streak_updated(
         self, info: Info, user_id: ID | None = UNSET
     ) -> AsyncIterator[rows.Streak]:
         learner = await info.context.resolve_learner(user_id)
         return info.context.subscribe_to_learner(LEARNER, learner, lambda state: state.streak)
 
-    @_subscription(types.Operation)
+    @_subscription(types.Operation, Whose.NOBODY)
     async def operation_updated(self, info: Info, id: ID) -> AsyncIterator[Operation]:  # noqa: A002 - the contract calls the argument `id`
         operation = await info.context.find_operation(id)
         if operation is None:
             raise NotFound("there is no such operation, or you may not see it")
         return info.context.subscribe(OPERATION, operation.id, lambda state: state.operation)
 
-    @_subscription(types.Milestone)
+    @_subscription(types.Milestone, Whose.LEARNER)
     async def milestone_reached(
         self, info: Info, user_id: ID | None = UNSET, after: ID | None = UNSET
     ) -> AsyncIterator[rows.Milestone]:
@@ -76,7 +79,7 @@ class Subscription:
         since = None if after is UNSET else after
         return await info.context.follow_milestones(MILESTONE, learner, since)
 
-    @_subscription(types.Group | None)
+    @_subscription(types.Group | None, Whose.NOBODY)
     async def group_updated(self, info: Info, group_id: ID) -> AsyncIterator[groups.Group | None]:
         group = auth.parse_id("groupId", group_id)
         info.context.caller.check_group(group)

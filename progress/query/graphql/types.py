@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -17,7 +17,8 @@ from progress.operations import export_files
 from progress.operations import records as operations
 from progress.query.graphql import arguments, downloads, pagination, published_events
 from progress.query.graphql.context import Info
-from progress.query.read_models import groups, rows
+from progress.query.graphql.whose import Whose
+from progress.query.read_models import accesses, groups, rows
 
 _MAX_INT = 2**31 - 1
 
@@ -50,6 +51,11 @@ def _connection(name: str, node: object, **more: object) -> Any:
     edge = _make(f"{name}Edge", {"cursor": str, "node": node})
     fields = {"edges": list[edge], "page_info": PageInfo, **more}  # type: ignore[valid-type] # made at run time
     return _make(f"{name}Connection", fields)
+
+
+def _resolved(resolver: Callable[..., Any], whose: Whose) -> Any:
+    """Declare a field with a resolver of its own, and whose data it adds to that of its parent."""
+    return strawberry.field(resolver=resolver, metadata={"whose": whose})
 
 
 def _make(name: str, fields: Mapping[str, object]) -> Any:
@@ -114,6 +120,8 @@ Calibration = _make(
     {"tests": int, "log_loss": float, "constant_log_loss": float, "bins": list[CalibrationBin]},
 )
 EventConnection = _connection("Event", RecordedEvent)
+Access = type_of(accesses.Access, id_field="read_by")
+AccessConnection = _connection("Access", Access)
 Milestone = type_of(rows.Milestone, id_field="id")
 MilestoneConnection = _connection("Milestone", Milestone, total_count=int)
 Learner = type_of(groups.Learner, id_field="user_id")
@@ -172,17 +180,17 @@ class Group:
     active_last7_days: int
     answers_last7_days: int
     accuracy_last7_days: float | None
-    hardest_items: list[ItemDifficulty] = strawberry.field(  # type: ignore[valid-type] # made at run time
-        resolver=_get_hardest_items
+    hardest_items: list[ItemDifficulty] = _resolved(  # type: ignore[valid-type] # made at run time
+        _get_hardest_items, Whose.NOBODY
     )
-    knowledge: type_of(groups.GroupKnowledge) = strawberry.field(  # type: ignore[valid-type] # made at run time
-        resolver=_get_group_knowledge
+    knowledge: type_of(groups.GroupKnowledge) = _resolved(  # type: ignore[valid-type] # made at run time
+        _get_group_knowledge, Whose.NOBODY
     )
-    items_fading: list[ItemFading] = strawberry.field(  # type: ignore[valid-type] # made at run time
-        resolver=_get_items_fading
+    items_fading: list[ItemFading] = _resolved(  # type: ignore[valid-type] # made at run time
+        _get_items_fading, Whose.NOBODY
     )
-    weeks: list_of(groups.GroupWeek) = strawberry.field(  # type: ignore[valid-type] # made at run time
-        resolver=_get_group_weeks
+    weeks: list_of(groups.GroupWeek) = _resolved(  # type: ignore[valid-type] # made at run time
+        _get_group_weeks, Whose.NOBODY
     )
 
 
@@ -208,7 +216,7 @@ async def _sign_url(root: downloads.Download) -> str:
 
 @strawberry.type
 class Download:
-    url: str = strawberry.field(resolver=_sign_url)
+    url: str = _resolved(_sign_url, Whose.NOBODY)
     expires_at: datetime
     bytes: int
     sha256: str
@@ -233,14 +241,14 @@ class Operation:
     id: strawberry.ID
     kind: operations.OperationKind
     state: operations.OperationState
-    started_by: strawberry.ID | None = strawberry.field(resolver=_find_starter)
-    subject: str | None = strawberry.field(resolver=_find_subject)
+    started_by: strawberry.ID | None = _resolved(_find_starter, Whose.NOBODY)
+    subject: str | None = _resolved(_find_subject, Whose.NOBODY)
     progress: float
     steps: list[type_of(operations.OperationStep)]  # type: ignore[valid-type] # made at run time
     error: str | None
     result: str | None
 
-    download: Download | None = strawberry.field(resolver=_find_download)
+    download: Download | None = _resolved(_find_download, Whose.LISTED)
     started_at: datetime
     finished_at: datetime | None
 
@@ -252,7 +260,7 @@ async def _wait_until_counted(root: published_events.PublishedEvent) -> bool:
 @strawberry.type
 class PublishedEvent:
     event_id: strawberry.ID
-    counted: bool = strawberry.field(resolver=_wait_until_counted)
+    counted: bool = _resolved(_wait_until_counted, Whose.NOBODY)
 
 
 OperationConnection = _connection("Operation", Operation)

@@ -37,6 +37,7 @@ from progress.query.http.sockets import Sockets
 from progress.query.http.static_page import StaticPage
 from progress.query.http.subscriptions import OpenSubscription, Place, StreamLimits, Streams
 from progress.query.live.hub import LiveQueries, PollIntervals
+from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings
@@ -68,7 +69,7 @@ class QueryApi:
         intervals: PollIntervals | None = None,
     ) -> None:
         """Raise SettingsError if the issuer's settings or an allowed origin is invalid."""
-        self._queries = Queries(reader)
+        self._queries, self._trace = Queries(reader), AccessTrace(reader)
         self._authenticator = auth.Authenticator(auth.load_issuer(settings))
         self._cors = Cors(settings.cors_origins)
         self._redis = _open_redis(settings.redis_url) if settings.redis_url else None
@@ -272,7 +273,7 @@ class QueryApi:
         host = headers.get(b"host", b"")
         now = datetime.now(UTC)
         return Context(
-            *(caller, self._queries, now, live_queries),
+            *(caller, self._queries, now, self._trace, live_queries),
             downloads=self._downloads,
             undelivered=self._undelivered,
             events=self._events,

@@ -235,13 +235,13 @@ class _Socket:
                 await self._send_last(operation, b"error", orjson.dumps(answer.errors))
 
     async def _send_results(self, operation: _Operation, subscription: OpenSubscription) -> None:
-        """Send the results, but no result that is equal to the one before it."""
-        last, body = b"", subscription.first
+        """Send the results until the last one."""
+        body = subscription.first
         try:
             while self._is_open(operation):
-                if subscription.is_news(body, last):
+                if body:
                     await self._send_about(operation, b"next", body)
-                last, body = body, await subscription.next_result()
+                body = await subscription.next_result()
         except StopAsyncIteration:
             operation.end()  # first, because the client may replace a subscription that it sees end
             if not self._sockets.streams.is_shutting_down:  # else, the client connects again

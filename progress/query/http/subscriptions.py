@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
@@ -22,11 +22,14 @@ from graphql.execution import execute_subscription_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from progress.adapters import request_scope
 from progress.errors import Forbidden, InstanceUnavailable, RateLimited, Unavailable
 from progress.query.auth import Caller
-from progress.query.execution import execute
+from progress.query.execution import execute, traces
 from progress.query.execution.documents import Document, Rejected
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
+from progress.query.execution.executor import FieldExecutor
+from progress.query.execution.fields import CoercedField
 from progress.query.graphql.context import Context
 from progress.query.http import protocol
 from progress.query.http.protocol import Reply
@@ -87,24 +90,20 @@ class Place:
 class OpenSubscription(NamedTuple):
     """A subscription that a stream or a socket sends.
 
-    `first` is its first result. `next_result` returns the next one. It raises StopAsyncIteration
-    after the last result, or immediately after `close`. Closing `resources` ends the subscription.
-    A feed has no first result (`first` is empty), and each of its results is sent.
+    `first` is its first result. `next_result` returns the next one; it leaves out a result that is
+    equal to the one before it, except in a feed. It raises StopAsyncIteration after the last
+    result, or immediately after `close`. Closing `resources` ends the subscription. A feed has no
+    first result (`first` is empty).
     """
 
     first: bytes
     next_result: Callable[[], Awaitable[bytes]]
     close: Callable[[], None]
     resources: ExitStack
-    is_feed: bool = False
-
-    def is_news(self, body: bytes, last: bytes) -> bool:
-        """Return whether to send a result, whose predecessor was `last`."""
-        return body != b"" and (self.is_feed or body != last)
 
 
 class EventStream(Response):
-    """A stream of results. A result equal to the one before it is not sent, except in a feed.
+    """A stream of results.
 
     The stream waits for a result only when the client has read all earlier results, so that results
     do not accumulate. `resources` is closed at the end of the response.
@@ -157,11 +156,10 @@ class EventStream(Response):
         self._subscription.close()
 
     async def _send_results(self, send: Send) -> None:
-        last, body = b"", self._subscription.first
+        body = self._subscription.first
         while True:
-            event = _next_event(body) if self._subscription.is_news(body, last) else _HEARTBEAT
+            event = _next_event(body) if body else _HEARTBEAT
             await send({"type": "http.response.body", "body": event, "more_body": True})
-            last = body or last
             try:
                 body = await self._wait_for_result()
             except (StopAsyncIteration, Unavailable):
@@ -242,14 +240,14 @@ class Streams:
             if isinstance(subscription, ExecutionResult):
                 return execute.to_response(subscription, log)
             resources.enter_context(self._close_on_shutdown(subscription))
-            next_result = functools.partial(_read_next, subscription, executor, log)
+            results = _Results(subscription, prepared.coerced, executor, context, log)
             is_feed = isinstance(subscription, MilestoneFeed)
             try:
-                first = b"" if is_feed else await next_result()
+                first = b"" if is_feed else await results.read_next()
             except StopAsyncIteration:
                 raise InstanceUnavailable("this instance is shutting down: try again") from None
             return OpenSubscription(
-                first, next_result, subscription.close, resources.pop_all(), is_feed
+                first, results.read_next, subscription.close, resources.pop_all()
             )
 
     def to_events(
@@ -354,20 +352,47 @@ class Streams:
             signal.raise_signal(signal.SIGINT)
 
 
-async def _read_next(subscription: _Source, executor: Executor[Any], log: RequestLog) -> bytes:
-    """Return the next result; if the caller may no longer read the data, return an error."""
-    state: object
-    try:
-        state = await anext(subscription)
-    except Forbidden as error:
-        subscription.close()  # ends the stream after this error
-        state = error
-    return await write_result(executor, state, log)
+class _Results:
+    """The results of a subscription. Each leaves the traces of its reader before it is sent."""
+
+    def __init__(
+        self,
+        subscription: _Source,
+        coerced: Sequence[CoercedField],
+        executor: FieldExecutor,
+        context: Context,
+        log: RequestLog,
+    ) -> None:
+        self._subscription, self._coerced, self._context = subscription, coerced, context
+        self._executor, self._log = executor, log
+        self._is_feed = isinstance(subscription, MilestoneFeed)
+        self._last = b""
+
+    async def read_next(self) -> bytes:
+        """Return the next result as JSON; if the caller may no longer read the data, an error.
+
+        Leave out a result that is equal to the one before it, except in a feed. Raise Unavailable
+        if the traces cannot be written.
+        """
+        while True:
+            state: object
+            try:
+                state = await anext(self._subscription)
+            except Forbidden as error:
+                self._subscription.close()  # ends the stream after this error
+                state = error
+            result = await execute_state(self._executor, state)
+            response = execute.to_response(result, self._log)
+            body = protocol.body(response)
+            if body != self._last or self._is_feed:
+                if response.has_data:
+                    with request_scope.begin(request_scope.TIMEOUT_S):  # the request's has passed
+                        await traces.write(self._coerced, self._context, result)
+                self._last = body
+                return body
 
 
-async def write_result(executor: Executor[Any], state: object, log: RequestLog) -> bytes:
-    """Return the result of a state as JSON; the executor reports an exception as the error."""
+async def execute_state(executor: Executor[Any], state: object) -> ExecutionResult:
+    """Return the result of a state; the executor reports an exception as the error."""
     result = execute_subscription_event(executor.build_per_event_executor(state))
-    if not isinstance(result, ExecutionResult):
-        result = await result
-    return protocol.body(execute.to_response(result, log))
+    return result if isinstance(result, ExecutionResult) else await result

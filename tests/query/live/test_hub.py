@@ -14,13 +14,15 @@ from msgspec import Struct
 from progress.adapters.redis import commands
 from progress.errors import DatabaseUnavailable, Forbidden, InstanceUnavailable
 from progress.query.auth import Caller
+from progress.query.execution import execute
 from progress.query.execution.execute import RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import Downloads
 from progress.query.graphql.schema import GRAPHQL
-from progress.query.http import subscriptions
+from progress.query.http import protocol, subscriptions
 from progress.query.live import hub
 from progress.query.live.hub import LiveQueries, PollIntervals, Subscription
+from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
@@ -228,7 +230,8 @@ def write(query: str, value: object, context: Context | None = None) -> bytes:
     executor: Any = Executor.build(
         GRAPHQL, parse(query), context_value=context, raw_variable_values={}
     )
-    return asyncio.run(subscriptions.write_result(executor, value, LOG))
+    result = asyncio.run(subscriptions.execute_state(executor, value))
+    return protocol.body(execute.to_response(result, LOG))
 
 
 def test_numbers_and_times_are_formatted_as_in_query_results() -> None:
@@ -248,7 +251,8 @@ def test_numbers_and_times_are_formatted_as_in_query_results() -> None:
 def test_a_stream_sends_download_links_that_are_valid_for_ten_minutes() -> None:
     began, now = datetime(2026, 1, 1, tzinfo=UTC), datetime.now(UTC)
     caller, downloads = Caller("ann", "learner"), Downloads(Settings())
-    context = Context(caller, Queries(Reader(Settings())), began, downloads=downloads)
+    reader = Reader(Settings())
+    context = Context(caller, Queries(reader), began, AccessTrace(reader), downloads=downloads)
     query = 'subscription { it: operationUpdated(id: "1") { download { bytes expiresAt } } }'
     written = write(query, finished_export(now), context)
     download = json.loads(written)["data"]["it"]["download"]

@@ -1,0 +1,39 @@
+"""The traces that a response leaves: the learners whose data it holds, and who reads it.
+
+They are on disk before the response leaves. A field that ended in an error holds no data.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphql import ExecutionResult
+
+from progress.query.execution.fields import CoercedField, Place
+from progress.query.graphql.context import Context
+from progress.query.graphql.whose import Whose
+
+
+async def write(coerced: Sequence[CoercedField], context: Context, result: ExecutionResult) -> None:
+    """Write who reads the result of these fields; raise Unavailable if this is impossible."""
+    if not context.noted and not any(field.learner for field in coerced):
+        return  # as most requests: about the caller
+    named: dict[Whose, set[str]] = {Whose.LEARNER: {*context.noted}, Whose.TRAIL: set()}
+    context.noted.clear()
+    for field in coerced:
+        learners = named.get(field.planned.whose)
+        if learners is not None and field.learner and _holds(result, field.planned.place):
+            learners.add(field.learner)
+    await context.trace.write(context.caller, *named.values())
+
+
+def _holds(result: ExecutionResult, place: Place) -> bool:
+    """Return whether the result has the value of this field, which may be null, and no error."""
+    *parents, key = place
+    holder: Any = result.data
+    for parent in parents:
+        holder = holder[parent] if holder else None
+    if holder is None:
+        return False
+    return holder[key] is not None or all(
+        tuple(error.path or ())[: len(place)] != place for error in result.errors or ()
+    )
