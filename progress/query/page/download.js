@@ -30,12 +30,17 @@ export class Download {
     this.isClosed = true;
   }
 
-  /** The section. It says which data are kept. A user who may export the record also sees the download. */
-  section() {
+  /**
+   * The section. It says which data are kept. A user who may export the record also sees the download, and who has read
+   * the record, as far as it is loaded.
+   */
+  section(readers) {
     const kept = card('kept', t('data.kept'), null,
       h('ul', { class: 'facts' }, ['events', 'settings', 'masked', 'readers', 'end'].map((name) =>
         h('li', null, t(`kept.${name}`)))));
-    return section('my-data', t(this.user ? 'data.theirs' : 'data.title'), this.isAllowed && this.card(), kept);
+    const read = card('readers', t('readers.title'), null, note(t('readers.meaning')), readers?.content());
+    return section('my-data', t(this.user ? 'data.theirs' : 'data.title'),
+      this.isAllowed && this.card(), kept, this.isAllowed && read);
   }
 
   get isAllowed() {

@@ -36,6 +36,8 @@ const months = {
 const monthYears = dayFormat({ month: 'short', year: 'numeric' });
 const wholeHours = dayFormat({ hour: 'numeric', minute: language === 'ja' ? undefined : '2-digit' });
 const clockTimes = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' });
+const localDays = new Intl.DateTimeFormat(
+  language, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
 const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' });
 
 const NONE = '–';
@@ -96,6 +98,8 @@ export function days(from, to) {
 
 /** The time of day in the browser's time zone. */
 export const clock = (time) => clockTimes.format(new Date(time));
+/** The day of a time in the browser's time zone. */
+export const localDay = (time) => localDays.format(new Date(time));
 export const moment = (time) => moments.format(new Date(time));
 
 let fixed = null;

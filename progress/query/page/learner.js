@@ -42,10 +42,13 @@ export class Learner extends View {
     this.met = new Set(); // the days that met the goal, as far as they are loaded
     // A section is the current one while it crosses a line below the section bar.
     this.passing = new IntersectionObserver((seen) => this.pass(seen), { rootMargin: '-30% 0px -69% 0px' });
-    // What a section needs is loaded when it is seen.
+    // What a section or a card needs is loaded when it is seen.
+    this.loads = {
+      year: () => this.loadMet(), improving: () => this.loadGrowth(), readers: () => this.readers ?? this.loadReaders(),
+    };
     this.seeing = new IntersectionObserver((seen) => {
       for (const { isIntersecting, target } of seen) {
-        if (isIntersecting) target.dataset.key === 'year' ? this.loadMet() : this.loadGrowth();
+        if (isIntersecting) this.loads[target.dataset.key]();
       }
     });
     this.download = new Download(user, shell, () => this.draw());
@@ -223,6 +226,24 @@ export class Learner extends View {
     if (!this.closing.signal.aborted) this.draw();
   }
 
+  /** Load the next page of those who have read the record. */
+  async loadReaders() {
+    if (this.isReading) return;
+    this.isReading = true;
+    try {
+      const { Readers } = await import('./readers.js');
+      const readers = this.readers ?? new Readers(this.user);
+      await readers.load(this.closing.signal);
+      this.readers = readers;
+    } catch (problem) {
+      if (!this.closing.signal.aborted) this.fail(problem);
+      return;
+    } finally {
+      this.isReading = false;
+    }
+    if (!this.closing.signal.aborted) this.draw();
+  }
+
   /** Mark the days that met the goal. A past day has only those of its goal's week. */
   markMet() {
     const { goal, day } = this.data;
@@ -279,7 +300,7 @@ export class Learner extends View {
     super.draw();
     this.move(before);
     if (this.scrolledYear !== this.view.year && this.data?.progress) this.scrollToDay();
-    for (const section of this.element.querySelectorAll('[data-key=year], [data-key=improving]')) {
+    for (const section of this.element.querySelectorAll('[data-key=year], [data-key=improving], [data-key=readers]')) {
       this.seeing.observe(section);
     }
     for (const id of JUMPS) {
@@ -314,7 +335,7 @@ export class Learner extends View {
     if (isNew(data)) return [head, isPast ? nothing('then.nothing') : welcome(user), !isPast && freshness(data)];
     return [
       head, jumps(user, isPast, this.view.section), !isPast && celebration(this.milestone), today(data), improving(data, this.view), howFar(data),
-      year(data, this.view), when(data), items(data), !isPast && [this.download.section(), freshness(data)],
+      year(data, this.view), when(data), items(data), !isPast && [this.download.section(this.readers), freshness(data)],
     ];
   }
 
@@ -363,7 +384,7 @@ export class Learner extends View {
 
   click({ target }) {
     const button = target.closest(
-      '[data-year], [data-step], [data-day], [data-export], [data-share], [data-jump], [data-play], [data-command], [data-range]');
+      '[data-year], [data-step], [data-day], [data-export], [data-share], [data-jump], [data-play], [data-command], [data-range], [data-readers]');
     if (!button || button.getAttribute('aria-disabled') === 'true') return;
     const { year: to, step, day } = button.dataset;
     if (button.dataset.range) {
@@ -375,6 +396,7 @@ export class Learner extends View {
     if (button.dataset.command) this.command(button.dataset.command);
     if (button.dataset.play) this.play();
     if (button.dataset.export) this.download.click(button.dataset.export);
+    if (button.dataset.readers) this.loadReaders();
     if (to) this.goToYear(to === 'recent' ? to : Number(to));
     if (step) this.goToDay(dayAfter(this.view.day, Number(step)));
     if (day) this.goToDay(day, true);

@@ -4,6 +4,7 @@ import json
 import re
 import uuid
 import zipfile
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from progress.adapters.postgres import database
 from progress.query.http import static_page
 from tests.support import browser
 from tests.support.browser import Stack, Visits
@@ -506,6 +508,41 @@ def test_a_learner_saves_their_record(visit: Visits, demo: Stack) -> None:
     assert summary["total_sessions_completed"] == 1
 
 
+def test_a_learner_sees_who_has_read_their_record_and_when(visit: Visits, demo: Stack) -> None:
+    """The hours are those of the browser's time zone, here 5½ hours before UTC."""
+    user = browser.create_learner(demo)
+    kolkata = {"timezone_id": "Asia/Kolkata"}
+    page = visit(**kolkata).open("ada", "admin", f"#/learner/{user}")
+    card = page.get_by_role("region", name="Their data").locator("[data-key=readers]")
+    card.scroll_into_view_if_needed()
+    expect(card).to_contain_text("The administrator ada read the record on ", timeout=30_000)
+    demo.progress("events", "--user", user)
+    page = visit(**kolkata).open(user)
+    card = page.get_by_role("region", name="My data").locator("[data-key=readers]")
+    card.scroll_into_view_if_needed()
+    expect(card.get_by_role("listitem")).to_have_count(2)
+    when = r" on \w+day, \d+ \w+ \d{4} between \d\d:30 and \d\d:30"
+    texts = card.get_by_role("listitem").all_text_contents()
+    assert re.fullmatch(f"The administrator ada read your record{when}\\.", texts[0])
+    assert re.fullmatch(
+        f"The operator read your record{when}, with the command events\\.", texts[1]
+    )
+    with closing(database.connect(demo.database_url)) as connection:
+        connection.run(
+            "INSERT INTO event_store.accesses SELECT :user, now() - make_interval(days => d),"
+            " 'Ms Lane', 'teacher' FROM generate_series(1, 25) d",
+            user=user,
+        )
+    japanese = visit(locale="ja", **kolkata).open(user)
+    card = japanese.get_by_role("region", name="自分のデータ").locator("[data-key=readers]")
+    card.scroll_into_view_if_needed()
+    expect(card.get_by_role("listitem")).to_have_count(20)
+    expect(card).to_contain_text("あなたの先生Ms Laneがあなたの記録を閲覧しました。")
+    card.get_by_role("button").click()
+    expect(card.get_by_role("listitem")).to_have_count(27)
+    expect(card.get_by_role("button")).to_have_count(0)
+
+
 def test_a_running_export_can_be_cancelled_and_tried_again(visit: Visits, demo: Stack) -> None:
     page = open_page(visit, demo)
 
@@ -546,4 +583,5 @@ def test_support_cannot_export_a_record(visit: Visits) -> None:
     page = visit().open("sue", "support", f"#/learner/{browser.DEMO}")
     expect(page.get_by_role("region", name="Today")).to_be_visible()
     expect(page.get_by_role("region", name="Their data")).to_contain_text("What is kept")
+    expect(page.locator("[data-key=readers]")).to_have_count(0)
     expect(page.get_by_role("button", name="Download their data")).to_have_count(0)

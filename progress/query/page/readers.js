@@ -1,0 +1,45 @@
+// Who else has read the record, newest hour first: the content of the card "Who read it".
+
+import { runQuery } from './api.js';
+import { h } from './dom.js';
+import { clock, localDay } from './format.js';
+import { parts, t } from './i18n.js';
+import { note } from './layout.js';
+
+const QUERY = `query Accesses($user: ID, $after: String) {
+  accesses(userId: $user, first: 20, after: $after) {
+    pageInfo { hasNextPage endCursor }
+    edges { node { readBy role hour } }
+  }
+}`;
+const HOUR_MS = 3_600_000;
+
+export class Readers {
+  /** `user` is null for the caller's own record. */
+  constructor(user) {
+    Object.assign(this, { user, rows: [], pageInfo: null });
+  }
+
+  /** Load the next page. */
+  async load(signal) {
+    const { data } = await runQuery(QUERY, { user: this.user, after: this.pageInfo?.endCursor }, signal);
+    this.pageInfo = data.accesses.pageInfo;
+    this.rows.push(...data.accesses.edges.map((edge) => edge.node));
+  }
+
+  content() {
+    if (!this.rows.length) return [note(t('readers.none'))];
+    return [
+      h('ul', { class: 'facts' }, this.rows.map((row) => h('li', null, this.sentence(row)))),
+      this.pageInfo.hasNextPage && h('div', { class: 'tools' },
+        h('button', { type: 'button', class: 'button quiet', 'data-readers': 'more' }, t('items.more'))),
+    ];
+  }
+
+  sentence({ readBy, role, hour }) {
+    const to = new Date(Date.parse(hour) + HOUR_MS);
+    const when = t('readers.when', { day: localDay(hour), from: clock(hour), to: clock(to) });
+    const reader = h('b', { translate: 'no' }, readBy.replace(/^system:/, ''));
+    return parts(`readers.${this.user ? 'theirs' : 'own'}.${role}`, { reader, when });
+  }
+}
