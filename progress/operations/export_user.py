@@ -49,7 +49,10 @@ def list_tables(sql_file: str) -> Iterator[tuple[str, str]]:
             yield name, fill(_FILE, "rows", rows=rows)
 
 
-_SQL_FILES = (*(f"read_models/{model.name}" for model in (*REALTIME, *BATCH)), "event_store/accesses")
+_SQL_FILES = (
+    *(f"read_models/{model.name}" for model in (*REALTIME, *BATCH)),
+    "event_store/accesses",
+)
 _TABLES = {name: statement for file in _SQL_FILES for name, statement in list_tables(file)}
 
 

@@ -176,7 +176,9 @@ def test_every_read_model_that_the_api_serves_is_exported(
 ) -> None:
     """The numbers of the other ones follow from the events, which are exported."""
     files = {
-        model.name: {f"{name}.csv" for name, _ in export_user.list_tables(model.name)}
+        model.name: {
+            f"{name}.csv" for name, _ in export_user.list_tables(f"read_models/{model.name}")
+        }
         for model in (*REALTIME, *BATCH)
     } | {model: {file} for model, file in JSON.items()}
     assert [
