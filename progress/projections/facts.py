@@ -51,6 +51,7 @@ def parts(cast: str = "CAST") -> dict[str, str]:
         "retracted_kinds": ", ".join(
             f"'{kind}'" for kind in _list_kinds(one for one in types if one.can_be_retracted)
         ),
+        "retractable_types": _quote(one for one in types if one.can_be_retracted),
     }
     for kind in kinds:
         found[f"{kind}_types"] = _quote(_of_kind(kind))

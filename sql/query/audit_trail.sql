@@ -8,12 +8,13 @@ SELECT json_build_object(
     'stream_version', stream_version,
     'global_position', CAST(global_position AS text),
     'event_type', event_type,
+    'retracted', is_retractable(e.event_type) AND {read_models/facts is_named},
     'data', CAST(event_data AS text),
     'correlation_id', metadata ->> 'correlation_id',
     'causation_id', metadata ->> 'causation_id',
     'occurred_at', occurred_at,
     'recorded_at', created_at)
-FROM events
+FROM events e
 WHERE stream_id = 'learner-' || CAST(:user_id AS text)
   AND stream_version < coalesce(CAST(:before AS bigint), 9223372036854775807)
   AND (CAST(:types AS text[]) IS NULL OR event_type = ANY (:types))

@@ -36,6 +36,10 @@ FROM event_store.events d
 WHERE d.event_type IN ({retraction_types}) AND {kind_of_fact} = 'retraction'
   AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = d.global_position);
 
+-- Whether retractions take events of this type out of every number.
+CREATE FUNCTION is_retractable(event_type text) RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN event_type IN ({retractable_types});
+
 CREATE VIEW preference_facts AS
 SELECT d.shard, d.global_position, substr(d.stream_id, 9) AS user_id, d.occurred_at, d.event_id,
     make_interval(hours => (d.event_data ->> 'day_start_hour')::int) AS day_start,
@@ -70,6 +74,10 @@ CREATE TABLE window_shape (
 ALTER TABLE window_shape {plain_texts},
     ALTER kind SET STORAGE PLAIN, ALTER user_id SET STORAGE PLAIN,
     ALTER item_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
+
+-- is_named --
+-- Whether a retraction names the event e. It takes e out of every number if retractions do so with events of this type.
+EXISTS (SELECT FROM retractions r WHERE r.stream_id = e.stream_id AND r.retracted_id = e.event_id OFFSET 0)
 
 -- columns --
 global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id, {window_columns}

@@ -220,7 +220,7 @@ def test_the_audit_trail_lists_recorded_events(
     connection.run(rows_by_hand.BLOCKS["events"], user_id="ann", events=1)
     (edge,) = query_api.data(
         """{ events { edges { node {
-          streamId streamVersion globalPosition eventType data correlationId causationId
+          streamId streamVersion globalPosition eventType retracted data correlationId causationId
           occurredAt recordedAt
         } } } }"""
     )["events"]["edges"]
@@ -229,6 +229,7 @@ def test_the_audit_trail_lists_recorded_events(
         "streamVersion": 1,
         "globalPosition": "1",
         "eventType": "ReviewProcessed",
+        "retracted": False,
         "data": '{"number": 1}',
         "correlationId": "c1",
         "causationId": None,

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 import redis
@@ -26,7 +27,8 @@ BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 LEARNER = "erika-7f3a"
 MARKER = "Müllmarke 4711"
 SESSION = f"{LEARNER[:5]}-session"
-NEEDLES = (LEARNER, MARKER, json.dumps(MARKER)[1:-1].replace("\\", r"\\"), SESSION)
+RETRACTED = str(uuid5(NAMESPACE_OID, f"{SESSION} goal"))  # the id of an event that is retracted
+NEEDLES = (LEARNER, MARKER, json.dumps(MARKER)[1:-1].replace("\\", r"\\"), SESSION, RETRACTED)
 AT = sample_events.BEGIN
 
 
@@ -44,9 +46,16 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
     answered = {"session_id": session, "item_id": "i0", "response_time_ms": 5}
     zone = {"user_id": learner, "email": f"{learner}@example.org", "timezone": "Asia/Tokyo"}
     name = {"display_name": MARKER}
+    goal = {"user_id": learner, "answers_per_day": 1}
+    retracted = {
+        "user_id": learner,
+        "retracted_event_id": str(uuid5(NAMESPACE_OID, f"{session} goal")),
+    }
     return [
         *events,
         *sample_events.choices(learner),
+        sample_events.envelope("GoalSet", goal, at=AT) | {"event_id": f"{session} goal"},
+        sample_events.envelope("EventRetracted", retracted, at=AT),
         sample_events.envelope("UserCreated", zone | name | note, at=AT),
         sample_events.envelope("SessionStarted", started | note, at=AT),
         sample_events.envelope("CorrectAnswerGiven", answered | note, at=AT)

@@ -11,7 +11,7 @@ import { View } from './problems.js';
 const QUERY = `query Events($user: ID, $after: String) {
   events(userId: $user, first: 50, after: $after) {
     pageInfo { hasNextPage endCursor }
-    edges { node { eventId eventType data occurredAt recordedAt globalPosition } }
+    edges { node { eventId eventType retracted data occurredAt recordedAt globalPosition } }
   }
 }`;
 
@@ -56,9 +56,10 @@ export class Events extends View {
   }
 }
 
-function event({ eventId, eventType, data, occurredAt, recordedAt, globalPosition }, isWanted) {
+function event({ eventId, eventType, retracted, data, occurredAt, recordedAt, globalPosition }, isWanted) {
   return h('li', { 'data-key': eventId },
-    h('b', { lang: 'en', translate: 'no' }, eventType),
+    h(retracted ? 's' : 'b', { lang: 'en', translate: 'no' }, eventType),
+    retracted && h('span', { class: 'unseen' }, ' ', t('events.retracted')),
     h('span', { class: 'of' }, t('events.times', { occurred: moment(occurredAt), recorded: moment(recordedAt) })),
     h('details', { open: isWanted },
       h('summary', null, t('events.content'), h('span', { class: 'unseen' }, ' ', globalPosition)),

@@ -424,6 +424,7 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     stream_version: int
     global_position: str  # text, because some JSON parsers lose digits of a 64-bit number
     event_type: str
+    retracted: bool  # by a recorded EventRetracted, whether or not the event would count
     data: str
     correlation_id: str | None
     causation_id: str | None
