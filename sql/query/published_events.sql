@@ -2,6 +2,7 @@
 
 -- find --
 -- Whether the learner has events, and is deleted or erased; their local day; the recorded event with the given id.
+-- `retracted` is the event with the id :retracted_id, if it is a goal or a rest day of the learner.
 -- `taken` are the days of the given days that are rest days of the learner, or will be once the log is folded.
 WITH today AS (
     {read_models/preferences today}
@@ -12,6 +13,10 @@ SELECT
         OR event_store.is_erased(CAST(:user_id AS text)) AS is_gone,
     today.day AS today,
     (SELECT jsonb_build_array(e.event_type, e.event_data) FROM events e WHERE e.event_id = :event_id) AS recorded,
+    (SELECT jsonb_build_object('event_id', f.event_id, 'occurred_at', f.occurred_at, 'rest_day', f.rest_day)
+     FROM facts f
+     WHERE f.event_id = event_store.event_uuid(:retracted_id) AND f.kind IN ('goal', 'rest_day')
+       AND f.stream_id = 'learner-' || CAST(:user_id AS text)) AS retracted,
     ARRAY(
         SELECT r.day FROM rest_days r WHERE r.user_id = :user_id AND r.day = ANY (w.days)
         UNION
@@ -19,6 +24,7 @@ SELECT
         FROM checkpoints c
         JOIN events e ON e.event_type = 'RestDayTaken' AND e.global_position > c.position
             AND e.stream_id = 'learner-' || CAST(:user_id AS text)
+            AND NOT {read_models/facts is_named}
         JOIN unnest(w.days) AS d (day) ON CAST(d.day AS text) = e.event_data ->> 'date'
         WHERE c.shard = event_store.shard_of('learner-' || CAST(:user_id AS text))
     ) AS taken

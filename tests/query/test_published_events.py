@@ -45,6 +45,8 @@ SET_GOAL = """mutation($n: Int!, $key: ID!) {
   setGoal(answersPerDay: $n, idempotencyKey: $key) { eventId counted } }"""
 TAKE_REST_DAY = """mutation($day: Date!, $key: ID!) {
   takeRestDay(date: $day, idempotencyKey: $key) { eventId counted } }"""
+RETRACT = """mutation($event: ID!, $key: ID!) {
+  retractEvent(eventId: $event, idempotencyKey: $key) { eventId counted } }"""
 
 _numbers = itertools.count()
 
@@ -106,6 +108,10 @@ class World:
     def take(self, user: str, day: date, key: str = "k") -> Any:
         """Take a rest day; return the published event or the error's code."""
         return outcome(self.api.post(TAKE_REST_DAY, user, day=f"{day}", key=key))
+
+    def retract(self, user: str, event_id: str, key: str = "k") -> Any:
+        """Retract an event; return the published event or the error's code."""
+        return outcome(self.api.post(RETRACT, user, event=event_id, key=key))
 
     def rest_days(self, user: str) -> list[str]:
         today = datetime.now(UTC).date()
@@ -261,6 +267,93 @@ def test_a_day_that_would_not_become_a_rest_day_or_displaces_one_is_refused(
     world.is_folding = True
     world.record(*published)
     assert world.rest_days(user) == [f"{days[1]}", f"{days[2]}"]
+
+
+def test_a_goal_s_last_change_is_retracted_and_a_repeated_call_does_not_set_it_again(
+    world: World,
+) -> None:
+    user, goal = world.add_learner(), "{ goal { answersPerDay } }"
+    world.set_goal(user, 20, "first")
+    changed = world.set_goal(user, 30, "second")
+    retraction = world.retract(user, changed["eventId"])
+    assert retraction["counted"]
+    assert retraction["eventId"] == str(uuid5(NAMESPACE_OID, f'["{user}","retractEvent","k"]'))
+    assert json.loads(world.published()[-1]) == {
+        "event_id": retraction["eventId"],
+        "event_type": "EventRetracted",
+        "data": {"user_id": user, "retracted_event_id": changed["eventId"]},
+    }
+    assert world.api.data(goal, user) == {"goal": {"answersPerDay": 20}}
+    count = len(world.published())
+    assert world.set_goal(user, 30, "second") == changed
+    assert world.retract(user, changed["eventId"]) == retraction
+    assert world.retract(user, "another event") == "BAD_USER_INPUT", "the key is of the goal"
+    assert len(world.published()) == count
+    assert world.api.data(goal, user) == {"goal": {"answersPerDay": 20}}
+
+
+def test_a_rest_day_that_was_taken_back_can_be_taken_again(world: World) -> None:
+    user = world.add_learner()
+    days = list_days(world.today(user))
+    taken = [world.take(user, day, f"{day}") for day in days[:2]]
+    assert world.take(user, days[2], "third") == "BAD_USER_INPUT"
+    assert world.retract(user, taken[0]["eventId"])["counted"]
+    assert world.rest_days(user) == [f"{days[1]}"]
+    assert world.take(user, days[0], f"{days[0]}") == taken[0]
+    assert world.rest_days(user) == [f"{days[1]}"], "a redelivery: the event stays retracted"
+    assert world.take(user, days[0], "again")["counted"]
+    assert world.take(user, days[2], "third") == "BAD_USER_INPUT"
+    assert world.rest_days(user) == [f"{days[0]}", f"{days[1]}"]
+
+
+def test_a_rest_day_that_is_retracted_but_not_folded_can_be_taken_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published_events, "_MAX_WAIT_S", 0.05)
+    user = world.add_learner()
+    today = world.today(user)
+    world.is_folding = False
+    taken = world.take(user, today)
+    assert world.retract(user, taken["eventId"])["counted"] is False
+    assert world.take(user, today, "again")["eventId"]
+    world.fold()
+    assert world.rest_days(user) == [f"{today}"]
+
+
+def test_only_an_own_recent_goal_and_an_own_rest_day_ahead_can_be_retracted(world: World) -> None:
+    user, other = world.add_learner(), world.add_learner()
+    today, now = world.today(user), datetime.now(UTC)
+    goal = {"user_id": user, "answers_per_day": 5}
+
+    def rest(ahead: int) -> dict[str, Any]:
+        return {"user_id": user, "date": f"{today + timedelta(days=ahead)}"}
+
+    week = now - timedelta(days=9)
+    refused = [
+        sample_events.envelope(
+            "GoalSet", goal | {"answers_per_day": 7}, at=now - timedelta(hours=24, minutes=1)
+        ),
+        sample_events.envelope("RestDayTaken", rest(-1), at=now),
+        sample_events.envelope("GoalSet", goal | {"user_id": other}, at=now),
+        sample_events.envelope("LearnerJoinedGroup", {"user_id": user, "group_id": "g"}, at=now),
+        *sample_events.lesson(user, 1),
+    ]
+    accepted = [
+        sample_events.envelope("GoalSet", goal, at=now - timedelta(hours=23, minutes=50)),
+        sample_events.envelope("RestDayTaken", rest(0), at=week),
+        sample_events.envelope("RestDayTaken", rest(30), at=week),
+        sample_events.envelope("GoalSet", goal, at=now) | {"event_id": f"goal of {user}"},
+    ]
+    append(world.connection, [*refused, *accepted])
+    world.fold()
+    for event_id in (*(event["event_id"] for event in refused), "unknown", "", "x" * 201):
+        assert world.retract(user, event_id) == "BAD_USER_INPUT", event_id
+    assert world.published() == []
+    for number, event in enumerate(accepted):
+        assert world.retract(user, event["event_id"], f"{number}")["counted"], event
+    assert world.retract("new", accepted[0]["event_id"]) == "BAD_USER_INPUT"
+    assert world.api.data("{ goal { answersPerDay } }", user) == {"goal": {"answersPerDay": 7}}
+    assert dead_letters.list_letters(world.connection) == []
 
 
 def list_days(today: date) -> list[date]:

@@ -28,6 +28,7 @@ from progress.query.graphql.context import Info
 from progress.query.graphql.published_events import (
     PublishedEvent,
     UserEvent,
+    build_event_retracted,
     build_goal_set,
     build_rest_day_taken,
 )
@@ -159,6 +160,14 @@ class Mutation:
         key = auth.parse_id("idempotencyKey", idempotency_key)
         arguments.check_day(date)
         return await _publish(info, build_rest_day_taken(info.context.caller.user_id, key, date))
+
+    @_mutation(types.PublishedEvent, Whose.NOBODY)
+    async def retract_event(self, info: Info, event_id: ID, idempotency_key: ID) -> PublishedEvent:
+        key = auth.parse_id("idempotencyKey", idempotency_key)
+        retracted_id = auth.parse_id("eventId", event_id)
+        return await _publish(
+            info, build_event_retracted(info.context.caller.user_id, key, retracted_id)
+        )
 
     @_mutation(types.Operation, Whose.NOBODY)
     async def cancel_operation(

@@ -45,7 +45,16 @@ _MAX_WAIT_S = 5.0  # for an event to be counted
 _POLL_S = 0.1
 _MAX_DAYS_AHEAD = 7
 _MAX_REST_DAYS = 2  # of an ISO week
+_MAX_GOAL_AGE = timedelta(hours=24)  # of a GoalSet that is retracted
 _MAX_EVENTS_PER_HOUR = 60  # of a learner
+
+
+class Retractable(msgspec.Struct, frozen=True):
+    """A recorded GoalSet or RestDayTaken of the caller; `rest_day` is None for a GoalSet."""
+
+    event_id: str
+    occurred_at: datetime
+    rest_day: date | None
 
 
 class UserEvent(msgspec.Struct, frozen=True):
@@ -64,6 +73,12 @@ class UserEvent(msgspec.Struct, frozen=True):
     @property
     def user_id(self) -> str:
         return str(self.data["user_id"])
+
+    @property
+    def retracted_id(self) -> str | None:
+        """The id of the event that an EventRetracted names."""
+        retracted: str | None = self.data.get("retracted_event_id")
+        return retracted
 
     def week(self) -> list[date]:
         """Return the ISO week of the rest day; an empty list if there is none."""
@@ -111,6 +126,11 @@ def build_rest_day_taken(user_id: str, key: str, day: date) -> UserEvent:
     return UserEvent(_event_id(user_id, "takeRestDay", key), "RestDayTaken", data, day)
 
 
+def build_event_retracted(user_id: str, key: str, retracted_id: str) -> UserEvent:
+    data = {"user_id": user_id, "retracted_event_id": retracted_id}
+    return UserEvent(_event_id(user_id, "retractEvent", key), "EventRetracted", data)
+
+
 def _event_id(*identity: str) -> str:
     return str(uuid5(NAMESPACE_OID, msgspec.json.encode(identity).decode()))
 
@@ -137,7 +157,8 @@ class EventPublisher:
         """Publish the event, unless it is recorded; return once Pub/Sub has it.
 
         Raise NotFound for a learner who is gone or, if the event is a rest day, has no events;
-        BadInput if the day cannot become a rest day or if the key was used with other arguments;
+        BadInput if the day cannot become a rest day, if the caller may not retract the event, or if
+        the key was used with other arguments;
         RateLimited if the learner has published too many events; AnnouncementsUnavailable and
         PubSubUnavailable.
         """
@@ -146,6 +167,7 @@ class EventPublisher:
             "find",
             user_id=event.user_id,
             event_id=event.event_id,
+            retracted_id=event.retracted_id,
             days=event.week(),
             now=at,
         )
@@ -160,6 +182,7 @@ class EventPublisher:
         _check_same(event, event.event_type, own.data)
         try:
             event.check(own.today, _join_days(event, found["taken"], announced))
+            retracted = _find_retracted(event, found["retracted"], own.today, at)
             if is_first:
                 await self._limiter.count(event.user_id, at)
             await self._send(event)
@@ -169,6 +192,11 @@ class EventPublisher:
                 if isinstance(error, PubSubUnavailable):
                     await self._limiter.count(event.user_id, at, -1)
             raise
+        if retracted and retracted.rest_day:  # the day can be taken again
+            data = {"user_id": event.user_id}
+            await self._announcements.withdraw(
+                UserEvent(retracted.event_id, "RestDayTaken", data, retracted.rest_day)
+            )
         return published
 
     async def wait_until_counted(self, event: PublishedEvent) -> bool:
@@ -237,6 +265,25 @@ def _check_same(event: UserEvent, event_type: str, data: Data) -> None:
     """Raise BadInput if an event with this id has another content."""
     if (event_type, data) != (event.event_type, event.data):
         raise BadInput("idempotencyKey: expected a new key - found the key of another call")
+
+
+def _find_retracted(
+    event: UserEvent, found: str | None, today: date, at: datetime
+) -> Retractable | None:
+    """Return the event that an EventRetracted takes out; raise BadInput if the caller may not."""
+    if event.retracted_id is None:
+        return None
+    retracted = msgspec.json.decode(found, type=Retractable) if found else None
+    if retracted and (
+        retracted.rest_day >= today
+        if retracted.rest_day
+        else retracted.occurred_at > at - _MAX_GOAL_AGE
+    ):
+        return retracted
+    raise BadInput(
+        "eventId: expected your own GoalSet of the last 24 hours, or RestDayTaken of a day from "
+        f"{today} on - found neither"
+    )
 
 
 def _join_days(

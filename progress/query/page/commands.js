@@ -1,5 +1,5 @@
-// The dialogs with which learners set their own goal and take a rest day. The module is loaded when a dialog is opened.
-// A request says whether the change is counted already; until then, the page says that it will be.
+// The dialogs with which learners set their own goal and take a rest day, or undo this. The module is loaded when a
+// dialog is opened. A request says whether the change is counted already; until then, the page says that it will be.
 
 import { runQuery } from './api.js';
 import { h, show } from './dom.js';
@@ -13,8 +13,15 @@ const SET_GOAL = `mutation SetGoal($answers: Int!, $key: ID!) {
 const TAKE_REST_DAY = `mutation TakeRestDay($day: Date!, $key: ID!) {
   event: takeRestDay(date: $day, idempotencyKey: $key) { counted }
 }`;
+const RETRACT = `mutation Retract($event: ID!, $key: ID!) {
+  event: retractEvent(eventId: $event, idempotencyKey: $key) { counted }
+}`;
+const GOALS = `{
+  goals: events(types: ["GoalSet"], first: 50) { edges { node { eventId retracted occurredAt data } } }
+}`;
 const REST_DAYS = `query RestDays($from: Date!, $to: Date!) {
   restDays(from: $from, to: $to)
+  taken: events(types: ["RestDayTaken"], first: 50) { edges { node { eventId retracted data } } }
   due: dueForecast(days: 1) { date }
   streak { activeToday }
 }`;
@@ -22,6 +29,7 @@ const REST_DAYS = `query RestDays($from: Date!, $to: Date!) {
 const MAX_GOAL = 1_000;
 const MAX_DAYS_AHEAD = 7;
 const MAX_REST_DAYS = 2; // of a week
+const MAX_GOAL_AGE_MS = 86_400_000; // of a change that can be undone
 const SLOW_MS = 2_000;
 const USUAL_DAYS = 28;
 
@@ -43,7 +51,8 @@ function openGoal(view) {
     h('label', { for: 'answers-per-day' }, t('command.goalLabel')), input,
     h('p', { class: 'note' }, sentences(t('command.goalMeaning'), usual && t('command.goalUsual', { count: usual }))),
     tools(t('command.save'),
-      goal && h('button', { type: 'button', class: 'button quiet', value: 'none' }, t('command.goalRemove'))));
+      goal && h('button', { type: 'button', class: 'button quiet', value: 'none' }, t('command.goalRemove'))),
+    h('div', { class: 'undo' }));
   const set = (answers) =>
     send(dialog, SET_GOAL, { answers }, { goal: answers }, view);
   dialog.querySelector('[value=none]')?.addEventListener('click', () => set(0));
@@ -54,7 +63,32 @@ function openGoal(view) {
     if (isValid) set(answers);
     else say(dialog, 'problem', t('command.goalBounds', { most: MAX_GOAL }));
   });
+  showLastChange(dialog, view);
 }
+
+/** Offer to undo the goal's last change, and say which goal was before it. Without it, the dialog works as well. */
+async function showLastChange(dialog, view) {
+  const answer = await runQuery(GOALS, {}, view.closing.signal).catch(() => null);
+  const [last, before] = listCounted(answer?.data.goals)
+    .sort((one, other) => Date.parse(other.occurredAt) - Date.parse(one.occurredAt));
+  if (!last || Date.parse(last.occurredAt) < Date.now() - MAX_GOAL_AGE_MS) return;
+  const goal = before?.data.answers_per_day ?? 0;
+  const button = h('button', { type: 'button', class: 'button quiet' }, t('command.goalUndo'));
+  button.addEventListener('click', () => undo(dialog, view, last, { goal }));
+  show(dialog.querySelector('.undo'),
+    h('p', { class: 'note' }, t(goal ? 'command.goalBefore' : 'command.goalNone', { count: goal })), button);
+}
+
+/** The events that are not retracted, with their data, the last recorded first. */
+const listCounted = (events) => (events?.edges ?? []).map(({ node }) => ({ ...node, data: JSON.parse(node.data) }))
+  .filter(({ retracted }) => !retracted);
+
+/** Retract an event. `change` is what the page shows then. */
+const undo = (dialog, view, { eventId }, change, onRefused) =>
+  send(dialog, RETRACT, { event: eventId }, { ...change, isUndone: true }, view, () => {
+    say(dialog, 'problem', t('command.undoRefused'));
+    onRefused?.();
+  });
 
 /** The mean number of answers on the last weeks' days with answers; 0 without one. */
 function usualAnswers({ days, day }) {
@@ -82,18 +116,31 @@ async function showDays(dialog, view) {
   const answer = await run(dialog, view, t('command.loading'), () => runQuery(REST_DAYS, variables));
   if (!answer) return;
   const { due: [{ date: today }], restDays, streak } = answer.data;
+  const events = listCounted(answer.data.taken);
   const choices = Array.from({ length: MAX_DAYS_AHEAD + 1 }, (_, ahead) => {
     const choice = dayAfter(today, ahead);
     const why = refusal(choice, restDays);
     const hint = why ?? (choice === today && streak.activeToday && t('command.restStudied'));
-    return h('label', null,
-      h('input', { type: 'radio', name: 'day', value: choice, disabled: Boolean(why) }),
-      h('span', null, t(choice === today ? 'command.restToday' : 'command.restOn', {
-        day: shortDay(choice), weekday: weekday(choice, 'long') }),
-        hint && h('small', null, hint)));
+    const name = t(choice === today ? 'command.restToday' : 'command.restOn', {
+      day: shortDay(choice), weekday: weekday(choice, 'long') });
+    const event = restDays.includes(choice) && events.find(({ data }) => data.date === choice);
+    return h('div', null,
+      h('label', null,
+        h('input', { type: 'radio', name: 'day', value: choice, disabled: Boolean(why) }),
+        h('span', null, name, hint && h('small', null, hint))),
+      event && undoRest(dialog, view, event, name));
   });
   show(dialog.querySelector('fieldset'), h('legend', { class: 'unseen' }, t('command.restDay')), choices);
   dialog.querySelector('[name=day]:enabled')?.focus();
+}
+
+/** The button that takes a rest day back. */
+function undoRest(dialog, view, event, name) {
+  const button = h('button', { type: 'button', class: 'button quiet', 'data-key': event.eventId },
+    t('command.restUndo'), h('span', { class: 'unseen' }, ' ', name));
+  button.addEventListener('click', () =>
+    undo(dialog, view, event, { rest: event.data.date }, () => showDays(dialog, view)));
+  return button;
 }
 
 /** Say that the day was refused; the days may have changed since they were loaded. */

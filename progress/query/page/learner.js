@@ -126,11 +126,15 @@ export class Learner extends View {
     this.clock ??= setInterval(() => isAway() || this.tick(), POLL_INTERVAL);
   }
 
-  /** Show a change that the learner has made: the new goal, or a rest day. If it is not counted yet, say so. */
+  /**
+   * Show a change that the learner has made: the new goal, or a rest day that was taken or, if `isUndone`, taken back.
+   * If it is not counted yet, say so.
+   */
   changed(change, isCounted) {
     if (this.closing.signal.aborted) return;
     this.pending = isCounted ? null : change;
-    this.shell.announce(t(isCounted ? 'command.saved' : 'command.waiting'));
+    const saved = change.isUndone ? 'command.undone' : 'command.saved';
+    this.shell.announce(t(isCounted ? saved : 'command.waiting'));
     this.showPending();
     this.draw();
     this.load();
@@ -138,8 +142,9 @@ export class Learner extends View {
 
   showPending() {
     const { goal, restDays } = this.data;
-    const { goal: answers, rest } = this.pending ?? {};
-    if (answers === (goal?.answersPerDay ?? 0) || restDays.has(rest)) this.pending = null;
+    const { goal: answers, rest, isUndone = false } = this.pending ?? {};
+    const isShown = rest ? restDays.has(rest) !== isUndone : answers === (goal?.answersPerDay ?? 0);
+    if (isShown) this.pending = null;
     this.data.pending = this.pending;
   }
 

@@ -128,6 +128,67 @@ def test_the_page_says_if_a_change_is_refused_or_fails_or_is_not_counted_yet(
     expect(today).not_to_contain_text(waiting)
 
 
+def test_a_learner_undoes_the_goal_s_last_change(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    page = visitor.open(browser.create_learner(demo))
+    today = page.get_by_role("region", name="Today")
+    dialog = page.get_by_role("dialog", name="Daily goal")
+    for button, answers in (("Set a goal", 30), ("Change the goal", 20)):
+        page.get_by_role("button", name=button).click()
+        dialog.get_by_label("Answers per day").fill(f"{answers}")
+        dialog.get_by_role("button", name="Save").click()
+        expect(today).to_contain_text(f"your goal of {answers}", timeout=SLOW_MS)
+    page.get_by_role("button", name="Change the goal").click()
+    expect(dialog).to_contain_text("the goal was 30 answers a day")
+    assert visitor.find_violations() == []
+    undo = dialog.get_by_role("button", name="Undo the last change")
+    undo.click()
+    expect(today).to_contain_text("your goal of 30", timeout=SLOW_MS)
+    expect(page.get_by_role("status").first).to_have_text("Undone")
+    page.get_by_role("button", name="Change the goal").click()
+    expect(dialog).to_contain_text("Before the last change, you had no goal.")
+    undo.click()
+    expect(today).to_contain_text("Answers today", timeout=SLOW_MS)
+    with page.expect_response(lambda response: "GoalSet" in (response.request.post_data or "")):
+        page.get_by_role("button", name="Set a goal").click()
+    expect(dialog).to_be_visible()
+    expect(undo).to_have_count(0)
+
+
+def test_a_learner_takes_a_rest_day_back(visit: Visits, demo: Stack) -> None:
+    visitor = visit(viewport={"width": 320, "height": 700}, locale="ja")
+    page = visitor.open(browser.create_learner(demo))
+    open_dialog = page.get_by_role("button", name="休養日をとる")
+    open_dialog.click()
+    dialog = page.get_by_role("dialog", name="休養日をとる")
+    dialog.get_by_role("radio").nth(1).check(timeout=SLOW_MS)
+    dialog.get_by_role("button", name="休養日にする").click()
+    today = page.locator("[data-key=today]")
+    expect(today).to_contain_text("これからの休養日", timeout=SLOW_MS)
+    open_dialog.click()
+    undo = dialog.get_by_role("button", name="取り消す")
+    expect(undo).to_have_count(1, timeout=SLOW_MS)
+    assert visitor.find_violations() == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.route("**/graphql", refuse_mutation)
+    undo.click()
+    expect(dialog.get_by_role("alert")).to_have_text("これはもう取り消せません。")
+    page.unroute("**/graphql")
+    undo.click()
+    expect(dialog).to_have_count(0, timeout=SLOW_MS)
+    expect(page.get_by_role("status").first).to_have_text("取り消しました")
+    expect(today).not_to_contain_text("これからの休養日", timeout=SLOW_MS)
+    open_dialog.click()
+    expect(dialog.get_by_role("radio").nth(1)).to_be_enabled(timeout=SLOW_MS)
+    expect(undo).to_have_count(0)
+
+
+def refuse_mutation(route: Route) -> None:
+    if "mutation" in (route.request.post_data or ""):
+        return route.fulfill(json=error("BAD_USER_INPUT"))
+    return route.continue_()
+
+
 def error(code: str) -> dict[str, Any]:
     return {"data": None, "errors": [{"message": "no", "extensions": {"code": code}}]}
 
