@@ -55,7 +55,8 @@ def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str
         *events,
         *sample_events.choices(learner),
         sample_events.envelope("GoalSet", goal, at=AT) | {"event_id": f"{session} goal"},
-        sample_events.envelope("EventRetracted", retracted, at=AT),
+        # Twice, so that the id is among the most common values in the planner's statistics.
+        *(sample_events.envelope("EventRetracted", retracted, at=AT) for _ in range(2)),
         sample_events.envelope("UserCreated", zone | name | note, at=AT),
         sample_events.envelope("SessionStarted", started | note, at=AT),
         sample_events.envelope("CorrectAnswerGiven", answered | note, at=AT)
