@@ -92,7 +92,7 @@ class Timeline:
         data: dict[str, dict[str, Any]] = {
             "UserCreated": {"email": f"{learner}@example.com", "timezone": zone},
             "UserPreferencesChanged": {"timezone": zone, "day_start_hour": 4},
-            "LearnerJoinedGroup": group,
+            "LearnerJoinedGroup": group | {"group_name": f"Class {group['group_id']}"},
             "LearnerLeftGroup": group,
             "GoalSet": {"answers_per_day": self._chance.choice((0, 10, 40))},
             "RestDayTaken": {"date": (at + rest).date().isoformat()},

@@ -76,6 +76,7 @@ class Profile(msgspec.Struct, frozen=True):
     learner: anki_events.Learner
     zone: str
     group: str
+    group_name: str
     kind: _Kind
     begins: date
     ability: float
@@ -174,6 +175,7 @@ def describe(chance: Random, number: int, last: date) -> Profile:
         ),
         zone,
         f"class-{place + 1}",
+        f"Class {5 + place // 6}{'abcdef'[place % 6]}",
         chance.choices([*kinds], [*kinds.values()])[0],
         begins,
         ability=chance.gauss(0, 0.5),
@@ -268,7 +270,9 @@ def _logistic(x: float) -> float:
 def _choices(profile: Profile, answers: list[Answer]) -> Iterator[dict[str, Any]]:
     """Yield the join, the goal, and the rest days of a learner who keeps a streak."""
     user = profile.learner.user_id
-    joined = events.LearnerJoinedGroup(user_id=user, group_id=profile.group)
+    joined = events.LearnerJoinedGroup(
+        user_id=user, group_id=profile.group, group_name=profile.group_name
+    )
     yield _envelope(profile, joined, profile.begins)
     if profile.goal and answers:
         goal = events.GoalSet(user_id=user, answers_per_day=profile.goal)

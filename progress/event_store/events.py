@@ -23,7 +23,7 @@ Language = Annotated[
 ]
 # A string without control characters. As in every pattern of these declarations, $ must not match
 # before a line feed at the end, which it does in Python; see __post_init__.
-DisplayName = Annotated[str, Meta(max_length=100, pattern="^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
 # Matches the real days from 2000-01-01 to 2099-12-31; in this century, every fourth year has a
 # 29 February.
 Day = Annotated[
@@ -197,13 +197,12 @@ class UserPreferencesChanged(LearnerEvent, frozen=True, kw_only=True):
 
     timezone: str | None = None
     day_start_hour: Hour | None = None
-    display_name: DisplayName | msgspec.UnsetType | None = msgspec.UNSET  # null removes it
+    display_name: Name | msgspec.UnsetType | None = msgspec.UNSET  # null removes it
 
     def __post_init__(self) -> None:
         if self.timezone is not None and not _is_zone(self.timezone):
             raise ValueError("$.timezone")
-        if isinstance(self.display_name, str) and self.display_name.endswith("\n"):
-            raise ValueError("$.display_name")
+        _check_end("display_name", self.display_name)
 
 
 @declare(
@@ -220,11 +219,15 @@ class UserDeleted(LearnerEvent, frozen=True, kw_only=True):
     """The account was deleted; the read models drop all rows of the learner."""
 
 
-@declare(USER, "join", can_be_retracted=True)
+@declare(USER, "join", late_fields=("group_name",), can_be_retracted=True)
 class LearnerJoinedGroup(LearnerEvent, frozen=True, kw_only=True):
     """The learner became a member of a group."""
 
     group_id: Id
+    group_name: Name | None = None  # an empty text counts as omitted
+
+    def __post_init__(self) -> None:
+        _check_end("group_name", self.group_name)
 
 
 @declare(USER, "leave", can_be_retracted=True)
@@ -307,8 +310,10 @@ def describe_rule(declared: type[Event], field: str) -> str:
             rule = f"{number} from {low} to {high}"
         case inspect.StrType() if field in _RULES:
             rule = _RULES[field]
-        case inspect.StrType(max_length=most) if field == "display_name":
-            rule = f"a string of at most {most} characters without control characters, or null"
+        case inspect.StrType(max_length=most) if field in ("display_name", "group_name"):
+            rule = f"a string of at most {most} characters without control characters"
+            if field == "display_name":  # null is a value of its own
+                rule += ", or null"
         case inspect.StrType(min_length=1, max_length=most):
             rule = f"a string of 1 to {most} characters"
         case inspect.LiteralType():
@@ -316,6 +321,12 @@ def describe_rule(declared: type[Event], field: str) -> str:
         case inspect.ListType():
             rule = f"an array of distinct {', '.join(get_args(Domain))}"
     return rule
+
+
+def _check_end(field: str, name: object) -> None:
+    """Raise ValueError if the name ends with a line break, which the pattern of Name accepts."""
+    if isinstance(name, str) and name.endswith("\n"):
+        raise ValueError(f"$.{field}")
 
 
 def _names(declared: type[Event]) -> list[str]:

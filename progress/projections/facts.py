@@ -111,10 +111,10 @@ def _describe_kind(declared: type[Event]) -> str:
 
 
 def _accepts(declared: type[Event]) -> str:
-    """Return the condition that the declaration accepts an event."""
+    """Return the condition that the declaration accepts an event, whatever its late fields have."""
     rules = [_block("names_learner")] if issubclass(declared, events.LearnerEvent) else []
     for field in msgspec.structs.fields(declared):
-        if field.name != "user_id":
+        if field.name != "user_id" and field.name not in declared.late_fields:
             rule = _accepts_field(declared, field.name)
             is_optional = field.default is not msgspec.NODEFAULT
             rules.append(

@@ -54,6 +54,7 @@ REALTIME = (
         internal="memberships, read by the fields `group` and `learners`",
         has_view=True,
     ),
+    ReadModel("group_names", internal="joined to groups: of each group, the latest name counts"),
     ReadModel("reviews", internal="lets a late event change only the neighbouring reviews"),
     ReadModel("repeated_answers", internal="answers that late reviews may turn into first answers"),
     ReadModel("retention_stats", field="retention"),

@@ -123,9 +123,11 @@ SELECT EXISTS (
     ) AS membership
 ) AS is_member;
 
--- has_members --
--- Whether the group has a member.
-SELECT EXISTS (SELECT FROM group_members WHERE group_id = :group_id AND is_member) AS has_members;
+-- name --
+-- The name of a group; no row if the group has no member.
+SELECT (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS name
+FROM (SELECT CAST(:group_id AS text) AS group_id) AS g
+WHERE EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is_member);
 
 -- members --
 -- The members with their local day (`today`) and the sums of their last 7 local days. Usually, the sums and the zone
@@ -193,12 +195,16 @@ END
 -- group --
 -- The standing of a group; no row if the group has no member.
 WITH {read_models/group_members members}
-SELECT CAST(:group_id AS text) AS group_id, count(*) AS members, count(*) FILTER (WHERE is_active) AS active_last7_days,
-    CAST(sum(answers) AS bigint) AS answers_last7_days,
-    CAST(CAST(sum(correct_answers) AS bigint) AS double precision) / nullif(CAST(sum(answers) AS bigint), 0)
-        AS accuracy_last7_days
-FROM members
-HAVING count(*) > 0;
+SELECT g.group_id, (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS name, s.*
+FROM (SELECT CAST(:group_id AS text) AS group_id) AS g
+CROSS JOIN (
+    SELECT count(*) AS members, count(*) FILTER (WHERE is_active) AS active_last7_days,
+        CAST(sum(answers) AS bigint) AS answers_last7_days,
+        CAST(CAST(sum(correct_answers) AS bigint) AS double precision) / nullif(CAST(sum(answers) AS bigint), 0)
+            AS accuracy_last7_days
+    FROM members
+    HAVING count(*) > 0
+) AS s;
 
 -- learners --
 -- One page of the members. The page begins after the given key. Every order sorts by ascending numbers: dates become

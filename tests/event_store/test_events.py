@@ -69,6 +69,7 @@ def test_the_easiness_factor_must_be_a_number_from_1_to_10() -> None:
 
 OPTIONAL = {
     *("cefr_level", "headword", "language", "timezone", "day_start_hour", "display_name"),
+    "group_name",
 }
 
 
@@ -88,16 +89,24 @@ def test_a_required_field_must_be_present_and_not_null(event_type: str, field: s
     assert fault(event_type, **{field: None}).endswith(f", found none - at $.data.{field}")
 
 
-@pytest.mark.parametrize("event_type", ["UserCreated", "UserPreferencesChanged"])
-def test_a_display_name_has_at_most_100_code_points_and_no_control_character(
-    event_type: str,
+@pytest.mark.parametrize(
+    ("event_type", "field"),
+    [
+        ("UserCreated", "display_name"),
+        ("UserPreferencesChanged", "display_name"),
+        ("LearnerJoinedGroup", "group_name"),
+    ],
+)
+def test_a_name_has_at_most_100_code_points_and_no_control_character(
+    event_type: str, field: str
 ) -> None:
     good = ("Ann", "x", "\N{FOX FACE}" * 100, "\u5c71\u7530 \u592a\u90ce", "a\u00a0b", "", None)
-    assert all(accepts(event_type, display_name=name) for name in good)
-    rule = "a string of at most 100 characters without control characters, or null"
+    assert all(accepts(event_type, **{field: name}) for name in good)
+    rule = "a string of at most 100 characters without control characters"
+    rule += ", or null" if field == "display_name" else ""
     bad = ("x" * 101, "a\n", "\n", "a\tb", "\x00", "\x1f", "\x7f", "\x80", "\x9f", 5, True, ["Ann"])
     for name in bad:
-        assert fault(event_type, display_name=name) == f"expected {rule} - at $.data.display_name"
+        assert fault(event_type, **{field: name}) == f"expected {rule} - at $.data.{field}"
 
 
 def test_item_fields_accept_only_declared_values() -> None:

@@ -170,6 +170,13 @@ def publishes_name(event: Event) -> bool:
     )
 
 
+def group_name(event: Event) -> str | None:
+    """Return the name that a LearnerJoinedGroup gives its group; None if there is no valid one."""
+    name = event.data.get("group_name")
+    is_name = isinstance(name, str) and re.fullmatch("[^\x00-\x1f\x7f-\x9f]{1,100}", name)
+    return name if is_name else None
+
+
 def is_acceptable(event: Event) -> bool:
     """Return whether the event satisfies its type's declaration; True for types not in NEWEST."""
     if event.type in NEWEST and (event.user_id is None or not event.names_learner):

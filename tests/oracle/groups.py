@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from tests.oracle.days import day_of, stats_of, study_days, weekly_stats
-from tests.oracle.events import MEMBERSHIPS, Row, Rows, World, defines, ratio
+from tests.oracle.events import MEMBERSHIPS, Row, Rows, World, defines, group_name, ratio
 from tests.oracle.items import difficulties, item_stats, sums
 from tests.oracle.standing import folded, streak
 
@@ -21,6 +21,29 @@ def group_members(world: World) -> Rows:
         for user in learners
         for event in world.of(user, *MEMBERSHIPS)  # the latest event comes last and wins
     }
+
+
+@defines("group_names")
+def group_names(world: World) -> Rows:
+    """Return the latest name that each learner's joins give each group."""
+    learners = sorted({event.user_id for event in world.events if event.user_id})
+    return {
+        (event.data["group_id"], user): {
+            "group_name": name,
+            "named_at": event.occurred_at,
+            "named_id": event.event_id,
+        }
+        for user in learners
+        for event in world.of(user, "LearnerJoinedGroup")
+        if (name := group_name(event))
+    }
+
+
+def name_of(world: World, group_id: str) -> str | None:
+    """Return the latest name that any learner's join gives the group."""
+    named = [row for (group, _), row in group_names(world).items() if group == group_id]
+    latest = max(named, key=lambda row: (row["named_at"], row["named_id"]), default={})
+    return latest.get("group_name")
 
 
 def members(world: World, group_id: str) -> list[str]:
@@ -122,6 +145,7 @@ def group(world: World, group_id: str) -> Row | None:
         active += bool(days & set(study_days(world, user)))
     return {
         "group_id": group_id,
+        "name": name_of(world, group_id),
         "members": len(of),
         "active_last7_days": active,
         "answers_last7_days": answers,

@@ -26,6 +26,7 @@ ACCEPTED = {
     "retracted_event_id": ("x", "x" * 200, "\u00e9"),
     "date": ("2000-01-01", "2024-02-29", "2024-04-30", "2099-12-31"),
     "display_name": ("", "Ann", "\u5c71\u7530 '%_\\\"", "\N{FOX FACE}" * 100, None),
+    "group_name": ("", "7b", "\u5c71\u7530 '%_\\\"", "\N{FOX FACE}" * 100, None),
     "language": ("en", "zh-Hant-TW", "x" * 8 + "-1" * 13),
 }
 VALUES = {field: (*ACCEPTED[field], *REJECTED[field]) for field in ACCEPTED}
@@ -167,6 +168,30 @@ def test_a_display_name_that_the_declaration_rejects_counts_as_omitted(
     assert names == {
         data["user_id"]: (data["display_name"] or None) if is_accepted(kind, data) else "former"
         for kind, data in renamed
+    }
+    assert sample_events.find_differences(connection) == []
+    assert definition_folds.find_differences(connection) == []
+
+
+def test_a_group_name_that_the_declaration_rejects_counts_as_omitted(
+    connection: Connection,
+) -> None:
+    joins = [
+        {"user_id": f"u{n}", "group_id": f"g{n}", "group_name": value}
+        for n, value in enumerate(VALUES["group_name"])
+    ]
+    with undeclared():
+        append(
+            connection,
+            [sample_events.envelope("LearnerJoinedGroup", data, at=at(0)) for data in joins],
+        )
+    batch.run(connection)
+    rows = model_rows.read_rows(connection)
+    assert len(rows["group_members"]) == len(joins)
+    assert {group: row["group_name"] for (group, _), row in rows["group_names"].items()} == {
+        data["group_id"]: data["group_name"]
+        for data in joins
+        if data["group_name"] and is_accepted("LearnerJoinedGroup", data)
     }
     assert sample_events.find_differences(connection) == []
     assert definition_folds.find_differences(connection) == []

@@ -34,6 +34,7 @@ REJECTED: dict[str, tuple[Any, ...]] = {
     "answers_per_day": (-1, 1001, 5.0, "5", True, None, 10**40),
     "retracted_event_id": ("", 5, "x" * 201, None, ["a"]),
     "date": ("2024-02-30", "2023-02-29", "2024-3-1", "1999-12-31", "2100-01-01", "2024-03-01\n", 5),
+    "group_name": ("x" * 101, "a\tb", "a\n", "\x7f", 5, True, ["Class"], {"a": "b"}, "a\u0085"),
     # The last value has a control character of Unicode that JSON does not escape.
     "display_name": ("x" * 101, "a\tb", "a\n", "\x7f", 5, True, ["Ann"], {"a": "b"}, "a\u0085"),
     "language": ("e", "en_US", "en-", "x" * 36, "1a", "en\n", True, 5, ["en"]),
@@ -112,7 +113,10 @@ def _data_of(
         name = {"display_name": either("Ann", "Bo", '"\\', "", *REJECTED["display_name"])}
         return _with({**user, **address}, **_or_null({**preferences, **name}))
     if kind in NEWEST:
-        return _with({**_choice(kind, days), "session_id": either(*SESSIONS)}, **_or_null(user))
+        optional = _or_null(user)
+        if kind == "LearnerJoinedGroup":
+            optional |= _or_null({"group_name": either("A", "B", "", *REJECTED["group_name"])})
+        return _with({**_choice(kind, days), "session_id": either(*SESSIONS)}, **optional)
     return st.fixed_dictionaries(_fields(user, item).get(kind, user))
 
 

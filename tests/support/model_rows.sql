@@ -78,6 +78,9 @@ GROUP BY group_id, item_id;
 -- group_members --
 SELECT group_id, user_id, is_member FROM group_members;
 
+-- group_names --
+SELECT group_id, user_id, group_name, named_at, named_id FROM group_names;
+
 -- goals --
 SELECT user_id, event_id, occurred_at, answers_per_day, day FROM goals;
 

@@ -49,7 +49,7 @@ def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
 def choices(user: str) -> list[Envelope]:
     """Return events of a learner who joins a group, sets a goal and takes a rest day."""
     chosen: dict[str, dict[str, Any]] = {
-        "LearnerJoinedGroup": {"group_id": "g1"},
+        "LearnerJoinedGroup": {"group_id": "g1", "group_name": f"{user}'s class"},
         "GoalSet": {"answers_per_day": 2},
         "RestDayTaken": {"date": "2024-04-05"},
     }

@@ -40,6 +40,11 @@ FIELDS: dict[str, Field] = {
         " the name; a missing field keeps it.",
         "Ann",
     ),
+    "group_name": Field(
+        "The name of the group that teachers see. Of all learners' events about the group that have"
+        " a name, the latest counts. Null or an empty text is no name.",
+        "Class 7b",
+    ),
     "answers_per_day": Field("The goal: answers per day; 0 means no goal.", 30),
     "date": Field("A local day of the learner.", "2024-03-29"),
     "retracted_event_id": Field(

@@ -175,7 +175,7 @@ def _graphql_name(parameter: inspect.Parameter) -> str:
 From = Annotated[date, strawberry.argument(name="from")]
 
 # Fields that do not need the members' standings.
-_CHEAP = {"groupId", "hardestItems", "knowledge", "itemsFading", "weeks", "__typename"}
+_CHEAP = {"groupId", "name", "hardestItems", "knowledge", "itemsFading", "weeks", "__typename"}
 
 
 @declare_learner_field(
@@ -471,8 +471,7 @@ async def group(info: Info, group_id: ID) -> groups.Group | None:
     group_id, reader = _authorize_group(info, group_id), info.context.queries.reader
     # Read the members only if a selected number needs them: reading takes most of the query's time.
     if not _selects_standing(info):
-        is_known = await groups.has_members(reader, group_id)
-        return groups.Group(group_id, 0, 0, 0, None) if is_known else None
+        return await groups.find_name(reader, group_id)
     return await groups.get_group(reader, group_id, at=info.context.at)
 
 

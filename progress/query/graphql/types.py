@@ -176,6 +176,7 @@ async def _get_group_knowledge(root: groups.Group, info: Info) -> Any:
 @strawberry.type
 class Group:
     group_id: strawberry.ID
+    name: str | None
     members: int
     active_last7_days: int
     answers_last7_days: int

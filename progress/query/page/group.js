@@ -14,7 +14,7 @@ import * as session from './session.js';
 import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
 
-const STANDING = 'members activeLast7Days answersLast7Days accuracyLast7Days';
+const STANDING = 'name members activeLast7Days answersLast7Days accuracyLast7Days';
 const COLUMNS = [
   'userId', 'displayName', 'lastStudyDate', 'currentStreak', 'answersLast7Days', 'accuracyLast7Days',
   'totalItemsLearned', 'expectedKnown', 'atRisk',
@@ -192,13 +192,15 @@ export class Group extends View {
   }
 
   head() {
+    const name = this.data?.group?.name;
     const ranges = RANGES.map((weeks) => h('button', {
       type: 'button', 'data-weeks': weeks, 'aria-pressed': String(weeks === this.weeks),
     }, t('group.range', { count: 7 * weeks })));
     return h('header', { class: 'head', 'data-key': 'head' },
       h('div', null,
         session.groups().length !== 1 && h('a', { class: 'back', href: '#/group' }, t('group.groups')),
-        h('h1', { translate: 'no' }, t('group.title', { group: this.groupId }))),
+        h('h1', { translate: 'no' }, name ?? t('group.title', { group: this.groupId })),
+        name && h('p', { class: 'of', translate: 'no' }, this.groupId)),
       this.data?.group && h('div', { class: 'switch', role: 'group', 'aria-label': t('group.ranges') }, ranges));
   }
 

@@ -9,6 +9,7 @@ import { note, table } from './layout.js';
 import { View } from './problems.js';
 
 const MEMBERS = `query Members($group: ID!, $after: String) {
+  group(groupId: $group) { name }
   learners(groupId: $group, orderBy: STREAK, first: 200, after: $after) {
     pageInfo { hasNextPage endCursor }
     edges { node { userId displayName } }
@@ -36,7 +37,7 @@ export class GroupItem extends View {
         found.push(...await this.read(members.slice(from, from + PER_REQUEST)));
       }
       const rows = [...(this.data?.rows ?? []), ...found.filter((row) => row.answers)];
-      this.data = { rows, after: pageInfo.hasNextPage ? pageInfo.endCursor : null };
+      this.data = { rows, name: data.group?.name, after: pageInfo.hasNextPage ? pageInfo.endCursor : null };
       this.succeed();
     } catch (problem) {
       if (!signal.aborted) this.fail(problem);
@@ -53,12 +54,13 @@ export class GroupItem extends View {
   }
 
   sections() {
-    const { rows, after } = this.data;
+    const { rows, name, after } = this.data;
     const sorted = rows.toSorted((one, other) => one.estimatedRecall - other.estimatedRecall);
     const item = { itemId: this.item, ...rows[0] };
     return [
       h('header', { class: 'head', 'data-key': 'head' }, h('div', null,
-        h('a', { class: 'back', href: `#/group/${encodeURIComponent(this.group)}` }, t('group.title', { group: this.group })),
+        h('a', { class: 'back', href: `#/group/${encodeURIComponent(this.group)}` },
+          name ?? t('group.title', { group: this.group })),
         h('h1', { class: 'item-head' }, word(item), ' ', rows.length > 0 && level(item)))),
       h('section', { class: 'card wide', 'aria-labelledby': 'who', 'data-key': 'who' },
         h('h2', { id: 'who' }, t('group.who', { count: rows.length })),

@@ -12,7 +12,7 @@ const PER_REQUEST = 9; // more groups would be too many rows for one request
 const FOUND = 20;
 const MIN_SEARCH = 2; // characters
 const TYPING_MS = 200;
-const FIELDS = 'members activeLast7Days answersLast7Days accuracyLast7Days';
+const FIELDS = 'name members activeLast7Days answersLast7Days accuracyLast7Days';
 
 const address = (group) => `#/group/${encodeURIComponent(group)}`;
 
@@ -94,9 +94,10 @@ export class Groups extends View {
     return table(
       [t('group.group'), t('group.members'), t('group.active'), t('group.answers'), t('items.right')],
       this.groups.map((group, index) => {
-        const { members, activeLast7Days, answersLast7Days, accuracyLast7Days } = this.data[index] ?? { members: 0 };
+        const { name, members, activeLast7Days, answersLast7Days, accuracyLast7Days } = this.data[index] ?? { members: 0 };
         return [
-          h('a', { href: address(group), translate: 'no' }, group),
+          [h('a', { href: address(group), translate: 'no' }, name ?? group),
+            name && h('span', { class: 'of', translate: 'no' }, group)],
           ...[members, activeLast7Days, answersLast7Days].map(number), percent(accuracyLast7Days),
         ];
       }), 'stacking');

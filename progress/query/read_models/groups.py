@@ -30,6 +30,7 @@ class Group(msgspec.Struct, frozen=True):
     """The standing of a group: its size, and its members' activity in their last 7 local days."""
 
     group_id: str
+    name: str | None
     members: int
     active_last7_days: int
     answers_last7_days: int
@@ -124,9 +125,10 @@ async def get_group(reader: Reader, group_id: str, *, at: datetime) -> Group | N
     return Group(**rows[0]) if rows else None
 
 
-async def has_members(reader: Reader, group_id: str) -> bool:
-    rows = await reader.fetch("read_models/group_members", "has_members", group_id=group_id)
-    return bool(rows[0]["has_members"])
+async def find_name(reader: Reader, group_id: str) -> Group | None:
+    """Return the group with its name, but with zeros as its standing; None without a member."""
+    rows = await reader.fetch("read_models/group_members", "name", group_id=group_id)
+    return Group(group_id, rows[0]["name"], 0, 0, 0, None) if rows else None
 
 
 async def get_learners(

@@ -367,8 +367,8 @@ def test_a_retried_mutation_has_the_same_idempotency_key(visit: Visits) -> None:
 MEMBERS = ("active", "new", "weak")
 
 
-def membership(kind: str, user: str, group: str) -> browser.Envelope:
-    return browser.envelope(kind, datetime.now(UTC), user_id=user, group_id=group)
+def membership(kind: str, user: str, group: str, **named: str) -> browser.Envelope:
+    return browser.envelope(kind, datetime.now(UTC), user_id=user, group_id=group, **named)
 
 
 def wait_for_group(visitor: Visit, group: str, members: int, answers: int) -> None:
@@ -458,6 +458,26 @@ def test_a_class_page_follows_its_members_and_says_who_missed_an_item(
     expect(page.get_by_role("region", name="3 learners answered this item")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("-weak"))).to_contain_text("5 of 25")
     assert visitor.find_violations() == []
+
+
+def test_a_teacher_sees_the_name_of_a_group_and_follows_its_change(
+    visit: Visits, demo: Stack
+) -> None:
+    visitor = visit(viewport={"width": 320, "height": 700})
+    group, other = found_group(visitor), f"class-{uuid.uuid4()}"
+    named = membership("LearnerJoinedGroup", f"{group}-new", group, group_name="Class <7b>")
+    demo.progress("publish", "-", "--wait", text="\n".join(browser.encode(named)))
+    page = visitor.open("tess", "teacher", groups=[group, other])
+    row = page.get_by_role("row", name="Class <7b>")
+    expect(row).to_contain_text(group)
+    assert visitor.find_violations() == []
+    row.get_by_role("link").click()
+    title = page.get_by_role("heading", level=1)
+    expect(title).to_have_text("Class <7b>")
+    expect(page.locator("header.head")).to_contain_text(group)
+    assert visitor.find_violations() == []
+    demo.publish(membership("LearnerJoinedGroup", f"{group}-new", group, group_name="Class 8b"))
+    expect(title).to_have_text("Class 8b", timeout=20_000)
 
 
 def test_a_learner_at_a_group_s_address_is_told_who_may_see_it(visit: Visits) -> None:
