@@ -258,11 +258,14 @@ COPY (
         CASE WHEN NOT m.is_member THEN m.decided_at END AS "left"
     FROM group_members m
     LEFT JOIN (
-        SELECT group_id, max(occurred_at) AS joined
-        FROM facts
-        WHERE stream_id = 'learner-' || current_setting('export.learner') AND kind = 'join'
-          AND global_position <= CAST(current_setting('export.position') AS bigint)
-        GROUP BY group_id
+        SELECT f.group_id, max(f.occurred_at) AS joined
+        FROM (SELECT CAST(current_setting('export.position') AS bigint) AS position) e
+        JOIN facts f ON f.global_position <= e.position AND f.kind = 'join'
+            AND f.stream_id = 'learner-' || current_setting('export.learner')
+        WHERE NOT EXISTS (
+            SELECT FROM retractions r
+            WHERE r.stream_id = f.stream_id AND r.retracted_id = f.event_id AND r.global_position <= e.position)
+        GROUP BY f.group_id
     ) j ON j.group_id = m.group_id
     WHERE m.user_id = current_setting('export.learner')
     ORDER BY m.group_id

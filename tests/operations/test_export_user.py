@@ -141,14 +141,23 @@ def test_the_exported_groups_are_those_that_the_learner_joined_or_left(
         (2, "LearnerLeftGroup", "g2"),
         (6, "LearnerLeftGroup", "g3"),
         (7, "LearnerJoinedGroup", "=g4"),
+        (8, "LearnerJoinedGroup", "g2"),
     )
-    stage.append(populated, [
+    events = [
         sample_events.envelope(
             kind, {"user_id": "ann", "group_id": group}, at=datetime(2024, 4, day, tzinfo=UTC)
         )
         for day, kind, group in memberships
-    ])  # fmt: skip
-    rows = list_rows(export_files(operator, exports), "groups.csv")
+    ]
+    retracted = events[-1]["event_id"]
+    data = {"user_id": "ann", "retracted_event_id": retracted}
+    retraction = sample_events.envelope("EventRetracted", data, at=datetime(2024, 4, 9, tzinfo=UTC))
+    stage.append(populated, [*events, retraction])
+    files = export_files(operator, exports)
+    recorded = {event["event_id"]: event for event in read_events(files)}
+    assert {retracted, retraction["event_id"]} <= recorded.keys()
+    assert len({tuple(event) for event in recorded.values()}) == 1, "no column about a retraction"
+    rows = list_rows(files, "groups.csv")
     assert [tuple(row.values()) for row in rows] == [
         ("'=g4", "2024-04-07 00:00:00+00", ""),
         ("g1", "2024-04-03 00:00:00+00", "2024-04-04 00:00:00+00"),
@@ -200,7 +209,7 @@ def test_an_empty_store_computes_the_same_numbers_from_the_exported_events(
     ])  # fmt: skip
     files = export_files(operator, exports)
     batch.run(populated)
-    events = [json.loads(line) for line in files["events.jsonl"].splitlines()]
+    events = read_events(files)
     assert odd in [event["data"] for event in events]
     with closing(stage.connect(stores().url)) as other:
         stage.append(other, read_catalogue(populated))
@@ -231,6 +240,10 @@ def test_the_numbers_of_any_log_can_be_recomputed_from_the_exported_events(
     stage.sweep()
     stage.deliver(Log(tuple(Published(event, (0,)) for event in events), log.now), IN_ORDER)
     assert read_all_numbers(stage.admin) == numbers
+
+
+def read_events(files: dict[str, bytes]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in files["events.jsonl"].splitlines()]
 
 
 def read_catalogue(connection: Connection) -> list[Any]:
