@@ -93,6 +93,32 @@ def publisher(store: Store, fake_publisher: FakePublisher) -> Iterator[Publisher
         yield made
 
 
+def test_a_retraction_is_published_like_every_event_and_recalls_nothing(
+    connection: Connection, publisher: Publisher
+) -> None:
+    _, goal, rest = sample_events.choices("ann")
+    append(connection, [goal])
+    assert publisher.run() == 1
+    retractions = [
+        sample_events.envelope(
+            "EventRetracted",
+            {"user_id": "ann", "retracted_event_id": event["event_id"]},
+            at=sample_events.BEGIN,
+        )
+        for event in (goal, rest)
+    ]
+    append(connection, [rest, *retractions])
+    assert publisher.run() == 3
+    messages = publisher.pubsub.messages(outgoing.TOPIC)
+    expected = [goal, rest, *retractions]
+    assert [message.attributes["ce-id"] for message in messages] == [
+        event["event_id"] for event in expected
+    ]
+    assert [json.loads(message.data)["data"] for message in messages] == [
+        event["data"] for event in expected
+    ]
+
+
 def test_a_message_is_a_cloud_event_that_matches_its_schema_and_has_no_personal_data(
     connection: Connection, publisher: Publisher
 ) -> None:
