@@ -71,9 +71,13 @@ COPY (
 
 -- shares --
 (
-        SELECT s.* FROM catalogue_shares s WHERE {operations/export_statistics everyone}
-        UNION ALL
-        SELECT s.* FROM {operations/export_statistics learners} JOIN catalogue_shares s USING (user_id)
+        SELECT {read_models/catalogue_shares sums}
+        FROM (
+            SELECT s.* FROM catalogue_shares s WHERE {operations/export_statistics everyone}
+            UNION ALL
+            SELECT s.* FROM {operations/export_statistics learners} JOIN catalogue_shares s USING (user_id)
+        ) AS s
+        GROUP BY s.user_id, s.kind, s.name
     ) AS d
     LEFT JOIN LATERAL (
         SELECT CAST(sum(c.items) AS bigint) AS items

@@ -1,12 +1,14 @@
--- One row for each domain, level and language in which a learner has studied an item. The batch job folds this table
--- every five minutes. domain_stats and level_stats select from it. The learner's languages, those of the described
--- items that the learner met, decide which items of the catalogue count in the denominators.
+-- One row for each domain and language, for each level and language, and for each language in which a learner has
+-- studied an item. The batch job folds this table every five minutes. domain_stats and level_stats add up its rows. The
+-- rows of the kind `language` count only described items: these languages decide which items of the catalogue count in
+-- the denominators.
 
 -- table --
 CREATE TABLE catalogue_shares (
     user_id               text COLLATE "C" NOT NULL,
     kind                  text COLLATE "C" NOT NULL,   -- domain, level or language
-    name                  text COLLATE "C" NOT NULL,   -- R W L S, A1 … C2, UNKNOWN; see primary_language in items.sql
+    name                  text COLLATE "C" NOT NULL,   -- R W L S, A1 … C2, UNKNOWN, or the language
+    language              text COLLATE "C" NOT NULL,   -- see primary_language in items.sql
     items_studied         bigint NOT NULL,
     answers               bigint NOT NULL,
     correct_answers       bigint NOT NULL,
@@ -14,7 +16,7 @@ CREATE TABLE catalogue_shares (
     short_term            bigint NOT NULL,
     long_term             bigint NOT NULL,
     mastered_in_catalogue bigint NOT NULL, -- items of short_term or long_term that are still in the catalogue
-    PRIMARY KEY (user_id, kind, name)
+    PRIMARY KEY (user_id, kind, name, language)
 );
 
 -- fold --
@@ -28,12 +30,14 @@ WITH described AS (
     DELETE FROM catalogue_shares t
     USING batch_learners b
     WHERE t.user_id = b.user_id
-      AND NOT EXISTS (SELECT FROM studied s WHERE s.user_id = t.user_id AND s.kind = t.kind AND s.name = t.name)
+      AND NOT EXISTS (
+          SELECT FROM studied s
+          WHERE s.user_id = t.user_id AND s.kind = t.kind AND s.name = t.name AND s.language = t.language)
 )
 INSERT INTO catalogue_shares AS t
 SELECT * FROM studied
-ORDER BY user_id, kind, name
-ON CONFLICT (user_id, kind, name) DO UPDATE SET
+ORDER BY user_id, kind, name, language
+ON CONFLICT (user_id, kind, name, language) DO UPDATE SET
     items_studied         = excluded.items_studied,
     answers               = excluded.answers,
     correct_answers       = excluded.correct_answers,
@@ -48,13 +52,13 @@ WHERE t IS DISTINCT FROM excluded;
 -- description has no language.
 WITH placed AS (
     SELECT s.user_id, s.answers, s.correct_answers, s.interval_days, p.in_catalogue, k.kind,
-        coalesce(p.name, 'UNKNOWN') AS name
+        coalesce(p.name, 'UNKNOWN') AS name, coalesce(p.language, 'und') AS language
     FROM item_stats s
     CROSS JOIN (VALUES ('level'), ('domain'), ('language')) AS k (kind)
     LEFT JOIN item_places p ON p.item_id = s.item_id AND p.kind = k.kind
     WHERE k.kind <> 'language' OR p.item_id IS NOT NULL
 )
-SELECT user_id, kind, name,
+SELECT user_id, kind, name, language,
     count(*) AS items_studied,
     CAST(sum(answers) AS bigint) AS answers,
     CAST(sum(correct_answers) AS bigint) AS correct_answers,
@@ -63,7 +67,7 @@ SELECT user_id, kind, name,
     count(*) FILTER (WHERE interval_days >= 21) AS long_term,
     count(*) FILTER (WHERE interval_days >= 7 AND in_catalogue) AS mastered_in_catalogue
 FROM placed
-GROUP BY user_id, kind, name
+GROUP BY user_id, kind, name, language
 
 -- described --
 SELECT s.user_id, i.level, i.domains,
@@ -79,7 +83,7 @@ SELECT s.user_id, i.level, i.domains,
     GROUP BY 1, 2, 3, 4
 
 -- studied --
-SELECT d.user_id, place.kind, place.name,
+SELECT d.user_id, place.kind, place.name, coalesce(d.language, 'und') AS language,
         sum(d.items)::bigint AS items_studied, sum(d.answers)::bigint AS answers,
         sum(d.correct_answers)::bigint AS correct_answers, sum(d.learning)::bigint AS learning,
         sum(d.short_term)::bigint AS short_term, sum(d.long_term)::bigint AS long_term,
@@ -92,7 +96,41 @@ SELECT d.user_id, place.kind, place.name,
         UNION ALL
         SELECT 'language', d.language WHERE d.language IS NOT NULL
     ) AS place
-    GROUP BY d.user_id, place.kind, place.name
+    GROUP BY d.user_id, place.kind, place.name, coalesce(d.language, 'und')
+
+-- sums --
+-- The sums of the rows s over languages.
+s.user_id, s.kind, s.name,
+    CAST(sum(s.items_studied) AS bigint) AS items_studied, CAST(sum(s.answers) AS bigint) AS answers,
+    CAST(sum(s.correct_answers) AS bigint) AS correct_answers, CAST(sum(s.learning) AS bigint) AS learning,
+    CAST(sum(s.short_term) AS bigint) AS short_term, CAST(sum(s.long_term) AS bigint) AS long_term,
+    CAST(sum(s.mastered_in_catalogue) AS bigint) AS mastered_in_catalogue
+
+-- summed --
+SELECT {read_models/catalogue_shares sums}
+    FROM catalogue_shares s
+    GROUP BY s.user_id, s.kind, s.name
+
+-- of learner --
+-- The start of a WITH clause: the numbers of the catalogue's items and of the learner's items in the language
+-- :language, by kind and name. If it is null, those are the items in the learner's languages, and all items.
+WITH learner AS (
+    SELECT CAST(:user_id AS text) AS user_id
+),
+totals AS (
+    SELECT c.kind, c.name, CAST(sum(c.items) AS bigint) AS items
+    FROM learner
+    CROSS JOIN catalogue_counts c
+    WHERE CASE WHEN CAST(:language AS text) IS NULL
+               THEN {read_models/catalogue_counts in_languages} ELSE c.language = :language END
+    GROUP BY c.kind, c.name
+),
+shares AS (
+    SELECT {read_models/catalogue_shares sums}
+    FROM catalogue_shares s
+    WHERE s.user_id = :user_id AND (CAST(:language AS text) IS NULL OR s.language = :language)
+    GROUP BY s.user_id, s.kind, s.name
+)
 
 -- share_fields --
 -- The result columns from a row d and its denominator c, each of which may be missing. UNKNOWN has no denominator.

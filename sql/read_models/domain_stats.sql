@@ -11,19 +11,18 @@ WITH learner AS (
 SELECT user_id, name AS domain,
     {read_models/catalogue_shares share_fields}
 FROM (SELECT user_id, name, items FROM totals WHERE kind = 'domain') AS c
-FULL JOIN (SELECT * FROM catalogue_shares WHERE kind = 'domain') AS d USING (user_id, name);
+FULL JOIN (
+    SELECT * FROM ({read_models/catalogue_shares summed}) AS s WHERE kind = 'domain'
+) AS d USING (user_id, name);
 
 -- by domain --
--- Every domain that the catalogue has items in, in the learner's languages, or that the learner studied.
-WITH learner AS (
-    SELECT CAST(:user_id AS text) AS user_id
-), totals AS (
-    {read_models/catalogue_counts totals}
-)
+-- Every domain that the catalogue has items in, in the learner's languages, or that the learner studied. With a
+-- language, only its items count.
+{read_models/catalogue_shares of learner}
 SELECT name AS domain,
     {read_models/catalogue_shares share_fields}
 FROM (SELECT name, items FROM totals WHERE kind = 'domain') AS c
-FULL JOIN (SELECT * FROM catalogue_shares WHERE user_id = :user_id AND kind = 'domain') AS d USING (name)
+FULL JOIN (SELECT * FROM shares WHERE kind = 'domain') AS d USING (name)
 ORDER BY CASE name WHEN 'R' THEN 1 WHEN 'W' THEN 2 WHEN 'L' THEN 3 WHEN 'S' THEN 4 ELSE 5 END;
 
 -- export domains --
@@ -32,6 +31,8 @@ COPY (
     SELECT name AS domain,
         {read_models/catalogue_shares share_fields}
     FROM (SELECT name, items FROM totals WHERE kind = 'domain') AS c
-    FULL JOIN (SELECT * FROM catalogue_shares WHERE kind = 'domain') AS d USING (name)
+    FULL JOIN (
+        SELECT * FROM ({read_models/catalogue_shares summed}) AS s WHERE kind = 'domain'
+    ) AS d USING (name)
     ORDER BY CASE name WHEN 'R' THEN 1 WHEN 'W' THEN 2 WHEN 'L' THEN 3 WHEN 'S' THEN 4 ELSE 5 END
 ) TO STDOUT (FORMAT csv, HEADER);

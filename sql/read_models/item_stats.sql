@@ -466,6 +466,7 @@ listed AS (
             ELSE TRUE
           END
       AND {read_models/items level_and_domain}
+      AND {read_models/items in_language}
       AND CASE
             WHEN CAST(:search AS text) = '' THEN TRUE
             ELSE s.item_id IN (
@@ -552,6 +553,21 @@ SELECT
     CASE WHEN a.answers > 0
          THEN ((SELECT due FROM todays) * a.capped_ms + a.answers * 60000 - 1) / (a.answers * 60000) END AS minutes
 FROM answered a;
+
+-- rows languages --
+-- The languages of the learner's items, most items first. The items are first counted by tag, because primary_language
+-- takes time and tags are few.
+SELECT {read_models/items primary_language} AS language, CAST(sum(i.items) AS bigint) AS items_studied,
+    CAST(sum(i.answers) AS bigint) AS answers
+FROM (
+    SELECT i.language, count(*) AS items, sum(s.answers) AS answers
+    FROM item_stats s
+    LEFT JOIN items i ON i.item_id = s.item_id
+    WHERE s.user_id = :user_id
+    GROUP BY i.language
+) AS i
+GROUP BY 1
+ORDER BY items_studied DESC, language;
 
 -- export items --
 COPY (

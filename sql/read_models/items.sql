@@ -98,9 +98,19 @@ SELECT item_id, headword, level, array_to_string(domains, '') AS domains, descri
 FROM items
 
 -- primary_language --
--- The language of an item i as totals group it: `en` for en-GB. Items without a language have the language ''. A
--- definition's items have the database's collation, by which lower() may change more than ASCII letters.
-coalesce(lower(split_part(i.language, '-', 1) COLLATE "C"), '')
+-- The language of an item i as totals group it: `en` for en-GB. Items without a language, and items i that are missing,
+-- have the language `und`. A definition's items have the database's collation, by which lower() may change more than
+-- ASCII letters.
+coalesce(lower(split_part(i.language, '-', 1) COLLATE "C"), 'und')
+
+-- in_language --
+-- True if the item of a row s passes the filter by language. `und` selects the items without a language or description.
+CASE
+    WHEN CAST(:language AS text) IS NULL THEN TRUE
+    WHEN :language = 'und' THEN s.item_id NOT IN (
+        SELECT i.item_id FROM items i WHERE {read_models/items primary_language} <> 'und')
+    ELSE s.item_id IN (SELECT i.item_id FROM items i WHERE {read_models/items primary_language} = :language)
+END
 
 -- level_and_domain --
 -- True if the item of a row s passes the filters by level and domain. The level UNKNOWN selects the items without a

@@ -11,26 +11,24 @@ WITH learner AS (
 SELECT user_id, name AS level,
     {read_models/catalogue_shares share_fields}
 FROM (SELECT user_id, name, items FROM totals WHERE kind = 'level') AS c
-FULL JOIN (SELECT * FROM catalogue_shares WHERE kind = 'level') AS d USING (user_id, name);
+FULL JOIN (
+    SELECT * FROM ({read_models/catalogue_shares summed}) AS s WHERE kind = 'level'
+) AS d USING (user_id, name);
 
 -- by level --
 -- Every level that the catalogue has items in, in the learner's languages, or that the learner studied, from A1 to C2.
--- UNKNOWN comes last, and has no forecast. The forecast (expected_date) assumes the pace of the last 28 local days. It
--- is null if this pace is too low to be reliable.
-WITH today AS (
+-- With a language, only its items count. UNKNOWN comes last, and has no forecast. The forecast (expected_date) assumes
+-- the pace of the last 28 local days. It is null if this pace is too low to be reliable.
+{read_models/catalogue_shares of learner},
+today AS (
     {read_models/preferences today}
-),
-learner AS (
-    SELECT CAST(:user_id AS text) AS user_id
-),
-totals AS (
-    {read_models/catalogue_counts totals}
 ),
 recent AS (
     SELECT m.level, CAST(sum(m.items) AS bigint) AS items
     FROM mastery_days m
     WHERE m.user_id = :user_id
       AND m.day BETWEEN (SELECT day FROM today) - 27 AND (SELECT day FROM today)
+      AND (CAST(:language AS text) IS NULL OR m.language = :language)
     GROUP BY m.level
 )
 SELECT name AS level,
@@ -41,7 +39,7 @@ SELECT name AS level,
     coalesce(missing.items <= 0, FALSE)                AS reached
 FROM (
     (SELECT name, items FROM totals WHERE kind = 'level') AS c
-    FULL JOIN (SELECT * FROM catalogue_shares WHERE user_id = :user_id AND kind = 'level') AS d USING (name)
+    FULL JOIN (SELECT * FROM shares WHERE kind = 'level') AS d USING (name)
 )
 CROSS JOIN today
 LEFT JOIN recent r ON r.level = name
@@ -59,6 +57,8 @@ COPY (
     SELECT name AS level,
         {read_models/catalogue_shares share_fields}
     FROM (SELECT name, items FROM totals WHERE kind = 'level') AS c
-    FULL JOIN (SELECT * FROM catalogue_shares WHERE kind = 'level') AS d USING (name)
+    FULL JOIN (
+        SELECT * FROM ({read_models/catalogue_shares summed}) AS s WHERE kind = 'level'
+    ) AS d USING (name)
     ORDER BY name COLLATE "C"
 ) TO STDOUT (FORMAT csv, HEADER);

@@ -12,22 +12,24 @@ CREATE TABLE level_totals (
     PRIMARY KEY (shard, level, language)
 );
 
--- With this index, the batch job finds the learners who mastered enough items of a level.
-CREATE INDEX catalogue_shares_by_mastery ON catalogue_shares (name, mastered_in_catalogue) WHERE kind = 'level';
+-- With this index, the batch job finds the learners who mastered enough items of a level in a language.
+CREATE INDEX catalogue_shares_by_mastery ON catalogue_shares (name, language, mastered_in_catalogue)
+WHERE kind = 'level';
 
 -- fold --
 -- Add the learners of a language who reached a level before or reach it now, because its number of items in the
--- language changed. They mastered at least as many items of the level as 80 % of its items in this language.
+-- language changed. Whoever masters 80 % of a level's items in several languages does so in at least one of them.
 WITH counted AS (
     SELECT s.shard, c.name AS level, c.language, c.items
     FROM catalogue_counts c
     CROSS JOIN unnest(shards) AS s (shard)
     WHERE c.kind = 'level'
-), differing AS MATERIALIZED (
+), compared AS MATERIALIZED (
     SELECT shard, level, language, coalesce(t.items, 0) AS had, coalesce(c.items, 0) AS has
     FROM (SELECT * FROM level_totals WHERE shard = ANY (shards)) t
     FULL JOIN counted c USING (shard, level, language)
-    WHERE t.items IS DISTINCT FROM c.items
+), differing AS MATERIALIZED (
+    SELECT * FROM compared WHERE had <> has
 ), gone AS (
     DELETE FROM level_totals t
     USING differing d
@@ -40,15 +42,21 @@ WITH counted AS (
 INSERT INTO batch_learners
 SELECT s.user_id, date 'infinity'
 FROM (
-    SELECT level, language, min(least(had, has)) AS items, array_agg(shard) AS shards
+    SELECT level, language, array_agg(shard) AS shards
     FROM differing
     GROUP BY level, language
 ) d
+JOIN (
+    SELECT level, language, min(least(had, has)) AS items
+    FROM compared
+    GROUP BY level, language
+) c ON c.level = d.level
 CROSS JOIN LATERAL (
     SELECT s.user_id
     FROM catalogue_shares s
     JOIN catalogue_shares l ON l.user_id = s.user_id AND l.kind = 'language' AND l.name = d.language
-    WHERE s.kind = 'level' AND s.name = d.level AND s.mastered_in_catalogue >= greatest(1, (4 * d.items + 4) / 5)
+    WHERE s.kind = 'level' AND s.name = d.level AND s.language = c.language
+      AND s.mastered_in_catalogue >= greatest(1, (4 * c.items + 4) / 5)
     OFFSET 0
 ) s
 WHERE event_store.shard_of('learner-' || s.user_id) = ANY (d.shards)

@@ -183,8 +183,8 @@ END IF;
 memory := ARRAY[{read_models/memory rounded}];
 
 -- knowledge --
--- What a learner still knows on the date :on, which is today if null: one row for each level with answered items, and
--- one row without a level for all items.
+-- What a learner still knows on the date :on, which is today if null, of the items in the language :language, which are
+-- all items if null: one row for each level with answered items, and one row without a level for all of these items.
 WITH today AS (
     {read_models/preferences today}
 ),
@@ -192,17 +192,20 @@ moment AS (
     SELECT coalesce(CAST(:on AS date), day) AS day FROM today
 ),
 estimated AS (
-    SELECT coalesce(i.level, 'UNKNOWN') AS level, s.recall,
+    SELECT s.level, s.recall,
         s.correct_answers > 0 AND s.recall < {read_models/memory fading_below}
-            AND i.in_catalogue IS NOT FALSE AS is_fading
+            AND s.in_catalogue IS NOT FALSE AS is_fading
     FROM (
-        SELECT s.item_id, s.correct_answers, {read_models/memory estimated_recall} AS recall
+        SELECT coalesce(i.level, 'UNKNOWN') AS level, i.in_catalogue, s.correct_answers,
+            {read_models/memory estimated_recall} AS recall
         FROM item_stats s
         CROSS JOIN moment
+        LEFT JOIN items i ON i.item_id = s.item_id
         WHERE s.user_id = :user_id AND s.stability IS NOT NULL
+          AND CASE WHEN CAST(:language AS text) IS NULL
+                   THEN TRUE ELSE {read_models/items primary_language} = :language END
         OFFSET 0   -- compute each estimate once
     ) s
-    LEFT JOIN items i ON i.item_id = s.item_id
 )
 SELECT (SELECT day FROM today) AS today, (SELECT day FROM moment) AS on, e.level, count(*) AS items,
     floor(10 * coalesce(sum(e.recall), 0) + 0.5) / 10 AS expected, count(*) FILTER (WHERE e.is_fading) AS fading

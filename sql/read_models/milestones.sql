@@ -183,7 +183,12 @@ INSERT INTO batch_reached SELECT DISTINCT user_id FROM added
 -- The place is 80 % of the items, rounded up.
 WITH reached AS (
     SELECT s.user_id, s.name AS level, t.items
-    FROM catalogue_shares s
+    FROM (
+        SELECT user_id, name, sum(mastered_in_catalogue) AS mastered
+        FROM catalogue_shares
+        WHERE kind = 'level'
+        GROUP BY user_id, name
+    ) s
     JOIN (
         SELECT l.user_id, c.name AS level, CAST(sum(c.items) AS bigint) AS items
         FROM catalogue_shares l
@@ -191,7 +196,7 @@ WITH reached AS (
         WHERE l.kind = 'language'
         GROUP BY l.user_id, c.name
     ) t ON t.user_id = s.user_id AND t.level = s.name
-    WHERE s.kind = 'level' AND 5 * s.mastered_in_catalogue >= 4 * t.items
+    WHERE 5 * s.mastered >= 4 * t.items
 ), mastered AS (
     SELECT r.user_id, r.level, r.items, s.first_mastered_on AS day,
         row_number() OVER (PARTITION BY r.user_id, r.level ORDER BY s.first_mastered_on) AS place

@@ -43,8 +43,11 @@ _LINK = '=HYPERLINK("https://example.org", "open")'
 ROWS: dict[StatisticsTable, tuple[str, dict[str, Any]]] = {
     StatisticsTable.DAILY: ("daily_stats", {"day": "2024-03-04"}),
     StatisticsTable.WEEKLY: ("weekly_stats", {"monday": "2024-03-04"}),
-    StatisticsTable.DOMAIN: ("catalogue_shares", {"kind": "domain", "name": "R"}),
-    StatisticsTable.LEVEL: ("catalogue_shares", {"kind": "level", "name": "A1"}),
+    StatisticsTable.DOMAIN: (
+        "catalogue_shares",
+        {"kind": "domain", "name": "R", "language": "und"},
+    ),
+    StatisticsTable.LEVEL: ("catalogue_shares", {"kind": "level", "name": "A1", "language": "und"}),
     StatisticsTable.ITEM: ("item_stats", {"item_id": "i1"}),
 }
 

@@ -3,7 +3,7 @@
 Each function loops over all events, without state, increments or SQL.
 """
 
-from tests.oracle.catalogue import catalogue
+from tests.oracle.catalogue import catalogue, language_of
 from tests.oracle.days import (
     daily_stats,
     day_of,
@@ -31,7 +31,14 @@ from tests.oracle.groups import (
     search_groups,
     weeks,
 )
-from tests.oracle.items import item, item_difficulty, item_history, item_stats, languages
+from tests.oracle.items import (
+    item,
+    item_difficulty,
+    item_history,
+    item_stats,
+    items_by_language,
+    languages,
+)
 from tests.oracle.levels import domain_stats, forecast, level_stats
 from tests.oracle.memory import (
     by_recall,

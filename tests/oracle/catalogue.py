@@ -19,9 +19,9 @@ class Description:
     language: str | None = None
 
     @property
-    def primary_language(self) -> str | None:
-        """Return the first subtag in lower case: en of en-GB; None if there is no language."""
-        return self.language and self.language.split("-")[0].lower()
+    def primary_language(self) -> str:
+        """Return the first subtag in lower case: en of en-GB; und if there is no language."""
+        return (self.language or "und").split("-")[0].lower()
 
 
 def descriptions(world: World) -> dict[str, Description]:
@@ -54,7 +54,12 @@ def archived(world: World) -> set[str]:
     return {item_id for item_id, type_ in last.items() if type_ == "ItemArchived"}
 
 
-Languages = frozenset[str | None]  # primary subtags in lower case; None is a language, too
+Languages = frozenset[str]  # primary subtags in lower case; und is a language, too
+
+
+def language_of(world: World, item_id: str) -> str:
+    """Return the language of an item; an item without a description has the language und."""
+    return descriptions(world).get(item_id, Description()).primary_language
 
 
 def catalogue(world: World, languages: Languages | None = None) -> set[str]:
@@ -103,7 +108,7 @@ def catalogue_counts(world: World) -> Rows:
     """Return the number of items in each domain and level and language, except UNKNOWN."""
     languages = {one.primary_language for one in descriptions(world).values()}
     return {
-        (kind, f"{name} {language or ''}"): {"items": count}
+        (kind, f"{name} {language}"): {"items": count}
         for kind in ("domain", "level")
         for language in languages
         for name, count in catalogue_items(world, kind, frozenset({language})).items()

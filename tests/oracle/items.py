@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable
 from datetime import timedelta
 
-from tests.oracle.catalogue import Description, Languages, descriptions, names
+from tests.oracle.catalogue import Description, Languages, descriptions, language_of, names
 from tests.oracle.days import answer_sums, day, day_of, last_days
 from tests.oracle.events import Event, Row, Rows, World, defines, defines_by_learner, only, ratio
 
@@ -21,11 +21,25 @@ def item_stats(world: World, user_id: str) -> dict[str, Row]:
 def languages(world: World, user_id: str) -> Languages | None:
     """Return the languages of the described items that the learner met; None means all.
 
-    Archived items count, too. A described item without a language has the language None.
+    Archived items count, too. A described item without a language has the language und.
     """
-    described = descriptions(world)
-    met = item_stats(world, user_id).keys() & described.keys()
-    return frozenset(described[item_id].primary_language for item_id in met) or None
+    met = item_stats(world, user_id).keys() & descriptions(world).keys()
+    return frozenset(language_of(world, item_id) for item_id in met) or None
+
+
+def items_by_language(world: World, user_id: str) -> list[Row]:
+    """Return the languages of the learner's items, most items first; undescribed items are und."""
+    items = item_stats(world, user_id)
+    found = [
+        {
+            "language": language,
+            "items_studied": len(mine),
+            "answers": sum(items[item_id]["answers"] for item_id in mine),
+        }
+        for language in {language_of(world, item_id) for item_id in items}
+        if (mine := [item_id for item_id in items if language_of(world, item_id) == language])
+    ]
+    return sorted(found, key=lambda row: (-row["items_studied"], row["language"]))
 
 
 def item(world: World, user_id: str, item_id: str) -> Row | None:

@@ -4,24 +4,30 @@ import math
 from datetime import date, timedelta
 from fractions import Fraction
 
-from tests.oracle.catalogue import LEVELS, catalogue, catalogue_items
+from tests.oracle.catalogue import LEVELS, catalogue, catalogue_items, descriptions, language_of
 from tests.oracle.days import day, day_of, last_days, masteries
 from tests.oracle.events import Row, World, defines_by_learner, ratio
 from tests.oracle.items import item_stats, languages
 
 
-def domain_stats(world: World, user_id: str) -> dict[str, Row]:
-    """Return a row for each domain studied, or of the catalogue in the learner's languages."""
-    return _rows(world, user_id, "domain")
+def domain_stats(world: World, user_id: str, language: str | None = None) -> dict[str, Row]:
+    """Return a row for each domain studied, or of the catalogue in the learner's languages.
+
+    With `language`, count only items in this language, also if the learner does not have it.
+    """
+    return _rows(world, user_id, "domain", language)
 
 
-def level_stats(world: World, user_id: str) -> dict[str, Row]:
-    """Return a row for each level studied, or of the catalogue in the learner's languages."""
+def level_stats(world: World, user_id: str, language: str | None = None) -> dict[str, Row]:
+    """Return a row for each level studied, or of the catalogue in the learner's languages.
+
+    With `language`, count only items in this language, also if the learner does not have it.
+    """
     today = day_of(world, user_id, world.now)
     days = last_days(world, user_id, 28)
-    rows = _rows(world, user_id, "level")
+    rows = _rows(world, user_id, "level", language)
     for level, row in rows.items():
-        mastered = _mastered(world, user_id, level)
+        mastered = _mastered(world, user_id, level, language)
         recent = sum(1 for mastered_on in mastered.values() if mastered_on in days)
         row.update(forecast(today, row["catalogue_items"] or 0, len(mastered), recent))
     return rows
@@ -42,12 +48,18 @@ def forecast(today: date, catalogue_items: int, mastered: int, recent: int) -> R
 
 @defines_by_learner("mastery_days")
 def mastery_days(world: World, user_id: str) -> dict[str, Row]:
-    """Return the number of items that were mastered, by level and day."""
-    days = [f"{level} {d}" for level in LEVELS for d in _mastered(world, user_id, level).values()]
+    """Return the number of items that were mastered, by level, language and day."""
+    days = [
+        f"{level} {language_of(world, item_id)} {d}"
+        for level in LEVELS
+        for item_id, d in _mastered(world, user_id, level).items()
+    ]
     return {key: {"items": days.count(key)} for key in days}
 
 
-def _mastered(world: World, user_id: str, level: str) -> dict[str, date]:
+def _mastered(
+    world: World, user_id: str, level: str, language: str | None = None
+) -> dict[str, date]:
     """Return the level's mastered items that are in the catalogue, each with its day of mastery.
 
     An item's day of mastery is that of its first review with an interval of 7 days or more.
@@ -60,6 +72,7 @@ def _mastered(world: World, user_id: str, level: str) -> dict[str, date]:
         and items[e.data["item_id"]]["level"] == level
         and items[e.data["item_id"]]["mastery"] in ("SHORT_TERM", "LONG_TERM")
         and e.data["item_id"] in catalogue(world)
+        and language in (None, language_of(world, e.data["item_id"]))
     }
 
 
@@ -77,25 +90,50 @@ def _only_studied(rows: dict[str, Row]) -> dict[str, Row]:
     return {name: row for name, row in rows.items() if row["items_studied"]}
 
 
-def _rows(world: World, user_id: str, kind: str) -> dict[str, Row]:
-    totals = catalogue_items(world, kind, languages(world, user_id))
+@defines_by_learner("catalogue_shares")
+def catalogue_shares(world: World, user_id: str) -> dict[str, Row]:
+    """Return the sums over the items of each domain and level by language, and of each language."""
+    items: dict[str, list[Row]] = {}
+    for row in item_stats(world, user_id).values():
+        language = language_of(world, row["item_id"])
+        places = [f"level {row['level']}", *(f"domain {name}" for name in row["domains"])]
+        if row["item_id"] in descriptions(world):
+            places.append(f"language {language}")
+        for place in places:
+            items.setdefault(f"{place} {language}", []).append(row)
+    return {
+        place: {**_sums(rows), "mastered_in_catalogue": _mastered_in_catalogue(world, rows)}
+        for place, rows in items.items()
+    }
+
+
+def _rows(world: World, user_id: str, kind: str, language: str | None) -> dict[str, Row]:
+    mine = languages(world, user_id) if language is None else frozenset({language})
+    totals = catalogue_items(world, kind, mine)
     studied: dict[str, list[Row]] = {name: [] for name in totals}
     for row in item_stats(world, user_id).values():
-        for name in row["domains"] if kind == "domain" else [row["level"]]:
-            studied.setdefault(name, []).append(row)
+        if language in (None, language_of(world, row["item_id"])):
+            for name in row["domains"] if kind == "domain" else [row["level"]]:
+                studied.setdefault(name, []).append(row)
     return {
         name: _row(world, kind, name, items, totals.get(name, 0)) for name, items in studied.items()
     }
 
 
 def _row(world: World, kind: str, name: str, items: list[Row], count: int) -> Row:
-    answers = sum(i["answers"] for i in items)
-    correct = sum(i["correct_answers"] for i in items)
-    mastered = [i for i in items if i["mastery"] in ("SHORT_TERM", "LONG_TERM")]
-    in_catalogue = [i for i in mastered if i["item_id"] in catalogue(world)]
     total = None if name == "UNKNOWN" else count
     return {
         kind: name,
+        **_sums(items),
+        "catalogue_items": total,
+        "progress_rate": ratio(_mastered_in_catalogue(world, items), total) if total else None,
+    }
+
+
+def _sums(items: list[Row]) -> Row:
+    answers = sum(i["answers"] for i in items)
+    correct = sum(i["correct_answers"] for i in items)
+    return {
         "items_studied": len(items),
         "answers": answers,
         "correct_answers": correct,
@@ -103,6 +141,9 @@ def _row(world: World, kind: str, name: str, items: list[Row], count: int) -> Ro
         "learning": sum(1 for i in items if i["mastery"] == "LEARNING"),
         "short_term_mastered": sum(1 for i in items if i["mastery"] == "SHORT_TERM"),
         "long_term_mastered": sum(1 for i in items if i["mastery"] == "LONG_TERM"),
-        "catalogue_items": total,
-        "progress_rate": ratio(len(in_catalogue), total) if total else None,
     }
+
+
+def _mastered_in_catalogue(world: World, items: list[Row]) -> int:
+    mastered = [i for i in items if i["mastery"] in ("SHORT_TERM", "LONG_TERM")]
+    return sum(1 for i in mastered if i["item_id"] in catalogue(world))

@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from itertools import zip_longest
 from typing import NamedTuple
 
-from tests.oracle.catalogue import LEVELS, Description, archived, descriptions
+from tests.oracle.catalogue import LEVELS, Description, archived, descriptions, language_of
 from tests.oracle.days import day, day_of, week
 from tests.oracle.events import Row, World, defines_by_learner
 from tests.oracle.groups import members
@@ -246,10 +246,19 @@ def by_recall(world: World, user_id: str) -> list[str]:
     return sorted(item_stats(world, user_id), key=lambda item: (known.get(item, 2.0), item))
 
 
-def knowledge(world: World, user_id: str, on: date | None = None) -> Row:
-    """Return what the learner still knows on a day, without further study; also by level."""
+def knowledge(
+    world: World, user_id: str, on: date | None = None, language: str | None = None
+) -> Row:
+    """Return what the learner still knows on a day, without further study; also by level.
+
+    With `language`, count only items in this language.
+    """
     when = on or day_of(world, user_id, world.now)
-    known = memories(world, user_id)
+    known = {
+        item: memory
+        for item, memory in memories(world, user_id).items()
+        if language in (None, language_of(world, item))
+    }
     faded = fading(world, user_id, when)
     levels: dict[str, list[str]] = {level: [] for level in (*LEVELS, "UNKNOWN")}
     described = descriptions(world)

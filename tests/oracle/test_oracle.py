@@ -272,7 +272,7 @@ def test_a_missing_language_is_a_language_and_an_archived_item_names_its_own() -
     words = [word("2024-01-01", "n1", None), word("2024-01-01", "n2", None)]
     german = [word("2024-01-01", "d1", "DE"), word("2024-01-01", "d2", "de-AT")]
     seen = world(*words, *german, answer("2024-01-02", "n1"))
-    assert oracle.languages(seen, "ann") == frozenset({None})
+    assert oracle.languages(seen, "ann") == frozenset({"und"})
     assert (oracle.user_progress(seen, "ann") or {})["unlearned"] == 1
     gone = published("ItemArchived", "2024-01-03", "d1")
     seen = world(*words, *german, answer("2024-01-02", "d1"), gone)

@@ -138,7 +138,9 @@ class Search:
             "Int": ["1", "200", "366"],
             "Date": [f'"{day - timedelta(days=730 if name == "from" else 0)}"'],
             "DateTime": [],  # _at sets these arguments
-            "String": ['["Nothing"]' if name == "types" else '"w"'],
+            "String": [
+                '["Nothing"]' if name == "types" else '"und"' if name == "language" else '"w"'
+            ],
             "ID": [f'"{self._ids.get(name, "item-7")}"'],
         }
         return values[shape.name]

@@ -62,6 +62,7 @@ _VALUES = {
     "userId": (*("ann",) * 20, "bob", "nobody"),
     "itemId": ("i1", "i2", "i5", "i7", "i13", "i32", "huge", "nothing", 7),
     "search": ("", "word", "O", "%", "\\"),
+    "language": ("de", "DE", "und", "en-GB", ""),
     "first": (1, 2, 14, 50, 200),
     "days": (1, 2, 14, 50, 200),
     "zeroFill": (True, False),

@@ -59,6 +59,10 @@ _REQUESTS = (
         _call("dailyStats", _IN_RANGE),
         _call("weeklyStats", _IN_RANGE),
         _call("monthlyStats", _IN_RANGE),
+        _call("domainStats"),
+        _call("levelStats"),
+        _call("domainStats1", ", language: $language"),
+        _call("levelStats1", ", language: $language"),
         _call("dueForecast", ", days: 30"),
         _call("restDays", _IN_RANGE),
         *(
@@ -70,6 +74,7 @@ _REQUESTS = (
         *(_call(f"item{n}", f', itemId: "{item}"') for n, item in enumerate(ITEMS)),
         *(_call(f"itemHistory{n}", f', itemId: "{i}"') for n, i in enumerate(ITEMS[:2])),
         _call("knowledge"),
+        _call("knowledge1", ", language: $language"),
         *(
             _call(f"itemForgetting{n}", f', itemId: "{item}", days: {days}')
             for n, (item, days) in enumerate(FORGETTING)
@@ -80,6 +85,7 @@ _REQUESTS = (
         _call("itemStats", _LIST),
         _call("itemStats1", ", first: 30, search: $search, level: $level"),
         _call("itemStats2", ", first: 30, domain: $domain"),
+        _call("itemStats3", ", first: 30, language: $language"),
     ),
     (
         _call("dailyStats", f"{_IN_RANGE}, zeroFill: true"),
@@ -87,7 +93,9 @@ _REQUESTS = (
     ),
 )
 _USED = {"from": "Date!", "to": "Date!", "filter": "ItemFilter", "orderBy": "ItemOrder"}
-_USED |= {"search": "String", "level": "CefrLevel", "domain": "Domain"}
+_USED |= {"search": "String", "level": "CefrLevel", "domain": "Domain", "language": "String"}
+DOMAINS = (*"RWLS", "UNKNOWN")
+LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2", "UNKNOWN")
 
 
 def _document(calls: Iterable[str]) -> str:
@@ -215,6 +223,7 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
     first, last = asked["from"], asked["to"]
     passes = functools.partial(_passes, world, user, asked["filter"])
     forecast = oracle.due_forecast(world, user, 30)
+    language = asked["language"] and asked["language"].lower()
     sums = {
         **{
             name: oracle.rows_of_learner(world, MODELS[name], user)
@@ -229,12 +238,11 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
         "goal": oracle.goal(world, user),
         "workload": oracle.workload(world, user),
         "itemDistribution": oracle.item_distribution(world, user),
-        "domainStats": _named("domain", oracle.domain_stats(world, user), (*"RWLS", "UNKNOWN")),
-        "levelStats": _named(
-            "level",
-            oracle.level_stats(world, user),
-            ("A1", "A2", "B1", "B2", "C1", "C2", "UNKNOWN"),
-        ),
+        "languages": oracle.items_by_language(world, user),
+        "domainStats": _named("domain", oracle.domain_stats(world, user), DOMAINS),
+        "domainStats1": _named("domain", oracle.domain_stats(world, user, language), DOMAINS),
+        "levelStats": _named("level", oracle.level_stats(world, user), LEVELS),
+        "levelStats1": _named("level", oracle.level_stats(world, user, language), LEVELS),
         "dueForecast": [{"date": d, **row} for d, row in forecast.items()],
         "restDays": [d for d in sorted(oracle.rest_days(world, user)) if first <= d <= last],
         **{
@@ -251,15 +259,20 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
             for n, (item, days) in enumerate(FORGETTING)
         },
         "knowledge": oracle.knowledge(world, user),
+        "knowledge1": oracle.knowledge(world, user, language=language),
     }
 
     def is_found(_: str, row: oracle.Row) -> bool:
         return asked["search"] in (row["headword"] or "") and row["level"] == asked["level"]
 
+    def is_spoken(item_id: str, _: oracle.Row) -> bool:
+        return language in (None, oracle.language_of(world, item_id))
+
     lists = {
         "itemStats": _items(world, user, passes, asked["orderBy"]),
         "itemStats1": _items(world, user, is_found),
         "itemStats2": _items(world, user, lambda _, row: asked["domain"] in row["domains"]),
+        "itemStats3": _items(world, user, is_spoken),
     }
     filled = {
         "dailyStats": _days(world, user, first, last, fill=True),
@@ -321,6 +334,7 @@ def draw_arguments(data: st.DataObject, moments: Moments) -> dict[str, Any]:
         "search": data.draw(st.sampled_from(("", "or", "v", "%"))),
         "level": data.draw(st.sampled_from(("A1", "B2", "UNKNOWN"))),
         "domain": data.draw(st.sampled_from(("R", "S", "UNKNOWN"))),
+        "language": data.draw(st.sampled_from(("EN", "pt", "und", "UND", "fr", None))),
     }
 
 
@@ -332,6 +346,7 @@ def test_every_field_is_answered_by_a_session_that_has_answered_nothing_yet(
     moment = sample_events.BEGIN + 3 * DAY
     values = {"asOf": moment, "from": moment.date() - 9 * DAY, "to": moment.date(), "search": ""}
     values |= {"filter": "ALL", "orderBy": "DUE", "level": "UNKNOWN", "domain": "UNKNOWN"}
+    values |= {"language": "und"}
     calls = [call for calls in _REQUESTS for call in calls]
 
     def ask(call: str) -> Json:

@@ -429,15 +429,18 @@ ALL = (
 query (
   $user: ID, $from: Date!, $to: Date!, $fill: Boolean, $filter: ItemFilter, $order: ItemOrder,
   $level: CefrLevel, $domain: Domain, $first: Int, $after: String, $item: ID!, $days: Int,
-  $types: [String!], $search: String, $by: PeriodLength, $kinds: [MilestoneKind!]
+  $types: [String!], $search: String, $language: String, $by: PeriodLength, $kinds: [MilestoneKind!]
 ) {
   dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date accuracyRate }
   weeklyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { start end }
   monthlyStats(userId: $user, from: $from, to: $to) { start end }
   itemStats(
     userId: $user, filter: $filter, orderBy: $order, level: $level, domain: $domain,
-    search: $search, first: $first, after: $after
+    search: $search, language: $language, first: $first, after: $after
   ) { edges { cursor node { itemId } } totalCount }
+  domainStats(userId: $user, language: $language) { domain progressRate }
+  levelStats(userId: $user, language: $language) { level expectedDate }
+  knowledge(userId: $user, language: $language) { expected levels { level } }
   item(userId: $user, itemId: $item) { itemId }
   dueForecast(userId: $user, days: $days) { date }
   itemHistory(userId: $user, itemId: $item) { reviews { at } }
@@ -476,6 +479,7 @@ likely: dict[str, st.SearchStrategy[Any]] = {
     "filter": st.sampled_from([None, "ALL", "DUE", "LEECH"]),
     "order": st.sampled_from([None, "RECENT", "DUE", "ACCURACY", "LAPSES"]),
     "search": st.none() | st.text(),
+    "language": st.sampled_from([None, "de", "UND", "de-AT", ""]),
     "level": st.sampled_from([None, "A1", "UNKNOWN"]),
     "by": st.sampled_from([None, "DAY", "WEEK", "MONTH"]),
     "domain": st.sampled_from([None, "R", "UNKNOWN"]),

@@ -341,7 +341,7 @@ def test_the_forecast_of_a_level_is_computed_in_integers(
     learner mastered on that day.
     """
     connection.run(rows_by_hand.BLOCKS["empty levels"])
-    level = {"kind": "level", "name": "B1"}
+    level = {"kind": "level", "name": "B1", "language": "und"}
     share = {**level, "user_id": "ann", "mastered_in_catalogue": counts[1]}
     rows_by_hand.insert(connection, "catalogue_counts", {**level, "items": counts[0]})
     rows_by_hand.insert(connection, "catalogue_shares", share)
@@ -349,7 +349,10 @@ def test_the_forecast_of_a_level_is_computed_in_integers(
     rows_by_hand.insert(
         connection,
         "mastery_days",
-        *({"user_id": "ann", "level": "B1", "day": d, "items": n} for d, n in days.items()),
+        *(
+            {"user_id": "ann", "level": "B1", "language": "und", "day": d, "items": n}
+            for d, n in days.items()
+        ),
     )
     (row,) = fetch(fetch.queries.get_level_stats("ann", at=NOON))
     counted = sum(n for d, n in days.items() if 0 <= (NOON.date() - d).days < 28)
@@ -391,6 +394,25 @@ def learner(query_api: Api, connection: database.Connection) -> Callable[..., Ap
         return query_api
 
     return given_items
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "levelStats% { level }",
+        "domainStats% { domain }",
+        "itemStats% { totalCount }",
+        "knowledge% { on }",
+    ],
+)
+def test_a_language_is_a_primary_subtag(query_api: Api, field: str) -> None:
+    query = f"query ($tag: String) {{ {field.replace('%', '(language: $tag)')} }}"
+    for tag in ("de", "X", "UND", "a" * 8, None):
+        assert "errors" not in query_api.post(query, tag=tag)
+    for tag in ("", "de-AT", "d3", "a" * 9, "de\n", "\u212a"):  # lower() would make k of the last
+        code, message = query_api.error(query, tag=tag)
+        assert code == "BAD_USER_INPUT"
+        assert message.startswith("language: expected a primary subtag of 1 to 8 letters")
 
 
 moments = st.integers(0, 3).map(lambda n: START + timedelta(microseconds=n))

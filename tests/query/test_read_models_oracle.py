@@ -190,7 +190,21 @@ def test_items_domains_and_levels_equal_the_oracle_s_results(
             day = oracle.day_of(then, user, at) + days * DAY
             found = fetch(fetch.queries.get_knowledge(user, day, at=at))
             assert full(found) == oracle.knowledge(then, user, day)
+    for user, language in itertools.product(EVERYONE, ("en", "pt", "und", "fr")):
+        levels = fetch(fetch.queries.get_level_stats(user, language=language, at=log.now))
+        by_level = oracle.level_stats(world, user, language)
+        assert {d.level: plain(d) for d in levels} == by_level
+        domains = fetch(fetch.queries.get_domain_stats(user, language=language))
+        assert {d.domain: plain(d) for d in domains} == oracle.domain_stats(world, user, language)
+        known = fetch(fetch.queries.get_knowledge(user, language=language, at=log.now))
+        assert full(known) == oracle.knowledge(world, user, language=language)
+        listed = list_items(fetch, user, log.now, language=language)
+        stats = oracle.item_stats(world, user)
+        assert listed == {item for item in stats if oracle.language_of(world, item) == language}
     for user in EVERYONE:
+        query = rows.select_languages(rows.Moment(log.now))
+        languages = fetch(fetch.queries.run(user, query))
+        assert [*map(plain, languages)] == oracle.items_by_language(world, user)
         reached = fetch(fetch.queries.get_milestones(user, first=200))
         expected = [{**row, "id": str(row["id"])} for row in oracle.milestones(world, user)]
         assert [plain(milestone) for _, milestone in reached.items] == expected

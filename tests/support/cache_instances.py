@@ -159,6 +159,8 @@ _FIELDS: dict[str, tuple[dict[str, Any], Compute]] = {
     "dueForecast": ({"days": 60}, lambda q, user, at: q.get_due_forecast(user, 60, at=at)),
     "itemStats": ({"first": 50}, lambda q, user, at: q.get_item_stats(user, first=50, at=at)),
     "item": ({"itemId": "i0"}, lambda q, user, at: q.get_item(user, "i0", at=at)),
+    "domainStats": ({}, lambda q, user, at: q.get_domain_stats(user, at=at)),
+    "levelStats": ({}, lambda q, user, at: q.get_level_stats(user, at=at)),
     "itemHistory": ({"itemId": "i0"}, lambda q, user, at: q.get_item_history(user, "i0", at=at)),
     "knowledge": ({}, lambda q, user, at: q.get_knowledge(user, at=at)),
     "knowledgeCurve": (RANGE, lambda q, user, at: q.get_knowledge_curve(user, FROM, TO, at=at)),

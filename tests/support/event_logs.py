@@ -104,7 +104,9 @@ def _data_of(
         words = {
             "cefr_level": either("A1", "B2"),
             "headword": either("word", "verb"),
-            "language": either("en", "EN-gb", "pt-BR", "x" * 8 + "-1" * 13, *REJECTED["language"]),
+            "language": either(
+                "en", "EN-gb", "pt-BR", "Und-Latn", "x" * 8 + "-1" * 13, *REJECTED["language"]
+            ),
         }
         return _with({**item, "domains": domains}, **_or_null(words))
     if kind in PREFERENCES:

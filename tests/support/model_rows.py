@@ -25,8 +25,7 @@ def read(connection: database.Connection, block: str) -> list[oracle.Row]:
     """Return the rows of a named statement of model_rows.sql, or of a model without one."""
     if block not in BLOCKS and block in compared_models():
         return read_table(connection, block)
-    statement = BLOCKS[block].replace("{totals}", BLOCKS["totals"])
-    return _run(connection, statement)
+    return _run(connection, BLOCKS[block])
 
 
 def read_table(connection: database.Connection, table: str) -> list[oracle.Row]:

@@ -94,7 +94,7 @@ SELECT user_id, '' AS one, items_learned AS total_items_learned, items_mastered,
     sessions_completed AS total_sessions_completed, study_seconds / 60 AS total_study_time_minutes,
     correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
     (WITH met AS (
-        SELECT lower(split_part(i.language, '-', 1)) AS language
+        SELECT coalesce(lower(split_part(i.language, '-', 1)), 'und') AS language
         FROM item_stats s JOIN items i USING (item_id)
         WHERE s.user_id = p.user_id AND i.described_at IS NOT NULL
     )
@@ -102,7 +102,7 @@ SELECT user_id, '' AS one, items_learned AS total_items_learned, items_mastered,
     WHERE i.in_catalogue
       AND NOT EXISTS (SELECT FROM item_stats s WHERE s.user_id = p.user_id AND s.item_id = i.item_id)
       AND (NOT EXISTS (SELECT FROM met)
-        OR EXISTS (SELECT FROM met WHERE language IS NOT DISTINCT FROM lower(split_part(i.language, '-', 1))))
+        OR EXISTS (SELECT FROM met WHERE language = coalesce(lower(split_part(i.language, '-', 1)), 'und')))
     ) AS unlearned,
     learning, short_term AS short_term_mastered, long_term AS long_term_mastered, last_updated
 FROM user_progress p;
@@ -111,29 +111,18 @@ FROM user_progress p;
 SELECT user_id, '' AS one, display_name, named_at, named_id FROM display_names;
 
 -- domain_stats --
-SELECT user_id, domain, items_studied, answers, correct_answers,
-    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
-    learning, short_term AS short_term_mastered, long_term AS long_term_mastered,
-    CASE WHEN domain <> 'UNKNOWN' THEN coalesce(items, 0) END AS catalogue_items,
-    CASE WHEN domain <> 'UNKNOWN' THEN mastered_in_catalogue::float8 / items END AS progress_rate
-FROM (SELECT *, name AS domain FROM catalogue_shares WHERE kind = 'domain') s
-CROSS JOIN LATERAL (
-{totals}
-) c;
+SELECT * FROM domain_stats WHERE items_studied > 0;
 
 -- level_stats --
-SELECT user_id, level, items_studied, answers, correct_answers,
-    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
-    learning, short_term AS short_term_mastered, long_term AS long_term_mastered,
-    CASE WHEN level <> 'UNKNOWN' THEN coalesce(items, 0) END AS catalogue_items,
-    CASE WHEN level <> 'UNKNOWN' THEN mastered_in_catalogue::float8 / items END AS progress_rate
-FROM (SELECT *, name AS level FROM catalogue_shares WHERE kind = 'level') s
-CROSS JOIN LATERAL (
-{totals}
-) c;
+SELECT * FROM level_stats WHERE items_studied > 0;
+
+-- catalogue_shares --
+SELECT user_id, concat_ws(' ', kind, name, language) AS place, items_studied, answers, correct_answers, learning,
+    short_term AS short_term_mastered, long_term AS long_term_mastered, mastered_in_catalogue
+FROM catalogue_shares;
 
 -- mastery_days --
-SELECT user_id, level || ' ' || day AS level_and_day, items FROM mastery_days;
+SELECT user_id, concat_ws(' ', level, language, day) AS place, items FROM mastery_days;
 
 -- items --
 SELECT item_id, headword, coalesce(level, 'UNKNOWN') AS level,
@@ -143,17 +132,6 @@ FROM items WHERE described_at IS NOT NULL;
 
 -- catalogue_counts --
 SELECT kind, name || ' ' || language AS name_and_language, items FROM catalogue_counts;
-
--- totals --
--- The catalogue's items of a row s in the learner's languages.
-SELECT sum(c.items)::bigint AS items
-FROM catalogue_counts c
-WHERE c.kind = s.kind AND c.name = s.name
-  AND coalesce(
-      c.language = ANY (CAST((
-          SELECT array_agg(l.name) FROM catalogue_shares l
-          WHERE l.user_id = s.user_id AND l.kind = 'language') AS text[])),
-      true)
 
 -- table --
 SELECT * FROM {table};

@@ -18,7 +18,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "decided_id": "00000000-0000-0000-0000-000000000000",
         "in_catalogue": True,
     },
-    "catalogue_counts": {"language": ""},
+    "catalogue_counts": {"language": "und"},
     "display_names": {"named_at": _MOMENT, "named_id": "00000000-0000-0000-0000-000000000000"},
 }
 

@@ -19,6 +19,7 @@ from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.execution import limits, selection
 from progress.query.execution.compiled import CompiledField, compile_field
 from progress.query.execution.selection import Field
+from progress.query.graphql.arguments import parse_language
 from progress.query.graphql.schema import FIELDS, UNDECLARED
 from progress.query.read_models import as_of
 
@@ -155,12 +156,22 @@ def request(coerced: Sequence[CoercedField], caller: Caller) -> list[RequestedFi
     return [field for each in coerced if (field := _request(each, caller))]
 
 
+def _normalize(arguments: Values) -> Values:
+    """Return the arguments in the form in which equal ones share an entry of the cache."""
+    if "language" not in arguments:
+        return arguments
+    language = parse_language(arguments["language"])
+    others = {name: value for name, value in arguments.items() if name != "language"}
+    return others if language is None else {**others, "language": language}
+
+
 def _request(coerced: CoercedField, caller: Caller) -> RequestedField | None:
     planned, learner, arguments = coerced
     if not (planned.cache or planned.compiled):
         return None
     try:
         user_id = caller.authorize(learner)
+        arguments = _normalize(arguments)
     except RequestRejected:
         return None
     is_past = arguments.get("asOf") is not None or arguments.get("knownAt") is not None

@@ -4,6 +4,7 @@ Each BadInput names the argument, the allowed values and the value found.
 """
 
 import functools
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from uuid import UUID
@@ -117,6 +118,18 @@ def parse_search(text: str | None) -> str:
     if text and not auth.is_text(text):
         raise BadInput("search: expected text without U+0000")
     return text or ""
+
+
+def parse_language(tag: str | None) -> str | None:
+    """Return the primary subtag of a language in lower case; None for all languages."""
+    if not isinstance(tag, str):
+        return None
+    if not re.fullmatch("[A-Za-z]{1,8}", tag):
+        raise BadInput(
+            "language: expected a primary subtag of 1 to 8 letters, such as de - "
+            f"found {tag[:50]!r}"
+        )
+    return tag.lower()
 
 
 def parse_id_search(text: str) -> str:

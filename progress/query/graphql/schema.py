@@ -228,7 +228,7 @@ def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.Per
     # because the set of DUE items depends on the current time. `clock`, because estimates of recall
     # depend on the local date.
     cache=CachePolicy(10, catalogue=True, clock=True, except_for=("filter", "DUE")),
-    cost=Cost(45, rows_with={"level": 55, "domain": 55, "search": 55}),
+    cost=Cost(45, rows_with=dict.fromkeys(("level", "domain", "search", "language"), 55)),
 )
 async def item_stats(
     info: Info,
@@ -239,6 +239,7 @@ async def item_stats(
     level: rows.CefrLevel | None = UNSET,
     domain: rows.Domain | None = UNSET,
     search: str | None = UNSET,
+    language: str | None = UNSET,
     first: int | None = 50,
     after: str | None = UNSET,
     as_of: datetime | None = UNSET,
@@ -253,6 +254,7 @@ async def item_stats(
         level=level or None,
         domain=domain or None,
         search=arguments.parse_search(pagination.text_or_none(search)),
+        language=arguments.parse_language(language),
         first=arguments.parse_page_size(first),
         after=pagination.decode_item_cursor(pagination.text_or_none(after), order),
         at=info.context.at,
@@ -273,15 +275,22 @@ def item(moment: Moment, *, item_id: ID) -> RowQuery[rows.ItemStats]:
 # The batch job counts the catalogue's items, so these rows change only when the job runs. The
 # policy therefore needs no `catalogue`.
 @declare_learner_field(types.list_of(rows.DomainStats), cache=CachePolicy(60, batch=True))
-def domain_stats(moment: Moment) -> RowQuery[rows.DomainStats]:
-    return rows.select_domain_stats(moment)
+def domain_stats(moment: Moment, *, language: str | None = UNSET) -> RowQuery[rows.DomainStats]:
+    return rows.select_domain_stats(moment, arguments.parse_language(language))
 
 
 @declare_learner_field(
     types.list_of(rows.LevelStats), cache=CachePolicy(60, batch=True, clock=True)
 )
-def level_stats(moment: Moment) -> RowQuery[rows.LevelStats]:
-    return rows.select_level_stats(moment)
+def level_stats(moment: Moment, *, language: str | None = UNSET) -> RowQuery[rows.LevelStats]:
+    return rows.select_level_stats(moment, arguments.parse_language(language))
+
+
+@declare_learner_field(
+    types.list_of(rows.LearnerLanguage), cache=CachePolicy(10, catalogue=True), cost=Cost(45)
+)
+def languages(moment: Moment) -> RowQuery[rows.LearnerLanguage]:
+    return rows.select_languages(moment)
 
 
 @declare_learner_field(types.Streak, cache=CachePolicy(5, clock=True))
@@ -374,6 +383,7 @@ async def knowledge(
     *,
     user_id: ID | None = UNSET,
     on: date | None = UNSET,
+    language: str | None = UNSET,
     as_of: datetime | None = UNSET,
     known_at: datetime | None = UNSET,
 ) -> rows.Knowledge:
@@ -381,7 +391,12 @@ async def knowledge(
     if on:
         arguments.check_day(on, "on")
     return await info.context.queries.get_knowledge(
-        learner, on or None, at=info.context.at, as_of=as_of or None, known_at=known_at or None
+        learner,
+        on or None,
+        language=arguments.parse_language(language),
+        at=info.context.at,
+        as_of=as_of or None,
+        known_at=known_at or None,
     )
 
 

@@ -2,7 +2,8 @@
 
 `at` decides which day is today; the default is the current time. `as_of` selects the events that
 had happened by that time, `known_at` those that had been recorded by that time. Today is then the
-day of `as_of` or, if only `known_at` is given, the day of `known_at`.
+day of `as_of` or, if only `known_at` is given, the day of `known_at`. `language` selects the items
+of one language: a primary subtag in lower case, or `und` for items without a language.
 """
 
 from collections.abc import Mapping, Sequence
@@ -107,6 +108,7 @@ class Queries:
         level: rows.CefrLevel | None = None,
         domain: rows.Domain | None = None,
         search: str = "",
+        language: str | None = None,
         after: rows.ItemKey | None = None,
         **moment: Unpack[_Moment],
     ) -> Page[tuple[rows.ItemKey, rows.ItemStats]]:
@@ -122,6 +124,7 @@ class Queries:
             level=level,
             domain=domain,
             search=search,
+            language=language,
             after_item=after.item_id if after else None,
             after_key=after.rank if after else None,
             first=first,
@@ -162,7 +165,12 @@ class Queries:
         )
 
     async def get_knowledge(
-        self, user_id: str, on: date | None = None, **moment: Unpack[_Moment]
+        self,
+        user_id: str,
+        on: date | None = None,
+        *,
+        language: str | None = None,
+        **moment: Unpack[_Moment],
     ) -> rows.Knowledge:
         """Return what the learner still knows on a day; the default is today.
 
@@ -170,7 +178,13 @@ class Queries:
         """
         asked = _moment(**moment)
         found = await self.reader.fetch_at(
-            asked, "read_models/memory", "knowledge", user_id=user_id, on=on, now=asked.now
+            asked,
+            "read_models/memory",
+            "knowledge",
+            user_id=user_id,
+            on=on,
+            language=language,
+            now=asked.now,
         )
         today, last = found[0]["today"], found[0]["today"] + _MAX_AHEAD
         if on is not None and not today <= on <= last:
@@ -218,22 +232,22 @@ class Queries:
         return rows.calibrate(found)
 
     async def get_domain_stats(
-        self, user_id: str, **moment: Unpack[_Moment]
+        self, user_id: str, *, language: str | None = None, **moment: Unpack[_Moment]
     ) -> list[rows.DomainStats]:
         """Return each domain that has items in the catalogue or that the learner has studied.
 
         The order is R, W, L, S, UNKNOWN.
         """
-        return await self.run(user_id, rows.select_domain_stats(_moment(**moment)))
+        return await self.run(user_id, rows.select_domain_stats(_moment(**moment), language))
 
     async def get_level_stats(
-        self, user_id: str, **moment: Unpack[_Moment]
+        self, user_id: str, *, language: str | None = None, **moment: Unpack[_Moment]
     ) -> list[rows.LevelStats]:
         """Return each level that has items in the catalogue or that the learner has studied.
 
         The easiest level comes first, UNKNOWN last.
         """
-        return await self.run(user_id, rows.select_level_stats(_moment(**moment)))
+        return await self.run(user_id, rows.select_level_stats(_moment(**moment), language))
 
     async def get_streak(self, user_id: str, **moment: Unpack[_Moment]) -> rows.Streak:
         """Return the learner's streak on today's local day; zeros if the learner has no events."""

@@ -277,6 +277,14 @@ class LevelStats(_Forecast, frozen=True, kw_only=True):
     level: CefrLevel
 
 
+class LearnerLanguage(msgspec.Struct, frozen=True):
+    """The items of one language that a learner has answered or reviewed, and their answers."""
+
+    language: str  # a primary subtag; und: items without a language or a description
+    items_studied: int
+    answers: int
+
+
 class HourlyStats(msgspec.Struct, frozen=True):
     """A learner's answers in one hour of the local clock (`hour`, 0 to 23), over all days."""
 
@@ -509,13 +517,20 @@ def select_item_distribution(moment: Moment) -> RowQuery[ItemCount]:
     return RowQuery(moment, "read_models/memory", "distribution", parameters, _convert(ItemCount))
 
 
-def select_domain_stats(moment: Moment) -> RowQuery[DomainStats]:
-    return RowQuery(moment, "read_models/domain_stats", "by domain", {}, _convert(DomainStats))
+def select_domain_stats(moment: Moment, language: str | None = None) -> RowQuery[DomainStats]:
+    parameters = {"language": language}
+    return RowQuery(
+        moment, "read_models/domain_stats", "by domain", parameters, _convert(DomainStats)
+    )
 
 
-def select_level_stats(moment: Moment) -> RowQuery[LevelStats]:
-    parameters = {"now": moment.now}
+def select_level_stats(moment: Moment, language: str | None = None) -> RowQuery[LevelStats]:
+    parameters = {"language": language, "now": moment.now}
     return RowQuery(moment, "read_models/level_stats", "by level", parameters, _convert(LevelStats))
+
+
+def select_languages(moment: Moment) -> RowQuery[LearnerLanguage]:
+    return RowQuery(moment, "read_models/item_stats", "rows languages", {}, _fill(LearnerLanguage))
 
 
 def select_hourly_stats(moment: Moment) -> RowQuery[HourlyStats]:

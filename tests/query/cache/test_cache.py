@@ -125,6 +125,15 @@ def test_a_repeated_request_is_a_cache_hit_in_every_instance(apis: list[Api]) ->
     assert (cache_result(bypassing), bypassing["data"]) == ("MISS", first["data"])
 
 
+def test_a_language_in_any_case_and_null_share_the_results(apis: list[Api]) -> None:
+    def find(argument: str) -> str:
+        return cache_result(apis[0].post(f"{{ levelStats{argument} {{ level }} }}"))
+
+    languages = ('(language: "UND")', '(language: "und")', '(language: "de")')
+    assert [*map(find, languages)] == ["MISS", "HIT", "MISS"]
+    assert [find(""), find("(language: null)")] == ["MISS", "HIT"]
+
+
 def test_uncached_fields_are_computed_even_if_the_cached_fields_are_hits(
     apis: list[Api], populated: Connection
 ) -> None:
