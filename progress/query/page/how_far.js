@@ -7,6 +7,7 @@ import { minutes, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending } from './freshness.js';
 import { t } from './i18n.js';
 import { knowledgePage } from './items.js';
+import { languageSwitch, ofAllLanguages } from './languages.js';
 import { card, mark, note, section } from './layout.js';
 import { milestones } from './milestones.js';
 
@@ -14,10 +15,11 @@ const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]
 
 export function howFar(data) {
   const isPending = isBatchPending(data);
-  const reached = milestones(data);
+  const ofAll = () => ofAllLanguages(data.languages, data.language);
+  const reached = milestones(data, ofAll);
   const waiting = () => isPending && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
-  return section('how-far', t('howFar.title'),
-    totals(data), skills(data, waiting()), reached, retained(data, reached ? null : 'wide'),
+  return section('how-far', t('howFar.title'), languageSwitch(data.languages, data.language),
+    totals(data, ofAll), skills(data, waiting()), reached, retained(data, reached ? null : 'wide'),
     levels(data, waiting()));
 }
 
@@ -31,7 +33,7 @@ function retained({ user }, style) {
     h('a', { class: 'button quiet', href: knowledgePage(user) }, t('knowledge.more')));
 }
 
-function totals({ progress }) {
+function totals({ progress }, ofAll) {
   const stages = progress.masteryStats;
   const whole = stages.unlearned + STAGES.reduce((count, name) => count + stages[name], 0);
   const figures = [
@@ -40,7 +42,7 @@ function totals({ progress }) {
     [t('totals.time'), minutes(progress.totalStudyTimeMinutes)],
     [t('totals.right'), percent(progress.accuracyRate)],
   ];
-  return card('totals', t('totals.title'), null,
+  return card('totals', t('totals.title'), null, ofAll(),
     h('dl', { class: 'figures' }, figures.map(([name, value]) =>
       h('div', null, h('dt', null, name), h('dd', null, value)))),
     note(t('totals.items', { count: whole })),

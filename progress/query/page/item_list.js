@@ -3,18 +3,20 @@
 import { h } from './dom.js';
 import { number, percent, recallShare } from './format.js';
 import { sentences, t } from './i18n.js';
+import { chooseLanguage, chosenLanguage, languageName, offered } from './languages.js';
 import { View } from './problems.js';
 import { due, itemList, itemPage, level, word } from './items.js';
 import { ask } from './then.js';
 
 const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,
-    $search: String, $after: String) {
+    $search: String, $language: String, $after: String) {
   items: itemStats(userId: $user, filter: $filter, orderBy: $order, level: $level, domain: $skill, search: $search,
-      first: 50, after: $after) {
+      language: $language, first: 50, after: $after) {
     totalCount
     pageInfo { hasNextPage endCursor }
     edges { node { itemId headword language level answers correctAnswers accuracyRate lapses dueAt dueOn estimatedRecall } }
   }
+  languages(userId: $user) { language }
   today: dueForecast(userId: $user, days: 1) { date }
 }`;
 const DEBOUNCE_MS = 30;
@@ -28,7 +30,9 @@ const CONTROLS = {
   skill: ['', 'R', 'W', 'L', 'S', 'UNKNOWN'],
   order: ['RECENT', 'DUE', 'RECALL', 'ACCURACY', 'LAPSES'],
 };
-const LABELS = { filter: 'items.filter', level: 'items.level', skill: 'items.skill', order: 'items.order' };
+const LABELS = {
+  filter: 'items.filter', level: 'items.level', skill: 'items.skill', language: 'languages.title', order: 'items.order',
+};
 const ORDERS = { DUE: 'DUE', FADING: 'RECALL', STRUGGLING: 'ACCURACY', LEECH: 'LAPSES' };
 const defaultOrder = (filter) => ORDERS[filter] ?? 'RECENT';
 
@@ -76,13 +80,13 @@ export class ItemList extends View {
     }
   }
 
-  async fetch({ filter, order, level, skill, search }, after, signal) {
-    const { data: { items, today: [{ date: today }] } } = await ask(QUERY, {
-      user: this.user, filter, order, level: level || null, skill: skill || null, search, after,
+  async fetch({ filter, order, level, skill, language, search }, after, signal) {
+    const { data: { items, languages, today: [{ date: today }] } } = await ask(QUERY, {
+      user: this.user, filter, order, level: level || null, skill: skill || null, language: language || null, search, after,
     }, signal);
     const { hasNextPage, endCursor } = items.pageInfo;
     const rows = items.edges.map((edge) => edge.node);
-    return { rows, today, total: items.totalCount, cursor: hasNextPage ? endCursor : null };
+    return { rows, today, languages, total: items.totalCount, cursor: hasNextPage ? endCursor : null };
   }
 
   /**
@@ -98,7 +102,7 @@ export class ItemList extends View {
     const wider = [...this.known.values()].find((one) => !one.result.cursor && isWider(one.view));
     if (!wider) return null;
     const rows = wider.result.rows.filter(({ headword }) => headword && lower(headword).includes(lower(search)));
-    return { rows, total: rows.length, cursor: null };
+    return { ...wider.result, rows, total: rows.length };
   }
 
   update(view, result) {
@@ -117,11 +121,13 @@ export class ItemList extends View {
   change(changes) {
     this.request?.abort();
     this.view = { ...this.view, ...changes };
+    if ('language' in changes) chooseLanguage(changes.language || null);
     if ('filter' in changes) this.view.order = defaultOrder(changes.filter);
     const isSearch = 'search' in changes;
     if (!isSearch) this.known.clear();
     history[isSearch ? 'replaceState' : 'pushState'](null, '', itemList(this.user, format(this.view)));
     this.hash = location.hash;
+    if ('language' in changes) this.shell.moved();
     clearTimeout(this.typing);
     const isKnown = isSearch && this.find(this.view);
     this.typing = setTimeout(() => this.load(), isSearch && !isKnown ? DEBOUNCE_MS : 0);
@@ -132,7 +138,7 @@ export class ItemList extends View {
       target.name === 'search' && !isComposing && this.change({ search: target.value.trim() });
     this.on('input', search);
     this.on('compositionend', search);
-    this.on('change', ({ target }) => target.name in CONTROLS && this.change({ [target.name]: target.value }));
+    this.on('change', ({ target }) => target.name in LABELS && this.change({ [target.name]: target.value }));
     this.on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
     this.on('keydown', (event) => this.key(event));
     // The event of the last scrolling may come after the click on a link.
@@ -172,13 +178,15 @@ export class ItemList extends View {
   }
 
   get isFiltered() {
-    const { filter, level, skill, search } = this.view;
-    return Boolean(filter !== 'ALL' || level || skill || search);
+    const { filter, level, skill, language, search } = this.view;
+    return Boolean(filter !== 'ALL' || level || skill || language || search);
   }
 
   controls() {
-    const select = (name) => h('label', { class: 'control' }, h('span', null, t(LABELS[name])),
-      h('select', { name }, CONTROLS[name].map((value) =>
+    const languages = offered(this.data.languages);
+    const values = { ...CONTROLS, language: languages.length ? ['', ...languages] : null };
+    const select = (name) => values[name] && h('label', { class: 'control' }, h('span', null, t(LABELS[name])),
+      h('select', { name }, values[name].map((value) =>
         h('option', { value, selected: value === this.view[name] }, nameOf(name, value)))));
     return h('div', { class: 'controls-row', role: 'search' },
       h('label', { class: 'control grow-control' }, h('span', null, t('items.search')),
@@ -186,12 +194,13 @@ export class ItemList extends View {
           type: 'search', name: 'search', value: this.view.search, maxlength: 200, autocomplete: 'off',
           autocapitalize: 'none', spellcheck: 'false', enterkeyhint: 'search',
         })),
-      Object.keys(CONTROLS).map(select));
+      Object.keys(LABELS).map(select));
   }
 }
 
 /** The text of an option. */
 function nameOf(control, value) {
+  if (control === 'language') return languageName(value);
   if (control === 'skill') return value ? t(`skills.${value}`) : t('items.anySkill');
   if (control !== 'level') return control === 'filter' ? t(`items.filters.${value}`) : t(`items.orders.${value}`);
   return value === 'UNKNOWN' ? t('levels.none') : value || t('items.anyLevel');
@@ -208,12 +217,13 @@ function parse(parameters) {
     filter,
     level: value('level') ?? '',
     skill: value('skill') ?? '',
+    language: chosenLanguage() ?? '',
     order: value('order') ?? defaultOrder(filter),
     search: parameters.get('search') ?? '',
   };
 }
 
-/** The URL parameters that describe a view; default values are left out. */
+/** The URL parameters that describe a view; default values are left out. Each address has the language already. */
 function format({ filter, level, skill, order, search }) {
   const values = {
     filter: filter !== 'ALL' && filter.toLowerCase(),

@@ -3,13 +3,14 @@
 import { h } from './dom.js';
 import { distance, instant, longDay, now, percent } from './format.js';
 import { t } from './i18n.js';
+import { chosenLanguage, inLanguage, languageSwitch } from './languages.js';
 import { card, note, section, table } from './layout.js';
 import { on, pastDay } from './then.js';
 
-export function items({ weakest, user, day }) {
+export function items({ weakest, user, day, languages, language }) {
   const rows = weakest.edges.map((edge) => edge.node);
   const more = weakest.totalCount - rows.length;
-  return section('items', t('weakest.section'), card('weakest', t('weakest.title'), 'wide',
+  return section('items', t('weakest.section'), languageSwitch(languages, language), card('weakest', t('weakest.title'), 'wide',
     note(t(rows.length ? 'weakest.meaning' : 'weakest.none')),
     rows.length > 0 && table(
       [t('weakest.item'), t('weakest.right'), t('weakest.due')], rows.map((item) => cells(item, user, day)), 'items'),
@@ -50,18 +51,21 @@ function languageOf(text) {
 export const level = (item) => item.level !== 'UNKNOWN' && [' ', h('span', { class: 'tag' }, item.level)];
 
 /** The address of an item's page. `user` is null for the caller's own items. */
-export const itemPage = (itemId, user) => on(pastDay(), path('item', itemId, user));
+export const itemPage = (itemId, user) => kept(path('item', itemId, user));
 
 /** The address of the list of items, with the given query parameters. */
 export function itemList(user, parameters) {
   const query = new URLSearchParams(parameters).toString();
-  return on(pastDay(), path('items', user) + (query && `?${query}`));
+  return kept(path('items', user) + (query && `?${query}`));
 }
 
 /** The heading above the number of items that a learner is expected to know on the day that the page shows. */
 export const expectedOn = (day) => (pastDay() ? t('knowledge.then', { day: longDay(day) }) : t('knowledge.now'));
 
 /** The address of the view of what a learner is expected to know. */
-export const knowledgePage = (user) => on(pastDay(), path('knowledge', user));
+export const knowledgePage = (user) => kept(path('knowledge', user));
+
+/** Keep the day and the language that the page shows. */
+const kept = (href) => on(pastDay(), inLanguage(chosenLanguage(), href));
 
 const path = (...parts) => `#/${parts.filter(Boolean).map(encodeURIComponent).join('/')}`;

@@ -8,6 +8,7 @@ import { STAGES } from './freshness.js';
 import { stageLegend } from './how_far.js';
 import { join, sentences, t } from './i18n.js';
 import { due, expectedOn, itemList, itemPage, level, word } from './items.js';
+import { chosenLanguage, languageSwitch, listenForLanguage, ofAllLanguages } from './languages.js';
 import { card, expectedOf, note, table, unfolded } from './layout.js';
 import { View } from './problems.js';
 import * as session from './session.js';
@@ -18,8 +19,9 @@ const YEARS = 14; // the number of calendar years that the curve may cover
 
 const COUNTS = 'on items expected fading levels { level items expected fading }';
 const NOW = `
-  knowledge(userId: $user) { ${COUNTS} }
-  fading: itemStats(userId: $user, filter: FADING, orderBy: RECALL, first: 10) {
+  languages(userId: $user) { language }
+  knowledge(userId: $user, language: $language) { ${COUNTS} }
+  fading: itemStats(userId: $user, language: $language, filter: FADING, orderBy: RECALL, first: 10) {
     totalCount
     edges { node { itemId headword language level dueAt dueOn estimatedRecall } }
   }
@@ -28,10 +30,10 @@ const NOW = `
 const COURSE = `
   curve: knowledgeCurve(userId: $user, from: $from, to: $to) { start end items expected }
   calibration(userId: $user) { tests logLoss constantLogLoss bins { from to tests predicted recalled } }`;
-const QUERY = `query Knowledge($user: ID, $from: Date!, $to: Date!) {${NOW}${COURSE}\n}`;
-const PAST_QUERY = `query Knowledge($user: ID) {${NOW}\n}`; // the course has no past
-const EXAM_QUERY = `query Exam($user: ID, $on: Date!) {
-  knowledge(userId: $user, on: $on) { ${COUNTS} }
+const QUERY = `query Knowledge($user: ID, $language: String, $from: Date!, $to: Date!) {${NOW}${COURSE}\n}`;
+const PAST_QUERY = `query Knowledge($user: ID, $language: String) {${NOW}\n}`; // the course has no past
+const EXAM_QUERY = `query Exam($user: ID, $language: String, $on: Date!) {
+  knowledge(userId: $user, language: $language, on: $on) { ${COUNTS} }
 }`;
 
 export class Knowledge extends View {
@@ -41,6 +43,7 @@ export class Knowledge extends View {
     this.key = `exam-day:${user ?? session.learner()}`;
     this.day = read(this.key);
     this.on('change', ({ target }) => target.name === 'exam' && target.validity.valid && this.pick(target.value));
+    listenForLanguage(this, () => this.load());
     this.load();
   }
 
@@ -51,11 +54,13 @@ export class Knowledge extends View {
 
   async load() {
     const { user } = this;
+    const language = chosenLanguage();
     try {
       const { data } = await (pastDay()
-        ? ask(PAST_QUERY, { user }, this.closing.signal)
-        : ask(QUERY, { user, ...years() }, this.closing.signal));
-      this.data = data;
+        ? ask(PAST_QUERY, { user, language }, this.closing.signal)
+        : ask(QUERY, { user, language, ...years() }, this.closing.signal));
+      if (language !== chosenLanguage()) return; // a newer request is on its way
+      this.data = { ...data, language };
       await this.loadExam();
     } catch (problem) {
       if (!this.closing.signal.aborted) this.fail(problem);
@@ -66,8 +71,9 @@ export class Knowledge extends View {
   async loadExam() {
     this.request?.abort();
     const { signal } = (this.request = new AbortController());
+    const { language } = this.data;
     try {
-      const exam = this.isAhead ? await ask(EXAM_QUERY, { user: this.user, on: this.day }, signal) : null;
+      const exam = this.isAhead ? await ask(EXAM_QUERY, { user: this.user, language, on: this.day }, signal) : null;
       if (signal.aborted) return;
       this.exam = exam?.data.knowledge ?? null;
       this.succeed();
@@ -89,17 +95,21 @@ export class Knowledge extends View {
   }
 
   sections() {
-    const { knowledge, fading, distribution, curve, calibration, today: [{ date: today }] } = this.data;
+    const {
+      knowledge, fading, distribution, curve, calibration, languages, language, today: [{ date: today }],
+    } = this.data;
+    const choice = languageSwitch(languages, language);
+    const ofAll = () => ofAllLanguages(languages, language);
     const title = h('header', { 'data-key': 'title' },
       h('h1', null, this.user ? t('knowledge.whose', { user: this.user }) : t('knowledge.title')));
     if (!knowledge.items) {
-      return [title, h('section', { class: 'card wide', 'data-key': 'none' }, note(t('knowledge.none')))];
+      return [title, h('section', { class: 'card wide', 'data-key': 'none' }, choice, note(t('knowledge.none')))];
     }
     return [title, h('section', { 'aria-labelledby': 'estimates', 'data-key': 'estimates' },
       h('h2', { id: 'estimates', class: 'unseen' }, t('knowledge.estimates')),
-      h('div', { class: 'cards' },
-        expectedCard(knowledge), this.examCard(), course(curve), fadingCard(fading, today, this.user),
-        recalls(distribution), intervals(distribution), trust(calibration)))];
+      h('div', { class: 'cards' }, choice,
+        expectedCard(knowledge), this.examCard(), course(curve, ofAll), fadingCard(fading, today, this.user),
+        recalls(distribution, ofAll), intervals(distribution, ofAll), trust(calibration, ofAll)))];
   }
 
   examCard() {
@@ -148,15 +158,15 @@ const levelTable = ({ levels }) => h('table', { class: 'shares' },
       h('span', { class: 'of' }, t('knowledge.share', { count: row.items, expected: Math.round(row.expected) }))),
     h('td', { class: 'end' }, number(row.fading))))));
 
-/** The curve since the first answer; nothing in the past. */
-function course(curve) {
+/** The curve since the first answer; nothing in the past. `ofAll` says that it counts all languages. */
+function course(curve, ofAll) {
   if (!curve) return null;
   if (curve.length < 2) return card('curve', t('curve.title'), 'wide', note(t('curve.short')));
   const top = roundUp(Math.max(...curve.map((week) => week.items)));
   const series = [['answered', 'items'], ['mature', 'expected']].map(([name, field]) =>
     ({ name, values: curve.map((week) => week[field]) }));
   const starts = curve.map((week) => week.start);
-  return card('curve', t('curve.title'), 'wide',
+  return card('curve', t('curve.title'), 'wide', ofAll(),
     note(t('curve.meaning')),
     h('div', { class: 'chart grows' },
       plot(lines(series, [0, top], t('curve.chart')), number(top)),
@@ -167,12 +177,12 @@ function course(curve) {
       curve.toReversed().map((week) => [longDay(week.end), number(week.items), number(Math.round(week.expected))]))));
 }
 
-const recalls = (rows) => histogram('recalls', rows.filter(({ measure }) => measure === 'RECALL'),
+const recalls = (rows, ofAll) => histogram('recalls', ofAll, rows.filter(({ measure }) => measure === 'RECALL'),
   ({ atLeast, below }) => t('knowledge.percent', { from: percent(atLeast), to: percent(below ?? 1) }),
   ({ atLeast }) => percent(atLeast), () => 'right');
 
 /** The items by interval; a column has the colour of its items' state. */
-const intervals = (rows) => histogram('intervals', rows.filter(({ measure }) => measure === 'INTERVAL_DAYS'),
+const intervals = (rows, ofAll) => histogram('intervals', ofAll, rows.filter(({ measure }) => measure === 'INTERVAL_DAYS'),
   ({ atLeast, below }) => (below == null
     ? t('knowledge.daysFrom', { from: atLeast })
     : t('knowledge.days', { from: atLeast, to: below - 1 })),
@@ -181,11 +191,11 @@ const intervals = (rows) => histogram('intervals', rows.filter(({ measure }) => 
   stageLegend(null, STAGES));
 
 /** A column for each range. `rangeOf` names a range, `labelOf` labels its column, and `styleOf` is the column's class. */
-function histogram(key, rows, rangeOf, labelOf, styleOf, ...below) {
+function histogram(key, ofAll, rows, rangeOf, labelOf, styleOf, ...below) {
   const top = roundUp(Math.max(...rows.map(({ items }) => items)));
   const title = t(`knowledge.${key}`);
   const text = (row) => t('knowledge.between', { range: rangeOf(row), count: row.items });
-  return card(key, title, null,
+  return card(key, title, null, ofAll(),
     note(t(`knowledge.${key}Meaning`)),
     h('div', { class: 'chart grows' },
       plot(columns(rows.map((row) => ({ parts: [[styleOf(row), row.items]], title: text(row) })), top,
@@ -214,12 +224,12 @@ function fadingCard({ totalCount, edges }, today, user) {
 }
 
 /** What the estimate does not know and, in the present, how well it predicted. */
-function trust(calibration) {
+function trust(calibration, ofAll) {
   return card('trust', t('trust.title'), null,
     h('ul', { class: 'facts' }, ['sees', 'wrong', 'falls'].map((name) => h('li', null, t(`trust.${name}`)))),
     calibration !== undefined && h('details', null,
       h('summary', null, t('trust.question')),
-      calibration ? reliability(calibration) : note(t('trust.few'))));
+      ofAll(), calibration ? reliability(calibration) : note(t('trust.few'))));
 }
 
 function reliability({ tests, logLoss, constantLogLoss, bins }) {

@@ -9,6 +9,7 @@ import { howFar } from './how_far.js';
 import { t } from './i18n.js';
 import { improving } from './improving.js';
 import { items } from './items.js';
+import { chosenLanguage, listenForLanguage } from './languages.js';
 import { celebration, reachedText } from './milestones.js';
 import { View } from './problems.js';
 import { EARLIER_QUERY, MILESTONES, QUERY, SUBSCRIPTION, joinDays, range } from './query.js';
@@ -90,9 +91,10 @@ export class Learner extends View {
     this.isOutdated = false;
     this.queriedAt = performance.now();
     try {
-      const answer = await ask(QUERY, { user: this.user, ...range() });
+      const language = chosenLanguage();
+      const answer = await ask(QUERY, { user: this.user, language, ...range() });
       if (this.closing.signal.aborted) return;
-      this.update(answer);
+      this.update(answer, language);
       if (this.isOutsideRange()) await this.loadYear();
     } catch (problem) {
       if (this.closing.signal.aborted) return;
@@ -103,9 +105,10 @@ export class Learner extends View {
     if (this.isOutdated) this.load();
   }
 
-  update({ data, extensions }) {
+  update({ data, extensions }, language) {
     const before = this.data;
-    this.data = { ...joinDays(data), projectedTo: extensions?.projectedTo, user: this.user, isOwn: !this.user };
+    const { user } = this;
+    this.data = { ...joinDays(data), projectedTo: extensions?.projectedTo, language, user, isOwn: !user };
     this.showPending();
     this.markMet();
     this.selectDay();
@@ -378,6 +381,10 @@ export class Learner extends View {
 
   listen() {
     this.on('click', (event) => this.click(event));
+    listenForLanguage(this, () => {
+      this.queriedAt = 0; // at once
+      this.load();
+    });
     this.on('keydown', (event) => this.key(event));
     this.on('pointerover', (event) => event.pointerType === 'mouse' && this.preview(event.target.dataset?.day));
     onPresence(() => this.wake(), this.closing.signal);

@@ -4,6 +4,7 @@
 import { Problem, isReachable, runQuery } from './api.js';
 import { h, show } from './dom.js';
 import { language, selectLanguage, t } from './i18n.js';
+import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { Learner } from './learner.js';
 import { Retry, problemCard } from './problems.js';
 import * as session from './session.js';
@@ -129,7 +130,8 @@ function findView(hash) {
   const known = isKnown ? args : [];
   const parameters = new URLSearchParams(query);
   const day = view.subject ? then.dayOf(parameters) : null;
-  return { ...view, name, args: known, parameters, other: view.subject?.(known) || null, day };
+  const tag = view.subject ? languageOf(parameters) : null;
+  return { ...view, name, args: known, parameters, other: view.subject?.(known) || null, day, tag };
 }
 
 /** The views that the user's navigation shows. */
@@ -256,6 +258,7 @@ async function route() {
   closeView();
   if (!isReturn) scrollTo(0, 0); // otherwise, the browser restores the position
   shell.isReturn = isReturn;
+  chooseLanguage(view.tag);
   signOut.hidden = false;
   showNavigation(view);
   showDay(view);
@@ -332,16 +335,16 @@ function showDay({ subject, day }) {
   input.value = day ?? '';
 }
 
-/** Show the navigation. If the view shows another learner, add a tab for that learner. */
-function showNavigation({ tab, other, day }) {
+/** Show the navigation. If the view shows another learner, add a tab for that learner. The tag is the items' language. */
+function showNavigation({ tab, other, day, tag }) {
   const canFind = ['support', 'admin'].includes(session.role());
   navigation.hidden = false;
   const link = (href, name, isCurrent, more) =>
     h('a', { href, 'aria-current': isCurrent ? 'page' : null, ...more }, name);
   show(navigation,
     visibleViews().map(({ name, href, subject }) =>
-      link(subject ? then.on(day, href) : href, t(`view.${name}`), name === tab && !other)),
-    other && link(then.on(day, `#/learner/${encodeURIComponent(other)}`), other, true, { translate: 'no' }),
+      link(subject ? inLanguage(other ? null : tag, then.on(day, href)) : href, t(`view.${name}`), name === tab && !other)),
+    other && link(inLanguage(tag, then.on(day, `#/learner/${encodeURIComponent(other)}`)), other, true, { translate: 'no' }),
     canFind && searchForm());
 }
 

@@ -5,10 +5,10 @@ import { longDay } from './format.js';
 import { t } from './i18n.js';
 import { card, mark } from './layout.js';
 
-/** The newest milestones up to the day that the page shows; nothing if there are none. */
-export function milestones({ milestones: { edges }, day }) {
+/** The newest milestones up to the day that the page shows; nothing if there are none. `ofAll` says what they count. */
+export function milestones({ milestones: { edges }, day }, ofAll) {
   const reached = edges.map((edge) => edge.node).filter((milestone) => milestone.reachedOn <= day);
-  return reached.length > 0 && card('milestones', t('milestones.title'), null,
+  return reached.length > 0 && card('milestones', t('milestones.title'), null, ofAll(),
     h('dl', { class: 'pairs' }, reached.map((milestone) =>
       h('div', null, h('dt', null, nameOf(milestone)), h('dd', null, longDay(milestone.reachedOn))))));
 }

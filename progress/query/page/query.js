@@ -13,7 +13,7 @@ const PROGRESS = `displayName totalItemsLearned totalSessionsCompleted totalStud
 
 const MILESTONE = 'id kind value level reachedOn';
 
-export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
+export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to: Date!) {
   progress: userProgress(userId: $user) { ${PROGRESS} }
   streak(userId: $user) {
     current longest longestStart longestEnd lastStudyDate activeToday atRisk restToday
@@ -21,11 +21,12 @@ export const QUERY = `query Page($user: ID, $from: Date!, $to: Date!) {
   days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
   restDays(userId: $user, from: $from, to: $to)
   goal(userId: $user) { answersPerDay answersToday daysMet7 week }
-  levels: levelStats(userId: $user) {
+  languages(userId: $user) { language itemsStudied }
+  levels: levelStats(userId: $user, language: $language) {
     level ${SHARE} masteredLast28Days expectedDate reached
   }
-  domains: domainStats(userId: $user) { domain ${SHARE} }
-  weakest: itemStats(userId: $user, filter: STRUGGLING, orderBy: ACCURACY, first: 8) {
+  domains: domainStats(userId: $user, language: $language) { domain ${SHARE} }
+  weakest: itemStats(userId: $user, language: $language, filter: STRUGGLING, orderBy: ACCURACY, first: 8) {
     totalCount
     edges { node { itemId headword language level answers correctAnswers accuracyRate dueAt dueOn } }
   }

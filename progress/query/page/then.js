@@ -69,11 +69,14 @@ export function ask(query, variables, signal) {
 }
 
 /** Add the day to the address of a view, or with null remove it. */
-export function on(chosen, href) {
+export const on = (chosen, href) => withParameter(href, 'on', chosen);
+
+/** Set a parameter of a view's address, or with null remove it. */
+export function withParameter(href, name, value) {
   const [path, query] = href.split('?');
   const parameters = new URLSearchParams(query);
-  if (chosen) parameters.set('on', chosen);
-  else parameters.delete('on');
+  if (value) parameters.set(name, value);
+  else parameters.delete(name);
   return parameters.size ? `${path}?${parameters}` : path;
 }
 

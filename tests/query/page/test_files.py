@@ -540,7 +540,7 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
             { name: 'level_stats', eventsBehind: 0, secondsBehind: 0, status: batch }];
           const progress = { lastUpdated: inHours(-1), masteryStats: stages(learning) };
           const milestones = { edges: [] };
-          const data = { projections, levels, domains: [], progress, milestones };
+          const data = { projections, languages: [], levels, domains: [], progress, milestones };
           const mark = howFar(data).find('levels').children[1].textContent;
           return [freshness(data).textContent.split(' The newest')[0], mark.split(':')[1]?.trim()];
         };
@@ -554,6 +554,23 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
         "complete within five minutes",
         "later than usual",
     ]
+
+
+def test_the_levels_of_one_language_are_counted_once_they_have_all_of_its_items(
+    evaluate: Evaluate,
+) -> None:
+    pending = evaluate(
+        """
+        const { isBatchPending } = await import('./page/freshness.js');
+        const show = (itemsStudied) => isBatchPending({
+          levels: [{ level: 'A1', itemsStudied: 2, learning: 2 }], projections: [],
+          progress: { masteryStats: { learning: 5, shortTermMastered: 0, longTermMastered: 0 } },
+          languages: [{ language: 'fr', itemsStudied: 3 }, { language: 'de', itemsStudied }],
+          language: 'de' });
+        print([show(2), show(3)]);
+        """
+    )
+    assert pending == [False, True]
 
 
 def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_and_the_next(
@@ -575,7 +592,8 @@ def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_a
             level('C2', { catalogueItems: 0 })];
           const progress = { lastUpdated: inHours(-1), masteryStats: stages(7) };
           const milestones = { edges: [] };
-          const data = { projections: [], levels, domains: levels, progress, milestones };
+          const data = {
+            projections: [], languages: [], levels, domains: levels, progress, milestones };
           const [, ...content] = howFar(data).find('levels').children;
           const rows = content.find(({ name }) => name === 'table').children[1].children;
           return [content.map(({ textContent }) => textContent).join(' '),

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
+from progress.local import readiness
 from tests.support import browser
 from tests.support.browser import DEMO, Envelope, Stack, Visits
 from tests.support.http_client import fetch_json
@@ -729,3 +730,88 @@ def test_support_reads_the_items_of_a_learner(visit: Visits) -> None:
 def test_an_item_that_does_not_exist_is_explained(visit: Visits) -> None:
     page = visit().open(at="#/item/nothing")
     expect(page.get_by_role("heading", name="There is no such item")).to_be_visible()
+
+
+def learn_languages(demo: Stack) -> str:
+    """Publish a new learner's answers to German and French words, which are weak; return the id.
+
+    The batch job has counted the answers.
+    """
+    user, day_ago = f"page-{uuid.uuid4()}", datetime.now(UTC) - timedelta(days=1)
+    words = {"Haus": ("de", "A1"), "Baum": ("de", "A1"), "maison": ("fr", "A2")}
+    for word, (language, level) in words.items():
+        item = f"{user}-{word}"
+        demo.publish(
+            browser.envelope(
+                "ItemPublished", day_ago, item_id=item, headword=word, domains=["R"],
+                cefr_level=level, language=language,
+            ),
+            *browser.lesson(user, 0, 3, item=item),
+        )  # fmt: skip
+    query = "{ languages { language } weak: itemStats(filter: STRUGGLING) { totalCount } }"
+    headers = {"authorization": f"Bearer {demo.token(user)}", "content-type": "application/json"}
+
+    def is_counted() -> bool:
+        _, answer = fetch_json(demo.port, "POST", "/graphql", {"query": query}, **headers)
+        languages = [each["language"] for each in answer["data"]["languages"]]
+        return languages == ["de", "fr"] and answer["data"]["weak"]["totalCount"] == len(words)
+
+    readiness.wait(is_counted, "the answers", seconds=30)
+    demo.progress("batch")
+    return user
+
+
+def test_a_learner_of_two_languages_selects_one_and_the_address_keeps_it(
+    visit: Visits, demo: Stack
+) -> None:
+    visitor = visit()
+    page = visitor.open(learn_languages(demo))
+    how_far = page.get_by_role("region", name="How far")
+    buttons = how_far.get_by_role("group", name="Language of the items").get_by_role("button")
+    expect(buttons).to_have_text(["All languages", "German", "French"])
+    levels = how_far.locator("[data-key=levels] tbody th")
+    expect(levels.filter(has_text=re.compile("A[12]"))).to_have_text(["A1", "A2"])
+    totals = how_far.locator("[data-key=totals]")
+    expect(totals).not_to_contain_text("All languages")
+    buttons.filter(has_text="French").click()
+    expect(page.locator("[data-key=weakest] .word")).to_have_text(["maison"])
+    expect(levels).to_have_text(["A2"])
+    expect(totals).to_contain_text("All languages")
+    expect(page).to_have_url(re.compile("[?&]language=fr"))
+    page.reload()
+    visitor.settle()
+    expect(buttons.filter(has_text="French")).to_have_attribute("aria-pressed", "true")
+    assert visitor.find_violations() == []
+
+    page.get_by_role("link", name="By level, and until an exam").click()
+    visitor.settle()
+    assert at(page) == "/knowledge?language=fr"
+    figure = page.locator("[data-key=now] .figure")
+    expect(figure).to_contain_text("of 1 item")
+    for key in ("recalls", "intervals", "trust"):
+        expect(page.locator(f"[data-key={key}]")).to_contain_text("All languages")
+    page.get_by_role("button", name="German").click()
+    expect(figure).to_contain_text("of 2 items")
+    assert at(page) == "/knowledge?language=de"
+
+    page.get_by_role("link", name="All items", exact=True).click()
+    visitor.settle()
+    expect(rows(page)).to_have_count(2)
+    page.get_by_label("Language of the items").select_option("French")
+    expect(rows(page)).to_have_count(1)
+    assert words(page) == ["maison"]
+    page.get_by_label("Language of the items").select_option("All languages")
+    expect(rows(page)).to_have_count(3)
+    assert at(page) == "/items"
+    page.go_back()
+    expect(rows(page)).to_have_count(1)
+
+
+def test_a_learner_of_one_language_selects_none(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    page = visitor.open(browser.create_learner(demo))
+    for view in ("", "#/items", "#/knowledge"):
+        page.evaluate("at => { location.hash = at }", view)
+        visitor.settle()
+        expect(page.locator("[data-key=languages], [name=language]:visible")).to_have_count(0)
+        expect(page.get_by_text("All languages")).to_have_count(0)
