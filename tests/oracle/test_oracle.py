@@ -284,6 +284,30 @@ def test_a_missing_language_is_a_language_and_an_archived_item_names_its_own() -
     assert oracle.languages(seen, "ann") == frozenset({"en"})
 
 
+def test_a_language_counts_its_own_items_and_und_those_without_one() -> None:
+    german = [word("2024-01-01", f"d{n}", "de-AT", cefr_level="A1") for n in range(5)]
+    french = word("2024-01-01", "f1", "FR", cefr_level="A1")
+    none = word("2024-01-01", "n1", "und-Latn", cefr_level="B1")
+    mine = [review("2024-01-02", 7, f"d{n}") for n in range(4)] + [answer("2024-01-02", "x")]
+    seen = world(*german, french, none, *mine, answer("2024-01-02", "n1"))
+    assert oracle.items_by_language(seen, "ann") == [
+        {"language": "de", "items_studied": 4, "answers": 0},
+        {"language": "und", "items_studied": 2, "answers": 2},
+    ]
+    levels = {tag: oracle.level_stats(seen, "ann", tag) for tag in ("de", "fr", "und", "es", None)}
+    assert {tag: rows.keys() for tag, rows in levels.items()} == {
+        "de": {"A1"}, "fr": {"A1"}, "und": {"B1", "UNKNOWN"}, "es": set(),
+        None: {"A1", "B1", "UNKNOWN"},
+    }  # fmt: skip
+    german_a1, french_a1 = levels["de"]["A1"], levels["fr"]["A1"]
+    assert (german_a1["progress_rate"], german_a1["reached"]) == (0.8, True)
+    assert (french_a1["catalogue_items"], french_a1["items_studied"]) == (1, 0)
+    domains = oracle.domain_stats(seen, "ann", "und")
+    assert {name: row["items_studied"] for name, row in domains.items()} == {"R": 1, "UNKNOWN": 1}
+    known = oracle.knowledge(seen, "ann", language="und")
+    assert [(row["level"], row["items"]) for row in known["levels"]] == [("B1", 1), ("UNKNOWN", 1)]
+
+
 def named(at: str, *names: object, kind: str = "UserPreferencesChanged") -> oracle.Event:
     data: dict[str, Any] = {"display_name": names[0]} if names else {}
     return event(kind, at, **data)
