@@ -212,7 +212,7 @@ NOT_LISTED = ("tests", "docs", "schemas", "CHANGELOG.md", "README.md", *OPTIONAL
         # The read model and the mutation of the example mention the event; not every type has them.
         (
             *("Add an event type", r"\bGoalSet\b|\"answers_per_day\""),
-            "sql/read_models progress/query/graphql progress/event_store/contract/template.md",
+            "sql/read_models progress/query/graphql",
         ),
         ("Add a field to a read model", r"\brest_?today\b", "CONTRIBUTING.md"),
         ("Add a read model", r"\bhourly(_?stats|\.csv)\b", "CONTRIBUTING.md"),
