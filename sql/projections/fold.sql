@@ -255,7 +255,7 @@ BEGIN
     PERFORM reset_learners(learners);
     DELETE FROM group_members WHERE user_id = ANY (learners);
     PERFORM empty_window();
-    INSERT INTO window_refolded SELECT DISTINCT unnest(learners);
+    INSERT INTO window_refolded SELECT unnest(learners);
     INSERT INTO window_events ({read_models/facts columns})
     SELECT {read_models/facts columns}
     FROM unnest(learners) l
@@ -412,7 +412,7 @@ BEGIN
         END IF;
         deleted := fold_deletions(rare);
         moved := fold_preferences(rare);
-        moved := moved || fold_retractions(window_start);
+        SELECT array_agg(DISTINCT l) INTO moved FROM unnest(moved || fold_retractions(window_start)) l;
         PERFORM fold_display_names(rare);
         DELETE FROM window_events WHERE user_id = ANY (moved);
     END IF;

@@ -12,7 +12,8 @@ CREATE TABLE knowledge_weeks (
 );
 
 -- fold --
--- A week changes only if an answer up to its Sunday changes. Weeks after the stored ones are new.
+-- A week changes only if an answer up to its Sunday changes. Weeks after the stored ones are new. If the newest answer
+-- is retracted, the weeks after that of the answer before vanish.
 WITH remembered_answers AS NOT MATERIALIZED (
     SELECT * FROM batch_answers            -- filled by the fold of calibration_days
 ), answered_weeks AS MATERIALIZED (
@@ -21,7 +22,7 @@ WITH remembered_answers AS NOT MATERIALIZED (
     FROM (
         {projections/definitions answered_weeks}
     ) w
-    JOIN batch_learners b ON b.user_id = w.user_id AND b.changed_week <= w.last_monday
+    JOIN batch_learners b ON b.user_id = w.user_id AND b.changed_week < 'infinity'
     CROSS JOIN LATERAL (SELECT max(k.monday) AS last_monday FROM knowledge_weeks k WHERE k.user_id = w.user_id) s
 ), returned_answers AS MATERIALIZED (
     {projections/definitions returned_answers}
@@ -32,7 +33,8 @@ WITH remembered_answers AS NOT MATERIALIZED (
 ), gone AS (
     DELETE FROM knowledge_weeks t
     USING batch_learners b
-    WHERE t.user_id = b.user_id AND t.monday >= b.changed_week
+    LEFT JOIN answered_weeks w ON w.user_id = b.user_id
+    WHERE t.user_id = b.user_id AND t.monday >= least(b.changed_week, w.last_monday + 7)
       AND NOT EXISTS (SELECT FROM known k WHERE k.user_id = t.user_id AND k.monday = t.monday)
 )
 INSERT INTO knowledge_weeks AS t

@@ -76,6 +76,33 @@ def test_a_correction_replaces_an_answer(connection: Connection) -> None:
     assert sample_events.find_differences(connection) == []
 
 
+def answer(item: str, *, days: int) -> Envelope:
+    data = {"user_id": "ann", "session_id": "s", "item_id": item, "response_time_ms": 5}
+    return sample_events.envelope(
+        "CorrectAnswerGiven", data, at=sample_events.BEGIN + timedelta(days=days)
+    )
+
+
+def test_a_window_with_two_reasons_to_refold_a_learner_refolds_once(connection: Connection) -> None:
+    goal = sample_events.choices("ann")[1]
+    append(connection, [answer("i0", days=0), goal])
+    Projector(connection).catch_up_all()
+    zone = sample_events.change_preferences("ann", timezone="Asia/Tokyo")
+    append(connection, [zone, retract(goal["event_id"])])
+    batch.run(connection)
+    assert sample_events.find_differences(connection) == []
+
+
+def test_the_weeks_after_the_newest_answer_vanish_if_a_later_answer_is_retracted(
+    connection: Connection,
+) -> None:
+    append(connection, [answer("i0", days=0), later := answer("i1", days=70)])
+    batch.run(connection)
+    append(connection, [retract(later["event_id"])])
+    batch.run(connection)
+    assert sample_events.find_differences(connection) == []
+
+
 @pytest.mark.parametrize("sent", ["answer-1", "ANSWER-1", "é" * 60])
 @pytest.mark.parametrize("is_uuid", [True, False])
 def test_a_retraction_names_an_event_by_the_id_with_which_it_was_published(
