@@ -1,6 +1,7 @@
 """The way to the first environment: few steps, each with its time and a sign that it worked."""
 
 import re
+import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +33,23 @@ def test_the_commands_name_files_and_folders_that_exist() -> None:
         for program in re.findall(r"^infra/\S+", line):
             assert (ROOT / program).exists(), line
     assert {"infra/preflight bootstrap", "infra/preflight dev", "infra/try dev"} <= {*lines}
+
+
+def test_the_password_can_be_pasted_after_its_command() -> None:
+    """Another command in the same block would be pasted with it, and become the password."""
+    (block,) = re.findall(r"^(?: {8,}.+\n)*.*read -rs.*\n(?: {8,}.+\n)*", PAGE, re.MULTILINE)
+    shell = f"{block}secret\nprintenv TF_VAR_neon_owner_password\n"
+    done = subprocess.run(["bash"], input=shell, capture_output=True, text=True, check=True)
+    assert done.stdout == "Neon's password (invisible):  6 characters\nsecret\n"
+
+
+def test_the_amounts_are_those_of_the_estimate() -> None:
+    cost = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    summary = dict(re.findall(r"^\| \[(\w+)\]\(#[\w-]+\) \| ([\d.]+) \|$", cost, re.MULTILINE))
+    prod, staging = re.findall(r"^\| \*\*total\*\* \| \*\*(\d+)\*\* \|", cost, re.MULTILINE)
+    (dev,) = re.findall(r"All of it costs \$([\d.]+) a month", cost)
+    assert summary == {"dev": dev, "staging": staging, "prod": prod}
+    assert f"costs about ${staging} a month, and prod from ${prod} a month" in PAGE
 
 
 def test_the_readmes_link_the_list_in_one_line() -> None:

@@ -5,7 +5,7 @@ project_id      = "progress-dev"
 billing_account = "000000-000000-000000"
 github          = { repository = "example/progress" }
 
-# The host that console.neon.tech shows at "Connect", with "Connection pooling" off.
+# The host that console.neon.tech shows at "Connect", with "Connection pooling" off: the part between @ and /.
 neon = { host = "ep-example-dev.eu-central-1.aws.neon.tech" }
 
 # Everything below works as it is.
@@ -48,5 +48,5 @@ page_pause_minutes = 10
 # Traces cost nothing at this volume (see docs/cost.md).
 trace_sample_ratio = 1
 
-# An e-mail warns of unexpected costs (see budget.tf).
+# An e-mail warns of unexpected costs (see budget.tf). The amount is in the billing account's currency.
 monthly_budget = 5

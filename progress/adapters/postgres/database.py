@@ -79,7 +79,8 @@ _TIMESTAMPTZ = 1184  # the type's OID
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 _REJECTED = (
     "; if Terraform writes the password, an interrupted apply may have left two different "
-    "passwords: raise `password_version` in the tfvars by one, and apply"
+    "passwords: raise `password_version` in the tfvars by one, and apply; for the owner of Neon, "
+    "give Terraform the right password, and raise `neon_owner_password_version` instead"
 )
 # OSError: a connection could not be opened, or it broke.
 ERRORS = (pg8000.exceptions.Error, OSError)
