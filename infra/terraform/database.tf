@@ -64,6 +64,14 @@ variable "neon" {
   default = null
 
   validation {
+    condition = var.neon == null || can(regex("^[a-z0-9.-]+$", var.neon.host))
+    error_message = join("", [
+      "expected only the host, such as ep-name-1234.eu-central-1.aws.neon.tech: ",
+      "the part between @ and / of Neon's connection string",
+    ])
+  }
+
+  validation {
     condition     = var.neon == null || !can(regex("-pooler\\.", var.neon.host))
     error_message = "expected the direct endpoint: the folds need sessions, which the pooler does not keep"
   }

@@ -141,6 +141,7 @@ REJECTED = [
     ("prod", 'foreign_topics={"user-events"="projects/p/topics/t"}', "expected no foreign topic"),
     ("dev", 'alerts=["error"]', "expected names of alerts"),
     ("dev", "build_region=europe-west4", "expected asia-east1"),
+    ("dev", 'neon={host="postgresql://o:p@ep-x.neon.tech/d"}', "expected only the host"),
     ("dev", "environment=test", "expected dev, staging or prod"),
     ("prod", "alert_emails=[]", "expected at least one address"),
     ("staging", "alert_emails=[]", "expected at least one address"),
