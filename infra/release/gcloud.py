@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -12,6 +13,10 @@ from typing import Any
 
 from exit_status import Failed, Interrupted, log
 
+MISSING = (
+    "gcloud is not installed or not in PATH: https://cloud.google.com/sdk/docs/install; then open "
+    "a new shell"
+)
 _ERROR_CHARACTERS = 2_000  # an error message shows only the end of gcloud's stderr
 
 
@@ -220,6 +225,8 @@ def _parse_target(answer: dict[str, Any]) -> Target:
 
 def run(arguments: list[str] | tuple[str, ...], timeout_s: float) -> str:
     """Run gcloud and return its output. Raise Failed after an error or the timeout."""
+    if shutil.which("gcloud") is None:
+        raise Failed(MISSING)
     call = shlex.join(["gcloud", *arguments])
     with subprocess.Popen(
         ["gcloud", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -240,6 +240,11 @@ def test_a_learners_day_is_asked_for_with_any_token(
     assert world.published == ["learning-events"]
 
 
+def test_without_gcloud_one_line_says_what_to_do(runner: Runner, tmp_path: Path) -> None:
+    code, lines = run_try(runner, "dev", PATH=str(tmp_path / "nothing"))
+    assert (code, lines) == (1, [f"try: {gcloud.MISSING}"])
+
+
 @pytest.mark.parametrize("arguments", [(), ("prod",), ("staging",), ("dev", "trial")])
 def test_only_an_environment_for_development_gets_a_learners_day(
     runner: Runner, arguments: tuple[str, ...]

@@ -1,11 +1,13 @@
 """The preflight check, run against a fake gcloud."""
 
+import ast
 import json
 import os
 import re
 import runpy
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +24,12 @@ from tests.support.terraform_environments import Environments
 _INFRA = REPOSITORY / "infra"
 _PREFLIGHT = _INFRA / "preflight"
 _FILES = (
-    *("preflight", "release/environments.py", "terraform/versions.tf"),
+    *("preflight", "release/environments.py", "release/gcloud.py", "release/exit_status.py"),
+    "terraform/versions.tf",
     "bootstrap/bootstrap.tfvars",
 )
 _CREDENTIALS = "auth application-default print-access-token"
+_SIGN_IN = "auth print-access-token"
 _BUCKETS = "storage buckets list"
 _QUOTA = "beta quotas info describe CpuAllocPerProjectRegion"
 _PEERING = "compute.restrictVpcPeering"
@@ -59,6 +63,7 @@ def fresh(project: str) -> Fresh:
     return Fresh(
         answers={
             "version": {"Google Cloud SDK": "550.0.0"},
+            _SIGN_IN: "token\n",
             "billing projects describe": {"billingEnabled": True},
             "iam service-accounts list": [{"email": pipeline}],
             _CREDENTIALS: "token\n",
@@ -82,7 +87,7 @@ _INVISIBLE = CallRejected("you do not have permission to access [x] (or it may n
 UNMADE = {
     "version": {"Google Cloud SDK": "550.0.0"},
     _CREDENTIALS: "token\n",
-    "auth print-access-token": "token\n",
+    _SIGN_IN: "token\n",
     "projects describe": _INVISIBLE,
     "storage buckets describe": CallRejected("gs://x not found: 404."),
     "billing accounts describe": {"open": True},
@@ -139,15 +144,19 @@ class Preflight:
         self.cloud.permissions += ["billing.accounts.setIamPolicy"]
         return self.run("bootstrap")
 
+    @property
+    def path(self) -> str:
+        """The folders of programs: the fakes come first."""
+        fakes = [self.folder, self.folder / "terraform-program"]
+        return os.pathsep.join([*map(str, fakes), os.environ["PATH"]])
+
     def run(self, *arguments: str) -> tuple[int, list[str]]:
         done = subprocess.run(
-            [self.folder / "preflight", *arguments],
+            [sys.executable, self.folder / "preflight", *arguments],
             env={
                 **os.environ,
+                "PATH": self.path,
                 **self.variables,
-                "PATH": os.pathsep.join(
-                    [str(self.folder), str(self.folder / "terraform-program"), os.environ["PATH"]]
-                ),
                 "FAKE_GCLOUD_PORT": str(self.cloud.port),
                 "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING": f"{self.cloud.address}/",
                 "PREFLIGHT_CERTIFICATES_URL": f"{self.cloud.address}/x509/",
@@ -194,7 +203,7 @@ def allow(*values: str) -> dict[str, Any]:
 def test_a_correct_project_has_no_findings(preflight: Preflight, environment: str) -> None:
     code, lines = preflight.check(environment)
     assert (code, [line for line in lines if not line.startswith("ok ")]) == (0, [])
-    assert len(lines) == 14
+    assert len(lines) == 16
     # Only then does gcloud install missing beta commands without a question
     assert {words[0] for words in preflight.cloud.calls} == {"--quiet"}
 
@@ -204,7 +213,12 @@ def test_a_correct_project_has_no_findings(preflight: Preflight, environment: st
     [
         ("version", {"Google Cloud SDK": "499.0.0"}, "gcloud", "gcloud components update"),
         ("billing projects describe", {"billingEnabled": False}, "project", "infra/bootstrap"),
-        ("projects describe", _INVISIBLE, "project", "progress-prod cannot be read: apply infra"),
+        (
+            "projects describe",
+            _INVISIBLE,
+            "project",
+            "progress-prod cannot be read: in prod.tfvars",
+        ),
         ("iam service-accounts list", [], "project", "infra/bootstrap"),
         (
             _CREDENTIALS,
@@ -447,6 +461,101 @@ def test_the_first_apply_needs_the_password_of_neons_owner(
     assert preflight.check("dev", storage_cat=environments["dev"].state)[0] == 0
 
 
+@pytest.mark.parametrize("password", ["", "secret\n", "infra/preflight dev"])
+def test_what_cannot_be_the_password_of_neons_owner_is_reported(
+    preflight: Preflight, password: str
+) -> None:
+    preflight.variables["TF_VAR_neon_owner_password"] = password
+    code, lines = preflight.check("dev")
+    (failure,) = (line for line in lines if not line.startswith("ok "))
+    assert code == 1
+    assert failure == (
+        "FAIL  Neon's password: TF_VAR_neon_owner_password is empty or has white space: read it "
+        "again (docs/first-cloud.md, step 9)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "finding"),
+    [
+        (
+            *("dev.tfvars", '"ep-ours', '"postgresql://neondb_owner:npg_secret@ep-ours'),
+            "host in dev.tfvars: expected only the host",
+        ),
+        (
+            *("dev.tfvars", '"ours/progress', '"https://github.com/ours/progress'),
+            "https://github.com/ours/progress in dev.tfvars: expected OWNER/NAME",
+        ),
+        (
+            *("../../bootstrap/bootstrap.tfvars", '"ours/progress', '"https://github.com/ours/p'),
+            "https://github.com/ours/p in bootstrap.tfvars: expected OWNER/NAME",
+        ),
+        *(
+            (
+                *("../../bootstrap/bootstrap.tfvars", '"ours-dev"', f'"{project}"'),
+                f"{project} in bootstrap.tfvars: expected a project's id",
+            )
+            for project in ("Ours-dev", "4711-dev", "ours", "ours_dev", f"ours{'-dev' * 7}")
+        ),
+    ],
+)
+def test_a_value_of_another_form_is_reported(
+    own_projects: Preflight, file: str, old: str, new: str, finding: str
+) -> None:
+    own_projects.change(file, old, new)
+    is_bootstrap = file.endswith("bootstrap.tfvars")
+    code, lines = own_projects.check_bootstrap() if is_bootstrap else own_projects.check("dev")
+    (failure,) = (line for line in lines if not line.startswith("ok "))
+    assert code == 1
+    assert failure.startswith(f"FAIL  values: {finding}")
+    assert "npg_secret" not in failure
+
+
+@pytest.mark.parametrize(
+    ("root", "line"),
+    [("bootstrap", "images_project"), ("bootstrap", "billing_account"), ("dev", "project_id")],
+)
+def test_a_value_that_is_missing_is_named(preflight: Preflight, root: str, line: str) -> None:
+    file = "../../bootstrap/bootstrap.tfvars" if root == "bootstrap" else f"{root}.tfvars"
+    preflight.change(file, f"\n{line} ", f"\n# {line} ")
+    assert preflight.run(root) == (1, [f"FAIL  values: {root}.tfvars has no {line}"])
+
+
+def test_without_gcloud_or_a_sign_in_nothing_else_is_asked(preflight: Preflight) -> None:
+    def find_failures() -> list[str]:
+        code, lines = preflight.check("dev", **{_SIGN_IN: CallRejected("no active account")})
+        assert code == 1
+        return [line for line in lines if not line.startswith("ok ")]
+
+    assert find_failures() == ["FAIL  sign-in: run `gcloud auth login`"]
+    (preflight.folder / "gcloud").unlink()
+    preflight.variables["PATH"] = os.pathsep.join(
+        str(folder)
+        for folder in map(Path, preflight.path.split(os.pathsep))
+        if not (folder / "gcloud").exists()
+    )
+    (missing,) = find_failures()
+    assert missing.startswith("FAIL  gcloud: gcloud is not installed or not in PATH: https://")
+
+
+@pytest.mark.parametrize("program", ["preflight", "try"])
+def test_an_older_python_is_named_before_it_fails(program: str) -> None:
+    text = (_INFRA / program).read_text(encoding="utf-8")
+    ast.parse(text, feature_version=(3, 8))
+    old = 'import sys; sys.version_info = (3, 10, 9); sys.version = "3.10.9 (main)"'
+    code = f"{old}\nfor name in ('dataclasses', 'webbrowser'): sys.modules[name] = None"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nexec({text!r})"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"infra/{program} needs Python 3.11 or newer, and this is 3.10.9\n",
+    )
+
+
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_an_apply_that_wrote_only_some_copies_of_a_password_is_reported(
     preflight: Preflight, environments: Environments, environment: str
@@ -480,7 +589,7 @@ def own_projects(preflight: Preflight) -> Preflight:
 def test_projects_that_can_be_created_have_no_findings(own_projects: Preflight) -> None:
     code, lines = own_projects.check_bootstrap()
     assert (code, [line for line in lines if not line.startswith("ok ")]) == (0, [])
-    assert len(lines) == 8
+    assert len(lines) == 10
     if sdk := gcloud_syntax.find_sdk():
         calls = own_projects.cloud.calls
         assert gcloud_syntax.find_rejected(sdk, own_projects.folder, calls) == []
@@ -496,6 +605,7 @@ def test_examples_in_the_values_of_the_bootstrap_are_reported(preflight: Preflig
         *("others have taken progress-dev:", "others have taken progress-images:"),
     ):
         assert part in found
+    assert "such as progress-dev- and your initials and birthday" in found
     assert "staging" not in found  # it is a comment
 
 
