@@ -27,7 +27,7 @@ SELECT global_position, event_id, stream_id, stream_version, event_type, event_d
 FROM event_store.events ORDER BY global_position
 """
 RECORDED = """
-SELECT event_id::text, stream_id, stream_version, global_position::text, event_type,
+SELECT event_id::text, stream_id, stream_version, global_position::text, event_type, false,
     event_data::text, metadata ->> 'correlation_id', metadata ->> 'causation_id',
     occurred_at, created_at
 FROM event_store.events ORDER BY stream_version DESC

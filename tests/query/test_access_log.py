@@ -182,14 +182,14 @@ def test_a_push_without_a_command_is_logged_and_not_sent_again(
     assert "expected a command that wakes a shard" in capsys.readouterr().out
 
 
-def test_a_failed_wake_up_is_logged_as_an_error(
+def test_a_wake_up_that_pub_sub_repeats_is_logged_as_a_warning(
     project: Client, read_lines: ReadLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", UNREACHABLE)
     settings.current.cache_clear()
     assert wake(project, 3) == 503
     (line,) = read_lines()
-    assert (line["operation"], line["outcome"], line["severity"]) == ("wake", "error", "ERROR")
+    assert (line["operation"], line["outcome"], line["severity"]) == ("wake", "error", "WARNING")
 
 
 def test_the_log_line_of_an_unexpected_error_has_a_stack_trace_without_personal_data(

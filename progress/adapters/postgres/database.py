@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
@@ -65,8 +66,16 @@ class Connection(pg8000.native.Connection):  # type: ignore[misc] # pg8000 has n
         prepared = self._prepared.get(statement)
         if prepared is None:
             prepared = self._prepared[statement] = self.prepare(statement)
+            prepared.con = weakref.proxy(self)  # a cycle would keep a dropped connection open
         rows: list[list[Any]] = prepared.run(**values)
         return rows
+
+    def __del__(self) -> None:
+        """Close the socket of a connection that was dropped and not closed."""
+        for stream in (getattr(self, "_sock", None), getattr(self, "_usock", None)):
+            if stream is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.close()
 
 
 Connect = Callable[[], Connection]
