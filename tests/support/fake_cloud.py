@@ -104,7 +104,10 @@ class _Calls(socketserver.StreamRequestHandler):
     """A handler of one call of the fake `gcloud` program."""
 
     def handle(self) -> None:
-        parent, count = int(self._word()), int(self._word())
+        first = self._word()
+        if not first.isdigit():
+            return  # a client of the server that had this port before connects again
+        parent, count = int(first), int(self._word())
         cloud: Cloud = self.server.cloud  # type: ignore[attr-defined]  # ours
 
         def inject(fault: str) -> None:

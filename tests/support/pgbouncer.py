@@ -1,7 +1,9 @@
 """PgBouncer, a pooler in front of PostgreSQL."""
 
+import functools
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -27,6 +29,12 @@ auth_file = {folder}/users
 """
 
 
+def _is_listening(address: str) -> bool:
+    """Return whether the socket accepts connections; its file exists a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.connect_ex(address) == 0
+
+
 @contextmanager
 def run(url: str, mode: str, *, sessions: int, round_robin: bool = False) -> Iterator[str]:
     """Run a pooler in front of a database during the block; yield the database's URL through it."""
@@ -44,7 +52,8 @@ def run(url: str, mode: str, *, sessions: int, round_robin: bool = False) -> Ite
         with (folder / "log").open("wb") as output:
             process = processes.start([PROGRAM, configuration], output=output, account=account)
         try:
-            readiness.wait((folder / f".s.PGSQL.{_PORT}").exists, "PgBouncer")
+            address = str(folder / f".s.PGSQL.{_PORT}")
+            readiness.wait(functools.partial(_is_listening, address), "PgBouncer")
             yield f"postgresql://{at.user}@/{at.database}?host={quote(str(folder), safe='/')}"
         finally:
             processes.end(process, by=signal.SIGINT, seconds=5)
