@@ -35,7 +35,7 @@ JOIN zone_rules r ON r.zone = z.timezone AND r.starts_at <= now() AND r.ends_at 
 
 -- progress --
 INSERT INTO user_progress
-SELECT user_id, n % 900, 100, 60, 9000, 1200, 900, 100, 100, 100, now(), now(), 1
+SELECT user_id, n % 900, 100, 60, 9000, 1200, 900, 100, 100, 100, now(), 1
 FROM learners
 ORDER BY n;
 
