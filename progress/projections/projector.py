@@ -139,11 +139,7 @@ class Projector:
         self.connection = connection
         read_model_schema.set_search_path(connection, schema)
         read_model_schema.prepare_window(connection)
-        folds = statements.blocks(_FILE)
-        self._fold_window = connection.prepare(folds["fold_window"])
-        self._shards_behind = connection.prepare(folds["shards_behind"])
         self._publisher = publisher if schema is None else changes.DISABLED
-        self._catalogue = connection.prepare(statements.blocks("projections/versions")["catalogue"])
 
     def catch_up(self, shard: int, *, limit: int = WINDOW) -> int:
         """Fold the shard's events that are not folded yet; return their number.
@@ -181,14 +177,16 @@ class Projector:
         if self._publisher.is_enabled and change.version is not None:
             # The catalogue's version is a sum over all shards. Read the sum only after the commit.
             # An earlier sum may lack a change that a fold of another shard commits concurrently.
-            catalogue = self._run(self._catalogue)[0][0] if change.catalogue else None
+            catalogue = None
+            if change.catalogue:
+                ((catalogue,),) = self._run("projections/versions", "catalogue")
             self._publisher.publish(change, catalogue)
 
     def close(self) -> None:
         database.close(self.connection)
 
     def find_shards_behind(self) -> list[int]:
-        return [shard for (shard,) in self._run(self._shards_behind)]
+        return [shard for (shard,) in self._run(_FILE, "shards_behind")]
 
     def count_waiting(self, shard: int) -> int:
         """Return the number of events that the shard has to fold; the count stops at 100,000."""
@@ -220,7 +218,7 @@ class Projector:
         lists_learners = self._publisher.is_enabled
         values = {"shard": shard, "at_most": at_most, "lists_learners": lists_learners}
         with tracing.child_span("fold", "client", _SPAN_ATTRIBUTES) as span:
-            row = self._run(self._fold_window, **values)[0]
+            row = self._run(_FILE, "fold_window", **values)[0]
             folded, version, learners, catalogue, oldest_ms, times, position, recorded_s = row
             span.set_attribute("progress.shard", shard)
             span.set_attribute("progress.events", folded or 0)
@@ -247,10 +245,10 @@ class Projector:
         with database.translate_errors(_translate):
             return database.run(self.connection, _FILE, block, **values)
 
-    def _run(self, statement: database.Statement, **values: object) -> list[list[Any]]:
+    def _run(self, file: str, block: str, **values: object) -> list[list[Any]]:
+        """Run a block that each wake-up runs; it stays prepared."""
         with database.translate_errors(_translate):
-            rows: list[list[Any]] = statement.run(**values)
-        return rows
+            return self.connection.run_prepared(statements.blocks(file)[block], **values)
 
 
 def _record_times(times: list[float]) -> None:

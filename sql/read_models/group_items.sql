@@ -83,8 +83,7 @@ WHERE g.group_id = o.group_id AND g.item_id = o.item_id AND g.shard = o.shard
 -- longer count.
 IF EXISTS (SELECT FROM group_members) THEN
     WITH changes AS (
-        SELECT m.group_id, w.item_id,
-            CASE WHEN w.answers > 0 THEN 1 ELSE 0 END - CASE WHEN w.had_answers > 0 THEN 1 ELSE 0 END AS learners,
+        SELECT m.group_id, w.item_id, {read_models/item_difficulty new_learners} AS learners,
             w.answers - w.had_answers AS answers, w.correct_answers - w.had_correct_answers AS correct_answers,
             w.response_ms - w.had_response_ms AS response_ms, w.lapses - w.had_lapses AS lapses
         FROM (SELECT DISTINCT user_id FROM window_items) u

@@ -19,7 +19,7 @@ CREATE TABLE item_difficulty (
 -- lapse, exactly one of the two pairs is a lapse.
 INSERT INTO item_difficulty AS d
 SELECT item_id, window_shard,
-    sum(CASE WHEN answers > 0 THEN 1 ELSE 0 END - CASE WHEN had_answers > 0 THEN 1 ELSE 0 END) AS learners,
+    sum({read_models/item_difficulty new_learners}) AS learners,
     sum(answers - had_answers)::bigint                      AS answers,
     sum(correct_answers - had_correct_answers)::bigint      AS correct_answers,
     sum(response_ms - had_response_ms)::bigint              AS response_ms,
@@ -46,6 +46,9 @@ WHERE ctid = ANY (ARRAY(
         OFFSET 0
     ) d
     WHERE w.answers < w.had_answers));
+
+-- new_learners --
+CASE WHEN answers > 0 THEN 1 ELSE 0 END - CASE WHEN had_answers > 0 THEN 1 ELSE 0 END
 
 -- is_changed --
 answers <> had_answers OR lapses <> had_lapses OR correct_answers <> had_correct_answers

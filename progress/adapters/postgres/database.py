@@ -37,7 +37,7 @@ pg8000.core.FLUSH_MSG = b""
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Connect", "Connection", "Failure", "Statement", "connect", "translate_errors"]
+__all__ = ["Connect", "Connection", "Failure", "connect", "translate_errors"]
 
 
 class Connection(pg8000.native.Connection):  # type: ignore[misc] # pg8000 has no types
