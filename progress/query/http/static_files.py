@@ -18,6 +18,7 @@ _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
     ".graphql": "text/plain; charset=utf-8",  # so that browsers show the text
@@ -30,7 +31,7 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",  # the URL may contain a token
     "X-Content-Type-Options": "nosniff",
 }
-_SERVED = {".js", ".css", ".svg"}  # suffixes of the files that a folder serves
+_SERVED = {".js", ".css", ".json", ".svg"}  # suffixes of the files that a folder serves
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _MIN_GZIP = 300  # bytes
 

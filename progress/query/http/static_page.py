@@ -24,6 +24,9 @@ _POLICY = (
 )
 _VARY_INDEX = "Accept-Encoding, Accept-Language, Cookie"
 _IMPORT = re.compile(r"^(?:import|\}) .*from '\./(\w+\.js)';$", re.MULTILINE)
+_LATE_IMPORT = re.compile(r"import\('\./(\w+\.js)'\)")
+_START = "main.js"
+_TEXT_KEY = re.compile(r"['`](\w+)\.")
 _PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
 
 _COMMENTS = {
@@ -37,10 +40,13 @@ _EMPTY = re.compile(rb"\n\n+")
 def _read(path: Path) -> bytes:
     """Return a file's bytes.
 
-    Scripts and style sheets have no comments and indents, which makes them an eighth smaller. In a
-    script, comments become empty lines, so that the lines of errors are those of the file.
+    Files of texts are compact. Scripts and style sheets have no comments and indents, which makes
+    them an eighth smaller. In a script, comments become empty lines, so that the lines of errors
+    are those of the file.
     """
     data = path.read_bytes()
+    if path.suffix == ".json":
+        return msgspec.json.encode(msgspec.json.decode(data))
     if path.suffix not in _COMMENTS:
         return data
     comments = _COMMENTS[path.suffix]
@@ -76,24 +82,46 @@ class StaticPage:
         return _files.answer(request)
 
 
+def _modules(names: list[str], *patterns: re.Pattern[str]) -> list[str]:
+    """Return these modules and all that they import by one of the patterns."""
+    found = list(names)
+    for name in found:
+        script = (FOLDER / name).read_text(encoding="utf-8")
+        imported = [each for pattern in patterns for each in pattern.findall(script)]
+        found += [each for each in imported if each not in found]
+    return found
+
+
 @functools.cache
 def _preloads() -> str:
     """Return links to all modules that the page needs at start, so that it loads them at once."""
-    names = ["main.js"]
-    for name in names:
-        imported = _IMPORT.findall((FOLDER / name).read_text(encoding="utf-8"))
-        names += [each for each in imported if each not in names]
+    _, *names = _modules([_START], _IMPORT)
     address = f'<link rel="modulepreload" href="page/{_files.version}/'
-    return "\n  ".join(f'{address}{name}">' for name in sorted(names[1:]))
+    return "\n  ".join(f'{address}{name}">' for name in sorted(names))
+
+
+@functools.cache
+def _start_keys() -> set[str]:
+    """Return the first parts of the keys of all texts that a learner's progress shows.
+
+    They stand in the modules that the page needs at start, and in those that these modules import
+    later. The views that main.js imports later load the complete file of texts.
+    """
+    started = _modules([_START], _IMPORT)
+    late = _modules([name for name in started if name != _START], _IMPORT, _LATE_IMPORT)
+    scripts = ((FOLDER / name).read_text(encoding="utf-8") for name in {*started, *late})
+    return {key for script in scripts for key in _TEXT_KEY.findall(script)}
 
 
 def _index(language: str, **values: str) -> File:
     """Return index.html in a language.
 
-    The document includes the texts of the page, so that the browser need not request them.
+    The document includes the texts of a learner's progress, so that the browser need not request
+    them.
     """
-    texts = (FOLDER / f"{language}.json").read_bytes()
-    escaped = msgspec.json.format(texts, indent=-1).decode().replace("<", "\\u003c")
+    texts = msgspec.json.decode((FOLDER / f"{language}.json").read_bytes(), type=dict[str, Any])
+    first = {key: text for key, text in texts.items() if key in _start_keys() or text == str(text)}
+    escaped = msgspec.json.encode(first).decode().replace("<", "\\u003c")
     markup = {"texts": escaped, "preloads": _preloads()}
 
     def replace(match: re.Match[str]) -> str:
@@ -132,11 +160,6 @@ def _parse(choice: str) -> tuple[str, float]:
         return name, 0.0
 
 
-def _text(texts: bytes, key: str) -> str:
+def _text(texts: dict[str, Any], key: str) -> str:
     """Return the text with a key such as `frame.skip` from a file of texts."""
-    return str(functools.reduce(lambda node, name: node[name], key.split("."), _decode(texts)))
-
-
-@functools.cache
-def _decode(texts: bytes) -> dict[str, Any]:
-    return msgspec.json.decode(texts, type=dict[str, Any])
+    return str(functools.reduce(lambda node, name: node[name], key.split("."), texts))

@@ -1,4 +1,5 @@
-// The page's texts, in the language that the server selected. Each language has one file: en.json, ja.json.
+// The page's texts, in the language that the server selected. Each language has one file: en.json, ja.json. The document
+// contains the texts of a learner's progress; the other views load the file.
 
 const texts = JSON.parse(document.getElementById('texts').textContent);
 
@@ -6,6 +7,14 @@ export const language = document.documentElement.lang;
 
 const numbers = new Intl.NumberFormat(language);
 const plurals = new Intl.PluralRules(language);
+
+/** Load all texts; throw an error if they do not arrive. */
+export async function loadTexts() {
+  if (texts.isComplete) return;
+  const response = await fetch(new URL(`${language.slice(0, 2)}.json`, import.meta.url));
+  if (!response.ok) throw new Error(`the texts were answered with ${response.status}`);
+  Object.assign(texts, await response.json(), { isComplete: true });
+}
 
 /**
  * The text with this key, such as "today.streak". `values` replace the names in braces; numbers are formatted. If a

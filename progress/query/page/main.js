@@ -3,7 +3,7 @@
 
 import { Problem, isReachable, runQuery } from './api.js';
 import { h, show } from './dom.js';
-import { language, selectLanguage, t } from './i18n.js';
+import { language, loadTexts, selectLanguage, t } from './i18n.js';
 import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { Learner } from './learner.js';
 import { Retry, problemCard } from './problems.js';
@@ -275,6 +275,7 @@ async function open(view, shown) {
   });
   const [create] = await Promise.race([late, Promise.all([
     view.open(main, view.args, shell, view.parameters), then.select(view.other, view.day),
+    view.name !== 'learner' && loadTexts(),
   ])]).catch((error) => [() => showLoadProblem(error, shown)]);
   if (opening !== openings) return;
   currentView = create();
