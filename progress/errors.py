@@ -20,6 +20,17 @@ class ReviewLogError(ProgressError):
     """A row of a file to import is invalid; the caller corrects the row that the message names."""
 
 
+class TableLocked(ProgressError):
+    """A session has locked a table that a command reads; the operator ends this session.
+
+    `session` is the pid of its backend, or None if it is gone by now.
+    """
+
+    def __init__(self, found: str, do: str, session: int | None = None) -> None:
+        super().__init__(f"{found}: {do}")
+        self.found, self.do, self.session = found, do, session
+
+
 class Unavailable(ProgressError):
     """A dependency or this instance cannot serve the call; the caller repeats the call later."""
 

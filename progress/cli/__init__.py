@@ -20,6 +20,7 @@ MODULES = {
     "tokens": ("token",),
     "publish": ("publish",),
     "imports": ("import",),
+    "doctor": ("doctor",),
     "maintenance": ("migrate", "status", "move-views", "batch", "prune-schemas"),
     "events": ("events",),
     "rebuilds": ("rebuild",),

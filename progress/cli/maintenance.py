@@ -1,6 +1,7 @@
 """`progress migrate`, `status`, `batch`, `prune-schemas`, `move-views`: log and read models."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import typer
 from rich.table import Table
@@ -8,6 +9,7 @@ from rich.table import Table
 from progress import settings
 from progress.adapters import terminal
 from progress.adapters.postgres import database, logins, migrations
+from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.terminal import Console
 from progress.cli import connections, options
@@ -100,13 +102,7 @@ def run_batch() -> batch.Report:
 def status(as_json: AsJson = False) -> None:
     """Count events, dead letters and undelivered messages, and show the projections' lag."""
     with connections.open_to_read() as connection:
-        counts = database.fetch(connection, "event_store/status", "counts")[0]
-        read_model_schema.set_search_path(connection)
-        values = settings.current().lag_limits() | {"now": datetime.now(UTC)}
-        projections = database.fetch(connection, "projections/checkpoints", "status", **values)
-    for projection in projections:
-        del projection["updated_at"]
-    *projections, out = projections
+        counts, (*projections, out) = read_status(connection)
     undelivered = connections.count_undelivered()
     if as_json:
         held = None
@@ -116,6 +112,17 @@ def status(as_json: AsJson = False) -> None:
         terminal.print_json(report)
         return
     _show(counts, [*projections, out], undelivered)
+
+
+def read_status(connection: Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the log's counts, and the lag of each projection; the last row is what leaves."""
+    counts = database.fetch(connection, "event_store/status", "counts")[0]
+    read_model_schema.set_search_path(connection)
+    values = settings.current().lag_limits() | {"now": datetime.now(UTC)}
+    projections = database.fetch(connection, "projections/checkpoints", "status", **values)
+    for projection in projections:
+        del projection["updated_at"]
+    return counts, projections
 
 
 def _show(

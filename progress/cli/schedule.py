@@ -40,7 +40,7 @@ def list_all(
     as_json: AsJsonLines = False,
 ) -> None:
     """List the jobs with their schedules, their states and the results of their last runs."""
-    schedules = _scheduler(project, region).all()
+    schedules = scheduler(project, region).all()
     table = Table("name", "schedule", "state", "last", "ended", "next", box=None)
     for schedule in schedules:
         if as_json:
@@ -65,17 +65,17 @@ def list_all(
 @schedule_group.command()
 def pause(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
     """Pause these jobs until they are resumed; a run in progress continues."""
-    scheduler = _scheduler(project, region)
+    chosen = scheduler(project, region)
     for name in names or [_BATCH]:
-        typer.echo(f"{name} is paused{'' if scheduler.pause(name) else ' already'}.")
+        typer.echo(f"{name} is paused{'' if chosen.pause(name) else ' already'}.")
 
 
 @schedule_group.command()
 def resume(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
     """Resume these jobs."""
-    scheduler = _scheduler(project, region)
+    chosen = scheduler(project, region)
     for name in names or [_BATCH]:
-        typer.echo(f"{name} is enabled{'' if scheduler.resume(name) else ' already'}.")
+        typer.echo(f"{name} is enabled{'' if chosen.resume(name) else ' already'}.")
 
 
 @schedule_group.command()
@@ -84,13 +84,15 @@ def run(names: Names = None, project: Project = None, region: Region = _REGION) 
 
     In the cloud, the command returns before they end.
     """
-    scheduler = _scheduler(project, region)
+    chosen = scheduler(project, region)
     for name in names or [_BATCH]:
-        scheduler.run(name)
+        chosen.run(name)
         typer.echo(f"{name} is started.")
 
 
-def _scheduler(project: str | None, region: str) -> "cloud_scheduler.Scheduler | LocalScheduler":
+def scheduler(
+    project: str | None = None, region: str = _REGION
+) -> "cloud_scheduler.Scheduler | LocalScheduler":
     current = settings.current()
     project = project or current.pubsub_project_id
     if project == settings.LOCAL_PROJECT and not current.cloud_scheduler_emulator_host:

@@ -91,6 +91,7 @@ def list_table_cases(connection: Connection) -> list[Case]:
         ("operations list", [], SHOWN),
         ("operations wait", [failed], IN_ERROR),
         ("shards list", [], SESSION),
+        ("doctor", [], SHOWN),
     ]
 
 

@@ -37,15 +37,31 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
             database.run(connection, _FILE, "create table")
             database.run(connection, _FILE, "create functions table")
         missing = _missing(folder, dict(database.run(connection, _FILE, "applied")))
-        functions = {str(file.relative_to(SQL)): file for file in SQL.glob("*/functions/*.sql")}
-        known = dict(database.run(connection, _FILE, "applied functions"))
-        changed = [n for n, file in sorted(functions.items()) if known.get(n) != _checksum(file)]
+        changed = _changed_functions(connection)
         with database.transaction(connection):
             for file in missing:
                 _apply_file(connection, file, file.name, "record")
-            for name in sorted(functions) if missing else changed:
-                _apply_file(connection, functions[name], name, "record function")
+            for name in _functions() if missing else changed:
+                _apply_file(connection, SQL / name, name, "record function")
     return [*(file.name for file in missing), *changed]
+
+
+def find_missing(connection: Connection) -> list[str]:
+    """Return the names of what `apply` would apply; raise ProgressError where it would."""
+    if database.run(connection, _FILE, "has tables") == [[False]]:
+        return [file.name for file in _missing(FOLDER, {})]
+    missing = _missing(FOLDER, dict(database.run(connection, _FILE, "applied")))
+    return [*(file.name for file in missing), *_changed_functions(connection)]
+
+
+def _changed_functions(connection: Connection) -> list[str]:
+    known = dict(database.run(connection, _FILE, "applied functions"))
+    return [name for name in _functions() if known.get(name) != _checksum(SQL / name)]
+
+
+def _functions() -> list[str]:
+    """Return the paths of the function files below `sql/`."""
+    return sorted(str(file.relative_to(SQL)) for file in SQL.glob("*/functions/*.sql"))
 
 
 def exclusive(connection: Connection) -> AbstractContextManager[None]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import ProgressError
+from progress.errors import ProgressError, TableLocked
 
 _FILE = "adapters/table_locks"
 
@@ -15,7 +15,7 @@ _FILE = "adapters/table_locks"
 def limit_waits(connection: Connection) -> Iterator[None]:
     """Limit the time for which each statement of the block waits for a lock to 5 s.
 
-    After this time, raise a ProgressError that names the sessions that block the statement.
+    After this time, raise a TableLocked that names the sessions that block the statement.
     """
     database.run(connection, _FILE, "limit waits")
     try:
@@ -24,17 +24,18 @@ def limit_waits(connection: Connection) -> Iterator[None]:
         if not any(map(database.is_lock_timeout, filter(None, (error, error.__cause__)))):
             raise
         connection.run("ROLLBACK")
-        raise ProgressError(_describe(connection)) from error
+        raise _describe(connection) from error
 
 
-def _describe(connection: Connection) -> str:
+def _describe(connection: Connection) -> TableLocked:
     sessions = database.fetch(connection, _FILE, "blocking sessions")
     if not sessions:
-        return "a table was locked for 5 s, and is free again: repeat the command"
+        return TableLocked("a table was locked for 5 s, and is free again", "repeat the command")
     first = sessions[0]["pid"]
-    return (
-        f"a table is locked: {'; '.join(map(_describe_session, sessions))}. End session {first} in "
-        f"its program, or with `SELECT pg_terminate_backend({first})`"
+    return TableLocked(
+        f"a table is locked by {'; '.join(map(_describe_session, sessions))}",
+        f"end session {first} in its program, or with `SELECT pg_terminate_backend({first})`",
+        first,
     )
 
 

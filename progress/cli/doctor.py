@@ -1,0 +1,241 @@
+"""`progress doctor`: the first look of the person on call, in one command.
+
+The parts run at the same time, each with its own connection, and end after ten seconds at the
+latest. A part that does not end is a finding, too: a database that hangs stops no other part.
+"""
+
+import importlib.metadata
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import msgspec
+import typer
+from rich.table import Column, Table
+
+from progress.adapters import terminal
+from progress.adapters.postgres import database, migrations, table_locks
+from progress.adapters.postgres.database import Connection
+from progress.adapters.terminal import Console
+from progress.cli import connections, maintenance, schedule
+from progress.cli.options import AsJson
+from progress.errors import ProgressError, StackError, TableLocked
+from progress.event_store import dead_letters
+from progress.event_store.dead_letter_record import DeadLetterKind
+from progress.projections import schema
+from progress.recovery import checks, shard_locks
+from progress.recovery.checks import Finding
+
+_DEADLINE_S = 10.0
+STUCK_S = 60.0  # a fold holds its shard for less
+_DEAD_LETTERS = "-dead-letter-sub"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """What a part found in general, and what needs a person."""
+
+    name: str
+    found: str
+    findings: list[Finding]
+    seconds: float
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look at everything at once; exit with 1 if something needs a person."""
+    parts = look()
+    findings = [finding for part in parts for finding in part.findings]
+    if as_json:
+        terminal.print_json({"healthy": not findings, "parts": parts})
+    else:
+        _show(parts)
+    if findings:
+        raise typer.Exit(1)
+
+
+def _show(parts: list[Part]) -> None:
+    console = Console()
+    table = Table("", "", Column("", overflow="fold"), box=None, show_header=False)
+    for part in parts:
+        table.add_row("LOOK" if part.findings else "ok", part.name, part.found)
+    console.print(table)
+    findings = [finding for part in parts for finding in part.findings]
+    for finding in findings:
+        console.print(f"LOOK  {finding.found}: {finding.do}", soft_wrap=True)
+    count = len(findings)
+    console.print(
+        f"{count} {'thing needs' if count == 1 else 'things need'} a person."
+        if count
+        else "Nothing needs a person."
+    )
+
+
+def look(seconds: float = _DEADLINE_S) -> list[Part]:
+    """Run all parts at the same time; a part that has not ended by then is a finding."""
+    begun = time.monotonic()
+    ended: dict[str, Part] = {}
+    blockers: set[int | None] = set()  # one session may let several parts wait
+
+    def run(name: str) -> None:
+        try:
+            found, findings = PARTS[name]()
+        except TableLocked as error:
+            found, findings = error.found, [Finding(error.found, error.do)]
+            findings = [] if error.session in blockers else findings
+            blockers.add(error.session)
+        except (ProgressError, *database.ERRORS) as error:
+            is_raw = isinstance(error, database.ERRORS)
+            found = database.read_failure(error).message if is_raw else str(error)
+            findings = [Finding(found, _REPAIRS.get(name, _REPAIR))]
+        ended[name] = Part(name, found, findings, round(time.monotonic() - begun, 3))
+
+    # Threads of a pool would keep the process from ending.
+    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in PARTS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, begun + seconds - time.monotonic()))
+    late = f"did not end within {seconds:g} s"
+    return [
+        ended.get(name)
+        or Part(name, late, [Finding(f"{name} {late}", _REPAIRS.get(name, _REPAIR))], seconds)
+        for name in PARTS
+    ]
+
+
+@contextmanager
+def _open() -> Iterator[Connection]:
+    """Connect as the owner; the server stops a statement that outlives the deadline."""
+    target = connections.database()
+    with (
+        closing(
+            database.connect(target, name="progress-doctor", timeout_s=_DEADLINE_S)
+        ) as connection,
+        table_locks.limit_waits(connection),
+    ):
+        yield connection
+
+
+def _look_at_versions() -> tuple[str, list[Finding]]:
+    with _open() as connection:
+        server = database.run(connection, "event_store/status", "server version")[0][0]
+        missing = migrations.find_missing(connection)
+        has_models = schema.exists(connection, schema.schema_name())
+    version = importlib.metadata.version("progress")
+    findings = []
+    if missing:
+        listed = ", ".join(missing[:3]) + (" …" if missing[3:] else "")
+        findings.append(Finding(f"the database lacks {listed}", "run `progress migrate`"))
+    if not has_models:
+        found = f"the read models of this version, {schema.schema_name()}, do not exist"
+        findings.append(Finding(found, "run `progress migrate`"))
+    return f"progress {version}, PostgreSQL {server}, {schema.schema_name()}", findings
+
+
+def _look_at_status() -> tuple[str, list[Finding]]:
+    with _open() as connection:
+        counts, projections = maintenance.read_status(connection)
+    late = [row for row in projections if row["status"] != "NORMAL"]
+    findings = [
+        Finding(
+            f"{row['name']} is {row['events_behind']:,} events and {row['seconds_behind']:,.0f} s "
+            "behind",
+            "see docs/runbook.md, Alerts",
+        )
+        for row in late
+    ]
+    behind = max((row["events_behind"] for row in projections), default=0)
+    found = f"{counts['events']:,} events, {counts['pending']:,} pending, {behind:,} behind at most"
+    return found, findings
+
+
+def _look_at_log() -> tuple[str, list[Finding]]:
+    erased, marks = connections.erased_digests(), connections.marks()
+    with _open() as connection:
+        report = checks.run(connection, erased, marks if isinstance(marks, list) else ())
+    lost = report.lost
+    findings = [*report.findings]
+    if lost:
+        found = f"up to {lost.events:,} events after position {lost.position:,} are lost"
+        findings.append(Finding(found, "see docs/runbook.md, A standby that lacked events"))
+    return f"the log ends at position {report.head:,}", findings
+
+
+def _look_at_shards() -> tuple[str, list[Finding]]:
+    with _open() as connection:
+        shards = shard_locks.list_shards(connection)
+    behind = [row for row in shards if row.events_behind]
+    stuck = [row for row in shards if row.pid and (row.seconds > STUCK_S or row.waits_for)]
+    findings = []
+    for row in stuck:
+        waits = f", waits for {' and '.join(map(str, row.waits_for))}" if row.waits_for else ""
+        session = f"session {row.pid} ({row.login} {row.application}, {row.state})"
+        found = f"{session} has held shard {row.shard} for {row.seconds:,.0f} s{waits}"
+        findings.append(Finding(found, f"run `progress shards release {row.shard}`"))
+    return f"{len(behind)} of {len(shards)} shards have events to fold", findings
+
+
+def _look_at_schedules() -> tuple[str, list[Finding]]:
+    try:
+        schedules = schedule.scheduler().all()
+    except StackError as error:
+        return f"unknown: {error}", []
+    findings = []
+    for each in schedules:
+        if each.state != "ENABLED":
+            do = f"run `progress schedule resume {each.name}` once the work on the system is over"
+            findings.append(Finding(f"the schedule {each.name} is {each.state.lower()}", do))
+        if each.code:
+            found = f"the last run of {each.name} ended with code {each.code}"
+            findings.append(Finding(found, "read its logs, then `progress schedule run`"))
+    return ", ".join(f"{each.name} {each.state.lower()}" for each in schedules), findings
+
+
+def _look_at_dead_letters() -> tuple[str, list[Finding]]:
+    """Letters about the future need nobody: they are appended when they are due."""
+    with _open() as connection:
+        reasons = dead_letters.count_by_reason(connection)
+    findings = [
+        Finding(
+            f"{row.letters:,} dead letters, {row.kind}: {row.reason}",
+            f"repair the publisher, then `progress dead-letters replay --kind {row.kind}`",
+        )
+        for row in reasons
+        if row.kind != DeadLetterKind.FUTURE
+    ]
+    most = f", most of them {reasons[0].kind}: {reasons[0].reason}" if reasons else ""
+    return f"{sum(row.letters for row in reasons):,} open{most}", findings
+
+
+def _look_at_backlog() -> tuple[str, list[Finding]]:
+    undelivered = connections.count_undelivered()
+    if isinstance(undelivered, str):
+        return undelivered, []
+    refused = [each for each in undelivered if each.subscription.endswith(_DEAD_LETTERS)]
+    findings = [
+        Finding(
+            f"{each.messages:,} messages wait in {each.subscription}",
+            "see docs/runbook.md, Dead letters",
+        )
+        for each in refused
+        if each.messages
+    ]
+    held = sum(each.messages for each in undelivered)
+    return f"{held:,} messages in Pub/Sub are not delivered yet", findings
+
+
+PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
+    "versions": _look_at_versions,
+    "status": _look_at_status,
+    "log": _look_at_log,
+    "shards": _look_at_shards,
+    "schedules": _look_at_schedules,
+    "dead letters": _look_at_dead_letters,
+    "backlog": _look_at_backlog,
+}
+_REPAIR = "check that the database answers, and that the settings name it"
+_REPAIRS = {
+    "log": "run `progress check`, which has no deadline",
+    "schedules": "run `progress schedule list`",
+    "backlog": "run `progress status`",
+}

@@ -1,0 +1,88 @@
+"""`progress doctor` names what needs a person, whatever hangs."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from progress import settings
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.cli import doctor
+from progress.event_store import log
+from progress.ingest import push
+from progress.projections import schema
+from tests.conftest import Store
+from tests.support import backup_fixtures, cli
+from tests.support.pushes import encode_push
+
+
+@pytest.fixture
+def own_settings(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The settings of this process name the test's database."""
+    monkeypatch.setenv("DATABASE_URL", store.url)
+    settings.current.cache_clear()
+    yield
+    settings.current.cache_clear()
+
+
+def test_nothing_needs_a_person_while_all_is_well(store: Store) -> None:
+    answer = cli.expect_success(cli.progress(store.url, "doctor"))
+    assert "Nothing needs a person." in answer
+    assert "LOOK" not in answer
+    report = json.loads(cli.expect_success(cli.progress(store.url, "doctor", "--json")))
+    assert report["healthy"]
+    assert [part["name"] for part in report["parts"]] == [*doctor.PARTS]
+
+
+def test_each_finding_says_what_to_do_and_a_common_one_stands_once(
+    store: Store, connection: Connection
+) -> None:
+    rejected = encode_push(b'{"event_id": "x", "event_type": "SessionStarted"}')
+    log.append(connection, [push.parse_delivery(rejected)])
+    connection.run("DELETE FROM public.progress_migrations WHERE name LIKE '%0010%'")
+    with closing(database.connect(store.url, name="locker")) as locker:
+        locker.run("BEGIN")
+        locker.run("LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE")
+        answer = cli.progress(store.url, "doctor")
+    assert answer.returncode == 1, answer.stderr
+    found = [line for line in answer.stdout.splitlines() if line.startswith("LOOK  ")]
+    (letters,) = (line for line in found if "1 dead letters, invalid" in line)
+    assert "progress dead-letters replay" in letters
+    (migration,) = (line for line in found if "0010" in line)
+    assert "run `progress migrate`" in migration
+    (locked,) = (line for line in found if "has locked event_store.events" in line)
+    assert "locker" in locked
+    assert f"{len(found)} things need a person." in answer.stdout
+
+
+def test_a_session_that_keeps_a_shard_is_named(
+    store: Store, own_settings: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "STUCK_S", 0)
+    with closing(database.connect(store.url, name="keeper")) as keeper:
+        schema.set_search_path(keeper)
+        keeper.run("BEGIN")
+        keeper.run(backup_fixtures.BLOCKS["hold a shard"], shard=3)
+        parts = {part.name: part for part in doctor.look(seconds=60)}
+    (finding,) = parts["shards"].findings
+    assert "keeper" in finding.found
+    assert "shard 3" in finding.found
+    assert finding.do == "run `progress shards release 3`"
+
+
+def test_a_server_that_never_answers_keeps_no_part_past_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable")
+        settings.current.cache_clear()
+        parts = {part.name: part for part in doctor.look(seconds=0.5)}
+    settings.current.cache_clear()
+    assert [*parts] == [*doctor.PARTS]
+    for name in ("versions", "status", "log", "shards", "dead letters"):
+        (finding,) = parts[name].findings
+        assert finding.found == f"{name} did not end within 0.5 s"
