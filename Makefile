@@ -8,6 +8,8 @@ BIN := .venv/bin
 ARGS ?=
 PIP_OPTIONS ?=
 TESTS ?= not exhaustive and not gate
+# The number of examples of each property: brief 4, quick 10, full 25 (tests/conftest.py).
+PROFILE ?= brief
 
 # Let Python cache bytecode. Otherwise, each process would compile the code again, and take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,12 +36,12 @@ demo: setup
 	@$(BIN)/progress demo $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest -n 4 -m '$(TESTS)' $(ARGS)
+	@HYPOTHESIS_PROFILE=$(PROFILE) $(BIN)/python -m pytest -n 4 -m '$(TESTS)' $(ARGS)
 
 # The tests of the gate in one run, as .ci/run runs them. Two runs would start each shared resource twice, and a core
 # would wait at the end of each.
 test-gate:
-	@$(MAKE) --no-print-directory test TESTS='not exhaustive'
+	@$(MAKE) --no-print-directory test TESTS='not exhaustive' PROFILE=quick
 
 # checks.yaml runs this target on each pull request.
 test-all: setup

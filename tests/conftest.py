@@ -61,6 +61,9 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.register_profile(
+    "brief", hypothesis.settings.get_profile("quick"), max_examples=4
+)
+hypothesis.settings.register_profile(
     "full", hypothesis.settings.get_profile("quick"), max_examples=25
 )
 hypothesis.settings.register_profile(

@@ -16,7 +16,10 @@ PARTS = (
     *("operations/test_erasure_neighbours.py", "operations/test_export_faults.py"),
     "operations/test_kinds_under_faults.py",
     # Several processes of one function, servers of others, and what cannot be reached.
-    *("query/live/test_instances.py", "adapters/test_request_heads.py"),
+    *("query/live/test_instances.py", "query/live/test_sockets.py"),
+    *("query/test_published_events.py", "adapters/test_request_heads.py"),
+    *("event_store/test_publication.py", "ingest/test_disk_full.py"),
+    *("operations/test_batch_job.py", "projections/test_views.py"),
     *("adapters/test_cloud_scheduler.py", "adapters/test_cloud_storage.py"),
     *("adapters/test_poolers.py", "adapters/test_timeouts.py"),
     # All views of the page, in each size, language and state.

@@ -110,6 +110,7 @@ def test_each_text_can_be_translated_and_longer_texts_fit_the_screen(
     visitor = visit(**screen)
     page = visitor.page
     page.route(re.compile(r"/(\?state=\w+)?$"), answer_in_pseudo_language)
+    page.route(re.compile(r"/ja\.json$"), answer_pseudo_texts)
     visitor.open(role="admin", at=at)
     for summary in page.locator("summary").all()[:3]:
         summary.click()
@@ -134,6 +135,12 @@ def answer_in_pseudo_language(route: Route) -> None:
     script = f"{script.partition('>')[0]}>{json.dumps(to_pseudo(texts))}</script>"
     headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}
     route.fulfill(body=head.replace('lang="en-GB"', 'lang="ja"') + script + rest, headers=headers)
+
+
+def answer_pseudo_texts(route: Route) -> None:
+    """Answer the request for the texts of other views, which is one for Japanese texts."""
+    english = route.fetch(url=route.request.url.replace("ja.json", "en.json"))
+    route.fulfill(json=to_pseudo(english.json()))
 
 
 def to_pseudo(node: Any) -> Any:
