@@ -231,6 +231,10 @@ reviewed AS (
           AND a.day > s.first_answered_on
     ) AS items
     GROUP BY month
+), slipped AS (
+    SELECT f.day - CAST(extract(day FROM f.day) AS integer) + 1 AS month, count(DISTINCT f.item_id) AS items
+    FROM ({read_models/reviews slipped back}) f
+    GROUP BY 1
 )
 SELECT
     month                                              AS start,
@@ -249,8 +253,9 @@ SELECT
     coalesce(min(reviewed.items), 0)                   AS items_reviewed,
     CAST(sum(new_mastery_count) AS bigint)             AS new_mastery_count,
     CAST(sum(scores) AS double precision) / nullif(CAST(sum(sessions_completed) AS bigint), 0)
-                                                       AS average_score
-FROM days LEFT JOIN reviewed USING (month)
+                                                       AS average_score,
+    coalesce(min(slipped.items), 0)                    AS slipped_back
+FROM days LEFT JOIN reviewed USING (month) LEFT JOIN slipped USING (month)
 WHERE month BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
 GROUP BY month
 ORDER BY month;

@@ -46,6 +46,20 @@ FROM chained_facts r
 LEFT JOIN chained_facts a ON a.is_first AND a.user_id = r.user_id AND a.item_id = r.item_id AND a.gap = r.gap
 WHERE r.kind = 'review'
 
+-- slipped back --
+-- The days, from first_day on, on which the interval of an item fell below 7 days, for items whose latest interval is
+-- below 7. Such an item was reviewed on that day or later; days of travel may lie in another order than the reviews.
+SELECT f.item_id, f.day
+FROM (
+    SELECT r.item_id, r.day, r.interval_days,
+        lag(r.interval_days) OVER (PARTITION BY r.item_id ORDER BY r.occurred_at, r.event_id) AS had_interval_days
+    FROM item_stats s
+    JOIN reviews r ON r.user_id = s.user_id AND r.item_id = s.item_id
+    WHERE s.user_id = :user_id AND s.interval_days < 7 AND s.lapses > 0
+      AND s.reviewed_on >= CAST(:first_day AS date) - 2
+) f
+WHERE f.had_interval_days >= 7 AND f.interval_days < 7
+
 -- snapshot --
 (SELECT jsonb_object_agg(item_id, rows)
  FROM (

@@ -102,13 +102,19 @@ SELECT
     asked.day                                          AS start,
     asked.day + 6                                      AS "end",
     coalesce(s.active_days, 0)                         AS active_days,
-    {read_models/daily_stats stat_fields}
+    {read_models/daily_stats stat_fields},
+    coalesce(l.items, 0)                               AS slipped_back
 FROM (
     SELECT CAST(:first_day AS date) + n AS day
     FROM generate_series(0, CAST(:last_day AS date) - CAST(:first_day AS date)) AS n
     WHERE (CAST(:first_day AS date) + n - DATE '2001-01-01') % 7 = 0   -- 2001-01-01 was a Monday
 ) AS asked
 LEFT JOIN weekly_stats s ON s.user_id = :user_id AND s.monday = asked.day
+LEFT JOIN (
+    SELECT f.day - CAST((f.day - DATE '2001-01-01') % 7 AS integer) AS monday, count(DISTINCT f.item_id) AS items
+    FROM ({read_models/reviews slipped back}) f
+    GROUP BY 1
+) l ON l.monday = asked.day
 WHERE s.monday IS NOT NULL
    OR (CAST(:zero_fill AS boolean) AND EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id))
 ORDER BY asked.day;

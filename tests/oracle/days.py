@@ -3,6 +3,7 @@
 import calendar
 import functools
 import importlib.resources
+import itertools
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -188,14 +189,36 @@ def month(day: date) -> Period:
 
 
 @defines_by_learner("weekly_stats")
+def weekly_rows(world: World, user_id: str) -> dict[date, Row]:
+    """Return the rows of the table; unlike `weeklyStats`, the table has no `slipped_back`."""
+    return _periods(world, user_id, week)
+
+
 def weekly_stats(world: World, user_id: str) -> dict[date, Row]:
     """Return the learner's rows, keyed by the Monday of each week."""
-    return _periods(world, user_id, week)
+    return _with_slipped_back(world, user_id, week)
 
 
 def monthly_stats(world: World, user_id: str) -> dict[date, Row]:
     """Return the learner's rows, keyed by the first day of each month."""
-    return _periods(world, user_id, month)
+    return _with_slipped_back(world, user_id, month)
+
+
+def _with_slipped_back(
+    world: World, user_id: str, period: Callable[[date], Period]
+) -> dict[date, Row]:
+    """Add the items whose interval fell below 7 days in the period and is below 7 days now."""
+    falls: dict[date, set[str]] = {}
+    for item_id in {e.data["item_id"] for e in world.reviews(user_id)}:
+        reviews = [e for e in world.reviews(user_id) if e.data["item_id"] == item_id]
+        for former, later in itertools.pairwise(reviews):
+            if former.data["new_interval"] >= 7 > later.data["new_interval"]:
+                falls.setdefault(period(day(world, later))[0], set()).add(item_id)
+    last = {e.data["item_id"]: e.data["new_interval"] for e in world.reviews(user_id)}
+    return {
+        start: {**row, "slipped_back": sum(last[i] < 7 for i in falls.get(start, ()))}
+        for start, row in _periods(world, user_id, period).items()
+    }
 
 
 def _periods(world: World, user_id: str, period: Callable[[date], Period]) -> dict[date, Row]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from tests.oracle.days import day_of, stats_of, study_days, weekly_stats
+from tests.oracle.days import day_of, stats_of, study_days, weekly_rows
 from tests.oracle.events import MEMBERSHIPS, Row, Rows, World, defines, group_name, ratio
 from tests.oracle.items import difficulties, item_stats, sums
 from tests.oracle.standing import folded, streak
@@ -158,7 +158,7 @@ def weeks(world: World, users: Iterable[str], now: datetime) -> list[Row]:
     monday = now.astimezone(UTC).date() - now.astimezone(UTC).weekday() * DAY
     rows = []
     for start in (monday - n * 7 * DAY for n in range(11, -1, -1)):
-        found = [row for user in users if (row := weekly_stats(world, user).get(start))]
+        found = [row for user in users if (row := weekly_rows(world, user).get(start))]
         answers = sum(row["answers"] for row in found)
         rows.append(
             {

@@ -163,7 +163,7 @@ def _weeks(world: oracle.World, user: str, first: date, last: date, *, fill: boo
     rows = dict(oracle.weekly_stats(world, user))
     if fill and oracle.user_progress(world, user):
         mondays = {week(first + n * DAY) for n in range((last - first).days + 1)}
-        empty = {"active_days": 0, **_NO_SUMS}
+        empty = {"active_days": 0, "slipped_back": 0, **_NO_SUMS}
         rows = {monday: {"start": monday, "end": end, **empty} for monday, end in mondays} | rows
     return _between(rows, first, last)
 

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from graphql import GraphQLSchema, build_schema, extend_schema, parse, print_schema
+from graphql import (
+    GraphQLSchema,
+    build_schema,
+    extend_schema,
+    lexicographic_sort_schema,
+    parse,
+    print_schema,
+)
 
 from progress.adapters.postgres import database
 from progress.local import ports
@@ -57,11 +64,11 @@ def list_additions() -> str:
 
 
 def types_of(schema: GraphQLSchema) -> list[str]:
-    """Return the printed types of a schema in alphabetical order, without descriptions."""
+    """Return the printed types of a schema and their fields in order, without descriptions."""
     copy = build_schema(print_schema(schema))
     for _, member in descriptions.list_members(copy):
         member.description = None
-    return sorted(print_schema(copy).split("\n\n"))
+    return sorted(print_schema(lexicographic_sort_schema(copy)).split("\n\n"))
 
 
 def test_the_descriptions_of_the_contract_are_unchanged() -> None:

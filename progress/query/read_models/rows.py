@@ -113,6 +113,7 @@ class PeriodStats(_Sums, frozen=True, kw_only=True):
     start: date
     end: date
     active_days: int
+    slipped_back: int
 
 
 class Memory(msgspec.Struct, frozen=True):
