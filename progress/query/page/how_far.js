@@ -6,7 +6,6 @@ import { h } from './dom.js';
 import { minutes, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending } from './freshness.js';
 import { t } from './i18n.js';
-import { knowledgePage } from './items.js';
 import { languageSwitch, ofAllLanguages } from './languages.js';
 import { card, mark, note, section } from './layout.js';
 import { milestones } from './milestones.js';
@@ -16,22 +15,14 @@ const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]
 export function howFar(data) {
   const isPending = isBatchPending(data);
   const ofAll = () => ofAllLanguages(data.languages, data.language);
-  const reached = milestones(data, ofAll);
   const waiting = () => isPending && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
   return section('how-far', t('howFar.title'), languageSwitch(data.languages, data.language),
-    totals(data, ofAll), skills(data, waiting()), reached, retained(data, reached ? null : 'wide'),
+    totals(data, ofAll), skills(data, waiting()), milestones(data, ofAll),
     levels(data, waiting()));
 }
 
 /** False for a level or skill that neither the catalogue has in the learner's languages nor the learner has studied. */
 const isShown = (row) => row.catalogueItems > 0 || row.itemsStudied > 0;
-
-/** A link to the view "What I know". The estimates take long to read, so that only this view reads them. */
-function retained({ user }, style) {
-  return card('expected', t('knowledge.expected'), style,
-    note(t('knowledge.meaning')),
-    h('a', { class: 'button quiet', href: knowledgePage(user) }, t('knowledge.more')));
-}
 
 function totals({ progress }, ofAll) {
   const stages = progress.masteryStats;

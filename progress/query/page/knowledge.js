@@ -15,6 +15,7 @@ import * as session from './session.js';
 import { ask, pastDay } from './then.js';
 
 const MAX_DAYS_AHEAD = 3_650;
+const MAX_DAYS_TESTED = 365; // the calibration covers the tests of so many days
 const YEARS = 14; // the number of calendar years that the curve may cover
 
 const COUNTS = 'on items expected fading levels { level items expected fading }';
@@ -42,7 +43,10 @@ export class Knowledge extends View {
     super(element, shell, { user, exam: null });
     this.key = `exam-day:${user ?? session.learner()}`;
     this.day = read(this.key);
-    this.on('change', ({ target }) => target.name === 'exam' && target.validity.valid && this.pick(target.value));
+    this.on('change', ({ target }) => {
+      const { valid, rangeUnderflow } = target.validity;
+      if (target.name === 'exam' && (valid || rangeUnderflow)) this.pick(target.value); // an earlier day is refused
+    });
     listenForLanguage(this, () => this.load());
     this.load();
   }
@@ -125,7 +129,8 @@ export class Knowledge extends View {
       exam && [
         ...expectedOf(exam),
         note(sentences(
-          t('exam.remains', { day: longDay(exam.on) }), fewer(Math.round(today) - Math.round(exam.expected)))),
+          t('exam.remains', { day: longDay(exam.on) }), fewer(Math.round(today) - Math.round(exam.expected)),
+          exam.on > dayAfter(on, MAX_DAYS_TESTED) && t('exam.far'))),
         levelTable(exam),
       ],
       !exam && note(isPassed ? t('exam.passed', { day: longDay(day) }) : t('exam.meaning')),

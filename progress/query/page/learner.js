@@ -1,4 +1,5 @@
-// A learner's dashboard. One query loads all numbers. The page sends it again after each change.
+// A learner's dashboard. One query loads what is painted first; the page sends it again after each change. Others
+// load what takes longer.
 
 import { Problem } from './api.js';
 import { show, h } from './dom.js';
@@ -12,12 +13,15 @@ import { items } from './items.js';
 import { chosenLanguage, listenForLanguage } from './languages.js';
 import { celebration, reachedText } from './milestones.js';
 import { View } from './problems.js';
-import { EARLIER_QUERY, MILESTONES, QUERY, SUBSCRIPTION, joinDays, range } from './query.js';
+import {
+  EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, joinDays, range,
+} from './query.js';
+import { newsRange } from './news.js';
 import { share } from './review.js';
 import { isAway, onPresence } from './presence.js';
 import { Subscription } from './stream.js';
 import { ask, on, pastDay, presentDay, select } from './then.js';
-import { appLink, preview, today } from './today.js';
+import { appLink, preview, setting, today } from './today.js';
 import { when } from './when.js';
 import { calendarYear, clampDay, monthEnds, moveDay, spanOf, year } from './year.js';
 
@@ -26,6 +30,7 @@ const MIN_INTERVAL = 1_000; // Between two queries, even if changes arrive faste
 const IDLE_INTERVAL = 300_000; // Between two queries if no change arrives: a day may end, or the batch job may run.
 const POLL_INTERVAL = 30_000; // Between two queries if no subscription is live, or if events are still being counted.
 const ANNOUNCE_INTERVAL = 20_000; // Between two announcements to screen readers.
+const NEWS_INTERVAL = 10_000; // Between two queries for the news.
 const MONTH_INTERVAL = 1_500; // Between two months that play.
 
 // A response may come from the cache, which is at most five seconds behind the subscription. So often, at most, the
@@ -35,7 +40,9 @@ const MAX_REPEATS = 8;
 export class Learner extends View {
   /** `user` is null for the caller's own dashboard. */
   constructor(element, user, shell) {
-    super(element, shell, { user, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL });
+    super(element, shell, {
+      user, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL, more: {}, moreAt: -NEWS_INTERVAL,
+    });
     this.path = pathOf(location.hash);
     this.at = parametersOf(location.hash).get('at'); // the section that the address names
     this.view = { year: null, day: null, preview: null, loading: null, months: null, range: 'year', growth: null };
@@ -62,6 +69,7 @@ export class Learner extends View {
     this.unsubscribe();
     this.download.close();
     clearTimeout(this.later);
+    clearTimeout(this.moreLater);
     clearTimeout(this.announcing);
     clearInterval(this.clock);
     clearTimeout(this.playing);
@@ -95,6 +103,7 @@ export class Learner extends View {
       const answer = await ask(QUERY, { user: this.user, language, ...range() });
       if (this.closing.signal.aborted) return;
       this.update(answer, language);
+      this.loadMore(language);
       if (this.isOutsideRange()) await this.loadYear();
     } catch (problem) {
       if (this.closing.signal.aborted) return;
@@ -108,7 +117,7 @@ export class Learner extends View {
   update({ data, extensions }, language) {
     const before = this.data;
     const { user } = this;
-    this.data = { ...joinDays(data), projectedTo: extensions?.projectedTo, language, user, isOwn: !user };
+    this.data = { languages: [], ...this.more, ...joinDays(data), projectedTo: extensions?.projectedTo, language, user, isOwn: !user };
     this.showPending();
     this.markMet();
     this.selectDay();
@@ -127,6 +136,37 @@ export class Learner extends View {
       state: () => {}, // the page shows the state of the other subscription
     });
     this.clock ??= setInterval(() => isAway() || this.tick(), POLL_INTERVAL);
+  }
+
+  /**
+   * Load what takes longer than what is painted first: the news, at most once per NEWS_INTERVAL, then once for the view
+   * what seldom changes. Until it arrives, the page keeps the former numbers, or their place.
+   */
+  async loadMore(language) {
+    clearTimeout(this.moreLater);
+    const wait = this.moreAt + NEWS_INTERVAL - performance.now();
+    if (wait > 0 && language === this.more.language && !pastDay()) {
+      this.moreLater = setTimeout(() => this.loadMore(language), wait);
+      return;
+    }
+    const { user, data: { day } } = this;
+    this.moreAt = performance.now();
+    const isFramed = this.more.languages && !language && !pastDay();
+    const { monday, before } = newsRange(day);
+    try {
+      await this.add(pastDay() ? [PAST_QUERY, {}] : [NEWS_QUERY, { monday }], language);
+      if (!pastDay() && !isFramed) await this.add([FRAME_QUERY, { before }], language);
+    } catch {
+      this.moreAt = -NEWS_INTERVAL; // the first query reports problems
+    }
+  }
+
+  async add([query, parameters], language) {
+    const { data } = await ask(query, { user: this.user, language, ...parameters }, this.closing.signal);
+    if (language !== this.data.language) return; // a newer request is on its way
+    Object.assign(this.more, data, { language });
+    Object.assign(this.data, this.more);
+    this.draw();
   }
 
   /**
@@ -319,7 +359,7 @@ export class Learner extends View {
 
   /** The large numbers of the section "Today", by their element. */
   figures() {
-    return new Map([...this.element.querySelectorAll('.tile .figure strong')].map((one) => [one, one.textContent]));
+    return new Map([...this.element.querySelectorAll('.tile .figure strong:not(.ghost *)')].map((one) => [one, one.textContent]));
   }
 
   /** Let changed numbers move, and celebrate a goal that has just been met. */
@@ -340,7 +380,7 @@ export class Learner extends View {
     const { data, user } = this;
     const isPast = Boolean(pastDay());
     const head = title(user, data.progress?.displayName);
-    if (isNew(data)) return [head, isPast ? nothing('then.nothing') : welcome(user), !isPast && freshness(data)];
+    if (isNew(data)) return [head, isPast ? nothing('then.nothing') : welcome(data), !isPast && freshness(data)];
     return [
       head, jumps(user, isPast, this.view.section), !isPast && celebration(this.milestone), today(data), improving(data, this.view), howFar(data),
       year(data, this.view), when(data), items(data), !isPast && [this.download.section(this.readers), freshness(data)],
@@ -553,12 +593,12 @@ const jumps = (user, isPast, current) => h('nav', { class: 'jumps', 'aria-label'
 const nothing = (text) => h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
   h('h2', null, t('welcome.nothing')), h('p', null, t(text)));
 
-function welcome(user) {
-  if (user) return nothing('welcome.unknown');
+function welcome(data) {
+  if (data.user) return nothing('welcome.unknown');
   return h('section', { class: 'card wide welcome', 'data-key': 'welcome' },
     h('h2', null, t('welcome.title')),
     h('ol', { class: 'steps' }, ['first', 'second', 'third'].map((step) => h('li', null, t(`welcome.${step}`)))),
-    appLink(0),
+    h('div', { class: 'tools' }, appLink(0), setting(data)),
     h('p', { class: 'note' }, t('welcome.live')),
     preview());
 }

@@ -106,6 +106,17 @@ const VIEWS = {
       return () => new Glossary(element, shell);
     },
   },
+  unknown: {
+    roles: [],
+    title: () => t('frame.unknown'),
+    open: async (element) => () => {
+      element.setAttribute('aria-busy', 'false');
+      show(element, h('section', { class: 'card wide problem' },
+        h('h1', null, t('frame.unknown')), h('a', { class: 'button', href: '#/' }, t('view.learner'))));
+      shell.arrived();
+      return { close() {} };
+    },
+  },
   events: {
     roles: [],
     tab: 'administration',
@@ -117,17 +128,14 @@ const VIEWS = {
   },
 };
 
-/**
- * The view that a URL's hash names, for example #/items/USER?filter=leech. An unknown name leads to the user's own
- * progress.
- */
+/** The view that a URL's hash names, for example #/items/USER?filter=leech. */
 function findView(hash) {
   const [path, query] = hash.replace(/^#\/?/, '').split(/\?(.*)/s);
   const [first, ...args] = path.split('/').map(decode);
-  const isKnown = Object.hasOwn(VIEWS, first);
-  const name = isKnown ? first : (!hash && LANDINGS[session.role()]) || 'learner';
+  const landing = (!hash && LANDINGS[session.role()]) || 'learner';
+  const name = !first ? landing : Object.hasOwn(VIEWS, first) ? first : 'unknown';
   const view = { tab: name, ...VIEWS[name] };
-  const known = isKnown ? args : [];
+  const known = first ? args : [];
   const parameters = new URLSearchParams(query);
   const day = view.subject ? then.dayOf(parameters) : null;
   const tag = view.subject ? languageOf(parameters) : null;

@@ -8,7 +8,7 @@ import { card, mark } from './layout.js';
 /** The newest milestones up to the day that the page shows; nothing if there are none. `ofAll` says what they count. */
 export function milestones({ milestones: { edges }, day }, ofAll) {
   const reached = edges.map((edge) => edge.node).filter((milestone) => milestone.reachedOn <= day);
-  return reached.length > 0 && card('milestones', t('milestones.title'), null, ofAll(),
+  return reached.length > 0 && card('milestones', t('milestones.title'), 'wide', ofAll(),
     h('dl', { class: 'pairs' }, reached.map((milestone) =>
       h('div', null, h('dt', null, nameOf(milestone)), h('dd', null, longDay(milestone.reachedOn))))));
 }

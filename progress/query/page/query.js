@@ -1,4 +1,5 @@
-// The GraphQL documents of a learner's page: one query for all numbers, and a subscription to changes.
+// The GraphQL documents of a learner's page: a query for what the page paints first, others for what takes longer, and
+// subscriptions to changes.
 
 import { now } from './format.js';
 import { pastDay } from './then.js';
@@ -21,7 +22,6 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
   restDays(userId: $user, from: $from, to: $to)
   goal(userId: $user) { answersPerDay answersToday daysMet7 week }
-  languages(userId: $user) { language itemsStudied }
   levels: levelStats(userId: $user, language: $language) {
     level ${SHARE} masteredLast28Days expectedDate reached
   }
@@ -41,6 +41,18 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   }
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt }
 }`;
+const LANGUAGES = 'languages(userId: $user) { language itemsStudied }';
+const ESTIMATE = 'knowledge(userId: $user, language: $language) { expected items fading }';
+
+export const NEWS_QUERY = `query News($user: ID, $language: String, $monday: Date!) {
+  ${ESTIMATE}
+  week: weeklyStats(userId: $user, from: $monday, to: $monday, zeroFill: true) { slippedBack }
+}`;
+export const FRAME_QUERY = `query Frame($user: ID, $before: Date!) {
+  ${LANGUAGES}
+  curve: knowledgeCurve(userId: $user, from: $before, to: $before) { end expected }
+}`;
+export const PAST_QUERY = `query Past($user: ID, $language: String) { ${ESTIMATE} ${LANGUAGES} }`;
 export const EARLIER_QUERY = `query Earlier($user: ID, $from: Date!, $to: Date!) {
   days: dailyStats(userId: $user, from: $from, to: $to) { ${DAY} }
   restDays(userId: $user, from: $from, to: $to)

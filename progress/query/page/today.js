@@ -6,18 +6,23 @@ import { dayAfter, days, fullDay, longDay, minutes, percent, shortDay, weekday }
 import { countBehind } from './freshness.js';
 import { join, t } from './i18n.js';
 import { mark, note } from './layout.js';
-import { pastDay } from './then.js';
+import { known, news } from './news.js';
+import { pastDay, untilTomorrow } from './then.js';
+
+const LENGTHS = [3, 7, 14, 30, 50, 100, 200, 365]; // as in the kind STREAK of the API's milestones
 
 export function today(data) {
   const { day, streak, goal, days: studied } = data;
   const row = studied.get(day);
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
     h('h2', { id: 'today', tabindex: -1 }, t('today.title'), h('small', null, fullDay(day))),
+    news(data),
     tile(t('streak.title'), h('div', { class: 'emblemed' }, flame(streak.current), figure('streak.days', streak.current)),
       streakNotes(streak), restNotes(data)),
     goal
       ? tile(t('goal.title'), h('div', { class: 'emblemed' }, ring(goal), figure('goal.answers', goal.answersToday)), goalNotes(goal, day, row), counting(data), setting(data))
       : tile(t('answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), counting(data), setting(data)),
+    tile(t('knowledge.expected'), ...known(data)),
     tile(t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
   );
 }
@@ -58,11 +63,24 @@ function streakNotes(streak) {
   const longestRun = longest > current && longestStart
     ? note(t('streak.longest', { count: longest, days: days(longestStart, longestEnd) }))
     : longest > 0 && note(t('streak.record'));
-  if (activeToday) return [mark('good', t('streak.studied')), longestRun];
-  if (restToday) return [mark('good', t('streak.rest')), longestRun];
-  if (atRisk) return [mark('warn', t('streak.atRisk')), longestRun];
+  const notes = [current > 0 && note(nextLength(current)), longestRun];
+  if (activeToday) return [mark('good', t('streak.studied')), ...notes];
+  if (restToday) return [mark('good', t('streak.rest')), ...notes];
+  if (atRisk) return [mark('warn', hoursLeft()), ...notes];
   if (lastStudyDate) return [note(t('streak.last', { day: longDay(lastStudyDate) })), longestRun];
   return [note(t('streak.begins'))];
+}
+
+/** The days until the streak is a milestone: one of LENGTHS, then each further year. */
+function nextLength(current) {
+  const next = LENGTHS.find((length) => length > current) ?? 365 * (Math.floor(current / 365) + 1);
+  return t('streak.next', { count: next - current, next });
+}
+
+/** How long the learner can still save the streak; the page asks for the day's end after its first query. */
+function hoursLeft() {
+  const left = pastDay() ? null : untilTomorrow();
+  return left ? t('streak.left', { count: Math.ceil(left / 3_600_000) }) : t('streak.atRisk');
 }
 
 /** The rest days from today on, and the button that takes one. */
@@ -80,7 +98,8 @@ function counting({ projections }) {
   return count > 0 && mark('wait', t('fresh.counting', { count }));
 }
 
-const setting = (data) =>
+/** The button that sets or changes the goal. */
+export const setting = (data) =>
   [waiting(data, 'goal'), command(data, 'goal', data.goal ? 'goal.change' : 'goal.set')];
 
 /** A note that a change of the learner is saved, but not yet counted. */

@@ -484,9 +484,43 @@ def test_events_that_are_being_counted_are_mentioned_beside_the_day_s_answers(
     )
     text = "3 recorded events are still being counted."
     assert [[text in tile for tile in each] for each in tiles] == [
-        [False, False, True, False],
-        [False] * 4,
+        [False, False, False, True, False, False],
+        [False] * 6,
     ]
+
+
+# The day, the items that were mastered and that slipped back since Monday, the fading items, the
+# seconds per answer, and the sentence. What slipped back stands only beside what was mastered, or
+# what can be saved.
+NEWS = [
+    ("2024-03-14", 14, 3, 0, 20, "Since Monday: 14 mastered, 3 slipped back."),
+    ("2024-03-11", 1, 0, 0, 20, "Today: 1 mastered."),
+    ("2024-03-14", 0, 4, 0, 20, "Nothing is fading: all that was learned is fresh."),
+    ("2024-03-14", 0, 0, 1, 20, "1 item is fading: about 1 minute to save it."),
+    ("2024-03-14", 0, 0, 30, 30, "30 items are fading: about 15 minutes to save them."),
+    ("2024-03-14", 0, 0, 31, 30, "31 items are fading: save the 30 weakest in 15 minutes."),
+    ("2024-03-14", 0, 0, 2, None, "2 items are fading: repeat them."),
+    ("2024-03-14", 0, 2, 2, None, "Since Monday: 2 slipped back. 2 items are fading: repeat them."),
+]
+
+
+def test_the_news_names_what_happened_and_what_helps(evaluate: Evaluate) -> None:
+    told = evaluate(
+        """
+        const { tell } = await import('./page/news.js');
+        const row = (newMasteryCount) => ({ answers: 0, newMasteryCount });
+        print(JSON.parse(process.env.CASES).map(([day, mastered, slipped, fading, pace]) => {
+          const data = {
+            day, days: new Map([['2024-03-10', row(100)], [day, row(mastered)]]),
+            week: [{ slippedBack: slipped }], knowledge: { items: 500, fading },
+            workload: { secondsPerAnswer: pace } };
+          const without = (knowledge) => tell({ ...data, knowledge });
+          return [tell(data), without(undefined), without({ items: 0, fading: 0 })];
+        }));
+        """,
+        CASES=json.dumps([case[:-1] for case in NEWS]),
+    )
+    assert told == [[sentence, "", ""] for *_, sentence in NEWS]
 
 
 def test_a_backlog_has_a_plan(evaluate: Evaluate) -> None:
@@ -497,7 +531,7 @@ def test_a_backlog_has_a_plan(evaluate: Evaluate) -> None:
           day: dayIn(0), streak: {}, restDays: new Set(), projections: [],
           days: new Map([[dayIn(-3), { studySeconds }]]), workload: { secondsPerAnswer: 30 },
           due: Array.from({ length: 29 }, (_, n) => ({ date: dayIn(n), items: n ? later : items })),
-        }).textContent.split(/about (?:[0-9]+ minutes|[0-9hm ]+)/)[1];
+        }).textContent.split(/about (?:[0-9]+ minutes|[0-9hm ]+)/).at(-1);
         print([plan(100, 5, 1800), plan(60, 5, 1800), plan(500, 30, 1200), plan(500, 41, 1200)]);
         """
     )

@@ -88,13 +88,24 @@ def test_the_view_shows_how_many_items_the_learner_is_expected_to_know(visit: Vi
     assert visitor.find_violations() == []
 
 
-def test_the_learner_s_page_leads_to_the_view(visit: Visits) -> None:
+def test_the_learner_s_page_begins_with_the_estimate_and_leads_to_the_view(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
-    page.get_by_role("link", name="By level, and until an exam").click()
+    tile = page.locator(".tile", has_text="Expected to know")
+    expect(tile).to_contain_text(re.compile(r"(more|fewer) than on"))
+    shown = figure(tile)
+    tile.get_by_role("link", name="Levels and exam").click()
     visitor.settle()
     expect(page).to_have_title("What I know · Progress")
-    assert figure(card(page, "now"))[1] > 0
+    assert figure(card(page, "now")) == shown
+
+
+def test_the_news_leads_to_what_fades(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open()
+    expect(page.locator(".news")).to_contain_text(re.compile(r"[\d,]+ items are fading"))
+    page.get_by_role("link", name="See what fades").click()
+    expect(page).to_have_url(re.compile("filter=fading$"))
 
 
 def test_the_day_of_an_exam_stays_in_the_browser_and_shows_what_remains_until_then(
@@ -135,6 +146,14 @@ def test_an_exam_that_has_passed_asks_for_another_day(visit: Visits) -> None:
     visitor.settle()
     expect(card(page, "exam")).to_contain_text("1 March 2024 is not ahead")
     expect(page.get_by_label("Day of the exam")).to_have_value("")
+    pick(page, "2024-02-01")
+    expect(card(page, "exam")).to_contain_text("1 February 2024 is not ahead")
+    guess = "More than a year ahead, no test has checked this estimate."
+    pick(page, str(datetime.now(UTC).date() + timedelta(days=400)))
+    expect(card(page, "exam")).to_contain_text(guess)
+    pick(page, str(datetime.now(UTC).date() + timedelta(days=300)))
+    expect(card(page, "exam")).to_contain_text("Expected on")
+    expect(card(page, "exam")).not_to_contain_text(guess)
 
 
 def test_fading_items_are_listed_with_the_lowest_estimate_first(visit: Visits) -> None:

@@ -47,7 +47,8 @@ def test_what_has_no_past_is_hidden(visit: Visits) -> None:
     visitor.requests.clear()
     page.reload()
     visitor.settle()
-    assert len(visitor.queries()) == 3  # one for the end of the day, one for the present day
+    page.wait_for_selector(".tile div:not(.ghost) > .bar")
+    assert len(visitor.queries()) == 4  # the end of the day, the present day, numbers, estimates
     assert not any("graphql/stream" in request.url for request in visitor.requests)
 
 
