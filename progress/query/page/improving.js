@@ -9,6 +9,7 @@ import {
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
 import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
+import { pastDay } from './then.js';
 
 const RANGES = { month: 5, quarter: 13, year: 53, all: 0 }; // weeks of the charts by week; 0: since the first answer
 const WINDOW = 28; // number of days that each point of a retention line covers
@@ -53,9 +54,10 @@ function comparison({ days: studied, day }) {
   ];
   const [from, to] = [start, day].map((date) => weekday(date, 'long'));
   const span = start === day ? to : t('week.span', { from, to });
-  return card('comparison', t('week.title'), null,
+  const past = pastDay() ? 'Then' : '';
+  return card('comparison', t(`week.title${past}`), null,
     note(t('week.compared', { span })),
-    table([h('span', { class: 'unseen' }, t('week.number')), t('week.this'), t('week.last'), t('week.change')],
+    table([h('span', { class: 'unseen' }, t('week.number')), t(`week.this${past}`), t(`week.last${past}`), t('week.change')],
       rows.map(([name, value, show, showChange, better]) => [
         t(`week.${name}`), show(value(now)), show(value(before)),
         change(value(now), value(before), showChange, better)])));

@@ -318,7 +318,7 @@ export class Learner extends View {
 
   /** The first and the last day of the grid. */
   get span() {
-    return spanOf(this.view.year, this.data.day);
+    return this.view.span ?? spanOf(this.view.year, this.data.day);
   }
 
   isOutsideRange() {
@@ -462,19 +462,21 @@ export class Learner extends View {
     this.shell.live(null);
     const last = presentDay() ?? this.data.day;
     const [first] = [...this.data.days.keys()].sort();
+    this.view.span = this.span; // the grid stays while its days fill
     this.view.months = monthEnds(this.span).filter((end) => first <= end && end < last);
     this.showMonth();
   }
 
   stop() {
     clearTimeout(this.playing);
-    this.view.months = null;
+    Object.assign(this.view, { months: null, span: null });
     this.draw();
   }
 
+  /** Show the next month's end; after the last one, show the present. */
   async showMonth() {
     const day = this.view.months?.shift();
-    if (!day) return this.stop();
+    if (!day) return location.replace(on(null, location.hash || '#/'));
     try {
       await select(this.user, day);
       history.replaceState(null, '', on(day, location.hash || '#/'));

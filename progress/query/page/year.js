@@ -23,7 +23,7 @@ export const calendarYear = (year, today) => (year === 'recent' ? Number(today.s
 /** The section. `view` has the selected year, which is a number or "recent", and the selected day. */
 export function year(data, view) {
   const { days, day: today } = data;
-  const span = spanOf(view.year, today);
+  const span = view.span ?? spanOf(view.year, today);
   const studied = [...days.values()].filter((day) => within(span, day.date));
   const scale = scaleOf(studied.map((day) => day.answers));
   const reviewed = calendarYear(view.year, today);
@@ -99,7 +99,7 @@ function grid(view, data, span, shadeOf) {
       h('th', { scope: 'row', abbr: weekday(dayAfter(first, weekdayIndex), 'long') },
         h('span', { class: weekdayIndex % 2 ? 'unseen' : null }, weekday(dayAfter(first, weekdayIndex)))),
       weeks.map((start) => cell(dayAfter(start, weekdayIndex), view, data, span, shadeOf))));
-  const last = view.year === 'recent' ? data.day : span.to;
+  const last = view.year === 'recent' && !view.span ? data.day : span.to;
   return [h('thead', null, h('tr', null, h('td'), months(weeks, last))), h('tbody', null, rows)];
 }
 

@@ -117,6 +117,20 @@ def test_the_months_of_a_year_play_one_after_another(visit: Visits) -> None:
     expect(page.get_by_role("button", name="Play the months")).to_be_visible()
     assert re.search(r"[?&]on=2024-\d\d-3[01]$", hash_of(page))
     expect(page.locator("#live")).to_be_hidden()
+    expect(page.get_by_role("heading", name="That week and the week before")).to_be_visible()
+
+
+def test_the_months_play_up_to_now_in_a_grid_that_stays(visit: Visits, demo: Stack) -> None:
+    page = visit().open(browser.create_learner(demo, ago=timedelta(days=40)))
+    expect(page.get_by_role("region", name="How far")).to_be_visible(timeout=20_000)
+    first = page.locator(".year tbody tr").first.locator("[data-day]").first
+    day = first.get_attribute("data-day")
+    page.get_by_role("button", name="Play the months").click()
+    expect(page.locator(".then")).to_be_visible()
+    expect(first).to_have_attribute("data-day", str(day))
+    expect(page.locator(".then")).to_have_count(0, timeout=20_000)
+    expect(page.locator("#live")).to_have_text("Live")
+    assert "on=" not in hash_of(page)
 
 
 def hash_of(page: Page) -> str:
