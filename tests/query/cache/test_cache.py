@@ -178,7 +178,8 @@ def prepare_batch(connection: Connection, _: Store) -> None:
 Change = Callable[[Connection, Store], None]
 # What happens before the results are cached, the change, and the fields that it changes.
 CHANGES: dict[str, tuple[Change | None, Change, set[str]]] = {
-    "new events": (None, study, NAMES - UNCHANGED - OF_BATCH),
+    # An item of the lesson slips back, which weeklyStats counts when asked.
+    "new events": (None, study, (NAMES - UNCHANGED - OF_BATCH) | {"weeklyStats"}),
     "new items": (None, describe, {"userProgress", "itemStats", "item", "knowledge"}),
     "a batch run": (prepare_batch, run_batch, OF_BATCH),
     "a deletion": (None, delete, NAMES - {"goal", "restDays", "calibration"}),

@@ -407,10 +407,14 @@ def test_text_from_a_user_is_never_interpreted_as_html(visit: Visits) -> None:
 
 def test_a_malformed_url_hash_still_shows_a_view(visit: Visits) -> None:
     page = visit().open("sam", "support")
-    for at, title in (("#/learner/%", "% · Progress"), ("#/nowhere", "Progress")):
+    unknown = "This address does not exist"
+    for at, title, heading in (
+        ("#/learner/%", "% · Progress", re.compile("Nothing|Welcome")),
+        ("#/nowhere", f"{unknown} · Progress", unknown),
+    ):
         page.evaluate("at => { location.hash = at }", at)
         expect(page).to_have_title(title)
-        expect(page.get_by_role("heading", name=re.compile("Nothing|Welcome"))).to_be_visible()
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
 
 
 def test_a_learner_has_no_access_to_the_views_of_other_roles(visit: Visits) -> None:
