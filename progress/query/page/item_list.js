@@ -4,6 +4,7 @@ import { h } from './dom.js';
 import { number, percent, recallShare } from './format.js';
 import { sentences, t } from './i18n.js';
 import { chooseLanguage, chosenLanguage, languageName, offered } from './languages.js';
+import { stamp } from './layout.js';
 import { View } from './problems.js';
 import { due, itemList, itemPage, level, word } from './items.js';
 import { ask } from './then.js';
@@ -73,20 +74,27 @@ export class ItemList extends View {
       const known = more ? null : this.find(view);
       const result = known ?? await this.fetch(view, more ? this.data.cursor : null, signal);
       if (signal.aborted) return;
-      if (more) result.rows = [...this.data.rows, ...result.rows];
+      if (more) Object.assign(result, { rows: [...this.data.rows, ...result.rows], at: this.data.at });
       this.update(view, result);
     } catch (problem) {
       if (!signal.aborted) this.fail(problem);
     }
   }
 
+  /** Ask again; the list begins with its first page. */
+  refresh() {
+    this.known.clear();
+    this.load();
+  }
+
   async fetch({ filter, order, level, skill, language, search }, after, signal) {
+    const at = Date.now();
     const { data: { items, languages, today: [{ date: today }] } } = await ask(QUERY, {
       user: this.user, filter, order, level: level || null, skill: skill || null, language: language || null, search, after,
     }, signal);
     const { hasNextPage, endCursor } = items.pageInfo;
     const rows = items.edges.map((edge) => edge.node);
-    return { rows, today, languages, total: items.totalCount, cursor: hasNextPage ? endCursor : null };
+    return { at, rows, today, languages, total: items.totalCount, cursor: hasNextPage ? endCursor : null };
   }
 
   /**
@@ -140,6 +148,7 @@ export class ItemList extends View {
     this.on('compositionend', search);
     this.on('change', ({ target }) => target.name in LABELS && this.change({ [target.name]: target.value }));
     this.on('click', ({ target }) => target.closest('[data-more]') && this.load(true));
+    this.on('click', ({ target }) => target.closest('[data-refresh]') && this.refresh());
     this.on('keydown', (event) => this.key(event));
     // The event of the last scrolling may come after the click on a link.
     const note = () => { this.scroll = scrollY; };
@@ -164,6 +173,7 @@ export class ItemList extends View {
     const meaning = filter in ORDERS && t(`items.meanings.${filter}`);
     return [
       h('h1', { 'data-key': 'title' }, this.user ? t('items.of', { user: this.user }) : t('items.title')),
+      stamp(this.data.at),
       h('section', { class: 'card wide', 'aria-label': t('items.title'), 'data-key': 'items' },
         isNew ? h('p', null, t('items.none')) : this.controls(),
         !isNew && h('p', { class: 'note' }, total

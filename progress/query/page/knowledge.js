@@ -3,13 +3,13 @@
 
 import { axis, bar, columns, legend, lines, dateLabels, plot, roundUp } from './charts.js';
 import { h, s } from './dom.js';
-import { dayAfter, longDay, now, number, percent, recallShare } from './format.js';
+import { clock, dayAfter, longDay, now, number, percent, recallShare } from './format.js';
 import { STAGES } from './freshness.js';
 import { stageLegend } from './how_far.js';
 import { join, sentences, t } from './i18n.js';
 import { due, expectedOn, itemList, itemPage, level, word } from './items.js';
 import { chosenLanguage, languageSwitch, listenForLanguage, ofAllLanguages } from './languages.js';
-import { card, expectedOf, note, table, unfolded } from './layout.js';
+import { card, expectedOf, note, stamp, table, unfolded } from './layout.js';
 import { View } from './problems.js';
 import * as session from './session.js';
 import { ask, pastDay } from './then.js';
@@ -47,6 +47,7 @@ export class Knowledge extends View {
       const { valid, rangeUnderflow } = target.validity;
       if (target.name === 'exam' && (valid || rangeUnderflow)) this.pick(target.value); // an earlier day is refused
     });
+    this.on('click', ({ target }) => target.closest('[data-refresh]') && this.load());
     listenForLanguage(this, () => this.load());
     this.load();
   }
@@ -59,13 +60,16 @@ export class Knowledge extends View {
   async load() {
     const { user } = this;
     const language = chosenLanguage();
+    const at = Date.now();
+    const isAgain = this.data !== null;
     try {
       const { data } = await (pastDay()
         ? ask(PAST_QUERY, { user, language }, this.closing.signal)
         : ask(QUERY, { user, language, ...years() }, this.closing.signal));
       if (language !== chosenLanguage()) return; // a newer request is on its way
-      this.data = { ...data, language };
+      this.data = { ...data, language, at };
       await this.loadExam();
+      if (isAgain) this.shell.announce(t('stamp.at', { time: clock(at) }));
     } catch (problem) {
       if (!this.closing.signal.aborted) this.fail(problem);
     }
@@ -105,7 +109,8 @@ export class Knowledge extends View {
     const choice = languageSwitch(languages, language);
     const ofAll = () => ofAllLanguages(languages, language);
     const title = h('header', { 'data-key': 'title' },
-      h('h1', null, this.user ? t('knowledge.whose', { user: this.user }) : t('knowledge.title')));
+      h('h1', null, this.user ? t('knowledge.whose', { user: this.user }) : t('knowledge.title')),
+      stamp(this.data.at));
     if (!knowledge.items) {
       return [title, h('section', { class: 'card wide', 'data-key': 'none' }, choice, note(t('knowledge.none')))];
     }

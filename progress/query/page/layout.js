@@ -2,8 +2,9 @@
 
 import { bar } from './charts.js';
 import { h, s } from './dom.js';
-import { number } from './format.js';
-import { parts } from './i18n.js';
+import { clock, number } from './format.js';
+import { parts, t } from './i18n.js';
+import { pastDay } from './then.js';
 
 /** A section with a heading and a grid of cards. */
 export function section(id, title, ...cards) {
@@ -18,6 +19,11 @@ export function card(key, title, style, ...content) {
 }
 
 export const note = (...content) => h('p', { class: 'note' }, content);
+
+/** When the numbers of a view without a subscription were asked for, and a button that asks again; nothing in the past. */
+export const stamp = (at) => !pastDay() && h('p', { class: 'note stamp', 'data-key': 'stamp' },
+  t('stamp.at', { time: clock(at) }), ' · ',
+  h('button', { type: 'button', 'data-refresh': true }, t('stamp.refresh')));
 
 /** The number of items that learners are expected to know, of all answered items: a large figure and a bar. */
 export function expectedOf({ expected, items }) {

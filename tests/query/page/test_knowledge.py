@@ -213,10 +213,33 @@ def test_a_past_day_shows_the_estimates_of_that_day_but_no_curve_and_no_test(vis
     expected, items = figure(now)
     assert 0 < expected < items < 1_203
     expect(card(page, "curve")).to_have_count(0)
+    expect(page.locator(".stamp")).to_have_count(0)
     expect(page.get_by_text("Can I trust this?")).to_have_count(0)
     pick(page, "2024-12-24")
     expect(card(page, "exam")).to_contain_text("Expected on 24 December 2024")
     assert figure(card(page, "exam"))[0] < expected
+
+
+def test_the_estimate_and_the_list_say_their_time_and_can_be_refreshed(
+    visit: Visits, demo: Stack
+) -> None:
+    user = learn(demo, 1, 0, 3)
+    visitor = visit()
+    wait_for_items(visitor, user, 1)
+    page = visitor.open(user, at=KNOWLEDGE)
+    expect(page.locator(".stamp")).to_have_text(re.compile(r"^As of \d\d:\d\d.* · Refresh$"))
+    other = visit()
+    items = other.open(user, at="#/items")
+    demo.publish(*browser.lesson(user, 1, item=f"{user}-new"))
+    wait_for_items(visitor, user, 2)
+    assert figure(card(page, "now"))[1] == 1
+    page.get_by_role("button", name="Refresh").click()
+    expect(card(page, "now")).to_contain_text("of 2 items")
+    expect(page.get_by_role("button", name="Refresh")).to_be_focused()
+    expect(page.locator("#status")).to_contain_text("As of")
+    items.get_by_role("button", name="Refresh").click()
+    expect(items.get_by_role("region", name="Items").get_by_text("2 items")).to_be_visible()
+    assert visitor.find_violations() == other.find_violations() == []
 
 
 def test_a_learner_without_answers_is_told_when_the_estimate_begins(visit: Visits) -> None:
