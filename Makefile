@@ -8,7 +8,7 @@ BIN := .venv/bin
 ARGS ?=
 PIP_OPTIONS ?=
 TESTS ?= not exhaustive and not gate
-# The number of examples of each property: brief 4, quick 10, full 25 (tests/conftest.py).
+# The number of examples of each property: brief 4, quick 6, full 25 (tests/conftest.py).
 PROFILE ?= brief
 
 # Let Python cache bytecode. Otherwise, each process would compile the code again, and take twice as long to start.

@@ -50,7 +50,7 @@ WANTED = (
 hypothesis.settings.register_profile(
     "quick",
     deadline=None,  # the duration of an example depends on PostgreSQL
-    max_examples=10,
+    max_examples=6,
     # All examples of a test share its fixtures. Each example therefore empties `store`, or creates
     # a database with `stores`.
     suppress_health_check=[

@@ -15,8 +15,10 @@ PARTS = (
     *("operations/test_erasure_concurrency.py", "operations/test_erasure_faults.py"),
     *("operations/test_erasure_neighbours.py", "operations/test_export_faults.py"),
     "operations/test_kinds_under_faults.py",
-    # Several processes of one function, servers of others, and what cannot be reached.
+    # Several processes, their limits, servers of others, and what cannot be reached.
     *("query/live/test_instances.py", "query/live/test_sockets.py"),
+    *("query/test_process.py", "ingest/test_admission.py", "adapters/test_startup.py"),
+    *("adapters/test_circuit_breaker.py", "adapters/test_redis_client.py"),
     *("query/test_published_events.py", "adapters/test_request_heads.py"),
     *("event_store/test_publication.py", "ingest/test_disk_full.py"),
     *("operations/test_batch_job.py", "projections/test_views.py"),
@@ -24,8 +26,9 @@ PARTS = (
     *("adapters/test_poolers.py", "adapters/test_timeouts.py"),
     # All views of the page, in each size, language and state.
     *("query/page/test_admin.py", "query/page/test_layout.py", "query/page/test_past_days.py"),
-    # The archive, and what is computed from it.
-    *("analysis", "archive", "trust"),
+    "query/page/test_requests.py",
+    # The archive, what is computed from it, definitions over a real log, decks of other programs.
+    *("analysis", "archive", "importers", "trust", "projections/test_definitions.py"),
 )
 
 
