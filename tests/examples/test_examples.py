@@ -7,8 +7,11 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,10 +115,13 @@ def test_an_endpoint_writes_who_reached_a_streak_of_30_days(
 
 def publish_streak(environment: dict[str, str], learner: str, *, days: int) -> None:
     """Publish a completed session on each of the last days."""
-    lines = [json.dumps(event) for ago in range(days) for event in study(learner, ago)]
+    publish(environment, [event for ago in range(days) for event in study(learner, ago)])
+
+
+def publish(environment: dict[str, str], events: list[dict[str, Any]]) -> None:
     programs.run(
         [*command_server.command(), "publish", "-"], environment, folder=REPOSITORY,
-        text="\n".join(lines),
+        text="\n".join(map(json.dumps, events)),
     )  # fmt: skip
 
 
@@ -131,6 +137,51 @@ def test_the_event_store_and_the_views_show_a_published_lesson(environment: dict
     printed = run(environment, "views.sql")
     assert re.search(r"^ \d{4}-\d\d-\d\d \| +\d+ \| +0\.\d{3}$", printed, re.MULTILINE)
     assert "average_progress" in printed
+
+
+def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_until_the_erasure(
+    environment: dict[str, str],
+) -> None:
+    ask = [*command_server.command(), "token", "--user", "fay"]
+    token = programs.run(ask, environment, folder=REPOSITORY).strip()
+    environment = {**environment, "TOKEN": token}
+    run(environment, "publish.py", "fay")
+    wait_for("now: 1 ", lambda: run(environment, "past.py"))
+    assert "then: 0 sessions completed" in run(environment, "past.py")
+    assert " counts\n" in run(environment, "goal.py")
+    assert "published and retracted " in run(environment, "correct.py", "fay")
+    joined = {
+        "event_id": str(uuid.uuid4()),
+        "event_type": "LearnerJoinedGroup",
+        "occurred_at": datetime.now(UTC).isoformat(),
+        "data": {"user_id": "fay", "group_id": "class-1"},
+    }
+    publish(environment, [joined])
+    # The retracted answer counts nowhere: one of the lesson's two is right.
+    wait_for("'accuracyLast7Days': 0.5", lambda: run(environment, "group.py"))
+    with subprocess.Popen(
+        ["timeout", str(WAIT_S), *command("websocket.py")],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as follower:
+        assert follower.stdout
+        lines = iter(follower.stdout.readline, "")
+        assert next(lines) == "{'current': 1, 'activeToday': True}\n"
+        assert run(environment, "erase.py", "fay") == "SUCCEEDED \n"
+        assert "{'current': 0, 'activeToday': False}\n" in lines
+        follower.terminate()
+    assert run(environment, "group.py") == ""
+
+
+def test_no_example_is_longer_than_a_screen() -> None:
+    lengths = {
+        file.name: sum(bool(line.strip()) for line in file.read_text().splitlines())
+        for file in EXAMPLES.iterdir()
+        if file.suffix in {".py", ".mjs", ".ts", ".sql"}
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > 40} == {}
 
 
 def test_the_typed_client_is_generated_from_the_served_schema_and_runs(
