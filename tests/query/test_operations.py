@@ -19,19 +19,19 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from progress.adapters.postgres import statements
+from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.event_store import dead_letters, log
 from progress.ingest import push
 from progress.local import ports, readiness
 from progress.operations import export_files, records
 from progress.operations.records import Operation, OperationKind, OperationState
-from progress.projections import batch
+from progress.projections import batch, schema
 from progress.query.graphql import mutations
 from progress.query.graphql.downloads import Downloads
 from progress.settings import Settings
 from tests.conftest import Store
-from tests.support import api, sample_events, stage
+from tests.support import api, backup_fixtures, sample_events, stage
 from tests.support.api import Api
 from tests.support.export_fixtures import export, get
 from tests.support.fake_publisher import FakePublisher, serve_monitoring
@@ -43,6 +43,8 @@ UNKNOWN = "00000000-0000-0000-0000-000000000000"
 ADMINISTRATORS_ONLY = {
     "deadLetters": "{ deadLetters { totalCount } }",
     "arrivals": "{ arrivals { events } }",
+    "blockingSessions": "{ blockingSessions { session } }",
+    "shards": "{ shards { shard } }",
     "deadLetterReasons": "{ deadLetterReasons { count } }",
     "operations": "{ operations { pageInfo { endCursor } } }",
     "rebuildProjections": 'mutation { rebuildProjections(idempotencyKey: "k") { id } }',
@@ -316,6 +318,54 @@ def test_open_dead_letters_are_counted_and_listed_by_reason(
     )
     (left,) = operator.data(asked)["deadLetterReasons"]
     assert (left["reason"], left["count"]) == (first["reason"], 1)
+
+
+BLOCKING = """{ blockingSessions {
+  session application state since locked shards waitsFor blocks
+} }"""
+
+
+def test_who_blocks_whom_is_answered_while_tables_are_locked(
+    operator: Operator, store: Store
+) -> None:
+    def find(*, waits: bool) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+
+        def is_complete() -> bool:
+            found[:] = operator.data(BLOCKING)["blockingSessions"]
+            return len(found) == (2 if waits else 1)
+
+        readiness.wait(is_complete, "the sessions", seconds=20)
+        return found
+
+    with (
+        closing(database.connect(store.url, name="locker")) as locker,
+        closing(database.connect(store.url, name="keeper")) as keeper,
+        ThreadPoolExecutor() as pool,
+    ):
+        for each in (locker, keeper):
+            schema.set_search_path(each)
+            each.run("BEGIN")
+        locker.run("LOCK TABLE event_store.events, checkpoints IN ACCESS EXCLUSIVE MODE")
+        (first,) = find(waits=False)
+        assert first["application"] == "locker"
+        assert first["state"] == "idle in transaction"
+        assert datetime.fromisoformat(first["since"]) < datetime.now(UTC)
+        tables = ["event_store.events", f"{schema.schema_name()}.checkpoints"]
+        assert first["locked"] == tables
+        keeper.run(backup_fixtures.BLOCKS["hold a shard"], shard=3)
+        waits = pool.submit(keeper.run, "SELECT FROM checkpoints")
+        first, second = find(waits=True)
+        assert (second["application"], second["shards"]) == ("keeper", [3])
+        assert first["blocks"] == [second["session"]]
+        assert second["waitsFor"] == [first["session"]]
+        locker.run("ROLLBACK")
+        waits.result()
+        shards = operator.data("{ shards { shard eventsBehind waitingSince session } }")["shards"]
+        assert [row["shard"] for row in shards if row["session"]] == [3]
+        assert shards[3]["session"] == second["session"]
+        assert {(row["eventsBehind"], row["waitingSince"]) for row in shards} == {(0, None)}
+    assert operator.data(BLOCKING) == {"blockingSessions": []}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 50])

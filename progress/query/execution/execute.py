@@ -37,6 +37,8 @@ from progress.query.execution.fields import RequestedField
 from progress.query.graphql.arguments import format_datetime
 from progress.query.graphql.context import Context
 
+# These fields are not of the read models. They answer while a table of the read models is locked.
+_APART = ("__typename", "blockingSessions")
 _NO_STREAM = "expected a query: subscriptions need /graphql/stream or a WebSocket at /graphql"
 
 
@@ -127,8 +129,8 @@ async def run(
         requests=requests - request.is_counted,
         bypass=bypass,
     )
-    is_constant = not asked and bool(plan) and all(field.name == "__typename" for field in plan)
-    projected_to = None if is_constant else await cache.versions.projected_to()
+    is_apart = not asked and bool(plan) and all(field.name in _APART for field in plan)
+    projected_to = None if is_apart else await cache.versions.projected_to()
     executor = prepared.executor.copy_for(context)
     if await _may_read(asked, context):  # otherwise, the resolvers report Forbidden
         executor.answer_alone(asked, cache, lookup)
@@ -140,7 +142,7 @@ async def run(
         await traces.write(prepared.coerced, context, result)
     if keys and not response.errors:
         log.cache_result = lookup.result
-    if is_constant:
+    if is_apart:
         return response
     # HIT if every cacheable field was cached.
     is_hit = not response.errors and lookup.result == "hit"

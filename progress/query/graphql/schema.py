@@ -694,6 +694,18 @@ async def search_groups(info: Info, text: str, first: int | None = 20) -> list[s
     )
 
 
+@declare(types.list_of(administration.BlockingSession), Whose.NOBODY)
+async def blocking_sessions(info: Info) -> list[administration.BlockingSession]:
+    info.context.check_admin()
+    return await administration.get_blocking_sessions(info.context.queries.reader)
+
+
+@declare(types.list_of(administration.Shard), Whose.NOBODY, cost=Cost(30, entries=16))
+async def shards(info: Info) -> list[administration.Shard]:
+    info.context.check_admin()
+    return await administration.get_shards(info.context.queries.reader)
+
+
 for _type in (Mutation, Subscription):
     for _field in get_object_definition(_type, strict=True).fields:
         FIELDS[to_camel_case(_field.name)] = Declaration(_field.metadata["whose"])

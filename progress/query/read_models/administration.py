@@ -1,4 +1,4 @@
-"""Operations and dead letters, as the query API reads them."""
+"""Operations, dead letters, shards and blocking sessions, as the query API reads them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -109,6 +109,38 @@ async def get_arrivals(reader: Reader, *, at: datetime) -> list[Arrivals]:
     """Return the current hour (UTC) and the 23 hours before it, oldest first."""
     rows = await reader.fetch("query/arrivals", "hours", now=at)
     return [Arrivals(**row) for row in rows]
+
+
+class BlockingSession(msgspec.Struct, frozen=True):
+    """A session that lets others wait, keeps a table locked, or holds a shard for long."""
+
+    session: int
+    login: str
+    application: str
+    state: str | None
+    since: datetime | None
+    locked: list[str]
+    shards: list[int]
+    waits_for: list[int]
+    blocks: list[int]
+
+
+async def get_blocking_sessions(reader: Reader) -> list[BlockingSession]:
+    rows = await reader.fetch_apart("query/blocking_sessions", "sessions")
+    return [BlockingSession(**row) for row in rows]
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """A part of the log that one worker at a time folds; `session` holds it."""
+
+    shard: int
+    events_behind: int
+    waiting_since: datetime | None
+    session: int | None
+
+
+async def get_shards(reader: Reader) -> list[Shard]:
+    return [Shard(**row) for row in await reader.fetch("query/blocking_sessions", "shards")]
 
 
 def _with_key(row: Mapping[str, Any]) -> tuple[LetterKey, DeadLetter]:

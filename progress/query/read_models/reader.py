@@ -1,6 +1,7 @@
 """The query API's access to PostgreSQL: each call runs one block of SQL in one round trip."""
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -41,12 +42,11 @@ class Reader:
 
     def __init__(self, target: Settings | str) -> None:
         settings = target if isinstance(target, Settings) else current()
-        self._database = Database(
-            target,
-            name="query",
-            size=settings.database_pool_size,
-            idle_s=settings.database_pool_idle_seconds,
-            search_path=f"{schema.schema_name()}, event_store",
+        self._open = functools.partial(
+            Database, target, name="query", search_path=f"{schema.schema_name()}, event_store"
+        )
+        self._database = self._open(
+            size=settings.database_pool_size, idle_s=settings.database_pool_idle_seconds
         )
         self._as_of = AsOfReader(target, settings)
         self._column_types: dict[tuple[str, str], dict[str, str]] = {}
@@ -65,6 +65,20 @@ class Reader:
         caches a statement for each combination of values, so there should be few combinations.
         """
         return await self._run(statements.load(file, block, **(constants or {})), parameters)
+
+    async def fetch_apart(self, file: str, block: str) -> list[asyncpg.Record]:
+        """Return the rows of a block, on a new session, because waiting queries may use all."""
+        text, scope = statements.load(file, block).text, request_scope.current()
+
+        async def fetch(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+            rows: list[asyncpg.Record] = await connection.fetch(text, timeout=scope.remaining())
+            return rows
+
+        database = self._open(size=1)
+        try:
+            return await database.run(fetch, scope)
+        finally:
+            await database.close()
 
     async def fetch_page(
         self,
