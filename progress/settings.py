@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auth_sign_in_url: str | None = None
     app_url: str | None = None
     dashboard_url: str | None = None
+    runbook_url: str | None = None
     page_pause_minutes: _Count = 0
     cors_origins: str = ""
     rate_limit_per_minute: _Positive = 100
@@ -108,6 +109,7 @@ _SCHEMES = {
     "auth_sign_in_url": ("https://", "http://"),
     "app_url": ("https://", "http://"),
     "dashboard_url": ("https://", "http://"),
+    "runbook_url": ("https://", "http://"),
     "otel_exporter_otlp_endpoint": ("http://", "https://"),
 }
 _OURS = (

@@ -157,6 +157,7 @@ locals {
     APP_URL               = var.app_url
     PAGE_PAUSE_MINUTES    = tostring(var.page_pause_minutes)
     DASHBOARD_URL         = coalesce(var.dashboard_url, local.dashboards)
+    RUNBOOK_URL           = local.runbook
     CORS_ORIGINS          = length(var.api.cors_origins) == 0 ? null : join(",", var.api.cors_origins)
     RATE_LIMIT_PER_MINUTE = tostring(var.api.rate_limit_per_minute)
     TRUSTED_PROXIES       = local.has_load_balancer ? "2" : "1" # Cloud Run and the load balancer each add an address

@@ -1,5 +1,7 @@
 """The local stack's token issuer: its key set, and a sign-in page without a password.
 
+It also serves the documents, to which the administrator's view of the page links.
+
 It also is an OpenID Connect issuer, with the authorization code flow and PKCE, for pages on this
 machine that sign in (examples/sign-in). The issuer is for development only: deployed functions have
 no such page and reject these tokens.
@@ -18,7 +20,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from progress import settings
-from progress.local import data_folder, development_key, sign_in_codes
+from progress.local import data_folder, development_key, documents, sign_in_codes
 from progress.local.data_folder import DataFolder
 from progress.local.ports import HOST
 from progress.query import auth
@@ -41,6 +43,12 @@ _JSON = {
     "Content-Type": "application/json",
     "Access-Control-Allow-Origin": "*",
     "Cache-Control": "no-store",
+}
+
+_DOCUMENT = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
 }
 
 _CODE_USED = (
@@ -81,6 +89,8 @@ class Issuer:
         path, _, query = target.partition("?")
         if path == DISCOVERY:
             return 200, _JSON, self._describe()
+        if document := documents.render(path):
+            return 200, _DOCUMENT, document
         if path not in (SIGN_IN, _AUTHORIZE, _TOKEN):  # every other path returns the key set
             return 200, {"Content-Type": "application/json"}, self._jwks
         if not self._is_ours({"host": headers.get("host", "")} if path == _TOKEN else headers):

@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 
 from progress.adapters.postgres import database, migrations
-from progress.local import data_folder, development_key, issuer, ports, postgres, process_specs
+from progress.local import (
+    data_folder,
+    development_key,
+    documents,
+    issuer,
+    ports,
+    postgres,
+    process_specs,
+)
 from progress.local.data_folder import DataFolder
 from progress.local.ports import HOST
 from progress.local.process_specs import Part
@@ -48,7 +56,7 @@ def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) ->
     programs = None if standin else process_specs.find_emulator()
     numbers = _reserve_ports(has_emulator=programs is not None)
     addresses = _addresses(folder, port, numbers, settings)
-    common = _environment(folder, addresses, settings)
+    common = _environment(folder, addresses, settings, numbers["jwks"])
     environments = {
         name: common | {"DATABASE_URL": settings.database_url or _url(folder, f"local_{name}")}
         for name in ("ingest", "project", "query", "batch")
@@ -128,7 +136,7 @@ def _addresses(
 
 
 def _environment(
-    folder: DataFolder, addresses: dict[str, str], settings: Settings
+    folder: DataFolder, addresses: dict[str, str], settings: Settings, issuer_port: int
 ) -> dict[str, str]:
     return {
         "ENVIRONMENT": "development",
@@ -140,4 +148,6 @@ def _environment(
         "AUTH_AUDIENCE": settings.auth_audience or development_key.AUDIENCE,
         "AUTH_JWKS_URL": addresses["jwks_url"],
         "AUTH_SIGN_IN_URL": addresses["sign_in_url"],
+        "RUNBOOK_URL": settings.runbook_url
+        or f"http://{HOST}:{issuer_port}{documents.PATH}runbook.md",
     }

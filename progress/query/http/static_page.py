@@ -67,6 +67,7 @@ class StaticPage:
             "sign_in": settings.auth_sign_in_url or "",
             "app": settings.app_url or "",
             "dashboards": settings.dashboard_url or "",
+            "runbook": settings.runbook_url or "",
             "pause": str(settings.page_pause_minutes),
         }
         self._indexes = {language: _index(language, **values) for language in LANGUAGES}

@@ -1,5 +1,6 @@
 // The administrator's view: the state at a glance, lag, undelivered messages, dead letters, and operations.
 
+import { blockingSessions, findAlarms, shardList } from './alarms.js';
 import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { KINDS, confirm, deadLetters, selectedIds } from './dead_letters.js';
@@ -19,9 +20,13 @@ const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $fir
     pageInfo { hasNextPage }
     edges { node { id kind topic eventId eventType reason payload receivedAt replayedAt } }
   }
+  shards { shard eventsBehind waitingSince session }
   undelivered { subscription messages }
   arrivals { start events deadLetters }
   operations(first: 10) { edges { node { ${OPERATION} } } }
+}`;
+const SESSIONS = `query Sessions {
+  sessions: blockingSessions { session login application state since locked shards waitsFor blocks }
 }`;
 const SUBSCRIPTION = `subscription Follow($id: ID!) { operation: operationUpdated(id: $id) { ${OPERATION} } }`;
 const startMutation = (name, variables = '', args = '') =>
@@ -52,14 +57,14 @@ const MAX_LETTERS = 200;
 export class Administration extends View {
   /** The parameters `kind` and `reason` select dead letters. */
   constructor(element, parameters, shell) {
-    super(element, shell, { error: null });
+    super(element, shell, { error: null, sessions: undefined });
     const kind = KINDS.includes(parameters.get('kind')) ? parameters.get('kind') : null;
     this.view = { kind, reason: parameters.get('reason'), first: PAGE_SIZE, selected: new Set() };
     this.keys = {}; // idempotency keys of the mutations that are not known to be accepted
     this.subscriptions = new Map();
     this.listen();
     this.load();
-    this.clock = setInterval(() => isAway() || this.load(), INTERVAL_MS);
+    this.clock = setInterval(() => isAway() || this.isWaiting || this.load(), INTERVAL_MS);
   }
 
   close() {
@@ -72,12 +77,33 @@ export class Administration extends View {
     const { kind, reason, first } = this.view;
     const request = (this.lastRequest = Symbol('only the last request counts'));
     const isOutdated = () => this.closing.signal.aborted || this.lastRequest !== request;
+    this.isWaiting = true;
+    const looked = this.look();
     try {
       const { data } = await runQuery(QUERY, { kind, reason, first });
       if (!isOutdated()) this.update(data);
     } catch (problem) {
+      await looked; // it says why, if the database is the reason
       if (!isOutdated()) this.fail(problem);
+    } finally {
+      if (!isOutdated()) this.isWaiting = false;
     }
+  }
+
+  /** Ask who blocks others, with a request of its own: the other one waits while a table is locked. */
+  async look() {
+    try {
+      this.sessions = (await runQuery(SESSIONS)).data.sessions;
+    } catch (problem) {
+      this.sessions = problem.code === 'UNAVAILABLE' ? null : undefined;
+    }
+    if (!this.closing.signal.aborted) this.draw();
+  }
+
+  /** True if the database does not answer, or if a session keeps the answer back. */
+  get isBlocked() {
+    const isAway = this.problem?.kind === 'away' || !this.data;
+    return this.sessions === null || (this.sessions?.length > 0 && isAway);
   }
 
   update({ letters, operations: connection, ...rest }) {
@@ -91,17 +117,35 @@ export class Administration extends View {
   draw() {
     super.draw();
     const all = this.element.querySelector('[name=all]');
-    if (all) all.checked = this.view.selected.size === this.data.letters.edges.length;
+    if (all && this.data) all.checked = this.view.selected.size === this.data.letters.edges.length;
+  }
+
+  /** While the database is blocked, the sections say so and need no data. */
+  content() {
+    return this.data || this.sessions === null || this.sessions?.length > 0 ? this.sections() : [];
+  }
+
+  notice() {
+    return this.isBlocked ? null : super.notice();
   }
 
   sections() {
-    const { projections, letters, reasons, operations: rows, undelivered: messages, arrivals: hours } = this.data;
+    const alarms = findAlarms(this.data, this.sessions);
     return [
       h('h1', { 'data-key': 'title' }, t('view.administration')),
       h('p', { class: 'error', role: 'alert', 'data-key': 'error' }, this.error),
-      glance(this.data),
+      glance(this.data, alarms, this.isBlocked),
+      this.isBlocked && this.data && h('p', { class: 'note', 'data-key': 'old' }, t('problem.old')),
+      blockingSessions(this.sessions),
+      ...(this.data ? this.parts() : []),
+    ];
+  }
+
+  parts() {
+    const { projections, letters, reasons, operations: rows, shards, undelivered: messages, arrivals: hours } = this.data;
+    return [
       h('div', { class: 'stacks', 'data-key': 'stacks' },
-        h('div', { class: 'stack' }, lag(projections), arrivals(hours), undelivered(messages)),
+        h('div', { class: 'stack' }, lag(projections), shardList(shards, this.sessions), arrivals(hours), undelivered(messages)),
         h('div', { class: 'stack' }, operations(rows))),
       deadLetters(letters, reasons, this.view),
     ];

@@ -6,9 +6,9 @@ const TIMEOUT_MS = 12_000; // the server answers within ten seconds
 
 /** The reason for a failed request. `kind` selects what to show; `after` is the seconds to wait, if known. */
 export class Problem extends Error {
-  constructor(kind, message, { after = null, trace = null } = {}) {
+  constructor(kind, message, { after = null, trace = null, code = null } = {}) {
     super(message);
-    Object.assign(this, { kind, after, trace });
+    Object.assign(this, { kind, after, trace, code });
   }
 }
 
@@ -63,7 +63,7 @@ export function problemOf(response, answer) {
   const error = answer?.errors?.[0];
   if (response.ok && answer?.data && !error) return null;
   const { code, traceId } = error?.extensions ?? {};
-  const details = { after: parseRetryAfter(response.headers.get('Retry-After')), trace: traceId };
+  const details = { after: parseRetryAfter(response.headers.get('Retry-After')), trace: traceId, code };
   return new Problem(kindOf(response, code), error?.message ?? `HTTP ${response.status}`, details);
 }
 

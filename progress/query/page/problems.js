@@ -79,10 +79,18 @@ export class View {
   }
 
   draw() {
-    const problem = this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
     this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
-    show(this.element, banner(), this.data ? this.sections() : [], problem);
+    show(this.element, banner(), this.content(), this.notice());
     this.shell.arrived();
+  }
+
+  content() {
+    return this.data ? this.sections() : [];
+  }
+
+  /** What is shown about the problem, if there is one. */
+  notice() {
+    return this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
   }
 
   /** Draw the view after a request has succeeded. */

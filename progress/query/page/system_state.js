@@ -1,50 +1,45 @@
 // The state of the system: a summary, the lag of the projections, and the messages that are still in Pub/Sub.
 
+import { banner, hasFailed, isDeadLetter, isLate, sum } from './alarms.js';
 import { axis, columns, plot } from './charts.js';
 import { countOpen } from './dead_letters.js';
 import { h } from './dom.js';
 import { ago, clock, decimal, number, seconds } from './format.js';
 import { t, textOf } from './i18n.js';
 import { table, unfolded } from './layout.js';
-import { hasEnded, isCancelled } from './operation.js';
+import { hasEnded } from './operation.js';
 
-const DAY_MS = 86_400_000;
-const hasFailed = (operation) => ['FAILED', 'TIMED_OUT'].includes(operation.state) && !isCancelled(operation)
-  && Date.now() - Date.parse(operation.startedAt) < DAY_MS;
-const isDeadLetter = ({ subscription }) => subscription.endsWith('-dead-letter-sub');
-const sum = (rows) => rows.reduce((total, { messages }) => total + messages, 0);
+/** The alarms, and a summary of the state in a few numbers. Each number is a button that scrolls to its section. */
+export function glance(data, alarms, isBlocked) {
+  return h('section', { class: 'card wide', 'aria-labelledby': 'glance', 'data-key': 'glance' },
+    banner(alarms, isBlocked), data && tiles(data));
+}
 
-/**
- * A summary of the state in a few numbers. Each number is a button that scrolls to its section. A number is marked if
- * an administrator must act.
- */
-export function glance({ projections, reasons, operations, undelivered: messages }) {
-  const behind = projections.filter((row) => row.status === 'CRITICAL').length;
+/** A number is marked if an administrator must act. */
+function tiles({ projections, reasons, operations, undelivered: messages }) {
+  const behind = projections.filter(isLate).length;
   const failed = operations.filter(hasFailed).length;
   const running = operations.filter((operation) => !hasEnded(operation)).length;
   const held = messages && sum(messages.filter(isDeadLetter));
   const open = countOpen(reasons);
-  const tiles = [
+  const rows = [
     ['lag', t('state.behind'), t('state.ofProjections', { behind, count: projections.length }), behind > 0],
     ['letters', t('letters.title'), number(open), open > 0],
     ['operations', t('state.operations'),
       failed ? t('state.failed', { count: failed }) : t('state.running', { count: running }), failed > 0],
     ['undelivered', t('state.undelivered'), messages ? number(sum(messages)) : t('state.unknown'), held > 0],
   ];
-  const isGood = !tiles.some(([, , , isBad]) => isBad);
-  return h('section', { class: 'card wide', 'aria-labelledby': 'glance', 'data-key': 'glance' },
-    h('h2', { id: 'glance' }, t(isGood ? 'state.good' : 'state.bad')),
-    h('ul', { class: 'glance' }, tiles.map(([id, name, value, isBad]) => h('li', null,
-      h('button', { type: 'button', class: isBad ? 'bad' : null, 'data-action': 'jump', 'data-id': id },
-        h('span', { class: 'of' }, name), h('strong', null, value))))));
+  return h('ul', { class: 'glance' }, rows.map(([id, name, value, isBad]) => h('li', null,
+    h('button', { type: 'button', class: isBad ? 'bad' : null, 'data-action': 'jump', 'data-id': id },
+      h('span', { class: 'of' }, name), h('strong', null, value)))));
 }
 
 export function lag(rows) {
-  const late = rows.filter((row) => row.status === 'CRITICAL').length;
+  const late = rows.filter(isLate);
   return h('section', { class: 'card', 'aria-labelledby': 'lag', 'data-key': 'lag' },
     h('h2', { id: 'lag', tabindex: -1 }, t('lag.title')),
-    h('p', { class: 'note' }, late ? t('lag.late', { late, count: rows.length }) : t('lag.none')),
-    late > 0 && lagTable(rows.filter((row) => row.status === 'CRITICAL')),
+    h('p', { class: 'note' }, late.length ? t('lag.late', { late: late.length, count: rows.length }) : t('lag.none')),
+    late.length > 0 && lagTable(late),
     h('details', null, h('summary', null, t('lag.all', { count: rows.length })), lagTable(rows)));
 }
 

@@ -80,6 +80,31 @@ def test_an_administrator_lands_on_the_state_of_the_system(visit: Visits, demo: 
     page.unroute_all(behavior="wait")
 
 
+def test_administration_says_who_blocks_the_database_and_links_to_the_runbook(
+    visit: Visits, demo: Stack
+) -> None:
+    visitor = visit()
+    with closing(database.connect(demo.database_url, name="locker")) as locker:
+        locker.run("BEGIN")
+        locker.run("LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE")
+        page = visitor.open("ada", "admin", "#/administration")
+        blocked = page.get_by_role("region", name="The database is blocked")
+        expect(blocked).to_contain_text("event_store.events", timeout=30_000)
+        (number,) = re.findall(r"Session (\d+) \(", blocked.inner_text())
+        blocked.get_by_role("button", name=f"Session {number}").click()
+        expect(page.get_by_role("heading", name=f"Session {number}")).to_be_focused()
+        session = page.get_by_role("region", name="Who blocks whom")
+        for text in ("locker", "idle in transaction", f"pg_terminate_backend({number})"):
+            expect(session).to_contain_text(text)
+        runbook = blocked.get_by_role("link", name="Runbook: A stuck shard")
+        address, _, section = str(runbook.get_attribute("href")).partition("#")
+        assert f'id="{section}"' in page.request.get(address).text()
+        expect(page.get_by_text("The server does not respond")).to_have_count(0)
+        assert visitor.find_violations() == []
+    expect(blocked).to_have_count(0, timeout=30_000)
+    expect(page.get_by_role("region", name="Dead letters")).to_be_visible(timeout=30_000)
+
+
 def test_an_administrator_finds_a_learner_by_id(visit: Visits) -> None:
     page = visit().open("ada", "admin")
     page.get_by_label("A learner’s name or id").fill(browser.DEMO)
