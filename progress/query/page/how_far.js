@@ -52,14 +52,16 @@ function levels({ levels: all }, waiting) {
   const isNear = (row) => row === current || row === next;
   const hasPace = rows.some((row) => row.masteredLast28Days != null);
   const headers = [t('levels.known'), ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('levels.right')])];
-  return card('levels', t('levels.title'), 'wide', waiting,
-    !waiting && note(currentLevel(rows)),
+  return card('levels', t('levels.title'), 'wide', status(waiting, currentLevel(rows)),
     shareTable(t('levels.level'), headers, rows.map((row) => [
       row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
       ...(hasPace ? [pace(row), expected(row, isNear(row))] : [percent(row.accuracyRate)])]), waiting),
     stageLegend(),
     hasPace && !waiting && [current, next].some(lacksDate) && note(t('levels.noDate')));
 }
+
+/** A pill or, without one, a text in the same place. */
+const status = (waiting, text) => h('div', { class: 'status' }, waiting || note(text));
 
 /** A text about the current level, which is the lowest level that the learner has not reached. */
 function currentLevel(rows) {
@@ -84,8 +86,7 @@ function expected(row, isNear) {
 
 function skills({ domains }, waiting) {
   const rows = domains.filter(isShown);
-  return card('skills', t('skills.title'), null, waiting,
-    rows.length === 0 && note(t('levels.noCatalogue')),
+  return card('skills', t('skills.title'), null, status(waiting, t(rows.length ? 'skills.meaning' : 'levels.noCatalogue')),
     shareTable(t('skills.skill'), [t('levels.known'), t('levels.right')],
       rows.map((row) => [t(`skills.${row.domain}`), row, percent(row.accuracyRate)]), waiting),
     stageLegend());

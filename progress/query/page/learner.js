@@ -21,7 +21,7 @@ import { share } from './review.js';
 import { isAway, onPresence } from './presence.js';
 import { Subscription } from './stream.js';
 import { ask, on, pastDay, presentDay, select } from './then.js';
-import { appLink, preview, setting, today } from './today.js';
+import { appLink, pills, preview, setting, today } from './today.js';
 import { when } from './when.js';
 import { calendarYear, clampDay, monthEnds, moveDay, spanOf, year } from './year.js';
 
@@ -32,6 +32,7 @@ const POLL_INTERVAL = 30_000; // Between two queries if no subscription is live,
 const ANNOUNCE_INTERVAL = 20_000; // Between two announcements to screen readers.
 const NEWS_INTERVAL = 10_000; // Between two queries for the news.
 const MONTH_INTERVAL = 1_500; // Between two months that play.
+const CHEER_TIME = 20_000; // A milestone is told for this time; its card keeps it.
 
 // A response may come from the cache, which is at most five seconds behind the subscription. So often, at most, the
 // page queries again, once per MIN_INTERVAL, if a response differs from what the subscription has told.
@@ -73,6 +74,7 @@ export class Learner extends View {
     clearTimeout(this.announcing);
     clearInterval(this.clock);
     clearTimeout(this.playing);
+    clearTimeout(this.cheering);
     this.seeing.disconnect();
     this.passing.disconnect();
   }
@@ -214,6 +216,11 @@ export class Learner extends View {
   celebrate(milestone) {
     this.milestone = milestone;
     this.shell.announce(reachedText(milestone));
+    clearTimeout(this.cheering);
+    this.cheering = setTimeout(() => {
+      this.milestone = null;
+      this.draw();
+    }, CHEER_TIME);
     this.load();
     this.draw();
     import('./cheer.js').then(({ cheer }) => cheer(this.element.querySelector('.cheer')), () => {});
@@ -382,7 +389,7 @@ export class Learner extends View {
     const head = title(user, data.progress?.displayName);
     if (isNew(data)) return [head, isPast ? nothing('then.nothing') : welcome(data), !isPast && freshness(data)];
     return [
-      head, jumps(user, isPast, this.view.section), !isPast && celebration(this.milestone), today(data), improving(data, this.view), howFar(data),
+      head, jumps(user, isPast, this.view.section), today(data, !isPast && celebration(this.milestone)), improving(data, this.view), howFar(data),
       year(data, this.view), when(data), items(data), !isPast && [this.download.section(this.readers), freshness(data)],
     ];
   }
@@ -507,6 +514,9 @@ export class Learner extends View {
       if (button.dataset.jump === id) button.setAttribute('aria-current', 'true');
       else button.removeAttribute('aria-current');
     }
+    const current = this.element.querySelector('.jumps [aria-current]');
+    const bar = current.parentElement; // scrollIntoView() would stop the page's own scrolling
+    bar.scrollLeft = current.offsetLeft + (current.offsetWidth - bar.clientWidth) / 2;
   }
 
   /** Scroll to a section, and move the keyboard focus to its heading. */
@@ -601,6 +611,7 @@ function welcome(data) {
     h('h2', null, t('welcome.title')),
     h('ol', { class: 'steps' }, ['first', 'second', 'third'].map((step) => h('li', null, t(`welcome.${step}`)))),
     h('div', { class: 'tools' }, appLink(0), setting(data)),
+    pills(data),
     h('p', { class: 'note' }, t('welcome.live')),
     preview());
 }

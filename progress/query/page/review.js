@@ -12,11 +12,11 @@ import { accuracy, months, sum } from './periods.js';
 export function monthTable({ days, day }, year) {
   const rows = monthsOf(days, year).filter((period) => period.start <= day);
   const names = ['month', 'days', 'answers', 'right', 'time', 'learned'].map((name) => `months.${name}`);
-  const frame = { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': t('months.title') };
-  return card('months', t('months.title'), null, h('div', frame,
+  return card('months', t('months.title'), null,
     table(names.map((name) => t(name)), rows.toReversed().map((period) => [
-      period.end > day ? t('weeks.soFar', { day: month(period.start) }) : month(period.start), number(period.activeDays), number(period.answers), percent(accuracy(period)),
-      minutes(Math.floor(period.studySeconds / 60)), number(period.itemsLearned)]))));
+      period.end > day ? t('weeks.soFar', { day: month(period.start) }) : month(period.start), number(period.activeDays),
+      number(period.answers), percent(accuracy(period)), minutes(Math.floor(period.studySeconds / 60)),
+      number(period.itemsLearned)]), 'stacking'));
 }
 
 const monthsOf = (days, year) => months(days, `${year}-12-31`);

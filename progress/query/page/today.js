@@ -11,7 +11,8 @@ import { pastDay, untilTomorrow } from './then.js';
 
 const LENGTHS = [3, 7, 14, 30, 50, 100, 200, 365]; // as in the kind STREAK of the API's milestones
 
-export function today(data) {
+/** `celebration` is a pill about a milestone that was just reached, if any. */
+export function today(data, celebration) {
   const { day, streak, goal, days: studied } = data;
   const row = studied.get(day);
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
@@ -20,12 +21,17 @@ export function today(data) {
     tile(t('streak.title'), h('div', { class: 'emblemed' }, flame(streak.current), figure('streak.days', streak.current)),
       streakNotes(streak), restNotes(data)),
     goal
-      ? tile(t('goal.title'), h('div', { class: 'emblemed' }, ring(goal), figure('goal.answers', goal.answersToday)), goalNotes(goal, day, row), counting(data), setting(data))
-      : tile(t('answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), counting(data), setting(data)),
+      ? tile(t('goal.title'), h('div', { class: 'emblemed' }, ring(goal), figure('goal.answers', goal.answersToday)), goalNotes(goal, day, row), setting(data))
+      : tile(t('answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), setting(data)),
     tile(t('knowledge.expected'), ...known(data)),
     tile(t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
+    pills(data, celebration),
   );
 }
+
+/** What is true for a short time only. It lies above the page, so that nothing moves when it comes and goes. */
+export const pills = (data, celebration) => h('div', { class: 'pills', 'data-key': 'pills' },
+  celebration, data.pending && mark('wait', t('command.waiting')), counting(data));
 
 /** The streak's emblem: a flame, pale without a streak. */
 const flame = (current) => s('svg', { class: `emblem ${current ? 'lit' : ''}`.trim(), viewBox: '0 0 24 24', 'aria-hidden': 'true' },
@@ -88,7 +94,7 @@ function restNotes(data) {
   const ahead = [...data.restDays].filter((day) => day > data.day).sort();
   return [
     ahead.length > 0 && note(t('streak.restAhead', { days: join(ahead.map(shortDay)) })),
-    waiting(data, 'rest'), command(data, 'rest', 'streak.takeRest'),
+    command(data, 'rest', 'streak.takeRest'),
   ];
 }
 
@@ -99,11 +105,7 @@ function counting({ projections }) {
 }
 
 /** The button that sets or changes the goal. */
-export const setting = (data) =>
-  [waiting(data, 'goal'), command(data, 'goal', data.goal ? 'goal.change' : 'goal.set')];
-
-/** A note that a change of the learner is saved, but not yet counted. */
-const waiting = ({ pending }, name) => pending && name in pending && mark('wait', t('command.waiting'));
+export const setting = (data) => command(data, 'goal', data.goal ? 'goal.change' : 'goal.set');
 
 /** A button that opens a dialog of `commands.js`. Only learners themselves have it, and only in the present. */
 const command = ({ isOwn }, name, text) => isOwn && !pastDay() && h('button', {

@@ -467,7 +467,7 @@ def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
     assert [tile.endswith(end) for tile, end in zip(tiles, expected, strict=True)] == [True] * 3
 
 
-def test_events_that_are_being_counted_are_mentioned_beside_the_day_s_answers(
+def test_events_that_are_being_counted_are_mentioned_in_a_pill(
     evaluate: Evaluate,
 ) -> None:
     tiles = evaluate(
@@ -484,8 +484,8 @@ def test_events_that_are_being_counted_are_mentioned_beside_the_day_s_answers(
     )
     text = "3 recorded events are still being counted."
     assert [[text in tile for tile in each] for each in tiles] == [
-        [False, False, False, True, False, False],
-        [False] * 6,
+        [False] * 6 + [True],
+        [False] * 7,
     ]
 
 

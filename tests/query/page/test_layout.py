@@ -294,6 +294,13 @@ def test_the_layout_does_not_shift_when_the_numbers_arrive(
     visitor.settle()
     page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
     shifts = page.evaluate("window.shifts")
+    for pill in ("pills", "then"):  # lie above the page, so that they move nothing
+        page.evaluate(
+            "name => document.querySelector('main').append("
+            "Object.assign(document.createElement('p'), { className: name }))",
+            pill,
+        )
+        expect(page.locator(f".{pill}").last).to_have_css("position", "fixed")
     assert sum(shift[0] for shift in shifts) < 0.02, shifts
 
 

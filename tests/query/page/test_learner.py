@@ -176,6 +176,13 @@ def test_the_section_bar_marks_the_section_that_is_read(visit: Visits) -> None:
     page.evaluate("scrollTo(0, 0)")
     expect(current).to_have_text("Today")
     expect(page).not_to_have_url(re.compile("at="))
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.evaluate("document.querySelector('#items').scrollIntoView()")
+    expect(current).to_have_text("Items")
+    expect(current).to_be_in_viewport(ratio=1)
+    months = page.locator("[data-key=months]")
+    expect(months.locator("thead")).to_have_css("position", "absolute")  # each cell has its label
+    assert months.evaluate("card => card.scrollWidth <= card.clientWidth")
 
 
 # On a slow machine, an event may come late; the page gets no event of the type `window.late`.
