@@ -18,16 +18,16 @@ _ROUNDS = 100
 _LIMIT = 100.0  # milliseconds
 _LIMITS = {"weeks": 200.0}  # reads twelve rows of each member
 
-_STANDING = "members activeLast7Days answersLast7Days accuracyLast7Days"
+_STANDING = "members activeLast7Days answersLast7Days accuracyLast7Days atRisk"
 _MEMBER = """userId lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned
-    atRisk"""
+    atRisk riskReasons"""
 _ITEM = "itemId headword level learners answers accuracyRate averageResponseMs lapses"
 _DOCUMENTS = {
     "group": f'{{ group(groupId: "g") {{ {_STANDING} }} }}',
     **{
         f"learners, {order}": f"""{{ learners(groupId: "g", orderBy: {order}) {{
             totalCount edges {{ node {{ {_MEMBER} }} }} }} }}"""
-        for order in ("AT_RISK", "INACTIVE", "ACCURACY", "STREAK")
+        for order in ("AT_RISK", "INACTIVE", "ACCURACY", "STREAK", "URGENCY")
     },
     "weeks": '{ group(groupId: "g") { weeks { start activeMembers answers accuracyRate } } }',
     "learners, weeks": """{ learners(groupId: "g") {

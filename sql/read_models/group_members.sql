@@ -178,6 +178,13 @@ members AS (
             END, 0) AS correct_answers
     FROM dated t
     OFFSET 0
+),
+-- Whether a member never had a study day, had none in the last 7 local days, or answers too much wrong.
+risks AS (
+    SELECT m.*, m.last_study_date IS NULL AS never_studied, coalesce(m.last_study_date < m.today - 6, FALSE) AS is_away,
+        m.answers >= 20 AND m.correct_answers * 5 < m.answers * 3 AS is_weak
+    FROM members m
+    OFFSET 0
 )
 
 -- current_streak --
@@ -201,26 +208,35 @@ CROSS JOIN (
     SELECT count(*) AS members, count(*) FILTER (WHERE is_active) AS active_last7_days,
         CAST(sum(answers) AS bigint) AS answers_last7_days,
         CAST(CAST(sum(correct_answers) AS bigint) AS double precision) / nullif(CAST(sum(answers) AS bigint), 0)
-            AS accuracy_last7_days
-    FROM members
+            AS accuracy_last7_days,
+        count(*) FILTER (WHERE never_studied OR is_away OR is_weak) AS at_risk,
+        count(*) FILTER (WHERE never_studied) AS never_studied, count(*) FILTER (WHERE is_away) AS inactive,
+        count(*) FILTER (WHERE is_weak) AS low_accuracy
+    FROM risks
     HAVING count(*) > 0
 ) AS s;
 
 -- learners --
 -- One page of the members. The page begins after the given key. Every order sorts by ascending numbers: dates become
--- numbers of days since 2000-01-01.
+-- numbers of days since 2000-01-01. URGENCY puts days and wrong answers, at most 999,999, into one number. Who answers
+-- without a study day is away for no day.
 WITH {read_models/group_members members},
 standings AS (
     SELECT m.*,
         CAST(m.correct_answers AS double precision) / nullif(m.answers, 0) AS accuracy_last7_days,
-        coalesce(m.last_study_date < m.today - 6, TRUE) OR (m.answers >= 20 AND m.correct_answers * 5 < m.answers * 3)
-            AS at_risk
-    FROM members m
+        never_studied OR is_away OR is_weak AS at_risk,
+        CASE WHEN NOT never_studied THEN greatest(m.today - m.last_study_date, 0) WHEN answers > 0 THEN 0 END
+            AS days_away
+    FROM risks m
 ),
 ranked AS (
     SELECT *, CAST(CASE CAST(:order_by AS text)
             WHEN 'STREAK' THEN - ({read_models/group_members current_streak})
             WHEN 'ACCURACY' THEN coalesce(accuracy_last7_days, 2)   -- nulls last
+            WHEN 'URGENCY' THEN CASE
+                WHEN days_away IS NULL THEN 2e13
+                WHEN at_risk THEN days_away * 1e6
+                ELSE 1e13 - days_away * 1e6 END - least(m.answers - m.correct_answers, 999999)
             WHEN 'INACTIVE' THEN coalesce(last_study_date - DATE '2000-01-01', -1000)   -- nulls first
             ELSE coalesce(last_study_date - DATE '2000-01-01', -1000) + CASE WHEN at_risk THEN 0 ELSE 1000000 END
         END AS double precision) AS sort_key
@@ -241,6 +257,9 @@ SELECT total.members AS total_count, m.sort_key, m.user_id,
     m.accuracy_last7_days,
     coalesce((SELECT p.items_learned FROM user_progress p WHERE p.user_id = m.user_id), 0) AS total_items_learned,
     m.at_risk,
+    array_remove(ARRAY[
+        CASE WHEN m.never_studied THEN 'NEVER_STUDIED' END, CASE WHEN m.is_away THEN 'INACTIVE' END,
+        CASE WHEN m.is_weak THEN 'LOW_ACCURACY' END], NULL) AS risk_reasons,
     CASE WHEN CAST(:estimates AS boolean) THEN (
         SELECT {read_models/memory sum}
         FROM (SELECT m.today AS day) moment

@@ -94,7 +94,11 @@ def learner(world: World, user_id: str) -> Row:
     today = day_of(world, user_id, world.now)
     week = stats_of(world, user_id, {today - n * DAY for n in range(7)})
     studied = study_days(world, user_id)
-    is_weak = week["answers"] >= 20 and week["correct_answers"] / week["answers"] < 0.6
+    reasons = {
+        "NEVER_STUDIED": not studied,
+        "INACTIVE": bool(studied) and not any(day >= today - 6 * DAY for day in studied),
+        "LOW_ACCURACY": week["answers"] >= 20 and week["correct_answers"] / week["answers"] < 0.6,
+    }
     return {
         "user_id": user_id,
         "display_name": world.display_name(user_id),
@@ -105,7 +109,8 @@ def learner(world: World, user_id: str) -> Row:
         "total_items_learned": sum(
             1 for row in item_stats(world, user_id).values() if row["correct_answers"]
         ),
-        "at_risk": is_weak or not any(day >= today - 6 * DAY for day in studied),
+        "at_risk": any(reasons.values()),
+        "risk_reasons": [name for name, applies in reasons.items() if applies],
     }
 
 
@@ -118,11 +123,20 @@ def learners(world: World, group_id: str, order_by: str) -> list[Row]:
 
     def key(row: Row) -> tuple[object, ...]:
         accuracy = row["accuracy_last7_days"]
+        answers, studied = row["answers_last7_days"], row["last_study_date"]
+        today = day_of(world, row["user_id"], world.now)
+        away = max((today - studied).days, 0) if studied else 0
+        never = studied is None and not answers
+        wrong = answers - round(answers * (accuracy or 0))
         keys: dict[str, tuple[object, ...]] = {
             "AT_RISK": (not row["at_risk"], *inactive(row)),
             "INACTIVE": inactive(row),
             "ACCURACY": (accuracy is None, accuracy),
             "STREAK": (-row["current_streak"],),
+            "URGENCY": (
+                *(never, not row["at_risk"]),
+                *(0 if never else away if row["at_risk"] else -away, -wrong),
+            ),
         }
         # None becomes 0, so that the id decides between two learners who both have None.
         return *(0 if one is None else one for one in keys[order_by]), row["user_id"]
@@ -136,6 +150,7 @@ def group(world: World, group_id: str) -> Row | None:
     if not of:
         return None
     answers = correct = active = 0
+    risks = [learner(world, user)["risk_reasons"] for user in of]
     for user in of:
         today = day_of(world, user, world.now)
         days = {today - n * DAY for n in range(7)}
@@ -150,6 +165,10 @@ def group(world: World, group_id: str) -> Row | None:
         "active_last7_days": active,
         "answers_last7_days": answers,
         "accuracy_last7_days": ratio(correct, answers),
+        "at_risk": sum(bool(reasons) for reasons in risks),
+        "never_studied": sum("NEVER_STUDIED" in reasons for reasons in risks),
+        "inactive": sum("INACTIVE" in reasons for reasons in risks),
+        "low_accuracy": sum("LOW_ACCURACY" in reasons for reasons in risks),
     }
 
 

@@ -940,6 +940,53 @@ def test_the_field_group_is_null_and_the_field_learners_is_empty_without_a_curre
         assert read(MEMBERS, group) == {"totalCount": 0, "edges": []}
 
 
+RISKS = """{
+  group(groupId: "g1") { members atRisk neverStudied inactive lowAccuracy }
+  learners(groupId: "g1", orderBy: URGENCY, first: %d%s) {
+    edges { cursor node { userId atRisk riskReasons } }
+  }
+}"""
+
+
+def test_learners_whom_a_talk_can_save_come_first_and_those_who_never_began_last(
+    groups_api: Api, rows: database.Connection
+) -> None:
+    """`bob` has no day. Each other has: days since the last day, answers, correct ones, studied."""
+    today = datetime.now(UTC).date()
+    members = {
+        "ace": (0, 30, 29, True), "lost": (90, 0, 0, True), "near": (7, 0, 0, True),
+        "sad": (8, 9, 1, True), "slow": (3, 9, 9, True), "tries": (0, 3, 0, False),
+        "weak": (2, 20, 11, True), "worse": (2, 30, 5, True),
+    }  # fmt: skip
+    for user, (ago, answers, correct, has_studied) in members.items():
+        change_membership(rows, user, is_member=True)
+        day = today - timedelta(days=ago)
+        week: dict[str, object] = {"last_day": day, "last_study_date": day if has_studied else None}
+        week |= {"zone_since": NOON, "timezone": "UTC"}
+        sums = {"answers": answers, "correct": correct}
+        week |= {f"{name}_{n}": sum_ for name, sum_ in sums.items() for n in range(1, 8)}
+        rows_by_hand.insert(rows, "member_weeks", {"user_id": user, **week})
+    data = api.read(ask(groups_api, RISKS % (200, ""), headers("g1")))["data"]
+    edges = data["learners"]["edges"]
+    low, inactive, never = ["LOW_ACCURACY"], ["INACTIVE"], ["NEVER_STUDIED"]
+    assert [(edge["node"]["userId"], edge["node"]["riskReasons"]) for edge in edges] == [
+        *(("tries", never), ("worse", low), ("weak", low), ("near", inactive), ("sad", inactive)),
+        *(("lost", inactive), ("slow", []), ("ace", []), ("bob", never)),
+    ]
+    assert [edge["node"]["atRisk"] for edge in edges] == [*[True] * 6, False, False, True]
+    assert data["group"] == {
+        "members": 9,
+        "atRisk": 7,
+        "neverStudied": 2,
+        "inactive": 3,
+        "lowAccuracy": 2,
+    }
+    for place, edge in enumerate(edges):
+        after = f', after: "{edge["cursor"]}"'
+        page = api.read(ask(groups_api, RISKS % (3, after), headers("g1")))["data"]["learners"]
+        assert page["edges"] == edges[place + 1 : place + 4]
+
+
 def test_queries_about_groups_and_difficulty_are_not_cached() -> None:
     assert not any(FIELDS[name].cache for name in ("group", "learners", "itemDifficulty"))
 

@@ -65,7 +65,7 @@ def _make(name: str, fields: Mapping[str, object]) -> Any:
 for _enum in (
     *(rows.Mastery, rows.Domain, rows.CefrLevel, rows.PeriodLength, rows.LagStatus),
     *(rows.ItemFilter, rows.ItemOrder, rows.MilestoneKind),
-    *(groups.LearnerOrder, dead_letters.DeadLetterKind),
+    *(groups.LearnerOrder, groups.RiskReason, dead_letters.DeadLetterKind),
     *(operations.OperationKind, operations.OperationState),
     *(export_files.StatisticsTable, export_files.FileFormat),
 ):
@@ -181,6 +181,10 @@ class Group:
     active_last7_days: int
     answers_last7_days: int
     accuracy_last7_days: float | None
+    at_risk: int
+    never_studied: int
+    inactive: int
+    low_accuracy: int
     hardest_items: list[ItemDifficulty] = _resolved(  # type: ignore[valid-type] # made at run time
         _get_hardest_items, Whose.NOBODY
     )

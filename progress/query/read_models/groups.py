@@ -17,6 +17,13 @@ class LearnerOrder(StrEnum):
     INACTIVE = "INACTIVE"
     ACCURACY = "ACCURACY"
     STREAK = "STREAK"
+    URGENCY = "URGENCY"
+
+
+class RiskReason(StrEnum):
+    NEVER_STUDIED = "NEVER_STUDIED"
+    INACTIVE = "INACTIVE"
+    LOW_ACCURACY = "LOW_ACCURACY"
 
 
 class LearnerKey(msgspec.Struct, frozen=True):
@@ -27,7 +34,10 @@ class LearnerKey(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """The standing of a group: its size, and its members' activity in their last 7 local days."""
+    """The standing of a group: its size, and its members' activity in their last 7 local days.
+
+    Members at risk may count for two reasons.
+    """
 
     group_id: str
     name: str | None
@@ -35,6 +45,10 @@ class Group(msgspec.Struct, frozen=True):
     active_last7_days: int
     answers_last7_days: int
     accuracy_last7_days: float | None
+    at_risk: int
+    never_studied: int
+    inactive: int
+    low_accuracy: int
 
 
 class GroupWeek(msgspec.Struct, frozen=True):
@@ -71,6 +85,7 @@ class Learner(msgspec.Struct, frozen=True):
     accuracy_last7_days: float | None
     total_items_learned: int
     at_risk: bool
+    risk_reasons: list[RiskReason]
 
 
 class GroupKnowledge(msgspec.Struct, frozen=True):
@@ -128,7 +143,7 @@ async def get_group(reader: Reader, group_id: str, *, at: datetime) -> Group | N
 async def find_name(reader: Reader, group_id: str) -> Group | None:
     """Return the group with its name, but with zeros as its standing; None without a member."""
     rows = await reader.fetch("read_models/group_members", "name", group_id=group_id)
-    return Group(group_id, rows[0]["name"], 0, 0, 0, None) if rows else None
+    return Group(group_id, rows[0]["name"], 0, 0, 0, None, 0, 0, 0, 0) if rows else None
 
 
 async def get_learners(
