@@ -80,6 +80,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cloud_run_task_attempt: int = 0
     task_retries: _Count = 0
 
+    def is_local(self) -> bool:
+        """Return whether the process belongs to a local stack.
+
+        The environment alone does not tell: dev is deployed, too, but has no emulator of Pub/Sub.
+        """
+        return self.environment == "development" and bool(self.pubsub_emulator_host)
+
     def lag_limits(self) -> dict[str, int]:
         """Return the limits of the statement that reports the lag of the projections."""
         return {

@@ -20,6 +20,7 @@ from progress.settings import Settings
 
 _FILE = "local/database"
 _DATABASE = "progress"
+_ORIGINS = "http://localhost:*,http://127.0.0.1:*"  # a frontend's own development server
 
 
 @dataclass(frozen=True)
@@ -150,4 +151,5 @@ def _environment(
         "AUTH_SIGN_IN_URL": addresses["sign_in_url"],
         "RUNBOOK_URL": settings.runbook_url
         or f"http://{HOST}:{issuer_port}{documents.PATH}runbook.md",
+        "CORS_ORIGINS": settings.cors_origins or _ORIGINS,
     }

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +76,13 @@ def stack() -> Iterator[Stack]:
 
 
 def assert_page_and_schedule(stack: Stack) -> None:
-    """Assert that `open` and `schedule` work on the running stack."""
+    """Assert that pages of this machine may call the stack, and that `open` and `schedule` work."""
+    page = {"origin": "http://localhost:5173", "access-control-request-method": "POST"}
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{stack.port}/graphql", headers=page, method="OPTIONS"
+    )
+    with urllib.request.urlopen(asked) as allowed:  # noqa: S310 - the stack's own
+        assert allowed.headers["access-control-allow-origin"] == page["origin"]
     teacher = ("--role", "teacher", "--group", "g")
     assert "#sign-in=" in stack.run("open", "--user", "u", *teacher).stdout
     assert "ENABLED" in stack.run("schedule", "list").stdout

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from progress.errors import SettingsError
 from progress.local import ports
 from progress.query.http.protocol import Cors
+from progress.settings import Settings
 from tests.support import api, function_process, token_issuer
 from tests.support.api import Api
 
@@ -79,6 +80,42 @@ def test_a_wildcard_does_not_allow_credentials() -> None:
         for response in (preflight(opened, OTHER), post(opened, OTHER)):
             assert response.headers["access-control-allow-origin"] == "*"
             assert "access-control-allow-credentials" not in response.headers
+
+
+def test_a_local_stack_may_allow_every_port_of_this_machine() -> None:
+    local = Cors(f"{OURS},http://localhost:*,http://127.0.0.1:*", is_local=True)
+    ours = ("http://localhost:5173", "http://127.0.0.1:1", "http://localhost", OURS)
+    others = (
+        *("https://localhost:5173", "http://localhost.evil.com", "http://localhost:5173.evil.com"),
+        *("http://localhost:*", "http://localhost:", "http://127.0.0.2:80", "http://[::1]:5173"),
+        *(f"{OURS}:5173", "http://evil.com:5173", "null"),
+    )
+    assert [origin for origin in (*ours, *others) if allows(local, origin)] == [*ours]
+
+
+def allows(cors: Cors, origin: str) -> bool:
+    """Return whether the origin's pages may read responses and open sockets."""
+    headers, response = {b"origin": origin.encode()}, Response()
+    cors.add_headers(headers, response)
+    may_read = response.headers.get("access-control-allow-origin") == origin
+    assert cors.allows_socket(headers) == may_read
+    return may_read
+
+
+@pytest.mark.parametrize(
+    "deployed",
+    [
+        Settings(environment="development"),
+        Settings(environment="staging", pubsub_emulator_host="127.0.0.1:8085"),
+        Settings(environment="production"),
+    ],
+)
+@pytest.mark.parametrize("origin", ["http://localhost:*", "http://127.0.0.1:*"])
+def test_a_deployed_function_does_not_start_with_every_port(
+    deployed: Settings, origin: str
+) -> None:
+    with pytest.raises(SettingsError, match="is for a local stack"):
+        Cors(origin, is_local=deployed.is_local())
 
 
 def test_an_options_request_lists_the_allowed_methods(offline_api: Api) -> None:

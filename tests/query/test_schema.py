@@ -23,7 +23,7 @@ from graphql import (
 from progress.adapters.postgres import database
 from progress.local import ports
 from progress.query.graphql import descriptions
-from progress.query.graphql.schema import SCHEMA
+from progress.query.graphql.schema import FIELDS, GRAPHQL, SCHEMA
 from progress.query.http import developer_files
 from tests.conftest import Store
 from tests.support import (
@@ -193,6 +193,24 @@ def port(servers: Callable[[str], Server]) -> Iterator[int]:
                 recorder.append(*sample_events.lesson("ann", number))
         with subscription_client.query_function(url) as function:
             yield function.port
+
+
+def test_the_document_says_what_to_subscribe_to() -> None:
+    section = DOCUMENT.split("**What to subscribe to.**")[1].split("\n**")[0]
+    rows = [
+        map(names_in, row) for row in re.findall(r"^\| (`.+) \| (.+) \|$", section, re.MULTILINE)
+    ]
+    told = [(queried, subscribed) for queried, subscribed in rows]
+    assert set().union(*(queried for queried, _ in told)) <= FIELDS.keys()
+    assert GRAPHQL.subscription_type
+    assert set().union(*(s for _, s in told)) == GRAPHQL.subscription_type.fields.keys()
+    (of_the_job,) = (queried for queried, subscribed in told if not subscribed)
+    batch = {name for name, field in FIELDS.items() if field.cache and field.cache.batch}
+    assert of_the_job == batch - {"milestones"}  # the job adds levels only
+
+
+def names_in(text: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", text))
 
 
 def test_the_document_has_the_six_queries_that_graphiql_opens() -> None:

@@ -71,7 +71,7 @@ class QueryApi:
         """Raise SettingsError if the issuer's settings or an allowed origin is invalid."""
         self._queries, self._trace = Queries(reader), AccessTrace(reader)
         self._authenticator = auth.Authenticator(auth.load_issuer(settings))
-        self._cors = Cors(settings.cors_origins)
+        self._cors = Cors(settings.cors_origins, is_local=settings.is_local())
         self._redis = _open_redis(settings.redis_url) if settings.redis_url else None
         self._limiter = RateLimiter(self._redis, settings.rate_limit_per_minute)
         self._cache = ResponseCache(self._redis, self._limiter, reader)

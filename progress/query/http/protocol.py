@@ -353,6 +353,10 @@ _ANY = "*"
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:(?P<port>[1-9]\d{0,4}))?"
 )
+# Origins that stand for every port, also the default port, which browsers omit.
+_EVERY_PORT = {
+    f"{origin.decode()}:*": origin for origin in (b"http://localhost", b"http://127.0.0.1")
+}
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST")
 _EXPOSED = (b"access-control-expose-headers", b"ETag, Retry-After, WWW-Authenticate")
@@ -362,19 +366,29 @@ _VARY_PREFLIGHT = (b"vary", b"Access-Control-Request-Headers")
 
 
 class Cors:
-    """The allowed origins of the setting CORS_ORIGINS, and the response headers for them."""
+    """The allowed origins of the setting CORS_ORIGINS, and the response headers for them.
 
-    def __init__(self, setting: str) -> None:
-        """Raise SettingsError for a malformed origin."""
+    Only a local stack may allow every port of this machine. Elsewhere, a program of the visitor's
+    machine could read what the visitor's browser may read.
+    """
+
+    def __init__(self, setting: str, *, is_local: bool = False) -> None:
+        """Raise SettingsError for a malformed origin, or if only a local stack may allow it."""
         origins = [origin.strip() for origin in setting.split(",") if origin.strip()]
         for origin in origins:
-            if origin != _ANY and not _is_origin(origin):
+            if origin in _EVERY_PORT:
+                if not is_local:
+                    why = f"CORS_ORIGINS: {origin} is for a local stack"
+                    raise SettingsError(f"{why}: name each origin in a deployed function")
+            elif origin != _ANY and not _is_origin(origin):
                 expected = "expected origins such as https://app.example.com, separated by commas"
                 raise SettingsError(f"CORS_ORIGINS: {expected}; found {origin!r}")
         self._any = _ANY in origins
         if self._any and len(origins) > 1:
             raise SettingsError("CORS_ORIGINS: expected * alone, or origins; found both")
-        self._origins = {origin.encode() for origin in origins}
+        self._every_port = {_EVERY_PORT[origin] for origin in origins if origin in _EVERY_PORT}
+        self._origins = {origin.encode() for origin in origins if origin not in _EVERY_PORT}
+        self._allows_none = not origins
 
     def allows_socket(self, headers: Headers) -> bool:
         """Return whether this request may open a socket: browsers do not ask before they open one.
@@ -387,7 +401,7 @@ class Cors:
 
     def add_headers(self, headers: Headers, response: Response) -> None:
         """Let a page of an allowed origin read the response."""
-        if not self._origins:
+        if self._allows_none:
             return
         if not self._any:
             response.raw_headers.append(_VARY_ORIGIN)
@@ -401,7 +415,7 @@ class Cors:
         automatically.
         """
         response = Reply(b"", 204, ((b"allow", allow),))
-        if self._origins and b"access-control-request-method" in headers:
+        if b"access-control-request-method" in headers and not self._allows_none:
             response.raw_headers += (_VARY_ORIGIN, _VARY_PREFLIGHT)
             if lines := self._allow_origin(headers):
                 names = headers.get(b"access-control-request-headers", b"")
@@ -411,12 +425,18 @@ class Cors:
 
     def _allow_origin(self, headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
         origin = headers.get(b"origin")
-        if origin is None or not (self._any or origin in self._origins):
+        if origin is None or not (
+            self._any or origin in self._origins or _without_port(origin) in self._every_port
+        ):
             return ()
         if self._any:
             return ((b"access-control-allow-origin", b"*"),)
         credentials = (b"access-control-allow-credentials", b"true")
         return ((b"access-control-allow-origin", origin), credentials)
+
+
+def _without_port(origin: bytes) -> bytes:
+    return re.sub(rb":\d+\Z", b"", origin)
 
 
 def _is_origin(text: str) -> bool:
