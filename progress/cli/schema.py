@@ -5,10 +5,8 @@ from typing import Annotated
 
 import typer
 
+from progress import files
 from progress.errors import ProgressError
-
-_ROOT = Path(__file__).resolve().parents[2]
-
 
 schema_group = typer.Typer(help="Generate the files of the event contract.", no_args_is_help=True)
 
@@ -23,7 +21,7 @@ def events(
             exists=True,
             file_okay=False,
         ),
-    ] = _ROOT,
+    ] = files.ROOT,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail if a file is out of date.")
     ] = False,

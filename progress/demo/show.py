@@ -1,6 +1,9 @@
 """The texts and charts of the demo."""
 
+import os
 import shlex
+import shutil
+import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
@@ -27,6 +30,8 @@ from progress.demo.graphql_client import (
 )
 from progress.importers.anki_import import Record
 
+# What a person types to run the command again: its name if the shell finds it, otherwise its path.
+_PROGRAM = "progress" if shutil.which("progress") == sys.argv[0] else os.path.relpath(sys.argv[0])
 _PRESENT_DAYS = 60  # the charts end today if the last study day is at most this many days ago
 _SHADES = "·░▒▓█"
 _GREENS = ("grey42", "green4", "green3", "chartreuse3", "chartreuse1")
@@ -141,10 +146,10 @@ def show_next_steps(console: Console, url: str, user: str, code: str) -> None:
     console.rule(Text("Next", "bold"), align="left", style="dim")
     console.print("  The learner's page. Open this address within ten minutes; it works only once:")
     console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True)
-    again = f"  A new address: .venv/bin/progress open --user {shlex.quote(user)}"
+    again = f"  A new address: {_PROGRAM} open --user {shlex.quote(user)}"
     console.print(again, soft_wrap=True)
     console.print(f"  GraphiQL (open it in the signed-in tab): {url}")
-    console.print("  The stack keeps running. To stop it: .venv/bin/progress down")
+    console.print(f"  The stack keeps running. To stop it: {_PROGRAM} down")
 
 
 def show_class_steps(console: Console, url: str, code: str) -> None:
@@ -153,11 +158,11 @@ def show_class_steps(console: Console, url: str, code: str) -> None:
     console.rule(Text("Next", "bold"), align="left", style="dim")
     console.print("  The teacher's page. Open this address within ten minutes; it works only once:")
     console.print(f"{url.removesuffix('graphql')}#sign-in={code}", soft_wrap=True)
-    again = "  A new address: .venv/bin/progress open --user teacher --role teacher --group class-1"
+    again = f"  A new address: {_PROGRAM} open --user teacher --role teacher --group class-1"
     console.print(again, soft_wrap=True)
-    console.print(f"  A learner's page: .venv/bin/progress open --user {classes.FIRST}")
+    console.print(f"  A learner's page: {_PROGRAM} open --user {classes.FIRST}")
     console.print("  Charts about all learners: docs/analysis.md")
-    console.print("  The stack keeps running. To stop it: .venv/bin/progress down")
+    console.print(f"  The stack keeps running. To stop it: {_PROGRAM} down")
 
 
 def streak(streak: Streak, standing: Standing) -> Text:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from progress import files
 from progress.event_store import events
 
-DATA = Path(__file__).resolve().parent.parent.parent / "data"
+DATA = files.ROOT / "data"
 WORD_LISTS = ("cefrj-vocabulary-profile-1.5.csv", "octanove-vocabulary-profile-c1c2-1.0.csv")
 LANGUAGE = "en"
 

@@ -2,11 +2,12 @@
 
 import itertools
 import re
-from pathlib import Path
+
+from progress import files
 
 PATH = "/docs/"
 
-_FOLDER = Path(__file__).resolve().parents[2] / "docs"
+_FOLDER = files.ROOT / "docs"
 _PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>'
     '<meta name="viewport" content="width=device-width"><meta name="color-scheme" '

@@ -23,6 +23,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
+from progress import files
+
 LIMIT = 10 * 2**20  # bytes per file
 PRIVATE = 0o600
 
@@ -118,7 +120,7 @@ class LogSockets:
             command,
             stdin=subprocess.DEVNULL,
             pass_fds=list(readers.values()),
-            cwd=Path(__file__).parent.parent.parent,
+            cwd=files.ROOT,
             start_new_session=True,
         )
 

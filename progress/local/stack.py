@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from progress import settings
+from progress import files, settings
 from progress.errors import StackError
 from progress.local import data_folder, postgres, processes, readiness
 from progress.local.data_folder import DataFolder, State
-from progress.local.process_specs import ROOT
 
 DEFAULT_PORT = 8080  # port of the query function, which also serves the page
 
@@ -70,7 +69,7 @@ def _start_supervisor(
         command,
         output=output,
         environment=environment,
-        folder=ROOT,
+        folder=files.ROOT,
         at_parent_death=signal.SIGTERM if attached else None,
     )
 

@@ -6,19 +6,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import BinaryIO
 
-from progress import settings
+from progress import files, settings
 from progress.adapters.telemetry import logs
 from progress.errors import ProgressError
 from progress.projections import replacement
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 
-ROOT = Path(__file__).parents[2]
-_PROGRAM = ROOT / "infra/beam/main.py"
-_ENVIRONMENT = ROOT / ".venv-beam"
+_PROGRAM = files.ROOT / "infra/beam/main.py"
+_ENVIRONMENT = files.ROOT / ".venv-beam"
 
 _ATTEMPTS = 3  # every attempt starts new processes
 _POLL_INTERVAL_S = 0.5
@@ -101,7 +99,7 @@ def _start_pipeline(
             *(f"--version={rebuild.version}", f"--schema={replacement.building_name()}"),
             *(f"--direct_num_workers={workers}", *_RUNNER),
         ],
-        env=settings.child_env(PYTHONPATH=str(ROOT), **database),
+        env=settings.child_env(PYTHONPATH=str(files.ROOT), **database),
         stdin=subprocess.PIPE,
         stdout=errors,
         stderr=errors,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from progress import settings
+from progress import files, settings
 from progress.adapters.postgres import database, migrations, statements
 from progress.adapters.postgres.database import Connection
 from progress.cli import maintenance as store_commands
@@ -199,9 +199,9 @@ CONSTANT = {"event_store": ["event_uuid"], "operations": []}
 
 @pytest.mark.parametrize("schema", ["event_store", "operations"])
 def test_each_other_sql_function_is_defined_once_in_a_file(store: Store, schema: str) -> None:
-    files = statements.SQL.glob(f"{schema}/functions/*.sql")
+    paths = files.SQL.glob(f"{schema}/functions/*.sql")
     definition = re.compile(rf"^CREATE OR REPLACE FUNCTION {schema}\.(\w+)\(", re.MULTILINE)
-    defined = [name for file in files for name in definition.findall(file.read_text())]
+    defined = [name for file in paths for name in definition.findall(file.read_text())]
     with closing(store.connect()) as connection:
         functions = connection.run(_FUNCTIONS, schema=schema)
     assert [name for name, *_ in functions] == sorted([*defined, *CONSTANT[schema]])

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from progress import files
 from progress.adapters.postgres import database, statements
 from tests.support.postgres_wire import Wire
 
 FILES = sorted(
-    str(path.relative_to(statements.SQL).with_suffix(""))
-    for path in statements.SQL.rglob("*.sql")
+    str(path.relative_to(files.SQL).with_suffix(""))
+    for path in files.SQL.rglob("*.sql")
     if path.parent.name not in ("migrations", "functions")
 )
 
@@ -26,7 +27,7 @@ def clear_caches() -> None:
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of SQL files that replaces this repository's sql/."""
     with monkeypatch.context() as patch:
-        patch.setattr(statements, "SQL", tmp_path)
+        patch.setattr(files, "SQL", tmp_path)
         clear_caches()
         yield tmp_path
     clear_caches()
@@ -117,7 +118,7 @@ def test_a_trace_gives_the_place_of_the_line_after_a_part_of_several_lines(made:
 
 @pytest.mark.parametrize("file", FILES)
 def test_block_names_are_unique_within_a_file(file: str) -> None:
-    text = (statements.SQL / f"{file}.sql").read_text()
+    text = (files.SQL / f"{file}.sql").read_text()
     names = re.findall(r"^-- ([a-z][a-z0-9_ ]*) --$", text, re.MULTILINE)
     assert names
     assert sorted(set(names)) == sorted(names)
@@ -149,5 +150,5 @@ def kinds(sent: bytes) -> Iterator[str]:
 def test_python_fills_parts_into_sql_in_one_way() -> None:
     verbs = "SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|COPY|GRANT|SET|CASE WHEN"
     formatted = re.compile(rf"""f["'](?:{verbs}) |blocks\(.*\]\.replace\(|CASE.*\.format\(""")
-    for path in (statements.SQL.parent / "progress").rglob("*.py"):
+    for path in (files.ROOT / "progress").rglob("*.py"):
         assert not formatted.search(path.read_text(encoding="utf-8")), path

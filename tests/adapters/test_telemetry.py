@@ -19,9 +19,9 @@ from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs, metric_fields, otlp, tracing
 from progress.errors import PubSubUnavailable
 from progress.event_store import outgoing, publication
+from progress.files import ROOT
 from progress.ingest import push
 from progress.local import processes, readiness
-from progress.local.process_specs import ROOT
 from progress.projections import projector, schema
 from progress.query.http import protocol
 from progress.settings import Settings

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import tomllib
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -26,8 +25,8 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
+from progress import __version__, settings
 from progress import cli as program
-from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.errors import StackError
 from progress.local import data_folder, ports, postgres, processes, readiness
@@ -572,9 +571,8 @@ main()
 
 
 def test_the_version_and_the_shell_completion_are_available() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     version = CliRunner().invoke(program.build_app(), ["--version"])
-    assert (version.exit_code, version.output) == (0, f"progress {project['version']}\n")
+    assert (version.exit_code, version.output) == (0, f"progress {__version__}\n")
     assert "--install-completion" in CliRunner().invoke(program.build_app(), ["--help"]).output
 
 

@@ -22,6 +22,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from progress import files
 from progress.adapters.postgres import database, migrations, statements
 from progress.errors import ProgressError
 from progress.projections import schema as read_model_schema
@@ -88,7 +89,7 @@ def _line(delivery: Delivery) -> str:
 
 def break_sql(mutant: Mutant) -> str:
     """Return the text of the broken SQL file; raise LookupError if the file lacks `text`."""
-    before = (statements.SQL / f"{mutant.file}.sql").read_text(encoding="utf-8")
+    before = (files.SQL / f"{mutant.file}.sql").read_text(encoding="utf-8")
     if mutant.text not in before:
         raise LookupError(f"{mutant.name}: its text is not in {mutant.file}.sql")
     return before.replace(mutant.text, mutant.by)
@@ -99,8 +100,8 @@ def broken_sql(*mutants: Mutant) -> Iterator[None]:
     """Run the block with the mutants' SQL; raise LookupError if a file lacks a mutant's `text`."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         copy = Path(folder) / "sql"
-        shutil.copytree(statements.SQL, copy)
-        patch.setattr(statements, "SQL", copy)
+        shutil.copytree(files.SQL, copy)
+        patch.setattr(files, "SQL", copy)
         for mutant in mutants:
             (copy / f"{mutant.file}.sql").write_text(break_sql(mutant), encoding="utf-8")
         _clear_caches()

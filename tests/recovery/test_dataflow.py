@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from progress import settings
+from progress import files, settings
 from progress.adapters import retries
 from progress.adapters.dataflow import Dataflow
 from progress.cli import rebuilds
@@ -140,7 +140,7 @@ def dataflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     settings.current.cache_clear()
 
 
-METADATA = beam.ROOT / "infra/beam/metadata.json"
+METADATA = files.ROOT / "infra/beam/metadata.json"
 ACCOUNT = "progress-rebuild@p.iam.gserviceaccount.com"
 DATAFLOW = {
     "PUBSUB_PROJECT_ID": "p",

@@ -16,11 +16,11 @@ from google.api_core.retry import Retry
 from google.cloud.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
-from progress import settings
+from progress import files, settings
 from progress.adapters.postgres import database, statements
 from progress.errors import DatabaseUnavailable, StackError
 from progress.event_store import events
-from progress.local import data_folder, development_key, ports, process_specs, readiness
+from progress.local import data_folder, development_key, ports, readiness
 from progress.local import stack as local
 from progress.projections import schema
 from tests import oracle
@@ -67,11 +67,11 @@ class Stack:
     ) -> subprocess.Popen[bytes]:
         """Start the batch job in the same way as the scheduler, with these settings."""
         return subprocess.Popen(
-            [sys.executable, str(process_specs.ROOT / "jobs" / "batch_aggregates" / "main.py")],
+            [sys.executable, str(files.ROOT / "jobs" / "batch_aggregates" / "main.py")],
             env=settings.child_env(
                 DATABASE_URL=url_of(self.addresses["database_url"], "batch"),
                 PUBSUB_EMULATOR_HOST=self.addresses["pubsub_emulator_host"],
-                PYTHONPATH=str(process_specs.ROOT),
+                PYTHONPATH=str(files.ROOT),
                 **changed,
             ),
             stdout=stdout,

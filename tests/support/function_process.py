@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from progress import settings
+from progress import files, settings
 from progress.local import ports, process_specs, processes, readiness
 from tests.support import folders, http_client
 
@@ -47,7 +47,7 @@ class FunctionProcess:
 
 def edit(name: str, old: str, new: str) -> str:
     """Return the source of a function with `old`, which it must contain, replaced."""
-    source = process_specs.ROOT / "functions" / name / "main.py"
+    source = files.ROOT / "functions" / name / "main.py"
     text = source.read_text(encoding="utf-8")
     assert old in text
     return text.replace(old, new)

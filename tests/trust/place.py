@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from progress.adapters.postgres import statements
+from progress import files
 from progress.adapters.postgres.database import Connection
 from progress.projections import batch, schema
 from progress.projections.projector import Projector
@@ -129,6 +129,6 @@ def _plant(url: str, fault: Sequence[Mutant]) -> None:
     with contextlib.closing(stage.connect(url)) as connection:
         for file in dict.fromkeys(mutant.file for mutant in fault):
             if "/functions/" in file:
-                sql = (statements.SQL / f"{file}.sql").read_text(encoding="utf-8")
+                sql = (files.SQL / f"{file}.sql").read_text(encoding="utf-8")
                 connection.execute_simple(sql)
         schema.create(connection)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
-from progress.adapters.postgres.statements import SQL
 from progress.errors import ProgressError, Unavailable
+from progress.files import SQL
 
 FOLDER = SQL / "migrations"
 

