@@ -12,7 +12,7 @@ import { arrivals, glance, lag, undelivered } from './system_state.js';
 import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
 
-const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $first: Int) {
+const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $first: Int, $after: String) {
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt }
   reasons: deadLetterReasons { kind reason count newest }
   letters: deadLetters(kind: $kind, reason: $reason, first: $first) {
@@ -23,7 +23,8 @@ const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $fir
   shards { shard eventsBehind waitingSince session }
   undelivered { subscription messages }
   arrivals { start events deadLetters }
-  operations(first: 10) { edges { node { ${OPERATION} } } }
+  latest: operations(first: 10) { edges { node { ${OPERATION} } } pageInfo { hasNextPage endCursor } }
+  page: operations(first: 10, after: $after) { edges { node { ${OPERATION} } } pageInfo { hasNextPage endCursor } }
 }`;
 const SESSIONS = `query Sessions {
   sessions: blockingSessions { session login application state since locked shards waitsFor blocks }
@@ -59,7 +60,7 @@ export class Administration extends View {
   constructor(element, parameters, shell) {
     super(element, shell, { error: null, sessions: undefined });
     const kind = KINDS.includes(parameters.get('kind')) ? parameters.get('kind') : null;
-    this.view = { kind, reason: parameters.get('reason'), first: PAGE_SIZE, selected: new Set() };
+    this.view = { kind, reason: parameters.get('reason'), first: PAGE_SIZE, selected: new Set(), cursors: [] };
     this.keys = {}; // idempotency keys of the mutations that are not known to be accepted
     this.subscriptions = new Map();
     this.listen();
@@ -74,13 +75,13 @@ export class Administration extends View {
   }
 
   async load() {
-    const { kind, reason, first } = this.view;
+    const { kind, reason, first, cursors } = this.view;
     const request = (this.lastRequest = Symbol('only the last request counts'));
     const isOutdated = () => this.closing.signal.aborted || this.lastRequest !== request;
     this.isWaiting = true;
     const looked = this.look();
     try {
-      const { data } = await runQuery(QUERY, { kind, reason, first });
+      const { data } = await runQuery(QUERY, { kind, reason, first, after: cursors.at(-1) });
       if (!isOutdated()) this.update(data);
     } catch (problem) {
       await looked; // it says why, if the database is the reason
@@ -106,8 +107,9 @@ export class Administration extends View {
     return this.sessions === null || (this.sessions?.length > 0 && isAway);
   }
 
-  update({ letters, operations: connection, ...rest }) {
-    this.data = { ...rest, letters, operations: connection.edges.map((edge) => edge.node) };
+  update({ letters, latest, page, ...rest }) {
+    const nodes = ({ edges }) => edges.map((edge) => edge.node);
+    this.data = { ...rest, letters, operations: nodes(latest), page: nodes(page), pageInfo: page.pageInfo };
     const shown = new Set(letters.edges.map((edge) => edge.node.id));
     for (const id of this.view.selected) if (!shown.has(id)) this.view.selected.delete(id);
     this.succeed();
@@ -142,11 +144,12 @@ export class Administration extends View {
   }
 
   parts() {
-    const { projections, letters, reasons, operations: rows, shards, undelivered: messages, arrivals: hours } = this.data;
+    const { projections, letters, reasons, operations: latest, page, pageInfo, shards, undelivered: messages, arrivals: hours } = this.data;
+    const { cursors } = this.view;
     return [
       h('div', { class: 'stacks', 'data-key': 'stacks' },
         h('div', { class: 'stack' }, lag(projections), shardList(shards, this.sessions), arrivals(hours), undelivered(messages)),
-        h('div', { class: 'stack' }, operations(rows))),
+        h('div', { class: 'stack' }, operations(cursors.length ? page : latest, pageInfo, cursors.length))),
       deadLetters(letters, reasons, this.view),
     ];
   }
@@ -205,7 +208,14 @@ export class Administration extends View {
     const named = Object.entries({ kind, reason }).filter(([, text]) => text);
     const parameters = new URLSearchParams(named);
     history.replaceState(null, '', `#/administration${parameters.size ? `?${parameters}` : ''}`);
-    this.load();
+    return this.load();
+  }
+
+  /** Show another page of operations. `cursors` lead to it from the newest page, which needs none. */
+  async turn(cursors) {
+    this.view.cursors = cursors;
+    await this.load();
+    this.jump('operations');
   }
 
   /** Replay or discard the newest open dead letters of a group, at most 200. */
@@ -227,7 +237,9 @@ export class Administration extends View {
       erase: () => this.erase(),
       replay: () => this.start('replay', { ids: selectedIds(this.view) }),
       discard: () => this.discard(selectedIds(this.view)),
-      group: () => this.select(button.dataset),
+      group: () => this.select(button.dataset).then(() => this.jump('shown')),
+      older: () => this.turn([...this.view.cursors, this.data.pageInfo.endCursor]),
+      newer: () => this.turn(this.view.cursors.slice(0, -1)),
       everything: () => this.select({ kind: null, reason: null }),
       'replay-group': () => this.changeGroup('replay', button.dataset),
       'discard-group': () => this.changeGroup('discard', button.dataset),
@@ -246,9 +258,9 @@ export class Administration extends View {
   }
 
   jump(id) {
-    const heading = this.element.querySelector(`#${id}`);
-    heading.scrollIntoView();
-    heading.focus({ preventScroll: true });
+    const target = this.element.querySelector(`#${id}`);
+    target?.scrollIntoView();
+    target?.focus({ preventScroll: true });
   }
 
   showMore() {
@@ -279,6 +291,7 @@ export class Administration extends View {
     if (!answer) return;
     delete this.keys[attempt];
     this.clearSelection();
+    this.view.cursors = [];
     this.announce(answer.operation, t('operation.isStarted'));
     this.insert(answer.operation, 0);
     this.draw();

@@ -22,7 +22,7 @@ export function deadLetters({ totalCount, pageInfo, edges }, reasons, view) {
     h('div', { class: 'head' }, h('h2', { id: 'letters', tabindex: -1 }, t('letters.title')), kindFilter(view)),
     h('p', { class: 'note' }, open ? t('letters.found', { count: open }) : t('letters.none')),
     h('ul', { class: 'reasons' }, reasons.map((group, index) => reasonGroup(group, view, index))),
-    isFiltered && h('p', { class: 'note' }, t('letters.filtered', { count: totalCount }), ' ',
+    isFiltered && h('p', { class: 'note', id: 'shown', tabindex: -1 }, t('letters.filtered', { count: totalCount }), ' ',
       h('button', { type: 'button', class: 'plain', 'data-action': 'everything' }, t('letters.everything'))),
     rows.length > 0 && toolbar(view),
     h('ul', { class: 'letters' }, rows.map(letter)),
@@ -59,11 +59,13 @@ const PATTERNS = [
   [/^expected the learner of the session/, 'session'],
 ];
 
+const PLACE = / - at (\$\S*)$/;
+
 /** The reason in the page's language or, if it is not one of the frequent reasons, as the server writes it. */
 export function sayReason(reason) {
   const [pattern, key] = PATTERNS.find(([one]) => one.test(reason)) ?? [];
   if (!key) return h('span', { lang: 'en' }, reason);
-  const place = / - at (\$\S*)$/.exec(reason)?.[1];
+  const place = PLACE.exec(reason)?.[1];
   const said = t(`letters.reasons.${key}`, pattern.exec(reason).groups);
   const code = h('span', { translate: 'no' }, place);
   return h('span', null, place ? parts('letters.reasonAt', { reason: said, place: code }) : said);
@@ -92,7 +94,7 @@ function letter(row) {
   return h('li', { 'data-key': row.id },
     h('label', { class: 'tick' },
       h('input', { type: 'checkbox', name: 'letter', value: row.id }),
-      h('span', null, h('b', null, sayReason(row.reason)),
+      h('span', null, h('b', null, sayReason(row.reason)), offence(row),
         h('span', { class: 'of' }, facts.filter(Boolean).join(' · ')))),
     links(row),
     h('details', null,
@@ -102,6 +104,18 @@ function letter(row) {
         formatJson(row.payload)),
       isTruncated(row) && h('p', { class: 'of' },
         t('letters.truncated'), ' ', h('code', null, `progress dead-letters show ${row.id}`))));
+}
+
+/** The value that breaks the rule, if the reason names its place. */
+function offence({ payload, reason }) {
+  const [, path] = PLACE.exec(reason) ?? [];
+  const steps = path?.slice(1).match(/[^.[\]]+/g) ?? [];
+  const value = steps.length ? steps.reduce((node, step) => node?.[step], parse(payload)) : undefined;
+  if (value === undefined) return null;
+  const text = JSON.stringify(value);
+  return h('span', { class: 'of' }, parts('letters.value', {
+    value: h('code', { translate: 'no' }, text.length > 120 ? `${text.slice(0, 120)}…` : text),
+  }));
 }
 
 /** Links to the learner that the dead letter names, and to the learner's recorded events. */
@@ -116,11 +130,16 @@ function links({ payload, eventId, kind, reason }) {
 }
 
 function learnerOf(payload) {
+  const { data, metadata } = parse(payload) ?? {};
+  return [data?.user_id, metadata?.user_id].find((id) => typeof id === 'string');
+}
+
+/** The payload as an object; undefined if it is not JSON, such as one that the API has cut. */
+function parse(payload) {
   try {
-    const { data } = JSON.parse(payload);
-    return typeof data?.user_id === 'string' ? data.user_id : null;
+    return JSON.parse(payload);
   } catch {
-    return null;
+    return undefined;
   }
 }
 
@@ -128,11 +147,8 @@ function learnerOf(payload) {
 const isTruncated = (row) => new TextEncoder().encode(row.payload).length > 16_380;
 
 function formatJson(payload) {
-  try {
-    return JSON.stringify(JSON.parse(payload), null, 2);
-  } catch {
-    return payload;
-  }
+  const value = parse(payload);
+  return value === undefined ? payload : JSON.stringify(value, null, 2);
 }
 
 /** The ids of the selected dead letters. */

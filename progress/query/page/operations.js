@@ -22,7 +22,10 @@ const isFinal = ({ kind, steps }) => steps.some(({ name, attempts }) => name ===
 const canCancel = (row) => ['PENDING', 'RUNNING'].includes(row.state) && !isFinal(row);
 const canRetry = (row) => ['FAILED', 'TIMED_OUT'].includes(row.state) && isFinal(row);
 
-export function operations(rows) {
+/** A page of operations, the newest first; `pages` is the number of pages before it. */
+export function operations(rows, { hasNextPage }, pages) {
+  const turn = (action) =>
+    h('button', { type: 'button', class: 'button quiet', 'data-action': action }, t(`operation.${action}`));
   return h('section', { class: 'card', 'aria-labelledby': 'operations', 'data-key': 'operations' },
     h('h2', { id: 'operations', tabindex: -1 }, t('operation.title')),
     h('div', { class: 'tools' },
@@ -30,7 +33,8 @@ export function operations(rows) {
       h('button', { type: 'button', class: 'button quiet', 'data-action': 'rebuild' }, t('operation.rebuild')),
       h('button', { type: 'button', class: 'button quiet', 'data-action': 'erase' }, t('operation.erase'))),
     rows.length === 0 && h('p', { class: 'note' }, t('operation.none')),
-    h('ul', { class: 'operations' }, rows.map(operation)));
+    h('ul', { class: 'operations' }, rows.map(operation)),
+    (hasNextPage || pages > 0) && h('div', { class: 'tools' }, pages > 0 && turn('newer'), hasNextPage && turn('older')));
 }
 
 function operation(row) {

@@ -27,8 +27,8 @@ function tiles({ projections, reasons, operations, undelivered: messages }) {
     ['letters', t('letters.title'), number(open), open > 0],
     ['operations', t('state.operations'),
       failed ? t('state.failed', { count: failed }) : t('state.running', { count: running }), failed > 0],
-    ['undelivered', t('state.undelivered'), messages ? number(sum(messages)) : t('state.unknown'), held > 0],
-  ];
+    messages && ['undelivered', t('state.undelivered'), number(sum(messages)), held > 0],
+  ].filter(Boolean);
   return h('ul', { class: 'glance' }, rows.map(([id, name, value, isBad]) => h('li', null,
     h('button', { type: 'button', class: isBad ? 'bad' : null, 'data-action': 'jump', 'data-id': id },
       h('span', { class: 'of' }, name), h('strong', null, value)))));

@@ -130,6 +130,7 @@ def test_a_dead_letter_is_discarded_with_a_reason(visit: Visits, demo: Stack) ->
     page = open_administration(visit)
     letter = find_letter(page, session)
     expect(letter).to_contain_text("$.data.score")
+    expect(letter).to_contain_text("Found: 101")
     expect(letter).to_contain_text("Invalid · SessionCompleted · ")
     letter.locator("summary").click()
     expect(letter.get_by_role("region")).to_contain_text(f'"session_id": "{session}"')
@@ -260,18 +261,24 @@ def test_a_replay_says_how_many_dead_letters_stay_and_why(visit: Visits, demo: S
         event = invalid_event(session)
         demo.publish({**event, "data": {**event["data"], "score": 102}})
     incomplete = invalid_event(str(uuid.uuid4()))
-    del incomplete["data"]["score"]
+    del incomplete["data"]["score"], incomplete["data"]["user_id"]
+    incomplete["metadata"] = {"user_id": "of-metadata"}
     demo.publish(incomplete)
     visitor = visit()
     page = visitor.open("ada", "admin", "#/administration")
     find_letter(page, sessions[2])
     letter = find_letter(page, incomplete["data"]["session_id"])
+    learner = letter.get_by_role("link", name="Learner")
+    expect(learner).to_have_attribute("href", "#/learner/of-metadata")
     expect(letter).to_contain_text("is missing, $.data.score")
     group = page.locator(".reasons li").filter(has_text="from 0 to 100")
     expect(group).to_contain_text("expected an integer from 0 to 100, $.data.score")
     count = int(group.locator("b").inner_text())
     group.get_by_role("button", name="Show").click()
     expect(page.locator(".letters > li")).to_have_count(count)
+    shown = page.get_by_text(re.compile("^Filtered: "))
+    expect(shown).to_be_focused()
+    expect(shown).to_be_in_viewport()
     assert visitor.find_violations() == []
     group.get_by_role("button", name=f"Replay all {count}").click()
     first = page.locator(".operations > li").first
@@ -339,6 +346,24 @@ def test_the_page_starts_an_operation_and_follows_it_to_its_end(
     expect(first).to_contain_text("Done", timeout=60_000)
     expect(page.get_by_role("status")).to_have_text(f"{kind}: done.")
     assert page.locator(".operations > li").count() == min(before + 1, 10)
+
+
+def test_older_operations_are_on_further_pages(visit: Visits, demo: Stack) -> None:
+    with closing(database.connect(demo.database_url)) as connection:
+        connection.run(operation_fixtures.BLOCKS["finish operations"], count=12)
+    visitor = visit()
+    page = visitor.open("ada", "admin", "#/administration")
+    keys = "rows => rows.map((row) => row.dataset.key)"
+    rows = page.locator(".operations > li")
+    expect(rows).to_have_count(10)
+    newest = rows.evaluate_all(keys)
+    page.get_by_role("button", name="Older operations").click()
+    expect(page.get_by_role("heading", name="Operations", exact=True)).to_be_focused()
+    assert not {*newest} & {*rows.evaluate_all(keys)}
+    assert visitor.find_violations() == []
+    page.get_by_role("button", name="Newer operations").click()
+    expect(page.get_by_role("button", name="Newer operations")).to_have_count(0)
+    assert rows.evaluate_all(keys) == newest
 
 
 def test_an_operation_is_cancelled_on_the_page(visit: Visits, demo: Stack) -> None:
