@@ -23,10 +23,10 @@ locals {
       permissions = ["iam.serviceAccounts.signBlob"]
     }
 
-    # The query function reads the number of undelivered messages, for administrators.
+    # The query function reads the number of undelivered messages and the schedules' states, for administrators.
     progressMeasurements = {
-      title       = "Progress: read measurements of Cloud Monitoring"
-      permissions = ["monitoring.timeSeries.list"]
+      title       = "Progress: read measurements of Cloud Monitoring, and schedules"
+      permissions = ["cloudscheduler.jobs.list", "monitoring.timeSeries.list"]
     }
 
     # Cloud Scheduler changes the functions' minimum numbers of instances in the evening and the morning.

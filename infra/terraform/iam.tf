@@ -122,7 +122,7 @@ resource "google_service_account_iam_member" "signing" {
   member             = google_service_account.member["query"].member
 }
 
-# The query function reads the number of undelivered messages, for administrators.
+# The query function reads the number of undelivered messages and the schedules' states, for administrators.
 resource "google_project_iam_member" "measurements" {
   project = var.project_id
   role    = local.custom_roles.measurements

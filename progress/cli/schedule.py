@@ -20,7 +20,6 @@ schedule_group = typer.Typer(
 )
 
 _BATCH = "progress-batch"
-_REGION = "europe-west1"  # as in infra/terraform
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help=f"By default {_BATCH}.")]
 Project = Annotated[
@@ -36,7 +35,7 @@ Region = Annotated[str, typer.Option(help="The schedules' region.")]
 @schedule_group.command("list")
 def list_all(
     project: Project = None,
-    region: Region = _REGION,
+    region: Region = cloud_scheduler.REGION,
     as_json: AsJsonLines = False,
 ) -> None:
     """List the jobs with their schedules, their states and the results of their last runs."""
@@ -63,7 +62,9 @@ def list_all(
 
 
 @schedule_group.command()
-def pause(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
+def pause(
+    names: Names = None, project: Project = None, region: Region = cloud_scheduler.REGION
+) -> None:
     """Pause these jobs until they are resumed; a run in progress continues."""
     chosen = scheduler(project, region)
     for name in names or [_BATCH]:
@@ -71,7 +72,9 @@ def pause(names: Names = None, project: Project = None, region: Region = _REGION
 
 
 @schedule_group.command()
-def resume(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
+def resume(
+    names: Names = None, project: Project = None, region: Region = cloud_scheduler.REGION
+) -> None:
     """Resume these jobs."""
     chosen = scheduler(project, region)
     for name in names or [_BATCH]:
@@ -79,7 +82,9 @@ def resume(names: Names = None, project: Project = None, region: Region = _REGIO
 
 
 @schedule_group.command()
-def run(names: Names = None, project: Project = None, region: Region = _REGION) -> None:
+def run(
+    names: Names = None, project: Project = None, region: Region = cloud_scheduler.REGION
+) -> None:
     """Start these jobs now, even if they are paused.
 
     In the cloud, the command returns before they end.
@@ -91,7 +96,7 @@ def run(names: Names = None, project: Project = None, region: Region = _REGION) 
 
 
 def scheduler(
-    project: str | None = None, region: str = _REGION
+    project: str | None = None, region: str = cloud_scheduler.REGION
 ) -> "cloud_scheduler.Scheduler | LocalScheduler":
     current = settings.current()
     project = project or current.pubsub_project_id

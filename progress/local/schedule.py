@@ -2,26 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 
 import msgspec
 
+from progress.adapters import local_schedule
 from progress.adapters.cloud_scheduler import Schedule
+from progress.adapters.local_schedule import BATCH, BATCH_INTERVAL_S, LastRun
 from progress.errors import ProgressError
 from progress.local import data_folder, stack
 from progress.local.data_folder import DataFolder
-
-BATCH = "progress-batch"
-BATCH_INTERVAL_S = 300.0  # the same interval as in Cloud Scheduler
-
-_CRON = "*/5 * * * *"
-_UNKNOWN = 2  # the google.rpc.Code of a run that failed
-
-
-class _LastRun(msgspec.Struct, frozen=True):
-    at: datetime
-    succeeded: bool
 
 
 async def keep(folder: DataFolder, run_batch: Callable[[], Awaitable[bool]]) -> None:
@@ -30,11 +20,11 @@ async def keep(folder: DataFolder, run_batch: Callable[[], Awaitable[bool]]) -> 
     `run_batch` returns whether the run succeeded.
     """
     while True:
-        if not _pause_file(folder).exists():
+        if not local_schedule.pause_file(folder.path).exists():
             at = datetime.now(UTC)
-            last = _LastRun(at, await run_batch())
+            last = LastRun(at, await run_batch())
             with data_folder.owner_only():
-                _last_run_file(folder).write_bytes(msgspec.json.encode(last))
+                local_schedule.last_run_file(folder.path).write_bytes(msgspec.json.encode(last))
         await asyncio.sleep(BATCH_INTERVAL_S)
 
 
@@ -50,24 +40,12 @@ class LocalScheduler:
         self._run_batch = run_batch
 
     def all(self) -> list[Schedule]:
-        is_paused = _pause_file(self._folder).exists()
-        last = self._read_last_run()
-        is_due = last is not None and not is_paused
-        return [
-            Schedule(
-                name=BATCH,
-                schedule=_CRON,
-                state="PAUSED" if is_paused else "ENABLED",
-                next_at=last.at + timedelta(seconds=BATCH_INTERVAL_S) if last and is_due else None,
-                last_at=last.at if last else None,
-                code=_UNKNOWN if last and not last.succeeded else 0,
-            )
-        ]
+        return [local_schedule.read(self._folder.path)]
 
     def pause(self, name: str) -> bool:
         """Pause the schedule; return False if it was already paused."""
         _check_name(name)
-        if (file := _pause_file(self._folder)).exists():
+        if (file := local_schedule.pause_file(self._folder.path)).exists():
             return False
         file.touch(mode=0o600)
         return True
@@ -75,7 +53,7 @@ class LocalScheduler:
     def resume(self, name: str) -> bool:
         """Resume the schedule; return False if it was already enabled."""
         _check_name(name)
-        if not (file := _pause_file(self._folder)).exists():
+        if not (file := local_schedule.pause_file(self._folder.path)).exists():
             return False
         file.unlink(missing_ok=True)
         return True
@@ -85,21 +63,7 @@ class LocalScheduler:
         _check_name(name)
         self._run_batch()
 
-    def _read_last_run(self) -> _LastRun | None:
-        try:
-            return msgspec.json.decode(_last_run_file(self._folder).read_bytes(), type=_LastRun)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return None
-
 
 def _check_name(name: str) -> None:
     if name != BATCH:
         raise ProgressError(f"there is no schedule {name}: the local stack only has {BATCH}")
-
-
-def _pause_file(folder: DataFolder) -> Path:
-    return folder.path / "batch-paused"
-
-
-def _last_run_file(folder: DataFolder) -> Path:
-    return folder.path / "batch-last-run.json"

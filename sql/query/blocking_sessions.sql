@@ -1,4 +1,5 @@
--- Which sessions of the database let others wait, and how far the shards are, for administrators.
+-- Which sessions of the database let others wait, how far the shards are, and whether a release runs, for
+-- administrators.
 
 -- sessions --
 -- The sessions that let another session wait for more than 2 s, that keep a table of ours locked, or that hold a shard
@@ -50,3 +51,21 @@ FROM checkpoints c
 LEFT JOIN shards_behind b ON b.shard = c.shard
 LEFT JOIN ({recovery/shard_locks held}) l ON l.shard = c.shard
 ORDER BY c.shard;
+
+-- release --
+-- Whether the lock of migrations is held, and which other versions have read models, or are building them.
+SELECT
+    EXISTS (
+        SELECT
+        FROM pg_locks l
+        CROSS JOIN (SELECT hashtextextended('progress.migrations', 0) AS key) k
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          AND l.classid = CAST((k.key >> 32) & 4294967295 AS oid) AND l.objid = CAST(k.key & 4294967295 AS oid)
+    ) AS migrating,
+    ARRAY(
+        SELECT CAST(n.nspname AS text)
+        FROM pg_namespace n
+        WHERE n.nspname ~ '^progress_[0-9a-f]{12}(_building)?$' AND n.nspname !~ ('^' || current_schema())
+        ORDER BY n.nspname
+    ) AS other_versions;

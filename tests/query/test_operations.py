@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
+from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.event_store import dead_letters, log
@@ -31,7 +32,7 @@ from progress.query.graphql import mutations
 from progress.query.graphql.downloads import Downloads
 from progress.settings import Settings
 from tests.conftest import Store
-from tests.support import api, backup_fixtures, sample_events, stage
+from tests.support import api, backup_fixtures, cloud_scheduler, sample_events, stage
 from tests.support.api import Api
 from tests.support.export_fixtures import export, get
 from tests.support.fake_publisher import FakePublisher, serve_monitoring
@@ -44,6 +45,8 @@ ADMINISTRATORS_ONLY = {
     "deadLetters": "{ deadLetters { totalCount } }",
     "arrivals": "{ arrivals { events } }",
     "blockingSessions": "{ blockingSessions { session } }",
+    "schedules": "{ schedules { name } }",
+    "release": "{ release { migrating } }",
     "shards": "{ shards { shard } }",
     "deadLetterReasons": "{ deadLetterReasons { count } }",
     "operations": "{ operations { pageInfo { endCursor } } }",
@@ -505,6 +508,27 @@ def test_the_counts_are_null_if_monitoring_does_not_respond(postgres: str) -> No
     nobody = f"127.0.0.1:{ports.reserve()}"
     with api.serve(postgres, pubsub_emulator_host=nobody) as query_api:
         assert query_api.data(QUERY, roles=["admin"]) == {"undelivered": None}
+
+
+def test_administrators_see_the_schedules_of_cloud_scheduler(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "{ schedules { name state code lastAt } }"
+    with cloud_scheduler.serve() as (address, scheduler):
+        monkeypatch.setenv("CLOUD_SCHEDULER_EMULATOR_HOST", address)
+        settings.current.cache_clear()
+        scheduler.jobs["progress-backup"].state = "PAUSED"  # type: ignore[assignment] # proto converts it
+        with api.serve(
+            postgres, pubsub_project_id="p", cloud_scheduler_emulator_host=address
+        ) as query_api:
+            backup, batch, _ = query_api.data(query, roles=["admin"])["schedules"]
+        assert (backup["name"], backup["state"], backup["lastAt"]) == (
+            "progress-backup",
+            "PAUSED",
+            None,
+        )
+        assert (batch["state"], batch["code"]) == ("ENABLED", 4)
+    settings.current.cache_clear()
 
 
 JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"

@@ -226,7 +226,7 @@ def test_each_environment_has_custom_roles_with_exactly_the_expected_permissions
     assert created == {
         "progressScaling": {"run.services.get", "run.services.update"},
         "progressSigning": {"iam.serviceAccounts.signBlob"},
-        "progressMeasurements": {"monitoring.timeSeries.list"},
+        "progressMeasurements": {"cloudscheduler.jobs.list", "monitoring.timeSeries.list"},
         "progressGreenPush": {
             f"pubsub.subscriptions.{verb}" for verb in ("create", "delete", "get", "list")
         },

@@ -14,8 +14,8 @@ from progress.operations.records import Operation, OperationKind
 from progress.query.auth import Caller, Part
 from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
+from progress.query.graphql.outside import Outside
 from progress.query.graphql.published_events import EventPublisher
-from progress.query.graphql.undelivered import UndeliveredMessages
 from progress.query.live import milestone_feed
 from progress.query.live.hub import LiveQueries, Subscription
 from progress.query.live.milestone_feed import MilestoneFeed
@@ -35,7 +35,7 @@ class Context(msgspec.Struct, frozen=True):
     trace: AccessTrace
     live_queries: LiveQueries | None = None  # Set only for streams and sockets.
     downloads: Downloads | None = None  # Set only over HTTP.
-    undelivered: UndeliveredMessages | None = None  # Set only over HTTP.
+    outside: Outside | None = None  # Set only over HTTP.
     events: EventPublisher | None = None  # Set only over HTTP.
     host: bytes = b""  # The host to which the caller sent the request.
     members: set[str] = set()  # Learners whose group membership this request has checked.

@@ -19,6 +19,7 @@ from strawberry.types import get_object_definition
 from strawberry.types.nodes import SelectedField, Selection
 from strawberry.utils.str_converters import to_camel_case
 
+from progress.adapters.cloud_scheduler import Schedule
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.operations.records import Operation
@@ -666,7 +667,7 @@ async def operations(
 )
 async def undelivered(info: Info) -> list[Undelivered] | None:
     info.context.check_admin()
-    return await info.context.undelivered.get() if info.context.undelivered else None
+    return await info.context.outside.undelivered.get() if info.context.outside else None
 
 
 @declare(types.list_of(administration.Arrivals), Whose.NOBODY, cost=Cost(entries=24))
@@ -704,6 +705,18 @@ async def blocking_sessions(info: Info) -> list[administration.BlockingSession]:
 async def shards(info: Info) -> list[administration.Shard]:
     info.context.check_admin()
     return await administration.get_shards(info.context.queries.reader)
+
+
+@declare(list[types.Schedule] | None, Whose.NOBODY)
+async def schedules(info: Info) -> list[Schedule] | None:
+    info.context.check_admin()
+    return await info.context.outside.schedules.get() if info.context.outside else None
+
+
+@declare(types.type_of(administration.Release) | None, Whose.NOBODY)
+async def release(info: Info) -> administration.Release | None:
+    info.context.check_admin()
+    return await administration.get_release(info.context.queries.reader)
 
 
 for _type in (Mutation, Subscription):

@@ -26,9 +26,9 @@ from progress.query.execution import documents, execute
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import PATH, Downloads
+from progress.query.graphql.outside import Outside
 from progress.query.graphql.published_events import EventPublisher
 from progress.query.graphql.subscriptions import build_sources
-from progress.query.graphql.undelivered import UndeliveredMessages
 from progress.query.http import protocol, subscriptions
 from progress.query.http.developer_files import DeveloperFiles
 from progress.query.http.persisted_queries import PersistedQueries
@@ -87,7 +87,7 @@ class QueryApi:
         sources = build_sources(reader)
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
         self._downloads = Downloads(settings)
-        self._undelivered = UndeliveredMessages(settings)
+        self._outside = Outside(settings)
         self._events = EventPublisher(settings, reader, self._redis, self._cache.versions)
         self._page = StaticPage(settings)
         introspection = settings.graphql_introspection
@@ -275,7 +275,7 @@ class QueryApi:
         return Context(
             *(caller, self._queries, now, self._trace, live_queries),
             downloads=self._downloads,
-            undelivered=self._undelivered,
+            outside=self._outside,
             events=self._events,
             host=host,
         )

@@ -8,7 +8,7 @@ import { t } from './i18n.js';
 import { OPERATION, hasEnded, kindOf } from './operation.js';
 import { operations, replayOutcome } from './operations.js';
 import { View } from './problems.js';
-import { arrivals, glance, lag, undelivered } from './system_state.js';
+import { arrivals, glance, lag, schedules, undelivered } from './system_state.js';
 import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
 
@@ -21,6 +21,8 @@ const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $fir
     edges { node { id kind topic eventId eventType reason payload receivedAt replayedAt } }
   }
   shards { shard eventsBehind waitingSince session }
+  schedules { name schedule state nextAt lastAt code }
+  release { migrating otherVersions }
   undelivered { subscription messages }
   arrivals { start events deadLetters }
   latest: operations(first: 10) { edges { node { ${OPERATION} } } pageInfo { hasNextPage endCursor } }
@@ -144,12 +146,14 @@ export class Administration extends View {
   }
 
   parts() {
-    const { projections, letters, reasons, operations: latest, page, pageInfo, shards, undelivered: messages, arrivals: hours } = this.data;
+    const { projections, letters, reasons, operations: latest, page, pageInfo, shards, arrivals: hours } = this.data;
     const { cursors } = this.view;
     return [
       h('div', { class: 'stacks', 'data-key': 'stacks' },
-        h('div', { class: 'stack' }, lag(projections), shardList(shards, this.sessions), arrivals(hours), undelivered(messages)),
-        h('div', { class: 'stack' }, operations(cursors.length ? page : latest, pageInfo, cursors.length))),
+        h('div', { class: 'stack' },
+          lag(projections), shardList(shards, this.sessions), arrivals(hours), undelivered(this.data.undelivered)),
+        h('div', { class: 'stack' },
+          operations(cursors.length ? page : latest, pageInfo, cursors.length), schedules(this.data.schedules))),
       deadLetters(letters, reasons, this.view),
     ];
   }

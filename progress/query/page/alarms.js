@@ -11,6 +11,8 @@ export const hasFailed = (operation) => ['FAILED', 'TIMED_OUT'].includes(operati
   && Date.now() - Date.parse(operation.startedAt) < DAY_MS;
 export const isDeadLetter = ({ subscription }) => subscription.endsWith('-dead-letter-sub');
 export const isLate = ({ status }) => status === 'CRITICAL';
+/** True for a schedule that does not start its job, or whose last run failed. */
+export const isStopped = ({ state, code: ended }) => state !== 'ENABLED' || ended !== 0;
 export const sum = (rows) => rows.reduce((total, { messages }) => total + messages, 0);
 const count = (rows, condition) => rows.filter(condition).length;
 const code = (text) => h('span', { translate: 'no' }, text);
@@ -30,7 +32,7 @@ export function findAlarms(data, sessions) {
   return data ? [...found, ...ofData(data, blockers)] : found;
 }
 
-function ofData({ projections, shards, reasons, operations, undelivered }, blockers) {
+function ofData({ projections, shards, reasons, operations, schedules, undelivered }, blockers) {
   const late = count(projections, isLate);
   const open = countOpen(reasons);
   const failed = count(operations, hasFailed);
@@ -39,7 +41,9 @@ function ofData({ projections, shards, reasons, operations, undelivered }, block
   return [
     late > 0 && {
       text: t('lag.late', { late, count: projections.length }),
-      jumps: [...behind.slice(0, 3).map(({ shard }) => toShard(shard)), ...blockers.map(toSession), ['lag', t('lag.title')]],
+      jumps: [
+        ...behind.slice(0, 3).map(({ shard }) => toShard(shard)), ...blockers.map(toSession), ['lag', t('lag.title')],
+      ],
       section: blockers.length ? 'A stuck shard' : 'Projection lag',
     },
     open > 0 && {
@@ -50,6 +54,12 @@ function ofData({ projections, shards, reasons, operations, undelivered }, block
       jumps: [['operations', t('state.operations')]],
       section: 'Operations',
     },
+    ...(schedules ?? []).filter(isStopped).map(({ name, state, code: ended }) => ({
+      text: ended && state === 'ENABLED'
+        ? t('schedules.ended', { name, code: String(ended) }) : t('schedules.paused', { name }),
+      jumps: [['schedules', t('schedules.title')]],
+      section: 'Batch job',
+    })),
     held > 0 && {
       text: t('alarms.undelivered', { count: held }),
       jumps: [['undelivered', t('state.undelivered')]],

@@ -1,10 +1,10 @@
 // The state of the system: a summary, the lag of the projections, and the messages that are still in Pub/Sub.
 
-import { banner, hasFailed, isDeadLetter, isLate, sum } from './alarms.js';
+import { banner, hasFailed, isDeadLetter, isLate, isStopped, sum } from './alarms.js';
 import { axis, columns, plot } from './charts.js';
 import { countOpen } from './dead_letters.js';
 import { h } from './dom.js';
-import { ago, clock, decimal, number, seconds } from './format.js';
+import { ago, clock, decimal, moment, number, seconds } from './format.js';
 import { t, textOf } from './i18n.js';
 import { table, unfolded } from './layout.js';
 import { hasEnded } from './operation.js';
@@ -12,8 +12,13 @@ import { hasEnded } from './operation.js';
 /** The alarms, and a summary of the state in a few numbers. Each number is a button that scrolls to its section. */
 export function glance(data, alarms, isBlocked) {
   return h('section', { class: 'card wide', 'aria-labelledby': 'glance', 'data-key': 'glance' },
-    banner(alarms, isBlocked), data && tiles(data));
+    banner(alarms, isBlocked), data?.release && running(data.release), data && tiles(data));
 }
+
+/** What is seen of a release that has not ended. */
+const running = ({ migrating, otherVersions }) => h('p', { class: 'note', id: 'release' },
+  t(migrating ? 'release.migrates' : 'release.runs'),
+  otherVersions.length > 0 && [' ', t('release.versions', { versions: otherVersions.join(', ') })]);
 
 /** A number is marked if an administrator must act. */
 function tiles({ projections, reasons, operations, undelivered: messages }) {
@@ -80,6 +85,21 @@ export function arrivals(rows) {
       [t('arrivals.from'), t('arrivals.rate'), t('letters.title')],
       rows.toReversed().map((row) => [time(row), perMinute(row.events), number(row.deadLetters)]))),
     url && h('a', { class: 'button quiet', href: url, 'data-key': 'dashboards' }, t('arrivals.dashboards')));
+}
+
+/** The schedules of the jobs. `rows` is null if they are not known. */
+export function schedules(rows) {
+  return h('section', { class: 'card', 'aria-labelledby': 'schedules', 'data-key': 'schedules' },
+    h('h2', { id: 'schedules', tabindex: -1 }, t('schedules.title')),
+    !rows && h('p', { class: 'note' }, t('schedules.unknown')),
+    rows && h('ul', { class: 'operations' }, rows.map((row) => h('li', { 'data-key': row.name },
+      h('div', { class: 'head' },
+        h('h3', null, h('span', { translate: 'no' }, row.name), ' ', h('span', { class: `chip ${isStopped(row) ? 'bad' : 'good'}` },
+          row.code && row.state === 'ENABLED' ? t('schedules.failed') : textOf(`schedules.states.${row.state}`, row.state))),
+        h('span', { class: 'of', translate: 'no' }, row.schedule)),
+      h('p', { class: 'of' },
+        row.lastAt ? t('schedules.last', { time: moment(row.lastAt) }) : t('schedules.never'),
+        row.nextAt && [t('separator'), t('schedules.next', { time: moment(row.nextAt) })])))));
 }
 
 /** The messages that are still in Pub/Sub. `rows` is null if the numbers are not available. */

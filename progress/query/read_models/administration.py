@@ -143,6 +143,19 @@ async def get_shards(reader: Reader) -> list[Shard]:
     return [Shard(**row) for row in await reader.fetch("query/blocking_sessions", "shards")]
 
 
+class Release(msgspec.Struct, frozen=True):
+    """A release that has not ended: it migrates, or other versions have read models, too."""
+
+    migrating: bool
+    other_versions: list[str]
+
+
+async def get_release(reader: Reader) -> Release | None:
+    (row,) = await reader.fetch("query/blocking_sessions", "release")
+    release = Release(**row)
+    return release if release.migrating or release.other_versions else None
+
+
 def _with_key(row: Mapping[str, Any]) -> tuple[LetterKey, DeadLetter]:
     letter = dead_letter_record.from_row(row)
     is_replayed = letter.replayed_at is not None

@@ -348,6 +348,27 @@ def test_the_page_starts_an_operation_and_follows_it_to_its_end(
     assert page.locator(".operations > li").count() == min(before + 1, 10)
 
 
+def test_a_paused_schedule_and_a_release_are_shown(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    demo.progress("schedule", "pause")
+    try:
+        with closing(database.connect(demo.database_url)) as migrating:
+            database.run(migrating, "adapters/migrations", "lock")
+            page = visitor.open("ada", "admin", "#/administration")
+            alarms = page.get_by_role("region", name="Something needs attention")
+            expect(alarms).to_contain_text("The schedule progress-batch is paused")
+            expect(alarms).to_contain_text("A release is running: it migrates the database.")
+            alarms.get_by_role("button", name="Schedules").click()
+            expect(page.get_by_role("heading", name="Schedules")).to_be_focused()
+            expect(page.get_by_role("region", name="Schedules")).to_contain_text("Paused")
+            assert visitor.find_violations() == []
+    finally:
+        demo.progress("schedule", "resume")
+    page.reload()
+    expect(page.get_by_role("region", name="Schedules")).to_contain_text("Enabled")
+    expect(page.get_by_text("A release is running")).to_have_count(0)
+
+
 def test_older_operations_are_on_further_pages(visit: Visits, demo: Stack) -> None:
     with closing(database.connect(demo.database_url)) as connection:
         connection.run(operation_fixtures.BLOCKS["finish operations"], count=12)
