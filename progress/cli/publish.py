@@ -20,7 +20,7 @@ from progress.errors import ProgressError
 from progress.event_store import arrivals
 from progress.event_store.arrivals import Arrivals, Before
 from progress.importers import envelope_lines
-from progress.importers.envelope_lines import Line
+from progress.importers.envelope_lines import Fault, Line
 
 _LISTED_LINES = 5  # a message names the first affected line, then lists at most this many others
 
@@ -31,6 +31,15 @@ File = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Publish even if events would be rejected.")]
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        help="Publish nothing, and name each event that ingest would reject, by its line or its "
+        "index, from 0. The file may also be one envelope, or one array, of many lines. With "
+        "--strict, an unknown event type is a fault, too. Needs neither a stack nor a network.",
+    ),
+]
 Wait = Annotated[
     bool,
     typer.Option(
@@ -58,16 +67,69 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     arrivals: Arrivals | None = None
 
 
+class FoundFault(msgspec.Struct, frozen=True):
+    """Why an event would be rejected; `line` is null if the file is one envelope or array."""
+
+    line: int | None
+    index: int
+    reason: str
+
+
+class CheckReport(msgspec.Struct, frozen=True):
+    """The output of `--check --json`."""
+
+    events: int
+    faults: list[FoundFault]
+
+
 def publish(
     file: File,
+    *,
+    check: Check = False,
     force: Force = False,
     wait: Wait = False,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Check envelopes, then publish each to the topic of its event type; print their count."""
+    if check and (force or wait):
+        raise typer.BadParameter("expected no --force and no --wait", param_hint="--check")
+    if check:
+        _check(file, strict=strict, as_json=as_json)
+        return
     with publishing.explain_interrupt() as publication:
         _run(file, publication, force=force, wait=wait, strict=strict, as_json=as_json)
+
+
+def _check(file: str, *, strict: bool, as_json: bool) -> None:
+    """Print each fault; if there is one, raise ProgressError."""
+    texts = envelope_lines.split(b"".join(_read_lines(file)))
+    lines = list(envelope_lines.check(texts, datetime.now(UTC)))
+    faults = [
+        FoundFault(line.number if len(texts) > 1 else None, fault.index, fault.reason)
+        for line in lines
+        for fault in (*line.faults, *(_find_unknown_types(line) if strict else ()))
+    ]
+    report = CheckReport(sum(line.events for line in lines), faults)
+    if as_json:
+        terminal.print_json(report)
+    else:
+        _warn_of_unknown_names(lines)
+        for fault in faults:
+            place = f"line {fault.line}, " if fault.line else ""
+            typer.echo(f"{place}index {fault.index}: {fault.reason}", err=True)
+    if faults:
+        faulty = len({(fault.line, fault.index) for fault in faults})
+        raise ProgressError(f"{faulty:,} of {report.events:,} events have a fault")
+    if not as_json:
+        typer.echo(f"no fault in {report.events:,} events")
+
+
+def _find_unknown_types(line: Line) -> list[Fault]:
+    return [
+        Fault(index, f"{envelope_lines.describe_unknown_type(name)} - at $.event_type")
+        for index, name in line.unknown_types.items()
+    ]
 
 
 def _run(
@@ -126,8 +188,8 @@ def _compare(
         for event in envelope_lines.decode(line.data, now)
     ]
     conflicts = arrivals.find_conflicts(connection, events)
-    reason = "the log has this id with other content - at $.event_id"
-    return [envelope_lines.mark_conflicts(line, conflicts, reason) for line in lines]
+    fault = Fault(0, "the log has this id with other content - at $.event_id")
+    return [envelope_lines.mark_conflicts(line, conflicts, fault) for line in lines]
 
 
 def _publish(console: Console, lines: Sequence[Line], publication: Publication) -> int:
@@ -158,7 +220,7 @@ def _warn_of_unknown_names(lines: Sequence[Line]) -> None:
 
 def _find_warnings(line: Line) -> list[str]:
     warnings = []
-    for name in dict.fromkeys(line.unknown_types):
+    for name in dict.fromkeys(line.unknown_types.values()):
         unknown = envelope_lines.describe_unknown_type(name)
         warnings.append(f"{unknown}; it is recorded, but not counted")
     for name, nearest in line.misspelt.items():
@@ -182,7 +244,7 @@ def _require_valid(lines: Sequence[Line]) -> None:
 
 
 def _require_known_types(lines: Sequence[Line]) -> None:
-    unknown = {name for line in lines for name in line.unknown_types}
+    unknown = {name for line in lines for name in line.unknown_types.values()}
     if unknown:
         raise ProgressError(
             f"{len(unknown):,} event types are unknown; nothing was published: correct them, or "

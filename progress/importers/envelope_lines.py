@@ -10,7 +10,7 @@ import msgspec
 
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Packed
-from progress.event_store import envelope, events
+from progress.event_store import envelope, events, json_input
 from progress.event_store.envelope import TIME_SOURCE, Message, ParsedEvent, Rejection
 
 MAX_EVENTS = 100  # in a message
@@ -22,12 +22,18 @@ _ANY_DATA = ("user_id", "type")  # may be in the data of every event
 _SIMILARITY = 0.8  # from 0 to 1; a less similar name does not count as misspelt
 
 
+class Fault(msgspec.Struct, frozen=True):
+    """Why ingest would reject an event, and the index of the event in its line's array."""
+
+    index: int
+    reason: str
+
+
 class Line(msgspec.Struct, frozen=True):
     """A line of a file: one event, or an array of events.
 
-    If ingest would reject an event of the line, `reason` names the field and the rule; otherwise,
-    `reason` is empty. `event_ids` are the ids under which the valid events are recorded, `times`
-    are the times of these events.
+    `event_ids` are the ids under which the valid events are recorded, `times` are the times of
+    these events. `unknown_types` are the types that are not declared, by the event's index.
     An id is also in `conflicts` if the log, or an earlier part of the file, has an event with this
     id but different content. `misspelt` maps misspelt field names to the declared names.
     """
@@ -37,11 +43,32 @@ class Line(msgspec.Struct, frozen=True):
     topic: str
     events: int
     event_ids: list[str]
-    unknown_types: list[str]
+    unknown_types: dict[int, str]
     misspelt: dict[str, str]
     times: list[datetime]
-    reason: str = ""
+    faults: list[Fault]
     conflicts: list[str] = []
+
+    @property
+    def reason(self) -> str:
+        """The first fault's field and rule; '' if ingest would reject no event of the line."""
+        return self.faults[0].reason if self.faults else ""
+
+
+def split(text: bytes) -> list[bytes]:
+    """Return the lines of a file; the whole file, if it is one envelope or array of many lines."""
+    lines = text.split(b"\n")
+    first = next((line for line in lines if line.strip()), b"")
+    is_document = not _is_json(first) and (_is_json(text) or not any(map(_is_json, lines)))
+    return [text] if is_document else lines
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json_input.decode(text)
+    except json_input.NotJson:
+        return False
+    return True
 
 
 def check(lines: Iterable[bytes], now: datetime) -> Iterator[Line]:
@@ -62,9 +89,11 @@ def _check_line(
     valid: list[ParsedEvent],
     now: datetime,
 ) -> Line:
-    reasons = [reason for entry in entries if (reason := _find_fault(entry, now))]
+    faults = [
+        Fault(entry.index, reason) for entry in entries if (reason := _find_fault(entry, now))
+    ]
     if len(data) > publisher.MAX_MESSAGE_BYTES:
-        reasons.insert(0, f"expected at most {publisher.MAX_MESSAGE_BYTES:,} bytes - at $")
+        faults.insert(0, Fault(0, f"expected at most {publisher.MAX_MESSAGE_BYTES:,} bytes - at $"))
     event_type = entries[0].event_type if entries else None
     return Line(
         number=number,
@@ -72,10 +101,12 @@ def _check_line(
         topic=events.TOPICS.get(event_type or "", events.LEARNING),
         events=len(entries),
         event_ids=[entry.event_id.lower() for entry in valid],
-        unknown_types=[e.event_type for e in valid if e.event_type not in events.EVENT_TYPES],
+        unknown_types={
+            e.index: e.event_type for e in valid if e.event_type not in events.EVENT_TYPES
+        },
         misspelt=find_misspelt(data),
         times=[entry.occurred_at for entry in valid],
-        reason=reasons[0] if reasons else "",
+        faults=faults,
     )
 
 
@@ -92,7 +123,7 @@ def _compare(
         if not _have_same_content(event, other):
             where = f"line {number}" if number != line.number else "an earlier event of this line"
             reason = f"{where} has this id with other content - at $.event_id"
-            line = mark_conflicts(line, {event_id}, reason)
+            line = mark_conflicts(line, {event_id}, Fault(event.index, reason))
     return line
 
 
@@ -105,16 +136,16 @@ def _select_valid(entries: list[ParsedEvent | Rejection]) -> list[ParsedEvent]:
     return [entry for entry in entries if isinstance(entry, ParsedEvent)]
 
 
-def mark_conflicts(line: Line, event_ids: AbstractSet[str], reason: str) -> Line:
+def mark_conflicts(line: Line, event_ids: AbstractSet[str], fault: Fault) -> Line:
     """Return the line with the given event ids marked as conflicts; ignore ids of other lines.
 
-    If an id is marked and the line has no reason yet, `reason` becomes the line's reason.
+    If an id is marked, the line also gets the fault.
     """
     conflicts = [event_id for event_id in line.event_ids if event_id in event_ids]
     if not conflicts:
         return line
     return msgspec.structs.replace(
-        line, reason=line.reason or reason, conflicts=[*line.conflicts, *conflicts]
+        line, faults=[*line.faults, fault], conflicts=[*line.conflicts, *conflicts]
     )
 
 

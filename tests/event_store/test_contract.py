@@ -220,6 +220,23 @@ def test_a_message_is_an_event_or_an_array_of_events() -> None:
         assert not message.is_valid(invalid)
 
 
+def test_the_strict_schema_knows_only_the_declared_types() -> None:
+    strict = validator(schemas.STRICT)
+    for declared in EVENT_TYPES.values():
+        event = example(declared)
+        tagged = {
+            **event,
+            "event_type": None,
+            "data": {**event["data"], "type": event["event_type"]},
+        }
+        assert strict.is_valid(event)
+        assert strict.is_valid(tagged)
+        misspelt = {**event, "event_type": f"{event['event_type']}s"}
+        assert ANY_EVENT.is_valid(misspelt)
+        assert not strict.is_valid(misspelt)
+        assert not strict.is_valid({**event, "occurred_at": 5})
+
+
 def test_the_generated_schemas_are_valid_json_schemas() -> None:
     for schema in SCHEMAS.values():
         Draft202012Validator.check_schema(schema)

@@ -3,19 +3,25 @@
 import csv
 import itertools
 import json
+import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from progress import settings
 from progress.event_store import envelope
 from progress.event_store.envelope import Message, Rejection
 from progress.importers import anki_log, envelope_lines
-from tests.support import cli, sample_events
+from tests.support import cli, command_server, sample_events
 from tests.support.fake_publisher import FakePublisher
 
+DOCUMENT = (Path(__file__).parents[2] / "docs/publishing.md").read_text(encoding="utf-8")
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 
 
@@ -196,3 +202,91 @@ def test_an_import_warns_about_answers_in_the_future(
     assert json.loads(cli.expect_success(answer))["answers"] == 2
     # The session's begin and end, the answer and its review.
     assert WARNING.replace("2 of", "4 of") in answer.stderr.splitlines()
+
+
+def check_file(text: bytes, *options: str) -> tuple[int, list[dict[str, object]], int]:
+    """Check a file without a database; return the events, the faults and the exit code."""
+    nowhere = "postgresql:///d?host=/nowhere"
+    answer = cli.progress(
+        nowhere, "publish", "--check", "--json", "-", *options, text=text.decode()
+    )
+    report = json.loads(answer.stdout)
+    return report["events"], report["faults"], answer.returncode
+
+
+def test_a_check_names_the_line_and_the_index_of_each_fault_as_ingest_does() -> None:
+    bad, misspelt = line(item_count=-1), line("SesionStarted")
+    other = line(item_count=2)
+    array = b"[\n  %b\n]" % b",\n  ".join([line(), bad, b"[]", other, misspelt])
+    ours = outcomes(b"[%b]" % b",".join([bad, b"[]"]))
+    conflict = "an earlier event of this line has this id with other content - at $.event_id"
+    unknown = "unknown event type 'SesionStarted' (did you mean SessionStarted?) - at $.event_type"
+    expected = [
+        *({"line": None, "index": 1 + n, "reason": reason} for n, reason in enumerate(ours)),
+        {"line": None, "index": 3, "reason": conflict},
+    ]
+    assert check_file(array) == (5, expected, 1)
+    strict = {"line": None, "index": 4, "reason": unknown}
+    assert check_file(array, "--strict") == (5, [*expected, strict], 1)
+
+    lines = b"\n".join([line(), b"", b"[%b,%b]" % (answer, bad), b"garbage", misspelt])
+    assert check_file(lines, "--strict") == (
+        5,
+        [
+            {"line": 3, "index": 1, "reason": ours[0]},
+            {"line": 4, "index": 0, "reason": "expected JSON - at character 0"},
+            {"line": 5, "index": 0, "reason": unknown},
+        ],
+        1,
+    )
+    pretty = json.dumps(json.loads(line()), indent=2).encode()
+    assert check_file(b"\xef\xbb\xbf" + pretty, "--strict") == (1, [], 0)
+    (fault,) = check_file(pretty[:-1])[1]
+    assert str(fault["reason"]).startswith("expected JSON - at character")
+
+
+def test_a_check_explains_its_faults_and_publishes_nothing() -> None:
+    nowhere = "postgresql:///d?host=/nowhere"
+    done = cli.progress(nowhere, "publish", "--check", "-", text=line("Unheard").decode())
+    assert cli.expect_success(done) == "no fault in 1 events\n"
+    assert "unknown event type 'Unheard'" in done.stderr
+    done = cli.progress(nowhere, "publish", "--check", "-", text="garbage\n" + line().decode())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "line 1, index 0: expected JSON - at character 0\n" in done.stderr
+    assert cli.progress(nowhere, "publish", "--check", "--wait", "-").returncode == 2
+
+
+def test_the_documented_workflow_finds_the_faults_that_the_document_shows(tmp_path: Path) -> None:
+    section = DOCUMENT.split("## Check events in CI")[1].split("\n## ")[0]
+    (steps,) = re.findall(r"(?ms)^```yaml\n(.*?)^```", section)
+    (step,) = (step["run"] for step in yaml.safe_load(steps) if "run" in step)
+    command = step.splitlines()[-1].replace("venv/bin/python", sys.executable)
+    completed = line("SessionCompleted", score=101, duration_seconds=600)
+    (tmp_path / "events.jsonl").write_bytes(line("SesionStarted") + b"\n" + completed)
+    done = subprocess.run(
+        ["bash", "-euc", command],
+        cwd=command_server.ROOT,
+        env=settings.child_env(GITHUB_WORKSPACE=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    for shown in re.findall(r"^    (line .+)", section, re.MULTILINE):
+        assert f"{shown}\n" in done.stderr
+
+
+@given(st.lists(st.sampled_from([*valid[:-2], *invalid]), min_size=1, max_size=9))
+def test_an_array_has_the_same_faults_as_its_lines(file: list[bytes]) -> None:
+    entries = [each for each in file if not each.startswith(b"[")]
+    (array,) = envelope_lines.check([b"[%b]" % b",".join(entries)], NOW)
+    if any(each in (b"garbage", b'{"a": NaN}') for each in entries):
+        assert len(array.faults) == 1  # not JSON at all
+        return
+    alone = [
+        (n, each.reason)
+        for n, entry in enumerate(entries)
+        for each in envelope_lines.check([entry], NOW)
+        if each.reason
+    ]
+    assert [(fault.index, fault.reason) for fault in array.faults] == alone

@@ -17,7 +17,8 @@ from progress.event_store.envelope import IDS, LATER_IDS
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-ENVELOPE, MESSAGE = "envelope", "message"  # all other schemas have the names of event types
+# All other schemas have the names of event types.
+ENVELOPE, STRICT, MESSAGE = "envelope", "strict", "message"
 
 _LENGTHS: Schema = {"minLength": 1, "maxLength": 200}
 _TIME = f"^(?:{timestamps.PATTERN.replace(chr(92) + 'd', '[0-9]')})$"
@@ -25,9 +26,10 @@ _ADDED: dict[str, Schema] = {"domains": {"uniqueItems": True}}  # rules that a _
 
 
 def make_all() -> dict[str, Schema]:
-    """Return the schemas by name; the names are the event types, `envelope` and `message`."""
+    """Return the schemas by name: the event types, `envelope`, `strict` and `message`."""
     schemas = {name: _describe_event(declared) for name, declared in events.EVENT_TYPES.items()}
-    return schemas | {ENVELOPE: _describe_envelope(), MESSAGE: _describe_message()}
+    described = (_describe_envelope(), _describe_strict(), _describe_message())
+    return schemas | dict(zip((ENVELOPE, STRICT, MESSAGE), described, strict=True))
 
 
 def make_published() -> dict[str, Schema]:
@@ -103,6 +105,15 @@ def _describe_envelope() -> Schema:
         "required": ["event_id"],
         "properties": _properties(any_type, _object(_ids())),
         "allOf": [_has_any_type(), _HAS_TIME, *types],
+    }
+
+
+def _describe_strict() -> Schema:
+    return {
+        "$schema": DIALECT,
+        "title": "DeclaredEvent",
+        "description": "An event of a declared type, for the tests of a publisher.",
+        "allOf": [_is_type({"enum": [*events.EVENT_TYPES]}), {"$ref": f"{ENVELOPE}.json"}],
     }
 
 
