@@ -1,5 +1,5 @@
-// A teacher's view of a group: its activity, its learners (by default, those at risk first), what it is expected to
-// know, and its fading and hardest items. The view follows the group's changes.
+// A teacher's view of a group: who is at risk and what to repeat, its learners (by default, those whom a talk helps most
+// first), its activity, what it is expected to know, and its hardest items. The view follows the group's changes.
 
 import { runQuery } from './api.js';
 import { axis, columns, legend, dateLabels, plot, roundUp } from './charts.js';
@@ -14,10 +14,11 @@ import * as session from './session.js';
 import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
 
-const STANDING = 'name members activeLast7Days answersLast7Days accuracyLast7Days';
+const RISKS = ['inactive', 'lowAccuracy', 'neverStudied'];
+const STANDING = `name members activeLast7Days answersLast7Days accuracyLast7Days atRisk ${RISKS.join(' ')}`;
 const COLUMNS = [
   'userId', 'displayName', 'lastStudyDate', 'currentStreak', 'answersLast7Days', 'accuracyLast7Days',
-  'totalItemsLearned', 'expectedKnown', 'atRisk',
+  'totalItemsLearned', 'expectedKnown', 'atRisk', 'riskReasons',
 ];
 const LEARNERS = `learners(groupId: $group, orderBy: $order, first: 200, after: $after) {
   totalCount
@@ -46,16 +47,19 @@ const RANGES = [1, 4, 12]; // weeks; 1 means the last seven local days
 const INTERVAL_MS = 60_000; // Between two requests without a change.
 const MIN_INTERVAL_MS = 3_000; // Between two requests, even if changes arrive faster: see the rate limit of the API.
 
-/** The orders of learners: the API's order, if it has one, and the value by which loaded learners are sorted. */
+/**
+ * The orders of learners: the API's order, if it has one, and the value by which loaded learners are sorted. Learners
+ * without the value come last. Only the order by urgency has no value: it is the server's.
+ */
 const ORDERS = {
-  at_risk: { api: 'AT_RISK' },
+  urgent: { api: 'URGENCY' },
   name: { by: (row) => (row.displayName ?? row.userId).toLowerCase() },
   inactive: { api: 'INACTIVE', by: (row) => row.lastStudyDate ?? '' },
-  streak: { api: 'STREAK', by: (row) => -row.currentStreak },
-  answers: { by: (row, weeks) => -rangeOf(row, weeks).answers },
-  accuracy: { api: 'ACCURACY', by: (row, weeks) => rangeOf(row, weeks).rate ?? 2 },
-  learned: { by: (row) => -row.totalItemsLearned },
-  expected: { by: (row) => -row.expectedKnown },
+  streak: { api: 'STREAK', by: (row) => row.currentStreak, isDescending: true },
+  answers: { by: (row, weeks) => rangeOf(row, weeks).answers, isDescending: true },
+  accuracy: { api: 'ACCURACY', by: (row, weeks) => rangeOf(row, weeks).rate },
+  learned: { by: (row) => row.totalItemsLearned, isDescending: true },
+  expected: { by: (row) => row.expectedKnown, isDescending: true },
 };
 
 export class Group extends View {
@@ -63,7 +67,9 @@ export class Group extends View {
     const order = parameters.get('order');
     const weeks = Number(parameters.get('weeks'));
     super(element, shell, { rows: [], groupId, pages: 0, requestedAt: -INTERVAL_MS });
-    this.order = Object.hasOwn(ORDERS, order) ? order : 'at_risk';
+    this.order = Object.hasOwn(ORDERS, order) ? order : 'urgent';
+    this.isReversed = parameters.has('reverse') && this.order !== 'urgent';
+    this.isFiltered = parameters.has('risk'); // only learners at risk
     this.weeks = RANGES.includes(weeks) ? weeks : 1;
     this.listen();
     this.load();
@@ -89,7 +95,7 @@ export class Group extends View {
     try {
       const group = this.groupId;
       const [{ data }, memory] = await Promise.all([
-        runQuery(more ? MORE : QUERY, { group, order: ORDERS[this.order].api ?? 'AT_RISK', after }, signal),
+        runQuery(more ? MORE : QUERY, { group, order: this.apiOrder, after }, signal),
         more ? null : runQuery(MEMORY, { group }, signal),
       ]);
       if (signal.aborted) return;
@@ -99,6 +105,7 @@ export class Group extends View {
       this.data = { ...this.data, ...data };
       this.succeed();
       this.follow();
+      if (this.needsAll()) await this.load(true);
     } catch (problem) {
       if (!signal.aborted) this.fail(problem);
     }
@@ -123,31 +130,39 @@ export class Group extends View {
   }
 
   listen() {
-    this.on('change', ({ target: { name, value } }) => name === 'order' && this.sort(value));
+    this.on('change', ({ target: { name, value } }) => name === 'order' && this.sort(value, false));
     this.on('click', ({ target }) => {
-      const { order, weeks } = target.closest('[data-order], [data-weeks]')?.dataset ?? {};
-      if (order) this.sort(order);
+      const { order, weeks, risk } = target.closest('[data-order], [data-weeks], [data-risk]')?.dataset ?? {};
+      if (order) this.sort(order, order === this.order && order !== 'urgent' && !this.isReversed);
       if (weeks) this.select({ weeks: Number(weeks) });
+      if (risk) this.select({ isFiltered: risk === 'true' });
       if (target.closest('[data-more]')) this.load(true);
       if (target.closest('[data-csv]')) this.save();
       if (target.closest('[data-print]')) print();
     });
   }
 
-  sort(order) {
-    this.select({ order });
-    if (!this.isComplete()) this.load();
+  sort(order, isReversed) {
+    this.select({ order, isReversed });
+    if (!ORDERS[order].by && this.isComplete()) this.load();
   }
 
-  /** Select an order or a range; the address keeps both. */
+  /** Select an order, a range or a filter; the address keeps them. */
   select(selected) {
     Object.assign(this, selected);
     const parameters = new URLSearchParams();
-    if (this.order !== 'at_risk') parameters.set('order', this.order);
+    if (this.order !== 'urgent') parameters.set('order', this.order);
+    if (this.isReversed) parameters.set('reverse', '1');
+    if (this.isFiltered) parameters.set('risk', '1');
     if (this.weeks !== 1) parameters.set('weeks', this.weeks);
     const query = parameters.size ? `?${parameters}` : '';
     history.replaceState(null, '', `#/group/${encodeURIComponent(this.groupId)}${query}`);
     this.draw();
+    if (!this.isComplete()) this.load();
+  }
+
+  get apiOrder() {
+    return (!this.isReversed && ORDERS[this.order].api) || 'URGENCY';
   }
 
   /** True if all learners are loaded, so that the page can sort them. */
@@ -155,13 +170,25 @@ export class Group extends View {
     return !this.data.learners.pageInfo.hasNextPage;
   }
 
-  /** The loaded learners in the selected order. */
-  sorted() {
-    const { by } = ORDERS[this.order];
-    if (!by || !this.isComplete()) return this.rows;
-    const keys = new Map(this.rows.map((row) => [row, by(row, this.weeks)]));
-    const compare = (a, b) => (typeof a === 'string' ? a.localeCompare(b) : a - b);
-    return this.rows.toSorted((one, other) => compare(keys.get(one), keys.get(other)));
+  /** True if what is selected needs learners of further pages: the API has no such order or filter. */
+  needsAll() {
+    const { group } = this.data;
+    const lacksRisks = this.isFiltered && this.rows.filter((row) => row.atRisk).length < group?.atRisk;
+    return !this.isComplete() && (lacksRisks || this.isReversed || !ORDERS[this.order].api);
+  }
+
+  /** The loaded learners that the filter selects, in the selected order. */
+  shown() {
+    const rows = this.rows.filter((row) => row.atRisk || !this.isFiltered);
+    const { by, isDescending = false } = ORDERS[this.order];
+    if (!by || !this.isComplete()) return rows;
+    const keys = new Map(rows.map((row) => [row, by(row, this.weeks)]));
+    const sign = isDescending === this.isReversed ? 1 : -1;
+    const compare = (a, b) => {
+      if (a == null || b == null) return (a == null) - (b == null);
+      return sign * (typeof a === 'string' ? a.localeCompare(b) : a - b);
+    };
+    return rows.toSorted((one, other) => compare(keys.get(one), keys.get(other)));
   }
 
   /** Save all learners of the group as a CSV file, in the selected order. */
@@ -178,7 +205,7 @@ export class Group extends View {
       return;
     }
     const starts = this.data.group.weeks.map(({ start }) => start);
-    const rows = this.sorted().map((row) => ({
+    const rows = this.shown().map((row) => ({
       ...row, ...Object.fromEntries(row.weeks.map((week) => [`answers ${week.start}`, week.answers])),
     }));
     saveFile(`${groupId}.csv`, 'text/csv', toCsv([...COLUMNS, ...starts.map((start) => `answers ${start}`)], rows));
@@ -209,33 +236,38 @@ export class Group extends View {
     if (!group) return h('section', { class: 'card wide', 'data-key': 'empty' }, h('p', null, t('group.empty')));
     const link = ({ itemId }) => `#/group/${[this.groupId, itemId].map(encodeURIComponent).join('/')}`;
     return [
-      standing(group, this.weeks), this.learners(),
+      standing(group, this.weeks),
+      h('div', { class: 'cards first', 'data-key': 'first' }, risk(group), toRepeat(group.itemsFading, link)),
+      this.learners(),
       h('div', { class: 'cards', 'data-key': 'cards' },
-        trend(group), expected(group), fading(group.itemsFading, link), hardest(group.hardestItems, link)),
+        trend(group), expected(group), hardest(group.hardestItems, link)),
     ];
   }
 
   learners() {
-    const { totalCount, pageInfo } = this.data.learners;
-    const isComplete = this.isComplete();
-    const orders = Object.entries(ORDERS).filter(([, { api }]) => api || isComplete).map(([name]) => name);
+    const { group, learners: { totalCount, pageInfo } } = this.data;
     const order = h('label', { class: 'control' }, h('span', null, t('group.order')),
-      h('select', { name: 'order' }, orders.map((value) =>
+      h('select', { name: 'order' }, Object.keys(ORDERS).map((value) =>
         h('option', { value, selected: value === this.order }, t(`group.orders.${value}`)))));
-    const header = (name, text) => (orders.includes(name)
-      ? h('button', { type: 'button', 'data-order': name, 'aria-pressed': String(name === this.order) }, text) : text);
+    const filter = h('div', { class: 'switch', role: 'group', 'aria-label': t('group.filter') },
+      [[false, t('group.everyone'), totalCount], [true, t('group.atRisk'), group.atRisk]].map(([isRisk, name, count]) =>
+        h('button', { type: 'button', 'data-risk': String(isRisk), 'aria-pressed': String(isRisk === this.isFiltered) },
+          name, ' ', h('b', null, number(count)))));
+    const header = (name, text) =>
+      h('button', { type: 'button', 'data-order': name, 'data-sort': this.sortOf(name) }, text);
     const headers = [
-      header('name', t('group.learner')), t('group.trend'), header('inactive', t('group.last')),
+      header('name', t('group.learner')), header('urgent', t('group.atRisk')), header('inactive', t('group.last')),
       header('streak', t('group.streak')), header('answers', t('group.answersOf')),
       header('accuracy', t('items.right')), header('learned', t('group.learned')),
-      header('expected', t('group.expected')),
+      header('expected', t('group.expected')), t('group.trend'),
     ];
-    const rows = this.sorted().map((row) => learnerRow(row, this.weeks));
+    const rows = this.shown().map((row) => learnerRow(row, this.weeks));
     return h('section', { class: 'card wide', 'aria-labelledby': 'learners', 'data-key': 'learners' },
-      h('div', { class: 'head' }, h('h2', { id: 'learners' }, t('group.learners', { count: totalCount })), order),
+      h('div', { class: 'head' }, h('h2', { id: 'learners' }, t('group.learners', { count: totalCount })), filter, order),
       note(sentences(
-        t('group.riskMeaning'), t(this.weeks === 1 ? 'group.lastDays' : 'group.lastWeeks', { weeks: this.weeks }))),
-      table(headers, rows, 'stacking'),
+        t(this.weeks === 1 ? 'group.lastDays' : 'group.lastWeeks', { weeks: this.weeks }),
+        this.order === 'urgent' && t('group.urgentMeaning'))),
+      rows.length > 0 ? h('div', { class: 'sideways' }, table(headers, rows, 'stacking dense')) : h('p', null, t('group.noRisk')),
       h('div', { class: 'tools' },
         pageInfo.hasNextPage &&
           h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')),
@@ -243,6 +275,13 @@ export class Group extends View {
           h('button', { type: 'button', class: 'button quiet', 'data-csv': true }, t('group.save')),
           h('button', { type: 'button', class: 'button quiet', 'data-print': true }, t('group.print')),
         ]));
+  }
+
+  /** The direction in which the rows are sorted by a column; null if they are not. */
+  sortOf(name) {
+    if (name !== this.order) return null;
+    if (name === 'urgent') return 'other';
+    return (ORDERS[name].isDescending ?? false) === this.isReversed ? 'ascending' : 'descending';
   }
 }
 
@@ -313,44 +352,51 @@ function spark(weeks, label) {
 }
 
 function learnerRow(row, weeks) {
-  const { userId, displayName, lastStudyDate, currentStreak, totalItemsLearned, expectedKnown, atRisk } = row;
+  const { userId, displayName, lastStudyDate, currentStreak, totalItemsLearned, expectedKnown, riskReasons } = row;
   const { answers, rate } = rangeOf(row, weeks);
   const most = Math.max(...row.weeks.map((week) => week.answers));
   return [
     [h('a', { href: `#/learner/${encodeURIComponent(userId)}`, translate: 'no' }, displayName ?? userId),
-      displayName && h('span', { class: 'of', translate: 'no' }, userId),
-      atRisk && h('span', { class: 'of' }, h('span', { class: 'chip bad' }, t('group.atRisk')), ' ', reason(row))],
-    spark(row.weeks, t('group.trendOf', { weeks: row.weeks.length, count: most })),
+      displayName && h('span', { class: 'of', translate: 'no' }, userId)],
+    riskReasons.map((reason) => [h('span', { class: 'chip bad' }, t(`group.reasons.${reason}`)), ' ']),
     lastStudyDate ? dayOf(lastStudyDate) : t('group.never'),
     t('group.days', { count: currentStreak }),
     number(answers), percent(rate), number(totalItemsLearned),
     number(Math.round(expectedKnown)),
+    spark(row.weeks, t('group.trendOf', { weeks: row.weeks.length, count: most })),
   ];
 }
 
 /** Format a day. If it is in the current year (UTC), omit the year. */
 const dayOf = (day) => (day.slice(0, 4) === utcDay(now()).slice(0, 4) ? shortDay : longDay)(day);
 
-/** The reason why a learner is at risk. */
-function reason({ lastStudyDate, answersLast7Days, accuracyLast7Days }) {
-  if (answersLast7Days >= 20 && accuracyLast7Days < 0.6) return t('group.lowAccuracy');
-  return t(lastStudyDate ? 'group.inactive' : 'group.notStarted');
+/** A card of the first screen. */
+const part = (key, title, ...content) => h('section', { class: 'card', 'aria-labelledby': key, 'data-key': key },
+  h('h2', { id: key }, title), content);
+
+/** How many learners are at risk, and why. A learner may have two reasons. */
+function risk(group) {
+  const reasons = { inactive: 'INACTIVE', lowAccuracy: 'LOW_ACCURACY', neverStudied: 'NEVER_STUDIED' };
+  return part('risk', t('group.atRisk'),
+    h('p', { class: 'figure' },
+      h('strong', null, number(group.atRisk)), h('span', null, t('group.ofMembers', { count: group.members }))),
+    h('dl', { class: 'pairs' }, RISKS.filter((name) => group[name]).map((name) =>
+      h('div', null, h('dt', null, t(`group.reasons.${reasons[name]}`)), h('dd', null, number(group[name]))))),
+    note(t('group.riskMeaning')));
 }
+
+/** The items that several members are forgetting. */
+const toRepeat = (items, link) => part('fading', t('group.fading'),
+  items.length > 0 && h('ul', { class: 'repeat' }, items.map((item) => h('li', null,
+    h('a', { href: link(item) }, word(item)), level(item), ' ',
+    h('span', { class: 'of' }, t('group.fadingOf', { learners: item.learners, count: item.answered }))))),
+  note(t(items.length ? 'group.fadingMeaning' : 'group.noFading')));
 
 /** How much of what the members answered they are expected to know. */
 function expected({ members, knowledge }) {
   return card('knowledge', t('group.knowledge'), 'wide',
     knowledge.items > 0 && expectedOf(knowledge),
     note(t(knowledge.items ? 'group.knowledgeMeaning' : 'group.noKnowledge', { count: members })));
-}
-
-function fading(items, link) {
-  return card('fading', t('group.fading'), 'wide',
-    note(t(items.length ? 'group.fadingMeaning' : 'group.noFading')),
-    items.length > 0 && table([t('items.item'), t('group.fadingFor'), t('group.answeredBy')], items.map((item) => [
-      [h('a', { href: link(item) }, word(item)), level(item)],
-      h('b', null, number(item.learners)), number(item.answered),
-    ]), 'stacking'));
 }
 
 function hardest(items, link) {

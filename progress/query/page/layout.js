@@ -53,7 +53,7 @@ export function mark(kind, text) {
  * style "stacking", a phone shows the cells of a row below each other, each with its header.
  */
 export function table(headers, rows, style = '') {
-  const labels = style === 'stacking' ? headers.map((name) => name.textContent ?? name).slice(1) : [];
+  const labels = style.startsWith('stacking') ? headers.map((name) => name.textContent ?? name).slice(1) : [];
   return h('table', { class: `rows ${style}`.trim() },
     h('thead', null, h('tr', null, headers.map((name, index) =>
       h('th', { scope: 'col', class: index ? 'end' : null, 'aria-sort': sortOf(name) }, name)))),
@@ -62,8 +62,8 @@ export function table(headers, rows, style = '') {
       cells.map((cell, index) => h('td', { class: 'end', 'data-label': labels[index] }, cell))))));
 }
 
-/** A header with a pressed button is the one by which the rows are sorted. */
-const sortOf = (name) => (name.getAttribute?.('aria-pressed') === 'true' ? 'other' : null);
+/** The direction in which the rows are sorted by the column of a header; null if they are not. */
+const sortOf = (name) => name.dataset?.sort ?? null;
 
 /** A table that is hidden until the user unfolds it. */
 export const unfolded = (summary, label, ...content) => h('details', null,
