@@ -5,6 +5,7 @@ import { language, t } from './i18n.js';
 const UTC = { timeZone: 'UTC' };
 
 const numbers = new Intl.NumberFormat(language);
+const signs = new Intl.NumberFormat(language, { signDisplay: 'exceptZero' });
 const percents = new Intl.NumberFormat(language, { style: 'percent' });
 const decimals = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const tenths = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
@@ -43,6 +44,8 @@ const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeSty
 const NONE = '–';
 
 export const number = (value) => (value == null ? NONE : numbers.format(value));
+/** A difference, with its sign. */
+export const signed = (value) => signs.format(value);
 /** A rate in whole percent. Only all is 100%, and only none is 0%. */
 export const percent = (rate) => (rate == null ? NONE : percents.format(between(rate, 0.01)));
 export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? tenths.format(between(rate, 0.001)) : percent(rate));

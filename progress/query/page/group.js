@@ -5,8 +5,8 @@ import { runQuery } from './api.js';
 import { axis, columns, legend, dateLabels, plot, roundUp } from './charts.js';
 import { saveFile, toCsv } from './csv.js';
 import { h, s, show } from './dom.js';
-import { dayOf as utcDay, longDay, now, number, percent, shortDay } from './format.js';
-import { sentences, t } from './i18n.js';
+import { dayOf as utcDay, longDay, now, number, percent, shortDay, signed } from './format.js';
+import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
 import { card, expectedOf, mark, note, table, unfolded } from './layout.js';
 import { View, problemCard } from './problems.js';
@@ -16,14 +16,13 @@ import { Subscription } from './stream.js';
 
 const RISKS = ['inactive', 'lowAccuracy', 'neverStudied'];
 const STANDING = `name members activeLast7Days answersLast7Days accuracyLast7Days atRisk ${RISKS.join(' ')}`;
-const COLUMNS = [
-  'userId', 'displayName', 'lastStudyDate', 'currentStreak', 'answersLast7Days', 'accuracyLast7Days',
-  'totalItemsLearned', 'expectedKnown', 'atRisk', 'riskReasons',
-];
 const LEARNERS = `learners(groupId: $group, orderBy: $order, first: 200, after: $after) {
   totalCount
   pageInfo { hasNextPage endCursor }
-  edges { node { ${COLUMNS.join(' ')} weeks { start answers accuracyRate } } }
+  edges { node {
+    userId displayName lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned expectedKnown
+    atRisk riskReasons weeks { start answers accuracyRate }
+  } }
 }`;
 const ARGUMENTS = '$group: ID!, $order: LearnerOrder, $after: String';
 const QUERY = `query Group(${ARGUMENTS}) {
@@ -60,7 +59,11 @@ const ORDERS = {
   accuracy: { api: 'ACCURACY', by: (row, weeks) => rangeOf(row, weeks).rate },
   learned: { by: (row) => row.totalItemsLearned, isDescending: true },
   expected: { by: (row) => row.expectedKnown, isDescending: true },
+  change: { by: (row) => change(row.weeks) },
 };
+
+/** How many answers more the last whole week has than the week before it. */
+const change = (weeks) => weeks.at(-2).answers - weeks.at(-3).answers;
 
 export class Group extends View {
   constructor(element, groupId, parameters, shell) {
@@ -138,7 +141,9 @@ export class Group extends View {
       if (risk) this.select({ isFiltered: risk === 'true' });
       if (target.closest('[data-more]')) this.load(true);
       if (target.closest('[data-csv]')) this.save();
-      if (target.closest('[data-print]')) print();
+      if (target.closest('[data-copy]')) this.copy();
+      const { print } = target.closest('[data-print]')?.dataset ?? {};
+      if (print) printOnly(print);
     });
   }
 
@@ -191,7 +196,29 @@ export class Group extends View {
     return rows.toSorted((one, other) => compare(keys.get(one), keys.get(other)));
   }
 
-  /** Save all learners of the group as a CSV file, in the selected order. */
+  /** Copy the words to repeat, one a line. */
+  async copy() {
+    const words = this.data.group.itemsFading.map(({ headword, itemId }) => headword ?? itemId);
+    try {
+      await navigator.clipboard.writeText(words.join('\n'));
+    } catch {
+      return; // the user does not allow it
+    }
+    this.hasCopied = true;
+    this.draw();
+    this.shell.announce(t('group.copied'));
+  }
+
+  /** What is shown: the range, the order and the filter. */
+  selection() {
+    const order = t(`group.orders.${this.order}`);
+    return [
+      t('group.range', { count: 7 * this.weeks }), this.isReversed ? t('group.reversed', { order }) : order,
+      this.isFiltered && t('group.atRisk'),
+    ].filter(Boolean);
+  }
+
+  /** Save what the table shows as a CSV file, with all learners of the group. Its name says what is selected. */
   async save() {
     const { groupId } = this;
     try {
@@ -204,11 +231,10 @@ export class Group extends View {
       if (!this.closing.signal.aborted) this.fail(problem);
       return;
     }
-    const starts = this.data.group.weeks.map(({ start }) => start);
-    const rows = this.shown().map((row) => ({
-      ...row, ...Object.fromEntries(row.weeks.map((week) => [`answers ${week.start}`, week.answers])),
-    }));
-    saveFile(`${groupId}.csv`, 'text/csv', toCsv([...COLUMNS, ...starts.map((start) => `answers ${start}`)], rows));
+    const name = [this.data.group.name ?? groupId, ...this.selection(), utcDay(now())].join(' - ');
+    const rows = this.shown().map((row) => fieldsOf(row, this.weeks));
+    const columns = fieldsOf({ riskReasons: [], weeks: this.data.group.weeks }, this.weeks).map(([column]) => column);
+    saveFile(`${name.replace(/[\\/:*?"<>|]/g, '_')}.csv`, 'text/csv', toCsv(columns, rows.map(Object.fromEntries)));
   }
 
   draw() {
@@ -227,7 +253,8 @@ export class Group extends View {
       h('div', null,
         session.groups().length !== 1 && h('a', { class: 'back', href: '#/group' }, t('group.groups')),
         h('h1', { translate: 'no' }, name ?? t('group.title', { group: this.groupId })),
-        name && h('p', { class: 'of', translate: 'no' }, this.groupId)),
+        name && h('p', { class: 'of', translate: 'no' }, this.groupId),
+        h('p', { class: 'printed' }, join(longDay(utcDay(now())), this.selection()))),
       this.data?.group && h('div', { class: 'switch', role: 'group', 'aria-label': t('group.ranges') }, ranges));
   }
 
@@ -237,7 +264,7 @@ export class Group extends View {
     const link = ({ itemId }) => `#/group/${[this.groupId, itemId].map(encodeURIComponent).join('/')}`;
     return [
       standing(group, this.weeks),
-      h('div', { class: 'cards first', 'data-key': 'first' }, risk(group), toRepeat(group.itemsFading, link)),
+      h('div', { class: 'cards first', 'data-key': 'first' }, risk(group), toRepeat(group.itemsFading, link, this.hasCopied)),
       this.learners(),
       h('div', { class: 'cards', 'data-key': 'cards' },
         trend(group), expected(group), hardest(group.hardestItems, link)),
@@ -248,7 +275,8 @@ export class Group extends View {
     const { group, learners: { totalCount, pageInfo } } = this.data;
     const order = h('label', { class: 'control' }, h('span', null, t('group.order')),
       h('select', { name: 'order' }, Object.keys(ORDERS).map((value) =>
-        h('option', { value, selected: value === this.order }, t(`group.orders.${value}`)))));
+        h('option', { value, selected: value === this.order },
+          value === this.order ? this.selection()[1] : t(`group.orders.${value}`)))));
     const filter = h('div', { class: 'switch', role: 'group', 'aria-label': t('group.filter') },
       [[false, t('group.everyone'), totalCount], [true, t('group.atRisk'), group.atRisk]].map(([isRisk, name, count]) =>
         h('button', { type: 'button', 'data-risk': String(isRisk), 'aria-pressed': String(isRisk === this.isFiltered) },
@@ -259,13 +287,14 @@ export class Group extends View {
       header('name', t('group.learner')), header('urgent', t('group.atRisk')), header('inactive', t('group.last')),
       header('streak', t('group.streak')), header('answers', t('group.answersOf')),
       header('accuracy', t('items.right')), header('learned', t('group.learned')),
-      header('expected', t('group.expected')), t('group.trend'),
+      header('expected', t('group.expected')), header('change', t('group.trend')),
     ];
-    const rows = this.shown().map((row) => learnerRow(row, this.weeks));
+    const most = Math.max(1, ...this.rows.flatMap((row) => row.weeks.map((week) => week.answers)));
+    const rows = this.shown().map((row) => learnerRow(row, this.weeks, most));
     return h('section', { class: 'card wide', 'aria-labelledby': 'learners', 'data-key': 'learners' },
       h('div', { class: 'head' }, h('h2', { id: 'learners' }, t('group.learners', { count: totalCount })), filter, order),
       note(sentences(
-        t(this.weeks === 1 ? 'group.lastDays' : 'group.lastWeeks', { weeks: this.weeks }),
+        t(this.weeks === 1 ? 'group.lastDays' : 'group.lastWeeks', { weeks: this.weeks }), t('group.changeMeaning'),
         this.order === 'urgent' && t('group.urgentMeaning'))),
       rows.length > 0 ? h('div', { class: 'sideways' }, table(headers, rows, 'stacking dense')) : h('p', null, t('group.noRisk')),
       h('div', { class: 'tools' },
@@ -273,7 +302,7 @@ export class Group extends View {
           h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')),
         totalCount > 0 && [
           h('button', { type: 'button', class: 'button quiet', 'data-csv': true }, t('group.save')),
-          h('button', { type: 'button', class: 'button quiet', 'data-print': true }, t('group.print')),
+          h('button', { type: 'button', class: 'button quiet', 'data-print': 'all' }, t('group.print')),
         ]));
   }
 
@@ -325,6 +354,7 @@ function trend({ weeks, answersLast7Days }) {
   });
   return card('trend', t('group.byWeek'), 'wide',
     isCounting && mark('wait', t('group.counting')),
+    note(t('group.lastWeek', { count: weeks.at(-2).answers, change: signed(change(weeks)) })),
     plot(columns(entries, top, t('weeks.chart', { count: weeks.length })), number(top)),
     axis(dateLabels(weeks.map((week) => week.start)), weeks.length),
     legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
@@ -335,9 +365,9 @@ function trend({ weeks, answersLast7Days }) {
       ]))));
 }
 
-/** A learner's answers by week as a small chart. */
-function spark(weeks, label) {
-  const most = Math.max(1, ...weeks.map((week) => week.answers));
+/** A learner's answers by week as a small chart; `most` is the value at its upper edge, the same for all learners. */
+function spark(weeks, most) {
+  const label = t('group.trendOf', { count: Math.max(...weeks.map((week) => week.answers)) });
   const width = 100 / weeks.length;
   return s('svg', { class: 'spark', role: 'img', 'aria-label': label }, weeks.map((week, index) => {
     const height = week.answers ? Math.max(8, (100 * week.answers) / most) : 0;
@@ -351,10 +381,9 @@ function spark(weeks, label) {
   }));
 }
 
-function learnerRow(row, weeks) {
+function learnerRow(row, weeks, most) {
   const { userId, displayName, lastStudyDate, currentStreak, totalItemsLearned, expectedKnown, riskReasons } = row;
   const { answers, rate } = rangeOf(row, weeks);
-  const most = Math.max(...row.weeks.map((week) => week.answers));
   return [
     [h('a', { href: `#/learner/${encodeURIComponent(userId)}`, translate: 'no' }, displayName ?? userId),
       displayName && h('span', { class: 'of', translate: 'no' }, userId)],
@@ -363,8 +392,31 @@ function learnerRow(row, weeks) {
     t('group.days', { count: currentStreak }),
     number(answers), percent(rate), number(totalItemsLearned),
     number(Math.round(expectedKnown)),
-    spark(row.weeks, t('group.trendOf', { weeks: row.weeks.length, count: most })),
+    [spark(row.weeks, most), h('span', { class: 'change' }, signed(change(row.weeks)))],
   ];
+}
+
+/** The same as fields of a file: pairs of a column's name and its value. */
+function fieldsOf(row, weeks) {
+  const { answers, rate } = rangeOf(row, weeks);
+  const range = t('group.range', { count: 7 * weeks });
+  const inRange = (name) => t('group.inRange', { name, range });
+  return [
+    [t('group.learner'), row.displayName], [t('group.idOf'), row.userId],
+    [t('group.atRisk'), join(row.riskReasons.map((reason) => t(`group.reasons.${reason}`)))],
+    [t('group.last'), row.lastStudyDate], [t('group.streak'), row.currentStreak],
+    [inRange(t('group.answersOf')), answers], [inRange(t('items.right')), rate == null ? null : percent(rate)],
+    [t('group.learned'), row.totalItemsLearned], [t('group.expected'), Math.round(row.expectedKnown)],
+    [t('group.changeOf'), change(row.weeks)],
+    ...row.weeks.map((week) => [t('group.answersIn', { day: longDay(week.start) }), week.answers]),
+  ];
+}
+
+/** Print the page, or only the words to repeat. */
+function printOnly(part) {
+  document.body.dataset.printed = part;
+  addEventListener('afterprint', () => delete document.body.dataset.printed, { once: true });
+  print();
 }
 
 /** Format a day. If it is in the current year (UTC), omit the year. */
@@ -386,11 +438,14 @@ function risk(group) {
 }
 
 /** The items that several members are forgetting. */
-const toRepeat = (items, link) => part('fading', t('group.fading'),
+const toRepeat = (items, link, hasCopied) => part('fading', t('group.fading'),
   items.length > 0 && h('ul', { class: 'repeat' }, items.map((item) => h('li', null,
     h('a', { href: link(item) }, word(item)), level(item), ' ',
     h('span', { class: 'of' }, t('group.fadingOf', { learners: item.learners, count: item.answered }))))),
-  note(t(items.length ? 'group.fadingMeaning' : 'group.noFading')));
+  note(t(items.length ? 'group.fadingMeaning' : 'group.noFading')),
+  items.length > 0 && h('div', { class: 'tools' },
+    h('button', { type: 'button', class: 'button quiet', 'data-copy': true }, t(hasCopied ? 'group.copied' : 'group.copy')),
+    h('button', { type: 'button', class: 'button quiet', 'data-print': 'words' }, t('group.printWords'))));
 
 /** How much of what the members answered they are expected to know. */
 function expected({ members, knowledge }) {

@@ -611,12 +611,25 @@ def test_a_teacher_sees_names_and_saves_them_as_csv(visit: Visits, demo: Stack) 
     expect(row.get_by_role("link", name=named["new"], exact=True)).to_be_visible()
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save as CSV").click()
-    assert saved.value.suggested_filename == f"{group}.csv"
+    name = saved.value.suggested_filename
+    today = datetime.now(UTC).date()
+    assert name == f"{group} - 7 days - Who needs a talk first - {today}.csv"
     text = Path(saved.value.path()).read_text(encoding="utf-8-sig")
-    rows = {row["userId"]: row for row in csv.DictReader(io.StringIO(text))}
-    names = {user.rpartition("-")[2]: row["displayName"] for user, row in rows.items()}
+    rows = {row["Id"]: row for row in csv.DictReader(io.StringIO(text))}
+    names = {user.rpartition("-")[2]: row["Learner"] for user, row in rows.items()}
     assert names == {**named, "weak": "'" + named["weak"], "active": ""}
-    assert rows[f"{group}-weak"]["answersLast7Days"] == "25"
+    assert [user.rpartition("-")[2] for user in rows] == ["weak", "active", "new"]
+    weak = rows[f"{group}-weak"]
+    assert [weak[f"{column} in 7 days"] for column in ("Answers", "Answered right")] == [
+        "25",
+        "20%",
+    ]
+    assert weak["At risk"] == "under 60% right"
+    assert weak["Last study day"] in (f"{today}", f"{today - timedelta(days=1)}")
+    page.emulate_media(media="print")
+    expect(page.get_by_text("7 days, Who needs a talk first")).to_be_visible()
+    expect(page.locator("[data-csv]")).to_be_hidden()
+    page.emulate_media(media="screen")
     row.get_by_role("link", name=named["new"], exact=True).click()
     heading = page.get_by_role("heading", level=1)
     expect(heading).to_have_text(f"Progress of {named['new']}")

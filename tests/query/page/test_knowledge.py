@@ -285,6 +285,18 @@ def test_a_teacher_sees_what_the_group_is_expected_to_know_and_is_forgetting(
     expected, items = figure(card(page, "knowledge"))
     assert expected < items == 3
     expect(page.locator("[data-key=fading] li")).to_have_text(f"{item} for 3 of 3")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the words").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_focused()
+    assert page.evaluate("navigator.clipboard.readText()") == item
+    page.evaluate("window.print = () => { window.printed = document.body.dataset.printed }")
+    page.get_by_role("button", name="Print the words").click()
+    assert page.evaluate("window.printed") == "words"
+    page.emulate_media(media="print")
+    expect(page.locator("[data-key=fading]")).to_be_visible()
+    expect(page.locator("[data-key=learners]")).to_be_hidden()
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
     row = page.get_by_role("row", name=re.compile(f"{group}-0"))
     expect(row.locator("[data-label='Expected to know']")).to_have_text("1")
     assert visitor.find_violations() == []
