@@ -231,6 +231,18 @@ def test_a_field_that_fails_leaves_no_trace_and_the_others_do(
     days = 'dailyStats(userId: "ben", from: "2024-05-01", to: "2024-04-01") { answers }'
     assert send(operator.api, f"{{ {days} {good} }}", "eve", "admin")["data"] is None
     assert take_traces(group) == set()
+    part = 'dailyStats(from: "2024-05-01", to: "2024-04-01") { answers }'
+    failing = f'{{ learner(userId: "ben") {{ id __typename {part} }} }}'
+    body = send(operator.api, failing, "eve", "admin")
+    assert body["data"]["learner"] == {
+        "id": "ben",
+        "__typename": "LearnerRecord",
+        "dailyStats": None,
+    }
+    assert take_traces(group) == set()
+    body = send(operator.api, failing.replace("id", "goal { week }"), "eve", "admin")
+    assert len(body["errors"]) == 1
+    assert take_traces(group) == {("eve", "admin", "ben")}
 
 
 def test_each_mutation_leaves_exactly_its_trace(operator: Operator, group: Connection) -> None:

@@ -152,6 +152,9 @@ def test_a_request_may_ask_about_at_most_three_pairs_of_learner_and_past_time(
     of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
     # The query is within the limits; it fails only because there is no database.
     assert offline_api.error(f"{{ {' '.join(fields[:3])} {of_one} }}")[0] == "UNAVAILABLE"
+    parts = " ".join(f"t{n}: streak {{ current }}" for n in range(25))
+    whole = f"{{ {' '.join(fields[:3])} learner({moments[0]}) {{ {parts} }} }}"
+    assert offline_api.error(whole)[0] == "UNAVAILABLE"
     too_many = "asOf, knownAt: expected at most 3 pairs of learner and time - found 4"
     for query in (
         " ".join(fields),

@@ -1,17 +1,16 @@
-"""Fields with SQL as parts of `learner`, a field of a test schema that names learner and moment.
+"""The parts of `learner`, which names the learner and the moment once.
 
 A part has the response, the cache key, the cost and the rights of the root field with its name.
 """
 
 import asyncio
-import functools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from graphql import GraphQLField, GraphQLObjectType, GraphQLSchema
+from graphql import GraphQLObjectType
 
 from progress.query.auth import Caller, Role
 from progress.query.cache.rate_limit import RateLimiter
@@ -21,51 +20,17 @@ from progress.query.execution.documents import LruCache
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
 from progress.query.execution.executor import Call, FieldExecutor
 from progress.query.graphql.context import Context
-from progress.query.graphql.schema import FIELDS, GRAPHQL, Declaration
-from progress.query.graphql.whose import Whose
+from progress.query.graphql.schema import GRAPHQL
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from tests.query.test_compiled import LOG, NOW, PLAINLY, log
-from tests.support.api import NOWHERE, QUERY
+from tests.support.api import NOWHERE, select_all
 from tests.support.postgres_servers import EMBEDDED, Server
-from tests.support.stage import Worker, append, connect
+from tests.support.stage import Worker, append
 
-MOMENT = ("userId", "asOf", "knownAt")
-MARCH = 'dailyStats(from: "2024-03-01", to: "2024-03-31")'
-
-
-def schema_with_parts() -> GraphQLSchema:
-    """Return the schema with a root field `learner`, whose parts are the fields with SQL."""
-    parts = {
-        name: GraphQLField(
-            QUERY.fields[name].type,
-            {key: each for key, each in QUERY.fields[name].args.items() if key not in MOMENT},
-            functools.partial(resolve_part, QUERY.fields[name]),
-        )
-        for name, declaration in FIELDS.items()
-        if declaration.sql
-    }
-    moment = {key: QUERY.fields["streak"].args[key] for key in MOMENT}
-    learner = GraphQLField(
-        GraphQLObjectType("Parts", parts), moment, lambda _, _info, **arguments: arguments
-    )
-    query = GraphQLObjectType("Query", {**QUERY.fields, "learner": learner})
-    return GraphQLSchema(query, GRAPHQL.mutation_type, GRAPHQL.subscription_type)
-
-
-def resolve_part(field: GraphQLField, parent: dict[str, Any], info: Any, **arguments: Any) -> Any:
-    """Return what the root field would return, with the arguments of the parent."""
-    assert field.resolve is not None
-    return field.resolve(None, info, **parent, **arguments)
-
-
-@pytest.fixture(autouse=True)
-def _parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "GRAPHQL", schema_with_parts())
-    monkeypatch.setattr(documents, "_valid", LruCache(1 << 20))
-    monkeypatch.setattr(documents, "_rejected", LruCache(1 << 20))
-    monkeypatch.setitem(FIELDS, "learner", Declaration(Whose.LEARNER, has_parts=True))
+DATES = 'from: "2024-03-01", to: "2024-03-31"'
+MARCH = f"dailyStats({DATES})"
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +75,15 @@ def requested(query: str) -> list[fields.RequestedField]:
     return fields.request(prepared.coerced, Caller("ann", "support"))
 
 
-def test_a_part_leaves_the_trace_of_the_learner_that_its_parent_names(database: str) -> None:
-    run(database, '{ learner(userId: "ann") { streak { current } } }', "support", "sue")
-    run(database, "{ learner { streak { current } } }", "support", "ann")
-    run(database, '{ learner(userId: "nobody") { streak { current } } }', "support", "tim")
-    run(database, '{ learner(userId: "ann") { streak { current } } }', "learner", "tim")
-    with closing(connect(database)) as connection:
-        rows = connection.run("SELECT read_by, role, user_id FROM event_store.accesses")
-    assert rows == [["sue", "support", "ann"]]
+def fields_of_a_record(moment: str = "") -> str:
+    """Return each part with all that needs no arguments, or the root fields for a `moment`."""
+    record = cast("GraphQLObjectType", GRAPHQL.type_map["LearnerRecord"]).fields
+    texts = []
+    for name, part in record.items():
+        dates = DATES if "from" in part.args else ""
+        given = ", ".join(filter(None, (moment, dates)))
+        texts.append(f"{name}{f'({given})' if given else ''} {select_all(part)}")
+    return " ".join(texts[1:])  # without the id
 
 
 def test_a_part_is_one_select_and_has_the_response_of_the_root_field(
@@ -125,56 +91,64 @@ def test_a_part_is_one_select_and_has_the_response_of_the_root_field(
 ) -> None:
     monkeypatch.setattr(Resolving, "resolved", [], raising=False)
     monkeypatch.setattr(documents, "FieldExecutor", Resolving)
+    monkeypatch.setattr(documents, "_valid", LruCache(1 << 20))
     selected = f"streak {{ current longest }} it: {MARCH} {{ date answers }} __typename"
     whole = run(database, f"{{ learner {{ {selected} }} {selected} }}")
     assert not whole.errors
     data = json.loads(whole.data or b"")
     learner = data.pop("learner")
-    assert learner.pop("__typename") == "Parts"
+    assert learner.pop("__typename") == "LearnerRecord"
     assert data.pop("__typename") == "Query"
     assert learner == data
     assert learner["it"]
     assert not Resolving.resolved
 
 
-def test_a_part_has_the_moment_of_its_parent(database: str) -> None:
-    moment = 'userId: "bob", asOf: "2024-02-20T00:00:00Z"'
-    whole = run(
-        database,
-        f"{{ learner({moment}) {{ goal {{ daysMet30 }} streak {{ longest }} }} "
-        f"goal({moment}) {{ daysMet30 }} streak({moment}) {{ longest }} }}",
-        "support",
-    )
-    assert not whole.errors
-    data = json.loads(whole.data or b"")
-    assert data.pop("learner") == data
+@pytest.mark.parametrize(
+    "moment",
+    [
+        'userId: "bob"',
+        'userId: "bob", asOf: "2024-02-20T00:00:00Z"',
+        'userId: "bob", knownAt: "2100-02-20T00:00:00Z"',
+        'userId: "nobody"',
+    ],
+)
+def test_every_part_has_the_response_of_the_root_field_at_its_parent_s_moment(
+    database: str, moment: str
+) -> None:
+    flat = run(database, f"{{ {fields_of_a_record(moment)} }}", "support")
+    whole = run(database, f"{{ learner({moment}) {{ id {fields_of_a_record()} }} }}", "support")
+    assert not flat.errors + whole.errors
+    record = json.loads(whole.data or b"")["learner"]
+    assert record.pop("id") in moment
+    assert record == json.loads(flat.data or b"")
 
 
 def test_a_part_has_the_cache_key_of_the_root_field() -> None:
     moment = 'userId: "bob", asOf: "2024-02-20T00:00:00Z"'
-    dates = 'from: "2024-03-01", to: "2024-03-31"'
-    (part,) = requested(f"{{ learner({moment}) {{ dailyStats({dates}) {{ date }} }} }}")
-    (root,) = requested(f"{{ dailyStats({moment}, {dates}) {{ date }} }}")
-    assert part.cache_key == root.cache_key
-    assert part.cache_key
-    assert part.cache_key.user_id == "bob"
+    parts = requested(f"{{ learner({moment}) {{ {fields_of_a_record()} }} }}")
+    roots = requested(f"{{ {fields_of_a_record(moment)} }}")
+    assert [part.cache_key for part in parts] == [root.cache_key for root in roots]
+    assert all(part.cache_key and part.cache_key.user_id == "bob" for part in parts)
 
 
 def test_a_part_fails_alone_and_the_error_names_its_place(database: str) -> None:
     backwards = 'dailyStats(from: "2024-03-31", to: "2024-03-01") { date }'
-    whole = run(
-        database, f"{{ learner {{ goal {{ answersPerDay }} }} b: learner {{ {backwards} }} }}"
-    )
-    assert [error["path"] for error in whole.errors] == [["b", "dailyStats"]]
+    items = "itemStats(first: 500) { totalCount }"
+    whole = run(database, f"{{ b: learner {{ goal {{ answersPerDay }} {backwards} {items} }} }}")
+    assert [error["path"] for error in whole.errors] == [["b", "dailyStats"], ["b", "itemStats"]]
     assert json.loads(whole.data or b"") == {
-        "learner": {"goal": {"answersPerDay": 2}},
-        "b": None,  # its part is not nullable
+        "b": {"goal": {"answersPerDay": 2}, "dailyStats": None, "itemStats": None}
     }
 
 
-def test_a_part_about_another_learner_is_forbidden(database: str) -> None:
-    whole = run(database, '{ learner(userId: "bob") { streak { current } } }')
-    assert [error["extensions"]["code"] for error in whole.errors] == ["FORBIDDEN"]
+@pytest.mark.parametrize("role", ["learner", "teacher"])
+def test_a_record_of_another_learner_is_forbidden_once(database: str, role: Role) -> None:
+    parts = "streak { current } itemStats { totalCount } dueForecast { items }"
+    whole = run(database, f'{{ learner(userId: "bob") {{ id {parts} }} }}', role)
+    assert [(error["path"], error["extensions"]["code"]) for error in whole.errors] == [
+        (["learner"], "FORBIDDEN")
+    ]
     assert whole.data == b"null"
 
 

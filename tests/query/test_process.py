@@ -446,6 +446,10 @@ query (
   itemHistory(userId: $user, itemId: $item) { reviews { at } }
   restDays(userId: $user, from: $from, to: $to)
   retention(userId: $user, from: $from, to: $to, by: $by) { start }
+  learner(userId: $user) {
+    dailyStats(from: $from, to: $to, zeroFill: $fill) { date }
+    itemStats(filter: $filter, first: $first, after: $after) { totalCount }
+  }
   events(userId: $user, types: $types, first: $first, after: $after) { edges { cursor } }
   milestones(userId: $user, kinds: $kinds, first: $first, after: $after) { edges { cursor } }
 """

@@ -313,10 +313,11 @@ def test_an_internal_error_is_masked_and_logged(
     [
         "{ streak { current } }",
         '{ item(itemId: "i") { itemId } }',
+        "{ learner { id __typename goal { answersPerDay } } }",
         "{ __typename events { edges { cursor } } }",
         'mutation { runBatch(idempotencyKey: "k") { id } }',
     ],
-    ids=["compiled", "nullable", "with a constant", "mutation"],
+    ids=["compiled", "nullable", "parts", "with a constant", "mutation"],
 )
 def test_a_response_without_data_has_status_503_and_a_retry_after_header(query: str) -> None:
     body = msgspec.json.encode({"query": query})

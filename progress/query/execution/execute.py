@@ -135,7 +135,9 @@ async def run(
     if await _may_read(asked, context):  # otherwise, the resolvers report Forbidden
         executor.answer_alone(asked, cache, lookup)
     result = await executor.run()
-    if result.errors and not any(value is not None for value in (result.data or {}).values()):
+    if result.errors and not any(
+        field.is_answer and fields.value_at(result, field.place) is not None for field in plan
+    ):
         _raise_if_unavailable(result.errors)
     response = to_response(result, log)
     if response.has_data:

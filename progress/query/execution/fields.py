@@ -1,6 +1,6 @@
 """The fields that can be answered alone, from the cache or by one SELECT: root fields and parts.
 
-A part is a field of a root field that names the learner and the moment for all of its parts
+A part is a field of `learner`, which names the learner and the moment for all of its parts
 (`Declaration.has_parts`). It has the arguments of both fields. Costs, limits and cache keys are
 those of a field, not of its place: a part has those of the root field with the same name.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from graphql import Executor, GraphQLError, get_argument_values
+from graphql import ExecutionResult, Executor, GraphQLError, get_argument_values
 from graphql.execution import VariableValues
 from graphql.pyutils import Path
 
@@ -38,6 +38,14 @@ def place_of(path: Path) -> Place | None:
     return (parent.key, path.key) if parent.prev is None else None
 
 
+def value_at(result: ExecutionResult, place: Place) -> Any:
+    """Return the value at this place; None where the value, or that of a parent, is null."""
+    value: Any = result.data
+    for key in place:
+        value = value[key] if value else None
+    return value
+
+
 class PlannedField:
     """A root field or a part, and what does not depend on the arguments."""
 
@@ -48,6 +56,8 @@ class PlannedField:
         self.selection = field.canonical_text()
         declaration = FIELDS.get(field.name, UNDECLARED)
         self.cost, self.whose = declaration.cost, declaration.whose
+        # False for `learner` itself, and for its id and the name of its type.
+        self.is_answer = not (declaration.has_parts or (parent and declaration is UNDECLARED))
         self.cache = declaration.cache if field.is_valid else None
         self.compiled: CompiledField | None = None
         if declaration.sql and field.is_valid:

@@ -4,10 +4,10 @@ They are on disk before the response leaves. A field that ended in an error hold
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from graphql import ExecutionResult
 
+from progress.query.execution import fields
 from progress.query.execution.fields import CoercedField, Place
 from progress.query.graphql.context import Context
 from progress.query.graphql.whose import Whose
@@ -20,20 +20,18 @@ async def write(coerced: Sequence[CoercedField], context: Context, result: Execu
     named: dict[Whose, set[str]] = {Whose.LEARNER: {*context.noted}, Whose.TRAIL: set()}
     context.noted.clear()
     for field in coerced:
-        learners = named.get(field.planned.whose)
-        if learners is not None and field.learner and _holds(result, field.planned.place):
+        planned = field.planned
+        learners = named.get(planned.whose) if planned.is_answer else None
+        if learners is not None and field.learner and _holds(result, planned.place):
             learners.add(field.learner)
     await context.trace.write(context.caller, *named.values())
 
 
 def _holds(result: ExecutionResult, place: Place) -> bool:
     """Return whether the result has the value of this field, which may be null, and no error."""
-    *parents, key = place
-    holder: Any = result.data
-    for parent in parents:
-        holder = holder[parent] if holder else None
+    holder = fields.value_at(result, place[:-1])
     if holder is None:
         return False
-    return holder[key] is not None or all(
+    return holder[place[-1]] is not None or all(
         tuple(error.path or ())[: len(place)] != place for error in result.errors or ()
     )

@@ -31,7 +31,10 @@ def describe(schema: GraphQLSchema) -> None:
 
 
 def list_members(schema: GraphQLSchema) -> Iterator[tuple[tuple[str, ...], Described]]:
-    """Yield the schema's members with their keys in the file, the most specific key first."""
+    """Yield the schema's members with their keys in the file, the most specific key first.
+
+    The parts of a learner's record have the descriptions of the root fields with their names.
+    """
     for name, type_ in schema.type_map.items():
         if is_introspection_type(type_) or is_specified_scalar_type(type_):
             continue
@@ -40,10 +43,12 @@ def list_members(schema: GraphQLSchema) -> Iterator[tuple[tuple[str, ...], Descr
             for value, member in type_.values.items():
                 yield (f"{name}.{value}",), member
         if isinstance(type_, GraphQLObjectType):
+            parents = (name, "Query") if name == "LearnerRecord" else (name,)
             for field, declared in type_.fields.items():
-                yield (f"{name}.{field}", f".{field}"), declared
+                yield (*(f"{each}.{field}" for each in parents), f".{field}"), declared
                 for argument, taken in declared.args.items():
-                    yield (f"{name}.{field}({argument})", f"({argument})"), taken
+                    keys = (f"{each}.{field}({argument})" for each in parents)
+                    yield (*keys, f"({argument})"), taken
 
 
 @functools.cache

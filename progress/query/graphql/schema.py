@@ -100,11 +100,12 @@ def declare(
     *,
     cache: CachePolicy | None = None,
     cost: Cost = _DEFAULT_COST,
+    has_parts: bool = False,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field without SQL. The decorated function is its resolver."""
 
     def decorate(resolve: Callable[..., Any]) -> Any:
-        return _add(resolve, Declaration(whose, cache, cost), type_)
+        return _add(resolve, Declaration(whose, cache, cost, has_parts=has_parts), type_)
 
     return decorate
 
@@ -141,6 +142,7 @@ def declare_learner_field(
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_INFO = inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info)
 
 
 def _resolver(
@@ -148,7 +150,7 @@ def _resolver(
 ) -> Callable[..., Any]:
     """Return a resolver whose signature tells Strawberry the field's arguments."""
 
-    async def resolve(_: object, info: Info, user_id: Any = UNSET, **arguments: Any) -> Any:
+    async def resolve(info: Info, *, user_id: Any = UNSET, **arguments: Any) -> Any:
         context = info.context
         learner = await context.resolve_learner(user_id)
         records = await context.queries.run(learner, query.call(context.at, arguments))
@@ -157,8 +159,7 @@ def _resolver(
     resolve.__name__ = query.function.__name__
     resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
-            inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
-            inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info),
+            _INFO,
             inspect.Parameter("user_id", _KEYWORD, default=UNSET, annotation=ID | None),
             *(parameter.replace(kind=_KEYWORD) for parameter in parameters),
         ]
@@ -476,6 +477,62 @@ async def local_day(info: Info, *, user_id: ID | None = UNSET, date: date) -> ro
     learner = await info.context.resolve_learner(user_id)
     arguments.check_day(date)
     return await info.context.queries.get_local_day(learner, date)
+
+
+class LearnerMoment(NamedTuple):
+    """The learner and the moment that `learner` names for its parts."""
+
+    id: ID
+    as_of: datetime | None
+    known_at: datetime | None
+
+
+def _part(name: str) -> Any:
+    """Return the root field of this name as a field of `LearnerRecord`, which may be null."""
+    resolve_root = RESOLVED[name].base_resolver.wrapped_func
+
+    async def resolve(root: LearnerMoment, info: Info, **arguments: Any) -> Any:
+        learner, as_of, known_at = root
+        moment = {"user_id": learner, "as_of": as_of, "known_at": known_at}
+        return await resolve_root(info=info, **moment, **arguments)
+
+    taken = inspect.signature(resolve_root).parameters
+    resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter("root", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            *(each for key, each in taken.items() if key not in ("user_id", *_MOMENTS)),
+        ]
+    )
+    type_ = RESOLVED[name].type_annotation.annotation
+    return strawberry.field(resolve, graphql_type=type_ | None, metadata={"whose": Whose.LEARNER})
+
+
+_PARTS = (
+    *("user_progress", "streak", "goal", "workload"),
+    *("daily_stats", "weekly_stats", "monthly_stats", "retention"),
+    *("domain_stats", "level_stats", "languages"),
+    *("due_forecast", "hourly_stats", "knowledge", "item_stats"),
+)
+LearnerRecord = strawberry.type(
+    type(
+        "LearnerRecord",
+        (),
+        {"__annotations__": {"id": ID}, **{name: _part(name) for name in _PARTS}},
+    )
+)
+
+
+# The parts cost and are cached as root fields, and leave the traces.
+@declare(LearnerRecord | None, Whose.LEARNER, cost=Cost(0), has_parts=True)
+async def learner(
+    info: Info,
+    *,
+    user_id: ID | None = UNSET,
+    as_of: datetime | None = UNSET,
+    known_at: datetime | None = UNSET,
+) -> LearnerMoment:
+    named = await info.context.resolve_learner(user_id)
+    return LearnerMoment(ID(named), as_of or None, known_at or None)
 
 
 @declare(
