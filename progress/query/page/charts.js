@@ -1,9 +1,14 @@
 // Charts as plain SVG: columns and lines. Positions are percentages, so a chart fits any width.
 
 import { h, s } from './dom.js';
-import { instant, month, number, shortDay } from './format.js';
+import { instant, monthTick, number, shortDay } from './format.js';
 
-const MAX_BY_MONTH = 546 * 86_400_000; // milliseconds
+const MAX_BY_DAY = 120 * 86_400_000; // milliseconds; the axis of a longer chart names months
+const MIN_RUN = 4; // a line whose parts are shorter would be loose dashes: it is drawn as points
+
+const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
+/** The lines of the three ticks. */
+export const rules = () => [0, 50, 100].map((y) => s('line', { class: 'rule', x1: 0, x2: '100%', y1: `${y}%`, y2: `${y}%` }));
 
 /**
  * Draw one column for each entry { parts, title }. `parts` are the parts of the column from the bottom up, each as
@@ -12,7 +17,7 @@ const MAX_BY_MONTH = 546 * 86_400_000; // milliseconds
 export function columns(entries, top, label) {
   const width = 100 / entries.length;
   return s('svg', { class: 'bars', role: 'img', 'aria-label': label },
-    s('line', { class: 'rule', x1: 0, x2: '100%', y1: 1, y2: 1 }),
+    rules(),
     entries.map(({ parts, title }, index) => s('g', null,
       s('title', null, title),
       s('rect', { class: 'hit', x: `${width * index}%`, width: `${width}%`, y: 0, height: '100%' }),
@@ -26,30 +31,55 @@ export function columns(entries, top, label) {
 function stack(parts, top) {
   let y = 100;
   return parts.filter(([, value]) => value > 0).map(([name, value]) => {
-    const height = Math.max((96 * value) / (top || 1), 1.5);
+    const height = Math.max((100 * value) / (top || 1), 1.5);
     y -= height;
     return [name, y, height];
   });
 }
 
 /**
- * Draw one line for each of the `series`, which are { name, values, isStepped }. The points of a line are at equal
- * horizontal distances; a null value leaves a gap. A stepped line keeps a value until the next point. `low` and `high` are the values at the lower and the upper edge of the chart.
+ * A chart with one line for each of the `series`, which are { name, values, isStepped }, and the last value at the end of
+ * each line. The points of a line are at equal horizontal distances; a null value leaves a gap. A stepped line keeps a
+ * value until the next point. `range` has the values at the lower and the upper edge of the chart, and `show` writes a
+ * value. `below` is the axis, if any.
  */
-export function lines(series, [low, high], label) {
+export function lines(series, range, label, show, below) {
   const steps = series[0].values.length;
-  const point = (value, index) =>
-    `${round((100 * (index + 0.5)) / steps)},${round(97 - (94 * (value - low)) / (high - low || 1))}`;
-  const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
-  return s('svg', { class: 'lines', role: 'img', 'aria-label': label, ...frame },
-    [3, 50, 97].map((y) => s('line', { class: 'rule', x1: 0, x2: 100, y1: y, y2: y })),
-    series.map(({ name, values, isStepped }) => s('path', { class: name, d: path(values, point, isStepped) })));
+  const point = (value, index) => `${round((100 * (index + 0.5)) / steps)},${round(height(value, range))}`;
+  return chart(
+    s('svg', { class: 'lines', role: 'img', 'aria-label': label, ...frame },
+      rules(),
+      series.map(({ name, values, isStepped }) =>
+        s('path', { class: isLoose(values) ? `${name} dot` : name, d: path(values, point, isStepped) }))),
+    range, show, below, ends(series.map(({ values }) => values.findLast((value) => value != null)), range, show));
 }
 
 const round = (value) => Math.round(100 * value) / 100;
 
-/** A path through the values. A value between two gaps is drawn as a dot. */
+/** The distance of a value from the upper edge of a chart, in percent. */
+const height = (value, [low, high]) => 100 - (100 * (value - low)) / (high - low || 1);
+
+/** The last values beside the ends of their lines, apart from each other. */
+export function ends(values, range, show) {
+  let free = 0;
+  const places = values.filter((value) => value != null).sort((one, other) => other - one).map((value) => {
+    const y = Math.max(height(value, range), free);
+    free = y + 10;
+    return [value, y];
+  });
+  return s('svg', { class: 'ends', 'aria-hidden': 'true' },
+    places.map(([value, y]) => s('text', { x: 4, y: `${y}%`, dy: '.35em' }, show(value))));
+}
+
+function isLoose(values) {
+  const isKnown = (value) => value != null;
+  const runs = values.filter((value, index) => isKnown(value) && !isKnown(values[index - 1])).length;
+  return runs > 1 && values.filter(isKnown).length < MIN_RUN * runs;
+}
+
+/** A path through the values. A value between two gaps, or each value of a loose line, is drawn as a dot. */
 function path(values, point, isStepped) {
+  const isDotted = isLoose(values);
   let isDrawing = false;
   return values.map((value, index) => {
     if (value == null) {
@@ -57,7 +87,7 @@ function path(values, point, isStepped) {
       return '';
     }
     const at = point(value, index);
-    const isAlone = !isDrawing && values[index + 1] == null;
+    const isAlone = isDotted || (!isDrawing && values[index + 1] == null);
     const next = isStepped ? `H${at.replace(',', 'V')}` : `L${at}`;
     const command = isAlone ? `M${at}h0` : isDrawing ? next : `M${at}`;
     isDrawing = true;
@@ -65,10 +95,12 @@ function path(values, point, isStepped) {
   }).join('');
 }
 
-/** A chart's drawing, labelled with the values at its upper and lower edge. The chart fills its card's free height. */
-export const plot = (drawing, top, bottom) => h('div', { class: 'plot' }, drawing,
-  h('span', { class: 'most', 'aria-hidden': 'true' }, top),
-  bottom && h('span', { class: 'least', 'aria-hidden': 'true' }, bottom));
+/** A drawing with three ticks beside it, for the `range` of its values, an axis below it, and the ends of its lines. */
+export const chart = (drawing, [low, high], show, below, right) => h('div', { class: 'chart' },
+  h('div', { class: 'plot' },
+    h('p', { class: 'ticks', 'aria-hidden': 'true' }, [high, (low + high) / 2, low].map((value) => h('span', null, show(value)))),
+    drawing, right),
+  below);
 
 /** The labels below a chart that has `steps` steps. Each label is [step, text], and its middle is that of the step. */
 export function axis(labels, steps) {
@@ -79,19 +111,11 @@ export function axis(labels, steps) {
   }));
 }
 
-/**
- * Labels at the steps where months begin or, if the dates span more than a year and a half, where years begin; the first
- * date, if no month begins.
- */
+/** Labels for the first, the middle and the last date: days or, if the dates span several months, months. */
 export function dateLabels(dates) {
-  const isLong = instant(dates.at(-1)) - instant(dates[0]) > MAX_BY_MONTH;
-  const length = isLong ? 'yyyy'.length : 'yyyy-mm'.length;
-  const firsts = dates.map((date, index) => [index, date])
-    .filter(([index, date]) => index > 0 && dates[index - 1].slice(0, length) !== date.slice(0, length));
-  if (!firsts.length) return [[0, shortDay(dates[0])]];
-  const step = Math.ceil(isLong ? firsts.length / 6 : (firsts.length * 5) / dates.length);
-  return firsts.filter((_, index) => index % step === 0)
-    .map(([index, date]) => [index, isLong ? date.slice(0, 4) : month(date)]);
+  const isShort = instant(dates.at(-1)) - instant(dates[0]) < MAX_BY_DAY;
+  const steps = new Set([0, Math.floor(dates.length / 2), dates.length - 1]);
+  return [...steps].map((step) => [step, (isShort ? shortDay : monthTick)(dates[step])]);
 }
 
 /** A legend: `entries` are [class, text]. */
@@ -114,20 +138,23 @@ export function bar(parts, total) {
   }));
 }
 
-/** The smallest round whole number that is at least `most` and at least 1. It is the top of a scale of counts. */
+/** The smallest round even number that is at least `most`, and at least 2: the top of a scale of counts with a middle. */
 export function roundUp(most) {
   const size = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
-  const tops = [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * size);
-  return tops.find((top) => top >= most && Number.isInteger(top));
+  const tops = [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].map((step) => Math.round(step * size * 10) / 10);
+  return tops.find((top) => top >= most && top % 2 === 0);
 }
 
-/** A column as an item of a list, with its number above and its name below. `text` says the same to screen readers. */
-export function post(value, most, text, ...name) {
+/**
+ * A column as an item of a list, with its number above and its name below. `text` says the same to screen readers. `style`
+ * is "unfinished" for a period that is not over.
+ */
+export function post(value, most, text, name, style = 'count') {
   const height = value && Math.max((100 * value) / most, 2);
   return h('li', null,
     h('span', { class: 'unseen' }, text),
     h('span', { class: 'of', 'aria-hidden': 'true' }, value ? number(value) : ''),
     s('svg', { class: 'post', 'aria-hidden': 'true' },
-      s('rect', { class: 'right', x: '14%', width: '72%', y: `${100 - height}%`, height: `${height}%`, rx: 2 })),
+      s('rect', { class: style, x: '14%', width: '72%', y: `${100 - height}%`, height: `${height}%`, rx: 2 })),
     h('span', { class: 'of', 'aria-hidden': 'true' }, name));
 }

@@ -35,12 +35,12 @@ export class Download {
    * the record, as far as it is loaded.
    */
   section(readers) {
-    const kept = card('kept', t('data.kept'), null,
+    const kept = card('kept', t('data.kept'), 'wide',
       h('ul', { class: 'facts' }, ['events', 'settings', 'masked', 'readers', 'end'].map((name) =>
         h('li', null, t(`kept.${name}`)))));
     const read = card('readers', t('readers.title'), null, note(t('readers.meaning')), readers?.content());
     return section('my-data', t(this.user ? 'data.theirs' : 'data.title'),
-      this.isAllowed && this.card(), kept, this.isAllowed && read);
+      this.isAllowed && [this.card(), read], kept);
   }
 
   get isAllowed() {

@@ -1,59 +1,58 @@
 // The forgetting curve of an item: the estimated recall falls between the answers, and each answer changes it.
 
-import { axis, legend, plot } from './charts.js';
-import { h, s } from './dom.js';
-import { fullDay, instant, longDay, percent, recallShare, shortDay } from './format.js';
+import { axis, chart, ends, legend, rules } from './charts.js';
+import { s } from './dom.js';
+import { dayOf, fullDay, instant, percent, recallShare, shortDay } from './format.js';
 import { t } from './i18n.js';
-import { card, note, table, unfolded } from './layout.js';
+import { table, unfolded } from './layout.js';
 import { pastDay } from './then.js';
 
+const HALF_DAY = 43_200_000; // milliseconds
+
 /**
- * The card. `points` are the estimates as in the API, `today` is the learner's day as a string, and `answers` are the
- * days with answers. The last point is in the future.
+ * The curve with its legend. `points` are the estimates as in the API, `today` is the learner's day as a string, `answers`
+ * are the days with answers, and `time` has the milliseconds of the chart's first and last edge.
  */
-export function forgetting(points, today, answers) {
-  if (!points.length) return null;
-  const last = points.at(-1);
+export function curve(points, today, answers, time) {
+  const x = scale(time);
   const answered = new Map(answers.map((day) => [day.date, day]));
-  return card('forgetting', t('forgetting.title'), 'wide',
-    note(t('forgetting.meaning', { day: longDay(last.date), share: recallShare(last.after) })),
-    h('div', { class: 'chart beside' },
-      plot(curve(points, today, answered), percent(1), percent(0)),
-      axis(labels(points[0].date, today, last.date), 100)),
+  const at = (date, recall) => `${round(x(date))},${round(100 - 100 * recall)}`;
+  const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
+  return [
+    chart(s('svg', { class: 'lines', role: 'img', 'aria-label': t('forgetting.chart'), ...frame },
+      s('rect', { class: 'ahead', x: x(today), width: 100 - x(today), y: 0, height: 100 }),
+      rules(),
+      s('path', { class: 'mature', d: points.map(({ date, before, after }, index) => [
+        before != null && `${index ? 'L' : 'M'}${at(date, before)}`,
+        before !== after && `${index || before != null ? 'L' : 'M'}${at(date, after)}`,
+      ].filter(Boolean).join('')).join('') }),
+      points.filter(({ date }) => answered.has(date)).map(({ date, after }) => {
+        const { answers: count, correctAnswers } = answered.get(date);
+        return s('path', { class: correctAnswers < count ? 'slipped dot' : 'right dot', d: `M${at(date, after)}h0` });
+      })), [0, 1], percent, null, ends([points.at(-1).after], [0, 1], recallShare)),
     legend([
       ['right', t('forgetting.right')], ['slipped', t('forgetting.wrong')], ['ahead', t('forgetting.ahead')]]),
-    unfolded(t('forgetting.table'), t('forgetting.title'), table(
-      [t('due.date'), t('forgetting.before'), t('forgetting.after')],
-      points.toReversed().map(({ date, before, after }) => [fullDay(date), recallShare(before), recallShare(after)]))));
+  ];
 }
 
-function curve(points, today, answered) {
-  const x = scale(points[0].date, points.at(-1).date);
-  const at = (date, recall) => `${round(x(date))},${round(97 - 94 * recall)}`;
-  const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
-  return s('svg', { class: 'lines', role: 'img', 'aria-label': t('forgetting.chart'), ...frame },
-    s('rect', { class: 'ahead', x: x(today), width: 100 - x(today), y: 0, height: 100 }),
-    [3, 50, 97].map((y) => s('line', { class: 'rule', x1: 0, x2: 100, y1: y, y2: y })),
-    s('path', { class: 'mature', d: points.map(({ date, before, after }, index) => [
-      before != null && `${index ? 'L' : 'M'}${at(date, before)}`,
-      before !== after && `${index || before != null ? 'L' : 'M'}${at(date, after)}`,
-    ].filter(Boolean).join('')).join('') }),
-    points.filter(({ date }) => answered.has(date)).map(({ date, after }) => {
-      const { answers, correctAnswers } = answered.get(date);
-      return s('path', { class: correctAnswers < answers ? 'slipped dot' : 'right dot', d: `M${at(date, after)}h0` });
-    }));
-}
+export const curveTable = (points) => unfolded(t('forgetting.table'), t('forgetting.title'), table(
+  [t('due.date'), t('forgetting.before'), t('forgetting.after')],
+  points.toReversed().map(({ date, before, after }) => [fullDay(date), recallShare(before), recallShare(after)])));
 
-/** A function that maps a day to its horizontal position from 0 to 100. */
-function scale(from, to) {
-  const span = instant(to) - instant(from) || 1;
-  return (date) => (100 * (instant(date) - instant(from))) / span;
-}
+/** A function that maps a day, which stands at noon, to its horizontal position from 0 to 100. */
+const scale = ({ from, to }) => (date) => (100 * (instant(date) + HALF_DAY - from)) / (to - from);
 
 const round = (value) => Math.round(100 * value) / 100;
 
-/** Labels for the first day and for the day that the page shows; only for the latter if both are close. */
-function labels(from, today, to) {
-  const now = scale(from, to)(today);
-  return [now > 30 && [0, shortDay(from)], [now, pastDay() ? shortDay(today) : t('forgetting.today')]].filter(Boolean);
+/**
+ * The axis: the first day, the day that the page shows, and the last one. If the first two are close, the middle of the
+ * others is named instead of the first; if the last two are close, the middle of the first ones instead of the last.
+ */
+export function days(first, today, last, time) {
+  const at = scale(time);
+  const middle = (from, to) => dayOf((instant(from) + instant(to)) / 2);
+  const shown = at(today) - at(first) < 20 ? [today, middle(today, last), last]
+    : at(last) - at(today) < 20 ? [first, middle(first, today), today] : [first, today, last];
+  return axis(shown.map((day) =>
+    [at(day) - 0.5, day === today && !pastDay() ? t('forgetting.today') : shortDay(day)]), 100);
 }

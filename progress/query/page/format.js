@@ -35,6 +35,7 @@ const months = {
   long: dayFormat({ month: 'long' }),
 };
 const monthYears = dayFormat({ month: 'short', year: 'numeric' });
+const monthTicks = dayFormat({ month: language === 'ja' ? 'numeric' : 'short', year: 'numeric' });
 const wholeHours = dayFormat({ hour: 'numeric', minute: language === 'ja' ? undefined : '2-digit' });
 const clockTimes = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' });
 const localDays = new Intl.DateTimeFormat(
@@ -93,6 +94,8 @@ export const month = (day, how = 'short') => months[how].format(instant(day));
 /** The shortest name of a month. January is J in English and 1 in Japanese. */
 export const monthSign = (day) => months.narrow.format(instant(day)).replace('月', '');
 export const monthYear = (day) => monthYears.format(instant(day));
+/** A month on an axis, where there is little room. */
+export const monthTick = (day) => monthTicks.format(instant(day));
 export const hour = (value) => wholeHours.format(value * 3_600_000);
 export function days(from, to) {
   if (language !== 'ja' || from === to) return long.formatRange(instant(from), instant(to));

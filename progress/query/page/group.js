@@ -2,7 +2,7 @@
 // first), its activity, what it is expected to know, and its hardest items. The view follows the group's changes.
 
 import { runQuery } from './api.js';
-import { axis, columns, legend, dateLabels, plot, roundUp } from './charts.js';
+import { axis, chart, columns, legend, dateLabels, roundUp } from './charts.js';
 import { saveFile, toCsv } from './csv.js';
 import { h, s, show } from './dom.js';
 import { dayOf as utcDay, longDay, now, number, percent, shortDay, signed } from './format.js';
@@ -355,8 +355,8 @@ function trend({ weeks, answersLast7Days }) {
   return card('trend', t('group.byWeek'), 'wide',
     isCounting && mark('wait', t('group.counting')),
     note(t('group.lastWeek', { count: weeks.at(-2).answers, change: signed(change(weeks)) })),
-    plot(columns(entries, top, t('weeks.chart', { count: weeks.length })), number(top)),
-    axis(dateLabels(weeks.map((week) => week.start)), weeks.length),
+    chart(columns(entries, top, t('weeks.chart', { count: weeks.length })), [0, top], number,
+      axis(dateLabels(weeks.map((week) => week.start)), weeks.length)),
     legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
     unfolded(t('weeks.table'), t('group.byWeek'), table(
       [t('weeks.of'), t('group.studied'), t('group.answersOf'), t('items.right')],

@@ -1,7 +1,6 @@
 // The items that the learner has learned and mastered since the first answer, and all days of study.
 
-import { axis, legend, lines, dateLabels, plot, roundUp } from './charts.js';
-import { h } from './dom.js';
+import { axis, legend, lines, dateLabels, roundUp } from './charts.js';
 import { dayAfter, instant, longDay, number } from './format.js';
 import { t } from './i18n.js';
 import { note } from './layout.js';
@@ -59,9 +58,7 @@ export function growth({ days, day }, since) {
   const [learned, mastered] = series.map(({ values }) => values.at(-1));
   return [
     note(t('growth.summary', { count: learned, mastered, day: longDay(studied[0].date) })),
-    h('div', { class: 'chart' },
-      plot(lines(series, [0, top], t('growth.chart')), number(top), number(0)),
-      axis(dateLabels(ends), ends.length)),
+    lines(series, [0, top], t('growth.chart'), number, axis(dateLabels(ends), ends.length)),
     legend([['young', t('growth.learned')], ['mature', t('growth.mastered')]]),
   ];
 }

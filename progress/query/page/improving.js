@@ -1,7 +1,7 @@
 // The section "Am I improving?". It compares this week with last week. Its charts show retention, accuracy and speed by
 // week, and the number of items mastered in each month.
 
-import { axis, columns, legend, lines, dateLabels, plot, post, roundUp } from './charts.js';
+import { axis, chart, columns, legend, lines, dateLabels, post, roundUp } from './charts.js';
 import { h } from './dom.js';
 import {
   dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, points, rounded, shortDay, weekday,
@@ -18,19 +18,18 @@ const MIN_MONTHS = 6; // the chart for a year shows at least this many months, e
 const MAX_MONTHS = 24; // a longer chart shows years
 const MIN_TESTS = 5; // a retention rate from fewer tests is not drawn
 
-/** The section. Cards without numbers are short, and are placed below the other cards. */
+/** The section. The range's buttons are over the charts that they change; a chart without a neighbour is wide. */
 export function improving(data, { range = 'year', growth = null } = {}) {
   const shown = periodsOf(data, range);
   const isMastered = [...data.days.values()].some((day) => day.newMasteryCount);
-  const hasTests = data.retention?.length > 0;
-  const empty = [
-    !isMastered && ['mastered', t('mastered.title'), t(isKnown(data) ? 'mastered.noneNow' : 'mastered.none')],
-    data.retention && !hasTests && ['retention', t('retention.title'), t('retention.none')],
-  ].filter(Boolean);
+  const recalled = data.retention?.length > 0 && retentionLines(data, range, isMastered ? null : 'wide');
+  const none = isKnown(data) ? 'mastered.noneNow' : 'mastered.none';
   return section('improving', t(data.user ? 'jump.improving' : 'improving.title'),
-    ranges(range), comparison(data), isMastered && mastered(shown, data),
-    hasTests && retention(data, range, empty.length ? null : 'wide'),
-    empty.map(([key, title, text], index) => card(key, title, index === empty.length - 1 ? 'wide' : null, note(text))),
+    comparison(data), data.retention && retention(data), ranges(range),
+    isMastered
+      ? mastered(shown, data, recalled ? null : 'wide')
+      : card('mastered', t('mastered.title'), 'wide', note(t(none))),
+    recalled,
     card('growth', t('growth.title'), 'wide growth', growth ? growth(data, since(data, range)) : note(t('growth.loading'))),
     byWeek(data, range));
 }
@@ -87,49 +86,47 @@ const ranges = (selected) => h('div', { class: 'switch', role: 'group', 'aria-la
 /** The first day of a range; null for all days. */
 const since = ({ day }, range) => (RANGES[range] ? dayAfter(monday(day), -7 * (RANGES[range] - 1)) : null);
 
-/** The number of weeks of a range, the current one included. */
+/** The number of weeks of a range, the current one included; at least a month, but not before the first answer. */
 function weeksOf({ days: studied, day }, range) {
   const first = [...studied.keys()].reduce((least, date) => (date < least ? date : least), day);
-  return RANGES[range] || Math.max(RANGES.month, 1 + (instant(monday(day)) - instant(monday(first))) / 604_800_000);
+  const all = Math.max(RANGES.month, 1 + (instant(monday(day)) - instant(monday(first))) / 604_800_000);
+  return Math.min(RANGES[range] || all, all);
 }
 
+/** The cards of the weeks: the answers and, after two weeks with answers, how many were right, and how fast. */
 function byWeek(data, range) {
   const { days: studied, day } = data;
   const count = weeksOf(data, range);
   const shown = weeks(studied, day, count);
   const top = roundUp(Math.max(...shown.map((week) => week.answers)));
   const total = sum(studied, shown[0].start, day);
-  const starts = shown.map((week) => week.start);
-  return card('weeks', t('weeks.title'), 'wide',
-    note(total.answers
-      ? t('weeks.summary', { count: total.answers, weeks: count, share: percent(accuracy(total)) })
-      : t('weeks.none')),
-    h('div', { class: 'chart grows' },
-      plot(columns(shown.map((week) => ({
+  const below = () => axis(dateLabels(shown.map((week) => week.start)), count);
+  return [
+    card('weeks', t('weeks.title'), 'wide',
+      note(total.answers
+        ? t('weeks.summary', { count: total.answers, weeks: count, share: percent(accuracy(total)) })
+        : t('weeks.none')),
+      chart(columns(shown.map((week) => ({
         parts: week.end > day
           ? [['unfinished', week.answers]]
           : [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
         title: describe(week),
-      })), top, t('weeks.chart', { count })), number(top))),
-    total.answers > 0 && [
-      small(t('week.right'), shown.map(accuracy), accuracy(total), percent, 0.1),
-      small(t('weeks.speed'), shown.map(pace), pace(total), decimal, 1),
-    ],
-    axis(dateLabels(starts), starts.length),
-    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
-    unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown, day)));
+      })), top, t('weeks.chart', { count })), [0, top], number, below()),
+      legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
+      unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown, day))),
+    course('accuracy', t('week.right'), shown.map(accuracy), accuracy(total), percent, 0.1, below),
+    course('speed', t('weeks.speed'), shown.map(pace), pace(total), decimal, 1, below),
+  ];
 }
 
-/** A small line chart with a name, a mean and a scale. Both ends of the scale are multiples of `step`. */
-function small(name, values, mean, show, step) {
+/** A card with a line of the weeks and their mean. The ends and the middle of the scale are multiples of `step`. */
+function course(key, name, values, mean, show, step, below) {
   const known = values.filter((value) => value != null);
   if (known.length < 2) return null;
-  const low = step * Math.floor(Math.min(...known) / step);
-  const high = step * Math.ceil(Math.max(...known) / step);
-  return h('div', { class: 'chart small' },
-    h('p', { class: 'of' }, h('span', null, name, ' ', h('b', null, show(mean))),
-      h('span', { 'aria-hidden': 'true' }, show(low), '–', show(high))),
-    lines([{ name: 'mature', values }], [low, high], t('weeks.line', { name })));
+  const low = 2 * step * Math.floor(Math.min(...known) / step / 2);
+  const high = 2 * step * Math.ceil(Math.max(...known) / step / 2);
+  return card(key, name, null, note(t('weeks.mean', { mean: show(mean) })),
+    lines([{ name: 'mature', values }], [low, high], t('weeks.line', { name }), show, below()));
 }
 
 const describe = (week) => t('weeks.week', { days: days(week.start, week.end), text: week.answers
@@ -157,20 +154,23 @@ function periodsOf(data, range) {
     .map((year) => sum(studied, `${year}-01-01`, `${year}-12-31`));
 }
 
-/** The number of items mastered in each month or year. */
-function mastered(shown, { days: studied, day }) {
+/** The number of items mastered in each month or year. A period that is not over is hatched above its whole name. */
+function mastered(shown, { days: studied, day }, style) {
   const isByYear = shown[0].end.slice(0, 7) !== shown[0].start.slice(0, 7);
   const nameOf = ({ start }) => (isByYear ? t('year.name', { year: start.slice(0, 4) }) : month(start, 'long'));
+  const signOf = ({ start }) => (isByYear ? start.slice(2, 4) : monthSign(start));
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
   const most = Math.max(...shown.map((period) => period.newMasteryCount));
-  return card('mastered', t(isByYear ? 'mastered.byYear' : 'mastered.title'), null,
+  return card('mastered', t(isByYear ? 'mastered.byYear' : 'mastered.title'), style,
     note(sentences(t('mastered.summary', { count: total, day: longDay(shown[0].start) }), !isByYear && soFar(shown.slice(-2), studied, day))),
-    h('ol', { class: 'posts grows' }, shown.map((period) => {
+    h('ol', { class: 'posts' }, shown.map((period) => {
       const count = period.newMasteryCount;
       const name = nameOf(period);
-      const isOver = period.end <= day;
-      const text = t('mastered.month', { month: isOver ? name : t('weeks.soFar', { day: name }), count });
-      return post(count, most, text, isByYear ? period.start.slice(2, 4) : monthSign(period.start), !isOver && '…');
+      if (period.end > day) {
+        const text = t('mastered.month', { month: t('weeks.soFar', { day: name }), count });
+        return post(count, most, text, h('i', null, name), 'unfinished');
+      }
+      return post(count, most, t('mastered.month', { month: name, count }), signOf(period));
     })));
 }
 
@@ -186,15 +186,13 @@ function soFar([before, period], studied, day) {
 }
 
 /** The card about retention: the share of items that the learner still knew when they came up again on a later day. */
-function retention(data, range, style) {
-  const { retention: rows, day } = data;
+function retention({ retention: rows, day }) {
+  if (!rows.length) return card('retention', t('retention.title'), null, note(t('retention.none')));
   const since = (count) => rows.filter((row) => row.start > dayAfter(day, -count) && row.start <= day);
   const body = [7, 28, 365].map((count) => [
     t('retention.lastDays', { count }), ...['young', 'mature'].map((name) => rate(since(count), name))]);
   const headers = [h('span', { class: 'unseen' }, t('retention.period')), t('retention.young'), t('retention.mature')];
-  return card('retention', t('retention.title'), style,
-    note(t('retention.meaning')), table(headers, body), retentionLines(rows, day, weeksOf(data, range)),
-    legend([['young', t('retention.youngLong')], ['mature', t('retention.matureLong')]]));
+  return card('retention', t('retention.title'), null, note(t('retention.meaning')), table(headers, body));
 }
 
 function rate(rows, name) {
@@ -207,10 +205,12 @@ const tests = (rows, name) => rows.reduce(
   ([asked, recalled], row) => [asked + row[name].asked, recalled + row[name].recalled], [0, 0]);
 
 /**
- * Two lines, one for young items and one for mature items. Each line has a point for each of the last `count` weeks. The
- * point shows the retention rate of the four weeks up to this point.
+ * A card with two lines, one for young items and one for mature items. Each line has a point for each of the range's weeks.
+ * The point shows the retention rate of the four weeks up to this point. Null with less than two points.
  */
-function retentionLines(rows, day, count) {
+function retentionLines(data, range, style) {
+  const { retention: rows, day } = data;
+  const count = weeksOf(data, range);
   const ends = Array.from({ length: count }, (_, index) => dayAfter(day, 7 * (index - count + 1)));
   const series = ['young', 'mature'].map((name) => ({
     name,
@@ -222,8 +222,8 @@ function retentionLines(rows, day, count) {
   }));
   const known = series.flatMap(({ values }) => values).filter((value) => value != null);
   if (known.length < 2) return null;
-  const low = Math.max(0, Math.floor(10 * Math.min(...known) - 0.5) / 10);
-  return h('div', { class: 'chart grows' },
-    plot(lines(series, [low, 1], t('retention.chart')), percent(1), percent(low)),
-    axis(dateLabels(ends), ends.length));
+  const low = Math.max(0, Math.floor(5 * Math.min(...known) - 0.25) / 5);
+  return card('remembered', t('retention.course'), style, note(t('retention.points')),
+    lines(series, [low, 1], t('retention.chart'), percent, axis(dateLabels(ends), ends.length)),
+    legend([['young', t('retention.youngLong')], ['mature', t('retention.matureLong')]]));
 }

@@ -1,12 +1,12 @@
 // The page of one item: what is known about it, an estimate of its recall, and its history.
 
-import { axis, columns, legend, lines, plot, roundUp } from './charts.js';
+import { chart, columns, legend, lines, roundUp } from './charts.js';
 import { h } from './dom.js';
-import { forgetting } from './forgetting.js';
+import { curve, curveTable, days as dayAxis } from './forgetting.js';
 import {
-  ago, dayAfter, dayOf, decimal, fullDay, instant, longDay, moment, month, number, percent, recallShare, shortDay,
+  ago, dayAfter, dayOf, decimal, fullDay, instant, longDay, moment, number, percent, recallShare, shortDay,
 } from './format.js';
-import { join, t } from './i18n.js';
+import { join, sentences, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
 import { View } from './problems.js';
 import { due, itemList, level, word } from './items.js';
@@ -26,7 +26,7 @@ const QUERY = `query Item($user: ID, $item: ID!) {
   forgetting: itemForgetting(userId: $user, itemId: $item, days: ${AHEAD}) { date before after }
   today: dueForecast(userId: $user, days: 1) { date }
 }`;
-const STEPS = 60; // number of time steps in each chart
+const STEPS = 60; // the most time steps in each chart
 const DAY = 86_400_000; // milliseconds
 const MAX_ROWS = 200; // maximum number of rows in the table
 
@@ -67,8 +67,7 @@ export class ItemPage extends View {
         h('h2', { id: 'facts', class: 'unseen' }, t('item.facts')),
         h('div', { class: 'cards' },
           recall(item, today), answers(item, history),
-          points.length > 1 && forgetting(points, dayAfter(points.at(-1).date, -AHEAD), history.days),
-          historyCard(history, today))),
+          historyCard(history, points, points.length > 1 ? dayAfter(points.at(-1).date, -AHEAD) : today))),
     ];
   }
 }
@@ -126,41 +125,47 @@ const tenth = (value) => number(Math.round(10 * value) / 10);
 const list = (facts) => h('dl', { class: 'pairs' }, facts.map(([name, value]) =>
   h('div', null, h('dt', null, name), h('dd', null, value))));
 
-function historyCard({ reviews, days }, today) {
+/** The forgetting curve, the answers and the intervals on one time axis. `points` are the estimates as in the API. */
+function historyCard({ reviews, days }, points, today) {
   if (!reviews.length && !days.length) return card('history', t('item.history'), 'wide', note(t('item.noHistory')));
-  const steps = timeline(reviews, days, today);
+  const hasCurve = points.length > 1;
+  const last = hasCurve ? points.at(-1) : { date: today };
+  const steps = timeline(reviews, days, last.date, points[0]?.date);
+  const time = { from: steps[0].start, to: steps.at(-1).start + steps[0].size };
   return card('history', t('item.history'), 'wide',
+    note(sentences(hasCurve && t('forgetting.meaning', { day: longDay(last.date), share: recallShare(last.after) }))),
+    hasCurve && curve(points, today, days, time),
     days.length > 0 && answerChart(steps),
-    reviews.length > 0 && intervalChart(steps),
-    axis(labels(steps), STEPS),
+    reviews.length > 0 && intervalChart(steps, today),
+    h('div', { class: 'chart' }, dayAxis(steps[0].day, today, last.date, time)),
+    hasCurve && curveTable(points),
     unfolded(t('item.table'), t('item.history'), historyTable(reviews, days)));
 }
 
 /**
- * Split the time from the day of the first event to the end of the learner's day `today` into 60 equal steps. If this
- * time is shorter than 60 days, begin earlier, so that each step is one day long. Each step has a day for its label, the
- * numbers of right and wrong answers, and the interval after the step's last review.
+ * Split the time from the first event, or from the day `first` if it is earlier, to the end of the day `to` into at most
+ * 60 equal steps of a day or more. Each step has its start and size in milliseconds, a day for its label, the numbers of
+ * right and wrong answers, and the interval after the step's last review.
  *
  * Days stand at noon in UTC. Reviews stand at their times, which may fall on the day before or after the learner's.
  */
-export function timeline(reviews, days, today) {
+export function timeline(reviews, days, to, first = to) {
   const middle = (day) => instant(day) + DAY / 2;
-  const last = Math.max(middle(today), ...days.map(({ date }) => middle(date)));
+  const last = Math.max(middle(to), ...days.map(({ date }) => middle(date)));
   const events = [
     ...days.map(({ date, ...day }) => ({ at: middle(date), ...day })),
     ...reviews.map(({ at, intervalDays }) => ({ at: Math.min(Date.parse(at), last), intervalDays })),
   ].sort((one, other) => one.at - other.at);
-  const to = last + DAY / 2;
-  const first = instant(dayOf(events[0].at));
-  const size = Math.max((to - first) / STEPS, DAY);
-  const from = to - STEPS * size;
-  const steps = Array.from({ length: STEPS }, (_, index) => {
+  const from = Math.min(instant(first), instant(dayOf(events[0].at)));
+  const whole = last + DAY / 2 - from;
+  const count = Math.min(STEPS, Math.round(whole / DAY));
+  const size = whole / count;
+  const steps = Array.from({ length: count }, (_, index) => {
     const start = from + index * size;
-    return { start, day: dayOf(start), right: 0, wrong: 0, intervalDays: null };
+    return { start, size, day: dayOf(start), right: 0, wrong: 0, intervalDays: null };
   });
   for (const event of events) {
-    const index = Math.floor((event.at - from) / size);
-    const step = steps[Math.min(Math.max(index, 0), STEPS - 1)];
+    const step = steps[Math.min(Math.floor((event.at - from) / size), count - 1)];
     step.right += event.correctAnswers ?? 0;
     step.wrong += (event.answers ?? 0) - (event.correctAnswers ?? 0);
     if (event.intervalDays != null) step.intervalDays = event.intervalDays;
@@ -170,31 +175,27 @@ export function timeline(reviews, days, today) {
 
 function answerChart(steps) {
   const top = roundUp(Math.max(...steps.map(({ right, wrong }) => right + wrong)));
-  return h('div', { class: 'chart' },
-    plot(columns(steps.map(({ day, right, wrong }) => ({
+  return [
+    chart(columns(steps.map(({ day, right, wrong }) => ({
       parts: [['right', right], ['wrong', wrong]],
       title: join(shortDay(day), t('items.ofAnswers', { right, count: right + wrong })),
-    })), top, t('item.answerChart')), number(top)),
-    legend([['right', t('item.rightAnswers')], ['wrong', t('item.wrongAnswers')]]));
+    })), top, t('item.answerChart')), [0, top], number),
+    legend([['right', t('item.rightAnswers')], ['wrong', t('item.wrongAnswers')]]),
+  ];
 }
 
-/** A chart of the interval over time. A review's interval is shown until the next review. */
-function intervalChart(steps) {
+/** A chart of the interval over time. A review's interval is shown until the next review, or until `today`. */
+function intervalChart(steps, today) {
   let last = null;
-  const values = steps.map(({ intervalDays }) => {
+  const values = steps.map(({ start, intervalDays }) => {
     last = intervalDays ?? last;
-    return last;
+    return start <= instant(today) + DAY ? last : null;
   });
   const top = roundUp(Math.max(...values.filter((value) => value != null)));
-  return h('div', { class: 'chart small' },
-    h('p', { class: 'of' }, t('item.intervals'), ' ', h('b', null, t('item.scale', { count: top }))),
-    lines([{ name: 'mature', values, isStepped: true }], [0, top], t('item.intervalChart')));
-}
-
-/** A label for every twelfth step: its month or, in a short history, its day. */
-function labels(steps) {
-  const isShort = steps.at(-1).start - steps[0].start < 90 * DAY;
-  return [0, 12, 24, 36, 48].map((index) => [index, (isShort ? shortDay : month)(steps[index].day)]);
+  return [
+    lines([{ name: 'mature', values, isStepped: true }], [0, top], t('item.intervalChart'), number),
+    legend([['mature', t('item.intervals')]]),
+  ];
 }
 
 function historyTable(reviews, days) {

@@ -1,7 +1,7 @@
 // The view "What I know": how many items the learner is expected to know now, over time and on the day of an exam,
 // which items are fading, and how well the estimate predicted.
 
-import { axis, bar, columns, legend, lines, dateLabels, plot, roundUp } from './charts.js';
+import { axis, bar, chart, columns, legend, lines, dateLabels, roundUp, rules } from './charts.js';
 import { h, s } from './dom.js';
 import { clock, dayAfter, longDay, now, number, percent, recallShare } from './format.js';
 import { STAGES } from './freshness.js';
@@ -117,8 +117,10 @@ export class Knowledge extends View {
     return [title, h('section', { 'aria-labelledby': 'estimates', 'data-key': 'estimates' },
       h('h2', { id: 'estimates', class: 'unseen' }, t('knowledge.estimates')),
       h('div', { class: 'cards' }, choice,
-        expectedCard(knowledge), this.examCard(), course(curve, ofAll), fadingCard(fading, today, this.user),
-        recalls(distribution, ofAll), intervals(distribution, ofAll), trust(calibration, ofAll)))];
+        expectedCard(knowledge),
+        h('div', { class: 'stack', 'data-key': 'beside' }, this.examCard(), trust(calibration, ofAll)),
+        course(curve, ofAll), recalls(distribution, ofAll), intervals(distribution, ofAll),
+        fadingCard(fading, today, this.user)))];
   }
 
   examCard() {
@@ -168,6 +170,8 @@ const levelTable = ({ levels }) => h('table', { class: 'shares' },
       h('span', { class: 'of' }, t('knowledge.share', { count: row.items, expected: Math.round(row.expected) }))),
     h('td', { class: 'end' }, number(row.fading))))));
 
+const rounded = (count) => number(Math.round(count));
+
 /** The curve since the first answer; nothing in the past. `ofAll` says that it counts all languages. */
 function course(curve, ofAll) {
   if (!curve) return null;
@@ -178,9 +182,7 @@ function course(curve, ofAll) {
   const starts = curve.map((week) => week.start);
   return card('curve', t('curve.title'), 'wide', ofAll(),
     note(t('curve.meaning')),
-    h('div', { class: 'chart grows' },
-      plot(lines(series, [0, top], t('curve.chart')), number(top)),
-      axis(dateLabels(starts), starts.length)),
+    lines(series, [0, top], t('curve.chart'), rounded, axis(dateLabels(starts), starts.length)),
     legend([['answered', t('curve.items')], ['mature', t('curve.expected')]]),
     unfolded(t('curve.table'), t('curve.title'), table(
       [t('curve.until'), t('curve.items'), t('curve.expected')],
@@ -207,16 +209,15 @@ function histogram(key, ofAll, rows, rangeOf, labelOf, styleOf, ...below) {
   const text = (row) => t('knowledge.between', { range: rangeOf(row), count: row.items });
   return card(key, title, null, ofAll(),
     note(t(`knowledge.${key}Meaning`)),
-    h('div', { class: 'chart grows' },
-      plot(columns(rows.map((row) => ({ parts: [[styleOf(row), row.items]], title: text(row) })), top,
-        `${title}: ${join(...rows.filter(({ items }) => items).map(text))}`), number(top)),
-      axis(rows.map((row, index) => [index, labelOf(row)]).filter(([index]) => rows.length < 10 || index % 2 === 0), rows.length)),
+    chart(columns(rows.map((row) => ({ parts: [[styleOf(row), row.items]], title: text(row) })), top,
+      `${title}: ${join(...rows.filter(({ items }) => items).map(text))}`), [0, top], number,
+    axis(rows.map((row, index) => [index, labelOf(row)]).filter(([index]) => rows.length < 10 || index % 2 === 0), rows.length)),
     below);
 }
 
 function fadingCard({ totalCount, edges }, today, user) {
   const rows = edges.map((edge) => edge.node);
-  return card('fading', t('fading.title'), null,
+  return card('fading', t('fading.title'), 'wide',
     note(t(rows.length ? 'fading.meaning' : 'fading.none')),
     rows.length > 0 && h('table', { class: 'rows items fading' },
       h('thead', null, h('tr', null,
@@ -249,17 +250,16 @@ function reliability({ tests, logLoss, constantLogLoss, bins }) {
   const losses = { loss: hundredths(logLoss), constant: hundredths(constantLogLoss) };
   return [
     note(sentences(t('trust.tests', { count: tests }), t(isBetter ? 'trust.better' : 'trust.notBetter', losses))),
-    h('div', { class: 'chart beside' },
-      plot(s('svg', { class: 'reliability', role: 'img', 'aria-label': t('trust.chart') },
-        [0, 50, 100].map((y) => s('line', { class: 'rule', x1: 0, x2: '100%', y1: `${y}%`, y2: `${y}%` })),
+    chart(
+      s('svg', { class: 'reliability', role: 'img', 'aria-label': t('trust.chart') },
+        rules(),
         s('line', { class: 'equal', x1: 0, x2: '100%', y1: '100%', y2: 0 }),
         shown.map((bin) => s('circle', {
           class: 'right', cx: `${100 * bin.predicted}%`, cy: `${100 - 100 * bin.recalled}%`,
           r: 4 + 8 * Math.sqrt(bin.tests / most),
         }, s('title', null, t('trust.bin', {
           count: bin.tests, predicted: percent(bin.predicted), recalled: percent(bin.recalled) }))))),
-      percent(1), percent(0)),
-      axis([[49.5, percent(0.5)], [99.5, percent(1)]], 100)),
+      [0, 1], percent, axis([0, 0.5, 1].map((share) => [100 * share - 0.5, percent(share)]), 100)),
     note(sentences(t('trust.axes'), t('trust.read'))),
     table([t('trust.predicted'), t('trust.mean'), t('trust.recalled'), t('trust.count')], bins.map((bin) => [
       t('trust.range', { from: percent(bin.from), to: percent(bin.to) }), percent(bin.predicted), percent(bin.recalled),

@@ -93,7 +93,7 @@ function skyline(months) {
       const x = (100 * (index + 0.1)) / 12;
       return s('rect', { x: `${x}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`, rx: 3 });
     })),
-    h('ol', { class: 'ticks' }, months.map((period) => h('li', null, monthSign(period.start)))));
+    h('ol', { class: 'names' }, months.map((period) => h('li', null, monthSign(period.start)))));
 }
 
 /**

@@ -1,7 +1,7 @@
 // The state of the system: a summary, the lag of the projections, and the messages that are still in Pub/Sub.
 
 import { banner, hasFailed, isDeadLetter, isLate, isStopped, sum } from './alarms.js';
-import { axis, columns, plot } from './charts.js';
+import { axis, chart, columns } from './charts.js';
 import { countOpen } from './dead_letters.js';
 import { h } from './dom.js';
 import { ago, clock, decimal, moment, number, seconds } from './format.js';
@@ -78,9 +78,8 @@ export function arrivals(rows) {
   return h('section', { class: 'card', 'aria-labelledby': 'arrivals', 'data-key': 'arrivals' },
     h('h2', { id: 'arrivals' }, t('arrivals.title')),
     h('p', { class: 'note' }, t('arrivals.letters', { count: letters })),
-    h('div', { class: 'chart' },
-      plot(columns(entries, most, t('arrivals.chart')), t('arrivals.top', { rate: perMinute(most) })),
-      axis([0, 6, 12, 18].map((index) => [index, time(rows[index])]), rows.length)),
+    chart(columns(entries, most, t('arrivals.chart')), [0, most], perMinute,
+      axis([0, 12, 23].map((index) => [index, time(rows[index])]), rows.length)),
     unfolded(t('arrivals.table'), t('arrivals.title'), table(
       [t('arrivals.from'), t('arrivals.rate'), t('letters.title')],
       rows.toReversed().map((row) => [time(row), perMinute(row.events), number(row.deadLetters)]))),

@@ -1,6 +1,6 @@
 // The section "When". It shows answers and accuracy for each hour of the day, and the items that fall due on each day.
 
-import { axis, columns, legend, plot, post, roundUp } from './charts.js';
+import { axis, chart, columns, legend, post, roundUp } from './charts.js';
 import { h } from './dom.js';
 import { dayAfter, dayOfMonth, fullDay, hour, minutes, number, percent, weekday, weekdayOf } from './format.js';
 import { join, sentences, t } from './i18n.js';
@@ -19,16 +19,16 @@ function hours({ hours: rows }) {
   const top = roundUp(Math.max(...all.map((row) => row.answers)));
   return card('hours', t('hours.title'), null,
     note(rows.length ? summary(rows) : t('hours.none')),
-    rows.length > 0 && h('div', { class: 'chart grows' },
-      plot(columns(all.map((row) => ({
+    rows.length > 0 && [
+      chart(columns(all.map((row) => ({
         parts: [['right', row.correctAnswers], ['wrong', row.answers - row.correctAnswers]],
         title: t('hours.hour', { hour: hour(row.hour), text: describe(row) }),
-      })), top, t('hours.chart')), number(top)),
-      axis([0, 6, 12, 18].map((value) => [value, hour(value)]), 24),
-      legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]])),
-    rows.length > 0 && unfolded(t('hours.table'), t('hours.title'), table(
-      [t('hours.from'), t('week.answers'), t('week.right')],
-      rows.map((row) => [hour(row.hour), number(row.answers), percent(row.accuracyRate)]))));
+      })), top, t('hours.chart')), [0, top], number, axis([0, 12, 23].map((value) => [value, hour(value)]), 24)),
+      legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
+      unfolded(t('hours.table'), t('hours.title'), table(
+        [t('hours.from'), t('week.answers'), t('week.right')],
+        rows.map((row) => [hour(row.hour), number(row.answers), percent(row.accuracyRate)]))),
+    ]);
 }
 
 const describe = (row) => (row.answers
@@ -56,7 +56,7 @@ function weekdays({ days, day }) {
   }));
   const most = Math.max(...shown.map((row) => row.answers));
   return most > 0 && card('weekdays', t('weekdays.title'), 'wide',
-    h('ol', { class: 'posts grows' }, shown.map((row) => post(
+    h('ol', { class: 'posts' }, shown.map((row) => post(
       row.answers, most, t('weekdays.day', { day: weekday(row.date, 'long'), count: row.answers }), weekday(row.date)))));
 }
 
@@ -71,9 +71,9 @@ function due({ due: rows, workload }) {
     note(sentences(
       t(today.items ? 'due.today' : 'due.none', { count: today.items }),
       t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length }))),
-    most > 0 && h('ol', { class: 'posts grows' }, shown.map((day) => post(
+    most > 0 && h('ol', { class: 'posts' }, shown.map((day) => post(
       day.items, most, t('due.day', { day: fullDay(day.date), count: day.items }),
-      weekday(day.date, 'narrow'), h('b', null, dayOfMonth(day.date))))),
+      [weekday(day.date, 'narrow'), h('b', null, dayOfMonth(day.date))]))),
     rows.some((day) => day.items) && unfolded(t('due.table'), t('due.title'), table(
       [t('due.date'), t('due.items'), t('due.time')],
       rows.map((day) => [fullDay(day.date), number(day.items), time(day.items)]))));

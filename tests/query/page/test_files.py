@@ -205,6 +205,14 @@ def test_the_scripts_use_each_text_and_only_existing_texts() -> None:
     } == set()
 
 
+def test_the_page_has_five_sizes_of_text() -> None:
+    css = (static_page.FOLDER / "page.css").read_text(encoding="utf-8")
+    css = re.sub(r"@media print \{.*?\n\}\n", "", css, flags=re.DOTALL)
+    sizes = {float(size) * 16 for size in re.findall(r"font(?:-size)?: ([\d.]+)rem", css)}
+    assert sizes == {13, 15, 17, 24, 44}
+    assert not re.findall(r"font-size: (?![\d.]+rem|inherit)", css)
+
+
 def test_japanese_texts_have_no_english_words() -> None:
     words = {
         word
@@ -384,10 +392,10 @@ def test_the_range_selects_the_months_and_the_points_of_the_retention(
         const find = (node, test) => [
           ...(test(node) ? [node] : []),
           ...(node.children ?? []).flatMap((one) => find(one, test))];
-        const [path] = find(section.find('retention'), ({ attributes: { d, class: name } = {} }) =>
+        const [path] = find(section.find('remembered'), ({ attributes: { d, class: name } = {} }) =>
           d && name === 'young');
         const [posts] = find(section.find('mastered'), ({ attributes: { class: name } = {} }) =>
-          name === 'posts grows');
+          name === 'posts');
         print([posts.children.length, path.attributes.d.split(/[ML]/).length - 1]);
         """.replace("RANGE", shown)
     )
@@ -409,7 +417,7 @@ def test_the_first_answer_s_day_comes_from_the_history_if_the_history_is_complet
         assert evaluate(script, TZ=zone) == ["2 March 2024", "2 years ago"]
 
 
-def test_an_item_s_timeline_ends_today_and_labels_each_step_with_a_day_within_the_step(
+def test_an_item_s_timeline_begins_with_the_first_event_and_has_steps_of_a_day_or_more(
     evaluate: Evaluate,
 ) -> None:
     script = """
@@ -422,18 +430,17 @@ def test_an_item_s_timeline_ends_today_and_labels_each_step_with_a_day_within_th
     # In New York, the short history contains a day of 23 hours (10 March 2024).
     for zone in ("America/New_York", "Asia/Tokyo"):
         new, short, long = evaluate(script, TZ=zone)
-        assert [step["right"] for step in new] == [0] * 59 + [1]
+        assert [step["right"] for step in new] == [1]
         assert {step["right"] for step in short} == {1}
         assert [new[-1]["day"], short[0]["day"], long[0]["day"]] == [
             "2024-03-11", "2024-01-12", "2022-04-11"
         ]  # fmt: skip
-        assert [step["day"] for step in new] == [step["day"] for step in short]
         assert len({step["day"] for step in short}) == 60
         assert sum(step["right"] + step["wrong"] for step in long) == 2 * 701
         assert [steps[-1]["intervalDays"] for steps in (new, short, long)] == [4, 4, 4]
 
 
-def test_the_top_of_a_scale_is_a_whole_number_at_or_slightly_above_the_largest_count(
+def test_the_top_of_a_scale_is_an_even_number_at_or_slightly_above_the_largest_count(
     evaluate: Evaluate,
 ) -> None:
     tops = evaluate(
@@ -442,10 +449,10 @@ def test_the_top_of_a_scale_is_a_whole_number_at_or_slightly_above_the_largest_c
         print(Array.from({ length: 3000 }, (_, most) => roundUp(most)));
         """
     )
-    assert tops[:8] == [1, 1, 2, 3, 4, 5, 6, 8]
+    assert tops[:8] == [2, 2, 2, 4, 4, 6, 6, 8]
     for most, top in enumerate(tops[1:], start=1):
-        assert isinstance(top, int)
-        assert most <= top <= 1.5 * most
+        assert top % 2 == 0
+        assert most <= top <= max(1.5 * most, 2)
 
 
 def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
@@ -765,16 +772,24 @@ def test_the_learner_s_day_and_its_end_are_learned_with_one_request(evaluate: Ev
 
 
 def test_points_and_labels_stand_at_the_middle_of_their_columns(evaluate: Evaluate) -> None:
-    path, label = evaluate(
+    path, label, ticks, end, loose = evaluate(
         """
         const { axis, lines } = await import('./page/charts.js');
-        const chart = lines([{ name: 'mature', values: [1, 2, 3, 1] }], [1, 3], 'chart');
+        const below = axis([[2, 'Feb']], 4);
+        const of = (values) => lines([{ name: 'mature', values }], [1, 3], 'chart', String, below);
         const attributes = ({ children }) => children.at(-1).attributes;
-        print([attributes(chart).d, attributes(axis([[2, 'Feb']], 4))]);
+        const chart = of([1, 2, 3, 1]);
+        const [ticks, drawing, ends] = chart.children[0].children;
+        print([attributes(drawing).d, attributes(below),
+          ticks.children.map(({ textContent }) => textContent), ends.textContent,
+          attributes(of([1, null, 2, 2, null, 3]).children[0].children[1])]);
         """
     )
     assert re.findall(r"[ML]([\d.]+),", path) == ["12.5", "37.5", "62.5", "87.5"]
     assert (label["x"], label["text-anchor"]) == ("62.5%", "middle")
+    assert (ticks, end) == (["3", "2", "1"], "1")
+    assert loose["class"] == "mature dot"  # a line of so short parts would be loose dashes
+    assert loose["d"].count("h0") == 4
 
 
 def test_the_forgetting_curve_names_today_where_it_is_and_rounds_estimates_down(
@@ -782,22 +797,24 @@ def test_the_forgetting_curve_names_today_where_it_is_and_rounds_estimates_down(
 ) -> None:
     text, labels = evaluate(
         """
-        const { forgetting } = await import('./page/forgetting.js');
+        const { curve, days } = await import('./page/forgetting.js');
         const points = [[-300, 0.9], [0, 0.8], [12, 0.6999]].map(([days, after]) =>
           ({ date: dayIn(days), before: after, after }));
-        const card = forgetting(points, dayIn(0), []);
+        const edges = { from: Date.parse(dayIn(-300)), to: Date.parse(dayIn(13)) };
+        const [chart] = curve(points, dayIn(0), [], edges);
+        const axis = days(dayIn(-300), dayIn(0), dayIn(12), edges);
         const labels = [];
         const visit = (node) => {
           if (node.name === 'text') labels.push([node.attributes.x, node.textContent]);
           node.children?.forEach(visit);
         };
-        visit(card);
-        print([card.textContent, labels]);
+        visit(axis);
+        print([chart.textContent, labels]);
         """
     )
-    assert "it will be 69% on" in text
-    assert labels[-1][1] == "today"
-    assert 96 < float(labels[-1][0].removesuffix("%")) < 97
+    assert text.endswith("69%")
+    assert [label for _, label in labels] == ["16 May", "13 Oct", "today"]
+    assert 95 < float(labels[-1][0].removesuffix("%")) < 97
 
 
 def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Evaluate) -> None:

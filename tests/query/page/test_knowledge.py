@@ -254,10 +254,11 @@ def test_an_item_s_page_shows_its_forgetting_curve(visit: Visits, demo: Stack) -
     page = visitor.open(user, at=f"#/item/{user}-0")
     expect(card(page, "recall")).to_contain_text(re.compile(r"Stability\s*90% after \d+ days"))
     expect(card(page, "recall")).to_contain_text(re.compile(r"Difficulty\s*easy \(\d\.\d of 10\)"))
-    curve = card(page, "forgetting")
+    curve = card(page, "history")
     assert curve.locator(".dot").count() == 2
     curve.get_by_text("The curve as a table").click()
-    rows = [row.inner_text().split("\t") for row in curve.get_by_role("row").all()[1:]]
+    table = curve.get_by_role("table").first
+    rows = [row.inner_text().split("\t") for row in table.get_by_role("row").all()[1:]]
     answered = datetime.now(UTC).date() - timedelta(days=9)
     assert rows[-1][1:] == ["–", "100%"]
     assert f"{answered.day} {answered:%B %Y}" in rows[-1][0]
