@@ -47,6 +47,14 @@ def encode_pushes(events: int, seed: int) -> Iterator[bytes]:
         yield encode_push(data, f"{seed}-{number}")
 
 
+def encode_posts(events: int, seed: int) -> Iterator[bytes]:
+    """Yield requests that post `events` events each."""
+    source = envelopes.endless(seed)
+    while True:
+        batch = list(itertools.islice(source, events))
+        yield encode_post(batch, "/events", bearer("poster", "publisher"))
+
+
 def encode_wake_up(shard: int) -> bytes:
     return encode_push(b'{"command":"wake","shard":%d}' % shard)
 

@@ -13,7 +13,7 @@ import msgspec
 from bench.statements import blocks
 from progress.adapters import request_scope
 from progress.adapters.postgres.async_client import Database
-from progress.query.auth import Caller, Role
+from progress.auth import Caller, Role
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import execute

@@ -73,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dataflow_emulator_host: str | None = None
     storage_emulator_host: str | None = None
     progress_data_dir: str = ".progress"
+    k_service: str | None = None
     cloud_run_job: str | None = None
     cloud_run_execution: str | None = None
     cloud_run_task_index: int = 0

@@ -1,37 +1,67 @@
-"""The ingest function, which receives domain events from Pub/Sub."""
+"""The ingest function, which receives domain events: pushes of Pub/Sub at /, posts at /events."""
 
 import functions_framework
-from flask import Request
+from flask import Request, Response
+from flask.typing import ResponseReturnValue
 
 from progress import settings
-from progress.adapters import request_deadlines
+from progress.adapters import request_deadlines, startup
 from progress.adapters.postgres import database
 from progress.adapters.pubsub import wakeups
 from progress.adapters.pubsub.push_request import PushRequest
 from progress.adapters.telemetry import logs, tracing
-from progress.ingest import metrics, push
+from progress.event_store.log import Delivery
+from progress.ingest import metrics, post, post_request, push
 from progress.ingest.admission import Admission
-from progress.ingest.group_commit import GroupCommit
+from progress.ingest.group_commit import GroupCommit, Others
 
 env = settings.current()  # read at startup, so that an invalid setting prevents startup
 logs.configure("ingest")
 request_deadlines.limit()
 admission = Admission()
 group = GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), wakeups.send)
+posters = post_request.Posters(env)
 
 
 @functions_framework.http
+def ingest(request: Request) -> ResponseReturnValue:
+    match request.path:
+        case "/":
+            return receive_push(request)
+        case "/events":
+            return post_request.receive(request, admission, posters, receive_post)
+        case "/health" | startup.PATH:
+            return post_request.probe(request, admission)
+    return post_request.reject(request, admission, 404)
+
+
 @admission.limit
-def ingest(request: Request, body: bytearray, arrived: float) -> int:
+def receive_push(request: Request, body: bytearray, arrived: float) -> int:
     """Append one push; return 204 once its events are on disk, or 503 to request redelivery."""
     delivery = push.parse_delivery(body, request.headers.get("ce-source", ""))
     body.clear()  # frees its memory
+    return append(request, delivery, arrived)[0]
+
+
+def receive_post(request: Request, body: bytearray, arrived: float) -> Response | int:
+    """Append what was posted; say what became of it once it is on disk, or return 503."""
+    delivery = post.parse_delivery(body, request.mimetype)
+    body.clear()
+    status, others = append(request, delivery, arrived)
+    return status if others is None else post_request.respond(200, post.describe(delivery, others))
+
+
+def append(request: Request, delivery: Delivery, arrived: float) -> tuple[int, Others | None]:
+    """Return the status of a push and, if all is on disk, what was not appended."""
+    others = None
     trace = tracing.traceparent_of_push(delivery.message.attributes, request.headers.get)
     attributes = metrics.span_attributes(delivery)
     with PushRequest("ingest", trace, "ingest", attributes) as push_request:
-        delay = metrics.age_ms(delivery, group.append(delivery, arrived))
+        committed = group.append(delivery, arrived)
+        others = committed.others
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",
-            event_delay_ms=delay, latency_ms=push_request.milliseconds,
+            event_delay_ms=metrics.age_ms(delivery, committed.at),
+            latency_ms=push_request.milliseconds,
         )  # fmt: skip
-    return push_request.status
+    return push_request.status, others

@@ -38,7 +38,7 @@ variable "functions" {
 }
 
 variable "auth" {
-  # progress/query/auth.py has the defaults. With "google", everybody with a Google account is a learner of their own
+  # progress/auth.py has the defaults. With "google", everybody with a Google account is a learner of their own
   # data, and nobody has a role: `gcloud auth print-identity-token` prints their token.
   description = "issuer, audience, jwks_url and sign_in_url; {} means Firebase of this project; in dev also \"google\"."
   type        = any
@@ -54,6 +54,18 @@ variable "auth" {
       alltrue([for name, value in var.auth : contains(local.auth_fields, name) && can(tostring(value))]), false
     )
     error_message = "expected \"google\", or texts for some of ${join(", ", local.auth_fields)}"
+  }
+}
+
+variable "event_posters" {
+  # Each may call all of ingest: also its path for pushes.
+  description = "The accounts that may post events to ingest; with any, ingest also takes requests from outside."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for member in var.event_posters : can(regex("^(serviceAccount|group|user):", member))])
+    error_message = "expected accounts, such as serviceAccount:NAME@PROJECT.iam.gserviceaccount.com"
   }
 }
 
@@ -177,8 +189,14 @@ locals {
 
   function_facts = {
     ingest = {
-      # The ingress includes Pub/Sub. The timeout is Pub/Sub's acknowledgement deadline.
-      requests = { ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", timeout = "60s", health = "/", public = false }
+      # The ingress includes Pub/Sub. Posters may be anywhere; IAM rejects everybody else. The timeout is Pub/Sub's
+      # acknowledgement deadline.
+      requests = {
+        ingress = length(var.event_posters) == 0 ? "INGRESS_TRAFFIC_INTERNAL_ONLY" : "INGRESS_TRAFFIC_ALL"
+        timeout = "60s"
+        health  = "/"
+        public  = false
+      }
       settings = { THREADS = tostring(var.functions["ingest"].concurrency + 4) } # 4 threads for the probes
     }
     project = {

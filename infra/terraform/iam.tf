@@ -97,7 +97,7 @@ resource "google_pubsub_subscription_iam_member" "changes" {
   member       = google_service_account.member["batch"].member
 }
 
-# Only Pub/Sub may call ingest and project.
+# Only Pub/Sub may call ingest and project, and those who post events to ingest.
 resource "google_cloud_run_v2_service_iam_member" "push" {
   for_each = toset(["ingest", "project"])
 
@@ -105,6 +105,15 @@ resource "google_cloud_run_v2_service_iam_member" "push" {
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.member["push"].member
+}
+
+resource "google_cloud_run_v2_service_iam_member" "poster" {
+  for_each = var.event_posters
+
+  name     = module.function["ingest"].name
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = each.key
 }
 
 resource "google_service_account_iam_member" "push_tokens" {

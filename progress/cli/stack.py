@@ -21,6 +21,7 @@ from progress.local import stack as local_stack
 _PRINTED = (
     "graphql_url",
     "ingest_url",
+    "events_url",
     "pubsub_emulator_host",
     "pubsub_rest_url",
     "project_id",

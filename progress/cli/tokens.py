@@ -9,15 +9,19 @@ from progress.local import data_folder
 
 
 def _user(value: str) -> str:
-    from progress.query.auth import is_id
+    from progress.auth import is_id
 
     if not is_id(value):
         raise typer.BadParameter("expected an id of 1 to 200 characters")
     return value
 
 
+def _optional_user(value: str | None) -> str | None:
+    return value if value is None else _user(value)
+
+
 def _roles(value: list[str] | None) -> list[str] | None:
-    from progress.query.auth import Role
+    from progress.auth import Role
 
     for role in value or ():
         if role not in get_args(Role):
@@ -26,7 +30,7 @@ def _roles(value: list[str] | None) -> list[str] | None:
 
 
 def _groups(value: list[str] | None) -> list[str] | None:
-    from progress.query.auth import MAX_GROUPS
+    from progress.auth import MAX_GROUPS
 
     for group in value or ():
         _user(group)
@@ -36,9 +40,10 @@ def _groups(value: list[str] | None) -> list[str] | None:
 
 
 User = Annotated[str, typer.Option(help="The user's id.", callback=_user)]
+OptionalUser = Annotated[str | None, typer.Option(help="The user's id.", callback=_optional_user)]
 Roles = Annotated[
     list[str] | None,
-    typer.Option("--role", help="learner, teacher, support or admin.", callback=_roles),
+    typer.Option("--role", help="learner, teacher, support, admin or publisher.", callback=_roles),
 ]
 Groups = Annotated[
     list[str] | None,
@@ -61,12 +66,16 @@ def list_roles(role: list[str] | None, group: list[str] | None) -> list[str]:
     return roles
 
 
-def token(user: User, role: Roles = None, group: Groups = None) -> None:
-    """Create a token that the local query function accepts for one day."""
+def token(user: OptionalUser = None, role: Roles = None, group: Groups = None) -> None:
+    """Create a token that the local stack accepts for one day; a publisher's needs no user."""
     from progress.local import development_key
 
     folder = connections.data_folder()
     data_folder.make_usable(folder)
     development_key.ensure(folder.key)
     roles = list_roles(role, group)
+    if user is None and roles == ["publisher"]:
+        user = "publisher"
+    if user is None:
+        raise typer.BadParameter("expected --user")
     typer.echo(development_key.token(folder.key, user, roles, groups=group or ()))

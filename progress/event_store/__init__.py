@@ -32,6 +32,9 @@ class Appended(msgspec.Struct, frozen=True):
     outcomes: dict[str, int]
     shards: list[int]
     stream_version: int | None = None
+    # Of a reported delivery: what became of each event that was not appended, and of each rejection
+    # that is no dead letter, as (message in the batch, index in the message, outcome, reason).
+    others: list[tuple[int, int, str, str | None]] = []
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ If a message has more than 999 faulty entries, the first 999 become separate dea
 others share one dead letter, the bundle.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -83,6 +84,7 @@ class Rejection(msgspec.Struct, kw_only=True):
     event_type: str | None = None
     attributes: dict[str, str] = {}
     event: ParsedEvent | None = None
+    uuid: str | None = None  # the UUID of an event_id that is valid
     indexes: list[list[int]] | None = None
 
 
@@ -94,7 +96,7 @@ def decode(payload: bytes, message: Message) -> list[ParsedEvent | Rejection]:
     try:
         parts = json_input.elements(payload)
         if parts is not None:
-            return _decode_parts(enumerate(parts), message)
+            return decode_parts(enumerate(parts), message)
     except json_input.NotJson as error:
         return [reject_bytes(payload, 0, str(error))]
     return [_decode_part(payload, 0, message, single=True)]
@@ -108,7 +110,7 @@ def decode_bundle(
     Raise ValueError if the payload is not an array with exactly one entry for each index.
     """
     parts = json_input.elements(payload) or []
-    return _decode_parts(zip(_indexes(runs), parts, strict=True), message)
+    return decode_parts(zip(_indexes(runs), parts, strict=True), message)
 
 
 def reject_bytes(payload: bytes, index: int, reason: str) -> Rejection:
@@ -116,9 +118,10 @@ def reject_bytes(payload: bytes, index: int, reason: str) -> Rejection:
     return _reject(payload, index, reason, masking.mask_shapes)
 
 
-def _decode_parts(
+def decode_parts(
     parts: Iterable[tuple[int, bytes]], message: Message
 ) -> list[ParsedEvent | Rejection]:
+    """Return one entry for each part, which is JSON, with its index in the message."""
     entries: list[ParsedEvent | Rejection] = []
     rejections, rest = 0, _Bundle()
     for index, part in parts:
@@ -173,6 +176,8 @@ def _reject_invalid(part: bytes, index: int, parser: "_EventParser", reason: str
     rejection.event_id = json_input.printable(parser.event_id)
     rejection.event_type = json_input.printable(parser.event_type)
     rejection.event = parser.event
+    with contextlib.suppress(SerializationError, UnicodeEncodeError):  # the id itself is invalid
+        rejection.uuid = _to_uuid(parse_id(parser.event_id, "$.event_id"))
     return rejection
 
 
@@ -215,10 +220,9 @@ class _EventParser:
         event_type = parse_id(self.event_type, "$.event_type")
         data = _parse_object(self.data, "$.data")
         metadata = self._complete_metadata(data)
-        event_id = parse_id(self.event_id, "$.event_id")
-        if not _UUID.fullmatch(event_id):
-            metadata["source_id"] = event_id
-            event_id = str(uuid5(NAMESPACE_OID, event_id))
+        event_id = _to_uuid(parse_id(self.event_id, "$.event_id"))
+        if event_id != self.event_id:
+            metadata["source_id"] = self.event_id
         occurred_at = self._parse_time(metadata)
         _check_ids(data, IDS)
         if metadata.get("user_id") is not None:
@@ -257,6 +261,10 @@ class _EventParser:
             raise SerializationError(f"expected {timestamps.RULE}, found none - at $.occurred_at")
         metadata[TIME_SOURCE] = "publish_time"
         return self.message.published_at
+
+
+def _to_uuid(event_id: str) -> str:
+    return event_id if _UUID.fullmatch(event_id) else str(uuid5(NAMESPACE_OID, event_id))
 
 
 def _assign_stream(

@@ -13,6 +13,7 @@ _LONG_NUMBER = re.compile(rb"\d{309}")
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _SPACE = b" \t\n\r"
 
+_NOTHING = "expected JSON, found nothing - at $"
 _MANY = 100_000  # an array with this many commas or more is split without being decoded
 
 # _ELEMENT matches an array element of at most three levels. A deeper element is matched bracket by
@@ -63,19 +64,22 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     try:
         if not is_long:
             return map(bytes, _parts.decode(payload))  # Copies one element at a time.
-        # A lone surrogate makes only its own entry invalid, but msgspec would reject the whole
-        # array. Therefore, escaped surrogates are replaced before this check.
-        _skip.decode(_SURROGATE.sub(rb"\\u00", payload))
-    except RecursionError:
-        is_valid = False
-    except msgspec.MsgspecError as error:
-        if is_long:
-            place = _BYTE.search(str(error))
-            raise NotJson(
-                f"expected JSON - at byte {place[1] if place else len(payload)}"
-            ) from None
+        _check_syntax(payload)
+    except (RecursionError, msgspec.MsgspecError):
         is_valid = False
     return _walk(payload, is_valid=is_valid)
+
+
+def check(text: bytes | bytearray) -> None:
+    """Raise NotJson unless the text is JSON; the message names the place in the text."""
+    if not text.strip(_SPACE):
+        raise NotJson(_NOTHING)
+    if not text.isascii():
+        _check_unicode(text)
+    try:
+        _check_syntax(text)
+    except RecursionError:
+        decode(bytes(text))
 
 
 def decode(text: bytes) -> tuple[Any, str]:
@@ -107,7 +111,7 @@ def printable(value: Any) -> str | None:
 
 def _parse(text: bytes) -> Any:
     if not text.strip(_SPACE):
-        raise NotJson("expected JSON, found nothing - at $")
+        raise NotJson(_NOTHING)
     try:
         return _any_json.decode(text.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -227,6 +231,20 @@ def _match_deep_element(payload: bytes | bytearray, at: int) -> tuple[int, int]:
     if depth or begin < 0 or payload[at:begin].strip(_SPACE):
         raise NotJson(f"expected JSON - at byte {at}")
     return begin, end
+
+
+def _check_syntax(payload: bytes | bytearray) -> None:
+    """Raise NotJson if the text is not JSON, or RecursionError if it is nested too deeply.
+
+    A lone surrogate makes only its own entry invalid, but msgspec would reject the whole text.
+    Therefore, escaped surrogates are replaced before this check.
+    """
+    try:
+        _skip.decode(_SURROGATE.sub(rb"\\u00", payload))
+    except msgspec.MsgspecError as error:
+        place = _BYTE.search(str(error))
+        where = f"byte {place[1] if place else len(payload)}"
+        raise NotJson(f"expected JSON - at {where}") from None
 
 
 def _check_unicode(payload: bytes | bytearray) -> None:

@@ -29,6 +29,7 @@ class Delivery(msgspec.Struct, frozen=True):
     message: Message
     entries: list[ParsedEvent | Rejection]
     size: int = 0  # bytes of the message's data
+    is_reported: bool = False  # whether the caller asks what became of each entry
 
 
 class PostgresEventStore(EventStore):
@@ -182,6 +183,8 @@ def _batch(deliveries: Sequence[Delivery]) -> dict[str, Any]:
     }
     if letters:
         batch["letters"] = letters
+    if any(delivery.is_reported for delivery in deliveries):
+        batch["is_reported"] = True
     return batch
 
 
@@ -261,7 +264,13 @@ def _append(connection: Connection, batch: dict[str, Any]) -> Appended:
     with database.translate_errors(_translate):
         text = msgspec.json.encode(batch).decode()
         rows = connection.run_prepared(blocks(_FILE)["append"], batch=text)
-    return Appended(**rows[0][0])
+    others = rows[0][0]["outcomes"].pop("others", []) if "is_reported" in batch else []
+    return Appended(**rows[0][0], others=[_place(*other) for other in others])
+
+
+def _place(order: int, outcome: str, reason: str | None = None) -> tuple[int, int, str, str | None]:
+    """Return message, index, outcome and reason; SQL's batch_order holds the first two."""
+    return order >> 32, order & 0xFFFF_FFFF, outcome, reason
 
 
 def _translate(failure: Failure) -> Exception:

@@ -4,13 +4,14 @@ A body beyond this limit is discarded in small pieces and rejected with 429, so 
 redelivers it. Without the limit, the framework would read every body into memory first.
 """
 
+import contextlib
 import ctypes
 import functools
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
 from flask import Request
 from flask.typing import ResponseReturnValue
@@ -27,7 +28,8 @@ _UNKNOWN_SIZE = 16 << 20  # Reserved for a body without a Content-Length.
 _READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # Bytes per read.
 _LARGE = 1 << 20  # The memory of a larger body is returned to the system immediately.
 
-Handler = Callable[[Request, bytearray, float], int]  # takes the body and its arrival time
+_T = TypeVar("_T")
+Handler = Callable[[Request, bytearray, float], _T]  # takes the body and its arrival time
 
 _LIBC = ctypes.CDLL(None)
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
@@ -48,7 +50,7 @@ class Admission:
         self._mutex = threading.Lock()
         _limit_malloc()
 
-    def limit(self, handler: Handler) -> Callable[[Request], ResponseReturnValue]:
+    def limit(self, handler: Handler[int]) -> Callable[[Request], ResponseReturnValue]:
         """Decorate `handler` so that it runs only for admitted requests."""
 
         @functools.wraps(handler)
@@ -57,17 +59,17 @@ class Admission:
 
         return handle
 
-    def admit(self, request: Request, handler: Handler) -> int:
-        """Return the status of `handler`, or the status that rejects the body.
+    def admit(self, request: Request, handler: Handler[_T], most: int = _MAX_BODY) -> _T | int:
+        """Return what `handler` returns, or the status that rejects the body.
 
-        429: the memory is exhausted. 413: the body is over 64 MiB. 405: the method is neither POST
-        nor GET (the health check). Raise ClientDisconnected (400) if the body is incomplete, late
-        or malformed.
+        429: the memory is exhausted. 413: the body has more than `most` bytes. 405: the method is
+        neither POST nor GET (the health check). Raise ClientDisconnected (400) if the body is
+        incomplete, late or malformed.
         """
         arrived = time.monotonic()
         with _Reservation(self) as reservation:
             try:
-                body = self._receive(request, reservation)
+                body = self._receive(request, reservation, most)
             except (OSError, ParseException) as error:
                 raise ClientDisconnected from error
             if isinstance(body, int):
@@ -85,14 +87,24 @@ class Admission:
             self._reserved = others + new
         return True
 
-    def _receive(self, request: Request, reservation: "_Reservation") -> bytearray | int:
+    def discard(self, request: Request) -> None:
+        """Discard the rest of the body, within the deadline of bodies."""
+        with (
+            contextlib.suppress(OSError, ParseException, ClientDisconnected),
+            self._body_deadline.limit(request),
+        ):
+            while request.stream.read(_DISCARD_SIZE):
+                pass
+
+    def _receive(self, request: Request, reservation: "_Reservation", most: int) -> bytearray | int:
         """Return the body, or discard it and return the status that rejects it."""
         length = request.content_length
         expected = length or 0
         if length is None and "Transfer-Encoding" in request.headers:
             expected = _UNKNOWN_SIZE
         with self._body_deadline.limit(request):
-            body = _check(request, expected) or _read(request.stream, expected, reservation)
+            status = _check(request, expected, most)
+            body = status or _read(request.stream, expected, reservation, most)
             if isinstance(body, int):
                 reservation.resize(0)
                 while request.stream.read(_DISCARD_SIZE):
@@ -127,21 +139,24 @@ class _Reservation:
         self.resize(0)
 
 
-def _check(request: Request, size: int) -> int | None:
+def _check(request: Request, size: int, most: int) -> int | None:
     """Return the status that rejects the request before its body is read, or None."""
     if status := push_request.reject(request.method):
         return status
-    return 413 if size > _MAX_BODY else None
+    has_size = request.content_length is not None
+    return 413 if has_size and size > most else None
 
 
-def _read(stream: IO[bytes], expected: int, reservation: _Reservation) -> bytearray | int:
+def _read(
+    stream: IO[bytes], expected: int, reservation: _Reservation, most: int
+) -> bytearray | int:
     """Return the body, 413 if it exceeds the limit, or 429 if the memory is exhausted."""
     if not reservation.resize(expected):
         return 429
     body = bytearray()
     while piece := stream.read(_READ_SIZE):
         body += piece
-        if len(body) > _MAX_BODY:
+        if len(body) > most:
             return 413
         if len(body) > expected and not reservation.resize(len(body)):
             return 429

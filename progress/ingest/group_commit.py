@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connect, Connection
@@ -34,16 +35,35 @@ _APPEND_TIMEOUT_S = 15.0
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
 
 
+# The outcome and the reason of entries of a reported delivery, by their index in the message: of
+# events that were not appended, and of rejections that are no dead letters.
+Others = dict[int, tuple[str, str | None]]
+
+
 class _Ticket:
     """A request that waits for its outcome or for its turn as the leader."""
 
     def __init__(self, delivery: Delivery, deadline: float) -> None:
         self.delivery = delivery
         self.deadline = deadline
+        self.place = 0  # in its group
         self.leads = False
         self.turn = threading.Event()
         self.outcome: Appended | ProgressError | None = None
         self.committed_at = datetime.now(UTC)  # the time of queueing, until the commit replaces it
+
+    def others(self) -> Others:
+        """Return the outcomes of this request's entries."""
+        every = self.outcome.others if isinstance(self.outcome, Appended) else []
+        own = (other for other in every if other[0] == self.place)
+        return {index: (outcome, reason) for _, index, outcome, reason in own}
+
+
+class Committed(NamedTuple):
+    """The commit time of a delivery, and the outcomes of its entries, if it is reported."""
+
+    at: datetime
+    others: Others
 
 
 class GroupCommit:
@@ -63,8 +83,8 @@ class GroupCommit:
         self._queue: list[_Ticket] = []
         self._is_led = False
 
-    def append(self, delivery: Delivery, arrived: float | None = None) -> datetime:
-        """Return the commit time, once the delivery is on disk and its shards are woken.
+    def append(self, delivery: Delivery, arrived: float | None = None) -> Committed:
+        """Return once the delivery is on disk and its shards are woken.
 
         Raise Unavailable if the database is down, or if the timeout since `arrived`
         (time.monotonic) has passed. In both cases, the log may nevertheless contain the delivery.
@@ -87,7 +107,7 @@ class GroupCommit:
                     raise ticket.outcome
         finally:
             self._finish(group)  # even after an error, because some requests may be committed
-        return ticket.committed_at
+        return Committed(ticket.committed_at, ticket.others())
 
     def _await_turn(self, ticket: _Ticket) -> None:
         """Wait for the outcome or for leadership; raise DeadlineExceeded at the deadline."""
@@ -179,6 +199,8 @@ class GroupCommit:
         To append twice is safe, because appends are idempotent. If the append waited for a lock in
         vain, an analyst may hold it.
         """
+        for place, ticket in enumerate(group):
+            ticket.place = place
         deliveries = [ticket.delivery for ticket in group]
         try:
             return log.append(self._open(deadline), deliveries)

@@ -27,7 +27,7 @@ def parse_delivery(body: bytes | bytearray, source: str = "") -> Delivery:
     message = Message(
         subscription=push.subscription,
         topic=source.removeprefix(_SOURCE) if source.startswith(_SOURCE) else "",
-        message_id=push.message.message_id or _digest(body),
+        message_id=push.message.message_id or digest(body),
         published_at=_parse_publish_time(push.message.publish_time),
         attributes=push.message.attributes or {},
     )
@@ -52,9 +52,9 @@ def _check_nul(push: PushEnvelope) -> None:
 
 def _reject(body: bytes) -> Delivery:
     reason = "expected a Pub/Sub push with a message - at $"
-    return Delivery(Message(message_id=_digest(body)), [envelope.reject_bytes(body, 0, reason)])
+    return Delivery(Message(message_id=digest(body)), [envelope.reject_bytes(body, 0, reason)])
 
 
-def _digest(body: bytes | bytearray) -> str:
+def digest(body: bytes | bytearray) -> str:
     """Return an id for a message that has none; the same body always gets the same id."""
     return f"sha256-{hashlib.sha256(body).hexdigest()}"

@@ -19,11 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from progress import settings
+from progress import auth, settings
 from progress.local import data_folder, development_key, documents, sign_in_codes
 from progress.local.data_folder import DataFolder
 from progress.local.ports import HOST
-from progress.query import auth
 
 SIGN_IN = "/sign-in"
 DISCOVERY = "/.well-known/openid-configuration"

@@ -124,6 +124,7 @@ def _addresses(
     return {
         "graphql_url": f"http://{HOST}:{port}/graphql",
         "ingest_url": f"http://{HOST}:{numbers['ingest']}/",
+        "events_url": f"http://{HOST}:{numbers['ingest']}/events",
         "project_url": f"http://{HOST}:{numbers['project']}/",
         "pubsub_emulator_host": settings.pubsub_emulator_host or f"{HOST}:{numbers['pubsub']}",
         "pubsub_rest_url": f"http://{rest}",

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.operations import records
+from progress.event_store import callers
 
 _FILE = "event_store/accesses"
 _ROLE = "system"
@@ -20,14 +20,14 @@ def write_command(connection: Connection, command: str, learners: Sequence[str])
 
     The connection's search path must contain the read models.
     """
-    caller = {"read_by": records.name_system(command), "role": _ROLE}
+    caller = {"read_by": callers.name_system(command), "role": _ROLE}
     for chunk in _chunk(learners):
         database.run(connection, _FILE, "record", **caller, learners=chunk, trails=[])
 
 
 def write_trail(connection: Connection, command: str, learner: str) -> None:
     """Write that a command of `progress` reads the learner's audit trail."""
-    caller = {"read_by": records.name_system(command), "role": _ROLE}
+    caller = {"read_by": callers.name_system(command), "role": _ROLE}
     database.run(connection, _FILE, "record trails", **caller, trails=[learner])
 
 

@@ -13,25 +13,16 @@ from uuid import UUID
 import msgspec
 
 from progress.adapters.postgres.statements import blocks
+from progress.event_store import callers
 
 if TYPE_CHECKING:
     from progress.adapters.postgres.database import Connection
 
 ARCHIVE_SUBJECT = "archive"  # the subject of every operation of the kind ARCHIVE
 
-# The callers that are not people. Their names begin with `system:`. No token may have such a `sub`.
-# Otherwise, its bearer would be the starter of these callers' operations, and could read them.
-_SYSTEM = "system:"
-
-
-def name_system(name: str) -> str:
-    """Return the id of a caller that is not a person."""
-    return f"{_SYSTEM}{name}"
-
-
-COMMAND_LINE = name_system("command line")
-BATCH_JOB = name_system("batch job")
-DELETION = name_system("deletion")  # cancels the exports of a learner who is deleted
+COMMAND_LINE = callers.name_system("command line")
+BATCH_JOB = callers.name_system("batch job")
+DELETION = callers.name_system("deletion")  # cancels the exports of a learner who is deleted
 # `sql/operations/erase_user.sql` also has `system:erasure`, which cancels exports.
 
 _FILE = "operations/operations"
@@ -188,11 +179,6 @@ def accept(
     )
     operation_id: UUID = connection.run(blocks(_FILE)["accept"], **values)[0][0]
     return operation_id
-
-
-def is_reserved(caller: str) -> bool:
-    """Return whether a person may not have this id."""
-    return caller.startswith(_SYSTEM)
 
 
 def get_operation(connection: "Connection", operation_id: UUID) -> Operation | None:

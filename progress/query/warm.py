@@ -11,8 +11,8 @@ from pathlib import Path
 
 from progress.adapters.redis import blocking_client, commands
 from progress.adapters.redis.async_client import Client
+from progress.auth import Caller
 from progress.errors import ProgressError, RedisUnavailable
-from progress.query.auth import Caller
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import execute

@@ -135,6 +135,7 @@ def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
         "FUNCTIONS_PASSWORD": secrets.token_hex(8),
         "ISSUER_PORT": str(at["issuer"]),
         "QUERY_PORT": str(at["query"]),
+        "INGEST_PORT": str(at["ingest"]),
     }
     moved = {
         "redis://valkey:6379/0": valkey,

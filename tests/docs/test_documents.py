@@ -94,7 +94,7 @@ def test_the_documented_settings_exist_in_the_code() -> None:
     # the pattern finds only names with an underscore.
     names = ("JOB", "EXECUTION", "TASK_INDEX", "TASK_COUNT", "TASK_ATTEMPT")
     of_cloud_run = {f"CLOUD_RUN_{name}" for name in names}
-    assert read - documented <= {*of_cloud_run, "ENVIRONMENT", "WORKERS"}
+    assert read - documented <= {*of_cloud_run, "K_SERVICE", "ENVIRONMENT", "WORKERS"}
 
 
 def list_commands() -> set[str]:
@@ -148,7 +148,7 @@ def test_the_public_events_are_the_declared_ones() -> None:
 
 def test_the_public_environment_variables_are_the_settings() -> None:
     names = {field.name.upper() for field in msgspec.structs.fields(Settings)}
-    private = {name for name in names if name.startswith("CLOUD_RUN_")} | {
+    private = {name for name in names if name.startswith(("CLOUD_RUN_", "K_"))} | {
         name for name in names if name.endswith("_EMULATOR_HOST")
     }
     assert read_names("Environment variables") == names - private | {"PUBSUB_EMULATOR_HOST"}

@@ -12,7 +12,7 @@ PAGE = (Path(__file__).parents[2] / "docs/limits.md").read_text(encoding="utf-8"
 LIMITS = re.findall(r"^\| .+ \| ([\d,]+)(?: (\w+))? \| `([\w.]+)\.(\w+)` \|$", PAGE, re.MULTILINE)
 STEPS = re.findall(r"^\| ([A-Z_]+) \| (.+) \| (.+) \|$", PAGE, re.MULTILINE)
 
-_UNITS = {"": 1, "s": 1, "ms": 0.001, "MiB": 1 << 20}
+_UNITS = {"": 1, "s": 1, "ms": 0.001, "MB": 10**6, "MiB": 1 << 20}
 
 
 @pytest.mark.parametrize(("number", "unit", "module", "name"), LIMITS)

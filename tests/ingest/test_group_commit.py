@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from progress.event_store.envelope import Message, ParsedEvent
 from progress.event_store.log import Delivery
 from progress.event_store.timestamps import EARLIEST
 from progress.ingest import group_commit, push
-from progress.ingest.group_commit import GroupCommit
+from progress.ingest.group_commit import Committed, GroupCommit
 from tests.adapters.test_timeouts import silent
 from tests.conftest import Store
 from tests.support.envelopes import session_abandoned
@@ -104,7 +103,7 @@ def await_queue(group: GroupCommit, length: int) -> None:
 
 def run_behind_gate(
     group: GroupCommit, gate: Gate, pool: ThreadPoolExecutor, *others: Delivery
-) -> list[Future[datetime]]:
+) -> list[Future[Committed]]:
     """Start a leader, which waits at the gate. Queue `others` behind the leader. Open the gate."""
     first = pool.submit(group.append, delivery())
     gate.reached.wait()
@@ -266,7 +265,7 @@ ENOUGH = 60.0
 HANGS = "a request hangs"
 
 
-def fails(call: Future[datetime]) -> bool:
+def fails(call: Future[Committed]) -> bool:
     """Return whether the call raised Unavailable.
 
     The call must end within 8 s, long before the time limit ENOUGH.
@@ -276,7 +275,7 @@ def fails(call: Future[datetime]) -> bool:
     return isinstance(call.exception(), Unavailable)
 
 
-def lead_group(gate: Gate, pool: ThreadPoolExecutor) -> tuple[GroupCommit, Future[datetime]]:
+def lead_group(gate: Gate, pool: ThreadPoolExecutor) -> tuple[GroupCommit, Future[Committed]]:
     """Return a group and the call of its leader. The leader waits for the gate to open."""
     group = GroupCommit(gate, ignore, timeout_s=ENOUGH)
     leader = pool.submit(group.append, delivery())

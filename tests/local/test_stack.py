@@ -90,6 +90,7 @@ def assert_page_and_schedule(stack: Stack) -> None:
     assert "is started." in stack.run("schedule", "run").stdout
     assert "is enabled." in stack.run("schedule", "resume").stdout
     cli.expect_failure(stack.run("schedule", "pause", "x"), "only has progress-batch")
+    assert_post(stack)
 
 
 def have_ended(pids: dict[str, list[int]]) -> bool:
@@ -134,21 +135,33 @@ def assert_shown(stack: Stack, conflict: str) -> None:
     assert shown["payload"]["data"]["item_count"] == 2
 
 
+def assert_post(stack: Stack) -> None:
+    """Assert that ingest takes the token of a publisher, and that this token reads nothing."""
+    token = stack.run("token", "--role", "publisher").stdout.strip()
+    headers = http_client.headers(token)
+    url = stack.env()["events_url"]
+    port, path = url.removeprefix("http://127.0.0.1:").split("/")
+    status, answer = http_client.fetch_json(int(port), "POST", f"/{path}", [], **headers)
+    assert (status, answer["dead_letters"]) == (200, [])
+    query = {"query": "{ streak { current } }"}
+    _, answer = http_client.fetch_json(stack.port, "POST", "/graphql", query, **headers)
+    assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
 def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: Stack) -> None:
     assert stack.up().returncode == 0
     env = stack.env()
     assert env["graphql_url"] == f"http://127.0.0.1:{stack.port}/graphql"
     assert {name for name, numbers in env["pids"].items() if numbers} >= PARTS
     assert {
-        "ingest_url", "pubsub_emulator_host", "pubsub_rest_url", "project_id", "database_url",
-        "redis_url", "jwks_url",
+        "ingest_url", "events_url", "pubsub_emulator_host", "pubsub_rest_url", "project_id",
+        "database_url", "redis_url", "jwks_url",
     } <= env.keys()  # fmt: skip
 
     again = stack.up()
     assert again.returncode == 0
     assert "is already running" in again.stdout
     assert_page_and_schedule(stack)
-
     envelopes = [
         {"event_id": str(uuid.uuid4()), "event_type": kind, "data": data,
          "occurred_at": "2024-03-29T20:32:32Z", ("metadata" if data else "metdata"): {}}
@@ -506,6 +519,10 @@ def test_the_token_command_prints_only_a_token_for_the_user(stack: Stack) -> Non
     teacher = ("token", "--user", "t", "--role", "teacher", "--group", "g1", "--group", "g2")
     claims = jwt.decode(stack.run(*teacher).stdout.strip(), options={"verify_signature": False})
     assert (claims["roles"], claims["groups"]) == (["teacher"], ["g1", "g2"])
+    for user, options in (("publisher", ()), ("p", ("--user", "p"))):
+        answer = stack.run("token", "--role", "publisher", *options)
+        claims = jwt.decode(answer.stdout.strip(), options={"verify_signature": False})
+        assert (claims["sub"], claims["roles"]) == (user, ["publisher"])
 
 
 def test_the_commands_start_without_importing_the_api() -> None:
@@ -582,6 +599,7 @@ def test_the_version_and_the_shell_completion_are_available() -> None:
         *[("nothing",), ("publish",), ("up", "--port", "0"), ("token",), ("events", "--x")],
         *[("token", "--user", ""), ("token", "--user", "u", "--role", "king")],
         *[("token", "--user", "u", *role, "--group", "g") for role in ((), ("--role", "admin"))],
+        *[("token", "--role", "publisher", "--role", "admin"), ("token", "--role", "learner")],
         ("token", "--user", "u", "--role", "teacher", *("--group", "g") * 51),
         *[("events", "--since", since) for since in ("soon", "999999d", "9" * 30 + "s")],
         *[("demo", "--anki", "f", "--as-recorded")],

@@ -21,9 +21,9 @@ from bench import envelopes, logs, query_costs
 from bench.query_costs import Costing
 from bench.server import Store
 from progress.adapters.postgres import database, statements
+from progress.auth import Role
 from progress.event_store import log
 from progress.projections.projector import Projector
-from progress.query.auth import Role
 from progress.query.execution import documents
 from progress.query.execution.documents import Rejected
 from tests.support.api import QUERY

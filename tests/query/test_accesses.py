@@ -27,11 +27,11 @@ from typer.core import TyperGroup
 from progress import cli
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.auth import Caller
 from progress.local import readiness
 from progress.operations import batch_job, records
 from progress.projections import batch
 from progress.projections.projector import Projector
-from progress.query.auth import Caller
 from progress.query.graphql.schema import FIELDS, GRAPHQL
 from progress.query.graphql.whose import Whose
 from progress.query.read_models.accesses import AccessTrace

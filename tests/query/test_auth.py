@@ -20,10 +20,11 @@ import pytest
 from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
+from progress import auth
+from progress.auth import Caller
 from progress.errors import Forbidden, IssuerUnavailable, SettingsError, Unauthenticated
+from progress.event_store import callers
 from progress.operations import records
-from progress.query import auth
-from progress.query.auth import Caller
 from progress.settings import Settings
 from tests.support import token_issuer
 from tests.support.token_issuer import Issuer
@@ -84,6 +85,9 @@ def test_the_sub_claim_identifies_the_caller_and_the_default_role_is_learner(
         (["teacher", "support"], "support"),
         (["learner", "admin", "support"], "admin"),
         ("admin", "admin"),
+        (["publisher"], "publisher"),
+        ("publisher", "publisher"),
+        (["publisher", "support"], "support"),
         (["root"], "learner"),
         ({"admin": True}, "learner"),
         (7, "learner"),
@@ -132,7 +136,7 @@ def test_no_caller_has_the_name_of_a_caller_that_is_not_a_person(
     try:
         user = caller(authenticator, token_issuer.token(sub)).user_id
     except Unauthenticated:
-        assert not auth.is_id(sub) or records.is_reserved(sub)
+        assert not auth.is_id(sub) or callers.is_reserved(sub)
     else:
         assert user == sub
         assert not user.startswith("system:")

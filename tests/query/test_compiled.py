@@ -29,8 +29,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from progress.adapters.postgres import database
+from progress.auth import Caller
 from progress.errors import QueryTooComplex
-from progress.query.auth import Caller
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute, fields

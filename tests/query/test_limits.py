@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.responses import Response
 
+from progress.auth import Role
 from progress.errors import RateLimited
 from progress.query import warm
-from progress.query.auth import Role
 from progress.query.execution import documents, limits
 from progress.query.execution.documents import LruCache, Rejected
 from progress.query.http import persisted_queries

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from graphql import GraphQLObjectType
 
-from progress.query.auth import Caller, Role
+from progress.auth import Caller, Role
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute, fields

@@ -62,6 +62,13 @@ def test_learners_support_and_administrators_may_read_a_learner_s_data(
             assert ("errors" not in answer) == is_allowed, name
 
 
+def test_a_publisher_reads_nothing(query_api: Api) -> None:
+    for text in ("{ streak { current } }", "{ languages { language } }", "{ __typename }"):
+        answer = query_api.post(text, "ann", roles=["publisher"])
+        assert answer["data"] is None
+        assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
+
+
 def test_a_response_with_a_forbidden_field_has_no_data(query_api: Api) -> None:
     answer = query_api.post('{ streak { current } userProgress(userId: "bob") { userId } }')
     assert answer["data"] is None

@@ -46,13 +46,17 @@ def encode_push(
 
 
 @contextmanager
-def load_ingest(database_url: str, publisher: FakePublisher) -> Iterator[Client]:
+def load_ingest(
+    database_url: str, publisher: FakePublisher, environment: Mapping[str, str] | None = None
+) -> Iterator[Client]:
     """Load the ingest function during the block; yield a client of the function."""
     caches = (settings.current, wakeups.outage)
     with ExitStack() as stack:
         for cache in caches:
             stack.callback(cache.cache_clear)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in (environment or {}).items():
+            patch.setenv(name, value)
         patch.setenv("DATABASE_URL", database_url)
         patch.setenv("PUBSUB_EMULATOR_HOST", publisher.address)
         for cache in caches:

@@ -42,11 +42,14 @@ MIGRATION = (
     ),
 )
 
-# Options of an environment with a source topic that belongs to another project.
+POSTER = "serviceAccount:trial@elsewhere.iam.gserviceaccount.com"
+
+# Options of an environment with a poster, and a source topic that belongs to another project.
 FOREIGN_TOPIC = "projects/elsewhere/topics/user-events-v2"
 FOREIGN = (
     f'-var=foreign_topics={{"user-events"="{FOREIGN_TOPIC}"}}',
     '-var=publishers={"learning-events"=["group:learning@example.com"]}',
+    f'-var=event_posters=["{POSTER}"]',
 )
 
 # Options of an environment with a collector of its own and a schedule for one function.

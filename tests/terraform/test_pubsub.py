@@ -9,7 +9,7 @@ from progress.event_store import outgoing
 from progress.local import topology
 from tests.support.cloud_run import only, plain_settings
 from tests.support.terraform import REPOSITORY, need_offline
-from tests.support.terraform_environments import FOREIGN, FOREIGN_TOPIC, Environments
+from tests.support.terraform_environments import FOREIGN, FOREIGN_TOPIC, POSTER, Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
 CODE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"
@@ -90,6 +90,10 @@ def test_a_foreign_topic_has_a_subscription_but_is_not_managed_by_terraform(
 ) -> None:
     deployment = environments.variant("foreign", "dev", *FOREIGN)
     assert deployment.second_plan == ""
+    posters = deployment.applied.of("google_cloud_run_v2_service_iam_member", "poster")
+    assert [(grant["name"], grant["role"], grant["member"]) for grant in posters.values()] == [
+        ("progress-ingest", "roles/run.invoker", POSTER)
+    ]
     assert "user-events" not in deployment.applied.of("google_pubsub_topic", "topic")
     grants = _publishers(deployment)
     assert grants["learning-events"] == {"group:learning@example.com"}

@@ -5,9 +5,8 @@ The exceptions are NOT_PLANNED and FRAMEWORK.
 
 import msgspec
 
-from progress import settings
-from progress.query import auth
-from progress.query.auth import Issuer
+from progress import auth, settings
+from progress.auth import Issuer
 from progress.settings import Settings
 from tests.support import alert_policies
 from tests.support.cloud_run import settings as cloud_settings

@@ -136,6 +136,7 @@ def write_run(number: int, wrong: dict[str, str], right: dict[str, str]) -> str:
 REJECTED = [
     ("dev", 'publishers={"learning"=["group:a@example.com"]}', "expected only the topics learn"),
     ("dev", 'publishers={"user-events"=["allUsers"]}', "expected IAM members"),
+    ("dev", 'event_posters=["allUsers"]', "expected accounts, such as"),
     ("dev", 'foreign_topics={"users"="projects/p/topics/t"}', "expected only the topics learn"),
     ("dev", 'foreign_topics={"user-events"="user-events"}', "expected projects/PROJECT/topics"),
     ("prod", 'foreign_topics={"user-events"="projects/p/topics/t"}', "expected no foreign topic"),

@@ -13,8 +13,8 @@ from graphql import ExecutionResult, Executor, GraphQLError, get_argument_values
 from graphql.execution import VariableValues
 from graphql.pyutils import Path
 
+from progress.auth import Caller
 from progress.errors import RequestRejected
-from progress.query.auth import Caller
 from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.execution import limits, selection
 from progress.query.execution.compiled import CompiledField, compile_field

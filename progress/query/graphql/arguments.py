@@ -12,10 +12,9 @@ from uuid import UUID
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
-from progress import masking
+from progress import auth, masking
 from progress.errors import BadInput, SerializationError
 from progress.event_store import timestamps
-from progress.query import auth
 
 _MAX_RANGE_DAYS = 731
 _MAX_PAGE_SIZE = 200

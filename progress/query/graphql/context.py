@@ -9,9 +9,9 @@ import msgspec
 import strawberry
 
 from progress.adapters import request_scope
+from progress.auth import Caller, Part
 from progress.errors import BadInput, Forbidden
 from progress.operations.records import Operation, OperationKind
-from progress.query.auth import Caller, Part
 from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
 from progress.query.graphql.outside import Outside

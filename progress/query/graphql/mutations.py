@@ -11,6 +11,7 @@ import msgspec
 import strawberry
 from strawberry import ID, UNSET
 
+from progress import auth
 from progress.adapters.pubsub import wakeups
 from progress.errors import BadInput, Forbidden, NotFound, PubSubUnavailable, RateLimited
 from progress.operations import export_files, records
@@ -22,7 +23,6 @@ from progress.operations.export_files import (
     StatisticsTable,
 )
 from progress.operations.records import ARCHIVE_SUBJECT, PLANS, Operation, OperationKind
-from progress.query import auth
 from progress.query.graphql import arguments, types
 from progress.query.graphql.context import Info
 from progress.query.graphql.published_events import (

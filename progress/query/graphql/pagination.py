@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from progress import auth
 from progress.errors import BadInput
-from progress.query import auth
 from progress.query.read_models import reader, rows
 from progress.query.read_models.accesses import Access
 from progress.query.read_models.administration import LetterKey

@@ -19,11 +19,11 @@ from strawberry.types import get_object_definition
 from strawberry.types.nodes import SelectedField, Selection
 from strawberry.utils.str_converters import to_camel_case
 
+from progress import auth
 from progress.adapters.cloud_scheduler import Schedule
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.operations.records import Operation
-from progress.query import auth
 from progress.query.cache.keys import CachePolicy
 from progress.query.graphql import arguments, descriptions, pagination, types
 from progress.query.graphql.context import Info

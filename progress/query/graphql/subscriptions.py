@@ -7,9 +7,9 @@ import strawberry
 from strawberry import ID, UNSET
 from strawberry.types.nodes import SelectedField, Selection
 
+from progress import auth
 from progress.errors import NotFound, QueryTooComplex
 from progress.operations.records import Operation
-from progress.query import auth
 from progress.query.graphql import types
 from progress.query.graphql.context import Info
 from progress.query.graphql.whose import Whose

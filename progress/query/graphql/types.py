@@ -12,6 +12,7 @@ from graphql import OperationType
 
 from progress.adapters import request_scope
 from progress.adapters.pubsub import undelivered
+from progress.event_store import callers
 from progress.event_store import dead_letter_record as dead_letters
 from progress.operations import export_files
 from progress.operations import records as operations
@@ -245,7 +246,7 @@ def _find_download(root: operations.Operation, info: Info) -> Download | None:
 
 
 def _find_starter(root: operations.Operation) -> strawberry.ID | None:
-    is_person = not operations.is_reserved(root.started_by)
+    is_person = not callers.is_reserved(root.started_by)
     return strawberry.ID(root.started_by) if is_person else None
 
 

@@ -12,14 +12,14 @@ from graphql import GraphQLError, OperationType
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from progress import auth
 from progress.adapters import request_scope, startup
 from progress.adapters.redis import commands
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Span
+from progress.auth import Caller
 from progress.errors import RedisUnavailable, RequestRejected, Unavailable
 from progress.operations.export_files import MEDIA_TYPES
-from progress.query import auth
-from progress.query.auth import Caller
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute
@@ -55,6 +55,7 @@ _ROUTES = {*_LOGGED, "/health", "/ready", startup.PATH}
 _KNOWN_METHODS = {*_ALLOWED_METHODS, "OPTIONS", "PUT", "DELETE", "PATCH"}
 _ALLOW_POST = ((b"allow", b"POST"),)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"
+_POSTS_ONLY = GraphQLResponse(b"null", [protocol.format_error(auth.POSTS_ONLY, "FORBIDDEN")])
 _EXPORT_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -256,6 +257,8 @@ class QueryApi:
         place: Place,
     ) -> GraphQLResponse | OpenSubscription:
         """Open a subscription, or run a query or mutation."""
+        if context.caller.role == "publisher":
+            return _POSTS_ONLY
         document = documents.read(graphql_request.query, introspection=self._introspection)
         if sha256 is not None and not document.errors:
             await self._persisted.store(sha256, graphql_request.query)
@@ -283,6 +286,8 @@ class QueryApi:
     async def _run(
         self, graphql_request: GraphQLRequest, context: Context, headers: Headers, log: RequestLog
     ) -> GraphQLResponse:
+        if context.caller.role == "publisher":
+            return _POSTS_ONLY
         return await execute.run(
             graphql_request,
             context,

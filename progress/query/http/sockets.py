@@ -14,8 +14,8 @@ import msgspec
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from progress.auth import Authenticator, Caller
 from progress.errors import RateLimited, Unauthenticated, Unavailable
-from progress.query.auth import Authenticator, Caller
 from progress.query.execution.execute import GraphQLResponse
 from progress.query.http import protocol
 from progress.query.http.protocol import Cors, Headers, Parameters

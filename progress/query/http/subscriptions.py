@@ -23,8 +23,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from progress.adapters import request_scope
+from progress.auth import Caller
 from progress.errors import Forbidden, InstanceUnavailable, RateLimited, Unavailable
-from progress.query.auth import Caller
 from progress.query.execution import execute, traces
 from progress.query.execution.documents import Document, Rejected
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog

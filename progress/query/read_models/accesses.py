@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from progress.query.auth import Caller
+from progress.auth import Caller
 from progress.query.read_models.reader import Reader
 
 _FILE = "event_store/accesses"

@@ -21,6 +21,9 @@
 -- "letters": [...]}. Instead of "messages", append_events passes "stream_id" and optionally "expected_version". Return
 -- the number of events per outcome, the shards to wake and, with "stream_id", the new version of that stream.
 --
+-- With "is_reported", `outcomes` also has "others": an array [batch_order, outcome, reason] for each event that was not
+-- appended, and for each letter that was not written because its event is recorded or its learner erased.
+--
 -- One append runs at a time, so that positions have no gaps and become visible in ascending order.
 CREATE OR REPLACE FUNCTION event_store.append(
     batch jsonb, OUT outcomes jsonb, OUT shards smallint[], OUT stream_version bigint
@@ -43,6 +46,7 @@ DECLARE
     messages         jsonb := batch -> 'messages';
     erased_letters   integer := 0;
     erased           integer := 0;
+    others           jsonb   := '[]';
     needs_row_by_row boolean := true;
     e                event_store.incoming_event;
     result           event_store.append_result;
@@ -92,14 +96,34 @@ BEGIN
             SELECT r.outcomes, r.shards INTO outcomes, shards
             FROM event_store.record_row_by_row(events, messages) r;
         END IF;
+        others := coalesce(outcomes -> 'others', '[]');
+        outcomes := outcomes - 'others';
     END IF;
 
     IF jsonb_array_length(letters) > 0 THEN
-        SELECT event_store.add_outcomes(append.outcomes, l.outcomes), append.shards || l.shards INTO outcomes, shards
+        SELECT event_store.add_outcomes(append.outcomes, l.outcomes - 'others'), append.shards || l.shards,
+            others || coalesce(l.outcomes -> 'others', '[]')
+        INTO outcomes, shards, others
         FROM event_store.record_rejections(letters, messages) l;
     END IF;
     IF erased > 0 THEN
         outcomes := event_store.add_outcomes(outcomes, jsonb_build_object('erased', erased));
+    END IF;
+    IF batch ? 'is_reported' THEN
+        IF result.outcome <> 'appended' THEN       -- null unless there is a single event
+            others := jsonb_build_array(event_store.describe_other(e.message, e.index, result.outcome));
+        END IF;
+        IF erased > 0 THEN
+            others := others || (
+                SELECT jsonb_agg(event_store.describe_other(b.message, b.index, 'erased'))
+                FROM jsonb_to_recordset(batch -> 'events' || coalesce(batch -> 'letters', '[]'))
+                    AS b (message integer, index integer)
+                WHERE NOT EXISTS (
+                    SELECT FROM jsonb_to_recordset(coalesce(events, '[]') || coalesce(letters, '[]'))
+                        AS k (message integer, index integer)
+                    WHERE coalesce(k.message, 0) = coalesce(b.message, 0) AND k.index = b.index));
+        END IF;
+        outcomes := coalesce(outcomes, '{}') || jsonb_build_object('others', others);
     END IF;
     IF batch ? 'stream_id' THEN
         SELECT coalesce(max(s.stream_version), 0) INTO append.stream_version
@@ -169,13 +193,11 @@ BEGIN
     END IF;
     IF e.occurred_at > clock_timestamp() + interval '10 minutes' THEN
         PERFORM event_store.write_dead_letter(message, e, 'future',
-            'expected a time at most 10 minutes ahead of the clock - at $.occurred_at',
-            e.occurred_at - interval '10 minutes');
+            event_store.reason_of('future'), e.occurred_at - interval '10 minutes');
         RETURN ('future', '{}')::event_store.append_result;
     END IF;
     IF stream IS NOT NULL THEN
-        PERFORM event_store.write_dead_letter(message, e, 'session_owner',
-            'expected the learner of the session''s first SessionStarted - at $.data.user_id');
+        PERFORM event_store.write_dead_letter(message, e, 'session_owner', event_store.reason_of('session_owner'));
         RETURN ('session_owner', '{}')::event_store.append_result;
     END IF;
     INSERT INTO event_store.pending
@@ -214,8 +236,7 @@ BEGIN
         PERFORM event_store.release_pending(stream, ARRAY[waiting.event_id]);
         RETURN ('appended', ARRAY[event_store.shard_of(stream)])::event_store.append_result;
     END IF;
-    PERFORM event_store.write_dead_letter(message, e, 'conflict',
-        'expected the same content as the first event with this event_id - at $.event_id');
+    PERFORM event_store.write_dead_letter(message, e, 'conflict', event_store.reason_of('conflict'));
     RETURN ('conflict', shards)::event_store.append_result;
 END $$;
 
@@ -248,7 +269,7 @@ END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.release_pending FROM PUBLIC;
 
--- Record a batch one event at a time, in batch order.
+-- Record a batch one event at a time, in batch order. `outcomes` also has "others", as in event_store.append.
 CREATE OR REPLACE FUNCTION event_store.record_row_by_row(
     events jsonb, messages jsonb, OUT outcomes jsonb, OUT shards smallint[]
 )
@@ -256,6 +277,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     e      event_store.incoming_event;
     result event_store.append_result;
+    others jsonb[] := '{}';
 BEGIN
     outcomes := '{}';
     shards := '{}';
@@ -265,7 +287,13 @@ BEGIN
         IF NOT result.shards <@ shards THEN
             shards := shards || result.shards;
         END IF;
+        IF result.outcome <> 'appended' THEN
+            others := others || event_store.describe_other(e.message, e.index, result.outcome);
+        END IF;
     END LOOP;
+    IF cardinality(others) > 0 THEN
+        outcomes := outcomes || jsonb_build_object('others', to_jsonb(others));
+    END IF;
 END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.record_row_by_row FROM PUBLIC;
@@ -364,7 +392,9 @@ BEGIN
     )
     SELECT v.needs_row_by_row,
         jsonb_build_object('appended', (SELECT count(*) FROM numbered),
-            'redelivered', (SELECT count(*) FROM decided d WHERE d.stored_in IS NOT NULL)),
+            'redelivered', (SELECT count(*) FROM decided d WHERE d.stored_in IS NOT NULL),
+            'others', (SELECT coalesce(jsonb_agg(jsonb_build_array(d.n, 'redelivered')), '[]')
+                       FROM decided d WHERE d.stored_in IS NOT NULL)),
         ARRAY(SELECT s.shard FROM streams s
               UNION SELECT d.stored_in FROM decided d WHERE d.stored_in IS NOT NULL)
     INTO needs_row_by_row, outcomes, shards
@@ -406,7 +436,10 @@ BEGIN
         ORDER BY r.n
         ON CONFLICT DO NOTHING
     )
-    SELECT jsonb_object_agg(counted.outcome, counted.count),
+    SELECT jsonb_object_agg(counted.outcome, counted.count) || coalesce(
+            (SELECT jsonb_build_object('others',
+                jsonb_agg(event_store.describe_other(r.message, r.index, 'redelivered')))
+             FROM rejected r WHERE r.stored_in IS NOT NULL HAVING count(*) > 0), '{}'),
         ARRAY(SELECT DISTINCT r.stored_in FROM rejected r WHERE r.stored_in IS NOT NULL)
     INTO outcomes, shards
     FROM (SELECT CASE WHEN r.stored_in IS NULL THEN r.kind ELSE 'redelivered' END AS outcome, count(*)
@@ -439,6 +472,17 @@ END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.write_dead_letter FROM PUBLIC;
 
+-- Return the rule that an event broke which became a dead letter of this kind; null for other outcomes.
+CREATE OR REPLACE FUNCTION event_store.reason_of(outcome text) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE outcome
+    WHEN 'conflict' THEN 'expected the same content as the first event with this event_id - at $.event_id'
+    WHEN 'future' THEN 'expected a time at most 10 minutes ahead of the clock - at $.occurred_at'
+    WHEN 'session_owner' THEN 'expected the learner of the session''s first SessionStarted - at $.data.user_id'
+END;
+
+REVOKE EXECUTE ON FUNCTION event_store.reason_of FROM PUBLIC;
+
 -- Return whether two events with the same id have the same content. The caller compares the learners. A time that was
 -- taken from the message's publish time is not compared, because each delivery may have another publish time.
 CREATE OR REPLACE FUNCTION event_store.same_content(
@@ -458,6 +502,13 @@ LANGUAGE sql IMMUTABLE
 RETURN (coalesce(message, 0)::bigint << 32) + index;
 
 REVOKE EXECUTE ON FUNCTION event_store.batch_order FROM PUBLIC;
+
+-- Return one element of "others": the place of an entry in the batch, what became of it, and why.
+CREATE OR REPLACE FUNCTION event_store.describe_other(message integer, index integer, outcome text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+RETURN jsonb_build_array(event_store.batch_order(message, index), outcome, event_store.reason_of(outcome));
+
+REVOKE EXECUTE ON FUNCTION event_store.describe_other FROM PUBLIC;
 
 -- Return the shard of a stream, 0 to 15. Different shards are projected in parallel.
 CREATE OR REPLACE FUNCTION event_store.shard_of(stream_id text) RETURNS smallint

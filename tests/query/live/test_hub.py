@@ -12,8 +12,8 @@ from graphql import Executor, parse
 from msgspec import Struct
 
 from progress.adapters.redis import commands
+from progress.auth import Caller
 from progress.errors import DatabaseUnavailable, Forbidden, InstanceUnavailable
-from progress.query.auth import Caller
 from progress.query.execution import execute
 from progress.query.execution.execute import RequestLog
 from progress.query.graphql.context import Context

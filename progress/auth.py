@@ -14,12 +14,14 @@ import jwt
 import msgspec
 
 from progress.errors import BadInput, Forbidden, IssuerUnavailable, SettingsError, Unauthenticated
-from progress.operations import records
+from progress.event_store import callers
 from progress.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Role = Literal["learner", "teacher", "support", "admin"]
+Role = Literal["learner", "teacher", "support", "admin", "publisher"]
+
+POSTS_ONLY = "a publisher may only post events"
 
 MAX_GROUPS = 50  # in a teacher's token
 
@@ -82,6 +84,8 @@ class Caller(msgspec.Struct, frozen=True):
         and BadInput if `user_id` cannot be an id. A teacher also needs a group of which the learner
         is a member: see `needs_membership`.
         """
+        if self.role == "publisher":
+            raise Forbidden(POSTS_ONLY)
         learner = parse_id("userId", user_id) if isinstance(user_id, str) else self.user_id
         if learner == self.user_id or self.role in _READERS[part]:
             return learner
@@ -98,7 +102,7 @@ class Caller(msgspec.Struct, frozen=True):
             raise Forbidden("a teacher may read their own groups only")
 
     def check_teacher(self) -> None:
-        if self.role == "learner":
+        if self.role in ("learner", "publisher"):
             raise Forbidden("teachers, support and administrators only")
 
 
@@ -252,15 +256,18 @@ class Authenticator:
         self._keys = keys or Keys(trusted.jwks_url)
         self._cached: dict[bytes, tuple[Caller, float]] = {}
 
+    def find_cached(self, authorization: str) -> Caller | None:
+        """Return the caller of a header that was verified before and has not expired."""
+        cached = self._cached.get(_digest(authorization))
+        return cached[0] if cached is not None and time.time() < cached[1] else None
+
     async def authenticate(self, authorization: str | None) -> Caller:
         """Return the caller that the Authorization header identifies, or raise Unauthenticated."""
         if not authorization:
             raise Unauthenticated("a token is missing: expected Authorization: Bearer …")
-        digest = hashlib.sha256(authorization.encode()).digest()
-        cached = self._cached.get(digest)
-        now = time.time()
-        if cached is not None and now < cached[1]:
-            return cached[0]
+        if caller := self.find_cached(authorization):
+            return caller
+        digest, now = _digest(authorization), time.time()
         self._cached.pop(digest, None)
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
@@ -300,6 +307,10 @@ class Authenticator:
         return _caller(claims)
 
 
+def _digest(authorization: str) -> bytes:
+    return hashlib.sha256(authorization.encode()).digest()
+
+
 _FAULTS: dict[type[jwt.PyJWTError], str] = {
     jwt.ExpiredSignatureError: "it has expired",
     jwt.ImmatureSignatureError: "it is not valid yet",
@@ -328,8 +339,10 @@ def _caller(claims: dict[str, Any]) -> Caller:
     expires_at = float(min(expiry, _MAX_EXPIRY))
     if not is_id(user_id):
         raise Unauthenticated("bad token: expected a sub of 1 to 200 characters")
-    if records.is_reserved(user_id):
+    if callers.is_reserved(user_id):
         raise Unauthenticated("bad token: its sub is reserved for callers that are not people")
+    if roles in ("publisher", ["publisher"]):
+        return Caller(user_id, "publisher", expires_at)
     for role in ("admin", "support", "teacher"):
         if roles == role or (isinstance(roles, list) and role in roles):
             groups = _parse_groups(claims.get("groups")) if role == "teacher" else ()

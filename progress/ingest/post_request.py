@@ -1,0 +1,143 @@
+"""The HTTP side of posted events: who may post, the head of a request, and its response."""
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from flask import Request, Response
+
+from progress.adapters import startup
+from progress.errors import (
+    Forbidden,
+    RequestRejected,
+    SettingsError,
+    Unauthenticated,
+    Unavailable,
+)
+from progress.ingest import post
+from progress.ingest.admission import Admission, Handler
+from progress.settings import Settings
+
+if TYPE_CHECKING:
+    from progress.auth import Authenticator
+
+_REASONS = {
+    404: "there is nothing at this path: post events to /events",
+    405: "expected another method",
+    413: f"expected at most {post.MOST_BYTES} bytes",
+    415: f"expected {post.JSON} or {post.LINES} in UTF-8, and no Content-Encoding",
+    429: "this instance is full: post again later",
+    **dict.fromkeys((500, 503), "the events may not be recorded: post them again later"),
+}
+_HEADERS = {405: {"Allow": "POST"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "2"}}
+
+
+class Posters:
+    """Check who may post events.
+
+    On Cloud Run, IAM has admitted the request. Elsewhere, it needs a token of the API's issuer with
+    the role `publisher`. The code that verifies tokens is imported with the first such request,
+    because an instance that only gets pushes would start more slowly.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._has_iam = bool(settings.k_service and not settings.auth_audience)
+        self._authenticator: Authenticator | None = None
+        self._lock = threading.Lock()
+
+    def check(self, authorization: str) -> None:
+        """Raise Unauthenticated or Forbidden if the sender of this header may not post.
+
+        Raise IssuerUnavailable if the issuer's keys cannot be fetched.
+        """
+        if self._has_iam:
+            return
+        import asyncio
+
+        with self._lock:
+            authenticator = self._authenticator = self._authenticator or self._load()
+        caller = authenticator.find_cached(authorization)
+        if caller is None:
+            with self._lock:  # each call has an event loop of its own, and they cannot share a lock
+                caller = asyncio.run(authenticator.authenticate(authorization))
+        if caller.role != "publisher":
+            raise Forbidden("expected a token whose only role is publisher")
+
+    def _load(self) -> "Authenticator":
+        from progress.auth import Authenticator, load_issuer
+
+        try:
+            return Authenticator(load_issuer(self._settings))
+        except SettingsError as error:
+            raise Unauthenticated(f"no token is accepted here: {error}") from None
+
+
+def receive(
+    request: Request, admission: Admission, posters: Posters, handler: Handler[Response | int]
+) -> Response:
+    """Return the response of `handler`, or the response that rejects the request."""
+    authorization = request.headers.get("Authorization", "")
+    try:
+        posters.check(authorization)
+        answer: Response | int
+        answer = _check_head(request) or admission.admit(request, handler, post.MOST_BYTES)
+    except Unauthenticated as error:
+        challenge = 'Bearer realm="progress"'
+        challenge += ', error="invalid_token"' if authorization else ""
+        answer = respond(401, _error(error), {"WWW-Authenticate": challenge})
+    except RequestRejected as error:
+        answer = respond(403 if isinstance(error, Forbidden) else error.status, _error(error))
+    except Unavailable as error:
+        answer = respond(503, _error(error), {"Retry-After": str(error.retry_after_s)})
+    if isinstance(answer, int):
+        return reject(request, admission, answer)
+    return answer if answer.status_code == 200 else _stream(answer, request, admission)
+
+
+def probe(request: Request, admission: Admission) -> Response:
+    """Return the response to a probe, which is a GET."""
+    if request.method not in ("GET", "HEAD"):
+        return reject(request, admission, 405, {"Allow": "GET, HEAD"})
+    return Response(status=startup.status(request.path))
+
+
+def reject(
+    request: Request, admission: Admission, status: int, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return the response with this status, which says why."""
+    headers = headers or _HEADERS.get(status)
+    return _stream(respond(status, _error(_REASONS[status]), headers), request, admission)
+
+
+def respond(
+    status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a JSON response."""
+    text = msgspec.json.encode(body)
+    length = {"Content-Length": str(len(text))}
+    return Response(text, status, {**(headers or {}), **length}, content_type="application/json")
+
+
+def _stream(response: Response, request: Request, admission: Admission) -> Response:
+    """Send the response first, and then discard the rest of the request's body.
+
+    Otherwise, the framework would read the rest into memory before it responds.
+    """
+    response.response = iter(response.iter_encoded())
+    response.call_on_close(lambda: admission.discard(request))
+    return response
+
+
+def _check_head(request: Request) -> int:
+    """Return the status that rejects the request before its body is read, or 0."""
+    if request.method != "POST":
+        return 405
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    is_known = request.mimetype in (post.JSON, post.LINES) and charset in ("utf-8", "utf8")
+    return 0 if is_known and not request.headers.get("Content-Encoding") else 415
+
+
+def _error(why: object) -> dict[str, Any]:
+    return {"error": str(why)}

@@ -1,0 +1,439 @@
+"""Posted events: the response says what became of each entry, as it would of a push's entry."""
+
+import functools
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.test import Client, TestResponse
+
+from progress.event_store import log
+from progress.event_store.log import Delivery
+from progress.ingest import post, push
+from progress.local.ports import HOST
+from tests.conftest import Store
+from tests.event_store.test_erased import forbid
+from tests.ingest.test_ingest import count, letters
+from tests.support import function_process, http_client, pushes, token_issuer
+from tests.support.envelopes import answer, envelope, session_abandoned, session_started
+from tests.support.fake_publisher import FakePublisher
+from tests.support.pushes import encode_push
+from tests.support.stage import Stage
+from tests.support.token_issuer import Issuer
+
+ID = "4a7d1c9e-0b7f-4b43-9d2c-6f1e8a5b3c21"
+MIB = 1 << 20
+ZEROS = {"appended": 0, "redelivered": 0, "pending": 0, "erased": 0, "dead_letters": []}
+SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    with token_issuer.serve() as serving:
+        yield serving
+
+
+@pytest.fixture
+def ingest(store: Store, fake_publisher: FakePublisher, issuer: Issuer) -> Iterator[Client]:
+    """A client of the ingest function, which runs in this process."""
+    environment = issuer.environment(store.url)
+    with pushes.load_ingest(store.url, fake_publisher, environment) as client:
+        yield client
+
+
+@functools.cache
+def token(**claims: Any) -> str:
+    return token_issuer.token("poster", **{"roles": "publisher", **claims})
+
+
+def send(
+    client: Client, body: object, media_type: str = "application/json", **headers: str
+) -> TestResponse:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    authorization = {"Authorization": f"Bearer {token()}"}
+    return client.post(
+        "/events", data=data, content_type=media_type, headers={**authorization, **headers}
+    )
+
+
+def tell(client: Client, body: object, media_type: str = "application/json") -> dict[str, Any]:
+    """Post the body; return the response, without what is zero or empty."""
+    response = send(client, body, media_type)
+    assert response.status_code == 200, response.text
+    told: dict[str, Any] = response.get_json()
+    assert told.keys() == ZEROS.keys()
+    return {name: value for name, value in told.items() if value}
+
+
+def letter(index: int, kind: str, reason: str, event_id: str | None) -> dict[str, Any]:
+    return {"index": index, "kind": kind, "reason": reason, "event_id": event_id}
+
+
+def test_each_entry_counts_once_by_what_became_of_it(
+    ingest: Client, store: Store, fake_publisher: FakePublisher
+) -> None:
+    early, start = answer("s"), session_started("s")
+    assert tell(ingest, early) == {"pending": 1}
+    assert tell(ingest, early) == {"redelivered": 1}
+    assert tell(ingest, [start, early]) == {"appended": 1, "redelivered": 1}
+    assert count(store.url) == 2  # the pending event, too, although it is not counted again
+    assert len(fake_publisher.shards()) == 1
+    assert tell(ingest, []) == {}
+    assert tell(ingest, [start, start]) == {"redelivered": 2}
+    with closing(store.connect()) as connection:
+        forbid(connection, "gone")
+    assert tell(ingest, session_abandoned("gone")) == {"erased": 1}
+    gone = envelope("CorrectAnswerGiven", {"user_id": "gone"})
+    assert tell(ingest, [session_started("n", "new"), session_abandoned("gone"), gone, 5]) == {
+        "appended": 1,
+        "erased": 2,
+        "dead_letters": [letter(3, "malformed", "expected an object - at $", None)],
+    }
+
+
+OTHER = "expected the same content as the first event with this event_id - at $.event_id"
+SECOND = "expected the learner of the session's first SessionStarted - at $.data.user_id"
+NO_TIME = "expected an RFC 3339 time with an offset, found none - at $.occurred_at"
+
+
+def test_the_caller_learns_why_an_entry_is_a_dead_letter_each_time_it_posts_the_entry(
+    ingest: Client, store: Store
+) -> None:
+    tell(ingest, session_started("s", "u", event_id=ID))
+    body = [
+        session_started("t", "v"),
+        session_started("s", "w", event_id="w starts"),
+        {**answer(), "event_id": ID.upper()},
+        session_started("x", event_id=ID[:-1] + "2", occurred_at=SOON),
+        [session_started("y")],
+        {"event_type": "SessionStarted"},
+        answer(event_id="an id", occurred_at=None),
+        {**answer(event_id=ID), "data": {"session_id": ""}},
+        answer(event_id=""),
+    ]
+    told = tell(ingest, body)["dead_letters"]
+    assert [(x["index"], x["kind"], x["event_id"]) for x in told] == [
+        (1, "session_owner", str(uuid5(NAMESPACE_OID, "w starts"))),
+        (2, "conflict", ID),
+        (3, "future", ID[:-1] + "2"),
+        (4, "malformed", None),
+        (5, "malformed", None),
+        (6, "invalid", str(uuid5(NAMESPACE_OID, "an id"))),
+        (7, "invalid", ID),
+        (8, "invalid", None),
+    ]
+    stored = letters(store)
+    assert sorted(x["reason"] for x in told) == sorted(reason for _, reason, *_ in stored)
+    assert {topic for _, _, topic, *_ in stored} == {"posted"}
+    assert {index for *_, index in stored} == set(range(1, 9))
+    again = tell(ingest, body)
+    assert again == {"redelivered": 1, "dead_letters": told}
+    assert letters(store) == stored
+
+
+def test_lines_and_arrays_have_the_same_outcomes(ingest: Client, store: Store) -> None:
+    parts = [session_started(), 5, [session_started("t")], answer()]
+    lines = "\n\r\n".join(["", *map(json.dumps, parts), "  \t", ""]).encode()
+    not_object = "expected an object - at $"
+    faults = [letter(n, "malformed", not_object, None) for n in (1, 2)]
+    told = tell(ingest, lines, "Application/X-NDJSON; charset=UTF-8")
+    assert told == {"appended": 2, "dead_letters": faults}
+    assert tell(ingest, parts, "application/json;charset=utf8") == {
+        "redelivered": 2,
+        "dead_letters": faults,
+    }
+    assert tell(ingest, b" 5 ") == {"dead_letters": [letter(0, "malformed", not_object, None)]}
+    assert count(store.url) == 2
+
+
+def test_a_thousand_faulty_entries_are_a_thousand_dead_letters(
+    ingest: Client, store: Store
+) -> None:
+    told = tell(ingest, [{}] * 1_000)["dead_letters"]
+    assert [x["index"] for x in told] == list(range(1_000))
+    assert [index for *_, index in letters(store)] == list(range(1_000))
+
+
+GOOD = json.dumps(session_started()).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "is_lines", "error"),
+    [
+        (b"", False, "expected JSON, found nothing - at $"),
+        (b" \r\n\t", False, "expected JSON, found nothing - at $"),
+        (b"", True, "expected JSON, found nothing - at $"),
+        (b"\n \n", True, "expected JSON, found nothing - at $"),
+        (b"\xef\xbb\xbf" + GOOD, False, "expected JSON - at byte 0"),
+        (b"\xef\xbb\xbf" + GOOD, True, "expected JSON - at byte 0 of line 1"),
+        (b"[%b, NaN]" % GOOD, False, f"expected JSON - at byte {len(GOOD) + 3}"),
+        (b"%b\n\n{5}" % GOOD, True, "expected JSON - at byte 1 of line 3"),
+        (b"%b\n-Infinity" % GOOD, True, "expected JSON - at byte 1 of line 2"),
+        (b'[%b, "\xff"]' % GOOD, False, f"expected UTF-8 - at byte {len(GOOD) + 4}"),
+        (b'%b\n"\xff"' % GOOD, True, "expected UTF-8 - at byte 1 of line 2"),
+        (b"[%b" % GOOD, False, f"expected JSON - at byte {len(GOOD) + 1}"),
+        (b"%b %b" % (GOOD, GOOD), True, f"expected JSON - at byte {len(GOOD) + 2} of line 1"),
+        (b"%b\n%b" % (GOOD, GOOD), False, f"expected JSON - at byte {len(GOOD) + 2}"),
+        (b"[" * 5_000, False, "expected JSON, found brackets that are not closed"),
+    ],
+)
+def test_a_body_that_is_not_json_gets_400_and_stores_nothing(
+    ingest: Client, store: Store, body: bytes, is_lines: bool, error: str
+) -> None:
+    media_type = "application/x-ndjson" if is_lines else "application/json"
+    response = send(ingest, body, media_type)
+    assert (response.status_code, response.get_json()) == (400, {"error": error})
+    assert count(store.url) == 0
+    assert letters(store) == []
+
+
+def test_unusual_json_is_not_rejected_but_becomes_dead_letters(ingest: Client) -> None:
+    data = [b'"\\ud800"', b'"\\u0000"', b"1e999", b"[" * 5_000 + b"]" * 5_000, b"9" * 400]
+    parts = [json.dumps(answer(x="?")).encode().replace(b'"?"', value) for value in data]
+    for body in (b"[%b]" % b",".join(parts), b"\n".join(parts)):
+        media_type = "application/json" if body[:1] == b"[" else "application/x-ndjson"
+        assert tell(ingest, body.replace(b'"x"', b'"metadata"'), media_type)["dead_letters"]
+
+
+def test_limits_of_entries_and_of_bytes(ingest: Client, store: Store) -> None:
+    event = session_started()
+    assert tell(ingest, [event] * 1_000) == {"appended": 1, "redelivered": 999}
+    lines = b"\n".join([GOOD] * 1_000 + [b"no JSON"])
+    for body, media_type in (
+        ([event] * 1_001, "application/json"),
+        (b"[%b]" % b",".join([b"5"] * 200_000), "application/json"),
+        (lines, "application/x-ndjson"),
+    ):
+        response = send(ingest, body, media_type)
+        assert (response.status_code, response.get_json()) == (
+            413,
+            {"error": "expected at most 1000 events"},
+        )
+    full = b"[%b]" % b",".join([GOOD] * 900)
+    assert send(ingest, full.ljust(10_000_000)).status_code == 200
+    assert send(ingest, full.ljust(10_000_001)).get_json() == {
+        "error": "expected at most 10000000 bytes"
+    }
+    assert letters(store) == []
+
+
+def test_the_checks_have_an_order(ingest: Client, store: Store) -> None:
+    """Each request has the faults of all requests below it."""
+    bad = {"content_type": "text/plain", "data": b"!" * 10_000_001}
+    admin = token_issuer.token("ada", roles=["publisher", "admin"])
+    allowed = {"Authorization": f"Bearer {token()}"}
+
+    def status(method: str, headers: dict[str, str], **fields: Any) -> tuple[int, Any]:
+        response = ingest.open("/events", method=method, headers=headers, **{**bad, **fields})
+        assert response.status_code == 200 or response.get_json()["error"]
+        return response.status_code, response.headers
+
+    missing, headers = status("PUT", {})
+    assert (missing, headers["WWW-Authenticate"]) == (401, 'Bearer realm="progress"')
+    wrong, headers = status("PUT", {"Authorization": "Bearer x"})
+    assert (wrong, headers["WWW-Authenticate"][-14:]) == (401, 'invalid_token"')
+    assert status("PUT", {"Authorization": f"Bearer {admin}"})[0] == 403
+    unallowed, headers = status("PUT", allowed)
+    assert (unallowed, headers["Allow"]) == (405, "POST")
+    assert status("GET", allowed)[0] == 405
+    assert status("POST", allowed)[0] == 415
+    assert status("POST", allowed, content_type="application/json; charset=latin1")[0] == 415
+    assert status("POST", allowed, content_type=None)[0] == 415
+    zipped = {**allowed, "Content-Encoding": "gzip"}
+    assert status("POST", zipped, content_type="application/json")[0] == 415
+    assert status("POST", allowed, content_type="application/json")[0] == 413
+    assert status("POST", allowed, content_type="application/json", data=b"!")[0] == 400
+    assert (count(store.url), letters(store)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("roles", "status"),
+    [
+        (["publisher"], 200),
+        ("publisher", 200),
+        (None, 403),
+        ([], 403),
+        ("learner", 403),
+        (["publisher", "learner"], 403),
+        (["publisher", "publisher"], 403),
+        ("admin", 403),
+    ],
+)
+def test_only_a_token_whose_one_role_is_publisher_may_post(
+    ingest: Client, roles: Any, status: int
+) -> None:
+    authorization = f"Bearer {token_issuer.token('p', roles=roles)}"
+    assert send(ingest, [], Authorization=authorization).status_code == status
+
+
+def test_an_expired_token_and_one_of_another_issuer_get_401(ingest: Client) -> None:
+    for claims in ({"exp": 1}, {"iss": "https://other.test"}, {"aud": "other"}):
+        authorization = f"Bearer {token(**claims)}"
+        assert send(ingest, [], Authorization=authorization).status_code == 401
+
+
+def test_without_an_issuer_no_token_is_accepted_except_on_cloud_run(
+    store: Store, fake_publisher: FakePublisher
+) -> None:
+    with pushes.load_ingest(store.url, fake_publisher) as client:
+        response = send(client, [])
+        assert response.status_code == 401
+        assert "AUTH_AUDIENCE is missing" in response.text
+    with pushes.load_ingest(store.url, fake_publisher, {"K_SERVICE": "progress-ingest"}) as client:
+        assert client.post("/events", data=GOOD, content_type="application/json").get_json() == {
+            **ZEROS,
+            "appended": 1,
+        }
+
+
+def test_other_paths_take_no_push(ingest: Client, store: Store) -> None:
+    body = encode_push(session_started())
+    for path in ("/event", "/events/", "/Events", "/x", "/graphql"):
+        assert ingest.post(path, data=body).status_code == 404
+        assert ingest.get(path).status_code == 404
+    for path in ("/health", "/startup"):
+        assert ingest.post(path, data=body).status_code == 405
+        assert ingest.get(path).status_code == 200
+    assert count(store.url) == 0
+
+
+def test_while_the_database_is_down_a_post_gets_503_and_when_to_try_again(
+    fake_publisher: FakePublisher, issuer: Issuer
+) -> None:
+    url = "postgresql://nobody@127.0.0.1:9/none"
+    with pushes.load_ingest(url, fake_publisher, issuer.environment(url)) as client:
+        response = send(client, session_started())
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_a_process_checks_the_token_before_it_reads_the_body(store: Store, issuer: Issuer) -> None:
+    with function_process.run("ingest", issuer.environment(store.url)) as function:
+        with socket.create_connection((HOST, function.port), timeout=10) as connection:
+            connection.sendall(
+                b"POST /events HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 1000\r\n\r\n"
+            )
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 401 ")
+        send = functools.partial(http_client.fetch, function.port, "POST", "/events")
+        headers = http_client.headers(token())
+        for body in (b"x" * (20 * MIB), b"x" * (80 * MIB)):
+            assert send(body, {"content-type": "application/json"})[0] == 401
+            assert send(body, {**headers, "content-type": "text/plain"})[0] == 415
+            assert send(body, headers)[0] == 413
+        many = json.dumps([session_started(f"s{n}", f"u{n}") for n in range(1_000)]).encode()
+        status, told = send(many.ljust(9_999_999), headers)
+        assert (status, json.loads(told)) == (200, {**ZEROS, "appended": 1_000})
+
+
+def test_ingest_imports_what_verifies_tokens_with_the_first_post() -> None:
+    program = (
+        "import sys, functions_framework\n"
+        "functions_framework.create_app('ingest', 'functions/ingest/main.py')\n"
+        "print([name for name in ('jwt', 'asyncio', 'cryptography') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "[]\n"
+
+
+SESSIONS = st.sampled_from(["s", "t"])
+USERS = st.sampled_from(["u", "v"])
+IDS = st.sampled_from([f"e{n}" for n in range(6)])
+ENTRIES: st.SearchStrategy[Any] = st.one_of(
+    st.builds(lambda s, u, i: session_started(s, u, event_id=i), SESSIONS, USERS, IDS),
+    st.builds(lambda s, i: answer(s, event_id=i), SESSIONS, IDS),
+    st.builds(lambda u, i: {**session_abandoned(u), "event_id": i}, USERS | st.just("gone"), IDS),
+    st.builds(lambda s, i: answer(s, event_id=i, occurred_at=SOON), SESSIONS, IDS),
+    st.builds(lambda s, i: answer(s, event_id=i, occurred_at="soon"), SESSIONS, IDS),
+    st.sampled_from([5, [], {}, {"event_id": "e1"}]),
+)
+# Requests that commit together; each is a post or a push of entries.
+GROUPS = st.lists(
+    st.lists(st.tuples(st.booleans(), st.lists(ENTRIES, max_size=6)), min_size=1, max_size=4),
+    min_size=1,
+    max_size=4,
+)
+
+NEWEST = "SELECT reason FROM event_store.dead_letters ORDER BY letter_id DESC LIMIT 1"
+
+
+def take(is_post: bool, entries: list[Any]) -> Delivery:
+    body = json.dumps(entries).encode()
+    if is_post:
+        return post.parse_delivery(bytearray(body), post.JSON)
+    return push.parse_delivery(encode_push(body))
+
+
+def rows(stage: Stage) -> tuple[list[Any], list[Any], set[Any]]:
+    """Return the events, the pending events, and the dead letters, which may have been repeated."""
+    return (
+        stage.admin.run(
+            "SELECT global_position, event_id, stream_id, stream_version, event_data "
+            "FROM event_store.events ORDER BY 1"
+        ),
+        stage.admin.run("SELECT event_id, session_id FROM event_store.pending ORDER BY 1"),
+        {
+            tuple(row)
+            for row in stage.admin.run(
+                "SELECT kind, reason, event_id, event_type FROM event_store.dead_letters"
+            )
+        },
+    )
+
+
+@given(groups=GROUPS)
+def test_posts_in_any_batches_have_the_rows_letters_and_outcomes_of_pushes_of_single_entries(
+    stage: Stage, groups: list[list[tuple[bool, list[Any]]]]
+) -> None:
+    stage.sweep()
+    forbid(stage.admin, "gone")
+    told = []
+    for group in groups:
+        deliveries = [take(*request) for request in group]
+        posts = [place for place, (is_post, _) in enumerate(group) if is_post]
+        others = log.append(stage.admin, deliveries).others
+        for place in posts:
+            delivery = deliveries[place]
+            own = {index: (what, why) for n, index, what, why in others if n == place}
+            summary = post.describe(delivery, own)
+            found = summary.pop("dead_letters")
+            assert sum(summary.values()) + len(found) == len(delivery.entries)
+            told.append((summary, [(x["index"], x["kind"], x["reason"]) for x in found]))
+    posted = rows(stage)
+    stage.sweep()
+    forbid(stage.admin, "gone")
+    expected = []
+    # Of the entries that commit together, the rejected ones come last, and change nothing.
+    for group in groups:
+        for is_post, entries in group:
+            summary = dict.fromkeys(("appended", "redelivered", "pending", "erased"), 0)
+            found = []
+            for index, entry in enumerate(entries):
+                delivery = take(False, [entry])
+                ((outcome, _),) = log.append(stage.admin, [delivery]).outcomes.items()
+                if outcome in summary:
+                    summary[outcome] += 1
+                else:
+                    found.append((index, outcome, stage.admin.run(NEWEST)[0][0]))
+            if is_post:
+                expected.append((summary, found))
+    assert told == expected
+    assert posted == rows(stage)
+
+
+def test_a_post_and_a_push_in_one_transaction_have_their_own_outcomes(store: Store) -> None:
+    with closing(store.connect()) as connection:
+        first = take(False, [session_started("s", "u", event_id="a"), 5])
+        second = take(True, [session_started("t", "u", event_id="b"), 5])
+        third = take(True, [session_started("t", "u", event_id="b")])
+        others = log.append(connection, [first, second, third]).others
+    assert others == [(2, 0, "redelivered", None)]
