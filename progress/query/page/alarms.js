@@ -3,7 +3,7 @@
 import { countOpen } from './dead_letters.js';
 import { h } from './dom.js';
 import { ago, clock, number } from './format.js';
-import { join, parts, t } from './i18n.js';
+import { join, parts, sentences, t } from './i18n.js';
 import { isCancelled } from './operation.js';
 
 const DAY_MS = 86_400_000;
@@ -86,7 +86,7 @@ function sayWho({ session, login, application, locked, shards, since, blocks }) 
     what: join(locked.length ? locked : shards),
     count: blocks.length,
   });
-  return since ? `${said} ${t('alarms.since', { time: clock(since), distance: ago(since) })}` : said;
+  return sentences(said, since && t('alarms.since', { time: clock(since), distance: ago(since) }));
 }
 
 /** The banner, which says from far away whether all is well, and the alarms. */
@@ -108,7 +108,7 @@ function alarm({ text, jumps = [], section }) {
 /** A link to a section of the runbook or, if the runbook's address is not known, the section's name. */
 function runbook(heading) {
   const { content: url } = document.querySelector('meta[name=runbook]');
-  const name = parts('alarms.runbook', { section: h('span', { lang: 'en' }, heading) });
+  const name = h('span', null, parts('alarms.runbook', { section: h('span', { lang: 'en' }, heading) }));
   if (!url) return h('span', { class: 'of' }, name);
   const href = `${url}#${heading.toLowerCase().replaceAll(' ', '-')}`;
   return h('a', { class: 'button quiet', href, target: '_blank', rel: 'noopener' }, name);
@@ -132,7 +132,7 @@ function session({ session: id, login, application, state, since, locked, shards
     shards.length > 0 && [t('alarms.shards'), list(shards)],
     waitsFor.length > 0 && [t('alarms.waitsFor'), list(waitsFor)],
     blocks.length > 0 && [t('alarms.keeps'), list(blocks)],
-    waitsFor.length === 0 && [t('alarms.end'), code(shards.length
+    waitsFor.length === 0 && [t('alarms.end'), h('code', { translate: 'no' }, shards.length
       ? `progress shards release ${shards[0]}` : `SELECT pg_terminate_backend(${id})`)],
   ].filter(Boolean);
   return h('li', { 'data-key': id },
