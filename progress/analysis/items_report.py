@@ -11,7 +11,6 @@ from progress.analysis.report import Figure, Report, Table, element, percent, wr
 
 _CHARTED = 15
 _LISTED = 50
-_DOMAINS = {"R": "Reading", "W": "Writing", "L": "Listening", "S": "Speaking"}
 _METHOD = (
     f"{report.TEST} The numbers of an item count only learners who had a test of the item. Levels "
     "and domains come from the item's latest description. A level or domain counts all of its "
@@ -100,7 +99,7 @@ def _known(value: str | None) -> str:
 
 def _label(row: Item) -> str:
     if row.kind == "domain":
-        return _DOMAINS.get(row.name, "No domain")
+        return report.DOMAINS.get(row.name, "No domain")
     if row.kind == "level":
         return _known(row.name) or "No level"
     return terminal.escape(row.headword or row.name)

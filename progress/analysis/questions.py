@@ -165,6 +165,12 @@ class Retention(msgspec.Struct, frozen=True):
     retention_rate: float
 
 
+class PlaceRetention(Retention, frozen=True, kw_only=True):
+    """The tests of one maturity in one week, of the items of the level or domain `name`."""
+
+    name: str
+
+
 class Item(msgspec.Struct, frozen=True):
     """The counts for one item, or summed over the items of a level or domain.
 
@@ -234,6 +240,7 @@ class Question(NamedTuple):
     folds: tuple[str, ...]
     reads_catalogue: bool = False
     reads_later_days: bool = False
+    by: Literal["level", "domain"] | None = None
 
 
 class Days(NamedTuple):
@@ -244,6 +251,10 @@ class Days(NamedTuple):
 
 
 RETENTION = Question("retention", Retention, (*_DATED, "tests"))
+RETENTION_BY_LEVEL = Question(
+    "retention_by", PlaceRetention, RETENTION.folds, reads_catalogue=True, by="level"
+)
+RETENTION_BY_DOMAIN = RETENTION_BY_LEVEL._replace(by="domain")
 ITEMS = Question("items", Item, (*_DATED, "tests"), reads_catalogue=True)
 COHORTS = Question("cohorts", Cohort, (*_DATED, "completions"), reads_later_days=True)
 MEMORY = Question("memory", Memory, (*_DATED, "given_answers", "remembered_answers"))
@@ -274,7 +285,12 @@ def _ask(
     on_progress: ReportProgress,
 ) -> list[Any]:
     sql = blocks(f"analysis/{question.name}")
-    asked = {"first_day": days.first, "last_day": days.last, "fewest": FEWEST_LEARNERS}
+    asked = {
+        "first_day": days.first,
+        "last_day": days.last,
+        "fewest": FEWEST_LEARNERS,
+        "by": question.by,
+    }
     others, groups = group_files(manifests.read_ranges(storage, published.manifest))
     if not groups:
         return []
@@ -291,7 +307,11 @@ def _ask(
             with fetched(storage, group, folder) as paths:
                 duck.add(paths, question.folds, sql["add"], **asked)
         on_progress(len(groups), len(groups))
-        left_out = _find_left_out(duck, sql) if "hidden" in sql else []
+        left_out: list[str] = []
+        if question.by:
+            left_out = _find_left_out_places(duck, sql)
+        elif "hidden" in sql:
+            left_out = _find_left_out(duck, sql)
         rows = duck.run(sql["rows"], left_out=left_out, **asked)
     names = question.row.__struct_fields__  # the columns are in the order of the fields
     named = [dict(zip(names, row, strict=True)) for row in rows]
@@ -307,3 +327,19 @@ def _find_left_out(duck: Duck, sql: Mapping[str, str]) -> list[str]:
         for level, domains, learners in duck.run(sql["hidden"])
     ]
     return disclosure.find_left_out(hidden, FEWEST_LEARNERS)
+
+
+def _find_left_out_places(duck: Duck, sql: Mapping[str, str]) -> list[str]:
+    """Return the levels or domains that must not have a row, as "2024-03-04 YOUNG A1".
+
+    The row of a week and maturity without `by` counts all cells, so that it is the cells' level.
+    """
+    weeks: dict[str, list[disclosure.HiddenItems]] = {}
+    for week, maturity, places, learners in duck.run(sql["hidden"], fewest=FEWEST_LEARNERS):
+        cell = disclosure.HiddenItems("all", tuple(places), frozenset(learners))
+        weeks.setdefault(f"{week} {maturity}", []).append(cell)
+    return [
+        f"{week} {name.removeprefix('domain ')}"
+        for week, cells in weeks.items()
+        for name in disclosure.find_left_out(cells, FEWEST_LEARNERS)
+    ]

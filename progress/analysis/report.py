@@ -20,6 +20,8 @@ RULE = (
     "from averages."
 )
 
+DOMAINS = {"R": "Reading", "W": "Writing", "L": "Listening", "S": "Speaking"}
+
 TEST = (
     "A test is the first answer to an item after a review. The answer must be on a later day than "
     "the review, and the review's interval must be at least one day."

@@ -7,7 +7,7 @@ from itertools import groupby
 from xml.etree.ElementTree import Element
 
 from progress.analysis import report
-from progress.analysis.questions import Days, Retention
+from progress.analysis.questions import Days, PlaceRetention, Retention
 from progress.analysis.report import Figure, Report, Table, element, percent, write
 
 _NAMES = {"MATURE": "mature", "YOUNG": "young"}
@@ -24,6 +24,12 @@ _TITLE = (
 )
 _HINT = (
     "Each label shows the last week's share. Weeks with fewer than 20 learners are gaps in a line."
+)
+_PLACES = (
+    "The level and the domains come from the item's latest description. An item with several "
+    "domains counts in each of them. A level or domain is also left out of a week if a sum or "
+    "difference of rows, or of the rows without levels or domains, could tell of fewer than 20 "
+    "learners."
 )
 _COMPARED_WEEKS = 4  # the first 4 weeks are compared with the last 4
 _LEFT, _RIGHT, _WIDTH = 48, 690, 860
@@ -45,6 +51,23 @@ def build(rows: Sequence[Retention], days: Days) -> Report:
     figure = Figure(title, _draw(rows, weeks), _table(rows), _HINT)
     scope = f"{report.span(max(weeks[0], days.first), last)} · {asked:,} tests"
     return Report(_finding(rows), scope, [figure], notes)
+
+
+def build_by_place(rows: Sequence[PlaceRetention], days: Days) -> Report:
+    """Return the report with a chart for each level or domain; there must be at least one row."""
+    whole = build(rows, days)
+    figures, shares = [], {}
+    for name in sorted({row.name for row in rows}):
+        chosen = [row for row in rows if row.name == name]
+        label = report.DOMAINS.get(name, "Not known" if name == "UNKNOWN" else name)
+        title = f"{label}: share of tests that were recalled, by week"
+        weeks = sorted({row.week for row in chosen})
+        figures.append(Figure(title, _draw(chosen, weeks), _table(chosen), _HINT))
+        shares[label] = _pool(chosen)[0]
+    finding = "Share of tests recalled: " + ", ".join(f"{n} {percent(shares[n])}" for n in shares)
+    notes = [note for note in whole.notes if note != _TITLE]
+    scope, _, _ = whole.scope.rpartition(" · ")  # tests of several domains would count repeatedly
+    return Report(finding, scope, figures, [_PLACES, *notes])
 
 
 def _finding(rows: Sequence[Retention]) -> str:

@@ -53,6 +53,11 @@ class Name(StrEnum):
     MEMORY = "memory"
 
 
+class By(StrEnum):
+    LEVEL = "level"
+    DOMAIN = "domain"
+
+
 class _Plan(NamedTuple):
     question: Question
     build: Callable[[Sequence[Any], Days], Report]
@@ -69,8 +74,22 @@ _PLANS = {
 }
 
 
+_BY = {
+    By.LEVEL: _Plan(
+        questions.RETENTION_BY_LEVEL, retention_report.build_by_place, "week and level has tests"
+    ),
+    By.DOMAIN: _Plan(
+        questions.RETENTION_BY_DOMAIN, retention_report.build_by_place, "week and domain has tests"
+    ),
+}
+
+
 def analyse(
     question: Annotated[Name, typer.Argument(help="The question.")],
+    *,
+    by: Annotated[
+        By | None, typer.Option(help="Rows of retention for each level or domain of the items.")
+    ] = None,
     first: First = None,
     last: Last = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of rows.")] = False,
@@ -92,7 +111,9 @@ def analyse(
 
     Nothing is reported about fewer than 20 learners.
     """
-    plan, days = _PLANS[question], _days(first, last)
+    if by and question is not Name.RETENTION:
+        raise typer.BadParameter("expected the question retention", param_hint="--by")
+    plan, days = _BY[by] if by else _PLANS[question], _days(first, last)
     rows = _ask(plan.question, days)
     report = plan.build(rows, days) if rows else None
     if report and html:

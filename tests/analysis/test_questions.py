@@ -4,10 +4,12 @@ Retention computed from the archive equals that of the live read model, also for
 """
 
 import dataclasses
+import functools
 import json
 import random
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,8 +42,18 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MONDAY = datetime(2024, 3, 4, 12, tzinfo=UTC)
 EVER = (date.min, date.max)
 ITEMS = 24  # the number of generated items
-COUNTED = {  # for each question: the oracle's function, the key columns and the count columns
+COUNTED: dict[
+    Question, tuple[Callable[..., Any], tuple[str, ...], str]
+] = {  # for each question: the oracle's function, the key columns and the count columns
     questions.RETENTION: (analyses.retention, ("week", "maturity"), "learners asked recalled"),
+    **{
+        question: (
+            functools.partial(analyses.retention_by, str(question.by)),
+            ("week", "maturity", "name"),
+            "learners asked recalled",
+        )
+        for question in (questions.RETENTION_BY_LEVEL, questions.RETENTION_BY_DOMAIN)
+    },
     questions.ITEMS: (
         analyses.items,
         ("kind", "name"),
@@ -56,6 +68,8 @@ COUNTED = {  # for each question: the oracle's function, the key columns and the
 }
 RATES = {  # for each question: the name of a rate, which is the quotient of two counts
     questions.RETENTION: ("retention_rate", "recalled", "asked"),
+    questions.RETENTION_BY_LEVEL: ("retention_rate", "recalled", "asked"),
+    questions.RETENTION_BY_DOMAIN: ("retention_rate", "recalled", "asked"),
     questions.ITEMS: ("retention_rate", "recalled", "asked"),
     questions.COHORTS: ("active_rate", "active", "learners"),
     questions.MEMORY: ("actual_recall", "recalled", "tests"),
@@ -228,6 +242,33 @@ def test_no_rows_reveal_a_group_of_1_to_19_learners_even_by_subtraction(seed: in
         rest = row["asked"] - sum(len(tests[item]) for item in named & shown)
         assert rest == (sum(len(tests[item]) for item in named - shown) if row["complete"] else 0)
         assert not rest or (len(hidden) >= FEWEST_LEARNERS and len(named - shown) > 1)
+
+
+def test_a_level_has_no_row_if_all_tests_less_its_own_are_of_few_learners() -> None:
+    levels = {"i0": "A1", "i1": "B2"}
+    facts: list[tuple[str | None, str, dict[str, Any], datetime]] = [
+        (None, "ItemPublished", {"item_id": item, "cefr_level": level, "domains": []}, MONDAY)
+        for item, level in levels.items()
+    ]
+    shown = {}
+    for others in (19, 20):
+        tested = [(f"u{user}", "i0") for user in range(30)]
+        tested += [(f"u{user}", "i1") for user in range(others)]
+        done = [
+            (user, kind, {"item_id": item, **data}, MONDAY + timedelta(day))
+            for user, item in tested
+            for kind, data, day in (
+                ("ReviewProcessed", {"new_interval": 3, "easiness_factor": 2.5}, 0),
+                ("CorrectAnswerGiven", {"session_id": user, "response_time_ms": 5}, 1),
+            )
+        ]
+        events = [
+            oracle.Event(UUID(int=n), kind, data, at, at, user)
+            for n, (user, kind, data, at) in enumerate([*facts, *done])
+        ]
+        rows = ask(questions.RETENTION_BY_LEVEL, events, Days())
+        shown[others] = {row["name"]: row["asked"] for row in rows}
+    assert shown == {19: {}, 20: {"A1": 30, "B2": 20}}
 
 
 def generate(chance: random.Random) -> list[oracle.Event]:

@@ -6,13 +6,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser
 
 from progress.analysis import cohorts_report, items_report, memory_report, retention_report
-from progress.analysis.questions import FEWEST_LEARNERS, Cohort, Days, Item, Memory, Retention
+from progress.analysis.questions import (
+    FEWEST_LEARNERS,
+    Cohort,
+    Days,
+    Item,
+    Memory,
+    PlaceRetention,
+    Retention,
+)
 from progress.analysis.report import Report, render
 from tests.support import browser
 
@@ -38,6 +47,19 @@ def _retention(week: int, maturity: Any) -> st.SearchStrategy[Retention]:
     return _tests().map(
         lambda tests: Retention(
             _MONDAY + timedelta(weeks=week), maturity, *tests, retention_rate=tests[2] / tests[1]
+        )
+    )
+
+
+def retention_by() -> st.SearchStrategy[list[PlaceRetention]]:
+    """Return a strategy for rows of up to three levels or domains."""
+    place = st.sampled_from(("A1", "R", "UNKNOWN"))
+    return retention().flatmap(
+        lambda rows: st.lists(place, min_size=len(rows), max_size=len(rows)).map(
+            lambda names: [
+                PlaceRetention(**msgspec.structs.asdict(row), name=name)
+                for row, name in zip(rows, names, strict=True)
+            ]
         )
     )
 
@@ -137,6 +159,7 @@ pytestmark = pytest.mark.timeout(600)  # a page takes seconds on a busy machine
 
 BUILD: dict[str, tuple[Callable[[Any, Days], Report], st.SearchStrategy[Any]]] = {
     "retention": (retention_report.build, retention()),
+    "retention by": (retention_report.build_by_place, retention_by()),
     "items": (items_report.build, items()),
     "cohorts": (cohorts_report.build, cohorts()),
     "memory": (memory_report.build, memories()),

@@ -32,6 +32,34 @@ def retention(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     return {cell: counts for cell, counts in counted.items() if counts[0] >= fewest}
 
 
+def retention_by(kind: str, world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
+    """Return (learners, asked, recalled) by week, maturity, and level or domain.
+
+    A row is left out if rows, those of `retention` among them, could tell of few learners.
+    """
+    described = descriptions(world)
+    weeks: dict[Cell, dict[Cell, list[RetentionTest]]] = defaultdict(lambda: defaultdict(list))
+    for test in tests_on(world, days):
+        description = described.get(test.answer.data["item_id"], Description())
+        places = tuple(names(description, kind))
+        weeks[week_of(test.day)[0].isoformat(), test.maturity][places].append(test)
+    cells: dict[Cell, Counts] = {}
+    for week, found in weeks.items():
+        learners = {
+            "+".join(places): {str(test.answer.user_id) for test in tests}
+            for places, tests in found.items()
+        }
+        groups: dict[Cell, set[str]] = {("level", "all"): {*learners}}
+        for places in found:
+            for place in places:
+                groups.setdefault(("domain", place), set()).add("+".join(places))
+        left_out = _find_left_out(groups, learners, fewest)
+        for _, place in groups.keys() - left_out - {("level", "all")}:
+            tests = [test for places in found if place in places for test in found[places]]
+            cells[*week, place] = _count(tests)
+    return cells
+
+
 def items(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     """Return (learners, asked, recalled, answers, correct answers) by kind and name.
 
