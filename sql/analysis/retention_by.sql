@@ -1,9 +1,9 @@
--- The number of retention tests by week, maturity, and level or domain of the item. A level or domain has no row if a sum
+-- The retention tests by week, maturity, and level or domain of the item. A level or domain has no row if a sum
 -- or difference of rows, those of retention.sql among them, could tell of fewer than $fewest learners.
 
 -- create --
 -- A row of the kind `place` counts the tests in a level or domain. A row of the kind `cell` counts those of the items
--- with the same places: one level, or the same domains. A cell that has fewer than $fewest learners in a group of buckets
+-- with the same places: one level, or the same domains. A cell with fewer than $fewest learners in a group of buckets
 -- has a row for each of them; otherwise, it has one row for the group, without user_id.
 CREATE TABLE cells (
     kind VARCHAR, week DATE, maturity VARCHAR, places VARCHAR[], user_id VARCHAR, learners BIGINT, asked BIGINT,
@@ -38,7 +38,7 @@ FROM in_places
 GROUP BY week, maturity, place;
 
 -- hidden --
--- The cells of each week and maturity that has a cell of fewer than $fewest learners, and these learners. Of a cell with
+-- The cells of each week and maturity with a cell of fewer than $fewest learners, and these learners. Of a cell with
 -- more, $fewest names stand for its learners.
 WITH summed AS (
     SELECT week, maturity, places, sum(learners) AS learners, list(user_id) FILTER (WHERE user_id IS NOT NULL) AS users
