@@ -60,15 +60,23 @@ def pubsub(store: Store, tmp_path: Path) -> Iterator[str]:
 class Stack:
     """A local stack and the operator's shell."""
 
-    def __init__(self, shell: Shell, pubsub: str, schedules: CloudScheduler) -> None:
-        self.shell, self._pubsub, self.schedules = shell, pubsub, schedules
+    def __init__(self, shell: Shell, pubsub: str, schedules: CloudScheduler | None) -> None:
+        self.shell, self._pubsub, self._schedules = shell, pubsub, schedules
         self._port = ports.reserve()
-        shell.type(f"progress up --detach --port {self._port}")
-        self.env = json.loads(shell.type("progress env --json"))
+        self.start()
+
+    def start(self) -> None:
+        self.shell.type(f"progress up --detach --standin --port {self._port}")
+        self.env = json.loads(self.shell.type("progress env --json"))
         self.variables = {
             "DATABASE_URL": self.env["database_url"],
             "REDIS_URL": self.env["redis_url"],
         }
+
+    @property
+    def schedules(self) -> CloudScheduler:
+        assert self._schedules
+        return self._schedules
 
     def type(self, *lines: str) -> str:
         """Type the lines into the operator's shell; return the output."""
@@ -189,3 +197,30 @@ def test_the_runbook_recovers_a_lost_database(stack: Stack) -> None:
         assert not sample_events.find_differences(connection)
     for answer in stack.answers():
         assert answer["userProgress"]["totalSessionsCompleted"] == 4
+
+
+@pytest.mark.exhaustive
+def test_a_stack_on_a_laptop_serves_what_was_restored(tmp_path: Path) -> None:
+    with folders.create("recovery") as folder:
+        shell = Shell(tmp_path / "clone", [], {"PROGRESS_DATA_DIR": str(folder / "data")})
+        (shell.folder / ".progress").symlink_to(folder / "data")
+        stack = Stack(shell, "", None)
+        try:
+            events = of_everyone(0) + of_everyone(1)
+            stack.publish(events)
+            stack.await_folded(len(events))
+            answers = stack.answers()
+            stack.type(*block("progress dump"))
+            for line in block("progress up --detach"):
+                if line.startswith("progress up"):
+                    stack.start()
+                else:
+                    shell.type(line)
+            assert stack.answers() != answers
+            shell.type(*block("progress load dumps"), *block("progress rebuild", "progress check"))
+            shell.type(*block("warm --afresh"), "progress schedule resume progress-batch")
+            assert stack.answers() == answers
+            stack.publish(of_everyone(2))
+            stack.await_folded(len(events + of_everyone(2)))
+        finally:
+            shell.type("progress down")
