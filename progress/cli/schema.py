@@ -1,5 +1,11 @@
-"""`progress schema events` and `progress sql`: what the declarations and the SQL files give."""
+"""`progress schema` and `progress sql`: what the declarations and the SQL files give."""
 
+import contextlib
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +14,66 @@ import typer
 from progress import files
 from progress.errors import ProgressError
 
-schema_group = typer.Typer(help="Generate the files of the event contract.", no_args_is_help=True)
+schema_group = typer.Typer(no_args_is_help=True)
+
+
+@schema_group.callback(invoke_without_command=True)
+def compare(
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR|REF",
+            help="A folder such as schemas/released, or a commit of this repository.",
+            show_default=False,
+        ),
+    ] = "",
+) -> None:
+    """Generate the files of the event contract, or name what a change breaks.
+
+    With --against, print a line for each change of the event schemas or of the GraphQL schema that
+    breaks readers or publishers; exit with 1 if there is one.
+    """
+    if not against:
+        return
+    with _open_schemas(against) as folder:
+        from graphql import build_schema, find_breaking_changes, print_schema
+
+        from progress.event_store.contract import changes
+        from progress.query.graphql.schema import GRAPHQL
+
+        api = build_schema((folder / "schema.graphql").read_text("utf-8"))
+        broken = [*changes.find_breaks(folder)]
+        now = build_schema(print_schema(GRAPHQL))
+        broken += [change.description for change in find_breaking_changes(api, now)]
+    for line in sorted(broken):
+        typer.echo(line)
+    if broken:
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _open_schemas(against: str) -> Iterator[Path]:
+    """Yield a folder with the schemas of a version; raise ProgressError if there are none."""
+    folder = Path(against)
+    if folder.is_dir():
+        if not (folder / "schema.graphql").exists():
+            raise ProgressError(f"expected a file schema.graphql in {folder} - found none")
+        yield folder
+        return
+    api = ["tests/query/api.graphql", "tests/query/api_additions.graphql"]
+    git = ["git", "-C", str(files.ROOT), "archive", "--end-of-options", against, "schemas", *api]
+    archive = subprocess.run(git, capture_output=True, check=False)
+    if archive.returncode:
+        raise ProgressError(
+            f"--against: expected a folder, or a commit with schemas - found {against!r}"
+        )
+    with tempfile.TemporaryDirectory() as extracted:
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+            tar.extractall(extracted, filter="data")
+        folder = Path(extracted, "schemas")
+        texts = [Path(extracted, name).read_text("utf-8") for name in api]
+        (folder / "schema.graphql").write_text("\n".join(texts), "utf-8")
+        yield folder
 
 
 @schema_group.command()
