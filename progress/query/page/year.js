@@ -2,7 +2,7 @@
 // answers. The arrow keys move from day to day.
 
 import { h, s } from './dom.js';
-import { dayAfter, dayOf, fullDay, instant, longDay, minutes, month, percent, weekday, weekdayOf } from './format.js';
+import { dayAfter, dayOf, fullDay, instant, longDay, minutes, month, percent, weekday } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { monday } from './periods.js';
 import { monthTable, review } from './review.js';
