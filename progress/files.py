@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
-_IN_WHEEL = _PACKAGE / "_files"
+PACKAGE = Path(__file__).resolve().parent
+_IN_WHEEL = PACKAGE / "_files"
 
 # The folder that contains `sql`, `functions`, `jobs`, `data`, `docs` and `schemas`: the top of a
 # clone or an image, or a folder of the wheel (pyproject.toml).
-ROOT = _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent
+ROOT = _IN_WHEEL if _IN_WHEEL.is_dir() else PACKAGE.parent
 SQL = ROOT / "sql"

@@ -7,8 +7,8 @@ script: the page would not find the results of a query with another text.
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
+from progress import files
 from progress.adapters.redis import blocking_client, commands
 from progress.adapters.redis.async_client import Client
 from progress.auth import Caller
@@ -22,7 +22,7 @@ from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 
-_SCRIPT = Path(__file__).parent / "page" / "query.js"
+_SCRIPT = files.PACKAGE / "query" / "page" / "query.js"
 _CONSTANT = re.compile(r"const (\w+) = (?:'([^']*)'|`([^`]*)`);")
 _FIRST_TIME_ZONE = timedelta(hours=14)  # the UTC offset of the zone where a day begins first
 _TIMEOUT_S = 10.0

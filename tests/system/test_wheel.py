@@ -1,5 +1,6 @@
 """The wheel holds everything: its commands work outside of a clone."""
 
+import ast
 import importlib.metadata
 import os
 import subprocess
@@ -56,6 +57,18 @@ def test_the_wheel_has_each_file_of_the_package_and_of_the_folders_that_it_reads
     kept = {name for name in folders if any(path.startswith(f"{name}/") for path in names)}
     assert kept == folders - {name for name in folders if name.startswith(_BESIDE)}
     assert {path for path in tracked if path.partition("/")[0] in kept} <= names
+
+
+def test_only_one_module_knows_where_the_folders_are() -> None:
+    """Others name files beside their module, or folders below those of `progress.files`."""
+    climbing = [
+        path.name
+        for path in files.PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in ("parent", "parents")
+        if "__file__" in ast.unparse(node)
+    ]
+    assert climbing == ["files.py"]
 
 
 def test_the_version_is_that_of_the_package_and_the_commands_for_this_machine_name_the_extra(

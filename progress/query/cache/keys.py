@@ -4,7 +4,6 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -120,7 +119,7 @@ def set_command(location: CacheLocation, entry: bytes, max_seconds: float | None
 def _code_version() -> str:
     """Return a hash of the read models' schema and of the code that queries the read models."""
     digest = hashlib.sha256(schema.schema_name().encode())
-    package, sql = Path(__file__).parents[2], files.SQL
+    package, sql = files.PACKAGE, files.SQL
     code = [*(package / "query").rglob("*.py"), *(package / "projections").rglob("*.py")]
     queries = [sql / name for name in ("read_models", "projections", "query")]
     for file in sorted([*code, *(file for folder in queries for file in folder.rglob("*.sql"))]):

@@ -1,17 +1,17 @@
 """Files for developers: the schema at `/schema.graphql`, and GraphiQL where it is enabled."""
 
 import functools
-from pathlib import Path
 
 from graphql import print_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
+from progress import files
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import static_files
 from progress.query.http.static_files import File, Folder
 
-FOLDER = Path(__file__).resolve().parent.parent / "graphiql"
+FOLDER = files.PACKAGE / "query" / "graphiql"
 
 _SCHEMA = "/schema.graphql"
 _FOR_MINUTES = "public, max-age=300"

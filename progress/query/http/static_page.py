@@ -11,11 +11,12 @@ import msgspec
 from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
 
+from progress import files
 from progress.query.http import static_files
 from progress.query.http.static_files import File, Folder
 from progress.settings import Settings
 
-FOLDER = Path(__file__).resolve().parent.parent / "page"
+FOLDER = files.PACKAGE / "query" / "page"
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
