@@ -1,6 +1,7 @@
 """A local stack for fault tests, which publish events through Pub/Sub and kill processes."""
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -170,6 +171,21 @@ class Stack:
         port = urlsplit(self.addresses[f"{part}_url"]).port
         assert port
         return http_client.push(port, body, seconds=seconds)
+
+    def post_events(self, *messages: Message) -> None:
+        """Post the messages to ingest; post each again until ingest has acknowledged it."""
+        self.envelopes += [envelope for message in messages for envelope in message]
+        token = development_key.token(self.folder.key, "poster", ["publisher"])
+
+        def is_acknowledged(message: Message) -> bool:
+            with contextlib.suppress(StackError):
+                port = urlsplit(self.addresses["events_url"]).port or 0
+                body = json.dumps(message).encode()
+                return http_client.push(port, body, path="/events", token=token) == 200
+            return False
+
+        for message in messages:
+            readiness.wait(functools.partial(is_acknowledged, message), "a post", seconds=60)
 
     def ask(
         self, user: str, query: str, /, *, role: str = "learner", **variables: object

@@ -40,11 +40,12 @@ def fetch_json(
     return status, json.loads(content)
 
 
-def push(port: int, body: bytes, *, seconds: float = 30) -> int | None:
+def push(
+    port: int, body: bytes, *, path: str = "/", token: str = "", seconds: float = 30
+) -> int | None:
     """Push a message to a function; return the status, or None if there is no response."""
     try:
-        content_type = {"content-type": "application/json"}
-        return fetch(port, "POST", "/", body, content_type, seconds=seconds)[0]
+        return fetch(port, "POST", path, body, headers(token), seconds=seconds)[0]
     except (OSError, HTTPException):
         return None
 
