@@ -50,6 +50,10 @@ def test_the_amounts_are_those_of_the_estimate() -> None:
     (dev,) = re.findall(r"All of it costs \$([\d.]+) a month", cost)
     assert summary == {"dev": dev, "staging": staging, "prod": prod}
     assert f"costs about ${staging} a month, and prod from ${prod} a month" in PAGE
+    totals = re.findall(r"^\| \*\*total\*\* .*\*\*([\d,]+)\*\* \|$", cost, re.MULTILINE)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"${dev} a month" in readme
+    assert f"costs ${prod} at 1,000 events a day, and ${totals[0]} at 10,000,000" in readme
 
 
 def test_the_readmes_link_the_list_in_one_line() -> None:

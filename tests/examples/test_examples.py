@@ -176,6 +176,13 @@ def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_un
     assert run(environment, "group.py") == ""
 
 
+def test_the_readme_s_lines_send_an_answer(environment: dict[str, str]) -> None:
+    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## Send an answer")[1]
+    lines = re.findall(r"^    (.*\n)", section.partition("\n## ")[0], re.MULTILINE)
+    sent = ["bash", "-euc", _with_server("".join(lines))]
+    assert '"appended":1' in programs.run(sent, environment, folder=REPOSITORY)
+
+
 def test_no_example_is_longer_than_a_screen() -> None:
     lengths = {
         file.name: sum(bool(line.strip()) for line in file.read_text().splitlines())
