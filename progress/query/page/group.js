@@ -9,10 +9,13 @@ import { dayOf as utcDay, longDay, now, number, percent, shortDay, signed } from
 import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
 import { card, expectedOf, mark, note, table, unfolded } from './layout.js';
+import { learnName } from './names.js';
 import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
+import { withParameter } from './then.js';
+import { find, leave } from './way.js';
 
 const RISKS = ['inactive', 'lowAccuracy', 'neverStudied'];
 const STANDING = `name members activeLast7Days answersLast7Days accuracyLast7Days atRisk ${RISKS.join(' ')}`;
@@ -69,22 +72,36 @@ export class Group extends View {
   constructor(element, groupId, parameters, shell) {
     const order = parameters.get('order');
     const weeks = Number(parameters.get('weeks'));
-    super(element, shell, { rows: [], groupId, pages: 0, requestedAt: -INTERVAL_MS });
+    super(element, shell, { rows: [], groupId, pages: 0, requestedAt: -INTERVAL_MS, hash: location.hash, scroll: 0 });
     this.order = Object.hasOwn(ORDERS, order) ? order : 'urgent';
     this.isReversed = parameters.has('reverse') && this.order !== 'urgent';
     this.isFiltered = parameters.has('risk'); // only learners at risk
     this.weeks = RANGES.includes(weeks) ? weeks : 1;
     this.listen();
-    this.load();
+    this.restore();
+    if (this.pages < 2) this.naming = this.load();
     this.clock = setInterval(() => isAway() || this.pages > 1 || this.load(), INTERVAL_MS);
   }
 
   close() {
     super.close();
+    const { hash, groupId: group, data, rows, pages, scroll } = this;
+    if (data?.group) leave({ hash, group, data, rows, pages, scroll, users: this.shown().map(({ userId }) => userId) });
     this.subscription?.close();
     this.request?.abort();
     clearInterval(this.clock);
     clearTimeout(this.later);
+  }
+
+  /** Show the list that the user left last, and returns to, where it was. */
+  restore() {
+    const left = this.shell.isReturn && find(this.hash);
+    if (!left) return;
+    const { data, rows, pages, scroll } = left;
+    Object.assign(this, { data, rows, pages });
+    this.draw();
+    scrollTo(0, scroll);
+    this.follow();
   }
 
   /** Load the group or, with `more`, the next page of its learners. A newer request aborts an older one. */
@@ -106,6 +123,9 @@ export class Group extends View {
       this.pages = more ? this.pages + 1 : 1;
       this.rows = [...(more ? this.rows : []), ...data.learners.edges.map((edge) => edge.node)];
       this.data = { ...this.data, ...data };
+      learnName('group', group, data.group?.name);
+      for (const { userId, displayName } of this.rows) learnName('learner', userId, displayName);
+      this.shell.named();
       this.succeed();
       this.follow();
       if (this.needsAll()) await this.load(true);
@@ -133,6 +153,9 @@ export class Group extends View {
   }
 
   listen() {
+    const note = () => { this.scroll = scrollY; }; // the event of the last scrolling may come after the click on a link
+    addEventListener('scroll', note, { signal: this.closing.signal, passive: true });
+    this.on('click', note);
     this.on('change', ({ target: { name, value } }) => name === 'order' && this.sort(value, false));
     this.on('click', ({ target }) => {
       const { order, weeks, risk } = target.closest('[data-order], [data-weeks], [data-risk]')?.dataset ?? {};
@@ -162,6 +185,7 @@ export class Group extends View {
     if (this.weeks !== 1) parameters.set('weeks', this.weeks);
     const query = parameters.size ? `?${parameters}` : '';
     history.replaceState(null, '', `#/group/${encodeURIComponent(this.groupId)}${query}`);
+    this.hash = location.hash;
     this.draw();
     if (!this.isComplete()) this.load();
   }
@@ -242,6 +266,7 @@ export class Group extends View {
     const problem = this.problem && problemCard(this.problem, this.retry, isKnown);
     this.element.setAttribute('aria-busy', String(!isKnown && !this.problem));
     show(this.element, this.head(), isKnown ? this.sections() : [], problem);
+    if (isKnown) this.shell.arrived();
   }
 
   head() {
@@ -290,7 +315,7 @@ export class Group extends View {
       header('expected', t('group.expected')), header('change', t('group.trend')),
     ];
     const most = Math.max(1, ...this.rows.flatMap((row) => row.weeks.map((week) => week.answers)));
-    const rows = this.shown().map((row) => learnerRow(row, this.weeks, most));
+    const rows = this.shown().map((row) => learnerRow(row, this.weeks, most, this.groupId));
     return h('section', { class: 'card wide', 'aria-labelledby': 'learners', 'data-key': 'learners' },
       h('div', { class: 'head' }, h('h2', { id: 'learners' }, t('group.learners', { count: totalCount })), filter, order),
       note(sentences(
@@ -381,11 +406,11 @@ function spark(weeks, most) {
   }));
 }
 
-function learnerRow(row, weeks, most) {
+function learnerRow(row, weeks, most, group) {
   const { userId, displayName, lastStudyDate, currentStreak, totalItemsLearned, expectedKnown, riskReasons } = row;
   const { answers, rate } = rangeOf(row, weeks);
   return [
-    [h('a', { href: `#/learner/${encodeURIComponent(userId)}`, translate: 'no' }, displayName ?? userId),
+    [h('a', { href: withParameter(`#/learner/${encodeURIComponent(userId)}`, 'group', group), translate: 'no' }, displayName ?? userId),
       displayName && h('span', { class: 'of', translate: 'no' }, userId)],
     riskReasons.map((reason) => [h('span', { class: 'chip bad' }, t(`group.reasons.${reason}`)), ' ']),
     lastStudyDate ? dayOf(lastStudyDate) : t('group.never'),

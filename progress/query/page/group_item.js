@@ -6,7 +6,10 @@ import { ago, number, percent, recallShare } from './format.js';
 import { t } from './i18n.js';
 import { level, word } from './items.js';
 import { note, table } from './layout.js';
+import { learnName } from './names.js';
 import { View } from './problems.js';
+import { withParameter } from './then.js';
+import { addressOf, groupName, leave } from './way.js';
 
 const MEMBERS = `query Members($group: ID!, $after: String) {
   group(groupId: $group) { name }
@@ -20,9 +23,19 @@ const FIELDS = 'headword level language answers correctAnswers accuracyRate laps
 
 export class GroupItem extends View {
   constructor(element, group, item, shell) {
-    super(element, shell, { group, item });
+    super(element, shell, { group, item, hash: location.hash, from: addressOf(group) });
     this.on('click', ({ target }) => target.closest('[data-more]') && this.load());
-    this.load();
+    this.naming = this.load();
+  }
+
+  close() {
+    super.close();
+    if (this.data) leave({ hash: this.hash, from: this.from, group: this.group, item: this.item, users: this.sorted().map(({ userId }) => userId) });
+  }
+
+  /** The learners who have answered the item, the lowest estimated recall first. */
+  sorted() {
+    return this.data.rows.toSorted((one, other) => one.estimatedRecall - other.estimatedRecall);
   }
 
   /** Load the next 200 members, and what each of them knows of the item. */
@@ -37,7 +50,11 @@ export class GroupItem extends View {
         found.push(...await this.read(members.slice(from, from + PER_REQUEST)));
       }
       const rows = [...(this.data?.rows ?? []), ...found.filter((row) => row.answers)];
-      this.data = { rows, name: data.group?.name, after: pageInfo.hasNextPage ? pageInfo.endCursor : null };
+      this.data = { rows, after: pageInfo.hasNextPage ? pageInfo.endCursor : null };
+      learnName('group', this.group, data.group?.name);
+      learnName('item', this.item, rows[0]?.headword);
+      for (const { userId, displayName } of rows) learnName('learner', userId, displayName);
+      this.shell.named();
       this.succeed();
     } catch (problem) {
       if (!signal.aborted) this.fail(problem);
@@ -54,27 +71,25 @@ export class GroupItem extends View {
   }
 
   sections() {
-    const { rows, name, after } = this.data;
-    const sorted = rows.toSorted((one, other) => one.estimatedRecall - other.estimatedRecall);
+    const { rows, after } = this.data;
     const item = { itemId: this.item, ...rows[0] };
     return [
       h('header', { class: 'head', 'data-key': 'head' }, h('div', null,
-        h('a', { class: 'back', href: `#/group/${encodeURIComponent(this.group)}` },
-          name ?? t('group.title', { group: this.group })),
+        h('a', { class: 'back', href: this.from }, groupName(this.group)),
         h('h1', { class: 'item-head' }, word(item), ' ', rows.length > 0 && level(item)))),
       h('section', { class: 'card wide', 'aria-labelledby': 'who', 'data-key': 'who' },
         h('h2', { id: 'who' }, t('group.who', { count: rows.length })),
         note(t(rows.length ? 'group.whoMeaning' : 'group.nobody')),
         rows.length > 0 && table(
           [t('group.learner'), t('items.right'), t('items.lapses'), t('items.recall'), t('item.last')],
-          sorted.map((row) => this.row(row)), 'stacking'),
+          this.sorted().map((row) => this.row(row)), 'stacking'),
         after && h('div', { class: 'tools' },
           h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')))),
     ];
   }
 
   row({ userId, displayName, answers, correctAnswers, accuracyRate, lapses, lastAnsweredAt, estimatedRecall }) {
-    const href = `#/item/${[this.item, userId].map(encodeURIComponent).join('/')}`;
+    const href = withParameter(`#/item/${[this.item, userId].map(encodeURIComponent).join('/')}`, 'group', this.group);
     return [
       [h('a', { href, translate: 'no' }, displayName ?? userId),
         displayName && h('span', { class: 'of', translate: 'no' }, userId)],

@@ -5,6 +5,7 @@ import { number, percent, recallShare } from './format.js';
 import { sentences, t } from './i18n.js';
 import { chooseLanguage, chosenLanguage, languageName, offered } from './languages.js';
 import { stamp } from './layout.js';
+import { nameOf } from './names.js';
 import { View } from './problems.js';
 import { due, itemList, itemPage, level, word } from './items.js';
 import { ask } from './then.js';
@@ -172,7 +173,7 @@ export class ItemList extends View {
     const isNew = !total && !this.isFiltered;
     const meaning = filter in ORDERS && t(`items.meanings.${filter}`);
     return [
-      h('h1', { 'data-key': 'title' }, this.user ? t('items.of', { user: this.user }) : t('items.title')),
+      h('h1', { 'data-key': 'title' }, this.user ? t('items.of', { user: nameOf('learner', this.user) }) : t('items.title')),
       stamp(this.data.at),
       h('section', { class: 'card wide', 'aria-label': t('items.title'), 'data-key': 'items' },
         isNew ? h('p', null, t('items.none')) : this.controls(),
@@ -197,7 +198,7 @@ export class ItemList extends View {
     const values = { ...CONTROLS, language: languages.length ? ['', ...languages] : null };
     const select = (name) => values[name] && h('label', { class: 'control' }, h('span', null, t(LABELS[name])),
       h('select', { name }, values[name].map((value) =>
-        h('option', { value, selected: value === this.view[name] }, nameOf(name, value)))));
+        h('option', { value, selected: value === this.view[name] }, textOf(name, value)))));
     return h('div', { class: 'controls-row', role: 'search' },
       h('label', { class: 'control grow-control' }, h('span', null, t('items.search')),
         h('input', {
@@ -209,7 +210,7 @@ export class ItemList extends View {
 }
 
 /** The text of an option. */
-function nameOf(control, value) {
+function textOf(control, value) {
   if (control === 'language') return languageName(value);
   if (control === 'skill') return value ? t(`skills.${value}`) : t('items.anySkill');
   if (control !== 'level') return control === 'filter' ? t(`items.filters.${value}`) : t(`items.orders.${value}`);

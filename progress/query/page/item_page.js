@@ -8,6 +8,7 @@ import {
 } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
+import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { due, itemList, level, word } from './items.js';
 import { ask } from './then.js';
@@ -43,7 +44,8 @@ export class ItemPage extends View {
       const { data } = await ask(QUERY, { user: this.user, item: this.itemId }, signal);
       if (signal.aborted) return;
       this.data = data;
-      document.title = `${data.item?.headword ?? this.itemId} · Progress`;
+      learnName('item', this.itemId, data.item?.headword);
+      this.shell.named();
       this.succeed();
     } catch (problem) {
       if (!signal.aborted) this.fail(problem);
@@ -62,7 +64,7 @@ export class ItemPage extends View {
       h('header', { class: 'item-head', 'data-key': 'head' },
         h('h1', null, word(item), level(item)),
         note(join(
-          item.domains.map((domain) => t(`skills.${domain}`)), this.user && t('item.of', { user: this.user })))),
+          item.domains.map((domain) => t(`skills.${domain}`)), this.user && t('item.of', { user: nameOf('learner', this.user) })))),
       h('section', { 'aria-labelledby': 'facts', 'data-key': 'facts' },
         h('h2', { id: 'facts', class: 'unseen' }, t('item.facts')),
         h('div', { class: 'cards' },

@@ -5,6 +5,7 @@ import { distance, instant, longDay, now, percent } from './format.js';
 import { t } from './i18n.js';
 import { chosenLanguage, inLanguage, languageSwitch } from './languages.js';
 import { card, note, section, table } from './layout.js';
+import { inGroup } from './names.js';
 import { on, pastDay } from './then.js';
 
 export function items({ weakest, user, day, languages, language }) {
@@ -65,7 +66,7 @@ export const expectedOn = (day) => (pastDay() ? t('knowledge.then', { day: longD
 /** The address of the view of what a learner is expected to know. */
 export const knowledgePage = (user) => kept(path('knowledge', user));
 
-/** Keep the day and the language that the page shows. */
-const kept = (href) => on(pastDay(), inLanguage(chosenLanguage(), href));
+/** Keep the day, the language and the group that the page shows. */
+const kept = (href) => inGroup(on(pastDay(), inLanguage(chosenLanguage(), href)));
 
 const path = (...parts) => `#/${parts.filter(Boolean).map(encodeURIComponent).join('/')}`;

@@ -10,6 +10,7 @@ import { join, sentences, t } from './i18n.js';
 import { due, expectedOn, itemList, itemPage, level, word } from './items.js';
 import { chosenLanguage, languageSwitch, listenForLanguage, ofAllLanguages } from './languages.js';
 import { card, expectedOf, note, stamp, table, unfolded } from './layout.js';
+import { nameOf } from './names.js';
 import { View } from './problems.js';
 import * as session from './session.js';
 import { ask, pastDay } from './then.js';
@@ -109,7 +110,7 @@ export class Knowledge extends View {
     const choice = languageSwitch(languages, language);
     const ofAll = () => ofAllLanguages(languages, language);
     const title = h('header', { 'data-key': 'title' },
-      h('h1', null, this.user ? t('knowledge.whose', { user: this.user }) : t('knowledge.title')),
+      h('h1', null, this.user ? t('knowledge.whose', { user: nameOf('learner', this.user) }) : t('knowledge.title')),
       stamp(this.data.at));
     if (!knowledge.items) {
       return [title, h('section', { class: 'card wide', 'data-key': 'none' }, choice, note(t('knowledge.none')))];

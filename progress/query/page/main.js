@@ -6,6 +6,7 @@ import { h, show } from './dom.js';
 import { language, loadTexts, selectLanguage, t } from './i18n.js';
 import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { Learner } from './learner.js';
+import { chooseGroup, inGroup, learnName, nameOf } from './names.js';
 import { Retry, problemCard } from './problems.js';
 import * as session from './session.js';
 import * as then from './then.js';
@@ -35,14 +36,14 @@ const VIEWS = {
   learner: {
     href: '#/',
     roles: ALL,
-    title: ([user]) => user,
+    title: ([user]) => user && nameOf('learner', user),
     subject: ([user]) => user,
     open: async (element, [user], shell) => () => new Learner(element, user || null, shell),
   },
   knowledge: {
     href: '#/knowledge',
     roles: ALL,
-    title: ([user]) => (user ? t('knowledge.whose', { user }) : t('knowledge.title')),
+    title: ([user]) => (user ? t('knowledge.whose', { user: nameOf('learner', user) }) : t('knowledge.title')),
     subject: ([user]) => user,
     open: async (element, [user], shell) => {
       const { Knowledge } = await import('./knowledge.js');
@@ -52,7 +53,7 @@ const VIEWS = {
   items: {
     href: '#/items',
     roles: ALL,
-    title: () => t('items.title'),
+    title: ([user]) => (user ? t('items.of', { user: nameOf('learner', user) }) : t('items.title')),
     subject: ([user]) => user,
     open: async (element, [user], shell, parameters) => {
       const { ItemList } = await import('./item_list.js');
@@ -62,7 +63,7 @@ const VIEWS = {
   item: {
     roles: [],
     tab: 'items',
-    title: ([id]) => id,
+    title: ([id]) => nameOf('item', id),
     subject: ([, user]) => user,
     open: async (element, [id, user], shell) => {
       const { ItemPage } = await import('./item_page.js');
@@ -72,7 +73,8 @@ const VIEWS = {
   group: {
     href: '#/group',
     roles: ['teacher', 'support', 'admin'],
-    title: ([group]) => group || t('view.group'),
+    title: ([group, item]) => [item && nameOf('item', item), group ? nameOf('group', group) : t('view.group')]
+      .filter(Boolean).join(' · '),
     // Without an id, the only group of a teacher, or the list of the groups.
     open: async (element, [named, item], shell, parameters) => {
       const groups = session.role() === 'teacher' ? session.groups() : [];
@@ -120,7 +122,7 @@ const VIEWS = {
   events: {
     roles: [],
     tab: 'administration',
-    title: ([user]) => user,
+    title: ([user]) => nameOf('learner', user),
     open: async (element, [user], shell, parameters) => {
       const { Events } = await import('./events.js');
       return () => new Events(element, user, parameters, shell);
@@ -139,7 +141,7 @@ function findView(hash) {
   const parameters = new URLSearchParams(query);
   const day = view.subject ? then.dayOf(parameters) : null;
   const tag = view.subject ? languageOf(parameters) : null;
-  return { ...view, name, args: known, parameters, other: view.subject?.(known) || null, day, tag };
+  return { ...view, name, args: known, parameters, other: view.subject?.(known) || null, day, tag, group: parameters.get('group') };
 }
 
 /** The views that the user's navigation shows. */
@@ -191,6 +193,12 @@ const shell = {
     if (document.activeElement.matches('#main *, #day *')) return; // the user is already using a control
     heading.tabIndex = -1;
     heading.focus({ preventScroll: true });
+  },
+  /** Show the names that the view has read. */
+  named() {
+    const view = findView(location.hash);
+    showTitle(view);
+    showNavigation(view);
   },
   /** Show the day that the URL names now. */
   moved() {
@@ -267,11 +275,16 @@ async function route() {
   if (!isReturn) scrollTo(0, 0); // otherwise, the browser restores the position
   shell.isReturn = isReturn;
   chooseLanguage(view.tag);
+  chooseGroup(view.other && view.group);
   signOut.hidden = false;
   showNavigation(view);
   showDay(view);
-  document.title = [view.title(view.args), 'Progress'].filter(Boolean).join(' · ');
+  showTitle(view);
   await open(view, shown);
+}
+
+function showTitle(view) {
+  document.title = [view.title(view.args), 'Progress'].filter(Boolean).join(' · ');
 }
 
 /** Load the view. Draw it, unless the user has left it in the meantime. `shown` is what the page has shown before. */
@@ -283,18 +296,32 @@ async function open(view, shown) {
   });
   const [create] = await Promise.race([late, Promise.all([
     view.open(main, view.args, shell, view.parameters), then.select(view.other, view.day),
-    view.name !== 'learner' && loadTexts(),
+    (view.name !== 'learner' || view.group) && loadTexts(),
+    showWay(view),
   ])]).catch((error) => [() => showLoadProblem(error, shown)]);
   if (opening !== openings) return;
   currentView = create();
-  if (view.subject) watchMidnight(view, opening);
+  if (view.subject) currentView.naming = watchMidnight(view, opening);
+}
+
+/** In a learner's views, show the way from the group from which the user came. */
+async function showWay({ other, group, name, args }) {
+  shell.way = null;
+  if (!other || !group) return;
+  const { way } = await import('./way.js');
+  shell.way = () => way(group, other, name === 'item' ? args[0] : null);
 }
 
 /** Learn the learner's day, and load the view again when the day ends. */
 async function watchMidnight(view, opening, before = null) {
-  await then.learnToday(view.other).catch(() => {}); // the view itself reports a server that does not answer
+  const who = await then.learnToday(view.other).catch(() => {}); // the view itself reports a server that does not answer
   if (opening !== openings) return;
   showDay(view);
+  if (view.other && who?.displayName && nameOf('learner', view.other) !== who.displayName) {
+    learnName('learner', view.other, who.displayName);
+    shell.named();
+    if (currentView.data) currentView.draw();
+  }
   if (before && then.presentDay() !== before && !then.pastDay()) currentView.load?.();
   const wait = Math.max(then.untilTomorrow() ?? DAY_RETRY_MS, MIDNIGHT_MS);
   setTimeout(() => opening === openings && watchMidnight(view, opening, then.presentDay() ?? before), wait);
@@ -353,7 +380,7 @@ function showNavigation({ tab, other, day, tag }) {
   show(navigation,
     visibleViews().map(({ name, href, subject }) =>
       link(subject ? inLanguage(other ? null : tag, then.on(day, href)) : href, t(`view.${name}`), name === tab && !other)),
-    other && link(inLanguage(tag, then.on(day, `#/learner/${encodeURIComponent(other)}`)), other, true, { translate: 'no' }),
+    other && link(inLanguage(tag, then.on(day, inGroup(`#/learner/${encodeURIComponent(other)}`))), nameOf('learner', other), true, { translate: 'no' }),
     canFind && searchForm());
 }
 
@@ -420,6 +447,8 @@ for (const event of ['online', 'offline']) addEventListener(event, showState);
 addEventListener('hashchange', async () => {
   isArriving = true;
   await route();
-  if (currentView) shell.announce(document.title);
+  const opening = openings;
+  await currentView?.naming; // the title has the name, if there is one
+  if (currentView && opening === openings) shell.announce(document.title);
 });
 route();

@@ -80,7 +80,7 @@ export class View {
 
   draw() {
     this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
-    show(this.element, banner(), this.content(), this.notice());
+    show(this.element, this.shell.way?.(), banner(), this.content(), this.notice());
     this.shell.arrived();
   }
 

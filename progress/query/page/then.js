@@ -18,16 +18,21 @@ export const presentDay = () => present?.day ?? null;
 /** The milliseconds until the learner's present day ends; null while this is unknown. */
 export const untilTomorrow = () => (present?.end ? Date.parse(present.end) - Date.now() : null);
 
-/** Learn the present day of a learner, by the server's clock. `user` is null for the caller. */
+/**
+ * Learn the present day of a learner, by the server's clock. Return the learner, or null if nothing is recorded. `user`
+ * is null for the caller.
+ */
 export async function learnToday(user) {
   if (present?.user !== user) present = null;
   // The day's end is asked for all days that may be the present one, so that one request is enough.
   const days = [-2, -1, 0, 1].map((ahead) => dayAfter(utcDay(Date.now()), ahead));
   const ends = days.map((date, index) => `d${index}: localDay(userId: $user, date: "${date}") { date end }`);
-  const { data: { today: [{ date }], ...asked } } = await runQuery(
-    `query Today($user: ID) { today: dueForecast(userId: $user, days: 1) { date } ${ends.join(' ')} }`, { user });
+  const { data: { today: [{ date }], who, ...asked } } = await runQuery(
+    `query Today($user: ID) { today: dueForecast(userId: $user, days: 1) { date } ${ends.join(' ')}
+      who: userProgress(userId: $user) { displayName } }`, { user });
   const found = Object.values(asked).find((each) => each.date === date);
   present = { user, day: date, end: found?.end };
+  return who;
 }
 
 /** The day that a URL's parameters name; null without a day, or with one that does not exist. */

@@ -540,7 +540,16 @@ def test_a_class_page_follows_its_members_and_says_who_missed_an_item(
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_role("link", name=f"{group}-item").last.click()
     expect(page.get_by_role("region", name="3 learners answered this item")).to_be_visible()
-    expect(page.get_by_role("row", name=re.compile("-weak"))).to_contain_text("5 of 25")
+    weak = page.get_by_role("row", name=re.compile("-weak"))
+    expect(weak).to_contain_text("5 of 25")
+    weak.get_by_role("link").click()
+    way = page.get_by_role("navigation", name="The way from the group")
+    expect(way.get_by_role("link").nth(2)).to_be_visible()
+    links = way.get_by_role("link").all_inner_texts()
+    assert links[:2] == [f"Group {group}", f"{group}-item"]
+    assert {text.rpartition("-")[2] for text in links[2:]} <= {"active", "new"}
+    way.get_by_role("link", name=f"{group}-item", exact=True).click()
+    expect(weak).to_be_visible()
     assert visitor.find_violations() == []
 
 
@@ -574,8 +583,21 @@ def test_a_teacher_can_open_a_member_but_not_a_former_member(visit: Visits, demo
     visitor = visit()
     group = found_group(visitor)
     page = visitor.open("tess", "teacher", groups=[group])
+    page.get_by_role("button", name="Learner", exact=True).click()
     page.get_by_role("link", name=f"{group}-active").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"{group}-active")
+    way = page.get_by_role("navigation", name="The way from the group")
+    expect(way.get_by_role("link")).to_have_text([f"Group {group}", f"Next: {group}-new"])
+    assert visitor.find_violations() == []
+    page.get_by_role("link", name="All items").last.click()
+    page.go_back()
+    way.get_by_role("link", name="Next: ").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(f"{group}-new")
+    way.get_by_role("link", name=f"Previous: {group}-active").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(f"{group}-active")
+    way.get_by_role("link", name=f"Group {group}").click()
+    expect(page.locator("th[aria-sort=ascending]")).to_have_text("Learner")
+    page.get_by_role("link", name=f"{group}-active").click()
     expect(page.get_by_role("region", name="Today")).to_be_visible()
     text = page.get_by_role("main").inner_text()
     assert re.findall(r"\b(?:I|my|me|you|your)\b", text, re.IGNORECASE) == []
@@ -633,6 +655,11 @@ def test_a_teacher_sees_names_and_saves_them_as_csv(visit: Visits, demo: Stack) 
     row.get_by_role("link", name=named["new"], exact=True).click()
     heading = page.get_by_role("heading", level=1)
     expect(heading).to_have_text(f"Progress of {named['new']}")
+    expect(page).to_have_title(f"{named['new']} · Progress")
+    expect(page.locator("#views [aria-current=page]")).to_have_text(named["new"])
+    expect(page.locator("#status")).to_have_text(f"{named['new']} · Progress")
+    page.reload()  # what the table has told is forgotten
+    expect(page).to_have_title(f"{named['new']} · Progress")
     main = page.get_by_role("main")
     expect(main.get_by_text(f"{group}-new", exact=True)).to_be_visible()
     assert visitor.find_violations() == []

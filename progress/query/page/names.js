@@ -1,0 +1,18 @@
+// The names of learners, groups and items that the page has read, so that titles, tabs and announcements have no ids; and
+// the group from which the user opened a learner.
+
+import { withParameter } from './then.js';
+
+const names = new Map(); // by kind and id: an id may be that of a learner and of an item
+let group = null;
+
+export const learnName = (kind, id, name) => name && names.set(`${kind} ${id}`, name);
+
+/** The name or, if it is not known, the id. */
+export const nameOf = (kind, id) => names.get(`${kind} ${id}`) ?? id;
+
+/** Choose the group whose members the user goes through; null for none. */
+export const chooseGroup = (id) => { group = id; };
+
+/** Keep the group in the address of a view. */
+export const inGroup = (href) => withParameter(href, 'group', group);

@@ -1,0 +1,38 @@
+// The way from a group to one of its members: back to where one was, and to the members before and after in the order of
+// the list that was left last.
+
+import { h } from './dom.js';
+import { t } from './i18n.js';
+import { nameOf } from './names.js';
+import { withParameter } from './then.js';
+
+let left = null; // the list that the user left last: the group, the address, the ids of the learners, what was shown
+
+export const leave = (list) => { left = list; };
+
+/** The list of this address, if the user left it last. */
+export const find = (hash) => (left?.hash === hash ? left : null);
+
+/** The name of a group, or a title with its id. */
+export const groupName = (group) => (nameOf('group', group) === group ? t('group.title', { group }) : nameOf('group', group));
+
+/** The address of a group: as the user left it, if the user left it last. */
+export const addressOf = (group) =>
+  (left?.group === group && !left.item ? left.hash : left?.group === group && left.from) || `#/group/${encodeURIComponent(group)}`;
+
+/** Links to the group, to the item if the view shows one, and to the members beside this one. */
+export function way(group, user, item) {
+  const list = left?.group === group ? left : null;
+  const path = (...parts) => `#/${parts.map(encodeURIComponent).join('/')}`;
+  const at = list?.users.indexOf(user) ?? -1;
+  const beside = (step, text) => {
+    const other = at < 0 ? null : list.users[at + step];
+    const href = other && withParameter(item ? path('item', item, other) : path('learner', other), 'group', group);
+    return href && h('a', { href, rel: step < 0 ? 'prev' : 'next' }, t(text, { user: nameOf('learner', other) }));
+  };
+  const isOfItem = list?.hash.split('?')[0] === path('group', group, item ?? '');
+  return h('nav', { class: 'way', 'aria-label': t('group.way'), 'data-key': 'way' },
+    h('a', { class: 'back', href: addressOf(group), translate: 'no' }, groupName(group)),
+    item && h('a', { class: 'back', href: isOfItem ? list.hash : path('group', group, item), translate: 'no' }, nameOf('item', item)),
+    beside(-1, 'group.previous'), beside(1, 'group.next'));
+}
