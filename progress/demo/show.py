@@ -2,11 +2,11 @@
 
 import os
 import shlex
-import shutil
 import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
+from pathlib import Path
 
 from rich.text import Text
 
@@ -30,8 +30,8 @@ from progress.demo.graphql_client import (
 )
 from progress.importers.anki_import import Record
 
-# What a person types to run the command again: its name if the shell finds it, otherwise its path.
-_PROGRAM = "progress" if shutil.which("progress") == sys.argv[0] else os.path.relpath(sys.argv[0])
+# What a person types to run another command: `.venv/bin/progress` in a clone.
+_PROGRAM = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "progress" else "progress"
 _PRESENT_DAYS = 60  # the charts end today if the last study day is at most this many days ago
 _SHADES = "·░▒▓█"
 _GREENS = ("grey42", "green4", "green3", "chartreuse3", "chartreuse1")

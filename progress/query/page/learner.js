@@ -193,10 +193,14 @@ export class Learner extends View {
     this.data.pending = this.pending;
   }
 
-  async command(name) {
+  command(name) {
+    return this.use(async () => (await import('./commands.js')).open(name, this));
+  }
+
+  /** Do what needs a module that is not loaded yet. */
+  async use(action) {
     try {
-      const { open } = await import('./commands.js');
-      open(name, this);
+      await action();
     } catch (error) {
       this.fail(new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message));
     }
@@ -454,7 +458,7 @@ export class Learner extends View {
     if (button.dataset.share) this.share();
     if (button.dataset.command) this.command(button.dataset.command);
     if (button.dataset.play) this.play();
-    if (button.dataset.export) this.download.click(button.dataset.export);
+    if (button.dataset.export) this.use(() => this.download.click(button.dataset.export));
     if (button.dataset.readers) this.loadReaders();
     if (to) this.goToYear(to === 'recent' ? to : Number(to));
     if (step) this.goToDay(dayAfter(this.view.day, Number(step)));

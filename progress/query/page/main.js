@@ -296,12 +296,23 @@ async function open(view, shown) {
   });
   const [create] = await Promise.race([late, Promise.all([
     view.open(main, view.args, shell, view.parameters), then.select(view.other, view.day),
-    (view.name !== 'learner' || view.group) && loadTexts(),
+    ...(view.name !== 'learner' || view.group ? [loadTexts(), loadStyles()] : []),
     showWay(view),
   ])]).catch((error) => [() => showLoadProblem(error, shown)]);
   if (opening !== openings) return;
   currentView = create();
   if (view.subject) currentView.naming = watchMidnight(view, opening);
+}
+
+/** Load the styles of the other views, once. */
+async function loadStyles() {
+  if (document.querySelector('link[href$="views.css"]')) return;
+  const link = h('link', { rel: 'stylesheet', href: new URL('views.css', import.meta.url) });
+  document.head.append(link);
+  await new Promise((resolve, reject) => {
+    link.onload = resolve;
+    link.onerror = () => reject(new Error('the styles have not arrived'));
+  });
 }
 
 /** In a learner's views, show the way from the group from which the user came. */

@@ -375,7 +375,7 @@ def test_older_operations_are_on_further_pages(visit: Visits, demo: Stack) -> No
     visitor = visit()
     page = visitor.open("ada", "admin", "#/administration")
     keys = "rows => rows.map((row) => row.dataset.key)"
-    rows = page.locator(".operations > li")
+    rows = page.locator("[data-key=operations] .operations > li")
     expect(rows).to_have_count(10)
     newest = rows.evaluate_all(keys)
     page.get_by_role("button", name="Older operations").click()
