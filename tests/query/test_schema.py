@@ -152,6 +152,7 @@ def test_the_third_party_files_are_unchanged() -> None:
 
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+REACT = (Path(__file__).parents[2] / "docs" / "react.md").read_text(encoding="utf-8")
 TABS = (developer_files.FOLDER / "examples.js").read_text(encoding="utf-8")
 COMPUTED_BY_THE_BATCH_JOB = {"The page.data.levelStats"}  # the job does not run here
 WRONG_LESSONS = (0, 3, 6)  # all answers of these lessons are wrong
@@ -310,6 +311,25 @@ def test_generated_clients_send_persisted_queries(
         sent = [(request["method"], request["document"]) for request in results[client]["sent"]]
         assert sent == [("GET", NAMED), (SENT_BY[client], SENT), ("GET", NAMED)]
         assert {request["status"] for request in results[client]["sent"]} == {200}
+
+
+def test_the_react_pages_show_lists_refresh_tokens_and_follow_changes(
+    clients: Path, port: int
+) -> None:
+    """The document's code is compiled and run: the test has no copy of it."""
+    code = re.findall(r"(?ms)^```tsx? (\S+)\n(.*?)^```", REACT)
+    for name, text in code:
+        (clients / name).write_text(text, encoding="utf-8")
+    options = "--target es2022 --module nodenext --strict --skipLibCheck --jsx react-jsx"
+    node.run(clients, "tsc", *options.split(), "--types", "node", "--outDir", "made", "react.tsx")
+    variables = {"URL": f"http://{ports.HOST}:{port}/graphql", "TOKEN": token_issuer.token("ann")}
+    results = json.loads(node.run(clients, "node", "made/react.js", **variables))
+    for client in ("apollo", "urql"):
+        found = results[client]
+        assert re.search("<h1>[1-9][0-9]* items learned</h1>", found["first"]), client
+        assert [found[page].count("<li>") for page in ("first", "second")] == [2, 3], client
+        assert "More</button>" in found["first"]
+        assert (found["code"], found["heard"]) == ("BAD_USER_INPUT", "ann"), client
 
 
 def test_graphql_sse_receives_changes(clients: Path, store: Store, tmp_path: Path) -> None:
