@@ -144,10 +144,15 @@ function findView(hash) {
   return { ...view, name, args: known, parameters, other: view.subject?.(known) || null, day, tag, group: parameters.get('group') };
 }
 
-/** The views that the user's navigation shows. */
+/**
+ * The views that the user's navigation shows. Teachers and administrators have those of a learner from their first own
+ * event on.
+ */
 function visibleViews() {
   const role = session.role();
-  return Object.entries(VIEWS).map(([name, view]) => ({ name, ...view })).filter((view) => view.roles.includes(role));
+  const studies = !LANDINGS[role] || student === session.learner();
+  return Object.entries(VIEWS).map(([name, view]) => ({ name, ...view })).filter((view) =>
+    view.roles.includes(role) && (studies || !view.subject));
 }
 
 function decode(text) {
@@ -171,6 +176,7 @@ let currentView = null;
 let openings = 0; // increases when a view is closed; a view that was loading at that time is not shown
 let followsLink = false; // the user has followed a link to a view, other than a link back
 let isArriving = false; // the user has followed a link, and the view has not shown its heading yet
+let student = null; // the user's id, if a teacher or an administrator has events of their own
 let state = null; // the state of the subscription; null without a subscription
 
 const shell = {
@@ -280,7 +286,17 @@ async function route() {
   showNavigation(view);
   showDay(view);
   showTitle(view);
+  learnWhetherStudies();
   await open(view, shown);
+}
+
+async function learnWhetherStudies() {
+  const user = session.learner();
+  if (student === user || !LANDINGS[session.role()]) return;
+  const { data } = await runQuery('query Own { own: userProgress { lastUpdated } }').catch(() => ({ data: {} }));
+  if (!data.own || session.learner() !== user) return;
+  student = user;
+  shell.moved();
 }
 
 function showTitle(view) {

@@ -529,7 +529,9 @@ def test_a_class_page_follows_its_members_and_says_who_missed_an_item(
 ) -> None:
     visitor = visit(viewport={"width": 360, "height": 740})
     group = found_group(visitor)
-    page = visitor.open("tess", "teacher", groups=[group])
+    page = visitor.open(f"{group}-weak", "teacher", groups=[group])  # a teacher who studies, too
+    own = ["My progress", "What I know", "All items"]
+    expect(page.locator("#views a")).to_have_text([*own, "Groups"])
     expect(page.get_by_text("Live", exact=True)).to_be_visible()
     standing = page.get_by_role("region", name="7 days")
     expect(standing).to_contain_text("Answers47")
@@ -561,6 +563,7 @@ def test_a_teacher_sees_the_name_of_a_group_and_follows_its_change(
     named = membership("LearnerJoinedGroup", f"{group}-new", group, group_name="Class <7b>")
     demo.progress("publish", "-", "--wait", text="\n".join(browser.encode(named)))
     page = visitor.open("tess", "teacher", groups=[group, other])
+    expect(page.locator("#views a")).to_have_text(["Groups"])
     row = page.get_by_role("row", name="Class <7b>")
     expect(row).to_contain_text(group)
     assert visitor.find_violations() == []
