@@ -4,7 +4,6 @@ The parts run at the same time, each with its own connection, and end after ten 
 latest. A part that does not end is a finding, too: a database that hangs stops no other part.
 """
 
-import importlib.metadata
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import msgspec
 import typer
 from rich.table import Column, Table
 
+from progress import __version__
 from progress.adapters import terminal
 from progress.adapters.postgres import database, migrations, table_locks
 from progress.adapters.postgres.database import Connection
@@ -121,7 +121,7 @@ def _look_at_versions() -> tuple[str, list[Finding]]:
         server = database.run(connection, "event_store/status", "server version")[0][0]
         missing = migrations.find_missing(connection)
         has_models = schema.exists(connection, schema.schema_name())
-    version = importlib.metadata.version("progress")
+    version = __version__
     findings = []
     if missing:
         listed = ", ".join(missing[:3]) + (" …" if missing[3:] else "")
