@@ -121,7 +121,6 @@ def _look_at_versions() -> tuple[str, list[Finding]]:
         server = database.run(connection, "event_store/status", "server version")[0][0]
         missing = migrations.find_missing(connection)
         has_models = schema.exists(connection, schema.schema_name())
-    version = __version__
     findings = []
     if missing:
         listed = ", ".join(missing[:3]) + (" …" if missing[3:] else "")
@@ -129,7 +128,7 @@ def _look_at_versions() -> tuple[str, list[Finding]]:
     if not has_models:
         found = f"the read models of this version, {schema.schema_name()}, do not exist"
         findings.append(Finding(found, "run `progress migrate`"))
-    return f"progress {version}, PostgreSQL {server}, {schema.schema_name()}", findings
+    return f"progress {__version__}, PostgreSQL {server}, {schema.schema_name()}", findings
 
 
 def _look_at_status() -> tuple[str, list[Finding]]:

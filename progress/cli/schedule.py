@@ -7,6 +7,7 @@ from rich.table import Table
 
 from progress import settings
 from progress.adapters import cloud_scheduler, terminal
+from progress.adapters.local_schedule import BATCH
 from progress.adapters.terminal import Console
 from progress.cli import connections, maintenance
 from progress.cli.options import AsJsonLines
@@ -19,9 +20,8 @@ schedule_group = typer.Typer(
     help="The jobs of Cloud Scheduler or of the local stack.", no_args_is_help=True
 )
 
-_BATCH = "progress-batch"
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help=f"By default {_BATCH}.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help=f"By default {BATCH}.")]
 Project = Annotated[
     str | None,
     typer.Option(
@@ -67,7 +67,7 @@ def pause(
 ) -> None:
     """Pause these jobs until they are resumed; a run in progress continues."""
     chosen = scheduler(project, region)
-    for name in names or [_BATCH]:
+    for name in names or [BATCH]:
         typer.echo(f"{name} is paused{'' if chosen.pause(name) else ' already'}.")
 
 
@@ -77,7 +77,7 @@ def resume(
 ) -> None:
     """Resume these jobs."""
     chosen = scheduler(project, region)
-    for name in names or [_BATCH]:
+    for name in names or [BATCH]:
         typer.echo(f"{name} is enabled{'' if chosen.resume(name) else ' already'}.")
 
 
@@ -90,7 +90,7 @@ def run(
     In the cloud, the command returns before they end.
     """
     chosen = scheduler(project, region)
-    for name in names or [_BATCH]:
+    for name in names or [BATCH]:
         chosen.run(name)
         typer.echo(f"{name} is started.")
 

@@ -1,5 +1,6 @@
 """The programs in examples/ work on a local stack, with the commands of their README."""
 
+import contextlib
 import json
 import os
 import re
@@ -61,6 +62,23 @@ def run(environment: dict[str, str], name: str, learner: str = "ann") -> str:
     return programs.run(command(name, learner), environment, folder=REPOSITORY)
 
 
+@contextlib.contextmanager
+def follow(environment: dict[str, str], name: str) -> Iterator[Iterator[str]]:
+    """Yield the lines that the program prints until the block ends."""
+    with subprocess.Popen(
+        ["timeout", str(WAIT_S), *command(name)],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as program:
+        assert program.stdout
+        try:
+            yield iter(program.stdout.readline, "")
+        finally:
+            program.terminate()
+
+
 def wait_for(text: str, program: Callable[[], str]) -> str:
     """Run the program until its output contains the text, and return the output."""
     end = time.monotonic() + WAIT_S
@@ -72,15 +90,7 @@ def wait_for(text: str, program: Callable[[], str]) -> str:
 def test_a_subscriber_hears_what_the_programs_publish(
     request: pytest.FixtureRequest, environment: dict[str, str]
 ) -> None:
-    with subprocess.Popen(
-        ["timeout", str(WAIT_S), *command("subscribe.py")],
-        cwd=REPOSITORY,
-        env=environment,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-    ) as subscriber:
-        assert subscriber.stdout
-        lines = iter(subscriber.stdout.readline, "")
+    with follow(environment, "subscribe.py") as lines:
         assert next(lines) == "None\n"
         assert "published 4 events of ann in message " in run(environment, "publish.py")
         assert "{'totalSessionsCompleted': 1, 'accuracyRate': 0.5}\n" in lines
@@ -88,7 +98,6 @@ def test_a_subscriber_hears_what_the_programs_publish(
             skip_without(request, "node")
         assert "published 2 events of ann in message " in run(environment, "publish.mjs")
         assert any("'accuracyRate': 0.66" in line for line in lines)
-        subscriber.terminate()
 
 
 def test_an_endpoint_writes_who_reached_a_streak_of_30_days(
@@ -160,19 +169,10 @@ def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_un
     publish(environment, [joined])
     # The retracted answer counts nowhere: two of three are right.
     wait_for("'accuracyLast7Days': 0.66", lambda: run(environment, "group.py"))
-    with subprocess.Popen(
-        ["timeout", str(WAIT_S), *command("websocket.py")],
-        cwd=REPOSITORY,
-        env=environment,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-    ) as follower:
-        assert follower.stdout
-        lines = iter(follower.stdout.readline, "")
+    with follow(environment, "websocket.py") as lines:
         assert next(lines) == "{'current': 1, 'activeToday': True}\n"
         assert run(environment, "erase.py", "fay") == "SUCCEEDED \n"
         assert "{'current': 0, 'activeToday': False}\n" in lines
-        follower.terminate()
     assert run(environment, "group.py") == ""
 
 

@@ -764,7 +764,7 @@ async def shards(info: Info) -> list[administration.Shard]:
     return await administration.get_shards(info.context.queries.reader)
 
 
-@declare(list[types.Schedule] | None, Whose.NOBODY)
+@declare(types.list_of(Schedule) | None, Whose.NOBODY)
 async def schedules(info: Info) -> list[Schedule] | None:
     info.context.check_admin()
     return await info.context.outside.schedules.get() if info.context.outside else None

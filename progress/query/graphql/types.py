@@ -89,18 +89,6 @@ class ProjectionStatus:
 
 
 Undelivered = type_of(undelivered.Undelivered)
-
-
-@strawberry.type
-class Schedule:
-    name: str
-    schedule: str
-    state: str
-    next_at: datetime | None
-    last_at: datetime | None
-    code: int
-
-
 PageInfo = type_of(pagination.PageInfo)
 ItemStatsConnection = _connection("ItemStats", ItemStats, total_count=int)
 ItemHistory = _make(

@@ -12,7 +12,7 @@ import { arrivals, glance, lag, schedules, undelivered } from './system_state.js
 import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
 
-const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $first: Int, $after: String) {
+const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $first: Int, $after: String, $isOlder: Boolean!) {
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt }
   reasons: deadLetterReasons { kind reason count newest }
   letters: deadLetters(kind: $kind, reason: $reason, first: $first) {
@@ -26,7 +26,7 @@ const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $fir
   undelivered { subscription messages }
   arrivals { start events deadLetters }
   latest: operations(first: 10) { edges { node { ${OPERATION} } } pageInfo { hasNextPage endCursor } }
-  page: operations(first: 10, after: $after) { edges { node { ${OPERATION} } } pageInfo { hasNextPage endCursor } }
+  page: operations(first: 10, after: $after) @include(if: $isOlder) { edges { node { ${OPERATION} } } pageInfo { hasNextPage endCursor } }
 }`;
 const SESSIONS = `query Sessions {
   sessions: blockingSessions { session login application state since locked shards waitsFor blocks }
@@ -83,7 +83,7 @@ export class Administration extends View {
     this.isWaiting = true;
     const looked = this.look();
     try {
-      const { data } = await runQuery(QUERY, { kind, reason, first, after: cursors.at(-1) });
+      const { data } = await runQuery(QUERY, { kind, reason, first, after: cursors.at(-1), isOlder: cursors.length > 0 });
       if (!isOutdated()) this.update(data);
     } catch (problem) {
       await looked; // it says why, if the database is the reason
@@ -111,7 +111,7 @@ export class Administration extends View {
 
   update({ letters, latest, page, ...rest }) {
     const nodes = ({ edges }) => edges.map((edge) => edge.node);
-    this.data = { ...rest, letters, operations: nodes(latest), page: nodes(page), pageInfo: page.pageInfo };
+    this.data = { ...rest, letters, operations: nodes(latest), page: page && nodes(page), pageInfo: (page ?? latest).pageInfo };
     const shown = new Set(letters.edges.map((edge) => edge.node.id));
     for (const id of this.view.selected) if (!shown.has(id)) this.view.selected.delete(id);
     this.succeed();
@@ -153,7 +153,7 @@ export class Administration extends View {
         h('div', { class: 'stack' },
           lag(projections), shardList(shards, this.sessions), arrivals(hours), undelivered(this.data.undelivered)),
         h('div', { class: 'stack' },
-          operations(cursors.length ? page : latest, pageInfo, cursors.length), schedules(this.data.schedules))),
+          operations((cursors.length && page) || latest, pageInfo, cursors.length), schedules(this.data.schedules))),
       deadLetters(letters, reasons, this.view),
     ];
   }

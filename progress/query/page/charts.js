@@ -6,7 +6,7 @@ import { instant, monthTick, number, shortDay } from './format.js';
 const MAX_BY_DAY = 120 * 86_400_000; // milliseconds; the axis of a longer chart names months
 const MIN_RUN = 4; // a line whose parts are shorter would be loose dashes: it is drawn as points
 
-const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
+export const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
 /** The lines of the three ticks. */
 export const rules = () => [0, 50, 100].map((y) => s('line', { class: 'rule', x1: 0, x2: '100%', y1: `${y}%`, y2: `${y}%` }));
 
@@ -50,11 +50,11 @@ export function lines(series, range, label, show, below) {
     s('svg', { class: 'lines', role: 'img', 'aria-label': label, ...frame },
       rules(),
       series.map(({ name, values, isStepped }) =>
-        s('path', { class: isLoose(values) ? `${name} dot` : name, d: path(values, point, isStepped) }))),
+        drawLine(name, values, point, isStepped))),
     range, show, below, ends(series.map(({ values }) => values.findLast((value) => value != null)), range, show));
 }
 
-const round = (value) => Math.round(100 * value) / 100;
+export const round = (value) => Math.round(100 * value) / 100;
 
 /** The distance of a value from the upper edge of a chart, in percent. */
 const height = (value, [low, high]) => 100 - (100 * (value - low)) / (high - low || 1);
@@ -77,11 +77,11 @@ function isLoose(values) {
   return runs > 1 && values.filter(isKnown).length < MIN_RUN * runs;
 }
 
-/** A path through the values. A value between two gaps, or each value of a loose line, is drawn as a dot. */
-function path(values, point, isStepped) {
+/** A line through the values. A value between two gaps, or each value of a loose line, is drawn as a dot. */
+function drawLine(name, values, point, isStepped) {
   const isDotted = isLoose(values);
   let isDrawing = false;
-  return values.map((value, index) => {
+  const d = values.map((value, index) => {
     if (value == null) {
       isDrawing = false;
       return '';
@@ -93,6 +93,7 @@ function path(values, point, isStepped) {
     isDrawing = true;
     return command;
   }).join('');
+  return s('path', { class: isDotted ? `${name} dot` : name, d });
 }
 
 /** A drawing with three ticks beside it, for the `range` of its values, an axis below it, and the ends of its lines. */

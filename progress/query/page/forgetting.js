@@ -1,6 +1,6 @@
 // The forgetting curve of an item: the estimated recall falls between the answers, and each answer changes it.
 
-import { axis, chart, ends, legend, rules } from './charts.js';
+import { axis, chart, ends, frame, legend, round, rules } from './charts.js';
 import { s } from './dom.js';
 import { dayOf, fullDay, instant, percent, recallShare, shortDay } from './format.js';
 import { t } from './i18n.js';
@@ -17,7 +17,6 @@ export function curve(points, today, answers, time) {
   const x = scale(time);
   const answered = new Map(answers.map((day) => [day.date, day]));
   const at = (date, recall) => `${round(x(date))},${round(100 - 100 * recall)}`;
-  const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
   return [
     chart(s('svg', { class: 'lines', role: 'img', 'aria-label': t('forgetting.chart'), ...frame },
       s('rect', { class: 'ahead', x: x(today), width: 100 - x(today), y: 0, height: 100 }),
@@ -41,8 +40,6 @@ export const curveTable = (points) => unfolded(t('forgetting.table'), t('forgett
 
 /** A function that maps a day, which stands at noon, to its horizontal position from 0 to 100. */
 const scale = ({ from, to }) => (date) => (100 * (instant(date) + HALF_DAY - from)) / (to - from);
-
-const round = (value) => Math.round(100 * value) / 100;
 
 /**
  * The axis: the first day, the day that the page shows, and the last one. If the first two are close, the middle of the

@@ -17,8 +17,8 @@ import { Subscription } from './stream.js';
 import { withParameter } from './then.js';
 import { find, leave } from './way.js';
 
-const RISKS = ['inactive', 'lowAccuracy', 'neverStudied'];
-const STANDING = `name members activeLast7Days answersLast7Days accuracyLast7Days atRisk ${RISKS.join(' ')}`;
+const RISKS = { inactive: 'INACTIVE', lowAccuracy: 'LOW_ACCURACY', neverStudied: 'NEVER_STUDIED' };
+const STANDING = `name members activeLast7Days answersLast7Days accuracyLast7Days atRisk ${Object.keys(RISKS).join(' ')}`;
 const LEARNERS = `learners(groupId: $group, orderBy: $order, first: 200, after: $after) {
   totalCount
   pageInfo { hasNextPage endCursor }
@@ -161,7 +161,7 @@ export class Group extends View {
       const { order, weeks, risk } = target.closest('[data-order], [data-weeks], [data-risk]')?.dataset ?? {};
       if (order) this.sort(order, order === this.order && order !== 'urgent' && !this.isReversed);
       if (weeks) this.select({ weeks: Number(weeks) });
-      if (risk) this.select({ isFiltered: risk === 'true' });
+      if (risk) this.filter(risk === 'true');
       if (target.closest('[data-more]')) this.load(true);
       if (target.closest('[data-csv]')) this.save();
       if (target.closest('[data-copy]')) this.copy();
@@ -172,7 +172,12 @@ export class Group extends View {
 
   sort(order, isReversed) {
     this.select({ order, isReversed });
-    if (!ORDERS[order].by && this.isComplete()) this.load();
+    if (!ORDERS[order].by || !this.isComplete()) this.load();
+  }
+
+  filter(isFiltered) {
+    this.select({ isFiltered });
+    if (!this.isComplete()) this.load();
   }
 
   /** Select an order, a range or a filter; the address keeps them. */
@@ -187,7 +192,6 @@ export class Group extends View {
     history.replaceState(null, '', `#/group/${encodeURIComponent(this.groupId)}${query}`);
     this.hash = location.hash;
     this.draw();
-    if (!this.isComplete()) this.load();
   }
 
   get apiOrder() {
@@ -453,12 +457,11 @@ const part = (key, title, ...content) => h('section', { class: 'card', 'aria-lab
 
 /** How many learners are at risk, and why. A learner may have two reasons. */
 function risk(group) {
-  const reasons = { inactive: 'INACTIVE', lowAccuracy: 'LOW_ACCURACY', neverStudied: 'NEVER_STUDIED' };
   return part('risk', t('group.atRisk'),
     h('p', { class: 'figure' },
       h('strong', null, number(group.atRisk)), h('span', null, t('group.ofMembers', { count: group.members }))),
-    h('dl', { class: 'pairs' }, RISKS.filter((name) => group[name]).map((name) =>
-      h('div', null, h('dt', null, t(`group.reasons.${reasons[name]}`)), h('dd', null, number(group[name]))))),
+    h('dl', { class: 'pairs' }, Object.entries(RISKS).filter(([name]) => group[name]).map(([name, reason]) =>
+      h('div', null, h('dt', null, t(`group.reasons.${reason}`)), h('dd', null, number(group[name]))))),
     note(t('group.riskMeaning')));
 }
 

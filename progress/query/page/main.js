@@ -327,7 +327,10 @@ async function loadStyles() {
   document.head.append(link);
   await new Promise((resolve, reject) => {
     link.onload = resolve;
-    link.onerror = () => reject(new Error('the styles have not arrived'));
+    link.onerror = () => {
+      link.remove(); // so that the next view asks again
+      reject(new Error('the styles have not arrived'));
+    };
   });
 }
 
