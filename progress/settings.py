@@ -41,6 +41,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pubsub_emulator_host: str | None = None
     changes_subscription: str | None = None
     user_events_topic: str | None = None
+    serve_commands_url: str | None = None
+    serve_events_url: str | None = None
+    serve_events_key: str | None = None
     publish_events: PublishEvents = "milestones"
     auth_issuer: str | None = None
     auth_audience: str | None = None
@@ -134,6 +137,7 @@ _OURS = (
     "CHANGES_",
     "MAX_LAG_",
     "PUBLISH_",
+    "SERVE_",
 )
 
 

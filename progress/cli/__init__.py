@@ -17,6 +17,7 @@ from progress.errors import ArchiveRunning, ProgressError, Unavailable
 # or a group with the command's name, or with this name and `_command` or `_group`.
 MODULES = {
     "stack": ("up", "down", "env", "open"),
+    "serve": ("serve",),
     "tokens": ("token",),
     "publish": ("publish",),
     "imports": ("import",),

@@ -143,6 +143,8 @@ def pubsub() -> tuple[str, str | None]:
         addresses = stack.running(data_folder()).addresses
     except StackError as error:
         raise StackError(f"{error}, or set PUBSUB_PROJECT_ID") from None
+    if "project_id" not in addresses:
+        raise StackError("`progress serve` runs without Pub/Sub: post events to /events")
     return addresses["project_id"], addresses["pubsub_emulator_host"]
 
 
@@ -166,13 +168,21 @@ def count_undelivered() -> list[Undelivered] | str:
 def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> None:
     """Publish a command for each operation, and a wake-up for each shard.
 
-    Without a Pub/Sub, publish nothing, and if Pub/Sub does not accept the commands, only print a
+    If `progress serve` runs on the data folder, its carrier takes them. Without it and without a
+    Pub/Sub, publish nothing, and if Pub/Sub does not accept the commands, only print a
     warning: the scheduled job publishes these commands.
     """
     from progress.adapters.pubsub import wakeups
+    from progress.local import stack
 
+    with contextlib.suppress(StackError):
+        if url := stack.running(data_folder()).addresses.get("commands_url"):
+            settings.fill_in(SERVE_COMMANDS_URL=url)
+            settings.current.cache_clear()
     try:
-        wakeups.publish(operation_ids, shards, *pubsub())
+        is_carried = settings.current().serve_commands_url is not None
+        target = (LOCAL_PROJECT, None) if is_carried else pubsub()
+        wakeups.publish(operation_ids, shards, *target)
     except StackError:
         return
     except PubSubUnavailable as error:

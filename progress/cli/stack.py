@@ -84,7 +84,7 @@ def down() -> None:
 def env(as_json: AsJson = False) -> None:
     """Print the addresses and process ids of the local stack."""
     state = local_stack.running(connections.data_folder())
-    addresses = {name: state.addresses[name] for name in _PRINTED}
+    addresses = {name: state.addresses[name] for name in _PRINTED if name in state.addresses}
     pids = local_stack.pids(state)
     if as_json:
         terminal.print_json(addresses | {"pids": pids}, is_indented=True)

@@ -1,5 +1,6 @@
 """The HTTP side of posted events: who may post, the head of a request, and its response."""
 
+import hmac
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,9 @@ class Posters:
     """Check who may post events.
 
     On Cloud Run, IAM has admitted the request. Elsewhere, it needs a token of the API's issuer with
-    the role `publisher`. The code that verifies tokens is imported with the first such request,
-    because an instance that only gets pushes would start more slowly.
+    the role `publisher`, or `SERVE_EVENTS_KEY`, which only processes of `progress serve` know. The
+    code that verifies tokens is imported with the first such request, because an instance that only
+    gets pushes would start more slowly.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -52,7 +54,7 @@ class Posters:
 
         Raise IssuerUnavailable if the issuer's keys cannot be fetched.
         """
-        if self._has_iam:
+        if self._has_iam or self._is_own(authorization):
             return
         import asyncio
 
@@ -64,6 +66,11 @@ class Posters:
                 caller = asyncio.run(authenticator.authenticate(authorization))
         if caller.role != "publisher":
             raise Forbidden("expected a token whose only role is publisher")
+
+    def _is_own(self, authorization: str) -> bool:
+        key = self._settings.serve_events_key
+        own = f"Bearer {key}".encode()
+        return key is not None and hmac.compare_digest(authorization.encode(), own)
 
     def _load(self) -> "Authenticator":
         from progress.auth import Authenticator, load_issuer

@@ -108,13 +108,15 @@ def batch(environment: dict[str, str]) -> Part:
     return Part("batch", command, _is_ready, environment | FUNCTION_ENVIRONMENT)
 
 
-def function(name: str, port: int, environment: dict[str, str], *, ready: str) -> Part:
+def function(
+    name: str, port: int, environment: dict[str, str], *, ready: str, host: str = HOST
+) -> Part:
     """Return the server of a function; the server is ready once a GET of `ready` returns 200."""
     source = files.ROOT / "functions" / name / "main.py"
     run = Path(environment["PROGRESS_DATA_DIR"], "run", name)
     with data_folder.owner_only():  # gunicorn ignores XDG_RUNTIME_DIR if the folder is missing
         run.mkdir(parents=True, exist_ok=True)
-    options = ["--target", name, "--source", str(source), "--host", HOST, "--port", str(port)]
+    options = ["--target", name, "--source", str(source), "--host", host, "--port", str(port)]
     return Part(
         name,
         [sys.executable, "-m", "functions_framework", *options],

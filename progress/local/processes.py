@@ -1,7 +1,4 @@
-"""Start processes that end with their parent, identify them later, and end them.
-
-psutil is imported at first use, because the containers' image, which lacks it, has an issuer, too.
-"""
+"""Start processes that end with their parent, identify them later, and end them."""
 
 import contextlib
 import ctypes
@@ -16,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
+import psutil
 
 # gRPC handles a fork by starting threads in the child. They crash the child when Popen closes their
 # files before the child runs its command. gRPC reads this variable when it is imported.
@@ -80,8 +78,6 @@ def end(process: subprocess.Popen[bytes], *, by: signal.Signals, seconds: float)
 
 
 def identify(pid: int) -> Process:
-    import psutil
-
     with contextlib.suppress(psutil.NoSuchProcess):
         return Process(pid, psutil.Process(pid).create_time())
     return Process(pid, 0.0)
@@ -89,8 +85,6 @@ def identify(pid: int) -> Process:
 
 def is_alive(process: Process) -> bool:
     """Return whether this process runs; another process with the same pid does not count."""
-    import psutil
-
     try:
         current = psutil.Process(process.pid)
         is_same: bool = current.create_time() == process.started
@@ -101,8 +95,6 @@ def is_alive(process: Process) -> bool:
 
 def family(process: Process) -> list[int]:
     """Return the pids of this process and its descendants; [] if the process has ended."""
-    import psutil
-
     if not is_alive(process):
         return []
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -119,16 +111,12 @@ def kill_group(process: Process) -> None:
     The system does not reuse a pid while a process group has the same number. If another process
     has the pid, the group has therefore ended.
     """
-    import psutil
-
     if is_alive(process) or not psutil.pid_exists(process.pid):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
 def kill_within(folder: Path, name: str) -> None:
-    import psutil
-
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.name() == name and Path(process.cwd()) == folder:
@@ -137,8 +125,6 @@ def kill_within(folder: Path, name: str) -> None:
 
 def end_all(targets: list[Process], *, seconds: float) -> None:
     """Ask the processes to end; after at most `seconds`, kill their process groups."""
-    import psutil
-
     alive = [psutil.Process(process.pid) for process in targets if is_alive(process)]
     for running in alive:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -23,6 +23,7 @@ from tests.support.alert_policies import CONTRACT, EXPORTED
 from tests.support.terraform import REPOSITORY
 
 FOLDER = compose_file.FOLDER
+SMALL = FOLDER / "compose.small.yaml"
 SERVICES = compose_file.services(compose_file.example())
 LASTING = {name: service for name, service in SERVICES.items() if service["restart"] != "no"}
 
@@ -33,12 +34,21 @@ FRAMEWORK = {"FUNCTION_TARGET", "OTEL_METRIC_EXPORT_INTERVAL"}
 _PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*@sha256:[0-9a-f]{64}")
 
 
-def test_compose_yaml_matches_the_compose_specification() -> None:
+def test_the_compose_files_match_the_compose_specification() -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run(
-        [*command, str(compose_file.FILE)], capture_output=True, text=True, check=False
+        [*command, str(compose_file.FILE), str(SMALL)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_small_system_is_two_containers_with_known_settings() -> None:
+    services = yaml.safe_load(SMALL.read_text(encoding="utf-8"))["services"]
+    assert services.keys() == {"postgres", "progress"}
+    assert services["postgres"]["image"] == SERVICES["postgres"]["image"]
+    names = {field.name.upper() for field in msgspec.structs.fields(Settings)}
+    assert services["progress"]["environment"].keys() <= names
+    assert "ENVIRONMENT" not in services["progress"]["environment"]  # production
 
 
 def test_all_required_services_exist() -> None:

@@ -150,7 +150,7 @@ def test_the_public_events_are_the_declared_ones() -> None:
 
 def test_the_public_environment_variables_are_the_settings() -> None:
     names = {field.name.upper() for field in msgspec.structs.fields(Settings)}
-    private = {name for name in names if name.startswith(("CLOUD_RUN_", "K_"))} | {
+    private = {name for name in names if name.startswith(("CLOUD_RUN_", "K_", "SERVE_"))} | {
         name for name in names if name.endswith("_EMULATOR_HOST")
     }
     assert read_names("Environment variables") == names - private | {"PUBSUB_EMULATOR_HOST"}

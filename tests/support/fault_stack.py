@@ -50,9 +50,9 @@ class Stack:
         self.letters = 0  # the expected number of dead letters
         self.port = ports.reserve()
 
-    def run(self, *arguments: str) -> cli.Result:
+    def run(self, *arguments: str, **changed: str) -> cli.Result:
         """Run the command `progress` to completion."""
-        return cli.progress("", *arguments, **self._settings())
+        return cli.progress("", *arguments, **(self._settings() | changed))
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start the command `progress`, and do not wait until it ends."""
@@ -175,13 +175,12 @@ class Stack:
     def post_events(self, *messages: Message) -> None:
         """Post the messages to ingest; post each again until ingest has acknowledged it."""
         self.envelopes += [envelope for message in messages for envelope in message]
-        token = development_key.token(self.folder.key, "poster", ["publisher"])
+        token = self.token("poster", "publisher")
 
         def is_acknowledged(message: Message) -> bool:
             with contextlib.suppress(StackError):
-                port = urlsplit(self.addresses["events_url"]).port or 0
                 body = json.dumps(message).encode()
-                return http_client.push(port, body, path="/events", token=token) == 200
+                return http_client.push(self.events_port, body, path="/events", token=token) == 200
             return False
 
         for message in messages:
@@ -191,8 +190,16 @@ class Stack:
         self, user: str, query: str, /, *, role: str = "learner", **variables: object
     ) -> dict[str, Any]:
         """Send a learner's query, which must succeed; return the data of the response."""
-        token = development_key.token(self.folder.key, user, [role])
-        return http_client.ask(self.port, http_client.headers(token), query, **variables)
+        headers = http_client.headers(self.token(user, role))
+        return http_client.ask(self.port, headers, query, **variables)
+
+    def token(self, user: str, role: str) -> str:
+        return development_key.token(self.folder.key, user, [role])
+
+    @property
+    def events_port(self) -> int:
+        """The port of ingest."""
+        return urlsplit(self.addresses["events_url"]).port or 0
 
     def await_delivery(self) -> None:
         """Wait until every message is delivered and acknowledged."""

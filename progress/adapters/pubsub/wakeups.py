@@ -12,8 +12,11 @@ import time
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
+import msgspec
+
 from progress import settings
-from progress.adapters.pubsub import clients
+from progress.adapters.pubsub import clients, loopback
+from progress.adapters.pubsub.push_request import PushedMessage, PushEnvelope
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Attributes
 from progress.errors import PubSubUnavailable
@@ -150,7 +153,12 @@ def _publish(
     commands: list[bytes], project: str, emulator: str | None, timeout_s: float, **attributes: str
 ) -> None:
     attributes = {**tracing.message_attributes(), **attributes}
-    messages = [{"data": command, "attributes": attributes} for command in commands]
-    if messages:
+    if not commands:
+        return
+    if url := settings.current().serve_commands_url:  # under `progress serve`
+        pushes = [PushEnvelope(PushedMessage(data=c, attributes=attributes)) for c in commands]
+        loopback.post(url, msgspec.json.encode(pushes), timeout_s=timeout_s)
+    else:
+        messages = [{"data": command, "attributes": attributes} for command in commands]
         topic = f"projects/{project}/topics/{TOPIC}"
         clients.publish(topic, messages, emulator=emulator, timeout_s=timeout_s)

@@ -27,9 +27,16 @@ class Outside:
 
     def __init__(self, settings: Settings) -> None:
         project, emulator = settings.pubsub_project_id, settings.pubsub_emulator_host
-        self.undelivered = Latest(lambda: undelivered.count(project, emulator), ttl_s=_TTL_S)
+        is_on_one_machine = bool(
+            settings.serve_commands_url
+        )  # by `progress serve`, without Pub/Sub
+        self.undelivered = Latest(
+            lambda: None if is_on_one_machine else undelivered.count(project, emulator),
+            ttl_s=_TTL_S,
+        )
         self.schedules: Latest[list[Schedule] | None]
-        if project != LOCAL_PROJECT or settings.cloud_scheduler_emulator_host:
+        is_in_cloud = project != LOCAL_PROJECT and not is_on_one_machine
+        if is_in_cloud or settings.cloud_scheduler_emulator_host:
             self.schedules = Latest(lambda: _list_schedules(project), ttl_s=_TTL_S)
         else:
             folder = Path(settings.progress_data_dir)

@@ -10,7 +10,7 @@ the event has changed what it reads. From the mutation until the event is record
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import NAMESPACE_OID, uuid5
@@ -18,7 +18,7 @@ from uuid import NAMESPACE_OID, uuid5
 import msgspec
 
 from progress.adapters import request_scope
-from progress.adapters.pubsub import clients, wakeups
+from progress.adapters.pubsub import clients, loopback, wakeups
 from progress.adapters.redis import commands
 from progress.adapters.telemetry import tracing
 from progress.errors import (
@@ -148,7 +148,7 @@ class EventPublisher:
         self._reader, self._redis, self._versions = reader, redis, versions
         self._announcements = Announcements(reader, redis)
         self._limiter = RateLimiter(redis, _MAX_EVENTS_PER_HOUR, EVENTS)
-        self._emulator = settings.pubsub_emulator_host
+        self._settings = settings
         own = f"projects/{settings.pubsub_project_id}/topics/{events.USER}"
         self._topic = settings.user_events_topic or own
         self._schema = schema.schema_name()
@@ -240,13 +240,13 @@ class EventPublisher:
             raise PubSubUnavailable("Pub/Sub failed less than 5 s ago")
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                await asyncio.to_thread(self._call_pubsub, event)
+                await asyncio.to_thread(self._send_now, event)
         except (PubSubUnavailable, TimeoutError) as error:
             wakeups.outage().begin()
             raise PubSubUnavailable(f"Pub/Sub does not accept an event: {error}") from error
 
-    def _call_pubsub(self, event: UserEvent) -> None:
-        """Publish the event. It has no `occurred_at`, so that its time is the publish time."""
+    def _send_now(self, event: UserEvent) -> None:
+        """Publish the event; under `progress serve`, post it to ingest."""
         envelope = {
             "event_id": event.event_id,
             "event_type": event.event_type,
@@ -254,11 +254,25 @@ class EventPublisher:
         }
         attributes = wakeups.publish_attributes(events.USER)
         with tracing.child_span(f"publish {events.USER}", "producer", attributes):
+            if self._settings.serve_events_url:
+                self._post(self._settings.serve_events_url, envelope)
+                return
+            # Without `occurred_at`, the event's time is the publish time.
             message = {
                 "data": msgspec.json.encode(envelope),
                 "attributes": tracing.message_attributes(),
             }
-            clients.publish(self._topic, [message], emulator=self._emulator, timeout_s=_TIMEOUT_S)
+            emulator = self._settings.pubsub_emulator_host
+            clients.publish(self._topic, [message], emulator=emulator, timeout_s=_TIMEOUT_S)
+
+    def _post(self, url: str, envelope: Mapping[str, object]) -> None:
+        body = msgspec.json.encode({**envelope, "occurred_at": datetime.now(UTC)})
+        headers = {"Authorization": f"Bearer {self._settings.serve_events_key}"}
+        outcome = loopback.post(
+            url, body, timeout_s=_TIMEOUT_S, **headers, **tracing.message_attributes()
+        )
+        for letter in msgspec.json.decode(outcome)["dead_letters"]:
+            raise PubSubUnavailable(f"ingest does not accept an event: {letter['reason']}")
 
 
 def _check_same(event: UserEvent, event_type: str, data: Data) -> None:

@@ -32,6 +32,7 @@ from progress.query.graphql.subscriptions import build_sources
 from progress.query.http import protocol, subscriptions
 from progress.query.http.developer_files import DeveloperFiles
 from progress.query.http.persisted_queries import PersistedQueries
+from progress.query.http.posted_events import PostedEvents
 from progress.query.http.protocol import Cors, Headers, Parameters
 from progress.query.http.sockets import Sockets
 from progress.query.http.static_page import StaticPage
@@ -89,6 +90,9 @@ class QueryApi:
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
         self._downloads = Downloads(settings)
         self._outside = Outside(settings)
+        self._posted_events = (
+            PostedEvents(settings.serve_events_url) if settings.serve_events_url else None
+        )
         self._events = EventPublisher(settings, reader, self._redis, self._cache.versions)
         self._page = StaticPage(settings)
         introspection = settings.graphql_introspection
@@ -134,6 +138,8 @@ class QueryApi:
                 return await self._handle(request, headers, log, self._stream)
             case "/health" | "/ready" | startup.PATH:
                 return await self._probe(request)
+            case "/events" if self._posted_events:
+                return await self._posted_events.answer(request)
         error = {"error": "there is nothing at this path: use /graphql"}
         return (
             self._page.answer(request)

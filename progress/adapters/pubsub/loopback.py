@@ -1,0 +1,29 @@
+"""Messages between the processes of `progress serve`, over the loopback instead of Pub/Sub."""
+
+import http.client
+from urllib.parse import urlsplit
+
+from progress.errors import PubSubUnavailable
+
+
+def post(url: str, body: bytes, *, timeout_s: float, **headers: str) -> bytes:
+    """Send JSON with POST; return the response's body.
+
+    `timeout_s` limits each wait for the other process. Raise PubSubUnavailable if the status is
+    neither 200 nor 204, or if there is no response.
+    """
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
+    try:
+        connection.request(
+            "POST", parts.path, body, {"Content-Type": "application/json", **headers}
+        )
+        response = connection.getresponse()
+        answer = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise PubSubUnavailable(f"no response from {url}: {error}") from error
+    finally:
+        connection.close()
+    if response.status not in (200, 204):
+        raise PubSubUnavailable(f"the status of {url} is {response.status}")
+    return answer

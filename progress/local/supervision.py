@@ -1,0 +1,216 @@
+"""A supervisor: it starts processes, restarts dead ones, and stops all in order."""
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine
+
+from progress import settings
+from progress.errors import StackError
+from progress.local import postgres, processes
+from progress.local.data_folder import DataFolder, State
+from progress.local.process_specs import Part
+
+log = logging.getLogger("progress.local")
+
+_READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 10.0
+_MAX_PAUSE_S = 0.8  # so that a dead process is restarted within a second
+
+
+class Supervisor:
+    """The processes of a folder. Only the main thread starts them.
+
+    On Linux, each process receives its stop signal when the thread that started it ends.
+    """
+
+    def __init__(self, folder: DataFolder, addresses: dict[str, str]) -> None:
+        self._folder = folder
+        self._state = State(
+            supervisor=processes.identify(os.getpid()), phase="starting", addresses=addresses
+        )
+        self._running: dict[str, tuple[Part, subprocess.Popen[bytes]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._child_exit = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_child_exit)
+
+    async def keep(self, *parts: Part) -> None:
+        """Start processes in parallel, and wait until all are ready.
+
+        Raise StackError if a process ends before it is ready. Once all processes are ready, start
+        tasks that restart each process that ends.
+        """
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(self._start_and_wait(part))
+        for part in parts:
+            self._start_task(self._restart(part))
+
+    def set_ready(self) -> None:
+        self._state.phase = "ready"
+        self._write()
+
+    async def run(self, part: Part) -> None:
+        """Run a command to its end; raise StackError if it fails."""
+        if await self._wait(self._start(part)):
+            raise StackError(await self._format_end(part))
+
+    async def try_run(self, part: Part) -> bool:
+        """Run a command to its end; if it fails, log the error and return False."""
+        try:
+            await self.run(part)
+        except (StackError, OSError) as error:
+            log.error("%s", error)  # the log of the command has the details
+            return False
+        return True
+
+    def end_restarts(self) -> None:
+        """From now on, restart no process that ends."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def stop_parts(self, *names: str) -> None:
+        """Stop these processes, all at once."""
+        await asyncio.gather(*(self._stop(name) for name in names if name in self._running))
+
+    async def stop(self, *last: str) -> None:
+        """Stop all processes: those of `last` after the others, one after the other."""
+        self.end_restarts()
+        await self.stop_parts(*(name for name in self._running if name not in last))
+        for name in last:
+            await self.stop_parts(name)
+
+    async def _start_and_wait(self, part: Part) -> None:
+        process = self._start(part)
+        pause, deadline = 0.01, time.monotonic() + _READY_TIMEOUT_S
+        while not await part.answers():
+            if process.poll() is not None:
+                raise StackError(await self._format_end(part))
+            if time.monotonic() > deadline:
+                raise StackError(f"{part.name} is not ready; see {self._locate_log(part)}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
+        if part.then:
+            await self.run(part.then)
+        self._state.answering.append(part.name)
+        self._write()
+        log.info("%s is ready", part.name)
+
+    async def _restart(self, part: Part) -> None:
+        pause, set_up = 0.0, None
+        while True:
+            waits_since = time.monotonic()
+            code = await self._wait(self._running[part.name][1])
+            self._clear(part)
+            if set_up:
+                set_up.cancel()
+            log.warning("%s ended (%s): starting it again", part.name, code)
+            pause = (
+                0.0 if time.monotonic() - waits_since > 5 else min(2 * pause + 0.05, _MAX_PAUSE_S)
+            )
+            await asyncio.sleep(pause)
+            try:
+                self._start(part)
+            except OSError as error:  # such as a full disk: try again
+                log.error("%s cannot be started: %s", part.name, error)
+                continue
+            if part.then:
+                set_up = self._start_task(self._set_up_again(part, part.then))
+
+    async def _set_up_again(self, part: Part, then: Part) -> None:
+        while not await part.answers():
+            await asyncio.sleep(0.05)
+        while not await self.try_run(then):
+            await asyncio.sleep(_MAX_PAUSE_S)
+
+    def _clear(self, part: Part) -> None:
+        """Kill a dead process's children. Also kill `part.then`, which may wait for the process."""
+        processes.kill_group(self._state.processes[part.name])
+        if part.clear:
+            part.clear()
+        if part.then and part.then.name in self._running:
+            self._running[part.then.name][1].kill()
+
+    def _start_task(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_end)
+        return task
+
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        """Set `failed` if a task fails. This ends the stack: no other task takes over the work."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self.failed.done():
+            self.failed.set_exception(error)
+
+    def _start(self, part: Part) -> subprocess.Popen[bytes]:
+        process = processes.start(
+            part.command,
+            output=self._open_output(part),
+            environment=settings.child_env(**part.environment),
+            folder=part.folder,
+            account=part.account,
+            at_parent_death=part.stop,
+        )
+        self._running[part.name] = (part, process)
+        self._state.processes[part.name] = processes.identify(process.pid)
+        self._write()
+        return process
+
+    async def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        while (code := process.poll()) is None:
+            await self._child_exit.wait()
+        return code
+
+    async def _stop(self, name: str) -> None:
+        part, process = self._running.pop(name)
+        if process.poll() is None:
+            process.send_signal(part.stop)
+        await self._wait_or_kill(process, name)
+        processes.kill_group(self._state.processes[name])
+
+    async def _wait_or_kill(self, process: subprocess.Popen[bytes], name: str) -> None:
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._wait(process)
+        except TimeoutError:
+            log.warning("%s did not stop: killing it", name)
+            process.kill()
+            await self._wait(process)
+
+    def _on_child_exit(self) -> None:
+        self._child_exit.set()
+        self._child_exit = asyncio.Event()
+
+    async def _format_end(self, part: Part) -> str:
+        return f"{part.name} ended; see {self._locate_log(part)}"
+
+    def _open_output(self, _: Part) -> int:
+        """Return the file to which the process writes its standard output."""
+        return sys.stdout.fileno()
+
+    def _locate_log(self, _: Part) -> object:
+        """Return where the output of the process is found."""
+        return "its lines above"
+
+    def _write(self) -> None:
+        self._folder.write(self._state)
+
+
+def first_error(error: BaseException) -> BaseException:
+    """Return the first error of a group, or the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def end_leftovers(folder: DataFolder) -> None:
+    """End the processes that a killed supervisor has left behind."""
+    if state := folder.state():
+        processes.end_all([*state.processes.values()], seconds=STOP_TIMEOUT_S)
+        postgres.kill_leftovers(folder.postgres)

@@ -1,0 +1,143 @@
+"""`progress serve` for tests, with its own PostgreSQL server and an issuer that has a public name.
+
+A server accepts no issuer on this machine. Its processes therefore reach the issuer's public name
+through an HTTPS proxy, which leads each connection to a test issuer.
+"""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from progress import settings
+from progress.errors import StackError
+from progress.local import ports, processes, readiness
+from progress.local import stack as local
+from tests.support import (
+    fault_stack,
+    folders,
+    forwarding,
+    http_client,
+    tls_certificates,
+    token_issuer,
+)
+from tests.support.postgres_servers import OwnServer
+
+_HOST = "issuer.progress-learners.com"
+_NAME = f"https://{_HOST}"
+# The owner needs no password here; each function must know the password of its login.
+_ADMITS = "local all postgres trust\nlocal all all scram-sha-256\n"
+_MAX_HEAD = 65_536
+
+
+class Served(fault_stack.Stack):
+    """A system that `progress serve` runs, and the events that a test has posted."""
+
+    def __init__(self, folder: Path, database: OwnServer, issuer: dict[str, str]) -> None:
+        super().__init__(folder / "data")
+        self.database, self._issuer = database, issuer
+        self._log = folder / "serve.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def up(self) -> None:
+        """Start the system; return once it is ready."""
+        with self._log.open("ab") as output:
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-m", "progress", "serve", "--port", str(self.port)],
+                env=settings.child_env(**self._settings()),
+                stdout=output,
+                stderr=output,
+            )
+        readiness.wait(lambda: self._is_ready(process), "the system", seconds=90)
+
+    def end(self, *, by: signal.Signals = signal.SIGTERM) -> int:
+        """End the system; return its exit code."""
+        assert self._process
+        processes.end(self._process, by=by, seconds=60)
+        return self._process.returncode
+
+    def lines(self) -> list[str]:
+        return self._log.read_text(encoding="utf-8").splitlines()
+
+    def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        assert process.poll() is None, self.lines()[-5:]
+        with contextlib.suppress(StackError):
+            return local.running(self.folder).supervisor.pid == process.pid
+        return False
+
+    def _settings(self) -> dict[str, str]:
+        changed = {"DATABASE_URL": self.database.url, "ENVIRONMENT": "production"}
+        return super()._settings() | self._issuer | changed
+
+    def token(self, user: str, role: str) -> str:
+        return token_issuer.token(user, iss=_NAME, roles=[role])
+
+    def post_to(self, path: str, body: bytes, **headers: str) -> tuple[int, bytes]:
+        """Post a body to the system's one address."""
+        return http_client.fetch(self.port, "POST", path, body, headers)
+
+    def await_delivery(self) -> None:
+        """Return: a post is answered once its events are recorded."""
+
+    @property
+    def events_port(self) -> int:
+        return self.port
+
+
+@contextmanager
+def run(disk: Path | None = None, *options: str) -> Iterator[Served]:
+    """Run the system during the block; its database is on `disk`, and has these options."""
+    with folders.create("serve") as folder, serve_issuer(folder) as issuer:
+        database = OwnServer(disk or folder, admits=_ADMITS)
+        database.start("fsync=off", *options)
+        served = Served(folder, database, issuer)
+        try:
+            served.up()
+            yield served
+        finally:
+            served.end()
+            database.stop()
+
+
+@contextmanager
+def serve_issuer(folder: Path) -> Iterator[dict[str, str]]:
+    """Serve a test issuer under a public name; yield the settings of a system that trusts it."""
+    authority = tls_certificates.Authority()
+    trusted = folder / "authority.pem"
+    trusted.write_text(authority.pem)
+    with (
+        token_issuer.serve() as issuer,
+        tls_certificates.serve_tls(
+            urlsplit(issuer.url).port or 0, authority.certificate(folder, _HOST)
+        ) as tls_port,
+        _serve_proxy(tls_port) as proxy_port,
+    ):
+        yield {
+            "AUTH_ISSUER": _NAME,
+            "AUTH_AUDIENCE": token_issuer.AUDIENCE,
+            "AUTH_JWKS_URL": f"{_NAME}/jwks.json",
+            "https_proxy": f"http://{ports.HOST}:{proxy_port}",
+            "SSL_CERT_FILE": str(trusted),
+        }
+
+
+@contextmanager
+def _serve_proxy(target: int) -> Iterator[int]:
+    """Serve an HTTPS proxy that leads every connection to the port `target`."""
+
+    def connect(client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head and (part := client.recv(_MAX_HEAD)):
+            head += part
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        forwarding.forward(client, socket.create_connection((ports.HOST, target)))
+
+    with socket.create_server((ports.HOST, 0)) as listener:
+        forwarding.accept(listener, connect)
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)

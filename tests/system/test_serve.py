@@ -1,0 +1,194 @@
+"""`progress serve`: the whole system on one machine, with nothing of Google and no Redis."""
+
+import contextlib
+import json
+import random
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from progress.local import readiness
+from tests.support import http_client, model_rows, sample_events, served, small_disks
+from tests.support.envelopes import session_started
+from tests.support.sample_events import Envelope
+from tests.support.served import Served
+from tests.system import test_faults
+
+pytestmark = pytest.mark.timeout(300)
+
+COMPLETED = "{ userProgress { totalSessionsCompleted } }"
+SET_GOAL = """mutation ($key: ID!) {
+    setGoal(answersPerDay: 20, idempotencyKey: $key) { eventId counted } }"""
+USERS = test_faults.USERS
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[Served]:
+    with served.run() as made:
+        made.post_events([sample_events.item_published(f"i{n}") for n in range(4)])
+        yield made
+
+
+def test_one_address_takes_an_answer_and_shows_it(system: Served) -> None:
+    events = sample_events.lesson("reader", 1, items=4)
+    system.envelopes += events
+    poster = {"authorization": f"Bearer {system.token('app', 'publisher')}"}
+    status, body = system.post_to(
+        "/events",
+        "\n".join(map(json.dumps, events)).encode(),
+        **poster,
+        **{"content-type": "application/x-ndjson"},
+    )
+    assert (status, json.loads(body)["appended"]) == (200, len(events))
+    readiness.wait(lambda: system.ask("reader", COMPLETED)["userProgress"] is not None, "a fold")
+    assert system.ask("reader", COMPLETED)["userProgress"] == {"totalSessionsCompleted": 1}
+    for path in ("/", "/health", "/ready"):
+        assert http_client.fetch(system.port, "GET", path)[0] == 200
+
+
+def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> None:
+    poster = {"authorization": f"Bearer {system.token('app', 'publisher')}"}
+    learner = {"authorization": f"Bearer {system.token('ann', 'learner')}"}
+    kind = {"content-type": "application/json"}
+    assert system.post_to("/events", b"[]", **kind)[0] == 401
+    assert system.post_to("/events", b"[]", **kind, **learner)[0] == 403
+    assert system.post_to("/events", b"[]", **poster, **{"content-type": "text/csv"})[0] == 415
+    status, body = system.post_to("/events", b"[1,", **kind, **poster)
+    assert (status, "error" in json.loads(body)) == (400, True)
+    assert http_client.fetch(system.port, "GET", "/events", None, poster)[0] == 405
+    large = system.post_to("/events", b"[" + b" " * 11_000_000 + b"]", **kind, **poster)
+    assert large[0] == 413
+    assert system.post_to("/events", b"[]", **kind, **poster)[0] == 200
+    # A push of Pub/Sub, which ingest takes at `/`, is not accepted from outside.
+    assert system.post_to("/", b"{}", **kind, **poster)[0] in (404, 405)
+
+
+def test_an_event_of_a_mutation_is_recorded_and_counted(system: Served) -> None:
+    key = str(uuid.uuid4())
+    system.post_events(sample_events.lesson("goals", 2, items=2))
+    made = system.ask("goals", SET_GOAL, key=key)["setGoal"]
+    assert made["counted"] is True
+    assert system.ask("goals", SET_GOAL, key=key)["setGoal"] == made
+    assert system.ask("goals", "{ goal { answersPerDay } }") == {"goal": {"answersPerDay": 20}}
+    goal = {"user_id": "goals", "answers_per_day": 20}
+    recorded = sample_events.envelope("GoalSet", goal, at=datetime.now(UTC))
+    system.envelopes.append(recorded | {"event_id": made["eventId"]})
+    system.check()
+
+
+def kill_system(system: Served) -> None:
+    """Kill the supervisor, and with it all processes; start the system again."""
+    system.end(by=signal.SIGKILL)
+    system.up()
+
+
+def restart_postgresql(system: Served) -> None:
+    system.database.stop()
+    system.database.start("fsync=off")
+
+
+VICTIMS: dict[str, Callable[[Served], None]] = {
+    "ingest": lambda system: system.signal("ingest", signal.SIGKILL),
+    "project": lambda system: system.signal("project", signal.SIGKILL),
+    "query": lambda system: system.signal("query", signal.SIGKILL),
+    "batch": lambda system: test_faults.kill_command(system, "batch"),
+    "postgresql": restart_postgresql,
+    "system": kill_system,
+}
+
+
+def test_no_event_is_lost_or_repeated_if_any_process_is_killed(system: Served) -> None:
+    chance = random.Random(7)
+    with ThreadPoolExecutor(4) as pool:
+        posting: list[Future[None]] = []
+        for victim in (*VICTIMS, *chance.sample(sorted(VICTIMS), 3)):
+            before = system.count("appended") or 0
+            messages = test_faults.delivery(chance, learners=len(USERS))
+            posting.append(pool.submit(system.post_events, *messages))
+            readiness.wait(lambda: (system.count("appended") or 0) > before, victim)  # noqa: B023
+            VICTIMS[victim](system)
+        for posted in posting:
+            posted.result()
+    system.check()
+
+
+def test_wake_ups_fold_events_while_project_is_restarted(system: Served) -> None:
+    system.signal("project", signal.SIGKILL)
+    system.post_events(*test_faults.delivery(random.Random(8)))
+    system.await_projection()
+    system.check()
+
+
+def test_a_terminated_system_finishes_what_it_has_accepted(system: Served) -> None:
+    """What was accepted before SIGTERM is folded, and only JSON is logged."""
+    system.post_events(*test_faults.delivery(random.Random(9)))
+    assert system.end() == 0
+    system.up()
+    system.check()
+    for line in system.lines():
+        assert "message" in json.loads(line), line
+
+
+def test_an_operation_runs_to_its_end(system: Served) -> None:
+    """The erasure's command reaches project over the carrier, and so do its steps."""
+    system.post_events(sample_events.lesson("leaver", 3))
+    erase = """mutation ($key: ID!) {
+        eraseUser(userId: "leaver", idempotencyKey: $key) { id } }"""
+    erasure = system.ask("chief", erase, role="admin", key=str(uuid.uuid4()))["eraseUser"]["id"]
+    asked = "query ($id: ID!) { operation(id: $id) { state } }"
+
+    def is_done() -> bool:
+        found = system.ask("chief", asked, role="admin", id=erasure)["operation"]
+        assert found["state"] != "FAILED"
+        return bool(found["state"] == "SUCCEEDED")
+
+    readiness.wait(is_done, "the erasure", seconds=60)
+    assert system.ask("leaver", COMPLETED) == {"userProgress": None}
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"AUTH_JWKS_URL": "http://127.0.0.1:1/jwks.json"}, "AUTH_JWKS_URL"),
+        ({"AUTH_AUDIENCE": ""}, "AUTH_AUDIENCE"),
+        ({"ENVIRONMENT": "development"}, "ENVIRONMENT"),
+        ({"DATABASE_URL": ""}, "DATABASE_URL"),
+        ({}, "another system runs"),
+    ],
+)
+def test_a_system_that_cannot_serve_says_why(
+    system: Served, changed: dict[str, str], why: str
+) -> None:
+    refused = system.run("serve", **changed)
+    assert refused.returncode == 1
+    assert why in refused.stderr
+
+
+def test_events_rejected_while_the_disk_is_full_are_recorded_when_posted_again(
+    small_disk: Path,
+) -> None:
+    filler = small_disk / "filler"
+    with served.run(small_disk, "shared_buffers=16MB", "max_wal_size=32MB") as system:
+        small_disks.fill(filler)
+        token = system.token("app", "publisher")
+        batches = [[session_started(str(uuid.uuid4())) for _ in range(1_000)] for _ in range(40)]
+
+        def post(batch: list[Envelope]) -> int | None:
+            body = json.dumps(batch).encode()
+            return http_client.push(system.port, body, path="/events", token=token)
+
+        rejected = [batch for batch in batches if post(batch) != 200]
+        assert rejected
+        filler.unlink()
+        sent = {event["event_id"] for batch in batches for event in batch}
+        sent -= {event["event_id"] for batch in rejected[5:] for event in batch}
+        system.post_events(*rejected[:5])
+        with contextlib.closing(system.connect()) as connection:
+            recorded = [str(event.event_id) for event in model_rows.read_events(connection)]
+        assert len(recorded) == len({*recorded})
+        assert {*recorded} == sent
