@@ -5,8 +5,8 @@ import { t } from './i18n.js';
 import { View } from './problems.js';
 
 const WORDS = [
-  'studyDay', 'streak', 'restDay', 'learned', 'learning', 'mastered', 'lasting', 'due', 'overdue', 'plan', 'weak', 'lapse',
-  'fading', 'recall',
+  'studyDay', 'streak', 'restDay', 'learned', 'learning', 'mastered', 'lasting', 'ever', 'slipped', 'due', 'overdue',
+  'plan', 'weak', 'lapse', 'fading', 'recall',
 ];
 
 export class Glossary extends View {

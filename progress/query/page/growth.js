@@ -1,7 +1,8 @@
-// The items that the learner has learned and mastered since the first answer, and all days of study.
+// The items that the learner has learned and ever mastered since the first answer, and all days of study.
 
 import { axis, legend, lines, dateLabels, roundUp } from './charts.js';
 import { dayAfter, instant, longDay, number } from './format.js';
+import { masteredNow } from './freshness.js';
 import { t } from './i18n.js';
 import { note } from './layout.js';
 import { ask } from './then.js';
@@ -19,12 +20,13 @@ const BEFORE = `query Before($user: ID, $from: Date!, $to: Date!) {
 
 /**
  * Load the days and the retention of all years before `year`, two years in a request, until the days contain all learned
- * items and all sessions of the learner's progress.
+ * items, all sessions and all mastered items of the learner's progress.
  */
 export async function loadBefore(user, { days, progress }, year, signal) {
   const found = { days: [], retention: [] };
   const left = {
     itemsLearned: progress.totalItemsLearned, sessionsCompleted: progress.totalSessionsCompleted,
+    newMasteryCount: masteredNow(progress.masteryStats),
   };
   const count = (rows) => {
     for (const row of rows) for (const name in left) left[name] -= row[name];
@@ -39,8 +41,11 @@ export async function loadBefore(user, { days, progress }, year, signal) {
   return found;
 }
 
-/** The chart: two lines of sums over all days until each point, from `since` on, or from the first day of study. */
-export function growth({ days, day }, since) {
+/**
+ * The chart: two lines of sums over all days until each point, from `since` on, or from the first day of study. An item
+ * that was ever mastered is mastered now, or it slipped back.
+ */
+export function growth({ days, day, progress }, since) {
   const studied = [...days.values()].filter((row) => row.date <= day).sort((a, b) => (a.date < b.date ? -1 : 1));
   if (!studied.length) return null;
   const from = since && since > studied[0].date ? since : studied[0].date;
@@ -56,8 +61,9 @@ export function growth({ days, day }, since) {
   const series = [{ name: 'young', values: sums('itemsLearned') }, { name: 'mature', values: sums('newMasteryCount') }];
   const top = roundUp(Math.max(...series.flatMap(({ values }) => values)));
   const [learned, mastered] = series.map(({ values }) => values.at(-1));
+  const now = masteredNow(progress.masteryStats);
   return [
-    note(t('growth.summary', { count: learned, mastered, day: longDay(studied[0].date) })),
+    note(t('growth.summary', { count: learned, mastered, now, slipped: mastered - now, day: longDay(studied[0].date) })),
     lines(series, [0, top], t('growth.chart'), number, axis(dateLabels(ends), ends.length)),
     legend([['young', t('growth.learned')], ['mature', t('growth.mastered')]]),
   ];

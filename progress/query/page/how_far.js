@@ -4,7 +4,7 @@
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';
 import { minutes, monthYear, number, percent, share } from './format.js';
-import { STAGES, isBatchLate, isBatchPending } from './freshness.js';
+import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js';
 import { t } from './i18n.js';
 import { languageSwitch, ofAllLanguages } from './languages.js';
 import { card, mark, note, section } from './layout.js';
@@ -36,7 +36,7 @@ function totals({ progress }, ofAll) {
   return card('totals', t('totals.title'), null, ofAll(),
     h('dl', { class: 'figures' }, figures.map(([name, value]) =>
       h('div', null, h('dt', null, name), h('dd', null, value)))),
-    note(t('totals.items', { count: whole })),
+    note(t('totals.items', { mastered: masteredNow(stages), count: whole })),
     bar(shades(stages), whole),
     stageLegend({ ...stages, unmet: stages.unlearned }),
     note(t('totals.meaning')));
@@ -109,7 +109,7 @@ function tableRow(name, row, cells, isWaiting) {
     return h('tr', null, h('th', { scope: 'row' }, name), h('td', { class: 'grow' }, '–'),
       cells.map(() => h('td', { class: 'end' }, '–')));
   }
-  const count = row.longTermMastered + row.shortTermMastered;
+  const count = masteredNow(row);
   const total = row.catalogueItems;
   return h('tr', null,
     h('th', { scope: 'row' }, name),

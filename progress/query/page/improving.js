@@ -1,11 +1,12 @@
 // The section "Am I improving?". It compares this week with last week. Its charts show retention, accuracy and speed by
-// week, and the number of items mastered in each month.
+// week, and the number of items newly mastered in each month.
 
 import { axis, chart, columns, legend, lines, dateLabels, post, roundUp } from './charts.js';
 import { h } from './dom.js';
 import {
   dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, points, rounded, shortDay, weekday,
 } from './format.js';
+import { masteredNow } from './freshness.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
 import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
@@ -35,8 +36,7 @@ export function improving(data, { range = 'year', growth = null } = {}) {
 }
 
 /** True if the learner knows an item, although none may have become known in the last year. */
-const isKnown = ({ progress }) =>
-  progress?.masteryStats.shortTermMastered > 0 || progress?.masteryStats.longTermMastered > 0;
+const isKnown = ({ progress }) => Boolean(progress) && masteredNow(progress.masteryStats) > 0;
 
 /** Compare this week up to today with the same days of last week. */
 function comparison({ days: studied, day }) {
@@ -154,7 +154,7 @@ function periodsOf(data, range) {
     .map((year) => sum(studied, `${year}-01-01`, `${year}-12-31`));
 }
 
-/** The number of items mastered in each month or year. A period that is not over is hatched above its whole name. */
+/** The number of items newly mastered in each month or year. A period that is not over is hatched above its whole name. */
 function mastered(shown, { days: studied, day }, style) {
   const isByYear = shown[0].end.slice(0, 7) !== shown[0].start.slice(0, 7);
   const nameOf = ({ start }) => (isByYear ? t('year.name', { year: start.slice(0, 4) }) : month(start, 'long'));

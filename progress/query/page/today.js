@@ -3,7 +3,7 @@
 
 import { h, s } from './dom.js';
 import { dayAfter, days, fullDay, longDay, minutes, percent, shortDay, weekday } from './format.js';
-import { countBehind } from './freshness.js';
+import { countBehind, masteredNow } from './freshness.js';
 import { join, t } from './i18n.js';
 import { mark, note } from './layout.js';
 import { known, news } from './news.js';
@@ -142,7 +142,7 @@ function weekDot(met, date) {
 
 /** True if any review is planned: within the forecast or, for a known item, perhaps after it. */
 const hasReviews = ({ due, progress }) => due.some((day) => day.items)
-  || progress.masteryStats.shortTermMastered + progress.masteryStats.longTermMastered > 0;
+  || masteredNow(progress.masteryStats) > 0;
 
 function nextNotes(data) {
   const { day: today, due, workload, isOwn } = data;

@@ -501,8 +501,8 @@ def test_events_that_are_being_counted_are_mentioned_in_a_pill(
 # seconds per answer, and the sentence. What slipped back stands only beside what was mastered, or
 # what can be saved.
 NEWS = [
-    ("2024-03-14", 14, 3, 0, 20, "Since Monday: 14 mastered, 3 slipped back."),
-    ("2024-03-11", 1, 0, 0, 20, "Today: 1 mastered."),
+    ("2024-03-14", 14, 3, 0, 20, "Since Monday: 14 newly mastered, 3 slipped back."),
+    ("2024-03-11", 1, 0, 0, 20, "Today: 1 newly mastered."),
     ("2024-03-14", 0, 4, 0, 20, "Nothing is fading: all that was learned is fresh."),
     ("2024-03-14", 0, 0, 1, 20, "1 item is fading: about 1 minute to save it."),
     ("2024-03-14", 0, 0, 30, 30, "30 items are fading: about 15 minutes to save them."),

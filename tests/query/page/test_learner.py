@@ -31,8 +31,10 @@ def test_the_page_shows_the_demo_learner_s_numbers(visit: Visits) -> None:
     assert "Last study day: 6 October 2024" in today
     assert "Longest: 24 days, 13 September – 6 October 2024" in today
     assert re.search(r"1,205\s+due", today)
+    expect(page.get_by_role("region", name="The year")).to_contain_text(
+        "61 study days, 12,580 answers."
+    )
     year = browser.section(page, "The year")
-    assert "61 study days, 12,580 answers." in year
     assert "The most recent study day was 6 October 2024." in year
     assert re.search(r"Oct\s+6\s+[\d,]+\s+\d\d%", year)
     assert "The longest run was 24 days: 13 September – 6 October 2024." in year
@@ -112,7 +114,15 @@ def test_the_charts_have_a_range_and_growth_begins_with_the_first_answer(visit: 
         chart = improving.locator("[data-key=weeks] .bars g")
         expect(chart).to_have_count(weeks) if weeks < 100 else expect(chart).not_to_have_count(13)
     growth = improving.locator("[data-key=growth]")
-    expect(growth).to_contain_text(re.compile("1,203 items learned and [0-9,]+ mastered since"))
+    said = re.compile(
+        "1,203 items learned and ([0-9,]+) ever mastered."
+        " Of these, ([0-9,]+) mastered now, ([0-9,]+) slipped back."
+    )
+    expect(growth).to_contain_text(said)
+    counts = next(said.finditer(growth.inner_text())).groups()
+    ever, now, slipped = (int(count.replace(",", "")) for count in counts)
+    assert ever == now + slipped > now
+    expect(page.locator("[data-key=totals]")).to_contain_text(f"Mastered now: {now} of ")
     assert visitor.find_violations() == []
     ends = page.evaluate(
         """async (module) => {
