@@ -47,9 +47,12 @@ def _stack() -> dict[str, str]:
     from progress.local import stack
 
     try:
-        return stack.running(data_folder()).addresses
+        addresses = stack.running(data_folder()).addresses
     except StackError as error:
         raise SettingsError(f"{error}, or set DATABASE_URL") from None
+    if "database_url" not in addresses:
+        raise SettingsError("`progress serve` runs here: set DATABASE_URL to the same database")
+    return addresses
 
 
 def is_stack_running() -> bool:

@@ -33,7 +33,10 @@ _DRAIN_S = 5.0  # for the commands that wait when the system stops
 
 @dataclass(frozen=True)
 class Plan:
-    """The processes of the system, and the port at which the carrier accepts commands."""
+    """The processes of the system, and the port at which the carrier accepts commands.
+
+    The addresses are written to the data folder, so they contain no password.
+    """
 
     addresses: dict[str, str]
     commands_port: int
@@ -59,7 +62,7 @@ async def serve(folder: DataFolder, host: str, port: int, settings: Settings) ->
     Raise StackError if a process cannot start, SettingsError or DatabaseUnavailable.
     """
     supervision.end_leftovers(folder)
-    plan = _plan(folder, host, port, settings, prepare(settings))
+    plan = _plan(folder, host, port, settings, _prepare(settings))
     supervisor = Supervisor(folder, plan.addresses)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -80,7 +83,7 @@ async def serve(folder: DataFolder, host: str, port: int, settings: Settings) ->
             await _stop(supervisor, commands)
 
 
-def prepare(settings: Settings) -> dict[str, str]:
+def _prepare(settings: Settings) -> dict[str, str]:
     """Migrate the database; return the URL with which each function connects to it."""
     owner = settings.database_url or ""
     own = [Login(f"progress_{n}", f"progress_serve_{n}", secrets.token_hex()) for n in _FUNCTIONS]
@@ -112,7 +115,6 @@ def _plan(
         "events_url": f"http://{HOST}:{ingest}/events",
         "project_url": f"http://{HOST}:{project}/",
         "commands_url": f"http://{HOST}:{commands}/",
-        "database_url": settings.database_url or "",
     }
     common = {
         "PROGRESS_DATA_DIR": str(folder.path),

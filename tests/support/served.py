@@ -74,6 +74,10 @@ class Served(fault_stack.Stack):
         changed = {"DATABASE_URL": self.database.url, "ENVIRONMENT": "production"}
         return super()._settings() | self._issuer | changed
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        return super().addresses | {"database_url": self.database.url}
+
     def token(self, user: str, role: str) -> str:
         return token_issuer.token(user, iss=_NAME, roles=[role])
 

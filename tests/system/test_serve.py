@@ -151,6 +151,11 @@ def test_an_operation_runs_to_its_end(system: Served) -> None:
     assert system.ask("leaver", COMPLETED) == {"userProgress": None}
 
 
+def test_a_command_without_the_database_says_what_to_set(system: Served) -> None:
+    failed = system.run("status", DATABASE_URL="")
+    assert (failed.returncode, "set DATABASE_URL" in failed.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
