@@ -134,7 +134,9 @@ def publish(environment: dict[str, str], events: list[dict[str, Any]]) -> None:
     )  # fmt: skip
 
 
-def test_the_event_store_and_the_views_show_a_published_lesson(environment: dict[str, str]) -> None:
+def test_the_event_store_the_views_and_the_archive_show_a_published_lesson(
+    environment: dict[str, str],
+) -> None:
     run(environment, "publish.py", "bob")
     printed = wait_for("now: 1 session", lambda: run(environment, "event_store.py", "bob"))
     assert printed.splitlines() == [
@@ -146,6 +148,8 @@ def test_the_event_store_and_the_views_show_a_published_lesson(environment: dict
     printed = run(environment, "views.sql")
     assert re.search(r"^ \d{4}-\d\d-\d\d \| +\d+ \| +0\.\d{3}$", printed, re.MULTILINE)
     assert "average_progress" in printed
+    run(environment, "progress archive")
+    run(environment, "archive.py")
 
 
 def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_until_the_erasure(

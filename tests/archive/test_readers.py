@@ -1,0 +1,50 @@
+"""DuckDB and pandas read the archive with the lines of docs/analysis.md and of the example."""
+
+import re
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from progress import settings
+from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Storage
+from progress.projections import batch
+from tests.support import archives, programs, sample_events
+from tests.support.sample_events import BEGIN, envelope
+from tests.support.stage import append
+
+ROOT = Path(__file__).parents[2]
+LINES = re.findall(
+    r"(?ms)^```python\n(.*?)^```", (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
+)
+
+
+def test_duckdb_and_pandas_read_what_was_recorded_and_the_example_what_counts(
+    connection: Connection, archive: Storage, folder: Path
+) -> None:
+    """Each item of a lesson is answered on four days: three answers follow one a day before."""
+    sample_events.record_lessons(connection, "ann", "ben")
+    again = {"session_id": "ann-0", "item_id": "i0", "response_time_ms": 5}
+    answer = envelope("IncorrectAnswerGiven", again, at=BEGIN + timedelta(days=6))
+    retraction = {"user_id": "ann", "retracted_event_id": answer["event_id"]}
+    now = BEGIN + timedelta(days=7)
+    append(
+        connection,
+        [
+            answer,
+            envelope("EventRetracted", retraction, at=now),
+            envelope("UserDeleted", {"user_id": "ben"}, at=now),
+        ],
+    )
+    batch.run(connection)
+    archives.run(connection, archive)
+    for lines in LINES:
+        printed = run("-c", lines.replace(".progress/archive", str(folder)))
+        assert re.search(r"IncorrectAnswerGiven\W+13\b", printed), printed
+    assert len(LINES) == 2
+    rows = run(str(ROOT / "examples" / "archive.py"), str(folder)).splitlines()[2:]
+    assert [row.split() for row in rows] == [["[1,", "2)", "9", "0.67"]]
+
+
+def run(*arguments: str) -> str:
+    return programs.run([sys.executable, *arguments], settings.child_env())
