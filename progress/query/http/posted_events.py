@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     import aiohttp
 
 _FORWARDED = (
-    *("authorization", "content-type", "content-encoding", "content-length", "traceparent"),
+    "authorization",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "traceparent",
 )
 _ANSWERED = ("Content-Type", "Retry-After", "WWW-Authenticate", "Allow")
 _TIMEOUT_S = 120.0  # ingest ends a slow body earlier
