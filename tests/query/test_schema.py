@@ -20,12 +20,10 @@ from graphql import (
     print_schema,
 )
 
-from progress.adapters.postgres import database
 from progress.local import ports
 from progress.query.graphql import descriptions
 from progress.query.graphql.schema import FIELDS, GRAPHQL, SCHEMA
 from progress.query.http import developer_files
-from tests.conftest import Store
 from tests.support import (
     api,
     node,
@@ -36,6 +34,7 @@ from tests.support import (
 )
 from tests.support.http_client import fetch_json
 from tests.support.postgres_servers import EMBEDDED, Server
+from tests.support.stage import connect
 from tests.support.subscription_client import LessonRecorder, Stream
 
 SPECIFIED = (Path(__file__).with_name("api.graphql")).read_text(encoding="utf-8")
@@ -188,15 +187,26 @@ def blocks(text: str, language: str) -> list[str]:
 EXAMPLES = read_examples()
 
 
+class Service(NamedTuple):
+    """A running query function: its database, its port, and its address."""
+
+    database_url: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{ports.HOST}:{self.port}/graphql"
+
+
 @pytest.fixture(scope="module")
-def port(servers: Callable[[str], Server]) -> Iterator[int]:
-    """The port of a query function for a database with a learner who struggles."""
+def service(servers: Callable[[str], Server]) -> Iterator[Service]:
+    """A query function for a database with a learner who struggles, ann."""
     with servers(EMBEDDED).open_database() as url:
         with closing(LessonRecorder(url)) as recorder:
             for number in (*WRONG_LESSONS, 1):
                 recorder.append(*sample_events.lesson("ann", number))
         with subscription_client.query_function(url) as function:
-            yield function.port
+            yield Service(url, function.port)
 
 
 def test_the_document_says_what_to_subscribe_to() -> None:
@@ -226,17 +236,17 @@ def test_the_document_has_the_six_queries_that_graphiql_opens() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_response_to_a_query_has_the_shape_that_the_document_shows(
-    port: int, name: str
+    service: Service, name: str
 ) -> None:
     query, variables, shown = EXAMPLES[name]
     if query.startswith("subscription"):
-        with closing(Stream(port, query)) as stream:
+        with closing(Stream(service.port, query)) as stream:
             event = stream.next_event()
             assert event
             _, response = event
     else:
         body = {"query": query, "variables": variables}
-        _, response = fetch_json(port, "POST", "/graphql", body, **api.headers())
+        _, response = fetch_json(service.port, "POST", "/graphql", body, **api.headers())
     assert_same_shape(shown, response, name)
 
 
@@ -274,35 +284,32 @@ NAMED, SENT = False, True
 SENT_BY = {"urql": "GET", "apollo": "POST"}
 
 
-@pytest.fixture
-def url(store: Store) -> Iterator[str]:
-    """The URL of a running query function."""
-    with subscription_client.query_function(store.url) as function:
-        yield f"http://{ports.HOST}:{function.port}/graphql"
+@pytest.fixture(scope="module")
+def clients(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, service: Service
+) -> Path:
+    """The folder of the Node clients. It has the code of docs/react.md, and all is compiled."""
+    folder = node.workshop(request, tmp_path_factory.mktemp("clients"))
+    for name, text in re.findall(r"(?ms)^```tsx? (\S+)\n(.*?)^```", REACT):
+        (folder / name).write_text(text, encoding="utf-8")
+    variables = {"URL": service.url, "TOKEN": token_issuer.token()}
+    node.run(folder, "graphql-codegen", "--config", "codegen.mjs", **variables)
+    node.run(folder, "tsc")
+    return folder
 
 
-@pytest.fixture
-def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The folder of the Node clients."""
-    return node.workshop(request, tmp_path)
-
-
-def test_the_audits_of_graphql_http_pass(clients: Path, url: str) -> None:
-    audits = json.loads(
-        node.run(clients, "node", "audits.mjs", URL=url, TOKEN=token_issuer.token())
-    )
+def test_the_audits_of_graphql_http_pass(clients: Path, service: Service) -> None:
+    variables = {"URL": service.url, "TOKEN": token_issuer.token()}
+    audits = json.loads(node.run(clients, "node", "audits.mjs", **variables))
     assert [audit for audit in audits if audit["status"] != "ok"] == []
     levels = Counter(audit["name"].split()[0] for audit in audits)
     assert levels == {"MUST": 13, "SHOULD": 23, "MAY": 25}
 
 
-def test_generated_clients_send_persisted_queries(
-    clients: Path, url: str, connection: database.Connection
-) -> None:
-    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
-    variables = {"URL": url, "TOKEN": token_issuer.token("ann")}
-    node.run(clients, "graphql-codegen", "--config", "codegen.mjs", **variables)
-    node.run(clients, "tsc")
+def test_generated_clients_send_persisted_queries(clients: Path, service: Service) -> None:
+    with closing(connect(service.database_url)) as connection:
+        rows_by_hand.insert(connection, "user_progress", {"user_id": "eve", "items_learned": 7})
+    variables = {"URL": service.url, "TOKEN": token_issuer.token("eve")}
     results = json.loads(node.run(clients, "node", "made/client.js", **variables))
     assert results["urql"]["heard"] == 7  # the update that graphql-sse received
     for client in ("urql", "apollo"):
@@ -314,15 +321,10 @@ def test_generated_clients_send_persisted_queries(
 
 
 def test_the_react_pages_show_lists_refresh_tokens_and_follow_changes(
-    clients: Path, port: int
+    clients: Path, service: Service
 ) -> None:
     """The document's code is compiled and run: the test has no copy of it."""
-    code = re.findall(r"(?ms)^```tsx? (\S+)\n(.*?)^```", REACT)
-    for name, text in code:
-        (clients / name).write_text(text, encoding="utf-8")
-    options = "--target es2022 --module nodenext --strict --skipLibCheck --jsx react-jsx"
-    node.run(clients, "tsc", *options.split(), "--types", "node", "--outDir", "made", "react.tsx")
-    variables = {"URL": f"http://{ports.HOST}:{port}/graphql", "TOKEN": token_issuer.token("ann")}
+    variables = {"URL": service.url, "TOKEN": token_issuer.token("ann")}
     results = json.loads(node.run(clients, "node", "made/react.js", **variables))
     for client in ("apollo", "urql"):
         found = results[client]
@@ -332,22 +334,17 @@ def test_the_react_pages_show_lists_refresh_tokens_and_follow_changes(
         assert (found["code"], found["heard"]) == ("BAD_USER_INPUT", "ann"), client
 
 
-def test_graphql_sse_receives_changes(clients: Path, store: Store, tmp_path: Path) -> None:
-    recorder = LessonRecorder(store.url)
-    with subscription_client.query_function(store.url) as function:
-        variables = {
-            "URL": f"http://{ports.HOST}:{function.port}/graphql/stream",
-            "TOKEN": token_issuer.token(),
-        }
-        with node.lines(clients, "node", "stream.mjs", **variables) as lines:
-            heard = map(json.loads, lines)
-            assert next(heard)["data"] == {"streak": {"current": 0}}
-            assert next(heard) == "ended"
-            assert next(heard) == {"data": {"progressUpdated": None}}
-            for done in (1, 2):
-                recorder.add_lesson()
-                assert next(heard) == {
-                    "data": {"progressUpdated": {"totalSessionsCompleted": done}}
-                }
-            assert [*heard] == [{"status": 401}]
-    recorder.close()
+def test_graphql_sse_receives_changes(clients: Path, service: Service) -> None:
+    variables = {"URL": f"{service.url}/stream", "TOKEN": token_issuer.token("bob")}
+    with (
+        closing(LessonRecorder(service.database_url)) as recorder,
+        node.lines(clients, "node", "stream.mjs", **variables) as lines,
+    ):
+        heard = map(json.loads, lines)
+        assert next(heard)["data"] == {"streak": {"current": 0}}
+        assert next(heard) == "ended"
+        assert next(heard) == {"data": {"progressUpdated": None}}
+        for done in (1, 2):
+            recorder.add_lesson("bob")
+            assert next(heard) == {"data": {"progressUpdated": {"totalSessionsCompleted": done}}}
+        assert [*heard] == [{"status": 401}]
