@@ -44,9 +44,6 @@ def test_what_has_no_past_is_hidden(visit: Visits) -> None:
     for name in ("My data", "Start now"):
         expect(page.get_by_text(name, exact=True)).to_have_count(0)
     expect(page.locator("#live")).to_be_hidden()
-    visitor.requests.clear()
-    page.reload()
-    visitor.settle()
     page.wait_for_selector(".tile div:not(.ghost) > .bar")
     assert len(visitor.queries()) == 4  # the end of the day, the present day, numbers, estimates
     assert not any("graphql/stream" in request.url for request in visitor.requests)
@@ -99,9 +96,12 @@ def test_before_the_first_answer_nothing_was_recorded(visit: Visits) -> None:
 
 
 def test_a_day_that_does_not_exist_shows_the_present(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.open(at=f"#/?on={DAY}")
     for day in ("2023-02-29", "2024-13-01", "1999-12-31", "yesterday"):
-        page = visit().open(at=f"#/?on={day}")
+        visitor.move(f"#/?on={day}")
         expect(page.locator(".then")).to_have_count(0)
+        expect(page.locator("#live")).to_be_visible()
 
 
 def test_the_months_of_a_year_play_one_after_another(visit: Visits) -> None:
@@ -151,10 +151,11 @@ def test_an_item_is_due_on_the_learner_s_day_and_not_on_the_browser_s(
         browser.envelope("ReviewProcessed", at, user_id=user, **reviewed),
     )
     for place in ("Europe/Paris", "Pacific/Auckland"):
-        page = visit(timezone_id=place).open(user)
+        visitor = visit(timezone_id=place)
+        page = visitor.open(user, at=f"#/items?on={at.date()}")
         for day, text in (("2026-01-23", "today"), ("2026-01-24", "1 day overdue")):
             for view in (f"#/items?on={day}", f"#/item/{item}?on={day}"):
-                page.evaluate("at => { location.hash = at }", view)
+                visitor.move(view)
                 expect(page.locator(".then")).to_contain_text(f"{int(day[-2:])} January")
                 expect(page.locator("main")).to_contain_text(text, timeout=20_000)
 
