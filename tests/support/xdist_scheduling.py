@@ -3,14 +3,12 @@
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-# These resources start slowly, so all test files that share a resource run in the same process. The
-# pages have two stacks: with one, their process would end long after the others.
+# These resources start slowly, so all test files that share a resource run in the same process.
 _SHARED = {
-    "the demo's stack in the gate": (
-        *("query/page/test_admin", "query/page/test_layout", "query/page/test_past_days"),
-        *("alerts/test_metric_fields", "alerts/test_emitted_lines"),
+    "the demo's stack": (
+        "query/page/",  # includes files that need no stack: they are quick
+        *("alerts/test_metric_fields", "alerts/test_emitted_lines", "examples/test_sign_in"),
     ),
-    "the demo's stack": ("query/page/",),  # includes files that need no stack: they are quick
     "the plans": (
         *("alerts/test_conditions", "alerts/test_policies"),
         *(
@@ -29,7 +27,7 @@ _SHARED = {
 # all processes finish at about the same time. The duration of other files is estimated from their
 # number of tests.
 _LONG = {
-    250: ("the demo's stack", "the demo's stack in the gate"),
+    250: ("the demo's stack",),
     200: ("the plans",),
     100: ("system/test_faults", "local/test_stack"),
     60: (
