@@ -93,6 +93,24 @@ print("progress.adapters.telemetry.otlp" in sys.modules)
     assert programs.run([sys.executable, "-c", script], child, folder=ROOT).split() == ["True"]
 
 
+def test_a_process_that_ends_exports_what_is_left() -> None:
+    """Since Python 3.12, no thread starts while a process ends; older ones behave so here."""
+    script = """
+import atexit, threading
+from progress.adapters.telemetry import logs, tracing
+logs.configure("batch")
+with tracing.start_span("run", None, "internal"):
+    logs.write("INFO", "measured", operation="batch", dead_letters=1)
+atexit.register(delattr, threading.Thread, "start")
+"""
+    with otlp_collector.collect() as receiver:
+        late = {"OTEL_BSP_SCHEDULE_DELAY": "600000", "OTEL_METRIC_EXPORT_INTERVAL": "600000"}
+        child = settings.child_env(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **late)
+        programs.run([sys.executable, "-c", script], child, folder=ROOT)
+    assert [span.name for span in receiver.spans] == ["run"]
+    assert receiver.metrics() == {"progress.dead_letters"}
+
+
 def test_all_spans_are_the_same_object_if_no_endpoint_is_set() -> None:
     assert tracing.child_span("one") is tracing.child_span("another", "client", {"key": 1})
 

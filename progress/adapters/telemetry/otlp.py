@@ -101,7 +101,14 @@ class Exporter:
         declared = metric_fields.load()
         self._metric_fields = declared.metric_fields | declared.exported
         self._instruments = {name: self._instrument(name) for name in self._metric_fields}
-        self._is_shut_down = False
+        self._is_ending = threading.Event()
+        # These threads wait for the end. Since Python 3.12, none can start while the process ends.
+        self._endings = [
+            threading.Thread(target=self._end, args=(provider,), daemon=True)
+            for provider in (self._traces, self._metrics)
+        ]
+        for thread in self._endings:
+            thread.start()
         atexit.register(self._shut_down)
         self._shut_down_on_sigterm()
 
@@ -167,18 +174,16 @@ class Exporter:
 
     def _shut_down(self) -> None:
         """Export the queued spans and metrics, within the shutdown timeout."""
-        if self._is_shut_down:
+        if self._is_ending.is_set():
             return
-        self._is_shut_down = True
-        threads = [
-            threading.Thread(target=provider.shutdown, daemon=True)
-            for provider in (self._traces, self._metrics)
-        ]
-        for thread in threads:
-            thread.start()
+        self._is_ending.set()
         deadline = time.monotonic() + _SHUTDOWN_TIMEOUT_S
-        for thread in threads:
+        for thread in self._endings:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _end(self, provider: TracerProvider | MeterProvider) -> None:
+        self._is_ending.wait()
+        provider.shutdown()
 
 
 class _ExportedSpan(Span):
