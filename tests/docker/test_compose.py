@@ -1,5 +1,6 @@
 """The Compose file and its mounted files are valid and consistent with the code."""
 
+import importlib.metadata
 import importlib.util
 import json
 import re
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from progress.local import development_key
 from progress.settings import LOCAL_PROJECT, Settings
@@ -25,6 +27,7 @@ from tests.support.terraform import REPOSITORY
 FOLDER = compose_file.FOLDER
 SMALL = FOLDER / "compose.small.yaml"
 SERVICES = compose_file.services(compose_file.example())
+_DOCKERFILE = FOLDER / "Dockerfile"
 LASTING = {name: service for name, service in SERVICES.items() if service["restart"] != "no"}
 
 # Container variables that are not settings; the framework and OpenTelemetry read them.
@@ -77,7 +80,7 @@ def test_each_service_has_a_memory_limit_and_a_health_check(name: str) -> None:
     if name in LASTING:
         assert 0 < _megabytes(resources["reservations"]) < _megabytes(resources["limits"])
         assert service["restart"] == "unless-stopped"
-        assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+        assert compose_file.health_test(service)[0] in ("CMD", "CMD-SHELL")
     for other, wanted in service.get("depends_on", {}).items():
         is_once = SERVICES[other]["restart"] == "no"
         healthy, ended = "service_healthy", "service_completed_successfully"
@@ -169,13 +172,15 @@ def test_the_readme_shows_the_logs_of_existing_services() -> None:
     assert "docker compose ps" in page
 
 
-def test_each_image_is_built_by_one_service_and_never_pulled() -> None:
+def test_each_image_is_built_or_pulled_by_one_service() -> None:
     """Compose builds in parallel, so the first `up` fails if two services build the same image."""
     built = compose_file.builds()
     assert {image: len(builders) for image, builders in built.items()} == dict.fromkeys(built, 1)
+    published = compose_file.services({**compose_file.example(), "PROGRESS_IMAGE": "ghcr.io/p:1"})
     for name in compose_file.OURS:
         assert SERVICES[name]["image"] in built
-        assert SERVICES[name]["pull_policy"] == "never"
+        assert published[name]["image"] == "ghcr.io/p:1"
+        assert SERVICES[name]["pull_policy"] == ("missing" if name == "migrate" else "never")
 
 
 def test_each_image_is_pinned() -> None:
@@ -183,6 +188,10 @@ def test_each_image_is_pinned() -> None:
     images = {service["image"] for service in SERVICES.values()} - built.keys()
     files = [compose_file.dockerfile(image).read_text() for image in built]
     bases = [base for text in files for base in re.findall(r"^FROM (\S+)", text, re.MULTILINE)]
+    stages = {
+        name for text in files for name in re.findall(r"^FROM .* AS (\w+)$", text, re.MULTILINE)
+    }
+    bases = [base for base in bases if base not in stages]
     assert len(images) > 7
     assert len(bases) == 3
     for image in [*images, *bases]:
@@ -202,22 +211,32 @@ def test_mounted_files_exist(name: str) -> None:
             assert source in volumes
 
 
-def test_the_build_context_contains_every_file_that_a_dockerfile_copies() -> None:
-    """.dockerignore excludes all files except those that it names."""
-    ignored = (REPOSITORY / ".dockerignore").read_text().split()
-    let_through = {line.removeprefix("!") for line in ignored if line.startswith("!")}
-    assert ignored[0] == "*"
-    (file,) = {compose_file.dockerfile(SERVICES[name]["image"]) for name in compose_file.OURS}
-    copied = re.findall(r"^COPY (\S+) \S+$", file.read_text(), re.MULTILINE)
-    assert copied
-    for source in copied:
-        assert (REPOSITORY / source).exists(), source
-        assert source.split("/")[0] in let_through, source
+def test_the_image_runs_as_an_ordinary_user_in_the_folder_of_the_wheel() -> None:
+    """Kubernetes takes a user for ordinary only if it is a number."""
+    text = _DOCKERFILE.read_text(encoding="utf-8")
+    assert re.findall(r"^USER (\d+)$", text, re.MULTILINE) == re.findall(r"--uid (\d+)", text)
+    (version,) = re.findall(r"^FROM python:(\d+\.\d+)\.", text, re.MULTILINE)
+    assert f"\nWORKDIR /usr/local/lib/python{version}/site-packages/progress/_files\n" in text
+
+
+def test_the_image_takes_each_package_that_builds_the_wheel_from_the_lock() -> None:
+    text = _DOCKERFILE.read_text(encoding="utf-8")
+    (taken,) = re.findall(r"/\^\((.*?)\)==/", text)
+    wanted, found = ["hatchling"], set[str]()
+    while wanted:
+        name = wanted.pop()
+        found.add(name)
+        required = map(Requirement, importlib.metadata.requires(name) or ())
+        wanted += [one.name for one in required if not one.marker or one.marker.evaluate()]
+    assert set(taken.split("|")) == found
 
 
 @pytest.mark.parametrize("name", compose_file.OURS)
 def test_the_containers_of_this_repository_run_existing_programs(name: str) -> None:
     words = compose_file.words(compose_file.started(SERVICES[name]))
+    if words[0] == "progress":
+        assert importlib.metadata.entry_points(group="console_scripts", name="progress")
+        return
     python = words.index("python")
     if words[python + 1] == "-m":
         assert importlib.util.find_spec(words[python + 2]), words
@@ -226,7 +245,7 @@ def test_the_containers_of_this_repository_run_existing_programs(name: str) -> N
     if "FUNCTION_TARGET" in SERVICES[name]["environment"]:
         assert SERVICES[name]["environment"]["FUNCTION_TARGET"] == name
         assert (REPOSITORY / "functions" / name / "main.py").exists()
-        assert "functions/$FUNCTION_TARGET/main.py" in words
+        assert "functions/${FUNCTION_TARGET:?}/main.py" in words
 
 
 @pytest.mark.parametrize("name", compose_file.OURS)

@@ -90,6 +90,7 @@ class Containers:
         text = compose_file.dockerfile(self.services[name]["image"]).read_text(encoding="utf-8")
         lines = " ".join(re.findall(r"^ENV (.*)$", text, re.MULTILINE))
         built_in = dict(re.findall(r"(\w+)=([^\s$]+)", lines))
+        built_in["PROGRESS_DATA_DIR"] = str(self.folder)
         built_in["PYTHONPATH"] = f"{self.folder / 'image'}:{REPOSITORY}"
         return {**built_in, **self.services[name]["environment"], "PATH": path}
 
@@ -159,7 +160,11 @@ def _drawn(folder: Path, valkey: str, collector: int) -> Containers:
 
 def _moved(service: Service, moved: Mapping[str, str], port: int | None) -> Service:
     """Return the service with this machine's addresses in its settings and its command."""
-    text = json.dumps({**service, "command": compose_file.started(service)})
+    own = {
+        "command": compose_file.started(service),
+        "healthcheck": {"test": compose_file.health_test(service)},
+    }
+    text = json.dumps({**service, **own})
     for old, new in moved.items():
         text = text.replace(old, new)
     if port:
@@ -219,8 +224,8 @@ def test_an_event_reaches_the_page_and_its_telemetry_reaches_the_collector(
     running: Containers, collector: Collector
 ) -> None:
     envelopes = "\n".join(json.dumps(envelope) for envelope in browser.lesson("ann", 3))
-    running.run("issuer", "python", "-m", "progress.cli", "publish", "-", text=envelopes)
-    token = running.run("issuer", "python", "-m", "progress.cli", "token", "--user", "ann").strip()
+    running.run("issuer", "progress", "publish", "-", text=envelopes)
+    token = running.run("issuer", "progress", "token", "--user", "ann").strip()
     headers = http_client.headers(token)
 
     readiness.wait(lambda: _is_folded(running, len(browser.lesson("ann", 3))), "the lesson")
@@ -248,7 +253,7 @@ def test_each_process_logs_in_as_a_member_of_only_its_own_group(running: Contain
 
 
 def _is_folded(running: Containers, events: int) -> bool:
-    status = json.loads(running.run("migrate", "python", "-m", "progress.cli", "status", "--json"))
+    status = json.loads(running.run("migrate", "progress", "status", "--json"))
     behind = sum(
         projection["events_behind"]
         for projection in status["projections"]

@@ -73,11 +73,20 @@ def dockerfile(image: str) -> Path:
 
 def started(service: Service) -> list[str]:
     """Return the command of the service; if it has none, return the command of its image."""
-    if "command" in service:
-        return list(service["command"])
-    text = dockerfile(service["image"]).read_text().replace("\\\n", "")
-    command: list[str] = yaml.safe_load(re.findall(r"^CMD (\[.*\])$", text, re.MULTILINE)[-1])
-    return command
+    return list(service.get("command") or _instruction(service, r"CMD"))
+
+
+def health_test(service: Service) -> list[str]:
+    """Return the test of the service's health check, or of that of its image."""
+    asked: dict[str, list[str]] = service.get("healthcheck", {})
+    return asked.get("test") or ["CMD", *_instruction(service, r"HEALTHCHECK .* CMD")]
+
+
+def _instruction(service: Service, name: str) -> list[str]:
+    """Return the words of the last such instruction in the Dockerfile of the service's image."""
+    text = re.sub(r"\\\n\s*", "", dockerfile(service["image"]).read_text(encoding="utf-8"))
+    written: list[str] = yaml.safe_load(re.findall(rf"^{name} (\[.*\])$", text, re.MULTILINE)[-1])
+    return written
 
 
 def words(command: list[str]) -> list[str]:
