@@ -1,5 +1,6 @@
 """The workflows of .github: their syntax, rights, variables and releases."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -9,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import exit_status
+import package
 import pytest
 import yaml
 
+from progress import __version__
 from tests.support import http_servers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +31,13 @@ BIN = Path(sys.executable).parent
 
 
 SIGNS_IN = "google-github-actions/auth"
+
+
+# The jobs of publish.yaml that sign what they make, with their other rights.
+SIGNING = {
+    "package": {"attestations": "write"},
+    "image": {"attestations": "write", "packages": "write"},
+}
 
 
 Node = dict[str, Any]
@@ -98,7 +109,7 @@ def test_each_workflow_matches_the_schema() -> None:
 def test_only_the_documented_workflows_exist() -> None:
     assert {file.stem for file in FILES} == {
         *("beam", "checks", "containers", "deliver", "release", "rollback", "plan"),
-        *("providers", "trial"),
+        *("providers", "publish", "trial"),
     }
 
 
@@ -124,6 +135,10 @@ def test_jobs_have_only_the_permissions_that_they_need(file: Path) -> None:
         least = {"contents": "read"} | ({"id-token": "write"} if signs_in else {})
         if file.stem == "providers":  # opens a pull request
             least = {"contents": "write", "pull-requests": "write"}
+        if file.stem == "publish" and name in SIGNING:
+            least = {**SIGNING[name], "contents": "read", "id-token": "write"}
+        if file.stem == "publish" and name == "release":
+            least = {"contents": "write"}
         if name == "approvals":  # reads the rules of the environments
             least = {"contents": "read", "actions": "read"}
         assert job["permissions"] == least, name
@@ -223,8 +238,8 @@ def test_every_lock_file_except_that_of_checkov_is_audited_for_vulnerabilities()
     assert audited == {*tracked} - {"infra/checkov/requirements.txt"}
     assert "--ignore-vuln" not in step["run"]
     for name in audited:
-        for package in re.split(r"\n(?=\S)", (ROOT / name).read_text()):
-            assert package.startswith(("#", "    #")) or "--hash=sha256:" in package, package
+        for entry in re.split(r"\n(?=\S)", (ROOT / name).read_text()):
+            assert entry.startswith(("#", "    #")) or "--hash=sha256:" in entry, entry
 
 
 def test_the_scripts_accept_the_arguments_of_the_workflows() -> None:
@@ -451,3 +466,114 @@ def test_workflows_that_sign_in_are_triggered_only_by_events_that_terraform_allo
     signing_in = [file for file in FILES if "id-token: write" in file.read_text()]
     started = {event for file in signing_in for event in read(file)["on"]} - {"workflow_call"}
     assert started == set(re.findall(r"\w+", events))
+
+
+def test_a_tag_publishes_after_the_checks_and_only_what_is_built_from_it() -> None:
+    publish = jobs(FOLDER / "publish.yaml")
+    assert read(FOLDER / "publish.yaml")["on"] == {"push": {"tags": ["v*"]}}
+    assert {name: job.get("needs") for name, job in publish.items()} == {
+        "checks": None,
+        "containers": None,
+        "package": ["checks", "containers"],
+        "image": "package",
+        "release": "image",
+    }
+    (build,) = [step["with"] for step in publish["image"]["steps"] if step.get("id") == "build"]
+    assert build["platforms"] == "linux/amd64,linux/arm64"
+    assert (ROOT / build["context"] / build["file"]).is_file()
+    signed = [step["with"] for step, *_ in steps(FOLDER / "publish.yaml") if attests(step)]
+    assert [one.get("subject-path", one.get("subject-name")) for one in signed] == [
+        *("dist/*.whl", "dist/*.whl", "${{ steps.name.outputs.image }}")
+    ]
+    for used in re.findall(r"image[=:] ?([\w./-]+:.*)", (FOLDER / "publish.yaml").read_text()):
+        assert re.search(r"@sha256:[0-9a-f]{64}$", used), used
+
+
+def attests(step: Node) -> bool:
+    return bool(step.get("uses", "").startswith("actions/attest@"))
+
+
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the steps of publish.yaml have made the files of this version."""
+    folder = tmp_path_factory.mktemp("published")
+    (folder / ".venv").symlink_to(BIN.parent)
+    (folder / "infra").symlink_to(ROOT / "infra")
+    program = folder / "gh"
+    program.write_text("#!/bin/bash\nprintf '%s\\n' \"$@\" > asked\n")
+    program.chmod(0o755)
+    for job in ("package", "release"):
+        done = run_steps(folder, job, f"v{__version__}")
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def run_steps(folder: Path, job: str, tag: str) -> "subprocess.CompletedProcess[str]":
+    """Run the commands of a job of publish.yaml, except those that prepare the machine."""
+    found = [step.get("run", "make ") for step in jobs(FOLDER / "publish.yaml")[job]["steps"]]
+    (command,) = [command for command in found if not command.startswith("make ")]
+    environment = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "GITHUB_REF_NAME": tag,
+        "GITHUB_SERVER_URL": "https://github.example",
+        "GITHUB_REPOSITORY": "ours/progress",
+        "IMAGE": "ghcr.io/ours/progress@sha256:0",
+        "GH_TOKEN": "",
+    }
+    return subprocess.run(
+        ["bash", "-e", "-c", command],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+
+
+def test_a_release_has_the_wheel_the_bill_of_materials_and_the_notes(packaged: Path) -> None:
+    asked = (packaged / "asked").read_text(encoding="utf-8").splitlines()
+    wheel = f"dist/learner_progress-{__version__}-py3-none-any.whl"
+    assert asked[2] == asked[asked.index("--title") + 1] == f"v{__version__}"
+    assert asked[-2:] == [wheel, "dist/bill.cdx.json"]
+    notes = (packaged / asked[asked.index("--notes-file") + 1]).read_text(encoding="utf-8")
+    assert notes.endswith("\nThe image: `ghcr.io/ours/progress@sha256:0`\n")
+    links = re.findall(r"\]\((.*?)\)", notes)
+    for link in links:
+        address = f"https://github.example/ours/progress/blob/v{__version__}/"
+        assert link.startswith(address)
+        assert (ROOT / link.removeprefix(address).partition("#")[0]).is_file()
+    (newest, *_) = re.findall(r"^## (\d\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest == __version__
+
+
+def test_notes_are_a_section_of_the_changelog_whose_lines_github_would_break() -> None:
+    changes = "# Changelog\n\n## Unreleased\n\n- z\n\n## 1.1.0 (2026-01-02)\n\n**New**:\n\n"
+    changes += (
+        "- one\n  line ([a](docs/a.md#b))\n- [b](https://b.example)\n\nEnd\nhere.\n\n## 1.0.0\n"
+    )
+    assert package.make_notes(changes, "1.1.0", "https://x/blob/v1.1.0") == (
+        "**New**:\n\n- one line ([a](https://x/blob/v1.1.0/docs/a.md#b))\n"
+        "- [b](https://b.example)\n\nEnd here.\n"
+    )
+    for version in ("1.0.0", "1.1", "2.0.0"):
+        with pytest.raises(exit_status.Failed, match=f"a section {version} with text"):
+            package.make_notes(changes, version, "")
+
+
+def test_the_bill_of_materials_lists_the_packages_that_the_image_installs(packaged: Path) -> None:
+    bill = json.loads((packaged / "dist/bill.cdx.json").read_text(encoding="utf-8"))
+    listed = {part["name"] for part in bill["components"]}
+    required = importlib.metadata.requires("learner-progress") or []
+    names = {re.split(r"[\[;= ]", line)[0] for line in required if "extra ==" not in line}
+    assert names <= listed
+    assert {part["purl"] for part in bill["components"]} == {
+        f"pkg:pypi/{part['name']}@{part['version']}" for part in bill["components"]
+    }
+    assert bill["metadata"]["component"]["version"] == __version__
+    assert bill["serialNumber"].startswith("urn:uuid:")  # actions/attest requires it
+
+
+def test_a_tag_of_another_version_is_not_published(tmp_path: Path) -> None:
+    (tmp_path / ".venv").symlink_to(BIN.parent)
+    (tmp_path / "infra").symlink_to(ROOT / "infra")
+    done = run_steps(tmp_path, "package", "v0.0.1")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"package: found the tag v0.0.1, but progress/__init__.py has the version {__version__}\n",
+    )

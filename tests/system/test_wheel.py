@@ -3,13 +3,14 @@
 import ast
 import importlib.metadata
 import os
+import shutil
 import subprocess
-import sys
 import sysconfig
 import venv
 import zipfile
 from pathlib import Path
 
+import package
 import pytest
 
 from progress import __version__, files
@@ -25,11 +26,7 @@ _BESIDE = ("bench", "examples", "infra", "tests", ".")
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel of this clone, built without the network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    programs.run([*build, "--wheel-dir", folder, files.ROOT], os.environ)
-    (built,) = folder.glob("*.whl")
-    return built
+    return package.build_wheel(files.ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +54,20 @@ def test_the_wheel_has_each_file_of_the_package_and_of_the_folders_that_it_reads
     kept = {name for name in folders if any(path.startswith(f"{name}/") for path in names)}
     assert kept == folders - {name for name in folders if name.startswith(_BESIDE)}
     assert {path for path in tracked if path.partition("/")[0] in kept} <= names
+
+
+def test_the_build_of_the_image_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    """The image's build sees only the files that .dockerignore lets through."""
+    ignored = (files.ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert (ignored[0], ignored[-1]) == ("*", "**/__pycache__")
+    seen = [line.removeprefix("!") for line in ignored[1:-1]]
+    for path in programs.run(["git", "ls-files", *seen], os.environ, folder=files.ROOT).split():
+        copied = tmp_path / "source" / path
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(files.ROOT / path, copied)
+    built = package.build_wheel(tmp_path / "source", tmp_path)
+    assert (built.name, built.read_bytes()) == (wheel.name, wheel.read_bytes())
+    assert {"requirements.txt", "requirements-dev.txt"} <= {*seen}
 
 
 def test_only_one_module_knows_where_the_folders_are() -> None:
