@@ -290,7 +290,7 @@ def clients(
 ) -> Path:
     """The folder of the Node clients. It has the code of docs/react.md, and all is compiled."""
     folder = node.workshop(request, tmp_path_factory.mktemp("clients"))
-    for name, text in re.findall(r"(?ms)^```tsx? (\S+)\n(.*?)^```", REACT):
+    for name, text in re.findall(r"(?ms)^```tsx? title=\"(\S+)\"\n(.*?)^```", REACT):
         (folder / name).write_text(text, encoding="utf-8")
     variables = {"URL": service.url, "TOKEN": token_issuer.token()}
     node.run(folder, "graphql-codegen", "--config", "codegen.mjs", **variables)
