@@ -28,6 +28,7 @@ help:
 	@echo 'make compare set up, compare appends, projections and reads with other event stores'
 	@echo 'make setup   create the environment in .venv, nothing else'
 	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
+	@echo 'make site    build the site of the documents in .site/html'
 	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform plans'
 
 setup: .venv/.project
@@ -101,9 +102,10 @@ graphiql:
 	    cp $$folder/graphiql/LICENSE $(GRAPHIQL)/LICENSE.graphiql && cp $$folder/react/LICENSE $(GRAPHIQL)/LICENSE.react
 	sha256sum $(GRAPHIQL)/*.min.*
 
-# These tools have their own environments, because their pinned versions conflict with the project's.
+# These tools have their own environments: their pinned versions conflict with the project's, or few people need them.
 .venv-checkov/.packages: infra/checkov/requirements.txt
 .venv-beam/.packages: infra/beam/requirements.txt
+.venv-site/.packages: infra/site/requirements.txt
 .venv-beam/.packages: PIP_OPTIONS += --only-binary :all:
 
 .venv-%/.packages:
@@ -112,6 +114,12 @@ graphiql:
 	@.venv-$*/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) \
 	    --require-hashes -r $<
 	@touch $@
+
+# The site's search needs a server, and no network.
+.PHONY: site
+site: .venv-site/.packages
+	@.venv-site/bin/python infra/site/build.py .site
+	@echo 'To read it: python3 -m http.server --directory .site/html'
 
 .PHONY: checkov
 checkov: .venv-checkov/.packages

@@ -45,6 +45,7 @@ FIXTURES = (
 WANTED = (
     *("chromium", "node", OLDEST, "pgbouncer", "pubsub-emulator"),
     *("terraform", "checkov", "gcloud", "promtool", "docker", "beam", "gcc"),
+    "zensical",
 )
 
 hypothesis.settings.register_profile(

@@ -23,6 +23,7 @@ PAGES = sorted(
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("data/*.md"),
+        *ROOT.glob("examples/*.md"),
         *(page for page in ROOT.glob("infra/**/*.md") if ".terraform" not in page.parts),
     }
 )

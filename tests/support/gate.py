@@ -6,7 +6,7 @@ browser. A change of the code that they test is a reason to run them: `make test
 
 PARTS = (
     # Whole systems: processes that are killed, databases that go away, releases, the local stack.
-    *("demo", "docker", "examples", "local", "recovery", "release", "system"),
+    *("demo", "docker", "examples", "local", "recovery", "release", "site", "system"),
     # Terraform's plans, and what is made of them.
     *("alerts", "terraform"),
     # Operations under faults, and beside each other.
