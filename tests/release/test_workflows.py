@@ -109,7 +109,7 @@ def test_each_workflow_matches_the_schema() -> None:
 def test_only_the_documented_workflows_exist() -> None:
     assert {file.stem for file in FILES} == {
         *("beam", "checks", "containers", "deliver", "release", "rollback", "plan"),
-        *("providers", "publish", "trial"),
+        *("pages", "providers", "publish", "trial"),
     }
 
 
@@ -139,6 +139,8 @@ def test_jobs_have_only_the_permissions_that_they_need(file: Path) -> None:
             least = {**SIGNING[name], "contents": "read", "id-token": "write"}
         if file.stem == "publish" and name == "release":
             least = {"contents": "write"}
+        if file.stem == "pages" and name == "publish":  # to GitHub Pages
+            least = {"pages": "write", "id-token": "write"}
         if name == "approvals":  # reads the rules of the environments
             least = {"contents": "read", "actions": "read"}
         assert job["permissions"] == least, name

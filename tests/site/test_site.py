@@ -79,7 +79,7 @@ def test_a_page_has_the_lists_tables_and_code_that_github_shows(
 
 
 def _count(html: str) -> Counter[str]:
-    return Counter(re.findall(r"<(h[1-6]|ol|ul|li|table|tr|pre|code|strong)[ >]", html))
+    return Counter(re.findall(r"<(h[1-6]|ol|li|table|tr|pre|code|strong)[ >]", html))
 
 
 def test_llms_txt_lists_the_markdown_of_each_page(html: Path) -> None:
