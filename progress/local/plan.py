@@ -62,6 +62,7 @@ def make(folder: DataFolder, port: int, settings: Settings, *, standin: bool) ->
         name: common | {"DATABASE_URL": settings.database_url or _url(folder, f"local_{name}")}
         for name in ("ingest", "project", "query", "batch")
     }
+    environments["query"]["SERVE_EVENTS_URL"] = addresses["events_url"]
     topology = process_specs.topology(addresses["ingest_url"], addresses["project_url"], common)
     independent = [] if settings.redis_url else [process_specs.cache(folder, numbers["valkey"])]
     dependent = _functions({**numbers, "query": port}, environments)

@@ -114,7 +114,7 @@ def test_the_documented_commands_exist_in_the_program() -> None:
 
 def test_an_event_to_publish_by_hand_is_valid() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (event,) = re.findall(r"--data '(\{.*?\}\})'", text, re.DOTALL)
+    (event,) = re.findall(r"--(?:data|json) '(\{.*?\}\})'", text, re.DOTALL)
     (clock,) = re.findall(r"'\$\(date.*?\)'", event)
     event = event.replace(clock, "2026-11-20T09:00:00Z")
     (decoded,) = envelope.decode(event.encode(), envelope.Message())

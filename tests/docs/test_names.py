@@ -104,7 +104,9 @@ def list_leaves(value: object) -> list[str]:
 
 
 def to_text(value: object) -> str:
-    """Return the same text for a value of PostgreSQL and of JSON."""
+    """Return the same text for a value of PostgreSQL and of JSON, which may be rounded."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
     text = value.isoformat() if isinstance(value, date) else str(value)
     return re.sub(r"(\.0+)?(Z|\+00:00)?$", "", text)
 

@@ -183,7 +183,9 @@ def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_un
 def test_the_readme_s_lines_send_an_answer(environment: dict[str, str]) -> None:
     section = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## Send an answer")[1]
     lines = re.findall(r"^    (.*\n)", section.partition("\n## ")[0], re.MULTILINE)
-    sent = ["bash", "-euc", _with_server("".join(lines))]
+    page = environment["QUERY_URL"].removesuffix("/graphql")
+    text = _with_server("".join(lines)).replace("http://127.0.0.1:8080", page)
+    sent = ["bash", "-euc", text]
     assert '"appended":1' in programs.run(sent, environment, folder=REPOSITORY)
 
 

@@ -254,8 +254,9 @@ class EventPublisher:
         }
         attributes = wakeups.publish_attributes(events.USER)
         with tracing.child_span(f"publish {events.USER}", "producer", attributes):
-            if self._settings.serve_events_url:
-                self._post(self._settings.serve_events_url, envelope)
+            url, key = self._settings.serve_events_url, self._settings.serve_events_key
+            if url and key:
+                self._post(url, key, envelope)
                 return
             # Without `occurred_at`, the event's time is the publish time.
             message = {
@@ -265,9 +266,9 @@ class EventPublisher:
             emulator = self._settings.pubsub_emulator_host
             clients.publish(self._topic, [message], emulator=emulator, timeout_s=_TIMEOUT_S)
 
-    def _post(self, url: str, envelope: Mapping[str, object]) -> None:
+    def _post(self, url: str, key: str, envelope: Mapping[str, object]) -> None:
         body = msgspec.json.encode({**envelope, "occurred_at": datetime.now(UTC)})
-        headers = {"Authorization": f"Bearer {self._settings.serve_events_key}"}
+        headers = {"Authorization": f"Bearer {key}"}
         outcome = loopback.post(
             url, body, timeout_s=_TIMEOUT_S, **headers, **tracing.message_attributes()
         )
