@@ -84,7 +84,7 @@ def test_the_ingest_role_may_only_append(log: Connection) -> None:
     append(log)
     for table in ("events", "sessions", "pending", "dead_letters", "poisoned", "snapshots"):
         assert refused(log, f"SELECT FROM event_store.{table}")
-    for call in ("record_batch('[]')", "quarantine(1, 'x')", "discard_letters('{1}', 'x')"):
+    for call in ("record_batch('[]', true)", "quarantine(1, 'x')", "discard_letters('{1}', 'x')"):
         assert refused(log, f"SELECT event_store.{call}")
 
 

@@ -17,12 +17,17 @@
 --
 -- The functions stand in the order in which they call each other.
 
+-- Earlier versions, which described the events of pushes, too.
+DROP FUNCTION IF EXISTS event_store.record_batch(jsonb), event_store.record_row_by_row(jsonb, jsonb),
+    event_store.record_rejections(jsonb, jsonb);
+
 -- Append a batch: {"messages": [{topic, subscription, message_id, published_at}], "events": [incoming_event],
 -- "letters": [...]}. Instead of "messages", append_events passes "stream_id" and optionally "expected_version". Return
 -- the number of events per outcome, the shards to wake and, with "stream_id", the new version of that stream.
 --
--- With "is_reported", `outcomes` also has "others": an array [batch_order, outcome, reason] for each event that was not
--- appended, and for each letter that was not written because its event is recorded or its learner erased.
+-- With "is_reported", which only posts need, `outcomes` also has "others": an array [batch_order, outcome, reason] for
+-- each event that was not appended, and for each letter that was not written because its event is recorded or its
+-- learner erased.
 --
 -- One append runs at a time, so that positions have no gaps and become visible in ascending order.
 CREATE OR REPLACE FUNCTION event_store.append(
@@ -46,7 +51,8 @@ DECLARE
     messages         jsonb := batch -> 'messages';
     erased_letters   integer := 0;
     erased           integer := 0;
-    others           jsonb   := '[]';
+    is_reported      boolean := batch ? 'is_reported';
+    others           jsonb;            -- only if is_reported; null: there are none
     needs_row_by_row boolean := true;
     e                event_store.incoming_event;
     result           event_store.append_result;
@@ -87,31 +93,31 @@ BEGIN
         shards := result.shards;
     ELSE
         IF jsonb_array_length(events) > 1 THEN
-            recorded := event_store.record_batch(events);
+            recorded := event_store.record_batch(events, is_reported);
             needs_row_by_row := recorded.needs_row_by_row;
             outcomes := recorded.outcomes;
             shards := recorded.shards;
+            others := recorded.others;
         END IF;
         IF needs_row_by_row THEN
-            SELECT r.outcomes, r.shards INTO outcomes, shards
-            FROM event_store.record_row_by_row(events, messages) r;
+            SELECT r.outcomes, r.shards, r.others INTO outcomes, shards, others
+            FROM event_store.record_row_by_row(events, messages, is_reported) r;
         END IF;
-        others := coalesce(outcomes -> 'others', '[]');
-        outcomes := outcomes - 'others';
     END IF;
 
     IF jsonb_array_length(letters) > 0 THEN
-        SELECT event_store.add_outcomes(append.outcomes, l.outcomes - 'others'), append.shards || l.shards,
-            others || coalesce(l.outcomes -> 'others', '[]')
-        INTO outcomes, shards, others
-        FROM event_store.record_rejections(letters, messages) l;
+        recorded := event_store.record_rejections(letters, messages, is_reported);
+        outcomes := event_store.add_outcomes(outcomes, recorded.outcomes);
+        shards := shards || recorded.shards;
+        others := coalesce(others || recorded.others, others, recorded.others);
     END IF;
     IF erased > 0 THEN
         outcomes := event_store.add_outcomes(outcomes, jsonb_build_object('erased', erased));
     END IF;
-    IF batch ? 'is_reported' THEN
+    IF is_reported THEN
+        others := coalesce(others, '[]');
         IF result.outcome <> 'appended' THEN       -- null unless there is a single event
-            others := jsonb_build_array(event_store.describe_other(e.message, e.index, result.outcome));
+            others := others || jsonb_build_array(event_store.describe_other(e.message, e.index, result.outcome));
         END IF;
         IF erased > 0 THEN
             others := others || (
@@ -269,15 +275,15 @@ END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.release_pending FROM PUBLIC;
 
--- Record a batch one event at a time, in batch order. `outcomes` also has "others", as in event_store.append.
+-- Record a batch one event at a time, in batch order. If is_reported, `others` is as in event_store.append.
 CREATE OR REPLACE FUNCTION event_store.record_row_by_row(
-    events jsonb, messages jsonb, OUT outcomes jsonb, OUT shards smallint[]
+    events jsonb, messages jsonb, is_reported boolean, OUT outcomes jsonb, OUT shards smallint[], OUT others jsonb
 )
 LANGUAGE plpgsql AS $$
 DECLARE
-    e      event_store.incoming_event;
-    result event_store.append_result;
-    others jsonb[] := '{}';
+    e         event_store.incoming_event;
+    result    event_store.append_result;
+    described jsonb[];
 BEGIN
     outcomes := '{}';
     shards := '{}';
@@ -287,13 +293,11 @@ BEGIN
         IF NOT result.shards <@ shards THEN
             shards := shards || result.shards;
         END IF;
-        IF result.outcome <> 'appended' THEN
-            others := others || event_store.describe_other(e.message, e.index, result.outcome);
+        IF is_reported AND result.outcome <> 'appended' THEN
+            described := described || event_store.describe_other(e.message, e.index, result.outcome);
         END IF;
     END LOOP;
-    IF cardinality(others) > 0 THEN
-        outcomes := outcomes || jsonb_build_object('others', to_jsonb(others));
-    END IF;
+    others := to_jsonb(described);
 END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.record_row_by_row FROM PUBLIC;
@@ -310,7 +314,8 @@ REVOKE EXECUTE ON FUNCTION event_store.record_row_by_row FROM PUBLIC;
 -- The start of a statement costs as much as 15 events (measured), and each CTE adds to it. The data and metadata of the
 -- events are joined at the end, because carrying them through the sorts would make the statement 3 % slower.
 CREATE OR REPLACE FUNCTION event_store.record_batch(
-    events jsonb, OUT needs_row_by_row boolean, OUT outcomes jsonb, OUT shards smallint[]
+    events jsonb, is_reported boolean,
+    OUT needs_row_by_row boolean, OUT outcomes jsonb, OUT shards smallint[], OUT others jsonb
 )
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -392,21 +397,22 @@ BEGIN
     )
     SELECT v.needs_row_by_row,
         jsonb_build_object('appended', (SELECT count(*) FROM numbered),
-            'redelivered', (SELECT count(*) FROM decided d WHERE d.stored_in IS NOT NULL),
-            'others', (SELECT coalesce(jsonb_agg(jsonb_build_array(d.n, 'redelivered')), '[]')
-                       FROM decided d WHERE d.stored_in IS NOT NULL)),
+            'redelivered', (SELECT count(*) FROM decided d WHERE d.stored_in IS NOT NULL)),
         ARRAY(SELECT s.shard FROM streams s
-              UNION SELECT d.stored_in FROM decided d WHERE d.stored_in IS NOT NULL)
-    INTO needs_row_by_row, outcomes, shards
+              UNION SELECT d.stored_in FROM decided d WHERE d.stored_in IS NOT NULL),
+        CASE WHEN is_reported THEN
+            (SELECT jsonb_agg(jsonb_build_array(d.n, 'redelivered')) FROM decided d WHERE d.stored_in IS NOT NULL) END
+    INTO needs_row_by_row, outcomes, shards, others
     FROM verdict v;
 END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.record_batch FROM PUBLIC;
 
 -- Write the dead letters of events that ingest rejected. If such an event is in the log with the same content (recorded
--- under older rules), the event is a redelivery, and a dead letter is not written.
+-- under older rules), the event is a redelivery, and a dead letter is not written. If is_reported, `others` is as in
+-- event_store.append.
 CREATE OR REPLACE FUNCTION event_store.record_rejections(
-    letters jsonb, messages jsonb, OUT outcomes jsonb, OUT shards smallint[]
+    letters jsonb, messages jsonb, is_reported boolean, OUT outcomes jsonb, OUT shards smallint[], OUT others jsonb
 )
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -436,12 +442,12 @@ BEGIN
         ORDER BY r.n
         ON CONFLICT DO NOTHING
     )
-    SELECT jsonb_object_agg(counted.outcome, counted.count) || coalesce(
-            (SELECT jsonb_build_object('others',
-                jsonb_agg(event_store.describe_other(r.message, r.index, 'redelivered')))
-             FROM rejected r WHERE r.stored_in IS NOT NULL HAVING count(*) > 0), '{}'),
-        ARRAY(SELECT DISTINCT r.stored_in FROM rejected r WHERE r.stored_in IS NOT NULL)
-    INTO outcomes, shards
+    SELECT jsonb_object_agg(counted.outcome, counted.count),
+        ARRAY(SELECT DISTINCT r.stored_in FROM rejected r WHERE r.stored_in IS NOT NULL),
+        CASE WHEN is_reported THEN
+            (SELECT jsonb_agg(event_store.describe_other(r.message, r.index, 'redelivered'))
+             FROM rejected r WHERE r.stored_in IS NOT NULL) END
+    INTO outcomes, shards, others
     FROM (SELECT CASE WHEN r.stored_in IS NULL THEN r.kind ELSE 'redelivered' END AS outcome, count(*)
           FROM rejected r GROUP BY 1) counted;
 END $$;
