@@ -193,8 +193,8 @@ _FUNCTIONS = """
 """
 
 
-# An index stores the results of this function, so a migration defines it once and for all.
-CONSTANT = {"event_store": ["event_uuid"], "operations": []}
+# Indexes store the results of these functions, so migrations define them once and for all.
+CONSTANT = {"event_store": ["event_uuid", "letter_sessions"], "operations": []}
 
 
 @pytest.mark.parametrize("schema", ["event_store", "operations"])

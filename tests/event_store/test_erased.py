@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from progress.adapters.postgres.database import Connection
 from progress.event_store import dead_letters, envelope
 from progress.event_store import log as event_log
 from progress.ingest import push
+from tests.conftest import Store
 from tests.support import model_rows, sample_events
 from tests.support.pushes import encode_push
 
@@ -364,16 +367,71 @@ def test_the_attribute_of_a_bundle_names_the_learner_of_entries_without_a_learne
 
 
 def test_a_dead_letter_is_emptied_if_its_replay_is_dropped(connection: Connection) -> None:
-    """The learner of the session becomes known only after the erasure."""
-    forbid(connection, "ann-1")
+    """The replay comes before the erasure has redacted the learner's dead letters."""
+    append(connection, started("ann-1", "a-9"))
     assert append(connection, answered("a-9") | LATE) == {"future": 1}
-    assert append(connection, started("ann-1", "a-9")) == {"erased": 1}
+    forbid(connection, "ann-1")
     connection.run("UPDATE event_store.dead_letters SET due_at = now()")
     stored = str(letters(connection)[0]["payload"]).replace("2199", "2024")
     connection.run("UPDATE event_store.dead_letters SET payload = :stored", stored=stored)
     assert dead_letters.replay_due(connection) == 1
     (emptied,) = letters(connection)
     assert (emptied["payload"], emptied["discard_reason"]) == ("", "erased")
+
+
+def faulty(session: str) -> dict[str, Any]:
+    """Return an answer without an event id, whose session is named in escapes."""
+    return {"event_type": "CorrectAnswerGiven", "data": {"session_id": session, "note": "\0"}}
+
+
+@pytest.mark.every_postgres
+def test_dead_letters_are_emptied_if_the_start_of_their_session_is_dropped(
+    connection: Connection,
+) -> None:
+    """They arrive after the erasure, and only the start says whose they are."""
+    forbid(connection, "ann")
+    mine = [answered('"\u00fc') | OLD, answered('"\u00fc') | LATE, faulty('"\u00fc')]
+    others = [answered("a") | OLD, answered('"\u00fc') | {"metadata": {"user_id": "ben"}} | OLD]
+    for event in (*mine, *others):
+        append(connection, event)
+    append(connection, bundle(*(json.dumps(faulty(session)) for session in ("a", '"\u00fc', "b"))))
+    before = letters(connection)
+    assert append(connection, started("ann", '"\u00fc')) == {"erased": 1}
+    after = letters(connection)
+    emptied = after[: len(mine)]
+    assert {(letter["payload"], letter["discard_reason"]) for letter in emptied} == {("", "erased")}
+    assert after[len(mine) : -1] == before[len(mine) : -1]
+    assert [x["data"]["session_id"] for x in json.loads(after[-1]["payload"])] == ["a", "b"]
+    assert append(connection, *mine) == {"erased": 3}
+
+
+@pytest.mark.every_postgres
+def test_a_dead_letter_is_dropped_if_its_batch_drops_the_start_of_its_session(
+    connection: Connection,
+) -> None:
+    forbid(connection, "ann")
+    batch = [answered("a") | OLD, faulty("a"), started("ann", "a"), faulty("b"), faulty("a")]
+    assert append(connection, *batch) == {"malformed": 1, "erased": 4}
+    assert [letter["index_in_message"] for letter in letters(connection)] == [3]
+
+
+def test_a_dead_letter_is_dropped_if_another_append_drops_the_start_of_its_session_meanwhile(
+    connection: Connection, store: Store
+) -> None:
+    """The append judges dead letters before it takes its lock."""
+    forbid(connection, "ann")
+    with closing(store.connect()) as other, ThreadPoolExecutor() as pool:
+        other_pid = other.run("SELECT pg_backend_pid()")[0][0]
+        connection.run("BEGIN")
+        append(connection, started("ann", "a"))
+        waiting = pool.submit(append, other, faulty("a"), faulty("b"))
+        try:
+            with closing(store.connect()) as reader:
+                model_rows.wait_for_lock(reader, other_pid, waiting)
+        finally:
+            connection.run("COMMIT")
+        assert waiting.result() == {"malformed": 1, "erased": 1}
+    assert [letter["index_in_message"] for letter in letters(connection)] == [1]
 
 
 def letters(connection: Connection) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
 from progress.event_store import log
+from progress.event_store.envelope import Rejection
 from progress.event_store.log import Delivery
 from progress.ingest import post, push
 from progress.local.ports import HOST
@@ -98,6 +99,20 @@ def test_each_entry_counts_once_by_what_became_of_it(
         "erased": 2,
         "dead_letters": [letter(3, "malformed", "expected an object - at $", None)],
     }
+
+
+def test_entries_are_erased_with_the_start_of_their_session_whatever_their_faults(
+    ingest: Client, store: Store
+) -> None:
+    with closing(store.connect()) as connection:
+        forbid(connection, "gone")
+    faulty = [answer(occurred_at="soon"), {"data": {"session_id": "s"}}]
+    assert tell(ingest, [*faulty, session_started("s", "gone"), answer()]) == {"erased": 4}
+    assert letters(store) == []
+    later = session_started("t", "gone")
+    assert len(tell(ingest, answer("t", occurred_at="soon"))["dead_letters"]) == 1
+    assert tell(ingest, later) == {"erased": 1}
+    assert [reason for _, reason, *_ in letters(store)] == ["erased"]
 
 
 OTHER = "expected the same content as the first event with this event_id - at $.event_id"
@@ -348,12 +363,16 @@ def test_ingest_imports_what_verifies_tokens_with_the_first_post() -> None:
 SESSIONS = st.sampled_from(["s", "t"])
 USERS = st.sampled_from(["u", "v"])
 IDS = st.sampled_from([f"e{n}" for n in range(6)])
+# Only the erased learner starts this session.
+ANSWERED = SESSIONS | st.just("of gone")
 ENTRIES: st.SearchStrategy[Any] = st.one_of(
     st.builds(lambda s, u, i: session_started(s, u, event_id=i), SESSIONS, USERS, IDS),
-    st.builds(lambda s, i: answer(s, event_id=i), SESSIONS, IDS),
+    st.builds(lambda i: session_started("of gone", "gone", event_id=i), IDS),
+    st.builds(lambda s, i: answer(s, event_id=i), ANSWERED, IDS),
     st.builds(lambda u, i: {**session_abandoned(u), "event_id": i}, USERS | st.just("gone"), IDS),
-    st.builds(lambda s, i: answer(s, event_id=i, occurred_at=SOON), SESSIONS, IDS),
-    st.builds(lambda s, i: answer(s, event_id=i, occurred_at="soon"), SESSIONS, IDS),
+    st.builds(lambda s, i: answer(s, event_id=i, occurred_at=SOON), ANSWERED, IDS),
+    st.builds(lambda s, i: answer(s, event_id=i, occurred_at="soon"), ANSWERED, IDS),
+    st.builds(lambda s: {"data": {"session_id": s}}, ANSWERED),
     st.sampled_from([5, [], {}, {"event_id": "e1"}]),
 )
 # Requests that commit together; each is a post or a push of entries.
@@ -371,6 +390,17 @@ def take(is_post: bool, entries: list[Any]) -> Delivery:
     if is_post:
         return post.parse_delivery(bytearray(body), post.JSON)
     return push.parse_delivery(encode_push(body))
+
+
+def order(delivery: Delivery) -> int:
+    """Return the place of a single entry among those that commit together.
+
+    What an erased learner starts is dropped first; the rejected entries come last.
+    """
+    (entry,) = delivery.entries
+    if isinstance(entry, Rejection):
+        return 2
+    return 0 if (entry.event_type, entry.learner) == ("SessionStarted", "gone") else 1
 
 
 def rows(stage: Stage) -> tuple[list[Any], list[Any], set[Any]]:
@@ -412,20 +442,27 @@ def test_posts_in_any_batches_have_the_rows_letters_and_outcomes_of_pushes_of_si
     stage.sweep()
     forbid(stage.admin, "gone")
     expected = []
-    # Of the entries that commit together, the rejected ones come last, and change nothing.
     for group in groups:
-        for is_post, entries in group:
-            summary = dict.fromkeys(("appended", "redelivered", "pending", "erased"), 0)
-            found = []
-            for index, entry in enumerate(entries):
-                delivery = take(False, [entry])
-                ((outcome, _),) = log.append(stage.admin, [delivery]).outcomes.items()
-                if outcome in summary:
-                    summary[outcome] += 1
-                else:
-                    found.append((index, outcome, stage.admin.run(NEWEST)[0][0]))
-            if is_post:
-                expected.append((summary, found))
+        answers: list[tuple[dict[str, int], list[Any]]] = [
+            (dict.fromkeys(("appended", "redelivered", "pending", "erased"), 0), []) for _ in group
+        ]
+        entries = [
+            (place, index, take(False, [entry]))
+            for place, (_, parts) in enumerate(group)
+            for index, entry in enumerate(parts)
+        ]
+        for place, index, delivery in sorted(entries, key=lambda each: order(each[2])):
+            ((outcome, _),) = log.append(stage.admin, [delivery]).outcomes.items()
+            summary, found = answers[place]
+            if outcome in summary:
+                summary[outcome] += 1
+            else:
+                found.append((index, outcome, stage.admin.run(NEWEST)[0][0]))
+        expected += [
+            (summary, sorted(found))
+            for (summary, found), (is_post, _) in zip(answers, group, strict=True)
+            if is_post
+        ]
     assert told == expected
     assert posted == rows(stage)
 

@@ -42,7 +42,7 @@ def test_each_finding_says_what_to_do_and_a_common_one_stands_once(
 ) -> None:
     rejected = encode_push(b'{"event_id": "x", "event_type": "SessionStarted"}')
     log.append(connection, [push.parse_delivery(rejected)])
-    connection.run("DELETE FROM public.progress_migrations WHERE name LIKE '%0010%'")
+    connection.run("DELETE FROM public.progress_migrations WHERE name LIKE '%0011%'")
     with closing(database.connect(store.url, name="locker")) as locker:
         locker.run("BEGIN")
         locker.run("LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE")
@@ -51,7 +51,7 @@ def test_each_finding_says_what_to_do_and_a_common_one_stands_once(
     found = [line for line in answer.stdout.splitlines() if line.startswith("LOOK  ")]
     (letters,) = (line for line in found if "1 dead letters, invalid" in line)
     assert "progress dead-letters replay" in letters
-    (migration,) = (line for line in found if "0010" in line)
+    (migration,) = (line for line in found if "0011" in line)
     assert "run `progress migrate`" in migration
     (locked,) = (line for line in found if "has locked event_store.events" in line)
     assert "locker" in locked

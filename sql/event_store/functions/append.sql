@@ -72,9 +72,13 @@ BEGIN
         PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
     END IF;
 
-    erased := erased_letters;
     IF EXISTS (SELECT FROM event_store.erased) THEN
-        SELECT d.events, erased_letters + d.erased INTO events, erased FROM event_store.drop_erased(events) d;
+        SELECT d.events, d.erased INTO events, erased FROM event_store.drop_erased(events) d;
+        IF jsonb_array_length(letters) > 0 THEN
+            SELECT d.letters, erased_letters + d.erased INTO letters, erased_letters
+            FROM event_store.drop_letters_of_started_sessions(letters) d;
+        END IF;
+        erased := erased + erased_letters;
     END IF;
 
     IF batch ? 'expected_version' THEN

@@ -261,6 +261,36 @@ BEGIN
     letters := to_jsonb(kept);
 END $$;
 
+-- Drop the dead letters of a batch whose session has become a session of an erased learner since drop_erased_letters
+-- judged them, because this batch or a concurrent one started it. `erased` is the number of entries dropped.
+CREATE OR REPLACE FUNCTION event_store.drop_letters_of_started_sessions(INOUT letters jsonb, OUT erased integer)
+LANGUAGE plpgsql AS $$
+DECLARE
+    key   event_store.erasure_key;
+    again jsonb;                       -- the dead letters to judge again
+BEGIN
+    SELECT * INTO STRICT key FROM event_store.erasure_key;
+    erased := 0;
+    SELECT coalesce(jsonb_agg(l.e) FILTER (WHERE NOT l.is_hidden), '[]'), jsonb_agg(l.e) FILTER (WHERE l.is_hidden)
+    INTO letters, again
+    FROM (
+        SELECT a.e, EXISTS (
+                SELECT FROM unnest(event_store.letter_sessions(a.e ->> 'payload') || (a.e #>> '{data,session_id}'))
+                    AS i (session_id)
+                CROSS JOIN LATERAL (
+                    SELECT FROM event_store.sessions s
+                    WHERE s.session_id = encode(event_store.keyed_digest(key, i.session_id), 'hex') OFFSET 0
+                ) hidden
+            ) AS is_hidden
+        FROM jsonb_array_elements(letters) AS a (e)
+        OFFSET 0                       -- otherwise, each use of is_hidden would look up the sessions again
+    ) l;
+    IF again IS NOT NULL THEN
+        SELECT drop_letters_of_started_sessions.letters || d.letters, d.erased INTO letters, erased
+        FROM event_store.drop_erased_letters(again) d;
+    END IF;
+END $$;
+
 -- Read up to `at_most` dead letters whose ids follow `after`, in the order of their ids. Return those with entries of
 -- erased learners or, if `wanted` is not null, of the learner with this digest. `reached` is the last id that was read,
 -- or null if no dead letter was read. The dead letter of a poisoned event belongs to the learner of the event.
@@ -307,8 +337,7 @@ BEGIN ATOMIC
 END;
 
 -- Erase the entries of the dead letters that letters_of returns for the same arguments. Return the number of these dead
--- letters, and the last id that was read. A dead letter without other entries is emptied and closed. One that is not
--- JSON is emptied and stays open: its kind, its reason, and the size and hash of its payload say what was lost.
+-- letters, and the last id that was read.
 CREATE OR REPLACE FUNCTION event_store.redact_letters_of(
     wanted bytea, after bigint, at_most integer, OUT redacted integer, OUT reached bigint
 )
@@ -318,13 +347,37 @@ SET jit = off
 AS $$
 DECLARE
     letter_ids bigint[];
-    letter     event_store.dead_letters;
-    judged     event_store.judgement;
-    rest       record;
 BEGIN
     SELECT l.letter_ids, l.reached INTO letter_ids, reached FROM event_store.letters_of(wanted, after, at_most) l;
     redacted := coalesce(cardinality(letter_ids), 0);
-    FOR place IN 1 .. redacted LOOP
+    PERFORM event_store.erase_from_letters(letter_ids, wanted);
+END $$;
+
+-- Erase the entries of the dead letters that name one of these new sessions of an erased learner.
+CREATE OR REPLACE FUNCTION event_store.redact_letters_of_sessions(session_ids text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM event_store.erase_from_letters(ARRAY(
+        SELECT l.letter_id FROM event_store.dead_letters l
+        WHERE l.indexes IS NULL AND l.kind <> 'poisoned'
+          AND (event_store.letter_sessions(l.payload))[1] COLLATE "C" = ANY (session_ids)
+        UNION ALL
+        SELECT l.letter_id FROM event_store.dead_letters l
+        WHERE l.indexes IS NOT NULL AND event_store.letter_sessions(l.payload) && session_ids
+        ORDER BY letter_id), NULL);
+END $$;
+
+-- Erase the entries of erased learners or, if `wanted` is not null, of the learner with this digest from the given dead
+-- letters. A dead letter without other entries is emptied and closed. One that is not JSON is emptied and stays open:
+-- its kind, its reason, and the size and hash of its payload say what was lost.
+CREATE OR REPLACE FUNCTION event_store.erase_from_letters(letter_ids bigint[], wanted bytea) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    letter event_store.dead_letters;
+    judged event_store.judgement;
+    rest   record;
+BEGIN
+    FOR place IN 1 .. coalesce(cardinality(letter_ids), 0) LOOP
         -- Judge the entries again, because a replay may have changed the dead letter before it was locked.
         SELECT * INTO letter FROM event_store.dead_letters l WHERE l.letter_id = letter_ids[place] FOR UPDATE;
         IF letter.kind = 'poisoned' THEN
@@ -349,7 +402,8 @@ END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.id_in, event_store.parse_payload, event_store.tokens,
     event_store.decode_escapes, event_store.names_erased, event_store.judge_letter, event_store.erase_entries,
-    event_store.drop_erased_letters, event_store.letters_of, event_store.redact_letters,
-    event_store.redact_letters_of FROM PUBLIC;
+    event_store.drop_erased_letters, event_store.drop_letters_of_started_sessions, event_store.letters_of,
+    event_store.redact_letters, event_store.redact_letters_of, event_store.redact_letters_of_sessions,
+    event_store.erase_from_letters FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.letters_of, event_store.redact_letters_of TO progress_project;
 GRANT EXECUTE ON FUNCTION event_store.redact_letters TO progress_erasure, progress_project, progress_batch;

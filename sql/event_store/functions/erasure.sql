@@ -81,8 +81,8 @@ END $$;
 -- learner if it names the learner. A SessionStarted, or an event that names no learner, also belongs to an erased
 -- learner if it names a session of that learner.
 --
--- If the SessionStarted of a new session is dropped, the session is recorded as a session of an erased learner, and the
--- session's pending events are deleted.
+-- If the SessionStarted of a new session is dropped, the session is recorded as a session of an erased learner, the
+-- session's pending events are deleted, and its dead letters are redacted.
 CREATE OR REPLACE FUNCTION event_store.drop_erased(INOUT events jsonb, OUT erased integer)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -149,6 +149,7 @@ BEGIN
         INSERT INTO event_store.sessions (session_id, user_id)
         SELECT encode(event_store.erasure_digest(s), 'hex'), '' FROM unnest(new_sessions) s;
         DELETE FROM event_store.pending p WHERE p.session_id = ANY (new_sessions);
+        PERFORM event_store.redact_letters_of_sessions(new_sessions);
     END IF;
     IF dropped <> '{}' THEN
         SELECT coalesce(jsonb_agg(i.e ORDER BY i.n), '[]') INTO events
