@@ -417,12 +417,12 @@ falling AS (
 s.reviewed_at + s.interval_days * INTERVAL '24 hours'
 
 -- due_on --
--- The learner's local day of due_at.
+-- The learner's local day of due_at. The segments are read once for all rows; each begins where the one before ends.
 CAST({read_models/item_stats due_at} + coalesce((
-    SELECT g.shift FROM segments g
-    WHERE g.user_id = :user_id
-      AND g.starts_at <= {read_models/item_stats due_at} AND g.ends_at > {read_models/item_stats due_at}
-), INTERVAL '0 hours') AS date)
+    ARRAY(SELECT g.shift FROM segments g WHERE g.user_id = :user_id ORDER BY g.starts_at)
+)[width_bucket({read_models/item_stats due_at},
+    ARRAY(SELECT g.starts_at FROM segments g WHERE g.user_id = :user_id ORDER BY g.starts_at)
+)], INTERVAL '0 hours') AS date)
 
 -- due_date --
 -- A date that differs from the date of due_at in UTC by at most two days.
