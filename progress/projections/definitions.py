@@ -145,7 +145,7 @@ def _as_of_queries(*, live: bool, reads_memory: bool) -> dict[str, str]:
         "segments": blocks("projections/as_of")["segments"],
         **{
             name: fill(f"read_models/{name}", "as_of", **facts.parts())
-            for name in ("deleted_learners", "item_stats", "items")
+            for name in ("deleted_learners", "item_stats", "items", "reviews")
         },
     }
     if reads_memory:

@@ -46,6 +46,11 @@ FROM chained_facts r
 LEFT JOIN chained_facts a ON a.is_first AND a.user_id = r.user_id AND a.item_id = r.item_id AND a.gap = r.gap
 WHERE r.kind = 'review'
 
+-- as_of --
+-- The columns that queries read: not the answer before the review, for which each answer and review would be read.
+SELECT user_id, item_id, occurred_at, event_id, interval_days, day
+FROM chained_reviews
+
 -- slipped back --
 -- The days, from first_day on, on which the interval of an item fell below 7 days, for items whose latest interval is
 -- below 7. Such an item was reviewed on that day or later; days of travel may lie in another order than the reviews.

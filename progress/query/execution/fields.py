@@ -64,7 +64,7 @@ class PlannedField:
             self.compiled = compile_field(field, declaration.sql)
         self.returns_version = bool(self.compiled and self.cache and not self.cache.clock)
         self._weight, self._entry_weight = limits.weigh(field)
-        self._nested_rows = limits.rows_of_nested_lists(self.cost, field)
+        self._nested_rows = limits.rows_of_selections(self.cost, field)
         self.size = _PLANNED_BYTES + _FIELD_BYTES * field.count() + 2 * len(self.selection)
 
     def arguments(self, variables: VariableValues) -> dict[str, Any] | None:

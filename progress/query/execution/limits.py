@@ -149,8 +149,8 @@ def rows_to_read(cost: Cost, arguments: Mapping[str, Any]) -> int:
     return cost.rows + days + max(extra, default=0)
 
 
-def rows_of_nested_lists(cost: Cost, root: Field) -> int:
-    """Return how many thousand rows the lists below a root field may read."""
+def rows_of_selections(cost: Cost, root: Field) -> int:
+    """Return how many thousand rows the fields below a root field may read in addition."""
     return sum(cost.rows_of.get(field.name, 0) for field in root.selections)
 
 
