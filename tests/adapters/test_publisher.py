@@ -93,6 +93,8 @@ def pubsub(
     """A fake Pub/Sub, whose address is in the settings."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     monkeypatch.setattr(wakeups, "_PAUSE_S", 60.0)
+    # On a busy machine, a connection may take longer than 2 s, and its failure begins a pause.
+    monkeypatch.setattr(wakeups, "_TIMEOUT_S", 60.0)
     wakeups.outage.cache_clear()
     yield fake_publisher
     wakeups.outage.cache_clear()
@@ -150,7 +152,7 @@ def test_every_wake_up_of_an_operation_carries_the_attribute_that_green_excludes
 ) -> None:
     """Green is the new revision during a release; its subscription's filter is in infra/release."""
     monkeypatch.setenv("PUBSUB_PROJECT_ID", "ours")
-    wakeups.send_operations([uuid.uuid4()])
+    assert wakeups.send_operations([uuid.uuid4()])
     connections.call_workers([uuid.uuid4(), uuid.uuid4()], shards=[3])
     sent = [message for request in pubsub.requests for message in request.messages]
     marked = [message.attributes.get("command") for message in sent]
