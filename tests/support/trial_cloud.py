@@ -109,7 +109,7 @@ class TrialWorld(World):
             return (
                 self._stack.run("backup", str(self._stack.folder.path / "backup")).returncode == 0
             )
-        return self._stack.start_job().wait(timeout=60) == 0
+        return self._stack.start_job().wait(timeout=200) == 0
 
     @property
     def _stack(self) -> Stack:
