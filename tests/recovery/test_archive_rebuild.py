@@ -60,7 +60,7 @@ def test_the_rows_equal_those_of_a_rebuild_from_the_log(archived: Archived) -> N
     archived.record_later()
     expected = archived.run_plainly()
     assert [table for table, rows in expected.items() if not rows] == ["window_shape"]
-    for workers in (1, 2, 5):
+    for workers in (1, 3):  # each process takes a second to start
         events = archived.run(functools.partial(runners.run_processes, workers=workers))
         assert events == model_rows.read_value(archived.connection, "head")
         assert archived.rows() == expected
