@@ -160,8 +160,8 @@ def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_un
     environment = {**environment, "TOKEN": token}
     assert "'appended': 2" in run(environment, "post.py", "fay")
     run(environment, "publish.py", "fay")
-    wait_for("now: 1 ", lambda: run(environment, "past.py"))
-    assert "then: 0 sessions completed" in run(environment, "past.py")
+    printed = wait_for("now: 1 ", lambda: run(environment, "past.py"))
+    assert "then: 0 sessions completed" in printed
     assert " counts\n" in run(environment, "goal.py")
     assert "published and retracted " in run(environment, "correct.py", "fay")
     joined = {

@@ -6,8 +6,10 @@ from xdist.workermanage import WorkerController
 # These resources start slowly, so all test files that share a resource run in the same process.
 _SHARED = {
     "the demo's stack": (
-        "query/page/",  # includes files that need no stack: they are quick
-        *("alerts/test_metric_fields", "alerts/test_emitted_lines", "examples/test_sign_in"),
+        *("query/page/test_admin", "query/page/test_commands", "query/page/test_knowledge"),
+        *("query/page/test_layout", "query/page/test_learner", "query/page/test_past_days"),
+        *("query/page/test_requests", "examples/test_sign_in"),
+        *("alerts/test_metric_fields", "alerts/test_emitted_lines"),
     ),
     "the plans": (
         *("alerts/test_conditions", "alerts/test_policies"),

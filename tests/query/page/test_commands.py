@@ -228,3 +228,4 @@ def test_the_year_marks_rest_days_and_days_that_met_the_goal(visit: Visits, demo
     expect(day).to_have_attribute("aria-label", re.compile("goal met, rest day$"))
     expect(page.locator("[data-key=grid]")).to_contain_text("goal metrest day")
     assert page.locator(".year .met").count() == 1
+    assert visitor.find_violations() == []  # a wide page of a learner with a goal and rest days

@@ -811,7 +811,7 @@ def test_a_learner_of_two_languages_selects_one_and_the_address_keeps_it(
     page.reload()
     visitor.settle()
     expect(buttons.filter(has_text="French")).to_have_attribute("aria-pressed", "true")
-    assert visitor.find_violations("#how-far") == []
+    assert visitor.find_violations("[data-key=how-far]") == []
 
     page.get_by_role("link", name="Levels and exam").click()
     visitor.settle()
