@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from progress import __version__
 from progress.event_store import events, outgoing
 from progress.event_store.contract import schemas
 from progress.event_store.contract.fields import example, published_example
@@ -39,7 +40,7 @@ def make() -> _Document:
         "asyncapi": "3.0.0",
         "info": {
             "title": "Events that Progress records and publishes",
-            "version": "0.2.0",
+            "version": __version__,
             "description": "Publish each event to the topic of its type. The data of a Pub/Sub "
             "message is one event, or a JSON array of events (events/message.json). Progress "
             f"publishes one message in each Pub/Sub message on the topic {outgoing.TOPIC}.",
