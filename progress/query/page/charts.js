@@ -2,8 +2,11 @@
 
 import { h, s } from './dom.js';
 import { instant, monthTick, number, shortDay } from './format.js';
+import { join } from './i18n.js';
 
 const MAX_BY_DAY = 120 * 86_400_000; // milliseconds; the axis of a longer chart names months
+const MIN_SLOTS = 12; // fewer columns leave room at the right, so that none is as wide as the chart
+const MAX_POSTS = 7; // more columns have ticks instead of a number above each
 const MIN_RUN = 4; // a line whose parts are shorter would be loose dashes: it is drawn as points
 
 export const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
@@ -12,10 +15,11 @@ export const rules = () => [0, 50, 100].map((y) => s('line', { class: 'rule', x1
 
 /**
  * Draw one column for each entry { parts, title }. `parts` are the parts of the column from the bottom up, each as
- * [class, value]. `title` describes the column. `top` is the value at the upper edge of the chart.
+ * [class, value]. `title` describes the column. `top` is the value at the upper edge of the chart, which has `room` for
+ * so many columns.
  */
-export function columns(entries, top, label) {
-  const width = 100 / entries.length;
+export function columns(entries, top, label, room = entries.length) {
+  const width = 100 / room;
   return s('svg', { class: 'bars', role: 'img', 'aria-label': label },
     rules(),
     entries.map(({ parts, title }, index) => s('g', null,
@@ -26,6 +30,9 @@ export function columns(entries, top, label) {
         x: `${width * (index + 0.14)}%`, width: `${0.72 * width}%`, y: `${y}%`, height: `${height}%`,
       })))));
 }
+
+/** The number of columns for which a chart over time has room. */
+export const slots = (count) => Math.max(count, MIN_SLOTS);
 
 /** For each part with a value above 0: its class, and its upper edge and height in percent. */
 function stack(parts, top) {
@@ -107,16 +114,20 @@ export const chart = (drawing, [low, high], show, below, right) => h('div', { cl
 export function axis(labels, steps) {
   return s('svg', { class: 'axis', 'aria-hidden': 'true' }, labels.map(([step, text]) => {
     const x = (100 * (step + 0.5)) / steps;
-    const anchor = x < 4 ? 'start' : x > 96 ? 'end' : 'middle';
+    const anchor = x < 5 ? 'start' : x > 95 ? 'end' : 'middle';
     return s('text', { x: `${x}%`, y: 14, 'text-anchor': anchor }, text);
   }));
 }
 
-/** Labels for the first, the middle and the last date: days or, if the dates span several months, months. */
-export function dateLabels(dates) {
+/**
+ * Labels for the first, the middle and the last date, as far as they are apart in a chart with `room` steps: days or, if
+ * the dates span several months, months.
+ */
+export function dateLabels(dates, room = dates.length) {
   const isShort = instant(dates.at(-1)) - instant(dates[0]) < MAX_BY_DAY;
-  const steps = new Set([0, Math.floor(dates.length / 2), dates.length - 1]);
-  return [...steps].map((step) => [step, (isShort ? shortDay : monthTick)(dates[step])]);
+  const last = dates.length - 1;
+  const steps = [0, last >= room / 2 && Math.floor(dates.length / 2), last >= room / 4 && last];
+  return [...new Set(steps.map(Number))].map((step) => [step, (isShort ? shortDay : monthTick)(dates[step])]);
 }
 
 /** A legend: `entries` are [class, text]. */
@@ -147,10 +158,22 @@ export function roundUp(most) {
 }
 
 /**
- * A column as an item of a list, with its number above and its name below. `text` says the same to screen readers. `style`
- * is "unfinished" for a period that is not over.
+ * A chart of counts over time. Each of the `entries` has a value, the first `day` of its time, a text that says both, and
+ * a name. Its style is "unfinished" for a time that is not over. A few columns have their numbers above and their names
+ * below them; more have ticks, and an axis of dates.
  */
-export function post(value, most, text, name, style = 'count') {
+export function counts(entries) {
+  const most = Math.max(...entries.map(({ value }) => value));
+  if (entries.length <= MAX_POSTS) return h('ol', { class: 'posts' }, entries.map((entry) => post(entry, most)));
+  const top = roundUp(most);
+  const label = join(entries.filter(({ value }) => value).map(({ text }) => text));
+  return chart(
+    columns(entries.map(({ value, text, style = 'count' }) => ({ parts: [[style, value]], title: text })), top, label),
+    [0, top], number, axis(dateLabels(entries.map(({ day }) => day)), entries.length));
+}
+
+/** A column as an item of a list. */
+function post({ value, text, name, style = 'count' }, most) {
   const height = value && Math.max((100 * value) / most, 2);
   return h('li', null,
     h('span', { class: 'unseen' }, text),

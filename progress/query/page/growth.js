@@ -69,9 +69,9 @@ export function growth({ days, day, progress }, since) {
   ];
 }
 
-/** At most POINTS + 1 days at equal distances, of which the last is `day`. */
+/** At most POINTS + 1 days at equal distances, of which the last is `day`; on the first day, it alone. */
 export function pointsOf(from, day) {
   const steps = (instant(day) - instant(from)) / 86_400_000;
-  const count = Math.max(1, Math.min(POINTS, steps));
-  return Array.from({ length: count + 1 }, (_, index) => dayAfter(from, Math.round((index * steps) / count)));
+  const count = Math.min(POINTS, steps);
+  return Array.from({ length: count + 1 }, (_, index) => dayAfter(from, Math.round((index * steps) / (count || 1))));
 }

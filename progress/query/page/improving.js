@@ -1,7 +1,7 @@
 // The section "Am I improving?". It compares this week with last week. Its charts show retention, accuracy and speed by
 // week, and the number of items newly mastered in each month.
 
-import { axis, chart, columns, legend, lines, dateLabels, post, roundUp } from './charts.js';
+import { axis, chart, columns, counts, legend, lines, dateLabels, roundUp, slots } from './charts.js';
 import { h } from './dom.js';
 import {
   dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, points, rounded, shortDay, weekday,
@@ -9,13 +9,12 @@ import {
 import { masteredNow } from './freshness.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
-import { accuracy, monday, months, pace, sum, weeks } from './periods.js';
+import { accuracy, firstDay, monday, months, pace, sum, weeks } from './periods.js';
 import { pastDay } from './then.js';
 
 const RANGES = { month: 5, quarter: 13, year: 53, all: 0 }; // weeks of the charts by week; 0: since the first answer
 const WINDOW = 28; // number of days that each point of a retention line covers
 const MONTHS = { month: 2, quarter: 4, year: 12, all: 0 }; // months of the chart of mastered items
-const MIN_MONTHS = 6; // the chart for a year shows at least this many months, even if study began later
 const MAX_MONTHS = 24; // a longer chart shows years
 const MIN_TESTS = 5; // a retention rate from fewer tests is not drawn
 
@@ -86,10 +85,9 @@ const ranges = (selected) => h('div', { class: 'switch', role: 'group', 'aria-la
 /** The first day of a range; null for all days. */
 const since = ({ day }, range) => (RANGES[range] ? dayAfter(monday(day), -7 * (RANGES[range] - 1)) : null);
 
-/** The number of weeks of a range, the current one included; at least a month, but not before the first answer. */
+/** The number of weeks of a range, from the first day of study on, the current one included. */
 function weeksOf({ days: studied, day }, range) {
-  const first = [...studied.keys()].reduce((least, date) => (date < least ? date : least), day);
-  const all = Math.max(RANGES.month, 1 + (instant(monday(day)) - instant(monday(first))) / 604_800_000);
+  const all = 1 + (instant(monday(day)) - instant(monday(firstDay(studied, day)))) / 604_800_000;
   return Math.min(RANGES[range] || all, all);
 }
 
@@ -100,22 +98,22 @@ function byWeek(data, range) {
   const shown = weeks(studied, day, count);
   const top = roundUp(Math.max(...shown.map((week) => week.answers)));
   const total = sum(studied, shown[0].start, day);
-  const below = () => axis(dateLabels(shown.map((week) => week.start)), count);
+  const below = (room) => axis(dateLabels(shown.map((week) => week.start), room), room);
   return [
     card('weeks', t('weeks.title'), 'wide',
       note(total.answers
-        ? t('weeks.summary', { count: total.answers, weeks: count, share: percent(accuracy(total)) })
+        ? t('weeks.summary', { count: total.answers, day: longDay(shown[0].start), share: percent(accuracy(total)) })
         : t('weeks.none')),
       chart(columns(shown.map((week) => ({
         parts: week.end > day
           ? [['unfinished', week.answers]]
           : [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
         title: describe(week),
-      })), top, t('weeks.chart', { count })), [0, top], number, below()),
+      })), top, t('weeks.chart', { count }), slots(count)), [0, top], number, below(slots(count))),
       legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
       unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown, day))),
-    course('accuracy', t('week.right'), shown.map(accuracy), accuracy(total), percent, 0.1, below),
-    course('speed', t('weeks.speed'), shown.map(pace), pace(total), decimal, 1, below),
+    course('accuracy', t('week.right'), shown.map(accuracy), accuracy(total), percent, 0.1, below(count)),
+    course('speed', t('weeks.speed'), shown.map(pace), pace(total), decimal, 1, below(count)),
   ];
 }
 
@@ -126,7 +124,7 @@ function course(key, name, values, mean, show, step, below) {
   const low = 2 * step * Math.floor(Math.min(...known) / step / 2);
   const high = 2 * step * Math.ceil(Math.max(...known) / step / 2);
   return card(key, name, null, note(t('weeks.mean', { mean: show(mean) })),
-    lines([{ name: 'mature', values }], [low, high], t('weeks.line', { name }), show, below()));
+    lines([{ name: 'mature', values }], [low, high], t('weeks.line', { name }), show, below));
 }
 
 const describe = (week) => t('weeks.week', { days: days(week.start, week.end), text: week.answers
@@ -140,15 +138,12 @@ const weekTable = (shown, day) => table(
     number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
-/**
- * The months of a range or, if there are many, the years. Periods before the learner's first one are left out; of a year
- * or all months, at least six remain.
- */
+/** The months of a range, from the first day of study on, or, if there are many, the years. */
 function periodsOf(data, range) {
   const { days: studied, day } = data;
+  const first = firstDay(studied, day);
   const all = months(studied, day, MONTHS[range] || Math.ceil(weeksOf(data, range) / 4) + 1);
-  const first = all.findIndex((period) => period.answers || period.activeDays || period.newMasteryCount);
-  const shown = all.slice(Math.max(0, Math.min(first, all.length - MIN_MONTHS)));
+  const shown = all.filter(({ end }) => end >= first);
   if (shown.length <= MAX_MONTHS) return shown;
   return [...new Set(shown.map(({ start }) => start.slice(0, 4)))]
     .map((year) => sum(studied, `${year}-01-01`, `${year}-12-31`));
@@ -160,17 +155,14 @@ function mastered(shown, { days: studied, day }, style) {
   const nameOf = ({ start }) => (isByYear ? t('year.name', { year: start.slice(0, 4) }) : month(start, 'long'));
   const signOf = ({ start }) => (isByYear ? start.slice(2, 4) : monthSign(start));
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
-  const most = Math.max(...shown.map((period) => period.newMasteryCount));
   return card('mastered', t(isByYear ? 'mastered.byYear' : 'mastered.title'), style,
-    note(sentences(t('mastered.summary', { count: total, day: longDay(shown[0].start) }), !isByYear && soFar(shown.slice(-2), studied, day))),
-    h('ol', { class: 'posts' }, shown.map((period) => {
-      const count = period.newMasteryCount;
+    note(sentences(t('mastered.summary', { count: total, day: longDay(shown[0].start) }), shown.length > 1 && !isByYear && soFar(shown.slice(-2), studied, day))),
+    counts(shown.map((period) => {
+      const { start, end, newMasteryCount: value } = period;
       const name = nameOf(period);
-      if (period.end > day) {
-        const text = t('mastered.month', { month: t('weeks.soFar', { day: name }), count });
-        return post(count, most, text, h('i', null, name), 'unfinished');
-      }
-      return post(count, most, t('mastered.month', { month: name, count }), signOf(period));
+      if (end <= day) return { value, day: start, text: t('mastered.month', { month: name, count: value }), name: signOf(period) };
+      const text = t('mastered.month', { month: t('weeks.soFar', { day: name }), count: value });
+      return { value, day: start, text, name: h('i', null, name), style: 'unfinished' };
     })));
 }
 
@@ -221,7 +213,7 @@ function retentionLines(data, range, style) {
     }),
   }));
   const known = series.flatMap(({ values }) => values).filter((value) => value != null);
-  if (known.length < 2) return null;
+  if (count < 2 || known.length < 2) return null;
   const low = Math.max(0, Math.floor(5 * Math.min(...known) - 0.25) / 5);
   return card('remembered', t('retention.course'), style, note(t('retention.points')),
     lines(series, [low, 1], t('retention.chart'), percent, axis(dateLabels(ends), ends.length)),

@@ -20,6 +20,9 @@ export function sum(days, from, to) {
   return total;
 }
 
+/** The first of these days, or `day` if it is earlier. */
+export const firstDay = (days, day) => [...days.keys()].reduce((least, date) => (date < least ? date : least), day);
+
 export const accuracy = ({ answers, correctAnswers }) => (answers ? correctAnswers / answers : null);
 
 /** The mean seconds per answer; null without answers. */

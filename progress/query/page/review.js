@@ -6,11 +6,12 @@ import {
 } from './format.js';
 import { sentences, t } from './i18n.js';
 import { card, note, table } from './layout.js';
-import { accuracy, months, sum } from './periods.js';
+import { accuracy, firstDay, months, sum } from './periods.js';
 
-/** The months of a year, up to the current month, as a table. */
+/** The months of a year as a table, from the first day of study up to the current month. */
 export function monthTable({ days, day }, year) {
-  const rows = monthsOf(days, year).filter((period) => period.start <= day);
+  const first = firstDay(days, day);
+  const rows = monthsOf(days, year).filter(({ start, end }) => start <= day && end >= first);
   const names = ['month', 'days', 'answers', 'right', 'time', 'learned'].map((name) => `months.${name}`);
   return card('months', t('months.title'), null,
     table(names.map((name) => t(name)), rows.toReversed().map((period) => [

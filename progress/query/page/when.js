@@ -1,8 +1,8 @@
 // The section "When". It shows answers and accuracy for each hour of the day, and the items that fall due on each day.
 
-import { axis, chart, columns, legend, post, roundUp } from './charts.js';
+import { axis, chart, columns, counts, legend, roundUp } from './charts.js';
 import { h } from './dom.js';
-import { dayAfter, dayOfMonth, fullDay, hour, minutes, number, percent, weekday, weekdayOf } from './format.js';
+import { dayAfter, fullDay, hour, minutes, number, percent, weekday, weekdayOf } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
 import { monday } from './periods.js';
@@ -54,10 +54,9 @@ function weekdays({ days, day }) {
     answers: [...days.values()].filter((row) => row.date >= since && row.date <= day && weekdayOf(row.date) === weekdayOf(date))
       .reduce((sum, row) => sum + row.answers, 0),
   }));
-  const most = Math.max(...shown.map((row) => row.answers));
-  return most > 0 && card('weekdays', t('weekdays.title'), 'wide',
-    h('ol', { class: 'posts' }, shown.map((row) => post(
-      row.answers, most, t('weekdays.day', { day: weekday(row.date, 'long'), count: row.answers }), weekday(row.date)))));
+  return shown.some((row) => row.answers) && card('weekdays', t('weekdays.title'), 'wide', counts(shown.map(({ date, answers }) => ({
+    value: answers, day: date, text: t('weekdays.day', { day: weekday(date, 'long'), count: answers }), name: weekday(date),
+  }))));
 }
 
 function due({ due: rows, workload }) {
@@ -65,15 +64,14 @@ function due({ due: rows, workload }) {
   const time = (items) => (pace ? minutes(Math.ceil((items * pace) / 60 - 1e-9)) : '–');
   const shown = rows.slice(0, SHOWN_DAYS);
   const [today, ...later] = shown;
-  const most = Math.max(...shown.map((day) => day.items));
   const total = later.reduce((count, day) => count + day.items, 0);
   return card('due', t('due.title'), null,
     note(sentences(
       t(today.items ? 'due.today' : 'due.none', { count: today.items }),
       t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length }))),
-    most > 0 && h('ol', { class: 'posts' }, shown.map((day) => post(
-      day.items, most, t('due.day', { day: fullDay(day.date), count: day.items }),
-      [weekday(day.date, 'narrow'), h('b', null, dayOfMonth(day.date))]))),
+    shown.some((day) => day.items) && counts(shown.map(({ date, items }) => ({
+      value: items, day: date, text: t('due.day', { day: fullDay(date), count: items }),
+    }))),
     rows.some((day) => day.items) && unfolded(t('due.table'), t('due.title'), table(
       [t('due.date'), t('due.items'), t('due.time')],
       rows.map((day) => [fullDay(day.date), number(day.items), time(day.items)]))));

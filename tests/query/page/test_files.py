@@ -373,31 +373,37 @@ def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate
     ]
 
 
-def test_the_range_selects_the_months_and_the_points_of_the_retention(evaluate: Evaluate) -> None:
+def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
+    evaluate: Evaluate,
+) -> None:
+    """Up to seven counts stand above their columns; more columns have ticks."""
     found = evaluate(
         """
         const { improving } = await import('./page/improving.js');
-        const days = new Map([-2920, 0].map((n) => [dayIn(n), {
-          date: dayIn(n), answers: 1, correctAnswers: 1, averageResponseMs: 1, studySeconds: 1,
-          sessionsCompleted: 1, itemsLearned: 1, newMasteryCount: 1 }]));
         const rate = { asked: 9, recalled: 8 };
         const retention = Array.from({ length: 418 }, (_, n) =>
           ({ start: dayIn(-7 * n), young: rate, mature: rate }));
-        const find = (node, test) => [
-          ...(test(node) ? [node] : []),
-          ...(node.children ?? []).flatMap((one) => find(one, test))];
-        const show = (range) => {
+        const find = (node, tag) => [
+          ...(node?.name === tag ? [node] : []),
+          ...(node?.children ?? []).flatMap((one) => find(one, tag))];
+        const show = ([range, first]) => {
+          const days = new Map([first, 0].map((n) => [dayIn(n), {
+            date: dayIn(n), answers: 1, correctAnswers: 1, averageResponseMs: 1, studySeconds: 1,
+            sessionsCompleted: 1, itemsLearned: 1, newMasteryCount: 1 }]));
           const section = improving({ days, day: dayIn(0), retention }, { range });
-          const [path] = find(section.find('remembered'), ({ attributes = {} }) =>
-            attributes.d && attributes.class === 'young');
-          const [posts] = find(section.find('mastered'), ({ attributes = {} }) =>
-            attributes.class === 'posts');
-          return [posts.children.length, path.attributes.d.split(/[ML]/).length - 1];
+          const [mastered, weeks, remembered] =
+            ['mastered', 'weeks', 'remembered'].map((key) => section.find(key));
+          const [path] = find(remembered, 'path');
+          return [find(mastered, 'li').length, find(mastered, 'g').length, find(weeks, 'g').length,
+            path ? path.attributes.d.split(/[ML]/).length - 1 : 0,
+            Math.round(parseFloat(find(weeks, 'rect')[0].attributes.width))];
         };
-        print(['month', 'quarter', 'year', 'all'].map(show));
+        print([['month', -2920], ['quarter', -2920], ['year', -2920], ['all', -2920],
+          ['year', -70], ['all', 0]].map(show));
         """
     )
-    assert found == [[2, 5], [4, 13], [6, 53], [9, 418]]  # all: 9 years
+    long = [[2, 0, 5, 5, 8], [4, 0, 13, 13, 8], [0, 12, 53, 53, 2], [0, 9, 419, 418, 0]]
+    assert found == [*long, [3, 0, 11, 11, 8], [1, 0, 1, 0, 8]]  # a column's width in percent
 
 
 def test_the_first_answer_s_day_comes_from_the_history_if_the_history_is_complete(
