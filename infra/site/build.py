@@ -17,6 +17,7 @@ ROOT = HERE.parents[1]
 CONFIGURATION = "zensical.toml"
 SOURCE, HTML, JAPANESE = "documents", "html", "日本語"  # as in the configuration
 
+PROJECT = tomllib.loads((HERE / CONFIGURATION).read_text(encoding="utf-8"))["project"]
 _LINK = re.compile(r"\]\((?!https?:|#)([^)\s#]+)")
 
 
@@ -39,8 +40,7 @@ class Page(NamedTuple):
 
 def list_pages() -> list[Page]:
     """Return the pages in the order of the navigation; the start page is in no section."""
-    project = tomllib.loads((HERE / CONFIGURATION).read_text(encoding="utf-8"))["project"]
-    sections = [next(iter(entry.items())) for entry in project["nav"]]
+    sections = [next(iter(entry.items())) for entry in PROJECT["nav"]]
     return [
         Page("" if isinstance(value, str) else name, *pair)
         for name, value in sections
@@ -60,7 +60,7 @@ def list_linked(pages: list[Page]) -> set[str]:
 
 def summarize(pages: list[Page]) -> str:
     """Return llms.txt: each page's title, the address of its Markdown, and its first sentence."""
-    lines, section = ["# Progress", ""], ""
+    lines, section = [f"# {PROJECT['site_name']}", "", f"> {PROJECT['site_description']}", ""], ""
     for page in pages:
         if page.section != section:
             section = page.section
