@@ -6,9 +6,11 @@ import { h } from './dom.js';
 import { moment } from './format.js';
 import { t } from './i18n.js';
 import { note } from './layout.js';
+import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 
 const QUERY = `query Events($user: ID, $after: String) {
+  who: userProgress(userId: $user) { displayName }
   events(userId: $user, first: 50, after: $after) {
     pageInfo { hasNextPage endCursor }
     edges { node { eventId eventType retracted data occurredAt recordedAt globalPosition } }
@@ -19,16 +21,18 @@ export class Events extends View {
   constructor(element, user, parameters, shell) {
     super(element, shell, { user, parameters });
     this.on('click', ({ target }) => target.closest('[data-more]') && this.load());
-    this.load();
+    this.naming = this.load();
   }
 
   /** Load the next page of events. */
   async load() {
     try {
       const after = this.data?.pageInfo.endCursor ?? null;
-      const { data: { events } } = await runQuery(QUERY, { user: this.user, after }, this.closing.signal);
+      const { data: { who, events } } = await runQuery(QUERY, { user: this.user, after }, this.closing.signal);
       const rows = [...(this.data?.rows ?? []), ...events.edges.map((edge) => edge.node)];
       this.data = { rows, pageInfo: events.pageInfo };
+      learnName('learner', this.user, who?.displayName);
+      this.shell.named();
       this.succeed();
     } catch (problem) {
       if (!this.closing.signal.aborted) this.fail(problem);
@@ -39,11 +43,13 @@ export class Events extends View {
     const { rows, pageInfo } = this.data;
     const wanted = this.parameters.get('event');
     const isMissing = wanted && !rows.some((row) => row.eventId === wanted);
+    const name = nameOf('learner', this.user);
     const from = this.parameters.get('reason') && `#/administration?${this.parameters}`;
     return [
       h('header', { class: 'head', 'data-key': 'head' }, h('div', null,
         from && h('a', { class: 'back', href: from }, t('letters.title')),
-        h('h1', null, t('events.title', { user: this.user })))),
+        h('h1', null, t('events.title', { user: name })),
+        name !== this.user && note(h('span', { translate: 'no' }, this.user)))),
       h('section', { class: 'card wide', 'aria-label': t('events.list'), 'data-key': 'events' },
         note(t(rows.length ? 'events.meaning' : 'events.none')),
         isMissing && note(t(pageInfo.hasNextPage ? 'events.notHere' : 'events.notRecorded', { event: wanted })),

@@ -50,9 +50,10 @@ export class GroupItem extends View {
         found.push(...await this.read(members.slice(from, from + PER_REQUEST)));
       }
       const rows = [...(this.data?.rows ?? []), ...found.filter((row) => row.answers)];
-      this.data = { rows, after: pageInfo.hasNextPage ? pageInfo.endCursor : null };
+      const item = this.data?.item ?? found.find((row) => row.headword);
+      this.data = { rows, item, after: pageInfo.hasNextPage ? pageInfo.endCursor : null };
       learnName('group', this.group, data.group?.name);
-      learnName('item', this.item, rows[0]?.headword);
+      learnName('item', this.item, item?.headword);
       for (const { userId, displayName } of rows) learnName('learner', userId, displayName);
       this.shell.named();
       this.succeed();
@@ -72,11 +73,11 @@ export class GroupItem extends View {
 
   sections() {
     const { rows, after } = this.data;
-    const item = { itemId: this.item, ...rows[0] };
+    const item = { itemId: this.item, ...(this.data.item ?? rows[0]) };
     return [
       h('header', { class: 'head', 'data-key': 'head' }, h('div', null,
         h('a', { class: 'back', href: this.from }, groupName(this.group)),
-        h('h1', { class: 'item-head' }, word(item), ' ', rows.length > 0 && level(item)))),
+        h('h1', { class: 'item-head' }, word(item), ' ', item.level && level(item)))),
       h('section', { class: 'card wide', 'aria-labelledby': 'who', 'data-key': 'who' },
         h('h2', { id: 'who' }, t('group.who', { count: rows.length })),
         note(t(rows.length ? 'group.whoMeaning' : 'group.nobody')),

@@ -5,6 +5,7 @@ import { h, show } from './dom.js';
 import { number, percent } from './format.js';
 import { t } from './i18n.js';
 import { note, table } from './layout.js';
+import { learnName } from './names.js';
 import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 
@@ -56,6 +57,7 @@ export class Groups extends View {
         rows.push(...await this.read(groups.slice(from, from + PER_REQUEST), signal));
       }
       if (signal.aborted) return;
+      groups.forEach((group, index) => learnName('group', group, rows[index]?.name));
       this.groups = groups;
       this.data = rows;
       this.succeed();

@@ -35,7 +35,7 @@ export class ItemPage extends View {
   /** `user` is null for the caller's own item. */
   constructor(element, itemId, user, shell) {
     super(element, shell, { itemId, user });
-    this.load();
+    this.naming = this.load();
   }
 
   async load() {

@@ -317,7 +317,7 @@ async function open(view, shown) {
   ])]).catch((error) => [() => showLoadProblem(error, shown)]);
   if (opening !== openings) return;
   currentView = create();
-  if (view.subject) currentView.naming = watchMidnight(view, opening);
+  if (view.subject) currentView.naming = Promise.all([currentView.naming, watchMidnight(view, opening)]);
 }
 
 /** Load the styles of the other views, once. */

@@ -294,17 +294,24 @@ def test_a_dead_letter_leads_to_the_learner_s_events_and_back(visit: Visits, dem
     expect(page.get_by_text(re.compile("Filtered: [1-9]"))).to_be_visible()
 
 
-def test_the_trail_strikes_a_retracted_event_through(visit: Visits, demo: Stack) -> None:
+def test_the_trail_has_the_learner_s_name_and_strikes_a_retracted_event_through(
+    visit: Visits, demo: Stack
+) -> None:
     user, at = f"page-{uuid.uuid4()}", datetime.now(UTC)
     goals = [browser.envelope("GoalSet", at, user_id=user, answers_per_day=n) for n in (1, 2)]
     retracted = goals[0]["event_id"]
     retraction = browser.envelope("EventRetracted", at, user_id=user, retracted_event_id=retracted)
-    envelopes = browser.encode(*goals, retraction)
+    name = browser.envelope("UserPreferencesChanged", at, user_id=user, display_name="Ann Lee")
+    envelopes = browser.encode(*goals, retraction, name)
     demo.progress("publish", "-", "--wait", text="\n".join(envelopes))
     for locale, said in (("en", "Retracted: this event does not count."), ("ja", "取り消された")):
         visitor = visit(locale=locale)
         page = visitor.open("ada", "admin", f"#/events/{user}")
-        expect(page.locator(".letters > li")).to_have_count(3)
+        expect(page.locator(".letters > li")).to_have_count(4)
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Ann Lee")
+        expect(page.get_by_role("heading", level=1)).not_to_contain_text(user)
+        expect(page.get_by_role("main")).to_contain_text(user)  # names may be equal
+        expect(page).to_have_title("Ann Lee · Progress")
         expect(page.locator("s")).to_have_text("GoalSet")
         struck = page.locator(".letters > li", has=page.locator("s"))
         expect(struck).to_have_attribute("data-key", retracted)
