@@ -181,6 +181,7 @@ def _describe(name: str, tested: Sequence[Exam], constant: float) -> str:
 SIZES = (10, 20, 50, 100, 200, 500)  # numbers of tests
 
 
+@pytest.mark.exhaustive
 def test_the_page_has_the_errors_of_learners_who_forget_as_estimated(
     histories: list[list[Given]],
 ) -> None:
