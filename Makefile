@@ -8,8 +8,8 @@ BIN := .venv/bin
 ARGS ?=
 PIP_OPTIONS ?=
 TESTS ?= not exhaustive and not gate
-# The number of examples of each property: brief 4, quick 6, full 25 (tests/conftest.py).
-PROFILE ?= brief
+# The number of examples of each property: quick 4, full 25 (tests/conftest.py).
+PROFILE ?= quick
 
 # Let Python cache bytecode. Otherwise, each process would compile the code again, and take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -42,7 +42,7 @@ test: setup
 # The tests of the gate in one run, as .ci/run runs them. Two runs would start each shared resource twice, and a core
 # would wait at the end of each.
 test-gate:
-	@$(MAKE) --no-print-directory test TESTS='not exhaustive' PROFILE=quick
+	@$(MAKE) --no-print-directory test TESTS='not exhaustive'
 
 # checks.yaml runs this target on each pull request.
 test-all: setup

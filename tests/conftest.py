@@ -51,7 +51,7 @@ WANTED = (
 hypothesis.settings.register_profile(
     "quick",
     deadline=None,  # the duration of an example depends on PostgreSQL
-    max_examples=6,
+    max_examples=4,
     # All examples of a test share its fixtures. Each example therefore empties `store`, or creates
     # a database with `stores`.
     suppress_health_check=[
@@ -60,9 +60,6 @@ hypothesis.settings.register_profile(
         hypothesis.HealthCheck.data_too_large,
     ],
     print_blob=True,
-)
-hypothesis.settings.register_profile(
-    "brief", hypothesis.settings.get_profile("quick"), max_examples=4
 )
 hypothesis.settings.register_profile(
     "full", hypothesis.settings.get_profile("quick"), max_examples=25

@@ -67,7 +67,7 @@ def test_a_log_of_a_special_kind_gives_the_rows_of_the_oracle_however_it_is_deli
     check()
 
 
-@settings(max_examples=max(5, settings().max_examples // 5))
+@settings(max_examples=max(3, settings().max_examples // 5))
 @given(log=logs(size=60), how=disturbances(), late=st.integers(0, 30))
 def test_a_rebuild_does_not_change_the_rows(
     stage: Stage, store: Store, log: Log, how: Disturbance, late: int

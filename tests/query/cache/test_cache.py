@@ -651,7 +651,7 @@ class Learner:
         Projector(self._connection, publisher=publisher()).catch_up_all()
 
 
-@settings(max_examples=12)
+@settings(max_examples=2 * settings().max_examples)
 @given(data=st.data())
 def test_each_result_equals_the_result_without_a_cache(
     store: Store, connection: Connection, redis_with_notifications: str, data: st.DataObject
