@@ -81,10 +81,11 @@ export function ends(values, range, show) {
 function isLoose(values) {
   const isKnown = (value) => value != null;
   const runs = values.filter((value, index) => isKnown(value) && !isKnown(values[index - 1])).length;
-  return runs > 1 && values.filter(isKnown).length < MIN_RUN * runs;
+  const known = values.filter(isKnown).length;
+  return known === 1 || (runs > 1 && known < MIN_RUN * runs);
 }
 
-/** A line through the values. A value between two gaps, or each value of a loose line, is drawn as a dot. */
+/** A line through the values. A value between two gaps, or each value of a loose line or of one point, is a dot. */
 function drawLine(name, values, point, isStepped) {
   const isDotted = isLoose(values);
   let isDrawing = false;

@@ -46,7 +46,7 @@ const NONE = '–';
 
 export const number = (value) => (value == null ? NONE : numbers.format(value));
 /** A difference, with its sign. */
-export const signed = (value) => signs.format(value);
+export const signed = (value) => signs.format(value).replace('-', '−');
 /** A rate in whole percent. Only all is 100%, and only none is 0%. */
 export const percent = (rate) => (rate == null ? NONE : percents.format(between(rate, 0.01)));
 export const share = (rate) => (rate == null ? NONE : rate < 0.1 ? tenths.format(between(rate, 0.001)) : percent(rate));
@@ -87,7 +87,6 @@ export const weekdayOf = (day) => (new Date(instant(day)).getUTCDay() + 6) % 7; 
 
 export const fullDay = (day) => full.format(instant(day));
 export const longDay = (day) => long.format(instant(day));
-export const dayOfMonth = (day) => number(Number(day.slice(8)));
 export const shortDay = (day) => short.format(instant(day));
 export const weekday = (day, how = 'short') => weekdays[how].format(instant(day));
 export const month = (day, how = 'short') => months[how].format(instant(day));

@@ -1,7 +1,7 @@
 // The state of the system: a summary, the lag of the projections, and the messages that are still in Pub/Sub.
 
 import { banner, hasFailed, isDeadLetter, isLate, isStopped, sum } from './alarms.js';
-import { axis, chart, columns } from './charts.js';
+import { axis, chart, columns, roundUp } from './charts.js';
 import { countOpen } from './dead_letters.js';
 import { h } from './dom.js';
 import { ago, clock, decimal, moment, number, seconds } from './format.js';
@@ -68,6 +68,8 @@ function lagRow(row) {
 export function arrivals(rows) {
   const perMinute = (count) => decimal(count / 60);
   const most = Math.max(...rows.map((row) => row.events));
+  const isMany = most >= 120; // ticks without decimals
+  const top = isMany ? 60 * roundUp(most / 60) : most;
   const letters = rows.reduce((count, row) => count + row.deadLetters, 0);
   const time = (row) => clock(row.start);
   const entries = rows.map((row) => ({
@@ -78,7 +80,7 @@ export function arrivals(rows) {
   return h('section', { class: 'card', 'aria-labelledby': 'arrivals', 'data-key': 'arrivals' },
     h('h2', { id: 'arrivals' }, t('arrivals.title')),
     h('p', { class: 'note' }, t('arrivals.letters', { count: letters })),
-    chart(columns(entries, most, t('arrivals.chart')), [0, most], perMinute,
+    chart(columns(entries, top, t('arrivals.chart')), [0, top], isMany ? (count) => number(count / 60) : perMinute,
       axis([0, 12, 23].map((index) => [index, time(rows[index])]), rows.length)),
     unfolded(t('arrivals.table'), t('arrivals.title'), table(
       [t('arrivals.from'), t('arrivals.rate'), t('letters.title')],

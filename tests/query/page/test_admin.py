@@ -640,10 +640,7 @@ def test_a_teacher_sees_names_and_saves_them_as_csv(visit: Visits, demo: Stack) 
     ]
     assert weak["At risk"] == "under 60% right"
     assert weak["Last study day"] in (f"{today}", f"{today - timedelta(days=1)}")
-    page.emulate_media(media="print")
-    expect(page.get_by_text("7 days, Who needs a talk first")).to_be_visible()
-    expect(page.locator("[data-csv]")).to_be_hidden()
-    page.emulate_media(media="screen")
+    check_print(page, f"{today:%-d %B %Y}, 7 days, Who needs a talk first")
     row.get_by_role("link", name=named["new"], exact=True).click()
     heading = page.get_by_role("heading", level=1)
     expect(heading).to_have_text(f"Progress of {named['new']}")
@@ -655,6 +652,28 @@ def test_a_teacher_sees_names_and_saves_them_as_csv(visit: Visits, demo: Stack) 
     main = page.get_by_role("main")
     expect(main.get_by_text(f"{group}-new", exact=True)).to_be_visible()
     assert visitor.find_violations("[data-key=title]") == []
+
+
+def check_print(page: Page, selection: str) -> None:
+    """Assert that the print of a group on A4 is what is on screen, with nothing cut off."""
+    screen = page.viewport_size
+    assert screen
+    shown = page.locator("[data-key=learners] tbody tr").all_text_contents()
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1047})  # of A4, without margins of a centimetre
+    expect(page.get_by_text(selection)).to_be_visible()
+    assert page.locator("[data-key=learners] tbody tr").all_text_contents() == shown
+    expect(page.locator("tbody .chip")).to_have_text(["under 60% right", "no study day yet"])
+    bottom = page.locator(".first").evaluate("cards => cards.getBoundingClientRect().bottom")
+    assert bottom < 1047, "the risks and the words are on the first sheet"
+    cut = "all => all.filter((o) => o.scrollWidth > o.clientWidth + 1).map((o) => o.outerHTML)"
+    assert page.locator("main :is(th, td, h1, h2, li)").evaluate_all(cut) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    expect(
+        page.locator("main :is(button:not(th button), select)").filter(visible=True)
+    ).to_have_count(0)
+    page.emulate_media(media="screen")
+    page.set_viewport_size(screen)
 
 
 def test_a_teacher_without_groups_is_told_whom_to_ask(visit: Visits) -> None:
