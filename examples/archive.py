@@ -14,7 +14,9 @@ events = events.drop_duplicates("global_position").sort_values(["occurred_at", "
 fields = pd.DataFrame(events.event_data.map(json.loads).tolist(), index=events.index)
 events = events.join(fields.reindex(columns=["item_id", "retracted_event_id"]))
 is_deleted = events.stream_id.isin(events.stream_id[events.event_type == "UserDeleted"])
-is_retracted = events.event_id.astype(str).isin(events.retracted_event_id)
+source_ids = events.metadata.map(lambda text: json.loads(text or "{}").get("source_id"))
+retracted = events.retracted_event_id.dropna()  # as published: an id that is no UUID is replaced
+is_retracted = events.event_id.astype(str).isin(retracted) | source_ids.isin(retracted)
 is_answer = events.event_type.isin(["CorrectAnswerGiven", "IncorrectAnswerGiven"])
 answers = events[is_answer & ~is_deleted & ~is_retracted]
 

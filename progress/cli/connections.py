@@ -115,11 +115,21 @@ def erased_digests() -> set[str]:
 
 
 def use_stack() -> None:
-    """If the settings name no database, let workers in this process use the local stack."""
+    """If the settings name no database, let workers in this process use the local stack.
+
+    Under `progress serve` without a project of Google Cloud, they publish nothing.
+    """
     if not _database_settings():
         addresses = _stack()
-        settings.fill_in(DATABASE_URL=addresses["database_url"], REDIS_URL=addresses["redis_url"])
-        settings.current.cache_clear()
+        settings.fill_in(
+            DATABASE_URL=addresses["database_url"],
+            REDIS_URL=addresses["redis_url"],
+            PUBSUB_PROJECT_ID=addresses["project_id"],
+            PUBSUB_EMULATOR_HOST=addresses["pubsub_emulator_host"],
+        )
+    elif settings.current().pubsub_project_id == LOCAL_PROJECT and _find_carrier():
+        settings.fill_in(PUBLISH_EVENTS="off")
+    settings.current.cache_clear()
 
 
 def change_publisher() -> Publisher:
@@ -130,6 +140,16 @@ def change_publisher() -> Publisher:
     """
     url = settings.current().redis_url
     return Publisher(url if url or _database_settings() else _stack()["redis_url"])
+
+
+def _find_carrier() -> str | None:
+    """Return the address of the carrier if `progress serve` runs on the data folder, else None."""
+    from progress.local import stack
+
+    try:
+        return stack.running(data_folder()).addresses.get("commands_url")
+    except StackError:
+        return None
 
 
 def pubsub() -> tuple[str, str | None]:
@@ -176,12 +196,10 @@ def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> N
     warning: the scheduled job publishes these commands.
     """
     from progress.adapters.pubsub import wakeups
-    from progress.local import stack
 
-    with contextlib.suppress(StackError):
-        if url := stack.running(data_folder()).addresses.get("commands_url"):
-            settings.fill_in(SERVE_COMMANDS_URL=url)
-            settings.current.cache_clear()
+    if url := _find_carrier():
+        settings.fill_in(SERVE_COMMANDS_URL=url)
+        settings.current.cache_clear()
     try:
         is_carried = settings.current().serve_commands_url is not None
         target = (LOCAL_PROJECT, None) if is_carried else pubsub()

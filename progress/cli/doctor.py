@@ -29,6 +29,7 @@ from progress.recovery.checks import Finding
 
 _DEADLINE_S = 10.0
 STUCK_S = 60.0  # a fold holds its shard for less
+_UNITS = ("events", "seconds")
 _DEAD_LETTERS = "-dead-letter-sub"
 
 
@@ -135,14 +136,12 @@ def _look_at_status() -> tuple[str, list[Finding]]:
     with _open() as connection:
         counts, projections = maintenance.read_status(connection)
     late = [row for row in projections if row["status"] != "NORMAL"]
-    findings = [
-        Finding(
-            f"{row['name']} is {row['events_behind']:,} events and {row['seconds_behind']:,.0f} s "
-            "behind",
-            "see docs/runbook.md, Alerts",
-        )
-        for row in late
-    ]
+    findings = []
+    if late:
+        names = f"{late[0]['name']}" + (f" and {len(late) - 1} more" if late[1:] else "")
+        events, seconds = (max(row[f"{unit}_behind"] for row in late) for unit in _UNITS)
+        found = f"the projection of {names} is {events:,} events and {seconds:,.0f} s behind"
+        findings.append(Finding(found, "see docs/runbook.md, Projection lag"))
     behind = max((row["events_behind"] for row in projections), default=0)
     found = f"{counts['events']:,} events, {counts['pending']:,} pending, {behind:,} behind at most"
     return found, findings
@@ -197,13 +196,22 @@ def _look_at_dead_letters() -> tuple[str, list[Finding]]:
     findings = [
         Finding(
             f"{row.letters:,} dead letters, {row.kind}: {row.reason}",
-            f"repair the publisher, then `progress dead-letters replay --kind {row.kind}`",
+            _describe_repair(row.kind),
         )
         for row in reasons
         if row.kind != DeadLetterKind.FUTURE
     ]
     most = f", most of them {reasons[0].kind}: {reasons[0].reason}" if reasons else ""
     return f"{sum(row.letters for row in reasons):,} open{most}", findings
+
+
+def _describe_repair(kind: str) -> str:
+    if kind == DeadLetterKind.POISONED:
+        return f"once a new version folds them, `progress dead-letters replay --kind {kind}`"
+    return (
+        f"let the publisher send them again, corrected, then `progress dead-letters discard --kind "
+        f"{kind}`; if the rule was wrong and has changed, `replay` instead"
+    )
 
 
 def _look_at_backlog() -> tuple[str, list[Finding]]:
@@ -225,9 +233,9 @@ def _look_at_backlog() -> tuple[str, list[Finding]]:
 
 PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
     "versions": _look_at_versions,
+    "shards": _look_at_shards,  # the cause of what is behind comes first
     "status": _look_at_status,
     "log": _look_at_log,
-    "shards": _look_at_shards,
     "schedules": _look_at_schedules,
     "dead letters": _look_at_dead_letters,
     "backlog": _look_at_backlog,

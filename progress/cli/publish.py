@@ -122,7 +122,7 @@ def _check(file: str, *, strict: bool, as_json: bool) -> None:
         faulty = len({(fault.line, fault.index) for fault in faults})
         raise ProgressError(f"{faulty:,} of {report.events:,} events have a fault")
     if not as_json:
-        typer.echo(f"no fault in {report.events:,} events")
+        typer.echo(f"no fault in {report.events:,} event{'' if report.events == 1 else 's'}")
 
 
 def _find_unknown_types(line: Line) -> list[Fault]:

@@ -49,6 +49,7 @@ def compare(
         typer.echo(line)
     if broken:
         raise typer.Exit(1)
+    typer.echo("nothing breaks")
 
 
 @contextlib.contextmanager
@@ -65,7 +66,8 @@ def _open_schemas(against: str) -> Iterator[Path]:
     archive = subprocess.run(git, capture_output=True, check=False)
     if archive.returncode:
         raise ProgressError(
-            f"--against: expected a folder, or a commit with schemas - found {against!r}"
+            "--against: expected a folder, or a commit of this clone that has schemas - found "
+            f"{against!r}"
         )
     with tempfile.TemporaryDirectory() as extracted:
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:

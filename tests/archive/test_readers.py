@@ -24,15 +24,21 @@ def test_duckdb_and_pandas_read_what_was_recorded_and_the_example_what_counts(
 ) -> None:
     """Each item of a lesson is answered on four days: three answers follow one a day before."""
     sample_events.record_lessons(connection, "ann", "ben")
+    now = BEGIN + timedelta(days=7)
     again = {"session_id": "ann-0", "item_id": "i0", "response_time_ms": 5}
     answer = envelope("IncorrectAnswerGiven", again, at=BEGIN + timedelta(days=6))
-    retraction = {"user_id": "ann", "retracted_event_id": answer["event_id"]}
-    now = BEGIN + timedelta(days=7)
+    own_id = envelope("IncorrectAnswerGiven", again, at=BEGIN + timedelta(days=6, hours=1))
+    own_id["event_id"] = "answer 1"  # of the app's own kind, not a UUID
+    retracted = [
+        envelope("EventRetracted", {"user_id": "ann", "retracted_event_id": each}, at=now)
+        for each in (answer["event_id"], "answer 1")
+    ]
     append(
         connection,
         [
             answer,
-            envelope("EventRetracted", retraction, at=now),
+            own_id,
+            *retracted,
             envelope("UserDeleted", {"user_id": "ben"}, at=now),
         ],
     )
@@ -40,7 +46,7 @@ def test_duckdb_and_pandas_read_what_was_recorded_and_the_example_what_counts(
     archives.run(connection, archive)
     for lines in LINES:
         printed = run("-c", lines.replace(".progress/archive", str(folder)))
-        assert re.search(r"IncorrectAnswerGiven\W+13\b", printed), printed
+        assert re.search(r"IncorrectAnswerGiven\W+14\b", printed), printed
     assert len(LINES) == 2
     rows = run(str(ROOT / "examples" / "archive.py"), str(folder)).splitlines()[2:]
     assert [row.split() for row in rows] == [["[1,", "2)", "9", "0.67"]]

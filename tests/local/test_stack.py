@@ -91,6 +91,7 @@ def assert_page_and_schedule(stack: Stack) -> None:
     assert "is enabled." in stack.run("schedule", "resume").stdout
     cli.expect_failure(stack.run("schedule", "pause", "x"), "only has progress-batch")
     assert_post(stack)
+    assert_workers_publish_to_the_stack(stack)
 
 
 def have_ended(pids: dict[str, list[int]]) -> bool:
@@ -139,13 +140,24 @@ def assert_post(stack: Stack) -> None:
     """Assert that ingest takes the token of a publisher, and that this token reads nothing."""
     token = stack.run("token", "--role", "publisher").stdout.strip()
     headers = http_client.headers(token)
-    url = stack.env()["events_url"]
-    port, path = url.removeprefix("http://127.0.0.1:").split("/")
-    status, answer = http_client.fetch_json(int(port), "POST", f"/{path}", [], **headers)
-    assert (status, answer["dead_letters"]) == (200, [])
+    url = urlsplit(stack.env()["events_url"])
+    for port in (url.port or 0, stack.port):  # the page's address takes posts, too
+        status, answer = http_client.fetch_json(port, "POST", url.path, [], **headers)
+        assert (status, answer["dead_letters"]) == (200, [])
     query = {"query": "{ streak { current } }"}
     _, answer = http_client.fetch_json(stack.port, "POST", "/graphql", query, **headers)
     assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
+def assert_workers_publish_to_the_stack(stack: Stack) -> None:
+    """Assert that operations in a command, such as `erasures apply`, use the stack's Pub/Sub."""
+    script = (
+        "from progress import settings; from progress.cli import connections;"
+        "connections.use_stack(); print(settings.current().pubsub_emulator_host)"
+    )
+    environment = settings.child_env(PROGRESS_DATA_DIR=str(stack.folder))
+    printed = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True)
+    assert printed.strip() == stack.env()["pubsub_emulator_host"]
 
 
 def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: Stack) -> None:

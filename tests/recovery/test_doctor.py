@@ -50,7 +50,7 @@ def test_each_finding_says_what_to_do_and_a_common_one_stands_once(
     assert answer.returncode == 1, answer.stderr
     found = [line for line in answer.stdout.splitlines() if line.startswith("LOOK  ")]
     (letters,) = (line for line in found if "1 dead letters, invalid" in line)
-    assert "progress dead-letters replay" in letters
+    assert "progress dead-letters discard --kind invalid" in letters
     (migration,) = (line for line in found if "0011" in line)
     assert "run `progress migrate`" in migration
     (locked,) = (line for line in found if "has locked event_store.events" in line)
