@@ -167,7 +167,8 @@ export function counts(entries) {
   const most = Math.max(...entries.map(({ value }) => value));
   if (entries.length <= MAX_POSTS) return h('ol', { class: 'posts' }, entries.map((entry) => post(entry, most)));
   const top = roundUp(most);
-  const label = join(entries.filter(({ value }) => value).map(({ text }) => text));
+  const told = most ? entries.filter(({ value }) => value) : entries;
+  const label = join(told.map(({ text }) => text));
   return chart(
     columns(entries.map(({ value, text, style = 'count' }) => ({ parts: [[style, value]], title: text })), top, label),
     [0, top], number, axis(dateLabels(entries.map(({ day }) => day)), entries.length));
