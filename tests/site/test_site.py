@@ -105,5 +105,5 @@ def test_the_search_finds_english_and_japanese_words_without_a_network(
         page = chromium.new_page()
         page.goto(address)
         page.keyboard.press("/")
-        page.keyboard.type(words)
+        page.get_by_role("combobox", name="Search").fill(words)
         expect(page.get_by_role("option").filter(has_text=heading).first).to_be_visible()
