@@ -150,7 +150,9 @@ class OwnServer:
 def run_in(folder: Path, programs: Path | None = None) -> Iterator[str]:
     """Run a server in the folder during the block; yield its URL."""
     running = OwnServer(folder, programs)
-    running.start("fsync=off")  # faster; if the machine crashes, only test data are lost
+    # Faster: only test data are lost if the machine crashes, and databases come and go, for
+    # which the server scans its buffers.
+    running.start("fsync=off", "shared_buffers=32MB")
     yield running.url
     running.stop()
 
