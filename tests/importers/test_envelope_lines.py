@@ -248,7 +248,7 @@ def test_a_check_names_the_line_and_the_index_of_each_fault_as_ingest_does() -> 
 def test_a_check_explains_its_faults_and_publishes_nothing() -> None:
     nowhere = "postgresql:///d?host=/nowhere"
     done = cli.progress(nowhere, "publish", "--check", "-", text=line("Unheard").decode())
-    assert cli.expect_success(done) == "no fault in 1 events\n"
+    assert cli.expect_success(done) == "no fault in 1 event\n"
     assert "unknown event type 'Unheard'" in done.stderr
     done = cli.progress(nowhere, "publish", "--check", "-", text="garbage\n" + line().decode())
     assert (done.returncode, done.stdout) == (1, "")
