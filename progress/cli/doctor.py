@@ -138,7 +138,7 @@ def _look_at_status() -> tuple[str, list[Finding]]:
     late = [row for row in projections if row["status"] != "NORMAL"]
     findings = []
     if late:
-        names = f"{late[0]['name']}" + (f" and {len(late) - 1} more" if late[1:] else "")
+        names = late[0]["name"] + (f" and {len(late) - 1} more" if late[1:] else "")
         events, seconds = (max(row[f"{unit}_behind"] for row in late) for unit in _UNITS)
         found = f"the projection of {names} is {events:,} events and {seconds:,.0f} s behind"
         findings.append(Finding(found, "see docs/runbook.md, Projection lag"))
@@ -209,7 +209,7 @@ def _describe_repair(kind: str) -> str:
     if kind == DeadLetterKind.POISONED:
         return f"once a new version folds them, `progress dead-letters replay --kind {kind}`"
     return (
-        f"let the publisher send them again, corrected, then `progress dead-letters discard --kind "
+        "let the publisher send them again, corrected, then `progress dead-letters discard --kind "
         f"{kind}`; if the rule was wrong and has changed, `replay` instead"
     )
 

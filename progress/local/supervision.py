@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 from progress import settings
 from progress.errors import StackError
@@ -38,6 +39,29 @@ class Supervisor:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._child_exit = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_child_exit)
+        self._stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
+
+    async def run_until_stopped(
+        self, work: Coroutine[None, None, None], *ends: Awaitable[None]
+    ) -> None:
+        """Run `work` until SIGTERM, SIGINT or one of the `ends`; then cancel what is left.
+
+        Raise the error of `work`, or of a task of this supervisor.
+        """
+        running = asyncio.ensure_future(work)
+        others = [asyncio.ensure_future(end) for end in (self._stopping.wait(), *ends)]
+        try:
+            every: set[asyncio.Future[Any]] = {running, *others, self.failed}
+            await asyncio.wait(every, return_when=asyncio.FIRST_COMPLETED)
+            for failed in (running, self.failed):
+                if failed.done():
+                    await failed
+        finally:
+            for task in (running, *others):
+                task.cancel()
+            await asyncio.gather(running, *others, return_exceptions=True)
 
     async def keep(self, *parts: Part) -> None:
         """Start processes in parallel, and wait until all are ready.

@@ -4,11 +4,9 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from progress import settings
 from progress.errors import ProgressError
@@ -82,25 +80,15 @@ async def supervise(folder: DataFolder, port: int, *, standin: bool) -> None:
     supervision.end_leftovers(folder)
     stack = plan.make(folder, port, settings.current(), standin=standin)
     supervisor = StackSupervisor(folder, stack)
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     development_key.ensure(folder.key)
     server = await asyncio.start_server(
         Issuer(folder, port=stack.jwks_port, page_port=port).answer, HOST, stack.jwks_port
     )
-    running = asyncio.create_task(_run(supervisor, stack, folder))
-    stopped = asyncio.create_task(stopping.wait())
-    removed = asyncio.create_task(_wait_for_removal(folder))
     try:
-        ends: set[asyncio.Future[Any]] = {running, stopped, removed, supervisor.failed}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for failed in (running, supervisor.failed):
-            if failed.done():
-                await failed
+        await supervisor.run_until_stopped(
+            _run(supervisor, stack, folder), _wait_for_removal(folder)
+        )
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
         server.close()
         await supervisor.end()
         postgres.tidy(folder.postgres)

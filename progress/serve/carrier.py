@@ -54,12 +54,12 @@ class Carrier:
         while True:
             async with self._turns:
                 # A command that arrives during the push concerns later events: it waits again.
-                body = msgspec.json.encode(self._waiting.pop(command))
-                if await self._push(body) == 204:
+                push = self._waiting.pop(command)
+                if await self._push(msgspec.json.encode(push)) == 204:
                     return
             if command in self._waiting:  # the delivery of the later one continues
                 return
-            self._waiting[command] = msgspec.json.decode(body, type=PushEnvelope)
+            self._waiting[command] = push
             await asyncio.sleep(pause)
             pause = min(2 * pause, _MAX_PAUSE_S)
 

@@ -4,10 +4,8 @@ The functions have logins of their own, with the rights that they have in the cl
 are new at each start, so two systems cannot share a database.
 """
 
-import asyncio
 import contextlib
 import secrets
-import signal
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -64,22 +62,10 @@ async def serve(folder: DataFolder, host: str, port: int, settings: Settings) ->
     supervision.end_leftovers(folder)
     plan = _plan(folder, host, port, settings, _prepare(settings))
     supervisor = Supervisor(folder, plan.addresses)
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with carrier.carry(plan.commands_port, plan.addresses["project_url"]) as commands:
-        running = asyncio.create_task(_run(supervisor, plan, folder))
-        stopped = asyncio.create_task(stopping.wait())
         try:
-            ends: set[asyncio.Future[None] | asyncio.Task[bool]]
-            ends = {running, stopped, supervisor.failed}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for failed in (running, supervisor.failed):
-                if failed.done():
-                    await failed
+            await supervisor.run_until_stopped(_run(supervisor, plan, folder))
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
             await _stop(supervisor, commands)
 
 

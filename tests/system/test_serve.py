@@ -125,7 +125,7 @@ def test_wake_ups_fold_events_while_project_is_restarted(system: Served) -> None
 
 
 def test_a_terminated_system_finishes_what_it_has_accepted(system: Served) -> None:
-    """What was accepted before SIGTERM is folded, and only JSON is logged."""
+    """SIGTERM comes right after events were accepted: they are folded, and only JSON is logged."""
     system.post_events(*test_faults.delivery(random.Random(9)))
     assert system.end() == 0
     system.up()
