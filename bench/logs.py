@@ -68,6 +68,7 @@ def fill_studies(
     rebuild.run(functools.partial(database.connect, store.url))
     with closing(store.connect()) as connection:
         batch.run(connection)
+        connection.run(blocks("logs")["skip publication"])
         connection.run(blocks("logs")["settle"])
     return list_learners(store, events=1)
 

@@ -71,6 +71,10 @@ FROM typed t
 CROSS JOIN (SELECT coalesce(max(global_position), 0) AS position FROM event_store.events) AS head
 ORDER BY t.at, t.user_id, t.turn;
 
+-- skip publication --
+-- The publisher of a running system is never far behind. Otherwise, each request for the lag would count all events.
+SELECT event_store.has_messages(CAST(s AS smallint), 'off') FROM generate_series(0, 15) s;
+
 -- settle --
 VACUUM (ANALYZE);
 

@@ -225,6 +225,7 @@ def generate(
     return answers, tests
 
 
+@pytest.mark.exhaustive
 def test_the_example_of_the_analysis_has_the_learners_of_a_generated_class(tmp_path: Path) -> None:
     """The learners forget as estimated, but for their abilities and the difficulty of the words."""
     made = classes.messages(classes.SIZE, date(2026, 6, 30), datetime(2026, 7, 2, tzinfo=UTC))

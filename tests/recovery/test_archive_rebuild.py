@@ -223,6 +223,7 @@ def test_the_next_rebuild_succeeds_after_a_rebuild_that_was_killed_in_any_step(
         archived.run(run_in_turn)
 
 
+@pytest.mark.exhaustive
 def test_the_next_rebuild_ends_the_tasks_of_a_rebuild_that_was_killed(archived: Archived) -> None:
     archived.run_until_death("begin")
     with (

@@ -163,6 +163,7 @@ def run_trial(
     return run
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(300)
 def test_the_trial_applies_then_plans_again_then_sends_requests_then_destroys(
     runner: Runner, servers: Servers, world: TrialWorld

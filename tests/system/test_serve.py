@@ -174,6 +174,7 @@ def test_a_system_that_cannot_serve_says_why(
     assert why in refused.stderr
 
 
+@pytest.mark.exhaustive
 def test_events_rejected_while_the_disk_is_full_are_recorded_when_posted_again(
     small_disk: Path,
 ) -> None:
