@@ -26,7 +26,9 @@ export class Download {
   section(readers) {
     const kept = card('kept', t('data.kept'), 'wide',
       h('ul', { class: 'facts' }, ['events', 'settings', 'masked', 'readers', 'end'].map((name) =>
-        h('li', null, t(`kept.${name}`)))));
+        h('li', null, t(`kept.${name}`)))),
+      this.user && ['support', 'admin'].includes(session.role()) && h('div', { class: 'tools' },
+        h('a', { class: 'button quiet', href: `#/events/${encodeURIComponent(this.user)}` }, t('data.events'))));
     const read = card('readers', t('readers.title'), null, note(t('readers.meaning')), readers?.content());
     return section('my-data', t(this.user ? 'data.theirs' : 'data.title'),
       this.isAllowed && [this.card(), read], kept);

@@ -580,6 +580,7 @@ def test_a_teacher_can_open_a_member_but_not_a_former_member(visit: Visits, demo
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"{group}-active")
     way = page.get_by_role("navigation", name="The way from the group")
     expect(way.get_by_role("link")).to_have_text([f"Group {group}", f"Next: {group}-new"])
+    expect(page.get_by_role("link", name="Recorded events")).to_have_count(0)
     assert visitor.find_violations("[data-key=way], [data-key=title], [data-key=my-data]") == []
     page.get_by_role("link", name="All items").last.click()
     page.go_back()

@@ -595,6 +595,9 @@ def test_an_administrator_finds_a_learner_and_saves_the_record_from_the_list_of_
 def test_support_cannot_export_a_record(visit: Visits) -> None:
     page = visit().open("sue", "support", f"#/learner/{browser.DEMO}")
     expect(page.get_by_role("region", name="Today")).to_be_visible()
-    expect(page.get_by_role("region", name="Their data")).to_contain_text("What is kept")
+    data = page.get_by_role("region", name="Their data")
+    expect(data).to_contain_text("What is kept")
+    trail = data.get_by_role("link", name="Recorded events")
+    expect(trail).to_have_attribute("href", f"#/events/{browser.DEMO}")
     expect(page.locator("[data-key=readers]")).to_have_count(0)
     expect(page.get_by_role("button", name="Download their data")).to_have_count(0)
