@@ -162,6 +162,7 @@ export class Group extends View {
       if (order) this.sort(order, order === this.order && order !== 'urgent' && !this.isReversed);
       if (weeks) this.select({ weeks: Number(weeks) });
       if (risk) this.filter(risk === 'true');
+      if (target.closest('[data-see]')) this.see();
       if (target.closest('[data-more]')) this.load(true);
       if (target.closest('[data-csv]')) this.save();
       if (target.closest('[data-copy]')) this.copy();
@@ -178,6 +179,13 @@ export class Group extends View {
   filter(isFiltered) {
     this.select({ isFiltered });
     if (!this.isComplete()) this.load();
+  }
+
+  /** Show the learners at risk. */
+  see() {
+    const title = this.element.querySelector('#learners');
+    title.scrollIntoView();
+    title.focus({ preventScroll: true });
   }
 
   /** Select an order, a range or a filter; the address keeps them. */
@@ -321,7 +329,7 @@ export class Group extends View {
     const most = Math.max(1, ...this.rows.flatMap((row) => row.weeks.map((week) => week.answers)));
     const rows = this.shown().map((row) => learnerRow(row, this.weeks, most, this.groupId));
     return h('section', { class: 'card wide', 'aria-labelledby': 'learners', 'data-key': 'learners' },
-      h('div', { class: 'head' }, h('h2', { id: 'learners' }, t('group.learners', { count: totalCount })), filter, order),
+      h('div', { class: 'head' }, h('h2', { id: 'learners', tabindex: -1 }, t('group.learners', { count: totalCount })), filter, order),
       note(sentences(
         t(this.weeks === 1 ? 'group.lastDays' : 'group.lastWeeks', { weeks: this.weeks }), t('group.changeMeaning'),
         this.order === 'urgent' && t('group.urgentMeaning'))),
@@ -462,7 +470,9 @@ function risk(group) {
       h('strong', null, number(group.atRisk)), h('span', null, t('group.ofMembers', { count: group.members }))),
     h('dl', { class: 'pairs' }, Object.entries(RISKS).filter(([name]) => group[name]).map(([name, reason]) =>
       h('div', null, h('dt', null, t(`group.reasons.${reason}`)), h('dd', null, number(group[name]))))),
-    note(t('group.riskMeaning')));
+    note(t('group.riskMeaning')),
+    group.atRisk > 0 && h('div', { class: 'tools' },
+      h('button', { type: 'button', class: 'button quiet', 'data-risk': 'true', 'data-see': true }, t('group.seeRisk'))));
 }
 
 /** The items that several members are forgetting. */

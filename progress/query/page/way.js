@@ -34,5 +34,5 @@ export function way(group, user, item) {
   return h('nav', { class: 'way', 'aria-label': t('group.way'), 'data-key': 'way' },
     h('a', { class: 'back', href: addressOf(group), translate: 'no' }, groupName(group)),
     item && h('a', { class: 'back', href: isOfItem ? list.hash : path('group', group, item), translate: 'no' }, nameOf('item', item)),
-    beside(-1, 'group.previous'), beside(1, 'group.next'));
+    h('span', { class: 'beside' }, beside(-1, 'group.previous'), beside(1, 'group.next')));
 }

@@ -487,8 +487,11 @@ def test_a_teacher_selects_a_group_and_sees_first_whom_a_talk_helps(visit: Visit
     expect(table.get_by_role("row", name=re.compile("-active")).locator(".chip")).to_have_count(0)
     heights = "rows => rows.every(row => Math.round(row.offsetHeight) <= 40)"
     assert table.locator("tbody tr").evaluate_all(heights)
-    page.get_by_role("button", name="At risk 2").click()
+    risk.get_by_role("button", name="See who is at risk").click()
     assert [name.rpartition("-")[2] for name in learners(page)] == ["weak", "new"]
+    heading = page.get_by_role("heading", name="3 learners")
+    expect(heading).to_be_focused()
+    expect(heading).to_be_in_viewport()
     assert page.url.endswith("?risk=1")
     page.reload()
     expect(page.get_by_role("button", name="At risk 2")).to_have_attribute("aria-pressed", "true")
@@ -580,12 +583,15 @@ def test_a_teacher_can_open_a_member_but_not_a_former_member(visit: Visits, demo
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"{group}-active")
     way = page.get_by_role("navigation", name="The way from the group")
     expect(way.get_by_role("link")).to_have_text([f"Group {group}", f"Next: {group}-new"])
+    end = "link => Math.round(link.getBoundingClientRect().right)"
+    ends = way.get_by_role("link", name="Next: ").evaluate(end)
     expect(page.get_by_role("link", name="Recorded events")).to_have_count(0)
     assert visitor.find_violations("[data-key=way], [data-key=title], [data-key=my-data]") == []
     page.get_by_role("link", name="All items").last.click()
     page.go_back()
     way.get_by_role("link", name="Next: ").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"{group}-new")
+    assert way.get_by_role("link", name="Next: ").evaluate(end) == ends, "a second click hits it"
     way.get_by_role("link", name=f"Previous: {group}-active").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"{group}-active")
     way.get_by_role("link", name=f"Group {group}").click()
@@ -642,6 +648,7 @@ def test_a_teacher_sees_names_and_saves_them_as_csv(visit: Visits, demo: Stack) 
     assert weak["At risk"] == "under 60% right"
     assert weak["Last study day"] in (f"{today}", f"{today - timedelta(days=1)}")
     check_print(page, f"{today:%-d %B %Y}, 7 days, Who needs a talk first")
+    check_tablet(page)
     row.get_by_role("link", name=named["new"], exact=True).click()
     heading = page.get_by_role("heading", level=1)
     expect(heading).to_have_text(f"Progress of {named['new']}")
@@ -655,13 +662,32 @@ def test_a_teacher_sees_names_and_saves_them_as_csv(visit: Visits, demo: Stack) 
     assert visitor.find_violations("[data-key=title]") == []
 
 
+def check_tablet(page: Page) -> None:
+    """Assert that a group's table shows all of each cell, and has nothing to scroll sideways."""
+    screen = page.viewport_size
+    assert screen
+    cut = """all => all.filter((o) => o.scrollWidth > o.clientWidth + 1
+      || o.scrollHeight > o.clientHeight + 1).map((o) => o.outerHTML)"""
+    for width in (640, 700, 750, 1023, 1024):
+        page.set_viewport_size({"width": width, "height": 1000})
+        cells = page.locator("[data-key=learners] :is(.sideways, tbody th, tbody td)")
+        assert cells.evaluate_all(cut) == [], width
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.set_viewport_size(screen)
+
+
 def check_print(page: Page, selection: str) -> None:
     """Assert that the print of a group on A4 is what is on screen, with nothing cut off."""
     screen = page.viewport_size
     assert screen
     shown = page.locator("[data-key=learners] tbody tr").all_text_contents()
-    page.emulate_media(media="print")
+    page.emulate_media(media="print", color_scheme="dark")
     page.set_viewport_size({"width": 718, "height": 1047})  # of A4, without margins of a centimetre
+    expect(page.locator("body")).to_have_css("background-color", "rgb(245, 246, 244)")
+    # Chromium repeats the header on each sheet, but does not draw buttons there.
+    expect(page.get_by_role("button", name="Learner", exact=True)).to_have_css(
+        "display", "contents"
+    )
     expect(page.get_by_text(selection)).to_be_visible()
     assert page.locator("[data-key=learners] tbody tr").all_text_contents() == shown
     expect(page.locator("tbody .chip")).to_have_text(["under 60% right", "no study day yet"])
@@ -673,7 +699,7 @@ def check_print(page: Page, selection: str) -> None:
     expect(
         page.locator("main :is(button:not(th button), select)").filter(visible=True)
     ).to_have_count(0)
-    page.emulate_media(media="screen")
+    page.emulate_media(media="screen", color_scheme="light")
     page.set_viewport_size(screen)
 
 
