@@ -552,20 +552,28 @@ def test_a_teacher_sees_the_name_of_a_group_and_follows_its_change(
 ) -> None:
     visitor = visit(viewport={"width": 320, "height": 700})
     group, other = found_group(visitor), f"class-{uuid.uuid4()}"
-    named = membership("LearnerJoinedGroup", f"{group}-new", group, group_name="Class <7b>")
+    title = "Class <7b> of the school by the river"
+    named = membership("LearnerJoinedGroup", f"{group}-new", group, group_name=title)
     demo.progress("publish", "-", "--wait", text="\n".join(browser.encode(named)))
     page = visitor.open("tess", "teacher", groups=[group, other])
     expect(page.locator("#views a")).to_have_text(["Groups"])
-    row = page.get_by_role("row", name="Class <7b>")
+    row = page.get_by_role("row", name=title)
     expect(row).to_contain_text(group)
+    gap = """row => {
+      const range = document.createRange();
+      range.selectNodeContents(row.querySelector('a'));
+      return row.querySelector('.of').getBoundingClientRect().top
+        - range.getBoundingClientRect().bottom;
+    }"""
+    assert row.evaluate(gap) >= 0, "the id stands below both lines of the name"
     assert visitor.find_violations() == []
     row.get_by_role("link").click()
-    title = page.get_by_role("heading", level=1)
-    expect(title).to_have_text("Class <7b>")
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_text(title)
     expect(page.locator("header.head")).to_contain_text(group)
     assert visitor.find_violations() == []
     demo.publish(membership("LearnerJoinedGroup", f"{group}-new", group, group_name="Class 8b"))
-    expect(title).to_have_text("Class 8b", timeout=20_000)
+    expect(heading).to_have_text("Class 8b", timeout=20_000)
 
 
 def test_a_learner_at_a_group_s_address_is_told_who_may_see_it(visit: Visits) -> None:
