@@ -17,10 +17,17 @@ const QUERY = `query Events($user: ID, $after: String) {
   }
 }`;
 
+const MAX_PAGES = 20; // that are loaded to find a retracted event
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/; // an id of another form is recorded under an id that follows from it
+
 export class Events extends View {
   constructor(element, user, parameters, shell) {
     super(element, shell, { user, parameters });
-    this.on('click', ({ target }) => target.closest('[data-more]') && this.load());
+    this.on('click', ({ target }) => {
+      if (target.closest('[data-more]')) this.load();
+      const { retracted } = target.closest('[data-retracted]')?.dataset ?? {};
+      if (retracted) this.goTo(retracted);
+    });
     this.naming = this.load();
   }
 
@@ -37,6 +44,22 @@ export class Events extends View {
     } catch (problem) {
       if (!this.closing.signal.aborted) this.fail(problem);
     }
+  }
+
+  /** Open an event, and go to it. If the list has it only on a further page, load this page. */
+  async goTo(eventId) {
+    const find = () => this.element.querySelector(`[data-key="${eventId}"] details`);
+    for (let pages = 0; !find() && this.data.pageInfo.hasNextPage && !this.problem && pages < MAX_PAGES; pages += 1) {
+      await this.load();
+    }
+    const details = find();
+    if (!details) {
+      this.shell.announce(t('events.notHere', { event: eventId }));
+      return;
+    }
+    details.open = true;
+    details.parentElement.scrollIntoView({ block: 'center' });
+    details.firstElementChild.focus({ preventScroll: true });
   }
 
   sections() {
@@ -63,6 +86,8 @@ export class Events extends View {
 }
 
 function event({ eventId, eventType, retracted, data, occurredAt, recordedAt, globalPosition }, isWanted) {
+  const content = JSON.parse(data);
+  const target = eventType === 'EventRetracted' && content.retracted_event_id.toLowerCase();
   return h('li', { 'data-key': eventId },
     h(retracted ? 's' : 'b', { lang: 'en', translate: 'no' }, eventType),
     retracted && h('span', { class: 'unseen' }, ' ', t('events.retracted')),
@@ -70,5 +95,7 @@ function event({ eventId, eventType, retracted, data, occurredAt, recordedAt, gl
     h('details', { open: isWanted },
       h('summary', null, t('events.content'), h('span', { class: 'unseen' }, ' ', globalPosition)),
       h('pre', { tabindex: 0, role: 'region', 'aria-label': eventId },
-        JSON.stringify(JSON.parse(data), null, 2))));
+        JSON.stringify(content, null, 2))),
+    target && UUID.test(target) && h('p', { class: 'links' },
+      h('button', { type: 'button', class: 'button quiet', 'data-retracted': target }, t('events.target'))));
 }

@@ -304,7 +304,10 @@ def test_the_trail_has_the_learner_s_name_and_strikes_a_retracted_event_through(
     name = browser.envelope("UserPreferencesChanged", at, user_id=user, display_name="Ann Lee")
     envelopes = browser.encode(*goals, retraction, name)
     demo.progress("publish", "-", "--wait", text="\n".join(envelopes))
-    for locale, said in (("en", "Retracted: this event does not count."), ("ja", "取り消された")):
+    for locale, said in (
+        ("en", "Retracted: this event does not count."),
+        ("ja", "取り消されたイベントです"),
+    ):
         visitor = visit(locale=locale)
         page = visitor.open("ada", "admin", f"#/events/{user}")
         expect(page.locator(".letters > li")).to_have_count(4)
@@ -317,7 +320,19 @@ def test_the_trail_has_the_learner_s_name_and_strikes_a_retracted_event_through(
         expect(struck).to_have_attribute("data-key", retracted)
         expect(struck).to_contain_text(said)
         expect(page.get_by_text(said)).to_have_count(1)
+        page.locator("[data-retracted]").click()
+        expect(page.get_by_role("region", name=retracted)).to_be_visible()
+        expect(struck.locator("summary")).to_be_focused()
         assert visitor.find_violations() == []
+    newer = [browser.envelope("GoalSet", at, user_id=user, answers_per_day=3) for _ in range(50)]
+    last = goals[1]["event_id"]
+    retraction = browser.envelope("EventRetracted", at, user_id=user, retracted_event_id=last)
+    for later in (newer, [retraction]):
+        demo.progress("publish", "-", "--wait", text="\n".join(browser.encode(*later)))
+    page = visit().open("ada", "admin", f"#/events/{user}")
+    expect(page.locator(f"[data-key='{last}']")).to_have_count(0)
+    page.get_by_role("button", name="See the retracted event").first.click()
+    expect(page.get_by_role("region", name=last)).to_be_in_viewport()
 
 
 @pytest.mark.parametrize(
