@@ -14,15 +14,15 @@ export const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
 export const rules = () => [0, 50, 100].map((y) => s('line', { class: 'rule', x1: 0, x2: '100%', y1: `${y}%`, y2: `${y}%` }));
 
 /**
- * Draw one column for each entry { parts, title }. `parts` are the parts of the column from the bottom up, each as
- * [class, value]. `title` describes the column. `top` is the value at the upper edge of the chart, which has `room` for
- * so many columns.
+ * Draw one column for each entry { parts, title, key }. `parts` are the parts of the column from the bottom up, each as
+ * [class, value]. `title` describes the column. `key` says which column it is after the chart is drawn again; without
+ * it, its place does. `top` is the value at the upper edge of the chart, which has `room` for so many columns.
  */
 export function columns(entries, top, label, room = entries.length) {
   const width = 100 / room;
   return s('svg', { class: 'bars', role: 'img', 'aria-label': label },
     rules(),
-    entries.map(({ parts, title }, index) => s('g', null,
+    entries.map(({ parts, title, key }, index) => s('g', { 'data-key': key ?? index },
       s('title', null, title),
       s('rect', { class: 'hit', x: `${width * index}%`, width: `${width}%`, y: 0, height: '100%' }),
       stack(parts, top).map(([name, y, height]) => s('rect', {
@@ -170,7 +170,9 @@ export function counts(entries) {
   const told = most ? entries.filter(({ value }) => value) : entries;
   const label = join(told.map(({ text }) => text));
   return chart(
-    columns(entries.map(({ value, text, style = 'count' }) => ({ parts: [[style, value]], title: text })), top, label),
+    columns(entries.map(({ value, text, day, style = 'count' }) => ({
+      parts: [[style, value]], title: text, key: day,
+    })), top, label),
     [0, top], number, axis(dateLabels(entries.map(({ day }) => day)), entries.length));
 }
 

@@ -32,7 +32,15 @@ export function show(parent, ...children) {
   const next = document.createElement('div');
   next.append(...children.flat(2).filter((child) => child != null && child !== false));
   updateChildren(parent, next);
+  showTapped(parent);
   restoreFocus(focused);
+}
+
+/** Show the value of each column that the user has tapped. A chart whose tapped column is gone shows none. */
+export function showTapped(parent) {
+  for (const column of parent.querySelectorAll('[data-tapped]')) {
+    column.closest('.plot').dataset.value = column.querySelector('title').textContent;
+  }
 }
 
 /** The element and its ancestors up to `parent`; empty if the element is outside of `parent`. */
@@ -100,7 +108,7 @@ function update(now, next) {
 
 /** True for attributes that the user sets. */
 function isSetByUser(element, attribute) {
-  return attribute === 'open' && element.localName === 'details';
+  return attribute === 'data-tapped' || (attribute === 'open' && element.localName === 'details');
 }
 
 /** True if removing the attribute would lose the focus. */

@@ -387,7 +387,7 @@ function trend({ weeks, answersLast7Days }) {
   const top = roundUp(Math.max(...weeks.map((week) => week.answers)));
   const entries = weeks.map((week) => {
     const right = rightOf(week);
-    return { parts: [['right', right], ['wrong', week.answers - right]], title: textOf(week) };
+    return { parts: [['right', right], ['wrong', week.answers - right]], title: textOf(week), key: week.start };
   });
   return card('trend', t('group.byWeek'), 'wide',
     isCounting && mark('wait', t('group.counting')),

@@ -109,6 +109,7 @@ function byWeek(data, range) {
           ? [['unfinished', week.answers]]
           : [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
         title: describe(week),
+        key: week.start,
       })), top, t('weeks.chart', { count }), slots(count)), [0, top], number, below(slots(count))),
       legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
       unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown, day))),

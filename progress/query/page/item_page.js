@@ -181,6 +181,7 @@ function answerChart(steps) {
     chart(columns(steps.map(({ day, right, wrong }) => ({
       parts: [['right', right], ['wrong', wrong]],
       title: join(shortDay(day), t('items.ofAnswers', { right, count: right + wrong })),
+      key: day,
     })), top, t('item.answerChart')), [0, top], number),
     legend([['right', t('item.rightAnswers')], ['wrong', t('item.wrongAnswers')]]),
   ];

@@ -2,7 +2,7 @@
 // #/NAME/ARGUMENT/...; #/ shows the learner's own progress.
 
 import { Problem, isReachable, runQuery } from './api.js';
-import { h, show } from './dom.js';
+import { h, show, showTapped } from './dom.js';
 import { language, loadTexts, selectLanguage, t } from './i18n.js';
 import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { Learner } from './learner.js';
@@ -468,7 +468,11 @@ document.querySelector('.skip').addEventListener('click', (event) => {
 /** A tap on a column shows its value, because a touch screen shows no title. */
 addEventListener('click', ({ target }) => {
   const column = target.closest('.bars g');
-  if (column) column.closest('.plot').dataset.value = column.querySelector('title').textContent;
+  if (!column) return;
+  const plot = column.closest('.plot');
+  plot.querySelector('[data-tapped]')?.removeAttribute('data-tapped');
+  column.setAttribute('data-tapped', '');
+  showTapped(plot);
 });
 addEventListener('click', ({ target }) => {
   if (target.closest('a[href^="#/"]:not(.back)')) followsLink = true;

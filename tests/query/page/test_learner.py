@@ -285,25 +285,34 @@ def test_a_view_that_cannot_be_loaded_leaves_what_the_page_shows_until_the_serve
     visitor.errors.clear()
 
 
-def test_a_tapped_column_shows_its_value_and_the_current_week_is_unfinished(
+def test_a_tapped_column_shows_its_newest_value_and_the_current_week_is_unfinished(
     visit: Visits, demo: Stack
 ) -> None:
     user = browser.create_learner(demo)
-    demo.publish(*browser.lesson(user, 2, ago=timedelta(days=8)))
+    demo.publish(*browser.lesson(user, 2, ago=timedelta(days=70)))
     page = visit().open(user)
     weeks = page.locator("[data-key=weeks]")
     expect(weeks.locator(".legend")).to_contain_text("this week, not over yet")
     plot = weeks.locator(".plot")
 
-    def tap() -> bool:
-        """Tell whether the value appears; numbers that arrive after a tap draw the chart again."""
-        weeks.locator(".bars g").last.click()
-        value = plot.get_attribute("data-value") or ""
-        return value.endswith(": 4 answers, 75% right")
-
-    readiness.wait(tap, "the value of the current week", seconds=30)
+    weeks.locator(".bars g").last.click()
+    shown = "data-value"
+    expect(plot).to_have_attribute(shown, re.compile(": 4 answers, 75% right$"), timeout=20_000)
     expect(weeks.locator(".unfinished")).to_have_count(2)  # the column and its key
     expect(page.locator("[data-key=speed]")).to_contain_text("lower is faster")
+    demo.publish(*browser.lesson(user, 16))
+    newest = re.compile(": 20 answers, 95% right$")
+    expect(plot).to_have_attribute(shown, newest, timeout=20_000)
+    month, year = (page.locator(f"[data-range={name}]") for name in ("month", "year"))
+    month.click()  # the column moves to another place
+    expect(weeks.locator(".bars g")).to_have_count(5)
+    expect(plot).to_have_attribute(shown, newest)
+    year.click()
+    weeks.locator(".bars g").first.click()
+    expect(plot).to_have_attribute(shown, re.compile(": 2 answers, 100% right$"))
+    month.click()  # without the column
+    expect(weeks.locator(".bars g")).to_have_count(5)
+    expect(plot).not_to_have_attribute(shown, re.compile("."))
 
 
 def test_a_learner_without_reviews_is_not_caught_up(visit: Visits, demo: Stack) -> None:
