@@ -5,6 +5,7 @@ import { Problem, isReachable, runQuery } from './api.js';
 import { h, show, showTapped } from './dom.js';
 import { language, loadTexts, selectLanguage, t } from './i18n.js';
 import { chooseLanguage, inLanguage, languageOf } from './languages.js';
+import { mark } from './layout.js';
 import { Learner } from './learner.js';
 import { chooseGroup, inGroup, learnName, nameOf } from './names.js';
 import { Retry, problemCard } from './problems.js';
@@ -357,9 +358,10 @@ async function watchMidnight(view, opening, before = null) {
   setTimeout(() => opening === openings && watchMidnight(view, opening, then.presentDay() ?? before), wait);
 }
 
-/** Say that the server has not answered yet, above the outlines of the cards. */
+/** Say that the server has not answered yet, in a pill above the page, so that nothing moves. */
 function sayWaiting() {
-  if (main.querySelector('.skeleton')) main.prepend(h('p', { class: 'note', role: 'status' }, t('problem.slow')));
+  if (!main.querySelector('.skeleton')) return;
+  main.prepend(h('div', { class: 'pills', role: 'status' }, mark('wait', t('problem.slow'))));
 }
 
 /**
