@@ -21,8 +21,8 @@ export function today(data, celebration) {
     tile(t('streak.title'), h('div', { class: 'emblemed' }, flame(streak.current), figure('streak.days', streak.current)),
       streakNotes(streak), restNotes(data)),
     goal
-      ? tile(t('goal.title'), h('div', { class: 'emblemed' }, ring(goal), figure('goal.answers', goal.answersToday)), goalNotes(goal, day, row), setting(data))
-      : tile(t('answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), setting(data)),
+      ? tile(t(pastDay() ? 'then.goal' : 'goal.title'), h('div', { class: 'emblemed' }, ring(goal), figure('goal.answers', goal.answersToday)), goalNotes(goal, day, row), setting(data))
+      : tile(t(pastDay() ? 'week.answers' : 'answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), setting(data)),
     tile(t('knowledge.expected'), ...known(data)),
     tile(t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
     pills(data, celebration),
@@ -70,9 +70,9 @@ function streakNotes(streak) {
     ? note(t('streak.longest', { count: longest, days: days(longestStart, longestEnd) }))
     : longest > 0 && note(t('streak.record'));
   const notes = [current > 0 && note(nextLength(current)), longestRun];
-  if (activeToday) return [mark('good', t('streak.studied')), ...notes];
+  if (activeToday) return [mark('good', t(pastDay() ? 'then.studied' : 'streak.studied')), ...notes];
   if (restToday) return [mark('good', t('streak.rest')), ...notes];
-  if (atRisk) return [mark('warn', hoursLeft()), ...notes];
+  if (atRisk) return [pastDay() ? note(t('then.unstudied')) : mark('warn', hoursLeft()), ...notes];
   if (lastStudyDate) return [note(t('streak.last', { day: longDay(lastStudyDate) })), longestRun];
   return [note(t('streak.begins'))];
 }
@@ -85,7 +85,7 @@ function nextLength(current) {
 
 /** How long the learner can still save the streak; the page asks for the day's end after its first query. */
 function hoursLeft() {
-  const left = pastDay() ? null : untilTomorrow();
+  const left = untilTomorrow();
   return left ? t('streak.left', { count: Math.ceil(left / 3_600_000) }) : t('streak.atRisk');
 }
 
@@ -113,7 +113,8 @@ const command = ({ isOwn }, name, text) => isOwn && !pastDay() && h('button', {
 }, t(text));
 
 function answerNotes(row, { activeToday }) {
-  if (!row?.answers) return [note(t(activeToday ? 'answers.noAnswers' : 'answers.none'))];
+  const none = pastDay() ? 'then.noAnswers' : 'answers.none';
+  if (!row?.answers) return [note(t(activeToday ? 'answers.noAnswers' : none))];
   return [note(share(row)), note(sessions(row))];
 }
 
@@ -130,7 +131,7 @@ function goalNotes(goal, day, row) {
       : note(t('goal.of', { goal: goal.answersPerDay, count: goal.answersPerDay - goal.answersToday })),
     h('ol', { class: 'week' }, goal.week.map((met, index) => weekDot(met, dayAfter(day, index - 6)))),
     note(t('goal.week', { count: goal.daysMet7 })),
-    row?.answers > 0 && note(t('goal.right', { share: percent(row.correctAnswers / row.answers) })),
+    row?.answers > 0 && note(t(pastDay() ? 'answers.right' : 'goal.right', { share: percent(row.correctAnswers / row.answers) })),
   ];
 }
 

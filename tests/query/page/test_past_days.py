@@ -28,7 +28,7 @@ def test_a_past_day_shows_all_numbers_as_of_its_end(visit: Visits) -> None:
     expect(page.get_by_text("This page shows the end of 20 September 2024.")).to_be_visible()
     today = browser.section(page, "Today")
     assert "Friday, 20 September 2024" in today
-    assert re.search(r"Streak\s+8\s+days", today)
+    assert re.search(r"Streak\s+8\s+days\s+Studied on this day", today)
     year = browser.section(page, "The year")
     assert "45 study days, 9,272 answers." in year
     assert browser.selected_day(page) == DAY
@@ -85,6 +85,12 @@ def test_a_date_in_the_header_selects_the_day(visit: Visits) -> None:
     date.dispatch_event("change")
     expect(page.get_by_text("This page shows the end of 20 September 2024.")).to_be_visible()
     assert hash_of(page) == f"#/?on={DAY}"
+    date.fill("2024-10-07")  # over, so nothing is at risk any more
+    date.dispatch_event("change")
+    today = page.get_by_role("region", name="Today")
+    expect(today).to_contain_text("No session was finished on this day")
+    expect(today).to_contain_text("No answers on this day")
+    expect(today).not_to_contain_text("At risk")
     date.fill("2024-08-01")
     date.dispatch_event("change")
     expect(page.get_by_text("This page shows the end of 1 August 2024.")).to_be_visible()
