@@ -89,12 +89,13 @@ function hoursLeft() {
   return left ? t('streak.left', { count: Math.ceil(left / 3_600_000) }) : t('streak.atRisk');
 }
 
-/** The rest days from today on, and the button that takes one. */
+/** The rest days from today on, and the button that takes one or, if there are any, takes one back. */
 function restNotes(data) {
-  const ahead = [...data.restDays].filter((day) => day > data.day).sort();
+  const open = [...data.restDays].filter((day) => day >= data.day).sort();
+  const ahead = open.filter((day) => day > data.day);
   return [
     ahead.length > 0 && note(t('streak.restAhead', { days: join(ahead.map(shortDay)) })),
-    command(data, 'rest', 'streak.takeRest'),
+    command(data, 'rest', open.length ? 'streak.changeRest' : 'streak.takeRest'),
   ];
 }
 

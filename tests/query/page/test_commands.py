@@ -43,7 +43,8 @@ def test_a_learner_takes_rest_days_and_sees_why_others_are_refused(
 ) -> None:
     visitor = visit(viewport={"width": 320, "height": 700}, locale="en-GB")
     page = visitor.open(browser.create_learner(demo))
-    open_dialog = page.get_by_role("button", name="Take a rest day")
+    open_dialog = page.locator("[data-command=rest]")
+    expect(open_dialog).to_have_text("Take a rest day")
     open_dialog.click()
     dialog = page.get_by_role("dialog", name="Take a rest day")
     days = dialog.get_by_role("radio")
@@ -67,6 +68,7 @@ def test_a_learner_takes_rest_days_and_sees_why_others_are_refused(
     expect(dialog.locator("label").nth(start)).to_contain_text("already a rest day")
     expect(dialog.locator("label").nth(start + 2)).to_contain_text("this week already has two")
     page.keyboard.press("Escape")
+    expect(open_dialog).to_have_text("Change rest days")
     later = now + timedelta(days=start + 1)
     today = page.get_by_role("region", name="Today")
     expect(today).to_contain_text("Rest days ahead: ")
@@ -158,7 +160,7 @@ def test_a_learner_undoes_the_goal_s_last_change(visit: Visits, demo: Stack) -> 
 def test_a_learner_takes_a_rest_day_back(visit: Visits, demo: Stack) -> None:
     visitor = visit(viewport={"width": 320, "height": 700}, locale="ja")
     page = visitor.open(browser.create_learner(demo))
-    open_dialog = page.get_by_role("button", name="休養日をとる")
+    open_dialog = page.locator("[data-command=rest]")
     open_dialog.click()
     dialog = page.get_by_role("dialog", name="休養日をとる")
     dialog.get_by_role("radio").nth(1).check(timeout=SLOW_MS)
