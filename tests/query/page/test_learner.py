@@ -505,6 +505,15 @@ def test_the_pointer_selects_days_and_years_and_shares_the_year_as_text(visit: V
     expect(page.locator("#chosen-day")).to_contain_text("165 answers")
     page.locator("[data-day='2024-07-16']").hover()
     expect(page.locator("#chosen-day")).to_contain_text("240 answers")
+    page.set_viewport_size({"width": 700, "height": 900})
+    text = "text => { document.querySelector('#chosen-day span').textContent = text }"
+    page.evaluate(text, "672 answers, " * 12)  # a long text moves the step, but not over the key
+    step = page.get_by_role("button", name="Day after").bounding_box()
+    key = page.locator(".beneath .scale").first.bounding_box()
+    assert step
+    assert key
+    assert step["x"] + step["width"] <= key["x"]
+    page.set_viewport_size({"width": 1280, "height": 720})
     page.get_by_role("button", name="Year before").click()
     expect(page.get_by_role("grid")).to_have_accessible_name("Study days: 2023")
     year = page.get_by_role("region", name="The year")
