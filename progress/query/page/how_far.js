@@ -71,7 +71,7 @@ function currentLevel(rows) {
   if (!known.length) return t('levels.noCatalogue');
   if (!current) return t('levels.allReached');
   const goal = Math.ceil(0.8 * current.catalogueItems);
-  return t('levels.current', { level: current.level, goal });
+  return t('levels.current', { level: current.level, goal, more: goal - masteredNow(current) });
 }
 
 const pace = (row) => (row.level === 'UNKNOWN' ? '–' : number(row.masteredLast28Days));

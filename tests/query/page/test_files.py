@@ -645,9 +645,10 @@ def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_a
             expectedDate: '2025-01-01', reached: false, ...stages(0), ...more });
           const levels = [
             level('A1', { reached: true, itemsStudied: studied, ...stages(studied) }),
-            ...['A2', 'B1', 'B2'].map((name) => level(name)),
+            level('A2', { longTermMastered: studied && 3 }), level('B1'), level('B2'),
             level('C2', { catalogueItems: 0 })];
-          const progress = { lastUpdated: inHours(-1), masteryStats: stages(7) };
+          const masteryStats = { ...stages(7), longTermMastered: 3 };
+          const progress = { lastUpdated: inHours(-1), masteryStats };
           const milestones = { edges: [] };
           const data = {
             projections: [], languages: [], levels, domains: levels, progress, milestones };
@@ -662,6 +663,7 @@ def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_a
     assert "current level" not in before[0]
     assert before[1] == [[level, "–", "–", "–"] for level in ("A1", "A2", "B1", "B2")]
     assert "The current level is A2." in after[0]
+    assert "8 of its items (80%) are mastered at the same time: 5 more." in after[0]
     dates = ["Reached", "Jan 2025", "Jan 2025", "–"]
     assert [row[0] for row in after[1]] == ["A1", "A2", "B1", "B2"]
     assert [row[-1] for row in after[1]] == dates
