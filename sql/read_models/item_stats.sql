@@ -73,13 +73,12 @@ SELECT w.user_id, w.item_id,
     coalesce(old.answers, 0) + w.answers                   AS answers,
     coalesce(old.correct_answers, 0) + w.correct_answers   AS correct_answers,
     coalesce(old.response_ms, 0) + w.response_ms           AS response_ms,
-    least(old.first_answered_at, w.first_answered_at)      AS first_answered_at,
-    CASE WHEN w.first_answered_at < old.first_answered_at OR old.first_answered_at IS NULL
-        THEN w.days[1] ELSE old.first_answered_on END AS first_answered_on,
-    greatest(old.last_answered_at, w.last_answered_at)     AS last_answered_at,
-    least(old.first_correct_at, w.first_correct_at)        AS first_correct_at,
-    CASE WHEN w.first_correct_at < old.first_correct_at OR old.first_correct_at IS NULL
-        THEN w.days[array_position(w.corrects, true)] ELSE old.first_correct_on END AS first_correct_on,
+    -- If an answer is late, `recompute` replaces the first and the last one.
+    coalesce(old.first_answered_at, w.first_answered_at)   AS first_answered_at,
+    coalesce(old.first_answered_on, w.days[1])             AS first_answered_on,
+    coalesce(w.last_answered_at, old.last_answered_at)     AS last_answered_at,
+    coalesce(old.first_correct_at, w.first_correct_at)     AS first_correct_at,
+    coalesce(old.first_correct_on, w.days[array_position(w.corrects, true)]) AS first_correct_on,
     least(old.first_mastered_at, w.first_mastered_at)      AS first_mastered_at,
     CASE WHEN w.first_mastered_at < old.first_mastered_at OR old.first_mastered_at IS NULL
         THEN w.first_mastered_on ELSE old.first_mastered_on END AS first_mastered_on,

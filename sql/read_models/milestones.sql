@@ -126,7 +126,7 @@ CROSS JOIN LATERAL (
 -- in force; the days on which they may meet a goal now, or do so no more.
 SELECT user_id, min(first_day) AS first_day, max(last_day) AS last_day
 FROM (
-    SELECT user_id, CASE WHEN has_past THEN day ELSE '-infinity' END AS first_day, date 'infinity' AS last_day
+    SELECT user_id, day AS first_day, date 'infinity' AS last_day
     FROM window_facts
     WHERE kind = 'goal'
     UNION ALL
