@@ -16,6 +16,7 @@ from bench import (
     daily,
     erase,
     exports,
+    first_view,
     folds,
     groups,
     ingest,
@@ -68,6 +69,7 @@ ROWS: dict[str, Row] = {
     "streams": streams.measure_streams,
     "latency": latency.measure_latency,
     "visible": visible.measure_visible,
+    "first view": first_view.measure_first_view,
 }
 
 

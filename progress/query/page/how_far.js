@@ -1,14 +1,14 @@
 // The section "How far". It shows the number of items in each stage. For each level, it shows the share of known items,
-// the pace and the expected date. For each skill, it shows the share of known items and the accuracy.
+// the pace and the expected date. For each skill, it shows the share of known items and the accuracy. It also shows the
+// newest milestones; one that is reached while the page is open is told above the page.
 
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';
-import { minutes, monthYear, number, percent, share } from './format.js';
+import { longDay, minutes, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js';
 import { t } from './i18n.js';
 import { languageSwitch, ofAllLanguages } from './languages.js';
 import { card, mark, note, section } from './layout.js';
-import { milestones } from './milestones.js';
 
 const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
 
@@ -120,3 +120,19 @@ function tableRow(name, row, cells, isWaiting) {
         : t('levels.ofTotal', { known: count, count: total, share: share(row.progressRate) }))),
     cells.map((cell) => h('td', { class: 'end' }, cell)));
 }
+
+/** The newest milestones up to the day that the page shows; nothing if there are none. `ofAll` says what they count. */
+function milestones({ milestones: { edges }, day }, ofAll) {
+  const reached = edges.map((edge) => edge.node).filter((milestone) => milestone.reachedOn <= day);
+  return reached.length > 0 && card('milestones', t('milestones.title'), 'wide', ofAll(),
+    h('dl', { class: 'pairs' }, reached.map((milestone) =>
+      h('div', null, h('dt', null, milestoneName(milestone)), h('dd', null, longDay(milestone.reachedOn))))));
+}
+
+/** A note about a milestone that was just reached. */
+export const celebration = (milestone) => milestone &&
+  h('div', { class: 'cheer', 'data-key': 'cheer' }, mark('good', reachedText(milestone)));
+
+export const reachedText = (milestone) => t('milestones.reached', { milestone: milestoneName(milestone) });
+
+const milestoneName = ({ kind, value, level }) => t(`milestones.kinds.${kind}`, { count: value ?? 0, level });

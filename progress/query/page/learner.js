@@ -6,12 +6,11 @@ import { show, h } from './dom.js';
 import { Download } from './download.js';
 import { dayAfter } from './format.js';
 import { countBehind, freshness } from './freshness.js';
-import { howFar } from './how_far.js';
+import { celebration, howFar, reachedText } from './how_far.js';
 import { t } from './i18n.js';
 import { improving } from './improving.js';
 import { items } from './items.js';
 import { chosenLanguage, listenForLanguage } from './languages.js';
-import { celebration, reachedText } from './milestones.js';
 import { View } from './problems.js';
 import {
   EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, joinDays, range,

@@ -1,0 +1,59 @@
+"""A first visit of the page on a phone with a slow CPU, in Chromium."""
+
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+from playwright.sync_api import Browser
+
+from bench.lines import Line, limit
+from bench.server import Server
+from tests.support import browser
+from tests.support.browser import Stack, Visit
+
+_ROUNDS = 9
+_PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+}
+_SLOWDOWN = 4  # Lighthouse slows the CPU by this factor to measure a phone
+_CONTENT_MS, _KILOBYTES, _SHIFT = 1_600, 75, 20
+
+# The milliseconds from the navigation until the largest text of the first view was drawn, the
+# compressed bytes of all files, and the sum of the layout shifts (https://web.dev/articles/lcp,
+# https://web.dev/articles/cls).
+_MEASURE = """async () => {
+  await new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)));
+  const drawn = await new Promise((resolve) =>
+    new PerformanceObserver((list) => resolve(list.getEntries().at(-1).startTime))
+      .observe({ type: 'largest-contentful-paint', buffered: true }));
+  const bytes = performance.getEntries()
+    .filter((entry) => entry.entryType === 'navigation' || entry.name.includes('/page/'))
+    .reduce((sum, entry) => sum + entry.transferSize, 0);
+  return [drawn, bytes, shifts.reduce((sum, [value]) => sum + value, 0)];
+}"""
+
+
+def measure_first_view(_server: Server) -> Iterator[Line]:
+    """Measure the view of the demo's learner, each time with an empty cache of the browser."""
+    with browser.stack() as stack, browser.browser() as chromium:
+        rounds = [_visit(stack, chromium) for _ in range(_ROUNDS + 1)][1:]  # the first one warms up
+    drawn, loaded, shifts = zip(*rounds, strict=True)
+    what = f"first visit on a phone whose CPU is slowed by {_SLOWDOWN}"
+    yield limit(
+        f"{what}: time until the largest content is drawn", median(drawn), _CONTENT_MS, "ms"
+    )
+    yield limit(f"{what}: size of all files, compressed", max(loaded) / 1_000, _KILOBYTES, "KB")
+    yield limit(f"{what}: layout shift", 1_000 * max(shifts), _SHIFT, "thousandths")
+
+
+def _visit(stack: Stack, chromium: Browser) -> tuple[float, float, float]:
+    visit = Visit(stack, chromium.new_context(**_PHONE))
+    visit.context.new_cdp_session(visit.page).send(
+        "Emulation.setCPUThrottlingRate", {"rate": _SLOWDOWN}
+    )
+    visit.open()
+    drawn, loaded, shift = visit.page.evaluate(_MEASURE)
+    visit.context.close()
+    return drawn, loaded, shift
