@@ -18,7 +18,7 @@ _GAPS = (1.2, 2.0)  # seconds between two probes: the page reads its numbers at 
 _LIMIT = 1_000  # milliseconds
 _GROUP = "bench-class"
 # The text of the only element in which the number of answers grows.
-_OF_LEARNER = "document.querySelector('.tile:nth-of-type(2) .figure strong')?.textContent"
+_OF_LEARNER = "document.querySelector('.tile:has([data-command=goal]) .figure strong')?.textContent"
 _OF_CLASS = "document.querySelector('[data-key=standing]')?.textContent"
 
 
