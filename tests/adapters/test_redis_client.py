@@ -362,12 +362,16 @@ import os, sys
 from progress.adapters.redis.blocking_client import BlockingClient
 from progress.adapters.redis.url import parse_url
 
+def show_id():
+    (number,) = client.run(("CLIENT", "ID"))
+    os.write(1, b"%d\\n" % number)  # `print` may write the end of the line later than the number
+
 client = BlockingClient(parse_url(sys.argv[1]), connect_timeout_s=10, timeout_s=10)
-print(*client.run(("CLIENT", "ID")), flush=True)
+show_id()
 is_child = os.fork() == 0
 for number in range(200):
     assert client.run(("ECHO", f"{is_child} {number}")) == [f"{is_child} {number}".encode()]
-print(*client.run(("CLIENT", "ID")), flush=True)
+show_id()
 if is_child:
     os._exit(0)
 assert os.wait()[1] == 0
