@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from statistics import median
-from typing import Any
 
 from playwright.sync_api import Browser
 
@@ -12,26 +11,16 @@ from tests.support import browser
 from tests.support.browser import Stack, Visit
 
 _ROUNDS = 9
-_PHONE: dict[str, Any] = {
-    "viewport": {"width": 390, "height": 844},
-    "has_touch": True,
-    "is_mobile": True,
-}
 _SLOWDOWN = 4  # Lighthouse slows the CPU by this factor to measure a phone
 _CONTENT_MS, _KILOBYTES, _SHIFT = 1_600, 75, 20
 
-# The milliseconds from the navigation until the largest text of the first view was drawn, the
-# compressed bytes of all files, and the sum of the layout shifts (https://web.dev/articles/lcp,
-# https://web.dev/articles/cls).
-_MEASURE = """async () => {
+# The milliseconds from the navigation until the largest text of the first view was drawn
+# (https://web.dev/articles/lcp).
+_DRAWN = """async () => {
   await new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)));
-  const drawn = await new Promise((resolve) =>
+  return new Promise((resolve) =>
     new PerformanceObserver((list) => resolve(list.getEntries().at(-1).startTime))
       .observe({ type: 'largest-contentful-paint', buffered: true }));
-  const bytes = performance.getEntries()
-    .filter((entry) => entry.entryType === 'navigation' || entry.name.includes('/page/'))
-    .reduce((sum, entry) => sum + entry.transferSize, 0);
-  return [drawn, bytes, shifts.reduce((sum, [value]) => sum + value, 0)];
 }"""
 
 
@@ -49,11 +38,12 @@ def measure_first_view(_server: Server) -> Iterator[Line]:
 
 
 def _visit(stack: Stack, chromium: Browser) -> tuple[float, float, float]:
-    visit = Visit(stack, chromium.new_context(**_PHONE))
+    visit = Visit(stack, chromium.new_context(**browser.PHONE))
     visit.context.new_cdp_session(visit.page).send(
         "Emulation.setCPUThrottlingRate", {"rate": _SLOWDOWN}
     )
     visit.open()
-    drawn, loaded, shift = visit.page.evaluate(_MEASURE)
+    drawn = visit.page.evaluate(_DRAWN)
+    loaded, shift = sum(visit.transferred()), sum(shift[0] for shift in visit.shifts())
     visit.context.close()
     return drawn, loaded, shift

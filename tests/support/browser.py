@@ -34,6 +34,11 @@ _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
 PROGRAM = next(filter(None, map(shutil.which, _PROGRAMS)), None)
 APP = "https://app.example/learn"
 DEMO = loading.LEARNER.user_id
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+}
 
 Envelope = dict[str, Any]
 
@@ -60,6 +65,9 @@ STATE = "f" * 32
 _STATE_SCRIPT = f"""
 if (location.search === '?state={STATE}') sessionStorage.setItem('progress.state', '{STATE}');
 """
+_TRANSFERRED = """performance.getEntries()
+    .filter((entry) => entry.entryType === 'navigation' || entry.name.includes('/page/'))
+    .map((entry) => entry.transferSize)"""
 _LISTENERS = """
 window.violations = [];
 addEventListener('securitypolicyviolation', (event) =>
@@ -195,6 +203,16 @@ class Visit:
     def settle(self) -> None:
         """Wait until the page shows the data."""
         self.page.wait_for_selector("main[aria-busy=false]:not(:has(.skeleton))")
+
+    def shifts(self) -> list[list[Any]]:
+        """Return the value of each layout shift, with the classes of what has moved."""
+        shifts: list[list[Any]] = self.page.evaluate("window.shifts")
+        return shifts
+
+    def transferred(self) -> list[int]:
+        """Return the compressed bytes of the page, then of its files; 0 comes from the cache."""
+        transferred: list[int] = self.page.evaluate(_TRANSFERRED)
+        return transferred
 
     def queries(self) -> list[Request]:
         """Return the page's requests to /graphql, but not those to /graphql/stream."""

@@ -490,7 +490,7 @@ def test_a_teacher_selects_a_group_and_sees_first_whom_a_talk_helps(visit: Visit
     page = visitor.open("tess", "teacher", groups=[group, other])
     rows = page.get_by_role("row").all_inner_texts()[1:]
     assert [row.split() for row in rows] == [[group, "3", "2", "47", "53%"], [other, *"0–––"]]
-    shifts = page.evaluate("window.shifts")
+    shifts = visitor.shifts()
     assert sum(shift[0] for shift in shifts) < 0.02, shifts
     page.get_by_role("link", name=group).click()
     expect(page.get_by_role("region", name="7 days")).to_contain_text("Answers47")

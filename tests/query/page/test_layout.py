@@ -16,13 +16,12 @@ from playwright.sync_api import Browser, Page, Route, expect
 from progress.adapters.postgres import database
 from progress.query.http import static_page
 from tests.support import browser
-from tests.support.browser import Stack, Visits
+from tests.support.browser import PHONE, Stack, Visits
 from tests.support.parameters import first_in_gate
 
 pytestmark = pytest.mark.timeout(180)
 
 ROOT = Path(__file__).parents[3]
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 # At a zoom of 400 %, a screen that is 1,280 pixels wide shows only 320 pixels of the page.
 SMALLEST = {"viewport": {"width": 320, "height": 640}}
 TABLET = {"viewport": {"width": 700, "height": 900}}
@@ -332,7 +331,7 @@ def test_the_layout_does_not_shift_when_the_numbers_arrive(
     visitor.settle()
     page.wait_for_selector(".tile div:not(.ghost) > .bar")  # the last numbers have arrived
     page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
-    shifts = page.evaluate("window.shifts")
+    shifts = visitor.shifts()
     for pill in ("pills", "then"):  # lie above the page, so that they move nothing
         assert page.evaluate(_POSITION, pill) == "fixed"
     assert sum(shift[0] for shift in shifts) < 0.02, shifts

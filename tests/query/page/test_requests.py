@@ -17,10 +17,6 @@ HIDE = """hidden => {
   Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
   document.dispatchEvent(new Event('visibilitychange'));
 }"""
-_TRANSFERRED = """performance.getEntries()
-    .filter((entry) => entry.entryType === 'navigation' || entry.name.includes('/page/'))
-    .map((entry) => entry.transferSize)"""
-
 BUDGET = 75_000  # the most compressed bytes that a first visit may load
 
 
@@ -49,10 +45,10 @@ def test_the_page_is_small_is_transferred_only_once_and_does_not_bypass_the_cach
     # With the option `cache: "no-store"`, fetch would add the header `Cache-Control: no-cache`.
     for query in visitor.queries():
         assert "cache-control" not in query.all_headers()
-    assert 10_000 < sum(page.evaluate(_TRANSFERRED)) < BUDGET
+    assert 10_000 < sum(visitor.transferred()) < BUDGET
     page.reload()
     visitor.settle()
-    assert set(page.evaluate(_TRANSFERRED)[1:]) == {0}
+    assert set(visitor.transferred()[1:]) == {0}
 
 
 def test_a_page_without_input_closes_its_streams_until_somebody_touches_it(visit: Visits) -> None:
