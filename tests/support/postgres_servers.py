@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class Server:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _template: str = ""
     _connection: Connection | None = None
+    _unused: deque[str] = field(default_factory=deque)
 
     def examples(self, times: int) -> hypothesis.settings:
         """Return settings with the profile's number of examples, multiplied by `times`.
@@ -70,14 +72,25 @@ class Server:
         self.drop(name)
 
     def drop(self, name: str) -> None:
-        self._run(f"DROP DATABASE {name} WITH (FORCE)")
+        """Drop the database when the next one is dropped, or when this server is closed.
+
+        PostgreSQL would wait 0.1 s for a session that has closed only now.
+        """
+        self._unused.append(name)
+        if len(self._unused) > 1:
+            self._drop_oldest()
 
     def close(self) -> None:
-        """Close the connection; drop the template, because the server may outlive the tests."""
+        """Close the connection; drop the databases, because the server may outlive the tests."""
         if self._template:
-            self.drop(self._template)
+            self._unused.append(self._template)
+        while self._unused:
+            self._drop_oldest()
         if self._connection:
             self._connection.close()
+
+    def _drop_oldest(self) -> None:
+        self._run(f"DROP DATABASE {self._unused.popleft()} WITH (FORCE)")
 
     def sibling(self, name: str) -> str:
         """Return the URL of the database `name` on this server."""
