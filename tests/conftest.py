@@ -24,7 +24,6 @@ from progress.local import ports
 from progress.projections import changes
 from tests.support import browser, gate, postgres_servers, terraform, xdist_scheduling
 from tests.support.api import QueryClient
-from tests.support.parameters import first_in_gate
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server, url_of
 from tests.support.stage import Stage, connect, publisher_to
 from tests.support.terraform import Root
@@ -95,6 +94,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "exhaustive: takes long; `make test-all` and pytest run it, `make test` does not"
     )
     config.addinivalue_line(
+        "markers",
+        "first_in_gate(*names): only the first values of these parameters, or of all of them, are "
+        "in the gate; the others are marked as exhaustive",
+    )
+    config.addinivalue_line(
         "markers", "gate: `make test-gate` runs it, `make test` does not (see gate.py)"
     )
     # Handle SIGINT, even if this process has inherited the setting to ignore it. A shell makes this
@@ -107,6 +111,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if gate.is_gate_only(item.path.relative_to(Path(__file__).parent).as_posix()):
             item.add_marker(pytest.mark.gate)
+        if gate.is_further_example(item):
+            item.add_marker(pytest.mark.exhaustive)
         fixtures = {*getattr(item, "fixturenames", ())}
         # The first test with these fixtures waits until Terraform has created the plans, or until a
         # stack has started.
@@ -131,9 +137,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> xdist_schedu
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("every_postgres")
     if marker and "postgres_server" in metafunc.fixturenames:
-        servers = [EMBEDDED, OLDEST]
-        in_gate = marker.kwargs.get("in_gate")
-        values = servers if in_gate else first_in_gate(servers)
+        marks = () if marker.kwargs.get("in_gate") else pytest.mark.exhaustive
+        values = [EMBEDDED, pytest.param(OLDEST, marks=marks)]
         metafunc.parametrize("postgres_server", values, indirect=True)
 
 

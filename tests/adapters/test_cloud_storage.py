@@ -84,6 +84,7 @@ def test_a_server_that_never_responds_is_an_outage(
             use(remote)
 
 
+@pytest.mark.first_in_gate
 @each_use
 @pytest.mark.parametrize("status", [429, 503])
 def test_each_request_is_repeated_not_before_the_time_that_the_bucket_demands(

@@ -111,6 +111,7 @@ def groups(service: Service, name: str) -> list[str]:
         ]
 
 
+@pytest.mark.first_in_gate
 def test_each_function_works_with_its_own_login(service: Service) -> None:
     parts = {group: Login(group, f"{group}_login", f"of {group}") for group in logins.GROUPS}
     admit(service, *parts.values())
@@ -137,6 +138,7 @@ def test_each_function_works_with_its_own_login(service: Service) -> None:
         assert sample_events.find_differences(admin) == []
 
 
+@pytest.mark.first_in_gate
 def test_the_owner_can_rebuild_and_can_drop_unused_objects(service: Service) -> None:
     with closing(service.connect()) as owner:
         sample_events.record_lessons(owner, "cleo")

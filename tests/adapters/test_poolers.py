@@ -60,6 +60,7 @@ def pool(
     return run
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("round_robin", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 5])
 @each_driver

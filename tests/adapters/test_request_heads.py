@@ -58,6 +58,7 @@ def ask(connection: socket.socket, head: bytes, step: int) -> bytes:
     return connection.recv(13)
 
 
+@pytest.mark.first_in_gate
 def test_connections_without_a_complete_head_do_not_delay_a_response(serve: Serve) -> None:
     running = serve(ENOUGH_S)
     with connect(running, THREADS) as silent, connect(running, 2 * THREADS) as slow:
@@ -72,6 +73,7 @@ def test_connections_without_a_complete_head_do_not_delay_a_response(serve: Serv
             assert ask(connection, WHOLE, len(WHOLE)) == b"HTTP/1.1 200 "
 
 
+@pytest.mark.first_in_gate
 def test_a_connection_without_a_complete_head_is_closed_at_the_deadline(serve: Serve) -> None:
     running = serve(0.5)
     with connect(running, 4) as (silent, half, late, slow):
@@ -100,6 +102,7 @@ def test_clients_that_do_not_close_their_connections_do_not_delay_a_response(ser
             assert connection.recv(13) == b"HTTP/1.1 400 "
 
 
+@pytest.mark.first_in_gate
 def test_a_head_has_at_most_64_kib(serve: Serve) -> None:
     running = serve(ENOUGH_S)
     heads = {
@@ -117,6 +120,7 @@ def test_a_head_has_at_most_64_kib(serve: Serve) -> None:
                 assert ask(connection, head, step) == response
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("name", ["ingest", "project"])
 def test_a_long_request_line_gets_414_and_is_not_held_in_memory(name: str) -> None:
     with function_process.run(name, {"DATABASE_URL": api.NOWHERE}) as running:

@@ -52,6 +52,7 @@ def start(words: list[str], folder: Path, **variables: str) -> subprocess.Popen[
     )
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("job", JOBS)
 def test_a_job_retries_until_its_network_is_available(
     closed: Gate, tmp_path: Path, job: str
@@ -181,6 +182,7 @@ def test_the_probe_checks_the_database_and_redis(
     assert startup.addresses(configured) == expected
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("function", "health"), [("ingest", "/"), ("project", "/"), ("query", "/health")]
 )

@@ -311,6 +311,7 @@ def test_the_standard_opentelemetry_variables_are_accepted_as_settings() -> None
 
 
 # one function with an event loop, one with threads
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("name", ["query", "project"])
 def test_a_function_exports_its_queued_telemetry_on_sigterm(name: str) -> None:
     with otlp_collector.collect() as receiver, token_issuer.serve() as issuer:

@@ -167,6 +167,7 @@ def encrypted(
         server.stop()
 
 
+@pytest.mark.first_in_gate
 def test_sslmode_verify_full_requires_the_host_name_in_the_certificate(
     encrypted: str,
     authority: tls_certificates.Authority,

@@ -121,6 +121,7 @@ _QUESTION = (
 )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("size", [20, pytest.param(1275, marks=pytest.mark.exhaustive)])
 def test_the_api_gives_these_estimates_a_microsecond_before_each_test(

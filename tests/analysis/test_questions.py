@@ -344,6 +344,7 @@ def test_the_error_says_that_the_archive_changed_while_it_was_read(tmp_path: Any
         questions.ask(archive, questions.COHORTS, Days(), replace)
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=max(6, settings().max_examples // 4))
 @given(log=logs(size=40), how=disturbances())
 def test_weekly_retention_counts_from_the_archive_equal_those_of_the_live_read_model(
@@ -369,6 +370,7 @@ def test_weekly_retention_counts_from_the_archive_equal_those_of_the_live_read_m
     }
 
 
+@pytest.mark.exhaustive
 def test_retention_in_the_real_log_equals_the_numbers_in_the_specification(
     tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("which", "damage", "problem"),
     [

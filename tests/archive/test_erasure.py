@@ -108,6 +108,7 @@ def interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("owner", "name"),
     [

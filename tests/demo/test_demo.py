@@ -169,6 +169,7 @@ def without_code(lines: list[str]) -> list[str]:
     return [line for line in lines if "#sign-in=" not in line]
 
 
+@pytest.mark.exhaustive
 def test_the_as_recorded_option_is_rejected_if_a_record_with_shifted_dates_is_loaded(
     stack: Stack, second: list[str]
 ) -> None:
@@ -213,6 +214,7 @@ def test_the_users_own_collection_is_shown(stack: Stack, second: list[str], tmp_
     assert report == counts | {"recorded_before": len(notes), "crammed": 0}
 
 
+@pytest.mark.exhaustive
 def test_a_generated_class_is_loaded_once_for_its_teacher(stack: Stack, second: list[str]) -> None:
     options = ("demo", "--class", "--learners", "2")
     shown = stack.progress(*options)

@@ -279,6 +279,7 @@ def test_a_long_text_that_is_not_json_is_rejected_quickly(body: bytes) -> None:
     assert entry.reason.startswith("expected JSON - at byte ")
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("faulty", [999, 1_000, 1_001, 200_001])
 def test_a_message_creates_at_most_a_thousand_dead_letters(log: Connection, faulty: int) -> None:
     body = encode_push([1] * faulty, message_id="m")

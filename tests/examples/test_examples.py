@@ -152,6 +152,7 @@ def test_the_event_store_the_views_and_the_archive_show_a_published_lesson(
     run(environment, "archive.py")
 
 
+@pytest.mark.exhaustive
 def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_until_the_erasure(
     environment: dict[str, str],
 ) -> None:
@@ -198,6 +199,7 @@ def test_no_example_is_longer_than_a_screen() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > 40} == {}
 
 
+@pytest.mark.exhaustive
 def test_the_typed_client_is_generated_from_the_served_schema_and_runs(
     request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path
 ) -> None:

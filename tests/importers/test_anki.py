@@ -162,6 +162,7 @@ def test_every_local_day_with_answers_has_a_completed_session(
         assert times == sorted(times)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("zone", ZONES)
 def test_every_local_day_with_answers_of_the_real_log_has_a_completed_session(
     record: list[Answer], zone: str

@@ -21,7 +21,6 @@ from tests.support import function_process, http_client
 from tests.support.body_client import Client, clients
 from tests.support.envelopes import session_started
 from tests.support.function_process import FunctionProcess
-from tests.support.parameters import first_in_gate
 from tests.support.pushes import encode_push
 
 MIB = 1 << 20
@@ -197,6 +196,7 @@ def test_a_client_that_expects_100_continue_gets_that_response(small: FunctionPr
         assert other.status() == 429
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("length", [MIB // 2, None], ids=["a wrong length", "chunked"])
 def test_an_incomplete_body_frees_its_memory_and_does_not_become_a_dead_letter(
     ingest: FunctionProcess, store: Store, length: int | None
@@ -210,6 +210,7 @@ def test_an_incomplete_body_frees_its_memory_and_does_not_become_a_dead_letter(
     assert letters(store) == []
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("length", [MIB, 1_000, None], ids=["large", "small", "chunked"])
 def test_a_slow_body_times_out_and_frees_its_memory(
     hasty: FunctionProcess, length: int | None
@@ -231,7 +232,8 @@ def test_a_rejected_body_that_arrives_slowly_is_cut_off() -> None:
         assert slow.status() == 429
 
 
-@pytest.mark.parametrize("method", first_in_gate(["POST", "GET"]))
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize("method", ["POST", "GET"])
 def test_a_discarded_body_is_not_held_in_memory(small: FunctionProcess, method: str) -> None:
     body = b"x" * (30 * MIB)
     with clients(small, 9) as (held, *others):
@@ -291,6 +293,7 @@ def _remaining_after(limit: str) -> int:
     return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("length", [65 * MIB, None], ids=["a length", "chunked"])
 def test_a_body_over_64_mib_gets_413_and_is_discarded(
     small: FunctionProcess, length: int | None
@@ -317,6 +320,7 @@ def test_a_body_over_64_mib_does_not_reserve_memory_while_it_arrives(
         assert other.post(b"x" * 1_000) == 204
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
 def test_methods_other_than_get_and_post_get_405(
     ingest: FunctionProcess, store: Store, method: str

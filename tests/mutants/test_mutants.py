@@ -7,7 +7,6 @@ import pytest
 from tests.conftest import Store
 from tests.mutants import broken_folds
 from tests.mutants.broken_folds import Delivery, Mutant
-from tests.support.parameters import first_in_gate
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import Stage
 
@@ -35,7 +34,8 @@ def test_a_broken_fold_is_detected(url: str, mutant: Mutant) -> None:
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("count", first_in_gate([20, 1_000]))
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize("count", [20, 1_000])
 def test_the_real_folds_pass_the_deliveries_that_detect_the_most(store: Store, count: int) -> None:
     """The gate's twenty deliveries detect more than half of the broken folds."""
     stage = Stage(store.url)

@@ -35,7 +35,6 @@ from tests.support import archives, doomed_worker, model_rows, sample_events
 from tests.support.backup_fixtures import nobody
 from tests.support.erasure_fixtures import find_traces
 from tests.support.operation_fixtures import BLOCKS, Operator, deliver
-from tests.support.parameters import first_in_gate
 from tests.support.stage import Stage, append
 
 pytestmark = pytest.mark.timeout(1_800)  # Hypothesis needs minutes to shrink a failing example
@@ -360,7 +359,9 @@ def play(world: World, examples: int, *, steps: int = 30) -> None:
     )
 
 
-@pytest.mark.parametrize("examples", first_in_gate([2, 60]))
+@pytest.mark.exhaustive
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize("examples", [2, 60])
 def test_any_order_of_operations_ends_as_if_nothing_had_interfered(
     world: World, examples: int
 ) -> None:

@@ -149,6 +149,7 @@ def test_a_compensation_keeps_the_files_of_another_run(
     expect_whole(populated, archive, length)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("step", ["write", "verify", "publish"])
 def test_each_event_is_archived_exactly_once_if_another_archive_run_ends_between_two_steps(
     operator: Operator, populated: Connection, archive: Storage, length: int, step: str
@@ -163,6 +164,7 @@ def test_each_event_is_archived_exactly_once_if_another_archive_run_ends_between
     expect_whole(populated, archive, upto)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("step", ["verify", "publish"])
 def test_a_learner_who_is_erased_between_two_steps_is_in_no_file(
     operator: Operator, populated: Connection, archive: Storage, length: int, step: str

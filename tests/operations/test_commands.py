@@ -107,6 +107,7 @@ def project() -> Iterator[FunctionProcess]:
         yield running
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
 def test_project_responds_with_405_to_methods_other_than_get_and_post(
     project: FunctionProcess, method: str

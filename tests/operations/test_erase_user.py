@@ -188,6 +188,7 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
     assert data in [event["event_data"] for event in events]
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("age", "soft_delete_s", "days"),
     [(7, None, 15), (7, 0, 8), (1, 0, 7)],
@@ -290,6 +291,7 @@ def open_letters(connection: Connection) -> list[str]:
     return [letter["payload"] for letter in letters if letter["discarded_at"] is None]
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("learner", ["7", 'o"\\x日本 {', "a.b+c:d", "true"])
 def test_any_learner_id_can_be_erased_and_similar_ids_stay(
     operator: Operator, populated: Connection, learner: str
@@ -503,6 +505,7 @@ def expect_no_trace(connection: Connection, archive: Storage) -> None:
     assert check.run_deep(connection, archive, lambda *_: None).findings == []
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("step", ["redact", "files", "close"])
 def test_an_archive_run_during_an_erasure_archives_no_events_of_the_learner(
     operator: Operator, populated: Connection, archive: Storage, step: str
@@ -521,6 +524,7 @@ def test_an_archive_run_during_an_erasure_archives_no_events_of_the_learner(
     expect_no_trace(populated, archive)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("point", POINTS)
 def test_the_next_worker_completes_the_step_that_rewrites_the_files(
     operator: Operator, populated: Connection, archive: Storage, point: str

@@ -49,7 +49,6 @@ from tests.support.erasure_fixtures import (
     receipt,
 )
 from tests.support.operation_fixtures import Operator, deliver, limit_step
-from tests.support.parameters import first_in_gate
 
 CHUNKED = (  # the statements that run once for each chunk
     *("redact events", "redact undeclared", "count undeclared", "delete snapshots"),
@@ -118,6 +117,7 @@ def doom(step: str, point: str) -> None:
         doomed_worker.doom_call(learner_rows.__name__, point, "after")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(300)
 def test_losing_the_connection_at_any_statement_does_not_count_as_an_attempt(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
@@ -201,7 +201,8 @@ OUTAGES = {
 }
 
 
-@pytest.mark.parametrize("name", first_in_gate(OUTAGES))
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize("name", OUTAGES)
 def test_an_outage_of_the_storage_or_of_redis_does_not_count_as_an_attempt(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -344,6 +345,7 @@ def is_reported(connection: Connection) -> bool:
     return any("1 erased learners" in finding.found for finding in checks.run(connection).findings)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("step", ["forget", "redact", "close"])
 def test_an_erasure_without_the_id_of_the_learner_fails_and_can_be_completed(
     operator: Operator, traced: Connection, store: Store, monkeypatch: pytest.MonkeyPatch, step: str

@@ -31,7 +31,6 @@ from tests.support import cloud_storage, doomed_worker, sample_events, stage
 from tests.support.cloud_storage import Bucket
 from tests.support.export_fixtures import export, export_statistics, get, read
 from tests.support.operation_fixtures import BLOCKS, FIELDS, Operator, deliver, limit_step
-from tests.support.parameters import first_in_gate
 
 _CHUNK, _QUANTUM = 512, 256  # Few bytes, so that an upload has several parts.
 # Seven deliveries of the command take ten minutes: the pauses are 10, 20, 40, 80, 160 and 320 s.
@@ -81,7 +80,8 @@ def doom(point: str) -> None:
         doomed_worker.doom_call(f"progress.{owner}", name, when)
 
 
-@pytest.mark.parametrize("kind", first_in_gate(KINDS))
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("point", DEATHS)
 def test_the_next_worker_completes_the_export_that_a_dead_worker_began(
     operator: Operator, populated: Connection, exports: Path, point: str, kind: str
@@ -102,6 +102,7 @@ def test_the_next_worker_completes_the_export_that_a_dead_worker_began(
     assert kind != "ZIP" or read(file).keys() >= {"events.jsonl", "manifest.json"}
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("point", ["first bytes", "renamed", None])
 def test_a_cancelled_export_leaves_no_object(
@@ -144,6 +145,7 @@ def test_an_export_can_be_cancelled_while_it_is_written(
     assert not [*exports.iterdir()]
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_storage_outage_does_not_count_as_an_attempt(
     operator: Operator, populated: Connection, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -160,6 +162,7 @@ def test_a_storage_outage_does_not_count_as_an_attempt(
     assert [step["attempts"] for step in done["steps"]] == [1, 1]
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_attempt_fails_if_a_rebuild_replaces_the_read_models_but_the_next_attempt_succeeds(
     operator: Operator,
@@ -280,6 +283,7 @@ def expect_object(bucket: Bucket, done: Any) -> None:
     assert hashlib.sha256(bucket.objects[file["object"]]).hexdigest() == file["sha256"]
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("fault", ["unavailable", "507"])
 def test_an_export_is_complete_after_a_bucket_failed_for_ten_minutes(
     exporting: Operator, bucket: Bucket, fault: str

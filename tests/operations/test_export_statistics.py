@@ -103,6 +103,7 @@ def test_rows_can_be_selected_by_days_and_learners(
     assert write_csv(operator, exports, 'table: WEEKLY, from: "2030-01-01"') == []
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("table", StatisticsTable)
 def test_a_parquet_file_has_the_same_rows_as_the_csv_file_with_typed_values(
     operator: Operator, populated: Connection, exports: Path, table: StatisticsTable

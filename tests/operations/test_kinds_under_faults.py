@@ -22,7 +22,6 @@ from progress.projections import batch, projector
 from tests.support import archives, doomed_worker, model_rows, sample_events
 from tests.support.export_fixtures import export, export_statistics, read
 from tests.support.operation_fixtures import BLOCKS, Operator, deliver, result
-from tests.support.parameters import first_in_gate
 from tests.support.postgres_servers import url_of
 from tests.support.postgres_wire import Wire
 from tests.support.stage import append
@@ -146,7 +145,8 @@ def attempts(done: Any) -> dict[str, int]:
     return {step["name"]: step["attempts"] for step in done["steps"]}
 
 
-@pytest.mark.parametrize("point", first_in_gate(reversed(doomed_worker.POINTS)))
+@pytest.mark.first_in_gate("point")
+@pytest.mark.parametrize("point", reversed(doomed_worker.POINTS))
 @pytest.mark.parametrize(("kind", "step"), STEPS)
 def test_the_first_redelivery_completes_the_operation_of_a_dead_worker(
     operator: Operator, populated: Connection, kind: str, step: str, point: str

@@ -42,7 +42,6 @@ from tests.support.operation_fixtures import (
     step_named,
     write_dead_letters,
 )
-from tests.support.parameters import first_in_gate
 from tests.support.postgres_servers import url_of
 from tests.support.stage import connect
 from tests.support.traced_operation import (
@@ -67,7 +66,8 @@ def test_an_operation_that_older_code_accepted_leaves_out_a_new_step(
     assert traced_operation.read_runs(connection) == DONE[:-1]
 
 
-@pytest.mark.parametrize("point", first_in_gate(reversed(POINTS)))
+@pytest.mark.first_in_gate("point")
+@pytest.mark.parametrize("point", reversed(POINTS))
 @pytest.mark.parametrize("step", STEPS)
 def test_the_next_worker_resumes_at_the_step_in_which_a_worker_died(
     operator: Operator, hooks: Hooks, connection: Connection, step: str, point: str
@@ -83,6 +83,7 @@ def test_the_next_worker_resumes_at_the_step_in_which_a_worker_died(
     assert traced_operation.read_effects(connection) == sorted(STEPS)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("step", COMPENSATED)
 def test_the_next_worker_completes_the_compensation_in_which_a_worker_died(
@@ -105,8 +106,9 @@ def test_the_next_worker_completes_the_compensation_in_which_a_worker_died(
     assert traced_operation.read_effects(connection) == []
 
 
+@pytest.mark.first_in_gate("step")
 @pytest.mark.parametrize("name", ["operation", "effect"])
-@pytest.mark.parametrize("step", first_in_gate(STEPS))
+@pytest.mark.parametrize("step", STEPS)
 def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
     operator: Operator, hooks: Hooks, connection: Connection, step: str, name: str
 ) -> None:
@@ -172,6 +174,7 @@ def test_an_attempt_fails_if_the_outcome_of_the_step_is_larger_than_64_kib(
     assert (prepare["state"], prepare["attempts"]) == ("PENDING", 1)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_that_always_fails_ends_the_operation_after_five_attempts(
     operator: Operator, hooks: Hooks, connection: Connection, step: str
@@ -255,6 +258,7 @@ def expect_its_end(
     assert operator.retry(operation_id) == "BAD_USER_INPUT"
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("step", STEPS)
 def test_a_cancellation_undoes_the_steps_but_is_rejected_after_the_point_of_no_return(
     operator: Operator, hooks: Hooks, connection: Connection, step: str
@@ -361,6 +365,7 @@ def test_a_step_that_failed_once_succeeds_at_the_second_attempt(
     }  # fmt: skip
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.every_postgres
 @pytest.mark.parametrize(
     ("step", "lock", "states"),

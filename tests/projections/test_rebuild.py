@@ -88,6 +88,7 @@ def test_an_interrupted_rebuild_leaves_no_trace_and_can_be_run_again(
     assert not sample_events.find_differences(populated)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("suffix", ["building", "retired"])  # retired: after the swap
 def test_a_rebuild_drops_the_schema_of_a_killed_rebuild(
     store: Store, populated: Connection, suffix: str

@@ -306,6 +306,7 @@ def test_an_unused_schema_is_kept_while_a_query_prevents_the_move_of_the_views(
     assert views.find_source(populated) == schema.schema_name()
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     "statement",
     [
@@ -329,6 +330,7 @@ def test_temporary_objects_of_an_idle_session_do_not_keep_a_former_schema(
     analyst.run("DISCARD TEMP")
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("kind", "definition"),
     [

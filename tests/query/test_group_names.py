@@ -39,6 +39,7 @@ def name(api: Api, group: str = "g") -> str | None:
     return found
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("order", [*itertools.permutations(range(3))])
 def test_the_latest_name_of_any_learner_counts_in_any_order_of_arrival(
     query_api: Api, connection: Connection, order: tuple[int, ...]

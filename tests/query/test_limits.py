@@ -28,7 +28,6 @@ from tests.query import expensive
 from tests.support import api, cache_instances
 from tests.support.api import Api
 from tests.support.cache_instances import Instance
-from tests.support.parameters import first_in_gate
 from tests.support.stage import connect
 
 YEARS = 'dailyStats(from: "2023-01-01", to: "2024-12-31", zeroFill: true)'
@@ -357,7 +356,8 @@ def measure_memory(fill: Callable[[], object]) -> int:
     return after - before
 
 
-@pytest.mark.parametrize("name", first_in_gate(VALID))
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize("name", VALID)
 def test_the_cache_of_valid_documents_keeps_to_its_limit(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -367,7 +367,8 @@ def test_the_cache_of_valid_documents_keeps_to_its_limit(
     assert measure_memory(lambda: fill_cache(cache, VALID[name])) < 1.1 * LIMIT
 
 
-@pytest.mark.parametrize("name", first_in_gate(REJECTED))
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize("name", REJECTED)
 def test_the_cache_of_rejected_documents_keeps_to_its_limit(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

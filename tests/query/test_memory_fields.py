@@ -38,6 +38,7 @@ def moved(at: datetime, zone: str) -> sample_events.Envelope:
     return sample_events.envelope("UserPreferencesChanged", data, at=at)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("days", [0, 3, 365])
 @pytest.mark.parametrize("later", [0, 1, 2, 40, 729, 730, 731, 733])
 def test_the_forgetting_of_an_item_whose_days_run_backwards_equals_the_oracle_s(

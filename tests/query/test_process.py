@@ -102,6 +102,7 @@ def test_requests_succeed_although_a_connection_in_the_pool_is_broken(
         assert connection.run(rows_by_hand.BLOCKS["hang up"])[0][0] > 0
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("variables", "says"),
     [

@@ -244,6 +244,7 @@ def test_a_repeated_call_is_recognised_before_the_event_is_recorded(world: World
     assert dead_letters.list_letters(world.connection) == []
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("stage", ["folded", "recorded", "published"])
 def test_a_day_that_would_not_become_a_rest_day_or_displaces_one_is_refused(
     world: World, stage: str, empty_redis: str, monkeypatch: pytest.MonkeyPatch
@@ -633,6 +634,7 @@ def test_announced_events_are_kept_for_ten_minutes(world: World, empty_redis: st
         assert world.connection.run("SELECT count(*) FROM event_store.announcements") == [[1]]
 
 
+@pytest.mark.first_in_gate
 def test_a_learner_publishes_at_most_sixty_events_an_hour(world: World) -> None:
     def publish_too_many() -> list[Any]:
         user = world.add_learner()
@@ -723,6 +725,7 @@ def test_only_a_rest_day_needs_the_announced_events(
         assert world.rest_days(user) == []
 
 
+@pytest.mark.first_in_gate
 def test_a_function_that_dies_before_it_answers_has_published_once(
     world: World, store: Store, open_socket: OpenSocket, empty_redis: str
 ) -> None:

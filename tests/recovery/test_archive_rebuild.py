@@ -67,6 +67,7 @@ def test_the_rows_equal_those_of_a_rebuild_from_the_log(archived: Archived) -> N
         assert model_rows.read_value(archived.connection, "schemas") == 1
 
 
+@pytest.mark.exhaustive
 def test_the_rows_include_changes_made_during_the_rebuild(
     archived: Archived, archive: Storage
 ) -> None:
@@ -107,6 +108,7 @@ def begin_erasure(connection: Connection, archive: Storage, learner: str) -> Non
         erasure.remove_stream(connection, archive, f"learner-{learner}", lambda _: None)
 
 
+@pytest.mark.exhaustive
 def test_a_learner_who_is_not_yet_erased_from_the_archive_does_not_reappear(
     archived: Archived, archive: Storage
 ) -> None:
@@ -280,6 +282,7 @@ def restore_process_state() -> Iterator[None]:
     settings.current.cache_clear()
 
 
+@pytest.mark.exhaustive
 def test_other_processes_load_the_buckets_of_a_process_that_was_killed(archived: Archived) -> None:
     killed: list[BaseProcess] = []
 
@@ -297,6 +300,7 @@ def test_other_processes_load_the_buckets_of_a_process_that_was_killed(archived:
     assert killed
 
 
+@pytest.mark.exhaustive
 def test_the_command_rebuilds_with_processes_and_rejects_a_missing_archive(
     archived: Archived, tmp_path: Path
 ) -> None:
@@ -314,6 +318,7 @@ def test_the_command_rebuilds_with_processes_and_rejects_a_missing_archive(
     assert not sample_events.find_differences(archived.connection)
 
 
+@pytest.mark.exhaustive
 def test_a_command_that_is_interrupted_leaves_nothing_behind(
     archived: Archived, tmp_path: Path
 ) -> None:

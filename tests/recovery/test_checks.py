@@ -56,6 +56,7 @@ def test_events_that_are_not_folded_yet_are_not_a_finding(populated: Connection)
     )
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("damage", "words"),
     [

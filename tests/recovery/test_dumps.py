@@ -132,6 +132,7 @@ def abandon(folder: Path) -> None:
     (folder / backups.NAME).unlink()
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("damage", "words"),
     [

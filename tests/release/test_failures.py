@@ -64,6 +64,7 @@ def test_only_the_released_image_gets_traffic(cloud: Releases) -> None:
     cloud.assert_serves("a")
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_next_release_succeeds_after_a_release_whose_revision_does_not_start(
     cloud: Releases, service: str

@@ -48,6 +48,7 @@ def test_a_release_outside_prod_has_one_step(cloud: Releases, to: str) -> None:
     assert bool(cloud.queries) == (to == "staging")
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("way", ["fail, too late", "term", "int, too late"])
 def test_one_version_serves_even_if_a_failed_or_interrupted_call_took_effect(
     cloud: Releases, way: str

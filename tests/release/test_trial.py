@@ -393,6 +393,7 @@ def test_a_failed_destroy_is_retried(runner: Runner) -> None:
     assert len(deleted) == 2
 
 
+@pytest.mark.exhaustive
 def test_the_trial_fails_if_every_destroy_fails(runner: Runner) -> None:
     runner.fail("destroy", *[1] * 10)
     assert runner.run()["destroy"] == 1

@@ -17,6 +17,7 @@ from infra.site import build
 from tests.conftest import skip_without
 from tests.support import browser, http_servers
 
+pytestmark = pytest.mark.exhaustive  # it needs `make site`
 PYTHON = build.ROOT / ".venv-site" / "bin" / "python"  # installed by make site
 PAGES = build.list_pages()
 

@@ -4,9 +4,11 @@ They start whole stacks, kill processes, lose databases, plan infrastructure, or
 browser. A change of the code that they test is a reason to run them: `make test-gate ARGS=PATH`.
 """
 
+import pytest
+
 PARTS = (
     # Whole systems: processes that are killed, databases that go away, releases, the local stack.
-    *("demo", "docker", "examples", "local", "recovery", "release", "site", "system"),
+    *("demo", "docker", "examples", "local", "recovery", "release", "system"),
     # Terraform's plans, and what is made of them.
     *("alerts", "terraform"),
     # Operations under faults, and beside each other.
@@ -35,3 +37,16 @@ PARTS = (
 def is_gate_only(path: str) -> bool:
     """Return whether a file of tests, as a path below `tests`, is one of these parts."""
     return any(path == part or path.startswith(f"{part}/") for part in PARTS)
+
+
+def is_further_example(item: pytest.Item) -> bool:
+    """Return whether a test with the marker `first_in_gate` runs with other than the first values.
+
+    Examples that take long are of this kind where one example finds most of what breaks the test.
+    """
+    marker = item.get_closest_marker("first_in_gate")
+    if not marker:
+        return False
+    assert isinstance(item, pytest.Function)
+    places = item.callspec.indices
+    return any(places[name] for name in marker.args or places)

@@ -20,7 +20,6 @@ from progress import settings
 from progress.local import ports, process_specs, processes, readiness
 from tests.conftest import skip_without
 from tests.support import http_servers
-from tests.support.parameters import first_in_gate
 
 PROJECT = "projects/contract"
 STAND_IN = [sys.executable, "-m", "progress.local.pubsub"]
@@ -85,7 +84,9 @@ class Inbox:
         return [self.bodies.get(timeout=20) for _ in range(count)]
 
 
-@pytest.fixture(scope="module", params=first_in_gate(["stand-in", "emulator"]))
+@pytest.fixture(
+    scope="module", params=["stand-in", pytest.param("emulator", marks=pytest.mark.exhaustive)]
+)
 def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
     """A Pub/Sub server: the local stack's stand-in, and in `make test-all` also Google's emulator.
 

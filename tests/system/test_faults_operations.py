@@ -103,6 +103,7 @@ def test_another_worker_takes_over_if_the_project_function_is_killed_during_a_fo
     stack.check()
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("is_job", [True, False], ids=["the job", "the command"])
 def test_the_batch_job_sends_a_lost_command_again(stack: Stack, is_job: bool) -> None:
     # A paused supervisor cannot serve the token keys. This query therefore makes the query function

@@ -156,6 +156,7 @@ def test_a_command_without_the_database_says_what_to_set(system: Served) -> None
     assert (failed.returncode, "set DATABASE_URL" in failed.stderr) == (1, True)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("changed", "why"),
     [

@@ -55,6 +55,7 @@ def test_query_rejects_ambiguous_framing(query_process: FunctionProcess) -> None
         assert statuses(query_process.port, b"/graphql", headers, body) == [400], name
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
 def test_ingest_and_query_do_not_decompress_bodies(
     store: Store, query_process: FunctionProcess, coding: bytes

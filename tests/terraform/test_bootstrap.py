@@ -41,6 +41,7 @@ def test_default_accounts_have_no_roles_and_projects_have_no_default_network(
         assert (project, "compute.googleapis.com") in on
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("parent", "org", "folder"), [("organizations/12", "12", None), ("folders/34", None, "34")]
 )
@@ -242,6 +243,7 @@ def test_each_environment_has_custom_roles_with_exactly_the_expected_permissions
     }
 
 
+@pytest.mark.exhaustive
 def test_a_plan_that_deletes_a_custom_role_fails(
     bootstrap_root: Root, bootstrap: Deployment
 ) -> None:

@@ -242,6 +242,7 @@ def test_only_custom_roles_that_bootstrap_created_are_granted(
         assert not deployment.applied.of("google_project_iam_custom_role")
 
 
+@pytest.mark.exhaustive
 def test_the_ids_of_the_custom_roles_are_an_input(environments: Environments) -> None:
     need_offline()
     option = '-var=custom_roles={signing="signer"}'

@@ -199,6 +199,7 @@ def allow(*values: str) -> dict[str, Any]:
     return policy({"values": {"allowedValues": [*values]}})
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod", "trial"])
 def test_a_correct_project_has_no_findings(preflight: Preflight, environment: str) -> None:
     code, lines = preflight.check(environment)
@@ -208,6 +209,7 @@ def test_a_correct_project_has_no_findings(preflight: Preflight, environment: st
     assert {words[0] for words in preflight.cloud.calls} == {"--quiet"}
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("call", "answer", "name", "advice"),
     [
@@ -268,6 +270,7 @@ def test_a_missing_billing_role_is_reported(preflight: Preflight) -> None:
     assert code == 0
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("environment", "constraint", "answer", "refuses"),
     [
@@ -406,6 +409,7 @@ def test_the_examples_of_an_environment_stand_together_at_the_top() -> None:
         assert not find(others)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(("version", "expected"), [("1.9.8", 1), ("1.11.0", 0), ("1.14.0-rc1", 0)])
 def test_terraform_must_have_the_version_that_the_module_requires(
     preflight: Preflight, version: str, expected: int
@@ -416,6 +420,7 @@ def test_terraform_must_have_the_version_that_the_module_requires(
     assert ("FAIL  terraform: terraform is 1.9.8: install 1.11 or newer" in lines) == bool(expected)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     "setting",
     [
@@ -475,6 +480,7 @@ def test_what_cannot_be_the_password_of_neons_owner_is_reported(
     )
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("file", "old", "new", "finding"),
     [
@@ -556,6 +562,7 @@ def test_an_older_python_is_named_before_it_fails(program: str) -> None:
     )
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_an_apply_that_wrote_only_some_copies_of_a_password_is_reported(
     preflight: Preflight, environments: Environments, environment: str
@@ -612,6 +619,7 @@ def test_examples_in_the_values_of_the_bootstrap_are_reported(preflight: Preflig
 _DELETED = {"lifecycleState": "DELETE_REQUESTED", "labels": {"app": "progress"}}
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("changed", "finding"),
     [
@@ -655,6 +663,7 @@ def test_the_bootstrap_needs_two_permissions_on_the_billing_account(
     assert "roles/billing.admin" in failure
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(("linked", "is_reported"), [(3, False), (4, True), (5, True), (6, False)])
 def test_more_projects_than_a_new_billing_account_pays_for_are_reported(
     own_projects: Preflight, linked: int, is_reported: bool

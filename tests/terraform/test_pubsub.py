@@ -180,6 +180,7 @@ def test_pubsub_may_move_messages_to_the_dead_letter_topics(deployment: Deployme
         assert gives[f"{name}-dead-letter"] == {AGENT}
 
 
+@pytest.mark.exhaustive
 def test_a_replaced_subscription_gets_its_roles_again(environments: Environments) -> None:
     """A subscription is replaced if its topic moves to another project."""
     need_offline()

@@ -944,6 +944,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_malformed_entry_is_a_miss(
     one: Instance, server: "redis.Redis", damage: Callable[[bytes], bytes]

@@ -97,6 +97,7 @@ def test_polling_finds_a_change_whose_notification_was_lost(
         assert stream.next_value()["totalSessionsCompleted"] == 1
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("ends", [True, False], ids=["ended", "hanging"])
 def test_streams_follow_changes_during_and_after_a_redis_outage(
     store: Store, serve: Serve, subscribe: Subscribe, ends: bool

@@ -586,6 +586,7 @@ def test_a_client_that_does_not_read_is_disconnected(serve: Serve) -> None:
         readiness.wait(lambda: count_clients(function) == 0, "the end of the connection")
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("flood", [flood_with_queries, flood_with_pings])
 def test_a_client_that_does_not_read_takes_little_memory(
     serve: Serve, flood: Callable[[RawSocket], None]
@@ -686,6 +687,7 @@ def read_count(lines: Iterator[str]) -> int:
     return count
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_public_client_receives_changes_also_after_its_token_has_expired(
     port: int, recorder: LessonRecorder, clients: Path, client: str

@@ -17,7 +17,6 @@ from progress.adapters.postgres import database
 from progress.query.http import static_page
 from tests.support import browser
 from tests.support.browser import PHONE, Stack, Visits
-from tests.support.parameters import first_in_gate
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -95,9 +94,8 @@ def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
     demo.progress("erase", "page-layout", "--yes")
 
 
-@pytest.mark.parametrize(
-    "screen", first_in_gate([SMALLEST, PHONE, WIDE]), ids=["smallest", "phone", "wide"]
-)
+@pytest.mark.first_in_gate("screen")
+@pytest.mark.parametrize("screen", [SMALLEST, PHONE, WIDE], ids=["smallest", "phone", "wide"])
 @pytest.mark.parametrize(
     ("role", "at", "locale"),
     [
@@ -314,7 +312,10 @@ def test_the_dark_scheme_changes_only_colours_and_shadows() -> None:
 
 @pytest.mark.parametrize(
     "screen",
-    [SMALLEST, *first_in_gate([PHONE, TABLET, WIDE])],
+    [
+        *(SMALLEST, PHONE),
+        *(pytest.param(larger, marks=pytest.mark.exhaustive) for larger in (TABLET, WIDE)),
+    ],
     ids=["smallest", "phone", "tablet", "wide"],
 )
 def test_the_layout_does_not_shift_when_the_numbers_arrive(
