@@ -323,7 +323,7 @@ def visit(chromium: Browser, demo: browser.Stack) -> Iterator[browser.Visits]:
 def environments(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Environments:
-    """The deployments that Terraform creates offline for dev, staging and prod."""
+    """The deployments that Terraform creates offline."""
     need_terraform(request)
     # With xdist, getbasetemp() is a folder of this process; all processes share its parent.
     base = tmp_path_factory.getbasetemp()

@@ -146,19 +146,20 @@ def test_each_policy_links_to_its_section_of_the_runbook(
         assert alert.anchor == name
 
 
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_each_policy_notifies_the_addresses_and_without_any_an_output_says_so(
-    environments: Environments,
+    environments: Environments, environment: str
 ) -> None:
-    for name in ENVIRONMENTS:
-        applied, outputs = environments[name].applied, environments[name].outputs
-        channels = applied.of("google_monitoring_notification_channel")
-        ids = {channel["id"] for channel in channels.values()}
-        told = "nobody is told: alert_emails is empty" if name == "dev" else ", ".join(channels)
-        off = sorted([*REQUIRED, "error-logs", "uptime"]) if name == "dev" else []
-        assert outputs["alerting"] == {"told": told, "off": off}
-        assert bool(ids) is (name != "dev")
-        for policy in applied.of("google_monitoring_alert_policy").values():
-            assert set(policy["notification_channels"] or ()) == ids
+    applied, outputs = environments[environment].applied, environments[environment].outputs
+    is_dev = environment == "dev"
+    channels = applied.of("google_monitoring_notification_channel")
+    ids = {channel["id"] for channel in channels.values()}
+    told = "nobody is told: alert_emails is empty" if is_dev else ", ".join(channels)
+    off = sorted([*REQUIRED, "error-logs", "uptime"]) if is_dev else []
+    assert outputs["alerting"] == {"told": told, "off": off}
+    assert bool(ids) is not is_dev
+    for policy in applied.of("google_monitoring_alert_policy").values():
+        assert set(policy["notification_channels"] or ()) == ids
 
 
 @pytest.mark.exhaustive
@@ -173,13 +174,13 @@ def test_a_policy_changes_before_what_it_referred_to_is_deleted(environments: En
     """Monitoring rejects the deletion of a channel or an uptime check that a policy refers to."""
     need_offline()
     root = environments.root()
-    state = json.dumps(environments["staging"].state)
+    state = json.dumps(environments["prod"].state)
     (root.folder / "other-address.tfstate").write_text(state)
     check = "google_monitoring_uptime_check_config.query"
     policy = "google_monitoring_alert_policy.uptime"
     channel = "google_monitoring_notification_channel.email"
     output = root.run(
-        *("apply", "-auto-approve", "-refresh=false", "-var-file=environments/staging.tfvars"),
+        *("apply", "-auto-approve", "-refresh=false", "-var-file=environments/prod.tfvars"),
         '-var=alert_emails=["one@example.com", "two@example.com"]',
         *(f"-target={name}" for name in (check, policy, channel)),
         f"-replace={check}[0]",
@@ -222,9 +223,9 @@ def test_each_error_in_a_log_of_a_service_job_or_schedule_raises_an_alert(
 def test_environments_with_a_domain_have_an_uptime_check(environments: Environments) -> None:
     checks = {
         name: environments[name].planned.of("google_monitoring_uptime_check_config")
-        for name in ENVIRONMENTS
+        for name in environments
     }
-    assert [name for name in ENVIRONMENTS if checks[name]] == ["staging", "prod"]
+    assert [name for name in checks if checks[name]] == ["prod"]
     ((_, check),) = checks["prod"].items()
     assert check["http_check"][0]["path"] == "/health"
     assert check["http_check"][0]["use_ssl"]

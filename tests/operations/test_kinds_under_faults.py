@@ -146,7 +146,7 @@ def attempts(done: Any) -> dict[str, int]:
 
 
 @pytest.mark.first_in_gate("point")
-@pytest.mark.parametrize("point", reversed(doomed_worker.POINTS))
+@pytest.mark.parametrize("point", doomed_worker.POINTS[::-1])
 @pytest.mark.parametrize(("kind", "step"), STEPS)
 def test_the_first_redelivery_completes_the_operation_of_a_dead_worker(
     operator: Operator, populated: Connection, kind: str, step: str, point: str

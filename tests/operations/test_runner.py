@@ -67,7 +67,7 @@ def test_an_operation_that_older_code_accepted_leaves_out_a_new_step(
 
 
 @pytest.mark.first_in_gate("point")
-@pytest.mark.parametrize("point", reversed(POINTS))
+@pytest.mark.parametrize("point", POINTS[::-1])
 @pytest.mark.parametrize("step", STEPS)
 def test_the_next_worker_resumes_at_the_step_in_which_a_worker_died(
     operator: Operator, hooks: Hooks, connection: Connection, step: str, point: str

@@ -19,6 +19,7 @@ from tests.support.cloud_run import (
     template,
     templates,
 )
+from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Values, find_attributes
 
@@ -35,6 +36,7 @@ def test_a_second_plan_after_apply_shows_no_change(deployment: Deployment) -> No
     assert deployment.second_plan == ""
 
 
+@pytest.mark.exhaustive
 def test_staging_has_the_products_and_the_settings_of_production(
     environments: Environments,
 ) -> None:
@@ -62,17 +64,19 @@ def test_functions_have_one_thread_per_request_or_one_event_loop_per_core(
     assert settings(services["query"])["WORKERS"] == ("1" if is_neon else cores)
 
 
-def test_only_query_accepts_requests_from_the_internet(environments: Environments) -> None:
-    def ingress(environment: str) -> dict[str, str]:
-        services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
-        return {
-            name: service["ingress"].removeprefix("INGRESS_TRAFFIC_")
-            for name, service in services.items()
-        }
-
-    inside = {"ingest": "INTERNAL_ONLY", "project": "INTERNAL_ONLY"}
-    assert ingress("prod") == ingress("staging") == inside | {"query": "INTERNAL_LOAD_BALANCER"}
-    assert ingress("dev") == inside | {"query": "ALL"}
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_only_query_accepts_requests_from_the_internet(
+    environments: Environments, environment: str
+) -> None:
+    services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
+    assert {
+        name: service["ingress"].removeprefix("INGRESS_TRAFFIC_")
+        for name, service in services.items()
+    } == {
+        "ingest": "INTERNAL_ONLY",
+        "project": "INTERNAL_ONLY",
+        "query": "ALL" if environment == "dev" else "INTERNAL_LOAD_BALANCER",
+    }
 
 
 def test_only_query_allows_callers_without_a_google_account(deployment: Deployment) -> None:
@@ -124,7 +128,7 @@ def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployme
         assert (may[name]["name"], may[name]["role"]) == (f"progress-{name}", "roles/run.invoker")
 
 
-@pytest.mark.parametrize("environment", ["staging", "prod"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS[1:])
 def test_fewer_instances_are_kept_ready_at_night(
     environments: Environments, environment: str
 ) -> None:

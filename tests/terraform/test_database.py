@@ -7,6 +7,7 @@ import pytest
 from progress.adapters.postgres import logins, url
 from progress.projections import rebuild
 from tests.support.cloud_run import plain_settings, secret_ids, secret_value
+from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, list_resources
 
@@ -73,7 +74,7 @@ def test_each_function_opens_at_most_five_connections_to_neon(dev: Resources) ->
         assert 0 < most * of_an_instance <= 5, name
 
 
-@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_the_connection_limit_covers_all_instances_during_a_release(
     environments: Environments, moving: Deployment, environment: str
 ) -> None:

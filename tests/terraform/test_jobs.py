@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
+
 from progress.recovery import buckets
 from tests.support.cloud_run import container, only, settings, template
+from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources
 
@@ -27,14 +30,15 @@ def test_the_log_is_dumped_daily_where_the_database_has_no_daily_backups(
     ]
 
 
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_the_batch_job_erases_deleted_learners_in_staging_and_production(
-    environments: Environments,
+    environments: Environments, environment: str
 ) -> None:
-    days = {"dev": None, "staging": "1", "prod": "30"}
-    for name, environment in environments.items():
-        for job, planned in environment.applied.of("google_cloud_run_v2_job", "job").items():
-            wanted = days[name] if job.startswith("batch") else None
-            assert settings(planned).get("ERASE_DELETED_AFTER_DAYS") == wanted
+    days = {"dev": None, "staging": "1", "prod": "30"}[environment]
+    jobs = environments[environment].applied.of("google_cloud_run_v2_job", "job")
+    for name, job in jobs.items():
+        wanted = days if name.startswith("batch") else None
+        assert settings(job).get("ERASE_DELETED_AFTER_DAYS") == wanted
 
 
 def test_the_rebuild_job_has_enough_memory_and_no_schedule(deployment: Deployment) -> None:
