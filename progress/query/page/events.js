@@ -17,7 +17,7 @@ const QUERY = `query Events($user: ID, $after: String) {
   }
 }`;
 
-const MAX_PAGES = 20; // that are loaded to find a retracted event
+const MAX_PAGES = 20; // that are loaded to find an event
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/; // an id of another form is recorded under an id that follows from it
 
 export class Events extends View {
@@ -31,8 +31,9 @@ export class Events extends View {
     this.naming = this.load();
   }
 
-  /** Load the next page of events. */
+  /** Load the next page of events. After the first page, go to the event that the URL names. */
   async load() {
+    const wanted = !this.data && this.parameters.get('event');
     try {
       const after = this.data?.pageInfo.endCursor ?? null;
       const { data: { who, events } } = await runQuery(QUERY, { user: this.user, after }, this.closing.signal);
@@ -41,6 +42,7 @@ export class Events extends View {
       learnName('learner', this.user, who?.displayName);
       this.shell.named();
       this.succeed();
+      if (wanted) await this.goTo(wanted);
     } catch (problem) {
       if (!this.closing.signal.aborted) this.fail(problem);
     }
@@ -76,7 +78,7 @@ export class Events extends View {
       h('section', { class: 'card wide', 'aria-label': t('events.list'), 'data-key': 'events' },
         note(t(rows.length ? 'events.meaning' : 'events.none')),
         isMissing && note(t(pageInfo.hasNextPage ? 'events.notHere' : 'events.notRecorded', { event: wanted })),
-        h('ul', { class: 'letters' }, rows.map((row) => event(row, row.eventId === wanted))),
+        h('ul', { class: 'letters' }, rows.map(event)),
         h('div', { class: 'tools' },
           pageInfo.hasNextPage &&
             h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')),
@@ -85,14 +87,14 @@ export class Events extends View {
   }
 }
 
-function event({ eventId, eventType, retracted, data, occurredAt, recordedAt, globalPosition }, isWanted) {
+function event({ eventId, eventType, retracted, data, occurredAt, recordedAt, globalPosition }) {
   const content = JSON.parse(data);
   const target = eventType === 'EventRetracted' && content.retracted_event_id.toLowerCase();
   return h('li', { 'data-key': eventId },
     h(retracted ? 's' : 'b', { lang: 'en', translate: 'no' }, eventType),
     retracted && h('span', { class: 'unseen' }, ' ', t('events.retracted')),
     h('span', { class: 'of' }, t('events.times', { occurred: moment(occurredAt), recorded: moment(recordedAt) })),
-    h('details', { open: isWanted },
+    h('details', null,
       h('summary', null, t('events.content'), h('span', { class: 'unseen' }, ' ', globalPosition)),
       h('pre', { tabindex: 0, role: 'region', 'aria-label': eventId },
         JSON.stringify(content, null, 2))),

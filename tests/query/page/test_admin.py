@@ -333,6 +333,8 @@ def test_the_trail_has_the_learner_s_name_and_strikes_a_retracted_event_through(
     expect(page.locator(f"[data-key='{last}']")).to_have_count(0)
     page.get_by_role("button", name="See the retracted event").first.click()
     expect(page.get_by_role("region", name=last)).to_be_in_viewport()
+    page = visit().open("ada", "admin", f"#/events/{user}?event={last}")
+    expect(page.get_by_role("region", name=last)).to_be_in_viewport()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ BUDGET = 75_000  # the most compressed bytes that a first visit may load
 
 def test_the_first_numbers_need_only_one_request(visit: Visits, demo: Stack) -> None:
     visitor = visit()
-    page = visitor.open(browser.create_learner(demo))
+    # The last request of a visit must not be taken for one of the next visit.
+    with visitor.page.expect_response(lambda got: "query Frame(" in str(got.request.post_data)):
+        page = visitor.open(browser.create_learner(demo))
     expect(page.get_by_role("region", name="How far")).to_be_visible(timeout=20_000)
     visitor.requests.clear()
     page.reload()
