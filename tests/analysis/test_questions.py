@@ -140,6 +140,7 @@ def test_each_question_gives_the_oracle_s_rows_about_at_least_20_learners(
         assert row[rate] == (None if row[part] is None else row[part] / row[whole])
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=max(6, settings().max_examples // 2))
 @given(answers=st.lists(st.tuples(st.integers(0, 8), st.sampled_from("ab"), st.booleans())))
 def test_the_recalls_and_the_losses_are_the_oracle_s(answers: list[tuple[int, str, bool]]) -> None:

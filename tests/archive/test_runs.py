@@ -219,6 +219,7 @@ def test_ranges_are_not_merged_if_the_result_would_be_too_large(
     assert merges.run(log, archive, lambda: None, largest=130) == 1
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("tiny_ranges")
 def test_an_interrupted_merge_leaves_the_ranges_as_they_were(
     log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
@@ -238,6 +239,7 @@ def test_an_interrupted_merge_leaves_the_ranges_as_they_were(
     assert merge(log, archive) == 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("tiny_ranges")
 def test_a_merged_range_that_has_lost_a_file_is_written_again_as_ten_ranges(
     log: Connection, archive: Storage

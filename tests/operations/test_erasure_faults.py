@@ -93,6 +93,7 @@ def test_the_next_worker_completes_the_erasure_that_a_dead_worker_began(
     expect_the_end(traced, done)
 
 
+@pytest.mark.exhaustive
 def test_an_erasure_that_the_previous_version_began_is_completed(
     operator: Operator, traced: Connection
 ) -> None:

@@ -91,6 +91,7 @@ def test_events_that_are_not_folded_yet_do_not_cause_a_difference(folded: Connec
     assert find_differing_tables(folded) == []
 
 
+@pytest.mark.exhaustive
 def test_the_time_zones_and_locales_of_the_machine_and_of_the_session_do_not_change_rows(
     folded: Connection,
 ) -> None:

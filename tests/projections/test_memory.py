@@ -74,6 +74,7 @@ def test_each_limit_decides_the_state_after_some_step(limit: str, by: str) -> No
     assert compute_in_duckdb(limit, by) != expected_states()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.every_postgres
 def test_the_states_of_the_real_log_are_those_of_the_oracle(connection: Connection) -> None:
     for message in loading.messages():

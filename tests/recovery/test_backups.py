@@ -259,6 +259,7 @@ def test_a_backup_is_stored_in_and_restored_from_a_bucket(
     assert not sample_events.find_differences(populated)
 
 
+@pytest.mark.exhaustive
 def test_an_error_from_cloud_storage_is_reported_in_one_line(
     store: Store, populated: Connection, bucket: cloud_storage.Bucket
 ) -> None:
@@ -308,6 +309,7 @@ def test_a_backup_that_does_not_match_the_log_is_rejected(
     kept.expect_rejection(f"{words}.*progress rebuild", CheckpointError)
 
 
+@pytest.mark.exhaustive
 def test_an_event_that_was_replayed_after_the_backup_is_not_lost(
     store: Store, populated: Connection, kept: Kept
 ) -> None:

@@ -54,6 +54,7 @@ def test_each_command_that_reads_names_the_session_that_has_locked_a_table(
             cli.expect_failure(answer, *expected, "event_store.events", f"backend({pid})")
 
 
+@pytest.mark.exhaustive
 def test_a_deep_check_of_the_archive_names_it_too(
     store: Store, connection: Connection, tmp_path: Path
 ) -> None:

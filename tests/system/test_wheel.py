@@ -103,6 +103,7 @@ def test_the_version_is_that_of_the_package_and_the_commands_for_this_machine_na
     )
 
 
+@pytest.mark.exhaustive
 def test_the_commands_of_the_wheel_work_outside_of_a_clone(
     bin_folder: Path, tmp_path: Path
 ) -> None:
