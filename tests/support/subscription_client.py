@@ -14,6 +14,7 @@ import pytest
 
 from progress import settings
 from progress.local import ports
+from progress.projections import changes
 from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.support import api, function_process, sample_events, token_issuer
@@ -147,10 +148,15 @@ def subscribe() -> Iterator[Subscribe]:
 
 
 @contextmanager
-def publishing_to(redis: str) -> Iterator[None]:
-    """Set `REDIS_URL` during the block: projectors created in the block publish to this Redis."""
+def publishing_to(redis: str, *, patience_s: float | None = None) -> Iterator[None]:
+    """Set `REDIS_URL` during the block: projectors created in the block publish to this Redis.
+
+    They wait for its replies as long as in production, or for `patience_s` seconds.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", redis)
+        if patience_s is not None:
+            patch.setattr(changes, "_REPLY_TIMEOUT_S", patience_s)
         settings.current.cache_clear()
         yield
     settings.current.cache_clear()

@@ -62,7 +62,7 @@ def test_streams_of_several_instances_follow_changes_without_polling(
     store: Store, serve: Serve, valkey: str, subscribe: Subscribe
 ) -> None:
     with ExitStack() as stack:
-        stack.enter_context(subscription_client.publishing_to(valkey))
+        stack.enter_context(subscription_client.publishing_to(valkey, patience_s=10))
         recorder = stack.enter_context(closing(LessonRecorder(store.url)))
         ports = [
             stack.enter_context(serve(intervals=NO_POLLING, REDIS_URL=valkey)).port

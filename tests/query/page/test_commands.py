@@ -176,6 +176,8 @@ def test_a_learner_takes_a_rest_day_back(visit: Visits, demo: Stack) -> None:
     undo.click()
     expect(dialog.get_by_role("alert")).to_have_text("これはもう取り消せません。")
     page.unroute("**/graphql")
+    # After a refusal, the dialog loads the days again, and takes no command meanwhile.
+    expect(dialog).to_have_attribute("aria-busy", "false", timeout=SLOW_MS)
     undo.click()
     expect(dialog).to_have_count(0, timeout=SLOW_MS)
     expect(page.get_by_role("status").first).to_have_text("取り消しました")
