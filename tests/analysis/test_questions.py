@@ -204,6 +204,7 @@ def test_analyses_do_not_read_display_names(tmp_path: Path) -> None:
     assert json.loads(text).keys() == {"user_id", "email", "timezone"}
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("seed", range(2))
 def test_no_rows_reveal_a_group_of_1_to_19_learners_even_by_subtraction(seed: int) -> None:
     events = generate(random.Random(seed))

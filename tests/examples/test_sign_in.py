@@ -112,6 +112,7 @@ def test_a_learner_signs_in_with_firebase(
     expect_signed_in(page)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("query", "reason"),
     [

@@ -306,6 +306,7 @@ def test_the_audits_of_graphql_http_pass(clients: Path, service: Service) -> Non
     assert levels == {"MUST": 13, "SHOULD": 23, "MAY": 25}
 
 
+@pytest.mark.exhaustive
 def test_generated_clients_send_persisted_queries(clients: Path, service: Service) -> None:
     with closing(connect(service.database_url)) as connection:
         rows_by_hand.insert(connection, "user_progress", {"user_id": "eve", "items_learned": 7})

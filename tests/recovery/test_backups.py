@@ -184,6 +184,7 @@ def interrupt(_done: int, _total: int) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.exhaustive
 def test_an_interrupted_backup_or_restore_leaves_nothing_behind(
     populated: Connection, kept: Kept
 ) -> None:
@@ -393,6 +394,7 @@ def test_rows_are_decompressed_in_small_parts(data: bytes, times: int, size: int
     assert max(map(len, parts), default=0) <= PART
 
 
+@pytest.mark.exhaustive
 def test_a_backup_that_lacks_a_table_is_rejected(populated: Connection, kept: Kept) -> None:
     tables = kept.read_manifest().tables
     kept.change_manifest(tables=[table for table in tables if table.name != "item_days"])

@@ -173,6 +173,7 @@ def test_the_erasures_that_a_restored_log_lacks_are_reported_and_repeated(restor
     assert_absent(restored)
 
 
+@pytest.mark.exhaustive
 def test_an_erasure_that_failed_is_resumed(
     restored: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +185,7 @@ def test_an_erasure_that_failed_is_resumed(
     assert_absent(restored)
 
 
+@pytest.mark.exhaustive
 def test_a_restored_log_adopts_the_key_of_the_erasure_ledger(
     restored: Store, stores: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +224,7 @@ def test_a_log_adopts_the_key_of_the_erasure_ledger_even_after_a_failed_erasure(
     assert erasure.read_key(archive()) == key
 
 
+@pytest.mark.exhaustive
 def test_applying_the_ledger_waits_until_the_archive_run_has_ended(restored: Store) -> None:
     with closing(restored.connect()) as run, ThreadPoolExecutor(1) as pool:
         run.run(blocks("archive/log")["lock"])

@@ -211,6 +211,7 @@ def run_try(runner: Runner, *arguments: str, **variables: str) -> tuple[int, lis
     return done.returncode, (done.stdout + done.stderr).splitlines()
 
 
+@pytest.mark.exhaustive
 def test_a_learners_day_goes_from_pubsub_to_the_page(
     runner: Runner, servers: Servers, world: TrialWorld
 ) -> None:

@@ -147,6 +147,7 @@ def test_a_dead_letter_is_discarded_with_a_reason_and_escape_and_cancel_change_n
     assert page.evaluate("document.activeElement.closest('section')?.dataset.key") == "letters"
 
 
+@pytest.mark.exhaustive
 def test_a_truncated_dead_letter_names_the_command_that_shows_all_of_it(
     visit: Visits, demo: Stack
 ) -> None:
@@ -225,6 +226,7 @@ def test_an_erasure_says_whose_record_it_is_and_asks_for_the_id_again(
     assert user not in page.content()
 
 
+@pytest.mark.exhaustive
 def test_a_filter_of_dead_letters_does_not_change_the_summary(visit: Visits, demo: Stack) -> None:
     session = str(uuid.uuid4())
     demo.publish(invalid_event(session))
@@ -238,6 +240,7 @@ def test_a_filter_of_dead_letters_does_not_change_the_summary(visit: Visits, dem
     assert page.evaluate("location.hash") == "#/administration"
 
 
+@pytest.mark.exhaustive
 def test_a_replay_says_how_many_dead_letters_stay_and_why(visit: Visits, demo: Stack) -> None:
     sessions = [str(uuid.uuid4()) for _ in range(3)]
     for session in sessions:
@@ -279,6 +282,7 @@ def test_a_replay_says_how_many_dead_letters_stay_and_why(visit: Visits, demo: S
     expect(group).to_have_count(0)
 
 
+@pytest.mark.exhaustive
 def test_a_dead_letter_leads_to_the_learner_s_events_and_back(visit: Visits, demo: Stack) -> None:
     conflict = publish_conflict(demo)
     visitor = visit()
@@ -337,6 +341,7 @@ def test_the_trail_has_the_learner_s_name_and_strikes_a_retracted_event_through(
     expect(page.get_by_role("region", name=last)).to_be_in_viewport()
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("button", "kind"), [("Run the batch job", "Batch run"), ("Rebuild projections", "Rebuild")]
 )
@@ -355,6 +360,7 @@ def test_the_page_starts_an_operation_and_follows_it_to_its_end(
     assert page.locator(".operations > li").count() == min(before + 1, 10)
 
 
+@pytest.mark.exhaustive
 def test_a_paused_schedule_and_a_release_are_shown(visit: Visits, demo: Stack) -> None:
     visitor = visit()
     demo.progress("schedule", "pause")
@@ -376,6 +382,7 @@ def test_a_paused_schedule_and_a_release_are_shown(visit: Visits, demo: Stack) -
     expect(page.get_by_text("A release is running")).to_have_count(0)
 
 
+@pytest.mark.exhaustive
 def test_older_operations_are_on_further_pages(visit: Visits, demo: Stack) -> None:
     with closing(database.connect(demo.database_url)) as connection:
         connection.run(operation_fixtures.BLOCKS["finish operations"], count=12)
@@ -394,6 +401,7 @@ def test_older_operations_are_on_further_pages(visit: Visits, demo: Stack) -> No
     assert rows.evaluate_all(keys) == newest
 
 
+@pytest.mark.exhaustive
 def test_an_operation_is_cancelled_on_the_page(visit: Visits, demo: Stack) -> None:
     page = open_administration(visit)
     with closing(database.connect(demo.database_url)) as holder:
@@ -408,6 +416,7 @@ def test_an_operation_is_cancelled_on_the_page(visit: Visits, demo: Stack) -> No
     expect(first.get_by_role("button", name="Try again")).to_have_count(0)
 
 
+@pytest.mark.exhaustive
 def test_dead_letters_are_filtered_by_kind(visit: Visits, demo: Stack) -> None:
     conflict = publish_conflict(demo)["data"]["session_id"]
     session = str(uuid.uuid4())
@@ -730,6 +739,7 @@ def check_print(page: Page, selection: str) -> None:
     page.set_viewport_size(screen)
 
 
+@pytest.mark.exhaustive
 def test_a_teacher_without_groups_is_told_whom_to_ask(visit: Visits) -> None:
     page = visit().open("tess", "teacher")
     expect(page.get_by_text("Your sign-in names no group.")).to_be_visible()

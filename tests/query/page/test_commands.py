@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from playwright.sync_api import Route, expect
 
 from tests.support import browser
@@ -217,6 +218,7 @@ def test_only_learners_themselves_change_something_and_only_today(
     expect(other.locator("[data-command]")).to_have_count(0)
 
 
+@pytest.mark.exhaustive
 def test_the_year_marks_rest_days_and_days_that_met_the_goal(visit: Visits, demo: Stack) -> None:
     user, ago = f"page-{uuid.uuid4()}", timedelta(days=15)
     at = datetime.now(UTC) - ago

@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from progress.local import readiness
@@ -108,6 +109,7 @@ def test_the_news_leads_to_what_fades(visit: Visits) -> None:
     expect(page).to_have_url(re.compile("filter=fading$"))
 
 
+@pytest.mark.exhaustive
 def test_the_day_of_an_exam_stays_in_the_browser_and_shows_what_remains_until_then(
     visit: Visits,
 ) -> None:
@@ -218,6 +220,7 @@ def test_a_past_day_shows_the_estimates_of_that_day_but_no_curve_and_no_test(vis
     assert figure(card(page, "exam"))[0] < expected
 
 
+@pytest.mark.exhaustive
 def test_the_estimate_and_the_list_say_their_time_and_can_be_refreshed(
     visit: Visits, demo: Stack
 ) -> None:
@@ -240,6 +243,7 @@ def test_the_estimate_and_the_list_say_their_time_and_can_be_refreshed(
     assert visitor.find_violations(".stamp") == other.find_violations(".stamp") == []
 
 
+@pytest.mark.exhaustive
 def test_a_learner_without_answers_is_told_when_the_estimate_begins(visit: Visits) -> None:
     page = visit().open(f"page-{uuid.uuid4()}", at=KNOWLEDGE)
     expect(page.get_by_text("The estimate begins with the first answer.")).to_be_visible()

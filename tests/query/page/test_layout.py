@@ -100,7 +100,8 @@ def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
     ("role", "at", "locale"),
     [
         *(("admin", "#/", "ja-JP"), ("learner", "#/items", "ja-JP")),
-        *(("learner", KNOWLEDGE, "ja-JP"), ("admin", ADMINISTRATION, "en-GB")),
+        pytest.param("learner", KNOWLEDGE, "ja-JP", marks=pytest.mark.exhaustive),
+        pytest.param("admin", ADMINISTRATION, "en-GB", marks=pytest.mark.exhaustive),
         pytest.param("learner", "#/", "en-GB", marks=pytest.mark.exhaustive),
     ],
 )
@@ -116,6 +117,7 @@ def test_a_view_has_no_accessibility_violations(
     assert fits(page)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("screen", "views"),
     [(WIDE, ["#/"]), (PHONE, ["#/", "#/items", KNOWLEDGE, "#/group", ADMINISTRATION])],
@@ -268,6 +270,7 @@ def test_no_line_of_a_header_ends_inside_a_word_on_a_small_phone(visit: Visits) 
     assert fits(page)
 
 
+@pytest.mark.exhaustive
 def test_colours_and_motion_follow_the_browser_and_the_documentation_s_pictures_are_small(
     visit: Visits, pictures: Path
 ) -> None:
@@ -298,6 +301,7 @@ def take_picture(page: Page, file: Path) -> None:
     assert file.stat().st_size < 300_000
 
 
+@pytest.mark.exhaustive
 def test_the_dark_scheme_changes_only_colours_and_shadows() -> None:
     """`find_violations` relies on this: in dark colours, it does not check the layout again."""
     files = [*static_page.FOLDER.glob("*.css"), *static_page.FOLDER.glob("*.js")]
@@ -458,6 +462,7 @@ _BREAK = """() => {
 }"""
 
 
+@pytest.mark.exhaustive
 def test_a_selected_language_stays_after_a_reload_until_another_is_selected(visit: Visits) -> None:
     page = visit().open()
     page.get_by_label("Language").select_option("ja")
@@ -493,6 +498,7 @@ def test_the_example_queries_run_with_the_page_s_token_and_need_no_other_host(
     assert not page.evaluate("JSON.stringify(localStorage).includes('Bearer')")
 
 
+@pytest.mark.exhaustive
 def test_graphiql_links_to_the_page_if_there_is_no_session(visit: Visits) -> None:
     visitor = visit()
     page = visitor.page
@@ -566,6 +572,7 @@ def test_a_learner_sees_who_has_read_their_record_and_when(visit: Visits, demo: 
     expect(card.get_by_role("button")).to_have_count(0)
 
 
+@pytest.mark.exhaustive
 def test_a_running_export_can_be_cancelled_and_tried_again(visit: Visits, demo: Stack) -> None:
     page = open_page(visit, demo)
 
@@ -588,6 +595,7 @@ def test_a_running_export_can_be_cancelled_and_tried_again(visit: Visits, demo: 
     expect(bar).to_have_count(0)
 
 
+@pytest.mark.exhaustive
 def test_an_administrator_finds_a_learner_and_saves_the_record_from_the_list_of_operations(
     visit: Visits, demo: Stack
 ) -> None:

@@ -65,6 +65,7 @@ def test_the_chart_of_weeks_is_also_available_as_a_table(visit: Visits, demo: St
     expect(table.get_by_role("row").nth(1)).to_contain_text("475%", timeout=20_000)
 
 
+@pytest.mark.exhaustive
 def test_an_open_table_does_not_stretch_the_card_beside_it_and_a_view_opens_at_its_heading(
     visit: Visits,
 ) -> None:
@@ -133,6 +134,7 @@ def test_the_charts_have_a_range_and_growth_begins_with_the_first_answer(visit: 
         assert steps == 0 or len(set(days)) == len(days)
 
 
+@pytest.mark.exhaustive
 def test_growth_counts_across_years_without_study_and_the_grid_has_the_last_twelve_months(
     visit: Visits, demo: Stack
 ) -> None:
@@ -206,6 +208,7 @@ _LEAVE = """() => new Promise((hasDrawn) => {
 })"""
 
 
+@pytest.mark.exhaustive
 def test_a_section_that_passes_while_the_learner_leaves_is_not_added_to_the_next_address(
     visit: Visits,
 ) -> None:
@@ -239,6 +242,7 @@ def test_a_met_goal_closes_the_ring_and_is_celebrated_for_a_second(
     expect(page.locator(".rays")).to_have_count(0, timeout=20_000)
 
 
+@pytest.mark.exhaustive
 def test_words_are_defined_once(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
@@ -248,6 +252,7 @@ def test_words_are_defined_once(visit: Visits) -> None:
     assert visitor.find_violations() == []
 
 
+@pytest.mark.exhaustive
 def test_a_late_module_is_waited_for_and_then_reported(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
@@ -263,6 +268,7 @@ def test_a_late_module_is_waited_for_and_then_reported(visit: Visits) -> None:
     page.unroute_all()
 
 
+@pytest.mark.exhaustive
 def test_a_view_that_cannot_be_loaded_leaves_what_the_page_shows_until_the_server_answers(
     visit: Visits,
 ) -> None:
@@ -324,6 +330,7 @@ def test_a_learner_without_reviews_is_not_caught_up(visit: Visits, demo: Stack) 
     expect(today).not_to_contain_text("All caught up")
 
 
+@pytest.mark.exhaustive
 def test_overdue_items_say_since_when_and_no_forgotten_items_lead_to_the_weak_ones(
     visit: Visits,
 ) -> None:
@@ -497,6 +504,7 @@ def test_the_keyboard_moves_through_the_grid_of_days(visit: Visits) -> None:
     expect(page.locator("#chosen-day")).to_contain_text("Tuesday, 2 January 2024")
 
 
+@pytest.mark.exhaustive
 def test_the_pointer_selects_days_and_years_and_shares_the_year_as_text(visit: Visits) -> None:
     page = visit().open()
     page.get_by_role("button", name="Day before").click()
@@ -553,6 +561,7 @@ def answer_together(page: Page, last_year: int) -> None:
     page.route(re.compile("/graphql$"), answer)
 
 
+@pytest.mark.exhaustive
 def test_an_earlier_year_is_loaded_on_demand(visit: Visits, demo: Stack) -> None:
     user = browser.create_learner(demo)
     long_ago = datetime.now(UTC).replace(month=6, day=15, year=datetime.now(UTC).year - 6)
@@ -584,6 +593,7 @@ def test_a_wrong_browser_clock_does_not_hide_study_days(visit: Visits, year: int
     expect(visitor.open().get_by_role("region", name="The year")).to_contain_text("61 study days")
 
 
+@pytest.mark.exhaustive
 def test_days_with_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(
     visit: Visits,
 ) -> None:
@@ -777,6 +787,7 @@ def test_support_reads_the_items_of_a_learner(visit: Visits) -> None:
     expect(current).to_have_text(DEMO)
 
 
+@pytest.mark.exhaustive
 def test_an_item_that_does_not_exist_is_explained(visit: Visits) -> None:
     page = visit().open(at="#/item/nothing")
     expect(page.get_by_role("heading", name="There is no such item")).to_be_visible()

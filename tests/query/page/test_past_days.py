@@ -96,11 +96,13 @@ def test_a_date_in_the_header_selects_the_day(visit: Visits) -> None:
     expect(page.get_by_text("This page shows the end of 1 August 2024.")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_before_the_first_answer_nothing_was_recorded(visit: Visits) -> None:
     page = visit().open(at="#/?on=2019-03-31")
     expect(page.get_by_text("Nothing was recorded up to this day.")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_a_day_that_does_not_exist_shows_the_present(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open(at=f"#/?on={DAY}")
@@ -110,6 +112,7 @@ def test_a_day_that_does_not_exist_shows_the_present(visit: Visits) -> None:
         expect(page.locator("#live")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_the_months_of_a_year_play_one_after_another(visit: Visits) -> None:
     page = visit().open()
     page.evaluate(_RECORD_BANNERS)
@@ -166,6 +169,7 @@ def test_an_item_is_due_on_the_learner_s_day_and_not_on_the_browser_s(
                 expect(page.locator("main")).to_contain_text(text, timeout=20_000)
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("is_paused", [False, True], ids=["live", "paused"])
 def test_an_open_page_turns_to_the_new_day_when_the_learner_s_day_ends(
     visit: Visits, *, is_paused: bool

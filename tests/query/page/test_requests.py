@@ -77,6 +77,7 @@ def test_a_page_without_input_closes_its_streams_until_somebody_touches_it(visit
     assert asked >= {"/graphql", "/graphql/stream"}
 
 
+@pytest.mark.exhaustive
 def test_a_page_without_the_setting_stays_live(visit: Visits) -> None:
     visitor = visit()
     page = visitor.page
@@ -184,6 +185,7 @@ def fail_queries(page: Page, status: int, code: str, trace: str = "4bf9", **head
     page.route(re.compile("/graphql$"), answer)
 
 
+@pytest.mark.exhaustive
 def test_a_rate_limited_page_retries_after_the_given_time(visit: Visits) -> None:
     visitor = visit()
     fail_queries(visitor.page, 429, "RATE_LIMITED", **{"Retry-After": "2"})
@@ -254,6 +256,7 @@ def test_an_offline_page_loads_the_numbers_when_it_is_online_again(visit: Visits
     assert len(visitor.queries()) > queries
 
 
+@pytest.mark.exhaustive
 def test_the_try_again_button_loads_a_view_that_could_not_be_loaded(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
@@ -298,6 +301,7 @@ def test_the_sign_in_returns_to_the_page(chromium: Browser, demo: Stack) -> None
     page.context.close()
 
 
+@pytest.mark.exhaustive
 def test_a_page_in_development_takes_a_token_and_says_why_one_is_rejected(
     chromium: Browser, demo: Stack
 ) -> None:
@@ -389,6 +393,7 @@ def test_a_link_with_another_user_s_token_signs_nobody_in(visit: Visits, demo: S
     assert visitor.queries() == []
 
 
+@pytest.mark.exhaustive
 def test_a_link_with_another_user_s_token_does_not_sign_the_user_out(
     visit: Visits, demo: Stack
 ) -> None:
@@ -438,6 +443,7 @@ def test_a_one_time_code_signs_in_once(chromium: Browser, demo: Stack) -> None:
     context.close()
 
 
+@pytest.mark.exhaustive
 def test_the_page_has_no_sign_in_link_without_session_storage(
     chromium: Browser, demo: Stack
 ) -> None:
