@@ -279,6 +279,7 @@ def test_a_note_says_that_a_week_at_the_edge_of_the_range_is_incomplete() -> Non
     assert is_noted(date(2026, 3, 2), date(2026, 3, 14))
 
 
+@pytest.mark.exhaustive
 def test_the_pages_are_accessible_in_both_colour_schemes(chromium: Browser, tmp_path: Path) -> None:
     stack = browser.Stack(tmp_path, 0)
     context = chromium.new_context()

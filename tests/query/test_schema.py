@@ -298,6 +298,7 @@ def clients(
     return folder
 
 
+@pytest.mark.exhaustive
 def test_the_audits_of_graphql_http_pass(clients: Path, service: Service) -> None:
     variables = {"URL": service.url, "TOKEN": token_issuer.token()}
     audits = json.loads(node.run(clients, "node", "audits.mjs", **variables))
@@ -321,6 +322,7 @@ def test_generated_clients_send_persisted_queries(clients: Path, service: Servic
         assert {request["status"] for request in results[client]["sent"]} == {200}
 
 
+@pytest.mark.exhaustive
 def test_the_react_pages_show_lists_refresh_tokens_and_follow_changes(
     clients: Path, service: Service
 ) -> None:
@@ -335,6 +337,7 @@ def test_the_react_pages_show_lists_refresh_tokens_and_follow_changes(
         assert (found["code"], found["heard"]) == ("BAD_USER_INPUT", "ann"), client
 
 
+@pytest.mark.exhaustive
 def test_graphql_sse_receives_changes(clients: Path, service: Service) -> None:
     variables = {"URL": f"{service.url}/stream", "TOKEN": token_issuer.token("bob")}
     with (

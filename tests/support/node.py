@@ -19,7 +19,7 @@ CLIENTS = Path(__file__).parent.parent / "clients"
 def workshop(request: pytest.FixtureRequest, folder: Path) -> Path:
     """Return a writable copy of the clients, with their packages.
 
-    Skip the test if Node or the packages are missing.
+    Skip the test if Node or the packages are missing. The gate does not install the packages.
     """
     if not shutil.which("node") or not (CLIENTS / "node_modules").exists():
         skip_without(request, "node")

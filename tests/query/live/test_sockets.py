@@ -687,7 +687,7 @@ def read_count(lines: Iterator[str]) -> int:
     return count
 
 
-@pytest.mark.first_in_gate
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_public_client_receives_changes_also_after_its_token_has_expired(
     port: int, recorder: LessonRecorder, clients: Path, client: str
@@ -706,6 +706,7 @@ def test_a_public_client_receives_changes_also_after_its_token_has_expired(
             pass
 
 
+@pytest.mark.exhaustive
 def test_a_public_client_connects_to_the_next_instance_when_one_shuts_down(
     serve: Serve, store: Store, clients: Path
 ) -> None:
