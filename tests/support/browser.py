@@ -268,11 +268,17 @@ def selected_day(page: Page) -> str:
     return str(day)
 
 
-def create_learner(stack: Stack, *, ago: timedelta = timedelta(minutes=10)) -> str:
-    """Create a learner who finished a session `ago` before now; return their id."""
+def create_learner(stack: Stack, *, ago: timedelta | None = None) -> str:
+    """Create a learner who finished a session `ago` before now, by default today; return the id."""
     user = f"page-{uuid.uuid4()}"
-    stack.publish(*lesson(user, 3, 1, ago=ago))
+    stack.publish(*lesson(user, 3, 1, ago=earlier_today() if ago is None else ago))
     return user
+
+
+def earlier_today() -> timedelta:
+    """Return ten minutes, or less if the UTC day began less than ten minutes ago."""
+    now = datetime.now(UTC)
+    return min(timedelta(minutes=10), now - now.replace(hour=0, minute=0, second=0, microsecond=0))
 
 
 def encode(*envelopes: Envelope) -> list[str]:

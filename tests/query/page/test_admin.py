@@ -483,7 +483,7 @@ def found_group(visitor: Visit) -> str:
     """Create a group with an active learner, a weak learner, and one who has not started."""
     group = f"class-{uuid.uuid4()}"
     events = [membership("LearnerJoinedGroup", f"{group}-{name}", group) for name in MEMBERS]
-    ago = timedelta(minutes=10)
+    ago = browser.earlier_today()
     events += browser.lesson(f"{group}-active", 20, 2, ago=ago, item=f"{group}-item")
     events += browser.lesson(f"{group}-weak", 5, 20, ago=ago, item=f"{group}-item")
     visitor.stack.publish(*events)
