@@ -28,6 +28,7 @@ help:
 	@echo 'make compare set up, compare appends, projections and reads with other event stores'
 	@echo 'make setup   create the environment in .venv, nothing else'
 	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
+	@echo 'make clients install the third-party clients that some exhaustive tests run on Node'
 	@echo 'make site    build the site of the documents in .site/html'
 	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform plans'
 

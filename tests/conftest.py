@@ -332,6 +332,21 @@ def environments(
     )
 
 
+@pytest.fixture(
+    scope="session",
+    params=[
+        ("dev", "prod"),
+        pytest.param(("dev", "staging", "prod"), marks=pytest.mark.exhaustive),
+    ],
+    ids=["without staging", "with staging"],
+)
+def deployments(
+    request: pytest.FixtureRequest, environments: Environments
+) -> dict[str, Deployment]:
+    """The deployments of several environments, by environment, for a test of all of them."""
+    return {name: environments[name] for name in request.param}
+
+
 @pytest.fixture(params=terraform.ENVIRONMENTS)
 def deployment(request: pytest.FixtureRequest, environments: Environments) -> Deployment:
     """The deployment of one environment; the test runs for each environment."""

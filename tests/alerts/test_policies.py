@@ -220,16 +220,18 @@ def test_each_error_in_a_log_of_a_service_job_or_schedule_raises_an_alert(
     assert strategy["notification_rate_limit"]  # the API requires it for a condition on log lines
 
 
-def test_environments_with_a_domain_have_an_uptime_check(environments: Environments) -> None:
+def test_environments_with_a_domain_have_an_uptime_check(
+    deployments: dict[str, Deployment],
+) -> None:
     checks = {
-        name: environments[name].planned.of("google_monitoring_uptime_check_config")
-        for name in environments
+        name: deployment.planned.of("google_monitoring_uptime_check_config")
+        for name, deployment in deployments.items()
     }
-    assert [name for name in checks if checks[name]] == ["prod"]
+    assert [name for name in checks if not checks[name]] == ["dev"]
     ((_, check),) = checks["prod"].items()
     assert check["http_check"][0]["path"] == "/health"
     assert check["http_check"][0]["use_ssl"]
-    applied = environments["prod"].applied
+    applied = deployments["prod"].applied
     (policy,) = applied.of("google_monitoring_alert_policy", "uptime").values()
     (threshold,) = policy["conditions"][0]["condition_threshold"]
     (made,) = applied.of("google_monitoring_uptime_check_config").values()

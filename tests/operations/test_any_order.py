@@ -360,7 +360,6 @@ def play(world: World, examples: int, *, steps: int = 30) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.first_in_gate
 @pytest.mark.parametrize("examples", [2, 60])
 def test_any_order_of_operations_ends_as_if_nothing_had_interfered(
     world: World, examples: int

@@ -12,8 +12,8 @@ PARTS = (
     # Terraform's plans, and what is made of them.
     *("alerts", "terraform"),
     # Operations under faults, and beside each other.
-    *("operations/test_any_order.py", "operations/test_archive.py"),
-    *("operations/test_command_line.py", "operations/test_erase_user.py"),
+    *("operations/test_archive.py", "operations/test_command_line.py"),
+    "operations/test_erase_user.py",
     *("operations/test_erasure_concurrency.py", "operations/test_erasure_faults.py"),
     *("operations/test_erasure_neighbours.py", "operations/test_export_faults.py"),
     "operations/test_kinds_under_faults.py",
@@ -42,7 +42,7 @@ def is_gate_only(path: str) -> bool:
 def is_further_example(item: pytest.Item) -> bool:
     """Return whether a test with the marker `first_in_gate` runs with other than the first values.
 
-    Examples that take long are of this kind where one example finds most of what breaks the test.
+    A test has this marker if its examples take long, and the first finds most of what breaks it.
     """
     marker = item.get_closest_marker("first_in_gate")
     if not marker:

@@ -27,7 +27,8 @@ from tests.support.terraform_state import Deployment, Values, make_state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Staging has the resources and the settings of prod, as a test compares: the gate does not plan it.
-ENVIRONMENTS = ("dev", "prod", pytest.param("staging", marks=pytest.mark.exhaustive))
+NOT_DEV = ("prod", pytest.param("staging", marks=pytest.mark.exhaustive))
+ENVIRONMENTS = ("dev", *NOT_DEV)
 GCLOUD = "gcloud.txt"  # a file in the root module's folder that lists the calls of gcloud
 
 _OFFLINE = REPOSITORY / os.environ.get("TERRAFORM_OFFLINE", "../shared/tools/terraform-offline")

@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,8 +59,8 @@ NIGHTLY = (
 )
 
 
-class Environments(Mapping[str, Deployment]):
-    """The deployments of dev and prod, by environment, and of staging on request.
+class Environments:
+    """The deployments of dev, staging and prod, by environment.
 
     The first test process that needs a deployment creates it for all test processes.
     """
@@ -76,12 +76,6 @@ class Environments(Mapping[str, Deployment]):
         """Return the deployment `name`: the environment's deployment, changed by the options."""
         base = self[environment]
         return self._make_once(name, lambda root: root.change(base, name, environment, *options))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(("dev", "prod"))
-
-    def __len__(self) -> int:
-        return 2
 
     def root(self) -> Root:
         """Return the copy of infra/terraform that all test processes share."""

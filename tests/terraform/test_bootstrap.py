@@ -7,7 +7,6 @@ import pytest
 
 from tests.support.cloud_run import only
 from tests.support.terraform import GCLOUD, REPOSITORY, Root, need_offline
-from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, list_resources
 
 PROJECTS = {
@@ -94,8 +93,8 @@ def test_the_github_variables_name_the_project_of_each_environment(bootstrap: De
     assert {name for name, variables in found.items() if "REGION" in variables} == {"images"}
 
 
-def test_the_environments_use_the_created_projects(environments: Environments) -> None:
-    for name, deployment in environments.items():
+def test_the_environments_use_the_created_projects(deployments: dict[str, Deployment]) -> None:
+    for name, deployment in deployments.items():
         assert deployment.plan["variables"]["project_id"]["value"] == PROJECTS[name]
 
 
@@ -156,10 +155,10 @@ def _account(name: str, project: str) -> str:
     return f"projects/{project}/serviceAccounts/{name}@{project}.iam.gserviceaccount.com"
 
 
-def needed(environments: Environments) -> tuple[set[str], set[str]]:
+def needed(deployments: dict[str, Deployment]) -> tuple[set[str], set[str]]:
     """Return the roles that `terraform apply` and `terraform plan` need for all environments."""
     applies, plans = {*BESIDE[0]}, {*BESIDE[1]}
-    for deployment in environments.values():
+    for deployment in deployments.values():
         for kind in {resource["type"] for resource in deployment.state["resources"]}:
             name = kind.removeprefix("google_")
             if kind.startswith("google_") and name not in BUDGETS | {"project"}:
@@ -171,10 +170,10 @@ def needed(environments: Environments) -> tuple[set[str], set[str]]:
 
 @pytest.mark.parametrize("name", IN_ENVIRONMENTS)
 def test_terraform_accounts_have_exactly_the_roles_that_they_need(
-    resources: Resources, environments: Environments, name: str
+    resources: Resources, deployments: dict[str, Deployment], name: str
 ) -> None:
     project = PROJECTS[name]
-    applies, plans = needed(environments)
+    applies, plans = needed(deployments)
     state, billing = f"{project}-terraform-state", "000000-000000-000000"
     assert grants(resources, "terraform", project) == {
         project: applies,

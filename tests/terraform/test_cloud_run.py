@@ -19,7 +19,7 @@ from tests.support.cloud_run import (
     template,
     templates,
 )
-from tests.support.terraform import ENVIRONMENTS
+from tests.support.terraform import ENVIRONMENTS, NOT_DEV
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Values, find_attributes
 
@@ -128,7 +128,7 @@ def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployme
         assert (may[name]["name"], may[name]["role"]) == (f"progress-{name}", "roles/run.invoker")
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS[1:])
+@pytest.mark.parametrize("environment", NOT_DEV)
 def test_fewer_instances_are_kept_ready_at_night(
     environments: Environments, environment: str
 ) -> None:

@@ -233,8 +233,8 @@ def test_the_plan_of_a_destroy_fails_only_in_production(
         assert "google_pubsub_subscription" in root.run(*plan, state=state)
 
 
-def test_dev_can_be_destroyed_but_production_cannot(environments: Environments) -> None:
-    for name, deployment in environments.items():
+def test_dev_can_be_destroyed_but_production_cannot(deployments: dict[str, Deployment]) -> None:
+    for name, deployment in deployments.items():
         resources = deployment.applied
         guards = {
             address: resource.get("deletion_protection", not resource.get("force_destroy"))

@@ -220,13 +220,13 @@ def test_no_account_has_a_basic_or_admin_role(deployment: Deployment) -> None:
 
 
 def test_only_custom_roles_that_bootstrap_created_are_granted(
-    environments: Environments, resources: Resources
+    deployments: dict[str, Deployment], resources: Resources
 ) -> None:
     """A role that infra/terraform created could not be created again for weeks after a destroy."""
     created = {role["name"] for role in resources.of("google_project_iam_custom_role").values()}
     granted = {
         grant["role"]
-        for deployment in environments.values()
+        for deployment in deployments.values()
         for grant in list_grants(deployment.applied)
         if not grant["role"].startswith("roles/")
     }
@@ -234,12 +234,16 @@ def test_only_custom_roles_that_bootstrap_created_are_granted(
         f"projects/progress-{environment}/roles/progress{role}"
         for environment, roles in (
             ("dev", ("Signing", "Measurements", "GreenPush")),
-            ("prod", ("Signing", "Measurements", "GreenPush", "Scaling", "DataflowWorker")),
+            *(
+                (name, ("Signing", "Measurements", "GreenPush", "Scaling", "DataflowWorker"))
+                for name in ("staging", "prod")
+            ),
         )
+        if environment in deployments
         for role in roles
     }
     assert granted <= created
-    for deployment in environments.values():
+    for deployment in deployments.values():
         assert not deployment.applied.of("google_project_iam_custom_role")
 
 

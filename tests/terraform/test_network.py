@@ -8,7 +8,7 @@ import pytest
 
 from progress.adapters.redis.url import parse_url
 from tests.support.cloud_run import secret_ids, secret_value, templates
-from tests.support.terraform import ENVIRONMENTS
+from tests.support.terraform import NOT_DEV
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
@@ -18,7 +18,7 @@ def test_an_environment_without_anything_in_its_network_does_not_use_it(dev: Res
     assert {tuple(template["vpc_access"] or ()) for template in templates(dev).values()} == {()}
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS[1:])
+@pytest.mark.parametrize("environment", NOT_DEV)
 def test_every_service_and_job_is_connected_to_the_network(
     environments: Environments, environment: str
 ) -> None:

@@ -20,6 +20,7 @@ from tests.support.fake_cloud import Cloud
 from tests.support.release_world import CallRejected, World
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import Environments
+from tests.support.terraform_state import Deployment
 
 _INFRA = REPOSITORY / "infra"
 _PREFLIGHT = _INFRA / "preflight"
@@ -337,9 +338,9 @@ def test_an_unknown_environment_is_rejected(preflight: Preflight) -> None:
     assert preflight.cloud.calls == []
 
 
-def test_preflight_and_terraform_read_the_same_values(environments: Environments) -> None:
+def test_preflight_and_terraform_read_the_same_values(deployments: dict[str, Deployment]) -> None:
     read = runpy.run_path(str(_PREFLIGHT))["Environment"].read
-    for name, deployment in environments.items():
+    for name, deployment in deployments.items():
         variables = {
             key: variable["value"] for key, variable in deployment.plan["variables"].items()
         }

@@ -243,9 +243,9 @@ def test_published_messages_in_bigquery_have_no_user_ids(deployment: Deployment)
 
 
 def test_the_batch_job_has_a_subscription_if_batch_on_demand_is_set(
-    environments: Environments,
+    deployments: dict[str, Deployment],
 ) -> None:
-    for name, deployment in environments.items():
+    for name, deployment in deployments.items():
         subscription = subscriptions(deployment.applied).get("progress-batch-sub")
         assert (subscription is not None) == (name == "dev")
         settings = plain_settings(deployment.applied, "batch")

@@ -45,12 +45,14 @@ def _find_faults(resources: Resources) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def all_planned(environments: Environments, bootstrap: Deployment) -> list[Resources]:
+def all_planned(
+    environments: Environments, deployments: dict[str, Deployment], bootstrap: Deployment
+) -> list[Resources]:
     """The plans of each root and environment, and of a migration to Cloud SQL."""
     need_offline()
     moving = environments.root().plan("dev", *MIGRATION, name="requests")
     listed = Resources(list_resources(moving["planned_values"]["root_module"]))
-    return [*(made.planned for made in environments.values()), bootstrap.planned, listed]
+    return [*(made.planned for made in deployments.values()), bootstrap.planned, listed]
 
 
 def test_no_planned_value_contradicts_the_schema_of_its_request(

@@ -77,11 +77,11 @@ def test_every_program_that_creates_an_archive_divides_it_into_the_same_number_o
 
 
 def test_every_setting_that_the_code_reads_is_planned(
-    environments: Environments, moving: Deployment
+    deployments: dict[str, Deployment], moving: Deployment
 ) -> None:
     planned = {
         name
-        for environment in (*environments.values(), moving)
+        for environment in (*deployments.values(), moving)
         for part in list_parts(environment)
         for name in cloud_settings(part)
     }
