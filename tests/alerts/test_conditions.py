@@ -289,6 +289,7 @@ def test_conditions_fire_in_exactly_the_cases_that_expect_an_alert(
     assert promtool.wrong(conditions.values(), CASES, tmp_path) == ""
 
 
+@pytest.mark.exhaustive
 def test_an_inverted_case_contradicts_its_condition(
     conditions: dict[str, Condition], tmp_path: Path
 ) -> None:

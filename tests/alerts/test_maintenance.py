@@ -217,7 +217,7 @@ def _totals(minutes: list[int]) -> list[int]:
     return [sum(minute <= m for minute in minutes) for m in range(MINUTES)]
 
 
-@pytest.mark.first_in_gate
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "outage", [(55, []), (300, ["errors > 1 %"])], ids=["a minute", "five minutes"]
 )

@@ -246,6 +246,7 @@ def test_no_rows_reveal_a_group_of_1_to_19_learners_even_by_subtraction(seed: in
         assert not rest or (len(hidden) >= FEWEST_LEARNERS and len(named - shown) > 1)
 
 
+@pytest.mark.exhaustive
 def test_a_level_has_no_row_if_all_tests_less_its_own_are_of_few_learners() -> None:
     levels = {"i0": "A1", "i1": "B2"}
     facts: list[tuple[str | None, str, dict[str, Any], datetime]] = [

@@ -121,6 +121,7 @@ def test_hash_sums_agree_for_unusual_texts_and_times(
     archive_and_restore(stores(), stores(), ODD, str(tmp_path_factory.mktemp("archive")))
 
 
+@pytest.mark.exhaustive
 @given(
     texts=st.lists(
         st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),

@@ -187,6 +187,7 @@ def slices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return first
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("tiny_ranges")
 def test_ten_ranges_are_merged_slice_by_slice_into_one_range_with_the_same_rows(
     log: Connection, archive: Storage, slices: list[str]

@@ -87,6 +87,7 @@ def wait_for(text: str, program: Callable[[], str]) -> str:
     return printed
 
 
+@pytest.mark.exhaustive
 def test_a_subscriber_hears_what_the_programs_publish(
     request: pytest.FixtureRequest, environment: dict[str, str]
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_subscriber_hears_what_the_programs_publish(
         assert any("'accuracyRate': 0.66" in line for line in lines)
 
 
+@pytest.mark.exhaustive
 def test_an_endpoint_writes_who_reached_a_streak_of_30_days(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -134,6 +136,7 @@ def publish(environment: dict[str, str], events: list[dict[str, Any]]) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.exhaustive
 def test_the_event_store_the_views_and_the_archive_show_a_published_lesson(
     environment: dict[str, str],
 ) -> None:
@@ -181,6 +184,7 @@ def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_un
     assert run(environment, "group.py") == ""
 
 
+@pytest.mark.exhaustive
 def test_the_readme_s_lines_send_an_answer(environment: dict[str, str]) -> None:
     section = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## Send an answer")[1]
     lines = re.findall(r"^    (.*\n)", section.partition("\n## ")[0], re.MULTILINE)

@@ -172,6 +172,7 @@ def test_a_body_of_unknown_length_reserves_16_mib(large: FunctionProcess) -> Non
         assert three.post_chunks(b"x") == 204
 
 
+@pytest.mark.exhaustive
 def test_a_body_of_unknown_length_reserves_more_memory_as_it_grows(large: FunctionProcess) -> None:
     with clients(large, 2) as (one, two):
         hold(one, large, 12 * MIB)
@@ -196,7 +197,7 @@ def test_a_client_that_expects_100_continue_gets_that_response(small: FunctionPr
         assert other.status() == 429
 
 
-@pytest.mark.first_in_gate
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("length", [MIB // 2, None], ids=["a wrong length", "chunked"])
 def test_an_incomplete_body_frees_its_memory_and_does_not_become_a_dead_letter(
     ingest: FunctionProcess, store: Store, length: int | None
@@ -259,6 +260,7 @@ def test_health_checks_succeed_while_the_memory_is_full(small: FunctionProcess) 
         assert other.status() == 200
 
 
+@pytest.mark.exhaustive
 def test_an_array_of_a_million_numbers_is_recorded_quickly_in_little_memory(
     ingest: FunctionProcess, store: Store
 ) -> None:

@@ -261,6 +261,7 @@ def ids(bodies: list[dict[str, Any]]) -> set[str]:
     return {body["message"]["messageId"] for body in bodies}
 
 
+@pytest.mark.exhaustive
 def test_published_messages_are_kept_if_the_stand_in_is_killed(
     standin: Standin, client: Pubsub
 ) -> None:
@@ -276,6 +277,7 @@ def test_published_messages_are_kept_if_the_stand_in_is_killed(
     assert not set(sent) & set(more)
 
 
+@pytest.mark.exhaustive
 def test_no_message_is_lost_if_the_stand_in_is_killed_during_pushes(
     standin: Standin, client: Pubsub, inbox: Inbox
 ) -> None:
@@ -315,6 +317,7 @@ def test_a_refused_connection_does_not_count_as_an_attempt(
         assert inbox.take(1)[0]["deliveryAttempt"] == 1
 
 
+@pytest.mark.exhaustive
 def test_the_count_of_attempts_is_kept_if_the_stand_in_is_killed(
     standin: Standin, client: Pubsub, inbox: Inbox
 ) -> None:
@@ -338,6 +341,7 @@ def test_the_count_of_attempts_is_kept_if_the_stand_in_is_killed(
     assert letter.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "8"
 
 
+@pytest.mark.exhaustive
 def test_a_publisher_that_times_out_during_a_write_does_not_block_other_publishers(
     standin: Standin, client: Pubsub, inbox: Inbox
 ) -> None:
@@ -350,6 +354,7 @@ def test_a_publisher_that_times_out_during_a_write_does_not_block_other_publishe
     assert got == {base64.b64encode(sent).decode() for sent in (b"impatient", b"patient")}
 
 
+@pytest.mark.exhaustive
 def test_the_stand_in_ends_when_its_database_sessions_end_and_resumes_after_a_restart(
     standin: Standin, client: Pubsub, inbox: Inbox
 ) -> None:

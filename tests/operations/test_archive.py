@@ -194,6 +194,7 @@ def test_verified_ranges_are_published_without_reading_the_log_again(
     expect_whole(populated, archive, length)
 
 
+@pytest.mark.exhaustive
 def test_if_no_verified_range_is_left_the_publish_step_writes_only_one_new_range(
     operator: Operator,
     populated: Connection,
@@ -328,6 +329,7 @@ def test_a_batch_run_starts_archive_even_if_one_that_an_administrator_started_ha
     assert scheduled(batch_connection) == []
 
 
+@pytest.mark.exhaustive
 def test_new_ranges_are_published_even_if_older_ranges_cannot_be_merged(
     operator: Operator,
     populated: Connection,

@@ -75,6 +75,7 @@ def test_nothing_is_left_of_an_erased_learner(
     assert not checks.run(traced).findings
 
 
+@pytest.mark.exhaustive
 def test_the_statistics_of_tables_that_become_empty_keep_nothing_of_the_only_learner(
     operator: Operator, connection: Connection
 ) -> None:
@@ -86,6 +87,7 @@ def test_the_statistics_of_tables_that_become_empty_keep_nothing_of_the_only_lea
     assert find_traces(connection, *NEEDLES) == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.every_postgres
 def test_each_empty_table_gets_new_statistics_and_stays_empty(connection: Connection) -> None:
     model = schema.schema_name()
@@ -133,6 +135,7 @@ def test_the_log_keeps_its_positions_and_the_erased_stream_has_versions_without_
     assert len(ids) == len(list_events()) + 1
 
 
+@pytest.mark.exhaustive
 def test_the_erased_learners_of_a_shard_share_one_erased_stream(
     operator: Operator, populated: Connection
 ) -> None:
@@ -351,6 +354,7 @@ def test_the_receipt_counts_the_rows_that_an_erasure_left_behind(
     assert (done["places"], done["found"]) == (expected, 5)
 
 
+@pytest.mark.exhaustive
 def test_a_learner_who_was_deleted_earlier_can_be_erased(
     operator: Operator, traced: Connection
 ) -> None:
@@ -369,6 +373,7 @@ def test_a_learner_whose_only_event_is_the_deletion_can_be_erased(
     assert receipt(operator.run(erase(operator, "ann")["id"]))["found"] == 0
 
 
+@pytest.mark.exhaustive
 def test_an_undeclared_event_is_emptied_if_its_session_starts_during_the_erasure(
     operator: Operator, populated: Connection
 ) -> None:
@@ -473,6 +478,7 @@ def test_chunks_grow_or_shrink_until_each_takes_a_quarter_of_a_second(
     assert abs(size - ideal) <= max(1, ideal // 10)
 
 
+@pytest.mark.exhaustive
 def test_the_progress_of_an_erasure_grows_with_the_events(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -535,6 +541,7 @@ def test_the_next_worker_completes_the_step_that_rewrites_the_files(
     expect_no_trace(populated, archive)
 
 
+@pytest.mark.exhaustive
 def test_an_erasure_waits_until_an_archive_run_ends(
     operator: Operator, populated: Connection, archive: Storage
 ) -> None:
@@ -592,6 +599,7 @@ def test_an_export_cannot_be_cancelled_once_it_is_offered(
     }[step]
 
 
+@pytest.mark.exhaustive
 def test_a_failed_erasure_returns_the_receipt_of_a_later_one_when_it_is_retried(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -607,6 +615,7 @@ def test_a_failed_erasure_returns_the_receipt_of_a_later_one_when_it_is_retried(
     assert receipt(operator.run_until_it_ends(failed)) == later
 
 
+@pytest.mark.exhaustive
 def test_exported_statistics_that_may_contain_rows_of_the_learner_are_deleted(
     operator: Operator, traced: Connection, exports: Path
 ) -> None:

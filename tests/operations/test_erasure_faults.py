@@ -202,7 +202,7 @@ OUTAGES = {
 }
 
 
-@pytest.mark.first_in_gate
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", OUTAGES)
 def test_an_outage_of_the_storage_or_of_redis_does_not_count_as_an_attempt(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch, name: str
@@ -234,6 +234,7 @@ def test_an_erasure_stays_unfinished_while_redis_is_unreachable(
     assert operator.get(operation_id)["state"] == "RUNNING"
 
 
+@pytest.mark.exhaustive
 def test_a_rebuild_during_an_erasure_is_rejected_and_told_what_runs(
     operator: Operator, traced: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,7 +347,7 @@ def is_reported(connection: Connection) -> bool:
     return any("1 erased learners" in finding.found for finding in checks.run(connection).findings)
 
 
-@pytest.mark.first_in_gate
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("step", ["forget", "redact", "close"])
 def test_an_erasure_without_the_id_of_the_learner_fails_and_can_be_completed(
     operator: Operator, traced: Connection, store: Store, monkeypatch: pytest.MonkeyPatch, step: str
@@ -363,6 +364,7 @@ def test_an_erasure_without_the_id_of_the_learner_fails_and_can_be_completed(
     assert not is_reported(traced)
 
 
+@pytest.mark.exhaustive
 def test_an_erasure_that_succeeded_without_the_id_of_the_learner_can_be_completed(
     operator: Operator, traced: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,6 +377,7 @@ def test_an_erasure_that_succeeded_without_the_id_of_the_learner_can_be_complete
     assert apply(store).erased == 0
 
 
+@pytest.mark.exhaustive
 def test_an_erasure_that_another_one_has_overtaken_succeeds_with_the_receipt_of_the_other(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +392,7 @@ def test_an_erasure_that_another_one_has_overtaken_succeeds_with_the_receipt_of_
     assert find_traces(traced, *NEEDLES) == []
 
 
+@pytest.mark.exhaustive
 def test_an_operation_that_an_erased_caller_has_started_keeps_no_id_when_it_ends(
     operator: Operator, traced: Connection
 ) -> None:

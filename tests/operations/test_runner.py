@@ -418,6 +418,7 @@ def test_a_batch_operation_waits_for_another_batch_run_until_the_step_times_out(
     assert (done["state"], done["steps"][0]["state"]) == ("TIMED_OUT", "TIMED_OUT")
 
 
+@pytest.mark.exhaustive
 def test_a_rebuild_waits_for_another_rebuild_to_end(
     operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -694,6 +695,7 @@ def test_the_progress_is_at_least_the_share_of_the_completed_steps(
     assert waiting["progress"] >= len(done) / len(waiting["steps"])
 
 
+@pytest.mark.exhaustive
 def test_progress_is_written_once_a_second(operator: Operator, populated: Connection) -> None:
     # With 60 learners, each shard has events.
     sample_events.record_lessons(populated, *(f"u{n}" for n in range(60)), lessons=1)

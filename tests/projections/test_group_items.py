@@ -39,6 +39,7 @@ def test_any_delivery_counts_the_items_in_the_50_groups_that_were_joined_last(
     assert stage.differences(log.now) == []
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=max(3, settings().max_examples // 5))
 @given(log=logs(crowded=True), how=deliveries())
 def test_a_rebuild_counts_the_items_in_the_same_groups(

@@ -209,6 +209,7 @@ def test_a_rebuild_that_is_killed_after_its_swap_has_moved_the_views(
     assert views.find_source(populated) == schema.schema_name()
 
 
+@pytest.mark.exhaustive
 def test_a_swap_commits_without_the_views_while_a_query_uses_one(
     store: Store,
     populated: Connection,
@@ -238,6 +239,7 @@ def test_a_swap_commits_without_the_views_while_a_query_uses_one(
     assert model_rows.read_value(populated, "schemas") == 1
 
 
+@pytest.mark.exhaustive
 def test_a_former_schema_is_dropped_only_after_the_views_have_left_it(
     store: Store, populated: Connection, analyst: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -278,6 +278,7 @@ def test_a_download_of_the_record_leaves_a_trace_of_everybody_but_the_learner(
         assert take_traces(group) == {("ada", "admin", "ann")}
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -490,6 +490,7 @@ def test_a_database_session_never_returns_another_learner_s_data(
         assert query_past(fetch, other, as_of=noon_of_day(1))[0]["user_id"] == other
 
 
+@pytest.mark.exhaustive
 def test_rebuilds_and_folds_do_not_change_as_of_results(
     store: Store, connection: Connection
 ) -> None:

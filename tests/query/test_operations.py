@@ -419,6 +419,7 @@ def test_at_most_100_reasons_are_listed_the_most_frequent_first(
     assert len(found) == 100
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("mutation", "subject"),
     [

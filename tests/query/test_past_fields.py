@@ -380,6 +380,7 @@ def test_every_field_equals_the_oracle_s_at_any_moment(
     every_moment()
 
 
+@pytest.mark.exhaustive
 def test_snapshots_change_no_field(stage: Stage, postgres_server: Server, query_api: Api) -> None:
     @postgres_server.examples(2)
     @given(log=logs(size=40), how=disturbances(), data=st.data())

@@ -497,6 +497,7 @@ likely: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+@pytest.mark.exhaustive
 @examples(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(
     variables=st.fixed_dictionaries(likely),
@@ -510,6 +511,7 @@ def test_unusual_arguments_do_not_cause_internal_errors(
     assert {fault["extensions"]["code"] for fault in answer.get("errors", [])} <= CODES
 
 
+@pytest.mark.exhaustive
 @examples(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(body=st.binary() | anything.map(msgspec.json.encode), query=st.text())
 def test_unusual_bodies_do_not_cause_internal_errors(

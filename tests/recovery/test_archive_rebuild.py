@@ -56,6 +56,7 @@ DEATHS = [
 ]
 
 
+@pytest.mark.exhaustive
 def test_the_rows_equal_those_of_a_rebuild_from_the_log(archived: Archived) -> None:
     archived.record_later()
     expected = archived.run_plainly()

@@ -127,6 +127,7 @@ def test_a_restored_schema_has_all_keys(populated: Connection, kept: Kept) -> No
     assert model_rows.read(populated, "keys") == before
 
 
+@pytest.mark.exhaustive
 def test_backup_and_restore_print_their_result(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
@@ -143,6 +144,7 @@ def test_backup_and_restore_print_their_result(
     assert not sample_events.find_differences(populated)
 
 
+@pytest.mark.exhaustive
 def test_the_query_role_may_back_up_and_the_project_role_may_restore(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
@@ -294,7 +296,7 @@ def quarantined(connection: Connection) -> None:
     connection.run("SELECT event_store.quarantine(5, 'x')")
 
 
-@pytest.mark.first_in_gate
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("happened", "words"),
     [
@@ -367,7 +369,7 @@ def test_a_restore_from_a_damaged_backup_changes_nothing(
     kept.expect_rejection(r"item_days\.gz")
 
 
-@pytest.mark.first_in_gate
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "item_days; DROP TABLE x", ""])
 def test_a_backup_with_an_unknown_table_is_rejected(
     populated: Connection, kept: Kept, name: str

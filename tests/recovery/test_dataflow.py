@@ -186,6 +186,7 @@ def load_buckets(url: str, parameters: dict[str, str]) -> None:
         buckets.process(parameters["archive"], url, bucket, int(parameters["version"]))
 
 
+@pytest.mark.exhaustive
 def test_the_engine_launches_a_job_that_loads_the_buckets(
     archived: Archived, dataflow: Fake, engine: Engine
 ) -> None:

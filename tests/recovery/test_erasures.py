@@ -73,6 +73,7 @@ def test_a_restore_of_older_read_models_leaves_out_the_erased_learner(
     assert not checks.run(populated, ledger()).findings
 
 
+@pytest.mark.exhaustive
 def test_a_restore_without_the_ledger_uses_the_erasures_in_the_log(
     operator: Operator, store: Store, populated: Connection, kept: Folder
 ) -> None:

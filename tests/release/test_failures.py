@@ -14,6 +14,7 @@ from tests.support.release_runs import Releases, deployment
 from tests.support.release_world import SERVICES, image
 
 
+@pytest.mark.exhaustive
 def test_one_version_serves_and_a_second_run_succeeds_after_any_failed_call(
     cloud: Releases,
 ) -> None:

@@ -300,6 +300,7 @@ def test_images_are_built_from_the_files_in_terraform_s_source_archives(
         assert not [file for file in files if file.endswith(".pyc")]
 
 
+@pytest.mark.exhaustive
 def test_gcloud_accepts_the_syntax_of_every_call(
     cloud: Releases, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -385,6 +385,7 @@ def test_the_trial_fails_if_no_time_after_the_backup_can_be_restored(
     assert runner.cloud.world.clones == {}
 
 
+@pytest.mark.exhaustive
 def test_a_failed_destroy_is_retried(runner: Runner) -> None:
     runner.fail("destroy", 1, 1)
     assert runner.run()["destroy"] == 0

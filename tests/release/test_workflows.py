@@ -244,6 +244,7 @@ def test_every_lock_file_except_that_of_checkov_is_audited_for_vulnerabilities()
             assert entry.startswith(("#", "    #")) or "--hash=sha256:" in entry, entry
 
 
+@pytest.mark.exhaustive
 def test_the_scripts_accept_the_arguments_of_the_workflows() -> None:
     for file in FILES:
         for step, _, _ in steps(file):
@@ -528,6 +529,7 @@ def run_steps(folder: Path, job: str, tag: str) -> "subprocess.CompletedProcess[
     )  # fmt: skip
 
 
+@pytest.mark.exhaustive
 def test_a_release_has_the_wheel_the_bill_of_materials_and_the_notes(packaged: Path) -> None:
     asked = (packaged / "asked").read_text(encoding="utf-8").splitlines()
     wheel = f"dist/learner_progress-{__version__}-py3-none-any.whl"
@@ -571,6 +573,7 @@ def test_the_bill_of_materials_lists_the_packages_that_the_image_installs(packag
     assert bill["serialNumber"].startswith("urn:uuid:")  # actions/attest requires it
 
 
+@pytest.mark.exhaustive
 def test_a_tag_of_another_version_is_not_published(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(BIN.parent)
     (tmp_path / "infra").symlink_to(ROOT / "infra")

@@ -102,6 +102,7 @@ VICTIMS: dict[str, Callable[[Served], None]] = {
 }
 
 
+@pytest.mark.exhaustive
 def test_no_event_is_lost_or_repeated_if_any_process_is_killed(system: Served) -> None:
     chance = random.Random(7)
     with ThreadPoolExecutor(4) as pool:

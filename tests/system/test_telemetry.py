@@ -15,7 +15,7 @@ from tests.support.emitted_lines import QUESTION, RunningStack, exercise
 from tests.support.otlp_collector import Collector, Span
 
 # Starting a stack takes a long time on a busy machine.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(300)]
 
 _SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "300"}
 _SECRETS = ("hush-hush", "signals-token")

@@ -56,6 +56,7 @@ def test_the_wheel_has_each_file_of_the_package_and_of_the_folders_that_it_reads
     assert {path for path in tracked if path.partition("/")[0] in kept} <= names
 
 
+@pytest.mark.exhaustive
 def test_the_build_of_the_image_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     """The image's build sees only the files that .dockerignore lets through."""
     ignored = (files.ROOT / ".dockerignore").read_text(encoding="utf-8").split()
@@ -82,6 +83,7 @@ def test_only_one_module_knows_where_the_folders_are() -> None:
     assert climbing == ["files.py"]
 
 
+@pytest.mark.exhaustive
 def test_the_version_is_that_of_the_package_and_the_commands_for_this_machine_name_the_extra(
     bin_folder: Path, tmp_path: Path
 ) -> None:

@@ -40,7 +40,7 @@ def test_default_accounts_have_no_roles_and_projects_have_no_default_network(
         assert (project, "compute.googleapis.com") in on
 
 
-@pytest.mark.first_in_gate
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("parent", "org", "folder"), [("organizations/12", "12", None), ("folders/34", None, "34")]
 )

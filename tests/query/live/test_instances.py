@@ -182,6 +182,7 @@ def open_idle_stream(
     return idle
 
 
+@pytest.mark.exhaustive
 def test_a_client_that_reads_late_skips_to_the_newest_state(
     serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
@@ -194,6 +195,7 @@ def test_a_client_that_reads_late_skips_to_the_newest_state(
         assert len(values) < lessons - 20
 
 
+@pytest.mark.exhaustive
 def test_a_stream_that_the_client_does_not_read_ends_soon_after_its_buffer_is_full(
     serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
@@ -241,6 +243,7 @@ def test_shutdown_completes_all_streams(
         idle.close()
 
 
+@pytest.mark.exhaustive
 def test_streams_are_limited_per_caller_and_per_instance(
     serve: Serve, subscribe: Subscribe
 ) -> None:
@@ -262,6 +265,7 @@ def test_streams_are_limited_per_caller_and_per_instance(
         )
 
 
+@pytest.mark.exhaustive
 def test_the_processes_of_an_instance_share_its_limit(serve: Serve, subscribe: Subscribe) -> None:
     with serve(limits="per_instance=3", WORKERS="2") as function:
         streams = [subscribe(function.port, PROGRESS, user) for user in ("ann", "bob", "cem")]
@@ -271,6 +275,7 @@ def test_the_processes_of_an_instance_share_its_limit(serve: Serve, subscribe: S
         assert statuses.count(503) == 3 - statuses.count(200)
 
 
+@pytest.mark.exhaustive
 def test_a_failed_subscription_does_not_count_as_open(serve: Serve, subscribe: Subscribe) -> None:
     query = 'subscription { streakUpdated(userId: "bob") { current } }'
     with serve(limits="per_caller=1, per_instance=1") as function:
@@ -280,6 +285,7 @@ def test_a_failed_subscription_does_not_count_as_open(serve: Serve, subscribe: S
         assert subscribe(function.port, PROGRESS).next_value() is None
 
 
+@pytest.mark.exhaustive
 def test_opening_a_stream_counts_against_the_rate_limit(serve: Serve, subscribe: Subscribe) -> None:
     with serve(RATE_LIMIT_PER_MINUTE="3") as function:
         statuses = [subscribe(function.port, PROGRESS).status for _ in range(7)]
@@ -289,6 +295,7 @@ def test_opening_a_stream_counts_against_the_rate_limit(serve: Serve, subscribe:
         assert 429 in (*statuses, refused.status)
 
 
+@pytest.mark.exhaustive
 def test_an_idle_stream_sends_heartbeats(serve: Serve, subscribe: Subscribe) -> None:
     with serve(limits="heartbeat=0.05") as function:
         stream = subscribe(function.port, PROGRESS)

@@ -523,6 +523,7 @@ def test_operations_on_a_socket_count_against_the_rate_limit(
         assert [m["type"] for m in types[:3]] == ["next"] * 3
 
 
+@pytest.mark.exhaustive
 def test_each_operation_writes_a_log_line_in_the_trace_of_the_socket_s_request(
     serve: Serve, open_socket: OpenSocket, tmp_path: Path
 ) -> None:
@@ -544,6 +545,7 @@ def test_each_operation_writes_a_log_line_in_the_trace_of_the_socket_s_request(
     assert all(trace in line["logging.googleapis.com/trace"] for line in answered)
 
 
+@pytest.mark.exhaustive
 def test_a_browser_s_no_cache_is_not_for_the_operations(
     serve: Serve, store: Store, valkey: str, open_socket: OpenSocket
 ) -> None:
@@ -579,6 +581,7 @@ def flood_with_pings(client: RawSocket) -> None:
         client.connection.sendall(frame(bytes(125), 9) * 1_000)
 
 
+@pytest.mark.exhaustive
 def test_a_client_that_does_not_read_is_disconnected(serve: Serve) -> None:
     with serve(server="stall_s=0.5") as function, closing(RawSocket(function.port)) as client:
         with contextlib.suppress(ConnectionError, TimeoutError):
@@ -586,7 +589,7 @@ def test_a_client_that_does_not_read_is_disconnected(serve: Serve) -> None:
         readiness.wait(lambda: count_clients(function) == 0, "the end of the connection")
 
 
-@pytest.mark.first_in_gate
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("flood", [flood_with_queries, flood_with_pings])
 def test_a_client_that_does_not_read_takes_little_memory(
     serve: Serve, flood: Callable[[RawSocket], None]
@@ -600,6 +603,7 @@ def test_a_client_that_does_not_read_takes_little_memory(
         assert worker.memory_info().rss - before < 40_000_000
 
 
+@pytest.mark.exhaustive
 def test_a_client_that_answers_no_ping_is_disconnected(serve: Serve) -> None:
     with serve(server="ping_s=0.2") as function, closing(RawSocket(function.port)) as client:
         client.send({"type": "subscribe", "id": "1", "payload": {"query": STREAK}})
@@ -610,6 +614,7 @@ def test_a_client_that_answers_no_ping_is_disconnected(serve: Serve) -> None:
         assert received.endswith(b"\x88\x18\x03\xf3keepalive ping timeout")  # 1011
 
 
+@pytest.mark.exhaustive
 def test_a_socket_stays_open_although_no_head_of_a_request_follows(
     serve: Serve, open_socket: OpenSocket
 ) -> None:
