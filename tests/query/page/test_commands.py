@@ -166,6 +166,7 @@ def test_a_learner_takes_a_rest_day_back(visit: Visits, demo: Stack) -> None:
     dialog = page.get_by_role("dialog", name="休養日をとる")
     dialog.get_by_role("radio").nth(1).check(timeout=SLOW_MS)
     dialog.get_by_role("button", name="休養日にする").click()
+    expect(dialog).to_have_count(0, timeout=SLOW_MS)
     today = page.locator("[data-key=today]")
     expect(today).to_contain_text("これからの休養日", timeout=SLOW_MS)
     open_dialog.click()
