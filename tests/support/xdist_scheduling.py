@@ -23,6 +23,9 @@ _SHARED = {
             )
         ),
     ),
+    "PostgreSQL 15": (
+        *("adapters/test_logins", "event_store/test_append", "projections/test_invariant"),
+    ),
 }
 
 # Slow test files, by their approximate durations in seconds. The slowest files run first, so that
@@ -31,11 +34,11 @@ _SHARED = {
 _LONG = {
     250: ("the demo's stack",),
     200: ("the plans",),
-    100: ("system/test_faults", "local/test_stack"),
+    100: ("system/test_faults", "local/test_stack", "PostgreSQL 15"),
     60: (
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),
         *("local/test_pubsub_contract", "query/live/test_instances", "query/cache/test_cache"),
-        *("projections/test_invariant", "query/live/test_sockets", "ingest/test_admission"),
+        *("query/live/test_sockets", "ingest/test_admission"),
     ),
     45: (
         *("operations/test_export_faults", "operations/test_runner"),
@@ -46,7 +49,7 @@ _LONG = {
     ),
     30: (
         *("recovery/test_erasures", "recovery/test_dead_letters", "archive/test_runs"),
-        *("adapters/test_cloud_scheduler", "adapters/test_logins", "projections/test_views"),
+        *("adapters/test_cloud_scheduler", "projections/test_views"),
         "operations/test_batch_job",
     ),
     20: (
