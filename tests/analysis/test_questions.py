@@ -9,7 +9,7 @@ import json
 import random
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +32,7 @@ from progress.projections import batch
 from progress.projections.projector import Projector
 from tests import oracle
 from tests.oracle import analyses
+from tests.oracle.events import event_uuid
 from tests.support import archives, cli, event_logs, model_rows, sample_events, written_archives
 from tests.support.event_logs import Disturbance, Log, disturbances, logs
 from tests.support.stage import Stage, append
@@ -79,17 +80,30 @@ RATES = {  # for each question: the name of a rate, which is the quotient of two
 def multiply(events: list[oracle.Event], copies: int) -> list[oracle.Event]:
     """Return `copies` copies of each learner's events, and the other events once.
 
-    The event ids of a copy are in the same order as the original ids.
+    The event ids of a copy are in the same order as the original ids. A copied retraction retracts
+    the copy of the event.
     """
     return [
         dataclasses.replace(
             event,
-            event_id=UUID(int=event.event_id.int | copy << 64),
+            event_id=_copy_id(event.event_id, copy),
             user_id=event.user_id and f"{event.user_id}-{copy}",
+            data=_copy_data(event, copy),
         )
         for event in events
         for copy in range(copies if event.user_id else 1)
     ]
+
+
+def _copy_id(event_id: UUID, copy: int) -> UUID:
+    return UUID(int=event_id.int | copy << 64)
+
+
+def _copy_data(event: oracle.Event, copy: int) -> Mapping[str, Any]:
+    if event.type != "EventRetracted":
+        return event.data
+    retracted = _copy_id(event_uuid(event.data["retracted_event_id"]), copy)
+    return {**event.data, "retracted_event_id": f"{retracted}"}
 
 
 def ask(question: Question, events: list[oracle.Event], days: Days) -> list[dict[str, Any]]:
