@@ -100,10 +100,10 @@ def _copy_id(event_id: UUID, copy: int) -> UUID:
 
 
 def _copy_data(event: oracle.Event, copy: int) -> Mapping[str, Any]:
-    if event.type != "EventRetracted":
+    retracted = event.data.get("retracted_event_id")
+    if event.type != "EventRetracted" or not isinstance(retracted, str) or not retracted:
         return event.data
-    retracted = _copy_id(event_uuid(event.data["retracted_event_id"]), copy)
-    return {**event.data, "retracted_event_id": f"{retracted}"}
+    return {**event.data, "retracted_event_id": f"{_copy_id(event_uuid(retracted), copy)}"}
 
 
 def ask(question: Question, events: list[oracle.Event], days: Days) -> list[dict[str, Any]]:
