@@ -101,7 +101,7 @@ def _copy_id(event_id: UUID, copy: int) -> UUID:
 
 def _copy_data(event: oracle.Event, copy: int) -> Mapping[str, Any]:
     retracted = event.data.get("retracted_event_id")
-    if event.type != "EventRetracted" or not isinstance(retracted, str) or not retracted:
+    if not isinstance(retracted, str):
         return event.data
     return {**event.data, "retracted_event_id": f"{_copy_id(event_uuid(retracted), copy)}"}
 

@@ -43,10 +43,6 @@ def record(envelopes: Sequence[Envelope]) -> list[Event]:
             occurred_at=datetime.fromisoformat(envelope["occurred_at"]),
             created_at=_EPOCH,
             user_id=learners[envelope["event_id"]],
-            names_learner=any(
-                part.get("user_id") is not None
-                for part in (envelope["data"], envelope.get("metadata") or {})
-            ),
         )
         for envelope in envelopes
         if envelope["event_id"] in learners
@@ -104,21 +100,16 @@ def _write_rows(path: Path, first: int, events: Iterable[Event], versions: Count
         for position, event in enumerate(events, first):
             stream = f"learner-{event.user_id}" if event.user_id else "item-x"
             bucket = zlib.crc32(stream.encode()) % _BUCKETS if event.user_id else _OTHERS
+            metadata = {"user_id": event.user_id} if event.user_id and event.names_learner else {}
             versions[stream] += 1
             rows.writerow(
                 (
                     *(bucket, position, event.event_id, stream, versions[stream], event.type),
-                    *(json.dumps(event.data), json.dumps(_make_metadata(event))),
+                    *(json.dumps(event.data), json.dumps(metadata)),
                     *(_microseconds(event.occurred_at), _microseconds(event.created_at)),
                     max(bucket, 0),
                 )
             )
-
-
-def _make_metadata(event: Event) -> dict[str, str]:
-    """Return metadata that name the learner if the data do not, but the event does."""
-    is_named = event.names_learner and event.user_id and event.data.get("user_id") is None
-    return {"user_id": str(event.user_id)} if is_named else {}
 
 
 def _microseconds(moment: datetime) -> int:

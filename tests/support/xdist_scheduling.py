@@ -24,7 +24,9 @@ _SHARED = {
         ),
     ),
     "PostgreSQL 15": (
-        *("adapters/test_logins", "event_store/test_append", "projections/test_invariant"),
+        "adapters/test_logins",
+        "event_store/test_append",
+        "projections/test_invariant",
     ),
 }
 
