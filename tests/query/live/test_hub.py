@@ -234,6 +234,28 @@ def write(query: str, value: object, context: Context | None = None) -> bytes:
     return protocol.body(execute.to_response(result, LOG))
 
 
+@pytest.mark.parametrize("is_notified", [False, True])
+@in_event_loop
+async def test_a_subscriber_who_begins_while_the_tasks_of_the_last_one_end_gets_a_state(
+    numbers: Numbers,
+    is_notified: bool,
+) -> None:
+    numbers.set("b", 2)
+    hourly = PollIntervals(without_redis=3600)
+    for turns in range(20):  # of the event loop, until the first subscription ends
+        live_queries = LiveQueries({"number": numbers}, None, hourly)
+        first = live_queries.subscribe("number", "a", value)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if is_notified:
+            live_queries._on_message("changed:number:a")
+        first.close()
+        second = live_queries.subscribe("number", "b", value)
+        async with asyncio.timeout(10):
+            assert await anext(second) == 2, turns
+        second.close()
+
+
 def test_numbers_and_times_are_formatted_as_in_query_results() -> None:
     moment = datetime(2024, 3, 1, 12, 30, 0, 250, UTC)
     row = UserProgress("ann", None, 2**40, 0, 0, 0, None, MasteryStats(0, 0, 0, 0), moment)
