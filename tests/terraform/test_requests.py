@@ -55,12 +55,14 @@ def all_planned(
     return [*(made.planned for made in deployments.values()), bootstrap.planned, listed]
 
 
+@pytest.mark.exhaustive
 def test_no_planned_value_contradicts_the_schema_of_its_request(
     all_planned: list[Resources],
 ) -> None:
     assert [fault for planned in all_planned for fault in _find_faults(planned)] == []
 
 
+@pytest.mark.exhaustive
 def test_values_of_each_planned_resource_type_are_checked(all_planned: list[Resources]) -> None:
     counts: Counter[str] = Counter()
     for planned in all_planned:
