@@ -516,9 +516,13 @@ def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int)
             )
         line = json.dumps({"event_id": "1", "event_type": "Something", "data": {}})
         assert stack.run("publish", "-", "--wait", text=line).returncode == 0
-        readiness.wait(
-            lambda: "1 range up to" in stack.run("archive", "--now").stdout, "PostgreSQL"
-        )
+
+        def is_archived() -> bool:
+            answer = stack.run("archive", "--now")
+            print(answer.stdout, answer.stderr)  # pytest shows it if the test fails
+            return "1 range up to" in answer.stdout
+
+        readiness.wait(is_archived, "the archive")
         assert stack.run("down").returncode == 0
         log = (stack.folder / "logs" / "query.log").read_text()
         assert log.startswith("of an earlier version\n")
