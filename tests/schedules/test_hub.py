@@ -132,8 +132,8 @@ _RACES = {
         "                pass\n",
     ),
     "a stale subject waits for the next mark": (
-        "                await self._has_stale.wait()\n                self._has_stale.clear()\n",
-        "                self._has_stale.clear()\n                await self._has_stale.wait()\n",
+        "            await self._has_stale.wait()\n            self._has_stale.clear()\n",
+        "            self._has_stale.clear()\n            await self._has_stale.wait()\n",
     ),
     "a state that nobody took is forgotten": (
         """        await self._updated.wait()

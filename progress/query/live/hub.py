@@ -329,14 +329,11 @@ class LiveQueries:
         self._has_stale.set()
 
     async def _read_stale(self) -> None:
-        try:
-            while True:
-                await self._has_stale.wait()
-                self._has_stale.clear()
-                while any([await self._read_batch(topic) for topic in self._topics.values()]):
-                    pass
-        finally:
-            self._has_stale.set()  # the next worker may have begun, and waits for what is stale
+        while True:
+            await self._has_stale.wait()
+            self._has_stale.clear()
+            while any([await self._read_batch(topic) for topic in self._topics.values()]):
+                pass
 
     async def _read_batch(self, topic: Topic) -> bool:
         """Read some stale subjects and publish their states; return whether any was stale."""
@@ -350,6 +347,8 @@ class LiveQueries:
             topic.fail(batch, error)
             await asyncio.sleep(self._intervals.after_error)
         except asyncio.CancelledError:
-            topic.mark_stale(batch)  # a subscriber may have begun since the last one ended
+            # A subscriber may have begun since the last one ended: leave it to the next worker.
+            topic.mark_stale(batch)
+            self._has_stale.set()
             raise
         return True
