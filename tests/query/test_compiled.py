@@ -417,6 +417,15 @@ def test_repeated_fields_are_merged_as_graphql_core_merges_them(
     assert both.ways["alone"] == 1
 
 
+def test_an_object_that_is_null_is_null_even_if_only_its_type_is_selected(both: Both) -> None:
+    """The item `huge` has no answer, so that it has no memory; the resolver says that."""
+    for item, memory in (("huge", None), ("i1", {"__typename": "Memory"})):
+        text = "query ($item: ID!) { item(itemId: $item) { memory { __typename } } }"
+        compiled, plain = both.responses(Query(text, {"item": item}, None))
+        assert compiled == plain
+        assert msgspec.json.decode(compiled.data or b"") == {"item": {"memory": memory}}
+
+
 def test_a_failing_field_does_not_suppress_the_other_fields(both: Both) -> None:
     both.ways.clear()
     compiled, plain = both.responses(

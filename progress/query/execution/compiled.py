@@ -211,7 +211,12 @@ def _columns(field: Field, prefix: str = "") -> Iterator[Column]:
         elif is_object_type(get_named_type(selected.definition.type)):
             names = [get_named_type(each.type).name for each in type_.fields.values()]
             is_alone = names.count(selected.type_name) == 1
-            yield from _columns(selected, "" if is_alone else f"{selected.column}_")
+            columns = [*_columns(selected, "" if is_alone else f"{selected.column}_")]
+            # Only a null in a column that allows none says that the object itself is null.
+            says_null = any(column.name and column.is_non_null for column in columns)
+            if not (says_null or is_non_null_type(selected.definition.type)):
+                raise _NotCompilable
+            yield from columns
         else:
             yield _column(selected.definition.type, prefix + selected.column)
 
