@@ -24,7 +24,10 @@ from tests.support.promtool import Series, joined, listed
 from tests.support.pushes import encode_push
 from tests.support.terraform_environments import Environments
 
-pytestmark = pytest.mark.timeout(300)  # a local stack starts slowly on a busy machine
+pytestmark = [
+    pytest.mark.timeout(300),  # a local stack starts slowly on a busy machine
+    pytest.mark.exhaustive,
+]
 
 MINUTES = 60
 BEGIN_S = 1205  # of the maintenance, in seconds

@@ -121,7 +121,7 @@ def find_days(events: list[oracle.Event]) -> st.SearchStrategy[date | None]:
     return st.none() | st.sampled_from(sorted(days))
 
 
-@settings(max_examples=max(12, settings().max_examples // 2))
+@settings(max_examples=max(6, settings().max_examples // 2))
 @given(
     log=event_logs.logs(size=40),
     question=st.sampled_from(list(COUNTED)),

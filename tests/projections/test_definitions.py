@@ -108,6 +108,7 @@ def test_the_time_zones_and_locales_of_the_machine_and_of_the_session_do_not_cha
     assert json.loads(elsewhere.stdout) == definition_folds.duck().fold(log)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.every_postgres
 def test_whole_folds_of_the_real_log_give_the_live_rows(connection: Connection) -> None:
     for message in loading.messages():

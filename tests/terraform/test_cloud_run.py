@@ -153,6 +153,7 @@ def test_fewer_instances_are_kept_ready_at_night(
     assert all(least["evening"][name] < ready[name] for name in ready)
 
 
+@pytest.mark.exhaustive
 def test_terraform_restores_only_attributes_that_nothing_else_may_change(
     environments: Environments,
 ) -> None:

@@ -298,6 +298,7 @@ def test_a_dead_letter_leads_to_the_learner_s_events_and_back(visit: Visits, dem
     expect(page.get_by_text(re.compile("Filtered: [1-9]"))).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_the_trail_has_the_learner_s_name_and_strikes_a_retracted_event_through(
     visit: Visits, demo: Stack
 ) -> None:
@@ -544,6 +545,7 @@ def test_a_teacher_selects_a_group_and_sees_first_whom_a_talk_helps(visit: Visit
     expect(page.get_by_text("This group has no members now.")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_a_class_page_follows_its_members_and_says_who_missed_an_item(
     visit: Visits, demo: Stack
 ) -> None:
@@ -575,6 +577,7 @@ def test_a_class_page_follows_its_members_and_says_who_missed_an_item(
     assert visitor.find_violations() == []
 
 
+@pytest.mark.exhaustive
 def test_a_teacher_sees_the_name_of_a_group_and_follows_its_change(
     visit: Visits, demo: Stack
 ) -> None:
@@ -610,6 +613,7 @@ def test_a_learner_at_a_group_s_address_is_told_who_may_see_it(visit: Visits) ->
     expect(page.get_by_role("link", name="To your own progress")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_a_teacher_can_open_a_member_but_not_a_former_member(visit: Visits, demo: Stack) -> None:
     visitor = visit()
     group = found_group(visitor)
@@ -745,6 +749,7 @@ def test_a_teacher_without_groups_is_told_whom_to_ask(visit: Visits) -> None:
     expect(page.get_by_text("Your sign-in names no group.")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_support_finds_a_group_by_a_part_of_its_id(visit: Visits) -> None:
     visitor = visit()
     group = found_group(visitor)

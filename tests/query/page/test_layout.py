@@ -193,11 +193,13 @@ def fits(page: Page) -> bool:
     )
 
 
+STATES = ("long", "rest", "goal", "one-answer", "counting", "long-id", "demo", "new")
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
 
 
-def create_states(stack: Stack) -> dict[str, str]:
-    """Create a learner for each state that a learner can reach; return their ids."""
+@pytest.fixture(scope="module")
+def states(demo: Stack) -> dict[str, str]:
+    """The id of a learner in each of STATES, which are those that a learner can reach."""
     now = datetime.now(UTC)
     users = {
         name: f"{name}-{uuid.uuid4()}"
@@ -205,7 +207,7 @@ def create_states(stack: Stack) -> dict[str, str]:
     } | {"long-id": f"{LONG}{LONG}-{uuid.uuid4()}"}
     days = [f"{(now + timedelta(days=n)).date()}" for n in (0, 3, 7)]
     item = {"item_id": LONG * 2, "domains": ["R", "W"], "cefr_level": "C2", "headword": LONG}
-    stack.publish(
+    demo.publish(
         *browser.lesson(users["rest"], 3, ago=timedelta(days=1)),
         *(
             browser.envelope("RestDayTaken", now, user_id=users["rest"], date=day)
@@ -228,13 +230,15 @@ def create_states(stack: Stack) -> dict[str, str]:
         *browser.lesson(users["long"], 2, 9, ago=timedelta(days=2), item=LONG * 2),
         *browser.lesson(users["long-id"], 2, 1),
     )  # fmt: skip
-    stack.progress("batch")
-    stack.publish(*browser.lesson(users["counting"], 4))
+    demo.progress("batch")
+    demo.publish(*browser.lesson(users["counting"], 4))
     return {**users, "demo": browser.DEMO, "new": f"new-{uuid.uuid4()}"}
 
 
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize("state", STATES)
 def test_no_view_is_wider_than_the_screen_in_any_state_of_a_learner(
-    visit: Visits, demo: Stack
+    visit: Visits, states: dict[str, str], state: str
 ) -> None:
     """The views of an item and of words do not depend on what else the learner has done."""
     too_wide = []
@@ -243,14 +247,13 @@ def test_no_view_is_wider_than_the_screen_in_any_state_of_a_learner(
     more = {"long": [of_item], "new": [of_item, "#/glossary"]}
     visitor = visit(**SMALLEST)
     page = visitor.page
-    for state, user in create_states(demo).items():
-        visitor.open(user, at="#/")
-        for view in [*views, *more.get(state, [])]:
-            visitor.move(view)
-            for width in (320, 390, 640):
-                page.set_viewport_size({"width": width, "height": 800})
-                if not fits(page):
-                    too_wide.append((state, view, width))
+    visitor.open(states[state], at="#/")
+    for view in [*views, *more.get(state, [])]:
+        visitor.move(view)
+        for width in (320, 390, 640):
+            page.set_viewport_size({"width": width, "height": 800})
+            if not fits(page):
+                too_wide.append((view, width))
     assert too_wide == []
 
 
@@ -399,6 +402,7 @@ def test_tab_reaches_every_control_and_first_a_link_that_skips_to_the_numbers(
     expect(page.get_by_role("main")).to_be_focused()
 
 
+@pytest.mark.exhaustive
 def test_a_support_user_finds_a_learner_by_a_part_of_the_id_and_opens_the_page(
     visit: Visits,
 ) -> None:

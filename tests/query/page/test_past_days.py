@@ -49,6 +49,7 @@ def test_what_has_no_past_is_hidden(visit: Visits) -> None:
     assert not any("graphql/stream" in request.url for request in visitor.requests)
 
 
+@pytest.mark.exhaustive
 def test_the_address_of_each_view_keeps_the_day_until_the_user_goes_back_to_now(
     visit: Visits,
 ) -> None:
@@ -77,6 +78,7 @@ def test_the_address_of_each_view_keeps_the_day_until_the_user_goes_back_to_now(
     assert re.search(r"Streak\s+0\s+days", browser.section(page, "Today"))
 
 
+@pytest.mark.exhaustive
 def test_a_date_in_the_header_selects_the_day(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
@@ -129,6 +131,7 @@ def test_the_months_of_a_year_play_one_after_another(visit: Visits) -> None:
     expect(page.get_by_role("heading", name="That week and the week before")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_the_months_play_up_to_now_in_a_grid_that_stays(visit: Visits, demo: Stack) -> None:
     page = visit().open(browser.create_learner(demo, ago=timedelta(days=40)))
     expect(page.get_by_role("region", name="How far")).to_be_visible(timeout=20_000)
@@ -146,6 +149,7 @@ def hash_of(page: Page) -> str:
     return str(page.evaluate("location.hash"))
 
 
+@pytest.mark.exhaustive
 def test_an_item_is_due_on_the_learner_s_day_and_not_on_the_browser_s(
     visit: Visits, demo: Stack
 ) -> None:

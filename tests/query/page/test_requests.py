@@ -52,6 +52,7 @@ def test_the_page_is_small_is_transferred_only_once_and_does_not_bypass_the_cach
     assert set(visitor.transferred()[1:]) == {0}
 
 
+@pytest.mark.exhaustive
 def test_a_page_without_input_closes_its_streams_until_somebody_touches_it(visit: Visits) -> None:
     visitor = visit(has_touch=True)
     visitor.pause_after(10)
