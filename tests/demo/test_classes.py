@@ -43,6 +43,7 @@ def test_the_memory_of_a_generated_learner_is_that_of_the_estimates(
         )
 
 
+@pytest.mark.exhaustive
 def test_the_events_are_accepted_and_the_same_on_a_later_day(
     messages: list[publisher.Message],
 ) -> None:

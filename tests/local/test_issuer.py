@@ -53,9 +53,17 @@ class IssuerClient:
         return int(first.split()[1]) if first else 0, headers, body
 
 
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A key of a stack; to make one takes as long as several tests."""
+    file = tmp_path_factory.mktemp("key") / "key"
+    development_key.ensure(file)
+    return file.read_bytes()
+
+
 @pytest.fixture
-def client(tmp_path: Path) -> IssuerClient:
-    development_key.ensure(data_folder.at(str(tmp_path)).key)
+def client(tmp_path: Path, key: bytes) -> IssuerClient:
+    data_folder.at(str(tmp_path)).key.write_bytes(key)
     return IssuerClient(tmp_path)
 
 

@@ -26,6 +26,8 @@ from tests.support.terraform import REPOSITORY
 from tests.support.terraform_environments import Environments
 from tests.support.trial_cloud import NO_JOBS, ONE_JOB, Servers, TrialWorld
 
+pytestmark = pytest.mark.exhaustive  # the workflow is started by hand
+
 _WORKFLOW = REPOSITORY / ".github" / "workflows" / "trial.yaml"
 
 # A file for each terraform command lists the exit codes of its next calls. If no code is left, a
@@ -163,7 +165,6 @@ def run_trial(
     return run
 
 
-@pytest.mark.exhaustive
 @pytest.mark.timeout(300)
 def test_the_trial_applies_then_plans_again_then_sends_requests_then_destroys(
     runner: Runner, servers: Servers, world: TrialWorld
@@ -211,7 +212,6 @@ def run_try(runner: Runner, *arguments: str, **variables: str) -> tuple[int, lis
     return done.returncode, (done.stdout + done.stderr).splitlines()
 
 
-@pytest.mark.exhaustive
 def test_a_learners_day_goes_from_pubsub_to_the_page(
     runner: Runner, servers: Servers, world: TrialWorld
 ) -> None:
@@ -385,7 +385,6 @@ def test_the_trial_fails_if_no_time_after_the_backup_can_be_restored(
     assert runner.cloud.world.clones == {}
 
 
-@pytest.mark.exhaustive
 def test_a_failed_destroy_is_retried(runner: Runner) -> None:
     runner.fail("destroy", 1, 1)
     assert runner.run()["destroy"] == 0
@@ -395,13 +394,11 @@ def test_a_failed_destroy_is_retried(runner: Runner) -> None:
     assert len(deleted) == 2
 
 
-@pytest.mark.exhaustive
 def test_the_trial_fails_if_every_destroy_fails(runner: Runner) -> None:
     runner.fail("destroy", *[1] * 10)
     assert runner.run()["destroy"] == 1
 
 
-@pytest.mark.exhaustive
 def test_the_trial_environment_has_an_empty_second_plan_and_can_be_destroyed(
     environments: Environments, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,7 @@ def test_the_page_says_if_a_change_is_refused_or_fails_or_is_not_counted_yet(
     expect(today).not_to_contain_text(waiting)
 
 
+@pytest.mark.exhaustive
 def test_a_learner_undoes_the_goal_s_last_change(visit: Visits, demo: Stack) -> None:
     visitor = visit()
     page = visitor.open(browser.create_learner(demo))

@@ -140,6 +140,7 @@ def pick(page: Page, day: str) -> None:
     date_input.dispatch_event("change")
 
 
+@pytest.mark.exhaustive
 def test_an_exam_that_has_passed_asks_for_another_day(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open(at=KNOWLEDGE)
@@ -181,6 +182,7 @@ def test_the_curve_ends_with_the_number_expected_now_and_the_lowest_estimates_ar
     expect(first).to_contain_text(shares[0])
 
 
+@pytest.mark.exhaustive
 def test_the_estimate_says_how_well_it_predicted_or_that_tests_are_missing(
     visit: Visits, demo: Stack
 ) -> None:

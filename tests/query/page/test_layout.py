@@ -480,6 +480,7 @@ def test_a_selected_language_stays_after_a_reload_until_another_is_selected(visi
     expect(page.get_by_role("region", name="Today")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_the_example_queries_run_with_the_page_s_token_and_need_no_other_host(
     visit: Visits,
 ) -> None:
@@ -619,6 +620,7 @@ def test_an_administrator_finds_a_learner_and_saves_the_record_from_the_list_of_
     assert saved.value.suggested_filename.startswith("progress-")
 
 
+@pytest.mark.exhaustive
 def test_support_cannot_export_a_record(visit: Visits) -> None:
     page = visit().open("sue", "support", f"#/learner/{browser.DEMO}")
     expect(page.get_by_role("region", name="Today")).to_be_visible()

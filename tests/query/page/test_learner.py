@@ -100,6 +100,7 @@ def test_the_goal_s_dots_stay_in_their_card(visit: Visits, demo: Stack) -> None:
     assert inner <= outer - 16
 
 
+@pytest.mark.exhaustive
 def test_the_charts_have_a_range_and_growth_begins_with_the_first_answer(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
@@ -172,6 +173,7 @@ def test_nothing_is_celebrated_if_the_device_asks_for_less_motion(visit: Visits)
         assert found == rays
 
 
+@pytest.mark.exhaustive
 def test_the_section_bar_marks_the_section_that_is_read(visit: Visits) -> None:
     page = visit(viewport={"width": 1280, "height": 800}).open()
     page.get_by_role("button", name="When", exact=True).click()
@@ -586,6 +588,7 @@ def test_an_earlier_year_is_loaded_on_demand(visit: Visits, demo: Stack) -> None
     expect(page.get_by_role("region", name="The year")).to_contain_text("2 study days, 19 answers.")
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("year", [2016, 2045])
 def test_a_wrong_browser_clock_does_not_hide_study_days(visit: Visits, year: int) -> None:
     visitor = visit()

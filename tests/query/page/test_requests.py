@@ -112,6 +112,7 @@ def test_a_live_update_keeps_the_focus_the_scroll_position_and_the_open_details(
     expect(page.get_by_role("status")).to_have_text(announcement, timeout=30_000)
 
 
+@pytest.mark.exhaustive
 def test_a_hidden_page_closes_its_stream(visit: Visits, demo: Stack) -> None:
     user = browser.create_learner(demo)
     visitor = visit()
@@ -364,6 +365,7 @@ def test_a_token_is_removed_from_the_url_immediately(visit: Visits, demo: Stack)
     assert token not in log
 
 
+@pytest.mark.exhaustive
 def test_a_token_is_kept_until_the_user_signs_out(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
@@ -408,6 +410,7 @@ def test_a_link_with_another_user_s_token_does_not_sign_the_user_out(
     assert page.evaluate("sessionStorage.getItem('progress.token')") == own
 
 
+@pytest.mark.exhaustive
 def test_a_sign_in_state_is_valid_once_and_only_in_its_tab(chromium: Browser, demo: Stack) -> None:
     context = chromium.new_context()
     page, other = context.new_page(), context.new_page()
