@@ -11,7 +11,7 @@ from progress.adapters import terminal
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import Console
 from progress.archive import check as archive_check
-from progress.archive import manifests, merges, runs
+from progress.archive import log_rows, manifests, merges, runs
 from progress.archive import restore as archive_restore
 from progress.archive.manifests import RangeEntry
 from progress.archive.runs import Request
@@ -37,6 +37,11 @@ class Report(msgspec.Struct, frozen=True):
 _NOT_FULL = (
     f"the log has fewer than {runs.RANGE:,} events, recorded in the last {runs.MAX_AGE_DAYS} "
     "days; to archive them now, run `progress archive --now`"
+)
+
+_NOT_FOLDED = (
+    "the archive takes events once they are folded, and the first one is not; `progress status` "
+    "shows what waits"
 )
 
 archive_group = typer.Typer(help="The archive of the event log.", invoke_without_command=True)
@@ -81,8 +86,11 @@ def _run(console: Console, stored: Storage, report: Report, *, is_now: bool) -> 
         connections.open_connection() as connection,
     ):
         archived = runs.run(connection, stored, buckets, Request(is_now=is_now), show_progress)
+        is_empty = not log_rows.find_end(connection)
     if archived is None:
-        reason = "the log has no events" if is_now else _NOT_FULL
+        reason = _NOT_FULL
+        if is_now:
+            reason = "the log has no events" if is_empty else _NOT_FOLDED
         console.print(f"Nothing archived in {report.location}: {reason}.", soft_wrap=True)
         return report
     console.print(

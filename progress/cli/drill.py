@@ -168,8 +168,7 @@ class _Drill:
         messages = _messages(events)
         with terminal.progress_bar(self._console, "published", total=events) as show:
             self._publish(messages, int(_ARCHIVED * events), show)
-            self._await_recorded()
-            self._command("archive --now")
+            self._archive()
             self._publish(messages, int(_DUMPED * events), show)
             self._await_recorded()
             self._command("dump dumps")
@@ -232,6 +231,15 @@ class _Drill:
                 return True  # the drill has killed the database
 
         readiness.wait(is_recorded, "the recording of the events", seconds=_TIMEOUT_S)
+
+    def _archive(self) -> None:
+        """Archive all acknowledged events; the archive takes an event once it is folded."""
+
+        def is_archived() -> bool:
+            report = msgspec.json.decode(self._command("archive --now --json"))
+            return (report["upto"] or 0) >= self._acknowledged.events
+
+        readiness.wait(is_archived, "the archive of the events", seconds=_TIMEOUT_S)
 
     def _lose_database(self) -> None:
         """Kill the server and delete its files."""

@@ -22,7 +22,9 @@ _KILL_INTERVAL_S = 6
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_checker_finds_the_fault(name: str, tmp_path: Path) -> None:
-    assert checker.main(str(_record(_plant(tmp_path / "copy", FAULTS[name]), kills=False))) == 1
+    """A load shows a stale answer only sometimes, so up to five loads are recorded."""
+    copy = _plant(tmp_path / "copy", FAULTS[name])
+    assert any(checker.main(str(_record(copy, kills=False))) == 1 for _ in range(5))
 
 
 @pytest.mark.exhaustive

@@ -522,7 +522,8 @@ def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int)
             print(answer.stdout, answer.stderr)  # pytest shows it if the test fails
             return "1 range up to" in answer.stdout
 
-        readiness.wait(is_archived, "the archive")
+        # A wake-up that the restarting server refuses comes again after 10 s, then after 20 s, …
+        readiness.wait(is_archived, "the archive", seconds=120)
         assert stack.run("down").returncode == 0
         log = (stack.folder / "logs" / "query.log").read_text()
         assert log.startswith("of an earlier version\n")

@@ -26,7 +26,7 @@ PARTS = (
     *("operations/test_batch_job.py", "projections/test_views.py"),
     *("adapters/test_cloud_scheduler.py", "adapters/test_cloud_storage.py"),
     *("adapters/test_poolers.py", "adapters/test_timeouts.py"),
-    # All views of the page, in each size, language and state.
+    # Further views of the page, its layout, its requests and its past.
     *("query/page/test_admin.py", "query/page/test_layout.py", "query/page/test_past_days.py"),
     "query/page/test_requests.py",
     # The archive, what is computed from it, definitions over a real log, decks of other programs.
