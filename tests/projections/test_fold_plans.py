@@ -26,7 +26,7 @@ _ENDS = (
     "(SELECT coalesce(max(e.global_position), 0) FROM event_store.events e)",
 )
 
-# Statistics of these tiny logs would change the plans. On a busy machine, they were taken meanwhile.
+# Statistics of these tiny logs, which a slow test leaves time for, would change the plans.
 _KEEP_PLANS = """
 DO $$
 DECLARE name regclass;
