@@ -94,7 +94,7 @@ VICTIMS: dict[str, Callable[[Stack], None]] = {
 
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("seed", [7, 8, 9])
-@pytest.mark.timeout(300)  # the test restarts about thirty processes
+@pytest.mark.timeout(300)  # the test restarts many processes
 def test_no_event_is_lost_or_repeated_if_any_process_is_killed_during_a_delivery(
     stack: Stack, pool: ThreadPoolExecutor, seed: int
 ) -> None:
