@@ -86,7 +86,7 @@ def _run(console: Console, stored: Storage, report: Report, *, is_now: bool) -> 
         connections.open_connection() as connection,
     ):
         archived = runs.run(connection, stored, buckets, Request(is_now=is_now), show_progress)
-        is_empty = not log_rows.find_end(connection)
+        is_empty = archived is None and not log_rows.find_end(connection)
     if archived is None:
         reason = _NOT_FULL
         if is_now:

@@ -138,13 +138,14 @@ def test_commands_write_and_check_an_archive_but_do_not_restore_it_into_a_log_wi
     assert report["findings"] == [{"path": path_in_archive, "problem": "is missing"}]
 
 
-def test_a_log_without_a_folded_event_is_not_called_empty(store: Store, tmp_path: Path) -> None:
+def test_a_log_without_a_folded_event_is_not_called_empty(
+    connection: Connection, store: Store, tmp_path: Path
+) -> None:
     def archive_now() -> str:
         return cli.expect_success(archive(store, tmp_path, "--now"))
 
     assert "the log has no events" in archive_now()
-    with store.connect() as connection:
-        append(connection, sample_events.lesson("ann", 7))
+    append(connection, sample_events.lesson("ann", 7))
     assert "the first one is not" in " ".join(archive_now().split())
 
 

@@ -55,13 +55,17 @@ def read_prose(name: str) -> str:
         return text
     if suffix == ".py":
         return "\n".join(_read_python(text))
-    return "\n".join(line.partition(_COMMENTS[suffix])[2] for line in text.splitlines())
+    return _read_after(_COMMENTS[suffix], text)
+
+
+def _read_after(mark: str, text: str) -> str:
+    """Return what follows the first mark of each line."""
+    return "\n".join(line.partition(mark)[2] for line in text.splitlines())
 
 
 def _read_python(text: str) -> Iterator[str]:
     # Tokenizing takes most of the time. What follows each `#` contains all comments.
-    marked = "\n".join(line.partition("#")[2] for line in text.splitlines())
-    if any(find_dangling(marked)):
+    if any(find_dangling(_read_after("#", text))):
         yield from _read_comments(text)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

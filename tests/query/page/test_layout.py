@@ -201,10 +201,10 @@ LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtenges
 def states(demo: Stack) -> dict[str, str]:
     """The id of a learner in each of STATES, which are those that a learner can reach."""
     now = datetime.now(UTC)
-    users = {
-        name: f"{name}-{uuid.uuid4()}"
-        for name in ("rest", "goal", "one-answer", "long", "counting")
-    } | {"long-id": f"{LONG}{LONG}-{uuid.uuid4()}"}
+    users = {name: f"{name}-{uuid.uuid4()}" for name in STATES} | {
+        "long-id": f"{LONG}{LONG}-{uuid.uuid4()}",
+        "demo": browser.DEMO,
+    }
     days = [f"{(now + timedelta(days=n)).date()}" for n in (0, 3, 7)]
     item = {"item_id": LONG * 2, "domains": ["R", "W"], "cefr_level": "C2", "headword": LONG}
     demo.publish(
@@ -232,7 +232,7 @@ def states(demo: Stack) -> dict[str, str]:
     )  # fmt: skip
     demo.progress("batch")
     demo.publish(*browser.lesson(users["counting"], 4))
-    return {**users, "demo": browser.DEMO, "new": f"new-{uuid.uuid4()}"}
+    return users
 
 
 @pytest.mark.first_in_gate
