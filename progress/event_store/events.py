@@ -14,7 +14,10 @@ from msgspec import Meta
 from progress.errors import SerializationError
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
-Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
+# Bounds are those of the publishers' types, u32 and the non-negative half of an i64. What an extreme
+# value may do to a sum or a mean is bounded where it is counted.
+Count = Annotated[int, Meta(ge=0, le=4_294_967_295)]
+Duration = Annotated[int, Meta(ge=0, le=9_223_372_036_854_775_807)]
 Hour = Annotated[int, Meta(ge=0, le=23)]
 Domain = Literal["R", "W", "L", "S"]
 Level = Literal["A1", "A2", "B1", "B2", "C1", "C2"]
@@ -115,14 +118,14 @@ class SessionStarted(LearnerEvent, frozen=True, kw_only=True):
     """A session began; the first such event to arrive determines the session's learner."""
 
     session_id: Id
-    item_count: Annotated[int, Meta(ge=0, le=10_000)]
+    item_count: Count | None = None
 
 
 class Answer(SessionEvent, frozen=True, kw_only=True):
     """The learner answered an item."""
 
     item_id: Id
-    response_time_ms: Milliseconds
+    response_time_ms: Duration | None = None
 
 
 @declare(LEARNING, "answer", columns=_ANSWER, rechecked=False, has_day=True, can_be_retracted=True)
@@ -139,8 +142,8 @@ class IncorrectAnswerGiven(Answer, frozen=True, kw_only=True):
 class SessionCompleted(SessionEvent, frozen=True, kw_only=True):
     """The learner reached the end of a session."""
 
-    score: Annotated[int, Meta(ge=0, le=100)]
-    duration_seconds: Annotated[int, Meta(ge=0, le=86_400)]
+    score: Count | None = None
+    duration_seconds: Duration | None = None
 
 
 @declare(LEARNING, "other", rechecked=False)
@@ -160,21 +163,21 @@ class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
     """The review algorithm has chosen the days until an item's next review (`new_interval`)."""
 
     item_id: Id
-    new_interval: Annotated[int, Meta(ge=0, le=36_500)]
-    easiness_factor: Annotated[float, Meta(ge=1.0, le=10.0)]
+    new_interval: Count  # days
+    easiness_factor: Annotated[float, Meta(ge=0.0, le=1_000.0)] | None = None
 
 
 @declare(VOCABULARY, "catalogue", columns=_ITEM, rechecked=False, late_fields=("language",))
 class ItemPublished(ItemEvent, frozen=True, kw_only=True):
     """An item was added to the catalogue."""
 
-    domains: list[Domain]
+    domains: list[Domain] | None = None
     cefr_level: Level | None = None
     headword: str | None = None
     language: Language | None = None  # of the headword
 
     def __post_init__(self) -> None:
-        if len(set(self.domains)) < len(self.domains):
+        if self.domains is not None and len(set(self.domains)) < len(self.domains):
             raise ValueError("$.domains")
         # In Python, the pattern's $ also matches before a line feed at the end.
         if self.language is not None and self.language.endswith("\n"):
@@ -211,7 +214,7 @@ class UserPreferencesChanged(LearnerEvent, frozen=True, kw_only=True):
 class UserCreated(UserPreferencesChanged, frozen=True, kw_only=True):
     """An account was created; its e-mail address is stored masked."""
 
-    email: str
+    email: str | None = None
 
 
 @declare(USER, "deletion", rechecked=False)
