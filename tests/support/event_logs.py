@@ -15,6 +15,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from progress.adapters.postgres import statements
+from progress.event_store.events import EVENT_TYPES
 from progress.projections.schema import BATCH, REALTIME, ReadModel
 from tests.oracle.days import zone
 from tests.oracle.events import ANSWERS, CATALOGUE, DESCRIPTIONS, MEMBERSHIPS, NEWEST, PREFERENCES
@@ -77,8 +78,9 @@ class Cast:
 def build_data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
     """Return a strategy for the data of an event of this type."""
     if kind == "SessionStarted":
-        return st.tuples(either(*SESSIONS), st.integers(0, 1)).map(
-            lambda drawn: _start(drawn[0], cast.owners[drawn[0]], drawn[1])
+        counts = either({}, {"item_count": None}, {"item_count": 2**32 - 1})
+        return st.tuples(either(*SESSIONS), st.integers(0, 1), counts).map(
+            lambda drawn: _start(drawn[0], cast.owners[drawn[0]], drawn[1]) | drawn[2]
         )
     return _data_of(
         kind,
@@ -108,18 +110,18 @@ def _data_of(
                 "en", "EN-gb", "pt-BR", "Und-Latn", "x" * 8 + "-1" * 13, *REJECTED["language"]
             ),
         }
-        return _with({**item, "domains": domains}, **_or_null(words))
+        return _with(item, **_or_null({"domains": domains, **words}))
     if kind in PREFERENCES:
         preferences = {"timezone": either(*zones), "day_start_hour": either(*HOURS)}
-        address = {"email": st.just("a@example.com")}
+        preferences["email"] = st.just("a@example.com")
         name = {"display_name": either("Ann", "Bo", '"\\', "", *REJECTED["display_name"])}
-        return _with({**user, **address}, **_or_null({**preferences, **name}))
+        return _with(user, **_or_null({**preferences, **name}))
     if kind in NEWEST:
         optional = _or_null(user)
         if kind == "LearnerJoinedGroup":
             optional |= _or_null({"group_name": either("A", "B", "", *REJECTED["group_name"])})
         return _with({**_choice(kind, days), "session_id": either(*SESSIONS)}, **optional)
-    return st.fixed_dictionaries(_fields(user, item).get(kind, user))
+    return _with(_fields(user, item).get(kind, user), **_or_null(_OPTIONAL.get(kind, {})))
 
 
 def _choice(kind: str, days: tuple[date, ...]) -> Fields:
@@ -142,36 +144,47 @@ def _choice(kind: str, days: tuple[date, ...]) -> Fields:
 
 def _fields(user: Fields, item: Fields) -> dict[str, Fields]:
     session = {"session_id": either(*SESSIONS)}
-    answer = {**session, **item, "response_time_ms": either(1000, 0, 86_400_000)}
+    answer = {**session, **item}
     return {
         "CorrectAnswerGiven": answer,
         "IncorrectAnswerGiven": answer,
-        "SessionCompleted": {
-            **session,
-            "score": either(50, 0, 100),
-            "duration_seconds": either(59, 1, 0, 86_400),
-        },
+        "SessionCompleted": session,
         "SessionAbandoned": session,
         "ReviewProcessed": {
             **user,
             **item,
-            "new_interval": either(7, 6, 21, 20, 1, 0, 36_500),
-            "easiness_factor": either(2.5, 1.3, 10),
+            "new_interval": either(7, 6, 21, 20, 1, 0, 36_500, 36_501, 2**32 - 1),
         },
         "ItemArchived": item,
     }
 
 
+# Fields that may be omitted or null. The largest values exceed what counts in a sum, and would
+# overflow it.
+_TIME = {"response_time_ms": either(1000, 0, 60_001, 86_400_000, 2**63 - 1)}
+_OPTIONAL: dict[str, Fields] = {
+    "CorrectAnswerGiven": _TIME,
+    "IncorrectAnswerGiven": _TIME,
+    "SessionCompleted": {
+        "score": either(50, 0, 100, 250, 2**32 - 1),
+        "duration_seconds": either(59, 1, 0, 14_401, 86_400, 2**63 - 1),
+    },
+    "ReviewProcessed": {"easiness_factor": either(2.5, 1.3, 10, 0.5, 0, 1000)},
+}
+
+
 def extend(kind: str, data: Envelope) -> Envelope:
     """Return the data with more fields, which only other event types declare."""
-    extra: Envelope = {name: "odd" for name in ODD if name not in data}
+    declared = EVENT_TYPES.get(kind)
+    own = declared.__struct_fields__ if declared else ()
+    extra: Envelope = {name: "odd" for name in ODD if name not in own}
     if kind not in PREFERENCES:
         extra |= {"timezone": 5, "day_start_hour": "odd"}
     return {**extra, **data}
 
 
 def _start(session_id: str, owners: tuple[str, ...], owner: int) -> Envelope:
-    return {"session_id": session_id, "user_id": owners[owner % len(owners)], "item_count": 3}
+    return {"session_id": session_id, "user_id": owners[owner % len(owners)]}
 
 
 def _with(fixed: Fields, **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -172,7 +172,7 @@ def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
 class ItemPublishedBefore(events.ItemEvent, frozen=True, kw_only=True):
     """ItemPublished, as it was declared before the field `language` was added."""
 
-    domains: list[events.Domain]
+    domains: list[events.Domain] | None = None
     cefr_level: events.Level | None = None
     headword: str | None = None
 
