@@ -14,8 +14,8 @@ from msgspec import Meta
 from progress.errors import SerializationError
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
-# Bounds are those of the publishers' types, u32 and the non-negative half of an i64. What an extreme
-# value may do to a sum or a mean is bounded where it is counted.
+# The bounds are those of the publishers' types: u32, and the non-negative half of an i64. What an
+# extreme value may do to a sum or a mean is bounded where it is counted.
 Count = Annotated[int, Meta(ge=0, le=4_294_967_295)]
 Duration = Annotated[int, Meta(ge=0, le=9_223_372_036_854_775_807)]
 Hour = Annotated[int, Meta(ge=0, le=23)]
@@ -300,7 +300,7 @@ _RULES = {
 
 
 def describe_rule(declared: type[Event], field: str) -> str:
-    """Return the rule of a field in words, such as "an integer from 0 to 100"."""
+    """Return the rule of a field in words, such as "an integer from 0 to 1,000"."""
     from msgspec import inspect  # takes 5 ms, and only errors need it
 
     kind = inspect.type_info(msgspec.structs.fields(declared)[_names(declared).index(field)].type)
@@ -310,7 +310,7 @@ def describe_rule(declared: type[Event], field: str) -> str:
     match kind:
         case inspect.IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
             number = "an integer" if isinstance(kind, inspect.IntType) else "a number"
-            rule = f"{number} from {low} to {high}"
+            rule = f"{number} from {low:,} to {high:,}".replace(".0", "")
         case inspect.StrType() if field in _RULES:
             rule = _RULES[field]
         case inspect.StrType(max_length=most) if field in ("display_name", "group_name"):

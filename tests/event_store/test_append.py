@@ -281,10 +281,10 @@ def test_a_redelivery_is_recognized_even_if_the_current_rules_reject_the_event(
 ) -> None:
     event = session_started("s", "u")
     deliver(log, encode_push(event))
-    log.run("""UPDATE event_store.events SET event_data = event_data || '{"item_count": 90000}'""")
-    event["data"]["item_count"] = 90_000
+    log.run("""UPDATE event_store.events SET event_data = event_data || '{"item_count": -9}'""")
+    event["data"]["item_count"] = -9
     assert deliver(log, encode_push(event)).outcomes == {"redelivered": 1}
-    event["data"]["item_count"] = 90_001
+    event["data"]["item_count"] = -8
     assert deliver(log, encode_push(event)).outcomes == {"invalid": 1}
 
 

@@ -36,9 +36,9 @@ def test_each_break_is_named_in_a_line(tmp_path: Path) -> None:
         data["required"] = []
         data["properties"]["answers_per_day"]["maximum"] = 2_000
         data["properties"]["note"] = {"type": "string"}
-    with edited(former / "events" / "SessionStarted.json") as started:
-        data = started["properties"]["data"]["properties"]
-        data["count"] = data.pop("item_count")
+    with edited(former / "events" / "UserPreferencesChanged.json") as changed:
+        data = changed["properties"]["data"]["properties"]
+        data["zone"] = data.pop("timezone")
     with edited(former / "published" / "MilestoneReached.json") as milestone:
         milestone["properties"]["user_id"]["maxLength"] = 100
         milestone["properties"]["kind"]["enum"].pop()  # readers expect new members
@@ -59,7 +59,7 @@ def test_each_break_is_named_in_a_line(tmp_path: Path) -> None:
         "GoalSet.data.note: removed",
         "MilestoneReached.user_id: widened: maxLength 100 before",
         "ReviewProcessed: moved from the topic reviews to algorithm-events",
-        "SessionStarted.data.count: renamed to item_count",
+        "UserPreferencesChanged.data.zone: renamed to timezone",
     ]
 
 
@@ -78,6 +78,8 @@ def test_a_folder_or_a_commit_without_schemas_is_an_error(tmp_path: Path) -> Non
         ({"pattern": "a"}, {"pattern": "b"}, ['x: narrowed: pattern "b"']),
         ({"enum": ["a", "b"]}, {"enum": ["a", "c"]}, ["x: narrowed: only a, c"]),
         ({"anyOf": [{"const": 1}, {"const": 2}]}, {"anyOf": [{"const": 1}]}, ["x: narrowed: "]),
+        ({"minimum": 1}, {"anyOf": [{"minimum": 0}, {"type": "null"}]}, []),
+        ({"minimum": 1}, {"anyOf": [{"minimum": 2}, {"type": "null"}]}, ["x: narrowed: min"]),
         ({"allOf": []}, {"allOf": [{"required": ["a"]}]}, ["x: narrowed: another rule in allOf"]),
         ({"allOf": []}, {"allOf": [{"if": {}, "then": {}}]}, []),
         ({"items": {"minLength": 1}}, {"items": {"minLength": 2}}, ["x[]: narrowed: minLength 2"]),

@@ -119,8 +119,8 @@ def test_a_redelivery_that_is_invalid_by_the_current_rules_wakes_its_shard(
     with closing(ingest.store.connect()) as connection:
         connection.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
         connection.run(
-            """UPDATE event_store.events SET event_data = event_data || '{"item_count": 90000}'"""
+            """UPDATE event_store.events SET event_data = event_data || '{"item_count": -9}'"""
         )
-    begin["data"]["item_count"] = 90_000
+    begin["data"]["item_count"] = -9
     ingest.deliver(encode_push([begin]))
     ingest.assert_every_shard_woken_once()

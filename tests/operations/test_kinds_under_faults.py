@@ -26,7 +26,7 @@ from tests.support.postgres_servers import url_of
 from tests.support.postgres_wire import Wire
 from tests.support.stage import append
 
-_TOO_MANY = {"session_id": "late", "user_id": "ann", "item_count": 99_999}
+_TOO_MANY = {"session_id": "late", "user_id": "ann", "item_count": -99_999}
 
 
 class Scenario(NamedTuple):
@@ -240,7 +240,7 @@ def append_letter(connection: Connection, event: dict[str, Any]) -> int:
 def test_repaired_dead_letters_are_replayed_but_invalid_or_discarded_ones_stay(
     operator: Operator, connection: Connection
 ) -> None:
-    session = {"session_id": "s", "user_id": "dan", "item_count": 99_999}
+    session = {"session_id": "s", "user_id": "dan", "item_count": -99_999}
     valid = append_letter(
         connection, sample_events.envelope("SessionStarted", session, at=sample_events.BEGIN)
     )

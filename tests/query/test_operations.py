@@ -280,7 +280,7 @@ def test_a_dead_letter_is_returned_as_stored(operator: Operator, connection: Con
         "event_id": str(uuid.uuid4()),
         "event_type": "SessionCompleted",
         "occurred_at": "2024-03-01T00:00:00Z",
-        "data": {"session_id": "s", "score": 101, "duration_seconds": 1, "email": "ann@x.org"},
+        "data": {"session_id": "s", "score": -1, "duration_seconds": 1, "email": "ann@x.org"},
     }
     log.append(connection, [push.parse_delivery(encode_push(event))])
     (edge,) = operator.data(LETTERS % "first: 1")["deadLetters"]["edges"]

@@ -30,7 +30,7 @@ def runbook() -> list[str]:
 def flooded(connection: Connection) -> Connection:
     """A store with 1,200 dead letters from one strict rule, and a few for other reasons."""
     for _ in range(2):  # two messages of 600 events each
-        append(connection, [start(str(uuid.uuid4()), 99_999) for _ in range(FLOOD // 2)])
+        append(connection, [start(str(uuid.uuid4()), -99_999) for _ in range(FLOOD // 2)])
     append(connection, [start(5, 1), {}, {}, start("s", 3)])
     return connection
 
@@ -54,7 +54,7 @@ def test_many_dead_letters_are_counted_replayed_and_discarded_by_reason(
 
     # Make half of the dead letters valid, as if the rule had been relaxed.
     flooded.run(
-        "UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9')"
+        "UPDATE event_store.dead_letters SET payload = replace(payload, '-99999', '9')"
         " WHERE letter_id % 2 = 0"
     )
     half = cli.expect_success(cli.progress(store.url, *replay))

@@ -44,6 +44,11 @@ def find_breaks(former: Path) -> Iterator[str]:
 
 def find_narrowed(place: str, old: Schema, new: Schema) -> Iterator[str]:
     """Yield what the new schema no longer accepts at this place."""
+    if "anyOf" in new and "anyOf" not in old:  # it is enough that one choice accepts as much
+        rest = {key: value for key, value in new.items() if key != "anyOf"}
+        found = [[*find_narrowed(place, old, {**rest, **choice})] for choice in new["anyOf"]]
+        yield from min(found, key=len)
+        return
     properties = new.get("properties", {})
     yield from _compare_names(place, old.get("properties", {}), properties)
     for name in set(new.get("required", ())) - set(old.get("required", ())):
