@@ -141,7 +141,8 @@ def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[i
 
 
 def _replay(connection: Connection, letter: DeadLetter) -> str | None:
-    entries = envelope.decode(letter.payload.encode(), _original_message(letter))
+    message = _original_message(letter)
+    entries = envelope.decode(letter.payload.encode(), message, index=letter.index_in_message)
     events = [entry for entry in entries if not isinstance(entry, Rejection)]
     for rejection in (entry for entry in entries if isinstance(entry, Rejection)):
         return _mark_failed(connection, letter, rejection.kind, rejection.reason)

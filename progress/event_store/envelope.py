@@ -2,7 +2,8 @@
 
 msgspec decodes a well-formed event in one step. Unusual JSON (an escaped NUL, a long run of
 digits, many brackets, or anything that msgspec rejects) is decoded by slower code in `json_input`.
-A parser then completes each object from its message, and checks it against the catalogue.
+A parser then reads the object in its form (the envelope, a flat object or a CloudEvent), completes
+it from its message, and checks it against the catalogue.
 
 If a message has more than 999 faulty entries, the first 999 become separate dead letters. All
 others share one dead letter, the bundle.
@@ -36,10 +37,29 @@ _ATTRIBUTES = frozenset(
     {"event_id", "event_type", "occurred_at", "user_id", "correlation_id", "causation_id"}
 )
 
+# The forms of an event. Each maps places in an envelope to the places in an object of this form.
+_Form = dict[str, str]
+_ENVELOPE: _Form = {}
+_RECORDED: _Form = {"$.data": "$.event_data"}
+_FLAT: _Form = {"$.data": "$", "$.event_type": "$.type"}
+_CLOUD_EVENT: _Form = {
+    "$.event_id": "$.id",
+    "$.event_type": "$.type",
+    "$.occurred_at": "$.time",
+    "$.metadata.user_id": "$.userid",
+}
+# The fields of a flat object that are not its data.
+_NOT_DATA = frozenset(
+    {"type", "event_id", "event_type", "occurred_at", "data", "event_data", "metadata"}
+)
+
 # The metadata key that marks an event whose time is the publish time of its message. A redelivery
 # may have another publish time. Therefore, this time is ignored when a redelivered event is
 # compared with the recorded event.
 TIME_SOURCE = "occurred_at_source"
+
+# The id of a message to which Pub/Sub gave none, such as a post, begins with this, before a hash.
+HASHED = "sha256-"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +71,17 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     published_at: datetime | None = None
     attributes: dict[str, str] = {}
     is_replay: bool = False  # if true, events keep the TIME_SOURCE that ingest has set
+
+    @property
+    def has_id(self) -> bool:
+        """Whether Pub/Sub has given the message an id, which a redelivery of it has, too."""
+        return bool(self.message_id) and not self.message_id.startswith(HASHED)
+
+    def derive_id(self, index: int) -> str | None:
+        """Return the id of an event without one at this index; None if the message has no id."""
+        if not self.has_id:
+            return None
+        return _to_uuid(f"pubsub:{self.subscription}:{self.message_id}:{index}")
 
 
 class ParsedEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -88,18 +119,19 @@ class Rejection(msgspec.Struct, kw_only=True):
     indexes: list[list[int]] | None = None
 
 
-def decode(payload: bytes, message: Message) -> list[ParsedEvent | Rejection]:
+def decode(payload: bytes, message: Message, *, index: int = 0) -> list[ParsedEvent | Rejection]:
     """Return one entry for each event of the message, in message order; [] for an empty array.
 
-    The first 999 malformed or invalid entries get separate rejections. All others share one.
+    The first 999 malformed or invalid entries get separate rejections. All others share one. A
+    replay gives the `index` that an object had in its message.
     """
     try:
         parts = json_input.elements(payload)
         if parts is not None:
             return decode_parts(enumerate(parts), message)
     except json_input.NotJson as error:
-        return [reject_bytes(payload, 0, str(error))]
-    return [_decode_part(payload, 0, message, single=True)]
+        return [reject_bytes(payload, index, str(error))]
+    return [_decode_part(payload, index, message, single=True)]
 
 
 def decode_bundle(
@@ -124,9 +156,10 @@ def decode_parts(
     """Return one entry for each part, which is JSON, with its index in the message."""
     entries: list[ParsedEvent | Rejection] = []
     rejections, rest = 0, _Bundle()
+    needs_id, needs_type = not message.has_id, "event_type" not in message.attributes
     for index, part in parts:
         entry = None
-        if rejections < MOST_REJECTIONS or not _is_malformed(part):
+        if rejections < MOST_REJECTIONS or not _is_malformed(part, needs_id, needs_type):
             entry = _decode_part(part, index, message, single=False)
         if isinstance(entry, ParsedEvent):
             entries.append(entry)
@@ -157,16 +190,17 @@ def _decode_part(
         return reject_bytes(part, index, str(error))
     if type(body) is not dict:
         return _reject(part, index, "expected an object - at $")
-    parser = _EventParser(body, message, single=single)
-    missing = parser.missing_field()
-    if missing:
-        return _reject(part, index, f"expected {missing}, found none - at $.{missing}")
+    parser = _EventParser(body, message, index, single=single)
+    malformed = parser.find_malformed()
+    if malformed:
+        return _reject(part, index, malformed)
+    reason = unstorable
     try:
-        if unstorable:
-            raise SerializationError(unstorable)
-        return parser.parse(index, may_hold_email=b"email" in part or b"\\u00" in part)
+        if not unstorable:
+            return parser.parse(index, may_hold_email=b"email" in part or b"\\u00" in part)
     except SerializationError as error:
-        return _reject_invalid(part, index, parser, str(error))
+        reason = _place(str(error), parser.form)
+    return _reject_invalid(part, index, parser, reason)
 
 
 def _reject_invalid(part: bytes, index: int, parser: "_EventParser", reason: str) -> Rejection:
@@ -189,19 +223,25 @@ def _reject(payload: bytes, index: int, reason: str, mask: _Mask = masking.mask_
 class _EventParser:
     """A parser of one JSON object and the attributes of its message."""
 
-    __slots__ = ("attributes", "body", "data", "event", "event_id", "event_type", "message")
+    __slots__ = ("attributes", "body", "data", "event", "event_id", "event_type", "form", "message")
 
-    def __init__(self, body: dict[str, Any], message: Message, *, single: bool) -> None:
-        self.body = body
+    def __init__(self, body: dict[str, Any], message: Message, index: int, *, single: bool) -> None:
         self.message = message
         self.attributes = message.attributes
         if self.attributes and not single:
             self.attributes = _drop_event_id(self.attributes)
+        self.form = _ENVELOPE
         self.data = body.get("data")
+        self.event_type = body.get("event_type")
+        if self.data is None or self.event_type is None or "specversion" in body:
+            body, self.form = _to_envelope(body)
+            self.data, self.event_type = body.get("data"), body.get("event_type")
+        self.body = body
         self.event_id = body.get("event_id")
         if self.event_id is None:
             self.event_id = self.attributes.get("event_id")
-        self.event_type = body.get("event_type")
+        if self.event_id is None:
+            self.event_id = message.derive_id(index)
         if self.event_type is None and type(self.data) is dict:
             self.event_type = self.data.get("type")
         if self.event_type is None:
@@ -209,11 +249,15 @@ class _EventParser:
         # `parse` sets this event even if the event breaks a rule of its type.
         self.event: ParsedEvent | None = None
 
-    def missing_field(self) -> str | None:
-        """Return a missing field that makes the object malformed, or None."""
-        if self.event_id is None:
-            return "event_id"
-        return "event_type" if self.event_type is None else None
+    def find_malformed(self) -> str:
+        """Return why the object is malformed; '' if it is not."""
+        if self.form is _CLOUD_EVENT and self.body["data_base64"] is not None:
+            return "expected data, found data_base64 - at $.data_base64"
+        if self.event_id is None or self.event_type is None:
+            missing = "$.event_id" if self.event_id is None else "$.event_type"
+            missing = self.form.get(missing, missing)
+            return f"expected {missing[2:]}, found none - at {missing}"
+        return ""
 
     def parse(self, index: int, *, may_hold_email: bool) -> ParsedEvent:
         """Return the event; raise SerializationError if it is invalid."""
@@ -233,7 +277,7 @@ class _EventParser:
         event = _assign_stream(event_id, event_type, occurred_at, data, metadata)
         event.index = index
         self.event = event
-        _check_rules(event)
+        _check_rules(event, has_data=self.data is not None)
         return event
 
     def _complete_metadata(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -299,7 +343,38 @@ def _assign_stream(
     )
 
 
-def _check_rules(event: ParsedEvent) -> None:
+def _to_envelope(body: dict[str, Any]) -> tuple[dict[str, Any], _Form]:
+    """Return the fields of the object as an envelope has them, and the object's form."""
+    if body.get("specversion") is not None:
+        user = body.get("userid")
+        return {
+            "event_id": body.get("id"),
+            "event_type": body.get("type"),
+            "occurred_at": body.get("time"),
+            "data": body.get("data"),
+            "data_base64": body.get("data_base64"),
+            "metadata": None if user is None else {"user_id": user},
+        }, _CLOUD_EVENT
+    if body.get("data") is not None:
+        return body, _ENVELOPE
+    if body.get("event_data") is not None:
+        return {**body, "data": body["event_data"]}, _RECORDED
+    if body.get("event_type") is None and type(body.get("type")) is str:
+        data = {name: value for name, value in body.items() if name not in _NOT_DATA}
+        return {**body, "event_type": body["type"], "data": data}, _FLAT
+    return body, _ENVELOPE
+
+
+def _place(reason: str, form: _Form) -> str:
+    """Return a reason about an envelope with the place of the field in the object's own form."""
+    text, at, place = reason.rpartition(" - at ")
+    for name, own in form.items():
+        if place == name or place.startswith(f"{name}."):
+            return f"{text}{at}{own}{place.removeprefix(name)}"
+    return reason
+
+
+def _check_rules(event: ParsedEvent, *, has_data: bool) -> None:
     """Raise SerializationError if the event breaks a rule of the catalogue.
 
     The log may nevertheless hold such an event, from a time before the rule was changed.
@@ -313,7 +388,14 @@ def _check_rules(event: ParsedEvent) -> None:
     data = event.data
     if event.learner is not None and data.get("user_id") is None:
         data = {**data, "user_id": event.learner}
-    events.check(declared, data)
+    try:
+        events.check(declared, data)
+    except SerializationError:
+        if has_data:
+            raise
+        raise SerializationError(
+            "expected an object, found none: the event has no data - at $.data"
+        ) from None
 
 
 def _keep_event_attributes(attributes: dict[str, str]) -> dict[str, str]:
@@ -375,10 +457,13 @@ def _indexes(runs: Iterable[list[int]]) -> Iterator[int]:
         yield from range(first, last + 1)
 
 
-def _is_malformed(part: bytes) -> bool:
+def _is_malformed(part: bytes, needs_id: bool, needs_type: bool) -> bool:
     """Return True if an array element is certainly malformed, False if only decoding can tell.
 
-    An event in an array is an object with the key `event_id`. If the element contains a backslash,
-    the key may be written with escapes.
+    Unless its message supplies them, an event is an object with a key for its type and one for its
+    id (`id` in a CloudEvent). If the element contains a backslash, a key may have escapes.
     """
-    return part[:1] != b"{" or (b"event_id" not in part and b"\\" not in part)
+    if part[:1] != b"{":
+        return True
+    lacks_key = (needs_type and b"type" not in part) or (needs_id and b"id" not in part)
+    return lacks_key and b"\\" not in part

@@ -57,4 +57,4 @@ def _reject(body: bytes) -> Delivery:
 
 def digest(body: bytes | bytearray) -> str:
     """Return an id for a message that has none; the same body always gets the same id."""
-    return f"sha256-{hashlib.sha256(body).hexdigest()}"
+    return f"{envelope.HASHED}{hashlib.sha256(body).hexdigest()}"

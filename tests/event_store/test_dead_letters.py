@@ -52,7 +52,7 @@ def recorded(connection: Connection) -> set[str]:
 def mend(connection: Connection, *, after: int = -1) -> None:
     """Make rejected entries valid, as if the rule that rejected them had been relaxed."""
     connection.run(
-        "UPDATE event_store.dead_letters SET payload = replace(payload, ': 99999', ': 9') "
+        "UPDATE event_store.dead_letters SET payload = replace(payload, ': -99999', ': 9') "
         "WHERE index_in_message > :after",
         after=after,
     )
@@ -84,7 +84,7 @@ def test_a_conflict_keeps_the_contents_of_both_events(log: Connection) -> None:
 
 def test_a_dead_letter_that_has_become_valid_is_replayed(log: Connection) -> None:
     late = session_started()
-    deliver(log, encode_push({**late, "data": {**late["data"], "item_count": 99_999}}))
+    deliver(log, encode_push({**late, "data": {**late["data"], "item_count": -99_999}}))
     letter = one(log)
     assert dead_letters.replay(log, letter.letter_id) == letter.reason
     mend(log)
@@ -96,7 +96,7 @@ def test_a_dead_letter_that_has_become_valid_is_replayed(log: Connection) -> Non
 
 
 def test_a_replay_uses_the_attributes_and_the_publish_time_of_the_message(log: Connection) -> None:
-    body = {"data": {"session_id": "s", "item_count": 99_999}}
+    body = {"data": {"session_id": "s", "item_count": -99_999}}
     attributes = {"event_id": "e-1", "event_type": "SessionStarted", "user_id": "u"}
     deliver(log, encode_push(body, attributes=attributes))
     mend(log)
@@ -298,7 +298,7 @@ def test_only_malformed_and_invalid_entries_are_bundled(log: Connection) -> None
     conflict = {**first, "occurred_at": "2024-03-02T00:00:00Z"}
     future = session_started(occurred_at="2100-01-01T00:00:00Z")
     owner = session_started(data={**first["data"], "user_id": "v"})
-    invalid = session_started(items=99_999)
+    invalid = session_started(items=-99_999)
     array = [first, *[0] * 999, 1, first, invalid, conflict, {}, owner]
     array += [session_started(), 2, future]
     outcomes = deliver(log, encode_push(array, message_id="m"))
@@ -344,7 +344,7 @@ def test_a_bundle_holds_the_received_entries_with_email_addresses_masked(log: Co
 def test_a_bundle_keeps_the_attributes_that_fill_in_missing_fields_of_its_entries(
     log: Connection,
 ) -> None:
-    bare = session_started(items=99_999, occurred_at=None)
+    bare = session_started(items=-99_999, occurred_at=None)
     del bare["data"]["user_id"]
     attributes = {"user_id": "ben", "event_id": "no array's", "occurred_at": "2024-01-01T00:00:00Z"}
     deliver(log, encode_push([*[0] * 999, bare], attributes=attributes))
@@ -358,7 +358,7 @@ def test_a_bundle_keeps_the_attributes_that_fill_in_missing_fields_of_its_entrie
 def test_a_replay_appends_valid_entries_and_keeps_the_others_as_dead_letters(
     log: Connection,
 ) -> None:
-    good = [session_started(items=99_999) for _ in range(1_500)]
+    good = [session_started(items=-99_999) for _ in range(1_500)]
     array = [*[0] * 999, *good, *[{}] * 2_500]
     deliver(log, encode_push(array, message_id="m"))
     mend(log, after=998)
@@ -369,7 +369,7 @@ def test_a_replay_appends_valid_entries_and_keeps_the_others_as_dead_letters(
     letters = waiting(log)[999:]
     assert [letter.index_in_message for letter in letters] == [*range(2_499, 3_499)]
     assert {letter.reason for letter in letters[:-1]} == {
-        "expected event_id, found none - at $.event_id"
+        "expected event_type, found none - at $.event_type"
     }
     assert letters[-1].indexes == [[3_498, 4_998]]
     assert held(letters[-1]) == [{}] * 1_501
@@ -381,8 +381,8 @@ def test_a_replayed_bundle_becomes_the_dead_letter_of_its_first_rejected_entry(
     log: Connection,
 ) -> None:
     first = session_started()
-    conflict = {**first, "data": {**first["data"], "item_count": 99_999}}
-    good = session_started(items=99_999)
+    conflict = {**first, "data": {**first["data"], "item_count": -99_999}}
+    good = session_started(items=-99_999)
     deliver(log, encode_push([first, *[0] * 999, conflict, good, 1]))
     bundle = waiting(log)[-1]
     mend(log)
@@ -419,10 +419,10 @@ def test_a_replay_does_not_create_a_dead_letter_for_a_stored_entry_that_has_beco
     deliver(log, encode_push([stored]))
     log.run("SET ROLE progress_erasure")
     log.run(  # as if the rule for item_count had become stricter
-        "UPDATE event_store.events SET event_data = jsonb_set(event_data, '{item_count}', '99999')"
+        "UPDATE event_store.events SET event_data = jsonb_set(event_data, '{item_count}', '-99999')"
     )
     log.run("RESET ROLE")
-    stored["data"]["item_count"] = 99_999
+    stored["data"]["item_count"] = -99_999
     deliver(log, encode_push([*[0] * 999, stored, 1]))
     assert dead_letters.replay(log, waiting(log)[-1].letter_id) is None
     assert [letter.payload for letter in waiting(log)[999:]] == ["1"]
@@ -487,7 +487,7 @@ def await_blocked(log: Connection, backends: int) -> list[int]:
 @pytest.fixture
 def half(log: Connection) -> tuple[DeadLetter, set[str]]:
     """A bundle whose first half has become valid, and the event ids of that half."""
-    good = [session_started(items=99_999) for _ in range(50)]
+    good = [session_started(items=-99_999) for _ in range(50)]
     deliver(log, encode_push([*[0] * 999, *good, *[1] * 50], message_id="m"))
     mend(log, after=998)
     return waiting(log)[-1], {event["event_id"] for event in good}

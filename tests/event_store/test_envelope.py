@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 from hypothesis import given
@@ -84,6 +85,14 @@ def test_an_empty_array_has_no_entries() -> None:
         (without("event_id"), "expected event_id, found none - at $.event_id"),
         (without("event_type"), "expected event_type, found none - at $.event_type"),
         ({**GOOD, "event_type": None}, "expected event_type, found none - at $.event_type"),
+        ({**GOOD, "event_type": None, "type": "New"}, "expected event_type, found none"),
+        ({"event_id": "e", "type": 5}, "expected event_type, found none - at $.event_type"),
+        ({**GOOD, "specversion": "1.0"}, "expected id, found none - at $.id"),
+        ({"specversion": "1.0", "id": "e"}, "expected type, found none - at $.type"),
+        (
+            {"specversion": "1.0", "id": "e", "type": "New", "data": {}, "data_base64": "e30="},
+            "expected data, found data_base64 - at $.data_base64",
+        ),
         (with_data(note="x" * 1_048_576), "expected at most 1048576 bytes - at $"),
         ([[GOOD]], "expected an object - at $"),
     ],
@@ -96,6 +105,19 @@ def test_a_malformed_payload_is_rejected_with_the_reason(payload: bytes | Any, r
 
 ID_RULE = "expected a string of 1 to 200 characters - at "
 TIME_RULE = "expected an RFC 3339 time with an offset - at $.occurred_at"
+GOAL_RULE = "expected an integer from 0 to 1,000, found none - at "
+NO_DATA = "expected an object, found none: the event has no data - at $.data"
+CLOUD_EVENT: dict[str, Any] = {
+    "specversion": "1.0",
+    "source": "//app",
+    "subject": "a learner",
+    "id": GOOD["event_id"],
+    "type": GOOD["event_type"],
+    "time": GOOD["occurred_at"],
+    "userid": "u-1",
+    "data": GOOD["data"],
+}
+FLAT = {**GOOD["data"], "type": GOOD["event_type"]}
 
 
 @pytest.mark.parametrize(
@@ -112,6 +134,19 @@ TIME_RULE = "expected an RFC 3339 time with an offset - at $.occurred_at"
         (with_data(session_id="s" * 201), ID_RULE + "$.data.session_id"),
         ({**GOOD, "event_type": "New", "data": {"item_id": 7}}, ID_RULE + "$.data.item_id"),
         ({**GOOD, "event_type": "New", "data": {"group_id": ""}}, ID_RULE + "$.data.group_id"),
+        ({**without("data"), "event_data": [], "x": 1}, "expected an object - at $.event_data"),
+        ({**without("data"), "event_data": {"user_id": 5}}, ID_RULE + "$.event_data.user_id"),
+        ({"event_id": "e", "type": ""}, ID_RULE + "$.type"),
+        ({"event_id": "e", "type": "New", "user_id": 5}, ID_RULE + "$.user_id"),
+        ({"event_id": "e", "type": "GoalSet", "user_id": "u"}, GOAL_RULE + "$.answers_per_day"),
+        ({"specversion": "1.0", "id": 5, "type": "New"}, ID_RULE + "$.id"),
+        ({**CLOUD_EVENT, "time": 5}, "expected an RFC 3339 time with an offset - at $.time"),
+        ({**CLOUD_EVENT, "userid": 5}, ID_RULE + "$.userid"),
+        ({**CLOUD_EVENT, "data": "<x/>"}, "expected an object - at $.data"),
+        ({**CLOUD_EVENT, "data": None, "session_id": "s"}, NO_DATA),
+        (without("data"), NO_DATA),
+        ({**without("data"), "data": None, **GOOD["data"]}, NO_DATA),
+        ({**GOOD, "data": {}}, ID_RULE.replace(" -", ", found none -") + "$.data.session_id"),
         ({**GOOD, "occurred_at": 5}, TIME_RULE),
         ({**GOOD, "occurred_at": "2024-03-29T20:32:32"}, TIME_RULE),
         ({**GOOD, "occurred_at": "2024-03-29 20:32:32Z"}, TIME_RULE),
@@ -183,6 +218,64 @@ def test_any_text_is_accepted_as_an_event_id() -> None:
 def test_a_missing_event_type_is_read_from_the_data() -> None:
     data = {"type": "SessionAbandoned", "session_id": "s"}
     assert event({"event_id": "e", "data": data}).event_type == "SessionAbandoned"
+
+
+@pytest.mark.parametrize(
+    ("body", "metadata"),
+    [
+        ({**without("data"), "event_data": GOOD["data"]}, GOOD["metadata"]),
+        ({**without("data"), "data": None, "event_data": GOOD["data"]}, GOOD["metadata"]),
+        ({**GOOD, "event_data": {"other": 1}}, GOOD["metadata"]),
+        ({**GOOD, "event_data": 5, "specversion": None}, GOOD["metadata"]),
+        ({**GOOD, "type": "SessionAbandoned"}, GOOD["metadata"]),
+        ({**GOOD, "event_type": None, "data": None, **FLAT}, GOOD["metadata"]),
+        ({**FLAT, "event_id": GOOD["event_id"], "occurred_at": GOOD["occurred_at"]}, {}),
+        (CLOUD_EVENT, {"user_id": "u-1"}),
+        ({**CLOUD_EVENT, "userid": None, "data_base64": None}, {}),
+        (
+            {**CLOUD_EVENT, "event_id": 5, "event_type": 5, "occurred_at": 5, "event_data": 5}
+            | {"metadata": {"user_id": "u-2"}},
+            {"user_id": "u-1"},
+        ),
+    ],
+)
+def test_an_event_may_have_another_form(body: Any, metadata: dict[str, str]) -> None:
+    parsed = event(body, event_type="New")  # the body wins
+    assert (parsed.event_id, parsed.event_type) == (GOOD["event_id"], GOOD["event_type"])
+    assert parsed.occurred_at == moment(GOOD["occurred_at"], "")
+    assert (parsed.data, parsed.metadata) == (GOOD["data"], metadata)
+
+
+def test_attributes_fill_in_what_a_cloud_event_and_a_flat_event_omit() -> None:
+    attributes = {"event_id": "e", "occurred_at": "2024-01-02T00:00:00Z", "user_id": "u-7"}
+    bare = {"specversion": "1.0", "type": GOOD["event_type"], "data": GOOD["data"]}
+    for body in (bare, FLAT):
+        parsed = event(body, **attributes)
+        assert parsed.metadata == {"source_id": "e", "user_id": "u-7"}
+        assert parsed.occurred_at == moment("2024-01-02T00:00:00Z", "")
+    assert event({**bare, "type": None}, **attributes, event_type=GOOD["event_type"])
+
+
+def derived(body: Any, message_id: str = "m") -> list[str]:
+    """Return the ids of the events of a push whose message id is `m`."""
+    entries = push.parse_delivery(encode_push(body, message_id=message_id)).entries
+    return [entry.event_id or "" for entry in entries if isinstance(entry, ParsedEvent)]
+
+
+def test_an_event_of_a_message_without_an_id_gets_that_of_its_message_and_index() -> None:
+    names = [f"pubsub:projects/p/subscriptions/s:m:{index}" for index in range(3)]
+    ids = [str(uuid5(NAMESPACE_OID, name)) for name in names]
+    bare = without("event_id")
+    assert derived(bare) == derived({**bare, "event_id": None}) == derived(FLAT) == ids[:1]
+    assert derived([bare, {**bare, "event_id": "own"}, FLAT])[::2] == ids[::2]
+    assert derived(bare, message_id="n") != ids[:1]
+    (entry,) = push.parse_delivery(encode_push([without("event_type")])).entries
+    assert isinstance(entry, Rejection)
+    assert entry.reason == "expected event_type, found none - at $.event_type"
+    unnamed = encode_push(bare).replace(b'"messageId"', b'"ignored"')
+    (entry,) = push.parse_delivery(unnamed).entries
+    assert isinstance(entry, Rejection)
+    assert (entry.kind, entry.reason[:17]) == ("malformed", "expected event_id")
 
 
 @pytest.mark.parametrize(
@@ -320,6 +413,11 @@ json_values = st.recursive(
 near_events = st.fixed_dictionaries(
     {},
     optional={
+        **dict.fromkeys(["event_data", "userid", "data_base64", "score"], json_values),
+        "specversion": st.just("1.0") | json_values,
+        "type": st.sampled_from(["UserCreated", "SessionCompleted", "New"]) | json_values,
+        **dict.fromkeys(["id", "user_id", "session_id"], st.text(max_size=2) | json_values),
+        "time": st.datetimes().map(lambda t: t.isoformat() + "Z") | json_values,
         "event_id": st.uuids().map(str) | json_values,
         "event_type": st.sampled_from(["UserCreated", "ItemPublished", "New"]) | json_values,
         "occurred_at": st.datetimes().map(lambda t: t.isoformat() + "Z") | json_values,

@@ -380,7 +380,7 @@ def test_a_dead_letter_is_emptied_if_its_replay_is_dropped(connection: Connectio
 
 
 def faulty(session: str) -> dict[str, Any]:
-    """Return an answer without an event id, whose session is named in escapes."""
+    """Return an invalid answer without a learner, whose session is named in escapes."""
     return {"event_type": "CorrectAnswerGiven", "data": {"session_id": session, "note": "\0"}}
 
 
@@ -411,7 +411,7 @@ def test_a_dead_letter_is_dropped_if_its_batch_drops_the_start_of_its_session(
 ) -> None:
     forbid(connection, "ann")
     batch = [answered("a") | OLD, faulty("a"), started("ann", "a"), faulty("b"), faulty("a")]
-    assert append(connection, *batch) == {"malformed": 1, "erased": 4}
+    assert append(connection, *batch) == {"invalid": 1, "erased": 4}
     assert [letter["index_in_message"] for letter in letters(connection)] == [3]
 
 
@@ -430,7 +430,7 @@ def test_a_dead_letter_is_dropped_if_another_append_drops_the_start_of_its_sessi
                 model_rows.wait_for_lock(reader, other_pid, waiting)
         finally:
             connection.run("COMMIT")
-        assert waiting.result() == {"malformed": 1, "erased": 1}
+        assert waiting.result() == {"invalid": 1, "erased": 1}
     assert [letter["index_in_message"] for letter in letters(connection)] == [1]
 
 

@@ -104,7 +104,7 @@ def test_the_topic_is_taken_from_the_eventarc_headers(ingest: Client, store: Sto
     assert letters(store) == [
         [
             "malformed",
-            "expected event_id, found none - at $.event_id",
+            "expected event_type, found none - at $.event_type",
             "projects/p/topics/learning-events",
             "projects/p/subscriptions/s",
             "m",

@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,13 @@ from tests.conftest import Store
 from tests.event_store.test_erased import forbid
 from tests.ingest.test_ingest import count, letters
 from tests.support import function_process, http_client, pushes, token_issuer
-from tests.support.envelopes import answer, envelope, session_abandoned, session_started
+from tests.support.envelopes import (
+    answer,
+    envelope,
+    reshape,
+    session_abandoned,
+    session_started,
+)
 from tests.support.fake_publisher import FakePublisher
 from tests.support.pushes import encode_push
 from tests.support.stage import Stage
@@ -365,15 +372,19 @@ USERS = st.sampled_from(["u", "v"])
 IDS = st.sampled_from([f"e{n}" for n in range(6)])
 # Only the erased learner starts this session.
 ANSWERED = SESSIONS | st.just("of gone")
-ENTRIES: st.SearchStrategy[Any] = st.one_of(
+EVENTS = st.one_of(
     st.builds(lambda s, u, i: session_started(s, u, event_id=i), SESSIONS, USERS, IDS),
     st.builds(lambda i: session_started("of gone", "gone", event_id=i), IDS),
     st.builds(lambda s, i: answer(s, event_id=i), ANSWERED, IDS),
     st.builds(lambda u, i: {**session_abandoned(u), "event_id": i}, USERS | st.just("gone"), IDS),
     st.builds(lambda s, i: answer(s, event_id=i, occurred_at=SOON), ANSWERED, IDS),
     st.builds(lambda s, i: answer(s, event_id=i, occurred_at="soon"), ANSWERED, IDS),
+)
+ENTRIES: st.SearchStrategy[Any] = st.one_of(
+    EVENTS,
+    st.builds(reshape, EVENTS, st.sampled_from(["recorded", "flat", "cloud"])),
     st.builds(lambda s: {"data": {"session_id": s}}, ANSWERED),
-    st.sampled_from([5, [], {}, {"event_id": "e1"}]),
+    st.sampled_from([5, [], {}, {"event_id": "e1"}, {"type": "SessionAbandoned"}]),
 )
 # Requests that commit together; each is a post or a push of entries.
 GROUPS = st.lists(
@@ -389,7 +400,8 @@ def take(is_post: bool, entries: list[Any]) -> Delivery:
     body = json.dumps(entries).encode()
     if is_post:
         return post.parse_delivery(bytearray(body), post.JSON)
-    return push.parse_delivery(encode_push(body))
+    # Like a post, a push without an id of its message gives no id to its events.
+    return push.parse_delivery(encode_push(body, message_id=f"sha256-{uuid.uuid4()}"))
 
 
 def order(delivery: Delivery) -> int:

@@ -29,6 +29,19 @@ def answer(session: str = "s", **fields: Any) -> Envelope:
     return envelope("CorrectAnswerGiven", data, **fields)
 
 
+def reshape(event: Envelope, form: str) -> Envelope:
+    """Return the event in another form, with the same content: `recorded`, `flat` or `cloud`."""
+    rest = {name: value for name, value in event.items() if name not in ("data", "event_type")}
+    data, event_type = event["data"], event["event_type"]
+    if form == "recorded":  # as `progress events` prints it
+        return {**rest, "event_type": event_type, "event_data": data, "stream_id": "of no use"}
+    if form == "flat":
+        return {**rest, "type": event_type, **data}
+    user = (event.get("metadata") or {}).get("user_id")
+    names = {"id": event["event_id"], "time": event["occurred_at"], "userid": user}
+    return {"specversion": "1.0", "source": "app", "type": event_type, "data": data, **names}
+
+
 def session_abandoned(user: str = "u") -> Envelope:
     """Return a SessionAbandoned that needs no SessionStarted: its metadata names the learner."""
     return envelope("SessionAbandoned", {"session_id": "s"}, metadata={"user_id": user})

@@ -49,7 +49,8 @@ function reasonGroup({ kind, reason, count, newest }, view, index) {
 
 // The most frequent reasons as the server writes them, and the keys of their texts.
 const PATTERNS = [
-  [/^expected .+, found none/, 'missing'], // first: such a reason names a rule, too
+  [/the event has no data/, 'noData'],
+  [/^expected .+, found none/, 'missing'], // before the rules, because such a reason names one, too
   [/^expected an integer from (?<from>\S+) to (?<to>\S+)/, 'integer'],
   [/^expected a string of (?<from>\S+) to (?<to>\S+) characters/, 'text'],
   [/^expected an object/, 'object'],
@@ -130,8 +131,9 @@ function links({ payload, eventId, kind, reason }) {
 }
 
 function learnerOf(payload) {
-  const { data, metadata } = parse(payload) ?? {};
-  return [data?.user_id, metadata?.user_id].find((id) => typeof id === 'string');
+  const { data, event_data: recorded, metadata, user_id: flat, userid } = parse(payload) ?? {};
+  const ids = [data?.user_id, recorded?.user_id, metadata?.user_id, flat, userid];
+  return ids.find((id) => typeof id === 'string');
 }
 
 /** The payload as an object; undefined if it is not JSON, such as one that the API has cut. */

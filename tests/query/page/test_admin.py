@@ -35,7 +35,7 @@ def invalid_event(session: str) -> Envelope:
     """Return an event that breaks a rule; a test finds the dead letter by the session id."""
     at = datetime.now(UTC) - timedelta(days=1)
     return browser.envelope(
-        "SessionCompleted", at, user_id="page-letters", session_id=session, score=101,
+        "SessionCompleted", at, user_id="page-letters", session_id=session, score=-1,
         duration_seconds=1,
     )  # fmt: skip
 
@@ -245,9 +245,9 @@ def test_a_replay_says_how_many_dead_letters_stay_and_why(visit: Visits, demo: S
     sessions = [str(uuid.uuid4()) for _ in range(3)]
     for session in sessions:
         event = invalid_event(session)
-        demo.publish({**event, "data": {**event["data"], "score": 102}})
-    incomplete = invalid_event(str(uuid.uuid4()))
-    del incomplete["data"]["score"], incomplete["data"]["user_id"]
+        demo.publish({**event, "data": {**event["data"], "score": -2}})
+    incomplete = {**invalid_event(str(uuid.uuid4())), "event_type": "CorrectAnswerGiven"}
+    del incomplete["data"]["user_id"]
     incomplete["metadata"] = {"user_id": "of-metadata"}
     demo.publish(incomplete)
     visitor = visit()
@@ -256,9 +256,9 @@ def test_a_replay_says_how_many_dead_letters_stay_and_why(visit: Visits, demo: S
     letter = find_letter(page, incomplete["data"]["session_id"])
     learner = letter.get_by_role("link", name="Learner")
     expect(learner).to_have_attribute("href", "#/learner/of-metadata")
-    expect(letter).to_contain_text("is missing, $.data.score")
-    group = page.locator(".reasons li").filter(has_text="from 0 to 100")
-    expect(group).to_contain_text("expected an integer from 0 to 100, $.data.score")
+    expect(letter).to_contain_text("is missing, $.data.item_id")
+    group = page.locator(".reasons li").filter(has_text="from 0 to 4,294,967,295")
+    expect(group).to_contain_text("expected an integer from 0 to 4,294,967,295, $.data.score")
     count = int(group.locator("b").inner_text())
     group.get_by_role("button", name="Show").click()
     expect(page.locator(".letters > li")).to_have_count(count)
