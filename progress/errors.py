@@ -38,7 +38,7 @@ class Unavailable(ProgressError):
 
 
 class DatabaseUnavailable(Unavailable):
-    """PostgreSQL is unreachable or has cancelled the statement."""
+    """PostgreSQL is unreachable, has cancelled the statement, or takes no trace of an access."""
 
     retry_after_s = 2  # the longest pause of the circuit breaker between two probes
 

@@ -253,7 +253,8 @@ def test_attributes_fill_in_what_a_cloud_event_and_a_flat_event_omit() -> None:
         parsed = event(body, **attributes)
         assert parsed.metadata == {"source_id": "e", "user_id": "u-7"}
         assert parsed.occurred_at == moment("2024-01-02T00:00:00Z", "")
-    assert event({**bare, "type": None}, **attributes, event_type=GOOD["event_type"])
+    parsed = event({**bare, "type": None}, **attributes, event_type=GOOD["event_type"])
+    assert parsed.event_type == GOOD["event_type"]
 
 
 def derived(body: Any, message_id: str = "m") -> list[str]:

@@ -370,20 +370,40 @@ def test_a_stream_leaves_no_trace_before_its_first_message_and_sends_none_withou
     assert take_traces(group) == set()
 
 
+# Why a trace cannot be written: a statement, and the one that undoes it.
+CAUSES = {
+    "the table is locked": ("BEGIN; LOCK TABLE event_store.accesses IN SHARE MODE", "ROLLBACK"),
+    "the table takes no row": (
+        "ALTER TABLE event_store.accesses ADD CONSTRAINT full_up CHECK (false) NOT VALID",
+        "ALTER TABLE event_store.accesses DROP CONSTRAINT full_up",
+    ),
+    "the function is not there": (
+        "ALTER FUNCTION event_store.record_accesses RENAME TO gone",
+        "ALTER FUNCTION event_store.gone RENAME TO record_accesses",
+    ),
+    "the right is gone": (
+        "REVOKE EXECUTE ON FUNCTION event_store.record_accesses FROM progress_query",
+        "GRANT EXECUTE ON FUNCTION event_store.record_accesses TO progress_query",
+    ),
+}
+
+
 @contextmanager
-def no_trace_can_be_written(store: Store) -> Iterator[None]:
-    """Hold a lock for which each new trace waits in vain."""
+def no_trace_can_be_written(store: Store, cause: str = "the table is locked") -> Iterator[None]:
+    """Change the database for the block, so that each new trace fails or waits in vain."""
+    do, undo = CAUSES[cause]
     with closing(stage.connect(store.url)) as holder:
-        holder.run("BEGIN")
-        holder.run("LOCK TABLE event_store.accesses IN SHARE MODE")
+        holder.execute_simple(do)
         yield
+        holder.run(undo)
 
 
+@pytest.mark.parametrize("cause", CAUSES)
 def test_without_its_trace_nobody_reads_the_record_of_somebody_else(
-    operator: Operator, store: Store, group: Connection
+    operator: Operator, store: Store, group: Connection, cause: str
 ) -> None:
     query = PROGRESS.replace("}", "} streak { current } ", 1)
-    with no_trace_can_be_written(store):
+    with no_trace_can_be_written(store, cause):
         body = msgspec.json.encode({"query": query})
         answer = operator.api.request("POST", "/graphql", body, api.headers("ada", ["admin"]))
         assert answer.status_code == 503

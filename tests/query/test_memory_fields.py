@@ -156,6 +156,8 @@ def query_api(store: Store) -> Iterator[Api]:
     [
         ('knowledge(on: "2024-03-09", AS_OF) { on }', "on: expected a day from 2024-03-10"),
         ('knowledge(on: "2034-03-09", AS_OF) { on }', "to 2034-03-08 - found 2034-03-09"),
+        ('knowledge(on: "1999-12-31", AS_OF) { on }', "expected a day from 2024-03-10"),
+        ('knowledge(on: "9999-12-31", AS_OF) { on }', "on: expected the years 2 to 9998"),
         ('itemForgetting(itemId: "i0", days: -1) { date }', "days: expected an integer from 0"),
         ('itemForgetting(itemId: "i0", days: 366) { date }', "to 365 - found 366"),
         ('itemForgetting(itemId: "") { date }', "itemId: expected 1 to 200 characters"),
@@ -167,6 +169,26 @@ def test_a_day_out_of_range_is_bad_input(query_api: Api, field: str, message: st
     (error,) = answer["errors"]
     assert message in error["message"]
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+def test_what_is_known_can_be_asked_for_today_and_10_years_ahead_in_any_year(
+    query_api: Api, connection: Connection
+) -> None:
+    newyork = sample_events.envelope(
+        "UserPreferencesChanged",
+        at=datetime(2000, 1, 1, 2, tzinfo=UTC),
+        data={"user_id": "ann", "timezone": "America/New_York"},
+    )
+    append(connection, [newyork, answered(datetime(2000, 1, 1, 3, tzinfo=UTC))])
+    for as_of, on in (
+        ("2000-01-01T04:00:00Z", "1999-12-31"),
+        ("2095-01-01T12:00:00Z", "2095-01-01"),
+        ("2095-01-01T12:00:00Z", "2104-12-29"),
+        ("9980-01-01T12:00:00Z", "9989-12-29"),
+    ):
+        asked = f'userId: "ann", on: "{on}", asOf: "{as_of}"'
+        answer = query_api.post(f"{{ knowledge({asked}) {{ on items }} }}", roles=["admin"])
+        assert answer["data"]["knowledge"] == {"on": on, "items": 1}
 
 
 def test_a_learner_without_events_knows_nothing_today(query_api: Api) -> None:

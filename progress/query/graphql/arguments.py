@@ -72,14 +72,23 @@ def check_range(first_day: date, last_day: date, most: int = _MAX_RANGE_DAYS) ->
     days = (last_day - first_day).days + 1
     if days > most:
         raise BadInput(f"from, to: expected at most {most} days - found {days}")
-    if first_day.year == date.min.year or last_day.year == date.max.year:
-        raise BadInput(f"from, to: expected the years 2 to 9998 - found {first_day}, {last_day}")
+    check_years("from, to", first_day, last_day)
 
 
-def check_day(day: date, name: str = "date") -> None:
-    """Raise BadInput, which names the argument, unless the day is in the years 2000 to 2099."""
+def check_years(names: str, *days: date) -> None:
+    """Raise BadInput unless the days are in the years 2 to 9998.
+
+    For the database, the first and the last day that Python knows are infinite.
+    """
+    if any(day.year in (date.min.year, date.max.year) for day in days):
+        found = ", ".join(map(str, days))
+        raise BadInput(f"{names}: expected the years 2 to 9998 - found {found}")
+
+
+def check_day(day: date) -> None:
+    """Raise BadInput unless the day is in the years 2000 to 2099, as that of a RestDayTaken."""
     if not 2000 <= day.year <= 2099:
-        raise BadInput(f"{name}: expected a day from 2000-01-01 to 2099-12-31 - found {day}")
+        raise BadInput(f"date: expected a day from 2000-01-01 to 2099-12-31 - found {day}")
 
 
 def parse_goal(answers: int) -> int:

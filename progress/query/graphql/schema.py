@@ -392,7 +392,7 @@ async def knowledge(
 ) -> rows.Knowledge:
     learner = await info.context.resolve_learner(user_id)
     if on:
-        arguments.check_day(on, "on")
+        arguments.check_years("on", on)
     return await info.context.queries.get_knowledge(
         learner,
         on or None,

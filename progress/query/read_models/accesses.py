@@ -6,7 +6,9 @@ from typing import Annotated
 
 import msgspec
 
+from progress.adapters.telemetry import logs
 from progress.auth import Caller
+from progress.errors import DatabaseUnavailable, StatementFailed
 from progress.query.read_models.reader import Reader
 
 _FILE = "event_store/accesses"
@@ -59,18 +61,23 @@ class AccessTrace:
         """Write that the caller reads these learners' records; return once it is on disk.
 
         `trails` are the learners whose audit trails the caller reads. Raise Unavailable if the
-        database does not respond: then, the caller must not get the records.
+        traces cannot be written, whatever the cause: then, the caller must not get the records.
         """
         new = self._select_new(caller, learners), self._select_new(caller, trails)
         if not any(new):
             return
-        (row,) = await self._reader.fetch(
-            *(_FILE, "record"),
-            read_by=caller.user_id,
-            role=caller.role,
-            learners=new[0],
-            trails=new[1],
-        )
+        try:
+            (row,) = await self._reader.fetch(
+                *(_FILE, "record"),
+                read_by=caller.user_id,
+                role=caller.role,
+                learners=new[0],
+                trails=new[1],
+            )
+        except StatementFailed as error:
+            reason = f"the trace cannot be written: {error}"
+            logs.write("ERROR", reason)  # a stream that ends does not say why
+            raise DatabaseUnavailable(reason) from error
         if row["hour"] < self._hour:
             return
         if len(self._written) > _MAX_REMEMBERED:
