@@ -16,6 +16,7 @@ from progress.event_store import log as event_log
 from progress.ingest import push
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
+from tests.support.envelopes import reshape
 from tests.support.pushes import encode_push
 
 TABLES = ("events", "sessions", "pending", "dead_letters")
@@ -305,6 +306,45 @@ def test_the_entries_of_a_bundle_are_judged_one_by_one(connection: Connection) -
     count = len(letters(connection))
     append(connection, body, message_id="before")
     assert len(letters(connection)) == count
+
+
+FORMS = ("recorded", "flat", "cloud")
+# The payload of each is invalid: its time is too early. Only the last names no learner.
+NAMED = [
+    *(reshape(abandoned("ann-1") | OLD, form) for form in FORMS),
+    reshape(answered("s-9") | OLD | {"metadata": {"user_id": "ann-1"}}, "cloud"),
+    {"event_type": "SessionAbandoned", "session_id": "s-1", "user_id": "ann-1", "event_id": "e"},
+    *(reshape(answered('a-1"') | OLD, form) for form in FORMS),
+]
+
+
+@pytest.mark.every_postgres
+@pytest.mark.parametrize("event", NAMED)
+def test_the_ids_in_every_form_of_a_rejected_event_are_found(
+    connection: Connection, event: dict[str, Any]
+) -> None:
+    other = json.loads(json.dumps(event).replace("ann-1", "ben").replace("a-1", "b-1"))
+    append(connection, started("ann-1", 'a-1"'), started("ben", 'b-1"'))
+    for letter in (event, other):
+        assert append(connection, letter) == {"invalid": 1}
+    append(connection, bundle(json.dumps(event), "1"))
+    redact_letters(connection, forbid(connection, "ann-1"))
+    emptied, kept, *_, bundled = letters(connection)
+    assert (emptied["payload"], emptied["discard_reason"]) == ("", "erased")
+    assert json.loads(kept["payload"]) == other
+    assert bundled["payload"] == "[1]"
+    assert append(connection, event) == {"erased": 1}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_rejected_event_in_any_form_is_emptied_if_the_start_of_its_session_is_dropped(
+    connection: Connection, form: str
+) -> None:
+    forbid(connection, "ann")
+    append(connection, reshape(answered("a") | OLD, form))
+    append(connection, started("ann", "a"))
+    (letter,) = letters(connection)
+    assert (letter["payload"], letter["discard_reason"]) == ("", "erased")
 
 
 def test_a_bundle_without_other_entries_is_closed_or_dropped(connection: Connection) -> None:

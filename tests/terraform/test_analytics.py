@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres import statements
 from tests.conftest import skip_without
-from tests.support import programs
+from tests.support import envelopes, programs
 from tests.support.cloud_run import only
+from tests.support.envelopes import reshape
 from tests.support.terraform import REPOSITORY
 from tests.support.terraform_state import Deployment, Resources, Values
 
@@ -135,6 +136,16 @@ def test_the_learner_is_removed_from_each_event_of_an_array() -> None:
     assert body == [{**_EVENT, "data": {"n": number}} for number in range(3)]
 
 
+@pytest.mark.parametrize("form", ["recorded", "flat", "cloud"])
+def test_the_learner_is_removed_from_every_form_of_an_event(form: str) -> None:
+    event = envelopes.session_started(user=_LEARNER, metadata={"user_id": _LEARNER})
+    body, _ = written([reshape(event, form) | {"subject": f"x-{form}"}], user_id=_LEARNER)
+    assert isinstance(body, list)
+    assert _LEARNER not in json.dumps(body)
+    assert ("subject" in body[0]) == (form != "cloud")
+    assert (body[0].get("data") or body[0].get("event_data") or body[0])["session_id"] == "s"
+
+
 def test_both_copies_of_a_duplicate_user_id_key_are_removed() -> None:
     (answer,) = transformed(('{"data": {"user_id": "u-1", "user_id": "u-2", "n": 1}}', {}, {}))
     assert answer
@@ -146,18 +157,19 @@ def test_a_message_whose_learner_cannot_be_removed_is_dropped() -> None:
     ordered = {"ordering_key": _LEARNER}
     assert (
         transformed(
+            ('{"specversion": "1.0", "userid": "u-1"}', {}, ordered),
             ('{"data": {"user_id": "u-1"', {}, {}),
             ("", {}, {}),
             (event, {}, ordered),
             ("{}", {"user_id": _LEARNER}, ordered),
         )
-        == [None] * 4
+        == [None] * 5
     )
     (answer,) = transformed((event, {}, {"ordering_key": "s-1"}))
     assert answer
 
 
-_NAMES = st.sampled_from(["user_id", "data", "metadata", "n", "__proto__", "toJSON", "0"])
+_NAMES = st.sampled_from(["user_id", "data", "userid", "n", "__proto__", "toJSON", "0"])
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.just(_LEARNER + "-secret"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=3),
@@ -178,5 +190,6 @@ def test_no_user_id_is_left_at_any_depth(bodies: list[object]) -> None:
 def _without(value: object) -> object:
     """Return the expected result: the value without user ids."""
     if isinstance(value, dict):
-        return {name: _without(inner) for name, inner in value.items() if name != "user_id"}
+        learner = ("user_id", "userid")
+        return {name: _without(inner) for name, inner in value.items() if name not in learner}
     return [_without(inner) for inner in value] if isinstance(value, list) else value

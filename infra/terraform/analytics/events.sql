@@ -1,4 +1,5 @@
--- Each event once, however often it was delivered or published. The row comes from the first message with the event.
+-- Each event once, however often it was delivered or published. The row comes from the first message with the event. An
+-- event without an id has that of its message and its index. In the log, it has another id, which its subscription gives.
 WITH messages AS (
     SELECT
         message_id,
@@ -12,35 +13,55 @@ WITH messages AS (
 events AS (
     SELECT
         messages.*,
-        event
+        event,
+        index,
+        COALESCE(JSON_TYPE(event.specversion), 'null') != 'null' AS is_cloud_event,
+        JSON_TYPE(event.type) = 'string' AND COALESCE(JSON_TYPE(event.event_type), 'null') = 'null'
+            AND COALESCE(JSON_TYPE(event.data), 'null') = 'null'
+            AND COALESCE(JSON_TYPE(event.event_data), 'null') = 'null' AS is_flat
     FROM messages
     CROSS JOIN UNNEST(
         IF(JSON_TYPE(body) = 'array', JSON_QUERY_ARRAY(body), [body])
-    ) AS event
+    ) AS event WITH OFFSET AS index
     WHERE JSON_TYPE(event) = 'object'
+),
+
+formed AS (
+    SELECT
+        events.*,
+        CASE
+            WHEN is_cloud_event OR COALESCE(JSON_TYPE(event.data), 'null') != 'null' THEN event.data
+            WHEN is_flat THEN JSON_REMOVE(
+                event, '$.type', '$.event_id', '$.event_type', '$.occurred_at', '$.data', '$.event_data', '$.metadata'
+            )
+            ELSE event.event_data
+        END AS data
+    FROM events
 ),
 
 named AS (
     SELECT
         COALESCE(
-            JSON_VALUE(event, '$.event_id'),
-            IF(JSON_TYPE(body) = 'object', JSON_VALUE(attributes, '$.event_id'), NULL)
+            JSON_VALUE(IF(is_cloud_event, event.id, event.event_id)),
+            IF(JSON_TYPE(body) = 'object', JSON_VALUE(attributes, '$.event_id'), NULL),
+            FORMAT('pubsub:%s:%d', message_id, index)
         ) AS event_id,
         COALESCE(
-            JSON_VALUE(event, '$.event_type'),
-            JSON_VALUE(event, '$.data.type'),
+            JSON_VALUE(IF(is_cloud_event, event.type, event.event_type)),
+            JSON_VALUE(data, '$.type'),
+            IF(is_flat, JSON_VALUE(event.type), NULL),
             JSON_VALUE(attributes, '$.event_type')
         ) AS event_type,
         SAFE.TIMESTAMP(COALESCE(
-            JSON_VALUE(event, '$.occurred_at'),
-            JSON_VALUE(event, '$.metadata.timestamp'),
+            JSON_VALUE(IF(is_cloud_event, event.time, event.occurred_at)),
+            IF(is_cloud_event, NULL, JSON_VALUE(event, '$.metadata.timestamp')),
             JSON_VALUE(attributes, '$.occurred_at')
         )) AS occurred_at,
-        JSON_QUERY(event, '$.data') AS data,
+        data,
         publish_time,
         message_id,
         subscription_name
-    FROM events
+    FROM formed
 )
 
 SELECT

@@ -1,16 +1,23 @@
-// Remove every user_id, at any depth, from a message that Pub/Sub writes to BigQuery. The erasure of a learner does not
-// change BigQuery, so BigQuery must not get the learner's id.
+// Remove every user_id and userid, at any depth, from a message that Pub/Sub writes to BigQuery. The erasure of a learner
+// does not change BigQuery, so BigQuery must not get the learner's id. Of a CloudEvent, which has a specversion,
+// only the fields that Progress reads are kept: others, such as the subject, may name the learner.
 function removeLearner(message, metadata) {
   const learners = new Set();
   const withoutLearner = (key, value) => {
-    if (key !== "user_id") return value;
+    if (key !== "user_id" && key !== "userid") return value;
     learners.add(value);
     return undefined;
+  };
+  const narrow = (event) => {
+    if (event?.specversion == null) return event;
+    const { specversion, id, type, time, data } = event;
+    return { specversion, id, type, time, data };
   };
 
   let body;
   try {
     body = JSON.parse(message.data, withoutLearner);
+    body = Array.isArray(body) ? body.map(narrow) : narrow(body);
   } catch (error) {
     return null; // drop a message that is not JSON, because it may contain a user_id; Progress keeps a dead letter
   }

@@ -122,10 +122,11 @@ END $$;
 -- Decide which entries of a dead letter belong to erased learners or, if `wanted` is not null, to the learner with this
 -- digest. Return null if there are none.
 --
--- An entry that is a JSON object belongs to the learner whom its fields name: the first of data.user_id,
--- metadata.user_id, the attribute user_id and the learner of the session data.session_id. `learner` and `session_id`
--- are the ids that ingest has read from the event, because addresses are masked in the payload. Any other entry has no
--- fields; it belongs to a learner whose id is one of its tokens.
+-- An entry that is a JSON object belongs to the learner whom its fields name: the first of user_id in its data,
+-- metadata.user_id (userid in a CloudEvent), the attribute user_id and the learner of session_id in its data; without
+-- data, user_id and session_id of the entry itself come last. `learner` and `session_id` are the ids that ingest has
+-- read from the event, because addresses are masked in the payload. Any other entry has no fields; it belongs to a
+-- learner whose id is one of its tokens.
 CREATE OR REPLACE FUNCTION event_store.judge_letter(
     payload text, attributes jsonb, is_bundle boolean, learner text, session_id text, wanted bytea
 ) RETURNS event_store.judgement
@@ -142,10 +143,15 @@ BEGIN
     SELECT array_agg(i.n ORDER BY i.n) INTO judged.gone
     FROM (
         -- If a field occurs twice, the last one counts, as in ingest. The operator #> would also read the first one.
-        SELECT e.n, coalesce(judge_letter.learner, event_store.id_in(e.entry -> 'data' -> 'user_id'),
-                event_store.id_in(e.entry -> 'metadata' -> 'user_id'), nullif(attributes ->> 'user_id', '')) AS learner,
-            coalesce(judge_letter.session_id, event_store.id_in(e.entry -> 'data' -> 'session_id')) AS session_id
+        SELECT e.n, coalesce(judge_letter.learner, event_store.id_in(d.data -> 'user_id'),
+                event_store.id_in(CASE WHEN json_typeof(e.entry -> 'specversion') <> 'null' THEN e.entry -> 'userid'
+                    ELSE e.entry -> 'metadata' -> 'user_id' END),
+                nullif(attributes ->> 'user_id', ''),
+                CASE WHEN d.data IS NULL THEN event_store.id_in(e.entry -> 'user_id') END) AS learner,
+            coalesce(judge_letter.session_id,
+                event_store.id_in(coalesce(d.data, e.entry) -> 'session_id')) AS session_id
         FROM json_array_elements(body) WITH ORDINALITY AS e (entry, n)
+        CROSS JOIN LATERAL (SELECT event_store.entry_data(e.entry) AS data OFFSET 0) d
         WHERE json_typeof(e.entry) = 'object'
         OFFSET 0                       -- otherwise, each use of an id would parse the entry again
     ) i
@@ -275,7 +281,7 @@ BEGIN
     INTO letters, again
     FROM (
         SELECT a.e, EXISTS (
-                SELECT FROM unnest(event_store.letter_sessions(a.e ->> 'payload') || (a.e #>> '{data,session_id}'))
+                SELECT FROM unnest(event_store.named_sessions(a.e ->> 'payload') || (a.e #>> '{data,session_id}'))
                     AS i (session_id)
                 CROSS JOIN LATERAL (
                     SELECT FROM event_store.sessions s
@@ -360,10 +366,10 @@ BEGIN
     PERFORM event_store.erase_from_letters(ARRAY(
         SELECT l.letter_id FROM event_store.dead_letters l
         WHERE l.indexes IS NULL AND l.kind <> 'poisoned'
-          AND (event_store.letter_sessions(l.payload))[1] COLLATE "C" = ANY (session_ids)
+          AND (event_store.named_sessions(l.payload))[1] COLLATE "C" = ANY (session_ids)
         UNION ALL
         SELECT l.letter_id FROM event_store.dead_letters l
-        WHERE l.indexes IS NOT NULL AND event_store.letter_sessions(l.payload) && session_ids
+        WHERE l.indexes IS NOT NULL AND event_store.named_sessions(l.payload) && session_ids
         ORDER BY letter_id), NULL);
 END $$;
 
