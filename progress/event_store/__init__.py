@@ -70,8 +70,9 @@ class EventStore(Protocol):
         `expected_version` (0 for a new stream), or if the log has an event with the same id but
         different content. If the reply to an append was lost, repeat it without the version: an
         event that is already in the log keeps its version, and counts as `redelivered`. Raise
-        SerializationError if an envelope is no dict, is invalid or belongs to another stream, and
-        EventRejected if the event lies in the future or its session belongs to another learner.
+        SerializationError if an envelope is no dict, is invalid or belongs to another stream (the
+        streams are learner-USER_ID, item-ITEM_ID and other-EVENT_TYPE), and EventRejected if the
+        event lies in the future or its session belongs to another learner.
         Events of an erased learner are not appended, and count as `erased`.
         """
 
@@ -110,5 +111,11 @@ class EventStore(Protocol):
         cannot store it or `max_snapshots` is less than 1.
         """
 
-    def get_latest_snapshot(self, stream_id: str, fingerprint: str) -> Snapshot | None:
-        """Return the stream's newest snapshot that has this fingerprint, or None."""
+    def get_latest_snapshot(
+        self, stream_id: str, fingerprint: str | None = None
+    ) -> Snapshot | None:
+        """Return the stream's newest usable snapshot, or None.
+
+        Of the batch job's snapshots, those of the read models that exist are usable. With a
+        fingerprint, only its snapshots are.
+        """

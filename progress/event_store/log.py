@@ -79,13 +79,19 @@ class PostgresEventStore(EventStore):
         )
 
     def save_snapshot(self, snapshot: Snapshot, max_snapshots: int = 3) -> None:
+        if not isinstance(snapshot, Snapshot):
+            raise EventStoreError(
+                "expected a Snapshot first, which names its stream: save_snapshot(snapshot)"
+            )
         if max_snapshots < 1:
             raise EventStoreError("max_snapshots must be at least 1")
         state = _encode(snapshot.state).decode()
         values = msgspec.structs.asdict(snapshot) | {"state": state, "kept": max_snapshots}
         self._run("save snapshot", **values)
 
-    def get_latest_snapshot(self, stream_id: str, fingerprint: str) -> Snapshot | None:
+    def get_latest_snapshot(
+        self, stream_id: str, fingerprint: str | None = None
+    ) -> Snapshot | None:
         rows = self._run("latest snapshot", stream_id=stream_id, fingerprint=fingerprint)
         return Snapshot(*rows[0]) if rows else None
 
@@ -249,7 +255,11 @@ def _require_stream(entry: ParsedEvent | Rejection, stream_id: str) -> ParsedEve
         entry.learner = _parse_learner(stream_id)
     own = entry.stream_id if entry.learner is None else f"learner-{entry.learner}"
     if own != stream_id:
-        raise SerializationError(f"event {entry.index}: expected an event of {stream_id}")
+        raise SerializationError(
+            f"event {entry.index}: expected an event of {stream_id}, found one of "
+            f"{own or 'a session, which names no learner'}; the streams are learner-USER_ID, "
+            "item-ITEM_ID and other-EVENT_TYPE"
+        )
     return entry
 
 

@@ -58,6 +58,9 @@ SELECT event_store.save_snapshot(:stream_id, :stream_version, :fingerprint, :new
 -- latest snapshot --
 SELECT stream_id, stream_version, fingerprint, newest_occurred_at, state, taken_at
 FROM event_store.snapshots
-WHERE stream_id = :stream_id AND fingerprint = :fingerprint
-ORDER BY stream_version DESC
+WHERE stream_id = :stream_id AND fingerprint = coalesce(:fingerprint, fingerprint)
+  -- without a fingerprint, no state of read models that a rebuild or another release has replaced
+  AND (:fingerprint::text IS NOT NULL OR fingerprint !~ '^[0-9a-f]{12}-[0-9]+$' OR EXISTS (
+      SELECT FROM pg_namespace n WHERE substr(n.nspname, 10) || '-' || n.oid = fingerprint))
+ORDER BY stream_version DESC, taken_at DESC
 LIMIT 1;

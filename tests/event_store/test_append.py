@@ -320,8 +320,11 @@ def test_appending_to_a_stream_appends_all_events_or_none(log: Connection) -> No
         append("learner-u", [answer("s"), known | {"occurred_at": "2024-03-02T00:00:00Z"}])
     with pytest.raises(SerializationError, match=r"event 1: expected .* at \$\.data\.user_id"):
         append("learner-u", [answer("s"), session_started(data={"session_id": "s"})])
-    with pytest.raises(SerializationError, match="expected an event of learner-u"):
+    found = "expected an event of learner-u, found one of learner-other; the streams are learner-U"
+    with pytest.raises(SerializationError, match=found):
         append("learner-u", [session_started("s", "other")])
+    with pytest.raises(SerializationError, match=r"names no learner; the streams are .* item-ITEM"):
+        append("session-s", [answer("s")])
     assert ids(log) == [known["event_id"]]
 
 

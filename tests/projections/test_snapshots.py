@@ -103,6 +103,11 @@ def test_a_snapshot_with_a_different_fingerprint_is_not_used(event_store: EventS
     assert event_store.get_latest_snapshot("learner-u", "now") is not None
 
 
+def test_the_call_with_a_stream_says_that_the_snapshot_names_it(event_store: EventStore) -> None:
+    with pytest.raises(EventStoreError, match=r"save_snapshot\(snapshot\)"):
+        event_store.save_snapshot("learner-u", snapshot(100))  # type: ignore[arg-type] # the mistake
+
+
 def test_a_batch_run_takes_one_snapshot_after_at_least_100_events(connection: Connection) -> None:
     rounds: dict[int, list[int]] = {
         12: [], 13: [104], 25: [104], 26: [104, 208], 52: [104, 208, 416]
@@ -148,8 +153,15 @@ def test_the_batch_job_and_other_programs_do_not_touch_each_others_snapshots(
     assert kept(connection) == [50, 101, 102, 103, 104]
     (taken,) = connection.run("SELECT max(newest_occurred_at) FROM event_store.snapshots")[0]
     assert taken == event_store.read_events("learner-ann", 104)[0].occurred_at
+    event_store.save_snapshot(snapshot(200, fingerprint="0123456789ab-1", stream="learner-ann"))
+    newest = event_store.get_latest_snapshot("learner-ann")
+    assert newest is not None
+    assert (newest.stream_version, "user_progress" in newest.state) == (104, True)
     rebuild.run(lambda: database.connect(store.url))
     assert kept(connection) == [50, 101, 102, 103]
+    usable = event_store.get_latest_snapshot("learner-ann")
+    assert usable is not None
+    assert (usable.stream_version, usable.fingerprint) == (103, "words-1")
 
 
 def test_the_batch_job_empties_the_queue_that_a_rebuild_fills(
