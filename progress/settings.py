@@ -68,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exports_bucket: str | None = None
     backup_bucket: str | None = None
     erase_deleted_after_days: _Positive | None = None
+    scheduler_region: str = "europe-west1"  # as in infra/terraform
     cloud_scheduler_emulator_host: str | None = None
     dataflow_template: str | None = None
     dataflow_region: str | None = None
@@ -137,6 +138,7 @@ _OURS = (
     "CHANGES_",
     "MAX_LAG_",
     "PUBLISH_",
+    "SCHEDULER_",
     "SERVE_",
 )
 

@@ -23,7 +23,7 @@ locals {
       permissions = ["iam.serviceAccounts.signBlob"]
     }
 
-    # The query function reads the number of undelivered messages and the schedules' states, for administrators.
+    # The query function and the job `release` read the number of undelivered messages and the schedules' states.
     progressMeasurements = {
       title       = "Progress: read measurements of Cloud Monitoring, and schedules"
       permissions = ["cloudscheduler.jobs.list", "monitoring.timeSeries.list"]

@@ -175,6 +175,7 @@ locals {
     TRUSTED_PROXIES       = local.has_load_balancer ? "2" : "1" # Cloud Run and the load balancer each add an address
     GRAPHQL_INTROSPECTION = var.api.introspection == null ? null : tostring(var.api.introspection)
     USER_EVENTS_TOPIC     = local.topics[local.user_topic]
+    SCHEDULER_REGION      = var.region
 
     DATABASE_POOL_SIZE         = tostring(var.database_pool.size)
     DATABASE_PAST_SESSIONS     = tostring(var.database_pool.past_sessions)

@@ -131,11 +131,19 @@ resource "google_service_account_iam_member" "signing" {
   member             = google_service_account.member["query"].member
 }
 
-# The query function reads the number of undelivered messages and the schedules' states, for administrators.
+# The query function reads the number of undelivered messages and the schedules' states, for administrators;
+# `progress doctor`, in the job `release`, for operators.
 resource "google_project_iam_member" "measurements" {
+  for_each = toset(["query", "release"])
+
   project = var.project_id
   role    = local.custom_roles.measurements
-  member  = google_service_account.member["query"].member
+  member  = google_service_account.member[each.key].member
+}
+
+moved { # until 0.3, only the query function had the role
+  from = google_project_iam_member.measurements
+  to   = google_project_iam_member.measurements["query"]
 }
 
 # Cloud Scheduler starts the jobs. In the evening and the morning, it also changes the functions' minimum numbers of

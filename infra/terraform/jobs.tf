@@ -89,7 +89,7 @@ module "job" {
       contains(["batch", "release"], each.value.member) ? { PUBLISH_EVENTS = var.publish_events } : {},
       contains(["release", "rebuild"], each.value.member) ? local.archive_environment : {},
       each.value.member == "release" ? merge(
-        local.exports_environment, local.backup_environment, local.lag_settings
+        local.exports_environment, local.backup_environment, local.lag_settings, { SCHEDULER_REGION = var.region }
       ) : {},
       each.value.member == "rebuild" ? local.dataflow_settings : {},
     )

@@ -13,8 +13,6 @@ from progress.errors import ProgressError
 if TYPE_CHECKING:
     from google.cloud.scheduler_v1 import CloudSchedulerClient
 
-REGION = "europe-west1"  # as in infra/terraform
-
 _TIMEOUT_S = 20.0
 _ROLE = "roles/cloudscheduler.admin"
 

@@ -13,7 +13,7 @@ import msgspec
 import typer
 from rich.table import Column, Table
 
-from progress import __version__
+from progress import __version__, settings
 from progress.adapters import terminal
 from progress.adapters.postgres import database, migrations, table_locks
 from progress.adapters.postgres.database import Connection
@@ -178,6 +178,9 @@ def _look_at_schedules() -> tuple[str, list[Finding]]:
         schedules = schedule.scheduler().all()
     except StackError as error:
         return f"unknown: {error}", []
+    if not schedules:
+        found = f"there are no schedules in {settings.current().scheduler_region}"
+        return found, [Finding(found, "set SCHEDULER_REGION to the region of the tfvars")]
     findings = []
     for each in schedules:
         if each.state != "ENABLED":

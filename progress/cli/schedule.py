@@ -29,13 +29,15 @@ Project = Annotated[
         "command uses the local stack."
     ),
 ]
-Region = Annotated[str, typer.Option(help="The schedules' region.")]
+Region = Annotated[
+    str | None, typer.Option(help="The schedules' region, by default SCHEDULER_REGION.")
+]
 
 
 @schedule_group.command("list")
 def list_all(
     project: Project = None,
-    region: Region = cloud_scheduler.REGION,
+    region: Region = None,
     as_json: AsJsonLines = False,
 ) -> None:
     """List the jobs with their schedules, their states and the results of their last runs."""
@@ -62,9 +64,7 @@ def list_all(
 
 
 @schedule_group.command()
-def pause(
-    names: Names = None, project: Project = None, region: Region = cloud_scheduler.REGION
-) -> None:
+def pause(names: Names = None, project: Project = None, region: Region = None) -> None:
     """Pause these jobs until they are resumed; a run in progress continues."""
     chosen = scheduler(project, region)
     for name in names or [BATCH]:
@@ -72,9 +72,7 @@ def pause(
 
 
 @schedule_group.command()
-def resume(
-    names: Names = None, project: Project = None, region: Region = cloud_scheduler.REGION
-) -> None:
+def resume(names: Names = None, project: Project = None, region: Region = None) -> None:
     """Resume these jobs."""
     chosen = scheduler(project, region)
     for name in names or [BATCH]:
@@ -82,9 +80,7 @@ def resume(
 
 
 @schedule_group.command()
-def run(
-    names: Names = None, project: Project = None, region: Region = cloud_scheduler.REGION
-) -> None:
+def run(names: Names = None, project: Project = None, region: Region = None) -> None:
     """Start these jobs now, even if they are paused.
 
     In the cloud, the command returns before they end.
@@ -96,7 +92,7 @@ def run(
 
 
 def scheduler(
-    project: str | None = None, region: str = cloud_scheduler.REGION
+    project: str | None = None, region: str | None = None
 ) -> "cloud_scheduler.Scheduler | LocalScheduler":
     current = settings.current()
     project = project or current.pubsub_project_id
@@ -107,4 +103,4 @@ def scheduler(
             return LocalScheduler(connections.data_folder(), maintenance.run_batch)
         except StackError as error:
             raise StackError(f"{error}, or name a --project") from None
-    return cloud_scheduler.Scheduler(project, region)
+    return cloud_scheduler.Scheduler(project, region or current.scheduler_region)

@@ -45,6 +45,8 @@ def test_the_list_command_shows_the_schedules_of_all_response_pages(cloud: Cloud
     assert "2026-11-20 02:00" in listing
     elsewhere = cli.expect_success(cloud.schedule("list", "--region", "us-east1"))
     assert "There are no schedules." in elsewhere
+    elsewhere = cli.expect_success(cloud.schedule("list", SCHEDULER_REGION="asia-northeast1"))
+    assert "There are no schedules." in elsewhere
 
 
 def test_schedules_can_be_paused_and_resumed_and_run(cloud: Cloud) -> None:

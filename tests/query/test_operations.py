@@ -514,13 +514,16 @@ def test_the_counts_are_null_if_monitoring_does_not_respond(postgres: str) -> No
 def test_administrators_see_the_schedules_of_cloud_scheduler(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query = "{ schedules { name state code lastAt } }"
-    with cloud_scheduler.serve() as (address, scheduler):
+    query, region = "{ schedules { name state code lastAt } }", "asia-northeast1"
+    with cloud_scheduler.serve(region=region) as (address, scheduler):
         monkeypatch.setenv("CLOUD_SCHEDULER_EMULATOR_HOST", address)
         settings.current.cache_clear()
         scheduler.jobs["progress-backup"].state = "PAUSED"  # type: ignore[assignment] # proto converts it
         with api.serve(
-            postgres, pubsub_project_id="p", cloud_scheduler_emulator_host=address
+            postgres,
+            pubsub_project_id="p",
+            scheduler_region=region,
+            cloud_scheduler_emulator_host=address,
         ) as query_api:
             backup, batch, _ = query_api.data(query, roles=["admin"])["schedules"]
         assert (backup["name"], backup["state"], backup["lastAt"]) == (

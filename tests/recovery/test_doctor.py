@@ -15,7 +15,7 @@ from progress.event_store import log
 from progress.ingest import push
 from progress.projections import schema
 from tests.conftest import Store
-from tests.support import backup_fixtures, cli
+from tests.support import backup_fixtures, cli, cloud_scheduler
 from tests.support.pushes import encode_push
 
 
@@ -56,6 +56,27 @@ def test_each_finding_says_what_to_do_and_a_common_one_stands_once(
     (locked,) = (line for line in found if "has locked event_store.events" in line)
     assert "locker" in locked
     assert f"{len(found)} things need a person." in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("region", "found"),
+    [
+        ("asia-northeast1", "the schedule progress-batch is paused"),
+        ("europe-west1", "there are no schedules in europe-west1"),
+    ],
+)
+def test_the_schedules_are_those_of_the_region_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, region: str, found: str
+) -> None:
+    with cloud_scheduler.serve("effect-local", "asia-northeast1") as (address, scheduler):
+        for job in scheduler.jobs.values():
+            job.state = "PAUSED"  # type: ignore[assignment] # proto converts it
+        monkeypatch.setenv("CLOUD_SCHEDULER_EMULATOR_HOST", address)
+        monkeypatch.setenv("SCHEDULER_REGION", region)
+        settings.current.cache_clear()
+        _, findings = doctor.PARTS["schedules"]()
+    settings.current.cache_clear()
+    assert found in [finding.found for finding in findings]
 
 
 def test_a_session_that_keeps_a_shard_is_named(

@@ -35,7 +35,7 @@ EVERYWHERE = {
     "batch": {f"pubsub.publisher {topic}" for topic in ("progress-commands", "progress-events")},
     "release": {
         *("pubsub.publisher progress-commands", "pubsub.publisher progress-events"),
-        "storage.objectViewer backup",
+        *("storage.objectViewer backup", "progressMeasurements project"),
         *("storage.objectUser archive", "storage.objectUser exports"),
         "storage.legacyBucketReader backup",
     },

@@ -3,6 +3,8 @@
 The exceptions are NOT_PLANNED and FRAMEWORK.
 """
 
+import json
+
 import msgspec
 
 from progress import auth, settings
@@ -87,6 +89,18 @@ def test_every_setting_that_the_code_reads_is_planned(
     }
     read = {field.name.upper() for field in msgspec.structs.fields(Settings)}
     assert planned - FRAMEWORK == read - NOT_PLANNED
+
+
+def test_who_lists_the_schedules_looks_in_the_region_in_which_terraform_makes_them(
+    environments: Environments,
+) -> None:
+    asia = environments.variant("asia", "dev", "-var=region=asia-northeast1")
+    schedules = asia.applied.of("google_cloud_scheduler_job").values()
+    assert {schedule["region"] for schedule in schedules} == {"asia-northeast1"}
+    parts = {part["name"]: cloud_settings(part) for part in list_parts(asia)}
+    for name in ("progress-query", "progress-release"):
+        assert parts[name]["SCHEDULER_REGION"] == "asia-northeast1"
+    assert "europe-west1" not in json.dumps(parts)
 
 
 def test_one_variable_sets_each_limit_of_the_lag_for_queries_commands_and_alerts(

@@ -37,7 +37,8 @@ class Outside:
         self.schedules: Latest[list[Schedule] | None]
         is_in_cloud = project != LOCAL_PROJECT and not is_on_one_machine
         if is_in_cloud or settings.cloud_scheduler_emulator_host:
-            self.schedules = Latest(lambda: _list_schedules(project), ttl_s=_TTL_S)
+            region = settings.scheduler_region
+            self.schedules = Latest(lambda: _list_schedules(project, region), ttl_s=_TTL_S)
         else:
             folder = Path(settings.progress_data_dir)
             self.schedules = Latest(lambda: _read_local_schedule(folder), ttl_s=0)
@@ -71,8 +72,8 @@ class Latest(Generic[_T]):
         return None
 
 
-def _list_schedules(project: str) -> list[Schedule]:
-    return cloud_scheduler.Scheduler(project, cloud_scheduler.REGION).all()
+def _list_schedules(project: str, region: str) -> list[Schedule]:
+    return cloud_scheduler.Scheduler(project, region).all()
 
 
 def _read_local_schedule(folder: Path) -> list[Schedule] | None:
