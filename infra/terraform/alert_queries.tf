@@ -27,9 +27,11 @@ locals {
   # Counts of the last five minutes.
   graphql_requests = "sum(increase(${local.series.latency_ms}_count{${local.graphql_selector}}[5m]))"
   cache_results = {
-    for name, results in { lookups = "hit|miss|error", errors = "error" } : name =>
+    for name, results in { lookups = "hit|miss|error", hits = "hit", errors = "error" } : name =>
     "sum(increase(${local.series.cache_result}{${local.services_selector},cache_result=~\"${results}\"}[5m]))"
   }
+
+  cache_hit_rate = "(${local.cache_results.hits} or vector(0)) / ${local.cache_results.lookups}"
 
   # Requests by operation (such as query or ingest) in Progress's log lines, and responses by service as Cloud Run
   # counts them: the lines do not include the requests of a process that died.

@@ -21,6 +21,7 @@ variable "alert_emails" {
 }
 
 variable "alerts" {
+  # Off by default: "cache-hit-rate". It follows from what learners do: studying with an open page, they hit 0 to 10 %.
   description = "The alerts of this environment, by name; the output `alerting` lists the others as off."
   type        = set(string)
   default = [
@@ -166,7 +167,6 @@ locals {
       ])
       cause  = "Redis is down, is unreachable, or has no free memory."
       action = "Check that the Redis instance is running and has free memory. After an outage, run `progress warm`."
-      # Not the hit rate: a page that is open while its learner studies misses at each answer.
       conditions = {
         "cache errors > 30 %" = {
           query = join("", [
@@ -174,6 +174,22 @@ locals {
             " and ${local.cache_results.lookups} >= ${var.alert_minimum_requests}",
           ])
           for = 900
+        }
+      }
+    }
+    "cache-hit-rate" = {
+      severity = "WARNING"
+      title    = "Cache Hit Rate < 70 %"
+      meaning  = "For 15 minutes fewer than 70 % of the cache lookups were hits."
+      cause = join(" ", [
+        "Learners study with an open page, which misses at each answer (docs/decisions.md); or the cache is cold after",
+        "a restore, a release or an outage of Redis.",
+      ])
+      action = "After a restore or an outage, run `progress warm`. If the rate is low on most days, turn the alert off."
+      conditions = {
+        "cache hit rate < 70 %" = {
+          query = "${local.cache_hit_rate} < 0.7 and ${local.cache_results.lookups} >= ${var.alert_minimum_requests}"
+          for   = 900
         }
       }
     }

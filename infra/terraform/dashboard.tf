@@ -39,6 +39,13 @@ locals {
     }
   ]
 
+  cache_chart = {
+    title = "Cache hit rate, 0 to 1: low while learners study with an open page"
+    unit  = "1"
+    names = []
+    lines = { "hit rate" = local.cache_hit_rate }
+  }
+
   platform_charts = [
     {
       title = "Instances of each service"
@@ -62,7 +69,7 @@ locals {
     },
   ]
 
-  charts         = concat(local.field_charts, local.exported_charts, local.platform_charts)
+  charts         = concat(local.field_charts, [local.cache_chart], local.exported_charts, local.platform_charts)
   resource_kinds = [local.services_selector, local.jobs_selector] # a query may select only one kind of resource
 }
 

@@ -20,7 +20,7 @@ from tests.support.promtool import (
     once,
     spread,
 )
-from tests.support.terraform_environments import Environments
+from tests.support.terraform_environments import MIGRATION, Environments
 
 _OWN = "logging_googleapis_com:user_progress_"
 _REQUESTS = "run_googleapis_com:request_count"
@@ -140,6 +140,7 @@ _PROJECTED = "projection delay, p95 > 5 s"
 _WAITS = "a message waits for ingest for more than 10 minutes"
 _SLOW = "GraphQL, p95 > 500 ms"
 _COLD = "cache errors > 30 %"
+_HITS = "cache hit rate < 70 %"
 _ERRORS = "errors > 1 %"
 _BEHIND = "more than 1000 events behind"
 _OLD = "oldest unfolded event > 305 s"
@@ -189,6 +190,11 @@ CASES = [
     Case(_COLD, "learners who study with an open page", False, _cache(10, 90)),
     Case(_COLD, "there is no cache", False, _cache(0, 0, off=100)),
     Case(_COLD, "2 errors, hardly any traffic", False, _cache(0, 0, error=2)),
+    Case(_HITS, "69 hits of 100", True, _cache(69, 21, error=10)),
+    Case(_HITS, "no hit of 100", True, _cache(0, 100)),
+    Case(_HITS, "71 hits of 100", False, _cache(71, 29)),
+    Case(_HITS, "1 of 3, hardly any traffic", False, _cache(1, 2)),
+    Case(_HITS, "there is no cache", False, _cache(0, 0, off=100)),
     Case(_ERRORS, "2 of 100", True, _outcomes("query", 98, 2)),
     Case(_ERRORS, "1 of 200", False, _outcomes("query", 199, 1)),
     Case(
@@ -267,10 +273,12 @@ CASES = [
 
 @pytest.fixture
 def conditions(request: pytest.FixtureRequest, environments: Environments) -> dict[str, Condition]:
-    """The alert conditions of prod, keyed by name."""
+    """The alert conditions of prod, and of an alert that is off there, keyed by name."""
     if promtool.PROGRAM is None:
         skip_without(request, "promtool")
     by_name = alerts(environments["prod"].planned)
+    moving = environments.variant("moving", "dev", *MIGRATION)  # has all alerts
+    by_name["cache-hit-rate"] = alerts(moving.applied)["cache-hit-rate"]
     return {
         condition.name: condition for alert in by_name.values() for condition in alert.conditions
     }

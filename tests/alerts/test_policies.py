@@ -39,6 +39,7 @@ REQUIRED = {
     "publication-lag": "publication_lag_ms",
     "slow-queries": "latency_ms",
 }
+OFF = {"cache-hit-rate"}  # unless the tfvars turn it on
 
 
 def test_each_metric_field_has_a_metric_of_its_kind(deployment: Deployment) -> None:
@@ -92,7 +93,7 @@ def test_each_policy_has_one_condition_and_the_label_of_its_alert(deployment: De
     policies = planned.of("google_monitoring_alert_policy", "alert").values()
     assert {len(policy["conditions"]) for policy in policies} <= {1}
     labels = {policy["user_labels"]["alert"] for policy in policies}
-    assert labels == REQUIRED.keys() - {*deployment.outputs["alerting"]["off"]}
+    assert labels == (REQUIRED.keys() | OFF) - {*deployment.outputs["alerting"]["off"]}
     names = [policy["display_name"] for policy in policies]
     assert len(set(names)) == len(names)
 
@@ -155,7 +156,7 @@ def test_each_policy_notifies_the_addresses_and_without_any_an_output_says_so(
     channels = applied.of("google_monitoring_notification_channel")
     ids = {channel["id"] for channel in channels.values()}
     told = "nobody is told: alert_emails is empty" if is_dev else ", ".join(channels)
-    off = sorted([*REQUIRED, "error-logs", "uptime"]) if is_dev else []
+    off = sorted([*REQUIRED, *OFF, "error-logs", "uptime"]) if is_dev else [*OFF]
     assert outputs["alerting"] == {"told": told, "off": off}
     assert bool(ids) is not is_dev
     for policy in applied.of("google_monitoring_alert_policy").values():
@@ -167,7 +168,7 @@ def test_alerts_without_what_they_watch_are_off(environments: Environments) -> N
     """The migration of dev turns all alerts on; it has neither Redis nor a domain."""
     moving = environments.variant("moving", "dev", *MIGRATION)
     assert moving.outputs["alerting"]["off"] == ["cold-cache", "uptime"]
-    assert alerts(moving.applied).keys() == REQUIRED.keys() - {"cold-cache"}
+    assert alerts(moving.applied).keys() == (REQUIRED.keys() | OFF) - {"cold-cache"}
 
 
 def test_a_policy_changes_before_what_it_referred_to_is_deleted(environments: Environments) -> None:
@@ -289,6 +290,9 @@ def test_the_dashboard_shows_each_metric_field(deployment: Deployment) -> None:
         for line in tile["widget"]["xyChart"]["dataSets"]:
             named = set(re.findall(r"\$\{labels\.(\w+)\}", line["legendTemplate"]))
             assert named == set(facts["labels"])
+    hits = "increase(logging_googleapis_com:user_progress_cache_result{"
+    assert text.count("Cache hit rate") == 1
+    assert hits in text
     places = {(tile.get("xPos"), tile.get("yPos")) for tile in tiles}
     assert len(places) == len(tiles)
     # The API omits a position of 0, so a configured 0 would appear as a change in every plan.

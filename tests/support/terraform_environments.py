@@ -13,6 +13,7 @@ SUBSCRIBER = "serviceAccount:rewards@example-dev.iam.gserviceaccount.com"
 ALERTS = [
     *(
         "batch-job",
+        "cache-hit-rate",
         "cold-cache",
         "database-latency",
         "database-limits",
