@@ -4,8 +4,13 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.support import alert_policies
+from tests.support.terraform_environments import Environments
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "first-cloud.md").read_text(encoding="utf-8")
+COST = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+MIDDLE = COST.split("## The profile in the middle")[1].split("\n## ")[0]
 STEPS = re.findall(
     r"^(\d+)\. (\*\*.*?)(?=^\d+\. |^\S(?!\d))", f"{PAGE}\n#", re.MULTILINE | re.DOTALL
 )
@@ -44,16 +49,30 @@ def test_the_password_can_be_pasted_after_its_command() -> None:
 
 
 def test_the_amounts_are_those_of_the_estimate() -> None:
-    cost = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
-    summary = dict(re.findall(r"^\| \[(\w+)\]\(#[\w-]+\) \| ([\d.]+) \|$", cost, re.MULTILINE))
-    prod, staging = re.findall(r"^\| \*\*total\*\* \| \*\*(\d+)\*\* \|", cost, re.MULTILINE)
-    (dev,) = re.findall(r"All of it costs \$([\d.]+) a month", cost)
+    summary = dict(re.findall(r"^\| \[(\w+)\]\(#[\w-]+\) \| ([\d.]+) \|$", COST, re.MULTILINE))
+    prod, staging = re.findall(r"^\| \*\*total\*\* \| \*\*(\d+)\*\* \|", COST, re.MULTILINE)
+    (dev,) = re.findall(r"All of it costs \$([\d.]+) a month", COST)
     assert summary == {"dev": dev, "staging": staging, "prod": prod}
     assert f"costs about ${staging} a month, and prod from ${prod} a month" in PAGE
-    totals = re.findall(r"^\| \*\*total\*\* .*\*\*([\d,]+)\*\* \|$", cost, re.MULTILINE)
+    totals = re.findall(r"^\| \*\*total\*\* .*\*\*([\d,]+)\*\* \|$", COST, re.MULTILINE)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"${dev} a month" in readme
     assert f"costs ${prod} at 1,000 events a day, and ${totals[0]} at 10,000,000" in readme
+
+
+def test_the_profile_in_the_middle_is_what_the_brief_names(environments: Environments) -> None:
+    (lines,) = re.findall(r"^(?: {8}\w+ += .+\n)+", PAGE, re.MULTILINE)
+    settings = re.findall(r"(\w+) += \"?(.+?)\"?$", lines, re.MULTILINE)
+    middle = environments.variant("middle", "dev", *(f"-var={n}={v}" for n, v in settings)).applied
+    (sql,) = middle.one("google_sql_database_instance")["settings"]
+    assert sql["tier"] == "db-f1-micro"
+    assert middle.of("google_cloud_scheduler_job", "run")["batch"]["schedule"] == "*/5 * * * *"
+    conditions = [len(alert.conditions) for alert in alert_policies.alerts(middle).values()]
+    assert (len(conditions), sum(conditions)) == (5, 10)
+    rows = re.findall(r"^\| [\w ]+ \| ([\d.]+) \| .+ \|$", MIDDLE, re.MULTILINE)
+    *parts, total = map(float, rows)
+    assert round(sum(parts)) == total
+    assert f"about ${total:.0f} a month" in PAGE
 
 
 def test_the_readmes_link_the_list_in_one_line() -> None:

@@ -11,6 +11,9 @@ neon = { host = "ep-example-dev.eu-central-1.aws.neon.tech" }
 # Everything below works as it is.
 environment = "dev"
 
+# The Google Cloud region nearest to your learners; the default is europe-west1, in Belgium:
+# region = "asia-northeast1"
+
 # Everybody with a Google account is a learner of their own data; nobody has a role. With the tokens of your app
 # instead, teachers and administrators can sign in, too. For Firebase: auth = { audience = "PROJECT" }
 auth = "google"

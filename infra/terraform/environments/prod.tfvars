@@ -24,6 +24,9 @@ publishers = {
 # Everything below works as it is.
 environment = "prod"
 
+# The Google Cloud region nearest to your learners; the default is europe-west1, in Belgium:
+# region = "asia-northeast1"
+
 database = "cloud_sql"
 redis    = "memorystore"
 
@@ -34,7 +37,7 @@ functions = {
 }
 
 night = {
-  time_zone     = "Europe/Brussels"
+  time_zone     = "Europe/Brussels" # where your learners sleep: an IANA name, such as "Asia/Tokyo"
   evening       = "0 22 * * *"
   morning       = "0 6 * * *"
   min_instances = { query = 1 } # ingest and project keep their instance (docs/decisions.md)

@@ -26,6 +26,9 @@ publishers = {
 # Everything below works as it is.
 environment = "staging"
 
+# The Google Cloud region nearest to your learners; the default is europe-west1, in Belgium:
+# region = "asia-northeast1"
+
 database = "cloud_sql"
 redis    = "memorystore"
 
@@ -37,7 +40,7 @@ functions = {
 
 # An instance is kept ready only in office hours.
 night = {
-  time_zone     = "Europe/Brussels"
+  time_zone     = "Europe/Brussels" # where your learners sleep: an IANA name, such as "Asia/Tokyo"
   evening       = "0 18 * * 1-5"
   morning       = "0 8 * * 1-5"
   min_instances = { query = 0 }
