@@ -1,4 +1,7 @@
-"""The ingest function, which receives domain events: pushes of Pub/Sub at /, posts at /events."""
+"""The ingest function (Cloud Functions), triggered by Pub/Sub: it appends events to the log.
+
+It takes pushes at / and posts at /events. `progress.ingest.group_commit` does the work.
+"""
 
 import functions_framework
 from flask import Request, Response

@@ -1,4 +1,8 @@
-"""The project function, which receives the commands of the topic `progress-commands`."""
+"""The project function (Cloud Functions), triggered by Pub/Sub: it updates realtime projections.
+
+It takes the commands of the topic `progress-commands`. `progress.projections.projector` folds the
+events of a shard, and `progress.operations.runner` runs what somebody has started.
+"""
 
 from uuid import UUID
 

@@ -1,4 +1,7 @@
-"""The query function: it serves the read models over HTTP."""
+"""The query function (Cloud Functions), triggered by HTTP: it serves GraphQL and the page.
+
+`progress.query.http.app` does the work.
+"""
 
 import gc
 

@@ -1,6 +1,8 @@
-"""The batch job; each of its Cloud Run tasks is one process.
+"""The Cloud Run job that Cloud Scheduler starts every five minutes: it aggregates in batch.
 
-Cloud Scheduler starts the job every 5 to 30 minutes (`batch_minutes` in infra/terraform).
+It computes the weekly, domain and level statistics, and folds shards whose wake-up was lost.
+`progress.operations.batch_job` does the work, in one process for each task; `batch_minutes` in
+infra/terraform changes the interval.
 """
 
 import sys

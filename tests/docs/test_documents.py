@@ -1,9 +1,11 @@
 """Documents name what exists: links, commands, settings and public names."""
 
+import ast
 import pkgutil
 import re
 import subprocess
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -13,8 +15,10 @@ import yaml
 
 from bench import __main__
 from progress import cli
+from progress.adapters.pubsub import wakeups
 from progress.archive import manifests
-from progress.event_store import envelope, events
+from progress.event_store import envelope, events, outgoing
+from progress.projections import schema
 from progress.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -245,3 +249,42 @@ SPEED = ROOT / "docs" / "speed.md"
 def test_the_table_names_every_benchmark_and_no_other() -> None:
     named = re.findall(r"^\| `([^`]+)` \|", SPEED.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(named) == __main__.ROWS.keys()
+
+
+ENTRY_POINTS = {
+    f"{main.parent.relative_to(ROOT)}": ast.get_docstring(ast.parse(main.read_text())) or ""
+    for folder in ("functions", "jobs")
+    for main in ROOT.glob(f"{folder}/*/main.py")
+}
+
+
+def test_each_entry_point_says_in_the_words_of_the_design_what_it_is() -> None:
+    words = {
+        "functions/ingest": ("Cloud Functions", "triggered by Pub/Sub", "appends events"),
+        "functions/project": ("Cloud Functions", "triggered by Pub/Sub", "realtime projections"),
+        "functions/query": ("Cloud Functions", "HTTP", "serves GraphQL"),
+        "jobs/batch_aggregates": ("Cloud Run job", "five minutes", "weekly, domain and level stat"),
+    }
+    assert words.keys() == ENTRY_POINTS.keys()
+    for path, docstring in ENTRY_POINTS.items():
+        text = " ".join(docstring.split())
+        assert [each for each in words[path] if each not in text] == []
+        modules = re.findall(r"`(progress(?:\.\w+)+)`", text)
+        assert modules
+        assert all(find_spec(module) for module in modules)
+
+
+def test_the_picture_names_the_topics_entry_points_and_models_that_exist() -> None:
+    picture = (ROOT / "docs/architecture.svg").read_text(encoding="utf-8")
+    (described,) = re.findall(r"<desc.*?>(.+)</desc>", picture)
+    words = " ".join(re.findall(r"<text.*?>(.+)</text>", picture))
+    for text in (words, described):
+        assert set(re.findall(r"\b(?:functions|jobs)/\w+", text)) == ENTRY_POINTS.keys()
+        for name in ("Pub/Sub", "Cloud Scheduler", "PostgreSQL", "Redis", "GraphQL", "SSE"):
+            assert name in text
+    topics = {*events.TOPICS.values(), wakeups.TOPIC, outgoing.TOPIC}
+    assert set(re.findall(r"\b[a-z]+-(?:events|commands)\b", words)) == topics
+    models = {model.name for model in schema.REALTIME + schema.BATCH}
+    named = set(re.findall(r"\b[a-z]+_[a-z_]+\b", words)) - {"event_store", "progress_"}
+    assert named - {"batch_aggregates"} <= models
+    assert named >= {model.name for model in schema.BATCH if model.field}
