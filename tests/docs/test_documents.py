@@ -73,11 +73,15 @@ SUFFIXES = {".md", ".sql", ".tf", ".tfvars"}
 _UNBREAKABLE = re.compile(r"\||  - (test )?`[^`]+`$|FROM \S+@sha256:\S+ AS \w+$")
 
 
-def _files() -> list[str]:
+def _list_tracked() -> list[str]:
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    paths = (Path(line) for line in listed.stdout.splitlines())
+    return listed.stdout.splitlines()
+
+
+def _files() -> list[str]:
+    paths = map(Path, _list_tracked())
     return [str(path) for path in paths if path.suffix in SUFFIXES or path.name == "Dockerfile"]
 
 
@@ -288,3 +292,21 @@ def test_the_picture_names_the_topics_entry_points_and_models_that_exist() -> No
     named = set(re.findall(r"\b[a-z]+_[a-z_]+\b", words)) - {"event_store", "progress_"}
     assert named - {"batch_aggregates"} <= models
     assert named >= {model.name for model in schema.BATCH if model.field}
+
+
+def test_the_readme_begins_with_what_was_ordered_and_a_map_of_the_top_level() -> None:
+    beginning = README.split("\n## ")[0]
+    words = (
+        "event sourcing",
+        "CQRS",
+        "Pub/Sub",
+        "Cloud Scheduler",
+        "PostgreSQL",
+        "Redis",
+        "GraphQL",
+    )
+    for name in (*words, "`terraform apply`", *(f"`{path}`" for path in ENTRY_POINTS)):
+        assert name in beginning.partition("    functions/")[0]
+    folders = {Path(path).parts[0] for path in _list_tracked() if "/" in path}
+    folders = {name for name in folders if not name.startswith(".")}
+    assert set(re.findall(r"^    (\w+)/ ", beginning, re.MULTILINE)) == folders
