@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import environments
@@ -342,6 +343,16 @@ def test_the_template_runs_the_image_that_was_built_from_the_code(
     copied = re.findall(r"^COPY (?!--)(\S+)", (BEAM / "Dockerfile").read_text(), re.MULTILINE)
     assert {file.partition("/")[0] for file in files} == {*copied}
     assert {"progress/recovery/beam_pipeline.py", "sql/recovery/archive_rebuild.sql"} <= files
+
+
+def test_the_lock_begins_with_the_packages_of_the_design() -> None:
+    beginning = (ROOT / "requirements.txt").read_text().partition("==")[0]
+    named = re.findall(r"^#   ([\w-]+) ", beginning, re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert len(named) == 7
+    assert {*named} <= {name.partition("[")[0] for name in project}
+    assert {*named} <= read_pins(ROOT / "requirements.txt").keys()
+    assert "pytest" in read_pins(ROOT / "requirements-dev.txt")
 
 
 def test_beam_uses_the_package_versions_that_the_project_has_locked() -> None:
