@@ -1,6 +1,8 @@
 """The examples of docs/python.md run on a real database, and show every public method."""
 
 import inspect
+import pkgutil
+import re
 import sys
 from pathlib import Path
 
@@ -35,3 +37,32 @@ def test_the_store_has_only_the_methods_of_the_interface() -> None:
         return {name for name in vars(of) if not name.startswith("_")}
 
     assert public(PostgresEventStore) == public(EventStore)
+
+
+def test_each_name_of_the_brief_has_its_name_here() -> None:
+    section = PAGE.read_text(encoding="utf-8").split("## Names of the brief\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", section, re.MULTILINE)
+    named = {name for brief, _ in rows for name in re.findall(r"`(\w+)`", brief)}
+    assert named == {
+        *("EventStore", "PersistedEvent", "EventMetadata", "DomainEvent", "UserProgressRepository"),
+        *("DailyStatsRepository", "ProjectionManager", "Projection", "SnapshotPolicy"),
+        *("ProgressRepositoryError", "ProjectionMonitor"),
+    }
+    for _, here in rows[2:]:
+        for name in re.findall(r"`(progress\.[\w.]+)`", here):
+            assert pkgutil.resolve_name(name), name
+        for name in re.findall(r"`(?:Queries\.)?([a-z]\w+)`", here):
+            assert name == "metadata" or hasattr(Queries, name), name
+
+
+def test_each_section_of_the_brief_names_what_does_it() -> None:
+    text = (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8")
+    done, different = text.split("\n## Met differently\n")
+    sections = re.findall(r"^\| ([\w /()]+) \| .*\]\(.+\).* \|$", done, re.MULTILINE)
+    assert sections == [
+        *("Card", "Services", "Event store schema", "Interface EventStore", "Repositories"),
+        *("Read models", "Cache", "Messaging", "Monitoring", "Security", "CI/CD", "Scaling", "DR"),
+        *("Cost", "Dev environment", "Playground (003)", "Future"),
+    ]
+    for mark in ("hit rate", "Hit Rate", "recorded events", "append_events", "save_snapshot"):
+        assert mark in different
