@@ -17,9 +17,9 @@ _NAMED_WEEK = 4
 
 _METHOD = (
     "A cohort is the learners whose first study day is in the same week. A study day is a local "
-    "day with a completed session; weeks begin on Monday. A learner is active in each week in "
-    "which the learner has a study day. In the row “All”, the share for a week counts only the "
-    "cohorts whose share for this week is shown. The newest week of the archive is left out, "
+    "day with an answer or a completed session; weeks begin on Monday. A learner is active in each "
+    "week in which the learner has a study day. In the row “All”, the share for a week counts only "
+    "the cohorts whose share for this week is shown. The newest week of the archive is left out, "
     "because it may be incomplete."
 )
 _RULE = (

@@ -42,6 +42,7 @@ Day = Annotated[
 
 
 _ANSWER = {"response_time_ms": "response_ms"}
+_ANSWER_LIMITS = {"response_time_ms": 60_000}
 _ITEM = {"cefr_level": "level"}
 LEARNING, ALGORITHM = "learning-events", "algorithm-events"
 VOCABULARY, USER = "vocabulary-events", "user-events"
@@ -53,6 +54,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     topic: ClassVar[str]
     kind: ClassVar[str]
     columns: ClassVar[Mapping[str, str | None]]
+    limits: ClassVar[Mapping[str, int]]
     rechecked: ClassVar[bool]
     late_fields: ClassVar[tuple[str, ...]]
     has_day: ClassVar[bool]
@@ -68,6 +70,7 @@ def declare(
     kind: str,
     *,
     columns: Mapping[str, str | None] | None = None,
+    limits: Mapping[str, int] | None = None,
     rechecked: bool = True,
     late_fields: tuple[str, ...] = (),
     has_day: bool = False,
@@ -76,8 +79,8 @@ def declare(
     """Add an event type to the catalogue.
 
     `kind` is the value of the column `kind` by which folds select the type. A field is a column of
-    the same name, unless `columns` gives another name, or None if no fold reads the field. If
-    `has_day`, folds read the local day of the event, which a change of the zone moves. If
+    the same name, unless `columns` gives another name, or None if no fold reads the field. In sums
+    and means, a value above the field's limit in `limits` counts as this limit. If `has_day`, folds read the local day of the event, which a change of the zone moves. If
     `can_be_retracted`, an EventRetracted takes an event of the type out of every number. If
     `rechecked`, folds skip events that the declaration rejects, because events of the type may have
     been recorded before it was declared. An invalid value of one of `late_fields`, which were
@@ -87,6 +90,7 @@ def declare(
 
     def add(declared: type[_E]) -> type[_E]:
         declared.topic, declared.kind, declared.columns = topic, kind, columns or {}
+        declared.limits = limits or {}
         declared.rechecked, declared.late_fields = rechecked, late_fields
         declared.has_day, declared.can_be_retracted = has_day, can_be_retracted
         EVENT_TYPES[declared.__name__] = declared
@@ -128,17 +132,40 @@ class Answer(SessionEvent, frozen=True, kw_only=True):
     response_time_ms: Duration | None = None
 
 
-@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False, has_day=True, can_be_retracted=True)
+@declare(
+    LEARNING,
+    "answer",
+    columns=_ANSWER,
+    limits=_ANSWER_LIMITS,
+    rechecked=False,
+    has_day=True,
+    can_be_retracted=True,
+)
 class CorrectAnswerGiven(Answer, frozen=True, kw_only=True):
     """The learner knew the item."""
 
 
-@declare(LEARNING, "answer", columns=_ANSWER, rechecked=False, has_day=True, can_be_retracted=True)
+@declare(
+    LEARNING,
+    "answer",
+    columns=_ANSWER,
+    limits=_ANSWER_LIMITS,
+    rechecked=False,
+    has_day=True,
+    can_be_retracted=True,
+)
 class IncorrectAnswerGiven(Answer, frozen=True, kw_only=True):
     """The learner did not know the item."""
 
 
-@declare(LEARNING, "completion", rechecked=False, has_day=True, can_be_retracted=True)
+@declare(
+    LEARNING,
+    "completion",
+    limits={"duration_seconds": 14_400},
+    rechecked=False,
+    has_day=True,
+    can_be_retracted=True,
+)
 class SessionCompleted(SessionEvent, frozen=True, kw_only=True):
     """The learner reached the end of a session."""
 

@@ -24,6 +24,7 @@ class Column(NamedTuple):
     name: str
     field: str
     sql_type: str
+    limit: int | None
     declared: list[type[Event]]
 
     @property
@@ -42,12 +43,13 @@ def parts(cast: str = "CAST") -> dict[str, str]:
         "window_columns": ", ".join(c.name for c in window),
         "window_types": ", ".join(f"{c.name} {_collated(c.sql_type)}" for c in window),
         "window_values": _list_values(window, cast),
+        "counted_columns": ", ".join(map(_count, window)),
         "plain_texts": ", ".join(_block("plain text", column=c.name) for c in window if c.is_text),
         "fact_values": _list_values(columns, cast),
         "dated_kinds": ", ".join(
             f"'{kind}'" for kind in _list_kinds(one for one in types if one.has_day)
         ),
-        "dated_columns": ", ".join(f"e.{c.name}" for c in dated),
+        "dated_columns": ", ".join(map(_count, dated)),
         "retracted_kinds": ", ".join(
             f"'{kind}'" for kind in _list_kinds(one for one in types if one.can_be_retracted)
         ),
@@ -72,11 +74,18 @@ def _list_columns() -> list[Column]:
             name = declared.columns.get(field.name, field.name)
             if name is None or name in _IDS:
                 continue
-            column = Column(name, field.name, _sql_type(field.type), [])
+            limit = declared.limits.get(field.name)
+            column = Column(name, field.name, _sql_type(field.type), limit, [])
             columns.setdefault(name, column).declared.append(declared)
-            if columns[name][:3] != column[:3]:
-                raise TypeError(f"{declared.__name__}: the column {name} has another type already")
+            if columns[name][:4] != column[:4]:
+                raise TypeError(f"{declared.__name__}: the column {name} differs from another type")
     return [*columns.values()]
+
+
+def _count(column: Column) -> str:
+    """Return the column of the event e as it counts in sums and means."""
+    name = column.name
+    return _block("counted", column=name, limit=str(column.limit)) if column.limit else f"e.{name}"
 
 
 def _list_values(columns: Iterable[Column], cast: str) -> str:

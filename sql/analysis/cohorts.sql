@@ -1,5 +1,5 @@
--- Learners by the week of their first study day (a day with a completed session), and how many of them study in each
--- later week.
+-- Learners by the week of their first study day (a day with an answer or a completed session), and how many of them study
+-- in each later week.
 
 -- create --
 CREATE TABLE cells (first_day DATE, week DATE, learners BIGINT);
@@ -11,7 +11,11 @@ CREATE TABLE cells (first_day DATE, week DATE, learners BIGINT);
 INSERT INTO cells
 WITH studied AS (
     SELECT user_id, CAST(date_trunc('week', day) AS DATE) AS week, min(day) AS day
-    FROM completions
+    FROM (
+        SELECT user_id, day FROM completions
+        UNION ALL
+        SELECT user_id, day FROM dated_facts WHERE kind = 'answer'
+    )
     GROUP BY ALL
 ), begun AS (
     SELECT user_id, week, min(day) OVER (PARTITION BY user_id) AS first_day

@@ -71,7 +71,7 @@ WHERE kind = 'answer'
 -- Each learner's study days and rest days, as spans with a number of study days. Here, each span is one day.
 SELECT user_id, day AS starts, day AS ends, max(study_days) AS study_days
 FROM (
-    SELECT user_id, day, 1 AS study_days FROM daily_stats WHERE sessions_completed > 0
+    SELECT user_id, day, 1 AS study_days FROM daily_stats d WHERE {read_models/daily_stats is_study_day}
     UNION ALL
     SELECT user_id, day, 0 FROM rest_days
 ) days

@@ -7,8 +7,8 @@ CREATE TABLE completions (
     occurred_at      timestamptz NOT NULL,
     event_id         uuid   NOT NULL,
     day              date   NOT NULL,      -- the learner's local day (see facts.sql)
-    score            bigint NOT NULL,
-    duration_seconds bigint NOT NULL,
+    score            bigint,               -- null: the event has none
+    duration_seconds bigint,               -- at most 14,400; null: the event has none
     PRIMARY KEY (user_id, session_id)
 ) WITH (fillfactor = 90);
 
@@ -17,7 +17,8 @@ CREATE TABLE completions (
 -- earliest. If a completion arrives that is earlier than the counted one, the session moves to the day of the earlier
 -- one.
 CREATE TEMPORARY TABLE window_completions (
-    user_id varchar(200) COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint
+    user_id varchar(200) COLLATE "C", day date, sessions_completed bigint, study_seconds bigint, scores bigint,
+    scored_sessions bigint
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --
@@ -49,10 +50,12 @@ WITH first AS MATERIALIZED (
         duration_seconds = excluded.duration_seconds
 )
 INSERT INTO window_completions
-SELECT user_id, day, 1 AS sessions_completed, duration_seconds AS study_seconds, score AS scores
+SELECT user_id, day, 1 AS sessions_completed, duration_seconds AS study_seconds, score AS scores,
+    num_nonnulls(score) AS scored_sessions
 FROM counting
 UNION ALL
-SELECT user_id, old_day, -1 AS sessions_completed, -old_seconds AS study_seconds, -old_score AS scores
+SELECT user_id, old_day, -1 AS sessions_completed, -old_seconds AS study_seconds, -old_score AS scores,
+    -num_nonnulls(old_score) AS scored_sessions
 FROM counting
 WHERE old_day IS NOT NULL;
 

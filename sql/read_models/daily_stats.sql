@@ -7,11 +7,12 @@ CREATE TABLE daily_stats (
     answers            bigint NOT NULL,
     correct_answers    bigint NOT NULL,
     response_ms        bigint NOT NULL,
-    capped_ms          bigint NOT NULL,    -- sum of the response times in milliseconds, each at most 60,000
-    reviews            bigint NOT NULL,    -- number of reviews
+    timed_answers      bigint NOT NULL,
+    reviews            bigint NOT NULL,
     sessions_completed bigint NOT NULL,
     study_seconds      bigint NOT NULL,
     scores             bigint NOT NULL,
+    scored_sessions    bigint NOT NULL,
     items_learned      bigint NOT NULL,
     items_reviewed     bigint NOT NULL,
     new_mastery_count  bigint NOT NULL,
@@ -26,8 +27,12 @@ ALTER TABLE daily_stats ALTER user_id SET STORAGE PLAIN;
 -- an earlier correct answer arrives afterwards, the item moves to this answer's day: -1 on the old day, +1 on the new.
 CREATE TEMPORARY TABLE window_days (LIKE daily_stats INCLUDING STORAGE) ON COMMIT DELETE ROWS;
 
+-- The days that become or cease to be study days.
+CREATE TEMPORARY TABLE window_study_days (user_id varchar(200) COLLATE "C", day date) ON COMMIT DELETE ROWS;
+
 -- empty_window --
 DELETE FROM window_days;
+DELETE FROM window_study_days;
 
 -- fold --
 -- Each CTE reads one of the window's tables, and computes the columns that this table contributes. Full joins are
@@ -37,7 +42,7 @@ WITH answered AS (
         sum(change) FILTER (WHERE kind = 'answer') AS answers,
         sum(change) FILTER (WHERE correct) AS correct_answers,
         sum(change * response_ms)::bigint AS response_ms,
-        sum(change * least(response_ms, 60000)) FILTER (WHERE kind = 'answer')::bigint AS capped_ms,
+        sum(change) FILTER (WHERE response_ms IS NOT NULL) AS timed_answers,
         count(*) FILTER (WHERE kind = 'review') AS reviews
     FROM window_facts
     WHERE kind IN ('answer', 'review')
@@ -46,7 +51,8 @@ WITH answered AS (
     SELECT user_id, day,
         sum(sessions_completed)::bigint AS sessions_completed,
         sum(study_seconds)::bigint AS study_seconds,
-        sum(scores)::bigint AS scores
+        sum(scores)::bigint AS scores,
+        sum(scored_sessions)::bigint AS scored_sessions
     FROM window_completions
     GROUP BY user_id, day
 ), learned AS (
@@ -79,11 +85,12 @@ SELECT user_id, day,
     coalesce(answers, 0)            AS answers,
     coalesce(correct_answers, 0)    AS correct_answers,
     coalesce(response_ms, 0)        AS response_ms,
-    coalesce(capped_ms, 0)          AS capped_ms,
+    coalesce(timed_answers, 0)      AS timed_answers,
     coalesce(reviews, 0)            AS reviews,
     coalesce(sessions_completed, 0) AS sessions_completed,
     coalesce(study_seconds, 0)      AS study_seconds,
     coalesce(scores, 0)             AS scores,
+    coalesce(scored_sessions, 0)    AS scored_sessions,
     coalesce(items_learned, 0)      AS items_learned,
     coalesce(items_reviewed, 0)     AS items_reviewed,
     coalesce(new_mastery_count, 0)  AS new_mastery_count
@@ -93,22 +100,34 @@ FULL JOIN learned   USING (user_id, day)
 FULL JOIN reviewed  USING (user_id, day)
 FULL JOIN mastered  USING (user_id, day);
 
-INSERT INTO daily_stats AS d
-SELECT *
-FROM window_days
-ORDER BY user_id, day
-ON CONFLICT (user_id, day) DO UPDATE SET
-    answers            = d.answers            + excluded.answers,
-    correct_answers    = d.correct_answers    + excluded.correct_answers,
-    response_ms        = d.response_ms        + excluded.response_ms,
-    capped_ms          = d.capped_ms          + excluded.capped_ms,
-    reviews            = d.reviews            + excluded.reviews,
-    sessions_completed = d.sessions_completed + excluded.sessions_completed,
-    study_seconds      = d.study_seconds      + excluded.study_seconds,
-    scores             = d.scores             + excluded.scores,
-    items_learned      = d.items_learned      + excluded.items_learned,
-    items_reviewed     = d.items_reviewed     + excluded.items_reviewed,
-    new_mastery_count  = d.new_mastery_count  + excluded.new_mastery_count;
+-- A day's number of answers and sessions is now 0, or the change itself, if it was 0 before: then the day ceases to be a
+-- study day, or becomes one.
+WITH kept AS (
+    INSERT INTO daily_stats AS d
+    SELECT *
+    FROM window_days
+    ORDER BY user_id, day
+    ON CONFLICT (user_id, day) DO UPDATE SET
+        answers            = d.answers            + excluded.answers,
+        correct_answers    = d.correct_answers    + excluded.correct_answers,
+        response_ms        = d.response_ms        + excluded.response_ms,
+        timed_answers      = d.timed_answers      + excluded.timed_answers,
+        reviews            = d.reviews            + excluded.reviews,
+        sessions_completed = d.sessions_completed + excluded.sessions_completed,
+        study_seconds      = d.study_seconds      + excluded.study_seconds,
+        scores             = d.scores             + excluded.scores,
+        scored_sessions    = d.scored_sessions    + excluded.scored_sessions,
+        items_learned      = d.items_learned      + excluded.items_learned,
+        items_reviewed     = d.items_reviewed     + excluded.items_reviewed,
+        new_mastery_count  = d.new_mastery_count  + excluded.new_mastery_count
+    RETURNING user_id, day, answers + sessions_completed AS studies
+)
+INSERT INTO window_study_days
+SELECT w.user_id, w.day
+FROM window_days w
+FULL JOIN kept k ON k.user_id = w.user_id AND k.day = w.day
+CROSS JOIN LATERAL (SELECT coalesce(w.answers + w.sessions_completed, 0) AS change, coalesce(k.studies, 0) AS studies) n
+WHERE n.change <> 0 AND n.studies IN (0, n.change);
 
 -- Delete each day that has no activity left, because its only completion moved to another day, or because its answers
 -- are retracted.
@@ -130,14 +149,14 @@ WHERE ctid = ANY (ARRAY(
 WITH studied AS (
     SELECT user_id, day, count(*) FILTER (WHERE kind = 'answer') AS answers,
         count(*) FILTER (WHERE correct) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
-        CAST(sum(least(response_ms, 60000)) FILTER (WHERE kind = 'answer') AS bigint) AS capped_ms,
+        count(response_ms) AS timed_answers,
         count(*) FILTER (WHERE kind = 'review') AS reviews
     FROM dated_facts
     WHERE kind IN ('answer', 'review')
     GROUP BY user_id, day
 ), completed AS (
     SELECT user_id, day, count(*) AS sessions_completed, CAST(sum(duration_seconds) AS bigint) AS study_seconds,
-        CAST(sum(score) AS bigint) AS scores
+        CAST(sum(score) AS bigint) AS scores, count(score) AS scored_sessions
     FROM completions
     GROUP BY user_id, day
 ), learned AS (
@@ -153,16 +172,21 @@ WITH studied AS (
 )
 SELECT user_id, day,
     coalesce(s.answers, 0) AS answers, coalesce(s.correct_answers, 0) AS correct_answers,
-    coalesce(s.response_ms, 0) AS response_ms, coalesce(s.capped_ms, 0) AS capped_ms,
+    coalesce(s.response_ms, 0) AS response_ms, coalesce(s.timed_answers, 0) AS timed_answers,
     coalesce(s.reviews, 0) AS reviews,
     coalesce(c.sessions_completed, 0) AS sessions_completed, coalesce(c.study_seconds, 0) AS study_seconds,
-    coalesce(c.scores, 0) AS scores, coalesce(l.items, 0) AS items_learned,
+    coalesce(c.scores, 0) AS scores, coalesce(c.scored_sessions, 0) AS scored_sessions,
+    coalesce(l.items, 0) AS items_learned,
     coalesce(r.items, 0) AS items_reviewed, coalesce(m.items, 0) AS new_mastery_count
 FROM studied s
 FULL JOIN completed c USING (user_id, day)
 LEFT JOIN learned l   USING (user_id, day)
 LEFT JOIN repeated r  USING (user_id, day)
 LEFT JOIN mastered m  USING (user_id, day)
+
+-- is_study_day --
+-- Whether a row d is a study day.
+(d.answers > 0 OR d.sessions_completed > 0)
 
 -- stat_fields --
 -- The result columns from a row s of daily_stats or weekly_stats. The row may be missing.
@@ -172,11 +196,12 @@ coalesce(s.study_seconds, 0) / 60                  AS study_time_minutes,
 coalesce(s.answers, 0)                             AS answers,
 coalesce(s.correct_answers, 0)                     AS correct_answers,
 CAST(s.correct_answers AS double precision) / nullif(s.answers, 0) AS accuracy_rate,
-CAST(s.response_ms AS double precision) / nullif(s.answers, 0)     AS average_response_ms,
+CAST(s.response_ms AS double precision) / nullif(s.timed_answers, 0) AS average_response_ms,
 coalesce(s.items_learned, 0)                       AS items_learned,
 coalesce(s.items_reviewed, 0)                      AS items_reviewed,
+coalesce(s.reviews, 0)                             AS reviews,
 coalesce(s.new_mastery_count, 0)                   AS new_mastery_count,
-CAST(s.scores AS double precision) / nullif(s.sessions_completed, 0) AS average_score
+CAST(s.scores AS double precision) / nullif(s.scored_sessions, 0) AS average_score
 
 -- days --
 -- The rows of a range of days, both ends inclusive.
@@ -188,11 +213,12 @@ SELECT
     answers,
     correct_answers,
     CAST(correct_answers AS double precision) / nullif(answers, 0) AS accuracy_rate,
-    CAST(response_ms AS double precision) / nullif(answers, 0)     AS average_response_ms,
+    CAST(response_ms AS double precision) / nullif(timed_answers, 0) AS average_response_ms,
     items_learned,
     items_reviewed,
+    reviews,
     new_mastery_count,
-    CAST(scores AS double precision) / nullif(sessions_completed, 0) AS average_score
+    CAST(scores AS double precision) / nullif(scored_sessions, 0)  AS average_score
 FROM daily_stats
 WHERE user_id = :user_id AND day BETWEEN :first_day AND :last_day
 ORDER BY day;
@@ -239,7 +265,7 @@ reviewed AS (
 SELECT
     month                                              AS start,
     CAST(month + INTERVAL '1 month' AS date) - 1       AS "end",
-    count(*) FILTER (WHERE sessions_completed > 0)     AS active_days,
+    count(*) FILTER (WHERE {read_models/daily_stats is_study_day}) AS active_days,
     CAST(sum(sessions_completed) AS bigint)            AS sessions_completed,
     CAST(sum(study_seconds) AS bigint)                 AS study_seconds,
     CAST(floor(sum(study_seconds) / 60.0) AS bigint)   AS study_time_minutes,
@@ -247,15 +273,16 @@ SELECT
     CAST(sum(correct_answers) AS bigint)               AS correct_answers,
     CAST(sum(correct_answers) AS double precision) / nullif(CAST(sum(answers) AS bigint), 0)
                                                        AS accuracy_rate,
-    CAST(sum(response_ms) AS double precision) / nullif(CAST(sum(answers) AS bigint), 0)
+    CAST(sum(response_ms) AS double precision) / nullif(CAST(sum(timed_answers) AS bigint), 0)
                                                        AS average_response_ms,
     CAST(sum(items_learned) AS bigint)                 AS items_learned,
     coalesce(min(reviewed.items), 0)                   AS items_reviewed,
+    CAST(sum(reviews) AS bigint)                       AS reviews,
     CAST(sum(new_mastery_count) AS bigint)             AS new_mastery_count,
-    CAST(sum(scores) AS double precision) / nullif(CAST(sum(sessions_completed) AS bigint), 0)
+    CAST(sum(scores) AS double precision) / nullif(CAST(sum(scored_sessions) AS bigint), 0)
                                                        AS average_score,
     coalesce(min(slipped.items), 0)                    AS slipped_back
-FROM days LEFT JOIN reviewed USING (month) LEFT JOIN slipped USING (month)
+FROM days d LEFT JOIN reviewed USING (month) LEFT JOIN slipped USING (month)
 WHERE month BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
 GROUP BY month
 ORDER BY month;

@@ -111,7 +111,7 @@ DELETE FROM window_refolded;
 
 -- fold --
 -- Each learner is looked up once: whether the learner was deleted, and the zones and offsets for the span of the
--- learner's events.
+-- learner's events. From here on, times have the limits with which they count in sums and means.
 WITH learners AS MATERIALIZED (
     SELECT user_id,
         min(occurred_at) FILTER (WHERE kind IN ({dated_kinds})) AS first_at,
@@ -126,11 +126,15 @@ WITH learners AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = l.user_id OFFSET 0)
 )
 INSERT INTO window_facts
-SELECT e.*,
+SELECT e.global_position, e.kind, e.user_id, e.occurred_at, e.event_id, e.created_at, e.correct, e.item_id, e.session_id,
+    {counted_columns}, e.change,
     {read_models/facts local_time}
 FROM window_events e
 JOIN shifts s ON s.user_id = e.user_id
 WHERE e.kind NOT IN ('deletion', 'catalogue');
+
+-- counted --
+CASE WHEN e.{column} > {limit} THEN {limit} ELSE e.{column} END AS {column}
 
 -- kind_of_fact --
 CASE d.event_type

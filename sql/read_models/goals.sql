@@ -49,7 +49,8 @@ last_of_day AS (
     ORDER BY day, occurred_at DESC, event_id DESC
 ),
 days AS (
-    SELECT ago, g.answers_per_day, coalesce(d.answers, 0) AS answers, d.sessions_completed > 0 AS is_studied,
+    SELECT ago, g.answers_per_day, coalesce(d.answers, 0) AS answers,
+        {read_models/daily_stats is_study_day} AS is_studied,
         coalesce(g.answers_per_day > 0 AND d.answers >= g.answers_per_day, FALSE) AS is_met
     FROM today
     CROSS JOIN generate_series(0, 29) AS ago

@@ -10,7 +10,8 @@ CREATE TABLE group_items (
     learners        bigint NOT NULL,       -- members with an answer
     answers         bigint NOT NULL,
     correct_answers bigint NOT NULL,
-    response_ms     bigint NOT NULL,       -- sum
+    response_ms     bigint NOT NULL,
+    timed_answers   bigint NOT NULL,
     lapses          bigint NOT NULL,       -- also of members without an answer
     PRIMARY KEY (group_id, item_id, shard)
 ) WITH (fillfactor = 70);
@@ -39,10 +40,12 @@ WHERE place <= {read_models/group_items most_groups}
 
 -- add --
 -- Add the sums over the rows of `changes` to the groups' sums.
-INSERT INTO group_items AS g (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
+INSERT INTO group_items AS g (
+    group_id, item_id, shard, learners, answers, correct_answers, response_ms, timed_answers, lapses
+)
 SELECT group_id, item_id, window_shard, sum(learners) AS learners, sum(answers)::bigint AS answers,
     sum(correct_answers)::bigint AS correct_answers, sum(response_ms)::bigint AS response_ms,
-    sum(lapses)::bigint AS lapses
+    sum(timed_answers)::bigint AS timed_answers, sum(lapses)::bigint AS lapses
 FROM changes
 GROUP BY group_id, item_id
 ORDER BY group_id, item_id
@@ -51,6 +54,7 @@ ON CONFLICT (group_id, item_id, shard) DO UPDATE SET
     answers         = g.answers         + excluded.answers,
     correct_answers = g.correct_answers + excluded.correct_answers,
     response_ms     = g.response_ms     + excluded.response_ms,
+    timed_answers   = g.timed_answers   + excluded.timed_answers,
     lapses          = g.lapses          + excluded.lapses
 
 -- subtract --
@@ -71,6 +75,7 @@ UPDATE group_items g SET
     answers         = g.answers         - o.answers,
     correct_answers = g.correct_answers - o.correct_answers,
     response_ms     = g.response_ms     - o.response_ms,
+    timed_answers   = g.timed_answers   - o.timed_answers,
     lapses          = g.lapses          - o.lapses
 FROM gone o
 WHERE g.group_id = o.group_id AND g.item_id = o.item_id AND g.shard = o.shard
@@ -85,7 +90,8 @@ IF EXISTS (SELECT FROM group_members) THEN
     WITH changes AS (
         SELECT m.group_id, w.item_id, {read_models/item_difficulty new_learners} AS learners,
             w.answers - w.had_answers AS answers, w.correct_answers - w.had_correct_answers AS correct_answers,
-            w.response_ms - w.had_response_ms AS response_ms, w.lapses - w.had_lapses AS lapses
+            w.response_ms - w.had_response_ms AS response_ms,
+            w.timed_answers - w.had_timed_answers AS timed_answers, w.lapses - w.had_lapses AS lapses
         FROM (SELECT DISTINCT user_id FROM window_items) u
         CROSS JOIN LATERAL (
             {read_models/group_items counted_groups}
@@ -131,14 +137,17 @@ HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0
 
 -- fill --
 -- A rebuild from the archive first loads the item_stats of all learners, in any order, and then runs this block.
-INSERT INTO group_items (group_id, item_id, shard, learners, answers, correct_answers, response_ms, lapses)
+INSERT INTO group_items (
+    group_id, item_id, shard, learners, answers, correct_answers, response_ms, timed_answers, lapses
+)
 {read_models/group_items of_shards};
 
 -- definition --
 -- Sum over all shards, because definitions also run in DuckDB, which cannot compute a learner's shard.
 SELECT m.group_id, s.item_id, count(*) FILTER (WHERE s.answers > 0) AS learners,
     CAST(sum(s.answers) AS bigint) AS answers, CAST(sum(s.correct_answers) AS bigint) AS correct_answers,
-    CAST(sum(s.response_ms) AS bigint) AS response_ms, CAST(sum(s.lapses) AS bigint) AS lapses
+    CAST(sum(s.response_ms) AS bigint) AS response_ms, CAST(sum(s.timed_answers) AS bigint) AS timed_answers,
+    CAST(sum(s.lapses) AS bigint) AS lapses
 FROM ({read_models/group_items counted_members}) m
 JOIN item_stats s ON s.user_id = m.user_id
 GROUP BY m.group_id, s.item_id
@@ -147,7 +156,7 @@ HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0
 -- live --
 SELECT group_id, item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,
     CAST(sum(correct_answers) AS bigint) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
-    CAST(sum(lapses) AS bigint) AS lapses
+    CAST(sum(timed_answers) AS bigint) AS timed_answers, CAST(sum(lapses) AS bigint) AS lapses
 FROM group_items
 GROUP BY group_id, item_id
 

@@ -77,7 +77,7 @@ IF EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'leave')) THEN
     IF has_past THEN
         WITH changes AS (
             SELECT j.group_id, s.item_id, (s.answers > 0)::int AS learners, s.answers, s.correct_answers, s.response_ms,
-                s.lapses
+                s.timed_answers, s.lapses
             FROM {read_models/group_members joined} j
             CROSS JOIN LATERAL (SELECT * FROM item_stats i WHERE i.user_id = j.user_id OFFSET 0) s
             WHERE s.answers > 0 OR s.lapses > 0
@@ -86,7 +86,7 @@ IF EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'leave')) THEN
     ELSE   -- in a rebuild: item_stats has no key yet, but window_items has all items of these learners
         WITH changes AS (
             SELECT j.group_id, s.item_id, (s.answers > 0)::int AS learners, s.answers, s.correct_answers, s.response_ms,
-                s.lapses
+                s.timed_answers, s.lapses
             FROM {read_models/group_members joined} j
             JOIN window_items s ON s.user_id = j.user_id
             WHERE s.answers > 0 OR s.lapses > 0
@@ -158,7 +158,8 @@ members AS (
         CASE WHEN t.last_study_date > t.today
             THEN EXISTS (
                 SELECT FROM daily_stats d
-                WHERE d.user_id = t.user_id AND d.day BETWEEN t.today - 6 AND t.today AND d.sessions_completed > 0)
+                WHERE d.user_id = t.user_id AND d.day BETWEEN t.today - 6 AND t.today
+                  AND {read_models/daily_stats is_study_day})
             ELSE coalesce(t.last_study_date > t.today - 7, FALSE) END AS is_active,
         coalesce(CASE WHEN t.last_day > t.today
             THEN (
@@ -218,15 +219,13 @@ CROSS JOIN (
 
 -- learners --
 -- One page of the members. The page begins after the given key. Every order sorts by ascending numbers: dates become
--- numbers of days since 2000-01-01. URGENCY puts days and wrong answers, at most 999,999, into one number. Who answers
--- without a study day is away for no day.
+-- numbers of days since 2000-01-01. URGENCY puts days and wrong answers, at most 999,999, into one number.
 WITH {read_models/group_members members},
 standings AS (
     SELECT m.*,
         CAST(m.correct_answers AS double precision) / nullif(m.answers, 0) AS accuracy_last7_days,
         never_studied OR is_away OR is_weak AS at_risk,
-        CASE WHEN NOT never_studied THEN greatest(m.today - m.last_study_date, 0) WHEN answers > 0 THEN 0 END
-            AS days_away
+        CASE WHEN NOT never_studied THEN greatest(m.today - m.last_study_date, 0) END AS days_away
     FROM risks m
 ),
 ranked AS (

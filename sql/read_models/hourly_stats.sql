@@ -8,6 +8,7 @@ CREATE TABLE hourly_stats (
     answers         bigint NOT NULL,
     correct_answers bigint NOT NULL,
     response_ms     bigint NOT NULL,
+    timed_answers   bigint NOT NULL,
     PRIMARY KEY (user_id, hour)
 ) WITH (fillfactor = 60);
 
@@ -16,7 +17,8 @@ INSERT INTO hourly_stats AS h
 SELECT user_id, hour,
     sum(change)                                     AS answers,
     coalesce(sum(change) FILTER (WHERE correct), 0) AS correct_answers,
-    sum(change * response_ms)::bigint               AS response_ms
+    coalesce(sum(change * response_ms), 0)::bigint  AS response_ms,
+    coalesce(sum(change) FILTER (WHERE response_ms IS NOT NULL), 0) AS timed_answers
 FROM window_facts
 WHERE kind = 'answer'
 GROUP BY user_id, hour
@@ -24,7 +26,8 @@ ORDER BY user_id, hour     -- every worker takes locks in the same order
 ON CONFLICT (user_id, hour) DO UPDATE SET
     answers         = h.answers         + excluded.answers,
     correct_answers = h.correct_answers + excluded.correct_answers,
-    response_ms     = h.response_ms     + excluded.response_ms;
+    response_ms     = h.response_ms     + excluded.response_ms,
+    timed_answers   = h.timed_answers   + excluded.timed_answers;
 
 DELETE FROM hourly_stats
 WHERE ctid = ANY (ARRAY(
@@ -37,7 +40,7 @@ WHERE ctid = ANY (ARRAY(
 
 -- definition --
 SELECT user_id, hour, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
-    CAST(sum(response_ms) AS bigint) AS response_ms
+    CAST(coalesce(sum(response_ms), 0) AS bigint) AS response_ms, count(response_ms) AS timed_answers
 FROM dated_facts
 WHERE kind = 'answer'
 GROUP BY user_id, hour
@@ -46,7 +49,7 @@ GROUP BY user_id, hour
 -- The hours with an answer, from 0 to 23.
 SELECT hour, answers, correct_answers,
     CAST(correct_answers AS double precision) / nullif(answers, 0) AS accuracy_rate,
-    CAST(response_ms AS double precision) / nullif(answers, 0)     AS average_response_ms
+    CAST(response_ms AS double precision) / nullif(timed_answers, 0) AS average_response_ms
 FROM hourly_stats
 WHERE user_id = :user_id
 ORDER BY hour;

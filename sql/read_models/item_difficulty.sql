@@ -9,6 +9,7 @@ CREATE TABLE item_difficulty (
     answers         bigint NOT NULL,
     correct_answers bigint NOT NULL,
     response_ms     bigint NOT NULL,
+    timed_answers   bigint NOT NULL,
     lapses          bigint NOT NULL,       -- number of lapses, also of learners without an answer
     PRIMARY KEY (item_id, shard)
 ) WITH (fillfactor = 70);
@@ -23,6 +24,7 @@ SELECT item_id, window_shard,
     sum(answers - had_answers)::bigint                      AS answers,
     sum(correct_answers - had_correct_answers)::bigint      AS correct_answers,
     sum(response_ms - had_response_ms)::bigint              AS response_ms,
+    sum(timed_answers - had_timed_answers)::bigint          AS timed_answers,
     sum(lapses - had_lapses)::bigint                        AS lapses
 FROM window_items
 WHERE {read_models/item_difficulty is_changed}
@@ -33,6 +35,7 @@ ON CONFLICT (item_id, shard) DO UPDATE SET
     answers         = d.answers         + excluded.answers,
     correct_answers = d.correct_answers + excluded.correct_answers,
     response_ms     = d.response_ms     + excluded.response_ms,
+    timed_answers   = d.timed_answers   + excluded.timed_answers,
     lapses          = d.lapses          + excluded.lapses;
 
 DELETE FROM item_difficulty
@@ -52,7 +55,7 @@ CASE WHEN answers > 0 THEN 1 ELSE 0 END - CASE WHEN had_answers > 0 THEN 1 ELSE 
 
 -- is_changed --
 answers <> had_answers OR lapses <> had_lapses OR correct_answers <> had_correct_answers
-    OR response_ms <> had_response_ms
+    OR response_ms <> had_response_ms OR timed_answers <> had_timed_answers
 
 -- share --
 -- The values of the table's columns, in their order: the item, the shard, and sums over rows of item_stats. The
@@ -60,7 +63,7 @@ answers <> had_answers OR lapses <> had_lapses OR correct_answers <> had_correct
 s.item_id, event_store.shard_of('learner-' || s.user_id) AS shard,
 count(*) FILTER (WHERE s.answers > 0) AS learners, sum(s.answers)::bigint AS answers,
 sum(s.correct_answers)::bigint AS correct_answers, sum(s.response_ms)::bigint AS response_ms,
-sum(s.lapses)::bigint AS lapses
+sum(s.timed_answers)::bigint AS timed_answers, sum(s.lapses)::bigint AS lapses
 
 -- reset_learners --
 -- Subtract the learners' rows of item_stats. Delete a row to which no other learner contributes.
@@ -79,6 +82,7 @@ UPDATE item_difficulty d SET
     answers         = d.answers         - g.answers,
     correct_answers = d.correct_answers - g.correct_answers,
     response_ms     = d.response_ms     - g.response_ms,
+    timed_answers   = d.timed_answers   - g.timed_answers,
     lapses          = d.lapses          - g.lapses
 FROM gone g
 WHERE d.item_id = g.item_id AND d.shard = g.shard AND (d.learners, d.lapses) <> (g.learners, g.lapses);
@@ -92,14 +96,14 @@ HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0
 
 -- fill --
 -- A rebuild from the archive first loads the item_stats of all learners, in any order, and then runs this block.
-INSERT INTO item_difficulty (item_id, shard, learners, answers, correct_answers, response_ms, lapses)
+INSERT INTO item_difficulty (item_id, shard, learners, answers, correct_answers, response_ms, timed_answers, lapses)
 {read_models/item_difficulty of_shards};
 
 -- definition --
 -- Sum over all shards, because definitions also run in DuckDB, which cannot compute a learner's shard.
 SELECT item_id, count(*) FILTER (WHERE answers > 0) AS learners, CAST(sum(answers) AS bigint) AS answers,
     CAST(sum(correct_answers) AS bigint) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
-    CAST(sum(lapses) AS bigint) AS lapses
+    CAST(sum(timed_answers) AS bigint) AS timed_answers, CAST(sum(lapses) AS bigint) AS lapses
 FROM item_stats
 GROUP BY item_id
 HAVING sum(answers) > 0 OR sum(lapses) > 0
@@ -107,7 +111,7 @@ HAVING sum(answers) > 0 OR sum(lapses) > 0
 -- live --
 SELECT item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,
     CAST(sum(correct_answers) AS bigint) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
-    CAST(sum(lapses) AS bigint) AS lapses
+    CAST(sum(timed_answers) AS bigint) AS timed_answers, CAST(sum(lapses) AS bigint) AS lapses
 FROM item_difficulty
 GROUP BY item_id
 
@@ -120,7 +124,8 @@ sum(CAST(correct_answers AS double precision)) / nullif(sum(CAST(answers AS doub
 
 -- page_sums --
 -- The other sums over shards, which are computed only for the items of a page.
-CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(lapses) AS bigint) AS lapses
+CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(timed_answers) AS bigint) AS timed_answers,
+CAST(sum(lapses) AS bigint) AS lapses
 
 -- difficulty_fields --
 -- The result columns from an item's sums s, its page_sums r and its description i. The description may be missing.
@@ -129,7 +134,7 @@ coalesce(i.level, 'UNKNOWN')                       AS level,
 s.learners,
 s.answers,
 s.accuracy_rate,
-CAST(r.response_ms AS double precision) / s.answers AS average_response_ms,
+CAST(r.response_ms AS double precision) / nullif(r.timed_answers, 0) AS average_response_ms,
 r.lapses
 
 -- description --

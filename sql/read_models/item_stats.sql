@@ -7,6 +7,7 @@ CREATE TABLE item_stats (
     answers           bigint NOT NULL,
     correct_answers   bigint NOT NULL,
     response_ms       bigint NOT NULL,
+    timed_answers     bigint NOT NULL,
     first_answered_at timestamptz,         -- time of the first answer
     first_answered_on date,                -- local day of the first answer
     last_answered_at  timestamptz,         -- time of the latest answer
@@ -38,8 +39,8 @@ ALTER TABLE item_stats ALTER user_id SET STORAGE PLAIN, ALTER item_id SET STORAG
 CREATE INDEX item_stats_by_item ON item_stats (item_id, user_id);
 
 -- columns --
-user_id, item_id, answers, correct_answers, response_ms, first_answered_at, first_answered_on, last_answered_at,
-first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
+user_id, item_id, answers, correct_answers, response_ms, timed_answers, first_answered_at, first_answered_on,
+last_answered_at, first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
 interval_days, easiness_factor, reviewed_at, review_id, lapses,
 reviewed_on, asked_at, asked_id, asked_on, recalled, stability, difficulty, last_answered_on, last_correct
 
@@ -49,7 +50,7 @@ CREATE TEMPORARY TABLE window_items (
     LIKE item_stats INCLUDING STORAGE,
     place tid,                             -- of the former row; null: the item is new
     had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
-    had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_lapses bigint,
+    had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_timed_answers bigint, had_lapses bigint,
     -- An item is out of order if one of its new events does not follow its latest stored event, if a new event follows
     -- a new review, or if an answer is retracted (see repeated_answers.sql). If an item is not out of order, the window
     -- changes only the gap after the item's latest stored review (see reviews.sql). If a new review ends this gap,
@@ -73,6 +74,7 @@ SELECT w.user_id, w.item_id,
     coalesce(old.answers, 0) + w.answers                   AS answers,
     coalesce(old.correct_answers, 0) + w.correct_answers   AS correct_answers,
     coalesce(old.response_ms, 0) + w.response_ms           AS response_ms,
+    coalesce(old.timed_answers, 0) + w.timed_answers       AS timed_answers,
     -- If an answer is late, `recompute` replaces the first and the last one.
     coalesce(old.first_answered_at, w.first_answered_at)   AS first_answered_at,
     coalesce(old.first_answered_on, w.days[1])             AS first_answered_on,
@@ -105,6 +107,7 @@ SELECT w.user_id, w.item_id,
     coalesce(old.answers, 0)                               AS had_answers,
     coalesce(old.correct_answers, 0)                       AS had_correct_answers,
     coalesce(old.response_ms, 0)                           AS had_response_ms,
+    coalesce(old.timed_answers, 0)                         AS had_timed_answers,
     coalesce(old.lapses, 0)                                AS had_lapses,
     chain.is_out_of_order,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_at, w.first_answered_at) END AS closed_at,
@@ -120,6 +123,7 @@ FROM (
         coalesce(sum(change) FILTER (WHERE kind = 'answer'), 0) AS answers,
         coalesce(sum(change) FILTER (WHERE correct), 0)         AS correct_answers,
         coalesce(sum(change * response_ms), 0)::bigint          AS response_ms,
+        coalesce(sum(change) FILTER (WHERE response_ms IS NOT NULL), 0) AS timed_answers,
         min(occurred_at) FILTER (WHERE kind = 'answer')         AS first_answered_at,
         max(occurred_at) FILTER (WHERE kind = 'answer')         AS last_answered_at,
         (array_agg(event_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer'))[1] AS first_answer_id,
@@ -182,6 +186,7 @@ UPDATE item_stats s SET
     answers           = w.answers,
     correct_answers   = w.correct_answers,
     response_ms       = w.response_ms,
+    timed_answers     = w.timed_answers,
     first_answered_at = w.first_answered_at,
     first_answered_on = w.first_answered_on,
     last_answered_at  = w.last_answered_at,
@@ -251,8 +256,8 @@ IF EXISTS (SELECT FROM window_items WHERE is_late) THEN
 END IF;
 
 -- definition --
-SELECT c.user_id, c.item_id, c.answers, c.correct_answers, c.response_ms, c.first_answered_at, c.first_answered_on,
-    c.last_answered_at, c.first_correct_at, c.first_correct_on, c.first_mastered_at, c.first_mastered_on,
+SELECT c.user_id, c.item_id, c.answers, c.correct_answers, c.response_ms, c.timed_answers, c.first_answered_at,
+    c.first_answered_on, c.last_answered_at, c.first_correct_at, c.first_correct_on, c.first_mastered_at, c.first_mastered_on,
     c.interval_days, c.easiness_factor, c.reviewed_at, c.review_id, c.lapses, c.reviewed_on,
     f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.correct AS recalled,
     c.stability, c.difficulty, c.last_answered_on, c.last_correct
@@ -267,7 +272,7 @@ LEFT JOIN chained_facts f ON f.is_first AND f.user_id = c.user_id AND f.item_id 
 -- an answer, because the learner's zone may change. The same holds for first_correct_on and first_mastered_on.
 WITH answered AS (
     SELECT user_id, item_id, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
-        CAST(sum(response_ms) AS bigint) AS response_ms,
+        CAST(sum(response_ms) AS bigint) AS response_ms, count(response_ms) AS timed_answers,
         min(occurred_at) AS first_answered_at, max(occurred_at) AS last_answered_at,
         min(occurred_at) FILTER (WHERE correct) AS first_correct_at
     FROM dated_facts
@@ -286,14 +291,14 @@ WITH answered AS (
     GROUP BY user_id, item_id
 ), met AS (
     SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id, a.answers,
-        a.correct_answers, a.response_ms, a.first_answered_at, a.last_answered_at, a.first_correct_at,
+        a.correct_answers, a.response_ms, a.timed_answers, a.first_answered_at, a.last_answered_at, a.first_correct_at,
         r.first_mastered_at, r.interval_days, r.easiness_factor, r.reviewed_at, r.reviewed_on, r.review_id, r.lapses,
         coalesce(r.reviews, 0) AS gap
     FROM answered a
     FULL JOIN reviewed r ON r.user_id = a.user_id AND r.item_id = a.item_id
 )
 SELECT m.user_id, m.item_id, coalesce(m.answers, 0) AS answers, coalesce(m.correct_answers, 0) AS correct_answers,
-    coalesce(m.response_ms, 0) AS response_ms,
+    coalesce(m.response_ms, 0) AS response_ms, coalesce(m.timed_answers, 0) AS timed_answers,
     m.first_answered_at, CAST(m.first_answered_at + coalesce(a.to_day, INTERVAL '0 days') AS date) AS first_answered_on,
     m.last_answered_at,
     m.first_correct_at, CAST(m.first_correct_at + coalesce(c.to_day, INTERVAL '0 days') AS date) AS first_correct_on,
@@ -328,7 +333,7 @@ CASE WHEN cardinality(i.domains) > 0 THEN i.domains
 coalesce(s.answers, 0)                             AS answers,
 coalesce(s.correct_answers, 0)                     AS correct_answers,
 CAST(s.correct_answers AS double precision) / nullif(s.answers, 0) AS accuracy_rate,
-CAST(s.response_ms AS double precision) / nullif(s.answers, 0)     AS average_response_ms,
+CAST(s.response_ms AS double precision) / nullif(s.timed_answers, 0) AS average_response_ms,
 s.first_answered_at,
 s.first_correct_at,
 s.last_answered_at,
@@ -413,7 +418,11 @@ falling AS (
 )
 
 -- due_at --
-s.reviewed_at + s.interval_days * INTERVAL '24 hours'
+s.reviewed_at + {read_models/item_stats counted_interval} * INTERVAL '24 hours'
+
+-- counted_interval --
+-- A longer interval would lead to a date that no database can store.
+least(s.interval_days, 36500)
 
 -- due_on --
 -- The learner's local day of due_at. The segments are read once for all rows; each begins where the one before ends.
@@ -425,7 +434,7 @@ CAST({read_models/item_stats due_at} + coalesce((
 
 -- due_date --
 -- A date that differs from the date of due_at in UTC by at most two days.
-s.reviewed_on + CAST(s.interval_days AS integer)
+s.reviewed_on + CAST({read_models/item_stats counted_interval} AS integer)
 
 -- not_archived --
 -- NOT IN is faster than NOT EXISTS, for which PostgreSQL may look up each item in the catalogue.
@@ -540,7 +549,7 @@ todays AS MATERIALIZED (
     WHERE f.day = (SELECT day FROM today)
 ),
 answered AS (
-    SELECT CAST(sum(d.answers) AS bigint) AS answers, CAST(sum(d.capped_ms) AS bigint) AS capped_ms
+    SELECT CAST(sum(d.timed_answers) AS bigint) AS answers, CAST(sum(d.response_ms) AS bigint) AS response_ms
     FROM daily_stats d
     WHERE d.user_id = :user_id
       AND d.day BETWEEN (SELECT day FROM today) - 27 AND (SELECT day FROM today)
@@ -548,9 +557,9 @@ answered AS (
 SELECT
     (SELECT due FROM todays)     AS due,
     (SELECT overdue FROM todays) AS overdue,
-    CAST(a.capped_ms AS double precision) / nullif(a.answers * 1000, 0) AS seconds_per_answer,
+    CAST(a.response_ms AS double precision) / nullif(a.answers * 1000, 0) AS seconds_per_answer,
     CASE WHEN a.answers > 0
-         THEN ((SELECT due FROM todays) * a.capped_ms + a.answers * 60000 - 1) / (a.answers * 60000) END AS minutes
+         THEN ((SELECT due FROM todays) * a.response_ms + a.answers * 60000 - 1) / (a.answers * 60000) END AS minutes
 FROM answered a;
 
 -- rows languages --

@@ -1,5 +1,5 @@
--- One row per learner and run of study days (local days with a completed session). Two study days belong to one run if
--- every day between them is a study day or a rest day. An ISO week has at most two rest days, so at most four rest days
+-- One row per learner and run of study days (local days with an answer or a completed session). Two study days belong to
+-- one run if every day between them is a study day or a rest day. An ISO week has at most two rest days, so at most four rest days
 -- are consecutive: the last two days of a week and the first two days of the next week.
 
 -- table --
@@ -7,19 +7,13 @@ CREATE TABLE learning_streaks (
     user_id    text COLLATE "C" NOT NULL,
     starts     date   NOT NULL,            -- first study day, local
     ends       date   NOT NULL,            -- last study day, local
-    study_days bigint NOT NULL,            -- number of study days: local days with a completed session
+    study_days bigint NOT NULL,            -- number of study days: local days with an answer or a completed session
     PRIMARY KEY (user_id, starts)
 );
 
 -- turned --
--- The days that become or cease to be study days or rest days. A window changes a day's number of sessions by at least
--- one, so that the number is now 0, or the change itself, if it was 0 before.
-SELECT w.user_id, w.day
-FROM window_days w
-LEFT JOIN LATERAL (
-    SELECT d.sessions_completed FROM daily_stats d WHERE d.user_id = w.user_id AND d.day = w.day OFFSET 0
-) now ON true
-WHERE w.sessions_completed <> 0 AND coalesce(now.sessions_completed, 0) IN (0, w.sessions_completed)
+-- The days that become or cease to be study days or rest days.
+SELECT user_id, day FROM window_study_days
 UNION ALL
 SELECT user_id, day FROM window_rest_days
 

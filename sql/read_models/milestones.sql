@@ -55,7 +55,7 @@ FROM (
         SELECT d.user_id, d.day, count(s.starts) OVER (PARTITION BY d.user_id ORDER BY d.day) AS run
         FROM daily_stats d
         LEFT JOIN learning_streaks s ON s.user_id = d.user_id AND s.starts = d.day
-        WHERE d.sessions_completed > 0
+        WHERE {read_models/daily_stats is_study_day}
     ) days
 ) studied
 WHERE place IN (3, 7, 14, 30, 50, 100, 200) OR place % 365 = 0

@@ -4,13 +4,16 @@
 CREATE TABLE weekly_stats (
     user_id            text COLLATE "C" NOT NULL,
     monday             date   NOT NULL,    -- Monday of the local week
-    active_days        bigint NOT NULL,    -- number of study days: local days with a completed session
+    active_days        bigint NOT NULL,    -- number of study days: local days with an answer or a completed session
     answers            bigint NOT NULL,
     correct_answers    bigint NOT NULL,
     response_ms        bigint NOT NULL,
+    timed_answers      bigint NOT NULL,
+    reviews            bigint NOT NULL,
     sessions_completed bigint NOT NULL,
     study_seconds      bigint NOT NULL,
     scores             bigint NOT NULL,
+    scored_sessions    bigint NOT NULL,
     items_learned      bigint NOT NULL,
     items_reviewed     bigint NOT NULL,
     new_mastery_count  bigint NOT NULL,
@@ -29,8 +32,9 @@ WITH weeks AS MATERIALIZED (
     {read_models/weekly_stats reviewed}
 )
 INSERT INTO weekly_stats AS s
-SELECT w.user_id, w.monday, w.active_days, w.answers, w.correct_answers, w.response_ms, w.sessions_completed,
-    w.study_seconds, w.scores, w.items_learned, coalesce(r.items_reviewed, 0), w.new_mastery_count
+SELECT w.user_id, w.monday, w.active_days, w.answers, w.correct_answers, w.response_ms, w.timed_answers, w.reviews,
+    w.sessions_completed, w.study_seconds, w.scores, w.scored_sessions, w.items_learned,
+    coalesce(r.items_reviewed, 0), w.new_mastery_count
 FROM weeks w
 LEFT JOIN reviewed r ON r.user_id = w.user_id AND r.monday = w.monday
 ORDER BY w.user_id, w.monday
@@ -39,9 +43,12 @@ ON CONFLICT (user_id, monday) DO UPDATE SET
     answers            = excluded.answers,
     correct_answers    = excluded.correct_answers,
     response_ms        = excluded.response_ms,
+    timed_answers      = excluded.timed_answers,
+    reviews            = excluded.reviews,
     sessions_completed = excluded.sessions_completed,
     study_seconds      = excluded.study_seconds,
     scores             = excluded.scores,
+    scored_sessions    = excluded.scored_sessions,
     items_learned      = excluded.items_learned,
     items_reviewed     = excluded.items_reviewed,
     new_mastery_count  = excluded.new_mastery_count
@@ -51,12 +58,14 @@ WHERE s IS DISTINCT FROM excluded;
 -- 1990-01-01 was a Monday.
 WITH weeks AS (
     SELECT user_id, day - CAST((day - DATE '1990-01-01') % 7 AS integer) AS monday,
-        count(*) FILTER (WHERE sessions_completed > 0) AS active_days,
+        count(*) FILTER (WHERE {read_models/daily_stats is_study_day}) AS active_days,
         CAST(sum(answers) AS bigint) AS answers, CAST(sum(correct_answers) AS bigint) AS correct_answers,
-        CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(sessions_completed) AS bigint) AS sessions_completed,
+        CAST(sum(response_ms) AS bigint) AS response_ms, CAST(sum(timed_answers) AS bigint) AS timed_answers,
+        CAST(sum(reviews) AS bigint) AS reviews, CAST(sum(sessions_completed) AS bigint) AS sessions_completed,
         CAST(sum(study_seconds) AS bigint) AS study_seconds, CAST(sum(scores) AS bigint) AS scores,
+        CAST(sum(scored_sessions) AS bigint) AS scored_sessions,
         CAST(sum(items_learned) AS bigint) AS items_learned, CAST(sum(new_mastery_count) AS bigint) AS new_mastery_count
-    FROM daily_stats
+    FROM daily_stats d
     GROUP BY 1, 2
 ), reviewed AS (
     SELECT user_id, monday, count(*) AS items_reviewed
@@ -68,17 +77,20 @@ WITH weeks AS (
     ) again
     GROUP BY user_id, monday
 )
-SELECT w.user_id, w.monday, w.active_days, w.answers, w.correct_answers, w.response_ms, w.sessions_completed,
-    w.study_seconds, w.scores, w.items_learned, coalesce(r.items_reviewed, 0) AS items_reviewed, w.new_mastery_count
+SELECT w.user_id, w.monday, w.active_days, w.answers, w.correct_answers, w.response_ms, w.timed_answers, w.reviews,
+    w.sessions_completed, w.study_seconds, w.scores, w.scored_sessions, w.items_learned,
+    coalesce(r.items_reviewed, 0) AS items_reviewed, w.new_mastery_count
 FROM weeks w
 LEFT JOIN reviewed r ON r.user_id = w.user_id AND r.monday = w.monday
 
 -- weeks --
 SELECT d.user_id, d.day - (d.day - date '1990-01-01') % 7 AS monday,
-        count(*) FILTER (WHERE d.sessions_completed > 0) AS active_days,
+        count(*) FILTER (WHERE {read_models/daily_stats is_study_day}) AS active_days,
         sum(d.answers)::bigint AS answers, sum(d.correct_answers)::bigint AS correct_answers,
-        sum(d.response_ms)::bigint AS response_ms, sum(d.sessions_completed)::bigint AS sessions_completed,
+        sum(d.response_ms)::bigint AS response_ms, sum(d.timed_answers)::bigint AS timed_answers,
+        sum(d.reviews)::bigint AS reviews, sum(d.sessions_completed)::bigint AS sessions_completed,
         sum(d.study_seconds)::bigint AS study_seconds, sum(d.scores)::bigint AS scores,
+        sum(d.scored_sessions)::bigint AS scored_sessions,
         sum(d.items_learned)::bigint AS items_learned, sum(d.new_mastery_count)::bigint AS new_mastery_count
     FROM batch_learners b
     JOIN daily_stats d ON d.user_id = b.user_id

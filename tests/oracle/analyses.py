@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tests.oracle import memory as memories
 from tests.oracle.catalogue import Description, descriptions, names
-from tests.oracle.days import day
+from tests.oracle.days import day, study_days
 from tests.oracle.days import week as week_of
 from tests.oracle.events import Row, World
 from tests.oracle.memory import Answer, RecallTest
@@ -147,10 +147,7 @@ def cohorts(world: World, days: Range, fewest: int) -> dict[Cell, Counts]:
     A cohort is named by the Monday of its learners' first study week. A week is named by the number
     of weeks since that Monday.
     """
-    studied = {
-        user: sorted(day(world, event) for event in world.completions(user))
-        for user in learners(world)
-    }
+    studied = {user: sorted(study_days(world, user)) for user in learners(world)}
     weeks = {user: {week_of(one)[0] for one in found} for user, found in studied.items() if found}
     firsts = {user: studied[user][0] for user in weeks}
     newest = max((week for found in weeks.values() for week in found), default=date.min)

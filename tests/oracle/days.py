@@ -87,23 +87,24 @@ def masteries(world: World, user_id: str) -> list[Event]:
 def answer_sums(answers: list[Event]) -> Row:
     """Return the fields that are sums and means over answers."""
     correct = [e for e in answers if e.type == "CorrectAnswerGiven"]
-    response_ms = sum(e.data["response_time_ms"] for e in answers)
+    times = counted_ms(answers)
     return {
         "answers": len(answers),
         "correct_answers": len(correct),
         "accuracy_rate": ratio(len(correct), len(answers)),
-        "average_response_ms": ratio(response_ms, len(answers)),
+        "average_response_ms": ratio(sum(times), len(times)),
     }
 
 
 def completion_sums(completions: list[Event]) -> Row:
     """Return the fields that are sums and means over completed sessions."""
-    seconds = sum(e.data["duration_seconds"] for e in completions)
+    seconds = sum(min(e.data.get("duration_seconds") or 0, 14_400) for e in completions)
+    scores = [s for e in completions if (s := e.data.get("score")) is not None]
     return {
         "sessions_completed": len(completions),
         "study_seconds": seconds,
         "study_time_minutes": seconds // 60,
-        "average_score": ratio(sum(e.data["score"] for e in completions), len(completions)),
+        "average_score": ratio(sum(scores), len(scores)),
     }
 
 
@@ -127,6 +128,7 @@ def stats_of(world: World, user_id: str, days: set[date]) -> Row:
         **completion_sums(on(world.completions(user_id))),
         "items_learned": len(on(firsts(world.correct(user_id)))),
         "items_reviewed": reviewed_later(world, user_id, answers),
+        "reviews": len(on(world.reviews(user_id))),
         "new_mastery_count": len(on(masteries(world, user_id))),
     }
 
@@ -137,24 +139,16 @@ def days_with_rows(world: World, user_id: str) -> list[date]:
     return sorted({day(world, e) for e in events})
 
 
-def capped_ms(answers: list[Event]) -> int:
-    """Return the sum of the response times, each limited to 60 seconds."""
-    return sum(min(e.data["response_time_ms"], 60_000) for e in answers)
-
-
-def daily_stats(world: World, user_id: str) -> dict[date, Row]:
-    """Return the learner's rows, keyed by day."""
-    return {d: stats_of(world, user_id, {d}) for d in days_with_rows(world, user_id)}
+def counted_ms(answers: list[Event]) -> list[int]:
+    """Return the times of the answers that have one, each limited to 60 seconds."""
+    times = [e.data.get("response_time_ms") for e in answers]
+    return [min(time, 60_000) for time in times if time is not None]
 
 
 @defines_by_learner("daily_stats")
-def daily_rows(world: World, user_id: str) -> dict[date, Row]:
-    """Return the rows of the table; unlike `dailyStats`, the table also stores `capped_ms`."""
-    answers = world.answers(user_id)
-    return {
-        d: {**row, "capped_ms": capped_ms([e for e in answers if day(world, e) == d])}
-        for d, row in daily_stats(world, user_id).items()
-    }
+def daily_stats(world: World, user_id: str) -> dict[date, Row]:
+    """Return the learner's rows, keyed by day."""
+    return {d: stats_of(world, user_id, {d}) for d in days_with_rows(world, user_id)}
 
 
 def hour(world: World, answer: Event) -> int:
@@ -237,5 +231,5 @@ def _periods(world: World, user_id: str, period: Callable[[date], Period]) -> di
 
 
 def study_days(world: World, user_id: str) -> set[date]:
-    """Return the days with at least one completed session."""
-    return {day(world, e) for e in world.completions(user_id)}
+    """Return the days with at least one answer or completed session."""
+    return {day(world, e) for e in world.answers(user_id) + world.completions(user_id)}

@@ -126,7 +126,7 @@ def learners(world: World, group_id: str, order_by: str) -> list[Row]:
         answers, studied = row["answers_last7_days"], row["last_study_date"]
         today = day_of(world, row["user_id"], world.now)
         away = max((today - studied).days, 0) if studied else 0
-        never = studied is None and not answers
+        never = studied is None
         wrong = answers - round(answers * (accuracy or 0))
         keys: dict[str, tuple[object, ...]] = {
             "AT_RISK": (not row["at_risk"], *inactive(row)),

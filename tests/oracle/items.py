@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from tests.oracle.catalogue import Description, Languages, descriptions, language_of, names
 from tests.oracle.days import answer_sums, day, day_of, last_days
-from tests.oracle.events import Event, Row, Rows, World, defines, defines_by_learner, only, ratio
+from tests.oracle.events import Event, Row, Rows, World, defines, defines_by_learner, only
 
 
 @defines_by_learner("item_stats")
@@ -76,14 +76,19 @@ def _review(world: World, user_id: str, latest: Event | None) -> Row:
         names = ("interval_days", "easiness_factor", "reviewed_at", "due_at", "due_on")
         return dict.fromkeys(names)
     days = latest.data["new_interval"]
-    due_at = latest.occurred_at + timedelta(hours=24 * days)
+    due_at = latest.occurred_at + timedelta(hours=24 * min(days, 36_500))
     return {
         "interval_days": days,
-        "easiness_factor": float(latest.data["easiness_factor"]),
+        "easiness_factor": _easiness(latest),
         "reviewed_at": latest.occurred_at,
         "due_at": due_at,
         "due_on": day_of(world, user_id, due_at),
     }
+
+
+def _easiness(review: Event) -> float | None:
+    factor = review.data.get("easiness_factor")
+    return None if factor is None else float(factor)
 
 
 def _lapses(reviews: list[Event]) -> int:
@@ -124,7 +129,7 @@ def item_history(world: World, user_id: str, item_id: str) -> Row:
             {
                 "at": e.occurred_at,
                 "interval_days": e.data["new_interval"],
-                "easiness_factor": float(e.data["easiness_factor"]),
+                "easiness_factor": _easiness(e),
             }
             for e in reviews[::-1][:1000]
         ],
@@ -145,25 +150,18 @@ def sums(world: World, learners: Iterable[str]) -> dict[str, Row]:
 
     Items with neither an answer nor a lapse are left out.
     """
-    rows = [(item, row) for user in learners for item, row in item_stats(world, user).items()]
-    summed = {item: _sum([row for one, row in rows if one == item]) for item, _ in rows}
-    return {item: row for item, row in summed.items() if row["learners"] or row["lapses"]}
-
-
-def _sum(rows: list[Row]) -> Row:
-    answers = sum(row["answers"] for row in rows)
-    correct = sum(row["correct_answers"] for row in rows)
-    # A row's response times add up to a whole number of milliseconds. Rounding mean * count
-    # therefore restores their sum exactly.
-    response_ms = sum(round((row["average_response_ms"] or 0) * row["answers"]) for row in rows)
-    return {
-        "learners": sum(1 for row in rows if row["answers"]),
-        "answers": answers,
-        "correct_answers": correct,
-        "accuracy_rate": ratio(correct, answers),
-        "average_response_ms": ratio(response_ms, answers),
-        "lapses": sum(row["lapses"] for row in rows),
+    people = list(learners)
+    rows = [(item, row) for user in people for item, row in item_stats(world, user).items()]
+    answers = [answer for user in people for answer in world.answers(user)]
+    summed = {
+        item: {
+            "learners": sum(1 for one, row in rows if one == item and row["answers"]),
+            **answer_sums(only(answers, item)),
+            "lapses": sum(row["lapses"] for one, row in rows if one == item),
+        }
+        for item, _ in rows
     }
+    return {item: row for item, row in summed.items() if row["learners"] or row["lapses"]}
 
 
 def learners(world: World) -> list[str]:

@@ -10,8 +10,8 @@ from uuid import UUID
 from tests.oracle.catalogue import archived, catalogue
 from tests.oracle.days import (
     answer_sums,
-    capped_ms,
     completion_sums,
+    counted_ms,
     daily_stats,
     day,
     day_of,
@@ -165,16 +165,13 @@ def workload(world: World, user_id: str) -> Row:
     """Return today's due items, and how long they take at the pace of the last 28 local days."""
     todays = next(iter(due_forecast(world, user_id, 1).values()))
     days = last_days(world, user_id, 28)
-    answers = [e for e in world.answers(user_id) if day(world, e) in days]
-    total = capped_ms(answers)
-    minutes = (
-        math.ceil(Fraction(todays["items"] * total, len(answers) * 60_000)) if answers else None
-    )
+    times = counted_ms([e for e in world.answers(user_id) if day(world, e) in days])
+    total, timed = sum(times), len(times)
     return {
         "due": todays["items"],
         "overdue": todays["overdue"],
-        "seconds_per_answer": ratio(total, len(answers) * 1000),
-        "minutes": minutes,
+        "seconds_per_answer": ratio(total, timed * 1000),
+        "minutes": math.ceil(Fraction(todays["items"] * total, timed * 60_000)) if timed else None,
     }
 
 

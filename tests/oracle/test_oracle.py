@@ -29,14 +29,19 @@ def event(
 
 
 def answer(
-    at: str, item: str = "i1", *, right: bool = True, ms: int = 1000, n: int | None = None
+    at: str, item: str = "i1", *, right: bool = True, ms: int | None = 1000, n: int | None = None
 ) -> oracle.Event:
     kind = "CorrectAnswerGiven" if right else "IncorrectAnswerGiven"
     return event(kind, at, n=n, session_id="s", item_id=item, response_time_ms=ms)
 
 
 def done(
-    at: str, session: str, *, score: int = 50, seconds: int = 90, n: int | None = None
+    at: str,
+    session: str,
+    *,
+    score: int | None = 50,
+    seconds: int | None = 90,
+    n: int | None = None,
 ) -> oracle.Event:
     return event(
         "SessionCompleted", at, n=n, session_id=session, score=score, duration_seconds=seconds
@@ -109,9 +114,12 @@ def test_daily_stats_are_sums_over_the_events_of_each_day() -> None:
         answer("2024-01-02T10:00", "i1", ms=2000),
         answer("2024-01-02T11:00", "i1", ms=2001),
         answer("2024-01-02T12:00", "i2", right=False, ms=0),
+        answer("2024-01-02T12:30", "i2", right=False, ms=36_000_000),
+        answer("2024-01-02T12:40", "i2", right=False, ms=None),
         done("2024-01-02T13:00", "s1", score=70, seconds=119),
         done("2024-01-02T14:00", "s1", score=10, seconds=1000),
-        done("2024-01-02T15:00", "s2", score=75, seconds=1),
+        done("2024-01-02T15:00", "s2", score=250, seconds=86_400),
+        done("2024-01-02T15:00", "s3", score=None, seconds=None),
         review("2024-01-03T10:00", 6),
         review("2024-01-04T10:00", 7),
         review("2024-01-05T10:00", 8),
@@ -119,19 +127,22 @@ def test_daily_stats_are_sums_over_the_events_of_each_day() -> None:
     days = oracle.daily_stats(seen, "ann")
     assert sorted(days) == [date(2024, 1, n) for n in (1, 2, 3, 4, 5)]
     assert days[date(2024, 1, 2)] == {
-        "answers": 3,
+        "answers": 5,
         "correct_answers": 2,
-        "accuracy_rate": 2 / 3,
-        "average_response_ms": 4001 / 3,
-        "sessions_completed": 2,
-        "study_seconds": 120,
-        "study_time_minutes": 2,
-        "average_score": 72.5,
+        "accuracy_rate": 2 / 5,
+        "average_response_ms": 64_001 / 4,  # ten hours count as a minute, an omitted time does not
+        "sessions_completed": 3,
+        "study_seconds": 14_519,
+        "study_time_minutes": 241,
+        "average_score": 160.0,
         "items_learned": 1,
         "items_reviewed": 1,
+        "reviews": 0,
         "new_mastery_count": 0,
     }
+    assert oracle.item_stats(seen, "ann")["i2"]["average_response_ms"] == 60_000 / 2
     assert [days[date(2024, 1, n)]["new_mastery_count"] for n in (3, 4, 5)] == [0, 1, 0]
+    assert [days[date(2024, 1, n)]["reviews"] for n in (1, 3, 4)] == [0, 1, 1]
     assert days[date(2024, 1, 3)]["accuracy_rate"] is None
 
 
@@ -146,7 +157,7 @@ def test_weekly_and_monthly_stats_are_sums_over_whole_periods() -> None:
     )
     assert list(oracle.weekly_stats(seen, "ann")) == [date(2024, 1, 29)]
     week = oracle.weekly_stats(seen, "ann")[date(2024, 1, 29)]
-    assert (week["end"], week["active_days"], week["items_reviewed"]) == (date(2024, 2, 4), 2, 1)
+    assert (week["end"], week["active_days"], week["items_reviewed"]) == (date(2024, 2, 4), 4, 1)
     assert (week["study_seconds"], week["study_time_minutes"]) == (118, 1)
     months = oracle.monthly_stats(seen, "ann")
     assert [months[d]["answers"] for d in (date(2024, 1, 1), date(2024, 2, 1))] == [2, 2]
@@ -159,6 +170,10 @@ def test_lapses_and_mastery_follow_the_intervals() -> None:
     row = oracle.item_stats(world(*reviews), "ann")["i1"]
     assert (row["lapses"], row["mastery"], row["interval_days"]) == (2, "SHORT_TERM", 20)
     assert row["due_at"] == datetime(2024, 1, 26, 10, tzinfo=UTC)
+    far = oracle.item_stats(world(review("2024-01-01T10:00", 2**32 - 1)), "ann")["i1"]
+    assert (far["interval_days"], far["due_at"]) == (
+        2**32 - 1, datetime(2123, 12, 8, 10, tzinfo=UTC)
+    )  # fmt: skip
     assert oracle.item_stats(world(*reviews[:4]), "ann")["i1"]["mastery"] == "LONG_TERM"
     assert oracle.item_stats(world(*reviews[:2]), "ann")["i1"]["mastery"] == "LEARNING"
 
@@ -192,7 +207,10 @@ def test_the_streak_depends_on_the_current_day(
     risk: bool,
     longest: tuple[int, int] | None,
 ) -> None:
-    events = [done(f"2024-01-0{d}T10:00", f"s{d}") for d in days]
+    events = [
+        answer(f"2024-01-0{d}T10:00") if d % 2 else done(f"2024-01-0{d}T10:00", f"s{d}")
+        for d in days
+    ]
     row = oracle.streak(world(*events, now=datetime(2024, 1, today, 9, tzinfo=UTC)), "ann")
     assert (row["current"], row["active_today"], row["at_risk"]) == (current, active, risk)
     assert row["last_study_date"] == (date(2024, 1, days[-1]) if days else None)
@@ -444,7 +462,7 @@ def test_the_goal_of_a_day_is_the_latest_goal_set_on_or_before_that_day() -> Non
         "days_met7": 2,  # no goal was in force on the first day
         "days_met30": 2,
         "week": [False, False, False, False, True, True, False],
-        "study_days30": 0,
+        "study_days30": 4,
     }
 
 
@@ -455,8 +473,9 @@ def test_there_is_no_goal_before_the_first_goal_or_after_a_goal_of_0() -> None:
     assert goal(answer("2024-01-04T10:00"), *goals, set_goal("2024-01-05", 3), today=5) == {
         "answers_per_day": 3,
         "answers_today": 0,
-        **dict.fromkeys(("days_met7", "days_met30", "study_days30"), 0),
+        **dict.fromkeys(("days_met7", "days_met30"), 0),
         "week": [False] * 7,
+        "study_days30": 1,
     }
 
 
@@ -621,18 +640,19 @@ def test_after_365_days_each_further_365_days_are_a_milestone() -> None:
 
 
 def test_items_are_a_milestone_on_the_day_on_which_their_number_reaches_the_value() -> None:
-    answers = [answer(f"2024-01-{1 + n // 7:02}T10:00", f"i{n}") for n in range(50)]
+    answers = [answer(f"2024-01-{1 + n // 14:02}T10:00", f"i{n}") for n in range(50)]
     reviews = [review(f"2024-02-{1 + n // 7:02}T10:00", 7, f"i{n}") for n in range(49)]
     assert reached(*answers, *reviews) == [
         ("ITEMS_MASTERED", 10, "02-02"),
-        ("ITEMS_LEARNED", 50, "01-08"),
-        ("ITEMS_LEARNED", 10, "01-02"),
+        ("ITEMS_LEARNED", 50, "01-04"),
+        ("STREAK", 3, "01-03"),
+        ("ITEMS_LEARNED", 10, "01-01"),
     ]
     assert reached(*answers[:9], answer("2024-01-01", "i9", right=False)) == []
 
 
 def test_a_goal_that_is_raised_in_the_evening_takes_back_the_milestone_of_the_day() -> None:
-    answers = [answer(f"2024-01-0{d}T10:0{n}") for d in (1, 2, 3) for n in range(2)]
+    answers = [answer(f"2024-01-0{d}T10:0{n}") for d in (2, 3) for n in range(2)]
     goals = [set_goal("2024-01-02T08:00", 2)]
     assert reached(*answers, *goals) == [("GOAL_MET", 2, "01-03"), ("GOAL_MET", 2, "01-02")]
     raised = [*goals, set_goal("2024-01-03T20:00", 3)]

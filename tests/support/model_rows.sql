@@ -2,17 +2,17 @@
 -- names that the specification uses.
 
 -- daily_stats --
-SELECT user_id, day, answers, correct_answers, capped_ms, sessions_completed, study_seconds,
-    study_seconds / 60 AS study_time_minutes, items_learned, items_reviewed, new_mastery_count,
+SELECT user_id, day, answers, correct_answers, sessions_completed, study_seconds,
+    study_seconds / 60 AS study_time_minutes, items_learned, items_reviewed, reviews, new_mastery_count,
     correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
-    response_ms::float8 / nullif(answers, 0) AS average_response_ms,
-    scores::float8 / nullif(sessions_completed, 0) AS average_score
+    response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms,
+    scores::float8 / nullif(scored_sessions, 0) AS average_score
 FROM daily_stats;
 
 -- hourly_stats --
 SELECT user_id, hour, answers, correct_answers,
     correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
-    response_ms::float8 / nullif(answers, 0) AS average_response_ms
+    response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms
 FROM hourly_stats;
 
 -- retention_stats --
@@ -27,10 +27,10 @@ GROUP BY 1, 2;
 
 -- weekly_stats --
 SELECT user_id, monday, active_days, answers, correct_answers, sessions_completed, study_seconds,
-    study_seconds / 60 AS study_time_minutes, items_learned, items_reviewed, new_mastery_count,
+    study_seconds / 60 AS study_time_minutes, items_learned, items_reviewed, reviews, new_mastery_count,
     correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
-    response_ms::float8 / nullif(answers, 0) AS average_response_ms,
-    scores::float8 / nullif(sessions_completed, 0) AS average_score
+    response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms,
+    scores::float8 / nullif(scored_sessions, 0) AS average_score
 FROM weekly_stats;
 
 -- calibration_days --
@@ -39,7 +39,7 @@ SELECT user_id, day || ' ' || bin AS day_and_bin, tests, correct, predicted, los
 -- item_stats --
 SELECT user_id, item_id, answers, correct_answers,
     correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
-    response_ms::float8 / nullif(answers, 0) AS average_response_ms,
+    response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms,
     first_answered_at, last_answered_at, first_correct_at,
     interval_days, easiness_factor, reviewed_at, lapses
 FROM item_stats;
@@ -63,7 +63,7 @@ SELECT user_id, item_id || ' ' || day AS item_and_day, answers, correct_answers 
 SELECT item_id, '' AS one, sum(learners)::int AS learners, sum(answers)::int AS answers,
     sum(correct_answers)::int AS correct_answers, sum(lapses)::int AS lapses,
     sum(correct_answers)::float8 / nullif(sum(answers), 0)::float8 AS accuracy_rate,
-    sum(response_ms)::float8 / nullif(sum(answers), 0)::float8 AS average_response_ms
+    sum(response_ms)::float8 / nullif(sum(timed_answers), 0)::float8 AS average_response_ms
 FROM item_difficulty
 GROUP BY item_id;
 
@@ -71,7 +71,7 @@ GROUP BY item_id;
 SELECT group_id, item_id, sum(learners)::int AS learners, sum(answers)::int AS answers,
     sum(correct_answers)::int AS correct_answers, sum(lapses)::int AS lapses,
     sum(correct_answers)::float8 / nullif(sum(answers), 0)::float8 AS accuracy_rate,
-    sum(response_ms)::float8 / nullif(sum(answers), 0)::float8 AS average_response_ms
+    sum(response_ms)::float8 / nullif(sum(timed_answers), 0)::float8 AS average_response_ms
 FROM group_items
 GROUP BY group_id, item_id;
 

@@ -121,7 +121,7 @@ class ItemDifficulty(msgspec.Struct, frozen=True):
     learners: int
     answers: int
     accuracy_rate: float
-    average_response_ms: float
+    average_response_ms: float | None
     lapses: int
 
 

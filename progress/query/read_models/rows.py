@@ -99,6 +99,7 @@ class _Sums(msgspec.Struct, frozen=True, kw_only=True):
     average_response_ms: float | None
     items_learned: int
     items_reviewed: int
+    reviews: int
     new_mastery_count: int
     average_score: float | None
 
@@ -229,7 +230,7 @@ class ItemKey(msgspec.Struct, frozen=True):
 class ItemReview(msgspec.Struct, frozen=True):
     at: datetime
     interval_days: int
-    easiness_factor: float
+    easiness_factor: float | None
 
 
 class ItemDay(msgspec.Struct, frozen=True):

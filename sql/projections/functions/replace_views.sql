@@ -2,7 +2,8 @@
 -- the reason why the former views stay: for example, a query has used one of them for almost a second. The limit is for
 -- all locks together, and below PostgreSQL's deadlock_timeout: if a query that reads several views and this function
 -- wait for each other, this function gives way, and the query does not fail.
--- A view has the columns of its table, and the state of memory (sql/read_models/memory.sql) in days and from 1 to 10.
+-- A view has the columns of its table, the state of memory (sql/read_models/memory.sql) in days and from 1 to 10, and
+-- columns of former versions that analysts may use.
 CREATE OR REPLACE FUNCTION progress.replace_views(source text, models text[]) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '900ms' AS $replace$
 DECLARE
@@ -34,7 +35,8 @@ BEGIN
         SELECT coalesce(string_agg(', ' || n.expression, '' ORDER BY a.attnum), '') INTO added
         FROM (VALUES
             ('item_stats', 'stability', 'exp(stability / 1e7::float8) AS stability_days'),
-            ('item_stats', 'difficulty', 'difficulty / 1e7::float8 AS difficulty_1_to_10')
+            ('item_stats', 'difficulty', 'difficulty / 1e7::float8 AS difficulty_1_to_10'),
+            ('daily_stats', 'timed_answers', 'response_ms AS capped_ms')
         ) AS n (relname, attname, expression)
         JOIN pg_attribute a ON a.attrelid = format('%I.%I', source, model)::regclass AND a.attname = n.attname
         WHERE n.relname = model;
