@@ -230,6 +230,7 @@ KINDS = {
     "ItemPublished": 2,
     "ItemArchived": 1,
 }
+STUDIES = ("CorrectAnswerGiven", "IncorrectAnswerGiven", "SessionCompleted")
 IN_PARTS = Disturbance(sizes=(7, 1, 30), every=2, limit=9, workers=1, tasks=1, crashes=())
 
 
@@ -237,14 +238,18 @@ def generate_log(seed: int) -> Log:
     """Return a log of 7 learners, 3 items and 2 groups. The events arrive in random order."""
     chance = random.Random(seed)
     # A low accuracy puts a learner at risk only after 20 answers, so one learner gets more events.
-    busy = chance.choice(MEMBERS)
+    # Another one never studies, and a third has not studied for about a week.
+    busy, idle, away = chance.sample(MEMBERS, 3)
+    absence = timedelta(days=chance.choice((8, 9)))
     kinds = chance.choices(list(KINDS), weights=list(KINDS.values()), k=130)
     # Some events happen at the same moment, some after NOW.
     moments = [NOW + timedelta(hours=chance.randint(-24 * 9, 30)) for _ in range(40)]
     published = []
     for number, kind in enumerate(kinds):
         user, at = chance.choice((busy, *MEMBERS)), chance.choice(moments)
-        event = generate_event(number, kind, user, at, chance)
+        if user == idle and kind in STUDIES:
+            user = busy
+        event = generate_event(number, kind, user, at - absence if user == away else at, chance)
         published.append(Published(event, (chance.randint(0, 99),)))
     # These preference events happen at NOW and arrive last. If a learner has no earlier time zone,
     # the new one also applies to all earlier answers. Otherwise, earlier answers keep their days.
@@ -272,15 +277,23 @@ def generate_data(kind: str, chance: random.Random) -> dict[str, Any]:
     """Return the `data` of an event without the learner's id."""
     item = {"item_id": chance.choice(("i1", "i2", "i3"))}
     zone = {"timezone": chance.choice(ZONES), "day_start_hour": chance.choice((0, 4))}
-    answer = {"session_id": "s1", "response_time_ms": chance.randint(0, 3), **item}
+    answer = {"session_id": "s1", **item}
+    if chance.random() < 0.8:
+        answer["response_time_ms"] = chance.choice((0, 1, 2, 3, 86_400_000))
     session = f"s{chance.randint(1, 99)}"
     group = {"group_id": chance.choice(GROUPS)}
     level = chance.choice(("A1", "B2"))
     fields: dict[str, dict[str, Any]] = {
         "CorrectAnswerGiven": answer,
         "IncorrectAnswerGiven": answer,
-        "SessionCompleted": {"session_id": session, "score": 50, "duration_seconds": 60},
-        "ReviewProcessed": {"new_interval": chance.choice((3, 8)), "easiness_factor": 2.5, **item},
+        "SessionCompleted": chance.choice(
+            ({"session_id": session}, {"session_id": session, "score": 50, "duration_seconds": 60})
+        ),
+        "ReviewProcessed": {
+            "new_interval": chance.choice((3, 8, 3, 8, 2**32 - 1)),
+            "easiness_factor": chance.choice((2.5, None)),
+            **item,
+        },
         "LearnerJoinedGroup": group,
         "LearnerLeftGroup": group,
         "UserPreferencesChanged": zone,
