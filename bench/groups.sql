@@ -47,7 +47,7 @@ ORDER BY n;
 
 -- days --
 INSERT INTO daily_stats
-SELECT user_id, newest - d, 20, (n + d) % 21, 40000, 40000, 20, 1, 170, 80, 3, 15, 1
+SELECT user_id, newest - d, 20, (n + d) % 21, 40000, 20, 20, 1, 170, 80, 1, 3, 15, 1
 FROM generate_series(CAST(:days AS int), 0, -1) AS d
 CROSS JOIN local_days
 WHERE is_member AND (n + d) % 3 > 0;
@@ -62,8 +62,8 @@ ORDER BY n;
 -- batch weeks --
 INSERT INTO weekly_stats
 SELECT user_id, day - CAST((day - DATE '1990-01-01') % 7 AS integer), count(*), sum(answers), sum(correct_answers),
-    sum(response_ms), sum(sessions_completed), sum(study_seconds), sum(scores), sum(items_learned), 10,
-    sum(new_mastery_count)
+    sum(response_ms), sum(timed_answers), sum(reviews), sum(sessions_completed), sum(study_seconds), sum(scores),
+    sum(scored_sessions), sum(items_learned), 10, sum(new_mastery_count)
 FROM daily_stats
 GROUP BY 1, 2
 ORDER BY 2, md5(user_id);
@@ -82,13 +82,13 @@ FROM generate_series(1, CAST(:items AS int)) AS n;
 
 -- group items --
 INSERT INTO group_items
-SELECT 'g', 'item-' || n, shard, 40, 160, 60 + (n * 31 + shard) % 100, 320000, n % 9
+SELECT 'g', 'item-' || n, shard, 40, 160, 60 + (n * 31 + shard) % 100, 320000, 160, n % 9
 FROM generate_series(0, 15) AS shard
 CROSS JOIN generate_series(1, CAST(:items AS int)) AS n;
 
 -- difficulty --
 INSERT INTO item_difficulty
-SELECT item_id, shard, learners, answers, correct_answers, response_ms, lapses FROM group_items;
+SELECT item_id, shard, learners, answers, correct_answers, response_ms, timed_answers, lapses FROM group_items;
 
 -- settle --
 VACUUM (ANALYZE);

@@ -12,9 +12,9 @@ SELECT 'g', 'user-' || n, now(), gen_random_uuid(), TRUE FROM generate_series(1,
 
 -- answers --
 INSERT INTO item_stats (
-    user_id, item_id, answers, correct_answers, response_ms, lapses, stability, difficulty, last_answered_on,
-    last_correct)
-SELECT 'user-' || m, 'item-' || n, 9, 6, 9000, 0, (n * 7919 + m) % 80000000 - 10000000,
+    user_id, item_id, answers, correct_answers, response_ms, timed_answers, lapses, stability, difficulty,
+    last_answered_on, last_correct)
+SELECT 'user-' || m, 'item-' || n, 9, 6, 9000, 9, 0, (n * 7919 + m) % 80000000 - 10000000,
     10000000 + (n * 104729) % 90000000, current_date - (n + m) % 400, n % 5 > 0
 FROM generate_series(1, CAST(:members AS int)) AS m
 CROSS JOIN generate_series(1, CAST(:items AS int)) AS n;

@@ -6,7 +6,7 @@ SELECT
     answers,
     correct_answers    AS "correctAnswers",
     CAST(correct_answers AS double precision) / nullif(answers, 0) AS "accuracyRate",
-    CAST(response_ms AS double precision) / nullif(answers, 0)     AS "averageResponseMs"
+    CAST(response_ms AS double precision) / nullif(timed_answers, 0) AS "averageResponseMs"
 FROM daily_stats
 WHERE user_id = $1 AND day BETWEEN $2 AND $3
 ORDER BY day

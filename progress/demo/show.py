@@ -168,7 +168,7 @@ def show_class_steps(console: Console, url: str, code: str) -> None:
 def streak(streak: Streak, standing: Standing) -> Text:
     """Draw the current streak, the longest streak, and the totals."""
     text = Text("  ").append(_format_days(streak.current), "bold").append(" in a row")
-    text.append(", but no session yet today: the streak is at risk.\n" if streak.at_risk else ".\n")
+    text.append(", but no answer yet today: the streak is at risk.\n" if streak.at_risk else ".\n")
     if streak.last_study_date and not streak.current:
         text.append(
             f"  The record ends on {_format_date(streak.last_study_date)}; what was learned "

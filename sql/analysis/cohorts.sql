@@ -1,5 +1,5 @@
--- Learners by the week of their first study day (a day with an answer or a completed session), and how many of them study
--- in each later week.
+-- Learners by the week of their first study day (a day with an answer or a completed session), and how many of them
+-- study in each later week.
 
 -- create --
 CREATE TABLE cells (first_day DATE, week DATE, learners BIGINT);

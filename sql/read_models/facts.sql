@@ -126,8 +126,8 @@ WITH learners AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = l.user_id OFFSET 0)
 )
 INSERT INTO window_facts
-SELECT e.global_position, e.kind, e.user_id, e.occurred_at, e.event_id, e.created_at, e.correct, e.item_id, e.session_id,
-    {counted_columns}, e.change,
+SELECT e.global_position, e.kind, e.user_id, e.occurred_at, e.event_id, e.created_at, e.correct, e.item_id,
+    e.session_id, {counted_columns}, e.change,
     {read_models/facts local_time}
 FROM window_events e
 JOIN shifts s ON s.user_id = e.user_id

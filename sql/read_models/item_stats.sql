@@ -257,8 +257,8 @@ END IF;
 
 -- definition --
 SELECT c.user_id, c.item_id, c.answers, c.correct_answers, c.response_ms, c.timed_answers, c.first_answered_at,
-    c.first_answered_on, c.last_answered_at, c.first_correct_at, c.first_correct_on, c.first_mastered_at, c.first_mastered_on,
-    c.interval_days, c.easiness_factor, c.reviewed_at, c.review_id, c.lapses, c.reviewed_on,
+    c.first_answered_on, c.last_answered_at, c.first_correct_at, c.first_correct_on, c.first_mastered_at,
+    c.first_mastered_on, c.interval_days, c.easiness_factor, c.reviewed_at, c.review_id, c.lapses, c.reviewed_on,
     f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.correct AS recalled,
     c.stability, c.difficulty, c.last_answered_on, c.last_correct
 FROM (

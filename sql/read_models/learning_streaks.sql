@@ -1,6 +1,6 @@
--- One row per learner and run of study days (local days with an answer or a completed session). Two study days belong to
--- one run if every day between them is a study day or a rest day. An ISO week has at most two rest days, so at most four rest days
--- are consecutive: the last two days of a week and the first two days of the next week.
+-- One row per learner and run of study days (local days with an answer or a completed session). Two study days belong
+-- to one run if every day between them is a study day or a rest day. An ISO week has at most two rest days, so at most
+-- four rest days are consecutive: the last two days of a week and the first two days of the next week.
 
 -- table --
 CREATE TABLE learning_streaks (

@@ -116,7 +116,7 @@ def test_a_first_run_records_each_event_once(stack: Stack, first: list[str]) -> 
 def test_the_demo_shows_the_known_facts_of_the_review_log(first: list[str]) -> None:
     shown = "\n".join(first)
     for fact in (
-        "24 days in a row, but no session yet today: the streak is at risk",
+        "24 days in a row, but no answer yet today: the streak is at risk",
         "The longest run: 24 days",
         "64 sessions",
         "71 % of all answers right",

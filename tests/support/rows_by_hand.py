@@ -10,7 +10,9 @@ BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
 _MOMENT = "2024-03-01T00:00:00Z"
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "item_stats": dict.fromkeys(("answers", "correct_answers", "response_ms", "lapses"), 0),
+    "item_stats": dict.fromkeys(
+        ("answers", "correct_answers", "response_ms", "timed_answers", "lapses"), 0
+    ),
     "items": {
         "domains": [],
         "described_at": _MOMENT,
