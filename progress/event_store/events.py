@@ -80,12 +80,13 @@ def declare(
 
     `kind` is the value of the column `kind` by which folds select the type. A field is a column of
     the same name, unless `columns` gives another name, or None if no fold reads the field. In sums
-    and means, a value above the field's limit in `limits` counts as this limit. If `has_day`, folds read the local day of the event, which a change of the zone moves. If
-    `can_be_retracted`, an EventRetracted takes an event of the type out of every number. If
-    `rechecked`, folds skip events that the declaration rejects, because events of the type may have
-    been recorded before it was declared. An invalid value of one of `late_fields`, which were
-    declared later than the type, counts as omitted. A field whose default is UNSET differs from the
-    others: null, like an empty text, is a value of it, which removes the former value.
+    and means, a value above the field's limit in `limits` counts as this limit. If `has_day`, folds
+    read the local day of the event, which a change of the zone moves. If `can_be_retracted`, an
+    EventRetracted takes an event of the type out of every number. If `rechecked`, folds skip events
+    that the declaration rejects, because events of the type may have been recorded before it was
+    declared. An invalid value of one of `late_fields`, which were declared later than the type,
+    counts as omitted. A field whose default is UNSET differs from the others: null, like an empty
+    text, is a value of it, which removes the former value.
     """
 
     def add(declared: type[_E]) -> type[_E]:

@@ -100,8 +100,8 @@ FULL JOIN learned   USING (user_id, day)
 FULL JOIN reviewed  USING (user_id, day)
 FULL JOIN mastered  USING (user_id, day);
 
--- If a day's number of answers and sessions is now 0, the day ceases to be a study day. If it is the change itself, it was
--- 0 before: the day becomes one.
+-- If a day's number of answers and sessions is now 0, the day ceases to be a study day. If it is the change itself, it
+-- was 0 before: the day becomes one.
 WITH kept AS (
     INSERT INTO daily_stats AS d
     SELECT *

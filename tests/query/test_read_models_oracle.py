@@ -277,7 +277,7 @@ def generate_data(kind: str, chance: random.Random) -> dict[str, Any]:
     """Return the `data` of an event without the learner's id."""
     item = {"item_id": chance.choice(("i1", "i2", "i3"))}
     zone = {"timezone": chance.choice(ZONES), "day_start_hour": chance.choice((0, 4))}
-    answer = {"session_id": "s1", **item}
+    answer: dict[str, Any] = {"session_id": "s1", **item}
     if chance.random() < 0.8:
         answer["response_time_ms"] = chance.choice((0, 1, 2, 3, 86_400_000))
     session = f"s{chance.randint(1, 99)}"
