@@ -1,4 +1,4 @@
-"""A new rest day may join two runs of study days. The loss of a rest day may cut a run.
+"""A new study day or rest day may join two runs of study days. The loss of one may cut a run.
 
 A week has at most two rest days: the two earliest dates in its RestDayTaken events. A date is lost
 as a rest day as soon as the log has two earlier dates of the same week. The order in which the
@@ -20,19 +20,35 @@ from tests.support.stage import append
 DAYS = 28
 
 
-def draw_event(generator: random.Random, user: str) -> Envelope:
-    """Return a random event on one of 28 days: a rest day, or a completion of one of ten sessions.
+def draw_event(generator: random.Random, user: str, answers: list[Envelope]) -> Envelope:
+    """Return a random event on one of 28 days, or a retraction of one of the answers.
 
-    A session that is completed again on an earlier day moves to that day.
+    A session, one of ten, that is completed again on an earlier day moves to that day.
     """
-    on = BEGIN + timedelta(days=generator.randrange(DAYS))
-    if generator.random() < 0.5:
-        return rest_day(user, on.date())
-    return completion(user, f"{user}-{generator.randrange(10)}", on.date())
+    on = (BEGIN + timedelta(days=generator.randrange(DAYS))).date()
+    match generator.choice(("rest day", "rest day", "session", "answer", "retraction")):
+        case "rest day":
+            return rest_day(user, on)
+        case "retraction" if answers:
+            return retraction(user, answers.pop())
+        case "session":
+            return completion(user, f"{user}-{generator.randrange(10)}", on)
+    answers.append(answer(user, on))
+    return answers[-1]
 
 
 def rest_day(user: str, day: date) -> Envelope:
     return envelope("RestDayTaken", {"user_id": user, "date": day.isoformat()}, at=BEGIN)
+
+
+def answer(user: str, day: date) -> Envelope:
+    data = {"user_id": user, "session_id": "s", "item_id": "i"}
+    return envelope("CorrectAnswerGiven", data, at=BEGIN + (day - BEGIN.date()))
+
+
+def retraction(user: str, event: Envelope) -> Envelope:
+    data = {"user_id": user, "retracted_event_id": event["event_id"]}
+    return envelope("EventRetracted", data, at=BEGIN)
 
 
 def completion(user: str, session: str, day: date) -> Envelope:
@@ -45,14 +61,15 @@ def completion(user: str, session: str, day: date) -> Envelope:
     return envelope("SessionCompleted", data, at=BEGIN + (day - BEGIN.date()))
 
 
-def test_any_order_of_rest_days_and_sessions_gives_the_rows_of_the_oracle(
+def test_any_order_of_rest_days_sessions_and_answers_gives_the_rows_of_the_oracle(
     connection: Connection,
 ) -> None:
     generator = random.Random(13)
     projector = Projector(connection)
-    users = [f"user {number}" for number in range(60)]
+    answers: dict[str, list[Envelope]] = {f"user {number}": [] for number in range(60)}
     for _ in range(8):
-        append(connection, [draw_event(generator, u) for u in users for _ in range(3)])
+        drawn = [draw_event(generator, *of) for of in answers.items() for _ in range(3)]
+        append(connection, drawn)
         # A large window contains a learner's three new events; small windows divide them.
         projector.catch_up_all(limit=generator.choice((1, 2, 1000)))
         world = oracle.see(model_rows.read_events(connection), BEGIN)
@@ -69,4 +86,28 @@ def test_four_rest_days_in_a_row_do_not_break_a_streak(connection: Connection) -
         given=[completion("ann", "1", days[0]), completion("ann", "2", days[5])],
         when=[rest_day("ann", day) for day in days[1:5]],
         then={"learning_streaks": {("ann", friday): {"ends": days[5], "study_days": 2}}},
+    )
+
+
+def test_a_day_with_an_answer_is_a_study_day_until_the_answer_is_retracted(
+    connection: Connection,
+) -> None:
+    friday, saturday, sunday = (date(2024, 4, n) for n in (5, 6, 7))
+    answers = [answer("ann", day) for day in (friday, saturday, sunday)]
+    specify(
+        connection,
+        when=answers,
+        then={"learning_streaks": {("ann", friday): {"ends": sunday, "study_days": 3}}},
+    )
+    # The session keeps the Sunday.
+    specify(
+        connection,
+        given=[completion("ann", "1", sunday)],
+        when=[retraction("ann", event) for event in answers[1:]],
+        then={
+            "learning_streaks": {
+                ("ann", friday): {"ends": friday, "study_days": 1},
+                ("ann", sunday): {"ends": sunday, "study_days": 1},
+            }
+        },
     )
