@@ -122,7 +122,8 @@ def as_of_relations(text: str, *, live: bool = False) -> dict[str, str]:
     They have the parameters `user_id`, `as_of` and `known_at`. With `live`, the relations of
     `REALTIME` select the learner's live rows.
     """
-    queries = _as_of_queries(live=live, reads_memory="stability" in text)
+    added = " with lapses" if "lapses" in text else " with memory" if "stability" in text else ""
+    queries = _as_of_queries(live=live, items=f"as_of{added}")
     found, missing = set[str](), [text]
     while missing:
         read = (queries.keys() & {*_READ.findall(missing.pop())}) - found
@@ -132,10 +133,11 @@ def as_of_relations(text: str, *, live: bool = False) -> dict[str, str]:
 
 
 @functools.cache
-def _as_of_queries(*, live: bool, reads_memory: bool) -> dict[str, str]:
+def _as_of_queries(*, live: bool, items: str) -> dict[str, str]:
     """Return the SELECT of each relation at a past time, after those that it reads.
 
-    The states of memory take long to compute, so item_stats has them only if a query reads them.
+    `items` is the block of item_stats. Lapses and the states of memory take long to compute, so
+    that it has them only if a query reads them.
     """
     shared = blocks("projections/definitions")
     queries = {
@@ -145,11 +147,10 @@ def _as_of_queries(*, live: bool, reads_memory: bool) -> dict[str, str]:
         "segments": blocks("projections/as_of")["segments"],
         **{
             name: fill(f"read_models/{name}", "as_of", **facts.parts())
-            for name in ("deleted_learners", "item_stats", "items", "reviews")
+            for name in ("deleted_learners", "items", "reviews")
         },
+        "item_stats": fill("read_models/item_stats", items, **facts.parts()),
     }
-    if reads_memory:
-        queries["item_stats"] = blocks("read_models/item_stats")["as_of with memory"]
     if live:
         kept = (*CATALOGUE, *BATCH, "zone_offsets", "segments")
         of_weeks = ("answered_weeks", "returned_answers", "remembered_returns")

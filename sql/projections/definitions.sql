@@ -54,9 +54,8 @@ WHERE kind IN ('answer', 'review')
 WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, kind, event_id)
 
 -- chained_reviews --
--- Each review, with the interval of the previous review of the same item.
+-- Each review, and whether it is the latest of its item.
 SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor,
-    lag(interval_days) OVER earlier AS days_before,
     lead(interval_days) OVER earlier IS NULL AS is_latest
 FROM dated_facts
 WHERE kind = 'review'

@@ -12,7 +12,7 @@ CREATE TABLE group_items (
     correct_answers bigint NOT NULL,
     response_ms     bigint NOT NULL,
     timed_answers   bigint NOT NULL,
-    lapses          bigint NOT NULL,       -- also of members without an answer
+    lapses          bigint NOT NULL,
     PRIMARY KEY (group_id, item_id, shard)
 ) WITH (fillfactor = 70);
 
@@ -68,7 +68,7 @@ ON CONFLICT (group_id, item_id, shard) DO UPDATE SET
     DELETE FROM group_items g
     USING gone o
     WHERE g.group_id = o.group_id AND g.item_id = o.item_id AND g.shard = o.shard
-      AND g.learners = o.learners AND g.lapses = o.lapses
+      AND g.learners = o.learners
 )
 UPDATE group_items g SET
     learners        = g.learners        - o.learners,
@@ -79,7 +79,7 @@ UPDATE group_items g SET
     lapses          = g.lapses          - o.lapses
 FROM gone o
 WHERE g.group_id = o.group_id AND g.item_id = o.item_id AND g.shard = o.shard
-  AND (g.learners, g.lapses) <> (o.learners, o.lapses)
+  AND g.learners <> o.learners
 
 -- fold --
 -- For learners who were members before the window, add the window's changes in their item_stats to the sums of the
@@ -112,7 +112,7 @@ IF EXISTS (SELECT FROM group_members) THEN
             SELECT g.ctid
             FROM group_items g
             WHERE g.group_id = m.group_id AND g.item_id = u.item_id AND g.shard = window_shard
-              AND g.answers = 0 AND g.lapses = 0
+              AND g.answers = 0
             OFFSET 0
         ) g));
 END IF;
@@ -133,7 +133,7 @@ SELECT m.group_id, {read_models/item_difficulty share}
 FROM ({read_models/group_items counted_members}) m
 JOIN item_stats s ON s.user_id = m.user_id
 GROUP BY 1, 2, 3
-HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0
+HAVING sum(s.answers) > 0
 
 -- fill --
 -- A rebuild from the archive first loads the item_stats of all learners, in any order, and then runs this block.
@@ -151,7 +151,7 @@ SELECT m.group_id, s.item_id, count(*) FILTER (WHERE s.answers > 0) AS learners,
 FROM ({read_models/group_items counted_members}) m
 JOIN item_stats s ON s.user_id = m.user_id
 GROUP BY m.group_id, s.item_id
-HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0
+HAVING sum(s.answers) > 0
 
 -- live --
 SELECT group_id, item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,
@@ -165,7 +165,7 @@ GROUP BY group_id, item_id
 WITH sums AS (
     SELECT item_id, {read_models/item_difficulty sums}
     FROM group_items
-    WHERE group_id = :group_id
+    WHERE group_id = :group_id AND item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
     GROUP BY item_id
     HAVING sum(CAST(learners AS double precision)) >= 3 AND sum(CAST(answers AS double precision)) >= 5
     ORDER BY accuracy_rate, item_id

@@ -76,20 +76,20 @@ IF EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'leave')) THEN
     -- In group_items, add the learners' items where they count now, and subtract them where they no longer count.
     IF has_past THEN
         WITH changes AS (
-            SELECT j.group_id, s.item_id, (s.answers > 0)::int AS learners, s.answers, s.correct_answers, s.response_ms,
+            SELECT j.group_id, s.item_id, 1 AS learners, s.answers, s.correct_answers, s.response_ms,
                 s.timed_answers, s.lapses
             FROM {read_models/group_members joined} j
             CROSS JOIN LATERAL (SELECT * FROM item_stats i WHERE i.user_id = j.user_id OFFSET 0) s
-            WHERE s.answers > 0 OR s.lapses > 0
+            WHERE s.answers > 0
         )
         {read_models/group_items add};
     ELSE   -- in a rebuild: item_stats has no key yet, but window_items has all items of these learners
         WITH changes AS (
-            SELECT j.group_id, s.item_id, (s.answers > 0)::int AS learners, s.answers, s.correct_answers, s.response_ms,
+            SELECT j.group_id, s.item_id, 1 AS learners, s.answers, s.correct_answers, s.response_ms,
                 s.timed_answers, s.lapses
             FROM {read_models/group_members joined} j
             JOIN window_items s ON s.user_id = j.user_id
-            WHERE s.answers > 0 OR s.lapses > 0
+            WHERE s.answers > 0
         )
         {read_models/group_items add};
     END IF;
@@ -136,7 +136,7 @@ WHERE EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is
 -- row in member_weeks has no rows in daily_stats, so the value of `today` does not change the result. OFFSET 0 makes
 -- the planner look up each member's row: other joins would read the rows of all learners.
 dated AS (
-    SELECT m.user_id AS member_id, w.*,
+    SELECT m.group_id, m.user_id AS member_id, w.*,
         CAST(CAST(:now AS timestamptz) + coalesce(
             r.utc_offset - coalesce(z.day_start_hour, w.day_start_hour) * INTERVAL '1 hour',
             INTERVAL '0 hours') AS date) AS today
@@ -154,7 +154,7 @@ dated AS (
     OFFSET 0
 ),
 members AS (
-    SELECT member_id AS user_id, today, last_study_date, run_days,
+    SELECT group_id, member_id AS user_id, today, last_study_date, run_days,
         CASE WHEN t.last_study_date > t.today
             THEN EXISTS (
                 SELECT FROM daily_stats d

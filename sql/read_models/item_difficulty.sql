@@ -10,14 +10,13 @@ CREATE TABLE item_difficulty (
     correct_answers bigint NOT NULL,
     response_ms     bigint NOT NULL,
     timed_answers   bigint NOT NULL,
-    lapses          bigint NOT NULL,       -- number of lapses, also of learners without an answer
+    lapses          bigint NOT NULL,
     PRIMARY KEY (item_id, shard)
 ) WITH (fillfactor = 70);
 
 -- fold --
--- Add the differences between the new and the former rows of item_stats to the sums. The number of an item's lapses
--- never falls: a late review replaces a pair of reviews by two pairs. If the former pair was a
--- lapse, exactly one of the two pairs is a lapse.
+-- Add the differences between the new and the former rows of item_stats to the sums. A late event may make the number
+-- of lapses fall. A lapse is an answer: without answers, there are no lapses.
 INSERT INTO item_difficulty AS d
 SELECT item_id, window_shard,
     sum({read_models/item_difficulty new_learners}) AS learners,
@@ -45,7 +44,7 @@ WHERE ctid = ANY (ARRAY(
     CROSS JOIN LATERAL (
         SELECT d.ctid
         FROM item_difficulty d
-        WHERE d.item_id = w.item_id AND d.shard = window_shard AND d.answers = 0 AND d.lapses = 0
+        WHERE d.item_id = w.item_id AND d.shard = window_shard AND d.answers = 0
         OFFSET 0
     ) d
     WHERE w.answers < w.had_answers));
@@ -75,7 +74,7 @@ WITH gone AS MATERIALIZED (
 ), emptied AS (
     DELETE FROM item_difficulty d
     USING gone g
-    WHERE d.item_id = g.item_id AND d.shard = g.shard AND d.learners = g.learners AND d.lapses = g.lapses
+    WHERE d.item_id = g.item_id AND d.shard = g.shard AND d.learners = g.learners
 )
 UPDATE item_difficulty d SET
     learners        = d.learners        - g.learners,
@@ -85,14 +84,14 @@ UPDATE item_difficulty d SET
     timed_answers   = d.timed_answers   - g.timed_answers,
     lapses          = d.lapses          - g.lapses
 FROM gone g
-WHERE d.item_id = g.item_id AND d.shard = g.shard AND (d.learners, d.lapses) <> (g.learners, g.lapses);
+WHERE d.item_id = g.item_id AND d.shard = g.shard AND d.learners <> g.learners;
 
 -- of_shards --
 -- Every row, computed from item_stats.
 SELECT {read_models/item_difficulty share}
 FROM item_stats s
 GROUP BY s.item_id, event_store.shard_of('learner-' || s.user_id)
-HAVING sum(s.answers) > 0 OR sum(s.lapses) > 0
+HAVING sum(s.answers) > 0
 
 -- fill --
 -- A rebuild from the archive first loads the item_stats of all learners, in any order, and then runs this block.
@@ -106,7 +105,7 @@ SELECT item_id, count(*) FILTER (WHERE answers > 0) AS learners, CAST(sum(answer
     CAST(sum(timed_answers) AS bigint) AS timed_answers, CAST(sum(lapses) AS bigint) AS lapses
 FROM item_stats
 GROUP BY item_id
-HAVING sum(answers) > 0 OR sum(lapses) > 0
+HAVING sum(answers) > 0
 
 -- live --
 SELECT item_id, CAST(sum(learners) AS bigint) AS learners, CAST(sum(answers) AS bigint) AS answers,

@@ -88,8 +88,7 @@ SELECT w.user_id, w.item_id,
     CASE WHEN later.is_new THEN w.easiness_factor ELSE old.easiness_factor END AS easiness_factor,
     CASE WHEN later.is_new THEN w.reviewed_at ELSE old.reviewed_at END         AS reviewed_at,
     CASE WHEN later.is_new THEN w.review_id ELSE old.review_id END             AS review_id,
-    coalesce(old.lapses, 0) + CASE WHEN NOT chain.is_out_of_order AND old.interval_days >= 7 AND w.interval_days < 7
-        THEN 1 ELSE 0 END                                  AS lapses,
+    coalesce(old.lapses, 0) + CASE WHEN test.is_new AND NOT w.corrects[1] THEN 1 ELSE 0 END AS lapses,
     CASE WHEN later.is_new THEN w.reviewed_on ELSE old.reviewed_on END         AS reviewed_on,
     CASE WHEN gap.is_open THEN coalesce(old.asked_at, w.first_answered_at) END AS asked_at,
     CASE WHEN gap.is_open THEN coalesce(old.asked_id, w.first_answer_id) END   AS asked_id,
@@ -114,8 +113,7 @@ SELECT w.user_id, w.item_id,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_id, w.first_answer_id) END   AS closed_id,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_on, w.days[1]) END         AS closed_on,
     CASE WHEN gap.is_closed THEN coalesce(old.recalled, w.corrects[1]) END     AS closed_recalled,
-    NOT chain.is_out_of_order AND old.asked_at IS NULL AND old.interval_days >= 1
-        AND old.reviewed_on < w.days[1]                    AS is_test,
+    test.is_new                                            AS is_test,
     NOT chain.is_out_of_order AND w.answers > CASE WHEN old.asked_at IS NULL THEN 1 ELSE 0 END AS has_repeats,
     chain.is_late, w.first_at, w.last_at, w.first_cut_at
 FROM (
@@ -163,6 +161,10 @@ CROSS JOIN LATERAL (
         OR w.first_answered_at <= old.last_answered_at, false) OR w.is_retracted AS is_out_of_order,
         coalesce(w.first_answered_at <= old.last_answered_at, false) OR w.is_retracted AS is_late
 ) chain
+CROSS JOIN LATERAL (
+    SELECT NOT chain.is_out_of_order AND old.asked_at IS NULL AND old.interval_days >= 1
+        AND old.reviewed_on < w.days[1] AS is_new
+) test
 CROSS JOIN LATERAL (  -- OFFSET 0: call the function once, and not for each column
     SELECT CASE WHEN NOT chain.is_late THEN continue_memory(
         CASE WHEN old.stability IS NOT NULL THEN ARRAY[old.stability, old.difficulty] END,
@@ -262,14 +264,14 @@ SELECT c.user_id, c.item_id, c.answers, c.correct_answers, c.response_ms, c.time
     f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.correct AS recalled,
     c.stability, c.difficulty, c.last_answered_on, c.last_correct
 FROM (
-{read_models/item_stats as_of with memory}
+{read_models/item_stats as_of with lapses}
 ) c
 LEFT JOIN chained_facts f ON f.is_first AND f.user_id = c.user_id AND f.item_id = c.item_id AND f.gap = c.gap
 
 -- as_of --
--- The columns that most queries read: neither the answer after the latest review nor the state of memory. `gap` is the
--- number of reviews. first_answered_on is the local day of first_answered_at, and not always the earliest local day of
--- an answer, because the learner's zone may change. The same holds for first_correct_on and first_mastered_on.
+-- The columns that most queries read: not the answer after the latest review, the state of memory and the lapses. `gap`
+-- is the number of reviews. first_answered_on is the local day of first_answered_at, and not always the earliest local
+-- day of an answer, because the learner's zone may change. The same holds for first_correct_on and first_mastered_on.
 WITH answered AS (
     SELECT user_id, item_id, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
         CAST(sum(response_ms) AS bigint) AS response_ms, count(response_ms) AS timed_answers,
@@ -285,14 +287,13 @@ WITH answered AS (
         max(easiness_factor) FILTER (WHERE is_latest) AS easiness_factor,
         max(occurred_at) AS reviewed_at,
         max(day) FILTER (WHERE is_latest) AS reviewed_on,
-        CAST(max(CAST(event_id AS text)) FILTER (WHERE is_latest) AS uuid) AS review_id,
-        count(*) FILTER (WHERE {read_models/item_stats is_lapse}) AS lapses
+        CAST(max(CAST(event_id AS text)) FILTER (WHERE is_latest) AS uuid) AS review_id
     FROM chained_reviews
     GROUP BY user_id, item_id
 ), met AS (
     SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id, a.answers,
         a.correct_answers, a.response_ms, a.timed_answers, a.first_answered_at, a.last_answered_at, a.first_correct_at,
-        r.first_mastered_at, r.interval_days, r.easiness_factor, r.reviewed_at, r.reviewed_on, r.review_id, r.lapses,
+        r.first_mastered_at, r.interval_days, r.easiness_factor, r.reviewed_at, r.reviewed_on, r.review_id,
         coalesce(r.reviews, 0) AS gap
     FROM answered a
     FULL JOIN reviewed r ON r.user_id = a.user_id AND r.item_id = a.item_id
@@ -303,16 +304,11 @@ SELECT m.user_id, m.item_id, coalesce(m.answers, 0) AS answers, coalesce(m.corre
     m.last_answered_at,
     m.first_correct_at, CAST(m.first_correct_at + coalesce(c.to_day, INTERVAL '0 days') AS date) AS first_correct_on,
     m.first_mastered_at, CAST(m.first_mastered_at + coalesce(r.to_day, INTERVAL '0 days') AS date) AS first_mastered_on,
-    m.interval_days, m.easiness_factor, m.reviewed_at, m.review_id, coalesce(m.lapses, 0) AS lapses, m.reviewed_on,
-    m.gap
+    m.interval_days, m.easiness_factor, m.reviewed_at, m.review_id, m.reviewed_on, m.gap
 FROM met m
 LEFT JOIN shifts a ON a.user_id = m.user_id AND a.starts_at <= m.first_answered_at AND a.ends_at > m.first_answered_at
 LEFT JOIN shifts c ON c.user_id = m.user_id AND c.starts_at <= m.first_correct_at AND c.ends_at > m.first_correct_at
 LEFT JOIN shifts r ON r.user_id = m.user_id AND r.starts_at <= m.first_mastered_at AND r.ends_at > m.first_mastered_at
-
--- is_lapse --
--- Whether a row of chained_reviews is a lapse.
-days_before >= 7 AND interval_days < 7
 
 -- as_of with memory --
 SELECT m.*, l.stability, l.difficulty, l.day AS last_answered_on, l.correct AS last_correct
@@ -320,6 +316,18 @@ FROM (
 {read_models/item_stats as_of}
 ) m
 LEFT JOIN remembered_answers l ON l.is_latest AND l.user_id = m.user_id AND l.item_id = m.item_id
+
+-- as_of with lapses --
+SELECT r.*, coalesce(f.lapses, 0) AS lapses
+FROM (
+{read_models/item_stats as_of with memory}
+) r
+LEFT JOIN (
+    SELECT user_id, item_id, count(*) AS lapses
+    FROM chained_facts
+    WHERE {read_models/retention_stats is_lapse}
+    GROUP BY user_id, item_id
+) f ON f.user_id = r.user_id AND f.item_id = r.item_id
 
 -- snapshot --
 (SELECT jsonb_object_agg(t.item_id, ARRAY[t]::text) FROM item_stats t WHERE t.user_id = learner)

@@ -144,17 +144,11 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
     UPDATE window_items i
     SET lapses = i.lapses + l.change
     FROM (
-        SELECT item_id, user_id, sum(v.change) AS change
-        FROM (VALUES (-1), (1)) v (change)
-        CROSS JOIN LATERAL (
-            WITH dated_facts AS (
-                SELECT *, NULL::double precision AS easiness_factor FROM window_chains w WHERE w.change = v.change
-            )
-            {projections/definitions chained_reviews}
-        ) r
-        WHERE {read_models/item_stats is_lapse}
+        SELECT item_id, user_id, sum(change) AS change
+        FROM window_chains
+        WHERE {read_models/retention_stats is_lapse}
         GROUP BY item_id, user_id
-        HAVING sum(v.change) <> 0
+        HAVING sum(change) <> 0
     ) l
     WHERE i.item_id = l.item_id AND i.user_id = l.user_id;
 END IF;

@@ -49,6 +49,10 @@ WHERE ctid = ANY (ARRAY(
 -- Whether a row of chained_facts is the answer of a test.
 is_first AND days_before >= 1 AND day_before < day
 
+-- is_lapse --
+-- Whether a row of chained_facts is the answer of a test that was not recalled.
+{read_models/retention_stats is_test} AND NOT correct
+
 -- definition --
 SELECT user_id, day, CASE WHEN days_before < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity,
     count(*) AS asked, count(*) FILTER (WHERE correct) AS recalled

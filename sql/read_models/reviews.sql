@@ -60,7 +60,7 @@ FROM (
         lag(r.interval_days) OVER (PARTITION BY r.item_id ORDER BY r.occurred_at, r.event_id) AS had_interval_days
     FROM item_stats s
     JOIN reviews r ON r.user_id = s.user_id AND r.item_id = s.item_id
-    WHERE s.user_id = :user_id AND s.interval_days < 7 AND s.lapses > 0
+    WHERE s.user_id = :user_id AND s.interval_days < 7 AND s.first_mastered_at IS NOT NULL
       AND s.reviewed_on >= CAST(:first_day AS date) - 2
 ) f
 WHERE f.had_interval_days >= 7 AND f.interval_days < 7

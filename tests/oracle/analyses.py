@@ -292,7 +292,7 @@ def _class(days: float) -> int:
 def tests_on(world: World, days: Range) -> Iterator[RetentionTest]:
     """Yield the retention tests of all learners on these days."""
     for user_id in learners(world):
-        for test in find_tests(world, user_id):
+        for test in find_tests(world, world.answers(user_id)):
             if days[0] <= test.day <= days[1]:
                 yield test
 

@@ -1,12 +1,12 @@
 """item_stats: answers, reviews and mastery of each item; an item's history and difficulty."""
 
-import itertools
 from collections.abc import Iterable
 from datetime import timedelta
 
 from tests.oracle.catalogue import Description, Languages, descriptions, language_of, names
 from tests.oracle.days import answer_sums, day, day_of, last_days
 from tests.oracle.events import Event, Row, Rows, World, defines, defines_by_learner, only
+from tests.oracle.retention import find_tests
 
 
 @defines_by_learner("item_stats")
@@ -65,7 +65,7 @@ def _row(world: World, user_id: str, item_id: str) -> Row:
         "last_answered_at": answers[-1].occurred_at if answers else None,
         "first_correct_at": correct[0].occurred_at if correct else None,
         **_review(world, user_id, reviews[-1] if reviews else None),
-        "lapses": _lapses(reviews),
+        "lapses": sum(not test.is_recalled for test in find_tests(world, answers)),
         "mastery": _mastery(answers, reviews),
         "language": description.language,
     }
@@ -89,15 +89,6 @@ def _review(world: World, user_id: str, latest: Event | None) -> Row:
 def _easiness(review: Event) -> float | None:
     factor = review.data.get("easiness_factor")
     return None if factor is None else float(factor)
-
-
-def _lapses(reviews: list[Event]) -> int:
-    intervals = [e.data["new_interval"] for e in reviews]
-    return sum(
-        1
-        for preceding, interval in itertools.pairwise(intervals)
-        if interval < 7 and preceding >= 7
-    )
 
 
 def _mastery(answers: list[Event], reviews: list[Event]) -> str:
@@ -146,10 +137,7 @@ def _counts(answers: list[Event]) -> Row:
 
 
 def sums(world: World, learners: Iterable[str]) -> dict[str, Row]:
-    """Return the sums over the learners' rows, by item.
-
-    Items with neither an answer nor a lapse are left out.
-    """
+    """Return the sums over the learners' rows, by item; items without an answer are left out."""
     people = list(learners)
     rows = [(item, row) for user in people for item, row in item_stats(world, user).items()]
     answers = [answer for user in people for answer in world.answers(user)]
@@ -161,7 +149,7 @@ def sums(world: World, learners: Iterable[str]) -> dict[str, Row]:
         }
         for item, _ in rows
     }
-    return {item: row for item, row in summed.items() if row["learners"] or row["lapses"]}
+    return {item: row for item, row in summed.items() if row["learners"]}
 
 
 def learners(world: World) -> list[str]:

@@ -1,6 +1,6 @@
 """Retention: how often learners remembered items when asked on a later day than the last review."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from typing import NamedTuple
 
@@ -18,19 +18,24 @@ class RetentionTest(NamedTuple):
     day: date
     maturity: str
 
+    @property
+    def is_recalled(self) -> bool:
+        return self.answer.type == "CorrectAnswerGiven"
 
-def find_tests(world: World, user_id: str) -> Iterator[RetentionTest]:
-    """Yield the learner's retention tests, in the order of the answers."""
+
+def find_tests(world: World, answers: Iterable[Event]) -> Iterator[RetentionTest]:
+    """Yield the retention tests among all answers of a learner, or all to an item, in order."""
     followed = set()
-    for answer in world.answers(user_id):
+    for answer in answers:
         review = latest_review(world, answer)
         if review is None or review.event_id in followed:
             continue
         followed.add(review.event_id)
         interval = review.data["new_interval"]
         if interval >= 1 and day(world, review) < day(world, answer):
+            assert answer.user_id is not None
             yield RetentionTest(
-                user_id, answer, day(world, answer), "MATURE" if interval >= 21 else "YOUNG"
+                answer.user_id, answer, day(world, answer), "MATURE" if interval >= 21 else "YOUNG"
             )
 
 
@@ -45,7 +50,7 @@ def latest_review(world: World, answer: Event) -> Event | None:
 @defines_by_learner("retention_stats")
 def retention_stats(world: World, user_id: str) -> dict[str, Row]:
     """Return the learner's rows, keyed by day and maturity; each row counts at least one test."""
-    tests = list(find_tests(world, user_id))
+    tests = list(find_tests(world, world.answers(user_id)))
     return {
         f"{when} {maturity}": count_tests(
             [t for t in tests if (t.day, t.maturity) == (when, maturity)]
@@ -56,7 +61,7 @@ def retention_stats(world: World, user_id: str) -> dict[str, Row]:
 
 def retention(world: World, user_id: str, by: str) -> dict[date, Row]:
     """Return the counts of each period with a test, keyed by the period's first day."""
-    tests = list(find_tests(world, user_id))
+    tests = list(find_tests(world, world.answers(user_id)))
     period = _PERIODS[by]
     return {
         start: {
@@ -75,7 +80,7 @@ def retention(world: World, user_id: str, by: str) -> dict[date, Row]:
 
 def count_tests(tests: list[RetentionTest]) -> Row:
     """Return the number of tests, the number of recalled tests, and the rate."""
-    recalled = [t for t in tests if t.answer.type == "CorrectAnswerGiven"]
+    recalled = [t for t in tests if t.is_recalled]
     rate = ratio(len(recalled), len(tests))
     return {"asked": len(tests), "recalled": len(recalled), "rate": rate}
 

@@ -164,11 +164,28 @@ def test_weekly_and_monthly_stats_are_sums_over_whole_periods() -> None:
     assert months[date(2024, 2, 1)]["end"] == date(2024, 2, 29)
 
 
-def test_lapses_and_mastery_follow_the_intervals() -> None:
+def test_a_lapse_is_a_test_of_retention_that_was_not_recalled() -> None:
+    reviews = [review("2024-01-01", 7), review("2024-01-08", 1), review("2024-01-09", 0)]
+    wrong = [answer(f"2024-01-0{day}", right=False) for day in (1, 5, 6, 9)]  # 5 and 9 are tests
+    later = [answer("2024-01-09T12:00", right=False), answer("2024-01-20", right=False)]
+
+    def lapses(*events: oracle.Event) -> int:
+        return int(oracle.item_stats(world(*events), "ann")["i1"]["lapses"])
+
+    assert lapses(*reviews, *wrong, *later) == 2
+    assert lapses(*reviews[:1], *wrong) == 1  # 9 January is no longer the first after a review
+    assert lapses(*reviews) == lapses(*wrong) == 0
+    assert lapses(*reviews, *wrong, answer("2024-01-04")) == 1
+    days = event("UserCreated", "2023-01-01", timezone="UTC", day_start_hour=13)
+    assert lapses(days, reviews[0], answer("2024-01-01T12:59", right=False)) == 0
+    assert lapses(days, reviews[0], answer("2024-01-01T13:00", right=False)) == 1
+
+
+def test_mastery_follows_the_latest_interval() -> None:
     intervals = [7, 6, 6, 21, 0, 20]
     reviews = [review(f"2024-01-0{n + 1}T10:00", i) for n, i in enumerate(intervals)]
     row = oracle.item_stats(world(*reviews), "ann")["i1"]
-    assert (row["lapses"], row["mastery"], row["interval_days"]) == (2, "SHORT_TERM", 20)
+    assert (row["lapses"], row["mastery"], row["interval_days"]) == (0, "SHORT_TERM", 20)
     assert row["due_at"] == datetime(2024, 1, 26, 10, tzinfo=UTC)
     far = oracle.item_stats(world(review("2024-01-01T10:00", 2**32 - 1)), "ann")["i1"]
     assert (far["interval_days"], far["due_at"]) == (

@@ -19,7 +19,7 @@ BEGIN
             ('response_ms', 'sum of the response times of the answers, each at most 60,000, in milliseconds'),
             ('capped_ms', 'the same as response_ms, its former name, in milliseconds'),
             ('timed_answers', 'number of answers with a response time'),
-            ('lapses', 'number of lapses: the next interval after one of at least a day was shorter than a day'),
+            ('lapses', 'number of tests of retention that were not recalled (retention_stats has the tests)'),
             ('sessions_completed', 'number of completed sessions'),
             ('study_seconds', 'duration of the completed sessions, each at most 14,400, in seconds'),
             ('scores', 'sum of the scores of the completed sessions that have one'),
