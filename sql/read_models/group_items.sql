@@ -161,7 +161,8 @@ FROM group_items
 GROUP BY group_id, item_id
 
 -- hardest --
--- The items that at least 3 members have answered, at least 5 times in total, the lowest accuracy first.
+-- The items that at least 3 members have answered, at least 5 times in total, the lowest accuracy first. Archived items
+-- are left out.
 WITH sums AS (
     SELECT item_id, {read_models/item_difficulty sums}
     FROM group_items

@@ -357,8 +357,7 @@ CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
 i.language
 
 -- due_items --
--- The start of a WITH clause. It counts the items that fall due on the :days local days from today. Archived items are
--- left out.
+-- The start of a WITH clause. It counts the items in play that fall due on the :days local days from today.
 -- * `collected` has one row. `items` is the number of items that may fall due by the last of these days. `times` is an
 --   array with the due_at of each of these items, but leaves out the items that are overdue in every zone.
 -- * `falling` has the numbers of items by day and is_overdue. An item is overdue if its local due day is before today.
@@ -380,7 +379,7 @@ collected AS (
     FROM item_stats s
     WHERE s.user_id = :user_id
       AND {read_models/item_stats due_date} <= (SELECT last_day FROM bounds)
-      AND {read_models/item_stats not_archived}
+      AND {read_models/item_stats in_play}
 ),
 shifts AS MATERIALIZED (
     SELECT starts_at, ends_at, shift
@@ -444,7 +443,8 @@ CAST({read_models/item_stats due_at} + coalesce((
 -- A date that differs from the date of due_at in UTC by at most two days.
 s.reviewed_on + CAST({read_models/item_stats counted_interval} AS integer)
 
--- not_archived --
+-- in_play --
+-- True if the item of a row s is somebody's task: the catalogue has not archived it.
 -- NOT IN is faster than NOT EXISTS, for which PostgreSQL may look up each item in the catalogue.
 s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
 
@@ -473,12 +473,13 @@ listed AS (
             WHEN 'LEARNING' THEN coalesce(s.interval_days, 0) < 7
             WHEN 'MASTERED' THEN s.interval_days >= 7
             WHEN 'STRUGGLING' THEN s.answers >= 3 AND s.correct_answers * 5 < s.answers * 3
-            WHEN 'DUE' THEN {read_models/item_stats not_archived} AND (
+                AND {read_models/item_stats in_play}
+            WHEN 'DUE' THEN {read_models/item_stats in_play} AND (
                 {read_models/item_stats due_date} < (SELECT first_day FROM bounds)
                 OR width_bucket({read_models/item_stats due_at}, (SELECT times FROM edges))
                    IN (SELECT spans.number FROM spans JOIN today USING (day)))
-            WHEN 'LEECH' THEN s.lapses >= 4
-            WHEN 'FADING' THEN {read_models/item_stats not_archived} AND {read_models/memory has_faded}
+            WHEN 'LEECH' THEN s.lapses >= 8 AND {read_models/item_stats in_play}
+            WHEN 'FADING' THEN {read_models/item_stats in_play} AND {read_models/memory has_faded}
             ELSE TRUE
           END
       AND {read_models/items level_and_domain}

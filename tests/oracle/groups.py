@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from tests.oracle.catalogue import archived
 from tests.oracle.days import day_of, stats_of, study_days, weekly_rows
 from tests.oracle.events import MEMBERSHIPS, Row, Rows, World, defines, group_name, ratio
 from tests.oracle.items import difficulties, item_stats, sums
@@ -194,6 +195,8 @@ def hardest_items(world: World, group_id: str, first: int = 10) -> list[Row]:
     """Return the group's hardest items, the lowest accuracy first.
 
     At least 3 counted members have answered each of these items, at least 5 times in total.
+    Archived items are left out.
     """
     of = counted_members(world).get(group_id, [])
-    return difficulties(world, of, fewest_learners=3, fewest_answers=5)[:first]
+    found = difficulties(world, of, fewest_learners=3, fewest_answers=5)
+    return [row for row in found if row["item_id"] not in archived(world)][:first]

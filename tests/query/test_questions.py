@@ -172,6 +172,37 @@ def test_an_archived_item_is_counted_neither_as_unlearned_nor_in_the_forecast(
         "item": {"mastery": "UNLEARNED"},
     }
 
+def test_an_archived_item_is_nobody_s_task(query_api: Api, connection: database.Connection) -> None:
+    items = ("in play", "archived", "never described")
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
+    catalogue = ({"item_id": items[0]}, {"item_id": items[1], "in_catalogue": False})
+    rows_by_hand.insert(connection, "items", *catalogue)
+    change_membership(connection, "ann", is_member=True)
+    long_ago = {"reviewed_at": "2020-01-01T00:00:00Z", "interval_days": 1, "lapses": 8}
+    memory = {"stability": 0, "difficulty": 50_000_000, "last_answered_on": "2020-01-01"}
+    sums = {"answers": 5, "correct_answers": 1}
+    for item in items:
+        row = {"user_id": "ann", "item_id": item, **sums, **long_ago, **memory}
+        rows_by_hand.insert(connection, "item_stats", {**row, "last_correct": False})
+        of_group = {"group_id": "g1", "item_id": item, "shard": 0, "learners": 3, **sums}
+        rows_by_hand.insert(connection, "group_items", of_group)
+    listed = "{ edges { node { itemId dueAt } } }"
+    filters = ("ALL", "STRUGGLING", "DUE", "LEECH", "FADING")
+    parts = " ".join(f"{name}: itemStats(filter: {name}) {listed}" for name in filters)
+    data = query_api.data(
+        f"""{{ {parts} workload(userId: "ann") {{ due }} knowledge {{ items fading }}
+          group(groupId: "g1") {{ hardestItems {{ itemId }} }} }}""",
+        user="ann",
+        roles=["support"],
+    )
+    found = {name: [edge["node"]["itemId"] for edge in data[name]["edges"]] for name in filters}
+    in_play = ["in play", "never described"]
+    assert found == {"ALL": sorted(items), **dict.fromkeys(filters[1:], in_play)}
+    assert all(edge["node"]["dueAt"] for edge in data["ALL"]["edges"])
+    assert (data["workload"], data["knowledge"]) == ({"due": 2}, {"items": 3, "fading": 2})
+    assert [item["itemId"] for item in data["group"]["hardestItems"]] == in_play
+
+
 
 def test_zero_fill_adds_each_day_without_events(
     query_api: Api, connection: database.Connection
@@ -464,7 +495,7 @@ FILTERS: dict[str, Callable[[Row], bool]] = {
     "MASTERED": lambda row: row.get("interval_days", 0) >= 7,
     "STRUGGLING": lambda r: r["answers"] >= 3 and r["correct_answers"] / r["answers"] < 0.6,
     "DUE": lambda row: due(row) <= datetime.now(UTC),
-    "LEECH": lambda row: row["lapses"] >= 4,
+    "LEECH": lambda row: row["lapses"] >= 8,
 }
 ORDERS: dict[str, Callable[[Row], Any]] = {
     "RECENT": lambda r: START - max(r[f] for f in ("last_answered_at", "reviewed_at") if f in r),
