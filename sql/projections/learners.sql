@@ -1,10 +1,10 @@
 -- The learners, as `progress learners` lists them, and how far one of them is folded.
 
 -- find --
--- The learners whose id contains the text :part; ASCII letters match in any case; ordered by id.
+-- The learners whose id contains the text :part, in any case; ordered by id.
 SELECT user_id, answers, sessions_completed, items_learned, last_updated
 FROM user_progress
-WHERE strpos(lower(user_id), lower(CAST(:part AS text) COLLATE "C")) > 0
+WHERE strpos(event_store.fold_case(user_id), (SELECT event_store.fold_case(CAST(:part AS text)))) > 0
 ORDER BY user_id
 LIMIT :limit;
 

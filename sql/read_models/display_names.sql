@@ -38,26 +38,25 @@ WHERE place = 1
 DELETE FROM display_names WHERE user_id = ANY (learners);
 
 -- search --
--- The known learners with :text in the id or the display name; ASCII letters match in any case. The learner with
--- exactly this id comes first, then ids and names that begin with the text, then the others. Within each, learners are
--- sorted by name, those without a name last, then by id. Ids and names are searched apart, so that only what is found
--- is joined.
+-- The known learners with :text in the id or the display name, in any case. The learner with exactly this id comes
+-- first, then ids and names that begin with the text, then the others. Within each, learners are sorted by name, those
+-- without a name last, then by id. Ids and names are searched apart, so that only what is found is joined.
 WITH sought AS MATERIALIZED (
-    SELECT lower(CAST(:text AS text) COLLATE "C") AS text
+    SELECT event_store.fold_case(CAST(:text AS text)) AS text
 ), found AS (
-    SELECT p.user_id, n.display_name, strpos(lower(p.user_id), (SELECT text FROM sought)) AS place   -- in the id
+    SELECT p.user_id, n.display_name, starts_with(event_store.fold_case(p.user_id), (SELECT text FROM sought)) AS begins
     FROM user_progress p
     LEFT JOIN display_names n ON n.user_id = p.user_id
-    WHERE strpos(lower(p.user_id), (SELECT text FROM sought)) > 0
+    WHERE strpos(event_store.fold_case(p.user_id), (SELECT text FROM sought)) > 0
     UNION ALL
-    SELECT user_id, display_name, 0
+    SELECT user_id, display_name, FALSE
     FROM display_names
-    WHERE strpos(lower(display_name), (SELECT text FROM sought)) > 0
-      AND strpos(lower(user_id), (SELECT text FROM sought)) = 0
+    WHERE strpos(event_store.fold_case(display_name), (SELECT text FROM sought)) > 0
+      AND strpos(event_store.fold_case(user_id), (SELECT text FROM sought)) = 0
 )
 SELECT user_id, display_name
 FROM found
 ORDER BY user_id = :text DESC,
-    place = 1 OR coalesce(starts_with(lower(display_name), (SELECT text FROM sought)), FALSE) DESC,
+    begins OR coalesce(starts_with(event_store.fold_case(display_name), (SELECT text FROM sought)), FALSE) DESC,
     display_name NULLS LAST, user_id
 LIMIT CAST(:first AS bigint);

@@ -124,17 +124,18 @@ SELECT EXISTS (
 ) AS is_member;
 
 -- name --
--- The name of a group; no row if the group has no member.
-SELECT (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS name
+-- A group with its name; no row if it has no member.
+SELECT g.group_id, (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS name
 FROM (SELECT CAST(:group_id AS text) AS group_id) AS g
 WHERE EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is_member);
 
 -- members --
--- The members with their local day (`today`) and the sums of their last 7 local days. Usually, the sums and the zone
--- come from the member's row in member_weeks. If the member's newest day in this row is later than today, the sums come
--- from daily_stats. If the zone in the row is not in force yet, the zone comes from zones_in_force. A member without a
--- row in member_weeks has no rows in daily_stats, so the value of `today` does not change the result. OFFSET 0 makes
--- the planner look up each member's row: other joins would read the rows of all learners.
+-- The members of the groups :groups, with their local day (`today`) and the sums of their last 7 local days. Usually,
+-- the sums and the zone come from the member's row in member_weeks. If the member's newest day in this row is later
+-- than today, the sums come from daily_stats. If the zone in the row is not in force yet, the zone comes from
+-- zones_in_force. A member without a row in member_weeks has no rows in daily_stats, so the value of `today` does not
+-- change the result. OFFSET 0 makes the planner look up each member's row: other joins would read the rows of all
+-- learners.
 dated AS (
     SELECT m.group_id, m.user_id AS member_id, w.*,
         CAST(CAST(:now AS timestamptz) + coalesce(
@@ -150,7 +151,7 @@ dated AS (
     ) z ON TRUE
     LEFT JOIN zone_rules r
         ON r.zone = coalesce(z.timezone, w.timezone) AND r.starts_at <= :now AND r.ends_at > :now
-    WHERE m.group_id = :group_id AND m.is_member
+    WHERE m.group_id = ANY (CAST(:groups AS text[])) AND m.is_member
     OFFSET 0
 ),
 members AS (
@@ -200,13 +201,12 @@ CASE
     ELSE 0
 END
 
--- group --
--- The standing of a group; no row if the group has no member.
+-- standings --
+-- The standings of the groups :groups; no row for a group without a member.
 WITH {read_models/group_members members}
-SELECT g.group_id, (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS name, s.*
-FROM (SELECT CAST(:group_id AS text) AS group_id) AS g
-CROSS JOIN (
-    SELECT count(*) AS members, count(*) FILTER (WHERE is_active) AS active_last7_days,
+SELECT g.*, (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS name
+FROM (
+    SELECT group_id, count(*) AS members, count(*) FILTER (WHERE is_active) AS active_last7_days,
         CAST(sum(answers) AS bigint) AS answers_last7_days,
         CAST(CAST(sum(correct_answers) AS bigint) AS double precision) / nullif(CAST(sum(answers) AS bigint), 0)
             AS accuracy_last7_days,
@@ -214,8 +214,8 @@ CROSS JOIN (
         count(*) FILTER (WHERE never_studied) AS never_studied, count(*) FILTER (WHERE is_away) AS inactive,
         count(*) FILTER (WHERE is_weak) AS low_accuracy
     FROM risks
-    HAVING count(*) > 0
-) AS s;
+    GROUP BY group_id
+) AS g;
 
 -- learners --
 -- One page of the members. The page begins after the given key. Every order sorts by ascending numbers: dates become
@@ -264,7 +264,11 @@ SELECT total.members AS total_count, m.sort_key, m.user_id,
         FROM (SELECT m.today AS day) moment
         JOIN item_stats s ON s.user_id = m.user_id AND s.stability IS NOT NULL) ELSE 0 END AS expected_known,
     CASE WHEN CAST(:weeks AS boolean) THEN ({read_models/weekly_stats weeks of member}) ELSE '[]' END AS weeks
-FROM (SELECT count(*) AS members FROM group_members WHERE group_id = :group_id AND is_member) AS total
+FROM (
+    SELECT count(*) AS members
+    FROM group_members
+    WHERE group_id = ANY (CAST(:groups AS text[])) AND is_member
+) AS total
 LEFT JOIN page m ON TRUE
 ORDER BY m.sort_key, m.user_id;
 
@@ -289,22 +293,58 @@ COPY (
     ORDER BY m.group_id
 ) TO STDOUT (FORMAT csv, HEADER);
 
--- search --
--- The groups with a member and with :text in the id; ASCII letters match in any case. The group with exactly this id
--- comes first, then ids that begin with the text, then the others. `g` steps from each group to the next one.
-WITH RECURSIVE sought AS MATERIALIZED (
-    SELECT lower(CAST(:text AS text) COLLATE "C") AS text
-), g (group_id) AS (
+-- with_members --
+-- The groups with a member. `g` steps from each group to the next one.
+g (group_id) AS (
     SELECT min(group_id) FROM group_members
     UNION ALL
     SELECT (SELECT min(m.group_id) FROM group_members m WHERE m.group_id > g.group_id)
     FROM g
     WHERE g.group_id IS NOT NULL
+), with_members AS (
+    SELECT g.group_id
+    FROM g
+    WHERE EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is_member)
+), sought AS MATERIALIZED (
+    SELECT event_store.fold_case(CAST(:text AS text)) AS text
 )
+
+-- list --
+-- One page of the groups with a member and, unless :text is null, with the text in the id or the name, in any case: by
+-- name, those without a name last, then by id. The page begins after the given key.
+WITH RECURSIVE {read_models/group_members with_members}, listed AS (
+    SELECT g.group_id, g.name
+    FROM (
+        SELECT g.group_id, (SELECT group_name FROM ({read_models/group_names latest}) AS latest) AS name
+        FROM with_members g
+        OFFSET 0
+    ) g
+    CROSS JOIN sought
+    WHERE sought.text IS NULL OR strpos(event_store.fold_case(g.group_id), sought.text) > 0
+       OR strpos(event_store.fold_case(g.name), sought.text) > 0
+), page AS (
+    SELECT *
+    FROM listed
+    WHERE CASE
+            WHEN CAST(:after_group AS text) IS NULL THEN TRUE
+            WHEN CAST(:after_name AS text) IS NULL THEN name IS NULL AND group_id > :after_group
+            ELSE name IS NULL OR (name, group_id) > (CAST(:after_name AS text), CAST(:after_group AS text))
+          END
+    ORDER BY name NULLS LAST, group_id
+    LIMIT CAST(:first AS bigint)
+)
+SELECT total.groups AS total_count, p.group_id, p.name
+FROM (SELECT count(*) AS groups FROM listed) AS total
+LEFT JOIN page p ON TRUE
+ORDER BY p.name NULLS LAST, p.group_id;
+
+-- search --
+-- The groups with a member and with :text in the id, in any case. The group with exactly this id comes first, then ids
+-- that begin with the text, then the others.
+WITH RECURSIVE {read_models/group_members with_members}
 SELECT g.group_id
-FROM g
+FROM with_members g
 CROSS JOIN sought
-WHERE strpos(lower(g.group_id), sought.text) > 0
-  AND EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is_member)
-ORDER BY g.group_id = :text DESC, starts_with(lower(g.group_id), sought.text) DESC, g.group_id
+WHERE strpos(event_store.fold_case(g.group_id), sought.text) > 0
+ORDER BY g.group_id = :text DESC, starts_with(event_store.fold_case(g.group_id), sought.text) DESC, g.group_id
 LIMIT CAST(:first AS bigint);

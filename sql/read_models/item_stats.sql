@@ -451,8 +451,7 @@ s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
 -- list --
 -- One page of a learner's items. The page begins after the given key. Each row also has the number of all items that
 -- pass the filters. Every order sorts by ascending numbers, so that all sort keys have one type. Times become
--- microseconds since 1970, which a double holds exactly until the year 2255. The collation "C" makes lower() change
--- only ASCII letters.
+-- microseconds since 1970, which a double holds exactly until the year 2255.
 {read_models/item_stats due_items},
 listed AS (
     SELECT
@@ -488,7 +487,8 @@ listed AS (
             WHEN CAST(:search AS text) = '' THEN TRUE
             ELSE s.item_id IN (
                 SELECT i.item_id FROM items i
-                WHERE strpos(lower(i.headword COLLATE "C"), lower(:search COLLATE "C")) > 0)
+                WHERE strpos(event_store.fold_case(i.headword), (
+                    SELECT event_store.fold_case(CAST(:search AS text)))) > 0)
           END
 ),
 page AS (

@@ -24,6 +24,7 @@ from tests.oracle.events import (
     see,
 )
 from tests.oracle.groups import (
+    find_groups,
     group,
     hardest_items,
     learners,
@@ -61,6 +62,7 @@ from tests.oracle.retention import retention, retention_stats
 from tests.oracle.standing import (
     due_forecast,
     due_today,
+    folded,
     goal,
     rest_days,
     search_learners,

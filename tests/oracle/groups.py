@@ -56,17 +56,27 @@ def members(world: World, group_id: str) -> list[str]:
 
 
 def search_groups(world: World, text: str, first: int = 20) -> list[str]:
-    """Return the groups with members and `text` in the id; ASCII letters match in any case.
+    """Return the groups with members and `text` in the id, in any case.
 
     Order: the group with exactly this id, ids that start with the text, the others; then by id.
     """
-    found = [
-        group
-        for group in {group for (group, _), row in group_members(world).items() if row["is_member"]}
-        if folded(text) in folded(group)
-    ]
+    found = [group for group in with_members(world) if folded(text) in folded(group)]
     found.sort(key=lambda id_: (id_ != text, not folded(id_).startswith(folded(text)), id_))
     return found[:first]
+
+
+def with_members(world: World) -> set[str]:
+    return {group for (group, _), row in group_members(world).items() if row["is_member"]}
+
+
+def find_groups(world: World, text: str = "") -> list[tuple[str, str | None]]:
+    """Return the ids and names of the groups with members and `text` in one of both, in any case.
+
+    They are sorted by name, groups without one last, then by id.
+    """
+    named = [(group, name_of(world, group)) for group in with_members(world)]
+    found = [one for one in named if any(folded(text) in folded(part) for part in one)]
+    return sorted(found, key=lambda one: (one[1] is None, one[1] or "", one[0]))
 
 
 def counted_members(world: World) -> dict[str, list[str]]:

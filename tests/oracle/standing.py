@@ -1,6 +1,7 @@
 """The streak, user_progress, the due forecast, the workload and the goal."""
 
 import math
+import unicodedata
 from collections.abc import Iterable
 from datetime import date, timedelta
 from fractions import Fraction
@@ -219,14 +220,14 @@ def goal(world: World, user_id: str) -> Row | None:
 
 
 def folded(value: str | None) -> str:
-    """Return the text with ASCII letters in lower case."""
-    return "".join(c.lower() if c.isascii() else c for c in value or "")
+    """Return the text as a search compares it: composed, in lower case, a final sigma as sigma."""
+    return unicodedata.normalize("NFC", value or "").lower().replace("ς", "σ")
 
 
 def search_learners(world: World, text: str, first: int = 20) -> list[Row]:
-    """Return known learners with `text` in the id or the display name.
+    """Return known learners with `text` in the id or the display name, in any case.
 
-    ASCII letters match in any case. Order: the learner with exactly this id, ids and names that
+    Order: the learner with exactly this id, ids and names that
     start with the text, the others; within these by name, learners without one last, then by id.
     """
 

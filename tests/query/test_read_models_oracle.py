@@ -317,6 +317,10 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
     world = oracle.see(model_rows.read_events(stage.admin), log.now)
     reader = fetch.queries.reader
     assert stage.differences(log.now) == []
+    page = fetch(groups.get_groups(reader, None, first=200, at=log.now))
+    assert [plain(standing) for _, standing in page.items] == [
+        oracle.group(world, group) for group, _ in oracle.find_groups(world)
+    ]
     for group in (*GROUPS, "nobody's"):
         standing = plain(fetch(groups.get_group(reader, group, at=log.now)))
         assert standing == oracle.group(world, group)

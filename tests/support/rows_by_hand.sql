@@ -10,6 +10,7 @@ DELETE FROM mastery_days;
 
 -- empty members --
 DELETE FROM group_members;
+DELETE FROM group_names;
 
 -- empty names --
 DELETE FROM user_progress;
@@ -66,3 +67,6 @@ DO $$ BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_schema()); END $$;
 -- hang up --
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE usename = 'local_query' AND datname = current_database();
+
+-- fold_case --
+SELECT event_store.fold_case(CAST(:text AS text));

@@ -64,7 +64,7 @@ class PlannedField:
             self.compiled = compile_field(field, declaration.sql)
         self.returns_version = bool(self.compiled and self.cache and not self.cache.clock)
         self._weight, self._entry_weight = limits.weigh(field)
-        self._nested_rows = limits.rows_of_selections(self.cost, field)
+        self._nested_rows, self._entry_rows = limits.rows_of_selections(self.cost, field)
         self.size = _PLANNED_BYTES + _FIELD_BYTES * field.count() + 2 * len(self.selection)
 
     def arguments(self, variables: VariableValues) -> dict[str, Any] | None:
@@ -89,7 +89,10 @@ class PlannedField:
 
     def rows_to_read(self, arguments: Values) -> int:
         """Return the number of rows that the field may read, in thousands."""
-        return self._nested_rows + limits.rows_to_read(self.cost, arguments)
+        rows = self._nested_rows + limits.rows_to_read(self.cost, arguments)
+        if not self._entry_rows:
+            return rows
+        return rows + self._entry_rows * limits.count_entries(self.cost, arguments)
 
 
 def plan(executor: Executor[Any]) -> tuple[PlannedField, ...]:

@@ -13,7 +13,7 @@ from progress.errors import BadInput
 from progress.query.read_models import reader, rows
 from progress.query.read_models.accesses import Access
 from progress.query.read_models.administration import LetterKey
-from progress.query.read_models.groups import LearnerKey, LearnerOrder
+from progress.query.read_models.groups import GroupKey, LearnerKey, LearnerOrder
 
 _T = TypeVar("_T")
 _Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
@@ -67,6 +67,15 @@ def decode_learner_cursor(cursor: str | None, order: LearnerOrder) -> LearnerKey
     if cursor is None:
         return None
     return LearnerKey(*_decode_ordered(cursor, order, tuple[LearnerOrder, float, str]))
+
+
+def decode_group_cursor(cursor: str | None) -> GroupKey | None:
+    if cursor is None:
+        return None
+    key = GroupKey(*_decode_cursor(cursor, tuple[str | None, str]))
+    if not (auth.is_id(key.group_id) and auth.is_text(key.name or "")):
+        raise _invalid_cursor()
+    return key
 
 
 def _decode_ordered(cursor: str, order: str, type_: Any) -> tuple[Any, str]:

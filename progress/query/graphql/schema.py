@@ -8,7 +8,7 @@ is cached, so that they cannot read the data of a learner who has left the group
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -102,19 +102,29 @@ def declare(
     cache: CachePolicy | None = None,
     cost: Cost = _DEFAULT_COST,
     has_parts: bool = False,
+    deprecated: str | None = None,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a field without SQL. The decorated function is its resolver."""
+    """Declare a field without SQL. The decorated function is its resolver.
+
+    `deprecated` is the reason why the field should not be used any more.
+    """
 
     def decorate(resolve: Callable[..., Any]) -> Any:
-        return _add(resolve, Declaration(whose, cache, cost, has_parts=has_parts), type_)
+        declaration = Declaration(whose, cache, cost, has_parts=has_parts)
+        return _add(resolve, declaration, type_, deprecated)
 
     return decorate
 
 
-def _add(resolve: Callable[..., Any], declaration: Declaration, type_: object) -> Any:
-    name = resolve.__name__
+def _add(
+    resolve: Callable[..., Any],
+    declaration: Declaration,
+    type_: object,
+    deprecated: str | None = None,
+) -> Any:
+    name = resolve.__name__.rstrip("_")  # `groups_`, beside the module `groups`
     FIELDS[to_camel_case(name)] = declaration
-    RESOLVED[name] = strawberry.field(resolve, graphql_type=type_)
+    RESOLVED[name] = strawberry.field(resolve, graphql_type=type_, deprecation_reason=deprecated)
     return RESOLVED[name]
 
 
@@ -544,14 +554,14 @@ async def learner(
 async def group(info: Info, group_id: ID) -> groups.Group | None:
     group_id, reader = _authorize_group(info, group_id), info.context.queries.reader
     # Read the members only if a selected number needs them: reading takes most of the query's time.
-    if not _selects_standing(info):
+    if not _selects_standing(info.selected_fields):
         return await groups.find_name(reader, group_id)
     return await groups.get_group(reader, group_id, at=info.context.at)
 
 
-def _selects_standing(info: Info) -> bool:
-    """Return whether the selection may include a number that is computed from all members."""
-    selected = [one for node in info.selected_fields for one in node.selections]
+def _selects_standing(nodes: Iterable[Selection]) -> bool:
+    """Return whether groups' selections may include a number computed from all members."""
+    selected = [one for node in nodes for one in node.selections]
     return not all(isinstance(one, SelectedField) and one.name in _CHEAP for one in selected)
 
 
@@ -582,8 +592,39 @@ async def learners(
 
 def _selects(node: Selection, name: str) -> bool:
     """Return whether the selection or one inside it is a field of this name."""
-    is_field = isinstance(node, SelectedField) and node.name == name
-    return is_field or any(_selects(inner, name) for inner in node.selections)
+    return any(_find(node, name))
+
+
+def _find(node: Selection, name: str) -> Iterator[SelectedField]:
+    """Yield the fields of this name: the selection, and those inside it."""
+    if isinstance(node, SelectedField) and node.name == name:
+        yield node
+    for inner in node.selections:
+        yield from _find(inner, name)
+
+
+@declare(
+    types.GroupConnection,
+    Whose.NOBODY,
+    cost=Cost(200, rows_of=types.ROWS_OF_GROUP),
+)
+async def groups_(
+    info: Info,
+    text: str | None = UNSET,
+    first: int | None = 50,
+    after: str | None = UNSET,
+) -> pagination.Page:
+    info.context.check_support()
+    nodes = [node for one in info.selected_fields for node in _find(one, "node")]
+    page = await groups.get_groups(
+        info.context.queries.reader,
+        arguments.parse_filter("text", text),
+        first=arguments.parse_page_size(first),
+        after=pagination.decode_group_cursor(pagination.text_or_none(after)),
+        standings=_selects_standing(nodes),
+        at=info.context.at,
+    )
+    return pagination.build_page(page)
 
 
 @declare(
@@ -743,7 +784,7 @@ def item_distribution(moment: Moment) -> RowQuery[rows.ItemCount]:
     return rows.select_item_distribution(moment)
 
 
-@declare(list[ID], Whose.NOBODY, cost=Cost(20))
+@declare(list[ID], Whose.NOBODY, cost=Cost(20), deprecated="Use groups, which finds names, too.")
 async def search_groups(info: Info, text: str, first: int | None = 20) -> list[str]:
     info.context.check_support()
     return await groups.search_groups(

@@ -200,6 +200,9 @@ class Group:
     )
 
 
+GroupConnection = _connection("Group", Group, total_count=int)
+
+
 @strawberry.type
 class DeadLetter:
     id: strawberry.ID

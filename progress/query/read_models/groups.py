@@ -26,6 +26,13 @@ class RiskReason(StrEnum):
     LOW_ACCURACY = "LOW_ACCURACY"
 
 
+class GroupKey(msgspec.Struct, frozen=True):
+    """The position of a group in the list of groups."""
+
+    name: str | None
+    group_id: str
+
+
 class LearnerKey(msgspec.Struct, frozen=True):
     """The position of a member in an ordered list; `rank` ascends."""
 
@@ -136,14 +143,57 @@ async def is_member(reader: Reader, user_id: str, groups: Sequence[str]) -> bool
 
 async def get_group(reader: Reader, group_id: str, *, at: datetime) -> Group | None:
     """Return the group's standing; None if the group has no member."""
-    rows = await reader.fetch("read_models/group_members", "group", group_id=group_id, now=at)
-    return Group(**rows[0]) if rows else None
+    return (await _get_standings(reader, [group_id], at)).get(group_id)
+
+
+async def _get_standings(
+    reader: Reader, group_ids: Sequence[str], at: datetime
+) -> dict[str, Group]:
+    """Return the standings of the groups that have a member, by id."""
+    file, block = "read_models/group_members", "standings"
+    rows = await reader.fetch(file, block, groups=group_ids, now=at)
+    return {row["group_id"]: Group(**row) for row in rows}
 
 
 async def find_name(reader: Reader, group_id: str) -> Group | None:
     """Return the group with its name, but with zeros as its standing; None without a member."""
     rows = await reader.fetch("read_models/group_members", "name", group_id=group_id)
-    return Group(group_id, rows[0]["name"], 0, 0, 0, None, 0, 0, 0, 0) if rows else None
+    return _without_standing(rows[0]) if rows else None
+
+
+def _without_standing(row: Mapping[str, Any]) -> Group:
+    return Group(row["group_id"], row["name"], 0, 0, 0, None, 0, 0, 0, 0)
+
+
+async def get_groups(
+    reader: Reader,
+    text: str | None,
+    *,
+    first: int,
+    after: GroupKey | None = None,
+    standings: bool = True,
+    at: datetime,
+) -> Page[tuple[GroupKey, Group]]:
+    """Return at most `first` groups with members and `text` in the name or id, by name.
+
+    Without `standings`, the members are not read, and the standings are zeros.
+    """
+    page = await reader.fetch_page(
+        "read_models/group_members",
+        "list",
+        lambda row: (GroupKey(row["name"], row["group_id"]), _without_standing(row)),
+        id_column="group_id",
+        text=text or None,
+        after_name=after.name if after else None,
+        after_group=after.group_id if after else None,
+        first=first,
+    )
+    if not standings:
+        return page
+    found = await _get_standings(reader, [key.group_id for key, _ in page.items], at)
+    # A group may have lost its last member between the two statements.
+    items = [(key, found.get(key.group_id, group)) for key, group in page.items]
+    return msgspec.structs.replace(page, items=items)
 
 
 async def get_learners(
@@ -172,7 +222,7 @@ async def get_learners(
         "learners",
         build,
         id_column="user_id",
-        group_id=group_id,
+        groups=[group_id],
         order_by=order_by,
         after_key=after.rank if after else None,
         after_user=after.user_id if after else None,
@@ -213,7 +263,7 @@ async def get_weeks(reader: Reader, group_id: str, *, at: datetime) -> list[Grou
 async def get_knowledge(reader: Reader, group_id: str, *, at: datetime) -> GroupKnowledge:
     """Return what the members still know, each on the own local day."""
     file, block = "read_models/memory", "knowledge of group"
-    (row,) = await reader.fetch(file, block, group_id=group_id, now=at)
+    (row,) = await reader.fetch(file, block, groups=[group_id], now=at)
     return GroupKnowledge(**row)
 
 
@@ -222,7 +272,7 @@ async def get_items_fading(
 ) -> list[ItemFading]:
     """Return the items that are fading for at least 3 members, most such members first."""
     file, block = "read_models/memory", "fading in group"
-    rows = await reader.fetch(file, block, group_id=group_id, first=first, now=at)
+    rows = await reader.fetch(file, block, groups=[group_id], first=first, now=at)
     return [convert(dict(row), ItemFading) for row in rows]
 
 
