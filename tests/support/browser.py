@@ -1,6 +1,7 @@
 """The learner's page in Chromium, on a local stack with the demo's data."""
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from progress.demo import loading
 from progress.importers import envelope_lines
 from progress.local import data_folder, development_key, ports
 from progress.local.stack import running
-from tests.support import cli, folders
+from tests.support import cli, folders, programs
 
 # The headless shell comes first: it has no window, and takes half as much CPU time as Chromium.
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
@@ -65,9 +66,20 @@ STATE = "f" * 32
 _STATE_SCRIPT = f"""
 if (location.search === '?state={STATE}') sessionStorage.setItem('progress.state', '{STATE}');
 """
-_TRANSFERRED = """performance.getEntries()
+# A browser with a window has loaded the icon, too; the headless shell loads it only now.
+_TRANSFERRED = """async () => {
+  await (await fetch(document.querySelector('link[rel=icon]').href)).text();
+  return performance.getEntries()
     .filter((entry) => entry.entryType === 'navigation' || entry.name.includes('/page/'))
-    .map((entry) => entry.transferSize)"""
+    .map((entry) => entry.transferSize);
+}"""
+# The labels of the charts that have values for a screen reader neither in the label nor in a table.
+_MUTE = """() => [...document.querySelectorAll('main svg[role=img]')].filter((chart) => {
+  const label = chart.getAttribute('aria-label');
+  const weeks = /table of the weeks/.test(label) && document.querySelector('[data-key=weeks]');
+  const place = weeks || chart.closest('.card');
+  return !(/table/.test(label) ? place.querySelector('table') : /\\d/.test(label));
+}).map((chart) => chart.getAttribute('aria-label'))"""
 _LISTENERS = """
 window.violations = [];
 addEventListener('securitypolicyviolation', (event) =>
@@ -214,6 +226,11 @@ class Visit:
         transferred: list[int] = self.page.evaluate(_TRANSFERRED)
         return transferred
 
+    def mute_charts(self) -> list[str]:
+        """Return the labels of the charts whose values a screen reader cannot read."""
+        labels: list[str] = self.page.evaluate(_MUTE)
+        return labels
+
     def queries(self) -> list[Request]:
         """Return the page's requests to /graphql, but not those to /graphql/stream."""
         return [request for request in self.requests if urlsplit(request.url).path == "/graphql"]
@@ -250,6 +267,12 @@ class Visit:
             for violation in violations["violations"]
             for node in violation["nodes"]
         ]
+
+
+def has_japanese_font() -> bool:
+    """Tell whether there is a font with Japanese letters, such as Debian's fonts-noto-cjk."""
+    program = shutil.which("fc-list")
+    return bool(program and programs.run([program, ":lang=ja"], dict(os.environ)))
 
 
 Visits = Callable[..., Visit]  # the type of the fixture `visit`

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from progress.adapters.postgres import database
 from progress.query.http import static_page
+from tests.conftest import skip_without
 from tests.support import browser
 from tests.support.browser import PHONE, Stack, Visits
 
@@ -467,7 +468,11 @@ _BREAK = """() => {
 
 
 @pytest.mark.exhaustive
-def test_a_selected_language_stays_after_a_reload_until_another_is_selected(visit: Visits) -> None:
+def test_a_selected_language_stays_after_a_reload_until_another_is_selected(
+    visit: Visits, request: pytest.FixtureRequest
+) -> None:
+    if not browser.has_japanese_font():
+        skip_without(request, "japanese-font")
     page = visit().open()
     page.get_by_label("Language").select_option("ja")
     expect(page.get_by_role("region", name="今日")).to_be_visible()
