@@ -45,20 +45,22 @@ function stack(parts, top) {
 }
 
 /**
- * A chart with one line for each of the `series`, which are { name, values, isStepped }, and the last value at the end of
+ * A chart with one line for each of the `series`, which are { name, values, isStepped }, and its last value at the end of
  * each line. The points of a line are at equal horizontal distances; a null value leaves a gap. A stepped line keeps a
  * value until the next point. `range` has the values at the lower and the upper edge of the chart, and `show` writes a
  * value. `below` is the axis, if any.
  */
 export function lines(series, range, label, show, below) {
   const steps = series[0].values.length;
-  const point = (value, index) => `${round((100 * (index + 0.5)) / steps)},${round(height(value, range))}`;
+  const x = (index) => round((100 * (index + 0.5)) / steps);
+  const point = (value, index) => `${x(index)},${round(height(value, range))}`;
+  const last = ({ values }) => values.findLastIndex((value) => value != null);
   return chart(
     s('svg', { class: 'lines', role: 'img', 'aria-label': label, ...frame },
       rules(),
       series.map(({ name, values, isStepped }) =>
         drawLine(name, values, point, isStepped))),
-    range, show, below, ends(series.map(({ values }) => values.findLast((value) => value != null)), range, show));
+    range, show, below, ends(series.filter((one) => last(one) >= 0).map((one) => [x(last(one)), one.values[last(one)]]), range, show));
 }
 
 export const round = (value) => Math.round(100 * value) / 100;
@@ -66,16 +68,15 @@ export const round = (value) => Math.round(100 * value) / 100;
 /** The distance of a value from the upper edge of a chart, in percent. */
 const height = (value, [low, high]) => 100 - (100 * (value - low)) / (high - low || 1);
 
-/** The last values beside the ends of their lines, apart from each other. */
-export function ends(values, range, show) {
-  let free = 0;
-  const places = values.filter((value) => value != null).sort((one, other) => other - one).map((value) => {
-    const y = Math.max(height(value, range), free);
-    free = y + 10;
-    return [value, y];
-  });
+/** The last values beside the ends of their lines, which are [x, value]; labels that are close are apart from each other. */
+export function ends(points, range, show) {
+  const taken = [];
   return s('svg', { class: 'ends', 'aria-hidden': 'true' },
-    places.map(([value, y]) => s('text', { x: 4, y: `${y}%`, dy: '.35em' }, show(value))));
+    points.toSorted(([, one], [, other]) => other - one).map(([x, value]) => {
+      const y = Math.max(height(value, range), ...taken.filter((one) => Math.abs(one.x - x) < 8).map((one) => one.y + 10));
+      taken.push({ x, y });
+      return s('text', { x: `${x}%`, dx: 6, y: `${y}%`, dy: '.35em' }, show(value));
+    }));
 }
 
 function isLoose(values) {

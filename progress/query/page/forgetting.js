@@ -28,7 +28,7 @@ export function curve(points, today, answers, time) {
       points.filter(({ date }) => answered.has(date)).map(({ date, after }) => {
         const { answers: count, correctAnswers } = answered.get(date);
         return s('path', { class: correctAnswers < count ? 'slipped dot' : 'right dot', d: `M${at(date, after)}h0` });
-      })), [0, 1], percent, null, ends([points.at(-1).after], [0, 1], recallShare)),
+      })), [0, 1], percent, null, ends([[x(points.at(-1).date), points.at(-1).after]], [0, 1], recallShare)),
     legend([
       ['right', t('forgetting.right')], ['slipped', t('forgetting.wrong')], ['ahead', t('forgetting.ahead')]]),
   ];

@@ -5,7 +5,7 @@ import { runQuery } from './api.js';
 import { axis, chart, columns, legend, dateLabels, roundUp } from './charts.js';
 import { saveFile, toCsv } from './csv.js';
 import { h, s, show } from './dom.js';
-import { dayOf as utcDay, longDay, now, number, percent, shortDay, signed } from './format.js';
+import { localDate, longDay, now, number, percent, shortDay, signed } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
 import { card, expectedOf, mark, note, table, unfolded } from './layout.js';
@@ -267,7 +267,7 @@ export class Group extends View {
       if (!this.closing.signal.aborted) this.fail(problem);
       return;
     }
-    const name = [this.data.group.name ?? groupId, ...this.selection(), utcDay(now())].join(' - ');
+    const name = [this.data.group.name ?? groupId, ...this.selection(), localDate(now())].join(' - ');
     const rows = this.shown().map((row) => fieldsOf(row, this.weeks));
     const columns = fieldsOf({ riskReasons: [], weeks: this.data.group.weeks }, this.weeks).map(([column]) => column);
     saveFile(`${name.replace(/[\\/:*?"<>|]/g, '_')}.csv`, 'text/csv', toCsv(columns, rows.map(Object.fromEntries)));
@@ -291,7 +291,7 @@ export class Group extends View {
         session.groups().length !== 1 && h('a', { class: 'back', href: '#/group' }, t('group.groups')),
         h('h1', { translate: 'no' }, name ?? t('group.title', { group: this.groupId })),
         name && h('p', { class: 'of', translate: 'no' }, this.groupId),
-        h('p', { class: 'printed' }, join(longDay(utcDay(now())), this.selection()))),
+        h('p', { class: 'printed' }, join(longDay(localDate(now())), this.selection()))),
       this.data?.group && h('div', { class: 'switch', role: 'group', 'aria-label': t('group.ranges') }, ranges));
   }
 
@@ -377,43 +377,54 @@ function standing(group, weeks) {
       h('div', null, h('dt', null, name), h('dd', null, value)))));
 }
 
-const textOf = ({ start, answers, accuracyRate }) => t('group.week', {
-  day: shortDay(start), count: answers, share: percent(accuracyRate),
+/** The name of a week; the last of the weeks is not over. */
+const nameOfWeek = ({ start }, isLast, format = shortDay) =>
+  (isLast ? t('weeks.soFar', { day: format(start) }) : format(start));
+
+const textOf = (week, isLast) => t('group.week', {
+  day: nameOfWeek(week, isLast), count: week.answers, share: percent(week.accuracyRate),
 });
 
 /** The group's answers by week. */
 function trend({ weeks, answersLast7Days }) {
   const isCounting = answersLast7Days > sum(weeks.slice(-2).map((week) => week.answers));
   const top = roundUp(Math.max(...weeks.map((week) => week.answers)));
+  const last = weeks.at(-1);
   const entries = weeks.map((week) => {
     const right = rightOf(week);
-    return { parts: [['right', right], ['wrong', week.answers - right]], title: textOf(week), key: week.start };
+    const parts = week === last ? [['unfinished', week.answers]] : [['right', right], ['wrong', week.answers - right]];
+    return { parts, title: textOf(week, week === last), key: week.start };
   });
+  const difference = change(weeks);
   return card('trend', t('group.byWeek'), 'wide',
     isCounting && mark('wait', t('group.counting')),
-    note(t('group.lastWeek', { count: weeks.at(-2).answers, change: signed(change(weeks)) })),
+    note(t(difference ? 'group.lastWeek' : 'group.sameWeek', { count: weeks.at(-2).answers, change: signed(difference) })),
     chart(columns(entries, top, t('weeks.chart', { count: weeks.length })), [0, top], number,
       axis(dateLabels(weeks.map((week) => week.start)), weeks.length)),
-    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
+    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
     unfolded(t('weeks.table'), t('group.byWeek'), table(
       [t('weeks.of'), t('group.studied'), t('group.answersOf'), t('items.right')],
       weeks.map((week) => [
-        shortDay(week.start), number(week.activeMembers), number(week.answers), percent(week.accuracyRate),
+        nameOfWeek(week, week === last), number(week.activeMembers), number(week.answers), percent(week.accuracyRate),
       ]))));
 }
 
-/** A learner's answers by week as a small chart; `most` is the value at its upper edge, the same for all learners. */
+/**
+ * A learner's answers by week as a small chart; `most` is the value at its upper edge, the same for all learners. The
+ * last week is not over.
+ */
 function spark(weeks, most) {
-  const label = t('group.trendOf', { count: Math.max(...weeks.map((week) => week.answers)) });
+  const label = t('group.trendOf', { answers: join(...weeks.map((week) => number(week.answers))) });
+  const last = weeks.length - 1;
   const width = 100 / weeks.length;
   return s('svg', { class: 'spark', role: 'img', 'aria-label': label }, weeks.map((week, index) => {
     const height = week.answers ? Math.max(8, (100 * week.answers) / most) : 0;
     return [
       s('rect', { class: 'rule', x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: '96%', height: '4%' }),
       s('rect', {
-        class: 'right', x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: `${100 - height}%`,
+        class: index === last ? 'unfinished' : 'right', x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: `${100 - height}%`,
         height: `${height}%`,
-      }, s('title', null, textOf(week))),
+      }, s('title', null, textOf(week, index === last))),
     ];
   }));
 }
@@ -445,7 +456,9 @@ function fieldsOf(row, weeks) {
     [inRange(t('group.answersOf')), answers], [inRange(t('items.right')), rate == null ? null : percent(rate)],
     [t('group.learned'), row.totalItemsLearned], [t('group.expected'), Math.round(row.expectedKnown)],
     [t('group.changeOf'), change(row.weeks)],
-    ...row.weeks.map((week) => [t('group.answersIn', { day: longDay(week.start) }), week.answers]),
+    ...row.weeks.map((week, index) => [
+      t('group.answersIn', { day: nameOfWeek(week, index === row.weeks.length - 1, longDay) }), week.answers,
+    ]),
   ];
 }
 
@@ -456,8 +469,8 @@ function printOnly(part) {
   print();
 }
 
-/** Format a day. If it is in the current year (UTC), omit the year. */
-const dayOf = (day) => (day.slice(0, 4) === utcDay(now()).slice(0, 4) ? shortDay : longDay)(day);
+/** Format a day. If it is in the viewer's current year, omit the year. */
+const dayOf = (day) => (day.slice(0, 4) === localDate(now()).slice(0, 4) ? shortDay : longDay)(day);
 
 /** A card of the first screen. */
 const part = (key, title, ...content) => h('section', { class: 'card', 'aria-labelledby': key, 'data-key': key },

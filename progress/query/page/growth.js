@@ -4,7 +4,7 @@ import { axis, legend, lines, dateLabels, roundUp } from './charts.js';
 import { dayAfter, instant, longDay, number } from './format.js';
 import { masteredNow } from './freshness.js';
 import { t } from './i18n.js';
-import { note } from './layout.js';
+import { note, table, unfolded } from './layout.js';
 import { ask } from './then.js';
 
 const POINTS = 60;
@@ -66,6 +66,9 @@ export function growth({ days, day, progress }, since) {
     note(t('growth.summary', { count: learned, mastered, now, slipped: mastered - now, day: longDay(studied[0].date) })),
     lines(series, [0, top], t('growth.chart'), number, axis(dateLabels(ends), ends.length)),
     legend([['young', t('growth.learned')], ['mature', t('growth.mastered')]]),
+    unfolded(t('due.table'), t('growth.title'), table(
+      [t('due.date'), t('growth.learned'), t('growth.mastered')],
+      ends.map((end, index) => [longDay(end), ...series.map(({ values }) => number(values[index]))]).toReversed())),
   ];
 }
 

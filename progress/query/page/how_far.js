@@ -69,6 +69,7 @@ function currentLevel(rows) {
   const isReached = (row) => row.reached ?? row.progressRate >= 0.8;
   const current = known.find((row) => !isReached(row));
   if (!known.length) return t('levels.noCatalogue');
+  if (!rows.some((row) => row.level !== 'UNKNOWN' && row.itemsStudied > 0)) return t('levels.noneStudied');
   if (!current) return t('levels.allReached');
   const goal = Math.ceil(0.8 * current.catalogueItems);
   return t('levels.current', { level: current.level, goal, more: goal - masteredNow(current) });

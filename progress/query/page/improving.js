@@ -46,7 +46,7 @@ function comparison({ days: studied, day }) {
     ['answers', (week) => week.answers, number, number, 'volume'],
     ['right', (week) => rounded(accuracy(week), 100), percent, points, 'more'],
     ['speed', (week) => rounded(pace(week), 10), decimal, decimal, 'less'],
-    ['time', (week) => Math.floor(week.studySeconds / 60), minutes, minutes, 'volume'],
+    ['time', (week) => Math.floor(week.studySeconds / 60), minutes, minutes, 'neither'],
     ['studyDays', (week) => week.activeDays, number, number, 'volume'],
     ['learned', (week) => week.itemsLearned, number, number, 'volume'],
   ];
@@ -63,7 +63,8 @@ function comparison({ days: studied, day }) {
 
 /**
  * The difference of the displayed values, with its sign. `better` says which difference is an improvement: "more" or
- * "less". With "volume", more is better, but less is not marked as worse: the learner may still study today.
+ * "less". With "volume", more is better, but less is not marked as worse: the learner may still study today. With
+ * "neither", nothing is marked: a session that is left open takes time, too.
  */
 function change(now, before, show, better) {
   if (now == null || before == null) return '–';
@@ -73,7 +74,7 @@ function change(now, before, show, better) {
   const sign = difference > 0 ? '+' : '−';
   const isBetter = better === 'less' ? difference < 0 : difference > 0;
   const style = isBetter ? 'up' : better !== 'volume' && 'down';
-  return h('span', { class: style }, sign, text);
+  return h('span', { class: better !== 'neither' && style }, sign, text);
 }
 
 /** The buttons that select the range of the charts below them. */
@@ -218,5 +219,8 @@ function retentionLines(data, range, style) {
   const low = Math.max(0, Math.floor(5 * Math.min(...known) - 0.25) / 5);
   return card('remembered', t('retention.course'), style, note(t('retention.points')),
     lines(series, [low, 1], t('retention.chart'), percent, axis(dateLabels(ends), ends.length)),
-    legend([['young', t('retention.youngLong')], ['mature', t('retention.matureLong')]]));
+    legend([['young', t('retention.youngLong')], ['mature', t('retention.matureLong')]]),
+    unfolded(t('retention.table'), t('retention.course'), table(
+      [t('retention.until'), t('retention.young'), t('retention.mature')],
+      ends.map((end, index) => [longDay(end), ...series.map(({ values }) => percent(values[index]))]).toReversed())));
 }

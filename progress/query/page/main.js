@@ -14,9 +14,10 @@ import * as then from './then.js';
 
 const ALL = ['learner', 'teacher', 'support', 'admin'];
 const FIND = `query Find($text: String!) {
-  found: searchLearners(text: $text, first: 8) { userId displayName }
+  found: searchLearners(text: $text, first: 20) { userId displayName }
 }`;
 const MIN_SEARCH = 2; // characters
+const SUGGESTED = 8;
 const TYPING_MS = 200;
 let typing; // the timer of the suggestions
 const MODULE_TIMEOUT_MS = 10_000;
@@ -103,10 +104,18 @@ const VIEWS = {
   },
   glossary: {
     roles: [],
-    title: () => t('glossary.title'),
+    title: () => t('frame.words'),
     open: async (element, args, shell) => {
       const { Glossary } = await import('./glossary.js');
       return () => new Glossary(element, shell);
+    },
+  },
+  find: {
+    roles: [],
+    title: ([text]) => text,
+    open: async (element, [text], shell) => {
+      const { Find } = await import('./find.js');
+      return () => new Find(element, text ?? '', shell);
     },
   },
   unknown: {
@@ -440,17 +449,18 @@ navigation.addEventListener('input', ({ target }) => {
   typing = setTimeout(async () => {
     const found = await findLearners(text);
     if (target.value.trim() !== text) return;
-    show(suggestions, found.map(({ userId, displayName }) => h('option', { value: userId, label: displayName })));
+    show(suggestions, found.slice(0, SUGGESTED).map(({ userId, displayName }) => h('option', { value: userId, label: displayName })));
   }, TYPING_MS);
 });
 
-/** Open the learner with this id or, if there is none, the only learner that is found. */
+/** Open the learner with this id or, if there is none, what is found: the only learner, or a list to choose from. */
 navigation.addEventListener('submit', async (event) => {
   event.preventDefault();
   const text = new FormData(event.target).get('other').trim();
   const found = await findLearners(text);
   const id = found.length === 1 ? found[0].userId : text;
-  location.hash = id ? `#/learner/${encodeURIComponent(id)}` : '#/';
+  const hasChoice = found.length > 1 && !found.some(({ userId }) => userId === text);
+  location.hash = id ? `#/${hasChoice ? 'find' : 'learner'}/${encodeURIComponent(id)}` : '#/';
 });
 dayPicker.addEventListener('change', ({ target }) => {
   if (target.validity.valid) location.hash = then.on(target.value, location.hash || '#/');

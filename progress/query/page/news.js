@@ -16,7 +16,7 @@ const MINUTES = 15; // what the sentence asks of a learner at once
 export const newsRange = (day) => ({ monday: monday(day), before: dayAfter(monday(day), -28) });
 
 /** The sentence; empty until its numbers have arrived, and without an item that was ever answered. */
-export function tell({ day, days, language, week, knowledge, workload }) {
+export function tell({ day, days, due, streak, language, week, knowledge, workload }) {
   if (!knowledge?.items) return '';
   const start = monday(day);
   const mastered = language ? 0 : sum(days, start, day).newMasteryCount;
@@ -27,7 +27,17 @@ export function tell({ day, days, language, week, knowledge, workload }) {
     slipped > 0 && (mastered || fading) > 0 && t('news.slipped', { count: slipped }));
   return sentences(
     happened && t(start === day ? 'news.today' : 'news.week', { happened }),
-    fading > 0 ? save(fading, workload?.secondsPerAnswer) : !happened && t('news.fresh'));
+    fading > 0 ? save(fading, workload?.secondsPerAnswer)
+      : !happened && (due[0].items ? remains(day, due[0].items, streak.lastStudyDate, language ? null : knowledge) : t('news.fresh')));
+}
+
+/** What is there although items are due. `knowledge` is null if it is that of one language: due items are of all. */
+function remains(day, due, last, knowledge) {
+  if (!knowledge) return t('news.none');
+  const { expected, items } = knowledge;
+  return sentences(
+    last && last < dayAfter(day, -6) && t('news.last', { day: longDay(last) }),
+    t('news.remains', { count: items, expected: Math.round(expected), due }));
 }
 
 /** What is fading, and how long the learner needs to repeat it; of many items, as many as fit into MINUTES. */
@@ -54,7 +64,7 @@ export function known({ user, day, language, knowledge, curve, progress }) {
   const count = STAGES.reduce((sum, name) => sum + (progress?.masteryStats[name] ?? 0), 0);
   const before = !language && curve?.[0];
   const change = before && knowledge ? Math.round(knowledge.expected) - Math.round(before.expected) : 0;
-  const compared = t(change < 0 ? 'news.fewer' : 'news.more', { count: Math.abs(change), day: longDay(before?.end ?? day) });
+  const compared = t(`news.${change ? change < 0 ? 'fewer' : 'more' : 'same'}`, { count: Math.abs(change), day: longDay(before?.end ?? day) });
   return [
     h('div', { class: knowledge ? null : 'ghost' }, expectedOf(knowledge ?? { expected: count, items: count })),
     h('p', { class: before && knowledge ? 'note' : 'note ghost' }, compared),

@@ -8,25 +8,31 @@ const SUMMED = [
 
 /** The sums of the days from `from` to `to`, both included. `days` maps dates to days. */
 export function sum(days, from, to) {
-  const total = { start: from, end: to, responseMs: 0, activeDays: 0 };
+  const total = { start: from, end: to, responseMs: 0, timed: 0, activeDays: 0 };
   for (const name of SUMMED) total[name] = 0;
   for (let date = from; date <= to; date = dayAfter(date, 1)) {
     const day = days.get(date);
     if (!day) continue;
     for (const name of SUMMED) total[name] += day[name];
-    total.responseMs += day.answers * (day.averageResponseMs ?? 0);
-    total.activeDays += day.sessionsCompleted > 0;
+    if (day.averageResponseMs != null) {
+      total.responseMs += day.answers * day.averageResponseMs;
+      total.timed += day.answers;
+    }
+    total.activeDays += isStudyDay(day);
   }
   return total;
 }
+
+/** True for a day with an answer or a completed session; other days may have reviews. */
+export const isStudyDay = ({ answers, sessionsCompleted }) => answers > 0 || sessionsCompleted > 0;
 
 /** The first of these days, or `day` if it is earlier. */
 export const firstDay = (days, day) => [...days.keys()].reduce((least, date) => (date < least ? date : least), day);
 
 export const accuracy = ({ answers, correctAnswers }) => (answers ? correctAnswers / answers : null);
 
-/** The mean seconds per answer; null without answers. */
-export const pace = ({ answers, responseMs }) => (answers ? responseMs / answers / 1000 : null);
+/** The mean seconds per answer; null without an answer that has a time. */
+export const pace = ({ timed, responseMs }) => (timed ? responseMs / timed / 1000 : null);
 
 export const monday = (date) => dayAfter(date, -weekdayOf(date));
 

@@ -71,6 +71,12 @@ export function range() {
   return { from: `${last - 1}-01-01`, to: `${last}-12-31` };
 }
 
+const DAY_S = 86_400;
+
+/** The entries of a map by date. A day of several idle sessions counts as at most 24 hours of study. */
+export const byDate = (days) => days.map((day) =>
+  [day.date, { ...day, studySeconds: Math.min(day.studySeconds, DAY_S) }]);
+
 /**
  * Convert the days of the data to a map by date and the rest days to a set. Add the learner's current day. In the past,
  * leave out the projections, because they show the present.
@@ -79,6 +85,6 @@ export const joinDays = ({ days, restDays, projections, ...rest }) => ({
   ...rest,
   projections: pastDay() ? [] : projections,
   day: rest.due[0].date,
-  days: new Map(days.map((day) => [day.date, day])),
+  days: new Map(byDate(days)),
   restDays: new Set(restDays),
 });

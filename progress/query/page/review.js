@@ -6,7 +6,7 @@ import {
 } from './format.js';
 import { sentences, t } from './i18n.js';
 import { card, note, table } from './layout.js';
-import { accuracy, firstDay, months, sum } from './periods.js';
+import { accuracy, firstDay, isStudyDay, months, sum } from './periods.js';
 
 /** The months of a year as a table, from the first day of study up to the current month. */
 export function monthTable({ days, day }, year) {
@@ -28,7 +28,7 @@ export function review(data, year, isCopied) {
   return h('div', { class: 'card review', 'data-key': 'review' },
     h('h3', null, titleOf(data, year)),
     h('dl', null, facts.map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value)))),
-    skyline(monthsOf(data.days, year)),
+    skyline(monthsOf(data.days, year), data.day),
     note(sentences(highlights(data, year))),
     data.isOwn &&
       h('button', { class: 'button', type: 'button', 'data-share': 'year', 'data-key': 'share' }, t('review.share')),
@@ -55,7 +55,7 @@ function highlights({ days, restDays }, year) {
   const dates = [...days.keys()].filter((date) => date.startsWith(`${year}-`)).sort();
   const rows = dates.map((date) => days.get(date));
   const best = rows.reduce((most, row) => (row.answers > most.answers ? row : most));
-  const run = longestRun(rows.filter((row) => row.sessionsCompleted).map(({ date }) => date), restDays);
+  const run = longestRun(rows.filter(isStudyDay).map(({ date }) => date), restDays);
   const texts = [];
   if (run.length > 1) texts.push(t('review.run', { count: run.length, days: span(run[0], run.at(-1)) }));
   if (best.answers) texts.push(t('review.best', { day: longDay(best.date), count: best.answers }));
@@ -85,14 +85,14 @@ function favouriteWeekday(rows) {
   return most ? weekday(dayAfter('2024-01-01', answers.indexOf(most)), 'long') : null;
 }
 
-/** A column chart of the answers in each month, without numbers, above the names of the months. */
-function skyline(months) {
+/** A column chart of the answers in each month, without numbers, above the names of the months. One is not over. */
+function skyline(months, day) {
   const most = Math.max(...months.map((period) => period.answers), 1);
   return h('div', { class: 'skyline', 'aria-hidden': 'true' },
-    s('svg', null, months.map(({ answers }, index) => {
+    s('svg', null, months.map(({ answers, end }, index) => {
       const height = answers && Math.max((100 * answers) / most, 3);
       const x = (100 * (index + 0.1)) / 12;
-      return s('rect', { x: `${x}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`, rx: 3 });
+      return s('rect', { class: end > day && 'unfinished', x: `${x}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`, rx: 3 });
     })),
     h('ol', { class: 'names' }, months.map((period) => h('li', null, monthSign(period.start)))));
 }

@@ -4,7 +4,7 @@
 import { h, s } from './dom.js';
 import { dayAfter, dayOf, fullDay, instant, longDay, minutes, month, percent, weekday } from './format.js';
 import { join, sentences, t } from './i18n.js';
-import { monday } from './periods.js';
+import { isStudyDay, monday } from './periods.js';
 import { monthTable, review } from './review.js';
 
 const SHADES = 4; // the number of shades for days with study
@@ -80,9 +80,9 @@ const arrow = (d) =>
 function summary(studied, view, { streak, day }) {
   const year = nameOf(view.year);
   if (view.loading === view.year) return t('year.loading', { year });
-  const active = studied.filter((day) => day.sessionsCompleted);
+  const active = studied.filter(isStudyDay);
   const answers = studied.reduce((sum, day) => sum + day.answers, 0);
-  const text = active.length || answers
+  const text = active.length
     ? t('year.summary', {
       days: t('count.studyDays', { count: active.length }), answers: t('count.answers', { count: answers }) })
     : view.year === 'recent' ? t('year.emptyRecent') : t('year.empty', { year });

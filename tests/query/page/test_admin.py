@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
@@ -499,6 +500,7 @@ def learners(page: Page) -> list[str]:
 def test_a_teacher_selects_a_group_and_sees_first_whom_a_talk_helps(visit: Visits) -> None:
     visitor = visit()
     group, other = found_group(visitor), f"class-{uuid.uuid4()}"
+    visitor.stack.progress("batch")  # counts the weeks
     page = visitor.open("tess", "teacher", groups=[group, other])
     rows = page.get_by_role("row").all_inner_texts()[1:]
     assert [row.split() for row in rows] == [[group, "3", "2", "47", "53%"], [other, *"0–––"]]
@@ -506,6 +508,12 @@ def test_a_teacher_selects_a_group_and_sees_first_whom_a_talk_helps(visit: Visit
     assert sum(shift[0] for shift in shifts) < 0.02, shifts
     page.get_by_role("link", name=group).click()
     expect(page.get_by_role("region", name="7 days")).to_contain_text("Answers47")
+    trend = page.locator("[data-key=trend]")
+    expect(trend).to_contain_text("The last whole week has 0 answers, as many as the week before.")
+    expect(trend.locator(".unfinished")).to_have_count(2)  # the column and its key
+    expect(trend.locator("title").last).to_have_text(re.compile("so far: 47 answers, 53% right$"))
+    expect(page.locator(".spark .unfinished")).to_have_count(len(MEMBERS))
+    assert visitor.mute_charts() == []
     assert [name.rpartition("-")[2] for name in learners(page)] == ["weak", "active", "new"]
     risk = page.locator("[data-key=risk]")
     expect(risk.locator(".figure")).to_have_text("2of 3 learners")
@@ -652,8 +660,11 @@ def test_a_teacher_can_open_a_member_but_not_a_former_member(visit: Visits, demo
     expect(page.get_by_role("region", name="2 learners")).to_be_visible()
 
 
-def test_a_teacher_sees_names_and_saves_them_as_csv(visit: Visits, demo: Stack) -> None:
-    visitor = visit()
+def test_a_teacher_sees_names_and_saves_them_as_csv_with_the_local_date(
+    visit: Visits, demo: Stack
+) -> None:
+    zone = "Pacific/Kiritimati" if datetime.now(UTC).hour >= 10 else "Pacific/Pago_Pago"
+    visitor = visit(timezone_id=zone)
     group = found_group(visitor)
     named = {"weak": '=Ann, "A"', "new": "<b>山田 太郎</b>"}
     for who, name in named.items():
@@ -674,7 +685,8 @@ def test_a_teacher_sees_names_and_saves_them_as_csv(visit: Visits, demo: Stack) 
         page.get_by_role("button", name="Save as CSV").click()
     name = saved.value.suggested_filename
     today = datetime.now(UTC).date()
-    assert name == f"{group} - 7 days - Who needs a talk first - {today}.csv"
+    here = datetime.now(ZoneInfo(zone)).date()  # before or after the day in UTC
+    assert name == f"{group} - 7 days - Who needs a talk first - {here}.csv"
     text = Path(saved.value.path()).read_text(encoding="utf-8-sig")
     rows = {row["Id"]: row for row in csv.DictReader(io.StringIO(text))}
     names = {user.rpartition("-")[2]: row["Learner"] for user, row in rows.items()}
@@ -687,7 +699,7 @@ def test_a_teacher_sees_names_and_saves_them_as_csv(visit: Visits, demo: Stack) 
     ]
     assert weak["At risk"] == "under 60% right"
     assert weak["Last study day"] in (f"{today}", f"{today - timedelta(days=1)}")
-    check_print(page, f"{today:%-d %B %Y}, 7 days, Who needs a talk first")
+    check_print(page, f"{here:%-d %B %Y}, 7 days, Who needs a talk first")
     check_tablet(page)
     row.get_by_role("link", name=named["new"], exact=True).click()
     heading = page.get_by_role("heading", level=1)
@@ -700,6 +712,46 @@ def test_a_teacher_sees_names_and_saves_them_as_csv(visit: Visits, demo: Stack) 
     main = page.get_by_role("main")
     expect(main.get_by_text(f"{group}-new", exact=True)).to_be_visible()
     assert visitor.find_violations("[data-key=title]") == []
+    check_finder(visit(), group, named["new"])
+
+
+def check_finder(visitor: Visit, group: str, name: str) -> None:
+    """Assert that a name leads to its learner, and a text of several learners to a choice."""
+    page = visitor.open("sam", "support", at="#/glossary")
+    field = page.get_by_label("A learner’s name or id")
+    heading = page.get_by_role("heading", level=1)
+    field.fill(name[:4])
+    field.press("Enter")
+    expect(heading).to_have_text(f"Progress of {name}")
+    field.fill(group)
+    field.press("Enter")
+    expect(heading).to_have_text(f"Learners found for “{group}”")
+    found = page.get_by_role("main").get_by_role("listitem")
+    expect(found).to_have_count(len(MEMBERS))
+    assert visitor.find_violations() == []
+    found.get_by_role("link", name=name).click()
+    expect(heading).to_have_text(f"Progress of {name}")
+
+
+LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
+
+
+def test_a_long_word_or_name_of_a_group_does_not_widen_the_page(visit: Visits, demo: Stack) -> None:
+    visitor = visit()
+    group, item = f"long-{uuid.uuid4()}", LONG * 2
+    for name in MEMBERS:
+        user = f"{group}-{name}"
+        joined = membership("LearnerJoinedGroup", user, group, group_name=LONG)
+        demo.publish(joined, *browser.lesson(user, 0, 2, ago=timedelta(days=2), item=item))
+    wait_for_group(visitor, group, members=3, answers=6)
+    page = visitor.open("tess", "teacher", groups=[group, "other"])
+    for at in ("#/group", f"#/group/{group}"):
+        visitor.move(at)
+        expect(page.get_by_role("main")).to_contain_text(LONG)
+        for width in (320, 640, 768, 1024, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") == width, at
+    expect(page.locator("[data-key=hardest]")).to_contain_text(item)
 
 
 def check_tablet(page: Page) -> None:
@@ -750,15 +802,22 @@ def test_a_teacher_without_groups_is_told_whom_to_ask(visit: Visits) -> None:
 
 
 @pytest.mark.exhaustive
-def test_support_finds_a_group_by_a_part_of_its_id(visit: Visits) -> None:
+def test_support_sees_all_groups_and_finds_one_by_its_name_or_id(visit: Visits) -> None:
     visitor = visit()
     group = found_group(visitor)
+    name = f"Class {group[-6:]}"
+    named = membership("LearnerJoinedGroup", f"{group}-new", group, group_name=name)
+    visitor.stack.progress("publish", "-", "--wait", text="\n".join(browser.encode(named)))
     page = visitor.open("sam", "support", at="#/group")
-    page.get_by_label("A part of a group’s id").fill(f"{group[6:20]}~")
-    expect(page.get_by_role("main")).to_contain_text("No group with members has this in")
-    assert visitor.find_violations() == []
-    page.get_by_label("A part of a group’s id").fill(group[6:20].upper())
-    found = page.get_by_role("row", name=group)
+    found = page.get_by_role("row", name=name)
     expect(found.get_by_role("cell")).to_have_text(["3", "2", "47", "53%"])
+    field = page.get_by_label("A group’s name or id")
+    field.fill(f"{group[6:20]}~")
+    expect(page.get_by_role("main")).to_contain_text("No group with members has this in its name")
+    assert visitor.find_violations() == []
+    for text in (group[6:20].upper(), name.lower()):
+        field.fill(text)
+        expect(page.get_by_role("main")).to_contain_text("1 group found")
+        expect(found).to_have_count(1)
     found.get_by_role("link").click()
     expect(page.get_by_role("region", name="3 learners")).to_be_visible()

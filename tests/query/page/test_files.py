@@ -356,10 +356,11 @@ def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate
     rows = evaluate(
         """
         const { improving } = await import('./page/improving.js');
-        const row = (date, answers, correctAnswers, averageResponseMs) => [date, {
-          date, answers, correctAnswers, averageResponseMs, studySeconds: answers,
+        const row = (date, answers, correctAnswers, averageResponseMs, studySeconds) => [date, {
+          date, answers, correctAnswers, averageResponseMs, studySeconds,
           sessionsCompleted: 1, itemsLearned: 0, newMasteryCount: 0 }];
-        const days = new Map([row(dayIn(-7), 1000, 754, 4040), row(dayIn(0), 500, 398, 4160)]);
+        const days = new Map([
+          row(dayIn(-7), 1000, 754, 4040, 1000), row(dayIn(0), 500, 398, 4160, 14_400)]);
         const body = improving({ days, day: dayIn(0) }).find('comparison').children[2].children[1];
         print(body.children.map(({ children }) => [
           ...children.map((cell) => cell.textContent), children[3].children[0].attributes?.class]));
@@ -369,8 +370,30 @@ def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate
         ["Answers", "500", "1,000", "−500", None],  # not marked as worse: today is not over
         ["Answered right", "80%", "75%", "+5", "up"],
         ["Seconds per answer", "4.2", "4.0", "+0.2", "down"],
-        ["Study time", "8m", "16m", "−8m", None],
+        ["Study time", "4h 0m", "16m", "+3h 44m", None],  # perhaps a session that was left open
     ]
+
+
+def test_a_sum_of_days_has_study_days_and_the_mean_of_the_answers_that_have_a_time(
+    evaluate: Evaluate,
+) -> None:
+    found = evaluate(
+        """
+        const { byDate } = await import('./page/query.js');
+        const { pace, sum } = await import('./page/periods.js');
+        const { decimal } = await import('./page/format.js');
+        const row = (n, answers, averageResponseMs, more) => ({
+          date: dayIn(n), answers, averageResponseMs, correctAnswers: answers, studySeconds: 0,
+          sessionsCompleted: 0, ...more });
+        const days = new Map(byDate([
+          row(-4, 60, 2_000), row(-3, 1, 60_000), row(-2, 5, null, { studySeconds: 100_800 }),
+          row(-1, 0, null), row(0, 0, null, { sessionsCompleted: 1 })]));
+        const total = (from) => sum(days, dayIn(from), dayIn(0));
+        print([total(-4).activeDays, total(-4).studySeconds, decimal(pace(total(-4))),
+          decimal(pace(total(-2)))]);
+        """
+    )
+    assert found == [4, 24 * 3600, "3.0", "–"]  # (60 × 2 s + 60 s) ÷ 61
 
 
 def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
@@ -395,15 +418,17 @@ def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
             ['mastered', 'weeks', 'remembered'].map((key) => section.find(key));
           const [path] = find(remembered, 'path');
           return [find(mastered, 'li').length, find(mastered, 'g').length, find(weeks, 'g').length,
-            path ? path.attributes.d.split(/[ML]/).length - 1 : 0,
+            path ? path.attributes.d.split(/[ML]/).length - 1 : 0, find(remembered, 'tr').length,
             Math.round(parseFloat(find(weeks, 'rect')[0].attributes.width))];
         };
         print([['month', -2920], ['quarter', -2920], ['year', -2920], ['all', -2920],
           ['year', -70], ['all', 0]].map(show));
         """
     )
-    long = [[2, 0, 5, 5, 8], [4, 0, 13, 13, 8], [0, 12, 53, 53, 2], [0, 9, 419, 418, 0]]
-    assert found == [*long, [3, 0, 11, 11, 8], [1, 0, 1, 0, 8]]  # a column's width in percent
+    # The points of a line, the rows of its table with the header, and a column's width in percent.
+    long = [[2, 0, 5, 5, 6, 8], [4, 0, 13, 13, 14, 8], [0, 12, 53, 53, 54, 2]]
+    assert found[:3] == long
+    assert found[3:] == [[0, 9, 419, 418, 420, 0], [3, 0, 11, 11, 12, 8], [1, 0, 1, 0, 0, 8]]
 
 
 def test_the_first_answer_s_day_comes_from_the_history_if_the_history_is_complete(
@@ -523,7 +548,8 @@ def test_the_news_names_what_happened_and_what_helps(evaluate: Evaluate) -> None
         print(JSON.parse(process.env.CASES).map(([day, mastered, slipped, fading, pace]) => {
           const data = {
             day, days: new Map([['2024-03-10', row(100)], [day, row(mastered)]]),
-            week: [{ slippedBack: slipped }], knowledge: { items: 500, fading },
+            due: [{ items: 0 }], week: [{ slippedBack: slipped }],
+            knowledge: { items: 500, fading },
             workload: { secondsPerAnswer: pace } };
           const without = (knowledge) => tell({ ...data, knowledge });
           return [tell(data), without(undefined), without({ items: 0, fading: 0 })];
@@ -532,6 +558,30 @@ def test_the_news_names_what_happened_and_what_helps(evaluate: Evaluate) -> None
         CASES=json.dumps([case[:-1] for case in NEWS]),
     )
     assert told == [[sentence, "", ""] for *_, sentence in NEWS]
+
+
+def test_nothing_is_called_fresh_while_an_item_is_due_and_an_equal_number_is_no_change(
+    evaluate: Evaluate,
+) -> None:
+    told, compared = evaluate(
+        """
+        const { known, tell } = await import('./page/news.js');
+        const data = { day: '2024-03-11', days: new Map(), due: [{ items: 20 }],
+          knowledge: { expected: 14.2, items: 20, fading: 0 } };
+        const told = (lastStudyDate, language) =>
+          tell({ ...data, streak: { lastStudyDate }, language });
+        const compared = (expected) =>
+          known({ ...data, curve: [{ end: '2024-02-18', expected }] })[1].textContent;
+        print([[told('2023-02-24'), told('2024-03-05'), told(null), told('2024-03-05', 'de')],
+          [13.4, 13.6, 14.6].map(compared)]);
+        """
+    )
+    remains = "About 14 of 20 items are still there; due: 20."
+    # Due items are those of all languages.
+    last = "Last studied on 24 February 2023."
+    assert told == [f"{last} {remains}", remains, remains, "Nothing is fading."]
+    day = "on 18 February 2024"
+    assert compared == [f"1 more than {day}", f"as many as {day}", f"1 fewer than {day}"]
 
 
 def test_a_backlog_has_a_plan(evaluate: Evaluate) -> None:
@@ -669,6 +719,22 @@ def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_a
     assert [row[-1] for row in after[1]] == dates
 
 
+def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evaluate) -> None:
+    text = evaluate(
+        """
+        const { howFar } = await import('./page/how_far.js');
+        const stages = { learning: 7, shortTermMastered: 0, longTermMastered: 0, unlearned: 0 };
+        const level = (level, catalogueItems, itemsStudied) =>
+          ({ ...stages, learning: itemsStudied, level, catalogueItems, itemsStudied });
+        print(howFar({ progress: { masteryStats: stages }, levels: [level('A1', 9, 0),
+          level('UNKNOWN', null, 7)], domains: [], languages: [], projections: [],
+          milestones: { edges: [] } }).find('levels').textContent);
+        """
+    )
+    assert "None of the items studied so far has a level." in text
+    assert "current level" not in text
+
+
 def test_the_unfinished_month_is_compared_with_the_same_days_of_the_month_before(
     evaluate: Evaluate,
 ) -> None:
@@ -778,22 +844,26 @@ def test_the_learner_s_day_and_its_end_are_learned_with_one_request(evaluate: Ev
 
 
 def test_points_and_labels_stand_at_the_middle_of_their_columns(evaluate: Evaluate) -> None:
-    path, label, ticks, end, loose = evaluate(
+    path, label, ticks, ends, loose = evaluate(
         """
         const { axis, lines } = await import('./page/charts.js');
         const below = axis([[2, 'Feb']], 4);
         const of = (values) => lines([{ name: 'mature', values }], [1, 3], 'chart', String, below);
         const attributes = ({ children }) => children.at(-1).attributes;
         const chart = of([1, 2, 3, 1]);
-        const [ticks, drawing, ends] = chart.children[0].children;
+        const [ticks, drawing] = chart.children[0].children;
+        const ended = (...values) => of(...values).children[0].children[2].children
+          .map(({ attributes: { x }, textContent }) => [x, textContent]);
         print([attributes(drawing).d, attributes(below),
-          ticks.children.map(({ textContent }) => textContent), ends.textContent,
+          ticks.children.map(({ textContent }) => textContent),
+          [[1, 2, 3, 1], [1, 2, null, null], [null, null]].map((values) => ended(values)),
           attributes(of([1, null, 2, 2, null, 3]).children[0].children[1])]);
         """
     )
     assert re.findall(r"[ML]([\d.]+),", path) == ["12.5", "37.5", "62.5", "87.5"]
     assert (label["x"], label["text-anchor"]) == ("62.5%", "middle")
-    assert (ticks, end) == (["3", "2", "1"], "1")
+    assert ticks == ["3", "2", "1"]
+    assert ends == [[["87.5%", "1"]], [["37.5%", "2"]], []]  # a line that ended has its label there
     assert loose["class"] == "mature dot"  # a line of so short parts would be loose dashes
     assert loose["d"].count("h0") == 4
 
