@@ -13,7 +13,7 @@ import { items } from './items.js';
 import { chosenLanguage, listenForLanguage } from './languages.js';
 import { View } from './problems.js';
 import {
-  EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, joinDays, range,
+  EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, byDate, joinDays, range,
 } from './query.js';
 import { newsRange } from './news.js';
 import { share } from './review.js';
@@ -152,7 +152,7 @@ export class Learner extends View {
     }
     const { user, data: { day } } = this;
     this.moreAt = performance.now();
-    const isFramed = this.more.languages && !language && !pastDay();
+    const isFramed = this.more.curve && !language && !pastDay();
     const { monday, before } = newsRange(day);
     try {
       await this.add(pastDay() ? [PAST_QUERY, {}] : [NEWS_QUERY, { monday }], language);
@@ -163,8 +163,9 @@ export class Learner extends View {
   }
 
   async add([query, parameters], language) {
+    const day = pastDay();
     const { data } = await ask(query, { user: this.user, language, ...parameters }, this.closing.signal);
-    if (language !== this.data.language) return; // a newer request is on its way
+    if (language !== this.data.language || day !== pastDay()) return; // a newer request is on its way
     Object.assign(this.more, data, { language });
     Object.assign(this.data, this.more);
     this.draw();
@@ -255,7 +256,7 @@ export class Learner extends View {
   }
 
   addYear({ days, restDays }) {
-    for (const row of days) this.data.days.set(row.date, row);
+    for (const [date, row] of byDate(days)) this.data.days.set(date, row);
     for (const date of restDays) this.data.restDays.add(date);
   }
 
@@ -355,7 +356,9 @@ export class Learner extends View {
 
   draw() {
     const before = this.figures();
+    const place = this.topOfYear();
     super.draw();
+    if (this.hasPlayed && place > 0 && place < innerHeight) scrollBy(0, this.topOfYear() - place); // the grid stays
     this.move(before);
     if (this.scrolledYear !== this.view.year && this.data?.progress) this.scrollToDay();
     for (const section of this.element.querySelectorAll('[data-key=year], [data-key=improving], [data-key=readers]')) {
@@ -365,6 +368,10 @@ export class Learner extends View {
       const section = this.element.querySelector(`#${id}`)?.closest('section');
       if (section) this.passing.observe(section);
     }
+  }
+
+  topOfYear() {
+    return this.hasPlayed && this.element.querySelector('#year')?.getBoundingClientRect().top;
   }
 
   /** The large numbers of the section "Today", by their element. */
@@ -469,6 +476,7 @@ export class Learner extends View {
     if (this.view.months) return this.stop();
     this.unsubscribe();
     clearInterval(this.clock);
+    Object.assign(this, { hasPlayed: true, subscription: null, reached: null, clock: null });
     this.shell.live(null);
     const last = presentDay() ?? this.data.day;
     const [first] = [...this.data.days.keys()].sort();
@@ -480,19 +488,20 @@ export class Learner extends View {
   stop() {
     clearTimeout(this.playing);
     Object.assign(this.view, { months: null, span: null });
+    this.seeing.disconnect(); // to load again what is in sight
     this.draw();
   }
 
   /** Show the next month's end; after the last one, show the present. */
   async showMonth() {
-    const day = this.view.months?.shift();
-    if (!day) return location.replace(on(null, location.hash || '#/'));
+    const day = this.view.months.shift() ?? null;
+    const { languages = [] } = this.more;
     try {
       await select(this.user, day);
       history.replaceState(null, '', on(day, location.hash || '#/'));
       this.shell.moved();
-      this.years.clear(); // they show the former day
-      this.before = null;
+      this.years.clear(); // they show the former day, as what follows does
+      Object.assign(this, { before: null, more: { languages }, moreAt: -NEWS_INTERVAL });
       this.view.growth = null;
       await this.query();
     } catch (problem) {
@@ -501,6 +510,7 @@ export class Learner extends View {
     }
     if (this.closing.signal.aborted || !this.view.months) return;
     this.goToDay(this.data.day);
+    if (!day) return this.stop();
     this.playing = setTimeout(() => this.showMonth(), MONTH_INTERVAL);
   }
 
