@@ -509,6 +509,7 @@ SELECT
     asked.item_id,
     {read_models/item_stats item_fields},
     {read_models/item_stats due_on} AS due_on,
+    i.in_catalogue IS NOT FALSE AS in_play,
     {read_models/memory item_fields}
 FROM (SELECT count(*) AS items FROM listed) AS total
 CROSS JOIN today AS moment
@@ -523,6 +524,7 @@ SELECT
     asked.item_id,
     {read_models/item_stats item_fields},
     {read_models/item_stats due_on} AS due_on,
+    i.in_catalogue IS NOT FALSE AS in_play,
     {read_models/memory item_fields}
 FROM (SELECT CAST(:item_id AS text) AS item_id) AS asked
 CROSS JOIN ({read_models/preferences today}) AS moment

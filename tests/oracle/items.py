@@ -3,7 +3,14 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
-from tests.oracle.catalogue import Description, Languages, descriptions, language_of, names
+from tests.oracle.catalogue import (
+    Description,
+    Languages,
+    archived,
+    descriptions,
+    language_of,
+    names,
+)
 from tests.oracle.days import answer_sums, day, day_of, last_days
 from tests.oracle.events import Event, Row, Rows, World, defines, defines_by_learner, only
 from tests.oracle.retention import find_tests
@@ -65,6 +72,7 @@ def _row(world: World, user_id: str, item_id: str) -> Row:
         "last_answered_at": answers[-1].occurred_at if answers else None,
         "first_correct_at": correct[0].occurred_at if correct else None,
         **_review(world, user_id, reviews[-1] if reviews else None),
+        "in_play": item_id not in archived(world),
         "lapses": sum(not test.is_recalled for test in find_tests(world, answers)),
         "mastery": _mastery(answers, reviews),
         "language": description.language,

@@ -16,7 +16,7 @@ const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $l
       language: $language, first: 50, after: $after) {
     totalCount
     pageInfo { hasNextPage endCursor }
-    edges { node { itemId headword language level answers correctAnswers accuracyRate lapses dueAt dueOn estimatedRecall } }
+    edges { node { itemId headword language level answers correctAnswers accuracyRate lapses dueAt dueOn inPlay estimatedRecall } }
   }
   languages(userId: $user) { language }
   today: dueForecast(userId: $user, days: 1) { date }

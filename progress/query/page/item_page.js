@@ -18,10 +18,10 @@ const QUERY = `query Item($user: ID, $item: ID!) {
   item(userId: $user, itemId: $item) {
     itemId headword language level domains answers correctAnswers accuracyRate averageResponseMs
     firstAnsweredAt lastAnsweredAt
-    intervalDays reviewedAt dueAt dueOn lapses mastery estimatedRecall memory { stabilityDays difficulty }
+    intervalDays reviewedAt dueAt dueOn inPlay lapses mastery estimatedRecall memory { stabilityDays difficulty }
   }
   history: itemHistory(userId: $user, itemId: $item) {
-    reviews { at intervalDays easinessFactor }
+    reviews { at intervalDays }
     days { date answers correctAnswers }
   }
   forgetting: itemForgetting(userId: $user, itemId: $item, days: ${AHEAD}) { date before after }
@@ -74,12 +74,13 @@ export class ItemPage extends View {
   }
 }
 
-function recall({ estimatedRecall, memory, mastery, dueAt, dueOn, reviewedAt, intervalDays }, today) {
+function recall(item, today) {
+  const { estimatedRecall, memory, mastery, reviewedAt, intervalDays } = item;
   const facts = [
     memory && [t('item.stability'), stability(memory)],
     memory && [t('item.difficulty'), difficulty(memory)],
     [t('item.mastery'), t(`item.masteries.${mastery}`)],
-    [t('item.due'), due({ dueAt, dueOn }, today)],
+    [t('item.due'), due(item, today)],
     [t('item.interval'), intervalDays == null ? '–' : t('item.days', { count: intervalDays })],
     [t('item.reviewed'), reviewedAt ? ago(reviewedAt) : '–'],
   ].filter(Boolean);

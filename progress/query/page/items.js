@@ -29,9 +29,9 @@ const cells = (item, user, day) => [
   due(item, day),
 ];
 
-/** The time until the item is due, as a text. `today` is the learner's day. */
-export function due({ dueAt, dueOn }, today) {
-  if (!dueAt) return '–';
+/** The time until the item is due, as a text; a removed item never is. `today` is the learner's day. */
+export function due({ dueAt, dueOn, inPlay = true }, today) {
+  if (!dueAt || !inPlay) return '–';
   const late = (instant(today) - instant(dueOn)) / 86_400_000;
   if (late > 0) return t('items.late', { count: late });
   return Date.parse(dueAt) <= now() ? t('items.now') : distance(dueAt);

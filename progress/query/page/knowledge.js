@@ -25,7 +25,7 @@ const NOW = `
   knowledge(userId: $user, language: $language) { ${COUNTS} }
   fading: itemStats(userId: $user, language: $language, filter: FADING, orderBy: RECALL, first: 10) {
     totalCount
-    edges { node { itemId headword language level dueAt dueOn estimatedRecall } }
+    edges { node { itemId headword language level dueAt dueOn inPlay estimatedRecall } }
   }
   today: dueForecast(userId: $user, days: 1) { date }
   distribution: itemDistribution(userId: $user) { measure atLeast below items }`;

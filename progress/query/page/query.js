@@ -28,7 +28,7 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   domains: domainStats(userId: $user, language: $language) { domain ${SHARE} }
   weakest: itemStats(userId: $user, language: $language, filter: STRUGGLING, orderBy: ACCURACY, first: 8) {
     totalCount
-    edges { node { itemId headword language level answers correctAnswers accuracyRate dueAt dueOn } }
+    edges { node { itemId headword language level answers correctAnswers accuracyRate dueAt dueOn inPlay } }
   }
   retention(userId: $user, from: $from, to: $to) {
     start young { asked recalled } mature { asked recalled }

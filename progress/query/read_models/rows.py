@@ -144,6 +144,7 @@ class ItemStats(msgspec.Struct, frozen=True):
     reviewed_at: datetime | None
     due_at: datetime | None
     due_on: date | None  # the local day of `due_at`
+    in_play: bool  # False if the item is archived
     lapses: int
     mastery: Mastery
     estimated_recall: float | None

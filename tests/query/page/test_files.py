@@ -767,13 +767,15 @@ def test_an_item_is_overdue_from_the_learner_s_day_after_the_day_on_which_it_was
           '2024-03-11T03:00:00Z', null];
         const texts = (today) => times.map((dueAt) =>
           due({ dueAt, dueOn: dueAt && dueAt.slice(0, 10) }, today));
-        print([texts('2024-03-11'), texts('2024-03-10')]);
+        const removed = due({ dueAt: times[0], dueOn: '2024-03-09', inPlay: false }, '2024-03-11');
+        print([texts('2024-03-11'), texts('2024-03-10'), removed]);
         """
     # On the second day, the learner's day starts later than the calendar's.
     for zone in ("America/New_York", "Pacific/Auckland"):
         assert evaluate(script, TZ=zone) == [
             ["2 days overdue", "1 day overdue", "today", "in 2 hours", "–"],
             ["1 day overdue", "today", "today", "in 2 hours", "–"],
+            "–",
         ]
 
 

@@ -380,7 +380,7 @@ def test_an_unknown_address_says_so_and_leads_to_the_learner_s_progress(visit: V
 def test_the_page_marks_a_streak_at_risk(visit: Visits, demo: Stack) -> None:
     page = visit().open(browser.create_learner(demo, ago=timedelta(days=1)))
     expect(page.get_by_role("region", name="Today")).to_contain_text(
-        re.compile(r"At risk: \d+ hours? left to answer an item2 days to 3"), timeout=20_000
+        re.compile(r"At risk: \d+ hours? left to finish a session2 days to 3"), timeout=20_000
     )
 
 
