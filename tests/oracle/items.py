@@ -72,10 +72,10 @@ def _row(world: World, user_id: str, item_id: str) -> Row:
         "last_answered_at": answers[-1].occurred_at if answers else None,
         "first_correct_at": correct[0].occurred_at if correct else None,
         **_review(world, user_id, reviews[-1] if reviews else None),
-        "in_play": item_id not in archived(world),
         "lapses": sum(not test.is_recalled for test in find_tests(world, answers)),
         "mastery": _mastery(answers, reviews),
         "language": description.language,
+        "in_play": item_id not in archived(world),
     }
 
 
