@@ -115,6 +115,7 @@ def _check(file: str, *, strict: bool, as_json: bool) -> None:
         terminal.print_json(report)
     else:
         _warn_of_unknown_names(lines)
+        _warn_of_unnamed_events(lines, must_have_id=False)
         for fault in faults:
             place = f"line {fault.line}, " if fault.line else ""
             typer.echo(f"{place}index {fault.index}: {fault.reason}", err=True)
@@ -142,6 +143,8 @@ def _run(
     _warn_of_unknown_names(lines)
     if strict and not force:
         _require_known_types(lines)
+    _warn_of_unnamed_events(lines, must_have_id=wait or strict)
+    publication.unnamed = sum(line.unnamed for line in lines)
     if warning := envelope_lines.find_warning((at for line in lines for at in line.times), now):
         typer.echo(warning, err=True)
     console = Console(stderr=True)
@@ -216,6 +219,18 @@ def _warn_of_unknown_names(lines: Sequence[Line]) -> None:
             places.setdefault(warning, []).append(line.number)
     for warning, numbers in places.items():
         typer.echo(f"line {numbers[0]}{_list_others(numbers[1:])}: {warning}", err=True)
+
+
+def _warn_of_unnamed_events(lines: Sequence[Line], *, must_have_id: bool) -> None:
+    """Warn of events without an id, or raise ProgressError, because nobody can wait for them."""
+    unnamed = [line.number for line in lines if line.unnamed]
+    if not unnamed:
+        return
+    place = f"line {unnamed[0]}{_list_others(unnamed[1:])}: no event_id"
+    if must_have_id:
+        advice = "give it one, or publish without --wait and --strict"
+        raise ProgressError(f"{place}; nothing was published: {advice}")
+    typer.echo(f"{place}; each time that it is published, it counts once more", err=True)
 
 
 def _find_warnings(line: Line) -> list[str]:

@@ -20,6 +20,7 @@ class Publication(msgspec.Struct):
 
     stored: int = 0
     total: int | None = None
+    unnamed: int = 0  # events without an id, which count again if they are published again
     is_interrupted: bool = False
 
     def publish(
@@ -78,7 +79,10 @@ def _explain(publication: Publication) -> str:
         return "Interrupted before anything was published: run the same command again."
     if stored == total:
         return f"Interrupted after all {total:,} events were published."
+    again = (
+        "events without an event_id count twice" if publication.unnamed else "no event counts twice"
+    )
     return (
         f"Interrupted: Pub/Sub has stored {stored:,} of {total:,} events. To go on, run the same "
-        "command again: no event counts twice."
+        f"command again: {again}."
     )

@@ -38,11 +38,10 @@ _ATTRIBUTES = frozenset(
 )
 
 # The forms of an event. Each maps places in an envelope to the places in an object of this form.
-_Form = dict[str, str]
-_ENVELOPE: _Form = {}
-_RECORDED: _Form = {"$.data": "$.event_data"}
-_FLAT: _Form = {"$.data": "$", "$.event_type": "$.type"}
-_CLOUD_EVENT: _Form = {
+_ENVELOPE: dict[str, str] = {}
+_RECORDED = {"$.data": "$.event_data"}
+_FLAT = {"$.data": "$", "$.event_type": "$.type"}
+_CLOUD_EVENT = {
     "$.event_id": "$.id",
     "$.event_type": "$.type",
     "$.occurred_at": "$.time",
@@ -234,7 +233,7 @@ class _EventParser:
         self.data = body.get("data")
         self.event_type = body.get("event_type")
         if self.data is None or self.event_type is None or "specversion" in body:
-            body, self.form = _to_envelope(body)
+            body, self.form = to_envelope(body)
             self.data, self.event_type = body.get("data"), body.get("event_type")
         self.body = body
         self.event_id = body.get("event_id")
@@ -343,8 +342,11 @@ def _assign_stream(
     )
 
 
-def _to_envelope(body: dict[str, Any]) -> tuple[dict[str, Any], _Form]:
-    """Return the fields of the object as an envelope has them, and the object's form."""
+def to_envelope(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the fields of the object as an envelope has them, and the object's form.
+
+    The form maps places in an envelope to those in the object, where they differ.
+    """
     if body.get("specversion") is not None:
         user = body.get("userid")
         return {
@@ -365,7 +367,7 @@ def _to_envelope(body: dict[str, Any]) -> tuple[dict[str, Any], _Form]:
     return body, _ENVELOPE
 
 
-def _place(reason: str, form: _Form) -> str:
+def _place(reason: str, form: dict[str, str]) -> str:
     """Return a reason about an envelope with the place of the field in the object's own form."""
     text, at, place = reason.rpartition(" - at ")
     for name, own in form.items():

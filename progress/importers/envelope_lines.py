@@ -32,8 +32,9 @@ class Fault(msgspec.Struct, frozen=True):
 class Line(msgspec.Struct, frozen=True):
     """A line of a file: one event, or an array of events.
 
-    `event_ids` are the ids under which the valid events are recorded, `times` are the times of
-    these events. `unknown_types` are the types that are not declared, by the event's index.
+    `event_ids` are the ids under which the valid events are recorded; `unnamed` valid events have
+    none, and get that of their message. `times` are the times of all of them. `unknown_types` are
+    the types that are not declared, by the event's index.
     An id is also in `conflicts` if the log, or an earlier part of the file, has an event with this
     id but different content. `misspelt` maps misspelt field names to the declared names.
     """
@@ -43,6 +44,7 @@ class Line(msgspec.Struct, frozen=True):
     topic: str
     events: int
     event_ids: list[str]
+    unnamed: int
     unknown_types: dict[int, str]
     misspelt: dict[str, str]
     times: list[datetime]
@@ -76,19 +78,20 @@ def check(lines: Iterable[bytes], now: datetime) -> Iterator[Line]:
     first: dict[str, tuple[int, bytes]] = {}
     for number, line in enumerate(lines, start=1):
         if data := line.strip():
-            entries = envelope.decode(data, Message(published_at=now))
-            valid = _select_valid(entries)
-            checked = _check_line(number, data, entries, valid, now)
-            yield _compare(checked, valid, first, now)
+            message = Message(message_id=f"line {number}", published_at=now)
+            entries = envelope.decode(data, message)
+            named = [e for e in _select_valid(entries) if e.event_id != message.derive_id(e.index)]
+            yield _compare(_check_line(number, data, entries, named, now), named, first, now)
 
 
 def _check_line(
     number: int,
     data: bytes,
     entries: list[ParsedEvent | Rejection],
-    valid: list[ParsedEvent],
+    named: list[ParsedEvent],
     now: datetime,
 ) -> Line:
+    valid = _select_valid(entries)
     faults = [
         Fault(entry.index, reason) for entry in entries if (reason := _find_fault(entry, now))
     ]
@@ -100,7 +103,8 @@ def _check_line(
         data=data,
         topic=events.TOPICS.get(event_type or "", events.LEARNING),
         events=len(entries),
-        event_ids=[entry.event_id.lower() for entry in valid],
+        event_ids=[entry.event_id.lower() for entry in named],
+        unnamed=len(valid) - len(named),
         unknown_types={
             e.index: e.event_type for e in valid if e.event_type not in events.EVENT_TYPES
         },
@@ -111,11 +115,11 @@ def _check_line(
 
 
 def _compare(
-    line: Line, valid: list[ParsedEvent], first: dict[str, tuple[int, bytes]], now: datetime
+    line: Line, named: list[ParsedEvent], first: dict[str, tuple[int, bytes]], now: datetime
 ) -> Line:
     """Mark events that conflict with earlier events of the file; add new ids to `first`."""
     lines: dict[int, dict[str, ParsedEvent]] = {}  # each earlier line is decoded only once
-    for event_id, event in zip(line.event_ids, valid, strict=True):
+    for event_id, event in zip(line.event_ids, named, strict=True):
         number, data = first.setdefault(event_id, (line.number, line.data))
         if number != line.number and number not in lines:
             lines[number] = {e.event_id.lower(): e for e in reversed(decode(data, now))}
@@ -128,7 +132,7 @@ def _compare(
 
 
 def decode(data: bytes, now: datetime) -> list[ParsedEvent]:
-    """Return the valid events of a line's data."""
+    """Return the valid events of a line's data that have an id."""
     return _select_valid(envelope.decode(data, Message(published_at=now)))
 
 
@@ -241,7 +245,8 @@ def find_misspelt(data: bytes) -> dict[str, str]:
     misspelt: dict[str, str] = {}
     for event in body if isinstance(body, list) else [body]:
         if isinstance(event, dict):
-            misspelt |= _compare_fields(event, _ENVELOPE) | _compare_data(event)
+            body, _ = envelope.to_envelope(event)
+            misspelt |= _compare_fields(body, _ENVELOPE) | _compare_data(body)
     return misspelt
 
 

@@ -4,9 +4,11 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,8 +22,10 @@ from progress.ingest import push
 from progress.projections import batch as models_batch
 from tests.conftest import Store
 from tests.support import backup_fixtures, sample_events, stage
-from tests.support.envelopes import answer, envelope, session_started
+from tests.support.envelopes import answer, envelope, reshape, session_started
+from tests.support.event_logs import Log, logs
 from tests.support.pushes import encode_push
+from tests.support.stage import Stage, append, undeclared
 
 FUTURE = "2100-01-01T00:00:00Z"
 Envelope = dict[str, Any]
@@ -274,6 +278,27 @@ def test_the_json_of_a_redelivered_event_is_compared_by_value(log: Connection) -
     deliver(log, encode_push(head + b'{"a":1,"b":[1e2,"\xc3\xa9"]}}'))
     appended = deliver(log, encode_push(head + b'{"b":[100, "\\u00e9"], "a" : 1.0}}'))
     assert appended.outcomes == {"redelivered": 1}
+
+
+@given(drawn=logs(size=12), forms=st.lists(st.sampled_from(["", "recorded", "flat", "cloud"])))
+def test_recorded_events_that_are_published_again_as_they_are_printed_are_redeliveries(
+    stage: Stage, drawn: Log, forms: list[str]
+) -> None:
+    stage.sweep()
+    with undeclared():
+        append(
+            stage.admin,
+            [
+                reshape(event, form) if form else event
+                for event, form in zip_longest(drawn.envelopes, forms[: len(drawn.envelopes)])
+            ],
+        )
+    recorded = PostgresEventStore(stage.admin).read_all_events(1, 100)
+    printed = b"[%b]" % b",".join(map(msgspec.json.encode, recorded))
+    outcomes = deliver(stage.admin, encode_push(printed)).outcomes
+    assert {name: count for name, count in outcomes.items() if count} == (
+        {"redelivered": len(recorded)} if recorded else {}
+    )
 
 
 def test_a_redelivery_is_recognized_even_if_the_current_rules_reject_the_event(

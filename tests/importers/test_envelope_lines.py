@@ -18,7 +18,7 @@ from progress import settings
 from progress.event_store import envelope
 from progress.event_store.envelope import Message, Rejection
 from progress.importers import anki_log, envelope_lines
-from tests.support import cli, command_server, sample_events
+from tests.support import cli, command_server, envelopes, sample_events
 from tests.support.fake_publisher import FakePublisher
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/publishing.md").read_text(encoding="utf-8")
@@ -37,15 +37,21 @@ def line(kind: str = "SessionStarted", at: datetime = NOW, **data: object) -> by
 
 answer = line("CorrectAnswerGiven", item_id="i", response_time_ms=9)
 item = line("ItemPublished", item_id="i", domains=["R"])
-valid = [line(), answer, item, line("Unheard"), b"[%b,%b]" % (answer, item), b"[]", b""]
+flat, recorded, cloud = (
+    json.dumps(envelopes.reshape(json.loads(item), form)).encode()
+    for form in ("flat", "recorded", "cloud")
+)
+unnamed = b'{"type": "ReviewProcessed", "user_id": "u", "item_id": "i", "new_interval": 1}'
+forms = [flat, recorded, cloud, unnamed]
+valid = [line(), answer, item, *forms, line("Unheard"), b"[%b,%b]" % (answer, item), b"[]", b""]
 invalid = [b"garbage", line(item_count=-1), b"[1", b'"text"', b"{}", b'{"a": NaN}']
 lines = st.lists(st.sampled_from(valid + invalid), max_size=120)
 
 
 def outcomes(data: bytes) -> list[object]:
-    """Return for each entry the event id, or the reason why ingest rejects the entry."""
-    entries = envelope.decode(data, Message(published_at=NOW))
-    return [e.reason if isinstance(e, Rejection) else e.event_id for e in entries]
+    """Return for each entry what ingest records, or the reason why it rejects the entry."""
+    entries = envelope.decode(data, Message(message_id="m", published_at=NOW))
+    return [e.reason if isinstance(e, Rejection) else (e.event_type, e.data) for e in entries]
 
 
 @given(lines)
@@ -80,11 +86,36 @@ def test_a_line_is_rejected_if_and_only_if_ingest_would_reject_one_of_its_events
     for row in envelope_lines.check(file, NOW):
         rejections = [
             entry.reason
-            for entry in envelope.decode(row.data, Message(published_at=NOW))
+            for entry in envelope.decode(row.data, Message(message_id="m", published_at=NOW))
             if isinstance(entry, Rejection)
         ]
         assert row.reason == next(iter(rejections), "")
         assert file[row.number - 1].strip() == row.data
+
+
+def test_an_event_in_any_form_goes_to_the_topic_of_its_type_under_its_own_id() -> None:
+    named, *_ = envelope_lines.check([item], NOW)
+    *rows, last = envelope_lines.check(forms, NOW)
+    assert {(row.topic, *row.event_ids) for row in rows} == {(named.topic, *named.event_ids)}
+    assert (last.topic, last.event_ids, last.unnamed) == ("algorithm-events", [], 1)
+    other = cloud.replace(b'"R"', b'"W"')
+    assert [row.reason[:7] for row in envelope_lines.check([flat, cloud, other], NOW)] == [
+        *("", "", "line 1 ")
+    ]
+
+
+def test_publish_warns_of_events_without_an_id_and_does_not_wait_for_them(
+    fake_publisher: FakePublisher,
+) -> None:
+    server = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    text = b"\n".join([item, unnamed, unnamed]).decode()
+    done = cli.progress("", "publish", "-", text=text, **server)
+    assert cli.expect_success(done) == "3 published\n"
+    warning = "line 2 (also line 3): no event_id"
+    assert f"{warning}; each time that it is published, it counts once more\n" in done.stderr
+    done = cli.progress("", "publish", "--wait", "-", text=text, **server)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{warning}; nothing was published: give it one, or publish without" in done.stderr
 
 
 def test_a_line_with_a_time_more_than_ten_minutes_ahead_is_rejected() -> None:
@@ -140,6 +171,11 @@ def test_a_misspelt_field_is_matched_to_the_declared_field_unless_the_event_has_
         event = json.dumps(created | fields).encode()
         assert envelope_lines.find_misspelt(event) == misspelt
         assert envelope_lines.find_misspelt(b"[%b, 1]" % event) == misspelt
+    typo = {"type": "UserCreated", "user_id": "u", "time_zone": "UTC", "occured_at": "t"}
+    assert envelope_lines.find_misspelt(json.dumps(typo).encode()) == {
+        "time_zone": "timezone", "occured_at": "occurred_at"
+    }  # fmt: skip
+    assert envelope_lines.find_misspelt(cloud) == {}
     undeclared = json.dumps({"event_type": "Unheard", "data": {"time_zone": "UTC"}}).encode()
     assert envelope_lines.find_misspelt(undeclared) == {}
 
