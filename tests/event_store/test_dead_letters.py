@@ -11,19 +11,21 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
+from uuid import NAMESPACE_OID, uuid5
 
 import pytest
+from msgspec import Meta
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, EventStoreError
-from progress.event_store import dead_letters
+from progress.event_store import dead_letters, events
 from progress.event_store import log as event_log
 from progress.event_store.dead_letter_record import DeadLetter
-from progress.event_store.envelope import TIME_SOURCE, Rejection
+from progress.event_store.envelope import TIME_SOURCE, Message, Rejection
 from progress.event_store.log import PostgresEventStore
-from progress.ingest import push
+from progress.ingest import post, push
 from tests.conftest import Store
 from tests.support.envelopes import envelope, session_started
 from tests.support.pushes import encode_push
@@ -93,6 +95,43 @@ def test_a_dead_letter_that_has_become_valid_is_replayed(log: Connection) -> Non
     assert dead_letters.list_letters(log) == []
     assert dead_letters.replay(log, letter.letter_id) is None
     assert recorded(log) == {late["event_id"]}
+
+
+class CompletedBefore(events.SessionEvent, frozen=True, kw_only=True):
+    """SessionCompleted, as version 0.3 declared it."""
+
+    score: Annotated[int, Meta(ge=0, le=100)]
+    duration_seconds: Annotated[int, Meta(ge=0, le=86_400)]
+
+
+def test_letters_that_version_0_3_wrote_are_appended_if_this_version_takes_their_events(
+    log: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They broke narrower bounds, or had no id; a posted one without an id stays malformed."""
+    long = envelope("SessionCompleted", {"user_id": "u", "session_id": "s", "score": 250})
+    unnamed = [{"type": "UserDeleted", "user_id": f"{n}"} for n in range(3)]
+    bodies = [
+        encode_push(long, message_id="m"),
+        encode_push({"event_type": "UserDeleted", "data": {"user_id": "v"}}, message_id="n"),
+        encode_push([*unnamed, *[0] * 998, unnamed[0]], message_id="a"),
+    ]
+    with monkeypatch.context() as former:
+        former.setitem(events.EVENT_TYPES, "SessionCompleted", CompletedBefore)
+        former.setattr(Message, "has_id", False)
+        for body in bodies:
+            deliver(log, body)
+        event_log.append(log, [post.parse_delivery(bytearray(b'{"type": "New"}'), post.JSON)])
+    assert recorded(log) == set()
+    *letters, posted = waiting(log)
+    for letter in letters:
+        dead_letters.replay(log, letter.letter_id)
+    names = ["n:0", *(f"a:{index}" for index in (0, 1, 2, 1_001))]
+    assert recorded(log) == {long["event_id"]} | {
+        str(uuid5(NAMESPACE_OID, f"pubsub:projects/p/subscriptions/s:{name}")) for name in names
+    }
+    assert sum(deliver(log, body)["redelivered"] for body in bodies) == 6
+    reason = "expected event_id, found none - at $.event_id"
+    assert dead_letters.replay(log, posted.letter_id) == reason
 
 
 def test_a_replay_uses_the_attributes_and_the_publish_time_of_the_message(log: Connection) -> None:
