@@ -1,5 +1,5 @@
 -- Each event once, however often it was delivered or published. The row comes from the first message with the event. An
--- event without an id has that of its message and its index. In the log, it has another id, which its subscription gives.
+-- event without an id has that of its message and its index. In the log, its id is another, given by its subscription.
 WITH messages AS (
     SELECT
         message_id,

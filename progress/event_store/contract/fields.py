@@ -23,12 +23,27 @@ FIELDS: dict[str, Field] = {
     "item_id": Field("The vocabulary item.", "i-9"),
     "group_id": Field("The group, for example a class.", "g-1"),
     "item_count": Field("The number of items that the session will ask.", 20),
-    "response_time_ms": Field("The time from the question to the answer, in milliseconds.", 2506),
-    "score": Field("The result of the session, in percent.", 85),
-    "duration_seconds": Field("The length of the session, in seconds.", 600),
-    "new_interval": Field("The number of days until the next review.", 7),
+    "response_time_ms": Field(
+        "The time from the question to the answer, in milliseconds. It counts with at most 60,000;"
+        " if omitted, the answer takes part in no mean of times.",
+        2506,
+    ),
+    "score": Field(
+        "The result of the session, usually in percent. If omitted, the session takes part in no"
+        " mean of scores.",
+        85,
+    ),
+    "duration_seconds": Field(
+        "The length of the session, in seconds. It counts with at most 14,400; if omitted, with 0.",
+        600,
+    ),
+    "new_interval": Field(
+        "The number of days until the next review. The item is due at most 36,500 days later.", 7
+    ),
     "easiness_factor": Field("How easy the item is for the learner; larger is easier.", 2.5),
-    "domains": Field("The skills: R reading, W writing, L listening, S speaking.", ["R", "L"]),
+    "domains": Field(
+        "The skills: R reading, W writing, L listening, S speaking. If omitted, none.", ["R", "L"]
+    ),
     "cefr_level": Field("The level in the Common European Framework, if it is known.", "A2"),
     "headword": Field("The word or phrase that the learner sees.", "bicycle"),
     "language": Field("The language of the headword, as a BCP 47 tag.", "en"),
