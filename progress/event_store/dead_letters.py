@@ -81,7 +81,7 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     reason. For a bundle, replay each entry. If the first entry fails again, the bundle becomes the
     dead letter of this entry and stays open. Otherwise, the bundle counts as replayed. Every other
     entry that fails gets a new dead letter. Raise EventStoreError for a `poisoned` dead letter,
-    because its event is already in the log. For such an event, use `release`.
+    because its event is already in the log. For such an event, use `clear_marks`.
     """
     letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":
@@ -99,13 +99,13 @@ def replay_due(connection: Connection, limit: int = 10_000) -> int:
     return sum(_replay(connection, letter) is None for letter in due)
 
 
-def release(connection: Connection, letter_id: int) -> int | None:
-    """Include the event of a `poisoned` dead letter in folds again; return the event's position.
+def clear_marks(connection: Connection, letter_id: int) -> int | None:
+    """Let all folds include the event of a `poisoned` dead letter again; return its position.
 
-    The caller must refold the event. Return None if the dead letter is not `poisoned`, or if folds
-    include its event already.
+    The caller must refold the event. Return None if the dead letter is not `poisoned`, or if all
+    folds include its event already.
     """
-    position: int | None = database.run(connection, _FILE, "release", letter_id=letter_id)[0][0]
+    position: int | None = database.run(connection, _FILE, "clear marks", letter_id=letter_id)[0][0]
     if position is not None:
         database.run(connection, _FILE, "mark replayed", letter_id=letter_id)
     return position

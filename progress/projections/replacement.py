@@ -56,7 +56,7 @@ class Replacement:
         with database.hold(self.connection, _FILE, "lock_backup", schema=live):
             folded = _swap(self.connection, building_name(), self._replayed, self._publisher)
             _drop_former(self.connection)
-        snapshots.drop_orphans(self.connection)
+        _drop_orphans(self.connection)
         return folded
 
 
@@ -80,6 +80,7 @@ def open_replacement(
                 drop(connection, left)
             replacement = Replacement(connection, publisher)
             read_model_schema.create(connection, building_name())
+            database.run(connection, _FILE, "stop_at_log_end")
             yield replacement
         finally:
             connection.run("SET statement_timeout = 0")  # a step of an operation may have set it
@@ -119,10 +120,14 @@ def _swap(connection: Connection, building: str, replayed: Replayed, publisher: 
     """Fold the newest events into the second schema and swap it in; return the number of events."""
     live = read_model_schema.schema_name()
     projector = Projector(connection, building)
+    with database.transaction(connection):
+        database.run(connection, _FILE, "mark_past")
+        database.run(connection, _FILE, "continue")
     folded = _catch_up(projector, replayed)
     with database.transaction(connection):
         database.run(connection, _FILE, "lock_all", schema=live)
         folded += _catch_up(projector, replayed)
+        database.run(connection, _FILE, "record_definition")
         database.run(connection, _FILE, "mark_milestones")
         version, known_at = database.run(connection, _FILE, "mark_swap")[0][0], time.monotonic()
         former = former_name()
@@ -205,7 +210,13 @@ def drop_unused(connection: Connection) -> Iterator[str]:
         for (schema,) in database.run(connection, _FILE, "unused_schemas", kept=own):
             drop(connection, schema)
             yield schema
-        snapshots.drop_orphans(connection)
+        _drop_orphans(connection)
+
+
+def _drop_orphans(connection: Connection) -> None:
+    """Drop the snapshots and the marks of poisoned events that no schema has any more."""
+    snapshots.drop_orphans(connection)
+    database.run(connection, _FILE, "drop_orphaned_marks")
 
 
 def _try_drop(connection: Connection, schema: str) -> None:

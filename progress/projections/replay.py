@@ -54,7 +54,7 @@ def _try_replay(projector: Projector, letter_id: int) -> str | None:
     try:
         with database.translate_errors(_translate), database.transaction(connection):
             projector.lock_event_shard(str(letter.event_id))
-            position = dead_letters.release(connection, letter_id)
+            position = dead_letters.clear_marks(connection, letter_id)
             change = None if position is None else projector.refold_event(position)
     except ProjectionError as error:
         return f"the event still fails: {error}"

@@ -85,6 +85,7 @@ def load(
         database.run(connection, "archive/restore", "hold appends")
         if not database.run(connection, "archive/restore", "is empty")[0][0]:
             raise ProgressError("the log is not empty: load a dump into a migrated, empty database")
+        database.run(connection, _FILE, "forget definitions")
         files = {table.name: table for table in dump.tables}
         for table, _, _, copy_in in database.run(connection, _FILE, "tables"):
             if table not in files:

@@ -49,8 +49,8 @@ SELECT event_store.mark_failed(:letter_id, :kind, :reason);
 -- take apart --
 SELECT event_store.take_apart(:letter_id, CAST(:batch AS jsonb));
 
--- release --
-SELECT event_store.release(:letter_id);
+-- clear marks --
+SELECT event_store.clear_marks(:letter_id);
 
 -- discard letters --
 SELECT event_store.discard_letters(CAST(:letter_ids AS bigint[]), :reason) AS discarded;

@@ -6,7 +6,8 @@ CREATE TABLE checkpoints (
     position   bigint NOT NULL,            -- all events of the shard up to this position are in the read models
     updated_at timestamptz,                -- when the newest of these events was recorded; null: no event
     catalogue_version bigint NOT NULL DEFAULT 0,  -- the last transaction in which this shard changed the catalogue
-    swap_version      bigint NOT NULL DEFAULT 0   -- the transaction that swapped this schema in
+    swap_version      bigint NOT NULL DEFAULT 0,  -- the transaction that swapped this schema in
+    fold_until        bigint NOT NULL DEFAULT 9223372036854775807   -- a schema that is being built stops here
 ) WITH (fillfactor = 50);
 
 CREATE TABLE batch_checkpoints (
@@ -23,7 +24,8 @@ FROM checkpoints c
 CROSS JOIN LATERAL (
     SELECT e.global_position, e.created_at
     FROM event_store.events e
-    WHERE (e.shard, e.global_position) > (c.shard, c.position) AND (e.shard, e.global_position) < (c.shard + 1, 0)
+    WHERE (e.shard, e.global_position) > (c.shard, c.position)
+      AND (e.shard, e.global_position) <= (c.shard, c.fold_until)
     ORDER BY e.shard, e.global_position
     LIMIT 1
 ) n;
@@ -35,6 +37,14 @@ INSERT INTO checkpoints       (shard, position)                     SELECT s, 0 
 INSERT INTO batch_checkpoints (shard, position, catalogue_position) SELECT s, 0, 0 FROM generate_series(0, 15) s;
 
 -- functions --
+-- Return the fingerprint of this schema's folds, also while the schema has another name.
+CREATE FUNCTION schema_fingerprint() RETURNS text LANGUAGE sql STABLE
+RETURN (
+    SELECT substr(n.nspname, 10, 12)   -- after 'progress_'
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = 'checkpoints'::regclass);
+
 -- Count the shard's events that are not folded, up to 100,000. The settings force the index, because the planner would
 -- read the whole table if the log had not been vacuumed.
 CREATE FUNCTION count_waiting(of_shard smallint) RETURNS bigint LANGUAGE plpgsql STABLE
@@ -124,7 +134,10 @@ SELECT
     CASE WHEN p.realtime AND (b.events > :max_events OR b.seconds > :max_seconds) THEN 'CRITICAL'
          WHEN NOT p.realtime AND b.seconds > :max_batch_seconds THEN 'CRITICAL'
          ELSE 'NORMAL' END                  AS status,
-    b.updated_at
+    b.updated_at,
+    CASE WHEN p.name = 'learning_streaks' THEN (
+        SELECT d.changed_at FROM event_store.milestone_definitions d
+        WHERE d.definition = {read_models/milestones name}) END AS changed_at
 FROM (
     SELECT place, name, realtime, CAST(realtime AS text) AS source FROM projections
     UNION ALL

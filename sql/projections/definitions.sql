@@ -167,7 +167,7 @@ SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
     (e.event_data ->> 'session_id') COLLATE "C" AS session_id
 FROM event_store.events e
 JOIN checkpoints c ON c.shard = e.shard AND e.global_position <= c.position
-WHERE NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position)
+WHERE NOT EXISTS (SELECT FROM poisoned_events p WHERE p.global_position = e.global_position)
 
 -- duckdb events --
 -- The rows of the relation `log` whose positions are not in `quarantined`. The callers create both relations: see
@@ -208,7 +208,7 @@ WHERE e.stream_id = 'learner-' || CAST(:user_id AS text)
   AND e.occurred_at <= coalesce(CAST(:as_of AS timestamptz), 'infinity')
   AND e.created_at <= coalesce(CAST(:known_at AS timestamptz), 'infinity')
   AND NOT EXISTS (SELECT FROM deleted_learners)
-  AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
+  AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM poisoned_events p))
 
 -- as_of zone_offsets --
 SELECT zone, starts_at, ends_at, CAST(extract(epoch FROM utc_offset) AS bigint) AS seconds

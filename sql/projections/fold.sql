@@ -304,10 +304,13 @@ $before$;
 -- the order of the commits.
 --
 -- A schema that is being built marks nothing until its swap, which marks for all learners (`learners` is null): the
--- former schema may not have folded the last events. The first build tells nothing that was reached before it.
+-- former schema may not have folded the last events. The first build of a definition first marks what was reached by
+-- events that were recorded before it began, and this is not told.
 CREATE FUNCTION mark_milestones(learners text[]) RETURNS void LANGUAGE plpgsql AS $mark$
 DECLARE
     at        timestamptz := clock_timestamp();
+    should_tell boolean := learners IS NOT NULL OR EXISTS (
+        SELECT FROM event_store.milestone_definitions d WHERE d.definition = {read_models/milestones name});
     kinds     text[] := '{STREAK,ITEMS_LEARNED,ITEMS_MASTERED,GOAL_MET,LEVEL_REACHED}';
     of_shards smallint[] := CASE WHEN learners IS NULL THEN ARRAY(SELECT s FROM generate_series(0, 15) s)
         ELSE ARRAY(SELECT DISTINCT event_store.shard_of('learner-' || l) FROM unnest(learners) l ORDER BY 1) END;
@@ -318,7 +321,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('event_store.milestone_marks'), s) FROM unnest(of_shards) s;
 
     INSERT INTO event_store.milestone_marks (shard, user_id, kind, value, level, reached_on, is_told)
-    SELECT s.shard, m.user_id, m.kind, m.value, m.level, m.reached_on, NOT coalesce(c.is_before_milestones, false)
+    SELECT s.shard, m.user_id, m.kind, m.value, m.level, m.reached_on, should_tell
     FROM (
         SELECT m.*
         FROM unnest(learners) l
@@ -333,17 +336,12 @@ BEGIN
         SELECT m.* FROM milestones m WHERE learners IS NULL AND m.reached_on >= at::date - 4
     ) m
     CROSS JOIN LATERAL (SELECT event_store.shard_of('learner-' || m.user_id) AS shard) s
-    LEFT JOIN event_store.publisher_checkpoints c ON c.shard = s.shard
     LEFT JOIN LATERAL (
         SELECT g.shift FROM segments g WHERE g.user_id = m.user_id AND g.starts_at <= at AND g.ends_at > at OFFSET 0
     ) g ON true
-    WHERE c.is_before_milestones OR m.reached_on >= (at + coalesce(g.shift, INTERVAL '0 hours'))::date - 2
+    WHERE NOT should_tell OR m.reached_on >= (at + coalesce(g.shift, INTERVAL '0 hours'))::date - 2
     ORDER BY m.user_id, m.reached_on, array_position(kinds, m.kind), m.level, m.value
     ON CONFLICT DO NOTHING;
-
-    IF learners IS NULL THEN
-        UPDATE event_store.publisher_checkpoints SET is_before_milestones = false WHERE is_before_milestones;
-    END IF;
 END
 $mark$;
 
@@ -369,6 +367,7 @@ CREATE FUNCTION fold_window(
 AS $fold$
 DECLARE
     window_start  bigint;
+    last_at       bigint;
     recorded_at   timestamptz;
     oldest_at     timestamptz;
     rare          bigint[];    -- positions of preferences, deletions and retractions, which may change the past
@@ -381,13 +380,13 @@ BEGIN
         RETURN;
     END IF;
     PERFORM empty_window();
-    SELECT position INTO STRICT window_start FROM checkpoints WHERE shard = window_shard;
+    SELECT position, fold_until INTO STRICT window_start, last_at FROM checkpoints WHERE shard = window_shard;
 
     INSERT INTO window_events ({read_models/facts columns})
     SELECT {read_models/facts columns}
     FROM facts
     WHERE (shard, global_position) > (window_shard, window_start)
-      AND (shard, global_position) < (window_shard + 1, 0)
+      AND (shard, global_position) <= (window_shard, last_at)
     ORDER BY shard, global_position
     LIMIT at_most;
 
@@ -587,6 +586,6 @@ SELECT pg_advisory_xact_lock(hashtext(current_schema()), :shard);
 
 -- quarantine --
 -- Quarantine the event that failed even when it was folded alone, unless another worker has folded the event since.
-SELECT event_store.quarantine(next_position, :error)
+SELECT event_store.mark_poisoned(schema_fingerprint(), next_position, :error)
 FROM shards_behind
 WHERE shard = :shard AND next_position = :position;

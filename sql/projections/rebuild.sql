@@ -71,8 +71,33 @@ FROM event_store.dead_letters
 WHERE kind = 'poisoned' AND replayed_at IS NOT NULL
 ORDER BY position;
 
+-- stop_at_log_end --
+-- The second schema folds the events that are recorded now. Later events follow at its swap.
+UPDATE checkpoints c
+SET fold_until = coalesce((SELECT max(e.global_position) FROM event_store.events e WHERE e.shard = c.shard), 0);
+
+-- mark_past --
+-- The first build of a definition of milestones marks what was reached before it, and tells none of it.
+SELECT mark_milestones(NULL) WHERE NOT EXISTS (
+    SELECT FROM event_store.milestone_definitions d WHERE d.definition = {read_models/milestones name});
+
+-- continue --
+UPDATE checkpoints SET fold_until = DEFAULT;
+
+-- record_definition --
+-- If there are read models of other code, the definition replaces another one.
+INSERT INTO event_store.milestone_definitions (definition, changed_at)
+SELECT {read_models/milestones name}, CASE WHEN EXISTS (
+    SELECT FROM pg_namespace n
+    WHERE n.nspname ~ '^progress_[0-9a-f]{12}$' AND substr(n.nspname, 10) <> schema_fingerprint())
+    THEN clock_timestamp() END
+ON CONFLICT DO NOTHING;
+
 -- mark_milestones --
 SELECT mark_milestones(NULL);
+
+-- drop_orphaned_marks --
+SELECT event_store.drop_orphaned_marks();
 
 -- mark_swap --
 -- Mark the swap, so that cached responses computed from the former schema are no longer current.

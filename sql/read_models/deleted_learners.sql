@@ -23,5 +23,5 @@ CROSS JOIN rebuild r
 SELECT substr(e.stream_id, 9) AS user_id
 FROM event_store.events e
 WHERE e.stream_id = 'learner-' || CAST(:user_id AS text) AND e.event_type IN ({deletion_types})
-  AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
+  AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM poisoned_events p))
 LIMIT 1

@@ -9,6 +9,13 @@
 -- run these blocks, in which `d` is the event.
 
 -- table --
+-- The events that these folds leave out, because they made one of them fail. Other schemas have marks of their own.
+CREATE VIEW poisoned_events AS
+SELECT m.global_position
+FROM event_store.poison_marks m
+WHERE m.fingerprint = (SELECT schema_fingerprint());
+SELECT event_store.adopt_marks(schema_fingerprint());
+
 -- Every event of the log. No fold reads an event whose kind is null. The kind is null if the event is poisoned, if its
 -- type is undeclared, or if its declaration rejects it. Ingest also checks the declaration, but the event may have been
 -- recorded before its type was declared. The columns from the data of a poisoned event are also null.
@@ -24,7 +31,7 @@ SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
 FROM event_store.events e
 CROSS JOIN LATERAL (
     SELECT e.event_type, e.stream_id, e.metadata,
-        CASE WHEN e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
+        CASE WHEN e.global_position <> ALL (ARRAY(SELECT p.global_position FROM poisoned_events p))
             THEN e.event_data END AS event_data
 ) d;
 
@@ -34,7 +41,7 @@ SELECT d.stream_id, d.global_position,
     event_store.event_uuid(d.event_data ->> 'retracted_event_id') AS retracted_id
 FROM event_store.events d
 WHERE d.event_type IN ({retraction_types}) AND {kind_of_fact} = 'retraction'
-  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = d.global_position);
+  AND NOT EXISTS (SELECT FROM poisoned_events p WHERE p.global_position = d.global_position);
 
 -- Whether retractions take events of this type out of every number.
 CREATE FUNCTION is_retractable(event_type text) RETURNS boolean LANGUAGE sql IMMUTABLE
@@ -47,13 +54,13 @@ SELECT d.shard, d.global_position, substr(d.stream_id, 9) AS user_id, d.occurred
 FROM event_store.events d
 WHERE d.event_type IN ({preference_types})
   AND NOT EXISTS (SELECT FROM deleted_learners l WHERE l.user_id = substr(d.stream_id, 9))
-  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = d.global_position);
+  AND NOT EXISTS (SELECT FROM poisoned_events p WHERE p.global_position = d.global_position);
 
 CREATE VIEW deletion_facts AS
 SELECT e.shard, e.global_position, substr(e.stream_id, 9) AS user_id
 FROM event_store.events e
 WHERE e.event_type IN ({deletion_types})
-  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position);
+  AND NOT EXISTS (SELECT FROM poisoned_events p WHERE p.global_position = e.global_position);
 
 CREATE VIEW catalogue_facts AS
 SELECT d.shard, d.global_position, d.event_data ->> 'item_id' AS item_id,
@@ -62,7 +69,7 @@ SELECT d.shard, d.global_position, d.event_data ->> 'item_id' AS item_id,
     {catalogue_values}
 FROM event_store.events d
 WHERE d.event_type IN ({catalogue_types})
-  AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = d.global_position);
+  AND NOT EXISTS (SELECT FROM poisoned_events p WHERE p.global_position = d.global_position);
 
 -- The template of the window's tables. Plain storage avoids TOAST tables: at each commit, PostgreSQL empties the
 -- temporary tables, which takes ten times as long if they have TOAST tables.

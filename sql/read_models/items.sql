@@ -181,4 +181,4 @@ FROM (
 e.event_type IN ({catalogue_types})
       AND e.occurred_at <= coalesce(CAST(:as_of AS timestamptz), 'infinity')
       AND e.created_at <= coalesce(CAST(:known_at AS timestamptz), 'infinity')
-      AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM event_store.poisoned p))
+      AND e.global_position <> ALL (ARRAY(SELECT p.global_position FROM poisoned_events p))

@@ -5,6 +5,11 @@
 -- A window rarely changes a milestone. The conditions `changed` therefore leave out the learners whose numbers reach
 -- nothing new, and who reached nothing on the changed days. Learners who are folded again are always judged.
 
+-- name --
+-- The definition of what milestones stand on. Change this text with the definition: the first build then tells nothing
+-- that was reached before it.
+'a day with an answer or a completed session is a study day'
+
 -- table --
 CREATE TABLE milestones (
     user_id    text COLLATE "C" NOT NULL,
@@ -14,6 +19,10 @@ CREATE TABLE milestones (
     reached_on date NOT NULL,              -- local day on which it was reached
     UNIQUE NULLS NOT DISTINCT (user_id, kind, reached_on, value, level)
 );
+-- A schema that nobody builds is the first of its log, and replaces no other definition.
+INSERT INTO event_store.milestone_definitions (definition)
+SELECT {read_models/milestones name} WHERE current_schema() NOT LIKE '%\_building'
+ON CONFLICT DO NOTHING;
 
 -- window --
 -- The learners to whom the transaction has added milestones. No window empties it, because a refold follows its window.

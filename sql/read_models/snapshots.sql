@@ -32,7 +32,7 @@ $fingerprint$;
 -- The positions of the poisoned events up to a version of a stream.
 CREATE FUNCTION quarantined_until(stream text, version bigint) RETURNS bigint[] LANGUAGE sql STABLE AS $aside$
 SELECT coalesce(array_agg(e.global_position ORDER BY e.global_position), '{}')
-FROM event_store.poisoned p
+FROM poisoned_events p
 JOIN event_store.events e ON e.global_position = p.global_position
 WHERE e.stream_id = stream AND e.stream_version <= version
 $aside$;

@@ -30,7 +30,7 @@ GRANT INSERT ON {tables} TO progress_load;
 -- begin --
 INSERT INTO archive_rebuild (version, buckets, upto, quarantined)
 SELECT pg_current_xact_id()::text::bigint, CAST(:buckets AS int), CAST(:upto AS bigint),
-    ARRAY(SELECT p.global_position FROM event_store.poisoned p WHERE p.global_position <= CAST(:upto AS bigint))
+    ARRAY(SELECT p.global_position FROM poisoned_events p WHERE p.global_position <= CAST(:upto AS bigint))
 RETURNING version, buckets, quarantined;
 
 -- open bucket --
@@ -69,7 +69,7 @@ ORDER BY n;
 -- quarantined since --
 -- Archived events that were quarantined after the rebuild began. Loaded buckets may contain such an event.
 SELECT p.global_position
-FROM event_store.poisoned p
+FROM poisoned_events p
 CROSS JOIN archive_rebuild r
 WHERE p.global_position <= r.upto AND p.global_position <> ALL (r.quarantined)
 ORDER BY p.global_position

@@ -38,7 +38,7 @@ ORDER BY c.shard;
 -- quarantined --
 -- The positions of the poisoned events up to each shard's checkpoint.
 SELECT p.global_position
-FROM event_store.poisoned p
+FROM poisoned_events p
 JOIN event_store.events e ON e.global_position = p.global_position
 JOIN unnest(CAST(:shards AS smallint[]), CAST(:positions AS bigint[])) AS c (shard, position) ON c.shard = e.shard
 WHERE p.global_position <= c.position

@@ -17,6 +17,10 @@ CROSS JOIN LATERAL (
 WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relname <> 'snapshots'
 ORDER BY EXISTS (SELECT FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f'), name;
 
+-- forget definitions --
+-- The dump says since when the loaded log's milestones have their definition.
+DELETE FROM event_store.milestone_definitions;
+
 -- sequences --
 -- The last number of each sequence, read after the rows, so that no row has a higher number.
 SELECT schemaname || '.' || sequencename AS name, last_value AS number

@@ -75,16 +75,22 @@ def test_the_erasure_role_may_change_events(log: Connection, change: str) -> Non
 @pytest.mark.parametrize("role", FUNCTIONS)
 def test_no_role_may_insert_rows_without_calling_append(log: Connection, role: str) -> None:
     log.run(f"SET ROLE {role}")
-    for table in ("events", "sessions", "pending", "dead_letters", "poisoned"):
+    for table in ("events", "sessions", "pending", "dead_letters", "poisoned", "poison_marks"):
         assert refused(log, f"INSERT INTO event_store.{table} DEFAULT VALUES")
 
 
 def test_the_ingest_role_may_only_append(log: Connection) -> None:
     log.run("SET ROLE progress_ingest")
     append(log)
-    for table in ("events", "sessions", "pending", "dead_letters", "poisoned", "snapshots"):
+    tables = ("events", "sessions", "pending", "dead_letters", "poisoned", "poison_marks")
+    for table in (*tables, "snapshots"):
         assert refused(log, f"SELECT FROM event_store.{table}")
-    for call in ("record_batch('[]', true)", "quarantine(1, 'x')", "discard_letters('{1}', 'x')"):
+    for call in (
+        "record_batch('[]', true)",
+        "quarantine(1, 'x')",
+        "mark_poisoned('f', 1, 'x')",
+        "discard_letters('{1}', 'x')",
+    ):
         assert refused(log, f"SELECT event_store.{call}")
 
 
@@ -104,8 +110,11 @@ def test_the_project_and_batch_and_query_roles_may_read_the_log(log: Connection)
 
 def test_the_project_role_may_mark_events_as_poisoned(log: Connection) -> None:
     log.run("SET ROLE progress_project")
-    log.run("SELECT event_store.quarantine(1, 'x')")
+    log.run("SELECT event_store.quarantine(1, 'x'), event_store.mark_poisoned('f', 1, 'x')")
     assert log.run("SELECT global_position FROM event_store.poisoned") == [[1]]
+    assert log.run("SELECT fingerprint, global_position FROM event_store.poison_marks") == [
+        ["f", 1]
+    ]
     log.run("RESET ROLE")
     assert log.run("SELECT count(*) FROM event_store.dead_letters WHERE kind = 'poisoned'") == [[1]]
 
@@ -114,7 +123,7 @@ def test_the_project_role_may_replay_dead_letters_but_not_discard_them(log: Conn
     log.run("SELECT event_store.quarantine(1, 'x')")
     ((letter,),) = log.run("SELECT max(letter_id) FROM event_store.dead_letters")
     log.run("SET ROLE progress_project")
-    assert dead_letters.release(log, letter) == 1
+    assert dead_letters.clear_marks(log, letter) == 1
     assert dead_letters.read(log, letter).replayed_at
     assert refused(log, f"SELECT event_store.discard_letters('{{{letter}}}', 'x')")
 
@@ -122,7 +131,7 @@ def test_the_project_role_may_replay_dead_letters_but_not_discard_them(log: Conn
 def test_the_query_role_may_discard_dead_letters_but_not_replay_them(log: Connection) -> None:
     log.run("SET ROLE progress_query")
     assert log.run("SELECT event_store.discard_letters('{1}', 'x')") == [[1]]
-    for call in ("release(1)", "mark_replayed(1)", "mark_failed(1, 'x', 'x')"):
+    for call in ("release(1)", "clear_marks(1)", "mark_replayed(1)", "mark_failed(1, 'x', 'x')"):
         assert refused(log, f"SELECT event_store.{call}")
 
 

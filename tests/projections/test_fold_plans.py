@@ -18,7 +18,7 @@ from tests.mutants import broken_folds
 from tests.support.stage import Stage, append, connect
 
 # Tables with one row for each shard, or for each event that no fold could read.
-_SMALL = {"checkpoints", "batch_checkpoints", "publisher_checkpoints", "poisoned"}
+_SMALL = {"checkpoints", "batch_checkpoints", "publisher_checkpoints", "poison_marks"}
 # Statements that read the first or the last row of an index.
 _ENDS = (
     "EXISTS (SELECT FROM group_members)",

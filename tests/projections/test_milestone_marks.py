@@ -214,28 +214,62 @@ def test_a_swap_tells_what_only_the_new_schema_has_folded(
     assert publisher.run() == 0
 
 
-def before_the_model(connection: Connection) -> None:
-    connection.run(
-        "INSERT INTO event_store.publisher_checkpoints "
-        "(shard, position, mark, is_before_milestones) "
-        "SELECT s, 0, 0, true FROM generate_series(0, 15) s "
-        "ON CONFLICT (shard) DO UPDATE SET is_before_milestones = true"
-    )
-    connection.run("TRUNCATE event_store.milestone_marks")
+def before_the_definition(connection: Connection) -> None:
+    connection.run("TRUNCATE event_store.milestone_marks, event_store.milestone_definitions")
 
 
-def test_the_first_build_tells_nothing_that_was_reached_before_it(
+def test_the_first_build_of_a_definition_tells_nothing_that_was_reached_before_it(
     store: Store, connection: Connection, publisher: Publisher
 ) -> None:
-    record(connection, streak("ann"))
-    before_the_model(connection)
-    rebuild.run(store.connect, workers=1)
-    assert summarize(publisher) == []
+    # Of 1,000 learners, all have answers on three days, and none has completed a session.
+    answers = [e for n in range(1_000) for day in range(3) for e in study(f"u{n}", day, 1)[:-1]]
+    record(connection, [*answers, *streak("ann")])
+    before_the_definition(connection)
+    # Recorded before the build, and not folded: the goal is met today.
+    append(connection, [of("GoalSet", "ann", 0, answers_per_day=1), *study("ann", 0, answers=1)])
+
+    def study_meanwhile(folded: int, total: int) -> None:
+        """Record an event while the build folds those before it."""
+        if not folded and not connection.run(
+            "SELECT FROM event_store.events WHERE stream_id = 'learner-bob'"
+        ):
+            append(connection, streak("bob"))
+
+    rebuild.run(store.connect, workers=1, on_progress=study_meanwhile)
+    # What is reached later is told, by the swap or by whoever folds it.
+    record(connection, streak("cem"))
+    publisher.run()
+    messages = told(publisher.pubsub.messages(outgoing.TOPIC))
+    assert {user: [each["kind"] for each in of] for user, of in messages.items()} == {
+        "bob": ["STREAK"],
+        "cem": ["STREAK"],
+    }
     assert connection.run("SELECT unpublished FROM event_store.count_unpublished()") == [[0]]
     # The refold inserts the former milestones again.
     append(connection, [of("UserPreferencesChanged", "ann", 6, timezone="Europe/Berlin")])
-    record(connection, [of("GoalSet", "ann", 0, answers_per_day=1), *study("ann", 0, answers=1)])
-    assert summarize(publisher) == [("GOAL_MET", 1)]
+    record(connection, [of("GoalSet", "ann", 0, answers_per_day=2), *study("ann", 0, answers=2)])
+    assert summarize(publisher) == []  # the same milestone: today's goal
+    record(connection, [event for n in range(3, 7) for event in study("ann", n)])
+    assert summarize(publisher) == [("STREAK", 7)]
+
+
+def test_a_build_that_did_not_finish_is_not_the_first_of_its_definition(
+    store: Store, connection: Connection, publisher: Publisher
+) -> None:
+    record(connection, streak("ann"))
+    before_the_definition(connection)
+
+    def fail(folded: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild.run(store.connect, workers=1, on_progress=fail)
+    append(connection, streak("bob"))
+    rebuild.run(store.connect, workers=1)
+    assert publisher.run() == 0
+    append(connection, streak("cem"))
+    rebuild.run(store.connect, workers=1)  # not the first any more
+    assert publisher.run() == 1
 
 
 def test_a_deleted_learner_s_milestones_are_not_published(

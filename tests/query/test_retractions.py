@@ -70,7 +70,8 @@ def test_a_poisoned_event_is_marked_and_a_poisoned_or_rejected_retraction_marks_
     stage.append(connection, [retraction := retract(goal["event_id"], "bob")])
     assert list_retracted(query_api, "bob") == {goal["event_id"]}
     connection.run(
-        "SELECT event_store.quarantine(global_position, 'x') FROM event_store.events"
+        "SELECT event_store.mark_poisoned(schema_fingerprint(), global_position, 'x') "
+        "FROM event_store.events"
         " WHERE event_id = CAST(:id AS uuid)",
         id=retraction["event_id"],
     )

@@ -293,7 +293,7 @@ def lose_the_end_and_go_on(connection: Connection) -> None:
 
 
 def quarantined(connection: Connection) -> None:
-    connection.run("SELECT event_store.quarantine(5, 'x')")
+    connection.run("SELECT event_store.mark_poisoned(schema_fingerprint(), 5, 'x')")
 
 
 @pytest.mark.exhaustive

@@ -11,7 +11,7 @@ SELECT CAST(json_build_object(
             'occurred_us', CAST(extract(epoch FROM e.occurred_at) * 1000000 AS bigint),
             'created_us', CAST(extract(epoch FROM e.created_at) * 1000000 AS bigint)))
         FROM event_store.events e), '[]'),
-    'quarantined', ARRAY(SELECT p.global_position FROM event_store.poisoned p)) AS text);
+    'quarantined', ARRAY(SELECT p.global_position FROM poisoned_events p)) AS text);
 
 -- delivered --
 -- DuckDB runs this block and the next two.

@@ -14,7 +14,8 @@ WHERE schemaname NOT LIKE 'pg\_temp%'  -- temporary tables of a batch run
 
 -- poison --
 -- Mark the learner's first answer as poisoned, as a worker does with an event that it cannot fold.
-SELECT event_store.quarantine(min(global_position), 'invalid input: "' || CAST(:marker AS text) || '"')
+SELECT event_store.mark_poisoned(
+    '0123456789ab', min(global_position), 'invalid input: "' || CAST(:marker AS text) || '"')
 FROM event_store.events WHERE stream_id = 'learner-' || CAST(:learner AS text) AND event_type = 'CorrectAnswerGiven';
 
 -- leave accesses --

@@ -154,7 +154,7 @@ WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.
 ORDER BY c.relname;
 
 -- failures --
-SELECT error FROM event_store.poisoned;
+SELECT error FROM event_store.poison_marks;
 
 -- stored --
 SELECT event_id, event_type AS type, event_data AS data, occurred_at, created_at,
@@ -230,7 +230,7 @@ WHERE event_data ->> 'response_time_ms' = 'soon'
 RETURNING global_position;
 
 -- poisoned --
-SELECT global_position FROM event_store.poisoned;
+SELECT global_position FROM poisoned_events;
 
 -- head --
 SELECT coalesce(max(global_position), 0) FROM event_store.events;
@@ -249,7 +249,7 @@ SELECT event_id, event_type AS type, event_data AS data, occurred_at, created_at
     CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id,
     coalesce(event_data ->> 'user_id', metadata ->> 'user_id') IS NOT NULL AS names_learner
 FROM event_store.events
-WHERE global_position NOT IN (SELECT global_position FROM event_store.poisoned);
+WHERE global_position NOT IN (SELECT global_position FROM poisoned_events);
 
 -- hold the queue --
 LOCK TABLE pubsub_standin.queue IN EXCLUSIVE MODE;

@@ -1,32 +1,170 @@
 -- Dead letters after the append: an event that makes a fold fail is quarantined; a dead letter is replayed or
 -- discarded.
 
--- Record that an event cannot be folded; all folds skip it from now on. Write a dead letter of kind `poisoned` for the
--- event, or reopen the one that the event already has.
+-- Return the reason of the dead letter of a poisoned event: each error, with the fingerprints of the folds that failed
+-- with it. Folds of version 0.3 and before have no fingerprint here.
+CREATE OR REPLACE FUNCTION event_store.poison_reason(global_position bigint) RETURNS text
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT string_agg(r.reason, '; ' ORDER BY r.place, r.reason)
+    FROM (
+        SELECT 0 AS place, p.error AS reason
+        FROM event_store.poisoned p WHERE p.global_position = poison_reason.global_position
+        UNION ALL
+        SELECT 1, m.error || ' (folds ' || string_agg(m.fingerprint, ', ' ORDER BY m.fingerprint) || ')'
+        FROM event_store.poison_marks m
+        WHERE m.global_position = poison_reason.global_position AND m.fingerprint <> ''
+        GROUP BY m.error
+    ) r;
+END;
+
+-- Write a dead letter of kind `poisoned` for an event, or reopen the one that the event already has.
+CREATE OR REPLACE FUNCTION event_store.write_poisoned_letter(global_position bigint) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message,
+        event_id, event_type, reason, payload)
+    SELECT 'poisoned', '', 'position-' || e.global_position, 0, e.event_id, e.event_type,
+        event_store.poison_reason(e.global_position),
+        jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type,
+            'occurred_at', to_char(e.occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+            'data', e.event_data, 'metadata', e.metadata)::text
+    FROM event_store.events e WHERE e.global_position = write_poisoned_letter.global_position
+    ON CONFLICT (subscription, message_id, index_in_message) DO UPDATE SET
+        reason = excluded.reason, received_at = excluded.received_at,
+        replayed_at = NULL, discarded_at = NULL, discard_reason = NULL;
+END;
+
+-- Give the dead letters of poisoned events the reasons of the marks that are left; close those without a mark, because
+-- every schema counts their events.
+CREATE OR REPLACE FUNCTION event_store.renew_poisoned_letters(positions bigint[]) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    UPDATE event_store.dead_letters l
+    SET reason = coalesce(r.reason, l.reason), replayed_at = CASE WHEN r.reason IS NULL THEN clock_timestamp() END
+    FROM unnest(positions) AS p (position)
+    CROSS JOIN LATERAL (SELECT event_store.poison_reason(p.position) AS reason) r
+    WHERE l.subscription = '' AND l.message_id = 'position-' || p.position AND l.kind = 'poisoned'
+      AND l.replayed_at IS NULL AND l.discarded_at IS NULL;
+END;
+
+REVOKE EXECUTE ON FUNCTION event_store.poison_reason, event_store.write_poisoned_letter,
+    event_store.renew_poisoned_letters FROM PUBLIC;
+
+-- Record that folds with this fingerprint cannot fold an event. They skip it from now on; other folds do not.
+CREATE OR REPLACE FUNCTION event_store.mark_poisoned(fingerprint text, global_position bigint, error text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO event_store.poison_marks (fingerprint, global_position, error)
+    VALUES (mark_poisoned.fingerprint, mark_poisoned.global_position, mark_poisoned.error)
+    ON CONFLICT DO NOTHING;
+    PERFORM event_store.write_poisoned_letter(mark_poisoned.global_position);
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.mark_poisoned FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.mark_poisoned TO progress_project, progress_batch;
+
+-- Give the marks that stood before version 0.4 to a new schema's folds, unless an earlier schema has taken them.
+CREATE OR REPLACE FUNCTION event_store.adopt_marks(fingerprint text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    positions bigint[];
+BEGIN
+    WITH copied AS (
+        DELETE FROM event_store.poison_marks m WHERE m.fingerprint = '' RETURNING m.*
+    ), adopted AS (
+        INSERT INTO event_store.poison_marks (fingerprint, global_position, error, quarantined_at)
+        SELECT adopt_marks.fingerprint, c.global_position, c.error, c.quarantined_at FROM copied c
+        ON CONFLICT DO NOTHING
+    )
+    SELECT array_agg(c.global_position) INTO positions FROM copied c;
+    PERFORM event_store.renew_poisoned_letters(positions);
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.adopt_marks FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.adopt_marks TO progress_project;
+
+-- Remove the marks of all folds from the event of a `poisoned` dead letter, so that the next refold of the learner
+-- includes the event. Return the event's position; null if the event had no mark.
+CREATE OR REPLACE FUNCTION event_store.clear_marks(letter_id bigint) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH letter AS (
+        SELECT l.message_id FROM event_store.dead_letters l
+        WHERE l.letter_id = clear_marks.letter_id AND l.kind = 'poisoned'
+    ), cleared AS (
+        DELETE FROM event_store.poison_marks m USING letter l WHERE l.message_id = 'position-' || m.global_position
+        RETURNING m.global_position
+    ), former AS (
+        DELETE FROM event_store.poisoned p USING letter l WHERE l.message_id = 'position-' || p.global_position
+        RETURNING p.global_position
+    )
+    SELECT c.global_position FROM cleared c UNION SELECT f.global_position FROM former f;
+END;
+
+REVOKE EXECUTE ON FUNCTION event_store.clear_marks FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.clear_marks TO progress_project;
+
+-- Return whether there are read models of version 0.3 or before, which have no view `poisoned_events`.
+CREATE OR REPLACE FUNCTION event_store.has_former_schema() RETURNS boolean
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT EXISTS (
+        SELECT FROM pg_namespace n
+        WHERE n.nspname ~ '^progress_[0-9a-f]{12}(_building|_retired)?$'
+          AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'poisoned_events'));
+END;
+
+-- Drop the marks of folds that have no schema any more, and close the dead letters that have no mark left.
+CREATE OR REPLACE FUNCTION event_store.drop_orphaned_marks() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    positions bigint[];
+BEGIN
+    WITH dropped AS (
+        DELETE FROM event_store.poison_marks m
+        WHERE m.fingerprint <> '' AND NOT EXISTS (
+            SELECT FROM pg_namespace n
+            WHERE n.nspname ~ ('^progress_' || m.fingerprint || '(_building|_retired)?$'))
+        RETURNING m.global_position
+    ), former AS (
+        DELETE FROM event_store.poisoned p WHERE NOT event_store.has_former_schema() RETURNING p.global_position
+    )
+    SELECT array_agg(d.global_position) INTO positions
+    FROM (SELECT * FROM dropped UNION SELECT * FROM former) d;
+    PERFORM event_store.renew_poisoned_letters(positions);
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.drop_orphaned_marks FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.drop_orphaned_marks TO progress_project, progress_batch;
+
+-- Workers of version 0.3 call these two functions, which work as they did: `quarantine` marks an event for all schemas
+-- of that version and before, and `release` removes the mark.
 CREATE OR REPLACE FUNCTION event_store.quarantine(global_position bigint, error text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO event_store.poisoned (global_position, error)
     VALUES (quarantine.global_position, quarantine.error)
     ON CONFLICT DO NOTHING;
-    INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message,
-        event_id, event_type, reason, payload)
-    SELECT 'poisoned', '', 'position-' || e.global_position, 0, e.event_id, e.event_type,
-        quarantine.error,
-        jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type,
-            'occurred_at', to_char(e.occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'data', e.event_data, 'metadata', e.metadata)::text
-    FROM event_store.events e WHERE e.global_position = quarantine.global_position
-    ON CONFLICT (subscription, message_id, index_in_message) DO UPDATE SET
-        reason = excluded.reason, received_at = excluded.received_at,
-        replayed_at = NULL, discarded_at = NULL, discard_reason = NULL;
+    PERFORM event_store.write_poisoned_letter(quarantine.global_position);
 END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.quarantine FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.quarantine TO progress_project, progress_batch;
 
--- Undo quarantine for a `poisoned` dead letter, so that the next refold of the learner includes the event. Return the
--- event's position; null if the event was not quarantined.
+-- Trigger function: mark a review or a session for the read models of version 0.3 and before. They fold any interval
+-- and duration, and then answer no query about the learner's items or days: a due date is out of PostgreSQL's range, or
+-- a sum out of GraphQL's.
+CREATE OR REPLACE FUNCTION event_store.mark_for_former_schemas() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF event_store.has_former_schema() THEN
+        PERFORM event_store.quarantine(NEW.global_position,
+            'version 0.3 shows no interval above 36,500 days, and no session above a day');
+    END IF;
+    RETURN NULL;
+END $$;
+
 CREATE OR REPLACE FUNCTION event_store.release(letter_id bigint) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -104,12 +242,15 @@ END $$;
 REVOKE EXECUTE ON FUNCTION event_store.take_apart FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.take_apart TO progress_batch, progress_project;
 
--- Close a dead letter whose replay succeeded.
+-- Close a dead letter whose replay succeeded, unless folds still leave its event out: those of version 0.3 do not know
+-- the marks of others.
 CREATE OR REPLACE FUNCTION event_store.mark_replayed(letter_id bigint) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     UPDATE event_store.dead_letters l SET replayed_at = clock_timestamp()
-    WHERE l.letter_id = mark_replayed.letter_id AND l.replayed_at IS NULL;
+    WHERE l.letter_id = mark_replayed.letter_id AND l.replayed_at IS NULL
+      AND NOT (l.kind = 'poisoned' AND EXISTS (
+          SELECT FROM event_store.poison_marks m WHERE l.message_id = 'position-' || m.global_position));
 END;
 
 REVOKE EXECUTE ON FUNCTION event_store.mark_replayed FROM PUBLIC;

@@ -32,7 +32,7 @@ BEGIN
 END $$;
 
 -- Store the digest of the learner's id, so that from now on the append drops events of the learner. Append a
--- UserDeleted, unless the learner has no events or already has a UserDeleted that is not poisoned. Return the digest
+-- UserDeleted, unless the learner has no events or already has a UserDeleted that no fold has marked. Return the digest
 -- and the time of the erasure. A repeated call for the same operation changes nothing.
 CREATE OR REPLACE FUNCTION event_store.forbid_learner(
     learner text, operation_id uuid,
@@ -58,7 +58,8 @@ BEGIN
     IF EXISTS (SELECT FROM event_store.events e WHERE e.stream_id = 'learner-' || learner) AND NOT EXISTS (
         SELECT FROM event_store.events e
         WHERE e.stream_id = 'learner-' || learner AND e.event_type = 'UserDeleted'
-          AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position))
+          AND NOT EXISTS (SELECT FROM event_store.poisoned p WHERE p.global_position = e.global_position)
+          AND NOT EXISTS (SELECT FROM event_store.poison_marks m WHERE m.global_position = e.global_position))
     THEN
         deletion.event_id := gen_random_uuid();
         deletion.event_type := 'UserDeleted';
@@ -158,8 +159,8 @@ BEGIN
     erased := cardinality(dropped);
 END $$;
 
--- Count a learner's events, sessions, pending events, snapshots and poisoned events, for the receipt of an erasure.
--- Other statements count the learner's dead letters and operations.
+-- Count a learner's events, sessions, pending events, snapshots and marks of poisoned events, for the receipt. Other
+-- statements count the learner's dead letters and operations.
 CREATE OR REPLACE FUNCTION event_store.count_of_learner(
     learner text, OUT events bigint, OUT sessions bigint, OUT pending bigint, OUT snapshots bigint, OUT poisoned bigint
 )
@@ -170,7 +171,10 @@ SELECT
     (SELECT count(*) FROM event_store.sessions s WHERE s.user_id = learner),
     (SELECT count(*) FROM event_store.pending_of(learner)),
     (SELECT count(*) FROM event_store.snapshots s WHERE s.stream_id = 'learner-' || learner),
-    (SELECT count(*) FROM event_store.poisoned p JOIN event_store.events e USING (global_position)
+    (SELECT count(*)
+     FROM (SELECT global_position FROM event_store.poisoned
+           UNION ALL SELECT global_position FROM event_store.poison_marks) p
+     JOIN event_store.events e USING (global_position)
      WHERE e.stream_id = 'learner-' || learner)
 INTO events, sessions, pending, snapshots, poisoned;
 END $$;
@@ -239,6 +243,7 @@ BEGIN
     END LOOP;
 
     DELETE FROM event_store.poisoned p WHERE p.global_position = ANY (positions);
+    DELETE FROM event_store.poison_marks m WHERE m.global_position = ANY (positions);
     PERFORM event_store.redact_letters(ARRAY(
         SELECT l.letter_id FROM event_store.dead_letters l
         WHERE l.subscription = '' AND l.message_id = ANY (ARRAY(SELECT 'position-' || p FROM unnest(positions) p))));

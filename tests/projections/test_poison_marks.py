@@ -1,0 +1,171 @@
+"""A mark of a poisoned event belongs to the folds that failed, and goes with their schema."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from progress.adapters.postgres import migrations
+from progress.adapters.postgres.database import Connection
+from progress.event_store import dead_letters
+from progress.projections import batch, rebuild, replacement, replay, schema
+from progress.projections.projector import Projector
+from tests.conftest import Store
+from tests.support import model_rows, sample_events
+from tests.support.stage import append
+
+pytestmark = pytest.mark.every_postgres
+
+OTHER = "progress_0123456789ab"
+ERROR = 'new row for relation "completions" violates check constraint "completions_score_check"'
+FORBID = "ALTER TABLE completions ADD CONSTRAINT completions_score_check CHECK (score < 100)"
+ALLOW = "ALTER TABLE completions DROP CONSTRAINT completions_score_check"
+
+
+class Former(Projector):
+    """A worker of version 0.3, whose marks hold for all schemas of that version and before."""
+
+    def _quarantine(self, shard: int, position: int, error: str) -> None:
+        values = {"position": position, "error": error}
+        self.connection.run("SELECT event_store.quarantine(:position, :error)", **values)
+
+
+@pytest.fixture
+def other(store: Store, connection: Connection) -> Iterator[Connection]:
+    """A connection to read models of other code, whose folds fail for a score of 100."""
+    with contextlib.closing(store.connect()) as made:
+        schema.create(made, OTHER)
+        made.run(FORBID)
+        yield made
+
+
+def make_former(other: Connection) -> Former:
+    """Let the other read models be those of version 0.3, which know only the table `poisoned`."""
+    other.run(
+        "CREATE OR REPLACE VIEW poisoned_events AS "
+        "SELECT p.global_position FROM event_store.poisoned p"
+    )
+    other.run("ALTER VIEW poisoned_events RENAME TO poisoned_before")
+    return Former(other, OTHER)
+
+
+def record(connection: Connection) -> int:
+    """Record two lessons; return the position of the second one's score, which is 100."""
+    sample_events.record_lessons(connection, "ann", lessons=1)
+    *events, completion = sample_events.lesson("ann", 1)
+    append(connection, [*events, {**completion, "data": {**completion["data"], "score": 100}}])
+    ((position,),) = connection.run("SELECT max(global_position) FROM event_store.events")
+    return int(position)
+
+
+def read_letter(connection: Connection) -> tuple[str, bool]:
+    """Return the reason of the only dead letter, and whether it is open."""
+    (letter,) = dead_letters.list_letters(connection, include_closed=True)
+    assert letter.kind == "poisoned"
+    return letter.reason, letter.replayed_at is None
+
+
+def count_sessions(connection: Connection) -> list[list[int]]:
+    rows: list[list[int]] = connection.run("SELECT sessions_completed FROM user_progress")
+    return rows
+
+
+def test_events_that_only_a_former_schema_cannot_fold_count_in_the_new_one(
+    store: Store, connection: Connection, other: Connection
+) -> None:
+    """The former schema is still served, by its own workers, while the new one is built."""
+    former = make_former(other)
+    record(connection)
+    former.catch_up_all()
+    rebuild.run(store.connect, workers=1)
+    append(connection, sample_events.lesson("ann", 2))
+    former.catch_up_all()
+    Projector(connection).catch_up_all()
+    batch.run(connection)
+    assert model_rows.read_value(connection, "poisoned") is None
+    assert not sample_events.find_differences(connection)
+    assert (count_sessions(connection), count_sessions(other)) == ([[3]], [[2]])
+    assert read_letter(connection) == (ERROR, True)
+    with contextlib.closing(store.connect()) as pruning:
+        assert [*replacement.drop_unused(pruning)] == [OTHER]
+    assert connection.run("SELECT FROM event_store.poisoned") == []
+    assert read_letter(connection) == (ERROR, False)
+
+
+def test_an_interval_that_a_former_schema_cannot_show_is_left_out_there(
+    connection: Connection, other: Connection
+) -> None:
+    former = make_former(other)
+    review = {"user_id": "ann", "item_id": "far", "new_interval": 2**32 - 1}
+    append(connection, [sample_events.envelope("ReviewProcessed", review, at=sample_events.BEGIN)])
+    for projector in (former, Projector(connection)):
+        projector.catch_up_all()
+    intervals = [each.run("SELECT interval_days FROM item_stats") for each in (connection, other)]
+    assert intervals == [[[2**32 - 1]], []]
+    reason, is_open = read_letter(connection)
+    assert (reason[:52], is_open) == ("version 0.3 shows no interval above 36,500 days, and", True)
+
+
+def test_one_letter_names_all_folds_that_failed_and_a_replay_clears_their_marks(
+    store: Store, connection: Connection, other: Connection
+) -> None:
+    connection.run(FORBID)
+    position = record(connection)
+    own = schema.fingerprint()
+    former = make_former(other)
+    former.catch_up_all()
+    Projector(connection).catch_up_all()
+    assert read_letter(connection) == (f"{ERROR}; {ERROR} (folds {own})", True)
+    other.run(
+        "SELECT event_store.mark_poisoned('0123456789ab', :at, :error)", at=position, error=ERROR
+    )
+    both = ", ".join(sorted([own, "0123456789ab"]))
+    assert read_letter(connection) == (f"{ERROR}; {ERROR} (folds {both})", True)
+    (letter,) = dead_letters.list_letters(connection)
+    assert "still fails" in str(replay.replay(connection, letter.letter_id))
+    assert read_letter(connection)[1]
+    connection.run(ALLOW)
+    assert replay.replay(connection, letter.letter_id) is None
+    for table in ("poisoned", "poison_marks"):
+        assert connection.run(f"SELECT FROM event_store.{table}") == []
+    assert not read_letter(connection)[1]
+    assert count_sessions(connection) == [[2]]
+
+
+def test_a_mark_goes_with_its_schema_and_survives_a_swap(
+    store: Store, connection: Connection, other: Connection
+) -> None:
+    connection.run(FORBID)
+    position = record(connection)
+    for projector in (Projector(connection), Projector(other, OTHER)):
+        projector.catch_up_all()
+    rebuild.run(store.connect, workers=1)  # its folds would count the event
+    assert model_rows.read_value(connection, "poisoned") == position
+    own = schema.fingerprint()
+    both = ", ".join(sorted([own, "0123456789ab"]))
+    assert read_letter(connection) == (f"{ERROR} (folds {both})", True)
+    with contextlib.closing(store.connect()) as pruning:
+        assert [*replacement.drop_unused(pruning)] == [OTHER]
+    assert read_letter(connection) == (f"{ERROR} (folds {own})", True)
+    schema.drop(connection, schema.schema_name())
+    connection.run("SELECT event_store.drop_orphaned_marks()")
+    assert read_letter(connection) == (f"{ERROR} (folds {own})", False)
+
+
+def test_marks_that_stand_at_the_migration_hold_for_the_next_schema_and_later_ones_do_not(
+    store: Store, connection: Connection
+) -> None:
+    position = record(connection)
+    schema.drop(connection, schema.schema_name())
+    connection.run("SELECT event_store.quarantine(:at, 'before')", at=position)
+    connection.run("DROP TABLE event_store.poison_marks, event_store.milestone_definitions CASCADE")
+    connection.run("DROP FUNCTION event_store.mark_for_former_schemas CASCADE")
+    connection.run("DELETE FROM public.progress_migrations WHERE name LIKE '0012%'")
+    migrations.apply(connection)
+    connection.run("SELECT event_store.quarantine(:at, 'after')", at=position - 1)
+    rebuild.ensure(store.connect)
+    assert model_rows.read(connection, "poisoned") == [{"global_position": position}]
+    (letter,) = dead_letters.list_letters(connection)  # no schema has the later mark
+    assert letter.reason == f"before (folds {schema.fingerprint()})"
+    batch.run(connection)
+    assert not sample_events.find_differences(connection)
