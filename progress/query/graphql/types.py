@@ -86,6 +86,7 @@ class ProjectionStatus:
     seconds_behind: float
     status: rows.LagStatus
     updated_at: datetime | None
+    changed_at: datetime | None
 
 
 Undelivered = type_of(undelivered.Undelivered)

@@ -39,7 +39,7 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   milestones(first: 6, userId: $user, kinds: [STREAK, ITEMS_LEARNED, ITEMS_MASTERED, LEVEL_REACHED]) {
     edges { node { ${MILESTONE} } }
   }
-  projections: projectionStatus { name eventsBehind secondsBehind status updatedAt }
+  projections: projectionStatus { name eventsBehind secondsBehind status updatedAt changedAt }
 }`;
 const LANGUAGES = 'languages(userId: $user) { language itemsStudied }';
 const ESTIMATE = 'knowledge(userId: $user, language: $language) { expected items fading }';

@@ -2,13 +2,14 @@
 // instead of the goal.
 
 import { h, s } from './dom.js';
-import { dayAfter, days, fullDay, longDay, minutes, percent, shortDay, weekday } from './format.js';
+import { dayAfter, days, fullDay, longDay, minutes, now, percent, shortDay, weekday } from './format.js';
 import { countBehind, masteredNow } from './freshness.js';
 import { join, t } from './i18n.js';
 import { mark, note } from './layout.js';
 import { known, news } from './news.js';
 import { pastDay, untilTomorrow } from './then.js';
 
+const CHANGE_MS = 7 * 86_400_000; // so long the page tells that study days have another definition
 const LENGTHS = [3, 7, 14, 30, 50, 100, 200, 365]; // as in the kind STREAK of the API's milestones
 
 /** `celebration` is a pill about a milestone that was just reached, if any. */
@@ -19,7 +20,7 @@ export function today(data, celebration) {
     h('h2', { id: 'today', tabindex: -1 }, t('today.title'), h('small', null, fullDay(day))),
     news(data),
     tile(t('streak.title'), h('div', { class: 'emblemed' }, flame(streak.current), figure('streak.days', streak.current)),
-      streakNotes(streak), restNotes(data)),
+      streakNotes(streak), changeNote(data), restNotes(data)),
     goal
       ? tile(t(pastDay() ? 'then.goal' : 'goal.title'), h('div', { class: 'emblemed' }, ring(goal), figure('goal.answers', goal.answersToday)), goalNotes(goal, day, row), setting(data))
       : tile(t(pastDay() ? 'week.answers' : 'answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), setting(data)),
@@ -75,6 +76,12 @@ function streakNotes(streak) {
   if (atRisk) return [pastDay() ? note(t('then.unstudied')) : mark('warn', hoursLeft()), ...notes];
   if (lastStudyDate) return [note(t('streak.last', { day: longDay(lastStudyDate) })), longestRun];
   return [note(t('streak.begins'))];
+}
+
+/** For a week after an upgrade with another definition of a study day: what a study day is now. */
+function changeNote({ projections }) {
+  const at = projections.find(({ name }) => name === 'learning_streaks')?.changedAt;
+  return at && now() - Date.parse(at) < CHANGE_MS && note(t('streak.changed'));
 }
 
 /** The days until the streak is a milestone: one of LENGTHS, then each further year. */

@@ -425,6 +425,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     seconds_behind: float
     status: LagStatus
     updated_at: datetime | None
+    changed_at: datetime | None
 
 
 class RecordedEvent(msgspec.Struct, frozen=True):

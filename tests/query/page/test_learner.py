@@ -380,8 +380,29 @@ def test_an_unknown_address_says_so_and_leads_to_the_learner_s_progress(visit: V
 def test_the_page_marks_a_streak_at_risk(visit: Visits, demo: Stack) -> None:
     page = visit().open(browser.create_learner(demo, ago=timedelta(days=1)))
     expect(page.get_by_role("region", name="Today")).to_contain_text(
-        re.compile(r"At risk: \d+ hours? left to finish a session2 days to 3"), timeout=20_000
+        re.compile(r"At risk: \d+ hours? left to study2 days to 3"), timeout=20_000
     )
+
+
+@pytest.mark.parametrize(("days", "is_told"), [(6, True), (8, False)])
+def test_the_page_says_once_for_a_week_what_a_study_day_is_now(
+    visit: Visits, demo: Stack, days: int, is_told: bool
+) -> None:
+    visitor, changed = visit(), f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        body = re.sub(
+            r'("name":"learning_streaks"[^}]*"changedAt":)null', rf'\1"{changed}"', response.text()
+        )
+        assert (changed in body) == ("projections" in body)
+        route.fulfill(response=response, body=body)
+
+    visitor.page.route(re.compile("/graphql$"), answer)
+    page = visitor.open(browser.create_learner(demo))
+    text = page.get_by_text("A day with answers is a study day now.")
+    expect(text).to_have_count(int(is_told))
+    page.unroute_all(behavior="wait")
 
 
 def test_the_page_shows_the_goal_and_that_a_rest_day_keeps_the_streak(

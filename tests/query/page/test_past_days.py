@@ -90,7 +90,7 @@ def test_a_date_in_the_header_selects_the_day(visit: Visits) -> None:
     date.fill("2024-10-07")  # over, so nothing is at risk any more
     date.dispatch_event("change")
     today = page.get_by_role("region", name="Today")
-    expect(today).to_contain_text("No session was finished on this day")
+    expect(today).to_contain_text("Not a study day")
     expect(today).to_contain_text("No answers on this day")
     expect(today).not_to_contain_text("At risk")
     date.fill("2024-08-01")
