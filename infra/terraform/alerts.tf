@@ -26,7 +26,8 @@ variable "alerts" {
   type        = set(string)
   default = [
     "batch-job", "cold-cache", "database-latency", "database-limits", "dead-letters",
-    "error-logs", "errors", "event-delay", "operations", "projection-lag", "publication-lag", "slow-queries",
+    "error-logs", "errors", "event-delay", "operations", "pending-events", "projection-lag", "publication-lag",
+    "slow-queries",
   ]
 
   validation {
@@ -280,6 +281,21 @@ locals {
         }
         "messages in Pub/Sub's dead-letter subscriptions" = {
           query = "${local.dead_lettered_messages} > 0"
+          for   = 0
+        }
+      }
+    }
+    "pending-events" = {
+      severity = "WARNING"
+      title    = "An event has waited for its session for a day"
+      meaning = join(" ", [
+        "Events that name no learner wait for the start of their session, and count nowhere until it arrives.",
+      ])
+      cause  = "An app lost the SessionStarted, or sends another session_id with its answers."
+      action = "Find the app by the type and the session of the oldest events, and let it send the start again."
+      conditions = {
+        "oldest pending event > 1 day" = {
+          query = "${local.batch_mean.pending_ms} > ${1000 * 86400}"
           for   = 0
         }
       }

@@ -29,6 +29,7 @@ from progress.recovery.checks import Finding
 
 _DEADLINE_S = 10.0
 STUCK_S = 60.0  # a fold holds its shard for less
+_PENDING_S = 86_400.0  # as the alert "pending-events"
 _UNITS = ("events", "seconds")
 _DEAD_LETTERS = "-dead-letter-sub"
 
@@ -135,6 +136,7 @@ def _look_at_versions() -> tuple[str, list[Finding]]:
 def _look_at_status() -> tuple[str, list[Finding]]:
     with _open() as connection:
         counts, projections = maintenance.read_status(connection)
+        pending = maintenance.read_oldest_pending(connection)
     late = [row for row in projections if row["status"] != "NORMAL"]
     findings = []
     if late:
@@ -142,9 +144,13 @@ def _look_at_status() -> tuple[str, list[Finding]]:
         events, seconds = (max(row[f"{unit}_behind"] for row in late) for unit in _UNITS)
         found = f"the projection of {names} is {events:,} events and {seconds:,.0f} s behind"
         findings.append(Finding(found, "see docs/runbook.md, Projection lag"))
+    waited = f"for {pending / 3_600:,.1f} hours"
+    if pending > _PENDING_S:
+        found = f"an event has waited for its session {waited}"
+        findings.append(Finding(found, "see docs/runbook.md, Pending events"))
     behind = max((row["events_behind"] for row in projections), default=0)
-    found = f"{counts['events']:,} events, {counts['pending']:,} pending, {behind:,} behind at most"
-    return found, findings
+    held = f"{counts['pending']:,} pending" + (f" (the oldest {waited})" if pending else "")
+    return f"{counts['events']:,} events, {held}, {behind:,} behind at most", findings
 
 
 def _look_at_log() -> tuple[str, list[Finding]]:

@@ -103,15 +103,16 @@ def status(as_json: AsJson = False) -> None:
     """Count events, dead letters and undelivered messages, and show the projections' lag."""
     with connections.open_to_read() as connection:
         counts, (*projections, out) = read_status(connection)
+        pending = read_oldest_pending(connection)
     undelivered = connections.count_undelivered()
     if as_json:
         held = None
         if not isinstance(undelivered, str):
             held = [each._asdict() for each in undelivered]
         report = counts | {"projections": projections, "events_out": out, "undelivered": held}
-        terminal.print_json(report)
+        terminal.print_json(report | {"oldest_pending_seconds": pending})
         return
-    _show(counts, [*projections, out], undelivered)
+    _show(counts, [*projections, out], undelivered, pending)
 
 
 def read_status(connection: Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -121,17 +122,27 @@ def read_status(connection: Connection) -> tuple[dict[str, Any], list[dict[str, 
     values = settings.current().lag_limits() | {"now": datetime.now(UTC)}
     projections = database.fetch(connection, "projections/checkpoints", "status", **values)
     for projection in projections:
-        del projection["updated_at"]
+        del projection["updated_at"], projection["changed_at"]
     return counts, projections
+
+
+def read_oldest_pending(connection: Connection) -> float:
+    """Return for how many seconds the oldest event has waited for its session; 0 if none waits."""
+    seconds: float = database.run(connection, "event_store/status", "oldest pending")[0][0]
+    return seconds
 
 
 def _show(
     counts: dict[str, object],
     projections: list[dict[str, object]],
     undelivered: list[Undelivered] | str,
+    pending: float,
 ) -> None:
     console = Console()
     console.print("  ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items()))
+    if pending:
+        hours = f"{pending / 3_600:,.1f} hours"
+        console.print(f"The oldest pending event has waited for its session for {hours}.")
     if isinstance(undelivered, str):
         console.print(f"Pub/Sub: {undelivered}.", soft_wrap=True)
     else:

@@ -25,6 +25,7 @@ class Gauges(msgspec.Struct, frozen=True):
     overdue_operations: int
     running_operations: int
     publication_lag_ms: float
+    pending_ms: float
     database_ms: float
 
 

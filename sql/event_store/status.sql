@@ -8,5 +8,10 @@ SELECT
      WHERE replayed_at IS NULL AND discarded_at IS NULL) AS dead_letters,
     (SELECT coalesce(max(global_position), 0) FROM event_store.events) AS head;
 
+-- oldest pending --
+-- For how many seconds the oldest event has waited for its session; 0 if none waits.
+SELECT CAST(coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0) AS double precision) AS seconds
+FROM event_store.pending;
+
 -- server version --
 SELECT current_setting('server_version');

@@ -3,8 +3,9 @@
 -- measure --
 -- The number of events that are not folded (counted up to 100,000 per shard), the age of the oldest of them in ms, the
 -- number of open dead letters, the share of the server's connections that are in use, the size of the database in
--- bytes, the numbers of failed and of overdue operations, which need an operator, the number of running operations, and
--- the age in ms of the oldest event or milestone that is not published.
+-- bytes, the numbers of failed and of overdue operations, which need an operator, the number of running operations, the
+-- age in ms of the oldest event or milestone that is not published, and that of the oldest event that waits for its
+-- session.
 WITH behind AS (
     SELECT s.next_recorded_at, count_waiting(s.shard) AS events
     FROM shards_behind s
@@ -22,7 +23,9 @@ SELECT
     min(o.overdue) AS overdue_operations,
     min(o.running) AS running_operations,
     CAST(greatest(coalesce(extract(epoch FROM CAST(:now AS timestamptz) - min(u.oldest_at)) * 1000, 0), 0)
-        AS double precision) AS publication_lag_ms
+        AS double precision) AS publication_lag_ms,
+    CAST(coalesce(extract(epoch FROM CAST(:now AS timestamptz) - (SELECT min(received_at) FROM event_store.pending))
+        * 1000, 0) AS double precision) AS pending_ms
 FROM operations.count_problems() o
 CROSS JOIN event_store.count_unpublished() u
 LEFT JOIN behind ON true;

@@ -35,6 +35,7 @@ REQUIRED = {
     "errors": "outcome",
     "event-delay": "projection_delay_ms",
     "operations": "failed_operations",
+    "pending-events": "pending_ms",
     "projection-lag": "projection_lag",
     "publication-lag": "publication_lag_ms",
     "slow-queries": "latency_ms",

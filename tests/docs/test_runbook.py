@@ -28,7 +28,7 @@ from tests.support.runbooks import ROOT, Shell
 ALERTS = {
     "event-delay", "slow-queries", "cold-cache", "errors", "projection-lag", "dead-letters",
     "batch-job", "database-latency", "database-limits", "error-logs", "operations", "uptime",
-    "publication-lag", "cache-hit-rate",
+    "publication-lag", "cache-hit-rate", "pending-events",
 }  # fmt: skip
 COMMANDS = runbooks.commands()
 INGEST = "learning-events-ingest-sub"

@@ -13,9 +13,9 @@ from progress.adapters.postgres.database import Connection
 from progress.cli import doctor
 from progress.event_store import log
 from progress.ingest import push
-from progress.projections import schema
+from progress.projections import gauges, schema
 from tests.conftest import Store
-from tests.support import backup_fixtures, cli, cloud_scheduler
+from tests.support import backup_fixtures, cli, cloud_scheduler, sample_events, stage
 from tests.support.pushes import encode_push
 
 
@@ -42,7 +42,10 @@ def test_each_finding_says_what_to_do_and_a_common_one_stands_once(
 ) -> None:
     rejected = encode_push(b'{"event_id": "x", "event_type": "SessionStarted"}')
     log.append(connection, [push.parse_delivery(rejected)])
-    connection.run("DELETE FROM public.progress_migrations WHERE name LIKE '%0011%'")
+    ((newest,),) = connection.run(
+        "DELETE FROM public.progress_migrations"
+        " WHERE name = (SELECT max(name) FROM public.progress_migrations) RETURNING name"
+    )
     with closing(database.connect(store.url, name="locker")) as locker:
         locker.run("BEGIN")
         locker.run("LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE")
@@ -51,7 +54,7 @@ def test_each_finding_says_what_to_do_and_a_common_one_stands_once(
     found = [line for line in answer.stdout.splitlines() if line.startswith("LOOK  ")]
     (letters,) = (line for line in found if "1 dead letters, invalid" in line)
     assert "progress dead-letters discard --kind invalid" in letters
-    (migration,) = (line for line in found if "0011" in line)
+    (migration,) = (line for line in found if newest in line)
     assert "run `progress migrate`" in migration
     (locked,) = (line for line in found if "has locked event_store.events" in line)
     assert "locker" in locked
@@ -77,6 +80,29 @@ def test_the_schedules_are_those_of_the_region_of_the_settings(
         _, findings = doctor.PARTS["schedules"]()
     settings.current.cache_clear()
     assert found in [finding.found for finding in findings]
+
+
+def test_an_event_that_waits_for_its_session_for_a_day_needs_a_person(
+    store: Store, connection: Connection
+) -> None:
+    answer = {"session_id": "lost", "item_id": "i1", "response_time_ms": 900}
+    stage.append(
+        connection, [sample_events.envelope("CorrectAnswerGiven", answer, at=sample_events.BEGIN)]
+    )
+    for hours, exit_code in ((23, 0), (25, 1)):
+        connection.run(
+            "UPDATE event_store.pending SET received_at = now() - make_interval(hours => :hours)",
+            hours=hours,
+        )
+        answered = cli.progress(store.url, "doctor")
+        assert answered.returncode == exit_code, answered.stdout
+        assert f"1 pending (the oldest for {hours}.0 hours)" in " ".join(answered.stdout.split())
+        shown = cli.expect_success(cli.progress(store.url, "status"))
+        assert f"The oldest pending event has waited for its session for {hours}.0 hours." in shown
+        report = json.loads(cli.expect_success(cli.progress(store.url, "status", "--json")))
+        assert report["oldest_pending_seconds"] == pytest.approx(hours * 3_600, abs=60)
+        assert gauges.measure(connection).pending_ms == pytest.approx(hours * 3.6e6, abs=6e4)
+    assert "LOOK  an event has waited for its session for 25.0 hours" in answered.stdout
 
 
 def test_a_session_that_keeps_a_shard_is_named(

@@ -20,7 +20,8 @@ ALERTS = [
         "dead-letters",
         "error-logs",
     ),
-    *("errors", "event-delay", "operations", "projection-lag", "publication-lag", "slow-queries"),
+    *("errors", "event-delay", "operations", "pending-events"),
+    *("projection-lag", "publication-lag", "slow-queries"),
 ]
 
 # Options of an environment that migrates from Neon to Cloud SQL. It also has a fixed egress
