@@ -39,7 +39,7 @@ SELECT count(*) FROM event_store.events WHERE event_data ->> 'session_id' = 'lat
 
 -- fix payload --
 -- Make the payload valid. The next replay then succeeds, as it would if the violated rule were relaxed.
-UPDATE event_store.dead_letters SET payload = replace(payload, '99999', '9') WHERE letter_id = :letter_id;
+UPDATE event_store.dead_letters SET payload = replace(payload, '-99999', '9') WHERE letter_id = :letter_id;
 
 -- hold the swap --
 -- Take the lock that the worker of shard 3 takes. The swap of a rebuild waits for this lock.

@@ -186,7 +186,7 @@ def test_no_unmasked_email_address_is_stored_or_logged(stack: Stack) -> None:
         {**good, "event_id": "e4", "event_type": "Invited", "metadata": {"by": ADDRESS}},
         {**good, "event_id": "e5", "data": {**named, ADDRESS: {"email": [ADDRESS]}}},
         {**good, "event_id": "e6", "data": ADDRESS},
-        {**good, "event_id": None, "event_type": ADDRESS},
+        {**good, "event_id": 5, "event_type": ADDRESS},
         ADDRESS,
     ]
     whole = json.dumps(good).encode()
