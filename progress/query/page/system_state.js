@@ -64,17 +64,20 @@ function lagRow(row) {
       h('span', { class: 'of' }, seconds(row.secondsBehind))));
 }
 
-/** The events and dead letters of the last 24 hours, and a link to the dashboards. */
+const between = (least, value, most) => Math.min(Math.max(least, value), most);
+
+/** The events and dead letters of the last 24 hours, the last of which is not over, and a link to the dashboards. */
 export function arrivals(rows) {
   const perMinute = (count) => decimal(count / 60);
-  const most = Math.max(...rows.map((row) => row.events));
+  const inHour = ({ start, events }) => (60 * events) / between(1, (Date.now() - Date.parse(start)) / 60_000, 60);
+  const most = Math.max(...rows.map(inHour));
   const isMany = most >= 120; // ticks without decimals
   const top = isMany ? 60 * roundUp(most / 60) : most;
   const letters = rows.reduce((count, row) => count + row.deadLetters, 0);
   const time = (row) => clock(row.start);
   const entries = rows.map((row) => ({
-    parts: [['right', row.events]],
-    title: t('arrivals.hour', { time: time(row), rate: perMinute(row.events), letters: row.deadLetters }),
+    parts: [['right', inHour(row)]],
+    title: t('arrivals.hour', { time: time(row), rate: perMinute(inHour(row)), letters: row.deadLetters }),
   }));
   const { content: url } = document.querySelector('meta[name=dashboards]');
   return h('section', { class: 'card', 'aria-labelledby': 'arrivals', 'data-key': 'arrivals' },
@@ -84,7 +87,7 @@ export function arrivals(rows) {
       axis([0, 12, 23].map((index) => [index, time(rows[index])]), rows.length)),
     unfolded(t('arrivals.table'), t('arrivals.title'), table(
       [t('arrivals.from'), t('arrivals.rate'), t('letters.title')],
-      rows.toReversed().map((row) => [time(row), perMinute(row.events), number(row.deadLetters)]))),
+      rows.toReversed().map((row) => [time(row), perMinute(inHour(row)), number(row.deadLetters)]))),
     url && h('a', { class: 'button quiet', href: url, 'data-key': 'dashboards' }, t('arrivals.dashboards')));
 }
 

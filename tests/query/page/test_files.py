@@ -719,6 +719,18 @@ def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_a
     assert [row[-1] for row in after[1]] == dates
 
 
+def test_the_current_hour_has_the_rate_of_its_minutes(evaluate: Evaluate) -> None:
+    text = evaluate(
+        """
+        const { arrivals } = await import('./page/system_state.js');
+        const rows = Array.from({ length: 24 }, (_, n) =>
+          ({ start: inHours(n - 23.5), events: n < 23 ? 600 : 300, deadLetters: 0 }));
+        print(arrivals(rows).textContent);
+        """
+    )
+    assert text.count("10.0 events per minute") == 24
+
+
 def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evaluate) -> None:
     text = evaluate(
         """
@@ -738,7 +750,7 @@ def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evalu
 def test_the_unfinished_month_is_compared_with_the_same_days_of_the_month_before(
     evaluate: Evaluate,
 ) -> None:
-    text, before = evaluate(
+    text, before, columns = evaluate(
         """
         const { improving } = await import('./page/improving.js');
         const row = (date, newMasteryCount) => [date, {
@@ -749,9 +761,14 @@ def test_the_unfinished_month_is_compared_with_the_same_days_of_the_month_before
         const masteryStats = { shortTermMastered: 0, longTermMastered: 21 };
         const mastered = (days, progress) =>
           improving({ days, progress, day: '2024-03-11' }).find('mastered').textContent;
-        print([mastered(days), mastered(new Map(), { masteryStats })]);
+        const { review } = await import('./page/review.js');
+        const year = review({ days, day: '2024-03-11', restDays: new Set() }, 2024);
+        const columns = year.children.find(({ attributes }) => attributes.class === 'skyline')
+          .children[0].children.map(({ attributes }) => attributes.class);
+        print([mastered(days), mastered(new Map(), { masteryStats }), columns.slice(0, 3)]);
         """
     )
+    assert columns == [None, None, "unfinished"]
     assert "no item was mastered for the first time" in before
     assert "March so far: 7; in the same days of February: 5." in text
     assert "March, so far: 7 items" in text
