@@ -66,7 +66,7 @@ export function growth({ days, day, progress }, since) {
     note(t('growth.summary', { count: learned, mastered, now, slipped: mastered - now, day: longDay(studied[0].date) })),
     lines(series, [0, top], t('growth.chart'), number, axis(dateLabels(ends), ends.length)),
     legend([['young', t('growth.learned')], ['mature', t('growth.mastered')]]),
-    unfolded(t('due.table'), t('growth.title'), table(
+    unfolded(t('growth.table'), t('growth.title'), table(
       [t('due.date'), t('growth.learned'), t('growth.mastered')],
       ends.map((end, index) => [longDay(end), ...series.map(({ values }) => number(values[index]))]).toReversed())),
   ];

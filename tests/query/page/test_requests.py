@@ -101,12 +101,13 @@ def test_a_live_update_keeps_the_focus_the_scroll_position_and_the_open_details(
     page.locator(f"[data-day='{day}']").focus()
     page.keyboard.press("ArrowUp")
     before = page.evaluate("[document.activeElement.dataset.day, scrollY]")
-    page.evaluate("document.activeElement.known = document.querySelector('details').known = true")
+    table = "document.querySelector('[data-key=weeks] details')"
+    page.evaluate(f"document.activeElement.known = {table}.known = true")
     demo.publish(*browser.lesson(user, 4))
     expect(tiles).to_contain_text("88% right", timeout=20_000)
     assert page.evaluate("[document.activeElement.dataset.day, scrollY]") == before
-    assert page.evaluate("document.activeElement.known && document.querySelector('details').known")
-    assert page.evaluate("document.querySelector('details').open")
+    assert page.evaluate(f"document.activeElement.known && {table}.known")
+    assert page.evaluate(f"{table}.open")
     # Other announcements may come first.
     announcement = "Updated: 8 answers today, a streak of 1 day."
     expect(page.get_by_role("status")).to_have_text(announcement, timeout=30_000)
