@@ -1021,17 +1021,16 @@ RISKS = """{
 def test_learners_whom_a_talk_can_save_come_first_and_those_who_never_began_last(
     groups_api: Api, rows: database.Connection
 ) -> None:
-    """`bob` has no day. Each other has: days since the last day, answers, correct ones, studied."""
+    """`bob` has no day. Each other has: days since the last day, answers, correct ones."""
     today = datetime.now(UTC).date()
     members = {
-        "ace": (0, 30, 29, True), "lost": (90, 0, 0, True), "near": (7, 0, 0, True),
-        "sad": (8, 9, 1, True), "slow": (3, 9, 9, True), "tries": (0, 3, 0, False),
-        "weak": (2, 20, 11, True), "worse": (2, 30, 5, True),
+        "ace": (0, 30, 29), "lost": (90, 0, 0), "near": (7, 0, 0), "sad": (8, 9, 1),
+        "slow": (3, 9, 9), "weak": (2, 20, 11), "worse": (2, 30, 5),
     }  # fmt: skip
-    for user, (ago, answers, correct, has_studied) in members.items():
+    for user, (ago, answers, correct) in members.items():
         change_membership(rows, user, is_member=True)
         day = today - timedelta(days=ago)
-        week: dict[str, object] = {"last_day": day, "last_study_date": day if has_studied else None}
+        week: dict[str, object] = {"last_day": day, "last_study_date": day}
         week |= {"zone_since": NOON, "timezone": "UTC"}
         sums = {"answers": answers, "correct": correct}
         week |= {f"{name}_{n}": sum_ for name, sum_ in sums.items() for n in range(1, 8)}
@@ -1040,14 +1039,14 @@ def test_learners_whom_a_talk_can_save_come_first_and_those_who_never_began_last
     edges = data["learners"]["edges"]
     low, inactive, never = ["LOW_ACCURACY"], ["INACTIVE"], ["NEVER_STUDIED"]
     assert [(edge["node"]["userId"], edge["node"]["riskReasons"]) for edge in edges] == [
-        *(("tries", never), ("worse", low), ("weak", low), ("near", inactive), ("sad", inactive)),
+        *(("worse", low), ("weak", low), ("near", inactive), ("sad", inactive)),
         *(("lost", inactive), ("slow", []), ("ace", []), ("bob", never)),
     ]
-    assert [edge["node"]["atRisk"] for edge in edges] == [*[True] * 6, False, False, True]
+    assert [edge["node"]["atRisk"] for edge in edges] == [*[True] * 5, False, False, True]
     assert data["group"] == {
-        "members": 9,
-        "atRisk": 7,
-        "neverStudied": 2,
+        "members": 8,
+        "atRisk": 6,
+        "neverStudied": 1,
         "inactive": 3,
         "lowAccuracy": 2,
     }

@@ -174,7 +174,9 @@ def run_batch(connection: Connection, _: Store) -> None:
 
 
 def damage(connection: Connection, _: Store) -> None:
-    connection.run("UPDATE daily_stats SET answers = answers + 1")
+    connection.run(
+        "UPDATE daily_stats SET answers = answers + 1, timed_answers = timed_answers + 1"
+    )
 
 
 def rebuild_all(_: Connection, store: Store) -> None:
