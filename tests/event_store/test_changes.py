@@ -14,6 +14,11 @@ from tests.support import cli
 
 ROOT = Path(__file__).parents[2]
 RELEASED = ROOT / "schemas" / "released"
+# Breaks that the CHANGELOG names: publishers may omit the times and factors of which these are made.
+BREAKS = [
+    "Field ItemDifficulty.averageResponseMs changed type from Float! to Float.",
+    "Field ItemReview.easinessFactor changed type from Float! to Float.",
+]
 
 
 @contextmanager
@@ -24,9 +29,9 @@ def edited(path: Path) -> Iterator[Any]:
     path.write_text(json.dumps(value), encoding="utf-8")
 
 
-def test_this_version_breaks_nothing_that_was_released() -> None:
+def test_this_version_breaks_nothing_else_that_was_released() -> None:
     done = cli.progress("", "schema", "--against", str(RELEASED))
-    assert cli.expect_success(done) == "nothing breaks\n"
+    assert (done.stdout.splitlines(), done.returncode) == (BREAKS, 1)
 
 
 def test_each_break_is_named_in_a_line(tmp_path: Path) -> None:
@@ -51,7 +56,9 @@ def test_each_break_is_named_in_a_line(tmp_path: Path) -> None:
     answer = cli.progress("", "schema", "--against", str(former))
     assert (answer.returncode, answer.stderr) == (1, "")
     assert answer.stdout.splitlines() == [
+        BREAKS[0],
         "Field ItemDifficulty.gone was removed.",
+        BREAKS[1],
         "Field ItemStats.gone was removed.",
         "GoalDropped: removed",
         "GoalSet.data.answers_per_day: narrowed: maximum 1000",

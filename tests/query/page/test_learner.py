@@ -253,7 +253,7 @@ def test_words_are_defined_once(visit: Visits) -> None:
     page = visitor.open()
     page.get_by_role("link", name="What the words mean").click()
     expect(page.get_by_role("heading", name="What the words mean")).to_be_visible()
-    expect(page.get_by_text("from a week or more to under a week")).to_be_visible()
+    expect(page.get_by_text("A wrong first answer after a review")).to_be_visible()
     assert visitor.find_violations() == []
 
 
