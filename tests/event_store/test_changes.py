@@ -14,7 +14,7 @@ from tests.support import cli
 
 ROOT = Path(__file__).parents[2]
 RELEASED = ROOT / "schemas" / "released"
-# Breaks that the CHANGELOG names: publishers may omit the times and factors of which these are made.
+# The CHANGELOG names these: publishers may omit what the fields are made from.
 BREAKS = [
     "Field ItemDifficulty.averageResponseMs changed type from Float! to Float.",
     "Field ItemReview.easinessFactor changed type from Float! to Float.",

@@ -337,12 +337,11 @@ def test_a_learner_without_reviews_is_not_caught_up(visit: Visits, demo: Stack) 
 
 @pytest.mark.exhaustive
 def test_overdue_items_say_since_when_and_no_forgotten_items_lead_to_the_weak_ones(
-    visit: Visits,
+    visit: Visits, demo: Stack
 ) -> None:
-    visitor = visit()
-    page = visitor.open(at="#/items?filter=due")
+    page = visit().open(at="#/items?filter=due")
     expect(rows(page).first).to_contain_text(re.compile(r"[\d,]+ days overdue"))
-    visitor.move("#/items?filter=leech")
+    page = visit().open(browser.create_learner(demo), at="#/items?filter=leech")
     page.get_by_role("link", name="See weak items instead").click()
     expect(page).to_have_url(re.compile("filter=struggling$"))
 
