@@ -122,7 +122,7 @@ def test_a_dead_letter_is_discarded_with_a_reason_and_escape_and_cancel_change_n
     page = open_administration(visit)
     letter = find_letter(page, session)
     expect(letter).to_contain_text("$.data.score")
-    expect(letter).to_contain_text("Found: 101")
+    expect(letter).to_contain_text("Found: -1")
     expect(letter).to_contain_text("Invalid · SessionCompleted · ")
     letter.locator("summary").click()
     expect(letter.get_by_role("region")).to_contain_text(f'"session_id": "{session}"')
