@@ -17,14 +17,6 @@ SELECT '', p.global_position, p.error, p.quarantined_at FROM event_store.poisone
 GRANT SELECT ON event_store.poison_marks TO progress_project, progress_batch;
 GRANT SELECT, DELETE ON event_store.poison_marks TO progress_erasure;
 
--- The function file replaces the body.
-CREATE FUNCTION event_store.mark_for_former_schemas() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-CREATE TRIGGER mark_for_former_schemas AFTER INSERT ON event_store.events
-    FOR EACH ROW WHEN (
-        NEW.event_type = 'ReviewProcessed' AND NEW.event_data -> 'new_interval' > '36500'
-        OR NEW.event_type = 'SessionCompleted' AND NEW.event_data -> 'duration_seconds' > '86400')
-    EXECUTE FUNCTION event_store.mark_for_former_schemas();
-
 -- The definitions of milestones that read models were built with (sql/read_models/milestones.sql). The first build of a
 -- definition tells nothing that was reached before it.
 CREATE TABLE event_store.milestone_definitions (

@@ -93,9 +93,10 @@ def test_events_that_only_a_former_schema_cannot_fold_count_in_the_new_one(
 
 
 def test_an_interval_that_a_former_schema_cannot_show_is_left_out_there(
-    connection: Connection, other: Connection
+    store: Store, connection: Connection, other: Connection
 ) -> None:
     former = make_former(other)
+    connection.run("SELECT event_store.watch_for_former_schemas()")  # as `migrate` does
     review = {"user_id": "ann", "item_id": "far", "new_interval": 2**32 - 1}
     append(connection, [sample_events.envelope("ReviewProcessed", review, at=sample_events.BEGIN)])
     for projector in (former, Projector(connection)):
@@ -104,6 +105,11 @@ def test_an_interval_that_a_former_schema_cannot_show_is_left_out_there(
     assert intervals == [[[2**32 - 1]], []]
     reason, is_open = read_letter(connection)
     assert (reason[:52], is_open) == ("version 0.3 shows no interval above 36,500 days, and", True)
+    watched = "SELECT tgname FROM pg_trigger WHERE tgname = 'mark_for_former_schemas'"
+    assert connection.run(watched)
+    with contextlib.closing(store.connect()) as pruning:
+        assert [*replacement.drop_unused(pruning)] == [OTHER]
+    assert not connection.run(watched)
 
 
 def test_one_letter_names_all_folds_that_failed_and_a_replay_clears_their_marks(
@@ -159,7 +165,6 @@ def test_marks_that_stand_at_the_migration_hold_for_the_next_schema_and_later_on
     schema.drop(connection, schema.schema_name())
     connection.run("SELECT event_store.quarantine(:at, 'before')", at=position)
     connection.run("DROP TABLE event_store.poison_marks, event_store.milestone_definitions CASCADE")
-    connection.run("DROP FUNCTION event_store.mark_for_former_schemas CASCADE")
     file = migrations.FOLDER / "0012_poison_marks.sql"
     connection.execute_simple(file.read_text(encoding="utf-8"))
     connection.run("DELETE FROM public.progress_functions")  # which went with the tables

@@ -133,6 +133,7 @@ BEGIN
     SELECT array_agg(d.global_position) INTO positions
     FROM (SELECT * FROM dropped UNION SELECT * FROM former) d;
     PERFORM event_store.renew_poisoned_letters(positions);
+    PERFORM event_store.watch_for_former_schemas();
 END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.drop_orphaned_marks FROM PUBLIC;
@@ -158,12 +159,37 @@ GRANT EXECUTE ON FUNCTION event_store.quarantine TO progress_project, progress_b
 CREATE OR REPLACE FUNCTION event_store.mark_for_former_schemas() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF event_store.has_former_schema() THEN
-        PERFORM event_store.quarantine(NEW.global_position,
-            'version 0.3 shows no interval above 36,500 days, and no session above a day');
-    END IF;
+    PERFORM event_store.quarantine(NEW.global_position,
+        'version 0.3 shows no interval above 36,500 days, and no session above a day');
     RETURN NULL;
 END $$;
+
+-- Let the trigger exist while there are such read models, and only then, because each recorded event pays for it.
+-- `migrate` calls this function, and so do the builds and deletions of read models. If the trigger cannot be dropped
+-- within three seconds, the next call drops it.
+CREATE OR REPLACE FUNCTION event_store.watch_for_former_schemas() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
+DECLARE
+    is_there boolean := EXISTS (
+        SELECT FROM pg_trigger WHERE tgrelid = 'event_store.events'::regclass AND tgname = 'mark_for_former_schemas');
+BEGIN
+    IF event_store.has_former_schema() AND NOT is_there THEN
+        CREATE TRIGGER mark_for_former_schemas AFTER INSERT ON event_store.events
+            FOR EACH ROW WHEN (
+                NEW.event_type = 'ReviewProcessed' AND NEW.event_data -> 'new_interval' > '36500'
+                OR NEW.event_type = 'SessionCompleted' AND NEW.event_data -> 'duration_seconds' > '86400')
+            EXECUTE FUNCTION event_store.mark_for_former_schemas();
+    ELSIF is_there AND NOT event_store.has_former_schema() THEN
+        BEGIN
+            DROP TRIGGER mark_for_former_schemas ON event_store.events;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+    END IF;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.mark_for_former_schemas, event_store.watch_for_former_schemas FROM PUBLIC;
+SELECT event_store.watch_for_former_schemas();
 
 CREATE OR REPLACE FUNCTION event_store.release(letter_id bigint) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
