@@ -10,6 +10,7 @@ _WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|\\?"[^"@]{0,64}\\?"(?=@))(@?)"""
 # quote begins or ends a string.
 _JSON_WORD = re.compile(r"""([^\s"'<>@,;:()\[\]{}]++|"[^"@]{0,64}\\"(?=@))(@?)""")
 _ESCAPED = "\\u0040"  # an escaped @ in JSON
+MASKED = "***@"  # is in each address that was masked
 
 # One character of a JSON string. Cutting an escape in two would make the JSON invalid.
 _CHARACTER = re.compile(

@@ -276,6 +276,8 @@ class _EventParser:
         event = _assign_stream(event_id, event_type, occurred_at, data, metadata)
         event.index = index
         self.event = event
+        if self.message.is_replay:
+            _check_unmasked(event)
         _check_rules(event, has_data=self.data is not None)
         return event
 
@@ -374,6 +376,18 @@ def _place(reason: str, form: dict[str, str]) -> str:
         if place == name or place.startswith(f"{name}."):
             return f"{text}{at}{own}{place.removeprefix(name)}"
     return reason
+
+
+def _check_unmasked(event: ParsedEvent) -> None:
+    """Raise SerializationError if the dead letter masks an id: two ids may have become equal."""
+    ids = {f"data.{name}": event.data.get(name) for name in (*IDS, *LATER_IDS)}
+    ids["metadata.user_id"] = event.metadata.get("user_id")
+    ids["event_id"] = event.metadata.get("source_id")
+    for name, text in ids.items():
+        if type(text) is str and masking.MASKED in text:
+            raise SerializationError(
+                f"expected an id, found a masked address: publish the event again - at $.{name}"
+            )
 
 
 def _check_rules(event: ParsedEvent, *, has_data: bool) -> None:

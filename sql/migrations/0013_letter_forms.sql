@@ -4,7 +4,8 @@
 -- none. The index below stores what follows from this function and from the next one, so neither must ever change.
 CREATE FUNCTION event_store.entry_data(entry json) RETURNS json LANGUAGE sql IMMUTABLE STRICT
 RETURN CASE
-    WHEN json_typeof(entry -> 'data') <> 'null' OR json_typeof(entry -> 'specversion') <> 'null' THEN entry -> 'data'
+    WHEN json_typeof(entry -> 'data') <> 'null' THEN entry -> 'data'
+    WHEN json_typeof(entry -> 'specversion') <> 'null' THEN NULL
     WHEN json_typeof(entry -> 'event_data') <> 'null' THEN entry -> 'event_data'
     WHEN json_typeof(entry -> 'type') = 'string' AND coalesce(json_typeof(entry -> 'event_type'), 'null') = 'null'
         THEN entry END;

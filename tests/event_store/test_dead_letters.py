@@ -104,6 +104,18 @@ class CompletedBefore(events.SessionEvent, frozen=True, kw_only=True):
     duration_seconds: Annotated[int, Meta(ge=0, le=86_400)]
 
 
+@pytest.mark.parametrize("name", ["user_id", "session_id", "event_id"])
+def test_a_letter_that_masks_an_id_is_not_replayed(log: Connection, name: str) -> None:
+    """Otherwise, anna@example.com and alan@example.com would become one learner."""
+    event: dict[str, Any] = session_started(items=-99999)
+    (event if name == "event_id" else event["data"])[name] = "anna@example.com"
+    assert deliver(log, encode_push(event)) == {"invalid": 1}
+    mend(log)
+    reason = str(dead_letters.replay(log, one(log).letter_id))
+    assert "found a masked address: publish the event again" in reason
+    assert (recorded(log), one(log).replayed_at) == (set(), None)
+
+
 def test_letters_that_version_0_3_wrote_are_appended_if_this_version_takes_their_events(
     log: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

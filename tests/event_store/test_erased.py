@@ -314,6 +314,7 @@ NAMED = [
     *(reshape(abandoned("ann-1") | OLD, form) for form in FORMS),
     reshape(answered("s-9") | OLD | {"metadata": {"user_id": "ann-1"}}, "cloud"),
     {"event_type": "SessionAbandoned", "session_id": "s-1", "user_id": "ann-1", "event_id": "e"},
+    {"specversion": "1.0", "id": "e", "type": "GoalSet", "data": None, "user_id": "ann-1"},
     *(reshape(answered('a-1"') | OLD, form) for form in FORMS),
 ]
 
