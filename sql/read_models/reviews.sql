@@ -53,7 +53,8 @@ FROM chained_reviews
 
 -- slipped back --
 -- The days, from first_day on, on which the interval of an item fell below 7 days, for items whose latest interval is
--- below 7. Such an item was reviewed on that day or later; days of travel may lie in another order than the reviews.
+-- below 7. Such an item was reviewed on that day or later, or up to three days before: a change of the zone (26 hours) and
+-- of the day's start (23 hours) may move the days of later reviews back.
 SELECT f.item_id, f.day
 FROM (
     SELECT r.item_id, r.day, r.interval_days,
@@ -61,7 +62,7 @@ FROM (
     FROM item_stats s
     JOIN reviews r ON r.user_id = s.user_id AND r.item_id = s.item_id
     WHERE s.user_id = :user_id AND s.interval_days < 7 AND s.first_mastered_at IS NOT NULL
-      AND s.reviewed_on >= CAST(:first_day AS date) - 2
+      AND s.reviewed_on >= CAST(:first_day AS date) - 3
 ) f
 WHERE f.had_interval_days >= 7 AND f.interval_days < 7
 

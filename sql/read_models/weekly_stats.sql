@@ -123,7 +123,7 @@ FROM (
 ) AS asked
 LEFT JOIN weekly_stats s ON s.user_id = :user_id AND s.monday = asked.day
 LEFT JOIN (
-    SELECT f.day - CAST((f.day - DATE '2001-01-01') % 7 AS integer) AS monday, count(DISTINCT f.item_id) AS items
+    SELECT f.day - CAST((f.day - DATE '1990-01-01') % 7 AS integer) AS monday, count(DISTINCT f.item_id) AS items
     FROM ({read_models/reviews slipped back}) f
     GROUP BY 1
 ) l ON l.monday = asked.day

@@ -233,6 +233,51 @@ def test_zero_fill_adds_each_missing_week_and_weeks_start_on_monday(
     assert rows == []
 
 
+@pytest.mark.parametrize(
+    ("reviews", "start"),
+    [
+        (
+            [("2000-01-05T12:00", 8, "2000-01-05"), ("2000-01-12T12:00", 1, "2000-01-12")],
+            "2000-01-10",
+        ),
+        (  # a flight from UTC+14 to UTC-12, where the day begins at 23 h
+            [
+                ("2024-03-05T00:00", 8, "2024-03-05"),
+                ("2024-03-10T10:10", 1, "2024-03-11"),
+                ("2024-03-10T10:20", 2, "2024-03-08"),
+            ],
+            "2024-03-11",
+        ),
+    ],
+)
+def test_an_item_slips_back_in_the_week_of_the_review_that_fell(
+    query_api: Api,
+    connection: database.Connection,
+    reviews: list[tuple[str, int, str]],
+    start: str,
+) -> None:
+    item = {"user_id": "ann", "item_id": "i"}
+    rows = [
+        {
+            **item,
+            "occurred_at": f"{at}Z",
+            "event_id": UUID(int=n),
+            "interval_days": days,
+            "day": day,
+        }
+        for n, (at, days, day) in enumerate(reviews)
+    ]
+    last = {"interval_days": reviews[-1][1], "reviewed_on": reviews[-1][2]}
+    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
+    rows_by_hand.insert(connection, "reviews", *rows)
+    rows_by_hand.insert(
+        connection, "item_stats", {**item, **last, "first_mastered_at": reviews[0][0]}
+    )
+    asked = '{ weeklyStats(from: "%s", to: "%s", zeroFill: true) { start slippedBack } }'
+    weeks = query_api.data(asked % (start, start))["weeklyStats"]
+    assert weeks == [{"start": start, "slippedBack": 1}]
+
+
 def test_numbers_beyond_int_are_clamped(query_api: Api, connection: database.Connection) -> None:
     row = {"user_id": "ann", "day": "2024-03-02", "answers": 2**40, "correct_answers": 2**39}
     rows_by_hand.insert(connection, "daily_stats", row)
