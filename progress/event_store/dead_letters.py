@@ -99,15 +99,14 @@ def replay_due(connection: Connection, limit: int = 10_000) -> int:
     return sum(_replay(connection, letter) is None for letter in due)
 
 
-def clear_marks(connection: Connection, letter_id: int) -> int | None:
-    """Let all folds include the event of a `poisoned` dead letter again; return its position.
+def clear_marks(connection: Connection, letter_id: int, fingerprint: str) -> int | None:
+    """Let these folds include the event of a `poisoned` dead letter again; return its position.
 
-    The caller must refold the event. Return None if the dead letter is not `poisoned`, or if all
-    folds include its event already.
+    The caller must refold the event. Return None if the dead letter is not `poisoned`, or if these
+    folds include its event already. The letter closes if no read models leave the event out.
     """
-    position: int | None = database.run(connection, _FILE, "clear marks", letter_id=letter_id)[0][0]
-    if position is not None:
-        database.run(connection, _FILE, "mark replayed", letter_id=letter_id)
+    values = {"letter_id": letter_id, "fingerprint": fingerprint}
+    position: int | None = database.run(connection, _FILE, "clear marks", **values)[0][0]
     return position
 
 

@@ -8,7 +8,6 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from enum import StrEnum
 
 from pg8000.native import identifier
@@ -21,8 +20,6 @@ from progress.projections import changes, snapshots, views
 from progress.projections import schema as read_model_schema
 from progress.projections.changes import Publisher
 from progress.projections.projector import Projector
-
-Replayed = set[tuple[int, datetime]]
 
 _FILE = "projections/rebuild"
 _DROP_TRIES = 60
@@ -44,17 +41,13 @@ class Replacement:
 
     def __init__(self, connection: Connection, publisher: Publisher) -> None:
         self.connection, self._publisher = connection, publisher
-        # The poisoned events whose dead letters have been replayed so far. The folds of the second
-        # schema include these events. If a dead letter is replayed later, the swap refolds its
-        # event.
-        self._replayed = _find_replayed_positions(connection)
 
     def swap(self) -> int:
         """Fold the newest events and swap the schemas; return the number of events folded."""
         live = read_model_schema.schema_name()
         # A backup would mix the tables of two schemas.
         with database.hold(self.connection, _FILE, "lock_backup", schema=live):
-            folded = _swap(self.connection, building_name(), self._replayed, self._publisher)
+            folded = _swap(self.connection, building_name(), self._publisher)
             _drop_former(self.connection)
         _drop_orphans(self.connection)
         return folded
@@ -78,10 +71,9 @@ def open_replacement(
         try:
             for left in (building_name(), former_name()):  # left by a rebuild that was killed
                 drop(connection, left)
-            replacement = Replacement(connection, publisher)
             read_model_schema.create(connection, building_name())
             database.run(connection, _FILE, "stop_at_log_end")
-            yield replacement
+            yield Replacement(connection, publisher)
         finally:
             connection.run("SET statement_timeout = 0")  # a step of an operation may have set it
             drop(connection, building_name())
@@ -116,17 +108,18 @@ def _describe_holder(connection: Connection) -> str:
     return f"{holder} has been running since {since:%Y-%m-%d %H:%M:%S} UTC and {limit}"
 
 
-def _swap(connection: Connection, building: str, replayed: Replayed, publisher: Publisher) -> int:
+def _swap(connection: Connection, building: str, publisher: Publisher) -> int:
     """Fold the newest events into the second schema and swap it in; return the number of events."""
     live = read_model_schema.schema_name()
     projector = Projector(connection, building)
     with database.transaction(connection):
         database.run(connection, _FILE, "mark_past")
         database.run(connection, _FILE, "continue")
-    folded = _catch_up(projector, replayed)
+    folded = projector.catch_up_all()
     with database.transaction(connection):
         database.run(connection, _FILE, "lock_all", schema=live)
-        folded += _catch_up(projector, replayed)
+        folded += projector.catch_up_all()
+        database.run(connection, _FILE, "refold_replayed")
         database.run(connection, _FILE, "record_definition")
         database.run(connection, _FILE, "mark_milestones")
         version, known_at = database.run(connection, _FILE, "mark_swap")[0][0], time.monotonic()
@@ -138,24 +131,6 @@ def _swap(connection: Connection, building: str, replayed: Replayed, publisher: 
     publisher.publish_swap(version, known_at=known_at)
     # Wake-ups did nothing while the swap held the locks. Fold the events that they announced.
     return folded + Projector(connection, publisher=publisher).catch_up_all()
-
-
-def _catch_up(projector: Projector, replayed: Replayed) -> int:
-    """Fold the new events, then refold each replayed event that is not in `replayed` yet.
-
-    Add the refolded events to `replayed`. Return the number of new events.
-    """
-    folded = projector.catch_up_all()
-    for event in sorted(_find_replayed_positions(projector.connection) - replayed):
-        replayed.add(event)
-        projector.refold_event(event[0])
-    return folded
-
-
-def _find_replayed_positions(connection: Connection) -> Replayed:
-    """Return the position and the replay time of each poisoned event that was replayed."""
-    rows = database.run(connection, _FILE, "replayed_events")
-    return {(position, since) for position, since in rows}
 
 
 def _drop_former(connection: Connection) -> None:

@@ -6,7 +6,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import EventStoreError, ProjectionError
 from progress.event_store import dead_letters
-from progress.projections import changes
+from progress.projections import changes, schema
 from progress.projections.changes import Publisher
 from progress.projections.projector import Projector
 
@@ -54,12 +54,18 @@ def _try_replay(projector: Projector, letter_id: int) -> str | None:
     try:
         with database.translate_errors(_translate), database.transaction(connection):
             projector.lock_event_shard(str(letter.event_id))
-            position = dead_letters.clear_marks(connection, letter_id)
+            own = schema.fingerprint()
+            position = dead_letters.clear_marks(connection, letter_id, own)
             change = None if position is None else projector.refold_event(position)
     except ProjectionError as error:
         return f"the event still fails: {error}"
     if change:
         projector.publish(change)
+    after = dead_letters.read(connection, letter_id)
+    if after.replayed_at is None:
+        return (
+            f"read models of other code leave the event out until they are dropped: {after.reason}"
+        )
     return None
 
 

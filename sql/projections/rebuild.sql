@@ -64,12 +64,12 @@ SELECT pg_advisory_lock(hashtext('backup ' || CAST(:schema AS text)), 0);
 -- unlock_backup --
 SELECT pg_advisory_unlock(hashtext('backup ' || CAST(:schema AS text)), 0);
 
--- replayed_events --
--- Poisoned events that were replayed, each with the time of the replay.
-SELECT CAST(substr(message_id, 10) AS bigint) AS position, replayed_at   -- for example `position-12`
-FROM event_store.dead_letters
-WHERE kind = 'poisoned' AND replayed_at IS NOT NULL
-ORDER BY position;
+-- refold_replayed --
+-- Fold the events that were replayed since the build began (see event_store.clear_marks).
+SELECT refold_event(m.global_position)
+FROM event_store.poison_marks m
+WHERE m.fingerprint = schema_fingerprint() || '_building'
+ORDER BY m.global_position;
 
 -- stop_at_log_end --
 -- The second schema folds the events that are recorded now. Later events follow at its swap.

@@ -120,10 +120,10 @@ def test_the_project_role_may_mark_events_as_poisoned(log: Connection) -> None:
 
 
 def test_the_project_role_may_replay_dead_letters_but_not_discard_them(log: Connection) -> None:
-    log.run("SELECT event_store.quarantine(1, 'x')")
+    log.run("SELECT event_store.quarantine(1, 'x'), event_store.mark_poisoned('f', 1, 'x')")
     ((letter,),) = log.run("SELECT max(letter_id) FROM event_store.dead_letters")
     log.run("SET ROLE progress_project")
-    assert dead_letters.clear_marks(log, letter) == 1
+    assert dead_letters.clear_marks(log, letter, "f") == 1
     assert dead_letters.read(log, letter).replayed_at
     assert refused(log, f"SELECT event_store.discard_letters('{{{letter}}}', 'x')")
 
@@ -131,7 +131,12 @@ def test_the_project_role_may_replay_dead_letters_but_not_discard_them(log: Conn
 def test_the_query_role_may_discard_dead_letters_but_not_replay_them(log: Connection) -> None:
     log.run("SET ROLE progress_query")
     assert log.run("SELECT event_store.discard_letters('{1}', 'x')") == [[1]]
-    for call in ("release(1)", "clear_marks(1)", "mark_replayed(1)", "mark_failed(1, 'x', 'x')"):
+    for call in (
+        "release(1)",
+        "clear_marks(1, 'f')",
+        "mark_replayed(1)",
+        "mark_failed(1, 'x', 'x')",
+    ):
         assert refused(log, f"SELECT event_store.{call}")
 
 

@@ -2,7 +2,7 @@
 -- discarded.
 
 -- Return the reason of the dead letter of a poisoned event: each error, with the fingerprints of the folds that failed
--- with it. Folds of version 0.3 and before have no fingerprint here.
+-- with it. Folds of version 0.3 and before have no fingerprint here. Null if no read models leave the event out.
 CREATE OR REPLACE FUNCTION event_store.poison_reason(global_position bigint) RETURNS text
 LANGUAGE sql STABLE
 BEGIN ATOMIC
@@ -10,10 +10,15 @@ BEGIN ATOMIC
     FROM (
         SELECT 0 AS place, p.error AS reason
         FROM event_store.poisoned p WHERE p.global_position = poison_reason.global_position
+        UNION
+        SELECT 0, m.error
+        FROM event_store.poison_marks m
+        WHERE m.global_position = poison_reason.global_position AND m.fingerprint = ''
         UNION ALL
         SELECT 1, m.error || ' (folds ' || string_agg(m.fingerprint, ', ' ORDER BY m.fingerprint) || ')'
         FROM event_store.poison_marks m
         WHERE m.global_position = poison_reason.global_position AND m.fingerprint <> ''
+          AND m.fingerprint NOT LIKE '%\_building'
         GROUP BY m.error
     ) r;
 END;
@@ -84,27 +89,6 @@ END $$;
 REVOKE EXECUTE ON FUNCTION event_store.adopt_marks FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.adopt_marks TO progress_project;
 
--- Remove the marks of all folds from the event of a `poisoned` dead letter, so that the next refold of the learner
--- includes the event. Return the event's position; null if the event had no mark.
-CREATE OR REPLACE FUNCTION event_store.clear_marks(letter_id bigint) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    WITH letter AS (
-        SELECT l.message_id FROM event_store.dead_letters l
-        WHERE l.letter_id = clear_marks.letter_id AND l.kind = 'poisoned'
-    ), cleared AS (
-        DELETE FROM event_store.poison_marks m USING letter l WHERE l.message_id = 'position-' || m.global_position
-        RETURNING m.global_position
-    ), former AS (
-        DELETE FROM event_store.poisoned p USING letter l WHERE l.message_id = 'position-' || p.global_position
-        RETURNING p.global_position
-    )
-    SELECT c.global_position FROM cleared c UNION SELECT f.global_position FROM former f;
-END;
-
-REVOKE EXECUTE ON FUNCTION event_store.clear_marks FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.clear_marks TO progress_project;
-
 -- Return whether there are read models of version 0.3 or before, which have no view `poisoned_events`.
 CREATE OR REPLACE FUNCTION event_store.has_former_schema() RETURNS boolean
 LANGUAGE sql STABLE
@@ -115,6 +99,43 @@ BEGIN ATOMIC
           AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'poisoned_events'));
 END;
 
+-- Return whether there are read models with this fingerprint; true for marks that the next ones adopt.
+CREATE OR REPLACE FUNCTION event_store.has_schema(fingerprint text) RETURNS boolean
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT has_schema.fingerprint = '' OR EXISTS (
+        SELECT FROM pg_namespace n
+        WHERE n.nspname ~ ('^progress_' || has_schema.fingerprint || '(_building|_retired)?$'));
+END;
+
+-- Remove the marks of these folds from the event of a `poisoned` dead letter, and the marks that no read models have any
+-- more. Return the event's position, which the caller must refold; null if these folds had no mark. Folds of other code
+-- keep their marks, because only that code can refold the event. If read models with this fingerprint are being built,
+-- a mark with the name `…_building` lets their swap refold the event.
+CREATE OR REPLACE FUNCTION event_store.clear_marks(letter_id bigint, fingerprint text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at      bigint := (
+        SELECT substr(l.message_id, 10)::bigint   -- for example `position-12`
+        FROM event_store.dead_letters l WHERE l.letter_id = clear_marks.letter_id AND l.kind = 'poisoned');
+    cleared bigint;
+BEGIN
+    DELETE FROM event_store.poison_marks m WHERE m.global_position = at AND m.fingerprint = clear_marks.fingerprint
+    RETURNING m.global_position INTO cleared;
+    INSERT INTO event_store.poison_marks (fingerprint, global_position, error)
+    SELECT substr(n.nspname, 10), cleared, 'replayed'
+    FROM pg_namespace n
+    WHERE cleared IS NOT NULL AND n.nspname = 'progress_' || clear_marks.fingerprint || '_building'
+    ON CONFLICT DO NOTHING;
+    DELETE FROM event_store.poison_marks m WHERE m.global_position = at AND NOT event_store.has_schema(m.fingerprint);
+    DELETE FROM event_store.poisoned p WHERE p.global_position = at AND NOT event_store.has_former_schema();
+    PERFORM event_store.renew_poisoned_letters(ARRAY[at]);
+    RETURN cleared;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION event_store.has_schema, event_store.clear_marks FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.clear_marks TO progress_project;
+
 -- Drop the marks of folds that have no schema any more, and close the dead letters that have no mark left.
 CREATE OR REPLACE FUNCTION event_store.drop_orphaned_marks() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -123,9 +144,7 @@ DECLARE
 BEGIN
     WITH dropped AS (
         DELETE FROM event_store.poison_marks m
-        WHERE m.fingerprint <> '' AND NOT EXISTS (
-            SELECT FROM pg_namespace n
-            WHERE n.nspname ~ ('^progress_' || m.fingerprint || '(_building|_retired)?$'))
+        WHERE NOT event_store.has_schema(m.fingerprint)
         RETURNING m.global_position
     ), former AS (
         DELETE FROM event_store.poisoned p WHERE NOT event_store.has_former_schema() RETURNING p.global_position
