@@ -121,6 +121,31 @@ def test_an_interval_that_a_former_schema_cannot_show_is_left_out_there(
     assert not connection.run(watched)
 
 
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_values_above_the_bounds_of_a_former_schema_are_left_out_there(
+    connection: Connection, other: Connection, beyond: int
+) -> None:
+    """Version 0.3 folds a long answer, and then blames an innocent one whose sum overflows."""
+    make_former(other)
+    connection.run("SELECT event_store.watch_for_former_schemas()")
+    bounds = {
+        "new_interval": 36_500,
+        "duration_seconds": 86_400,
+        "response_time_ms": 86_400_000,
+    }
+    events = [event for n in (0, 1) for event in sample_events.lesson("ann", n)]
+    for event in events:
+        data = event["data"]
+        data.update({field: bound + beyond for field, bound in bounds.items() if field in data})
+    append(connection, events)
+    marked = connection.run(
+        "SELECT DISTINCT event_type FROM event_store.poisoned "
+        "JOIN event_store.events USING (global_position) ORDER BY event_type"
+    )
+    kinds = ["CorrectAnswerGiven", "IncorrectAnswerGiven", "ReviewProcessed", "SessionCompleted"]
+    assert marked == [[kind] for kind in kinds if beyond]
+
+
 def test_one_letter_names_all_folds_that_failed_and_a_replay_clears_the_marks_of_its_own(
     store: Store, connection: Connection, other: Connection
 ) -> None:

@@ -172,14 +172,14 @@ END $$;
 REVOKE EXECUTE ON FUNCTION event_store.quarantine FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.quarantine TO progress_project, progress_batch;
 
--- Trigger function: mark a review or a session for the read models of version 0.3 and before. They fold any interval
--- and duration, and then answer no query about the learner's items or days: a due date is out of PostgreSQL's range, or
--- a sum out of GraphQL's.
+-- Trigger function: mark a review, a session or an answer for the read models of version 0.3 and before. They fold any
+-- interval, duration and time of an answer. Then they answer no query about the learner's items or days, because a due
+-- date is out of PostgreSQL's range or a sum out of GraphQL's, or a sum overflows at a later, innocent answer.
 CREATE OR REPLACE FUNCTION event_store.mark_for_former_schemas() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM event_store.quarantine(NEW.global_position,
-        'version 0.3 shows no interval above 36,500 days, and no session above a day');
+        'version 0.3 shows no interval above 36,500 days, and no session or answer above a day');
     RETURN NULL;
 END $$;
 
@@ -196,7 +196,9 @@ BEGIN
         CREATE TRIGGER mark_for_former_schemas AFTER INSERT ON event_store.events
             FOR EACH ROW WHEN (
                 NEW.event_type = 'ReviewProcessed' AND NEW.event_data -> 'new_interval' > '36500'
-                OR NEW.event_type = 'SessionCompleted' AND NEW.event_data -> 'duration_seconds' > '86400')
+                OR NEW.event_type = 'SessionCompleted' AND NEW.event_data -> 'duration_seconds' > '86400'
+                OR NEW.event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven')
+                    AND NEW.event_data -> 'response_time_ms' > '86400000')
             EXECUTE FUNCTION event_store.mark_for_former_schemas();
     ELSIF is_there AND NOT event_store.has_former_schema() THEN
         BEGIN
