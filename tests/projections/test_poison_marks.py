@@ -1,7 +1,8 @@
 """A mark of a poisoned event belongs to the folds that failed, and goes with their schema."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -209,6 +210,50 @@ def test_a_swap_keeps_an_event_that_was_replayed_during_the_build(
         second.swap()
     assert count_sessions(connection) == [[2]]
     assert connection.run("SELECT FROM event_store.poison_marks") == []
+
+
+MARK = "SELECT event_store.mark_poisoned('0123456789ab', :at, 'second')"
+MARK_UNUSED = "SELECT event_store.mark_poisoned('ba9876543210', :at, 'first')"
+MARK_FORMER = "SELECT event_store.quarantine(:at, 'second')"
+DROP = "SELECT event_store.drop_orphaned_marks()"
+REPLAY_FORMER = "SELECT event_store.release(1), event_store.mark_replayed(1)"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "close"),
+    [
+        (MARK_UNUSED, MARK, lambda c: c.run(DROP)),
+        (MARK_UNUSED, MARK, lambda c: replay.replay(c, 1)),
+        (MARK_UNUSED, MARK_FORMER, lambda c: replay.replay(c, 1)),
+        (MARK_FORMER, MARK, lambda c: c.run(REPLAY_FORMER)),
+    ],
+)
+def test_a_letter_stays_open_if_another_mark_comes_while_it_is_closed(
+    store: Store,
+    connection: Connection,
+    other: Connection,
+    *,
+    first: str,
+    second: str,
+    close: Callable[[Connection], object],
+) -> None:
+    position = record(connection)
+    Projector(connection).catch_up_all()
+    connection.run(first, at=position)
+    waits = (
+        "SELECT FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with contextlib.closing(store.connect()) as closing, ThreadPoolExecutor(1) as pool:
+        other.run("BEGIN")
+        other.run(second, at=position)
+        closed = pool.submit(close, closing)
+        while not connection.run(waits):
+            assert not closed.done()
+        other.run("COMMIT")
+        closed.result()
+    reason, is_open = read_letter(connection)
+    assert (reason[:6], is_open) == ("second", True)
 
 
 def test_a_mark_goes_with_its_schema_and_survives_a_swap(

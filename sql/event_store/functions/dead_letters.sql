@@ -23,35 +23,39 @@ BEGIN ATOMIC
     ) r;
 END;
 
--- Write a dead letter of kind `poisoned` for an event, or reopen the one that the event already has.
-CREATE OR REPLACE FUNCTION event_store.write_poisoned_letter(global_position bigint) RETURNS void
-LANGUAGE sql
-BEGIN ATOMIC
-    INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message,
-        event_id, event_type, reason, payload)
-    SELECT 'poisoned', '', 'position-' || e.global_position, 0, e.event_id, e.event_type,
-        event_store.poison_reason(e.global_position),
-        jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type,
-            'occurred_at', to_char(e.occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'data', e.event_data, 'metadata', e.metadata)::text
-    FROM event_store.events e WHERE e.global_position = write_poisoned_letter.global_position
-    ON CONFLICT (subscription, message_id, index_in_message) DO UPDATE SET
-        reason = excluded.reason, received_at = excluded.received_at,
-        replayed_at = NULL, discarded_at = NULL, discard_reason = NULL;
-END;
-
 -- Give the dead letters of poisoned events the reasons of the marks that are left; close those without a mark, because
--- every schema counts their events.
+-- every schema counts their events. Whoever writes a mark writes the letter afterwards: the second statement sees the
+-- marks of those for whom the first one has waited, and others open the letter again.
 CREATE OR REPLACE FUNCTION event_store.renew_poisoned_letters(positions bigint[]) RETURNS void
-LANGUAGE sql
-BEGIN ATOMIC
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM event_store.dead_letters l
+    WHERE l.subscription = '' AND l.message_id = ANY (SELECT 'position-' || p FROM unnest(positions) p)
+    ORDER BY l.letter_id FOR UPDATE;
+
     UPDATE event_store.dead_letters l
     SET reason = coalesce(r.reason, l.reason), replayed_at = CASE WHEN r.reason IS NULL THEN clock_timestamp() END
     FROM unnest(positions) AS p (position)
     CROSS JOIN LATERAL (SELECT event_store.poison_reason(p.position) AS reason) r
     WHERE l.subscription = '' AND l.message_id = 'position-' || p.position AND l.kind = 'poisoned'
       AND l.replayed_at IS NULL AND l.discarded_at IS NULL;
-END;
+END $$;
+
+-- Write a dead letter of kind `poisoned` for an event, or reopen the one that the event already has.
+CREATE OR REPLACE FUNCTION event_store.write_poisoned_letter(global_position bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message,
+        event_id, event_type, reason, payload)
+    SELECT 'poisoned', '', 'position-' || e.global_position, 0, e.event_id, e.event_type, '',
+        jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type,
+            'occurred_at', to_char(e.occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+            'data', e.event_data, 'metadata', e.metadata)::text
+    FROM event_store.events e WHERE e.global_position = write_poisoned_letter.global_position
+    ON CONFLICT (subscription, message_id, index_in_message) DO UPDATE SET
+        received_at = excluded.received_at, replayed_at = NULL, discarded_at = NULL, discard_reason = NULL;
+    PERFORM event_store.renew_poisoned_letters(ARRAY[global_position]);
+END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.poison_reason, event_store.write_poisoned_letter,
     event_store.renew_poisoned_letters FROM PUBLIC;
@@ -289,16 +293,21 @@ END $$;
 REVOKE EXECUTE ON FUNCTION event_store.take_apart FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.take_apart TO progress_batch, progress_project;
 
--- Close a dead letter whose replay succeeded, unless folds still leave its event out: those of version 0.3 do not know
--- the marks of others.
+-- Close a dead letter whose replay succeeded. That of a poisoned event stays open while any folds leave the event out:
+-- those of version 0.3, which call this function for it, do not know the marks of others.
 CREATE OR REPLACE FUNCTION event_store.mark_replayed(letter_id bigint) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    UPDATE event_store.dead_letters l SET replayed_at = clock_timestamp()
-    WHERE l.letter_id = mark_replayed.letter_id AND l.replayed_at IS NULL
-      AND NOT (l.kind = 'poisoned' AND EXISTS (
-          SELECT FROM event_store.poison_marks m WHERE l.message_id = 'position-' || m.global_position));
-END;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    letter event_store.dead_letters;
+BEGIN
+    SELECT * INTO letter FROM event_store.dead_letters l WHERE l.letter_id = mark_replayed.letter_id;
+    IF letter.kind = 'poisoned' THEN
+        PERFORM event_store.renew_poisoned_letters(ARRAY[substr(letter.message_id, 10)::bigint]);
+    ELSE
+        UPDATE event_store.dead_letters l SET replayed_at = clock_timestamp()
+        WHERE l.letter_id = mark_replayed.letter_id AND l.replayed_at IS NULL;
+    END IF;
+END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.mark_replayed FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.mark_replayed TO progress_batch, progress_project;
