@@ -71,6 +71,8 @@ def open_replacement(
         try:
             for left in (building_name(), former_name()):  # left by a rebuild that was killed
                 drop(connection, left)
+            # The marks of a schema that version 0.3 dropped are still there.
+            database.run(connection, _FILE, "drop_orphaned_marks")
             read_model_schema.create(connection, building_name())
             database.run(connection, _FILE, "stop_at_log_end")
             yield Replacement(connection, publisher)
