@@ -112,10 +112,10 @@ BEGIN ATOMIC
         WHERE n.nspname ~ ('^progress_' || has_schema.fingerprint || '(_building|_retired)?$'));
 END;
 
--- Remove the marks of these folds from the event of a `poisoned` dead letter, and the marks that no read models have any
--- more. Return the event's position, which the caller must refold; null if these folds had no mark. Folds of other code
--- keep their marks, because only that code can refold the event. If read models with this fingerprint are being built,
--- a mark with the name `…_building` lets their swap refold the event.
+-- Remove the marks of these folds from the event of a `poisoned` dead letter, and the marks that no read models have
+-- any more. Return the event's position, which the caller must refold; null if these folds had no mark. Folds of other
+-- code keep their marks, because only that code can refold the event. If read models with this fingerprint are being
+-- built, a mark with the fingerprint `…_building` lets their swap refold the event.
 CREATE OR REPLACE FUNCTION event_store.clear_marks(letter_id bigint, fingerprint text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
