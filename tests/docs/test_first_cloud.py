@@ -4,6 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.support import alert_policies
 from tests.support.terraform_environments import Environments
 
@@ -60,6 +62,7 @@ def test_the_amounts_are_those_of_the_estimate() -> None:
     assert f"costs ${prod} at 1,000 events a day, and ${totals[0]} at 10,000,000" in readme
 
 
+@pytest.mark.exhaustive  # plans one more environment
 def test_the_profile_in_the_middle_is_what_the_brief_names(environments: Environments) -> None:
     (lines,) = re.findall(r"^(?: {8}\w+ += .+\n)+", PAGE, re.MULTILINE)
     settings = re.findall(r"(\w+) += \"?(.+?)\"?$", lines, re.MULTILINE)

@@ -33,6 +33,7 @@ GIVEN = [
 
 
 @pytest.mark.every_postgres
+@pytest.mark.first_in_gate("is_late")
 @pytest.mark.parametrize(
     ("late", "lapses"),
     [

@@ -219,6 +219,7 @@ DROP = "SELECT event_store.drop_orphaned_marks()"
 REPLAY_FORMER = "SELECT event_store.release(1), event_store.mark_replayed(1)"
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("first", "second", "close"),
     [

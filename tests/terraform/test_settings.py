@@ -6,6 +6,7 @@ The exceptions are NOT_PLANNED and FRAMEWORK.
 import json
 
 import msgspec
+import pytest
 
 from progress import auth, settings
 from progress.auth import Issuer
@@ -91,6 +92,7 @@ def test_every_setting_that_the_code_reads_is_planned(
     assert planned - FRAMEWORK == read - NOT_PLANNED
 
 
+@pytest.mark.exhaustive  # plans one more environment
 def test_who_lists_the_schedules_looks_in_the_region_in_which_terraform_makes_them(
     environments: Environments,
 ) -> None:
