@@ -133,7 +133,7 @@ class Answer(SessionEvent, frozen=True, kw_only=True):
     response_time_ms: Duration | None = None
 
 
-@declare(
+_declare_answer = declare(
     LEARNING,
     "answer",
     columns=_ANSWER,
@@ -142,19 +142,14 @@ class Answer(SessionEvent, frozen=True, kw_only=True):
     has_day=True,
     can_be_retracted=True,
 )
+
+
+@_declare_answer
 class CorrectAnswerGiven(Answer, frozen=True, kw_only=True):
     """The learner knew the item."""
 
 
-@declare(
-    LEARNING,
-    "answer",
-    columns=_ANSWER,
-    limits=_ANSWER_LIMITS,
-    rechecked=False,
-    has_day=True,
-    can_be_retracted=True,
-)
+@_declare_answer
 class IncorrectAnswerGiven(Answer, frozen=True, kw_only=True):
     """The learner did not know the item."""
 

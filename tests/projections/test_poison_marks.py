@@ -59,6 +59,15 @@ def record(connection: Connection) -> int:
     return int(position)
 
 
+def mark_in_both(connection: Connection, other: Connection) -> int:
+    """Record two lessons of which neither folds take the second score; return its position."""
+    connection.run(FORBID)
+    position = record(connection)
+    for projector in (Projector(connection), Projector(other, OTHER)):
+        projector.catch_up_all()
+    return position
+
+
 def read_letter(connection: Connection) -> tuple[str, bool]:
     """Return the reason of the only dead letter, and whether it is open."""
     (letter,) = dead_letters.list_letters(connection, include_closed=True)
@@ -177,10 +186,7 @@ def test_a_replay_leaves_the_event_out_of_read_models_that_it_cannot_refold(
     store: Store, connection: Connection, other: Connection
 ) -> None:
     """Without their mark, their next refold of the learner would fail at an innocent event."""
-    connection.run(FORBID)
-    position = record(connection)
-    for projector in (Projector(connection), Projector(other, OTHER)):
-        projector.catch_up_all()
+    position = mark_in_both(connection, other)
     connection.run(ALLOW)
     (letter,) = dead_letters.list_letters(connection)
     assert "other code" in str(replay.replay(connection, letter.letter_id))
@@ -260,10 +266,7 @@ def test_a_letter_stays_open_if_another_mark_comes_while_it_is_closed(
 def test_a_mark_goes_with_its_schema_and_survives_a_swap(
     store: Store, connection: Connection, other: Connection
 ) -> None:
-    connection.run(FORBID)
-    position = record(connection)
-    for projector in (Projector(connection), Projector(other, OTHER)):
-        projector.catch_up_all()
+    position = mark_in_both(connection, other)
     rebuild.run(store.connect, workers=1)  # its folds would count the event
     assert model_rows.read_value(connection, "poisoned") == position
     own = schema.fingerprint()
