@@ -37,7 +37,7 @@ def serve(port: Port = 8080, public: Public = False) -> None:
             why = f"another system runs on the data folder {folder.path}"
             raise StackError(f"{why}: stop it, or set PROGRESS_DATA_DIR to another folder")
         try:
-            host = "0.0.0.0" if public else ports.HOST  # noqa: S104 - a choice of the user
+            host = ports.find_any_host() if public else ports.HOST
             asyncio.run(system.serve(folder, host, port, current))
         except BaseExceptionGroup as group:
             raise supervision.first_error(group) from None

@@ -22,6 +22,15 @@ def reserve() -> int:
     return port
 
 
+def find_any_host() -> str:
+    """Return the host that stands for all addresses of this machine: IPv6, too, if it has IPv6."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::", 0))
+        if not probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+            return "[::]"
+    return "0.0.0.0"  # noqa: S104 - a choice of the user
+
+
 def check_free(port: int) -> None:
     """Raise StackError if no process can listen on `port`."""
     with socket.socket() as probe:

@@ -12,14 +12,15 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from progress.adapters.pubsub import loopback
 from progress.adapters.pubsub.push_request import PushEnvelope
 from progress.local.ports import HOST
+from progress.serve.sessions import OPERATIONS
 
 log = logging.getLogger("progress.serve")
 
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.05, 10.0  # each pause is twice as long as the one before
 _PUSH_TIMEOUT_S = 600.0  # as the deadline of a push of Pub/Sub
-_PUSHES = 32  # at the same time
 
 _requests = msgspec.json.Decoder(list[PushEnvelope])
 
@@ -27,11 +28,12 @@ _requests = msgspec.json.Decoder(list[PushEnvelope])
 class Carrier:
     """Accepts commands at once, and pushes each until project has carried it out."""
 
-    def __init__(self, target: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, target: str, session: aiohttp.ClientSession, wakes: int) -> None:
         self._target, self._session = target, session
         self._waiting: dict[bytes, PushEnvelope] = {}  # by command
         self._deliveries: set[asyncio.Task[None]] = set()
-        self._turns = asyncio.Semaphore(_PUSHES)
+        # Each push has sessions of the database; long operations leave room for wake-ups.
+        self._turns = asyncio.Semaphore(wakes), asyncio.Semaphore(OPERATIONS)
 
     async def accept(self, request: web.Request) -> web.Response:
         """Take a list of pushes; one that waits already is not delivered twice."""
@@ -52,7 +54,7 @@ class Carrier:
     async def _deliver(self, command: bytes) -> None:
         pause = _FIRST_PAUSE_S
         while True:
-            async with self._turns:
+            async with self._turns[b'"operation"' in command]:
                 # A command that arrives during the push concerns later events: it waits again.
                 push = self._waiting.pop(command)
                 if await self._push(msgspec.json.encode(push)) == 204:
@@ -74,12 +76,18 @@ class Carrier:
 
 
 @contextlib.asynccontextmanager
-async def carry(port: int, target: str) -> AsyncIterator[Carrier]:
-    """Accept commands at `port` on the loopback during the block, and push them to `target`."""
+async def carry(port: int, target: str, wakes: int) -> AsyncIterator[Carrier]:
+    """Accept commands at `port` on the loopback during the block, and push them to `target`.
+
+    At most `wakes` wake-ups are pushed at the same time.
+    """
     headers = {"Content-Type": "application/json"}
     timeout = aiohttp.ClientTimeout(total=_PUSH_TIMEOUT_S)
-    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-        carrier = Carrier(target, session)
+    connector = aiohttp.TCPConnector(keepalive_timeout=loopback.IDLE_S)
+    async with aiohttp.ClientSession(
+        headers=headers, timeout=timeout, connector=connector
+    ) as session:
+        carrier = Carrier(target, session, wakes)
         app = web.Application()
         app.router.add_post("/", carrier.accept)
         runner = web.AppRunner(app, access_log=None)

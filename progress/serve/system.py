@@ -1,9 +1,10 @@
 """The system on one machine: its functions, the carrier of their commands, and the batch job.
 
-The functions have logins of their own, with the rights that they have in the cloud. Their passwords
-are new at each start, so two systems cannot share a database.
+The functions have logins of their own, named after the database, with the rights that they have in
+the cloud. Their passwords are new at each start. A lock keeps a second system off the database.
 """
 
+import asyncio
 import contextlib
 import secrets
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.parse import quote, urlencode
 from progress import auth
 from progress.adapters.postgres import database, logins, migrations, url
 from progress.adapters.postgres.logins import Login
+from progress.adapters.postgres.url import Address
 from progress.adapters.telemetry import logs
 from progress.errors import SettingsError
 from progress.local import ports, process_specs, schedule, supervision
@@ -21,8 +23,9 @@ from progress.local.process_specs import Part
 from progress.local.supervision import Supervisor
 from progress.projections import rebuild
 from progress.projections.changes import Publisher
-from progress.serve import carrier
+from progress.serve import carrier, sessions
 from progress.serve.carrier import Carrier
+from progress.serve.sessions import Lock
 from progress.settings import LOCAL_PROJECT, Settings
 
 _FUNCTIONS = ("ingest", "project", "query", "batch")  # each is a group of the database, too
@@ -57,41 +60,71 @@ def check(settings: Settings) -> None:
 async def serve(folder: DataFolder, host: str, port: int, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; then finish what runs, and stop.
 
-    Raise StackError if a process cannot start, SettingsError or DatabaseUnavailable.
+    Raise StackError if a process cannot start, or if another system has the database; also raise
+    SettingsError or DatabaseUnavailable.
     """
     supervision.end_leftovers(folder)
-    plan = _plan(folder, host, port, settings, _prepare(settings))
-    supervisor = Supervisor(folder, plan.addresses)
-    async with carrier.carry(plan.commands_port, plan.addresses["project_url"]) as commands:
-        try:
-            await supervisor.run_until_stopped(_run(supervisor, plan, folder))
-        finally:
-            await _stop(supervisor, commands)
+    lock = Lock(settings.database_url or "", folder.path)
+    await lock.take()
+    try:
+        databases, wakes = _prepare(settings)
+        plan = _plan(folder, host, port, settings, databases)
+        supervisor = Supervisor(folder, plan.addresses)
+        to = plan.addresses["project_url"]
+        async with carrier.carry(plan.commands_port, to, wakes) as commands:
+            urls = [each["DATABASE_URL"] for each in databases.values()]
+            work = _run(supervisor, plan, folder, lock, urls)
+            try:
+                await supervisor.run_until_stopped(work)
+            finally:
+                await _stop(supervisor, commands)
+    finally:
+        lock.release()
 
 
-def _prepare(settings: Settings) -> dict[str, str]:
-    """Migrate the database; return the URL with which each function connects to it."""
+def _prepare(settings: Settings) -> tuple[dict[str, dict[str, str]], int]:
+    """Migrate the database; return each function's settings, and the number of wake-ups at a time."""
     owner = settings.database_url or ""
-    own = [Login(f"progress_{n}", f"progress_serve_{n}", secrets.token_hex()) for n in _FUNCTIONS]
+    at = url.parse_url(owner)
+    own = [
+        Login(group, logins.name_after(group, at.database), secrets.token_hex())
+        for group in (f"progress_{name}" for name in _FUNCTIONS)
+    ]
     with (
         contextlib.closing(database.connect(owner, name="serve")) as connection,
         migrations.exclusive(connection),
     ):
+        share = sessions.share(connection, settings)
         migrations.apply(connection)
+        if logins.restrict(connection):
+            do = f'REVOKE CONNECT ON DATABASE "{at.database}" FROM PUBLIC'
+            logs.write("WARNING", f"every login of the server may connect: a superuser runs {do}")
         logins.apply(connection, own)
         publisher = Publisher(settings.redis_url)
         rebuild.ensure(lambda: database.connect(owner, name="serve"), publisher)
-    return {name: _url_of(owner, login) for name, login in zip(_FUNCTIONS, own, strict=True)}
+    databases = {
+        name: {"DATABASE_URL": _url_of(at, login)}
+        for name, login in zip(_FUNCTIONS, own, strict=True)
+    }
+    databases["query"] |= {
+        "DATABASE_POOL_SIZE": str(share.pool),
+        "DATABASE_PAST_SESSIONS": str(share.past),
+    }
+    return databases, share.wakes
 
 
-def _url_of(owner: str, login: Login) -> str:
-    at = url.parse_url(owner)
+def _url_of(at: Address, login: Login) -> str:
     where = urlencode({"host": at.host, "port": at.port, "sslmode": at.sslmode})
-    return f"postgresql://{login.name}:{login.password}@/{quote(at.database, safe='')}?{where}"
+    name, database_name = (quote(text, safe="") for text in (login.name, at.database))
+    return f"postgresql://{name}:{login.password}@/{database_name}?{where}"
 
 
 def _plan(
-    folder: DataFolder, host: str, port: int, settings: Settings, databases: dict[str, str]
+    folder: DataFolder,
+    host: str,
+    port: int,
+    settings: Settings,
+    databases: dict[str, dict[str, str]],
 ) -> Plan:
     ports.check_free(port)
     ingest, project, commands = (ports.reserve() for _ in range(3))
@@ -108,7 +141,7 @@ def _plan(
         "SERVE_EVENTS_KEY": secrets.token_urlsafe(),
         "PUBLISH_EVENTS": _choose_publication(settings),
     }
-    environments = {name: common | {"DATABASE_URL": databases[name]} for name in _FUNCTIONS}
+    environments = {name: common | databases[name] for name in _FUNCTIONS}
     environments["query"]["SERVE_EVENTS_URL"] = addresses["events_url"]
     functions = [
         process_specs.function("ingest", ingest, environments["ingest"], ready="/health"),
@@ -123,11 +156,16 @@ def _choose_publication(settings: Settings) -> str:
     return "off" if settings.pubsub_project_id == LOCAL_PROJECT else settings.publish_events
 
 
-async def _run(supervisor: Supervisor, plan: Plan, folder: DataFolder) -> None:
-    await supervisor.keep(*plan.functions)
-    supervisor.set_ready()
-    logs.write("INFO", f"ready: {plan.addresses['graphql_url']}")
-    await schedule.keep(folder, lambda: supervisor.try_run(plan.batch))
+async def _run(
+    supervisor: Supervisor, plan: Plan, folder: DataFolder, lock: Lock, urls: list[str]
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(lock.keep())
+        group.create_task(sessions.watch_logins(urls))
+        await supervisor.keep(*plan.functions)
+        supervisor.set_ready()
+        logs.write("INFO", f"ready: {plan.addresses['graphql_url']}")
+        await schedule.keep(folder, lambda: supervisor.try_run(plan.batch))
 
 
 async def _stop(supervisor: Supervisor, commands: Carrier) -> None:

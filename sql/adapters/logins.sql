@@ -39,6 +39,9 @@ BEGIN
     IF NOT pg_has_role(login, target, 'USAGE') THEN
         EXECUTE format('GRANT %I TO %I', target, login);
     END IF;
+    IF NOT has_database_privilege(login, current_database(), 'CONNECT') THEN  -- see `restrict`
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), login);
+    END IF;
     IF target = 'progress_analyst' THEN
         -- A query or an open transaction of an analyst keeps a former schema. Roles do not inherit settings.
         BEGIN
@@ -58,4 +61,56 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     -- Raise the error again without its context, which contains the failed statement with the password.
     RAISE EXCEPTION '%', SQLERRM USING ERRCODE = SQLSTATE;
+END $$;
+
+-- restrict --
+-- Take the right to connect to this database from PUBLIC. Who has rights of their own in it keeps it, and so do analysts,
+-- backups and monitoring. The functions' groups do not get it: they belong to all databases of the server, and the
+-- logins of each system shall connect to its own only.
+DO $$
+DECLARE
+    ours oid := (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+    kept text;
+BEGIN
+    FOR kept IN
+        SELECT r.rolname FROM pg_roles r
+        WHERE NOT r.rolsuper
+          AND r.rolname !~ '^progress_(serve|ingest|project|batch|query|erasure)(_|$)'
+          AND (
+              r.rolname IN ('progress_analyst', 'progress_backup', 'progress_load', 'pg_monitor', 'pg_read_all_data')
+              OR r.oid IN (
+                  SELECT s.refobjid FROM pg_shdepend s WHERE s.dbid = ours AND s.refclassid = 'pg_authid'::regclass)
+              OR r.rolcanlogin AND (
+                  pg_has_role(r.oid, 'progress_ingest', 'USAGE') OR pg_has_role(r.oid, 'progress_project', 'USAGE')
+                  OR pg_has_role(r.oid, 'progress_batch', 'USAGE') OR pg_has_role(r.oid, 'progress_query', 'USAGE')))
+    LOOP
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), kept);
+    END LOOP;
+    EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
+END $$;
+
+-- is public --
+SELECT EXISTS (
+    SELECT FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+    WHERE d.datname = current_database() AND a.grantee = 0 AND a.privilege_type = 'CONNECT'
+);
+
+-- drop former --
+-- Drop the logins of `progress serve` 0.3, which all databases of the server shared, unless something still uses them.
+DO $$
+DECLARE
+    former text;
+BEGIN
+    FOR former IN
+        SELECT r.rolname FROM pg_roles r
+        WHERE r.rolname IN ('progress_serve_ingest', 'progress_serve_project', 'progress_serve_query',
+                            'progress_serve_batch')
+          AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.usesysid = r.oid)
+    LOOP
+        BEGIN
+            EXECUTE format('DROP ROLE %I', former);
+        EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
+            NULL;  -- it owns something, or another role has created it
+        END;
+    END LOOP;
 END $$;

@@ -403,6 +403,18 @@ class Database:
         return functools.partial(_open_session, address, open_one, self._settings)
 
 
+async def connect(url: str, *, name: str, **settings: str) -> asyncpg.Connection:
+    """Open one session of its own; raise DatabaseUnavailable if the server does not open it."""
+    address, open_one = _connect_function(url)
+    named = functools.partial(
+        open_one, timeout=request_scope.TIMEOUT_S, server_settings={"application_name": name}
+    )
+    try:
+        return await _open_session(address, named, settings)
+    except _ERRORS as error:
+        raise DatabaseUnavailable(f"no connection to {address}: {error}") from error
+
+
 async def _open_session(
     address: str, open_one: Connect, settings: dict[str, str]
 ) -> asyncpg.Connection:

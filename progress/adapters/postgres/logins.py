@@ -1,10 +1,11 @@
-"""Database logins: parse `DATABASE_LOGINS` and create the logins that it lists.
+"""Database logins: those that `DATABASE_LOGINS` lists, and those of `progress serve`.
 
 The migrations create groups that cannot log in. Each function's login belongs to one group and has
 only this group's privileges. Cloud SQL creates logins from IAM; on other servers, this module
 creates them.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -17,7 +18,9 @@ GROUPS = (
     *("progress_load", "progress_analyst", "progress_backup"),
 )
 
+_FILE = "adapters/logins"
 _MAX_BYTES = 63  # PostgreSQL's limit for the length of a name
+_MOST_NAMED = 40  # bytes of a database's name in the names of its logins
 _EXPECTED = "expected group=login or group=login:password, with spaces between entries"
 
 
@@ -73,6 +76,30 @@ def _unquote(quoted: str, number: int) -> str:
         ) from None
 
 
+def name_after(group: str, database_name: str) -> str:
+    """Return the name of a system's login, which no other database of the server has.
+
+    A long name of a database is cut; its digest makes the login longer than any that is not cut.
+    """
+    raw = database_name.encode()
+    if len(raw) > _MOST_NAMED:
+        cut = raw[:20].decode(errors="ignore")
+        database_name = f"{cut}_{hashlib.sha256(raw).hexdigest()[: _MOST_NAMED - 15]}"
+    return f"{group}_{database_name}"
+
+
+def restrict(connection: Connection) -> bool:
+    """Let only who has rights in this database connect to it; return whether others still may.
+
+    Drop the logins that all databases of the server shared, unless something uses them.
+    """
+    if database.run(connection, _FILE, "is public")[0][0]:
+        with database.transaction(connection):
+            database.run(connection, _FILE, "restrict")
+    database.run(connection, _FILE, "drop former")
+    return bool(database.run(connection, _FILE, "is public")[0][0])
+
+
 def apply(connection: Connection, logins: list[Login]) -> None:
     """Make each login a member of its group and of no other group.
 
@@ -93,10 +120,10 @@ def _apply_one(connection: Connection, login: Login) -> None:
     with database.translate_errors(translate), database.transaction(connection):
         database.run(
             connection,
-            "adapters/logins",
+            _FILE,
             "set parameters",
             login=login.name,
             group=login.group,
             password=login.password or "",
         )
-        database.run(connection, "adapters/logins", "apply")
+        database.run(connection, _FILE, "apply")

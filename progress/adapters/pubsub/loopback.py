@@ -1,9 +1,14 @@
 """Messages between the processes of `progress serve`, over the loopback instead of Pub/Sub."""
 
+import contextlib
 import http.client
 from urllib.parse import urlsplit
 
 from progress.errors import PubSubUnavailable
+
+# The functions' servers close an idle connection after 2 s (gunicorn's `keepalive`). A client that
+# keeps one for longer may post on a connection that is being closed.
+IDLE_S = 1.0
 
 
 def post(url: str, body: bytes, *, timeout_s: float, **headers: str) -> bytes:
@@ -27,3 +32,14 @@ def post(url: str, body: bytes, *, timeout_s: float, **headers: str) -> bytes:
     if response.status not in (200, 204):
         raise PubSubUnavailable(f"the status of {url} is {response.status}")
     return answer
+
+
+def find_status(url: str, *, timeout_s: float) -> int | None:
+    """Return the status of a GET; None if there is no response."""
+    parts = urlsplit(url)
+    with contextlib.closing(http.client.HTTPConnection(parts.netloc, timeout=timeout_s)) as asked:
+        try:
+            asked.request("GET", parts.path)
+            return asked.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return None

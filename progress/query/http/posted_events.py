@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from progress.adapters.pubsub import loopback
 from progress.query.http import protocol
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class PostedEvents:
 
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
-            self._session = aiohttp.ClientSession(timeout=timeout)
+            connector = aiohttp.TCPConnector(keepalive_timeout=loopback.IDLE_S)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
         has_body = "content-length" in headers or "transfer-encoding" in request.headers
         body = request.stream() if has_body else None

@@ -1,0 +1,181 @@
+"""What `progress serve` needs of its database: a lock, room for its sessions, and its logins.
+
+The lock belongs to a session that the supervisor keeps. The server ends this session within 10 s of
+the death of the supervisor's host, and at once if the supervisor is killed.
+"""
+
+import asyncio
+import logging
+import math
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import asyncpg
+
+from progress.adapters.postgres import async_client, errors
+from progress.adapters.postgres.database import Connection, run
+from progress.adapters.postgres.statements import blocks
+from progress.errors import DatabaseUnavailable, SettingsError, StackError
+from progress.settings import Settings
+
+log = logging.getLogger("progress.serve")
+
+_FILE = "local/serve"
+_PATIENCE_S = 10.0  # for another system's end, and for a lock that is lost
+_PAUSE_S = 0.25
+_SAY_S = 10.0  # between two lines that say what the start waits for
+_CHECK_S = 10.0
+# A dead peer is noticed after 8 s, by the server and by this process.
+_KEEPALIVE = {"tcp_keepalives_idle": 4, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 2}
+_USER_TIMEOUT_MS = 8_000
+_OPTIONS = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+# The sessions of the owner: the lock, and the commands (`doctor` opens five). Others: ingest, the
+# batch job, the check of the logins, and two more of a rebuild. Query: one for each of its pools,
+# and one for a probe or an administrator's look at blocking sessions.
+_OWNER, _OTHERS, _QUERY = 6, 5, 3
+_WAKES, OPERATIONS = 4, 2  # of project at the same time; each operation may have two sessions
+_MOST_WAKES = 16  # one for each shard
+
+
+class Lock:
+    """The lock by which one system has its database, on a session that it keeps."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._url = url
+        host = f"{socket.gethostname()[:20]}:{str(folder)[-42:]}"  # PostgreSQL keeps 63 bytes
+        self._name = host.encode("ascii", "replace").decode()
+        self._session: asyncpg.Connection | None = None
+        self._lost = asyncio.Event()
+
+    async def take(self) -> None:
+        """Wait for the database for as long as it takes, and 10 s for another system to end.
+
+        Raise StackError if that one has not ended, and DatabaseUnavailable if the database refuses
+        this one.
+        """
+        loop = asyncio.get_running_loop()
+        says_at, refused_at = 0.0, math.inf
+        while True:
+            try:
+                if not (holder := await self._try_take()):
+                    return
+                refused_at = min(refused_at, loop.time() + _PATIENCE_S)
+                if loop.time() > refused_at:
+                    raise StackError(f"{holder} serves this database: stop it, or use another one")
+            except DatabaseUnavailable as error:
+                if _is_refusal(error):
+                    raise
+                if loop.time() >= says_at:
+                    log.warning("waiting for the database: %s", error)
+                    says_at = loop.time() + _SAY_S
+            await asyncio.sleep(_PAUSE_S)
+
+    async def keep(self) -> NoReturn:
+        """Take the lock again whenever its session is lost; raise StackError if that fails."""
+        while True:
+            await self._lost.wait()
+            log.warning("the session that has the lock of the database is lost: taking it again")
+            self.release()
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    await self.take()
+            except TimeoutError:
+                why = f"the database has not given its lock again within {_PATIENCE_S:.0f} s"
+                raise StackError(f"{why}: the system ends") from None
+
+    def release(self) -> None:
+        if self._session:
+            self._session.terminate()
+            self._session = None
+
+    async def _try_take(self) -> str:
+        """Return the system that has the lock; an empty text if this one has it now."""
+        try:
+            if self._session is None or self._session.is_closed():
+                settings = {name: str(value) for name, value in _KEEPALIVE.items()}
+                self._session = await async_client.connect(
+                    self._url, name=self._name, tcp_user_timeout=str(_USER_TIMEOUT_MS), **settings
+                )
+                self._lost = lost = asyncio.Event()
+                self._session.add_termination_listener(lambda _: lost.set())
+                _keep_alive(self._session)
+            is_taken = await self._session.fetchval(blocks(_FILE)["take lock"])
+            if is_taken is None:
+                raise DatabaseUnavailable("it is in recovery")
+            if is_taken:
+                return ""
+            holders = await self._session.fetch(blocks(_FILE)["holder"])
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            self.release()
+            raise DatabaseUnavailable(f"the session is lost: {error}") from error
+        name, since = holders[0] if holders else ("another system", None)
+        return f"the `progress serve` of {name}" + (
+            f", since {since:%Y-%m-%d %H:%M:%S} UTC," if since else ""
+        )
+
+
+def _keep_alive(session: asyncpg.Connection) -> None:
+    sock = session._transport.get_extra_info("socket")  # noqa: SLF001 - asyncpg has no function for it
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    values = dict(zip(_OPTIONS, _KEEPALIVE.values(), strict=True))
+    for name, value in {**values, "TCP_USER_TIMEOUT": _USER_TIMEOUT_MS}.items():
+        if hasattr(socket, name):  # macOS lacks some of these options
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _is_refusal(error: DatabaseUnavailable) -> bool:
+    """Return whether the server has answered, and waiting does not help."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    if state is None:
+        return isinstance(error.__cause__, SettingsError)  # a pooler in transaction mode
+    return not errors.is_transient_state(state)
+
+
+async def watch_logins(urls: Iterable[str]) -> NoReturn:
+    """Raise StackError once the database refuses a function; a new start sets new passwords."""
+    while True:
+        for url in urls:
+            try:
+                session = await async_client.connect(url, name="serve-check")
+                session.terminate()
+            except DatabaseUnavailable as error:
+                if _is_refusal(error):
+                    raise StackError(
+                        f"{error}: the system ends, and a new start mends it"
+                    ) from None
+        await asyncio.sleep(_CHECK_S)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The sessions of query's pools, in each of its processes, and the wake-ups at a time."""
+
+    pool: int
+    past: int
+    wakes: int
+
+
+def share(connection: Connection, settings: Settings) -> Share:
+    """Divide the connections that the database admits; raise SettingsError if there are too few."""
+    admitted, of_owner = run(connection, _FILE, "connections")[0]
+    project = _WAKES + 2 * OPERATIONS
+    needed = _OWNER + _OTHERS + project + _QUERY * settings.workers
+    if admitted < needed or of_owner < _OWNER:
+        raise SettingsError(
+            f"the database admits {admitted} connections, and {of_owner} of its owner; the system "
+            f"needs {needed}: {_OWNER} of the owner (the lock, commands), {project} of project, "
+            f"{_QUERY * settings.workers} of query, {_OTHERS} of ingest, batch job and rebuilds. "
+            "Raise max_connections, or the CONNECTION LIMIT of the database or of its owner"
+        )
+    spare = int(admitted - needed)
+    each = spare // settings.workers
+    return Share(
+        pool=min(settings.database_pool_size, 1 + each // 2),
+        past=min(settings.database_past_sessions, 1 + each // 4),
+        wakes=min(_MOST_WAKES, _WAKES + spare // 4),
+    )
