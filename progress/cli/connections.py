@@ -185,7 +185,17 @@ def count_undelivered() -> list[Undelivered] | str:
             return undelivered.count(current.pubsub_project_id, emulator)
     except (PubSubUnavailable, SettingsError) as error:
         return str(error)
+    if is_server():
+        return "`progress serve` carries its messages itself"
     return "the undelivered messages are unknown: PUBSUB_PROJECT_ID is not set"
+
+
+def is_server() -> bool:
+    """Return whether `progress serve` has run on the data folder."""
+    from progress.local import stack
+
+    state = data_folder().state()
+    return state is not None and stack.is_server(state)
 
 
 def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> None:

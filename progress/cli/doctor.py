@@ -4,10 +4,12 @@ The parts run at the same time, each with its own connection, and end after ten 
 latest. A part that does not end is a finding, too: a database that hangs stops no other part.
 """
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from urllib.parse import urljoin
 
 import msgspec
 import typer
@@ -17,6 +19,7 @@ from progress import __version__, settings
 from progress.adapters import terminal
 from progress.adapters.postgres import database, migrations, table_locks
 from progress.adapters.postgres.database import Connection
+from progress.adapters.pubsub import loopback
 from progress.adapters.terminal import Console
 from progress.cli import connections, maintenance, schedule
 from progress.cli.options import AsJson
@@ -32,6 +35,12 @@ STUCK_S = 60.0  # a fold holds its shard for less
 _PENDING_S = 86_400.0  # as the alert "pending-events"
 _UNITS = ("events", "seconds")
 _DEAD_LETTERS = "-dead-letter-sub"
+_READY = {
+    "query": ("graphql_url", "/ready"),
+    "ingest": ("ingest_url", "/health"),
+    "project": ("project_url", "/"),
+}
+_MIN_FREE_SHARE, _MIN_FREE_BYTES = 0.1, 5 * 10**9
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -240,8 +249,44 @@ def _look_at_backlog() -> tuple[str, list[Finding]]:
     return f"{held:,} messages in Pub/Sub are not delivered yet", findings
 
 
+def _look_at_system() -> tuple[str, list[Finding]]:
+    """Ask each function of the system that runs on the data folder."""
+    from progress.local import stack  # imported late, as in `connections`
+
+    try:
+        addresses = stack.running(connections.data_folder()).addresses
+    except StackError as error:
+        do = "read its last log lines, and start it"
+        return str(error), [Finding(str(error), do)] if connections.is_server() else []
+    statuses = {
+        name: loopback.find_status(urljoin(addresses[key], path), timeout_s=_DEADLINE_S / 4)
+        for name, (key, path) in _READY.items()
+    }
+    findings = [
+        Finding(f"{name} {f'answers {status}' if status else 'does not answer'}", _READ_LOG)
+        for name, status in statuses.items()
+        if status != 200
+    ]
+    return ", ".join(f"{name} {status or 'silent'}" for name, status in statuses.items()), findings
+
+
+def _look_at_disk() -> tuple[str, list[Finding]]:
+    """Look at the file system of the data folder, if there is such a folder."""
+    folder = connections.data_folder().path
+    if not folder.is_dir():
+        return "there is no data folder here", []
+    disk = shutil.disk_usage(folder)
+    share = disk.free / disk.total
+    found = f"the disk of {folder} has {disk.free / 1e9:,.1f} GB free ({share:.0%})"
+    if share >= _MIN_FREE_SHARE and disk.free >= _MIN_FREE_BYTES:
+        return found, []
+    return found, [Finding(found, "free some space, or move PROGRESS_DATA_DIR to a larger disk")]
+
+
 PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
     "versions": _look_at_versions,
+    "system": _look_at_system,
+    "disk": _look_at_disk,
     "shards": _look_at_shards,  # the cause of what is behind comes first
     "status": _look_at_status,
     "log": _look_at_log,
@@ -249,6 +294,7 @@ PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
     "dead letters": _look_at_dead_letters,
     "backlog": _look_at_backlog,
 }
+_READ_LOG = "read its log lines, and check that the database answers"
 _REPAIR = "check that the database answers, and that the settings name it"
 _REPAIRS = {
     "log": "run `progress check`, which has no deadline",

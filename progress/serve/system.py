@@ -83,7 +83,7 @@ async def serve(folder: DataFolder, host: str, port: int, settings: Settings) ->
 
 
 def _prepare(settings: Settings) -> tuple[dict[str, dict[str, str]], int]:
-    """Migrate the database; return each function's settings, and the number of wake-ups at a time."""
+    """Migrate the database; return each function's settings, and the most wake-ups at a time."""
     owner = settings.database_url or ""
     at = url.parse_url(owner)
     own = [

@@ -64,9 +64,9 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 
 -- restrict --
--- Take the right to connect to this database from PUBLIC. Who has rights of their own in it keeps it, and so do analysts,
--- backups and monitoring. The functions' groups do not get it: they belong to all databases of the server, and the
--- logins of each system shall connect to its own only.
+-- Take the right to connect to this database from PUBLIC. Who has rights of their own in it keeps it, and so do
+-- analysts, backups and monitoring. The functions' groups do not get it: they belong to all databases of the server, and
+-- the logins of each system shall connect to its own only.
 DO $$
 DECLARE
     ours oid := (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());

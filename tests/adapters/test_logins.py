@@ -288,6 +288,54 @@ def test_an_analyst_s_locks_and_large_objects_are_removed_without_a_superuser(
     analyst._usock.close()
 
 
+def test_who_has_no_rights_in_the_database_no_longer_connects_and_the_others_do(
+    service: Service,
+) -> None:
+    analyst = Login("progress_analyst", "looking", "1")
+    admit(service, analyst)
+    ours, theirs = (logins.name_after("progress_query", name) for name in ("kept", "other"))
+    outside = ("progress_serve_project", theirs, "stranger")
+    with closing(service.admin()) as admin, closing(service.connect()) as owner:
+        admin.execute_simple(
+            f"""
+            CREATE ROLE progress_serve_query LOGIN IN ROLE progress_query;
+            CREATE ROLE progress_serve_project LOGIN IN ROLE progress_project;
+            ALTER ROLE progress_serve_query NOLOGIN;
+            CREATE ROLE {theirs} LOGIN IN ROLE progress_query;
+            CREATE ROLE stranger LOGIN;
+            CREATE ROLE metabase LOGIN IN ROLE progress_query;
+            CREATE ROLE grafana LOGIN;
+            GRANT SELECT ON event_store.events TO grafana;
+            CREATE DATABASE other OWNER progress_serve_project""".partition("CREATE DATABASE")[0]
+        )
+        admin.run("CREATE DATABASE other OWNER progress_serve_project")
+        if admin.run("SELECT current_setting('server_version_num')::int >= 160000")[0][0]:
+            admin.run(
+                "GRANT progress_serve_query, progress_serve_project TO keeper WITH ADMIN TRUE"
+            )
+        assert not logins.restrict(owner)
+        logins.apply(owner, [Login("progress_query", ours, "own")])
+        may = dict(
+            admin.run(
+                "SELECT rolname, has_database_privilege(oid, 'kept', 'CONNECT') FROM pg_roles"
+            )
+        )
+        inside = (ours, analyst.name, "progress_backup", "metabase", "grafana", "keeper")
+        assert [name for name in inside if not may[name]] == []
+        assert [name for name in outside if may[name]] == []
+        assert "progress_serve_query" not in may  # the other one owns a database
+        admin.run("GRANT CONNECT ON DATABASE kept TO PUBLIC")
+    service.connect(ours, "own").close()
+
+
+def test_no_two_databases_have_a_login_in_common() -> None:
+    names = ["a" * 40, "a" * 41, "a" * 62, "a" * 63, "ü" * 31, "ü" * 30 + "ö", "A", "a"]
+    made = [logins.name_after("progress_project", name) for name in names]
+    assert len({*made}) == len(names)
+    assert max(len(name.encode()) for name in made) <= 63
+    assert made[0] == f"progress_project_{'a' * 40}"
+
+
 def test_passwords_appear_neither_in_the_server_log_nor_in_errors(service: Service) -> None:
     with closing(service.admin()) as admin:
         admin.run("CREATE ROLE foreign_one LOGIN SUPERUSER")

@@ -1,9 +1,12 @@
 """`progress doctor` names what needs a person, whatever hangs."""
 
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,6 +121,23 @@ def test_a_session_that_keeps_a_shard_is_named(
     assert "keeper" in finding.found
     assert "shard 3" in finding.found
     assert finding.do == "run `progress shards release 3`"
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "is_found"),
+    [(100, 11, False), (100, 9, True), (40, 4.5, True), (20, 5.5, False)],
+)
+def test_a_disk_that_is_nearly_full_needs_a_person(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, total: float, free: float, is_found: bool
+) -> None:
+    monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
+    settings.current.cache_clear()
+    usage = SimpleNamespace(total=total * 1e9, free=free * 1e9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    found, findings = doctor.PARTS["disk"]()
+    settings.current.cache_clear()
+    assert f"{free:.1f} GB free" in found
+    assert bool(findings) == is_found
 
 
 def test_a_server_that_never_answers_keeps_no_part_past_the_deadline(

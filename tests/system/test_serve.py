@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import random
 import signal
 import uuid
@@ -132,7 +133,32 @@ def test_a_terminated_system_finishes_what_it_has_accepted(system: Served) -> No
     system.up()
     system.check()
     for line in system.lines():
-        assert "message" in json.loads(line), line
+        assert {"time", "message"} <= json.loads(line).keys(), line
+        assert "effect-local" not in line
+
+
+def test_the_first_look_asks_each_function_and_speaks_of_nothing_of_google(system: Served) -> None:
+    pids = system.pids("ingest")
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    looked = system.run("doctor").stdout
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    assert "query 200, ingest silent, project 200" in looked
+    assert "LOOK  ingest does not answer: " in looked
+    assert "`progress serve` carries its messages itself" in looked
+    assert "PUBSUB" not in looked
+
+
+@pytest.mark.exhaustive
+def test_a_system_whose_login_is_refused_ends_and_a_new_start_mends_it(system: Served) -> None:
+    with contextlib.closing(system.connect()) as connection:
+        connection.run("ALTER ROLE progress_query_postgres PASSWORD 'another'")
+    assert system._process
+    assert system._process.wait(40) == 1
+    assert "a new start mends it" in system.lines()[-1]
+    system.up()
+    assert system.ask("reader", COMPLETED) is not None
 
 
 def test_an_operation_runs_to_its_end(system: Served) -> None:

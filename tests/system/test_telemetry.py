@@ -197,7 +197,7 @@ def test_each_process_exports_its_own_service_name(
     parts = ("ingest", "project", "query", "batch", "cli")
     assert services >= {f"progress-{part}" for part in parts}
     for resource in receiver.resources:
-        assert resource["gcp.project_id"] == "effect-local"
+        assert "gcp.project_id" not in resource  # there is no Google here
         if resource["service.name"] != "progress-cli":
             assert resource["deployment.environment.name"] == "development"
 

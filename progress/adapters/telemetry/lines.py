@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -37,13 +38,14 @@ _RUN = re.compile(r"\S+")
 
 
 def write(fields: Mapping[str, object], trusted: Mapping[str, object] = _NO_FIELDS) -> None:
-    """Write a line: `fields` with e-mail addresses and secrets masked, `trusted` unchanged."""
+    """Write a line with its time; mask addresses and secrets in `fields`, not in `trusted`."""
     text = " ".join(
         [v if type(v) is str else "" if type(v) in _PLAIN else str(v) for v in fields.values()]
     )
     if may_hold_secrets(text):
         fields = {name: _mask(value) for name, value in fields.items()}
-    sys.stdout.write(_to_json({**fields, **trusted}) + "\n")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    sys.stdout.write(_to_json({"time": now, **fields, **trusted}) + "\n")
     sys.stdout.flush()
 
 

@@ -86,5 +86,7 @@ def write(severity: Severity, message: str, **fields: object) -> None:
         lines.write(line)
         return
     _, trace_id, span_id, flags = parent.split("-")
-    trace = f"projects/{settings.current().pubsub_project_id}/traces/{trace_id}"
+    project = settings.current().pubsub_project_id
+    is_google = project != settings.LOCAL_PROJECT
+    trace = f"projects/{project}/traces/{trace_id}" if is_google else trace_id
     lines.write(line, {_TRACE: trace, _SPAN_ID: span_id, _SAMPLED: flags == tracing.SAMPLED})

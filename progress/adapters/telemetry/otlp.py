@@ -33,7 +33,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from progress.adapters.telemetry import lines, metric_fields
 from progress.adapters.telemetry.spans import Attributes, Kind, Span
-from progress.settings import Settings, fill_in
+from progress.settings import LOCAL_PROJECT, Settings, fill_in
 
 _GOOGLE = "telemetry.googleapis.com"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -83,13 +83,14 @@ class Exporter:
         """Create the exporter; raise GoogleAuthError if a Google endpoint has no credentials."""
         _redirect_library_logs()
         fill_in(**_DEFAULTS)
+        project = settings.pubsub_project_id
         resource = Resource.create(
             {
                 "service.name": f"progress-{service}",
                 "service.instance.id": str(uuid.uuid4()),
                 "deployment.environment.name": settings.environment,
-                "gcp.project_id": settings.pubsub_project_id,
             }
+            | ({"gcp.project_id": project} if project != LOCAL_PROJECT else {})
         )
         spans, metrics = _session_for(settings), _session_for(settings)
         # The providers' own shutdown at exit would wait for half a minute.
