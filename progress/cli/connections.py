@@ -192,10 +192,8 @@ def count_undelivered() -> list[Undelivered] | str:
 
 def is_server() -> bool:
     """Return whether `progress serve` has run on the data folder."""
-    from progress.local import stack
-
     state = data_folder().state()
-    return state is not None and stack.is_server(state)
+    return state is not None and "commands_url" in state.addresses
 
 
 def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> None:

@@ -35,12 +35,8 @@ STUCK_S = 60.0  # a fold holds its shard for less
 _PENDING_S = 86_400.0  # as the alert "pending-events"
 _UNITS = ("events", "seconds")
 _DEAD_LETTERS = "-dead-letter-sub"
-_READY = {
-    "query": ("graphql_url", "/ready"),
-    "ingest": ("ingest_url", "/health"),
-    "project": ("project_url", "/"),
-}
-_MIN_FREE_SHARE, _MIN_FREE_BYTES = 0.1, 5 * 10**9
+_READY = {"query": "/ready", "ingest": "/health", "project": "/"}
+_MIN_FREE = 0.1, 5e9  # of a disk, and bytes
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -254,33 +250,33 @@ def _look_at_system() -> tuple[str, list[Finding]]:
     from progress.local import stack  # imported late, as in `connections`
 
     try:
-        addresses = stack.running(connections.data_folder()).addresses
+        at = stack.running(connections.data_folder()).addresses
     except StackError as error:
-        do = "read its last log lines, and start it"
-        return str(error), [Finding(str(error), do)] if connections.is_server() else []
-    statuses = {
-        name: loopback.find_status(urljoin(addresses[key], path), timeout_s=_DEADLINE_S / 4)
-        for name, (key, path) in _READY.items()
+        needs = [Finding(str(error), _READ_LOG)] if connections.is_server() else []
+        return str(error), needs
+    roots = {"query": at["graphql_url"], "ingest": at["ingest_url"], "project": at["project_url"]}
+    answers = {
+        name: loopback.find_status(urljoin(roots[name], path), timeout_s=_DEADLINE_S / 4)
+        for name, path in _READY.items()
     }
     findings = [
-        Finding(f"{name} {f'answers {status}' if status else 'does not answer'}", _READ_LOG)
-        for name, status in statuses.items()
-        if status != 200
+        Finding(f"{name} answers {answer or 'nothing'}", _READ_LOG)
+        for name, answer in answers.items()
+        if answer != 200
     ]
-    return ", ".join(f"{name} {status or 'silent'}" for name, status in statuses.items()), findings
+    return ", ".join(f"{name} {answer or 'silent'}" for name, answer in answers.items()), findings
 
 
 def _look_at_disk() -> tuple[str, list[Finding]]:
-    """Look at the file system of the data folder, if there is such a folder."""
     folder = connections.data_folder().path
     if not folder.is_dir():
         return "there is no data folder here", []
     disk = shutil.disk_usage(folder)
     share = disk.free / disk.total
     found = f"the disk of {folder} has {disk.free / 1e9:,.1f} GB free ({share:.0%})"
-    if share >= _MIN_FREE_SHARE and disk.free >= _MIN_FREE_BYTES:
-        return found, []
-    return found, [Finding(found, "free some space, or move PROGRESS_DATA_DIR to a larger disk")]
+    do = "free some space, or move PROGRESS_DATA_DIR to a larger disk"
+    is_enough = share >= _MIN_FREE[0] and disk.free >= _MIN_FREE[1]
+    return found, [] if is_enough else [Finding(found, do)]
 
 
 PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {

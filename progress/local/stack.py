@@ -127,14 +127,8 @@ def running(folder: DataFolder) -> State:
     """Return the state of the running stack; raise StackError if no stack runs."""
     state = folder.state()
     if state is None or state.phase != "ready" or not processes.is_alive(state.supervisor):
-        command = "serve" if state and is_server(state) else "up"
-        raise StackError(f"the local stack is not running: start it with `progress {command}`")
+        raise StackError("the local stack is not running: start it with `progress up` (or `serve`)")
     return state
-
-
-def is_server(state: State) -> bool:
-    """Return whether `progress serve` has written this state."""
-    return "commands_url" in state.addresses
 
 
 def pids(state: State) -> dict[str, list[int]]:

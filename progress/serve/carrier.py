@@ -77,16 +77,11 @@ class Carrier:
 
 @contextlib.asynccontextmanager
 async def carry(port: int, target: str, wakes: int) -> AsyncIterator[Carrier]:
-    """Accept commands at `port` on the loopback during the block, and push them to `target`.
-
-    At most `wakes` wake-ups are pushed at the same time.
-    """
+    """Accept commands at `port` on the loopback during the block; push `wakes` at a time."""
     headers = {"Content-Type": "application/json"}
     timeout = aiohttp.ClientTimeout(total=_PUSH_TIMEOUT_S)
-    connector = aiohttp.TCPConnector(keepalive_timeout=loopback.IDLE_S)
-    async with aiohttp.ClientSession(
-        headers=headers, timeout=timeout, connector=connector
-    ) as session:
+    kept = aiohttp.TCPConnector(keepalive_timeout=loopback.IDLE_S)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=kept) as session:
         carrier = Carrier(target, session, wakes)
         app = web.Application()
         app.router.add_post("/", carrier.accept)

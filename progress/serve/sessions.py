@@ -9,14 +9,13 @@ import logging
 import math
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import asyncpg
 
-from progress.adapters.postgres import async_client, errors
-from progress.adapters.postgres.database import Connection, run
+from progress.adapters.postgres import async_client, database, errors
+from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.errors import DatabaseUnavailable, SettingsError, StackError
 from progress.settings import Settings
@@ -29,9 +28,8 @@ _PAUSE_S = 0.25
 _SAY_S = 10.0  # between two lines that say what the start waits for
 _CHECK_S = 10.0
 # A dead peer is noticed after 8 s, by the server and by this process.
-_KEEPALIVE = {"tcp_keepalives_idle": 4, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 2}
-_USER_TIMEOUT_MS = 8_000
-_OPTIONS = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+_KEEPALIVE = {"idle": 4, "interval": 2, "count": 2}
+_OPTIONS = {"TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 8_000}
 # The sessions of the owner: the lock, and the commands (`doctor` opens five). Others: ingest, the
 # batch job, the check of the logins, and two more of a rebuild. Query: one for each of its pools,
 # and one for a probe or an administrator's look at blocking sessions.
@@ -95,13 +93,14 @@ class Lock:
         """Return the system that has the lock; an empty text if this one has it now."""
         try:
             if self._session is None or self._session.is_closed():
-                settings = {name: str(value) for name, value in _KEEPALIVE.items()}
-                self._session = await async_client.connect(
-                    self._url, name=self._name, tcp_user_timeout=str(_USER_TIMEOUT_MS), **settings
+                settings = {f"tcp_keepalives_{name}": str(n) for name, n in _KEEPALIVE.items()}
+                self._session = session = await async_client.connect(
+                    self._url, name=self._name, tcp_user_timeout="8000", **settings
                 )
                 self._lost = lost = asyncio.Event()
-                self._session.add_termination_listener(lambda _: lost.set())
-                _keep_alive(self._session)
+                session.add_termination_listener(lambda _: lost.set())
+                sock = session._transport.get_extra_info("socket")  # noqa: SLF001 - there is no function for it
+                database.keep_alive(sock, _OPTIONS)
             is_taken = await self._session.fetchval(blocks(_FILE)["take lock"])
             if is_taken is None:
                 raise DatabaseUnavailable("it is in recovery")
@@ -115,17 +114,6 @@ class Lock:
         return f"the `progress serve` of {name}" + (
             f", since {since:%Y-%m-%d %H:%M:%S} UTC," if since else ""
         )
-
-
-def _keep_alive(session: asyncpg.Connection) -> None:
-    sock = session._transport.get_extra_info("socket")  # noqa: SLF001 - asyncpg has no function for it
-    if sock.family == socket.AF_UNIX:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    values = dict(zip(_OPTIONS, _KEEPALIVE.values(), strict=True))
-    for name, value in {**values, "TCP_USER_TIMEOUT": _USER_TIMEOUT_MS}.items():
-        if hasattr(socket, name):  # macOS lacks some of these options
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _is_refusal(error: DatabaseUnavailable) -> bool:
@@ -151,31 +139,25 @@ async def watch_logins(urls: Iterable[str]) -> NoReturn:
         await asyncio.sleep(_CHECK_S)
 
 
-@dataclass(frozen=True)
-class Share:
-    """The sessions of query's pools, in each of its processes, and the wake-ups at a time."""
+def share(connection: Connection, settings: Settings) -> tuple[dict[str, str], int]:
+    """Divide the connections that the database admits; raise SettingsError if there are too few.
 
-    pool: int
-    past: int
-    wakes: int
-
-
-def share(connection: Connection, settings: Settings) -> Share:
-    """Divide the connections that the database admits; raise SettingsError if there are too few."""
-    admitted, of_owner = run(connection, _FILE, "connections")[0]
-    project = _WAKES + 2 * OPERATIONS
-    needed = _OWNER + _OTHERS + project + _QUERY * settings.workers
+    Return the settings of query's pools, in each of its processes, and the wake-ups at a time.
+    """
+    admitted, of_owner = database.run(connection, _FILE, "connections")[0]
+    project, query = _WAKES + 2 * OPERATIONS, _QUERY * settings.workers
+    needed = _OWNER + _OTHERS + project + query
     if admitted < needed or of_owner < _OWNER:
         raise SettingsError(
             f"the database admits {admitted} connections, and {of_owner} of its owner; the system "
             f"needs {needed}: {_OWNER} of the owner (the lock, commands), {project} of project, "
-            f"{_QUERY * settings.workers} of query, {_OTHERS} of ingest, batch job and rebuilds. "
-            "Raise max_connections, or the CONNECTION LIMIT of the database or of its owner"
+            f"{query} of query, {_OTHERS} of ingest, batch job, rebuilds. Raise max_connections, "
+            "or the CONNECTION LIMIT of the database or of its owner"
         )
     spare = int(admitted - needed)
     each = spare // settings.workers
-    return Share(
-        pool=min(settings.database_pool_size, 1 + each // 2),
-        past=min(settings.database_past_sessions, 1 + each // 4),
-        wakes=min(_MOST_WAKES, _WAKES + spare // 4),
-    )
+    pools = {
+        "DATABASE_POOL_SIZE": min(settings.database_pool_size, 1 + each // 2),
+        "DATABASE_PAST_SESSIONS": min(settings.database_past_sessions, 1 + each // 4),
+    }
+    return {name: str(n) for name, n in pools.items()}, min(_MOST_WAKES, _WAKES + spare // 4)

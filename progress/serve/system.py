@@ -86,15 +86,13 @@ def _prepare(settings: Settings) -> tuple[dict[str, dict[str, str]], int]:
     """Migrate the database; return each function's settings, and the most wake-ups at a time."""
     owner = settings.database_url or ""
     at = url.parse_url(owner)
-    own = [
-        Login(group, logins.name_after(group, at.database), secrets.token_hex())
-        for group in (f"progress_{name}" for name in _FUNCTIONS)
-    ]
+    groups = [f"progress_{name}" for name in _FUNCTIONS]
+    own = [Login(g, logins.name_after(g, at.database), secrets.token_hex()) for g in groups]
     with (
         contextlib.closing(database.connect(owner, name="serve")) as connection,
         migrations.exclusive(connection),
     ):
-        share = sessions.share(connection, settings)
+        pools, wakes = sessions.share(connection, settings)
         migrations.apply(connection)
         if logins.restrict(connection):
             do = f'REVOKE CONNECT ON DATABASE "{at.database}" FROM PUBLIC'
@@ -102,15 +100,10 @@ def _prepare(settings: Settings) -> tuple[dict[str, dict[str, str]], int]:
         logins.apply(connection, own)
         publisher = Publisher(settings.redis_url)
         rebuild.ensure(lambda: database.connect(owner, name="serve"), publisher)
-    databases = {
-        name: {"DATABASE_URL": _url_of(at, login)}
-        for name, login in zip(_FUNCTIONS, own, strict=True)
-    }
-    databases["query"] |= {
-        "DATABASE_POOL_SIZE": str(share.pool),
-        "DATABASE_PAST_SESSIONS": str(share.past),
-    }
-    return databases, share.wakes
+    urls = zip(_FUNCTIONS, (_url_of(at, login) for login in own), strict=True)
+    databases = {name: {"DATABASE_URL": url} for name, url in urls}
+    databases["query"] |= pools
+    return databases, wakes
 
 
 def _url_of(at: Address, login: Login) -> str:

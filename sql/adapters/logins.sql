@@ -65,24 +65,22 @@ END $$;
 
 -- restrict --
 -- Take the right to connect to this database from PUBLIC. Who has rights of their own in it keeps it, and so do
--- analysts, backups and monitoring. The functions' groups do not get it: they belong to all databases of the server, and
--- the logins of each system shall connect to its own only.
+-- analysts, backups and monitoring. The functions' groups do not get it: they belong to all databases of the server,
+-- and the logins of each system shall connect to its own only.
 DO $$
 DECLARE
-    ours oid := (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
     kept text;
 BEGIN
     FOR kept IN
         SELECT r.rolname FROM pg_roles r
-        WHERE NOT r.rolsuper
-          AND r.rolname !~ '^progress_(serve|ingest|project|batch|query|erasure)(_|$)'
-          AND (
-              r.rolname IN ('progress_analyst', 'progress_backup', 'progress_load', 'pg_monitor', 'pg_read_all_data')
-              OR r.oid IN (
-                  SELECT s.refobjid FROM pg_shdepend s WHERE s.dbid = ours AND s.refclassid = 'pg_authid'::regclass)
-              OR r.rolcanlogin AND (
-                  pg_has_role(r.oid, 'progress_ingest', 'USAGE') OR pg_has_role(r.oid, 'progress_project', 'USAGE')
-                  OR pg_has_role(r.oid, 'progress_batch', 'USAGE') OR pg_has_role(r.oid, 'progress_query', 'USAGE')))
+        WHERE NOT r.rolsuper AND r.rolname !~ '^progress_(serve|ingest|project|batch|query|erasure)(_|$)' AND (
+            r.rolname IN ('progress_analyst', 'progress_backup', 'progress_load', 'pg_monitor', 'pg_read_all_data')
+            OR r.oid IN (
+                SELECT s.refobjid FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
+                WHERE d.datname = current_database() AND s.refclassid = 'pg_authid'::regclass)
+            OR r.rolcanlogin AND EXISTS (
+                SELECT FROM unnest(ARRAY['ingest', 'project', 'batch', 'query']) g (part)
+                WHERE pg_has_role(r.oid, 'progress_' || g.part, 'USAGE')))
     LOOP
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), kept);
     END LOOP;
@@ -103,8 +101,7 @@ DECLARE
 BEGIN
     FOR former IN
         SELECT r.rolname FROM pg_roles r
-        WHERE r.rolname IN ('progress_serve_ingest', 'progress_serve_project', 'progress_serve_query',
-                            'progress_serve_batch')
+        WHERE r.rolname ~ '^progress_serve_(ingest|project|query|batch)$'
           AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.usesysid = r.oid)
     LOOP
         BEGIN

@@ -291,40 +291,31 @@ def test_an_analyst_s_locks_and_large_objects_are_removed_without_a_superuser(
 def test_who_has_no_rights_in_the_database_no_longer_connects_and_the_others_do(
     service: Service,
 ) -> None:
-    analyst = Login("progress_analyst", "looking", "1")
-    admit(service, analyst)
+    admit(service, Login("progress_analyst", "looking", "1"))
     ours, theirs = (logins.name_after("progress_query", name) for name in ("kept", "other"))
-    outside = ("progress_serve_project", theirs, "stranger")
     with closing(service.admin()) as admin, closing(service.connect()) as owner:
-        admin.execute_simple(
-            f"""
-            CREATE ROLE progress_serve_query LOGIN IN ROLE progress_query;
-            CREATE ROLE progress_serve_project LOGIN IN ROLE progress_project;
-            ALTER ROLE progress_serve_query NOLOGIN;
-            CREATE ROLE {theirs} LOGIN IN ROLE progress_query;
-            CREATE ROLE stranger LOGIN;
-            CREATE ROLE metabase LOGIN IN ROLE progress_query;
-            CREATE ROLE grafana LOGIN;
-            GRANT SELECT ON event_store.events TO grafana;
-            CREATE DATABASE other OWNER progress_serve_project""".partition("CREATE DATABASE")[0]
-        )
-        admin.run("CREATE DATABASE other OWNER progress_serve_project")
-        if admin.run("SELECT current_setting('server_version_num')::int >= 160000")[0][0]:
-            admin.run(
-                "GRANT progress_serve_query, progress_serve_project TO keeper WITH ADMIN TRUE"
-            )
+        for statement in (
+            "CREATE ROLE progress_serve_query LOGIN IN ROLE progress_query",
+            "CREATE ROLE progress_serve_project LOGIN IN ROLE progress_project",
+            "GRANT progress_serve_query, progress_serve_project TO keeper WITH ADMIN OPTION",
+            "CREATE DATABASE other OWNER progress_serve_project",
+            f"CREATE ROLE {theirs} LOGIN IN ROLE progress_query",
+            "CREATE ROLE stranger LOGIN",
+            "CREATE ROLE metabase LOGIN IN ROLE progress_query",
+            "CREATE ROLE grafana LOGIN",
+            "GRANT SELECT ON event_store.events TO grafana",
+        ):
+            admin.run(statement)
         assert not logins.restrict(owner)
         logins.apply(owner, [Login("progress_query", ours, "own")])
-        may = dict(
-            admin.run(
-                "SELECT rolname, has_database_privilege(oid, 'kept', 'CONNECT') FROM pg_roles"
-            )
-        )
-        inside = (ours, analyst.name, "progress_backup", "metabase", "grafana", "keeper")
-        assert [name for name in inside if not may[name]] == []
-        assert [name for name in outside if may[name]] == []
-        assert "progress_serve_query" not in may  # the other one owns a database
+        may = "SELECT rolname, has_database_privilege(oid, 'kept', 'CONNECT') FROM pg_roles"
+        found = dict(admin.run(may))
         admin.run("GRANT CONNECT ON DATABASE kept TO PUBLIC")
+    for name in (ours, "looking", "progress_backup", "metabase", "grafana", "keeper"):
+        assert found[name], name
+    for name in ("progress_serve_project", theirs, "stranger"):
+        assert not found[name], name
+    assert "progress_serve_query" not in found  # the other one owns a database
     service.connect(ours, "own").close()
 
 

@@ -145,7 +145,7 @@ def test_the_first_look_asks_each_function_and_speaks_of_nothing_of_google(syste
     for pid in pids:
         os.kill(pid, signal.SIGCONT)
     assert "query 200, ingest silent, project 200" in looked
-    assert "LOOK  ingest does not answer: " in looked
+    assert "LOOK  ingest answers nothing: " in looked
     assert "`progress serve` carries its messages itself" in looked
     assert "PUBSUB" not in looked
 
@@ -192,6 +192,12 @@ def test_a_command_without_the_database_says_what_to_set(system: Served) -> None
         ({"ENVIRONMENT": "development"}, "ENVIRONMENT"),
         ({"DATABASE_URL": ""}, "DATABASE_URL"),
         ({}, "another system runs"),
+        # It waits 10 s for the first system to end.
+        pytest.param(
+            {"PROGRESS_DATA_DIR": "/tmp/progress-second"},  # noqa: S108 - nothing is written to it
+            "serves this database",
+            marks=pytest.mark.exhaustive,
+        ),
     ],
 )
 def test_a_system_that_cannot_serve_says_why(

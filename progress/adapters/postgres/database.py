@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, cast
@@ -213,7 +213,7 @@ def _connector() -> Any:
 
 def _configure(connection: Connection, timeout_s: float | None) -> bool:
     """Configure a new session; return whether the connection is direct."""
-    _keep_alive(connection._usock)  # noqa: SLF001 - the connector does not return the socket
+    keep_alive(connection._usock)  # noqa: SLF001 - the connector does not return the socket
     connection.register_in_adapter(_TIMESTAMPTZ, _parse_time)
     settings = {}
     if timeout_s is not None:
@@ -253,11 +253,11 @@ def _parse_time(text: str) -> datetime | str:
         return parsed
 
 
-def _keep_alive(sock: socket.socket) -> None:
+def keep_alive(sock: socket.socket, options: Mapping[str, int] = _KEEPALIVE) -> None:
     if sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE.items():
+    for name, value in options.items():
         if hasattr(socket, name):  # macOS lacks some of these options
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 

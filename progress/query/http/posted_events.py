@@ -39,8 +39,8 @@ class PostedEvents:
 
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
-            connector = aiohttp.TCPConnector(keepalive_timeout=loopback.IDLE_S)
-            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
+            kept = aiohttp.TCPConnector(keepalive_timeout=loopback.IDLE_S)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=kept)
         headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
         has_body = "content-length" in headers or "transfer-encoding" in request.headers
         body = request.stream() if has_body else None
