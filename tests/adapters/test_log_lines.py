@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 import timeit
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from progress.adapters.telemetry import lines, logs
+from progress import settings
+from progress.adapters.telemetry import lines, logs, tracing
 
 Capture = pytest.CaptureFixture[str]
 
@@ -133,7 +135,10 @@ def test_secrets_in_values_of_any_type_are_masked_and_numbers_are_unchanged() ->
             return "password=hush-hush"
 
     assert "hush" not in json.dumps(_line("INFO", "x", shard=Odd(), learners=["ann@example.com"]))
-    assert _line("INFO", "ann@example.com", shard=3, latency_ms=1.5) == {
+    line = _line("INFO", "ann@example.com", shard=3, latency_ms=1.5)
+    assert datetime.now(UTC) - datetime.fromisoformat(line["time"]) < timedelta(minutes=1)
+    del line["time"]
+    assert line == {
         "severity": "INFO", "message": "a***@example.com", "shard": 3, "latency_ms": 1.5
     }  # fmt: skip
 
@@ -200,7 +205,21 @@ def test_a_log_line_with_a_lone_surrogate_is_written(capsys: Capture) -> None:
 
 def test_a_field_whose_value_is_none_is_omitted(capsys: Capture) -> None:
     logs.write("INFO", "recorded", event_delay_ms=None, latency_ms=0.0)
-    assert json.loads(capsys.readouterr().out).keys() == {"severity", "message", "latency_ms"}
+    assert json.loads(capsys.readouterr().out).keys() == {
+        *("time", "severity", "message", "latency_ms")
+    }
+
+
+@pytest.mark.parametrize("project", ["effect-local", "learners"])
+def test_a_trace_belongs_to_a_project_only_on_google_cloud(
+    monkeypatch: pytest.MonkeyPatch, project: str
+) -> None:
+    monkeypatch.setenv("PUBSUB_PROJECT_ID", project)
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    with tracing.use_trace(f"00-{trace_id}-b7ad6b7169203331-01"):
+        trace = _line("INFO", "x")["logging.googleapis.com/trace"]
+    prefix = "" if project == settings.LOCAL_PROJECT else f"projects/{project}/traces/"
+    assert trace == prefix + trace_id
 
 
 def _line(severity: logs.Severity, message: str, **fields: object) -> dict[str, Any]:
