@@ -138,6 +138,12 @@ def _look_at_versions() -> tuple[str, list[Finding]]:
     return f"progress {__version__}, PostgreSQL {server}, {schema.schema_name()}", findings
 
 
+def _look_at_roles() -> tuple[str, list[Finding]]:
+    with _open() as connection:
+        findings = checks.check_roles(connection)
+    return findings[0].found if findings else "as this version needs them", findings
+
+
 def _look_at_status() -> tuple[str, list[Finding]]:
     with _open() as connection:
         counts, projections = maintenance.read_status(connection)
@@ -283,6 +289,7 @@ PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
     "versions": _look_at_versions,
     "system": _look_at_system,
     "disk": _look_at_disk,
+    "roles": _look_at_roles,
     "shards": _look_at_shards,  # the cause of what is behind comes first
     "status": _look_at_status,
     "log": _look_at_log,

@@ -7,6 +7,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.table import Table
 
@@ -45,6 +46,8 @@ def check(
     marks, unknown = (marks, "") if isinstance(marks, list) else ([], marks)
     with connections.open_to_read() as connection:
         report = checks.run(connection, erased, marks, with_rows=with_rows)
+        findings = [*checks.check_roles(connection), *report.findings]
+    report = msgspec.structs.replace(report, findings=findings)
     if as_json:
         terminal.print_json(report)
     else:

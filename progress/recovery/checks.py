@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from progress.adapters.postgres import database
+from progress.adapters.postgres import database, roles
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks, fill
 from progress.projections import definitions, schema
@@ -96,6 +96,14 @@ def run(
         findings.append(Finding("there are no read models", "run `progress migrate`"))
     lost = _find_lost(connection, marks)
     return Report(events, head, recorded_at, shards, findings, lost)
+
+
+def check_roles(connection: Connection) -> list[Finding]:
+    """Compare the roles, owners and privileges with those that `progress migrate` gives."""
+    if not (differences := roles.find_differences(connection)):
+        return []
+    found = f"{len(differences)} roles, owners or privileges differ, as without {differences[0]}"
+    return [Finding(found, "run `progress migrate`")]
 
 
 def _check_log(connection: Connection, events: int, first: int, head: int) -> list[Finding]:

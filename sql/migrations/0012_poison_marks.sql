@@ -14,14 +14,9 @@ CREATE INDEX poison_marks_of_event ON event_store.poison_marks (global_position)
 INSERT INTO event_store.poison_marks (fingerprint, global_position, error, quarantined_at)
 SELECT '', p.global_position, p.error, p.quarantined_at FROM event_store.poisoned p;
 
-GRANT SELECT ON event_store.poison_marks TO progress_project, progress_batch;
-GRANT SELECT, DELETE ON event_store.poison_marks TO progress_erasure;
-
 -- The definitions of milestones that read models were built with (sql/read_models/milestones.sql). The first build of a
 -- definition tells nothing that was reached before it.
 CREATE TABLE event_store.milestone_definitions (
     definition text COLLATE "C" PRIMARY KEY,
     changed_at timestamptz   -- when it replaced another one; null: it did not
 );
-
-GRANT SELECT, INSERT ON event_store.milestone_definitions TO progress_project, progress_batch;

@@ -27,7 +27,6 @@ BEGIN
         WHERE i.session_id IS NOT NULL);
 END
 $$;
-REVOKE EXECUTE ON FUNCTION event_store.entry_data, event_store.named_sessions FROM PUBLIC;
 
 DROP INDEX event_store.dead_letters_by_session;
 DROP FUNCTION event_store.letter_sessions;

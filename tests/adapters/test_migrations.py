@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from progress import files, settings
-from progress.adapters.postgres import database, migrations, statements
+from progress.adapters.postgres import database, migrations, roles, statements
 from progress.adapters.postgres.database import Connection
 from progress.cli import maintenance as store_commands
 from progress.errors import DatabaseUnavailable, ProgressError
@@ -168,20 +168,26 @@ def test_a_role_without_superuser_privileges_can_migrate(bare_server: OwnServer)
         ) == [[True, True, False, False]]
 
 
-def test_a_changed_function_is_applied_again(store: Store) -> None:
+def test_a_changed_function_is_applied_again_and_nobody_calls_it_without_its_privileges(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = (
+        "SELECT has_function_privilege('progress_ingest', f, 'EXECUTE'),"
+        " has_function_privilege('public', f, 'EXECUTE')"
+        " FROM CAST('event_store.append(jsonb)' AS regprocedure) AS f"
+    )
     with closing(store.connect()) as connection:
         connection.run("DROP FUNCTION event_store.append")
         connection.run(
             "UPDATE public.progress_functions SET checksum = 'of another text' WHERE name = :name",
             name=APPEND,
         )
-        assert migrations.apply(connection) == [APPEND]
-        assert connection.run(
-            "SELECT has_function_privilege('progress_ingest', f, 'EXECUTE'),"
-            " has_function_privilege('progress_query', f, 'EXECUTE')"
-            " FROM CAST('event_store.append(jsonb)' AS regprocedure) AS f"
-        ) == [[True, False]]
+        with monkeypatch.context() as patch:
+            patch.setattr(roles, "apply", lambda _: None)  # as if it had failed
+            assert migrations.apply(connection) == [APPEND]
+        assert connection.run(asked) == [[False, False]]
         assert migrations.apply(connection) == []
+        assert connection.run(asked) == [[True, False]]
 
 
 _FUNCTIONS = """

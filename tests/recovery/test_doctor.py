@@ -49,6 +49,10 @@ def test_each_finding_says_what_to_do_and_a_common_one_stands_once(
         "DELETE FROM public.progress_migrations"
         " WHERE name = (SELECT max(name) FROM public.progress_migrations) RETURNING name"
     )
+    connection.run("ALTER FUNCTION event_store.redact_events OWNER TO CURRENT_USER")
+    cli.expect_failure(
+        cli.progress(store.url, "check"), "TO progress_erasure", "`progress migrate`"
+    )
     with closing(database.connect(store.url, name="locker")) as locker:
         locker.run("BEGIN")
         locker.run("LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE")
@@ -59,6 +63,8 @@ def test_each_finding_says_what_to_do_and_a_common_one_stands_once(
     assert "progress dead-letters discard --kind invalid" in letters
     (migration,) = (line for line in found if newest in line)
     assert "run `progress migrate`" in migration
+    (owner,) = (line for line in found if "redact_events" in line)
+    assert "OWNER TO progress_erasure: run `progress migrate`" in owner
     (locked,) = (line for line in found if "has locked event_store.events" in line)
     assert "locker" in locked
     assert f"{len(found)} things need a person." in answer.stdout

@@ -95,19 +95,29 @@ SELECT FROM event_store.forbid_learner('gone', gen_random_uuid());
 -- The owner and the privileges of each database object.
 SELECT 'table ' || CAST(c.oid::regclass AS text), CAST(c.relowner::regrole AS text), CAST(c.relacl AS text)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname ~ '^(event_store|operations|progress_)' OR c.relname IN ('progress_migrations', 'progress_functions')
+WHERE n.nspname ~ '^(event_store|operations|progress)' OR c.relname IN ('progress_migrations', 'progress_functions')
 UNION ALL
 SELECT 'function ' || CAST(p.oid::regprocedure AS text), CAST(p.proowner::regrole AS text),
     concat(CAST(p.proacl AS text), p.prosecdef)
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname ~ '^(event_store|operations|progress_)'
+WHERE n.nspname ~ '^(event_store|operations|progress)'
 UNION ALL
 SELECT 'schema ' || n.nspname, CAST(n.nspowner::regrole AS text), CAST(n.nspacl AS text)
-FROM pg_namespace n WHERE n.nspname ~ '^(event_store|operations|progress_|public$)'
+FROM pg_namespace n WHERE n.nspname ~ '^(event_store|operations|progress|public$)'
 UNION ALL
 SELECT 'default ' || coalesce(n.nspname, '') || CAST(d.defaclobjtype AS text),
     CAST(d.defaclrole::regrole AS text), CAST(d.defaclacl AS text)
 FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
+UNION ALL
+SELECT 'column ' || CAST(a.attrelid::regclass AS text), a.attname, CAST(a.attacl AS text)
+FROM pg_attribute a WHERE a.attacl IS NOT NULL AND a.attrelid >= 16384
+UNION ALL
+SELECT 'type ' || t.typname, CAST(t.typowner::regrole AS text), CAST(t.typacl AS text)
+FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname ~ '^(event_store|operations|progress)'
+UNION ALL
+SELECT 'member', CAST(m.roleid::regrole AS text), CAST(to_jsonb(m) - '{oid,roleid,member,grantor}'::text[] AS text)
+    || CAST(m.member::regrole AS text) || CAST(m.grantor::regrole AS text)
+FROM pg_auth_members m
 UNION ALL
 SELECT 'database', CAST(d.datdba::regrole AS text), CAST(d.datacl AS text)
 FROM pg_database d WHERE d.datname = current_database()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from progress.adapters.postgres import database
+from progress.adapters.postgres import database, roles
 from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import ProgressError, Unavailable
 from progress.files import SQL
@@ -27,22 +27,29 @@ _FORMER = "0001_roles.sql"  # the first migration of the versions before 0.1.0
 def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
     """Apply the missing migrations and the changed functions; return their names.
 
-    One transaction applies all changes, so that no call uses new types with old functions. If
+    One transaction applies all changes, so that no call uses new types with old functions. The
+    roles come before it, too, because a restored database may lack one that a migration names. If
     several processes call this function at the same time, they take turns. Raise ProgressError if a
-    migration was changed after it was applied, or if the database has a migration that this code
-    does not know, such as those of the versions before 0.1.0.
+    migration was changed after it was applied, if the database has a migration that this code does
+    not know, such as those of the versions before 0.1.0, or if a superuser must act first.
     """
     with exclusive(connection):
+        if database.run(connection, _FILE, "may read") == [[False]]:
+            roles.apply(connection)
         if database.run(connection, _FILE, "has tables") == [[False]]:
             database.run(connection, _FILE, "create table")
             database.run(connection, _FILE, "create functions table")
         missing = _missing(folder, dict(database.run(connection, _FILE, "applied")))
         changed = _changed_functions(connection)
+        if missing:
+            roles.apply(connection)
         with database.transaction(connection):
             for file in missing:
                 _apply_file(connection, file, file.name, "record")
             for name in _functions() if missing else changed:
                 _apply_file(connection, SQL / name, name, "record function")
+            roles.close_functions(connection)
+        roles.apply(connection)
     return [*(file.name for file in missing), *changed]
 
 

@@ -51,7 +51,3 @@ BEGIN
     )
     SELECT count(*) INTO redacted FROM gone;
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.record_accesses, event_store.redact_accesses FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.record_accesses TO progress_query, progress_project;
-GRANT EXECUTE ON FUNCTION event_store.redact_accesses TO progress_project;

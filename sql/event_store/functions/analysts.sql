@@ -17,8 +17,6 @@ BEGIN ATOMIC
     WHERE r.oid = is_analyst.role;
 END;
 
-REVOKE EXECUTE ON FUNCTION event_store.is_analyst FROM PUBLIC;
-
 -- End the sessions of analysts that hold an advisory lock or wait for one. Any key counts: the keys of operations and
 -- schemas are new each time, and analysts need no such lock. Return the numbers of sessions that ended within two
 -- seconds, and of those that the owner may not end.
@@ -44,9 +42,6 @@ BEGIN
     END LOOP;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.end_analyst_locks FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.end_analyst_locks TO progress_ingest, progress_batch;
-
 -- Remove large objects of analysts, at most 1,000, because each takes a lock of the server's lock table. Return the
 -- numbers of those removed, and of those that the owner may not remove.
 CREATE OR REPLACE FUNCTION event_store.remove_analyst_objects(OUT removed integer, OUT kept integer)
@@ -66,6 +61,3 @@ BEGIN
         END;
     END LOOP;
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.remove_analyst_objects FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.remove_analyst_objects TO progress_batch;

@@ -37,6 +37,3 @@ BEGIN ATOMIC
     DELETE FROM event_store.announcements a
     WHERE (a.user_id, a.scope, a.event_id) = (withdraw.user_id, withdraw.scope, withdraw.event_id);
 END;
-
-REVOKE EXECUTE ON FUNCTION event_store.announce, event_store.withdraw FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.announce, event_store.withdraw TO progress_query;

@@ -141,9 +141,6 @@ BEGIN
     END IF;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.append FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.append TO progress_ingest, progress_batch, progress_project;
-
 -- Record one event. Each expression and each statement here slows the append of a single event by 1 to 5 %. So one
 -- statement both checks and appends the event. record_special_case handles every event that this statement does not
 -- append.
@@ -187,8 +184,6 @@ BEGIN
     RETURN ('appended', ARRAY[shard])::event_store.append_result;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.record_event FROM PUBLIC;
-
 -- Record an event that record_event did not append: its id is already used, its time is in the future, its session
 -- belongs to another learner, or its learner is not known yet. The first check that applies decides the outcome.
 CREATE OR REPLACE FUNCTION event_store.record_special_case(
@@ -215,8 +210,6 @@ BEGIN
     VALUES (e.event_id, e.session_id, e.event_type, e.data, e.metadata, e.occurred_at);
     RETURN ('pending', '{}')::event_store.append_result;
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.record_special_case FROM PUBLIC;
 
 -- Record an event whose id is already used: a redelivery, a pending event whose learner is known now, or a conflict.
 CREATE OR REPLACE FUNCTION event_store.record_known_id(
@@ -250,8 +243,6 @@ BEGIN
     RETURN ('conflict', shards)::event_store.append_result;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.record_known_id FROM PUBLIC;
-
 -- Append pending events to the stream of their learner, in the order of their arrival.
 CREATE OR REPLACE FUNCTION event_store.release_pending(stream text, ids uuid[]) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -277,8 +268,6 @@ BEGIN
     ) latest;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.release_pending FROM PUBLIC;
-
 -- Record a batch one event at a time, in batch order. If is_reported, `others` is as in event_store.append.
 CREATE OR REPLACE FUNCTION event_store.record_row_by_row(
     events jsonb, messages jsonb, is_reported boolean, OUT outcomes jsonb, OUT shards smallint[], OUT others jsonb
@@ -303,8 +292,6 @@ BEGIN
     END LOOP;
     others := to_jsonb(described);
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.record_row_by_row FROM PUBLIC;
 
 -- Record a whole batch in one statement: the optimistic path. The statement decides 'appended' and 'redelivered'. If
 -- the batch contains an event with any other outcome, it writes nothing and sets `needs_row_by_row`. Then
@@ -410,8 +397,6 @@ BEGIN
     FROM verdict v;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.record_batch FROM PUBLIC;
-
 -- Write the dead letters of events that ingest rejected. If such an event is in the log with the same content (recorded
 -- under older rules), the event is a redelivery, and a dead letter is not written. If is_reported, `others` is as in
 -- event_store.append.
@@ -456,8 +441,6 @@ BEGIN
           FROM rejected r GROUP BY 1) counted;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.record_rejections FROM PUBLIC;
-
 -- Write a dead letter for an event, unless the message already has a dead letter for the event's index. If the event
 -- did not come from a message, but from append_events or a replay, raise PR001 instead, with the kind as its detail.
 CREATE OR REPLACE FUNCTION event_store.write_dead_letter(
@@ -480,8 +463,6 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.write_dead_letter FROM PUBLIC;
-
 -- Return the rule that an event broke which became a dead letter of this kind; null for other outcomes.
 CREATE OR REPLACE FUNCTION event_store.reason_of(outcome text) RETURNS text
 LANGUAGE sql IMMUTABLE
@@ -490,8 +471,6 @@ RETURN CASE outcome
     WHEN 'future' THEN 'expected a time at most 10 minutes ahead of the clock - at $.occurred_at'
     WHEN 'session_owner' THEN 'expected the learner of the session''s first SessionStarted - at $.data.user_id'
 END;
-
-REVOKE EXECUTE ON FUNCTION event_store.reason_of FROM PUBLIC;
 
 -- Return whether two events with the same id have the same content. The caller compares the learners. A time that was
 -- taken from the message's publish time is not compared, because each delivery may have another publish time.
@@ -504,30 +483,20 @@ RETURN a_type = b_type AND a_data = b_data AND (a_at = b_at
     OR a_metadata ->> 'occurred_at_source' IS NOT DISTINCT FROM 'publish_time'
     OR b_metadata ->> 'occurred_at_source' IS NOT DISTINCT FROM 'publish_time');
 
-REVOKE EXECUTE ON FUNCTION event_store.same_content FROM PUBLIC;
-
 -- Return a number that orders the events of a batch; an event without `message` counts as part of the first message.
 CREATE OR REPLACE FUNCTION event_store.batch_order(message integer, index integer) RETURNS bigint
 LANGUAGE sql IMMUTABLE
 RETURN (coalesce(message, 0)::bigint << 32) + index;
-
-REVOKE EXECUTE ON FUNCTION event_store.batch_order FROM PUBLIC;
 
 -- Return one element of "others": the place of an entry in the batch, what became of it, and why.
 CREATE OR REPLACE FUNCTION event_store.describe_other(message integer, index integer, outcome text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 RETURN jsonb_build_array(event_store.batch_order(message, index), outcome, event_store.reason_of(outcome));
 
-REVOKE EXECUTE ON FUNCTION event_store.describe_other FROM PUBLIC;
-
 -- Return the shard of a stream, 0 to 15. Different shards are projected in parallel.
 CREATE OR REPLACE FUNCTION event_store.shard_of(stream_id text) RETURNS smallint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (hashtextextended(stream_id COLLATE "C", 0) & 15)::smallint;
-
-REVOKE EXECUTE ON FUNCTION event_store.shard_of FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.shard_of
-    TO progress_project, progress_batch, progress_query, progress_erasure;
 
 -- Add up two JSON objects of counts by outcome, such as {"appended": 3, "pending": 1}.
 CREATE OR REPLACE FUNCTION event_store.add_outcomes(a jsonb, b jsonb) RETURNS jsonb
@@ -536,5 +505,3 @@ RETURN (SELECT coalesce(jsonb_object_agg(t.key, t.sum), '{}')
         FROM (SELECT o.key, sum(o.value::int)
               FROM (SELECT * FROM jsonb_each_text(a) UNION ALL SELECT * FROM jsonb_each_text(b)) o
               GROUP BY o.key) t);
-
-REVOKE EXECUTE ON FUNCTION event_store.add_outcomes FROM PUBLIC;

@@ -57,9 +57,6 @@ BEGIN
     PERFORM event_store.renew_poisoned_letters(ARRAY[global_position]);
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.poison_reason, event_store.write_poisoned_letter,
-    event_store.renew_poisoned_letters FROM PUBLIC;
-
 -- Record that folds with this fingerprint cannot fold an event. They skip it from now on; other folds do not.
 CREATE OR REPLACE FUNCTION event_store.mark_poisoned(fingerprint text, global_position bigint, error text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -69,9 +66,6 @@ BEGIN
     ON CONFLICT DO NOTHING;
     PERFORM event_store.write_poisoned_letter(mark_poisoned.global_position);
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.mark_poisoned FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.mark_poisoned TO progress_project, progress_batch;
 
 -- Give the marks that stood before version 0.4 to a new schema's folds, unless an earlier schema has taken them.
 CREATE OR REPLACE FUNCTION event_store.adopt_marks(fingerprint text) RETURNS void
@@ -89,9 +83,6 @@ BEGIN
     SELECT array_agg(c.global_position) INTO positions FROM copied c;
     PERFORM event_store.renew_poisoned_letters(positions);
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.adopt_marks FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.adopt_marks TO progress_project;
 
 -- Return whether there are read models of version 0.3 or before, which have no view `poisoned_events`.
 CREATE OR REPLACE FUNCTION event_store.has_former_schema() RETURNS boolean
@@ -137,9 +128,6 @@ BEGIN
     RETURN cleared;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.has_schema, event_store.clear_marks FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.clear_marks TO progress_project;
-
 -- Drop the marks of folds that have no schema any more, and close the dead letters that have no mark left.
 CREATE OR REPLACE FUNCTION event_store.drop_orphaned_marks() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -159,9 +147,6 @@ BEGIN
     PERFORM event_store.watch_for_former_schemas();
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.drop_orphaned_marks FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.drop_orphaned_marks TO progress_project, progress_batch;
-
 -- Workers of version 0.3 call these two functions, which work as they did: `quarantine` marks an event for all schemas
 -- of that version and before, and `release` removes the mark.
 CREATE OR REPLACE FUNCTION event_store.quarantine(global_position bigint, error text) RETURNS void
@@ -172,9 +157,6 @@ BEGIN
     ON CONFLICT DO NOTHING;
     PERFORM event_store.write_poisoned_letter(quarantine.global_position);
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.quarantine FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.quarantine TO progress_project, progress_batch;
 
 -- Trigger function: mark a review, a session or an answer for the read models of version 0.3 and before. They fold any
 -- interval, duration and time of an answer. Then they answer no query about the learner's items or days, because a due
@@ -212,8 +194,6 @@ BEGIN
         END;
     END IF;
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.mark_for_former_schemas, event_store.watch_for_former_schemas FROM PUBLIC;
 SELECT event_store.watch_for_former_schemas();
 
 CREATE OR REPLACE FUNCTION event_store.release(letter_id bigint) RETURNS bigint
@@ -227,9 +207,6 @@ BEGIN ATOMIC
     )
     SELECT t.global_position FROM taken t;
 END;
-
-REVOKE EXECUTE ON FUNCTION event_store.release FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.release TO progress_project;
 
 -- Replay a bundle (one dead letter for several faulty entries of a message). In one transaction, record the entries as
 -- if the message were delivered again. If the first entry fails again, the bundle's row becomes the dead letter of this
@@ -290,9 +267,6 @@ BEGIN
     RETURN true;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.take_apart FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.take_apart TO progress_batch, progress_project;
-
 -- Close a dead letter whose replay succeeded. That of a poisoned event stays open while any folds leave the event out:
 -- those of version 0.3, which call this function for it, do not know the marks of others.
 CREATE OR REPLACE FUNCTION event_store.mark_replayed(letter_id bigint) RETURNS void
@@ -309,9 +283,6 @@ BEGIN
     END IF;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.mark_replayed FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.mark_replayed TO progress_batch, progress_project;
-
 -- Store why the replay of a dead letter failed; the dead letter stays open.
 CREATE OR REPLACE FUNCTION event_store.mark_failed(letter_id bigint, kind text, reason text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -319,9 +290,6 @@ BEGIN ATOMIC
     UPDATE event_store.dead_letters l SET kind = mark_failed.kind, reason = mark_failed.reason
     WHERE l.letter_id = mark_failed.letter_id;
 END;
-
-REVOKE EXECUTE ON FUNCTION event_store.mark_failed FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.mark_failed TO progress_batch, progress_project;
 
 -- Discard the given dead letters that are open; return the number of dead letters discarded.
 CREATE OR REPLACE FUNCTION event_store.discard_letters(letter_ids bigint[], reason text) RETURNS integer
@@ -339,6 +307,3 @@ BEGIN ATOMIC
     )
     SELECT count(*) FROM discarded;
 END;
-
-REVOKE EXECUTE ON FUNCTION event_store.discard_letters FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.discard_letters TO progress_query;

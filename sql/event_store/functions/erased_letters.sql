@@ -405,11 +405,3 @@ BEGIN
         END IF;
     END LOOP;
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.id_in, event_store.parse_payload, event_store.tokens,
-    event_store.decode_escapes, event_store.names_erased, event_store.judge_letter, event_store.erase_entries,
-    event_store.drop_erased_letters, event_store.drop_letters_of_started_sessions, event_store.letters_of,
-    event_store.redact_letters, event_store.redact_letters_of, event_store.redact_letters_of_sessions,
-    event_store.erase_from_letters FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.letters_of, event_store.redact_letters_of TO progress_project;
-GRANT EXECUTE ON FUNCTION event_store.redact_letters TO progress_erasure, progress_project, progress_batch;

@@ -250,8 +250,6 @@ BEGIN
     RETURN coalesce(cardinality(positions), 0);
 END $$;
 
-ALTER FUNCTION event_store.redact_events OWNER TO progress_erasure;
-
 -- Read up to `at_most` events of undeclared types that name no learner, beginning after the given stream and version.
 -- Return the positions of two kinds of these events. An event of the first kind names a session of the learner, but
 -- arrived before the session's first SessionStarted. An event of the second kind names a session whose SessionStarted
@@ -308,8 +306,6 @@ BEGIN
     WHERE e.global_position = ANY (positions);
     redacted := cardinality(positions);
 END $$;
-
-ALTER FUNCTION event_store.redact_undeclared OWNER TO progress_erasure;
 
 -- Return the ids of the learner's pending events: those that name the learner, or a session of the learner or of
 -- another erased learner.
@@ -431,17 +427,3 @@ BEGIN
     RAISE EXCEPTION 'event_store.events is append-only: % is refused', TG_OP
         USING ERRCODE = 'insufficient_privilege';
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.keyed_digest, event_store.erasure_digest, event_store.is_erased,
-    event_store.replace_erasure_key,
-    event_store.forbid_learner, event_store.drop_erased, event_store.count_of_learner, event_store.erased_stream,
-    event_store.redact_events, event_store.undeclared_of, event_store.redact_undeclared, event_store.pending_of,
-    event_store.delete_pending, event_store.hide_sessions, event_store.mentions_of, event_store.analyze_columns,
-    event_store.renew_statistics, event_store.refuse_change FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.keyed_digest, event_store.undeclared_of TO progress_project, progress_erasure;
-GRANT EXECUTE ON FUNCTION event_store.is_erased TO progress_query;
-GRANT EXECUTE ON FUNCTION event_store.erasure_digest TO progress_project, progress_batch, progress_erasure;
-GRANT EXECUTE ON FUNCTION event_store.forbid_learner, event_store.count_of_learner, event_store.redact_events,
-    event_store.redact_undeclared, event_store.pending_of, event_store.delete_pending, event_store.hide_sessions,
-    event_store.mentions_of, event_store.analyze_columns, event_store.renew_statistics TO progress_project;
-GRANT EXECUTE ON FUNCTION event_store.erased_stream TO progress_erasure;

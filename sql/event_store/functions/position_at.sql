@@ -21,7 +21,3 @@ BEGIN
     END LOOP;
     RETURN (SELECT min(e.global_position) FROM event_store.events e WHERE e.global_position >= low);
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.position_at FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.position_at
-    TO progress_project, progress_batch, progress_query, progress_erasure;

@@ -189,9 +189,3 @@ CROSS JOIN LATERAL (
              ORDER BY m.number LIMIT 1)) AS oldest_at
 ) waiting
 $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.published_event, event_store.is_deleted, event_store.move_publisher,
-    event_store.has_messages, event_store.next_messages, event_store.count_unpublished FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.published_event, event_store.is_deleted, event_store.move_publisher,
-    event_store.has_messages, event_store.next_messages TO progress_project, progress_batch;
-GRANT EXECUTE ON FUNCTION event_store.count_unpublished TO progress_project, progress_batch, progress_query;

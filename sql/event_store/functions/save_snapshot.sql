@@ -27,6 +27,3 @@ BEGIN
           WHERE newer.stream_id = save_snapshot.stream_id AND newer.fingerprint = save_snapshot.fingerprint
           ORDER BY newer.stream_version DESC OFFSET kept - 1 LIMIT 1);
 END $$;
-
-REVOKE EXECUTE ON FUNCTION event_store.save_snapshot FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.save_snapshot TO progress_project, progress_batch;

@@ -12,6 +12,3 @@ $fold$
 $function$, CASE WHEN current_setting('server_version_num')::int >= 170000 THEN 'pg_c_utf8' ELSE 'und-x-icu' END);
 END
 $search$;
-
-REVOKE EXECUTE ON FUNCTION event_store.fold_case FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.fold_case TO progress_query, progress_project, progress_batch;

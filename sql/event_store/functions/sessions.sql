@@ -8,6 +8,3 @@ BEGIN ATOMIC
     FROM pg_stat_activity a
     WHERE a.datname = current_database() AND a.usename IS NOT NULL;
 END;
-
-REVOKE EXECUTE ON FUNCTION event_store.list_sessions FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.list_sessions TO progress_query;

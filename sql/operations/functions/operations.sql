@@ -241,16 +241,3 @@ BEGIN
     END LOOP;
     RETURN NEW;
 END $$;
-
-REVOKE EXECUTE ON FUNCTION operations.lock_key, operations.accept, operations.cancel, operations.retry,
-    operations.list_unclaimed, operations.archive_is_due, operations.count_problems, operations.delete_finished,
-    operations.find_erasure, operations.operations_of, operations.redact_operations, operations.forget_callers
-    FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION operations.lock_key TO progress_project;
-GRANT EXECUTE ON FUNCTION operations.accept TO progress_query, progress_batch;
-GRANT EXECUTE ON FUNCTION operations.cancel, operations.retry TO progress_query;
-GRANT EXECUTE ON FUNCTION operations.list_unclaimed, operations.archive_is_due, operations.delete_finished
-    TO progress_batch;
-GRANT EXECUTE ON FUNCTION operations.count_problems TO progress_batch, progress_project;
-GRANT EXECUTE ON FUNCTION operations.find_erasure TO progress_query;
-GRANT EXECUTE ON FUNCTION operations.operations_of, operations.redact_operations TO progress_project;

@@ -50,6 +50,3 @@ BEGIN
     END LOOP;
 END
 $describe$;
-
-ALTER FUNCTION progress.describe_views OWNER TO progress_project;
-REVOKE EXECUTE ON FUNCTION progress.describe_views FROM PUBLIC;

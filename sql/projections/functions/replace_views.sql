@@ -48,7 +48,3 @@ EXCEPTION WHEN lock_not_available OR deadlock_detected OR dependent_objects_stil
     RETURN SQLERRM;
 END
 $replace$;
-
-ALTER FUNCTION progress.replace_views OWNER TO progress_project;
-REVOKE EXECUTE ON FUNCTION progress.replace_views FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION progress.replace_views TO progress_batch;

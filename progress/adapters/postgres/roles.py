@@ -1,0 +1,53 @@
+"""The roles of the functions, their privileges and what they own: the state outside the tables.
+
+`sql/adapters/roles.sql` says what it is. It is compared at each `migrate`, because a restored
+database has the state that its restorer gave it, and a new server has no roles.
+"""
+
+from progress.adapters import retries
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.errors import DatabaseUnavailable, ProgressError
+
+_FILE = "adapters/roles"
+_LOCKED = ("55P03", "40P01")  # no lock within a second, or a deadlock
+
+
+def apply(connection: Connection) -> None:
+    """Change what differs from the file, in one transaction; change nothing if nothing differs.
+
+    Raise ProgressError with the statements that this connection's user may not run. Raise
+    DatabaseUnavailable if other sessions keep the tables locked.
+    """
+    for attempt in range(retries.ATTEMPTS):
+        if not find_differences(connection):
+            return
+        try:
+            with database.transaction(connection):
+                database.run(connection, _FILE, "apply")
+            break
+        except database.ERRORS as error:
+            if database.read_failure(error).sqlstate not in _LOCKED:
+                raise
+            if attempt == retries.ATTEMPTS - 1:
+                raise DatabaseUnavailable(
+                    "sessions that use the tables keep the owners and privileges from being "
+                    "changed: repeat the command when they have ended"
+                ) from error
+            retries.pause(attempt, None)
+    if left := find_differences(connection):
+        raise ProgressError(
+            "this database user may not give all the rights that the functions need; let a "
+            "superuser run these statements in this database, then repeat the command:\n"
+            + "".join(f"{statement};\n" for statement in left)
+        )
+
+
+def find_differences(connection: Connection) -> list[str]:
+    """Return the statements that `apply` would run."""
+    return [statement for (statement,) in database.run(connection, _FILE, "differences")]
+
+
+def close_functions(connection: Connection) -> None:
+    """Take new functions from PUBLIC, until `apply` gives them to those who need them."""
+    database.run(connection, _FILE, "close functions")

@@ -1,0 +1,245 @@
+-- The roles, their privileges, and what they own: the state that no table holds, and that a dump may lack. `migrate`
+-- compares the catalogue with this file, and changes what differs. The logins are in logins.sql.
+
+-- privileges --
+-- What each role may do with which objects, or that it owns them. `*` stands for all names, and for the schemas of all
+-- versions. The rest belongs to the owner of the log. These roles and PUBLIC may do nothing else, so a new function
+-- needs a place here. During a release, the former version serves with these privileges: they must suffice for it, too.
+VALUES
+    ('progress_ingest', 'USAGE', 'SCHEMA', 'event_store'),
+    ('progress_ingest', 'EXECUTE', 'ROUTINE event_store', 'append end_analyst_locks'),
+
+    ('progress_project', 'CREATE', 'DATABASE', '*'),
+    ('progress_project', 'OWNER', 'SCHEMA', 'progress progress_*'),
+    ('progress_project', 'OWNER', 'TABLE progress_*', '*'), ('progress_project', 'OWNER', 'TABLE progress', '*'),
+    ('progress_project', 'OWNER', 'ROUTINE progress_*', '*'), ('progress_project', 'OWNER', 'ROUTINE progress', '*'),
+    ('progress_project', 'OWNER', 'TYPE progress_*', '*'),
+    ('progress_project', 'USAGE', 'SCHEMA', 'event_store operations'),
+    ('progress_project', 'SELECT', 'TABLE event_store',
+        'accesses dead_letters erased erasure_key events milestone_definitions milestone_marks poison_marks poisoned
+        publisher_checkpoints snapshots'),
+    ('progress_project', 'INSERT', 'TABLE event_store',
+        'milestone_definitions milestone_marks publisher_checkpoints snapshots'),
+    ('progress_project', 'UPDATE', 'TABLE event_store', 'publisher_checkpoints'),
+    ('progress_project', 'DELETE', 'TABLE event_store', 'milestone_marks snapshots'),
+    ('progress_project', 'SELECT, UPDATE', 'TABLE operations', 'operations steps'),
+    ('progress_project', 'EXECUTE', 'ROUTINE event_store',
+        'adopt_marks analyze_columns append clear_marks count_of_learner count_unpublished delete_pending
+        drop_orphaned_marks erasure_digest event_uuid fold_case forbid_learner has_messages hide_sessions is_deleted
+        keyed_digest letters_of mark_failed mark_poisoned mark_replayed mentions_of move_publisher next_messages
+        pending_of position_at published_event quarantine record_accesses redact_accesses redact_events redact_letters
+        redact_letters_of redact_undeclared release renew_statistics save_snapshot shard_of take_apart undeclared_of'),
+    ('progress_project', 'EXECUTE', 'ROUTINE operations', 'count_problems lock_key operations_of redact_operations'),
+
+    ('progress_batch', 'USAGE', 'SCHEMA', 'event_store operations progress progress_*'),
+    ('progress_batch', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLE progress_*', '*'),
+    ('progress_batch', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLE progress', '*'),
+    ('progress_batch', 'SELECT', 'TABLE event_store',
+        'accesses dead_letters erased events milestone_definitions milestone_marks pending poison_marks poisoned
+        publisher_checkpoints snapshots'),
+    ('progress_batch', 'INSERT', 'TABLE event_store',
+        'milestone_definitions milestone_marks publisher_checkpoints snapshots'),
+    ('progress_batch', 'UPDATE', 'TABLE event_store', 'publisher_checkpoints snapshots'),
+    ('progress_batch', 'DELETE', 'TABLE event_store', 'accesses dead_letters snapshots'),
+    ('progress_batch', 'DELETE, SELECT (operation_id), SELECT (kind), SELECT (subject), SELECT (finished_at)',
+        'TABLE operations', 'operations'),
+    ('progress_batch', 'EXECUTE', 'ROUTINE event_store',
+        'append count_unpublished drop_orphaned_marks end_analyst_locks erasure_digest event_uuid fold_case has_messages
+        is_deleted mark_failed mark_poisoned mark_replayed move_publisher next_messages position_at published_event
+        quarantine redact_letters remove_analyst_objects save_snapshot shard_of take_apart'),
+    ('progress_batch', 'EXECUTE', 'ROUTINE operations',
+        'accept archive_is_due count_problems delete_finished list_unclaimed'),
+    ('progress_batch', 'EXECUTE', 'ROUTINE progress', 'replace_views'),
+
+    ('progress_query', 'TEMPORARY', 'DATABASE', '*'),
+    ('progress_query', 'USAGE', 'SCHEMA', 'event_store operations progress progress_*'),
+    ('progress_query', 'SELECT', 'TABLE event_store', '* -erasure_key'),
+    ('progress_query', 'SELECT', 'TABLE operations', '*'),
+    ('progress_query', 'SELECT', 'TABLE progress_*', '*'), ('progress_query', 'SELECT', 'TABLE progress', '*'),
+    ('progress_query', 'EXECUTE', 'ROUTINE event_store',
+        'announce count_unpublished discard_letters event_uuid fold_case is_erased list_sessions position_at
+        record_accesses shard_of withdraw'),
+    ('progress_query', 'EXECUTE', 'ROUTINE operations', 'accept cancel find_erasure retry'),
+
+    -- The functions that empty events run as this role, because the trigger on the events admits no other.
+    ('progress_erasure', 'OWNER', 'ROUTINE event_store', 'redact_events redact_undeclared'),
+    ('progress_erasure', 'USAGE, CREATE', 'SCHEMA', 'event_store'),
+    ('progress_erasure', 'SELECT, DELETE', 'TABLE event_store',
+        'dead_letters events pending poison_marks poisoned sessions snapshots'),
+    ('progress_erasure', 'UPDATE', 'TABLE event_store', 'dead_letters events pending sessions snapshots'),
+    ('progress_erasure', 'EXECUTE', 'ROUTINE event_store',
+        'erased_stream erasure_digest event_uuid keyed_digest position_at redact_letters shard_of undeclared_of'),
+
+    ('progress_analyst', 'USAGE', 'SCHEMA', 'progress'),
+    ('progress_analyst', 'SELECT', 'TABLE progress', '*'),
+    ('progress_backup', 'SELECT', 'TABLE event_store', 'erasure_key'),
+    ('progress_backup', 'SELECT', 'SEQUENCE event_store', '*'), ('progress_backup', 'SELECT', 'SEQUENCE operations', '*'),
+
+    ('PUBLIC progress_batch progress_query', 'EXECUTE', 'ROUTINE progress_*', '*'),
+
+    -- Analysts could stop the service with advisory locks and large objects. Only a superuser takes their functions from
+    -- PUBLIC; elsewhere, the batch job ends what analysts hold (sql/event_store/functions/analysts.sql). Two functions
+    -- that read and write the server's files are nobody's.
+    ('pg_database_owner progress_ingest progress_project progress_batch progress_query progress_load progress_erasure
+        progress_backup', 'EXECUTE', 'ROUTINE pg_catalog', '* -lo_import -lo_export')
+
+-- defaults --
+-- What other roles may do with what an owner creates in a schema, or anywhere. `keeper` is the owner of the log.
+VALUES
+    ('keeper', 'event_store', 'SELECT', 'TABLES', 'progress_query'),
+    ('progress_project', NULL, 'USAGE', 'SCHEMAS', 'progress_batch'),
+    ('progress_project', NULL, 'USAGE', 'SCHEMAS', 'progress_query'),
+    ('progress_project', NULL, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLES', 'progress_batch'),
+    ('progress_project', NULL, 'SELECT', 'TABLES', 'progress_query'),
+    ('progress_project', NULL, 'EXECUTE', 'FUNCTIONS', 'progress_batch'),
+    ('progress_project', NULL, 'EXECUTE', 'FUNCTIONS', 'progress_query'),
+    ('progress_project', 'progress', 'SELECT', 'TABLES', 'progress_analyst')
+
+-- memberships --
+-- The roles, and who needs them: the owner of the log acts for two, and makes logins members of all but one. From
+-- PostgreSQL 16 on, this needs the option of whoever created the role.
+VALUES
+    ('progress_project', 'keeper', 'USAGE'), ('progress_erasure', 'keeper', 'USAGE'),
+    ('progress_query', 'progress_backup', 'USAGE'),
+    ('progress_ingest', 'keeper', 'ADMIN'), ('progress_project', 'keeper', 'ADMIN'),
+    ('progress_batch', 'keeper', 'ADMIN'), ('progress_query', 'keeper', 'ADMIN'), ('progress_load', 'keeper', 'ADMIN'),
+    ('progress_analyst', 'keeper', 'ADMIN'), ('progress_backup', 'keeper', 'ADMIN')
+
+-- differences --
+-- Return the statements, in order, that make the catalogue what this file says. To compile the query takes seconds.
+SET LOCAL jit = off;
+{adapters/roles statements};
+
+-- statements --
+WITH server AS (
+    SELECT r.rolsuper AS is_super,
+        coalesce((SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n
+            WHERE n.nspname = 'event_store' AND pg_has_role(n.nspowner, 'USAGE')), r.rolname) AS keeper
+    FROM pg_roles r WHERE r.rolname = current_user
+), wanted AS MATERIALIZED (
+    SELECT r.role, p.privilege, w.place, string_to_array(regexp_replace(w.names, '\s+', ' ', 'g'), ' ') AS names
+    FROM ({adapters/roles privileges}) AS w (roles, privileges, place, names),
+        regexp_split_to_table(w.roles, '\s+') AS r (role), regexp_split_to_table(w.privileges, ', ') AS p (privilege)
+), spaces AS (
+    SELECT n.*, regexp_replace(n.nspname, '^progress_.*', 'progress_*') AS space, CASE
+        WHEN n.nspname = 'public' THEN '^progress_(migrations|functions|refusals)$'
+        WHEN n.nspname = 'pg_catalog' THEN '^(pg_(try_)?advisory_|lo_|loread$|lowrite$)'
+        WHEN n.nspname ~ '_building$' THEN '^$' ELSE '' END AS contents  -- what is being built is locked for long
+    FROM pg_namespace n, server s
+    WHERE n.nspname ~ '^(event_store|operations|public|progress(_[0-9a-f]{12}(_building|_retired)?)?)$'
+       OR s.is_super AND n.nspname = 'pg_catalog'
+), objects (place, name, target, oid, owner, acl) AS MATERIALIZED (
+    SELECT 'DATABASE', d.datname, format('DATABASE %I', d.datname), NULL::oid, NULL::oid, d.datacl
+    FROM pg_database d WHERE d.datname = current_database()
+    UNION ALL
+    SELECT 'SCHEMA', n.space, format('SCHEMA %I', n.nspname), NULL, n.nspowner, n.nspacl
+    FROM spaces n WHERE n.nspname NOT IN ('public', 'pg_catalog')
+    UNION ALL  -- a sequence has the owner of its table
+    SELECT k.kind || n.space, c.relname, format('%s%I.%I', k.kind, n.nspname, c.relname), c.oid,
+        CASE WHEN c.relkind <> 'S' THEN c.relowner END, c.relacl
+    FROM spaces n JOIN pg_class c ON c.relnamespace = n.oid AND c.relname ~ n.contents
+    JOIN (VALUES ('r'::"char", 'TABLE '), ('v', 'TABLE '), ('S', 'SEQUENCE ')) AS k (relkind, kind) USING (relkind)
+    WHERE n.nspname <> 'pg_catalog'
+    UNION ALL
+    SELECT 'ROUTINE ' || n.space, p.proname,
+        format('ROUTINE %I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), p.oid,
+        CASE WHEN n.nspname <> 'pg_catalog' THEN p.proowner END, coalesce(p.proacl, acldefault('f', p.proowner))
+    FROM spaces n JOIN pg_proc p ON p.pronamespace = n.oid AND p.proname ~ n.contents
+    UNION ALL
+    SELECT 'TYPE ' || n.space, t.typname, format('TYPE %I.%I', n.nspname, t.typname), t.oid, t.typowner, NULL
+    FROM spaces n JOIN pg_type t ON t.typnamespace = n.oid AND t.typcategory <> 'A' AND t.typname ~ n.contents
+    LEFT JOIN pg_class c ON c.oid = t.typrelid
+    WHERE n.nspname NOT IN ('public', 'pg_catalog') AND coalesce(c.relkind, 'c') = 'c'
+), matches AS MATERIALIZED (
+    SELECT o.*, w.role, w.privilege
+    FROM objects o JOIN wanted w ON w.place = o.place
+     AND (o.name = ANY (w.names) OR w.names[1] = '*' AND '-' || o.name <> ALL (w.names))
+), owners AS MATERIALIZED (
+    SELECT o.*, coalesce(m.role, s.keeper) AS due
+    FROM server s CROSS JOIN objects o LEFT JOIN matches m ON m.privilege = 'OWNER' AND m.target = o.target
+), due AS (
+    SELECT m.place, m.target, m.role, m.privilege FROM matches m WHERE m.privilege <> 'OWNER'
+), given AS (
+    SELECT o.place, o.target, coalesce(r.rolname::text, 'PUBLIC') AS role, e.privilege
+    FROM owners o
+    CROSS JOIN LATERAL (
+        SELECT a.grantee, a.privilege_type FROM aclexplode(o.acl) AS a
+        UNION ALL
+        SELECT a.grantee, format('%s (%I)', a.privilege_type, c.attname)
+        FROM pg_attribute c, aclexplode(c.attacl) AS a WHERE c.attrelid = o.oid AND o.place LIKE 'TABLE %'
+    ) AS e (grantee, privilege)
+    LEFT JOIN pg_roles r ON r.oid = e.grantee
+    WHERE r.rolname IS DISTINCT FROM o.due AND e.grantee IS DISTINCT FROM o.owner
+      AND coalesce(r.rolname, 'PUBLIC') IN (SELECT w.role FROM wanted w)
+), changes AS (
+    SELECT 'GRANT' AS verb, 'TO' AS word, d.* FROM (TABLE due EXCEPT TABLE given) AS d
+    UNION ALL  -- progress_load has more privileges while a rebuild loads
+    SELECT 'REVOKE', 'FROM', g.* FROM (TABLE given EXCEPT TABLE due) AS g
+    WHERE g.place <> 'DATABASE' AND (g.role <> 'progress_load' OR g.place = 'ROUTINE pg_catalog')
+), statements (step, statement) AS (
+    SELECT DISTINCT 1, format('CREATE ROLE %I NOLOGIN', m.role)
+    FROM ({adapters/roles memberships}) AS m (role) WHERE to_regrole(m.role) IS NULL
+    UNION ALL
+    SELECT 2, format('GRANT %I TO %I', m.role, n.name) || CASE m.need WHEN 'ADMIN' THEN ' WITH ADMIN OPTION' ELSE '' END
+    FROM server s CROSS JOIN ({adapters/roles memberships}) AS m (role, member, need)
+    CROSS JOIN LATERAL (SELECT CASE m.member WHEN 'keeper' THEN s.keeper ELSE m.member END) AS n (name)
+    WHERE (m.need = 'USAGE' OR current_setting('server_version_num')::int >= 160000)
+      AND NOT coalesce(pg_has_role(to_regrole(quote_ident(n.name))::oid, to_regrole(m.role)::oid,
+          CASE m.need WHEN 'ADMIN' THEN 'MEMBER WITH ADMIN OPTION' ELSE 'USAGE' END), false)
+    UNION ALL
+    SELECT CASE o.place WHEN 'SCHEMA' THEN 3 ELSE 5 END, format('ALTER %s OWNER TO %I', o.target, o.due)
+    FROM owners o JOIN pg_roles r ON r.oid = o.owner AND r.rolname <> o.due
+    UNION ALL
+    SELECT CASE WHEN c.place IN ('DATABASE', 'SCHEMA') THEN 4 ELSE 6 END,
+        format('%s %s ON %s %s %s', c.verb, string_agg(c.privilege, ', ' ORDER BY c.privilege), c.target, c.word, c.role)
+    FROM changes c GROUP BY c.place, c.verb, c.target, c.word, c.role
+    UNION ALL
+    SELECT 7, format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s GRANT %s ON %s TO %I', o.owner,
+        coalesce(' IN SCHEMA ' || n.nspname, ''), d.privileges, d.things, d.role)
+    FROM server s CROSS JOIN ({adapters/roles defaults}) AS d (owner, space, privileges, things, role)
+    CROSS JOIN LATERAL (SELECT CASE d.owner WHEN 'keeper' THEN s.keeper ELSE d.owner END) AS o (owner)
+    LEFT JOIN pg_namespace n ON n.nspname = d.space
+    WHERE n.nspname IS NOT DISTINCT FROM d.space AND NOT string_to_array(d.privileges, ', ') <@ ARRAY(
+        SELECT e.privilege_type FROM pg_default_acl a, aclexplode(a.defaclacl) AS e
+        WHERE a.defaclrole = to_regrole(quote_ident(o.owner)) AND a.defaclnamespace = coalesce(n.oid, 0)
+          AND e.grantee = to_regrole(d.role)
+          AND a.defaclobjtype = CASE d.things WHEN 'TABLES' THEN 'r' WHEN 'SCHEMAS' THEN 'n' ELSE 'f' END)
+)
+SELECT s.statement FROM statements s ORDER BY s.step, s.statement
+
+-- apply --
+-- Change what differs, except what this session's user may not change.
+DO $apply$
+DECLARE
+    change text;
+BEGIN
+    SET LOCAL lock_timeout = '1s';  -- whoever wants to read a table waits, too
+    SET LOCAL jit = off;
+    FOR change IN
+{adapters/roles statements}
+    LOOP
+        BEGIN
+            EXECUTE change;
+        EXCEPTION WHEN insufficient_privilege OR invalid_grant_operation OR undefined_object
+            OR duplicate_object OR unique_violation THEN  -- another database of this server has just created the role
+            NULL;
+        END;
+    END LOOP;
+END
+$apply$;
+
+-- close functions --
+-- Take new functions from PUBLIC, until they have their privileges.
+DO $close$
+DECLARE
+    made regprocedure;
+BEGIN
+    FOR made IN
+        SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname IN ('event_store', 'operations', 'progress') AND p.proacl IS NULL
+          AND pg_has_role(p.proowner, 'USAGE')
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', made);
+    END LOOP;
+END
+$close$;

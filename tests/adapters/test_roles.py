@@ -1,0 +1,175 @@
+"""`migrate` gives each database, restored or new, the same roles, owners and privileges."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from progress import settings
+from progress.adapters import retries
+from progress.adapters.postgres import database, migrations, roles
+from progress.adapters.postgres.database import Connection
+from progress.errors import DatabaseUnavailable, ProgressError
+from progress.local import postgres
+from progress.operations import erase_user, records, runner
+from progress.projections import rebuild, schema
+from tests.conftest import Store, skip_without
+from tests.support import backup_fixtures, folders, sample_events
+from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, OwnServer
+
+# The transactions that wrote the rows of owners and privileges.
+WRITTEN = """
+    SELECT oid, CAST(xmin AS text) FROM pg_proc
+    UNION ALL SELECT oid, CAST(xmin AS text) FROM pg_class
+    UNION ALL SELECT oid, CAST(xmin AS text) FROM pg_namespace
+    UNION ALL SELECT oid, CAST(xmin AS text) FROM pg_type
+    UNION ALL SELECT oid, CAST(xmin AS text) FROM pg_default_acl
+    UNION ALL SELECT oid, CAST(xmin AS text) FROM pg_database
+"""
+
+
+class Machine:
+    """A server with two owners of databases; `progress` may create roles, `other` may not."""
+
+    def __init__(self, folder: Path, programs: Path | None) -> None:
+        self.programs, self.folder = programs, folder
+        self.server = OwnServer(folder, programs)
+        self.server.start()
+        with closing(self.connect("postgres", "postgres")) as admin:
+            admin.execute_simple("CREATE ROLE progress LOGIN CREATEROLE; CREATE ROLE other LOGIN")
+
+    def url(self, name: str, user: str = "progress") -> str:
+        return self.server.url.replace("postgres@/postgres", f"{user}@/{name}")
+
+    def connect(self, name: str, user: str = "progress") -> Connection:
+        return database.connect(self.url(name, user))
+
+    def run(self, program: str, *arguments: str | Path) -> None:
+        """Run pg_dump or pg_restore, and go on after its errors, as a restorer would."""
+        path = (self.programs or postgres.programs()) / program
+        host = ("--host", self.folder / "postgres")
+        subprocess.run([path, *host, *arguments], check=False, capture_output=True)
+
+    def restore(self, dump: Path, name: str, owner: str, user: str, *options: str) -> None:
+        with closing(self.connect("postgres", "postgres")) as admin:
+            admin.run(f"CREATE DATABASE {name} OWNER {owner}")
+        self.run("pg_restore", "--username", user, *options, "--dbname", name, dump)
+
+
+@contextmanager
+def start(programs: Path | None) -> Iterator[Machine]:
+    with folders.create("test") as folder:
+        machine = Machine(folder, programs)
+        yield machine
+        machine.server.stop()
+
+
+@pytest.fixture(
+    scope="module", params=[EMBEDDED, pytest.param(OLDEST, marks=pytest.mark.exhaustive)]
+)
+def dumped(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Path]]:
+    """A server with a database that has events, and the dump of this database."""
+    programs = OLDEST_PROGRAMS if request.param == OLDEST else None
+    if programs and not programs.exists():
+        skip_without(request, OLDEST)
+    with start(programs) as machine:
+        dump = machine.folder / "dump"
+        with closing(machine.connect("postgres", "postgres")) as admin:
+            admin.run("CREATE DATABASE progress OWNER progress")
+        with closing(machine.connect("progress")) as owner:
+            migrations.apply(owner)
+            sample_events.record_lessons(owner, "ann")
+        rebuild.ensure(lambda: machine.connect("progress"))
+        machine.run("pg_dump", "--username", "progress", "-Fc", "--file", dump, "progress")
+        yield machine, dump
+
+
+def read_rights(connection: Connection) -> list[list[str]]:
+    """Return the owner and the sorted privileges of each database object."""
+    rows = connection.run(backup_fixtures.BLOCKS["rights"])
+    return [[*row, *sorted(re.findall("[^{},]+", acl or ""))] for *row, acl in rows]
+
+
+def test_a_new_server_gets_the_roles_and_privileges_of_the_former_one(
+    dumped: tuple[Machine, Path], tmp_path: Path
+) -> None:
+    former, dump = dumped
+    folder = Path(shutil.copytree(migrations.FOLDER, tmp_path / "migrations"))
+    (folder / "9000_named.sql").write_text("SELECT CAST('progress_ingest' AS regrole)")
+    with start(former.programs) as new:
+        options = ("--no-owner", "--no-privileges")
+        new.restore(dump, "progress", "progress", "progress", *options)
+        with closing(former.connect("progress")) as old, closing(new.connect("progress")) as copy:
+            assert roles.find_differences(old) == []
+            assert "CREATE ROLE progress_ingest NOLOGIN" in roles.find_differences(copy)
+            assert migrations.apply(copy, folder) == ["9000_named.sql"]
+            assert read_rights(copy) == read_rights(old)
+            written = copy.run(WRITTEN)
+            migrations.apply(copy, folder)
+            assert copy.run(WRITTEN) == written
+
+
+def test_a_database_that_its_owner_restored_erases_learners(
+    dumped: tuple[Machine, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine, dump = dumped
+    machine.restore(dump, "copy", "progress", "progress")
+    monkeypatch.setenv("DATABASE_URL", machine.url("copy"))
+    monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("PUBLISH_EVENTS", "off")
+    monkeypatch.setattr(erase_user, "_REQUESTS_END_S", 0.0)
+    settings.current.cache_clear()
+    with closing(machine.connect("copy")) as connection:
+        differences = roles.find_differences(connection)
+        assert any("redact_events" in each and "OWNER TO" in each for each in differences)
+        migrations.apply(connection)
+        operation_id = records.accept(
+            connection,
+            records.OperationKind.ERASE_USER,
+            caller="cli",
+            key="1",
+            subject="ann",
+            user_id="ann",
+        )
+        runner.run(operation_id)
+        assert (operation := records.get_operation(connection, operation_id))
+        assert (operation.state, operation.error) == ("SUCCEEDED", None)
+        assert roles.find_differences(connection) == []
+    settings.current.cache_clear()
+
+
+def test_a_superuser_gives_what_the_owner_may_not(dumped: tuple[Machine, Path]) -> None:
+    former, dump = dumped
+    with start(former.programs) as machine:
+        for name, restorer in (("first", "other"), ("second", "postgres")):
+            machine.restore(dump, name, "other", restorer, "--no-owner")
+            with closing(machine.connect(name, "other")) as owner:
+                with pytest.raises(ProgressError, match="let a superuser run") as refused:
+                    migrations.apply(owner)
+                _, _, statements = str(refused.value).partition("\n")
+                with closing(machine.connect(name, "postgres")) as admin:
+                    admin.execute_simple(statements)
+                migrations.apply(owner)
+                assert roles.find_differences(owner) == []
+                schema.set_search_path(owner)
+                assert not sample_events.find_differences(owner)
+
+
+def test_a_table_that_is_in_use_gets_its_owner_as_soon_as_it_is_free(
+    store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "ATTEMPTS", 2)
+    connection.run(f"ALTER TABLE {schema.schema_name()}.items OWNER TO CURRENT_USER")
+    with closing(store.connect()) as reader:
+        reader.run("BEGIN")
+        reader.run(f"SELECT FROM {schema.schema_name()}.items")
+        monkeypatch.setattr(retries, "pause", lambda *_: None)
+        with pytest.raises(DatabaseUnavailable, match="repeat the command"):
+            migrations.apply(connection)
+        monkeypatch.setattr(retries, "pause", lambda *_: reader.run("ROLLBACK"))
+        migrations.apply(connection)
+    assert roles.find_differences(connection) == []
