@@ -2,108 +2,74 @@
 -- compares the catalogue with this file, and changes what differs. The logins are in logins.sql.
 
 -- privileges --
--- What each role may do with which objects, or that it owns them. `*` stands for all names, and for the schemas of all
+-- What each role may do, or owns (OWNER), of each kind and schema: `*` stands for all names, and for the schemas of all
 -- versions. The rest belongs to the owner of the log. These roles and PUBLIC may do nothing else, so a new function
 -- needs a place here. During a release, the former version serves with these privileges: they must suffice for it, too.
 VALUES
     ('progress_ingest', 'USAGE', 'SCHEMA', 'event_store'),
     ('progress_ingest', 'EXECUTE', 'ROUTINE event_store', 'append end_analyst_locks'),
 
-    ('progress_project', 'CREATE', 'DATABASE', '*'),
-    ('progress_project', 'OWNER', 'SCHEMA', 'progress progress_*'),
-    ('progress_project', 'OWNER', 'TABLE progress_*', '*'), ('progress_project', 'OWNER', 'TABLE progress', '*'),
-    ('progress_project', 'OWNER', 'ROUTINE progress_*', '*'), ('progress_project', 'OWNER', 'ROUTINE progress', '*'),
+    ('progress_project', 'CREATE', 'DATABASE', '*'), ('progress_project', 'OWNER', 'SCHEMA', 'progress progress_*'),
+    ('progress_project', 'OWNER', 'TABLE progress, TABLE progress_*, ROUTINE progress, ROUTINE progress_*', '*'),
     ('progress_project', 'OWNER', 'TYPE progress_*', '*'),
     ('progress_project', 'USAGE', 'SCHEMA', 'event_store operations'),
-    ('progress_project', 'SELECT', 'TABLE event_store',
-        'accesses dead_letters erased erasure_key events milestone_definitions milestone_marks poison_marks poisoned
+    ('progress_project', 'SELECT', 'TABLE event_store', 'accesses dead_letters erased erasure_key events
+        milestone_definitions milestone_marks poison_marks poisoned publisher_checkpoints snapshots'),
+    ('progress_project progress_batch', 'INSERT', 'TABLE event_store', 'milestone_definitions milestone_marks
         publisher_checkpoints snapshots'),
-    ('progress_project', 'INSERT', 'TABLE event_store',
-        'milestone_definitions milestone_marks publisher_checkpoints snapshots'),
     ('progress_project', 'UPDATE', 'TABLE event_store', 'publisher_checkpoints'),
     ('progress_project', 'DELETE', 'TABLE event_store', 'milestone_marks snapshots'),
     ('progress_project', 'SELECT, UPDATE', 'TABLE operations', 'operations steps'),
-    ('progress_project', 'EXECUTE', 'ROUTINE event_store',
-        'adopt_marks analyze_columns append clear_marks count_of_learner count_unpublished delete_pending
-        drop_orphaned_marks erasure_digest event_uuid fold_case forbid_learner has_messages hide_sessions is_deleted
-        keyed_digest letters_of mark_failed mark_poisoned mark_replayed mentions_of move_publisher next_messages
-        pending_of position_at published_event quarantine record_accesses redact_accesses redact_events redact_letters
-        redact_letters_of redact_undeclared release renew_statistics save_snapshot shard_of take_apart undeclared_of'),
+    ('progress_project', 'EXECUTE', 'ROUTINE event_store', 'adopt_marks analyze_columns append clear_marks
+        count_of_learner count_unpublished delete_pending drop_orphaned_marks erasure_digest event_uuid fold_case
+        forbid_learner has_messages hide_sessions is_deleted keyed_digest letters_of mark_failed mark_poisoned
+        mark_replayed mentions_of move_publisher next_messages pending_of position_at published_event quarantine
+        record_accesses redact_accesses redact_events redact_letters redact_letters_of redact_undeclared release
+        renew_statistics save_snapshot shard_of take_apart undeclared_of'),
     ('progress_project', 'EXECUTE', 'ROUTINE operations', 'count_problems lock_key operations_of redact_operations'),
 
-    ('progress_batch', 'USAGE', 'SCHEMA', 'event_store operations progress progress_*'),
-    ('progress_batch', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLE progress_*', '*'),
-    ('progress_batch', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLE progress', '*'),
-    ('progress_batch', 'SELECT', 'TABLE event_store',
-        'accesses dead_letters erased events milestone_definitions milestone_marks pending poison_marks poisoned
-        publisher_checkpoints snapshots'),
-    ('progress_batch', 'INSERT', 'TABLE event_store',
-        'milestone_definitions milestone_marks publisher_checkpoints snapshots'),
+    ('progress_batch progress_query', 'USAGE', 'SCHEMA', 'event_store operations progress progress_*'),
+    ('progress_batch', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLE progress_*, TABLE progress', '*'),
+    ('progress_batch', 'SELECT', 'TABLE event_store', 'accesses dead_letters erased events milestone_definitions
+        milestone_marks pending poison_marks poisoned publisher_checkpoints snapshots'),
     ('progress_batch', 'UPDATE', 'TABLE event_store', 'publisher_checkpoints snapshots'),
     ('progress_batch', 'DELETE', 'TABLE event_store', 'accesses dead_letters snapshots'),
     ('progress_batch', 'DELETE, SELECT (operation_id), SELECT (kind), SELECT (subject), SELECT (finished_at)',
         'TABLE operations', 'operations'),
-    ('progress_batch', 'EXECUTE', 'ROUTINE event_store',
-        'append count_unpublished drop_orphaned_marks end_analyst_locks erasure_digest event_uuid fold_case has_messages
-        is_deleted mark_failed mark_poisoned mark_replayed move_publisher next_messages position_at published_event
-        quarantine redact_letters remove_analyst_objects save_snapshot shard_of take_apart'),
-    ('progress_batch', 'EXECUTE', 'ROUTINE operations',
-        'accept archive_is_due count_problems delete_finished list_unclaimed'),
+    ('progress_batch', 'EXECUTE', 'ROUTINE event_store', 'append count_unpublished drop_orphaned_marks end_analyst_locks
+        erasure_digest event_uuid fold_case has_messages is_deleted mark_failed mark_poisoned mark_replayed
+        move_publisher next_messages position_at published_event quarantine redact_letters remove_analyst_objects
+        save_snapshot shard_of take_apart'),
+    ('progress_batch', 'EXECUTE', 'ROUTINE operations', 'accept archive_is_due count_problems delete_finished
+        list_unclaimed'),
     ('progress_batch', 'EXECUTE', 'ROUTINE progress', 'replace_views'),
 
     ('progress_query', 'TEMPORARY', 'DATABASE', '*'),
-    ('progress_query', 'USAGE', 'SCHEMA', 'event_store operations progress progress_*'),
     ('progress_query', 'SELECT', 'TABLE event_store', '* -erasure_key'),
-    ('progress_query', 'SELECT', 'TABLE operations', '*'),
-    ('progress_query', 'SELECT', 'TABLE progress_*', '*'), ('progress_query', 'SELECT', 'TABLE progress', '*'),
-    ('progress_query', 'EXECUTE', 'ROUTINE event_store',
-        'announce count_unpublished discard_letters event_uuid fold_case is_erased list_sessions position_at
-        record_accesses shard_of withdraw'),
+    ('progress_query', 'SELECT', 'TABLE operations, TABLE progress_*, TABLE progress', '*'),
+    ('progress_query', 'EXECUTE', 'ROUTINE event_store', 'announce count_unpublished discard_letters event_uuid
+        fold_case is_erased list_sessions position_at record_accesses shard_of withdraw'),
     ('progress_query', 'EXECUTE', 'ROUTINE operations', 'accept cancel find_erasure retry'),
+    ('PUBLIC progress_batch progress_query', 'EXECUTE', 'ROUTINE progress_*', '*'),
 
     -- The functions that empty events run as this role, because the trigger on the events admits no other.
     ('progress_erasure', 'OWNER', 'ROUTINE event_store', 'redact_events redact_undeclared'),
     ('progress_erasure', 'USAGE, CREATE', 'SCHEMA', 'event_store'),
-    ('progress_erasure', 'SELECT, DELETE', 'TABLE event_store',
-        'dead_letters events pending poison_marks poisoned sessions snapshots'),
-    ('progress_erasure', 'UPDATE', 'TABLE event_store', 'dead_letters events pending sessions snapshots'),
-    ('progress_erasure', 'EXECUTE', 'ROUTINE event_store',
-        'erased_stream erasure_digest event_uuid keyed_digest position_at redact_letters shard_of undeclared_of'),
+    ('progress_erasure', 'SELECT, UPDATE, DELETE', 'TABLE event_store',
+        'dead_letters events pending sessions snapshots'),
+    ('progress_erasure', 'SELECT, DELETE', 'TABLE event_store', 'poison_marks poisoned'),
+    ('progress_erasure', 'EXECUTE', 'ROUTINE event_store', 'erased_stream erasure_digest event_uuid keyed_digest
+        position_at redact_letters shard_of undeclared_of'),
 
-    ('progress_analyst', 'USAGE', 'SCHEMA', 'progress'),
-    ('progress_analyst', 'SELECT', 'TABLE progress', '*'),
+    ('progress_analyst', 'USAGE', 'SCHEMA', 'progress'), ('progress_analyst', 'SELECT', 'TABLE progress', '*'),
     ('progress_backup', 'SELECT', 'TABLE event_store', 'erasure_key'),
-    ('progress_backup', 'SELECT', 'SEQUENCE event_store', '*'), ('progress_backup', 'SELECT', 'SEQUENCE operations', '*'),
+    ('progress_backup', 'SELECT', 'SEQUENCE event_store, SEQUENCE operations', '*'),
 
-    ('PUBLIC progress_batch progress_query', 'EXECUTE', 'ROUTINE progress_*', '*'),
-
-    -- Analysts could stop the service with advisory locks and large objects. Only a superuser takes their functions from
-    -- PUBLIC; elsewhere, the batch job ends what analysts hold (sql/event_store/functions/analysts.sql). Two functions
+    -- Analysts could stop the service with advisory locks and large objects. Only a superuser takes their functions
+    -- from PUBLIC; elsewhere, the batch job ends what analysts hold (sql/event_store/functions/analysts.sql). The two
     -- that read and write the server's files are nobody's.
     ('pg_database_owner progress_ingest progress_project progress_batch progress_query progress_load progress_erasure
         progress_backup', 'EXECUTE', 'ROUTINE pg_catalog', '* -lo_import -lo_export')
-
--- defaults --
--- What other roles may do with what an owner creates in a schema, or anywhere. `keeper` is the owner of the log.
-VALUES
-    ('keeper', 'event_store', 'SELECT', 'TABLES', 'progress_query'),
-    ('progress_project', NULL, 'USAGE', 'SCHEMAS', 'progress_batch'),
-    ('progress_project', NULL, 'USAGE', 'SCHEMAS', 'progress_query'),
-    ('progress_project', NULL, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLES', 'progress_batch'),
-    ('progress_project', NULL, 'SELECT', 'TABLES', 'progress_query'),
-    ('progress_project', NULL, 'EXECUTE', 'FUNCTIONS', 'progress_batch'),
-    ('progress_project', NULL, 'EXECUTE', 'FUNCTIONS', 'progress_query'),
-    ('progress_project', 'progress', 'SELECT', 'TABLES', 'progress_analyst')
-
--- memberships --
--- The roles, and who needs them: the owner of the log acts for two, and makes logins members of all but one. From
--- PostgreSQL 16 on, this needs the option of whoever created the role.
-VALUES
-    ('progress_project', 'keeper', 'USAGE'), ('progress_erasure', 'keeper', 'USAGE'),
-    ('progress_query', 'progress_backup', 'USAGE'),
-    ('progress_ingest', 'keeper', 'ADMIN'), ('progress_project', 'keeper', 'ADMIN'),
-    ('progress_batch', 'keeper', 'ADMIN'), ('progress_query', 'keeper', 'ADMIN'), ('progress_load', 'keeper', 'ADMIN'),
-    ('progress_analyst', 'keeper', 'ADMIN'), ('progress_backup', 'keeper', 'ADMIN')
 
 -- differences --
 -- Return the statements, in order, that make the catalogue what this file says. To compile the query takes seconds.
@@ -117,9 +83,10 @@ WITH server AS (
             WHERE n.nspname = 'event_store' AND pg_has_role(n.nspowner, 'USAGE')), r.rolname) AS keeper
     FROM pg_roles r WHERE r.rolname = current_user
 ), wanted AS MATERIALIZED (
-    SELECT r.role, p.privilege, w.place, string_to_array(regexp_replace(w.names, '\s+', ' ', 'g'), ' ') AS names
-    FROM ({adapters/roles privileges}) AS w (roles, privileges, place, names),
-        regexp_split_to_table(w.roles, '\s+') AS r (role), regexp_split_to_table(w.privileges, ', ') AS p (privilege)
+    SELECT r.role, p.privilege, s.place, regexp_split_to_array(w.names, '\s+') AS names
+    FROM ({adapters/roles privileges}) AS w (roles, privileges, places, names),
+        regexp_split_to_table(w.roles, '\s+') AS r (role), string_to_table(w.privileges, ', ') AS p (privilege),
+        string_to_table(w.places, ', ') AS s (place)
 ), spaces AS (
     SELECT n.*, regexp_replace(n.nspname, '^progress_.*', 'progress_*') AS space, CASE
         WHEN n.nspname = 'public' THEN '^progress_(migrations|functions|refusals)$'
@@ -163,8 +130,7 @@ WITH server AS (
     SELECT o.place, o.target, coalesce(r.rolname::text, 'PUBLIC') AS role, e.privilege
     FROM owners o
     CROSS JOIN LATERAL (
-        SELECT a.grantee, a.privilege_type FROM aclexplode(o.acl) AS a
-        UNION ALL
+        SELECT a.grantee, a.privilege_type FROM aclexplode(o.acl) AS a UNION ALL
         SELECT a.grantee, format('%s (%I)', a.privilege_type, c.attname)
         FROM pg_attribute c, aclexplode(c.attacl) AS a WHERE c.attrelid = o.oid AND o.place LIKE 'TABLE %'
     ) AS e (grantee, privilege)
@@ -176,34 +142,45 @@ WITH server AS (
     UNION ALL  -- progress_load has more privileges while a rebuild loads
     SELECT 'REVOKE', 'FROM', g.* FROM (TABLE given EXCEPT TABLE due) AS g
     WHERE g.place <> 'DATABASE' AND (g.role <> 'progress_load' OR g.place = 'ROUTINE pg_catalog')
+), roles (role) AS (
+    SELECT DISTINCT w.role FROM wanted w WHERE w.role ~ '^progress_'
 ), statements (step, statement) AS (
-    SELECT DISTINCT 1, format('CREATE ROLE %I NOLOGIN', m.role)
-    FROM ({adapters/roles memberships}) AS m (role) WHERE to_regrole(m.role) IS NULL
+    SELECT 1, format('CREATE ROLE %I NOLOGIN', r.role) FROM roles r WHERE to_regrole(r.role) IS NULL
+    UNION ALL  -- from PostgreSQL 16 on, the keeper needs this to make logins members; whoever created the role has it
+    SELECT 2, format('GRANT %I TO %I WITH ADMIN OPTION', r.role, s.keeper) FROM roles r, server s
+    WHERE current_setting('server_version_num')::int >= 160000
+      AND NOT coalesce(pg_has_role(s.keeper, to_regrole(r.role)::oid, 'MEMBER WITH ADMIN OPTION'), false)
     UNION ALL
-    SELECT 2, format('GRANT %I TO %I', m.role, n.name) || CASE m.need WHEN 'ADMIN' THEN ' WITH ADMIN OPTION' ELSE '' END
-    FROM server s CROSS JOIN ({adapters/roles memberships}) AS m (role, member, need)
-    CROSS JOIN LATERAL (SELECT CASE m.member WHEN 'keeper' THEN s.keeper ELSE m.member END) AS n (name)
-    WHERE (m.need = 'USAGE' OR current_setting('server_version_num')::int >= 160000)
-      AND NOT coalesce(pg_has_role(to_regrole(quote_ident(n.name))::oid, to_regrole(m.role)::oid,
-          CASE m.need WHEN 'ADMIN' THEN 'MEMBER WITH ADMIN OPTION' ELSE 'USAGE' END), false)
+    SELECT 2, format('GRANT %I TO %I', m.role, m.member)
+    FROM server s CROSS JOIN LATERAL (VALUES ('progress_project', s.keeper), ('progress_erasure', s.keeper),
+        ('progress_query', 'progress_backup')) AS m (role, member)
+    WHERE NOT coalesce(
+        pg_has_role(to_regrole(quote_ident(m.member))::oid, to_regrole(m.role)::oid, 'USAGE'), false)
     UNION ALL
     SELECT CASE o.place WHEN 'SCHEMA' THEN 3 ELSE 5 END, format('ALTER %s OWNER TO %I', o.target, o.due)
     FROM owners o JOIN pg_roles r ON r.oid = o.owner AND r.rolname <> o.due
     UNION ALL
     SELECT CASE WHEN c.place IN ('DATABASE', 'SCHEMA') THEN 4 ELSE 6 END,
-        format('%s %s ON %s %s %s', c.verb, string_agg(c.privilege, ', ' ORDER BY c.privilege), c.target, c.word, c.role)
+        format('%s %s ON %s %s %s', c.verb, string_agg(c.privilege, ', '), c.target, c.word, c.role)
     FROM changes c GROUP BY c.place, c.verb, c.target, c.word, c.role
     UNION ALL
-    SELECT 7, format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s GRANT %s ON %s TO %I', o.owner,
-        coalesce(' IN SCHEMA ' || n.nspname, ''), d.privileges, d.things, d.role)
-    FROM server s CROSS JOIN ({adapters/roles defaults}) AS d (owner, space, privileges, things, role)
-    CROSS JOIN LATERAL (SELECT CASE d.owner WHEN 'keeper' THEN s.keeper ELSE d.owner END) AS o (owner)
-    LEFT JOIN pg_namespace n ON n.nspname = d.space
-    WHERE n.nspname IS NOT DISTINCT FROM d.space AND NOT string_to_array(d.privileges, ', ') <@ ARRAY(
+    SELECT 7, format('ALTER DEFAULT PRIVILEGES FOR ROLE %I %s GRANT %s ON %s TO %I', d.owner,
+        'IN SCHEMA ' || d.space, d.privileges, d.things, d.role)
+    FROM server s CROSS JOIN LATERAL (VALUES
+        (s.keeper, 'event_store', 'SELECT', 'TABLES', 'progress_query', 'r'::"char"),
+        ('progress_project', 'progress', 'SELECT', 'TABLES', 'progress_analyst', 'r'),
+        ('progress_project', NULL, 'SELECT', 'TABLES', 'progress_query', 'r'),
+        ('progress_project', NULL, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLES', 'progress_batch', 'r'),
+        ('progress_project', NULL, 'USAGE', 'SCHEMAS', 'progress_batch', 'n'),
+        ('progress_project', NULL, 'USAGE', 'SCHEMAS', 'progress_query', 'n'),
+        ('progress_project', NULL, 'EXECUTE', 'FUNCTIONS', 'progress_batch', 'f'),
+        ('progress_project', NULL, 'EXECUTE', 'FUNCTIONS', 'progress_query', 'f')
+    ) AS d (owner, space, privileges, things, role, type)
+    WHERE (d.space IS NULL OR to_regnamespace(d.space) IS NOT NULL)
+      AND NOT string_to_array(d.privileges, ', ') <@ ARRAY(
         SELECT e.privilege_type FROM pg_default_acl a, aclexplode(a.defaclacl) AS e
-        WHERE a.defaclrole = to_regrole(quote_ident(o.owner)) AND a.defaclnamespace = coalesce(n.oid, 0)
-          AND e.grantee = to_regrole(d.role)
-          AND a.defaclobjtype = CASE d.things WHEN 'TABLES' THEN 'r' WHEN 'SCHEMAS' THEN 'n' ELSE 'f' END)
+        WHERE a.defaclrole = to_regrole(quote_ident(d.owner)) AND a.defaclobjtype = d.type
+          AND a.defaclnamespace = coalesce(to_regnamespace(d.space)::oid, 0) AND e.grantee = to_regrole(d.role))
 )
 SELECT s.statement FROM statements s ORDER BY s.step, s.statement
 
@@ -221,25 +198,8 @@ BEGIN
         BEGIN
             EXECUTE change;
         EXCEPTION WHEN insufficient_privilege OR invalid_grant_operation OR undefined_object
-            OR duplicate_object OR unique_violation THEN  -- another database of this server has just created the role
-            NULL;
+            OR duplicate_object OR unique_violation THEN  -- another database has just created the role
         END;
     END LOOP;
 END
 $apply$;
-
--- close functions --
--- Take new functions from PUBLIC, until they have their privileges.
-DO $close$
-DECLARE
-    made regprocedure;
-BEGIN
-    FOR made IN
-        SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-        WHERE n.nspname IN ('event_store', 'operations', 'progress') AND p.proacl IS NULL
-          AND pg_has_role(p.proowner, 'USAGE')
-    LOOP
-        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', made);
-    END LOOP;
-END
-$close$;

@@ -48,7 +48,8 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
                 _apply_file(connection, file, file.name, "record")
             for name in _functions() if missing else changed:
                 _apply_file(connection, SQL / name, name, "record function")
-            roles.close_functions(connection)
+            if missing or changed:
+                roles.close_functions(connection)
         roles.apply(connection)
     return [*(file.name for file in missing), *changed]
 

@@ -14,10 +14,10 @@ _LOCKED = ("55P03", "40P01")  # no lock within a second, or a deadlock
 
 
 def apply(connection: Connection) -> None:
-    """Change what differs from the file, in one transaction; change nothing if nothing differs.
+    """Change what differs from the file, in one transaction.
 
-    Raise ProgressError with the statements that this connection's user may not run. Raise
-    DatabaseUnavailable if other sessions keep the tables locked.
+    Raise ProgressError with the statements that this connection's user may not run, or
+    DatabaseUnavailable if other sessions keep tables locked.
     """
     for attempt in range(retries.ATTEMPTS):
         if not find_differences(connection):
@@ -31,15 +31,14 @@ def apply(connection: Connection) -> None:
                 raise
             if attempt == retries.ATTEMPTS - 1:
                 raise DatabaseUnavailable(
-                    "sessions that use the tables keep the owners and privileges from being "
-                    "changed: repeat the command when they have ended"
+                    "other sessions use tables whose owners must change: repeat the command later"
                 ) from error
             retries.pause(attempt, None)
     if left := find_differences(connection):
         raise ProgressError(
-            "this database user may not give all the rights that the functions need; let a "
-            "superuser run these statements in this database, then repeat the command:\n"
-            + "".join(f"{statement};\n" for statement in left)
+            "this user may not give the functions' roles their rights; let a superuser run these "
+            "statements in this database, then repeat the command:\n"
+            + "".join(f"{each};\n" for each in left)
         )
 
 
@@ -49,5 +48,7 @@ def find_differences(connection: Connection) -> list[str]:
 
 
 def close_functions(connection: Connection) -> None:
-    """Take new functions from PUBLIC, until `apply` gives them to those who need them."""
-    database.run(connection, _FILE, "close functions")
+    """Take new functions from PUBLIC; `apply` gives them to those who need them."""
+    for statement in find_differences(connection):
+        if statement.endswith(" FROM PUBLIC"):
+            connection.run(statement)
