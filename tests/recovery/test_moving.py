@@ -8,7 +8,7 @@ import pytest
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.projections import batch, schema
+from progress.projections import batch, rebuild, schema
 from tests.conftest import Store
 from tests.support import api, backup_fixtures, cloud_scheduler, cloud_storage, sample_events
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OwnServer
@@ -116,6 +116,6 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
     fresh = cloud.replace("/progress?", "/fresh?")
     with closing(database.connect(fresh)) as connection:
         migrations.apply(connection)
-        schema.create(connection)
+    rebuild.ensure(lambda: database.connect(fresh))
     assert rights(cloud) == rights(fresh)
     assert len(rights(cloud)) > 40
