@@ -77,10 +77,12 @@ SET LOCAL jit = off;
 {adapters/roles statements};
 
 -- statements --
+-- The owner of the log, `keeper`, is that of its schema, unless a superuser has restored it for the database's owner.
 WITH server AS (
-    SELECT r.rolsuper AS is_super,
-        coalesce((SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n
-            WHERE n.nspname = 'event_store' AND pg_has_role(n.nspowner, 'USAGE')), r.rolname) AS keeper
+    SELECT r.rolsuper AS is_super, coalesce((
+        SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n JOIN pg_database d ON d.datname = current_database()
+        WHERE n.nspname = 'event_store' AND (pg_has_role(n.nspowner, 'USAGE') OR NOT pg_has_role(d.datdba, 'USAGE'))
+    ), r.rolname) AS keeper
     FROM pg_roles r WHERE r.rolname = current_user
 ), wanted AS MATERIALIZED (
     SELECT r.role, p.privilege, s.place, regexp_split_to_array(w.names, '\s+') AS names

@@ -79,6 +79,12 @@ def test_no_role_may_insert_rows_without_calling_append(log: Connection, role: s
         assert refused(log, f"INSERT INTO event_store.{table} DEFAULT VALUES")
 
 
+@pytest.mark.parametrize("role", FUNCTIONS)
+def test_no_role_may_read_the_server_s_files(log: Connection, role: str) -> None:
+    log.run(f"SET ROLE {role}")
+    assert refused(log, "SELECT lo_import('/etc/hostname')")
+
+
 def test_the_ingest_role_may_only_append(log: Connection) -> None:
     log.run("SET ROLE progress_ingest")
     append(log)
