@@ -23,9 +23,9 @@ CREATE TABLE IF NOT EXISTS public.progress_functions (
 -- has tables --
 SELECT to_regclass('public.progress_migrations') IS NOT NULL AND to_regclass('public.progress_functions') IS NOT NULL;
 
--- may read --
+-- may migrate --
 -- False after a superuser has restored the database as its own.
-SELECT coalesce(has_table_privilege(to_regclass('public.progress_migrations'), 'SELECT'), true);
+SELECT coalesce(has_table_privilege(to_regclass('public.progress_functions'), 'INSERT'), true);
 
 -- applied --
 SELECT name, checksum FROM public.progress_migrations ORDER BY name;

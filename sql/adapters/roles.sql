@@ -30,16 +30,16 @@ VALUES
 
     ('progress_batch progress_query', 'USAGE', 'SCHEMA', 'event_store operations progress progress_*'),
     ('progress_batch', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLE progress_*, TABLE progress', '*'),
-    ('progress_batch', 'SELECT', 'TABLE event_store', 'accesses dead_letters erased events milestone_definitions
-        milestone_marks pending poison_marks poisoned publisher_checkpoints snapshots'),
+    ('progress_batch', 'SELECT', 'TABLE event_store', 'accesses dead_letters erased events letter_bytes
+        milestone_definitions milestone_marks pending poison_marks poisoned publisher_checkpoints snapshots'),
     ('progress_batch', 'UPDATE', 'TABLE event_store', 'publisher_checkpoints snapshots'),
     ('progress_batch', 'DELETE', 'TABLE event_store', 'accesses dead_letters snapshots'),
     ('progress_batch', 'DELETE, SELECT (operation_id), SELECT (kind), SELECT (subject), SELECT (finished_at)',
         'TABLE operations', 'operations'),
     ('progress_batch', 'EXECUTE', 'ROUTINE event_store', 'append count_unpublished drop_orphaned_marks end_analyst_locks
         erasure_digest event_uuid fold_case has_messages is_deleted mark_failed mark_poisoned mark_replayed
-        move_publisher next_messages position_at published_event quarantine redact_letters remove_analyst_objects
-        save_snapshot shard_of take_apart'),
+        most_letter_bytes move_publisher next_messages position_at published_event quarantine redact_letters
+        remove_analyst_objects save_snapshot shard_of take_apart'),
     ('progress_batch', 'EXECUTE', 'ROUTINE operations', 'accept archive_is_due count_problems delete_finished
         list_unclaimed'),
     ('progress_batch', 'EXECUTE', 'ROUTINE progress', 'replace_views'),
@@ -63,6 +63,7 @@ VALUES
 
     ('progress_analyst', 'USAGE', 'SCHEMA', 'progress'), ('progress_analyst', 'SELECT', 'TABLE progress', '*'),
     ('progress_backup', 'SELECT', 'TABLE event_store', 'erasure_key'),
+    ('progress_backup', 'SELECT', 'TABLE public', 'progress_migrations'),
     ('progress_backup', 'SELECT', 'SEQUENCE event_store, SEQUENCE operations', '*'),
 
     -- Analysts could stop the service with advisory locks and large objects. Only a superuser takes their functions

@@ -34,7 +34,7 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
     not know, such as those of the versions before 0.1.0, or if a superuser must act first.
     """
     with exclusive(connection):
-        if database.run(connection, _FILE, "may read") == [[False]]:
+        if database.run(connection, _FILE, "may migrate") == [[False]]:
             roles.apply(connection)
         if database.run(connection, _FILE, "has tables") == [[False]]:
             database.run(connection, _FILE, "create table")
