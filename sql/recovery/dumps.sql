@@ -3,7 +3,8 @@
 
 -- tables --
 -- The tables, each with the statements that read and load it. A table comes after the tables that it refers to. The
--- snapshots of learners are left out, because the batch job takes new ones after a rebuild.
+-- snapshots of learners are left out, because the batch job takes new ones after a rebuild, and the sums of letters'
+-- bytes, because the load of the letters computes them.
 SELECT n.nspname || '.' || c.relname AS name,
     CAST(greatest(c.reltuples, 0) AS bigint) AS rows,
     format('COPY %I.%I (%s) TO STDOUT', n.nspname, c.relname, a.columns) AS copy_out,
@@ -14,7 +15,8 @@ CROSS JOIN LATERAL (
     SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
     FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
 ) a
-WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relname <> 'snapshots'
+WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r'
+  AND c.relname NOT IN ('snapshots', 'letter_bytes')
 ORDER BY EXISTS (SELECT FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f'), name;
 
 -- forget definitions --

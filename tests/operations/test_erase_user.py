@@ -4,10 +4,12 @@ Also: who may request it, repeated and impossible requests, and the size of its 
 """
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from google.pubsub_v1.types import PublishRequest
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress import settings
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, erasure, log_rows, manifests
@@ -26,10 +29,12 @@ from progress.errors import (
     PubSubUnavailable,
 )
 from progress.event_store import outgoing, publication
+from progress.local import readiness
 from progress.operations import claim, learner_rows
 from progress.projections import batch, definitions, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
+from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events, stage
 from tests.support.cloud_storage import Bucket
 from tests.support.doomed_worker import POINTS
@@ -597,6 +602,44 @@ def test_an_export_cannot_be_cancelled_once_it_is_offered(
         "write": (False, "FAILED"),
         "offer": (True, "SUCCEEDED"),
     }[step]
+
+
+_STARTS = (
+    "exportStatistics(table: DAILY,", "exportUser(", 'exportUser(userId: "ann",',
+    'eraseUser(userId: "ann",', "rebuildProjections(", "runBatch(",
+    'archiveEvents(before: "2024-04-01T00:00:00Z",',
+)  # fmt: skip
+
+
+def test_an_erased_caller_starts_nothing_and_no_operation_keeps_their_id(
+    operator: Operator, traced: Connection, worker: Connection
+) -> None:
+    """A worker runs their export during the erasure; afterwards, another export names them."""
+    of_ben = 'exportStatistics(table: DAILY, learners: ["ben"], idempotencyKey: "own") { id }'
+    own = operator.ask(f"mutation {{ {of_ben} }}", LEARNER)["data"]["exportStatistics"]["id"]
+    assert claim.claim(worker, UUID(own))
+    receipt(operator.run(erase(operator)["id"]))
+    for n, start in enumerate(_STARTS):
+        mutation = f'mutation {{ {start} idempotencyKey: "{n}") {{ id }} }}'
+        assert operator.error(mutation, LEARNER)[0] == "NOT_FOUND", start
+    worker.run("SELECT pg_advisory_unlock_all()")
+    named = export_statistics(operator, f'table: DAILY, learners: ["{LEARNER}", "ann"]')["id"]
+    assert [operator.run(each)["state"] for each in (own, named)] == ["SUCCEEDED"] * 2
+    assert find_traces(traced, *NEEDLES) == []
+
+
+def test_a_caller_who_is_erased_meanwhile_starts_nothing(
+    operator: Operator, store: Store, populated: Connection
+) -> None:
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    start = 'mutation { exportStatistics(table: DAILY, idempotencyKey: "k") { id } }'
+    with ThreadPoolExecutor(1) as pool, closing(store.connect()) as erasing:
+        with database.transaction(erasing):
+            learner_rows.forbid_learner(erasing, "sam", uuid4())
+            answer = pool.submit(operator.error, start, "sam", roles="support")
+            readiness.wait(lambda: populated.run(waits) != [[0]] or answer.done(), "the request")
+        assert answer.result()[0] == "NOT_FOUND"
+    assert populated.run("SELECT count(*) FROM operations.operations") == [[0]]
 
 
 @pytest.mark.exhaustive

@@ -4,7 +4,7 @@ Each file in `sql/migrations` is applied once, in the order of the names. The fu
 `sql/*/functions/*.sql` contain CREATE OR REPLACE. A function file is applied again when it changes;
 after a migration, all function files are applied again. In a release, `migrate` runs while the
 previous version still serves, so the previous version's calls must keep working with the new
-functions.
+functions. Afterwards, `build_indexes` builds what would keep that version from writing.
 """
 
 import contextlib
@@ -15,12 +15,15 @@ from pathlib import Path
 
 from progress.adapters.postgres import database, roles
 from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.postgres.statements import fill
+from progress.adapters.telemetry import logs
 from progress.errors import ProgressError, Unavailable
 from progress.files import SQL
 
 FOLDER = SQL / "migrations"
 
 _FILE = "adapters/migrations"
+_BUSY = ("55P03", "40P01")  # a lock timeout, or a deadlock with another process that migrates
 _FORMER = "0001_roles.sql"  # the first migration of the versions before 0.1.0
 
 
@@ -51,7 +54,32 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
             if missing or changed:
                 roles.close_functions(connection)
         roles.apply(connection)
+        build_indexes(connection)
     return [*(file.name for file in missing), *changed]
+
+
+def build_indexes(connection: Connection, *, is_serving: bool = True) -> None:
+    """Build the missing and the invalid indexes.
+
+    If `is_serving`, others may write meanwhile. This needs the end of each transaction that has
+    begun before, so after ten seconds, the next call tries again. Otherwise, the caller may have
+    opened a transaction.
+    """
+    concurrently = "CONCURRENTLY" if is_serving else ""
+    database.run(connection, _FILE, "wait briefly")
+    try:
+        for name, is_invalid in database.run(connection, _FILE, "missing indexes"):
+            if is_invalid:
+                connection.run(fill(_FILE, "drop index", name=name, concurrently=concurrently))
+            connection.run(fill(_FILE, name, concurrently=concurrently))
+        database.run(connection, _FILE, "forget statistics")
+    except database.ERRORS as error:
+        if not (is_serving and database.read_failure(error).sqlstate in _BUSY):
+            raise
+        logs.write("WARNING", f"an index is not built yet: {error}", operation="migrate")
+    finally:
+        with contextlib.suppress(*database.ERRORS):
+            database.run(connection, _FILE, "wait")
 
 
 def find_missing(connection: Connection) -> list[str]:
@@ -59,7 +87,8 @@ def find_missing(connection: Connection) -> list[str]:
     if database.run(connection, _FILE, "has tables") == [[False]]:
         return [file.name for file in _missing(FOLDER, {})]
     missing = _missing(FOLDER, dict(database.run(connection, _FILE, "applied")))
-    return [*(file.name for file in missing), *_changed_functions(connection)]
+    indexes = [name for name, _ in database.run(connection, _FILE, "missing indexes")]
+    return [*(file.name for file in missing), *_changed_functions(connection), *indexes]
 
 
 def _changed_functions(connection: Connection) -> list[str]:

@@ -236,7 +236,7 @@ async def _start(
 
     Return the caller's existing operation of this kind with this key, or else an unfinished
     operation of this kind about this subject. Raise BadInput if an older operation conflicts (see
-    `_check_accepted`). Raise RateLimited if the caller has started `daily_limit` operations about
+    `_check_accepted`). Raise NotFound for an erased caller or learner. Raise RateLimited if the caller has started `daily_limit` operations about
     the subject within 24 hours. Failed operations do not count.
     """
     values = records.accept_values(
@@ -258,7 +258,7 @@ async def _start(
 def _check_accepted(
     kind: OperationKind, accepted: Mapping[str, Any], *, daily_limit: int | None, is_shared: bool
 ) -> None:
-    """Raise RateLimited above the daily limit, and BadInput if an older operation conflicts.
+    """Raise RateLimited above the daily limit, NotFound for the erased, BadInput for a conflict.
 
     An older operation conflicts if it has the same key, but other arguments. Without `is_shared`,
     an unfinished operation conflicts if it has the same subject, but other arguments.
@@ -266,6 +266,8 @@ def _check_accepted(
     if accepted["retry_after_s"] is not None:
         reason = f"expected at most {daily_limit} exports within 24 hours: try again later"
         raise RateLimited(reason, accepted["retry_after_s"])
+    if accepted["operation_id"] is None:
+        raise NotFound("expected a caller and a learner who are not erased")
     if not accepted["is_same"] and accepted["by_key"]:
         raise BadInput(
             f"idempotencyKey: expected a new key - found the key of another {kind}, "

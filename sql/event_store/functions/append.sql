@@ -21,7 +21,7 @@
 DROP FUNCTION IF EXISTS event_store.record_batch(jsonb), event_store.record_row_by_row(jsonb, jsonb),
     event_store.record_rejections(jsonb, jsonb);
 
--- Append a batch: {"messages": [{topic, subscription, message_id, published_at}], "events": [incoming_event],
+-- Append a batch: {"messages": [{topic, subscription, message_id, published_at, poster}], "events": [incoming_event],
 -- "letters": [...]}. Instead of "messages", append_events passes "stream_id" and optionally "expected_version". Return
 -- the number of events per outcome, the shards to wake and, with "stream_id", the new version of that stream.
 --
@@ -29,7 +29,8 @@ DROP FUNCTION IF EXISTS event_store.record_batch(jsonb), event_store.record_row_
 -- each event that was not appended, and for each letter that was not written because its event is recorded or its
 -- learner erased.
 --
--- One append runs at a time, so that positions have no gaps and become visible in ascending order.
+-- One append runs at a time, so that positions have no gaps and become visible in ascending order. An append whose dead
+-- letters exceed a bound (letter_bytes.sql) raises PR002 and records nothing; with "is_replay", nothing is bounded.
 CREATE OR REPLACE FUNCTION event_store.append(
     batch jsonb, OUT outcomes jsonb, OUT shards smallint[], OUT stream_version bigint
 )
@@ -114,6 +115,9 @@ BEGIN
         outcomes := event_store.add_outcomes(outcomes, recorded.outcomes);
         shards := shards || recorded.shards;
         others := coalesce(others || recorded.others, others, recorded.others);
+    END IF;
+    IF outcomes ?| '{malformed,invalid,conflict,future,session_owner}' AND NOT batch ? 'is_replay' THEN
+        PERFORM event_store.check_letter_bytes();
     END IF;
     IF erased > 0 THEN
         outcomes := event_store.add_outcomes(outcomes, jsonb_build_object('erased', erased));
@@ -423,10 +427,11 @@ BEGIN
     ), insert_letter AS (
         INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
             index_in_message, event_id, event_type, reason, payload, attributes, indexes, published_at,
-            emptied_bytes, emptied_sha256)
+            emptied_bytes, emptied_sha256, poster)
         SELECT r.kind, r.source ->> 'topic', r.source ->> 'subscription',
             r.source ->> 'message_id', r.index, r.event_id, r.event_type, r.reason, r.payload,
-            r.attributes, r.indexes, (r.source ->> 'published_at')::timestamptz, r.emptied_bytes, r.emptied_sha256
+            r.attributes, r.indexes, (r.source ->> 'published_at')::timestamptz, r.emptied_bytes, r.emptied_sha256,
+            encode(event_store.erasure_digest(r.source ->> 'poster'), 'hex')
         FROM rejected r WHERE r.stored_in IS NULL
         ORDER BY r.n
         ON CONFLICT DO NOTHING
@@ -453,13 +458,14 @@ BEGIN
             USING ERRCODE = 'PR001', DETAIL = kind;
     END IF;
     INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
-        index_in_message, event_id, event_type, reason, payload, published_at, due_at)
+        index_in_message, event_id, event_type, reason, payload, published_at, due_at, poster)
     VALUES (kind, message ->> 'topic', message ->> 'subscription', message ->> 'message_id',
         e.index, e.event_id, e.event_type, reason,
         jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type,
             'occurred_at', to_char(e.occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
             'data', e.data, 'metadata', e.metadata)::text,
-        (message ->> 'published_at')::timestamptz, due_at)
+        (message ->> 'published_at')::timestamptz, due_at,
+        encode(event_store.erasure_digest(message ->> 'poster'), 'hex'))
     ON CONFLICT DO NOTHING;
 END $$;
 

@@ -236,7 +236,10 @@ BEGIN
         RETURN false;
     END IF;
 
-    PERFORM event_store.append(batch);
+    PERFORM event_store.append(batch || '{"is_replay": true}');
+    UPDATE event_store.dead_letters l SET poster = bundle.poster
+    WHERE l.subscription = bundle.subscription AND l.message_id = bundle.message_id
+      AND l.poster IS DISTINCT FROM bundle.poster;
     IF EXISTS (
         SELECT FROM jsonb_array_elements(batch -> 'letters') AS l (letter)
         WHERE l.letter ? 'indexes' AND NOT EXISTS (

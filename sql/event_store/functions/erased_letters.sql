@@ -30,6 +30,27 @@ EXCEPTION WHEN untranslatable_character OR invalid_text_representation OR statem
     RETURN NULL;                       -- not JSON, or nested too deeply
 END $$;
 
+-- Return the sessions that a dead letter's payload names, or those of the entries of a bundle.
+CREATE OR REPLACE FUNCTION event_store.named_sessions(payload text, is_bundle boolean) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    body json;
+BEGIN
+    -- Most payloads without fields are found by their first bytes.
+    IF NOT is_bundle AND ltrim(left(payload, 64), E' \t\n\r') ~ '^[^{]'
+        OR strpos(payload, 'session_id') = 0 AND strpos(payload, '\') = 0
+    THEN
+        RETURN '{}';
+    END IF;
+    body := event_store.parse_payload(payload);
+    RETURN ARRAY(
+        SELECT DISTINCT i.session_id
+        FROM json_array_elements(CASE WHEN is_bundle THEN body ELSE json_build_array(body) END) AS e (entry)
+        CROSS JOIN LATERAL event_store.id_in(coalesce(event_store.entry_data(e.entry), e.entry) -> 'session_id')
+            AS i (session_id)
+        WHERE i.session_id IS NOT NULL);
+END $$;
+
 -- Split a text that is not a JSON object into its tokens, in their order. Tokens are separated by white space, quotes
 -- of both kinds, backquotes, brackets of all four kinds, commas, colons, semicolons and equals signs.
 CREATE OR REPLACE FUNCTION event_store.tokens(content text) RETURNS text[]
@@ -61,8 +82,7 @@ END $$;
 
 -- Return whether the id of an erased learner is one of the tokens of a text that is not a JSON object. If `wanted` is
 -- not null, return whether this is the learner with this digest. JSON escapes are decoded up to four times, because a
--- JSON string may itself hold JSON; in a long text, they are decoded once. An id that contains separators is compared
--- with every sequence of as many tokens.
+-- JSON string may itself hold JSON. An id that contains separators is compared with every sequence of as many tokens.
 CREATE OR REPLACE FUNCTION event_store.names_erased(content text, wanted bytea) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -74,7 +94,7 @@ DECLARE
     how_many integer;
 BEGIN
     SELECT * INTO STRICT key FROM event_store.erasure_key;
-    FOR level IN 1 .. CASE WHEN length(content) > 65536 THEN 2 ELSE 5 END LOOP
+    FOR level IN 1 .. 5 LOOP
         tokens := event_store.tokens(decoded);
         IF EXISTS (
             SELECT FROM (SELECT DISTINCT t.token FROM unnest(tokens) AS t (token) WHERE length(t.token) <= 200) t
@@ -126,17 +146,22 @@ END $$;
 -- metadata.user_id (userid in a CloudEvent), the attribute user_id and the learner of session_id in its data; without
 -- data, user_id and session_id of the entry itself come last. `learner` and `session_id` are the ids that ingest has
 -- read from the event, because addresses are masked in the payload. Any other entry has no fields; it belongs to a
--- learner whose id is one of its tokens.
+-- learner whose id is one of its tokens. A payload of more than 64 KiB is not searched, which would take a second for
+-- each megabyte: any erasure empties its entries that have no fields.
 CREATE OR REPLACE FUNCTION event_store.judge_letter(
     payload text, attributes jsonb, is_bundle boolean, learner text, session_id text, wanted bytea
 ) RETURNS event_store.judgement
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    key    event_store.erasure_key;
-    body   json := event_store.parse_payload(payload);
-    judged event_store.judgement;
+    key     event_store.erasure_key;
+    body    json;
+    is_long boolean := octet_length(payload) > 65536;
+    judged  event_store.judgement;
 BEGIN
     SELECT * INTO STRICT key FROM event_store.erasure_key;
+    IF is_bundle OR ltrim(left(payload, 64), E' \t\n\r') !~ '^[^{]' THEN
+        body := event_store.parse_payload(payload);
+    END IF;
     IF NOT is_bundle THEN
         body := CASE WHEN json_typeof(body) = 'object' THEN json_build_array(body) END;
     END IF;
@@ -171,17 +196,14 @@ BEGIN
       AND (x.digest IS NOT NULL AND (wanted IS NULL OR x.digest = wanted) OR hidden.user_id = '');
 
     -- The tokens of the whole payload contain the tokens of its entries. Split the entries only if the payload matches.
-    IF (body IS NULL OR EXISTS (
-            SELECT FROM json_array_elements(body) AS e (entry) WHERE json_typeof(e.entry) <> 'object'))
-        AND event_store.names_erased(payload, wanted)
-    THEN
-        IF body IS NULL THEN
-            judged.emptied := '{1}';
-        ELSE
-            SELECT array_agg(e.n ORDER BY e.n) INTO judged.emptied
-            FROM json_array_elements(payload::json) WITH ORDINALITY AS e (entry, n)
-            WHERE json_typeof(e.entry) <> 'object' AND event_store.names_erased(e.entry::text, wanted);
-        END IF;
+    -- An entry that is null has been emptied.
+    IF body IS NULL THEN
+        judged.emptied := CASE WHEN is_long OR event_store.names_erased(payload, wanted) THEN '{1}'::integer[] END;
+    ELSIF is_bundle AND (is_long OR event_store.names_erased(payload, wanted)) THEN
+        SELECT array_agg(e.n ORDER BY e.n) INTO judged.emptied
+        FROM json_array_elements(payload::json) WITH ORDINALITY AS e (entry, n)
+        WHERE json_typeof(e.entry) NOT IN ('object', 'null')
+          AND (is_long OR event_store.names_erased(e.entry::text, wanted));
     END IF;
     RETURN CASE WHEN judged.gone IS NOT NULL OR judged.emptied IS NOT NULL THEN judged END;
 END $$;
@@ -238,7 +260,8 @@ BEGIN
 END $$;
 
 -- Drop the dead letters of erased learners from a batch; `erased` is the number of entries dropped. judge_letter
--- decides about each dead letter. One that is not a JSON object is kept without its payload.
+-- decides about each dead letter. One that is not a JSON object is kept without its payload, or with it if it is too long
+-- to be searched. Each kept letter gets the sessions that it names, for drop_letters_of_started_sessions.
 CREATE OR REPLACE FUNCTION event_store.drop_erased_letters(INOUT letters jsonb, OUT erased integer)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -251,6 +274,9 @@ BEGIN
     FOR letter IN SELECT l.e FROM jsonb_array_elements(letters) WITH ORDINALITY AS l (e, n) ORDER BY l.n LOOP
         judged := event_store.judge_letter(letter ->> 'payload', letter -> 'attributes', letter ? 'indexes',
             letter ->> 'learner', letter #>> '{data,session_id}', NULL);
+        IF octet_length(letter ->> 'payload') > 65536 THEN
+            judged := CASE WHEN judged.gone IS NOT NULL THEN ROW(judged.gone, NULL)::event_store.judgement END;
+        END IF;
         IF judged IS DISTINCT FROM NULL THEN
             SELECT * INTO rest
             FROM event_store.erase_entries(letter ->> 'payload', letter -> 'attributes', letter -> 'indexes', judged);
@@ -262,7 +288,8 @@ BEGIN
                 letter := letter || jsonb_build_object('indexes', rest.indexes);
             END IF;
         END IF;
-        kept := kept || letter;
+        kept := kept || (letter || jsonb_build_object('sessions',
+            event_store.named_sessions(letter ->> 'payload', letter ? 'indexes') || (letter #>> '{data,session_id}')));
     END LOOP;
     letters := to_jsonb(kept);
 END $$;
@@ -281,8 +308,7 @@ BEGIN
     INTO letters, again
     FROM (
         SELECT a.e, EXISTS (
-                SELECT FROM unnest(event_store.named_sessions(a.e ->> 'payload') || (a.e #>> '{data,session_id}'))
-                    AS i (session_id)
+                SELECT FROM jsonb_array_elements_text(a.e -> 'sessions') AS i (session_id)
                 CROSS JOIN LATERAL (
                     SELECT FROM event_store.sessions s
                     WHERE s.session_id = encode(event_store.keyed_digest(key, i.session_id), 'hex') OFFSET 0
@@ -297,7 +323,8 @@ BEGIN
     END IF;
 END $$;
 
--- Read up to `at_most` dead letters whose ids follow `after`, in the order of their ids. Return those with entries of
+-- Read up to `at_most` dead letters whose ids follow `after`, in the order of their ids, and no further one after 4 MiB of
+-- payloads. Return those with entries of
 -- erased learners or, if `wanted` is not null, of the learner with this digest. `reached` is the last id that was read,
 -- or null if no dead letter was read. The dead letter of a poisoned event belongs to the learner of the event.
 CREATE OR REPLACE FUNCTION event_store.letters_of(
@@ -316,7 +343,10 @@ BEGIN
                     IS DISTINCT FROM NULL END),
         max(n.letter_id)
     INTO letter_ids, reached
-    FROM (SELECT l.* FROM event_store.dead_letters l WHERE l.letter_id > after ORDER BY l.letter_id LIMIT at_most) n
+    FROM (
+        SELECT l.*, sum(octet_length(l.payload)) OVER (ORDER BY l.letter_id) - octet_length(l.payload) AS bytes_before
+        FROM (SELECT * FROM event_store.dead_letters WHERE letter_id > after ORDER BY letter_id LIMIT at_most) l
+    ) n
     LEFT JOIN LATERAL (
         SELECT e.stream_id FROM event_store.events e
         WHERE n.kind = 'poisoned' AND e.global_position = substr(n.message_id, length('position-') + 1)::bigint
@@ -328,7 +358,8 @@ BEGIN
         WHERE x.digest = event_store.erasure_digest(substr(e.stream_id, length('learner-') + 1))
           AND (wanted IS NULL OR x.digest = wanted)
         OFFSET 0
-    ) x ON true;
+    ) x ON true
+    WHERE n.bytes_before < 4 << 20;
 END $$;
 
 -- Empty the given dead letters, and close them as `erased`. Keep the message id and the index, so that a redelivery is
@@ -359,17 +390,23 @@ BEGIN
     PERFORM event_store.erase_from_letters(letter_ids, wanted);
 END $$;
 
--- Erase the entries of the dead letters that name one of these new sessions of an erased learner.
+-- Erase the entries of the dead letters that name one of these new sessions of an erased learner. Of large objects and
+-- bundles, which no index describes, read only those that have the text of a session's id.
 CREATE OR REPLACE FUNCTION event_store.redact_letters_of_sessions(session_ids text[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM event_store.erase_from_letters(ARRAY(
         SELECT l.letter_id FROM event_store.dead_letters l
         WHERE l.indexes IS NULL AND l.kind <> 'poisoned'
-          AND (event_store.named_sessions(l.payload))[1] COLLATE "C" = ANY (session_ids)
+          AND event_store.letter_session(l.payload) COLLATE "C" = ANY (session_ids)
         UNION ALL
         SELECT l.letter_id FROM event_store.dead_letters l
-        WHERE l.indexes IS NOT NULL AND event_store.named_sessions(l.payload) && session_ids
+        WHERE (l.indexes IS NOT NULL
+               OR octet_length(l.payload) > 4096 AND left(ltrim(left(l.payload, 64), E' \t\n\r'), 1) IN ('{', ''))
+          AND l.kind <> 'poisoned'
+          AND (strpos(l.payload, '\') > 0
+               OR EXISTS (SELECT FROM unnest(session_ids) AS i (id) WHERE strpos(l.payload, i.id) > 0))
+          AND event_store.named_sessions(l.payload, l.indexes IS NOT NULL) && session_ids
         ORDER BY letter_id), NULL);
 END $$;
 

@@ -11,17 +11,33 @@ RETURN hashtextextended('operation ' || operation_id, 0);
 -- is_same is true if the operation has these arguments, by_key if the caller has used the key before. daily_limit is
 -- the number of operations of this kind about this subject that the caller may start within 24 hours. Failed operations
 -- do not count. If daily_limit is null, there is no limit. If the caller has reached the limit, operation_id is null,
--- and the caller may start another operation after retry_after_s.
+-- and the caller may start another operation after retry_after_s. If the caller is erased, or the learner whose record is
+-- to be exported, all columns are null. In place of other erased learners, the arguments get their digests.
 CREATE OR REPLACE FUNCTION operations.accept(
     kind text, started_by text, key text, arguments jsonb, steps text[], subject text, time_limit_s double precision,
     daily_limit integer,
     OUT operation_id uuid, OUT is_same boolean, OUT by_key boolean, OUT is_finished boolean, OUT retry_after_s integer
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
 #variable_conflict use_column
 DECLARE
     digest bytea := sha256(convert_to(accept.key, 'UTF8'));
 BEGIN
+    -- Nobody is erased between the check and the end of the transaction.
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('event_store.erased', 0));
+    -- Callers that are not people have names that begin with 'system:', see operations_of.
+    IF (accept.started_by NOT LIKE 'system:%' OR accept.subject = accept.started_by)
+            AND event_store.is_erased(accept.started_by)
+        OR accept.kind = 'EXPORT_USER' AND event_store.is_erased(accept.subject)
+    THEN
+        RETURN;
+    END IF;
+    IF jsonb_typeof(accept.arguments -> 'learners') = 'array' THEN
+        accept.arguments := jsonb_set(accept.arguments, '{learners}', (
+            SELECT coalesce(jsonb_agg(coalesce(encode(x.digest, 'hex'), l.id) ORDER BY l.n), '[]')
+            FROM jsonb_array_elements_text(accept.arguments -> 'learners') WITH ORDINALITY AS l (id, n)
+            LEFT JOIN event_store.erased x ON x.digest = event_store.erasure_digest(l.id)));
+    END IF;
     LOOP
         INSERT INTO operations.operations AS o
             (kind, started_by, key_digest, arguments, subject, requesters, expires_at)
@@ -238,6 +254,9 @@ BEGIN
         NEW.requesters := array_replace(NEW.requesters, caller, encode(digest, 'hex'));
         NEW.started_by := CASE NEW.started_by WHEN caller THEN encode(digest, 'hex') ELSE NEW.started_by END;
         NEW.cancelled_by := CASE NEW.cancelled_by WHEN caller THEN encode(digest, 'hex') ELSE NEW.cancelled_by END;
+        IF NEW.kind = 'EXPORT_STATISTICS' AND NEW.subject = caller THEN   -- one for each caller
+            NEW.subject := encode(digest, 'hex');
+        END IF;
     END LOOP;
     RETURN NEW;
 END $$;
