@@ -192,6 +192,13 @@ class SerializationError(EventStoreError):
     """
 
 
+class LettersFull(EventStoreError):
+    """The open dead letters hold too many bytes; an administrator replays or discards some.
+
+    Nothing of the delivery was recorded. The message says whose letters these are.
+    """
+
+
 class ConsistencyError(EventStoreError):
     """A stream is not at the expected version; the caller reads it again. Nothing was appended."""
 

@@ -13,6 +13,7 @@ from progress.adapters.postgres import database
 from progress.adapters.pubsub import wakeups
 from progress.adapters.pubsub.push_request import PushRequest
 from progress.adapters.telemetry import logs, tracing
+from progress.errors import LettersFull
 from progress.event_store.log import Delivery
 from progress.ingest import metrics, post, post_request, push
 from progress.ingest.admission import Admission
@@ -22,7 +23,12 @@ env = settings.current()  # read at startup, so that an invalid setting prevents
 logs.configure("ingest")
 request_deadlines.limit()
 admission = Admission()
-group = GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), wakeups.send)
+forwarded = Admission(1 << 20)  # the mutations of learners, which `progress serve` posts here
+# Nobody waits for the letters of others: those of each group share one connection and its commits.
+group, letters = (
+    GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), wakeups.send)
+    for _ in range(2)
+)
 posters = post_request.Posters(env)
 
 
@@ -32,7 +38,9 @@ def ingest(request: Request) -> ResponseReturnValue:
         case "/":
             return receive_push(request)
         case "/events":
-            return post_request.receive(request, admission, posters, receive_post)
+            is_own = posters.is_own(request.headers.get("Authorization", ""))
+            place = forwarded if is_own else admission
+            return post_request.receive(request, place, posters, receive_post)
         case "/health" | startup.PATH:
             return post_request.probe(request, admission)
     return post_request.reject(request, admission, 404)
@@ -46,9 +54,12 @@ def receive_push(request: Request, body: bytearray, arrived: float) -> int:
     return append(request, delivery, arrived)[0]
 
 
-def receive_post(request: Request, body: bytearray, arrived: float) -> Response | int:
-    """Append what was posted; say what became of it once it is on disk, or return 503."""
-    delivery = post.parse_delivery(body, request.mimetype)
+def receive_post(request: Request, body: bytearray, arrived: float, poster: str) -> Response | int:
+    """Append what was posted; say what became of it once it is on disk, or return 503.
+
+    Raise LettersFull if it would leave too many dead letters.
+    """
+    delivery = post.parse_delivery(body, request.mimetype, poster)
     body.clear()
     status, others = append(request, delivery, arrived)
     return status if others is None else post_request.respond(200, post.describe(delivery, others))
@@ -60,11 +71,13 @@ def append(request: Request, delivery: Delivery, arrived: float) -> tuple[int, O
     trace = tracing.traceparent_of_push(delivery.message.attributes, request.headers.get)
     attributes = metrics.span_attributes(delivery)
     with PushRequest("ingest", trace, "ingest", attributes) as push_request:
-        committed = group.append(delivery, arrived)
+        committed = (letters if delivery.has_long_letters else group).append(delivery, arrived)
         others = committed.others
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",
             event_delay_ms=metrics.age_ms(delivery, committed.at),
             latency_ms=push_request.milliseconds,
         )  # fmt: skip
+    if isinstance(push_request.error, LettersFull) and delivery.is_reported:
+        raise push_request.error
     return push_request.status, others

@@ -32,6 +32,10 @@ from werkzeug.exceptions import ClientDisconnected
 TIMEOUT_S = 10.0
 BODY_TIMEOUT_S = 15.0
 
+_SLOW_S = 0.25
+_MOST_SLOW = 32  # less than half of the threads
+_SLOW_BYTES = 20 << 20  # of the 32 MiB that ingest reserves for bodies; two of the largest posts
+
 _MAX_BYTES = 64 << 10  # the same limit as in the query function
 _MAX_LINE_BYTES = 8_190  # the largest limit that gunicorn accepts; a longer line gets 414
 _MAX_DRAINED_BYTES = 64 << 10
@@ -155,16 +159,36 @@ def limit(timeout_s: float = TIMEOUT_S) -> None:
     )
 
 
+class Arrival:
+    """A body that is arriving; `is_refused` is true once it had to make room for other requests."""
+
+    def __init__(self, seconds: float, size: int, connection: socket.socket) -> None:
+        self.began = time.monotonic()
+        self.deadline = self.began + seconds
+        self.size = size
+        self.connection = connection
+        self.is_refused = False
+
+    def stop(self) -> None:
+        """Shut down the receiving side, so that the thread that reads the body goes on."""
+        with contextlib.suppress(OSError):  # the client may have closed the socket
+            self.connection.shutdown(socket.SHUT_RD)
+
+
 class BodyDeadline:
     """Shut down the receiving side of a request's socket if the body has not arrived in time.
 
-    One thread watches all bodies, because starting a thread for each body takes more than 100 µs.
+    A body that takes longer than `_SLOW_S` is slow. At most `_MOST_SLOW` bodies with `_SLOW_BYTES`
+    may be slow, or one larger one, so that threads and memory are left for the others. The newest
+    of them are refused. One thread watches all bodies, because starting a thread for each body
+    takes more than 100 µs.
     """
 
     def __init__(self, timeout_s: float = BODY_TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
-        self._pending: dict[object, tuple[float, socket.socket]] = {}  # earliest deadline first
+        self._arriving: dict[Arrival, None] = {}  # the oldest first
         self._mutex = threading.Lock()
+        self._is_busy = threading.Event()
         # Started with the first body, because an earlier thread would not survive Gunicorn's fork.
         self._watcher: threading.Thread | None = None
 
@@ -180,39 +204,46 @@ class BodyDeadline:
         return body
 
     @contextlib.contextmanager
-    def limit(self, request: Request) -> Iterator[None]:
-        """Shut down the socket's receiving side if the block has not read the body in time."""
+    def limit(self, request: Request, size: int = 0) -> Iterator[Arrival | None]:
+        """Shut down the socket's receiving side if the block has not read the body in time.
+
+        `size` is the memory that the body occupies meanwhile.
+        """
         environ = request.environ
         connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
         if connection is None:
-            yield
+            yield None
             return
-        key = object()
+        arrival = Arrival(self._timeout_s, size, connection)
         with self._mutex:
-            self._pending[key] = time.monotonic() + self._timeout_s, connection
+            self._arriving[arrival] = None
+            self._is_busy.set()
             if self._watcher is None:
                 self._watcher = threading.Thread(target=self._watch, daemon=True)
                 self._watcher.start()
         try:
-            yield
+            yield arrival
         finally:
             with self._mutex:  # from here on the socket may carry the next request
-                self._pending.pop(key, None)
+                self._arriving.pop(arrival, None)
 
     def _watch(self) -> None:
-        while True:
+        while self._is_busy.wait():
             with self._mutex:
-                pause = self._stop_late()
-            time.sleep(pause)
+                self._stop_late()
+                if not self._arriving:
+                    self._is_busy.clear()
+            time.sleep(min(_SLOW_S, self._timeout_s) / 2)
 
-    def _stop_late(self) -> float:
-        """Stop receiving on the overdue sockets; return the seconds until the next deadline."""
-        now = time.monotonic()
-        while self._pending:
-            key, (deadline, connection) = next(iter(self._pending.items()))
-            if deadline > now:
-                return deadline - now
-            del self._pending[key]
-            with contextlib.suppress(OSError):  # the client may have closed the socket
-                connection.shutdown(socket.SHUT_RD)
-        return self._timeout_s
+    def _stop_late(self) -> None:
+        """Stop receiving the overdue bodies, and the slow bodies beyond the limits."""
+        now, slow, held = time.monotonic(), 0, 0
+        for arrival in list(self._arriving):
+            is_slow = arrival.began + _SLOW_S <= now
+            is_beyond = slow >= _MOST_SLOW or (slow > 0 and held + arrival.size > _SLOW_BYTES)
+            if arrival.deadline <= now or (is_slow and is_beyond):
+                arrival.is_refused = arrival.deadline > now
+                arrival.stop()
+                del self._arriving[arrival]
+            elif is_slow:
+                slow, held = slow + 1, held + arrival.size

@@ -31,6 +31,9 @@ Kind = Annotated[DeadLetterKind | None, typer.Option(help="Select open dead lett
 Saying = Annotated[
     str | None, typer.Option(help="Select open dead letters with this text in the reason.")
 ]
+Poster = Annotated[
+    str | None, typer.Option(help="Select open dead letters of this poster (see `list --json`).")
+]
 Everything = Annotated[bool, typer.Option("--all", help="Select all open dead letters.")]
 
 
@@ -100,6 +103,7 @@ def replay(
     number: OneOrNone = None,
     kind: Kind = None,
     saying: Saying = None,
+    poster: Poster = None,
     everything: Everything = False,
 ) -> None:
     """Parse the selected dead letters by the current rules, and append their events.
@@ -109,13 +113,13 @@ def replay(
     staying = Counter[str]()
     with connections.open_connection() as connection:
         if number is not None:
-            _check_no_filter(number, kind, saying, everything)
+            _check_no_filter(number, kind, saying, poster, everything)
             reason = letter_replay.replay(connection, number, connections.change_publisher())
             if reason:
                 raise EventStoreError(f"dead letter {number} stays open: {reason}")
             typer.echo(f"Dead letter {number} is replayed.")
             return
-        letter_ids = _select(connection, kind, saying, everything)
+        letter_ids = _select(connection, kind, saying, poster, everything)
         publisher = connections.change_publisher()
         with terminal.progress_bar(Console(), "replaying", len(letter_ids)) as show_progress:
             reasons = letter_replay.replay_all(connection, letter_ids, publisher)
@@ -136,6 +140,7 @@ def discard(
     saying: Saying = None,
     everything: Everything = False,
     *,
+    poster: Poster = None,
     yes: options.Yes = False,
 ) -> None:
     """Close the selected dead letters permanently."""
@@ -144,11 +149,11 @@ def discard(
     closed = 0
     with connections.open_connection() as connection:
         if number is not None:
-            _check_no_filter(number, kind, saying, everything)
+            _check_no_filter(number, kind, saying, poster, everything)
             dead_letters.discard(connection, number, reason)
             typer.echo(f"Dead letter {number} is discarded.")
             return
-        letter_ids = _select(connection, kind, saying, everything)
+        letter_ids = _select(connection, kind, saying, poster, everything)
         options.ask(f"Discard {len(letter_ids):,} dead letters?", yes=yes or not letter_ids)
         with terminal.progress_bar(Console(), "discarding", len(letter_ids)) as show_progress:
             for start in range(0, len(letter_ids), _DISCARD_BATCH):
@@ -164,10 +169,14 @@ def _check_no_filter(number: int, *filters: object) -> None:
 
 
 def _select(
-    connection: Connection, kind: DeadLetterKind | None, saying: str | None, everything: bool
+    connection: Connection,
+    kind: DeadLetterKind | None,
+    saying: str | None,
+    poster: str | None,
+    everything: bool,
 ) -> list[int]:
-    if everything == (kind is not None or saying is not None):
-        raise typer.BadParameter("expected NUMBER, a filter (--kind, --saying), or --all")
+    if everything == any(each is not None for each in (kind, saying, poster)):
+        raise typer.BadParameter("expected NUMBER, a filter (--kind, --saying, --poster), or --all")
     if saying == "":  # perhaps from an unset shell variable; "" would select every dead letter
         raise typer.BadParameter("--saying: expected text, found none")
-    return dead_letters.select_open(connection, kind=kind, saying=saying)
+    return dead_letters.select_open(connection, kind=kind, saying=saying, poster=poster)

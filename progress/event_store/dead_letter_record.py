@@ -28,7 +28,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     If the dead letter is a bundle, `payload` is the array of its entries. `indexes` then lists the
     ranges of their indexes in the message, as pairs (first, last). If an erasure has emptied the
     payload of an open dead letter, `emptied_bytes` and `emptied_sha256` are the payload's size and
-    hash.
+    hash. `poster` is a digest of the account that posted the letter.
     """
 
     letter_id: int
@@ -51,6 +51,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     indexes: list[list[int]] | None
     emptied_bytes: int | None = None
     emptied_sha256: str | None = None
+    poster: str | None = None
 
     @property
     def id(self) -> str:

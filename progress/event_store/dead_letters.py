@@ -44,12 +44,15 @@ def count_by_reason(connection: Connection) -> list[Reason]:
     return [Reason(*row) for row in database.run(connection, _FILE, "reasons")]
 
 
-def select_open(connection: Connection, *, kind: str | None, saying: str | None) -> list[int]:
+def select_open(
+    connection: Connection, *, kind: str | None, saying: str | None, poster: str | None = None
+) -> list[int]:
     """Return the ids of the open dead letters of this kind whose reason contains `saying`.
 
-    If `kind` or `saying` is None, any kind or any reason matches.
+    `poster` is a digest or a subscription. If a parameter is None, anything matches.
     """
-    rows = database.run(connection, _FILE, "select open", kind=kind, saying=saying)
+    values = {"kind": kind, "saying": saying, "poster": poster}
+    rows = database.run(connection, _FILE, "select open", **values)
     return [letter_id for (letter_id,) in rows]
 
 

@@ -68,6 +68,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     topic: str = ""
     message_id: str = ""
     published_at: datetime | None = None
+    poster: str = ""  # the account that posted it
     attributes: dict[str, str] = {}
     is_replay: bool = False  # if true, events keep the TIME_SOURCE that ingest has set
 

@@ -14,12 +14,14 @@ from progress.adapters.postgres.statements import blocks
 from progress.errors import (
     EventRejected,
     EventStoreError,
+    LettersFull,
     SerializationError,
 )
 from progress.event_store import Appended, EventStore, Snapshot, StoredEvent, envelope, json_input
 from progress.event_store.envelope import Message, ParsedEvent, Rejection
 
 _FILE = "event_store/log"
+_LONG_LETTERS = 64 << 10  # characters of a delivery's letters
 _stored = msgspec.json.Decoder(StoredEvent)
 
 
@@ -30,6 +32,12 @@ class Delivery(msgspec.Struct, frozen=True):
     entries: list[ParsedEvent | Rejection]
     size: int = 0  # bytes of the message's data
     is_reported: bool = False  # whether the caller asks what became of each entry
+
+    @property
+    def has_long_letters(self) -> bool:
+        """Whether PostgreSQL may have to read long payloads to see whose they are."""
+        letters = (entry for entry in self.entries if isinstance(entry, Rejection))
+        return sum(len(letter.payload) for letter in letters) > _LONG_LETTERS
 
 
 class PostgresEventStore(EventStore):
@@ -121,7 +129,7 @@ def append(connection: Connection, deliveries: Sequence[Delivery]) -> Appended:
 
     Raise DatabaseUnavailable if the database does not respond. The transaction may have been
     committed nevertheless, but the call can safely be repeated. Raise EventStoreError if the
-    database rejects the batch.
+    database rejects the batch, LettersFull if it would leave too many bytes of dead letters.
     """
     return _append(connection, _batch(deliveries))
 
@@ -226,6 +234,7 @@ def _message_fields(message: Message) -> dict[str, Any]:
         "subscription": message.subscription,
         "message_id": message.message_id,
         "published_at": message.published_at,
+        **({"poster": message.poster} if message.poster else {}),
     }
 
 
@@ -286,6 +295,8 @@ def _place(order: int, outcome: str, reason: str | None = None) -> tuple[int, in
 def _translate(failure: Failure) -> Exception:
     if failure.sqlstate == "PR001":
         return EventRejected(failure.message, failure.detail)
+    if failure.sqlstate == "PR002":
+        return LettersFull(failure.message)
     return failure.to_unavailable() or EventStoreError(
         f"the database rejected the call: {failure.message}"
     )

@@ -62,9 +62,9 @@ class Admission:
     def admit(self, request: Request, handler: Handler[_T], most: int = _MAX_BODY) -> _T | int:
         """Return what `handler` returns, or the status that rejects the body.
 
-        429: the memory is exhausted. 413: the body has more than `most` bytes. 405: the method is
-        neither POST nor GET (the health check). Raise ClientDisconnected (400) if the body is
-        incomplete, late or malformed.
+        429: the memory is exhausted, or too many bodies are slow (BodyDeadline). 413: the body has
+        more than `most` bytes. 405: the method is neither POST nor GET (the health check). Raise
+        ClientDisconnected (400) if the body is incomplete, late or malformed.
         """
         arrived = time.monotonic()
         with _Reservation(self) as reservation:
@@ -102,15 +102,22 @@ class Admission:
         expected = length or 0
         if length is None and "Transfer-Encoding" in request.headers:
             expected = _UNKNOWN_SIZE
-        with self._body_deadline.limit(request):
-            status = _check(request, expected, most)
-            body = status or _read(request.stream, expected, reservation, most)
-            if isinstance(body, int):
-                reservation.resize(0)
-                while request.stream.read(_DISCARD_SIZE):
-                    pass
-            elif len(body) < (length or 0):
-                raise ClientDisconnected
+        with self._body_deadline.limit(request, expected) as arrival:
+            try:
+                status = _check(request, expected, most)
+                body = status or _read(request.stream, expected, reservation, most)
+                if isinstance(body, int):
+                    reservation.resize(0)
+                    if arrival is not None:
+                        arrival.size = 0
+                    while request.stream.read(_DISCARD_SIZE):
+                        pass
+                elif len(body) < (length or 0):
+                    raise ClientDisconnected
+            except (OSError, ParseException, ClientDisconnected):
+                if arrival is None or not arrival.is_refused:
+                    raise
+                return 429
         return body
 
 

@@ -24,8 +24,8 @@ _TOPIC = "posted"
 _LINE = re.compile(rb"[ \t\r\n]*+([^\n]+)")  # blank lines, and then one that is not
 
 
-def parse_delivery(body: bytearray, media_type: str) -> Delivery:
-    """Return the posted entries.
+def parse_delivery(body: bytearray, media_type: str, poster: str = "") -> Delivery:
+    """Return the entries that this account has posted.
 
     Raise BadInput if the body, or one of its lines, is not JSON; raise RequestTooLarge if there are
     more than 1,000 entries.
@@ -34,7 +34,7 @@ def parse_delivery(body: bytearray, media_type: str) -> Delivery:
         parts = _split_lines(body) if media_type == LINES else _split_array(body)
     except json_input.NotJson as error:
         raise BadInput(str(error)) from None
-    message = Message(topic=_TOPIC, message_id=push.digest(body))
+    message = Message(topic=_TOPIC, message_id=push.digest(body), poster=poster)
     entries = envelope.decode_parts(parts, message)
     return Delivery(message, entries, len(body), is_reported=True)
 

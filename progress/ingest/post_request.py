@@ -1,8 +1,10 @@
 """The HTTP side of posted events: who may post, the head of a request, and its response."""
 
+import base64
+import contextlib
 import hmac
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,13 +13,14 @@ from flask import Request, Response
 from progress.adapters import startup
 from progress.errors import (
     Forbidden,
+    LettersFull,
     RequestRejected,
     SettingsError,
     Unauthenticated,
     Unavailable,
 )
 from progress.ingest import post
-from progress.ingest.admission import Admission, Handler
+from progress.ingest.admission import Admission
 from progress.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ _REASONS = {
     429: "this instance is full: post again later",
     **dict.fromkeys((500, 503), "the events may not be recorded: post them again later"),
 }
+_LETTERS_S = 3_600  # an administrator acts within hours
 _HEADERS = {405: {"Allow": "POST"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "2"}}
 
 
@@ -49,13 +53,16 @@ class Posters:
         self._authenticator: Authenticator | None = None
         self._lock = threading.Lock()
 
-    def check(self, authorization: str) -> None:
-        """Raise Unauthenticated or Forbidden if the sender of this header may not post.
+    def check(self, authorization: str) -> str:
+        """Return the account of the sender of this header; "" for this system itself.
 
-        Raise IssuerUnavailable if the issuer's keys cannot be fetched.
+        Raise Unauthenticated or Forbidden if the sender may not post. Raise IssuerUnavailable if
+        the issuer's keys cannot be fetched.
         """
-        if self._has_iam or self._is_own(authorization):
-            return
+        if self.is_own(authorization):
+            return ""
+        if self._has_iam:
+            return _read_account(authorization)
         import asyncio
 
         with self._lock:
@@ -66,8 +73,10 @@ class Posters:
                 caller = asyncio.run(authenticator.authenticate(authorization))
         if caller.role != "publisher":
             raise Forbidden("expected a token whose only role is publisher")
+        return caller.user_id
 
-    def _is_own(self, authorization: str) -> bool:
+    def is_own(self, authorization: str) -> bool:
+        """Return whether another process of `progress serve` has sent this header."""
         key = self._settings.serve_events_key
         own = f"Bearer {key}".encode()
         return key is not None and hmac.compare_digest(authorization.encode(), own)
@@ -81,15 +90,32 @@ class Posters:
             raise Unauthenticated(f"no token is accepted here: {error}") from None
 
 
+def _read_account(authorization: str) -> str:
+    """Return the account in a token that IAM has verified; "" if there is none."""
+    _, _, rest = authorization.partition(".")
+    claims = rest.partition(".")[0]
+    with contextlib.suppress(ValueError, msgspec.DecodeError):
+        content = base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
+        return str(msgspec.json.decode(content, type=dict[str, Any]).get("sub", ""))
+    return ""
+
+
 def receive(
-    request: Request, admission: Admission, posters: Posters, handler: Handler[Response | int]
+    request: Request,
+    admission: Admission,
+    posters: Posters,
+    handler: Callable[[Request, bytearray, float, str], Response | int],
 ) -> Response:
     """Return the response of `handler`, or the response that rejects the request."""
     authorization = request.headers.get("Authorization", "")
     try:
-        posters.check(authorization)
+        poster = posters.check(authorization)
+
+        def handle(request: Request, body: bytearray, arrived: float) -> Response | int:
+            return handler(request, body, arrived, poster)
+
         answer: Response | int
-        answer = _check_head(request) or admission.admit(request, handler, post.MOST_BYTES)
+        answer = _check_head(request) or admission.admit(request, handle, post.MOST_BYTES)
     except Unauthenticated as error:
         challenge = 'Bearer realm="progress"'
         challenge += ', error="invalid_token"' if authorization else ""
@@ -98,6 +124,8 @@ def receive(
         answer = respond(403 if isinstance(error, Forbidden) else error.status, _error(error))
     except Unavailable as error:
         answer = respond(503, _error(error), {"Retry-After": str(error.retry_after_s)})
+    except LettersFull as error:
+        answer = respond(429, _error(error), {"Retry-After": str(_LETTERS_S)})
     if isinstance(answer, int):
         return reject(request, admission, answer)
     return answer if answer.status_code == 200 else _stream(answer, request, admission)

@@ -8,12 +8,14 @@ ORDER BY letter_id
 LIMIT :limit;
 
 -- select open --
--- The ids of the open dead letters of the kind :kind whose reason contains :saying. A null parameter matches any value.
+-- The ids of the open dead letters of the kind :kind whose reason contains :saying, and which :poster has sent, a digest
+-- or a subscription. A null parameter matches any value.
 SELECT letter_id
 FROM event_store.dead_letters
 WHERE replayed_at IS NULL AND discarded_at IS NULL
   AND (CAST(:kind AS text) IS NULL OR kind = :kind)
   AND (CAST(:saying AS text) IS NULL OR strpos(reason, :saying) > 0)
+  AND (CAST(:poster AS text) IS NULL OR kind <> 'poisoned' AND coalesce(poster, subscription) = :poster)
 ORDER BY letter_id;
 
 -- reasons --

@@ -200,7 +200,10 @@ _FUNCTIONS = """
 
 
 # Indexes store the results of these functions, so migrations define them once and for all.
-CONSTANT = {"event_store": ["event_uuid", "entry_data", "letter_session", "letter_sessions"], "operations": []}
+CONSTANT = {
+    "event_store": ["event_uuid", "entry_data", "letter_session", "letter_sessions"],
+    "operations": [],
+}
 
 
 @pytest.mark.parametrize("schema", ["event_store", "operations"])

@@ -11,7 +11,7 @@ import msgspec
 
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Attributes
-from progress.errors import OperationClaimed, ProgressError, SerializationError
+from progress.errors import LettersFull, OperationClaimed, ProgressError, SerializationError
 
 if TYPE_CHECKING:  # the commands parse messages without Flask
     from flask.typing import ResponseReturnValue
@@ -71,6 +71,7 @@ class PushRequest:
         self, name: str, traceparent: str | None, operation: str, message: Attributes
     ) -> None:
         self.status = 204
+        self.error: Exception | None = None
         self._operation = operation
         self._span = tracing.start_span(name, traceparent, "consumer", {**_ATTRIBUTES, **message})
         self._began = time.perf_counter()
@@ -87,8 +88,8 @@ class PushRequest:
     def __exit__(self, kind: type[BaseException] | None, error: object, _: object) -> bool:
         is_handled = isinstance(error, Exception)
         if isinstance(error, Exception):
-            self.status = _status(error)
-            if self.status != 429:  # 429 is expected, and therefore not logged
+            self.status, self.error = _status(error), error
+            if not isinstance(error, OperationClaimed):  # expected, and therefore not logged
                 self._log_error(error)
         self._span.__exit__(kind, error, None)
         return is_handled
@@ -108,6 +109,6 @@ class PushRequest:
 
 
 def _status(error: Exception) -> int:
-    if isinstance(error, OperationClaimed):
+    if isinstance(error, OperationClaimed | LettersFull):
         return 429
     return 503 if isinstance(error, ProgressError) else 500

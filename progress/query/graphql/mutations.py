@@ -236,8 +236,9 @@ async def _start(
 
     Return the caller's existing operation of this kind with this key, or else an unfinished
     operation of this kind about this subject. Raise BadInput if an older operation conflicts (see
-    `_check_accepted`). Raise NotFound for an erased caller or learner. Raise RateLimited if the caller has started `daily_limit` operations about
-    the subject within 24 hours. Failed operations do not count.
+    `_check_accepted`). Raise NotFound for an erased caller or learner. Raise RateLimited if the
+    caller has started `daily_limit` operations about the subject within 24 hours. Failed operations
+    do not count.
     """
     values = records.accept_values(
         kind,
