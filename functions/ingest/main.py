@@ -71,7 +71,9 @@ def append(request: Request, delivery: Delivery, arrived: float) -> tuple[int, O
     trace = tracing.traceparent_of_push(delivery.message.attributes, request.headers.get)
     attributes = metrics.span_attributes(delivery)
     with PushRequest("ingest", trace, "ingest", attributes) as push_request:
-        committed = (letters if delivery.has_long_letters else group).append(delivery, arrived)
+        committed = (letters if delivery.has_long_letters else group).append_parts(
+            delivery, arrived
+        )
         others = committed.others
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",

@@ -39,6 +39,23 @@ class Delivery(msgspec.Struct, frozen=True):
         letters = (entry for entry in self.entries if isinstance(entry, Rejection))
         return sum(len(letter.payload) for letter in letters) > _LONG_LETTERS
 
+    def split(self, size: int) -> "list[Delivery]":
+        """Return parts of about this size, or the whole if it has letters, to refuse all of it.
+
+        A batch is as if its events arrived one after the other, so parts give the same rows.
+        """
+        count = -(-self.size // size)
+        if count < 2 or any(isinstance(entry, Rejection) for entry in self.entries):
+            return [self]
+        length = max(-(-len(self.entries) // count), 1)
+        starts = range(0, len(self.entries), length)
+        return [
+            msgspec.structs.replace(
+                self, entries=self.entries[at : at + length], size=self.size // len(starts)
+            )
+            for at in starts
+        ] or [self]
+
 
 class PostgresEventStore(EventStore):
     """The event store in PostgreSQL, through one connection."""

@@ -30,6 +30,7 @@ from progress.ingest import metrics
 # The limits of a shared transaction. A request that exceeds a limit gets a transaction of its own.
 _MOST_EVENTS = 1_000
 _MOST_BYTES = 4 << 20  # of the messages' data
+_PART_BYTES = 2 << 20  # A larger delivery is committed in parts, between which others commit.
 _CONNECT_TIMEOUT_S = 10.0
 _APPEND_TIMEOUT_S = 15.0
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
@@ -82,6 +83,12 @@ class GroupCommit:
         self._mutex = threading.Lock()
         self._queue: list[_Ticket] = []
         self._is_led = False
+
+    def append_parts(self, delivery: Delivery, arrived: float) -> Committed:
+        """Append a delivery in parts, so that no other one waits for all of it; see `append`."""
+        parts = [self.append(part, arrived) for part in delivery.split(_PART_BYTES)]
+        others = {index: other for part in parts for index, other in part.others.items()}
+        return Committed(parts[-1].at, others)
 
     def append(self, delivery: Delivery, arrived: float | None = None) -> Committed:
         """Return once the delivery is on disk and its shards are woken.

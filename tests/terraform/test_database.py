@@ -65,7 +65,7 @@ def test_each_function_opens_at_most_five_connections_to_neon(dev: Resources) ->
     for name, service in dev.of("google_cloud_run_v2_service", "function").items():
         (inside,) = service["template"]
         of_an_instance = {
-            "ingest": 1,  # the connection of the group commit
+            "ingest": 2,  # a group commit, and another one for long dead letters
             "project": 2 + rebuild_workers + inside["max_instance_request_concurrency"] - 1,
             "query": int(plain_settings(dev, "query")["WORKERS"]) * query_connections(dev),
         }[name]
@@ -82,7 +82,7 @@ def test_the_connection_limit_covers_all_instances_during_a_release(
     flags = resources["google_sql_database_instance.this[0]"]["settings"][0]["database_flags"]
     (limit,) = (int(flag["value"]) for flag in flags if flag["name"] == "max_connections")
     each_of = {
-        "ingest": 1,  # the connection of the group commit
+        "ingest": 2,  # a group commit, and another one for long dead letters
         "project": int(plain_settings(resources, "project")["THREADS"]),
         "query": int(plain_settings(resources, "query")["WORKERS"]) * query_connections(resources),
     }
