@@ -16,7 +16,7 @@ locals {
     for field in [
       "projection_lag", "projection_lag_ms", "dead_letters", "database_connections", "database_bytes",
       "database_ms", "failed_operations", "overdue_operations", "publication_lag_ms",
-      "running_operations", "pending_ms",
+      "running_operations", "pending_ms", "letter_share",
     ] :
     field => join(" / ", [
       for part in ["sum", "count"] :

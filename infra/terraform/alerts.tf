@@ -26,8 +26,8 @@ variable "alerts" {
   type        = set(string)
   default = [
     "batch-job", "cold-cache", "database-latency", "database-limits", "dead-letters",
-    "error-logs", "errors", "event-delay", "operations", "pending-events", "projection-lag", "publication-lag",
-    "slow-queries",
+    "error-logs", "errors", "event-delay", "letter-bytes", "operations", "pending-events", "projection-lag",
+    "publication-lag", "slow-queries",
   ]
 
   validation {
@@ -281,6 +281,22 @@ locals {
         }
         "messages in Pub/Sub's dead-letter subscriptions" = {
           query = "${local.dead_lettered_messages} > 0"
+          for   = 0
+        }
+      }
+    }
+    "letter-bytes" = {
+      severity = "WARNING"
+      title    = "Dead letters take half of the space that they may have"
+      meaning = join(" ", [
+        "At 100 MiB of one sender, or 1 GiB of all, ingest refuses each message that would add dead letters.",
+        "Pub/Sub repeats it.",
+      ])
+      cause  = "A publisher sends malformed events, and nobody replays or discards them."
+      action = "Find the sender with `progress dead-letters list --json`. Fix the cause; replay or discard (`--poster`)."
+      conditions = {
+        "share of the bytes > 0.5" = {
+          query = "${local.batch_mean.letter_share} > 0.5"
           for   = 0
         }
       }

@@ -19,6 +19,7 @@ class Gauges(msgspec.Struct, frozen=True):
     projection_lag: int
     projection_lag_ms: float
     dead_letters: int
+    letter_share: float
     database_connections: float
     database_bytes: int
     failed_operations: int

@@ -122,6 +122,10 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
             "that recorded the events did"
         )
         findings.append(Finding(found, "use that server's PostgreSQL version"))
+    if senders := database.run(connection, _FILE, "letter bytes"):
+        found = f"the sums of the dead letters' bytes are wrong for {len(senders)} senders"
+        do = "run SELECT event_store.count_all_letter_bytes() as the owner of the database"
+        findings.append(Finding(found, do))
     for (table,) in database.run(connection, _FILE, "numbers"):
         found = f"the sequence of {table} lags behind the rows: its value was not restored"
         findings.append(Finding(found, "restore the dump again, with `progress load`"))

@@ -8,8 +8,8 @@ ORDER BY letter_id
 LIMIT :limit;
 
 -- select open --
--- The ids of the open dead letters of the kind :kind whose reason contains :saying, and which :poster has sent, a digest
--- or a subscription. A null parameter matches any value.
+-- The ids of the open dead letters of the kind :kind whose reason contains :saying, and which :poster has sent, a
+-- digest or a subscription. A null parameter matches any value.
 SELECT letter_id
 FROM event_store.dead_letters
 WHERE replayed_at IS NULL AND discarded_at IS NULL

@@ -10,11 +10,11 @@ RETURN CASE
     WHEN json_typeof(entry -> 'type') = 'string' AND coalesce(json_typeof(entry -> 'event_type'), 'null') = 'null'
         THEN entry END;
 
--- Return the session that a dead letter names, if it is a JSON object of at most 4 KiB. An event that ingest has refused
--- because it has no data may name its session beside its type. Each letter pays for this function when it is written,
--- so the function reads nothing of other payloads but their first bytes; the index dead_letters_large has the objects.
--- `migrate` builds both indexes after its transaction (sql/adapters/migrations.sql). The index dead_letters_by_session
--- with its function letter_sessions, of which version 0.3 knows, read whole payloads.
+-- Return the session that a dead letter names, if it is a JSON object of at most 4 KiB. An event that ingest has
+-- refused because it has no data may name its session beside its type. Each letter pays for this function when it is
+-- written, so the function reads nothing of other payloads but their first bytes; the index dead_letters_large has the
+-- objects. `migrate` builds both indexes after its transaction (sql/adapters/migrations.sql). The index
+-- dead_letters_by_session with its function letter_sessions, of which version 0.3 knows, read whole payloads.
 CREATE FUNCTION event_store.letter_session(payload text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$

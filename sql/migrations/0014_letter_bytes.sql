@@ -2,7 +2,7 @@
 
 ALTER TABLE event_store.dead_letters ADD COLUMN poster text COLLATE "C";
 COMMENT ON COLUMN event_store.dead_letters.poster IS
-    'The erasure_digest of the account that posted the letter, in hexadecimal digits; null if a subscription pushed it.';
+    'The erasure_digest of the account that posted the letter, in hexadecimal digits; null if it was pushed.';
 
 -- The sum of the payloads of each sender's open letters, as one row for each statement that changed it. The append
 -- merges the rows, so that no statement waits for the row of another one.
@@ -31,10 +31,10 @@ CREATE TRIGGER count_deleted AFTER DELETE ON event_store.dead_letters
 -- Version 0.3 looks nothing up in this index itself; its function goes in the next release.
 DROP INDEX event_store.dead_letters_by_session;
 
--- Rows that exist during an erasure may be emptied after its ANALYZE: letters and pending events of a session whose start
--- comes later, operations that end later. Statistics would keep samples of them. A target of 0 keeps ANALYZE from making
--- any, and the change of a column's type, even to the same one, drops those that are there. Views and the bodies of some
--- functions forbid the change; the function files create these functions again.
+-- Rows that exist during an erasure may be emptied after its ANALYZE: letters and pending events of a session whose
+-- start comes later, operations that end later. Statistics would keep samples of them. A target of 0 keeps ANALYZE from
+-- making any, and the change of a column's type, even to the same one, drops those that are there. Views and the bodies
+-- of some functions forbid the change; the function files create these functions again.
 DROP FUNCTION IF EXISTS event_store.redact_letters, operations.cancel, operations.delete_finished,
     operations.count_problems;
 DROP VIEW operations.records;
@@ -44,7 +44,8 @@ DECLARE
 BEGIN
     FOR place IN
         SELECT a.attrelid::regclass AS table_name, a.attname,
-            concat(format_type(a.atttypid, a.atttypmod), ' COLLATE ' || nullif(a.attcollation, 0)::regcollation) AS type_name
+            format_type(a.atttypid, a.atttypmod)
+                || coalesce(' COLLATE ' || nullif(a.attcollation, 0)::regcollation, '') AS type_name
         FROM (VALUES
             ('event_store.dead_letters', '{payload,attributes,event_id,event_type}'::text[]),
             ('event_store.pending', '{event_id,session_id,event_data,metadata}'),

@@ -53,6 +53,20 @@ FROM (
 -- recorded by another server that hashes text differently.
 SELECT count(*) FROM event_store.events WHERE shard <> event_store.shard_of(stream_id);
 
+-- letter bytes --
+-- The senders of whom letter_bytes has not the bytes of the open dead letters' payloads.
+SELECT coalesce(poster, subscription) AS sender
+FROM (
+    SELECT poster, subscription, octet_length(payload) AS bytes
+    FROM event_store.dead_letters
+    WHERE replayed_at IS NULL AND discarded_at IS NULL AND kind <> 'poisoned'
+    UNION ALL
+    SELECT poster, '', -bytes FROM event_store.letter_bytes
+) l
+GROUP BY 1
+HAVING sum(bytes) <> 0
+ORDER BY 1;
+
 -- numbers --
 -- The tables whose sequence would next return a number that a row already has. This happens if the rows were restored
 -- without the state of the sequence.

@@ -148,6 +148,7 @@ _UNPUBLISHED = "oldest unpublished > 305 s"
 _WAKES = "events waiting at a wake-up, median > 1000"
 _UNTAKEN = "a command waits for a worker for more than 15 minutes"
 _LETTERS = "dead letters neither replayed nor discarded"
+_LETTER_BYTES = "share of the bytes > 0.5"
 _PENDING = "oldest pending event > 1 day"
 _GIVEN_UP = "messages in Pub/Sub's dead-letter subscriptions"
 _FAILED_OPERATION = "an operation failed or timed out"
@@ -217,6 +218,8 @@ CASES = [
     Case(_OLD, "four minutes", False, looked(f"{_OWN}projection_lag_ms", 240_000)),
     Case(_UNPUBLISHED, "six minutes", True, looked(f"{_OWN}publication_lag_ms", 360_000)),
     Case(_UNPUBLISHED, "four minutes", False, looked(f"{_OWN}publication_lag_ms", 240_000)),
+    Case(_LETTER_BYTES, "60 %", True, looked(f"{_OWN}letter_share", 0.6)),
+    Case(_LETTER_BYTES, "40 %", False, looked(f"{_OWN}letter_share", 0.4)),
     Case(_PENDING, "25 hours", True, looked(f"{_OWN}pending_ms", 90_000_000)),
     Case(_PENDING, "23 hours", False, looked(f"{_OWN}pending_ms", 82_800_000)),
     Case(_WAKES, "51 of 100", True, _found(51)),

@@ -56,7 +56,8 @@ def test_each_operation_ends_with_its_log_line(emitted: Emitted) -> None:
         "stream": {"latency_ms", "outcome"},
         "batch": {"projection_lag", "projection_lag_ms", "dead_letters", "database_connections",
                   "database_bytes", "database_ms", "failed_operations", "overdue_operations",
-                  "running_operations", "publication_lag_ms", "pending_ms", "outcome"},
+                  "running_operations", "publication_lag_ms", "pending_ms", "letter_share",
+                  "outcome"},
         "run_batch": {"operation_id", "outcome"},
     }  # fmt: skip
     for operation, fields in wanted.items():

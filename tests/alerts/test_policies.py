@@ -34,6 +34,7 @@ REQUIRED = {
     "dead-letters": "dead_letters",
     "errors": "outcome",
     "event-delay": "projection_delay_ms",
+    "letter-bytes": "letter_share",
     "operations": "failed_operations",
     "pending-events": "pending_ms",
     "projection-lag": "projection_lag",

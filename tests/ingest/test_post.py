@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
-from progress.event_store import log
+from progress.event_store import dead_letters, log
 from progress.event_store.envelope import Rejection
 from progress.event_store.log import Delivery
 from progress.ingest import post, push
@@ -486,3 +487,52 @@ def test_a_post_and_a_push_in_one_transaction_have_their_own_outcomes(store: Sto
         third = take(True, [session_started("t", "u", event_id="b")])
         others = log.append(connection, [first, second, third]).others
     assert others == [(2, 0, "redelivered", None)]
+
+
+LITTLE = """
+    CREATE OR REPLACE FUNCTION event_store.most_letter_bytes(OUT of_all bigint, OUT of_one bigint)
+    LANGUAGE sql IMMUTABLE RETURN (2500::bigint, 1500::bigint)
+"""
+
+
+def test_a_post_that_leaves_too_many_bytes_of_letters_is_refused_as_a_whole(
+    ingest: Client, store: Store
+) -> None:
+    with closing(store.connect()) as connection:
+        connection.run(LITTLE)
+        full = [session_started("s"), ["x" * 1_400]]
+        assert tell(ingest, full)["appended"] == 1
+        early = session_started("t") | {"occurred_at": SOON}
+        for more in ([session_started("u"), ["y" * 100]], [session_started("u"), early]):
+            refused = send(ingest, more)
+            assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)
+            assert "--poster '" in refused.get_json()["error"]
+        assert tell(ingest, full)["redelivered"] == 1  # it adds nothing
+        assert (count(store.url), len(letters(store))) == (1, 1)
+        other = {"Authorization": f"Bearer {token_issuer.token('other', roles='publisher')}"}
+        assert send(ingest, ["y" * 900], **other).status_code == 200
+        assert push_status(ingest, ["z" * 900]) == 429  # above that of all
+        (poster,) = re.findall("--poster '(.*)'", refused.get_json()["error"])
+        assert "poster" not in poster
+        numbers = dead_letters.select_open(connection, kind=None, saying=None, poster=poster)
+        assert dead_letters.discard_letters(connection, numbers, "test") == 1
+        assert send(ingest, [session_started("u"), early]).status_code == 200
+        assert push_status(ingest, ["z" * 900]) == 204
+
+
+def push_status(client: Client, content: object) -> int:
+    return client.post("/", data=encode_push(json.dumps(content).encode())).status_code
+
+
+def test_a_large_post_is_recorded_in_parts_between_which_others_commit(
+    ingest: Client, store: Store
+) -> None:
+    padding = {"padding": "x" * 9_000}
+    events = [envelope("Unheard", {"n": n, **padding}) for n in range(900)]
+    assert tell(ingest, [*events, events[0]]) == {"appended": 900, "redelivered": 1}
+    with closing(store.connect()) as connection:
+        rows = connection.run(
+            "SELECT count(*), count(DISTINCT created_at),"
+            " bool_and(event_data -> 'n' = to_jsonb(global_position - 1)) FROM event_store.events"
+        )
+    assert rows == [[900, 4, True]]

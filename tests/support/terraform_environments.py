@@ -20,7 +20,7 @@ ALERTS = [
         "dead-letters",
         "error-logs",
     ),
-    *("errors", "event-delay", "operations", "pending-events"),
+    *("errors", "event-delay", "letter-bytes", "operations", "pending-events"),
     *("projection-lag", "publication-lag", "slow-queries"),
 ]
 

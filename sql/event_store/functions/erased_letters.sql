@@ -146,16 +146,18 @@ END $$;
 -- metadata.user_id (userid in a CloudEvent), the attribute user_id and the learner of session_id in its data; without
 -- data, user_id and session_id of the entry itself come last. `learner` and `session_id` are the ids that ingest has
 -- read from the event, because addresses are masked in the payload. Any other entry has no fields; it belongs to a
--- learner whose id is one of its tokens. A payload of more than 64 KiB is not searched, which would take a second for
--- each megabyte: any erasure empties its entries that have no fields.
+-- learner whose id is one of its tokens. A payload of more than `most_searched` bytes is not searched, which would take
+-- a second for each megabyte: any erasure empties its entries that have no fields.
+DROP FUNCTION IF EXISTS event_store.judge_letter(text, jsonb, boolean, text, text, bytea);  -- it searched each payload
 CREATE OR REPLACE FUNCTION event_store.judge_letter(
-    payload text, attributes jsonb, is_bundle boolean, learner text, session_id text, wanted bytea
+    payload text, attributes jsonb, is_bundle boolean, learner text, session_id text, wanted bytea,
+    most_searched integer DEFAULT 4096
 ) RETURNS event_store.judgement
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     key     event_store.erasure_key;
     body    json;
-    is_long boolean := octet_length(payload) > 65536;
+    is_long boolean := octet_length(payload) > most_searched;
     judged  event_store.judgement;
 BEGIN
     SELECT * INTO STRICT key FROM event_store.erasure_key;
@@ -260,21 +262,26 @@ BEGIN
 END $$;
 
 -- Drop the dead letters of erased learners from a batch; `erased` is the number of entries dropped. judge_letter
--- decides about each dead letter. One that is not a JSON object is kept without its payload, or with it if it is too long
--- to be searched. Each kept letter gets the sessions that it names, for drop_letters_of_started_sessions.
+-- decides about each dead letter. One that is not a JSON object is kept without its payload, or with it if the batch
+-- has too much to search. Each kept letter gets the sessions that it names, for drop_letters_of_started_sessions.
 CREATE OR REPLACE FUNCTION event_store.drop_erased_letters(INOUT letters jsonb, OUT erased integer)
 LANGUAGE plpgsql AS $$
 DECLARE
     letter jsonb;
     kept   jsonb[] := '{}';
+    budget integer := 65536;           -- the bytes that may be searched
+    size   integer;
     judged event_store.judgement;
     rest   record;
 BEGIN
     erased := 0;
     FOR letter IN SELECT l.e FROM jsonb_array_elements(letters) WITH ORDINALITY AS l (e, n) ORDER BY l.n LOOP
         judged := event_store.judge_letter(letter ->> 'payload', letter -> 'attributes', letter ? 'indexes',
-            letter ->> 'learner', letter #>> '{data,session_id}', NULL);
-        IF octet_length(letter ->> 'payload') > 65536 THEN
+            letter ->> 'learner', letter #>> '{data,session_id}', NULL, least(budget, 4096));
+        size := octet_length(letter ->> 'payload');
+        IF size <= least(budget, 4096) THEN
+            budget := budget - size;
+        ELSE
             judged := CASE WHEN judged.gone IS NOT NULL THEN ROW(judged.gone, NULL)::event_store.judgement END;
         END IF;
         IF judged IS DISTINCT FROM NULL THEN
@@ -323,10 +330,10 @@ BEGIN
     END IF;
 END $$;
 
--- Read up to `at_most` dead letters whose ids follow `after`, in the order of their ids, and no further one after 4 MiB of
--- payloads. Return those with entries of
--- erased learners or, if `wanted` is not null, of the learner with this digest. `reached` is the last id that was read,
--- or null if no dead letter was read. The dead letter of a poisoned event belongs to the learner of the event.
+-- Read up to `at_most` dead letters whose ids follow `after`, in the order of their ids, and no further one after 4
+-- MiB of payloads. Return those with entries of erased learners or, if `wanted` is not null, of the learner with this
+-- digest. `reached` is the last id that was read, or null if no dead letter was read. The dead letter of a poisoned
+-- event belongs to the learner of the event.
 CREATE OR REPLACE FUNCTION event_store.letters_of(
     wanted bytea, after bigint, at_most integer, OUT letter_ids bigint[], OUT reached bigint
 )

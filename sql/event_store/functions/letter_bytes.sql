@@ -26,8 +26,21 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Raise PR002 if this transaction adds letters above a bound. Otherwise, merge the rows of each sender. The caller holds
--- the lock of the append.
+-- Compute the sums anew. The lock keeps letters from being written meanwhile.
+CREATE OR REPLACE FUNCTION event_store.count_all_letter_bytes() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    LOCK TABLE event_store.dead_letters IN SHARE ROW EXCLUSIVE MODE;
+    DELETE FROM event_store.letter_bytes;
+    INSERT INTO event_store.letter_bytes (poster, bytes)
+    SELECT coalesce(l.poster, l.subscription), sum(octet_length(l.payload))
+    FROM event_store.dead_letters l
+    WHERE l.replayed_at IS NULL AND l.discarded_at IS NULL AND l.kind <> 'poisoned'
+    GROUP BY 1;
+END $$;
+
+-- Raise PR002 if this transaction adds letters above a bound. Otherwise, merge the rows of each sender. The caller
+-- holds the lock of the append.
 CREATE OR REPLACE FUNCTION event_store.check_letter_bytes() RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -58,5 +71,5 @@ BEGIN
 END $$;
 
 REVOKE EXECUTE ON FUNCTION event_store.most_letter_bytes, event_store.count_letter_bytes,
-    event_store.check_letter_bytes FROM PUBLIC;
+    event_store.count_all_letter_bytes, event_store.check_letter_bytes FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.most_letter_bytes TO progress_batch;

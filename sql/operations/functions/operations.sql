@@ -11,8 +11,8 @@ RETURN hashtextextended('operation ' || operation_id, 0);
 -- is_same is true if the operation has these arguments, by_key if the caller has used the key before. daily_limit is
 -- the number of operations of this kind about this subject that the caller may start within 24 hours. Failed operations
 -- do not count. If daily_limit is null, there is no limit. If the caller has reached the limit, operation_id is null,
--- and the caller may start another operation after retry_after_s. If the caller is erased, or the learner whose record is
--- to be exported, all columns are null. In place of other erased learners, the arguments get their digests.
+-- and the caller may start another operation after retry_after_s. If the caller is erased, or the learner whose record
+-- is to be exported, all columns are null. In place of other erased learners, the arguments get their digests.
 CREATE OR REPLACE FUNCTION operations.accept(
     kind text, started_by text, key text, arguments jsonb, steps text[], subject text, time_limit_s double precision,
     daily_limit integer,

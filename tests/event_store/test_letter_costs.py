@@ -1,0 +1,140 @@
+"""What dead letters cost: when they are written, at each erasure, and the space that they take."""
+
+import json
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.event_store import dead_letters, log
+from progress.ingest import post, push
+from progress.recovery import checks
+from tests.conftest import Store
+from tests.event_store.test_erased import append, forbid, started
+from tests.support.envelopes import envelope, session_started
+from tests.support.pushes import encode_push
+
+MALFORMED = [
+    {"data": {"session_id": "s"}, "n": n} for n in range(999)
+]  # a further one is in a bundle
+STATISTICS = """
+    SELECT tablename, attname FROM pg_stats
+    WHERE schemaname = 'event_store' AND (tablename, attname) IN (('dead_letters', 'payload'),
+        ('dead_letters', 'event_id'), ('pending', 'session_id'),
+        ('dead_letters_of_session', 'letter_session'))
+"""
+
+
+def deliver(connection: Connection, content: object, poster: str = "") -> None:
+    body = json.dumps(content).encode()
+    delivery = push.parse_delivery(encode_push(body, message_id=str(hash(body))))
+    if poster:
+        delivery = post.parse_delivery(bytearray(body), post.JSON, poster)
+    log.append(connection, [delivery])
+
+
+def close(connection: Connection, how: str) -> None:
+    """Close, empty or change the oldest open letter."""
+    for letter in dead_letters.list_letters(connection, limit=1):
+        connection.run(how, n=letter.letter_id)
+
+
+ACTIONS = {
+    "push": lambda c, n: deliver(c, {"n": n}),
+    "post": lambda c, n: deliver(c, [{"n": n}, [n] * (n % 50)], f"poster-{n % 3}"),
+    "bundle": lambda c, n: deliver(c, [*MALFORMED, n], "poster-1"),
+    "conflict": lambda c, n: deliver(c, session_started(f"s{n}"), "poster-2"),
+    "discard": lambda c, _: close(
+        c, "SELECT event_store.discard_letters(ARRAY[CAST(:n AS bigint)], 'test')"
+    ),
+    "replayed": lambda c, _: close(c, "SELECT event_store.mark_replayed(:n)"),
+    "failed": lambda c, _: close(c, "SELECT event_store.mark_failed(:n, 'invalid', 'again')"),
+    "redact": lambda c, _: close(c, "SELECT event_store.redact_letters(ARRAY[CAST(:n AS bigint)])"),
+    "delete": lambda c, _: close(c, "DELETE FROM event_store.dead_letters WHERE letter_id = :n"),
+    "replay": lambda c, _: [
+        dead_letters.replay(c, letter.letter_id)
+        for letter in dead_letters.list_letters(c)[-1:]
+        if letter.kind != "poisoned"
+    ],
+    "poison": lambda c, _: c.run(
+        "SELECT event_store.mark_poisoned('0123456789ab', min(global_position), 'test')"
+        " FROM event_store.events HAVING count(*) > 0"
+    ),
+}
+
+
+@given(
+    actions=st.lists(st.tuples(st.sampled_from([*ACTIONS]), st.integers(0, 100_000)), max_size=20)
+)
+def test_the_sums_are_the_bytes_of_the_open_letters(
+    store: Store, actions: list[tuple[str, int]]
+) -> None:
+    with closing(store.connect()) as connection:
+        for name, number in actions:
+            ACTIONS[name](connection, number)
+            assert database.run(connection, "recovery/checks", "letter bytes") == [], name
+
+
+def test_a_check_finds_wrong_sums(connection: Connection) -> None:
+    deliver(connection, {"n": 1})
+    connection.run("UPDATE event_store.letter_bytes SET bytes = bytes + 1")
+    (finding,) = [each for each in checks.run(connection).findings if "bytes" in each.found]
+    connection.run(finding.do.partition("run ")[2].partition(" as")[0])
+    assert not [each for each in checks.run(connection).findings if "bytes" in each.found]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [[1] * 2_000, [[]] * 400, {"data": {"session_id": "s", "padding": "x" * 4_096}}, "x" * 9_000],
+    ids=["numbers", "arrays", "a large object", "a string"],
+)
+def test_nothing_reads_a_letter_that_is_large_or_no_object_when_it_is_written(
+    connection: Connection, payload: object
+) -> None:
+    connection.run("SET track_functions = 'all'")
+    connection.run("BEGIN")
+    deliver(connection, [payload], "poster")
+    called = connection.run("SELECT funcname FROM pg_stat_xact_user_functions")
+    connection.run("COMMIT")
+    assert ["letter_session"] in called
+    assert not {"parse_payload", "named_sessions", "entry_data"} & {name for (name,) in called}
+
+
+def test_a_large_letter_is_emptied_if_the_start_of_its_session_is_dropped(
+    connection: Connection,
+) -> None:
+    append(connection, started("ann", "a-1"))
+    deliver(connection, [{"data": {"session_id": "a-2", "padding": "x" * 4_096}}], "poster")
+    deliver(connection, [{"data": {"session_id": "b-2", "padding": "x" * 4_096}}], "poster")
+    forbid(connection, "ann")
+    append(connection, started("ann", "a-2"))
+    (left,) = dead_letters.list_letters(connection)
+    assert "b-2" in left.payload
+
+
+def test_an_erasure_empties_what_is_too_long_to_search_and_reads_letters_by_their_bytes(
+    connection: Connection,
+) -> None:
+    for n in range(3):
+        deliver(connection, [[n] * 1_000_000], "poster")  # 3 MB
+    digest = forbid(connection, "ann")
+    deliver(connection, [["of somebody else"] * 1_000], "poster")  # it arrives later
+    sql = "SELECT redacted, reached FROM event_store.redact_letters_of(:digest, :after, 100)"
+    chunks, after = [], 0
+    while after is not None:
+        redacted, after = connection.run(sql, digest=digest, after=after)[0]
+        chunks.append(redacted)
+    assert chunks == [2, 2, 0]
+    assert {letter.payload for letter in dead_letters.list_letters(connection)} == {""}
+
+
+def test_the_planner_keeps_no_samples_of_what_an_erasure_may_empty_later(
+    connection: Connection,
+) -> None:
+    deliver(connection, [{"event_id": "of ann", "data": {"session_id": "a"}}], "poster")
+    append(connection, envelope("CorrectAnswerGiven", {"session_id": "s", "item_id": "i"}))
+    connection.run("ANALYZE")
+    assert connection.run(STATISTICS) == []
