@@ -199,6 +199,28 @@ _FUNCTIONS = """
 """
 
 
+def test_an_index_that_a_killed_build_left_invalid_is_built_again(store: Store) -> None:
+    valid = (
+        "SELECT count(*), bool_and(i.indisvalid) FROM pg_index i"
+        " WHERE i.indrelid = 'event_store.dead_letters'::regclass"
+        " AND i.indexrelid::regclass::text LIKE 'event_store.dead_letters_%'"
+    )
+    with closing(store.connect()) as connection:
+        before = connection.run(valid)
+        assert before[0][1]
+        connection.run(
+            "UPDATE pg_index SET indisvalid = false"
+            " WHERE indexrelid = 'event_store.dead_letters_large'::regclass"
+        )
+        connection.run("DROP INDEX event_store.dead_letters_of_session")
+        assert migrations.find_missing(connection) == [
+            "dead_letters_large",
+            "dead_letters_of_session",
+        ]
+        migrations.apply(connection)
+        assert (connection.run(valid), migrations.find_missing(connection)) == (before, [])
+
+
 # Indexes store the results of these functions, so migrations define them once and for all.
 CONSTANT = {
     "event_store": ["event_uuid", "entry_data", "letter_session", "letter_sessions"],

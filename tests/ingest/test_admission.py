@@ -4,6 +4,7 @@ Bodies over 64 MiB, other methods than GET and POST, and bad chunks are rejected
 """
 
 import functools
+import json
 import subprocess
 import sys
 import textwrap
@@ -28,8 +29,10 @@ MIB = 1 << 20
 # A function that accepts every admitted body.
 SOURCE = """
     import functions_framework
+    from progress.adapters import request_deadlines
     from progress.ingest.admission import Admission
 
+    request_deadlines._SLOW_S = {timeout_s}
     admission = Admission({capacity}, timeout_s={timeout_s})
 
     @admission.limit
@@ -342,3 +345,33 @@ def test_a_malformed_chunk_gets_400(ingest: FunctionProcess, store: Store, chunk
         assert one.status() == 400
         assert one.is_closed()
     assert letters(store) == []
+
+
+@pytest.mark.parametrize("path", ["/", "/events"])
+def test_bodies_that_never_end_keep_no_other_body_waiting(
+    ingest: FunctionProcess, store: Store, path: str
+) -> None:
+    """More bodies than ingest has threads begin, at /events without a token."""
+    with clients(ingest, 100) as slow, clients(ingest, 1) as (other,):
+        for client in slow:
+            client.begin(1_000, path=path)
+            client.send(b"x")
+        assert other.post(push(1_000)) == 204
+        statuses = [client.status() for client in slow[-60:]]
+        assert {*statuses} == ({429} if path == "/" else {401})
+    assert count(store.url) == 1
+
+
+def test_a_learner_does_not_wait_for_slow_bodies(store: Store) -> None:
+    """Under `progress serve`, the query function posts what learners set, with a key."""
+    patient = f"Admission(timeout_s={ENOUGH_S})"
+    text = function_process.edit("ingest", "admission = Admission()", f"admission = {patient}")
+    environment = {"DATABASE_URL": store.url, "SERVE_EVENTS_KEY": "key"}
+    running_ingest = function_process.run("ingest", environment, textwrap.dedent(text) + REPORT)
+    with running_ingest as running, clients(running, 2) as (one, own):
+        hold(one, running, 32 * MIB)
+        body = json.dumps(session_started()).encode()
+        headers = ("Content-Type: application/json", "Authorization: Bearer key")
+        own.begin(len(body), *headers, path="/events")
+        own.send(body)
+        assert own.status() == 200

@@ -31,9 +31,11 @@ class Client:
         for part in parts:
             self._socket.sendall(part)
 
-    def begin(self, length: int | None, *headers: str, method: str = "POST") -> None:
+    def begin(
+        self, length: int | None, *headers: str, method: str = "POST", path: str = "/"
+    ) -> None:
         framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-        lines = (f"{method} / HTTP/1.1", "Host: here", framing, *headers, "", "")
+        lines = (f"{method} {path} HTTP/1.1", "Host: here", framing, *headers, "", "")
         self.send("\r\n".join(lines).encode())
 
     def chunk(self, data: bytes) -> None:
