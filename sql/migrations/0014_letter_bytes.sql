@@ -37,11 +37,12 @@ DROP INDEX event_store.dead_letters_by_session;
 -- of some functions forbid the change; the function files create these functions again.
 DROP FUNCTION IF EXISTS event_store.redact_letters, operations.cancel, operations.delete_finished,
     operations.count_problems;
-DROP VIEW operations.records;
 DO $$
 DECLARE
-    place record;
+    records CONSTANT text := pg_get_viewdef('operations.records'::regclass);
+    place   record;
 BEGIN
+    DROP VIEW operations.records;
     FOR place IN
         SELECT a.attrelid::regclass AS table_name, a.attname,
             format_type(a.atttypid, a.atttypmod)
@@ -57,27 +58,6 @@ BEGIN
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I TYPE %s, ALTER COLUMN %I SET STATISTICS 0',
             place.table_name, place.attname, place.type_name, place.attname);
     END LOOP;
+    EXECUTE 'CREATE VIEW operations.records AS ' || records;
 END $$;
-
-CREATE VIEW operations.records AS
-SELECT
-    o.operation_id,
-    CAST(o.operation_id AS text) AS id,
-    o.number, o.version, o.kind, o.state, o.started_by, o.progress, o.error,
-    CAST(o.result AS text) AS result,
-    o.started_at, o.finished_at,
-    (SELECT CAST(coalesce(json_agg(json_build_object('name', s.name, 'state', s.state, 'attempts', s.attempts,
-            'error', s.error) ORDER BY s.place), '[]') AS text)
-     FROM operations.steps s WHERE s.operation_id = o.operation_id) AS steps,
-    o.subject, o.requesters,
-    CASE
-        WHEN o.kind IN ('ERASE_USER', 'EXPORT_USER') THEN coalesce(o.arguments ->> 'user_id', o.arguments ->> 'erased')
-        WHEN jsonb_typeof(o.arguments -> 'letter_ids') = 'array'
-            THEN CAST(jsonb_array_length(o.arguments -> 'letter_ids') AS text)
-        WHEN o.kind = 'ARCHIVE' THEN '../' || (o.arguments ->> 'before')
-        WHEN coalesce(o.arguments ->> 'first_day', o.arguments ->> 'last_day') IS NOT NULL
-            THEN coalesce(o.arguments ->> 'first_day', '..') || '/' || coalesce(o.arguments ->> 'last_day', '..')
-    END AS acts_on   -- periods as in ISO 8601: start/end, `..` if open
-FROM operations.operations o;
-
 GRANT SELECT ON operations.records TO progress_query;

@@ -123,7 +123,8 @@ def test_an_erasure_empties_what_is_too_long_to_search_and_reads_letters_by_thei
     digest = forbid(connection, "ann")
     deliver(connection, [["of somebody else"] * 1_000], "poster")  # it arrives later
     sql = "SELECT redacted, reached FROM event_store.redact_letters_of(:digest, :after, 100)"
-    chunks, after = [], 0
+    chunks: list[int] = []
+    after: int | None = 0
     while after is not None:
         redacted, after = connection.run(sql, digest=digest, after=after)[0]
         chunks.append(redacted)
