@@ -35,14 +35,20 @@ DROP INDEX event_store.dead_letters_by_session;
 -- start comes later, operations that end later. Statistics would keep samples of them. A target of 0 keeps ANALYZE from
 -- making any, and the change of a column's type, even to the same one, drops those that are there. Views and the bodies
 -- of some functions forbid the change; the function files create these functions again.
-DROP FUNCTION IF EXISTS event_store.redact_letters, operations.cancel, operations.delete_finished,
-    operations.count_problems;
 DO $$
 DECLARE
     records CONSTANT text := pg_get_viewdef('operations.records'::regclass);
+    body    regprocedure;
     place   record;
 BEGIN
     DROP VIEW operations.records;
+    FOR body IN
+        SELECT DISTINCT d.objid::regprocedure FROM pg_depend d
+        WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid IN (
+            'event_store.dead_letters'::regclass, 'operations.operations'::regclass, 'operations.steps'::regclass)
+    LOOP
+        EXECUTE 'DROP FUNCTION ' || body;
+    END LOOP;
     FOR place IN
         SELECT a.attrelid::regclass AS table_name, a.attname,
             format_type(a.atttypid, a.atttypmod)

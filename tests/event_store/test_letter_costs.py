@@ -1,6 +1,7 @@
 """What dead letters cost: when they are written, at each erasure, and the space that they take."""
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -42,7 +43,7 @@ def close(connection: Connection, how: str) -> None:
         connection.run(how, n=letter.letter_id)
 
 
-ACTIONS = {
+ACTIONS: dict[str, Callable[[Connection, int], object]] = {
     "push": lambda c, n: deliver(c, {"n": n}),
     "post": lambda c, n: deliver(c, [{"n": n}, [n] * (n % 50)], f"poster-{n % 3}"),
     "bundle": lambda c, n: deliver(c, [*MALFORMED, n], "poster-1"),
