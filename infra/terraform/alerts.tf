@@ -293,7 +293,7 @@ locals {
         "Pub/Sub repeats it.",
       ])
       cause  = "A publisher sends malformed events, and nobody replays or discards them."
-      action = "Find the sender with `progress dead-letters list --json`. Fix the cause; replay or discard (`--poster`)."
+      action = "Find the sender with `progress dead-letters list --json`. Fix the cause, then discard with `--poster`."
       conditions = {
         "share of the bytes > 0.5" = {
           query = "${local.batch_mean.letter_share} > 0.5"
