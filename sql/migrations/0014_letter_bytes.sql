@@ -10,7 +10,6 @@ CREATE TABLE event_store.letter_bytes (
     poster text   COLLATE "C" NOT NULL,    -- as in dead_letters, or the subscription; '' if it has no name
     bytes  bigint NOT NULL
 );
-GRANT SELECT ON event_store.letter_bytes TO progress_batch;
 
 INSERT INTO event_store.letter_bytes (poster, bytes)
 SELECT l.subscription, sum(octet_length(l.payload))
@@ -66,4 +65,3 @@ BEGIN
     END LOOP;
     EXECUTE 'CREATE VIEW operations.records AS ' || records;
 END $$;
-GRANT SELECT ON operations.records TO progress_query;

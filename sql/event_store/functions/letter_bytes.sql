@@ -70,6 +70,3 @@ BEGIN
     SELECT f.poster, sum(f.bytes) FROM former f GROUP BY f.poster HAVING sum(f.bytes) <> 0;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION event_store.most_letter_bytes, event_store.count_letter_bytes,
-    event_store.count_all_letter_bytes, event_store.check_letter_bytes FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.most_letter_bytes TO progress_batch;
