@@ -59,7 +59,8 @@ def receive_post(request: Request, body: bytearray, arrived: float, poster: str)
 
     Raise LettersFull if it would leave too many dead letters.
     """
-    delivery = post.parse_delivery(body, request.mimetype, poster)
+    published_at = posters.publish_time(request)
+    delivery = post.parse_delivery(body, request.mimetype, poster, published_at)
     body.clear()
     status, others = append(request, delivery, arrived)
     return status if others is None else post_request.respond(200, post.describe(delivery, others))

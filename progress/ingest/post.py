@@ -7,6 +7,7 @@ rejected, and no dead letter is stored.
 import itertools
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from progress.errors import BadInput, RequestTooLarge
@@ -24,8 +25,10 @@ _TOPIC = "posted"
 _LINE = re.compile(rb"[ \t\r\n]*+([^\n]+)")  # blank lines, and then one that is not
 
 
-def parse_delivery(body: bytearray, media_type: str, poster: str = "") -> Delivery:
-    """Return the entries that this account has posted.
+def parse_delivery(
+    body: bytearray, media_type: str, poster: str = "", published_at: datetime | None = None
+) -> Delivery:
+    """Return what this account has posted; `published_at` is the time of entries that name none.
 
     Raise BadInput if the body, or one of its lines, is not JSON; raise RequestTooLarge if there are
     more than 1,000 entries.
@@ -34,7 +37,9 @@ def parse_delivery(body: bytearray, media_type: str, poster: str = "") -> Delive
         parts = _split_lines(body) if media_type == LINES else _split_array(body)
     except json_input.NotJson as error:
         raise BadInput(str(error)) from None
-    message = Message(topic=_TOPIC, message_id=push.digest(body), poster=poster)
+    message = Message(
+        topic=_TOPIC, message_id=push.digest(body), poster=poster, published_at=published_at
+    )
     entries = envelope.decode_parts(parts, message)
     return Delivery(message, entries, len(body), is_reported=True)
 

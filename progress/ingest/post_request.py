@@ -5,6 +5,7 @@ import contextlib
 import hmac
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -74,6 +75,15 @@ class Posters:
         if caller.role != "publisher":
             raise Forbidden("expected a token whose only role is publisher")
         return caller.user_id
+
+    def publish_time(self, request: Request) -> datetime | None:
+        """Return the time of an event of a mutation: as with Pub/Sub, its arrival.
+
+        A repetition has the same content, because a publish time is not compared. None for others,
+        who name the time of each event.
+        """
+        is_own = self.is_own(request.headers.get("Authorization", ""))
+        return datetime.now(UTC) if is_own else None
 
     def is_own(self, authorization: str) -> bool:
         """Return whether another process of `progress serve` has sent this header."""

@@ -16,20 +16,21 @@ from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 import redis
-from google.pubsub_v1.types import PublishRequest
+from google.pubsub_v1.types import PublishRequest, PubsubMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.pubsub import wakeups
 from progress.adapters.redis import commands
 from progress.event_store import dead_letters, log
-from progress.ingest import push
+from progress.event_store.log import Delivery
+from progress.ingest import post, push
 from progress.local import ports
 from progress.projections.changes import DISABLED, Publisher
 from progress.projections.projector import Projector
 from progress.query.graphql import published_events
 from tests.conftest import Store
-from tests.support import api, sample_events, subscription_client
+from tests.support import api, http_servers, sample_events, subscription_client
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher
 from tests.support.http_client import fetch_json
@@ -60,6 +61,8 @@ class World:
         self.api, self.sent, self.options = served, sent, options
         self.connection = connect(store.url)
         self.is_recording = self.is_folding = True
+        self.is_posted = "serve_events_url" in options
+        self.posted = threading.local()  # what ingest answers to the post of this thread
         self.changes: Publisher | None = None  # None: the publisher of the test's Redis
         self._delivering = threading.Lock()
         sent.on_stored = self._deliver
@@ -69,13 +72,20 @@ class World:
             self.record(*(message.data for message in request.messages))
 
     def record(self, *messages: bytes) -> None:
-        """Record these messages as Pub/Sub delivers them now, and fold them."""
+        """Record these messages as Pub/Sub delivers them now, or ingest; and fold them."""
         with self._delivering:
             for data in messages:
-                body = encode_push(data, publish_time=datetime.now(UTC).isoformat())
-                log.append(self.connection, [push.parse_delivery(body)])
+                delivery = self._receive(data, datetime.now(UTC))
+                appended = log.append(self.connection, [delivery])
+                others = {index: (kind, why) for _, index, kind, why in appended.others}
+                self.posted.answer = post.describe(delivery, others)
             if self.is_folding:
                 self.fold()
+
+    def _receive(self, data: bytes, now: datetime) -> Delivery:
+        if self.is_posted:
+            return post.parse_delivery(bytearray(data), post.JSON, now)
+        return push.parse_delivery(encode_push(data, publish_time=now.isoformat()))
 
     def fold(self) -> None:
         Projector(self.connection, publisher=self.changes or publisher()).catch_up_all()
@@ -155,7 +165,43 @@ def open_world(
         yield world
 
 
-@pytest.fixture(params=["redis", "table"])
+class Refusal:
+    """The context of a call that the fake Pub/Sub refuses."""
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def abort(self, *why: object) -> None:
+        raise ConnectionError(*why)
+
+
+@contextmanager
+def open_served_world(store: Store, sent: FakePublisher) -> Iterator[World]:
+    """Open a world under `progress serve`: ingest takes posts, which `sent` stores or refuses."""
+    worlds: list[World] = []
+
+    class Ingest(http_servers.Handler):
+        def do_POST(self) -> None:
+            message = PubsubMessage(data=self.read_body())
+            worlds[0].posted.answer = {"dead_letters": []}
+            try:
+                sent._publish(PublishRequest(topic=f"/topics/{TOPIC}", messages=[message]), REFUSAL)
+            except ConnectionError:
+                self.respond(503)
+            else:
+                self.respond(200, json.dumps(worlds[0].posted.answer).encode())
+
+    with http_servers.serve(Ingest) as url:
+        own = {"serve_events_url": f"{url}/events", "serve_events_key": "key"}
+        with open_world(store, sent, None, **own) as world:
+            worlds.append(world)
+            yield world
+
+
+REFUSAL: Any = Refusal()
+
+
+@pytest.fixture(params=["redis", "table", pytest.param("serve", marks=pytest.mark.exhaustive)])
 def world(
     request: pytest.FixtureRequest,
     store: Store,
@@ -164,8 +210,9 @@ def world(
 ) -> Iterator[World]:
     """The world; it holds the announced events in Redis or, without Redis, in a table."""
     url = redis_with_notifications if request.param == "redis" else None
-    with open_world(store, fake_publisher, url) as opened:
-        yield opened
+    opening = open_world(store, fake_publisher, url)
+    with open_served_world(store, fake_publisher) if request.param == "serve" else opening as made:
+        yield made
 
 
 def test_a_goal_and_a_rest_day_are_published_counted_and_shown(world: World) -> None:
@@ -490,30 +537,37 @@ def test_without_redis_a_key_is_bound_once_its_event_is_recorded(
         assert world.recorded(user) == [(world.set_goal(user, 3)["eventId"], 3)]
 
 
-def test_concurrent_calls_with_one_key_record_one_event(
-    world: World, store: Store, redis_with_notifications: str
-) -> None:
-    user = world.add_learner()
-    options = {
-        "redis_url": redis_with_notifications,
-        "pubsub_emulator_host": world.sent.address,
-    }
-    with api.serve(url_of(store.url, "query"), **options) as other, ThreadPoolExecutor(2) as pool:
-        for number in range(5):
-            starts = threading.Barrier(2)
-
-            def call(served: Api, key: str, starts: threading.Barrier, user: str) -> Any:
-                starts.wait()
-                return outcome(served.post(SET_GOAL, user, n=9, key=key))
-
-            calls = [
-                pool.submit(call, served, f"{number}", starts, user)
-                for served in (world.api, other)
-            ]
-            one, two = (each.result() for each in calls)
-            assert one == two
-            assert len(world.recorded(user)) == number + 1
+@pytest.mark.parametrize("world", ["redis", "serve"], indirect=True)
+def test_concurrent_calls_with_one_key_record_one_event(world: World, store: Store) -> None:
+    user, url = world.add_learner(), url_of(store.url, "query")
+    with api.serve(url, **world.options) as other, ThreadPoolExecutor(2) as pool:
+        both_are_published = threading.Barrier(2, timeout=20)
+        world.sent.on_request = lambda _request: both_are_published.wait() and None
+        calls = [
+            pool.submit(served.post, SET_GOAL, user, n=9, key="k") for served in (world.api, other)
+        ]
+        one, two = (outcome(each.result()) for each in calls)
+    assert one == two
+    assert len(world.recorded(user)) == 1
     assert dead_letters.list_letters(world.connection) == []
+
+
+@pytest.mark.parametrize("world", ["serve"], indirect=True)
+@pytest.mark.parametrize(("kind", "code"), [("conflict", REFUSED), ("future", "INTERNAL")])
+def test_a_dead_letter_refuses_one_call_and_stops_nobody(
+    world: World, kind: str, code: str
+) -> None:
+    letter = {"index": 0, "kind": kind, "reason": "a reason", "event_id": None}
+
+    def refuse(_request: PublishRequest) -> None:
+        world.posted.answer = {"dead_letters": [letter]}
+
+    user = world.add_learner()
+    world.sent.on_stored = refuse
+    assert world.set_goal(user, 3) == code
+    world.sent.on_stored = world._deliver
+    assert world.set_goal(world.add_learner(), 3)["counted"]
+    assert world.set_goal(user, 4)["counted"], "the key is free"
 
 
 def test_concurrent_calls_for_different_days_displace_no_rest_day(

@@ -24,9 +24,9 @@ from progress.adapters.telemetry import tracing
 from progress.errors import (
     BadInput,
     NotFound,
+    ProgressError,
     PubSubUnavailable,
     RedisUnavailable,
-    RequestRejected,
     Unavailable,
 )
 from progress.event_store import events
@@ -47,6 +47,7 @@ _MAX_DAYS_AHEAD = 7
 _MAX_REST_DAYS = 2  # of an ISO week
 _MAX_GOAL_AGE = timedelta(hours=24)  # of a GoalSet that is retracted
 _MAX_EVENTS_PER_HOUR = 60  # of a learner
+_KEY_IN_USE = "idempotencyKey: expected a new key - found the key of another call"
 
 
 class Retractable(msgspec.Struct, frozen=True):
@@ -186,7 +187,7 @@ class EventPublisher:
             if is_first:
                 await self._limiter.count(event.user_id, at)
             await self._send(event)
-        except (RequestRejected, PubSubUnavailable) as error:
+        except ProgressError as error:
             if is_first:
                 await self._announcements.withdraw(event)
                 if isinstance(error, PubSubUnavailable):
@@ -246,7 +247,10 @@ class EventPublisher:
             raise PubSubUnavailable(f"Pub/Sub does not accept an event: {error}") from error
 
     def _send_now(self, event: UserEvent) -> None:
-        """Publish the event; under `progress serve`, post it to ingest."""
+        """Publish the event; under `progress serve`, post it to ingest.
+
+        Without `occurred_at`, the event's time is the publish time, which a repetition may change.
+        """
         envelope = {
             "event_id": event.event_id,
             "event_type": event.event_type,
@@ -258,7 +262,6 @@ class EventPublisher:
             if url and key:
                 self._post(url, key, envelope)
                 return
-            # Without `occurred_at`, the event's time is the publish time.
             message = {
                 "data": msgspec.json.encode(envelope),
                 "attributes": tracing.message_attributes(),
@@ -267,19 +270,21 @@ class EventPublisher:
             clients.publish(self._topic, [message], emulator=emulator, timeout_s=_TIMEOUT_S)
 
     def _post(self, url: str, key: str, envelope: Mapping[str, object]) -> None:
-        body = msgspec.json.encode({**envelope, "occurred_at": datetime.now(UTC)})
+        body = msgspec.json.encode(envelope)
         headers = {"Authorization": f"Bearer {key}"}
         outcome = loopback.post(
             url, body, timeout_s=_TIMEOUT_S, **headers, **tracing.message_attributes()
         )
         for letter in msgspec.json.decode(outcome)["dead_letters"]:
-            raise PubSubUnavailable(f"ingest does not accept an event: {letter['reason']}")
+            if letter["kind"] == "conflict":
+                raise BadInput(_KEY_IN_USE)
+            raise ProgressError(f"ingest does not accept an event: {letter['reason']}")
 
 
 def _check_same(event: UserEvent, event_type: str, data: Data) -> None:
     """Raise BadInput if an event with this id has another content."""
     if (event_type, data) != (event.event_type, event.data):
-        raise BadInput("idempotencyKey: expected a new key - found the key of another call")
+        raise BadInput(_KEY_IN_USE)
 
 
 def _find_retracted(
