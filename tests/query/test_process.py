@@ -1,6 +1,7 @@
 """The query function as deployed: its user, readiness and heads; malformed and unusual requests."""
 
 import base64
+import re
 import socket
 import subprocess
 import sys
@@ -423,6 +424,35 @@ def test_several_requests_can_share_a_connection(offline_port: int) -> None:
         assert send("POST", "/graphql", iter([TYPE] * 3))[0] == 400  # in parts
         assert send("POST", "/graphql", TYPE)[0] == 200
     connection.close()
+
+
+OFFERS = (
+    *("h2c", "foo/1", "h2c, websocket", "websocket", "TLS/1.0"),
+    "foo/1\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
+)
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("is_whole", [True, False], ids=["at once", "byte by byte"])
+def test_an_offered_protocol_is_ignored(offline_port: int, offer: str, is_whole: bool) -> None:
+    """RFC 9110, section 7.8. The connection stays open, and later requests are read as usual."""
+    offered = {"upgrade": offer, "connection": "Upgrade, HTTP2-Settings"}
+    chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(TYPE), TYPE)
+    requests = [
+        head(content_length=str(len(TYPE)), **offered) + TYPE,
+        head(transfer_encoding="chunked", **offered) + chunked,
+        head(content_length=str(len(TYPE)), expect="100-continue", **offered) + TYPE,
+        head("HEAD /health", **offered | {"upgrade": offer.replace("websocket", "h2c")}),
+        head(content_length=str(len(TYPE))) + TYPE,  # with `Connection: close`
+    ]
+    sent = b"".join(requests).replace(_GOOD.encode(), api.headers()["authorization"].encode())
+    with socket.create_connection((ports.HOST, offline_port), timeout=SECONDS) as connection:
+        for part in [sent] if is_whole else (sent[n : n + 1] for n in range(len(sent))):
+            connection.sendall(part)
+        answered = b"".join(iter(lambda: connection.recv(65_536), b""))
+    statuses = re.findall(rb"HTTP/1.1 (\d+)", answered)
+    assert statuses == [*[b"200"] * 2, b"100", *[b"200"] * 3]
+    assert answered.count(b'{"__typename":"Query"}') == 4
 
 
 ALL = (

@@ -181,7 +181,7 @@ def open_served_world(store: Store, sent: FakePublisher) -> Iterator[World]:
     worlds: list[World] = []
 
     class Ingest(http_servers.Handler):
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
             message = PubsubMessage(data=self.read_body())
             worlds[0].posted.answer = {"dead_letters": []}
             try:
@@ -542,7 +542,11 @@ def test_concurrent_calls_with_one_key_record_one_event(world: World, store: Sto
     user, url = world.add_learner(), url_of(store.url, "query")
     with api.serve(url, **world.options) as other, ThreadPoolExecutor(2) as pool:
         both_are_published = threading.Barrier(2, timeout=20)
-        world.sent.on_request = lambda _request: both_are_published.wait() and None
+
+        def wait(_request: PublishRequest) -> None:
+            both_are_published.wait()
+
+        world.sent.on_request = wait
         calls = [
             pool.submit(served.post, SET_GOAL, user, n=9, key="k") for served in (world.api, other)
         ]

@@ -5,11 +5,17 @@ connection therefore counts the bytes that it receives. The count restarts with 
 with each received part of a body. A larger head gets 431 and is not read further. uvicorn limits
 only the idle time between two requests. A connection whose head does not arrive completely in time
 is closed.
+
+An offer of another protocol, and of a WebSocket in a POST, is ignored (RFC 9110, section 7.8).
+httptools takes the rest of the connection for the other protocol's. A new parser therefore reads
+the request's body and what follows.
 """
 
 import asyncio
 import functools
+from typing import Any
 
+import httptools
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
@@ -28,6 +34,24 @@ _RESPONSE = (
 )
 
 
+_FRAMING = (b"content-length", b"transfer-encoding", b"connection")
+
+
+class _Parser(httptools.HttpRequestParser):
+    """A parser that does not stop at an offer that the connection ignores."""
+
+    def __init__(self, connection: "BoundedProtocol") -> None:
+        super().__init__(connection)
+        self._connection = connection
+
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override] # uvicorn feeds bytes
+        try:
+            super().feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            if not self._connection.ignores_upgrade(data[offer.args[0] :]):
+                raise
+
+
 class BoundedProtocol(StallLimit, HttpToolsProtocol):
     """A connection with a size limit and a deadline for request heads."""
 
@@ -36,6 +60,11 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None  # None while no head is incomplete
     _head_bytes = 0  # size so far of the current head, trailers or chunk-size line
     _is_upgraded = False
+    _skips_head = False  # while a new parser reads how the body of the request is framed
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.parser = _Parser(self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Add `abort` to each request's state. `abort` disconnects and drops unsent data."""
@@ -67,6 +96,39 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
             self.data_received(data[start : start + _CHUNK_BYTES])
             if self.transport.is_closing() or self._is_upgraded:
                 return
+
+    def ignores_upgrade(self, rest: bytes) -> bool:
+        """Parse what follows a head as if it had no `Upgrade`; return False for a socket's."""
+        if self._should_upgrade():
+            return False
+        # The callbacks of the head have been called.
+        lines = (b"%s: %s\r\n" % line for line in self.headers if line[0] in _FRAMING)
+        version = self.scope["http_version"].encode()
+        self.parser, self._skips_head = _Parser(self), True
+        self.parser.feed_data(b"POST / HTTP/%s\r\n%s\r\n" % (version, b"".join(lines)))
+        self.parser.feed_data(rest)
+        return True
+
+    def on_message_begin(self) -> None:
+        if not self._skips_head:
+            super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._skips_head:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._skips_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if not self._skips_head:
+            super().on_headers_complete()
+        self._skips_head = False
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():  # otherwise, the body follows
+            super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         """Reset the count, because the application, not this class, limits the size of a body."""
