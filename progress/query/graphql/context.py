@@ -37,7 +37,6 @@ class Context(msgspec.Struct, frozen=True):
     downloads: Downloads | None = None  # Set only over HTTP.
     outside: Outside | None = None  # Set only over HTTP.
     events: EventPublisher | None = None  # Set only over HTTP.
-    host: bytes = b""  # The host to which the caller sent the request.
     members: set[str] = set()  # Learners whose group membership this request has checked.
     noted: set[str] = set()  # Learners whose data resolvers have returned, see `note`.
 
@@ -82,9 +81,8 @@ class Context(msgspec.Struct, frozen=True):
         """Return the operation's file if the caller may fetch it."""
         if self.downloads is None or not self._may_fetch(operation):
             return None
-        origin = f"http://{self.host.decode('latin-1')}" if self.host else ""
         now = datetime.now(UTC)  # not `at`: in a stream, `at` is the time when the stream began
-        download = self.downloads.find(operation, now, origin)
+        download = self.downloads.find(operation, now)
         if download and operation.kind is OperationKind.EXPORT_USER and operation.subject:
             self.note([operation.subject])
         return download

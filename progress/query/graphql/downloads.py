@@ -1,7 +1,8 @@
 """URLs to download exported files. Anyone who has a URL may use it for ten minutes.
 
 For a file in a bucket, the service's account signs the URL. A file in a folder is served by the
-query function, under a path that contains a signature (`progress.query.http.app`).
+query function, under a path that contains a signature (`progress.query.http.app`). Its URL is
+relative to the page's, because only clients know the scheme and the path that a proxy has.
 """
 
 import asyncio
@@ -34,7 +35,6 @@ class Download(NamedTuple):
 
     exported: ExportedFile
     expires_at: datetime
-    origin: str
     downloads: "Downloads"
 
     @property
@@ -67,19 +67,19 @@ class Downloads:
         self.location = export_files.location(settings)
         self._key = secrets.token_bytes(32)
 
-    def find(self, operation: Operation, at: datetime, origin: str) -> Download | None:
+    def find(self, operation: Operation, at: datetime) -> Download | None:
         """Return the download of an operation's file; None if the file does not exist."""
         if not _has_file(operation, at):
             return None
         file = msgspec.json.decode(operation.result or "", type=ExportedFile)
-        return Download(file, at + timedelta(seconds=_EXPIRES_S), origin, self)
+        return Download(file, at + timedelta(seconds=_EXPIRES_S), self)
 
     async def sign(self, download: Download) -> str:
         """Return the URL of the file, valid until the download expires."""
         file, expires_at = download.exported, download.expires_at
         if self.location.startswith("gs://"):
             return await self._sign_in_bucket(file, expires_at)
-        return f"{download.origin}{PATH}{self._sign_path(file, expires_at)}/{file.file}"
+        return f"{PATH[1:]}{self._sign_path(file, expires_at)}/{file.file}"
 
     def open(self, path: str, now: datetime) -> ExportedFile | None:
         """Return the file that a signed path names; None if the path is forged or has expired."""

@@ -186,7 +186,7 @@ class QueryApi:
         if not is_post and not document.is_query(graphql_request.operation_name):
             why = "expected POST: the operation is not a query"
             return protocol.error(405, why, headers, lines=_ALLOW_POST)
-        context = self._context(caller, headers)
+        context = self._context(caller)
         answer = await self._run(graphql_request, context, headers, log)
         if sha256 is not None and answer.executed:
             await self._persisted.store(sha256, graphql_request.query)
@@ -205,7 +205,7 @@ class QueryApi:
         if is_mutation and request.scope["method"] != "POST":
             why = "expected POST: the operation is a mutation"
             return protocol.error(405, why, headers, lines=_ALLOW_POST)
-        context = self._context(caller, headers, self._live_queries)
+        context = self._context(caller, self._live_queries)
         with ExitStack() as resources:
             resources.enter_context(self._streams.count_connection())
             answer = await self._subscribe(
@@ -227,7 +227,7 @@ class QueryApi:
             tracing.start_span("query", protocol.traceparent(headers), "server") as span,
         ):
             log = RequestLog("query", tracing.current_traceparent() or "")
-            context = self._context(caller, headers, self._live_queries)
+            context = self._context(caller, self._live_queries)
             status = 200
             try:
                 graphql_request, sha256 = await self._find_document(
@@ -276,17 +276,13 @@ class QueryApi:
             await self._limiter.count(context.caller.user_id, context.at)
         return await self._streams.open(graphql_request, document, context, log, place)
 
-    def _context(
-        self, caller: Caller, headers: Headers, live_queries: LiveQueries | None = None
-    ) -> Context:
-        host = headers.get(b"host", b"")
+    def _context(self, caller: Caller, live_queries: LiveQueries | None = None) -> Context:
         now = datetime.now(UTC)
         return Context(
             *(caller, self._queries, now, self._trace, live_queries),
             downloads=self._downloads,
             outside=self._outside,
             events=self._events,
-            host=host,
         )
 
     async def _run(
