@@ -1,8 +1,8 @@
 """All settings, read from the environment variables that docs/settings.md lists.
 
 A misspelt setting prevents startup. An unknown variable counts as a misspelt setting if its name
-begins like the names of Progress's settings (for example with DATABASE_), or differs by one letter
-from a setting that is not set.
+begins with PROGRESS_, or differs by at most two letters (one, if the name is short) from a setting
+that is not set. Other names that begin like a setting's may be another program's: they are named.
 """
 
 import functools
@@ -124,14 +124,14 @@ _SCHEMES = {
     "runbook_url": ("https://", "http://"),
     "otel_exporter_otlp_endpoint": ("http://", "https://"),
 }
-_OURS = (
+_OURS = "PROGRESS_"
+_LIKE_OURS = (
     "DATABASE_",
     "DB_",
     "AUTH_",
     "CORS_",
     "RATE_LIMIT",
     "GRAPHQL_",
-    "PROGRESS_",
     "ARCHIVE_",
     "EXPORTS_",
     "ERASE_",
@@ -141,14 +141,21 @@ _OURS = (
     "SCHEDULER_",
     "SERVE_",
 )
+_SHORT = 8  # letters; most names that differ by two letters from a shorter one are no misspelling
+# Names of other programs that are as near to a setting as a misspelling.
+_OTHERS = {"API_URL", "IMPORTS_BUCKET", "MAX_AGE_SECONDS", "REDIS_TTL", "REPORTS_BUCKET"}
+_NOT_TYPED = {"K_SERVICE"}  # only Cloud Run sets it, and many names are near
 
 
 def read(environment: Mapping[str, str]) -> Settings:
     """Return the settings; raise SettingsError if a setting is invalid or unknown."""
-    known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
-    unset = known - environment.keys()
-    for name in environment.keys() - known:
-        if meant := next((s for s in sorted(unset) if _is_one_letter_away(name, s)), None):
+    known = _list_names()
+    unset = sorted(known - environment.keys() - _NOT_TYPED)
+    for name in environment.keys() - known - _OTHERS:
+        near = (
+            s for n in (1, 2) for s in unset if n == 1 or len(s) >= _SHORT if _is_near(name, s, n)
+        )
+        if meant := next(near, None):
             raise SettingsError(f"unknown setting {name}: did you mean {meant}?")
         if name.startswith(_OURS):
             raise SettingsError(f"unknown setting {name}: is it misspelt?")
@@ -164,17 +171,32 @@ def read(environment: Mapping[str, str]) -> Settings:
         raise SettingsError(f"{name.upper()}: expected {expected}; found {texts[name]!r}") from None
 
 
-def _is_one_letter_away(one: str, other: str) -> bool:
-    """Return whether the two names differ by one letter.
+def _list_names() -> set[str]:
+    return {field.name.upper() for field in msgspec.structs.fields(Settings)}
 
-    The letter is added, missing or replaced, or swapped with its neighbour.
+
+def _is_near(one: str, other: str, letters: int) -> bool:
+    """Return whether the two names differ by at most so many letters.
+
+    A letter is added, missing or replaced, or swapped with its neighbour.
     """
-    if abs(len(one) - len(other)) > 1:
+    if abs(len(one) - len(other)) > letters or len({*one} ^ {*other}) > 2 * letters:
         return False
     pairs = enumerate(zip(one, other, strict=False))
     same = next((n for n, (x, y) in pairs if x != y), min(len(one), len(other)))
     a, b = one[same:], other[same:]
-    return a[1:] == b[1:] or a[1:] == b or a == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
+    if not (a or b):
+        return True
+    rests = [(a[1:], b[1:]), (a[1:], b), (a, b[1:])]
+    if a[:2] == b[1::-1]:
+        rests.append((a[2:], b[2:]))
+    return letters > 0 and any(_is_near(x, y, letters - 1) for x, y in rests)
+
+
+def describe_unread() -> str:
+    """Name the variables that are no settings and begin like one; "" if there are none."""
+    names = sorted(n for n in os.environ.keys() - _list_names() if n.startswith(_LIKE_OURS))
+    return f"no settings of Progress, and not read: {', '.join(names)}" if names else ""
 
 
 @functools.cache

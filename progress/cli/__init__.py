@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from progress import __version__
+from progress import __version__, settings
 from progress.adapters import terminal
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Failure
@@ -91,6 +91,7 @@ def _print_version(value: bool) -> None:
 
 
 def _options(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option(
@@ -99,6 +100,9 @@ def _options(
     ] = False,
 ) -> None:
     """Record what learners do, and derive their progress from it."""
+    unread = settings.describe_unread()
+    if unread and context.invoked_subcommand != "serve":  # which writes a log line
+        typer.echo(f"progress: {unread}", err=True)
 
 
 _INSUFFICIENT_PRIVILEGE = "42501"

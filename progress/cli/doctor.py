@@ -123,6 +123,10 @@ def _open() -> Iterator[Connection]:
         yield connection
 
 
+def _look_at_settings() -> tuple[str, list[Finding]]:
+    return settings.describe_unread() or "every variable with the name of one is read", []
+
+
 def _look_at_versions() -> tuple[str, list[Finding]]:
     with _open() as connection:
         server = database.run(connection, "event_store/status", "server version")[0][0]
@@ -286,6 +290,7 @@ def _look_at_disk() -> tuple[str, list[Finding]]:
 
 
 PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
+    "settings": _look_at_settings,
     "versions": _look_at_versions,
     "system": _look_at_system,
     "disk": _look_at_disk,

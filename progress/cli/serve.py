@@ -28,6 +28,8 @@ def serve(port: Port = 8080, public: Public = False) -> None:
 
     current = settings.current()
     logs.configure("serve")
+    if unread := settings.describe_unread():
+        logs.write("WARNING", unread)
     system.check(current)
     os.umask(0o077)  # files of the processes are accessible to their owner only
     folder = connections.data_folder()

@@ -1,5 +1,6 @@
 """Settings: valid values, and errors that prevent startup."""
 
+import json
 import logging
 import traceback
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres import url as postgres_url
 from progress.adapters.redis import url as redis_url
 from progress.errors import SettingsError
+from tests.support import cli
+from tests.support.api import NOWHERE
 
 
 def test_by_default_the_environment_is_production_and_no_database_is_set() -> None:
@@ -32,7 +35,8 @@ def test_values_are_converted_to_the_types_of_the_settings() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("DATABASE_URI", "AUTH_ISUER", "PROGRESS_DATADIR", "DB_USER"),  # a setting's prefix
+        *("DATABASE_URI", "AUTH_ISUER", "PROGRESS_DATADIR", "PROGRESS_HOME", "DB_NMAE"),
+        *("DATABSE_ULR", "RADIS_URLS", "AUTH_AUDIENCES_", "TRUSTED_PROXY_S", "EXPORT_BUCKETS"),
         *("DATABSE_URL", "REDIS_ULR", "ENVIROMENT", "PUBSUB_PROJECTS_ID", "RADIS_URL"),
         "ENVIRONMEN",
     ],
@@ -46,6 +50,40 @@ def test_variables_that_are_not_settings_are_ignored() -> None:
     settings.read({"PATH": "/bin", "HOME": "/", "LANG": "C", "KUBERNETES_PORT": "x"})
     settings.read({"CLOUD_RUN_TASK_ATTEMPT": "0", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "x"})
     settings.read({"REDIS_URL": "redis://r", "REDIS_URI": "redis://r"})
+
+
+@pytest.mark.parametrize(
+    ("names", "named"),
+    [
+        (
+            (
+                "API_URL AMQP_URL WEB_URL APP_ENV APP_KEY APP_NAME SERVICE MY_SERVICE SERVICE_URL HOST"
+                " REDIS_HOST REDIS_TTL REDIS_DB WORKER_ID WORKDIR PGHOST PGUSER POSTGRES_URL PORT TZ"
+                " MAX_AGE_SECONDS REPORTS_BUCKET TRUSTED_HOSTS ENV ENVIRONMENT_NAME PUBSUB_TOPIC"
+            ),
+            "",
+        ),
+        (
+            "AUTH_AUDIENCE_URL CORS_ALLOWED_ORIGINS DATABASE_HOST DB_PASS DB_USER GRAPHQL_URL",
+            "AUTH_AUDIENCE_URL, CORS_ALLOWED_ORIGINS, DATABASE_HOST, DB_PASS, DB_USER, GRAPHQL_URL",
+        ),
+    ],
+)
+def test_variables_of_other_programs_stop_nothing_and_are_named_if_they_look_like_settings(
+    monkeypatch: pytest.MonkeyPatch, names: str, named: str
+) -> None:
+    for name in names.split():
+        monkeypatch.setenv(name, "x")
+    settings.current()
+    assert settings.describe_unread().partition(": ")[2] == named
+
+
+def test_a_command_and_the_doctor_name_a_variable_that_looks_like_a_setting() -> None:
+    answer = cli.progress(NOWHERE, "doctor", "--json", AUTH_AUDIENCE_URL="x")
+    (line,) = answer.stderr.splitlines()
+    (found,) = (p["found"] for p in json.loads(answer.stdout)["parts"] if p["name"] == "settings")
+    assert line == f"progress: {found}"
+    assert found.endswith(": AUTH_AUDIENCE_URL")
 
 
 @pytest.mark.parametrize(
