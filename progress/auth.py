@@ -254,12 +254,12 @@ class Authenticator:
     def __init__(self, trusted: Issuer, keys: Keys | None = None) -> None:
         self._trusted = trusted
         self._keys = keys or Keys(trusted.jwks_url)
-        self._cached: dict[bytes, tuple[Caller, float]] = {}
+        self._cached: dict[bytes, tuple[Caller, float, float]] = {}  # from when until when
 
     def find_cached(self, authorization: str) -> Caller | None:
         """Return the caller of a header that was verified before and has not expired."""
         cached = self._cached.get(_digest(authorization))
-        return cached[0] if cached is not None and time.time() < cached[1] else None
+        return cached[0] if cached is not None and cached[1] <= time.time() < cached[2] else None
 
     async def authenticate(self, authorization: str | None) -> Caller:
         """Return the caller that the Authorization header identifies, or raise Unauthenticated."""
@@ -281,7 +281,7 @@ class Authenticator:
         """Cache the caller until the token expires, but no longer than the TTL of the keys."""
         if len(self._cached) >= _MAX_TOKENS:
             del self._cached[next(iter(self._cached))]
-        self._cached[digest] = caller, min(caller.expires_at, now + _KEYS_TTL_S)
+        self._cached[digest] = caller, now, min(caller.expires_at, now + _KEYS_TTL_S)
 
     async def _verify(self, token: str) -> Caller:
         try:

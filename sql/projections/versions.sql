@@ -9,10 +9,11 @@ UNION ALL
 SELECT user_id, version FROM deleted_learners;
 
 -- learner --
--- The learner's version (0 without events), and whether the learner is known and not deleted. `day_ends` is the end of
--- the learner's local day, or the end of the learner's current row in the view `segments`, if that is earlier.
+-- The learner's version (0 without events), and whether the learner is known and not deleted. From `day_begins` until
+-- `day_ends`, it is the same local day in the same row of the view `segments`.
 SELECT coalesce(v.version, 0)                          AS learner,
     EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id) AS is_known,
+    greatest(here.starts_at, CAST(CAST(asked.now + zone.shift AS date) AS timestamptz) - zone.shift) AS day_begins,
     least(here.ends_at, CAST(CAST(asked.now + zone.shift AS date) + 1 AS timestamptz) - zone.shift) AS day_ends
 FROM (SELECT CAST(:now AS timestamptz) AS now) AS asked
 LEFT JOIN learner_versions v ON v.user_id = :user_id

@@ -9,19 +9,20 @@ CROSS JOIN (SELECT sum(catalogue_version) AS catalogue, max(swap_version) AS swa
 LEFT JOIN learner_versions v ON v.user_id = a.user_id;
 
 -- states --
--- One row per learner; the progress of a learner without events is null. `expires_at` is the end of the learner's local
--- day, or the time at which the offset of their local time changes, if that is earlier.
+-- One row per learner; the progress of a learner without events is null. From `begins_at` until `expires_at`, it is the
+-- same local day, with the same offset of the local time.
 WITH local_time AS (
-    SELECT a.user_id, coalesce(s.shift, INTERVAL '0 hours') AS shift, coalesce(s.ends_at, 'infinity') AS ends_at
+    SELECT a.user_id, coalesce(s.shift, INTERVAL '0 hours') AS shift, s.starts_at, s.ends_at
     FROM unnest(CAST(:learners AS text[])) AS a (user_id)
     LEFT JOIN LATERAL (
-        SELECT shift, ends_at FROM segments s
+        SELECT shift, starts_at, ends_at FROM segments s
         WHERE s.user_id = a.user_id AND s.starts_at <= :now AND s.ends_at > :now
         OFFSET 0
     ) s ON TRUE
 ),
 today AS (
     SELECT user_id, CAST(CAST(:now AS timestamptz) + shift AS date) AS day,
+        greatest(starts_at, CAST(CAST(CAST(:now AS timestamptz) + shift AS date) AS timestamptz) - shift) AS begins_at,
         least(ends_at, CAST(CAST(CAST(:now AS timestamptz) + shift AS date) + 1 AS timestamptz) - shift) AS expires_at
     FROM local_time
 ),
@@ -36,6 +37,7 @@ shared AS MATERIALIZED (
 SELECT
     today.user_id,
     concat_ws(' ', coalesce(v.version, 0), shared.catalogue, shared.swap) AS version,
+    today.begins_at,
     today.expires_at,
     p.user_id IS NOT NULL                              AS has_progress,
     (SELECT n.display_name FROM display_names n WHERE n.user_id = today.user_id) AS display_name,

@@ -270,6 +270,17 @@ def test_a_cached_token_expires_at_the_time_in_its_exp_claim(
         ask_until(time.time() + 2 * life)
 
 
+def test_a_token_that_was_cached_while_the_clock_was_ahead_is_verified_again(
+    authenticator: auth.Authenticator, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, hour, now = token_issuer.token(exp=time.time() + 7_200), 3_600, time.time
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: now() + hour)
+        caller(authenticator, token)
+        assert authenticator.find_cached(f"Bearer {token}")
+    assert authenticator.find_cached(f"Bearer {token}") is None
+
+
 def test_support_and_administrators_may_read_any_learner_and_teachers_only_their_groups() -> None:
     assert Caller("ann", "learner").authorize(None) == "ann"
     assert Caller("ann", "learner").authorize("ann") == "ann"

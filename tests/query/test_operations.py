@@ -701,6 +701,7 @@ def test_a_link_to_a_local_file_expires_after_ten_minutes(tmp_path: Path) -> Non
     assert download.expires_at == now + timedelta(minutes=10)
     assert downloads.open(path, now + timedelta(minutes=9, seconds=59)) is not None
     assert downloads.open(path, now + timedelta(minutes=10)) is None
+    assert downloads.open(path, now - timedelta(hours=1)) is None, "the clock was ahead"
     assert Downloads(Settings()).open(path, now) is None
 
 

@@ -5,6 +5,7 @@ import random
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,20 @@ from pathlib import Path
 import pytest
 
 from progress.local import readiness
-from tests.conftest import skip_without
-from tests.support import fault_stack, folders, sample_events
+from progress.projections.projector import Projector
+from tests.conftest import Store, skip_without
+from tests.support import (
+    fault_stack,
+    folders,
+    http_client,
+    recent_events,
+    sample_events,
+    stage,
+    subscription_client,
+    token_issuer,
+)
 from tests.support.fault_stack import BLOCKS, Stack
+from tests.support.postgres_servers import url_of
 
 # libfaketime 0.9.10 is not used: Python's time.sleep fails if it leaves the monotonic clock alone.
 SOURCE = Path(fault_stack.__file__).with_name("shifted_clock.c")
@@ -98,3 +110,36 @@ def test_clock_steps_change_neither_the_events_nor_their_order(
     readiness.wait(lambda: stack.ask(USERS[0], ANSWERS)["userProgress"], "an answer")
     completed = stack.ask(USERS[0], ANSWERS)["userProgress"]["totalSessionsCompleted"]
     assert completed == 2 * len(STEPS)
+
+
+@pytest.mark.exhaustive
+def test_answers_are_of_the_present_within_five_seconds_after_a_clock_that_was_ahead(
+    store: Store,
+    redis_with_notifications: str,
+    set_clock: Callable[[timedelta], None],
+    subscribe: subscription_client.Subscribe,
+) -> None:
+    token = token_issuer.token(exp=int(time.time()) + 3 * 86_400)
+    headers = http_client.headers(token)
+    with contextlib.closing(stage.connect(store.url)) as connection:
+        stage.append(connection, recent_events.study("ann", 0, answers=1))
+        Projector(connection, publisher=stage.publisher()).catch_up_all()
+    with subscription_client.query_function(
+        url_of(store.url, "query"), REDIS_URL=redis_with_notifications
+    ) as function:
+
+        def is_active() -> bool:
+            found = http_client.ask(function.port, headers, "{ streak { activeToday } }")
+            return bool(found["streak"]["activeToday"])
+
+        set_clock(timedelta(hours=26))
+        assert not is_active()
+        query = "subscription { streakUpdated { activeToday } }"
+        stream = subscribe(function.port, query, headers=headers)
+        assert stream.next_value() == {"activeToday": False}
+        assert not is_active()
+        set_clock(timedelta())
+        began = time.monotonic()
+        assert is_active(), "not the cached answer of tomorrow"
+        assert stream.next_value() == {"activeToday": True}
+        assert time.monotonic() - began < 5

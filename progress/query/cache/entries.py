@@ -11,6 +11,8 @@ from progress.adapters.redis.commands import Reply
 from progress.query.cache.keys import CacheKey, CachePolicy
 from progress.query.cache.versions import SharedVersions
 
+Day = tuple[datetime, datetime]  # the beginning and the end of a learner's local day
+
 
 class Validator(NamedTuple):
     """The identity of a result, and the versions that it depends on; other versions are None."""
@@ -20,7 +22,7 @@ class Validator(NamedTuple):
     schema: int
     batch: int | None
     catalogue: int | None
-    expires_at: float | None  # in seconds since 1970; the end of the learner's day or of an hour
+    day: tuple[float, float] | None  # its beginning and its end, in seconds since 1970
 
 
 class RequestVersions(msgspec.Struct):
@@ -59,7 +61,7 @@ class RequestVersions(msgspec.Struct):
         self.batch = shared.batch if self.batch is None else self.batch
         self.catalogue = shared.catalogue if self.catalogue is None else self.catalogue
 
-    def validator(self, key: CacheKey, learner: int, day_ends: datetime | None) -> Validator:
+    def validator(self, key: CacheKey, learner: int, day: Day | None) -> Validator:
         """Return the validator of a result that is computed after these versions were seen."""
         policy = key.policy
         if self.schema is None or self.lacks_version(policy):
@@ -70,7 +72,7 @@ class RequestVersions(msgspec.Struct):
             self.schema,
             self.batch if policy.batch else None,
             self.catalogue if policy.catalogue else None,
-            day_ends.timestamp() if policy.clock and day_ends else None,
+            (day[0].timestamp(), day[1].timestamp()) if policy.clock and day else None,
         )
 
     def is_current(self, validator: Validator, key: CacheKey) -> bool:
@@ -81,11 +83,11 @@ class RequestVersions(msgspec.Struct):
             and validator.schema == self.schema
             and validator.batch == (self.batch if policy.batch else None)
             and validator.catalogue == (self.catalogue if policy.catalogue else None)
-            and self._is_unexpired(validator)
+            and self._is_same_day(validator)
         )
 
     def allows(self, validator: Validator, key: CacheKey) -> bool:
-        """Return False if the validator has expired, or if the request has seen a newer version."""
+        """Return False if it is another day, or if the request has seen a newer version."""
         pairs = (
             (validator.learner, self.learners.get(key.user_id)),
             (validator.schema, self.schema),
@@ -93,10 +95,12 @@ class RequestVersions(msgspec.Struct):
             (validator.catalogue, self.catalogue),
         )
         newer = any(own is not None and seen is not None and seen > own for own, seen in pairs)
-        return not newer and self._is_unexpired(validator)
+        return not newer and self._is_same_day(validator)
 
-    def _is_unexpired(self, validator: Validator) -> bool:
-        return validator.expires_at is None or self.at.timestamp() < validator.expires_at
+    def _is_same_day(self, validator: Validator) -> bool:
+        """Return whether the result holds now. A clock that was ahead leaves results of later."""
+        day = validator.day
+        return day is None or day[0] <= self.at.timestamp() < day[1]
 
 
 def encode(validator: Validator, data: bytes) -> bytes:

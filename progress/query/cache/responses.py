@@ -36,7 +36,7 @@ from progress.adapters.redis import commands
 from progress.adapters.redis.commands import Command, Reply
 from progress.errors import RedisUnavailable, Unavailable
 from progress.projections import schema
-from progress.query.cache.entries import RequestVersions, Validator, decode, encode
+from progress.query.cache.entries import Day, RequestVersions, Validator, decode, encode
 from progress.query.cache.keys import CacheKey, locate, set_command
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.single_flight import Abandoned, SingleFlight
@@ -232,20 +232,18 @@ class ResponseCache:
             await self._fetch_shared_versions(seen, since=time.monotonic() - MAX_AGE_S)
         if returns_version:
             data, version = await self._compute_with_version(seen, user_id, compute)
-            day_ends = None
+            day = None
         else:
-            version, day_ends = await self._version_before(seen, key)
+            version, day = await self._version_before(seen, key)
             data = (await compute()).data
         if version is None or self._is_absent(user_id, version):
             return None, data
-        validator = seen.validator(key, version, day_ends)
+        validator = seen.validator(key, version, day)
         self._store(key, seen.at, validator, data)
         return validator, data
 
-    async def _version_before(
-        self, seen: RequestVersions, key: CacheKey
-    ) -> tuple[int, datetime | None]:
-        """Return the learner's version and, if the result depends on it, the end of their day."""
+    async def _version_before(self, seen: RequestVersions, key: CacheKey) -> tuple[int, Day | None]:
+        """Return the learner's version and, if the result depends on it, their day."""
         version = seen.learners[key.user_id]
         if version is None or key.policy.clock:
             return await self._learner_today(seen, key.user_id)
@@ -271,8 +269,8 @@ class ResponseCache:
     def _learner_key(self, user_id: str) -> str:
         return commands.learner_version_key(self._schema, user_id)
 
-    async def _learner_today(self, seen: RequestVersions, user_id: str) -> tuple[int, datetime]:
-        """Return the learner's version and the end of the learner's day.
+    async def _learner_today(self, seen: RequestVersions, user_id: str) -> tuple[int, Day]:
+        """Return the learner's version and the learner's day.
 
         Call this before the result is computed, so that the result is never older than the version.
         """
@@ -280,10 +278,10 @@ class ResponseCache:
         is_today = known and known.is_same_day(seen.at)
         if not known or not is_today or known.version != seen.learners[user_id]:
             known = await self._fetch_learner(seen, user_id)
-        return known.version, known.day_ends
+        return known.version, (known.day_begins, known.day_ends)
 
     def _store(self, key: CacheKey, at: datetime, validator: Validator, data: bytes) -> None:
-        seconds = None if validator.expires_at is None else validator.expires_at - at.timestamp()
+        seconds = None if validator.day is None else validator.day[1] - at.timestamp()
         entry = encode(validator, data)
         command = set_command(locate(key, at), entry, seconds)
         if self._redis and command:

@@ -14,19 +14,19 @@ _REFRESH_TIMEOUT_S = 0.05
 
 
 class LearnerVersion(msgspec.Struct, frozen=True):
-    """A learner's version, and the end of their local day.
+    """A learner's version, and the beginning and the end of their local day.
 
     The cache holds nothing about a learner who is unknown or deleted, not even the version.
     """
 
     version: int
     is_known: bool
+    day_begins: datetime
     day_ends: datetime
-    at: datetime  # A time on that day.
     known_at: float  # The monotonic time before the query.
 
     def is_same_day(self, at: datetime) -> bool:
-        return self.at <= at < self.day_ends
+        return self.day_begins <= at < self.day_ends
 
 
 class SharedVersions(msgspec.Struct, frozen=True):
@@ -72,7 +72,8 @@ class DatabaseVersions:
             (row,) = await self._reader.fetch(
                 "projections/versions", "learner", user_id=user_id, now=at
             )
-            return LearnerVersion(row["learner"], row["is_known"], row["day_ends"], at, known_at)
+            known = (row["learner"], row["is_known"], row["day_begins"], row["day_ends"])
+            return LearnerVersion(*known, known_at)
 
         for _ in range(2):  # the first joined read may have started before `since`
             learner = await self._learners.join(user_id, read)

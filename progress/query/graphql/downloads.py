@@ -88,7 +88,7 @@ class Downloads:
         if not hmac.compare_digest(self._sign_text(encoded).encode(), signature.encode()):
             return None
         token = msgspec.json.decode(base64.urlsafe_b64decode(encoded), type=_Token)
-        if now.timestamp() >= token.expires_at:
+        if not 0 < token.expires_at - now.timestamp() <= _EXPIRES_S:  # the clock may be set back
             return None
         return ExportedFile(token.object, token.file, bytes=0, sha256="")
 

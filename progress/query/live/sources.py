@@ -21,10 +21,11 @@ from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
 class LearnerState(msgspec.Struct, frozen=True):
     """A learner's progress (None if the learner has no events) and streak.
 
-    The state expires at the end of the learner's local day, because the streak may change then.
+    The state is of one local day of the learner, because the streak may change with the day.
     """
 
     version: str
+    begins_at: datetime
     expires_at: datetime
     progress: UserProgress | None
     streak: Streak
@@ -38,6 +39,7 @@ class OperationState(msgspec.Struct, frozen=True):
     version: str
     operation: Operation
 
+    begins_at: ClassVar[None] = None
     expires_at: ClassVar[None] = None
 
     @property
@@ -71,6 +73,7 @@ class NewestMark(msgspec.Struct, frozen=True):
 
     number: int
 
+    begins_at: ClassVar[None] = None
     expires_at: ClassVar[None] = None
     is_final: ClassVar[bool] = False
 
@@ -98,10 +101,11 @@ class MilestoneMarks:
 class GroupState(msgspec.Struct, frozen=True):
     """A group's standing; None if the group has no members.
 
-    The state expires at the next quarter of an hour, because local days end at such times only.
+    The state is of one quarter of an hour, because local days end at such times only.
     """
 
     version: str
+    begins_at: datetime
     expires_at: datetime
     group: Group | None
 
@@ -126,9 +130,10 @@ class Groups:
     async def fetch_states(self, ids: Sequence[str]) -> dict[str, GroupState]:
         versions = await self.fetch_versions(ids)  # first: the data must be at least as new
         now = datetime.now(UTC)
-        expires_at = now + _QUARTER - (now - datetime.min.replace(tzinfo=UTC)) % _QUARTER
+        begins_at = now - (now - datetime.min.replace(tzinfo=UTC)) % _QUARTER
+        quarter = begins_at, begins_at + _QUARTER
         return {
-            id_: GroupState(versions[id_], expires_at, await get_group(self._reader, id_, at=now))
+            id_: GroupState(versions[id_], *quarter, await get_group(self._reader, id_, at=now))
             for id_ in ids
         }
 
@@ -157,10 +162,10 @@ class Operations:
 def _learner_state(row: dict[str, Any]) -> LearnerState:
     streak = Streak(**{name: row.pop(name) for name in Streak.__struct_fields__})
     counts = {name: row.pop(name) for name in MasteryStats.__struct_fields__}
-    version, expires_at, has_progress = (
-        row.pop(n) for n in ("version", "expires_at", "has_progress")
-    )
+    names = ("version", "begins_at", "expires_at", "has_progress")
+    version, begins_at, expires_at, has_progress = (row.pop(name) for name in names)
     progress = UserProgress(
         **row, current_streak=streak.current, mastery_stats=MasteryStats(**counts)
     )
-    return LearnerState(version, expires_at, progress if has_progress else None, streak)
+    shown = progress if has_progress else None
+    return LearnerState(version, begins_at, expires_at, shown, streak)

@@ -90,7 +90,7 @@ class AccessTrace:
         if not others:
             return []
         hour = self._clock().replace(minute=0, second=0, microsecond=0)
-        if hour > self._hour:
+        if hour != self._hour:
             self._hour = hour
             self._written.clear()
         return [each for each in others if (caller.user_id, caller.role, each) not in self._written]

@@ -37,6 +37,7 @@ class Number(Struct, frozen=True):
     version: str
     value: int
     is_final: bool = False
+    begins_at: datetime | None = None
     expires_at: datetime | None = None
 
 
@@ -95,6 +96,20 @@ async def test_the_states_of_many_subjects_are_read_in_few_batches() -> None:
     assert sorted(map(len, numbers.batches)) == [50, 100, 100]
     for subscription in subscriptions:
         subscription.close()
+
+
+@pytest.mark.parametrize("hours", [(-26, -2), (2, 26)], ids=["of yesterday", "of tomorrow"])
+@in_event_loop
+async def test_a_state_of_another_day_is_replaced(numbers: Numbers, hours: tuple[int, int]) -> None:
+    """It is one of tomorrow if the clock was ahead and is set back."""
+    begins_at, expires_at = (datetime.now(UTC) + timedelta(hours=n) for n in hours)
+    numbers.states["a"] = Number("1", 1, begins_at=begins_at, expires_at=expires_at)
+    _, (subscription,) = subscribe(numbers, "a")
+    assert await anext(subscription) == 1
+    numbers.states["a"] = Number("1", 2)
+    async with asyncio.timeout(10):
+        assert await anext(subscription) == 2
+    subscription.close()
 
 
 @in_event_loop
