@@ -38,6 +38,8 @@ _MAX_HEAD = 65_536
 class Served(fault_stack.Stack):
     """A system that `progress serve` runs, and the events that a test has posted."""
 
+    issuer_name = _NAME
+
     def __init__(self, folder: Path, database: OwnServer, issuer: dict[str, str]) -> None:
         super().__init__(folder / "data")
         self.database, self._issuer = database, issuer

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from progress.local import readiness
-from tests.support import http_client, model_rows, sample_events, served, small_disks
+from tests.query import test_auth
+from tests.support import http_client, model_rows, sample_events, served, small_disks, token_issuer
 from tests.support.envelopes import session_started
 from tests.support.sample_events import Envelope
 from tests.support.served import Served
@@ -23,8 +24,6 @@ from tests.system import test_faults
 pytestmark = pytest.mark.timeout(300)
 
 COMPLETED = "{ userProgress { totalSessionsCompleted } }"
-SET_GOAL = """mutation ($key: ID!) {
-    setGoal(answersPerDay: 20, idempotencyKey: $key) { eventId counted } }"""
 USERS = test_faults.USERS
 
 
@@ -69,17 +68,46 @@ def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> N
     assert system.post_to("/", b"{}", **kind, **poster)[0] in (404, 405)
 
 
-def test_an_event_of_a_mutation_is_recorded_and_counted(system: Served) -> None:
-    key = str(uuid.uuid4())
+def test_no_path_takes_an_invalid_token(system: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_issuer, "NAME", system.issuer_name)
+    valid = token_issuer.token(), token_issuer.token(roles=["publisher"])
+    taken = {"/graphql": valid[0], "/graphql/stream": valid[0], "/events": valid[1]}
+    for path, token in taken.items():
+        rest = {"accept": "text/event-stream"} if "stream" in path else {}
+        asked = json.dumps({"query": "{ __typename }"} if "graphql" in path else []).encode()
+        assert system.post_to(path, asked, **http_client.headers(token, **rest))[0] == 200
+        for name, make in test_auth.BAD.items():
+            refused = system.post_to(path, asked, **http_client.headers(make(), **rest))[0]
+            assert refused in ((401, 431) if name == "deep" else (401,)), (path, name)
+
+
+def test_an_event_of_a_mutation_that_is_called_twice_at_once_is_recorded_and_counted(
+    system: Served,
+) -> None:
     system.post_events(sample_events.lesson("goals", 2, items=2))
-    made = system.ask("goals", SET_GOAL, key=key)["setGoal"]
-    assert made["counted"] is True
-    assert system.ask("goals", SET_GOAL, key=key)["setGoal"] == made
+    (day,) = system.ask("goals", "{ dueForecast(days: 1) { date } }")["dueForecast"]
+    goal = publish_twice(system, "setGoal(answersPerDay: 20", "GoalSet", answers_per_day=20)
     assert system.ask("goals", "{ goal { answersPerDay } }") == {"goal": {"answersPerDay": 20}}
-    goal = {"user_id": "goals", "answers_per_day": 20}
-    recorded = sample_events.envelope("GoalSet", goal, at=datetime.now(UTC))
-    system.envelopes.append(recorded | {"event_id": made["eventId"]})
+    taken = f'takeRestDay(date: "{day["date"]}"'
+    rest = publish_twice(system, taken, "RestDayTaken", date=day["date"])
+    for each in (goal, rest):
+        retract = f'retractEvent(eventId: "{each}"'
+        publish_twice(system, retract, "EventRetracted", retracted_event_id=each)
+    assert system.ask("goals", "{ goal { answersPerDay } }") == {"goal": None}
     system.check()
+
+
+def publish_twice(system: Served, mutation: str, kind: str, **data: object) -> str:
+    """Call a mutation twice at once with one key; return the id of its event."""
+    key = str(uuid.uuid4())
+    query = f'mutation {{ made: {mutation}, idempotencyKey: "{key}") {{ eventId counted }} }}'
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(lambda _: system.ask("goals", query)["made"], range(2))
+    assert one == two
+    assert one["counted"]
+    recorded = sample_events.envelope(kind, {"user_id": "goals", **data}, at=datetime.now(UTC))
+    system.envelopes.append(recorded | {"event_id": one["eventId"]})
+    return str(one["eventId"])
 
 
 def kill_system(system: Served) -> None:
@@ -198,6 +226,7 @@ def test_a_command_without_the_database_says_what_to_set(system: Served) -> None
             "serves this database",
             marks=pytest.mark.exhaustive,
         ),
+        ({"AUTH_AUDIENCE_URL": "x"}, "not read: AUTH_AUDIENCE_URL"),
     ],
 )
 def test_a_system_that_cannot_serve_says_why(
@@ -205,7 +234,7 @@ def test_a_system_that_cannot_serve_says_why(
 ) -> None:
     refused = system.run("serve", **changed)
     assert refused.returncode == 1
-    assert why in refused.stderr
+    assert why in refused.stdout + refused.stderr
 
 
 @pytest.mark.exhaustive
