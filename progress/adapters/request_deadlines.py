@@ -73,6 +73,11 @@ class HeadWorker(ThreadWorker):  # type: ignore[misc] # the base class has no ty
             self.pending_conns.remove(conn)
             act(conn)
 
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Ignore an offer of another protocol (RFC 9110, section 7.8); Flask refuses WebSockets."""
+        req.headers = [line for line in req.headers if line[0] != "UPGRADE"]
+        return super().handle_request(req, conn)
+
     def finish_request(self, conn: TConn, response: Future[Any]) -> None:
         """Keep the connection for its next request, or close it."""
         if response.cancelled() or response.exception() or response.result():
