@@ -1,8 +1,9 @@
 """All settings, read from the environment variables that docs/settings.md lists.
 
 A misspelt setting prevents startup. An unknown variable counts as a misspelt setting if its name
-begins with PROGRESS_, or differs by at most two letters (one, if the name is short) from a setting
-that is not set. Other names that begin like a setting's may be another program's: they are named.
+begins with PROGRESS_, or differs by at most two letters (one, if the name is short) from a setting,
+which must not be set unless the name begins like a setting's. Others that begin so may be another
+program's: they are named.
 """
 
 import functools
@@ -150,13 +151,12 @@ _NOT_TYPED = {"K_SERVICE"}  # only Cloud Run sets it, and many names are near
 def read(environment: Mapping[str, str]) -> Settings:
     """Return the settings; raise SettingsError if a setting is invalid or unknown."""
     known = _list_names()
-    unset = sorted(known - environment.keys() - _NOT_TYPED)
     for name in environment.keys() - known - _OTHERS:
-        near = (
-            s for n in (1, 2) for s in unset if n == 1 or len(s) >= _SHORT if _is_near(name, s, n)
-        )
-        if meant := next(near, None):
-            raise SettingsError(f"unknown setting {name}: did you mean {meant}?")
+        may_be_set = name.startswith(_LIKE_OURS)
+        meant = (s for s in sorted(known - _NOT_TYPED) if may_be_set or s not in environment)
+        near = (s for s in meant if _is_near(name, s, 1 if len(s) < _SHORT else 2))
+        if nearest := next(near, None):
+            raise SettingsError(f"unknown setting {name}: did you mean {nearest}?")
         if name.startswith(_OURS):
             raise SettingsError(f"unknown setting {name}: is it misspelt?")
     texts = {n.lower(): environment[n] for n in known if environment.get(n)}

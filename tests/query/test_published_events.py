@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from http.client import HTTPException
+from types import SimpleNamespace
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
@@ -165,27 +166,22 @@ def open_world(
         yield world
 
 
-class Refusal:
-    """The context of a call that the fake Pub/Sub refuses."""
-
-    def invocation_metadata(self) -> tuple[()]:
-        return ()
-
-    def abort(self, *why: object) -> None:
-        raise ConnectionError(*why)
-
-
 @contextmanager
 def open_served_world(store: Store, sent: FakePublisher) -> Iterator[World]:
     """Open a world under `progress serve`: ingest takes posts, which `sent` stores or refuses."""
     worlds: list[World] = []
+
+    def refuse(*why: object) -> None:
+        raise ConnectionError(*why)
+
+    context: Any = SimpleNamespace(invocation_metadata=tuple, abort=refuse)
 
     class Ingest(http_servers.Handler):
         def do_POST(self) -> None:  # noqa: N802 - the name in http.server
             message = PubsubMessage(data=self.read_body())
             worlds[0].posted.answer = {"dead_letters": []}
             try:
-                sent._publish(PublishRequest(topic=f"/topics/{TOPIC}", messages=[message]), REFUSAL)
+                sent._publish(PublishRequest(topic=f"/topics/{TOPIC}", messages=[message]), context)
             except ConnectionError:
                 self.respond(503)
             else:
@@ -196,9 +192,6 @@ def open_served_world(store: Store, sent: FakePublisher) -> Iterator[World]:
         with open_world(store, sent, None, **own) as world:
             worlds.append(world)
             yield world
-
-
-REFUSAL: Any = Refusal()
 
 
 @pytest.fixture(params=["redis", "table", pytest.param("serve", marks=pytest.mark.exhaustive)])

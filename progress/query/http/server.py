@@ -7,8 +7,7 @@ only the idle time between two requests. A connection whose head does not arrive
 is closed.
 
 An offer of another protocol, and of a WebSocket in a POST, is ignored (RFC 9110, section 7.8).
-httptools takes the rest of the connection for the other protocol's. A new parser therefore reads
-the request's body and what follows.
+httptools would take the rest of the connection for the other protocol's.
 """
 
 import asyncio
@@ -34,11 +33,8 @@ _RESPONSE = (
 )
 
 
-_FRAMING = (b"content-length", b"transfer-encoding", b"connection")
-
-
 class _Parser(httptools.HttpRequestParser):
-    """A parser that does not stop at an offer that the connection ignores."""
+    """A parser that reads a head without its offer again, if the connection ignores the offer."""
 
     def __init__(self, connection: "BoundedProtocol") -> None:
         super().__init__(connection)
@@ -48,8 +44,9 @@ class _Parser(httptools.HttpRequestParser):
         try:
             super().feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            if not self._connection.ignores_upgrade(data[offer.args[0] :]):
+            if not self._connection.ignores_offer():
                 raise
+            self._connection.parse_again(data[offer.args[0] :])
 
 
 class BoundedProtocol(StallLimit, HttpToolsProtocol):
@@ -60,7 +57,6 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None  # None while no head is incomplete
     _head_bytes = 0  # size so far of the current head, trailers or chunk-size line
     _is_upgraded = False
-    _skips_head = False  # while a new parser reads how the body of the request is framed
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -97,38 +93,26 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
             if self.transport.is_closing() or self._is_upgraded:
                 return
 
-    def ignores_upgrade(self, rest: bytes) -> bool:
-        """Parse what follows a head as if it had no `Upgrade`; return False for a socket's."""
-        if self._should_upgrade():
-            return False
-        # The callbacks of the head have been called.
-        lines = (b"%s: %s\r\n" % line for line in self.headers if line[0] in _FRAMING)
-        version = self.scope["http_version"].encode()
-        self.parser, self._skips_head = _Parser(self), True
-        self.parser.feed_data(b"POST / HTTP/%s\r\n%s\r\n" % (version, b"".join(lines)))
-        self.parser.feed_data(rest)
-        return True
-
-    def on_message_begin(self) -> None:
-        if not self._skips_head:
-            super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        if not self._skips_head:
-            super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._skips_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        if not self._skips_head:
+        self.scope["method"] = self.parser.get_method().decode()
+        if not self.ignores_offer():
             super().on_headers_complete()
-        self._skips_head = False
 
     def on_message_complete(self) -> None:
-        if not self.parser.should_upgrade():  # otherwise, the body follows
+        if not self.ignores_offer():
             super().on_message_complete()
+
+    def ignores_offer(self) -> bool:
+        is_offer = self.parser.should_upgrade() and self.scope["method"] != "CONNECT"
+        return is_offer and not self._should_upgrade()
+
+    def parse_again(self, rest: bytes) -> None:
+        """Parse the head without its offer, and what follows it."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = (b"%s: %s\r\n" % line for line in self.headers if line[0] != b"upgrade")
+        head = b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, b"".join(lines))
+        self.parser = _Parser(self)
+        self.parser.feed_data(head + rest)
 
     def on_body(self, body: bytes) -> None:
         """Reset the count, because the application, not this class, limits the size of a body."""
