@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from http.client import HTTPException
-from types import SimpleNamespace
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
@@ -171,17 +170,12 @@ def open_served_world(store: Store, sent: FakePublisher) -> Iterator[World]:
     """Open a world under `progress serve`: ingest takes posts, which `sent` stores or refuses."""
     worlds: list[World] = []
 
-    def refuse(*why: object) -> None:
-        raise ConnectionError(*why)
-
-    context: Any = SimpleNamespace(invocation_metadata=tuple, abort=refuse)
-
     class Ingest(http_servers.Handler):
         def do_POST(self) -> None:  # noqa: N802 - the name in http.server
             message = PubsubMessage(data=self.read_body())
             worlds[0].posted.answer = {"dead_letters": []}
             try:
-                sent._publish(PublishRequest(topic=f"/topics/{TOPIC}", messages=[message]), context)
+                sent.accept(PublishRequest(topic=f"/topics/{TOPIC}", messages=[message]))
             except ConnectionError:
                 self.respond(503)
             else:

@@ -25,6 +25,7 @@ _NOTIFIED_S, _POLLED_S = (
 
 class _State(NamedTuple):
     version: str
+    begins_at: datetime | None = None
     expires_at: datetime | None = None
     is_final: bool = False
 

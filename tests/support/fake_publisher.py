@@ -48,25 +48,29 @@ class FakePublisher:
         self._server.start()
 
     def _publish(self, request: PublishRequest, context: grpc.ServicerContext) -> PublishResponse:
-        self.attempts += 1
         self.tokens += [
             value for name, value in context.invocation_metadata() if name == "authorization"
         ]
-        if self.is_down:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "down")
         if len({message.ordering_key for message in request.messages}) > 1:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "several ordering keys")
         if len(request.messages) > 1_000:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "more than 1000 messages")
         try:
-            self.on_request(request)
-            with self._storing:
-                self.times.append(datetime.now(UTC))
-                self.requests.append(request)
-            self.on_stored(request)
+            self.accept(request)
         except ConnectionError:
             context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
         return PublishResponse(message_ids=["1"] * len(request.messages))
+
+    def accept(self, request: PublishRequest) -> None:
+        """Store the messages; raise ConnectionError if the request fails."""
+        self.attempts += 1
+        if self.is_down:
+            raise ConnectionError
+        self.on_request(request)
+        with self._storing:
+            self.times.append(datetime.now(UTC))
+            self.requests.append(request)
+        self.on_stored(request)
 
     def _listen(self, certificate: Certificate | None) -> int:
         address = "127.0.0.1:0"
