@@ -23,7 +23,7 @@ from progress.adapters.pubsub import loopback
 from progress.adapters.terminal import Console
 from progress.cli import connections, maintenance, schedule
 from progress.cli.options import AsJson
-from progress.errors import ProgressError, StackError, TableLocked
+from progress.errors import ProgressError, SettingsError, StackError, TableLocked
 from progress.event_store import dead_letters
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.projections import schema
@@ -213,6 +213,17 @@ def _look_at_schedules() -> tuple[str, list[Finding]]:
     return ", ".join(f"{each.name} {each.state.lower()}" for each in schedules), findings
 
 
+def _look_at_redis() -> tuple[str, list[Finding]]:
+    from progress.adapters.redis import blocking_client  # imports redis-py, which takes 150 ms
+
+    try:
+        url = connections.redis()
+    except SettingsError:
+        return "off", []
+    blocking_client.check(url)
+    return "takes the notices of changes", []
+
+
 def _look_at_dead_letters() -> tuple[str, list[Finding]]:
     """Letters about the future need nobody: they are appended when they are due."""
     with _open() as connection:
@@ -299,6 +310,7 @@ PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
     "status": _look_at_status,
     "log": _look_at_log,
     "schedules": _look_at_schedules,
+    "redis": _look_at_redis,
     "dead letters": _look_at_dead_letters,
     "backlog": _look_at_backlog,
 }
@@ -307,5 +319,7 @@ _REPAIR = "check that the database answers, and that the settings name it"
 _REPAIRS = {
     "log": "run `progress check`, which has no deadline",
     "schedules": "run `progress schedule list`",
+    "redis": "check that it runs, and that its user may write, publish and run scripts (EVAL); "
+    "until then, the database answers everything",
     "backlog": "run `progress status`",
 }

@@ -277,7 +277,12 @@ def test_a_server_that_rejects_writes_is_away(own: cache_instances.Valkey, name:
         assert isinstance(client.run(writes[0])[0], int)
 
 
-@pytest.mark.parametrize("fails", ["end", "stop", *REFUSALS])
+_SCRIPTS = (("ACL", "SETUSER", "default", f"{sign}@scripting") for sign in "-+")
+_CHANNELS = (("ACL", "SETUSER", "default", which) for which in ("resetchannels", "allchannels"))
+FAILURES = {**REFUSALS, "no scripts": _SCRIPTS, "no channels": _CHANNELS}
+
+
+@pytest.mark.parametrize("fails", ["end", "stop", *FAILURES])
 def test_a_subscriber_reports_when_redis_fails_and_when_it_is_back(
     own: cache_instances.Valkey, fails: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -297,8 +302,8 @@ def test_a_subscriber_reports_when_redis_fails_and_when_it_is_back(
                     pass
 
         await await_state(True)
-        if fails in REFUSALS:
-            refuse, accept = REFUSALS[fails]
+        if fails in FAILURES:
+            refuse, accept = FAILURES[fails]
             own.server().execute_command(*refuse)
             await await_state(False)
             own.server().execute_command(*accept)

@@ -92,6 +92,15 @@ def delete_everything(url: str) -> None:
         client.close()
 
 
+def check(url: str) -> None:
+    """Raise RedisUnavailable if Redis does not respond, or would reject the notices of changes."""
+    client = _open_for_maintenance(url)
+    try:
+        _run(client, commands.check_writes())
+    finally:
+        client.close()
+
+
 def read_marks(url: str) -> list[tuple[int, int]]:
     """Return the marks of the log: seconds (Unix time), and the last position of each.
 

@@ -231,8 +231,12 @@ def list_marks() -> Command:
 
 
 def check_writes() -> Command:
-    """Write a key that nobody reads; Redis rejects this while it is a replica."""
-    return ("SET", "writable", "", "EX", 1)
+    """Publish a change of nobody; Redis rejects this while it would reject the notification of one.
+
+    It does so while it is a replica, and always if it or a proxy allows no scripts.
+    """
+    expires_at = version_expires_at_ms(time.monotonic())
+    return publish_learners('[""]', "writable", 0, expires_at)
 
 
 def ping() -> Command:

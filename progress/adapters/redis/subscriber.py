@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from redis import RedisError
+from redis import RedisError, ResponseError
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
@@ -44,6 +44,7 @@ class Subscriber:
         self._address, self._channels = parse_url(url), channels
         self._on_message, self._on_state_change = on_message, on_state_change
         self._subscribed: set[str] = set()
+        self._is_rejected = False  # by a Redis that responds
 
     async def run(self) -> None:
         """Receive messages until cancelled; reconnect after every failure."""
@@ -53,8 +54,11 @@ class Subscriber:
                 async with client.pubsub() as connection:
                     await self._receive(client, connection)
             except _ERRORS as error:
-                if self.is_connected:
-                    logs.write("WARNING", f"no Redis, so the database is polled: {error!r}")
+                is_rejected = isinstance(error, ResponseError) and not connections.is_outage(error)
+                if self.is_connected or (is_rejected and not self._is_rejected):
+                    why = f"no Redis, so the database is polled: {error!r}"
+                    logs.write("ERROR" if is_rejected else "WARNING", why)
+                self._is_rejected = is_rejected
             finally:
                 self._disconnect()
                 await _close(client)

@@ -384,15 +384,18 @@ async def _check_readiness(reader: Reader, redis: "Client | None") -> Response:
     return protocol.json({**status, "cache": await redis_status(redis)}, 200 if is_ready else 503)
 
 
-async def redis_status(redis: "Client | None") -> Literal["ok", "away", "off"]:
-    """Return "off" if no Redis is configured, "away" if Redis does not respond, else "ok"."""
+async def redis_status(redis: "Client | None") -> Literal["ok", "rejects", "away", "off"]:
+    """Return "off" if no Redis is configured, "away" if Redis does not respond, else "ok".
+
+    Return "rejects" if Redis would reject the notification of a change, for example as a script.
+    """
     if redis is None:
         return "off"
     try:
-        await redis.run(commands.ping())
+        (reply,) = await redis.run(commands.check_writes())
     except RedisUnavailable:
         return "away"
-    return "ok"
+    return "rejects" if isinstance(reply, Exception) else "ok"
 
 
 async def _database_status(reader: Reader) -> str:

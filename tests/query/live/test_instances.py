@@ -22,6 +22,8 @@ from progress.query.http.subscriptions import EventStream, OpenSubscription
 from tests.conftest import Store
 from tests.support import (
     cache_instances,
+    cli,
+    http_client,
     rows_by_hand,
     sample_events,
     stage,
@@ -121,6 +123,30 @@ def test_streams_follow_changes_during_and_after_a_redis_outage(
         readiness.wait(lambda: count_subscribers(own.url) == 1, "the new subscriber")
         recorder.add_lesson()
         assert stream.next_value()["totalSessionsCompleted"] == 3
+
+
+def test_a_redis_without_scripts_is_told_and_delays_no_change(
+    store: Store, serve: Serve, subscribe: Subscribe, tmp_path: Path
+) -> None:
+    """The notification of a change is a script, which a proxy or a right may refuse."""
+    with cache_instances.own_valkey() as own, ExitStack() as stack:
+        own.server().execute_command("ACL", "SETUSER", "default", "-@scripting")
+        stack.enter_context(subscription_client.publishing_to(own.url))
+        recorder = stack.enter_context(closing(LessonRecorder(store.url)))
+        log = tmp_path / "log"
+        function = stack.enter_context(
+            serve(intervals=f"with_redis={NEVER}", log=log, REDIS_URL=own.url)
+        )
+        stream = subscribe(function.port, PROGRESS)
+        assert stream.next_value() is None
+        for done in (1, 2):
+            recorder.add_lesson()
+            assert stream.next_value()["totalSessionsCompleted"] == done
+        assert log.read_text(encoding="utf-8").count("no Redis, so the database is polled") == 1
+        _, ready = http_client.fetch_json(function.port, "GET", "/ready")
+        assert ready == {"status": "ok", "database": "ok", "cache": "rejects"}
+        answer = cli.progress(store.url, "doctor", REDIS_URL=own.url)
+        assert "LOOK  Redis rejects EVAL: " in answer.stdout
 
 
 def test_open_streams_wait_and_new_streams_are_rejected_during_an_outage(
