@@ -24,7 +24,9 @@ from progress.query.http.subscriptions import OpenSubscription, Place, Streams
 _PATH = "/graphql"
 _PROTOCOL = "graphql-transport-ws"
 _CLOSE_TIMEOUT_S = 2.0
-_MAX_OPERATIONS = 20  # that a socket runs at a time; the server reads no more before one ends
+# Operations that a socket runs at a time; the server reads no more before one ends. There must be
+# more than subscriptions of a caller, which end only when the client's message is read.
+_MAX_OPERATIONS = 40
 _MAX_REASON = 123  # Bytes; the longest reason of a close frame.
 
 _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _BAD_PROTOCOL = 4400, 4401, 4403, 4406

@@ -188,7 +188,8 @@ class StreamLimits(msgspec.Struct, frozen=True):
     A stranger is a socket whose client has not sent a valid token yet.
     """
 
-    per_caller: int = 10  # of subscriptions, and of sockets, in each process
+    per_caller: int = 30  # subscriptions in each process: of eight windows of the page, and more
+    sockets_per_caller: int = 10  # in each process
     per_instance: int = 800  # an instance serves 1,000 concurrent requests: 100 remain for queries
     strangers: int = 100  # of each instance
     strangers_per_address: int = 10  # in each process
@@ -285,7 +286,7 @@ class Streams:
 
     def count_socket(self, caller: Caller) -> AbstractContextManager[None]:
         """Count a socket while it is open; raise RateLimited if the caller has too many."""
-        return self._count(self._sockets, caller.user_id, "sockets")
+        return self._count(self._sockets, caller.user_id, "sockets", self.limits.sockets_per_caller)
 
     @contextmanager
     def _count(
