@@ -18,7 +18,7 @@ from playwright.sync_api import (
     BrowserContext,
     Page,
     Request,
-    Route,
+    WebSocket,
     expect,
     sync_playwright,
 )
@@ -165,6 +165,7 @@ class Visit:
     context: BrowserContext
     page: Page = field(init=False)
     requests: list[Request] = field(default_factory=list)
+    sockets: list[WebSocket] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -173,6 +174,7 @@ class Visit:
         self.page = self.context.new_page()
         # Playwright sets attributes on handlers. A lambda allows that, a built-in method does not.
         self.page.on("request", lambda request: self.requests.append(request))  # noqa: PLW0108
+        self.page.on("websocket", lambda socket: self.sockets.append(socket))  # noqa: PLW0108
         self.page.on("pageerror", lambda error: self.errors.append(f"{error.stack or error}"))
 
     def open(
@@ -202,15 +204,10 @@ class Visit:
 
     def pause_after(self, minutes: int) -> None:
         """Let the page pause as if the server had this setting."""
-
-        def answer(route: Route) -> None:
-            response = route.fetch()
-            usual = '<meta name="pause" content="0">'
-            assert usual in response.text()
-            changed = usual.replace("0", str(minutes))
-            route.fulfill(response=response, body=response.text().replace(usual, changed))
-
-        self.page.route(lambda url: urlsplit(url).path == "/", answer)
+        # Chromium opens no socket for a page whose document the test has made.
+        self.context.add_init_script(f"""document.addEventListener('readystatechange', () => {{
+  document.querySelector('meta[name=pause]').content = '{minutes}';
+}});""")
 
     def settle(self) -> None:
         """Wait until the page shows the data."""

@@ -4,8 +4,8 @@ import math
 import selectors
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from progress.adapters.postgres import url as postgres_url
@@ -46,6 +46,21 @@ def forward(client: socket.socket, server: socket.socket, *, limit: float = math
                 limit -= len(data) if source is server else 0
                 if limit <= 0:
                     return
+
+
+@contextmanager
+def without_upgrades(port: int) -> Iterator[int]:
+    """Run a proxy that passes no upgrade on, as many do; yield its port."""
+
+    def handle(client: socket.socket) -> None:
+        request = client.recv(_CHUNK)
+        server = socket.create_connection((ports.HOST, port))
+        server.sendall(request.replace(b"Upgrade: websocket\r\n", b""))
+        forward(client, server)
+
+    with socket.create_server((ports.HOST, 0)) as listener:
+        accept(listener, handle)
+        yield listener.getsockname()[1]
 
 
 class Gate:

@@ -53,7 +53,7 @@ const DISCARD = `mutation Discard($ids: [ID!]!, $reason: String!) {
 }`;
 
 const INTERVAL_MS = 10_000;
-const MAX_SUBSCRIPTIONS = 2; // to operations, because a browser opens at most six connections to a server
+const MAX_SUBSCRIPTIONS = 2; // to operations; the others change at each interval
 const PAGE_SIZE = 20;
 const MAX_LETTERS = 200;
 

@@ -127,6 +127,7 @@ export class Learner extends View {
     this.at = null;
     if (pastDay()) return;
     if (before) this.announce();
+    if (before && this.isFeedPolled) import('./cheer.js').then(({ cheerNew }) => cheerNew(this, before), () => {});
     if (this.differs() && this.repeats-- > 0) this.isOutdated = true;
     this.subscription ??= new Subscription(SUBSCRIPTION, { user: this.user }, {
       data: ({ progress }) => this.onProgress(progress),
@@ -134,8 +135,9 @@ export class Learner extends View {
     });
     this.reached ??= new Subscription(MILESTONES, { user: this.user }, {
       data: ({ milestone }) => this.celebrate(milestone),
-      state: () => {}, // the page shows the state of the other subscription
-    });
+      // The page shows the state of the other subscription.
+      state: (state) => { this.isFeedPolled = state === 'polling'; },
+    }, true);
     this.clock ??= setInterval(() => isAway() || this.tick(), POLL_INTERVAL);
   }
 
@@ -476,7 +478,7 @@ export class Learner extends View {
     if (this.view.months) return this.stop();
     this.unsubscribe();
     clearInterval(this.clock);
-    Object.assign(this, { hasPlayed: true, subscription: null, reached: null, clock: null });
+    Object.assign(this, { hasPlayed: true, subscription: null, reached: null, isFeedPolled: false, clock: null });
     this.shell.live(null);
     const last = presentDay() ?? this.data.day;
     const [first] = [...this.data.days.keys()].sort();

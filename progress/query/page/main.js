@@ -234,8 +234,7 @@ const shell = {
 function showState() {
   const isOffline = !navigator.onLine;
   liveState.hidden = !isOffline && !state;
-  const kinds = { live: 'on', waiting: 'off', paused: 'paused' };
-  const kind = isOffline ? 'offline' : kinds[state] ?? 'none';
+  const kind = isOffline ? 'offline' : state?.kind || !state ? 'none' : state;
   liveState.className = `line ${kind}`;
   const text = t(`live.${kind}`);
   if (liveState.textContent !== text) liveState.replaceChildren(h('span', null, text));

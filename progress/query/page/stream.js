@@ -1,35 +1,37 @@
-// GraphQL subscriptions over Server-Sent Events. Each subscription has its own request, and reconnects by itself.
+// GraphQL subscriptions. One WebSocket carries all of the page: a browser opens only six other connections to a server.
+// Where a proxy refuses the socket, one subscription has Server-Sent Events, and the others poll. All reconnect.
 
-import { Problem, post, problemOf } from './api.js';
+import { Problem, problemOf } from './api.js';
 import { isAway, isPaused, onPresence } from './presence.js';
+import * as session from './session.js';
 
-const SILENCE_MS = 40_000; // a connection that sends nothing for this time counts as broken
+const BEAT_MS = 15_000; // a socket that answers no ping for this time counts as broken
+const REFUSED_MS = 300_000; // before a refused socket is tried again
+const POLL_S = 15;
 const MAX_PAUSE_MS = 30_000; // the longest pause between two attempts, before jitter is applied
 
+const operations = new Map(); // the callbacks of the socket's subscriptions, by id
+let ids = 0;
+let socket = null; // a promise of the page's socket
+let refusedUntil = 0;
+
 /**
- * Calls `data` with each result, and `state` with "live", "waiting", "paused" or the Problem that ended the subscription.
- * It has no connection while nobody looks at the page.
+ * Calls `data` with each result, and `state` with "live", "polling", "waiting", "paused" or the Problem that ended the
+ * subscription. It has no connection while nobody looks at the page. A feed has no first result, so it is never polled:
+ * its caller finds the same in a query.
  */
 export class Subscription {
-  constructor(query, variables, { data, state }) {
-    this.body = { query, variables };
-    this.callbacks = { data, state };
-    this.attempts = 0;
+  constructor(query, variables, callbacks, isFeed = false) {
+    Object.assign(this, { body: { query, variables }, callbacks, isFeed, attempts: 0 });
     this.closing = new AbortController();
     onPresence(() => this.follow(), this.closing.signal);
     this.follow();
   }
 
   follow() {
-    if (!isAway()) return this.resume();
-    this.pause();
+    if (isAway()) this.pause();
+    else if (!this.controller) this.run((this.controller = new AbortController()).signal);
     if (isPaused()) this.callbacks.state('paused');
-  }
-
-  resume() {
-    if (this.controller) return;
-    this.controller = new AbortController();
-    this.run(this.controller);
   }
 
   pause() {
@@ -40,16 +42,17 @@ export class Subscription {
   close() {
     this.closing.abort();
     this.pause();
-    this.closed = true;
   }
 
-  async run(controller) {
-    while (!controller.signal.aborted) {
+  async run(signal) {
+    while (!signal.aborted) {
       let after = null;
+      let state = 'waiting';
       try {
-        await this.listen(controller);
+        const isOnSocket = await this.listen(signal);
+        if (!isOnSocket && await this.stream(signal)) [state, after] = ['polling', POLL_S];
       } catch (problem) {
-        if (controller.signal.aborted) return;
+        if (signal.aborted) return;
         if (!(problem instanceof Problem)) throw problem;
         if (['signed-out', 'forbidden', 'refused'].includes(problem.kind)) {
           this.close();
@@ -57,41 +60,62 @@ export class Subscription {
         }
         after = problem.after;
       }
-      this.callbacks.state('waiting');
-      await this.wait(after, controller.signal);
+      if (signal.aborted) return;
+      this.callbacks.state(state);
+      await this.wait(after, signal);
     }
   }
 
-  /** Open a connection, and read it to its end. */
-  async listen(controller) {
-    const connection = new AbortController();
-    const signal = AbortSignal.any([controller.signal, connection.signal]);
-    const watchdog = startWatchdog(SILENCE_MS, () => connection.abort());
+  /** Listen on the page's socket until the subscription or the socket ends. Return false if there is no socket. */
+  async listen(signal) {
+    const id = `${(ids += 1)}`;
+    let open;
     try {
-      const response = await post('graphql/stream', 'text/event-stream', this.body, null, signal);
-      const type = response.headers.get('Content-Type') ?? '';
-      if (!response.ok || !type.startsWith('text/event-stream')) {
-        throw problemOf(response, await response.json().catch(() => null)) ?? new Problem('away', type);
-      }
-      this.callbacks.state('live');
-      for await (const { event, data } of events(response.body, watchdog.reset)) {
-        if (event === 'next') this.handleResult(JSON.parse(data));
-      }
-    } catch (error) {
-      if (controller.signal.aborted || error instanceof Problem) throw error;
-      // The connection is broken; run() opens another one.
+      return await new Promise((resolve, reject) => {
+        const receive = (type, payload) => {
+          if (type === 'complete') return resolve(true);
+          try {
+            this.handleResult(type === 'next' ? payload : { errors: payload }, 'live');
+          } catch (error) {
+            reject(error);
+          }
+        };
+        operations.set(id, receive);
+        signal.addEventListener('abort', () => resolve(true));
+        connect().then((opened) => {
+          open = opened;
+          if (!open) return resolve(false);
+          if (!operations.has(id)) return;
+          open.send({ id, type: 'subscribe', payload: this.body });
+          if (this.isFeed) this.callbacks.state('live');
+        });
+      });
     } finally {
-      watchdog.stop();
-      connection.abort();
+      operations.delete(id);
+      open?.send({ id, type: 'complete' });
+      if (!operations.size) socket?.then((unused) => operations.size || unused?.close());
     }
   }
 
-  handleResult({ data, errors }) {
-    if (errors?.length) {
-      throw problemOf({ ok: true, status: 200, headers: new Headers() }, { errors });
+  /** Read Server-Sent Events to their end. Return true if there was no stream to have, so that the caller must poll. */
+  async stream(signal) {
+    if (this.isFeed) return true;
+    try {
+      const { readStream } = await import('./events_stream.js');
+      return await readStream(this.body, signal, (result, state) => this.handleResult(result, state));
+    } catch (error) {
+      refusedUntil = 0; // the proxy is not the reason
+      if (signal.aborted || error instanceof Problem) throw error;
+      return false; // the connection is broken
     }
+  }
+
+  handleResult(result, state) {
+    const problem = problemOf(new Response(), result);
+    if (problem) throw problem;
     this.attempts = 0;
-    this.callbacks.data(data);
+    this.callbacks.state(state);
+    this.callbacks.data(result.data);
   }
 
   wait(seconds, signal) {
@@ -104,45 +128,35 @@ export class Subscription {
   }
 }
 
-/** Call `expire` when `time` milliseconds have passed without a reset. */
-function startWatchdog(time, expire) {
-  let timer = setTimeout(expire, time);
-  const stop = () => clearTimeout(timer);
-  return { stop, reset: () => (stop(), (timer = setTimeout(expire, time))) };
-}
-
-/** Parse the events of a stream as the HTML standard specifies. Call `onData` for each chunk of the stream. */
-export async function* events(body, onData = () => {}) {
-  let rest = '';
-  let event = { event: 'message', lines: [] };
-  for await (const chunk of chunks(body)) {
-    onData();
-    // A CR at the end may be half of a CRLF: keep it for the next chunk.
-    const lines = (rest + chunk).split(/\r\n|\n|\r(?!$)/);
-    rest = lines.pop();
-    for (const line of lines) {
-      if (line) addField(event, line);
-      else {
-        if (event.lines.length || event.event !== 'message') {
-          yield { event: event.event, data: event.lines.join('\n') };
-        }
-        event = { event: 'message', lines: [] };
-      }
-    }
-  }
-}
-
-async function* chunks(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  try {
-    for (let read; !(read = await reader.read()).done; ) yield read.value;
-  } finally {
-    reader.releaseLock();
-  }
-}
-
-function addField(event, line) {
-  const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line);
-  if (field === 'event') event.event = value;
-  if (field === 'data') event.lines.push(value);
+/** Open the page's socket. Resolve to null if it is refused: then, a stream tells why, or works. */
+async function connect() {
+  if (performance.now() < refusedUntil) return null;
+  return (socket ??= new Promise((resolve) => {
+    const url = new URL('graphql', document.baseURI);
+    url.protocol = url.protocol.replace('http', 'ws');
+    const opened = new WebSocket(url, 'graphql-transport-ws');
+    const send = (message) => opened.send(JSON.stringify(message));
+    let isAccepted, isHeard;
+    const beat = setInterval(() => {
+      if (!isHeard) return close();
+      isHeard = false;
+      send({ type: 'ping' });
+    }, BEAT_MS);
+    const close = () => {
+      clearInterval(beat);
+      socket = opened.onclose = null;
+      opened.close();
+      if (!isAccepted) refusedUntil = performance.now() + REFUSED_MS;
+      else for (const receive of operations.values()) receive('complete');
+      resolve(null);
+    };
+    opened.onclose = close;
+    opened.onopen = () => send({ type: 'connection_init', payload: { Authorization: `Bearer ${session.token()}` } });
+    opened.onmessage = ({ data }) => {
+      const { type, id, payload } = JSON.parse(data);
+      isHeard = true;
+      if (type === 'connection_ack') resolve({ send, close }, isAccepted = true);
+      else operations.get(id)?.(type, payload);
+    };
+  }));
 }

@@ -3,13 +3,14 @@
 import json
 import re
 import uuid
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from progress.local import data_folder, sign_in_codes
-from tests.support import browser
+from tests.support import browser, forwarding
 from tests.support.browser import DEMO, Stack, Visits
 
 HIDE = """hidden => {
@@ -34,7 +35,7 @@ def test_the_first_numbers_need_only_one_request(visit: Visits, demo: Stack) -> 
     others = ("query Today(", "query News(", "query Frame(")
     assert all(any(name in str(query.post_data) for name in others) for query in queries[1:])
     first = visitor.requests.index(queries[0])
-    assert not any("graphql/stream" in request.url for request in visitor.requests[:first])
+    assert not visitor.requests[first - 1].url.endswith("/graphql/stream")
 
 
 def test_the_page_is_small_is_transferred_only_once_and_does_not_bypass_the_cache(
@@ -53,7 +54,7 @@ def test_the_page_is_small_is_transferred_only_once_and_does_not_bypass_the_cach
 
 
 @pytest.mark.exhaustive
-def test_a_page_without_input_closes_its_streams_until_somebody_touches_it(visit: Visits) -> None:
+def test_a_page_without_input_closes_its_socket_until_somebody_touches_it(visit: Visits) -> None:
     visitor = visit(has_touch=True)
     visitor.pause_after(10)
     page = visitor.page
@@ -71,11 +72,11 @@ def test_a_page_without_input_closes_its_streams_until_somebody_touches_it(visit
     visitor.requests.clear()
     page.clock.fast_forward("03:00:00")
     expect(state).to_have_text("Paused")
-    assert not [request for request in visitor.requests if "stream" in request.url]
+    assert all(socket.is_closed() for socket in visitor.sockets)
     page.touchscreen.tap(50, 50)
     expect(state).to_have_text("Live")
-    asked = {urlsplit(request.url).path for request in visitor.requests}
-    assert asked >= {"/graphql", "/graphql/stream"}
+    assert visitor.queries()
+    assert not visitor.sockets[-1].is_closed()
 
 
 @pytest.mark.exhaustive
@@ -119,13 +120,46 @@ def test_a_hidden_page_closes_its_stream(visit: Visits, demo: Stack) -> None:
     visitor = visit()
     page = visitor.open(user)
     expect(page.locator("#live")).to_have_text("Live")
-    with page.expect_event("requestfailed", lambda request: "stream" in request.url):
+    with visitor.sockets[0].expect_event("close"):
         page.evaluate(HIDE, True)
     queries = len(visitor.queries())
     demo.publish(*browser.lesson(user, 4))
     assert len(visitor.queries()) == queries
     page.evaluate(HIDE, False)
     expect(page.get_by_role("region", name="Today")).to_contain_text("88% right", timeout=20_000)
+
+
+def test_eight_windows_have_one_connection_each_and_are_live(visit: Visits, demo: Stack) -> None:
+    """Over HTTP/1.1, as here, a browser opens six connections to a server, and further sockets."""
+    user = browser.create_learner(demo)
+    visitors = [visit()]
+    visitors += [browser.Visit(demo, visitors[0].context) for _ in range(7)]
+    for visitor in visitors:
+        expect(visitor.open(user).locator("#live")).to_have_text("Live")
+    demo.publish(*browser.lesson(user, 4))
+    for visitor in visitors:
+        tiles = visitor.page.get_by_role("region", name="Today")
+        expect(tiles).to_contain_text("88% right", timeout=20_000)
+        assert len(visitor.sockets) == 1
+        assert not any("graphql/stream" in request.url for request in visitor.requests)
+
+
+@pytest.mark.exhaustive
+def test_where_a_proxy_refuses_sockets_four_windows_have_a_stream_and_the_others_poll(
+    visit: Visits, demo: Stack
+) -> None:
+    user = f"page-{uuid.uuid4()}"
+    demo.publish(*(row for item in range(9) for row in browser.lesson(user, 1, item=f"i{item}")))
+    with forwarding.without_upgrades(demo.port) as port:
+        context = visit().context
+        visitors = [browser.Visit(replace(demo, port=port), context) for _ in range(8)]
+        for number, visitor in enumerate(visitors):
+            state = "Live" if number < 4 else "Every 15 seconds"
+            expect(visitor.open(user).locator("#live")).to_have_text(state)
+        demo.publish(*browser.lesson(user, 1, item="i9"))
+        for visitor in visitors:  # each page's second subscription, the feed of milestones, polls
+            cheer = visitor.page.locator(".cheer")
+            expect(cheer).to_have_text("Reached: 10 items learned")
 
 
 def test_a_response_that_is_behind_the_subscription_is_asked_for_again(
@@ -156,25 +190,21 @@ def test_a_stream_is_parsed_for_any_chunk_size(visit: Visits) -> None:
     page = visitor.page
     page.goto(visitor.stack.page)
     module = page.evaluate("document.querySelector('link[href$=\"stream.js\"]').href")
-    text = (
-        ':\n\nevent: next\r\ndata: {"a":\r\ndata: 1}\r\n\r\n:beat\n\nevent:next\rdata:日本\r\r'
-        "id: 3\nevent: complete\ndata:\n\nevent: next\ndata: cut off"
-    )
-    expected = [["next", '{"a":\n1}'], ["next", "日本"], ["complete", ""]]
+    module = module.replace("stream.js", "events_stream.js")
+    results = ':\n\nevent: next\ndata: {"a":1}\n\nevent: next\ndata: "日本"\n\n'
+    text = f"{results}event: complete\ndata:\n\nevent: next\ndata: cut off"
     parse = """async ([module, text, size]) => {
-        const { events } = await import(module);
+        const { results } = await import(module);
         const bytes = new TextEncoder().encode(text);
         let at = 0;
         const body = new ReadableStream({ pull(controller) {
             if (at < bytes.length) controller.enqueue(bytes.slice(at, at += size));
             else controller.close();
         } });
-        const result = [];
-        for await (const { event, data } of events(body)) result.push([event, data]);
-        return result;
+        return Array.fromAsync(results(body));
     }"""
     for size in (1, 2, 3, 7, 1_000):
-        assert page.evaluate(parse, [module, text, size]) == expected, size
+        assert page.evaluate(parse, [module, text, size]) == [{"a": 1}, "日本"], size
 
 
 def fail_queries(page: Page, status: int, code: str, trace: str = "4bf9", **headers: str) -> None:
