@@ -214,12 +214,12 @@ def _look_at_schedules() -> tuple[str, list[Finding]]:
 
 
 def _look_at_redis() -> tuple[str, list[Finding]]:
-    from progress.adapters.redis import blocking_client  # imports redis-py, which takes 150 ms
-
     try:
         url = connections.redis()
     except SettingsError:
         return "off", []
+    from progress.adapters.redis import blocking_client  # imports redis-py, which takes 150 ms
+
     blocking_client.check(url)
     return "takes the notices of changes", []
 
