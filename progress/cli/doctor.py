@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from urllib.parse import urljoin
 
 import msgspec
@@ -96,6 +96,9 @@ def look(seconds: float = _DEADLINE_S) -> list[Part]:
             findings = [Finding(found, _REPAIRS.get(name, _REPAIR))]
         ended[name] = Part(name, found, findings, round(time.monotonic() - begun, 3))
 
+    # Several threads that convert the settings first, at the same time, crash in msgspec.
+    with suppress(SettingsError):  # each part says so
+        settings.current()
     # Threads of a pool would keep the process from ending.
     threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in PARTS]
     for thread in threads:
