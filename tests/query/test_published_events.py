@@ -84,7 +84,7 @@ class World:
 
     def _receive(self, data: bytes, now: datetime) -> Delivery:
         if self.is_posted:
-            return post.parse_delivery(bytearray(data), post.JSON, now)
+            return post.parse_delivery(bytearray(data), post.JSON, published_at=now)
         return push.parse_delivery(encode_push(data, publish_time=now.isoformat()))
 
     def fold(self) -> None:
