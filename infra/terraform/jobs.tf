@@ -46,7 +46,7 @@ locals {
     backup = {
       member  = "backup"
       command = ["python", "-m", "progress.cli"]
-      args    = concat(["backup", local.backup_location], var.database == "neon" ? ["--with-log"] : [])
+      args    = concat(["backup", local.backup_location], var.database == "neon" ? ["--with-log", "--daily"] : [])
       cpu     = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3
     }
     # Rebuilds the read models from the archive in four processes; an operator executes it (docs/runbook.md). DuckDB

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urljoin
 
 import msgspec
@@ -16,18 +17,19 @@ import typer
 from rich.table import Column, Table
 
 from progress import __version__, settings
-from progress.adapters import terminal
+from progress.adapters import storage, terminal
 from progress.adapters.postgres import database, migrations, table_locks
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import loopback
 from progress.adapters.terminal import Console
+from progress.archive import manifests
 from progress.cli import connections, maintenance, schedule
 from progress.cli.options import AsJson
 from progress.errors import ProgressError, SettingsError, StackError, TableLocked
 from progress.event_store import dead_letters
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.projections import schema
-from progress.recovery import checks, shard_locks
+from progress.recovery import checks, dumps, shard_locks
 from progress.recovery.checks import Finding
 
 _DEADLINE_S = 10.0
@@ -252,6 +254,36 @@ def _describe_repair(kind: str) -> str:
     )
 
 
+def _look_at_dumps() -> tuple[str, list[Finding]]:
+    """Look where BACKUP_BUCKET or the data folder says that dumps are, and into the archive."""
+    bucket = settings.current().backup_bucket
+    where = f"gs://{bucket}/log" if bucket else connections.data_folder().dumped_to()
+    newest = dumps.find_newest(storage.open_storage(where)) if where else None
+    archived = manifests.read(connections.archive())
+    with _open() as connection:
+        is_empty = not database.run(connection, "recovery/dumps", "head")[0][0]
+    found, findings = "no dump is known: run `progress dump`", []
+    if newest:
+        name, dump = newest
+        hours = (datetime.now(UTC) - dump.taken_at) / timedelta(hours=1)
+        age = f"{hours:,.1f} hours old" if hours >= 0 else "from a clock that was ahead"
+        found = (
+            f"dump {name} in {where}, {age}, up to position {dump.head:,}, "
+            f"by version {dump.version}"
+        )
+    elif where and not bucket:  # Cloud SQL needs no dumps
+        found = f"there is no dump in {where} any more"
+        findings.append(Finding(found, "run `progress dump`, or mount the disk"))
+    if is_empty and newest:
+        findings.append(
+            Finding(f"the database is empty beside the {found}", f"run `progress load {where}`")
+        )
+    elif is_empty and archived:
+        upto = f"the database is empty beside an archive of {archived.manifest.upto:,} events"
+        findings.append(Finding(upto, "see docs/runbook.md, Restore the log from the archive"))
+    return found, findings
+
+
 def _look_at_backlog() -> tuple[str, list[Finding]]:
     undelivered = connections.count_undelivered()
     if isinstance(undelivered, str):
@@ -315,6 +347,7 @@ PARTS: dict[str, Callable[[], tuple[str, list[Finding]]]] = {
     "schedules": _look_at_schedules,
     "redis": _look_at_redis,
     "dead letters": _look_at_dead_letters,
+    "dumps": _look_at_dumps,
     "backlog": _look_at_backlog,
 }
 _READ_LOG = "read its log lines, and check that the database answers"
@@ -325,4 +358,5 @@ _REPAIRS = {
     "redis": "check that it runs, and that its user may write, publish and run scripts (EVAL); "
     "until then, the database answers everything",
     "backlog": "run `progress status`",
+    "dumps": "repair or remove it, then run `progress dump`",
 }

@@ -41,8 +41,8 @@ from progress.settings import LOCAL_PROJECT, Settings
 HOLD = "schedule pause progress-batch"
 RESTORE = {
     "dump": (
-        *("migrate", "load dumps"),
-        *("migrate", "erasures apply", "check", "rebuild", "check"),
+        *("load dumps", "migrate"),
+        *("erasures apply", "check", "rebuild", "check"),
     ),
     "archive": (
         *("archive check", "migrate", "archive restore"),

@@ -15,6 +15,7 @@ from progress.adapters import storage, terminal
 from progress.adapters.terminal import Console
 from progress.cli import connections, options
 from progress.errors import ProjectionError
+from progress.projections import rebuild
 from progress.recovery import backups, checks, dumps, shard_locks
 from progress.recovery import erasures as recovered_erasures
 from progress.recovery import restore as backup_restore
@@ -174,15 +175,22 @@ def apply() -> None:
 def backup(
     to: To,
     with_log: Annotated[
-        bool, typer.Option("--with-log", help="First dump the log into TO/log, once a day.")
+        bool, typer.Option("--with-log", help="First dump the log into TO/log.")
+    ] = False,
+    daily: Annotated[
+        bool, typer.Option("--daily", help="Dump the log only if the last dump is 20 hours old.")
     ] = False,
 ) -> None:
     """Write the current read models into a new folder in TO."""
     target = storage.open_storage(to)
     connections.connect().close()  # without a database, fail before the progress bar appears
     dumps_in = f"{to.rstrip('/')}/log"
-    if with_log and dumps.is_due(storage.open_storage(dumps_in), datetime.now(UTC)):
+    if with_log and daily and not dumps.is_due(storage.open_storage(dumps_in), datetime.now(UTC)):
+        Console().print("Without the log: its last dump is less than 20 hours old (--daily).")
+    elif with_log:
         dump(dumps_in)
+    else:
+        Console().print("Without the log (see --with-log), which the read models come from.")
     console = Console()
     with terminal.progress_bar(console, "backing up", total=0) as show_progress:
         name, manifest = backups.run(connections.connect, target, show_progress)
@@ -225,6 +233,7 @@ def dump(to: To) -> None:
         terminal.progress_bar(console, "dumping", total=0) as show_progress,
     ):
         name, manifest = dumps.run(connection, target, show_progress)
+    connections.data_folder().note_dump(to)
     size = sum(table.bytes for table in manifest.tables)
     console.print(
         f"The log up to position {manifest.head:,} in {to.rstrip('/')}/{name}, "
@@ -239,16 +248,17 @@ def load(
         str | None, typer.Option(help="The dump's folder in FROM, by default the newest.")
     ] = None,
 ) -> None:
-    """Fill an empty database from a dump in FROM; afterwards, run `progress rebuild`."""
-    stored = storage.open_storage(source)
+    """Fill an empty database from a dump in FROM, build its read models, and erase again."""
+    connections.use_stack()
+    stored, archive = storage.open_storage(source), connections.archive()
     console = Console()
     with (
         connections.open_connection() as connection,
         terminal.progress_bar(console, "loading", total=0) as show_progress,
     ):
-        loaded, manifest = dumps.load(connection, stored, show_progress, name)
+        loaded, manifest = dumps.load(connection, stored, archive, show_progress, name)
     console.print(
-        f"The dump {loaded} is loaded: the log ends at position {manifest.head:,}. Run `progress "
-        "rebuild`.",
-        soft_wrap=True,
+        f"The dump {loaded} is loaded: it ends at position {manifest.head:,}.", soft_wrap=True
     )
+    rebuild.ensure(connections.connect, connections.change_publisher())
+    apply()

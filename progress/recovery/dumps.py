@@ -1,23 +1,28 @@
 """Dumps of the log: the rows of the event store and of the operations, in one snapshot.
 
 A database without daily backups of its own, such as Neon, gets a dump every day. Cloud SQL makes
-its own backups.
+its own backups. Dumps are ordered by their numbers: a clock may be wrong, and after a restore to an
+earlier state, an abandoned dump has the higher position.
 """
 
 import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import msgspec
 
+from progress import __version__
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage, encode_json
 from progress.archive.manifests import Progress
 from progress.errors import ProgressError
-from progress.recovery import backups
+from progress.recovery import backups, erasures
 from progress.recovery.backups import NAME, Table
 
 _FILE = "recovery/dumps"
+_CLAIM = "number"
 _INTERVAL = timedelta(hours=20)  # one dump a day, because the job runs every six hours
 
 
@@ -29,36 +34,62 @@ class Sequence(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The contents of a dump; `migration` is the last migration of the code that made it."""
+    """The contents of a dump; `migration` is the last migration of the database.
+
+    `number` is one more than the highest number in the folder. Dumps of the versions 0.2 and 0.3
+    have none, and come before all others, in the order of their `head`.
+    """
 
     taken_at: datetime
+    number: int = 0
+    version: str = "0.3 or before"
     migration: str
     head: int  # The log's last position.
     tables: list[Table]
     sequences: list[Sequence]
 
 
+def find_newest(storage: Storage) -> tuple[str, Manifest] | None:
+    """Return the name and the manifest of the newest dump; None if there is no dump.
+
+    Raise ProgressError if a manifest is invalid, because its dump may be the newest.
+    """
+    dumps = [(name, read(storage, name)) for name in backups.find_complete(storage)]
+    return max(dumps, key=lambda dump: (dump[1].number, dump[1].head, dump[0]), default=None)
+
+
 def is_due(storage: Storage, now: datetime) -> bool:
-    """Return whether no dump was made in the last 20 hours."""
-    newest = max(backups.find_complete(storage), default="")
-    return newest < backups.name_folder(now - _INTERVAL)
+    """Return whether the newest dump is 20 hours old, or was made while the clock was ahead."""
+    newest = max(_list_readable(storage), key=lambda dump: (dump.number, dump.head), default=None)
+    return newest is None or not now - _INTERVAL < newest.taken_at <= now
+
+
+def _list_readable(storage: Storage) -> Iterator[Manifest]:
+    """Yield the valid manifests: a damaged dump stops no other one."""
+    for name in backups.find_complete(storage):
+        with contextlib.suppress(ProgressError):
+            yield read(storage, name)
 
 
 def run(connection: Connection, storage: Storage, on_progress: Progress) -> tuple[str, Manifest]:
     """Write a dump into a new folder of the storage; return the folder's name and the manifest.
 
-    The manifest is written last, and a folder without a manifest is not a dump.
+    The folder's name is the dump's number. The manifest is written last, and a folder without a
+    manifest is not a dump.
     """
-    taken_at = datetime.now(UTC)
-    name = backups.name_folder(taken_at)
+    number = _take_number(storage)
+    name = _name(number)
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(storage.remove, name)
+        taken_at = datetime.now(UTC)
         database.run(connection, "recovery/backups", "begin")
         head = database.run(connection, _FILE, "head")[0][0]
         tables = [row[:3] for row in database.run(connection, _FILE, "tables")]
         dump = Manifest(
             taken_at=taken_at,
-            migration=_last_migration(),
+            number=number,
+            version=__version__,
+            migration=database.run(connection, "adapters/migrations", "last applied")[0][0],
             head=head,
             tables=backups.write_tables(connection, storage, name, tables, on_progress),
             sequences=[Sequence(*row) for row in database.run(connection, _FILE, "sequences")],
@@ -69,61 +100,118 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> tupl
     return name, dump
 
 
-def load(
-    connection: Connection, storage: Storage, on_progress: Progress, name: str | None = None
-) -> tuple[str, Manifest]:
-    """Fill an empty, migrated database from a dump, by default from the newest one.
+def _take_number(storage: Storage) -> int:
+    """Return a number that no other dump has: create an object that must not exist yet."""
+    numbers = [dump.number for dump in _list_readable(storage)]
+    numbers += [int(name) for name in storage.folders() if name.isdecimal()]
+    number = max(numbers, default=0) + 1
+    while True:
+        claim = f"{_name(number)}/{_CLAIM}"
+        try:
+            storage.replace(claim, uuid4().bytes, None)
+        except ProgressError:
+            if not storage.has(claim):
+                raise
+            number += 1  # another dump was faster
+        else:
+            return number
 
-    Return the dump's name and manifest. The connection's role must own the log. Raise ProgressError
-    if there is no such dump, if it is damaged, if another version made it, or if the log is not
-    empty. After an error, the database is unchanged.
+
+def _name(number: int) -> str:
+    return f"{number:06}"
+
+
+def load(
+    connection: Connection,
+    storage: Storage,
+    archive: Storage,
+    on_progress: Progress,
+    name: str | None = None,
+) -> tuple[str, Manifest]:
+    """Fill an empty database from a dump of this version or an earlier one, by default the newest.
+
+    Return the dump's name and manifest. Read models are dropped. The learners in the archive's
+    ledger of erasures are forbidden, and no fold counts them; `erasures.apply` erases them.
+
+    The connection's role must own the log. Raise ProgressError if there is no such dump, if it is
+    damaged, if a later version made it, if the database has rows, or if `progress serve` runs on
+    it. After an error, the database is unchanged.
     """
-    name = name or _find_newest(storage)
-    dump = _read(storage, name)
-    done, total = 0, sum(table.rows for table in dump.tables)
-    with database.transaction(connection):
-        database.run(connection, "archive/restore", "hold appends")
-        if not database.run(connection, "archive/restore", "is empty")[0][0]:
-            raise ProgressError("the log is not empty: load a dump into a migrated, empty database")
-        database.run(connection, _FILE, "forget definitions")
-        files = {table.name: table for table in dump.tables}
-        for table, _, _, copy_in in database.run(connection, _FILE, "tables"):
-            if table not in files:
-                raise ProgressError(f"{name} has no table {table}: use another dump")
-            data = storage.reading(f"{name}/{table}.gz")
-            backups.load_table(connection, data, files[table], copy_in, "use another dump")
-            done += files[table].rows
-            on_progress(done, total)
-        for sequence in dump.sequences:
-            database.run(
-                connection, _FILE, "set sequence", name=sequence.name, number=sequence.number
-            )
-    database.run(connection, "archive/restore", "analyze")
+    newest = find_newest(storage) if name is None else (name, read(storage, name))
+    if newest is None:
+        raise ProgressError("there is no dump: name the folder that `progress dump` wrote to")
+    name, dump = newest
+    known = {file.name for file in migrations.FOLDER.glob("[0-9]*.sql")}
+    if dump.migration not in known:
+        raise ProgressError(
+            f"a later version ({dump.version}) made the dump {name}: its last migration, "
+            f"{dump.migration}, is unknown; install that version"
+        )
+    with _exclude_serve(connection), migrations.exclusive(connection):
+        with database.transaction(connection):
+            _empty(connection)
+            migrations.begin(connection, dump.migration)
+            _load_rows(connection, storage, name, dump, on_progress)
+            migrations.complete(connection)
+            erasures.record(connection, archive)
+            erasures.forbid(connection)
+        migrations.apply(connection)  # what does not belong into that transaction
+        database.run(connection, "archive/restore", "analyze")
     return name, dump
 
 
-def _find_newest(storage: Storage) -> str:
-    complete = backups.find_complete(storage)
-    if not complete:
-        raise ProgressError("there is no dump: name the folder that `progress dump` wrote to")
-    return max(complete)
+@contextlib.contextmanager
+def _exclude_serve(connection: Connection) -> Iterator[None]:
+    """Hold the lock of `progress serve`, so that it neither runs nor starts during the block."""
+    if not database.run(connection, _FILE, "lock serve")[0][0]:
+        raise ProgressError("`progress serve` runs on this database: stop it first")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(*database.ERRORS):  # a broken connection has released the lock
+            database.run(connection, _FILE, "unlock serve")
 
 
-def _read(storage: Storage, name: str) -> Manifest:
+def _empty(connection: Connection) -> None:
+    """Drop all that `migrate` creates, unless a table has rows of anybody's."""
+    database.run(connection, _FILE, "hold appends")
+    for lock, find in database.run(connection, _FILE, "find rows"):
+        connection.run(lock)
+        if filled := [table for (table,) in connection.run(find)]:
+            raise ProgressError(
+                f"the database is not empty: {', '.join(filled)} "
+                f"{'have' if filled[1:] else 'has'} rows; load a dump into an empty database"
+            )
+    for (statement,) in database.run(connection, _FILE, "drop"):
+        connection.run(statement)
+
+
+def _load_rows(
+    connection: Connection, storage: Storage, name: str, dump: Manifest, on_progress: Progress
+) -> None:
+    done, total = 0, sum(table.rows for table in dump.tables)
+    files = {table.name: table for table in dump.tables}
+    for table, _, _, copy_in, empty in database.run(connection, _FILE, "tables"):
+        if table not in files:
+            raise ProgressError(f"{name} has no table {table}: use another dump")
+        connection.run(empty)
+        data = storage.reading(f"{name}/{table}.gz")
+        backups.load_table(connection, data, files[table], copy_in, "use another dump")
+        done += files[table].rows
+        on_progress(done, total)
+    for sequence in dump.sequences:
+        values = {"name": sequence.name, "number": sequence.number}
+        database.run(connection, _FILE, "set sequence", **values)
+
+
+def read(storage: Storage, name: str) -> Manifest:
+    """Return the manifest of a dump; raise ProgressError if there is none, or if it is invalid."""
     content = storage.read(f"{name}/{NAME}")
     if content is None:
         raise ProgressError(f"there is no dump {name}")
     try:
-        dump = msgspec.json.decode(content.data, type=Manifest)
+        return msgspec.json.decode(content.data, type=Manifest)
     except msgspec.DecodeError as error:
-        raise ProgressError(f"{name}/{NAME} is invalid: {error}; use another dump") from None
-    if dump.migration != _last_migration():
         raise ProgressError(
-            f"the code that made the dump {name} ends with {dump.migration}, and this code with "
-            f"{_last_migration()}: use the release that made the dump"
-        )
-    return dump
-
-
-def _last_migration() -> str:
-    return max(file.name for file in migrations.FOLDER.glob("[0-9]*.sql"))
+            f"{name}/{NAME} is invalid: {error}; remove the folder, or name another dump"
+        ) from None

@@ -60,11 +60,7 @@ def apply(
     erase the dead letters about these learners. Raise ProgressError if an erasure fails, but only
     after all erasures have ended.
     """
-    _adopt_key(connection, archive)
-    missing = find_missing(connection, erasure.read_digests(archive))
-    for digest in missing:
-        entry = erasure.read_entry(archive, digest)
-        database.run(connection, _FILE, "record", **msgspec.structs.asdict(entry))
+    missing = record(connection, archive)
     left = find_left(connection)
     learner_rows.redact_letters_of(connection, None, lambda: None)
     started = {_start(connection, learner) for learner in left.values()}
@@ -76,6 +72,26 @@ def apply(
             on_progress(done + 1, len(operation_ids))
     _check_success(connection, operation_ids)
     return Result(len(operation_ids), len(unknown))
+
+
+def record(connection: Connection, archive: Storage) -> list[str]:
+    """Record the erasures of the ledger; return the digests that were not recorded before."""
+    _adopt_key(connection, archive)
+    missing = find_missing(connection, erasure.read_digests(archive))
+    for digest in missing:
+        entry = erasure.read_entry(archive, digest)
+        database.run(connection, _FILE, "record", **msgspec.structs.asdict(entry))
+    return missing
+
+
+def forbid(connection: Connection) -> None:
+    """Hide the erased learners of whom the log still has rows, in the caller's transaction.
+
+    Append a deletion of each one with events, so that no fold counts these, and erase their dead
+    letters; the rest has no readers.
+    """
+    database.run(connection, _FILE, "forbid")
+    learner_rows.redact_letters_of(connection, None, lambda: None)
 
 
 def forget(connection: Connection, digests: Collection[str]) -> int:

@@ -31,7 +31,14 @@ SELECT coalesce(has_table_privilege(to_regclass('public.progress_functions'), 'I
 SELECT name, checksum FROM public.progress_migrations ORDER BY name;
 
 -- record --
-INSERT INTO public.progress_migrations (name, checksum) VALUES (:name, :checksum);
+INSERT INTO public.progress_migrations (name, checksum) VALUES (:name, :checksum)
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum;
+
+-- last applied --
+SELECT max(name) FROM public.progress_migrations;
+
+-- check functions --
+SELECT set_config('check_function_bodies', :is_checked, true);
 
 -- applied functions --
 SELECT name, checksum FROM public.progress_functions;

@@ -3,25 +3,20 @@
 
 -- tables --
 -- The tables, each with the statements that read and load it. A table comes after the tables that it refers to. The
--- snapshots of learners are left out, because the batch job takes new ones after a rebuild, and the sums of letters'
--- bytes, because the load of the letters computes them.
+-- snapshots of learners are left out, because the batch job takes new ones after a rebuild.
 SELECT n.nspname || '.' || c.relname AS name,
     CAST(greatest(c.reltuples, 0) AS bigint) AS rows,
     format('COPY %I.%I (%s) TO STDOUT', n.nspname, c.relname, a.columns) AS copy_out,
-    format('COPY %I.%I (%s) FROM STDIN', n.nspname, c.relname, a.columns) AS copy_in
+    format('COPY %I.%I (%s) FROM STDIN', n.nspname, c.relname, a.columns) AS copy_in,
+    format('DELETE FROM %I.%I', n.nspname, c.relname) AS emptied  -- a migration may have filled it
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
     SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
     FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
 ) a
-WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r'
-  AND c.relname NOT IN ('snapshots', 'letter_bytes')
+WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relname <> 'snapshots'
 ORDER BY EXISTS (SELECT FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f'), name;
-
--- forget definitions --
--- The dump says since when the loaded log's milestones have their definition.
-DELETE FROM event_store.milestone_definitions;
 
 -- sequences --
 -- The last number of each sequence, read after the rows, so that no row has a higher number.
@@ -35,3 +30,38 @@ SELECT setval(CAST(:name AS regclass), :number);
 -- head --
 SELECT coalesce(max(global_position), 0) AS head FROM event_store.events;
 
+
+-- lock serve --
+-- A running `progress serve` holds this lock of its session.
+SELECT pg_try_advisory_lock(hashtextextended('progress.serve', 0));
+
+-- unlock serve --
+SELECT pg_advisory_unlock(hashtextextended('progress.serve', 0));
+
+-- hold appends --
+-- The locks that an append and an erasure take, in their order.
+SELECT pg_advisory_xact_lock(hashtextextended('event_store.erased', 0)),
+    pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
+
+-- find rows --
+-- The statement that locks the tables of the log and of the operations, and the one that returns those with rows; no
+-- row if there are no tables. The tables that are left out have no rows of anybody's.
+SELECT 'LOCK TABLE ' || string_agg(t.name, ', ') || ' IN ACCESS EXCLUSIVE MODE' AS lock,
+    string_agg(format('SELECT %L AS name WHERE EXISTS (SELECT FROM %s)', t.name, t.name), ' UNION ALL ')
+        FILTER (WHERE t.name NOT IN ('event_store.erasure_key', 'event_store.letter_bytes',
+            'event_store.milestone_definitions', 'event_store.publisher_checkpoints')) || ' ORDER BY name' AS find
+FROM (
+    SELECT format('%I.%I', n.nspname, c.relname) AS name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r'
+) t
+HAVING count(*) > 0;
+
+-- drop --
+-- The statements that drop the log, the operations, the views of analysts and every schema of read models.
+SELECT 'DROP SCHEMA ' || string_agg(quote_ident(n.nspname), ', ') || ' CASCADE'
+FROM pg_namespace n
+WHERE n.nspname IN ('event_store', 'operations', 'progress') OR n.nspname ~ '^progress_[0-9a-f]{12}(_|$)'
+HAVING count(*) > 0
+UNION ALL
+SELECT 'DROP TABLE IF EXISTS public.progress_migrations, public.progress_functions';

@@ -7,10 +7,8 @@ FROM unnest(CAST(:digests AS text[])) AS u (digest)
 WHERE NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = decode(u.digest, 'hex'))
 ORDER BY u.digest;
 
--- left --
--- The erased learners of whom the log still has rows, with the digests of their ids. A learner is left out if an
--- erasure of the learner is unfinished, or has failed and still has the id, so that it can be resumed. One index
--- look-up finds the next learner with events.
+-- learners --
+-- The learners whom the log names. One index look-up finds the next learner with events.
 WITH RECURSIVE streams (stream_id) AS (
     SELECT min(e.stream_id) FROM event_store.events e WHERE e.stream_id >= 'learner-' AND e.stream_id < 'learner.'
     UNION ALL
@@ -19,23 +17,36 @@ WITH RECURSIVE streams (stream_id) AS (
         WHERE e.stream_id > s.stream_id AND e.stream_id < 'learner.')
     FROM streams s
     WHERE s.stream_id IS NOT NULL
-), learners AS (
-    SELECT substr(s.stream_id, 9) AS user_id FROM streams s WHERE s.stream_id IS NOT NULL
-    UNION
-    SELECT s.user_id FROM event_store.sessions s
-    UNION
-    SELECT coalesce(p.event_data ->> 'user_id', p.metadata ->> 'user_id') FROM event_store.pending p
-    UNION
-    SELECT o.subject FROM operations.operations o WHERE o.kind = 'ERASE_USER'
 )
+SELECT substr(s.stream_id, 9) AS user_id FROM streams s WHERE s.stream_id IS NOT NULL
+UNION
+SELECT s.user_id FROM event_store.sessions s
+UNION
+SELECT coalesce(p.event_data ->> 'user_id', p.metadata ->> 'user_id') FROM event_store.pending p
+UNION
+SELECT o.subject FROM operations.operations o WHERE o.kind = 'ERASE_USER'
+
+-- left --
+-- The erased learners of whom the log still has rows, with the digests of their ids. A learner is left out if an
+-- erasure of the learner is unfinished, or has failed and still has the id, so that it can be resumed.
 SELECT encode(d.digest, 'hex'), l.user_id
-FROM learners l
+FROM ({recovery/erasures learners}) l
 CROSS JOIN LATERAL (SELECT event_store.erasure_digest(l.user_id) AS digest OFFSET 0) d
 WHERE d.digest IN (SELECT x.digest FROM event_store.erased x)
   AND NOT EXISTS (
       SELECT FROM operations.operations o
       WHERE o.kind = 'ERASE_USER' AND o.state <> 'SUCCEEDED' AND o.arguments ->> 'user_id' = l.user_id)
 ORDER BY l.user_id;
+
+-- forbid --
+-- Append a UserDeleted for each erased learner who has events, so that no fold counts these.
+WITH gone AS MATERIALIZED (
+    SELECT l.user_id, x.operation_id
+    FROM ({recovery/erasures learners}) l
+    CROSS JOIN LATERAL (SELECT event_store.erasure_digest(l.user_id) AS digest OFFSET 0) d
+    JOIN event_store.erased x ON x.digest = d.digest
+)
+SELECT f.* FROM gone g, LATERAL event_store.forbid_learner(g.user_id, g.operation_id) f;
 
 -- unfinished --
 -- The erasures in the restored database that are unfinished, or that failed after they had recorded the digest. A

@@ -14,7 +14,7 @@ from tests.support.postgres_wire import Wire
 FILES = sorted(
     str(path.relative_to(files.SQL).with_suffix(""))
     for path in files.SQL.rglob("*.sql")
-    if path.parent.name not in ("migrations", "functions")
+    if path.parent.name not in ("migrations", "earlier", "functions")
 )
 
 

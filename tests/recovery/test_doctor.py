@@ -3,22 +3,23 @@
 import json
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from progress import settings
+from progress import __version__, settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.adapters.storage.storage import Folder
 from progress.cli import doctor
 from progress.event_store import log
 from progress.ingest import push
-from progress.projections import gauges, schema
+from progress.projections import batch, gauges, schema
 from tests.conftest import Store
-from tests.support import backup_fixtures, cli, cloud_scheduler, sample_events, stage
+from tests.support import archives, backup_fixtures, cli, cloud_scheduler, sample_events, stage
 from tests.support.pushes import encode_push
 
 
@@ -89,6 +90,38 @@ def test_the_schedules_are_those_of_the_region_of_the_settings(
         _, findings = doctor.PARTS["schedules"]()
     settings.current.cache_clear()
     assert found in [finding.found for finding in findings]
+
+
+def test_the_newest_dump_is_described_and_an_empty_database_beside_it_needs_a_person(
+    store: Store,
+    stores: Callable[[], Store],
+    connection: Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look(url: str) -> tuple[str, list[tuple[str, str]]]:
+        monkeypatch.setenv("DATABASE_URL", url)
+        settings.current.cache_clear()
+        found, findings = doctor.PARTS["dumps"]()
+        settings.current.cache_clear()
+        return found, [(finding.found, finding.do) for finding in findings]
+
+    monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
+    assert look(store.url) == ("no dump is known: run `progress dump`", [])
+    where = tmp_path / "dumps"
+    sample_events.record_lessons(connection, "ann", lessons=1)
+    cli.expect_success(cli.progress(store.url, "dump", str(where)))
+    found = f"dump 000001 in {where}, 0.0 hours old, up to position 11, by version {__version__}"
+    assert look(store.url) == (found, [])
+    empty = stores().url
+    beside = f"the database is empty beside the {found}"
+    assert look(empty)[1] == [(beside, f"run `progress load {where}`")]
+    shutil.rmtree(where)
+    gone = (f"there is no dump in {where} any more", "run `progress dump`, or mount the disk")
+    assert look(store.url)[1] == [gone]
+    batch.run(connection)
+    archives.run(connection, Folder(tmp_path / "archive"))
+    assert look(empty)[1][1][0] == "the database is empty beside an archive of 11 events"
 
 
 def test_an_event_that_waits_for_its_session_for_a_day_needs_a_person(

@@ -1,9 +1,12 @@
 """A dump contains every row of the log; an empty database that loads it continues the log."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 from progress.adapters.postgres import logins
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
+from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Folder
 from progress.errors import ProgressError
 from progress.projections import batch, rebuild, schema
@@ -22,6 +26,8 @@ from tests.support.backup_fixtures import BLOCKS, nobody, populated
 from tests.support.stage import append, connect
 
 __all__ = ["populated"]
+
+NO_LEDGER = Folder(Path(os.devnull))
 
 
 def rows_of(connection: Connection) -> dict[str, list[str]]:
@@ -54,11 +60,11 @@ def test_a_dump_restores_every_row_in_an_empty_database(
     append(filled, sample_events.lesson("u2", 8))
     newer, manifest = dumps.run(filled, folder, nobody)
     with closing(connect(stores().url)) as empty:
-        assert dumps.load(empty, folder, nobody, older)[0] == older
+        assert dumps.load(empty, folder, NO_LEDGER, nobody, older)[0] == older
         assert rows_of(empty) == before
     other = stores()
     with closing(connect(other.url)) as empty:
-        assert dumps.load(empty, folder, nobody) == (newer, manifest)
+        assert dumps.load(empty, folder, NO_LEDGER, nobody) == (newer, manifest)
         assert rows_of(empty) == rows_of(filled)
         rebuild.run(other.connect)
         assert not checks.run(empty).findings  # the numbers of new rows follow those of the dump
@@ -80,22 +86,98 @@ def test_the_backup_role_dumps_into_a_bucket_and_the_owner_loads_it(
     empty = stores()
     assert name in cli.expect_success(cli.progress(empty.url, "load", "gs://b/dumps"))
     with closing(connect(empty.url)) as loaded:
-        assert rows_of(loaded) == rows_of(filled)
+        assert rows_of(loaded)["events"] == rows_of(filled)["events"]
     again = cli.progress(empty.url, "load", "gs://b/dumps", "--name", name)
-    cli.expect_failure(again, "the log is not empty")
+    cli.expect_failure(again, "the database is not empty: event_store.dead_letters, ")
 
 
-def test_a_backup_with_the_log_dumps_it_once_a_day(
+def test_a_backup_with_the_log_always_dumps_it_and_a_daily_one_once_a_day(
     store: Store, populated: Connection, tmp_path: Path
 ) -> None:
-    for _ in range(2):
-        cli.expect_success(cli.progress(store.url, "backup", str(tmp_path), "--with-log"))
+    backup = ("backup", str(tmp_path), "--with-log")
+    for number in (1, 2):
+        said = cli.expect_success(cli.progress(store.url, *backup))
+        assert f"The log up to position {number_of_events(populated)} in" in said
+        assert f"log/00000{number}" in said
+    said = cli.expect_success(cli.progress(store.url, *backup, "--daily"))
+    assert "Without the log: its last dump is less than 20 hours old (--daily)." in said
     folder = Folder(tmp_path)
-    (dump,) = (tmp_path / "log").iterdir()
     assert backups.find_newest(folder)[0] == max(name for name in folder.folders() if name != "log")
-    made = datetime.strptime(dump.name, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
-    due = [dumps.is_due(Folder(tmp_path / "log"), made + timedelta(hours=h)) for h in (6, 18, 24)]
-    assert due == [False, False, True]
+    log = Folder(tmp_path / "log")
+    assert log.folders() == ["000001", "000002"]
+    made = dumps.read(log, "000002").taken_at
+    due = [dumps.is_due(log, made + timedelta(hours=h)) for h in (-1, 6, 18, 24)]
+    assert due == [True, False, False, True]  # -1: the dump's clock was ahead
+
+
+def number_of_events(connection: Connection) -> int:
+    return int(connection.run("SELECT count(*) FROM event_store.events")[0][0])
+
+
+def test_the_newest_dump_has_the_highest_number_whatever_its_time_name_and_position(
+    populated: Connection, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path)
+    for name, head in ("20200101T000000.000000Z", 9), ("20300101T000000.000000Z", 5):
+        made, _ = dumps.run(populated, folder, nobody)
+        shutil.move(tmp_path / made, tmp_path / name)
+        edit(tmp_path / name, partial(dict.update, number=0, head=head))
+    assert newest(folder) == "20200101T000000.000000Z"  # as 0.2 and 0.3 made them
+    ahead, _ = dumps.run(populated, folder, nobody)
+    shutil.move(tmp_path / ahead, tmp_path / "20990101T000000.000000Z")
+    edit(tmp_path / "20990101T000000.000000Z", lambda manifest: manifest.update(head=10**6))
+    assert newest(folder) == "20990101T000000.000000Z"
+    assert dumps.run(populated, folder, nobody)[1].number == 2
+    spoil(tmp_path / "20300101T000000.000000Z")
+    name, dump = dumps.run(populated, folder, nobody)
+    assert (name, dump.number) == ("000003", 3)
+    with pytest.raises(ProgressError, match="remove the folder, or name another dump"):
+        newest(folder)
+
+
+def newest(folder: Folder) -> str:
+    found = dumps.find_newest(folder)
+    assert found
+    return found[0]
+
+
+def test_of_two_dumps_at_once_the_later_one_takes_the_next_number(
+    populated: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dumps.run(populated, Folder(tmp_path), nobody)
+    monkeypatch.setattr(Folder, "folders", lambda _: [])  # the other one is not seen yet
+    assert dumps.run(populated, Folder(tmp_path), nobody)[0] == "000002"
+
+
+def test_a_dump_names_the_last_migration_of_its_database_and_not_of_the_code(
+    populated: Connection, tmp_path: Path
+) -> None:
+    removed = populated.run(
+        "DELETE FROM public.progress_migrations"
+        " WHERE name = (SELECT max(name) FROM public.progress_migrations) RETURNING name"
+    )
+    assert dumps.run(populated, Folder(tmp_path), nobody)[1].migration < removed[0][0]
+
+
+def test_a_load_is_refused_while_serve_runs_or_while_a_table_has_rows_and_drops_read_models(
+    stores: Callable[[], Store], dumped: Path
+) -> None:
+    def load(connection: Connection) -> None:
+        dumps.load(connection, Folder(dumped.parent), NO_LEDGER, nobody)
+
+    store = stores()
+    with closing(connect(store.url)) as empty, closing(connect(store.url)) as serve:
+        serve.run(blocks("recovery/dumps")["lock serve"])
+        with pytest.raises(ProgressError, match="`progress serve` runs on this database"):
+            load(empty)
+        serve.run(blocks("recovery/dumps")["unlock serve"])
+        empty.run(BLOCKS["accept an operation"])
+        with pytest.raises(ProgressError, match=r"operations\.operations, operations\.steps have"):
+            load(empty)
+        assert schema.exists(empty, schema.schema_name())
+        empty.run("DELETE FROM operations.operations")
+        load(empty)
+        assert not schema.exists(empty, schema.schema_name())  # nothing old is answered
 
 
 @pytest.fixture
@@ -114,8 +196,8 @@ def drop_a_table(folder: Path) -> None:
     edit(folder, lambda manifest: manifest["tables"].pop())
 
 
-def age(folder: Path) -> None:
-    edit(folder, lambda manifest: manifest.update(migration="0003_analyst_views.sql"))
+def come_from_a_later_version(folder: Path) -> None:
+    edit(folder, lambda manifest: manifest.update(migration="9999_later.sql"))
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -138,19 +220,19 @@ def abandon(folder: Path) -> None:
     [
         (cut, "event_store.sessions.gz cannot be restored"),
         (drop_a_table, "has no table"),
-        (age, "use the release that made the dump"),
+        (come_from_a_later_version, "a later version"),
         (spoil, "is invalid"),
         (abandon, "there is no dump"),
     ],
 )
-def test_a_dump_that_is_damaged_or_from_another_version_changes_nothing(
+def test_a_dump_that_is_damaged_or_from_a_later_version_changes_nothing(
     stores: Callable[[], Store], dumped: Path, damage: Callable[[Path], None], words: str
 ) -> None:
     damage(dumped)
     with closing(connect(stores().url)) as empty:
         before = rows_of(empty)
         with pytest.raises(ProgressError, match=words):
-            dumps.load(empty, Folder(dumped.parent), nobody)
+            dumps.load(empty, Folder(dumped.parent), NO_LEDGER, nobody)
         assert rows_of(empty) == before
 
 

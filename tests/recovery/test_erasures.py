@@ -103,7 +103,8 @@ def restored(  # noqa: PLR0917 - fixtures
         assert operator.run(erase(operator, learner)["id"])["state"] == "SUCCEEDED"
     new = stores()
     with closing(connect(new.url)) as connection:
-        dumps.load(connection, Folder(tmp_path), nobody)
+        without_ledger = Folder(tmp_path / "none")  # as a log that PostgreSQL's own tools restored
+        dumps.load(connection, Folder(tmp_path), without_ledger, nobody)
         assert find_in_tables(connection, LEARNER)
         rebuild.run(new.connect)
     monkeypatch.setenv("DATABASE_URL", new.url)

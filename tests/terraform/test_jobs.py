@@ -26,7 +26,7 @@ def test_the_log_is_dumped_daily_where_the_database_has_no_daily_backups(
     assert container(job)["args"] == [
         "backup",
         f"gs://{bucket}",
-        *([] if instances else ["--with-log"]),
+        *([] if instances else ["--with-log", "--daily"]),
     ]
 
 

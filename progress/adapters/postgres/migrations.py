@@ -5,6 +5,9 @@ Each file in `sql/migrations` is applied once, in the order of the names. The fu
 after a migration, all function files are applied again. In a release, `migrate` runs while the
 previous version still serves, so the previous version's calls must keep working with the new
 functions. Afterwards, `build_indexes` builds what would keep that version from writing.
+
+A dump of an earlier version loads into the tables of its own last migration, before the later ones
+are applied (`begin`). A migration therefore finds no functions but its own and those of `_CALLED`.
 """
 
 import contextlib
@@ -25,6 +28,12 @@ FOLDER = SQL / "migrations"
 _FILE = "adapters/migrations"
 _BUSY = ("55P03", "40P01")  # a lock timeout, or a deadlock with another process that migrates
 _FORMER = "0001_roles.sql"  # the first migration of the versions before 0.1.0
+# Migrations of version 0.1.0 with another text, by its checksum; sql/earlier has the differences.
+_EARLIER = {
+    "0001_event_store.sql": "ab5136251ea0ccda014673e50634c1270689c27b359aed75366b8a8e690e3ff5"
+}
+# Migrations call these functions for the rows that a dump has.
+_CALLED = "event_store/functions/erased_letters.sql"
 
 
 def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
@@ -40,22 +49,47 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
         if database.run(connection, _FILE, "may migrate") == [[False]]:
             roles.apply(connection)
         if database.run(connection, _FILE, "has tables") == [[False]]:
-            database.run(connection, _FILE, "create table")
-            database.run(connection, _FILE, "create functions table")
-        missing = _missing(folder, dict(database.run(connection, _FILE, "applied")))
-        changed = _changed_functions(connection)
-        if missing:
+            _create_tables(connection)
+        if _missing(folder, dict(database.run(connection, _FILE, "applied"))):
             roles.apply(connection)
         with database.transaction(connection):
-            for file in missing:
-                _apply_file(connection, file, file.name, "record")
-            for name in _functions() if missing else changed:
-                _apply_file(connection, SQL / name, name, "record function")
-            if missing or changed:
-                roles.close_functions(connection)
+            applied = complete(connection, folder)
         roles.apply(connection)
         build_indexes(connection)
+    return applied
+
+
+def begin(connection: Connection, last: str) -> None:
+    """Apply the migrations up to `last` to a database without tables, in the caller's transaction.
+
+    The tables then take the rows that the code with this last migration dumped; `complete` follows.
+    """
+    _create_tables(connection)
+    for file in sorted(FOLDER.glob("[0-9]*.sql")):
+        if file.name <= last:
+            _apply_file(connection, file, file.name, "record")
+    # The other functions may need what later migrations create.
+    database.run(connection, _FILE, "check functions", is_checked="off")
+    _apply_file(connection, SQL / _CALLED, _CALLED, "record function")
+    database.run(connection, _FILE, "check functions", is_checked="on")
+
+
+def complete(connection: Connection, folder: Path = FOLDER) -> list[str]:
+    """Do what `apply` does, in the caller's transaction."""
+    missing = _missing(folder, dict(database.run(connection, _FILE, "applied")))
+    changed = _changed_functions(connection)
+    for file in missing:
+        _apply_file(connection, file, file.name, "record")
+    for name in _functions() if missing else changed:
+        _apply_file(connection, SQL / name, name, "record function")
+    if missing or changed:
+        roles.close_functions(connection)
     return [*(file.name for file in missing), *changed]
+
+
+def _create_tables(connection: Connection) -> None:
+    database.run(connection, _FILE, "create table")
+    database.run(connection, _FILE, "create functions table")
 
 
 def build_indexes(connection: Connection, *, is_serving: bool = True) -> None:
@@ -150,8 +184,9 @@ def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:
         raise ProgressError(
             f"the database is newer than this code: it has {max(unknown)}; deploy newer code"
         )
+    earlier = [file for file in files if _EARLIER.get(file.name, "") == applied.get(file.name)]
     for file in files:
-        if applied.get(file.name, _checksum(file)) != _checksum(file):
+        if file not in earlier and applied.get(file.name, _checksum(file)) != _checksum(file):
             raise ProgressError(
                 f"{file.name} was changed after it was applied; restore it and add a new file"
             )
@@ -161,7 +196,7 @@ def _missing(folder: Path, applied: dict[str, str]) -> list[Path]:
             f"{missing[0].name} comes before {max(applied)}, which is already applied: give "
             f"{missing[0].name} a higher number"
         )
-    return missing
+    return [*(SQL / "earlier" / file.name for file in earlier), *missing]
 
 
 def _apply_file(connection: Connection, file: Path, name: str, record: str) -> None:
@@ -171,7 +206,8 @@ def _apply_file(connection: Connection, file: Path, name: str, record: str) -> N
     with database.translate_errors(translate):
         # The simple query protocol accepts several statements, but no parameters.
         connection.execute_simple(file.read_text(encoding="utf-8"))
-        database.run(connection, _FILE, record, name=name, checksum=_checksum(file))
+        checksum = _checksum(FOLDER / name if file.parent.name == "earlier" else file)
+        database.run(connection, _FILE, record, name=name, checksum=checksum)
 
 
 def _checksum(file: Path) -> str:
