@@ -18,7 +18,6 @@ class Plan:
     seed: int
     out: Path  # the folder of the report
     begin: datetime  # the time of the first event
-    history: Path | None = None  # the file of the history, if one is written
 
 
 def parse(arguments: list[str]) -> Plan:
@@ -32,7 +31,6 @@ def parse(arguments: list[str]) -> Plan:
     add("--learners", type=int, default=200)
     add("--seed", type=int, default=1, help="seed of the random events and kills")
     add("--out", type=Path, default=Path(".progress/soak"), help="the folder of the report")
-    add("--history", type=Path, help="write what clients saw, for bench/history/checker.py")
     options = parser.parse_args(arguments)
     # At 100 events/s, a minute of load publishes the sessions of one day. The first event lies so
     # many days in the past that no session is in the future.

@@ -14,7 +14,6 @@ from bench.local_stack import LocalStack
 from bench.soak import checks, instances, plan, report
 from bench.soak.commands import Commands
 from bench.soak.events import Load
-from bench.soak.history import History
 from bench.soak.kills import Kills
 from bench.soak.plan import Plan
 from bench.soak.queries import Queries
@@ -44,12 +43,10 @@ def _run(console: Console, local: LocalStack, soak: Plan) -> tuple[list[Sample],
         commands = Commands(local, soak, load.source, steady["query"].port)
         kills = Kills(local, soak, steady)
         sampler = Sampler(local, steady, queries, kills.killed.total)
-        history = History(local, soak.history, steady, soak.seed) if soak.history else None
         with contextlib.ExitStack() as running:
-            for part in (load, queries, commands, kills, sampler, history):
-                if part:
-                    part.start()
-                    running.callback(part.stop)
+            for part in (load, queries, commands, kills, sampler):
+                part.start()
+                running.callback(part.stop)
             with console.status("soak"):
                 time.sleep(60 * soak.minutes)
         _print_counts(console, load, queries, commands, kills)
@@ -57,9 +54,6 @@ def _run(console: Console, local: LocalStack, soak: Plan) -> tuple[list[Sample],
         console.print(report.minutes(sampler.samples))
         began = time.monotonic()
         checks.drain(local.addresses["database_url"])
-        if history:
-            history.finish()
-            console.print(f"history: {history.writer.operations:,} operations in {soak.history}")
         console.print(f"drained within {time.monotonic() - began:.0f} s")
         return sampler.samples, [*crashes, *checks.find_defects(local, load, commands, queries)]
 

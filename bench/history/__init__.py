@@ -1,1 +1,0 @@
-"""Histories of operations: a checker, and faults that it must find."""
