@@ -14,7 +14,7 @@ PROFILE ?= quick
 # Let Python cache bytecode. Otherwise, each process would compile the code again, and take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-gate test-all check bench compare
+.PHONY: setup demo test test-gate test-all check bench
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -25,7 +25,6 @@ help:
 	@echo 'make test-all  run all tests, also the exhaustive ones: mutants, whole runbooks, PostgreSQL 15'
 	@echo 'make check   set up, lint, types, layers'
 	@echo 'make bench   set up, run the benchmarks'
-	@echo 'make compare set up, compare appends, projections and reads with other event stores'
 	@echo 'make setup   create the environment in .venv, nothing else'
 	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
 	@echo 'make clients install the third-party clients that some exhaustive tests run on Node'
@@ -57,9 +56,6 @@ check: setup
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)
-
-compare: setup
-	@$(BIN)/python -m bench.compare
 
 # Install the locked packages, and check the hash of each package. The newest pip needs about 60 % of the time of the
 # pip that Python 3.11 contains.

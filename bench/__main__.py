@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 
 from bench import (
+    appends,
     archive,
     as_of,
     backlog,
@@ -32,7 +33,6 @@ from bench import (
     upserts,
     visible,
 )
-from bench.compare import rows as compare
 from bench.lines import Line, RowSkipped, format_table
 from bench.server import Server
 from bench.soak import run as soak
@@ -40,7 +40,7 @@ from bench.soak import run as soak
 Row = Callable[[Server], Iterator[Line]]
 
 ROWS: dict[str, Row] = {
-    "append": compare.measure_appends,
+    "append": appends.measure_appends,
     "history": folds.compare_with_short,
     "days": folds.compare_first_sessions,
     "retractions": folds.compare_retractions,

@@ -23,7 +23,6 @@ class Store:
 
     name: str
     folder: Path
-    waits_for_disk: bool = True
 
     @property
     def url(self) -> str:
@@ -37,8 +36,6 @@ class Store:
     def connect(self) -> Connection:
         """Return a connection with the live read models in the search path."""
         connection = database.connect(self.url, name="bench")
-        if not self.waits_for_disk:
-            connection.run("SET synchronous_commit = off")
         schema.set_search_path(connection)
         return connection
 
@@ -72,13 +69,11 @@ class Server:
         store.create_tables()
         return store
 
-    def create_database(self, *, waits_for_disk: bool = True) -> Store:
-        """Return a store without tables; unless `waits_for_disk`, its commits skip the wait."""
-        store = Store(f"bench_{next(self._numbers)}", self.folder, waits_for_disk)
+    def create_database(self) -> Store:
+        """Return a store without tables."""
+        store = Store(f"bench_{next(self._numbers)}", self.folder)
         with contextlib.closing(database.connect(postgres.url(self.folder))) as connection:
             connection.run(f"CREATE DATABASE {store.name}")
-            if not waits_for_disk:
-                connection.run(f"ALTER DATABASE {store.name} SET synchronous_commit = off")
         return store
 
     def drop(self, store: Store) -> None:

@@ -1,5 +1,6 @@
 """The benchmarks' ratios, verdicts and table; the soak test's events, checks and report."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from bench import __main__, page
+from bench import __main__, appends, page, server, upserts
 from bench.lines import Line, Rounds, RowSkipped, format_table
 from bench.server import Server
 from bench.soak import report
@@ -74,6 +75,24 @@ def test_a_row_that_cannot_be_measured_is_skipped(
     monkeypatch.setitem(__main__.ROWS, "miss", skip_row)
     assert __main__.main(["miss"]) == 0
     assert "miss: skipped: node is not installed" in capsys.readouterr().out
+
+
+@pytest.mark.exhaustive
+def test_appends_are_compared_with_each_peer_in_each_load() -> None:
+    lines: list[Line] = []
+    with server.run() as postgres, contextlib.suppress(RowSkipped):  # without npm
+        lines.extend(appends.measure_appends(postgres, how_many=1, calls=2))
+    peers = 2 if "message-db" in lines[-1].against else 1
+    assert len(lines) == 3 * peers + 1
+    assert all(line.value > 0 and line.against for line in lines)
+
+
+@pytest.mark.exhaustive
+def test_the_folds_are_compared_with_upserts_of_the_rows_that_they_write() -> None:
+    with server.run() as postgres:
+        (line,) = upserts.compare_with_folds(postgres, learners=20, rounds=1)
+    assert line.at_most
+    assert line.value > 0
 
 
 def test_the_query_of_the_page_is_read_from_the_script_of_the_page() -> None:

@@ -1,1 +1,0 @@
-"""The comparison of Progress with other event stores: `python -m bench.compare`."""
