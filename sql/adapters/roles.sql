@@ -134,7 +134,7 @@ WITH server AS (
     FROM owners o
     CROSS JOIN LATERAL (
         SELECT a.grantee, a.privilege_type FROM aclexplode(o.acl) AS a UNION ALL
-        SELECT a.grantee, format('%s (%I)', a.privilege_type, c.attname)
+        SELECT a.grantee, format('%s (%s)', a.privilege_type, c.attname)
         FROM pg_attribute c, aclexplode(c.attacl) AS a WHERE c.attrelid = o.oid AND o.place LIKE 'TABLE %'
     ) AS e (grantee, privilege)
     LEFT JOIN pg_roles r ON r.oid = e.grantee

@@ -125,8 +125,9 @@ class _Reader:
         version = int(1_000 * time.monotonic())  # what the statement sees
         await pause(self._source, 0.6)
         if block == "learner":
-            never = datetime(9999, 1, 1, tzinfo=UTC)
-            return [{"learner": version, "is_known": True, "day_ends": never}]
+            ever, never = (datetime(year, 1, 1, tzinfo=UTC) for year in (1, 9999))
+            day = {"day_begins": ever, "day_ends": never}
+            return [{"learner": version, "is_known": True, **day}]
         names = ("schema", "catalogue", "batch", "position")
         return [{**dict.fromkeys(names, version), "recorded_at": None}]
 

@@ -57,15 +57,15 @@ class FakePublisher:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "more than 1000 messages")
         try:
             self.accept(request)
-        except ConnectionError:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+        except ConnectionError as error:
+            context.abort(grpc.StatusCode.UNAVAILABLE, str(error) or "the connection broke")
         return PublishResponse(message_ids=["1"] * len(request.messages))
 
     def accept(self, request: PublishRequest) -> None:
         """Store the messages; raise ConnectionError if the request fails."""
         self.attempts += 1
         if self.is_down:
-            raise ConnectionError
+            raise ConnectionError("down")
         self.on_request(request)
         with self._storing:
             self.times.append(datetime.now(UTC))
