@@ -40,20 +40,23 @@ class Delivery(msgspec.Struct, frozen=True):
         return sum(len(letter.payload) for letter in letters) > _LONG_LETTERS
 
     def split(self, size: int) -> "list[Delivery]":
-        """Return parts of about this size, or the whole if it has letters, to refuse all of it.
+        """Return parts of about this size; first the letters, so that nothing precedes a refusal.
 
         A batch is as if its events arrived one after the other, so parts give the same rows.
         """
         count = -(-self.size // size)
-        if count < 2 or any(isinstance(entry, Rejection) for entry in self.entries):
+        if count < 2:
             return [self]
-        length = max(-(-len(self.entries) // count), 1)
-        starts = range(0, len(self.entries), length)
+        letters: list[ParsedEvent | Rejection] = []
+        events: list[ParsedEvent | Rejection] = []
+        for entry in self.entries:
+            (letters if isinstance(entry, Rejection) else events).append(entry)
+        length = max(-(-len(events) // count), 1)
+        parts = [events[at : at + length] for at in range(0, len(events), length)]
+        parts = [letters, *parts] if letters else parts
         return [
-            msgspec.structs.replace(
-                self, entries=self.entries[at : at + length], size=self.size // len(starts)
-            )
-            for at in starts
+            msgspec.structs.replace(self, entries=part, size=self.size // len(parts))
+            for part in parts
         ] or [self]
 
 

@@ -527,10 +527,15 @@ def push_status(client: Client, content: object) -> int:
 def test_a_large_post_is_recorded_in_parts_between_which_others_commit(
     ingest: Client, store: Store
 ) -> None:
+    """Its letters come first: if they are too many, nothing of the post is recorded."""
     padding = {"padding": "x" * 9_000}
     events = [envelope("Unheard", {"n": n, **padding}) for n in range(900)]
-    assert tell(ingest, [*events, events[0]]) == {"appended": 900, "redelivered": 1}
     with closing(store.connect()) as connection:
+        connection.run(LITTLE)
+        assert send(ingest, [*events, ["y" * 2_000]]).status_code == 429
+        assert count(store.url) == 0
+        told = tell(ingest, [*events, events[0], 5])
+        assert (told["appended"], told["redelivered"], len(letters(store))) == (900, 1, 1)
         rows = connection.run(
             "SELECT count(*), count(DISTINCT created_at),"
             " bool_and(event_data -> 'n' = to_jsonb(global_position - 1)) FROM event_store.events"
