@@ -93,18 +93,15 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
             if self.transport.is_closing() or self._is_upgraded:
                 return
 
-    def on_headers_complete(self) -> None:
-        self.scope["method"] = self.parser.get_method().decode()
-        if not self.ignores_offer():
-            super().on_headers_complete()
+    def _should_upgrade(self) -> bool:
+        """Return whether uvicorn leaves the request alone: a socket, or what `_Parser` reads again.
 
-    def on_message_complete(self) -> None:
-        if not self.ignores_offer():
-            super().on_message_complete()
+        It asks only if there is an offer, so that other requests pay nothing.
+        """
+        return bool(self.scope["method"] != "CONNECT")
 
     def ignores_offer(self) -> bool:
-        is_offer = self.parser.should_upgrade() and self.scope["method"] != "CONNECT"
-        return is_offer and not self._should_upgrade()
+        return self._should_upgrade() and not super()._should_upgrade()
 
     def parse_again(self, rest: bytes) -> None:
         """Parse the head without its offer, and what follows it."""
