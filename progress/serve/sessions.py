@@ -30,10 +30,10 @@ _CHECK_S = 10.0
 # A dead peer is noticed after 8 s, by the server and by this process.
 _KEEPALIVE = {"idle": 4, "interval": 2, "count": 2}
 _OPTIONS = {"TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 8_000}
-# The sessions of the owner: the lock, and the commands (`doctor` opens five). Others: ingest, the
-# batch job, the check of the logins, and two more of a rebuild. Query: one for each of its pools,
-# and one for a probe or an administrator's look at blocking sessions.
-_OWNER, _OTHERS, _QUERY = 6, 5, 3
+# The sessions of the owner: the lock, and the commands (`doctor` opens five). Others: two of
+# ingest, the batch job, the check of the logins, and two more of a rebuild. Query: one for each of
+# its pools, and one for a probe or an administrator's look at blocking sessions.
+_OWNER, _OTHERS, _QUERY = 6, 6, 3
 _WAKES, OPERATIONS = 4, 2  # of project at the same time; each operation may have two sessions
 _MOST_WAKES = 16  # one for each shard
 
