@@ -144,7 +144,10 @@ _LIKE_OURS = (
 )
 _SHORT = 8  # letters; most names that differ by two letters from a shorter one are no misspelling
 # Names of other programs that are as near to a setting as a misspelling.
-_OTHERS = {"API_URL", "IMPORTS_BUCKET", "MAX_AGE_SECONDS", "REDIS_TTL", "REPORTS_BUCKET"}
+_OTHERS = {
+    *("API_URL", "AUTH0_AUDIENCE", "AUTH0_ISSUER", "AUTH_SIGN_UP_URL", "DATABASE_SSL"),
+    *("IMPORTS_BUCKET", "MAX_AGE_SECONDS", "REDIS_SSL", "REDIS_TTL", "REPORTS_BUCKET"),
+}
 _NOT_TYPED = {"K_SERVICE"}  # only Cloud Run sets it, and many names are near
 
 
