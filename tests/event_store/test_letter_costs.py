@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.errors import LettersFull
 from progress.event_store import dead_letters, log
 from progress.ingest import post, push
 from progress.recovery import checks
@@ -77,6 +78,21 @@ def test_the_sums_are_the_bytes_of_the_open_letters(
         for name, number in actions:
             ACTIONS[name](connection, number)
             assert database.run(connection, "recovery/checks", "letter bytes") == [], name
+
+
+def test_what_is_refused_takes_no_space(connection: Connection) -> None:
+    connection.run(
+        "CREATE OR REPLACE FUNCTION event_store.most_letter_bytes(OUT of_all bigint,"
+        " OUT of_one bigint) LANGUAGE sql IMMUTABLE RETURN (9000000::bigint, 20000::bigint)"
+    )
+    deliver(connection, ["x" * 10_000], "poster")
+    deliver(connection, ["x" * 10_000], "poster")  # repeated, it adds nothing
+    size = "SELECT pg_total_relation_size('event_store.dead_letters')"
+    before = connection.run(size)
+    for n in range(3):
+        with pytest.raises(LettersFull, match="--poster"):
+            deliver(connection, [[n] * 900_000], "poster")
+    assert connection.run(size) == before
 
 
 def test_a_check_finds_wrong_sums(connection: Connection) -> None:

@@ -39,34 +39,67 @@ BEGIN
     GROUP BY 1;
 END $$;
 
+-- Raise PR002, because a sender has so many bytes of letters, or all have too many.
+CREATE OR REPLACE FUNCTION event_store.refuse_letters(poster text, bytes numeric) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    most record;
+BEGIN
+    SELECT * INTO most FROM event_store.most_letter_bytes();
+    RAISE EXCEPTION 'expected at most % MiB of open dead letters: an administrator replays or discards some first, '
+        'with progress dead-letters …%',
+        CASE WHEN bytes > most.of_one THEN most.of_one ELSE most.of_all END >> 20,
+        CASE WHEN bytes > most.of_one THEN ' --poster ' || quote_literal(poster) ELSE '' END
+        USING ERRCODE = 'PR002';
+END $$;
+
+-- Raise PR002 if these letters would exceed a bound, before anything is written for them: what is undone takes space
+-- until it is vacuumed, and a sender who ignores the refusal would fill the disk. check_letter_bytes decides finally.
+CREATE OR REPLACE FUNCTION event_store.expect_space(letters jsonb, messages jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM event_store.refuse_letters(s.poster, s.bytes)
+    FROM (
+        SELECT b.poster, sum(b.bytes) AS bytes, sum(sum(b.bytes)) OVER () AS bytes_of_all, bool_or(b.is_new) AS adds
+        FROM (
+            SELECT poster, bytes, false AS is_new FROM event_store.letter_bytes
+            UNION ALL
+            SELECT coalesce(
+                    encode(event_store.erasure_digest(n.source ->> 'poster'), 'hex'), n.source ->> 'subscription'),
+                n.bytes, true
+            FROM (
+                SELECT m.source, sum(octet_length(l.payload)) AS bytes
+                FROM jsonb_to_recordset(letters) AS l (message integer, index integer, payload text)
+                CROSS JOIN LATERAL (SELECT messages -> coalesce(l.message, 0) AS source) m
+                WHERE NOT EXISTS (
+                    SELECT FROM event_store.dead_letters d
+                    WHERE d.subscription = m.source ->> 'subscription' AND d.message_id = m.source ->> 'message_id'
+                      AND d.index_in_message = l.index)
+                GROUP BY m.source
+            ) n
+        ) b
+        GROUP BY b.poster
+    ) s, event_store.most_letter_bytes() most
+    WHERE s.adds AND (s.bytes > most.of_one OR s.bytes_of_all > most.of_all)
+    ORDER BY s.bytes DESC LIMIT 1;
+END $$;
+
 -- Raise PR002 if this transaction adds letters above a bound. Otherwise, merge the rows of each sender. The caller
 -- holds the lock of the append.
 CREATE OR REPLACE FUNCTION event_store.check_letter_bytes() RETURNS void
 LANGUAGE plpgsql AS $$
-DECLARE
-    most  record;
-    above record;
 BEGIN
-    SELECT * INTO most FROM event_store.most_letter_bytes();
-    SELECT s.* INTO above
+    PERFORM event_store.refuse_letters(s.poster, s.bytes)
     FROM (
         SELECT b.poster, sum(b.bytes) AS bytes, sum(sum(b.bytes)) OVER () AS bytes_of_all,
             sum(b.bytes) FILTER (WHERE b.xmin = pg_current_xact_id()::xid) AS added
         FROM event_store.letter_bytes b GROUP BY b.poster
-    ) s
+    ) s, event_store.most_letter_bytes() most
     WHERE s.added > 0 AND (s.bytes > most.of_one OR s.bytes_of_all > most.of_all)
     ORDER BY s.bytes DESC LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'expected at most % MiB of open dead letters: an administrator replays or discards some first, '
-            'with progress dead-letters …%',
-            CASE WHEN above.bytes > most.of_one THEN most.of_one ELSE most.of_all END >> 20,
-            CASE WHEN above.bytes > most.of_one THEN ' --poster ' || quote_literal(above.poster) ELSE '' END
-            USING ERRCODE = 'PR002';
-    END IF;
     WITH former AS (
         DELETE FROM event_store.letter_bytes b RETURNING b.*
     )
     INSERT INTO event_store.letter_bytes (poster, bytes)
     SELECT f.poster, sum(f.bytes) FROM former f GROUP BY f.poster HAVING sum(f.bytes) <> 0;
 END $$;
-
