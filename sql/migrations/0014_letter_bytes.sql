@@ -4,15 +4,15 @@ ALTER TABLE event_store.dead_letters ADD COLUMN poster text COLLATE "C";
 COMMENT ON COLUMN event_store.dead_letters.poster IS
     'The erasure_digest of the account that posted the letter, in hexadecimal digits; null if it was pushed.';
 
--- The sum of the payloads of each sender's open letters, as one row for each statement that changed it. The append
--- merges the rows, so that no statement waits for the row of another one.
+-- The sum of the bytes of each sender's open letters (letter_size), as one row for each statement that changed it. The
+-- append merges the rows, so that no statement waits for the row of another one.
 CREATE TABLE event_store.letter_bytes (
     poster text   COLLATE "C" NOT NULL,    -- as in dead_letters, or the subscription; '' if it has no name
     bytes  bigint NOT NULL
 );
 
 INSERT INTO event_store.letter_bytes (poster, bytes)
-SELECT l.subscription, sum(octet_length(l.payload))
+SELECT l.subscription, sum(octet_length(l.payload) + 512)
 FROM event_store.dead_letters l
 WHERE l.replayed_at IS NULL AND l.discarded_at IS NULL AND l.kind <> 'poisoned'
 GROUP BY l.subscription;

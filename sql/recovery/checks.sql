@@ -55,10 +55,10 @@ FROM (
 SELECT count(*) FROM event_store.events WHERE shard <> event_store.shard_of(stream_id);
 
 -- letter bytes --
--- The senders of whom letter_bytes has not the bytes of the open dead letters' payloads.
+-- The senders of whom letter_bytes has not the bytes of the open dead letters (letter_size).
 SELECT coalesce(poster, subscription) AS sender
 FROM (
-    SELECT poster, subscription, octet_length(payload) AS bytes
+    SELECT poster, subscription, octet_length(payload) + 512 AS bytes
     FROM event_store.dead_letters
     WHERE replayed_at IS NULL AND discarded_at IS NULL AND kind <> 'poisoned'
     UNION ALL

@@ -80,6 +80,13 @@ def test_the_sums_are_the_bytes_of_the_open_letters(
             assert database.run(connection, "recovery/checks", "letter bytes") == [], name
 
 
+def test_the_bound_is_not_below_the_space_that_small_letters_take(connection: Connection) -> None:
+    space = "SELECT pg_relation_size('event_store.dead_letters')"
+    for n in range(20):
+        deliver(connection, [[n]] * 999, "poster")
+    assert connection.run(space) <= connection.run("SELECT bytes FROM event_store.letter_bytes")
+
+
 def test_what_is_refused_takes_no_space(connection: Connection) -> None:
     connection.run(
         "CREATE OR REPLACE FUNCTION event_store.most_letter_bytes(OUT of_all bigint,"

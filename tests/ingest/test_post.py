@@ -491,7 +491,7 @@ def test_a_post_and_a_push_in_one_transaction_have_their_own_outcomes(store: Sto
 
 LITTLE = """
     CREATE OR REPLACE FUNCTION event_store.most_letter_bytes(OUT of_all bigint, OUT of_one bigint)
-    LANGUAGE sql IMMUTABLE RETURN (2500::bigint, 1500::bigint)
+    LANGUAGE sql IMMUTABLE RETURN (3600::bigint, 2000::bigint)
 """
 
 

@@ -1,9 +1,15 @@
--- The bytes of the open dead letters' payloads, in all and of each sender (table letter_bytes), and their bounds.
+-- The bytes of the open dead letters, in all and of each sender (table letter_bytes), and their bounds.
 
 -- Return the most bytes that open dead letters hold: in all, and those of one sender.
 CREATE OR REPLACE FUNCTION event_store.most_letter_bytes(OUT of_all bigint, OUT of_one bigint)
 LANGUAGE sql IMMUTABLE
 RETURN (1073741824::bigint, 104857600::bigint);
+
+-- Return the bytes that a letter counts: those of its payload, and 512 for its row and index entries. A post of 2 KB
+-- may leave 999 letters of one byte.
+CREATE OR REPLACE FUNCTION event_store.letter_size(payload text) RETURNS bigint
+LANGUAGE sql IMMUTABLE
+RETURN octet_length(payload) + 512;
 
 -- Trigger function: add what a statement has changed. The letters of poisoned events do not count: nobody sent them.
 CREATE OR REPLACE FUNCTION event_store.count_letter_bytes() RETURNS trigger
@@ -11,14 +17,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP <> 'DELETE' THEN
         INSERT INTO event_store.letter_bytes (poster, bytes)
-        SELECT coalesce(l.poster, l.subscription), sum(octet_length(l.payload))
+        SELECT coalesce(l.poster, l.subscription), sum(event_store.letter_size(l.payload))
         FROM new_letters l
         WHERE l.replayed_at IS NULL AND l.discarded_at IS NULL AND l.kind <> 'poisoned'
         GROUP BY 1;
     END IF;
     IF TG_OP <> 'INSERT' THEN
         INSERT INTO event_store.letter_bytes (poster, bytes)
-        SELECT coalesce(l.poster, l.subscription), -sum(octet_length(l.payload))
+        SELECT coalesce(l.poster, l.subscription), -sum(event_store.letter_size(l.payload))
         FROM old_letters l
         WHERE l.replayed_at IS NULL AND l.discarded_at IS NULL AND l.kind <> 'poisoned'
         GROUP BY 1;
@@ -33,7 +39,7 @@ BEGIN
     LOCK TABLE event_store.dead_letters IN SHARE ROW EXCLUSIVE MODE;
     DELETE FROM event_store.letter_bytes;
     INSERT INTO event_store.letter_bytes (poster, bytes)
-    SELECT coalesce(l.poster, l.subscription), sum(octet_length(l.payload))
+    SELECT coalesce(l.poster, l.subscription), sum(event_store.letter_size(l.payload))
     FROM event_store.dead_letters l
     WHERE l.replayed_at IS NULL AND l.discarded_at IS NULL AND l.kind <> 'poisoned'
     GROUP BY 1;
@@ -68,7 +74,7 @@ BEGIN
                     encode(event_store.erasure_digest(n.source ->> 'poster'), 'hex'), n.source ->> 'subscription'),
                 n.bytes, true
             FROM (
-                SELECT m.source, sum(octet_length(l.payload)) AS bytes
+                SELECT m.source, sum(event_store.letter_size(l.payload)) AS bytes
                 FROM jsonb_to_recordset(letters) AS l (message integer, index integer, payload text)
                 CROSS JOIN LATERAL (SELECT messages -> coalesce(l.message, 0) AS source) m
                 WHERE NOT EXISTS (
