@@ -8,6 +8,7 @@ The Functions Framework reads neither gunicorn's configuration file nor GUNICORN
 code can set these limits.
 """
 
+import collections
 import contextlib
 import functools
 import io
@@ -167,7 +168,8 @@ def limit(timeout_s: float = TIMEOUT_S) -> None:
 class Arrival:
     """A body that is arriving; `is_refused` is true once it had to make room for other requests."""
 
-    def __init__(self, seconds: float, size: int, connection: socket.socket) -> None:
+    def __init__(self, seconds: float, size: int, sender: str, connection: socket.socket) -> None:
+        self.sender = sender
         self.began = time.monotonic()
         self.deadline = self.began + seconds
         self.size = size
@@ -184,9 +186,9 @@ class BodyDeadline:
     """Shut down the receiving side of a request's socket if the body has not arrived in time.
 
     A body that takes longer than `_SLOW_S` is slow. At most `_MOST_SLOW` bodies with `_SLOW_BYTES`
-    may be slow, or one larger one, so that threads and memory are left for the others. The newest
-    of them are refused. One thread watches all bodies, because starting a thread for each body
-    takes more than 100 µs.
+    may be slow, or one larger one, so that threads and memory are left for the others. Refused is
+    the newest one of the sender who has most of them. One thread watches all bodies, because
+    starting a thread for each body takes more than 100 µs.
     """
 
     def __init__(self, timeout_s: float = BODY_TIMEOUT_S) -> None:
@@ -209,17 +211,17 @@ class BodyDeadline:
         return body
 
     @contextlib.contextmanager
-    def limit(self, request: Request, size: int = 0) -> Iterator[Arrival | None]:
+    def limit(self, request: Request, size: int = 0, sender: str = "") -> Iterator[Arrival | None]:
         """Shut down the socket's receiving side if the block has not read the body in time.
 
-        `size` is the memory that the body occupies meanwhile.
+        `size` is the memory that the body occupies meanwhile; `sender` is "" if nobody is known.
         """
         environ = request.environ
         connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
         if connection is None:
             yield None
             return
-        arrival = Arrival(self._timeout_s, size, connection)
+        arrival = Arrival(self._timeout_s, size, sender, connection)
         with self._mutex:
             self._arriving[arrival] = None
             self._is_busy.set()
@@ -242,13 +244,21 @@ class BodyDeadline:
 
     def _stop_late(self) -> None:
         """Stop receiving the overdue bodies, and the slow bodies beyond the limits."""
-        now, slow, held = time.monotonic(), 0, 0
-        for arrival in list(self._arriving):
-            is_slow = arrival.began + _SLOW_S <= now
-            is_beyond = slow >= _MOST_SLOW or (slow > 0 and held + arrival.size > _SLOW_BYTES)
-            if arrival.deadline <= now or (is_slow and is_beyond):
-                arrival.is_refused = arrival.deadline > now
-                arrival.stop()
-                del self._arriving[arrival]
-            elif is_slow:
-                slow, held = slow + 1, held + arrival.size
+        now = time.monotonic()
+        for arrival in [each for each in self._arriving if each.deadline <= now]:
+            self._stop(arrival)
+        slow = [each for each in self._arriving if each.began + _SLOW_S <= now]
+        while (is_many := len(slow) > _MOST_SLOW) or (
+            len(slow) > 1 and sum(arrival.size for arrival in slow) > _SLOW_BYTES
+        ):
+            held: dict[str, int] = collections.Counter()
+            for arrival in slow:
+                held[arrival.sender] += 1 if is_many else arrival.size
+            arrival = max(enumerate(slow), key=lambda each: (held[each[1].sender], each[0]))[1]
+            arrival.is_refused = True
+            slow.remove(arrival)
+            self._stop(arrival)
+
+    def _stop(self, arrival: Arrival) -> None:
+        arrival.stop()
+        del self._arriving[arrival]

@@ -22,6 +22,7 @@ from progress.event_store.envelope import Message, ParsedEvent, Rejection
 
 _FILE = "event_store/log"
 _LONG_LETTERS = 64 << 10  # characters of a delivery's letters
+_LETTER_BYTES = 512  # of a dead letter besides its payload, see letter_bytes.sql
 _stored = msgspec.json.Decoder(StoredEvent)
 
 
@@ -32,6 +33,7 @@ class Delivery(msgspec.Struct, frozen=True):
     entries: list[ParsedEvent | Rejection]
     size: int = 0  # bytes of the message's data
     is_reported: bool = False  # whether the caller asks what became of each entry
+    reserve: int = 0  # bytes of dead letters for which there must be space
 
     @property
     def has_long_letters(self) -> bool:
@@ -42,10 +44,11 @@ class Delivery(msgspec.Struct, frozen=True):
     def split(self, size: int) -> "list[Delivery]":
         """Return parts of about this size; first the letters, so that nothing precedes a refusal.
 
-        A batch is as if its events arrived one after the other, so parts give the same rows.
+        A batch is as if its events arrived one after the other, so parts give the same rows. The
+        first part needs space for all events as letters, at most twice as long in PostgreSQL.
         """
         count = -(-self.size // size)
-        if count < 2:
+        if count < 2 or not self.entries:
             return [self]
         letters: list[ParsedEvent | Rejection] = []
         events: list[ParsedEvent | Rejection] = []
@@ -54,10 +57,11 @@ class Delivery(msgspec.Struct, frozen=True):
         length = max(-(-len(events) // count), 1)
         parts = [events[at : at + length] for at in range(0, len(events), length)]
         parts = [letters, *parts] if letters else parts
+        reserve, size = 2 * self.size + _LETTER_BYTES * len(self.entries), self.size // len(parts)
         return [
-            msgspec.structs.replace(self, entries=part, size=self.size // len(parts))
-            for part in parts
-        ] or [self]
+            msgspec.structs.replace(self, entries=part, size=size, reserve=0 if n else reserve)
+            for n, part in enumerate(parts)
+        ]
 
 
 class PostgresEventStore(EventStore):
@@ -212,13 +216,19 @@ def _batch(deliveries: Sequence[Delivery]) -> dict[str, Any]:
                 entry.message = number
                 events.append(entry)
     batch: dict[str, Any] = {
-        "messages": [_message_fields(delivery.message) for delivery in deliveries],
+        "messages": [
+            _message_fields(delivery.message)
+            | ({"reserve": delivery.reserve} if delivery.reserve else {})
+            for delivery in deliveries
+        ],
         "events": events,
     }
     if letters:
         batch["letters"] = letters
     if any(delivery.is_reported for delivery in deliveries):
         batch["is_reported"] = True
+    if any(delivery.reserve for delivery in deliveries):
+        batch["has_reserve"] = True
     return batch
 
 

@@ -59,7 +59,9 @@ class Admission:
 
         return handle
 
-    def admit(self, request: Request, handler: Handler[_T], most: int = _MAX_BODY) -> _T | int:
+    def admit(
+        self, request: Request, handler: Handler[_T], most: int = _MAX_BODY, sender: str = ""
+    ) -> _T | int:
         """Return what `handler` returns, or the status that rejects the body.
 
         429: the memory is exhausted, or too many bodies are slow (BodyDeadline). 413: the body has
@@ -69,7 +71,7 @@ class Admission:
         arrived = time.monotonic()
         with _Reservation(self) as reservation:
             try:
-                body = self._receive(request, reservation, most)
+                body = self._receive(request, reservation, most, sender)
             except (OSError, ParseException) as error:
                 raise ClientDisconnected from error
             if isinstance(body, int):
@@ -96,13 +98,15 @@ class Admission:
             while request.stream.read(_DISCARD_SIZE):
                 pass
 
-    def _receive(self, request: Request, reservation: "_Reservation", most: int) -> bytearray | int:
+    def _receive(
+        self, request: Request, reservation: "_Reservation", most: int, sender: str
+    ) -> bytearray | int:
         """Return the body, or discard it and return the status that rejects it."""
         length = request.content_length
         expected = length or 0
         if length is None and "Transfer-Encoding" in request.headers:
             expected = _UNKNOWN_SIZE
-        with self._body_deadline.limit(request, expected) as arrival:
+        with self._body_deadline.limit(request, expected, sender) as arrival:
             try:
                 status = _check(request, expected, most)
                 body = status or _read(request.stream, expected, reservation, most)

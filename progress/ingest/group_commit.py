@@ -20,6 +20,7 @@ from progress.errors import (
     DeadlineExceeded,
     EventStoreError,
     InstanceUnavailable,
+    LettersFull,
     ProgressError,
     Unavailable,
 )
@@ -85,8 +86,18 @@ class GroupCommit:
         self._is_led = False
 
     def append_parts(self, delivery: Delivery, arrived: float) -> Committed:
-        """Append a delivery in parts, so that no other one waits for all of it; see `append`."""
-        parts = [self.append(part, arrived) for part in delivery.split(_PART_BYTES)]
+        """Append a delivery in parts, so that no other one waits for all of it; see `append`.
+
+        If the parts might leave too many dead letters, append all or nothing of it at once.
+        """
+        first, *rest = delivery.split(_PART_BYTES)
+        try:
+            parts = [self.append(first, arrived)]
+        except LettersFull:
+            if not rest:
+                raise
+            return self.append(delivery, arrived)
+        parts += [self.append(part, arrived) for part in rest]
         others = {index: other for part in parts for index, other in part.others.items()}
         return Committed(parts[-1].at, others)
 

@@ -125,7 +125,7 @@ def receive(
             return handler(request, body, arrived, poster)
 
         answer: Response | int
-        answer = _check_head(request) or admission.admit(request, handle, post.MOST_BYTES)
+        answer = _check_head(request) or admission.admit(request, handle, post.MOST_BYTES, poster)
     except Unauthenticated as error:
         challenge = 'Bearer realm="progress"'
         challenge += ', error="invalid_token"' if authorization else ""

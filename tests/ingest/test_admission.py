@@ -5,6 +5,7 @@ Bodies over 64 MiB, other methods than GET and POST, and bad chunks are rejected
 
 import functools
 import json
+import socket
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,8 @@ from http.client import HTTPConnection
 
 import pytest
 
+from progress.adapters import request_deadlines
+from progress.adapters.request_deadlines import Arrival, BodyDeadline
 from progress.ingest import admission
 from tests.conftest import Store
 from tests.ingest.test_ingest import count, letters
@@ -360,6 +363,21 @@ def test_bodies_that_never_end_keep_no_other_body_waiting(
         statuses = [client.status() for client in slow[-60:]]
         assert {*statuses} == ({429} if path == "/" else {401})
     assert count(store.url) == 1
+
+
+@pytest.mark.parametrize(("sizes", "kept"), [((1,) * 40, 31), ((8 * MIB,) * 4, 2)])
+def test_room_for_slow_bodies_is_made_by_the_sender_who_has_most_of_them(
+    sizes: tuple[int, ...], kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_deadlines, "_SLOW_S", 0.0)
+    deadline, ours = BodyDeadline(), socket.socket()
+    other = Arrival(60, 2 * MIB, "other", ours)
+    bodies = [Arrival(60, size, "one", ours) for size in sizes]
+    deadline._arriving = dict.fromkeys([*bodies, other])
+    deadline._stop_late()
+    assert [each.is_refused for each in bodies] == [n >= kept for n in range(len(bodies))]
+    assert not other.is_refused
+    ours.close()
 
 
 def test_a_learner_does_not_wait_for_slow_bodies(store: Store) -> None:

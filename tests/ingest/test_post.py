@@ -527,17 +527,22 @@ def push_status(client: Client, content: object) -> int:
 def test_a_large_post_is_recorded_in_parts_between_which_others_commit(
     ingest: Client, store: Store
 ) -> None:
-    """Its letters come first: if they are too many, nothing of the post is recorded."""
+    """If its letters may be too many, it is recorded at once or not at all."""
     padding = {"padding": "x" * 9_000}
     events = [envelope("Unheard", {"n": n, **padding}) for n in range(900)]
+    others = [event | {"data": padding} for event in events]  # a conflict each, once these exist
     with closing(store.connect()) as connection:
         connection.run(LITTLE)
         assert send(ingest, [*events, ["y" * 2_000]]).status_code == 429
         assert count(store.url) == 0
+        connection.run(LITTLE.replace("3600", "1073741824").replace("2000", "104857600"))
         told = tell(ingest, [*events, events[0], 5])
         assert (told["appended"], told["redelivered"], len(letters(store))) == (900, 1, 1)
         rows = connection.run(
             "SELECT count(*), count(DISTINCT created_at),"
             " bool_and(event_data -> 'n' = to_jsonb(global_position - 1)) FROM event_store.events"
         )
+        connection.run(LITTLE.replace("3600", "6000000").replace("2000", "6000000"))
+        assert send(ingest, others).status_code == 429
+        assert (count(store.url), len(letters(store))) == (900, 1)
     assert rows == [[900, 4, True]]

@@ -179,7 +179,8 @@ def open_served_world(store: Store, sent: FakePublisher) -> Iterator[World]:
             except ConnectionError:
                 self.respond(503)
             else:
-                self.respond(200, json.dumps(worlds[0].posted.answer).encode())
+                answer = worlds[0].posted.answer
+                self.respond(200 if answer else 429, json.dumps(answer).encode())
 
     with http_servers.serve(Ingest) as url:
         own = {"serve_events_url": f"{url}/events", "serve_events_key": "key"}
@@ -544,14 +545,17 @@ def test_concurrent_calls_with_one_key_record_one_event(world: World, store: Sto
 
 
 @pytest.mark.parametrize("world", ["serve"], indirect=True)
-@pytest.mark.parametrize(("kind", "code"), [("conflict", REFUSED), ("future", "INTERNAL")])
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("conflict", REFUSED), ("future", "INTERNAL"), ("no room", "UNAVAILABLE")],
+)
 def test_a_dead_letter_refuses_one_call_and_stops_nobody(
     world: World, kind: str, code: str
 ) -> None:
     letter = {"index": 0, "kind": kind, "reason": "a reason", "event_id": None}
 
     def refuse(_request: PublishRequest) -> None:
-        world.posted.answer = {"dead_letters": [letter]}
+        world.posted.answer = None if kind == "no room" else {"dead_letters": [letter]}
 
     user = world.add_learner()
     world.sent.on_stored = refuse

@@ -4,7 +4,7 @@ import contextlib
 import http.client
 from urllib.parse import urlsplit
 
-from progress.errors import PubSubUnavailable
+from progress.errors import IngestBusy, PubSubUnavailable
 
 # The functions' servers close an idle connection after 2 s (gunicorn's `keepalive`). A client that
 # keeps one for longer may post on a connection that is being closed.
@@ -15,7 +15,7 @@ def post(url: str, body: bytes, *, timeout_s: float, **headers: str) -> bytes:
     """Send JSON with POST; return the response's body.
 
     `timeout_s` limits each wait for the other process. Raise PubSubUnavailable if the status is
-    neither 200 nor 204, or if there is no response.
+    neither 200 nor 204, or if there is no response; it is IngestBusy if the status is 429.
     """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
@@ -30,7 +30,8 @@ def post(url: str, body: bytes, *, timeout_s: float, **headers: str) -> bytes:
     finally:
         connection.close()
     if response.status not in (200, 204):
-        raise PubSubUnavailable(f"the status of {url} is {response.status}")
+        kind = IngestBusy if response.status == 429 else PubSubUnavailable
+        raise kind(f"the status of {url} is {response.status}")
     return answer
 
 

@@ -23,6 +23,7 @@ from progress.adapters.redis import commands
 from progress.adapters.telemetry import tracing
 from progress.errors import (
     BadInput,
+    IngestBusy,
     NotFound,
     ProgressError,
     PubSubUnavailable,
@@ -243,7 +244,8 @@ class EventPublisher:
             async with asyncio.timeout(_TIMEOUT_S):
                 await asyncio.to_thread(self._send_now, event)
         except (PubSubUnavailable, TimeoutError) as error:
-            wakeups.outage().begin()
+            if not isinstance(error, IngestBusy):
+                wakeups.outage().begin()
             raise PubSubUnavailable(f"Pub/Sub does not accept an event: {error}") from error
 
     def _send_now(self, event: UserEvent) -> None:

@@ -87,7 +87,9 @@ export class Subscription {
           if (!open) return resolve(false);
           if (!operations.has(id)) return;
           open.send({ id, type: 'subscribe', payload: this.body });
-          if (this.isFeed) this.callbacks.state('live');
+          if (!this.isFeed) return;
+          this.attempts = 0;
+          this.callbacks.state('live');
         });
       });
     } finally {

@@ -61,10 +61,10 @@ DECLARE
 BEGIN
     -- Judging a large dead letter takes seconds. Do this before the lock of the append, under a lock that keeps further
     -- learners from being erased meanwhile.
+    IF (jsonb_array_length(letters) > 0 OR batch ? 'has_reserve') AND NOT batch ? 'is_replay' THEN
+        PERFORM event_store.expect_space(letters, messages);
+    END IF;
     IF jsonb_array_length(letters) > 0 THEN
-        IF NOT batch ? 'is_replay' THEN
-            PERFORM event_store.expect_space(letters, messages);
-        END IF;
         PERFORM pg_advisory_xact_lock_shared(hashtextextended('event_store.erased', 0));
         IF EXISTS (SELECT FROM event_store.erased) THEN
             SELECT d.letters, d.erased INTO letters, erased_letters FROM event_store.drop_erased_letters(letters) d;

@@ -74,14 +74,20 @@ BEGIN
                     encode(event_store.erasure_digest(n.source ->> 'poster'), 'hex'), n.source ->> 'subscription'),
                 n.bytes, true
             FROM (
-                SELECT m.source, sum(event_store.letter_size(l.payload)) AS bytes
-                FROM jsonb_to_recordset(letters) AS l (message integer, index integer, payload text)
-                CROSS JOIN LATERAL (SELECT messages -> coalesce(l.message, 0) AS source) m
-                WHERE NOT EXISTS (
-                    SELECT FROM event_store.dead_letters d
-                    WHERE d.subscription = m.source ->> 'subscription' AND d.message_id = m.source ->> 'message_id'
-                      AND d.index_in_message = l.index)
-                GROUP BY m.source
+                SELECT a.source, sum(a.bytes) AS bytes
+                FROM (
+                    SELECT m.source, event_store.letter_size(l.payload)
+                    FROM jsonb_to_recordset(letters) AS l (message integer, index integer, payload text)
+                    CROSS JOIN LATERAL (SELECT messages -> coalesce(l.message, 0) AS source) m
+                    WHERE NOT EXISTS (
+                        SELECT FROM event_store.dead_letters d
+                        WHERE d.subscription = m.source ->> 'subscription'
+                          AND d.message_id = m.source ->> 'message_id' AND d.index_in_message = l.index)
+                    UNION ALL  -- what later parts of a delivery may need
+                    SELECT m.source, (m.source ->> 'reserve')::bigint
+                    FROM jsonb_array_elements(messages) AS m (source) WHERE m.source ? 'reserve'
+                ) a (source, bytes)
+                GROUP BY a.source
             ) n
         ) b
         GROUP BY b.poster
