@@ -10,6 +10,7 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, ProgressError
 
 _FILE = "adapters/roles"
+_GRANTS = tuple(f"GRANT EXECUTE ON ROUTINE {space}." for space in ("event_store", "operations"))
 _LOCKED = ("55P03", "40P01")  # no lock within a second, or a deadlock
 
 
@@ -48,7 +49,14 @@ def find_differences(connection: Connection) -> list[str]:
 
 
 def close_functions(connection: Connection) -> None:
-    """Take new functions from PUBLIC; `apply` gives them to those who need them."""
-    for statement in find_differences(connection):
-        if statement.endswith(" FROM PUBLIC"):
+    """Take new functions from PUBLIC, and give them to those who need them, with the migrations.
+
+    Without this, the former version could not call a function that a migration has created anew
+    until `apply` has ended. What else differs, such as a missing role, is left to `apply`.
+    """
+    statements = find_differences(connection)
+    lacks_roles = any(each.startswith("CREATE ROLE ") for each in statements)
+    for statement in statements:
+        is_grant = statement.startswith(_GRANTS) and not lacks_roles
+        if is_grant or statement.endswith(" FROM PUBLIC"):
             connection.run(statement)
