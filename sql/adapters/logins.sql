@@ -94,7 +94,8 @@ SELECT EXISTS (
 );
 
 -- drop former --
--- Drop the logins of `progress serve` 0.3, which all databases of the server shared, unless something still uses them.
+-- Drop the logins of `progress serve` 0.3, which all databases of the server shared, once no system uses them. Of one
+-- that runs, each login but query's is at times without a session. Another system may do the same at the same time.
 DO $$
 DECLARE
     former text;
@@ -102,12 +103,13 @@ BEGIN
     FOR former IN
         SELECT r.rolname FROM pg_roles r
         WHERE r.rolname ~ '^progress_serve_(ingest|project|query|batch)$'
-          AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.usesysid = r.oid)
+          AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.usename ~ '^progress_serve_(ingest|project|query|batch)$')
     LOOP
         BEGIN
             EXECUTE format('DROP ROLE %I', former);
-        EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
-            NULL;  -- it owns something, or another role has created it
+        EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege OR undefined_object
+            OR internal_error THEN
+            NULL;  -- it owns something, another role has created it, or another system has just dropped it
         END;
     END LOOP;
 END $$;

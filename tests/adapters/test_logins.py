@@ -17,6 +17,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
 from progress.errors import DatabaseUnavailable, ProgressError, SettingsError
 from progress.event_store import analysts
+from progress.local import readiness
 from progress.projections import batch, projector, rebuild, replacement, schema, snapshots
 from progress.recovery import archive_loads, archive_rebuild, buckets
 from progress.recovery.archive_loads import Rebuild
@@ -295,10 +296,12 @@ def test_who_has_no_rights_in_the_database_no_longer_connects_and_the_others_do(
     ours, theirs = (logins.name_after("progress_query", name) for name in ("kept", "other"))
     with closing(service.admin()) as admin, closing(service.connect()) as owner:
         for statement in (
-            "CREATE ROLE progress_serve_query LOGIN IN ROLE progress_query",
+            "CREATE ROLE progress_serve_query LOGIN PASSWORD 'old' IN ROLE progress_query",
+            "CREATE ROLE progress_serve_batch LOGIN",
             "CREATE ROLE progress_serve_project LOGIN IN ROLE progress_project",
             "GRANT progress_serve_query, progress_serve_project TO keeper WITH ADMIN OPTION",
-            "CREATE DATABASE other OWNER progress_serve_project",
+            "GRANT progress_serve_batch TO keeper WITH ADMIN OPTION",
+            "CREATE DATABASE other OWNER progress_serve_project",  # which therefore stays
             f"CREATE ROLE {theirs} LOGIN IN ROLE progress_query",
             "CREATE ROLE stranger LOGIN",
             "CREATE ROLE metabase LOGIN IN ROLE progress_query",
@@ -306,7 +309,12 @@ def test_who_has_no_rights_in_the_database_no_longer_connects_and_the_others_do(
             "GRANT SELECT ON event_store.events TO grafana",
         ):
             admin.run(statement)
-        assert not logins.restrict(owner)
+        running = "SELECT FROM pg_stat_activity WHERE usename = 'progress_serve_query'"
+        with closing(service.connect("progress_serve_query", "old")):
+            assert not logins.restrict(owner)
+            assert admin.run("SELECT FROM pg_roles WHERE rolname = 'progress_serve_batch'")
+        readiness.wait(lambda: not admin.run(running), "the end of the former system")
+        logins.restrict(owner)
         logins.apply(owner, [Login("progress_query", ours, "own")])
         may = "SELECT rolname, has_database_privilege(oid, 'kept', 'CONNECT') FROM pg_roles"
         found = dict(admin.run(may))
@@ -315,7 +323,7 @@ def test_who_has_no_rights_in_the_database_no_longer_connects_and_the_others_do(
         assert found[name], name
     for name in ("progress_serve_project", theirs, "stranger"):
         assert not found[name], name
-    assert "progress_serve_query" not in found  # the other one owns a database
+    assert {"progress_serve_query", "progress_serve_batch"}.isdisjoint(found)
     service.connect(ours, "own").close()
 
 
