@@ -44,8 +44,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('event_store.erased', 0)),
     pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
 
 -- find rows --
--- The statement that locks the tables of the log and of the operations, and the one that returns those with rows; no
--- row if there are no tables. The tables that are left out have no rows of anybody's.
+-- The statement that locks the tables of the schemas that `drop` drops, and the one that returns those with rows; no row
+-- if there are no tables. The tables that are left out have no rows of anybody's. Those in `progress` are not ours.
 SELECT 'LOCK TABLE ' || string_agg(t.name, ', ') || ' IN ACCESS EXCLUSIVE MODE' AS lock,
     string_agg(format('SELECT %L AS name WHERE EXISTS (SELECT FROM %s)', t.name, t.name), ' UNION ALL ')
         FILTER (WHERE t.name NOT IN ('event_store.erasure_key', 'event_store.letter_bytes',
@@ -53,15 +53,17 @@ SELECT 'LOCK TABLE ' || string_agg(t.name, ', ') || ' IN ACCESS EXCLUSIVE MODE' 
 FROM (
     SELECT format('%I.%I', n.nspname, c.relname) AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r'
+    WHERE n.nspname IN ('event_store', 'operations', 'progress') AND c.relkind IN ('r', 'p')
 ) t
 HAVING count(*) > 0;
 
 -- drop --
--- The statements that drop the log, the operations, the views of analysts and every schema of read models.
+-- The statements that drop the log, the operations, the views of analysts and every schema of read models. Schemas with
+-- these names are another program's where the log's table of erased learners is not there, too.
 SELECT 'DROP SCHEMA ' || string_agg(quote_ident(n.nspname), ', ') || ' CASCADE'
 FROM pg_namespace n
-WHERE n.nspname IN ('event_store', 'operations', 'progress') OR n.nspname ~ '^progress_[0-9a-f]{12}(_|$)'
+WHERE (n.nspname IN ('event_store', 'operations', 'progress') OR n.nspname ~ '^progress_[0-9a-f]{12}(_|$)')
+  AND to_regclass('event_store.erased') IS NOT NULL
 HAVING count(*) > 0
 UNION ALL
 SELECT 'DROP TABLE IF EXISTS public.progress_migrations, public.progress_functions';

@@ -23,6 +23,7 @@ from progress.recovery import backups, checks, dumps
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, sample_events
 from tests.support.backup_fixtures import BLOCKS, nobody, populated
+from tests.support.postgres_servers import Server, connect_plainly
 from tests.support.stage import append, connect
 
 __all__ = ["populated"]
@@ -178,6 +179,25 @@ def test_a_load_is_refused_while_serve_runs_or_while_a_table_has_rows_and_drops_
         empty.run("DELETE FROM operations.operations")
         load(empty)
         assert not schema.exists(empty, schema.schema_name())  # nothing old is answered
+
+
+def test_a_load_drops_no_schema_of_another_program(
+    stores: Callable[[], Store], postgres_server: Server, dumped: Path
+) -> None:
+    theirs = "CREATE TABLE progress.lessons (n int) PARTITION BY RANGE (n)"
+    filled = "CREATE TABLE progress.p PARTITION OF progress.lessons DEFAULT"
+    name = postgres_server.create_bare_database("")
+    for url, create, words in (
+        (postgres_server.sibling(name), ("CREATE SCHEMA progress", theirs), "already exists"),
+        (stores().url, (theirs, filled, "INSERT INTO progress.p VALUES (1)"), "lessons, .* have"),
+    ):
+        with closing(connect_plainly(url)) as connection:
+            for statement in create:
+                connection.run(statement)
+            with pytest.raises(ProgressError, match=words):
+                dumps.load(connection, Folder(dumped.parent), NO_LEDGER, nobody)
+            assert connection.run("SELECT count(*) FROM progress.lessons")
+    postgres_server.drop(name)
 
 
 @pytest.fixture
