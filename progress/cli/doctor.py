@@ -261,7 +261,8 @@ def _look_at_dumps() -> tuple[str, list[Finding]]:
     newest = dumps.find_newest(storage.open_storage(where)) if where else None
     archived = manifests.read(connections.archive())
     with _open() as connection:
-        is_empty = not database.run(connection, "recovery/dumps", "head")[0][0]
+        has_tables = database.run(connection, "recovery/dumps", "has log")[0][0]
+        is_empty = not (has_tables and database.run(connection, "recovery/dumps", "head")[0][0])
     found, findings = "no dump is known: run `progress dump`", []
     if newest:
         name, dump = newest

@@ -27,9 +27,11 @@ WHERE schemaname IN ('event_store', 'operations') AND last_value IS NOT NULL;
 -- set sequence --
 SELECT setval(CAST(:name AS regclass), :number);
 
+-- has log --
+SELECT to_regclass('event_store.events') IS NOT NULL;
+
 -- head --
 SELECT coalesce(max(global_position), 0) AS head FROM event_store.events;
-
 
 -- lock serve --
 -- A running `progress serve` holds this lock of its session.
