@@ -117,7 +117,8 @@ def erased_digests() -> set[str]:
 def use_stack() -> None:
     """If the settings name no database, let workers in this process use the local stack.
 
-    Under `progress serve` without a project of Google Cloud, they publish nothing.
+    Where `progress serve` has run, without a project of Google Cloud, they publish nothing. It does
+    not run during a `progress load`.
     """
     if not _database_settings():
         addresses = _stack()
@@ -127,7 +128,7 @@ def use_stack() -> None:
             PUBSUB_PROJECT_ID=addresses["project_id"],
             PUBSUB_EMULATOR_HOST=addresses["pubsub_emulator_host"],
         )
-    elif settings.current().pubsub_project_id == LOCAL_PROJECT and _find_carrier():
+    elif settings.current().pubsub_project_id == LOCAL_PROJECT and is_server():
         settings.fill_in(PUBLISH_EVENTS="off")
     settings.current.cache_clear()
 

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -12,12 +14,16 @@ from typing import Any
 
 import pytest
 
+from progress import settings
 from progress.adapters.postgres import logins
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Folder
 from progress.errors import ProgressError
+from progress.local import data_folder
+from progress.local.data_folder import State
+from progress.local.processes import Process
 from progress.projections import batch, rebuild, schema
 from progress.recovery import backups, checks, dumps
 from tests.conftest import Store
@@ -198,6 +204,21 @@ def test_a_load_drops_no_schema_of_another_program(
                 dumps.load(connection, Folder(dumped.parent), NO_LEDGER, nobody)
             assert connection.run("SELECT count(*) FROM progress.lessons")
     postgres_server.drop(name)
+
+
+def test_erasures_of_a_load_publish_nothing_where_serve_has_run(tmp_path: Path) -> None:
+    where = data_folder.at(str(tmp_path))
+    stopped = Process(2**22, 0)
+    where.write(State(supervisor=stopped, phase="ready", addresses={"commands_url": "http://x"}))
+    script = (
+        "from progress import settings; from progress.cli import connections;"
+        "connections.use_stack(); print(settings.current().publish_events)"
+    )
+    environment = settings.child_env(
+        PROGRESS_DATA_DIR=str(tmp_path), DATABASE_URL="postgresql://a@/b"
+    )
+    printed = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True)
+    assert printed.strip() == "off"
 
 
 @pytest.fixture
