@@ -1,7 +1,7 @@
 -- The records of applied migrations and functions, for progress/adapters/postgres/migrations.py.
 
 -- lock --
-SELECT pg_advisory_lock(hashtextextended('progress.migrations', 0));
+SELECT pg_try_advisory_lock(hashtextextended('progress.migrations', 0));
 
 -- unlock --
 SELECT pg_advisory_unlock(hashtextextended('progress.migrations', 0));

@@ -168,16 +168,3 @@ def test_a_table_that_is_in_use_gets_its_owner_as_soon_as_it_is_free(
         monkeypatch.setattr(retries, "pause", lambda *_: reader.run("ROLLBACK"))
         migrations.apply(connection)
     assert roles.find_differences(connection) == []
-
-
-def test_a_function_that_a_migration_creates_anew_is_never_without_its_privileges(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    folder = Path(shutil.copytree(migrations.FOLDER, tmp_path / "migrations"))
-    dropped = "event_store.discard_letters(bigint[], text)"
-    (folder / "9000_anew.sql").write_text(f"DROP FUNCTION {dropped}")
-    monkeypatch.setattr(roles, "apply", lambda _: None)  # the former version calls it meanwhile
-    migrations.apply(connection, folder)
-    shown = "SELECT has_function_privilege(:role, :name, 'EXECUTE')"
-    for role, may in (("progress_query", True), ("progress_ingest", False)):
-        assert connection.run(shown, role=role, name=dropped) == [[may]]

@@ -185,6 +185,10 @@ SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = :pid;
 -- one waits --
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock');
 
+-- one waits to migrate --
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND query ~ 'pg_try_advisory_lock.*progress.migrations');
+
 -- waits for its turn --
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = :application
     AND (wait_event_type, wait_event) = ('Lock', 'advisory'));

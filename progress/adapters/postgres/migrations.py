@@ -12,8 +12,8 @@ are applied (`begin`). A migration therefore finds no functions but its own and 
 
 import contextlib
 import hashlib
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from progress.adapters.postgres import database, roles
@@ -26,6 +26,7 @@ from progress.files import SQL
 FOLDER = SQL / "migrations"
 
 _FILE = "adapters/migrations"
+_PAUSE_S = 0.1
 _BUSY = ("55P03", "40P01")  # a lock timeout, or a deadlock with another process that migrates
 _FORMER = "0001_roles.sql"  # the first migration of the versions before 0.1.0
 # Migrations of version 0.1.0 with another text, by its checksum; sql/earlier has the differences.
@@ -135,9 +136,20 @@ def _functions() -> list[str]:
     return sorted(str(file.relative_to(SQL)) for file in SQL.glob("*/functions/*.sql"))
 
 
-def exclusive(connection: Connection) -> AbstractContextManager[None]:
-    """Hold the migration lock during the block, so that no other process migrates."""
-    return database.hold(connection, _FILE, "lock")
+@contextlib.contextmanager
+def exclusive(connection: Connection) -> Iterator[None]:
+    """Hold the migration lock during the block, so that no other process migrates.
+
+    Ask for it again and again: a statement that waits has a snapshot, and `build_indexes` of the
+    process with the lock would wait for the end of this snapshot.
+    """
+    while not database.run(connection, _FILE, "lock")[0][0]:
+        time.sleep(_PAUSE_S)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(*database.ERRORS):  # a broken connection has released the lock
+            database.run(connection, _FILE, "unlock")
 
 
 @contextlib.contextmanager
