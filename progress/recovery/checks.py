@@ -148,6 +148,10 @@ def _check_erasures(connection: Connection, erased: Collection[str]) -> list[Fin
     if left := erasures.find_left(connection):
         found = f"{len(left)} erased learners still have rows: {_list_digests([*left])}"
         findings.append(Finding(found, _ERASE))
+    if abandoned := erasures.count_abandoned(connection):
+        findings.append(
+            Finding(f"{abandoned} erasures have not ended, and nobody runs them", _ERASE)
+        )
     return findings
 
 

@@ -51,6 +51,13 @@ def find_left(connection: Connection) -> dict[str, str]:
     return dict(database.run(connection, _FILE, "left"))
 
 
+def count_abandoned(connection: Connection) -> int:
+    """Return the number of erasures that a killed `apply` has left unfinished."""
+    values = {"caller": records.COMMAND_LINE}
+    count: int = database.run(connection, _FILE, "abandoned", **values)[0][0]
+    return count
+
+
 def apply(
     connection: Connection, archive: Storage, publisher: Publisher, on_progress: ReportProgress
 ) -> Result:

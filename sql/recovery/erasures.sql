@@ -60,6 +60,12 @@ WHERE o.kind = 'ERASE_USER' AND (
        AND EXISTS (SELECT FROM event_store.erased x WHERE x.operation_id = o.operation_id))
 ORDER BY o.number;
 
+-- abandoned --
+-- The number of unfinished erasures that the command line started and nobody runs, as after a killed `progress load`.
+SELECT count(*)
+FROM operations.list_unclaimed() AS u (operation_id) JOIN operations.operations o USING (operation_id)
+WHERE o.kind = 'ERASE_USER' AND o.started_by = :caller;
+
 -- record --
 -- Record the digest of an erased learner. From now on, the append drops events of this learner.
 INSERT INTO event_store.erased (digest, operation_id, erased_at, token_count, tokens_digest)

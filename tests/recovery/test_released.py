@@ -95,6 +95,9 @@ def test_what_a_version_has_saved_loads_into_this_one(
         (left,) = checked.findings  # `load` was killed here
         assert "1 erased learners still have rows" in left.found
         assert left.do == "run `progress erasures apply`"
+        erasures._start(connection, *erasures.find_left(connection).values())
+        (left,) = checks.run(connection, digests).findings  # or here
+        assert (left.found[:27], left.do) == ("1 erasures have not ended, ", checks._ERASE)
         assert erasures.apply(connection, archive, stage.publisher(), lambda *_: None) == (1, 0)
         again = sample_events.lesson("cem", 0) + sample_events.lesson("gone", 0)
         assert push_events(connection, *again) == {"erased": len(again)}
