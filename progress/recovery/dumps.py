@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 
 from progress import __version__
-from progress.adapters.postgres import database, migrations
+from progress.adapters.postgres import database, migrations, roles
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage, encode_json
 from progress.archive.manifests import Progress
@@ -148,6 +148,7 @@ def load(
             f"{dump.migration}, is unknown; install that version"
         )
     with _exclude_serve(connection), migrations.exclusive(connection):
+        roles.apply(connection)  # the migrations may need what only a superuser gives
         with database.transaction(connection):
             _empty(connection)
             migrations.begin(connection, dump.migration)

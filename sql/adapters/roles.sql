@@ -97,6 +97,7 @@ WITH server AS (
         WHEN n.nspname ~ '_building$' THEN '^$' ELSE '' END AS contents  -- what is being built is locked for long
     FROM pg_namespace n, server s
     WHERE n.nspname ~ '^(event_store|operations|public|progress(_[0-9a-f]{12}(_building|_retired)?)?)$'
+      AND (n.nspname = 'public' OR to_regclass('event_store.erased') IS NOT NULL)  -- otherwise, it is another program's
        OR s.is_super AND n.nspname = 'pg_catalog'
 ), objects (place, name, target, oid, owner, acl) AS MATERIALIZED (
     SELECT 'DATABASE', d.datname, format('DATABASE %I', d.datname), NULL::oid, NULL::oid, d.datacl

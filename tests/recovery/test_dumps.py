@@ -203,6 +203,8 @@ def test_a_load_drops_no_schema_of_another_program(
             with pytest.raises(ProgressError, match=words):
                 dumps.load(connection, Folder(dumped.parent), NO_LEDGER, nobody)
             assert connection.run("SELECT count(*) FROM progress.lessons")
+            owner = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'progress'"
+            assert connection.run(owner) == [["postgres" if name in url else "progress_project"]]
     postgres_server.drop(name)
 
 
