@@ -103,7 +103,8 @@ BEGIN
     FOR former IN
         SELECT r.rolname FROM pg_roles r
         WHERE r.rolname ~ '^progress_serve_(ingest|project|query|batch)$'
-          AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.usename ~ '^progress_serve_(ingest|project|query|batch)$')
+          AND NOT EXISTS (
+              SELECT FROM pg_stat_activity a WHERE a.usename ~ '^progress_serve_(ingest|project|query|batch)$')
     LOOP
         BEGIN
             EXECUTE format('DROP ROLE %I', former);
