@@ -46,8 +46,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('event_store.erased', 0)),
     pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
 
 -- find rows --
--- The statement that locks the tables of the schemas that `drop` drops, and the one that returns those with rows; no row
--- if there are no tables. The tables that are left out have no rows of anybody's. Those in `progress` are not ours.
+-- The statement that locks the tables of the schemas that `drop` drops, and the one that returns those with rows; no
+-- row if there are no tables. The tables that are left out have no rows of anybody's. Those in `progress` are not ours.
 SELECT 'LOCK TABLE ' || string_agg(t.name, ', ') || ' IN ACCESS EXCLUSIVE MODE' AS lock,
     string_agg(format('SELECT %L AS name WHERE EXISTS (SELECT FROM %s)', t.name, t.name), ' UNION ALL ')
         FILTER (WHERE t.name NOT IN ('event_store.erasure_key', 'event_store.letter_bytes',
