@@ -10,7 +10,7 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, ProgressError
 
 _FILE = "adapters/roles"
-_GRANTS = tuple(f"GRANT EXECUTE ON ROUTINE {space}." for space in ("event_store", "operations"))
+_GRANTS = "GRANT EXECUTE ON ROUTINE event_store.", "GRANT EXECUTE ON ROUTINE operations."
 _LOCKED = ("55P03", "40P01")  # no lock within a second, or a deadlock
 
 
