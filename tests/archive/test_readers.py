@@ -5,6 +5,8 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
@@ -19,6 +21,7 @@ LINES = re.findall(
 )
 
 
+@pytest.mark.exhaustive
 def test_duckdb_and_pandas_read_what_was_recorded_and_the_example_what_counts(
     connection: Connection, archive: Storage, folder: Path
 ) -> None:

@@ -43,6 +43,7 @@ def locker(store: Store, connection: Connection) -> Iterator[Connection]:
         yield made
 
 
+@pytest.mark.exhaustive
 def test_each_command_that_reads_names_the_session_that_has_locked_a_table(
     store: Store, locker: Connection
 ) -> None:

@@ -216,7 +216,7 @@ def test_the_schedules_wait_for_the_migration(order: Order) -> None:
         assert "terraform_data.migrate" in order.before(schedule)
 
 
-@pytest.mark.parametrize("environment", ["dev", "prod"])
+@pytest.mark.parametrize("environment", [pytest.param("dev", marks=pytest.mark.exhaustive), "prod"])
 def test_the_plan_of_a_destroy_fails_only_in_production(
     environments: Environments, environment: str
 ) -> None:

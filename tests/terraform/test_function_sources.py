@@ -120,6 +120,7 @@ def test_each_function_loads_from_its_archive(archives: dict[str, Path], name: s
     assert Path(done.stdout.strip()).is_relative_to(archives[name])
 
 
+@pytest.mark.exhaustive
 def test_the_jobs_start_from_the_archive_of_the_project_function(archives: dict[str, Path]) -> None:
     """The jobs start, and fail only because there is no database."""
     job = _alone(archives["project"], _JOB, "jobs/batch_aggregates/main.py")
