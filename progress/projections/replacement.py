@@ -23,7 +23,6 @@ from progress.projections.projector import Projector
 
 _FILE = "projections/rebuild"
 _DROP_TRIES = 60
-_IN_USE = ("55P03", "40P01")  # a lock timeout, and a deadlock with a reader of several tables
 
 
 class Holder(StrEnum):
@@ -218,4 +217,4 @@ def _end_loading(connection: Connection, schema: str) -> None:
 
 
 def _translate_in_use(failure: Failure) -> DatabaseUnavailable | None:
-    return DatabaseUnavailable(failure.message) if failure.sqlstate in _IN_USE else None
+    return DatabaseUnavailable(failure.message) if failure.is_blocked else None

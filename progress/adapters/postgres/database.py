@@ -320,9 +320,21 @@ def fetch(
 def hold(connection: Connection, file: str, lock: str, /, **values: object) -> Iterator[None]:
     """Hold a session's advisory lock during the `with` block.
 
-    The SQL block `lock` takes the lock, and the one whose name has "un" before it releases it.
+    The SQL block `lock` takes the lock; see `release_after`.
     """
     run(connection, file, lock, **values)
+    with release_after(connection, file, lock, **values):
+        yield
+
+
+@contextlib.contextmanager
+def release_after(
+    connection: Connection, file: str, lock: str, /, **values: object
+) -> Iterator[None]:
+    """Release a session's advisory lock at the end of the `with` block.
+
+    The name of the SQL block that releases it is that of the block that takes it, after "un".
+    """
     try:
         yield
     finally:

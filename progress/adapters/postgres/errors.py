@@ -14,6 +14,7 @@ from progress.errors import DatabaseUnavailable
 _OF_SESSION = ("25006", "26000", "42P05", "0A000")
 # SQLSTATE prefixes: lost connections, rollbacks, exhausted resources, shutdowns and timeouts.
 _TRANSIENT = ("08", "40", "53", "55P03", "57", "25P03", *_OF_SESSION)
+_BLOCKED = ("55P03", "40P01")  # a lock timeout, and a deadlock
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Failure:
     detail: str
     is_transient: bool  # The same call may succeed on another connection.
     is_refusal: bool  # The server responded with an error.
+
+    @property
+    def is_blocked(self) -> bool:
+        """Return whether other sessions kept locks that the statement needed."""
+        return self.sqlstate in _BLOCKED
 
     def to_unavailable(self) -> DatabaseUnavailable | None:
         """Return DatabaseUnavailable if the failure is transient."""

@@ -27,7 +27,6 @@ FOLDER = SQL / "migrations"
 
 _FILE = "adapters/migrations"
 _PAUSE_S = 0.1
-_BUSY = ("55P03", "40P01")  # a lock timeout, or a deadlock with another process that migrates
 _FORMER = "0001_roles.sql"  # the first migration of the versions before 0.1.0
 # Migrations of version 0.1.0 with another text, by its checksum; sql/earlier has the differences.
 _EARLIER = {
@@ -109,7 +108,7 @@ def build_indexes(connection: Connection, *, is_serving: bool = True) -> None:
             connection.run(fill(_FILE, name, concurrently=concurrently))
         database.run(connection, _FILE, "forget statistics")
     except database.ERRORS as error:
-        if not (is_serving and database.read_failure(error).sqlstate in _BUSY):
+        if not (is_serving and database.read_failure(error).is_blocked):
             raise
         logs.write("WARNING", f"an index is not built yet: {error}", operation="migrate")
     finally:
@@ -145,11 +144,8 @@ def exclusive(connection: Connection) -> Iterator[None]:
     """
     while not database.run(connection, _FILE, "lock")[0][0]:
         time.sleep(_PAUSE_S)
-    try:
+    with database.release_after(connection, _FILE, "lock"):
         yield
-    finally:
-        with contextlib.suppress(*database.ERRORS):  # a broken connection has released the lock
-            database.run(connection, _FILE, "unlock")
 
 
 @contextlib.contextmanager

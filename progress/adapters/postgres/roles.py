@@ -11,7 +11,6 @@ from progress.errors import DatabaseUnavailable, ProgressError
 
 _FILE = "adapters/roles"
 _GRANTS = "GRANT EXECUTE ON ROUTINE event_store.", "GRANT EXECUTE ON ROUTINE operations."
-_LOCKED = ("55P03", "40P01")  # no lock within a second, or a deadlock
 
 
 def apply(connection: Connection) -> None:
@@ -28,7 +27,7 @@ def apply(connection: Connection) -> None:
                 database.run(connection, _FILE, "apply")
             break
         except database.ERRORS as error:
-            if database.read_failure(error).sqlstate not in _LOCKED:
+            if not database.read_failure(error).is_blocked:
                 raise
             if attempt == retries.ATTEMPTS - 1:
                 raise DatabaseUnavailable(

@@ -3,6 +3,7 @@
 Import this module at first use, because it imports redis-py.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -85,20 +86,12 @@ def delete_keys(url: str, user_id: str, check: Callable[[], None]) -> int:
 
 def delete_everything(url: str) -> None:
     """Delete all keys; raise RedisUnavailable if Redis does not respond."""
-    client = _open_for_maintenance(url)
-    try:
-        _run(client, commands.delete_everything())
-    finally:
-        client.close()
+    _ask(url, commands.delete_everything())
 
 
 def check(url: str) -> None:
     """Raise RedisUnavailable if Redis does not respond, or would reject the notices of changes."""
-    client = _open_for_maintenance(url)
-    try:
-        _run(client, commands.check_writes())
-    finally:
-        client.close()
+    _ask(url, commands.check_writes())
 
 
 def read_marks(url: str) -> list[tuple[int, int]]:
@@ -106,13 +99,15 @@ def read_marks(url: str) -> list[tuple[int, int]]:
 
     Leave out what is no mark. Raise RedisUnavailable if Redis does not respond.
     """
-    client = _open_for_maintenance(url)
-    try:
-        reply = _run(client, commands.list_marks())
-    finally:
-        client.close()
+    reply = _ask(url, commands.list_marks())
     pairs = zip(reply[::2], reply[1::2], strict=True)
     return [(int(at), int(last)) for at, last in pairs if at.isdigit() and last.isdigit()]
+
+
+def _ask(url: str, command: Command) -> Any:
+    """Return the reply to one command, on a connection of its own."""
+    with contextlib.closing(_open_for_maintenance(url)) as client:
+        return _run(client, command)
 
 
 def _open_for_maintenance(url: str) -> BlockingClient:

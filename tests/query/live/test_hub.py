@@ -101,7 +101,7 @@ async def test_the_states_of_many_subjects_are_read_in_few_batches() -> None:
 @pytest.mark.parametrize("hours", [(-26, -2), (2, 26)], ids=["of yesterday", "of tomorrow"])
 @in_event_loop
 async def test_a_state_of_another_day_is_replaced(numbers: Numbers, hours: tuple[int, int]) -> None:
-    """It is one of tomorrow if the clock was ahead and is set back."""
+    """A state is of tomorrow if the clock was ahead and is set back."""
     begins_at, expires_at = (datetime.now(UTC) + timedelta(hours=n) for n in hours)
     numbers.states["a"] = Number("1", 1, begins_at=begins_at, expires_at=expires_at)
     _, (subscription,) = subscribe(numbers, "a")
