@@ -48,6 +48,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     tables: list[Table]
     sequences: list[Sequence]
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """Return what is higher in each newer dump."""
+        return self.number, self.head
+
 
 def find_newest(storage: Storage) -> tuple[str, Manifest] | None:
     """Return the name and the manifest of the newest dump; None if there is no dump.
@@ -55,12 +60,12 @@ def find_newest(storage: Storage) -> tuple[str, Manifest] | None:
     Raise ProgressError if a manifest is invalid, because its dump may be the newest.
     """
     dumps = [(name, read(storage, name)) for name in backups.find_complete(storage)]
-    return max(dumps, key=lambda dump: (dump[1].number, dump[1].head, dump[0]), default=None)
+    return max(dumps, key=lambda dump: (dump[1].order, dump[0]), default=None)
 
 
 def is_due(storage: Storage, now: datetime) -> bool:
     """Return whether the newest dump is 20 hours old, or was made while the clock was ahead."""
-    newest = max(_list_readable(storage), key=lambda dump: (dump.number, dump.head), default=None)
+    newest = max(_list_readable(storage), key=lambda dump: dump.order, default=None)
     return newest is None or not now - _INTERVAL < newest.taken_at <= now
 
 
@@ -154,9 +159,10 @@ def load(
             migrations.begin(connection, dump.migration)
             _load_rows(connection, storage, name, dump, on_progress)
             migrations.complete(connection)
+            migrations.build_indexes(connection, is_serving=False)
             erasures.record(connection, archive)
             erasures.forbid(connection)
-        migrations.apply(connection)  # what does not belong into that transaction
+        migrations.apply(connection)  # the roles, whose transaction is another one
         database.run(connection, "archive/restore", "analyze")
     return name, dump
 
@@ -166,11 +172,8 @@ def _exclude_serve(connection: Connection) -> Iterator[None]:
     """Hold the lock of `progress serve`, so that it neither runs nor starts during the block."""
     if not database.run(connection, _FILE, "lock serve")[0][0]:
         raise ProgressError("`progress serve` runs on this database: stop it first")
-    try:
+    with database.release_after(connection, _FILE, "lock serve"):
         yield
-    finally:
-        with contextlib.suppress(*database.ERRORS):  # a broken connection has released the lock
-            database.run(connection, _FILE, "unlock serve")
 
 
 def _empty(connection: Connection) -> None:
