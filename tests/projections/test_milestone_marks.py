@@ -246,7 +246,7 @@ def test_the_first_build_of_a_definition_tells_nothing_that_was_reached_before_i
     }
     assert connection.run("SELECT unpublished FROM event_store.count_unpublished()") == [[0]]
     # The refold inserts the former milestones again.
-    append(connection, [of("UserPreferencesChanged", "ann", 6, timezone="Europe/Berlin")])
+    append(connection, [of("UserPreferencesChanged", "ann", 6, timezone="Atlantic/Reykjavik")])
     record(connection, [of("GoalSet", "ann", 0, answers_per_day=2), *study("ann", 0, answers=2)])
     assert summarize(publisher) == []  # the same milestone: today's goal
     record(connection, [event for n in range(3, 7) for event in study("ann", n)])
