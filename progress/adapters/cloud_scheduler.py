@@ -100,11 +100,11 @@ def _translate_errors(target: str) -> Iterator[None]:
         raise ProgressError(f"{target}: Cloud Scheduler: {error.message}; try again") from error
     except DefaultCredentialsError:
         raise ProgressError(
-            "there are no credentials: run `gcloud auth application-default login`"
+            "there are no credentials: run `gcloud auth login --update-adc`"
         ) from None
     except GoogleAuthError as error:
         raise ProgressError(
-            f"the credentials are invalid ({error}): run `gcloud auth application-default login`"
+            f"the credentials are invalid ({error}): run `gcloud auth login --update-adc`"
         ) from None
 
 

@@ -73,7 +73,7 @@ def find_credentials(scope: str) -> Credentials:
         credentials, _ = google.auth.default(scopes=[scope])
     except DefaultCredentialsError:
         raise ProgressError(
-            "there are no credentials: run `gcloud auth application-default login`"
+            "there are no credentials: run `gcloud auth login --update-adc`"
         ) from None
     return credentials
 
@@ -86,7 +86,7 @@ def _describe(error: Exception) -> str:
         return f" does not respond: {error}; try again"
     if retries.is_transient(error):
         return f" does not respond: there is no access token: {error}; try again"
-    return f": the credentials are invalid: {error}; run `gcloud auth application-default login`"
+    return f": the credentials are invalid: {error}; run `gcloud auth login --update-adc`"
 
 
 def _authorized_session(scope: str) -> AuthorizedSession:

@@ -88,7 +88,7 @@ def test_the_error_names_an_unknown_schedule_or_region(cloud: Cloud) -> None:
 def test_the_error_says_how_to_get_missing_credentials(cloud: Cloud, tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
     nobody = cloud.schedule("list", CLOUD_SCHEDULER_EMULATOR_HOST="", **home)
-    cli.expect_failure(nobody, "gcloud auth application-default login")
+    cli.expect_failure(nobody, "gcloud auth login --update-adc")
 
 
 def test_an_unreachable_service_is_reported_in_one_line(cloud: Cloud) -> None:

@@ -77,7 +77,7 @@ def translate_errors() -> Iterator[None]:
         raise PubSubUnavailable(f"{name}: {error.message}") from error
     except GoogleAuthError as error:
         raise PubSubUnavailable(
-            f"no credentials: {error}; run `gcloud auth application-default login`"
+            f"no credentials: {error}; run `gcloud auth login --update-adc`"
         ) from error
 
 
