@@ -1,4 +1,5 @@
-# The pipeline's accounts in each environment: one to apply, one to plan (read only), and one to release.
+# The pipeline's accounts in each environment that GitHub Actions deliver to: one to apply, one to plan (read only), and
+# one to release.
 
 locals {
   accounts = {
@@ -8,7 +9,7 @@ locals {
   }
 
   environment_accounts = {
-    for pair in setproduct(keys(var.environments), keys(local.accounts)) :
+    for pair in setproduct(keys(local.delivered), keys(local.accounts)) :
     join(" ", pair) => { environment = pair[0], account = pair[1] }
   }
 
@@ -17,10 +18,9 @@ locals {
   project_roles = {
     terraform = [
       "roles/artifactregistry.admin",
-      "roles/bigquery.connectionAdmin",
       "roles/bigquery.dataOwner",
-      "roles/bigquery.jobUser",         # BigQuery checks the query of a new view
-      "roles/cloudbuild.builds.editor", # to build the first images
+      "roles/bigquery.jobUser", # BigQuery checks the query of a new view
+      "roles/certificatemanager.owner",
       "roles/cloudscheduler.admin",
       "roles/cloudsql.admin",
       "roles/compute.loadBalancerAdmin",
@@ -32,7 +32,6 @@ locals {
       "roles/monitoring.editor",
       "roles/pubsub.admin",
       "roles/redis.admin",
-      "roles/resourcemanager.projectIamAdmin",
       "roles/run.admin",
       "roles/secretmanager.admin",
       "roles/servicenetworking.networksAdmin",
@@ -44,6 +43,7 @@ locals {
       "roles/artifactregistry.reader",
       "roles/bigquery.metadataViewer",
       "roles/browser",
+      "roles/certificatemanager.viewer",
       "roles/cloudscheduler.viewer",
       "roles/cloudsql.viewer",
       "roles/compute.viewer",
@@ -57,6 +57,21 @@ locals {
       "roles/serviceusage.serviceUsageConsumer",
     ]
   }
+
+  # The only roles that the account `terraform` may grant on the project: those that infra/terraform grants there. A
+  # condition may list ten.
+  granted_roles = [
+    "roles/cloudsql.client",
+    "roles/cloudsql.instanceUser",
+    "roles/dataflow.developer",
+    "roles/monitoring.viewer",
+    "roles/run.developer",
+    "roles/serviceusage.serviceUsageConsumer",
+    "roles/telemetry.writer",
+    "progressDataflowWorker",
+    "progressGreenPush",
+    "progressMeasurements",
+  ]
 
   # Roles on the billing account, for budgets.
   billing_roles = { "terraform" = "roles/billing.costsManager", "terraform-plan" = "roles/billing.viewer" }
@@ -74,7 +89,7 @@ resource "google_service_account" "ci" {
 
 resource "google_project_iam_member" "ci" {
   for_each = merge([
-    for environment in keys(var.environments) : merge([
+    for environment in keys(local.delivered) : merge([
       for account, roles in local.project_roles : {
         for role in roles :
         "${environment} ${account} ${role}" => { environment = environment, account = account, role = role }
@@ -87,8 +102,24 @@ resource "google_project_iam_member" "ci" {
   member  = google_service_account.ci["${each.value.environment} ${each.value.account}"].member
 }
 
+resource "google_project_iam_member" "ci_grants" {
+  for_each = local.delivered
+
+  project = google_project.this[each.key].project_id
+  role    = "roles/resourcemanager.projectIamAdmin"
+  member  = google_service_account.ci["${each.key} terraform"].member
+
+  condition {
+    title = "The roles that infra/terraform grants"
+    expression = format("api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([%s])", join(", ", [
+      for role in local.granted_roles :
+      startswith(role, "roles/") ? "'${role}'" : "'projects/${each.value}/roles/${role}'"
+    ]))
+  }
+}
+
 resource "google_project_iam_member" "plan" {
-  for_each = var.environments
+  for_each = local.delivered
 
   project = google_project.this[each.key].project_id
   role    = google_project_iam_custom_role.this["${each.key}/terraformPlan"].name
@@ -98,7 +129,7 @@ resource "google_project_iam_member" "plan" {
 # Terraform's provider reads the values of two secrets, to compare them with the state. The plan account can read the
 # same values in the state anyway. It cannot read any other secret.
 resource "google_project_iam_member" "plan_contents" {
-  for_each = var.environments
+  for_each = local.delivered
 
   project = google_project.this[each.key].project_id
   role    = "roles/secretmanager.secretAccessor"
@@ -118,7 +149,7 @@ resource "google_billing_account_iam_member" "ci" {
     for name, pair in local.environment_accounts : name => pair if contains(keys(local.billing_roles), pair.account)
   }
 
-  billing_account_id = var.billing_account
+  billing_account_id = local.files[each.value.environment].billing_account
   role               = local.billing_roles[each.value.account]
   member             = google_service_account.ci[each.key].member
 }

@@ -10,7 +10,7 @@ locals {
   plan_environments = { prod = "production-plan" }
 
   environment_conditions = {
-    for name, environment in local.github_environments : name => join(" || ", concat(
+    for name, environment in var.github == null ? {} : local.github_environments : name => join(" || ", concat(
       ["assertion.environment == '${environment}'"],
       [
         for plan in compact([lookup(local.plan_environments, name, "")]) : join("", [
@@ -27,11 +27,12 @@ locals {
     "terraform-plan"    = ["plan.yaml"]
     "progress-pipeline" = ["release.yaml", "rollback.yaml"]
   }
+
   trial_workflows = { "terraform" = ["trial.yaml"] }
 
   workflow_accounts = merge(
     merge([
-      for environment in keys(var.environments) : merge([
+      for environment in keys(local.delivered) : merge([
         for account, files in environment == "trial" ? local.trial_workflows : local.workflows : {
           for file in files : "${environment} ${account} ${file}" => {
             project = environment
@@ -42,17 +43,14 @@ locals {
       ]...)
     ]...),
     {
-      "images progress-pipeline deliver.yaml" = {
-        project = "images"
-        account = google_service_account.images["pipeline"].name
-        file    = "deliver.yaml"
-      }
+      for account in google_service_account.pipeline[*].name :
+      "images progress-pipeline deliver.yaml" => { project = "images", account = account, file = "deliver.yaml" }
     },
   )
 }
 
 resource "google_iam_workload_identity_pool" "github" {
-  for_each = local.projects
+  for_each = var.github == null ? {} : local.projects
 
   project                   = google_project.this[each.key].project_id
   workload_identity_pool_id = "progress-github"
@@ -62,7 +60,7 @@ resource "google_iam_workload_identity_pool" "github" {
 }
 
 resource "google_iam_workload_identity_pool_provider" "github" {
-  for_each = local.projects
+  for_each = var.github == null ? {} : local.projects
 
   project                            = google_project.this[each.key].project_id
   workload_identity_pool_id          = google_iam_workload_identity_pool.github[each.key].workload_identity_pool_id

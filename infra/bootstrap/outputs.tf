@@ -2,14 +2,14 @@ output "github_variables" {
   # Only the builds read REGION. The workflows of an environment read the region from the environment's tfvars.
   description = "The variables to set in each GitHub environment."
   value = merge([
-    for name, project in local.projects : {
+    for name, project in var.github == null ? {} : local.projects : {
       for environment in compact([local.github_environments[name], lookup(local.plan_environments, name, "")]) :
       environment => merge(
         {
           PROJECT_ID                 = project
           WORKLOAD_IDENTITY_PROVIDER = google_iam_workload_identity_pool_provider.github[name].name
         },
-        name == "images" ? { REGION = var.region } : {},
+        name == "images" ? { REGION = var.images_region } : {},
       )
     }
   ]...)
@@ -17,11 +17,10 @@ output "github_variables" {
 
 output "github_environments" {
   description = "The repository's variable ENVIRONMENTS: the GitHub environments with a project in the cloud, as JSON."
-  value       = jsonencode([for name in keys(local.projects) : local.github_environments[name]])
+  value       = jsonencode([for name in keys(local.projects) : local.github_environments[name] if var.github != null])
 }
 
-# `terraform init` in infra/terraform names the bucket of the environment.
 output "state_buckets" {
-  description = "The state bucket of each environment, and the bucket of this module's own state (`images`)."
+  description = "The state bucket of each project."
   value       = { for name, bucket in google_storage_bucket.state : name => bucket.name }
 }

@@ -1,19 +1,31 @@
-# A project for each environment, and one for the images that all environments run.
+# A project for each environment, and one for the images that all environments run if GitHub Actions deliver them.
 
 locals {
-  projects = merge(var.environments, { images = var.images_project })
+  folder = "${path.module}/../terraform"
+
+  # infra/terraform reads the same files.
+  files = {
+    for name in var.environments :
+    name => provider::terraform::decode_tfvars(file("${local.folder}/environments/${name}.tfvars"))
+  }
+  environments = { for name, file in local.files : name => file.project_id }
+  delivered    = var.github == null ? {} : local.environments
+  projects     = merge(local.environments, var.github == null ? {} : { images = var.images_project })
+
+  # The images have the organisation and the billing account of the first environment.
+  owners = merge(local.files, { images = local.files[sort(keys(local.files))[0]] })
+
+  regions = { for name in keys(local.projects) : name => (
+    name == "images" ? var.images_region : try(local.files[name].region, "europe-west1")
+  ) }
 
   # The APIs that Terraform needs before it can enable all other APIs. The compute API creates a default account, which
-  # loses its roles (see below) before anything can use it. infra/preflight uses cloudbilling, cloudquotas and
-  # orgpolicy.
+  # loses its roles (see below) before anything can use it. infra/preflight uses cloudquotas.
   first_apis = {
     for name in keys(local.projects) : name => concat(
       ["cloudresourcemanager", "compute", "iam", "iamcredentials", "serviceusage", "storage", "sts"],
-      (
-        name == "images"
-        ? ["artifactregistry", "cloudbuild", "logging"]
-        : ["billingbudgets", "cloudbilling", "cloudquotas", "orgpolicy", "run"]
-      ),
+      contains(local.registries, name) ? ["artifactregistry", "cloudbuild", "logging"] : [],
+      name == "images" ? [] : ["billingbudgets", "cloudquotas", "run"],
     )
   }
 }
@@ -23,11 +35,25 @@ resource "google_project" "this" {
 
   name                = each.value
   project_id          = each.value
-  org_id              = try(one(regex("^organizations/(.*)$", var.parent)), null)
-  folder_id           = try(one(regex("^folders/(.*)$", var.parent)), null)
-  billing_account     = var.billing_account
+  org_id              = try(one(regex("^organizations/(.*)$", local.owners[each.key].parent)), null)
+  folder_id           = try(one(regex("^folders/(.*)$", local.owners[each.key].parent)), null)
+  billing_account     = local.owners[each.key].billing_account
   auto_create_network = false
   deletion_policy     = contains(["prod", "images"], each.key) ? "PREVENT" : "DELETE"
+
+  lifecycle {
+    precondition {
+      condition = try(
+        local.owners[each.key].parent == null ||
+        can(regex("^(folders|organizations)/[0-9]+$", local.owners[each.key].parent)),
+        false,
+      )
+      error_message = join(" ", [
+        "expected parent = \"organizations/NUMBER\" or \"folders/NUMBER\" in the environment's tfvars:",
+        "`gcloud organizations list` prints the number",
+      ])
+    }
+  }
 }
 
 resource "google_project_service" "first" {
@@ -48,18 +74,28 @@ resource "google_project_default_service_accounts" "this" {
   action         = "DEPRIVILEGE"
   restore_policy = "NONE"
 
-  depends_on = [google_project_service.first]
+  # It reads the project's policy and writes it back, without the changes that others make meanwhile.
+  depends_on = [
+    google_project_iam_member.build,
+    google_project_iam_member.build_sources,
+    google_project_iam_member.ci,
+    google_project_iam_member.ci_grants,
+    google_project_iam_member.pipeline,
+    google_project_iam_member.plan,
+    google_project_iam_member.plan_contents,
+    terraform_data.run_agent,
+  ]
 }
 
 # Creates Cloud Run's service agents, which pull the images, before registry.tf grants these agents a role. Otherwise,
 # Google would create an agent only when Cloud Run is first used. If the beta commands are missing, the first call
 # installs them: without a question, because --quiet comes before the word beta, and not in parallel.
 resource "terraform_data" "run_agent" {
-  triggers_replace = [for name in keys(var.environments) : google_project.this[name].number]
+  triggers_replace = [for name in keys(local.environments) : google_project.this[name].number]
 
   provisioner "local-exec" {
     command = join("; ", concat(["set -e"], [
-      for project in values(var.environments) :
+      for project in values(local.environments) :
       "gcloud --quiet beta services identity create --service=run.googleapis.com --project=${project}"
     ]))
   }

@@ -1,12 +1,22 @@
-# The registry of the images, and the accounts that build them. Images are built once for all environments, so the
-# registry and these accounts do not belong to an environment.
+# The registries of images, and the accounts that build them. GitHub Actions build once for all environments, in the
+# images' project. An environment whose tfvars name no image has a registry of its own, in which an operator builds.
+
+locals {
+  published = jsondecode(file("${local.folder}/image.tf.json")).variable.image.default
+  registries = toset(concat(
+    [for name, file in local.files : name if try(file.image, local.published) == null],
+    var.github == null ? [] : ["images"],
+  ))
+}
 
 resource "google_artifact_registry_repository" "images" {
-  project       = google_project.this["images"].project_id
+  for_each = local.registries
+
+  project       = google_project.this[each.key].project_id
   repository_id = "progress"
-  location      = var.region
+  location      = local.regions[each.key]
   format        = "DOCKER"
-  description   = "The functions' images"
+  description   = "Images of Progress"
 
   # An environment without recent releases runs an old image. Cloud Run keeps a copy of the image for the revisions that
   # serve. But a changed setting creates a new revision, which needs the image in the registry. Therefore an image is
@@ -30,10 +40,10 @@ resource "google_artifact_registry_repository" "images" {
   depends_on = [google_project_service.first]
 }
 
-# An environment can deploy these images only if Cloud Run's agent and the deploying account can both read them.
+# An environment can deploy the pipeline's images only if Cloud Run's agent and the deploying account can read them.
 resource "google_artifact_registry_repository_iam_member" "reader" {
   for_each = merge([
-    for name in keys(var.environments) : {
+    for name in keys(local.delivered) : {
       "${name} agent" = join("", [
         "serviceAccount:service-${google_project.this[name].number}",
         "@serverless-robot-prod.iam.gserviceaccount.com",
@@ -43,56 +53,92 @@ resource "google_artifact_registry_repository_iam_member" "reader" {
     }
   ]...)
 
-  project    = google_artifact_registry_repository.images.project
-  repository = google_artifact_registry_repository.images.name
-  location   = google_artifact_registry_repository.images.location
+  project    = google_artifact_registry_repository.images["images"].project
+  repository = google_artifact_registry_repository.images["images"].name
+  location   = google_artifact_registry_repository.images["images"].location
   role       = "roles/artifactregistry.reader"
   member     = each.value
 
   depends_on = [terraform_data.run_agent]
 }
 
-resource "google_service_account" "images" {
-  for_each = { build = "Builds the images", pipeline = "GitHub Actions, when it builds" }
+resource "google_service_account" "build" {
+  for_each = local.registries
 
-  project      = google_project.this["images"].project_id
-  account_id   = "progress-${each.key}"
-  display_name = each.value
+  project      = google_project.this[each.key].project_id
+  account_id   = "progress-build"
+  display_name = "Builds the images"
 
   depends_on = [google_project_service.first]
 }
 
-resource "google_project_iam_member" "images" {
-  for_each = {
-    "roles/cloudbuild.builds.editor"          = "pipeline"
-    "roles/serviceusage.serviceUsageConsumer" = "pipeline"
-    "roles/logging.logWriter"                 = "build"
-  }
+resource "google_project_iam_member" "build" {
+  for_each = local.registries
 
-  project = google_project.this["images"].project_id
-  role    = each.key
-  member  = google_service_account.images[each.value].member
-}
-
-resource "google_service_account_iam_member" "builds_as" {
-  service_account_id = google_service_account.images["build"].name
-  role               = "roles/iam.serviceAccountUser"
-  member             = google_service_account.images["pipeline"].member
+  project = google_project.this[each.key].project_id
+  role    = "roles/logging.logWriter"
+  member  = google_service_account.build[each.key].member
 }
 
 resource "google_artifact_registry_repository_iam_member" "build" {
-  project    = google_artifact_registry_repository.images.project
-  repository = google_artifact_registry_repository.images.name
-  location   = google_artifact_registry_repository.images.location
+  for_each = local.registries
+
+  project    = google_artifact_registry_repository.images[each.key].project
+  repository = google_artifact_registry_repository.images[each.key].name
+  location   = google_artifact_registry_repository.images[each.key].location
   role       = "roles/artifactregistry.writer"
-  member     = google_service_account.images["build"].member
+  member     = google_service_account.build[each.key].member
 }
 
-# The source archives of builds: gcloud uploads them with the pipeline's account, and the build reads them.
+# `gcloud builds submit` creates this bucket, and uploads the repository to it.
+resource "google_project_iam_member" "build_sources" {
+  for_each = setsubtract(local.registries, ["images"])
+
+  project = google_project.this[each.key].project_id
+  role    = "roles/storage.objectViewer"
+  member  = google_service_account.build[each.key].member
+
+  condition {
+    title      = "The sources of builds"
+    expression = "resource.name.startsWith('projects/_/buckets/${local.projects[each.key]}_cloudbuild/')"
+  }
+}
+
+resource "google_service_account" "pipeline" {
+  count = var.github == null ? 0 : 1
+
+  project      = google_project.this["images"].project_id
+  account_id   = "progress-pipeline"
+  display_name = "GitHub Actions, when it builds"
+
+  depends_on = [google_project_service.first]
+}
+
+resource "google_project_iam_member" "pipeline" {
+  for_each = var.github == null ? [] : toset([
+    "roles/cloudbuild.builds.editor", "roles/serviceusage.serviceUsageConsumer",
+  ])
+
+  project = google_project.this["images"].project_id
+  role    = each.key
+  member  = google_service_account.pipeline[0].member
+}
+
+resource "google_service_account_iam_member" "builds_as" {
+  count = var.github == null ? 0 : 1
+
+  service_account_id = google_service_account.build["images"].name
+  role               = "roles/iam.serviceAccountUser"
+  member             = google_service_account.pipeline[0].member
+}
+
+# The source archives of the pipeline's builds: gcloud uploads them with the pipeline's account.
 resource "google_storage_bucket" "sources" {
+  count = var.github == null ? 0 : 1
+
   project                     = google_project.this["images"].project_id
   name                        = "${var.images_project}-sources"
-  location                    = var.region
+  location                    = var.images_region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
   force_destroy               = true
@@ -110,13 +156,28 @@ resource "google_storage_bucket" "sources" {
 }
 
 resource "google_storage_bucket_iam_member" "sources" {
-  for_each = {
-    "roles/storage.objectUser"         = "pipeline"
-    "roles/storage.legacyBucketReader" = "pipeline"
-    "roles/storage.objectViewer"       = "build"
+  for_each = var.github == null ? {} : {
+    "roles/storage.objectUser"         = google_service_account.pipeline[0].member
+    "roles/storage.legacyBucketReader" = google_service_account.pipeline[0].member
+    "roles/storage.objectViewer"       = google_service_account.build["images"].member
   }
 
-  bucket = google_storage_bucket.sources.name
+  bucket = google_storage_bucket.sources[0].name
   role   = each.key
-  member = google_service_account.images[each.value].member
+  member = each.value
+}
+
+moved { # until 0.3, there was only the registry of the images' project
+  from = google_artifact_registry_repository.images
+  to   = google_artifact_registry_repository.images["images"]
+}
+
+moved {
+  from = google_service_account.images["build"]
+  to   = google_service_account.build["images"]
+}
+
+moved {
+  from = google_service_account.images["pipeline"]
+  to   = google_service_account.pipeline[0]
 }

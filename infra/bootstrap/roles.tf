@@ -59,7 +59,7 @@ locals {
 
 resource "google_project_iam_custom_role" "this" {
   for_each = merge([
-    for environment in keys(var.environments) : {
+    for environment in keys(local.environments) : {
       for id, role in local.custom_roles : "${environment}/${id}" => merge(role, { environment = environment, id = id })
     }
   ]...)

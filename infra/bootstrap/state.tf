@@ -1,11 +1,12 @@
-# A bucket for each environment's Terraform state, and one in the images' project for the state of this root.
+# A bucket in each project for the Terraform state of its environment. One of them also holds the state of this root:
+# that of the images' project or, without it, that of the first environment.
 
 resource "google_storage_bucket" "state" {
   for_each = local.projects
 
   project                     = google_project.this[each.key].project_id
   name                        = "${each.value}-terraform-state"
-  location                    = var.region
+  location                    = local.regions[each.key]
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
 
@@ -33,7 +34,7 @@ resource "google_storage_bucket" "state" {
 # lock it.
 resource "google_storage_bucket_iam_member" "state" {
   for_each = {
-    for pair in setproduct(keys(var.environments), ["terraform", "terraform-plan"]) : join(" ", pair) => {
+    for pair in setproduct(keys(local.delivered), ["terraform", "terraform-plan"]) : join(" ", pair) => {
       environment = pair[0]
       account     = pair[1]
       role        = pair[1] == "terraform" ? "roles/storage.objectAdmin" : "roles/storage.objectViewer"

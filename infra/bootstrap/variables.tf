@@ -1,36 +1,27 @@
 variable "environments" {
-  description = "The project of each environment. A test applies and destroys the environment `trial`."
-  type        = map(string)
+  description = "The environments to create: the names of files in infra/terraform/environments."
+  type        = set(string)
+  default     = ["dev"]
 
   validation {
-    condition     = length(setsubtract(keys(var.environments), ["dev", "staging", "prod", "trial"])) == 0
-    error_message = "expected the projects of dev, staging, prod and trial, or of some of them"
+    condition     = length(setsubtract(var.environments, ["dev", "staging", "prod"])) == 0
+    error_message = "expected dev, staging and prod, or some of them"
   }
 }
 
 variable "images_project" {
-  description = "The project that builds and stores the images of all environments."
-  type        = string
-}
-
-variable "billing_account" {
-  description = "The billing account of all projects. Whoever applies needs roles/billing.admin on it."
-  type        = string
-}
-
-variable "parent" {
-  description = "The parent of the projects: folders/NUMBER or organizations/NUMBER. Null means no organisation."
+  description = "The project in which GitHub Actions builds the images of all environments; null without `github`."
   type        = string
   default     = null
 
   validation {
-    condition     = var.parent == null || can(regex("^(folders|organizations)/[0-9]+$", var.parent))
-    error_message = "expected folders/NUMBER or organizations/NUMBER"
+    condition     = (var.images_project == null) == (var.github == null)
+    error_message = "expected images_project and github, or neither"
   }
 }
 
-variable "region" {
-  description = "The region of states, images and builds: one of the six in which Google lets new projects build."
+variable "images_region" {
+  description = "The region of images_project: one of the six in which Google lets new projects build."
   type        = string
   default     = "europe-west1"
 
@@ -38,7 +29,7 @@ variable "region" {
   validation {
     condition = contains(
       ["asia-east1", "australia-southeast1", "europe-west1", "southamerica-east1", "us-central1", "us-west2"],
-      var.region,
+      var.images_region,
     )
     error_message = join(" ", [
       "expected asia-east1, australia-southeast1, europe-west1, southamerica-east1,",
@@ -48,10 +39,11 @@ variable "region" {
 }
 
 variable "github" {
-  description = "The repository whose workflows get access, with its number and its branch."
+  description = "The repository whose workflows get access, with its number and its branch; null: none has access."
   type = object({
     repository    = string # owner/name
     repository_id = number # a name can be reused, the number cannot
     branch        = optional(string, "main")
   })
+  default = null
 }

@@ -19,7 +19,7 @@ import gcloud
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CONFIG = Path(__file__).with_name("build.yaml")
 
-# The source files of each image. infra/terraform/function_sources.tf must list the same files.
+# The source files of each image.
 SHARED = ("requirements.txt", "progress", "sql")
 OWN = {
     "query": {"main.py": "functions/query/main.py"},

@@ -82,9 +82,9 @@ def check_address(address: str) -> None:
             open_response(urllib.request.Request(address)).close()  # noqa: S310 - the operator sets it
         except OSError as error:
             raise Failed(
-                f"{address} is unreachable, so nothing was released: {error}. Set the domain's A "
-                "record to Terraform's output load_balancer_address, and wait until Google has "
-                "issued the certificate (infra/terraform/README.md)"
+                f"{address} is unreachable, so nothing was released: {error}. Set the domain's "
+                "records to Terraform's output domain_records, and wait until Google has issued "
+                "the certificate (infra/terraform/README.md)"
             ) from None
 
     _try(WATCH_TRIES, connect)

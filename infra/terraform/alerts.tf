@@ -1,14 +1,6 @@
 # The alerts. Each alert reads the metrics of Progress's log lines (metrics.tf). Some also have conditions on metrics of
 # Google Cloud. The text of an alert names the condition, the likely cause, what to do, and a section of the runbook.
 
-variable "github" {
-  description = "The repository and branch with the runbook that alerts link to."
-  type = object({
-    repository = string # owner/name
-    branch     = optional(string, "main")
-  })
-}
-
 variable "alert_emails" {
   description = "The e-mail addresses that get the alerts; without any, nobody is told (see the output `alerting`)."
   type        = list(string)
@@ -87,8 +79,6 @@ locals {
 
   alert_names = concat(keys(local.alerts), ["error-logs"])
   alerts_on   = setsubtract(var.alerts, local.has_memorystore ? [] : ["cold-cache"])
-
-  runbook = "https://github.com/${var.github.repository}/blob/${var.github.branch}/docs/runbook.md"
 
   # An alert fires if a condition is true for `for` seconds. Monitoring counts by the minute, and a five-minute window
   # includes minutes that lie only partly in it. A single high value can therefore keep a condition true for up to six

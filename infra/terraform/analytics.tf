@@ -100,7 +100,5 @@ resource "google_pubsub_subscription" "analytics" {
     ttl = ""
   }
 
-  # A grant takes about a minute to take effect. The subscription therefore waits until the
-  # functions' first images are built, which takes some minutes.
-  depends_on = [google_bigquery_table_iam_member.pubsub, terraform_data.image]
+  depends_on = [terraform_data.grants]
 }

@@ -4,9 +4,8 @@ resource "google_project_service" "api" {
   for_each = toset(concat([
     "artifactregistry.googleapis.com",
     "bigquery.googleapis.com",
-    "bigqueryconnection.googleapis.com",
     "billingbudgets.googleapis.com",
-    "cloudbuild.googleapis.com",
+    "certificatemanager.googleapis.com",
     "cloudresourcemanager.googleapis.com",
     "cloudscheduler.googleapis.com",
     "cloudtrace.googleapis.com",

@@ -28,7 +28,6 @@ locals {
     for name in ["ranges", "rebuilds"] : name => "resource.name.startsWith('${local.archive_objects}/${name}/')"
   }
   archive_conditions = {
-    events = local.archive_folders["ranges"]
     rebuild = join(" || ", concat(
       ["resource.name == '${local.archive_objects}/manifest.json'"], values(local.archive_folders)
     ))

@@ -1,11 +1,5 @@
 # Budget alert by e-mail. The provider does not know the API's `spendCap` yet, which caps Cloud Run (docs/cost.md).
 
-variable "billing_account" {
-  description = "The billing account for the budget alert (requires roles/billing.costsManager); null: no alert."
-  type        = string
-  default     = null
-}
-
 variable "monthly_budget" {
   description = "The monthly budget, in the billing account's currency."
   type        = number

@@ -13,16 +13,16 @@ locals {
   # text, which can look like an attack. The document's braces, quotes and comments look like attacks. The query
   # function itself limits documents.
   waf_rule_sets = {
-    1000 = { name = "sqli-v33-stable", matches_text = true }
-    1010 = { name = "xss-v33-stable", matches_text = true }
-    1020 = { name = "lfi-v33-stable", matches_text = true }
-    1030 = { name = "rfi-v33-stable", matches_text = true }
-    1040 = { name = "rce-v33-stable", matches_text = true }
-    1050 = { name = "nodejs-v33-stable", matches_text = true }
-    1060 = { name = "protocolattack-v33-stable", matches_text = true }
-    1070 = { name = "methodenforcement-v33-stable", matches_text = false }
-    1080 = { name = "scannerdetection-v33-stable", matches_text = false }
-    1090 = { name = "sessionfixation-v33-stable", matches_text = false }
+    1000 = { name = "sqli-v422-stable", matches_text = true }
+    1010 = { name = "xss-v422-stable", matches_text = true }
+    1020 = { name = "lfi-v422-stable", matches_text = true }
+    1030 = { name = "rfi-v422-stable", matches_text = true }
+    1040 = { name = "rce-v422-stable", matches_text = true }
+    1050 = { name = "generic-v422-stable", matches_text = true }
+    1060 = { name = "protocolattack-v422-stable", matches_text = true }
+    1070 = { name = "methodenforcement-v422-stable", matches_text = false }
+    1080 = { name = "scannerdetection-v422-stable", matches_text = false }
+    1090 = { name = "sessionfixation-v422-stable", matches_text = false }
     1100 = { name = "cve-canary", matches_text = false }
   }
 

@@ -94,7 +94,7 @@ resource "google_sql_database_instance" "this" {
 
     ip_configuration {
       ipv4_enabled    = false
-      private_network = google_compute_network.this.id
+      private_network = google_compute_network.this[0].id
       ssl_mode        = "ENCRYPTED_ONLY"
     }
 

@@ -22,7 +22,7 @@ locals {
     for name in local.dataflow : {
       DATAFLOW_TEMPLATE       = "gs://${google_storage_bucket.templates[name].name}/beam-rebuild.json"
       DATAFLOW_REGION         = var.region
-      DATAFLOW_SUBNETWORK     = "regions/${var.region}/subnetworks/${google_compute_subnetwork.this.name}"
+      DATAFLOW_SUBNETWORK     = "regions/${var.region}/subnetworks/${google_compute_subnetwork.this[0].name}"
       DATAFLOW_WORKER_ACCOUNT = google_service_account.member[name].email
     }
   ]...)
@@ -91,8 +91,8 @@ resource "google_storage_bucket_iam_member" "dataflow_templates" {
 resource "google_artifact_registry_repository_iam_member" "dataflow" {
   for_each = local.dataflow
 
-  repository = google_artifact_registry_repository.images.name
-  location   = google_artifact_registry_repository.images.location
+  repository = "progress"
+  location   = var.region
   role       = "roles/artifactregistry.reader"
   member     = google_service_account.member[each.key].member
 }
@@ -103,7 +103,7 @@ resource "google_compute_firewall" "dataflow" {
   for_each = local.dataflow
 
   name        = "progress-dataflow-workers"
-  network     = google_compute_network.this.id
+  network     = google_compute_network.this[0].id
   direction   = "INGRESS"
   priority    = 900
   source_tags = ["dataflow"]
@@ -117,7 +117,7 @@ resource "google_compute_firewall" "dataflow" {
 
 output "dataflow_image" {
   description = "The path of the image that the Flex Template runs; null without dataflow."
-  value       = one([for name in local.dataflow : "${local.images}/beam-rebuild"])
+  value       = one([for name in local.dataflow : "${local.registry}/progress/beam-rebuild"])
 }
 
 output "dataflow_template" {

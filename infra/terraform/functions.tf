@@ -1,4 +1,5 @@
-# The three functions. The first apply builds their images; later the pipeline sets their images and traffic.
+# The three functions. They run one image, in which FUNCTION_TARGET chooses the function. Later, releases set the image
+# and the traffic.
 
 variable "functions" {
   description = "The size of each function: CPUs, memory and concurrency of an instance, and the number of instances."
@@ -169,7 +170,7 @@ locals {
     APP_URL               = var.app_url
     PAGE_PAUSE_MINUTES    = tostring(var.page_pause_minutes)
     DASHBOARD_URL         = coalesce(var.dashboard_url, local.dashboards)
-    RUNBOOK_URL           = local.runbook
+    RUNBOOK_URL           = var.github == null ? null : local.runbook
     CORS_ORIGINS          = length(var.api.cors_origins) == 0 ? null : join(",", var.api.cors_origins)
     RATE_LIMIT_PER_MINUTE = tostring(var.api.rate_limit_per_minute)
     TRUSTED_PROXIES       = local.has_load_balancer ? "2" : "1" # Cloud Run and the load balancer each add an address
@@ -239,22 +240,22 @@ module "function" {
   size     = var.functions[each.key]
   requests = each.value.requests
   container = {
-    region              = var.region
-    account             = google_service_account.member[each.key].email
-    image               = "${local.images}/${each.key}"
-    settings            = merge(local.common_settings, local.database_environment[each.key], each.value.settings)
+    region  = var.region
+    account = google_service_account.member[each.key].email
+    image   = local.image
+    settings = merge(
+      local.common_settings, local.database_environment[each.key], each.value.settings, { FUNCTION_TARGET = each.key }
+    )
     secrets             = local.function_secrets[each.key]
     network             = local.vpc_access
     deletion_protection = local.is_prod
   }
 
   depends_on = [
-    google_project_iam_member.member,
-    google_secret_manager_secret_iam_member.accessor,
     google_secret_manager_secret_version.neon_owner,
     google_secret_manager_secret_version.password,
     google_secret_manager_secret_version.this,
-    terraform_data.image,
+    terraform_data.grants,
   ]
 }
 

@@ -21,7 +21,6 @@ resource "google_service_account" "member" {
     release   = "Migrates the database for a release"
     backup    = "Backs up the read models and dumps the log"
     rebuild   = "Rebuilds the read models from the archive"
-    build     = "Builds the images"
     push      = "Signs Pub/Sub's pushes"
     scheduler = "Signs Cloud Scheduler's calls"
     },
@@ -43,15 +42,17 @@ locals {
   # infra/bootstrap creates the pipeline's account.
   members = merge(
     { for name, account in google_service_account.member : name => account.member },
-    { pipeline = "serviceAccount:progress-pipeline@${var.project_id}.iam.gserviceaccount.com" },
+    {
+      for name in local.pipeline :
+      name => "serviceAccount:progress-pipeline@${var.project_id}.iam.gserviceaccount.com"
+    },
   )
 
   exports_to_google = startswith(var.otel_exporter_otlp_endpoint, "https://telemetry.googleapis.com")
 
   # Roles on the whole project, where no narrower scope exists.
   project_roles = merge({
-    build    = ["roles/logging.logWriter"]
-    pipeline = ["roles/run.developer", "roles/monitoring.viewer"]
+    for name in local.pipeline : name => ["roles/run.developer", "roles/monitoring.viewer"]
     }, {
     # To export traces and metrics to Google, an account must be allowed to write them, and to bill this project.
     for name in local.exports_to_google ? ["ingest", "project", "query", "batch", "release", "backup", "rebuild"] : [] :
@@ -63,7 +64,7 @@ locals {
   impersonations = concat(
     [
       for name in ["ingest", "project", "query", "batch", "release", "backup", "rebuild", "push"] :
-      { actor = "pipeline", account = name }
+      { actor = "pipeline", account = name } if var.github != null
     ],
     [for name in keys(try(var.night.min_instances, {})) : { actor = "scheduler", account = name }],
   )
@@ -173,42 +174,26 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
 # The pipeline passes arguments to the release job. During a release, the pipeline also creates a push subscription,
 # through which Pub/Sub sends commands to green.
 resource "google_cloud_run_v2_job_iam_member" "pipeline" {
+  for_each = local.pipeline
+
   name     = module.job["release"].name
   location = var.region
   role     = "roles/run.jobsExecutorWithOverrides"
-  member   = local.members["pipeline"]
+  member   = local.members[each.key]
 }
 
 resource "google_project_iam_member" "green_push" {
+  for_each = local.pipeline
+
   project = var.project_id
   role    = local.custom_roles.green_push
-  member  = local.members["pipeline"]
+  member  = local.members[each.key]
 }
 
 resource "google_pubsub_topic_iam_member" "green_push" {
+  for_each = local.pipeline
+
   topic  = module.topic[local.command_topic].name
   role   = "roles/pubsub.subscriber" # pubsub.topics.attachSubscription
-  member = local.members["pipeline"]
-}
-
-# The account of the first builds reads the source archives and writes the images.
-resource "google_storage_bucket_iam_member" "build" {
-  bucket = google_storage_bucket.sources.name
-  role   = "roles/storage.objectViewer"
-  member = google_service_account.member["build"].member
-}
-
-resource "google_artifact_registry_repository_iam_member" "build" {
-  repository = google_artifact_registry_repository.images.name
-  location   = google_artifact_registry_repository.images.location
-  role       = "roles/artifactregistry.writer"
-  member     = google_service_account.member["build"].member
-}
-
-# An account can deploy an image only if it may read the image. The images of the first revisions are in this registry.
-resource "google_artifact_registry_repository_iam_member" "pipeline" {
-  repository = google_artifact_registry_repository.images.name
-  location   = google_artifact_registry_repository.images.location
-  role       = "roles/artifactregistry.reader"
-  member     = local.members["pipeline"]
+  member = local.members[each.key]
 }

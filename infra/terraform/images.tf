@@ -1,63 +1,43 @@
-# The first image of each function, built from the function's source archive. The jobs run the image of `project`.
-# Releases deploy later images from the registry that all environments share (infra/bootstrap).
+# The image of everything that runs: the functions and the jobs. Terraform sets it when it creates a service or a job;
+# later, releases do. A published version sets the default of var.image. Without one, an operator builds
+# the image, in a registry that infra/bootstrap creates (docs/first-cloud.md).
 
-variable "build_region" {
-  description = "The region of the first builds. Google lets a new project build images in six regions only."
-  type        = string
-  default     = "europe-west1"
-
-  # See "Restricted regions for some projects" on cloud.google.com/build/docs/locations.
-  validation {
-    condition = contains(
-      ["asia-east1", "australia-southeast1", "europe-west1", "southamerica-east1", "us-central1", "us-west2"],
-      var.build_region,
-    )
-    error_message = join(" ", [
-      "expected asia-east1, australia-southeast1, europe-west1, southamerica-east1,",
-      "us-central1 or us-west2",
-    ])
-  }
+locals {
+  registry     = "${var.region}-docker.pkg.dev/${var.project_id}"
+  is_published = startswith(coalesce(var.image, "none"), "ghcr.io/")
+  image = (
+    local.is_published ? "${local.registry}/ghcr/${trimprefix(var.image, "ghcr.io/")}" :
+    coalesce(var.image, "${local.registry}/progress/progress:latest")
+  )
 }
 
-# There is no cleanup policy, because an environment runs these few images until its first release.
-resource "google_artifact_registry_repository" "images" {
-  repository_id = "progress"
+# Cloud Run cannot pull from ghcr.io itself.
+resource "google_artifact_registry_repository" "published" {
+  count = local.is_published ? 1 : 0
+
+  repository_id = "ghcr"
   location      = var.region
   format        = "DOCKER"
-  description   = "The functions' first images"
+  mode          = "REMOTE_REPOSITORY"
+  description   = "The images of ghcr.io"
+
+  remote_repository_config {
+    docker_repository {
+      custom_repository {
+        uri = "https://ghcr.io"
+      }
+    }
+  }
 
   depends_on = [google_project_service.api]
 }
 
-# Builds the first images, because a service can only be created with an existing image. gcloud uploads the source
-# archive. The archive is not a Terraform resource, so no resource changes when the code changes. A failed build is
-# repeated after 90 s, because new IAM roles take effect only after a delay.
-resource "terraform_data" "image" {
-  for_each = local.own_files
+# An account can deploy an image only if it may read the image: the pipeline deploys the first one again in a rollback.
+resource "google_artifact_registry_repository_iam_member" "pipeline" {
+  for_each = var.image == null || local.is_published ? local.pipeline : []
 
-  triggers_replace = google_artifact_registry_repository.images.id
-
-  provisioner "local-exec" {
-    environment = {
-      BUILD = join(" ", [
-        "gcloud builds submit ${data.archive_file.source[each.key].output_path}",
-        "--config=${local.repository}/infra/release/build.yaml",
-        "--substitutions=_IMAGE=${local.images}/${each.key},_FUNCTION=${each.key}",
-        "--service-account=${google_service_account.member["build"].id}",
-        "--gcs-source-staging-dir=gs://${google_storage_bucket.sources.name}/builds",
-        "--region=${var.build_region} --project=${var.project_id} --quiet",
-      ])
-    }
-    command = "$BUILD || { sleep 90; $BUILD; }"
-  }
-
-  depends_on = [
-    google_artifact_registry_repository_iam_member.build,
-    google_project_iam_member.member,
-    google_storage_bucket_iam_member.build,
-  ]
-}
-
-locals {
-  images = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
+  repository = var.image == null ? "progress" : google_artifact_registry_repository.published[0].name
+  location   = var.region
+  role       = "roles/artifactregistry.reader"
+  member     = local.members[each.key]
 }

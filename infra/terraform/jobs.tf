@@ -1,4 +1,4 @@
-# The jobs. They run the image of the function `project`, which contains the code of all jobs.
+# The jobs. They run the image of the functions.
 
 variable "erase_deleted_after_days" {
   description = "The number of days between a learner's deletion and the erasure by the batch job; null: no erasure."
@@ -12,9 +12,6 @@ variable "erase_deleted_after_days" {
 }
 
 locals {
-  # The buildpack's launcher sets the environment variables that the image's Python needs. The code is in /workspace.
-  launcher = ["/cnb/lifecycle/launcher", "--"]
-
   jobs = {
     # A job waits up to 120 s for the network. A job is retried if its instance died or did not reach the network. A
     # failed migration is not retried (see progress/adapters/postgres/migrations.py).
@@ -76,13 +73,13 @@ module "job" {
   for_each = local.jobs
 
   name = "progress-${each.key}"
-  job  = merge(each.value, { command = concat(local.launcher, each.value.command) })
+  job  = each.value
   container = {
     region  = var.region
     account = google_service_account.member[each.value.member].email
-    image   = module.function["project"].image
+    image   = local.image
     settings = merge(
-      local.common_settings, local.database_environment[each.value.member], { PYTHONPATH = "/workspace" },
+      local.common_settings, local.database_environment[each.value.member],
       each.key == "batch" ? local.changes_settings : {},
       each.value.member == "batch" ? merge(local.erasure_settings, { TASK_RETRIES = each.value.retries }) : {},
       # `progress erasures apply` publishes what an erasure waits for, in the job `release`.
@@ -99,11 +96,10 @@ module "job" {
   }
 
   depends_on = [
-    google_project_iam_member.member,
-    google_secret_manager_secret_iam_member.accessor,
     google_secret_manager_secret_version.neon_owner,
     google_secret_manager_secret_version.password,
     google_secret_manager_secret_version.this,
+    terraform_data.grants,
   ]
 }
 

@@ -2,7 +2,7 @@
 # then accepts requests from the load balancer only.
 
 variable "domain" {
-  description = "The API's domain, whose A record has the output load_balancer_address; null: the service's own URL."
+  description = "The API's domain, which has the records of the output domain_records; null: the service's own URL."
   type        = string
   default     = null
 
@@ -29,6 +29,7 @@ variable "smoke_key" {
 locals {
   has_load_balancer   = var.domain != null
   load_balancer_count = local.has_load_balancer ? 1 : 0
+  certificate_name    = "progress-${substr(sha256(coalesce(var.domain, "none")), 0, 8)}"
 
   # The tag of the revision behind each backend. `live` is the serving revision, which needs no tag. `green` is the new
   # revision during a release.
@@ -43,25 +44,57 @@ resource "google_compute_global_address" "load_balancer" {
   depends_on = [google_project_service.api]
 }
 
-output "load_balancer_address" {
-  description = "The address for the domain's A record; null without a domain."
-  value       = one(google_compute_global_address.load_balancer[*].address)
+output "domain_records" {
+  description = "The domain's DNS records: its address, and the proof with which Google issues the certificate."
+  value = concat(
+    [for address in google_compute_global_address.load_balancer[*].address : "${var.domain}. A ${address}"],
+    [
+      for record in flatten(google_certificate_manager_dns_authorization.load_balancer[*].dns_resource_record) :
+      "${record.name} ${record.type} ${record.data}"
+    ],
+  )
 }
 
-resource "google_compute_managed_ssl_certificate" "load_balancer" {
+# Google issues the certificate before the domain's A record names the load balancer, so that a domain can move.
+resource "google_certificate_manager_dns_authorization" "load_balancer" {
   count = local.load_balancer_count
 
-  name = "progress-${substr(sha256(var.domain), 0, 8)}"
+  name   = local.certificate_name
+  domain = var.domain
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_certificate_manager_certificate" "load_balancer" {
+  count = local.load_balancer_count
+
+  name = local.certificate_name
 
   managed {
-    domains = [var.domain]
+    domains            = [var.domain]
+    dns_authorizations = [google_certificate_manager_dns_authorization.load_balancer[0].id]
   }
 
   lifecycle {
     create_before_destroy = true
   }
+}
+
+resource "google_certificate_manager_certificate_map" "load_balancer" {
+  count = local.load_balancer_count
+
+  name = "progress"
 
   depends_on = [google_project_service.api]
+}
+
+resource "google_certificate_manager_certificate_map_entry" "load_balancer" {
+  count = local.load_balancer_count
+
+  name         = "progress"
+  map          = google_certificate_manager_certificate_map.load_balancer[0].name
+  matcher      = "PRIMARY"
+  certificates = [google_certificate_manager_certificate.load_balancer[0].id]
 }
 
 resource "google_compute_ssl_policy" "load_balancer" {
@@ -156,10 +189,12 @@ resource "google_compute_url_map" "load_balancer" {
 resource "google_compute_target_https_proxy" "load_balancer" {
   count = local.load_balancer_count
 
-  name             = "progress"
-  url_map          = google_compute_url_map.load_balancer[0].id
-  ssl_certificates = [google_compute_managed_ssl_certificate.load_balancer[0].id]
-  ssl_policy       = google_compute_ssl_policy.load_balancer[0].id
+  name    = "progress"
+  url_map = google_compute_url_map.load_balancer[0].id
+  certificate_map = join("/", [
+    "//certificatemanager.googleapis.com", google_certificate_manager_certificate_map.load_balancer[0].id,
+  ])
+  ssl_policy = google_compute_ssl_policy.load_balancer[0].id
 }
 
 resource "google_compute_global_forwarding_rule" "load_balancer" {

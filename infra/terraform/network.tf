@@ -23,18 +23,23 @@ variable "fixed_egress_address" {
 }
 
 locals {
-  # The VPC access of every service and job. Each running instance uses addresses from the subnetwork. Without anything
-  # to reach in the network, there is no access: an instance starts sooner, and a destroy need not wait for addresses.
-  vpc_access = local.has_private_services || var.fixed_egress_address ? {
-    network    = google_compute_network.this.id
-    subnetwork = google_compute_subnetwork.this.id
+  # Without anything to reach in the network, there is none: an instance starts sooner, and a destroy need not wait for
+  # addresses.
+  network_count = local.has_private_services || var.fixed_egress_address ? 1 : 0
+
+  # The VPC access of every service and job. Each running instance uses addresses from the subnetwork.
+  vpc_access = local.network_count == 0 ? null : {
+    network    = google_compute_network.this[0].id
+    subnetwork = google_compute_subnetwork.this[0].id
     egress     = var.fixed_egress_address ? "ALL_TRAFFIC" : "PRIVATE_RANGES_ONLY"
-  } : null
+  }
 
   has_private_services = local.has_cloud_sql || local.has_memorystore
 }
 
 resource "google_compute_network" "this" {
+  count = local.network_count
+
   name                    = "progress"
   auto_create_subnetworks = false
 
@@ -42,8 +47,10 @@ resource "google_compute_network" "this" {
 }
 
 resource "google_compute_subnetwork" "this" {
+  count = local.network_count
+
   name                     = "progress"
-  network                  = google_compute_network.this.id
+  network                  = google_compute_network.this[0].id
   region                   = var.region
   ip_cidr_range            = "10.8.0.0/20"
   private_ip_google_access = true
@@ -51,8 +58,10 @@ resource "google_compute_subnetwork" "this" {
 
 # Nothing in this network accepts connections, except Dataflow's workers (dataflow.tf).
 resource "google_compute_firewall" "deny_ingress" {
+  count = local.network_count
+
   name          = "progress-deny-ingress"
-  network       = google_compute_network.this.id
+  network       = google_compute_network.this[0].id
   direction     = "INGRESS"
   priority      = 1000
   source_ranges = ["0.0.0.0/0"]
@@ -67,7 +76,7 @@ resource "google_compute_global_address" "private_services" {
   count = local.has_private_services ? 1 : 0
 
   name          = "progress-private-services"
-  network       = google_compute_network.this.id
+  network       = google_compute_network.this[0].id
   purpose       = "VPC_PEERING"
   address_type  = "INTERNAL"
   address       = "10.16.0.0"
@@ -77,7 +86,7 @@ resource "google_compute_global_address" "private_services" {
 resource "google_service_networking_connection" "private_services" {
   count = local.has_private_services ? 1 : 0
 
-  network                 = google_compute_network.this.id
+  network                 = google_compute_network.this[0].id
   service                 = "servicenetworking.googleapis.com"
   reserved_peering_ranges = [google_compute_global_address.private_services[0].name]
   deletion_policy         = "ABANDON" # Google refuses to delete the peering for days after an instance's deletion
@@ -98,7 +107,7 @@ resource "google_compute_router" "egress" {
   count = var.fixed_egress_address ? 1 : 0
 
   name    = "progress-egress"
-  network = google_compute_network.this.id
+  network = google_compute_network.this[0].id
   region  = var.region
 }
 
@@ -113,7 +122,7 @@ resource "google_compute_router_nat" "egress" {
   source_subnetwork_ip_ranges_to_nat = "LIST_OF_SUBNETWORKS"
 
   subnetwork {
-    name                    = google_compute_subnetwork.this.id
+    name                    = google_compute_subnetwork.this[0].id
     source_ip_ranges_to_nat = ["ALL_IP_RANGES"]
   }
 

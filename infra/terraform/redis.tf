@@ -40,7 +40,7 @@ resource "google_redis_instance" "this" {
   tier                    = local.is_prod ? "STANDARD_HA" : "BASIC"
   memory_size_gb          = 1
   redis_version           = "REDIS_7_2"
-  authorized_network      = google_compute_network.this.id
+  authorized_network      = google_compute_network.this[0].id
   connect_mode            = "PRIVATE_SERVICE_ACCESS"
   auth_enabled            = true
   transit_encryption_mode = "SERVER_AUTHENTICATION"

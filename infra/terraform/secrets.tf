@@ -50,9 +50,8 @@ resource "google_secret_manager_secret_version" "this" {
   deletion_policy = "ABANDON"
 }
 
-# Cloud Run rejects a revision whose account cannot read the revision's secrets, and a grant takes effect only after a
-# while. Access is therefore granted early, before the secrets have versions. The grant can then take effect while a
-# database is created or an image is built. Services and jobs with secrets depend on both the grant and the version.
+# Access is granted early, before the secrets have versions. Services and jobs with secrets depend on both the grant and
+# the version.
 resource "google_secret_manager_secret_iam_member" "accessor" {
   for_each = merge([
     for name, readers in local.secret_readers : {
@@ -65,6 +64,18 @@ resource "google_secret_manager_secret_iam_member" "accessor" {
   member    = google_service_account.member[each.value.reader].member
 }
 
+# Until a grant takes effect, which takes about a minute, Cloud Run rejects a revision whose account cannot read the
+# revision's secrets, and Pub/Sub a subscription whose rows it cannot write.
+resource "terraform_data" "grants" {
+  triggers_replace = [keys(google_secret_manager_secret_iam_member.accessor), keys(google_project_iam_member.member)]
+
+  provisioner "local-exec" {
+    command = "sleep 60"
+  }
+
+  depends_on = [google_bigquery_table_iam_member.pubsub]
+}
+
 # Log each access to a secret. Instances read secrets only when they start, so there are few entries.
 resource "google_project_iam_audit_config" "secrets" {
   project = var.project_id
@@ -72,5 +83,19 @@ resource "google_project_iam_audit_config" "secrets" {
 
   audit_log_config {
     log_type = "DATA_READ"
+  }
+}
+
+# Log each access to an object in a bucket: the archive, the backups and the exports have learners' data.
+resource "google_project_iam_audit_config" "buckets" {
+  project = var.project_id
+  service = "storage.googleapis.com"
+
+  dynamic "audit_log_config" {
+    for_each = ["DATA_READ", "DATA_WRITE"]
+
+    content {
+      log_type = audit_log_config.value
+    }
   }
 }

@@ -16,6 +16,27 @@ variable "region" {
   default     = "europe-west1"
 }
 
+variable "billing_account" {
+  description = "The billing account of the project, for infra/bootstrap and for the budget alert; null: no alert."
+  type        = string
+  default     = null
+}
+
+variable "parent" {
+  description = "The project's parent, which infra/bootstrap reads: organizations/NUMBER or folders/NUMBER."
+  type        = string
+  default     = null
+}
+
+variable "github" {
+  description = "The repository and branch that GitHub Actions deliver; null: nobody but an operator delivers."
+  type = object({
+    repository = string # owner/name
+    branch     = optional(string, "main")
+  })
+  default = null
+}
+
 variable "environment" {
   description = "dev, staging or prod."
   type        = string

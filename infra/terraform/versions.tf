@@ -6,10 +6,6 @@ terraform {
       source  = "hashicorp/google"
       version = ">= 7.46, < 8"
     }
-    archive = {
-      source  = "hashicorp/archive"
-      version = "~> 2.7"
-    }
     random = {
       source  = "hashicorp/random"
       version = "~> 3.7"

@@ -1,6 +1,7 @@
 """The way to the first environment: few steps, each with its time and a sign that it worked."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,13 +19,12 @@ STEPS = re.findall(
 )
 
 
-def test_the_list_has_fewer_than_15_steps_with_times_that_add_up_to_the_promised_one() -> None:
-    assert [int(number) for number, _ in STEPS] == [*range(1, len(STEPS) + 1)]
-    assert 10 < len(STEPS) < 15
+def test_the_list_has_nine_steps_with_times_that_add_up_to_the_promised_one() -> None:
+    assert [int(number) for number, _ in STEPS] == [*range(1, 10)]
     times = [re.findall(r"\((\d+) minutes?\b", step) for _, step in STEPS]
     assert [len(time) for time in times] == [1] * len(STEPS)
-    assert "about an hour and a quarter" in PAGE
-    assert 65 <= sum(int(time) for (time,) in times) <= 80
+    assert "nine steps and takes about forty minutes" in PAGE
+    assert 35 <= sum(int(time) for (time,) in times) <= 45
 
 
 def test_each_step_says_how_one_sees_that_it_worked() -> None:
@@ -39,15 +39,29 @@ def test_the_commands_name_files_and_folders_that_exist() -> None:
             assert all((ROOT / folder / name).exists() for name in (".", *files)), line
         for program in re.findall(r"^infra/\S+", line):
             assert (ROOT / program).exists(), line
-    assert {"infra/preflight bootstrap", "infra/preflight dev", "infra/try dev"} <= {*lines}
+        for file in re.findall(r"--config=(\S+)", line):
+            assert (ROOT / file).exists(), line
+    assert {"infra/preflight dev", "infra/try dev"} <= {*lines}
 
 
-def test_the_password_can_be_pasted_after_its_command() -> None:
-    """Another command in the same block would be pasted with it, and become the password."""
-    (block,) = re.findall(r"^(?: {8,}.+\n)*.*read -rs.*\n(?: {8,}.+\n)*", PAGE, re.MULTILINE)
-    shell = f"{block}secret\nprintenv TF_VAR_neon_owner_password\n"
-    done = subprocess.run(["bash"], input=shell, capture_output=True, text=True, check=True)
-    assert done.stdout == "Neon's password (invisible):  6 characters\nsecret\n"
+def test_the_commands_read_the_organisation_the_project_and_the_password(tmp_path: Path) -> None:
+    """Another command in the block of the password would be pasted with it, and become it."""
+    file = tmp_path / "infra/terraform/environments/dev.tfvars"
+    file.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "infra/terraform/environments/dev.tfvars", file)
+    (tmp_path / "gcloud").write_text("#!/bin/sh\necho organizations/123\n")
+    (tmp_path / "gcloud").chmod(0o755)
+    fill, block = re.findall(
+        r"^(?: {8,}.*(?:environments|sed|read -rs|rm dev|export).*\n)+", PAGE, re.MULTILINE
+    )[:2]
+    shell = f"{fill}{block}secret\necho $PROJECT; printenv TF_VAR_neon_owner_password\n"
+    done = subprocess.run(
+        ["bash"], input=shell, capture_output=True, text=True, check=True, cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.stdout == ("Neon's password (invisible):  6 characters\nprogress-dev\nsecret\n")
+    assert '\nparent = "organizations/123"\n' in file.read_text(encoding="utf-8")
+    assert [each.name for each in file.parent.iterdir()] == ["dev.tfvars"]
 
 
 def test_the_amounts_are_those_of_the_estimate() -> None:

@@ -16,7 +16,7 @@ from tests.support.terraform import REPOSITORY
 
 WORKFLOW = REPOSITORY / ".github/workflows/providers.yaml"
 PLATFORMS = ("linux_amd64", "linux_arm64", "darwin_amd64", "darwin_arm64")
-VERSIONS = {"google": "7.46.1", "archive": "2.7.1", "random": "3.7.2"}
+VERSIONS = {"google": "7.46.1", "random": "3.7.2"}
 LOCKS = ("infra/bootstrap/.terraform.lock.hcl", "infra/terraform/.terraform.lock.hcl")
 
 # Terraform itself, with a folder in the place of the registry.

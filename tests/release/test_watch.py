@@ -228,7 +228,7 @@ def test_a_release_begins_only_if_the_load_balancer_is_reachable(cloud: Releases
     done = cloud.deploy("b", "--address=http://127.0.0.1:9", key=KEY)
     assert (done.returncode, cloud.calls) == (1, [])
     assert "http://127.0.0.1:9 is unreachable, so nothing was released" in done.stderr
-    assert "A record to Terraform's output load_balancer_address" in done.stderr
+    assert "records to Terraform's output domain_records" in done.stderr
 
 
 def test_the_serving_revision_is_not_mistaken_for_green(cloud: Releases) -> None:

@@ -50,9 +50,6 @@ class Cloud:
     unready: int = 0  # the number of requests for /ready that fail before the first success
     graphql: tuple[int, object] = (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
     address: str = ""  # the URL of the HTTP fakes
-    permissions: list[str] = field(default_factory=lambda: ["billing.budgets.create"])
-    apis: dict[str, list[str]] = field(default_factory=dict)  # The enabled APIs by project.
-    unknown: set[str] = field(default_factory=set)  # Service accounts that do not exist.
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find_violations(self) -> list[str]:
@@ -135,11 +132,6 @@ class _Web(BaseHTTPRequestHandler):
     """HTTP fakes of Google's APIs, of the load balancer and of green's query function."""
 
     def do_GET(self) -> None:
-        if self.path.startswith("/x509/"):
-            self._respond(
-                404 if self.path.removeprefix("/x509/") in self._cloud.unknown else 200, {}
-            )
-            return
         if not self.path.endswith("/ready"):
             self._respond(404, {})
             return
@@ -151,17 +143,6 @@ class _Web(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"])).decode()
-        if self.path.endswith(":testIamPermissions"):
-            assert self.headers["authorization"] == "Bearer token"
-            project = self.headers["x-goog-user-project"]
-            if project and "cloudbilling" not in self._cloud.apis.get(project, ()):
-                # Google checks the project that the header names before the permissions.
-                self._respond(403, {"error": {"details": [{"reason": "SERVICE_DISABLED"}]}})
-                return
-            permissions = json.loads(body)["permissions"]
-            held = [name for name in permissions if name in self._cloud.permissions]
-            self._respond(200, {"permissions": held} if held else {})
-            return
         if not self.path.startswith("/v1/projects/p/location/global/prometheus/api/v1/query"):
             self._respond(*self._cloud.graphql)
             return

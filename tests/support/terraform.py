@@ -33,12 +33,7 @@ GCLOUD = "gcloud.txt"  # a file in the root module's folder that lists the calls
 
 _OFFLINE = REPOSITORY / os.environ.get("TERRAFORM_OFFLINE", "../shared/tools/terraform-offline")
 _DOWNLOADS = Path(tempfile.gettempdir()) / f"progress-terraform-{os.getuid()}"
-_COPIED = ("infra/terraform", "progress", "functions", "jobs", "sql")
-# The copies leave out most of the code to save time. Each plan contains every file of the source
-# archives. An apply writes about 200 states; each of them contains these files, too. Terraform also
-# compares each file of an archive with every other file of this archive.
-_CODE = ("*.py", "*.pyc", "*.sql", "*.js", "*.css", "*.html")
-_REQUIREMENTS = "requirements.txt"
+_FIELDS = "progress/adapters/telemetry/metric_fields.json"  # the only file outside of infra
 # Terraform writes the state to this backend once, at the end of an apply. Its local backend writes
 # the state after each resource, which doubles the CPU time of an apply of 200 resources.
 _BACKEND = 'terraform {\n  backend "http" {}\n}\n'
@@ -143,7 +138,7 @@ class Root:
         self, command: list[str], *, expected: int = 0, text: str = "", state: str = "terraform"
     ) -> str:
         """Run a program that runs Terraform; see `run`."""
-        path = f"{self._make_gcloud()}{os.pathsep}{os.environ['PATH']}"
+        path = f"{self._make_programs()}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, **_ENVIRONMENT, **self._find_provider(), "PATH": path}
         # A provider may outlive Terraform, and would keep a pipe open. The output therefore goes to
         # files, and the process group is killed at the end.
@@ -181,14 +176,16 @@ class Root:
         offline = find_offline()
         return environment(offline, self.folder) if offline else _CACHE
 
-    def _make_gcloud(self) -> Path:
-        """Return the folder of a fake gcloud that only records its arguments."""
-        gcloud = self.folder / "programs" / "gcloud"
-        if not gcloud.exists():
-            gcloud.parent.mkdir()
-            gcloud.write_text(f'#!/bin/sh\necho "$*" >> "{self.folder}/{GCLOUD}"\n')
-            gcloud.chmod(0o755)
-        return gcloud.parent
+    def _make_programs(self) -> Path:
+        """Return the folder of a fake gcloud and sleep, which only record their arguments."""
+        programs = self.folder / "programs"
+        if not programs.exists():
+            programs.mkdir()
+            for name in ("gcloud", "sleep"):
+                text = f'#!/bin/sh\necho "$*" >> "{self.folder}/{name}.txt"\n'
+                (programs / name).write_text(text)
+                (programs / name).chmod(0o755)
+        return programs
 
     def plan(self, environment: str, *options: str, name: str = "") -> Values:
         """Plan with an environment's variables and with `options`; save the plan under `name`."""
@@ -255,35 +252,37 @@ class Root:
         return [f"-var-file={self.variables.format(environment)}", "-refresh=false"]
 
 
-def copy_folder(source: Path, target: Path, *omitted: str) -> None:
-    """Copy a folder without `omitted`, Terraform's downloads and the providers' lock file.
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder without Terraform's downloads and the providers' lock file.
 
     The lock file has the checksums of the registry's providers. The offline provider has others.
     """
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".terraform*", *omitted))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".terraform*"))
 
 
 def copy_bootstrap(folder: Path) -> Root:
-    """Copy and initialise `infra/bootstrap`, with all environments."""
-    copy_folder(REPOSITORY / "infra" / "bootstrap", folder / "bootstrap")
-    root = Root(folder / "bootstrap", "bootstrap.tfvars")
-    values = root.folder / root.variables
-    text, commented = re.subn(r"(?m)^  # (\w+ += )", r"  \1", values.read_text(encoding="utf-8"))
-    assert commented == 3  # only dev is not a comment
-    values.write_text(text, encoding="utf-8")
+    """Copy and initialise `infra/bootstrap`.
+
+    The file `delivered.tfvars` has all environments, and GitHub Actions that deliver to them.
+    """
+    for name in ("bootstrap", "terraform"):
+        copy_folder(REPOSITORY / "infra" / name, folder / name)
+    root = Root(folder / "bootstrap", "{}.tfvars")
+    text = (root.folder / "terraform.tfvars").read_text(encoding="utf-8")
+    text = text.replace('["dev"] # also "staging", "prod"', '["dev", "staging", "prod"]')
+    text, commented = re.subn(r"(?m)^# (\w+ += )", r"\1", text)
+    assert commented == 2
+    (root.folder / "delivered.tfvars").write_text(text, encoding="utf-8")
     (root.folder / "backend_override.tf").write_text(_BACKEND)
     root.run("init")
     return root
 
 
-def copy_root(folder: Path, *, whole: bool = False) -> Root:
-    """Copy and initialise `infra/terraform`; copy all of the code only if `whole` is true."""
-    for name in _COPIED:
-        omitted = _CODE if name in {"progress", "sql"} and not whole else ()
-        copy_folder(REPOSITORY / name, folder / name, *omitted)
-    requirements = (REPOSITORY / _REQUIREMENTS).read_text(encoding="utf-8")
-    text = requirements if whole else requirements[:100]
-    (folder / _REQUIREMENTS).write_text(text, encoding="utf-8")
+def copy_root(folder: Path) -> Root:
+    """Copy and initialise `infra/terraform`."""
+    copy_folder(REPOSITORY / "infra" / "terraform", folder / "infra" / "terraform")
+    (folder / _FIELDS).parent.mkdir(parents=True)
+    shutil.copy(REPOSITORY / _FIELDS, folder / _FIELDS)
     root = Root(folder / "infra" / "terraform")
     (root.folder / "backend_override.tf").write_text(_BACKEND)
     (root.folder / "passwords_test.tf").write_text(_WRITE_PASSWORDS)

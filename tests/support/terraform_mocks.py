@@ -14,7 +14,7 @@ from tests.support.terraform_state import Values, assign_values, list_resources,
 _VARIABLE = re.compile(r'^variable "(\w+)" \{$((?:\n(?!\}).*)*)', re.MULTILINE)
 _SECRET = re.compile(r"^ +(?:ephemeral|sensitive) += true", re.MULTILINE)
 _EPHEMERAL = re.compile(r"^ +ephemeral += true", re.MULTILINE)
-_NAMES = ("name", "connection_id", "dataset_id")
+_NAMES = ("name", "dataset_id")
 _MOCKS = """
 mock_provider "google" {
   mock_data "google_project" {

@@ -200,9 +200,10 @@ def _assigned(project: str, resource: Values) -> Values:
             return {"name": values["repository_id"]}
         case "google_redis_instance":
             return _redis(project, values)
-        case "google_bigquery_connection":
-            email = f"{values['connection_id']}@gcp-sa-bigquery-condel.iam.gserviceaccount.com"
-            return {"cloud_resource": [{"service_account_id": email}]}
+        case "google_certificate_manager_dns_authorization":
+            name = f"_acme-challenge.{values['domain']}."
+            record = {"name": name, "type": "CNAME", "data": "1.authorize.certificatemanager.goog."}
+            return {"dns_resource_record": [record]}
         case _:
             return {}
     return {**assigned, "id": assigned["name"]}

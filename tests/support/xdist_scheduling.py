@@ -16,8 +16,8 @@ _SHARED = {
         *(
             f"terraform/test_{name}"
             for name in (
-                *("analytics", "bootstrap", "buckets", "budget", "checkov", "cloud_run"),
-                *("database", "first_apply", "function_sources", "iam", "jobs"),
+                *("analytics", "bootstrap", "buckets", "checkov", "cloud_run"),
+                *("database", "first_apply", "iam", "jobs"),
                 *("network", "pubsub", "secrets", "settings", "switches"),
                 "validation",
             )

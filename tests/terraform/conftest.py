@@ -39,7 +39,7 @@ def bootstrap_root(
 @pytest.fixture(scope="session")
 def bootstrap(bootstrap_root: Root) -> Deployment:
     """The deployment of infra/bootstrap: planned, applied and planned again."""
-    return bootstrap_root.deploy("bootstrap")
+    return bootstrap_root.deploy("delivered")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,7 @@
-"""The archive and the events in BigQuery."""
+"""The published messages in BigQuery have no learners."""
 
 import json
 import os
-import re
 import shutil
 from typing import Any
 
@@ -10,65 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from progress.adapters.postgres import statements
 from tests.conftest import skip_without
 from tests.support import envelopes, programs
-from tests.support.cloud_run import only
 from tests.support.envelopes import reshape
 from tests.support.terraform import REPOSITORY
-from tests.support.terraform_state import Deployment, Resources, Values
-
-
-def list_tables(resources: Resources, dataset: str) -> dict[str, Values]:
-    tables = resources.of("google_bigquery_table").values()
-    return {table["table_id"]: table for table in tables if table["dataset_id"] == dataset}
-
-
-def test_the_table_of_the_archive_has_the_columns_of_its_files(deployment: Deployment) -> None:
-    archive = list_tables(deployment.applied, "progress_archive")["archive"]
-    files = only(archive["external_data_configuration"])
-    bucket = deployment.applied["google_storage_bucket.archive"]
-    assert files["source_uris"] == [f"{bucket['url']}/ranges/*.parquet"]
-    assert (files["source_format"], files["autodetect"]) == ("PARQUET", False)
-    columns = {column["name"] for column in json.loads(archive["schema"])}
-    written = set(re.findall(r"'(\w+)': '[A-Z]+'", statements.blocks("archive/files")["write"]))
-    computed = {"bucket", "occurred_us", "created_us"}
-    assert columns == written - computed | {"occurred_at", "created_at"}
-
-
-def test_bigquery_reads_the_files_with_the_account_of_its_connection(
-    deployment: Deployment,
-) -> None:
-    resources = deployment.applied
-    connection = resources["google_bigquery_connection.archive"]
-    archive = list_tables(resources, "progress_archive")["archive"]
-    (used,) = archive["external_data_configuration"]
-    assert used["connection_id"] == connection["name"]
-    account = only(connection["cloud_resource"])["service_account_id"]
-    for name, role in (("connection", "objectViewer"), ("connection_list", "legacyBucketReader")):
-        grant = resources[f"google_storage_bucket_iam_member.{name}"]
-        assert grant["member"] == f"serviceAccount:{account}"
-        assert grant["bucket"] == resources["google_storage_bucket.archive"]["name"]
-        assert grant["role"] == f"roles/storage.{role}"
-
-
-def test_each_event_of_the_archive_is_in_the_view_once_and_without_names(
-    deployment: Deployment,
-) -> None:
-    view = list_tables(deployment.applied, "progress_archive")["accepted_events"]
-    query = only(view["view"])["query"]
-    assert set(re.findall(r"`[\w-]+\.(\w+\.\w+)`", query)) == {"progress_archive.archive"}
-    assert "PARTITION BY global_position" in query
-    assert "'$.display_name'" in query  # is removed
-
-
-def test_nobody_may_read_the_events_in_bigquery_unless_an_owner_grants_it(
-    moving: Deployment,
-) -> None:
-    for kind in ("dataset_iam_member", "dataset_access", "table_iam_member"):
-        grants = moving.applied.of(f"google_bigquery_{kind}").values()
-        assert [grant for grant in grants if grant["dataset_id"] == "progress_archive"] == []
-
 
 _FILE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"
 _LEARNER = "u-1"

@@ -7,12 +7,9 @@ import pytest
 
 from tests.support.cloud_run import only
 from tests.support.terraform import GCLOUD, REPOSITORY, Root, need_offline
-from tests.support.terraform_state import Deployment, Resources, list_resources
+from tests.support.terraform_state import Deployment, Resources, Values, list_resources
 
-PROJECTS = {
-    "dev": "progress-dev", "staging": "progress-staging", "prod": "progress-prod",
-    "trial": "progress-trial", "images": "progress-images",
-}  # fmt: skip
+PROJECTS = {name: f"progress-{name}" for name in ("dev", "staging", "prod", "images")}
 
 
 IN_ENVIRONMENTS = {name: id_ for name, id_ in PROJECTS.items() if name != "images"}
@@ -23,34 +20,59 @@ def _apis(resources: Resources) -> list[dict[str, str]]:
 
 
 def test_default_accounts_have_no_roles_and_projects_have_no_default_network(
-    resources: Resources,
+    bootstrap_root: Root, resources: Resources
 ) -> None:
     projects = resources.of("google_project")
     assert {name: project["project_id"] for name, project in projects.items()} == PROJECTS
     assert not any(project["auto_create_network"] for project in projects.values())
     assert {project["billing_account"] for project in projects.values()} == {"000000-000000-000000"}
+    assert {project["org_id"] for project in projects.values()} == {"000000000000"}
     guarded = {n for n, project in projects.items() if project["deletion_policy"] == "PREVENT"}
     assert guarded == {"prod", "images"}
     stripped = resources.of("google_project_default_service_accounts")
     assert {account["project"] for account in stripped.values()} == {*PROJECTS.values()}
     assert {account["action"] for account in stripped.values()} == {"DEPRIVILEGE"}
+    # It reads the policy and writes it back, without what others grant meanwhile.
+    kind = "google_project_iam_member"
+    made = {re.sub(r"\[.*", "", address) for address in resources if address.startswith(kind)}
+    waits = re.findall(
+        r'"google_project_default_service_accounts.this" -> "([^"]+)"', bootstrap_root.run("graph")
+    )
+    assert {*waits} == made | {"terraform_data.run_agent"}
     on = {(api["project"], api["service"]) for api in _apis(resources)}
     # Enabling the Compute Engine API creates the default account, which then loses its roles.
     for project in PROJECTS.values():
         assert (project, "compute.googleapis.com") in on
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize(
-    ("parent", "org", "folder"), [("organizations/12", "12", None), ("folders/34", None, "34")]
-)
-def test_projects_are_created_below_the_parent(
-    bootstrap_root: Root, parent: str, org: str, folder: str
+def test_without_github_there_is_one_project_and_nobody_but_an_operator_delivers(
+    bootstrap_root: Root,
 ) -> None:
-    plan = bootstrap_root.plan("bootstrap", f"-var=parent={parent}", name="parent")
-    listed = list_resources(plan["planned_values"]["root_module"])
-    for project in Resources(listed).of("google_project").values():
-        assert (project["org_id"], project["folder_id"]) == (org, folder)
+    """The values are those of infra/terraform, and `image = null` makes a registry."""
+    own = Resources(list_resources(_plan(bootstrap_root, "terraform")))
+    assert [project["project_id"] for project in own.of("google_project").values()] == [
+        "progress-dev"
+    ]
+    assert not [kind for kind in map(own.kind, own) if "workload_identity" in kind]
+    accounts = own.of("google_service_account").values()
+    assert [account["account_id"] for account in accounts] == ["progress-build"]
+    assert own.of("google_artifact_registry_repository").keys() == {"dev"}
+    values = bootstrap_root.folder.parent / "terraform" / "environments" / "dev.tfvars"
+    text = values.read_text(encoding="utf-8")
+    try:
+        values.write_text(f'{text}\nimage = "ghcr.io/ours/progress:1.2.3"\n', encoding="utf-8")
+        published = Resources(list_resources(_plan(bootstrap_root, "terraform")))
+        assert not published.of("google_artifact_registry_repository")
+        values.write_text(text.replace("organizations/", "organisations/"), encoding="utf-8")
+        with pytest.raises(AssertionError, match="gcloud organizations list"):
+            _plan(bootstrap_root, "terraform")
+    finally:
+        values.write_text(text, encoding="utf-8")
+
+
+def _plan(root: Root, values: str) -> Values:
+    planned: Values = root.plan(values, name="own")["planned_values"]["root_module"]
+    return planned
 
 
 def test_each_project_has_a_private_versioned_state_bucket(resources: Resources) -> None:
@@ -63,7 +85,7 @@ def test_each_project_has_a_private_versioned_state_bucket(resources: Resources)
         assert bucket["uniform_bucket_level_access"]
         assert bucket["public_access_prevention"] == "enforced"
         assert not bucket["force_destroy"]
-    for name in ("plan", "release", "trial"):
+    for name in ("plan", "release"):
         workflow = (REPOSITORY / f".github/workflows/{name}.yaml").read_text(encoding="utf-8")
         assert '-backend-config="bucket=$PROJECT_ID-terraform-state"\n' in workflow
         assert "PROJECT_ID: ${{ vars.PROJECT_ID }}\n" in workflow
@@ -103,13 +125,12 @@ def test_the_environments_use_the_created_projects(deployments: dict[str, Deploy
 MADE_BY = {
     "artifact_registry": ("artifactregistry.admin", "artifactregistry.reader"),
     "bigquery": ("bigquery.dataOwner", "bigquery.metadataViewer"),
-    "bigquery_connection": ("bigquery.connectionAdmin", "terraformPlan"),
+    "certificate_manager": ("certificatemanager.owner", "certificatemanager.viewer"),
     "cloud_run": ("run.admin", "run.viewer"),
     "cloud_scheduler": ("cloudscheduler.admin", "cloudscheduler.viewer"),
     "compute": ("compute.networkAdmin", "compute.viewer"),
     "compute_backend_service": ("compute.loadBalancerAdmin", "compute.viewer"),
     "compute_firewall": ("compute.securityAdmin", "compute.viewer"),
-    "compute_managed_ssl": ("compute.securityAdmin", "compute.viewer"),
     "compute_region_network_endpoint": ("compute.loadBalancerAdmin", "compute.viewer"),
     "compute_security_policy": ("compute.securityAdmin", "compute.viewer"),
     "compute_ssl_policy": ("compute.securityAdmin", "compute.viewer"),
@@ -133,9 +154,9 @@ BUDGETS = {"billing_budget"}
 
 
 # Roles that do not belong to a kind of resource. `terraform apply` needs the first set, because it
-# builds images, assigns service accounts, and creates views, whose queries BigQuery checks with a
-# job. `terraform plan` needs the second set.
-BESIDE = {"bigquery.jobUser", "cloudbuild.builds.editor", "iam.serviceAccountUser"}, {"browser"}
+# assigns service accounts, and creates views, whose queries BigQuery checks with a job.
+# `terraform plan` needs the second set.
+BESIDE = {"bigquery.jobUser", "iam.serviceAccountUser"}, {"browser"}
 
 
 _PLACES = ("billing_account_id", "bucket", "repository", "service_account_id", "project")
@@ -186,6 +207,25 @@ def test_terraform_accounts_have_exactly_the_roles_that_they_need(
         state: {"storage.objectViewer"},
         billing: {"billing.viewer"},
     }
+
+
+def test_the_terraform_account_may_grant_only_the_roles_that_infra_terraform_grants(
+    resources: Resources, deployments: dict[str, Deployment]
+) -> None:
+    """Otherwise it could make itself the owner of the project."""
+    for name, deployment in deployments.items():
+        grant = resources.of("google_project_iam_member", "ci_grants")[name]
+        expression = only(grant["condition"])["expression"]
+        assert expression.startswith("api.getAttribute('iam.googleapis.com/modifiedGrantsByRole'")
+        (listed,) = re.findall(r"\.hasOnly\(\[(.*)\]\)$", expression)
+        roles = {role.strip("' ") for role in listed.split(",")}
+        given = {
+            planned["role"]
+            for address, planned in deployment.applied.items()
+            if address.startswith("google_project_iam_member.")
+        }
+        assert given <= roles if name == "dev" else given == roles
+        assert len(roles) <= 10  # Google accepts no longer list
 
 
 def test_the_plan_account_may_read_only_two_secrets_and_change_nothing(
@@ -249,8 +289,8 @@ def test_a_plan_that_deletes_a_custom_role_fails(
     """A deleted role would block its id for weeks. Without its roles, a project can be removed."""
     need_offline()
     (bootstrap_root.folder / "kept.tfstate").write_text(json.dumps(bootstrap.state))
-    plan = ("plan", "-refresh=false", "-var-file=bootstrap.tfvars")
-    others = json.dumps({name: id_ for name, id_ in IN_ENVIRONMENTS.items() if name != "dev"})
+    plan = ("plan", "-refresh=false", "-var-file=delivered.tfvars")
+    others = json.dumps([name for name in IN_ENVIRONMENTS if name != "dev"])
     for option in ("-destroy", f"-var=environments={others}"):
         with pytest.raises(AssertionError, match="Instance cannot be destroyed") as raised:
             bootstrap_root.run(*plan, option, state="kept")
@@ -278,7 +318,6 @@ def test_each_account_is_limited_to_its_workflow_and_environment(resources: Reso
         for grant in resources.of("google_service_account_iam_member", "github").values()
     }
     assert works == {
-        ("terraform@progress-trial", "progress-trial", "trial.yaml"),
         ("progress-pipeline@progress-images", "progress-images", "deliver.yaml"),
     } | {
         (f"{account}@{PROJECTS[name]}", PROJECTS[name], f"{file}.yaml")
@@ -332,6 +371,12 @@ def test_each_environment_may_read_images_and_only_the_build_may_write_them(
         )
     }
     images = PROJECTS["images"]
+    assert grants(resources, "progress-build", PROJECTS["dev"]) == {
+        PROJECTS["dev"]: {"logging.logWriter", "storage.objectViewer"},
+        "progress": {"artifactregistry.writer"},
+    }
+    sources = resources.of("google_project_iam_member", "build_sources")["dev"]["condition"]
+    assert "'projects/_/buckets/progress-dev_cloudbuild/'" in only(sources)["expression"]
     assert grants(resources, "progress-build", images) == {
         images: {"logging.logWriter"},
         "progress": {"artifactregistry.writer"},
@@ -342,7 +387,7 @@ def test_each_environment_may_read_images_and_only_the_build_may_write_them(
         f"{images}-sources": {"storage.objectUser", "storage.legacyBucketReader"},
         _account("progress-build", images): {"iam.serviceAccountUser"},
     }
-    (repository,) = resources.of("google_artifact_registry_repository").values()
+    repository = resources.of("google_artifact_registry_repository")["images"]
     assert (repository["project"], repository["repository_id"]) == (images, "progress")
     policies = {policy["action"]: policy for policy in repository["cleanup_policies"]}
     assert only(policies["KEEP"]["most_recent_versions"])["keep_count"] == 50

@@ -31,14 +31,6 @@ def lifecycle(bucket: Values) -> dict[str, Any]:
     }
 
 
-def test_only_replaced_files_of_the_archive_are_deleted(prod: Resources) -> None:
-    bucket = prod["google_storage_bucket.archive"]
-    steps = lifecycle(bucket)
-    assert bucket["versioning"][0]["enabled"]
-    assert steps["Delete"]["with_state"] == "ARCHIVED"  # a noncurrent version
-    assert steps["Delete"]["days_since_noncurrent_time"] == 30
-
-
 # How long an object that holds learners' data can be restored, in days; None: until an erasure
 # deletes it. A lifetime has a day more than the bucket's settings, because Cloud Storage deletes
 # expired objects with a delay.
@@ -48,7 +40,6 @@ LIFETIMES = {
     "exports": LIFETIME.days + 1,
     "templates": None,  # staged and temporary files expire by their prefixes, see below
 }
-HAVE_NO_LEARNERS = {"sources"}
 
 
 def as_google_answers(bucket: Values) -> dict[str, Any]:
@@ -89,7 +80,7 @@ def test_the_lifetime_of_all_learners_data_in_buckets_is_known(
         for address, values in prod.items()
         if address.startswith("google_storage_bucket.")
     }
-    assert planned.keys() == LIFETIMES.keys() | HAVE_NO_LEARNERS
+    assert planned.keys() == LIFETIMES.keys()
     for name, days in LIFETIMES.items():
         bucket.settings = as_google_answers(planned[name])
         lifetime = storage.open_storage(f"gs://{name}").lifetime()
@@ -101,14 +92,6 @@ def test_what_an_erasure_deletes_cannot_be_restored(prod: Resources, name: str) 
     """An erasure deletes all generations of a file; a soft delete would keep them for a week."""
     (bucket,) = prod.of("google_storage_bucket", name).values()
     assert bucket["soft_delete_policy"][0]["retention_duration_seconds"] == 0
-
-
-def test_temporary_files_of_rebuilds_are_gone_after_a_week(prod: Resources) -> None:
-    (bucket,) = prod.of("google_storage_bucket", "templates").values()
-    (rule,) = bucket["lifecycle_rule"]
-    assert rule["action"][0]["type"] == "Delete"
-    assert rule["condition"][0]["age"] == 7
-    assert rule["condition"][0]["matches_prefix"] == ["staging/", "temp/"]
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -139,8 +122,7 @@ def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(prod: 
         for folder in (manifests.FOLDER, manifests.REBUILDS)
     )
     whole = f"resource.name == '{objects}/{manifests.NAME}' || {ranges} || {rebuilds}"
-    # BigQuery's connection uses the account progress-archive.
-    accounts = ("rebuild@", "dataflow@", "progress-archive@")
+    accounts = ("rebuild@", "dataflow@")
     assert {
         (account, condition["expression"])
         for grant in prod.of("google_storage_bucket_iam_member").values()
@@ -149,6 +131,5 @@ def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(prod: 
         for condition in grant["condition"] or [{"expression": grant["role"]}]
     } == {
         *(("rebuild@", whole), ("rebuild@", rebuilds), ("dataflow@", whole)),
-        ("progress-archive@", ranges),
         *((account, "roles/storage.legacyBucketReader") for account in accounts),  # lists names
     }

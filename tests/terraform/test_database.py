@@ -21,28 +21,6 @@ GROUPS = {
 }
 
 
-def test_cloud_sql_is_private_encrypted_backed_up_and_protected(prod: Resources) -> None:
-    instance = prod["google_sql_database_instance.this[0]"]
-    (settings,) = instance["settings"]
-    (ip,) = settings["ip_configuration"]
-    (backups,) = settings["backup_configuration"]
-    flags = {flag["name"]: flag["value"] for flag in settings["database_flags"]}
-    assert int(instance["database_version"].removeprefix("POSTGRES_")) >= 15
-    assert (ip["ipv4_enabled"], ip["ssl_mode"]) == (False, "ENCRYPTED_ONLY")
-    assert ip["private_network"] == prod["google_compute_network.this"]["id"]
-    assert ip["authorized_networks"] == []
-    assert backups["enabled"]
-    assert backups["point_in_time_recovery_enabled"]
-    assert backups["transaction_log_retention_days"] == 7
-    assert backups["backup_retention_settings"] == [
-        {"retained_backups": 7, "retention_unit": "COUNT"}
-    ]
-    assert instance["deletion_protection"]
-    assert settings["deletion_protection_enabled"]
-    # Slow statements are not logged, because they contain learners' data.
-    assert flags["log_min_duration_statement"] == "-1"
-
-
 # The maximum number of instances of green (a release's new revision) before green gets traffic. At
 # that time, only the release sends requests to green's ingest and query functions, so that each of
 # them needs only one instance and a spare. The project function is not listed, because its green

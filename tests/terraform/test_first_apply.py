@@ -1,4 +1,4 @@
-"""The first apply to an empty project: the order of resources, the builds and the migration."""
+"""The first apply to an empty project: the order of resources, the image and the migration."""
 
 import json
 import re
@@ -6,21 +6,24 @@ import re
 import pytest
 import yaml
 
-from tests.support.cloud_run import container, only, template
+from tests.support.cloud_run import container, only, settings, template
 from tests.support.terraform import GCLOUD, REPOSITORY, need_offline
 from tests.support.terraform_environments import Environments
-from tests.support.terraform_state import Deployment
+from tests.support.terraform_state import Deployment, Resources, list_resources
 
 # Resources that do not wait until this apply has enabled the APIs. They need only APIs that
 # infra/bootstrap has already enabled.
-_AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.secrets"}
+_AT_ONCE = {
+    "google_project_service.api",
+    *(f"google_project_iam_audit_config.{name}" for name in ("buckets", "secrets")),
+}
 _AGENT = "@gcp-sa-pubsub."
 
 # The API of each kind of resource; a key is a prefix of the resource type.
 _APIS = {
     "artifact_registry": "artifactregistry",
-    "bigquery_connection": "bigqueryconnection",
     "billing": "billingbudgets",
+    "certificate_manager": "certificatemanager",
     "cloud_run": "run",
     "cloud_scheduler": "cloudscheduler",
     "project_iam": "cloudresourcemanager",
@@ -31,10 +34,13 @@ _APIS = {
 }
 _SAME = ("bigquery", "compute", "logging", "monitoring", "pubsub", "redis", "storage")
 _APIS |= {name: name for name in _SAME}
-_BUILT_WITH = {"cloudbuild"}
 _VERSIONS = ("this", "password", "neon_owner")  # the names of the secret versions
 _EXPORTED_TO = {"telemetry", "cloudtrace"}
-_CALLED = {"iamcredentials", "dataflow"}  # the functions and the rebuild job call these APIs
+_CALLED = {
+    "artifactregistry",
+    "iamcredentials",
+    "dataflow",
+}  # the functions and the rebuild job call these APIs
 
 
 class Order:
@@ -80,9 +86,7 @@ def test_each_api_in_use_is_enabled_and_stays_enabled(environments: Environments
     kinds -= {"project_service", "terraform_data", "data"}
     used = {next(api for start, api in _APIS.items() if kind.startswith(start)) for kind in kinds}
     services = resources.of("google_project_service")
-    assert services.keys() == {
-        f"{api}.googleapis.com" for api in used | _BUILT_WITH | _EXPORTED_TO | _CALLED
-    }
+    assert services.keys() == {f"{api}.googleapis.com" for api in used | _EXPORTED_TO | _CALLED}
     assert not any(service["disable_on_destroy"] for service in services.values())
 
 
@@ -93,55 +97,39 @@ def test_api_calls_are_billed_to_the_project(deployment: Deployment) -> None:
     assert expressions["billing_project"]["references"] == ["var.project_id"]
 
 
-def test_each_image_is_built_before_its_service_is_created(
-    environments: Environments, deployment: Deployment, order: Order
+def test_functions_and_jobs_run_one_image_that_nothing_here_builds(
+    environments: Environments, deployment: Deployment
 ) -> None:
-    built = order.before("module.function.google_cloud_run_v2_service.this")
-    assert {"terraform_data.image", "data.archive_file.source"} <= built
-    rights = {right for right in order.before("terraform_data.image") if "_iam_member." in right}
-    assert {right.rpartition(".")[2] for right in rights} == {"build", "member"}
-    # The file `GCLOUD` lists the gcloud calls of every environment's apply.
-    calls = {*(environments.root().folder / GCLOUD).read_text().splitlines()}
-    bucket = deployment.applied["google_storage_bucket.sources"]["name"]
-    for name, service in deployment.applied.of("google_cloud_run_v2_service", "function").items():
-        image = container(service)["image"]
-        ((_, archive, *words),) = (
-            line.removeprefix("builds ").split()
-            for line in calls
-            if line.startswith("builds submit ") and f"_IMAGE={image}," in line
-        )
-        assert archive == deployment.applied[f'data.archive_file.source["{name}"]']["output_path"]
-        flags = dict(word.removeprefix("--").partition("=")[::2] for word in words)
-        assert flags["substitutions"] == f"_IMAGE={image},_FUNCTION={name}"
-        assert "/serviceAccounts/progress-build@" in flags["service-account"]
-        assert flags["gcs-source-staging-dir"] == f"gs://{bucket}/builds"
-        # Cloud Build allows new projects to build in this region
-        assert flags["region"] == "europe-west1"
-        assert flags["config"].endswith("/infra/release/build.yaml")
-    assert (REPOSITORY / "infra" / "release" / "build.yaml").exists()
+    project = deployment.plan["variables"]["project_id"]["value"]
+    services = deployment.applied.of("google_cloud_run_v2_service", "function")
+    for name, service in services.items():
+        assert settings(service)["FUNCTION_TARGET"] == name
+        assert (REPOSITORY / "functions" / name / "main.py").is_file()
+    jobs = deployment.applied.of("google_cloud_run_v2_job", "job").values()
+    built = f"europe-west1-docker.pkg.dev/{project}/progress/progress:latest"
+    assert {container(part)["image"] for part in (*services.values(), *jobs)} == {built}
+    assert "builds" not in (environments.root().folder / GCLOUD).read_text()
+    # The command of docs/first-cloud.md builds it.
+    build = yaml.safe_load((REPOSITORY / "infra/docker/build.yaml").read_text())
+    image = build["substitutions"]["_IMAGE"].replace("${_REGION}", "europe-west1")
+    assert image.replace("$PROJECT_ID", project) == built
+    (step,) = build["steps"]
+    assert (REPOSITORY / step["args"][1].removeprefix("--file=")).is_file()
+    assert build["serviceAccount"].endswith("/progress-build@$PROJECT_ID.iam.gserviceaccount.com")
 
 
-def test_the_builder_supports_the_requested_python() -> None:
-    """Builds failed when the tag `latest` moved to a builder without this Python."""
-    build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
-    name, _, tag = build["substitutions"]["_BUILDER"].partition("@")[0].partition(":")
-    assert (name, tag) == ("gcr.io/buildpacks/builder", "google-22")
-    argument = next(word for word in build["steps"][0]["args"] if "GOOGLE_PYTHON_VERSION" in word)
-    version = argument.rpartition("=")[2]
-    assert version.removesuffix(".*") in {"3.10", "3.11", "3.12", "3.13"}  # of google-22
-
-
-def test_each_image_of_the_build_is_pinned_in_one_place() -> None:
-    """A substitution pins an image to a tag or a digest; the steps refer to the substitution."""
-    build = yaml.safe_load((REPOSITORY / "infra" / "release" / "build.yaml").read_text())
-    images = build["substitutions"]
-    steps = build["steps"]
-    used = [step["name"] for step in steps] + [
-        word.partition("=")[2] for word in steps[0]["args"] if word.startswith("--builder=")
-    ]
-    assert sorted(used) == sorted(f"${name}" for name in images)
-    for image in images.values():
-        assert re.fullmatch(r"gcr\.io/[\w./-]+(:[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})", image)
+@pytest.mark.exhaustive
+def test_a_published_image_comes_through_a_remote_repository(environments: Environments) -> None:
+    """Cloud Run does not pull from ghcr.io."""
+    published = "-var=image=ghcr.io/ours/progress:1.2.3"
+    plan = environments.root().plan("dev", published, name="published")
+    planned = Resources(list_resources(plan["planned_values"]["root_module"]))
+    (remote,) = planned.of("google_artifact_registry_repository").values()
+    (docker,) = only(remote["remote_repository_config"])["docker_repository"]
+    assert only(docker["custom_repository"])["uri"] == "https://ghcr.io"
+    (service, *_) = planned.of("google_cloud_run_v2_service", "function").values()
+    place = f"europe-west1-docker.pkg.dev/progress-dev/{remote['repository_id']}"
+    assert container(service)["image"] == f"{place}/ours/progress:1.2.3"
 
 
 def test_the_service_agent_of_pubsub_is_created_before_it_gets_roles(
@@ -162,21 +150,11 @@ def test_the_service_agent_of_pubsub_is_created_before_it_gets_roles(
     assert f"{create} --project={project}" in calls
 
 
-def test_the_account_of_bigquerys_connection_is_created_before_it_gets_roles(order: Order) -> None:
-    """Google creates this account some time after the connection.
-
-    The grants therefore wait until the images are built. By then, the account exists.
-    """
-    for name in ("connection", "connection_list"):
-        before = order.before(f"google_storage_bucket_iam_member.{name}")
-        assert {"google_bigquery_connection.archive", "terraform_data.image"} <= before
-
-
 def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Order) -> None:
     """A grant takes effect only after a while; until then Cloud Run rejects the first revision.
 
-    Terraform therefore grants access early. It does not wait for the secret versions, or for
-    resources that take long to create.
+    Terraform therefore grants access early, and waits a minute. It does not wait for the secret
+    versions, or for resources that take long to create.
     """
     right = "google_secret_manager_secret_iam_member.accessor"
     versions = {f"google_secret_manager_secret_version.{name}" for name in _VERSIONS}
@@ -188,7 +166,11 @@ def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Orde
         "module.function.google_cloud_run_v2_service.this",
         "module.job.google_cloud_run_v2_job.this",
     ):
-        assert {right, *versions} <= order.before(user)
+        assert {right, *versions, "terraform_data.grants"} <= order.before(user)
+    assert {right, "google_bigquery_table_iam_member.pubsub"} <= order.before(
+        "terraform_data.grants"
+    )
+    assert "terraform_data.grants" in order.before("google_pubsub_subscription.analytics")
 
 
 def test_the_migration_waits_for_all_resources_that_it_needs(
@@ -202,7 +184,7 @@ def test_the_migration_waits_for_all_resources_that_it_needs(
     run = f"run jobs execute {job['name']} --wait --region={job['location']} --project={project} "
     assert [line for line in calls if line.startswith(run)]
     assert {
-        *("google_sql_user.owner", "google_sql_user.member", "terraform_data.image"),
+        *("google_sql_user.owner", "google_sql_user.member", "terraform_data.grants"),
         "google_secret_manager_secret_iam_member.accessor",
         *(f"google_secret_manager_secret_version.{name}" for name in _VERSIONS),
     } <= order.before("terraform_data.migrate")
@@ -242,13 +224,11 @@ def test_dev_can_be_destroyed_but_production_cannot(deployments: dict[str, Deplo
             if resource.get("deletion_protection") is not None
             or resource.get("force_destroy") is not None
         }
-        # views and the external table `archive` store no data
-        for view in ("events", "archive", "accepted_events"):
-            assert guards.pop(f"google_bigquery_table.{view}") is False
+        assert guards.pop("google_bigquery_table.events") is False  # a view stores no data
         redis = 'google_secret_manager_secret.this["progress-redis-url"]'
         # the value of this secret can be read again from the Redis instance
         assert guards.pop(redis, False) is False
-        assert len(guards) >= 11
+        assert len(guards) >= 10
         assert set(guards.values()) == {name == "prod"}
         dataset = resources["google_bigquery_dataset.analytics"]
         assert dataset["delete_contents_on_destroy"] == (name != "prod")
@@ -256,9 +236,3 @@ def test_dev_can_be_destroyed_but_production_cannot(deployments: dict[str, Deplo
     folder = REPOSITORY / "infra" / "terraform"
     literal = [file for file in folder.rglob("*.tf") if "prevent_destroy" in file.read_text()]
     assert [file.name for file in literal] == ["protection.tf"]
-
-
-def test_the_sources_bucket_deletes_only_uploaded_build_sources(deployment: Deployment) -> None:
-    bucket = deployment.applied["google_storage_bucket.sources"]
-    condition = only(only(bucket["lifecycle_rule"])["condition"])
-    assert condition["matches_prefix"] == ["builds/"]

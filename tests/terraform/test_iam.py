@@ -15,10 +15,7 @@ _PLACES = (
 )
 
 # The short names of the buckets, keyed by the bucket's name without the project's id.
-_BUCKETS = {
-    **{f"progress-{name}": name for name in ("archive", "backup", "exports", "templates")},
-    "sources": "sources",
-}
+_BUCKETS = {f"progress-{name}": name for name in ("archive", "backup", "exports", "templates")}
 
 EVERYWHERE = {
     "ingest": {"pubsub.publisher progress-commands"},
@@ -44,27 +41,11 @@ EVERYWHERE = {
         *("storage.objectViewer archive", "storage.objectUser archive"),
         "storage.legacyBucketReader archive",
     },
-    "build": {
-        *("logging.logWriter project", "storage.objectViewer sources"),
-        "artifactregistry.writer images",
-    },
     "push": {"run.invoker progress-ingest", "run.invoker progress-project"},
     "scheduler": {
         *("run.invoker progress-batch", "run.invoker progress-batch-large"),
         "run.invoker progress-backup",
     },
-    "pipeline": {
-        *("run.developer project", "monitoring.viewer project", "progressGreenPush project"),
-        *("run.jobsExecutorWithOverrides progress-release", "pubsub.subscriber progress-commands"),
-        "artifactregistry.reader images",
-        *(
-            f"iam.serviceAccountUser progress-{name}"
-            for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
-        ),
-        "iam.serviceAccountUser progress-push",
-    },
-    # BigQuery's connection, named "progress-archive".
-    "archive": {"storage.objectViewer archive", "storage.legacyBucketReader archive"},
     # Pub/Sub's service agent.
     "gcp-sa-pubsub": {
         *("bigquery.dataEditor messages", "iam.serviceAccountOpenIdTokenCreator progress-push"),
@@ -97,7 +78,7 @@ EXPORTERS = {
 }
 
 # Accounts that infra/terraform does not create; infra/bootstrap creates the pipeline's account.
-STRANGERS = {"gcp-sa-pubsub", "archive", "pipeline"}
+STRANGERS = {"gcp-sa-pubsub", "pipeline"}
 
 NEON = {
     "release": {
@@ -116,6 +97,16 @@ NEON = {
 
 PROD = {
     **PUBLISHERS,
+    "pipeline": {
+        *("run.developer project", "monitoring.viewer project", "progressGreenPush project"),
+        *("run.jobsExecutorWithOverrides progress-release", "pubsub.subscriber progress-commands"),
+        "artifactregistry.reader images",
+        *(
+            f"iam.serviceAccountUser progress-{name}"
+            for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
+        ),
+        "iam.serviceAccountUser progress-push",
+    },
     "release": {
         "secretmanager.secretAccessor progress-cloud-sql-url-owner",
         "secretmanager.secretAccessor progress-cloud-sql-logins",
@@ -233,7 +224,7 @@ def test_only_custom_roles_that_bootstrap_created_are_granted(
     assert granted == {
         f"projects/progress-{environment}/roles/progress{role}"
         for environment, roles in (
-            ("dev", ("Signing", "Measurements", "GreenPush")),
+            ("dev", ("Signing", "Measurements")),
             *(
                 (name, ("Signing", "Measurements", "GreenPush", "Scaling", "DataflowWorker"))
                 for name in ("staging", "prod")

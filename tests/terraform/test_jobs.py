@@ -56,7 +56,7 @@ def test_the_rebuild_job_has_enough_memory_and_no_schedule(deployment: Deploymen
 def test_the_rebuild_job_has_the_settings_to_start_the_template(prod: Resources) -> None:
     job = prod.of("google_cloud_run_v2_job", "job")["rebuild"]
     planned = {name: value for name, value in settings(job).items() if "DATAFLOW" in name}
-    subnetwork = prod["google_compute_subnetwork.this"]
+    subnetwork = prod["google_compute_subnetwork.this[0]"]
     assert planned == {
         "DATAFLOW_TEMPLATE": "gs://progress-prod-progress-templates/beam-rebuild.json",
         "DATAFLOW_REGION": "europe-west1",
@@ -75,7 +75,7 @@ def test_only_workers_accept_connections_and_only_from_workers(prod: Resources) 
     assert [(allowed["protocol"], allowed["ports"]) for allowed in rule["allow"]] == [
         ("tcp", ["12345-12346"])
     ]
-    assert rule["priority"] < prod["google_compute_firewall.deny_ingress"]["priority"]
+    assert rule["priority"] < prod["google_compute_firewall.deny_ingress[0]"]["priority"]
 
 
 def test_workers_log_in_to_cloud_sql_as_their_service_account(prod: Resources) -> None:

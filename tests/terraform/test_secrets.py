@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.support.cloud_run import secret_ids, templates
-from tests.support.terraform import ENVIRONMENTS, REPOSITORY
+from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Resources, Values
 
@@ -54,9 +54,12 @@ def test_secrets_are_stored_in_the_region_and_reads_are_logged(
         (replication,) = secret["replication"]
         replicas = replication["user_managed"][0]["replicas"]
         assert [replica["location"] for replica in replicas] == ["europe-west1"]
-    audited = resources["google_project_iam_audit_config.secrets"]
-    assert audited["service"] == "secretmanager.googleapis.com"
-    assert [config["log_type"] for config in audited["audit_log_config"]] == ["DATA_READ"]
+    audited = {
+        config["service"].partition(".")[0]: {log["log_type"] for log in config["audit_log_config"]}
+        for config in resources.of("google_project_iam_audit_config").values()
+    }
+    # The buckets have learners' data: the archive, the backups and the exports.
+    assert audited == {"secretmanager": {"DATA_READ"}, "storage": {"DATA_READ", "DATA_WRITE"}}
 
 
 def test_no_two_secrets_have_the_same_value(dev: Resources, prod: Resources) -> None:
@@ -124,11 +127,6 @@ def test_raising_the_password_version_rotates_every_password(
     assert not [password for password in passwords(moving) if password in json.dumps(plan) + shown]
 
 
-def test_the_runbook_explains_what_to_do_after_a_failed_rotation() -> None:
-    runbook = (REPOSITORY / "docs" / "runbook.md").read_text()
-    assert "If the apply failed, raise `password_version` by one again" in runbook
-
-
 @pytest.mark.exhaustive
 def test_a_changed_database_address_rotates_the_passwords(environments: Environments) -> None:
     """A secret holds an address and a password, so a new address requires a new secret version.
@@ -144,10 +142,3 @@ def test_a_changed_database_address_rotates_the_passwords(environments: Environm
         "terraform_data.migrate",
         *(f'google_secret_manager_secret_version.password["{name}"]' for name in dev.passwords),
     }
-
-
-def test_replaced_secret_versions_are_kept(environments: Environments, moving: Deployment) -> None:
-    for made in (moving.applied, environments["prod"].applied):
-        for version in made.of("google_secret_manager_secret_version").values():
-            # Otherwise Terraform would delete a version before the next version exists.
-            assert version["deletion_policy"] == "ABANDON"

@@ -18,7 +18,7 @@ from tests.support.terraform_state import Deployment, Values
 
 # Settings that functions-framework, gunicorn, Python, glibc and OpenTelemetry read.
 FRAMEWORK = {
-    *("THREADS", "PYTHONPATH", "MALLOC_ARENA_MAX"),
+    *("THREADS", "FUNCTION_TARGET", "MALLOC_ARENA_MAX"),
     *("OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"),
 }
 

@@ -1,15 +1,22 @@
 # The free profile (docs/cost.md), which lacks some of production's products. Staging has all of them.
 
-# The values that only you know. The first three are those of infra/bootstrap/bootstrap.tfvars.
-project_id      = "progress-dev"
+# The values that only you know. The id is unique in all of Google Cloud, so choose your own, such as "progress-" with
+# your initials and birthday: 6 to 30 lowercase letters, digits and hyphens.
+project_id = "progress-dev"
+
+# The column ACCOUNT_ID of `gcloud billing accounts list`
 billing_account = "000000-000000-000000"
-github          = { repository = "example/progress" }
 
 # The host that console.neon.tech shows at "Connect", with "Connection pooling" off: the part between @ and /.
 neon = { host = "ep-example-dev.eu-central-1.aws.neon.tech" }
 
+# Your organisation, which `infra/preflight dev` names
+parent = "organizations/000000000000"
+
 # Everything below works as it is.
 environment = "dev"
+
+# If GitHub Actions deliver (docs/releases.md): github = { repository = "OWNER/NAME" }
 
 # The Google Cloud region nearest to your learners; the default is europe-west1, in Belgium:
 # region = "asia-northeast1"

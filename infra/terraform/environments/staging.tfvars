@@ -1,11 +1,12 @@
 # The products of production in their smallest sizes; docs/cost.md states the price.
 
-# The values that only you know. The first three are those of infra/bootstrap/bootstrap.tfvars.
+# The values that only you know (dev.tfvars says where you find the first). Without github, only an operator delivers.
 project_id      = "progress-staging"
 billing_account = "000000-000000-000000"
+parent          = "organizations/000000000000"
 github          = { repository = "example/progress" }
 
-# A name below a domain of yours, whose A record you set after the apply, and who gets alerts.
+# A name below a domain of yours, whose records you set after the apply, and who gets alerts.
 domain       = "staging.progress.example.com"
 alert_emails = ["operations@example.com"]
 
