@@ -115,11 +115,6 @@ def test_the_github_variables_name_the_project_of_each_environment(bootstrap: De
     assert {name for name, variables in found.items() if "REGION" in variables} == {"images"}
 
 
-def test_the_environments_use_the_created_projects(deployments: dict[str, Deployment]) -> None:
-    for name, deployment in deployments.items():
-        assert deployment.plan["variables"]["project_id"]["value"] == PROJECTS[name]
-
-
 # For each kind of resource in infra/terraform, two roles: `terraform apply` needs the first role,
 # and `terraform plan` the second. A key is a prefix of the type; the longest matching key counts.
 MADE_BY = {
@@ -250,35 +245,6 @@ def test_the_plan_account_may_read_only_two_secrets_and_change_nothing(
             f"projects/{number}/secrets/progress-redis-url/",
         ]
         for name in IN_ENVIRONMENTS
-    }
-
-
-@pytest.mark.parametrize("environment", IN_ENVIRONMENTS)
-def test_each_environment_has_custom_roles_with_exactly_the_expected_permissions(
-    resources: Resources, environment: str
-) -> None:
-    created = {
-        role["role_id"]: {*role["permissions"]}
-        for role in resources.of("google_project_iam_custom_role").values()
-        if role["project"] == PROJECTS[environment]
-    }
-    assert created.pop("terraformPlan") >= {"storage.buckets.get", "storage.buckets.list"}
-    assert created == {
-        "progressScaling": {"run.services.get", "run.services.update"},
-        "progressSigning": {"iam.serviceAccounts.signBlob"},
-        "progressMeasurements": {"cloudscheduler.jobs.list", "monitoring.timeSeries.list"},
-        "progressGreenPush": {
-            f"pubsub.subscriptions.{verb}" for verb in ("create", "delete", "get", "list")
-        },
-        # all permissions of roles/dataflow.worker except storage.objects.get and .create
-        "progressDataflowWorker": {
-            *(f"autoscaling.sites.{verb}" for verb in ("readRecommendations", "writeMetrics")),
-            *("autoscaling.sites.writeState", "compute.instanceGroupManagers.update"),
-            *("compute.instances.delete", "compute.instances.setDiskAutoDelete"),
-            *("dataflow.jobs.get", "dataflow.shuffle.read", "dataflow.shuffle.write"),
-            *(f"dataflow.workItems.{verb}" for verb in ("lease", "sendMessage", "update")),
-            *("logging.logEntries.create", "monitoring.timeSeries.create", "storage.buckets.get"),
-        },
     }
 
 

@@ -14,7 +14,6 @@ from tests.support.terraform_state import Deployment, Resources, Values
 
 CODE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"
 TRANSFORM = "removeLearner"
-AGENT = "serviceAccount:service-100000000000@gcp-sa-pubsub.iam.gserviceaccount.com"
 
 
 def subscriptions(resources: Resources) -> dict[str, Values]:
@@ -33,33 +32,12 @@ def test_topics_match_the_local_stack_and_stay_in_the_region(deployment: Deploym
         ]
 
 
-def test_only_the_configured_publishers_and_query_may_publish(deployment: Deployment) -> None:
-    named = deployment.plan["variables"]["publishers"]["value"]
-    is_dev = deployment.plan["variables"]["environment"]["value"] == "dev"
-    assert named.keys() == (set() if is_dev else set(topology.SOURCES))
-    accounts = deployment.applied.of("google_service_account", "member")
-    wanted = {topic: set(named.get(topic, ())) for topic in topology.SOURCES}
-    wanted["user-events"].add(accounts["query"]["member"])
-    grants = _publishers(deployment)
-    assert {topic: grants.get(topic, set()) for topic in topology.SOURCES} == wanted
-
-
 def _publishers(deployment: Deployment) -> dict[str, set[str]]:
     publishers: dict[str, set[str]] = {}
     for grant in deployment.applied.of("google_pubsub_topic_iam_member").values():
         if grant["role"] == "roles/pubsub.publisher":
             publishers.setdefault(grant["topic"], set()).add(grant["member"])
     return publishers
-
-
-def test_only_the_project_function_and_two_jobs_may_publish_events(
-    deployment: Deployment,
-) -> None:
-    accounts = {member.split("@")[0] for member in _publishers(deployment)[outgoing.TOPIC]}
-    publishers = ("project", "batch", "release")
-    assert accounts == {f"serviceAccount:progress-{name}" for name in publishers}
-    for name in publishers:
-        assert plain_settings(deployment.applied, name)["PUBLISH_EVENTS"] == "milestones"
 
 
 @pytest.mark.exhaustive
@@ -105,13 +83,6 @@ def test_a_foreign_topic_has_a_subscription_but_is_not_managed_by_terraform(
     # so its subscription does.
     kept = {name for name, subscription in by_name.items() if subscription["retain_acked_messages"]}
     assert kept == {"user-events-ingest-sub"}
-
-
-def test_the_query_function_publishes_to_the_topic_that_ingest_subscribes_to(
-    deployment: Deployment,
-) -> None:
-    pushed = deployment.applied.of("google_pubsub_subscription", "push")["user-events-ingest-sub"]
-    assert plain_settings(deployment.applied, "query")["USER_EVENTS_TOPIC"] == pushed["topic"]
 
 
 def test_source_topics_are_pushed_to_ingest_and_commands_to_the_project_function(
@@ -167,19 +138,6 @@ def test_undelivered_messages_are_retried_and_become_dead_letters(deployment: De
         assert held[name]["message_retention_duration"] == "2678400s"
 
 
-def test_pubsub_may_move_messages_to_the_dead_letter_topics(deployment: Deployment) -> None:
-    """Pub/Sub's agent acknowledges a message and publishes it to the dead letter topic."""
-    sent = deployment.applied.of("google_pubsub_topic", "dead_letter").keys()
-    takes = deployment.applied.of("google_pubsub_subscription_iam_member", "dead_letter")
-    gives = _publishers(deployment)
-    by_name = subscriptions(deployment.applied)
-    assert takes.keys() == sent
-    for name in sent:
-        assert takes[name]["subscription"] == by_name[name]["id"]
-        assert (takes[name]["role"], takes[name]["member"]) == ("roles/pubsub.subscriber", AGENT)
-        assert gives[f"{name}-dead-letter"] == {AGENT}
-
-
 @pytest.mark.exhaustive
 def test_a_replaced_subscription_gets_its_roles_again(environments: Environments) -> None:
     """A subscription is replaced if its topic moves to another project."""
@@ -211,25 +169,6 @@ def test_user_events_are_not_written_to_bigquery(deployment: Deployment) -> None
     for name, subscription in written.items():
         assert subscription["topic"].endswith("/" + name.removeprefix("progress-analytics-sub-"))
         assert not subscription["topic"].endswith("/user-events")
-
-
-def test_the_bigquery_table_has_a_column_for_each_field_that_pubsub_writes(
-    deployment: Deployment,
-) -> None:
-    table = deployment.applied.of("google_bigquery_table", "messages")["messages"]
-    columns = {column["name"]: column["type"] for column in json.loads(table["schema"])}
-    assert columns == {
-        **dict.fromkeys(("subscription_name", "message_id", "data", "attributes"), "STRING"),
-        "publish_time": "TIMESTAMP",
-    }
-    assert only(table["time_partitioning"])["expiration_ms"] == 400 * 24 * 60 * 60 * 1000
-    for subscription in subscriptions(deployment.applied).values():
-        if subscription["bigquery_config"]:
-            config = only(subscription["bigquery_config"])
-            assert config["table"].endswith(f".{table['dataset_id']}.messages")
-            assert config["write_metadata"]  # fills the columns other than `data`
-            assert not config["use_topic_schema"]
-            assert not config["use_table_schema"]
 
 
 def test_published_messages_in_bigquery_have_no_user_ids(deployment: Deployment) -> None:
