@@ -3,7 +3,7 @@
 
 locals {
   # The names of the environments at GitHub.
-  github_environments = { dev = "dev", staging = "staging", prod = "production", trial = "trial", images = "images" }
+  github_environments = { dev = "dev", staging = "staging", prod = "production", images = "images" }
 
   # Before a reviewer approves a release to production, deliver.yaml shows what Terraform would change. The plan runs
   # in an environment at GitHub that needs no approval. Only plan.yaml may use this environment.
@@ -28,12 +28,10 @@ locals {
     "progress-pipeline" = ["release.yaml", "rollback.yaml"]
   }
 
-  trial_workflows = { "terraform" = ["trial.yaml"] }
-
   workflow_accounts = merge(
     merge([
-      for environment in keys(local.delivered) : merge([
-        for account, files in environment == "trial" ? local.trial_workflows : local.workflows : {
+      for environment in keys(var.environments) : merge([
+        for account, files in local.workflows : {
           for file in files : "${environment} ${account} ${file}" => {
             project = environment
             account = google_service_account.ci["${environment} ${account}"].name

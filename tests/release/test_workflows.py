@@ -109,7 +109,7 @@ def test_each_workflow_matches_the_schema() -> None:
 def test_only_the_documented_workflows_exist() -> None:
     assert {file.stem for file in FILES} == {
         *("beam", "checks", "containers", "deliver", "release", "rollback", "plan"),
-        *("pages", "providers", "publish", "trial"),
+        *("pages", "providers", "publish"),
     }
 
 
@@ -206,7 +206,7 @@ def test_every_terraform_call_names_an_environment() -> None:
         for line in step.get("run", "").replace("\\\n", "").splitlines()
         if re.search(r"\bterraform (-chdir=\S+ )?(plan|apply)\b", line)
     ]
-    assert len(lines) == 4
+    assert len(lines) == 2
     assert [line for line in lines if "-var-file=" not in line] == []
 
 
@@ -269,11 +269,11 @@ def test_jobs_that_sign_in_have_an_environment_and_the_right_service_account() -
             for step in job.get("steps", ()):
                 if step.get("uses", "").startswith(SIGNS_IN):
                     account = step["with"]["service_account"]
-                    assert job["environment"] in ("images", "trial") or (
+                    assert job["environment"] == "images" or (
                         "inputs.environment" in job["environment"]
                     )
                 for work, whose in accounts.items():
-                    if work in step.get("run", "") and "environment" in job and name != "trial":
+                    if work in step.get("run", "") and "environment" in job:
                         worked.append(name)
                         project = "@${{ vars.PROJECT_ID }}.iam.gserviceaccount.com"
                         assert account == whose + project, (file, step["run"])

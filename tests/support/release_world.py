@@ -52,11 +52,6 @@ class World:
     built: dict[str, set[str]] = field(default_factory=dict)
     objects: dict[str, str] = field(default_factory=dict)  # Contents by address in Cloud Storage.
     executions: list[tuple[str, str]] = field(default_factory=list)  # Version and command of each.
-    published: list[str] = field(default_factory=list)  # The topic of each published message.
-    clones: dict[str, str] = field(default_factory=dict)  # The time of each clone of the database.
-    deleted_clones: list[str] = field(default_factory=list)
-    # The newest times to which the database can be restored, one for each call; the last one stays.
-    recovery_times: list[str] = field(default_factory=lambda: [""])
 
     @classmethod
     def after_first_apply(cls, address: str, code: str = "a") -> "World":
@@ -210,39 +205,6 @@ class World:
         elif command not in ("batch", "check"):
             raise CallRejected(f"no command {command}")
         self.executions.append((code, command))
-        return {}
-
-    def _pubsub_topics_publish(self, topic: str, flags: dict[str, str]) -> object:
-        json.loads(flags["message"])
-        self.published.append(topic)
-        return {}
-
-    def _sql_backups_create(self, flags: dict[str, str]) -> object:
-        return {}
-
-    def _sql_instances_get_latest_recovery_time(self, source: str, flags: dict[str, str]) -> str:
-        time, *later = self.recovery_times
-        self.recovery_times = later or [time]
-        if not time:
-            raise CallRejected("no transaction log is archived")
-        return f"{time}\n"
-
-    def _sql_instances_clone(self, source: str, name: str, flags: dict[str, str]) -> str:
-        if "async" not in flags:
-            raise CallRejected("gcloud would stop to wait before the clone is made")
-        self.clones[name] = flags["point-in-time"]
-        return f"clone-{name}\n"
-
-    def _sql_operations_wait(self, operation: str, flags: dict[str, str]) -> object:
-        if operation.removeprefix("clone-") not in self.clones:
-            raise CallRejected(f"there is no {operation}")
-        return {}
-
-    def _sql_instances_delete(self, name: str, flags: dict[str, str]) -> object:
-        self.deleted_clones.append(name)
-        return {}
-
-    def _compute_networks_peerings_delete(self, name: str, flags: dict[str, str]) -> object:
         return {}
 
     def _pubsub_subscriptions_describe(self, name: str, flags: dict[str, str]) -> object:

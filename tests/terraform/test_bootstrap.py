@@ -9,7 +9,10 @@ from tests.support.cloud_run import only
 from tests.support.terraform import GCLOUD, REPOSITORY, Root, need_offline
 from tests.support.terraform_state import Deployment, Resources, Values, list_resources
 
-PROJECTS = {name: f"progress-{name}" for name in ("dev", "staging", "prod", "images")}
+PROJECTS = {
+    "dev": "progress-dev", "staging": "progress-staging", "prod": "progress-prod",
+    "images": "progress-images",
+}  # fmt: skip
 
 
 IN_ENVIRONMENTS = {name: id_ for name, id_ in PROJECTS.items() if name != "images"}

@@ -236,3 +236,20 @@ def test_dev_can_be_destroyed_but_production_cannot(deployments: dict[str, Deplo
     folder = REPOSITORY / "infra" / "terraform"
     literal = [file for file in folder.rglob("*.tf") if "prevent_destroy" in file.read_text()]
     assert [file.name for file in literal] == ["protection.tf"]
+
+
+def test_the_sources_bucket_deletes_only_uploaded_build_sources(deployment: Deployment) -> None:
+    bucket = deployment.applied["google_storage_bucket.sources"]
+    condition = only(only(bucket["lifecycle_rule"])["condition"])
+    assert condition["matches_prefix"] == ["builds/"]
+
+
+@pytest.mark.exhaustive
+def test_the_test_of_a_real_environment_applies_plans_again_and_destroys(
+    environments: Environments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_offline()
+    monkeypatch.setenv("TF_VAR_neon_owner_password", "given")
+    test = ("test", "-filter=tests/environment.tftest.hcl", "-var-file=environments/dev.tfvars")
+    output = environments.root().run(*test)
+    assert "Success! 2 passed, 0 failed." in output
