@@ -35,12 +35,6 @@ locals {
       permissions = ["run.services.get", "run.services.update"]
     }
 
-    # During a release, the pipeline creates a push subscription, through which Pub/Sub sends commands to green.
-    progressGreenPush = {
-      title       = "Progress: create and delete the push subscription of a release"
-      permissions = [for action in ["create", "delete", "get", "list"] : "pubsub.subscriptions.${action}"]
-    }
-
     # With roles/dataflow.worker, the workers could read and create objects in all buckets of the project. One of these
     # buckets holds learners' exports. This role leaves out the permissions to read and create objects. Of the other
     # permissions of roles/dataflow.worker, it has only those that batch jobs need.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exit_status import Failed, Interrupted, log
+from exit_status import Failed, log
 
 MISSING = (
     "gcloud is not installed or not in PATH: https://cloud.google.com/sdk/docs/install; then open "
@@ -21,47 +21,32 @@ _ERROR_CHARACTERS = 2_000  # an error message shows only the end of gcloud's std
 
 
 @dataclass(frozen=True)
-class Target:
-    """A traffic target of a service: a share of all requests, a tag with its own URL, or both."""
-
-    revision: str
-    percent: int
-    tag: str | None
-    url: str | None
-
-
-@dataclass(frozen=True)
 class Service:
-    """The state of a Cloud Run service."""
+    """The state of a Cloud Run service. A target has a revision, and a share, a tag or both."""
 
     name: str
     url: str
-    targets: tuple[Target, ...]
+    targets: tuple[dict[str, Any], ...]
 
-    def percent_of(self, revision: str) -> int:
-        """Return the percentage of the requests that the revision gets."""
-        return sum(target.percent for target in self.targets if target.revision == revision)
-
-    def serving_revision(self) -> str:
+    def find_serving(self) -> str:
         """Return the revision that gets all requests. Raise Failed if there is no such revision."""
-        revisions = sorted({target.revision for target in self.targets if target.percent})
+        revisions = sorted({t["revisionName"] for t in self.targets if t.get("percent")})
         if len(revisions) != 1:
             raise Failed(
                 f"{self.name}: outside a release, one revision must get all traffic; "
-                f"found {', '.join(revisions) or 'no traffic'}: choose the revision with "
+                f"found {', '.join(revisions) or 'no traffic'}: run `release.py rollback`, or "
                 f"`gcloud run services update-traffic {self.name} --to-revisions=REVISION=100`"
             )
-        return revisions[0]
+        return str(revisions[0])
 
-    def find_revision(self, tag: str) -> str | None:
-        return next((target.revision for target in self.targets if target.tag == tag), None)
+    def find_tagged(self, tag: str) -> dict[str, Any]:
+        """Return the target with the tag, which has its revision and URL; {} if there is none."""
+        return next((target for target in self.targets if target.get("tag") == tag), {})
 
-    def find_address(self, tag: str) -> str:
-        """Return the tag's URL. Raise Failed if the tag has no URL."""
-        for target in self.targets:
-            if target.tag == tag and target.url:
-                return target.url
-        raise Failed(f"{self.name} has no address for the tag {tag}")
+    def percent_of(self, tag: str) -> int:
+        """Return the percentage of the requests that the revision with the tag gets."""
+        revision = self.find_tagged(tag).get("revisionName")
+        return sum(t.get("percent") or 0 for t in self.targets if t["revisionName"] == revision)
 
 
 @dataclass(frozen=True)
@@ -74,153 +59,88 @@ class Cloud:
     job_timeout_s: float = 10_900.0  # longer than the release job's timeout in Terraform
 
     def describe(self, service: str) -> Service:
-        answer = self._read("run", "services", "describe", service, *self._location())
-        targets = tuple(map(_parse_target, answer["status"].get("traffic", ())))
-        return Service(service, answer["status"]["url"], targets)
+        status = self._read("services", "describe", service)["status"]
+        return Service(service, status["url"], tuple(status.get("traffic", ())))
 
     def find_image(self, revision: str) -> str:
-        answer = self._read("run", "revisions", "describe", revision, *self._location())
+        answer = self._read("revisions", "describe", revision)
         return str(answer["spec"]["containers"][0]["image"])
 
-    def deploy(self, service: str, image: str, tag: str) -> None:
-        """Create a revision without traffic, wait until it is ready, and tag it.
+    def deploy(self, service: str, image: str) -> str:
+        """Create a revision without traffic, wait until it is ready, and return its name.
 
-        Deploying and tagging are two calls, because `deploy --tag` writes the revision's name into
-        the service's template. Terraform's next change would then create another revision with
-        this name, and Cloud Run would reject the change.
+        It gets its tag later, because `deploy --tag` writes the revision's name into the service's
+        template. Terraform's next change would then create another revision with this name, and
+        Cloud Run would reject the change.
         """
-        self._run("run", "deploy", service, *self._location(), f"--image={image}", "--no-traffic")
-        answer = self._read("run", "services", "describe", service, *self._location())
-        newest = answer["status"]["latestCreatedRevisionName"]
+        self._run("deploy", service, f"--image={image}", "--no-traffic")
+        answer = self._read("services", "describe", service)
+        newest = str(answer["status"]["latestCreatedRevisionName"])
         if self.find_image(newest) != image:
             raise Failed(
                 f"{service}: the newest revision, {newest}, does not run {image}: deploy again"
             )
-        self.tag(service, tag, newest)
+        return newest
 
-    def split_traffic(
-        self,
-        service: str,
-        percents: Mapping[str, int],
-        tag: str | None = None,
-        untag: str | None = None,
-    ) -> None:
-        """Split the traffic by `percents`; add `tag` to the first revision and remove `untag`."""
-        split = ",".join(f"{revision}={percent}" for revision, percent in percents.items())
-        first = next(iter(percents))
-        flags = [f"--update-tags={tag}={first}"] if tag else []
-        flags += [f"--remove-tags={untag}"] if untag else []
+    def split_traffic(self, service: str, percents: Mapping[str, int]) -> None:
+        """Split the traffic by tags."""
 
         def is_reached(state: Service) -> bool:
-            has_split = all(state.percent_of(name) == part for name, part in percents.items())
-            has_tag = tag is None or state.find_revision(tag) == first
-            return has_split and has_tag and not (untag and state.find_revision(untag))
+            return all(state.percent_of(tag) == percent for tag, percent in percents.items())
 
-        self._update_traffic(service, is_reached, *flags, f"--to-revisions={split}")
+        split = ",".join(f"{tag}={percent}" for tag, percent in percents.items())
+        self._update_traffic(service, is_reached, f"--to-tags={split}")
 
     def tag(self, service: str, tag: str, revision: str) -> None:
         """Give the revision a tag, and thereby a separate address."""
-        self._update_traffic(
-            service,
-            lambda state: state.find_revision(tag) == revision,
-            f"--update-tags={tag}={revision}",
-        )
+
+        def is_reached(state: Service) -> bool:
+            return state.find_tagged(tag).get("revisionName") == revision
+
+        self._update_traffic(service, is_reached, f"--update-tags={tag}={revision}")
 
     def untag(self, service: str, tag: str) -> None:
-        self._update_traffic(
-            service, lambda state: not state.find_revision(tag), f"--remove-tags={tag}"
-        )
+        self._update_traffic(service, lambda s: not s.find_tagged(tag), f"--remove-tags={tag}")
 
-    def set_job_image(self, job: str, image: str) -> None:
+    def set_image(self, job: str, image: str) -> None:
         """Set the image for all later executions of the job."""
-        self._run("run", "jobs", "update", job, *self._location(), f"--image={image}")
+        self._run("jobs", "update", job, f"--image={image}")
 
-    def execute(self, job: str, *arguments: str) -> None:
-        """Execute the job with these arguments and wait for its end."""
+    def list_jobs(self) -> list[str]:
+        """Return the names of the jobs that run the image of a release."""
+        names = [str(job["metadata"]["name"]) for job in self._read("jobs", "list")]
+        return [name for name in names if name.startswith("progress-")]
+
+    def execute(self, job: str, command: str) -> None:
+        """Execute the job with this command of `progress`, and wait for its end."""
         self._run(
-            *("run", "jobs", "execute", job, *self._location()),
-            *(f"--args={','.join(arguments)}", "--wait"),
-            timeout_s=self.job_timeout_s,
+            "jobs", "execute", job, f"--args={command}", "--wait", timeout_s=self.job_timeout_s
         )
-
-    def has_subscription(self, subscription: str) -> bool:
-        """Return whether the subscription exists.
-
-        Describe the subscription, because the pipeline's account may not list subscriptions.
-        """
-        try:
-            self._read("pubsub", "subscriptions", "describe", subscription, *self._project())
-        except Failed as error:
-            if "NOT_FOUND" in str(error):
-                return False
-            raise
-        return True
-
-    def subscribe(self, subscription: str, topic: str, service: Service, tag: str) -> None:
-        """Create a subscription that pushes the topic's messages to the tag's address.
-
-        The subscription expires after a day without activity.
-        """
-        self._run(
-            *("pubsub", "subscriptions", "create", subscription, *self._project()),
-            *(f"--topic={topic}", f"--push-endpoint={service.find_address(tag)}"),
-            f"--push-auth-service-account=progress-push@{self.project}.iam.gserviceaccount.com",
-            # Cloud Run accepts the service's URL as a token's audience, but not a tag's URL.
-            f"--push-auth-token-audience={service.url}",
-            # Leave operations out, because only the serving revision runs them.
-            '--message-filter=NOT attributes.command = "operation"',
-            *("--ack-deadline=60", "--min-retry-delay=10s", "--max-retry-delay=600s"),
-            *("--message-retention-duration=1h", "--expiration-period=1d"),
-        )
-
-    def unsubscribe(self, subscription: str) -> None:
-        self._run("pubsub", "subscriptions", "delete", subscription, *self._project())
 
     def fetch_token(self) -> str:
         return run(["auth", "print-access-token", "--quiet"], self.timeout_s).strip()
 
     def _update_traffic(
-        self, service: str, is_reached: Callable[[Service], bool], *flags: str
+        self, service: str, is_reached: Callable[[Service], bool], flag: str
     ) -> None:
-        """Update the traffic. Raise Failed if the service does not reach the requested state.
-
-        gcloud's exit code is not enough: if the service's newest revision is not ready, the call
-        fails, even if it has updated the traffic. Therefore describe the service after the call.
-        """
-        failure: Failed | None = None
+        """Update the traffic. If the newest revision does not start, gcloud fails in any case."""
         try:
-            self._run("run", "services", "update-traffic", service, *self._location(), *flags)
-        except Interrupted:
-            raise
-        except Failed as error:
-            failure = error
-        try:
-            is_done = is_reached(self.describe(service))
-        except Interrupted:
-            raise
+            self._run("services", "update-traffic", service, flag)
         except Failed:
-            is_done = not failure
-        if not is_done:
-            raise failure or Failed(f"{service} did not apply `{shlex.join(flags)}`: try again")
-
-    def _location(self) -> tuple[str, ...]:
-        return (f"--region={self.region}", *self._project())
-
-    def _project(self) -> tuple[str, ...]:
-        return (f"--project={self.project}", "--quiet")
+            if not is_reached(self.describe(service)):
+                raise
 
     def _read(self, *arguments: str) -> Any:
-        return json.loads(run([*arguments, "--format=json"], self.timeout_s))
+        return json.loads(run(self._complete(*arguments, "--format=json"), self.timeout_s))
 
     def _run(self, *arguments: str, timeout_s: float | None = None) -> None:
-        log(f"    $ {shlex.join(['gcloud', *arguments])}")
-        run(arguments, timeout_s or self.timeout_s)
+        call = self._complete(*arguments)
+        log(f"    $ {shlex.join(['gcloud', *call])}")
+        run(call, timeout_s or self.timeout_s)
 
-
-def _parse_target(answer: dict[str, Any]) -> Target:
-    return Target(
-        answer["revisionName"], answer.get("percent") or 0, answer.get("tag"), answer.get("url")
-    )
+    def _complete(self, *arguments: str) -> list[str]:
+        place = (f"--region={self.region}", f"--project={self.project}", "--quiet")
+        return ["run", *arguments, *place]
 
 
 def run(arguments: list[str] | tuple[str, ...], timeout_s: float) -> str:

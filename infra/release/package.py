@@ -5,6 +5,7 @@
 The Python that runs this program needs the packages of requirements-dev.txt, and no network.
 """
 
+import argparse
 import json
 import re
 import subprocess
@@ -12,15 +13,21 @@ import sys
 import uuid
 from pathlib import Path
 
-import exit_status
 from exit_status import Failed
 
 ROOT = Path(__file__).resolve().parents[2]
-ARGUMENTS = ("tag", "folder", "repository")
 
 
 def main() -> int:
-    return exit_status.run("Make the files of a published version.", ARGUMENTS, _make_all)
+    parser = argparse.ArgumentParser(description="Make the files of a published version.")
+    for name in ("tag", "folder", "repository"):
+        parser.add_argument(f"--{name}", required=True)
+    try:
+        _make_all(**vars(parser.parse_args()))
+    except Failed as error:
+        sys.stderr.write(f"package: {error}\n")
+        return 1
+    return 0
 
 
 def _make_all(tag: str, folder: str, repository: str) -> None:

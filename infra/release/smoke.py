@@ -1,7 +1,4 @@
-"""Smoke test: check green's query function before it gets traffic and during the watch.
-
-Before a release changes anything, `check_address` checks the load balancer's address.
-"""
+"""Smoke test: check green's query function before it gets traffic and during the watch."""
 
 import http.client
 import json
@@ -9,11 +6,11 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from exit_status import Failed, Interrupted, log
+from exit_status import Failed, log
 from names import GREEN
 
 _TIMEOUT_S = 20.0
@@ -38,7 +35,16 @@ class Green:
 
     def check(self, tries: int = FIRST_TRIES) -> None:
         """Check green until it responds as expected. Raise Failed if all `tries` fail."""
-        _try(tries, self._check)
+        for tries_left in reversed(range(tries)):
+            try:
+                self._check()
+            except Failed as error:
+                if not tries_left:
+                    raise
+                log(f"    {error}; trying again")
+                time.sleep(_RETRY_DELAY_S)
+            else:
+                return
 
     def _check(self) -> None:
         status, body = self.request("/ready")
@@ -60,7 +66,7 @@ class Green:
             headers=headers,
         )
         try:
-            with open_response(request) as response:
+            with _open_response(request) as response:
                 if self.key and response.headers[_REVISION] != GREEN:
                     raise Failed(
                         f"{self.address} routed to another revision: "
@@ -68,45 +74,13 @@ class Green:
                     )
                 return response.status, response.read()
         except OSError as error:
-            raise Failed(f"green does not respond at {self.address}{path}: {error}") from None
-
-
-def check_address(address: str) -> None:
-    """Raise Failed if no HTTPS connection to the load balancer is possible; any response will do.
-
-    Otherwise, the release would roll back an hour later, when green cannot be reached.
-    """
-
-    def connect() -> None:
-        try:
-            open_response(urllib.request.Request(address)).close()  # noqa: S310 - the operator sets it
-        except OSError as error:
             raise Failed(
-                f"{address} is unreachable, so nothing was released: {error}. Set the domain's "
-                "records to Terraform's output domain_records, and wait until Google has issued "
-                "the certificate (infra/terraform/README.md)"
+                f"green does not respond at {self.address}{path}: {error}. A domain needs its A "
+                "record and a certificate (infra/terraform/README.md)"
             ) from None
 
-    _try(WATCH_TRIES, connect)
 
-
-def _try(tries: int, check: Callable[[], None]) -> None:
-    """Repeat the check until it succeeds. Raise Failed if all `tries` fail."""
-    for tries_left in reversed(range(tries)):
-        try:
-            check()
-        except Interrupted:
-            raise
-        except Failed as error:
-            if not tries_left:
-                raise
-            log(f"    {error}; trying again")
-            time.sleep(_RETRY_DELAY_S)
-        else:
-            return
-
-
-def open_response(request: urllib.request.Request) -> http.client.HTTPResponse:
+def _open_response(request: urllib.request.Request) -> http.client.HTTPResponse:
     """Return the response, whatever its status."""
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310 - see `request`

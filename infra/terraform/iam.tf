@@ -4,7 +4,6 @@ variable "custom_roles" {
   description = "The ids of the custom roles that infra/bootstrap has created in the project (roles.tf there)."
   type = object({
     dataflow     = optional(string, "progressDataflowWorker")
-    green_push   = optional(string, "progressGreenPush")
     measurements = optional(string, "progressMeasurements")
     scaling      = optional(string, "progressScaling")
     signing      = optional(string, "progressSigning")
@@ -59,12 +58,12 @@ locals {
     name => ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]
   })
 
-  # Services, jobs and push subscriptions each use a service account. To deploy or create one of them, an actor needs
-  # the right to act as this service account.
+  # Services and jobs each use a service account. To deploy one of them, an actor needs the right to act as this service
+  # account.
   impersonations = concat(
     [
-      for name in ["ingest", "project", "query", "batch", "release", "backup", "rebuild", "push"] :
-      { actor = "pipeline", account = name } if var.github != null
+      for name in ["ingest", "project", "query", "batch", "release", "backup", "rebuild"] :
+      { actor = "pipeline", account = name }
     ],
     [for name in keys(try(var.night.min_instances, {})) : { actor = "scheduler", account = name }],
   )
@@ -171,8 +170,7 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
   member   = google_service_account.member["scheduler"].member
 }
 
-# The pipeline passes arguments to the release job. During a release, the pipeline also creates a push subscription,
-# through which Pub/Sub sends commands to green.
+# The pipeline passes arguments to the release job.
 resource "google_cloud_run_v2_job_iam_member" "pipeline" {
   for_each = local.pipeline
 
@@ -182,18 +180,24 @@ resource "google_cloud_run_v2_job_iam_member" "pipeline" {
   member   = local.members[each.key]
 }
 
-resource "google_project_iam_member" "green_push" {
-  for_each = local.pipeline
-
-  project = var.project_id
-  role    = local.custom_roles.green_push
-  member  = local.members[each.key]
+# The account of the first builds reads the source archives and writes the images.
+resource "google_storage_bucket_iam_member" "build" {
+  bucket = google_storage_bucket.sources.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.member["build"].member
 }
 
-resource "google_pubsub_topic_iam_member" "green_push" {
-  for_each = local.pipeline
+resource "google_artifact_registry_repository_iam_member" "build" {
+  repository = google_artifact_registry_repository.images.name
+  location   = google_artifact_registry_repository.images.location
+  role       = "roles/artifactregistry.writer"
+  member     = google_service_account.member["build"].member
+}
 
-  topic  = module.topic[local.command_topic].name
-  role   = "roles/pubsub.subscriber" # pubsub.topics.attachSubscription
-  member = local.members[each.key]
+# An account can deploy an image only if it may read the image. The images of the first revisions are in this registry.
+resource "google_artifact_registry_repository_iam_member" "pipeline" {
+  repository = google_artifact_registry_repository.images.name
+  location   = google_artifact_registry_repository.images.location
+  role       = "roles/artifactregistry.reader"
+  member     = local.members["pipeline"]
 }

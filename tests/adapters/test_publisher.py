@@ -147,14 +147,10 @@ def test_a_command_that_cannot_be_sent_starts_the_pause(pubsub: FakePublisher) -
     assert [command["command"] for command in pubsub.commands()] == ["operation"]
 
 
-def test_every_wake_up_of_an_operation_carries_the_attribute_that_green_excludes(
+def test_a_command_wakes_workers_for_operations_and_for_shards(
     pubsub: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Green is the new revision during a release; its subscription's filter is in infra/release."""
     monkeypatch.setenv("PUBSUB_PROJECT_ID", "ours")
-    assert wakeups.send_operations([uuid.uuid4()])
-    connections.call_workers([uuid.uuid4(), uuid.uuid4()], shards=[3])
-    sent = [message for request in pubsub.requests for message in request.messages]
-    marked = [message.attributes.get("command") for message in sent]
-    assert marked == ["operation", "operation", "operation", None]
+    connections.call_workers([uuid.uuid4()], shards=[3])
+    assert [command["command"] for command in pubsub.commands()] == ["operation", "wake"]
     assert [*pubsub.commands()][-1]["shard"] == 3

@@ -45,16 +45,6 @@ def test_the_batch_job_sends_a_lost_command_again(
         assert batch_job.call_workers(job) == 0
 
 
-def test_an_attribute_distinguishes_an_operation_from_a_wake_up(
-    operator: Operator, fake_publisher: FakePublisher
-) -> None:
-    """During a release, a filter on this attribute sends only wake-ups to the new revision."""
-    operator.start("runBatch")
-    assert wakeups.send([3])
-    sent = [dict(m.attributes) for request in fake_publisher.requests for m in request.messages]
-    assert [attributes.get("command") for attributes in sent] == ["operation", None]
-
-
 def parse(command: bytes | dict[str, object]) -> int | UUID | None:
     return parse_push(encode_push(command))[0]
 

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from progress import __version__
-from tests.support import http_servers
+from tests.conftest import skip_without
+from tests.support import gcloud_syntax
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -142,7 +143,7 @@ def test_jobs_have_only_the_permissions_that_they_need(file: Path) -> None:
         if file.stem == "pages" and name == "publish":  # to GitHub Pages
             least = {"pages": "write", "id-token": "write"}
         if name == "approvals":  # reads the rules of the environments
-            least = {"contents": "read", "actions": "read"}
+            least = {"actions": "read"}
         assert job["permissions"] == least, name
 
 
@@ -277,7 +278,7 @@ def test_jobs_that_sign_in_have_an_environment_and_the_right_service_account() -
                         worked.append(name)
                         project = "@${{ vars.PROJECT_ID }}.iam.gserviceaccount.com"
                         assert account == whose + project, (file, step["run"])
-    assert sorted(worked) == ["build", "plan", "release", "release", "release", "rollback"]
+    assert sorted(worked) == ["plan", "release", "release", "release", "rollback"]
 
 
 def test_workflows_use_only_the_service_accounts_that_bootstrap_allows() -> None:
@@ -312,17 +313,17 @@ def test_releases_and_rollbacks_of_an_environment_never_overlap() -> None:
     assert deploying == ["release"]
 
 
-def test_a_cancelled_release_receives_a_signal_and_is_recovered() -> None:
+def test_a_cancelled_release_receives_a_signal_and_is_rolled_back() -> None:
     job = jobs(FOLDER / "release.yaml")["release"]
     deploy, mend = job["steps"][-2:]
     assert deploy["run"].startswith("exec python3 infra/release/release.py deploy ")
     assert job["timeout-minutes"] - deploy["timeout-minutes"] >= 30
     ends = [f"steps.{deploy['id']}.outcome == '{outcome}'" for outcome in ("failure", "cancelled")]
     assert mend["if"] == f"always() && ({' || '.join(ends)})"
-    assert mend["run"].startswith("python3 infra/release/release.py recover ")
+    assert mend["run"].startswith("python3 infra/release/release.py rollback --unfinished ")
 
 
-def test_main_is_released_to_dev_staging_and_production_with_the_same_images() -> None:
+def test_main_is_released_to_dev_staging_and_production_with_the_same_image() -> None:
     deliver = jobs(FOLDER / "deliver.yaml")
     assert read(FOLDER / "deliver.yaml")["on"] == {"push": {"branches": ["main"]}}
     assert deliver["build"]["needs"] == "checks"
@@ -333,8 +334,8 @@ def test_main_is_released_to_dev_staging_and_production_with_the_same_images() -
     ]
     for name, needs in order:
         assert deliver[name]["needs"] == needs
-        images = {f: f"${{{{ needs.build.outputs.{f} }}}}" for f in ("query", "ingest", "project")}
-        assert deliver[name]["with"] == {"environment": name, **images}
+        image = "${{ needs.build.outputs.image }}"
+        assert deliver[name]["with"] == {"environment": name, "image": image}
     inputs = read(FOLDER / "release.yaml")["on"]["workflow_call"]["inputs"]
     assert inputs.keys() == deliver["dev"]["with"].keys()
 
@@ -356,44 +357,54 @@ def test_deliver_skips_the_environments_that_do_not_exist() -> None:
     assert f"github.event_name != 'schedule' || {exists.replace('{}', 'dev')}" in nightly
 
 
-class _GitHub(http_servers.Handler):
-    """GitHub's API; production has reviewers, dev has none, and staging does not exist."""
+def run_step(folder: Path, step: Node, program: str, script: str, **environment: str) -> Any:
+    """Run a step of a workflow with a fake program; GITHUB_OUTPUT is the file `output`."""
+    (folder / program).write_text(f"#!/bin/bash\n{script}")
+    (folder / program).chmod(0o755)
+    environment |= {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "GITHUB_OUTPUT": str(folder / "output"),
+    }
+    return subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
 
-    def do_GET(self) -> None:  # noqa: N802 - the name in http.server
-        wait, reviewers = {"type": "wait_timer"}, {"type": "required_reviewers", "reviewers": [{}]}
-        rules = {"production": [wait, reviewers], "dev": [wait]}.get(self.path.rpartition("/")[2])
-        is_known = self.headers["authorization"] == "Bearer secret" and rules is not None
-        self.respond(200 if is_known else 404, json.dumps({"protection_rules": rules}).encode())
+
+# Production has reviewers, dev has none, and staging does not exist.
+_GH = """case "$2" in
+*/production) echo '{}';;
+*/dev) ;;
+*) echo '{"message": "Not Found"}'; exit 1;;
+esac
+"""
 
 
-@pytest.mark.parametrize(
-    ("environments", "unguarded"),
-    [(["production"], []), (["dev", "production"], ["dev"]), (["staging"], ["staging"])],
-)
+@pytest.mark.parametrize(("name", "code"), [("production", 0), ("dev", 1), ("staging", 1)])
 def test_a_delivery_stops_before_an_environment_without_reviewers(
-    environments: list[str], unguarded: list[str]
+    tmp_path: Path, name: str, code: int
 ) -> None:
-    with http_servers.serve(_GitHub) as address:
-        variables = {
-            "GITHUB_API_URL": address,
-            "GITHUB_REPOSITORY": "example/progress",
-            "GITHUB_TOKEN": "secret",
-        }
-        done = subprocess.run(
-            [sys.executable, "infra/release/approvals.py", *environments],
-            cwd=ROOT,
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
-    found = re.findall(r"environment (\w+) has no required reviewers", done.stderr)
-    assert (done.returncode, found) == (1 if unguarded else 0, unguarded)
-    (step,) = [
-        step for step in jobs(FOLDER / "deliver.yaml")["approvals"]["steps"] if "run" in step
-    ]
+    (step,) = jobs(FOLDER / "deliver.yaml")["approvals"]["steps"]
     assert step["if"] == "vars.RELEASE_WITHOUT_APPROVAL != 'true'"
+    replaced = {"run": step["run"].replace("in staging", f"in {name}")}
+    done = run_step(tmp_path, replaced, "gh", _GH, GITHUB_REPOSITORY="ours/progress")
+    assert done.returncode == code
+    assert (f"::error::Nobody would approve a release to {name} " in done.stdout) == bool(code)
+
+
+def test_a_delivery_builds_one_image_and_releases_its_digest(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    (step,) = [s for s in jobs(FOLDER / "deliver.yaml")["build"]["steps"] if s.get("id") == "build"]
+    fake = "printf '%s\\n' \"$@\" > asked; echo sha256:abc"
+    values = {"REGION": "europe-west1", "PROJECT_ID": "ours", "GITHUB_SHA": "c0ffee"}
+    assert run_step(tmp_path, step, "gcloud", fake, **values).returncode == 0
+    name = "europe-west1-docker.pkg.dev/ours/progress/progress"
+    assert (tmp_path / "output").read_text() == f"image={name}@sha256:abc\n"
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert f"--substitutions=_REGION=europe-west1,_IMAGE={name}:c0ffee" in asked
+    sdk = gcloud_syntax.find_sdk() or skip_without(request, "gcloud")
+    assert gcloud_syntax.find_rejected(sdk, tmp_path, [asked]) == []
 
 
 def test_the_plan_for_production_is_shown_before_the_approval() -> None:

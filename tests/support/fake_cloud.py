@@ -1,18 +1,14 @@
 """Fakes for a release: `gcloud`, Cloud Monitoring and the query function of the new revisions.
 
-The new revisions are called green. The fake `gcloud` passes each call to the test's `World`. A copy
-of this world is kept after each call.
+The new revisions are called green. The fake `gcloud` passes each call to the test's `World`.
 """
 
 import json
-import os
 import re
-import shlex
-import signal
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,7 +21,7 @@ KEY = "of-the-load-balancer"  # the load balancer routes a request with this key
 
 PROGRAM = """#!/bin/bash
 exec 3<>"/dev/tcp/127.0.0.1/$FAKE_GCLOUD_PORT" || exit 70
-printf '%s\\0' "$PPID" "$#" "$@" >&3
+printf '%s\\0' "$#" "$@" >&3
 read -r code <&3
 if [ "$code" = 0 ]; then cat <&3; else cat <&3 >&2; fi
 exit "$code"
@@ -34,14 +30,12 @@ exit "$code"
 
 @dataclass
 class Cloud:
-    """The running fakes. `faults` maps the index of a call in `calls` to the call's fault."""
+    """The running fakes."""
 
     world: World
     port: int
     folder: Path  # has the fake program `gcloud`
-    faults: dict[int, str] = field(default_factory=dict)
     calls: list[list[str]] = field(default_factory=list)
-    worlds: list[World] = field(default_factory=list)
     monitoring: Callable[[str, str], float | None] = lambda *_: None  # Arguments: query, revision.
     fails_query: Callable[[int], bool] = lambda _: False  # Argument: the number of the query.
     queries: list[str] = field(default_factory=list)
@@ -52,74 +46,29 @@ class Cloud:
     address: str = ""  # the URL of the HTTP fakes
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def find_violations(self) -> list[str]:
-        """Return each violated invariant of the release, with the call that violated it."""
-        pairs = zip(self.calls, self.worlds, strict=True)
-        return [
-            f"{what} after {shlex.join(call)}"
-            for call, world in pairs
-            for what in world.find_violations()
-        ]
-
-    def reset_calls(self) -> None:
-        """Forget the calls so far, and leave the world unchanged."""
-        self.calls.clear()
-        self.worlds.clear()
-        self.queries.clear()
-        self.faults.clear()
-
-    def answer(self, words: list[str], inject: Callable[[str], None]) -> tuple[int, str]:
-        """Return the exit code and output of a `gcloud` call; if it has a fault, call `inject`."""
+    def answer(self, words: list[str]) -> tuple[int, str]:
+        """Return the exit code and output of a `gcloud` call."""
         with self.lock:
-            fault = self.faults.get(len(self.calls), "")
             self.calls.append(words)
             try:
-                output = "" if fault in _WITHOUT_EFFECT else self.world.do(words)
+                return 0, self.world.do(words)
             except (CallRejected, LookupError) as refused:
                 return 1, f"ERROR: {refused}"
-            finally:
-                self.worlds.append(self.world.copy())
-        if fault in {"", "lost"}:
-            return 0, output
-        inject(fault)
-        return 1, "ERROR: Service Unavailable"
 
 
 _Cloud = TypeVar("_Cloud", bound=Cloud)
-
-SIGNALS = {
-    "term": signal.SIGTERM,
-    "int, too late": signal.SIGINT,
-    "kill": signal.SIGKILL,
-    "kill, too late": signal.SIGKILL,
-}
-_IGNORED_AFTER_S = 1.0  # seconds; if `gcloud` runs longer, its parent has ignored the signal
-_WITHOUT_EFFECT = ("fail", "term", "kill", "lost")
 
 
 class _Calls(socketserver.StreamRequestHandler):
     """A handler of one call of the fake `gcloud` program."""
 
     def handle(self) -> None:
-        first = self._word()
-        if not first.isdigit():
+        count = self._word()
+        if not count.isdigit():
             return  # a client of the server that had this port before connects again
-        parent, count = int(first), int(self._word())
         cloud: Cloud = self.server.cloud  # type: ignore[attr-defined]  # ours
-
-        def inject(fault: str) -> None:
-            if fault in SIGNALS:
-                os.kill(parent, SIGNALS[fault])
-                self._wait_for_the_end()
-
-        answer = cloud.answer([self._word() for _ in range(count)], inject)
-        self.wfile.write(f"{answer[0]}\n{answer[1]}".encode())
-
-    def _wait_for_the_end(self) -> None:
-        """Wait until `gcloud` ends, but at most one second: its parent may ignore the signal."""
-        self.connection.settimeout(_IGNORED_AFTER_S)
-        with suppress(TimeoutError):
-            self.rfile.read(1)
+        code, output = cloud.answer([self._word() for _ in range(int(count))])
+        self.wfile.write(f"{code}\n{output}".encode())
 
     def _word(self) -> str:
         word = bytearray()

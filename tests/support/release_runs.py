@@ -1,35 +1,35 @@
 """Run the release script against the fake cloud, and check the result.
 
-`run` calls the script's `main` in the test process, and replaces `gcloud.run` with a fake. `start`
-runs the script in its own process, for tests of processes and signals; there, the script calls a
-fake program `gcloud`.
+The script's `main` runs in the test process, and `gcloud.run` is a fake. A fault of a call is one
+of the texts in `_FAULTS`; a killed script makes no further call.
 """
 
 import contextlib
 import io
-import os
 import shlex
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import exit_status
 import gcloud
 import pytest
 import release
-import rollback
 import smoke
+import watch
 
-from tests.support.fake_cloud import SIGNALS, Cloud
-from tests.support.release_world import GREEN_SUBSCRIPTION, JOBS, SERVICES, World, image
+from tests.support.fake_cloud import Cloud
+from tests.support.release_world import JOBS, SERVICES, World, image
 
 ROOT = Path(__file__).resolve().parents[2]
-NOW = ("--hold=0", "--delay=0", "--every=0")
-WHERE = ("--environment=prod", "--project=p", "--timeout=100")
 
+
+class Killed(BaseException):
+    """A simulated SIGKILL, which stops the script immediately."""
+
+
+_FAULTS = {"fail": exit_status.Failed, "interrupt": KeyboardInterrupt, "kill": Killed}
 Numbers = Callable[[str, str], float | None]
 
 
@@ -49,9 +49,22 @@ def make_measurements(requests: float = 1_000, p95: float | None = 80, **more: f
     return measure
 
 
+@dataclass
+class Clock:
+    """A clock that advances only in `sleep`."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @dataclass(frozen=True)
 class Ended:
-    """The script's exit code and output, as in `subprocess`."""
+    """The script's exit code and output; the exit code of a killed script is -9."""
 
     returncode: int
     stdout: str
@@ -61,59 +74,34 @@ class Ended:
         assert (self.returncode, self.stderr) == (0, ""), self.stdout[-3_000:] + self.stderr
 
 
-class Killed(BaseException):
-    """A simulated SIGKILL, which stops the script immediately."""
-
-
-def deployment(
-    code: str = "b", *more: str, to: str = "prod", times: tuple[str, ...] = NOW
-) -> tuple[str, ...]:
-    """Return the arguments that release the version `code`, by default without waiting times."""
-    images = [f"--image={name.removeprefix('progress-')}={image(name, code)}" for name in SERVICES]
-    return ("deploy", "--environment", to, *images, *(times if to != "dev" else ()), *more)
-
-
+@dataclass
 class Releases(Cloud):
-    """The fakes, and the release script that runs against them."""
+    """The fakes, and the release script that runs against them.
 
-    def start(self, command: str, *more: str) -> Ended:
-        """Run the release script in its own process against the fakes."""
-        return self._start("release.py", command, *WHERE, *more)
+    The watch measures at its beginning and at its end. `faults` maps the index of a call in `calls`
+    to its fault, which comes instead of the effect, or after it if the fault ends with ", too
+    late". A copy of the world is kept after each call.
+    """
 
-    def build(self, script: str = "build.py") -> Ended:
-        """Run `script`, which builds a commit's images, in its own process against the fakes."""
-        return self._start(
-            script, "--project=progress-dev", "--region=europe-west1", "--commit=abc123"
-        )
+    clock: Clock = field(default_factory=Clock)
+    every_s: float = 1_000.0  # between two measurements
+    faults: dict[int, str] = field(default_factory=dict)
+    worlds: list[World] = field(default_factory=list)
 
-    def _start(self, script: str, *arguments: str) -> Ended:
-        environment = {  # the fake `gcloud` is first on PATH
-            "PATH": f"{self.folder}{os.pathsep}{os.environ['PATH']}",
-            "FAKE_GCLOUD_PORT": str(self.port),
-            "RELEASE_MONITORING_URL": self.world.address,
-        }
-        done = subprocess.run(
-            [sys.executable, ROOT / "infra/release" / script, *arguments],
-            capture_output=True, text=True, timeout=100, check=False, env=environment,
-        )  # fmt: skip
-        return Ended(done.returncode, done.stdout, done.stderr)
-
-    def run(self, command: str, *more: str, key: str | None = None) -> Ended:
-        """Run the release script in the test process against the fakes."""
+    def run(self, command: str, *more: str, to: str = "prod", key: str = "") -> Ended:
+        """Run the release script, by default for production."""
         output, errors = io.StringIO(), io.StringIO()
+        words = [command, "--environment", to, "--project=p", *more]
         with contextlib.ExitStack() as stack:
             patch = stack.enter_context(pytest.MonkeyPatch.context())
-            patch.setattr(sys, "argv", ["release.py", command, *WHERE, *more])
-            patch.setenv("RELEASE_MONITORING_URL", self.world.address)
-            for name in ("SMOKE_TOKEN", "SMOKE_KEY"):
-                patch.delenv(name, raising=False)
-            if key:
-                patch.setenv("SMOKE_KEY", key)
-            patch.setattr(gcloud, "run", self._fake_run())
-            patch.setattr(rollback, "_RETRY_DELAY_S", 0)
+            patch.setattr(sys, "argv", ["release.py", *words])
+            patch.delenv("SMOKE_TOKEN", raising=False)
+            patch.setenv("SMOKE_KEY", key)
+            patch.setattr(gcloud, "run", self._run_gcloud)
+            patch.setattr(watch, "MONITORING", self.world.address)
+            patch.setattr(watch, "EVERY_S", self.every_s)
+            patch.setattr(watch, "time", self.clock)
             patch.setattr(smoke, "_RETRY_DELAY_S", 0)
-            for number in (signal.SIGINT, signal.SIGTERM):
-                stack.callback(signal.signal, number, signal.getsignal(number))
             stack.enter_context(contextlib.redirect_stdout(output))
             stack.enter_context(contextlib.redirect_stderr(errors))
             try:
@@ -121,38 +109,36 @@ class Releases(Cloud):
             except SystemExit as ended:  # raised by argparse
                 code = int(ended.code or 0)
             except Killed:
-                code = -signal.SIGKILL
+                code = -9
         return Ended(code, output.getvalue(), errors.getvalue())
 
-    def deploy(
-        self, code: str = "b", *more: str, to: str = "prod", key: str | None = None
-    ) -> Ended:
+    def deploy(self, code: str = "b", *more: str, to: str = "prod", key: str = "") -> Ended:
         """Release the version `code`."""
-        return self.run(*deployment(code, *more, to=to), key=key)
+        return self.run("deploy", f"--image={image(code)}", *more, to=to, key=key)
 
-    def _fake_run(self) -> Callable[[list[str] | tuple[str, ...], float], str]:
-        """Return a fake of `gcloud.run`; after a simulated SIGKILL, its calls only raise Killed."""
-        killed = False
+    def _run_gcloud(self, words: list[str] | tuple[str, ...], seconds: float) -> str:
+        # A job may run for three hours.
+        assert seconds == (10_900 if "execute" in words else 300)
+        if -1 in self.faults:
+            raise Killed
+        fault, _, is_late = self.faults.get(len(self.calls), "").partition(", ")
+        code, output = (1, "fault") if fault and not is_late else self.answer([*words])
+        if fault and not is_late:
+            self.calls.append([*words])
+        self.worlds.append(self.world.copy())
+        if fault == "kill":
+            self.faults[-1] = fault
+        if fault or code:
+            raise _FAULTS[fault or "fail"](f"`{shlex.join(['gcloud', *words])}` failed: {output}")
+        return output
 
-        def inject(fault: str) -> None:
-            nonlocal killed
-            killed = SIGNALS.get(fault) == signal.SIGKILL
-            if not killed and fault in SIGNALS:
-                signal.raise_signal(SIGNALS[fault])
-
-        def called(words: list[str] | tuple[str, ...], seconds: float) -> str:
-            # A job may run for three hours.
-            assert seconds == (10_900 if "execute" in words else 100)
-            code, output = self.answer([*words], inject) if not killed else (0, "")
-            if killed:
-                raise Killed
-            if code:
-                raise exit_status.Failed(
-                    f"`{shlex.join(['gcloud', *words])}` failed ({code}): {output}"
-                )
-            return output
-
-        return called
+    def find_violations(self) -> list[str]:
+        """Return what was wrong after a call, with this call."""
+        return [
+            f"{what} after {shlex.join(call)}"
+            for call, world in zip(self.calls, self.worlds, strict=True)
+            for what in world.find_violations()
+        ]
 
     def serving_code(self) -> str:
         """Return the version that serves, runs all jobs and has the views of analysts.
@@ -161,16 +147,14 @@ class Releases(Cloud):
         """
         (code,) = {code for name in SERVICES for code in self.world.share(name)}
         assert self.world.viewed == code
-        assert self.world.jobs == dict.fromkeys(JOBS, image("progress-project", code))
-        assert GREEN_SUBSCRIPTION not in self.world.subscriptions
-        assert "green" not in [
-            target.get("tag") for name in SERVICES for target in self.world.requested[name]
-        ]
+        assert self.world.jobs == dict.fromkeys(JOBS, image(code))
+        assert not [name for name in SERVICES if self.world.find_tagged(name, "green")]
         return code
 
     def assert_serves(self, code: str, context: object = None) -> None:
-        """Assert that the version `code` serves, and that no rule was violated on the way."""
-        assert not self.find_violations(), context
+        """Assert that the version `code` serves, and that nothing was wrong on the way."""
+        violations = self.find_violations()
+        assert not violations, (context, violations)
         assert self.serving_code() == code, context
 
     def green_percents(self, service: str) -> list[int]:
@@ -182,38 +166,10 @@ class Releases(Cloud):
                 percents.append(share)
         return percents
 
-    def is_past_no_return(self) -> bool:
-        """Return whether the release is past the point of no return.
-
-        It is, if a call has routed wake-ups to `b` and the first such call had no fault.
-        """
-        switched = [
-            n for n, world in enumerate(self.worlds) if "b" in world.share("progress-project")
-        ]
-        return bool(switched) and switched[0] not in self.faults
-
-    def list_changing_calls(self) -> list[int]:
-        """Make a release; return the numbers of its gcloud calls that change the world."""
-        self.deploy("b", "--steps=100").assert_success()
-        return [n for n, call in enumerate(self.calls) if not {*call} & {"describe", "auth"}]
-
-    def find_full_traffic_call(self) -> int:
-        """Make a release; return the number of the call that gives green's query all traffic."""
-        calls = self.list_changing_calls()
-        return next(n for n in calls if "progress-query-00002=100" in self.calls[n][-1])
-
     def reset(self, faults: dict[int, str], world: World | None = None) -> None:
-        """Set the faults and the world of the next release (default: `after_first_apply`)."""
-        self.reset_calls()
+        """Set the faults and the world of the next run (default: after the first apply)."""
+        self.calls.clear()
+        self.worlds.clear()
+        self.queries.clear()
+        self.faults = faults
         self.world = world.copy() if world else World.after_first_apply(self.world.address)
-        self.faults.update(faults)
-
-    def assert_one_version_serves(self, done: Ended, *, is_new: bool) -> None:
-        """Assert that the release succeeded and `b` serves.
-
-        If `is_new` is false, assert that the release failed and `a` serves.
-        """
-        context = f"with faults {self.faults}: {done.stdout[-2_000:]}"
-        assert done.returncode == (0 if is_new else 1), context
-        assert not self.find_violations(), context
-        assert self.serving_code() == ("b" if is_new else "a"), context

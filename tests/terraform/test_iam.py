@@ -46,6 +46,16 @@ EVERYWHERE = {
         *("run.invoker progress-batch", "run.invoker progress-batch-large"),
         "run.invoker progress-backup",
     },
+    "pipeline": {
+        *("run.developer project", "monitoring.viewer project"),
+        *("run.jobsExecutorWithOverrides progress-release", "artifactregistry.reader images"),
+        *(
+            f"iam.serviceAccountUser progress-{name}"
+            for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
+        ),
+    },
+    # BigQuery's connection, named "progress-archive".
+    "archive": {"storage.objectViewer archive", "storage.legacyBucketReader archive"},
     # Pub/Sub's service agent.
     "gcp-sa-pubsub": {
         *("bigquery.dataEditor messages", "iam.serviceAccountOpenIdTokenCreator progress-push"),
@@ -226,7 +236,7 @@ def test_only_custom_roles_that_bootstrap_created_are_granted(
         for environment, roles in (
             ("dev", ("Signing", "Measurements")),
             *(
-                (name, ("Signing", "Measurements", "GreenPush", "Scaling", "DataflowWorker"))
+                (name, ("Signing", "Measurements", "Scaling", "DataflowWorker"))
                 for name in ("staging", "prod")
             ),
         )

@@ -26,9 +26,6 @@ _TIMEOUT_S = 2.0
 _PAUSE_S = 5.0  # after a failure
 _COMMAND_TIMEOUT_S = 20.0  # of a command of `progress`, which first opens the connection
 _EVENT_DELAY = "event_delay_ms"
-# During a release, the new revision (green) only folds. It runs no operations, because the filter
-# of its subscription excludes messages with this attribute.
-_OPERATION = {"command": "operation"}
 
 
 class Outage:
@@ -101,16 +98,16 @@ def send_operations(operation_ids: Iterable[UUID]) -> bool:
     if commands and not outage().is_over:
         logs.write("WARNING", "wake-up not sent: Pub/Sub failed less than 5 s ago")
         return False
-    return _send(commands, **_OPERATION)
+    return _send(commands)
 
 
 def publish(
     operation_ids: Iterable[UUID], shards: Iterable[int], project: str, emulator: str | None
 ) -> None:
     """Wake a worker for each operation and each shard; raise PubSubUnavailable if that fails."""
-    operations = [operation_command(each) for each in operation_ids]
-    _publish(operations, project, emulator, _COMMAND_TIMEOUT_S, **_OPERATION)
-    _publish([wake_command(each) for each in shards], project, emulator, _COMMAND_TIMEOUT_S)
+    commands = [operation_command(each) for each in operation_ids]
+    commands += [wake_command(each) for each in shards]
+    _publish(commands, project, emulator, _COMMAND_TIMEOUT_S)
 
 
 def wake_command(shard: int) -> bytes:
