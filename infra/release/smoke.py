@@ -75,8 +75,8 @@ class Green:
                 return response.status, response.read()
         except OSError as error:
             raise Failed(
-                f"green does not respond at {self.address}{path}: {error}. A domain needs its A "
-                "record and a certificate (infra/terraform/README.md)"
+                f"green does not respond at {self.address}{path}: {error}. A domain needs its DNS "
+                "records and a certificate (infra/terraform/README.md)"
             ) from None
 
 

@@ -127,7 +127,7 @@ def test_the_smoke_test_uses_the_load_balancer_if_an_address_is_given(cloud: Rel
     assert "routed to another revision: SMOKE_KEY differs from Terraform's smoke_key" in done.stderr
     cloud.assert_serves("b")
     done = cloud.deploy("c", "--address=http://127.0.0.1:9", key=KEY)
-    assert "A domain needs its A record and a certificate" in done.stderr
+    assert "A domain needs its DNS records and a certificate" in done.stderr
     cloud.assert_serves("b")
     cloud.reset({})
     done = cloud.deploy("b", address)
