@@ -55,10 +55,6 @@ class StorageUnavailable(Unavailable):
     """Cloud Storage is unreachable or responds with server errors."""
 
 
-class DataflowUnavailable(Unavailable):
-    """Dataflow is unreachable, responds with server errors or limits the caller's requests."""
-
-
 class AnnouncementsUnavailable(Unavailable):
     """Redis does not return the events that a learner has published and that are not recorded."""
 

@@ -71,11 +71,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     erase_deleted_after_days: _Positive | None = None
     scheduler_region: str = "europe-west1"  # as in infra/terraform
     cloud_scheduler_emulator_host: str | None = None
-    dataflow_template: str | None = None
-    dataflow_region: str | None = None
-    dataflow_subnetwork: str | None = None
-    dataflow_worker_account: str | None = None
-    dataflow_emulator_host: str | None = None
     storage_emulator_host: str | None = None
     progress_data_dir: str = ".progress"
     k_service: str | None = None

@@ -1,4 +1,4 @@
-"""Run the Beam pipeline. The Flex Template and Beam's local runner start this program."""
+"""Run the Beam pipeline; `progress rebuild --from-archive --engine beam` starts this program."""
 
 import sys
 

@@ -63,13 +63,10 @@ locals {
   granted_roles = [
     "roles/cloudsql.client",
     "roles/cloudsql.instanceUser",
-    "roles/dataflow.developer",
     "roles/monitoring.viewer",
     "roles/run.developer",
     "roles/serviceusage.serviceUsageConsumer",
     "roles/telemetry.writer",
-    "progressDataflowWorker",
-    "progressGreenPush",
     "progressMeasurements",
   ]
 

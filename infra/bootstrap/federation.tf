@@ -30,7 +30,7 @@ locals {
 
   workflow_accounts = merge(
     merge([
-      for environment in keys(var.environments) : merge([
+      for environment in keys(local.delivered) : merge([
         for account, files in local.workflows : {
           for file in files : "${environment} ${account} ${file}" => {
             project = environment

@@ -34,20 +34,6 @@ locals {
       title       = "Progress: change a service's minimum number of instances"
       permissions = ["run.services.get", "run.services.update"]
     }
-
-    # With roles/dataflow.worker, the workers could read and create objects in all buckets of the project. One of these
-    # buckets holds learners' exports. This role leaves out the permissions to read and create objects. Of the other
-    # permissions of roles/dataflow.worker, it has only those that batch jobs need.
-    progressDataflowWorker = {
-      title = "Progress: work for Dataflow"
-      permissions = concat(
-        [for action in ["readRecommendations", "writeMetrics", "writeState"] : "autoscaling.sites.${action}"],
-        ["compute.instanceGroupManagers.update", "compute.instances.delete", "compute.instances.setDiskAutoDelete"],
-        ["dataflow.jobs.get", "dataflow.shuffle.read", "dataflow.shuffle.write"],
-        [for action in ["lease", "sendMessage", "update"] : "dataflow.workItems.${action}"],
-        ["logging.logEntries.create", "monitoring.timeSeries.create", "storage.buckets.get"],
-      )
-    }
   }
 }
 

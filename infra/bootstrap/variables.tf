@@ -1,10 +1,11 @@
 variable "environments" {
-  description = "The project of each environment."
-  type        = map(string)
+  description = "The environments to create: the names of files in infra/terraform/environments."
+  type        = set(string)
+  default     = ["dev"]
 
   validation {
-    condition     = length(setsubtract(keys(var.environments), ["dev", "staging", "prod"])) == 0
-    error_message = "expected the projects of dev, staging and prod, or of some of them"
+    condition     = length(setsubtract(var.environments, ["dev", "staging", "prod"])) == 0
+    error_message = "expected dev, staging and prod, or some of them"
   }
 }
 

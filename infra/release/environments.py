@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent / "terraform" / "environments"
-DEFAULTS = {"region": "europe-west1", "build_region": "europe-west1", "password_version": "1"}
+DEFAULTS = {"region": "europe-west1"}
 
 _VALUE = re.compile(r'^(\w+) *= *"?(?!null\b)([^"\s#{[]+)', re.MULTILINE)
 

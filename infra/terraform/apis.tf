@@ -1,7 +1,7 @@
 # The APIs that all other resources need.
 
 resource "google_project_service" "api" {
-  for_each = toset(concat([
+  for_each = toset([
     "artifactregistry.googleapis.com",
     "bigquery.googleapis.com",
     "billingbudgets.googleapis.com",
@@ -22,7 +22,7 @@ resource "google_project_service" "api" {
     "sqladmin.googleapis.com",
     "storage.googleapis.com",
     "telemetry.googleapis.com",
-  ], [for name in local.dataflow : "${name}.googleapis.com"]))
+  ])
 
   service            = each.value
   disable_on_destroy = false

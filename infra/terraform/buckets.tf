@@ -90,14 +90,12 @@ resource "google_storage_bucket_iam_member" "archive" {
   member = google_service_account.member[each.key].member
 }
 
-# During a rebuild, the job `progress-rebuild` and Dataflow's workers read the archive. The job computes some tables
-# once for all workers, and stores them as temporary files in the folder `rebuilds`.
+# During a rebuild, the job `progress-rebuild` reads the archive. It computes some tables once for all of its processes,
+# and stores them as temporary files in the folder `rebuilds`.
 resource "google_storage_bucket_iam_member" "rebuild" {
-  for_each = setunion(["rebuild"], local.dataflow)
-
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.objectViewer"
-  member = google_service_account.member[each.key].member
+  member = google_service_account.member["rebuild"].member
 
   condition {
     title      = "what a rebuild reads"
@@ -108,11 +106,9 @@ resource "google_storage_bucket_iam_member" "rebuild" {
 # Permission to list all objects. Without this role, Cloud Storage responds with 403 instead of 404 if an object is
 # missing.
 resource "google_storage_bucket_iam_member" "rebuild_list" {
-  for_each = setunion(["rebuild"], local.dataflow)
-
   bucket = google_storage_bucket.archive.name
   role   = "roles/storage.legacyBucketReader"
-  member = google_service_account.member[each.key].member
+  member = google_service_account.member["rebuild"].member
 }
 
 resource "google_storage_bucket_iam_member" "rebuild_files" {

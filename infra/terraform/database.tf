@@ -108,7 +108,6 @@ locals {
     backup  = "progress_backup"
     rebuild = "progress_project"
     },
-    { for name in local.dataflow : name => "progress_load" },
     { for name in local.analyst : name => "progress_analyst" },
   )
 

@@ -3,7 +3,6 @@
 variable "custom_roles" {
   description = "The ids of the custom roles that infra/bootstrap has created in the project (roles.tf there)."
   type = object({
-    dataflow     = optional(string, "progressDataflowWorker")
     measurements = optional(string, "progressMeasurements")
     scaling      = optional(string, "progressScaling")
     signing      = optional(string, "progressSigning")
@@ -23,7 +22,6 @@ resource "google_service_account" "member" {
     push      = "Signs Pub/Sub's pushes"
     scheduler = "Signs Cloud Scheduler's calls"
     },
-    { for name in local.dataflow : name => "Works for Dataflow in a rebuild from the archive" },
     { for name in local.analyst : name => "Queries the views of the read models" },
   )
 
@@ -63,7 +61,7 @@ locals {
   impersonations = concat(
     [
       for name in ["ingest", "project", "query", "batch", "release", "backup", "rebuild"] :
-      { actor = "pipeline", account = name }
+      { actor = "pipeline", account = name } if var.github != null
     ],
     [for name in keys(try(var.night.min_instances, {})) : { actor = "scheduler", account = name }],
   )
@@ -178,26 +176,4 @@ resource "google_cloud_run_v2_job_iam_member" "pipeline" {
   location = var.region
   role     = "roles/run.jobsExecutorWithOverrides"
   member   = local.members[each.key]
-}
-
-# The account of the first builds reads the source archives and writes the images.
-resource "google_storage_bucket_iam_member" "build" {
-  bucket = google_storage_bucket.sources.name
-  role   = "roles/storage.objectViewer"
-  member = google_service_account.member["build"].member
-}
-
-resource "google_artifact_registry_repository_iam_member" "build" {
-  repository = google_artifact_registry_repository.images.name
-  location   = google_artifact_registry_repository.images.location
-  role       = "roles/artifactregistry.writer"
-  member     = google_service_account.member["build"].member
-}
-
-# An account can deploy an image only if it may read the image. The images of the first revisions are in this registry.
-resource "google_artifact_registry_repository_iam_member" "pipeline" {
-  repository = google_artifact_registry_repository.images.name
-  location   = google_artifact_registry_repository.images.location
-  role       = "roles/artifactregistry.reader"
-  member     = local.members["pipeline"]
 }

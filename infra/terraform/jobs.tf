@@ -88,7 +88,6 @@ module "job" {
       each.value.member == "release" ? merge(
         local.exports_environment, local.backup_environment, local.lag_settings, { SCHEDULER_REGION = var.region }
       ) : {},
-      each.value.member == "rebuild" ? local.dataflow_settings : {},
     )
     secrets             = local.job_secrets[each.key]
     network             = local.vpc_access

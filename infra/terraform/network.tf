@@ -56,7 +56,7 @@ resource "google_compute_subnetwork" "this" {
   private_ip_google_access = true
 }
 
-# Nothing in this network accepts connections, except Dataflow's workers (dataflow.tf).
+# Nothing in this network accepts connections.
 resource "google_compute_firewall" "deny_ingress" {
   count = local.network_count
 

@@ -1,4 +1,4 @@
-"""Requests to one of Google's REST APIs, with the caller's credentials and with retries."""
+"""Requests to Cloud Storage with retries, its errors, and the credentials of this process."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -8,25 +8,22 @@ import google.auth
 import requests
 from google.auth.credentials import Credentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-from google.auth.transport.requests import AuthorizedSession
 
 from progress.adapters import retries
-from progress.errors import ProgressError, Unavailable
+from progress.errors import ProgressError, StorageUnavailable
 
 TIMEOUT_S = 60.0  # for each request
 FAILURES = (requests.HTTPError, GoogleAuthError, *retries.OUTAGES)
 
 
 class GoogleApi:
-    """A client of an API, or of one resource such as a bucket; error messages start with `name`.
+    """A client of one resource, such as a bucket; error messages start with `name`.
 
-    An outage of the API raises an error of the type `unavailable`.
-    Without a scope, requests are sent without credentials, as emulators expect.
+    Requests are sent without credentials.
     """
 
-    def __init__(self, name: str, unavailable: type[Unavailable], scope: str | None) -> None:
-        self._name, self._unavailable = name, unavailable
-        self._session = _authorized_session(scope) if scope else requests.Session()
+    def __init__(self, name: str) -> None:
+        self._name, self._session = name, requests.Session()
 
     def request(
         self,
@@ -39,11 +36,11 @@ class GoogleApi:
     ) -> requests.Response:
         """Return a successful response, or one whose status is in `allowed`.
 
-        Retry transient failures. If the last attempt also fails transiently, raise `unavailable`.
-        Raise ProgressError for any other error.
+        Retry transient failures. If the last attempt also fails transiently, raise
+        StorageUnavailable. Raise ProgressError for any other error.
         """
         send = retries.repeat(self._request_once, attempts)
-        with translate_errors(self._name, self._unavailable, FAILURES):
+        with translate_errors(self._name, FAILURES):
             return send(method, url, allowed, **more)
 
     def _request_once(
@@ -56,14 +53,12 @@ class GoogleApi:
 
 
 @contextlib.contextmanager
-def translate_errors(
-    name: str, unavailable: type[Unavailable], failures: tuple[type[Exception], ...]
-) -> Iterator[None]:
-    """Raise an outage as `unavailable`, and any other of the failures as a ProgressError."""
+def translate_errors(name: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Raise an outage as StorageUnavailable, and any other of the failures as a ProgressError."""
     try:
         yield
     except failures as error:
-        error_type = unavailable if retries.is_transient(error) else ProgressError
+        error_type = StorageUnavailable if retries.is_transient(error) else ProgressError
         raise error_type(f"{name}{_describe(error)}") from error
 
 
@@ -87,7 +82,3 @@ def _describe(error: Exception) -> str:
     if retries.is_transient(error):
         return f" does not respond: there is no access token: {error}; try again"
     return f": the credentials are invalid: {error}; run `gcloud auth login --update-adc`"
-
-
-def _authorized_session(scope: str) -> AuthorizedSession:
-    return AuthorizedSession(find_credentials(scope))  # type: ignore[no-untyped-call] # it ships no types

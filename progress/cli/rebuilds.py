@@ -44,10 +44,16 @@ def rebuild_command(
         int,
         typer.Option(
             min=1,
-            help="The number of database connections. With --from-archive, the number of processes "
-            "or Dataflow machines.",
+            help="The number of database connections; with --from-archive, of processes.",
         ),
     ] = 2,
+    runner_options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[-- OPTIONS]",
+            help="With --engine beam: the options of another runner than the one of this machine.",
+        ),
+    ] = None,
 ) -> None:
     """Build new projections next to the live projections, then replace the live projections."""
     # Cloud Run cancels an execution with SIGTERM. The signal raises KeyboardInterrupt, as Ctrl-C
@@ -55,12 +61,16 @@ def rebuild_command(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     connections.connect().close()  # without a database, fail before the progress bar appears
     current = settings.current()
+    if runner_options and (engine != EngineName.BEAM or not from_archive):
+        raise typer.BadParameter("options of a runner need --from-archive --engine beam")
     if not from_archive:
         _rebuild_from_log(workers)
     elif engine == EngineName.LOCAL:
         _rebuild_from_archive(current, functools.partial(runners.run_processes, workers=workers))
     else:
-        _rebuild_from_archive(current, _choose_beam(current, workers))
+        beam.check_environment()
+        options = runner_options or beam.list_local_options(workers)
+        _rebuild_from_archive(current, functools.partial(beam.run, options=options))
 
 
 def _rebuild_from_log(workers: int) -> None:
@@ -95,21 +105,6 @@ def _rebuild_from_archive(current: Settings, engine: Engine) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_INTERVAL_S)
-
-
-def _choose_beam(current: Settings, workers: int) -> Engine:
-    """Return an engine that runs Beam: on Dataflow if a template is set, else on this machine."""
-    if not current.dataflow_template:
-        beam.check_environment()
-        return functools.partial(beam.run, workers=workers)
-    from progress.recovery import beam_on_dataflow  # takes 330 ms
-
-    beam_on_dataflow.check_settings(_source(), current)
-    beam_on_dataflow.check_earlier_attempts(current)
-    announce = functools.partial(Console().print, soft_wrap=True)
-    return functools.partial(
-        beam_on_dataflow.run, current=current, workers=workers, announce=announce
-    )
 
 
 def _report(console: Console, folded: int) -> None:

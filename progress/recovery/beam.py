@@ -1,11 +1,11 @@
-"""The engine `beam` on this machine: Apache Beam's local runner, in its own virtual environment."""
+"""The engine `beam`: Apache Beam, in its own virtual environment, with any of its runners."""
 
 import os
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from progress import files, settings
@@ -21,12 +21,6 @@ _ENVIRONMENT = files.ROOT / ".venv-beam"
 _ATTEMPTS = 3  # every attempt starts new processes
 _POLL_INTERVAL_S = 0.5
 _STEP = "[while running"
-_RUNNER = (
-    "--runner=DirectRunner",
-    "--direct_running_mode=multi_processing",
-    # Without this option, the runner first downloads and tries Prism, a runner in Go.
-    "--allow_unsafe_triggers",
-)
 
 
 def is_installed() -> bool:
@@ -37,13 +31,25 @@ def check_environment() -> None:
     """Raise ProgressError if Beam is not installed."""
     if not is_installed():
         raise ProgressError(
-            "Apache Beam is not installed in .venv-beam: run `make beam` in the repository, or set "
-            "DATAFLOW_TEMPLATE to use Dataflow"
+            "Apache Beam is not installed in .venv-beam: run `make beam` in the repository"
         )
 
 
-def run(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, workers: int) -> None:
-    """Load every bucket with Beam's local runner, which uses `workers` processes.
+def list_local_options(workers: int) -> list[str]:
+    """Return the options of Beam's local runner, with `workers` processes."""
+    return [
+        "--runner=DirectRunner",
+        "--direct_running_mode=multi_processing",
+        # Without this option, the runner first downloads and tries Prism, a runner in Go.
+        "--allow_unsafe_triggers",
+        f"--direct_num_workers={workers}",
+    ]
+
+
+def run(
+    source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, options: Sequence[str]
+) -> None:
+    """Load every bucket with the runner that the options name, and wait until it has ended.
 
     If a process is killed, the pipeline starts again and loads the buckets that are left. Raise
     ProgressError if the pipeline fails, or if a process is killed in each of three attempts.
@@ -52,7 +58,7 @@ def run(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None], *, work
     reason = ""
     for _ in range(_ATTEMPTS):
         with tempfile.TemporaryFile() as errors:
-            exit_code = _run_pipeline(source, rebuild, on_loaded, workers, errors)
+            exit_code = _run_pipeline(source, rebuild, on_loaded, options, errors)
             if exit_code == 0:
                 return
             reason = _read_reason(errors)
@@ -68,11 +74,11 @@ def _run_pipeline(
     source: Source,
     rebuild: Rebuild,
     on_loaded: Callable[[], None],
-    workers: int,
+    options: Sequence[str],
     errors: BinaryIO,
 ) -> int:
     """Run the pipeline and return its exit code; the pipeline does not outlive this process."""
-    pipeline = _start_pipeline(source, rebuild, workers, errors)
+    pipeline = _start_pipeline(source, rebuild, options, errors)
     try:
         while pipeline.poll() is None:
             time.sleep(_POLL_INTERVAL_S)
@@ -87,17 +93,17 @@ def _run_pipeline(
 
 
 def _start_pipeline(
-    source: Source, rebuild: Rebuild, workers: int, errors: BinaryIO
+    source: Source, rebuild: Rebuild, options: Sequence[str], errors: BinaryIO
 ) -> "subprocess.Popen[bytes]":
     """Start the pipeline in a process group of its own."""
     # The URL may contain a password, which an argument would show to every user of the machine.
     database = {"DATABASE_URL": source.database} if source.database else {}
     return subprocess.Popen(
         [
-            *(_ENVIRONMENT / "bin/python", _PROGRAM, "--end-with-parent"),
+            *(_ENVIRONMENT / "bin/python", _PROGRAM),
             *(f"--archive={source.archive}", f"--buckets={rebuild.buckets}"),
             *(f"--version={rebuild.version}", f"--schema={replacement.building_name()}"),
-            *(f"--direct_num_workers={workers}", *_RUNNER),
+            *options,
         ],
         env=settings.child_env(PYTHONPATH=str(files.ROOT), **database),
         stdin=subprocess.PIPE,

@@ -1,8 +1,8 @@
 """The pipeline of Apache Beam that loads the buckets of a rebuild from the archive.
 
 Only the environment of `make beam` and the image of infra/beam can import this module, because the
-project's environment does not have Beam. infra/beam/main.py runs the pipeline. On this machine, the
-settings name the database. On Dataflow, the program's arguments name the database.
+project's environment does not have Beam. infra/beam/main.py runs the pipeline. The settings name
+the database, or for workers on other machines, the program's arguments.
 """
 
 import argparse
@@ -28,19 +28,17 @@ _ONE_THREAD = "--number_of_worker_harness_threads=1"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the pipeline; Beam gets the arguments that this program does not declare."""
+    """Run the pipeline to its end; Beam gets the arguments that this program does not declare."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--archive", required=True)
     parser.add_argument("--buckets", type=int, required=True)
     parser.add_argument("--version", type=int, required=True)
     parser.add_argument("--schema", required=True)
-    parser.add_argument("--end-with-parent", action="store_true")
     for name in _SETTINGS:
         parser.add_argument(f"--{name}")
     own, of_beam = parser.parse_known_args(arguments)
     connection = {name.upper(): getattr(own, name) for name in _SETTINGS if getattr(own, name)}
-    if own.end_with_parent:
-        _end_with_parent()
+    _end_with_parent()
     pipeline = apache_beam.Pipeline(options=PipelineOptions([*of_beam, _ONE_THREAD]))
     _ = (
         pipeline
@@ -48,10 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         | "Distribute" >> apache_beam.Reshuffle()
         | "Load" >> apache_beam.Map(process, own.archive, own.version, own.schema, connection)
     )
-    result = pipeline.run()
-    # A Flex Template does not give this argument, because its program must not wait for the job.
-    if own.end_with_parent:
-        result.wait_until_finish()
+    pipeline.run().wait_until_finish()
 
 
 def process(
@@ -64,8 +59,8 @@ def process(
     """
     if schema != replacement.building_name():
         raise ProgressError(
-            f"the pipeline's folds differ from those of {schema}: build the template again, from "
-            "the commit whose `progress rebuild` is running"
+            f"the pipeline's folds differ from those of {schema}: build the workers' image again, "
+            "from the commit whose `progress rebuild` is running"
         )
     settings.fill_in(**connection)
     try:

@@ -15,9 +15,8 @@ from google.auth.exceptions import DefaultCredentialsError
 
 from progress import settings
 from progress.adapters import google_api, retries, storage
-from progress.adapters.google_api import GoogleApi
 from progress.adapters.storage.storage import PART, Storage
-from progress.errors import DataflowUnavailable, ProgressError, StorageUnavailable
+from progress.errors import ProgressError, StorageUnavailable
 from progress.local import ports
 from tests.support import cloud_storage, tls_certificates
 
@@ -192,7 +191,6 @@ def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 ERRORS: Any = exceptions  # the package ships no types
-URL = "http://127.0.0.1:9/"  # no request is sent, because no access token is issued
 
 
 class Failing(Credentials):
@@ -213,10 +211,10 @@ def caused_by_an_outage() -> Exception:
     return error
 
 
-def open_api(credentials: Failing, monkeypatch: pytest.MonkeyPatch) -> GoogleApi:
-    monkeypatch.setattr(retries, "_FIRST_PAUSE_S", 0)
+def open_bucket(credentials: Failing, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """Open a bucket to which no request is sent, because no access token is issued."""
     monkeypatch.setattr(google.auth, "default", lambda **_: (credentials, None))
-    return GoogleApi("Dataflow", DataflowUnavailable, "a scope")
+    return storage.open_storage("gs://b")
 
 
 @pytest.mark.parametrize(
@@ -232,8 +230,8 @@ def test_an_outage_of_the_token_endpoint_is_retried(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     credentials = Failing(error)
-    with pytest.raises(DataflowUnavailable, match="there is no access token"):
-        open_api(credentials, monkeypatch).request("GET", URL)
+    with pytest.raises(StorageUnavailable, match="there is no access token"):
+        open_bucket(credentials, monkeypatch).has("x")
     assert credentials.requests == retries.ATTEMPTS
 
 
@@ -242,5 +240,5 @@ def test_invalid_credentials_are_reported_without_another_attempt(
 ) -> None:
     credentials = Failing(ERRORS.RefreshError("invalid_grant"))
     with pytest.raises(ProgressError, match="the credentials are invalid: invalid_grant"):
-        open_api(credentials, monkeypatch).request("GET", URL)
+        open_bucket(credentials, monkeypatch).has("x")
     assert credentials.requests == 1

@@ -20,6 +20,8 @@ from tests.support.archive_rebuilds import Archived
 
 pytestmark = pytest.mark.timeout(600)  # Beam starts slowly on a busy machine
 
+LOCAL = beam.list_local_options(2)
+
 _WAITING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -42,7 +44,8 @@ def test_two_concurrent_pipelines_give_the_same_rows_as_a_rebuild_from_the_log(
         """Run two pipelines at the same time, so that each bucket is processed twice."""
         with ThreadPoolExecutor(2) as threads:
             runs = [
-                threads.submit(beam.run, source, rebuild, lambda: None, workers=2) for _ in range(2)
+                threads.submit(beam.run, source, rebuild, lambda: None, options=LOCAL)
+                for _ in range(2)
             ]
         for done in runs:
             done.result()
@@ -59,7 +62,7 @@ def test_the_pipeline_starts_again_if_a_worker_is_killed(archived: Archived) -> 
         with ThreadPoolExecutor(1) as threads, archive_loads.connect(archived.store.url) as holder:
             with database.transaction(holder):
                 holder.run("LOCK TABLE loaded_buckets IN EXCLUSIVE MODE")
-                run = threads.submit(beam.run, source, rebuild, lambda: None, workers=2)
+                run = threads.submit(beam.run, source, rebuild, lambda: None, options=LOCAL)
                 readiness.wait(
                     lambda: count_waiting(archived.connection) >= 2, "two workers", seconds=300
                 )

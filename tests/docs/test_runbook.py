@@ -194,12 +194,12 @@ def test_a_command_runs_in_the_release_job_and_prints_its_output(shell: Shell) -
 def test_a_rebuild_from_the_archive_runs_in_its_own_job(shell: Shell) -> None:
     begin = ". infra/recovery/cloud.sh prod; sleep() { :; }; progress rebuild --from-archive"
     assert shell.type(f"{begin} --workers 4") == _OUTPUT
-    failed = shell.run(f"{begin} --engine=beam", GCLOUD_JOB_FAILS="1")
+    failed = shell.run(f"{begin} --workers=2", GCLOUD_JOB_FAILS="1")
     assert failed.returncode == 1
     executed = [words[3:] for words in shell.gcloud["told"] if words[2:3] == ["execute"]]
     assert [words[:3] for words in executed] == [
         ["progress-rebuild", "--async", "--args=^|^rebuild|--from-archive|--workers|4"],
-        ["progress-rebuild", "--async", "--args=^|^rebuild|--from-archive|--engine=beam"],
+        ["progress-rebuild", "--async", "--args=^|^rebuild|--from-archive|--workers=2"],
     ]
 
 

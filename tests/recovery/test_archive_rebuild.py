@@ -29,13 +29,12 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
 from progress.archive import erasure, log_rows, manifests
 from progress.cli import rebuilds
-from progress.cli.rebuilds import EngineName
 from progress.errors import ArchiveRunning, ProgressError, RebuildEnded
 from progress.event_store import dead_letters
 from progress.local import readiness
 from progress.operations import learner_rows
 from progress.projections import batch, changes, rebuild, replacement, replay, schema
-from progress.recovery import archive_loads, buckets, runners
+from progress.recovery import archive_loads, beam, buckets, runners
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 from tests.support import archives, cli, doomed_worker, model_rows, sample_events
@@ -263,12 +262,48 @@ def test_a_repeated_task_waits_until_the_killed_attempt_s_locks_are_free(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     settings.current.cache_clear()
-    monkeypatch.setattr(rebuilds, "_choose_beam", lambda *_: run_in_turn)
+    monkeypatch.setattr(runners, "run_processes", lambda *parts, **_: run_in_turn(*parts))
     with archived.unchanged(), contextlib.ExitStack() as killed_attempt:
         killed_attempt.enter_context(replacement.hold_lock(archived.connection))
         clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: killed_attempt.close())
         monkeypatch.setattr(rebuilds, "time", clock)
-        rebuilds.rebuild_command(from_archive=True, engine=EngineName.BEAM)
+        rebuilds.rebuild_command(from_archive=True)
+
+
+def test_beam_gets_the_options_of_any_runner(
+    archived: Archived, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / ".packages").touch()
+    program = tmp_path / "bin" / "python"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/got\nexit 3\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(beam, "_ENVIRONMENT", tmp_path)
+
+    def run(*options: str) -> list[str]:
+        with archived.unchanged(), pytest.raises(ProgressError, match="the Beam pipeline failed"):
+            archived.run(functools.partial(beam.run, options=options))
+        return (tmp_path / "got").read_text().splitlines()
+
+    assert run("--runner=DataflowRunner", "--region=r")[-2:] == [
+        "--runner=DataflowRunner",
+        "--region=r",
+    ]
+    local = run(*beam.list_local_options(3))
+    assert {"--runner=DirectRunner", "--direct_num_workers=3"} <= {*local}
+    assert f"--schema={replacement.building_name()}" in local
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--engine", "beam"), ("--from-archive",), ("--from-archive", "--engine", "local")],
+)
+def test_options_of_a_runner_are_refused_without_beam(
+    archived: Archived, options: tuple[str, ...]
+) -> None:
+    done = cli.progress(archived.store.url, "rebuild", *options, "--", "--runner=FlinkRunner")
+    assert done.returncode == 2
+    assert "options of a runner need --from-archive --engine beam" in done.stderr
 
 
 @pytest.fixture(autouse=True)

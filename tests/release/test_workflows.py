@@ -109,7 +109,7 @@ def test_each_workflow_matches_the_schema() -> None:
 
 def test_only_the_documented_workflows_exist() -> None:
     assert {file.stem for file in FILES} == {
-        *("beam", "checks", "containers", "deliver", "release", "rollback", "plan"),
+        *("checks", "containers", "deliver", "release", "rollback", "plan"),
         *("pages", "providers", "publish"),
     }
 
@@ -149,7 +149,7 @@ def test_jobs_have_only_the_permissions_that_they_need(file: Path) -> None:
 
 def test_pull_requests_have_no_access_to_the_cloud() -> None:
     by_request = [file for file in FILES if "pull_request" in read(file)["on"]]
-    assert {file.stem for file in by_request} == {"beam", "checks", "containers"}
+    assert {file.stem for file in by_request} == {"checks", "containers"}
     text = "".join(file.read_text() for file in by_request)
     assert not re.search(r"secrets\.|vars\.|environment:|id-token|google-github-actions", text)
     assert "pull_request_target" not in "".join(file.read_text() for file in FILES)

@@ -261,13 +261,18 @@ def copy_folder(source: Path, target: Path) -> None:
 
 
 def copy_bootstrap(folder: Path) -> Root:
-    """Copy and initialise `infra/bootstrap`, with all environments."""
-    copy_folder(REPOSITORY / "infra" / "bootstrap", folder / "bootstrap")
-    root = Root(folder / "bootstrap", "bootstrap.tfvars")
-    values = root.folder / root.variables
-    text, commented = re.subn(r"(?m)^  # (\w+ += )", r"  \1", values.read_text(encoding="utf-8"))
-    assert commented == 2  # only dev is not a comment
-    values.write_text(text, encoding="utf-8")
+    """Copy and initialise `infra/bootstrap`.
+
+    The file `delivered.tfvars` has all environments, and GitHub Actions that deliver to them.
+    """
+    for name in ("bootstrap", "terraform"):
+        copy_folder(REPOSITORY / "infra" / name, folder / name)
+    root = Root(folder / "bootstrap", "{}.tfvars")
+    text = (root.folder / "terraform.tfvars").read_text(encoding="utf-8")
+    text = text.replace('["dev"] # also "staging", "prod"', '["dev", "staging", "prod"]')
+    text, commented = re.subn(r"(?m)^# (\w+ += )", r"\1", text)
+    assert commented == 2
+    (root.folder / "delivered.tfvars").write_text(text, encoding="utf-8")
     (root.folder / "backend_override.tf").write_text(_BACKEND)
     root.run("init")
     return root

@@ -9,10 +9,7 @@ from tests.support.cloud_run import only
 from tests.support.terraform import GCLOUD, REPOSITORY, Root, need_offline
 from tests.support.terraform_state import Deployment, Resources, Values, list_resources
 
-PROJECTS = {
-    "dev": "progress-dev", "staging": "progress-staging", "prod": "progress-prod",
-    "images": "progress-images",
-}  # fmt: skip
+PROJECTS = {name: f"progress-{name}" for name in ("dev", "staging", "prod", "images")}
 
 
 IN_ENVIRONMENTS = {name: id_ for name, id_ in PROJECTS.items() if name != "images"}
@@ -248,32 +245,6 @@ def test_the_plan_account_may_read_only_two_secrets_and_change_nothing(
             f"projects/{number}/secrets/progress-redis-url/",
         ]
         for name in IN_ENVIRONMENTS
-    }
-
-
-@pytest.mark.parametrize("environment", IN_ENVIRONMENTS)
-def test_each_environment_has_custom_roles_with_exactly_the_expected_permissions(
-    resources: Resources, environment: str
-) -> None:
-    created = {
-        role["role_id"]: {*role["permissions"]}
-        for role in resources.of("google_project_iam_custom_role").values()
-        if role["project"] == PROJECTS[environment]
-    }
-    assert created.pop("terraformPlan") >= {"storage.buckets.get", "storage.buckets.list"}
-    assert created == {
-        "progressScaling": {"run.services.get", "run.services.update"},
-        "progressSigning": {"iam.serviceAccounts.signBlob"},
-        "progressMeasurements": {"cloudscheduler.jobs.list", "monitoring.timeSeries.list"},
-        # all permissions of roles/dataflow.worker except storage.objects.get and .create
-        "progressDataflowWorker": {
-            *(f"autoscaling.sites.{verb}" for verb in ("readRecommendations", "writeMetrics")),
-            *("autoscaling.sites.writeState", "compute.instanceGroupManagers.update"),
-            *("compute.instances.delete", "compute.instances.setDiskAutoDelete"),
-            *("dataflow.jobs.get", "dataflow.shuffle.read", "dataflow.shuffle.write"),
-            *(f"dataflow.workItems.{verb}" for verb in ("lease", "sendMessage", "update")),
-            *("logging.logEntries.create", "monitoring.timeSeries.create", "storage.buckets.get"),
-        },
     }
 
 

@@ -38,7 +38,6 @@ LIFETIMES = {
     "archive": None,
     "backup": 7 + 7 + 1,  # deleted after a week, and restorable for another week
     "exports": LIFETIME.days + 1,
-    "templates": None,  # staged and temporary files expire by their prefixes, see below
 }
 
 
@@ -87,7 +86,7 @@ def test_the_lifetime_of_all_learners_data_in_buckets_is_known(
         assert (lifetime and lifetime.days) == days, name
 
 
-@pytest.mark.parametrize("name", ["archive", "exports", "templates"])
+@pytest.mark.parametrize("name", ["archive", "exports"])
 def test_what_an_erasure_deletes_cannot_be_restored(prod: Resources, name: str) -> None:
     """An erasure deletes all generations of a file; a soft delete would keep them for a week."""
     (bucket,) = prod.of("google_storage_bucket", name).values()
@@ -122,7 +121,7 @@ def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(prod: 
         for folder in (manifests.FOLDER, manifests.REBUILDS)
     )
     whole = f"resource.name == '{objects}/{manifests.NAME}' || {ranges} || {rebuilds}"
-    accounts = ("rebuild@", "dataflow@")
+    accounts = ("rebuild@",)
     assert {
         (account, condition["expression"])
         for grant in prod.of("google_storage_bucket_iam_member").values()
@@ -130,6 +129,6 @@ def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(prod: 
         if grant["bucket"] == archive and account in grant["member"]
         for condition in grant["condition"] or [{"expression": grant["role"]}]
     } == {
-        *(("rebuild@", whole), ("rebuild@", rebuilds), ("dataflow@", whole)),
+        *(("rebuild@", whole), ("rebuild@", rebuilds)),
         *((account, "roles/storage.legacyBucketReader") for account in accounts),  # lists names
     }

@@ -93,8 +93,7 @@ def test_the_release_job_assigns_cloud_sql_users_to_groups(prod: Resources) -> N
     users = prod.of("google_sql_user", "member")
     admitted = logins.parse(secret_value(prod, "release", "DATABASE_LOGINS"))
     assert {login.name: login.group for login in admitted} == {
-        users[part]["name"]: group
-        for part, group in (GROUPS | {"dataflow": "progress_load"}).items()
+        users[part]["name"]: group for part, group in GROUPS.items()
     }
     assert all(login.password is None for login in admitted)
 

@@ -36,11 +36,7 @@ _SAME = ("bigquery", "compute", "logging", "monitoring", "pubsub", "redis", "sto
 _APIS |= {name: name for name in _SAME}
 _VERSIONS = ("this", "password", "neon_owner")  # the names of the secret versions
 _EXPORTED_TO = {"telemetry", "cloudtrace"}
-_CALLED = {
-    "artifactregistry",
-    "iamcredentials",
-    "dataflow",
-}  # the functions and the rebuild job call these APIs
+_CALLED = {"artifactregistry", "iamcredentials"}  # called at run time
 
 
 class Order:
@@ -236,12 +232,6 @@ def test_dev_can_be_destroyed_but_production_cannot(deployments: dict[str, Deplo
     folder = REPOSITORY / "infra" / "terraform"
     literal = [file for file in folder.rglob("*.tf") if "prevent_destroy" in file.read_text()]
     assert [file.name for file in literal] == ["protection.tf"]
-
-
-def test_the_sources_bucket_deletes_only_uploaded_build_sources(deployment: Deployment) -> None:
-    bucket = deployment.applied["google_storage_bucket.sources"]
-    condition = only(only(bucket["lifecycle_rule"])["condition"])
-    assert condition["matches_prefix"] == ["builds/"]
 
 
 @pytest.mark.exhaustive

@@ -15,7 +15,7 @@ _PLACES = (
 )
 
 # The short names of the buckets, keyed by the bucket's name without the project's id.
-_BUCKETS = {f"progress-{name}": name for name in ("archive", "backup", "exports", "templates")}
+_BUCKETS = {f"progress-{name}": name for name in ("archive", "backup", "exports")}
 
 EVERYWHERE = {
     "ingest": {"pubsub.publisher progress-commands"},
@@ -46,16 +46,6 @@ EVERYWHERE = {
         *("run.invoker progress-batch", "run.invoker progress-batch-large"),
         "run.invoker progress-backup",
     },
-    "pipeline": {
-        *("run.developer project", "monitoring.viewer project"),
-        *("run.jobsExecutorWithOverrides progress-release", "artifactregistry.reader images"),
-        *(
-            f"iam.serviceAccountUser progress-{name}"
-            for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
-        ),
-    },
-    # BigQuery's connection, named "progress-archive".
-    "archive": {"storage.objectViewer archive", "storage.legacyBucketReader archive"},
     # Pub/Sub's service agent.
     "gcp-sa-pubsub": {
         *("bigquery.dataEditor messages", "iam.serviceAccountOpenIdTokenCreator progress-push"),
@@ -108,14 +98,12 @@ NEON = {
 PROD = {
     **PUBLISHERS,
     "pipeline": {
-        *("run.developer project", "monitoring.viewer project", "progressGreenPush project"),
-        *("run.jobsExecutorWithOverrides progress-release", "pubsub.subscriber progress-commands"),
-        "artifactregistry.reader images",
+        *("run.developer project", "monitoring.viewer project"),
+        *("run.jobsExecutorWithOverrides progress-release", "artifactregistry.reader images"),
         *(
             f"iam.serviceAccountUser progress-{name}"
             for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
         ),
-        "iam.serviceAccountUser progress-push",
     },
     "release": {
         "secretmanager.secretAccessor progress-cloud-sql-url-owner",
@@ -131,19 +119,7 @@ PROD = {
             *("cloudsql.client project", "cloudsql.instanceUser project"),
             "secretmanager.secretAccessor progress-redis-url",
         }
-        for name in ("project", "query", "batch")
-    },
-    "rebuild": {
-        *("cloudsql.client project", "cloudsql.instanceUser project"),
-        "secretmanager.secretAccessor progress-redis-url",
-        *("dataflow.developer project", "storage.objectViewer templates"),
-        "iam.serviceAccountUser progress-dataflow",
-    },
-    "dataflow": {
-        *("cloudsql.client project", "cloudsql.instanceUser project"),
-        *("progressDataflowWorker project", "artifactregistry.reader images"),
-        *("storage.objectViewer archive", "storage.legacyBucketReader archive"),
-        "storage.objectUser templates",
+        for name in ("project", "query", "batch", "rebuild")
     },
     "scheduler": {
         f"{right} progress-query" for right in ("progressScaling", "iam.serviceAccountUser")
@@ -235,10 +211,7 @@ def test_only_custom_roles_that_bootstrap_created_are_granted(
         f"projects/progress-{environment}/roles/progress{role}"
         for environment, roles in (
             ("dev", ("Signing", "Measurements")),
-            *(
-                (name, ("Signing", "Measurements", "Scaling", "DataflowWorker"))
-                for name in ("staging", "prod")
-            ),
+            *((name, ("Signing", "Measurements", "Scaling")) for name in ("staging", "prod")),
         )
         if environment in deployments
         for role in roles
@@ -260,10 +233,7 @@ def test_the_ids_of_the_custom_roles_are_an_input(environments: Environments) ->
 
 def test_each_service_and_job_has_its_own_service_account(deployment: Deployment) -> None:
     accounts = deployment.applied.of("google_service_account")
-    optional = (
-        {"dataflow"} if deployment.applied.of("google_compute_firewall", "dataflow") else set()
-    )
-    assert accounts.keys() == EVERYWHERE.keys() - STRANGERS | optional
+    assert accounts.keys() == EVERYWHERE.keys() - STRANGERS
     ids = [account["account_id"] for account in accounts.values()]
     assert sorted(ids) == sorted(f"progress-{name}" for name in accounts)
     assert all(6 <= len(account_id) <= 30 for account_id in ids)

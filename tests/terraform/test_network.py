@@ -39,9 +39,7 @@ def test_every_service_and_job_is_connected_to_the_network(
         assert access["network_interfaces"][0]["subnetwork"] == subnetwork["id"]
     assert not resources.of("google_compute_router_nat")
     assert not resources.of("google_compute_address")
-    # This rule denies all incoming connections. Dataflow has a second rule (test_jobs.py).
-    firewall = resources["google_compute_firewall.deny_ingress[0]"]
-    assert len(resources.of("google_compute_firewall")) == 2
+    (firewall,) = resources.of("google_compute_firewall").values()
     assert (firewall["direction"], firewall["source_ranges"]) == ("INGRESS", ["0.0.0.0/0"])
     assert firewall["deny"] == [{"ports": firewall["deny"][0]["ports"], "protocol": "all"}]
     assert not firewall["allow"]

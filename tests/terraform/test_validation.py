@@ -73,7 +73,7 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
     (
         {
             "cloud_sql_version": '"POSTGRES_14"', "migration_target": '"neon"',
-            "redis": '"memcached"', "dataflow": "true",
+            "redis": '"memcached"',
         },
         {},
     ),

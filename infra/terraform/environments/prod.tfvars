@@ -50,7 +50,5 @@ erase_deleted_after_days = 30
 # An archive cannot change its number of buckets. 256 are enough for more than a billion events (see docs/scale.md).
 archive_buckets = 256
 
-dataflow = true
-
 # The cost of a month at 100,000 events a day, with a reserve (see docs/cost.md).
 monthly_budget = 500

@@ -50,7 +50,5 @@ night = {
 # Erasures happen soon enough to be noticed in a test.
 erase_deleted_after_days = 1
 
-dataflow = true
-
 # An e-mail warns of unexpected costs (see budget.tf).
 monthly_budget = 200

@@ -47,7 +47,7 @@ class Bucket(Storage):
         self._location, self._prefix = location.rstrip("/"), f"{prefix.strip('/')}/".lstrip("/")
         self._bucket = _open_client().bucket(name)
         # An upload's URL needs no access token.
-        self._uploads = GoogleApi(self._location, StorageUnavailable, None)
+        self._uploads = GoogleApi(self._location)
 
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[Output]:
@@ -180,7 +180,7 @@ class Bucket(Storage):
         return self._bucket.blob(self._prefix + path)
 
     def _translate_errors(self) -> AbstractContextManager[None]:
-        return google_api.translate_errors(self._location, StorageUnavailable, _FAILURES)
+        return google_api.translate_errors(self._location, _FAILURES)
 
 
 def _open_client() -> Client:
