@@ -33,7 +33,7 @@ class Function(FunctionProcess):
 def start(name: str, **environment: str) -> Iterator[Function]:
     """Start the function without waiting until it responds."""
     source = _EMPTY[name].read_text(encoding="utf-8") if name in _EMPTY else ""
-    # Google's buildpack compiles the code. Without cached bytecode, a start takes 35 % longer.
+    # The image has compiled code. Without cached bytecode, a start takes 35 % longer.
     bytecode = {"PYTHONDONTWRITEBYTECODE": ""}
     target = name.partition(" ")[0]
     with function_process.run(target, bytecode | environment, source, waits=False) as started:

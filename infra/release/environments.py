@@ -14,15 +14,7 @@ def list_names() -> list[str]:
     return sorted(file.stem for file in FOLDER.glob("*.tfvars"))
 
 
-def read_text(name: str) -> str:
-    return (FOLDER / f"{name}.tfvars").read_text(encoding="utf-8")
-
-
 def read(name: str) -> dict[str, str]:
     """Return the inputs that are neither lists nor objects, with their defaults."""
-    return {**DEFAULTS, **parse(read_text(name))}
-
-
-def parse(text: str) -> dict[str, str]:
-    """Return the values of a tfvars file that are neither lists nor objects."""
-    return dict(_VALUE.findall(text))
+    text = (FOLDER / f"{name}.tfvars").read_text(encoding="utf-8")
+    return {**DEFAULTS, **dict(_VALUE.findall(text))}
