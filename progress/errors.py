@@ -239,7 +239,7 @@ class CheckpointError(ProjectionError):
 
 
 class RebuildRunning(ProjectionError):
-    """A rebuild, a restore or an erasure is running; the caller waits until it ends."""
+    """A rebuild or an erasure is running; the caller waits until it ends."""
 
 
 class RebuildEnded(ProjectionError):

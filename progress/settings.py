@@ -67,7 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     archive_bucket: str | None = None
     archive_buckets: Literal[16, 64, 256] = 16
     exports_bucket: str | None = None
-    backup_bucket: str | None = None
+    dump_to: Annotated[str, msgspec.Meta(pattern="^(/|gs://.)")] | None = None
     erase_deleted_after_days: _Positive | None = None
     scheduler_region: str = "europe-west1"  # as in infra/terraform
     cloud_scheduler_emulator_host: str | None = None
@@ -105,6 +105,7 @@ _EXPECTED = {
     "environment": ", ".join(get_args(Environment)),
     "publish_events": ", ".join(get_args(PublishEvents)),
     "graphql_introspection": "true or false",
+    "dump_to": "an absolute path, or gs://bucket/prefix",
     **{
         field.name: "a positive integer"
         for field in msgspec.structs.fields(Settings)

@@ -29,6 +29,12 @@ locals {
       permissions = ["cloudscheduler.jobs.list", "monitoring.timeSeries.list"]
     }
 
+    # Cloud Scheduler creates backups of Cloud SQL.
+    progressBackups = {
+      title       = "Progress: create backups of Cloud SQL"
+      permissions = ["cloudsql.backupRuns.create"]
+    }
+
     # Cloud Scheduler changes the functions' minimum numbers of instances in the evening and the morning.
     progressScaling = {
       title       = "Progress: change a service's minimum number of instances"

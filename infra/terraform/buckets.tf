@@ -1,4 +1,4 @@
-# Cloud Storage buckets for archived events, backups of the read models, and exported files.
+# Cloud Storage buckets for archived events, dumps of the log, and exported files.
 
 variable "archive_buckets" {
   # Here, buckets are parts of the archive (docs/operations.md). docs/scale.md says how many a large log needs.
@@ -18,8 +18,6 @@ locals {
     ARCHIVE_BUCKETS = tostring(var.archive_buckets)
   }
   exports_environment = { EXPORTS_BUCKET = google_storage_bucket.exports.name }
-  backup_environment  = { BACKUP_BUCKET = google_storage_bucket.backup.name }
-  backup_location     = "gs://${google_storage_bucket.backup.name}"
 
   # IAM conditions for the accounts that read the archive. The conditions exclude the object `erasures/key`. Anyone who
   # has this key and a learner's id can compute the learner's digest, and so find out whether the learner was erased.
@@ -122,9 +120,9 @@ resource "google_storage_bucket_iam_member" "rebuild_files" {
   }
 }
 
-# Backups of the read models, written every six hours, and daily dumps of a log in Neon, in the folder `log`. A move
-# from Neon to Cloud SQL also stores its dump here. All objects are deleted after a week. They can be restored for
-# another week, because these may be the only backups. The receipt of an erasure reads both times from the bucket.
+# Daily dumps of a log in Neon, in the folder `log`. A move from Neon to Cloud SQL also stores its dump here. Deleted
+# objects can be restored for a week, because these may be the only backups. The receipt of an erasure reads both times
+# from the bucket.
 resource "google_storage_bucket" "backup" {
   name                        = "${var.project_id}-progress-backup"
   location                    = var.region
@@ -141,7 +139,7 @@ resource "google_storage_bucket" "backup" {
       type = "Delete"
     }
     condition {
-      age = 7
+      age = local.dump_days
     }
   }
 

@@ -204,7 +204,7 @@ locals {
     project = {
       # The timeout is for a rebuild. If Pub/Sub redelivers the rebuild's command meanwhile, the response is 429.
       requests = { ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", timeout = "3600s", health = "/", public = false }
-      settings = merge(local.archive_environment, local.exports_environment, local.backup_environment, {
+      settings = merge(local.archive_environment, local.exports_environment, local.dump_environment, {
         THREADS        = tostring(var.functions["project"].concurrency + 4)
         PUBLISH_EVENTS = var.publish_events
       })

@@ -3,6 +3,9 @@
 variable "custom_roles" {
   description = "The ids of the custom roles that infra/bootstrap has created in the project (roles.tf there)."
   type = object({
+    backups      = optional(string, "progressBackups")
+    dataflow     = optional(string, "progressDataflowWorker")
+    green_push   = optional(string, "progressGreenPush")
     measurements = optional(string, "progressMeasurements")
     scaling      = optional(string, "progressScaling")
     signing      = optional(string, "progressSigning")
@@ -17,10 +20,12 @@ resource "google_service_account" "member" {
     query     = "Answers learners' queries"
     batch     = "Runs the batch jobs"
     release   = "Migrates the database for a release"
-    backup    = "Backs up the read models and dumps the log"
+    backup    = "Dumps the log"
     rebuild   = "Rebuilds the read models from the archive"
     push      = "Signs Pub/Sub's pushes"
     scheduler = "Signs Cloud Scheduler's calls"
+
+    backup-scheduler = "Signs Cloud Scheduler's calls for backups"
     },
     { for name in local.analyst : name => "Queries the views of the read models" },
   )

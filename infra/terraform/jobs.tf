@@ -39,11 +39,11 @@ locals {
       args    = ["migrate"]
       cpu     = "2", memory = "2Gi", tasks = 1, timeout = "10800s", retries = 3
     }
-    # Cloud SQL makes daily backups of its own. For Neon, the first run of each day also dumps the event store.
+    # Dumps the event store (backups.tf). Only this job logs in with a role that reads the key of the erasures' digests.
     backup = {
       member  = "backup"
       command = ["python", "-m", "progress.cli"]
-      args    = concat(["backup", local.backup_location], var.database == "neon" ? ["--with-log", "--daily"] : [])
+      args    = ["dump", "--daily"]
       cpu     = "1", memory = "1Gi", tasks = 1, timeout = "3600s", retries = 3
     }
     # Rebuilds the read models from the archive in four processes; an operator executes it (docs/runbook.md). DuckDB
@@ -86,8 +86,10 @@ module "job" {
       contains(["batch", "release"], each.value.member) ? { PUBLISH_EVENTS = var.publish_events } : {},
       contains(["release", "rebuild"], each.value.member) ? local.archive_environment : {},
       each.value.member == "release" ? merge(
-        local.exports_environment, local.backup_environment, local.lag_settings, { SCHEDULER_REGION = var.region }
+        local.exports_environment, local.lag_settings, { SCHEDULER_REGION = var.region }
       ) : {},
+      contains(["backup", "release"], each.value.member) ? local.dump_environment : {},
+      each.value.member == "rebuild" ? local.dataflow_settings : {},
     )
     secrets             = local.job_secrets[each.key]
     network             = local.vpc_access

@@ -40,7 +40,7 @@ locals {
   run_api = "https://run.googleapis.com/v2/projects/${var.project_id}/locations/${var.region}"
 
   # The job `batch-large` runs after the end of each month. With batch_on_demand, it runs once a day instead, when the
-  # backup wakes the database anyway. This daily run does not check for changes first, so it also handles lost wake-ups
+  # dump wakes the database anyway. This daily run does not check for changes first, so it also handles lost wake-ups
   # and future-dated events that have become due.
   large_cron = var.batch_on_demand ? "0 6 * * *" : "15 0 1 * *"
 
@@ -49,7 +49,6 @@ locals {
   job_schedules = {
     batch       = { cron = local.batch_cron, description = "Folds lagging shards and batch models, replays due events" }
     batch-large = { cron = local.large_cron, description = "Runs the large batch job even if nothing has changed" }
-    backup      = { cron = "0 */6 * * *", description = "Backup of the read models, and of a log in Neon" }
   }
 
   # The scheduled changes of minimum instances. The keys are names of schedules, such as "evening-query".

@@ -28,16 +28,15 @@ MODULES = {
     "dead_letters": ("dead-letters",),
     "learners": ("learners", "export", "erase"),
     "operations": ("operations",),
-    "recovery": ("check", "warm", "backup", "restore", "dump", "load", "shards", "erasures"),
+    "recovery": ("check", "warm", "dump", "load", "drill", "shards", "erasures"),
     "archive": ("archive",),
     "analyse": ("analyse",),
     "schedule": ("schedule",),
     "schema": ("sql", "schema"),
     "demo": ("demo",),
-    "drill": ("drill",),
 }
 # The local stack needs the packages of the extra `local`, which the images in the cloud lack.
-_NEED_STACK = {"stack", "demo", "drill"}
+_NEED_STACK = {"stack", "demo"}
 _INSTALL = "pip install 'learner-progress[local]'"
 _ANY_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True}
 

@@ -255,34 +255,32 @@ def _describe_repair(kind: str) -> str:
 
 
 def _look_at_dumps() -> tuple[str, list[Finding]]:
-    """Look where BACKUP_BUCKET or the data folder says that dumps are, and into the archive."""
-    bucket = settings.current().backup_bucket
-    where = f"gs://{bucket}/log" if bucket else connections.data_folder().dumped_to()
+    """Look at the dumps in DUMP_TO, and into the archive."""
+    where = settings.current().dump_to
     newest = dumps.find_newest(storage.open_storage(where)) if where else None
     archived = manifests.read(connections.archive())
     with _open() as connection:
         has_tables = database.run(connection, "recovery/dumps", "has log")[0][0]
-        is_empty = not (has_tables and database.run(connection, "recovery/dumps", "head")[0][0])
-    found, findings = "no dump is known: run `progress dump`", []
+        since = has_tables and database.run(connection, "recovery/dumps", "since")[0][0]
+    now, do = datetime.now(UTC), "look for errors of the run, then run `progress dump`"
+    found = f"there is no dump in {where}" if where else "no dumps are made: DUMP_TO is not set"
     if newest:
         name, dump = newest
-        hours = (datetime.now(UTC) - dump.taken_at) / timedelta(hours=1)
+        hours = (now - dump.taken_at) / timedelta(hours=1)
         age = f"{hours:,.1f} hours old" if hours >= 0 else "from a clock that was ahead"
         found = (
             f"dump {name} in {where}, {age}, up to position {dump.head:,}, "
             f"by version {dump.version}"
         )
-    elif where and not bucket:  # Cloud SQL needs no dumps
-        found = f"there is no dump in {where} any more"
-        findings.append(Finding(found, "run `progress dump`, or mount the disk"))
-    if is_empty and newest:
-        findings.append(
-            Finding(f"the database is empty beside the {found}", f"run `progress load {where}`")
-        )
-    elif is_empty and archived:
+    if not since and newest:
+        lost = f"the database is empty beside the {found}"
+        return found, [Finding(lost, f"run `progress load {where}`")]
+    if not since and archived:
         upto = f"the database is empty beside an archive of {archived.manifest.upto:,} events"
-        findings.append(Finding(upto, "see docs/runbook.md, Restore the log from the archive"))
-    return found, findings
+        return found, [Finding(upto, "see docs/runbook.md, Restore the log from the archive")]
+    last = newest[1].taken_at if newest else since
+    is_late = where and last and not now - dumps.LATE < last < now + dumps.LATE
+    return found, [Finding(f"no dump for over a day: {found}", do)] if is_late else []
 
 
 def _look_at_backlog() -> tuple[str, list[Finding]]:

@@ -1,24 +1,27 @@
 """Find damage, and recover from it.
 
-`progress check`, `backup`, `restore`, `dump`, `load`, `erasures`, `shards` and `warm`.
+`progress check`, `dump`, `load`, `drill`, `erasures`, `shards` and `warm`.
 """
 
 import asyncio
-from datetime import UTC, datetime
+import tempfile
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
 import typer
 from rich.table import Table
 
+from progress import settings
 from progress.adapters import storage, terminal
+from progress.adapters.storage.storage import Storage
+from progress.adapters.telemetry import logs
 from progress.adapters.terminal import Console
-from progress.cli import connections, options
-from progress.errors import ProjectionError
+from progress.cli import connections
+from progress.errors import ProgressError, ProjectionError, SettingsError
 from progress.projections import rebuild
-from progress.recovery import backups, checks, dumps, shard_locks
+from progress.recovery import checks, drill, dumps, shard_locks
 from progress.recovery import erasures as recovered_erasures
-from progress.recovery import restore as backup_restore
 
 shards_group = typer.Typer(
     help="Shards, and the database sessions that lock them.", no_args_is_help=True
@@ -29,7 +32,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 erasures_group = typer.Typer(help="Repeat erasures after a restore.", no_args_is_help=True)
 _LOCATION = "A folder, or gs://bucket/prefix."
 
-To = Annotated[str, typer.Argument(metavar="TO", help=_LOCATION)]
+To = Annotated[
+    str | None, typer.Argument(metavar="TO", help=f"{_LOCATION} By default that of DUMP_TO.")
+]
 From = Annotated[str, typer.Argument(metavar="FROM", help=_LOCATION)]
 
 
@@ -172,74 +177,46 @@ def apply() -> None:
     )
 
 
-def backup(
-    to: To,
-    with_log: Annotated[
-        bool, typer.Option("--with-log", help="First dump the log into TO/log.")
-    ] = False,
+def dump(
+    to: To = None,
     daily: Annotated[
-        bool, typer.Option("--daily", help="Dump the log only if the last dump is 20 hours old.")
+        bool,
+        typer.Option("--daily", help="Only if 20 hours have passed; then remove the oldest dumps."),
     ] = False,
 ) -> None:
-    """Write the current read models into a new folder in TO."""
-    target = storage.open_storage(to)
-    connections.connect().close()  # without a database, fail before the progress bar appears
-    dumps_in = f"{to.rstrip('/')}/log"
-    if with_log and daily and not dumps.is_due(storage.open_storage(dumps_in), datetime.now(UTC)):
-        Console().print("Without the log: its last dump is less than 20 hours old (--daily).")
-    elif with_log:
-        dump(dumps_in)
-    else:
-        Console().print("Without the log (see --with-log), which the read models come from.")
-    console = Console()
-    with terminal.progress_bar(console, "backing up", total=0) as show_progress:
-        name, manifest = backups.run(connections.connect, target, show_progress)
-    rows, size = sum(t.rows for t in manifest.tables), sum(t.bytes for t in manifest.tables)
-    console.print(
-        f"{rows:,} rows of {len(manifest.tables)} tables in {to.rstrip('/')}/{name}, "
-        f"{size / 2**20:,.1f} MiB; the log ended at position {manifest.head:,}.",
-        soft_wrap=True,
-    )
-
-
-def restore(source: From, yes: options.Yes = False) -> None:
-    """Replace the read models with the newest backup in FROM, and fold the later events."""
-    stored = storage.open_storage(source)
-    options.ask("Replace the current read models with the backup?", yes=yes)
-    connections.connect().close()
-    console = Console()
-    publisher = connections.change_publisher()
-    with terminal.progress_bar(console, "restoring", total=0) as show_progress:
-        manifest, folded = backup_restore.run(
-            connections.connect,
-            stored,
-            show_progress,
-            publisher,
-            erased=connections.erased_digests(),
-        )
-    console.print(
-        f"The read models of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC are restored, and "
-        f"{folded:,} events that were recorded after the backup are folded.",
-        soft_wrap=True,
-    )
-
-
-def dump(to: To) -> None:
     """Write the log, the operations and the erasures into a new folder in TO."""
-    target = storage.open_storage(to)
+    if not (location := to or settings.current().dump_to):
+        raise SettingsError("DUMP_TO is not set: name a folder, or gs://bucket/prefix")
+    target = storage.open_storage(location)
+    if daily:
+        _dump_daily(target, location)
+        return
     console = Console()
     with (
         connections.open_connection() as connection,
         terminal.progress_bar(console, "dumping", total=0) as show_progress,
     ):
         name, manifest = dumps.run(connection, target, show_progress)
-    connections.data_folder().note_dump(to)
-    size = sum(table.bytes for table in manifest.tables)
-    console.print(
-        f"The log up to position {manifest.head:,} in {to.rstrip('/')}/{name}, "
-        f"{size / 2**20:,.1f} MiB.",
-        soft_wrap=True,
-    )
+    console.print(_describe(location, name, manifest), soft_wrap=True)
+
+
+def _dump_daily(target: Storage, location: str) -> None:
+    """Dump as a run of the schedule, which writes log lines."""
+    logs.configure("dump")
+    if not dumps.is_due(target, datetime.now(UTC)):
+        return
+    with connections.open_connection() as connection:
+        if not dumps.read_head(connection):
+            return  # a lost database, perhaps: `load` would take its dump for the newest
+        name, manifest = dumps.run(connection, target, lambda *_: None)
+    removed = dumps.remove_old(target)
+    logs.write("INFO", f"{_describe(location, name, manifest)} Removed: {removed}")
+
+
+def _describe(location: str, name: str, manifest: dumps.Manifest) -> str:
+    size = sum(table.bytes for table in manifest.tables) / 2**20
+    where = f"{location.rstrip('/')}/{name}"
+    return f"The log up to position {manifest.head:,} in {where}, {size:,.1f} MiB."
 
 
 def load(
@@ -262,3 +239,29 @@ def load(
     )
     rebuild.ensure(connections.connect, connections.change_publisher())
     apply()
+
+
+def drill_command() -> None:
+    """Restore the newest dump in DUMP_TO, or one made now, beside the database, and check it."""
+    connections.use_stack()
+    current = settings.current()
+    if not current.database_url:
+        raise SettingsError("DATABASE_URL is not set: a drill needs the URL of the owner")
+    console = Console()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        terminal.progress_bar(console, "loading", total=0) as show_progress,
+    ):
+        target = storage.open_storage(current.dump_to or folder)
+        if not current.dump_to:
+            with connections.open_connection() as connection:
+                dumps.run(connection, target, lambda *_: None)
+        done = drill.run(current.database_url, target, connections.archive(), show_progress)
+    hours = (datetime.now(UTC) - done.dump.taken_at) / timedelta(hours=1)
+    console.print(
+        f"The dump {done.name}, {hours:,.1f} hours old, up to position {done.dump.head:,}, was "
+        f"restored, rebuilt and compared in {done.seconds:,.1f} s.",
+        soft_wrap=True,
+    )
+    if wrong := done.findings:
+        raise ProgressError("; ".join(f"{each.found}: {each.do}" for each in wrong))

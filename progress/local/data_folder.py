@@ -21,7 +21,6 @@ VERSION = 1  # the version of the folder's layout; a stack rejects other version
 _CONTENTS = {
     *("VERSION", "archive", "batch-last-run.json", "batch-paused", "codes", "development-key.pem"),
     *("exports", "lock", "logs", "postgres", "run", "stack.json", "stack.json.new", ".probe"),
-    "dumped-to",
 }
 _MIN_FREE_BYTES = 200 * 2**20  # enough for a new database, its write-ahead log and a reserve
 
@@ -53,19 +52,6 @@ class DataFolder:
             return msgspec.json.decode((self.path / "stack.json").read_bytes(), type=State)
         except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
             return None
-
-    def dumped_to(self) -> str | None:
-        """Return where the last dump was written, as far as this folder knows."""
-        try:
-            return (self.path / "dumped-to").read_text("utf-8")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def note_dump(self, location: str) -> None:
-        """Remember where a dump was written, if the folder exists and may be changed."""
-        text = location if location.startswith("gs://") else str(Path(location).absolute())
-        with contextlib.suppress(OSError), owner_only():
-            (self.path / "dumped-to").write_text(text, "utf-8")
 
     def write(self, state: State) -> None:
         new = self.path / "stack.json.new"

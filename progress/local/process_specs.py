@@ -108,6 +108,11 @@ def batch(environment: dict[str, str]) -> Part:
     return Part("batch", command, _is_ready, environment | FUNCTION_ENVIRONMENT)
 
 
+def dump(environment: dict[str, str]) -> Part:
+    command = [sys.executable, "-m", "progress.cli", "dump", "--daily"]
+    return Part("dump", command, _is_ready, environment | FUNCTION_ENVIRONMENT)
+
+
 def function(
     name: str, port: int, environment: dict[str, str], *, ready: str, host: str = HOST
 ) -> Part:

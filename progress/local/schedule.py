@@ -1,4 +1,4 @@
-"""Run the local stack's batch job every five minutes, unless its schedule is paused."""
+"""Run the batch job every five minutes, and dumps beside it, unless the schedule is paused."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,6 +13,8 @@ from progress.errors import ProgressError
 from progress.local import data_folder, stack
 from progress.local.data_folder import DataFolder
 
+_DUMP_INTERVAL_S = 3_600.0
+
 
 async def keep(folder: DataFolder, run_batch: Callable[[], Awaitable[bool]]) -> None:
     """Run the batch job every five minutes, except while the schedule is paused; never return.
@@ -26,6 +28,17 @@ async def keep(folder: DataFolder, run_batch: Callable[[], Awaitable[bool]]) -> 
             with data_folder.owner_only():
                 local_schedule.last_run_file(folder.path).write_bytes(msgspec.json.encode(last))
         await asyncio.sleep(BATCH_INTERVAL_S)
+
+
+async def keep_dumps(folder: DataFolder, run_dump: Callable[[], Awaitable[bool]]) -> None:
+    """Start a run every hour, except while the schedule is paused; never return.
+
+    The run dumps the log if its last dump is 20 hours old.
+    """
+    while True:
+        if not local_schedule.pause_file(folder.path).exists():
+            await run_dump()
+        await asyncio.sleep(_DUMP_INTERVAL_S)
 
 
 class LocalScheduler:

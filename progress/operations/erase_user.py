@@ -37,10 +37,13 @@ _REQUESTS_END_S = 20.0
 
 # Copies of the learner's data that nobody can change, and the time after which each is gone.
 _COPIES = {
-    "backups": timedelta(days=7),  # of the database; BACKUP_BUCKET may keep its backups for longer
+    "backups": timedelta(days=7),  # of Cloud SQL or Neon; dumps are kept for longer
     "pubsub": timedelta(days=7),
     "pubsub_dead_letters": timedelta(days=31),
 }
+
+# The longest time for which the scheduled run keeps a dump: one of each month, for a year.
+_DUMPS_KEPT = timedelta(days=367)
 
 # What left the system before the deletion; its subscribers got a UserDeleted, too.
 _PUBLISHED = "stays with its subscribers"
@@ -213,18 +216,18 @@ def _write_receipt(
 def _find_copies() -> dict[str, timedelta]:
     """Return the copies that nobody can change, and the time after which each is gone.
 
-    Raise ProgressError if the bucket keeps backups for ever, because no receipt would be true.
+    The scheduled run removes dumps in the end. In a bucket, a deleted one can be restored for some
+    time, and a lifecycle rule must delete what no run removes. Raise ProgressError without one.
     """
-    bucket = settings.current().backup_bucket
-    if not bucket:
+    if not (location := settings.current().dump_to):
         return _COPIES
-    lifetime = storage.open_storage(f"gs://{bucket}").lifetime()
-    if lifetime is None:
+    lifetime = storage.open_storage(location).lifetime()
+    if lifetime is None and location.startswith("gs://"):
         raise ProgressError(
-            f"gs://{bucket}: expected a lifecycle rule that deletes all objects by their age, as "
-            "infra/terraform sets it: otherwise a backup keeps the learner's data for ever"
+            f"{location}: expected a lifecycle rule that deletes all objects by their age, as "
+            "infra/terraform sets it: otherwise a dump keeps the learner's data for ever"
         )
-    return _COPIES | {"backups": max(_COPIES["backups"], lifetime)}
+    return _COPIES | {"backups": max(_COPIES["backups"], lifetime or _DUMPS_KEPT)}
 
 
 def _counts(operation: ClaimedOperation) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The second schema of a rebuild or a restore, and the transaction that swaps it in.
+"""The second schema of a rebuild, and the transaction that swaps it in.
 
 Events keep arriving while the schema is filled. Readers see the old rows until the swap and then
 the new rows.
@@ -30,7 +30,6 @@ class Holder(StrEnum):
 
     REBUILD = "a rebuild"
     ARCHIVE_REBUILD = "a rebuild from the archive"
-    RESTORE = "a restore"
     ERASURE = "an erasure"
     PRUNE = "`progress prune-schemas`"
 
@@ -43,11 +42,8 @@ class Replacement:
 
     def swap(self) -> int:
         """Fold the newest events and swap the schemas; return the number of events folded."""
-        live = read_model_schema.schema_name()
-        # A backup would mix the tables of two schemas.
-        with database.hold(self.connection, _FILE, "lock_backup", schema=live):
-            folded = _swap(self.connection, building_name(), self._publisher)
-            _drop_former(self.connection)
+        folded = _swap(self.connection, building_name(), self._publisher)
+        _drop_former(self.connection)
         _drop_orphans(self.connection)
         return folded
 
@@ -103,7 +99,7 @@ def _describe_holder(connection: Connection) -> str:
     """Return what holds the lock of rebuilds, since when, and how long it may take."""
     rows = database.run(connection, _FILE, "holder", holders=list(Holder))
     if not rows:  # the lock was released a moment ago, or older code holds it
-        return "a rebuild, a restore or an erasure is running"
+        return "a rebuild or an erasure is running"
     holder, since, until = rows[0]
     limit = f"will end by {until:%H:%M:%S} UTC" if until else "has no time limit"
     return f"{holder} has been running since {since:%Y-%m-%d %H:%M:%S} UTC and {limit}"

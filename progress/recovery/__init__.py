@@ -1,1 +1,1 @@
-"""Recovery: check the log and the read models, back up and restore read models, free a shard."""
+"""Recovery: check the log and the read models, dump and load the log, free a shard."""

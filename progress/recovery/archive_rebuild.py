@@ -20,7 +20,7 @@ from progress.projections import batch, changes, definitions, rebuild, replaceme
 from progress.projections.changes import Publisher
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.replacement import Holder
-from progress.recovery import archive_loads, backups, buckets, erasures
+from progress.recovery import archive_loads, buckets, erasures
 from progress.recovery.archive_loads import Rebuild
 
 _FILE = "recovery/archive_rebuild"
@@ -77,8 +77,13 @@ def _read(connection: Connection, stored: Storage) -> tuple[Manifest, list[Range
     """
     archived = manifests.require(stored).manifest
     manifests.check_log(connection, archived)
-    if shards := backups.find_missing(connection, archived.checkpoints):
-        raise CheckpointError(f"the archive is a copy of another log (shard {shards[0]})")
+    values = {
+        "shards": [checkpoint.shard for checkpoint in archived.checkpoints],
+        "positions": [checkpoint.position for checkpoint in archived.checkpoints],
+        "event_ids": [checkpoint.event_id for checkpoint in archived.checkpoints],
+    }
+    if missing := database.run(connection, _FILE, "missing events", **values):
+        raise CheckpointError(f"the archive is a copy of another log (shard {missing[0][0]})")
     contents = manifests.read_ranges(stored, archived)
     archive_restore.check_positions(contents, archived.upto)
     return archived, contents
@@ -161,7 +166,7 @@ class _Filling:
             version=begun.version,
         )
         erasures.forget(self._connection, erased)
-        database.run(self._connection, "recovery/backups", "request snapshots")
+        database.run(self._connection, _FILE, "request snapshots")
         database.run(self._connection, "projections/rebuild", "analyze")
 
     def catch_up(self) -> int:

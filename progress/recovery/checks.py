@@ -15,7 +15,7 @@ from progress.recovery import erasures
 
 _RESTORE = "restore the log (docs/runbook.md, Restore the event store)"
 _REBUILD = "run `progress rebuild`"
-_ERASE = "run `progress erasures apply`"
+ERASE = "run `progress erasures apply`"
 _SHOWN_DIGESTS = 3
 _FILE = "recovery/checks"
 _COMPARISON = "recovery/comparison"
@@ -144,13 +144,13 @@ def _check_erasures(connection: Connection, erased: Collection[str]) -> list[Fin
     if missing := erasures.find_missing(connection, erased):
         names = _list_digests(missing)
         found = f"the ledger has {len(missing)} erasures that the database does not have: {names}"
-        findings.append(Finding(found, _ERASE))
+        findings.append(Finding(found, ERASE))
     if left := erasures.find_left(connection):
         found = f"{len(left)} erased learners still have rows: {_list_digests([*left])}"
-        findings.append(Finding(found, _ERASE))
+        findings.append(Finding(found, ERASE))
     if abandoned := erasures.count_abandoned(connection):
         findings.append(
-            Finding(f"{abandoned} erasures have not ended, and nobody runs them", _ERASE)
+            Finding(f"{abandoned} erasures have not ended, and nobody runs them", ERASE)
         )
     return findings
 

@@ -1,8 +1,8 @@
 """Dumps of the log: the rows of the event store and of the operations, in one snapshot.
 
-A database without daily backups of its own, such as Neon, gets a dump every day. Cloud SQL makes
-its own backups. Dumps are ordered by their numbers: a clock may be wrong, and after a restore to an
-earlier state, an abandoned dump has the higher position.
+A database without backups of its own, such as Neon, gets a dump every day. Cloud SQL makes its own
+backups. Dumps are ordered by their numbers: a clock may be wrong, and after a restore to an earlier
+state, an abandoned dump has the higher position.
 """
 
 import contextlib
@@ -18,12 +18,16 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage, encode_json
 from progress.archive.manifests import Progress
 from progress.errors import ProgressError
-from progress.recovery import backups, erasures
-from progress.recovery.backups import NAME, Table
+from progress.recovery import erasures, table_files
+from progress.recovery.table_files import Table
+
+NAME = "manifest.json"
+LATE = timedelta(hours=30)  # a dump is due after 20 hours, and the schedule's run comes later
 
 _FILE = "recovery/dumps"
 _CLAIM = "number"
-_INTERVAL = timedelta(hours=20)  # one dump a day, because the job runs every six hours
+_INTERVAL = timedelta(hours=20)  # one dump a day: the schedules run every hour or every six
+_NEWEST, _MONTHS = 7, 12
 
 
 class Sequence(msgspec.Struct, frozen=True):
@@ -59,36 +63,66 @@ def find_newest(storage: Storage) -> tuple[str, Manifest] | None:
 
     Raise ProgressError if a manifest is invalid, because its dump may be the newest.
     """
-    dumps = [(name, read(storage, name)) for name in backups.find_complete(storage)]
-    return max(dumps, key=lambda dump: (dump[1].order, dump[0]), default=None)
+    dumps = [(name, read(storage, name)) for name in _find_complete(storage)]
+    return max(dumps, key=_order, default=None)
+
+
+def _order(dump: tuple[str, Manifest]) -> tuple[tuple[int, int], str]:
+    return dump[1].order, dump[0]
+
+
+def _find_complete(storage: Storage) -> list[str]:
+    """Return the folders that have a manifest, but no backups of read models, as 0.3 made them."""
+    names = [name for name in storage.folders() if "-" not in name]
+    return [name for name in names if storage.has(f"{name}/{NAME}")]
 
 
 def is_due(storage: Storage, now: datetime) -> bool:
     """Return whether the newest dump is 20 hours old, or was made while the clock was ahead."""
-    newest = max(_list_readable(storage), key=lambda dump: dump.order, default=None)
-    return newest is None or not now - _INTERVAL < newest.taken_at <= now
+    newest = max(_list_readable(storage), key=_order, default=None)
+    return newest is None or not now - _INTERVAL < newest[1].taken_at <= now
 
 
-def _list_readable(storage: Storage) -> Iterator[Manifest]:
+def _list_readable(storage: Storage) -> Iterator[tuple[str, Manifest]]:
     """Yield the valid manifests: a damaged dump stops no other one."""
-    for name in backups.find_complete(storage):
+    for name in _find_complete(storage):
         with contextlib.suppress(ProgressError):
-            yield read(storage, name)
+            yield name, read(storage, name)
+
+
+def remove_old(storage: Storage) -> list[str]:
+    """Remove all dumps but the newest seven, and the first of each of the last twelve months.
+
+    Return their names. The months are those of the dumps, because a clock may be wrong. Remove
+    also the unfinished dumps that are older than the newest seven.
+    """
+    newest = sorted(_list_readable(storage), key=_order, reverse=True)
+    firsts = {(dump.taken_at.year, dump.taken_at.month): name for name, dump in newest}
+    kept = {name for name, _ in newest[:_NEWEST]} | {*list(firsts.values())[:_MONTHS]}
+    old = [name for name, _ in newest if name not in kept]
+    if newest[_NEWEST - 1 :]:
+        oldest = newest[_NEWEST - 1][1].number
+        names = [name for name in storage.folders() if name.isdecimal() and int(name) < oldest]
+        old += [name for name in names if not storage.has(f"{name}/{NAME}")]
+    for name in old:
+        storage.purge(f"{name}/{NAME}")  # first: the rest is then no dump
+        storage.remove(name)
+    return old
 
 
 def run(connection: Connection, storage: Storage, on_progress: Progress) -> tuple[str, Manifest]:
     """Write a dump into a new folder of the storage; return the folder's name and the manifest.
 
     The folder's name is the dump's number. The manifest is written last, and a folder without a
-    manifest is not a dump.
+    manifest is not a dump. The roles that may read all rows are the owner and `progress_backup`.
     """
     number = _take_number(storage)
     name = _name(number)
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(storage.remove, name)
         taken_at = datetime.now(UTC)
-        database.run(connection, "recovery/backups", "begin")
-        head = database.run(connection, _FILE, "head")[0][0]
+        database.run(connection, _FILE, "begin")
+        head = read_head(connection)
         tables = [row[:3] for row in database.run(connection, _FILE, "tables")]
         dump = Manifest(
             taken_at=taken_at,
@@ -96,7 +130,7 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> tupl
             version=__version__,
             migration=database.run(connection, "adapters/migrations", "last applied")[0][0],
             head=head,
-            tables=backups.write_tables(connection, storage, name, tables, on_progress),
+            tables=table_files.write_tables(connection, storage, name, tables, on_progress),
             sequences=[Sequence(*row) for row in database.run(connection, _FILE, "sequences")],
         )
         connection.run("COMMIT")
@@ -105,9 +139,15 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> tupl
     return name, dump
 
 
+def read_head(connection: Connection) -> int:
+    """Return the log's last position."""
+    head: int = database.run(connection, _FILE, "head")[0][0]
+    return head
+
+
 def _take_number(storage: Storage) -> int:
     """Return a number that no other dump has: create an object that must not exist yet."""
-    numbers = [dump.number for dump in _list_readable(storage)]
+    numbers = [dump.number for _, dump in _list_readable(storage)]
     numbers += [int(name) for name in storage.folders() if name.isdecimal()]
     number = max(numbers, default=0) + 1
     while True:
@@ -200,7 +240,7 @@ def _load_rows(
             raise ProgressError(f"{name} has no table {table}: use another dump")
         connection.run(empty)
         data = storage.reading(f"{name}/{table}.gz")
-        backups.load_table(connection, data, files[table], copy_in, "use another dump")
+        table_files.load_table(connection, data, files[table], copy_in)
         done += files[table].rows
         on_progress(done, total)
     for sequence in dump.sequences:

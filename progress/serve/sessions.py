@@ -146,13 +146,14 @@ def share(connection: Connection, settings: Settings) -> tuple[dict[str, str], i
     """
     admitted, of_owner = database.run(connection, _FILE, "connections")[0]
     project, query = _WAKES + 2 * OPERATIONS, _QUERY * settings.workers
-    needed = _OWNER + _OTHERS + project + query
+    others = _OTHERS + bool(settings.dump_to)
+    needed = _OWNER + others + project + query
     if admitted < needed or of_owner < _OWNER:
         raise SettingsError(
             f"the database admits {admitted} connections, and {of_owner} of its owner; the system "
             f"needs {needed}: {_OWNER} of the owner (the lock, commands), {project} of project, "
-            f"{query} of query, {_OTHERS} of ingest, batch job, rebuilds. Raise max_connections, "
-            "or the CONNECTION LIMIT of the database or of its owner"
+            f"{query} of query, {others} of ingest, batch job, dumps, rebuilds. Raise "
+            "max_connections, or the CONNECTION LIMIT of the database or of its owner"
         )
     spare = int(admitted - needed)
     each = spare // settings.workers

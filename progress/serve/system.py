@@ -29,6 +29,7 @@ from progress.serve.sessions import Lock
 from progress.settings import LOCAL_PROJECT, Settings
 
 _FUNCTIONS = ("ingest", "project", "query", "batch")  # each is a group of the database, too
+_DUMP = "backup"  # the group of the run that dumps the log
 _DRAIN_S = 5.0  # for the commands that wait when the system stops
 
 
@@ -43,6 +44,7 @@ class Plan:
     commands_port: int
     functions: list[Part]
     batch: Part
+    dump: Part | None
 
 
 def check(settings: Settings) -> None:
@@ -86,7 +88,8 @@ def _prepare(settings: Settings) -> tuple[dict[str, dict[str, str]], int]:
     """Migrate the database; return each function's settings, and the most wake-ups at a time."""
     owner = settings.database_url or ""
     at = url.parse_url(owner)
-    groups = [f"progress_{name}" for name in _FUNCTIONS]
+    names = (*_FUNCTIONS, _DUMP) if settings.dump_to else _FUNCTIONS
+    groups = [f"progress_{name}" for name in names]
     own = [Login(g, logins.name_after(g, at.database), secrets.token_hex()) for g in groups]
     with (
         contextlib.closing(database.connect(owner, name="serve")) as connection,
@@ -100,7 +103,7 @@ def _prepare(settings: Settings) -> tuple[dict[str, dict[str, str]], int]:
         logins.apply(connection, own)
         publisher = Publisher(settings.redis_url)
         rebuild.ensure(lambda: database.connect(owner, name="serve"), publisher)
-    urls = zip(_FUNCTIONS, (_url_of(at, login) for login in own), strict=True)
+    urls = zip(names, (_url_of(at, login) for login in own), strict=True)
     databases = {name: {"DATABASE_URL": url} for name, url in urls}
     databases["query"] |= pools
     return databases, wakes
@@ -134,14 +137,16 @@ def _plan(
         "SERVE_EVENTS_KEY": secrets.token_urlsafe(),
         "PUBLISH_EVENTS": _choose_publication(settings),
     }
-    environments = {name: common | databases[name] for name in _FUNCTIONS}
+    environments = {name: common | address for name, address in databases.items()}
     environments["query"]["SERVE_EVENTS_URL"] = addresses["events_url"]
     functions = [
         process_specs.function("ingest", ingest, environments["ingest"], ready="/health"),
         process_specs.function("project", project, environments["project"], ready="/"),
         process_specs.function("query", port, environments["query"], ready="/health", host=host),
     ]
-    return Plan(addresses, commands, functions, process_specs.batch(environments["batch"]))
+    dump = process_specs.dump(environments[_DUMP]) if _DUMP in environments else None
+    batch = process_specs.batch(environments["batch"])
+    return Plan(addresses, commands, functions, batch, dump)
 
 
 def _choose_publication(settings: Settings) -> str:
@@ -158,6 +163,8 @@ async def _run(
         await supervisor.keep(*plan.functions)
         supervisor.set_ready()
         logs.write("INFO", f"ready: {plan.addresses['graphql_url']}")
+        if dump := plan.dump:
+            group.create_task(schedule.keep_dumps(folder, lambda: supervisor.try_run(dump)))
         await schedule.keep(folder, lambda: supervisor.try_run(plan.batch))
 
 

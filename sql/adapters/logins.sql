@@ -65,7 +65,7 @@ END $$;
 
 -- restrict --
 -- Take the right to connect to this database from PUBLIC. Who has rights of their own in it keeps it, and so do
--- analysts, backups and monitoring. The functions' groups do not get it: they belong to all databases of the server,
+-- analysts and monitoring. The groups of functions and runs do not get it: they belong to all databases of the server,
 -- and the logins of each system shall connect to its own only.
 DO $$
 DECLARE
@@ -73,13 +73,13 @@ DECLARE
 BEGIN
     FOR kept IN
         SELECT r.rolname FROM pg_roles r
-        WHERE NOT r.rolsuper AND r.rolname !~ '^progress_(serve|ingest|project|batch|query|erasure)(_|$)' AND (
-            r.rolname IN ('progress_analyst', 'progress_backup', 'progress_load', 'pg_monitor', 'pg_read_all_data')
+        WHERE NOT r.rolsuper AND r.rolname !~ '^progress_(serve|ingest|project|batch|query|backup|erasure)(_|$)' AND (
+            r.rolname IN ('progress_analyst', 'progress_load', 'pg_monitor', 'pg_read_all_data')
             OR r.oid IN (
                 SELECT s.refobjid FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
                 WHERE d.datname = current_database() AND s.refclassid = 'pg_authid'::regclass)
             OR r.rolcanlogin AND EXISTS (
-                SELECT FROM unnest(ARRAY['ingest', 'project', 'batch', 'query']) g (part)
+                SELECT FROM unnest(ARRAY['ingest', 'project', 'batch', 'query', 'backup']) g (part)
                 WHERE pg_has_role(r.oid, 'progress_' || g.part, 'USAGE')))
     LOOP
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), kept);

@@ -62,7 +62,10 @@ VALUES
         position_at redact_letters shard_of undeclared_of'),
 
     ('progress_analyst', 'USAGE', 'SCHEMA', 'progress'), ('progress_analyst', 'SELECT', 'TABLE progress', '*'),
-    ('progress_backup', 'SELECT', 'TABLE event_store', 'erasure_key'),
+    -- Dumps are of the log and the operations. Read models are rebuilt.
+    ('progress_backup', 'USAGE', 'SCHEMA', 'event_store operations'),
+    ('progress_backup', 'SELECT', 'TABLE event_store', '* -snapshots'),
+    ('progress_backup', 'SELECT', 'TABLE operations', '*'),
     ('progress_backup', 'SELECT', 'TABLE public', 'progress_migrations'),
     ('progress_backup', 'SELECT', 'SEQUENCE event_store, SEQUENCE operations', '*'),
 
@@ -156,8 +159,8 @@ WITH server AS (
       AND NOT coalesce(pg_has_role(s.keeper, to_regrole(r.role)::oid, 'MEMBER WITH ADMIN OPTION'), false)
     UNION ALL
     SELECT 2, format('GRANT %I TO %I', m.role, m.member)
-    FROM server s CROSS JOIN LATERAL (VALUES ('progress_project', s.keeper), ('progress_erasure', s.keeper),
-        ('progress_query', 'progress_backup')) AS m (role, member)
+    FROM server s
+    CROSS JOIN LATERAL (VALUES ('progress_project', s.keeper), ('progress_erasure', s.keeper)) AS m (role, member)
     WHERE NOT coalesce(
         pg_has_role(to_regrole(quote_ident(m.member))::oid, to_regrole(m.role)::oid, 'USAGE'), false)
     UNION ALL

@@ -58,12 +58,6 @@ FROM (
     ORDER BY place, shard
 ) AS locks;
 
--- lock_backup --
-SELECT pg_advisory_lock(hashtext('backup ' || CAST(:schema AS text)), 0);
-
--- unlock_backup --
-SELECT pg_advisory_unlock(hashtext('backup ' || CAST(:schema AS text)), 0);
-
 -- refold_replayed --
 -- Fold the events that were replayed since the build began (see event_store.clear_marks).
 SELECT refold_event(m.global_position)

@@ -102,3 +102,18 @@ SELECT pg_advisory_lock(hashtext(CAST(:schema AS text)), n) FROM generate_series
 
 -- unlock shards --
 SELECT pg_advisory_unlock(hashtext(CAST(:schema AS text)), n) FROM generate_series(0, 15) n;
+
+-- missing events --
+-- The shards whose last folded event is not in the log.
+SELECT c.shard
+FROM unnest(CAST(:shards AS smallint[]), CAST(:positions AS bigint[]), CAST(:event_ids AS text[]))
+    AS c (shard, position, event_id)
+WHERE c.position > 0 AND NOT EXISTS (
+    SELECT FROM event_store.events e
+    WHERE e.global_position = c.position AND e.shard = c.shard
+      AND (e.event_id = CAST(c.event_id AS uuid) OR e.event_type = 'Erased'))  -- an erasure changes the id
+ORDER BY c.shard;
+
+-- request snapshots --
+-- The snapshots of the former read models are not used any more, so every learner needs a new snapshot.
+INSERT INTO snapshot_learners SELECT user_id FROM user_progress ON CONFLICT DO NOTHING;

@@ -1,5 +1,7 @@
--- Dump the log and the operations, and load them into an empty database. A dump reads all tables in one snapshot, which
--- the block `begin` of backups.sql opens.
+-- Dump the log and the operations, and load them into an empty database. A dump reads all tables in one snapshot.
+
+-- begin --
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 
 -- tables --
 -- The tables, each with the statements that read and load it. A table comes after the tables that it refers to. The
@@ -32,6 +34,22 @@ SELECT to_regclass('event_store.events') IS NOT NULL;
 
 -- head --
 SELECT coalesce(max(global_position), 0) AS head FROM event_store.events;
+
+-- since --
+-- When the log's first event was recorded; no time if the log is empty.
+SELECT min(created_at) FROM event_store.events WHERE global_position = 1;
+
+-- sum log --
+-- The number of events up to a position, and a sum of what an erasure leaves of each.
+SELECT count(*), sum(hashtextextended(concat_ws(' ', e.global_position, e.shard, extract(epoch FROM e.created_at)), 0))
+FROM event_store.events e
+WHERE e.global_position <= :upto;
+
+-- create scratch --
+CREATE DATABASE {name};
+
+-- drop scratch --
+DROP DATABASE {name} WITH (FORCE);
 
 -- lock serve --
 -- A running `progress serve` holds this lock of its session.

@@ -319,9 +319,9 @@ def test_who_has_no_rights_in_the_database_no_longer_connects_and_the_others_do(
         may = "SELECT rolname, has_database_privilege(oid, 'kept', 'CONNECT') FROM pg_roles"
         found = dict(admin.run(may))
         admin.run("GRANT CONNECT ON DATABASE kept TO PUBLIC")
-    for name in (ours, "looking", "progress_backup", "metabase", "grafana", "keeper"):
+    for name in (ours, "looking", "metabase", "grafana", "keeper"):
         assert found[name], name
-    for name in ("progress_serve_project", theirs, "stranger"):
+    for name in ("progress_serve_project", "progress_backup", theirs, "stranger"):
         assert not found[name], name
     assert {"progress_serve_query", "progress_serve_batch"}.isdisjoint(found)
     service.connect(ours, "own").close()

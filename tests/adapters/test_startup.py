@@ -27,7 +27,7 @@ _RETRY = "connecting again"
 JOBS = {
     "batch": ["jobs/batch_aggregates/main.py"],
     "release": ["-m", "progress.cli", "migrate"],
-    "backup": ["-m", "progress.cli", "backup", "backups"],
+    "backup": ["-m", "progress.cli", "dump", "dumps"],
 }
 
 

@@ -1,4 +1,4 @@
-"""Archive, merges, backups, restores, rebuilds, exports, erasures and pushes, in any order.
+"""Archive, merges, restores, rebuilds, exports, erasures and pushes, in any order.
 
 Hypothesis chooses the order, kills workers before or after any step or compensation, and cancels
 and retries operations. At the end, every operation completes, and everything must be as if nothing
@@ -29,10 +29,9 @@ from progress.errors import ProgressError, Unavailable
 from progress.operations import erase_user, learner_rows, runner
 from progress.operations.records import PLANS
 from progress.projections import batch, rebuild
-from progress.recovery import backups, checks, erasures, restore
+from progress.recovery import checks
 from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events
-from tests.support.backup_fixtures import nobody
 from tests.support.erasure_fixtures import find_traces
 from tests.support.operation_fixtures import BLOCKS, Operator, deliver
 from tests.support.stage import Stage, append
@@ -81,7 +80,7 @@ def list_events(connection: Connection) -> list[dict[str, Any]]:
 
 
 class World:
-    """A store with an archive and backups, another store for restores, and an API."""
+    """A store with an archive, another store for restores, and an API."""
 
     def __init__(self, operator: Operator, store: Store, other_store: Store, folder: Path):
         self.operator, self.store, self.other_store = operator, store, other_store
@@ -89,7 +88,6 @@ class World:
         self.stage, self.others = Stage(store.url), Stage(other_store.url)
         self.connection: Connection = self.stage.admin
         self.archive: Storage = storages.open_storage(str(folder / "archive"))
-        self.backups: Storage = storages.open_storage(str(folder / "backups"))
         self.begin()
 
     def close(self) -> None:
@@ -149,15 +147,6 @@ class World:
         if manifests.read(self.archive):
             merges.run(self.connection, self.archive, lambda: None)
 
-    def back_up(self) -> None:
-        backups.run(self.store.connect, self.backups, nobody)
-
-    def restore_backup(self) -> None:
-        """Restore the newest backup, if there is one, without the learners of the ledger."""
-        if backups.find_complete(self.backups):
-            digests = erasure.read_digests(self.archive)
-            restore.run(self.store.connect, self.backups, nobody, erased=digests)
-
     def restore_archive(self) -> int:
         """Restore the archive, if there is one, to the other store; return the last position."""
         self.others.sweep()
@@ -186,8 +175,7 @@ class World:
 
         - Each operation ends. A cancelled one fails; everything else succeeds, if it is retried.
         - The log has each event of the other learners once, and nothing of the erased learners is
-          in any table or file, except in the backups that were made before the erasure. Every other
-          export has its file.
+          in any table or file. Every other export has its file.
         - The read models equal the oracle's. The archive is complete, has no other files, and
           fills an empty log with the same rows, whose read models are the same.
         """
@@ -212,7 +200,6 @@ class World:
         kept = {learner: n for learner, n in self.lessons.items() if learner not in erased}
         recorded = {name: n // 8 for name, n in self.connection.run(BLOCKS["lessons"])}
         assert recorded == kept
-        shutil.rmtree(self.folder / "backups", ignore_errors=True)
         assert find_traces(self.connection, *erased) == []
         report = check.run_deep(self.connection, self.archive, lambda *_: None)
         assert report.findings == []
@@ -306,14 +293,6 @@ class AnyOrder(stateful.RuleBasedStateMachine):
         self.world.merge()
 
     @stateful.rule()
-    def back_up(self) -> None:
-        self.world.back_up()
-
-    @stateful.rule()
-    def restore_backup(self) -> None:
-        self.world.restore_backup()
-
-    @stateful.rule()
     def restore_archive(self) -> None:
         self.world.restore_archive()
 
@@ -393,9 +372,6 @@ PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     ),
     "an erasure does not renew the statistics": lambda patch: patch.setattr(
         learner_rows, "analyze", keep_nothing
-    ),
-    "a restored backup brings erased learners back": lambda patch: patch.setattr(
-        erasures, "forget", lambda *_: 0
     ),
     "a cancelled run leaves its files": lambda patch: patch.setitem(
         runner.COMPENSATIONS, "ARCHIVE", {"write": keep_nothing}

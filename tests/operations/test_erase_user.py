@@ -199,7 +199,7 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("age", "soft_delete_s", "days"),
-    [(7, None, 15), (7, 0, 8), (1, 0, 7)],
+    [(367, None, 375), (7, 0, 8), (1, 0, 7)],
     ids=["Google's default soft delete", "no soft delete", "the database's backups last longer"],
 )
 def test_the_receipt_says_when_the_last_backup_cannot_be_restored_any_more(
@@ -213,7 +213,7 @@ def test_the_receipt_says_when_the_last_backup_cannot_be_restored_any_more(
     days: int,
 ) -> None:
     del traced  # the learner
-    monkeypatch.setenv("BACKUP_BUCKET", "backups")
+    monkeypatch.setenv("DUMP_TO", "gs://backups/log")
     settings.current.cache_clear()
     rule = {"action": {"type": "Delete"}, "condition": {"age": age}}
     bucket.settings["lifecycle"] = {"rule": [rule]}
@@ -224,14 +224,31 @@ def test_the_receipt_says_when_the_last_backup_cannot_be_restored_any_more(
     assert until - datetime.fromisoformat(done["closed_at"]).date() == timedelta(days=days)
 
 
+@pytest.mark.parametrize(("dump_to", "days"), [("", 7), ("/dumps", 367)])
+def test_the_receipt_says_how_long_a_folder_keeps_dumps(
+    operator: Operator,
+    traced: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    dump_to: str,
+    days: int,
+) -> None:
+    del traced
+    monkeypatch.setenv("DUMP_TO", dump_to)
+    settings.current.cache_clear()
+    done = receipt(operator.run(erase(operator)["id"]))
+    until = date.fromisoformat(done["copies_until"]["backups"])
+    assert until - datetime.fromisoformat(done["closed_at"]).date() == timedelta(days=days)
+
+
 def test_no_receipt_is_written_while_backups_are_kept_for_ever(
     operator: Operator, traced: Connection, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del traced
-    monkeypatch.setenv("BACKUP_BUCKET", "backups")
+    monkeypatch.setenv("DUMP_TO", "gs://backups/log")
     settings.current.cache_clear()
     started = erase(operator)
-    with pytest.raises(AttemptFailed, match="gs://backups: expected a lifecycle rule"):
+    with pytest.raises(AttemptFailed, match="gs://backups/log: expected a lifecycle rule"):
         operator.run(started["id"])
     bucket.settings["lifecycle"] = {
         "rule": [{"action": {"type": "Delete"}, "condition": {"age": 7}}]

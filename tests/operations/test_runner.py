@@ -446,9 +446,11 @@ def test_a_rebuild_that_waited_too_long_names_what_it_waited_for(
 ) -> None:
     limit_step(monkeypatch, "fold", 0.3)
     started = operator.start("rebuildProjections")
-    with replacement.hold_lock(populated, Holder.RESTORE):
+    with replacement.hold_lock(populated, Holder.ARCHIVE_REBUILD):
         done = operator.run(started["id"])
-    assert done["error"].startswith("fold: not done within 0 s; a restore has been running since ")
+    assert done["error"].startswith(
+        "fold: not done within 0 s; a rebuild from the archive has been running since "
+    )
 
 
 def test_an_outage_during_a_step_does_not_affect_the_count_of_attempts_to_undo_the_step(

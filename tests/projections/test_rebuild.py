@@ -120,7 +120,7 @@ def test_an_unknown_holder_of_the_lock_is_described_by_what_it_may_be(
     store: Store, populated: Connection
 ) -> None:
     populated.run("SELECT pg_advisory_lock(hashtext('rebuild'), 0)")
-    with pytest.raises(RebuildRunning, match="a rebuild, a restore or an erasure is running: wait"):
+    with pytest.raises(RebuildRunning, match="a rebuild or an erasure is running: wait"):
         rebuild.run(lambda: database.connect(store.url))
 
 

@@ -5,6 +5,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from progress.cli import doctor
 from progress.event_store import log
 from progress.ingest import push
 from progress.projections import batch, gauges, schema
+from progress.recovery import dumps
 from tests.conftest import Store
 from tests.support import archives, backup_fixtures, cli, cloud_scheduler, sample_events, stage
 from tests.support.postgres_servers import connect_plainly
@@ -93,7 +95,7 @@ def test_the_schedules_are_those_of_the_region_of_the_settings(
     assert found in [finding.found for finding in findings]
 
 
-def test_the_newest_dump_is_described_and_an_empty_database_beside_it_needs_a_person(
+def test_the_newest_dump_is_described_and_a_missing_one_and_an_empty_database_need_a_person(
     store: Store,
     stores: Callable[[], Store],
     connection: Connection,
@@ -107,11 +109,28 @@ def test_the_newest_dump_is_described_and_an_empty_database_beside_it_needs_a_pe
         settings.current.cache_clear()
         return found, [(finding.found, finding.do) for finding in findings]
 
+    def make_older(hours: int) -> None:
+        manifest = where / "000001" / dumps.NAME
+        fields = json.loads(manifest.read_text())
+        taken_at = datetime.now(UTC) - timedelta(hours=hours)
+        manifest.write_text(json.dumps(fields | {"taken_at": taken_at.isoformat()}))
+
+    def begin_earlier(hours: int) -> None:
+        with closing(connect_plainly(store.url)) as owner:
+            owner.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
+            owner.run(backup_fixtures.BLOCKS["record earlier"], hours=hours, after=0)
+
+    do = "look for errors of the run, then run `progress dump`"
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
-    assert look(store.url) == ("no dump is known: run `progress dump`", [])
-    where = tmp_path / "dumps"
     sample_events.record_lessons(connection, "ann", lessons=1)
-    cli.expect_success(cli.progress(store.url, "dump", str(where)))
+    assert look(store.url) == ("no dumps are made: DUMP_TO is not set", [])
+    where = tmp_path / "dumps"
+    monkeypatch.setenv("DUMP_TO", str(where))
+    none = f"there is no dump in {where}"
+    assert look(store.url) == (none, [])  # the system is new
+    begin_earlier(31)
+    assert look(store.url) == (none, [(f"no dump for over a day: {none}", do)])
+    cli.expect_success(cli.progress(store.url, "dump"))
     found = f"dump 000001 in {where}, 0.0 hours old, up to position 11, by version {__version__}"
     assert look(store.url) == (found, [])
     empty = stores().url
@@ -120,12 +139,13 @@ def test_the_newest_dump_is_described_and_an_empty_database_beside_it_needs_a_pe
         assert look(empty)[1] == [(beside, f"run `progress load {where}`")], name
         with closing(connect_plainly(empty)) as owner:
             owner.run("DROP SCHEMA IF EXISTS event_store CASCADE")
+    for hours, is_missing in ((29, False), (31, True), (-5, False), (-31, True)):
+        make_older(hours)
+        assert bool(look(store.url)[1]) == is_missing, hours
     shutil.rmtree(where)
-    gone = (f"there is no dump in {where} any more", "run `progress dump`, or mount the disk")
-    assert look(store.url)[1] == [gone]
     batch.run(connection)
     archives.run(connection, Folder(tmp_path / "archive"))
-    assert look(empty)[1][1][0] == "the database is empty beside an archive of 11 events"
+    assert look(empty)[1][0][0] == "the database is empty beside an archive of 11 events"
 
 
 def test_an_event_that_waits_for_its_session_for_a_day_needs_a_person(

@@ -1,35 +1,42 @@
 """A dump contains every row of the log; an empty database that loads it continues the log."""
 
+import gzip
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pg8000.native import DatabaseError
 
 from progress import settings
+from progress.adapters import storage
 from progress.adapters.postgres import logins
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
 from progress.adapters.postgres.statements import blocks
-from progress.adapters.storage.storage import Folder
+from progress.adapters.storage.storage import PART, Folder, Output, Storage, encode_json
 from progress.errors import ProgressError
 from progress.local import data_folder
 from progress.local.data_folder import State
 from progress.local.processes import Process
+from progress.operations import erase_user
 from progress.projections import batch, rebuild, schema
-from progress.recovery import backups, checks, dumps
+from progress.recovery import checks, drill, dumps, table_files
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, sample_events
 from tests.support.backup_fixtures import BLOCKS, nobody, populated
-from tests.support.postgres_servers import Server, connect_plainly
+from tests.support.postgres_servers import Server, connect_plainly, url_of
 from tests.support.stage import append, connect
 
 __all__ = ["populated"]
@@ -83,9 +90,7 @@ def test_a_dump_restores_every_row_in_an_empty_database(
 def test_the_backup_role_dumps_into_a_bucket_and_the_owner_loads_it(
     store: Store, stores: Callable[[], Store], filled: Connection, bucket: cloud_storage.Bucket
 ) -> None:
-    login = f"dumper_{filled.run('SELECT current_database()')[0][0]}"
-    logins.apply(filled, [Login("progress_backup", login, "secret")])
-    as_backup = store.url.replace("//postgres@", f"//{login}@")
+    as_backup = create_dumper(store, filled)
     dumped = cli.expect_success(cli.progress(as_backup, "dump", "gs://b/dumps"))
     name = next(iter(bucket.objects)).split("/")[1]
     assert f"gs://b/dumps/{name}" in dumped
@@ -98,27 +103,93 @@ def test_the_backup_role_dumps_into_a_bucket_and_the_owner_loads_it(
     cli.expect_failure(again, "the database is not empty: event_store.dead_letters, ")
 
 
-def test_a_backup_with_the_log_always_dumps_it_and_a_daily_one_once_a_day(
-    store: Store, populated: Connection, tmp_path: Path
+def create_dumper(store: Store, owner: Connection) -> str:
+    """Return the URL of a login that has the rights of the scheduled run."""
+    login = f"dumper_{owner.run('SELECT current_database()')[0][0]}"
+    logins.apply(owner, [Login("progress_backup", login, "secret")])
+    return store.url.replace("//postgres@", f"//{login}@")
+
+
+def test_the_backup_role_reads_what_a_dump_has_and_nothing_else(
+    store: Store, populated: Connection
 ) -> None:
-    backup = ("backup", str(tmp_path), "--with-log")
-    for number in (1, 2):
-        said = cli.expect_success(cli.progress(store.url, *backup))
-        assert f"The log up to position {number_of_events(populated)} in" in said
-        assert f"log/00000{number}" in said
-    said = cli.expect_success(cli.progress(store.url, *backup, "--daily"))
-    assert "Without the log: its last dump is less than 20 hours old (--daily)." in said
+    with closing(connect(create_dumper(store, populated))) as dumper:
+        for table, query in dumper.run(BLOCKS["every row of the log"], schema="any"):
+            assert dumper.run(query) is not None, table
+        for refused in (
+            f"SELECT FROM {schema.schema_name()}.user_progress",
+            "SELECT FROM event_store.snapshots",
+            "DELETE FROM event_store.events",
+            "SELECT event_store.erasure_digest('u1')",
+            "SELECT operations.cancel(gen_random_uuid(), 'ada')",
+        ):
+            with pytest.raises(DatabaseError, match="permission denied"):
+                dumper.run(refused)
+    for other in ("ingest", "batch", "query"):
+        with (
+            closing(connect(url_of(store.url, other))) as function,
+            pytest.raises(DatabaseError, match="permission denied"),
+        ):
+            function.run("SELECT FROM event_store.erasure_key")
+
+
+def test_a_daily_run_dumps_twenty_hours_after_the_last_one_and_after_a_clock_that_was_ahead(
+    store: Store, stores: Callable[[], Store], populated: Connection, tmp_path: Path
+) -> None:
+    def run_daily(url: str = store.url) -> list[str]:
+        said = cli.expect_success(cli.progress(url, "dump", "--daily", DUMP_TO=str(tmp_path)))
+        assert all(json.loads(line)["severity"] == "INFO" for line in said.splitlines())
+        return folder.folders()
+
     folder = Folder(tmp_path)
-    assert backups.find_newest(folder)[0] == max(name for name in folder.folders() if name != "log")
-    log = Folder(tmp_path / "log")
-    assert log.folders() == ["000001", "000002"]
-    made = dumps.read(log, "000002").taken_at
-    due = [dumps.is_due(log, made + timedelta(hours=h)) for h in (-1, 6, 18, 24)]
+    assert run_daily(stores().url) == []  # nothing is recorded there: the database may be lost
+    assert run_daily() == ["000001"]
+    assert run_daily() == ["000001"]
+    made = dumps.read(folder, "000001").taken_at
+    due = [dumps.is_due(folder, made + timedelta(hours=h)) for h in (-1, 0, 19, 20)]
     assert due == [True, False, False, True]  # -1: the dump's clock was ahead
+    edit(tmp_path / "000001", lambda manifest: manifest.update(taken_at="2999-01-01T00:00:00Z"))
+    assert run_daily() == ["000001", "000002"]
+    refused = cli.progress(store.url, "dump")
+    cli.expect_failure(refused, "DUMP_TO is not set: name a folder, or gs://bucket/prefix")
 
 
-def number_of_events(connection: Connection) -> int:
-    return int(connection.run("SELECT count(*) FROM event_store.events")[0][0])
+def test_seven_dumps_are_kept_and_the_first_of_each_month_for_a_year(tmp_path: Path) -> None:
+    folder, begin = Folder(tmp_path), datetime(2026, 1, 15, 6, tzinfo=UTC)
+    for day in range(400):
+        at = begin + timedelta(days=day)
+        keep(folder, number=day + 1, taken_at=at)
+        if day == 200:
+            (tmp_path / "000150" / "unfinished").mkdir(parents=True)
+        dumps.remove_old(folder)
+        kept = [dumps.read(folder, name).taken_at for name in folder.folders()]
+        assert at - kept[0] <= erase_user._DUMPS_KEPT
+    newest = [at - timedelta(days=n) for n in range(7)]
+    months = [datetime(2026, month, 1, 6, tzinfo=UTC) for month in range(3, 13)]
+    months += [datetime(2027, month, 1, 6, tzinfo=UTC) for month in (1, 2)]
+    assert kept == sorted({*newest, *months})
+    keep(folder, number=401, taken_at=datetime(2999, 1, 1, tzinfo=UTC))  # a clock that is ahead
+    assert dumps.remove_old(folder) == ["000394", "000046"]
+
+
+def test_what_0_3_has_written_beside_the_dumps_is_ignored_and_old_dumps_leave_a_bucket(
+    bucket: cloud_storage.Bucket,
+) -> None:
+    folder = storage.open_storage("gs://b/log")
+    folder.write(f"20261120T000000.000000Z-abc/{dumps.NAME}", b"{}")  # of the read models
+    assert dumps.find_newest(folder) is None
+    for number in range(1, 10):
+        keep(folder, number=number, taken_at=datetime(2026, 1, number, tzinfo=UTC))
+        folder.write(f"{number:06}/rows.gz", b"rows")
+    assert sorted(dumps.remove_old(folder)) == ["000002"]
+    assert [name for name in bucket.objects if "/000002/" in name] == []
+
+
+def keep(folder: Storage, *, number: int, taken_at: datetime) -> None:
+    made = dumps.Manifest(
+        taken_at=taken_at, number=number, migration="", head=number, tables=[], sequences=[]
+    )
+    folder.write(f"{number:06}/{dumps.NAME}", encode_json(made))
 
 
 def test_the_newest_dump_has_the_highest_number_whatever_its_time_name_and_position(
@@ -230,9 +301,33 @@ def dumped(filled: Connection, tmp_path: Path) -> Path:
     return tmp_path / name
 
 
+def file_in(folder: Path) -> Path:
+    return folder / "event_store.sessions.gz"
+
+
 def cut(folder: Path) -> None:
-    file = folder / "event_store.sessions.gz"
-    file.write_bytes(file.read_bytes()[:-20])
+    file_in(folder).write_bytes(file_in(folder).read_bytes()[:-20])
+
+
+def change(folder: Path) -> None:
+    """Change one character; the file stays valid and has as many rows as before."""
+    rows = bytearray(gzip.decompress(file_in(folder).read_bytes()))
+    rows[0] ^= 1  # this byte is in a session's id
+    file_in(folder).write_bytes(gzip.compress(rows))
+
+
+def remove(folder: Path) -> None:
+    file_in(folder).unlink()
+
+
+def pipe(folder: Path) -> None:
+    remove(folder)
+    os.mkfifo(file_in(folder))
+
+
+def link(folder: Path) -> None:
+    remove(folder)
+    file_in(folder).symlink_to("/dev/zero")
 
 
 def drop_a_table(folder: Path) -> None:
@@ -244,17 +339,17 @@ def come_from_a_later_version(folder: Path) -> None:
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    manifest = json.loads((folder / backups.NAME).read_text())
+    manifest = json.loads((folder / dumps.NAME).read_text())
     change(manifest)
-    (folder / backups.NAME).write_text(json.dumps(manifest))
+    (folder / dumps.NAME).write_text(json.dumps(manifest))
 
 
 def spoil(folder: Path) -> None:
-    (folder / backups.NAME).write_text("{}")
+    (folder / dumps.NAME).write_text("{}")
 
 
 def abandon(folder: Path) -> None:
-    (folder / backups.NAME).unlink()
+    (folder / dumps.NAME).unlink()
 
 
 @pytest.mark.first_in_gate
@@ -262,6 +357,10 @@ def abandon(folder: Path) -> None:
     ("damage", "words"),
     [
         (cut, "event_store.sessions.gz cannot be restored"),
+        (change, "event_store.sessions.gz cannot be restored"),
+        (remove, r"event_store.sessions\.gz"),
+        (pipe, r"event_store.sessions\.gz"),
+        (link, r"event_store.sessions\.gz"),
         (drop_a_table, "has no table"),
         (come_from_a_later_version, "a later version"),
         (spoil, "is invalid"),
@@ -286,3 +385,52 @@ def test_an_interrupted_dump_leaves_nothing_behind(filled: Connection, tmp_path:
     with pytest.raises(KeyboardInterrupt):
         dumps.run(filled, Folder(tmp_path), interrupt)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dump_is_a_consistent_snapshot_while_events_are_recorded(
+    store: Store, stores: Callable[[], Store], populated: Connection, tmp_path: Path
+) -> None:
+    numbers = iter(range(9, 99))
+
+    class Slow(Folder):
+        """Before a table is written, a new lesson is recorded."""
+
+        @contextmanager
+        def writing(self, path: str) -> Iterator[Output]:
+            with closing(connect(store.url)) as writer:
+                append(writer, sample_events.lesson("u1", next(numbers)))
+            with super().writing(path) as output:
+                yield output
+
+    head = dumps.run(populated, Slow(tmp_path), nobody)[1].head
+    assert head < dumps.read_head(populated)
+    with closing(connect(stores().url)) as empty:
+        dumps.load(empty, Folder(tmp_path), NO_LEDGER, nobody)
+        assert checks.run(empty).events == head
+
+
+@example(bytes(5_000), 2_000, 100)
+@given(st.binary(max_size=5_000), st.integers(1, 2_000), st.integers(1, 100))
+def test_rows_are_decompressed_in_small_parts(data: bytes, times: int, size: int) -> None:
+    packed = gzip.compress(data * times)
+    sent = [packed[at : at + size * 100] for at in range(0, len(packed), size * 100)]
+    parts = list(table_files.decompress(iter(sent), hashlib.sha256()))
+    assert b"".join(parts) == data * times
+    assert max(map(len, parts), default=0) <= PART
+
+
+def test_a_drill_restores_the_newest_dump_beside_the_database_and_finds_another_log(
+    store: Store, filled: Connection, tmp_path: Path
+) -> None:
+    databases = "SELECT datname FROM pg_database ORDER BY datname"
+    before = filled.run(databases)
+    said = cli.expect_success(cli.progress(store.url, "drill"))
+    assert "The dump 000001, 0.0 hours old, up to position" in said
+    folder = Folder(tmp_path)
+    dumps.run(filled, folder, nobody)
+    append(filled, sample_events.lesson("u2", 8))
+    assert drill.run(store.url, folder, NO_LEDGER, nobody).findings == []
+    filled.run(BLOCKS["record it at another time"])
+    (found,) = drill.run(store.url, folder, NO_LEDGER, nobody).findings
+    assert "the dump differs from the live log" in found.found
+    assert filled.run(databases) == before

@@ -17,10 +17,10 @@ from progress.errors import ProgressError
 from progress.event_store import dead_letters
 from progress.local import readiness
 from progress.projections import batch, rebuild, replay
-from progress.recovery import backups, checks, dumps, erasures, restore
+from progress.recovery import checks, dumps, erasures
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events, stage
-from tests.support.backup_fixtures import every_row, nobody
+from tests.support.backup_fixtures import nobody
 from tests.support.erasure_fixtures import (
     LEARNER,
     NEEDLES,
@@ -49,37 +49,6 @@ def archive() -> Folder:
 
 def ledger() -> set[str]:
     return erasure.read_digests(archive())
-
-
-@pytest.fixture
-def kept(store: Store, populated: Connection, tmp_path: Path) -> Folder:
-    """A backup of the read models that contains the learner's rows."""
-    leave_traces(populated)
-    folder = Folder(tmp_path / "backups")
-    backups.run(store.connect, folder, nobody)
-    return folder
-
-
-@pytest.mark.every_postgres
-def test_a_restore_of_older_read_models_leaves_out_the_erased_learner(
-    operator: Operator, store: Store, populated: Connection, kept: Folder
-) -> None:
-    assert any(LEARNER in row for rows in every_row(populated).values() for row in rows)
-    operator.run(erase(operator)["id"])
-    restore.run(store.connect, kept, nobody, erased=ledger())
-    batch.run(populated)
-    assert find_in_tables(populated, *NEEDLES) == []
-    assert not sample_events.find_differences(populated)
-    assert not checks.run(populated, ledger()).findings
-
-
-@pytest.mark.exhaustive
-def test_a_restore_without_the_ledger_uses_the_erasures_in_the_log(
-    operator: Operator, store: Store, populated: Connection, kept: Folder
-) -> None:
-    operator.run(erase(operator)["id"])
-    restore.run(store.connect, kept, nobody)
-    assert find_in_tables(populated, *NEEDLES) == []
 
 
 @pytest.fixture
@@ -134,15 +103,12 @@ def test_learners_of_the_ledger_are_erased_from_a_restored_log(restored: Store) 
     assert apply(restored) == (0, 0)
 
 
-def test_an_erased_learner_does_not_reappear_when_data_are_redelivered_restored_or_replayed(
-    operator: Operator, restored: Store, tmp_path: Path
+def test_an_erased_learner_does_not_reappear_when_data_are_redelivered_rebuilt_or_replayed(
+    operator: Operator, restored: Store
 ) -> None:
-    """The test redelivers events, restores and rebuilds read models, and replays dead letters."""
     with closing(connect(restored.url)) as connection:
         letters = [letter.letter_id for letter in dead_letters.list_letters(connection)]
         recorded = model_rows.read_table(connection, "event_store.events")
-        folder = Folder(tmp_path / "read models")
-        backups.run(restored.connect, folder, nobody)
         apply(restored)
         theirs = [event for event in recorded if event["stream_id"] == f"learner-{LEARNER}"]
         redelivered = [
@@ -155,8 +121,6 @@ def test_an_erased_learner_does_not_reappear_when_data_are_redelivered_restored_
             for event in theirs
         ]
         assert push_events(connection, *redelivered)["erased"] == len(theirs) > 10
-        assert_absent(restored)
-        restore.run(restored.connect, folder, nobody, erased=ledger())
         assert_absent(restored)
         failures = list(replay.replay_all(connection, letters))
         assert len(failures) == len(letters) > 0

@@ -97,7 +97,7 @@ def test_what_a_version_has_saved_loads_into_this_one(
         assert left.do == "run `progress erasures apply`"
         erasures._start(connection, *erasures.find_left(connection).values())
         (left,) = checks.run(connection, digests).findings  # or here
-        assert (left.found[:27], left.do) == ("1 erasures have not ended, ", checks._ERASE)
+        assert (left.found[:27], left.do) == ("1 erasures have not ended, ", checks.ERASE)
         assert erasures.apply(connection, archive, stage.publisher(), lambda *_: None) == (1, 0)
         again = sample_events.lesson("cem", 0) + sample_events.lesson("gone", 0)
         assert push_events(connection, *again) == {"erased": len(again)}

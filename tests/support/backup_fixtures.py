@@ -1,4 +1,4 @@
-"""A store with learners, and a backup of its read models."""
+"""A store with learners, and statements that read or damage it."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def populated(connection: Connection) -> Connection:
 
 
 def nobody(_done: int, _total: int) -> None:
-    """Ignore the numbers of rows that a backup reports."""
+    """Ignore the numbers of rows that a dump reports."""
 
 
 def every_row(connection: Connection) -> dict[str, list[str]]:

@@ -77,14 +77,6 @@ WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relna
   AND CAST(:schema AS text) <> ''
 ORDER BY c.relname;
 
--- versions --
--- The lowest and the highest of all learners' versions.
-SELECT min(version), max(version) FROM user_progress;
-
--- without a snapshot --
--- The number of learners that the next snapshot run has to check.
-SELECT count(*) FROM snapshot_learners;
-
 -- accept an operation --
 SELECT operation_id FROM operations.accept('RUN_BATCH', 'ada', 'key', '{}', '{batch}', NULL, 3600, NULL);
 

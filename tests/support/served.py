@@ -42,7 +42,7 @@ class Served(fault_stack.Stack):
 
     def __init__(self, folder: Path, database: OwnServer, issuer: dict[str, str]) -> None:
         super().__init__(folder / "data")
-        self.database, self._issuer = database, issuer
+        self.database, self._issuer, self.dumps = database, issuer, folder / "dumps"
         self._log = folder / "serve.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -74,6 +74,7 @@ class Served(fault_stack.Stack):
 
     def _settings(self) -> dict[str, str]:
         changed = {"DATABASE_URL": self.database.url, "ENVIRONMENT": "production"}
+        changed["DUMP_TO"] = str(self.dumps)
         return super()._settings() | self._issuer | changed
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from progress.local import readiness
+from progress.recovery import dumps
 from tests.query import test_auth
 from tests.support import http_client, model_rows, sample_events, served, small_disks, token_issuer
 from tests.support.envelopes import session_started
@@ -155,11 +156,16 @@ def test_wake_ups_fold_events_while_project_is_restarted(system: Served) -> None
 
 
 def test_a_terminated_system_finishes_what_it_has_accepted(system: Served) -> None:
-    """SIGTERM comes right after events were accepted: they are folded, and only JSON is logged."""
+    """SIGTERM comes right after events were accepted: they are folded, and only JSON is logged.
+
+    The next start dumps them.
+    """
     system.post_events(*test_faults.delivery(random.Random(9)))
     assert system.end() == 0
     system.up()
     system.check()
+    made = system.dumps / "000001" / dumps.NAME  # the first start had nothing to dump
+    readiness.wait(made.exists, "the day's dump", seconds=60)
     for line in system.lines():
         assert {"time", "message"} <= json.loads(line).keys(), line
         assert "effect-local" not in line

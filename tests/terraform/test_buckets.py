@@ -36,7 +36,7 @@ def lifecycle(bucket: Values) -> dict[str, Any]:
 # expired objects with a delay.
 LIFETIMES = {
     "archive": None,
-    "backup": 7 + 7 + 1,  # deleted after a week, and restorable for another week
+    "backup": 7 + 7 + 1,  # of a move; deleted after a week, and restorable for another week
     "exports": LIFETIME.days + 1,
 }
 
@@ -94,15 +94,22 @@ def test_what_an_erasure_deletes_cannot_be_restored(prod: Resources, name: str) 
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_whoever_writes_a_receipt_may_read_the_settings_of_the_backup_bucket(
+def test_whoever_writes_a_receipt_may_read_the_settings_of_the_bucket_with_dumps(
     environments: Environments, environment: str
 ) -> None:
     resources = environments[environment].applied
-    name = resources["google_storage_bucket.backup"]["name"]
+    bucket = resources["google_storage_bucket.backup"]
+    has_dumps = not resources.of("google_sql_database_instance")
+    assert lifecycle(bucket)["Delete"]["age"] == (367 if has_dumps else 7)
+    for part in ("project", "release", "backup"):
+        to = cloud_run.plain_settings(resources, part).get("DUMP_TO")
+        assert to == (f"gs://{bucket['name']}/log" if has_dumps else None)
     for part in ("project", "release"):
-        assert cloud_run.plain_settings(resources, part)["BACKUP_BUCKET"] == name
         grant = resources.of("google_storage_bucket_iam_member", "backup_settings")[part]
-        assert (grant["bucket"], grant["role"]) == (name, "roles/storage.legacyBucketReader")
+        assert (grant["bucket"], grant["role"]) == (
+            bucket["name"],
+            "roles/storage.legacyBucketReader",
+        )
         assert grant["member"].startswith(f"serviceAccount:progress-{part}@")
 
 

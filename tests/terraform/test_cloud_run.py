@@ -112,7 +112,7 @@ def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) ->
 
 def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployment) -> None:
     schedules = deployment.applied.of("google_cloud_scheduler_job", "run")
-    assert schedules.keys() == {"batch", "batch-large", "backup"}
+    assert schedules.keys() == {"batch", "batch-large"}
     may = deployment.applied.of("google_cloud_run_v2_job_iam_member", "scheduler")
     for name, job in schedules.items():
         target = only(job["http_target"])

@@ -42,10 +42,19 @@ EVERYWHERE = {
         "storage.legacyBucketReader archive",
     },
     "push": {"run.invoker progress-ingest", "run.invoker progress-project"},
-    "scheduler": {
-        *("run.invoker progress-batch", "run.invoker progress-batch-large"),
-        "run.invoker progress-backup",
+    "scheduler": {"run.invoker progress-batch", "run.invoker progress-batch-large"},
+    "pipeline": {
+        *("run.developer project", "monitoring.viewer project", "progressGreenPush project"),
+        *("run.jobsExecutorWithOverrides progress-release", "pubsub.subscriber progress-commands"),
+        "artifactregistry.reader images",
+        *(
+            f"iam.serviceAccountUser progress-{name}"
+            for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
+        ),
+        "iam.serviceAccountUser progress-push",
     },
+    # BigQuery's connection, named "progress-archive".
+    "archive": {"storage.objectViewer archive", "storage.legacyBucketReader archive"},
     # Pub/Sub's service agent.
     "gcp-sa-pubsub": {
         *("bigquery.dataEditor messages", "iam.serviceAccountOpenIdTokenCreator progress-push"),
@@ -81,6 +90,7 @@ EXPORTERS = {
 STRANGERS = {"gcp-sa-pubsub", "pipeline"}
 
 NEON = {
+    "backup-scheduler": {"run.invoker progress-backup"},
     "release": {
         "secretmanager.secretAccessor progress-neon-url-owner",
         "secretmanager.secretAccessor progress-neon-logins",
@@ -97,14 +107,7 @@ NEON = {
 
 PROD = {
     **PUBLISHERS,
-    "pipeline": {
-        *("run.developer project", "monitoring.viewer project"),
-        *("run.jobsExecutorWithOverrides progress-release", "artifactregistry.reader images"),
-        *(
-            f"iam.serviceAccountUser progress-{name}"
-            for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
-        ),
-    },
+    "backup-scheduler": {"progressBackups project"},
     "release": {
         "secretmanager.secretAccessor progress-cloud-sql-url-owner",
         "secretmanager.secretAccessor progress-cloud-sql-logins",
@@ -210,8 +213,21 @@ def test_only_custom_roles_that_bootstrap_created_are_granted(
     assert granted == {
         f"projects/progress-{environment}/roles/progress{role}"
         for environment, roles in (
-            ("dev", ("Signing", "Measurements")),
-            *((name, ("Signing", "Measurements", "Scaling")) for name in ("staging", "prod")),
+            ("dev", ("Signing", "Measurements", "GreenPush")),
+            *(
+                (
+                    name,
+                    (
+                        "Signing",
+                        "Measurements",
+                        "GreenPush",
+                        "Scaling",
+                        "DataflowWorker",
+                        "Backups",
+                    ),
+                )
+                for name in ("staging", "prod")
+            ),
         )
         if environment in deployments
         for role in roles
@@ -233,7 +249,10 @@ def test_the_ids_of_the_custom_roles_are_an_input(environments: Environments) ->
 
 def test_each_service_and_job_has_its_own_service_account(deployment: Deployment) -> None:
     accounts = deployment.applied.of("google_service_account")
-    assert accounts.keys() == EVERYWHERE.keys() - STRANGERS
+    optional = (
+        {"dataflow"} if deployment.applied.of("google_compute_firewall", "dataflow") else set()
+    )
+    assert accounts.keys() == EVERYWHERE.keys() - STRANGERS | optional | {"backup-scheduler"}
     ids = [account["account_id"] for account in accounts.values()]
     assert sorted(ids) == sorted(f"progress-{name}" for name in accounts)
     assert all(6 <= len(account_id) <= 30 for account_id in ids)

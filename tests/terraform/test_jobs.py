@@ -1,5 +1,6 @@
 """Jobs."""
 
+import base64
 import json
 
 import pytest
@@ -17,16 +18,26 @@ def test_a_batch_run_ends_before_the_next_one_starts(deployment: Deployment) -> 
     assert int(times["batch"].removesuffix("s")) < 300
 
 
-def test_the_log_is_dumped_daily_where_the_database_has_no_daily_backups(
+def test_the_schedule_backs_up_cloud_sql_with_an_expiry_and_starts_the_dump_of_neon(
     deployment: Deployment,
 ) -> None:
-    job = deployment.applied.of("google_cloud_run_v2_job", "job")["backup"]
-    bucket = deployment.applied["google_storage_bucket.backup"]["name"]
-    instances = deployment.applied.of("google_sql_database_instance")
-    assert container(job)["args"] == [
-        "backup",
-        f"gs://{bucket}",
-        *([] if instances else ["--with-log", "--daily"]),
+    resources = deployment.applied
+    schedule = resources["google_cloud_scheduler_job.backup"]
+    (target,) = schedule["http_target"]
+    assert (schedule["schedule"], target["http_method"]) == ("0 */6 * * *", "POST")
+    (token,) = target["oauth_token"]
+    assert token["service_account_email"].startswith("progress-backup-scheduler@")
+    if instances := resources.of("google_sql_database_instance"):
+        body = json.loads(base64.b64decode(target["body"]))
+        (instance,) = instances.values()
+        assert target["uri"].startswith("https://sqladmin.googleapis.com/v1/projects/")
+        assert target["uri"].endswith("/backups")
+        assert (body["instance"], body["ttlDays"]) == (instance["name"], "7")
+    else:
+        assert target["uri"].endswith("/jobs/progress-backup:run")
+    assert container(resources.of("google_cloud_run_v2_job", "job")["backup"])["args"] == [
+        "dump",
+        "--daily",
     ]
 
 

@@ -94,7 +94,8 @@ class Bucket(Storage):
             return bool(self._blob(path).exists(**_limits()))
 
     def remove(self, name: str) -> None:
-        """Do nothing: only backups call this method, and their role may not delete objects."""
+        for found in list(self.list_tree(name)):
+            self.purge(found.path)
 
     def remove_file(self, path: str) -> None:
         self._delete(self._blob(path))

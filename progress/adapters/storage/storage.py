@@ -66,7 +66,7 @@ class Storage(Protocol):
         """Return whether the file exists."""
 
     def remove(self, name: str) -> None:
-        """Remove a folder and its contents; in a bucket, do nothing."""
+        """Remove a folder and its contents."""
 
     def remove_file(self, path: str) -> None:
         """Remove a file, if it exists."""

@@ -1,0 +1,81 @@
+# A backup every six hours. Cloud SQL makes it by itself, when Cloud Scheduler calls its API. Of a log in Neon, the job
+# `progress-backup` makes a dump, if the last one is 20 hours old.
+
+locals {
+  backup_days = 7 # a backup without an expiry would stay for ever, with the learners who are erased since
+
+  # Dumps: seven, and one a month for a year. The job removes the others; the bucket's rule deletes what no job removes.
+  dump_days        = local.has_neon ? 367 : local.backup_days
+  dump_environment = local.has_neon ? { DUMP_TO = "gs://${google_storage_bucket.backup.name}/log" } : {}
+
+  backup_call = {
+    neon = {
+      uri  = "${local.run_api}/jobs/${module.job["backup"].name}:run"
+      body = null
+    }
+    cloud_sql = {
+      uri = "https://sqladmin.googleapis.com/v1/projects/${var.project_id}/backups"
+      body = base64encode(jsonencode({
+        instance    = one(google_sql_database_instance.this[*].name)
+        description = "Every six hours"
+        ttlDays     = tostring(local.backup_days)
+      }))
+    }
+  }[var.database]
+}
+
+resource "google_cloud_scheduler_job" "backup" {
+  name             = "progress-backup"
+  description      = "Backup of the database; of a log in Neon, a dump once a day"
+  region           = var.region
+  schedule         = "0 */6 * * *"
+  time_zone        = "Etc/UTC"
+  attempt_deadline = "60s"
+
+  retry_config { # while another operation changes the instance, the API refuses a backup
+    retry_count          = 3
+    min_backoff_duration = "600s"
+  }
+
+  http_target {
+    http_method = "POST"
+    uri         = local.backup_call.uri
+    headers     = local.backup_call.body == null ? {} : { "Content-Type" = "application/json" }
+    body        = local.backup_call.body
+    oauth_token {
+      service_account_email = google_service_account.member["backup-scheduler"].email
+    }
+  }
+
+  lifecycle {
+    ignore_changes = [paused]
+  }
+
+  depends_on = [
+    google_cloud_run_v2_job_iam_member.backup_scheduler, google_project_iam_member.backup_scheduler,
+    terraform_data.migrate,
+  ]
+}
+
+moved { # until 0.3, the schedule backed up the read models, too
+  from = google_cloud_scheduler_job.run["backup"]
+  to   = google_cloud_scheduler_job.backup
+}
+
+# The schedule's account may create backups of Cloud SQL, or start the job, and nothing else.
+resource "google_project_iam_member" "backup_scheduler" {
+  count = var.database == "cloud_sql" ? 1 : 0
+
+  project = var.project_id
+  role    = local.custom_roles.backups
+  member  = google_service_account.member["backup-scheduler"].member
+}
+
+resource "google_cloud_run_v2_job_iam_member" "backup_scheduler" {
+  count = var.database == "neon" ? 1 : 0
+
+  name     = module.job["backup"].name
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = google_service_account.member["backup-scheduler"].member
+}

@@ -1,0 +1,61 @@
+"""A drill: load a dump into a scratch database, rebuild its read models, check and compare.
+
+The live database, the archive and Redis stay as they are.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from progress.adapters.postgres import database, statements
+from progress.adapters.storage.storage import Storage
+from progress.archive.manifests import Progress
+from progress.projections import rebuild
+from progress.recovery import checks, dumps
+from progress.recovery.checks import Finding
+
+_FILE = "recovery/dumps"
+
+
+class Drill(NamedTuple):
+    """The dump that was restored, the seconds until it was checked, and what was wrong."""
+
+    name: str
+    dump: dumps.Manifest
+    seconds: float
+    findings: list[Finding]
+
+
+def run(url: str, storage: Storage, archive: Storage, on_progress: Progress) -> Drill:
+    """Restore the newest dump beside the database of `url`, whose owner must be allowed to.
+
+    `archive` has the ledger of erasures. Raise ProgressError as `dumps.load` does.
+    """
+    begun = time.monotonic()
+    with _open_scratch(url) as scratch, contextlib.closing(database.connect(scratch)) as copy:
+        name, dump = dumps.load(copy, storage, archive, on_progress)
+        rebuild.ensure(lambda: database.connect(scratch))
+        found = checks.run(copy, with_rows=True).findings
+        # Learners who were erased since the dump are hidden; a real restore erases them, too.
+        findings = [each for each in found if each.do != checks.ERASE]
+        with contextlib.closing(database.connect(url)) as live:
+            logs = [database.run(one, _FILE, "sum log", upto=dump.head) for one in (live, copy)]
+        if logs[0] != logs[1]:
+            wrong = f"up to position {dump.head:,}, the dump differs from the live log"
+            findings.append(Finding(wrong, "run `progress check`, then dump the log again"))
+    return Drill(name, dump, time.monotonic() - begun, findings)
+
+
+@contextlib.contextmanager
+def _open_scratch(url: str) -> Iterator[str]:
+    """Create an empty database on the same server; drop it at the end of the block."""
+    name = f"progress_drill_{uuid4().hex[:12]}"
+    with contextlib.closing(database.connect(url)) as owner:
+        owner.run(statements.fill(_FILE, "create scratch", name=name))
+        try:
+            yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        finally:
+            owner.run(statements.fill(_FILE, "drop scratch", name=name))
