@@ -11,7 +11,8 @@ BEGIN
     LOOP
         BEGIN
             EXECUTE 'REVOKE progress_query FROM progress_backup' || CASE
-                WHEN current_setting('server_version_num')::int >= 160000 THEN format(' GRANTED BY %I', giver) ELSE '' END;
+                WHEN current_setting('server_version_num')::int >= 160000 THEN format(' GRANTED BY %I', giver)
+                ELSE '' END;
         EXCEPTION WHEN insufficient_privilege OR invalid_grant_operation OR undefined_object OR internal_error THEN
             NULL;  -- another role has given it, or another database has just taken it
         END;
