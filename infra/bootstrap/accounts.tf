@@ -67,6 +67,7 @@ locals {
     "roles/run.developer",
     "roles/serviceusage.serviceUsageConsumer",
     "roles/telemetry.writer",
+    "progressBackups",
     "progressMeasurements",
   ]
 

@@ -4,8 +4,6 @@ variable "custom_roles" {
   description = "The ids of the custom roles that infra/bootstrap has created in the project (roles.tf there)."
   type = object({
     backups      = optional(string, "progressBackups")
-    dataflow     = optional(string, "progressDataflowWorker")
-    green_push   = optional(string, "progressGreenPush")
     measurements = optional(string, "progressMeasurements")
     scaling      = optional(string, "progressScaling")
     signing      = optional(string, "progressSigning")

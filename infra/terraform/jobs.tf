@@ -89,7 +89,6 @@ module "job" {
         local.exports_environment, local.lag_settings, { SCHEDULER_REGION = var.region }
       ) : {},
       contains(["backup", "release"], each.value.member) ? local.dump_environment : {},
-      each.value.member == "rebuild" ? local.dataflow_settings : {},
     )
     secrets             = local.job_secrets[each.key]
     network             = local.vpc_access

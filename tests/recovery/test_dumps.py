@@ -1,5 +1,6 @@
 """A dump contains every row of the log; an empty database that loads it continues the log."""
 
+import asyncio
 import gzip
 import hashlib
 import json
@@ -20,14 +21,14 @@ from hypothesis import strategies as st
 from pg8000.native import DatabaseError
 
 from progress import settings
-from progress.adapters import storage
+from progress.adapters import local_schedule, storage
 from progress.adapters.postgres import logins
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.logins import Login
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import PART, Folder, Output, Storage, encode_json
 from progress.errors import ProgressError
-from progress.local import data_folder
+from progress.local import data_folder, schedule
 from progress.local.data_folder import State
 from progress.local.processes import Process
 from progress.operations import erase_user
@@ -152,6 +153,31 @@ def test_a_daily_run_dumps_twenty_hours_after_the_last_one_and_after_a_clock_tha
     assert run_daily() == ["000001", "000002"]
     refused = cli.progress(store.url, "dump")
     cli.expect_failure(refused, "DUMP_TO is not set: name a folder, or gs://bucket/prefix")
+
+
+def test_no_dump_is_made_while_the_schedule_is_paused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore is under way: a dump of half a log would be the newest."""
+    monkeypatch.setattr(schedule, "_DUMP_INTERVAL_S", 0.01)
+    runs: list[bool] = []
+
+    async def dump() -> bool:
+        runs.append(local_schedule.pause_file(tmp_path).exists())
+        return True
+
+    async def resume() -> None:
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            task = group.create_task(schedule.keep_dumps(data_folder.at(str(tmp_path)), dump))
+            await asyncio.sleep(0.1)
+            local_schedule.pause_file(tmp_path).unlink()
+            while len(runs) < 2:
+                await asyncio.sleep(0.01)
+            task.cancel()
+
+    local_schedule.pause_file(tmp_path).touch()
+    asyncio.run(resume())
+    assert not any(runs)
 
 
 def test_seven_dumps_are_kept_and_the_first_of_each_month_for_a_year(tmp_path: Path) -> None:

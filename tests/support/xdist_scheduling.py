@@ -46,7 +46,7 @@ _LONG = {
         *("operations/test_export_faults", "operations/test_runner"),
         *("operations/test_kinds_under_faults", "operations/test_erasure_faults"),
         *("system/test_faults_operations", "query/test_read_models_oracle"),
-        *("release/test_trial", "analysis/test_accuracy", "analysis/test_questions"),
+        *("release/test_try", "analysis/test_accuracy", "analysis/test_questions"),
         *("recovery/test_dumps", "recovery/test_checks", "terraform/test_preflight"),
     ),
     30: (

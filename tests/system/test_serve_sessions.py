@@ -105,6 +105,17 @@ def test_all_functions_and_commands_have_a_place(
         sessions.share(connection, settings)
 
 
+def test_the_run_that_dumps_has_a_place_of_its_own(
+    store: Store, connection: database.Connection
+) -> None:
+    name, dumps = urlsplit(store.url).path[1:], Settings(dump_to="/dumps")
+    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 23")
+    with pytest.raises(SettingsError, match=r"admits 23 connections.* needs 24"):
+        sessions.share(connection, dumps)
+    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 24")
+    assert sessions.share(connection, dumps)
+
+
 def test_clients_of_the_loopback_close_idle_connections_before_the_servers_do() -> None:
     assert gunicorn.config.Config().keepalive > loopback.IDLE_S
 

@@ -248,36 +248,6 @@ def test_the_plan_account_may_read_only_two_secrets_and_change_nothing(
     }
 
 
-@pytest.mark.parametrize("environment", IN_ENVIRONMENTS)
-def test_each_environment_has_custom_roles_with_exactly_the_expected_permissions(
-    resources: Resources, environment: str
-) -> None:
-    created = {
-        role["role_id"]: {*role["permissions"]}
-        for role in resources.of("google_project_iam_custom_role").values()
-        if role["project"] == PROJECTS[environment]
-    }
-    assert created.pop("terraformPlan") >= {"storage.buckets.get", "storage.buckets.list"}
-    assert created == {
-        "progressBackups": {"cloudsql.backupRuns.create"},
-        "progressScaling": {"run.services.get", "run.services.update"},
-        "progressSigning": {"iam.serviceAccounts.signBlob"},
-        "progressMeasurements": {"cloudscheduler.jobs.list", "monitoring.timeSeries.list"},
-        "progressGreenPush": {
-            f"pubsub.subscriptions.{verb}" for verb in ("create", "delete", "get", "list")
-        },
-        # all permissions of roles/dataflow.worker except storage.objects.get and .create
-        "progressDataflowWorker": {
-            *(f"autoscaling.sites.{verb}" for verb in ("readRecommendations", "writeMetrics")),
-            *("autoscaling.sites.writeState", "compute.instanceGroupManagers.update"),
-            *("compute.instances.delete", "compute.instances.setDiskAutoDelete"),
-            *("dataflow.jobs.get", "dataflow.shuffle.read", "dataflow.shuffle.write"),
-            *(f"dataflow.workItems.{verb}" for verb in ("lease", "sendMessage", "update")),
-            *("logging.logEntries.create", "monitoring.timeSeries.create", "storage.buckets.get"),
-        },
-    }
-
-
 @pytest.mark.exhaustive
 def test_a_plan_that_deletes_a_custom_role_fails(
     bootstrap_root: Root, bootstrap: Deployment

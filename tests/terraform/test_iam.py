@@ -43,18 +43,6 @@ EVERYWHERE = {
     },
     "push": {"run.invoker progress-ingest", "run.invoker progress-project"},
     "scheduler": {"run.invoker progress-batch", "run.invoker progress-batch-large"},
-    "pipeline": {
-        *("run.developer project", "monitoring.viewer project", "progressGreenPush project"),
-        *("run.jobsExecutorWithOverrides progress-release", "pubsub.subscriber progress-commands"),
-        "artifactregistry.reader images",
-        *(
-            f"iam.serviceAccountUser progress-{name}"
-            for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
-        ),
-        "iam.serviceAccountUser progress-push",
-    },
-    # BigQuery's connection, named "progress-archive".
-    "archive": {"storage.objectViewer archive", "storage.legacyBucketReader archive"},
     # Pub/Sub's service agent.
     "gcp-sa-pubsub": {
         *("bigquery.dataEditor messages", "iam.serviceAccountOpenIdTokenCreator progress-push"),
@@ -108,6 +96,14 @@ NEON = {
 PROD = {
     **PUBLISHERS,
     "backup-scheduler": {"progressBackups project"},
+    "pipeline": {
+        *("run.developer project", "monitoring.viewer project"),
+        *("run.jobsExecutorWithOverrides progress-release", "artifactregistry.reader images"),
+        *(
+            f"iam.serviceAccountUser progress-{name}"
+            for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
+        ),
+    },
     "release": {
         "secretmanager.secretAccessor progress-cloud-sql-url-owner",
         "secretmanager.secretAccessor progress-cloud-sql-logins",
@@ -213,19 +209,9 @@ def test_only_custom_roles_that_bootstrap_created_are_granted(
     assert granted == {
         f"projects/progress-{environment}/roles/progress{role}"
         for environment, roles in (
-            ("dev", ("Signing", "Measurements", "GreenPush")),
+            ("dev", ("Signing", "Measurements")),
             *(
-                (
-                    name,
-                    (
-                        "Signing",
-                        "Measurements",
-                        "GreenPush",
-                        "Scaling",
-                        "DataflowWorker",
-                        "Backups",
-                    ),
-                )
+                (name, ("Signing", "Measurements", "Scaling", "Backups"))
                 for name in ("staging", "prod")
             ),
         )
@@ -249,10 +235,7 @@ def test_the_ids_of_the_custom_roles_are_an_input(environments: Environments) ->
 
 def test_each_service_and_job_has_its_own_service_account(deployment: Deployment) -> None:
     accounts = deployment.applied.of("google_service_account")
-    optional = (
-        {"dataflow"} if deployment.applied.of("google_compute_firewall", "dataflow") else set()
-    )
-    assert accounts.keys() == EVERYWHERE.keys() - STRANGERS | optional | {"backup-scheduler"}
+    assert accounts.keys() == EVERYWHERE.keys() - STRANGERS | {"backup-scheduler"}
     ids = [account["account_id"] for account in accounts.values()]
     assert sorted(ids) == sorted(f"progress-{name}" for name in accounts)
     assert all(6 <= len(account_id) <= 30 for account_id in ids)
