@@ -49,10 +49,10 @@ def test_the_commands_read_the_organisation_the_project_and_the_password(tmp_pat
     file = tmp_path / "infra/terraform/environments/dev.tfvars"
     file.parent.mkdir(parents=True)
     shutil.copy(ROOT / "infra/terraform/environments/dev.tfvars", file)
-    (tmp_path / "gcloud").write_text("#!/bin/sh\necho organizations/123\n")
+    (tmp_path / "gcloud").write_text("#!/bin/sh\necho 123\n")
     (tmp_path / "gcloud").chmod(0o755)
     fill, block = re.findall(
-        r"^(?: {8,}.*(?:environments|sed|read -rs|rm dev|export).*\n)+", PAGE, re.MULTILINE
+        r"^(?: {8,}.*(?:environments|gcloud organi|sed|read -rs|export).*\n)+", PAGE, re.MULTILINE
     )[:2]
     shell = f"{fill}{block}secret\necho $PROJECT; printenv TF_VAR_neon_owner_password\n"
     done = subprocess.run(
