@@ -22,10 +22,8 @@ GROUPS = {
 
 
 # The maximum number of instances of green (a release's new revision) before green gets traffic. At
-# that time, only the release sends requests to green's ingest and query functions, so that each of
-# them needs only one instance and a spare. The project function is not listed, because its green
-# revision already gets all wake-ups and may have as many instances as the blue revision.
-CANDIDATES = {"ingest": 2, "query": 2}
+# that time, only the release sends requests to it, so that it needs one instance and a spare.
+CANDIDATES = 2
 
 
 def query_connections(resources: Resources) -> int:
@@ -69,7 +67,7 @@ def test_the_connection_limit_covers_all_instances_during_a_release(
         (shared,), (template,) = service["scaling"], service["template"]
         (own,) = template["scaling"]
         most = shared["max_instance_count"]
-        candidate = min(CANDIDATES.get(name, most), own["max_instance_count"])
+        candidate = min(CANDIDATES, own["max_instance_count"])
         assert own["max_instance_count"] >= most  # one revision may serve all traffic
         connections += (most + candidate) * each_of[name]
     assert connections <= 0.95 * limit
