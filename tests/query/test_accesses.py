@@ -576,7 +576,7 @@ OTHERS = {  # why the other commands leave no trace
     " batch prune-schemas rebuild warm sql demo drill schema schema-events schedule-list"
     " schedule-pause schedule-resume schedule-run shards-list shards-release import-anki load"
     " doctor serve",
-    "they are not about one learner": "check backup restore dump analyse archive archive-check"
+    "they are not about one learner": "check dump analyse archive archive-check"
     " archive-restore dead-letters-list dead-letters-show dead-letters-count dead-letters-replay"
     " dead-letters-discard operations-list operations-show operations-wait operations-cancel"
     " operations-retry",

@@ -35,8 +35,8 @@ SESSION = "[/b]"  # PostgreSQL replaces unusual characters in the name of a sess
 # Commands that print no text of others, or print it only with functions of the commands below.
 OTHERS = {
     *("up", "down", "env", "token", "open", "schema events", "migrate", "prune-schemas", "batch"),
-    *("sql", "move-views", "status", "check", "warm", "rebuild", "restore", "analyse", "demo"),
-    *("drill", "dump", "load", "schema", "serve"),
+    *("sql", "move-views", "status", "check", "warm", "rebuild", "analyse", "demo"),
+    *("drill", "load", "schema", "serve"),
     "erasures apply",
     *("archive restore", "dead-letters replay", "dead-letters discard", "shards release"),
     *("operations download", "operations cancel", "operations retry"),
@@ -121,7 +121,7 @@ def list_file_cases(folder: Path) -> list[Case]:
     return [
         ("import anki", [str(log)], IN_ERROR),
         ("publish", [str(lines)], SHOWN),
-        ("backup", [str(folder / TEXT)], SHOWN),
+        ("dump", [str(folder / TEXT)], SHOWN),
         ("archive", ["--now"], SHOWN),
         ("archive check", [], "The archive is complete."),
     ]
