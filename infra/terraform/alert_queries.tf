@@ -1,6 +1,12 @@
 # Parts of the alerts' PromQL queries.
 
 locals {
+  max_lag_batch_seconds = coalesce(var.max_lag_batch_seconds, 2 * 60 * var.batch_minutes)
+  # A run may start late by one interval before an alert says that no run succeeded.
+  max_run_minutes = ceil(local.max_lag_batch_seconds / 60) + var.batch_minutes
+  # A gauge of the batch job, which measures before it folds what a lost wake-up has left behind.
+  max_fold_seconds = var.max_lag_seconds + 60 * var.batch_minutes
+
   bytes_limit = coalesce(
     var.database_bytes_limit,
     var.database == "cloud_sql" ? local.cloud_sql_disk_limit_gb * pow(2, 30) : pow(2, 29),
@@ -24,10 +30,22 @@ locals {
     ])
   }
 
+  p95 = {
+    for field, selector in {
+      projection_delay_ms = local.services_selector
+      event_delay_ms      = local.services_selector
+      latency_ms          = local.graphql_selector
+    } : field => "histogram_quantile(0.95, sum by (le) (rate(${local.series[field]}_bucket{${selector}}[5m])))"
+  }
+  p50_projection_lag = join("", [
+    "histogram_quantile(0.5, sum by (le) (rate(",
+    "${local.series.projection_lag}_bucket{${local.services_selector}}[5m])))",
+  ])
+
   # Counts of the last five minutes.
   graphql_requests = "sum(increase(${local.series.latency_ms}_count{${local.graphql_selector}}[5m]))"
   cache_results = {
-    for name, results in { lookups = "hit|miss|error", hits = "hit", errors = "error" } : name =>
+    for name, results in { lookups = "hit|miss|error", hits = "hit" } : name =>
     "sum(increase(${local.series.cache_result}{${local.services_selector},cache_result=~\"${results}\"}[5m]))"
   }
 
@@ -56,7 +74,6 @@ locals {
   }
 
   # The operations and services that failed within five minutes, and those of them that still failed in the last three.
-  # `count` makes one series of them, so that an outage sends one notification, whatever fails.
   failed_requests = {
     for label, counts in local.request_counts : label => join("", [
       "${counts.failed} / ${counts.all} > 0.01 and ${counts.failed} >= ${var.alert_minimum_errors}",
@@ -65,8 +82,6 @@ locals {
   still_failed_requests = [
     for label, failed in local.failed_requests : "${failed} and ${local.request_counts[label].recent} > 0"
   ]
-  failing       = "count(${join(" or ", values(local.failed_requests))})"
-  still_failing = "count(${join(" or ", local.still_failed_requests)})"
 
   # The age of the oldest message that is not acknowledged, in seconds.
   oldest_message_age = {
@@ -85,17 +100,28 @@ locals {
     "\"})",
   ])
 
-  # The number of successful batch runs in the window. Without any runs, the metric either has no values or is zero, so
-  # the alert adds `or vector(0)`. The alert also requires a job execution from before the window, so that it does not
-  # fire in a new environment. There, the first execution is the release job's, at the end of the first apply. When this
-  # execution is older than the window, the schedule has had the time to start three batch runs.
+  # A run or a dump is missing. Without any, the metric either has no values or is zero, hence `or vector(0)`. Some job
+  # must have run before the window, so that a new environment does not fire: there, the first execution is the release
+  # job's, at the end of the first apply. When it is older than the window, the schedule had the time for three runs.
+  executions   = "run_googleapis_com:job_completed_execution_count{${local.jobs_selector},job_name"
   batch_window = "${local.max_run_minutes}m"
-  successful_runs = join("", [
-    "sum(increase(${local.series.outcome}",
-    "{${local.batch_selector},outcome=\"ok\"}[${local.batch_window}]))",
+  has_executed = {
+    for window in [local.batch_window, "25h"] : window =>
+    "count(present_over_time(${local.executions}=~\"progress-.*\"}[1d] offset ${window})) > 0"
+  }
+  missing_run = join(" ", [
+    "(sum(increase(${local.series.outcome}{${local.batch_selector},outcome=\"ok\"}[${local.batch_window}]))",
+    "or vector(0)) == 0 and ${local.has_executed[local.batch_window]}",
   ])
-  has_old_executions = join("", [
-    "count(present_over_time(run_googleapis_com:job_completed_execution_count{",
-    "${local.jobs_selector},job_name=~\"progress-.*\"}[1d] offset ${local.batch_window})) > 0",
+  dump_jobs = [for name in keys(local.jobs) : "progress-${name}" if contains(["backup", "dump"], name)]
+  missing_dumps = [
+    for job in local.dump_jobs : join(" ", [
+      "(sum(increase(${local.executions}=\"${job}\",result=\"succeeded\"}[25h])) or vector(0)) == 0",
+      "and ${local.has_executed["25h"]}",
+    ])
+  ]
+  failed_execution = join("", [
+    "sum by (job_name) (increase(${local.executions}=~\"${join("|", concat(["progress-batch.*"], local.dump_jobs))}\",",
+    "result=\"failed\"}[10m])) > 0",
   ])
 }

@@ -21,8 +21,8 @@ DELETE FROM deleted_learners;
 SET LOCAL ROLE progress_project;
 
 -- allow loading --
--- A login whose only group is progress_load may load buckets and nothing else. The workers of Apache Beam on other machines use such
--- logins.
+-- A login whose only group is progress_load may load buckets and nothing else. The workers of Apache
+-- Beam on other machines use such logins.
 GRANT USAGE ON SCHEMA {schema} TO progress_load;
 GRANT SELECT ON archive_rebuild TO progress_load;
 GRANT SELECT, INSERT ON loaded_buckets TO progress_load;

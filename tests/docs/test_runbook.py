@@ -25,11 +25,6 @@ from tests.conftest import skip_without
 from tests.support import cloud_scheduler, runbooks
 from tests.support.runbooks import ROOT, Shell
 
-ALERTS = {
-    "event-delay", "slow-queries", "cold-cache", "errors", "projection-lag", "dead-letters",
-    "batch-job", "database-latency", "database-limits", "error-logs", "operations", "uptime",
-    "publication-lag", "cache-hit-rate", "pending-events",
-}  # fmt: skip
 COMMANDS = runbooks.commands()
 INGEST = "learning-events-ingest-sub"
 _OUTPUT = "output of execution ours\nlast line of ours\n"
@@ -37,14 +32,6 @@ _OUTPUT = "output of execution ours\nlast line of ours\n"
 
 def of(program: str) -> list[str]:
     return [line for line in COMMANDS if line.startswith(f"{program} ")]
-
-
-def anchor(heading: str) -> str:
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-
-
-def test_every_alert_has_a_section() -> None:
-    assert {anchor(section) for section in runbooks.sections()} >= ALERTS
 
 
 def test_files_named_in_commands_exist() -> None:

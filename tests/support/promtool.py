@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.alert_policies import Condition
+from tests.support.alert_policies import Alert
 
 PROGRAM = shutil.which("promtool")
 
@@ -21,12 +21,13 @@ Series = dict[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """Input series, and whether `condition` must hold at the end of these series (`is_told`)."""
+    """Input series, and whether `alert` must fire at the end of these series (`is_told`)."""
 
-    condition: str
+    alert: str
     saying: str
     is_told: bool
     series: Series = field(default_factory=dict)
+    minutes: int = MINUTES
 
 
 def growing(metric: str, labels: Mapping[str, str], a_minute: float) -> Series:
@@ -72,9 +73,9 @@ def once(metric: str, labels: Mapping[str, str]) -> Series:
     return {_series(metric, labels): f"0x{quiet - 1} 1x5"}
 
 
-def ended(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
-    """Return a counter without values in the last `minutes`."""
-    heard = MINUTES - minutes
+def ended(metric: str, labels: Mapping[str, str], *, minutes: int, of: int = MINUTES) -> Series:
+    """Return a counter of so many minutes, without values in the last `minutes`."""
+    heard = of - minutes
     return {_series(metric, labels): f"0+1x{heard} _x{minutes}"}
 
 
@@ -87,25 +88,21 @@ def joined(*parts: Series) -> Series:
     return {name: values for part in parts for name, values in part.items()}
 
 
-def wrong(conditions: Iterable[Condition], cases: Iterable[Case], folder: Path) -> str:
+def wrong(alerts: Iterable[Alert], cases: Iterable[Case], folder: Path) -> str:
     """Return promtool's report of the failed cases, or an empty text if no case failed.
 
-    Each condition has its own file, so that promtool evaluates a case for one condition only.
+    Each alert has its own file, so that promtool evaluates a case for one alert only.
     """
-    all_cases = [*cases]
-    files = []
-    for number, condition in enumerate(conditions):
-        rules, file = f"rules-{number}.yml", f"tests-{number}.yml"
-        rule = {"alert": condition.name, "expr": condition.query, "for": f"{condition.seconds}s"}
-        (folder / rules).write_text(json.dumps({"groups": [{"name": "all", "rules": [rule]}]}))
-        tests = {
-            "rule_files": [rules],
-            "evaluation_interval": "1m",
-            "tests": [_test(case) for case in all_cases if case.condition == condition.name],
-        }
-        (folder / file).write_text(json.dumps(tests))
-        files.append(file)
-    return _said(["test", "rules", *files], folder)
+    of_all = [*cases]
+    return _run(
+        folder,
+        *(
+            _write(
+                folder, [alert], [_describe(case) for case in of_all if case.alert == alert.name]
+            )
+            for alert in alerts
+        ),
+    )
 
 
 def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
@@ -116,55 +113,59 @@ def empty(queries: Iterable[str], series: Series, folder: Path) -> str:
         for query in queries
     ]
     input_series = [{"series": selector, "values": values} for selector, values in series.items()]
-    tests = [{"interval": "1m", "input_series": input_series, "promql_expr_test": expected}]
-    (folder / "tests.yml").write_text(json.dumps({"tests": tests}))
-    return _said(["test", "rules", "tests.yml"], folder)
+    tests: list[dict[str, object]] = [
+        {"interval": "1m", "input_series": input_series, "promql_expr_test": expected}
+    ]
+    return _run(folder, _write(folder, [], tests))
 
 
-def fired(
-    conditions: Iterable[Condition], series: Series, expected: Iterable[str], folder: Path
-) -> str:
-    """Return promtool's report, or an empty text if exactly the expected conditions fire.
+def fired(alerts: Iterable[Alert], series: Series, expected: Iterable[str], folder: Path) -> str:
+    """Return promtool's report, or an empty text if exactly the expected alerts fire.
 
-    A condition counts if it fires at any time in the series. If several of its own series fire, it
+    An alert counts if it fires at any time in the series. If several of its own series fire, it
     is not as expected, because each of them sends a notification.
     """
-    rules = [{"alert": c.name, "expr": c.query, "for": f"{c.seconds}s"} for c in conditions]
-    (folder / "rules.yml").write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}))
     minutes = max(len(values.split()) for values in series.values())
     count = f'count by (alertname) (present_over_time(ALERTS{{alertstate="firing"}}[{minutes}m]))'
     samples = [{"labels": f"{{alertname={json.dumps(name)}}}", "value": 1} for name in expected]
-    test = {
+    test: dict[str, object] = {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "promql_expr_test": [
             {"expr": count, "eval_time": f"{minutes - 1}m", "exp_samples": samples}
         ],
     }
-    file = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [test]}
-    (folder / "tests.yml").write_text(json.dumps(file))
-    return _said(["test", "rules", "tests.yml"], folder)
+    return _run(folder, _write(folder, alerts, [test]))
 
 
-def _said(arguments: list[str], folder: Path) -> str:
-    done = subprocess.run(
-        [str(PROGRAM), *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+def _write(folder: Path, alerts: Iterable[Alert], tests: list[dict[str, object]]) -> str:
+    """Write the alerts' rules and their tests; return the name of the file of the tests."""
+    rules = [{"alert": a.name, "expr": a.query, "for": f"{a.seconds}s"} for a in alerts]
+    name = rules[0]["alert"] if rules else "queries"
+    group = {"groups": [{"name": "all", "rules": rules}]}
+    (folder / f"{name}.rules").write_text(json.dumps(group))
+    file = {"rule_files": [f"{name}.rules"], "evaluation_interval": "1m", "tests": tests}
+    (folder / name).write_text(json.dumps(file))
+    return name
+
+
+def _run(folder: Path, *files: str) -> str:
+    command = [str(PROGRAM), "test", "rules", *files]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def _test(case: Case) -> dict[str, object]:
+def _describe(case: Case) -> dict[str, object]:
     samples = [{"labels": "{}", "value": 1}] if case.is_told else []
-    name = json.dumps(case.condition)
-    firing = f'count(count by (alertname) (ALERTS{{alertname={name},alertstate="firing"}}))'
+    firing = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"}})'
     return {
-        "name": f"{case.condition}: {case.saying}",
+        "name": f"{case.alert}: {case.saying}",
         "interval": "1m",
         "input_series": [
             {"series": series, "values": values} for series, values in case.series.items()
         ],
         "promql_expr_test": [
-            {"expr": firing, "eval_time": f"{MINUTES - 1}m", "exp_samples": samples}
+            {"expr": firing, "eval_time": f"{case.minutes - 1}m", "exp_samples": samples}
         ],
     }
 

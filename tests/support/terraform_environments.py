@@ -11,17 +11,9 @@ from tests.support.terraform_state import Deployment, Values
 
 SUBSCRIBER = "serviceAccount:rewards@example-dev.iam.gserviceaccount.com"
 ALERTS = [
-    *(
-        "batch-job",
-        "cache-hit-rate",
-        "cold-cache",
-        "database-latency",
-        "database-limits",
-        "dead-letters",
-        "error-logs",
-    ),
-    *("errors", "event-delay", "letter-bytes", "operations", "pending-events"),
-    *("projection-lag", "publication-lag", "slow-queries"),
+    *("availability-burn", "batch-job", "cache-hit-rate", "database-limits", "dead-letters"),
+    *("error-logs", "errors", "event-delay", "freshness-burn", "letter-bytes", "operations"),
+    *("pending-events", "projection-lag", "publication-lag", "slow-queries", "uptime"),
 ]
 
 # Options of an environment that migrates from Neon to Cloud SQL. It also has a fixed egress

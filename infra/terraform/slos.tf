@@ -1,0 +1,58 @@
+# The two objectives: within 28 days, 99 % of the requests to the query function succeed, and 99 % of the wake-ups fold
+# in time. They cost nothing. alerts.tf has the alerts on how fast their error budgets are used up.
+
+locals {
+  slos = {
+    availability = { function = "query", bad = "of the requests to the query function failed" }
+    freshness    = { function = "project", bad = "of the events folded later than ${var.max_lag_seconds} s" }
+  }
+}
+
+resource "google_monitoring_service" "function" {
+  for_each = { for name, slo in local.slos : name => slo if contains(local.alerts_wanted, "${name}-burn") }
+
+  service_id   = "progress-${each.value.function}"
+  display_name = "Progress, ${var.environment}: ${each.value.function}"
+
+  basic_service {
+    service_type   = "CLOUD_RUN"
+    service_labels = { service_name = "progress-${each.value.function}", location = var.region }
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_monitoring_slo" "this" {
+  for_each = google_monitoring_service.function
+
+  service             = each.value.service_id
+  slo_id              = each.key
+  display_name        = "Progress, ${var.environment}: ${each.key}"
+  goal                = 0.99
+  rolling_period_days = 28
+
+  dynamic "basic_sli" {
+    for_each = each.key == "availability" ? [1] : []
+    content {
+      availability {
+        enabled = true
+      }
+    }
+  }
+
+  # A wake-up reports the time since the publication of the oldest event that it folded.
+  dynamic "request_based_sli" {
+    for_each = each.key == "freshness" ? [1] : []
+    content {
+      distribution_cut {
+        distribution_filter = join(" AND ", [
+          "metric.type=\"logging.googleapis.com/user/${google_logging_metric.field["projection_delay_ms"].name}\"",
+          "resource.type=\"cloud_run_revision\"",
+        ])
+        range {
+          max = 1000 * var.max_lag_seconds
+        }
+      }
+    }
+  }
+}
