@@ -76,7 +76,7 @@ locals {
   # The operations and services that failed within five minutes, and those of them that still failed in the last three.
   failed_requests = {
     for label, counts in local.request_counts : label => join("", [
-      "${counts.failed} / ${counts.all} > 0.01 and ${counts.failed} >= ${var.alert_minimum_errors}",
+      "${counts.failed} / ${counts.all} > 0.01 and ${counts.failed} >= 3",
     ])
   }
   still_failed_requests = [

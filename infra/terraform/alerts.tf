@@ -25,18 +25,6 @@ variable "alerts" {
   }
 }
 
-variable "alert_minimum_requests" {
-  description = "The minimum number of requests in five minutes for alerts on percentages and percentiles to fire."
-  type        = number
-  default     = 20
-}
-
-variable "alert_minimum_errors" {
-  description = "The minimum number of errors in five minutes for the alert on errors to fire."
-  type        = number
-  default     = 3
-}
-
 variable "max_lag_events" {
   description = "The number of unfolded events above which the realtime projections are critical: alert and API."
   type        = number
@@ -69,8 +57,8 @@ variable "database_bytes_limit" {
 
 locals {
   # The rows with PromQL: the alert fires if any of `any` is true for `for` seconds. Monitoring counts by the minute, and
-  # a five-minute window includes minutes that lie only partly in it, so that a single high value can keep a condition
-  # true for up to six minutes. If `for` is 360, such a value alone does not fire the alert.
+  # a five-minute window has minutes that lie only partly in it: a single high value can keep a condition true for six
+  # minutes, and does not fire the alert if `for` is 360. Few requests or errors fire no alert on a percentage.
   promql_alerts = {
     # From publication to the log and to the realtime read models. A cold start is one late wake-up, or a few; after an
     # outage of five minutes, Pub/Sub delivers the last event less than eight minutes after its beginning. Neither keeps
@@ -88,14 +76,14 @@ locals {
       severity  = "WARNING", for = 360
       condition = "GraphQL, p95 > 500 ms"
       any = [join(" ", [
-        "${local.p95.latency_ms} > 500 and ${local.graphql_requests} >= ${var.alert_minimum_requests}",
+        "${local.p95.latency_ms} > 500 and ${local.graphql_requests} >= 20",
         "unless on () count(${join(" or ", values(local.failed_requests))}) > 0", # of an outage, "errors" tells
       ])]
     }
     "cache-hit-rate" = {
       severity  = "WARNING", for = 900
       condition = "cache hit rate < 70 %"
-      any       = ["${local.cache_hit_rate} < 0.7 and ${local.cache_results.lookups} >= ${var.alert_minimum_requests}"]
+      any       = ["${local.cache_hit_rate} < 0.7 and ${local.cache_results.lookups} >= 20"]
     }
     # Pub/Sub repeats failed pushes, and clients their queries. A maintenance of Cloud SQL, of less than a minute, is
     # therefore no reason for a notification: its errors are recent for less than five minutes.
