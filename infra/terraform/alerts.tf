@@ -56,9 +56,9 @@ variable "database_bytes_limit" {
 }
 
 locals {
-  # The rows with PromQL: the alert fires if any of `any` is true for `for` seconds. Monitoring counts by the minute, and
-  # a five-minute window has minutes that lie only partly in it: a single high value can keep a condition true for six
-  # minutes, and does not fire the alert if `for` is 360. Few requests or errors fire no alert on a percentage.
+  # The rows with PromQL: the alert fires if any of `any` is true for `for` seconds. Monitoring counts by the minute, so
+  # that a five-minute window has minutes that lie only partly in it: a single high value can keep a condition true for
+  # six minutes, and does not fire the alert if `for` is 360. Few requests or errors fire no alert on a percentage.
   promql_alerts = {
     # From publication to the log and to the realtime read models. A cold start is one late wake-up, or a few; after an
     # outage of five minutes, Pub/Sub delivers the last event less than eight minutes after its beginning. Neither keeps
