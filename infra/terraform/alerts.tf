@@ -196,7 +196,6 @@ locals {
     [for name, slo in local.slos : "${name}-burn" if min(values(var.functions)[*].min_instances...) == 0],
   ))
 
-  runbook = "https://github.com/${var.github.repository}/blob/${var.github.branch}/docs/runbook.md"
   # The first paragraph of each alert's section.
   first_paragraphs = {
     for name in local.alert_names : name =>

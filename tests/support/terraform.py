@@ -33,7 +33,7 @@ GCLOUD = "gcloud.txt"  # a file in the root module's folder that lists the calls
 
 _OFFLINE = REPOSITORY / os.environ.get("TERRAFORM_OFFLINE", "../shared/tools/terraform-offline")
 _DOWNLOADS = Path(tempfile.gettempdir()) / f"progress-terraform-{os.getuid()}"
-_FIELDS = "progress/adapters/telemetry/metric_fields.json"  # the only file outside of infra
+_FIELDS = "progress/adapters/telemetry/metric_fields.json"
 # Terraform writes the state to this backend once, at the end of an apply. Its local backend writes
 # the state after each resource, which doubles the CPU time of an apply of 200 resources.
 _BACKEND = 'terraform {\n  backend "http" {}\n}\n'
@@ -278,16 +278,13 @@ def copy_bootstrap(folder: Path) -> Root:
     return root
 
 
-def copy_root(folder: Path, *, whole: bool = False) -> Root:
-    """Copy and initialise `infra/terraform`; copy all of the code only if `whole` is true."""
-    for name in _COPIED:
-        omitted = _CODE if name in {"progress", "sql"} and not whole else ()
-        copy_folder(REPOSITORY / name, folder / name, *omitted)
-    (folder / "docs").mkdir(parents=True)
+def copy_root(folder: Path) -> Root:
+    """Copy and initialise `infra/terraform`."""
+    copy_folder(REPOSITORY / "infra" / "terraform", folder / "infra" / "terraform")
+    (folder / _FIELDS).parent.mkdir(parents=True)
+    shutil.copy(REPOSITORY / _FIELDS, folder / _FIELDS)
+    (folder / "docs").mkdir()
     shutil.copy(REPOSITORY / "docs" / "runbook.md", folder / "docs")  # the text of the alerts
-    requirements = (REPOSITORY / _REQUIREMENTS).read_text(encoding="utf-8")
-    text = requirements if whole else requirements[:100]
-    (folder / _REQUIREMENTS).write_text(text, encoding="utf-8")
     root = Root(folder / "infra" / "terraform")
     (root.folder / "backend_override.tf").write_text(_BACKEND)
     (root.folder / "passwords_test.tf").write_text(_WRITE_PASSWORDS)

@@ -19,7 +19,7 @@ _KEY = re.compile(r'^    ("[\w-]+") = \{$', re.MULTILINE)
 def copy_variables(source: Path, folder: Path) -> Root:
     """Write the variables of a root module to `folder`, with the locals that they use.
 
-    Only the keys of `local.alerts` are copied, because its values refer to resources.
+    Only the keys of `local.promql_alerts` are copied, because its values refer to resources.
     """
     text = "\n".join(file.read_text(encoding="utf-8") for file in sorted(source.glob("*.tf")))
     variables = "\n".join(_VARIABLE.findall(text))
@@ -29,9 +29,9 @@ def copy_variables(source: Path, folder: Path) -> Root:
         for line in _LOCAL.split(body)
         if line.strip()
     }
-    if "alerts" in lines:
-        keys = ", ".join(_KEY.findall(lines["alerts"]))
-        lines["alerts"] = f"  alerts = {{ for name in [{keys}] : name => {{}} }}\n"
+    if "promql_alerts" in lines:
+        keys = ", ".join(_KEY.findall(lines["promql_alerts"]))
+        lines["promql_alerts"] = f"  promql_alerts = {{ for name in [{keys}] : name => {{}} }}\n"
     used = dict[str, str]()
     while new := {*_REFERENCE.findall(variables + "".join(used.values()))} - used.keys():
         used |= {name: lines[name] for name in new}
