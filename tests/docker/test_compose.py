@@ -17,46 +17,45 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from progress.local import development_key
-from progress.settings import LOCAL_PROJECT, Settings
+from progress.settings import Settings
 from tests.conftest import skip_without
 from tests.support import compose_file, promtool
 from tests.support.alert_policies import CONTRACT, EXPORTED
 from tests.support.terraform import REPOSITORY
 
 FOLDER = compose_file.FOLDER
-SMALL = FOLDER / "compose.small.yaml"
 SERVICES = compose_file.services(compose_file.example())
 _DOCKERFILE = FOLDER / "Dockerfile"
-LASTING = {name: service for name, service in SERVICES.items() if service["restart"] != "no"}
 
-# Container variables that are not settings; the framework and OpenTelemetry read them.
 _METRICS = CONTRACT | EXPORTED
-FRAMEWORK = {"FUNCTION_TARGET", "OTEL_METRIC_EXPORT_INTERVAL"}
+TOOLS = {"pgadmin", "redisinsight", "prometheus", "grafana", "jaeger", "collector"}
 
 _PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*@sha256:[0-9a-f]{64}")
 
 
-def test_the_compose_files_match_the_compose_specification() -> None:
+def test_the_compose_file_matches_the_compose_specification() -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run(
-        [*command, str(compose_file.FILE), str(SMALL)], capture_output=True, text=True, check=False
+        [*command, str(compose_file.FILE)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
 
 
-def test_the_small_system_is_two_containers_with_known_settings() -> None:
-    services = yaml.safe_load(SMALL.read_text(encoding="utf-8"))["services"]
-    assert services.keys() == {"postgres", "progress"}
-    assert services["postgres"]["image"] == SERVICES["postgres"]["image"]
-    names = {field.name.upper() for field in msgspec.structs.fields(Settings)}
-    assert services["progress"]["environment"].keys() <= names
-    assert "ENVIRONMENT" not in services["progress"]["environment"]  # production
+def test_only_the_tools_need_a_profile() -> None:
+    assert {"postgres", "valkey", "progress", *TOOLS} == SERVICES.keys()
+    assert {n for n, each in SERVICES.items() if each.get("profiles") == ["tools"]} == TOOLS
+    needed = {other for n in SERVICES.keys() - TOOLS for other in SERVICES[n].get("depends_on", ())}
+    assert not needed & TOOLS
 
 
-def test_all_required_services_exist() -> None:
-    tools = {"pgadmin", "redisinsight", "prometheus", "grafana", "jaeger", "collector"}
-    assert {"postgres", "valkey", "pubsub", *compose_file.OURS, *tools} == SERVICES.keys()
+def test_the_system_has_known_settings_and_the_command_of_a_server() -> None:
+    known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
+    environment = SERVICES["progress"]["environment"]
+    assert environment.keys() - {"OTEL_METRIC_EXPORT_INTERVAL"} <= known
+    assert "ENVIRONMENT" not in environment  # production
+    assert SERVICES["progress"]["command"] == ["progress", "serve", "--public"]
+    for host, port in re.findall(r"(?://|@)([a-z]+):(\d+)", json.dumps(environment)):
+        assert port in json.dumps(SERVICES[host])
 
 
 def test_compose_yaml_and_env_example_have_the_same_variables() -> None:
@@ -77,14 +76,11 @@ def test_each_service_has_a_memory_limit_and_a_health_check(name: str) -> None:
     resources = service["deploy"]["resources"]
     assert float(resources["limits"]["cpus"]) > 0
     assert _megabytes(resources["limits"]) > 0
-    if name in LASTING:
-        assert 0 < _megabytes(resources["reservations"]) < _megabytes(resources["limits"])
-        assert service["restart"] == "unless-stopped"
-        assert compose_file.health_test(service)[0] in ("CMD", "CMD-SHELL")
-    for other, wanted in service.get("depends_on", {}).items():
-        is_once = SERVICES[other]["restart"] == "no"
-        healthy, ended = "service_healthy", "service_completed_successfully"
-        assert wanted["condition"] == (ended if is_once else healthy)
+    assert 0 < _megabytes(resources["reservations"]) < _megabytes(resources["limits"])
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"][0] == "CMD"
+    for wanted in service.get("depends_on", {}).values():
+        assert wanted["condition"] == "service_healthy"
 
 
 def _megabytes(resources: Mapping[str, str]) -> int:
@@ -109,22 +105,9 @@ def test_no_service_depends_on_itself() -> None:
     assert set(TopologicalSorter(waits).static_order()) == SERVICES.keys()
 
 
-def test_every_service_that_exits_is_a_dependency_of_another_service() -> None:
-    """Otherwise `docker compose up --wait` treats an exited container as a failure."""
-    awaited = {other for service in SERVICES.values() for other in service.get("depends_on", {})}
-    assert SERVICES.keys() - LASTING.keys() == {"migrate", "topology"} <= awaited
-
-
-def test_the_functions_have_the_required_sizes() -> None:
-    sizes = {"ingest": ("1", "512M"), "project": ("2", "2G"), "query": ("2", "1G")}
-    for name, (cpus, memory) in sizes.items():
-        limits = SERVICES[name]["deploy"]["resources"]["limits"]
-        assert (limits["cpus"], limits["memory"]) == (cpus, memory)
-
-
 def test_all_ports_are_published_only_on_localhost() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
-    assert len(ports) > 10
+    assert len(ports) > 8
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
     outside = [port.split(":")[1] for port in ports]
     assert len(set(outside)) == len(outside)
@@ -133,7 +116,6 @@ def test_all_ports_are_published_only_on_localhost() -> None:
 # The brief names these ports.
 PORTS = {
     "postgres": {"5432"},
-    "pubsub": {"8085"},
     "pgadmin": {"5050"},
     "redisinsight": {"8001"},
     "prometheus": {"9090"},
@@ -147,12 +129,9 @@ def test_a_tool_is_at_its_port(name: str) -> None:
     assert {port.split(":")[1] for port in SERVICES[name]["ports"]} == PORTS[name]
 
 
-def test_the_containers_share_a_network_and_a_project_with_the_other_contexts() -> None:
+def test_the_containers_share_a_network_with_the_other_contexts() -> None:
     networks = yaml.safe_load(compose_file.FILE.read_text(encoding="utf-8"))["networks"]
     assert networks == {"default": {"name": "effect-network"}}
-    assert f"--project={LOCAL_PROJECT}" in SERVICES["pubsub"]["command"]
-    for name in compose_file.OURS:
-        assert SERVICES[name]["environment"]["PUBSUB_PROJECT_ID"] == LOCAL_PROJECT == "effect-local"
 
 
 def test_postgresql_has_the_version_of_the_local_stack_and_of_the_cloud() -> None:
@@ -177,10 +156,8 @@ def test_each_image_is_built_or_pulled_by_one_service() -> None:
     built = compose_file.builds()
     assert {image: len(builders) for image, builders in built.items()} == dict.fromkeys(built, 1)
     published = compose_file.services({**compose_file.example(), "PROGRESS_IMAGE": "ghcr.io/p:1"})
-    for name in compose_file.OURS:
-        assert SERVICES[name]["image"] in built
-        assert published[name]["image"] == "ghcr.io/p:1"
-        assert SERVICES[name]["pull_policy"] == ("missing" if name == "migrate" else "never")
+    assert SERVICES["progress"]["image"] in built
+    assert published["progress"]["image"] == "ghcr.io/p:1"
 
 
 def test_each_image_is_pinned() -> None:
@@ -192,7 +169,7 @@ def test_each_image_is_pinned() -> None:
         name for text in files for name in re.findall(r"^FROM .* AS (\w+)$", text, re.MULTILINE)
     }
     bases = [base for base in bases if base not in stages]
-    assert len(images) > 7
+    assert len(images) == 7
     assert len(bases) == 3
     for image in [*images, *bases]:
         assert _PINNED.fullmatch(image), image
@@ -231,47 +208,6 @@ def test_the_image_takes_each_package_that_builds_the_wheel_from_the_lock() -> N
     assert set(taken.split("|")) == found
 
 
-@pytest.mark.parametrize("name", compose_file.OURS)
-def test_the_containers_of_this_repository_run_existing_programs(name: str) -> None:
-    words = compose_file.words(compose_file.started(SERVICES[name]))
-    if words[0] == "progress":
-        assert importlib.metadata.entry_points(group="console_scripts", name="progress")
-        return
-    python = words.index("python")
-    if words[python + 1] == "-m":
-        assert importlib.util.find_spec(words[python + 2]), words
-    else:
-        assert (REPOSITORY / words[python + 1]).exists()
-    if "FUNCTION_TARGET" in SERVICES[name]["environment"]:
-        assert SERVICES[name]["environment"]["FUNCTION_TARGET"] == name
-        assert (REPOSITORY / "functions" / name / "main.py").exists()
-        assert "functions/${FUNCTION_TARGET:?}/main.py" in words
-
-
-@pytest.mark.parametrize("name", compose_file.OURS)
-def test_compose_yaml_uses_the_names_of_the_settings(name: str) -> None:
-    known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
-    variables = SERVICES[name]["environment"].keys()
-    assert variables - FRAMEWORK <= known
-    assert {"ENVIRONMENT", "PUBSUB_PROJECT_ID"} <= variables
-
-
-def test_addresses_in_the_settings_name_existing_services() -> None:
-    """Each address in the settings names a service and a port of that service."""
-    for name in compose_file.OURS:
-        encoded = json.dumps([SERVICES[name]["environment"], SERVICES[name].get("command")])
-        hosts = re.findall(r"(?://|@|\")([a-z]+):(\d+)", encoded)
-        for host, port in hosts:
-            if host != "localhost":
-                assert host in SERVICES, (name, host)
-                assert port in json.dumps(SERVICES[host]) or host in ("ingest", "project"), port
-    query = SERVICES["query"]["environment"]
-    assert (query["AUTH_ISSUER"], query["AUTH_AUDIENCE"]) == (
-        development_key.ISSUER,
-        development_key.AUDIENCE,
-    )
-
-
 def test_prometheus_accepts_its_configuration(request: pytest.FixtureRequest) -> None:
     if promtool.PROGRAM is None:
         skip_without(request, "promtool")
@@ -296,8 +232,7 @@ def test_the_collector_exports_to_existing_services() -> None:
     port = config["exporters"]["prometheus"]["endpoint"].rpartition(":")[2]
     assert scraped["targets"] == [f"collector:{port}"]
     receiver = config["receivers"]["otlp"]["protocols"]["http"]["endpoint"].rpartition(":")[2]
-    sent_to = SERVICES["ingest"]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
-    assert sent_to == f"http://collector:{receiver}"
+    assert f"http://collector:{receiver}." in (FOLDER / ".env.example").read_text("utf-8")
     assert urlsplit(config["exporters"]["otlphttp/jaeger"]["endpoint"]).hostname in SERVICES
 
 

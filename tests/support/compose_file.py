@@ -1,7 +1,6 @@
 """The containers of `infra/docker`, read from the compose file."""
 
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from tests.support.terraform import REPOSITORY
 
 FOLDER = REPOSITORY / "infra" / "docker"
 FILE = FOLDER / "compose.yaml"
-
-OURS = ("migrate", "topology", "ingest", "project", "query", "batch", "issuer")
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?])([^}]*))?\})")
 
@@ -69,27 +66,3 @@ def dockerfile(image: str) -> Path:
     context = FOLDER / (build if isinstance(build, str) else build["context"])
     name = "Dockerfile" if isinstance(build, str) else build["dockerfile"]
     return (context / name).resolve()
-
-
-def started(service: Service) -> list[str]:
-    """Return the command of the service; if it has none, return the command of its image."""
-    return list(service.get("command") or _instruction(service, r"CMD"))
-
-
-def health_test(service: Service) -> list[str]:
-    """Return the test of the service's health check, or of that of its image."""
-    asked: dict[str, list[str]] = service.get("healthcheck", {})
-    return asked.get("test") or ["CMD", *_instruction(service, r"HEALTHCHECK .* CMD")]
-
-
-def _instruction(service: Service, name: str) -> list[str]:
-    """Return the words of the last such instruction in the Dockerfile of the service's image."""
-    text = re.sub(r"\\\n\s*", "", dockerfile(service["image"]).read_text(encoding="utf-8"))
-    written: list[str] = yaml.safe_load(re.findall(rf"^{name} (\[.*\])$", text, re.MULTILINE)[-1])
-    return written
-
-
-def words(command: list[str]) -> list[str]:
-    """Return the words of a command; for `sh -c SCRIPT`, return the words of the script."""
-    script = command[2] if command[:2] == ["sh", "-c"] else ""
-    return shlex.split(script.replace(";", " ")) if script else command

@@ -39,7 +39,7 @@ _LONG = {
     100: ("system/test_faults", "local/test_stack", "PostgreSQL 15"),
     60: (
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),
-        *("local/test_pubsub_contract", "query/live/test_instances", "query/cache/test_cache"),
+        *("system/test_transport", "query/live/test_instances", "query/cache/test_cache"),
         *("query/live/test_sockets", "ingest/test_admission"),
     ),
     45: (
@@ -59,7 +59,7 @@ _LONG = {
         *("projections/test_rebuild", "event_store/test_dead_letters"),
         *("system/test_faults_input", "system/test_telemetry"),
         *("query/live/test_streams", "query/test_schema"),
-        *("operations/test_erase_user", "docker/test_compose_runs", "local/test_logs"),
+        *("operations/test_erase_user", "local/test_logs"),
     ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}
