@@ -4,7 +4,6 @@ Both are measured through the local stack.
 """
 
 import itertools
-import queue
 import statistics
 import threading
 import time
@@ -15,7 +14,6 @@ from datetime import UTC, datetime
 
 import msgspec
 from google.cloud.pubsub_v1 import PublisherClient
-from google.cloud.pubsub_v1.subscriber.message import Message
 
 from bench import envelopes, function_client, local_stack
 from bench.envelopes import Envelope
@@ -24,7 +22,9 @@ from bench.local_stack import LocalStack
 from bench.server import Server
 from progress.event_store import outgoing
 from progress.event_store.events import TOPICS
+from tests.support import pubsub_servers
 from tests.support.envelopes import envelope
+from tests.support.pubsub_servers import Inbox
 
 _SECONDS, _MILESTONE_SECONDS = 120.0, 60.0
 _RATE = 200  # events a second
@@ -90,17 +90,11 @@ def _measure_milestones(local: _Probe, client: PublisherClient) -> Iterator[floa
 
     The answer is the learner's tenth learned item.
     """
-    received: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with local.stack.open_subscriber() as subscriber:
+    with local.stack.open_subscriber() as subscriber, pubsub_servers.inbox() as inbox:
         name = f"projects/{local.stack.addresses['project_id']}/subscriptions/bench"
-        topic = local.stack.topic(outgoing.TOPIC)
-        subscriber.create_subscription(request={"name": name, "topic": topic})
-
-        def receive(message: Message) -> None:
-            message.ack()
-            received.put(message.attributes["ce-subject"])
-
-        pulling = subscriber.subscribe(name, receive)
+        topic, push = local.stack.topic(outgoing.TOPIC), {"push_endpoint": inbox.url}
+        request = {"name": name, "topic": topic, "push_config": push}
+        subscriber.create_subscription(request=request)
         end, learners = time.monotonic() + _MILESTONE_SECONDS, (f"m-{n}" for n in itertools.count())
         _learn_nine(local, client, learner := next(learners))
         while time.monotonic() < end:
@@ -108,11 +102,17 @@ def _measure_milestones(local: _Probe, client: PublisherClient) -> Iterator[floa
             time.sleep(_PROBE)
             begin = time.monotonic()
             local.send(client, _answer(str(uuid.uuid4()), learner))
-            while received.get(timeout=_TIMEOUT_S) != f"learner-{learner}":
+            while _subject(inbox) != f"learner-{learner}":
                 pass
             yield 1_000 * (time.monotonic() - begin)
             learner = later
-        pulling.cancel()
+
+
+def _subject(inbox: Inbox) -> str:
+    """Return whom the next milestone is about."""
+    body = inbox.bodies.get(timeout=_TIMEOUT_S)
+    subject: str = body["message"]["attributes"]["ce-subject"]
+    return subject
 
 
 def _learn_nine(local: _Probe, client: PublisherClient, user: str) -> None:

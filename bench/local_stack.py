@@ -1,4 +1,4 @@
-"""A local stack for benchmarks: PostgreSQL, Valkey, the stand-in for Pub/Sub, and all functions."""
+"""A local stack for benchmarks: PostgreSQL, Valkey, the transport, and all functions."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ class LocalStack:
         return PublisherClient(transport=PublisherGrpcTransport(channel=channel))
 
     def open_subscriber(self) -> SubscriberClient:
-        """Return a client that pulls from the stack's Pub/Sub."""
+        """Return a client that subscribes to the stack's Pub/Sub."""
         channel = grpc.insecure_channel(self.addresses["pubsub_emulator_host"])
         return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
@@ -51,7 +51,7 @@ def run() -> Iterator[LocalStack]:
     port = ports.reserve()
     os.environ["RATE_LIMIT_PER_MINUTE"] = "1000000"  # one learner sends all queries
     try:
-        stack.up(folder, port, attached=True, standin=True, on_answer=lambda _part: None)
+        stack.up(folder, port, attached=True, on_answer=lambda _part: None)
         yield LocalStack(folder, stack.running(folder).addresses, port)
     finally:
         stack.down(folder)

@@ -1,6 +1,5 @@
 """A backlog of recorded events that is published, as after an outage of Pub/Sub."""
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -9,14 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
-from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 
 from bench import logs
 from bench.lines import Line, limit
 from bench.server import Server, Store
-from progress.event_store import outgoing, publication
+from progress.event_store import publication
 from progress.projections.projector import SHARDS
-from progress.settings import LOCAL_PROJECT, Settings
+from progress.settings import Settings
 from tests.support import pubsub_servers
 
 _EVENTS = 1_000_000
@@ -24,7 +22,7 @@ _MB = 1e6
 
 
 def measure_publication(server: Server) -> Iterator[Line]:
-    """Publish a million events, or EVENTS, to the stand-in, one shard after the other."""
+    """Publish a million events, or EVENTS, to the transport, one shard after the other."""
     store = server.create_store()
     events = logs.fill_long(store, events=_EVENTS)
     with closing(store.connect()) as connection, _pubsub(server.create_store()) as address:
@@ -38,29 +36,19 @@ def measure_publication(server: Server) -> Iterator[Line]:
             seconds = time.monotonic() - began
     server.drop(store)
     rate = published / seconds
-    what = f"a backlog of {events:,} events, published to the stand-in by one worker"
+    what = f"a backlog of {events:,} events, published to the transport by one worker"
     yield Line(what, f"{rate:,.0f} events/s", "", rate, 5_000, "events/s")
     yield limit(f"{what}: growth of its memory", max(growth), 100, "MB")
 
 
 @contextmanager
 def _pubsub(store: Store) -> Iterator[str]:
-    """Run the stand-in with the topic and one subscription."""
+    """Run the transport; the topic has no subscription, so that only the worker is measured."""
     with (
         TemporaryDirectory() as folder,
-        pubsub_servers.stand_in(Path(folder) / "log", store.url) as address,
+        pubsub_servers.transport(Path(folder) / "log", store.url) as pubsub,
     ):
-        os.environ["PUBSUB_EMULATOR_HOST"] = address
-        try:
-            topic = f"projects/{LOCAL_PROJECT}/topics/{outgoing.TOPIC}"
-            PublisherClient().create_topic(name=topic)
-            with SubscriberClient() as subscriber:
-                subscriber.create_subscription(
-                    name=f"projects/{LOCAL_PROJECT}/subscriptions/bench", topic=topic
-                )
-            yield address
-        finally:
-            del os.environ["PUBSUB_EMULATOR_HOST"]
+        yield pubsub.host
 
 
 @contextmanager

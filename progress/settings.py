@@ -44,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     user_events_topic: str | None = None
     serve_commands_url: str | None = None
     serve_events_url: str | None = None
-    serve_events_key: str | None = None
+    serve_key: str | None = None
     publish_events: PublishEvents = "milestones"
     auth_issuer: str | None = None
     auth_audience: str | None = None

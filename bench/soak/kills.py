@@ -10,11 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 
 import psutil
-from google.api_core.exceptions import GoogleAPIError
 
-from bench.functions import Function
 from bench.local_stack import LocalStack
-from bench.soak import instances
 from bench.soak.background import Background
 from bench.soak.plan import Plan
 from bench.statements import blocks
@@ -34,15 +31,15 @@ class Kills(Background):
     `killed` counts these faults by kind.
     """
 
-    def __init__(self, local: LocalStack, plan: Plan, steady: dict[str, Function]) -> None:
+    def __init__(self, local: LocalStack, plan: Plan) -> None:
         super().__init__("kills")
         self.killed: Counter[str] = Counter()
-        self._stack, self._steady, self._interval_s = local, steady, plan.kill_interval_s
+        self._stack, self._interval_s = local, plan.kill_interval_s
         self._chance = random.Random(plan.seed)
         processes = stack.running(local.folder).processes
         self._batch_environment = psutil.Process(processes["project"].pid).environ() | {
             "DATABASE_URL": postgres.url(
-                local.folder.postgres, user="local_batch", database="progress"
+                local.folder.postgres, user="progress_batch_progress", database="progress"
             )
         }
 
@@ -59,8 +56,6 @@ class Kills(Background):
             with contextlib.suppress(ProgressError, psutil.NoSuchProcess, ProcessLookupError):
                 victims[name]()
                 self.killed[name] += 1
-            with contextlib.suppress(GoogleAPIError):  # the stand-in may be restarting
-                instances.direct_pushes(self._stack, self._steady)
 
     def _killer(self, part: str) -> Callable[[], None]:
         return lambda: self._kill(part)

@@ -41,7 +41,7 @@ def _run(console: Console, local: LocalStack, soak: Plan) -> tuple[list[Sample],
         ports = {"killed": local.port, "steady": steady["query"].port}
         queries = Queries(local, soak, ports)
         commands = Commands(local, soak, load.source, steady["query"].port)
-        kills = Kills(local, soak, steady)
+        kills = Kills(local, soak)
         sampler = Sampler(local, steady, queries, kills.killed.total)
         with contextlib.ExitStack() as running:
             for part in (load, queries, commands, kills, sampler):

@@ -6,12 +6,12 @@ WHERE backend_type = 'client backend' AND pid <> pg_backend_pid();
 
 -- backends --
 SELECT pid FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND usename IN ('local_ingest', 'local_project', 'local_query', 'local_batch');
+WHERE backend_type = 'client backend' AND usename ~ '^progress_(ingest|project|query|batch)_';
 
 -- counts --
 -- The number of events, the number of messages that Pub/Sub has not delivered, and the size of PostgreSQL's files.
 SELECT (SELECT coalesce(max(global_position), 0) FROM event_store.events),
-       (SELECT count(*) FROM pubsub_standin.queue WHERE NOT acknowledged),
+       (SELECT count(*) FROM transport.queue),
        (SELECT sum(size) FROM pg_ls_waldir()) + pg_database_size(current_database());
 
 -- event ids --

@@ -26,6 +26,7 @@ MODULES = {
     "events": ("events",),
     "rebuilds": ("rebuild",),
     "dead_letters": ("dead-letters",),
+    "undelivered": ("undelivered",),
     "learners": ("learners", "export", "erase"),
     "operations": ("operations",),
     "recovery": ("check", "warm", "dump", "load", "drill", "shards", "erasures"),

@@ -14,7 +14,7 @@ import typer
 from progress import settings
 from progress.adapters import startup
 from progress.adapters.postgres import table_locks
-from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.database import Connection, run
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
 from progress.archive import erasure, manifests
@@ -143,14 +143,14 @@ def change_publisher() -> Publisher:
     return Publisher(url if url or _database_settings() else _stack()["redis_url"])
 
 
-def _find_carrier() -> str | None:
-    """Return the address of the carrier if `progress serve` runs on the data folder, else None."""
+def _use_transport() -> None:
+    """Let this process publish commands to the system that runs on the data folder, if any."""
     from progress.local import stack
 
-    try:
-        return stack.running(data_folder()).addresses.get("commands_url")
-    except StackError:
-        return None
+    with contextlib.suppress(StackError):
+        state = stack.running(data_folder())
+        settings.fill_in(SERVE_COMMANDS_URL=state.addresses["commands_url"], SERVE_KEY=state.key)
+        settings.current.cache_clear()
 
 
 def pubsub() -> tuple[str, str | None]:
@@ -179,36 +179,34 @@ def count_undelivered() -> list[Undelivered] | str:
     current = settings.current()
     emulator = current.pubsub_emulator_host
     try:
-        if not emulator and not _database_settings():
-            emulator = _stack()["pubsub_emulator_host"]
+        if not _database_settings() or data_folder().state():
+            with open_connection() as connection:
+                rows = run(connection, "transport/queue", "undelivered")
+            return [Undelivered(*row) for row in rows]
         # Without a project, skip the call, because its search for credentials would take seconds.
         if emulator or current.pubsub_project_id != LOCAL_PROJECT:
             return undelivered.count(current.pubsub_project_id, emulator)
     except (PubSubUnavailable, SettingsError) as error:
         return str(error)
-    if is_server():
-        return "`progress serve` carries its messages itself"
     return "the undelivered messages are unknown: PUBSUB_PROJECT_ID is not set"
 
 
 def is_server() -> bool:
     """Return whether `progress serve` has run on the data folder."""
     state = data_folder().state()
-    return state is not None and "commands_url" in state.addresses
+    return state is not None and "database_url" not in state.addresses
 
 
 def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> None:
     """Publish a command for each operation, and a wake-up for each shard.
 
-    If `progress serve` runs on the data folder, its carrier takes them. Without it and without a
+    If a system runs on the data folder, its transport takes them. Without it and without a
     Pub/Sub, publish nothing, and if Pub/Sub does not accept the commands, only print a
     warning: the scheduled job publishes these commands.
     """
     from progress.adapters.pubsub import wakeups
 
-    if url := _find_carrier():
-        settings.fill_in(SERVE_COMMANDS_URL=url)
-        settings.current.cache_clear()
+    _use_transport()
     try:
         is_carried = settings.current().serve_commands_url is not None
         target = (LOCAL_PROJECT, None) if is_carried else pubsub()

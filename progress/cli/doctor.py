@@ -291,13 +291,13 @@ def _look_at_backlog() -> tuple[str, list[Finding]]:
     findings = [
         Finding(
             f"{each.messages:,} messages wait in {each.subscription}",
-            "see docs/runbook.md, Dead letters",
+            "see docs/runbook.md, Dead letters, then run `progress undelivered retry`",
         )
         for each in refused
         if each.messages
     ]
     held = sum(each.messages for each in undelivered)
-    return f"{held:,} messages in Pub/Sub are not delivered yet", findings
+    return f"{held:,} messages are not delivered yet", findings
 
 
 def _look_at_system() -> tuple[str, list[Finding]]:

@@ -147,7 +147,7 @@ def _show(
         console.print(f"Pub/Sub: {undelivered}.", soft_wrap=True)
     else:
         held = sum(each.messages for each in undelivered)
-        console.print(f"{held:,} messages in Pub/Sub are not delivered yet.")
+        console.print(f"{held:,} messages are not delivered yet.")
         for each in undelivered:
             if each.messages:
                 console.print(f"  {each.messages:,} of {each.subscription}", soft_wrap=True)

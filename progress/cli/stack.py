@@ -33,12 +33,14 @@ _PRINTED = (
 Detach = Annotated[bool, typer.Option("--detach", help="Return when the stack is ready.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")]
 Standin = Annotated[
-    bool, typer.Option("--standin", help="Use the Pub/Sub stand-in even if the emulator is found.")
+    bool, typer.Option("--standin", hidden=True, help="Deprecated: there is nothing to choose.")
 ]
 
 
 def up(
-    detach: Detach = False, port: Port = local_stack.DEFAULT_PORT, standin: Standin = False
+    detach: Detach = False,
+    port: Port = local_stack.DEFAULT_PORT,
+    _standin: Standin = False,
 ) -> None:
     """Start the local stack: PostgreSQL, Valkey, Pub/Sub, the functions and the scheduler."""
     console = Console()
@@ -47,7 +49,6 @@ def up(
             connections.data_folder(),
             port,
             attached=not detach,
-            standin=standin,
             on_answer=lambda part: console.print(f"  {part} is ready"),
         )
     url = local_stack.running(connections.data_folder()).addresses["graphql_url"]

@@ -43,9 +43,9 @@ class Posters:
     """Check who may post events.
 
     On Cloud Run, IAM has admitted the request. Elsewhere, it needs a token of the API's issuer with
-    the role `publisher`, or `SERVE_EVENTS_KEY`, which only processes of `progress serve` know. The
-    code that verifies tokens is imported with the first such request, because an instance that only
-    gets pushes would start more slowly.
+    the role `publisher`, or `SERVE_KEY`, which only processes of this system know. The code that
+    verifies tokens is imported with the first such request, because an instance that only gets
+    pushes would start more slowly.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -87,7 +87,7 @@ class Posters:
 
     def is_own(self, authorization: str) -> bool:
         """Return whether another process of `progress serve` has sent this header."""
-        key = self._settings.serve_events_key
+        key = self._settings.serve_key
         own = f"Bearer {key}".encode()
         return key is not None and hmac.compare_digest(authorization.encode(), own)
 

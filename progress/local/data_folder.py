@@ -31,6 +31,7 @@ class State(msgspec.Struct, kw_only=True):
     supervisor: Process
     phase: Literal["starting", "ready"]
     addresses: dict[str, str]
+    key: str = ""  # by which the processes of the system, and commands, know each other
     processes: dict[str, Process] = {}
     answering: list[str] = []  # ready processes, in the order in which they became ready
 

@@ -14,13 +14,12 @@ import hashlib
 import html
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from progress import auth, settings
-from progress.local import data_folder, development_key, documents, sign_in_codes
+from progress import auth
+from progress.local import development_key, documents, sign_in_codes
 from progress.local.data_folder import DataFolder
 from progress.local.ports import HOST
 
@@ -222,22 +221,3 @@ def _encode(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
     return "\r\n".join(lines).encode() + body
-
-
-async def _serve(folder: DataFolder, address: str, port: int, page_port: int) -> None:
-    issuer = Issuer(folder, port=port, page_port=page_port)
-    async with await asyncio.start_server(issuer.answer, address, port) as server:
-        await server.serve_forever()
-
-
-def main() -> None:
-    """Run the issuer in a container: `python -m progress.local.issuer ADDRESS PORT PAGE_PORT`."""
-    address, port, page_port = sys.argv[1:]
-    folder = data_folder.at(settings.current().progress_data_dir)
-    data_folder.make_usable(folder)
-    development_key.ensure(folder.key)
-    asyncio.run(_serve(folder, address, int(port), int(page_port)))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,31 +14,12 @@ from progress.local import data_folder, postgres
 from progress.local.data_folder import DataFolder
 from progress.local.ports import HOST
 
-_JARS = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"
 Command = Sequence[str | Path]
 
 # PYTHONPATH: functions-framework adds only the folder of the source file to the Python path.
 # MALLOC_ARENA_MAX: on two processors, glibc would create up to 16 memory arenas, and each arena
 # keeps its freed memory.
 FUNCTION_ENVIRONMENT = {"PYTHONPATH": str(files.ROOT), "THREADS": "80", "MALLOC_ARENA_MAX": "2"}
-
-
-@dataclass(frozen=True)
-class Emulator:
-    java: Path
-    jar: Path
-
-
-def find_emulator() -> Emulator | None:
-    """Return the emulator of the Cloud SDK whose `gcloud` is on the path.
-
-    Return None if `gcloud`, the emulator or `java` is missing.
-    """
-    java, gcloud = shutil.which("java"), shutil.which("gcloud")
-    if not java or not gcloud:
-        return None
-    jars = sorted(Path(gcloud).resolve().parent.parent.glob(_JARS))
-    return Emulator(Path(java), jars[-1]) if jars else None
 
 
 @dataclass(frozen=True)
@@ -54,7 +34,6 @@ class Part:
     account: str | None = None
     stop: signal.Signals = signal.SIGTERM
     clear: Callable[[], None] | None = None  # Kills the children that survive the process.
-    then: "Part | None" = None  # A command that runs after each start of the process.
 
 
 def database_server(folder: DataFolder) -> Part:
@@ -81,26 +60,7 @@ def cache(folder: DataFolder, port: int) -> Part:
 
     options = ["--bind", HOST, "--port", str(port), "--save", "", "--dir", str(folder.path)]
     command: Command = [get_binary_path(), *options]
-    return Part("valkey", command, lambda: _accepts(port))
-
-
-def standin(port: int, rest_port: int, environment: dict[str, str], topology: Part) -> Part:
-    """Return this repository's stand-in for Pub/Sub."""
-    command = [sys.executable, "-m", "progress.local.pubsub", str(port), str(rest_port)]
-    return Part("pubsub", command, lambda: _accepts(port), environment, then=topology)
-
-
-def emulator(programs: Emulator, port: int, topology: Part) -> Part:
-    """Return Google's Pub/Sub emulator, which runs without persistence."""
-    options = [f"--host={HOST}", f"--port={port}"]
-    command: Command = [programs.java, "-jar", programs.jar, *options]
-    return Part("pubsub", command, lambda: _responds(port, "/", 200), then=topology)
-
-
-def topology(ingest_url: str, project_url: str, environment: dict[str, str]) -> Part:
-    """Return the command that creates the topics and subscriptions."""
-    command = [sys.executable, "-m", "progress.local.topology"]
-    return Part("topology", [*command, ingest_url, project_url], _is_ready, environment)
+    return Part("valkey", command, lambda: accepts(port))
 
 
 def batch(environment: dict[str, str]) -> Part:
@@ -108,15 +68,9 @@ def batch(environment: dict[str, str]) -> Part:
     return Part("batch", command, _is_ready, environment | FUNCTION_ENVIRONMENT)
 
 
-def dump(environment: dict[str, str]) -> Part:
-    command = [sys.executable, "-m", "progress.cli", "dump", "--daily"]
-    return Part("dump", command, _is_ready, environment | FUNCTION_ENVIRONMENT)
-
-
-def function(
-    name: str, port: int, environment: dict[str, str], *, ready: str, host: str = HOST
-) -> Part:
-    """Return the server of a function; the server is ready once a GET of `ready` returns 200."""
+def function(name: str, port: int, environment: dict[str, str], *, host: str = HOST) -> Part:
+    """Return the server of a function; it is ready once a GET returns 200."""
+    ready = "/" if name == "project" else "/health"
     source = files.ROOT / "functions" / name / "main.py"
     run = Path(environment["PROGRESS_DATA_DIR"], "run", name)
     with data_folder.owner_only():  # gunicorn ignores XDG_RUNTIME_DIR if the folder is missing
@@ -135,7 +89,8 @@ async def _is_ready() -> bool:
     return True
 
 
-async def _accepts(port: int) -> bool:
+async def accepts(port: int) -> bool:
+    """Return whether a process listens at the port."""
     return await _responds(port, None, 0)
 
 

@@ -24,7 +24,6 @@ def up(
     port: int,
     *,
     attached: bool,
-    standin: bool = False,
     on_answer: Callable[[str], None],
 ) -> subprocess.Popen[bytes] | None:
     """Start the stack; return the supervisor once all processes are ready.
@@ -37,9 +36,8 @@ def up(
         _wait_for_parts(folder, lambda: data_folder.is_held(folder), _ignore)
         return None
     log = folder.log("supervisor")
-    options = ["--port", str(port), *(["--standin"] if standin else [])]
     with _open_empty(log) as output:
-        process = _start_supervisor(folder, options, output.fileno(), attached=attached)
+        process = _start_supervisor(folder, port, output.fileno(), attached=attached)
     _wait_for_parts(folder, lambda: process.poll() is None, on_answer)
     if process.poll() is None:
         return process
@@ -61,9 +59,9 @@ def _ignore(_part: str) -> None:
 
 
 def _start_supervisor(
-    folder: DataFolder, options: list[str], output: int, *, attached: bool
+    folder: DataFolder, port: int, output: int, *, attached: bool
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "progress.local.supervisor", *options]
+    command = [sys.executable, "-m", "progress.serve.laptop", "--port", str(port)]
     environment = settings.child_env(PROGRESS_DATA_DIR=str(folder.path))
     return processes.start(
         command,

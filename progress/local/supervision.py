@@ -14,6 +14,7 @@ from progress import settings
 from progress.errors import StackError
 from progress.local import postgres, processes
 from progress.local.data_folder import DataFolder, State
+from progress.local.log_files import LogSockets
 from progress.local.process_specs import Part
 
 log = logging.getLogger("progress.local")
@@ -29,10 +30,16 @@ class Supervisor:
     On Linux, each process receives its stop signal when the thread that started it ends.
     """
 
-    def __init__(self, folder: DataFolder, addresses: dict[str, str]) -> None:
+    def __init__(
+        self, folder: DataFolder, addresses: dict[str, str], key: str, *logged: str
+    ) -> None:
+        """Give each process of `logged` a log file; the others write to this standard output."""
         self._folder = folder
         self._state = State(
-            supervisor=processes.identify(os.getpid()), phase="starting", addresses=addresses
+            supervisor=processes.identify(os.getpid()),
+            phase="starting",
+            addresses=addresses,
+            key=key,
         )
         self._running: dict[str, tuple[Part, subprocess.Popen[bytes]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -42,6 +49,10 @@ class Supervisor:
         self._stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
+        self._logs = LogSockets(folder.logs, logged) if logged else None
+        self._writer: subprocess.Popen[bytes] | None = None
+        if self._logs:
+            self._start_task(self._keep_writer(self._logs))
 
     async def run_until_stopped(
         self, work: Coroutine[None, None, None], *ends: Awaitable[None]
@@ -108,6 +119,9 @@ class Supervisor:
         await self.stop_parts(*(name for name in self._running if name not in last))
         for name in last:
             await self.stop_parts(name)
+        if self._logs and self._writer:
+            self._logs.close()
+            await self._wait_or_kill(self._writer, "the writer of the logs")
 
     async def _start_and_wait(self, part: Part) -> None:
         process = self._start(part)
@@ -116,23 +130,19 @@ class Supervisor:
             if process.poll() is not None:
                 raise StackError(await self._format_end(part))
             if time.monotonic() > deadline:
-                raise StackError(f"{part.name} is not ready; see {self._locate_log(part)}")
+                raise StackError(f"{part.name} is not ready; see its log")
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.1)
-        if part.then:
-            await self.run(part.then)
         self._state.answering.append(part.name)
         self._write()
         log.info("%s is ready", part.name)
 
     async def _restart(self, part: Part) -> None:
-        pause, set_up = 0.0, None
+        pause = 0.0
         while True:
             waits_since = time.monotonic()
             code = await self._wait(self._running[part.name][1])
             self._clear(part)
-            if set_up:
-                set_up.cancel()
             log.warning("%s ended (%s): starting it again", part.name, code)
             pause = (
                 0.0 if time.monotonic() - waits_since > 5 else min(2 * pause + 0.05, _MAX_PAUSE_S)
@@ -142,23 +152,12 @@ class Supervisor:
                 self._start(part)
             except OSError as error:  # such as a full disk: try again
                 log.error("%s cannot be started: %s", part.name, error)
-                continue
-            if part.then:
-                set_up = self._start_task(self._set_up_again(part, part.then))
-
-    async def _set_up_again(self, part: Part, then: Part) -> None:
-        while not await part.answers():
-            await asyncio.sleep(0.05)
-        while not await self.try_run(then):
-            await asyncio.sleep(_MAX_PAUSE_S)
 
     def _clear(self, part: Part) -> None:
-        """Kill a dead process's children. Also kill `part.then`, which may wait for the process."""
+        """Kill a dead process's children."""
         processes.kill_group(self._state.processes[part.name])
         if part.clear:
             part.clear()
-        if part.then and part.then.name in self._running:
-            self._running[part.then.name][1].kill()
 
     def _start_task(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
@@ -175,7 +174,7 @@ class Supervisor:
     def _start(self, part: Part) -> subprocess.Popen[bytes]:
         process = processes.start(
             part.command,
-            output=self._open_output(part),
+            output=self._logs.writer(part.name) if self._logs else sys.stdout.fileno(),
             environment=settings.child_env(**part.environment),
             folder=part.folder,
             account=part.account,
@@ -212,15 +211,23 @@ class Supervisor:
         self._child_exit = asyncio.Event()
 
     async def _format_end(self, part: Part) -> str:
-        return f"{part.name} ended; see {self._locate_log(part)}"
+        if self._logs is None:
+            return f"{part.name} ended; see its lines above"
+        await self._logs.flush(part.name)
+        file = self._folder.log(part.name)
+        text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+        lines = [line for line in text.splitlines() if line.strip()] or ["it wrote nothing"]
+        return f"{part.name} ended: {lines[-1].strip()} (see {file})"
 
-    def _open_output(self, _: Part) -> int:
-        """Return the file to which the process writes its standard output."""
-        return sys.stdout.fileno()
-
-    def _locate_log(self, _: Part) -> object:
-        """Return where the output of the process is found."""
-        return "its lines above"
+    async def _keep_writer(self, logs: LogSockets) -> None:
+        """Keep the writer of the logs: without it, the sockets fill up and processes block."""
+        while True:
+            self._writer = logs.start()
+            self._state.processes["logs"] = processes.identify(self._writer.pid)
+            self._write()
+            code = await self._wait(self._writer)
+            log.warning("the writer of the logs ended (%s): starting it again", code)
+            await asyncio.sleep(_MAX_PAUSE_S)
 
     def _write(self) -> None:
         self._folder.write(self._state)

@@ -171,12 +171,14 @@ def _page_undeclared(
 def redact_rest(connection: Connection, learner: str, check: Check) -> None:
     """Delete the learner's snapshots, milestone marks and pending events.
 
-    Redact the learner's dead letters, and the finished operations that name the learner.
+    Redact the learner's dead letters, what waits in the queue on one machine, and the finished
+    operations that name the learner.
     """
     _repeat(connection, "delete snapshots", learner, check)
     database.run(connection, _FILE, "delete milestone marks", learner=learner)
     database.run(connection, _FILE, "delete pending", learner=learner)
     redact_letters_of(connection, learner, check)
+    database.run(connection, _FILE, "forget queue", learner=learner)
     database.run(connection, _FILE, "redact operations", learner=learner, own=None)
 
 

@@ -31,9 +31,10 @@ _CHECK_S = 10.0
 _KEEPALIVE = {"idle": 4, "interval": 2, "count": 2}
 _OPTIONS = {"TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 8_000}
 # The sessions of the owner: the lock, and the commands (`doctor` opens five). Others: two of
-# ingest, the batch job, the check of the logins, and two more of a rebuild. Query: one for each of
-# its pools, and one for a probe or an administrator's look at blocking sessions.
-_OWNER, _OTHERS, _QUERY = 6, 6, 3
+# ingest, two of the transport, the batch job, the check of the logins, and two more of a rebuild.
+# Query: one for each of its pools, and one for a probe or an administrator's look at blocking
+# sessions.
+_OWNER, _OTHERS, _QUERY = 6, 8, 3
 _WAKES, OPERATIONS = 4, 2  # of project at the same time; each operation may have two sessions
 _MOST_WAKES = 16  # one for each shard
 
@@ -152,7 +153,7 @@ def share(connection: Connection, settings: Settings) -> tuple[dict[str, str], i
         raise SettingsError(
             f"the database admits {admitted} connections, and {of_owner} of its owner; the system "
             f"needs {needed}: {_OWNER} of the owner (the lock, commands), {project} of project, "
-            f"{query} of query, {others} of ingest, batch job, dumps, rebuilds. Raise "
+            f"{query} of query, {_OTHERS} of ingest, transport, batch job, rebuilds. Raise "
             "max_connections, or the CONNECTION LIMIT of the database or of its owner"
         )
     spare = int(admitted - needed)

@@ -1,19 +1,23 @@
-"""The system on one machine: its functions, the carrier of their commands, and the batch job.
+"""The system on one machine: its functions, the transport of their messages, and the batch job.
 
-The functions have logins of their own, named after the database, with the rights that they have in
-the cloud. Their passwords are new at each start. A lock keeps a second system off the database.
+Each has a login of its own, named after the database, with the rights that it has in the cloud.
+Their passwords are new at each start.
 """
 
 import asyncio
 import contextlib
 import secrets
+import sys
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
 
 from progress import auth
 from progress.adapters.postgres import database, logins, migrations, url
 from progress.adapters.postgres.logins import Login
 from progress.adapters.postgres.url import Address
+from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs
 from progress.errors import SettingsError
 from progress.local import ports, process_specs, schedule, supervision
@@ -23,28 +27,30 @@ from progress.local.process_specs import Part
 from progress.local.supervision import Supervisor
 from progress.projections import rebuild
 from progress.projections.changes import Publisher
-from progress.serve import carrier, sessions
-from progress.serve.carrier import Carrier
+from progress.serve import sessions
 from progress.serve.sessions import Lock
+from progress.serve.transport import former
 from progress.settings import LOCAL_PROJECT, Settings
 
-_FUNCTIONS = ("ingest", "project", "query", "batch")  # each is a group of the database, too
-_DUMP = "backup"  # the group of the run that dumps the log
-_DRAIN_S = 5.0  # for the commands that wait when the system stops
+# Each is a group of the database, too.
+_FUNCTIONS = ("ingest", "project", "query", "batch", "transport")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The processes of the system, and the port at which the carrier accepts commands.
+    """What the processes of the system share.
 
-    The addresses are written to the data folder, so they contain no password.
+    The addresses are written to the data folder, and printed, so they contain no password.
     """
 
+    folder: DataFolder
+    host: str
     addresses: dict[str, str]
-    commands_port: int
-    functions: list[Part]
-    batch: Part
-    dump: Part | None
+    key: str
+    common: Mapping[str, str]  # settings of all processes
+
+    def port(self, name: str) -> int:
+        return urlsplit(self.addresses[name]).port or 0
 
 
 def check(settings: Settings) -> None:
@@ -59,34 +65,55 @@ def check(settings: Settings) -> None:
     auth.load_issuer(settings)
 
 
+def make_plan(
+    folder: DataFolder, host: str, port: int, project: str, common: Mapping[str, str]
+) -> Plan:
+    """Plan the system on `port`; raise StackError if the port is taken."""
+    ports.check_free(port)
+    ingest, worker, transport = (ports.reserve() for _ in range(3))
+    key = secrets.token_urlsafe()
+    topic = f"v1/projects/{project}/topics/{wakeups.TOPIC}"
+    addresses = {
+        "graphql_url": f"http://{HOST}:{port}/graphql",
+        "ingest_url": f"http://{HOST}:{ingest}/",
+        "events_url": f"http://{HOST}:{ingest}/events",
+        "project_url": f"http://{HOST}:{worker}/",
+        "commands_url": f"http://{HOST}:{transport}/{topic}:publish",
+    }
+    own = {
+        "PROGRESS_DATA_DIR": str(folder.path),
+        "SERVE_COMMANDS_URL": addresses["commands_url"],
+        "SERVE_KEY": key,
+    }
+    return Plan(folder, host, addresses, key, {**own, **common})
+
+
 async def serve(folder: DataFolder, host: str, port: int, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; then finish what runs, and stop.
 
     Raise StackError if a process cannot start, or if another system has the database; also raise
-    SettingsError or DatabaseUnavailable.
+    SettingsError or DatabaseUnavailable. A lock keeps a second system off the database.
     """
     supervision.end_leftovers(folder)
     lock = Lock(settings.database_url or "", folder.path)
     await lock.take()
     try:
-        databases, wakes = _prepare(settings)
-        plan = _plan(folder, host, port, settings, databases)
-        supervisor = Supervisor(folder, plan.addresses)
-        to = plan.addresses["project_url"]
-        async with carrier.carry(plan.commands_port, to, wakes) as commands:
-            urls = [each["DATABASE_URL"] for each in databases.values()]
-            work = _run(supervisor, plan, folder, lock, urls)
-            try:
-                await supervisor.run_until_stopped(work)
-            finally:
-                await _stop(supervisor, commands)
+        common = {"PUBLISH_EVENTS": _choose_publication(settings)}
+        plan = make_plan(folder, host, port, settings.pubsub_project_id, common)
+        databases, wakes = prepare(settings.database_url or "", settings)
+        supervisor = Supervisor(folder, plan.addresses, plan.key)
+        urls = [each["DATABASE_URL"] for each in databases.values()]
+        guards = (lock.keep(), sessions.watch_logins(urls))
+        try:
+            await supervisor.run_until_stopped(run(supervisor, plan, databases, wakes, *guards))
+        finally:
+            await stop(supervisor)
     finally:
         lock.release()
 
 
-def _prepare(settings: Settings) -> tuple[dict[str, dict[str, str]], int]:
-    """Migrate the database; return each function's settings, and the most wake-ups at a time."""
-    owner = settings.database_url or ""
+def prepare(owner: str, settings: Settings) -> tuple[dict[str, dict[str, str]], int]:
+    """Migrate the database; return each process's settings, and the most wake-ups at a time."""
     at = url.parse_url(owner)
     names = (*_FUNCTIONS, _DUMP) if settings.dump_to else _FUNCTIONS
     groups = [f"progress_{name}" for name in names]
@@ -101,6 +128,7 @@ def _prepare(settings: Settings) -> tuple[dict[str, dict[str, str]], int]:
             do = f'REVOKE CONNECT ON DATABASE "{at.database}" FROM PUBLIC'
             logs.write("WARNING", f"every login of the server may connect: a superuser runs {do}")
         logins.apply(connection, own)
+        former.take_over(connection)
         publisher = Publisher(settings.redis_url)
         rebuild.ensure(lambda: database.connect(owner, name="serve"), publisher)
     urls = zip(names, (_url_of(at, login) for login in own), strict=True)
@@ -115,62 +143,52 @@ def _url_of(at: Address, login: Login) -> str:
     return f"postgresql://{name}:{login.password}@/{database_name}?{where}"
 
 
-def _plan(
-    folder: DataFolder,
-    host: str,
-    port: int,
-    settings: Settings,
-    databases: dict[str, dict[str, str]],
-) -> Plan:
-    ports.check_free(port)
-    ingest, project, commands = (ports.reserve() for _ in range(3))
-    addresses = {
-        "graphql_url": f"http://{HOST}:{port}/graphql",
-        "ingest_url": f"http://{HOST}:{ingest}/",
-        "events_url": f"http://{HOST}:{ingest}/events",
-        "project_url": f"http://{HOST}:{project}/",
-        "commands_url": f"http://{HOST}:{commands}/",
-    }
-    common = {
-        "PROGRESS_DATA_DIR": str(folder.path),
-        "SERVE_COMMANDS_URL": addresses["commands_url"],
-        "SERVE_EVENTS_KEY": secrets.token_urlsafe(),
-        "PUBLISH_EVENTS": _choose_publication(settings),
-    }
-    environments = {name: common | address for name, address in databases.items()}
-    environments["query"]["SERVE_EVENTS_URL"] = addresses["events_url"]
-    functions = [
-        process_specs.function("ingest", ingest, environments["ingest"], ready="/health"),
-        process_specs.function("project", project, environments["project"], ready="/"),
-        process_specs.function("query", port, environments["query"], ready="/health", host=host),
-    ]
-    dump = process_specs.dump(environments[_DUMP]) if _DUMP in environments else None
-    batch = process_specs.batch(environments["batch"])
-    return Plan(addresses, commands, functions, batch, dump)
-
-
 def _choose_publication(settings: Settings) -> str:
     """Return `PUBLISH_EVENTS`: without a project of Google Cloud, nothing leaves the system."""
     return "off" if settings.pubsub_project_id == LOCAL_PROJECT else settings.publish_events
 
 
-async def _run(
-    supervisor: Supervisor, plan: Plan, folder: DataFolder, lock: Lock, urls: list[str]
+async def run(
+    supervisor: Supervisor,
+    plan: Plan,
+    databases: Mapping[str, Mapping[str, str]],
+    wakes: int,
+    *guards: Coroutine[Any, Any, None],
 ) -> None:
+    """Run the system, and the guards, which end it with their errors; never return."""
+    environments = {name: {**plan.common, **databases[name]} for name in _FUNCTIONS}
+    environments["query"]["SERVE_EVENTS_URL"] = plan.addresses["events_url"]
+    parts = [
+        process_specs.function("ingest", plan.port("ingest_url"), environments["ingest"]),
+        process_specs.function("project", plan.port("project_url"), environments["project"]),
+        process_specs.function(
+            "query", plan.port("graphql_url"), environments["query"], host=plan.host
+        ),
+        _transport(plan, environments["transport"], wakes),
+    ]
+    batch = process_specs.batch(environments["batch"])
     async with asyncio.TaskGroup() as group:
-        group.create_task(lock.keep())
-        group.create_task(sessions.watch_logins(urls))
-        await supervisor.keep(*plan.functions)
+        for guard in guards:
+            group.create_task(guard)
+        await supervisor.keep(*parts)
         supervisor.set_ready()
         logs.write("INFO", f"ready: {plan.addresses['graphql_url']}")
-        if dump := plan.dump:
-            group.create_task(schedule.keep_dumps(folder, lambda: supervisor.try_run(dump)))
-        await schedule.keep(folder, lambda: supervisor.try_run(plan.batch))
+        await schedule.keep(plan.folder, lambda: supervisor.try_run(batch))
 
 
-async def _stop(supervisor: Supervisor, commands: Carrier) -> None:
-    """Stop what accepts events; then let project finish, and stop it."""
+def _transport(plan: Plan, environment: dict[str, str], wakes: int) -> Part:
+    port = plan.port("commands_url")
+    urls = [plan.addresses["ingest_url"], plan.addresses["project_url"]]
+    command = [sys.executable, "-m", "progress.serve.transport", str(port), *urls, str(wakes)]
+    if "pubsub_emulator_host" in plan.addresses:
+        port = int(plan.addresses["pubsub_emulator_host"].rpartition(":")[2])
+        command += ["--grpc", str(port)]
+    return Part("pubsub", command, lambda: process_specs.accepts(port), environment)
+
+
+async def stop(supervisor: Supervisor, *last: str) -> None:
+    """Stop what accepts events; let project finish; then stop the rest, and at last `last`."""
     supervisor.end_restarts()
     await supervisor.stop_parts("query", "ingest")
-    await commands.drain(_DRAIN_S)
-    await supervisor.stop()
+    await supervisor.stop_parts("pubsub")  # it delivers the commands that wait
+    await supervisor.stop(*last)

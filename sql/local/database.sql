@@ -1,4 +1,4 @@
--- The database of the local stack, and the users of this database.
+-- The database of the local stack, and its user for analysts.
 
 -- exists --
 SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'progress');
@@ -6,18 +6,14 @@ SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'progress');
 -- create database --
 CREATE DATABASE progress;
 
--- create users --
--- One user for each function, for the batch job and for analysts. Each user is a member of only its own role, as in the
--- cloud.
+-- create analyst --
+-- A user for analysts. The functions have logins of their own; those of version 0.3 go.
+DROP ROLE IF EXISTS local_ingest, local_project, local_batch, local_query;
 DO $$
-DECLARE
-    part text;
 BEGIN
-    FOREACH part IN ARRAY ARRAY['ingest', 'project', 'batch', 'query', 'analyst'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'local_' || part) THEN
-            EXECUTE format('CREATE ROLE %I LOGIN IN ROLE %I', 'local_' || part, 'progress_' || part);
-        END IF;
-    END LOOP;
+    IF to_regrole('local_analyst') IS NULL THEN
+        CREATE ROLE local_analyst LOGIN IN ROLE progress_analyst;
+    END IF;
     ALTER ROLE local_analyst SET statement_timeout = '60s';
     ALTER ROLE local_analyst SET idle_in_transaction_session_timeout = '60s';
 END

@@ -119,6 +119,9 @@ FROM event_store.redact_letters_of(event_store.erasure_digest(CAST(:learner AS t
 -- hide sessions --
 SELECT event_store.hide_sessions(:learner, :after, :at_most);
 
+-- forget queue --
+SELECT transport.forget(:learner);
+
 -- redact operations --
 -- `own` is the operation that erases the learner, or null while its worker still needs the learner's id.
 SELECT operations.redact_operations(:learner, CAST(:own AS uuid));

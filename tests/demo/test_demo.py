@@ -70,19 +70,11 @@ class Stack:
         return self.progress("demo", "--port", str(self.port)).splitlines()
 
     def await_delivery(self) -> None:
-        """Wait until every push is acknowledged.
-
-        If the stack does not run the stand-in for Pub/Sub, return at once: only the stand-in has a
-        queue that shows which messages are not acknowledged.
-        """
+        """Wait until every push is acknowledged."""
         env = json.loads(self.progress("env", "--json"))
         connection = database.connect(env["database_url"])
-        if (
-            "pubsub" in env["pids"]
-            and connection.run("SELECT to_regclass('pubsub_standin.queue')")[0][0]
-        ):
-            queue = blocks("local/pubsub")["queue"]
-            readiness.wait(lambda: not connection.run(queue), "delivery", seconds=60)
+        queue = blocks("transport/queue")["waiting"]
+        readiness.wait(lambda: not connection.run(queue), "delivery", seconds=60)
         connection.close()
 
     def counts(self) -> dict[str, int]:

@@ -38,8 +38,7 @@ def environment() -> Iterator[dict[str, str]]:
     """The variables that the README's first commands export, after they have started a stack."""
     with folders.create("examples") as folder:
         own = settings.child_env(PROGRESS_DATA_DIR=str(folder / "data"))
-        # Google's emulator does not sign pushes.
-        up = f"up --detach --standin --port {ports.reserve()}"
+        up = f"up --detach --port {ports.reserve()}"
         shell = PREPARE.replace("up --detach", up) + "printf '\\0'; env -0"
         try:
             made = programs.run(["bash", "-euc", _with_server(shell)], own, folder=REPOSITORY)

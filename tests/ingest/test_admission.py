@@ -384,7 +384,7 @@ def test_a_learner_does_not_wait_for_slow_bodies(store: Store) -> None:
     """Under `progress serve`, the query function posts what learners set, with a key."""
     patient = f"Admission(timeout_s={ENOUGH_S})"
     text = function_process.edit("ingest", "admission = Admission()", f"admission = {patient}")
-    environment = {"DATABASE_URL": store.url, "SERVE_EVENTS_KEY": "key"}
+    environment = {"DATABASE_URL": store.url, "SERVE_KEY": "key"}
     running_ingest = function_process.run("ingest", environment, textwrap.dedent(text) + REPORT)
     with running_ingest as running, clients(running, 2) as (one, own):
         hold(one, running, 32 * MIB)

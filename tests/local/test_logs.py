@@ -158,7 +158,7 @@ def test_a_file_rotates_at_ten_megabytes() -> None:
 
 def test_each_function_has_a_folder_for_its_control_socket(tmp_path: Path) -> None:
     environment = {"PROGRESS_DATA_DIR": str(tmp_path)}
-    part = process_specs.function("ingest", 1, environment, ready="/")
+    part = process_specs.function("ingest", 1, environment)
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_relative_to(tmp_path)
     # Without this folder, gunicorn would use the home folder.
     assert Path(part.environment["XDG_RUNTIME_DIR"]).is_dir()

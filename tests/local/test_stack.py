@@ -50,7 +50,7 @@ class Stack:
         return cli.progress("", *arguments, text=text, PROGRESS_DATA_DIR=str(self.folder))
 
     def up(self) -> cli.Result:
-        return self.run("up", "--detach", "--standin", "--port", str(self.port))
+        return self.run("up", "--detach", "--port", str(self.port))
 
     def env(self) -> dict[str, Any]:
         answer = self.run("env", "--json")

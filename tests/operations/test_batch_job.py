@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import AlreadyExists
 
 from progress import settings
 from progress.adapters.postgres import database, statements
@@ -30,7 +28,7 @@ from progress.operations import batch_job
 from progress.projections import batch, gauges
 from progress.projections.projector import SHARDS, Projector
 from tests.conftest import Store
-from tests.support import model_rows, sample_events, stage
+from tests.support import model_rows, pulled_pubsub, sample_events, stage
 from tests.support.erasure_fixtures import erase
 from tests.support.export_fixtures import export
 from tests.support.fake_publisher import FakePublisher
@@ -41,7 +39,6 @@ from tests.support.operation_fixtures import (
     write_dead_letters,
 )
 from tests.support.postgres_servers import url_of
-from tests.support.pubsub_servers import PROJECT, Pubsub
 from tests.support.stage import append, connect
 from tests.support.traced_operation import Hooks, start
 
@@ -296,30 +293,29 @@ class Job:
 
 
 @pytest.fixture
+def pulled() -> Iterator[str]:
+    with pulled_pubsub.serve() as address:
+        yield address
+
+
+@pytest.fixture
 def job(
-    pubsub: Pubsub,
+    pulled: str,
     store: Store,
     connection: Connection,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Job]:
-    topic, name = f"{PROJECT}/topics/{wakeups.TOPIC}", f"changes-{uuid.uuid4()}"
-    with contextlib.suppress(AlreadyExists):
-        pubsub.publisher.create_topic(name=topic)
-    full = f"{PROJECT}/subscriptions/{name}"
-    pubsub.subscriber.create_subscription(name=full, topic=topic, ack_deadline_seconds=300)
     monkeypatch.setattr(backlog, "_NEXT_PULL_TIMEOUT_S", 0.5)
     made = Job({}, store, connection, monkeypatch, capsys)
     made.configure(
         DATABASE_URL=NOWHERE,
-        PUBSUB_EMULATOR_HOST=pubsub.host,
-        PUBSUB_PROJECT_ID=PROJECT.removeprefix("projects/"),
-        CHANGES_SUBSCRIPTION=name,
+        PUBSUB_EMULATOR_HOST=pulled,
+        CHANGES_SUBSCRIPTION=pulled_pubsub.SUBSCRIPTION,
     )
     yield made
     for cache in (settings.current, wakeups.outage):
         cache.cache_clear()
-    pubsub.subscriber.delete_subscription(subscription=full)
 
 
 def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> None:

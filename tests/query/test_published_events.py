@@ -183,7 +183,7 @@ def open_served_world(store: Store, sent: FakePublisher) -> Iterator[World]:
                 self.respond(200 if answer else 429, json.dumps(answer).encode())
 
     with http_servers.serve(Ingest) as url:
-        own = {"serve_events_url": f"{url}/events", "serve_events_key": "key"}
+        own = {"serve_events_url": f"{url}/events", "serve_key": "key"}
         with open_world(store, sent, None, **own) as world:
             worlds.append(world)
             yield world

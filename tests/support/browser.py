@@ -138,8 +138,7 @@ def stack(*options: str) -> Iterator[Stack]:
     with folders.create("page") as folder:
         stack = Stack(folder, ports.reserve())
         try:
-            # Google's emulator would take several times as much CPU time as the stand-in.
-            stack.progress("up", "--detach", "--standin", "--port", str(stack.port))
+            stack.progress("up", "--detach", "--port", str(stack.port))
             stack.progress("demo", *options, "--port", str(stack.port))
             yield stack
         finally:

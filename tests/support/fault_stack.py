@@ -70,7 +70,7 @@ class Stack:
         return subprocess.Popen(
             [sys.executable, str(files.ROOT / "jobs" / "batch_aggregates" / "main.py")],
             env=settings.child_env(
-                DATABASE_URL=url_of(self.addresses["database_url"], "batch"),
+                DATABASE_URL=url_of(self.addresses["database_url"], "batch", of_system=True),
                 PUBSUB_EMULATOR_HOST=self.addresses["pubsub_emulator_host"],
                 PYTHONPATH=str(files.ROOT),
                 **changed,
@@ -83,7 +83,7 @@ class Stack:
         return {"PROGRESS_DATA_DIR": str(self.folder.path), "RATE_LIMIT_PER_MINUTE": "1000000"}
 
     def up(self) -> None:
-        started = self.run("up", "--detach", "--standin", "--port", str(self.port))
+        started = self.run("up", "--detach", "--port", str(self.port))
         assert started.returncode == 0, started.stderr
 
     @property

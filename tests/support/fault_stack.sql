@@ -5,7 +5,7 @@ SELECT count(*) FROM event_store.events;
 
 -- waiting --
 -- The number of messages that are not acknowledged, including undeliverable ones.
-SELECT count(*) FROM pubsub_standin.queue WHERE NOT acknowledged;
+SELECT count(*) FROM transport.queue;
 
 -- behind --
 SELECT count(*) FROM shards_behind;

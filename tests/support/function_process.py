@@ -72,7 +72,7 @@ def run(
         folder = stack.enter_context(folders.create("function"))
         output = stack.enter_context(log.open("wb")) if log else subprocess.DEVNULL
         port = port or ports.reserve()
-        part = process_specs.function(name, port, {"PROGRESS_DATA_DIR": str(folder)}, ready="/")
+        part = process_specs.function(name, port, {"PROGRESS_DATA_DIR": str(folder)})
         command = [*part.command]
         if text:
             source = folder / "main.py"

@@ -255,9 +255,6 @@ SELECT event_id, event_type AS type, event_data AS data, occurred_at, created_at
 FROM event_store.events
 WHERE global_position NOT IN (SELECT global_position FROM poisoned_events);
 
--- hold the queue --
-LOCK TABLE pubsub_standin.queue IN EXCLUSIVE MODE;
-
 -- end sessions --
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = :application;

@@ -99,7 +99,7 @@ class Server:
     def _create_users(self) -> None:
         # Users belong to the whole server, so that another process may create them, too.
         self._run("SELECT pg_advisory_lock(0)")
-        self._run(statements.blocks("local/database")["create users"])
+        self._run(statements.blocks(str(Path(__file__).with_suffix("")))["create users"])
         self._run("SELECT pg_advisory_unlock(0)")
 
     def create_bare_database(self, options: str) -> str:
@@ -113,11 +113,15 @@ class Server:
         self._connection.run(statement)
 
 
-def url_of(url: str, function: str) -> str:
-    """Return a URL of the database; its user has the privileges of `function`."""
+def url_of(url: str, function: str, *, of_system: bool = False) -> str:
+    """Return a URL of the database; its user has the privileges of `function`.
+
+    The logins of a system that runs are named after its database.
+    """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"local_{function}@{host}").geturl()
+    name = f"progress_{function}_{parts.path[1:]}" if of_system else f"local_{function}"
+    return parts._replace(netloc=f"{name}@{host}").geturl()
 
 
 def connect_plainly(url: str) -> Connection:

@@ -3,7 +3,9 @@
 import contextlib
 import json
 import queue
+import shutil
 import signal
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,12 +19,14 @@ from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.types import PushConfig, RetryPolicy, Subscription
 
 from progress import settings
-from progress.local import ports, process_specs, processes, readiness
+from progress.local import ports, processes, readiness
 from tests.conftest import skip_without
 from tests.support import http_servers
+from tests.support.postgres_servers import EMBEDDED, Server
 
 PROJECT = "projects/contract"
-STAND_IN = [sys.executable, "-m", "progress.local.pubsub"]
+KEY = "key"
+_JARS = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"
 
 
 @dataclass
@@ -39,7 +43,7 @@ class Pubsub:
         self.publisher.create_topic(name=name)
         return name
 
-    def subscribe(self, topic: str, url: str = "", **more: Any) -> str:
+    def subscribe(self, topic: str, url: str, **more: Any) -> str:
         name = f"{PROJECT}/subscriptions/s-{uuid.uuid4()}"
         self.subscriber.create_subscription(
             request=Subscription(
@@ -60,17 +64,6 @@ class Pubsub:
         sent = [self.publisher.publish(topic, payload, **attributes) for payload in data]
         return [future.result(timeout=10) for future in sent]
 
-    def pull(self, subscription: str, count: int) -> list[Any]:
-        received: list[Any] = []
-
-        def is_complete() -> bool:
-            answer = self.subscriber.pull(subscription=subscription, max_messages=100, timeout=15)
-            received.extend(answer.received_messages)
-            return len(received) >= count
-
-        readiness.wait(is_complete, f"{count} messages")
-        return received
-
 
 @dataclass
 class Inbox:
@@ -84,52 +77,108 @@ class Inbox:
         return [self.bodies.get(timeout=20) for _ in range(count)]
 
 
+class Transport:
+    """A process of the transport, which can be restarted on the same ports and database.
+
+    Its own subscriptions push to `ingest_url` and `project_url`.
+    """
+
+    def __init__(self, url: str, log: Path, *, is_open: bool = True) -> None:
+        """Without `is_open`, it is that of `progress serve`, which programs cannot use."""
+        self.url, self._log = url, log
+        self.port, grpc = ports.reserve(), ports.reserve()
+        self.grpc = grpc if is_open else None
+        self.ingest_url = self.project_url = f"http://{ports.HOST}:{ports.reserve()}/"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        return f"{ports.HOST}:{self.grpc}"
+
+    @property
+    def rest_url(self) -> str:
+        return f"http://{ports.HOST}:{self.port}"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "progress.serve.transport", str(self.port)]
+        command += [self.ingest_url, self.project_url, "4"]
+        command += ["--grpc", str(self.grpc)] if self.grpc else []
+        with self._log.open("ab") as output:
+            self._process = processes.start(
+                command,
+                output=output,
+                environment=settings.child_env(DATABASE_URL=self.url, SERVE_KEY=KEY),
+            )
+        last = self.grpc or self.port
+        readiness.wait(lambda: ports.is_listening(last), "the transport", seconds=60)
+
+    def end(self, *, by: signal.Signals = signal.SIGKILL) -> int:
+        assert self._process
+        processes.end(self._process, by=by, seconds=10)
+        return self._process.returncode
+
+    def restart(self) -> None:
+        self.end()
+        self.start()
+
+    def wait(self) -> int:
+        """Wait until the transport ends by itself; return the exit code."""
+        assert self._process
+        return self._process.wait(20)
+
+
 @pytest.fixture(
-    scope="module", params=["stand-in", pytest.param("emulator", marks=pytest.mark.exhaustive)]
+    scope="module", params=["transport", pytest.param("emulator", marks=pytest.mark.exhaustive)]
 )
-def pubsub(request: pytest.FixtureRequest) -> Iterator[Pubsub]:
-    """A Pub/Sub server: the local stack's stand-in, and in `make test-all` also Google's emulator.
+def pubsub(
+    request: pytest.FixtureRequest,
+    servers: Callable[[str], Server],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Pubsub]:
+    """A Pub/Sub server: the transport, and in `make test-all` also Google's emulator.
 
     Skip the run with the emulator if the emulator is not installed.
     """
-    port = rest_port = ports.reserve()
-    environment = settings.child_env()
-    if request.param == "emulator":
-        if not (programs := process_specs.find_emulator()):
-            skip_without(request, "pubsub-emulator")
-        jar = ["-jar", str(programs.jar)]
-        command = [str(programs.java), *jar, f"--port={port}", "--host=127.0.0.1"]
-    else:
-        environment = settings.child_env(DATABASE_URL=request.getfixturevalue("postgres"))
-        rest_port = ports.reserve()
-        command = [*STAND_IN, str(port), str(rest_port)]
-    log = request.getfixturevalue("tmp_path_factory").mktemp("pubsub") / "log"
-    with started(command, port, log, environment), clients(f"127.0.0.1:{port}") as made:
-        made.rest_url = f"http://127.0.0.1:{rest_port}"
-        yield made
-
-
-@contextlib.contextmanager
-def started(
-    command: list[str], port: int, log: Path, environment: dict[str, str]
-) -> Iterator[None]:
-    """Run a server during the block, which begins when the server listens."""
+    log = tmp_path_factory.mktemp("pubsub") / "log"
+    if request.param == "transport":
+        with servers(EMBEDDED).open_database() as url, transport(log, url) as made:
+            yield made
+        return
+    if not (command := find_emulator()):
+        skip_without(request, "pubsub-emulator")
+    port = ports.reserve()
     with log.open("wb") as output:
-        process = processes.start(command, output=output, environment=environment)
+        command = [*command, f"--port={port}", f"--host={ports.HOST}"]
+        process = processes.start(command, output=output, environment=settings.child_env())
     try:
         readiness.wait(lambda: ports.is_listening(port), "Pub/Sub", seconds=120)
-        yield
+        with clients(f"{ports.HOST}:{port}") as made:
+            made.rest_url = f"http://{ports.HOST}:{port}"
+            yield made
     finally:
         processes.end(process, by=signal.SIGTERM, seconds=10)
 
 
+def find_emulator() -> list[str]:
+    """Return the command that starts the emulator of the Cloud SDK; [] if a part is missing."""
+    java, gcloud = shutil.which("java"), shutil.which("gcloud")
+    if not java or not gcloud:
+        return []
+    jars = sorted(Path(gcloud).resolve().parent.parent.glob(_JARS))
+    return [java, "-jar", str(jars[-1])] if jars else []
+
+
 @contextlib.contextmanager
-def stand_in(log: Path, database_url: str, port: int = 0) -> Iterator[str]:
-    """Run the local stack's Pub/Sub during the block; yield its address."""
-    port = port or ports.reserve()
-    environment = settings.child_env(DATABASE_URL=database_url)
-    with started([*STAND_IN, str(port)], port, log, environment):
-        yield f"127.0.0.1:{port}"
+def transport(log: Path, database_url: str) -> Iterator[Pubsub]:
+    """Run the transport of a local stack during the block; yield it with Google's clients."""
+    process = Transport(database_url, log)
+    process.start()
+    try:
+        with clients(process.host) as made:
+            made.rest_url = process.rest_url
+            yield made
+    finally:
+        process.end(by=signal.SIGTERM)
 
 
 @contextlib.contextmanager

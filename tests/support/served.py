@@ -88,17 +88,6 @@ class Served(fault_stack.Stack):
         """Post a body to the system's one address."""
         return http_client.fetch(self.port, "POST", path, body, headers)
 
-    def await_delivery(self) -> None:
-        """Wait until every event is folded, so that no wake-up folds beside what comes next.
-
-        The supervisor holds the wake-ups in memory. The batch job replaces those that it has lost.
-        """
-        with contextlib.suppress(StackError):
-            self.await_projection(seconds=5)
-            return
-        assert self.run("batch").returncode == 0
-        self.await_projection()
-
     @property
     def events_port(self) -> int:
         return self.port

@@ -180,7 +180,7 @@ def test_the_first_look_asks_each_function_and_speaks_of_nothing_of_google(syste
         os.kill(pid, signal.SIGCONT)
     assert "query 200, ingest silent, project 200" in looked
     assert "LOOK  ingest answers nothing: " in looked
-    assert "`progress serve` carries its messages itself" in looked
+    assert "0 messages are not delivered yet" in looked
     assert "PUBSUB" not in looked
 
 
@@ -196,7 +196,7 @@ def test_a_system_whose_login_is_refused_ends_and_a_new_start_mends_it(system: S
 
 
 def test_an_operation_runs_to_its_end(system: Served) -> None:
-    """The erasure's command reaches project over the carrier, and so do its steps."""
+    """The erasure's command reaches project over the transport, and so do its steps."""
     system.post_events(sample_events.lesson("leaver", 3))
     erase = """mutation ($key: ID!) {
         eraseUser(userId: "leaver", idempotencyKey: $key) { id } }"""

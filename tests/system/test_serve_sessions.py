@@ -90,7 +90,7 @@ def test_a_login_that_the_database_refuses_ends_the_system(store: Store) -> None
         asyncio.run(sessions.watch_logins([store.url, url_of(store.url, "nobody")]))
 
 
-@pytest.mark.parametrize(("admitted", "workers"), [(23, 1), (30, 1), (31, 3), (200, 4)])
+@pytest.mark.parametrize(("admitted", "workers"), [(25, 1), (32, 1), (33, 3), (200, 4)])
 def test_all_functions_and_commands_have_a_place(
     store: Store, connection: database.Connection, admitted: int, workers: int
 ) -> None:
@@ -100,8 +100,8 @@ def test_all_functions_and_commands_have_a_place(
     query = workers * (sum(map(int, pools.values())) + 1)
     fixed = sessions._OWNER + sessions._OTHERS + 2 * sessions.OPERATIONS
     assert query + fixed + wakes <= min(admitted, 97)
-    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 22")
-    with pytest.raises(SettingsError, match=r"admits 22 connections.* needs [23]"):
+    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 24")
+    with pytest.raises(SettingsError, match=r"admits 24 connections.* needs [23]"):
         sessions.share(connection, settings)
 
 

@@ -36,7 +36,7 @@ def _running(endpoint: str, **more: str) -> Iterator[browser.Stack]:
         for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **_SOON, **more}.items():
             patch.setenv(name, value)
         try:
-            made.progress("up", "--detach", "--standin", "--port", str(made.port))
+            made.progress("up", "--detach", "--port", str(made.port))
             yield made
         finally:
             made.progress("down")

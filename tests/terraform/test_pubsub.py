@@ -6,7 +6,6 @@ import pytest
 
 from progress.adapters.pubsub import wakeups
 from progress.event_store import outgoing
-from progress.local import topology
 from tests.support.cloud_run import only, plain_settings
 from tests.support.terraform import REPOSITORY, need_offline
 from tests.support.terraform_environments import FOREIGN, FOREIGN_TOPIC, POSTER, Environments
@@ -14,6 +13,9 @@ from tests.support.terraform_state import Deployment, Resources, Values
 
 CODE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"
 TRANSFORM = "removeLearner"
+SOURCES = ("learning-events", "algorithm-events", "vocabulary-events", "user-events")
+PROJECTION = "progress-projection-sub"
+AGENT = "serviceAccount:service-100000000000@gcp-sa-pubsub.iam.gserviceaccount.com"
 
 
 def subscriptions(resources: Resources) -> dict[str, Values]:
@@ -25,11 +27,22 @@ def subscriptions(resources: Resources) -> dict[str, Values]:
 
 def test_topics_match_the_local_stack_and_stay_in_the_region(deployment: Deployment) -> None:
     topics = deployment.applied.of("google_pubsub_topic", "topic")
-    assert topics.keys() == {*topology.SOURCES, wakeups.TOPIC, outgoing.TOPIC}
+    assert topics.keys() == {*SOURCES, wakeups.TOPIC, outgoing.TOPIC}
     for topic in deployment.applied.of("google_pubsub_topic").values():  # also of dead letters
         assert only(topic["message_storage_policy"])["allowed_persistence_regions"] == [
             "europe-west1"
         ]
+
+
+def test_only_the_configured_publishers_and_query_may_publish(deployment: Deployment) -> None:
+    named = deployment.plan["variables"]["publishers"]["value"]
+    is_dev = deployment.plan["variables"]["environment"]["value"] == "dev"
+    assert named.keys() == (set() if is_dev else set(SOURCES))
+    accounts = deployment.applied.of("google_service_account", "member")
+    wanted = {topic: set(named.get(topic, ())) for topic in SOURCES}
+    wanted["user-events"].add(accounts["query"]["member"])
+    grants = _publishers(deployment)
+    assert {topic: grants.get(topic, set()) for topic in SOURCES} == wanted
 
 
 def _publishers(deployment: Deployment) -> dict[str, set[str]]:
@@ -75,7 +88,7 @@ def test_a_foreign_topic_has_a_subscription_but_is_not_managed_by_terraform(
     assert "user-events" not in deployment.applied.of("google_pubsub_topic", "topic")
     grants = _publishers(deployment)
     assert grants["learning-events"] == {"group:learning@example.com"}
-    assert not {*topology.SOURCES[1:], FOREIGN_TOPIC} & grants.keys()
+    assert not {*SOURCES[1:], FOREIGN_TOPIC} & grants.keys()
     by_name = subscriptions(deployment.applied)
     assert by_name["user-events-ingest-sub"]["topic"] == FOREIGN_TOPIC
     assert plain_settings(deployment.applied, "query")["USER_EVENTS_TOPIC"] == FOREIGN_TOPIC
@@ -90,8 +103,8 @@ def test_source_topics_are_pushed_to_ingest_and_commands_to_the_project_function
 ) -> None:
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     pushed = deployment.applied.of("google_pubsub_subscription", "push")
-    wanted = {f"{topic}-ingest-sub": (topic, "ingest") for topic in topology.SOURCES}
-    wanted[topology.PROJECTION] = (wakeups.TOPIC, "project")
+    wanted = {f"{topic}-ingest-sub": (topic, "ingest") for topic in SOURCES}
+    wanted[PROJECTION] = (wakeups.TOPIC, "project")
     assert pushed.keys() == wanted.keys()
     for name, (topic, function) in wanted.items():
         target = only(pushed[name]["push_config"])
@@ -106,7 +119,7 @@ def test_the_acknowledgement_deadline_equals_the_timeout_of_the_function(
 ) -> None:
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     for name, subscription in deployment.applied.of("google_pubsub_subscription", "push").items():
-        function = "project" if name == topology.PROJECTION else "ingest"
+        function = "project" if name == PROJECTION else "ingest"
         timeout = int(only(services[function]["template"])["timeout"].removesuffix("s"))
         # 600 s is Pub/Sub's maximum.
         assert subscription["ack_deadline_seconds"] == min(timeout, 600)
@@ -164,7 +177,7 @@ def test_no_subscription_expires(deployment: Deployment) -> None:
 def test_user_events_are_not_written_to_bigquery(deployment: Deployment) -> None:
     """User events contain e-mail addresses."""
     written = {n: e for n, e in subscriptions(deployment.applied).items() if e["bigquery_config"]}
-    topics = {topic for topic in topology.SOURCES if topic != "user-events"}
+    topics = {topic for topic in SOURCES if topic != "user-events"}
     assert written.keys() == {f"progress-analytics-sub-{topic}" for topic in topics}
     for name, subscription in written.items():
         assert subscription["topic"].endswith("/" + name.removeprefix("progress-analytics-sub-"))

@@ -15,7 +15,7 @@ from progress.errors import ProgressError, SettingsError
 
 GROUPS = (
     *("progress_ingest", "progress_project", "progress_batch", "progress_query"),
-    *("progress_load", "progress_analyst", "progress_backup"),
+    *("progress_load", "progress_analyst", "progress_backup", "progress_transport"),
 )
 
 _FILE = "adapters/logins"

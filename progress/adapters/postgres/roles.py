@@ -10,7 +10,9 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, ProgressError
 
 _FILE = "adapters/roles"
-_GRANTS = "GRANT EXECUTE ON ROUTINE event_store.", "GRANT EXECUTE ON ROUTINE operations."
+_GRANTS = tuple(
+    f"GRANT EXECUTE ON ROUTINE {schema}." for schema in ("event_store", "operations", "transport")
+)
 
 
 def apply(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Messages between the processes of `progress serve`, over the loopback instead of Pub/Sub."""
+"""Messages between the processes of one machine, over the loopback instead of Pub/Sub."""
 
 import contextlib
 import http.client
@@ -26,12 +26,12 @@ def post(url: str, body: bytes, *, timeout_s: float, **headers: str) -> bytes:
         response = connection.getresponse()
         answer = response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise PubSubUnavailable(f"no response from {url}: {error}") from error
+        raise PubSubUnavailable(f"no response from {parts.netloc}: {error}") from error
     finally:
         connection.close()
     if response.status not in (200, 204):
         kind = IngestBusy if response.status == 429 else PubSubUnavailable
-        raise kind(f"the status of {url} is {response.status}")
+        raise kind(f"the status of {parts.netloc} is {response.status}")
     return answer
 
 

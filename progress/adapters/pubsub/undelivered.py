@@ -1,8 +1,7 @@
 """The number of undelivered messages of each Pub/Sub subscription.
 
 Only Cloud Monitoring knows these numbers. It measures them once a minute, and a measurement is
-visible after at most two minutes. The local stack's stand-in implements the same call, and its
-numbers are always current.
+visible after at most two minutes. On one machine, the transport's table has them.
 """
 
 import re
@@ -16,9 +15,8 @@ TIMEOUT_S = 2.0
 METRIC = "pubsub.googleapis.com/subscription/num_undelivered_messages"
 
 _WINDOW_S = 300  # Long enough for several measurements, because one may be missing.
-# The local stack appends a number to the names of the ingest subscriptions.
 _OWN = re.compile(
-    r"((learning|algorithm|vocabulary|user)-events-ingest-sub(-\d+)?|progress-projection-sub)"
+    r"((learning|algorithm|vocabulary|user)-events-ingest-sub|progress-projection-sub)"
     r"(-dead-letter-sub)?"
 )
 
@@ -33,7 +31,7 @@ class Undelivered(NamedTuple):
 def count(project: str, emulator: str | None) -> list[Undelivered]:
     """Return the counts of Progress's own subscriptions, sorted by the subscription's name.
 
-    `emulator` is the address of the local stack's Pub/Sub; None means Google Cloud. Raise
+    `emulator` is the address of an emulator; None means Google Cloud. Raise
     PubSubUnavailable if the call fails or takes longer than two seconds, or if the response
     contains none of these counts.
     """

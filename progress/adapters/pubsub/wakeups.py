@@ -16,7 +16,6 @@ import msgspec
 
 from progress import settings
 from progress.adapters.pubsub import clients, loopback
-from progress.adapters.pubsub.push_request import PushedMessage, PushEnvelope
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Attributes
 from progress.errors import PubSubUnavailable
@@ -152,9 +151,12 @@ def _publish(
     attributes = {**tracing.message_attributes(), **attributes}
     if not commands:
         return
-    if url := settings.current().serve_commands_url:  # under `progress serve`
-        pushes = [PushEnvelope(PushedMessage(data=c, attributes=attributes)) for c in commands]
-        loopback.post(url, msgspec.json.encode(pushes), timeout_s=timeout_s)
+    current = settings.current()
+    if url := current.serve_commands_url:  # on one machine
+        sent = [{"data": command, "attributes": attributes} for command in commands]
+        body = msgspec.json.encode({"messages": sent})
+        key = {"Authorization": f"Bearer {current.serve_key}"}
+        loopback.post(url, body, timeout_s=timeout_s, **key)
     else:
         messages = [{"data": command, "attributes": attributes} for command in commands]
         topic = f"projects/{project}/topics/{TOPIC}"

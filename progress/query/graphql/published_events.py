@@ -260,7 +260,7 @@ class EventPublisher:
         }
         attributes = wakeups.publish_attributes(events.USER)
         with tracing.child_span(f"publish {events.USER}", "producer", attributes):
-            url, key = self._settings.serve_events_url, self._settings.serve_events_key
+            url, key = self._settings.serve_events_url, self._settings.serve_key
             if url and key:
                 self._post(url, key, envelope)
                 return

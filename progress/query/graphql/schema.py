@@ -766,7 +766,10 @@ async def operations(
 )
 async def undelivered(info: Info) -> list[Undelivered] | None:
     info.context.check_admin()
-    return await info.context.outside.undelivered.get() if info.context.outside else None
+    outside = info.context.outside
+    if outside and outside.is_on_one_machine:
+        return await administration.count_undelivered(info.context.queries.reader)
+    return await outside.undelivered.get() if outside else None
 
 
 @declare(types.list_of(administration.Arrivals), Whose.NOBODY, cost=Cost(entries=24))

@@ -1,0 +1,155 @@
+"""The local stack: the system with what a laptop lacks, and a log file for each process.
+
+These are PostgreSQL and Valkey, unless DATABASE_URL and REDIS_URL name others, and the issuer.
+`progress up` runs it as a process of its own: `python -m progress.serve.laptop --port PORT`.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+
+from progress import settings
+from progress.adapters.postgres import database
+from progress.adapters.telemetry import logs
+from progress.errors import ProgressError
+from progress.local import (
+    data_folder,
+    development_key,
+    documents,
+    issuer,
+    ports,
+    postgres,
+    process_specs,
+    supervision,
+)
+from progress.local.data_folder import DataFolder
+from progress.local.issuer import Issuer
+from progress.local.log_files import OwnLog
+from progress.local.ports import HOST
+from progress.local.supervision import Supervisor
+from progress.serve import system
+from progress.serve.system import Plan
+from progress.settings import Settings
+
+log = logging.getLogger("progress.local")
+
+_FILE = "local/database"
+_DATABASE = "progress"
+_ORIGINS = "http://localhost:*,http://127.0.0.1:*"  # a frontend's own development server
+_NAMES = ("postgres", "valkey", "pubsub", "ingest", "project", "query", "batch")
+_LAST = ("valkey", "postgres")  # stopped last
+
+
+async def run(folder: DataFolder, port: int, current: Settings) -> None:
+    """Start the stack and keep it running until SIGTERM or SIGINT."""
+    supervision.end_leftovers(folder)
+    number = ports.reserve()
+    plan = _plan(folder, port, number, current)
+    supervisor = Supervisor(folder, plan.addresses, plan.key, *_NAMES)
+    development_key.ensure(folder.key)
+    own_issuer = Issuer(folder, port=number, page_port=port)
+    server = await asyncio.start_server(own_issuer.answer, HOST, number)
+    try:
+        await supervisor.run_until_stopped(
+            _run(supervisor, plan, current), _wait_for_removal(folder)
+        )
+    finally:
+        server.close()
+        await system.stop(supervisor, *_LAST)
+        postgres.tidy(folder.postgres)
+
+
+async def _wait_for_removal(folder: DataFolder) -> None:
+    """Return once the data folder is deleted; no command can then find the stack and stop it."""
+    while folder.lock.exists():
+        await asyncio.sleep(1)
+    log.warning("the data folder is gone: stopping")
+
+
+async def _run(supervisor: Supervisor, plan: Plan, current: Settings) -> None:
+    async with asyncio.TaskGroup() as group:
+        if not current.redis_url:
+            valkey = process_specs.cache(plan.folder, plan.port("redis_url"))
+            group.create_task(supervisor.keep(valkey))
+        if not current.database_url:
+            _create_files(plan.folder)
+            await supervisor.keep(process_specs.database_server(plan.folder))
+            _create_database(plan.folder)
+        databases, wakes = system.prepare(plan.addresses["database_url"], current)
+        if not current.database_url:
+            _create_analyst(plan.addresses["database_url"])
+        group.create_task(system.run(supervisor, plan, databases, wakes))
+
+
+def _create_files(folder: DataFolder) -> None:
+    data_folder.check_postgres(folder, postgres.major())
+    postgres.prepare(folder.postgres)
+
+
+def _create_database(folder: DataFolder) -> None:
+    with contextlib.closing(database.connect(postgres.url(folder.postgres))) as connection:
+        if not database.run(connection, _FILE, "exists")[0][0]:
+            database.run(connection, _FILE, "create database")
+
+
+def _create_analyst(owner: str) -> None:
+    with contextlib.closing(database.connect(owner)) as connection:
+        database.run(connection, _FILE, "create analyst")
+
+
+def _plan(folder: DataFolder, port: int, issuer_port: int, current: Settings) -> Plan:
+    """Plan the stack; PUBSUB_EMULATOR_HOST may still name a stack that has stopped."""
+    if not current.database_url:
+        data_folder.check_postgres(folder, postgres.major())
+    own = postgres.url(folder.postgres, user=postgres.SUPERUSER, database=_DATABASE)
+    addresses = {
+        "pubsub_emulator_host": f"{HOST}:{ports.reserve()}",
+        "project_id": current.pubsub_project_id,
+        "database_url": current.database_url or own,
+        "redis_url": current.redis_url or f"redis://{HOST}:{ports.reserve()}/0",
+        "jwks_url": current.auth_jwks_url or f"http://{HOST}:{issuer_port}/jwks.json",
+        "sign_in_url": current.auth_sign_in_url or f"http://{HOST}:{issuer_port}{issuer.SIGN_IN}",
+    }
+    runbook = f"http://{HOST}:{issuer_port}{documents.PATH}runbook.md"
+    common = {
+        "ENVIRONMENT": "development",
+        "PUBSUB_PROJECT_ID": addresses["project_id"],
+        "PUBSUB_EMULATOR_HOST": addresses["pubsub_emulator_host"],
+        "REDIS_URL": addresses["redis_url"],
+        "AUTH_ISSUER": current.auth_issuer or development_key.ISSUER,
+        "AUTH_AUDIENCE": current.auth_audience or development_key.AUDIENCE,
+        "AUTH_JWKS_URL": addresses["jwks_url"],
+        "AUTH_SIGN_IN_URL": addresses["sign_in_url"],
+        "RUNBOOK_URL": current.runbook_url or runbook,
+        "CORS_ORIGINS": current.cors_origins or _ORIGINS,
+    }
+    plan = system.make_plan(folder, HOST, port, current.pubsub_project_id, common)
+    rest = plan.addresses["commands_url"].partition("/v1/")[0]
+    plan.addresses.update(addresses, pubsub_rest_url=rest)
+    return plan
+
+
+def main() -> None:
+    """Run the stack; on an error, print the message as the last line and exit with 1."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    os.umask(0o077)  # files of the processes are accessible to their owner only
+    current = settings.current()
+    folder = data_folder.at(current.progress_data_dir)
+    handlers = [OwnLog(folder.log("supervisor"))]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    logs.configure("up")
+    try:
+        with data_folder.hold(folder, timeout_s=1) as is_free:
+            if is_free:
+                asyncio.run(run(folder, options.port, current))
+    except* ProgressError as errors:
+        sys.exit(str(supervision.first_error(errors)))
+
+
+if __name__ == "__main__":
+    main()

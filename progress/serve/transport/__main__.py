@@ -1,0 +1,81 @@
+"""Run the transport: `python -m progress.serve.transport PORT INGEST_URL PROJECT_URL WAKES`.
+
+With `--grpc PORT`, programs with Google's client may use it, too, and publishing needs no key.
+"""
+
+import argparse
+import asyncio
+import functools
+import os
+import signal
+
+import uvloop
+from aiohttp import web
+
+from progress import settings
+from progress.adapters.telemetry import logs
+from progress.errors import SettingsError
+from progress.local import data_folder, development_key
+from progress.local.ports import HOST
+from progress.serve.sessions import OPERATIONS
+from progress.serve.transport import broker as brokers
+from progress.serve.transport.broker import Broker
+from progress.serve.transport.http_api import HttpApi
+from progress.serve.transport.queue import Queue
+from progress.settings import Settings
+
+_DRAIN_S = 5.0  # for the commands that wait when the system stops
+
+
+async def serve(options: argparse.Namespace, current: Settings) -> None:
+    """Serve until SIGTERM; then deliver the commands that wait, for at most 5 s."""
+    if current.database_url is None or current.serve_key is None:
+        raise SettingsError("the transport needs DATABASE_URL for its queue, and SERVE_KEY")
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    sign = None
+    if options.grpc:
+        key = data_folder.at(current.progress_data_dir).key
+        sign = functools.partial(development_key.push_token, key)
+    queue = await Queue.open(current.database_url)
+    async with brokers.open_session() as session, asyncio.TaskGroup() as group:
+        group.create_task(queue.keep())
+        broker = Broker(queue, session, group, lanes=(options.wakes, OPERATIONS), sign=sign)
+        await broker.load()
+        urls = options.ingest_url, options.project_url
+        await brokers.create_topology(broker, current.pubsub_project_id, *urls)
+        group.create_task(broker.follow())
+        runner = web.AppRunner(
+            HttpApi(broker, None if options.grpc else current.serve_key).app, access_log=None
+        )
+        await runner.setup()
+        await web.TCPSite(runner, HOST, options.port).start()
+        if options.grpc:
+            from progress.serve.transport import grpc_api  # takes 0.3 s and 20 MB
+
+            server = grpc_api.make_server(broker, f"{HOST}:{options.grpc}")
+            await server.start()
+        await broker.begin()
+        await stopping.wait()
+        await broker.drain(_DRAIN_S)
+        os._exit(0)  # what is on disk and not delivered waits for the next start
+
+
+def main() -> None:
+    """Run the transport; after an error, end at once, because disk and memory may differ.
+
+    The supervisor starts a new process, which loads all messages from disk.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("ingest_url")
+    parser.add_argument("project_url")
+    parser.add_argument("wakes", type=int)
+    parser.add_argument("--grpc", type=int)
+    options = parser.parse_args()
+    logs.configure("transport")
+    uvloop.run(serve(options, settings.current()))
+
+
+if __name__ == "__main__":
+    main()
