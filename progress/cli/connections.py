@@ -144,9 +144,14 @@ def change_publisher() -> Publisher:
 
 
 def _use_transport() -> None:
-    """Let this process publish commands to the system that runs on the data folder, if any."""
+    """Let this process publish commands to the system that runs on the data folder, if any.
+
+    If the settings name a database, it may be another one than that of a local stack.
+    """
     from progress.local import stack
 
+    if _database_settings() and not is_server():
+        return
     with contextlib.suppress(StackError):
         state = stack.running(data_folder())
         settings.fill_in(SERVE_COMMANDS_URL=state.addresses["commands_url"], SERVE_KEY=state.key)
@@ -179,7 +184,8 @@ def count_undelivered() -> list[Undelivered] | str:
     current = settings.current()
     emulator = current.pubsub_emulator_host
     try:
-        if not _database_settings() or data_folder().state():
+        is_local = current.pubsub_project_id == LOCAL_PROJECT and data_folder().state()
+        if not _database_settings() or is_server() or is_local:
             with open_connection() as connection:
                 rows = run(connection, "transport/queue", "undelivered")
             return [Undelivered(*row) for row in rows]

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 import threading
 import zipfile
@@ -15,10 +16,12 @@ import pytest
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.cli import operations
-from progress.local import ports
+from progress.local import data_folder, ports, processes
+from progress.local.data_folder import State
 from progress.operations import records, runner
 from tests.conftest import Store
 from tests.support import cli
+from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import BLOCKS, Operator, deliver, limit_step
 from tests.support.stage import connect
 
@@ -68,6 +71,22 @@ def test_a_command_goes_on_if_pubsub_does_not_accept_the_call_of_a_worker(
     cancelled = run("cancel", operation_id, **away)
     cli.expect_success(cancelled)
     assert "the scheduled job calls a worker later: " in cancelled.stderr
+
+
+def test_a_local_stack_gets_no_commands_of_another_database(
+    operator: Operator, run: Run, fake_publisher: FakePublisher, tmp_path: Path
+) -> None:
+    nobody = f"http://127.0.0.1:{ports.reserve()}/"
+    state = State(
+        supervisor=processes.identify(os.getpid()),
+        phase="ready",
+        addresses={"commands_url": nobody, "database_url": "postgresql:///another"},
+    )
+    data_folder.at(str(tmp_path)).write(state)
+    operation_id = operator.start("runBatch")["id"]
+    before = len(fake_publisher.commands())
+    assert cli.expect_success(run("cancel", operation_id, PROGRESS_DATA_DIR=str(tmp_path)))
+    assert fake_publisher.commands()[before:] == [{"command": "operation", "id": operation_id}]
 
 
 def test_retry_resumes_an_operation_that_timed_out_after_its_point_of_no_return(

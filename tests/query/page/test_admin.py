@@ -61,7 +61,7 @@ def test_an_administrator_lands_on_the_state_of_the_system_with_the_lag_of_each_
 
     def answer(route: Route) -> None:
         body = (response := route.fetch()).json()
-        if "undelivered" in body["data"]:  # its value is null or the Pub/Sub stand-in's counts
+        if "undelivered" in body["data"]:  # its value is null or the transport's counts
             body["data"]["undelivered"] = [
                 {"subscription": name, "messages": count} for name, count in counts.items()
             ]
