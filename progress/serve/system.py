@@ -179,7 +179,8 @@ async def run(
 def _transport(plan: Plan, environment: dict[str, str], wakes: int) -> Part:
     port = plan.port("commands_url")
     urls = [plan.addresses["ingest_url"], plan.addresses["project_url"]]
-    command = [sys.executable, "-m", "progress.serve.transport", str(port), *urls, str(wakes)]
+    command = [sys.executable, "-m", "progress.serve.transport", str(port), *urls]
+    command += [str(wakes), str(sessions.OPERATIONS)]
     if "pubsub_emulator_host" in plan.addresses:
         port = int(plan.addresses["pubsub_emulator_host"].rpartition(":")[2])
         command += ["--grpc", str(port)]

@@ -40,8 +40,10 @@ SELECT subscription, messages FROM transport.count_undelivered();
 SELECT to_regclass('transport.queue') IS NOT NULL;
 
 -- waiting for ingest --
-SELECT count(*) FILTER (WHERE NOT is_dead), count(*) FILTER (WHERE is_dead)
-FROM transport.queue WHERE subscription ~ '-events-ingest-sub(-\d+)?$';
+-- How many messages wait for ingest, and of how many the delivery was given up.
+SELECT coalesce(sum(u.messages) FILTER (WHERE NOT u.subscription LIKE '%-dead-letter-sub'), 0),
+    coalesce(sum(u.messages) FILTER (WHERE u.subscription LIKE '%-dead-letter-sub'), 0)
+FROM transport.count_undelivered() u WHERE u.subscription LIKE '%-events-ingest-sub%';
 
 -- retry --
 -- Let the transport deliver again what it has given up, and tell it; return the number of messages.

@@ -85,7 +85,7 @@ def test_a_local_stack_gets_no_commands_of_another_database(
     data_folder.at(str(tmp_path)).write(state)
     operation_id = operator.start("runBatch")["id"]
     before = len(fake_publisher.commands())
-    assert cli.expect_success(run("cancel", operation_id, PROGRESS_DATA_DIR=str(tmp_path)))
+    cli.expect_success(run("cancel", operation_id, PROGRESS_DATA_DIR=str(tmp_path)))
     assert fake_publisher.commands()[before:] == [{"command": "operation", "id": operation_id}]
 
 

@@ -101,7 +101,7 @@ class Transport:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "progress.serve.transport", str(self.port)]
-        command += [self.ingest_url, self.project_url, "4"]
+        command += [self.ingest_url, self.project_url, "4", "2"]
         command += ["--grpc", str(self.grpc)] if self.grpc else []
         with self._log.open("ab") as output:
             self._process = processes.start(

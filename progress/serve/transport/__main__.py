@@ -1,6 +1,7 @@
-"""Run the transport: `python -m progress.serve.transport PORT INGEST_URL PROJECT_URL WAKES`.
+"""Run the transport: `progress.serve.transport PORT INGEST_URL PROJECT_URL WAKES OPERATIONS`.
 
-With `--grpc PORT`, programs with Google's client may use it, too, and publishing needs no key.
+The last two are numbers of pushes at the same time. With `--grpc PORT`, programs with Google's
+client may use it, too, and publishing needs no key.
 """
 
 import argparse
@@ -15,11 +16,9 @@ from aiohttp import web
 from progress import settings
 from progress.adapters.telemetry import logs
 from progress.errors import SettingsError
-from progress.local import data_folder, development_key
 from progress.local.ports import HOST
-from progress.serve.sessions import OPERATIONS
 from progress.serve.transport import broker as brokers
-from progress.serve.transport.broker import Broker
+from progress.serve.transport.broker import Broker, Sign
 from progress.serve.transport.http_api import HttpApi
 from progress.serve.transport.queue import Queue
 from progress.settings import Settings
@@ -33,14 +32,11 @@ async def serve(options: argparse.Namespace, current: Settings) -> None:
         raise SettingsError("the transport needs DATABASE_URL for its queue, and SERVE_KEY")
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    sign = None
-    if options.grpc:
-        key = data_folder.at(current.progress_data_dir).key
-        sign = functools.partial(development_key.push_token, key)
+    sign = _open_key(current) if options.grpc else None
     queue = await Queue.open(current.database_url)
     async with brokers.open_session() as session, asyncio.TaskGroup() as group:
         group.create_task(queue.keep())
-        broker = Broker(queue, session, group, lanes=(options.wakes, OPERATIONS), sign=sign)
+        broker = Broker(queue, session, group, lanes=(options.wakes, options.operations), sign=sign)
         await broker.load()
         urls = options.ingest_url, options.project_url
         await brokers.create_topology(broker, current.pubsub_project_id, *urls)
@@ -61,6 +57,13 @@ async def serve(options: argparse.Namespace, current: Settings) -> None:
         os._exit(0)  # what is on disk and not delivered waits for the next start
 
 
+def _open_key(current: Settings) -> Sign:
+    from progress.local import data_folder, development_key  # takes 0.2 s and 8 MB
+
+    key = data_folder.at(current.progress_data_dir).key
+    return functools.partial(development_key.push_token, key)
+
+
 def main() -> None:
     """Run the transport; after an error, end at once, because disk and memory may differ.
 
@@ -71,6 +74,7 @@ def main() -> None:
     parser.add_argument("ingest_url")
     parser.add_argument("project_url")
     parser.add_argument("wakes", type=int)
+    parser.add_argument("operations", type=int)
     parser.add_argument("--grpc", type=int)
     options = parser.parse_args()
     logs.configure("transport")
