@@ -20,7 +20,7 @@ from progress.adapters.terminal import Console
 from progress.cli import connections
 from progress.errors import ProgressError, ProjectionError, SettingsError
 from progress.projections import rebuild
-from progress.recovery import backups, checks, dumps, shard_locks, waiting
+from progress.recovery import checks, drill, dumps, shard_locks, waiting
 from progress.recovery import erasures as recovered_erasures
 
 shards_group = typer.Typer(
@@ -200,13 +200,28 @@ def dump(
         name, manifest = dumps.run(connection, target, show_progress)
     if lacking:
         console.print(f"The dump lacks {lacking:,} messages, which still wait for ingest.")
-    connections.data_folder().note_dump(to)
-    size = sum(table.bytes for table in manifest.tables)
-    console.print(
-        f"The log up to position {manifest.head:,} in {to.rstrip('/')}/{name}, "
-        f"{size / 2**20:,.1f} MiB.",
-        soft_wrap=True,
-    )
+    console.print(_describe(location, name, manifest), soft_wrap=True)
+
+
+def _dump_daily(target: Storage, location: str) -> None:
+    """Dump as a run of the schedule, which writes log lines."""
+    logs.configure("dump")
+    if not dumps.is_due(target, datetime.now(UTC)):
+        return
+    with connections.open_connection() as connection:
+        if not dumps.read_head(connection):
+            return  # a lost database, perhaps: `load` would take its dump for the newest
+        lacking = waiting.await_ingest(connection)
+        name, manifest = dumps.run(connection, target, lambda *_: None)
+    removed = dumps.remove_old(target)
+    lacks = f" It lacks {lacking:,} messages, which wait for ingest." if lacking else ""
+    logs.write("INFO", f"{_describe(location, name, manifest)} Removed: {removed}{lacks}")
+
+
+def _describe(location: str, name: str, manifest: dumps.Manifest) -> str:
+    size = sum(table.bytes for table in manifest.tables) / 2**20
+    where = f"{location.rstrip('/')}/{name}"
+    return f"The log up to position {manifest.head:,} in {where}, {size:,.1f} MiB."
 
 
 def load(

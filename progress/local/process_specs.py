@@ -68,6 +68,11 @@ def batch(environment: dict[str, str]) -> Part:
     return Part("batch", command, _is_ready, environment | FUNCTION_ENVIRONMENT)
 
 
+def dump(environment: dict[str, str]) -> Part:
+    command = [sys.executable, "-m", "progress.cli", "dump", "--daily"]
+    return Part("dump", command, _is_ready, environment | FUNCTION_ENVIRONMENT)
+
+
 def function(name: str, port: int, environment: dict[str, str], *, host: str = HOST) -> Part:
     """Return the server of a function; it is ready once a GET returns 200."""
     ready = "/" if name == "project" else "/health"

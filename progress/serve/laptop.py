@@ -39,7 +39,7 @@ log = logging.getLogger("progress.local")
 _FILE = "local/database"
 _DATABASE = "progress"
 _ORIGINS = "http://localhost:*,http://127.0.0.1:*"  # a frontend's own development server
-_NAMES = ("postgres", "valkey", "pubsub", "ingest", "project", "query", "batch")
+_NAMES = ("postgres", "valkey", "pubsub", "ingest", "project", "query", "batch", "dump")
 _LAST = ("valkey", "postgres")  # stopped last
 
 

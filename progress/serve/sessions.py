@@ -153,7 +153,7 @@ def share(connection: Connection, settings: Settings) -> tuple[dict[str, str], i
         raise SettingsError(
             f"the database admits {admitted} connections, and {of_owner} of its owner; the system "
             f"needs {needed}: {_OWNER} of the owner (the lock, commands), {project} of project, "
-            f"{query} of query, {_OTHERS} of ingest, transport, batch job, rebuilds. Raise "
+            f"{query} of query, {others} of ingest, transport, batch job, dumps, rebuilds. Raise "
             "max_connections, or the CONNECTION LIMIT of the database or of its owner"
         )
     spare = int(admitted - needed)

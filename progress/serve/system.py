@@ -34,6 +34,7 @@ from progress.settings import LOCAL_PROJECT, Settings
 
 # Each is a group of the database, too.
 _FUNCTIONS = ("ingest", "project", "query", "batch", "transport")
+_DUMP = "backup"  # the group of the run that dumps the log
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ async def run(
     *guards: Coroutine[Any, Any, None],
 ) -> None:
     """Run the system, and the guards, which end it with their errors; never return."""
-    environments = {name: {**plan.common, **databases[name]} for name in _FUNCTIONS}
+    environments = {name: {**plan.common, **own} for name, own in databases.items()}
     environments["query"]["SERVE_EVENTS_URL"] = plan.addresses["events_url"]
     parts = [
         process_specs.function("ingest", plan.port("ingest_url"), environments["ingest"]),
@@ -173,6 +174,9 @@ async def run(
         await supervisor.keep(*parts)
         supervisor.set_ready()
         logs.write("INFO", f"ready: {plan.addresses['graphql_url']}")
+        if _DUMP in environments:
+            dump = process_specs.dump(environments[_DUMP])
+            group.create_task(schedule.keep_dumps(plan.folder, lambda: supervisor.try_run(dump)))
         await schedule.keep(plan.folder, lambda: supervisor.try_run(batch))
 
 

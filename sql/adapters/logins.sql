@@ -74,13 +74,13 @@ BEGIN
     FOR kept IN
         SELECT r.rolname FROM pg_roles r
         WHERE NOT r.rolsuper
-          AND r.rolname !~ '^progress_(serve|ingest|project|batch|query|erasure|transport)(_|$)' AND (
-            r.rolname IN ('progress_analyst', 'progress_backup', 'progress_load', 'pg_monitor', 'pg_read_all_data')
+          AND r.rolname !~ '^progress_(serve|ingest|project|batch|query|backup|erasure|transport)(_|$)' AND (
+            r.rolname IN ('progress_analyst', 'progress_load', 'pg_monitor', 'pg_read_all_data')
             OR r.oid IN (
                 SELECT s.refobjid FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
                 WHERE d.datname = current_database() AND s.refclassid = 'pg_authid'::regclass)
             OR r.rolcanlogin AND EXISTS (
-                SELECT FROM unnest(ARRAY['ingest', 'project', 'batch', 'query', 'transport']) g (part)
+                SELECT FROM unnest(ARRAY['ingest', 'project', 'batch', 'query', 'backup', 'transport']) g (part)
                 WHERE pg_has_role(r.oid, 'progress_' || g.part, 'USAGE')))
     LOOP
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), kept);

@@ -62,10 +62,10 @@ VALUES
         position_at redact_letters shard_of undeclared_of'),
 
     -- What waits on one machine. No function writes it; an erasure takes out what has the learner's id.
-    ('progress_transport progress_project progress_query progress_batch', 'USAGE', 'SCHEMA', 'transport'),
+    ('progress_transport progress_project progress_query progress_backup', 'USAGE', 'SCHEMA', 'transport'),
     ('progress_transport', 'SELECT, INSERT, UPDATE, DELETE', 'TABLE transport', '*'),
     ('progress_project', 'EXECUTE', 'ROUTINE transport', 'forget'),
-    ('progress_query progress_batch', 'EXECUTE', 'ROUTINE transport', 'count_undelivered'),
+    ('progress_query progress_backup', 'EXECUTE', 'ROUTINE transport', 'count_undelivered'),
 
     ('progress_analyst', 'USAGE', 'SCHEMA', 'progress'), ('progress_analyst', 'SELECT', 'TABLE progress', '*'),
     -- Dumps are of the log and the operations. Read models are rebuilt.

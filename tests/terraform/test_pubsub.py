@@ -15,7 +15,6 @@ CODE = REPOSITORY / "infra" / "terraform" / "analytics" / "remove_learner.js"
 TRANSFORM = "removeLearner"
 SOURCES = ("learning-events", "algorithm-events", "vocabulary-events", "user-events")
 PROJECTION = "progress-projection-sub"
-AGENT = "serviceAccount:service-100000000000@gcp-sa-pubsub.iam.gserviceaccount.com"
 
 
 def subscriptions(resources: Resources) -> dict[str, Values]:
@@ -32,17 +31,6 @@ def test_topics_match_the_local_stack_and_stay_in_the_region(deployment: Deploym
         assert only(topic["message_storage_policy"])["allowed_persistence_regions"] == [
             "europe-west1"
         ]
-
-
-def test_only_the_configured_publishers_and_query_may_publish(deployment: Deployment) -> None:
-    named = deployment.plan["variables"]["publishers"]["value"]
-    is_dev = deployment.plan["variables"]["environment"]["value"] == "dev"
-    assert named.keys() == (set() if is_dev else set(SOURCES))
-    accounts = deployment.applied.of("google_service_account", "member")
-    wanted = {topic: set(named.get(topic, ())) for topic in SOURCES}
-    wanted["user-events"].add(accounts["query"]["member"])
-    grants = _publishers(deployment)
-    assert {topic: grants.get(topic, set()) for topic in SOURCES} == wanted
 
 
 def _publishers(deployment: Deployment) -> dict[str, set[str]]:
