@@ -23,7 +23,7 @@ help:
 	@echo 'make test    set up, run the tests (ARGS="-k ..." goes to pytest)'
 	@echo 'make test-gate  run these and the rest of the gate: whole systems, faults, infrastructure, pages'
 	@echo 'make test-all  run all tests, also the exhaustive ones: mutants, whole runbooks, PostgreSQL 15'
-	@echo 'make check   set up, lint, types, layers'
+	@echo 'make check   set up, lint, types, layers, lines'
 	@echo 'make bench   set up, run the benchmarks'
 	@echo 'make setup   create the environment in .venv, nothing else'
 	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
@@ -53,6 +53,7 @@ check: setup
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/count_lines.py
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)
