@@ -1,9 +1,6 @@
 """`progress demo`: load a real learner's record into the local stack, and show the result."""
 
-import codecs
 import contextlib
-import io
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -18,10 +15,6 @@ from progress.cli import connections, imports, maintenance
 from progress.demo import classes, loading, show
 from progress.demo.graphql_client import GraphqlClient
 from progress.local import stack
-
-# Replacements for a terminal that cannot encode block characters.
-_PLAIN = {"·": ".", "░": "-", "▒": "+", "▓": "*", "█": "#", "■": "#", "─": "-", "━": "=", "…": "~"}
-_PLAIN |= {"–": "-", "×": "x"} | dict(zip("▁▂▃▄▅▆▇", "__--==#", strict=True))
 
 Port = Annotated[
     int | None,
@@ -54,7 +47,7 @@ def demo(
     is_class: Class = False,
     learners: Learners = classes.SIZE,
 ) -> None:
-    """Start the stack, load a real learner's 12,580 answers through Pub/Sub, and show charts.
+    """Start the stack, load a real learner's 12,580 answers through Pub/Sub, and show the result.
 
     With --class, load the answers of generated learners instead, and print the address of their
     teacher's page.
@@ -67,7 +60,6 @@ def demo(
         raise typer.BadParameter("expected --class with --learners")
     if user != imports.OWN_USER and not anki:
         raise typer.BadParameter("expected --anki with --user")
-    _replace_unencodable()
     console = Console()
     try:
         if is_class:
@@ -131,7 +123,7 @@ def _start(console: Console, port: int | None) -> dict[str, str]:
 
 
 def _show(console: Console, user: str, messages: list[Message], addresses: dict[str, str]) -> None:
-    """Load the messages, and show the learner's charts and the next steps."""
+    """Load the messages, and show the learner's numbers and the next steps."""
     from progress.local import development_key, sign_in_codes
 
     folder = connections.data_folder()
@@ -139,7 +131,7 @@ def _show(console: Console, user: str, messages: list[Message], addresses: dict[
     client = GraphqlClient(
         addresses["graphql_url"], development_key.token(folder.key, user, ["learner"])
     )
-    show.show_charts(console, client)
+    show.show_numbers(console, client)
     code = sign_in_codes.issue(folder.codes, user, ["learner"])
     show.show_next_steps(console, addresses["graphql_url"], user, code)
 
@@ -159,16 +151,3 @@ def _load(console: Console, user: str, messages: list[Message], addresses: dict[
     with console.status("running the batch job: weeks, levels and skills"):
         maintenance.run_batch()
     show.report_new(console, new, total)
-
-
-def _replace_unencodable() -> None:
-    codecs.register_error("plain", _encode_plain)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="plain")
-
-
-def _encode_plain(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    characters = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(character, "?") for character in characters), error.end

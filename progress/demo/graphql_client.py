@@ -19,60 +19,28 @@ class _Result(msgspec.Struct, frozen=True, rename="camel"):
     pass
 
 
-class Mastery(_Result, frozen=True):
-    unlearned: int
-    learning: int
-    short_term_mastered: int
-    long_term_mastered: int
-
-
 class Standing(_Result, frozen=True):
     total_items_learned: int
     total_sessions_completed: int
     total_study_time_minutes: int
     accuracy_rate: float | None
-    mastery_stats: Mastery
 
 
 class Streak(_Result, frozen=True):
     current: int
     longest: int
-    longest_start: date | None
-    longest_end: date | None
     last_study_date: date | None
-    at_risk: bool = False
+    at_risk: bool
 
 
-class Share(_Result, frozen=True):
-    """A row of the level or domain stats; `catalogue_items` is null in the row UNKNOWN."""
+class Level(_Result, frozen=True):
+    """A row of the level stats; `catalogue_items` is null in the row UNKNOWN."""
 
-    items_studied: int
+    level: str
     accuracy_rate: float | None
-    learning: int
     short_term_mastered: int
     long_term_mastered: int
     catalogue_items: int | None
-    progress_rate: float | None
-    level: str = ""
-    domain: str = ""
-
-
-class Item(_Result, frozen=True):
-    item_id: str
-    headword: str | None
-    level: str
-    answers: int
-    correct_answers: int
-    lapses: int
-
-
-class Edge(_Result, frozen=True):
-    node: Item
-
-
-class Weakest(_Result, frozen=True):
-    total_count: int
-    edges: list[Edge]
 
 
 class DueDay(_Result, frozen=True):
@@ -86,39 +54,21 @@ class Knowledge(_Result, frozen=True):
     fading: int
 
 
-class Day(_Result, frozen=True):
-    date: date
-    answers: int
-    correct_answers: int
-    study_time_minutes: int
-
-
-class Week(_Result, frozen=True):
-    start: date
-    answers: int
-    accuracy_rate: float | None
-
-
-class KnowledgePoint(_Result, frozen=True):
-    start: date
-    items: int
-    expected: float
-
-
 class Overview(_Result, frozen=True):
     user_progress: Standing | None
     streak: Streak
-    level_stats: list[Share]
-    domain_stats: list[Share]
-    weakest: Weakest
+    level_stats: list[Level]
     due_forecast: list[DueDay]
     knowledge: Knowledge
 
 
+class Day(_Result, frozen=True):
+    date: date
+    answers: int
+
+
 class History(_Result, frozen=True):
     daily_stats: list[Day]
-    weekly_stats: list[Week]
-    knowledge_curve: list[KnowledgePoint]
 
 
 class Projection(_Result, frozen=True):
@@ -140,10 +90,10 @@ class GraphqlClient(msgspec.Struct, frozen=True):
     token: str
 
     def overview(self) -> Overview:
-        return self._query("Standing", {}, Overview)
+        return self._query("Overview", {}, Overview)
 
     def history(self, start: date, end: date) -> History:
-        """Return the days and weeks from `start` to `end`; the API rejects more than 731 days."""
+        """Return the days from `start` to `end`; the API rejects more than 731 days."""
         return self._query("History", {"from": start, "to": end}, History)
 
     def events_behind(self) -> int:

@@ -208,7 +208,7 @@ def read_own(file: Path, user: str) -> Record:
 def own_messages(connection: Connection, record: Record) -> list[Message]:
     """Return the record's new messages, and the words of the CEFR lists that are on no card.
 
-    With these words, the charts show how much of each level is left to learn. The words are omitted
+    With these words, the demo shows how much of each level is left to learn. The words are omitted
     if no card has a word of the lists. They are also omitted if the demo's own catalogue is loaded,
     because this catalogue has every word.
     """
