@@ -1,33 +1,26 @@
 """`progress analyse`: questions across learners, answered from the archive."""
 
+import csv
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
+import msgspec
 import typer
-from rich.table import Column
-from rich.table import Table as RichTable
+from rich.table import Table
 from rich.text import Text
 
 from progress.adapters import terminal
 from progress.adapters.terminal import Console
-from progress.analysis import (
-    cohorts_report,
-    items_report,
-    memory_report,
-    questions,
-    retention_report,
-)
+from progress.analysis import charts, questions
 from progress.analysis.questions import FEWEST_LEARNERS, Days, Question
-from progress.analysis.report import Report, Table, render
 from progress.cli import connections
 
 _DATE = ["%Y-%m-%d"]
-_NUMBER_WIDTH = 6
-_TEXT_WIDTH = 22
+_TABLE_WIDTH = 130  # the width of the widest rows, those of items
 
 First = Annotated[
     datetime | None,
@@ -41,8 +34,9 @@ Last = Annotated[
         "--to", formats=_DATE, metavar="D", help="End with this day, local to each learner."
     ),
 ]
-Html = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write charts into a self-contained HTML file.")
+Chart = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Draw a chart: .svg, .png, .html or .json (Vega-Lite)."),
 ]
 
 
@@ -60,27 +54,19 @@ class By(StrEnum):
 
 class _Plan(NamedTuple):
     question: Question
-    build: Callable[[Sequence[Any], Days], Report]
     subject: str  # replaces "…" in "Nothing to show: no … of 20 learners or more."
 
 
 _PLANS = {
-    Name.RETENTION: _Plan(questions.RETENTION, retention_report.build, "week has tests"),
-    Name.ITEMS: _Plan(questions.ITEMS, items_report.build, "item, level or domain has tests"),
-    Name.COHORTS: _Plan(
-        questions.COHORTS, cohorts_report.build, "complete week contains the first study days"
-    ),
-    Name.MEMORY: _Plan(questions.MEMORY, memory_report.build, "age and stability has tests"),
+    Name.RETENTION: _Plan(questions.RETENTION, "week has tests"),
+    Name.ITEMS: _Plan(questions.ITEMS, "item, level or domain has tests"),
+    Name.COHORTS: _Plan(questions.COHORTS, "complete week contains the first study days"),
+    Name.MEMORY: _Plan(questions.MEMORY, "age and stability has tests"),
 }
 
-
 _BY = {
-    By.LEVEL: _Plan(
-        questions.RETENTION_BY_LEVEL, retention_report.build_by_place, "week and level has tests"
-    ),
-    By.DOMAIN: _Plan(
-        questions.RETENTION_BY_DOMAIN, retention_report.build_by_place, "week and domain has tests"
-    ),
+    By.LEVEL: _Plan(questions.RETENTION_BY_LEVEL, "week and level has tests"),
+    By.DOMAIN: _Plan(questions.RETENTION_BY_DOMAIN, "week and domain has tests"),
 }
 
 
@@ -93,7 +79,8 @@ def analyse(
     first: First = None,
     last: Last = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of rows.")] = False,
-    html: Html = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a line of names.")] = False,
+    chart: Chart = None,
 ) -> None:
     """Answer a question across learners from the archive.
 
@@ -113,33 +100,29 @@ def analyse(
     """
     if by and question is not Name.RETENTION:
         raise typer.BadParameter("expected the question retention", param_hint="--by")
-    plan, days = _BY[by] if by else _PLANS[question], _days(first, last)
-    rows = _ask(plan.question, days)
-    report = plan.build(rows, days) if rows else None
-    if report and html:
-        html.write_text(render(report), encoding="utf-8")
+    if as_json and as_csv:
+        raise typer.BadParameter("expected --json or --csv, not both")
+    plan = _BY[by] if by else _PLANS[question]
+    rows = _ask(plan.question, _days(first, last))
+    if rows and chart:
+        charts.write(chart, plan.question, rows)
     if as_json:
         terminal.print_json(rows)
+    elif as_csv:
+        print_csv(plan.question, rows)
+    elif rows:
+        _print(plan.question, rows)
     else:
-        _print(plan, report, html)
-
-
-def _ask(question: Question, days: Days) -> Sequence[Any]:
-    console = Console(stderr=True, quiet=not sys.stderr.isatty())
-    with terminal.progress_bar(console, "reading", total=0) as show_progress:
-        return questions.ask(connections.archive(), question, days, show_progress)
-
-
-def _print(plan: _Plan, report: Report | None, html: Path | None) -> None:
-    if report is None:
         typer.echo(
             f"Nothing to show: in the archive, no {plan.subject} of {FEWEST_LEARNERS} learners or "
             "more. It lacks the events since the last `progress archive --now`."
         )
-    elif html:
-        typer.echo(f"{html}: {report.finding}")
-    else:
-        _show(report)
+
+
+def _ask(question: Question, days: Days) -> Sequence[msgspec.Struct]:
+    console = Console(stderr=True, quiet=not sys.stderr.isatty())
+    with terminal.progress_bar(console, "reading", total=0) as show_progress:
+        return questions.ask(connections.archive(), question, days, show_progress)
 
 
 def _days(first: datetime | None, last: datetime | None) -> Days:
@@ -151,30 +134,38 @@ def _days(first: datetime | None, last: datetime | None) -> Days:
     return days
 
 
-def _show(report: Report) -> None:
+def print_csv(question: Question, rows: Sequence[msgspec.Struct]) -> None:
+    written = csv.writer(sys.stdout, lineterminator="\n")
+    written.writerow(question.row.__struct_fields__)
+    for row in rows:
+        written.writerow(_quote_formula(value) for value in msgspec.structs.astuple(row))
+
+
+def _quote_formula(value: object) -> object:
+    """Put an apostrophe before a text that a spreadsheet program would run, as in the exports."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in set("-=+@＝＋－＠'\t ") else value
+
+
+def _print(question: Question, rows: Sequence[msgspec.Struct]) -> None:
+    table = Table(box=None)
+    for name, value in msgspec.structs.asdict(rows[0]).items():
+        is_number = isinstance(value, int | float)
+        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
+    for row in rows:
+        table.add_row(*map(Text, format_cells(row)))
     console = Console()
-    console.print(Text(report.finding, style="bold"), soft_wrap=True)
-    console.print(Text(report.scope), soft_wrap=True)
-    for figure in report.figures:
-        console.print()
-        console.print(Text(figure.table.caption), soft_wrap=True)
-        console.print(_fit(figure.table, console.width))
-    for note in report.notes:
-        console.print()
-        console.print(Text(note), soft_wrap=True)
+    console.print(f"{question.name}, without rows about fewer than {FEWEST_LEARNERS} learners:")
+    console.print(table, width=max(console.width, _TABLE_WIDTH), crop=False, no_wrap=True)
 
 
-def _fit(table: Table, width: int) -> RichTable:
-    """Return the table, with as many columns as the terminal has room for."""
-    room = (width - table.texts * _TEXT_WIDTH) // _NUMBER_WIDTH
-    columns = table.header[: max(table.texts + room, table.texts + 1)]
-    shown = RichTable(
-        *(
-            Column(name, justify="left" if place < table.texts else "right")
-            for place, name in enumerate(columns)
-        ),
-        box=None,
-    )
-    for row in table.rows:
-        shown.add_row(*map(Text, row[: len(columns)]))
-    return shown
+def format_cells(row: msgspec.Struct) -> list[str]:
+    """Return the row's values as text: rates and losses are rounded, and None is empty."""
+    return [_format(value) for value in msgspec.structs.astuple(row)]
+
+
+def _format(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "" if value is None else terminal.escape(str(value))

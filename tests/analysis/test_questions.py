@@ -443,10 +443,10 @@ def test_an_archived_log_of_45_learners_is_analysed_without_a_database(
     batch.run(connection)
     archives.run(connection, archived)
     assert analyse(tmp_path, "cohorts", "--json") == "[]\n"
-    line = analyse(tmp_path, "retention", "--html", str(tmp_path / "page.html"))
+    line = analyse(tmp_path, "retention", "--chart", str(tmp_path / "weeks.json"))
     assert line.startswith("Nothing to show: in the archive, no week has tests of 20 learners or ")
     assert "`progress archive --now`" in line
-    assert not (tmp_path / "page.html").exists()
+    assert not (tmp_path / "weeks.json").exists()
 
     sample_events.record_lessons(connection, *(f"many-{n}" for n in range(26)), lessons=9)
     batch.run(connection)
@@ -457,16 +457,19 @@ def test_an_archived_log_of_45_learners_is_analysed_without_a_database(
         (row["week"], row["maturity"]): (row["learners"], row["asked"], row["recalled"])
         for row in rows
     } == analyses.retention(world, EVER, fewest=20)
-    output = analyse(tmp_path, "items", "--html", str(tmp_path / "page.html"))
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert output.rstrip("\n").endswith(page.partition("<h1>")[2].partition("</h1>")[0])
+    lines = analyse(tmp_path, "items", "--csv").splitlines()
+    assert len(lines) - 1 == len(json.loads(analyse(tmp_path, "items", "--json")))
+    output = analyse(tmp_path, "items", "--chart", str(tmp_path / "items.json"))
+    assert all(line.split(",")[1] in output for line in lines[1:])
+    assert "retention_rate" in (tmp_path / "items.json").read_text(encoding="utf-8")
     assert "2024-04-01" in analyse(tmp_path, "cohorts", "--to", "2024-04-30")
 
 
-def test_reversed_dates_and_a_missing_archive_are_rejected(tmp_path: Path) -> None:
+def test_reversed_dates_two_formats_and_a_missing_archive_are_rejected(tmp_path: Path) -> None:
     folder = str(tmp_path)
     days = ("--from", "2024-05-02", "--to", "2024-05-01")
-    wrong = cli.progress("", "analyse", "items", *days, PROGRESS_DATA_DIR=folder)
-    assert wrong.returncode == 2
+    for options in (days, ("--json", "--csv")):
+        wrong = cli.progress("", "analyse", "items", *options, PROGRESS_DATA_DIR=folder)
+        assert wrong.returncode == 2
     missing = cli.progress("", "analyse", "items", PROGRESS_DATA_DIR=folder)
     cli.expect_failure(missing, "no archive yet: run `progress archive --now`")
