@@ -44,7 +44,7 @@ FIXTURES = (
 WANTED = (
     *("chromium", "node", OLDEST, "pgbouncer", "pubsub-emulator"),
     *("terraform", "checkov", "gcloud", "promtool", "docker", "beam", "gcc"),
-    *("zensical", "japanese-font"),
+    *("zensical", "japanese-font", "npm"),
 )
 
 hypothesis.settings.register_profile(

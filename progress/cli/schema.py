@@ -1,18 +1,19 @@
 """`progress schema` and `progress sql`: what the declarations and the SQL files give."""
 
-import contextlib
 import io
 import subprocess
 import tarfile
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from progress import files
 from progress.errors import ProgressError
+
+if TYPE_CHECKING:
+    from progress.event_store.contract.changes import Contract
 
 schema_group = typer.Typer(no_args_is_help=True)
 
@@ -22,8 +23,8 @@ def compare(
     against: Annotated[
         str,
         typer.Option(
-            metavar="DIR|REF",
-            help="A folder such as schemas/released, or a commit of this repository.",
+            metavar="FILE|REF",
+            help="A file such as schemas/released.json, or a commit of this repository.",
             show_default=False,
         ),
     ] = "",
@@ -35,16 +36,14 @@ def compare(
     """
     if not against:
         return
-    with _open_schemas(against) as folder:
-        from graphql import build_schema, find_breaking_changes, print_schema
+    from graphql import build_schema, find_breaking_changes
 
-        from progress.event_store.contract import changes
-        from progress.query.graphql.schema import GRAPHQL
+    from progress.event_store.contract import changes
 
-        api = build_schema((folder / "schema.graphql").read_text("utf-8"))
-        broken = [*changes.find_breaks(folder)]
-        now = build_schema(print_schema(GRAPHQL))
-        broken += [change.description for change in find_breaking_changes(api, now)]
+    former, now = _read_former(against), _take_current()
+    apis = [build_schema(contract.api) for contract in (former, now)]
+    broken = [change.description for change in find_breaking_changes(*apis)]
+    broken += changes.find_breaks(former, now)
     for line in sorted(broken):
         typer.echo(line)
     if broken:
@@ -52,30 +51,52 @@ def compare(
     typer.echo("nothing breaks")
 
 
-@contextlib.contextmanager
-def _open_schemas(against: str) -> Iterator[Path]:
-    """Yield a folder with the schemas of a version; raise ProgressError if there are none."""
-    folder = Path(against)
-    if folder.is_dir():
-        if not (folder / "schema.graphql").exists():
-            raise ProgressError(f"expected a file schema.graphql in {folder} - found none")
-        yield folder
-        return
+@schema_group.command()
+def release() -> None:
+    """Print what this version promises, for schemas/released.json."""
+    typer.echo(msgspec.json.encode(_take_current()))
+
+
+def _take_current() -> "Contract":
+    from progress.event_store.contract import changes
+    from progress.query.graphql import descriptions
+    from progress.query.graphql.schema import GRAPHQL
+
+    return changes.take_current(descriptions.print_bare(GRAPHQL))
+
+
+def _read_former(against: str) -> "Contract":
+    """Return what a version promises; raise ProgressError if the file or the commit has none."""
+    from progress.event_store.contract import changes
+
+    if Path(against).is_file():
+        try:
+            return msgspec.json.decode(Path(against).read_bytes(), type=changes.Contract)
+        except msgspec.DecodeError as error:
+            raise ProgressError(f"--against: expected schemas in {against} - {error}") from None
     api = ["tests/query/api.graphql", "tests/query/api_additions.graphql"]
     git = ["git", "-C", str(files.ROOT), "archive", "--end-of-options", against, "schemas", *api]
     archive = subprocess.run(git, capture_output=True, check=False)
     if archive.returncode:
         raise ProgressError(
-            "--against: expected a folder, or a commit of this clone that has schemas - found "
+            "--against: expected a file, or a commit of this clone that has schemas - found "
             f"{against!r}"
         )
-    with tempfile.TemporaryDirectory() as extracted:
-        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-            tar.extractall(extracted, filter="data")
-        folder = Path(extracted, "schemas")
-        texts = [Path(extracted, name).read_text("utf-8") for name in api]
-        (folder / "schema.graphql").write_text("\n".join(texts), "utf-8")
-        yield folder
+    texts: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        for member in tar:
+            if content := tar.extractfile(member):
+                texts[member.name] = content.read()
+    events, published = (
+        {
+            PurePosixPath(name).stem: msgspec.json.decode(text)
+            for name, text in texts.items()
+            if name.startswith(f"schemas/{folder}/")
+        }
+        for folder in ("events", "published")
+    )
+    document = msgspec.json.decode(texts["schemas/asyncapi.json"])
+    return changes.take(events, published, document, "\n".join(texts[n].decode() for n in api))
 
 
 @schema_group.command()

@@ -1,9 +1,6 @@
 """`progress schema --against`: what breaks readers or publishers of a former version."""
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ from progress.event_store.contract import changes
 from tests.support import cli
 
 ROOT = Path(__file__).parents[2]
-RELEASED = ROOT / "schemas" / "released"
+RELEASED = ROOT / "schemas" / "released.json"
 # The CHANGELOG names these: publishers may omit what the fields are made from.
 BREAKS = [
     "Field ItemDifficulty.averageResponseMs changed type from Float! to Float.",
@@ -21,38 +18,34 @@ BREAKS = [
 ]
 
 
-@contextmanager
-def edited(path: Path) -> Iterator[Any]:
-    """Yield the content of a JSON file, and write it back at the end of the block."""
-    value = json.loads(path.read_text(encoding="utf-8"))
-    yield value
-    path.write_text(json.dumps(value), encoding="utf-8")
-
-
 def test_this_version_breaks_nothing_else_that_was_released() -> None:
     done = cli.progress("", "schema", "--against", str(RELEASED))
     assert (done.stdout.splitlines(), done.returncode) == (BREAKS, 1)
 
 
+def test_a_release_breaks_nothing_of_itself(tmp_path: Path) -> None:
+    now = tmp_path / "now.json"
+    now.write_text(cli.expect_success(cli.progress("", "schema", "release")), encoding="utf-8")
+    answer = cli.progress("", "schema", "--against", str(now))
+    assert cli.expect_success(answer) == "nothing breaks\n"
+
+
 def test_each_break_is_named_in_a_line(tmp_path: Path) -> None:
-    former = shutil.copytree(RELEASED, tmp_path / "former")
-    with edited(former / "events" / "GoalSet.json") as goal:
-        data = goal["properties"]["data"]
-        data["required"] = []
-        data["properties"]["answers_per_day"]["maximum"] = 2_000
-        data["properties"]["note"] = {"type": "string"}
-    with edited(former / "events" / "UserPreferencesChanged.json") as changed:
-        data = changed["properties"]["data"]["properties"]
-        data["zone"] = data.pop("timezone")
-    with edited(former / "published" / "MilestoneReached.json") as milestone:
-        milestone["properties"]["user_id"]["maxLength"] = 100
-        milestone["properties"]["kind"]["enum"].pop()  # readers expect new members
-    with edited(former / "asyncapi.json") as asyncapi:
-        asyncapi["channels"]["algorithm-events"]["address"] = "reviews"
-    (former / "events" / "GoalDropped.json").write_text('{"title": "GoalDropped"}')
-    api = former / "schema.graphql"
-    text = api.read_text(encoding="utf-8").replace("lapses: Int!\n", "lapses: Int!\n  gone: Int\n")
-    api.write_text(text, encoding="utf-8")
+    contract = json.loads(RELEASED.read_text(encoding="utf-8"))
+    goal = contract["events"]["GoalSet"]["properties"]["data"]
+    goal["required"] = []
+    goal["properties"]["answers_per_day"]["maximum"] = 2_000
+    goal["properties"]["note"] = {"type": "string"}
+    changed = contract["events"]["UserPreferencesChanged"]["properties"]["data"]["properties"]
+    changed["zone"] = changed.pop("timezone")
+    milestone = contract["published"]["MilestoneReached"]["properties"]
+    milestone["user_id"]["maxLength"] = 100
+    milestone["kind"]["enum"].pop()  # readers expect new members
+    contract["topics"]["ReviewProcessed"] = "reviews"
+    contract["events"]["GoalDropped"] = {}
+    contract["api"] = contract["api"].replace("lapses: Int!\n", "lapses: Int!\n  gone: Int\n")
+    former = tmp_path / "former.json"
+    former.write_text(json.dumps(contract), encoding="utf-8")
     answer = cli.progress("", "schema", "--against", str(former))
     assert (answer.returncode, answer.stderr) == (1, "")
     assert answer.stdout.splitlines() == [
@@ -70,9 +63,20 @@ def test_each_break_is_named_in_a_line(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_or_a_commit_without_schemas_is_an_error(tmp_path: Path) -> None:
-    cli.expect_failure(cli.progress("", "schema", "--against", str(tmp_path)), "schema.graphql")
-    cli.expect_failure(cli.progress("", "schema", "--against", "no-such-commit"), "a commit")
+def test_a_commit_has_its_schemas() -> None:
+    """Files that are not committed yet may break those that are."""
+    answer = cli.progress("", "schema", "--against", "HEAD")
+    assert answer.stderr == ""
+    assert answer.stdout
+
+
+def test_a_file_or_a_commit_without_schemas_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "none.json").write_text("{}")
+    for against, reason in (
+        (str(tmp_path / "none.json"), "events"),
+        ("no-such-commit", "a commit"),
+    ):
+        cli.expect_failure(cli.progress("", "schema", "--against", against), reason)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ in GraphQL, readers expect it.
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from progress.errors import ProgressError
+import msgspec
+
 from progress.event_store.contract import asyncapi, schemas
 from progress.event_store.contract.schemas import Schema
 
@@ -20,26 +20,46 @@ _EXACT = ("const", "pattern", "format", "not", "uniqueItems")
 _TEXTS = ("description", "title", "$schema")
 
 
-def find_breaks(former: Path) -> Iterator[str]:
-    """Yield a line for each break; `former` is a folder with a version's schemas.
+class Contract(msgspec.Struct, frozen=True):
+    """What a version promises, without texts for people: JSON Schemas by name, each event's topic.
 
-    Raise ProgressError if the folder has none.
+    `api` is the GraphQL schema. Publishers send `events`; readers receive `published`.
     """
-    publishers, readers = _read(former / "events"), _read(former / "published")
-    if not publishers:
-        raise ProgressError(f"expected schemas of events in {former / 'events'} - found none")
-    events, messages = schemas.make_all(), schemas.make_published()
-    yield from _compare_names("", publishers, events)
-    yield from _compare_names("", readers, messages)
+
+    events: dict[str, Schema]
+    published: dict[str, Schema]
+    topics: dict[str, str]
+    api: str
+
+
+def take(
+    events: Mapping[str, Schema], published: Mapping[str, Schema], document: Schema, api: str
+) -> Contract:
+    """Return the contract; `document` is the AsyncAPI document, which has the topics."""
+    topics = {
+        name: channel["address"]
+        for channel in document["channels"].values()
+        for name in channel["messages"]
+    }
+    return Contract(_bare(events), _bare(published), topics, api)
+
+
+def take_current(api: str) -> Contract:
+    return take(schemas.make_all(), schemas.make_published(), asyncapi.make(), api)
+
+
+def find_breaks(former: Contract, now: Contract) -> Iterator[str]:
+    """Yield a line for each break of the events and published messages."""
+    yield from _compare_names("", former.events, now.events)
+    yield from _compare_names("", former.published, now.published)
     # `strict` lists the declared types, which are compared themselves.
-    for name in (publishers.keys() & events.keys()) - {schemas.STRICT}:
-        yield from find_narrowed(name, publishers[name], events[name])
-    for name in readers.keys() & messages.keys():
-        yield from _find_widened(name, readers[name], messages[name])
-    topics = _topics(asyncapi.make())
-    for name, topic in _topics(json.loads((former / "asyncapi.json").read_text())).items():
-        if topics.get(name, topic) != topic:
-            yield f"{name}: moved from the topic {topic} to {topics[name]}"
+    for name in (former.events.keys() & now.events.keys()) - {schemas.STRICT}:
+        yield from find_narrowed(name, former.events[name], now.events[name])
+    for name in former.published.keys() & now.published.keys():
+        yield from _find_widened(name, former.published[name], now.published[name])
+    for name, topic in former.topics.items():
+        if now.topics.get(name, topic) != topic:
+            yield f"{name}: moved from the topic {topic} to {now.topics[name]}"
 
 
 def find_narrowed(place: str, old: Schema, new: Schema) -> Iterator[str]:
@@ -117,23 +137,10 @@ def _bare(value: Any) -> Any:
     """Return the value without the texts for people."""
     if isinstance(value, list):
         return [_bare(each) for each in value]
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         return value
     return {
         key: _bare(each)
         for key, each in value.items()
         if not (key in _TEXTS and isinstance(each, str))
-    }
-
-
-def _read(folder: Path) -> dict[str, Schema]:
-    return {path.stem: json.loads(path.read_text("utf-8")) for path in folder.glob("*.json")}
-
-
-def _topics(document: Schema) -> dict[str, str]:
-    """Return the topic of each message."""
-    return {
-        name: channel["address"]
-        for channel in document["channels"].values()
-        for name in channel["messages"]
     }

@@ -15,8 +15,10 @@ from graphql import (
     GraphQLNamedType,
     GraphQLObjectType,
     GraphQLSchema,
+    build_schema,
     is_introspection_type,
     is_specified_scalar_type,
+    print_schema,
 )
 
 Described = GraphQLNamedType | GraphQLField | GraphQLArgument | GraphQLEnumValue
@@ -49,6 +51,14 @@ def list_members(schema: GraphQLSchema) -> Iterator[tuple[tuple[str, ...], Descr
                 for argument, taken in declared.args.items():
                     keys = (f"{each}.{field}({argument})" for each in parents)
                     yield (*keys, f"({argument})"), taken
+
+
+def print_bare(schema: GraphQLSchema) -> str:
+    """Return the schema's text without descriptions."""
+    copy = build_schema(print_schema(schema))
+    for _, member in list_members(copy):
+        member.description = None
+    return print_schema(copy)
 
 
 @functools.cache
