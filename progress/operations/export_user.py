@@ -24,10 +24,11 @@ from progress.errors import OperationEnded
 from progress.operations import export_files, export_steps, records
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.export_steps import Written, open_snapshot
-from progress.projections import projector, schema
+from progress.projections import columns, projector, schema
 from progress.projections.schema import BATCH, REALTIME
 
 # The lines `tag | English | Japanese` of the page. What is no HTML tag is the name of a field.
+# After `fields` stand the names of fields that mean what the columns with these names do.
 _README = Path(__file__).with_name("export_readme.txt")
 _PAGE = _README.with_suffix(".html")
 _LANGUAGES = {"en": ("Field", "Meaning"), "ja": ("項目", "意味")}  # with the heads of the tables
@@ -192,8 +193,14 @@ def _encode(record: object) -> bytes:
 
 def make_readme() -> str:
     """Return the page that describes every file and field, in both languages."""
-    text = _README.read_text(encoding="utf-8")
-    lines = [line.split(" | ") for line in text.splitlines() if line]
+    text, meanings = _README.read_text(encoding="utf-8"), columns.read_shared()
+    lines: list[list[str]] = []
+    for line in filter(None, text.splitlines()):
+        tag, *texts = line.split(" | ")
+        if tag == "fields":
+            lines += ([name, *meanings[name]] for name in texts[0].split())
+        else:
+            lines.append([tag, *texts])
     page = Template(_PAGE.read_text(encoding="utf-8"))
     return page.substitute({name: _describe(lines, name) for name in _LANGUAGES})
 

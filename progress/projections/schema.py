@@ -7,14 +7,13 @@ coexist.
 
 import functools
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from progress.adapters.postgres import statements
 from progress.errors import ProgressError
 from progress.event_store import time_zones
-from progress.projections import facts
+from progress.projections import columns, facts
 
 if TYPE_CHECKING:
     from progress.adapters.postgres.database import Connection
@@ -90,7 +89,6 @@ REMEMBERED = {
 }
 
 _DRIVERS = ("checkpoints", "versions", "fold", "batch", "views")
-_COMMENTED_COLUMN = re.compile(r"^    ([a-z]\w*) .*-- (.+)$", re.MULTILINE)
 
 
 @functools.cache
@@ -217,13 +215,13 @@ def list_views() -> list[str]:
 
 
 def _list_comments() -> Iterator[str]:
-    """Yield the statements that give the columns of tables with views their comments."""
-    for name in filter(lambda name: _has(name, "table"), list_views()):
-        for column, meaning in _COMMENTED_COLUMN.findall(statements.blocks(_path(name))["table"]):
+    """Yield the rows of what columns mean: those of one table, and those of all others."""
+    shared = {name: meaning.english for name, meaning in columns.read_shared().items()}
+    tables = {name: columns.find_own(name) for name in list_views() if _has(name, "table")}
+    for table, texts in {"": shared, **tables}.items():
+        for column, meaning in texts.items():
             text = meaning.replace("'", "''")
-            yield statements.fill(
-                _path("views"), "comment", table=name, column=column, meaning=text
-            )
+            yield f"('{table}', '{column}', '{text}')"
 
 
 @functools.cache
@@ -250,7 +248,7 @@ def parts() -> Mapping[str, str]:
             if (text := _include_own(name, "snapshot", "snapshot"))
         ),
         "projections": ", ".join(_list_projections()),
-        "column_comments": "\n".join(_list_comments()),
+        "column_comments": ",\n".join(_list_comments()),
         **_parameters(),
         **{
             name: statements.fill("read_models/memory", "postgresql states", **source)

@@ -16,8 +16,24 @@ WHERE n.nspname = 'progress';
 SELECT progress.replace_views(:source, CAST(:models AS text[]));
 
 -- comments --
--- A column has the comment that follows it in the block `table`. replace_views copies it to the view.
-{column_comments}
-
--- comment --
-COMMENT ON COLUMN {table}.{column} IS '{meaning}';
+-- A column has the comment beside it in the block `table`, or else that of its name. describe_views copies it.
+DO $describe$
+DECLARE
+    described record;
+BEGIN
+    FOR described IN
+        WITH texts (relname, attname, meaning) AS (VALUES
+            {column_comments}
+        )
+        SELECT c.relname, a.attname, coalesce(own.meaning, shared.meaning) AS meaning
+        FROM pg_class c
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+        LEFT JOIN texts own ON own.relname = c.relname AND own.attname = a.attname
+        LEFT JOIN texts shared ON shared.relname = '' AND shared.attname = a.attname
+        WHERE c.relnamespace = CAST(current_schema() AS regnamespace) AND c.relkind IN ('r', 'v')
+            AND coalesce(own.meaning, shared.meaning) IS NOT NULL
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %I.%I IS %L', described.relname, described.attname, described.meaning);
+    END LOOP;
+END
+$describe$;

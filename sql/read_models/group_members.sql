@@ -3,7 +3,7 @@
 
 -- table --
 CREATE TABLE group_members (
-    group_id   text COLLATE "C" NOT NULL,  -- id of the group
+    group_id   text COLLATE "C" NOT NULL,
     user_id    text COLLATE "C" NOT NULL,
     decided_at timestamptz NOT NULL,       -- time of the latest event about the membership
     decided_id uuid        NOT NULL,       -- id of this event

@@ -4,7 +4,7 @@
 -- table --
 CREATE TABLE hourly_stats (
     user_id         text COLLATE "C" NOT NULL,
-    hour            int    NOT NULL,       -- local hour of the clock, 0 to 23
+    hour            int    NOT NULL,
     answers         bigint NOT NULL,
     correct_answers bigint NOT NULL,
     response_ms     bigint NOT NULL,

@@ -8,16 +8,16 @@ CREATE TABLE item_stats (
     correct_answers   bigint NOT NULL,
     response_ms       bigint NOT NULL,
     timed_answers     bigint NOT NULL,
-    first_answered_at timestamptz,         -- time of the first answer
+    first_answered_at timestamptz,
     first_answered_on date,                -- local day of the first answer
-    last_answered_at  timestamptz,         -- time of the latest answer
-    first_correct_at  timestamptz,         -- time of the first correct answer
+    last_answered_at  timestamptz,
+    first_correct_at  timestamptz,
     first_correct_on  date,                -- local day of the first correct answer
     first_mastered_at timestamptz,         -- time of the first review with an interval of 7 days or more
     first_mastered_on date,                -- local day of this review
-    interval_days     bigint,              -- interval of the latest review, in days; null: never reviewed
-    easiness_factor   double precision,    -- easiness factor of the latest review, as the scheduler sent it
-    reviewed_at       timestamptz,         -- time of the latest review
+    interval_days     bigint,
+    easiness_factor   double precision,
+    reviewed_at       timestamptz,
     review_id         uuid,                -- id of the event of the latest review
     lapses            bigint NOT NULL,
     reviewed_on       date,                -- local day of the latest review
@@ -25,8 +25,8 @@ CREATE TABLE item_stats (
     asked_id          uuid,                -- id of the event of this answer
     asked_on          date,                -- local day of this answer
     recalled          boolean,             -- whether this answer was correct
-    stability         bigint,              -- 10,000,000 times the logarithm of stability_days; null without an answer
-    difficulty        bigint,              -- 10,000,000 times difficulty_1_to_10; null without an answer
+    stability         bigint,
+    difficulty        bigint,
     last_answered_on  date,                -- local day of the latest answer
     last_correct      boolean,             -- whether the latest answer was correct
     PRIMARY KEY (user_id, item_id)

@@ -7,9 +7,9 @@
 CREATE TABLE retention_stats (
     user_id  text COLLATE "C" NOT NULL,
     day      date   NOT NULL,
-    maturity text COLLATE "C" NOT NULL,    -- interval of the review: YOUNG (1 to 20 days) or MATURE (21 days or more)
-    asked    bigint NOT NULL,              -- number of tests: first answers after a review, on a later day
-    recalled bigint NOT NULL,              -- number of tests that were answered correctly
+    maturity text COLLATE "C" NOT NULL,
+    asked    bigint NOT NULL,
+    recalled bigint NOT NULL,
     PRIMARY KEY (user_id, day, maturity)
 ) WITH (fillfactor = 60);
 

@@ -12,7 +12,7 @@ CREATE TABLE user_progress (
     learning           bigint NOT NULL,
     short_term         bigint NOT NULL,    -- number of items with an interval of 7 to 20 days
     long_term          bigint NOT NULL,    -- number of items with an interval of 21 days or more
-    last_updated       timestamptz NOT NULL,  -- time at which the newest event of the learner was recorded
+    last_updated       timestamptz NOT NULL,
     version            bigint NOT NULL     -- transaction that changed a row of the learner last
 ) WITH (fillfactor = 50);
 

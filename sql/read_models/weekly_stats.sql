@@ -4,7 +4,7 @@
 CREATE TABLE weekly_stats (
     user_id            text COLLATE "C" NOT NULL,
     monday             date   NOT NULL,    -- Monday of the local week
-    active_days        bigint NOT NULL,    -- number of study days: local days with an answer or a completed session
+    active_days        bigint NOT NULL,
     answers            bigint NOT NULL,
     correct_answers    bigint NOT NULL,
     response_ms        bigint NOT NULL,

@@ -78,7 +78,7 @@ def test_the_descriptions_of_the_contract_are_unchanged() -> None:
 
 def test_every_type_field_argument_and_enum_value_is_described_in_sentences() -> None:
     for key, text in texts_of(SCHEMA._schema).items():
-        assert text, f"{key}: add it to progress/query/graphql/descriptions.txt"
+        assert text, f"{key}: add it to descriptions.txt or columns.txt"
         assert re.search(r"[.)]$", text), f"{key}: {text}"
 
 

@@ -1,9 +1,10 @@
 """Descriptions of the schema's types, fields, arguments and values, from descriptions.txt.
 
+A field without one there has the text of the column with its name (`progress.projections.columns`).
 Those that the API's contract prescribes are among them; a test compares them with the contract.
 """
 
-import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,15 +22,22 @@ from graphql import (
     print_schema,
 )
 
+from progress.projections import columns
+
 Described = GraphQLNamedType | GraphQLField | GraphQLArgument | GraphQLEnumValue
 
 _FILE = Path(__file__).with_suffix(".txt")
 
 
 def describe(schema: GraphQLSchema) -> None:
-    texts = read()
+    texts = columns.read_texts(_FILE)
+    meanings = columns.read_shared()
     for keys, member in list_members(schema):
         member.description = next((texts[key] for key in keys if key in texts), None)
+        column = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", keys[-1].removeprefix("."))
+        if not member.description and column in meanings:
+            text = meanings[column].english
+            member.description = f"{text[0].upper()}{text[1:]}."
 
 
 def list_members(schema: GraphQLSchema) -> Iterator[tuple[tuple[str, ...], Described]]:
@@ -59,15 +67,3 @@ def print_bare(schema: GraphQLSchema) -> str:
     for _, member in list_members(copy):
         member.description = None
     return print_schema(copy)
-
-
-@functools.cache
-def read() -> dict[str, str]:
-    texts: dict[str, str] = {}
-    key = ""
-    for line in _FILE.read_text(encoding="utf-8").splitlines():
-        if line.startswith("  "):
-            texts[key] += " " + line.strip()
-        elif line and not line.startswith("#"):
-            key, _, texts[key] = line.partition(": ")
-    return texts
