@@ -20,7 +20,7 @@ from progress.analysis.questions import FEWEST_LEARNERS, Days, Question
 from progress.cli import connections
 
 _DATE = ["%Y-%m-%d"]
-_TABLE_WIDTH = 130  # the width of the widest rows, those of items
+_TABLE_WIDTH = 140  # of the widest rows, those of memory
 
 First = Annotated[
     datetime | None,
@@ -111,7 +111,7 @@ def analyse(
     elif as_csv:
         print_csv(plan.question, rows)
     elif rows:
-        _print(plan.question, rows)
+        print_table(plan.question, rows)
     else:
         typer.echo(
             f"Nothing to show: in the archive, no {plan.subject} of {FEWEST_LEARNERS} learners or "
@@ -146,16 +146,17 @@ def _quote_formula(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value[:1] in set("-=+@＝＋－＠'\t ") else value
 
 
-def _print(question: Question, rows: Sequence[msgspec.Struct]) -> None:
+def print_table(question: Question, rows: Sequence[msgspec.Struct]) -> None:
     table = Table(box=None)
-    for name, value in msgspec.structs.asdict(rows[0]).items():
-        is_number = isinstance(value, int | float)
+    for name in question.row.__struct_fields__:
+        is_number = any(isinstance(getattr(row, name), int | float) for row in rows)
         table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
     for row in rows:
         table.add_row(*map(Text, format_cells(row)))
     console = Console()
     console.print(f"{question.name}, without rows about fewer than {FEWEST_LEARNERS} learners:")
-    console.print(table, width=max(console.width, _TABLE_WIDTH), crop=False, no_wrap=True)
+    console.width = max(console.width, _TABLE_WIDTH)  # a narrower terminal breaks the lines
+    console.print(table)
 
 
 def format_cells(row: msgspec.Struct) -> list[str]:

@@ -57,6 +57,14 @@ def test_a_table_has_rounded_rates_and_no_text_for_null() -> None:
     assert "0.490" in analyse.format_cells(ROWS[questions.MEMORY])
 
 
+@pytest.mark.parametrize("question", ROWS, ids=lambda question: f"{question.name} {question.by}")
+def test_a_table_cuts_no_text(question: Question, capsys: pytest.CaptureFixture[str]) -> None:
+    analyse.print_table(question, [ROWS[question]])
+    output = capsys.readouterr().out
+    assert "…" not in output
+    assert all(cell in output for cell in analyse.format_cells(ROWS[question]))
+
+
 def test_csv_has_the_fields_names_and_no_formula(capsys: pytest.CaptureFixture[str]) -> None:
     analyse.print_csv(questions.ITEMS, [ROWS[questions.ITEMS]])
     names, row = capsys.readouterr().out.splitlines()
