@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exports_bucket: str | None = None
     dump_to: Annotated[str, msgspec.Meta(pattern="^(/|gs://.)")] | None = None
     erase_deleted_after_days: _Positive | None = None
+    malformed_days: Annotated[int, msgspec.Meta(ge=1, le=400)] = 30
     scheduler_region: str = "europe-west1"  # as in infra/terraform
     cloud_scheduler_emulator_host: str | None = None
     storage_emulator_host: str | None = None
@@ -102,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 _EXPECTED = {
     "archive_buckets": "16, 64 or 256",
+    "malformed_days": "an integer from 1 to 400",
     "environment": ", ".join(get_args(Environment)),
     "publish_events": ", ".join(get_args(PublishEvents)),
     "graphql_introspection": "true or false",

@@ -176,17 +176,11 @@ def _write_without(
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An erasure: the learner's hexadecimal digest, the operation's id, and the erasure's time.
-
-    If the id contains a separator (see `tokens` in sql/event_store/functions/erased_letters.sql),
-    `tokens_digest` is the digest of its tokens, and `token_count` is their number.
-    """
+    """An erasure: the learner's hexadecimal digest, the operation's id, and the erasure's time."""
 
     digest: str
     operation_id: str
     erased_at: datetime
-    token_count: int = 1
-    tokens_digest: str | None = None
 
 
 class Key(msgspec.Struct, frozen=True):

@@ -74,7 +74,7 @@ def _print_by_reason(console: Console, rows: dict[tuple[str, str], list[tuple[st
 
 @dead_letters_group.command()
 def show(number: Number) -> None:
-    """Show a dead letter with its payload, which is shown as JSON if it is JSON."""
+    """Show a dead letter with its payload, as JSON if it is JSON; or its size and hash."""
     with connections.open_to_read() as connection:
         letter = dead_letters.read(connection, number)
     shown = msgspec.to_builtins(letter)

@@ -35,6 +35,7 @@ _PLACES = {
     "sessions": "sessions detached from the learner",
     "pending": "pending events deleted",
     "dead_letters": "dead letters emptied",
+    "undecodable_letters": "dead letters emptied that nobody can decode, whoever sent them",
     "snapshots": "snapshots deleted",
     "milestone_marks": "marks of published milestones deleted",
     "accesses": "traces of who read whose record deleted or freed from the learner's id",
@@ -237,6 +238,8 @@ def show_receipt(console: Console, result: str) -> None:
     table.add_row("other learners' events that name the id", f"{receipt['in_events_of_others']:,}")
     if "published" in receipt:
         table.add_row("published on progress-events before", receipt["published"])
+    if "undecodable_letters" in receipt:
+        table.add_row("later letters that nobody can decode", receipt["undecodable_letters"])
     for copies, name in _COPIES.items():
         table.add_row(f"{name} deleted by", receipt["copies_until"][copies])
     console.print(table)

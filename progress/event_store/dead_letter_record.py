@@ -26,9 +26,9 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """A row of `event_store.dead_letters`; the e-mail addresses in `payload` are masked.
 
     If the dead letter is a bundle, `payload` is the array of its entries. `indexes` then lists the
-    ranges of their indexes in the message, as pairs (first, last). If an erasure has emptied the
-    payload of an open dead letter, `emptied_bytes` and `emptied_sha256` are the payload's size and
-    hash. `poster` is a digest of the account that posted the letter.
+    ranges of their indexes in the message, as pairs (first, last). If nobody could decode the
+    payload and it is emptied, `emptied_bytes` and `emptied_sha256` are its size and hash. `poster`
+    is a digest of the account that posted the letter.
     """
 
     letter_id: int

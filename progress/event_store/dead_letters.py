@@ -71,8 +71,8 @@ def read_replayable(connection: Connection, letter_id: int) -> DeadLetter:
         raise EventStoreError(f"dead letter {letter_id} was discarded: {letter.discard_reason}")
     if letter.emptied_bytes is not None:
         raise EventStoreError(
-            f"an erasure has emptied dead letter {letter_id}, {letter.emptied_bytes:,} bytes: "
-            "discard it"
+            f"{letter.reason} (the {letter.emptied_bytes:,} bytes of dead letter {letter_id} are "
+            "gone: discard it)"
         )
     return letter
 

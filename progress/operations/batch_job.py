@@ -23,6 +23,7 @@ from progress.projections.projector import SHARDS
 from progress.settings import Settings
 
 _LETTERS_PER_RUN = _ACCESSES_PER_RUN = 10_000
+_LETTERS_READ = 1_000  # in one transaction
 _ERASURES_PER_RUN = 10  # few, so that many deletions do not delay other operations
 _FILE = "operations/operations"
 
@@ -87,6 +88,7 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Rep
         analysts.remove_objects(connection)
         with database.translate_errors(_translate):
             delete_old_records(connection)
+            empty_old_letters(connection, settings.malformed_days)
             export_files.delete_old(settings)
             if settings.erase_deleted_after_days is not None:
                 start_erasures(connection, settings.erase_deleted_after_days)
@@ -103,6 +105,13 @@ def delete_old_records(connection: Connection) -> None:
     database.run(connection, _FILE, "delete closed letters", limit=_LETTERS_PER_RUN)
     database.run(connection, _FILE, "delete finished operations")
     database.run(connection, "event_store/accesses", "delete old", limit=_ACCESSES_PER_RUN)
+
+
+def empty_old_letters(connection: Connection, days: int) -> None:
+    """Empty the dead letters of this age that nobody can decode."""
+    values = {"days": days, "limit": _LETTERS_READ}
+    while database.run(connection, _FILE, "empty old letters", **values)[0][0]:
+        pass
 
 
 def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID]:

@@ -47,6 +47,9 @@ _DUMPS_KEPT = timedelta(days=367)
 
 # What left the system before the deletion; its subscribers got a UserDeleted, too.
 _PUBLISHED = "stays with its subscribers"
+_LATER_LETTERS = (
+    "one that arrives after the step redact keeps its bytes for {} days, and is not searched"
+)
 
 
 class EraseArguments(msgspec.Struct, frozen=True):
@@ -126,8 +129,8 @@ def forget(operation: ClaimedOperation) -> object:
 def redact(operation: ClaimedOperation) -> object:
     """Empty all events of the learner except UserDeleted.
 
-    Delete the learner's exports, snapshots and pending events. Redact the dead letters and the
-    operations that name the learner.
+    Delete the learner's exports, snapshots and pending events. Redact the operations and the dead
+    letters that name the learner, and the dead letters that nobody can decode.
     """
     learner, total = _learner(operation), _counts(operation)["events"]
     done = 0
@@ -139,6 +142,7 @@ def redact(operation: ClaimedOperation) -> object:
 
     with connection_for(operation) as connection:
         _redact_rest(operation, connection, learner)
+        learner_rows.redact_letters(connection, learner, operation.report_progress)
         learner_rows.redact_events(connection, learner, report)
         _publish_deletion(connection, learner)
     return {}
@@ -192,6 +196,7 @@ def _write_receipt(
     check = operation.report_progress
     counts = learner_rows.count_of_learner(connection, learner, operation.id)
     counts |= learner_rows.count_further(connection, learner, counts, check)
+    del counts["undecodable_letters"]  # those that came after the step `redact`
     left = {f"event_store.{place}": rows for place, rows in counts.items()}
     left["operations.operations"] = left.pop("event_store.operations")
     left |= learner_rows.count_read_models(connection, learner, check)
@@ -207,6 +212,7 @@ def _write_receipt(
         "places": {place: rows for place, rows in left.items() if rows},
         "in_events_of_others": learner_rows.count_mentions(connection, learner, check),
         "published": _PUBLISHED,
+        "undecodable_letters": _LATER_LETTERS.format(settings.current().malformed_days),
         "copies_until": {
             name: (now + age).date().isoformat() for name, age in _find_copies().items()
         },

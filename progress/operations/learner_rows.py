@@ -38,8 +38,8 @@ _MOST_GROWTH = 2.0  # A chunk is at most twice as large as the chunk before it.
 def forbid_learner(connection: Connection, learner: str, operation_id: UUID) -> erasure.Entry:
     """Record the learner's deletion; from now on, appends drop the learner's events."""
     values = {"learner": learner, "operation_id": operation_id}
-    digest, *entry = database.run(connection, _FILE, "forbid learner", **values)[0]
-    return erasure.Entry(digest, str(operation_id), *entry)
+    digest, erased_at = database.run(connection, _FILE, "forbid learner", **values)[0]
+    return erasure.Entry(digest, str(operation_id), erased_at)
 
 
 def read_key(connection: Connection) -> erasure.Key:
@@ -64,8 +64,13 @@ def count_further(
 ) -> dict[str, int]:
     """Read every undeclared event and every dead letter; add those to erase to `counts`."""
     undeclared = sum(_page_undeclared(connection, learner, "count undeclared", check))
-    letters = sum(_page(connection, "count letters", _LETTERS, learner, check))
-    return {**counts, "events": counts["events"] + undeclared, "dead_letters": letters}
+    letters = [*_page(connection, "count letters", _LETTERS, learner, check)]
+    return {
+        **counts,
+        "events": counts["events"] + undeclared,
+        "dead_letters": sum(theirs for theirs, _ in letters),
+        "undecodable_letters": sum(undecodable for _, undecodable in letters),
+    }
 
 
 def count_read_models(connection: Connection, learner: str, check: Check) -> dict[str, int]:
@@ -177,8 +182,7 @@ def redact_rest(connection: Connection, learner: str, check: Check) -> None:
     _repeat(connection, "delete snapshots", learner, check)
     database.run(connection, _FILE, "delete milestone marks", learner=learner)
     database.run(connection, _FILE, "delete pending", learner=learner)
-    redact_letters_of(connection, learner, check)
-    database.run(connection, _FILE, "forget queue", learner=learner)
+    deque(_page(connection, "redact letters of", _LETTERS, learner, check), maxlen=0)
     database.run(connection, _FILE, "redact operations", learner=learner, own=None)
 
 
@@ -199,15 +203,18 @@ def _repeat(connection: Connection, block: str, learner: str, check: Check) -> N
             changed = database.run(connection, _FILE, block, **values)[0][0]
 
 
-def redact_letters_of(connection: Connection, learner: str | None, check: Check) -> None:
-    """Redact the learner's dead letters or, if `learner` is None, those of all erased learners."""
-    deque(_page(connection, "redact letters of", _LETTERS, learner, check), maxlen=0)
+def redact_letters(connection: Connection, learner: str | None, check: Check) -> None:
+    """Redact the learner's dead letters or, if `learner` is None, those of all erased learners.
+
+    Empty those that nobody can decode, whoever sent them.
+    """
+    deque(_page(connection, "redact letters", _LETTERS, learner, check), maxlen=0)
 
 
 def _page(
     connection: Connection, block: str, largest: int, learner: str | None, check: Check
-) -> Iterator[int]:
-    """Run the SQL block on each chunk of a table; yield the number of rows that it counts.
+) -> Iterator[Any]:
+    """Run the SQL block on each chunk of a table; yield what it counts.
 
     The block reads up to :at_most rows whose numbers follow :after, and returns the last number.
     """

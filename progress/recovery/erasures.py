@@ -69,7 +69,7 @@ def apply(
     """
     missing = record(connection, archive)
     left = find_left(connection)
-    learner_rows.redact_letters_of(connection, None, lambda: None)
+    learner_rows.redact_letters(connection, None, lambda: None)
     started = {_start(connection, learner) for learner in left.values()}
     operation_ids = {*_resume_unfinished(connection), *started}
     unknown = [digest for digest in missing if digest not in left]
@@ -98,7 +98,7 @@ def forbid(connection: Connection) -> None:
     letters; the rest has no readers.
     """
     database.run(connection, _FILE, "forbid")
-    learner_rows.redact_letters_of(connection, None, lambda: None)
+    learner_rows.redact_letters(connection, None, lambda: None)
 
 
 def forget(connection: Connection, digests: Collection[str]) -> int:

@@ -5,8 +5,7 @@
 SELECT is_known, operation_id FROM operations.find_erasure(:learner);
 
 -- forbid learner --
-SELECT encode(digest, 'hex'), erased_at, token_count, encode(tokens_digest, 'hex')
-FROM event_store.forbid_learner(:learner, CAST(:operation_id AS uuid));
+SELECT encode(digest, 'hex'), erased_at FROM event_store.forbid_learner(:learner, CAST(:operation_id AS uuid));
 
 -- read key --
 SELECT encode(k.inner_key, 'hex'), encode(k.outer_key, 'hex') FROM event_store.erasure_key k;
@@ -108,11 +107,17 @@ LIMIT 1;
 SELECT event_store.delete_pending(:learner);
 
 -- count letters --
-SELECT coalesce(cardinality(letter_ids), 0), reached
+SELECT ARRAY[coalesce(cardinality(letter_ids), 0), coalesce(cardinality(undecodable_ids), 0)], reached
 FROM event_store.letters_of(event_store.erasure_digest(:learner), :after, :at_most);
 
 -- redact letters of --
 -- Without :learner, redact the dead letters of all erased learners.
+SELECT redacted, reached
+FROM event_store.redact_letters_of(
+    event_store.erasure_digest(CAST(:learner AS text)), :after, :at_most, with_undecodable => false);
+
+-- redact letters --
+-- Those that `redact letters of` redacts, and those that nobody can decode.
 SELECT redacted, reached
 FROM event_store.redact_letters_of(event_store.erasure_digest(CAST(:learner AS text)), :after, :at_most);
 

@@ -130,6 +130,9 @@ WHERE letter_id IN (
     ORDER BY coalesce(replayed_at, discarded_at)
     LIMIT CAST(:limit AS bigint));
 
+-- empty old letters --
+SELECT event_store.empty_old_letters(:days, :limit);
+
 -- delete finished operations --
 SELECT operations.delete_finished();
 

@@ -68,9 +68,8 @@ WHERE o.kind = 'ERASE_USER' AND o.started_by = :caller;
 
 -- record --
 -- Record the digest of an erased learner. From now on, the append drops events of this learner.
-INSERT INTO event_store.erased (digest, operation_id, erased_at, token_count, tokens_digest)
-VALUES (decode(:digest, 'hex'), CAST(:operation_id AS uuid), CAST(:erased_at AS timestamptz), :token_count,
-    decode(:tokens_digest, 'hex'))
+INSERT INTO event_store.erased (digest, operation_id, erased_at)
+VALUES (decode(:digest, 'hex'), CAST(:operation_id AS uuid), CAST(:erased_at AS timestamptz))
 ON CONFLICT DO NOTHING;
 
 -- has erasures --

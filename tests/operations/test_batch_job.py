@@ -23,7 +23,8 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import backlog, wakeups
-from progress.event_store import dead_letters
+from progress.event_store import dead_letters, log
+from progress.ingest import push
 from progress.operations import batch_job
 from progress.projections import batch, gauges
 from progress.projections.projector import SHARDS, Projector
@@ -39,6 +40,8 @@ from tests.support.operation_fixtures import (
     write_dead_letters,
 )
 from tests.support.postgres_servers import url_of
+from tests.support.pubsub_servers import PROJECT, Pubsub
+from tests.support.pushes import encode_push
 from tests.support.stage import append, connect
 from tests.support.traced_operation import Hooks, start
 
@@ -78,6 +81,21 @@ def test_dead_letters_are_deleted_90_days_after_they_were_closed(
     connection.run(BLOCKS["age dead letters"], days=1)
     run_batch(store)
     assert remaining(connection) == letters[2:]  # an open dead letter is kept
+
+
+def test_letters_that_nobody_can_decode_lose_their_bytes_after_the_configured_number_of_days(
+    store: Store, connection: Connection
+) -> None:
+    for body in (b"no JSON", b'{"data": {"user_id": "ann"}}'):
+        log.append(connection, [push.parse_delivery(encode_push(body))])
+    before = dead_letters.list_letters(connection)
+    connection.run(BLOCKS["age dead letters"], days=9)
+    run_batch(store, MALFORMED_DAYS="10")
+    assert [x.payload for x in dead_letters.list_letters(connection)] == [x.payload for x in before]
+    run_batch(store, MALFORMED_DAYS="9")
+    emptied, kept = dead_letters.list_letters(connection)
+    assert (emptied.payload, emptied.reason) == ("", before[0].reason)
+    assert (emptied.emptied_bytes, kept.payload) == (len("no JSON"), before[1].payload)
 
 
 def delete_learners(connection: Connection, *users: str, days: int) -> None:

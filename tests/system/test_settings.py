@@ -26,7 +26,7 @@ def test_by_default_the_environment_is_production_and_no_database_is_set() -> No
 def test_values_are_converted_to_the_types_of_the_settings() -> None:
     expected = {
         "rate_limit_per_minute": 7, "graphql_introspection": False, "environment": "staging",
-        "cloud_run_task_index": 2, "erase_deleted_after_days": 30,
+        "cloud_run_task_index": 2, "erase_deleted_after_days": 30, "malformed_days": 400,
     }  # fmt: skip
     read = settings.read({name.upper(): str(value).lower() for name, value in expected.items()})
     assert {name: getattr(read, name) for name in expected} == expected
@@ -95,10 +95,12 @@ def test_a_command_and_the_doctor_name_a_variable_that_looks_like_a_setting() ->
         ("ENVIRONMENT", "produktion"),
         ("GRAPHQL_INTROSPECTION", "perhaps"),
         ("CLOUD_RUN_TASK_COUNT", "1.5"),
+        ("MALFORMED_DAYS", "0"),
+        ("MALFORMED_DAYS", "401"),
     ],
 )
 def test_the_error_names_an_invalid_value(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{name}: expected [a-z, ]+; found '{value}'$"):
+    with pytest.raises(SettingsError, match=f"^{name}: expected [a-z0-9, ]+; found '{value}'$"):
         settings.read({name: value})
 
 

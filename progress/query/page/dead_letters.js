@@ -98,7 +98,7 @@ function letter(row) {
       h('span', null, h('b', null, sayReason(row.reason)), offence(row),
         h('span', { class: 'of' }, facts.filter(Boolean).join(' · ')))),
     links(row),
-    h('details', null,
+    row.payload && h('details', null,
       h('summary', null,
         t('letters.received'), h('span', { class: 'unseen' }, ' ', t('letters.letter', { id: row.id }))),
       h('pre', { tabindex: 0, role: 'region', 'aria-label': t('letters.letter', { id: row.id }) },

@@ -417,7 +417,7 @@ BEGIN
         FROM jsonb_to_recordset(letters) AS l(n int, message int, index int, kind text,
             event_id text, event_type text, reason text, payload text, attributes jsonb,
             id uuid, stored_type text, occurred_at timestamptz, data jsonb, metadata jsonb,
-            learner text, indexes jsonb, emptied_bytes integer, emptied_sha256 text)
+            learner text, indexes jsonb)
         LEFT JOIN LATERAL (
             SELECT s.shard FROM event_store.events s
             WHERE s.event_id = l.id
@@ -429,11 +429,10 @@ BEGIN
         ) stored ON true
     ), insert_letter AS (
         INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
-            index_in_message, event_id, event_type, reason, payload, attributes, indexes, published_at,
-            emptied_bytes, emptied_sha256, poster)
+            index_in_message, event_id, event_type, reason, payload, attributes, indexes, published_at, poster)
         SELECT r.kind, r.source ->> 'topic', r.source ->> 'subscription',
             r.source ->> 'message_id', r.index, r.event_id, r.event_type, r.reason, r.payload,
-            r.attributes, r.indexes, (r.source ->> 'published_at')::timestamptz, r.emptied_bytes, r.emptied_sha256,
+            r.attributes, r.indexes, (r.source ->> 'published_at')::timestamptz,
             encode(event_store.erasure_digest(r.source ->> 'poster'), 'hex')
         FROM rejected r WHERE r.stored_in IS NULL
         ORDER BY r.n

@@ -237,9 +237,10 @@ BEGIN
     END IF;
 
     PERFORM event_store.append(batch || '{"is_replay": true}');
-    UPDATE event_store.dead_letters l SET poster = bundle.poster
+    UPDATE event_store.dead_letters l
+    SET poster = bundle.poster, received_at = least(l.received_at, bundle.received_at)
     WHERE l.subscription = bundle.subscription AND l.message_id = bundle.message_id
-      AND l.poster IS DISTINCT FROM bundle.poster;
+      AND (l.poster IS DISTINCT FROM bundle.poster OR l.received_at > bundle.received_at);
     IF EXISTS (
         SELECT FROM jsonb_array_elements(batch -> 'letters') AS l (letter)
         WHERE l.letter ? 'indexes' AND NOT EXISTS (
@@ -263,8 +264,7 @@ BEGIN
         UPDATE event_store.dead_letters l
         SET index_in_message = other.index_in_message, kind = other.kind, event_id = other.event_id,
             event_type = other.event_type, reason = other.reason, payload = other.payload,
-            attributes = other.attributes, due_at = other.due_at, indexes = other.indexes,
-            emptied_bytes = other.emptied_bytes, emptied_sha256 = other.emptied_sha256
+            attributes = other.attributes, due_at = other.due_at, indexes = other.indexes
         WHERE l.letter_id = bundle.letter_id;
     END IF;
     RETURN true;

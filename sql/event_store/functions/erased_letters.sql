@@ -1,4 +1,5 @@
--- The dead letters of erased learners: how they are recognized, and what remains of them.
+-- The dead letters of erased learners, which are recognized by fields, and those that nobody can decode, which have no
+-- such fields: what remains of both.
 
 -- Return the id that a field of a JSON object holds; null if the field holds no id.
 CREATE OR REPLACE FUNCTION event_store.id_in(field json) RETURNS text
@@ -51,191 +52,132 @@ BEGIN
         WHERE i.session_id IS NOT NULL);
 END $$;
 
--- Split a text that is not a JSON object into its tokens, in their order. Tokens are separated by white space, quotes
--- of both kinds, backquotes, brackets of all four kinds, commas, colons, semicolons and equals signs.
-CREATE OR REPLACE FUNCTION event_store.tokens(content text) RETURNS text[]
+-- Return whether fields decide whose an entry of a dead letter is. They cannot if it is no object, if its data or
+-- metadata are there and no objects, or if an id in them is there and no text.
+CREATE OR REPLACE FUNCTION event_store.has_fields(entry json) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-SELECT array_remove(string_to_array(translate(content, s.separators, repeat(' ', length(s.separators))), ' '), '')
-FROM (VALUES (E'"''`()[]{}<>,:;=\t\n\u000b\f\r\u001c\u001d\u001e\u001f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004'
-              '\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000')) s (separators)
+SELECT json_typeof(entry) = 'object' AND NOT EXISTS (
+    SELECT FROM (
+        VALUES ('object', entry -> 'data'), ('object', entry -> 'event_data'), ('object', entry -> 'metadata'),
+            ('object', CASE WHEN json_typeof(entry -> 'specversion') <> 'null' THEN entry -> 'data_base64' END),
+            ('string', CASE WHEN json_typeof(entry -> 'specversion') <> 'null' THEN entry -> 'userid' END)
+        UNION ALL
+        SELECT 'string', p.part -> i.name
+        FROM (VALUES (coalesce(event_store.entry_data(entry), entry)), (entry -> 'data'), (entry -> 'event_data'),
+            (entry -> 'metadata')) AS p (part), (VALUES ('user_id'), ('session_id')) AS i (name)
+    ) AS f (type, field)
+    WHERE json_typeof(f.field) NOT IN (f.type, 'null'))
 $$;
 
--- Decode the escapes of JSON strings in a text that need not be JSON. U+0000 and halves of surrogate pairs become
--- spaces, because PostgreSQL cannot store them. Other backslashes stay. U+FDD0, which no text uses, stands for a
--- backslash that begins no escape: unistr() must not read it as one.
-CREATE OR REPLACE FUNCTION event_store.decode_escapes(content text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    decoded text := replace(content, '\\', U&'\FDD0');
+-- Return the entries of a dead letter as a JSON array; null if its payload is certainly no object and no bundle.
+CREATE OR REPLACE FUNCTION event_store.entries_of(letter event_store.dead_letters) RETURNS json
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    decoded := replace(replace(replace(replace(decoded, '\"', '"'), '\/', '/'), '\n', E'\n'), '\t', E'\t');
-    decoded := replace(replace(replace(decoded, '\r', E'\r'), '\f', E'\f'), '\b', E'\b');
-    IF strpos(decoded, '\u') > 0 THEN
-        decoded := regexp_replace(decoded, '\\(?!u[0-9a-fA-F]{4})', U&'\FDD0', 'g');
-        decoded := unistr(regexp_replace(decoded,
-            '\\u0000'
-            '|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})'
-            '|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}', ' ', 'g'));
+    IF letter.indexes IS NOT NULL THEN
+        RETURN event_store.parse_payload(letter.payload);
+    ELSIF ltrim(left(letter.payload, 64), E' \t\n\r') ~ '^[^{]' THEN
+        RETURN NULL;
     END IF;
-    RETURN replace(decoded, U&'\FDD0', '\');
+    RETURN '[' || event_store.parse_payload(letter.payload)::text || ']';
 END $$;
 
--- Return whether the id of an erased learner is one of the tokens of a text that is not a JSON object. If `wanted` is
--- not null, return whether this is the learner with this digest. JSON escapes are decoded up to four times, because a
--- JSON string may itself hold JSON. An id that contains separators is compared with every sequence of as many tokens.
-CREATE OR REPLACE FUNCTION event_store.names_erased(content text, wanted bytea) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    key      event_store.erasure_key;
-    decoded  text := content;
-    plain    text;
-    tokens   text[];
-    joined   bytea;
-    how_many integer;
-BEGIN
-    SELECT * INTO STRICT key FROM event_store.erasure_key;
-    FOR level IN 1 .. 5 LOOP
-        tokens := event_store.tokens(decoded);
-        IF EXISTS (
-            SELECT FROM (SELECT DISTINCT t.token FROM unnest(tokens) AS t (token) WHERE length(t.token) <= 200) t
-            -- OFFSET 0 makes the plan look up each digest by key.
-            CROSS JOIN LATERAL (
-                SELECT x.digest FROM event_store.erased x
-                WHERE x.digest = event_store.keyed_digest(key, t.token) AND x.tokens_digest IS NULL OFFSET 0
-            ) x
-            WHERE wanted IS NULL OR x.digest = wanted)
-        THEN
-            RETURN true;
-        END IF;
-        FOR how_many IN
-            SELECT DISTINCT x.token_count FROM event_store.erased x
-            WHERE x.tokens_digest IS NOT NULL AND x.token_count > 0
-        LOOP
-            joined := convert_to(array_to_string(tokens, ' '), 'UTF8');
-            IF EXISTS (
-                SELECT FROM (
-                    SELECT t.stop - octet_length(t.token) AS start,
-                        lead(t.stop, how_many - 1) OVER (ORDER BY t.n) AS stop
-                    FROM (
-                        SELECT u.token, u.n, sum(octet_length(u.token) + 1) OVER (ORDER BY u.n)::integer AS stop
-                        FROM unnest(tokens) WITH ORDINALITY AS u (token, n)
-                    ) t
-                ) s
-                CROSS JOIN LATERAL (
-                    SELECT x.digest FROM event_store.erased x
-                    WHERE x.token_count = how_many AND x.tokens_digest = sha256(key.outer_key
-                        || sha256(key.inner_key || substring(joined FROM s.start FOR s.stop - s.start)))
-                    OFFSET 0
-                ) x
-                WHERE s.stop - s.start <= 800 AND (wanted IS NULL OR x.digest = wanted))
-            THEN
-                RETURN true;
-            END IF;
-        END LOOP;
-        plain := CASE WHEN strpos(decoded, '\') > 0 THEN event_store.decode_escapes(decoded) ELSE decoded END;
-        EXIT WHEN plain = decoded;
-        decoded := plain;
-    END LOOP;
-    RETURN false;
-END $$;
-
--- Decide which entries of a dead letter belong to erased learners or, if `wanted` is not null, to the learner with this
--- digest. Return null if there are none.
+-- Return the entries of a dead letter that belong to erased learners or, if `wanted` is not null, to the learner with
+-- this digest, by their places from 1; null if there are none. A dead letter that is no bundle has one entry.
 --
--- An entry that is a JSON object belongs to the learner whom its fields name: the first of user_id in its data,
--- metadata.user_id (userid in a CloudEvent), the attribute user_id and the learner of session_id in its data; without
--- data, user_id and session_id of the entry itself come last. `learner` and `session_id` are the ids that ingest has
--- read from the event, because addresses are masked in the payload. Any other entry has no fields; it belongs to a
--- learner whose id is one of its tokens. A payload of more than `most_searched` bytes is not searched, which would take
--- a second for each megabyte: any erasure empties its entries that have no fields.
-DROP FUNCTION IF EXISTS event_store.judge_letter(text, jsonb, boolean, text, text, bytea);  -- it searched each payload
-CREATE OR REPLACE FUNCTION event_store.judge_letter(
-    payload text, attributes jsonb, is_bundle boolean, learner text, session_id text, wanted bytea,
-    most_searched integer DEFAULT 4096
-) RETURNS event_store.judgement
+-- An entry belongs to the learner whom its fields name: the first of user_id in its data, metadata.user_id (userid in a
+-- CloudEvent), the attribute user_id and the learner of session_id in its data; without data, user_id and session_id of
+-- the entry itself come last. `learner` and `session_id` are the ids that ingest has read from the event, because
+-- addresses are masked in the payload.
+CREATE OR REPLACE FUNCTION event_store.erased_entries(
+    letter event_store.dead_letters, learner text, session_id text, wanted bytea
+) RETURNS integer[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    key     event_store.erasure_key;
-    body    json;
-    is_long boolean := octet_length(payload) > most_searched;
-    judged  event_store.judgement;
+    key event_store.erasure_key;
 BEGIN
     SELECT * INTO STRICT key FROM event_store.erasure_key;
-    IF is_bundle OR ltrim(left(payload, 64), E' \t\n\r') !~ '^[^{]' THEN
-        body := event_store.parse_payload(payload);
-    END IF;
-    IF NOT is_bundle THEN
-        body := CASE WHEN json_typeof(body) = 'object' THEN json_build_array(body) END;
-    END IF;
-    SELECT array_agg(i.n ORDER BY i.n) INTO judged.gone
-    FROM (
-        -- If a field occurs twice, the last one counts, as in ingest. The operator #> would also read the first one.
-        SELECT e.n, coalesce(judge_letter.learner, event_store.id_in(d.data -> 'user_id'),
-                event_store.id_in(CASE WHEN json_typeof(e.entry -> 'specversion') <> 'null' THEN e.entry -> 'userid'
-                    ELSE e.entry -> 'metadata' -> 'user_id' END),
-                nullif(attributes ->> 'user_id', ''),
-                CASE WHEN d.data IS NULL THEN event_store.id_in(e.entry -> 'user_id') END) AS learner,
-            coalesce(judge_letter.session_id,
-                event_store.id_in(coalesce(d.data, e.entry) -> 'session_id')) AS session_id
-        FROM json_array_elements(body) WITH ORDINALITY AS e (entry, n)
-        CROSS JOIN LATERAL (SELECT event_store.entry_data(e.entry) AS data OFFSET 0) d
-        WHERE json_typeof(e.entry) = 'object'
-        OFFSET 0                       -- otherwise, each use of an id would parse the entry again
-    ) i
-    -- OFFSET 0 makes the plan look up each row by key, however small the table was when the plan was made.
-    LEFT JOIN LATERAL (
-        SELECT s.user_id FROM event_store.sessions s WHERE i.learner IS NULL AND s.session_id = i.session_id OFFSET 0
-    ) known ON true
-    LEFT JOIN LATERAL (
-        SELECT s.user_id FROM event_store.sessions s
-        WHERE i.learner IS NULL AND s.session_id = encode(event_store.keyed_digest(key, i.session_id), 'hex') OFFSET 0
-    ) hidden ON true
-    LEFT JOIN LATERAL (
-        SELECT x.digest FROM event_store.erased x
-        WHERE x.digest = event_store.keyed_digest(key, coalesce(i.learner, known.user_id)) OFFSET 0
-    ) x ON true
-    WHERE (i.learner IS NOT NULL OR i.session_id IS NOT NULL)
-      AND (x.digest IS NOT NULL AND (wanted IS NULL OR x.digest = wanted) OR hidden.user_id = '');
-
-    -- The tokens of the whole payload contain the tokens of its entries. Split the entries only if the payload matches.
-    -- An entry that is null has been emptied.
-    IF body IS NULL THEN
-        judged.emptied := CASE WHEN is_long OR event_store.names_erased(payload, wanted) THEN '{1}'::integer[] END;
-    ELSIF is_bundle AND (is_long OR event_store.names_erased(payload, wanted)) THEN
-        SELECT array_agg(e.n ORDER BY e.n) INTO judged.emptied
-        FROM json_array_elements(payload::json) WITH ORDINALITY AS e (entry, n)
-        WHERE json_typeof(e.entry) NOT IN ('object', 'null')
-          AND (is_long OR event_store.names_erased(e.entry::text, wanted));
-    END IF;
-    RETURN CASE WHEN judged.gone IS NOT NULL OR judged.emptied IS NOT NULL THEN judged END;
+    RETURN (
+        SELECT array_agg(i.n ORDER BY i.n)
+        FROM (
+            -- If a field occurs twice, the last one counts, as in ingest. The operator #> would also read the first.
+            SELECT e.n, e.entry, coalesce(erased_entries.learner, event_store.id_in(d.data -> 'user_id'),
+                    event_store.id_in(CASE WHEN json_typeof(e.entry -> 'specversion') <> 'null' THEN e.entry -> 'userid'
+                        ELSE e.entry -> 'metadata' -> 'user_id' END),
+                    nullif(letter.attributes ->> 'user_id', ''),
+                    CASE WHEN d.data IS NULL THEN event_store.id_in(e.entry -> 'user_id') END) AS learner,
+                coalesce(erased_entries.session_id,
+                    event_store.id_in(coalesce(d.data, e.entry) -> 'session_id')) AS session_id
+            FROM json_array_elements(event_store.entries_of(letter)) WITH ORDINALITY AS e (entry, n)
+            CROSS JOIN LATERAL (SELECT event_store.entry_data(e.entry) AS data OFFSET 0) d
+            WHERE json_typeof(e.entry) = 'object'
+            OFFSET 0                   -- otherwise, each use of an id would parse the entry again
+        ) i
+        -- OFFSET 0 makes the plan look up each row by key, however small the table was when the plan was made.
+        LEFT JOIN LATERAL (
+            SELECT s.user_id FROM event_store.sessions s
+            WHERE i.learner IS NULL AND s.session_id = i.session_id OFFSET 0
+        ) known ON true
+        LEFT JOIN LATERAL (
+            SELECT s.user_id FROM event_store.sessions s
+            WHERE i.learner IS NULL AND s.session_id = encode(event_store.keyed_digest(key, i.session_id), 'hex')
+            OFFSET 0
+        ) hidden ON true
+        LEFT JOIN LATERAL (
+            SELECT x.digest FROM event_store.erased x
+            WHERE x.digest = event_store.keyed_digest(key, coalesce(i.learner, known.user_id)) OFFSET 0
+        ) x ON true
+        WHERE CASE
+            WHEN x.digest IS NOT NULL AND (wanted IS NULL OR x.digest = wanted) OR hidden.user_id = ''
+            THEN letter.kind NOT IN ('malformed', 'invalid') OR event_store.has_fields(i.entry) END);
 END $$;
 
--- Remove and empty the judged entries of a dead letter. Return what is left of it; `is_gone` is true if nothing is
--- left. In a bundle, null replaces an entry that is emptied, and the other entries keep their text. If the whole
--- payload is emptied, return its size in bytes and its hash. Without nested loops, the time is linear in the number of
--- entries.
+-- Return the entries of a dead letter that nobody can decode, by their places from 1; null if there are none. An entry
+-- that is null has been emptied. Ingest has decoded the letters of the other kinds.
+CREATE OR REPLACE FUNCTION event_store.undecodable_entries(letter event_store.dead_letters) RETURNS integer[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    entries json;
+BEGIN
+    IF letter.kind NOT IN ('malformed', 'invalid') OR letter.emptied_bytes IS NOT NULL
+        OR letter.discard_reason IS NOT DISTINCT FROM 'erased'
+    THEN
+        RETURN NULL;
+    END IF;
+    entries := event_store.entries_of(letter);
+    RETURN CASE WHEN entries IS NULL THEN '{1}'::integer[] ELSE (
+        SELECT array_agg(e.n ORDER BY e.n)
+        FROM json_array_elements(entries) WITH ORDINALITY AS e (entry, n)
+        WHERE json_typeof(e.entry) <> 'null' AND NOT event_store.has_fields(e.entry)) END;
+END $$;
+
+-- Remove the entries `gone` of a dead letter, and empty the entries `emptied`. Return what is left of it, with the
+-- payload null if nothing is. In a bundle, null replaces an entry that is emptied, and the other entries keep their
+-- text. Where nothing else is left, only the payload's size and hash remain. Without nested loops, the time is linear
+-- in the number of entries.
 CREATE OR REPLACE FUNCTION event_store.erase_entries(
-    INOUT payload text, INOUT attributes jsonb, INOUT indexes jsonb, judged event_store.judgement,
-    OUT emptied_bytes integer, OUT emptied_sha256 text, OUT is_gone boolean
+    INOUT letter event_store.dead_letters, gone integer[], emptied integer[]
 )
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 SET enable_nestloop = off
 AS $$
 DECLARE
-    content bytea := convert_to(payload, 'UTF8');
+    content  bytea := convert_to(letter.payload, 'UTF8');
+    is_empty boolean := true;
 BEGIN
-    IF indexes IS NOT NULL AND event_store.parse_payload(payload) IS NOT NULL THEN
+    IF letter.indexes IS NULL THEN
+        letter.payload := CASE WHEN gone IS NULL THEN '' END;
+    ELSE
         WITH kept AS (
             SELECT e.n, i.index, CASE WHEN m.n IS NOT NULL THEN 'null' ELSE e.entry::text END AS entry
-            FROM json_array_elements(erase_entries.payload::json) WITH ORDINALITY AS e (entry, n)
+            FROM json_array_elements(letter.payload::json) WITH ORDINALITY AS e (entry, n)
             JOIN (
                 SELECT g.index, row_number() OVER (ORDER BY g.index) AS n
-                FROM jsonb_array_elements(erase_entries.indexes) AS r (run)
+                FROM jsonb_array_elements(letter.indexes) AS r (run)
                 CROSS JOIN generate_series((r.run ->> 0)::integer, (r.run ->> 1)::integer) AS g (index)
             ) i ON i.n = e.n
-            LEFT JOIN unnest(judged.gone) AS g (n) ON g.n = e.n
-            LEFT JOIN unnest(judged.emptied) AS m (n) ON m.n = e.n
+            LEFT JOIN unnest(gone) AS g (n) ON g.n = e.n
+            LEFT JOIN unnest(emptied) AS m (n) ON m.n = e.n
             WHERE g.n IS NULL
         ), runs AS (
             SELECT min(k.index) AS first, max(k.index) AS last
@@ -243,57 +185,47 @@ BEGIN
             GROUP BY k.run
         )
         SELECT '[' || string_agg(k.entry, ',' ORDER BY k.n) || ']',
-            (SELECT jsonb_agg(jsonb_build_array(r.first, r.last) ORDER BY r.first) FROM runs r)
-        INTO payload, indexes
+            (SELECT jsonb_agg(jsonb_build_array(r.first, r.last) ORDER BY r.first) FROM runs r),
+            bool_and(k.entry = 'null')
+        INTO letter.payload, letter.indexes, is_empty
         FROM kept k;
-        is_gone := payload IS NULL;
-    ELSE
-        is_gone := judged.gone IS NOT NULL;
-        emptied_bytes := octet_length(content);
-        emptied_sha256 := encode(sha256(content), 'hex');
-        payload := '';
-        indexes := NULL;
     END IF;
-    IF EXISTS (
-        SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(attributes ->> 'user_id')
+    IF letter.payload IS NOT NULL AND is_empty THEN
+        letter.payload := '';
+        letter.attributes := '{}';
+        letter.event_id := NULL;
+        letter.event_type := NULL;
+        letter.indexes := NULL;
+        letter.emptied_bytes := octet_length(content);
+        letter.emptied_sha256 := encode(sha256(content), 'hex');
+    ELSIF EXISTS (
+        SELECT FROM event_store.erased x
+        WHERE x.digest = event_store.erasure_digest(letter.attributes ->> 'user_id')
     ) THEN
-        attributes := attributes - 'user_id';
+        letter.attributes := letter.attributes - 'user_id';
     END IF;
 END $$;
 
--- Drop the dead letters of erased learners from a batch; `erased` is the number of entries dropped. judge_letter
--- decides about each dead letter. One that is not a JSON object is kept without its payload, or with it if the batch
--- has too much to search. Each kept letter gets the sessions that it names, for drop_letters_of_started_sessions.
+-- Drop the dead letters of erased learners from a batch; `erased` is the number of entries dropped. Each kept letter
+-- gets the sessions that it names, for drop_letters_of_started_sessions.
 CREATE OR REPLACE FUNCTION event_store.drop_erased_letters(INOUT letters jsonb, OUT erased integer)
 LANGUAGE plpgsql AS $$
 DECLARE
     letter jsonb;
     kept   jsonb[] := '{}';
-    budget integer := 65536;           -- the bytes that may be searched
-    size   integer;
-    judged event_store.judgement;
-    rest   record;
+    gone   integer[];
+    rest   event_store.dead_letters;
 BEGIN
     erased := 0;
     FOR letter IN SELECT l.e FROM jsonb_array_elements(letters) WITH ORDINALITY AS l (e, n) ORDER BY l.n LOOP
-        judged := event_store.judge_letter(letter ->> 'payload', letter -> 'attributes', letter ? 'indexes',
-            letter ->> 'learner', letter #>> '{data,session_id}', NULL, least(budget, 4096));
-        size := octet_length(letter ->> 'payload');
-        IF size <= least(budget, 4096) THEN
-            budget := budget - size;
-        ELSE
-            judged := CASE WHEN judged.gone IS NOT NULL THEN ROW(judged.gone, NULL)::event_store.judgement END;
-        END IF;
-        IF judged IS DISTINCT FROM NULL THEN
-            SELECT * INTO rest
-            FROM event_store.erase_entries(letter ->> 'payload', letter -> 'attributes', letter -> 'indexes', judged);
-            erased := erased + coalesce(cardinality(judged.gone), 0);
-            CONTINUE WHEN rest.is_gone;
-            letter := letter || jsonb_build_object('payload', rest.payload, 'attributes', rest.attributes,
-                'emptied_bytes', rest.emptied_bytes, 'emptied_sha256', rest.emptied_sha256);
-            IF rest.indexes IS NOT NULL THEN
-                letter := letter || jsonb_build_object('indexes', rest.indexes);
-            END IF;
+        rest := jsonb_populate_record(NULL::event_store.dead_letters, letter);
+        gone := event_store.erased_entries(rest, letter ->> 'learner', letter #>> '{data,session_id}', NULL);
+        IF gone IS NOT NULL THEN
+            erased := erased + cardinality(gone);
+            rest := event_store.erase_entries(rest, gone, NULL);
+            CONTINUE WHEN rest.payload IS NULL;
+            letter := letter || jsonb_build_object(
+                'payload', rest.payload, 'attributes', rest.attributes, 'indexes', rest.indexes);
         END IF;
         kept := kept || (letter || jsonb_build_object('sessions',
             event_store.named_sessions(letter ->> 'payload', letter ? 'indexes') || (letter #>> '{data,session_id}')));
@@ -332,31 +264,42 @@ END $$;
 
 -- Read up to `at_most` dead letters whose ids follow `after`, in the order of their ids, and no further one after 4
 -- MiB of payloads. Return those with entries of erased learners or, if `wanted` is not null, of the learner with this
--- digest. `reached` is the last id that was read, or null if no dead letter was read. The dead letter of a poisoned
--- event belongs to the learner of the event.
+-- digest; with_undecodable, those with entries that nobody can decode; and the last id that was read, or null if no
+-- dead letter was read. If `wanted` is null, letters that came after the last erasure are not undecodable ones. The
+-- dead letter of a poisoned event belongs to the learner of the event.
 CREATE OR REPLACE FUNCTION event_store.letters_of(
-    wanted bytea, after bigint, at_most integer, OUT letter_ids bigint[], OUT reached bigint
+    wanted bytea, after bigint, at_most integer, with_undecodable boolean DEFAULT true,
+    OUT letter_ids bigint[], OUT undecodable_ids bigint[], OUT reached bigint
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET jit = off
 AS $$
+DECLARE
+    until timestamptz := CASE WHEN NOT with_undecodable THEN '-infinity'::timestamptz
+        WHEN wanted IS NULL THEN (SELECT max(x.erased_at) FROM event_store.erased x) ELSE 'infinity' END;
 BEGIN
-    SELECT array_agg(n.letter_id ORDER BY n.letter_id) FILTER (
-            WHERE n.discard_reason IS DISTINCT FROM 'erased' AND CASE n.kind
+    SELECT array_agg(l.letter_id ORDER BY l.letter_id) FILTER (
+            WHERE l.discard_reason IS DISTINCT FROM 'erased' AND CASE l.kind
                 WHEN 'poisoned' THEN x.digest IS NOT NULL
-                ELSE event_store.judge_letter(n.payload, n.attributes, n.indexes IS NOT NULL, NULL, NULL, wanted)
-                    IS DISTINCT FROM NULL END),
-        max(n.letter_id)
-    INTO letter_ids, reached
+                ELSE event_store.erased_entries(l, NULL, NULL, wanted) IS NOT NULL END),
+        array_agg(l.letter_id ORDER BY l.letter_id) FILTER (
+            WHERE CASE WHEN l.received_at <= until THEN event_store.undecodable_entries(l) IS NOT NULL END),
+        max(l.letter_id)
+    INTO letter_ids, undecodable_ids, reached
     FROM (
-        SELECT l.*, sum(octet_length(l.payload)) OVER (ORDER BY l.letter_id) - octet_length(l.payload) AS bytes_before
-        FROM (SELECT * FROM event_store.dead_letters WHERE letter_id > after ORDER BY letter_id LIMIT at_most) l
+        SELECT d.letter_id,
+            sum(octet_length(d.payload)) OVER (ORDER BY d.letter_id) - octet_length(d.payload) AS bytes_before
+        FROM (
+            SELECT letter_id, payload FROM event_store.dead_letters
+            WHERE letter_id > after ORDER BY letter_id LIMIT at_most
+        ) d
     ) n
+    JOIN event_store.dead_letters l ON l.letter_id = n.letter_id
     LEFT JOIN LATERAL (
         SELECT e.stream_id FROM event_store.events e
-        WHERE n.kind = 'poisoned' AND e.global_position = substr(n.message_id, length('position-') + 1)::bigint
+        WHERE l.kind = 'poisoned' AND e.global_position = substr(l.message_id, length('position-') + 1)::bigint
           AND e.stream_id LIKE 'learner-%'
         OFFSET 0
     ) e ON true
@@ -380,21 +323,24 @@ BEGIN ATOMIC
     WHERE l.letter_id = ANY (redact_letters.letter_ids);
 END;
 
--- Erase the entries of the dead letters that letters_of returns for the same arguments. Return the number of these dead
--- letters, and the last id that was read.
+-- Erase the entries of the dead letters that letters_of returns for the same arguments. Return the number of dead
+-- letters with entries of erased learners, and the last id that was read.
 CREATE OR REPLACE FUNCTION event_store.redact_letters_of(
-    wanted bytea, after bigint, at_most integer, OUT redacted integer, OUT reached bigint
+    wanted bytea, after bigint, at_most integer, with_undecodable boolean DEFAULT true,
+    OUT redacted integer, OUT reached bigint
 )
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
-    letter_ids bigint[];
+    found record;
 BEGIN
-    SELECT l.letter_ids, l.reached INTO letter_ids, reached FROM event_store.letters_of(wanted, after, at_most) l;
-    redacted := coalesce(cardinality(letter_ids), 0);
-    PERFORM event_store.erase_from_letters(letter_ids, wanted);
+    SELECT * INTO found FROM event_store.letters_of(wanted, after, at_most, with_undecodable);
+    PERFORM event_store.erase_from_letters(found.letter_ids, wanted, false);
+    PERFORM event_store.erase_from_letters(found.undecodable_ids, wanted, true);
+    redacted := coalesce(cardinality(found.letter_ids), 0);
+    reached := found.reached;
 END $$;
 
 -- Erase the entries of the dead letters that name one of these new sessions of an erased learner. Of large objects and
@@ -414,18 +360,20 @@ BEGIN
           AND (strpos(l.payload, '\') > 0
                OR EXISTS (SELECT FROM unnest(session_ids) AS i (id) WHERE strpos(l.payload, i.id) > 0))
           AND event_store.named_sessions(l.payload, l.indexes IS NOT NULL) && session_ids
-        ORDER BY letter_id), NULL);
+        ORDER BY letter_id), NULL, false);
 END $$;
 
 -- Erase the entries of erased learners or, if `wanted` is not null, of the learner with this digest from the given dead
--- letters. A dead letter without other entries is emptied and closed. One that is not JSON is emptied and stays open:
--- its kind, its reason, and the size and hash of its payload say what was lost.
-CREATE OR REPLACE FUNCTION event_store.erase_from_letters(letter_ids bigint[], wanted bytea) RETURNS void
+-- letters; with_undecodable, also those that nobody can decode. A dead letter without other entries is closed. One that
+-- nobody can decode stays open: its kind, its reason, and the size and hash of its payload say what was lost.
+CREATE OR REPLACE FUNCTION event_store.erase_from_letters(
+    letter_ids bigint[], wanted bytea, with_undecodable boolean
+) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    letter event_store.dead_letters;
-    judged event_store.judgement;
-    rest   record;
+    letter  event_store.dead_letters;
+    gone    integer[];
+    emptied integer[];
 BEGIN
     FOR place IN 1 .. coalesce(cardinality(letter_ids), 0) LOOP
         -- Judge the entries again, because a replay may have changed the dead letter before it was locked.
@@ -434,18 +382,46 @@ BEGIN
             PERFORM event_store.redact_letters(ARRAY[letter.letter_id]);
             CONTINUE;
         END IF;
-        judged := event_store.judge_letter(
-            letter.payload, letter.attributes, letter.indexes IS NOT NULL, NULL, NULL, wanted);
-        CONTINUE WHEN judged IS NOT DISTINCT FROM NULL;
-        SELECT * INTO rest
-        FROM event_store.erase_entries(letter.payload, letter.attributes, letter.indexes, judged);
-        IF rest.is_gone THEN
+        gone := event_store.erased_entries(letter, NULL, NULL, wanted);
+        emptied := CASE WHEN with_undecodable THEN event_store.undecodable_entries(letter) END;
+        CONTINUE WHEN gone IS NULL AND emptied IS NULL;
+        letter := event_store.erase_entries(letter, gone, emptied);
+        IF letter.payload IS NULL THEN
             PERFORM event_store.redact_letters(ARRAY[letter.letter_id]);
         ELSE
             UPDATE event_store.dead_letters l
-            SET payload = rest.payload, attributes = rest.attributes, indexes = rest.indexes,
-                emptied_bytes = rest.emptied_bytes, emptied_sha256 = rest.emptied_sha256
+            SET payload = letter.payload, attributes = letter.attributes, indexes = letter.indexes,
+                event_id = letter.event_id, event_type = letter.event_type,
+                emptied_bytes = letter.emptied_bytes, emptied_sha256 = letter.emptied_sha256
             WHERE l.letter_id = letter.letter_id;
         END IF;
     END LOOP;
+END $$;
+
+-- Empty what nobody can decode in dead letters that arrived this number of days ago or earlier: up to `at_most`, the
+-- oldest first, and no further one after 4 MiB of payloads. Return the number of dead letters that were read; none is
+-- read twice.
+CREATE OR REPLACE FUNCTION event_store.empty_old_letters(days integer, at_most integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+DECLARE
+    letter_ids bigint[];
+BEGIN
+    SELECT array_agg(n.letter_id ORDER BY n.letter_id) INTO letter_ids
+    FROM (
+        SELECT l.letter_id, sum(octet_length(l.payload)) OVER (ORDER BY l.received_at, l.letter_id)
+            - octet_length(l.payload) AS bytes_before
+        FROM (
+            SELECT * FROM event_store.dead_letters
+            WHERE NOT is_aged AND kind IN ('malformed', 'invalid')
+              AND received_at <= clock_timestamp() - make_interval(days => empty_old_letters.days)
+            ORDER BY received_at, letter_id LIMIT at_most
+        ) l
+    ) n
+    WHERE n.bytes_before < 4 << 20;
+    PERFORM event_store.erase_from_letters(letter_ids, NULL, true);
+    UPDATE event_store.dead_letters l SET is_aged = true WHERE l.letter_id = ANY (letter_ids);
+    RETURN coalesce(cardinality(letter_ids), 0);
 END $$;
