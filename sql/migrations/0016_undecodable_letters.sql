@@ -13,5 +13,5 @@ CREATE INDEX dead_letters_not_aged ON event_store.dead_letters (received_at, let
 DROP INDEX event_store.erased_by_tokens;
 DROP TYPE event_store.judgement CASCADE;
 DROP FUNCTION IF EXISTS event_store.names_erased(text, bytea), event_store.tokens(text),
-    event_store.decode_escapes(text), event_store.letters_of(bytea, bigint, integer),
-    event_store.redact_letters_of(bytea, bigint, integer), event_store.erase_from_letters(bigint[], bytea);
+    event_store.decode_escapes(text), event_store.named_sessions(text, boolean),
+    event_store.letters_of(bytea, bigint, integer), event_store.redact_letters_of(bytea, bigint, integer);

@@ -31,27 +31,6 @@ EXCEPTION WHEN untranslatable_character OR invalid_text_representation OR statem
     RETURN NULL;                       -- not JSON, or nested too deeply
 END $$;
 
--- Return the sessions that a dead letter's payload names, or those of the entries of a bundle.
-CREATE OR REPLACE FUNCTION event_store.named_sessions(payload text, is_bundle boolean) RETURNS text[]
-LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    body json;
-BEGIN
-    -- Most payloads without fields are found by their first bytes.
-    IF NOT is_bundle AND ltrim(left(payload, 64), E' \t\n\r') ~ '^[^{]'
-        OR strpos(payload, 'session_id') = 0 AND strpos(payload, '\') = 0
-    THEN
-        RETURN '{}';
-    END IF;
-    body := event_store.parse_payload(payload);
-    RETURN ARRAY(
-        SELECT DISTINCT i.session_id
-        FROM json_array_elements(CASE WHEN is_bundle THEN body ELSE json_build_array(body) END) AS e (entry)
-        CROSS JOIN LATERAL event_store.id_in(coalesce(event_store.entry_data(e.entry), e.entry) -> 'session_id')
-            AS i (session_id)
-        WHERE i.session_id IS NOT NULL);
-END $$;
-
 -- Return whether fields decide whose an entry of a dead letter is. They cannot if it is no object, if its data or
 -- metadata are there and no objects, or if an id in them is there and no text.
 CREATE OR REPLACE FUNCTION event_store.has_fields(entry json) RETURNS boolean
@@ -69,25 +48,33 @@ SELECT json_typeof(entry) = 'object' AND NOT EXISTS (
     WHERE json_typeof(f.field) NOT IN (f.type, 'null'))
 $$;
 
--- Return the entries of a dead letter as a JSON array; null if its payload is certainly no object and no bundle.
-CREATE OR REPLACE FUNCTION event_store.entries_of(letter event_store.dead_letters) RETURNS json
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF letter.indexes IS NOT NULL THEN
-        RETURN event_store.parse_payload(letter.payload);
-    ELSIF ltrim(left(letter.payload, 64), E' \t\n\r') ~ '^[^{]' THEN
-        RETURN NULL;
-    END IF;
-    RETURN '[' || event_store.parse_payload(letter.payload)::text || ']';
-END $$;
+-- Return the entries of a dead letter, which has one unless it is a bundle, with the learner and the session that their
+-- fields name. The learner is the first of user_id in its data, metadata.user_id (userid in a CloudEvent) and the
+-- attribute user_id; without data, user_id and session_id of the entry itself come last. An entry that is certainly no
+-- object is null. OFFSET 0 keeps each use of an id from parsing the entry again.
+CREATE OR REPLACE FUNCTION event_store.entries_of(letter event_store.dead_letters)
+RETURNS TABLE (n bigint, entry json, learner text, session_id text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+SELECT e.n, e.entry,
+    -- If a field occurs twice, the last one counts, as in ingest. The operator #> would also read the first one.
+    coalesce(event_store.id_in(d.data -> 'user_id'),
+        event_store.id_in(CASE WHEN json_typeof(e.entry -> 'specversion') <> 'null' THEN e.entry -> 'userid'
+            ELSE e.entry -> 'metadata' -> 'user_id' END),
+        nullif(letter.attributes ->> 'user_id', ''),
+        CASE WHEN d.data IS NULL THEN event_store.id_in(e.entry -> 'user_id') END),
+    event_store.id_in(coalesce(d.data, e.entry) -> 'session_id')
+FROM json_array_elements(CASE
+    WHEN letter.indexes IS NOT NULL THEN event_store.parse_payload(letter.payload)
+    WHEN ltrim(left(letter.payload, 64), E' \t\n\r') ~ '^[^{]' THEN '[null]'
+    ELSE json_build_array(event_store.parse_payload(letter.payload)) END) WITH ORDINALITY AS e (entry, n)
+CROSS JOIN LATERAL (SELECT event_store.entry_data(e.entry) AS data OFFSET 0) d
+OFFSET 0
+$$;
 
 -- Return the entries of a dead letter that belong to erased learners or, if `wanted` is not null, to the learner with
--- this digest, by their places from 1; null if there are none. A dead letter that is no bundle has one entry.
---
--- An entry belongs to the learner whom its fields name: the first of user_id in its data, metadata.user_id (userid in a
--- CloudEvent), the attribute user_id and the learner of session_id in its data; without data, user_id and session_id of
--- the entry itself come last. `learner` and `session_id` are the ids that ingest has read from the event, because
--- addresses are masked in the payload.
+-- this digest, by their places from 1; null if there are none. If an entry names no learner, it belongs to that of its
+-- session. `learner` and `session_id` are the ids that ingest has read from the event, because addresses are masked in
+-- the payload.
 CREATE OR REPLACE FUNCTION event_store.erased_entries(
     letter event_store.dead_letters, learner text, session_id text, wanted bytea
 ) RETURNS integer[]
@@ -99,18 +86,9 @@ BEGIN
     RETURN (
         SELECT array_agg(i.n ORDER BY i.n)
         FROM (
-            -- If a field occurs twice, the last one counts, as in ingest. The operator #> would also read the first.
-            SELECT e.n, e.entry, coalesce(erased_entries.learner, event_store.id_in(d.data -> 'user_id'),
-                    event_store.id_in(CASE WHEN json_typeof(e.entry -> 'specversion') <> 'null' THEN e.entry -> 'userid'
-                        ELSE e.entry -> 'metadata' -> 'user_id' END),
-                    nullif(letter.attributes ->> 'user_id', ''),
-                    CASE WHEN d.data IS NULL THEN event_store.id_in(e.entry -> 'user_id') END) AS learner,
-                coalesce(erased_entries.session_id,
-                    event_store.id_in(coalesce(d.data, e.entry) -> 'session_id')) AS session_id
-            FROM json_array_elements(event_store.entries_of(letter)) WITH ORDINALITY AS e (entry, n)
-            CROSS JOIN LATERAL (SELECT event_store.entry_data(e.entry) AS data OFFSET 0) d
-            WHERE json_typeof(e.entry) = 'object'
-            OFFSET 0                   -- otherwise, each use of an id would parse the entry again
+            SELECT e.n, e.entry, coalesce(erased_entries.learner, e.learner) AS learner,
+                coalesce(erased_entries.session_id, e.session_id) AS session_id
+            FROM event_store.entries_of(letter) e WHERE json_typeof(e.entry) = 'object'
         ) i
         -- OFFSET 0 makes the plan look up each row by key, however small the table was when the plan was made.
         LEFT JOIN LATERAL (
@@ -131,74 +109,34 @@ BEGIN
             THEN letter.kind NOT IN ('malformed', 'invalid') OR event_store.has_fields(i.entry) END);
 END $$;
 
--- Return the entries of a dead letter that nobody can decode, by their places from 1; null if there are none. An entry
--- that is null has been emptied. Ingest has decoded the letters of the other kinds.
+-- Return the entries of a dead letter that nobody can decode, by their places from 1; null if there are none. Ingest
+-- has decoded the letters of the other kinds. In a bundle, an entry that is null has been removed.
 CREATE OR REPLACE FUNCTION event_store.undecodable_entries(letter event_store.dead_letters) RETURNS integer[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    entries json;
-BEGIN
-    IF letter.kind NOT IN ('malformed', 'invalid') OR letter.emptied_bytes IS NOT NULL
-        OR letter.discard_reason IS NOT DISTINCT FROM 'erased'
-    THEN
-        RETURN NULL;
-    END IF;
-    entries := event_store.entries_of(letter);
-    RETURN CASE WHEN entries IS NULL THEN '{1}'::integer[] ELSE (
-        SELECT array_agg(e.n ORDER BY e.n)
-        FROM json_array_elements(entries) WITH ORDINALITY AS e (entry, n)
-        WHERE json_typeof(e.entry) <> 'null' AND NOT event_store.has_fields(e.entry)) END;
-END $$;
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+SELECT array_agg(e.n ORDER BY e.n)
+FROM event_store.entries_of(letter) e
+WHERE letter.kind IN ('malformed', 'invalid') AND letter.emptied_bytes IS NULL
+  AND letter.discard_reason IS DISTINCT FROM 'erased'
+  AND (letter.indexes IS NULL OR json_typeof(e.entry) <> 'null') AND NOT event_store.has_fields(e.entry)
+$$;
 
--- Remove the entries `gone` of a dead letter, and empty the entries `emptied`. Return what is left of it, with the
--- payload null if nothing is. In a bundle, null replaces an entry that is emptied, and the other entries keep their
--- text. Where nothing else is left, only the payload's size and hash remain. Without nested loops, the time is linear
--- in the number of entries.
-CREATE OR REPLACE FUNCTION event_store.erase_entries(
-    INOUT letter event_store.dead_letters, gone integer[], emptied integer[]
-)
+-- Replace entries of a dead letter by null. The payload is null if no other entry is left. Without nested loops, the
+-- time is linear in the number of entries.
+CREATE OR REPLACE FUNCTION event_store.erase_entries(INOUT letter event_store.dead_letters, places integer[])
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 SET enable_nestloop = off
 AS $$
-DECLARE
-    content  bytea := convert_to(letter.payload, 'UTF8');
-    is_empty boolean := true;
 BEGIN
-    IF letter.indexes IS NULL THEN
-        letter.payload := CASE WHEN gone IS NULL THEN '' END;
-    ELSE
-        WITH kept AS (
-            SELECT e.n, i.index, CASE WHEN m.n IS NOT NULL THEN 'null' ELSE e.entry::text END AS entry
-            FROM json_array_elements(letter.payload::json) WITH ORDINALITY AS e (entry, n)
-            JOIN (
-                SELECT g.index, row_number() OVER (ORDER BY g.index) AS n
-                FROM jsonb_array_elements(letter.indexes) AS r (run)
-                CROSS JOIN generate_series((r.run ->> 0)::integer, (r.run ->> 1)::integer) AS g (index)
-            ) i ON i.n = e.n
-            LEFT JOIN unnest(gone) AS g (n) ON g.n = e.n
-            LEFT JOIN unnest(emptied) AS m (n) ON m.n = e.n
-            WHERE g.n IS NULL
-        ), runs AS (
-            SELECT min(k.index) AS first, max(k.index) AS last
-            FROM (SELECT o.index, o.index - row_number() OVER (ORDER BY o.n) AS run FROM kept o) k
-            GROUP BY k.run
-        )
-        SELECT '[' || string_agg(k.entry, ',' ORDER BY k.n) || ']',
-            (SELECT jsonb_agg(jsonb_build_array(r.first, r.last) ORDER BY r.first) FROM runs r),
-            bool_and(k.entry = 'null')
-        INTO letter.payload, letter.indexes, is_empty
-        FROM kept k;
-    END IF;
-    IF letter.payload IS NOT NULL AND is_empty THEN
-        letter.payload := '';
-        letter.attributes := '{}';
-        letter.event_id := NULL;
-        letter.event_type := NULL;
-        letter.indexes := NULL;
-        letter.emptied_bytes := octet_length(content);
-        letter.emptied_sha256 := encode(sha256(content), 'hex');
-    ELSIF EXISTS (
+    SELECT CASE WHEN NOT bool_and(k.entry = 'null') THEN '[' || string_agg(k.entry, ',' ORDER BY k.n) || ']' END
+    INTO letter.payload
+    FROM (
+        SELECT e.n, CASE WHEN p.n IS NULL THEN e.entry::text ELSE 'null' END AS entry
+        FROM json_array_elements(CASE WHEN letter.indexes IS NOT NULL THEN letter.payload::json END)
+            WITH ORDINALITY AS e (entry, n)
+        LEFT JOIN unnest(places) AS p (n) ON p.n = e.n
+    ) k;
+    IF EXISTS (
         SELECT FROM event_store.erased x
         WHERE x.digest = event_store.erasure_digest(letter.attributes ->> 'user_id')
     ) THEN
@@ -222,13 +160,12 @@ BEGIN
         gone := event_store.erased_entries(rest, letter ->> 'learner', letter #>> '{data,session_id}', NULL);
         IF gone IS NOT NULL THEN
             erased := erased + cardinality(gone);
-            rest := event_store.erase_entries(rest, gone, NULL);
+            rest := event_store.erase_entries(rest, gone);
             CONTINUE WHEN rest.payload IS NULL;
-            letter := letter || jsonb_build_object(
-                'payload', rest.payload, 'attributes', rest.attributes, 'indexes', rest.indexes);
+            letter := letter || jsonb_build_object('payload', rest.payload, 'attributes', rest.attributes);
         END IF;
-        kept := kept || (letter || jsonb_build_object('sessions',
-            event_store.named_sessions(letter ->> 'payload', letter ? 'indexes') || (letter #>> '{data,session_id}')));
+        kept := kept || (letter || jsonb_build_object('sessions', ARRAY(
+            SELECT DISTINCT coalesce(letter #>> '{data,session_id}', e.session_id) FROM event_store.entries_of(rest) e)));
     END LOOP;
     letters := to_jsonb(kept);
 END $$;
@@ -337,8 +274,8 @@ DECLARE
     found record;
 BEGIN
     SELECT * INTO found FROM event_store.letters_of(wanted, after, at_most, with_undecodable);
-    PERFORM event_store.erase_from_letters(found.letter_ids, wanted, false);
-    PERFORM event_store.erase_from_letters(found.undecodable_ids, wanted, true);
+    PERFORM event_store.erase_from_letters(found.letter_ids, wanted);
+    PERFORM event_store.empty_undecodable(found.undecodable_ids);
     redacted := coalesce(cardinality(found.letter_ids), 0);
     reached := found.reached;
 END $$;
@@ -359,48 +296,62 @@ BEGIN
           AND l.kind <> 'poisoned'
           AND (strpos(l.payload, '\') > 0
                OR EXISTS (SELECT FROM unnest(session_ids) AS i (id) WHERE strpos(l.payload, i.id) > 0))
-          AND event_store.named_sessions(l.payload, l.indexes IS NOT NULL) && session_ids
-        ORDER BY letter_id), NULL, false);
+          AND EXISTS (SELECT FROM event_store.entries_of(l) e WHERE e.session_id = ANY (session_ids))
+        ORDER BY letter_id), NULL);
 END $$;
 
 -- Erase the entries of erased learners or, if `wanted` is not null, of the learner with this digest from the given dead
--- letters; with_undecodable, also those that nobody can decode. A dead letter without other entries is closed. One that
--- nobody can decode stays open: its kind, its reason, and the size and hash of its payload say what was lost.
-CREATE OR REPLACE FUNCTION event_store.erase_from_letters(
-    letter_ids bigint[], wanted bytea, with_undecodable boolean
-) RETURNS void
+-- letters. A dead letter without other entries is closed.
+CREATE OR REPLACE FUNCTION event_store.erase_from_letters(letter_ids bigint[], wanted bytea) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    letter  event_store.dead_letters;
-    gone    integer[];
-    emptied integer[];
+    letter event_store.dead_letters;
+    gone   integer[];
 BEGIN
     FOR place IN 1 .. coalesce(cardinality(letter_ids), 0) LOOP
         -- Judge the entries again, because a replay may have changed the dead letter before it was locked.
         SELECT * INTO letter FROM event_store.dead_letters l WHERE l.letter_id = letter_ids[place] FOR UPDATE;
-        IF letter.kind = 'poisoned' THEN
-            PERFORM event_store.redact_letters(ARRAY[letter.letter_id]);
-            CONTINUE;
-        END IF;
         gone := event_store.erased_entries(letter, NULL, NULL, wanted);
-        emptied := CASE WHEN with_undecodable THEN event_store.undecodable_entries(letter) END;
-        CONTINUE WHEN gone IS NULL AND emptied IS NULL;
-        letter := event_store.erase_entries(letter, gone, emptied);
+        CONTINUE WHEN gone IS NULL AND letter.kind <> 'poisoned';
+        letter := event_store.erase_entries(letter, gone);
         IF letter.payload IS NULL THEN
             PERFORM event_store.redact_letters(ARRAY[letter.letter_id]);
         ELSE
-            UPDATE event_store.dead_letters l
-            SET payload = letter.payload, attributes = letter.attributes, indexes = letter.indexes,
-                event_id = letter.event_id, event_type = letter.event_type,
-                emptied_bytes = letter.emptied_bytes, emptied_sha256 = letter.emptied_sha256
+            UPDATE event_store.dead_letters l SET payload = letter.payload, attributes = letter.attributes
             WHERE l.letter_id = letter.letter_id;
         END IF;
     END LOOP;
 END $$;
 
--- Empty what nobody can decode in dead letters that arrived this number of days ago or earlier: up to `at_most`, the
--- oldest first, and no further one after 4 MiB of payloads. Return the number of dead letters that were read; none is
--- read twice.
+-- Empty what nobody can decode in the given dead letters, which stay open. Of one without other entries, its kind, its
+-- reason, its times, and the size and hash of its payload say what was lost.
+CREATE OR REPLACE FUNCTION event_store.empty_undecodable(letter_ids bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    letter  event_store.dead_letters;
+    places  integer[];
+    content bytea;
+BEGIN
+    FOR place IN 1 .. coalesce(cardinality(letter_ids), 0) LOOP
+        SELECT * INTO letter FROM event_store.dead_letters l WHERE l.letter_id = letter_ids[place] FOR UPDATE;
+        places := event_store.undecodable_entries(letter);
+        CONTINUE WHEN places IS NULL;
+        content := convert_to(letter.payload, 'UTF8');
+        letter := event_store.erase_entries(letter, places);
+        IF letter.payload IS NULL THEN
+            UPDATE event_store.dead_letters l
+            SET payload = '', attributes = '{}', event_id = NULL, event_type = NULL, indexes = NULL,
+                emptied_bytes = octet_length(content), emptied_sha256 = encode(sha256(content), 'hex')
+            WHERE l.letter_id = letter.letter_id;
+        ELSE
+            UPDATE event_store.dead_letters l SET payload = letter.payload, attributes = letter.attributes
+            WHERE l.letter_id = letter.letter_id;
+        END IF;
+    END LOOP;
+END $$;
+
+-- Do so in dead letters that arrived this number of days ago or earlier: up to `at_most`, the oldest first, and no
+-- further one after 4 MiB of payloads. Return the number of dead letters that were read; none is read twice.
 CREATE OR REPLACE FUNCTION event_store.empty_old_letters(days integer, at_most integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -421,7 +372,7 @@ BEGIN
         ) l
     ) n
     WHERE n.bytes_before < 4 << 20;
-    PERFORM event_store.erase_from_letters(letter_ids, NULL, true);
+    PERFORM event_store.empty_undecodable(letter_ids);
     UPDATE event_store.dead_letters l SET is_aged = true WHERE l.letter_id = ANY (letter_ids);
     RETURN coalesce(cardinality(letter_ids), 0);
 END $$;
