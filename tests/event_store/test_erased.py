@@ -280,6 +280,18 @@ def test_an_erasure_empties_what_nobody_can_decode_and_keeps_what_comes_later(
     assert letters(connection)[0]["discarded_at"] is None
 
 
+def test_a_restore_empties_only_the_undecodable_letters_from_before_the_last_erasure(
+    connection: Connection,
+) -> None:
+    append(connection, b"before")
+    redact_letters(connection, None)
+    assert letters(connection)[0]["payload"] == "before"  # nobody is erased
+    forbid(connection, "ann")
+    append(connection, b"after")
+    redact_letters(connection, None)
+    assert [letter["payload"] for letter in letters(connection)] == ["", "after"]
+
+
 def test_the_oldest_letters_are_emptied_first_and_each_is_read_once(connection: Connection) -> None:
     texts = [json.dumps("x" * 1_000_000)] * 6
     theirs = json.dumps(abandoned("ann") | OLD)
@@ -490,8 +502,11 @@ def letters(connection: Connection) -> list[dict[str, Any]]:
     return sorted(contents(connection)["dead_letters"], key=lambda letter: letter["letter_id"])
 
 
-def redact_letters(connection: Connection, digest: bytes) -> None:
-    connection.run("SELECT event_store.redact_letters_of(:digest, 0, 10000)", digest=digest)
+def redact_letters(connection: Connection, digest: bytes | None) -> None:
+    """Redact the learner's dead letters or, if `digest` is None, those of all erased learners."""
+    connection.run(
+        "SELECT event_store.redact_letters_of(CAST(:digest AS bytea), 0, 10000)", digest=digest
+    )
 
 
 def test_a_rejected_event_is_dropped_if_an_attribute_names_an_erased_learner(

@@ -54,6 +54,7 @@ ACTIONS: dict[str, Callable[[Connection, int], object]] = {
     ),
     "replayed": lambda c, _: close(c, "SELECT event_store.mark_replayed(:n)"),
     "failed": lambda c, _: close(c, "SELECT event_store.mark_failed(:n, 'invalid', 'again')"),
+    "age": lambda c, n: c.run("SELECT event_store.empty_old_letters(0, :n)", n=n % 9),
     "redact": lambda c, _: close(c, "SELECT event_store.redact_letters(ARRAY[CAST(:n AS bigint)])"),
     "delete": lambda c, _: close(c, "DELETE FROM event_store.dead_letters WHERE letter_id = :n"),
     "replay": lambda c, _: [
