@@ -165,7 +165,8 @@ BEGIN
             letter := letter || jsonb_build_object('payload', rest.payload, 'attributes', rest.attributes);
         END IF;
         kept := kept || (letter || jsonb_build_object('sessions', ARRAY(
-            SELECT DISTINCT coalesce(letter #>> '{data,session_id}', e.session_id) FROM event_store.entries_of(rest) e)));
+            SELECT DISTINCT coalesce(letter #>> '{data,session_id}', e.session_id)
+            FROM event_store.entries_of(rest) e)));
     END LOOP;
     letters := to_jsonb(kept);
 END $$;
