@@ -70,7 +70,7 @@ def erase(
 ) -> None:
     """Erase a learner for ever, and show the receipt."""
     with connections.open_connection() as connection:
-        file = "operations/erase_user"
+        file = "operations/erasure_rows"
         is_known, erased_by = database.run(connection, file, "find erasure", learner=user)[0]
         if erased_by is None:
             if not is_known:

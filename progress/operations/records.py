@@ -23,7 +23,7 @@ ARCHIVE_SUBJECT = "archive"  # the subject of every operation of the kind ARCHIV
 COMMAND_LINE = callers.name_system("command line")
 BATCH_JOB = callers.name_system("batch job")
 DELETION = callers.name_system("deletion")  # cancels the exports of a learner who is deleted
-# `sql/operations/erase_user.sql` also has `system:erasure`, which cancels exports.
+# `sql/operations/erasure_rows.sql` also has `system:erasure`, which cancels exports.
 
 _FILE = "operations/operations"
 

@@ -27,7 +27,7 @@ from progress.event_store import publication
 from progress.operations import (
     archive_steps,
     claim,
-    erase_user,
+    erasure_steps,
     export_statistics,
     export_steps,
     export_user,
@@ -202,11 +202,11 @@ ACTIONS: dict[str, Actions] = {
         "merge": archive_steps.merge,
     },
     "ERASE_USER": {
-        "forbid": erase_user.forbid,
-        "forget": erase_user.forget,
-        "redact": erase_user.redact,
-        "files": erase_user.files,
-        "close": erase_user.close,
+        "forbid": erasure_steps.forbid,
+        "forget": erasure_steps.forget,
+        "redact": erasure_steps.redact,
+        "files": erasure_steps.files,
+        "close": erasure_steps.close,
     },
 }
 

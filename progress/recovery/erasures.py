@@ -21,7 +21,7 @@ from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
 from progress.archive import erasure
 from progress.errors import ArchiveRunning, AttemptFailed, OperationClaimed, ProgressError
-from progress.operations import learner_rows, records, runner
+from progress.operations import erasure_rows, records, runner
 from progress.operations.records import OperationKind, OperationState
 from progress.projections.changes import Publisher
 
@@ -69,7 +69,7 @@ def apply(
     """
     missing = record(connection, archive)
     left = find_left(connection)
-    learner_rows.redact_letters(connection, None, lambda: None)
+    erasure_rows.redact_letters(connection, None, lambda: None)
     started = {_start(connection, learner) for learner in left.values()}
     operation_ids = {*_resume_unfinished(connection), *started}
     unknown = [digest for digest in missing if digest not in left]
@@ -98,7 +98,7 @@ def forbid(connection: Connection) -> None:
     letters; the rest has no readers.
     """
     database.run(connection, _FILE, "forbid")
-    learner_rows.redact_letters(connection, None, lambda: None)
+    erasure_rows.redact_letters(connection, None, lambda: None)
 
 
 def forget(connection: Connection, digests: Collection[str]) -> int:
@@ -113,7 +113,7 @@ def forget(connection: Connection, digests: Collection[str]) -> int:
 def _adopt_key(connection: Connection, archive: Storage) -> None:
     """Adopt the ledger's key; raise ProgressError if this log has digests made with another key."""
     key = erasure.read_key(archive)
-    if key is None or key == learner_rows.read_key(connection):
+    if key is None or key == erasure_rows.read_key(connection):
         return
     if database.run(connection, _FILE, "has erasures")[0][0]:
         raise ProgressError(

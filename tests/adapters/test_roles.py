@@ -15,7 +15,7 @@ from progress.adapters.postgres import database, migrations, roles
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, ProgressError
 from progress.local import postgres
-from progress.operations import erase_user, records, runner
+from progress.operations import erasure_steps, records, runner
 from progress.projections import rebuild, schema
 from tests.conftest import Store, skip_without
 from tests.support import backup_fixtures, folders, sample_events
@@ -116,7 +116,7 @@ def test_a_database_that_its_owner_restored_erases_learners(
     monkeypatch.setenv("DATABASE_URL", machine.url("copy"))
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PUBLISH_EVENTS", "off")
-    monkeypatch.setattr(erase_user, "_REQUESTS_END_S", 0.0)
+    monkeypatch.setattr(erasure_steps, "_REQUESTS_END_S", 0.0)
     settings.current.cache_clear()
     with closing(machine.connect("copy")) as connection:
         differences = roles.find_differences(connection)

@@ -26,7 +26,7 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import check, erasure, manifests, merges, runs
 from progress.archive import restore as archive_restore
 from progress.errors import ProgressError, Unavailable
-from progress.operations import erase_user, learner_rows, runner
+from progress.operations import erasure_rows, erasure_steps, runner
 from progress.operations.records import PLANS
 from progress.projections import batch, rebuild
 from progress.recovery import checks
@@ -53,7 +53,7 @@ SMALL_RANGE = 6  # a lesson has eight events
 
 def shorten() -> None:
     """Let a range have few positions, and let erasures not wait for the end of queries."""
-    runs.RANGE, erase_user._REQUESTS_END_S, learner_rows.CHUNK = SMALL_RANGE, 0.0, 7
+    runs.RANGE, erasure_steps._REQUESTS_END_S, erasure_rows.CHUNK = SMALL_RANGE, 0.0, 7
 
 
 def doom(kind: str, step: str, point: str) -> None:
@@ -317,7 +317,7 @@ def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
     monkeypatch.setattr(runs, "RANGE", SMALL_RANGE)
-    monkeypatch.setattr(learner_rows, "CHUNK", 7)
+    monkeypatch.setattr(erasure_rows, "CHUNK", 7)
     made = World(operator, store, stores(), tmp_path)
     yield made
     made.close()
@@ -365,13 +365,13 @@ def _publish_only(
 
 PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "an erasure leaves the learner's exports": lambda patch: patch.setattr(
-        erase_user, "_delete_exports", keep_nothing
+        erasure_steps, "_delete_exports", keep_nothing
     ),
     "an erasure leaves the learner's rows in the files": lambda patch: patch.setattr(
-        erase_user, "_rewrite_files", lambda *_: erasure.Removal(0, 0)
+        erasure_steps, "_rewrite_files", lambda *_: erasure.Removal(0, 0)
     ),
     "an erasure does not renew the statistics": lambda patch: patch.setattr(
-        learner_rows, "analyze", keep_nothing
+        erasure_rows, "analyze", keep_nothing
     ),
     "a cancelled run leaves its files": lambda patch: patch.setitem(
         runner.COMPENSATIONS, "ARCHIVE", {"write": keep_nothing}

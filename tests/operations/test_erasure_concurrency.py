@@ -12,7 +12,7 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import RebuildRunning
-from progress.operations import learner_rows
+from progress.operations import erasure_rows
 from progress.projections import batch, changes, rebuild, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
@@ -113,7 +113,7 @@ class Traffic:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an erasure empty only five events per transaction."""
-    monkeypatch.setattr(learner_rows, "CHUNK", 5)
+    monkeypatch.setattr(erasure_rows, "CHUNK", 5)
 
 
 @pytest.mark.exhaustive
@@ -238,7 +238,7 @@ def test_the_deletion_waits_for_a_fold_of_the_shard(store: Store, populated: Con
         pid = model_rows.read_value(erasing, "pid")
         schema.set_search_path(folding)
         with database.transaction(folding):
-            database.run(folding, "operations/erase_user", "lock shard", learner=LEARNER)
-            call = pool.submit(learner_rows.fold_deletion, erasing, LEARNER, changes.DISABLED)
+            database.run(folding, "operations/erasure_rows", "lock shard", learner=LEARNER)
+            call = pool.submit(erasure_rows.fold_deletion, erasing, LEARNER, changes.DISABLED)
             model_rows.wait_for_lock(populated, pid, call)
         assert call.result() == []

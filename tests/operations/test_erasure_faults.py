@@ -32,7 +32,7 @@ from progress.errors import (
     StorageUnavailable,
 )
 from progress.local import readiness
-from progress.operations import erase_user, learner_rows, records, runner
+from progress.operations import erasure_rows, erasure_steps, records, runner
 from progress.operations.claim import ClaimedOperation
 from progress.operations.records import OperationKind
 from progress.projections import batch, rebuild, replacement, schema
@@ -112,11 +112,11 @@ def kill_a_worker(operation_id: str, step: str, point: str) -> None:
 
 def doom(step: str, point: str) -> None:
     """Let this process die at this point of the step, and not wait for the end of queries."""
-    erase_user._REQUESTS_END_S, learner_rows.CHUNK = 0.0, 7
+    erasure_steps._REQUESTS_END_S, erasure_rows.CHUNK = 0.0, 7
     if point in doomed_worker.POINTS:
         doomed_worker.doom_step("ERASE_USER", step, point)
     else:
-        doomed_worker.doom_call(learner_rows.__name__, point, "after")
+        doomed_worker.doom_call(erasure_rows.__name__, point, "after")
 
 
 @pytest.mark.exhaustive
@@ -133,7 +133,7 @@ def test_losing_the_connection_at_any_statement_does_not_count_as_an_attempt(
             connection.run("SELECT pg_terminate_backend(pg_backend_pid())")
 
     def run_and_break(connection: Connection, file: str, block: str, **values: object) -> Any:
-        if file != "operations/erase_user":
+        if file != "operations/erasure_rows":
             return run(connection, file, block, **values)
         break_once(connection, block, "before")
         rows = run(connection, file, block, **values)
@@ -163,7 +163,7 @@ def test_each_step_can_be_stopped_before_each_of_its_chunks(
     check = ClaimedOperation.raise_if_expired
 
     def run_and_record(connection: Connection, file: str, block: str, **values: object) -> Any:
-        if file == "operations/erase_user":
+        if file == "operations/erasure_rows":
             blocks_run.append(block)
         return run(connection, file, block, **values)
 
@@ -172,7 +172,7 @@ def test_each_step_can_be_stopped_before_each_of_its_chunks(
         check(operation)
 
     for name in ("CHUNK", "_LETTERS", "_READ"):
-        monkeypatch.setattr(learner_rows, name, 1)
+        monkeypatch.setattr(erasure_rows, name, 1)
     monkeypatch.setattr(database, "run", run_and_record)
     monkeypatch.setattr(ClaimedOperation, "raise_if_expired", check_and_record)
     expect_the_end(traced, operator.run(erase(operator)["id"]))
@@ -188,7 +188,7 @@ def test_the_first_step_does_not_read_the_dead_letters(
     def fail(*_: object) -> None:
         raise ProgressError("a dead letter was read")
 
-    monkeypatch.setattr(learner_rows, "count_further", fail)
+    monkeypatch.setattr(erasure_rows, "count_further", fail)
     operation_id = erase(operator)["id"]
     with pytest.raises(AttemptFailed):
         runner.run(UUID(operation_id))
@@ -198,8 +198,8 @@ def test_the_first_step_does_not_read_the_dead_letters(
 
 OUTAGES = {
     "ledger": (erasure, "write_entry", StorageUnavailable("no response")),
-    "Redis": (erase_user, "_delete_copies", CopiesUnavailable("no response")),
-    "exports": (erase_user, "_delete_exports", StorageUnavailable("no response")),
+    "Redis": (erasure_steps, "_delete_copies", CopiesUnavailable("no response")),
+    "exports": (erasure_steps, "_delete_exports", StorageUnavailable("no response")),
 }
 
 
@@ -245,7 +245,7 @@ def test_a_rebuild_during_an_erasure_is_rejected_and_told_what_runs(
         answers.append(cli.progress(store.url, "rebuild"))
 
     operation_id = erase(operator)["id"]
-    monkeypatch.setattr(erase_user, "_wait_for_requests", rebuild_meanwhile)
+    monkeypatch.setattr(erasure_steps, "_wait_for_requests", rebuild_meanwhile)
     expect_the_end(traced, operator.run(operation_id))
     (answer,) = answers
     cli.expect_failure(answer, "an erasure has been running since", "will end by", "wait until it")

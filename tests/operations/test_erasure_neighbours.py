@@ -23,7 +23,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
 from progress.ingest import push
-from progress.operations import erase_user, records
+from progress.operations import erasure_steps, records
 from progress.operations.records import OperationKind
 from progress.projections import batch
 from progress.recovery import checks
@@ -291,7 +291,7 @@ def use(store: Store, monkeypatch: pytest.MonkeyPatch, folder: str) -> Iterator[
         patch.setenv(
             "PUBLISH_EVENTS", "off"
         )  # an erasure waits for publication, which needs Pub/Sub
-        patch.setattr(erase_user, "_REQUESTS_END_S", 0.0)  # no queries are running
+        patch.setattr(erasure_steps, "_REQUESTS_END_S", 0.0)  # no queries are running
         settings.current.cache_clear()
         yield
     settings.current.cache_clear()
@@ -354,7 +354,7 @@ def run_with_kills(
 
         def run_and_break(worker: Connection, file: str, block: str, **values: object) -> Any:
             nonlocal left
-            if file == "operations/erase_user":
+            if file == "operations/erasure_rows":
                 left -= 1
                 if not left:
                     worker.run("SELECT pg_terminate_backend(pg_backend_pid())")

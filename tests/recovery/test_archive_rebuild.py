@@ -32,7 +32,7 @@ from progress.cli import rebuilds
 from progress.errors import ArchiveRunning, ProgressError, RebuildEnded
 from progress.event_store import dead_letters
 from progress.local import readiness
-from progress.operations import learner_rows
+from progress.operations import erasure_rows
 from progress.projections import batch, changes, rebuild, replacement, replay, schema
 from progress.recovery import archive_loads, beam, buckets, runners
 from progress.recovery.archive_loads import Rebuild
@@ -95,13 +95,13 @@ def forbid(connection: Connection, learner: str) -> None:
     """Run `forbid`, the first step of an erasure."""
     connection.run(archives.BLOCKS["begin erasure"], learner=learner)
     ((operation_id,),) = connection.run("SELECT operation_id FROM operations.operations")
-    learner_rows.forbid_learner(connection, learner, operation_id)
+    erasure_rows.forbid_learner(connection, learner, operation_id)
 
 
 def begin_erasure(connection: Connection, archive: Storage, learner: str) -> None:
     """Begin an erasure; assert that it cannot rewrite the archive's files during the rebuild."""
     forbid(connection, learner)
-    busy = learner_rows.fold_deletion(connection, learner, changes.DISABLED)
+    busy = erasure_rows.fold_deletion(connection, learner, changes.DISABLED)
     assert busy == [replacement.building_name()]
     schema.set_search_path(connection)
     with pytest.raises(ArchiveRunning):
@@ -126,7 +126,7 @@ def test_before_rows_are_loaded_an_erasure_can_delete_a_learner_from_the_second_
     hold_lock = log_rows.hold_lock
 
     def erase_and_lock(connection: Connection) -> contextlib.AbstractContextManager[None]:
-        assert learner_rows.fold_deletion(archived.connection, "ben", changes.DISABLED) == []
+        assert erasure_rows.fold_deletion(archived.connection, "ben", changes.DISABLED) == []
         schema.set_search_path(archived.connection)
         return hold_lock(connection)
 

@@ -15,7 +15,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder
 from progress.archive import erasure
 from progress.local import postgres
-from progress.operations import erase_user
+from progress.operations import erasure_steps
 from progress.projections import batch, rebuild
 from progress.recovery import checks, dumps, erasures
 from tests.conftest import Store
@@ -50,7 +50,7 @@ def archive(released: Path, bare: Store, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("DATABASE_URL", bare.url)
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PUBLISH_EVENTS", "off")
-    monkeypatch.setattr(erase_user, "_REQUESTS_END_S", 0.0)
+    monkeypatch.setattr(erasure_steps, "_REQUESTS_END_S", 0.0)
     settings.current.cache_clear()
     return Folder(tmp_path / "archive")
 

@@ -13,7 +13,7 @@ PARTS = (
     *("alerts", "terraform"),
     # Operations under faults, and beside each other.
     *("operations/test_archive.py", "operations/test_command_line.py"),
-    "operations/test_erase_user.py",
+    "operations/test_erasure.py",
     *("operations/test_erasure_concurrency.py", "operations/test_erasure_faults.py"),
     *("operations/test_erasure_neighbours.py", "operations/test_export_faults.py"),
     "operations/test_kinds_under_faults.py",

@@ -18,7 +18,7 @@ from progress.errors import OperationClaimed, Unavailable
 from progress.event_store import dead_letters, log
 from progress.ingest import push
 from progress.local import readiness
-from progress.operations import erase_user, runner
+from progress.operations import erasure_steps, runner
 from progress.operations.records import PLANS, Step
 from progress.projections import batch, changes
 from progress.projections.changes import Publisher
@@ -132,7 +132,7 @@ def operator(
     The API has the database privileges of the query function, operation workers those of the
     project function. An erasure assumes that no queries are running, and waits 0 s for their end.
     """
-    monkeypatch.setattr(erase_user, "_REQUESTS_END_S", 0.0)
+    monkeypatch.setattr(erasure_steps, "_REQUESTS_END_S", 0.0)
     monkeypatch.setenv("DATABASE_URL", url_of(store.url, "project"))
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)

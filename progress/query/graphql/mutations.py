@@ -214,7 +214,7 @@ async def _publish(info: Info, event: UserEvent) -> PublishedEvent:
 async def _find_erasure(info: Info, learner: str) -> Operation | None:
     """Return the operation that erased the learner; raise NotFound for an unknown learner."""
     reader = info.context.queries.reader
-    rows = await reader.fetch("operations/erase_user", "find erasure", learner=learner)
+    rows = await reader.fetch("operations/erasure_rows", "find erasure", learner=learner)
     if operation_id := rows[0]["operation_id"]:
         return await _existing_operation(info, operation_id)
     if not rows[0]["is_known"]:

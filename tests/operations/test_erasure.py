@@ -30,7 +30,7 @@ from progress.errors import (
 )
 from progress.event_store import outgoing, publication
 from progress.local import readiness
-from progress.operations import claim, learner_rows
+from progress.operations import claim, erasure_rows
 from progress.projections import batch, definitions, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks
@@ -375,7 +375,7 @@ def test_items_and_sessions_of_others_stay_even_if_their_ids_equal_the_id_of_the
 def test_the_receipt_counts_the_rows_that_an_erasure_left_behind(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = learner_rows.count_of_learner
+    count = erasure_rows.count_of_learner
     calls = iter(["forbid", "close"])
 
     def leave_rows_and_count(*arguments: Any) -> Any:
@@ -383,7 +383,7 @@ def test_the_receipt_counts_the_rows_that_an_erasure_left_behind(
             traced.run(BLOCKS["leave rows"], learner=LEARNER)
         return count(*arguments)
 
-    monkeypatch.setattr(learner_rows, "count_of_learner", leave_rows_and_count)
+    monkeypatch.setattr(erasure_rows, "count_of_learner", leave_rows_and_count)
     done = receipt(operator.run(erase(operator)["id"]))
     tables = ("dead_letters", "events", "pending", "snapshots")
     expected = {f"event_store.{table}": 1 for table in tables}
@@ -433,11 +433,11 @@ def test_the_versions_of_the_stream_have_no_gaps_during_an_erasure(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`progress check` may run between two transactions of the erasure."""
-    monkeypatch.setattr(learner_rows, "CHUNK", 3)
+    monkeypatch.setattr(erasure_rows, "CHUNK", 3)
     stage.append(traced, [sample_events.user_deleted(LEARNER) for _ in range(3)])
     stage.append(traced, sample_events.lesson(LEARNER, 5))
     findings = []
-    redact_events = learner_rows.redact_events
+    redact_events = erasure_rows.redact_events
 
     def redact_and_check(connection: Connection, learner: str, report: Any, **options: Any) -> None:
         def check(events: int) -> None:
@@ -447,7 +447,7 @@ def test_the_versions_of_the_stream_have_no_gaps_during_an_erasure(
 
         redact_events(connection, learner, check, **options)
 
-    monkeypatch.setattr(learner_rows, "redact_events", redact_and_check)
+    monkeypatch.setattr(erasure_rows, "redact_events", redact_and_check)
     receipt(operator.run(erase(operator)["id"]))
     assert findings == []
 
@@ -509,7 +509,7 @@ def test_chunks_grow_or_shrink_until_each_takes_a_quarter_of_a_second(
     """`per_second` is the number of rows that are processed in a second."""
     size = min(first, largest)
     for _ in range(30):
-        before, size = size, learner_rows.adapt_size(size, size / per_second, largest)
+        before, size = size, erasure_rows.adapt_size(size, size / per_second, largest)
         assert 1 <= size <= min(largest, 2 * before)
     ideal = max(1, min(largest, int(per_second / 4)))
     assert abs(size - ideal) <= max(1, ideal // 10)
@@ -520,7 +520,7 @@ def test_the_progress_of_an_erasure_grows_with_the_events(
     operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
-    monkeypatch.setattr(learner_rows, "CHUNK", 10)
+    monkeypatch.setattr(erasure_rows, "CHUNK", 10)
     operator.run(erase(operator)["id"])
     reached = [progress for _, progress, _ in list_changes(traced)]
     assert reached == sorted(reached)
@@ -528,9 +528,9 @@ def test_the_progress_of_an_erasure_grows_with_the_events(
 
 
 def test_a_slow_chunk_is_followed_by_a_smaller_one() -> None:
-    assert learner_rows.adapt_size(1_000, 1.0, 5_000) == 250
-    assert learner_rows.adapt_size(1_000, 0.0, 5_000) == 2_000
-    assert learner_rows.adapt_size(1, 60.0, 5_000) == 1
+    assert erasure_rows.adapt_size(1_000, 1.0, 5_000) == 250
+    assert erasure_rows.adapt_size(1_000, 0.0, 5_000) == 2_000
+    assert erasure_rows.adapt_size(1, 60.0, 5_000) == 1
 
 
 @pytest.fixture
@@ -616,7 +616,7 @@ def test_an_export_that_a_worker_is_running_is_cancelled(
     running = claim.claim(worker, UUID(export["id"]))
     assert running
     running.begin_step(running.steps[0])
-    assert not learner_rows.try_end_export(traced, running.id, lambda: None)
+    assert not erasure_rows.try_end_export(traced, running.id, lambda: None)
     with pytest.raises(OperationEnded, match="cancelled"):
         running.report_progress()
 
@@ -667,7 +667,7 @@ def test_a_caller_who_is_erased_meanwhile_starts_nothing(
     start = 'mutation { exportStatistics(table: DAILY, idempotencyKey: "k") { id } }'
     with ThreadPoolExecutor(1) as pool, closing(store.connect()) as erasing:
         with database.transaction(erasing):
-            learner_rows.forbid_learner(erasing, "sam", uuid4())
+            erasure_rows.forbid_learner(erasing, "sam", uuid4())
             answer = pool.submit(operator.error, start, "sam", roles="support")
             readiness.wait(lambda: populated.run(waits) != [[0]] or answer.done(), "the request")
         assert answer.result()[0] == "NOT_FOUND"
@@ -757,7 +757,7 @@ def test_the_deletion_is_published_before_the_erasure_waits(
     def wait(*_: object) -> None:
         seen.extend(list_published(fake_publisher))
 
-    monkeypatch.setattr("progress.operations.erase_user._wait_for_requests", wait)
+    monkeypatch.setattr("progress.operations.erasure_steps._wait_for_requests", wait)
     receipt(operator.run(erase(operator)["id"]))
     assert seen == ["UserDeleted"]
 

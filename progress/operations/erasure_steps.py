@@ -22,7 +22,7 @@ from progress.adapters.redis import blocking_client
 from progress.archive import erasure, manifests
 from progress.errors import OperationEnded, ProgressError
 from progress.event_store import publication
-from progress.operations import export_files, learner_rows
+from progress.operations import erasure_rows, export_files
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.records import OperationState
 from progress.projections import projector, replacement, schema
@@ -70,14 +70,14 @@ def _unless_closed(step: Step) -> Step:
         if "user_id" in operation.arguments:
             return step(operation)
         with connection_for(operation) as connection:
-            found = learner_rows.find_receipt(connection, operation.id)
+            found = erasure_rows.find_receipt(connection, operation.id)
             if found is None:
                 raise OperationEnded(
                     OperationState.FAILED,
                     "the learner's id is missing, and there is no receipt: "
                     "run `progress erasures apply`",
                 )
-            learner_rows.analyze(connection, operation.report_progress)
+            erasure_rows.analyze(connection, operation.report_progress)
         return found
 
     return run
@@ -92,12 +92,12 @@ def forbid(operation: ClaimedOperation) -> object:
         # If the ledger has another key, `write_key` raises an error, and the log must adopt the key
         # of the ledger. A log that has recorded an erasure cannot adopt a key. Therefore, call
         # `write_key` before `forbid_learner`, which records the erasure.
-        erasure.write_key(archive, learner_rows.read_key(connection))
-        entry = learner_rows.forbid_learner(connection, learner, operation.id)
+        erasure.write_key(archive, erasure_rows.read_key(connection))
+        entry = erasure_rows.forbid_learner(connection, learner, operation.id)
         erasure.write_entry(archive, entry)
-        counts = learner_rows.count_of_learner(connection, learner, operation.id)
-        now = learner_rows.read_time(connection)
-        counts["exports"] = len(learner_rows.list_exports(connection, learner, now))
+        counts = erasure_rows.count_of_learner(connection, learner, operation.id)
+        now = erasure_rows.read_time(connection)
+        counts["exports"] = len(erasure_rows.list_exports(connection, learner, now))
     return {"digest": entry.digest, "erased_at": entry.erased_at, "counts": counts}
 
 
@@ -109,19 +109,19 @@ def forget(operation: ClaimedOperation) -> object:
     """
     learner = _learner(operation)
     with connection_for(operation) as connection:
-        learner_rows.fold_deletion(connection, learner, operation.publisher)
+        erasure_rows.fold_deletion(connection, learner, operation.publisher)
         # Fold the event that the first step recorded, because no wake-up was sent for it.
         schema.set_search_path(connection)
         if schema.exists(connection, schema.schema_name()):
             projector.catch_up_learner(connection, learner, operation.publisher, operation.wait)
         _delete_copies(operation, learner)
         # Before the time is read: exports that start later do not find the learner as a reader.
-        learner_rows.redact_accesses(connection, learner, operation.report_progress)
-        forgotten_at = learner_rows.read_time(connection)
+        erasure_rows.redact_accesses(connection, learner, operation.report_progress)
+        forgotten_at = erasure_rows.read_time(connection)
         # Not counted in `forbid`: counting many dead letters may exceed the timeout of that step.
         counts = operation.outcomes["forbid"]["counts"]
         check = operation.report_progress
-        counts |= learner_rows.count_further(connection, learner, counts, check)
+        counts |= erasure_rows.count_further(connection, learner, counts, check)
     return {"forgotten_at": forgotten_at, "counts": counts}
 
 
@@ -142,8 +142,8 @@ def redact(operation: ClaimedOperation) -> object:
 
     with connection_for(operation) as connection:
         _redact_rest(operation, connection, learner)
-        learner_rows.redact_letters(connection, learner, operation.report_progress)
-        learner_rows.redact_events(connection, learner, report)
+        erasure_rows.redact_letters(connection, learner, operation.report_progress)
+        erasure_rows.redact_events(connection, learner, report)
         _publish_deletion(connection, learner)
     return {}
 
@@ -173,19 +173,19 @@ def close(operation: ClaimedOperation) -> object:
         )
         _wait_for_requests(operation, connection)
         _wait_for_publisher(operation, connection, learner)
-        learner_rows.fold_deletion(connection, learner, operation.publisher)
-        learner_rows.redact_events(connection, learner, lambda _: check(), with_deletions=True)
+        erasure_rows.fold_deletion(connection, learner, operation.publisher)
+        erasure_rows.redact_events(connection, learner, lambda _: check(), with_deletions=True)
         # This also replaces event ids in the manifest: the emptied UserDeleted has a new id.
         _rewrite_files(operation, connection, learner)
         # The sessions say whose the undeclared events are, so they are hidden after these.
-        learner_rows.hide_sessions(connection, learner, check)
+        erasure_rows.hide_sessions(connection, learner, check)
         # This waits for whoever could write the learner's rows again, so the rest is after it.
-        learner_rows.delete_marks(connection, learner)
+        erasure_rows.delete_marks(connection, learner)
         _redact_rest(operation, connection, learner)
         _delete_copies(operation, learner)
         receipt = _write_receipt(operation, connection, learner)
-        learner_rows.keep_receipt(connection, learner, operation.id, receipt)
-        learner_rows.analyze(connection, check)
+        erasure_rows.keep_receipt(connection, learner, operation.id, receipt)
+        erasure_rows.analyze(connection, check)
     return receipt
 
 
@@ -194,14 +194,14 @@ def _write_receipt(
 ) -> dict[str, Any]:
     """Count the learner's remaining rows; return a receipt that does not contain the id."""
     check = operation.report_progress
-    counts = learner_rows.count_of_learner(connection, learner, operation.id)
-    counts |= learner_rows.count_further(connection, learner, counts, check)
+    counts = erasure_rows.count_of_learner(connection, learner, operation.id)
+    counts |= erasure_rows.count_further(connection, learner, counts, check)
     del counts["undecodable_letters"]  # those that came after the step `redact`
     left = {f"event_store.{place}": rows for place, rows in counts.items()}
     left["operations.operations"] = left.pop("event_store.operations")
-    left |= learner_rows.count_read_models(connection, learner, check)
+    left |= erasure_rows.count_read_models(connection, learner, check)
     forbidden, forgotten = operation.outcomes["forbid"], operation.outcomes["forget"]
-    now = learner_rows.read_time(connection)
+    now = erasure_rows.read_time(connection)
     return {
         "digest": forbidden["digest"],
         "erased_at": forbidden["erased_at"],
@@ -210,7 +210,7 @@ def _write_receipt(
         "erased": _counts(operation) | operation.outcomes["files"],
         "found": sum(left.values()),
         "places": {place: rows for place, rows in left.items() if rows},
-        "in_events_of_others": learner_rows.count_mentions(connection, learner, check),
+        "in_events_of_others": erasure_rows.count_mentions(connection, learner, check),
         "published": _PUBLISHED,
         "undecodable_letters": _LATER_LETTERS.format(settings.current().malformed_days),
         "copies_until": {
@@ -249,7 +249,7 @@ def _counts(operation: ClaimedOperation) -> dict[str, int]:
 def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> None:
     """Wait for the queries that may have read the learner's rows and could store them in Redis."""
     forgotten_at = operation.outcomes["forget"]["forgotten_at"]
-    while learner_rows.seconds_since(connection, forgotten_at) < _REQUESTS_END_S:
+    while erasure_rows.seconds_since(connection, forgotten_at) < _REQUESTS_END_S:
         operation.wait()
 
 
@@ -258,7 +258,7 @@ def _publish_deletion(connection: Connection, learner: str) -> None:
 
     Call this after all earlier events of the learner have been emptied; they are not published.
     """
-    shard = learner_rows.find_unpublished_shard(connection, learner)
+    shard = erasure_rows.find_unpublished_shard(connection, learner)
     if shard is not None:
         publication.publish_shards(connection, [shard], settings.current())
 
@@ -268,9 +268,9 @@ def _wait_for_publisher(operation: ClaimedOperation, connection: Connection, lea
 
     Wait while another worker is publishing. Raise PubSubUnavailable if Pub/Sub does not respond.
     """
-    while (shard := learner_rows.find_unpublished_shard(connection, learner)) is not None:
+    while (shard := erasure_rows.find_unpublished_shard(connection, learner)) is not None:
         publication.publish(connection, shard, settings.current())
-        if learner_rows.find_unpublished_shard(connection, learner) is not None:
+        if erasure_rows.find_unpublished_shard(connection, learner) is not None:
             operation.wait()
 
 
@@ -295,7 +295,7 @@ def _delete_copies(operation: ClaimedOperation, learner: str) -> None:
 def _redact_rest(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
     """Remove what is about the learner, but is no event."""
     _delete_exports(operation, connection, learner)
-    learner_rows.redact_rest(connection, learner, operation.report_progress)
+    erasure_rows.redact_rest(connection, learner, operation.report_progress)
 
 
 def _delete_exports(operation: ClaimedOperation, connection: Connection, learner: str) -> None:
@@ -307,9 +307,9 @@ def _delete_exports(operation: ClaimedOperation, connection: Connection, learner
         for suffix in export_files.MEDIA_TYPES:
             exports.remove_file(export_files.object_name(export_id, suffix))
 
-    for export_id in learner_rows.list_exports(connection, learner, forgotten_at):
+    for export_id in erasure_rows.list_exports(connection, learner, forgotten_at):
         remove = partial(remove_files, export_id)
-        while not learner_rows.try_end_export(connection, export_id, remove):
+        while not erasure_rows.try_end_export(connection, export_id, remove):
             operation.wait()
 
 

@@ -1,4 +1,4 @@
--- The erasure of a learner. progress/operations/learner_rows.py runs the blocks. The query API and `progress erase` run
+-- The erasure of a learner. progress/operations/erasure_rows.py runs the blocks. The query API and `progress erase` run
 -- "find erasure".
 
 -- find erasure --
