@@ -11,7 +11,7 @@ from progress import settings
 from progress.adapters import request_deadlines, startup
 from progress.adapters.postgres import database
 from progress.adapters.pubsub import wakeups
-from progress.adapters.pubsub.push_request import PushRequest
+from progress.adapters.pubsub.push_request import HandledDelivery
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import LettersFull
 from progress.event_store.log import Delivery
@@ -71,7 +71,7 @@ def append(request: Request, delivery: Delivery, arrived: float) -> tuple[int, O
     others = None
     trace = tracing.traceparent_of_push(delivery.message.attributes, request.headers.get)
     attributes = metrics.span_attributes(delivery)
-    with PushRequest("ingest", trace, "ingest", attributes) as push_request:
+    with HandledDelivery("ingest", trace, "ingest", attributes) as handled:
         committed = (letters if delivery.has_long_letters else group).append_parts(
             delivery, arrived
         )
@@ -79,8 +79,8 @@ def append(request: Request, delivery: Delivery, arrived: float) -> tuple[int, O
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",
             event_delay_ms=metrics.age_ms(delivery, committed.at),
-            latency_ms=push_request.milliseconds,
+            latency_ms=handled.milliseconds,
         )  # fmt: skip
-    if isinstance(push_request.error, LettersFull) and delivery.is_reported:
-        raise push_request.error
-    return push_request.status, others
+    if isinstance(handled.error, LettersFull) and delivery.is_reported:
+        raise handled.error
+    return handled.status, others

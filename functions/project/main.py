@@ -34,7 +34,7 @@ def project(request: Request) -> ResponseReturnValue:
     operation = "wake" if isinstance(command, int) else "operation"
     trace = tracing.traceparent_of_push(attributes, request.headers.get)
     destination = {"messaging.destination.name": wakeups.TOPIC}
-    with push_request.PushRequest("project", trace, operation, destination) as handled:
+    with push_request.HandledDelivery("project", trace, operation, destination) as handled:
         if command is None:
             logs.write("WARNING", "expected a command that wakes a shard or runs an operation")
         elif isinstance(command, UUID):

@@ -12,7 +12,7 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
-from progress.adapters.pubsub.push_request import PushRequest
+from progress.adapters.pubsub.push_request import HandledDelivery
 from progress.errors import OperationClaimed, ProgressError
 from progress.local import readiness
 from progress.operations import batch_job, claim, runner
@@ -135,7 +135,7 @@ def test_a_push_about_an_operation_that_another_worker_runs_gets_429_and_no_log_
 ) -> None:
     statuses = []
     for error in (OperationClaimed("another worker runs it"), ProgressError("no luck")):
-        with PushRequest("project", None, "operation", {}) as request:
+        with HandledDelivery("project", None, "operation", {}) as request:
             raise error
         statuses.append((request.status, capsys.readouterr().out.count("not done")))
     assert statuses == [(429, 0), (503, 1)]

@@ -61,10 +61,10 @@ def respond(status: int) -> "ResponseReturnValue":
     return "", status, {"Allow": ", ".join(_ALLOWED)} if status == 405 else {}
 
 
-class PushRequest:
-    """A context manager that turns an exception into the response status 429, 503 or 500.
+class HandledDelivery:
+    """What was pushed or posted, while it is handled: the block's span, log lines and status.
 
-    Pub/Sub redelivers the message after each of these statuses.
+    An exception becomes the response status 429, 503 or 500, after which Pub/Sub redelivers.
     """
 
     def __init__(
