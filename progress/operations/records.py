@@ -48,7 +48,7 @@ class Step(msgspec.Struct, frozen=True):
     is_final: bool = False  # If true, nothing is undone once this step has begun.
 
 
-class Plan(msgspec.Struct, frozen=True):
+class OperationPlan(msgspec.Struct, frozen=True):
     """The steps of a kind of operation, in order."""
 
     steps: tuple[Step, ...]
@@ -58,10 +58,12 @@ class Plan(msgspec.Struct, frozen=True):
 
 # The kinds that a worker can run.
 PLANS = {
-    "RUN_BATCH": Plan((Step("batch", 600.0),)),
-    "REBUILD": Plan((Step("fold", 3_000.0), Step("swap", 300.0, is_final=True)), restarts=True),
-    "REPLAY_DEAD_LETTERS": Plan((Step("replay", 600.0),)),
-    "ARCHIVE": Plan(
+    "RUN_BATCH": OperationPlan((Step("batch", 600.0),)),
+    "REBUILD": OperationPlan(
+        (Step("fold", 3_000.0), Step("swap", 300.0, is_final=True)), restarts=True
+    ),
+    "REPLAY_DEAD_LETTERS": OperationPlan((Step("replay", 600.0),)),
+    "ARCHIVE": OperationPlan(
         (
             Step("range", 60.0),
             Step("write", 3_000.0),
@@ -70,9 +72,11 @@ PLANS = {
             Step("merge", 3_000.0),
         )
     ),
-    "EXPORT_USER": Plan((Step("write", 600.0), Step("offer", 60.0, is_final=True))),
-    "EXPORT_STATISTICS": Plan((Step("write", 3_000.0), Step("offer", 60.0, is_final=True))),
-    "ERASE_USER": Plan(
+    "EXPORT_USER": OperationPlan((Step("write", 600.0), Step("offer", 60.0, is_final=True))),
+    "EXPORT_STATISTICS": OperationPlan(
+        (Step("write", 3_000.0), Step("offer", 60.0, is_final=True))
+    ),
+    "ERASE_USER": OperationPlan(
         (
             Step("forbid", 60.0, is_final=True),
             Step("forget", 300.0),

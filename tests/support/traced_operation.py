@@ -16,14 +16,14 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.operations import runner
 from progress.operations.claim import ClaimedOperation
-from progress.operations.records import PLANS, Plan, Step
+from progress.operations.records import PLANS, OperationPlan, Step
 from progress.operations.runner import Action
 from tests.support import doomed_worker
 from tests.support.operation_fixtures import Operator
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
-PLAN = Plan(
+PLAN = OperationPlan(
     (Step("prepare", 60), Step("write", 60), Step("offer", 60, is_final=True), Step("tidy", 60))
 )
 STEPS = [step.name for step in PLAN.steps]

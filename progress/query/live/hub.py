@@ -32,7 +32,7 @@ _BATCH_SIZE = 100  # subjects that one statement reads
 _PAUSE_S = 1.0  # at least, between two reads of a subject whose changes have no notifications
 
 
-class State(Protocol):
+class SubjectState(Protocol):
     """The state of a learner or an operation at one version."""
 
     @property
@@ -62,7 +62,7 @@ class Source(Protocol):
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the version of each subject; leave out subjects that do not exist."""
 
-    async def fetch_states(self, ids: Sequence[str]) -> Mapping[str, State]:
+    async def fetch_states(self, ids: Sequence[str]) -> Mapping[str, SubjectState]:
         """Return each subject's state. The data of a state is at least as new as its version."""
 
 
@@ -80,7 +80,7 @@ class Subscription(Generic[_T]):
     ) -> None:
         self._select, self._unsubscribe = select, unsubscribe
         self.check: Callable[[], Awaitable[None]] | None = None
-        self._state: State | None = None
+        self._state: SubjectState | None = None
         self._error: Exception | None = None
         self._is_open = True
         self._updated = asyncio.Event()
@@ -108,7 +108,7 @@ class Subscription(Generic[_T]):
             self.close()
         return self._select(self._state)
 
-    def publish(self, state: State) -> None:
+    def publish(self, state: SubjectState) -> None:
         """Let the iteration yield this state next, unless a newer state replaces it first."""
         self._state = state
         self._updated.set()
@@ -132,7 +132,7 @@ class Subject:
     __slots__ = ("read_at", "state", "subscriptions")
 
     def __init__(self) -> None:
-        self.state: State | None = None
+        self.state: SubjectState | None = None
         self.read_at = 0.0  # on the monotonic clock
         self.subscriptions: dict[Subscription[Any], None] = {}  # in the order of their beginning
 
@@ -175,7 +175,7 @@ class Topic:
             del self.stale[id_]
         return batch
 
-    def publish(self, states: Mapping[str, State]) -> None:
+    def publish(self, states: Mapping[str, SubjectState]) -> None:
         for id_, state in states.items():
             if subject := self.subjects.get(id_):
                 # Only a new subscriber needs a known state. A result for each would take time.
