@@ -1,4 +1,4 @@
--- Dead letters after the append: an event that makes a fold fail is quarantined; a dead letter is replayed or
+-- Dead letters after the append: an event that makes a fold fail is poisoned; a dead letter is replayed or
 -- discarded.
 
 -- Return the reason of the dead letter of a poisoned event: each error, with the fingerprints of the folds that failed
