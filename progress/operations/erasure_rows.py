@@ -183,6 +183,7 @@ def redact_rest(connection: Connection, learner: str, check: Check) -> None:
     database.run(connection, _FILE, "delete milestone marks", learner=learner)
     database.run(connection, _FILE, "delete pending", learner=learner)
     deque(_page(connection, "redact letters of", _LETTERS, learner, check), maxlen=0)
+    database.run(connection, _FILE, "forget queue", learner=learner)
     database.run(connection, _FILE, "redact operations", learner=learner, own=None)
 
 

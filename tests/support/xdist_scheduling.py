@@ -59,7 +59,7 @@ _LONG = {
         *("projections/test_rebuild", "event_store/test_dead_letters"),
         *("system/test_faults_input", "system/test_telemetry"),
         *("query/live/test_streams", "query/test_schema"),
-        *("operations/test_erasure", "docker/test_compose_runs", "local/test_logs"),
+        *("operations/test_erasure", "local/test_logs"),
     ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}
