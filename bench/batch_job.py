@@ -13,7 +13,7 @@ from bench.server import Server, Store
 from bench.statements import blocks
 from progress.adapters.postgres import database
 from progress.event_store import log
-from progress.projections import batch, rebuild, schema
+from progress.projections import batch, rebuild
 from progress.projections.projector import Projector
 
 _ROUNDS = 9
@@ -79,7 +79,7 @@ def _run_after_one(store: Store, learner: str) -> float:
 def _buffers(store: Store) -> int:
     with closing(store.connect()) as connection:
         Projector(connection)
-        schema.prepare_batch(connection)
+        database.run(connection, "projections/interface", "prepare batch")
         plan = connection.run(blocks("batch_job")["buffers"])[0][0][0]["Plan"]
         read: int = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         return read

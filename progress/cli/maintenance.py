@@ -16,7 +16,7 @@ from progress.cli import connections, options
 from progress.cli.options import AsJson
 from progress.local import readiness
 from progress.operations import records
-from progress.projections import batch, rebuild, replacement, views
+from progress.projections import batch, live, rebuild, replacement, views
 from progress.projections import schema as read_model_schema
 from progress.projections.projector import SHARDS
 
@@ -48,15 +48,16 @@ def migrate() -> None:
 
 
 def prune_schemas_command(yes: options.Yes = False) -> None:
-    """Drop the read models of all other versions.
+    """Drop the read models of all other versions that served no query in the last hour.
 
-    The command does not check whether they still serve queries. Check this before you run it.
+    A rollback to such a version is a rebuild then. The batch job does the same after days.
     """
     options.ask("Drop the read models of all other versions?", yes=yes)
     with connections.open_connection() as connection:
         for schema in replacement.drop_unused(connection):
             typer.echo(f"dropped {schema}")
-    typer.echo(f"Kept: {read_model_schema.schema_name()}.")
+        kept = live.find(connection)
+    typer.echo(f"Kept: {', '.join(sorted({read_model_schema.schema_name(), *kept.schemas}))}.")
 
 
 def move_views() -> None:

@@ -84,7 +84,7 @@ def replay(connection: Connection, letter_id: int) -> str | None:
     reason. For a bundle, replay each entry. If the first entry fails again, the bundle becomes the
     dead letter of this entry and stays open. Otherwise, the bundle counts as replayed. Every other
     entry that fails gets a new dead letter. Raise EventStoreError for a `poisoned` dead letter,
-    because its event is already in the log. For such an event, use `clear_marks`.
+    because its event is already in the log.
     """
     letter = read_replayable(connection, letter_id)
     if letter.kind == "poisoned":
@@ -100,17 +100,6 @@ def replay_due(connection: Connection, limit: int = 10_000) -> int:
     """Replay the `future` dead letters that are due; return the number that succeeded."""
     due = _read(connection, "due letters", limit=limit)
     return sum(_replay(connection, letter) is None for letter in due)
-
-
-def clear_marks(connection: Connection, letter_id: int, fingerprint: str) -> int | None:
-    """Let these folds include the event of a `poisoned` dead letter again; return its position.
-
-    The caller must refold the event. Return None if the dead letter is not `poisoned`, or if these
-    folds include its event already. The letter closes if no read models leave the event out.
-    """
-    values = {"letter_id": letter_id, "fingerprint": fingerprint}
-    position: int | None = database.run(connection, _FILE, "clear marks", **values)[0][0]
-    return position
 
 
 def discard(connection: Connection, letter_id: int, reason: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from progress import files
+from progress import files, settings
 from progress.local import data_folder, postgres
 from progress.local.data_folder import DataFolder
 from progress.local.ports import HOST
@@ -65,7 +65,8 @@ def cache(folder: DataFolder, port: int) -> Part:
 
 def batch(environment: dict[str, str]) -> Part:
     command = [sys.executable, str(files.ROOT / "jobs" / "batch_aggregates" / "main.py")]
-    return Part("batch", command, _is_ready, environment | FUNCTION_ENVIRONMENT)
+    days = {"FORMER_SCHEMA_DAYS": str(settings.current().former_schema_days or 1)}
+    return Part("batch", command, _is_ready, days | environment | FUNCTION_ENVIRONMENT)
 
 
 def dump(environment: dict[str, str]) -> Part:

@@ -17,13 +17,13 @@ from progress.errors import DatabaseUnavailable, ProgressError
 from progress.event_store import analysts, publication
 from progress.operations import claim, export_files, records
 from progress.operations.records import ARCHIVE_SUBJECT, OperationKind
-from progress.projections import batch, gauges, schema
+from progress.projections import batch, gauges, replacement, schema
 from progress.projections.changes import Publisher
 from progress.projections.projector import SHARDS
 from progress.settings import Settings
 
 _LETTERS_PER_RUN = _ACCESSES_PER_RUN = 10_000
-_LETTERS_READ = 1_000  # in one transaction
+_FORMER_SCHEMA_DAYS = 7
 _ERASURES_PER_RUN = 10  # few, so that many deletions do not delay other operations
 _FILE = "operations/operations"
 
@@ -93,6 +93,7 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Rep
             if settings.erase_deleted_after_days is not None:
                 start_erasures(connection, settings.erase_deleted_after_days)
             start_archive_if_due(connection)
+            replacement.drop_former(connection, settings.former_schema_days or _FORMER_SCHEMA_DAYS)
         called = call_workers(connection)
     return batch.run(connection, index, count, Publisher(settings.redis_url)), called
 

@@ -26,7 +26,7 @@ Check = Callable[[], None]
 
 CHUNK = 5_000  # the maximum number of rows that one transaction changes
 
-_FILE = "operations/erasure_rows"
+_FILE, _INTERFACE = "operations/erase_user", "projections/interface"
 _LETTERS = 1_000  # Maximum dead letters per statement; low, because a payload may exceed 1 MiB.
 _READ = 20_000  # Maximum number of sessions or events per statement.
 _BEFORE_UNDECLARED = ("other-", 0)  # Sorts before all streams of undeclared events.
@@ -107,7 +107,7 @@ def list_schemas(connection: Connection) -> list[str]:
 
 def _fold(connection: Connection, name: str, learner: str, publisher: Publisher) -> bool:
     is_built = not name.endswith("_building")
-    change = Change(None, None, catalogue=None)
+    change = Change(name, None, None, catalogue=None)
     with database.transaction(connection):
         schema.set_search_path(connection, name)
         if is_built:
@@ -115,10 +115,10 @@ def _fold(connection: Connection, name: str, learner: str, publisher: Publisher)
         elif not database.run(connection, _FILE, "try to lock shard", learner=learner)[0][0]:
             return False
         if schema.exists(connection, name):
-            version = database.run(connection, _FILE, "fold deletion", learner=learner)[0][0]
+            version = database.run(connection, _INTERFACE, "fold deletion", learner=learner)[0][0]
             learners = msgspec.json.encode([learner]).decode()
-            change = Change(version, learners, catalogue=None)
-    if name == schema.schema_name() and publisher.is_enabled:
+            change = Change(name, version, learners, catalogue=None)
+    if is_built and publisher.is_enabled:
         publisher.publish(change)
     return True
 
@@ -278,9 +278,9 @@ def delete_marks(connection: Connection, learner: str) -> None:
     for name in list_schemas(connection):
         with database.transaction(connection):
             schema.set_search_path(connection, name)
-            for block in ("lock batch", "lock shard", "lock snapshots", "delete learner"):
+            for block in ("lock batch", "lock shard", "lock snapshots"):
                 database.run(connection, _FILE, block, learner=learner)
-            database.run(connection, _FILE, "delete mark", learner=learner)
+            database.run(connection, _INTERFACE, "delete learner", learner=learner)
 
 
 def keep_receipt(connection: Connection, learner: str, operation_id: UUID, receipt: object) -> None:

@@ -1,30 +1,31 @@
 """The batch job runs every five minutes and does the work that the realtime folds leave to it.
 
-A run replays the dead letters that are due, folds the shards whose wake-up was lost, and updates
-the batch models (see `schema.BATCH`) with the changes since the last run.
+A run replays the dead letters that are due. Then, in each live schema, it folds the shards whose
+wake-up was lost, and updates the batch models (see `schema.BATCH`) with the changes since the last
+run.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import ProjectionError
 from progress.event_store import dead_letters
-from progress.projections import changes, replacement, schema, snapshots, views
+from progress.projections import changes, live, replacement, snapshots, views
 from progress.projections import projector as shard_projector
 from progress.projections.changes import Publisher
 
-_FILE = "projections/batch"
+_FILE, _INTERFACE = "projections/batch", "projections/interface"
 
 
 @dataclass(frozen=True)
 class Report:
-    """The result of one run; `learners` is None if another run held the lock.
+    """The result of one run: what it folded into the schema that comes first.
 
-    `is_whole` is true if the batch models include all events that the task's shards had before the
-    run. If a worker held a shard during the run, `is_whole` may be false, and the next run folds
-    the rest of that shard.
+    `learners` is None if another run held the lock. `is_whole` is true if the batch models of each
+    schema that is read include all events that the task's shards had before the run. If a worker
+    held a shard during the run, `is_whole` may be false, and the next run folds the rest.
     """
 
     replayed: int
@@ -46,7 +47,6 @@ def run(
 
     Raise DatabaseUnavailable or ProjectionError if a step fails. Earlier steps stay committed.
     """
-    projector = shard_projector.Projector(connection, publisher=publisher)
     shards = [shard for shard in shard_projector.SHARDS if shard % task_count == task_index]
     with database.translate_errors(_translate):
         replayed = 0
@@ -54,26 +54,39 @@ def run(
             replayed = dead_letters.replay_due(connection)
             views.follow(connection, replacement.former_name())  # if a swap could not move them
         log_end = database.run(connection, _FILE, "log_end")[0][0]
+        found = live.find(connection)
+        projector = shard_projector.Projector(connection, found.first, publisher)
+        reports = projector.fold_live(found, lambda: _run(projector, shards, log_end, publisher))
+        is_whole = all(report.is_whole for report in reports[: max(1, found.read)])
+        return replace(reports[0], replayed=replayed, is_whole=is_whole)
+
+
+def _run(
+    projector: shard_projector.Projector, shards: list[int], log_end: int, publisher: Publisher
+) -> Report:
+    """Fold what waits for the projector's schema."""
+    connection = projector.connection
+    with database.translate_errors(_translate):
         swept = projector.catch_up_all()
         learners = fold(connection, shards)
         if learners is None:
-            return Report(replayed, swept, None, is_whole=False)
+            return Report(0, swept, None, is_whole=False)
         if publisher.is_enabled:
-            _publish(connection, publisher)
+            _publish(connection, projector.schema, publisher)
         snapshots.take(connection)
         values = {"log_end": log_end, "shards": shards}
-        is_whole = not database.run(connection, _FILE, "is_behind", **values)[0][0]
-        return Report(replayed, swept, learners, is_whole)
+        is_whole = not database.run(connection, _INTERFACE, "is batch behind", **values)[0][0]
+        return Report(0, swept, learners, is_whole)
 
 
 def _translate(failure: Failure) -> Exception:
     return failure.to_unavailable() or ProjectionError(f"the batch folds failed: {failure.message}")
 
 
-def _publish(connection: Connection, publisher: Publisher) -> None:
+def _publish(connection: Connection, schema: str, publisher: Publisher) -> None:
     known_at = time.monotonic()
-    rows = database.run(connection, "projections/versions", "batch")
-    publisher.publish_batch(rows[0][0], known_at=known_at)
+    ((_, version),) = database.run(connection, _INTERFACE, "read versions")
+    publisher.publish_batch(schema, version, known_at=known_at)
 
 
 def fold(connection: Connection, shards: list[int]) -> int | None:
@@ -81,6 +94,6 @@ def fold(connection: Connection, shards: list[int]) -> int | None:
 
     Return None if another run holds one of the shards.
     """
-    schema.prepare_batch(connection)
-    learners: int | None = database.run(connection, _FILE, "fold_batch", shards=shards)[0][0]
+    database.run(connection, _INTERFACE, "prepare batch")
+    learners: int | None = database.run(connection, _INTERFACE, "fold batch", shards=shards)[0][0]
     return learners

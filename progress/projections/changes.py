@@ -20,7 +20,6 @@ from progress.adapters.redis.commands import Command
 from progress.adapters.redis.url import parse_url
 from progress.adapters.telemetry import logs, tracing
 from progress.errors import RedisUnavailable
-from progress.projections import schema
 
 if TYPE_CHECKING:
     from progress.adapters.redis.blocking_client import BlockingClient
@@ -33,11 +32,12 @@ _REDIS = {"db.system.name": "redis"}
 
 
 class Change(msgspec.Struct, frozen=True):
-    """The changes of one fold; `version` is None if the fold changed nothing.
+    """The changes of one fold of a schema; `version` is None if the fold changed nothing.
 
     `mark` is the second (Unix time) at which the last folded event was recorded, and its position.
     """
 
+    schema: str
     version: int | None
     learners: str | None  # as JSON
     catalogue: bool | None
@@ -70,22 +70,23 @@ class Publisher:
         ends = commands.version_expires_at_ms(change.began)
         sent: list[Command] = []
         if change.version is not None and change.learners:
-            prefix = commands.learner_version_key(schema.schema_name(), "")
+            prefix = commands.learner_version_key(change.schema, "")
             sent.append(commands.publish_learners(change.learners, prefix, change.version, ends))
         if catalogue is not None:
-            sent.append(_keep_version(commands.CATALOGUE, ends, catalogue))
+            sent.append(_keep_version(change.schema, commands.CATALOGUE, ends, catalogue))
             sent.append(commands.publish_version(commands.EVERYONE_CHANNEL, catalogue))
         if change.mark:
             sent.extend(commands.mark_log(*change.mark))
         return self._send(*sent)
 
-    def publish_batch(self, version: int, *, known_at: float) -> bool:
+    def publish_batch(self, schema: str, version: int, *, known_at: float) -> bool:
         ends = commands.version_expires_at_ms(known_at)
-        return self._send(_keep_version(commands.BATCH, ends, version))
+        return self._send(_keep_version(schema, commands.BATCH, ends, version))
 
-    def publish_swap(self, version: int, *, known_at: float) -> bool:
+    def publish_swap(self, schema: str, version: int, *, known_at: float) -> bool:
         """Publish the version of the read models that a rebuild has swapped in."""
-        keep = _keep_version(commands.SWAP, commands.version_expires_at_ms(known_at), version)
+        ends = commands.version_expires_at_ms(known_at)
+        keep = _keep_version(schema, commands.SWAP, ends, version)
         return self._send(keep, commands.publish_version(commands.EVERYONE_CHANNEL, version))
 
     def publish_operation(self, operation_id: str, version: int) -> bool:
@@ -144,6 +145,6 @@ class Publisher:
 DISABLED = Publisher(None)
 
 
-def _keep_version(kind: str, ends: int, version: int) -> Command:
-    key = commands.shared_version_key(schema.schema_name(), kind)
+def _keep_version(schema: str, kind: str, ends: int, version: int) -> Command:
+    key = commands.shared_version_key(schema, kind)
     return commands.set_newer_versions({key: version}, ends)

@@ -8,7 +8,7 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import DatabaseUnavailable
-from progress.projections import schema
+from progress.projections import live, schema
 
 _FILE = "projections/gauges"
 
@@ -33,7 +33,7 @@ class Gauges(msgspec.Struct, frozen=True):
 def measure(connection: Connection) -> Gauges:
     """Return the current values; raise DatabaseUnavailable if the database does not respond."""
     with database.translate_errors(_translate):
-        schema.set_search_path(connection)
+        schema.set_search_path(connection, live.find(connection).first)
         row = database.run(connection, _FILE, "measure", now=datetime.now(UTC))[0]
         return Gauges(*[*row, _measure_round_trip(connection)])
 

@@ -11,7 +11,7 @@ import json
 import queue
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from progress import settings
@@ -29,14 +29,17 @@ from progress.errors import (
     SerializationError,
 )
 from progress.event_store import publication
-from progress.projections import changes
+from progress.projections import changes, live
 from progress.projections import schema as read_model_schema
 from progress.projections.changes import Change, Publisher
+from progress.projections.live import Live
+
+T = TypeVar("T")
 
 SHARDS = range(16)
 WINDOW = 1_000
 
-_FILE = "projections/fold"
+_FILE = "projections/interface"
 _BUSY_S = 0.2  # the pause while another worker folds the shard
 
 _idle: "queue.LifoQueue[Projector]" = queue.LifoQueue()
@@ -74,10 +77,11 @@ def _parse_command(data: bytes) -> int | UUID | None:
 
 
 def wake(shard: int, publisher: Publisher = changes.DISABLED, event_delay_ms: int = 0) -> int:
-    """Fold the shard's new events, and publish what leaves the system; return the number folded.
+    """Fold the shard's new events into every live schema, and publish what leaves the system.
 
-    `event_delay_ms` is the time from the publication of the events to their record. Raise
-    DatabaseUnavailable, ProjectionError or, after the fold, PubSubUnavailable.
+    Return the number of events folded into the first schema. `event_delay_ms` is the time from the
+    publication of the events to their record. Raise DatabaseUnavailable, ProjectionError or, after
+    the fold, PubSubUnavailable.
     """
     try:
         projector = _idle.get_nowait()
@@ -85,7 +89,7 @@ def wake(shard: int, publisher: Publisher = changes.DISABLED, event_delay_ms: in
     except (queue.Empty, DatabaseUnavailable, ProjectionError):
         # No connection is idle, the idle one broke, or its session has a state that fails the fold.
         connection = database.connect(settings.current(), name="project")
-        projector = Projector(connection, publisher=publisher)
+        projector = Projector(connection, live.find(connection).first, publisher)
         waiting, folded, age_ms = _catch_up(projector, shard)
     logs.write(
         "INFO", "projected", operation="wake", shard=shard, projection_lag=waiting, outcome="ok",
@@ -96,15 +100,25 @@ def wake(shard: int, publisher: Publisher = changes.DISABLED, event_delay_ms: in
 
 
 def _catch_up(projector: "Projector", shard: int) -> tuple[int, int, float]:
-    """Fold the shard; return how many events waited, how many were folded, and the oldest's age."""
+    """Fold the shard into each live schema, the served one first.
+
+    Return how many events waited for the first one, how many were folded, and the oldest's age.
+    """
     try:
-        waiting = projector.count_waiting(shard)
+        waiting, found = projector.count_waiting(shard)
         projector.oldest_ms = 0.0
-        folded = projector.catch_up(shard)
+
+        def fold() -> tuple[int, float]:
+            if found.is_read(projector.schema):
+                return projector.catch_up(shard), projector.oldest_ms
+            # Nobody waits for this schema: the batch job folds what one window leaves.
+            return projector.fold(shard, WINDOW) or 0, 0.0
+
+        folded, age_ms = projector.fold_live(found, fold)[0]
     except ProgressError:
         projector.close()
         raise
-    return waiting, folded, projector.oldest_ms
+    return waiting, folded, age_ms
 
 
 def _publish(projector: "Projector", shard: int) -> None:
@@ -121,11 +135,10 @@ def _publish(projector: "Projector", shard: int) -> None:
 
 
 class Projector:
-    """A connection for folding, with its search path set and its temporary tables created.
+    """A connection that folds one schema at a time: its search path is at this schema.
 
-    The projector publishes the changes of the live schema, but not those of a schema that is being
-    built, because such a schema has no readers. `oldest_ms` is the greatest time from an event's
-    record to its fold, in ms.
+    The temporary tables of each schema that it has folded stay. `oldest_ms` is the greatest time
+    from an event's record to its fold, in ms.
     """
 
     oldest_ms = 0.0
@@ -136,10 +149,39 @@ class Projector:
         schema: str | None = None,
         publisher: Publisher = changes.DISABLED,
     ) -> None:
-        self.connection = connection
-        read_model_schema.set_search_path(connection, schema)
-        read_model_schema.prepare_window(connection)
-        self._publisher = publisher if schema is None else changes.DISABLED
+        self.connection, self.schema = connection, ""
+        self._publisher = publisher
+        self._prepared: set[str] = set()
+        self.enter(schema or read_model_schema.schema_name())
+
+    def enter(self, schema: str) -> None:
+        """Fold this schema from now on."""
+        if schema == self.schema:
+            return
+        read_model_schema.set_search_path(self.connection, schema)
+        self.schema = schema
+        if schema not in self._prepared:
+            self._query("prepare window")
+            self._prepared.add(schema)
+
+    def fold_live(self, found: Live, fold: Callable[[], T]) -> list[T]:
+        """Call `fold` in each live schema; return the results.
+
+        A schema that cannot be folded delays no other. Then raise its error, if it is being read.
+        """
+        results, failure = [], None
+        for schema in found.schemas or [found.first]:
+            try:
+                self.enter(schema)
+                results.append(fold())
+            except ProjectionError as error:
+                logs.write("WARNING", f"{schema} was not folded: {error}")
+                if found.is_read(schema):
+                    failure = failure or error
+        self.enter(found.first)
+        if failure:
+            raise failure
+        return results
 
     def catch_up(self, shard: int, *, limit: int = WINDOW) -> int:
         """Fold the shard's events that are not folded yet; return their number.
@@ -149,7 +191,7 @@ class Projector:
         """
         total = 0
         while True:
-            folded = self._fold(shard, limit)
+            folded = self.fold(shard, limit)
             if folded is None:
                 return total  # the worker that holds the shard will fold the rest
             total += folded
@@ -157,21 +199,19 @@ class Projector:
             if folded < limit and shard not in self.find_shards_behind():
                 return total
 
-    def lock_event_shard(self, event_id: str) -> None:
-        """Lock an event's shard until the caller's transaction ends.
+    def refold_poisoned(self, event_id: str, letter_id: int) -> Change | None:
+        """Let the schema include the event of a `poisoned` dead letter, and fold it.
 
-        Call this before the transaction writes.
+        Return the change, which the caller must publish after the commit of its transaction; None
+        if the schema includes the event already.
         """
-        database.run(self.connection, _FILE, "lock_event_shard", event_id=event_id)
-
-    def refold_event(self, position: int) -> Change:
-        """Fold an event that is no longer poisoned; return the change to publish.
-
-        The caller's transaction must have locked the event's shard. The caller must publish the
-        change after the commit.
-        """
-        rows = database.run(self.connection, _FILE, "refold_event", position=position)
-        return Change(*rows[0])
+        # Lock the shard before the transaction writes, so that versions only grow.
+        database.run(self.connection, _FILE, "lock event shard", event_id=event_id)
+        ((position,),) = database.run(self.connection, _FILE, "clear mark", letter_id=letter_id)
+        if position is None:
+            return None
+        rows = database.run(self.connection, _FILE, "refold event", position=position)
+        return Change(self.schema, *rows[0])
 
     def publish(self, change: Change) -> None:
         if self._publisher.is_enabled and change.version is not None:
@@ -179,26 +219,33 @@ class Projector:
             # An earlier sum may lack a change that a fold of another shard commits concurrently.
             catalogue = None
             if change.catalogue:
-                ((catalogue,),) = self._run("projections/versions", "catalogue")
+                ((catalogue, _),) = self._run(_FILE, "read versions")
             self._publisher.publish(change, catalogue)
 
     def close(self) -> None:
         database.close(self.connection)
 
     def find_shards_behind(self) -> list[int]:
-        return [shard for (shard,) in self._run(_FILE, "shards_behind")]
+        return [shard for (shard,) in self._run(_FILE, "shards behind")]
 
-    def count_waiting(self, shard: int) -> int:
-        """Return the number of events that the shard has to fold; the count stops at 100,000."""
-        count: int = self._query("count_waiting", shard=shard)[0][0]
-        return count
+    def count_waiting(self, shard: int) -> tuple[int, Live]:
+        """Enter the live schema to fold first; return the shard's number of events that wait.
+
+        The count stops at 100,000. Also return the live schemas.
+        """
+        while True:
+            ((count, schemas, read),) = self._run(_FILE, "count waiting", shard=shard)
+            found = Live(schemas, read)
+            if found.first == self.schema:
+                return count, found
+            self.enter(found.first)
 
     def catch_up_all(self, *, limit: int = WINDOW) -> int:
         """Fold every shard up to the end of the log; return the number of events folded."""
         return sum(self.catch_up(shard, limit=limit) for shard in self.find_shards_behind())
 
-    def _fold(self, shard: int, at_most: int) -> int | None:
-        """Fold one window; halve it after each failure.
+    def fold(self, shard: int, at_most: int) -> int | None:
+        """Fold one window and return its event count, as `fold_window`; halve it after a failure.
 
         If a window of one event fails, the event becomes a dead letter, and folds skip the event.
         """
@@ -218,27 +265,29 @@ class Projector:
         lists_learners = self._publisher.is_enabled
         values = {"shard": shard, "at_most": at_most, "lists_learners": lists_learners}
         with tracing.child_span("fold", "client", _SPAN_ATTRIBUTES) as span:
-            row = self._run(_FILE, "fold_window", **values)[0]
+            row = self._run(_FILE, "fold window", **values)[0]
             folded, version, learners, catalogue, oldest_ms, times, position, recorded_s = row
             span.set_attribute("progress.shard", shard)
             span.set_attribute("progress.events", folded or 0)
         mark = (recorded_s, position) if folded else None
-        self.publish(Change(version, learners, catalogue, began, mark))
+        self.publish(Change(self.schema, version, learners, catalogue, began, mark))
         if folded:
             self.oldest_ms = max(self.oldest_ms, oldest_ms)
-            _record_times(times)
+            if self.schema == read_model_schema.schema_name():
+                _record_times(times)
         return cast("int | None", folded)
 
     def _next_position(self, shard: int) -> int | None:
-        rows = self._query("next_position", shard=shard)
+        rows = self._query("next position", shard=shard)
         return rows[0][0] if rows else None
 
     def _quarantine(self, shard: int, position: int, error: str) -> None:
         """Record a poisoned event as a dead letter, unless another worker has folded the event."""
         with database.translate_errors(_translate), database.transaction(self.connection):
-            self._query("lock_shard", shard=shard)
-            rows = self._query("quarantine", shard=shard, position=position, error=error)
-        if rows:
+            self._query("lock shard", shard=shard)
+            values = {"shard": shard, "position": position, "error": error}
+            is_marked = self._query("quarantine event", **values)[0][0]
+        if is_marked:
             logs.write("ERROR", f"shard {shard}: an event was quarantined: {error}")
 
     def _query(self, block: str, **values: object) -> list[list[Any]]:
@@ -275,7 +324,7 @@ def _translate(failure: Failure) -> Exception | None:
 def catch_up_learner(
     connection: Connection, learner: str, publisher: Publisher, wait: Callable[[float], None]
 ) -> None:
-    """Fold the learner's shard up to the learner's newest event.
+    """Fold the learner's shard up to the learner's newest event, into this code's schema.
 
     `wait` sleeps; it raises an error if the work must stop.
     """

@@ -12,7 +12,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connect, Connection
 from progress.adapters.telemetry import logs
 from progress.errors import PoisonError
-from progress.projections import batch, changes, replacement, views
+from progress.projections import batch, changes, live, replacement, views
 from progress.projections import projector as shard_projector
 from progress.projections import schema as read_model_schema
 from progress.projections.changes import Publisher
@@ -44,8 +44,12 @@ def run(
 
 
 def ensure(connect: Connect, publisher: Publisher = changes.DISABLED) -> bool:
-    """Create the live schema and fold the log; return False if the schema already exists."""
+    """Create this code's schema and fold the log; return False if the schema already exists.
+
+    First, let workers fold the schema of the release before, which may still be served.
+    """
     with contextlib.closing(connect()) as connection:
+        live.complete_earlier(connection)
         if read_model_schema.exists(connection, read_model_schema.schema_name()):
             return False
         _, events = database.run(connection, _FILE, "log_end")[0]

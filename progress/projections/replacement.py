@@ -124,8 +124,9 @@ def _swap(connection: Connection, building: str, publisher: Publisher) -> int:
         if read_model_schema.exists(connection, live):
             read_model_schema.rename(connection, live, former)
         read_model_schema.rename(connection, building, live)
+        read_model_schema.register(connection, live)
         views.follow(connection, former, None)
-    publisher.publish_swap(version, known_at=known_at)
+    publisher.publish_swap(live, version, known_at=known_at)
     # Wake-ups did nothing while the swap held the locks. Fold the events that they announced.
     return folded + Projector(connection, publisher=publisher).catch_up_all()
 
@@ -148,18 +149,18 @@ def former_name() -> str:
     return f"{read_model_schema.schema_name()}_retired"
 
 
-def drop(connection: Connection, schema: str) -> None:
-    """Drop a schema that may have readers: try once a second, for a minute.
+def drop(connection: Connection, schema: str, tries: int = _DROP_TRIES) -> None:
+    """Drop a schema that may have readers: try once a second, by default for a minute.
 
     Each try first moves the views of analysts off the schema, because the drop would drop them too.
 
     A schema that is rebuilt from the archive has a record of this rebuild. Each try first deletes
     this record, so that the rebuild's workers start no new load. Raise DatabaseUnavailable if
-    readers or workers still use the schema after this minute.
+    readers or workers still use the schema after these tries.
     """
     connection.run("SET lock_timeout = '1s'")
     try:
-        _try_drop(connection, schema)
+        _try_drop(connection, schema, tries)
     finally:
         connection.run("SET lock_timeout = 0")
 
@@ -167,10 +168,9 @@ def drop(connection: Connection, schema: str) -> None:
 def drop_unused(connection: Connection) -> Iterator[str]:
     """Drop the schemas of other revisions and of killed rebuilds; yield the name of each schema.
 
-    Only a revision that serves all of the traffic may call this function, because the readers of
-    other revisions would lose their tables. Raise RebuildRunning while the lock of rebuilds is
-    held. Raise ProjectionError if this code's own schema does not exist, because then other code
-    may be serving.
+    Keep those that a query function has read within an hour. Raise RebuildRunning while the lock of
+    rebuilds is held. Raise ProjectionError if this code's own schema does not exist, because then
+    other code may be serving.
     """
     own = read_model_schema.schema_name()
     with hold_lock(connection, Holder.PRUNE):
@@ -185,14 +185,31 @@ def drop_unused(connection: Connection) -> Iterator[str]:
         _drop_orphans(connection)
 
 
+def drop_former(connection: Connection, days: int) -> None:
+    """Drop the live schemas of other revisions that nobody has read for so many days.
+
+    The next call drops a schema that is locked for longer than a second, or now being rebuilt.
+    """
+    own = read_model_schema.schema_name()
+    former = database.run(connection, _FILE, "former_schemas", kept=own, days=days)
+    try:
+        for (schema,) in former:
+            with hold_lock(connection, Holder.PRUNE):
+                drop(connection, schema, tries=1)
+                _drop_orphans(connection)
+            logs.write("INFO", f"dropped {schema}: nobody has read it for {days} days")
+    except (RebuildRunning, DatabaseUnavailable) as error:
+        logs.write("WARNING", f"{schema} is not dropped yet: {error}")
+
+
 def _drop_orphans(connection: Connection) -> None:
     """Drop the snapshots and the marks of poisoned events that no schema has any more."""
     snapshots.drop_orphans(connection)
     database.run(connection, _FILE, "drop_orphaned_marks")
 
 
-def _try_drop(connection: Connection, schema: str) -> None:
-    for tries_left in reversed(range(_DROP_TRIES)):
+def _try_drop(connection: Connection, schema: str, tries: int) -> None:
+    for tries_left in reversed(range(tries)):
         try:
             with database.translate_errors(_translate_in_use):
                 if not views.follow(connection, schema):

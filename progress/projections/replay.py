@@ -6,8 +6,9 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import EventStoreError, ProjectionError
 from progress.event_store import dead_letters
-from progress.projections import changes, schema
+from progress.projections import changes, live
 from progress.projections.changes import Publisher
+from progress.projections.live import Live
 from progress.projections.projector import Projector
 
 _LETTERS_PER_FOLD = 500
@@ -21,9 +22,10 @@ def replay(
     Replay is idempotent, like delivery. Raise EventStoreError if the dead letter does not exist or
     was discarded.
     """
-    projector = Projector(connection, publisher=publisher)
-    failure = _try_replay(projector, letter_id)
-    projector.catch_up_all()  # needed, because a replay does not wake a worker
+    found = live.find(connection)
+    projector = Projector(connection, found.first, publisher)
+    failure = _try_replay(projector, found, letter_id)
+    projector.fold_live(found, projector.catch_up_all)  # needed: a replay does not wake a worker
     return failure
 
 
@@ -35,32 +37,38 @@ def replay_all(
     A discarded dead letter counts as a failure. The appended events are folded after every
     `_LETTERS_PER_FOLD` dead letters and at the end.
     """
-    projector = Projector(connection, publisher=publisher)
+    found = live.find(connection)
+    projector = Projector(connection, found.first, publisher)
     for done, letter_id in enumerate(letter_ids, start=1):
         try:
-            failure = _try_replay(projector, letter_id)
+            failure = _try_replay(projector, found, letter_id)
         except EventStoreError as error:
             failure = str(error)
         if done % _LETTERS_PER_FOLD == 0 or done == len(letter_ids):
-            projector.catch_up_all()
+            projector.fold_live(found, projector.catch_up_all)
         yield failure
 
 
-def _try_replay(projector: Projector, letter_id: int) -> str | None:
+def _try_replay(projector: Projector, found: Live, letter_id: int) -> str | None:
     connection = projector.connection
     letter = dead_letters.read_replayable(connection, letter_id)
     if letter.kind != "poisoned":
         return dead_letters.replay(connection, letter_id)
-    try:
-        with database.translate_errors(_translate), database.transaction(connection):
-            projector.lock_event_shard(str(letter.event_id))
-            own = schema.fingerprint()
-            position = dead_letters.clear_marks(connection, letter_id, own)
-            change = None if position is None else projector.refold_event(position)
-    except ProjectionError as error:
-        return f"the event still fails: {error}"
-    if change:
-        projector.publish(change)
+
+    def refold() -> str | None:
+        """Refold the event in a schema that leaves it out; return why this fails."""
+        try:
+            with database.translate_errors(_translate), database.transaction(connection):
+                change = projector.refold_poisoned(str(letter.event_id), letter_id)
+        except ProjectionError as error:
+            return f"the event still fails: {error}"
+        if change:
+            projector.publish(change)
+        return None
+
+    failures = [failure for failure in projector.fold_live(found, refold) if failure]
+    if failures:
+        return failures[0]
     after = dead_letters.read(connection, letter_id)
     if after.replayed_at is None:
         return (

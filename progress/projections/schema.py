@@ -88,14 +88,16 @@ REMEMBERED = {
     "remembered_returns": {"answers": "returned_answers", "keys": "user_id, item_id, monday"},
 }
 
-_DRIVERS = ("checkpoints", "versions", "fold", "batch", "views")
+_DRIVERS = ("checkpoints", "versions", "fold", "batch", "interface", "views")
+_TEMPORARY_TABLE = re.compile(r"CREATE TEMPORARY TABLE (\w+)")
+_COMMENTED_COLUMN = re.compile(r"^    ([a-z]\w*) .*-- (.+)$", re.MULTILINE)
 
 
 @functools.cache
 def fingerprint() -> str:
     """Return twelve hexadecimal digits that change if a fold or the time-zone rules change."""
     digest = hashlib.sha256(time_zones.VERSION.encode())
-    for text in (*_definitions(), _window_tables(), _batch_tables()):
+    for text in _definitions():
         digest.update(text.encode())
     return digest.hexdigest()[:12]
 
@@ -121,26 +123,23 @@ def create(connection: "Connection", schema: str | None = None) -> bool:
         connection.run(_name_schema("create", schema=schema))
         connection.run("SET LOCAL ROLE progress_project")
         set_search_path(connection, schema)
-        for statement in _definitions():
+        for statement in _name_temporary_tables(_definitions()):
             connection.run(statement)
         _load_zone_rules(connection)
+        if not schema.endswith("_building"):
+            register(connection, schema)
     return True
+
+
+def register(connection: "Connection", schema: str) -> None:
+    """Let every worker fold the schema from now on."""
+    connection.run(statements.blocks("projections/live")["register"], schema=schema)
 
 
 def set_search_path(connection: "Connection", schema: str | None = None) -> None:
     """Set the connection's search path to the schema's read models and the event store."""
     path = f"{_identifier(schema or schema_name())}, event_store"
-    connection.run("SELECT set_config('search_path', :path, false)", path=path)
-
-
-def prepare_window(connection: "Connection") -> None:
-    """Create the temporary tables of a fold, unless the connection has them."""
-    _prepare(connection, "fold", _window_tables())
-
-
-def prepare_batch(connection: "Connection") -> None:
-    """Create the temporary tables of the batch folds, unless the connection has them."""
-    _prepare(connection, "batch", _batch_tables())
+    connection.run_prepared("SELECT set_config('search_path', :path, false)", path=path)
 
 
 def trace(name: str) -> dict[str, str]:
@@ -172,23 +171,9 @@ def list_conclusions() -> tuple[str, ...]:
     return tuple(name for name in _names(REALTIME) if _list_kinds(name))
 
 
-def _window_tables() -> str:
-    return _join(_names(REALTIME), "window")
-
-
-def _batch_tables() -> str:
-    return _block("batch", "window")
-
-
-def _prepare(connection: "Connection", driver: str, tables: str) -> None:
-    if not connection.run(_block(driver, "is_prepared"))[0][0]:
-        # One call for all tables waits for the disk once. A call per table would wait each time.
-        connection.run(tables)
-
-
 def drop(connection: "Connection", schema: str) -> None:
     """Drop a schema of read models that nobody reads any more."""
-    connection.run(_name_schema("drop", schema=schema))
+    connection.run(statements.blocks("projections/live")["drop"], schema=schema)
 
 
 def rename(connection: "Connection", schema: str, name: str) -> None:
@@ -196,9 +181,20 @@ def rename(connection: "Connection", schema: str, name: str) -> None:
 
 
 def _definitions() -> list[str]:
-    names = ("checkpoints", *_names(REALTIME), *_names(BATCH), "versions", "fold", "batch", "views")
+    models = (*_names(REALTIME), *_names(BATCH))
+    names = ("checkpoints", *models, "versions", "fold", "batch", "interface", "views")
     blocks = ("table", "views", "functions", "comments")
     return [*filter(None, (_block(name, block) for name in names for block in blocks))]
+
+
+def _name_temporary_tables(definitions: list[str]) -> Iterator[str]:
+    """Yield the statements; temporary tables have the fingerprint in their names.
+
+    A connection that folds several schemas keeps the tables of each, and the plans that read them.
+    """
+    names = {name for text in definitions for name in _TEMPORARY_TABLE.findall(text)}
+    found = re.compile(rf"\b({'|'.join(names)})\b")
+    return (found.sub(rf"\1_{fingerprint()}", text) for text in definitions)
 
 
 def _list_projections() -> Iterator[str]:
@@ -236,6 +232,7 @@ def parts() -> Mapping[str, str]:
         ),
         "batch_folds": _list(_names(BATCH), "fold"),
         "reached_levels": _conclude("milestones", "levels", _include("level_totals", "judged")),
+        "window_tables": _list(names, "window"),
         "empty_window": _list(names, "empty_window"),
         # In reverse order: a model that sums up rows of an earlier model subtracts these rows
         # before the earlier model deletes them.
@@ -319,10 +316,6 @@ def _include_own(name: str, block: str, default: str) -> str:
     if is_table and "\n    user_id " in statements.parse(_path(name))["table"].text:
         return statements.fill(_path("fold"), default, table=name)
     return ""
-
-
-def _join(files: Iterable[str], block: str) -> str:
-    return "\n\n".join(filter(None, (_block(file, block) for file in files)))
 
 
 def _has(name: str, block: str) -> bool:

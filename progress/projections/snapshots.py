@@ -15,7 +15,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 POLICY = Policy()
 
-_FILE = "read_models/snapshots"
+_FILE, _INTERFACE = "read_models/snapshots", "projections/interface"
 
 # `take` handles few learners in a transaction, because the deletion of a learner waits until the
 # transaction ends.
@@ -29,10 +29,10 @@ def take(connection: Connection, policy: Policy = POLICY) -> int:
     snapshots of a few learners.
     """
     interval = policy.event_interval
-    database.run(connection, _FILE, "drop_learners_not_due", event_interval=interval)
+    database.run(connection, _INTERFACE, "drop learners not due", event_interval=interval)
     values = {"at_most": _LEARNERS_PER_TRANSACTION, "kept": policy.max_snapshots}
     taken = 0
-    while learners := database.run(connection, _FILE, "take", **values)[0][0]:
+    while learners := database.run(connection, _INTERFACE, "take snapshots", **values)[0][0]:
         taken += learners
     return taken
 

@@ -14,15 +14,16 @@ VALUES
     ('progress_project', 'OWNER', 'TYPE progress_*', '*'),
     ('progress_project', 'USAGE', 'SCHEMA', 'event_store operations'),
     ('progress_project', 'SELECT', 'TABLE event_store', 'accesses dead_letters erased erasure_key events
-        milestone_definitions milestone_marks poison_marks poisoned publisher_checkpoints snapshots'),
+        milestone_definitions milestone_marks poison_marks poisoned publisher_checkpoints read_models snapshots'),
     ('progress_project progress_batch', 'INSERT', 'TABLE event_store', 'milestone_definitions milestone_marks
         publisher_checkpoints snapshots'),
-    ('progress_project', 'UPDATE', 'TABLE event_store', 'publisher_checkpoints'),
+    ('progress_project', 'INSERT', 'TABLE event_store', 'read_models'),
+    ('progress_project', 'UPDATE', 'TABLE event_store', 'publisher_checkpoints read_models'),
     ('progress_project', 'DELETE', 'TABLE event_store', 'milestone_marks snapshots'),
     ('progress_project', 'SELECT, UPDATE', 'TABLE operations', 'operations steps'),
     ('progress_project', 'EXECUTE', 'ROUTINE event_store', 'adopt_marks analyze_columns append clear_marks
-        count_of_learner count_unpublished delete_pending drop_orphaned_marks erasure_digest event_uuid fold_case
-        forbid_learner has_messages hide_sessions is_deleted keyed_digest letters_of mark_failed mark_poisoned
+        count_of_learner count_unpublished delete_pending drop_orphaned_marks drop_read_models erasure_digest event_uuid
+        fold_case forbid_learner has_messages hide_sessions is_deleted keyed_digest letters_of mark_failed mark_poisoned
         mark_replayed mentions_of move_publisher next_messages pending_of position_at published_event quarantine
         record_accesses redact_accesses redact_events redact_letters redact_letters_of redact_undeclared release
         renew_statistics save_snapshot shard_of take_apart undeclared_of'),
@@ -31,12 +32,13 @@ VALUES
     ('progress_batch progress_query', 'USAGE', 'SCHEMA', 'event_store operations progress progress_*'),
     ('progress_batch', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLE progress_*, TABLE progress', '*'),
     ('progress_batch', 'SELECT', 'TABLE event_store', 'accesses dead_letters erased events letter_bytes
-        milestone_definitions milestone_marks pending poison_marks poisoned publisher_checkpoints snapshots'),
+        milestone_definitions milestone_marks pending poison_marks poisoned publisher_checkpoints read_models
+        snapshots'),
     ('progress_batch', 'UPDATE', 'TABLE event_store', 'publisher_checkpoints snapshots'),
     ('progress_batch', 'DELETE', 'TABLE event_store', 'accesses dead_letters snapshots'),
     ('progress_batch', 'DELETE, SELECT (operation_id), SELECT (kind), SELECT (subject), SELECT (finished_at)',
         'TABLE operations', 'operations'),
-    ('progress_batch', 'EXECUTE', 'ROUTINE event_store', 'append count_unpublished drop_orphaned_marks empty_old_letters
+    ('progress_batch', 'EXECUTE', 'ROUTINE event_store', 'append count_unpublished drop_orphaned_marks drop_read_models
         end_analyst_locks erasure_digest event_uuid fold_case has_messages is_deleted mark_failed mark_poisoned
         mark_replayed most_letter_bytes move_publisher next_messages position_at published_event quarantine
         redact_letters remove_analyst_objects save_snapshot shard_of take_apart'),
@@ -48,7 +50,7 @@ VALUES
     ('progress_query', 'SELECT', 'TABLE event_store', '* -erasure_key'),
     ('progress_query', 'SELECT', 'TABLE operations, TABLE progress_*, TABLE progress', '*'),
     ('progress_query', 'EXECUTE', 'ROUTINE event_store', 'announce count_unpublished discard_letters event_uuid
-        fold_case is_erased list_sessions position_at record_accesses shard_of withdraw'),
+        fold_case is_erased list_sessions note_read position_at record_accesses shard_of withdraw'),
     ('progress_query', 'EXECUTE', 'ROUTINE operations', 'accept cancel find_erasure retry'),
     ('PUBLIC progress_batch progress_query', 'EXECUTE', 'ROUTINE progress_*', '*'),
 

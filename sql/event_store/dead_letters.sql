@@ -51,9 +51,6 @@ SELECT event_store.mark_failed(:letter_id, :kind, :reason);
 -- take apart --
 SELECT event_store.take_apart(:letter_id, CAST(:batch AS jsonb));
 
--- clear marks --
-SELECT event_store.clear_marks(:letter_id, :fingerprint);
-
 -- discard letters --
 SELECT event_store.discard_letters(CAST(:letter_ids AS bigint[]), :reason) AS discarded;
 

@@ -30,13 +30,6 @@ SELECT pg_advisory_xact_lock(hashtext(current_schema()), event_store.shard_of('l
 SELECT pg_try_advisory_xact_lock(
     hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
 
--- fold deletion --
--- The read models' version after the deletion; null if an earlier fold had already deleted the learner from them.
-SELECT CASE WHEN fold_deletions(ARRAY(
-        SELECT e.global_position FROM event_store.events e
-        WHERE e.stream_id = 'learner-' || CAST(:learner AS text) AND e.event_type = 'UserDeleted')) IS NOT NULL
-    THEN CAST(CAST(pg_current_xact_id() AS text) AS bigint) END;
-
 -- lock batch --
 -- Take this lock before the lock of snapshots. A run of the batch job takes both locks in the same order, so that the
 -- erasure and the run cannot deadlock.
@@ -46,12 +39,6 @@ SELECT pg_advisory_xact_lock(
 -- lock snapshots --
 SELECT pg_advisory_xact_lock(
     hashtext('reading ' || current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
-
--- delete learner --
-SELECT delete_learners(ARRAY[CAST(:learner AS text)]);
-
--- delete mark --
-DELETE FROM deleted_learners d WHERE d.user_id = :learner;
 
 -- list tables of learners --
 -- The tables of the current schema of read models that have the column `user_id`.

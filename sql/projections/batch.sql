@@ -145,27 +145,5 @@ BEGIN
 END
 $fold$;
 
--- is_prepared --
-SELECT to_regclass('pg_temp.batch_learners') IS NOT NULL;
-
--- fold_batch --
-SELECT fold_batch(CAST(:shards AS smallint[]));
-
 -- log_end --
 SELECT coalesce(max(e.global_position), 0) FROM event_store.events e;
-
--- is_behind --
--- True if an event of these shards, up to log_end, is not in the batch models.
-SELECT EXISTS (
-    SELECT
-    FROM batch_checkpoints b
-    CROSS JOIN LATERAL (
-        SELECT
-        FROM event_store.events e
-        WHERE (e.shard, e.global_position) > (b.shard, b.position)
-          AND (e.shard, e.global_position) <= (b.shard, CAST(:log_end AS bigint))
-        ORDER BY e.shard, e.global_position  -- by index
-        LIMIT 1
-    ) e
-    WHERE b.shard = ANY (CAST(:shards AS smallint[]))
-);

@@ -8,7 +8,7 @@
 -- milestone that is not published, and that of the oldest event that waits for its session.
 WITH behind AS (
     SELECT s.next_recorded_at, count_waiting(s.shard) AS events
-    FROM shards_behind s
+    FROM find_waiting() s
 )
 SELECT
     CAST(coalesce(sum(events), 0) AS bigint) AS projection_lag,

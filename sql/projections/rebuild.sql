@@ -41,9 +41,6 @@ CREATE SCHEMA {schema} AUTHORIZATION progress_project;
 -- rename schema --
 ALTER SCHEMA {schema} RENAME TO {name};
 
--- drop schema --
-DROP SCHEMA IF EXISTS {schema} CASCADE;
-
 -- log_end --
 SELECT coalesce(max(global_position), 0), count(*) FROM event_store.events;
 
@@ -153,9 +150,22 @@ DROP TABLE pending_keys;
 ANALYZE item_stats, item_days, daily_stats, items, item_difficulty, group_items, group_members;
 
 -- unused_schemas --
--- All schemas of read models except the kept schema. No rebuild is running, because the caller holds the lock of
--- rebuilds. A schema whose name ends in _building was therefore left by a killed rebuild.
-SELECT nspname
-FROM pg_namespace
-WHERE nspname ~ '^progress_[0-9a-f]{12}(_building|_retired)?$' AND nspname <> :kept
-ORDER BY nspname;
+-- All schemas of read models except the kept one, and except those that are being read. No rebuild is running, because
+-- the caller holds the lock of rebuilds. A schema whose name ends in _building was therefore left by a killed rebuild.
+SELECT n.nspname
+FROM pg_namespace n
+WHERE n.nspname ~ '^progress_[0-9a-f]{12}(_building|_retired)?$' AND n.nspname <> :kept
+  AND NOT EXISTS (
+    SELECT FROM event_store.read_models m
+    WHERE m.schema = n.nspname AND m.read_until > clock_timestamp() - interval '1 hour')
+ORDER BY n.nspname;
+
+-- former_schemas --
+-- The live schemas that nobody has read for some days, except the kept one and the one that was read last: it may be
+-- the one that is served, where nobody has asked anything for days.
+SELECT m.schema
+FROM event_store.read_models m
+WHERE m.schema <> :kept
+  AND greatest(m.built_at, m.read_until) < clock_timestamp() - make_interval(days => CAST(:days AS integer))
+  AND m.read_until IS DISTINCT FROM (SELECT max(r.read_until) FROM event_store.read_models r)
+ORDER BY m.schema;

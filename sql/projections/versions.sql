@@ -24,14 +24,6 @@ CROSS JOIN LATERAL (SELECT coalesce(here.shift, INTERVAL '0 hours') AS shift) AS
 -- The versions of the given learners that have events or are deleted.
 SELECT user_id, version FROM learner_versions WHERE user_id = ANY (CAST(:user_ids AS text[]));
 
--- catalogue --
--- The sum over all shards, because any shard may change the catalogue.
-SELECT CAST(sum(catalogue_version) AS bigint) FROM checkpoints;
-
--- batch --
--- The sum over all shards, because a batch run of any shard may change the item counts that all learners share.
-SELECT CAST(sum(version) AS bigint) FROM batch_checkpoints;
-
 -- shared --
 -- The versions that all learners share, the position up to which all shards are folded, and the time at which the event
 -- at this position was recorded.

@@ -139,12 +139,6 @@ SELECT jsonb_build_object(
 )
 $state$;
 
--- drop_learners_not_due --
-SELECT drop_learners_not_due(:event_interval);
-
--- take --
-SELECT take_snapshots(:at_most, :kept);
-
 -- drop_orphans --
 -- Delete the snapshots of schemas that do not exist any more. Other fingerprints belong to other programs.
 DELETE FROM event_store.snapshots

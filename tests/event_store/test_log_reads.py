@@ -40,7 +40,7 @@ def test_events_that_wait_for_a_fold_are_found_without_scanning_the_log(
 ) -> None:
     before = reads(unvacuumed)
     projector = Projector(unvacuumed)
-    assert [projector.count_waiting(shard) for shard in SHARDS] == [0] * 16
+    assert [projector.count_waiting(shard)[0] for shard in SHARDS] == [0] * 16
     assert batch.run(unvacuumed).is_whole
     assert gauges.measure(unvacuumed).projection_lag == 0
     assert reads(unvacuumed) == before

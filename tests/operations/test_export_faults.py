@@ -207,7 +207,7 @@ def test_an_export_that_waits_for_the_shard_of_its_learner_can_be_cancelled_imme
     with contextlib.closing(stage.connect(store.url)) as holder:
         holder.run("BEGIN")
         for shard in SHARDS:
-            holder.run(statements.blocks("projections/fold")["lock_shard"], shard=shard)
+            holder.run(statements.blocks("projections/interface")["lock shard"], shard=shard)
         done = operator.run(operation_id)
     assert (done["state"], done["error"], len(waits)) == ("FAILED", "cancelled", 1)
 

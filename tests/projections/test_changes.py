@@ -128,9 +128,9 @@ def test_notifications_kept_during_an_outage_are_sent_with_the_next_notification
     own: cache_instances.Valkey,
 ) -> None:
     own.end()
-    assert not publisher().publish(changes.Change(5, '["ann"]', None))
+    assert not publisher().publish(changes.Change(schema.schema_name(), 5, '["ann"]', None))
     # The publisher keeps this notification and does not try to send it: the first has just failed.
-    assert not publisher().publish(changes.Change(6, '["ben"]', None))
+    assert not publisher().publish(changes.Change(schema.schema_name(), 6, '["ben"]', None))
     own.start()
     publisher()._retry_at = 0
     assert publisher().publish_operation("o", 1)
@@ -143,7 +143,9 @@ def test_the_newest_100_notifications_are_kept_during_an_outage(
 ) -> None:
     own.end()
     for number in range(101):
-        assert not publisher().publish(changes.Change(number + 1, f'["u{number}"]', None))
+        assert not publisher().publish(
+            changes.Change(schema.schema_name(), number + 1, f'["u{number}"]', None)
+        )
         publisher()._retry_at = time.monotonic() + 60
     own.start()
     publisher()._retry_at = 0
@@ -153,7 +155,9 @@ def test_the_newest_100_notifications_are_kept_during_an_outage(
 
 
 def test_nothing_is_lost_without_a_redis_url() -> None:
-    assert changes.DISABLED.publish(changes.Change(1, '["ann"]', catalogue=True), 2)
+    assert changes.DISABLED.publish(
+        changes.Change(schema.schema_name(), 1, '["ann"]', catalogue=True), 2
+    )
 
 
 def test_a_fold_marks_its_last_position(
@@ -177,9 +181,11 @@ def test_a_restarted_redis_receives_the_next_notification(own: cache_instances.V
 def test_a_rejected_notification_is_not_repeated_and_later_notifications_arrive(
     own: cache_instances.Valkey,
 ) -> None:
-    assert not publisher().publish(changes.Change(5, "no list of learners", None))
+    assert not publisher().publish(
+        changes.Change(schema.schema_name(), 5, "no list of learners", None)
+    )
     assert publisher().publish_operation("o", 1)
-    assert publisher().publish(changes.Change(5, '["ben"]', None))
+    assert publisher().publish(changes.Change(schema.schema_name(), 5, '["ben"]', None))
 
 
 @pytest.mark.parametrize("value", ["", "no version", "0x9", "-9", "9" * 400, "a list"])
@@ -190,7 +196,7 @@ def test_a_version_key_with_another_value_counts_as_absent(
         own.server().rpush(version_key("ann"), value)
     else:
         own.server().set(version_key("ann"), value)
-    assert publisher().publish(changes.Change(5, '["ann", "ben"]', None))
+    assert publisher().publish(changes.Change(schema.schema_name(), 5, '["ann", "ben"]', None))
     assert own.server().mget(version_key("ann"), version_key("ben")) == [b"5", b"5"]
 
 
@@ -212,11 +218,15 @@ def test_the_publisher_sends_notifications_and_deletes_outdated_versions_if_redi
     own: cache_instances.Valkey,
 ) -> None:
     server = own.server()
-    assert publisher().publish(changes.Change(5, '["ann"]', None), catalogue=5)
+    assert publisher().publish(
+        changes.Change(schema.schema_name(), 5, '["ann"]', None), catalogue=5
+    )
     with server.pubsub() as listener:
         listener.psubscribe("changed:learner:*")
         server.config_set("maxmemory", 1)
-        assert publisher().publish(changes.Change(6, '["ann"]', None), catalogue=6)
+        assert publisher().publish(
+            changes.Change(schema.schema_name(), 6, '["ann"]', None), catalogue=6
+        )
         assert receive(listener, 1) == [("changed:learner:ann", "6")]
     catalogue = commands.shared_version_key(schema.schema_name(), commands.CATALOGUE)
     assert server.mget(version_key("ann"), catalogue) == [None, None]

@@ -6,6 +6,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.projections import batch
 from progress.projections.projector import SHARDS, Projector
+from progress.projections.schema import fingerprint
 from progress.recovery import checks
 from tests.support import model_rows, sample_events
 from tests.support.stage import append
@@ -73,5 +74,5 @@ def test_a_batch_run_reads_learners_without_new_events_only_if_they_may_reach_a_
     Projector(connection).catch_up_all()
     with database.transaction(connection):
         assert batch.fold(connection, list(SHARDS)) == 0
-        found = model_rows.read_table(connection, "batch_learners")
+        found = model_rows.read_table(connection, f"batch_learners_{fingerprint()}")
     assert [row["user_id"] for row in found] == ["user 5"]

@@ -47,7 +47,13 @@ def make_former(other: Connection) -> Former:
         "SELECT p.global_position FROM event_store.poisoned p"
     )
     other.run("ALTER VIEW poisoned_events RENAME TO poisoned_before")
+    unlist(other)
     return Former(other, OTHER)
+
+
+def unlist(other: Connection) -> None:
+    """Let the other read models be of a version before 0.3: only its own workers fold them."""
+    other.run("DELETE FROM event_store.read_models WHERE schema = current_schema()")
 
 
 def record(connection: Connection) -> int:
@@ -189,7 +195,7 @@ def test_a_replay_leaves_the_event_out_of_read_models_that_it_cannot_refold(
     position = mark_in_both(connection, other)
     connection.run(ALLOW)
     (letter,) = dead_letters.list_letters(connection)
-    assert "other code" in str(replay.replay(connection, letter.letter_id))
+    assert "still fails" in str(replay.replay(connection, letter.letter_id))
     append(connection, [sample_events.change_preferences("ann", timezone="Asia/Tokyo")])
     for projector in (Projector(connection), Projector(other, OTHER)):
         projector.catch_up_all()
@@ -245,6 +251,7 @@ def test_a_letter_stays_open_if_another_mark_comes_while_it_is_closed(
     close: Callable[[Connection], object],
 ) -> None:
     position = record(connection)
+    unlist(other)
     Projector(connection).catch_up_all()
     connection.run(first, at=position)
     waits = (

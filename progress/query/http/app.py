@@ -71,6 +71,7 @@ class QueryApi:
         intervals: PollIntervals | None = None,
     ) -> None:
         """Raise SettingsError if the issuer's settings or an allowed origin is invalid."""
+        reader.note_reads()
         self._queries, self._trace = Queries(reader), AccessTrace(reader)
         self._authenticator = auth.Authenticator(auth.load_issuer(settings))
         self._cors = Cors(settings.cors_origins, is_local=settings.is_local())

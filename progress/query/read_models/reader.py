@@ -1,7 +1,9 @@
 """The query API's access to PostgreSQL: each call runs one block of SQL in one round trip."""
 
+import asyncio
 import contextlib
 import functools
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +15,7 @@ from progress.adapters.postgres import statements
 from progress.adapters.postgres.async_client import Database
 from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.telemetry import tracing
+from progress.errors import Unavailable
 from progress.projections import schema
 from progress.query.read_models.as_of import AsOfReader, Block
 from progress.query.read_models.rows import Moment
@@ -20,6 +23,7 @@ from progress.settings import Settings, current
 
 Parameters = Mapping[str, object]
 
+_NOTE_S = 60.0
 _SQL = {"db.system.name": "postgresql"}
 
 
@@ -50,6 +54,12 @@ class Reader:
         )
         self._as_of = AsOfReader(target, settings)
         self._column_types: dict[tuple[str, str], dict[str, str]] = {}
+        self._note_due_at: float | None = None
+        self._note: asyncio.Task[object] | None = None
+
+    def note_reads(self) -> None:
+        """Note once a minute that the read models are read, as long as somebody does (live.py)."""
+        self._note_due_at = time.monotonic()
 
     async def fetch(
         self,
@@ -148,6 +158,8 @@ class Reader:
         return types
 
     async def close(self) -> None:
+        if self._note:
+            self._note.cancel()
         await self._database.close()
         await self._as_of.close()
 
@@ -155,6 +167,10 @@ class Reader:
         self, statement: NumberedStatement, parameters: Parameters
     ) -> list[asyncpg.Record]:
         arguments, scope = statement.arguments(parameters), request_scope.current()
+        if self._note_due_at is not None and time.monotonic() >= self._note_due_at:
+            self._note_due_at = time.monotonic() + _NOTE_S
+            noted = self._note_read()
+            self._note = asyncio.create_task(noted, context=request_scope.detached_context())
 
         async def fetch(connection: asyncpg.Connection) -> list[asyncpg.Record]:
             rows: list[asyncpg.Record] = await connection.fetch(
@@ -166,6 +182,10 @@ class Reader:
             return await self._database.run(fetch, scope)
         with tracing.child_span(statement.name, "client", _SQL):
             return await self._database.run(fetch, scope)
+
+    async def _note_read(self) -> None:
+        with contextlib.suppress(Unavailable):  # the next minute's call says it, too
+            await self.fetch("query/reads", "note read", schema=schema.schema_name())
 
 
 @contextlib.asynccontextmanager

@@ -320,11 +320,9 @@ def test_changes_are_visible_although_another_revision_has_higher_versions(
     both: list[Instance], populated: Connection
 ) -> None:
     """During a release, each revision has its own read models, with their own version numbers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "schema_name", lambda: "progress_0123456789ab")
-        greatest, now = 2**60, time.monotonic()
-        publisher().publish_batch(greatest, known_at=now)
-        publisher().publish(changes.Change(greatest, '["ann"]', catalogue=True), greatest)
+    other, greatest = "progress_0123456789ab", 2**60
+    publisher().publish_batch(other, greatest, known_at=time.monotonic())
+    publisher().publish(changes.Change(other, greatest, '["ann"]', catalogue=True), greatest)
     for instance in both:
         instance.get(*ANN)
     before = both[0].read(*ANN)
@@ -369,14 +367,18 @@ def test_the_copy_of_a_version_in_redis_never_decreases(
 ) -> None:
     key = learner_key("ann")
     newest = int(server.get(key) or 0)
-    publisher().publish(changes.Change(newest - 1, '["ann"]', None))
+    publisher().publish(changes.Change(schema.schema_name(), newest - 1, '["ann"]', None))
     assert server.get(key) == b"%d" % newest
     now = time.monotonic()
     publisher().publish(
-        changes.Change(newest + 1, '["ann"]', None, began=now - commands.VERSION_TTL_S)
+        changes.Change(
+            schema.schema_name(), newest + 1, '["ann"]', None, began=now - commands.VERSION_TTL_S
+        )
     )
     assert server.get(key) is None  # no copy: the change is older than the TTL
-    publisher().publish(changes.Change(newest, '["ann"]', None, began=now - 2))
+    publisher().publish(
+        changes.Change(schema.schema_name(), newest, '["ann"]', None, began=now - 2)
+    )
     assert server.pttl(key) <= 3_000
 
 
