@@ -25,7 +25,7 @@ from progress.event_store import publication
 from progress.operations import erasure_rows, export_files
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.records import OperationState
-from progress.projections import projector, replacement, schema
+from progress.projections import live, projector, replacement
 from progress.projections.replacement import Holder
 
 Step = Callable[[ClaimedOperation], object]
@@ -111,9 +111,11 @@ def forget(operation: ClaimedOperation) -> object:
     with connection_for(operation) as connection:
         erasure_rows.fold_deletion(connection, learner, operation.publisher)
         # Fold the event that the first step recorded, because no wake-up was sent for it.
-        schema.set_search_path(connection)
-        if schema.exists(connection, schema.schema_name()):
-            projector.catch_up_learner(connection, learner, operation.publisher, operation.wait)
+        found = live.find(connection)
+        for name in filter(found.is_read, found.schemas):
+            projector.catch_up_learner(
+                connection, learner, operation.publisher, operation.wait, name
+            )
         _delete_copies(operation, learner)
         # Before the time is read: exports that start later do not find the learner as a reader.
         erasure_rows.redact_accesses(connection, learner, operation.report_progress)

@@ -322,13 +322,17 @@ def _translate(failure: Failure) -> Exception | None:
 
 
 def catch_up_learner(
-    connection: Connection, learner: str, publisher: Publisher, wait: Callable[[float], None]
+    connection: Connection,
+    learner: str,
+    publisher: Publisher,
+    wait: Callable[[float], None],
+    schema: str | None = None,
 ) -> None:
-    """Fold the learner's shard up to the learner's newest event, into this code's schema.
+    """Fold the learner's shard up to the learner's newest event, by default into the own schema.
 
     `wait` sleeps; it raises an error if the work must stop.
     """
-    projector = Projector(connection, publisher=publisher)
+    projector = Projector(connection, schema, publisher)
     file = "projections/learners"
     shard, newest = database.run(connection, file, "shard of learner", learner=learner)[0]
     while not database.run(connection, file, "is folded", shard=shard, position=newest)[0][0]:

@@ -14,11 +14,11 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.event_store import dead_letters, time_zones
-from progress.projections import batch, live, projector, rebuild, replay, schema
+from progress.event_store import time_zones
+from progress.projections import batch, live, rebuild, schema
 from progress.projections.projector import Projector
 from tests.conftest import Store
-from tests.support import model_rows, sample_events
+from tests.support import sample_events
 from tests.support.stage import append
 
 pytestmark = pytest.mark.every_postgres

@@ -167,10 +167,6 @@ class Reader:
         self, statement: NumberedStatement, parameters: Parameters
     ) -> list[asyncpg.Record]:
         arguments, scope = statement.arguments(parameters), request_scope.current()
-        if self._note_due_at is not None and time.monotonic() >= self._note_due_at:
-            self._note_due_at = time.monotonic() + _NOTE_S
-            noted = self._note_read()
-            self._note = asyncio.create_task(noted, context=request_scope.detached_context())
 
         async def fetch(connection: asyncpg.Connection) -> list[asyncpg.Record]:
             rows: list[asyncpg.Record] = await connection.fetch(
@@ -179,9 +175,15 @@ class Reader:
             return rows
 
         if not tracing.is_exporting():
-            return await self._database.run(fetch, scope)
-        with tracing.child_span(statement.name, "client", _SQL):
-            return await self._database.run(fetch, scope)
+            found = await self._database.run(fetch, scope)
+        else:
+            with tracing.child_span(statement.name, "client", _SQL):
+                found = await self._database.run(fetch, scope)
+        if self._note_due_at is not None and time.monotonic() >= self._note_due_at:
+            self._note_due_at = time.monotonic() + _NOTE_S
+            noted = self._note_read()
+            self._note = asyncio.create_task(noted, context=request_scope.detached_context())
+        return found
 
     async def _note_read(self) -> None:
         with contextlib.suppress(Unavailable):  # the next minute's call says it, too
