@@ -16,10 +16,16 @@ from progress.local import readiness
 from progress.projections import batch, schema
 from progress.recovery import checks
 
+OTHER = "progress_0123456789ab"  # the read models of another revision, which workers fold, too
 _DRAIN_TIMEOUT_S = 900.0
 # The expected outcomes. During an outage, a response is a 503, or it contains only some of the
 # fields and the error UNAVAILABLE.
 _OUTAGES = (OK, "503", "UNAVAILABLE")
+
+
+def add_schema(url: str) -> None:
+    with contextlib.closing(connect(url)) as connection:
+        schema.create(connection, OTHER)
 
 
 def drain(url: str) -> None:
@@ -59,6 +65,8 @@ def find_defects(
     with contextlib.closing(connect(url)) as connection:
         for finding in checks.run(connection, with_rows=True).findings:
             yield f"progress check: {finding.found}"
+        schema.set_search_path(connection)
+        yield from _compare_schemas(connection)
         yield from _compare_log(connection, load, commands)
         yield from _check_dead_letters(connection, load)
         yield from _check_operations(connection)
@@ -73,6 +81,18 @@ def _check_queries(queries: Queries) -> Iterator[str]:
         )
         if not is_expected:
             yield f"{count} queries to the {instance} instance ended with {outcome}"
+
+
+def _compare_schemas(connection: Connection) -> Iterator[str]:
+    """Yield a line for each table that differs, and for milestones that are not told once."""
+    for (statement,) in connection.run(blocks("soak/soak")["comparisons"], other=OTHER):
+        table, rows = connection.run(statement)[0]
+        if rows:
+            yield f"{rows} rows of {table} differ between the schemas"
+    counts = connection.run(blocks("soak/soak")["untold"])[0]
+    for count, what in zip(counts, ("have no mark", "are not told", "are told twice"), strict=True):
+        if count:
+            yield f"{count} milestones {what}"
 
 
 def _compare_log(connection: Connection, load: Load, commands: Commands) -> Iterator[str]:

@@ -36,6 +36,7 @@ def _run(console: Console, local: LocalStack, soak: Plan) -> tuple[list[Sample],
     """Run the load, check the results, and write the report; return the samples and defects."""
     crashes: list[str] = []
     threading.excepthook = lambda crash: crashes.append(f"{crash.thread}: {crash.exc_value!r}")
+    checks.add_schema(local.addresses["database_url"])
     with instances.run(local) as steady:
         load = Load(local, soak)
         ports = {"killed": local.port, "steady": steady["query"].port}

@@ -149,7 +149,7 @@ def former_name() -> str:
     return f"{read_model_schema.schema_name()}_retired"
 
 
-def drop(connection: Connection, schema: str, tries: int = _DROP_TRIES) -> None:
+def drop(connection: Connection, schema: str, tries: int | None = None) -> None:
     """Drop a schema that may have readers: try once a second, by default for a minute.
 
     Each try first moves the views of analysts off the schema, because the drop would drop them too.
@@ -160,7 +160,7 @@ def drop(connection: Connection, schema: str, tries: int = _DROP_TRIES) -> None:
     """
     connection.run("SET lock_timeout = '1s'")
     try:
-        _try_drop(connection, schema, tries)
+        _try_drop(connection, schema, tries or _DROP_TRIES)
     finally:
         connection.run("SET lock_timeout = 0")
 

@@ -7,3 +7,7 @@ CREATE TABLE event_store.read_models (
     built_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     read_until  timestamptz             -- when a query function last said that it reads the schema; null: never
 );
+
+-- Functions before version 0.4. The read models of version 0.3 now leave out by themselves what these marked for them.
+DROP FUNCTION IF EXISTS event_store.watch_for_former_schemas();
+DROP FUNCTION IF EXISTS event_store.mark_for_former_schemas() CASCADE;

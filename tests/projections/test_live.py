@@ -4,6 +4,7 @@ import contextlib
 import queue
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -190,3 +191,24 @@ def test_what_is_being_read_is_not_pruned(woken: Connection) -> None:
     read(woken, OTHER, "61 minutes")
     assert list(replacement.drop_unused(woken)) == [OTHER]
     assert woken.run("SELECT schema FROM event_store.read_models") == [[OWN]]
+
+
+def test_every_live_schema_marks_milestones_and_the_key_makes_each_once(
+    woken: Connection,
+) -> None:
+    """After a rollback, nothing is left untold: what only the other schema marked is told, too."""
+    now = datetime.now(UTC)
+    events = [event for n in range(4) for event in sample_events.lesson("ann", n, items=12)]
+    for event in events:
+        event["occurred_at"] = now.isoformat()
+    append(woken, events)
+    woken.run(f"ALTER TABLE {OWN}.item_days RENAME TO item_days_gone")
+    shard = model_rows.read_value(woken, "shard", user="ann")
+    with pytest.raises(ProjectionError):
+        projector.wake(shard)
+    marks = "SELECT kind, value, is_told FROM event_store.milestone_marks ORDER BY number"
+    told = woken.run(marks)
+    assert ["ITEMS_LEARNED", 10, True] in told
+    woken.run(f"ALTER TABLE {OWN}.item_days_gone RENAME TO item_days")
+    projector.wake(shard)
+    assert woken.run(marks) == told

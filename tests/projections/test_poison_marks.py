@@ -112,56 +112,6 @@ def test_events_that_only_a_former_schema_cannot_fold_count_in_the_new_one(
     assert read_letter(connection) == (ERROR, False)
 
 
-def test_an_interval_that_a_former_schema_cannot_show_is_left_out_there(
-    store: Store, connection: Connection, other: Connection
-) -> None:
-    former = make_former(other)
-    connection.run("SELECT event_store.watch_for_former_schemas()")  # as `migrate` does
-    review = {"user_id": "ann", "item_id": "far", "new_interval": 2**32 - 1}
-    append(connection, [sample_events.envelope("ReviewProcessed", review, at=sample_events.BEGIN)])
-    for projector in (former, Projector(connection)):
-        projector.catch_up_all()
-    intervals = [each.run("SELECT interval_days FROM item_stats") for each in (connection, other)]
-    assert intervals == [[[2**32 - 1]], []]
-    reason, is_open = read_letter(connection)
-    assert (reason[:52], is_open) == ("version 0.3 shows no interval above 36,500 days, and", True)
-    (letter,) = dead_letters.list_letters(connection)
-    assert "other code" in str(replay.replay(connection, letter.letter_id))
-    assert read_letter(connection) == (reason, True)
-    append(connection, [sample_events.change_preferences("ann", timezone="Asia/Tokyo")])
-    former.catch_up_all()
-    assert not other.run("SELECT FROM item_stats")
-    watched = "SELECT tgname FROM pg_trigger WHERE tgname = 'mark_for_former_schemas'"
-    assert connection.run(watched)
-    drop_unused(store)
-    assert not connection.run(watched)
-
-
-@pytest.mark.parametrize("beyond", [0, 1])
-def test_values_above_the_bounds_of_a_former_schema_are_left_out_there(
-    connection: Connection, other: Connection, beyond: int
-) -> None:
-    """Version 0.3 folds a long answer, and then blames an innocent one whose sum overflows."""
-    make_former(other)
-    connection.run("SELECT event_store.watch_for_former_schemas()")
-    bounds = {
-        "new_interval": 36_500,
-        "duration_seconds": 86_400,
-        "response_time_ms": 86_400_000,
-    }
-    events = [event for n in (0, 1) for event in sample_events.lesson("ann", n)]
-    for event in events:
-        data = event["data"]
-        data.update({field: bound + beyond for field, bound in bounds.items() if field in data})
-    append(connection, events)
-    marked = connection.run(
-        "SELECT DISTINCT event_type FROM event_store.poisoned "
-        "JOIN event_store.events USING (global_position) ORDER BY event_type"
-    )
-    kinds = ["CorrectAnswerGiven", "IncorrectAnswerGiven", "ReviewProcessed", "SessionCompleted"]
-    assert marked == [[kind] for kind in kinds if beyond]
-
-
 def test_one_letter_names_all_folds_that_failed_and_a_replay_clears_the_marks_of_its_own(
     store: Store, connection: Connection, other: Connection
 ) -> None:

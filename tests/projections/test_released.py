@@ -14,11 +14,11 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.event_store import time_zones
-from progress.projections import batch, live, rebuild, schema
+from progress.event_store import dead_letters, time_zones
+from progress.projections import batch, live, rebuild, replacement, replay, schema
 from progress.projections.projector import Projector
 from tests.conftest import Store
-from tests.support import sample_events
+from tests.support import model_rows, sample_events
 from tests.support.stage import append
 
 pytestmark = pytest.mark.every_postgres
@@ -81,3 +81,33 @@ def test_each_version_has_the_rows_that_its_own_code_folds(
     del rows["snapshot_learners"], expected["snapshot_learners"]  # the run took their snapshots
     assert {table for table in expected if rows[table] != expected[table]} == set()
     assert rows.keys() == expected.keys()
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_the_former_read_models_leave_out_what_their_version_cannot_show(
+    connection: Connection, former: str, beyond: int
+) -> None:
+    """Version 0.3 folds it, and then answers no query about the learner's items or days."""
+    bounds = {"new_interval": 36_500, "duration_seconds": 86_400, "response_time_ms": 86_400_000}
+    events = [event for n in (0, 1) for event in sample_events.lesson("ann", n)]
+    for event in events:
+        data = event["data"]
+        data.update({field: bound + beyond for field, bound in bounds.items() if field in data})
+    append(connection, events)
+    for _ in range(2):
+        batch.run(connection)
+        append(connection, [sample_events.change_preferences("ann", timezone="Asia/Tokyo")])
+    left_out = connection.run(
+        "SELECT DISTINCT event_type FROM event_store.poisoned "
+        "JOIN event_store.events USING (global_position) ORDER BY event_type"
+    )
+    kinds = ["CorrectAnswerGiven", "IncorrectAnswerGiven", "ReviewProcessed", "SessionCompleted"]
+    assert left_out == [[kind] for kind in kinds if beyond]
+    for name, is_whole in ((former, not beyond), (schema.schema_name(), True)):
+        rows = model_rows.read_table(connection, f"{name}.item_stats")
+        assert {row["interval_days"] for row in rows} == ({36_500 + beyond} if is_whole else set())
+    for letter in dead_letters.list_letters(connection):
+        assert "other code" in str(replay.replay(connection, letter.letter_id))
+    connection.run("UPDATE event_store.read_models SET read_until = NULL")
+    assert list(replacement.drop_unused(connection)) == [former]
+    assert dead_letters.list_letters(connection) == []

@@ -160,6 +160,7 @@ class Reader:
     async def close(self) -> None:
         if self._note:
             self._note.cancel()
+            await asyncio.gather(self._note, return_exceptions=True)
         await self._database.close()
         await self._as_of.close()
 

@@ -104,8 +104,7 @@ BEGIN ATOMIC
 END;
 
 -- Remove the marks of these folds from the event of a `poisoned` dead letter, and the marks that no read models have
--- any more. Return the event's position, which the caller must refold; null if these folds had no mark. Folds of other
--- code keep their marks, because only that code can refold the event. If read models with this fingerprint are being
+-- any more. Return the event's position, which the caller must refold; null if these folds had no mark. If read models with this fingerprint are being
 -- built, a mark with the fingerprint `…_building` lets their swap refold the event.
 CREATE OR REPLACE FUNCTION event_store.clear_marks(letter_id bigint, fingerprint text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -144,11 +143,10 @@ BEGIN
     SELECT array_agg(d.global_position) INTO positions
     FROM (SELECT * FROM dropped UNION SELECT * FROM former) d;
     PERFORM event_store.renew_poisoned_letters(positions);
-    PERFORM event_store.watch_for_former_schemas();
 END $$;
 
--- Workers of version 0.3 call these two functions, which work as they did: `quarantine` marks an event for all schemas
--- of that version and before, and `release` removes the mark.
+-- The read models of version 0.3, and its workers, call these two functions, which work as they did: `quarantine` marks
+-- an event for all schemas of that version and before, and `release` removes the mark.
 CREATE OR REPLACE FUNCTION event_store.quarantine(global_position bigint, error text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -157,44 +155,6 @@ BEGIN
     ON CONFLICT DO NOTHING;
     PERFORM event_store.write_poisoned_letter(quarantine.global_position);
 END $$;
-
--- Trigger function: mark a review, a session or an answer for the read models of version 0.3 and before. They fold any
--- interval, duration and time of an answer. Then they answer no query about the learner's items or days, because a due
--- date is out of PostgreSQL's range or a sum out of GraphQL's, or a sum overflows at a later, innocent answer.
-CREATE OR REPLACE FUNCTION event_store.mark_for_former_schemas() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM event_store.quarantine(NEW.global_position,
-        'version 0.3 shows no interval above 36,500 days, and no session or answer above a day');
-    RETURN NULL;
-END $$;
-
--- Let the trigger exist while there are such read models, and only then, because each recorded event pays for it.
--- `migrate` calls this function, and so do the builds and deletions of read models. If the trigger cannot be dropped
--- within three seconds, the next call drops it.
-CREATE OR REPLACE FUNCTION event_store.watch_for_former_schemas() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
-DECLARE
-    is_there boolean := EXISTS (
-        SELECT FROM pg_trigger WHERE tgrelid = 'event_store.events'::regclass AND tgname = 'mark_for_former_schemas');
-BEGIN
-    IF event_store.has_former_schema() AND NOT is_there THEN
-        CREATE TRIGGER mark_for_former_schemas AFTER INSERT ON event_store.events
-            FOR EACH ROW WHEN (
-                NEW.event_type = 'ReviewProcessed' AND NEW.event_data -> 'new_interval' > '36500'
-                OR NEW.event_type = 'SessionCompleted' AND NEW.event_data -> 'duration_seconds' > '86400'
-                OR NEW.event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven')
-                    AND NEW.event_data -> 'response_time_ms' > '86400000')
-            EXECUTE FUNCTION event_store.mark_for_former_schemas();
-    ELSIF is_there AND NOT event_store.has_former_schema() THEN
-        BEGIN
-            DROP TRIGGER mark_for_former_schemas ON event_store.events;
-        EXCEPTION WHEN lock_not_available THEN
-            NULL;
-        END;
-    END IF;
-END $$;
-SELECT event_store.watch_for_former_schemas();
 
 CREATE OR REPLACE FUNCTION event_store.release(letter_id bigint) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
