@@ -12,7 +12,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Output
 from progress.archive.files import Sums
 from progress.errors import ArchiveRunning, ProgressError
-from progress.projections import schema
+from progress.projections import live, schema
 
 _FILE = "archive/log"
 
@@ -79,12 +79,13 @@ def identify(connection: Connection) -> tuple[Log, bool] | None:
 def find_bound(connection: Connection, before: datetime | None = None) -> int:
     """Return the last position that may be archived; 0 if there is none.
 
-    All events up to this position are folded. If `before` is given, all of them were also recorded
-    before that time.
+    All events up to this position are folded into the served read models. If `before` is given, all
+    of them were also recorded before that time.
     """
-    if not schema.exists(connection, schema.schema_name()):
+    found = live.find(connection)
+    if not found.schemas:
         raise ProgressError("there are no read models: run `progress migrate`")
-    schema.set_search_path(connection)
+    schema.set_search_path(connection, found.first)
     bound: int = database.run(connection, _FILE, "bound", before=before)[0][0]
     return bound
 

@@ -18,7 +18,7 @@ SELECT coalesce(max(e.global_position), 0) FROM event_store.events e;
 -- The last position that may be archived, or 0. Every shard is folded up to this position. If :before is not null, all
 -- events up to this position were recorded before :before.
 SELECT greatest(least(
-    (SELECT coalesce(min(b.next_position) - 1, 9223372036854775807) FROM shards_behind b),
+    (SELECT coalesce(min(b.next_position) - 1, 9223372036854775807) FROM find_waiting() b),
     (SELECT coalesce(max(e.global_position), 0) FROM event_store.events e),
     CASE WHEN CAST(:before AS timestamptz) IS NOT NULL
          THEN coalesce(event_store.position_at(CAST(:before AS timestamptz)) - 1, 9223372036854775807) END

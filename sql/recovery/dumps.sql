@@ -5,7 +5,7 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 
 -- tables --
 -- The tables, each with the statements that read and load it. A table comes after the tables that it refers to. The
--- snapshots of learners are left out, because the batch job takes new ones after a rebuild.
+-- snapshots of learners are left out, because the batch job takes new ones after a rebuild, and read models, too.
 SELECT n.nspname || '.' || c.relname AS name,
     CAST(greatest(c.reltuples, 0) AS bigint) AS rows,
     format('COPY %I.%I (%s) TO STDOUT', n.nspname, c.relname, a.columns) AS copy_out,
@@ -17,7 +17,8 @@ CROSS JOIN LATERAL (
     SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
     FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
 ) a
-WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relname <> 'snapshots'
+WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r'
+  AND c.relname NOT IN ('snapshots', 'read_models')
 ORDER BY EXISTS (SELECT FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f'), name;
 
 -- sequences --
@@ -69,7 +70,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('event_store.erased', 0)),
 SELECT 'LOCK TABLE ' || string_agg(t.name, ', ') || ' IN ACCESS EXCLUSIVE MODE' AS lock,
     string_agg(format('SELECT %L AS name WHERE EXISTS (SELECT FROM %s)', t.name, t.name), ' UNION ALL ')
         FILTER (WHERE t.name NOT IN ('event_store.erasure_key', 'event_store.letter_bytes',
-            'event_store.milestone_definitions', 'event_store.publisher_checkpoints')) || ' ORDER BY name' AS find
+            'event_store.milestone_definitions', 'event_store.publisher_checkpoints', 'event_store.read_models'))
+        || ' ORDER BY name' AS find
 FROM (
     SELECT format('%I.%I', n.nspname, c.relname) AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

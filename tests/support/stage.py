@@ -26,7 +26,7 @@ from tests.support import model_rows
 from tests.support.event_logs import Disturbance, Envelope, Log
 from tests.support.pushes import encode_push
 
-_CONSTANT_TABLES = ("zone_rules", "erasure_key", "milestone_definitions")
+_CONSTANT_TABLES = ("zone_rules", "erasure_key", "milestone_definitions", "read_models")
 
 
 class Worker:
