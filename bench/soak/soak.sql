@@ -42,8 +42,8 @@ SELECT format('SELECT %L, count(*) FROM ((SELECT %2$s FROM %3$I.%1$I EXCEPT ALL 
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE n.nspname = current_schema() AND c.relkind = 'r' AND a.attname !~ 'version$|^(last_updated|updated_at|fold_until)$'
-  AND c.relname <> 'snapshot_learners'
+WHERE n.nspname = current_schema() AND c.relkind = 'r' AND c.relname <> 'snapshot_learners'
+  AND a.attname !~ 'version$|^(last_updated|updated_at|fold_until)$'
 GROUP BY n.nspname, c.relname;
 
 -- untold --

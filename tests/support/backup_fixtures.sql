@@ -68,12 +68,12 @@ GROUP BY n.nspname, c.relname
 ORDER BY c.relname;
 
 -- every row of the log --
--- Return a query for each table of the log and of the operations, except the table of snapshots, which rebuilds change.
+-- Return a query for each table of the log and of the operations, except those that rebuilds change.
 -- The query returns the table's rows as text.
 SELECT c.relname, format('SELECT CAST(t.* AS text) FROM %I.%I t', n.nspname, c.relname)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relname <> 'snapshots'
+WHERE n.nspname IN ('event_store', 'operations') AND c.relkind = 'r' AND c.relname NOT IN ('snapshots', 'read_models')
   AND CAST(:schema AS text) <> ''
 ORDER BY c.relname;
 

@@ -104,8 +104,8 @@ BEGIN ATOMIC
 END;
 
 -- Remove the marks of these folds from the event of a `poisoned` dead letter, and the marks that no read models have
--- any more. Return the event's position, which the caller must refold; null if these folds had no mark. If read models with this fingerprint are being
--- built, a mark with the fingerprint `…_building` lets their swap refold the event.
+-- any more. Return the event's position, which the caller must refold; null if these folds had no mark. If read models
+-- with this fingerprint are being built, a mark with the fingerprint `…_building` lets their swap refold the event.
 CREATE OR REPLACE FUNCTION event_store.clear_marks(letter_id bigint, fingerprint text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
