@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exports_bucket: str | None = None
     dump_to: Annotated[str, msgspec.Meta(pattern="^(/|gs://.)")] | None = None
     erase_deleted_after_days: _Positive | None = None
+    malformed_days: Annotated[int, msgspec.Meta(ge=1, le=400)] = 30
     former_schema_days: _Positive | None = None  # None: 7, and 1 in `up` and `serve`
     scheduler_region: str = "europe-west1"  # as in infra/terraform
     cloud_scheduler_emulator_host: str | None = None

@@ -23,6 +23,7 @@ from progress.projections.projector import SHARDS
 from progress.settings import Settings
 
 _LETTERS_PER_RUN = _ACCESSES_PER_RUN = 10_000
+_LETTERS_READ = 1_000  # in one transaction
 _FORMER_SCHEMA_DAYS = 7
 _ERASURES_PER_RUN = 10  # few, so that many deletions do not delay other operations
 _FILE = "operations/operations"

@@ -26,7 +26,7 @@ Check = Callable[[], None]
 
 CHUNK = 5_000  # the maximum number of rows that one transaction changes
 
-_FILE, _INTERFACE = "operations/erase_user", "projections/interface"
+_FILE, _INTERFACE = "operations/erasure_rows", "projections/interface"
 _LETTERS = 1_000  # Maximum dead letters per statement; low, because a payload may exceed 1 MiB.
 _READ = 20_000  # Maximum number of sessions or events per statement.
 _BEFORE_UNDECLARED = ("other-", 0)  # Sorts before all streams of undeclared events.

@@ -90,7 +90,6 @@ REMEMBERED = {
 
 _DRIVERS = ("checkpoints", "versions", "fold", "batch", "interface", "views")
 _TEMPORARY_TABLE = re.compile(r"CREATE TEMPORARY TABLE (\w+)")
-_COMMENTED_COLUMN = re.compile(r"^    ([a-z]\w*) .*-- (.+)$", re.MULTILINE)
 
 
 @functools.cache

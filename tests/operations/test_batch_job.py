@@ -25,8 +25,9 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import backlog, wakeups
 from progress.event_store import dead_letters, log
 from progress.ingest import push
+from progress.local import process_specs
 from progress.operations import batch_job
-from progress.projections import batch, gauges
+from progress.projections import batch, gauges, schema
 from progress.projections.projector import SHARDS, Projector
 from tests.conftest import Store
 from tests.support import model_rows, pulled_pubsub, sample_events, stage
@@ -96,6 +97,26 @@ def test_letters_that_nobody_can_decode_lose_their_bytes_after_the_configured_nu
     emptied, kept = dead_letters.list_letters(connection)
     assert (emptied.payload, emptied.reason) == ("", before[0].reason)
     assert (emptied.emptied_bytes, kept.payload) == (len("no JSON"), before[1].payload)
+
+
+def test_read_models_that_nobody_has_read_are_dropped_after_the_configured_number_of_days(
+    store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "progress_0123456789ab"
+    schema.create(connection, other)
+    connection.run(
+        "UPDATE event_store.read_models SET built_at = '2026-01-01', read_until = "
+        "clock_timestamp() - CASE WHEN schema = :other THEN interval '5 days' ELSE '0' END",
+        other=other,
+    )
+    run_batch(store)
+    assert schema.exists(connection, other)
+    run_batch(store, FORMER_SCHEMA_DAYS="4")
+    assert not schema.exists(connection, other)
+    assert process_specs.batch({}).environment["FORMER_SCHEMA_DAYS"] == "1"
+    monkeypatch.setenv("FORMER_SCHEMA_DAYS", "4")
+    settings.current.cache_clear()
+    assert process_specs.batch({}).environment["FORMER_SCHEMA_DAYS"] == "4"
 
 
 def delete_learners(connection: Connection, *users: str, days: int) -> None:
