@@ -7,6 +7,7 @@ coexist.
 
 import functools
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 

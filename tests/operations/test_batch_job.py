@@ -41,7 +41,6 @@ from tests.support.operation_fixtures import (
     write_dead_letters,
 )
 from tests.support.postgres_servers import url_of
-from tests.support.pubsub_servers import PROJECT, Pubsub
 from tests.support.pushes import encode_push
 from tests.support.stage import append, connect
 from tests.support.traced_operation import Hooks, start

@@ -31,7 +31,7 @@ from progress.errors import ProgressError
 from progress.local import data_folder, schedule
 from progress.local.data_folder import State
 from progress.local.processes import Process
-from progress.operations import erase_user
+from progress.operations import erasure_steps
 from progress.projections import batch, rebuild, schema
 from progress.recovery import checks, drill, dumps, table_files
 from tests.conftest import Store
@@ -189,7 +189,7 @@ def test_seven_dumps_are_kept_and_the_first_of_each_month_for_a_year(tmp_path: P
             (tmp_path / "000150" / "unfinished").mkdir(parents=True)
         dumps.remove_old(folder)
         kept = [dumps.read(folder, name).taken_at for name in folder.folders()]
-        assert at - kept[0] <= erase_user._DUMPS_KEPT
+        assert at - kept[0] <= erasure_steps._DUMPS_KEPT
     newest = [at - timedelta(days=n) for n in range(7)]
     months = [datetime(2026, month, 1, 6, tzinfo=UTC) for month in range(3, 13)]
     months += [datetime(2027, month, 1, 6, tzinfo=UTC) for month in (1, 2)]

@@ -33,7 +33,7 @@ from progress.adapters.pubsub import wakeups
 from progress.event_store import envelope
 from progress.event_store.envelope import Message, ParsedEvent
 from progress.local import ports, readiness
-from progress.operations import learner_rows
+from progress.operations import erasure_rows
 from progress.recovery import waiting
 from progress.serve.transport import former
 from tests.support import cli, model_rows, programs, pubsub_servers, sample_events
@@ -397,7 +397,7 @@ def test_an_erasure_takes_the_learner_out_of_what_waits(
         assert post(transport, "learning-events", json.dumps(body).encode()) == 200
     owner.run(BLOCKS["give up"])
     owner.run(BLOCKS["know session"], session=ann[0]["data"]["session_id"], user="ann")
-    learner_rows.redact_rest(owner, "ann", lambda: None)
+    erasure_rows.redact_rest(owner, "ann", lambda: None)
     left = sorted(json.loads(row[2]) for row in rows(owner))
     assert left == [anna, anna]
     with pubsub_servers.inbox() as ingest:
