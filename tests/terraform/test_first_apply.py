@@ -189,7 +189,9 @@ def test_the_migration_waits_for_all_resources_that_it_needs(
 def test_the_schedules_wait_for_the_migration(order: Order) -> None:
     """Jobs that start before the first migration fail, and fire alerts."""
     schedules = {name for name in order.made if name.startswith("google_cloud_scheduler_job.")}
-    assert schedules == {f"google_cloud_scheduler_job.{name}" for name in ("run", "night")}
+    assert schedules == {
+        f"google_cloud_scheduler_job.{name}" for name in ("backup", "night", "run")
+    }
     for schedule in schedules:
         assert "terraform_data.migrate" in order.before(schedule)
 
