@@ -515,7 +515,11 @@ def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int)
                 name,
             )
         line = json.dumps({"event_id": "1", "event_type": "Something", "data": {}})
-        assert stack.run("publish", "-", "--wait", text=line).returncode == 0
+
+        def is_published() -> bool:  # the transport begins again with the server
+            return stack.run("publish", "-", "--wait", text=line).returncode == 0
+
+        readiness.wait(is_published, "the transport", seconds=60)
 
         def is_archived() -> bool:
             answer = stack.run("archive", "--now")

@@ -109,10 +109,10 @@ def test_the_run_that_dumps_has_a_place_of_its_own(
     store: Store, connection: database.Connection
 ) -> None:
     name, dumps = urlsplit(store.url).path[1:], Settings(dump_to="/dumps")
-    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 23")
-    with pytest.raises(SettingsError, match=r"admits 23 connections.* needs 24"):
+    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 25")
+    with pytest.raises(SettingsError, match=r"admits 25 connections.* needs 26"):
         sessions.share(connection, dumps)
-    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 24")
+    connection.run(f"ALTER DATABASE {name} CONNECTION LIMIT 26")
     assert sessions.share(connection, dumps)
 
 
