@@ -21,8 +21,9 @@ SELECT event_id FROM event_store.events;
 SELECT count(*) FROM event_store.pending;
 
 -- dead letters --
--- The payload of each dead letter, as text.
-SELECT payload FROM event_store.dead_letters;
+-- The payload of each dead letter, and its hash, which an erasure keeps.
+SELECT payload, coalesce(emptied_sha256, encode(sha256(convert_to(payload, 'UTF8')), 'hex'))
+FROM event_store.dead_letters;
 
 -- operations --
 SELECT kind, state, count(*), max(error) FROM operations.operations GROUP BY kind, state ORDER BY kind, state;
