@@ -10,8 +10,10 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, ProgressError
 
 _FILE = "adapters/roles"
-_GRANTS = tuple(
-    f"GRANT EXECUTE ON ROUTINE {schema}." for schema in ("event_store", "operations", "transport")
+_GRANTS = (
+    "GRANT EXECUTE ON ROUTINE event_store.",
+    "GRANT EXECUTE ON ROUTINE operations.",
+    "GRANT EXECUTE ON ROUTINE transport.",
 )
 
 
