@@ -100,6 +100,25 @@ def test_a_message_becomes_a_dead_letter_after_its_last_attempt(
     assert len(inbox.take(6)) == 6
 
 
+def test_no_push_waits_for_the_answer_to_another(pubsub: Pubsub, inbox: Inbox) -> None:
+    """A fold of one shard may take minutes, and the others go on."""
+    is_over = threading.Event()
+
+    def answer(body: dict[str, Any]) -> int:
+        if base64.b64decode(body["message"]["data"]) == b"slow":
+            is_over.wait(8)
+        return 204
+
+    inbox.answer = answer
+    topic = pubsub.topic()
+    pubsub.subscribe(topic, inbox.url)
+    pubsub.publish(topic, b"slow")
+    pubsub.publish(topic, b"quick")
+    first = inbox.take(1)
+    is_over.set()
+    assert base64.b64decode(first[0]["message"]["data"]) == b"quick"
+
+
 def test_a_duplicate_name_is_rejected_and_a_deleted_name_is_not_found(
     pubsub: Pubsub, inbox: Inbox
 ) -> None:

@@ -42,6 +42,7 @@ class Lane:
         self.workers = workers
         self.waiting: asyncio.Queue[Message] = asyncio.Queue()
         self.tasks: list[asyncio.Task[None]] = []
+        self.busy = 0  # workers that wait for the answer to a push
 
 
 class Broker:
@@ -212,13 +213,25 @@ class Broker:
         self._messages[message.key] = message
         if self._is_command(message):
             self._commands[message.command] = message
-        self._lane(message).waiting.put_nowait(message)
+        self._offer(message)
 
     def _is_command(self, message: Message) -> bool:
         return self._subscriptions[message.subscription].topic.endswith(f"/{wakeups.TOPIC}")
 
+    def _offer(self, message: Message) -> None:
+        """Let a worker push the message, unless somebody has removed it meanwhile.
+
+        One more worker starts while all others are at work: no push waits for the end of another.
+        """
+        if self._messages.get(message.key) is not message:
+            return
+        lane = self._lane(message)
+        lane.waiting.put_nowait(message)
+        idle = len(lane.tasks) - lane.busy
+        if idle < lane.waiting.qsize() and len(lane.tasks) < lane.workers:
+            lane.tasks.append(self._group.create_task(self._work(lane)))
+
     def _lane(self, message: Message) -> Lane:
-        """Return the lane of a message; one more worker starts while all others are at work."""
         workers, is_operation = _PUSHES, False
         if self._is_command(message):
             is_operation = _OPERATION in message.data
@@ -226,28 +239,27 @@ class Broker:
         key = message.subscription, is_operation
         if key not in self._lanes:
             self._lanes[key] = Lane(self._subscriptions[message.subscription], workers)
-        lane = self._lanes[key]
-        if len(lane.tasks) < min(lane.workers, lane.waiting.qsize() + 1):
-            lane.tasks.append(self._group.create_task(self._work(lane)))
-        return lane
+        return self._lanes[key]
 
     async def _work(self, lane: Lane) -> None:
         while True:
             message = await lane.waiting.get()
             if self._messages.get(message.key) is message:  # nobody has removed it meanwhile
-                await self._push(lane, message)
+                lane.busy += 1
+                await self._push(lane.subscription, message)
+                lane.busy -= 1
 
-    async def _push(self, lane: Lane, message: Message) -> None:
-        subscription, message.is_wanted_again = lane.subscription, False
+    async def _push(self, subscription: Subscription, message: Message) -> None:
+        message.is_wanted_again = False
         status = await self._send(subscription, message)
         if status is None:  # nobody listens
             message.refusals += 1
-            self._push_later(lane, message, message.refusals)
+            self._push_later(subscription, message, message.refusals)
             return
         if 200 <= status < 300:
             if message.is_wanted_again:
                 message.attempts = message.refusals = 0
-                lane.waiting.put_nowait(message)
+                self._offer(message)
             else:
                 self._remove(message)
             return
@@ -255,7 +267,7 @@ class Broker:
         if message.attempts < subscription.max_attempts:
             # The retry waits until the number of attempts is on disk.
             await self._queue.count(message)
-            self._push_later(lane, message, message.attempts)
+            self._push_later(subscription, message, message.attempts)
             return
         await self._give_up(subscription, message, status)
 
@@ -272,13 +284,14 @@ class Broker:
             return
         why = f"{message.attempts} pushes of {message.message_id} to {subscription.name} failed"
         logs.write("ERROR", f"{why}, the last one with the status {status}")
+        self._forget(message)  # first: the same command, published meanwhile, is a new message
         await self._queue.count(message, is_dead=True)
-        self._forget(message)
 
-    def _push_later(self, lane: Lane, message: Message, tries: int) -> None:
-        pause = lane.subscription.min_backoff_s * 2 ** min(tries - 1, 30)
-        pause = min(pause, lane.subscription.max_backoff_s)
-        asyncio.get_running_loop().call_later(pause, lane.waiting.put_nowait, message)
+    def _push_later(self, subscription: Subscription, message: Message, tries: int) -> None:
+        pause = min(
+            subscription.min_backoff_s * 2 ** min(tries - 1, 30), subscription.max_backoff_s
+        )
+        asyncio.get_running_loop().call_later(pause, self._offer, message)
 
     def _remove(self, message: Message) -> None:
         self._forget(message)
