@@ -168,9 +168,16 @@ def ids(bodies: list[dict[str, Any]]) -> set[str]:
     return {body["message"]["messageId"] for body in bodies}
 
 
-def post(transport: Transport, topic: str, *messages: bytes, key: str = pubsub_servers.KEY) -> int:
+def post(
+    transport: Transport,
+    topic: str,
+    *messages: bytes,
+    key: str = pubsub_servers.KEY,
+    **attributes: str,
+) -> int:
     """Publish as our own processes do; return the status."""
-    body = {"messages": [{"data": base64.b64encode(data).decode()} for data in messages]}
+    texts = [base64.b64encode(data).decode() for data in messages]
+    body = {"messages": [{"data": text, "attributes": attributes} for text in texts]}
     connection = http.client.HTTPConnection(ports.HOST, transport.port, timeout=20)
     with contextlib.closing(connection):
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
@@ -198,7 +205,8 @@ def test_a_pull_is_not_implemented_and_says_what_to_do(client: Pubsub) -> None:
 def test_only_who_knows_the_key_publishes_under_serve(transport: Transport) -> None:
     transport.grpc = None
     transport.start()
-    assert post(transport, "learning-events", b"{}", key="another") == 401
+    for key in ("another", "\xff"):
+        assert post(transport, "learning-events", b"{}", key=key) == 401
     assert post(transport, "learning-events", b"{}") == 200
     assert post(transport, "unknown", b"{}") == 404
 
@@ -408,15 +416,20 @@ def _connect_and_empty(url: str) -> None:
 def test_an_erasure_takes_the_learner_out_of_what_waits(
     transport: Transport, owner: Connection
 ) -> None:
-    """The others' events of the same message stay; so does a learner whose id contains this one."""
+    """The others' events of the same message stay; so does a learner whose id contains this one.
+
+    Fields decide: other events may have the id, or the name of a field that is an id, anywhere.
+    """
     transport.start()
     ann, anna = sample_events.lesson("ann", 0), sample_events.lesson("anna", 1)
+    anna[1]["data"]["note"] = "ann"
     bodies: list[object] = [[*ann, *anna], ann, anna, "not an event of ann"]
     for body in bodies:
         assert post(transport, "learning-events", json.dumps(body).encode()) == 200
     owner.run(BLOCKS["give up"])
     owner.run(BLOCKS["know session"], session=ann[0]["data"]["session_id"], user="ann")
-    erasure_rows.redact_rest(owner, "ann", lambda: None)
+    for erased in ("ann", "user_id", "session_id", "i1"):
+        erasure_rows.redact_rest(owner, erased, lambda: None)
     left = sorted(json.loads(row[2]) for row in rows(owner))
     assert left == [anna, anna]
     with pubsub_servers.inbox() as ingest:
@@ -426,6 +439,15 @@ def test_an_erasure_takes_the_learner_out_of_what_waits(
         cli.expect_success(cli.progress(transport.url, "undelivered", "retry"))
         for pushed in ingest.take(2):
             assert json.loads(base64.b64decode(pushed["message"]["data"])) == anna
+
+
+def test_an_erasure_ends_whatever_bytes_wait(transport: Transport, owner: Connection) -> None:
+    """A NUL that is escaped is no text of PostgreSQL."""
+    transport.start()
+    for data in (b"\x00\xff", b'{"data": {"user_id": "ann\\u0000"}}', b"[" * 9_000, b"", b"[1]"):
+        assert post(transport, "learning-events", data, colour="\0") == 200
+    erasure_rows.redact_rest(owner, "ann", lambda: None)
+    assert len(rows(owner)) == 5
 
 
 def test_what_version_0_3_had_queued_is_delivered_under_its_id_and_subscription(
@@ -534,6 +556,11 @@ def list_types(data: bytes) -> list[str]:
         ("projects/p/topics/t:publish", '{"messages": [{"data": "e30=", "colour": 1}]}', 400),
         ("projects/p/topics/t:publish", '{"messages": [{}]}', 400),
         ("projects/p/topics/t:publish", "garbage", 400),
+        (
+            "projects/p/topics/t:publish",
+            '{"messages": [{"data": "e30=", "orderingKey": "\\u0000"}]}',
+            400,
+        ),
     ],
 )
 def test_an_invalid_request_is_rejected_with_the_status_of_pubsub(

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -109,7 +110,8 @@ class Broker:
         """
         if topic not in self._topics:
             await self.create_topic(topic)
-        same = (s.name for s in self._of_topic[topic] if s.name.startswith(name))
+        is_same = re.compile(rf"{re.escape(name)}(-\d+)?").fullmatch
+        same = (s.name for s in self._of_topic[topic] if is_same(s.name))
         subscription = Subscription(
             name=next(same, name), topic=topic, endpoint=url, deadline_s=deadline_s
         )
@@ -119,8 +121,10 @@ class Broker:
     async def publish(self, topic: str, messages: list[Published]) -> list[str]:
         """Publish data with attributes and ordering keys; return the ids once all is on disk.
 
-        Raise NotFound if the topic does not exist.
+        Raise NotFound if the topic does not exist, and ValueError if a key has a NUL.
         """
+        if any("\0" in ordering_key for *_, ordering_key in messages):
+            raise ValueError("an ordering key has no NUL")  # no text of PostgreSQL has
         self.topic(topic)
         now = datetime.now(UTC)
         # Random ids never repeat: not after a restore, and not in another folder.

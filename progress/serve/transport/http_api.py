@@ -33,7 +33,7 @@ class HttpApi:
         self.app.router.add_post(path, self._publish)
 
     async def _publish(self, request: web.Request) -> web.Response:
-        given = request.headers.get("Authorization", "").encode()
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         if self._expected and not secrets.compare_digest(given, self._expected):
             return _error(401, "only processes of Progress publish here")
         try:
@@ -47,6 +47,8 @@ class HttpApi:
             ids = await self._broker.publish(request.match_info["topic"], published)
         except NotFound as error:
             return _error(404, str(error))
+        except ValueError as error:
+            return _error(400, str(error))
         return _answer(200, {"messageIds": ids})
 
 

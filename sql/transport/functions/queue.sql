@@ -11,52 +11,56 @@ LEFT JOIN transport.queue q ON q.subscription = s.name AND q.is_dead = k.is_dead
 GROUP BY 1 ORDER BY 1
 $$;
 
--- Return the data of a message as JSON; null if it is not JSON.
-CREATE OR REPLACE FUNCTION transport.parse(message bytea) RETURNS jsonb
+-- Return the data of a message as text; null if it is none.
+CREATE OR REPLACE FUNCTION transport.read(message bytea) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN convert_from(message, 'UTF8')::jsonb;
-EXCEPTION WHEN data_exception OR statement_too_complex THEN
+    RETURN convert_from(message, 'UTF8');
+EXCEPTION WHEN data_exception THEN
     RETURN NULL;
 END $$;
+DROP FUNCTION IF EXISTS transport.parse(bytea);
 
--- Take a learner who is erased out of the messages that wait, or that could not be delivered: the events of a list that
--- have the learner's id as a value or are of a session of the learner, and whatever else has the id in its text. Return
--- the number of these messages. The transport then reads its queue again.
+-- Take a learner who is erased out of the messages that wait, or that could not be delivered. Whose an event is, is
+-- decided by the same fields as in a dead letter; if nobody can decode a message, by the id in its bytes. The other
+-- events of a list stay. Return the number of these messages. The transport then reads its queue again.
 CREATE OR REPLACE FUNCTION transport.forget(learner text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    quoted  text := to_jsonb(learner)::text;
     changed bigint := 0;
     place   record;
-    rest    jsonb;
+    letter  event_store.dead_letters;
+    theirs  integer;
+    rest    text;
 BEGIN
     FOR place IN
-        SELECT q.subscription, q.message_id, q.message, q.attributes, q.ordering_key, transport.parse(q.message) AS body
-        FROM transport.queue q ORDER BY q.subscription, q.message_id
+        SELECT q.subscription, q.message_id, q.message, q.attributes FROM transport.queue q
+        ORDER BY q.subscription, q.message_id
     LOOP
-        CONTINUE WHEN strpos(place.attributes::jsonb::text, quoted) = 0 AND place.ordering_key <> 'learner-' || learner
-            AND position(convert_to(learner, 'UTF8') IN place.message) = 0
-            AND coalesce(strpos(place.body::text, quoted), 0) = 0
-            AND strpos(coalesce(place.body::text, ''), '"session_id"') = 0;
-        SELECT jsonb_agg(e.entry ORDER BY e.n) INTO rest
-        FROM jsonb_array_elements(
-            CASE jsonb_typeof(place.body) WHEN 'array' THEN place.body ELSE jsonb_build_array(place.body) END)
-            WITH ORDINALITY AS e (entry, n)
-        WHERE place.body IS NOT NULL AND strpos(e.entry::text, quoted) = 0
-          AND (jsonb_typeof(e.entry) = 'object' OR strpos(e.entry::text, trim(BOTH '"' FROM quoted)) = 0)
-          AND NOT EXISTS (
-            SELECT FROM event_store.sessions s
-            WHERE s.session_id = e.entry -> 'data' ->> 'session_id' AND s.user_id = learner);
-        IF rest IS NULL OR strpos(place.attributes::jsonb::text, quoted) > 0
-            OR place.ordering_key = 'learner-' || learner THEN
+        letter.attributes := event_store.parse_payload(place.attributes)::jsonb;
+        letter.payload := transport.read(place.message);
+        letter.indexes := CASE WHEN json_typeof(event_store.parse_payload(letter.payload)) = 'array' THEN '{}' END;
+        SELECT count(*) FILTER (WHERE e.is_theirs), '[' || string_agg(e.entry::text, ',' ORDER BY e.n)
+            FILTER (WHERE NOT e.is_theirs) || ']'
+        INTO theirs, rest
+        FROM (
+            SELECT i.n, i.entry, CASE
+                WHEN event_store.has_fields(i.entry) THEN forget.learner = coalesce(i.learner, (
+                    SELECT s.user_id FROM event_store.sessions s WHERE s.session_id = i.session_id))
+                WHEN letter.indexes IS NULL THEN strpos(letter.payload, forget.learner) > 0
+                ELSE strpos(i.entry::text, forget.learner) > 0 END IS TRUE AS is_theirs
+            FROM event_store.entries_of(letter) i
+            UNION ALL
+            SELECT 0, NULL, position(convert_to(forget.learner, 'UTF8') IN place.message) > 0
+            WHERE letter.payload IS NULL  -- its bytes are no text
+        ) e;
+        CONTINUE WHEN theirs = 0;
+        IF letter.indexes IS NULL OR rest IS NULL THEN
             DELETE FROM transport.queue q
             WHERE q.subscription = place.subscription AND q.message_id = place.message_id;
-        ELSIF jsonb_typeof(place.body) = 'array' AND rest <> place.body THEN
-            UPDATE transport.queue q SET message = convert_to(rest::text, 'UTF8')
-            WHERE q.subscription = place.subscription AND q.message_id = place.message_id;
         ELSE
-            CONTINUE;
+            UPDATE transport.queue q SET message = convert_to(rest, 'UTF8')
+            WHERE q.subscription = place.subscription AND q.message_id = place.message_id;
         END IF;
         changed := changed + 1;
     END LOOP;
