@@ -327,6 +327,17 @@ def test_who_has_no_rights_in_the_database_no_longer_connects_and_the_others_do(
     service.connect(ours, "own").close()
 
 
+def test_the_logins_that_version_0_3_made_in_a_local_stack_go(service: Service) -> None:
+    """A start of this version takes CONNECT from PUBLIC, and leaves it to who has rights."""
+    with closing(service.admin()) as admin:
+        admin.run("CREATE ROLE local_ingest LOGIN IN ROLE progress_ingest")
+        admin.run("GRANT CONNECT ON DATABASE kept TO local_ingest")
+        database.run(admin, "local/database", "create analyst")
+        left = admin.run("SELECT rolname FROM pg_roles WHERE rolname ~ '^local_'")
+        admin.run("DROP ROLE local_analyst")
+    assert left == [["local_analyst"]]
+
+
 def test_no_two_databases_have_a_login_in_common() -> None:
     names = ["a" * 40, "a" * 41, "a" * 62, "a" * 63, "ü" * 31, "ü" * 30 + "ö", "A", "a"]
     made = [logins.name_after("progress_project", name) for name in names]
