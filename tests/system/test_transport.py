@@ -202,6 +202,18 @@ def test_a_pull_is_not_implemented_and_says_what_to_do(client: Pubsub) -> None:
         client.subscriber.subscribe(name, print).result(timeout=20)
 
 
+@pytest.mark.parametrize("url", [f"http://{'a' * 64}.com/", "not an address"])
+def test_an_address_that_none_can_have_stops_no_other_push(
+    client: Pubsub, inbox: Inbox, url: str
+) -> None:
+    topic = client.topic()
+    client.subscribe(topic, url)
+    client.subscribe(topic, inbox.url)
+    for data in (b"1", b"2"):
+        sent = client.publish(topic, data)
+        assert ids(inbox.take(1)) == set(sent)
+
+
 def test_only_who_knows_the_key_publishes_under_serve(transport: Transport) -> None:
     transport.grpc = None
     transport.start()

@@ -338,7 +338,7 @@ class Broker:
                 return None
             except TimeoutError:
                 return 504
-            except aiohttp.ClientError:
+            except (aiohttp.ClientError, ValueError):  # the latter: a name that no host can have
                 continue
         return 502
 
