@@ -13,7 +13,6 @@ import sys
 
 from progress import settings
 from progress.adapters.postgres import database
-from progress.adapters.telemetry import logs
 from progress.errors import ProgressError
 from progress.local import (
     data_folder,
@@ -142,7 +141,6 @@ def main() -> None:
     folder = data_folder.at(current.progress_data_dir)
     handlers = [OwnLog(folder.log("supervisor"))]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
-    logs.configure("up")
     try:
         with data_folder.hold(folder, timeout_s=1) as is_free:
             if is_free:

@@ -264,6 +264,10 @@ def test_every_killed_process_is_restarted(stack: Stack) -> None:
         )
 
     readiness.wait(are_restarted, "the restarted processes", seconds=60)
+    log = (stack.folder / "logs" / "supervisor.log").read_text(encoding="utf-8")
+    ended = [line for line in log.splitlines() if "query ended" in line]
+    assert ended
+    assert not [line for line in ended if line.startswith("{")]  # each end is said once
     line = json.dumps({"event_id": "after", "event_type": "Something", "data": {}})
     assert stack.run("publish", "-", text=line).returncode == 0
     readiness.wait(
