@@ -280,7 +280,10 @@ def delete_marks(connection: Connection, learner: str) -> None:
             schema.set_search_path(connection, name)
             for block in ("lock batch", "lock shard", "lock snapshots"):
                 database.run(connection, _FILE, block, learner=learner)
-            database.run(connection, _INTERFACE, "delete learner", learner=learner)
+            if database.run(connection, _FILE, "has interface")[0][0]:
+                database.run(connection, _INTERFACE, "delete learner", learner=learner)
+            else:
+                database.run(connection, _FILE, "delete learner of earlier", learner=learner)
 
 
 def keep_receipt(connection: Connection, learner: str, operation_id: UUID, receipt: object) -> None:

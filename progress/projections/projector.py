@@ -169,12 +169,15 @@ class Projector:
 
         A schema that cannot be folded delays no other. Then raise its error, if it is being read.
         """
-        results, failure = [], None
+        results: list[T] = []
+        failure: ProjectionError | DatabaseUnavailable | None = None
         for schema in found.schemas or [found.first]:
             try:
                 self.enter(schema)
                 results.append(fold())
-            except ProjectionError as error:
+            except (ProjectionError, DatabaseUnavailable) as error:
+                if isinstance(error, DatabaseUnavailable) and not _is_interrupted(error):
+                    raise
                 logs.write("WARNING", f"{schema} was not folded: {error}")
                 if found.is_read(schema):
                     failure = failure or error
@@ -308,6 +311,11 @@ def _record_times(times: list[float]) -> None:
         ):
             elapsed_ms = max(0.0, 1_000 * (end - start))  # the server's clock may go back
             tracing.record_metrics({"projection": name, "projection_ms": elapsed_ms})
+
+
+def _is_interrupted(outage: DatabaseUnavailable) -> bool:
+    """Return whether the server has ended a statement, such as one in a deadlock, and responds."""
+    return database.read_failure(outage.__cause__ or outage).is_refusal
 
 
 def _translate(failure: Failure) -> Exception | None:

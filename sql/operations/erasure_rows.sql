@@ -30,6 +30,14 @@ SELECT pg_advisory_xact_lock(hashtext(current_schema()), event_store.shard_of('l
 SELECT pg_try_advisory_xact_lock(
     hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:learner AS text)));
 
+-- has interface --
+-- Read models before version 0.4 lack the function, unless `migrate` has completed them (see live.py).
+SELECT to_regprocedure(current_schema() || '.remove_deletion(text)') IS NOT NULL;
+
+-- delete learner of earlier --
+WITH forgotten AS (DELETE FROM deleted_learners WHERE user_id = :learner)
+SELECT delete_learners(ARRAY[CAST(:learner AS text)]);
+
 -- lock batch --
 -- Take this lock before the lock of snapshots. A run of the batch job takes both locks in the same order, so that the
 -- erasure and the run cannot deadlock.

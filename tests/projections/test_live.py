@@ -12,7 +12,7 @@ import redis
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import commands
-from progress.errors import ProjectionError
+from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.event_store import dead_letters
 from progress.projections import batch, changes, live, projector, replacement, replay, schema
 from progress.projections.changes import Publisher
@@ -25,6 +25,11 @@ from tests.support.stage import append, connect, publisher
 OTHER = "progress_0123456789ab"
 OWN = schema.schema_name()
 FORBID = f"ALTER TABLE {OTHER}.completions ADD CONSTRAINT low CHECK (score < 80)"
+INTERRUPT = f"""
+CREATE FUNCTION {OTHER}.interrupt() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'interrupted' USING ERRCODE = 'deadlock_detected'; END $$;
+CREATE TRIGGER interrupted BEFORE INSERT ON {OTHER}.completions EXECUTE FUNCTION {OTHER}.interrupt()
+"""
 READ = (
     "UPDATE event_store.read_models SET read_until = clock_timestamp() - "
     "CAST(:age AS interval), built_at = '2026-01-01' WHERE schema = :schema"
@@ -113,6 +118,20 @@ def test_a_defect_of_a_schema_fails_a_wake_up_only_if_the_schema_is_read(
     read(woken, OTHER, age)
     sample_events.record_lessons(woken, "ann", lessons=1)
     with pytest.raises(ProjectionError) if age == "0" else contextlib.nullcontext():
+        projector.wake(model_rows.read_value(woken, "shard", user="ann"))
+    assert (count_sessions(woken, OWN), count_sessions(woken, OTHER)) == (1, 0)
+
+
+@pytest.mark.parametrize("age", ["0", "2 hours"])
+def test_a_schema_whose_folds_the_server_interrupts_does_not_delay_another(
+    woken: Connection, age: str
+) -> None:
+    """For example because they wait for a lock, or are deadlocked, each time."""
+    woken.run(INTERRUPT)
+    read(woken, OTHER, age)
+    read(woken, OWN, "0" if age != "0" else "10 minutes")
+    sample_events.record_lessons(woken, "ann", lessons=1)
+    with pytest.raises(DatabaseUnavailable) if age == "0" else contextlib.nullcontext():
         projector.wake(model_rows.read_value(woken, "shard", user="ann"))
     assert (count_sessions(woken, OWN), count_sessions(woken, OTHER)) == (1, 0)
 
