@@ -212,6 +212,18 @@ def test_what_is_being_read_is_not_pruned(woken: Connection) -> None:
     assert woken.run("SELECT schema FROM event_store.read_models") == [[OWN]]
 
 
+def test_what_is_read_since_it_was_chosen_is_not_dropped(woken: Connection) -> None:
+    """For example by a query function of the other version, while an operator prunes."""
+    woken.run("CREATE SCHEMA progress_000000000000")
+    dropped = replacement.drop_unused(woken)
+    assert next(dropped) == "progress_000000000000"
+    read(woken, OTHER, "0")
+    with pytest.raises(DatabaseUnavailable, match="still being read"):
+        next(dropped)
+    assert live.find(woken).schemas == [OWN, OTHER]
+    assert schema.exists(woken, OTHER)
+
+
 def test_every_live_schema_marks_milestones_and_the_key_makes_each_once(
     woken: Connection,
 ) -> None:
