@@ -314,6 +314,33 @@ def test_the_oldest_letters_are_emptied_first_and_each_is_read_once(connection: 
     assert after[-1] == before[-1]
 
 
+def test_an_erasure_and_the_ageing_of_letters_do_not_deadlock(
+    connection: Connection, store: Store
+) -> None:
+    """One letter is undecodable; the next is the learner's. Both wait for the first letter."""
+    append(connection, b"first")
+    append(connection, abandoned("ann") | OLD)
+    digest = forbid(connection, "ann")
+    with (
+        closing(store.connect()) as ageing,
+        closing(store.connect()) as erasing,
+        closing(store.connect()) as reader,
+        ThreadPoolExecutor() as pool,
+    ):
+        pids = [c.run("SELECT pg_backend_pid()")[0][0] for c in (ageing, erasing)]
+        connection.run("BEGIN")
+        connection.run("SELECT FROM event_store.dead_letters WHERE payload = 'first' FOR UPDATE")
+        try:
+            aged = pool.submit(ageing.run, "SELECT event_store.empty_old_letters(0, 10)")
+            model_rows.wait_for_lock(reader, pids[0], aged)
+            erased = pool.submit(redact_letters, erasing, digest)
+            model_rows.wait_for_lock(reader, pids[1], erased)
+        finally:
+            connection.run("COMMIT")
+        assert (aged.result(), erased.result()) == ([[2]], None)
+    assert [letter["payload"] for letter in letters(connection)] == ["", ""]
+
+
 def test_the_entries_of_a_bundle_are_judged_one_by_one(connection: Connection) -> None:
     append(connection, started("ann-1", "a-1"), started("ben", "b-1"))
     theirs = ['{"data": {"user_id": "ann-1"}}', '{"data":{"session_id":"a-1"},"metadata":{}}']

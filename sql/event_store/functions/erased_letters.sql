@@ -275,6 +275,9 @@ DECLARE
     found record;
 BEGIN
     SELECT * INTO found FROM event_store.letters_of(wanted, after, at_most, with_undecodable);
+    -- In the order of empty_old_letters, which would otherwise deadlock with this.
+    PERFORM FROM event_store.dead_letters l
+    WHERE l.letter_id = ANY (found.letter_ids || found.undecodable_ids) ORDER BY l.letter_id FOR UPDATE;
     PERFORM event_store.erase_from_letters(found.letter_ids, wanted);
     PERFORM event_store.empty_undecodable(found.undecodable_ids);
     redacted := coalesce(cardinality(found.letter_ids), 0);
