@@ -40,8 +40,8 @@ VALUES
         'TABLE operations', 'operations'),
     ('progress_batch', 'EXECUTE', 'ROUTINE event_store', 'append count_unpublished drop_orphaned_marks drop_read_models
         empty_old_letters end_analyst_locks erasure_digest event_uuid fold_case has_messages is_deleted mark_failed
-        mark_poisoned mark_replayed most_letter_bytes move_publisher next_messages position_at published_event quarantine
-        redact_letters remove_analyst_objects save_snapshot shard_of take_apart'),
+        mark_poisoned mark_replayed most_letter_bytes move_publisher next_messages position_at published_event
+        quarantine redact_letters remove_analyst_objects save_snapshot shard_of take_apart'),
     ('progress_batch', 'EXECUTE', 'ROUTINE operations', 'accept archive_is_due count_problems delete_finished
         list_unclaimed'),
     ('progress_batch', 'EXECUTE', 'ROUTINE progress', 'replace_views'),
