@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,11 +64,6 @@ def test_compose_yaml_and_env_example_have_the_same_variables() -> None:
         assert defaults <= {documented[name]}, name
 
 
-def test_a_missing_password_variable_is_an_error() -> None:
-    with pytest.raises(KeyError):
-        compose_file.services({})
-
-
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_service_has_a_memory_limit_and_a_health_check(name: str) -> None:
     service = SERVICES[name]
@@ -89,49 +83,12 @@ def _megabytes(resources: Mapping[str, str]) -> int:
     return int(match[1]) * {"M": 1, "G": 1_024}[match[2]]
 
 
-def test_the_data_of_a_service_is_on_a_volume_that_outlives_its_container() -> None:
-    volumes = compose_file.volumes()
-    mounted = [mount for service in SERVICES.values() for mount in service.get("volumes", ())]
-    assert volumes == {mount.split(":")[0] for mount in mounted if not mount.startswith(".")}
-    assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
-
-
-def test_the_health_check_of_postgres_asks_whether_it_accepts_connections() -> None:
-    assert SERVICES["postgres"]["healthcheck"]["test"][:2] == ["CMD", "pg_isready"]
-
-
-def test_no_service_depends_on_itself() -> None:
-    waits = {name: service.get("depends_on", {}).keys() for name, service in SERVICES.items()}
-    assert set(TopologicalSorter(waits).static_order()) == SERVICES.keys()
-
-
 def test_all_ports_are_published_only_on_localhost() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert len(ports) > 8
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
     outside = [port.split(":")[1] for port in ports]
     assert len(set(outside)) == len(outside)
-
-
-# The brief names these ports.
-PORTS = {
-    "postgres": {"5432"},
-    "pgadmin": {"5050"},
-    "redisinsight": {"8001"},
-    "prometheus": {"9090"},
-    "grafana": {"3000"},
-    "jaeger": {"16686", "14268"},
-}
-
-
-@pytest.mark.parametrize("name", PORTS)
-def test_a_tool_is_at_its_port(name: str) -> None:
-    assert {port.split(":")[1] for port in SERVICES[name]["ports"]} == PORTS[name]
-
-
-def test_the_containers_share_a_network_with_the_other_contexts() -> None:
-    networks = yaml.safe_load(compose_file.FILE.read_text(encoding="utf-8"))["networks"]
-    assert networks == {"default": {"name": "effect-network"}}
 
 
 def test_postgresql_has_the_version_of_the_local_stack_and_of_the_cloud() -> None:
@@ -270,15 +227,6 @@ def test_each_grafana_query_finds_data(request: pytest.FixtureRequest, tmp_path:
             series |= promtool.growing(f"progress_{field}_sum", labels, 3)
     assert promtool.empty(queries, series, tmp_path) == ""
     assert "FAILED" in promtool.empty([*queries, "progress_of_another"], series, tmp_path)
-
-
-def test_grafana_finds_its_dashboards() -> None:
-    (provider,) = _yaml("grafana/provisioning/dashboards/all.yaml")["providers"]
-    mounts = [mount.split(":")[1] for mount in SERVICES["grafana"]["volumes"]]
-    assert provider["options"]["path"] in mounts
-    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
-    assert Path(home).parent == Path(provider["options"]["path"])
-    assert (FOLDER / "grafana" / "dashboards" / Path(home).name).exists()
 
 
 def test_the_readme_lists_each_published_port() -> None:

@@ -39,11 +39,6 @@ def services(variables: Mapping[str, str]) -> dict[str, Service]:
     return parsed
 
 
-def volumes() -> set[str]:
-    """Return the names of the declared volumes."""
-    return {*yaml.safe_load(FILE.read_text(encoding="utf-8"))["volumes"]}
-
-
 def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
     name, sign, text = match.groups()
     if name is None:

@@ -110,19 +110,6 @@ def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) ->
         assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S
 
 
-def test_the_scheduler_starts_the_jobs_with_its_own_account(deployment: Deployment) -> None:
-    schedules = deployment.applied.of("google_cloud_scheduler_job", "run")
-    assert schedules.keys() == {"batch", "batch-large"}
-    may = deployment.applied.of("google_cloud_run_v2_job_iam_member", "scheduler")
-    for name, job in schedules.items():
-        target = only(job["http_target"])
-        assert target["uri"].endswith(f"/jobs/progress-{name}:run")
-        assert not target["oidc_token"]  # Google's APIs do not accept OIDC tokens
-        account = only(target["oauth_token"])["service_account_email"]
-        assert may[name]["member"] == f"serviceAccount:{account}"
-        assert (may[name]["name"], may[name]["role"]) == (f"progress-{name}", "roles/run.invoker")
-
-
 @pytest.mark.parametrize("environment", NOT_DEV)
 def test_fewer_instances_are_kept_ready_at_night(
     environments: Environments, environment: str

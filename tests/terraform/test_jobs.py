@@ -3,12 +3,8 @@
 import base64
 import json
 
-import pytest
-
 from progress.recovery import buckets
-from tests.support.cloud_run import container, only, settings, template
-from tests.support.terraform import ENVIRONMENTS
-from tests.support.terraform_environments import Environments
+from tests.support.cloud_run import container, only, template
 from tests.support.terraform_state import Deployment, Resources
 
 
@@ -39,17 +35,6 @@ def test_the_schedule_backs_up_cloud_sql_with_an_expiry_and_starts_the_dump_of_n
         "dump",
         "--daily",
     ]
-
-
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_the_batch_job_erases_deleted_learners_in_staging_and_production(
-    environments: Environments, environment: str
-) -> None:
-    days = {"dev": None, "staging": "1", "prod": "30"}[environment]
-    jobs = environments[environment].applied.of("google_cloud_run_v2_job", "job")
-    for name, job in jobs.items():
-        wanted = days if name.startswith("batch") else None
-        assert settings(job).get("ERASE_DELETED_AFTER_DAYS") == wanted
 
 
 def test_the_rebuild_job_has_enough_memory_and_no_schedule(deployment: Deployment) -> None:
