@@ -19,8 +19,3 @@ output "github_environments" {
   description = "The repository's variable ENVIRONMENTS: the GitHub environments with a project in the cloud, as JSON."
   value       = jsonencode([for name in keys(local.projects) : local.github_environments[name] if var.github != null])
 }
-
-output "state_buckets" {
-  description = "The state bucket of each project."
-  value       = { for name, bucket in google_storage_bucket.state : name => bucket.name }
-}

@@ -124,8 +124,6 @@ def test_entries_are_erased_with_the_start_of_their_session_whatever_their_fault
 
 
 OTHER = "expected the same content as the first event with this event_id - at $.event_id"
-SECOND = "expected the learner of the session's first SessionStarted - at $.data.user_id"
-NO_TIME = "expected an RFC 3339 time with an offset, found none - at $.occurred_at"
 
 
 def test_the_caller_learns_why_an_entry_is_a_dead_letter_each_time_it_posts_the_entry(
