@@ -118,6 +118,39 @@ def test_each_action_is_used_in_only_one_version() -> None:
     assert len({use.partition("@")[0] for use in used}) == len(used)
 
 
+def test_main_is_released_to_dev_staging_and_production_with_the_same_image() -> None:
+    deliver = jobs(FOLDER / "deliver.yaml")
+    assert read(FOLDER / "deliver.yaml")["on"] == {"push": {"branches": ["main"]}}
+    assert deliver["build"]["needs"] == "checks"
+    order = [
+        ("dev", "build"),
+        ("staging", ["build", "approvals"]),
+        ("production", ["build", "staging", "production-plan"]),
+    ]
+    for name, needs in order:
+        assert deliver[name]["needs"] == needs
+        image = "${{ needs.build.outputs.image }}"
+        assert deliver[name]["with"] == {"environment": name, "image": image}
+    inputs = read(FOLDER / "release.yaml")["on"]["workflow_call"]["inputs"]
+    assert inputs.keys() == deliver["dev"]["with"].keys()
+
+
+def test_releases_and_rollbacks_of_an_environment_never_overlap() -> None:
+    """A rollback cancels the release in progress, even if the release waits for an approval."""
+    groups = {
+        stem: job["concurrency"]
+        for stem in ("release", "rollback")
+        for job in jobs(FOLDER / f"{stem}.yaml").values()
+    }
+    group = "release-${{ inputs.environment }}"
+    assert groups == {
+        "release": {"group": group, "cancel-in-progress": False},
+        "rollback": {"group": group, "cancel-in-progress": True},
+    }
+    deploying = [f.stem for f in FILES if "release.py deploy" in f.read_text()]
+    assert deploying == ["release"]
+
+
 @each_file
 def test_jobs_have_only_the_permissions_that_they_need(file: Path) -> None:
     assert read(file)["permissions"] == {}

@@ -19,6 +19,31 @@ def test_an_environment_without_anything_in_a_network_has_none(dev: Resources) -
     assert not [address for address in dev if "google_compute_" in address]
 
 
+def test_the_load_balancer_has_tls_1_3_and_a_certificate_for_the_domain(
+    environments: Environments, prod: Resources
+) -> None:
+    proxy = prod.one("google_compute_target_https_proxy")
+    policy = prod.one("google_compute_ssl_policy")
+    certificate = prod.one("google_certificate_manager_certificate")
+    entry = prod.one("google_certificate_manager_certificate_map_entry")
+    proof = prod.one("google_certificate_manager_dns_authorization")
+    rule = prod.of("google_compute_global_forwarding_rule", "load_balancer")["0"]
+    assert (rule["port_range"], rule["target"]) == ("443", proxy["id"])
+    assert rule["ip_address"] == prod.one("google_compute_global_address", "load_balancer")["id"]
+    assert proxy["ssl_policy"] == policy["id"]
+    shown = prod.one("google_certificate_manager_certificate_map")
+    assert proxy["certificate_map"] == f"//certificatemanager.googleapis.com/{shown['id']}"
+    assert (entry["map"], entry["certificates"]) == (shown["name"], [certificate["id"]])
+    assert certificate["managed"][0]["domains"] == [DOMAIN]
+    # Google issues the certificate before the domain's address leads here.
+    assert certificate["managed"][0]["dns_authorizations"] == [proof["id"]]
+    assert environments["prod"].outputs["domain_records"] == [
+        f"{DOMAIN}. A {prod['google_compute_global_address.load_balancer[0]']['address']}",
+        f"_acme-challenge.{DOMAIN}. CNAME 1.authorize.certificatemanager.goog.",
+    ]
+    assert (policy["min_tls_version"], policy["profile"]) == ("TLS_1_3", "RESTRICTED")
+
+
 @pytest.mark.parametrize("environment", NOT_DEV)
 def test_every_service_and_job_is_connected_to_the_network(
     environments: Environments, environment: str
