@@ -158,6 +158,7 @@ _RACES = {
 }
 
 
+@pytest.mark.first_in_gate("race")
 @pytest.mark.parametrize("race", _RACES)
 def test_each_planted_race_of_the_hub_is_found_and_repeats(race: str) -> None:
     with planted.plant(hub, _RACES[race]) as module:

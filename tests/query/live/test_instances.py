@@ -60,6 +60,7 @@ def count_subscribers(url: str, user: str = "ann") -> int:
     return count
 
 
+@pytest.mark.exhaustive
 def test_streams_of_several_instances_follow_changes_without_polling(
     store: Store, serve: Serve, valkey: str, subscribe: Subscribe
 ) -> None:

@@ -89,6 +89,7 @@ def test_an_administrator_lands_on_the_state_of_the_system_with_the_lag_of_each_
     page.unroute_all(behavior="wait")
 
 
+@pytest.mark.exhaustive
 def test_administration_says_who_blocks_the_database_and_links_to_the_runbook(
     visit: Visits, demo: Stack
 ) -> None:
