@@ -16,6 +16,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from infra.docker.grafana import write_dashboard
 from progress.settings import Settings
 from tests.conftest import skip_without
 from tests.support import compose_file, promtool
@@ -193,29 +194,26 @@ def test_the_collector_exports_to_existing_services() -> None:
     assert urlsplit(config["exporters"]["otlphttp/jaeger"]["endpoint"]).hostname in SERVICES
 
 
-def test_grafana_shows_exactly_the_metrics_that_metric_fields_json_declares() -> None:
-    dashboard = json.loads((FOLDER / "grafana/dashboards/progress.json").read_text())
-    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    shown = set()
-    for expression in expressions:
-        for metric, part in re.findall(r"progress_(\w+?)(_bucket|_sum|_count)?\b", expression):
-            assert bool(part) is (_METRICS[metric]["kind"] == "distribution"), expression
-            shown.add(metric)
-    assert shown == _METRICS.keys()
-    sources = {
-        source["uid"]
-        for source in _yaml("grafana/provisioning/datasources/all.yaml")["datasources"]
-    }
-    assert sources == {"prometheus", "jaeger"}
-    for panel in dashboard["panels"]:
-        assert {part["datasource"]["uid"] for part in (panel, *panel["targets"])} <= sources
+def test_grafana_shows_the_metrics_that_metric_fields_json_declares() -> None:
+    text = write_dashboard.FILE.read_text("utf-8")
+    assert text == write_dashboard.generate(), "run infra/docker/grafana/write_dashboard.py"
+    for panel, (name, field) in zip(json.loads(text)["panels"], _METRICS.items(), strict=True):
+        assert panel["title"] == f"{name}: {field['meaning']}"
+        steps = panel["fieldConfig"]["defaults"].get("thresholds", {"steps": [{"value": None}]})
+        assert steps["steps"][-1]["value"] == field.get("limit")
+        for query in (target["expr"] for target in panel["targets"]):
+            parts = re.findall(rf"progress_{name}(_bucket|_sum|_count)?\b", query)
+            assert parts, query
+            assert all(parts) is (field["kind"] == "distribution"), query
+    sources = _yaml("grafana/provisioning/datasources/all.yaml")["datasources"]
+    assert {source["uid"] for source in sources} == {"prometheus", "jaeger"}
 
 
 def test_each_grafana_query_finds_data(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """The queries use the names and labels that the collector exports."""
     if promtool.PROGRAM is None:
         skip_without(request, "promtool")
-    panels = json.loads((FOLDER / "grafana/dashboards/progress.json").read_text())["panels"]
+    panels = json.loads(write_dashboard.FILE.read_text())["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
     series: promtool.Series = {}
     for field, signal in _METRICS.items():
@@ -227,6 +225,15 @@ def test_each_grafana_query_finds_data(request: pytest.FixtureRequest, tmp_path:
             series |= promtool.growing(f"progress_{field}_sum", labels, 3)
     assert promtool.empty(queries, series, tmp_path) == ""
     assert "FAILED" in promtool.empty([*queries, "progress_of_another"], series, tmp_path)
+
+
+def test_grafana_finds_its_dashboards() -> None:
+    (provider,) = _yaml("grafana/provisioning/dashboards/all.yaml")["providers"]
+    mounts = [mount.split(":")[1] for mount in SERVICES["grafana"]["volumes"]]
+    assert provider["options"]["path"] in mounts
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert Path(home).parent == Path(provider["options"]["path"])
+    assert Path(home).name == write_dashboard.FILE.name
 
 
 def test_the_readme_lists_each_published_port() -> None:

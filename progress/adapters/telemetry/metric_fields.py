@@ -13,6 +13,7 @@ class MetricField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unit: str
     labels: tuple[str, ...]
     meaning: str
+    limit: float | None = None  # a value above it is bad: a line on Grafana's dashboard
 
 
 class LogFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
