@@ -2,75 +2,59 @@
 # that the runbook uses.
 
 locals {
-  field_charts = [
-    for field, metric in local.metric_fields : {
-      title = "${field}: ${metric.meaning}"
-      unit  = metric.unit
-      names = metric.labels # the labels that name the lines of the chart
-      lines = metric.kind == "count" ? {
-        "a second" = join(" or ", [
-          for resource in local.resource_kinds :
-          "sum by (${join(", ", metric.labels)}) (rate(${local.series[field]}{${resource}}[5m]))"
-        ])
-        } : {
-        for name, quantile in { p50 = 0.5, p95 = 0.95 } : name => join(" or ", [
-          for resource in local.resource_kinds :
-          join("", [
-            "histogram_quantile(${quantile}, sum by (${join(", ", concat(["le"], metric.labels))}) ",
-            "(rate(${local.series[field]}_bucket{${resource}}[10m])))",
-          ])
-        ])
-      }
+  # The queries of each kind of metric, by legend: of a metric's series, by its labels.
+  metric_queries = {
+    count = { "a second" = "sum by (%[2]s) (rate(%[1]s[5m]))" }
+    distribution = {
+      p50 = "histogram_quantile(0.5, sum by (%[2]s) (rate(%[1]s[10m])))"
+      p95 = "histogram_quantile(0.95, sum by (%[2]s) (rate(%[1]s[10m])))"
     }
-  ]
-
-  # Metrics that OpenTelemetry exports. PromQL needs braces and quotes, because their names contain a dot.
-  exported_charts = [
-    for name, metric in local.declared_fields.exported : {
+  }
+  # A query may select only one kind of resource. PromQL needs braces and quotes for the metrics that OpenTelemetry
+  # exports, because their names contain a dot.
+  metric_series = merge(
+    { for name in keys(local.declared_fields.exported) : name => ["{\"progress.${name}_bucket\"}"] },
+    {
+      for field, series in local.series : field => [
+        for selector in [local.services_selector, local.jobs_selector] :
+        "${series}${local.metric_fields[field].kind == "count" ? "" : "_bucket"}{${selector}}"
+      ]
+    },
+  )
+  metric_charts = [
+    for name, metric in merge(local.metric_fields, local.declared_fields.exported) : {
       title = "${name}: ${metric.meaning}"
       unit  = metric.unit
-      names = metric.labels
+      names = metric.labels # the labels that name the lines of the chart
       lines = {
-        p95 = join("", [
-          "histogram_quantile(0.95, sum by (${join(", ", concat(["le"], metric.labels))}) ",
-          "(rate({\"progress.${name}_bucket\"}[10m])))",
+        for legend, query in local.metric_queries[metric.kind] : legend => join(" or ", [
+          for series in local.metric_series[name] :
+          format(query, series, join(", ", concat(metric.kind == "count" ? [] : ["le"], metric.labels)))
         ])
       }
     }
   ]
 
-  cache_chart = {
-    title = "Cache hit rate, 0 to 1: low while learners study with an open page"
-    unit  = "1"
-    names = []
-    lines = { "hit rate" = local.cache_hit_rate }
-  }
-
   platform_charts = [
-    {
-      title = "Instances of each service"
-      unit  = "1"
-      names = ["service_name"]
-      lines = {
-        instances = "sum by (service_name) (run_googleapis_com:container_instance_count{${local.services_selector}})"
+    for title, chart in {
+      "Cache hit rate, 0 to 1: low while learners study with an open page" = {
+        legend = "hit rate"
+        query  = local.cache_hit_rate
       }
-    },
-    {
-      title = "Cloud SQL: CPU, 0 to 1"
-      unit  = "1"
-      names = []
-      lines = { CPU = "cloudsql_googleapis_com:database_cpu_utilization{monitored_resource=\"cloudsql_database\"}" }
-    },
-    {
-      title = "Memorystore: memory, 0 to 1"
-      unit  = "1"
-      names = []
-      lines = { memory = "redis_googleapis_com:stats_memory_usage_ratio{monitored_resource=\"redis_instance\"}" }
-    },
+      "Instances of each service" = {
+        legend = "$${labels.service_name} instances"
+        query  = "sum by (service_name) (run_googleapis_com:container_instance_count{${local.services_selector}})"
+      }
+      "Cloud SQL: CPU, 0 to 1" = {
+        legend = "CPU"
+        query  = "cloudsql_googleapis_com:database_cpu_utilization{monitored_resource=\"cloudsql_database\"}"
+      }
+      "Memorystore: memory, 0 to 1" = {
+        legend = "memory"
+        query  = "redis_googleapis_com:stats_memory_usage_ratio{monitored_resource=\"redis_instance\"}"
+      }
+    } : { title = title, unit = "1", names = [], lines = { (chart.legend) = chart.query } }
   ]
-
-  charts         = concat(local.field_charts, [local.cache_chart], local.exported_charts, local.platform_charts)
-  resource_kinds = [local.services_selector, local.jobs_selector] # a query may select only one kind of resource
 }
 
 resource "google_monitoring_dashboard" "progress" {
@@ -79,7 +63,7 @@ resource "google_monitoring_dashboard" "progress" {
     mosaicLayout = {
       columns = 12
       tiles = [
-        for index, chart in local.charts : merge(
+        for index, chart in concat(local.metric_charts, local.platform_charts) : merge(
           # The API omits a position of 0. If this configuration set a position to 0, every plan would show a change.
           { for side, place in { xPos = (index % 2) * 6, yPos = floor(index / 2) * 4 } : side => place if place > 0 },
           {
