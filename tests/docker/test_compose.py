@@ -84,13 +84,6 @@ def _megabytes(resources: Mapping[str, str]) -> int:
     return int(match[1]) * {"M": 1, "G": 1_024}[match[2]]
 
 
-def test_the_data_of_a_service_is_on_a_volume_that_outlives_its_container() -> None:
-    volumes = compose_file.volumes()
-    mounted = [mount for service in SERVICES.values() for mount in service.get("volumes", ())]
-    assert volumes == {mount.split(":")[0] for mount in mounted if not mount.startswith(".")}
-    assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
-
-
 def test_all_ports_are_published_only_on_localhost() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert len(ports) > 8
@@ -229,15 +222,6 @@ def test_each_grafana_query_finds_data(request: pytest.FixtureRequest, tmp_path:
             series |= promtool.growing(f"progress_{field}_sum", labels, 3)
     assert promtool.empty(queries, series, tmp_path) == ""
     assert "FAILED" in promtool.empty([*queries, "progress_of_another"], series, tmp_path)
-
-
-def test_grafana_finds_its_dashboards() -> None:
-    (provider,) = _yaml("grafana/provisioning/dashboards/all.yaml")["providers"]
-    mounts = [mount.split(":")[1] for mount in SERVICES["grafana"]["volumes"]]
-    assert provider["options"]["path"] in mounts
-    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
-    assert Path(home).parent == Path(provider["options"]["path"])
-    assert Path(home).name == write_dashboard.FILE.name
 
 
 def test_the_readme_lists_each_published_port() -> None:

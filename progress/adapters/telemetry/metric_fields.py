@@ -13,7 +13,7 @@ class MetricField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unit: str
     labels: tuple[str, ...]
     meaning: str
-    limit: float | None = None  # a value above it is bad: a line on Grafana's dashboard
+    limit: float | None = None  # from it on, a value is bad: a line in Grafana
 
 
 class LogFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
