@@ -12,9 +12,8 @@ from typing import Any
 
 from progress import settings
 from progress.errors import StackError
-from progress.local import postgres, processes
+from progress.local import log_files, postgres, processes
 from progress.local.data_folder import DataFolder, State
-from progress.local.log_files import LogSockets
 from progress.local.process_specs import Part
 
 log = logging.getLogger("progress.local")
@@ -49,10 +48,9 @@ class Supervisor:
         self._stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
-        self._logs = LogSockets(folder.logs, logged) if logged else None
-        self._writer: subprocess.Popen[bytes] | None = None
-        if self._logs:
-            self._start_task(self._keep_writer(self._logs))
+        self._logs = {name: log_files.open_log(folder.log(name)) for name in logged}
+        if logged:
+            self._start_task(log_files.keep_small(folder.logs))
 
     async def run_until_stopped(
         self, work: Coroutine[None, None, None], *ends: Awaitable[None]
@@ -93,7 +91,7 @@ class Supervisor:
     async def run(self, part: Part) -> None:
         """Run a command to its end; raise StackError if it fails."""
         if await self._wait(self._start(part)):
-            raise StackError(await self._format_end(part))
+            raise StackError(self._format_end(part))
 
     async def try_run(self, part: Part) -> bool:
         """Run a command to its end; if it fails, log the error and return False."""
@@ -119,16 +117,15 @@ class Supervisor:
         await self.stop_parts(*(name for name in self._running if name not in last))
         for name in last:
             await self.stop_parts(name)
-        if self._logs and self._writer:
-            self._logs.close()
-            await self._wait_or_kill(self._writer, "the writer of the logs")
+        for file in self._logs.values():
+            file.close()
 
     async def _start_and_wait(self, part: Part) -> None:
         process = self._start(part)
         pause, deadline = 0.01, time.monotonic() + _READY_TIMEOUT_S
         while not await part.answers():
             if process.poll() is not None:
-                raise StackError(await self._format_end(part))
+                raise StackError(self._format_end(part))
             if time.monotonic() > deadline:
                 raise StackError(f"{part.name} is not ready; see its log")
             await asyncio.sleep(pause)
@@ -174,7 +171,7 @@ class Supervisor:
     def _start(self, part: Part) -> subprocess.Popen[bytes]:
         process = processes.start(
             part.command,
-            output=self._logs.writer(part.name) if self._logs else sys.stdout.fileno(),
+            output=self._logs.get(part.name) or sys.stdout.fileno(),
             environment=settings.child_env(**part.environment),
             folder=part.folder,
             account=part.account,
@@ -210,24 +207,13 @@ class Supervisor:
         self._child_exit.set()
         self._child_exit = asyncio.Event()
 
-    async def _format_end(self, part: Part) -> str:
-        if self._logs is None:
+    def _format_end(self, part: Part) -> str:
+        if part.name not in self._logs:
             return f"{part.name} ended; see its lines above"
-        await self._logs.flush(part.name)
         file = self._folder.log(part.name)
-        text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+        text = file.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in text.splitlines() if line.strip()] or ["it wrote nothing"]
         return f"{part.name} ended: {lines[-1].strip()} (see {file})"
-
-    async def _keep_writer(self, logs: LogSockets) -> None:
-        """Keep the writer of the logs: without it, the sockets fill up and processes block."""
-        while True:
-            self._writer = logs.start()
-            self._state.processes["logs"] = processes.identify(self._writer.pid)
-            self._write()
-            code = await self._wait(self._writer)
-            log.warning("the writer of the logs ended (%s): starting it again", code)
-            await asyncio.sleep(_MAX_PAUSE_S)
 
     def _write(self) -> None:
         self._folder.write(self._state)

@@ -26,7 +26,6 @@ from progress.local import (
 )
 from progress.local.data_folder import DataFolder
 from progress.local.issuer import Issuer
-from progress.local.log_files import OwnLog
 from progress.local.ports import HOST
 from progress.local.supervision import Supervisor
 from progress.serve import system
@@ -139,8 +138,7 @@ def main() -> None:
     os.umask(0o077)  # files of the processes are accessible to their owner only
     current = settings.current()
     folder = data_folder.at(current.progress_data_dir)
-    handlers = [OwnLog(folder.log("supervisor"))]
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     try:
         with data_folder.hold(folder, timeout_s=1) as is_free:
             if is_free:

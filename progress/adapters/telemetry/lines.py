@@ -4,6 +4,7 @@ E-mail addresses and secrets (tokens, passwords and the credentials in URLs) are
 rows that error messages quote are masked, too.
 """
 
+import contextlib
 import json
 import re
 import sys
@@ -45,8 +46,9 @@ def write(fields: Mapping[str, object], trusted: Mapping[str, object] = _NO_FIEL
     if may_hold_secrets(text):
         fields = {name: _mask(value) for name, value in fields.items()}
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    sys.stdout.write(_to_json({"time": now, **fields, **trusted}) + "\n")
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # no request fails because the disk of the logs is full
+        sys.stdout.write(_to_json({"time": now, **fields, **trusted}) + "\n")
+        sys.stdout.flush()
 
 
 def _mask(value: object) -> object:
