@@ -17,7 +17,7 @@ from progress.adapters.postgres import table_locks
 from progress.adapters.postgres.database import Connection, run
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
-from progress.archive import erasure, manifests
+from progress.archive import erasure_ledger, manifests
 from progress.errors import PubSubUnavailable, RedisUnavailable, SettingsError, StackError
 from progress.projections.changes import Publisher
 from progress.settings import LOCAL_PROJECT, Settings
@@ -111,7 +111,7 @@ def archive() -> Storage:
 
 
 def erased_digests() -> set[str]:
-    return erasure.read_digests(archive())
+    return erasure_ledger.read_digests(archive())
 
 
 def use_stack() -> None:

@@ -18,7 +18,7 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import fill
-from progress.archive import erasure
+from progress.archive import erasure_ledger
 from progress.projections import schema
 from progress.projections.changes import Change, Publisher
 
@@ -35,16 +35,18 @@ _FIRST_SHARE = 10  # The first chunk has a tenth of the largest size.
 _MOST_GROWTH = 2.0  # A chunk is at most twice as large as the chunk before it.
 
 
-def forbid_learner(connection: Connection, learner: str, operation_id: UUID) -> erasure.Entry:
+def forbid_learner(
+    connection: Connection, learner: str, operation_id: UUID
+) -> erasure_ledger.Entry:
     """Record the learner's deletion; from now on, appends drop the learner's events."""
     values = {"learner": learner, "operation_id": operation_id}
     digest, erased_at = database.run(connection, _FILE, "forbid learner", **values)[0]
-    return erasure.Entry(digest, str(operation_id), erased_at)
+    return erasure_ledger.Entry(digest, str(operation_id), erased_at)
 
 
-def read_key(connection: Connection) -> erasure.Key:
+def read_key(connection: Connection) -> erasure_ledger.Key:
     """Return the secret key with which this log hashes learners' ids to digests."""
-    return erasure.Key(*database.run(connection, _FILE, "read key")[0])
+    return erasure_ledger.Key(*database.run(connection, _FILE, "read key")[0])
 
 
 def find_receipt(connection: Connection, operation_id: UUID) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from progress import settings
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import blocking_client
-from progress.archive import erasure, manifests
+from progress.archive import erased_files, erasure_ledger, manifests
 from progress.errors import OperationEnded, ProgressError
 from progress.event_store import publication
 from progress.operations import erasure_rows, export_files
@@ -92,9 +92,9 @@ def forbid(operation: ClaimedOperation) -> object:
         # If the ledger has another key, `write_key` raises an error, and the log must adopt the key
         # of the ledger. A log that has recorded an erasure cannot adopt a key. Therefore, call
         # `write_key` before `forbid_learner`, which records the erasure.
-        erasure.write_key(archive, erasure_rows.read_key(connection))
+        erasure_ledger.write_key(archive, erasure_rows.read_key(connection))
         entry = erasure_rows.forbid_learner(connection, learner, operation.id)
-        erasure.write_entry(archive, entry)
+        erasure_ledger.write_entry(archive, entry)
         counts = erasure_rows.count_of_learner(connection, learner, operation.id)
         now = erasure_rows.read_time(connection)
         counts["exports"] = len(erasure_rows.list_exports(connection, learner, now))
@@ -278,14 +278,14 @@ def _wait_for_publisher(operation: ClaimedOperation, connection: Connection, lea
 
 def _rewrite_files(
     operation: ClaimedOperation, connection: Connection, learner: str
-) -> erasure.Removal:
+) -> erased_files.Removal:
     """Remove the learner from the archive; raise ArchiveRunning if the archive is locked."""
     archive = manifests.open_archive(settings.current())
 
     def report(progress: float) -> None:
         operation.report_progress(0.9 + 0.05 * progress)
 
-    return erasure.remove_stream(connection, archive, f"learner-{learner}", report)
+    return erased_files.remove_stream(connection, archive, f"learner-{learner}", report)
 
 
 def _delete_copies(operation: ClaimedOperation, learner: str) -> None:

@@ -19,7 +19,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
-from progress.archive import erasure
+from progress.archive import erasure_ledger
 from progress.errors import ArchiveRunning, AttemptFailed, OperationClaimed, ProgressError
 from progress.operations import erasure_rows, records, runner
 from progress.operations.records import OperationKind, OperationState
@@ -84,9 +84,9 @@ def apply(
 def record(connection: Connection, archive: Storage) -> list[str]:
     """Record the erasures of the ledger; return the digests that were not recorded before."""
     _adopt_key(connection, archive)
-    missing = find_missing(connection, erasure.read_digests(archive))
+    missing = find_missing(connection, erasure_ledger.read_digests(archive))
     for digest in missing:
-        entry = erasure.read_entry(archive, digest)
+        entry = erasure_ledger.read_entry(archive, digest)
         database.run(connection, _FILE, "record", **msgspec.structs.asdict(entry))
     return missing
 
@@ -112,7 +112,7 @@ def forget(connection: Connection, digests: Collection[str]) -> int:
 
 def _adopt_key(connection: Connection, archive: Storage) -> None:
     """Adopt the ledger's key; raise ProgressError if this log has digests made with another key."""
-    key = erasure.read_key(archive)
+    key = erasure_ledger.read_key(archive)
     if key is None or key == erasure_rows.read_key(connection):
         return
     if database.run(connection, _FILE, "has erasures")[0][0]:

@@ -9,7 +9,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erasure, restore
+from progress.archive import check, erased_files, restore
 from progress.errors import ProgressError
 from progress.projections import batch, rebuild
 from progress.projections.projector import Projector
@@ -73,7 +73,7 @@ def test_any_number_of_erased_events_is_restored_as_erased_rows(
     archives.run(log, archive)
     for learner in ("learner-ann", "learner-una", "learner-ben"):
         archives.empty_stream(log, learner)
-        erasure.remove_stream(log, archive, learner, lambda _: None)
+        erased_files.remove_stream(log, archive, learner, lambda _: None)
     longest = record_longest_parameter(empty, monkeypatch)
     assert fill(empty, archive).erased == 3 * 32
     assert longest() < 1_000
@@ -93,7 +93,7 @@ def test_a_restore_keeps_the_stream_and_version_of_an_emptied_event_in_a_stream_
     archives.run(log, archive)
     assert log.run(archives.BLOCKS["redact undeclared"], learner="una") == [[1]]
     archives.empty_stream(log, "learner-una")
-    erasure.remove_stream(log, archive, "learner-una", lambda _: None)
+    erased_files.remove_stream(log, archive, "learner-una", lambda _: None)
     assert check.run_deep(log, archive, lambda *_: None).findings == []
     fill(empty, archive)
     assert empty.run(archives.BLOCKS["rows"]) == log.run(archives.BLOCKS["rows"])
@@ -106,7 +106,7 @@ def test_restored_rows_have_versions_without_gaps_even_if_rows_were_erased(
     log.run(archives.BLOCKS["begin erasure"], learner="ann")
     archives.run(log, archive)
     archives.empty_stream(log, "learner-una")
-    erasure.remove_stream(log, archive, "learner-una", lambda _: None)
+    erased_files.remove_stream(log, archive, "learner-una", lambda _: None)
     assert fill(empty, archive).erased == 2 * 32
     rebuild.run(other.connect)
     assert checks.run(empty).findings == []

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from progress.adapters import storage as storages
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erasure, manifests, merges, runs
+from progress.archive import check, erased_files, manifests, merges, runs
 from progress.archive import restore as archive_restore
 from progress.errors import ProgressError, Unavailable
 from progress.operations import erasure_rows, erasure_steps, runner
@@ -368,7 +368,7 @@ PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         erasure_steps, "_delete_exports", keep_nothing
     ),
     "an erasure leaves the learner's rows in the files": lambda patch: patch.setattr(
-        erasure_steps, "_rewrite_files", lambda *_: erasure.Removal(0, 0)
+        erasure_steps, "_rewrite_files", lambda *_: erased_files.Removal(0, 0)
     ),
     "an erasure does not renew the statistics": lambda patch: patch.setattr(
         erasure_rows, "analyze", keep_nothing

@@ -13,7 +13,7 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erasure, files, log_rows, merges, ranges, runs
+from progress.archive import check, erased_files, files, log_rows, merges, ranges, runs
 from progress.errors import ArchiveRunning, AttemptFailed, ProgressError
 from progress.operations import batch_job, claim, records, runner
 from progress.operations.claim import ClaimedOperation
@@ -172,7 +172,7 @@ def test_a_learner_who_is_erased_between_two_steps_is_in_no_file(
     operation_id = start_interrupted(operator, populated, step)
     assert archives.files_with(archive, "learner-ann")
     archives.empty_stream(populated, "learner-ann")
-    erasure.remove_stream(populated, archive, "learner-ann", lambda _: None)
+    erased_files.remove_stream(populated, archive, "learner-ann", lambda _: None)
     assert archives.files_with(archive, "learner-ann") == []
     assert result(operator.run_until_it_ends(operation_id))["upto"] == length
     assert archives.files_with(archive, "learner-ann") == []
@@ -204,7 +204,7 @@ def test_if_no_verified_range_is_left_the_publish_step_writes_only_one_new_range
 ) -> None:
     """An erasure has removed the verified files. The next operation archives the other events."""
     operation_id = start_interrupted(operator, populated, "publish")
-    erasure.remove_stream(populated, archive, "learner-ann", lambda _: None)
+    erased_files.remove_stream(populated, archive, "learner-ann", lambda _: None)
     monkeypatch.setattr(runs, "RANGE", 30)
     assert result(operator.run_until_it_ends(operation_id)) == {"upto": 30, "events": 30}
     assert result(operator.run(start(operator)))["upto"] == length

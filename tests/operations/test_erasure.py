@@ -20,7 +20,7 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erasure, log_rows, manifests
+from progress.archive import check, erasure_ledger, log_rows, manifests
 from progress.errors import (
     ArchiveRunning,
     AttemptFailed,
@@ -682,7 +682,7 @@ def test_a_failed_erasure_returns_the_receipt_of_a_later_one_when_it_is_retried(
         raise ProgressError("the archive is away")
 
     with monkeypatch.context() as broken:
-        broken.setattr(erasure, "write_key", fail)
+        broken.setattr(erasure_ledger, "write_key", fail)
         failed = erase(operator)["id"]
         assert operator.run_until_it_ends(failed)["state"] == "FAILED"
     later = receipt(operator.run(erase(operator, key="later")["id"]))

@@ -22,8 +22,8 @@ from progress.adapters import storage
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import erasure, manifests
-from progress.archive.erasure import Entry
+from progress.archive import erasure_ledger, manifests
+from progress.archive.erasure_ledger import Entry
 from progress.errors import (
     AttemptFailed,
     CopiesUnavailable,
@@ -197,7 +197,7 @@ def test_the_first_step_does_not_read_the_dead_letters(
 
 
 OUTAGES = {
-    "ledger": (erasure, "write_entry", StorageUnavailable("no response")),
+    "ledger": (erasure_ledger, "write_entry", StorageUnavailable("no response")),
     "Redis": (erasure_steps, "_delete_copies", CopiesUnavailable("no response")),
     "exports": (erasure_steps, "_delete_exports", StorageUnavailable("no response")),
 }
@@ -422,40 +422,40 @@ def archive(
 
 
 def test_an_empty_archive_has_no_erasures(archive: Storage) -> None:
-    assert erasure.read_digests(archive) == set()
+    assert erasure_ledger.read_digests(archive) == set()
 
 
 def test_the_ledger_returns_the_written_entries(archive: Storage) -> None:
     other = Entry("cd" * 32, ENTRY.operation_id, ENTRY.erased_at)
     for entry in (ENTRY, other):
-        erasure.write_entry(archive, entry)
+        erasure_ledger.write_entry(archive, entry)
     with archive.writing("ranges/x.json") as output:
         output.write(b"{}")
-    assert erasure.read_digests(archive) == {ENTRY.digest, other.digest}
-    assert erasure.read_entry(archive, ENTRY.digest) == ENTRY
+    assert erasure_ledger.read_digests(archive) == {ENTRY.digest, other.digest}
+    assert erasure_ledger.read_entry(archive, ENTRY.digest) == ENTRY
 
 
 def test_an_entry_that_is_written_again_does_not_change(archive: Storage) -> None:
-    erasure.write_entry(archive, ENTRY)
+    erasure_ledger.write_entry(archive, ENTRY)
     again = Entry(ENTRY.digest, "another operation", datetime(2027, 1, 1, tzinfo=UTC))
-    erasure.write_entry(archive, again)
-    assert erasure.read_entry(archive, ENTRY.digest) == ENTRY
+    erasure_ledger.write_entry(archive, again)
+    assert erasure_ledger.read_entry(archive, ENTRY.digest) == ENTRY
 
 
 def test_an_unfinished_entry_is_not_in_the_ledger(archive: Storage) -> None:
     def write() -> None:
         with archive.writing(f"erasures/{ENTRY.digest}.json") as output:
             output.write(b"{")
-            assert erasure.read_digests(archive) == set()
+            assert erasure_ledger.read_digests(archive) == set()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         write()
-    assert erasure.read_digests(archive) == set()
+    assert erasure_ledger.read_digests(archive) == set()
 
 
 def test_the_error_names_a_damaged_entry(archive: Storage) -> None:
     with archive.writing(f"erasures/{ENTRY.digest}.json") as output:
         output.write(b"{")
     with pytest.raises(ProgressError, match=f"erasures/{ENTRY.digest}.json of the archive"):
-        erasure.read_entry(archive, ENTRY.digest)
+        erasure_ledger.read_entry(archive, ENTRY.digest)

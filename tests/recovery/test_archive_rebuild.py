@@ -27,7 +27,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Storage
-from progress.archive import erasure, log_rows, manifests
+from progress.archive import erased_files, log_rows, manifests
 from progress.cli import rebuilds
 from progress.errors import ArchiveRunning, ProgressError, RebuildEnded
 from progress.event_store import dead_letters
@@ -105,7 +105,7 @@ def begin_erasure(connection: Connection, archive: Storage, learner: str) -> Non
     assert busy == [replacement.building_name()]
     schema.set_search_path(connection)
     with pytest.raises(ArchiveRunning):
-        erasure.remove_stream(connection, archive, f"learner-{learner}", lambda _: None)
+        erased_files.remove_stream(connection, archive, f"learner-{learner}", lambda _: None)
 
 
 @pytest.mark.exhaustive

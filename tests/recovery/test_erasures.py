@@ -11,8 +11,8 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Folder
-from progress.archive import erasure, manifests
-from progress.archive.erasure import Key
+from progress.archive import erasure_ledger, manifests
+from progress.archive.erasure_ledger import Key
 from progress.errors import ProgressError
 from progress.event_store import dead_letters
 from progress.local import readiness
@@ -48,7 +48,7 @@ def archive() -> Folder:
 
 
 def ledger() -> set[str]:
-    return erasure.read_digests(archive())
+    return erasure_ledger.read_digests(archive())
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_the_ledger_of_another_log_is_rejected(
 ) -> None:
     operator.run(erase(operator, "ann")["id"])
     archive().remove_file("erasures/key")
-    erasure.write_key(archive(), Key("00" * 64, "11" * 64))
+    erasure_ledger.write_key(archive(), Key("00" * 64, "11" * 64))
     with pytest.raises(ProgressError, match="belongs to another log"):
         apply(store)
 
@@ -181,13 +181,13 @@ def test_a_log_adopts_the_key_of_the_erasure_ledger_even_after_a_failed_erasure(
 ) -> None:
     """The batch job may start an erasure before `progress erasures apply`; this erasure fails."""
     key = Key("00" * 64, "11" * 64)
-    erasure.write_key(archive(), key)
+    erasure_ledger.write_key(archive(), key)
     early = operator.run_until_it_ends(erase(operator, "ann")["id"])
     assert (early["state"], "key of another log" in early["error"]) == ("FAILED", True)
     assert apply(store) == (0, 0)
     operator.retry(early["id"])
     assert receipt(operator.run_until_it_ends(early["id"]))["found"] == 0
-    assert erasure.read_key(archive()) == key
+    assert erasure_ledger.read_key(archive()) == key
 
 
 @pytest.mark.exhaustive

@@ -13,7 +13,7 @@ from progress import settings
 from progress.adapters.postgres import migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder
-from progress.archive import erasure
+from progress.archive import erasure_ledger
 from progress.local import postgres
 from progress.operations import erasure_steps
 from progress.projections import batch, rebuild
@@ -87,7 +87,7 @@ def test_what_a_version_has_saved_loads_into_this_one(
         (poisoned,) = model_rows.read_table(connection, "event_store.poison_marks")
         assert poisoned["error"]
 
-        digests = erasure.read_digests(archive)
+        digests = erasure_ledger.read_digests(archive)
         checked = checks.run(connection, digests)
         assert checked.recorded_at  # messages are replayed since then, not since the deletion
         deleted = "SELECT max(created_at) FROM event_store.events WHERE event_type = 'UserDeleted'"

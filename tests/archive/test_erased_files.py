@@ -8,7 +8,7 @@ import pytest
 from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder, Storage
-from progress.archive import erasure, files, log_rows, manifests, restore
+from progress.archive import erased_files, files, log_rows, manifests, restore
 from progress.errors import ProgressError
 from progress.projections.projector import Projector
 from tests.support import archives, cloud_storage, sample_events, stage
@@ -16,8 +16,8 @@ from tests.support import archives, cloud_storage, sample_events, stage
 ANN = "learner-ann"
 
 
-def remove(connection: Connection, archive: Storage) -> erasure.Removal:
-    return erasure.remove_stream(connection, archive, ANN, lambda _: None)
+def remove(connection: Connection, archive: Storage) -> erased_files.Removal:
+    return erased_files.remove_stream(connection, archive, ANN, lambda _: None)
 
 
 def checkpoint_ids(archive: Storage) -> Iterator[tuple[int, str]]:
@@ -48,7 +48,7 @@ def test_no_file_contains_an_erased_learner_and_the_hash_sums_equal_those_of_the
     assert [path.rpartition("/")[0] for path in archives.files_with(archive, "learner-ben")] == [
         path.rpartition("/")[0] for path in others
     ]
-    assert remove(log, archive) == erasure.Removal(0, 0)
+    assert remove(log, archive) == erased_files.Removal(0, 0)
 
 
 def test_an_erasure_removes_events_that_were_emptied_while_their_range_was_verified(
@@ -145,4 +145,4 @@ def test_a_damaged_file_is_reported(log: Connection, archive: Storage) -> None:
 
 
 def test_nothing_is_erased_if_there_is_no_archive(log: Connection, archive: Storage) -> None:
-    assert remove(log, archive) == erasure.Removal(0, 0)
+    assert remove(log, archive) == erased_files.Removal(0, 0)
