@@ -20,8 +20,7 @@ from progress.adapters.terminal import Console
 from progress.cli import connections
 from progress.errors import ProgressError, ProjectionError, SettingsError
 from progress.projections import rebuild
-from progress.recovery import checks, drill, dumps, shard_locks, waiting
-from progress.recovery import erasures as recovered_erasures
+from progress.recovery import checks, drill, dumps, ledger_erasures, shard_locks, waiting
 
 shards_group = typer.Typer(
     help="Shards, and the database sessions that lock them.", no_args_is_help=True
@@ -167,7 +166,7 @@ def apply() -> None:
         connections.open_connection() as connection,
         terminal.progress_bar(console, "erasing", total=0) as show_progress,
     ):
-        result = recovered_erasures.apply(
+        result = ledger_erasures.apply(
             connection, connections.archive(), connections.change_publisher(), show_progress
         )
     console.print(

@@ -20,7 +20,7 @@ from progress.projections import batch, changes, definitions, rebuild, replaceme
 from progress.projections.changes import Publisher
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.replacement import Holder
-from progress.recovery import archive_loads, buckets, erasures
+from progress.recovery import archive_loads, buckets, ledger_erasures
 from progress.recovery.archive_loads import Rebuild
 
 _FILE = "recovery/archive_rebuild"
@@ -165,7 +165,7 @@ class _Filling:
             upto=published.upto,
             version=begun.version,
         )
-        erasures.forget(self._connection, erased)
+        ledger_erasures.forget(self._connection, erased)
         database.run(self._connection, _FILE, "request snapshots")
         database.run(self._connection, "projections/rebuild", "analyze")
 

@@ -11,7 +11,7 @@ from progress.adapters.postgres import database, roles
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import blocks, fill
 from progress.projections import definitions, schema
-from progress.recovery import erasures
+from progress.recovery import ledger_erasures
 
 _RESTORE = "restore the log (docs/runbook.md, Restore the event store)"
 _REBUILD = "run `progress rebuild`"
@@ -141,14 +141,14 @@ def _find_lost(connection: Connection, marks: Sequence[tuple[int, int]]) -> Lost
 
 def _check_erasures(connection: Connection, erased: Collection[str]) -> list[Finding]:
     findings = []
-    if missing := erasures.find_missing(connection, erased):
+    if missing := ledger_erasures.find_missing(connection, erased):
         names = _list_digests(missing)
         found = f"the ledger has {len(missing)} erasures that the database does not have: {names}"
         findings.append(Finding(found, ERASE))
-    if left := erasures.find_left(connection):
+    if left := ledger_erasures.find_left(connection):
         found = f"{len(left)} erased learners still have rows: {_list_digests([*left])}"
         findings.append(Finding(found, ERASE))
-    if abandoned := erasures.count_abandoned(connection):
+    if abandoned := ledger_erasures.count_abandoned(connection):
         findings.append(
             Finding(f"{abandoned} erasures have not ended, and nobody runs them", ERASE)
         )

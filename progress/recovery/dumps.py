@@ -18,7 +18,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage, encode_json
 from progress.archive.manifests import Progress
 from progress.errors import ProgressError
-from progress.recovery import erasures, table_files
+from progress.recovery import ledger_erasures, table_files
 from progress.recovery.table_files import Table
 
 NAME = "manifest.json"
@@ -176,7 +176,7 @@ def load(
     """Fill an empty database from a dump of this version or an earlier one, by default the newest.
 
     Return the dump's name and manifest. Read models are dropped. The learners in the archive's
-    ledger of erasures are forbidden, and no fold counts them; `erasures.apply` erases them.
+    ledger of erasures are forbidden, and no fold counts them; `ledger_erasures.apply` erases them.
 
     The connection's role must own the log. Raise ProgressError if there is no such dump, if it is
     damaged, if a later version made it, if the database has rows, or if `progress serve` runs on
@@ -200,8 +200,8 @@ def load(
             _load_rows(connection, storage, name, dump, on_progress)
             migrations.complete(connection)
             migrations.build_indexes(connection, is_serving=False)
-            erasures.record(connection, archive)
-            erasures.forbid(connection)
+            ledger_erasures.record(connection, archive)
+            ledger_erasures.forbid(connection)
         migrations.apply(connection)  # the roles, whose transaction is another one
         database.run(connection, "archive/restore", "analyze")
     return name, dump

@@ -37,7 +37,7 @@ from progress.operations.claim import ClaimedOperation
 from progress.operations.records import OperationKind
 from progress.projections import batch, rebuild, replacement, schema
 from progress.projections.projector import Projector
-from progress.recovery import checks, erasures
+from progress.recovery import checks, ledger_erasures
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, doomed_worker, model_rows, sample_events, stage
 from tests.support.erasure_fixtures import (
@@ -338,10 +338,10 @@ def fail_in(operator: Operator, step: str, monkeypatch: pytest.MonkeyPatch) -> s
     return operation_id
 
 
-def apply(store: Store) -> erasures.Result:
+def apply(store: Store) -> ledger_erasures.Result:
     with contextlib.closing(store.connect()) as owner:
         archive = manifests.open_archive(settings.current())
-        return erasures.apply(owner, archive, stage.publisher(), lambda *_: None)
+        return ledger_erasures.apply(owner, archive, stage.publisher(), lambda *_: None)
 
 
 def is_reported(connection: Connection) -> bool:

@@ -17,7 +17,7 @@ from progress.archive import erasure_ledger
 from progress.local import postgres
 from progress.operations import erasure_steps
 from progress.projections import batch, rebuild
-from progress.recovery import checks, dumps, erasures
+from progress.recovery import checks, dumps, ledger_erasures
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, stage
 from tests.support.backup_fixtures import nobody
@@ -61,8 +61,8 @@ def fill(connection: Connection, released: Path, archive: Folder, url: str) -> N
         psql = [str(postgres.programs() / "psql"), "-qv", "ON_ERROR_STOP=1", url]
         subprocess.run(psql, input=gzip.decompress(saved.read_bytes()), check=True)
         migrations.apply(connection)
-        erasures.record(connection, archive)
-        erasures.forbid(connection)
+        ledger_erasures.record(connection, archive)
+        ledger_erasures.forbid(connection)
         return
     dumps.load(connection, Folder(released), archive, nobody)
 
@@ -95,10 +95,11 @@ def test_what_a_version_has_saved_loads_into_this_one(
         (left,) = checked.findings  # `load` was killed here
         assert "1 erased learners still have rows" in left.found
         assert left.do == "run `progress erasures apply`"
-        erasures._start(connection, *erasures.find_left(connection).values())
+        ledger_erasures._start(connection, *ledger_erasures.find_left(connection).values())
         (left,) = checks.run(connection, digests).findings  # or here
         assert (left.found[:27], left.do) == ("1 erasures have not ended, ", checks.ERASE)
-        assert erasures.apply(connection, archive, stage.publisher(), lambda *_: None) == (1, 0)
+        result = ledger_erasures.apply(connection, archive, stage.publisher(), lambda *_: None)
+        assert result == (1, 0)
         again = sample_events.lesson("cem", 0) + sample_events.lesson("gone", 0)
         assert push_events(connection, *again) == {"erased": len(again)}
         assert find_in_tables(connection, *NEEDLES) == []

@@ -50,7 +50,7 @@ _LONG = {
         *("recovery/test_dumps", "recovery/test_checks", "terraform/test_preflight"),
     ),
     30: (
-        *("recovery/test_erasures", "recovery/test_dead_letters", "archive/test_runs"),
+        *("recovery/test_ledger_erasures", "recovery/test_dead_letters", "archive/test_runs"),
         *("adapters/test_cloud_scheduler", "projections/test_views"),
         "operations/test_batch_job",
     ),

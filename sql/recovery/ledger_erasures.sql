@@ -30,7 +30,7 @@ SELECT o.subject FROM operations.operations o WHERE o.kind = 'ERASE_USER'
 -- The erased learners of whom the log still has rows, with the digests of their ids. A learner is left out if an
 -- erasure of the learner is unfinished, or has failed and still has the id, so that it can be resumed.
 SELECT encode(d.digest, 'hex'), l.user_id
-FROM ({recovery/erasures learners}) l
+FROM ({recovery/ledger_erasures learners}) l
 CROSS JOIN LATERAL (SELECT event_store.erasure_digest(l.user_id) AS digest OFFSET 0) d
 WHERE d.digest IN (SELECT x.digest FROM event_store.erased x)
   AND NOT EXISTS (
@@ -42,7 +42,7 @@ ORDER BY l.user_id;
 -- Append a UserDeleted for each erased learner who has events, so that no fold counts these.
 WITH gone AS MATERIALIZED (
     SELECT l.user_id, x.operation_id
-    FROM ({recovery/erasures learners}) l
+    FROM ({recovery/ledger_erasures learners}) l
     CROSS JOIN LATERAL (SELECT event_store.erasure_digest(l.user_id) AS digest OFFSET 0) d
     JOIN event_store.erased x ON x.digest = d.digest
 )

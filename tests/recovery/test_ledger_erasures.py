@@ -17,7 +17,7 @@ from progress.errors import ProgressError
 from progress.event_store import dead_letters
 from progress.local import readiness
 from progress.projections import batch, rebuild, replay
-from progress.recovery import checks, dumps, erasures
+from progress.recovery import checks, dumps, ledger_erasures
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events, stage
 from tests.support.backup_fixtures import nobody
@@ -81,9 +81,9 @@ def restored(  # noqa: PLR0917 - fixtures
     return new
 
 
-def apply(store: Store) -> erasures.Result:
+def apply(store: Store) -> ledger_erasures.Result:
     with closing(store.connect()) as owner:
-        return erasures.apply(owner, archive(), stage.publisher(), lambda *_: None)
+        return ledger_erasures.apply(owner, archive(), stage.publisher(), lambda *_: None)
 
 
 def assert_absent(store: Store) -> None:

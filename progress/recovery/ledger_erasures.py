@@ -25,7 +25,7 @@ from progress.operations import erasure_rows, records, runner
 from progress.operations.records import OperationKind, OperationState
 from progress.projections.changes import Publisher
 
-_FILE = "recovery/erasures"
+_FILE = "recovery/ledger_erasures"
 _POLL_INTERVAL_S = 0.5  # The pause while another worker erases or archives.
 _WORKERS = 4  # Erasures run in parallel, because each waits some seconds for running requests.
 
