@@ -1,5 +1,5 @@
 -- The functions that start, cancel, retry, list and delete operations, and find and redact those that name an erased
--- learner (event_store/functions/erasure.sql erases the learner from the log).
+-- learner (event_store/functions/erased_learners.sql erases the learner from the log).
 
 -- The key of the advisory lock that the worker of an operation holds as long as the worker's connection is open.
 CREATE OR REPLACE FUNCTION operations.lock_key(operation_id uuid) RETURNS bigint
