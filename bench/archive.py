@@ -13,7 +13,7 @@ from progress.adapters import storage
 from progress.archive import manifests, runs
 from progress.archive.runs import Request
 from progress.projections import rebuild
-from progress.recovery import archive_rebuild, runners
+from progress.recovery import archive_rebuild, rebuild_processes
 from progress.recovery.archive_rebuild import Engine, Source
 
 _ROUNDS = 3
@@ -84,5 +84,5 @@ def compare_with_place(server: Server) -> Iterator[Line]:
 
 
 def _rebuild_from_archive(store: Store, folder: str) -> None:
-    engine: Engine = functools.partial(runners.run_processes, workers=_WORKERS)
+    engine: Engine = functools.partial(rebuild_processes.run_processes, workers=_WORKERS)
     archive_rebuild.run(store.connect, Source(folder, store.url), engine, lambda *_: None)

@@ -15,7 +15,7 @@ from progress.archive import manifests
 from progress.cli import connections
 from progress.errors import RebuildRunning
 from progress.projections import rebuild
-from progress.recovery import archive_rebuild, beam, runners
+from progress.recovery import archive_rebuild, beam, rebuild_processes
 from progress.recovery.archive_rebuild import Engine, Source
 from progress.settings import Settings
 
@@ -66,7 +66,8 @@ def rebuild_command(
     if not from_archive:
         _rebuild_from_log(workers)
     elif engine == EngineName.LOCAL:
-        _rebuild_from_archive(current, functools.partial(runners.run_processes, workers=workers))
+        run = functools.partial(rebuild_processes.run_processes, workers=workers)
+        _rebuild_from_archive(current, run)
     else:
         beam.check_environment()
         options = runner_options or beam.list_local_options(workers)

@@ -34,7 +34,7 @@ from progress.event_store import dead_letters
 from progress.local import readiness
 from progress.operations import erasure_rows
 from progress.projections import batch, changes, rebuild, replacement, replay, schema
-from progress.recovery import archive_loads, beam, buckets, runners
+from progress.recovery import archive_loads, beam, buckets, rebuild_processes
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
 from tests.support import archives, cli, doomed_worker, model_rows, sample_events
@@ -61,7 +61,7 @@ def test_the_rows_equal_those_of_a_rebuild_from_the_log(archived: Archived) -> N
     expected = archived.run_plainly()
     assert [table for table, rows in expected.items() if not rows] == ["window_shape"]
     for workers in (1, 3):  # each process takes a second to start
-        events = archived.run(functools.partial(runners.run_processes, workers=workers))
+        events = archived.run(functools.partial(rebuild_processes.run_processes, workers=workers))
         assert events == model_rows.read_value(archived.connection, "head")
         assert archived.rows() == expected
         assert model_rows.read_value(archived.connection, "schemas") == 1
@@ -262,7 +262,7 @@ def test_a_repeated_task_waits_until_the_killed_attempt_s_locks_are_free(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     settings.current.cache_clear()
-    monkeypatch.setattr(runners, "run_processes", lambda *parts, **_: run_in_turn(*parts))
+    monkeypatch.setattr(rebuild_processes, "run_processes", lambda *parts, **_: run_in_turn(*parts))
     with archived.unchanged(), contextlib.ExitStack() as killed_attempt:
         killed_attempt.enter_context(replacement.hold_lock(archived.connection))
         clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: killed_attempt.close())
@@ -329,7 +329,7 @@ def test_other_processes_load_the_buckets_of_a_process_that_was_killed(archived:
                 killed.extend(multiprocessing.active_children()[:1])
                 killed[0].kill()
 
-        runners.run_processes(source, number, kill, workers=2)
+        rebuild_processes.run_processes(source, number, kill, workers=2)
 
     with archived.unchanged():
         archived.run(kill_one)
