@@ -21,7 +21,7 @@ class Finding(msgspec.Struct, frozen=True):
     problem: str
 
 
-class Report(NamedTuple):
+class ArchiveFindings(NamedTuple):
     """The result of a check: the manifest, the numbers of files and events, and the defects."""
 
     manifest: Manifest
@@ -30,7 +30,7 @@ class Report(NamedTuple):
     findings: list[Finding]
 
 
-def run(storage: Storage, on_progress: Progress) -> Report:
+def run(storage: Storage, on_progress: Progress) -> ArchiveFindings:
     """Check that every file exists and has the size that its manifest gives."""
     published = manifests.require(storage).manifest
     sizes = {file.path: file.bytes for file in storage.list_tree(manifests.FOLDER)}
@@ -40,7 +40,7 @@ def run(storage: Storage, on_progress: Progress) -> Report:
     return _report(published, contents, findings, on_progress)
 
 
-def run_deep(connection: Connection, storage: Storage, on_progress: Progress) -> Report:
+def run_deep(connection: Connection, storage: Storage, on_progress: Progress) -> ArchiveFindings:
     """Make the checks of `run`, check the files' hashes, and compare the rows with the log's.
 
     For each bucket of a range, the number of rows and two sums of the rows' hashes are compared.
@@ -159,9 +159,9 @@ def _report(
     contents: list[RangeManifest],
     findings: list[Finding],
     on_progress: Progress,
-) -> Report:
+) -> ArchiveFindings:
     on_progress(len(contents), len(contents))
-    return Report(
+    return ArchiveFindings(
         published,
         files=sum(len(one.files) for one in contents),
         events=sum(one.events for one in contents),

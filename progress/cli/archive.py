@@ -20,7 +20,7 @@ from progress.cli.options import AsJson
 from progress.errors import ArchiveRunning, ProgressError
 
 
-class Report(msgspec.Struct, frozen=True):
+class ArchiveStatus(msgspec.Struct, frozen=True):
     """The state of the archive after a run.
 
     `ranges` is the number of ranges before the merges. `ranges` and `upto` are null if there is no
@@ -67,7 +67,7 @@ def archive(
     if context.invoked_subcommand:
         return
     console, stored = Console(stderr=as_json), connections.archive()
-    report = Report(manifests.location(settings.current()))
+    report = ArchiveStatus(manifests.location(settings.current()))
     try:
         report = _run(console, stored, report, is_now=now)
         if merge:
@@ -79,7 +79,9 @@ def archive(
         terminal.print_json(report)
 
 
-def _run(console: Console, stored: Storage, report: Report, *, is_now: bool) -> Report:
+def _run(
+    console: Console, stored: Storage, report: ArchiveStatus, *, is_now: bool
+) -> ArchiveStatus:
     buckets = settings.current().archive_buckets
     with (
         terminal.progress_bar(console, "archiving", total=0) as show_progress,
@@ -105,7 +107,7 @@ def _count(ranges: list[RangeEntry]) -> str:
     return f"{len(ranges)} {'range' if len(ranges) == 1 else 'ranges'}"
 
 
-def _merge(console: Console, stored: Storage, report: Report) -> Report:
+def _merge(console: Console, stored: Storage, report: ArchiveStatus) -> ArchiveStatus:
     with connections.open_connection() as connection:
         merged = merges.run(connection, stored, lambda: None)
     console.print(f"{merged} {'merge' if merged == 1 else 'merges'} of ten ranges.")
@@ -138,13 +140,13 @@ def check(
         raise ProgressError(f"{first.path} {first.problem}{more}")
 
 
-def _summarize(report: archive_check.Report) -> dict[str, object]:
+def _summarize(report: archive_check.ArchiveFindings) -> dict[str, object]:
     summary = {"ranges": len(report.manifest.ranges), "upto": report.manifest.upto}
     counts = {"files": report.files, "events": report.events, "findings": report.findings}
     return summary | counts
 
 
-def _show(console: Console, report: archive_check.Report) -> None:
+def _show(console: Console, report: archive_check.ArchiveFindings) -> None:
     console.print(
         f"{_count(report.manifest.ranges)} up to position {report.manifest.upto:,}: "
         f"{report.files:,} files with {report.events:,} events",

@@ -25,7 +25,7 @@ OWN_USER = "me"  # the default of --user
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 
 
-class Report(msgspec.Struct, frozen=True):
+class ImportReport(msgspec.Struct, frozen=True):
     """The number of published events, and the numbers of answers, cards and sessions among them.
 
     `recorded_before` counts the answers that are not published, because the log has them, `crammed`
@@ -126,7 +126,7 @@ def anki(
         _show(console, record, report)
 
 
-def _publish(console: Console, record: Record, publication: Publication) -> Report:
+def _publish(console: Console, record: Record, publication: Publication) -> ImportReport:
     project, emulator = connections.pubsub()
     try:
         with connections.open_connection() as connection:
@@ -165,10 +165,10 @@ def _select_new(connection: Connection, record: Record) -> list[Message]:
     return anki_import.select_new(connection, record)
 
 
-def _summarize(record: Record, count: int, messages: list[Message]) -> Report:
+def _summarize(record: Record, count: int, messages: list[Message]) -> ImportReport:
     published = [event for message in messages for event in message.events]
     answers = [event for event in published if event["event_type"].endswith("AnswerGiven")]
-    return Report(
+    return ImportReport(
         published=count,
         answers=len(answers),
         cards=len({event["data"]["item_id"] for event in answers}),
@@ -178,7 +178,7 @@ def _summarize(record: Record, count: int, messages: list[Message]) -> Report:
     )
 
 
-def _show(console: Console, record: Record, report: Report) -> None:
+def _show(console: Console, record: Record, report: ImportReport) -> None:
     console.print(
         f"{report.published:,} events published: {report.answers:,} answers to {report.cards:,} "
         f"cards in {report.sessions:,} sessions."

@@ -83,9 +83,9 @@ def batch_command(as_json: AsJson = False) -> None:
     )
 
 
-def run_batch() -> batch.Report:
+def run_batch() -> batch.BatchReport:
     """Wait until no other run is in progress, run the whole batch job, and return the report."""
-    reports: list[batch.Report] = []
+    reports: list[batch.BatchReport] = []
 
     def run_with_lock() -> bool:
         reports.append(batch.run(connection, publisher=change_publisher))

@@ -60,7 +60,7 @@ Strict = Annotated[
 ]
 
 
-class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+class PublishReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """The output of `--json`; `arrivals` is set with `--wait` and `--strict`."""
 
     published: int
@@ -75,7 +75,7 @@ class FoundFault(msgspec.Struct, frozen=True):
     reason: str
 
 
-class CheckReport(msgspec.Struct, frozen=True):
+class FaultReport(msgspec.Struct, frozen=True):
     """The output of `--check --json`."""
 
     events: int
@@ -110,7 +110,7 @@ def _check(file: str, *, strict: bool, as_json: bool) -> None:
         for line in lines
         for fault in (*line.faults, *(_find_unknown_types(line) if strict else ()))
     ]
-    report = CheckReport(sum(line.events for line in lines), faults)
+    report = FaultReport(sum(line.events for line in lines), faults)
     if as_json:
         terminal.print_json(report)
     else:
@@ -149,10 +149,10 @@ def _run(
         typer.echo(warning, err=True)
     console = Console(stderr=True)
     if not (wait or strict):
-        _report(Report(_publish(console, lines, publication)), as_json=as_json)
+        _report(PublishReport(_publish(console, lines, publication)), as_json=as_json)
         return
     count, found = _publish_and_wait(console, lines, now, publication, force=force)
-    _report(Report(count, found), as_json=as_json)
+    _report(PublishReport(count, found), as_json=as_json)
     _require_arrival(found, strict=strict)
 
 
@@ -275,7 +275,7 @@ def _list_others(numbers: Sequence[int]) -> str:
     return f" (also line {listed}{f' and {more:,} more' if more > 0 else ''})"
 
 
-def _report(report: Report, *, as_json: bool) -> None:
+def _report(report: PublishReport, *, as_json: bool) -> None:
     if as_json:
         terminal.print_json(report)
         return

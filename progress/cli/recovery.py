@@ -62,7 +62,7 @@ def check(
         raise ProjectionError(f"{wrong[0].found}: {wrong[0].do}{more}")
 
 
-def _show(report: checks.Report, unknown: str, *, with_rows: bool) -> None:
+def _show(report: checks.CheckReport, unknown: str, *, with_rows: bool) -> None:
     console = Console()
     recorded = f", recorded {report.recorded_at:%Y-%m-%dT%H:%M:%SZ}" if report.recorded_at else ""
     console.print(

@@ -72,7 +72,7 @@ def call_workers(connection: Connection) -> int:
     return len(unclaimed)
 
 
-def _log(report: batch.Report, called: int, measured: dict[str, float]) -> None:
+def _log(report: batch.BatchReport, called: int, measured: dict[str, float]) -> None:
     done = "another run has the lock" if report.learners is None else "done"
     logs.write(
         "INFO", f"batch run: {done}", operation="batch", outcome="ok", called=called,
@@ -80,7 +80,7 @@ def _log(report: batch.Report, called: int, measured: dict[str, float]) -> None:
     )  # fmt: skip
 
 
-def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Report, int]:
+def _run(connection: database.Connection, settings: Settings) -> tuple[batch.BatchReport, int]:
     """Run this task's share; return its report, and the number of commands sent to workers."""
     index, count = settings.cloud_run_task_index, settings.cloud_run_task_count
     called = 0

@@ -20,7 +20,7 @@ _FILE, _INTERFACE = "projections/batch", "projections/interface"
 
 
 @dataclass(frozen=True)
-class Report:
+class BatchReport:
     """The result of one run: what it folded into the schema that comes first.
 
     `learners` is None if another run held the lock. `is_whole` is true if the batch models of each
@@ -39,7 +39,7 @@ def run(
     task_index: int = 0,
     task_count: int = 1,
     publisher: Publisher = changes.DISABLED,
-) -> Report:
+) -> BatchReport:
     """Run one task's share of the batch job.
 
     Every task sweeps all shards, except those that another task is folding. Then the task updates
@@ -63,20 +63,20 @@ def run(
 
 def _run(
     projector: shard_projector.Projector, shards: list[int], log_end: int, publisher: Publisher
-) -> Report:
+) -> BatchReport:
     """Fold what waits for the projector's schema."""
     connection = projector.connection
     with database.translate_errors(_translate):
         swept = projector.catch_up_all()
         learners = fold(connection, shards)
         if learners is None:
-            return Report(0, swept, None, is_whole=False)
+            return BatchReport(0, swept, None, is_whole=False)
         if publisher.is_enabled:
             _publish(connection, projector.schema, publisher)
         snapshots.take(connection)
         values = {"log_end": log_end, "shards": shards}
         is_whole = not database.run(connection, _INTERFACE, "is batch behind", **values)[0][0]
-        return Report(0, swept, learners, is_whole)
+        return BatchReport(0, swept, learners, is_whole)
 
 
 def _translate(failure: Failure) -> Exception:

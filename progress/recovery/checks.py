@@ -56,7 +56,7 @@ class Lost(msgspec.Struct, frozen=True):
     events: int
 
 
-class Report(msgspec.Struct, frozen=True):
+class CheckReport(msgspec.Struct, frozen=True):
     """The log's number of events and its end, the shards' checkpoints, and the defects.
 
     `lost` is None if every marked event is in the log, or if there are no marks.
@@ -76,7 +76,7 @@ def run(
     marks: Sequence[tuple[int, int]] = (),
     *,
     with_rows: bool = False,
-) -> Report:
+) -> CheckReport:
     """Check the whole log, without changing it; `connection` must be that of the log's owner.
 
     `erased` are the digests of the erased learners, from the ledger of erasures. `marks`, from
@@ -95,7 +95,7 @@ def run(
     else:
         findings.append(Finding("there are no read models", "run `progress migrate`"))
     lost = _find_lost(connection, marks)
-    return Report(events, head, recorded_at, shards, findings, lost)
+    return CheckReport(events, head, recorded_at, shards, findings, lost)
 
 
 def check_roles(connection: Connection) -> list[Finding]:

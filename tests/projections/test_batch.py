@@ -40,7 +40,7 @@ def test_a_run_folds_the_shards_whose_wake_up_was_lost(connection: Connection) -
 def test_a_second_run_finds_nothing_new(connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     batch.run(connection)
-    assert batch.run(connection) == batch.Report(replayed=0, swept=0, learners=0)
+    assert batch.run(connection) == batch.BatchReport(replayed=0, swept=0, learners=0)
 
 
 def test_tasks_divide_the_learners_among_themselves(connection: Connection) -> None:
