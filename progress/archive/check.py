@@ -10,7 +10,7 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import files, log_rows, manifests, ranges
 from progress.archive.files import Sums, Workspace
 from progress.archive.log_rows import Positions
-from progress.archive.manifests import File, Manifest, Progress, RangeEntry, RangeManifest
+from progress.archive.manifests import ArchiveManifest, File, Progress, RangeEntry, RangeManifest
 from progress.errors import ArchiveDamaged
 
 
@@ -24,7 +24,7 @@ class Finding(msgspec.Struct, frozen=True):
 class ArchiveFindings(NamedTuple):
     """The result of a check: the manifest, the numbers of files and events, and the defects."""
 
-    manifest: Manifest
+    manifest: ArchiveManifest
     files: int
     events: int
     findings: list[Finding]
@@ -76,7 +76,7 @@ def find_missing(contents: RangeManifest, sizes: dict[str, int]) -> list[Finding
 
 
 def _read_ranges(
-    storage: Storage, published: Manifest
+    storage: Storage, published: ArchiveManifest
 ) -> tuple[list[RangeManifest], list[Finding]]:
     """Return the ranges' manifests, and a finding for each manifest that cannot be read."""
     contents: list[RangeManifest] = []
@@ -90,7 +90,7 @@ def _read_ranges(
     return contents, findings
 
 
-def _find_gaps(published: Manifest) -> Iterator[Finding]:
+def _find_gaps(published: ArchiveManifest) -> Iterator[Finding]:
     following = 1
     for entry in [*published.ranges, RangeEntry(published.upto + 1, published.upto, "")]:
         if entry.first != following:
@@ -155,7 +155,7 @@ def _describe_difference(workspace: Workspace, erased: list[int]) -> str:
 
 
 def _report(
-    published: Manifest,
+    published: ArchiveManifest,
     contents: list[RangeManifest],
     findings: list[Finding],
     on_progress: Progress,

@@ -43,7 +43,7 @@ class RangeEntry(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
     """The contents of the archive; `upto` is the last position of the last range."""
 
     format: int = FORMAT
@@ -85,7 +85,7 @@ class RangeManifest(msgspec.Struct, frozen=True, kw_only=True):
 class Published(NamedTuple):
     """The archive's manifest; `generation` identifies the version of the file that contains it."""
 
-    manifest: Manifest
+    manifest: ArchiveManifest
     generation: str
 
 
@@ -115,7 +115,7 @@ def require(storage: Storage) -> Published:
     return published
 
 
-def replace_manifest(storage: Storage, new: Manifest, over: Published | None) -> Published:
+def replace_manifest(storage: Storage, new: ArchiveManifest, over: Published | None) -> Published:
     """Replace the archive's manifest, then the manifests of the changed ranges.
 
     Return the archive's new manifest. Raise ProgressError if another writer has changed the
@@ -127,7 +127,7 @@ def replace_manifest(storage: Storage, new: Manifest, over: Published | None) ->
     return Published(new, generation)
 
 
-def settle(storage: Storage, published: Manifest) -> None:
+def settle(storage: Storage, published: ArchiveManifest) -> None:
     """Move the new manifests of changed ranges from their temporary paths to the final paths."""
     for entry in published.ranges:
         pending = _pending_path(entry)
@@ -147,7 +147,7 @@ def read_range(storage: Storage, entry: RangeEntry) -> RangeManifest:
     raise damaged(path)
 
 
-def read_ranges(storage: Storage, published: Manifest) -> list[RangeManifest]:
+def read_ranges(storage: Storage, published: ArchiveManifest) -> list[RangeManifest]:
     return [read_range(storage, entry) for entry in published.ranges]
 
 
@@ -162,7 +162,7 @@ def put_range(storage: Storage, contents: RangeManifest) -> RangeEntry:
     return entry
 
 
-def list_named(storage: Storage, published: Manifest) -> set[str]:
+def list_named(storage: Storage, published: ArchiveManifest) -> set[str]:
     """Return the paths of the ranges' manifests, and of all files that these manifests name."""
     named: set[str] = set()
     for entry, contents in zip(published.ranges, read_ranges(storage, published), strict=True):
@@ -221,14 +221,14 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def decode(data: bytes) -> Manifest:
+def decode(data: bytes) -> ArchiveManifest:
     """Decode the archive's manifest; raise ProgressError if it is invalid or has a newer format."""
     version = parse(data, _Format, NAME).format
     if version != FORMAT:
         raise ProgressError(
             f"the archive has format {version}, but this code reads {FORMAT}: use newer code"
         )
-    return parse(data, Manifest, NAME)
+    return parse(data, ArchiveManifest, NAME)
 
 
 class _Format(msgspec.Struct):
@@ -266,7 +266,7 @@ def open_published(connection: Connection, storage: Storage) -> Published | None
     return current
 
 
-def check_log(connection: Connection, archived: Manifest) -> None:
+def check_log(connection: Connection, archived: ArchiveManifest) -> None:
     """Raise ProgressError if the archive is not a copy of this log."""
     found = log_rows.identify(connection)
     is_same = found is not None and found[0].recorded_at == archived.log.recorded_at
@@ -295,7 +295,7 @@ def publish(
     upto = every[-1].last
     return replace_manifest(
         storage,
-        Manifest(
+        ArchiveManifest(
             log=_identity(connection),
             buckets=current.manifest.buckets if current else buckets,
             upto=upto,
@@ -313,7 +313,7 @@ def _identity(connection: Connection) -> Log:
     return found[0]
 
 
-def remove_old(storage: Storage, published: Manifest) -> int:
+def remove_old(storage: Storage, published: ArchiveManifest) -> int:
     """Remove files that no manifest names and that are over a day old; return their number.
 
     The caller holds the archive's lock. A rebuild from the archive holds the same lock while it
@@ -333,7 +333,7 @@ def remove_old(storage: Storage, published: Manifest) -> int:
     return len(old)
 
 
-def remove_all(storage: Storage, published: Manifest | None) -> int:
+def remove_all(storage: Storage, published: ArchiveManifest | None) -> int:
     """Remove all generations of every file that no manifest names; return the number of files.
 
     The caller holds the archive's lock. The removed files may belong to an operation that was

@@ -11,7 +11,7 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import files, log_rows, manifests, ranges
 from progress.archive.files import Sums, Workspace
 from progress.archive.log_rows import ErasedRow
-from progress.archive.manifests import Manifest, Progress, RangeManifest
+from progress.archive.manifests import ArchiveManifest, Progress, RangeManifest
 from progress.errors import ProgressError
 
 _FILE = "archive/restore"
@@ -46,7 +46,7 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> Rest
 
 
 def _fill(
-    connection: Connection, storage: Storage, published: Manifest, on_progress: Progress
+    connection: Connection, storage: Storage, published: ArchiveManifest, on_progress: Progress
 ) -> Restored:
     contents = manifests.read_ranges(storage, published)
     check_positions(contents, published.upto)

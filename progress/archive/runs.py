@@ -15,7 +15,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, log_rows, manifests, ranges
 from progress.archive.log_rows import Positions
-from progress.archive.manifests import Manifest, Progress, Published, RangeEntry
+from progress.archive.manifests import ArchiveManifest, Progress, Published, RangeEntry
 from progress.errors import ArchiveDamaged, ProgressError
 
 RANGE = 1_000_000  # The number of positions in a full range.
@@ -57,7 +57,7 @@ class Archived(msgspec.Struct, frozen=True):
 
 def run(
     connection: Connection, storage: Storage, buckets: int, request: Request, on_progress: Progress
-) -> Manifest | None:
+) -> ArchiveManifest | None:
     """Archive the log; return the archive's manifest, or None if there is no archive yet.
 
     Publish each range before the next one is written. Raise ArchiveRunning if another run works on

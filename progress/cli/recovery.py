@@ -217,7 +217,7 @@ def _dump_daily(target: Storage, location: str) -> None:
     logs.write("INFO", f"{_describe(location, name, manifest)} Removed: {removed}{lacks}")
 
 
-def _describe(location: str, name: str, manifest: dumps.Manifest) -> str:
+def _describe(location: str, name: str, manifest: dumps.DumpManifest) -> str:
     size = sum(table.bytes for table in manifest.tables) / 2**20
     where = f"{location.rstrip('/')}/{name}"
     return f"The log up to position {manifest.head:,} in {where}, {size:,.1f} MiB."

@@ -14,7 +14,7 @@ from progress.adapters.postgres.database import Connect, Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import files, log_rows, manifests
 from progress.archive import restore as archive_restore
-from progress.archive.manifests import Manifest, Progress, RangeManifest
+from progress.archive.manifests import ArchiveManifest, Progress, RangeManifest
 from progress.errors import CheckpointError, ProgressError
 from progress.projections import batch, changes, definitions, rebuild, replacement
 from progress.projections.changes import Publisher
@@ -70,7 +70,7 @@ def run(
         return folded + second.swap()
 
 
-def _read(connection: Connection, stored: Storage) -> tuple[Manifest, list[RangeManifest]]:
+def _read(connection: Connection, stored: Storage) -> tuple[ArchiveManifest, list[RangeManifest]]:
     """Return the archive's manifest and the manifests of its ranges.
 
     Raise ProgressError if the archive is incomplete, or is a copy of another log.
@@ -103,7 +103,7 @@ class _Filling:
         self._folded = self._expected = 0
         _, self._total = database.run(self._connection, "projections/rebuild", "log_end")[0]
 
-    def begin(self, published: Manifest, contents: list[RangeManifest]) -> Rebuild:
+    def begin(self, published: ArchiveManifest, contents: list[RangeManifest]) -> Rebuild:
         """Drop the keys, load the catalogue, and record the rebuild."""
         self._report(0)
         files_of_buckets = (
@@ -141,7 +141,7 @@ class _Filling:
                 "the rebuild again"
             )
 
-    def end(self, published: Manifest, begun: Rebuild, erased: Collection[str]) -> None:
+    def end(self, published: ArchiveManifest, begun: Rebuild, erased: Collection[str]) -> None:
         """Create the keys and the checkpoints; remove erased learners and the rebuild's record."""
         if rows := database.run(self._connection, _FILE, "quarantined since"):
             raise ProgressError(

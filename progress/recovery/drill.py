@@ -24,7 +24,7 @@ class Drill(NamedTuple):
     """The dump that was restored, the seconds until it was checked, and what was wrong."""
 
     name: str
-    dump: dumps.Manifest
+    dump: dumps.DumpManifest
     seconds: float
     findings: list[Finding]
 

@@ -37,7 +37,7 @@ class Sequence(msgspec.Struct, frozen=True):
     number: int
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class DumpManifest(msgspec.Struct, frozen=True, kw_only=True):
     """The contents of a dump; `migration` is the last migration of the database.
 
     `number` is one more than the highest number in the folder. Dumps of the versions 0.2 and 0.3
@@ -58,7 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return self.number, self.head
 
 
-def find_newest(storage: Storage) -> tuple[str, Manifest] | None:
+def find_newest(storage: Storage) -> tuple[str, DumpManifest] | None:
     """Return the name and the manifest of the newest dump; None if there is no dump.
 
     Raise ProgressError if a manifest is invalid, because its dump may be the newest.
@@ -67,7 +67,7 @@ def find_newest(storage: Storage) -> tuple[str, Manifest] | None:
     return max(dumps, key=_order, default=None)
 
 
-def _order(dump: tuple[str, Manifest]) -> tuple[tuple[int, int], str]:
+def _order(dump: tuple[str, DumpManifest]) -> tuple[tuple[int, int], str]:
     return dump[1].order, dump[0]
 
 
@@ -83,7 +83,7 @@ def is_due(storage: Storage, now: datetime) -> bool:
     return newest is None or not now - _INTERVAL < newest[1].taken_at <= now
 
 
-def _list_readable(storage: Storage) -> Iterator[tuple[str, Manifest]]:
+def _list_readable(storage: Storage) -> Iterator[tuple[str, DumpManifest]]:
     """Yield the valid manifests: a damaged dump stops no other one."""
     for name in _find_complete(storage):
         with contextlib.suppress(ProgressError):
@@ -110,7 +110,9 @@ def remove_old(storage: Storage) -> list[str]:
     return old
 
 
-def run(connection: Connection, storage: Storage, on_progress: Progress) -> tuple[str, Manifest]:
+def run(
+    connection: Connection, storage: Storage, on_progress: Progress
+) -> tuple[str, DumpManifest]:
     """Write a dump into a new folder of the storage; return the folder's name and the manifest.
 
     The folder's name is the dump's number. The manifest is written last, and a folder without a
@@ -124,7 +126,7 @@ def run(connection: Connection, storage: Storage, on_progress: Progress) -> tupl
         database.run(connection, _FILE, "begin")
         head = read_head(connection)
         tables = [row[:3] for row in database.run(connection, _FILE, "tables")]
-        dump = Manifest(
+        dump = DumpManifest(
             taken_at=taken_at,
             number=number,
             version=__version__,
@@ -172,7 +174,7 @@ def load(
     archive: Storage,
     on_progress: Progress,
     name: str | None = None,
-) -> tuple[str, Manifest]:
+) -> tuple[str, DumpManifest]:
     """Fill an empty database from a dump of this version or an earlier one, by default the newest.
 
     Return the dump's name and manifest. Read models are dropped. The learners in the archive's
@@ -231,7 +233,7 @@ def _empty(connection: Connection) -> None:
 
 
 def _load_rows(
-    connection: Connection, storage: Storage, name: str, dump: Manifest, on_progress: Progress
+    connection: Connection, storage: Storage, name: str, dump: DumpManifest, on_progress: Progress
 ) -> None:
     done, total = 0, sum(table.rows for table in dump.tables)
     files = {table.name: table for table in dump.tables}
@@ -248,13 +250,13 @@ def _load_rows(
         database.run(connection, _FILE, "set sequence", **values)
 
 
-def read(storage: Storage, name: str) -> Manifest:
+def read(storage: Storage, name: str) -> DumpManifest:
     """Return the manifest of a dump; raise ProgressError if there is none, or if it is invalid."""
     content = storage.read(f"{name}/{NAME}")
     if content is None:
         raise ProgressError(f"there is no dump {name}")
     try:
-        return msgspec.json.decode(content.data, type=Manifest)
+        return msgspec.json.decode(content.data, type=DumpManifest)
     except msgspec.DecodeError as error:
         raise ProgressError(
             f"{name}/{NAME} is invalid: {error}; remove the folder, or name another dump"

@@ -212,7 +212,7 @@ def test_what_0_3_has_written_beside_the_dumps_is_ignored_and_old_dumps_leave_a_
 
 
 def keep(folder: Storage, *, number: int, taken_at: datetime) -> None:
-    made = dumps.Manifest(
+    made = dumps.DumpManifest(
         taken_at=taken_at, number=number, migration="", head=number, tables=[], sequences=[]
     )
     folder.write(f"{number:06}/{dumps.NAME}", encode_json(made))

@@ -12,7 +12,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import manifests, runs
 from progress.archive import ranges as archive_ranges
-from progress.archive.manifests import Manifest, RangeManifest
+from progress.archive.manifests import ArchiveManifest, RangeManifest
 from progress.archive.runs import Request
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
@@ -32,7 +32,7 @@ def archive(folder: Path) -> Storage:
     return storages.open_storage(str(folder))
 
 
-def run(connection: Connection, storage: Storage, **request: Any) -> Manifest:
+def run(connection: Connection, storage: Storage, **request: Any) -> ArchiveManifest:
     """Archive all events, or those that `request` selects; return the manifest."""
     archived = runs.run(
         connection, storage, BUCKETS, Request(**(request or {"is_now": True})), lambda *_: None

@@ -21,7 +21,7 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import manifests, ranges
 from progress.archive.files import LocalFile, Sums
 from progress.archive.log_rows import Log
-from progress.archive.manifests import Manifest, RangeEntry, RangeManifest
+from progress.archive.manifests import ArchiveManifest, RangeEntry, RangeManifest
 from tests.oracle import Event, compute_stored
 from tests.oracle.events import Envelope
 
@@ -57,7 +57,7 @@ def write(storage: Storage, events: Sequence[Event], *, parts: int = 2) -> None:
         _write_range(storage, first + 1, events[first : first + size], versions)
         for first in range(0, len(events), size)
     ]
-    published = Manifest(
+    published = ArchiveManifest(
         log=Log(str(events[0].event_id), events[0].created_at),
         buckets=_BUCKETS,
         upto=len(events),
