@@ -10,7 +10,7 @@ from collections import Counter
 from bench.local_stack import LocalStack
 from bench.soak.background import Background
 from bench.soak.events import Source, name_leaver
-from bench.soak.plan import Plan
+from bench.soak.plan import SoakPlan
 from progress.local.ports import HOST
 
 _INTERVAL_S = 15.0
@@ -21,7 +21,7 @@ _ADMIN = "admin"
 class Commands(Background):
     """A thread that starts operations; `erased` has the learners whose erasure was accepted."""
 
-    def __init__(self, local: LocalStack, plan: Plan, source: Source, port: int) -> None:
+    def __init__(self, local: LocalStack, plan: SoakPlan, source: Source, port: int) -> None:
         super().__init__("commands")
         self.erased: list[str] = []
         self.started: Counter[str] = Counter()

@@ -17,7 +17,7 @@ from google.api_core.retry import Retry
 from bench.envelopes import Envelope
 from bench.local_stack import LocalStack
 from bench.soak.background import Background
-from bench.soak.plan import Plan
+from bench.soak.plan import SoakPlan
 from bench.soak.timeline import Timeline
 from progress.event_store.events import LEARNING, TOPICS
 
@@ -46,7 +46,7 @@ class Source:
     `leavers` maps each leaver to the ids of this learner's events.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: SoakPlan) -> None:
         self.leaver = name_leaver(0)
         self.leavers: dict[str, set[bytes]] = {}
         self._chance = random.Random(plan.seed)
@@ -113,7 +113,7 @@ class Source:
 class Load(Background):
     """A thread that publishes events; `acknowledged` has the ids of those that Pub/Sub stored."""
 
-    def __init__(self, local: LocalStack, plan: Plan) -> None:
+    def __init__(self, local: LocalStack, plan: SoakPlan) -> None:
         super().__init__("events")
         self.source = Source(plan)
         self.acknowledged: set[bytes] = set()

@@ -13,7 +13,7 @@ import psutil
 
 from bench.local_stack import LocalStack
 from bench.soak.background import Background
-from bench.soak.plan import Plan
+from bench.soak.plan import SoakPlan
 from bench.statements import blocks
 from progress.adapters.postgres import database
 from progress.errors import ProgressError
@@ -31,7 +31,7 @@ class Kills(Background):
     `killed` counts these faults by kind.
     """
 
-    def __init__(self, local: LocalStack, plan: Plan) -> None:
+    def __init__(self, local: LocalStack, plan: SoakPlan) -> None:
         super().__init__("kills")
         self.killed: Counter[str] = Counter()
         self._stack, self._interval_s = local, plan.kill_interval_s

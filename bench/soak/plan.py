@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Plan:
+class SoakPlan:
     """The duration and the amount of the load."""
 
     minutes: float
@@ -20,7 +20,7 @@ class Plan:
     begin: datetime  # the time of the first event
 
 
-def parse(arguments: list[str]) -> Plan:
+def parse(arguments: list[str]) -> SoakPlan:
     """Parse the arguments of `python -m bench soak`; exit with 2 if one is invalid."""
     parser = argparse.ArgumentParser(prog="python -m bench soak", description=__doc__)
     add = parser.add_argument
@@ -35,4 +35,4 @@ def parse(arguments: list[str]) -> Plan:
     # At 100 events/s, a minute of load publishes the sessions of one day. The first event lies so
     # many days in the past that no session is in the future.
     days = 1 + options.minutes * options.events / 100
-    return Plan(**vars(options), begin=datetime.now(UTC) - timedelta(days=days))
+    return SoakPlan(**vars(options), begin=datetime.now(UTC) - timedelta(days=days))

@@ -12,7 +12,7 @@ from string import Template
 
 from bench.local_stack import LocalStack
 from bench.soak import timeline
-from bench.soak.plan import Plan
+from bench.soak.plan import SoakPlan
 from progress.local.ports import HOST
 
 OK, NO_RESPONSE = "ok", "no response"  # outcomes
@@ -41,7 +41,7 @@ _TEACHER = (
 class Queries:
     """Threads that send queries; `outcomes` counts them by instance and outcome."""
 
-    def __init__(self, local: LocalStack, plan: Plan, instances: dict[str, int]) -> None:
+    def __init__(self, local: LocalStack, plan: SoakPlan, instances: dict[str, int]) -> None:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self._stack, self._plan = local, plan
         self._milliseconds: list[float] = []

@@ -15,7 +15,7 @@ from bench.soak import checks, instances, plan, report
 from bench.soak.commands import Commands
 from bench.soak.events import Load
 from bench.soak.kills import Kills
-from bench.soak.plan import Plan
+from bench.soak.plan import SoakPlan
 from bench.soak.queries import Queries
 from bench.soak.samples import Sample, Sampler
 
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     return 1 if defects else 0
 
 
-def _run(console: Console, local: LocalStack, soak: Plan) -> tuple[list[Sample], list[str]]:
+def _run(console: Console, local: LocalStack, soak: SoakPlan) -> tuple[list[Sample], list[str]]:
     """Run the load, check the results, and write the report; return the samples and defects."""
     crashes: list[str] = []
     threading.excepthook = lambda crash: crashes.append(f"{crash.thread}: {crash.exc_value!r}")
@@ -73,7 +73,7 @@ def _print_counts(
         console.print(f"{title}: " + ", ".join(f"{n} {count:,}" for n, count in counts.items()))
 
 
-def _write_report(soak: Plan, samples: list[Sample]) -> None:
+def _write_report(soak: SoakPlan, samples: list[Sample]) -> None:
     """Write the samples as JSON, and the table as Markdown."""
     (soak.out / "samples.json").write_bytes(msgspec.json.encode([asdict(s) for s in samples]))
     (soak.out / "minutes.md").write_text(report.minutes(samples), encoding="utf-8")

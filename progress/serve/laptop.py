@@ -29,7 +29,7 @@ from progress.local.issuer import Issuer
 from progress.local.ports import HOST
 from progress.local.supervision import Supervisor
 from progress.serve import system
-from progress.serve.system import Plan
+from progress.serve.system import SystemPlan
 from progress.settings import Settings
 
 log = logging.getLogger("progress.local")
@@ -67,7 +67,7 @@ async def _wait_for_removal(folder: DataFolder) -> None:
     log.warning("the data folder is gone: stopping")
 
 
-async def _run(supervisor: Supervisor, plan: Plan, current: Settings) -> None:
+async def _run(supervisor: Supervisor, plan: SystemPlan, current: Settings) -> None:
     async with asyncio.TaskGroup() as group:
         if not current.redis_url:
             valkey = process_specs.cache(plan.folder, plan.port("redis_url"))
@@ -98,7 +98,7 @@ def _create_analyst(owner: str) -> None:
         database.run(connection, _FILE, "create analyst")
 
 
-def _plan(folder: DataFolder, port: int, issuer_port: int, current: Settings) -> Plan:
+def _plan(folder: DataFolder, port: int, issuer_port: int, current: Settings) -> SystemPlan:
     """Plan the stack; PUBSUB_EMULATOR_HOST may still name a stack that has stopped."""
     if not current.database_url:
         data_folder.check_postgres(folder, postgres.major())

@@ -38,7 +38,7 @@ _DUMP = "backup"  # the group of the run that dumps the log
 
 
 @dataclass(frozen=True)
-class Plan:
+class SystemPlan:
     """What the processes of the system share.
 
     The addresses are written to the data folder, and printed, so they contain no password.
@@ -68,7 +68,7 @@ def check(settings: Settings) -> None:
 
 def make_plan(
     folder: DataFolder, host: str, port: int, project: str, common: Mapping[str, str]
-) -> Plan:
+) -> SystemPlan:
     """Plan the system on `port`; raise StackError if the port is taken."""
     ports.check_free(port)
     ingest, worker, transport = (ports.reserve() for _ in range(3))
@@ -86,7 +86,7 @@ def make_plan(
         "SERVE_COMMANDS_URL": addresses["commands_url"],
         "SERVE_KEY": key,
     }
-    return Plan(folder, host, addresses, key, {**own, **common})
+    return SystemPlan(folder, host, addresses, key, {**own, **common})
 
 
 async def serve(folder: DataFolder, host: str, port: int, settings: Settings) -> None:
@@ -151,7 +151,7 @@ def _choose_publication(settings: Settings) -> str:
 
 async def run(
     supervisor: Supervisor,
-    plan: Plan,
+    plan: SystemPlan,
     databases: Mapping[str, Mapping[str, str]],
     wakes: int,
     *guards: Coroutine[Any, Any, None],
@@ -180,7 +180,7 @@ async def run(
         await schedule.keep(plan.folder, lambda: supervisor.try_run(batch))
 
 
-def _transport(plan: Plan, environment: dict[str, str], wakes: int) -> Part:
+def _transport(plan: SystemPlan, environment: dict[str, str], wakes: int) -> Part:
     port = plan.port("commands_url")
     urls = [plan.addresses["ingest_url"], plan.addresses["project_url"]]
     command = [sys.executable, "-m", "progress.serve.transport", str(port), *urls]

@@ -13,7 +13,7 @@ from bench.lines import Line, Rounds, RowSkipped, format_table
 from bench.server import Server
 from bench.soak import report
 from bench.soak.events import Source
-from bench.soak.plan import Plan
+from bench.soak.plan import SoakPlan
 from bench.soak.samples import Sample
 from progress.event_store import events
 from progress.query.execution import documents
@@ -101,7 +101,7 @@ def test_the_query_of_the_page_is_read_from_the_script_of_the_page() -> None:
     assert document.is_query("Page")
 
 
-PLAN = Plan(
+PLAN = SoakPlan(
     minutes=1, events=100, queries=1, kill_interval_s=1, learners=3, seed=1, out=Path(),
     begin=datetime(2025, 1, 1, tzinfo=UTC),
 )  # fmt: skip

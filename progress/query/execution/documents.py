@@ -52,7 +52,7 @@ _SCALARS = frozenset((str, int, float, bool, type(None)))
 
 Kinds = Mapping[str | None, OperationType]
 Variables = dict[str, Any]
-Plan = tuple[PlannedField, ...]
+FieldPlan = tuple[PlannedField, ...]
 
 
 class Rejected(Exception):
@@ -71,7 +71,7 @@ class Prepared(NamedTuple):
     """An operation with its variables, for every caller: `executor` has no context."""
 
     executor: FieldExecutor
-    plan: Plan
+    plan: FieldPlan
     coerced: Sequence[CoercedField]
 
 
@@ -84,7 +84,7 @@ class Document(msgspec.Struct):
     kinds: Kinds = {}  # By operation name; known even if the validation fails.
     conditions: tuple[str, ...] = ()  # The names of all variables in @skip and @include.
     on_growth: Callable[[int], object] = lambda _: None  # Called with the bytes of what it keeps.
-    plans: dict[object, Plan] = {}
+    plans: dict[object, FieldPlan] = {}
     prepared: dict[object, Prepared] = {}
 
     def prepare(self, variables: Variables | None, operation_name: str | None) -> Prepared:
@@ -131,7 +131,7 @@ class Document(msgspec.Struct):
         self.prepared[key] = prepared
         self.on_growth(_measure_prepared(prepared))
 
-    def _plan(self, executor: FieldExecutor) -> Plan:
+    def _plan(self, executor: FieldExecutor) -> FieldPlan:
         """Return the planned fields of the executor's operation, if possible from `plans`."""
         operation, values = executor.operation, executor.variable_values.coerced
         # In another operation, a variable of the same name may have another type.
