@@ -211,7 +211,7 @@ class Cohort(msgspec.Struct, frozen=True):
     active_rate: float | None
 
 
-class Memory(msgspec.Struct, frozen=True):
+class AnalysedMemory(msgspec.Struct, frozen=True):
     """The tests of recall of one class of items; docs/analysis.md defines "test" and the classes.
 
     `age_from` and `stability_from` are the shortest age and stability of the class, in days. If one
@@ -257,7 +257,7 @@ RETENTION_BY_LEVEL = Question(
 RETENTION_BY_DOMAIN = RETENTION_BY_LEVEL._replace(by="domain")
 ITEMS = Question("items", Item, (*_DATED, "tests"), reads_catalogue=True)
 COHORTS = Question("cohorts", Cohort, (*_DATED, "completions"), reads_later_days=True)
-MEMORY = Question("memory", Memory, (*_DATED, "given_answers", "remembered_answers"))
+MEMORY = Question("memory", AnalysedMemory, (*_DATED, "given_answers", "remembered_answers"))
 
 
 def ask(storage: Storage, question: Question, days: Days, on_progress: ReportProgress) -> list[Any]:

@@ -92,8 +92,8 @@ class Profile(msgspec.Struct, frozen=True):
 class _Word(msgspec.Struct):
     """What a learner knows of an item."""
 
-    state: forgetting.State
-    schedule: sm2.Memory
+    state: forgetting.ForgettingState
+    schedule: sm2.Sm2Memory
 
     def is_due(self, day: date, zone: str) -> bool:
         reviewed = _find_day(self.schedule.repeated_at, zone)

@@ -14,7 +14,7 @@ import msgspec
 from progress.adapters.postgres.statements import blocks
 
 
-class State(msgspec.Struct, frozen=True):
+class ForgettingState(msgspec.Struct, frozen=True):
     """The memory of an item after an answer: `stability` in days, `difficulty` from 1 to 10."""
 
     stability: float
@@ -22,14 +22,14 @@ class State(msgspec.Struct, frozen=True):
     answered_on: date
 
 
-def begin(day: date, *, correct: bool) -> State:
+def begin(day: date, *, correct: bool) -> ForgettingState:
     """Return the state after the first answer."""
     w = _parameters()
     grade = 3 if correct else 1
-    return State(w[grade - 1], _limit(w[4] - math.exp(w[5] * (grade - 1)) + 1), day)
+    return ForgettingState(w[grade - 1], _limit(w[4] - math.exp(w[5] * (grade - 1)) + 1), day)
 
 
-def recall(state: State, day: date) -> float:
+def recall(state: ForgettingState, day: date) -> float:
     """Return the probability of a right answer, a day or more after the answer before."""
     decay = _parameters()[20]
     factor: float = 0.9 ** (-1 / decay) - 1
@@ -37,7 +37,7 @@ def recall(state: State, day: date) -> float:
     return float((1 + factor * days / state.stability) ** -decay)
 
 
-def follow(state: State, day: date, *, correct: bool) -> State:
+def follow(state: ForgettingState, day: date, *, correct: bool) -> ForgettingState:
     """Return the state after the next answer."""
     w, s, d = _parameters(), state.stability, state.difficulty
     grade = 3 if correct else 1
@@ -54,7 +54,7 @@ def follow(state: State, day: date, *, correct: bool) -> State:
         )
     damped = d + (10 - d) * (-w[6] * (grade - 3)) / 9
     difficulty = w[7] * (w[4] - math.exp(w[5] * 3) + 1 - damped) + damped
-    return State(min(max(stability, 0.001), 36_500), _limit(difficulty), day)
+    return ForgettingState(min(max(stability, 0.001), 36_500), _limit(difficulty), day)
 
 
 def _limit(difficulty: float) -> float:

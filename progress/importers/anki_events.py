@@ -74,7 +74,7 @@ def messages(
     account = create_account(learner, _begin(answers[0]))
     yield Message("user-events", [account])
     find_day = local_days.follow([*preferences, _preference(learner, account)])
-    memories: dict[str, sm2.Memory] = {}
+    memories: dict[str, sm2.Sm2Memory] = {}
     for session in sessions(answers, find_day):
         if near := _find_near(session, recorded, find_day):
             converted = _added_events(learner, session, memories, near)
@@ -138,7 +138,7 @@ def _find_near(
 def _added_events(
     learner: Learner,
     session: list[Answer],
-    memories: dict[str, sm2.Memory],
+    memories: dict[str, sm2.Sm2Memory],
     near: list[RecordedSession],
 ) -> Iterator[Envelope]:
     """Yield events that add the answers to the recorded sessions in `near`.
@@ -153,7 +153,7 @@ def _added_events(
 
 
 def _session_events(
-    learner: Learner, session: list[Answer], memories: dict[str, sm2.Memory], find_day: FindDay
+    learner: Learner, session: list[Answer], memories: dict[str, sm2.Sm2Memory], find_day: FindDay
 ) -> Iterator[Envelope]:
     begin, end = _begin(session[0]), session[-1].at
     if find_day(begin) != find_day(end):
@@ -172,7 +172,7 @@ def _session_events(
     yield _envelope(learner, completion, end, key)
 
 
-def _review(answer: Answer, memories: dict[str, sm2.Memory]) -> Review:
+def _review(answer: Answer, memories: dict[str, sm2.Sm2Memory]) -> Review:
     """Return the answer's review from the log; if the log has no schedule, compute it with SM-2."""
     if not isinstance(answer.review, msgspec.UnsetType):
         return answer.review

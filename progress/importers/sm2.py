@@ -19,7 +19,7 @@ LONGEST_INTERVAL = 36_500  # Days.
 _DAY_GAP = timedelta(hours=12)
 
 
-class Memory(msgspec.Struct, frozen=True):
+class Sm2Memory(msgspec.Struct, frozen=True):
     """The state of an item after a repetition."""
 
     repeated_at: datetime
@@ -28,26 +28,26 @@ class Memory(msgspec.Struct, frozen=True):
     interval_days: int = 0
 
 
-def repeat(before: Memory | None, at: datetime, quality: int) -> Memory:
+def repeat(before: Sm2Memory | None, at: datetime, quality: int) -> Sm2Memory:
     """Return the memory after an answer of `quality` 0 (blackout) to 5 (perfect)."""
     if before is None:
-        return _update(Memory(at), at, quality)
+        return _update(Sm2Memory(at), at, quality)
     if at - before.repeated_at < _DAY_GAP:
         return before
     return _update(before, at, quality)
 
 
-def _update(before: Memory, at: datetime, quality: int) -> Memory:
+def _update(before: Sm2Memory, at: datetime, quality: int) -> Sm2Memory:
     missing = 5 - quality
     easiness = before.easiness + 0.1 - missing * (0.08 + missing * 0.02)
     easiness = round(min(max(easiness, LOWEST_EASINESS), HIGHEST_EASINESS), 2)
     if quality < 3:
-        return Memory(at, 0, easiness, 1)
+        return Sm2Memory(at, 0, easiness, 1)
     days = _next_interval(before)
-    return Memory(at, before.repetitions + 1, easiness, min(days, LONGEST_INTERVAL))
+    return Sm2Memory(at, before.repetitions + 1, easiness, min(days, LONGEST_INTERVAL))
 
 
-def _next_interval(before: Memory) -> int:
+def _next_interval(before: Sm2Memory) -> int:
     if before.repetitions == 0:
         return 1
     if before.repetitions == 1:

@@ -25,7 +25,7 @@ _CONTENTS = {
 _MIN_FREE_BYTES = 200 * 2**20  # enough for a new database, its write-ahead log and a reserve
 
 
-class State(msgspec.Struct, kw_only=True):
+class StackState(msgspec.Struct, kw_only=True):
     """The running processes and their addresses, as the supervisor writes them."""
 
     supervisor: Process
@@ -47,14 +47,14 @@ class DataFolder:
     def log(self, part: str) -> Path:
         return self.logs / f"{part}.log"
 
-    def state(self) -> State | None:
+    def state(self) -> StackState | None:
         """Return the last state that was written; None if there is no readable state."""
         try:
-            return msgspec.json.decode((self.path / "stack.json").read_bytes(), type=State)
+            return msgspec.json.decode((self.path / "stack.json").read_bytes(), type=StackState)
         except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
             return None
 
-    def write(self, state: State) -> None:
+    def write(self, state: StackState) -> None:
         new = self.path / "stack.json.new"
         new.touch(mode=0o600)
         new.write_bytes(msgspec.json.format(msgspec.json.encode(state)))

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from progress import files, settings
 from progress.errors import StackError
 from progress.local import data_folder, postgres, processes, readiness
-from progress.local.data_folder import DataFolder, State
+from progress.local.data_folder import DataFolder, StackState
 
 DEFAULT_PORT = 8080  # port of the query function, which also serves the page
 
@@ -121,7 +121,7 @@ def _has_state(folder: DataFolder) -> bool:
     return state is not None and processes.is_alive(state.supervisor)
 
 
-def running(folder: DataFolder) -> State:
+def running(folder: DataFolder) -> StackState:
     """Return the state of the running stack; raise StackError if no stack runs."""
     state = folder.state()
     if state is None or state.phase != "ready" or not processes.is_alive(state.supervisor):
@@ -129,7 +129,7 @@ def running(folder: DataFolder) -> State:
     return state
 
 
-def pids(state: State) -> dict[str, list[int]]:
+def pids(state: StackState) -> dict[str, list[int]]:
     """Map the name of each process of the stack to its pid and the pids of its descendants."""
     families = {name: processes.family(process) for name, process in state.processes.items()}
     # A command that ends, such as the batch job, is listed only while it runs.

@@ -12,8 +12,9 @@ from typing import Any
 
 from progress import settings
 from progress.errors import StackError
-from progress.local import log_files, postgres, processes
-from progress.local.data_folder import DataFolder, State
+from progress.local import postgres, processes
+from progress.local.data_folder import DataFolder, StackState
+from progress.local.log_files import LogSockets
 from progress.local.process_specs import Part
 
 log = logging.getLogger("progress.local")
@@ -34,7 +35,7 @@ class Supervisor:
     ) -> None:
         """Give each process of `logged` a log file; the others write to this standard output."""
         self._folder = folder
-        self._state = State(
+        self._state = StackState(
             supervisor=processes.identify(os.getpid()),
             phase="starting",
             addresses=addresses,

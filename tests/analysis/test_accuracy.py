@@ -232,7 +232,7 @@ def test_the_example_of_the_analysis_has_the_learners_of_a_generated_class(tmp_p
     envelopes = msgspec.json.decode(msgspec.json.encode(published))
     archive = storage.open_storage(str(tmp_path))
     written_archives.write(archive, written_archives.record(envelopes))
-    rows: list[questions.Memory] = questions.ask(
+    rows: list[questions.AnalysedMemory] = questions.ask(
         archive, questions.MEMORY, questions.Days(), lambda *_: None
     )
     sums = [row for row in rows if None in {row.age_from, row.stability_from}]

@@ -9,7 +9,14 @@ import msgspec
 import pytest
 
 from progress.analysis import charts, questions
-from progress.analysis.questions import Cohort, Item, Memory, PlaceRetention, Question, Retention
+from progress.analysis.questions import (
+    AnalysedMemory,
+    Cohort,
+    Item,
+    PlaceRetention,
+    Question,
+    Retention,
+)
 from progress.cli import analyse
 from progress.errors import ProgressError
 
@@ -23,7 +30,7 @@ ROWS: dict[Question, msgspec.Struct] = {
         "item", "i1", "=oblige()", "B2", "RW", 20, 50, 40, 0.8, 60, 50, complete=True
     ),
     questions.COHORTS: Cohort(MONDAY, 1, 1_200, None, None),
-    questions.MEMORY: Memory(7, None, 20, 50, 40, 0.8, 0.84, 0.49, 0.5, 0.1, 0.2),
+    questions.MEMORY: AnalysedMemory(7, None, 20, 50, 40, 0.8, 0.84, 0.49, 0.5, 0.1, 0.2),
 }
 
 

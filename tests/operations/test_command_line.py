@@ -17,7 +17,7 @@ from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.cli import operations
 from progress.local import data_folder, ports, processes
-from progress.local.data_folder import State
+from progress.local.data_folder import StackState
 from progress.operations import records, runner
 from tests.conftest import Store
 from tests.support import cli
@@ -77,7 +77,7 @@ def test_a_local_stack_gets_no_commands_of_another_database(
     operator: Operator, run: Run, fake_publisher: FakePublisher, tmp_path: Path
 ) -> None:
     nobody = f"http://127.0.0.1:{ports.reserve()}/"
-    state = State(
+    state = StackState(
         supervisor=processes.identify(os.getpid()),
         phase="ready",
         addresses={"commands_url": nobody, "database_url": "postgresql:///another"},

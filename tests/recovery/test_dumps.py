@@ -29,7 +29,7 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import PART, Folder, Output, Storage, encode_json
 from progress.errors import ProgressError
 from progress.local import data_folder, schedule
-from progress.local.data_folder import State
+from progress.local.data_folder import StackState
 from progress.local.processes import Process
 from progress.operations import erasure_steps
 from progress.projections import batch, rebuild, schema
@@ -308,7 +308,9 @@ def test_a_load_drops_no_schema_of_another_program(
 def test_erasures_of_a_load_publish_nothing_where_serve_has_run(tmp_path: Path) -> None:
     where = data_folder.at(str(tmp_path))
     stopped = Process(2**22, 0)
-    where.write(State(supervisor=stopped, phase="ready", addresses={"commands_url": "http://x"}))
+    where.write(
+        StackState(supervisor=stopped, phase="ready", addresses={"commands_url": "http://x"})
+    )
     script = (
         "from progress import settings; from progress.cli import connections;"
         "connections.use_stack(); print(settings.current().publish_events)"
