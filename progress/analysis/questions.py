@@ -45,7 +45,7 @@ class Duck:
         self._has_events = False
         self._folds = {**definitions.fold_statements("duckdb"), "tests": blocks(_SHARED)["tests"]}
         self.run(definitions.zone_statement("duckdb"), rules=time_zones.encode_rules())
-        self.run(blocks(_SHARED)["quarantined"])
+        self.run(blocks(_SHARED)["poisoned"])
 
     def read_until(self, last_day: date) -> None:
         """Skip answers, reviews and sessions that occurred at least three days after `last_day`.
@@ -81,8 +81,8 @@ class Duck:
         self.run(blocks(_SHARED)["read files"], files=[str(path) for path in paths])
         self.run(fill(_SHARED, "log", **schema.parts()))
         if not self._has_events:  # DuckDB cannot create the view before `files` is set.
-            # The projections quarantine events on which a fold failed, but the archive has them. A
-            # value of such an event becomes null if the value cannot be cast.
+            # The projections leave out poisoned events, on which a fold failed, but the archive has
+            # them. A value of such an event becomes null if the value cannot be cast.
             for statement in definitions.event_statements("duckdb", cast="TRY_CAST"):
                 self.run(statement)
             self._has_events = True

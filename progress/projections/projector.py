@@ -259,7 +259,7 @@ class Projector:
             except PoisonError as error:
                 logs.write("WARNING", f"shard {shard}: a window of {at_most} failed: {error}")
                 if position is not None:
-                    self._quarantine(shard, position, str(error))
+                    self._poison(shard, position, str(error))
                 at_most = max(1, at_most // 2)
 
     def fold_window(self, shard: int, at_most: int) -> int | None:
@@ -284,14 +284,14 @@ class Projector:
         rows = self._query("next position", shard=shard)
         return rows[0][0] if rows else None
 
-    def _quarantine(self, shard: int, position: int, error: str) -> None:
+    def _poison(self, shard: int, position: int, error: str) -> None:
         """Record a poisoned event as a dead letter, unless another worker has folded the event."""
         with database.translate_errors(_translate), database.transaction(self.connection):
             self._query("lock shard", shard=shard)
             values = {"shard": shard, "position": position, "error": error}
-            is_marked = self._query("quarantine event", **values)[0][0]
+            is_marked = self._query("poison event", **values)[0][0]
         if is_marked:
-            logs.write("ERROR", f"shard {shard}: an event was quarantined: {error}")
+            logs.write("ERROR", f"shard {shard}: an event was poisoned: {error}")
 
     def _query(self, block: str, **values: object) -> list[list[Any]]:
         with database.translate_errors(_translate):

@@ -22,12 +22,12 @@ class Rebuild(msgspec.Struct, frozen=True):
     """A rebuild, identified by the version of its rows.
 
     `buckets` is the number of buckets over which the archive distributes the learners.
-    `quarantined` are the positions of poisoned events.
+    `poisoned` are the positions of poisoned events.
     """
 
     version: int
     buckets: int
-    quarantined: list[int]
+    poisoned: list[int]
 
 
 @contextlib.contextmanager

@@ -143,9 +143,9 @@ class _Filling:
 
     def end(self, published: ArchiveManifest, begun: Rebuild, erased: Collection[str]) -> None:
         """Create the keys and the checkpoints; remove erased learners and the rebuild's record."""
-        if rows := database.run(self._connection, _FILE, "quarantined since"):
+        if rows := database.run(self._connection, _FILE, "poisoned since"):
             raise ProgressError(
-                f"the event at position {rows[0][0]} was quarantined after the rebuild "
+                f"the event at position {rows[0][0]} was poisoned after the rebuild "
                 "began: run the rebuild again"
             )
         archive_loads.end(self._connection)

@@ -133,13 +133,13 @@ def fold_bucket(
 
 @contextlib.contextmanager
 def _open(folder: Path, log: Sequence[Path], rebuild: Rebuild) -> Iterator["DuckDBPyConnection"]:
-    """Open a DuckDB database that has the relations `log`, `quarantined` and `rebuild`."""
+    """Open a DuckDB database that has the relations `log`, `poisoned_events` and `rebuild`."""
     threads = os.cpu_count() or 1
     with files.open_duck(folder, memory=_MEMORY, threads=threads) as duck:
         if log:
             _run(duck, _block("log files"), files=[str(path) for path in log])
         _run(duck, _block("log" if log else "no log"))
-        _run(duck, _block("quarantined"), positions=rebuild.quarantined)
+        _run(duck, _block("poisoned"), positions=rebuild.poisoned)
         _run(duck, _block("rebuild"), version=rebuild.version)
         yield duck
 

@@ -29,9 +29,9 @@ FROM (
       AND event_type IN ({preference_types}, {deletion_types}, {catalogue_types})
 ) AS rows_read;
 
--- quarantined --
--- This table stays empty, because the archive does not say which events were quarantined.
-CREATE TEMPORARY TABLE quarantined (global_position BIGINT);
+-- poisoned --
+-- This table stays empty, because the archive does not say which events were poisoned.
+CREATE TEMPORARY TABLE poisoned_events (global_position BIGINT);
 
 -- tests --
 -- The tests of retention. A test is the first answer to an item after a review of the item, if the answer is on a later

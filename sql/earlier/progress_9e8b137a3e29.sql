@@ -137,7 +137,7 @@ DELETE FROM deleted_learners WHERE user_id = learner
 $remove$;
 
 -- Version 0.3 marks an event for all of its schemas, in event_store.poisoned.
-CREATE FUNCTION quarantine_event(of_shard smallint, at bigint, error text) RETURNS boolean LANGUAGE plpgsql AS $mark$
+CREATE FUNCTION poison_event(of_shard smallint, at bigint, error text) RETURNS boolean LANGUAGE plpgsql AS $mark$
 BEGIN
     PERFORM event_store.quarantine(at, error)
     FROM shards_behind b

@@ -158,7 +158,7 @@ WHERE kind IS NOT NULL
       SELECT 1 FROM retracted_events r WHERE r.user_id = f.user_id AND r.retracted_id = f.event_id))
 
 -- postgresql events --
--- The events that are not quarantined, up to each shard's checkpoint.
+-- The events that are not poisoned, up to each shard's checkpoint.
 SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
     -- AT TIME ZONE is faster with an interval than with the name of a zone.
@@ -170,14 +170,14 @@ JOIN checkpoints c ON c.shard = e.shard AND e.global_position <= c.position
 WHERE NOT EXISTS (SELECT FROM poisoned_events p WHERE p.global_position = e.global_position)
 
 -- duckdb events --
--- The rows of the relation `log` whose positions are not in `quarantined`. The callers create both relations: see
+-- The rows of the relation `log` whose positions are not in `poisoned_events`. The callers create both relations: see
 -- sql/recovery/bucket_folds.sql and sql/analysis/log.sql.
 SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id, substr(e.stream_id, 9) AS user_id,
     make_timestamp(epoch_us(e.occurred_at)) AS occurred_at, make_timestamp(epoch_us(e.created_at)) AS created_at,
     json_extract_string(e.event_data, '$.item_id') AS item_id,
     json_extract_string(e.event_data, '$.session_id') AS session_id
 FROM log e
-WHERE NOT EXISTS (SELECT 1 FROM quarantined s WHERE s.global_position = e.global_position)
+WHERE NOT EXISTS (SELECT 1 FROM poisoned_events p WHERE p.global_position = e.global_position)
 
 -- postgresql zone_offsets --
 SELECT zone, starts_at AT TIME ZONE 'UTC' AS starts_at, ends_at AT TIME ZONE 'UTC' AS ends_at,

@@ -23,9 +23,9 @@ VALUES
         'OUT oldest_ms double precision, OUT times double precision[], OUT window_end bigint, OUT recorded_s bigint',
         'record'),
     ('is_batch_behind', 'shards smallint[], log_end bigint', 'boolean'),
+    ('poison_event', 'of_shard smallint, at bigint, error text', 'boolean'),
     ('prepare_batch', '', 'void'),
     ('prepare_window', '', 'void'),
-    ('quarantine_event', 'of_shard smallint, at bigint, error text', 'boolean'),
     ('read_versions', 'OUT catalogue bigint, OUT batch bigint', 'record'),
     ('refold_event', 'at bigint, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean',
         'record'),
@@ -74,9 +74,9 @@ SELECT EXISTS (
     WHERE b.shard = ANY (shards))
 $behind$;
 
--- Quarantine the shard's next event, which failed even when it was folded alone. Return null if another worker has
+-- Mark the shard's next event as poisoned: it failed even when it was folded alone. Return null if another worker has
 -- folded it since. The caller holds the shard's lock.
-CREATE FUNCTION quarantine_event(of_shard smallint, at bigint, error text) RETURNS boolean LANGUAGE plpgsql AS $mark$
+CREATE FUNCTION poison_event(of_shard smallint, at bigint, error text) RETURNS boolean LANGUAGE plpgsql AS $mark$
 BEGIN
     PERFORM event_store.mark_poisoned(schema_fingerprint(), at, error)
     FROM shards_behind b
@@ -129,8 +129,8 @@ SELECT * FROM fold_window(:shard, :at_most, :lists_learners);
 -- lock shard --
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), :shard);
 
--- quarantine event --
-SELECT quarantine_event(CAST(:shard AS smallint), CAST(:position AS bigint), :error);
+-- poison event --
+SELECT poison_event(CAST(:shard AS smallint), CAST(:position AS bigint), :error);
 
 -- lock event shard --
 -- Lock an event's shard for this transaction.

@@ -30,12 +30,12 @@ WHERE c.oid = 'window_shape'::regclass
 $fingerprint$;
 
 -- The positions of the poisoned events up to a version of a stream.
-CREATE FUNCTION quarantined_until(stream text, version bigint) RETURNS bigint[] LANGUAGE sql STABLE AS $aside$
+CREATE FUNCTION poisoned_until(stream text, version bigint) RETURNS bigint[] LANGUAGE sql STABLE AS $poisoned$
 SELECT coalesce(array_agg(e.global_position ORDER BY e.global_position), '{}')
 FROM poisoned_events p
 JOIN event_store.events e ON e.global_position = p.global_position
 WHERE e.stream_id = stream AND e.stream_version <= version
-$aside$;
+$poisoned$;
 
 -- The version up to which a learner's stream is folded.
 CREATE FUNCTION version_folded(learner text) RETURNS bigint LANGUAGE sql STABLE AS $version$
@@ -94,7 +94,7 @@ BEGIN
     INSERT INTO event_store.snapshots (stream_id, stream_version, fingerprint, newest_occurred_at, quarantined, state)
     SELECT v.stream_id, v.stream_version, snapshot_fingerprint(),
         greatest(last.newest_occurred_at, since.newest_occurred_at),
-        quarantined_until(v.stream_id, v.stream_version), s.state
+        poisoned_until(v.stream_id, v.stream_version), s.state
     FROM (
         SELECT p.user_id, 'learner-' || p.user_id AS stream_id, version_folded(p.user_id) AS stream_version
         FROM user_progress p

@@ -6,7 +6,7 @@ CREATE TABLE archive_rebuild (
     version   bigint   NOT NULL,   -- the version of the rows, which identifies the rebuild
     buckets   int      NOT NULL,
     upto      bigint   NOT NULL,   -- the last archived position
-    quarantined bigint[] NOT NULL    -- positions that the folds leave out
+    poisoned  bigint[] NOT NULL    -- positions that the folds leave out
 );
 CREATE TABLE loaded_buckets (
     bucket int    PRIMARY KEY,
@@ -29,14 +29,14 @@ GRANT SELECT, INSERT ON loaded_buckets TO progress_load;
 GRANT INSERT ON {tables} TO progress_load;
 
 -- begin --
-INSERT INTO archive_rebuild (version, buckets, upto, quarantined)
+INSERT INTO archive_rebuild (version, buckets, upto, poisoned)
 SELECT pg_current_xact_id()::text::bigint, CAST(:buckets AS int), CAST(:upto AS bigint),
     ARRAY(SELECT p.global_position FROM poisoned_events p WHERE p.global_position <= CAST(:upto AS bigint))
-RETURNING version, buckets, quarantined;
+RETURNING version, buckets, poisoned;
 
 -- open bucket --
 -- The rebuild with this version, and whether the bucket is loaded.
-SELECT r.version, r.buckets, r.quarantined, EXISTS (SELECT FROM loaded_buckets b WHERE b.bucket = CAST(:bucket AS int))
+SELECT r.version, r.buckets, r.poisoned, EXISTS (SELECT FROM loaded_buckets b WHERE b.bucket = CAST(:bucket AS int))
 FROM archive_rebuild r
 WHERE r.version = CAST(:version AS bigint);
 
@@ -67,12 +67,12 @@ CROSS JOIN generate_series(0, r.buckets - 1) n
 WHERE NOT EXISTS (SELECT FROM loaded_buckets b WHERE b.bucket = n)
 ORDER BY n;
 
--- quarantined since --
--- Archived events that were quarantined after the rebuild began. Loaded buckets may contain such an event.
+-- poisoned since --
+-- Archived events that were poisoned after the rebuild began. Loaded buckets may contain such an event.
 SELECT p.global_position
 FROM poisoned_events p
 CROSS JOIN archive_rebuild r
-WHERE p.global_position <= r.upto AND p.global_position <> ALL (r.quarantined)
+WHERE p.global_position <= r.upto AND p.global_position <> ALL (r.poisoned)
 ORDER BY p.global_position
 LIMIT 1;
 

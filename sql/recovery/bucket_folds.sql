@@ -16,8 +16,8 @@ CREATE TEMPORARY TABLE log (
     metadata VARCHAR, occurred_at TIMESTAMPTZ, created_at TIMESTAMPTZ
 );
 
--- quarantined --
-CREATE TEMPORARY TABLE quarantined AS SELECT unnest(CAST($positions AS BIGINT[])) AS global_position;
+-- poisoned --
+CREATE TEMPORARY TABLE poisoned_events AS SELECT unnest(CAST($positions AS BIGINT[])) AS global_position;
 
 -- rebuild --
 -- The version of the rows that this rebuild loads. The block `loaded` of some read models reads this table.

@@ -26,7 +26,7 @@ ALLOW = "ALTER TABLE completions DROP CONSTRAINT completions_score_check"
 class Former(Projector):
     """A worker of version 0.3, whose marks hold for all schemas of that version and before."""
 
-    def _quarantine(self, shard: int, position: int, error: str) -> None:
+    def _poison(self, shard: int, position: int, error: str) -> None:
         values = {"position": position, "error": error}
         self.connection.run("SELECT event_store.quarantine(:position, :error)", **values)
 

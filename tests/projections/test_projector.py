@@ -96,12 +96,12 @@ def test_two_workers_that_find_the_same_poisoned_event_mark_only_this_event(
     poisoned = sample_events.poison(connection, "ann")
     another = Projector(connection)
 
-    def quarantine_first(shard: int) -> None:
+    def poison_first(shard: int) -> None:
         another.catch_up(shard)
         append(connection, sample_events.lesson("ann", 4))
 
     with contextlib.closing(connect(store.url)) as slow:
-        Interrupted(slow, quarantine_first).catch_up_all()
+        Interrupted(slow, poison_first).catch_up_all()
     batch.run(connection)
     assert model_rows.read(connection, "poisoned") == [{"global_position": poisoned}]
     assert not sample_events.find_differences(connection)

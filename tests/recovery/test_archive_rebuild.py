@@ -187,12 +187,12 @@ def test_an_archive_that_cannot_be_used_is_rejected_and_nothing_is_left_behind(
 
 
 @pytest.mark.exhaustive
-def test_a_rebuild_fails_if_an_event_is_quarantined_meanwhile(archived: Archived) -> None:
-    def quarantine(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
+def test_a_rebuild_fails_if_an_event_is_poisoned_meanwhile(archived: Archived) -> None:
+    def poison(source: Source, number: Rebuild, on_loaded: Callable[[], None]) -> None:
         archived.connection.run("SELECT event_store.mark_poisoned(schema_fingerprint(), 5, 'x')")
         run_in_turn(source, number, on_loaded)
 
-    archived.expect_rejection(quarantine, "position 5 was quarantined")
+    archived.expect_rejection(poison, "position 5 was poisoned")
 
 
 @pytest.mark.exhaustive

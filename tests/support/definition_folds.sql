@@ -11,20 +11,20 @@ SELECT CAST(json_build_object(
             'occurred_us', CAST(extract(epoch FROM e.occurred_at) * 1000000 AS bigint),
             'created_us', CAST(extract(epoch FROM e.created_at) * 1000000 AS bigint)))
         FROM event_store.events e), '[]'),
-    'quarantined', ARRAY(SELECT p.global_position FROM poisoned_events p)) AS text);
+    'poisoned', ARRAY(SELECT p.global_position FROM poisoned_events p)) AS text);
 
 -- delivered --
 -- DuckDB runs this block and the next two.
 CREATE TEMPORARY TABLE delivered AS
 SELECT unnest(from_json(CAST($log AS json), '{
-    "quarantined": ["BIGINT"],
+    "poisoned": ["BIGINT"],
     "events": [{
         "global_position": "BIGINT", "event_id": "UUID", "stream_id": "VARCHAR", "event_type": "VARCHAR",
         "event_data": "VARCHAR", "metadata": "VARCHAR", "occurred_us": "BIGINT", "created_us": "BIGINT"}]}'));
 
 -- log --
 -- The relations that the folds read.
-CREATE TEMPORARY TABLE quarantined AS SELECT unnest(quarantined) AS global_position FROM delivered;
+CREATE TEMPORARY TABLE poisoned_events AS SELECT unnest(poisoned) AS global_position FROM delivered;
 CREATE TEMPORARY TABLE log AS
 SELECT e.* EXCLUDE (occurred_us, created_us),
     make_timestamptz(e.occurred_us) AS occurred_at, make_timestamptz(e.created_us) AS created_at
