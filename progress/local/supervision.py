@@ -12,9 +12,8 @@ from typing import Any
 
 from progress import settings
 from progress.errors import StackError
-from progress.local import postgres, processes
+from progress.local import log_files, postgres, processes
 from progress.local.data_folder import DataFolder, StackState
-from progress.local.log_files import LogSockets
 from progress.local.process_specs import Part
 
 log = logging.getLogger("progress.local")

@@ -18,7 +18,7 @@ from progress.local import postgres
 from progress.operations import erasure_steps, records, runner
 from progress.projections import rebuild, schema
 from tests.conftest import Store, skip_without
-from tests.support import backup_fixtures, folders, sample_events
+from tests.support import folders, recovery_fixtures, sample_events
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, OwnServer
 
 # The transactions that wrote the rows of owners and privileges.
@@ -85,7 +85,7 @@ def dumped(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Path]]:
 
 def read_rights(connection: Connection) -> list[list[str]]:
     """Return the owner and the sorted privileges of each database object."""
-    rows = connection.run(backup_fixtures.BLOCKS["rights"])
+    rows = connection.run(recovery_fixtures.BLOCKS["rights"])
     return [[*row, *sorted(re.findall("[^{},]+", acl or ""))] for *row, acl in rows]
 
 

@@ -21,7 +21,7 @@ from progress.event_store.log import PostgresEventStore
 from progress.ingest import push
 from progress.projections import batch as models_batch
 from tests.conftest import Store
-from tests.support import backup_fixtures, sample_events, stage
+from tests.support import recovery_fixtures, sample_events, stage
 from tests.support.envelopes import answer, envelope, reshape, session_started
 from tests.support.event_logs import Log, logs
 from tests.support.pushes import encode_push
@@ -431,7 +431,7 @@ def test_events_can_be_read_by_global_position_or_stream_or_type(log: Connection
 def test_recorded_times_never_decrease_even_if_the_clock_moves_back(connection: Connection) -> None:
     """The clock was a day ahead when the last event was recorded."""
     sample_events.record_lessons(connection, "ann")
-    connection.run(backup_fixtures.BLOCKS["let the log be changed"])
+    connection.run(recovery_fixtures.BLOCKS["let the log be changed"])
     connection.run(
         "UPDATE event_store.events SET created_at = clock_timestamp() + INTERVAL '1 day' "
         "WHERE global_position = (SELECT max(global_position) FROM event_store.events)"

@@ -32,7 +32,7 @@ from progress.query.graphql import mutations
 from progress.query.graphql.downloads import Downloads
 from progress.settings import Settings
 from tests.conftest import Store
-from tests.support import api, backup_fixtures, cloud_scheduler, sample_events, stage
+from tests.support import api, cloud_scheduler, recovery_fixtures, sample_events, stage
 from tests.support.api import Api
 from tests.support.export_fixtures import export, get
 from tests.support.fake_publisher import FakePublisher, serve_monitoring
@@ -356,7 +356,7 @@ def test_who_blocks_whom_is_answered_while_tables_are_locked(
         assert datetime.fromisoformat(first["since"]) < datetime.now(UTC)
         tables = ["event_store.events", f"{schema.schema_name()}.checkpoints"]
         assert first["locked"] == tables
-        keeper.run(backup_fixtures.BLOCKS["hold a shard"], shard=3)
+        keeper.run(recovery_fixtures.BLOCKS["hold a shard"], shard=3)
         waits = pool.submit(keeper.run, "SELECT FROM checkpoints")
         first, second = find(waits=True)
         assert (second["application"], second["shards"]) == ("keeper", [3])

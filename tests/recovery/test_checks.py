@@ -10,10 +10,10 @@ from progress.projections import batch, rebuild, schema
 from progress.projections import projector as shard_projector
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.support import backup_fixtures, cli, sample_events, stage
+from tests.support import cli, recovery_fixtures, sample_events, stage
 from tests.support.stage import append
 
-BLOCKS = backup_fixtures.BLOCKS
+BLOCKS = recovery_fixtures.BLOCKS
 
 
 @pytest.fixture

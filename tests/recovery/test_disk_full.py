@@ -13,8 +13,8 @@ from progress.local import postgres, readiness
 from progress.projections import batch, rebuild, replacement
 from progress.recovery import checks
 from tests.support import model_rows, sample_events, small_disks
-from tests.support.backup_fixtures import every_row
 from tests.support.postgres_servers import OwnServer
+from tests.support.recovery_fixtures import every_row
 from tests.support.stage import append, connect
 
 LEARNERS = [f"u{n}" for n in range(40)]

@@ -21,7 +21,7 @@ from progress.ingest import push
 from progress.projections import batch, gauges, schema
 from progress.recovery import dumps
 from tests.conftest import Store
-from tests.support import archives, backup_fixtures, cli, cloud_scheduler, sample_events, stage
+from tests.support import archives, cli, cloud_scheduler, recovery_fixtures, sample_events, stage
 from tests.support.postgres_servers import connect_plainly
 from tests.support.pushes import encode_push
 
@@ -118,7 +118,7 @@ def test_the_newest_dump_is_described_and_a_missing_one_and_an_empty_database_ne
     def begin_earlier(hours: int) -> None:
         with closing(connect_plainly(store.url)) as owner:
             owner.run("ALTER TABLE event_store.events DISABLE TRIGGER append_only")
-            owner.run(backup_fixtures.BLOCKS["record earlier"], hours=hours, after=0)
+            owner.run(recovery_fixtures.BLOCKS["record earlier"], hours=hours, after=0)
 
     do = "look for errors of the run, then run `progress dump`"
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
@@ -178,7 +178,7 @@ def test_a_session_that_keeps_a_shard_is_named(
     with closing(database.connect(store.url, name="keeper")) as keeper:
         schema.set_search_path(keeper)
         keeper.run("BEGIN")
-        keeper.run(backup_fixtures.BLOCKS["hold a shard"], shard=3)
+        keeper.run(recovery_fixtures.BLOCKS["hold a shard"], shard=3)
         parts = {part.name: part for part in doctor.look(seconds=60)}
     (finding,) = parts["shards"].findings
     assert "keeper" in finding.found

@@ -36,8 +36,8 @@ from progress.projections import batch, rebuild, schema
 from progress.recovery import checks, drill, dumps, table_files
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, sample_events
-from tests.support.backup_fixtures import BLOCKS, nobody, populated
 from tests.support.postgres_servers import Server, connect_plainly, url_of
+from tests.support.recovery_fixtures import BLOCKS, nobody, populated
 from tests.support.stage import append, connect
 
 __all__ = ["populated"]

@@ -20,7 +20,6 @@ from progress.projections import batch, rebuild, replay
 from progress.recovery import checks, dumps, ledger_erasures
 from tests.conftest import Store
 from tests.support import cli, model_rows, sample_events, stage
-from tests.support.backup_fixtures import nobody
 from tests.support.erasure_fixtures import (
     LEARNER,
     NEEDLES,
@@ -32,6 +31,7 @@ from tests.support.erasure_fixtures import (
     receipt,
 )
 from tests.support.operation_fixtures import Operator, limit_step
+from tests.support.recovery_fixtures import nobody
 from tests.support.stage import append, connect
 
 LATER = "later-learner"

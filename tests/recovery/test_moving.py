@@ -10,14 +10,14 @@ from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
 from progress.projections import batch, rebuild, schema
 from tests.conftest import Store
-from tests.support import api, backup_fixtures, cloud_scheduler, cloud_storage, sample_events
+from tests.support import api, cloud_scheduler, cloud_storage, recovery_fixtures, sample_events
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OwnServer
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
-BLOCKS = backup_fixtures.BLOCKS
+BLOCKS = recovery_fixtures.BLOCKS
 USERS = ("ann", "ben", "cyd")
 INGEST = "learning-events-ingest-sub"
 

@@ -16,11 +16,11 @@ from progress.adapters.postgres.database import Connection
 from progress.local import data_folder, development_key, ports, readiness
 from progress.projections import schema
 from tests.support import (
-    backup_fixtures,
     cloud_scheduler,
     folders,
     http_client,
     model_rows,
+    recovery_fixtures,
     sample_events,
 )
 from tests.support.cloud_scheduler import CloudScheduler
@@ -29,7 +29,7 @@ from tests.support.stage import connect
 
 pytestmark = pytest.mark.timeout(600)  # a local stack is slow on a busy machine
 
-BLOCKS = backup_fixtures.BLOCKS
+BLOCKS = recovery_fixtures.BLOCKS
 USERS = ("ann", "ben", "cyd")
 RESTORE = blocks("Restore the event store")
 

@@ -20,9 +20,9 @@ from progress.projections import batch, rebuild
 from progress.recovery import checks, dumps, ledger_erasures
 from tests.conftest import Store
 from tests.support import model_rows, sample_events, stage
-from tests.support.backup_fixtures import nobody
 from tests.support.erasure_fixtures import find_in_tables, push_events
 from tests.support.postgres_servers import Server
+from tests.support.recovery_fixtures import nobody
 
 RELEASED = Path(__file__).parent / "released"
 NEEDLES = [text.format(user) for user in ("cem", "gone") for text in ('"{}"', "{}-0", "learner-{}")]

@@ -16,13 +16,13 @@ from progress.projections import batch, schema
 from progress.projections.projector import Projector
 from progress.recovery import shard_locks
 from tests.conftest import Store
-from tests.support import backup_fixtures, cli, model_rows, sample_events
+from tests.support import cli, model_rows, recovery_fixtures, sample_events
 from tests.support.postgres_servers import url_of
 from tests.support.stage import connect
 
 pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
-BLOCKS = backup_fixtures.BLOCKS
+BLOCKS = recovery_fixtures.BLOCKS
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from progress.local import readiness
 from progress.projections import schema
 from progress.projections.projector import Projector
 from tests.conftest import Store
-from tests.support import backup_fixtures, cli, model_rows, sample_events
+from tests.support import cli, model_rows, recovery_fixtures, sample_events
 
 pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
-BLOCKS = backup_fixtures.BLOCKS
+BLOCKS = recovery_fixtures.BLOCKS
 ID = "00000000-0000-0000-0000-000000000000"
 COMMANDS = (
     *("status", "check", "check --whole", "learners", "events", "events --user ann --limit 1"),

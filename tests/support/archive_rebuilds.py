@@ -20,7 +20,7 @@ from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Engine, Source
 from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events
-from tests.support.backup_fixtures import every_row
+from tests.support.recovery_fixtures import every_row
 from tests.support.sample_events import BEGIN, lesson
 from tests.support.stage import append
 

@@ -19,10 +19,10 @@ from progress.operations import records
 from progress.operations.records import OperationKind
 from progress.projections import batch, schema
 from tests.conftest import Store
-from tests.support import backup_fixtures, cli, sample_events
+from tests.support import cli, recovery_fixtures, sample_events
 from tests.support.stage import append
 
-BLOCKS = backup_fixtures.BLOCKS
+BLOCKS = recovery_fixtures.BLOCKS
 
 pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
