@@ -109,11 +109,14 @@ function openRest(view) {
   showDays(dialog, view);
 }
 
-/** Show the days from today on. A day that cannot become a rest day says why. */
+/** Show the days from today on. A day that cannot become a rest day says why. None can be taken while they load. */
 async function showDays(dialog, view) {
+  const days = dialog.querySelector('fieldset');
   const { day } = view.data; // may be over since the page was loaded
   const variables = { from: dayAfter(day, -7), to: dayAfter(day, 21) };
+  days.disabled = true;
   const answer = await run(dialog, view, t('command.loading'), () => runQuery(REST_DAYS, variables));
+  days.disabled = false;
   if (!answer) return;
   const { due: [{ date: today }], restDays, streak } = answer.data;
   const events = listCounted(answer.data.taken);
@@ -130,7 +133,7 @@ async function showDays(dialog, view) {
         h('span', null, name, hint && h('small', null, hint))),
       event && undoRest(dialog, view, event, name));
   });
-  show(dialog.querySelector('fieldset'), h('legend', { class: 'unseen' }, t('command.restDay')), choices);
+  show(days, h('legend', { class: 'unseen' }, t('command.restDay')), choices);
   dialog.querySelector('[name=day]:enabled')?.focus();
 }
 

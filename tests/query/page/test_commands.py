@@ -81,6 +81,7 @@ def test_the_page_says_if_a_change_is_refused_or_fails_or_is_not_counted_yet(
 ) -> None:
     page = visit().open(browser.create_learner(demo))
     sent: list[Any] = []
+    held: list[Route] = []
     answers: list[dict[str, Any]] = [
         error("BAD_USER_INPUT"),
         *(error("UNAVAILABLE") for _ in range(3)),
@@ -89,6 +90,8 @@ def test_the_page_says_if_a_change_is_refused_or_fails_or_is_not_counted_yet(
 
     def respond(route: Route) -> None:
         body: dict[str, Any] = json.loads(route.request.post_data or "")
+        if len(sent) == 1 and "RestDays(" in body["query"]:
+            return held.append(route)
         if "mutation" not in body["query"]:
             return route.continue_()
         sent.append(body["variables"])
@@ -102,9 +105,12 @@ def test_the_page_says_if_a_change_is_refused_or_fails_or_is_not_counted_yet(
         dialog.get_by_role("button", name="Take the rest day"),
         dialog.get_by_role("alert"),
     )
-    take.click()
+    with page.expect_request(lambda request: "RestDays(" in (request.post_data or "")):
+        take.click()
     expect(alert).to_contain_text("This day can no longer become a rest day.")
     day = dialog.get_by_role("radio").nth(1)
+    expect(day).to_be_disabled()
+    held.pop().continue_()
     expect(day).to_be_enabled(timeout=SLOW_MS)
     day.check()
     take.click()
