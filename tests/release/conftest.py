@@ -1,7 +1,6 @@
 """The fake cloud that the release tests share."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,8 +9,8 @@ from tests.support.release_runs import Releases, make_measurements
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Releases]:
+def cloud() -> Iterator[Releases]:
     """A cloud where blue serves version `a` and Monitoring shows no errors."""
-    with fake_cloud.running(tmp_path, Releases) as made:
+    with fake_cloud.running(Releases) as made:
         made.monitoring = make_measurements()
         yield made

@@ -1,17 +1,15 @@
 """Fakes for a release: `gcloud`, Cloud Monitoring and the query function of the new revisions.
 
-The new revisions are called green. The fake `gcloud` passes each call to the test's `World`.
+The new revisions are called green.
 """
 
 import json
 import re
-import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs
 
@@ -19,22 +17,12 @@ from tests.support.release_world import CallRejected, World
 
 KEY = "of-the-load-balancer"  # the load balancer routes a request with this key to green
 
-PROGRAM = """#!/bin/bash
-exec 3<>"/dev/tcp/127.0.0.1/$FAKE_GCLOUD_PORT" || exit 70
-printf '%s\\0' "$#" "$@" >&3
-read -r code <&3
-if [ "$code" = 0 ]; then cat <&3; else cat <&3 >&2; fi
-exit "$code"
-"""
-
 
 @dataclass
 class Cloud:
     """The running fakes."""
 
     world: World
-    port: int
-    folder: Path  # has the fake program `gcloud`
     calls: list[list[str]] = field(default_factory=list)
     monitoring: Callable[[str, str], float | None] = lambda *_: None  # Arguments: query, revision.
     fails_query: Callable[[int], bool] = lambda _: False  # Argument: the number of the query.
@@ -43,38 +31,17 @@ class Cloud:
     ready: tuple[int, object] = (200, {"status": "ok"})
     unready: int = 0  # the number of requests for /ready that fail before the first success
     graphql: tuple[int, object] = (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
-    address: str = ""  # the URL of the HTTP fakes
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, words: list[str]) -> tuple[int, str]:
         """Return the exit code and output of a `gcloud` call."""
-        with self.lock:
-            self.calls.append(words)
-            try:
-                return 0, self.world.do(words)
-            except (CallRejected, LookupError) as refused:
-                return 1, f"ERROR: {refused}"
+        self.calls.append(words)
+        try:
+            return 0, self.world.do(words)
+        except (CallRejected, LookupError) as refused:
+            return 1, f"ERROR: {refused}"
 
 
 _Cloud = TypeVar("_Cloud", bound=Cloud)
-
-
-class _Calls(socketserver.StreamRequestHandler):
-    """A handler of one call of the fake `gcloud` program."""
-
-    def handle(self) -> None:
-        count = self._word()
-        if not count.isdigit():
-            return  # a client of the server that had this port before connects again
-        cloud: Cloud = self.server.cloud  # type: ignore[attr-defined]  # ours
-        code, output = cloud.answer([self._word() for _ in range(int(count))])
-        self.wfile.write(f"{code}\n{output}".encode())
-
-    def _word(self) -> str:
-        word = bytearray()
-        while (letter := self.rfile.read(1)) not in (b"\0", b""):
-            word += letter
-        return word.decode()
 
 
 class _Web(BaseHTTPRequestHandler):
@@ -126,29 +93,16 @@ class _Web(BaseHTTPRequestHandler):
         pass
 
 
-class _CallServer(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-
 @contextmanager
-def running(folder: Path, kind: type[_Cloud]) -> Iterator[_Cloud]:
-    """Run the fakes of this kind during the block; write the fake `gcloud` into the folder."""
-    program = folder / "gcloud"
-    program.write_text(PROGRAM)
-    program.chmod(0o755)
-    calls = _CallServer(("127.0.0.1", 0), _Calls)
+def running(kind: type[_Cloud]) -> Iterator[_Cloud]:
+    """Serve the HTTP fakes of this kind during the block."""
     web = ThreadingHTTPServer(("127.0.0.1", 0), _Web)
     web.daemon_threads = True
-    address = f"http://127.0.0.1:{web.server_address[1]}"
-    world, port = World.after_first_apply(address), int(calls.server_address[1])
-    cloud = kind(world, port, folder, address=address)
-    for server in (calls, web):
-        vars(server)["cloud"] = cloud
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    cloud = kind(World.after_first_apply(f"http://127.0.0.1:{web.server_address[1]}"))
+    vars(web)["cloud"] = cloud
+    threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield cloud
     finally:
-        for server in (calls, web):
-            server.shutdown()
-            server.server_close()
+        web.shutdown()
+        web.server_close()
