@@ -159,8 +159,6 @@ def test_jobs_have_only_the_permissions_that_they_need(file: Path) -> None:
             step.get("uses", "").startswith(SIGNS_IN) for step in job.get("steps", ())
         )
         least = {"contents": "read"} | ({"id-token": "write"} if signs_in else {})
-        if file.stem == "providers":  # opens a pull request
-            least = {"contents": "write", "pull-requests": "write"}
         if file.stem == "publish" and name in SIGNING:
             least = {**SIGNING[name], "contents": "read", "id-token": "write"}
         if file.stem == "publish" and name == "release":
