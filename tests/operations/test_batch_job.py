@@ -385,6 +385,13 @@ def test_a_failed_run_leaves_the_changes_to_the_next_run(job: Job) -> None:
     assert job.has_waiting(0)
 
 
+def test_only_the_last_failed_attempt_is_an_error(job: Job) -> None:
+    job.record_lessons(1)
+    for attempt, ending in (("0", ("WARNING", "retried")), ("3", ("ERROR", "error"))):
+        _, lines = job.run(TASK_RETRIES="3", CLOUD_RUN_TASK_ATTEMPT=attempt)
+        assert (lines[-1]["severity"], lines[-1]["outcome"]) == ending
+
+
 def test_a_second_attempt_runs_even_if_it_pulls_no_message(job: Job) -> None:
     """Pub/Sub may not have redelivered the messages of the first attempt yet."""
     sample_events.record_lessons(job.connection, "ann")

@@ -24,7 +24,6 @@ class Case:
     """Input series, and whether `alert` must fire at the end of these series (`is_told`)."""
 
     alert: str
-    saying: str
     is_told: bool
     series: Series = field(default_factory=dict)
     minutes: int = MINUTES
@@ -77,11 +76,6 @@ def ended(metric: str, labels: Mapping[str, str], *, minutes: int, of: int = MIN
     """Return a counter of so many minutes, without values in the last `minutes`."""
     heard = of - minutes
     return {_series(metric, labels): f"0+1x{heard} _x{minutes}"}
-
-
-def begun(metric: str, labels: Mapping[str, str], *, minutes: int) -> Series:
-    """Return a counter whose first value is `minutes` before the end."""
-    return {_series(metric, labels): f"_x{MINUTES - minutes - 1} 1x{minutes - 1}"}
 
 
 def joined(*parts: Series) -> Series:
@@ -159,7 +153,7 @@ def _describe(case: Case) -> dict[str, object]:
     samples = [{"labels": "{}", "value": 1}] if case.is_told else []
     firing = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"}})'
     return {
-        "name": f"{case.alert}: {case.saying}",
+        "name": f"{case.alert}: {case.series}",
         "interval": "1m",
         "input_series": [
             {"series": series, "values": values} for series, values in case.series.items()
