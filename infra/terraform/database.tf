@@ -1,17 +1,4 @@
-# The database: Neon or Cloud SQL. To migrate from one to the other:
-#
-#   1. Set migration_target to "cloud_sql" or "neon". For Neon, also set var.neon to an existing empty database. Apply.
-#      For Cloud SQL, the apply creates the instance. The functions keep using the current database, and the release job
-#      uses the new one. Run the job once (`gcloud run jobs execute progress-release`) to create schemas, roles and
-#      logins. Do not release until step 3 is done.
-#   2. Pause all writers, copy the rows, and compare both databases (see docs/runbook.md).
-#   3. Set `database` to the new database, `former_database` to the former database, and `migration_target` to null.
-#      Apply, then deploy new revisions. All services and jobs now use the new database; the former one stays unchanged.
-#      To return to the former database, begin again at step 1, and set former_database = null in the same apply.
-#   4. Set former_database = null; apply. This removes the former database's logins and secrets. If the former database
-#      is Cloud SQL, this also deletes the instance with its data. In prod, this deletion requires that you first apply
-#      cloud_sql_deletion_protection = false.
-
+# The database: Neon or Cloud SQL. docs/runbook.md says how to move from one to the other.
 variable "database" {
   description = "The database that the functions use: neon or cloud_sql."
   type        = string

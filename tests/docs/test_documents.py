@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import pytest
 import typer.main
-import yaml
 
 from bench import __main__
 from progress import cli
@@ -189,9 +188,7 @@ def test_the_license_is_the_one_that_the_package_names() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["license"] == "Apache-2.0"
     assert project["license-files"] == ["LICENSE"]
-    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
-    assert "Apache License" in text
-    assert "Version 2.0, January 2004" in text
+    assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text(encoding="utf-8")
 
 
 def test_every_file_with_another_license_is_listed() -> None:
@@ -238,13 +235,6 @@ def test_a_recipe_lists_the_files_that_name_its_example(
     command = ["git", "grep", "-liP", names, "--", ".", *excluded]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert sorted(listed) == found.stdout.split()
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.md")))
-def test_an_issue_template_has_a_name_and_a_description(path: Path) -> None:
-    _, head, body = path.read_text(encoding="utf-8").split("---\n", 2)
-    assert yaml.safe_load(head).keys() == {"name", "about"}
-    assert body.strip()
 
 
 SPEED = ROOT / "docs" / "speed.md"

@@ -89,9 +89,3 @@ def test_the_profile_in_the_middle_is_what_the_brief_names(environments: Environ
     *parts, total = map(float, rows)
     assert round(sum(parts)) == total
     assert f"about ${total:.0f} a month" in PAGE
-
-
-def test_the_readmes_link_the_list_in_one_line() -> None:
-    for name in ("README.md", "README.ja.md"):
-        text = (ROOT / name).read_text(encoding="utf-8")
-        assert len([line for line in text.splitlines() if "(docs/first-cloud.md)" in line]) == 1
