@@ -101,14 +101,6 @@ def test_postgresql_has_the_version_of_the_local_stack_and_of_the_cloud() -> Non
     assert f'default     = "POSTGRES_{version[2]}"' in terraform
 
 
-def test_the_readme_shows_the_logs_of_existing_services() -> None:
-    page = (FOLDER / "README.md").read_text(encoding="utf-8")
-    shown = re.findall(r"docker compose logs (?:--\w+(?: \d+)? )([a-z ]+?)  ", page)
-    assert {name for names in shown for name in names.split()} <= SERVICES.keys()
-    assert len(shown) == 2
-    assert "docker compose ps" in page
-
-
 def test_each_image_is_built_or_pulled_by_one_service() -> None:
     """Compose builds in parallel, so the first `up` fails if two services build the same image."""
     built = compose_file.builds()
@@ -191,17 +183,9 @@ def test_the_collector_exports_to_existing_services() -> None:
     assert urlsplit(config["exporters"]["otlphttp/jaeger"]["endpoint"]).hostname in SERVICES
 
 
-def test_grafana_shows_the_metrics_that_metric_fields_json_declares() -> None:
+def test_the_dashboard_of_grafana_is_the_one_that_the_command_writes() -> None:
     text = write_dashboard.FILE.read_text("utf-8")
     assert text == write_dashboard.generate(), "run infra/docker/grafana/write_dashboard.py"
-    for panel, (name, field) in zip(json.loads(text)["panels"], _METRICS.items(), strict=True):
-        assert panel["title"] == f"{name}: {field['meaning']}"
-        steps = panel["fieldConfig"]["defaults"].get("thresholds", {"steps": [{"value": None}]})
-        assert steps["steps"][-1]["value"] == field.get("limit")
-        for query in (target["expr"] for target in panel["targets"]):
-            parts = re.findall(rf"progress_{name}(_bucket|_sum|_count)?\b", query)
-            assert parts, query
-            assert all(parts) is (field["kind"] == "distribution"), query
     sources = _yaml("grafana/provisioning/datasources/all.yaml")["datasources"]
     assert {source["uid"] for source in sources} == {"prometheus", "jaeger"}
 
