@@ -2,12 +2,6 @@
 # excluded, because its messages contain e-mail addresses. User ids are removed, because the erasure of a learner does
 # not reach this copy.
 
-variable "analytics_days" {
-  description = "The number of days that messages are kept in BigQuery; null: for ever."
-  type        = number
-  default     = 400
-}
-
 locals {
   analytics = {
     for topic in local.source_topics : "progress-analytics-sub-${topic}" => topic if topic != "user-events"
@@ -35,7 +29,7 @@ resource "google_bigquery_table" "messages" {
   time_partitioning {
     type          = "DAY"
     field         = "publish_time"
-    expiration_ms = var.analytics_days == null ? null : var.analytics_days * 24 * 60 * 60 * 1000
+    expiration_ms = 400 * 24 * 60 * 60 * 1000
   }
 }
 

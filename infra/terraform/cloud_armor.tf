@@ -1,12 +1,5 @@
 # Cloud Armor: the firewall rules of the load balancer.
 
-variable "requests_per_minute_by_ip" {
-  # This limit is high, because a whole school may share one address. RATE_LIMIT_PER_MINUTE limits each caller.
-  description = "The limit of requests per minute for one IP address."
-  type        = number
-  default     = 3000
-}
-
 locals {
   # Preconfigured rules by priority, at the sensitivity with the fewest false positives. Cloud Armor parses bodies as
   # GraphQL. Rules with `matches_text` check neither the bearer token nor the GraphQL document. The token is random
@@ -121,7 +114,7 @@ resource "google_compute_security_policy" "load_balancer" {
       exceed_action  = "deny(429)"
       enforce_on_key = "IP"
       rate_limit_threshold {
-        count        = var.requests_per_minute_by_ip
+        count        = 3000 # a whole school may share one address; RATE_LIMIT_PER_MINUTE limits each caller
         interval_sec = 60
       }
     }

@@ -1,15 +1,5 @@
 # Cloud SQL: the instance, its users and their roles.
 
-variable "database_instance" {
-  # After a restore to a new instance, first replace the old instance in Terraform's state: run `terraform state rm` and
-  # then `terraform import` for google_sql_database_instance.this[0], google_sql_database.this[0],
-  # google_sql_user.owner[0] and each google_sql_user.member. Then set this variable to the new instance's name. If
-  # you set only the variable, Terraform creates an empty instance.
-  description = "The name of the Cloud SQL instance. After a restore, read cloud_sql.tf before you change the name."
-  type        = string
-  default     = "progress"
-}
-
 variable "cloud_sql_version" {
   description = "The PostgreSQL version of Cloud SQL: POSTGRES_15 or newer."
   type        = string
@@ -77,7 +67,7 @@ locals {
 resource "google_sql_database_instance" "this" {
   count = local.has_cloud_sql ? 1 : 0
 
-  name                = var.database_instance
+  name                = "progress"
   region              = var.region
   database_version    = var.cloud_sql_version
   deletion_protection = local.cloud_sql_protected

@@ -76,12 +76,6 @@ variable "app_url" {
   default     = null
 }
 
-variable "dashboard_url" {
-  description = "The dashboards' address, for a link on the administrator's page; null: those of Cloud Monitoring."
-  type        = string
-  default     = null
-}
-
 variable "api" {
   description = "The query function's CORS origins, its rate limit for each caller, and GraphQL introspection."
   type = object({
@@ -152,7 +146,6 @@ locals {
     OTEL_TRACES_SAMPLER_ARG  = tostring(var.trace_sample_ratio)
   }
 
-  dashboards = "https://console.cloud.google.com/monitoring/dashboards?project=${var.project_id}"
 
   auth_fields = ["issuer", "audience", "jwks_url", "sign_in_url"]
   auth = merge(
@@ -169,7 +162,7 @@ locals {
     AUTH_SIGN_IN_URL      = local.auth.sign_in_url
     APP_URL               = var.app_url
     PAGE_PAUSE_MINUTES    = tostring(var.page_pause_minutes)
-    DASHBOARD_URL         = coalesce(var.dashboard_url, local.dashboards)
+    DASHBOARD_URL         = "https://console.cloud.google.com/monitoring/dashboards?project=${var.project_id}"
     RUNBOOK_URL           = var.github == null ? null : local.runbook
     CORS_ORIGINS          = length(var.api.cors_origins) == 0 ? null : join(",", var.api.cors_origins)
     RATE_LIMIT_PER_MINUTE = tostring(var.api.rate_limit_per_minute)

@@ -1,16 +1,5 @@
 # A service account for each service, job and tool, with only the roles that it needs.
 
-variable "custom_roles" {
-  description = "The ids of the custom roles that infra/bootstrap has created in the project (roles.tf there)."
-  type = object({
-    backups      = optional(string, "progressBackups")
-    measurements = optional(string, "progressMeasurements")
-    scaling      = optional(string, "progressScaling")
-    signing      = optional(string, "progressSigning")
-  })
-  default = {}
-}
-
 resource "google_service_account" "member" {
   for_each = merge({
     ingest    = "Appends events to the log"
@@ -37,7 +26,11 @@ resource "google_service_account" "member" {
 # Roles for the database, secrets and buckets are in database.tf, secrets.tf and buckets.tf.
 
 locals {
-  custom_roles = { for name, id in var.custom_roles : name => "projects/${var.project_id}/roles/${id}" }
+  # infra/bootstrap creates them.
+  custom_roles = {
+    for name in ["Backups", "Measurements", "Scaling", "Signing"] :
+    lower(name) => "projects/${var.project_id}/roles/progress${name}"
+  }
 
   # infra/bootstrap creates the pipeline's account.
   members = merge(

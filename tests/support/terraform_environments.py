@@ -46,12 +46,6 @@ FOREIGN = (
     f'-var=event_posters=["{POSTER}"]',
 )
 
-# Options of an environment with a collector of its own and a schedule for one function.
-NIGHTLY = (
-    "-var=otel_exporter_otlp_endpoint=https://collector.example.com",
-    '-var=night={time_zone="UTC",evening="0 22 * * *",morning="0 6 * * *",min_instances={query=0}}',
-)
-
 
 class Environments:
     """The deployments of dev, staging and prod, by environment.

@@ -9,7 +9,7 @@ _SHARED = {
         *("query/page/test_admin", "query/page/test_commands", "query/page/test_knowledge"),
         *("query/page/test_layout", "query/page/test_learner", "query/page/test_past_days"),
         *("query/page/test_requests", "examples/test_sign_in"),
-        *("alerts/test_metric_fields", "alerts/test_emitted_lines"),
+        "alerts/test_metric_fields",
     ),
     "the plans": (
         *("alerts/test_conditions", "alerts/test_policies"),
@@ -18,7 +18,7 @@ _SHARED = {
             for name in (
                 *("analytics", "bootstrap", "buckets", "checkov", "cloud_run"),
                 *("database", "first_apply", "iam", "jobs"),
-                *("network", "pubsub", "secrets", "settings", "switches"),
+                *("network", "pubsub", "secrets", "settings", "mocks"),
                 "validation",
             )
         ),

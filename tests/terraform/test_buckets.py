@@ -24,13 +24,6 @@ def test_buckets_are_private_and_in_the_region(
         assert bucket["location"] == "europe-west1"
 
 
-def lifecycle(bucket: Values) -> dict[str, Any]:
-    return {
-        rule["action"][0]["storage_class"] or rule["action"][0]["type"]: rule["condition"][0]
-        for rule in bucket["lifecycle_rule"]
-    }
-
-
 # How long an object that holds learners' data can be restored, in days; None: until an erasure
 # deletes it. A lifetime has a day more than the bucket's settings, because Cloud Storage deletes
 # expired objects with a delay.
@@ -100,7 +93,8 @@ def test_whoever_writes_a_receipt_may_read_the_settings_of_the_bucket_with_dumps
     resources = environments[environment].applied
     bucket = resources["google_storage_bucket.backup"]
     has_dumps = not resources.of("google_sql_database_instance")
-    assert lifecycle(bucket)["Delete"]["age"] == (367 if has_dumps else 7)
+    (rule,) = bucket["lifecycle_rule"]
+    assert rule["condition"][0]["age"] == (367 if has_dumps else 7)
     for part in ("project", "release", "backup"):
         to = cloud_run.plain_settings(resources, part).get("DUMP_TO")
         assert to == (f"gs://{bucket['name']}/log" if has_dumps else None)
@@ -111,13 +105,6 @@ def test_whoever_writes_a_receipt_may_read_the_settings_of_the_bucket_with_dumps
             "roles/storage.legacyBucketReader",
         )
         assert grant["member"].startswith(f"serviceAccount:progress-{part}@")
-
-
-def test_exported_files_are_gone_after_a_week(prod: Resources) -> None:
-    bucket = prod["google_storage_bucket.exports"]
-    steps = lifecycle(bucket)
-    assert {name: step["age"] for name, step in steps.items()} == {"Delete": LIFETIME.days}
-    assert not bucket["versioning"]
 
 
 def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(prod: Resources) -> None:

@@ -4,9 +4,8 @@ from collections import defaultdict
 
 import pytest
 
-from tests.support.terraform import need_offline
 from tests.support.terraform_environments import Environments
-from tests.support.terraform_state import Deployment, Resources, Values, list_resources
+from tests.support.terraform_state import Deployment, Resources, Values
 
 # The attributes that can name a grant's resource. Without any of them, a grant is on the project.
 _PLACES = (
@@ -221,16 +220,6 @@ def test_only_custom_roles_that_bootstrap_created_are_granted(
     assert granted <= created
     for deployment in deployments.values():
         assert not deployment.applied.of("google_project_iam_custom_role")
-
-
-@pytest.mark.exhaustive
-def test_the_ids_of_the_custom_roles_are_an_input(environments: Environments) -> None:
-    need_offline()
-    option = '-var=custom_roles={signing="signer"}'
-    plan = environments.root().plan("dev", option, name="custom_roles")
-    planned = Resources(list_resources(plan["planned_values"]["root_module"]))
-    role = planned["google_service_account_iam_member.signing"]["role"]
-    assert role == "projects/progress-dev/roles/signer"
 
 
 def test_each_service_and_job_has_its_own_service_account(deployment: Deployment) -> None:

@@ -1,11 +1,10 @@
-"""The variables that switch features on, and deployments with mocks of the providers."""
+"""Deployments with mocks of the providers."""
 
 import pytest
 
 from tests.support import terraform_mocks
-from tests.support.cloud_run import plain_settings
 from tests.support.terraform import Root
-from tests.support.terraform_environments import NIGHTLY, Environments
+from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
 
@@ -25,21 +24,3 @@ def test_mocks_make_the_same_deployment_as_the_offline_provider(
         for key, resource in expected.applied.of(kind).items():
             same = {"role", "member", "ingress", "scaling"} & resource.keys()
             assert {mocked.applied.of(kind)[key][name] == resource[name] for name in same} == {True}
-
-
-@pytest.mark.exhaustive
-def test_an_own_collector_needs_no_roles_at_google(environments: Environments) -> None:
-    applied = environments.variant("nightly", "dev", *NIGHTLY).applied
-    query = plain_settings(applied, "query")
-    assert query["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://collector.example.com"
-    roles = applied.of("google_project_iam_member", "member").keys()
-    assert "query roles/telemetry.writer" not in roles
-
-
-@pytest.mark.exhaustive
-def test_only_a_function_with_a_minimum_at_night_has_schedules(environments: Environments) -> None:
-    applied = environments.variant("nightly", "dev", *NIGHTLY).applied
-    schedules = applied.of("google_cloud_scheduler_job", "night")
-    assert schedules.keys() == {"evening-query", "morning-query"}
-    grants = applied.of("google_cloud_run_v2_service_iam_member", "scheduler")
-    assert grants.keys() == {"query"}
