@@ -113,42 +113,13 @@ def test_each_workflow_matches_the_schema() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_each_action_is_used_in_only_one_version() -> None:
-    used = {use for file in FILES for use in re.findall(r"uses: ([^.].*)", file.read_text())}
-    assert len({use.partition("@")[0] for use in used}) == len(used)
-
-
-def test_main_is_released_to_dev_staging_and_production_with_the_same_image() -> None:
-    deliver = jobs(FOLDER / "deliver.yaml")
-    assert read(FOLDER / "deliver.yaml")["on"] == {"push": {"branches": ["main"]}}
-    assert deliver["build"]["needs"] == "checks"
-    order = [
-        ("dev", "build"),
-        ("staging", ["build", "approvals"]),
-        ("production", ["build", "staging", "production-plan"]),
-    ]
-    for name, needs in order:
-        assert deliver[name]["needs"] == needs
-        image = "${{ needs.build.outputs.image }}"
-        assert deliver[name]["with"] == {"environment": name, "image": image}
-    inputs = read(FOLDER / "release.yaml")["on"]["workflow_call"]["inputs"]
-    assert inputs.keys() == deliver["dev"]["with"].keys()
-
-
 def test_releases_and_rollbacks_of_an_environment_never_overlap() -> None:
-    """A rollback cancels the release in progress, even if the release waits for an approval."""
     groups = {
-        stem: job["concurrency"]
+        job["concurrency"]["group"]
         for stem in ("release", "rollback")
         for job in jobs(FOLDER / f"{stem}.yaml").values()
     }
-    group = "release-${{ inputs.environment }}"
-    assert groups == {
-        "release": {"group": group, "cancel-in-progress": False},
-        "rollback": {"group": group, "cancel-in-progress": True},
-    }
-    deploying = [f.stem for f in FILES if "release.py deploy" in f.read_text()]
-    assert deploying == ["release"]
+    assert groups == {"release-${{ inputs.environment }}"}
 
 
 @each_file
@@ -176,14 +147,6 @@ def test_pull_requests_have_no_access_to_the_cloud() -> None:
     text = "".join(file.read_text() for file in by_request)
     assert not re.search(r"secrets\.|vars\.|environment:|id-token|google-github-actions", text)
     assert "pull_request_target" not in "".join(file.read_text() for file in FILES)
-
-
-@each_file
-def test_jobs_have_a_timeout_and_do_not_leave_credentials_in_the_checkout(file: Path) -> None:
-    assert [job for job in jobs(file).values() if not {"uses", "timeout-minutes"} & {*job}] == []
-    for step, _, _ in steps(file):
-        if step.get("uses", "").startswith("actions/checkout"):
-            assert step["with"]["persist-credentials"] is False
 
 
 def test_a_called_workflow_inherits_the_secrets_that_it_reads() -> None:
@@ -267,30 +230,6 @@ def test_the_scripts_accept_the_arguments_of_the_workflows() -> None:
                     assert flag in result.stdout, (file, flag)
 
 
-def test_jobs_that_sign_in_have_an_environment_and_the_right_service_account() -> None:
-    accounts = {
-        "infra/release/": "progress-pipeline",
-        "terraform apply": "terraform",
-        "terraform plan": "terraform-plan",
-    }
-    worked = []
-    for file in FILES:
-        for name, job in jobs(file).items():
-            account = None
-            for step in job.get("steps", ()):
-                if step.get("uses", "").startswith(SIGNS_IN):
-                    account = step["with"]["service_account"]
-                    assert job["environment"] == "images" or (
-                        "inputs.environment" in job["environment"]
-                    )
-                for work, whose in accounts.items():
-                    if work in step.get("run", "") and "environment" in job:
-                        worked.append(name)
-                        project = "@${{ vars.PROJECT_ID }}.iam.gserviceaccount.com"
-                        assert account == whose + project, (file, step["run"])
-    assert sorted(worked) == ["plan", "release", "release", "release", "rollback"]
-
-
 def test_workflows_use_only_the_service_accounts_that_bootstrap_allows() -> None:
     text = (ROOT / "infra/bootstrap/federation.tf").read_text(encoding="utf-8")
     lines = re.findall(r'"([\w-]+)" += (\["[^]]*"\])', text)
@@ -305,16 +244,6 @@ def test_workflows_use_only_the_service_accounts_that_bootstrap_allows() -> None
         if step.get("uses", "").startswith(SIGNS_IN)
     }
     assert signed_in == allowed
-
-
-def test_a_cancelled_release_receives_a_signal_and_is_rolled_back() -> None:
-    job = jobs(FOLDER / "release.yaml")["release"]
-    deploy, mend = job["steps"][-2:]
-    assert deploy["run"].startswith("exec python3 infra/release/release.py deploy ")
-    assert job["timeout-minutes"] - deploy["timeout-minutes"] >= 30
-    ends = [f"steps.{deploy['id']}.outcome == '{outcome}'" for outcome in ("failure", "cancelled")]
-    assert mend["if"] == f"always() && ({' || '.join(ends)})"
-    assert mend["run"].startswith("python3 infra/release/release.py rollback --unfinished ")
 
 
 # Production has reviewers, dev has none, and staging does not exist.
@@ -394,15 +323,6 @@ def test_workflows_that_sign_in_are_triggered_only_by_events_that_terraform_allo
     signing_in = [file for file in FILES if "id-token: write" in file.read_text()]
     started = {event for file in signing_in for event in read(file)["on"]} - {"workflow_call"}
     assert started == set(re.findall(r"\w+", events))
-
-
-def test_a_tag_publishes_after_the_checks_and_only_what_is_built_from_it() -> None:
-    publish = jobs(FOLDER / "publish.yaml")
-    assert publish["package"]["needs"] == ["checks", "containers"]
-    (build,) = [step["with"] for step in publish["image"]["steps"] if step.get("id") == "build"]
-    assert (ROOT / build["context"] / build["file"]).is_file()
-    for used in re.findall(r"image[=:] ?([\w./-]+:.*)", (FOLDER / "publish.yaml").read_text()):
-        assert re.search(r"@sha256:[0-9a-f]{64}$", used), used
 
 
 @pytest.fixture(scope="module")
