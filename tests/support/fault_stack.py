@@ -17,7 +17,7 @@ from google.api_core.retry import Retry
 from google.cloud.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
-from progress import settings
+from progress import files, settings
 from progress.adapters.postgres import database, statements
 from progress.errors import DatabaseUnavailable, StackError
 from progress.event_store import events
@@ -26,6 +26,7 @@ from progress.local import stack as local
 from progress.projections import schema
 from tests import oracle
 from tests.support import cli, folders, http_client, model_rows, sample_events
+from tests.support.postgres_servers import url_of
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
@@ -60,6 +61,18 @@ class Stack:
             env=settings.child_env(**self._settings()),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+        )
+
+    def start_job(self) -> subprocess.Popen[bytes]:
+        """Start the batch job in the same way as the scheduler."""
+        return subprocess.Popen(
+            [sys.executable, str(files.ROOT / "jobs" / "batch_aggregates" / "main.py")],
+            env=settings.child_env(
+                DATABASE_URL=url_of(self.addresses["database_url"], "batch", of_system=True),
+                PUBSUB_EMULATOR_HOST=self.addresses["pubsub_emulator_host"],
+                PYTHONPATH=str(files.ROOT),
+            ),
+            stdout=subprocess.DEVNULL,
         )
 
     def _settings(self) -> dict[str, str]:
