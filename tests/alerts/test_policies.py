@@ -57,22 +57,6 @@ def test_each_metric_field_has_a_metric_of_its_kind(deployment: Deployment) -> N
         assert fields(metric["filter"]) == {field}
 
 
-def test_a_metric_matches_only_lines_that_have_its_field_and_come_from_a_service_or_job(
-    environments: Environments,
-) -> None:
-    metric = environments["prod"].planned.of("google_logging_metric")["latency_ms"]
-    matches = parsed(metric["filter"])
-    service = {"type": "cloud_run_revision", "labels": {"service_name": "progress-query"}}
-    job = {"type": "cloud_run_job", "labels": {"job_name": "progress-batch"}}
-    foreign = {"type": "cloud_run_revision", "labels": {"service_name": "another"}}
-    assert matches({"resource": service, "jsonPayload": {"latency_ms": 0}})
-    assert matches({"resource": job, "jsonPayload": {"latency_ms": 5}})
-    assert not matches({"resource": service, "jsonPayload": {"message": "latency_ms"}})
-    assert not matches({"resource": service, "textPayload": "latency_ms"})
-    assert not matches({"resource": foreign, "jsonPayload": {"latency_ms": 5}})
-    assert not matches({"resource": {**service, "type": "gce"}, "jsonPayload": {"latency_ms": 5}})
-
-
 def test_each_policy_has_one_condition_and_the_label_of_its_alert(deployment: Deployment) -> None:
     """Cloud Monitoring rejects a policy with a second PromQL condition."""
     policies = deployment.applied.of("google_monitoring_alert_policy")

@@ -37,15 +37,6 @@ class Selector:
         own = _PART.sub("", metric.removeprefix(_OWN)) if metric.startswith(_OWN) else ""
         return Selector(metric, own, tuple(_MATCHER.findall(braces)))
 
-    def takes(self, labels: dict[str, str]) -> bool:
-        """Return whether the selector matches a time series with these labels."""
-        return all(
-            {"=": value == labels.get(name, ""), "!=": value != labels.get(name, "")}.get(
-                sign, (re.fullmatch(value, labels.get(name, "")) is not None) == (sign == "=~")
-            )
-            for name, sign, value in self.matchers
-        )
-
 
 @dataclass(frozen=True)
 class Alert:
