@@ -5,7 +5,6 @@ apply without the registry and the cloud. TERRAFORM_OFFLINE is the path of this 
 Terraform uses the registry's provider, and deployments are made with mocks of this provider.
 """
 
-import atexit
 import contextlib
 import fcntl
 import functools
@@ -139,7 +138,8 @@ class Root:
     ) -> str:
         """Run a program that runs Terraform; see `run`."""
         path = f"{self._make_programs()}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, **_ENVIRONMENT, **self._find_provider(), "PATH": path}
+        cache = {} if find_offline() or not self.has_providers else _CACHE
+        environment = {**os.environ, **_ENVIRONMENT, **cache, "PATH": path}
         # A provider may outlive Terraform, and would keep a pipe open. The output therefore goes to
         # files, and the process group is killed at the end.
         with contextlib.ExitStack() as files:
@@ -170,22 +170,23 @@ class Root:
             assert code == expected, f"{' '.join(command)}\n{text}\n{errors.read()}"
         return text
 
-    def _find_provider(self) -> dict[str, str]:
-        if not self.has_providers:
-            return {}
-        offline = find_offline()
-        return environment(offline, self.folder) if offline else _CACHE
+    def _make_programs(self) -> str:
+        """Return the folders of a fake gcloud and sleep, which only record their arguments.
 
-    def _make_programs(self) -> Path:
-        """Return the folder of a fake gcloud and sleep, which only record their arguments."""
-        programs = self.folder / "programs"
-        if not programs.exists():
-            programs.mkdir()
-            for name in ("gcloud", "sleep"):
-                text = f'#!/bin/sh\necho "$*" >> "{self.folder}/{name}.txt"\n'
-                (programs / name).write_text(text)
-                (programs / name).chmod(0o755)
-        return programs
+        In front of them is `terraform-offline`, if it is used; it runs the next `terraform`.
+        """
+        fakes, offline = self.folder / "programs", self.folder / "offline"
+        texts = {
+            fakes / name: f'echo "$*" >> "{self.folder}/{name}.txt"' for name in ("gcloud", "sleep")
+        }
+        if self.has_providers and (program := find_offline()):
+            texts[offline / "terraform"] = f'PATH="${{PATH#*:}}"; exec "{program}" "$@"'
+        for file, text in texts.items():
+            if not file.exists():
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(f"#!/bin/sh\n{text}\n")
+                file.chmod(0o755)
+        return os.pathsep.join(dict.fromkeys(str(file.parent) for file in reversed(texts)))
 
     def plan(self, environment: str, *options: str, name: str = "") -> Values:
         """Plan with an environment's variables and with `options`; save the plan under `name`."""
@@ -290,72 +291,3 @@ def copy_root(folder: Path) -> Root:
     (root.folder / "passwords_test.tf").write_text(_WRITE_PASSWORDS)
     root.run("init")
     return root
-
-
-# `terraform-offline` passes these variables to Terraform.
-_VARIABLES = {"TF_REATTACH_PROVIDERS", "TF_CLI_CONFIG_FILE", "CHECKPOINT_DISABLE"}
-# `terraform-offline` runs this program instead of Terraform. The program prints the variables, and
-# ends when its input ends. Then `terraform-offline` stops the provider.
-_PROGRAM = """#!/bin/sh
-env
-exec cat
-"""
-
-
-@dataclass
-class _Provider:
-    folder: Path
-    process: subprocess.Popen[str]
-    environment: dict[str, str]
-
-
-# At most one provider: it serves the folder in which Terraform ran last.
-_running: list[_Provider] = []
-
-
-def environment(offline: Path, folder: Path) -> dict[str, str]:
-    """Return the environment variables that make Terraform use the provider of the folder."""
-    if not _running or _running[0].folder != folder:
-        stop()
-        _running.append(_start(offline, folder))
-    return _running[0].environment
-
-
-def _start(offline: Path, folder: Path) -> _Provider:
-    """Start `terraform-offline` in the folder; it runs until `stop` or the end of this process."""
-    programs = Path(tempfile.mkdtemp(prefix="progress-terraform-"))
-    try:
-        (programs / "terraform").write_text(_PROGRAM)
-        (programs / "terraform").chmod(0o755)
-        process = subprocess.Popen(
-            [offline, "providers"],
-            cwd=folder,
-            env={**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        found = _read(process)
-    finally:
-        shutil.rmtree(programs)
-    return _Provider(folder, process, found)
-
-
-def _read(process: subprocess.Popen[str]) -> dict[str, str]:
-    """Read the variables from the program's output, which may also contain other lines."""
-    assert process.stdout
-    found: dict[str, str] = {}
-    while found.keys() != _VARIABLES:
-        line = process.stdout.readline()
-        assert line, "terraform-offline has failed"
-        name, _, value = line.rstrip("\n").partition("=")
-        if name in _VARIABLES:
-            found[name] = value
-    return found
-
-
-@atexit.register
-def stop() -> None:
-    """Stop the running provider, if any."""
-    while _running:
-        _running.pop().process.communicate()
