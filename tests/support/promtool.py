@@ -43,9 +43,9 @@ def listed(metric: str, labels: Mapping[str, str], counts: Iterable[float]) -> S
     return {_series(metric, labels): " ".join(str(count) for count in counts)}
 
 
-def looked(metric: str, value: float, *, until: int = MINUTES) -> Series:
-    """Return a distribution; the batch job adds `value` every five minutes until minute `until`."""
-    counts = [min(minute, until) // 5 for minute in range(MINUTES)]
+def looked(metric: str, value: float) -> Series:
+    """Return a distribution to which the batch job adds `value` every five minutes."""
+    counts = [minute // 5 for minute in range(MINUTES)]
     return joined(
         listed(f"{metric}_count", JOBS, counts),
         listed(f"{metric}_sum", JOBS, [n * value for n in counts]),
