@@ -29,13 +29,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "_FIRST_PAUSE_S", 0)
 
 
-def upload(remote: Storage) -> None:
-    with remote.writing("x") as output:
-        output.write(b"data")
-
-
 USES: dict[str, Callable[[Storage], object]] = {
-    "upload": upload,
+    "upload": lambda remote: remote.write("x", b"data"),
     "replace": lambda remote: remote.replace("x", b"data", None),
     "read": lambda remote: remote.read("x"),
     "reading": lambda remote: list(remote.reading("x")),
@@ -45,6 +40,7 @@ USES: dict[str, Callable[[Storage], object]] = {
     "list_tree": lambda remote: list(remote.list_tree("f")),
     "remove_file": lambda remote: remote.remove_file("x"),
     "purge": lambda remote: remote.purge("x"),
+    "lifetime": lambda remote: remote.lifetime(),
 }
 each_use = pytest.mark.parametrize("use", USES.values(), ids=USES)
 
@@ -141,7 +137,7 @@ def test_an_upload_is_complete_although_the_last_response_was_lost(
     bucket: cloud_storage.Bucket,
 ) -> None:
     bucket.lost_responses = 1
-    upload(storage.open_storage("gs://b"))
+    USES["upload"](storage.open_storage("gs://b"))
     assert bucket.objects == {"x": b"data"}
     assert bucket.spans == ["bytes 0-3/4", "bytes */*"]
     assert not bucket.cancelled
@@ -172,12 +168,12 @@ def test_the_bucket_is_trusted_only_if_a_known_authority_signed_its_certificate(
     certificate = authority.certificate(tmp_path, ports.HOST)
     with tls_certificates.serve_tls(port, certificate) as tls_port:
         remote = elsewhere(f"https://{ports.HOST}:{tls_port}")
-        for use in (upload, USES["read"]):
+        for use in (USES["upload"], USES["read"]):
             with pytest.raises(StorageUnavailable, match="certificate verify failed"):
                 use(remote)
         assert not bucket.requests
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
-        upload(remote)
+        USES["upload"](remote)
         assert remote.read("x") is not None
 
 

@@ -263,14 +263,6 @@ def test_no_unmasked_email_address_is_stored(log: Connection) -> None:
     assert rows[0][0].count("p***@") == 5
 
 
-def test_a_discarded_dead_letter_is_not_replayed(log: Connection) -> None:
-    deliver(log, encode_push([session_started(data={})]))
-    letter = one(log)
-    dead_letters.discard(log, letter.letter_id, "of no use")
-    with pytest.raises(EventStoreError, match="was discarded: of no use"):
-        dead_letters.replay(log, letter.letter_id)
-
-
 def waiting(connection: Connection) -> list[DeadLetter]:
     return [
         letter

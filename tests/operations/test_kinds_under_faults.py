@@ -117,16 +117,10 @@ def _check_archive(connection: Connection, done: Any) -> None:
 
 def _check_file(file: Any) -> Path:
     """Check that `file` describes the only exported file; return the path of this file."""
-    (path,) = exported_files()
+    (path,) = Path(settings.current().progress_data_dir, "exports").iterdir()
     assert path.name == file["object"]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]
     return path
-
-
-def exported_files() -> list[Path]:
-    """Return the files in the folder of exports, including unfinished files."""
-    folder = Path(settings.current().progress_data_dir) / "exports"
-    return [*folder.iterdir()] if folder.exists() else []
 
 
 SCENARIOS = {
@@ -159,24 +153,6 @@ def test_the_first_redelivery_completes_the_operation_of_a_dead_worker(
     done = operator.get(operation_id)
     assert attempts(done) == {s.name: 1 + (s.name == step) for s in PLANS[kind].steps}
     scenario.check(populated, done)
-
-
-@pytest.mark.parametrize("point", doomed_worker.POINTS)
-def test_the_first_redelivery_deletes_the_export_if_a_worker_died_during_the_deletion(
-    operator: Operator, populated: Connection, point: str
-) -> None:
-    operation_id = SCENARIOS["EXPORT_USER"].start(operator, populated)
-    doomed_worker.run(operation_id, "EXPORT_USER", "write", "after")
-    assert exported_files()
-    assert operator.cancel(operation_id)["state"] == "RUNNING"
-    doomed_worker.await_lost_claim(populated)
-    doomed_worker.run(operation_id, "EXPORT_USER", "write", f"undo {point}")
-    assert bool(exported_files()) == (point == "before")
-    doomed_worker.await_lost_claim(populated)
-    assert deliver(operation_id)
-    done = operator.get(operation_id)
-    assert (done["state"], done["error"]) == ("FAILED", "cancelled")
-    assert not exported_files()
 
 
 @pytest.mark.exhaustive

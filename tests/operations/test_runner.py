@@ -648,17 +648,6 @@ def test_a_batch_run_folds_all_learners(operator: Operator, connection: Connecti
     assert not sample_events.find_differences(connection)
 
 
-@pytest.mark.every_postgres
-def test_a_rebuild_repairs_the_read_models(operator: Operator, populated: Connection) -> None:
-    populated.run(BLOCKS["damage read models"])
-    assert sample_events.find_differences(populated)
-    done = operator.run(operator.start("rebuildProjections")["id"])
-    assert result(done) == {"events": model_rows.read_value(populated, "head")}
-    assert [(s["name"], s["attempts"]) for s in done["steps"]] == [("fold", 1), ("swap", 1)]
-    assert not sample_events.find_differences(populated)
-    assert model_rows.read_value(populated, "schemas") == 1
-
-
 def test_a_finished_operation_is_not_repeated(operator: Operator, populated: Connection) -> None:
     done = operator.run(operator.start("rebuildProjections", key="k")["id"])
     assert operator.run(done["id"]) == done

@@ -1,16 +1,16 @@
-"""Objects in a bucket are complete or absent, even if requests fail."""
+"""A folder and a bucket keep the same promises; an upload survives the faults of its connection."""
 
 import time
 from datetime import timedelta
 from email.utils import formatdate
-from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from progress.adapters import google_api, retries, storage
 from progress.adapters.storage import bucket as adapter
-from progress.adapters.storage.storage import Storage
+from progress.adapters.storage.storage import Folder, Storage
 from progress.errors import ProgressError, StorageUnavailable
 from tests.support.cloud_storage import Bucket
 
@@ -27,41 +27,68 @@ def remote(bucket: Bucket) -> Storage:
     return storage.open_storage("gs://b")
 
 
-def write(remote: Storage, path: str, data: bytes = b"x") -> None:
-    with remote.writing(path) as output:
-        output.write(data)
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, bucket: Bucket, tmp_path: Path) -> Storage:
+    del bucket  # the settings point to it
+    return storage.open_storage("gs://b/p" if request.param == "bucket" else str(tmp_path / "f"))
 
 
-def test_an_upload_in_parts_continues_after_an_error(bucket: Bucket) -> None:
-    remote = storage.open_storage("gs://b/p")
-    bucket.refusals = [503, 500, 429]
-    with remote.writing("f/x") as output:
+def test_a_file_is_read_as_it_was_written_until_it_is_removed(place: Storage) -> None:
+    with place.writing("f/x") as output:
         for start in range(0, len(DATA), 99_999):
             output.write(DATA[start : start + 99_999])
-    assert bucket.objects["p/f/x"] == DATA
-    assert "bytes */*" in bucket.spans
-    assert b"".join(remote.reading("f/x")) == DATA
-    with remote.writing("f/empty"):
-        pass
-    assert bucket.objects["p/f/empty"] == b""
-    assert remote.has("f/x")
-    assert not remote.has("f/y")
-    with pytest.raises(ProgressError, match="404"):
-        list(remote.reading("f/y"))
+    place.write("f/empty", b"")
+    assert (b"".join(place.reading("f/x")), b"".join(place.reading("f/empty"))) == (DATA, b"")
+    assert (place.has("f/x"), place.has("f/y"), place.read("f/y")) == (True, False, None)
+    assert (place.folders(), place.files("f"), place.files("g")) == (["f"], ["empty", "x"], [])
+    with pytest.raises(ProgressError, match=r"404|No such file"):
+        list(place.reading("f/y"))
+    for _ in range(2):
+        place.remove_file("f/x")
+    assert place.files("f") == ["empty"]
 
 
-def test_an_interrupted_upload_is_cancelled(bucket: Bucket) -> None:
-    remote = storage.open_storage("gs://b/p")
-
-    def write() -> None:
-        with remote.writing("f/x") as output:
-            output.write(bytes(9 << 20))
+@pytest.mark.parametrize("size", [4, 9 << 20])
+def test_an_interrupted_write_leaves_nothing(place: Storage, bucket: Bucket, size: int) -> None:
+    def write_half() -> None:
+        with place.writing("f/x") as output:
+            output.write(bytes(size))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write()
-    assert bucket.cancelled == ["p/f/x"]
-    assert not bucket.objects
+        write_half()
+    assert list(place.list_tree("f")) == []
+    assert bucket.cancelled == ([] if isinstance(place, Folder) else ["p/f/x"])
+
+
+def test_a_small_file_is_replaced_only_if_it_has_not_changed_since_it_was_read(
+    place: Storage,
+) -> None:
+    assert place.read("m") is None
+    place.replace("m", b"one", None)
+    first = place.read("m")
+    assert first
+    assert first.data == b"one"
+    second = place.replace("m", b"two", first.generation)
+    for generation in (None, first.generation):
+        with pytest.raises(ProgressError, match="another writer"):
+            place.replace("m", b"three", generation)
+    place.replace("m", b"three", second)
+    assert b"".join(place.reading("m")) == b"three"
+
+
+def test_a_purged_file_is_gone_with_its_former_generations(place: Storage) -> None:
+    for name in ("t/u/a", "t/ab", "t/u/a", "u/c"):
+        place.write(name, b"data of " + name.encode())
+    place.remove_file("t/ab")
+    assert [(found.path, found.bytes) for found in place.list_tree("t")] == [("t/u/a", 13)]
+    former = [("t/ab", 12)] if not isinstance(place, Folder) else []
+    tree = [(found.path, found.bytes) for found in place.list_tree("t", former=True)]
+    assert tree == [*former, ("t/u/a", 13)]
+    for _ in range(2):
+        place.purge("t/u/a")
+    tree = [(found.path, found.bytes) for found in place.list_tree("t", former=True)]
+    assert (tree, place.has("u/c")) == (former, True)
 
 
 @pytest.mark.parametrize("location", ["", "s3://b/p", "gs//b/p", "gs://"])
@@ -69,22 +96,6 @@ def test_an_invalid_storage_location_is_rejected(location: str) -> None:
     """Otherwise a backup would go to a local folder, which is lost when the container ends."""
     with pytest.raises(ProgressError, match=r"expected .*gs://bucket/prefix"):
         storage.open_storage(location)
-
-
-def test_deleting_an_object_again_has_no_effect(bucket: Bucket, remote: Storage) -> None:
-    write(remote, "x.zip")
-    remote.remove_file("x.zip")
-    remote.remove_file("x.zip")
-    assert not bucket.objects
-
-
-def test_an_outage_is_reported_if_the_bucket_never_accepts_an_upload(
-    bucket: Bucket, remote: Storage
-) -> None:
-    bucket.refusals = [503] * 100
-    with pytest.raises(StorageUnavailable, match="stalled"):
-        write(remote, "x.zip")
-    assert not bucket.objects
 
 
 @pytest.mark.parametrize(
@@ -96,7 +107,7 @@ def test_an_upload_continues_after_the_connection_is_cut(
     bucket: Bucket, remote: Storage, size: int, arrived: int
 ) -> None:
     bucket.cuts = [arrived]
-    write(remote, "x", DATA[:size])
+    remote.write("x", DATA[:size])
     assert bucket.objects["x"] == DATA[:size]
     assert "bytes */*" in bucket.spans
 
@@ -117,6 +128,40 @@ def test_an_upload_over_a_slow_or_interrupted_connection_completes_as_long_as_by
     assert bucket.objects["x"] == DATA
 
 
+@pytest.mark.parametrize(
+    ("refusals", "error", "why"),
+    [
+        ([503, 500, 429], None, ""),
+        ([503] * 100, StorageUnavailable, "stalled"),
+        ([403] * 100, ProgressError, "HTTP 403"),
+    ],
+)
+def test_an_upload_goes_on_after_refusals_that_pass(
+    bucket: Bucket, remote: Storage, refusals: list[int], error: type[Exception] | None, why: str
+) -> None:
+    bucket.refusals = refusals
+    if error:
+        with pytest.raises(error, match=why) as raised:
+            remote.write("x", DATA)
+        assert (raised.type, bucket.objects) == (error, {})
+    else:
+        remote.write("x", DATA)
+        assert bucket.objects["x"] == DATA
+        assert "bytes */*" in bucket.spans
+
+
+def test_a_request_is_sent_five_times_with_growing_pauses(
+    bucket: Bucket, remote: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(retries, "time", SimpleNamespace(sleep=pauses.append))
+    bucket.outages = [{}] * 100
+    with pytest.raises(StorageUnavailable, match="HTTP 503"):
+        remote.has("x")
+    assert len(bucket.requests) == 5
+    assert all(pause >= 0.0075 * 2**attempt for attempt, pause in enumerate(pauses))
+
+
 def test_an_upload_fails_if_the_bucket_loses_confirmed_bytes(
     bucket: Bucket, remote: Storage
 ) -> None:
@@ -132,29 +177,12 @@ def test_an_upload_fails_if_the_bucket_loses_confirmed_bytes(
     assert not bucket.objects
 
 
-def test_a_request_is_repeated_after_growing_pauses(bucket: Bucket, remote: Storage) -> None:
-    bucket.outages = [{}] * 4
-    assert not remote.has("x")
-    pauses = [after - before for before, after in pairwise(bucket.requests)]
-    assert len(pauses) == 4
-    assert all(pause >= 0.0075 * 2**attempt for attempt, pause in enumerate(pauses))
-
-
-def test_an_outage_of_the_bucket_is_reported_after_five_failed_requests(
-    bucket: Bucket, remote: Storage
-) -> None:
-    bucket.outages = [{}] * 100
-    with pytest.raises(StorageUnavailable, match="HTTP 503"):
-        remote.has("x")
-    assert len(bucket.requests) == 5
-
-
 def test_the_next_attempt_waits_as_long_as_the_retry_after_header_asks(
     bucket: Bucket, remote: Storage
 ) -> None:
     date = int(time.time()) + 2
     bucket.outages = [{"Retry-After": "1"}, {"Retry-After": formatdate(date, usegmt=True)}]
-    write(remote, "x")
+    remote.write("x", b"x")
     first, second, third = bucket.requests[:3]
     assert second - first >= 1
     assert third >= date
@@ -170,67 +198,12 @@ def test_an_invalid_retry_after_header_is_ignored(
     assert len(bucket.requests) == 2
 
 
-def test_a_small_object_is_replaced_only_if_it_has_not_changed_since_it_was_read(
-    bucket: Bucket,
-) -> None:
-    remote = storage.open_storage("gs://b/p")
-    assert remote.read("m") is None
-    remote.replace("m", b"one", None)
-    with pytest.raises(ProgressError, match="another writer"):
-        remote.replace("m", b"other", None)
-    first = remote.read("m")
-    assert first
-    assert first.data == b"one"
-    second = remote.replace("m", b"two", first.generation)
-    with pytest.raises(ProgressError, match="another writer"):
-        remote.replace("m", b"three", first.generation)
-    remote.replace("m", b"three", second)
-    assert bucket.objects == {"p/m": b"three"}
-
-
 def test_a_replacement_whose_response_was_lost_succeeds(bucket: Bucket) -> None:
     remote = storage.open_storage("gs://b/p")
     bucket.lost_responses = 1
     generation = remote.replace("m", b"one", None)
     remote.replace("m", b"two", generation)
     assert bucket.objects == {"p/m": b"two"}
-
-
-def test_a_purged_object_has_no_former_generations(bucket: Bucket) -> None:
-    remote = storage.open_storage("gs://b/p")
-    for name in ("t/a", "t/ab", "t/a", "u/c"):
-        with remote.writing(name) as output:
-            output.write(b"data of " + name.encode())
-    remote.remove_file("t/ab")
-    assert [found.path for found in remote.list_tree("t")] == ["t/a"]
-    tree = list(remote.list_tree("t", former=True))
-    assert [(found.path, found.bytes) for found in tree] == [("t/a", 11), ("t/ab", 12)]
-    remote.purge("t/a")
-    assert bucket.former["p/t/a"] == {}
-    assert bucket.former["p/t/ab"]
-    assert list(bucket.objects) == ["p/u/c"]
-    remote.purge("t/a")
-
-
-def test_a_small_file_in_a_folder_is_replaced_only_if_it_has_not_changed_since_it_was_read(
-    tmp_path: Path,
-) -> None:
-    folder = storage.open_storage(str(tmp_path / "f"))
-    assert folder.read("m") is None
-    folder.replace("m", b"one", None)
-    first = folder.read("m")
-    assert first
-    second = folder.replace("m", b"two", first.generation)
-    for generation in (None, first.generation):
-        with pytest.raises(ProgressError, match="another writer"):
-            folder.replace("m", b"three", generation)
-    folder.replace("m", b"three", second)
-    with folder.writing("t/u/x") as output:
-        output.write(b"abc")
-    assert [(found.path, found.bytes) for found in folder.list_tree("t")] == [("t/u/x", 3)]
-    folder.purge("t/u/x")
-    assert not (tmp_path / "f/t/u").exists()
-    assert list(folder.list_tree("t")) == []
 
 
 def expire(**condition: object) -> dict[str, object]:
@@ -262,11 +235,3 @@ def test_objects_can_be_restored_until_the_soft_delete_after_their_expiry_has_en
     if soft_delete_s is not None:
         bucket.settings["softDeletePolicy"] = {"retentionDurationSeconds": str(soft_delete_s)}
     assert remote.lifetime() == (days and timedelta(days=days))
-
-
-def test_a_bucket_without_the_permission_to_read_its_settings_is_an_error(
-    bucket: Bucket, remote: Storage
-) -> None:
-    bucket.outages, bucket.outage_status = [{}], 403
-    with pytest.raises(ProgressError, match="403"):
-        remote.lifetime()
