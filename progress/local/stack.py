@@ -111,9 +111,15 @@ def down(folder: DataFolder) -> bool:
             seconds=_STOP_TIMEOUT_S,
         )
     left = [process for process in state.processes.values() if processes.is_alive(process)]
-    processes.end_all([*state.processes.values()], seconds=10)
-    postgres.kill_leftovers(folder.postgres)
+    end_leftovers(folder)
     return ran or bool(left)
+
+
+def end_leftovers(folder: DataFolder) -> None:
+    """End the processes that a killed supervisor has left behind."""
+    if state := folder.state():
+        processes.end_all([*state.processes.values()], seconds=10)
+        postgres.kill_leftovers(folder.postgres)
 
 
 def _has_state(folder: DataFolder) -> bool:

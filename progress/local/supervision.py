@@ -12,7 +12,7 @@ from typing import Any
 
 from progress import settings
 from progress.errors import StackError
-from progress.local import log_files, postgres, processes
+from progress.local import log_files, processes
 from progress.local.data_folder import DataFolder, StackState
 from progress.local.process_specs import Part
 
@@ -224,10 +224,3 @@ def first_error(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def end_leftovers(folder: DataFolder) -> None:
-    """End the processes that a killed supervisor has left behind."""
-    if state := folder.state():
-        processes.end_all([*state.processes.values()], seconds=STOP_TIMEOUT_S)
-        postgres.kill_leftovers(folder.postgres)

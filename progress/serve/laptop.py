@@ -22,6 +22,7 @@ from progress.local import (
     ports,
     postgres,
     process_specs,
+    stack,
     supervision,
 )
 from progress.local.data_folder import DataFolder
@@ -43,7 +44,7 @@ _LAST = ("valkey", "postgres")  # stopped last
 
 async def run(folder: DataFolder, port: int, current: Settings) -> None:
     """Start the stack and keep it running until SIGTERM or SIGINT."""
-    supervision.end_leftovers(folder)
+    stack.end_leftovers(folder)
     number = ports.reserve()
     plan = _plan(folder, port, number, current)
     supervisor = Supervisor(folder, plan.addresses, plan.key, *_NAMES)

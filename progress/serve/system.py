@@ -20,7 +20,7 @@ from progress.adapters.postgres.url import Address
 from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs
 from progress.errors import SettingsError
-from progress.local import ports, process_specs, schedule, supervision
+from progress.local import ports, process_specs, schedule, stack
 from progress.local.data_folder import DataFolder
 from progress.local.ports import HOST
 from progress.local.process_specs import Part
@@ -95,7 +95,7 @@ async def serve(folder: DataFolder, host: str, port: int, settings: Settings) ->
     Raise StackError if a process cannot start, or if another system has the database; also raise
     SettingsError or DatabaseUnavailable. A lock keeps a second system off the database.
     """
-    supervision.end_leftovers(folder)
+    stack.end_leftovers(folder)
     lock = Lock(settings.database_url or "", folder.path)
     await lock.take()
     try:

@@ -246,23 +246,6 @@ def test_a_poisoned_event_becomes_a_dead_letter_and_can_be_included_in_folds_aga
     assert one(log).reason == "again"
 
 
-def test_no_unmasked_email_address_is_stored(log: Connection) -> None:
-    good = envelope("UserCreated", {"user_id": "u", "email": "plain@b.org"})
-    deliver(log, encode_push([good, {**good, "data": {"user_id": "u", "email": "plain@c.org"}}]))
-    deliver(log, encode_push({**good, "event_id": "x", "occurred_at": "2100-01-01T00:00:00Z"}))
-    deliver(
-        log, encode_push({**good, "event_id": "y", "data": {"user_id": 5, "email": "plain@b.org"}})
-    )
-    deliver(log, encode_push(b"plain@b.org"))
-    rows = log.run(
-        "SELECT string_agg(t::text, '') FROM ("
-        " SELECT to_jsonb(e) FROM event_store.events e"
-        " UNION ALL SELECT to_jsonb(d) FROM event_store.dead_letters d) t"
-    )
-    assert "plain" not in rows[0][0]
-    assert rows[0][0].count("p***@") == 5
-
-
 def waiting(connection: Connection) -> list[DeadLetter]:
     return [
         letter

@@ -26,9 +26,6 @@ SELECT count(*) FROM pg_stat_activity WHERE application_name = :name;
 -- swaps held --
 SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND wait_event = 'advisory';
 
--- building --
-SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress%building';
-
 -- tables --
 -- Return a statement for each table. The statement counts the rows that contain :needle in any column.
 SELECT format('SELECT count(*) FROM %I.%I t WHERE strpos(lower(t::text), :needle) > 0', schemaname, tablename)

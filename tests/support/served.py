@@ -94,11 +94,11 @@ class Served(fault_stack.Stack):
 
 
 @contextmanager
-def run(disk: Path | None = None, *options: str) -> Iterator[Served]:
-    """Run the system during the block; its database is on `disk`, and has these options."""
+def run() -> Iterator[Served]:
+    """Run the system during the block."""
     with folders.create("serve") as folder, serve_issuer(folder) as issuer:
-        database = OwnServer(disk or folder, admits=_ADMITS)
-        database.start("fsync=off", *options)
+        database = OwnServer(folder, admits=_ADMITS)
+        database.start("fsync=off")
         served = Served(folder, database, issuer)
         try:
             served.up()

@@ -92,17 +92,6 @@ def test_another_worker_takes_over_if_the_project_function_is_killed_during_a_sw
     stack.check()
 
 
-def test_another_worker_takes_over_if_the_project_function_is_killed_during_a_fold(
-    stack: Stack,
-) -> None:
-    started = start(stack, "rebuildProjections")
-    readiness.wait(lambda: (stack.count("building") or 0) > 0, "the fold")
-    stack.signal("project", signal.SIGKILL)
-    assert await_end(stack, started)["state"] == "SUCCEEDED"
-    assert stack.count("building") == 0
-    stack.check()
-
-
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("is_job", [True, False], ids=["the job", "the command"])
 def test_the_batch_job_sends_a_lost_command_again(stack: Stack, is_job: bool) -> None:

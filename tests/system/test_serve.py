@@ -9,16 +9,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from progress.local import readiness
 from progress.recovery import dumps
 from tests.query import test_auth
-from tests.support import http_client, model_rows, sample_events, served, small_disks, token_issuer
-from tests.support.envelopes import session_started
-from tests.support.sample_events import Envelope
+from tests.support import http_client, sample_events, served, token_issuer
 from tests.support.served import Served
 from tests.system import test_faults
 
@@ -241,29 +238,3 @@ def test_a_system_that_cannot_serve_says_why(
     refused = system.run("serve", **changed)
     assert refused.returncode == 1
     assert why in refused.stdout + refused.stderr
-
-
-@pytest.mark.exhaustive
-def test_events_rejected_while_the_disk_is_full_are_recorded_when_posted_again(
-    small_disk: Path,
-) -> None:
-    filler = small_disk / "filler"
-    with served.run(small_disk, "shared_buffers=16MB", "max_wal_size=32MB") as system:
-        small_disks.fill(filler)
-        token = system.token("app", "publisher")
-        batches = [[session_started(str(uuid.uuid4())) for _ in range(1_000)] for _ in range(40)]
-
-        def post(batch: list[Envelope]) -> int | None:
-            body = json.dumps(batch).encode()
-            return http_client.push(system.port, body, path="/events", token=token)
-
-        rejected = [batch for batch in batches if post(batch) != 200]
-        assert rejected
-        filler.unlink()
-        sent = {event["event_id"] for batch in batches for event in batch}
-        sent -= {event["event_id"] for batch in rejected[5:] for event in batch}
-        system.post_events(*rejected[:5])
-        with contextlib.closing(system.connect()) as connection:
-            recorded = [str(event.event_id) for event in model_rows.read_events(connection)]
-        assert len(recorded) == len({*recorded})
-        assert {*recorded} == sent

@@ -239,26 +239,6 @@ def test_published_messages_are_kept_if_the_transport_is_killed(
     assert not set(sent) & set(more)
 
 
-@pytest.mark.exhaustive
-def test_no_message_is_lost_if_the_transport_is_killed_during_pushes(
-    transport: Transport, client: Pubsub, inbox: Inbox
-) -> None:
-    seen: set[str] = set()
-
-    def has_received(inbox: Inbox, sent: set[str]) -> bool:
-        while not inbox.bodies.empty():
-            seen.update(ids(inbox.take(1)))
-        return seen >= sent
-
-    topic = client.topic()
-    client.subscribe(topic, inbox.url)
-    sent = set(client.publish(topic, *(b"%d" % n for n in range(500))))
-    for _ in range(2):
-        seen.update(ids(inbox.take(20)))
-        transport.restart()
-    readiness.wait(lambda: has_received(inbox, sent), "the messages")
-
-
 def test_a_refused_connection_does_not_count_as_an_attempt(
     client: Pubsub,
 ) -> None:
