@@ -79,8 +79,11 @@ class Stack:
         # The tests send more requests than the default rate limit allows.
         return {"PROGRESS_DATA_DIR": str(self.folder.path), "RATE_LIMIT_PER_MINUTE": "1000000"}
 
+    def try_up(self) -> cli.Result:
+        return self.run("up", "--detach", "--port", str(self.port))
+
     def up(self) -> None:
-        started = self.run("up", "--detach", "--port", str(self.port))
+        started = self.try_up()
         assert started.returncode == 0, started.stderr
 
     @property

@@ -5,8 +5,9 @@ import itertools
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -83,38 +84,61 @@ def killer(part: str) -> Callable[[Stack], None]:
     return lambda stack: stack.signal(part, signal.SIGKILL)
 
 
-VICTIMS: dict[str, Callable[[Stack], None]] = {
-    part: killer(part) for part in ("ingest", "project", "query", "valkey", "pubsub", "postgres")
-} | {
+def kill_all(stack: Stack) -> None:
+    for part in PARTS:
+        stack.signal(part, signal.SIGKILL)
+
+
+Kills = Mapping[str, Callable[[Any], None]]
+Send = Callable[..., None]
+
+PARTS = ("ingest", "project", "query", "valkey", "pubsub", "postgres")
+VICTIMS: Kills = {part: killer(part) for part in PARTS} | {
+    "all parts": kill_all,
     "backend": kill_backend,
     "batch": lambda stack: kill_command(stack, "batch"),
     "rebuild": lambda stack: kill_command(stack, "rebuild"),
 }
 
 
+def kill_each(
+    stack: Stack, chance: random.Random, victims: Iterable[str], kills: Kills, *senders: Send
+) -> None:
+    """Kill each victim during a delivery, of which each sender sends a part."""
+    sending: list[Future[None]] = []
+    with ThreadPoolExecutor(16) as pool:
+        for victim in victims:
+            before = stack.count("appended") or 0
+            messages = delivery(chance, learners=len(USERS))
+            for number, send in enumerate(senders):
+                sending.append(pool.submit(send, *messages[number :: len(senders)]))
+            readiness.wait(lambda: (stack.count("appended") or 0) > before, victim)  # noqa: B023
+            if victim == "supervisor":
+                # Publishers must finish first, because the restarted Pub/Sub has another port.
+                for sent in sending:
+                    sent.result()
+            kills[victim](stack)
+        for sent in sending:
+            sent.result()
+    stack.check()
+
+
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("seed", [7, 8, 9])
 @pytest.mark.timeout(300)  # the test restarts many processes
 def test_no_event_is_lost_or_repeated_if_any_process_is_killed_during_a_delivery(
-    stack: Stack, pool: ThreadPoolExecutor, seed: int
+    stack: Stack, seed: int
 ) -> None:
     """Each process is killed during a delivery of its own, in an order that the seed draws."""
     chance = random.Random(seed)
-    publishing: list[Future[None]] = []
-    for victim in [*chance.sample(sorted(VICTIMS), len(VICTIMS)), "supervisor"]:
-        before = stack.count("appended") or 0
-        messages = delivery(chance, learners=len(USERS))
-        publishing.append(pool.submit(stack.publish, *messages[::2]))
-        publishing.append(pool.submit(stack.post_events, *messages[1::2]))
-        readiness.wait(lambda: (stack.count("appended") or 0) > before, victim)  # noqa: B023
-        if victim == "supervisor":
-            # Publishers must finish first, because the restarted Pub/Sub has another port.
-            for published in publishing:
-                published.result()
-        (VICTIMS | {"supervisor": kill_supervisor})[victim](stack)
-    for published in publishing:
-        published.result()
-    stack.check()
+    victims = chance.sample(sorted(VICTIMS), len(VICTIMS))
+    kill_each(stack, chance, victims, VICTIMS, stack.publish, stack.post_events)
+    log = stack.folder.log("supervisor").read_text(encoding="utf-8")
+    ended = [line for line in log.splitlines() if "query ended" in line]
+    assert ended
+    assert not [line for line in ended if line.startswith("{")]  # each end is said once
+    kills = {"supervisor": kill_supervisor}
+    kill_each(stack, chance, kills, kills, stack.publish, stack.post_events)
     for user in USERS:
         assert stack.ask(user, COMPLETED)["userProgress"]["totalSessionsCompleted"] > len(VICTIMS)
 

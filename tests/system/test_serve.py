@@ -6,8 +6,8 @@ import os
 import random
 import signal
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -22,7 +22,6 @@ from tests.system import test_faults
 pytestmark = pytest.mark.timeout(300)
 
 COMPLETED = "{ userProgress { totalSessionsCompleted } }"
-USERS = test_faults.USERS
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +118,7 @@ def restart_postgresql(system: Served) -> None:
     system.database.start("fsync=off")
 
 
-VICTIMS: dict[str, Callable[[Served], None]] = {
+VICTIMS: test_faults.Kills = {
     "ingest": lambda system: system.signal("ingest", signal.SIGKILL),
     "project": lambda system: system.signal("project", signal.SIGKILL),
     "query": lambda system: system.signal("query", signal.SIGKILL),
@@ -132,17 +131,8 @@ VICTIMS: dict[str, Callable[[Served], None]] = {
 @pytest.mark.exhaustive
 def test_no_event_is_lost_or_repeated_if_any_process_is_killed(system: Served) -> None:
     chance = random.Random(7)
-    with ThreadPoolExecutor(4) as pool:
-        posting: list[Future[None]] = []
-        for victim in (*VICTIMS, *chance.sample(sorted(VICTIMS), 3)):
-            before = system.count("appended") or 0
-            messages = test_faults.delivery(chance, learners=len(USERS))
-            posting.append(pool.submit(system.post_events, *messages))
-            readiness.wait(lambda: (system.count("appended") or 0) > before, victim)  # noqa: B023
-            VICTIMS[victim](system)
-        for posted in posting:
-            posted.result()
-    system.check()
+    victims = (*VICTIMS, *chance.sample(sorted(VICTIMS), 3))
+    test_faults.kill_each(system, chance, victims, VICTIMS, system.post_events)
 
 
 def test_wake_ups_fold_events_while_project_is_restarted(system: Served) -> None:
