@@ -257,20 +257,15 @@ def test_a_login_setting_that_names_an_owner_or_a_superuser_is_rejected(
     service.connect().close()
 
 
-def test_an_existing_login_that_another_role_created_is_accepted(service: Service) -> None:
-    with closing(service.admin()) as admin:
-        admin.run('CREATE ROLE "progress-batch@project.iam" LOGIN')
-    admit(service, Login("progress_batch", "progress-batch@project.iam", None))
-    assert groups(service, "progress-batch@project.iam") == ["progress_batch"]
-
-
-def test_a_login_of_analysts_whose_time_limits_the_owner_may_not_set_is_accepted(
-    service: Service,
+@pytest.mark.parametrize("group", ["batch", "analyst"])  # whose time limits the owner may not set
+def test_an_existing_login_that_another_role_created_is_accepted(
+    service: Service, group: str
 ) -> None:
+    name = f"progress-{group}@project.iam"
     with closing(service.admin()) as admin:
-        admin.run('CREATE ROLE "progress-analyst@project.iam" LOGIN')
-    admit(service, Login("progress_analyst", "progress-analyst@project.iam", None))
-    assert groups(service, "progress-analyst@project.iam") == ["progress_analyst"]
+        admin.run(f'CREATE ROLE "{name}" LOGIN')
+    admit(service, Login(f"progress_{group}", name, None))
+    assert groups(service, name) == [f"progress_{group}"]
 
 
 def test_an_analyst_s_locks_and_large_objects_are_removed_without_a_superuser(

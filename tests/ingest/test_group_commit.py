@@ -166,37 +166,35 @@ def test_all_requests_fail_if_the_database_is_down(gate: Gate, pool: ThreadPoolE
     assert [type(result.exception()) for result in results] == [DatabaseUnavailable] * 3
 
 
-def test_a_broken_connection_is_replaced(store: Store) -> None:
-    connections: list[Connection] = []
+@pytest.fixture
+def connections() -> list[Connection]:
+    """The connections that `recording` has opened."""
+    return []
 
+
+@pytest.fixture
+def recording(store: Store, connections: list[Connection]) -> GroupCommit:
     def connect() -> Connection:
         connections.append(store.connect())
         return connections[-1]
 
-    group = GroupCommit(connect, ignore)
-    group.append(delivery())
-    end_other_sessions(store)
-    group.append(delivery())
+    return GroupCommit(connect, ignore)
+
+
+@pytest.mark.parametrize("is_broken", [True, False])
+def test_a_connection_that_is_broken_or_has_become_read_only_is_replaced(
+    store: Store, recording: GroupCommit, connections: list[Connection], *, is_broken: bool
+) -> None:
+    recording.append(delivery())
+    if is_broken:
+        end_other_sessions(store)
+    else:
+        connections[0].run("SET default_transaction_read_only = on")
+    recording.append(delivery())
     assert (len(connections), transactions(store)) == (2, [1, 1])
 
 
-def test_a_connection_that_has_become_read_only_is_replaced(store: Store) -> None:
-    connections: list[Connection] = []
-
-    def connect() -> Connection:
-        connections.append(store.connect())
-        return connections[-1]
-
-    group = GroupCommit(connect, ignore)
-    group.append(delivery())
-    connections[0].run("SET default_transaction_read_only = on")
-    group.append(delivery())
-    assert (len(connections), transactions(store)) == (2, [1, 1])
-
-
-def test_each_connection_that_breaks_is_closed(store: Store) -> None:
-    connections: list[Connection] = []
-
+def test_each_connection_that_breaks_is_closed(store: Store, connections: list[Connection]) -> None:
     def connect() -> Connection:
         connections.append(store.connect())
         end_other_sessions(store)
@@ -207,20 +205,15 @@ def test_each_connection_that_breaks_is_closed(store: Store) -> None:
     assert [each._usock for each in connections] == [None, None]
 
 
-def test_the_connection_is_closed_after_an_unexpected_error(store: Store) -> None:
-    connections: list[Connection] = []
-
-    def connect() -> Connection:
-        connections.append(store.connect())
-        return connections[-1]
-
-    group = GroupCommit(connect, ignore)
-    group.append(delivery())
+def test_the_connection_is_closed_after_an_unexpected_error(
+    store: Store, recording: GroupCommit, connections: list[Connection]
+) -> None:
+    recording.append(delivery())
     no_event: Any = None
     with pytest.raises(AttributeError):
-        group.append(Delivery(Message(message_id="bad"), [no_event]))
+        recording.append(Delivery(Message(message_id="bad"), [no_event]))
     assert [each._usock for each in connections] == [None]
-    group.append(delivery())
+    recording.append(delivery())
     assert (len(connections), transactions(store)) == (2, [1, 1])
 
 

@@ -527,6 +527,12 @@ def test_the_progress_of_an_erasure_grows_with_the_events(
     assert len({progress for progress in reached if 0 < progress < 0.9}) > 1
 
 
+def test_a_slow_chunk_is_followed_by_a_smaller_one() -> None:
+    assert erasure_rows.adapt_size(1_000, 1.0, 5_000) == 250
+    assert erasure_rows.adapt_size(1_000, 0.0, 5_000) == 2_000
+    assert erasure_rows.adapt_size(1, 60.0, 5_000) == 1
+
+
 @pytest.fixture
 def archive(archive: Storage, populated: Connection) -> Storage:
     """The archive of a log with the learner ann."""
