@@ -179,13 +179,11 @@ def test_erase_shows_the_receipt_even_if_the_learner_is_already_erased(
     assert "ann" not in rows["learner, as a digest"]
     again = cli.expect_success(cli.progress(store.url, "erase", "ann", "--json"))
     assert json.loads(again)["digest"] == rows["learner, as a digest"]
-    (operation_id,) = [
-        operation["id"]
-        for line in cli.expect_success(run("list", "--json")).splitlines()
-        if (operation := json.loads(line))["kind"] == "ERASE_USER"
-    ]
-    shown = cli.expect_success(run("show", operation_id))
-    assert json.loads(shown)["result"]["found"] == 0
+    (listed,) = map(json.loads, cli.expect_success(run("list", "--json")).splitlines())
+    operation_id = listed["id"]
+    assert operation_id in cli.expect_success(run("list"))
+    assert json.loads(cli.expect_success(run("show", operation_id))) == listed
+    assert listed["result"]["found"] == 0
     waited = cli.expect_success(run("wait", operation_id))
     assert rows["learner, as a digest"] in waited
     waited = cli.expect_success(run("wait", operation_id, "--json"))

@@ -1,7 +1,6 @@
 """Operations on a local stack: killed workers and lost commands."""
 
 import contextlib
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -48,21 +47,6 @@ def await_end(stack: Stack, operation_id: str) -> dict[str, Any]:
         lambda: get(stack, operation_id)["finishedAt"] is not None, "the operation", seconds=60
     )
     return get(stack, operation_id)
-
-
-def test_operations_are_listed_and_shown_on_the_command_line(stack: Stack) -> None:
-    # This test is the first one, because a later test stops Pub/Sub. For some seconds after such an
-    # outage, the query function publishes no commands.
-    started = start(stack, "runBatch")
-    done = await_end(stack, started)
-    newest = json.loads(stack.run("operations", "list", "--json").stdout.splitlines()[0])
-    shown = json.loads(stack.run("operations", "show", started).stdout)
-    assert newest == shown
-    assert (shown["id"], shown["state"]) == (started, done["state"])
-    assert started in stack.run("operations", "list").stdout
-    none = stack.run("operations", "show", "00000000-0000-0000-0000-000000000000")
-    assert (none.returncode, none.stdout) == (1, "")
-    assert none.stderr.startswith("progress: there is no operation 00000000")
 
 
 @pytest.mark.exhaustive
