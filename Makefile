@@ -6,7 +6,6 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
     $$python -c '$(IS_NEW_ENOUGH)' 2>/dev/null && command -v $$python && break; done)
 BIN := .venv/bin
 ARGS ?=
-PIP_OPTIONS ?=
 TESTS ?= not exhaustive and not gate
 # The number of examples of each property: quick 4, full 25 (tests/conftest.py).
 PROFILE ?= quick
@@ -33,7 +32,7 @@ help:
 
 setup: .venv/.project
 
-demo: setup
+demo: .venv/.demo
 	@$(BIN)/progress demo $(ARGS)
 
 test: setup
@@ -58,23 +57,14 @@ check: setup
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)
 
-# Install the locked packages, and check the hash of each package. The newest pip needs about 60 % of the time of the
-# pip that Python 3.11 contains.
-.venv/.packages: requirements-dev.txt
-	@test -n '$(PYTHON)' && '$(PYTHON)' -c '$(IS_NEW_ENOUGH)' || { \
-	    echo 'No Python 3.11 or newer was found: install one, or name it with make PYTHON=...' >&2; exit 1; }
-	@$(BIN)/python -c '' 2>/dev/null || '$(PYTHON)' -m venv --clear .venv || { \
-	    echo 'No environment could be made in .venv; on Debian: apt install python3-venv.' >&2; exit 1; }
-	@echo 'Installing packages into .venv; the first time takes a minute or two.'
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade pip
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) \
-	    --require-hashes -r requirements-dev.txt
-	@touch $@
+# Install the locked packages, and this repository as an editable package.
+.venv/.project: requirements-dev.txt pyproject.toml
+	@.ci/install '$(PYTHON)' .venv -r requirements-dev.txt
+	@touch $@ .venv/.demo
 
-# Install this repository as an editable package.
-.venv/.project: .venv/.packages pyproject.toml
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --disable-pip-version-check --quiet \
-	    --no-deps --no-build-isolation -e .
+# Install only what the demo needs.
+.venv/.demo: requirements.txt requirements-dev.txt pyproject.toml
+	@.ci/install '$(PYTHON)' .venv -r requirements.txt -r .venv/local.txt
 	@touch $@
 
 # Compile the tests once. Otherwise, each of the four processes of make test would compile them.
@@ -104,13 +94,10 @@ graphiql:
 .venv-checkov/.packages: infra/checkov/requirements.txt
 .venv-beam/.packages: infra/beam/requirements.txt
 .venv-site/.packages: infra/site/requirements.txt
-.venv-beam/.packages: PIP_OPTIONS += --only-binary :all:
+.venv-beam/.packages: OPTIONS := --only-binary :all:
 
 .venv-%/.packages:
-	@'$(PYTHON)' -m venv --clear .venv-$*
-	@echo 'Installing packages into .venv-$*; this may take a few minutes.'
-	@.venv-$*/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) \
-	    --require-hashes -r $<
+	@.ci/install '$(PYTHON)' .venv-$* $(OPTIONS) -r $<
 	@touch $@
 
 # The site's search needs a server, and no network.
