@@ -33,6 +33,7 @@ CROSS JOIN LATERAL (
     SELECT e.event_type, e.stream_id, e.metadata,
         CASE WHEN e.global_position <> ALL (ARRAY(SELECT p.global_position FROM poisoned_events p))
             THEN e.event_data END AS event_data
+    OFFSET 0
 ) d;
 
 -- The retractions that their declaration accepts, each with the id of the event that it retracts.
