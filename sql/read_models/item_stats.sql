@@ -132,12 +132,14 @@ FROM (
         min(occurred_at) FILTER (WHERE interval_days >= 7)      AS first_mastered_at,
         (array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE interval_days >= 7))[1] AS first_mastered_on,
         max(occurred_at) FILTER (WHERE kind = 'review')         AS reviewed_at,
-        (array_agg(event_id ORDER BY occurred_at DESC, event_id DESC) FILTER (WHERE kind = 'review'))[1] AS review_id,
-        (array_agg(interval_days ORDER BY occurred_at DESC, event_id DESC)
-            FILTER (WHERE kind = 'review'))[1]                  AS interval_days,
-        (array_agg(easiness_factor ORDER BY occurred_at DESC, event_id DESC)
-            FILTER (WHERE kind = 'review'))[1]                  AS easiness_factor,
-        (array_agg(day ORDER BY occurred_at DESC, event_id DESC) FILTER (WHERE kind = 'review'))[1] AS reviewed_on,
+        (array_agg(event_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'review'))[
+            count(*) FILTER (WHERE kind = 'review')]            AS review_id,
+        (array_agg(interval_days ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'review'))[
+            count(*) FILTER (WHERE kind = 'review')]            AS interval_days,
+        (array_agg(easiness_factor ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'review'))[
+            count(*) FILTER (WHERE kind = 'review')]            AS easiness_factor,
+        (array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'review'))[
+            count(*) FILTER (WHERE kind = 'review')]            AS reviewed_on,
         min(occurred_at) AS first_at, max(occurred_at) AS last_at,
         min(occurred_at) FILTER (WHERE kind = 'review' OR change < 0) AS first_cut_at,
         min(change) < 0                                         AS is_retracted
