@@ -51,7 +51,7 @@ SELECT user_id, item_id, kind, occurred_at, event_id, day, correct, interval_day
     lag(day) OVER earlier AS day_before
 FROM dated_facts
 WHERE kind IN ('answer', 'review')
-WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, kind, event_id)
+WINDOW earlier AS (PARTITION BY item_id, user_id ORDER BY occurred_at, kind, event_id)
 
 -- chained_reviews --
 -- Each review, and whether it is the latest of its item.
@@ -59,7 +59,7 @@ SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_fac
     lead(interval_days) OVER earlier IS NULL AS is_latest
 FROM dated_facts
 WHERE kind = 'review'
-WINDOW earlier AS (PARTITION BY user_id, item_id ORDER BY occurred_at, event_id)
+WINDOW earlier AS (PARTITION BY item_id, user_id ORDER BY occurred_at, event_id)
 
 -- given_answers --
 SELECT user_id, item_id, occurred_at, event_id, day, correct

@@ -36,7 +36,9 @@ IF has_past THEN
     FROM window_gaps g
     WHERE r.user_id = g.user_id AND r.item_id = g.item_id
       AND r.occurred_at = g.reviewed_at AND r.event_id = g.review_id
-      AND r.asked_id IS DISTINCT FROM g.asked_id;
+      AND r.asked_id IS DISTINCT FROM g.asked_id
+      -- IS TRUE: look only the stored reviews up, which the chains before the window have; a join could use loops
+      AND (g.review_id IN (SELECT event_id FROM window_chains WHERE change = -1)) IS TRUE;
 END IF;
 
 -- definition --
