@@ -54,11 +54,13 @@ DELETE FROM window_gaps;
 -- Apply the definition to the segments of the items out of order. A segment has the stored first answers of its gaps,
 -- but other stored answers only after a new review or a retracted answer, because only these can become first answers.
 -- It always has the first answer after the item's latest review: if the segment ends earlier, this answer stays as it
--- is.
+-- is. If all new events of an item follow its stored ones (`follows`), the segment has of these only that answer and the
+-- latest review. Both are in item_stats, and the answer's row before the window needs no chain.
 IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
     WITH touched AS MATERIALIZED (
         SELECT i.user_id, i.item_id, i.first_cut_at, s.reviewed_at, s.last_answered_at,
-            s.asked_at, s.asked_id, s.asked_on, s.recalled,
+            s.asked_at, s.asked_id, s.asked_on, s.recalled, s.review_id, s.reviewed_on, s.interval_days,
+            coalesce(i.first_at > greatest(s.reviewed_at, s.last_answered_at), true) AS follows,
             coalesce(CASE WHEN i.first_at <= s.reviewed_at THEN (
                 SELECT max(r.occurred_at)
                 FROM reviews r
@@ -78,29 +80,33 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
         CROSS JOIN LATERAL (
             SELECT *
             FROM reviews r
-            WHERE r.user_id = t.user_id AND r.item_id = t.item_id AND t.reviewed_at IS NOT NULL
+            WHERE r.user_id = t.user_id AND r.item_id = t.item_id AND t.reviewed_at IS NOT NULL AND NOT t.follows
               AND r.occurred_at >= t.starts_at AND r.occurred_at <= t.ends_at
             OFFSET 0
         ) r
     ), segment AS MATERIALIZED (
-        SELECT user_id, item_id, kind, occurred_at, event_id, day, correct, interval_days, true AS is_new
+        SELECT user_id, item_id, kind, occurred_at, event_id, day, correct, interval_days, false AS is_before
         FROM window_facts
         WHERE kind IN ('answer', 'review') AND change > 0
           -- IS TRUE: look each event up in a hash table; a join could use loops
           AND ((user_id, item_id) IN (SELECT user_id, item_id FROM window_items WHERE is_out_of_order)) IS TRUE
         UNION ALL
-        SELECT user_id, item_id, 'review', occurred_at, event_id, day, NULL, interval_days, false
+        SELECT user_id, item_id, 'review', occurred_at, event_id, day, NULL, interval_days, true
         FROM near
         UNION ALL
-        SELECT user_id, item_id, 'answer', asked_at, asked_id, asked_on, recalled, NULL, false
+        SELECT user_id, item_id, 'answer', asked_at, asked_id, asked_on, recalled, NULL, true
         FROM near
         WHERE asked_at IS NOT NULL
         UNION ALL
-        SELECT user_id, item_id, 'answer', asked_at, asked_id, asked_on, recalled, NULL, false
+        SELECT user_id, item_id, 'review', reviewed_at, review_id, reviewed_on, NULL, interval_days, false
+        FROM touched
+        WHERE follows AND reviewed_at IS NOT NULL
+        UNION ALL
+        SELECT user_id, item_id, 'answer', asked_at, asked_id, asked_on, recalled, NULL, NOT follows
         FROM touched
         WHERE asked_at IS NOT NULL
         UNION ALL
-        SELECT p.user_id, p.item_id, 'answer', p.occurred_at, p.event_id, p.day, p.correct, NULL, false
+        SELECT p.user_id, p.item_id, 'answer', p.occurred_at, p.event_id, p.day, p.correct, NULL, true
         FROM touched t
         CROSS JOIN LATERAL (
             SELECT *
@@ -119,19 +125,24 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
             FROM segment s
             WHERE CASE v.change
                 WHEN 1 THEN s.event_id <> ALL (ARRAY(SELECT event_id FROM window_facts WHERE change < 0))
-                ELSE NOT s.is_new END
+                ELSE s.is_before END
         )
         {projections/definitions chained_facts}
-    ) c;
+    ) c
+    UNION ALL
+    SELECT -1, user_id, item_id, 'answer', asked_at, asked_id, asked_on, recalled, NULL, 0, true, interval_days,
+        reviewed_on
+    FROM touched
+    WHERE follows AND asked_at IS NOT NULL;
 
     INSERT INTO window_gaps
     SELECT user_id, item_id,
-        max(occurred_at)                    FILTER (WHERE kind = 'review') AS reviewed_at,
-        CAST(max(CAST(event_id AS text))    FILTER (WHERE kind = 'review') AS uuid) AS review_id,
-        max(occurred_at)                    FILTER (WHERE is_first) AS asked_at,
-        CAST(max(CAST(event_id AS text))    FILTER (WHERE is_first) AS uuid) AS asked_id,
-        max(day)                            FILTER (WHERE is_first) AS asked_on,
-        bool_or(correct)                    FILTER (WHERE is_first) AS recalled
+        max(occurred_at)         FILTER (WHERE kind = 'review') AS reviewed_at,
+        (array_agg(event_id)     FILTER (WHERE kind = 'review'))[1] AS review_id,
+        max(occurred_at)         FILTER (WHERE is_first) AS asked_at,
+        (array_agg(event_id)     FILTER (WHERE is_first))[1] AS asked_id,
+        max(day)                 FILTER (WHERE is_first) AS asked_on,
+        bool_or(correct)         FILTER (WHERE is_first) AS recalled
     FROM window_chains
     WHERE change = 1
     GROUP BY item_id, user_id, gap;
