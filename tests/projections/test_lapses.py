@@ -62,6 +62,33 @@ def test_a_late_event_may_take_a_lapse_back(
     assert definition_folds.find_differences(connection) == []
 
 
+@pytest.mark.parametrize(
+    ("stored", "lapses"),
+    [
+        ([], 1),
+        ([REVIEW], 2),
+        ([REVIEW, answer("Correct", 24)], 1),
+        ([REVIEW, WRONG], 2),
+        ([answer("Correct", 21), REVIEW], 2),
+        ([REVIEW, WRONG, answer("Correct", 26)], 2),
+        ([REVIEW, answer("Correct", 60), answer("Incorrect", 80)], 1),  # most new events are late
+    ],
+)
+def test_one_window_tests_an_item_after_each_of_its_reviews(
+    connection: Connection, stored: list[Envelope], lapses: int
+) -> None:
+    window = [
+        answer("Incorrect", 49),
+        review(50, 3),
+        answer("Incorrect", 75),
+        answer("Correct", 76),
+        review(77, 1),
+        answer("Correct", 100),
+    ]
+    specify(connection, given=[*GIVEN, *stored], when=window, then={})
+    assert read_lapses(connection) == {lapses}
+
+
 def read_lapses(connection: Connection) -> set[int | None]:
     """Return the lapses of the learner's item, of all learners and of the group's members."""
     return set(*connection.run(model_rows.BLOCKS["lapses"]))
