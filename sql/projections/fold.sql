@@ -90,6 +90,8 @@ CREATE FUNCTION fold_facts(
 ) RETURNS double precision[] LANGUAGE plpgsql AS $fold$
 DECLARE
     times      double precision[] := ARRAY[date_part('epoch', clock_timestamp())];
+    window_kinds text[] := ARRAY(   -- of the events; 'retracted' if an answer is to be subtracted
+        SELECT DISTINCT CASE WHEN change < 0 THEN 'retracted' ELSE kind END FROM window_events);
     added_rows bigint;   -- of a conclusion; nobody reads it, but PL/pgSQL needs a place for it
 BEGIN
 {realtime_folds}

@@ -11,7 +11,7 @@ CREATE TABLE goals (
 ) WITH (fillfactor = 90);
 
 -- fold --
-IF EXISTS (SELECT FROM window_facts WHERE kind = 'goal') THEN
+IF 'goal' = ANY (window_kinds) THEN
 INSERT INTO goals
 SELECT user_id, occurred_at, event_id, answers_per_day, day
 FROM window_facts

@@ -44,7 +44,7 @@ DELETE FROM window_counted;
 (SELECT group_id, user_id FROM window_counted GROUP BY group_id, user_id HAVING bool_and(is_after))
 
 -- fold --
-IF EXISTS (SELECT FROM window_facts WHERE kind IN ('join', 'leave')) THEN
+IF window_kinds && ARRAY['join', 'leave'] THEN
     INSERT INTO window_members
     SELECT n.group_id, n.user_id, n.occurred_at, n.event_id, n.kind = 'join'
     FROM (

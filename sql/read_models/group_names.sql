@@ -14,7 +14,7 @@ CREATE TABLE group_names (
 CREATE INDEX group_names_by_time ON group_names (group_id, named_at, named_id);
 
 -- fold --
-IF EXISTS (SELECT FROM window_facts WHERE kind = 'join' AND group_name <> '') THEN
+IF 'join' = ANY (window_kinds) THEN
 INSERT INTO group_names AS n
 SELECT DISTINCT ON (user_id, group_id) group_id, user_id, group_name, occurred_at, event_id
 FROM window_facts

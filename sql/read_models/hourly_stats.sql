@@ -29,14 +29,16 @@ ON CONFLICT (user_id, hour) DO UPDATE SET
     response_ms     = h.response_ms     + excluded.response_ms,
     timed_answers   = h.timed_answers   + excluded.timed_answers;
 
-DELETE FROM hourly_stats
-WHERE ctid = ANY (ARRAY(
-    SELECT h.ctid
-    FROM window_facts f
-    CROSS JOIN LATERAL (
-        SELECT h.ctid FROM hourly_stats h WHERE h.user_id = f.user_id AND h.hour = f.hour AND h.answers = 0 OFFSET 0
-    ) h
-    WHERE f.change < 0));
+IF 'retracted' = ANY (window_kinds) THEN
+    DELETE FROM hourly_stats
+    WHERE ctid = ANY (ARRAY(
+        SELECT h.ctid
+        FROM window_facts f
+        CROSS JOIN LATERAL (
+            SELECT h.ctid FROM hourly_stats h WHERE h.user_id = f.user_id AND h.hour = f.hour AND h.answers = 0 OFFSET 0
+        ) h
+        WHERE f.change < 0));
+END IF;
 
 -- definition --
 SELECT user_id, hour, count(*) AS answers, count(*) FILTER (WHERE correct) AS correct_answers,

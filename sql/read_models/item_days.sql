@@ -72,7 +72,7 @@ WHERE a.place IS NULL AND a.day > i.first_answered_on
 GROUP BY a.day, a.user_id;
 
 -- Delete each day whose answers are all retracted.
-IF EXISTS (SELECT FROM window_facts WHERE change < 0) THEN
+IF 'retracted' = ANY (window_kinds) THEN
     WITH emptied AS (
         DELETE FROM item_days
         WHERE ctid = ANY (ARRAY(

@@ -54,8 +54,8 @@ DELETE FROM window_gaps;
 -- Apply the definition to the segments of the items out of order. A segment has the stored first answers of its gaps,
 -- but other stored answers only after a new review or a retracted answer, because only these can become first answers.
 -- It always has the first answer after the item's latest review: if the segment ends earlier, this answer stays as it
--- is. If all new events of an item follow its stored ones (`follows`), the segment has of these only that answer and the
--- latest review. Both are in item_stats, and the answer's row before the window needs no chain.
+-- is. If all new events of an item follow its stored ones (`follows`), the segment has only that answer and the latest
+-- review of these. Both are in item_stats, and the answer's row before the window needs no chain.
 IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
     WITH touched AS MATERIALIZED (
         SELECT i.user_id, i.item_id, i.first_cut_at, s.reviewed_at, s.last_answered_at,

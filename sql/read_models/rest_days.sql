@@ -19,7 +19,7 @@ DELETE FROM window_rest_days;
 
 -- fold --
 -- Only the two earliest dates of a week are stored. The others are never needed, because no event removes a date.
-IF EXISTS (SELECT FROM window_facts WHERE kind = 'rest_day') THEN
+IF 'rest_day' = ANY (window_kinds) THEN
 WITH arrived AS MATERIALIZED (
     SELECT DISTINCT user_id, rest_day AS day, rest_day - (rest_day - date '1990-01-01') % 7 AS monday
     FROM window_facts
