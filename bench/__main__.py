@@ -1,6 +1,7 @@
 """Run the named benchmarks, or all of them: `python -m bench [ROW …]`.
 
-`python -m bench soak --minutes 60` runs the soak test instead.
+`python -m bench soak --minutes 60` runs the soak test instead, and `python -m bench ab REVISION
+[ROW …]` compares two trees.
 """
 
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 
 from bench import (
+    ab,
     appends,
     archive,
     as_of,
@@ -80,6 +82,8 @@ def main(names: list[str]) -> int:
     """
     if names[:1] == ["soak"]:
         return soak.main(names[1:])
+    if names[:1] == ["ab"]:
+        return ab.main(names[1:])
     console = Console(markup=False, highlight=False, soft_wrap=True)
     unknown = set(names) - ROWS.keys()
     if unknown:
