@@ -61,6 +61,11 @@ def retract(learner: str, event_id: str, at: datetime) -> Envelope:
     return _event("EventRetracted", at, data, random.Random(event_id))
 
 
+def change_zone(learner: str, zone: str, at: datetime, number: int) -> Envelope:
+    data = {"user_id": learner, "timezone": zone}
+    return _event("UserPreferencesChanged", at, data, random.Random(f"{learner} {number}"))
+
+
 def join_group(learner: str, group: str) -> Envelope:
     """Return the event that the learner joins the group."""
     data = {"user_id": learner, "group_id": group}

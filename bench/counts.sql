@@ -1,0 +1,19 @@
+-- What the guard asks for.
+
+-- explain --
+-- Let each later session of the database log the plans of its statements.
+DO $$
+BEGIN
+    EXECUTE format('ALTER DATABASE %I SET auto_explain.log_min_duration = 0', current_database());
+END
+$$;
+
+-- learners --
+-- Names of learners of the first shard.
+SELECT 'learner-' || n
+FROM generate_series(1, 1000) AS n
+WHERE event_store.shard_of('learner-learner-' || n) = 0
+LIMIT 45;
+
+-- indexes --
+SELECT count(*) FROM pg_index WHERE indrelid = CAST('event_store.' || CAST(:name AS text) AS regclass);
