@@ -336,9 +336,10 @@ def compare(found: dict[str, str], table: dict[str, tuple[str, str]], changes: s
         now, then = float(found[name]), float(table[name][0])
         if abs(now - then) > then * _tolerance(kind):
             wrong.append(f"{name}: {found[name]}, and the table says {table[name][0]}")
-        if (released := table[name][1]) and then > 1.05 * float(released) and name not in changes:
+        path, released = f"`{name.partition(': ')[0]}`", table[name][1]
+        if released and then > 1.05 * float(released) and path not in " ".join(changes.split()):
             ratio = f"{then / float(released):.2f} × the last release's"
-            wrong.append(f"{name}: {ratio}, and CHANGELOG.md has no line with these words")
+            wrong.append(f"{name}: {ratio}, and CHANGELOG.md has no line about {path}")
     return sorted(wrong)
 
 

@@ -47,4 +47,4 @@ def test_under_other_versions_only_what_they_do_not_change_is_compared() -> None
 def test_the_changelog_names_a_count_that_has_grown_since_the_last_release() -> None:
     grown = TABLE | {"hit: Python calls": ("1000", "950")}
     assert counts.compare(FOUND, grown, "nothing") != []
-    assert counts.compare(FOUND, grown, "- hit: Python calls grew, because ...") == []
+    assert counts.compare(FOUND, grown, "- A `hit` makes more calls, because ...") == []
