@@ -33,11 +33,12 @@ from progress.auth import Caller
 from progress.errors import QueryTooComplex
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
-from progress.query.execution import documents, execute, fields
+from progress.query.execution import documents, execute
+from progress.query.execution.compiled import CompiledField
 from progress.query.execution.documents import LruCache
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
-from progress.query.execution.executor import Call, FieldExecutor
-from progress.query.execution.fields import RequestedField
+from progress.query.execution.executor import Answers, Call, FieldExecutor
+from progress.query.execution.fields import RequestedField, place_of
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import FIELDS, GRAPHQL
 from progress.query.read_models.accesses import AccessTrace
@@ -277,27 +278,28 @@ def extremes(connection: database.Connection) -> None:
     rows_by_hand.insert(connection, "item_stats", {**item, "easiness_factor": 1e300})
 
 
-class RecordingExecutor(FieldExecutor):
-    """An executor that lists the compiled fields that it ran, and those whose resolver ran, too."""
+class RecordingAnswers(Answers):
+    """Answers that list the compiled fields that ran."""
 
     compiled: ClassVar[list[str]] = []
-    resolved: ClassVar[list[str]] = []
     parts: ClassVar[int] = 0
 
-    def execute_field(self, *call: Any) -> Any:
-        if field := self._compiled_field(Call(*call)):
-            self.compiled.append(field.planned.name)
-            type(self).parts += len(field.planned.place) == 2
-        return super().execute_field(*call)
+    async def select(self, field: RequestedField, compiled: CompiledField) -> bytes:
+        self.compiled.append(field.planned.name)
+        type(self).parts += len(field.planned.place) == 2
+        return await super().select(field, compiled)
+
+
+class RecordingExecutor(FieldExecutor):
+    """An executor that lists the compiled fields whose resolver ran."""
+
+    resolved: ClassVar[list[str]] = []
 
     async def resolve(self, call: Call) -> Any:
-        if field := self._compiled_field(call):
+        field = self._fields.get(place_of(call.path) or ())
+        if field and field.compiled:
             self.resolved.append(field.planned.name)
         return await super().resolve(call)
-
-    def _compiled_field(self, call: Call) -> RequestedField | None:
-        field = self._fields.get(fields.place_of(call.path) or ())
-        return field if field and field.compiled else None
 
 
 @dataclass
@@ -345,10 +347,11 @@ class Both:
         It ran `alone` if it has no errors, and if no resolver of a compiled field ran. For such a
         query, also count its compiled fields by name.
         """
-        RecordingExecutor.compiled.clear()
+        RecordingAnswers.compiled.clear()
         RecordingExecutor.resolved.clear()
-        RecordingExecutor.parts = 0
+        RecordingAnswers.parts = 0
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(execute, "Answers", RecordingAnswers)
             patch.setattr(documents, "FieldExecutor", RecordingExecutor)
             patch.setattr(documents, "_valid", LruCache(1 << 20))
             answer = await execute.run(
@@ -357,8 +360,8 @@ class Both:
         is_alone = not answer.errors and not RecordingExecutor.resolved
         self.ways["alone" if is_alone else "resolved"] += 1
         if is_alone:
-            self.ways.update(RecordingExecutor.compiled)
-            self.ways["parts"] += RecordingExecutor.parts
+            self.ways.update(RecordingAnswers.compiled)
+            self.ways["parts"] += RecordingAnswers.parts
         return msgspec.structs.replace(answer, extensions={})
 
     def close(self) -> None:

@@ -33,6 +33,7 @@ from progress.query.cache.responses import ResponseCache, Result
 from progress.query.cache.versions import ProjectedTo
 from progress.query.execution import documents, fields, traces
 from progress.query.execution.documents import Rejected
+from progress.query.execution.executor import Answers
 from progress.query.execution.fields import RequestedField
 from progress.query.graphql.arguments import format_datetime
 from progress.query.graphql.context import Context
@@ -131,10 +132,12 @@ async def run(
     )
     is_apart = not asked and bool(plan) and all(field.name in _APART for field in plan)
     projected_to = None if is_apart else await cache.versions.projected_to()
-    executor = prepared.executor.copy_for(context)
-    if await _may_read(asked, context):  # otherwise, the resolvers report Forbidden
-        executor.answer_alone(asked, cache, lookup)
-    result = await executor.run()
+    if not await _may_read(asked, context):
+        asked = []  # the resolvers report Forbidden
+    answers = Answers(asked, context, cache, lookup)
+    result = await answers.join(plan)
+    if result is None:
+        result = await prepared.executor.copy_for(context).run(answers)
     if result.errors and not any(
         field.is_answer and fields.value_at(result, field.place) is not None for field in plan
     ):

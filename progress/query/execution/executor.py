@@ -2,7 +2,8 @@
 
 The value of such a field is JSON from the cache or from one SELECT. orjson inserts it into the
 response as it is. If it cannot be computed, the field's resolver runs, so that each error comes
-from graphql-core.
+from graphql-core. If a query consists of such fields, and at most one is not cached, their values
+are its result, and nothing is left to execute.
 """
 
 import functools
@@ -15,15 +16,91 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
 
 from progress.errors import RequestRejected, StatementFailed, Unavailable
-from progress.query.cache.responses import ComputedEntry, Lookup, ResponseCache
+from progress.query.cache.responses import Compute, ComputedEntry, Lookup, ResponseCache
 from progress.query.execution import fields
-from progress.query.execution.compiled import InvalidRows
-from progress.query.execution.fields import Place, RequestedField
+from progress.query.execution.compiled import CompiledField, InvalidRows
+from progress.query.execution.fields import Place, PlannedField, RequestedField
 from progress.query.graphql.context import Context
 
 
 class _ResolverFailed(Exception):
     """There are errors instead of a result that can be cached."""
+
+
+_FAILURES = (InvalidRows, RequestRejected, StatementFailed, Unavailable)
+
+
+class Answers:
+    """The fields of a request that can be answered alone, and their values as far as known."""
+
+    def __init__(
+        self,
+        asked: Sequence[RequestedField],
+        context: Context,
+        cache: ResponseCache,
+        lookup: Lookup,
+    ) -> None:
+        """`lookup` has looked up the cacheable ones of these fields."""
+        self.fields = {field.planned.place: field for field in asked}
+        self._context, self._cache, self._lookup = context, cache, lookup
+        entries = iter(lookup.entries)
+        self.found: dict[Place, bytes] = {
+            field.planned.place: entry
+            for field in asked
+            if field.cache_key and (entry := next(entries)) is not None
+        }
+        self._failures: dict[Place, Exception] = {}
+
+    async def join(self, plan: Sequence[PlannedField]) -> ExecutionResult | None:
+        """Return the result of a query of these fields; None if graphql-core must run the query.
+
+        It must in order to report an error, to run a resolver, or to run several SELECTs at once.
+        """
+        missing = self.fields.keys() - self.found.keys()
+        if not plan or len(self.fields) < len(plan) or len(missing) > 1:
+            return None
+        for place in missing:
+            field = self.fields[place]
+            if field.compiled is None:
+                return None
+            try:
+                self.found[place] = await self.select(field, field.compiled)
+            except _FAILURES as error:
+                self._failures[place] = error
+                return None
+        return ExecutionResult(
+            {str(place[0]): orjson.Fragment(self.found[place]) for place in self.fields}
+        )
+
+    async def select(self, field: RequestedField, compiled: CompiledField) -> bytes:
+        """Return the JSON of a field with SQL. The SELECT runs once, even if it fails."""
+        if failure := self._failures.pop(field.planned.place, None):
+            raise failure
+        # The SELECT reads the learner's version only if Redis did not have it, because reading the
+        # version takes 20 % of the SELECT's time.
+        versioned = (
+            field.planned.returns_version
+            and self._lookup.versions.learners.get(field.user_id) is None
+        )
+        compute = functools.partial(
+            compiled.run,
+            self._context.queries.reader,
+            field.user_id,
+            field.arguments,
+            self._context.at,
+            versioned=versioned,
+        )
+        return await self.share(field, compute, returns_version=versioned)
+
+    async def share(
+        self, field: RequestedField, compute: Compute, *, returns_version: bool = False
+    ) -> bytes:
+        """Compute the field's JSON, or share the computation of another request."""
+        if field.cache_key is None:
+            return (await compute()).data
+        return await self._cache.get_or_compute(
+            self._lookup, field.cache_key, compute, returns_version=returns_version
+        )
 
 
 class Call(NamedTuple):
@@ -40,9 +117,13 @@ class FieldExecutor(Executor[None]):
     """graphql-core's executor; it overrides `execute_field`, which is not public."""
 
     _fields: Mapping[Place, RequestedField] = {}
-    _found: Mapping[Place, bytes | None]
-    _cache: ResponseCache
-    _lookup: Lookup
+    _answers: Answers
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # No resolver uses these bound methods. With them, the executor would refer to itself, and
+        # live until a garbage collection.
+        self.async_helpers = cast("Any", None)
 
     def copy_for(self, context: Context) -> "FieldExecutor":
         """Return an executor of the same operation with the same variables."""
@@ -59,22 +140,12 @@ class FieldExecutor(Executor[None]):
             self.subscribe_field_resolver,
         )
 
-    def answer_alone(
-        self, asked: Sequence[RequestedField], cache: ResponseCache, lookup: Lookup
-    ) -> None:
-        """Answer these fields with what `lookup` has found for their keys; compute the others."""
-        self._fields = {field.planned.place: field for field in asked}
-        cached = (field.planned.place for field in asked if field.cache_key)
-        self._found = dict(zip(cached, lookup.entries, strict=True))
-        self._cache, self._lookup = cache, lookup
-
-    async def run(self) -> ExecutionResult:
-        """Run the operation once."""
+    async def run(self, answers: Answers) -> ExecutionResult:
+        """Run the operation once, with these answers."""
+        self._fields, self._answers = answers.fields, answers
         result = self.execute_operation()
         if self.is_awaitable(result):
             result = await result
-        if self._fields:  # the executor refers to itself, and lives until a garbage collection
-            self._found, self._lookup.entries = {}, []
         return cast("ExecutionResult", result)
 
     def execute_field(
@@ -92,7 +163,7 @@ class FieldExecutor(Executor[None]):
             return super().execute_field(
                 parent_type, source, field_details_list, path, position_context
             )
-        data = self._found.get(place)
+        data = self._answers.found.get(place)
         if data is not None:
             return orjson.Fragment(data)
         return self._answer(
@@ -101,7 +172,11 @@ class FieldExecutor(Executor[None]):
 
     async def _answer(self, field: RequestedField, call: Call) -> Any:
         try:
-            return orjson.Fragment(await self._compute_or_join(field, call))
+            if field.compiled:
+                data = await self._answers.select(field, field.compiled)
+            else:
+                data = await self._answers.share(field, functools.partial(self._compute, call))
+            return orjson.Fragment(data)
         except Unavailable as error:  # the resolver does not run: it would probably fail, too
             return_type = field.planned.definition.type
             self.handle_field_error(error, return_type, call.details, call.path)
@@ -113,34 +188,8 @@ class FieldExecutor(Executor[None]):
         value = super().execute_field(*call)
         return await value if self.is_awaitable(value) else value
 
-    async def _compute_or_join(self, field: RequestedField, call: Call) -> bytes:
-        # The SELECT reads the learner's version only if Redis did not have it, because reading the
-        # version takes 20 % of the SELECT's time.
-        versioned = (
-            field.compiled is not None
-            and field.planned.returns_version
-            and self._lookup.versions.learners.get(field.user_id) is None
-        )
-        compute = functools.partial(self._compute, field, call, versioned=versioned)
-        if field.cache_key is None:
-            return (await compute()).data
-        return await self._cache.get_or_compute(
-            self._lookup, field.cache_key, compute, returns_version=versioned
-        )
-
-    async def _compute(
-        self, field: RequestedField, call: Call, *, versioned: bool
-    ) -> ComputedEntry:
+    async def _compute(self, call: Call) -> ComputedEntry:
         """Return the field's JSON. Raise an error that other requests, which wait for it, share."""
-        context: Context = self.context_value
-        if field.compiled:
-            return await field.compiled.run(
-                context.queries.reader,
-                field.user_id,
-                field.arguments,
-                context.at,
-                versioned=versioned,
-            )
         apart = cast("FieldExecutor", self.build_per_event_executor(self.root_value))
         errors = apart.collected_errors.errors  # the copy collects its own errors
         try:
