@@ -9,7 +9,6 @@ Import this module at first use: importing redis-py takes 150 ms, because it imp
 
 import asyncio
 import contextlib
-import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ _BACK_OFF_S = 1.0
 # If a reply is overdue, the connection checks again after this time before it closes.
 # The reply may have arrived while this process was suspended.
 _RECHECK_S = 0.005
+_READ_BYTES = 1 << 16
 _CLOSE_TIMEOUT_S = 1.0  # TLS says goodbye, and a server that hangs does not respond.
 _REDIS = {"db.system.name": "redis"}
 
@@ -153,11 +153,12 @@ class BatchedConnection:
         """Use an open connection."""
         self.is_lost = False
         self._connection, self._timeout_s = connection, timeout_s
+        self._input, self._output = connections.streams(connection)
         self._loop = asyncio.get_running_loop()
         self._batches: deque[_Batch] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._unwritten: list[Command] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._writing: asyncio.Handle | None = None
         self._reading = self._loop.create_task(self._read())
 
     @classmethod
@@ -208,23 +209,25 @@ class BatchedConnection:
             self._timer = self._loop.call_at(deadline, self._watchdog)
         self._unwritten.extend(commands)
         if self._writing is None:
-            self._writing = self._loop.create_task(self._write())
+            self._writing = self._loop.call_soon(self._write)
 
-    async def _write(self) -> None:
-        try:
-            while self._unwritten:
-                packed = b"".join(map(_pack, self._unwritten))
-                self._unwritten.clear()
-                await self._connection.send_packed_command(packed, check_health=False)
-        except (RedisError, OSError) as error:
-            self.close(str(error))
-        finally:
-            self._writing = None
+    def _write(self) -> None:
+        """Write what was enqueued; the watchdog notices a server that does not read."""
+        self._writing = None
+        packed = b"".join(map(_pack, self._unwritten))
+        self._unwritten.clear()
+        self._output.write(packed)
 
     async def _read(self) -> None:
+        parser = connections.create_parser()
         try:
             while not self.is_lost:
-                self._add_reply(await self._read_reply())
+                data = await self._input.read(_READ_BYTES)
+                if not data:
+                    raise OSError("the server closed the connection")
+                parser.feed(data)
+                while (reply := parser.gets()) is not False:  # the rest has not arrived yet
+                    self._add_reply(reply)
         except (RedisError, OSError) as error:
             self.close(str(error))
         finally:
@@ -232,19 +235,11 @@ class BatchedConnection:
                 async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                     await self._connection.disconnect()
 
-    async def _read_reply(self) -> Reply:
-        try:
-            # Without a limit: the watchdog closes the connection if a reply is overdue.
-            reply: Reply = await self._connection.read_response(
-                timeout=math.inf, disconnect_on_error=False
-            )
-        except ResponseError as error:
-            if connections.is_outage(error):
-                raise
-            return error
-        return reply
-
     def _add_reply(self, reply: Reply) -> None:
+        if isinstance(reply, Exception) and (
+            not isinstance(reply, ResponseError) or connections.is_outage(reply)
+        ):
+            raise reply
         if not self._batches:
             self.close("Redis sent a reply without a command")
             return

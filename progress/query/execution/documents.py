@@ -161,13 +161,14 @@ class Document(msgspec.Struct):
 
 def _variables_key(variables: Variables, operation_name: str | None) -> object:
     """Return a key for the operation with its variables; None if they are large or not scalars."""
-    if any(type(value) not in _SCALARS for value in variables.values()):
+    types = tuple(map(type, variables.values()))
+    if not _SCALARS.issuperset(types):
         return None
     size = sum(map(sys.getsizeof, itertools.chain(variables, variables.values())))
     if size > _MAX_VARIABLES:
         return None
     # 1, 1.0 and true are equal in Python.
-    return operation_name, *((name, type(value), value) for name, value in variables.items())
+    return operation_name, types, *variables.items()
 
 
 def _measure_prepared(prepared: Prepared) -> int:

@@ -1,6 +1,6 @@
 """Execution of a GraphQL request: from the document to the data (as JSON), the errors and the log.
 
-graphql-core runs every operation: it collects the fields, coerces their arguments, and propagates
+graphql-core runs the operation: it collects the fields, coerces their arguments, and propagates
 errors and nulls. Only the value of a field that can be answered alone comes from elsewhere: from
 the cache, or for a field with SQL from one SELECT of the requested columns. Such a value is a
 fragment of JSON, which orjson inserts into the response. If it cannot be computed, graphql-core
@@ -184,8 +184,10 @@ def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, 
 
 def to_response(result: ExecutionResult, log: RequestLog) -> GraphQLResponse:
     """Return the result as a response with formatted errors; `data` is null after FORBIDDEN."""
-    errors = result.errors or ()
-    if errors and all(error.path is None for error in errors):  # a condition is null
+    errors = result.errors
+    if not errors:
+        return GraphQLResponse(orjson.dumps(result.data))
+    if all(error.path is None for error in errors):  # a condition is null
         return reject(Rejected.of(errors))
     is_forbidden = any(isinstance(error.original_error, Forbidden) for error in errors)
     data = orjson.dumps(None if is_forbidden else result.data)

@@ -183,10 +183,11 @@ class QueryApi:
             return rejection
         caller, graphql_request, sha256 = await self._read(request, headers)
         is_post = request.scope["method"] == "POST"
-        document = documents.read(graphql_request.query, introspection=self._introspection)
-        if not is_post and not document.is_query(graphql_request.operation_name):
-            why = "expected POST: the operation is not a query"
-            return protocol.error(405, why, headers, lines=_ALLOW_POST)
+        if not is_post:
+            document = documents.read(graphql_request.query, introspection=self._introspection)
+            if not document.is_query(graphql_request.operation_name):
+                why = "expected POST: the operation is not a query"
+                return protocol.error(405, why, headers, lines=_ALLOW_POST)
         context = self._context(caller)
         answer = await self._run(graphql_request, context, headers, log)
         if sha256 is not None and answer.executed:
