@@ -5,9 +5,11 @@ rows that error messages quote are masked, too.
 """
 
 import contextlib
+import functools
 import json
 import re
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -45,10 +47,20 @@ def write(fields: Mapping[str, object], trusted: Mapping[str, object] = _NO_FIEL
     )
     if may_hold_secrets(text):
         fields = {name: _mask(value) for name, value in fields.items()}
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     with contextlib.suppress(OSError):  # no request fails because the disk of the logs is full
-        sys.stdout.write(_to_json({"time": now, **fields, **trusted}) + "\n")
+        sys.stdout.write(_to_json({"time": _now(), **fields, **trusted}) + "\n")
         sys.stdout.flush()
+
+
+def _now() -> str:
+    """Return the time with milliseconds; `isoformat` alone would take a third of a line's time."""
+    seconds, milliseconds = divmod(time.time_ns() // 1_000_000, 1_000)
+    return f"{_format_second(seconds)}.{milliseconds:03d}+00:00"
+
+
+@functools.lru_cache(maxsize=1)
+def _format_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
 def _mask(value: object) -> object:

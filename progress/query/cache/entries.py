@@ -110,17 +110,16 @@ def encode(validator: Validator, data: bytes) -> bytes:
 
 def decode(entry: bytes) -> tuple[Validator, bytes] | None:
     """Return the validator and the data; None if the entry is not what `encode` returned."""
-    checksum, rest = entry[:_CHECKSUM_LENGTH], entry[_CHECKSUM_LENGTH:]
-    if checksum != _checksum(rest):
+    if entry[:_CHECKSUM_LENGTH] != _checksum(memoryview(entry)[_CHECKSUM_LENGTH:]):
         return None
-    head, _, data = rest.partition(b"\n")
+    end = entry.find(b"\n")
     try:
-        return _decode_validator(head), data
+        return _decode_validator(entry[_CHECKSUM_LENGTH:end]), entry[end + 1 :]
     except msgspec.DecodeError:
         return None
 
 
-def _checksum(rest: bytes) -> bytes:
+def _checksum(rest: bytes | memoryview) -> bytes:
     return b"%08x" % zlib.crc32(rest)
 
 

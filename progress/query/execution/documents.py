@@ -48,7 +48,6 @@ _MAX_VARIABLES = 2_000  # Bytes; operations with larger variables are not rememb
 # The estimated memory of a plan without its fields, of a prepared operation, and of each of its
 # fields and variables.
 _PLAN_BYTES, _PREPARED_BYTES, _COERCED_BYTES = 500, 6_000, 500
-_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 Kinds = Mapping[str | None, OperationType]
 Variables = dict[str, Any]
@@ -93,11 +92,16 @@ class Document(msgspec.Struct):
         Raise Rejected if the document has errors or lacks the operation, if a variable is invalid,
         or if a query costs too much.
         """
-        key = _variables_key(variables or {}, operation_name)
-        prepared = self.prepared.get(key) if key else None
+        values = variables or {}
+        # 1, 1.0 and true are equal in Python.
+        key = (operation_name, *values.items(), *map(type, values.values()))
+        try:
+            prepared = self.prepared.get(key)
+        except TypeError:  # lists and objects have no hash
+            return self._prepare(variables, operation_name)
         if prepared is None:
             prepared = self._prepare(variables, operation_name)
-            if key:
+            if sum(map(sys.getsizeof, itertools.chain(*values.items()))) <= _MAX_VARIABLES:
                 self._remember(key, prepared)
         return prepared
 
@@ -157,18 +161,6 @@ class Document(msgspec.Struct):
     def is_query(self, operation_name: str | None) -> bool:
         """Return True for a query, and for an operation that is missing or cannot be parsed."""
         return self.kind(operation_name) in (None, OperationType.QUERY)
-
-
-def _variables_key(variables: Variables, operation_name: str | None) -> object:
-    """Return a key for the operation with its variables; None if they are large or not scalars."""
-    types = tuple(map(type, variables.values()))
-    if not _SCALARS.issuperset(types):
-        return None
-    size = sum(map(sys.getsizeof, itertools.chain(variables, variables.values())))
-    if size > _MAX_VARIABLES:
-        return None
-    # 1, 1.0 and true are equal in Python.
-    return operation_name, types, *variables.items()
 
 
 def _measure_prepared(prepared: Prepared) -> int:

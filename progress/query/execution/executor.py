@@ -41,23 +41,34 @@ class Answers:
         lookup: Lookup,
     ) -> None:
         """`lookup` has looked up the cacheable ones of these fields."""
-        self.fields = {field.planned.place: field for field in asked}
-        self._context, self._cache, self._lookup = context, cache, lookup
-        entries = iter(lookup.entries)
-        self.found: dict[Place, bytes] = {
+        self._asked, self._context, self._cache, self._lookup = asked, context, cache, lookup
+        self._failures: dict[Place, Exception] = {}
+
+    @functools.cached_property
+    def fields(self) -> Mapping[Place, RequestedField]:
+        return {field.planned.place: field for field in self._asked}
+
+    @functools.cached_property
+    def found(self) -> dict[Place, bytes]:
+        entries = iter(self._lookup.entries)
+        return {
             field.planned.place: entry
-            for field in asked
+            for field in self._asked
             if field.cache_key and (entry := next(entries)) is not None
         }
-        self._failures: dict[Place, Exception] = {}
 
     async def join(self, plan: Sequence[PlannedField]) -> ExecutionResult | None:
         """Return the result of a query of these fields; None if graphql-core must run the query.
 
         It must in order to report an error, to run a resolver, or to run several SELECTs at once.
         """
+        if not plan or len(self._asked) < len(plan):
+            return None
+        entries = self._lookup.entries
+        if len(entries) == len(plan) and self._lookup.result == "hit":
+            return _join(self._asked, cast("list[bytes]", entries))
         missing = self.fields.keys() - self.found.keys()
-        if not plan or len(self.fields) < len(plan) or len(missing) > 1:
+        if len(missing) > 1:
             return None
         for place in missing:
             field = self.fields[place]
@@ -68,9 +79,7 @@ class Answers:
             except _FAILURES as error:
                 self._failures[place] = error
                 return None
-        return ExecutionResult(
-            {str(place[0]): orjson.Fragment(self.found[place]) for place in self.fields}
-        )
+        return _join(self._asked, [self.found[place] for place in self.fields])
 
     async def select(self, field: RequestedField, compiled: CompiledField) -> bytes:
         """Return the JSON of a field with SQL. The SELECT runs once, even if it fails."""
@@ -101,6 +110,11 @@ class Answers:
         return await self._cache.get_or_compute(
             self._lookup, field.cache_key, compute, returns_version=returns_version
         )
+
+
+def _join(roots: Sequence[RequestedField], values: Sequence[bytes]) -> ExecutionResult:
+    pairs = zip(roots, values, strict=True)
+    return ExecutionResult({str(each.planned.place[0]): orjson.Fragment(v) for each, v in pairs})
 
 
 class Call(NamedTuple):
