@@ -81,9 +81,10 @@ def create_async(address: Address) -> AbstractConnection:
 def streams(connection: AbstractConnection) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Return the streams of an open connection.
 
-    For each reply, redis-py's `read_response` takes five times as long as `create_parser` does.
+    Each reply would pass six functions of redis-py. With `create_parser`, reading takes less than
+    half of the time.
     """
-    reader, writer = connection._reader, connection._writer  # noqa: SLF001 - see above
+    reader, writer = connection._reader, connection._writer  # noqa: SLF001 - there is no function for them
     if reader is None or writer is None:
         raise RedisUnavailable("the connection to Redis was closed")
     return reader, writer
