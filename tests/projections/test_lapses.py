@@ -72,6 +72,7 @@ def test_a_late_event_may_take_a_lapse_back(
         ([answer("Correct", 21), REVIEW], 2),
         ([REVIEW, WRONG, answer("Correct", 26)], 2),
         ([REVIEW, answer("Correct", 60), answer("Incorrect", 80)], 1),  # most new events are late
+        ([review(49, 7)], 1),  # the first new answer, at the same time, belongs before this review
     ],
 )
 def test_one_window_tests_an_item_after_each_of_its_reviews(
