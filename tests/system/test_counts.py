@@ -38,6 +38,11 @@ def test_a_count_that_moves_is_wrong_in_both_directions(
     assert bool(counts.compare(FOUND | {name: number}, TABLE, "")) == is_wrong
 
 
+def test_no_table_allows_objects_in_cycles() -> None:
+    found, table = FOUND | {"hit: cycles": "20"}, TABLE | {"hit: cycles": ("20", "20")}
+    assert counts.compare(found, table, "") != []
+
+
 def test_under_other_versions_only_what_they_do_not_change_is_compared() -> None:
     moved = FOUND | {"Python": "3.12", "hit: Python calls": "1"}
     assert counts.compare(moved, TABLE, "") == []
