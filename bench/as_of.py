@@ -1,4 +1,4 @@
-"""Queries about a learner's past: fields alone and together, recent times, and the catalogue."""
+"""Queries about a learner's past: fields alone and together, and recent times."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ _LEARNERS = 4  # their events alternate in the log
 _DAYS, _ANSWERS, _FRESH = 625, 20, 2  # this gives 42 events a day and 1,250 items
 _ROUNDS = 40
 _MAX_FIELD_MS, _MAX_PAGE = 250.0, 2.5
-_MAX_RECENT, _MAX_CATALOGUE_MS = 20.0, 30.0
+_MAX_RECENT = 20.0
 
 Fields = list[Callable[[], Awaitable[object]]]
 
@@ -52,21 +52,6 @@ def measure_moments(server: Server) -> Iterator[Line]:
     server.drop(store)
 
 
-def measure_catalogue(server: Server) -> Iterator[Line]:
-    """Measure a query that reads the whole catalogue: 20,000 items with three descriptions each."""
-    store = server.create_store()
-    (learner,) = logs.fill_studies(
-        store, learners=1, days=20, answers=20, fresh=20, items=20_000, versions=3
-    )
-    # The items were last described on the first of the 20 days.
-    moment = datetime.combine(logs.last_day() - timedelta(days=9), datetime.min.time(), UTC)
-    yield limit(
-        "PostgreSQL's time for userProgress with 20,000 items, after the last description of each",
-        asyncio.run(_measure_catalogue(store, learner, moment)), _MAX_CATALOGUE_MS, "ms",
-    )  # fmt: skip
-    server.drop(store)
-
-
 def _append(store: Store, learner: str) -> None:
     """Append three sessions of 42 events, and fold them."""
     chance, begin = random.Random(1), datetime.now(UTC) - timedelta(hours=2)
@@ -87,14 +72,6 @@ async def _measure_recent(store: Store, learner: str) -> tuple[float, float]:
             await _measure_cpu(
                 store, [lambda: queries.get_streak(learner, as_of=datetime.now(UTC))]
             ),
-        )
-
-
-async def _measure_catalogue(store: Store, learner: str, moment: datetime) -> float:
-    async with open_reader(store.url) as reader:
-        queries = Queries(reader)
-        return await _measure_cpu(
-            store, [lambda: queries.get_current_progress(learner, as_of=moment)]
         )
 
 

@@ -1,4 +1,4 @@
-"""Queries about a group with 10,000 members among 200,000 learners, and searches for learners."""
+"""Queries about a group with 10,000 members among 200,000 learners."""
 
 import asyncio
 import time
@@ -12,7 +12,6 @@ from bench.server import Server, Store
 from bench.statements import blocks
 
 _MEMBERS, _OTHERS = 10_000, 190_000
-_SEARCHED = 100_000
 _DAYS, _ITEMS = 90, 10_000  # the catalogue of the demo has 10,000 words
 _ROUNDS = 100
 _LIMIT = 100.0  # milliseconds
@@ -35,10 +34,6 @@ _DOCUMENTS = {
     "hardestItems": f'{{ group(groupId: "g") {{ hardestItems {{ {_ITEM} }} }} }}',
     "itemDifficulty": f"{{ itemDifficulty {{ totalCount edges {{ node {{ {_ITEM} }} }} }} }}",
 }
-_SEARCHES = {
-    "one name": '{ searchLearners(text: "hanna 7777") { userId displayName } }',
-    "every name": '{ searchLearners(text: "an") { userId displayName } }',
-}
 
 
 def measure_groups(server: Server) -> Iterator[Line]:
@@ -48,16 +43,6 @@ def measure_groups(server: Server) -> Iterator[Line]:
     for what, requests in asyncio.run(_measure(store.url, _DOCUMENTS)).items():
         size = f"{_MEMBERS:,} of {_MEMBERS + _OTHERS:,} learners, {_ITEMS:,} items in 16 shards"
         yield machine_speed.compare_p95(f"{what}, {size}", requests, bar=_LIMITS.get(what, _LIMIT))
-    server.drop(store)
-
-
-def measure_search(server: Server) -> Iterator[Line]:
-    """Measure searches for learners among 100,000, who all have names."""
-    store = server.create_store()
-    _fill(store, ["learners", "progress", "names", "settle"], others=_SEARCHED - _MEMBERS)
-    for what, requests in asyncio.run(_measure(store.url, _SEARCHES)).items():
-        title = f"searchLearners, {what} of {_SEARCHED:,} learners"
-        yield machine_speed.compare_p95(title, requests, bar=_LIMIT)
     server.drop(store)
 
 

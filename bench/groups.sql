@@ -39,12 +39,6 @@ SELECT user_id, n % 900, 100, 60, 9000, 1200, 900, 100, 100, 100, now(), 1
 FROM learners
 ORDER BY n;
 
--- names --
-INSERT INTO display_names
-SELECT user_id, (ARRAY['Anna', 'Hanna', 'Ivan', 'Juan'])[n % 4 + 1] || ' ' || n, now(), gen_random_uuid()
-FROM learners
-ORDER BY n;
-
 -- days --
 INSERT INTO daily_stats
 SELECT user_id, newest - d, 20, (n + d) % 21, 40000, 20, 20, 1, 170, 80, 1, 3, 15, 1
