@@ -52,15 +52,11 @@ def fill_studies(
     answers: int,
     fresh: int,
     items: int = _ITEMS,
-    versions: int = 1,
 ) -> list[str]:
-    """Record and fold events of learners with `fresh` new items a day; return the learners' ids.
-
-    The catalogue has `versions` descriptions of each item.
-    """
+    """Record and fold events of learners with `fresh` new items a day; return the learners' ids."""
     since = datetime.combine(last_day() - timedelta(days=days - 1), time(), UTC)
     with closing(database.connect(store.url)) as connection:
-        connection.run(blocks("logs")["catalogue"], items=items, versions=versions, until=since)
+        connection.run(blocks("logs")["catalogue"], items=items, until=since)
     fill(
         store, learners=learners, sessions=days, answers=answers, fresh=fresh, items=items,
         since=since,

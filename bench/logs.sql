@@ -2,17 +2,15 @@
 -- time.
 
 -- catalogue --
--- Each item is published, then described again in the other versions, 500 days after the version before.
+-- Each item is published.
 INSERT INTO event_store.events
-SELECT head.position + (v - 1) * CAST(:items AS int) + n, gen_random_uuid(), 'item-item-' || n, v,
-    CASE WHEN v = 1 THEN 'ItemPublished' ELSE 'ItemUpdated' END, jsonb_build_object(
+SELECT head.position + n, gen_random_uuid(), 'item-item-' || n, 1, 'ItemPublished', jsonb_build_object(
         'item_id', 'item-' || n, 'headword', 'word ' || n, 'language', (ARRAY['en', 'en-GB', 'de'])[n % 3 + 1],
         'cefr_level', (ARRAY['A1', 'A2', 'B1', 'B2', 'C1', 'C2'])[n % 6 + 1],
         'domains', (ARRAY['["R"]', '["W"]', '["R", "L"]', '["S"]', '["L", "S"]'])[n % 5 + 1]::jsonb),
-    '{}', CAST(:until AS timestamptz) - interval '1000 days' + (v - 1) * interval '500 days',
+    '{}', CAST(:until AS timestamptz) - interval '1000 days',
     CAST(:until AS timestamptz), event_store.shard_of('item-item-' || n)
 FROM generate_series(1, CAST(:items AS int)) AS n
-CROSS JOIN generate_series(1, CAST(:versions AS int)) AS v
 CROSS JOIN (SELECT coalesce(max(global_position), 0) AS position FROM event_store.events) AS head;
 
 -- log --
