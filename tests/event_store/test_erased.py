@@ -260,7 +260,7 @@ def emptied(text: str) -> dict[str, object]:
 def test_an_erasure_empties_what_nobody_can_decode_and_keeps_what_comes_later(
     connection: Connection, text: str
 ) -> None:
-    """It is nobody's: neither the learner's whom it names, nor another's."""
+    """Such a letter is nobody's: neither the learner's whom it names, nor another's."""
     append(connection, text.encode(), message_id="before", attributes={"user_id": "ann"})
     (stored,) = letters(connection)
     redact_letters(connection, forbid(connection, "ben"))

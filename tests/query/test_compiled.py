@@ -250,6 +250,14 @@ def log() -> Iterator[Envelope]:
     yield envelope("UserPreferencesChanged", moved, at=start + timedelta(days=40))
 
 
+def fold_log(url: str) -> Worker:
+    """Record and fold these events in an empty database; return the worker, still connected."""
+    worker = Worker(url)
+    append(worker.connection, list(log()))
+    worker.run(0, PLAINLY)
+    return worker
+
+
 def session(user: str, name: str, at: datetime, chance: random.Random) -> Iterator[Envelope]:
     data: dict[str, Any] = {"session_id": name, "user_id": user, "item_count": 3}
     yield envelope("SessionStarted", data, at=at)
@@ -373,9 +381,7 @@ class Both:
 @pytest.fixture(scope="module")
 def both(servers: Callable[[str], Server]) -> Iterator[Both]:
     with servers(EMBEDDED).open_database() as url:
-        worker = Worker(url)
-        append(worker.connection, list(log()))
-        worker.run(0, PLAINLY)
+        worker = fold_log(url)
         extremes(worker.connection)
         made = Both(url)
         yield made

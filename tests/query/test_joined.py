@@ -31,10 +31,9 @@ from progress.query.http.subscriptions import EVENTS
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
-from tests.query.test_compiled import LOG, MARCH, NOW, PHASES, PLAINLY, Query, log, query
+from tests.query.test_compiled import LOG, MARCH, NOW, PHASES, Query, fold_log, query
 from tests.support import api
 from tests.support.postgres_servers import EMBEDDED, Server
-from tests.support.stage import Worker, append
 
 FAILURES = (None, DatabaseUnavailable("away"), StatementFailed("broken", "XX000"), InvalidRows())
 STREAK = Query("{ streak { current longest } }", {}, None)
@@ -149,10 +148,7 @@ class World:
 @pytest.fixture(scope="module")
 def database(servers: Callable[[str], Server]) -> Iterator[str]:
     with servers(EMBEDDED).open_database() as url:
-        worker = Worker(url)
-        with closing(worker.connection) as connection:
-            append(connection, list(log()))
-            worker.run(0, PLAINLY)
+        fold_log(url).connection.close()
         yield url
 
 

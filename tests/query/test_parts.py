@@ -6,7 +6,6 @@ A part has the response, the cache key, the cost and the rights of the root fiel
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from typing import Any, cast
 
 import pytest
@@ -24,10 +23,9 @@ from progress.query.graphql.schema import GRAPHQL
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
-from tests.query.test_compiled import LOG, NOW, PLAINLY, log
+from tests.query.test_compiled import LOG, NOW, fold_log
 from tests.support.api import NOWHERE, select_all
 from tests.support.postgres_servers import EMBEDDED, Server
-from tests.support.stage import Worker, append
 
 DATES = 'from: "2024-03-01", to: "2024-03-31"'
 MARCH = f"dailyStats({DATES})"
@@ -36,10 +34,7 @@ MARCH = f"dailyStats({DATES})"
 @pytest.fixture(scope="module")
 def database(servers: Callable[[str], Server]) -> Iterator[str]:
     with servers(EMBEDDED).open_database() as url:
-        worker = Worker(url)
-        with closing(worker.connection) as connection:
-            append(connection, list(log()))
-            worker.run(0, PLAINLY)
+        fold_log(url).connection.close()
         yield url
 
 
