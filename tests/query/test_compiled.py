@@ -83,8 +83,15 @@ class Query:
 
 
 @dataclass
-class _Writer:
+class Writer:
     """A document under construction."""
+
+    kind: ClassVar = "query"
+    parent: ClassVar[GraphQLObjectType] = QUERY
+    omitted: ClassVar[Sequence[str]] = LATER
+    aliases: ClassVar[tuple[str, ...]] = ("", "", "x", LONG)
+    most_roots: ClassVar = 4
+    shared: ClassVar = "streak { current longest }"  # the root in a fragment of its own
 
     chance_of: random.Random
     is_wild: bool
@@ -92,6 +99,7 @@ class _Writer:
     fragments: list[str] = field(default_factory=list)
     variables: dict[str, Any] = field(default_factory=dict)
     parts: int = 0
+    asked: str = ""  # the latest root
 
     def chance(self, one_in: int) -> bool:
         return self.chance_of.randrange(one_in) == 0
@@ -118,13 +126,17 @@ class _Writer:
             return f" @{name}(if: {json.dumps(value)})"
         return f" @{name}(if: {self.variable('Boolean!', value)})"
 
+    def roots(self) -> Sequence[str]:
+        return _ROOTS
+
     def root(self, number: int) -> str:
-        name = self.chance_of.choice(_ROOTS)
+        name = self.chance_of.choice(self.roots())
         if name == "__typename":
             return f"r{number}: __typename"
-        arguments = self.arguments(QUERY.fields[name])
+        self.asked = name
+        arguments = self.arguments(self.parent.fields[name])
         key = self.chance_of.choice([f"r{number}: ", f"{LONG}{number}: ", f"r{number}: "])
-        inside = self.selection(QUERY.fields[name])
+        inside = self.selection(self.parent.fields[name])
         return f"{key}{name}{arguments}{self.directive()}{inside}"
 
     def arguments(self, called: GraphQLField) -> str:
@@ -136,10 +148,10 @@ class _Writer:
     def argument(self, name: str, argument: GraphQLArgument) -> str:
         """Return the text of the argument, with a random value, or an empty text to omit it."""
         is_required = is_non_null_type(argument.type) and argument.default_value is Undefined
-        if name in LATER or (not is_required and self.chance(2)):
+        if name in self.omitted or (not is_required and self.chance(2)):
             return ""
         shape = str(argument.type)
-        value = self.chance_of.choice(_values(name, argument))
+        value = self.chance_of.choice(self.values(name, argument))
         if not is_non_null_type(argument.type) and self.chance(5):
             value = None
         if self.is_wild and self.chance(8):
@@ -170,40 +182,43 @@ class _Writer:
 
     def leaf(self, shape: GraphQLObjectType) -> str:
         if self.chance(8):
-            return self.chance_of.choice(["__typename", "kind: __typename"])
+            return self.chance_of.choice(["__typename", "shape: __typename"])
         name = self.chance_of.choice(sorted(shape.fields))
-        key = self.chance_of.choice(["", "", f"x_{name}: ", f"{LONG}_{name}: "])
+        alias = self.chance_of.choice(self.aliases)
+        key = alias and f"{alias}_{name}: "
         called = shape.fields[name]
         if called.args:  # fields of one key have one set of arguments
             self.parts += 1
             key = f"p{self.parts}: "
         return f"{key}{name}{self.arguments(called)}{self.directive()}{self.selection(called)}"
 
-
-def _values(name: str, argument: GraphQLArgument) -> Sequence[Any]:
-    shape = get_named_type(argument.type)
-    if isinstance(shape, GraphQLEnumType):
-        return sorted(shape.values)
-    return _VALUES.get(name, (None,))
+    def values(self, name: str, argument: GraphQLArgument) -> Sequence[Any]:
+        shape = get_named_type(argument.type)
+        if isinstance(shape, GraphQLEnumType):
+            return sorted(shape.values)
+        return _VALUES.get(name, (None,))
 
 
 def _literal(value: Any, shape: str) -> str:
-    is_enum = isinstance(GRAPHQL.type_map.get(shape.rstrip("!")), GraphQLEnumType)
+    is_enum = isinstance(GRAPHQL.type_map.get(shape.strip("[]!")), GraphQLEnumType)
+    if is_enum and isinstance(value, list):
+        return f"[{', '.join(_literal(each, shape) for each in value)}]"
     return value if is_enum and isinstance(value, str) else json.dumps(value)
 
 
-def query(seed: int) -> Query:
-    """Return a query; about 25 % of all queries are invalid."""
+def query(seed: int, kind: type[Writer] = Writer) -> Query:
+    """Return an operation of this kind; about 25 % of all are invalid."""
     chance_of = random.Random(seed)
-    writer = _Writer(chance_of, is_wild=seed % 4 == 0)
-    roots = [writer.root(n) for n in range(chance_of.randint(1, 4))]
+    writer = kind(chance_of, is_wild=seed % 4 == 0)
+    roots = [writer.root(n) for n in range(chance_of.randint(1, writer.most_roots))]
     if writer.chance(5):
         roots.insert(chance_of.randint(0, len(roots)), "__typename")
     if writer.chance(5):
-        roots[0] = f"... on Query{writer.directive()} {{ {roots[0]} }} ...R ...R"
-        writer.fragments.append("fragment R on Query { z: streak { current longest } }")
+        on = f"on {writer.parent.name}"
+        roots[0] = f"... {on}{writer.directive()} {{ {roots[0]} }} ...R ...R"
+        writer.fragments.append(f"fragment R {on} {{ z: {writer.shared} }}")
     declared = f"({', '.join(writer.declared)})" if writer.declared else ""
-    texts = [f"query Q{declared} {{ {' '.join(roots)} }}", *writer.fragments]
+    texts = [f"{writer.kind} Q{declared} {{ {' '.join(roots)} }}", *writer.fragments]
     name = chance_of.choice([None, "Q"])
     if writer.chance(6):
         texts.append("query Other { streak { longest } }")

@@ -20,6 +20,7 @@ from google.pubsub_v1.types import PublishRequest, PubsubMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from progress.adapters import request_scope
 from progress.adapters.pubsub import wakeups
 from progress.adapters.redis import commands
 from progress.event_store import dead_letters, log
@@ -504,6 +505,19 @@ def test_an_answer_waits_only_for_the_fields_that_were_asked_for(
             assert not waiting.done()
         world.record(*world.published())
         assert waiting.result()["counted"] is True
+
+
+@pytest.mark.parametrize("world", ["redis"], indirect=True)
+def test_all_waits_of_a_request_end_before_its_deadline(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, world.is_recording = world.add_learner(), False
+    monkeypatch.setattr(request_scope, "TIMEOUT_S", 3.0)
+    monkeypatch.setattr(published_events, "_MAX_WAIT_S", 1.5)
+    monkeypatch.setattr(published_events, "_KEPT_S", 1.5)
+    goal = '{0}: setGoal(answersPerDay: 1, idempotencyKey: "{0}") {{ counted }}'
+    data = world.api.data(f"mutation {{ {' '.join(map(goal.format, 'abc'))} }}", user)
+    assert list(data.values()) == [{"counted": False}] * 3
 
 
 def test_the_topic_may_be_in_another_project(store: Store, fake_publisher: FakePublisher) -> None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 3.0
 _MAX_WAIT_S = 5.0  # for an event to be counted
+_KEPT_S = 5.0  # of the request's time, for the mutations that follow
 _POLL_S = 0.1
 _MAX_DAYS_AHEAD = 7
 _MAX_REST_DAYS = 2  # of an ISO week
@@ -204,8 +205,8 @@ class EventPublisher:
     async def wait_until_counted(self, event: PublishedEvent) -> bool:
         """Return whether the read models contain the event, after at most five seconds."""
         with contextlib.suppress(Unavailable):
-            seconds = min(_MAX_WAIT_S, request_scope.current().remaining())
-            with request_scope.begin(seconds):
+            seconds = min(_MAX_WAIT_S, request_scope.current().remaining() - _KEPT_S)
+            with request_scope.begin(max(_POLL_S, seconds)):
                 while not await self._is_counted(event):
                     await asyncio.sleep(_POLL_S)
             return True

@@ -1,0 +1,246 @@
+"""Drawn documents of the whole schema: an answer of its types, or an error with a code of the API.
+
+The gate asks the same documents each time. HYPOTHESIS_PROFILE=thorough asks 50,000.
+"""
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, cast
+from urllib.parse import urlencode
+
+import graphql
+import hypothesis
+import pytest
+from graphql import GraphQLArgument, GraphQLObjectType, get_named_type, is_list_type
+from graphql.type import get_nullable_type
+
+from progress.projections import batch
+from progress.query.graphql import published_events
+from progress.query.graphql.schema import GRAPHQL
+from progress.query.http import protocol
+from progress.query.http.subscriptions import EVENTS, EventStream
+from tests.conftest import Store
+from tests.query.test_argument_edges import EDGES
+from tests.query.test_compiled import Query, Writer, fold_log, query
+from tests.support import api, http_client, operation_fixtures, recent_events, sample_events
+from tests.support.api import QUERY, Api
+from tests.support.fake_publisher import FakePublisher
+from tests.support.operation_fixtures import Operator
+from tests.support.postgres_servers import url_of
+from tests.support.stage import append
+from tests.support.token_issuer import token
+
+pytestmark = pytest.mark.timeout(86_400)
+
+CALLERS = (
+    *(("ann", "learner"), ("bob", "learner"), ("gone", "learner"), ("new", "learner")),
+    *(("tom", "teacher"), ("sue", "support"), ("pub", "publisher"), *(("ada", "admin"),) * 11),
+)
+# Without UNAVAILABLE: nothing is away, and a request of over ten seconds would be.
+CODES = {"BAD_USER_INPUT", "FORBIDDEN", "NOT_FOUND", "QUERY_TOO_COMPLEX", "RATE_LIMITED"}
+INTROSPECTION = (
+    "__schema { queryType { name } directives { name args { name defaultValue } } }",
+    '__type(name: "Streak") { kind fields { name type { kind ofType { name } } } }',
+    '__type(name: "Nothing") { name }',
+)
+# The types without the resolvers: graphql-core completes the values of a response again.
+TYPES = graphql.build_schema(graphql.print_schema(GRAPHQL))
+DAY = r"\d{4}-\d\d-\d\d"
+FORMS = {"Date": DAY, "DateTime": DAY + r"T\d\d:\d\d:\d\d(\.\d{6})?Z"}
+
+
+class Drawn(Writer):
+    """Queries of every field, also about the past."""
+
+    omitted = ()
+    aliases = ("",) * 12 + Writer.aliases
+    found: ClassVar[dict[str, list[Any]]] = {}  # what the database has, by argument
+
+    def roots(self) -> Sequence[str]:
+        return list(self.parent.fields)
+
+    def root(self, number: int) -> str:
+        if self.parent is QUERY and self.chance(12):
+            return f"r{number}: {self.chance_of.choice(INTROSPECTION)}"
+        return super().root(number)
+
+    def values(self, name: str, argument: GraphQLArgument) -> Sequence[Any]:
+        known = (
+            self.found.get(f"{self.asked}.{name}")
+            or self.found.get(name)
+            or super().values(name, argument)
+        )
+        if known == (None,) or (self.is_wild and self.chance(4)):
+            known = EDGES.get(get_named_type(argument.type).name, known)
+        if is_list_type(get_nullable_type(argument.type)) and not isinstance(known[0], list):
+            return [self.chance_of.choices(known, k=size) for size in (0, 1, 2, 40)]
+        return known
+
+
+class DrawnMutation(Drawn):
+    kind, shared = "mutation", "__typename"
+    parent = cast("GraphQLObjectType", GRAPHQL.mutation_type)
+
+
+class DrawnSubscription(Drawn):
+    kind, shared, most_roots = "subscription", "__typename", 1
+    parent = cast("GraphQLObjectType", GRAPHQL.subscription_type)
+
+
+@pytest.fixture
+def asked(
+    store: Store,
+    operator: Operator,
+    redis_with_notifications: str,
+    fake_publisher: FakePublisher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Api]:
+    """An API with Redis and Pub/Sub, and learners, groups, operations and dead letters to find."""
+    with closing(fold_log(store.url).connection) as connection:
+        days = [event for n in range(9) for event in recent_events.study("ann", n, n)]
+        append(
+            connection, [*days, *sample_events.varied_study("cyd"), *sample_events.choices("ann")]
+        )
+        for user, group in (("ann", "g1"), ("bob", "g1"), ("gone", "g2")):
+            append(connection, [recent_events.of("LearnerJoinedGroup", user, 3, group_id=group)])
+        append(connection, [*sample_events.lesson("gone", 1), sample_events.user_deleted("gone")])
+        letters = operation_fixtures.write_dead_letters(connection, 3)
+        batch.run(connection)
+    for name, form in FORMS.items():
+        TYPES.type_map[name].serialize = partial(require, form)  # type: ignore[attr-defined]
+    Drawn.found = find_values(operator, letters)
+    monkeypatch.setattr(published_events, "_MAX_WAIT_S", 0.1)  # nothing records what is published
+    with api.serve(
+        url_of(store.url, "query"),
+        redis_url=redis_with_notifications,
+        pubsub_emulator_host=fake_publisher.address,
+    ) as made:
+        yield made
+
+
+def find_values(operator: Operator, letters: list[str]) -> dict[str, list[Any]]:
+    """Return values of arguments: ids, cursors and moments of the database, and days around now."""
+    operations = [operator.start("runBatch"), operator.start("exportUser", 'userId: "ann",')]
+    end = "pageInfo { endCursor }"
+    pages = operator.data(
+        f"""{{ itemStats(userId: "ann", first: 2) {{ {end} }} itemDifficulty(first: 1) {{ {end} }}
+          milestones(userId: "ann", first: 2) {{ {end} }} groups(first: 1) {{ {end} }}
+          learners(groupId: "g1", first: 1) {{ {end} }} operations(first: 1) {{ {end} }}
+          events(userId: "ann", first: 4) {{ {end} edges {{ node {{ eventId }} }} }}
+          deadLetters(first: 2) {{ {end} }} accesses(userId: "ann", first: 1) {{ {end} }} }}"""
+    )
+    now = datetime.now(UTC)
+    moments = ["2024-02-20T07:00:00+05:45", "2024-03-09T23:59:59.999999-11:00", now.isoformat()]
+    days = [(now + timedelta(days=n)).date().isoformat() for n in (-300, -1, 0, 1, 7, 8, 400)]
+    after = {f"{name}.after": [page["pageInfo"]["endCursor"]] for name, page in pages.items()}
+    return after | {
+        "answersPerDay": [0, 1, 20, 1_000, 1_001],
+        "asOf": [*moments, None],
+        "before": moments,
+        "date": days,
+        "eventId": [edge["node"]["eventId"] for edge in pages["events"]["edges"]],
+        "from": ["2024-02-01", *days[:2]],
+        "groupId": ["g1", "g1", "g2"],
+        "id": [one["id"] for one in operations],
+        "idempotencyKey": ["k1", "k2", "k3"],
+        "ids": letters,
+        "knownAt": [*moments, None],
+        "learners": ["ann", "gone", "nobody"],
+        "on": days,
+        "reason": ["", letters[0]],
+        "text": ["a", "an", "ann", "g", "%"],
+        "to": ["2024-04-01", *days],
+        "userId": ["ann", "bob", "cyd", "gone", "new", None],
+    }
+
+
+class Response(NamedTuple):
+    """The response to a drawn document; the body of an open stream is its first result."""
+
+    document: Query
+    status: int
+    body: dict[str, Any]
+
+
+def ask(asked: Api, seed: int) -> Response:
+    """Send the document of this seed as a drawn caller, in a drawn way."""
+    chance_of = random.Random(f"request {seed}")
+    kind = chance_of.choice((*(Drawn,) * 6, DrawnMutation, DrawnSubscription))
+    document = query(seed, kind)
+    user, role = chance_of.choice(CALLERS)
+    is_stream = (kind is DrawnSubscription) ^ (chance_of.random() < 0.1)
+    accept = EVENTS if is_stream else chance_of.choice([protocol.JSON, protocol.GRAPHQL])
+    path = "/graphql/stream" if is_stream else "/graphql"
+    headers = http_client.headers(token(user, roles=[role], groups=["g1", "g2"]), accept=accept)
+    body: dict[str, Any] = {"query": document.text, "variables": document.variables}
+    if document.operation_name is not None:
+        body["operationName"] = document.operation_name
+    if chance_of.random() < 0.2:
+        sent = urlencode({**body, "variables": json.dumps(document.variables)})
+        response = asked.request("GET", f"{path}?{sent}", b"", headers)
+    else:
+        response = asked.request("POST", path, json.dumps(body).encode(), headers)
+    if isinstance(response, EventStream):
+        text = response._subscription.first or b'{"data": null, "errors": []}'
+        response._subscription.close()
+        response._resources.close()
+    else:
+        text = bytes(response.body).removeprefix(b"event: next\ndata: ").partition(b"\n")[0]
+    return Response(document, response.status_code, json.loads(text))
+
+
+def find_problems(response: Response) -> Iterator[object]:
+    """Yield what contradicts the schema or the codes of errors."""
+    document, status, body = response
+    data, errors = body.get("data"), body.get("errors", [])
+    yield from (one for one in errors if one["extensions"]["code"] not in CODES)
+    if status != 200 and ("data" in body or status not in (400, 405, 429)):
+        yield status
+    if data is None:
+        if not errors and "errors" not in body:
+            yield body
+        return
+    for error in errors:
+        if (found := at(data, error["path"])) is not None:
+            yield error, found
+    again = graphql.execute_sync(
+        TYPES,
+        graphql.parse(document.text),
+        data,
+        variable_values=document.variables,
+        operation_name=document.operation_name,
+        field_resolver=lambda parent, info, **_: parent[info.path.key],
+    )
+    if again.errors or again.data != data:
+        yield again.errors, again.data, data
+
+
+def require(form: str, text: str) -> str:
+    assert re.fullmatch(form, text), text
+    return text
+
+
+def at(value: Any, path: list[Any]) -> Any:
+    """Return the value at the path, or None if a value above it is null."""
+    for key in path:
+        value = None if value is None else value[key]
+    return value
+
+
+def test_a_drawn_document_gets_an_answer_of_the_types_or_an_error_with_a_code(asked: Api) -> None:
+    problems: list[str] = []
+    codes: Counter[str] = Counter()
+    for seed in range(50 * hypothesis.settings().max_examples):
+        response = ask(asked, seed)
+        if found := list(find_problems(response)):
+            problems.append(f"seed {seed}: {response.document} {found}")
+        errors = response.body.get("errors", [])
+        codes.update({error["extensions"]["code"] for error in errors} or {"none"})
+    assert not problems, "\n".join(problems)
+    assert codes["none"] > sum(codes.values()) / 4
