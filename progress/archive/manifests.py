@@ -123,6 +123,9 @@ def replace_manifest(storage: Storage, new: ArchiveManifest, over: Published | N
     """
     data = encode_json(new)
     generation = storage.replace(NAME, data, over.generation if over else None)
+    stored = storage.read(NAME)
+    if not stored or stored.data != data:  # the caller will remove the files of old ranges
+        raise damaged(NAME)
     settle(storage, new)
     return Published(new, generation)
 
@@ -154,11 +157,13 @@ def read_ranges(storage: Storage, published: ArchiveManifest) -> list[RangeManif
 def put_range(storage: Storage, contents: RangeManifest) -> RangeEntry:
     """Write the manifest of a range; return the range's entry for the archive's manifest.
 
-    A published manifest of the same range remains until `publish` replaces it.
+    A published manifest of the same range remains until `publish` replaces it. Raise ArchiveDamaged
+    if the new one cannot be read back.
     """
     data = encode_json(contents)
     entry = RangeEntry(contents.first, contents.last, digest(data))
     storage.write(_pending_path(entry), data)
+    read_range(storage, entry)
     return entry
 
 

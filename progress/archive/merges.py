@@ -4,7 +4,7 @@ Without merges, a log of billions of events would have thousands of ranges. With
 at most nine ranges of each order of magnitude, as long as the buckets are small enough to merge.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from progress.adapters.postgres.database import Connection
@@ -100,6 +100,8 @@ def _merge(
         report_bucket()
     erased = [row for contents in old for row in contents.erased]
     merged = ranges.describe(connection, positions, stored, erased)
+    if _sum_buckets([merged]) != _sum_buckets(old):
+        raise ProgressError("the rows have changed in the merge")
     manifests.check_stored(storage, merged)
     return manifests.put_range(storage, merged)
 
@@ -111,9 +113,14 @@ def _merge_bucket(
     with files.open_workspace() as workspace:
         paths = manifests.fetch_all(storage, parts, workspace.folder)
         local = workspace.merge(paths, workspace.folder / "merged.parquet")
-        if local.sums != Sums.total(Sums(file.rows, *file.sums) for _, file in parts):
-            raise ProgressError(f"the rows of bucket {bucket} have changed in the merge")
         return ranges.store(storage, manifests.folder(*positions), bucket, local)
+
+
+def _sum_buckets(contents: list[RangeManifest]) -> dict[int | None, Sums]:
+    parts = defaultdict[int | None, list[Sums]](list)
+    for file in (file for one in contents for file in one.files):
+        parts[file.bucket].append(Sums(file.rows, *file.sums))
+    return {bucket: Sums.total(sums) for bucket, sums in parts.items()}
 
 
 def _remove_merged(storage: Storage, old: list[RangeManifest]) -> None:

@@ -14,7 +14,8 @@ from progress.adapters.storage.storage import Storage
 from progress.archive import check, files, log_rows, manifests, merges, runs
 from progress.archive.manifests import RangeEntry
 from progress.archive.runs import Request
-from progress.errors import ArchiveRunning
+from progress.errors import ArchiveRunning, ProgressError
+from progress.projections import batch
 from tests.conftest import Store
 from tests.support import archives, cli, sample_events
 from tests.support.stage import append
@@ -264,6 +265,28 @@ def test_a_merged_range_that_has_lost_a_file_is_written_again_as_ten_ranges(
     assert check.run_deep(log, archive, lambda *_: None).findings == []
     assert len(archives.ranges(archive)) == 13
     assert merge(log, archive) == 1
+
+
+def test_a_step_that_reports_success_without_its_work_publishes_and_removes_nothing(
+    log: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "RANGE", 13)
+    archives.run(log, archive)
+    append(log, sample_events.lesson("ann", 7))
+    batch.run(log)
+    before, ranges = archives.paths(archive), archives.ranges(archive)
+    works: dict[str, list[Any]] = {"copy": [archives.run], "merge": [merge]}
+    for fault in archives.SILENT_FAULTS:
+        for work in works.get(fault[1], [archives.run, merge]):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(*fault)
+                with pytest.raises(ProgressError):
+                    work(log, archive)
+            assert archives.ranges(archive) == ranges, (fault, work)
+            assert archives.paths(archive) >= before
+    archives.run(log, archive)
+    assert merge(log, archive) == 1
+    assert check.run_deep(log, archive, lambda *_: None).findings == []
 
 
 def test_the_archive_of_ten_billion_events_has_at_most_forty_ranges() -> None:

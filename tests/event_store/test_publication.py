@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import PubSubUnavailable
+from progress.errors import EventStoreError, PubSubUnavailable
 from progress.event_store import outgoing, publication
 from progress.event_store.contract import schemas
 from progress.projections import projector
@@ -85,6 +86,48 @@ def test_whatever_fails_each_event_is_published_in_order_after_its_commit(
             assert publisher.run() == 0
         assert all(committed)
         published.check(stage.admin, pubsub.messages(outgoing.TOPIC), setting)
+
+
+FAILING = "CREATE {} ON event_store.{} {} FOR EACH ROW EXECUTE FUNCTION public.fail()"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "when"),
+    [
+        ("TRIGGER planted BEFORE INSERT OR UPDATE OR DELETE", ""),
+        ("CONSTRAINT TRIGGER planted AFTER INSERT OR UPDATE OR DELETE", "INITIALLY DEFERRED"),
+    ],
+    ids=["in a statement", "at the commit"],
+)
+def test_nothing_of_a_failed_append_is_published_and_what_is_recorded_is_published_later(
+    connection: Connection, publisher: Publisher, trigger: str, when: str
+) -> None:
+    """Each table of the log fails in turn; the publisher's own checkpoint is one of them."""
+    connection.run(model_rows.BLOCKS["make fail"])
+    failed = set()
+    for number, (table,) in enumerate(connection.run(model_rows.BLOCKS["tables of the log"])):
+        lost = {"session_id": f"lost-{number}", "item_id": "i0", "response_time_ms": 1}
+        events = [
+            *sample_events.lesson("ann", number),
+            sample_events.user_deleted(f"gone-{number}"),
+            sample_events.envelope("CorrectAnswerGiven", lost, at=sample_events.BEGIN),
+            sample_events.envelope("GoalSet", {"answers_per_day": -1}, at=sample_events.BEGIN),
+        ]
+        before = published.read_log(connection)
+        connection.run(FAILING.format(trigger, table, when))
+        try:
+            append(connection, events)
+        except EventStoreError:
+            failed.add(table)
+            assert published.read_log(connection) == before
+        with contextlib.suppress(*database.ERRORS):
+            publisher.run()
+        sent = publisher.pubsub.messages(outgoing.TOPIC)
+        assert published.are_committed(connection, sent), table
+        connection.run(f"DROP TRIGGER planted ON event_store.{table}")
+        publisher.run()
+        published.check(connection, publisher.pubsub.messages(outgoing.TOPIC), "all")
+    assert failed == {"events", "sessions", "pending", "dead_letters", "letter_bytes"}
 
 
 @pytest.fixture

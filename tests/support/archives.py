@@ -1,5 +1,6 @@
 """Functions that write, read and damage archives."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from progress.adapters import storage as storages
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
-from progress.adapters.storage.storage import Storage
-from progress.archive import manifests, runs
+from progress.adapters.storage.storage import Folder, Output, Storage
+from progress.archive import files, log_rows, manifests, runs
 from progress.archive import ranges as archive_ranges
-from progress.archive.manifests import ArchiveManifest, RangeManifest
+from progress.archive.files import LocalFile, Workspace
+from progress.archive.log_rows import ErasedRow, Positions
+from progress.archive.manifests import ArchiveManifest, File, RangeManifest
 from progress.archive.runs import Request
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
@@ -61,8 +64,6 @@ def find_file(storage: Storage, stream_id: str) -> str:
 
 def files_with(storage: Storage, stream_id: str) -> list[str]:
     """Return the paths of all files with rows of the stream, even if no manifest names the file."""
-    from progress.archive import files
-
     found = []
     with files.open_workspace() as workspace:
         for path in sorted(paths(storage)):
@@ -76,8 +77,6 @@ def files_with(storage: Storage, stream_id: str) -> list[str]:
 
 def stream_versions(storage: Storage, path: str) -> list[tuple[str, int]]:
     """Return the streams and versions of a file's rows, in the order of the file."""
-    from progress.archive import files
-
     with files.open_workspace() as workspace:
         target = workspace.folder / "read.parquet"
         files.download(storage, path, target)
@@ -85,6 +84,47 @@ def stream_versions(storage: Storage, path: str) -> list[tuple[str, int]]:
             f"SELECT stream_id, stream_version FROM '{target}'"  # noqa: S608 - a temporary path
         ).fetchall()
     return rows
+
+
+def _copy_less(connection: Connection, positions: Positions, buckets: int, output: Output) -> None:
+    """Copy all rows but the last one."""
+    first, last = positions
+    COPY(connection, Positions(first, last - 1), buckets, output)
+
+
+def _upload_half(storage: Storage, source: Path, path: str) -> None:
+    storage.write(path, source.read_bytes()[: source.stat().st_size // 2])
+
+
+def _upload_other(storage: Storage, source: Path, path: str) -> None:
+    storage.write(path, bytes(source.stat().st_size))
+
+
+def _describe_less(
+    connection: Connection, positions: Positions, stored: list[File], erased: list[ErasedRow]
+) -> RangeManifest:
+    """Omit the last file."""
+    return DESCRIBE(connection, positions, stored[:-1], erased)
+
+
+def _merge_less(workspace: Workspace, paths: list[Path], target: Path) -> LocalFile:
+    """Merge all files but the last one."""
+    return MERGE(workspace, paths[:-1], target)
+
+
+COPY, DESCRIBE, MERGE = log_rows.copy, archive_ranges.describe, Workspace.merge
+# Functions that do nothing, a part or something else, and report success.
+SILENT_FAULTS: tuple[tuple[object, str, Callable[..., object]], ...] = (
+    (log_rows, "copy", lambda *_: None),
+    (log_rows, "copy", _copy_less),
+    (files, "upload", lambda *_: None),
+    (files, "upload", _upload_half),
+    (files, "upload", _upload_other),
+    (archive_ranges, "describe", _describe_less),
+    (Workspace, "merge", _merge_less),
+    (Folder, "write", lambda *_: None),
+    (Folder, "replace", lambda *_: "1"),
+)
 
 
 def empty_stream(connection: Connection, stream_id: str) -> None:

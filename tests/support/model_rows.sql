@@ -315,3 +315,14 @@ CROSS JOIN generate_series(1, CAST(:events AS int)) n;
 SELECT p.proname, p.prosrc
 FROM pg_proc p
 WHERE p.pronamespace = CAST(current_schema() AS regnamespace) AND p.prokind <> 'a';
+
+-- tables of the log --
+SELECT tablename FROM pg_tables
+WHERE schemaname = 'event_store' AND tablename NOT LIKE 'erasure%'
+ORDER BY tablename;
+
+-- make fail --
+CREATE OR REPLACE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE 'planted in %', TG_TABLE_NAME;
+END $$;
