@@ -136,6 +136,23 @@ def test_an_interrupted_erasure_can_be_repeated(
     assert not any("manifest-" in path for path in archives.paths(archive))
 
 
+def test_a_step_that_reports_success_without_its_work_removes_no_file(
+    log: Connection, archive: Storage
+) -> None:
+    archives.run(log, archive)
+    archives.empty_stream(log, ANN)
+    before = archives.paths(archive)
+    faults = [fault for fault in archives.SILENT_FAULTS if fault[0] in (files, Folder)]
+    for fault in (*faults, (files.Workspace, "write_without", lambda *_: None)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(*fault)
+            with pytest.raises(ProgressError):
+                remove(log, archive)
+        assert archives.paths(archive) >= before, fault
+    remove(log, archive)
+    assert archives.differing(log, archive) == []
+
+
 def test_a_damaged_file_is_reported(log: Connection, archive: Storage) -> None:
     archives.run(log, archive)
     path = archives.find_file(archive, ANN)

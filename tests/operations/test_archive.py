@@ -93,6 +93,21 @@ def test_a_run_writes_the_lost_files_of_published_ranges_again(
     expect_whole(populated, archive, length)
 
 
+@pytest.mark.parametrize("steps", [("write",), ("verify",), ("write", "verify")])
+def test_a_step_that_reports_success_without_its_work_leaves_no_gap(
+    operator: Operator,
+    populated: Connection,
+    archive: Storage,
+    length: int,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: tuple[str, ...],
+) -> None:
+    idle = dict.fromkeys(steps, lambda _: runs.WrittenRanges([]))
+    monkeypatch.setitem(runner.ACTIONS, "ARCHIVE", {**runner.ACTIONS["ARCHIVE"], **idle})
+    assert result(operator.run(start(operator))) == {"upto": length, "events": length}
+    expect_whole(populated, archive, length)
+
+
 def test_only_events_recorded_before_the_given_time_are_archived(
     operator: Operator, populated: Connection, archive: Storage, length: int
 ) -> None:
