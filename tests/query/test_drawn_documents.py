@@ -136,26 +136,27 @@ def find_values(operator: Operator, letters: list[str]) -> dict[str, list[Any]]:
           deadLetters(first: 2) {{ {end} }} accesses(userId: "ann", first: 1) {{ {end} }} }}"""
     )
     now = datetime.now(UTC)
+    ends = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "0001-01-01T12:00:00Z"]
     moments = ["2024-02-20T07:00:00+05:45", "2024-03-09T23:59:59.999999-11:00", now.isoformat()]
     days = [(now + timedelta(days=n)).date().isoformat() for n in (-300, -1, 0, 1, 7, 8, 400)]
     after = {f"{name}.after": [page["pageInfo"]["endCursor"]] for name, page in pages.items()}
     return after | {
         "answersPerDay": [0, 1, 20, 1_000, 1_001],
-        "asOf": [*moments, None],
-        "before": moments,
-        "date": days,
+        "asOf": [*moments, *ends, None],
+        "before": [*moments, *ends],
+        "date": [*days, "0001-01-01", "9999-12-31"],
         "eventId": [edge["node"]["eventId"] for edge in pages["events"]["edges"]],
-        "from": ["2024-02-01", *days[:2]],
+        "from": ["2024-02-01", days[0], "0001-01-01", "9999-12-30"],
         "groupId": ["g1", "g1", "g2"],
         "id": [one["id"] for one in operations],
         "idempotencyKey": ["k1", "k2", "k3"],
         "ids": letters,
-        "knownAt": [*moments, None],
+        "knownAt": [*moments, *ends, None],
         "learners": ["ann", "gone", "nobody"],
-        "on": days,
+        "on": [*days, "0001-01-01", "9999-12-31"],
         "reason": ["", letters[0]],
         "text": ["a", "an", "ann", "g", "%"],
-        "to": ["2024-04-01", *days],
+        "to": ["2024-04-01", days[3], "0001-01-31", "9999-12-31"],
         "userId": ["ann", "bob", "cyd", "gone", "new", None],
     }
 
