@@ -100,6 +100,7 @@ def test_a_step_that_reports_success_without_its_work_leaves_no_gap(
     archive: Storage,
     length: int,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     steps: tuple[str, ...],
 ) -> None:
     idle = dict.fromkeys(steps, lambda _: runs.WrittenRanges([]))
