@@ -13,7 +13,7 @@
 CREATE VIEW poisoned_events AS
 SELECT m.global_position
 FROM event_store.poison_marks m
-WHERE m.fingerprint = (SELECT schema_fingerprint());
+WHERE m.fingerprint = schema_fingerprint();
 SELECT event_store.adopt_marks(schema_fingerprint());
 
 -- Every event of the log. No fold reads an event whose kind is null. The kind is null if the event is poisoned, if its
