@@ -178,13 +178,12 @@ def _page_undeclared(
 def redact_rest(connection: Connection, learner: str, check: Check) -> None:
     """Delete the learner's snapshots, milestone marks and pending events.
 
-    Redact the learner's dead letters, what waits in the queue on one machine, and the finished
-    operations that name the learner.
+    Redact what waits in the queue on one machine, and the finished operations that name the
+    learner.
     """
     _repeat(connection, "delete snapshots", learner, check)
     database.run(connection, _FILE, "delete milestone marks", learner=learner)
     database.run(connection, _FILE, "delete pending", learner=learner)
-    deque(_page(connection, "redact letters of", _LETTERS, learner, check), maxlen=0)
     database.run(connection, _FILE, "forget queue", learner=learner)
     database.run(connection, _FILE, "redact operations", learner=learner, own=None)
 
@@ -206,12 +205,15 @@ def _repeat(connection: Connection, block: str, learner: str, check: Check) -> N
             changed = database.run(connection, _FILE, block, **values)[0][0]
 
 
-def redact_letters(connection: Connection, learner: str | None, check: Check) -> None:
+def redact_letters(
+    connection: Connection, learner: str | None, check: Check, *, undecodable: bool = True
+) -> None:
     """Redact the learner's dead letters or, if `learner` is None, those of all erased learners.
 
-    Empty those that nobody can decode, whoever sent them.
+    With `undecodable`, empty those that nobody can decode, whoever sent them.
     """
-    deque(_page(connection, "redact letters", _LETTERS, learner, check), maxlen=0)
+    block = "redact letters" if undecodable else "redact letters of"
+    deque(_page(connection, block, _LETTERS, learner, check), maxlen=0)
 
 
 def _page(

@@ -184,6 +184,7 @@ def close(operation: ClaimedOperation) -> object:
         # This waits for whoever could write the learner's rows again, so the rest is after it.
         erasure_rows.delete_marks(connection, learner)
         _redact_rest(operation, connection, learner)
+        erasure_rows.redact_letters(connection, learner, check, undecodable=False)
         _delete_copies(operation, learner)
         receipt = _write_receipt(operation, connection, learner)
         erasure_rows.keep_receipt(connection, learner, operation.id, receipt)
