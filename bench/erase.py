@@ -8,17 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from statistics import quantiles
-from uuid import UUID
 
-from bench import envelopes, logs
+from bench import ab_rows, envelopes, logs
 from bench.lines import Line, Rounds, limit
 from bench.server import Server, Store
 from bench.statements import blocks
 from progress import settings
-from progress.adapters.postgres import statements
 from progress.event_store import log
-from progress.operations import records, runner
-from progress.operations.records import OperationKind, OperationState
+from progress.operations import runner
 from progress.projections import rebuild
 
 _EVENTS = 1_000_000
@@ -59,9 +56,6 @@ def measure_erasure(server: Server) -> Iterator[Line]:
 def _erase(store: Store, learner: str) -> float:
     """Run the erasure; return the duration of its longest transaction in seconds."""
     durations = [0.0]
-    values = records.accept_values(
-        OperationKind.ERASE_USER, caller="bench", key="1", subject=learner, user_id=learner
-    )
 
     def sample() -> None:
         with closing(store.connect()) as connection:
@@ -69,16 +63,13 @@ def _erase(store: Store, learner: str) -> float:
                 durations.append(connection.run(blocks("erase")["longest transaction"])[0][0])
 
     with closing(store.connect()) as connection, _settings_of(store):
-        accept = statements.blocks("operations/operations")["accept"]
-        operation_id: UUID = connection.run(accept, **values)[0][0]
+        operation_id = ab_rows.accept_erasure(connection, learner)
         ended, sampler = threading.Event(), threading.Thread(target=sample)
         sampler.start()
         runner.run(operation_id)
         ended.set()
         sampler.join()
-        operation = records.get_operation(connection, operation_id)
-    assert operation
-    assert operation.state == OperationState.SUCCEEDED, operation.error
+        ab_rows.expect_success(connection, operation_id)
     return max(durations)
 
 

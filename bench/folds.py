@@ -24,7 +24,6 @@ _HISTORY_ROUNDS, _ROUNDS = 15, 3
 _DAYS, _SHORT = 4_762, 24  # with one session of 42 events each: 200,000 and 1,000 events
 _SESSIONS, _ITEMS = 23, 40  # of a measured window: 966 events about items that are known
 _SINCE = datetime(2010, 1, 1, tzinfo=UTC)
-_STUDENTS, _STUDY_DAYS = 1_000, 365
 _UNDO_DAYS = 595  # with 42 events each
 
 
@@ -47,11 +46,9 @@ def compare_with_short(server: Server) -> Iterator[Line]:
                 ("backdated short", short[2 * number + 1], 0, 0),
             ):
                 _append(connection, learner, known, first + number / 100)
-                (shard,) = projector.find_shards_behind()
-                begin = time.perf_counter()
-                projector.fold_window(shard, _WINDOW)
+                milliseconds = time_window(projector)
                 if number > 1:
-                    rounds.add(how, 1_000 * (time.perf_counter() - begin))
+                    rounds.add(how, milliseconds)
     server.drop(store)
     for how in ("in order", "backdated"):
         yield rounds.compare_costs(
@@ -60,6 +57,14 @@ def compare_with_short(server: Server) -> Iterator[Line]:
             against="with 1,000:",
             bar=1.25,
         )
+
+
+def time_window(projector: Projector) -> float:
+    """Fold the window of the only shard with new events; return the milliseconds."""
+    (shard,) = projector.find_shards_behind()
+    begin = time.perf_counter()
+    projector.fold_window(shard, _WINDOW)
+    return 1_000 * (time.perf_counter() - begin)
 
 
 def _append(connection: Connection, learner: str, known: int, first: float) -> None:
@@ -77,36 +82,6 @@ def _append(connection: Connection, learner: str, known: int, first: float) -> N
     log.append(connection, [envelopes.delivery(batch)])
 
 
-def compare_first_sessions(server: Server) -> Iterator[Line]:
-    """Compare windows of the first sessions of a day with windows of further sessions.
-
-    The first sessions add a study day to the run of each learner, so the runs are replaced.
-    """
-    store, rounds, sql = server.create_store(), Rounds(), blocks("folds")
-    with closing(store.connect()) as connection:
-        connection.run(sql["learners"], learners=_STUDENTS)
-        connection.run(sql["complete"], first=1, last=_STUDY_DAYS)
-        rebuild.run(functools.partial(database.connect, store.url))
-        connection.run(blocks("logs")["settle"])
-    with closing(store.connect()) as connection:
-        projector = Projector(connection)
-        for number in range(_HISTORY_ROUNDS + 2):
-            for how in ("first", "further"):
-                day = _STUDY_DAYS + 1 + number
-                connection.run(sql["complete"], first=day, last=day)
-                begin = time.perf_counter()
-                projector.fold_window(0, _WINDOW)
-                if number > 1:
-                    rounds.add(how, 1_000 * (time.perf_counter() - begin))
-    server.drop(store)
-    yield rounds.compare_costs(
-        "a window of the first sessions of a day, of 1,000 learners with 365 study days",
-        *("first", "further"),
-        against="further sessions:",
-        bar=4,
-    )
-
-
 def compare_retractions(server: Server) -> Iterator[Line]:
     """Compare windows that retract events of a learner with 25,000 events with other windows."""
     store, rounds, chance = server.create_store(), Rounds(), random.Random(2)
@@ -118,11 +93,9 @@ def compare_retractions(server: Server) -> Iterator[Line]:
 
         def measure(how: str, events: list[envelopes.Envelope], *, is_counted: bool = True) -> None:
             log.append(connection, [envelopes.delivery(events)])
-            (shard,) = projector.find_shards_behind()
-            begin = time.perf_counter()
-            projector.fold_window(shard, _WINDOW)
+            milliseconds = time_window(projector)
             if is_counted:
-                rounds.add(how, 1_000 * (time.perf_counter() - begin))
+                rounds.add(how, milliseconds)
 
         for number in range(_HISTORY_ROUNDS + 2):
             at = _SINCE + timedelta(days=_UNDO_DAYS + 1, minutes=number)

@@ -13,6 +13,7 @@ import duckdb
 from msgspec import json
 
 from bench import envelopes, logs
+from bench.folds import time_window
 from bench.lines import Line, Rounds, format_rate, limit
 from bench.server import Server, Store
 from bench.statements import blocks
@@ -27,7 +28,7 @@ from progress.recovery import checks
 _ROUNDS = 5
 _FEWEST = 200_000  # answers per second
 _ITEMS, _SESSIONS = 100, 250  # of the learner with late answers: 50 answers of each item
-_BURST, _WINDOW = 1_000, 1_000
+_BURST = 1_000
 _RELATION = "remembered_answers"
 
 
@@ -94,12 +95,9 @@ def _compare_late(server: Server) -> Line:
         for number in range(_ROUNDS + 1):
             for how, at in (("late", middle), ("plain", end)):
                 _append(connection, learner, at + timedelta(hours=number), items, chance)
-                (shard,) = projector.find_shards_behind()
-                begin = time.perf_counter()
-                projector.fold_window(shard, _WINDOW)
-                seconds = time.perf_counter() - begin
+                milliseconds = time_window(projector)
                 if number:
-                    rounds.add(how, 1_000 * seconds)
+                    rounds.add(how, milliseconds)
     server.drop(store)
     return rounds.compare_costs(
         f"a burst of {_BURST:,} late answers to {_ITEMS} items",

@@ -100,12 +100,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def run() -> Iterator[Server]:
-    """Run the server inside the block, then remove its files."""
+def run(*settings: str) -> Iterator[Server]:
+    """Run the server inside the block, then remove its files. Its log is beside its folder."""
     folder = Path(tempfile.mkdtemp(prefix="progress-bench-"))
     data = folder / "postgres"
     postgres.prepare(data)
-    process = postgres.start(data, folder / "log")
+    process = postgres.start(data, folder / "log", *settings)
     try:
         yield Server(data, process.pid)
     finally:
