@@ -14,7 +14,7 @@ from progress.projections.projector import SHARDS, Projector
 
 _WINDOW = 1_000  # events
 _ROUNDS = 7
-_BARE = "bare"
+_BARE = "progress_ba4e00000000"  # named as whatever is dropped is
 
 
 def compare_with_folds(

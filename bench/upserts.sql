@@ -29,7 +29,7 @@ SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint);
 SELECT captured.capture(:nth, :after);
 
 -- upserting --
--- Make a function that writes the rows of a window into the schema `bare`.
+-- Make a function that writes the rows of a window into the schema `progress_ba4e00000000`.
 DO $upserting$
 DECLARE
     upserts text := '';
@@ -46,12 +46,12 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT i.indrelid, i.indkey
             FROM pg_index i
-            WHERE i.indrelid = format('bare.%I', t.tablename)::regclass AND i.indisunique
+            WHERE i.indrelid = format('progress_ba4e00000000.%I', t.tablename)::regclass AND i.indisunique
             ORDER BY i.indisprimary DESC
             LIMIT 1
         ) k
         JOIN pg_attribute a ON a.attrelid = k.indrelid AND a.attnum > 0
-        WHERE t.schemaname = 'bare'
+        WHERE t.schemaname = 'progress_ba4e00000000'
         GROUP BY t.tablename
     LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM captured.%I)', model.name) INTO is_used;
@@ -59,7 +59,7 @@ BEGIN
         EXECUTE format('CREATE INDEX ON captured.%I (nth)', model.name);
         EXECUTE format('ANALYZE captured.%I', model.name);
         upserts := upserts || format('
-            INSERT INTO bare.%1$I (%2$s) SELECT %2$s FROM captured.%1$I c WHERE c.nth = upsert.nth
+            INSERT INTO progress_ba4e00000000.%1$I (%2$s) SELECT %2$s FROM captured.%1$I c WHERE c.nth = upsert.nth
             ON CONFLICT (%3$s) DO ', model.name, model.columns, model.keys)
             || coalesce('UPDATE SET ' || model.changes, 'NOTHING') || ';';
     END LOOP;
