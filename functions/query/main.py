@@ -21,7 +21,7 @@ logs.configure("query")
 # The API is created at startup. An invalid setting, such as a malformed origin, therefore
 # prevents startup.
 _api = QueryApi(settings.current(), Reader(settings.current()))
-server.configure(_api.serve_socket)
+server.configure(_api.serve, _api.serve_socket)
 gc.freeze()
 # Fewer collections save 5 % of the CPU time. They are enough, because requests leave few cycles.
 gc.set_threshold(20_000)

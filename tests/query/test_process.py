@@ -190,7 +190,7 @@ def test_the_query_function_reads_a_head_of_60_kib(port: int) -> None:
 @pytest.fixture
 def hasty() -> Iterator[int]:
     """The port of a query function that waits half a second for a head."""
-    call = "server.configure(_api.serve_socket"
+    call = "server.configure(_api.serve, _api.serve_socket"
     text = function_process.edit("query", call, f"{call}, timeout_s=0.5")
     with (
         token_issuer.serve() as issuer,
@@ -401,6 +401,13 @@ def status(offline_port: int, sent: bytes) -> int | None:
         except (ConnectionError, HTTPException):
             return None
         return answer.status
+
+
+def test_the_api_answers_paths_that_the_framework_would_answer(offline_port: int) -> None:
+    """The server calls the API itself, because the framework's routes take time."""
+    error = {"error": "there is nothing at this path: use /graphql"}
+    for path in ("/robots.txt", "/favicon.ico"):
+        assert fetch_json(offline_port, "GET", path) == (404, error)
 
 
 def test_several_requests_can_share_a_connection(offline_port: int) -> None:

@@ -41,7 +41,7 @@ from progress.query.read_models.reader import Reader
 
 _reader = Reader(settings.current())
 _api = QueryApi(settings.current(), _reader, StreamLimits({limits}), PollIntervals({intervals}))
-server.configure(_api.serve_socket, {server})
+server.configure(_api.serve, _api.serve_socket, {server})
 
 
 @functions_framework.aio.http

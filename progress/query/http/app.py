@@ -11,6 +11,7 @@ import msgspec
 from graphql import GraphQLError, OperationType
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from progress import auth
 from progress.adapters import request_scope, startup
@@ -100,6 +101,11 @@ class QueryApi:
         is_development = settings.environment == "development"
         self._introspection = is_development if introspection is None else introspection
         self._developer_files = DeveloperFiles(has_graphiql=self._introspection)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of the server."""
+        response = await self.answer(Request(scope, receive))
+        await response(scope, receive, send)
 
     async def answer(self, request: Request) -> Response:
         """Return the response to any request.
