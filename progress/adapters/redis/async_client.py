@@ -31,7 +31,6 @@ _BACK_OFF_S = 1.0
 # If a reply is overdue, the connection checks again after this time before it closes.
 # The reply may have arrived while this process was suspended.
 _RECHECK_S = 0.005
-_READ_BYTES = 1 << 16
 _CLOSE_TIMEOUT_S = 1.0  # TLS says goodbye, and a server that hangs does not respond.
 _REDIS = {"db.system.name": "redis"}
 
@@ -143,7 +142,7 @@ class _Batch:
     replies: list[Reply] = field(default_factory=list)
 
 
-class BatchedConnection:
+class BatchedConnection(asyncio.Protocol):
     """One connection. Replies arrive in the order of the commands.
 
     A connection closes if a reply takes longer than `timeout_s`, and at every error.
@@ -153,13 +152,14 @@ class BatchedConnection:
         """Use an open connection."""
         self.is_lost = False
         self._connection, self._timeout_s = connection, timeout_s
-        self._input, self._output = connections.streams(connection)
+        self._parser = connections.create_parser()
+        self._transport, self._former_protocol = connections.take_over(connection, self)
         self._loop = asyncio.get_running_loop()
         self._batches: deque[_Batch] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._unwritten: list[Command] = []
         self._writing: asyncio.Handle | None = None
-        self._reading = self._loop.create_task(self._read())
+        self._closing = self._loop.create_task(self._disconnect_at_end())
 
     @classmethod
     async def open(cls, address: Address, timeout_s: float) -> Self:
@@ -186,9 +186,11 @@ class BatchedConnection:
 
     def close(self, reason: str) -> None:
         """Close the connection immediately; pending calls fail with RedisUnavailable."""
+        if self.is_lost:
+            return
         self.is_lost = True
         self._unwritten.clear()
-        for work in (self._timer, self._writing, self._reading):
+        for work in (self._timer, self._writing, self._closing):
             if work:
                 work.cancel()
         while self._batches:
@@ -198,7 +200,7 @@ class BatchedConnection:
 
     async def wait_until_closed(self) -> None:
         """Wait until the closed connection has released its socket."""
-        await asyncio.wait({self._reading})
+        await asyncio.wait({self._closing})
 
     def _enqueue(
         self, commands: Sequence[Command], done: asyncio.Future[list[Reply]] | None
@@ -216,20 +218,26 @@ class BatchedConnection:
         self._writing = None
         packed = b"".join(map(_pack, self._unwritten))
         self._unwritten.clear()
-        self._output.write(packed)
+        self._transport.write(packed)
 
-    async def _read(self) -> None:
-        parser = connections.create_parser()
+    def data_received(self, data: bytes) -> None:
+        """Add the replies that are complete now."""
         try:
-            while not self.is_lost:
-                data = await self._input.read(_READ_BYTES)
-                if not data:
-                    raise OSError("the server closed the connection")
-                parser.feed(data)
-                while (reply := parser.gets()) is not False:  # the rest has not arrived yet
-                    self._add_reply(reply)
+            self._parser.feed(data)
+            while (reply := self._parser.gets()) is not False:  # the rest has not arrived yet
+                self._add_reply(reply)
         except (RedisError, OSError) as error:
             self.close(str(error))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Fail the pending calls, and let redis-py, which may be closing the connection, know."""
+        self._former_protocol.connection_lost(error)
+        self.close(str(error or "the server closed the connection"))
+
+    async def _disconnect_at_end(self) -> None:
+        """Disconnect when `close`, or the end of the event loop, cancels this task."""
+        try:
+            await self._loop.create_future()
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT_S):
