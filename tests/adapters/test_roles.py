@@ -2,66 +2,32 @@
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from progress import settings
 from progress.adapters import retries
-from progress.adapters.postgres import database, migrations, roles
+from progress.adapters.postgres import migrations, roles
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, ProgressError
-from progress.local import postgres
-from progress.operations import erasure_steps, records, runner
 from progress.projections import rebuild, schema
 from tests.conftest import Store, skip_without
-from tests.support import folders, recovery_fixtures, sample_events
-from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, OwnServer
+from tests.support import recovery_fixtures, sample_events
+from tests.support.postgres_servers import (
+    EMBEDDED,
+    OLDEST,
+    OLDEST_PROGRAMS,
+    Machine,
+    start_machine,
+)
 
 # The transactions that wrote the rows of owners and privileges.
 WRITTEN = """
     SELECT oid, CAST(xmin AS text) FROM pg_class
     UNION ALL SELECT oid, CAST(xmin AS text) FROM pg_proc
 """
-
-
-class Machine:
-    """A server with two owners of databases; `progress` may create roles, `other` may not."""
-
-    def __init__(self, folder: Path, programs: Path | None) -> None:
-        self.programs, self.folder = programs, folder
-        self.server = OwnServer(folder, programs)
-        self.server.start()
-        with closing(self.connect("postgres", "postgres")) as admin:
-            admin.execute_simple("CREATE ROLE progress LOGIN CREATEROLE; CREATE ROLE other LOGIN")
-
-    def url(self, name: str, user: str = "progress") -> str:
-        return self.server.url.replace("postgres@/postgres", f"{user}@/{name}")
-
-    def connect(self, name: str, user: str = "progress") -> Connection:
-        return database.connect(self.url(name, user))
-
-    def run(self, program: str, user: str, *arguments: str | Path) -> None:
-        """Run pg_dump or pg_restore, and go on after its errors, as a restorer would."""
-        path = (self.programs or postgres.programs()) / program
-        at = ("--host", self.folder / "postgres", "--username", user)
-        subprocess.run([path, *at, *arguments], check=False, capture_output=True)
-
-    def create(self, name: str, owner: str = "progress") -> str:
-        with closing(self.connect("postgres", "postgres")) as admin:
-            admin.run(f"CREATE DATABASE {name} OWNER {owner}")
-        return f"--dbname={name}"
-
-
-@contextmanager
-def start(programs: Path | None) -> Iterator[Machine]:
-    with folders.create("test") as folder:
-        machine = Machine(folder, programs)
-        yield machine
-        machine.server.stop()
 
 
 @pytest.fixture(
@@ -72,7 +38,7 @@ def dumped(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Path]]:
     programs = OLDEST_PROGRAMS if request.param == OLDEST else None
     if programs and not programs.exists():
         skip_without(request, OLDEST)
-    with start(programs) as machine:
+    with start_machine(programs) as machine:
         dump = machine.folder / "dump"
         machine.create("progress")
         with closing(machine.connect("progress")) as owner:
@@ -95,7 +61,7 @@ def test_a_new_server_gets_the_roles_and_privileges_of_the_former_one(
     former, dump = dumped
     folder = Path(shutil.copytree(migrations.FOLDER, tmp_path / "migrations"))
     (folder / "9000_named.sql").write_text("SELECT CAST('progress_ingest' AS regrole)")
-    with start(former.programs) as new:
+    with start_machine(former.programs) as new:
         options = (new.create("progress"), "--no-owner", "--no-privileges")
         new.run("pg_restore", "progress", *options, dump)
         with closing(former.connect("progress")) as old, closing(new.connect("progress")) as copy:
@@ -108,38 +74,9 @@ def test_a_new_server_gets_the_roles_and_privileges_of_the_former_one(
             assert copy.run(WRITTEN) == written
 
 
-def test_a_database_that_its_owner_restored_erases_learners(
-    dumped: tuple[Machine, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    machine, dump = dumped
-    machine.run("pg_restore", "progress", machine.create("copy"), dump)
-    monkeypatch.setenv("DATABASE_URL", machine.url("copy"))
-    monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("PUBLISH_EVENTS", "off")
-    monkeypatch.setattr(erasure_steps, "_REQUESTS_END_S", 0.0)
-    settings.current.cache_clear()
-    with closing(machine.connect("copy")) as connection:
-        differences = roles.find_differences(connection)
-        assert any("redact_events" in each and "OWNER TO" in each for each in differences)
-        migrations.apply(connection)
-        operation_id = records.accept(
-            connection,
-            records.OperationKind.ERASE_USER,
-            caller="cli",
-            key="1",
-            subject="ann",
-            user_id="ann",
-        )
-        runner.run(operation_id)
-        assert (operation := records.get_operation(connection, operation_id))
-        assert (operation.state, operation.error) == ("SUCCEEDED", None)
-        assert roles.find_differences(connection) == []
-    settings.current.cache_clear()
-
-
 def test_a_superuser_gives_what_the_owner_may_not(dumped: tuple[Machine, Path]) -> None:
     former, dump = dumped
-    with start(former.programs) as machine:
+    with start_machine(former.programs) as machine:
         for name, restorer in (("first", "other"), ("second", "postgres")):
             machine.run("pg_restore", restorer, machine.create(name, "other"), "--no-owner", dump)
             with closing(machine.connect(name, "other")) as owner:

@@ -37,7 +37,7 @@ from progress.recovery import checks, drill, dumps, table_files
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, sample_events
 from tests.support.postgres_servers import Server, connect_plainly, url_of
-from tests.support.recovery_fixtures import BLOCKS, nobody, populated
+from tests.support.recovery_fixtures import BLOCKS, every_row, nobody, populated
 from tests.support.stage import append, connect
 
 __all__ = ["populated"]
@@ -45,10 +45,7 @@ __all__ = ["populated"]
 NO_LEDGER = Folder(Path(os.devnull))
 
 
-def rows_of(connection: Connection) -> dict[str, list[str]]:
-    """Return every row of the log and of the operations, as text."""
-    queries = connection.run(BLOCKS["every row of the log"], schema=schema.schema_name())
-    return {table: sorted(row for (row,) in connection.run(query)) for table, query in queries}
+rows_of = partial(every_row, block="every row of the log")
 
 
 @pytest.fixture

@@ -1,107 +1,255 @@
-"""What a released version has saved loads into this one, and erased learners stay erased."""
+"""The owner of a released version's database or dump restores it into this version.
 
-import gzip
+`released/README.md` describes what is saved. No code of a released version runs here.
+"""
+
+import functools
+import json
+import lzma
+import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
 
 import pytest
 
-from progress import settings
+from progress import __version__, files, settings
 from progress.adapters.postgres import migrations
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Folder
 from progress.archive import erasure_ledger
-from progress.local import postgres
-from progress.operations import erasure_steps
-from progress.projections import batch, rebuild
+from progress.cli import maintenance
+from progress.event_store import dead_letters, outgoing, publication
+from progress.event_store.events import EVENT_TYPES
+from progress.operations import erasure_steps, records, runner
+from progress.projections import batch, live, replacement, replay, schema
+from progress.projections.projector import SHARDS
 from progress.recovery import checks, dumps, ledger_erasures
-from tests.conftest import Store
+from tests.oracle.events import ANSWERS
 from tests.support import model_rows, sample_events, stage
 from tests.support.erasure_fixtures import find_in_tables, push_events
-from tests.support.postgres_servers import Server
-from tests.support.recovery_fixtures import nobody
+from tests.support.fake_publisher import FakePublisher
+from tests.support.postgres_servers import Machine, start_machine
+from tests.support.recovery_fixtures import BLOCKS, every_row, nobody
 
 RELEASED = Path(__file__).parent / "released"
-NEEDLES = [text.format(user) for user in ("cem", "gone") for text in ('"{}"', "{}-0", "learner-{}")]
-VERSIONS = sorted(folder.name for folder in RELEASED.iterdir() if folder.is_dir())
+LINES = [json.loads(line) for line in (RELEASED / "log.jsonl").read_text("utf-8").splitlines()]
+EVENTS = [event for line in LINES for event in line.get("data", ())]
+(TAIL,) = (line["data"] for line in LINES if line["phase"] == "tail" and len(line["data"]) > 9)
+DIRECT = "0.1.0/database.xz"
+KEPT = ("event_store", "operations", "progress", "transport", schema.schema_name())
+DATABASES, DUMPS, WAYS = (
+    sorted(path.relative_to(RELEASED).parts[0] for path in RELEASED.glob(f"*/{name}"))
+    for name in ("database.xz", "*/manifest.json", "way.xz")
+)
+FORMER = "progress_9e8b137a3e29"  # the read models of 0.3
+NEEDLES = ("cem-7f3a", "dan-7f3a", "gone-7f3a")
 
 
-@pytest.fixture(params=VERSIONS)
-def released(request: pytest.FixtureRequest) -> Path:
-    return RELEASED / str(request.param)
+class End(NamedTuple):
+    """A database, and what it had after `migrate`."""
+
+    url: str
+    schema: list[str]  # the sorted lines of its definitions and privileges
+    rows: dict[str, list[str]]
+
+
+Migrate = Callable[[str], End]
+Use = Callable[[str], closing[Connection]]
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with start_machine(None) as machine:
+        yield machine
+
+
+def create(machine: Machine, dump: str = "") -> str:
+    """Create a database, and let its owner restore a dump; return its URL."""
+    name, file = f"d{uuid4().hex}", machine.folder / "dump"
+    target = machine.create(name)
+    if dump:
+        file.write_bytes(lzma.decompress((RELEASED / dump).read_bytes()))
+        machine.run("pg_restore", "progress", target, "--no-owner", "--no-privileges", file)
+    return machine.url(name)
+
+
+@pytest.fixture(scope="module")
+def migrate(machine: Machine) -> Migrate:
+    """A function that restores and migrates a saved database, once in this module."""
+
+    @functools.cache
+    def migrate(dump: str) -> End:
+        url = create(machine, dump)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DATABASE_URL", url)
+            settings.current.cache_clear()
+            maintenance.migrate()
+            maintenance.move_views()
+        return describe(url, machine)
+
+    return migrate
+
+
+def describe(url: str, machine: Machine) -> End:
+    name = url.partition("?")[0].rpartition("/")[2]
+    only = [f"--schema={each}" for each in KEPT]
+    file = machine.folder / "schema"
+    machine.run("pg_dump", "progress", "--schema-only", "--file", file, name, *only)
+    lines = re.sub(r"\\(un)?restrict .*", "", file.read_text()).splitlines()
+    with closing(stage.connect(url)) as connection:
+        rows = every_row(connection) | every_row(connection, "every row of the log")
+        for table in ("milestone_definitions", "publisher_checkpoints"):  # times of `migrate`
+            rows[table] = [re.sub(r'(,[tf])?,"[^"]+"', "", row) for row in rows[table]]
+    return End(url, sorted(lines), rows)
 
 
 @pytest.fixture
-def bare(postgres_server: Server, stores: Callable[[], Store]) -> Iterator[Store]:
-    """An entirely empty database, on a server that has the roles."""
-    stores()
-    name = postgres_server.create_bare_database("")
-    yield Store(postgres_server.sibling(name))
-    postgres_server.drop(name)
-
-
-@pytest.fixture
-def archive(released: Path, bare: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
-    """The archive with the ledger of erasures; the settings name it and the empty database."""
-    shutil.copytree(released / "erasures", tmp_path / "archive" / "erasures")
-    monkeypatch.setenv("DATABASE_URL", bare.url)
+def use(fake_publisher: FakePublisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Use:
+    """A function that connects to a database, which the settings then name."""
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("PUBLISH_EVENTS", "off")
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
+    monkeypatch.setenv("PUBLISH_EVENTS", "all")
     monkeypatch.setattr(erasure_steps, "_REQUESTS_END_S", 0.0)
-    settings.current.cache_clear()
-    return Folder(tmp_path / "archive")
+
+    def use(url: str) -> closing[Connection]:
+        monkeypatch.setenv("DATABASE_URL", url)
+        settings.current.cache_clear()
+        return closing(stage.connect(url))
+
+    return use
 
 
-def fill(connection: Connection, released: Path, archive: Folder, url: str) -> None:
-    """Load the version's dump, or restore the output of pg_dump and migrate it."""
-    for saved in released.glob("*.sql.gz"):
-        psql = [str(postgres.programs() / "psql"), "-qv", "ON_ERROR_STOP=1", url]
-        subprocess.run(psql, input=gzip.decompress(saved.read_bytes()), check=True)
-        migrations.apply(connection)
-        ledger_erasures.record(connection, archive)
-        ledger_erasures.forbid(connection)
-        return
-    dumps.load(connection, Folder(released), archive, nobody)
+def assert_sound(connection: Connection) -> None:
+    """Every number is the oracle's, and `migrate` and `check` miss nothing."""
+    batch.run(connection)
+    schema.set_search_path(connection)
+    assert sample_events.find_differences(connection) == []
+    assert migrations.find_missing(connection) == []
+    assert [*checks.check_roles(connection), *checks.run(connection, with_rows=True).findings] == []
 
 
-def test_what_a_version_has_saved_loads_into_this_one(
-    bare: Store, released: Path, archive: Folder
+def assert_published_once(connection: Connection, pubsub: FakePublisher, version: str) -> None:
+    """Publish what is due: what the version has recorded and not published, and nothing again.
+
+    What 0.1 recorded, which has published nothing, was never due.
+    """
+    for shard in SHARDS:
+        publication.publish(connection, shard, settings.current())
+    ids = [message.attributes["ce-id"] for message in pubsub.messages(outgoing.TOPIC)]
+    before = json.loads((RELEASED / version / "published.json").read_text("utf-8"))
+    assert len({*ids, *before}) == len(ids) + len(before)
+    assert {event["event_id"] for event in TAIL if before} <= {*ids}
+
+
+def test_each_version_is_saved_with_events_of_every_type() -> None:
+    """The workflow `publish` saves a version, and a new event type needs a line in `log.jsonl`."""
+    text = (files.ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert {*re.findall(r"^## (\d\S+)", text, re.MULTILINE)} - {__version__} <= {*DATABASES}
+    assert {event["event_type"] for event in EVENTS} >= {*EVENT_TYPES}
+
+
+@pytest.mark.parametrize("version", DATABASES)
+def test_a_database_gets_what_this_version_needs_and_goes_on_where_it_stopped(
+    migrate: Migrate, use: Use, fake_publisher: FakePublisher, version: str
 ) -> None:
-    with closing(bare.connect()) as empty:
-        fill(empty, released, archive, bare.url)
-        assert migrations.find_missing(empty) == []
-    rebuild.ensure(bare.connect)
-    with closing(stage.connect(bare.url)) as connection:
-        batch.run(connection)
-        assert not sample_events.find_differences(connection)
-        users = [row["user_id"] for row in model_rows.read_table(connection, "user_progress")]
-        assert sorted(users) == ["ann", "ben"]
+    with use(migrate(f"{version}/database.xz").url) as connection:
+        assert_sound(connection)
         letters = model_rows.read_table(connection, "event_store.dead_letters")
-        assert [letter["payload"] for letter in letters if "cem" in letter["payload"]] == []
-        assert len(letters) == 5
-        acting = connection.run("SELECT kind, acts_on FROM operations.records WHERE acts_on <> ''")
-        assert ["REPLAY_DEAD_LETTERS", "2"] in acting
-        (poisoned,) = model_rows.read_table(connection, "event_store.poison_marks")
-        assert poisoned["error"]
+        kinds = {letter["kind"] for letter in letters}
+        assert kinds == {"conflict", "future", "invalid", "malformed", "poisoned", "session_owner"}
+        accesses = model_rows.read_table(connection, "event_store.accesses")
+        readers = {"ada", "system:export"} if version >= "0.3" else set()
+        assert {row["read_by"] for row in accesses} == readers
+        assert_published_once(connection, fake_publisher, version)
+        stage.append(connection, EVENTS)
+        for operation_id in records.list_unclaimed(connection):
+            runner.run(operation_id)
+        ended = {(each.kind, each.state) for each in records.get_operations(connection, first=9)}
+        kinds = {"ERASE_USER", "EXPORT_USER", "REPLAY_DEAD_LETTERS"}
+        assert ended == {(kind, "SUCCEEDED") for kind in kinds}
+        deletions = [each.attributes["ce-type"] for each in fake_publisher.messages(outgoing.TOPIC)]
+        assert deletions.count("UserDeleted") == 1
+        assert_published_once(connection, fake_publisher, version)
+        assert find_in_tables(connection, "dan-7f3a") == []
+        assert_sound(connection)
 
+
+@pytest.mark.parametrize("version", DUMPS)
+def test_a_dump_loads_and_what_was_erased_since_is_erased_again(
+    machine: Machine, use: Use, fake_publisher: FakePublisher, tmp_path: Path, version: str
+) -> None:
+    shutil.copytree(RELEASED / version / "erasures", tmp_path / "archive" / "erasures")
+    archive = Folder(tmp_path / "archive")
+    with use(create(machine)) as connection:
+        dumps.load(connection, Folder(RELEASED / version), archive, nobody)
+        maintenance.migrate()
+        schema.set_search_path(connection)
+        assert_published_once(connection, fake_publisher, version)
         digests = erasure_ledger.read_digests(archive)
-        checked = checks.run(connection, digests)
-        assert checked.recorded_at  # messages are replayed since then, not since the deletion
-        deleted = "SELECT max(created_at) FROM event_store.events WHERE event_type = 'UserDeleted'"
-        assert [[checked.recorded_at]] < connection.run(deleted)
-        (left,) = checked.findings  # `load` was killed here
-        assert "1 erased learners still have rows" in left.found
-        assert left.do == "run `progress erasures apply`"
-        ledger_erasures._start(connection, *ledger_erasures.find_left(connection).values())
-        (left,) = checks.run(connection, digests).findings  # or here
-        assert (left.found[:27], left.do) == ("1 erasures have not ended, ", checks.ERASE)
-        result = ledger_erasures.apply(connection, archive, stage.publisher(), lambda *_: None)
-        assert result == (1, 0)
-        again = sample_events.lesson("cem", 0) + sample_events.lesson("gone", 0)
+        assert [each.do for each in checks.run(connection, digests).findings] == [checks.ERASE]
+        applied = ledger_erasures.apply(connection, archive, stage.publisher(), lambda *_: None)
+        assert applied == (2, 0)
+        again = [event for event in EVENTS if event["data"].get("user_id") in NEEDLES]
         assert push_events(connection, *again) == {"erased": len(again)}
-        assert find_in_tables(connection, *NEEDLES) == []
-        assert not checks.run(connection, digests).findings
-        assert not sample_events.find_differences(connection)
+        assert find_in_tables(connection, "-7f3a") == []
+        assert checks.run(connection, digests).findings == []
+        assert_sound(connection)
+        assert_published_once(connection, fake_publisher, version)
+
+
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize("version", WAYS[::-1])
+def test_the_way_over_each_version_ends_as_the_direct_one(migrate: Migrate, version: str) -> None:
+    direct, way = migrate(DIRECT), migrate(f"{version}/way.xz")
+    assert {table for table in direct.rows if way.rows[table] != direct.rows[table]} == set()
+    assert way.schema == direct.schema
+
+
+def test_the_workers_of_this_version_fold_the_read_models_of_0_3_as_its_own_did(
+    machine: Machine, use: Use
+) -> None:
+    """Where 0.3 folds what it cannot show, it then answers no query about the items or days."""
+    bounds = {"new_interval": 36_500, "duration_seconds": 86_400, "response_time_ms": 86_400_000}
+    with use(create(machine, "0.3.0/database.xz")) as connection:
+        connection.run(BLOCKS["let the log be changed"])
+        schema.set_search_path(connection, FORMER)
+        ((head,),) = connection.run("SELECT max(position) FROM checkpoints")
+        connection.run(BLOCKS["lose the end"], head=head)
+        folded = every_row(connection, name=FORMER)
+        for table in {*folded, "snapshot_learners"} - {"checkpoints", "batch_checkpoints"}:
+            connection.run(model_rows.BLOCKS["empty"].replace("{table}", table))
+        connection.run("UPDATE checkpoints SET position = 0, updated_at = NULL")
+        connection.run("UPDATE batch_checkpoints SET position = 0, catalogue_position = 0")
+        maintenance.migrate()
+        connection.run(f"INSERT INTO {FORMER}.zone_rules TABLE {schema.schema_name()}.zone_rules")
+        assert live.find(connection).schemas == [FORMER, schema.schema_name()]
+        batch.run(connection)
+        refolded = every_row(connection, name=FORMER) | {"zone_rules": folded["zone_rules"]}
+        assert {table for table in folded if refolded[table] != folded[table]} == set()
+
+        for beyond in (0, 1):
+            events = [event for n in (0, 1) for event in sample_events.lesson(f"b{beyond}", n)]
+            for event in events:
+                data = event["data"]
+                data.update({field: n + beyond for field, n in bounds.items() if field in data})
+            stage.append(connection, events)
+            for _ in range(2):
+                batch.run(connection)
+                change = sample_events.change_preferences(f"b{beyond}", timezone="Asia/Tokyo")
+                stage.append(connection, [change])
+        for name, beyond in ((FORMER, 0), (schema.schema_name(), 1)):
+            rows = model_rows.read_table(connection, f"{name}.item_stats")
+            assert max(row["interval_days"] or 0 for row in rows) == 36_500 + beyond
+        letters = [each for each in dead_letters.list_letters(connection) if '"b1' in each.payload]
+        kinds = {letter.event_type for letter in letters}
+        assert kinds == {*ANSWERS, "ReviewProcessed", "SessionCompleted"}
+        for letter in letters:
+            assert "other code" in str(replay.replay(connection, letter.letter_id))
+        connection.run("UPDATE event_store.read_models SET read_until = NULL")
+        assert list(replacement.drop_unused(connection)) == [FORMER]
+        left = dead_letters.list_letters(connection)
+        assert not {each.letter_id for each in letters} & {each.letter_id for each in left}

@@ -143,6 +143,9 @@ SELECT * FROM {table};
 -- The place of each row, and the transactions that wrote it.
 SELECT ctid, xmin, xmax FROM {table} ORDER BY ctid;
 
+-- empty --
+DELETE FROM {table};
+
 -- lose a row --
 DELETE FROM {table} WHERE ctid = (SELECT min(ctid) FROM {table});
 

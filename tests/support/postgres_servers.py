@@ -2,12 +2,12 @@
 
 import itertools
 import os
+import subprocess
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import Popen
 from urllib.parse import urlsplit
 
 import hypothesis
@@ -145,7 +145,7 @@ class OwnServer:
         self._data = folder / "postgres"
         self.log = folder / "log"
         self._programs = programs
-        self._process: Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self.url = server.url(self._data)
         server.prepare(self._data, programs)
         if admits is not None:
@@ -172,6 +172,42 @@ def run_in(folder: Path, programs: Path | None = None) -> Iterator[str]:
     running.start("fsync=off", "shared_buffers=32MB")
     yield running.url
     running.stop()
+
+
+class Machine:
+    """A server with two owners of databases; `progress` may create roles, `other` may not."""
+
+    def __init__(self, folder: Path, programs: Path | None) -> None:
+        self.programs, self.folder = programs, folder
+        self.server = OwnServer(folder, programs)
+        self.server.start("fsync=off")
+        with closing(self.connect("postgres", "postgres")) as admin:
+            admin.execute_simple("CREATE ROLE progress LOGIN CREATEROLE; CREATE ROLE other LOGIN")
+
+    def url(self, name: str, user: str = "progress") -> str:
+        return self.server.url.replace("postgres@/postgres", f"{user}@/{name}")
+
+    def connect(self, name: str, user: str = "progress") -> Connection:
+        return database.connect(self.url(name, user))
+
+    def run(self, program: str, user: str, *arguments: str | Path) -> None:
+        """Run pg_dump or pg_restore, and go on after its errors, as a restorer would."""
+        path = (self.programs or server.programs()) / program
+        at = ("--host", self.folder / "postgres", "--username", user)
+        subprocess.run([path, *at, *arguments], check=False, capture_output=True)
+
+    def create(self, name: str, owner: str = "progress") -> str:
+        with closing(self.connect("postgres", "postgres")) as admin:
+            admin.run(f"CREATE DATABASE {name} OWNER {owner}")
+        return f"--dbname={name}"
+
+
+@contextmanager
+def start_machine(programs: Path | None) -> Iterator[Machine]:
+    with folders.create("test") as folder:
+        machine = Machine(folder, programs)
+        yield machine
+        machine.server.stop()
 
 
 @pytest.fixture

@@ -26,9 +26,14 @@ def nobody(_done: int, _total: int) -> None:
     """Ignore the numbers of rows that a dump reports."""
 
 
-def every_row(connection: Connection) -> dict[str, list[str]]:
-    """Return the rows of each live read model, without columns that a rebuild changes."""
+def every_row(
+    connection: Connection, block: str = "every row", name: str = schema.schema_name()
+) -> dict[str, list[str]]:
+    """Return the rows of each read model, without columns that a rebuild changes.
+
+    With the block `every row of the log`, return those of the log and of the operations.
+    """
     return {
         table: sorted(text for (text,) in connection.run(question))
-        for table, question in connection.run(BLOCKS["every row"], schema=schema.schema_name())
+        for table, question in connection.run(BLOCKS[block], schema=name)
     }

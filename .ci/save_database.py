@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Save what a version writes, for the tests that update its database.
+
+    .venv/bin/python .ci/save_database.py TAG
+
+Check the tag out, install what it locks, and let its own processes record the messages of
+`tests/recovery/released/log.jsonl`. The README beside that file describes what is saved there.
+"""
+
+import contextlib
+import hashlib
+import json
+import lzma
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from google.api_core.exceptions import AlreadyExists
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+
+from progress.local import ports, postgres
+
+ROOT = Path(__file__).parent.parent
+RELEASED = ROOT / "tests" / "recovery" / "released"
+FIRST = "0.1.0"
+PATIENCE_S = 60
+READ = '{ userProgress(userId: "ben") { totalItemsLearned } }'
+START = """mutation {
+    replayDeadLetters(ids: ["1", "2"], idempotencyKey: "1") { id }
+    discardDeadLetters(ids: ["3"], reason: "a trial")
+    eraseUser(userId: "dan-7f3a", idempotencyKey: "2") { id }
+}"""
+POISON = """
+    ALTER TABLE event_store.events DISABLE TRIGGER append_only;
+    UPDATE event_store.events SET event_data = event_data || '{"response_time_ms": "soon"}'
+    WHERE event_data @> '{"session_id": "ben-1", "item_id": "i0"}';
+    ALTER TABLE event_store.events ENABLE TRIGGER append_only
+"""
+
+
+class Stack:
+    """The local stack of a version."""
+
+    def __init__(self, code: Path, data: Path) -> None:
+        self._code = code
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "PROGRESS_DATA_DIR": str(data),
+            "PUBLISH_EVENTS": "all",
+        }
+        self.run("up", "--detach", "--standin", "--port", str(ports.reserve()))
+        self.addresses = json.loads(self.run("env", "--json"))
+        self.url = self.addresses["database_url"]
+        self._token = self.run("token", "--user", "ada", "--role", "admin").strip()
+
+    def run(self, *words: str, **environment: str) -> str:
+        """Run a command of the version, and return what it prints."""
+        command = [".venv/bin/python", "-m", "progress", *words]
+        every = {**self._environment, **environment}
+        return str(subprocess.check_output(command, cwd=self._code, env=every, text=True))
+
+    def run_sql(self, statements: str, url: str = "") -> None:
+        psql = [str(postgres.programs() / "psql"), "-qv", "ON_ERROR_STOP=1", "-c", statements]
+        subprocess.run([*psql, url or self.url], check=True)
+
+    def push(self, phase: str) -> None:
+        """Push the messages of the log's phase to the version's ingest function."""
+        lines = (RELEASED / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(map(json.loads, lines)):
+            if line["phase"] == phase:
+                data = line["text"] if "text" in line else json.dumps(line["data"])
+                message = {
+                    "messageId": str(number),
+                    "publishTime": "2024-06-01T00:00:00Z",
+                    "data": b64encode(data.encode()).decode(),
+                }
+                _post(self.addresses["ingest_url"], {"subscription": "saved", "message": message})
+
+    def query(self, document: str) -> None:
+        answer = _post(self.addresses["graphql_url"], {"query": document}, token=self._token)
+        if "errors" in answer:
+            sys.exit(str(answer))
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """During the block, nothing is folded or published, and no operation runs."""
+        pids = self.addresses["pids"]["project"]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def wait(self) -> None:
+        """Run the batch job, and wait until everything is folded and published."""
+        self.run("batch")
+        deadline = time.monotonic() + PATIENCE_S
+        while any(row["events_behind"] for row in self._read_lags()):
+            if time.monotonic() > deadline:
+                sys.exit("not everything was folded and published in time")
+            time.sleep(0.2)
+
+    def _read_lags(self) -> Any:
+        report = json.loads(self.run("status", "--json"))
+        return [*report["projections"], report.get("events_out", {"events_behind": 0})]
+
+    @contextlib.contextmanager
+    def subscribed(self) -> Iterator[Callable[[], set[str]]]:
+        """Yield a function that returns the ids of the events published since the last call."""
+        os.environ["PUBSUB_EMULATOR_HOST"] = self.addresses["pubsub_emulator_host"]
+        topic = f"projects/{self.addresses['project_id']}/topics/progress-events"
+        name = topic.replace("topics", "subscriptions")
+        with contextlib.suppress(AlreadyExists), PublisherClient() as publisher:
+            publisher.create_topic(name=topic)  # 0.1 has none
+
+        def pull() -> set[str]:
+            ids = set()
+            while received := client.pull(subscription=name, max_messages=1000).received_messages:
+                ids |= {each.message.attributes["ce-id"] for each in received}
+                acks = [each.ack_id for each in received]
+                client.acknowledge(subscription=name, ack_ids=acks)
+            return ids
+
+        with SubscriberClient() as client:
+            client.create_subscription(name=name, topic=topic)
+            yield pull
+
+
+def _post(url: str, body: object, token: str = "") -> Any:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - a part of the stack
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310
+        return json.loads(answer.read() or "null")
+
+
+def main(tag: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        code, data = Path(name, "code"), Path(name, "data")
+        code.mkdir()
+        check_out(tag, code)
+        stack = Stack(code, data)
+        try:
+            save(stack, data, tag.removeprefix("v"))
+        finally:
+            stack.run("down")
+
+
+def check_out(tag: str, code: Path) -> None:
+    """Check the tag out, and install what it locks."""
+    archive = subprocess.check_output(["git", "archive", tag], cwd=ROOT)
+    subprocess.run(["tar", "x"], cwd=code, input=archive, check=True)
+    uv = str(Path(sys.executable).with_name("uv"))
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable], cwd=code, check=True)
+    install = [uv, "pip", "install", "--quiet", "--system-certs", "--require-hashes"]
+    subprocess.run([*install, "--requirement=requirements-dev.txt"], cwd=code, check=True)
+
+
+def save(stack: Stack, data: Path, version: str) -> None:
+    folder = RELEASED / version
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    with stack.subscribed() as pull:
+        with stack.paused():
+            stack.push("folded")
+            stack.run_sql(POISON)
+        stack.wait()
+        stack.query(READ)
+        stack.run("export", "ben", str(data))
+        stack.run("erase", "gone-7f3a", "--yes")
+        stack.wait()
+        published = json.dumps(sorted(pull()), indent=0) + "\n"
+        (folder / "published.json").write_text(published, encoding="utf-8")
+    with stack.paused():
+        stack.push("tail")
+        stack.query(START)
+        dump(stack.url, folder / "database.xz")
+        if version != FIRST:
+            stack.run("dump", str(folder))
+    for learner in ("dan-7f3a", "cem-7f3a"):
+        stack.run("erase", learner, "--yes")
+    shutil.copytree(data / "archive" / "erasures", folder / "erasures")
+    if version != FIRST:
+        save_way(stack, folder)
+
+
+def save_way(stack: Stack, folder: Path) -> None:
+    """Let this version migrate the first version's database, as the version before left it."""
+    *_, former = sorted(each for each in RELEASED.glob("*/way.xz") if each.parent < folder) or [
+        RELEASED / FIRST / "database.xz"
+    ]
+    stack.run_sql("CREATE DATABASE way")
+    url = stack.url.replace("@/progress?", "@/way?")
+    restore = [str(postgres.programs() / "pg_restore"), f"--dbname={url}"]
+    subprocess.run(restore, input=lzma.decompress(former.read_bytes()), check=True)
+    if former.parent.name == FIRST:
+        complete_first(stack, url)
+    for command in (["migrate"], ["move-views"], ["prune-schemas", "--yes"]):
+        stack.run(*command, DATABASE_URL=url)
+    dump(url, folder / "way.xz")
+
+
+def complete_first(stack: Stack, url: str) -> None:
+    """Change the first migration, as 0.2 changed it, and refuses it in a database of 0.1."""
+    earlier = (ROOT / "sql" / "earlier" / "0001_event_store.sql").read_text(encoding="utf-8")
+    changed = (ROOT / "sql" / "migrations" / "0001_event_store.sql").read_bytes()
+    checksum = f"SET checksum = '{hashlib.sha256(changed).hexdigest()}'"
+    record = f"UPDATE progress_migrations {checksum} WHERE name = '0001_event_store.sql'"
+    stack.run_sql(f"{earlier};{record}", url)
+
+
+def dump(url: str, path: Path) -> None:
+    """Dump the database as an owner does, without Pub/Sub's stand-in and the rules of all zones."""
+    pg_dump = [str(postgres.programs() / "pg_dump"), "--format=custom", "--compress=none", url]
+    pg_dump += ["--exclude-schema=pubsub_standin", "--exclude-table-data=progress_*.zone_rules"]
+    path.write_bytes(lzma.compress(subprocess.check_output(pg_dump), preset=9))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
