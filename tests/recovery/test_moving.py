@@ -8,30 +8,22 @@ import pytest
 
 from progress.adapters.postgres import database, migrations
 from progress.adapters.postgres.database import Connection
-from progress.projections import batch, rebuild, schema
+from progress.projections import batch, rebuild
 from tests.conftest import Store
-from tests.support import api, cloud_scheduler, cloud_storage, recovery_fixtures, sample_events
+from tests.support import api, cloud_scheduler, cloud_storage, sample_events
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OwnServer
+from tests.support.recovery_fixtures import BLOCKS, every_row
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
-BLOCKS = recovery_fixtures.BLOCKS
 USERS = ("ann", "ben", "cyd")
 INGEST = "learning-events-ingest-sub"
 
 QUESTION = """{ userProgress { totalItemsLearned accuracyRate }
   streak { longest } levelStats { level itemsStudied }
   itemStats { edges { node { itemId answers lapses } } } }"""
-
-
-def text(connection: Connection, block: str) -> dict[str, list[str]]:
-    """Return each table that the SQL block selects, with its rows as text."""
-    return {
-        table: sorted(row for (row,) in connection.run(question))
-        for table, question in connection.run(BLOCKS[block], schema=schema.schema_name())
-    }
 
 
 def rights(url: str) -> list[list[str]]:
@@ -90,7 +82,7 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
     neon = stores()
     with closing(connect(neon.url)) as old:
         fill(old)
-        log, derived = text(old, "every row of the log"), text(old, "every row")
+        log, derived = every_row(old, "every row of the log"), every_row(old)
     before = answers(neon.url)
 
     make, move, go_on = blocks("Neon to Cloud SQL")
@@ -107,12 +99,12 @@ def test_the_runbook_moves_the_database_from_neon_to_cloud_sql(
 
     assert answers(cloud) == before
     with closing(connect(cloud)) as new:
-        moved = text(new, "every row of the log")
+        moved = every_row(new, "every row of the log")
         # The read models that `load` builds meet the poisoned event, and note it anew.
         for noted in ("poison_marks", "dead_letters"):
             assert len(moved.pop(noted)) == len(log.pop(noted))
         assert moved == log
-        assert text(new, "every row") == derived
+        assert every_row(new) == derived
         # New rows continue the numbering of the former database.
         append(new, [{}, *sample_events.lesson("ann", 9)])
         batch.run(new)

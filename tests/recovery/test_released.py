@@ -46,7 +46,6 @@ DATABASES, DUMPS, WAYS = (
     for name in ("database.xz", "*/manifest.json", "way.xz")
 )
 FORMER = "progress_9e8b137a3e29"  # the read models of 0.3
-NEEDLES = ("cem-7f3a", "dan-7f3a", "gone-7f3a")
 
 
 class End(NamedTuple):
@@ -178,7 +177,8 @@ def test_a_database_gets_what_this_version_needs_and_goes_on_where_it_stopped(
         assert_sound(connection)
 
 
-@pytest.mark.parametrize("version", DUMPS)
+@pytest.mark.first_in_gate
+@pytest.mark.parametrize("version", DUMPS[::-1])
 def test_a_dump_loads_and_what_was_erased_since_is_erased_again(
     machine: Machine, use: Use, fake_publisher: FakePublisher, tmp_path: Path, version: str
 ) -> None:
@@ -193,7 +193,7 @@ def test_a_dump_loads_and_what_was_erased_since_is_erased_again(
         assert [each.do for each in checks.run(connection, digests).findings] == [checks.ERASE]
         applied = ledger_erasures.apply(connection, archive, stage.publisher(), lambda *_: None)
         assert applied == (2, 0)
-        again = [event for event in EVENTS if event["data"].get("user_id") in NEEDLES]
+        again = [event for event in EVENTS if "-7f3a" in str(event["data"].get("user_id"))]
         assert push_events(connection, *again) == {"erased": len(again)}
         assert find_in_tables(connection, "-7f3a") == []
         assert checks.run(connection, digests).findings == []
