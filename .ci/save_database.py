@@ -20,12 +20,15 @@ import tempfile
 import time
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from google.api_core.exceptions import AlreadyExists
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1.types import PushConfig
 
 from progress.local import ports, postgres
 
@@ -116,25 +119,29 @@ class Stack:
         return [*report["projections"], report.get("events_out", {"events_behind": 0})]
 
     @contextlib.contextmanager
-    def subscribed(self) -> Iterator[Callable[[], set[str]]]:
-        """Yield a function that returns the ids of the events published since the last call."""
+    def subscribed(self) -> Iterator[set[str]]:
+        """Subscribe to the published events; yield their ids, which grow during the block."""
         os.environ["PUBSUB_EMULATOR_HOST"] = self.addresses["pubsub_emulator_host"]
         topic = f"projects/{self.addresses['project_id']}/topics/progress-events"
         name = topic.replace("topics", "subscriptions")
-        with contextlib.suppress(AlreadyExists), PublisherClient() as publisher:
-            publisher.create_topic(name=topic)  # 0.1 has none
+        ids: set[str] = set()
 
-        def pull() -> set[str]:
-            ids = set()
-            while received := client.pull(subscription=name, max_messages=1000).received_messages:
-                ids |= {each.message.attributes["ce-id"] for each in received}
-                acks = [each.ack_id for each in received]
-                client.acknowledge(subscription=name, ack_ids=acks)
-            return ids
+        class Subscriber(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                ids.add(json.loads(body)["message"]["attributes"]["ce-id"])
+                self.send_response(204)
+                self.end_headers()
 
-        with SubscriberClient() as client:
-            client.create_subscription(name=name, topic=topic)
-            yield pull
+        with ThreadingHTTPServer(("127.0.0.1", 0), Subscriber) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            push = PushConfig(push_endpoint=f"http://127.0.0.1:{server.server_port}/")
+            with contextlib.suppress(AlreadyExists), PublisherClient() as publisher:
+                publisher.create_topic(name=topic)  # 0.1 has none
+            with SubscriberClient() as client:
+                client.create_subscription(name=name, topic=topic, push_config=push)
+            yield ids
+            server.shutdown()
 
 
 def _post(url: str, body: object, token: str = "") -> Any:
@@ -170,7 +177,7 @@ def save(stack: Stack, data: Path, version: str) -> None:
     folder = RELEASED / version
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    with stack.subscribed() as pull:
+    with stack.subscribed() as ids:
         with stack.paused():
             stack.push("folded")
             stack.run_sql(POISON)
@@ -179,7 +186,8 @@ def save(stack: Stack, data: Path, version: str) -> None:
         stack.run("export", "ben", str(data))
         stack.run("erase", "gone-7f3a", "--yes")
         stack.wait()
-        published = json.dumps(sorted(pull()), indent=0) + "\n"
+        time.sleep(3)  # a push follows its publication
+        published = json.dumps(sorted(ids), indent=0) + "\n"
         (folder / "published.json").write_text(published, encoding="utf-8")
     with stack.paused():
         stack.push("tail")
