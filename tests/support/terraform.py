@@ -5,9 +5,11 @@ apply without the registry and the cloud. TERRAFORM_OFFLINE is the path of this 
 Terraform uses the registry's provider, and deployments are made with mocks of this provider.
 """
 
+import atexit
 import contextlib
 import fcntl
 import functools
+import itertools
 import json
 import os
 import re
@@ -89,6 +91,44 @@ def has_provider() -> bool:
     return True
 
 
+@functools.cache
+def serve_provider(folder: Path) -> dict[str, str]:
+    """Serve the provider of `terraform-offline` in the folder until the end of this process.
+
+    Return the variables that make Terraform use it. `terraform-offline` runs a program in the place
+    of Terraform, which prints its variables and waits until its input ends.
+    """
+    program = folder / "offline" / "terraform"
+    write_program(program, "env | grep -E '^(TF|CHECKPOINT)_'; echo; exec cat")
+    process = subprocess.Popen(
+        [need_offline()],
+        cwd=folder,
+        env={**os.environ, "PATH": put_in_path(program.parent)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(process.communicate)
+    assert process.stdout
+    lines = itertools.takewhile(str.strip, process.stdout)
+    variables = dict(line.rstrip("\n").split("=", 1) for line in lines)
+    assert "TF_REATTACH_PROVIDERS" in variables, "terraform-offline has failed"
+    return variables
+
+
+def put_in_path(folder: Path) -> str:
+    """Return the PATH with the folder in front."""
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def write_program(file: Path, text: str) -> None:
+    """Write a shell script, unless it exists."""
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
+
+
 def _serve_states(folder: Path) -> AbstractContextManager[str]:
     """Serve the files `NAME.tfstate` of the folder to Terraform's backend, as /NAME."""
 
@@ -137,9 +177,9 @@ class Root:
         self, command: list[str], *, expected: int = 0, text: str = "", state: str = "terraform"
     ) -> str:
         """Run a program that runs Terraform; see `run`."""
-        path = f"{self._make_programs()}{os.pathsep}{os.environ['PATH']}"
-        cache = {} if find_offline() or not self.has_providers else _CACHE
-        environment = {**os.environ, **_ENVIRONMENT, **cache, "PATH": path}
+        environment = {**os.environ, **_ENVIRONMENT, "PATH": put_in_path(self._make_programs())}
+        if self.has_providers:
+            environment |= serve_provider(self.folder) if find_offline() else _CACHE
         # A provider may outlive Terraform, and would keep a pipe open. The output therefore goes to
         # files, and the process group is killed at the end.
         with contextlib.ExitStack() as files:
@@ -170,23 +210,12 @@ class Root:
             assert code == expected, f"{' '.join(command)}\n{text}\n{errors.read()}"
         return text
 
-    def _make_programs(self) -> str:
-        """Return the folders of a fake gcloud and sleep, which only record their arguments.
-
-        In front of them is `terraform-offline`, if it is used; it runs the next `terraform`.
-        """
-        fakes, offline = self.folder / "programs", self.folder / "offline"
-        texts = {
-            fakes / name: f'echo "$*" >> "{self.folder}/{name}.txt"' for name in ("gcloud", "sleep")
-        }
-        if self.has_providers and (program := find_offline()):
-            texts[offline / "terraform"] = f'PATH="${{PATH#*:}}"; exec "{program}" "$@"'
-        for file, text in texts.items():
-            if not file.exists():
-                file.parent.mkdir(exist_ok=True)
-                file.write_text(f"#!/bin/sh\n{text}\n")
-                file.chmod(0o755)
-        return os.pathsep.join(dict.fromkeys(str(file.parent) for file in reversed(texts)))
+    def _make_programs(self) -> Path:
+        """Return the folder of a fake gcloud and sleep, which only record their arguments."""
+        programs = self.folder / "programs"
+        for name in ("gcloud", "sleep"):
+            write_program(programs / name, f'echo "$*" >> "{self.folder}/{name}.txt"')
+        return programs
 
     def plan(self, environment: str, *options: str, name: str = "") -> Values:
         """Plan with an environment's variables and with `options`; save the plan under `name`."""
