@@ -13,14 +13,13 @@ import pytest
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erased_files, files, log_rows, merges, ranges, runs
-from progress.errors import ArchiveRunning, AttemptFailed, ProgressError
-from progress.operations import batch_job, claim, records, runner
+from progress.archive import check, erased_files, files, log_rows, merges, runs
+from progress.errors import AttemptFailed, ProgressError
+from progress.operations import batch_job, records, runner
 from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events
-from tests.support.doomed_worker import POINTS
 from tests.support.operation_fixtures import Operator, deliver
 from tests.support.postgres_servers import url_of
 from tests.support.stage import append
@@ -119,40 +118,6 @@ def test_only_events_recorded_before_the_given_time_are_archived(
     assert result(done)["upto"] == length
     done = operator.run(start(operator, 'before: "2001-01-01T00:00:00Z",'))
     assert result(done) == {"upto": length, "events": 0}
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_a_compensation_leaves_no_file_even_if_its_worker_dies(
-    operator: Operator, populated: Connection, archive: Storage, point: str
-) -> None:
-    operation_id = start(operator)
-    doomed_worker.run(operation_id, "ARCHIVE", "verify", "before")
-    assert archives.paths(archive)
-    assert operator.cancel(operation_id)["state"] == "RUNNING"
-    doomed_worker.await_lost_claim(populated)
-    doomed_worker.run(operation_id, "ARCHIVE", "write", f"undo {point}")
-    done = operator.run_until_it_ends(operation_id)
-    assert (done["state"], done["error"]) == ("FAILED", "cancelled")
-    assert archives.paths(archive) == set()
-
-
-def test_a_cancelled_run_writes_no_further_range(
-    operator: Operator, populated: Connection, archive: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "RANGE", 30)
-    monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
-    operation_id, write, written = start(operator), ranges.write, 0
-
-    def write_and_cancel(*arguments: Any) -> object:
-        nonlocal written
-        written += 1
-        operator.cancel(operation_id)
-        return write(*arguments)
-
-    monkeypatch.setattr(ranges, "write", write_and_cancel)
-    done = operator.run(operation_id)
-    assert (done["state"], done["error"], written) == ("FAILED", "cancelled", 1)
-    assert archives.paths(archive) == set()
 
 
 def test_a_compensation_keeps_the_files_of_another_run(
@@ -260,20 +225,6 @@ def test_an_event_that_is_appended_during_a_run_is_left_to_the_next_run(
     monkeypatch.setitem(runner.ACTIONS, "ARCHIVE", steps)
     assert result(operator.run(start(operator)))["upto"] == length
     expect_whole(populated, archive, length)
-
-
-def test_waiting_for_another_archive_run_does_not_count_as_an_attempt(
-    operator: Operator, populated: Connection, archive: Storage, length: int
-) -> None:
-    operation_id = start(operator)
-    with log_rows.hold_lock(populated):
-        for _ in range(7):
-            with pytest.raises(ArchiveRunning):
-                deliver(operation_id)
-        assert not archives.paths(archive)
-    done = operator.run(operation_id)
-    assert [step["attempts"] for step in done["steps"]] == [1, 1, 1, 1, 1]
-    assert result(done)["upto"] == length
 
 
 def test_a_second_request_gets_the_unfinished_operation_of_the_first(

@@ -20,9 +20,8 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erasure_ledger, log_rows, manifests
+from progress.archive import check, erasure_ledger, manifests
 from progress.errors import (
-    ArchiveRunning,
     AttemptFailed,
     OperationEnded,
     ProgressError,
@@ -37,7 +36,6 @@ from progress.recovery import checks
 from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events, stage
 from tests.support.cloud_storage import Bucket
-from tests.support.doomed_worker import POINTS
 from tests.support.erasure_fixtures import (
     BLOCKS,
     LEARNER,
@@ -564,29 +562,6 @@ def test_an_archive_run_during_an_erasure_archives_no_events_of_the_learner(
     archives.run(populated, archive)
     assert archives.files_with(archive, ANN) == before
     operator.run_until_it_ends(operation_id)
-    expect_no_trace(populated, archive)
-
-
-@pytest.mark.first_in_gate
-@pytest.mark.parametrize("point", POINTS)
-def test_the_next_worker_completes_the_step_that_rewrites_the_files(
-    operator: Operator, populated: Connection, archive: Storage, point: str
-) -> None:
-    operation_id = erase(operator, "ann")["id"]
-    doomed_worker.run(operation_id, "ERASE_USER", "files", point)
-    assert operator.run_until_it_ends(operation_id)["state"] == "SUCCEEDED"
-    expect_no_trace(populated, archive)
-
-
-@pytest.mark.exhaustive
-def test_an_erasure_waits_until_an_archive_run_ends(
-    operator: Operator, populated: Connection, archive: Storage
-) -> None:
-    operation_id = erase(operator, "ann")["id"]
-    with log_rows.hold_lock(populated), pytest.raises(ArchiveRunning):
-        operator.run(operation_id)
-    done = operator.run(operation_id)
-    assert [step["attempts"] for step in done["steps"]] == [1, 1, 1, 1, 1]
     expect_no_trace(populated, archive)
 
 

@@ -5,7 +5,6 @@ beside the archive has an entry for each erased learner's digest.
 """
 
 import contextlib
-import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -26,10 +25,8 @@ from progress.archive import erasure_ledger, manifests
 from progress.archive.erasure_ledger import Entry
 from progress.errors import (
     AttemptFailed,
-    CopiesUnavailable,
     DatabaseUnavailable,
     ProgressError,
-    StorageUnavailable,
 )
 from progress.local import readiness
 from progress.operations import erasure_rows, erasure_steps, records, runner
@@ -57,19 +54,6 @@ CHUNKED = (  # the statements that run once for each chunk
 )
 
 
-STEPS = ("forbid", "forget", "redact", "files", "close")
-# The step and the point at which a worker dies; a point other than `before` and `after` names a
-# function of the erasure, after whose first call the worker dies.
-DEATHS = [
-    *((step, point) for step in STEPS for point in doomed_worker.POINTS),
-    ("forbid", "forbid_learner"),
-    ("redact", "redact_events"),
-    ("close", "hide_sessions"),
-    ("close", "delete_marks"),
-    ("close", "keep_receipt"),
-]
-
-
 def expect_the_end(connection: Connection, done: Any) -> None:
     """Assert that the learner's data are gone, and that the other learners' data are complete."""
     counts = receipt(done)["erased"]
@@ -82,41 +66,15 @@ def expect_the_end(connection: Connection, done: Any) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(("step", "point"), DEATHS)
-def test_the_next_worker_completes_the_erasure_that_a_dead_worker_began(
-    operator: Operator, traced: Connection, step: str, point: str
-) -> None:
-    operation_id = erase(operator)["id"]
-    kill_a_worker(operation_id, step, point)
-    done = operator.run_until_it_ends(operation_id)
-    attempts = {s["name"]: s["attempts"] for s in done["steps"]}
-    assert attempts == dict.fromkeys(STEPS, 1) | {step: 2}
-    expect_the_end(traced, done)
-
-
-@pytest.mark.exhaustive
 def test_an_erasure_that_the_previous_version_began_is_completed(
     operator: Operator, traced: Connection
 ) -> None:
     """The previous version stored no counts in the outcome of the step `forget`."""
     operation_id = erase(operator)["id"]
-    kill_a_worker(operation_id, "redact", "before")
+    doomed_worker.run(operation_id, "ERASE_USER", "redact", "before")
     traced.run(BLOCKS["remove counts"], operation_id=operation_id)
     assert receipt(operator.run_until_it_ends(operation_id))["found"] == 0
     assert find_traces(traced, *NEEDLES) == []
-
-
-def kill_a_worker(operation_id: str, step: str, point: str) -> None:
-    doomed_worker.run_doomed(operation_id, functools.partial(doom, step, point))
-
-
-def doom(step: str, point: str) -> None:
-    """Let this process die at this point of the step, and not wait for the end of queries."""
-    erasure_steps._REQUESTS_END_S, erasure_rows.CHUNK = 0.0, 7
-    if point in doomed_worker.POINTS:
-        doomed_worker.doom_step("ERASE_USER", step, point)
-    else:
-        doomed_worker.doom_call(erasure_rows.__name__, point, "after")
 
 
 @pytest.mark.exhaustive
@@ -194,45 +152,6 @@ def test_the_first_step_does_not_read_the_dead_letters(
         runner.run(UUID(operation_id))
     states = [step["state"] for step in operator.get(operation_id)["steps"]]
     assert states == ["SUCCEEDED", *["PENDING"] * 4]
-
-
-OUTAGES = {
-    "ledger": (erasure_ledger, "write_entry", StorageUnavailable("no response")),
-    "Redis": (erasure_steps, "_delete_copies", CopiesUnavailable("no response")),
-    "exports": (erasure_steps, "_delete_exports", StorageUnavailable("no response")),
-}
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("name", OUTAGES)
-def test_an_outage_of_the_storage_or_of_redis_does_not_count_as_an_attempt(
-    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    owner, function, error = OUTAGES[name]
-
-    def fail(*_: object) -> None:
-        raise error
-
-    operation_id = erase(operator)["id"]
-    with monkeypatch.context() as broken:
-        broken.setattr(owner, function, fail)
-        for _ in range(7):
-            with pytest.raises(type(error)):
-                deliver(operation_id)
-    done = operator.run(operation_id)
-    assert [step["attempts"] for step in done["steps"]] == [1] * 5
-    expect_the_end(traced, done)
-
-
-def test_an_erasure_stays_unfinished_while_redis_is_unreachable(
-    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REDIS_URL", "unix:///nowhere/redis.sock")
-    settings.current.cache_clear()
-    operation_id = erase(operator)["id"]
-    with pytest.raises(CopiesUnavailable):
-        deliver(operation_id)
-    assert operator.get(operation_id)["state"] == "RUNNING"
 
 
 @pytest.mark.exhaustive

@@ -66,23 +66,6 @@ def test_an_operation_that_older_code_accepted_leaves_out_a_new_step(
     assert traced_operation.read_runs(connection) == DONE[:-1]
 
 
-@pytest.mark.first_in_gate("point")
-@pytest.mark.parametrize("point", POINTS[::-1])
-@pytest.mark.parametrize("step", STEPS)
-def test_the_next_worker_resumes_at_the_step_in_which_a_worker_died(
-    operator: Operator, hooks: Hooks, connection: Connection, step: str, point: str
-) -> None:
-    operation_id = start(operator)
-    run_a_worker_that_dies(operation_id, step, point)
-    done = operator.run_until_it_ends(operation_id)
-    assert (done["state"], done["result"]) == ("SUCCEEDED", '{"step": "tidy"}')
-    assert [s["attempts"] for s in done["steps"]] == [2 if s == step else 1 for s in STEPS]
-    again = [(step, "do")] if point == "after" else []
-    at = STEPS.index(step)
-    assert traced_operation.read_runs(connection) == DONE[:at] + again + DONE[at:]
-    assert traced_operation.read_effects(connection) == sorted(STEPS)
-
-
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("step", COMPENSATED)
@@ -104,45 +87,6 @@ def test_the_next_worker_completes_the_compensation_in_which_a_worker_died(
     }
     assert undone == expected[step, point]
     assert traced_operation.read_effects(connection) == []
-
-
-@pytest.mark.first_in_gate("step")
-@pytest.mark.parametrize("name", ["operation", "effect"])
-@pytest.mark.parametrize("step", STEPS)
-def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
-    operator: Operator, hooks: Hooks, connection: Connection, step: str, name: str
-) -> None:
-    """Either the connection that holds the worker's claim or the connection of the step is lost."""
-    operation_id = start(operator)
-
-    def break_connections() -> None:
-        connection.run(traced_operation.BLOCKS["break workers"], name=name)
-        if name == "effect":
-            raise DatabaseUnavailable("the database did not respond")
-
-    hooks[step, "before"] = break_connections
-    for _ in range(claim.MAX_ATTEMPTS + 2):
-        with pytest.raises(DatabaseUnavailable):
-            deliver(operation_id)
-    del hooks[step, "before"]
-    done = operator.run_until_it_ends(operation_id)
-    assert done["state"] == "SUCCEEDED"
-    assert [s["attempts"] for s in done["steps"]] == [1] * 4
-    assert sorted(set(traced_operation.read_runs(connection))) == sorted(DONE)
-    assert traced_operation.read_effects(connection) == sorted(STEPS)
-
-
-def test_a_refused_connection_does_not_count_as_an_attempt(
-    operator: Operator, hooks: Hooks, connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    operation_id = start(operator)
-    with monkeypatch.context() as refused:
-        refused.setattr(database, "connect", refuse)
-        for _ in range(claim.MAX_ATTEMPTS + 2):
-            with pytest.raises(DatabaseUnavailable):
-                deliver(operation_id)
-    assert operator.run_until_it_ends(operation_id)["state"] == "SUCCEEDED"
-    assert traced_operation.read_runs(connection) == DONE
 
 
 def refuse(*_: object, **__: object) -> None:
@@ -275,15 +219,6 @@ def test_a_cancellation_undoes_the_steps_but_is_rejected_after_the_point_of_no_r
         assert responses == ["BAD_USER_INPUT"]
         assert done["state"] == "SUCCEEDED"
     assert operator.cancel(operation_id) == "BAD_USER_INPUT"
-
-
-def test_an_operation_that_is_cancelled_before_a_worker_begins_it_ends_without_any_step(
-    operator: Operator, hooks: Hooks, connection: Connection
-) -> None:
-    operation_id = start(operator)
-    assert operator.cancel(operation_id)["state"] == "PENDING"
-    assert operator.run_until_it_ends(operation_id)["state"] == "FAILED"
-    assert traced_operation.read_runs(connection) == []
 
 
 @pytest.mark.parametrize("breaks", [True, False])
