@@ -25,11 +25,10 @@ from progress.adapters.redis import async_client, blocking_client, commands
 from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.blocking_client import BlockingClient
 from progress.adapters.redis.commands import Reply
-from progress.adapters.redis.subscriber import Subscriber
 from progress.adapters.redis.url import parse_url
-from progress.errors import CopiesUnavailable, RedisUnavailable, SettingsError
-from progress.local import ports
+from progress.errors import RedisUnavailable, SettingsError
 from tests.support import cache_instances
+from tests.support.cache_instances import ANSWERS, serve
 
 T = TypeVar("T")
 
@@ -139,17 +138,27 @@ async def cost(client: Client, times: int = 20) -> float:
     return (time.monotonic() - began) / _TIMEOUT_S
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        *cache_instances.ANSWERS,
-        pytest.param(b"+PONG\r\n" * 100, id="too much"),
-        pytest.param(b"-ERR unknown command 'PING'\r\n", id="rejection"),
-    ],
-)
+INVALID = [
+    *ANSWERS,
+    pytest.param(b"+PONG\r\n" * 100, id="too much"),
+    pytest.param(b"-ERR unknown command 'PING'\r\n", id="rejection"),
+]
+
+
+@pytest.mark.parametrize("answer", INVALID)
 def test_callers_do_not_wait_again_for_a_server_with_invalid_replies(answer: bytes | None) -> None:
-    with cache_instances.serve(answer) as url:
+    with serve(answer) as url:
         assert is_left_alone(url)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_server_with_invalid_replies_fails_a_blocking_call_in_time(answer: bytes | None) -> None:
+    with serve(answer) as url, closing(open_client(url, _TIMEOUT_S)) as client:
+        began = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(RedisUnavailable):
+                client.run(commands.ping(), commands.ping())
+        assert time.monotonic() - began < 3 * 5 * _TIMEOUT_S
 
 
 def test_callers_do_not_wait_while_the_client_reconnects_after_the_back_off(
@@ -165,22 +174,8 @@ def test_callers_do_not_wait_while_the_client_reconnects_after_the_back_off(
                 await asyncio.sleep(0.001)
         return spent
 
-    with cache_instances.serve(None) as url:
+    with serve(None) as url:
         assert with_client(url, each_attempt, timeout_s=_TIMEOUT_S) < 10
-
-
-def test_callers_do_not_wait_again_for_a_slow_server() -> None:
-    with cache_instances.serve(b"+PONG\r\n", after=3 * _TIMEOUT_S) as url:
-        assert is_left_alone(url)
-        assert with_client(url, lambda c: c.run(commands.ping()), timeout_s=100 * _TIMEOUT_S) == [
-            b"PONG"
-        ]
-
-
-def test_callers_do_not_wait_again_for_an_unreachable_server() -> None:
-    with cache_instances.serve(None) as url:
-        pass
-    assert is_left_alone(url)
 
 
 def test_the_back_off_begins_with_the_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,28 +187,9 @@ def test_the_back_off_begins_with_the_failure(monkeypatch: pytest.MonkeyPatch) -
                 await client.run(commands.ping())
         assert 0 < client._back_off_until - asyncio.get_running_loop().time() <= 60
 
-    with cache_instances.serve(None) as url:
+    with serve(None) as url:
         pass
     with_client(url, work, timeout_s=10)
-
-
-def test_callers_do_not_wait_for_a_suspended_server_but_use_it_again_once_it_resumes(
-    own: cache_instances.Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(async_client, "_BACK_OFF_S", 0.05)
-
-    async def work(client: Client) -> None:
-        await until(client)
-        own.stop()
-        assert await cost(client) < 10
-        own.go_on()
-        await until(client)
-        own.end()
-        await cost(client, 3)
-        own.start()
-        await until(client)
-
-    with_client(own.url, work, timeout_s=_TIMEOUT_S)
 
 
 def test_a_server_that_hangs_after_a_pause_is_noticed_while_callers_keep_coming(
@@ -235,90 +211,6 @@ def test_a_server_that_hangs_after_a_pause_is_noticed_while_callers_keep_coming(
             own.go_on()
 
     with_client(own.url, work, timeout_s=_TIMEOUT_S)
-
-
-# How a server begins to reject writes, and how it accepts them again.
-REFUSALS = {
-    "a replica": (("REPLICAOF", ports.HOST, "1"), ("REPLICAOF", "NO", "ONE")),
-    "too few replicas": (
-        ("CONFIG", "SET", "min-replicas-to-write", "1"),
-        ("CONFIG", "SET", "min-replicas-to-write", "0"),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", REFUSALS)
-def test_a_server_that_rejects_writes_is_away(own: cache_instances.Valkey, name: str) -> None:
-    """Also if a script writes, and if a caller ignores the reply."""
-    refuse, accept = REFUSALS[name]
-    writes = [
-        commands.count("rate", "ann", 1, 1),
-        commands.set_newer_versions({"version:a": 1}, int(2_000 * time.time())),
-    ]
-
-    async def work(client: Client) -> None:
-        for write in writes:
-            await until(client)
-            own.server().execute_command(*refuse)
-            with pytest.raises(RedisUnavailable):
-                await client.run(write)
-            own.server().execute_command(*accept)
-        await until(client)
-        assert isinstance((await client.run(writes[0]))[0], int)
-
-    with_client(own.url, work)
-    with closing(open_client(own.url)) as client:
-        client.run(commands.ping())
-        own.server().execute_command(*refuse)
-        for write in writes:
-            with pytest.raises(RedisUnavailable):
-                client.run(write)
-        own.server().execute_command(*accept)
-        assert isinstance(client.run(writes[0])[0], int)
-
-
-_SCRIPTS = (("ACL", "SETUSER", "default", f"{sign}@scripting") for sign in "-+")
-_CHANNELS = (("ACL", "SETUSER", "default", which) for which in ("resetchannels", "allchannels"))
-FAILURES = {**REFUSALS, "no scripts": _SCRIPTS, "no channels": _CHANNELS}
-
-
-@pytest.mark.parametrize("fails", ["end", "stop", *FAILURES])
-def test_a_subscriber_reports_when_redis_fails_and_when_it_is_back(
-    own: cache_instances.Valkey, fails: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async def work() -> None:
-        states, received = asyncio.Queue[bool](), asyncio.Queue[str]()
-        subscriber = Subscriber(
-            own.url,
-            {"a"},
-            received.put_nowait,
-            lambda: states.put_nowait(subscriber.is_connected),
-        )
-        running = asyncio.create_task(subscriber.run())
-
-        async def await_state(is_connected: bool) -> None:
-            async with asyncio.timeout(30):
-                while await states.get() != is_connected:
-                    pass
-
-        await await_state(True)
-        if fails in FAILURES:
-            refuse, accept = FAILURES[fails]
-            own.server().execute_command(*refuse)
-            await await_state(False)
-            own.server().execute_command(*accept)
-        else:
-            getattr(own, fails)()
-            await await_state(False)
-            {"end": own.start, "stop": own.go_on}[fails]()
-        await await_state(True)
-        own.server().publish("a", "")
-        async with asyncio.timeout(30):
-            assert await received.get() == "a"
-        running.cancel()
-
-    asyncio.run(work())
-    assert capsys.readouterr().out.count("no Redis, so the database is polled") == 1
 
 
 async def until(client: Client) -> None:
@@ -387,49 +279,9 @@ def open_client(url: str, timeout_s: float = 10) -> BlockingClient:
     return BlockingClient(parse_url(url), connect_timeout_s=timeout_s, timeout_s=timeout_s)
 
 
-@pytest.mark.parametrize("answer", cache_instances.ANSWERS)
-def test_a_server_with_invalid_replies_fails_a_call_in_time(answer: bytes | None) -> None:
-    with cache_instances.serve(answer) as url, closing(open_client(url, _TIMEOUT_S)) as client:
-        began = time.monotonic()
-        for _ in range(3):
-            with pytest.raises(RedisUnavailable):
-                client.run(commands.ping(), commands.ping())
-        assert time.monotonic() - began < 3 * 5 * _TIMEOUT_S
-
-
 def test_replies_without_a_command_are_not_the_replies_to_the_next_command() -> None:
-    with cache_instances.serve(b"+PONG\r\n+MORE\r\n") as url, closing(open_client(url)) as client:
+    with serve(b"+PONG\r\n+MORE\r\n") as url, closing(open_client(url)) as client:
         assert [client.run(commands.ping()) for _ in range(3)] == [[b"PONG"]] * 3
-
-
-def test_a_call_to_an_unreachable_server_fails() -> None:
-    with cache_instances.serve(None) as url:
-        pass
-    with closing(open_client(url)) as client, pytest.raises(RedisUnavailable, match="refused"):
-        client.run(commands.ping())
-    with pytest.raises(CopiesUnavailable, match="refused"):
-        blocking_client.delete_keys(url, "ann", lambda: None)
-
-
-def test_a_suspended_server_is_used_again_once_it_resumes(own: cache_instances.Valkey) -> None:
-    with closing(open_client(own.url, _TIMEOUT_S)) as client:
-        client._timeout_s = 10
-        assert client.run(("ECHO", "before")) == [b"before"]
-        client._timeout_s = _TIMEOUT_S
-        own.stop()
-        with pytest.raises(RedisUnavailable):
-            client.run(("ECHO", "lost"))
-        own.go_on()
-        client._timeout_s = 10
-        assert client.run(("ECHO", "after")) == [b"after"]
-
-
-def test_a_connection_that_redis_has_closed_is_replaced(own: cache_instances.Valkey) -> None:
-    with closing(open_client(own.url)) as client:
-        client.run(commands.ping())
-        own.end()
-        own.start()
-        assert client.run(("ECHO", "again")) == [b"again"]
 
 
 def test_threads_get_their_own_replies(empty_redis: str) -> None:

@@ -108,36 +108,6 @@ def own() -> Iterator[cache_instances.Valkey]:
     publisher_to.cache_clear()
 
 
-def test_a_hanging_redis_times_out_once_and_is_then_skipped(
-    own: cache_instances.Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    timeout_s = 0.1
-    for name in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
-        monkeypatch.setattr(changes, name, timeout_s)
-    assert publisher().publish_operation("warm", 1)
-    own.stop()
-    times = []
-    for number in range(20):
-        began = time.monotonic()
-        assert not publisher().publish_operation("o", number)
-        times.append(time.monotonic() - began)
-    assert sum(times) < 10 * timeout_s
-
-
-def test_notifications_kept_during_an_outage_are_sent_with_the_next_notification(
-    own: cache_instances.Valkey,
-) -> None:
-    own.end()
-    assert not publisher().publish(changes.Change(schema.schema_name(), 5, '["ann"]', None))
-    # The publisher keeps this notification and does not try to send it: the first has just failed.
-    assert not publisher().publish(changes.Change(schema.schema_name(), 6, '["ben"]', None))
-    own.start()
-    publisher()._retry_at = 0
-    assert publisher().publish_operation("o", 1)
-    server = own.server()
-    assert server.mget(version_key("ann"), version_key("ben")) == [b"5", b"6"]
-
-
 def test_the_newest_100_notifications_are_kept_during_an_outage(
     own: cache_instances.Valkey,
 ) -> None:
@@ -169,13 +139,6 @@ def test_a_fold_marks_its_last_position(
     assert folder.fold_window(shard, 10) == 0
     marks = blocking_client.read_marks(redis_with_notifications)
     assert max(position for _, position in marks) == model_rows.read_value(connection, "head")
-
-
-def test_a_restarted_redis_receives_the_next_notification(own: cache_instances.Valkey) -> None:
-    assert publisher().publish_operation("o", 1)
-    own.end()
-    own.start()
-    assert publisher().publish_operation("o", 2)
 
 
 def test_a_rejected_notification_is_not_repeated_and_later_notifications_arrive(
@@ -212,21 +175,3 @@ def test_a_notification_is_lost_if_the_credentials_are_wrong(own: cache_instance
         sender = publisher_to(f"redis://:{password}@{address}")
         assert sender.publish_operation("o", 1) is is_received
         assert (sender._retry_at == 0) is is_received
-
-
-def test_the_publisher_sends_notifications_and_deletes_outdated_versions_if_redis_is_full(
-    own: cache_instances.Valkey,
-) -> None:
-    server = own.server()
-    assert publisher().publish(
-        changes.Change(schema.schema_name(), 5, '["ann"]', None), catalogue=5
-    )
-    with server.pubsub() as listener:
-        listener.psubscribe("changed:learner:*")
-        server.config_set("maxmemory", 1)
-        assert publisher().publish(
-            changes.Change(schema.schema_name(), 6, '["ann"]', None), catalogue=6
-        )
-        assert receive(listener, 1) == [("changed:learner:ann", "6")]
-    catalogue = commands.shared_version_key(schema.schema_name(), commands.CATALOGUE)
-    assert server.mget(version_key("ann"), catalogue) == [None, None]

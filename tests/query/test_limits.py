@@ -26,7 +26,7 @@ from progress.query.http import persisted_queries
 from progress.query.http.persisted_queries import PersistedQueries
 from tests.conftest import Store
 from tests.query import expensive
-from tests.support import api, cache_instances
+from tests.support import api
 from tests.support.api import Api
 from tests.support.cache_instances import Instance
 from tests.support.stage import connect
@@ -534,16 +534,3 @@ def test_counts_expire(both: list[Instance], redis_with_notifications: str) -> N
     server = redis.Redis.from_url(redis_with_notifications)
     (key,) = server.keys("rate:ann:*")
     assert 60 <= server.ttl(key) <= 120
-
-
-@pytest.mark.parametrize("is_hanging", [True, False])
-def test_each_instance_counts_requests_separately_if_redis_is_unavailable(is_hanging: bool) -> None:
-    with cache_instances.own_valkey() as own:
-        instance = Instance(
-            "postgresql://nobody", own.url if is_hanging else None, per_minute=5, timeout_s=0.1
-        )
-        own.stop()
-        assert count_allowed([instance], "ann", NOON) == 5
-        assert count_allowed([instance], "ben", NOON) == 5
-        assert count_allowed([instance], "ann", NOON + timedelta(minutes=1)) == 5
-        instance.close()

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -281,8 +280,8 @@ ANSWERS = [
 
 
 @contextlib.contextmanager
-def serve(answer: bytes | None, *, after: float = 0.0) -> Iterator[str]:
-    """Run a server that receives a command, waits for `after` seconds and sends `answer`.
+def serve(answer: bytes | None) -> Iterator[str]:
+    """Run a server that receives a command and sends `answer`.
 
     If `answer` is None, the server accepts no connection.
     """
@@ -295,7 +294,6 @@ def serve(answer: bytes | None, *, after: float = 0.0) -> Iterator[str]:
                     connection, _ = listening.accept()
                     with connection:
                         while answer is not None and connection.recv(65_536):
-                            time.sleep(after)
                             connection.sendall(answer)
 
         if answer is not None:

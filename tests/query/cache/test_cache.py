@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import NumberedStatement
-from progress.adapters.redis import async_client, commands
-from progress.errors import DatabaseUnavailable, RateLimited
+from progress.adapters.redis import commands
+from progress.errors import DatabaseUnavailable
 from progress.event_store import dead_letters
 from progress.projections import batch, changes, rebuild, replay, schema
 from progress.projections.projector import SHARDS, Projector
@@ -28,7 +28,6 @@ from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.cache.responses import ComputedEntry
 from progress.query.cache.versions import ProjectedTo
 from progress.query.graphql.schema import FIELDS
-from progress.query.http import app
 from progress.query.read_models.reader import Parameters, Reader, open_reader
 from tests.conftest import Store
 from tests.support import api, cache_instances, cli, model_rows, sample_events
@@ -246,20 +245,6 @@ def test_a_response_includes_the_position_of_the_projections(
     (head,) = populated.run("SELECT max(global_position)::text, max(created_at) FROM events")
     projected_to = ask(apis[0])["extensions"]["projectedTo"]
     assert (projected_to["position"], datetime.fromisoformat(projected_to["time"])) == tuple(head)
-
-
-def test_a_hanging_redis_does_not_change_the_response(store: Store, populated: Connection) -> None:
-    with (
-        cache_instances.own_valkey() as own,
-        api.serve(store.url, redis_url=own.url) as one,
-        api.serve(store.url) as without,
-    ):
-        expected = ask(without)["data"]
-        assert ask(one)["data"] == expected
-        own.stop()
-        for _ in range(3):
-            answer = ask(one)
-            assert (cache_result(answer), answer["data"]) == ("MISS", expected)
 
 
 def record_statements(reader: Reader) -> list[str]:
@@ -874,64 +859,6 @@ def check_answers(instance: Instance) -> None:
     assert instance.get(*ANN) == instance.read(*ANN)
 
 
-def test_only_one_request_waits_for_a_hanging_redis_and_all_requests_succeed(
-    store: Store, populated: Connection
-) -> None:
-    timeout = 0.1
-    with (
-        cache_instances.own_valkey() as own,
-        cache_instances.instances(store, own.url, 1, timeout_s=timeout) as (instance,),
-    ):
-        instance.get(*ANN)
-        own.stop()
-        began = time.monotonic()
-        for _ in range(20):
-            lookup = instance.run(instance.cache.lookup("caller", ANN, at=NOW))
-            assert (lookup.result, set(lookup.entries)) == ("error", {None})
-        assert time.monotonic() - began < 10 * timeout
-        check_answers(instance)
-
-
-def test_redis_is_used_again_after_it_restarts_without_data(
-    store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)
-    with (
-        cache_instances.own_valkey() as own,
-        cache_instances.instances(store, own.url, 1) as (instance,),
-    ):
-        check_answers(instance)
-        own.end()
-        check_answers(instance)
-        own.start()
-        while instance.run(app.redis_status(instance.redis)) != "ok":
-            check_answers(instance)
-        check_answers(instance)
-        instance.computations = 0
-        check_answers(instance)
-        assert instance.computations == 0
-
-
-def test_a_result_from_a_time_without_redis_is_not_followed_by_an_older_result(
-    store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(async_client, "_BACK_OFF_S", 0)
-    with (
-        cache_instances.own_valkey() as own,
-        cache_instances.instances(store, own.url, 1, timeout_s=0.2) as (instance,),
-    ):
-        before = instance.get(*ANN)
-        own.stop()
-        append(populated, LESSON)
-        Projector(populated).catch_up_all()  # the notification is lost
-        newest = instance.get(*ANN)
-        assert newest == instance.read(*ANN) != before
-        own.go_on()  # the copies of the old versions have not expired
-        while instance.run(app.redis_status(instance.redis)) != "ok":
-            pass
-        assert instance.get(*ANN) == newest
-
-
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     **{
         repr(malformed): lambda _, malformed=malformed: malformed  # type: ignore[misc]
@@ -978,18 +905,6 @@ def test_keys_of_an_unexpected_type_are_misses(
     one.computations = 0
     check_answers(one)  # the keys have been replaced
     assert one.computations == 0
-
-
-def test_results_are_computed_and_requests_are_limited_if_redis_is_full(
-    store: Store, populated: Connection
-) -> None:
-    with cache_instances.own_valkey("--maxmemory", "1") as own:
-        instance = Instance(store.url, own.url, per_minute=3)
-        for _ in range(3):
-            check_answers(instance)
-        with pytest.raises(RateLimited):
-            check_answers(instance)
-        instance.close()
 
 
 def test_the_redis_hash_of_a_learner_has_at_most_a_hundred_fields(

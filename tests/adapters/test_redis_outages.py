@@ -1,0 +1,263 @@
+"""Each caller of Redis under each condition of it: slower, never wrong, never an error.
+
+The erasure is the exception: it must delete the copies in Redis, and so fails without it.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+from progress.adapters.redis import async_client, blocking_client, commands
+from progress.adapters.redis.async_client import Client
+from progress.adapters.redis.blocking_client import BlockingClient
+from progress.adapters.redis.subscriber import Subscriber
+from progress.adapters.redis.url import parse_url
+from progress.errors import CopiesUnavailable, RateLimited, RedisUnavailable
+from progress.local import ports
+from progress.projections import changes
+from progress.projections.changes import Change, Publisher
+from progress.projections.projector import Projector
+from progress.query.http import app
+from tests.conftest import Store
+from tests.support import cache_instances, sample_events
+from tests.support.cache_instances import NOW, Valkey
+from tests.support.stage import append
+
+_TIMEOUT_S = 0.1
+_SCHEMA = "progress_1"
+ANN = cache_instances.all_keys("ann")
+
+
+class Condition(NamedTuple):
+    """How a server begins and ends to be in this condition."""
+
+    begin: Callable[[Valkey], object]
+    end: Callable[[Valkey], object]
+
+
+def send(*command: str) -> Callable[[Valkey], object]:
+    return lambda own: own.server().execute_command(*command)
+
+
+def set_up(name: str, value: str, usual: str) -> Condition:
+    return Condition(send("CONFIG", "SET", name, value), send("CONFIG", "SET", name, usual))
+
+
+def permit(refused: str, allowed: str) -> Condition:
+    user = ("ACL", "SETUSER", "default")
+    return Condition(send(*user, refused), send(*user, allowed))
+
+
+# The server answers no call, or rejects every write.
+AWAY = {
+    "away": Condition(Valkey.end, Valkey.start),
+    "slow": Condition(Valkey.stop, Valkey.go_on),
+    "a replica": Condition(send("REPLICAOF", ports.HOST, "1"), send("REPLICAOF", "NO", "ONE")),
+    "too few replicas": set_up("min-replicas-to-write", "1", "0"),
+}
+CONDITIONS = {
+    **AWAY,
+    "full": set_up("maxmemory", "1", "0"),
+    "no scripts": permit("-@scripting", "+@scripting"),
+    "no channels": permit("resetchannels", "allchannels"),
+}
+each_condition = pytest.mark.parametrize("name", CONDITIONS)
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
+    monkeypatch.setattr(async_client, "_BACK_OFF_S", 0.05)
+    with cache_instances.own_valkey() as valkey:
+        yield valkey
+
+
+async def run(client: Client, *sent: commands.Command) -> list[commands.Reply]:
+    """Run the commands as soon as Redis responds."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(RedisUnavailable):
+                return await client.run(*sent)
+            await asyncio.sleep(0.001)
+
+
+WRITES = [
+    commands.count("rate", "ann", 1, 1),
+    commands.set_newer_versions({"version:a": 1}, 2**50),
+]
+
+
+@pytest.mark.parametrize("name", AWAY)
+def test_no_caller_waits_for_a_server_that_is_away_and_each_uses_it_again(
+    own: Valkey, name: str
+) -> None:
+    """Also if a script writes, and if a caller ignores the reply."""
+
+    async def work() -> None:
+        client = Client(own.url, timeout_s=_TIMEOUT_S)
+        await run(client, *WRITES)
+        CONDITIONS[name].begin(own)
+        began = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(RedisUnavailable):
+                await client.run(*WRITES)
+        assert time.monotonic() - began < 10 * _TIMEOUT_S
+        CONDITIONS[name].end(own)
+        assert isinstance((await run(client, *WRITES))[0], int)
+        await client.close()
+
+    asyncio.run(work())
+    with closing(open_blocking(own.url)) as client:
+        client.run(*WRITES)
+        CONDITIONS[name].begin(own)
+        for write in WRITES:
+            with pytest.raises(RedisUnavailable):
+                client.run(write)
+        CONDITIONS[name].end(own)
+        assert isinstance(client.run(*WRITES)[0], int)
+
+
+def open_blocking(url: str) -> BlockingClient:
+    return BlockingClient(parse_url(url), connect_timeout_s=_TIMEOUT_S, timeout_s=_TIMEOUT_S)
+
+
+@each_condition
+def test_results_are_those_of_the_database_and_never_older_than_before(
+    store: Store, own: Valkey, name: str
+) -> None:
+    with (
+        cache_instances.populate(store, "ann") as connection,
+        cache_instances.instances(store, own.url, 1, timeout_s=2 * _TIMEOUT_S) as (instance,),
+    ):
+        before = instance.get(*ANN)
+        CONDITIONS[name].begin(own)
+        began = time.monotonic()
+        for _ in range(20):
+            instance.run(instance.cache.lookup("caller", ANN, at=NOW))
+        assert time.monotonic() - began < 20 * _TIMEOUT_S
+        append(connection, sample_events.lesson("ann", 4))
+        Projector(connection).catch_up_all()  # the notification is lost
+        if name not in AWAY:  # the copies of the old versions expire
+            own.server().delete(*own.server().scan_iter("version:*"))
+        newest = instance.get(*ANN)
+        assert newest == instance.read(*ANN) != before
+        CONDITIONS[name].end(own)
+        while instance.run(app.redis_status(instance.redis)) != "ok":
+            assert instance.get(*ANN) == newest
+        assert instance.get(*ANN) == newest
+        instance.computations = 0
+        assert (instance.get(*ANN), instance.computations) == (newest, 0)
+
+
+@each_condition
+def test_requests_are_limited(own: Valkey, name: str) -> None:
+    database = "postgresql://nobody"
+    instance = cache_instances.Instance(database, own.url, per_minute=5, timeout_s=_TIMEOUT_S)
+
+    def count_allowed(caller: str, minute: int) -> int:
+        for number in range(20):
+            try:
+                at = NOW + timedelta(minutes=minute)
+                instance.run(instance.cache.lookup(caller, (), at=at))
+            except RateLimited:
+                return number
+        return 20
+
+    CONDITIONS[name].begin(own)
+    counts = [count_allowed("ann", 0), count_allowed("ben", 0), count_allowed("ann", 1)]
+    instance.close()
+    CONDITIONS[name].end(own)
+    assert counts == [5, 5, 5]
+
+
+@each_condition
+def test_a_change_is_published_later_if_redis_does_not_take_it(
+    own: Valkey, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The publisher keeps it, and tries only once in a second; old copies are deleted."""
+    for limit in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
+        monkeypatch.setattr(changes, limit, _TIMEOUT_S)
+    publisher = Publisher(own.url)
+
+    def publish(version: int) -> bool:
+        return publisher.publish(Change(_SCHEMA, version, '["ann"]', None), catalogue=version)
+
+    def read() -> list[Any]:
+        keys = (
+            commands.learner_version_key(_SCHEMA, "ann"),
+            commands.shared_version_key(_SCHEMA, commands.CATALOGUE),
+        )
+        return [*own.server().mget(keys)]
+
+    assert publish(1)
+    CONDITIONS[name].begin(own)
+    began = time.monotonic()
+    assert [publish(version) for version in range(2, 12)] == [name == "full"] * 10
+    assert time.monotonic() - began < 5 * _TIMEOUT_S
+    if name == "full":
+        assert read() == [None, None]
+    CONDITIONS[name].end(own)
+    publisher._retry_at = 0
+    assert publisher.publish_operation("o", 1)
+    if name in AWAY:
+        assert read() == [b"11", b"11"]
+    assert publish(12)
+    assert read() == [b"12", b"12"]
+
+
+@pytest.mark.parametrize("name", [name for name in CONDITIONS if name != "full"])
+def test_a_subscriber_reports_when_redis_fails_and_when_it_is_back(
+    own: Valkey, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def work() -> None:
+        states, received = asyncio.Queue[bool](), asyncio.Queue[str]()
+        subscriber = Subscriber(
+            own.url,
+            {"a"},
+            received.put_nowait,
+            lambda: states.put_nowait(subscriber.is_connected),
+        )
+        running = asyncio.create_task(subscriber.run())
+
+        async def await_state(is_connected: bool) -> None:
+            async with asyncio.timeout(30):
+                while await states.get() != is_connected:
+                    pass
+
+        await await_state(True)
+        CONDITIONS[name].begin(own)
+        await await_state(False)
+        CONDITIONS[name].end(own)
+        await await_state(True)
+        own.server().publish("a", "")
+        async with asyncio.timeout(30):
+            assert await received.get() == "a"
+        running.cancel()
+
+    asyncio.run(work())
+    assert capsys.readouterr().out.count("no Redis, so the database is polled") == 1
+
+
+@each_condition
+def test_an_erasure_fails_until_the_copies_can_be_deleted(
+    own: Valkey, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(blocking_client, "_MAINTENANCE_TIMEOUT_S", _TIMEOUT_S)
+    own.server().set(commands.summary_key("ann"), "")
+
+    def delete() -> int:
+        return blocking_client.delete_keys(own.url, "ann", lambda: None)
+
+    CONDITIONS[name].begin(own)
+    if name in AWAY:
+        with pytest.raises(CopiesUnavailable):
+            delete()
+    else:
+        assert delete() == 1
+    CONDITIONS[name].end(own)
+    assert delete() == int(name in AWAY and name != "away")
