@@ -5,7 +5,6 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +15,7 @@ from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.projections import batch
 from tests.conftest import Store
-from tests.support import cli, command_server, sample_events
+from tests.support import cli, sample_events
 from tests.support.stage import append
 
 
@@ -62,9 +61,9 @@ def test_follow_prints_new_events_until_ctrl_c(trail: Store, connection: Connect
 def following(store: Store, *options: str) -> Iterator[Iterator[str]]:
     """Yield the lines that `progress events` prints. Then send Ctrl-C, and assert a silent end."""
     command = subprocess.Popen(
-        [sys.executable, "-m", "progress.cli", "events", *options],
+        [*cli.COMMAND, "events", *options],
         env=settings.child_env(DATABASE_URL=store.url),
-        cwd=command_server.ROOT,
+        cwd=cli.ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -104,7 +103,8 @@ def test_a_user_at_a_terminal_is_asked_before_read_models_are_dropped(store: Sto
     controller, terminal = pty.openpty()
     os.write(controller, b"n\n")
     refused = subprocess.run(
-        [*command_server.command(), "prune-schemas"],
+        [*cli.COMMAND, "prune-schemas"],
+        cwd=cli.ROOT,
         env=settings.child_env(DATABASE_URL=store.url),
         stdin=terminal,
         capture_output=True,

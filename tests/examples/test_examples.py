@@ -19,7 +19,7 @@ import pytest
 from progress import settings
 from progress.local import ports, readiness
 from tests.conftest import skip_without
-from tests.support import cli, command_server, folders, http_client, node, programs
+from tests.support import cli, folders, http_client, node, programs
 from tests.support.recent_events import study
 
 pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
@@ -48,7 +48,7 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 def _with_server(shell: str) -> str:
-    return shell.replace(".venv/bin/progress", " ".join(command_server.command()))
+    return shell.replace(".venv/bin/progress", " ".join(cli.COMMAND))
 
 
 def command(name: str, learner: str = "ann") -> list[str]:
@@ -130,7 +130,7 @@ def publish_streak(environment: dict[str, str], learner: str, *, days: int) -> N
 
 def publish(environment: dict[str, str], events: list[dict[str, Any]]) -> None:
     programs.run(
-        [*command_server.command(), "publish", "-"], environment, folder=REPOSITORY,
+        [*cli.COMMAND, "publish", "-"], environment, folder=REPOSITORY,
         text="\n".join(map(json.dumps, events)),
     )  # fmt: skip
 
@@ -158,7 +158,7 @@ def test_the_event_store_the_views_and_the_archive_show_a_published_lesson(
 def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_until_the_erasure(
     environment: dict[str, str],
 ) -> None:
-    ask = [*command_server.command(), "token", "--user", "fay"]
+    ask = [*cli.COMMAND, "token", "--user", "fay"]
     token = programs.run(ask, environment, folder=REPOSITORY).strip()
     environment = {**environment, "TOKEN": token}
     assert "'appended': 2" in run(environment, "post.py", "fay")

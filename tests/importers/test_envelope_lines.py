@@ -18,7 +18,7 @@ from progress import settings
 from progress.event_store import envelope
 from progress.event_store.envelope import Message, Rejection
 from progress.importers import anki_log, envelope_lines
-from tests.support import cli, command_server, envelopes, sample_events
+from tests.support import cli, envelopes, sample_events
 from tests.support.fake_publisher import FakePublisher
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/publishing.md").read_text(encoding="utf-8")
@@ -301,7 +301,7 @@ def test_the_documented_workflow_finds_the_faults_that_the_document_shows(tmp_pa
     (tmp_path / "events.jsonl").write_bytes(line("SesionStarted") + b"\n" + completed)
     done = subprocess.run(
         ["bash", "-euc", command],
-        cwd=command_server.ROOT,
+        cwd=cli.ROOT,
         env=settings.child_env(GITHUB_WORKSPACE=str(tmp_path)),
         capture_output=True,
         text=True,

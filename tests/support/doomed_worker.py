@@ -5,7 +5,6 @@ They are forked from a process that has imported the runner, so that they start 
 
 import functools
 import importlib
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -16,12 +15,10 @@ from progress.adapters.postgres.database import Connection
 from progress.local import readiness
 from progress.operations import runner
 from progress.operations.claim import ClaimedOperation
+from tests.support import cli
 from tests.support.operation_fixtures import BLOCKS
 
 POINTS = ("before", "after")  # the worker dies before or after the step takes effect
-
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([__name__])
 
 
 def run(operation_id: str, kind: str, step: str, point: str) -> None:
@@ -44,7 +41,7 @@ def call_doomed(function: Callable[[], object], doom: Callable[[], None]) -> Non
 
 def call_until_death(function: Callable[[], object], doom: Callable[[], None]) -> bool:
     """Call the function in a process that may die; return whether it died."""
-    process = _FORKS.Process(target=_work, args=(dict(os.environ), doom, function))
+    process = cli.FORKS.Process(target=_work, args=(dict(os.environ), doom, function))
     process.start()
     process.join(120)
     assert process.exitcode in (0, -signal.SIGKILL)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from progress import settings
-from tests.support import command_server
+from tests.support import cli
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ class Shell:
         for name in ("infra", "docs"):
             (self.folder / name).symlink_to(ROOT / name)
         for name, command in (
-            ("progress", command_server.command()),
+            ("progress", cli.COMMAND),
             ("gcloud", [sys.executable, str(_GCLOUD)]),
         ):
             program = programs / name
