@@ -23,9 +23,6 @@ SELECT (SELECT count(*) FROM (
 -- at work --
 SELECT count(*) FROM pg_stat_activity WHERE application_name = :name;
 
--- swaps held --
-SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND wait_event = 'advisory';
-
 -- tables --
 -- Return a statement for each table. The statement counts the rows that contain :needle in any column.
 SELECT format('SELECT count(*) FROM %I.%I t WHERE strpos(lower(t::text), :needle) > 0', schemaname, tablename)

@@ -45,7 +45,7 @@ _LONG = {
     45: (
         *("operations/test_kinds_under_faults", "operations/test_erasure_faults"),
         "operations/test_runner",
-        *("system/test_faults_operations", "query/test_read_models_oracle"),
+        "query/test_read_models_oracle",
         *("release/test_try", "analysis/test_accuracy", "analysis/test_questions"),
         *("recovery/test_dumps", "recovery/test_checks", "terraform/test_preflight"),
     ),

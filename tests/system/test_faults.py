@@ -183,21 +183,6 @@ def test_ingest_does_not_acknowledge_pushes_while_postgresql_is_suspended(
     stack.check()
 
 
-def test_queries_succeed_while_valkey_is_down(stack: Stack) -> None:
-    stack.await_wakes()
-    # A paused supervisor cannot serve the token keys. This query therefore makes the query function
-    # fetch the keys before the pause.
-    stack.ask(USERS[0], COMPLETED)
-    with stack.pause_supervisor():
-        stack.signal("valkey", signal.SIGKILL)
-        stack.publish(*delivery(random.Random(10), learners=len(USERS)))
-        stack.await_delivery()
-        stack.await_projection()
-        for user in USERS:
-            assert stack.ask(user, COMPLETED)["userProgress"]
-    stack.check()
-
-
 def test_projections_are_not_delayed_by_hanging_transactions_of_other_programs(
     stack: Stack,
 ) -> None:
