@@ -77,6 +77,7 @@ def test_an_interrupted_write_leaves_nothing(place: Storage, bucket: Bucket, siz
     def write_half() -> None:
         with place.writing("f/x") as output:
             output.write(bytes(size))
+            assert (place.files("f"), place.has("f/x")) == ([], False)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

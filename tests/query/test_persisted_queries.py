@@ -170,14 +170,6 @@ def test_a_stored_document_that_does_not_match_its_hash_is_not_executed(
     assert answer == {"errors": [NOT_FOUND]}
 
 
-def test_an_instance_keeps_documents_in_memory_if_redis_is_unreachable() -> None:
-    extensions = named(sha256(QUERY))
-    with api.serve(api.NOWHERE, redis_url="redis://127.0.0.1:1") as alone:
-        assert api.read(post(alone, extensions=extensions, **ASKED))["errors"] == [NOT_FOUND]
-        assert post(alone, query=QUERY, extensions=extensions, **ASKED).status_code == 200
-        assert api.read(post(alone, extensions=extensions, **ASKED))["data"]
-
-
 def test_an_instance_keeps_documents_in_memory_up_to_a_total_size(
     offline_api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from progress.ingest import push
 from progress.projections import batch, snapshots
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
+from progress.recovery import checks
 from tests.support import sample_events, stage
 from tests.support.operation_fixtures import Operator
 from tests.support.pushes import encode_push
@@ -111,6 +112,17 @@ def receipt(done: Any) -> Any:
     """Return the receipt of an operation that has succeeded."""
     assert (done["state"], done["error"]) == ("SUCCEEDED", None), done
     return json.loads(done["result"])
+
+
+def expect_erased(connection: Connection, done: Any) -> None:
+    """Assert that the learner's data are gone, and that the other learners' data are complete."""
+    counts = receipt(done)["erased"]
+    assert (counts["events"], counts["dead_letters"], counts["sessions"]) == (28, 5, 3)
+    assert receipt(done)["found"] == 0
+    assert find_traces(connection, *NEEDLES) == []
+    batch.run(connection)
+    assert not sample_events.find_differences(connection)
+    assert not checks.run(connection).findings
 
 
 def find_traces(connection: Connection, *needles: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google import pubsub_v1
 from google.cloud.monitoring_v3 import types
 from google.pubsub_v1.types import PublishRequest, PublishResponse, PubsubMessage
 
@@ -34,14 +35,7 @@ class FakePublisher:
         self.on_stored: Callable[[PublishRequest], None] = lambda _request: None
         self.attempts = 0  # the number of requests, including failed ones
         self._storing = threading.Lock()
-        handler = grpc.unary_unary_rpc_method_handler(
-            self._publish,
-            request_deserializer=PublishRequest.deserialize,
-            response_serializer=PublishResponse.serialize,
-        )
-        service = grpc.method_handlers_generic_handler(
-            "google.pubsub.v1.Publisher", {"Publish": handler}
-        )
+        service = describe("google.pubsub.v1.Publisher", pubsub_v1.types, Publish=self._publish)
         self._server = grpc.server(ThreadPoolExecutor(2))
         self._server.add_generic_rpc_handlers((service,))
         self.address = f"127.0.0.1:{self._listen(certificate)}"
@@ -111,15 +105,27 @@ def serve_monitoring(series: dict[str, list[int]], requests: list[Any]) -> Itera
             time_series=[_series(*measured) for measured in series.items()]
         )
 
-    handler = grpc.unary_unary_rpc_method_handler(
-        respond,
-        request_deserializer=types.ListTimeSeriesRequest.deserialize,
-        response_serializer=types.ListTimeSeriesResponse.serialize,
-    )
-    methods = {"ListTimeSeries": handler}
-    service = grpc.method_handlers_generic_handler("google.monitoring.v3.MetricService", methods)
+    service = describe("google.monitoring.v3.MetricService", types, ListTimeSeries=respond)
     with serve_grpc(service) as address:
         yield address
+
+
+def describe(service: str, types: Any, **methods: Callable[[Any, Any], Any]) -> Any:
+    """Return the handler of a service of Google, whose requests and responses are in `types`."""
+
+    def serialize(response: Any) -> bytes:
+        made: bytes = getattr(response, "_pb", response).SerializeToString()
+        return made
+
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(
+            method,
+            request_deserializer=getattr(types, f"{name}Request").deserialize,
+            response_serializer=serialize,
+        )
+        for name, method in methods.items()
+    }
+    return grpc.method_handlers_generic_handler(service, handlers)
 
 
 @contextmanager

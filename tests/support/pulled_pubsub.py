@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
-from tests.support.fake_publisher import serve_grpc
+from tests.support.fake_publisher import describe, serve_grpc
 
 SUBSCRIPTION = "changes"
 
@@ -54,32 +54,13 @@ class _Pulled:
 def serve() -> Iterator[str]:
     """Serve it during the block; yield its address."""
     fake = _Pulled()
-    calls: dict[str, dict[str, Any]] = {
-        "Publisher": {"Publish": (fake.publish, types.PublishRequest)},
-        "Subscriber": {
-            "Pull": (fake.pull, types.PullRequest),
-            "Acknowledge": (fake.acknowledge, types.AcknowledgeRequest),
-            "ModifyAckDeadline": (fake.give_back, types.ModifyAckDeadlineRequest),
-        },
-    }
-    services = [
-        grpc.method_handlers_generic_handler(
-            f"google.pubsub.v1.{service}",
-            {name: _handler(*each) for name, each in methods.items()},
-        )
-        for service, methods in calls.items()
-    ]
-    with serve_grpc(*services) as address:
-        yield address
-
-
-def _handler(call: Any, request: Any) -> grpc.RpcMethodHandler:
-    return grpc.unary_unary_rpc_method_handler(
-        call,
-        request_deserializer=request.deserialize,
-        response_serializer=lambda answer: (
-            answer.SerializeToString()
-            if isinstance(answer, Empty)
-            else type(answer).serialize(answer)
-        ),
+    publisher = describe("google.pubsub.v1.Publisher", types, Publish=fake.publish)
+    subscriber = describe(
+        "google.pubsub.v1.Subscriber",
+        types,
+        Pull=fake.pull,
+        Acknowledge=fake.acknowledge,
+        ModifyAckDeadline=fake.give_back,
     )
+    with serve_grpc(publisher, subscriber) as address:
+        yield address
