@@ -1,20 +1,27 @@
-"""docs/trust.md lists each claim, and commands that exist."""
+"""docs/trust.md lists reports that tests name, and commands that exist."""
 
 import re
 import shlex
 from pathlib import Path
 
 from tests.support import gate
-from tests.trust.claims import CLAIMS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^\|.*\| `([^`]+)` \|$", PAGE, re.MULTILINE)
 
 
-def test_the_page_lists_each_claim_with_its_thread_and_no_other() -> None:
-    listed = re.findall(r"^- (.+):\s+\[.+\]\((.+)\)$", PAGE, re.MULTILINE)
-    assert listed == [(claim.title, claim.thread) for claim in CLAIMS]
+def test_the_page_lists_each_report_that_a_test_names_and_no_other() -> None:
+    listed = re.findall(
+        r"^- .+:\s+\[(.+)\]\(https://github.com/(.+)/(?:issues|pull)/(\d+)\)$", PAGE, re.MULTILINE
+    )
+    named = [
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r'"""Report (\S+#\d+): ', path.read_text(encoding="utf-8"))
+    ]
+    assert all(name == f"{project}#{number}" for name, project, number in listed)
+    assert sorted(name for name, _, _ in listed) == sorted(named)
 
 
 def test_each_promise_has_a_command_whose_target_and_files_exist() -> None:

@@ -53,6 +53,7 @@ def pid(connection: Connection) -> int:
 def test_no_append_overtakes_an_append_whose_transaction_is_open(
     connect: Callable[[], Connection],
 ) -> None:
+    """Report JasperFx/marten#3321: a projection skipped an event that committed late."""
     slow, fast, reader = connect(), connect(), connect()
     fast_pid = pid(fast)
     slow.run("BEGIN")

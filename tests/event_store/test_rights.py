@@ -58,6 +58,7 @@ CHANGES = [
 def test_neither_the_owner_nor_ingest_project_batch_or_query_may_change_an_event(
     log: Connection, change: str
 ) -> None:
+    """Report tofugu/wanikani-api-v2-doc#40: answers that were recorded could no longer be read."""
     assert refused(log, change)  # even the owner, who is a superuser, may not change an event
     log.run("SET session_replication_role = replica")
     assert refused(log, change)

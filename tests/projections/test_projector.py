@@ -175,6 +175,24 @@ def test_a_checkpoint_past_the_end_of_the_log_is_an_error(connection: Connection
         Projector(connection).catch_up(3)
 
 
+def test_no_checkpoint_is_past_the_last_event(store: Store, connection: Connection) -> None:
+    """Report kurrent-io/KurrentDB#4970: a checkpoint after an empty window skipped an event.
+
+    After a full window, a worker reads once more, and finds an empty window.
+    """
+    shard = model_rows.read_value(connection, "shard", user="ann")
+    for lesson in range(5):
+        events = sample_events.lesson("ann", lesson)
+        append(connection, events)
+        with contextlib.closing(connect(store.url)) as restarted:
+            assert Projector(restarted).catch_up(shard, limit=len(events)) == len(events)
+        checkpoints = model_rows.read_table(connection, "checkpoints")
+        head = model_rows.read_value(connection, "head")
+        assert {row["position"] for row in checkpoints if row["shard"] == shard} == {head}
+    batch.run(connection)
+    assert not sample_events.find_differences(connection)
+
+
 def test_events_are_not_marked_as_poisoned_if_the_code_has_a_defect(connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann")
     connection.run("ALTER TABLE item_days RENAME TO item_days_gone")

@@ -30,7 +30,7 @@ PARTS = (
     *("query/page/test_admin.py", "query/page/test_layout.py", "query/page/test_past_days.py"),
     "query/page/test_requests.py",
     # The archive, what is computed from it, definitions over a real log, decks of other programs.
-    *("analysis", "archive", "importers", "trust", "projections/test_definitions.py"),
+    *("analysis", "archive", "importers", "projections/test_definitions.py"),
 )
 
 
