@@ -28,6 +28,7 @@ help:
 	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
 	@echo 'make clients install the third-party clients that some exhaustive tests run on Node'
 	@echo 'make site    build the site of the documents in .site/html'
+	@echo 'make kills   set up, install mutmut in .venv-kills, which python -m tests.kills plants faults with'
 	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform plans'
 
 setup: .venv/.project
@@ -93,6 +94,7 @@ graphiql:
 # These tools have their own environments: their pinned versions conflict with the project's, or few people need them.
 .venv-checkov/.packages: infra/checkov/requirements.txt
 .venv-beam/.packages: infra/beam/requirements.txt
+.venv-kills/.packages: infra/kills/requirements.txt
 .venv-site/.packages: infra/site/requirements.txt
 .venv-beam/.packages: OPTIONS := --only-binary :all:
 
@@ -108,6 +110,9 @@ site: .venv-site/.packages
 
 .PHONY: checkov
 checkov: .venv-checkov/.packages
+
+.PHONY: kills
+kills: setup .venv-kills/.packages
 
 .PHONY: beam
 beam: setup .venv-beam/.packages
