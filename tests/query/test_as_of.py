@@ -5,13 +5,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,21 +90,6 @@ def draw_moments(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Mo
             yield {"as_of": as_of, "known_at": known_at}
 
 
-def test_as_of_results_equal_the_oracle_s_results_at_any_time(
-    stage: Stage, postgres_server: Server, fetch: QueryClient
-) -> None:
-    @postgres_server.examples(2)
-    @given(log=logs(), how=disturbances(), data=st.data())
-    def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
-        stage.sweep()
-        stage.deliver(log, how)
-        stored = model_rows.read_events(stage.admin)
-        for past in draw_moments(data, stored):
-            compare(fetch, stored, log.now, **past)
-
-    every_moment()
-
-
 def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
     stage: Stage, postgres_server: Server, fetch: QueryClient
 ) -> None:
@@ -133,27 +116,6 @@ def test_a_request_about_many_past_times_has_the_results_of_separate_requests(
             ], user
 
     check_requests()
-
-
-@pytest.mark.exhaustive
-def test_snapshots_do_not_change_as_of_results(
-    stage: Stage, postgres_server: Server, fetch: QueryClient
-) -> None:
-    @postgres_server.examples(1)
-    @given(log=logs(size=40), how=disturbances(), data=st.data())
-    def every_moment(log: Log, how: Disturbance, data: st.DataObject) -> None:
-        stage.sweep()
-        policy = Policy(event_interval=data.draw(st.integers(1, 4)))
-        parts, snapshots = data.draw(st.integers(1, 5)), 0
-        for part in range(parts):
-            stage.deliver(replace(log, published=log.published[part::parts]), how)
-            snapshots += stage.take_snapshots(policy)
-        note(f"{min(snapshots, 5)} snapshots or more")
-        stored = model_rows.read_events(stage.admin)
-        for past in draw_moments(data, stored):
-            compare(fetch, stored, log.now, **past)
-
-    every_moment()
 
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
