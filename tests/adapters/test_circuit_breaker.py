@@ -101,38 +101,6 @@ async def test_a_call_that_times_out_in_less_than_a_second_does_not_count_as_a_f
     assert await ask(database) == 1
 
 
-@pytest.mark.usefixtures("pauses")
-@closing
-async def test_a_success_resets_the_number_of_failures(wire: Wire, database: Database) -> None:
-    for _ in range(3):
-        wire.refuses = True
-        await fail(database, 2)
-        wire.refuses = False
-        assert await ask(database) == 1
-        await database.close()
-
-
-@closing
-async def test_one_request_probes_the_database_and_the_others_are_rejected(
-    wire: Wire, database: Database, pauses: pytest.MonkeyPatch
-) -> None:
-    pauses.setattr(async_client, "_FIRST_PAUSE_S", 0)
-    pauses.setattr(async_client, "_PROBE_TIMEOUT_S", 2.0)
-    wire.refuses = True
-    await fail(database, 3)
-    wire.refuses, wire.hangs = False, True
-    probing = asyncio.create_task(ask(database))
-    await asyncio.sleep(0)
-    await fail(database, 20)
-    assert not probing.done()
-    assert wire.connections <= 4
-    wire.refuses = True  # this makes the probe fail
-    with pytest.raises(DatabaseUnavailable):
-        await probing
-    await fail(database, 20)
-    assert wire.connections == 4
-
-
 @closing
 async def test_all_calls_of_the_request_that_probes_the_database_are_served(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
@@ -143,23 +111,6 @@ async def test_all_calls_of_the_request_that_probes_the_database_are_served(
     wire.refuses = False
     with request_scope.begin(LONG):
         assert await asyncio.gather(*(database.run(select) for _ in range(3))) == [1, 1, 1]
-    assert await ask(database) == 1
-
-
-@closing
-async def test_a_failed_probe_is_followed_by_another_probe(
-    wire: Wire, database: Database, pauses: pytest.MonkeyPatch
-) -> None:
-    pauses.setattr(async_client, "_FIRST_PAUSE_S", 0)
-    pauses.setattr(async_client, "_PAUSE_S", 0)
-    pauses.setattr(async_client, "_PROBE_TIMEOUT_S", SHORT)
-    wire.refuses = True
-    await fail(database, 3)
-    await fail(database, 2)
-    assert wire.connections == 5
-    wire.refuses, wire.hangs = False, True
-    await fail(database, 1)
-    wire.hangs = False
     assert await ask(database) == 1
 
 
@@ -187,24 +138,6 @@ async def test_calls_that_hang_or_wait_do_not_delay_new_calls_after_the_recovery
     for call in (hanging, *waiting):
         call.cancel()
     await asyncio.wait({hanging, *waiting})
-
-
-@closing
-async def test_a_call_that_began_before_the_recovery_and_times_out_does_not_count_as_a_failure(
-    wire: Wire, pauses: pytest.MonkeyPatch, database: Database
-) -> None:
-    pauses.setattr(async_client, "_FIRST_PAUSE_S", 0)
-    database._size = 6
-    assert await ask(database) == 1
-    wire.hangs = True
-    hanging = [asyncio.create_task(ask(database, 10 * SHORT)) for _ in range(3)]
-    await asyncio.gather(*(fail(database, 1, SHORT) for _ in range(3)))
-    wire.hangs = False
-    assert await ask(database) == 1
-    pauses.setattr(async_client, "_FIRST_PAUSE_S", LONG)
-    results = await asyncio.gather(*hanging, return_exceptions=True)
-    assert {type(result) for result in results} == {DatabaseUnavailable}
-    assert await ask(database) == 1
 
 
 def test_clients_are_told_to_retry_no_earlier_than_the_next_probe() -> None:
