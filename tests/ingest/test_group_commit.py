@@ -1,6 +1,5 @@
 """In a group commit, no request waits forever, and no request fails because another one fails."""
 
-import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -12,11 +11,11 @@ import pytest
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
-from progress.errors import DatabaseUnavailable, EventStoreError, InstanceUnavailable, Unavailable
+from progress.errors import DatabaseUnavailable, EventStoreError, Unavailable
 from progress.event_store.envelope import Message, ParsedEvent
 from progress.event_store.log import Delivery
 from progress.event_store.timestamps import EARLIEST
-from progress.ingest import group_commit, push
+from progress.ingest import push
 from progress.ingest.group_commit import Committed, GroupCommit
 from tests.adapters.test_timeouts import silent
 from tests.conftest import Store
@@ -147,19 +146,6 @@ def test_a_rejected_delivery_does_not_fail_the_others(
     assert sum(transactions(store)) == 3
 
 
-def test_a_leader_that_fails_leaves_no_request_waiting(
-    store: Store, gate: Gate, pool: ThreadPoolExecutor
-) -> None:
-    gate.errors = [RuntimeError("first"), RuntimeError("second")]
-    group = GroupCommit(gate, ignore)
-    results = run_behind_gate(group, gate, pool, delivery(), delivery(), delivery())
-    types = [type(result.exception()) for result in results]
-    assert types.count(RuntimeError) == 2
-    assert types.count(InstanceUnavailable) == 2
-    group.append(delivery())
-    assert transactions(store) == [1]
-
-
 def test_all_requests_fail_if_the_database_is_down(gate: Gate, pool: ThreadPoolExecutor) -> None:
     gate.errors = [DatabaseUnavailable("away")] * 4
     results = run_behind_gate(GroupCommit(gate, ignore), gate, pool, delivery(), delivery())
@@ -225,33 +211,6 @@ def test_events_are_appended_only_once_if_the_reply_to_the_commit_is_lost(
     wire.answers_to_lose = 1
     group.append(delivery())
     assert transactions(store) == [1, 1]
-
-
-def test_a_leader_whose_delivery_is_rejected_wakes_the_shards_of_the_other_deliveries(
-    store: Store, gate: Gate, pool: ThreadPoolExecutor
-) -> None:
-    woken = list[list[int]]()
-    group = GroupCommit(gate, lambda shards, _: woken.append(shards))
-    _, rejected, other = run_behind_gate(group, gate, pool, bad(), delivery())
-    assert isinstance(rejected.exception(), EventStoreError)
-    assert other.exception() is None
-    assert woken == [[SHARD], [SHARD]]
-
-
-def test_requests_fail_if_waking_their_shards_raises_an_exception(
-    store: Store, gate: Gate, pool: ThreadPoolExecutor
-) -> None:
-    calls = itertools.count()
-
-    def wake(_: list[int], _delay_ms: int) -> None:
-        if next(calls):
-            raise RuntimeError("no wake-up")
-
-    first, leader, *followers = run_behind_gate(GroupCommit(gate, wake), gate, pool, *deliveries(4))
-    assert first.exception() is None
-    assert isinstance(leader.exception(), RuntimeError)
-    assert [type(call.exception()) for call in followers] == [InstanceUnavailable] * 3
-    assert transactions(store) == [1, 4]
 
 
 ENOUGH = 60.0
@@ -320,21 +279,6 @@ def test_a_request_fails_if_a_statement_gets_no_reply(
     assert sum(transactions(store)) >= appended + 1
 
 
-def test_a_waiting_request_fails_at_its_own_deadline(
-    store: Store, gate: Gate, pool: ThreadPoolExecutor
-) -> None:
-    group, leader = lead_group(gate, pool)
-    old, young = time.monotonic() - ENOUGH + 0.2, time.monotonic()
-    late = pool.submit(group.append, delivery(), old)
-    other = pool.submit(group.append, delivery(), young)
-    assert fails(late)
-    assert not leader.done()
-    gate.open.set()
-    assert wait([leader, other], timeout=30).not_done == set(), HANGS
-    assert [leader.exception(), other.exception()] == [None, None]
-    assert transactions(store) == [1, 1]
-
-
 def test_a_delivery_that_timed_out_during_its_commit_can_be_appended_again(
     store: Store, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
@@ -355,44 +299,6 @@ def test_a_delivery_that_timed_out_during_its_commit_can_be_appended_again(
     assert wait([leader, calls[0]], timeout=30).not_done == set(), HANGS
     group.append(other)
     assert sum(transactions(store)) == 3
-
-
-class _Untimely(threading.Event):
-    """A `threading.Event` whose `wait` waits until the event is set, then reports a timeout."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        del timeout
-        super().wait()
-        return False
-
-
-def test_a_request_that_becomes_the_leader_at_its_deadline_still_commits(
-    store: Store, gate: Gate, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    group = GroupCommit(gate, ignore, timeout_s=ENOUGH)
-    with monkeypatch.context() as patch:
-        patch.setattr(threading, "Event", _Untimely)
-        tickets = [group_commit._Ticket(delivery(), time.monotonic() + ENOUGH) for _ in range(3)]
-    monkeypatch.setattr(group_commit, "_Ticket", lambda *_: tickets.pop())
-    monkeypatch.setattr(group_commit, "_MOST_EVENTS", 1)
-    calls = [pool.submit(group.append, delivery())]
-    gate.reached.wait()
-    calls += [pool.submit(group.append, delivery()) for _ in range(2)]
-    await_queue(group, 2)
-    gate.open.set()
-    assert wait(calls, timeout=8).not_done == set(), HANGS
-    assert [call.exception() for call in calls] == [None] * 3
-    assert transactions(store) == [1, 1, 1]
-
-
-def test_a_leader_past_its_deadline_does_not_block_the_next_request(
-    store: Store, gate: Gate, pool: ThreadPoolExecutor
-) -> None:
-    gate.open.set()
-    group = GroupCommit(gate, ignore, timeout_s=ENOUGH)
-    assert fails(pool.submit(group.append, delivery(), time.monotonic() - ENOUGH))
-    group.append(delivery())
-    assert transactions(store) == [1]
 
 
 def test_the_size_of_a_group_is_limited_in_bytes(
