@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from progress.adapters.redis import commands
 from progress.auth import Caller
-from progress.errors import DatabaseUnavailable, Forbidden, InstanceUnavailable
+from progress.errors import Forbidden, InstanceUnavailable
 from progress.query.execution import execute
 from progress.query.execution.execute import RequestLog
 from progress.query.graphql.context import Context
@@ -137,18 +137,6 @@ async def test_versions_are_compared_once_in_each_interval_whatever_is_requested
 
 
 @in_event_loop
-async def test_a_slow_subscriber_skips_to_the_newest_state(numbers: Numbers) -> None:
-    _, (idle, busy) = subscribe(numbers, "a", "a")
-    for number in range(2, 20):
-        assert await anext(busy) == number - 1
-        numbers.set("a", number)
-    assert await anext(busy) == 19
-    assert await anext(idle) == 19
-    idle.close()
-    busy.close()
-
-
-@in_event_loop
 async def test_a_new_subscriber_does_not_repeat_the_state_for_the_others(numbers: Numbers) -> None:
     live_queries, (old,) = subscribe(numbers, "a")
     assert await anext(old) == 1
@@ -186,24 +174,6 @@ async def test_a_final_state_ends_the_subscription(numbers: Numbers) -> None:
     assert await anext(subscription) == 1
     numbers.set("a", 2, is_final=True)
     assert [number async for number in subscription] == [2]
-
-
-@in_event_loop
-async def test_a_failed_read_raises_an_error_only_for_new_subscribers(
-    numbers: Numbers, capsys: pytest.CaptureFixture[str]
-) -> None:
-    live_queries, (old,) = subscribe(numbers, "a")
-    assert await anext(old) == 1
-    numbers.error = DatabaseUnavailable("away")
-    new = live_queries.subscribe("number", "a", value)
-    with pytest.raises(DatabaseUnavailable, match="away"):
-        await anext(new)
-    assert "changes are published later: away" in capsys.readouterr().out
-    new.close()
-    numbers.set("a", 2)
-    numbers.error = None
-    assert await anext(old) == 2
-    old.close()
 
 
 @in_event_loop
@@ -247,28 +217,6 @@ def write(query: str, value: object, context: Context | None = None) -> bytes:
     )
     result = asyncio.run(subscriptions.execute_state(executor, value))
     return protocol.body(execute.to_response(result, LOG))
-
-
-@pytest.mark.parametrize("is_notified", [False, True])
-@in_event_loop
-async def test_a_subscriber_who_begins_while_the_tasks_of_the_last_one_end_gets_a_state(
-    numbers: Numbers,
-    is_notified: bool,
-) -> None:
-    numbers.set("b", 2)
-    hourly = PollIntervals(without_redis=3600)
-    for turns in range(20):  # of the event loop, until the first subscription ends
-        live_queries = LiveQueries({"number": numbers}, None, hourly)
-        first = live_queries.subscribe("number", "a", value)
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        if is_notified:
-            live_queries._on_message("changed:number:a")
-        first.close()
-        second = live_queries.subscribe("number", "b", value)
-        async with asyncio.timeout(10):
-            assert await anext(second) == 2, turns
-        second.close()
 
 
 def test_numbers_and_times_are_formatted_as_in_query_results() -> None:
