@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import NumberedStatement
-from progress.adapters.redis import commands
-from progress.errors import DatabaseUnavailable
+from progress.adapters.redis import async_client, commands
+from progress.errors import RateLimited
 from progress.event_store import dead_letters
 from progress.projections import batch, changes, rebuild, replay, schema
 from progress.projections.projector import SHARDS, Projector
@@ -749,54 +749,6 @@ def test_a_request_that_has_seen_a_newer_version_does_not_share_an_older_result(
     one.run(overtaking())
 
 
-def test_a_cancelled_request_does_not_cancel_other_requests(one: Instance) -> None:
-    async def cancel() -> None:
-        slow = Slow(one)
-        first, *others = [asyncio.create_task(slow.get()) for _ in range(10)]
-        await slow.running.wait()
-        first.cancel()
-        others.pop().cancel()
-        slow.end.set()
-        answers = await asyncio.gather(*others)
-        assert set(answers) == {await read(one)}
-        assert one.computations == 2  # one of the other requests computes the result for all
-        assert await one.get_async(KEY) == [answers[0]]
-        assert one.computations == 2
-
-    one.run(cancel())
-
-
-def test_the_next_request_computes_the_result_if_all_waiting_requests_were_cancelled(
-    one: Instance,
-) -> None:
-    async def cancel() -> None:
-        slow = Slow(one)
-        tasks = [asyncio.create_task(slow.get()) for _ in range(3)]
-        await slow.running.wait()
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        assert all(task.cancelled() for task in tasks)
-        assert await one.get_async(KEY) == [await read(one)]
-        assert one.computations == 2
-
-    one.run(cancel())
-
-
-def test_an_error_fails_all_waiting_requests_and_is_not_cached(one: Instance) -> None:
-    async def failing() -> None:
-        slow = Slow(one, DatabaseUnavailable("gone"))
-        waiting = [asyncio.create_task(slow.get()) for _ in range(5)]
-        await slow.running.wait()
-        slow.end.set()
-        answers = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 5
-        assert one.computations == 1
-        assert await one.get_async(KEY) == [await read(one)]
-
-    one.run(failing())
-
-
 def test_a_request_that_bypasses_the_cache_does_not_share_a_computation(one: Instance) -> None:
     async def bypass() -> None:
         slow = Slow(one)
@@ -808,22 +760,6 @@ def test_a_request_that_bypasses_the_cache_does_not_share_a_computation(one: Ins
         await first
 
     one.run(bypass())
-
-
-def test_a_request_does_not_share_a_computation_that_began_a_second_ago(one: Instance) -> None:
-    async def compute_again() -> None:
-        slow, quick = Slow(one), Slow(one)
-        quick.end.set()
-        first = asyncio.create_task(slow.get())
-        await slow.running.wait()
-        one.cache._flights._flights[KEY].started_at -= 1
-        async with asyncio.timeout(20):
-            assert await quick.get() == await read(one)
-        assert not first.done()
-        slow.end.set()
-        await first
-
-    one.run(compute_again())
 
 
 def test_a_returned_version_serves_the_other_fields_of_the_request(
