@@ -5,36 +5,12 @@ as a rest day as soon as the log has two earlier dates of the same week. The ord
 events arrive does not matter.
 """
 
-import random
 from datetime import date, timedelta
 from typing import Any
 
 from progress.adapters.postgres.database import Connection
-from progress.projections.projector import Projector
-from tests import oracle
-from tests.support import model_rows
 from tests.support.sample_events import BEGIN, Envelope, envelope
 from tests.support.specifications import specify
-from tests.support.stage import append
-
-DAYS = 28
-
-
-def draw_event(generator: random.Random, user: str, answers: list[Envelope]) -> Envelope:
-    """Return a random event on one of 28 days, or a retraction of one of the answers.
-
-    A session, one of ten, that is completed again on an earlier day moves to that day.
-    """
-    on = (BEGIN + timedelta(days=generator.randrange(DAYS))).date()
-    match generator.choice(("rest day", "rest day", "session", "answer", "retraction")):
-        case "rest day":
-            return rest_day(user, on)
-        case "retraction" if answers:
-            return retraction(user, answers.pop())
-        case "session":
-            return completion(user, f"{user}-{generator.randrange(10)}", on)
-    answers.append(answer(user, on))
-    return answers[-1]
 
 
 def rest_day(user: str, day: date) -> Envelope:
@@ -59,23 +35,6 @@ def completion(user: str, session: str, day: date) -> Envelope:
         "duration_seconds": 60,
     }
     return envelope("SessionCompleted", data, at=BEGIN + (day - BEGIN.date()))
-
-
-def test_any_order_of_rest_days_sessions_and_answers_gives_the_rows_of_the_oracle(
-    connection: Connection,
-) -> None:
-    generator = random.Random(13)
-    projector = Projector(connection)
-    answers: dict[str, list[Envelope]] = {f"user {number}": [] for number in range(60)}
-    for _ in range(8):
-        drawn = [draw_event(generator, *of) for of in answers.items() for _ in range(3)]
-        append(connection, drawn)
-        # A large window contains a learner's three new events; small windows divide them.
-        projector.catch_up_all(limit=generator.choice((1, 2, 1000)))
-        world = oracle.see(model_rows.read_events(connection), BEGIN)
-        rows = model_rows.read_rows(connection)
-        for model in ("rest_days", "learning_streaks"):
-            assert rows[model] == oracle.model_rows(world, model)
 
 
 def test_four_rest_days_in_a_row_do_not_break_a_streak(connection: Connection) -> None:

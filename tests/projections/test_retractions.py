@@ -46,61 +46,11 @@ def test_each_event_of_a_learner_can_be_retracted_the_newest_first(connection: C
 GROUP = {"user_id": "ann", "group_id": "g1"}
 
 
-@pytest.mark.parametrize("is_first", [True, False])
-def test_a_retraction_counts_in_any_order_of_arrival(
-    connection: Connection, *, is_first: bool
-) -> None:
-    study = sample_events.varied_study("ann")
-    answers = [e for e in study if e["event_type"].endswith("AnswerGiven")]
-    retractions = [retract(e["event_id"]) for e in answers[::2]]
-    parts = (retractions, study) if is_first else (study, retractions)
-    for part in parts:
-        append(connection, part)
-        batch.run(connection)
-        assert sample_events.find_differences(connection) == []
-    assert definition_folds.find_differences(connection) == []
-
-
-def test_a_correction_replaces_an_answer(connection: Connection) -> None:
-    sample_events.record_lessons(connection, "ann", lessons=2)
-    Projector(connection).catch_up_all()
-    session = {"session_id": "ann-0", "item_id": "i0", "response_time_ms": 5, "user_id": "ann"}
-    wrong, right = (
-        sample_events.envelope(kind, session, at=LATER)
-        for kind in ("IncorrectAnswerGiven", "CorrectAnswerGiven")
-    )
-    append(connection, [wrong])
-    Projector(connection).catch_up_all()
-    append(connection, [retract(wrong["event_id"]), right])
-    batch.run(connection)
-    assert sample_events.find_differences(connection) == []
-
-
 def answer(item: str, *, days: int) -> Envelope:
     data = {"user_id": "ann", "session_id": "s", "item_id": item, "response_time_ms": 5}
     return sample_events.envelope(
         "CorrectAnswerGiven", data, at=sample_events.BEGIN + timedelta(days=days)
     )
-
-
-def test_a_window_with_two_reasons_to_refold_a_learner_refolds_once(connection: Connection) -> None:
-    goal = sample_events.choices("ann")[1]
-    append(connection, [answer("i0", days=0), goal])
-    Projector(connection).catch_up_all()
-    zone = sample_events.change_preferences("ann", timezone="Asia/Tokyo")
-    append(connection, [zone, retract(goal["event_id"])])
-    batch.run(connection)
-    assert sample_events.find_differences(connection) == []
-
-
-def test_the_weeks_after_the_newest_answer_vanish_if_a_later_answer_is_retracted(
-    connection: Connection,
-) -> None:
-    append(connection, [answer("i0", days=0), later := answer("i1", days=70)])
-    batch.run(connection)
-    append(connection, [retract(later["event_id"])])
-    batch.run(connection)
-    assert sample_events.find_differences(connection) == []
 
 
 @pytest.mark.parametrize("sent", ["answer-1", "ANSWER-1", "é" * 60])
