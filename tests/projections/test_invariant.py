@@ -51,8 +51,8 @@ def find_learner(event: oracle.Event) -> str | None:
 
 @pytest.mark.parametrize(
     "special",
-    [logs(contested=True), logs(collected=True)],
-    ids=["conflicting events", "many items"],
+    [logs(contested=True), logs(collected=True), logs(crowded=True)],
+    ids=["conflicting events", "many items", "many groups"],
 )
 def test_a_log_of_a_special_kind_gives_the_rows_of_the_oracle_however_it_is_delivered(
     stage: Stage, postgres_server: Server, special: st.SearchStrategy[Log]
