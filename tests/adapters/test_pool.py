@@ -54,23 +54,6 @@ async def test_many_callers_share_a_few_connections(server: _Server) -> None:
 
 
 @in_event_loop
-async def test_connections_are_not_lost_if_a_waiting_caller_is_cancelled(server: _Server) -> None:
-    pool = Pool(server.connect, 1, IDLE_S)
-    connection = await pool.acquire(seconds=5)
-    early, late = (asyncio.create_task(pool.acquire(seconds=5)) for _ in range(2))
-    await asyncio.sleep(0)
-    early.cancel()  # before the connection is released
-    await asyncio.sleep(0)
-    pool.release(connection)
-    late.cancel()  # the pool has assigned the connection, but the task has not run yet
-    await asyncio.gather(early, late, return_exceptions=True)
-    async with asyncio.timeout(5):
-        assert await pool.acquire(seconds=5) is connection
-    pool.release(connection)
-    pool.close()
-
-
-@in_event_loop
 async def test_a_closed_or_failed_connection_is_replaced_by_a_new_one(server: _Server) -> None:
     pool = Pool(server.connect, 1, IDLE_S)
     connection = await pool.acquire(seconds=5)
