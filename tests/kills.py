@@ -8,7 +8,8 @@
 mutmut makes the faults (`make kills` installs it). A fixed seed orders those of a package, so a
 longer record continues a shorter one. Of each file with tests that run a fault's line in pytest's
 process, the fastest run, until one fails. Files beyond the time of a fault do not: `left` counts
-them. A fault whose line no known test runs is left out; further maps add to what is known.
+them. What these do not kill meets all tests of the package, up to the first that fails. A fault
+whose line no known test runs is left out. Map again what has other parameters.
 """
 
 import argparse
@@ -104,14 +105,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(plugin(Path(value)), "kills of a run")
 
 
-def run_tests(root: Path, report: str, seconds: int, *arguments: str) -> None:
-    """Run pytest in a tree, at a low priority."""
+def run_tests(root: Path, report: str, seconds: int, *arguments: str) -> int:
+    """Run pytest in a tree, at a low priority; return its exit code."""
     program = ["nice", "-n5", sys.executable, "-m", "pytest", "-q", "--tb=no", "-ptests.kills"]
     options = ["--hypothesis-seed=0", "--timeout=60", f"--session-timeout={seconds}"]
     command = [*program, *options, "--continue-on-collection-errors", *arguments]
     environment = {**os.environ, REPORT: report, "PYTHONPATH": str(root)}
-    if subprocess.run(command, cwd=root, env=environment, check=False).returncode > 2:
-        sys.exit("pytest did not run the tests")
+    return subprocess.run(command, cwd=root, env=environment, check=False).returncode
 
 
 def read_maps() -> tuple[dict[str, dict[int, set[str]]], dict[str, float]]:
@@ -183,8 +183,15 @@ def plant(root: Path, name: str, broken: str, line: int, maps: Any) -> Fault | N
     (root / name).write_text(broken, encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "killers"
-        run_tests(root, f"kill:{report}", 5 * SECONDS_OF_A_FAULT, *chosen)
+        code = run_tests(root, f"kill:{report}", 5 * SECONDS_OF_A_FAULT, *chosen)
+        if (
+            code == 0
+        ):  # The other tests of the package may kill it, also in processes that they start.
+            folder_of_tests = f"tests/{Path(name).parts[1]}"
+            run_tests(root, f"kill:{report}", 1_200, folder_of_tests, "-x", "-mnot exhaustive")
         killers = report.read_text(encoding="utf-8") if report.exists() else ""
+        if code > 2:  # With the fault, pytest cannot import what it needs.
+            killers = " ".join(sorted({test.split("::")[0] for test in chosen}))
     (root / name).write_text(text, encoding="utf-8")
     commit = subprocess.check_output(["git", "describe", "--always"], cwd=ROOT, text=True).strip()
     return {"killers": killers, "ran": str(ran), "left": str(len(files) - ran), "commit": commit}
@@ -207,7 +214,7 @@ def plant_faults(package: str, count: int = 0, killer: str = "") -> None:
                 continue
             fault = " | ".join(f"{part[0]} {part[1:].strip()}" for part in change[1:])
             where = {"package": package, "number": str(number), "line": f"{name}:{line}"}
-            rows[package, str(number)] = {**where, "fault": fault, **found}
+            rows = {**read_record(), (package, str(number)): {**where, "fault": fault, **found}}
             write_record(rows)
             print(where["line"], fault, "killed by", found["killers"] or "NONE", flush=True)
 
