@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import NumberedStatement
-from progress.adapters.redis import async_client, commands
-from progress.errors import RateLimited
+from progress.adapters.redis import commands
 from progress.event_store import dead_letters
 from progress.projections import batch, changes, rebuild, replay, schema
 from progress.projections.projector import SHARDS, Projector
