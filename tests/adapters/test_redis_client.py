@@ -16,13 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 import redis
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from progress.adapters.redis import async_client, blocking_client, commands
-from progress.adapters.redis.async_client import Client
+from progress.adapters.redis.async_client import BatchedConnection, Client
 from progress.adapters.redis.blocking_client import BlockingClient
 from progress.adapters.redis.commands import Reply
 from progress.adapters.redis.url import parse_url
@@ -211,6 +212,28 @@ def test_a_server_that_hangs_after_a_pause_is_noticed_while_callers_keep_coming(
             own.go_on()
 
     with_client(own.url, work, timeout_s=_TIMEOUT_S)
+
+
+def test_a_connection_is_released_although_the_server_does_not_read(
+    own: cache_instances.Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, its socket and the commands that were not sent would stay."""
+    monkeypatch.setattr(async_client, "_CLOSE_TIMEOUT_S", _TIMEOUT_S)
+
+    async def work() -> None:
+        connection = await BatchedConnection.open(parse_url(own.url), _TIMEOUT_S)
+        own.stop()
+        try:
+            with pytest.raises(RedisUnavailable):
+                await connection.run([("ECHO", b"x" * (50 << 20))])
+            await connection.wait_until_closed()
+            await asyncio.sleep(0)  # the transport closes its socket in the next round of the loop
+            peers = [each.raddr[1:] for each in psutil.Process().net_connections()]
+            assert (parse_url(own.url).port,) not in peers
+        finally:
+            own.go_on()
+
+    asyncio.run(work())
 
 
 async def until(client: Client) -> None:

@@ -242,6 +242,7 @@ class BatchedConnection(asyncio.Protocol):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                     await self._connection.disconnect()
+            self._transport.abort()  # A server that does not read would keep what was not sent.
 
     def _add_reply(self, reply: Reply) -> None:
         if isinstance(reply, Exception) and (
