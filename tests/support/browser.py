@@ -48,11 +48,11 @@ expect.set_options(timeout=30_000)  # ms; a page takes seconds on a busy machine
 _OPTIONS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     "--disable-software-rasterizer",  # an emulated GPU takes more CPU time than no GPU
-    "--js-flags=--no-opt",  # a page is closed before optimised code has saved its compilation
 ]
+_UNOPTIMISED = "--js-flags=--no-opt"  # most pages are closed before optimised code is worth it
 _IGNORED = ["--enable-unsafe-swiftshader"]
-_AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
-_STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _OF_COLOURS = ["color-contrast", "link-in-text-block"]
 # The days of a year have one template. axe takes seconds for all 366, so it checks four weeks.
 _ALIKE = ["table.year td:nth-child(n+6)"]
@@ -146,11 +146,16 @@ def stack(*options: str) -> Iterator[Stack]:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """Run Chromium during the block. No asyncio event loop may run in the same thread."""
+def browser(*more: str) -> Iterator[Browser]:
+    """Run Chromium during the block. No asyncio event loop may run in the same thread.
+
+    `more` are further options of Chromium; by default, it does not optimise scripts.
+    """
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=PROGRAM, args=_OPTIONS, ignore_default_args=_IGNORED
+            executable_path=PROGRAM,
+            args=[*_OPTIONS, *(more or (_UNOPTIMISED,))],
+            ignore_default_args=_IGNORED,
         )
         yield chromium
         chromium.close()
@@ -245,9 +250,9 @@ class Visit:
         """
         self.page.evaluate("scrollTo(0, 0)")  # at the top, no control is behind the navigation
         if not self.page.evaluate("'axe' in window"):
-            self.page.evaluate(_AXE)
+            self.page.evaluate(AXE)
         self.page.emulate_media(color_scheme="light")
-        light = self._run_axe(within, _STANDARDS)
+        light = self._run_axe(within, STANDARDS)
         self.page.emulate_media(color_scheme="dark")
         return light + [f"dark: {violation}" for violation in self._run_axe(within, _OF_COLOURS)]
 

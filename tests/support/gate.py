@@ -28,7 +28,7 @@ PARTS = (
     *("adapters/test_poolers.py", "adapters/test_timeouts.py"),
     # Further views of the page, its layout, its requests and its past.
     *("query/page/test_admin.py", "query/page/test_layout.py", "query/page/test_past_days.py"),
-    "query/page/test_requests.py",
+    *("query/page/test_requests.py", "query/page/test_walks.py"),
     # The archive, what is computed from it, definitions over a real log, decks of other programs.
     *("analysis", "archive", "importers", "projections/test_definitions.py"),
 )

@@ -8,7 +8,7 @@ _SHARED = {
     "the demo's stack": (
         *("query/page/test_admin", "query/page/test_commands", "query/page/test_knowledge"),
         *("query/page/test_layout", "query/page/test_learner", "query/page/test_past_days"),
-        *("query/page/test_requests", "examples/test_sign_in"),
+        *("query/page/test_requests", "query/page/test_walks", "examples/test_sign_in"),
         "alerts/test_metric_fields",
     ),
     "the plans": (

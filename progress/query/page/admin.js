@@ -280,8 +280,8 @@ export class Administration extends View {
   }
 
   async erase() {
-    const { askErasure } = await import('./erase.js');
-    await askErasure(async (user) => {
+    const erasure = await this.use(() => import('./erase.js'));
+    await erasure?.askErasure(async (user) => {
       await this.start('erase', { user });
       return this.error;
     });

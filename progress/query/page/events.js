@@ -44,7 +44,7 @@ export class Events extends View {
       this.succeed();
       if (wanted) await this.goTo(wanted);
     } catch (problem) {
-      if (!this.closing.signal.aborted) this.fail(problem);
+      this.fail(problem);
     }
   }
 

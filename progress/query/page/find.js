@@ -23,7 +23,7 @@ export class Find extends View {
       this.data = data;
       this.succeed();
     } catch (problem) {
-      if (!this.closing.signal.aborted) this.fail(problem);
+      this.fail(problem);
     }
   }
 

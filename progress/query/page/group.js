@@ -264,7 +264,7 @@ export class Group extends View {
         if (this.rows.length === before) return;
       }
     } catch (problem) {
-      if (!this.closing.signal.aborted) this.fail(problem);
+      this.fail(problem);
       return;
     }
     const name = [this.data.group.name ?? groupId, ...this.selection(), localDate(now())].join(' - ');
@@ -315,9 +315,9 @@ export class Group extends View {
         h('option', { value, selected: value === this.order },
           value === this.order ? this.selection()[1] : t(`group.orders.${value}`)))));
     const filter = h('div', { class: 'switch', role: 'group', 'aria-label': t('group.filter') },
-      [[false, t('group.everyone'), totalCount], [true, t('group.atRisk'), group.atRisk]].map(([isRisk, name, count]) =>
+      [[false, t('group.everyone'), totalCount, 'members'], [true, t('group.atRisk'), group.atRisk, 'risk']].map(([isRisk, name, count, same]) =>
         h('button', { type: 'button', 'data-risk': String(isRisk), 'aria-pressed': String(isRisk === this.isFiltered) },
-          name, ' ', h('b', null, number(count)))));
+          name, ' ', h('b', { 'data-same': same }, number(count)))));
     const header = (name, text) =>
       h('button', { type: 'button', 'data-order': name, 'data-sort': this.sortOf(name) }, text);
     const headers = [
@@ -329,7 +329,7 @@ export class Group extends View {
     const most = Math.max(1, ...this.rows.flatMap((row) => row.weeks.map((week) => week.answers)));
     const rows = this.shown().map((row) => learnerRow(row, this.weeks, most, this.groupId));
     return h('section', { class: 'card wide', 'aria-labelledby': 'learners', 'data-key': 'learners' },
-      h('div', { class: 'head' }, h('h2', { id: 'learners', tabindex: -1 }, t('group.learners', { count: totalCount })), filter, order),
+      h('div', { class: 'head' }, h('h2', { id: 'learners', tabindex: -1, 'data-same': 'members' }, t('group.learners', { count: totalCount })), filter, order),
       note(sentences(
         t(this.weeks === 1 ? 'group.lastDays' : 'group.lastWeeks', { weeks: this.weeks }), t('group.changeMeaning'),
         this.order === 'urgent' && t('group.urgentMeaning'))),
@@ -367,7 +367,7 @@ function standing(group, weeks) {
   const active = weeks === 1
     ? group.activeLast7Days : Math.max(...group.weeks.slice(-weeks).map((week) => week.activeMembers));
   const figures = [
-    [t('group.members'), number(group.members)],
+    [t('group.members'), h('span', { 'data-same': 'members' }, number(group.members))],
     [t(weeks === 1 ? 'group.active' : 'group.mostActive'), number(active)],
     [t('group.answersOf'), number(answers)],
     [t('items.right'), percent(rate)],
@@ -480,7 +480,7 @@ const part = (key, title, ...content) => h('section', { class: 'card', 'aria-lab
 function risk(group) {
   return part('risk', t('group.atRisk'),
     h('p', { class: 'figure' },
-      h('strong', null, number(group.atRisk)), h('span', null, t('group.ofMembers', { count: group.members }))),
+      h('strong', { 'data-same': 'risk' }, number(group.atRisk)), h('span', { 'data-same': 'members' }, t('group.ofMembers', { count: group.members }))),
     h('dl', { class: 'pairs' }, Object.entries(RISKS).filter(([name]) => group[name]).map(([name, reason]) =>
       h('div', null, h('dt', null, t(`group.reasons.${reason}`)), h('dd', null, number(group[name]))))),
     note(t('group.riskMeaning')),

@@ -72,7 +72,7 @@ export class Knowledge extends View {
       await this.loadExam();
       if (isAgain) this.shell.announce(t('stamp.at', { time: clock(at) }));
     } catch (problem) {
-      if (!this.closing.signal.aborted) this.fail(problem);
+      this.fail(problem);
     }
   }
 

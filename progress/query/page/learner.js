@@ -1,7 +1,6 @@
 // A learner's dashboard. One query loads what is painted first; the page sends it again after each change. Others
 // load what takes longer.
 
-import { Problem } from './api.js';
 import { show, h } from './dom.js';
 import { Download } from './download.js';
 import { dayAfter } from './format.js';
@@ -17,9 +16,10 @@ import {
 } from './query.js';
 import { newsRange } from './news.js';
 import { share } from './review.js';
+import { nameOf } from './names.js';
 import { isAway, onPresence } from './presence.js';
 import { Subscription } from './stream.js';
-import { ask, on, pastDay, presentDay, select } from './then.js';
+import { ask, on, pastDay, presentDay, select, withParameter } from './then.js';
 import { appLink, pills, preview, setting, today } from './today.js';
 import { when } from './when.js';
 import { calendarYear, clampDay, monthEnds, moveDay, spanOf, year } from './year.js';
@@ -44,7 +44,7 @@ export class Learner extends View {
       user, queriedAt: 0, announcedAt: -ANNOUNCE_INTERVAL, more: {}, moreAt: -NEWS_INTERVAL,
     });
     this.path = pathOf(location.hash);
-    this.at = parametersOf(location.hash).get('at'); // the section that the address names
+    this.at = new URLSearchParams(location.hash.split('?')[1]).get('at'); // the section that the address names
     this.view = { year: null, day: null, preview: null, loading: null, months: null, range: 'year', growth: null };
     this.years = new Map();
     this.met = new Set(); // the days that met the goal, as far as they are loaded
@@ -107,7 +107,6 @@ export class Learner extends View {
       this.loadMore(language);
       if (this.isOutsideRange()) await this.loadYear();
     } catch (problem) {
-      if (this.closing.signal.aborted) return;
       this.fail(problem);
     } finally {
       this.isLoading = false;
@@ -199,15 +198,6 @@ export class Learner extends View {
     return this.use(async () => (await import('./commands.js')).open(name, this));
   }
 
-  /** Do what needs a module that is not loaded yet. */
-  async use(action) {
-    try {
-      await action();
-    } catch (error) {
-      this.fail(new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message));
-    }
-  }
-
   onState(state) {
     this.isLive = state === 'live';
     if (state.kind === 'signed-out') this.shell.signedOut();
@@ -278,7 +268,7 @@ export class Learner extends View {
       this.before = await loadBefore(this.user, this.data, Number(range().from.slice(0, 4)), this.closing.signal);
       this.view.growth = growth;
     } catch (problem) {
-      if (!this.closing.signal.aborted) this.fail(problem);
+      this.fail(problem);
       return;
     } finally {
       this.isGrowing = false;
@@ -297,7 +287,7 @@ export class Learner extends View {
       await readers.load(this.closing.signal);
       this.readers = readers;
     } catch (problem) {
-      if (!this.closing.signal.aborted) this.fail(problem);
+      this.fail(problem);
       return;
     } finally {
       this.isReading = false;
@@ -382,7 +372,7 @@ export class Learner extends View {
   }
 
   /** Let changed numbers move, and celebrate a goal that has just been met. */
-  async move(before) {
+  move(before) {
     const changed = [...before].filter(([one, text]) => one.isConnected && one.textContent !== text);
     const { goal } = this.data ?? {};
     const isMet = Boolean(goal) && goal.answersToday >= goal.answersPerDay;
@@ -390,9 +380,10 @@ export class Learner extends View {
     const hasMet = isMet && this.wasMet === false && !isPast;
     this.wasMet = this.data && !isPast ? isMet : undefined;
     if (isPast || !changed.length && !hasMet) return;
-    const { cheer, rise } = await import('./cheer.js');
-    for (const [one] of changed) rise(one);
-    if (hasMet) cheer(this.element.querySelector('.tile:has(.ring)'));
+    import('./cheer.js').then(({ cheer, rise }) => {
+      for (const [one] of changed) rise(one);
+      if (hasMet) cheer(this.element.querySelector('.tile:has(.ring)'));
+    }, () => {});
   }
 
   sections() {
@@ -523,8 +514,9 @@ export class Learner extends View {
     // After a click on a link, the address is already that of the next view.
     if (!id || id === this.view.section || pathOf(location.hash) !== this.path) return;
     this.view.section = id;
-    const address = withSection(location.hash, id);
-    if (address !== location.hash) history.replaceState(null, '', address);
+    const before = location.hash || '#/';
+    const address = withParameter(before, 'at', id === JUMPS[0] ? null : id); // which is where the view begins
+    if (address !== before) history.replaceState(null, '', address);
     for (const button of this.element.querySelectorAll('[data-jump]')) {
       if (button.dataset.jump === id) button.setAttribute('aria-current', 'true');
       else button.removeAttribute('aria-current');
@@ -587,15 +579,6 @@ export class Learner extends View {
 }
 
 const pathOf = (hash) => hash.split('?')[0] || '#/';
-const parametersOf = (hash) => new URLSearchParams(hash.split('?')[1]);
-
-/** Add the section to an address; "Today" is the first section, which an address does not name. */
-function withSection(hash, id) {
-  const parameters = parametersOf(hash);
-  if (id === JUMPS[0]) parameters.delete('at');
-  else parameters.set('at', id);
-  return parameters.size ? `${pathOf(hash)}?${parameters}` : hash.split('?')[0];
-}
 
 /** True before the first answer, session or review. */
 function isNew({ progress }) {
@@ -604,10 +587,16 @@ function isNew({ progress }) {
   return progress.accuracyRate == null && !progress.totalSessionsCompleted && !Object.values(stages).some(Boolean);
 }
 
-/** The name of the learner, if there is one; others also see the id, because names may be equal. */
-const title = (user, name) => h('header', { 'data-key': 'title', class: user || name ? null : 'unseen' },
-  h('h1', null, user || name ? t('learner.other', { user: name ?? user }) : t('learner.own')),
-  user && name && h('p', { class: 'note', translate: 'no' }, user));
+/**
+ * The name of the learner, if there is one, also on a day before it was recorded; others also see the id, because names
+ * may be equal.
+ */
+function title(user, recorded) {
+  const name = recorded ?? (user && nameOf('learner', user));
+  return h('header', { 'data-key': 'title', class: name ? null : 'unseen' },
+    h('h1', null, name ? t('learner.other', { user: name }) : t('learner.own')),
+    user && name !== user && h('p', { class: 'note', translate: 'no' }, user));
+}
 
 const JUMPS = ['today', 'improving', 'how-far', 'year', 'when', 'items', 'my-data'];
 

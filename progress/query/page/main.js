@@ -8,7 +8,7 @@ import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { mark } from './layout.js';
 import { Learner } from './learner.js';
 import { chooseGroup, inGroup, learnName, nameOf } from './names.js';
-import { Retry, problemCard } from './problems.js';
+import { Retry, problemCard, unloaded } from './problems.js';
 import * as session from './session.js';
 import * as then from './then.js';
 
@@ -347,8 +347,8 @@ async function loadStyles() {
 async function showWay({ other, group, name, args }) {
   shell.way = null;
   if (!other || !group) return;
-  const { way } = await import('./way.js');
-  shell.way = () => way(group, other, name === 'item' ? args[0] : null);
+  const { openWay } = await import('./way.js');
+  shell.way = await openWay(group, other, name === 'item' ? args[0] : null);
 }
 
 /** Learn the learner's day, and load the view again when the day ends. */
@@ -379,8 +379,7 @@ function sayWaiting() {
  */
 function showLoadProblem(error, shown) {
   if (error.kind === 'signed-out') return shell.signedOut(error);
-  const unloaded = () => new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message);
-  const problem = error instanceof Problem ? error : unloaded();
+  const problem = error instanceof Problem ? error : unloaded(error);
   let isClosed = false;
   const retry = new Retry(async () => {
     if (await isReachable()) location.reload();

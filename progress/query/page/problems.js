@@ -59,6 +59,9 @@ export function toProblem(error) {
   return new Problem('fault', String(error));
 }
 
+/** The problem of a module that has not arrived. */
+export const unloaded = ({ message }) => new Problem(navigator.onLine ? 'unloaded' : 'offline', message);
+
 /** A view. A subclass has load(), which sets `data`, and sections(), which returns what to show. */
 export class View {
   /** `shell` shows the state of the subscription, announces texts, and asks the user to sign in again. */
@@ -93,6 +96,11 @@ export class View {
     return this.problem && problemCard(this.problem, this.retry, Boolean(this.data));
   }
 
+  /** Return the result of what needs a module that is not loaded yet. */
+  use(action) {
+    return action().catch((error) => this.fail(unloaded(error)));
+  }
+
   /** Draw the view after a request has succeeded. */
   succeed() {
     this.problem = null;
@@ -100,8 +108,12 @@ export class View {
     this.draw();
   }
 
-  /** Show an error and schedule a retry. If the user is no longer signed in, show the sign-in instead. */
+  /**
+   * Show an error and schedule a retry; a closed view does neither. If the user is no longer signed in, show the sign-in
+   * instead.
+   */
   fail(error) {
+    if (this.closing.signal.aborted) return;
     const problem = toProblem(error);
     if (problem.kind === 'signed-out') return this.shell.signedOut(problem);
     this.problem = problem;

@@ -61,7 +61,7 @@ const tile = (name, ...content) => h('div', { class: 'card tile' }, h('h3', null
 /** A large number with its unit. */
 function figure(key, count) {
   const text = t(key, { count }).split(/(\p{Nd}[\p{Nd}.,\u00a0\u202f]*)/u);
-  return h('p', { class: 'figure' }, text.map((part, index) =>
+  return h('p', { class: 'figure', 'data-same': key }, text.map((part, index) =>
     (index % 2 ? h('strong', null, part) : part && h('span', null, part))));
 }
 

@@ -1,9 +1,10 @@
 // The way from a group to one of its members: back to where one was, and to the members before and after in the order of
 // the list that was left last.
 
+import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { t } from './i18n.js';
-import { nameOf } from './names.js';
+import { learnName, nameOf } from './names.js';
 import { withParameter } from './then.js';
 
 let left = null; // the list that the user left last: the group, the address, the ids of the learners, what was shown
@@ -13,6 +14,15 @@ export const leave = (list) => { left = list; };
 /** The list of this address, if the user left it last. */
 export const find = (hash) => (left?.hash === hash ? left : null);
 
+/** The function that draws the way. After a reload, the group's name is asked for first. */
+export async function openWay(group, user, item) {
+  if (nameOf('group', group) === group) {
+    const answer = await runQuery('query Name($id: ID!) { group(groupId: $id) { name } }', { id: group }).catch(() => null);
+    learnName('group', group, answer?.data.group?.name);
+  }
+  return () => way(group, user, item);
+}
+
 /** The name of a group, or a title with its id. */
 export const groupName = (group) => (nameOf('group', group) === group ? t('group.title', { group }) : nameOf('group', group));
 
@@ -21,7 +31,7 @@ export const addressOf = (group) =>
   (left?.group === group && !left.item ? left.hash : left?.group === group && left.from) || `#/group/${encodeURIComponent(group)}`;
 
 /** Links to the group, to the item if the view shows one, and to the members beside this one. */
-export function way(group, user, item) {
+function way(group, user, item) {
   const list = left?.group === group ? left : null;
   const path = (...parts) => `#/${parts.map(encodeURIComponent).join('/')}`;
   const at = list?.users.indexOf(user) ?? -1;

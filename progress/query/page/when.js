@@ -66,7 +66,7 @@ function due({ due: rows, workload }) {
   const [today, ...later] = shown;
   const total = later.reduce((count, day) => count + day.items, 0);
   return card('due', t('due.title'), null,
-    note(sentences(
+    h('p', { class: 'note', 'data-same': today.items ? 'next.due' : null }, sentences(
       t(today.items ? 'due.today' : 'due.none', { count: today.items }),
       t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length }))),
     shown.some((day) => day.items) && counts(shown.map(({ date, items }) => ({

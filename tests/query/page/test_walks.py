@@ -1,0 +1,93 @@
+"""Drawn walks through the page find no fault, and would find those that a test plants."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import skip_without
+from tests.support import browser, page_walks
+from tests.support.browser import Stack
+from tests.support.page_walks import Explorer, Failure
+
+pytestmark = pytest.mark.timeout(180)
+
+WALKS = 60
+LEARNER = {
+    "user": browser.DEMO, "role": "learner", "groups": [], "at": "#/", "locale": "en-GB",
+    "width": 360, "color_scheme": "light",
+}  # fmt: skip
+# A script that plants a fault once the page shows numbers.
+_PLANTED = "addEventListener('click', () => {{ {} }}, {{ once: true }});"
+
+_STALE = """setInterval(() => {
+  const day = document.querySelector('#today small');
+  if (day && !location.hash.includes('on=')) day.textContent = 'stale';
+}, 20)"""
+
+
+@pytest.fixture(scope="module")
+def explorer(request: pytest.FixtureRequest, demo: Stack) -> Iterator[Explorer]:
+    if browser.PROGRAM is None:
+        skip_without(request, "chromium")
+    with browser.browser("--mute-audio") as chromium:
+        yield Explorer(page_walks.load(demo), chromium)
+
+
+@pytest.mark.parametrize("seed", range(WALKS))
+def test_a_drawn_walk_finds_no_fault(explorer: Explorer, seed: int) -> None:
+    explorer.explore(seed)
+
+
+OFFLINE = ["offline"]
+# The shortest walks that have found a fault of the page, each with another cause.
+FOUND: dict[str, list[Any]] = {
+    "a language chosen offline": [OFFLINE, ["choose", "select Language", "ja"]],
+    "an item followed offline": [["click", "a All items"], OFFLINE, ["click", "a action"]],
+    "a group after a reload": [["click", "a snow"], ["click", "a Aiko Weber"], ["reload"]],
+    "a dialog opened offline": [OFFLINE, ["click", "button Erase a learner …"]],
+    "a day before the name": [["date", "2019-03-31"]],
+    "an id of any length": [["type", "input A learner’s name or id", "W" * 200]],
+}
+USERS = {
+    "a group after a reload": ("tess", "teacher", [page_walks.CLASS], ""),
+    "a dialog opened offline": ("ada", "admin", [], "#/administration"),
+    "an id of any length": ("ada", "admin", [], "#/administration"),
+    "a day before the name": ("sue", "support", [], "#/learner/learner-001"),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_walk_that_has_found_a_fault_finds_none(explorer: Explorer, name: str) -> None:
+    user, role, groups, at = USERS.get(name, (browser.DEMO, "learner", [], "#/"))
+    own = Explorer(explorer.stack, explorer.chromium, is_shared=False)
+    own.repeat(LEARNER | {"user": user, "role": role, "groups": groups, "at": at}, FOUND[name])
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("console error", "console.error('planted')"),
+        ("uncaught error", "setTimeout(() => { throw new Error('planted'); })"),
+        ("unhandled rejection", "Promise.reject(new Error('planted'))"),
+        (
+            "CSP report",
+            "document.body.append(Object.assign(new Image(), { src: 'https://a.example' }))",
+        ),
+        ("wider than the viewport", "document.querySelector('h2').style.width = '361px'"),
+        ("nonsense on screen", "document.querySelector('.note').ariaLabel = `${{}.planted} days`"),
+        ("raw key on screen", "document.querySelector('.note').textContent = 'today.planted'"),
+        ("control without a name", "document.querySelector('#main button').textContent = ''"),
+        ("numbers that disagree", "document.querySelector('[data-same$=due]').textContent = '0'"),
+        ("axe", "document.querySelector('h2').style.color = '#fefefe'"),
+        ("id where a name was published", "document.title = 'card-planted'"),
+        ("not as a new page after back to now", _STALE),
+    ],
+)
+def test_a_walk_finds_a_planted_fault(explorer: Explorer, kind: str, fault: str) -> None:
+    planted = Explorer(explorer.stack, explorer.chromium, inject=_PLANTED.format(fault))
+    planted.known.add("card-planted")
+    back = [["date", "2024-09-20"], ["now"]] if fault == _STALE else []
+    with pytest.raises(Failure) as raised:
+        planted.repeat(LEARNER, [["click", "button The year"], *back])
+    assert kind in raised.value.kinds

@@ -1,0 +1,212 @@
+// What a walk needs inside of the page: to wait until the page is quiet, to find its controls, and to check what must
+// always hold. The first line is made by page_walks.py and names `WALK`, the walk's constants.
+(() => {
+  if (!location.protocol.startsWith('http')) return;
+  const { token, harmful, sections, known } = WALK;
+  const DATA = '.word, .id, pre, code, input, textarea, datalist, [lang=en].note, #found';
+  const names = new Set(known); // the ids for which the API has published a name
+  const errors = [];
+  let running = 0;
+  if (!sessionStorage.walks) Object.assign(sessionStorage, { walks: 1, ...token && { 'progress.token': token } });
+  Object.assign(window, { print() {} });
+
+  addEventListener('error', ({ message }) => errors.push(`uncaught error: ${message}`));
+  addEventListener('unhandledrejection', ({ reason }) => errors.push(`unhandled rejection: ${reason?.stack ?? reason}`));
+  addEventListener('securitypolicyviolation', ({ effectiveDirective, blockedURI }) =>
+    errors.push(`CSP report: ${effectiveDirective} ${blockedURI}`));
+
+  const learn = (node) => {
+    if (typeof node !== 'object' || !node) return;
+    for (const [id, name] of [['userId', 'displayName'], ['itemId', 'headword'], ['groupId', 'name']]) {
+      if (node[id] && node[name] && node[id] !== node[name]) names.add(node[id]);
+    }
+    Object.values(node).forEach(learn);
+  };
+  const ask = fetch;
+  window.fetch = async (...request) => {
+    if (!new URL(request[0], location).pathname.endsWith('/graphql')) return ask(...request);
+    running += 1;
+    try {
+      const response = await ask(...request);
+      const body = await response.clone().json().catch(() => null);
+      if (body?.errors?.some(({ extensions }) => extensions?.code === 'INTERNAL')) errors.push(`server: ${JSON.stringify(body.errors)}`);
+      learn(body);
+      return response;
+    } finally {
+      running -= 1;
+    }
+  };
+
+  const frame = () => new Promise((resolve) => { requestAnimationFrame(() => setTimeout(resolve)); });
+  const isBusy = () => running || document.querySelector('[aria-busy=true], main .skeleton');
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const textOf = (element) => element.textContent.replace(/\s+/g, ' ').trim();
+  const nameOf = (element) => textOf(element) || element.ariaLabel || element.title;
+  const labelOf = (control) => (control.ariaLabel
+    || all((control.getAttribute('aria-labelledby') ?? '').split(' ').filter(Boolean).map((id) => `#${CSS.escape(id)}`).join() || 'none')
+      .map(textOf).join(' ')
+    || [...control.labels ?? []].map(textOf).join(' ') || control.title
+    || (/^(INPUT|SELECT|TEXTAREA)$/.test(control.tagName) ? '' : nameOf(control) || all('[aria-label], title', control).map((one) => one.ariaLabel || textOf(one)).join(' '))).trim();
+  const isShown = (element) => element.checkVisibility({ visibilityProperty: true }) && element.getClientRects().length > 0;
+
+  /** The controls that a user can use now, by a key that is the same in the same state of the page. */
+  function controls() {
+    const counts = {};
+    const root = all('dialog[open]').at(-1) ?? document;
+    return new Map(all('a[href], button, input, select, textarea, summary, [data-day]', root)
+      .filter((one) => !one.disabled && isShown(one) && !one.matches(harmful) && !one.closest(':disabled'))
+      .filter((one) => !one.href || (one.origin === location.origin && one.pathname === location.pathname))
+      .map((one) => {
+        const name = `${one.localName} ${(labelOf(one) || one.name).slice(0, 60)}`;
+        counts[name] = (counts[name] ?? -1) + 1;
+        return [counts[name] ? `${name} #${counts[name]}` : name, one];
+      }));
+  }
+
+  function texts() {
+    const found = [document.title];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      const element = node.parentElement;
+      if (node.nodeType === Node.TEXT_NODE) {
+        if (node.data.trim() && !/^(SCRIPT|NOSCRIPT|STYLE)$/.test(element.tagName) && !element.closest(DATA)) found.push(node.data);
+      } else if (!node.closest(DATA)) {
+        found.push(...['aria-label', 'title', 'placeholder', 'alt', 'abbr', 'data-value'].map((name) => node.getAttribute(name)).filter(Boolean));
+      }
+    }
+    return found;
+  }
+
+  const NONSENSE = /(?<![\p{L}\p{Nd}_])(undefined|NaN|null|Infinity|\[object \w+\])(?![\p{L}\p{Nd}_])/u;
+  const KEY = new RegExp(`(?<![\\w.$/@-])(${sections.join('|')})\\.[a-z]\\w*|\\{\\w+\\}`);
+  const numbersIn = (text) => text.match(/\p{Nd}[\p{Nd}.,]*/u)?.[0];
+  const isCut = (element) => {
+    for (let one = element.parentElement; one; one = one.parentElement) if (getComputedStyle(one).overflowX !== 'visible') return true;
+    return false;
+  };
+
+  /** The descriptions of what does not hold. */
+  function check() {
+    const found = errors.splice(0);
+    const width = document.documentElement.clientWidth;
+    if (document.documentElement.scrollWidth > width) found.push(`wider than the viewport: ${document.documentElement.scrollWidth} > ${width}`);
+    for (const one of all('body *')) {
+      const { left, right, width: own } = one.getBoundingClientRect();
+      if (own > 1 && (right > width + 1 || left < -1) && isShown(one) && !one.closest('.skip, svg *') && !isCut(one)) {
+        found.push(`wider than the viewport: ${one.outerHTML.slice(0, 120)}`);
+        break;
+      }
+    }
+    for (const text of texts()) {
+      if (NONSENSE.test(text)) found.push(`nonsense on screen: ${text}`);
+      if (KEY.test(text)) found.push(`raw key on screen: ${text}`);
+    }
+    const named = [['title', document.title], ...all('h1, h2, h3, a, button, option, .id, .word, #status')
+      .filter((one) => !one.matches('.of, .of *')).map((one) => [one.localName, textOf(one)])];
+    for (const [where, text] of named) {
+      const id = text.split(/[\s·:,“”"]+/).find((word) => names.has(word));
+      if (id && !isBusy()) found.push(`id where a name was published: ${where} ${text}`);
+    }
+    for (const [name, places] of Map.groupBy(all('[data-same]'), (one) => one.dataset.same)) {
+      const shown = places.filter((one) => !one.closest('.ghost')).map((one) => numbersIn(one.textContent));
+      if (new Set(shown).size > 1) found.push(`numbers that disagree: ${name} is ${shown.join(' and ')}`);
+    }
+    for (const one of all('a[href], button, input, select, textarea, summary, [tabindex="0"], [role=button]')) {
+      if (isShown(one) && !labelOf(one)) found.push(`control without a name: ${one.outerHTML.slice(0, 120)}`);
+    }
+    return found;
+  }
+
+  window.walk = {
+    /** Wait until nothing is loading; then return what the next step and the checks need. */
+    async look() {
+      const end = performance.now() + 15_000;
+      for (let quiet = 0; quiet < 2; quiet = isBusy() ? 0 : quiet + 1) {
+        if (performance.now() > end) return { found: ['never ends loading', ...check()], controls: [], names: [] };
+        await frame();
+      }
+      const groups = {};
+      for (const [key, one] of controls()) {
+        const place = one.closest('dialog, [data-key], .top, footer, nav');
+        (groups[`${place?.localName} ${place?.dataset.key ?? ''} ${one.localName}`] ??= [])
+          .push({ key, type: one.type ?? one.localName, values: one.localName === 'select' ? [...one.options].map(({ value }) => value) : [] });
+      }
+      return { found: check(), controls: Object.values(groups), names: [...names] };
+    },
+    find: (key) => controls().get(key) ?? null,
+    /** Bring a control into sight; return where to click it, or null if something lies above it. */
+    point(key) {
+      const control = this.find(key);
+      if (!control) return null;
+      control.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' });
+      const { left, top, width, height } = (control.getClientRects().length ? control : control.parentElement).getClientRects()[0];
+      const [x, y] = [left + width / 2, top + height / 2];
+      const hit = document.elementFromPoint(x, y);
+      return hit && (control.contains(hit) || hit.contains(control)) ? [x, y] : null;
+    },
+    choose(key, value) {
+      const control = this.find(key);
+      if (!control) return;
+      control.value = value;
+      for (const type of ['input', 'change']) control.dispatchEvent(new Event(type, { bubbles: true }));
+    },
+    pick(day) {
+      const input = document.querySelector('#day:not([hidden]) input');
+      if (!input) return;
+      input.value = day;
+      input.dispatchEvent(new Event('change', { bubbles: true }));
+    },
+    /** Follow the link back to now; return whether there is one. */
+    return() {
+      const link = document.querySelector('.then a');
+      link?.click();
+      return Boolean(link);
+    },
+    hide(hidden) {
+      Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    },
+    /** What axe finds. Contrast takes longest, so that it is checked once for each kind of text: `drawn` are those before. */
+    async audit(rules, drawn) {
+      const kinds = new Map();
+      const colours = matchMedia('(prefers-color-scheme: dark)').matches;
+      for (const one of all('body *').filter((each) => [...each.childNodes].some(({ data }) => data?.trim()))) {
+        const path = [];
+        for (let each = one; each && path.length < 4; each = each.parentElement) path.push(`${each.localName}.${each.getAttribute('class')}`);
+        const kind = `${colours} ${path.join('<')}`;
+        if (!kinds.has(kind)) kinds.set(kind, one);
+      }
+      for (const kind of drawn) kinds.delete(kind);
+      const run = async (context, options) => (await axe.run(context, { resultTypes: ['violations'], ...options })).violations
+        .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `axe: ${id} ${html.slice(0, 200)} ${failureSummary}`));
+      const found = await run({ include: ['html'], exclude: ['table.year td:nth-child(n+6)', 'tbody tr:nth-child(n+4)'] },
+        { runOnly: rules, rules: { 'color-contrast': { enabled: false } } });
+      if (kinds.size) found.push(...await run({ include: [...kinds.values()] }, { runOnly: ['color-contrast'] }));
+      return { found, drawn: [...kinds.keys()] };
+    },
+    /** Return whether the page soon forgets that it was offline. */
+    async recover() {
+      const isOffline = () => !navigator.onLine || document.querySelector('[data-key=problem-offline], #live.offline:not([hidden])');
+      for (const end = performance.now() + 15_000; isOffline(); await frame()) if (performance.now() > end) return false;
+      return true;
+    },
+    /** What the view shows, with what it loads when it is seen; without the times of its requests. */
+    async snapshot() {
+      for (let top = 0; top < document.body.scrollHeight; top += innerHeight) {
+        scrollTo({ top, behavior: 'instant' });
+        await frame();
+      }
+      for (let quiet = 0; quiet < 3; quiet = isBusy() ? 0 : quiet + 1) await frame();
+      const shown = document.getElementById('main').cloneNode(true);
+      for (const one of all('[data-key=fresh], [data-key=stamp], .pills', shown)) one.remove();
+      const states = ['aria-label', 'aria-pressed', 'aria-current', 'aria-selected', 'href', 'class', 'open'];
+      for (const one of all('.jumps [aria-current]', shown)) one.removeAttribute('aria-current');
+      const lines = [document.title];
+      const walker = document.createTreeWalker(shown, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+      for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        lines.push(node.data ?? [node.localName, ...states.map((name) => node.getAttribute(name)).filter((value) => value !== null)].join(' '));
+      }
+      return lines;
+    },
+  };
+})();

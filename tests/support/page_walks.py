@@ -1,0 +1,405 @@
+"""Walks through the page: drawn actions in a real browser, and what must hold after each of them.
+
+A walk begins as a drawn user at a drawn view. Most of its actions are drawn from the controls that
+the page shows, so that a new control is explored without a change here. By hand, these commands
+take walks on a stack of their own; each failing walk is printed in its shortest form:
+
+    python -m tests.support.page_walks 100-2000
+    python -m tests.support.page_walks '[{"user": …}, ["click", …], …]'
+"""
+
+import contextlib
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page
+
+from progress.demo import classes, loading
+from progress.importers import anki_log, word_lists
+from progress.query.http import static_page
+from tests.support import browser
+from tests.support.browser import DEMO, Stack
+
+Step = list[Any]
+Start = dict[str, Any]
+
+STEPS = 12
+LEARNERS = 2  # of the demo's class
+_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_SECTIONS = [*json.loads((static_page.FOLDER / "en.json").read_text(encoding="utf-8"))]
+_ITEMS = sorted(loading.deal(word_lists.read(), loading.cards(anki_log.read(loading.LOG))))[:40]
+CLASS, _OTHER = classes.groups(classes.SIZE + 1)
+_PAST = ("2024-09-20", "2024-08-01", "2019-03-31", "2024-02-29")
+_TEXTS = ("", " ", "a", "7", "-1", "1e9", "Lena", "class", "東京", "<b>%_'", "W" * 200)
+_KEYS = ("Escape", "Tab", "Enter", "ArrowDown", "ArrowRight", "PageUp", "Home", "End")
+# What would take the numbers from other tests on the same stack.
+_HARMFUL = ", ".join(
+    f"[data-action={name}]"
+    for name in ("rebuild", "batch", "replay", "replay-group", "discard", "discard-group", "erase")
+)
+_OF_DEMO = "[data-command], [data-export]"  # other tests count what the demo's learner does
+# In the order of the drawn numbers: who begins, where, and with which groups in the token.
+_STARTS: tuple[tuple[str, str, list[str], list[str]], ...] = (
+    (DEMO, "learner", ["#/", "#/items", "#/knowledge", "#/?on=2024-09-20"], []),
+    (classes.FIRST, "learner", ["#/", "#/items?filter=due", "#/knowledge"], []),
+    ("tess", "teacher", ["", f"#/group/{CLASS}", f"#/learner/{classes.FIRST}"], [CLASS]),
+    ("tom", "teacher", ["", "#/group"], [CLASS, _OTHER]),
+    ("sue", "support", ["#/group", f"#/learner/{DEMO}", "#/find/learner"], []),
+    ("ada", "admin", ["", "#/administration", f"#/events/{classes.FIRST}"], []),
+    ("nobody-yet", "learner", ["#/", "#/items", "#/knowledge", "#/nowhere"], []),
+    ("", "", [""], []),
+)
+_LATEST_S = 15  # an event may arrive during a comparison; the page asks for its news every 10 s
+_SHRINKING_S = 120
+_OFFLINE = ("Failed to load resource: net::", "WebSocket connection to")
+
+
+@dataclass
+class Failure(Exception):
+    """What did not hold after these steps."""
+
+    start: Start
+    steps: list[Step]
+    found: list[str]
+
+    def __str__(self) -> str:
+        walk = json.dumps([self.start, *self.steps], ensure_ascii=False)
+        lines = [f"  {json.dumps(step, ensure_ascii=False)}" for step in (self.start, *self.steps)]
+        again = f"python -m tests.support.page_walks '{walk.replace(chr(39), chr(92) + 'u0027')}'"
+        return "\n".join([*self.found[:5], "after", *lines, again])
+
+    @property
+    def kinds(self) -> set[str]:
+        return {text.partition(":")[0] for text in self.found}
+
+
+class Explorer:
+    """Takes walks on a stack that has the demo's data and its class."""
+
+    def __init__(
+        self, stack: Stack, chromium: Browser, *, inject: str = "", is_shared: bool = True
+    ) -> None:
+        """`inject` is a script of each document, with which a test plants a fault.
+
+        If other tests share the stack, the walks do not use what would disturb these.
+        """
+        self.stack, self.chromium, self.inject = stack, chromium, inject
+        self._contexts: dict[str, BrowserContext] = {}  # by locale
+        self._harmful = [_HARMFUL] if is_shared else []
+        self.known: set[str] = set()  # the ids for which the API has published a name
+        self.drawn: set[str] = set()  # the kinds of texts whose contrast axe has checked
+
+    def explore(self, seed: int) -> None:
+        """Take the walk of a seed; raise Failure with the shortest walk that fails alike."""
+        try:
+            self._draw(Random(seed))
+        except Failure as failure:
+            raise self._shrink(failure) from None
+
+    def repeat(self, start: Start, steps: list[Step]) -> None:
+        """Take a walk again. A step whose control is not there does nothing."""
+        with self._begin(start) as walk:
+            for step in steps:
+                walk.take(step)
+            walk.end()
+
+    def _draw(self, chance: Random) -> None:
+        user, role, views, groups = chance.choice(_STARTS)
+        start = {
+            "user": user, "role": role, "groups": groups, "at": chance.choice(views),
+            "locale": chance.choice(("en-GB", "ja-JP")), "width": chance.randint(360, 1440),
+            "color_scheme": chance.choice(("light", "dark")),
+        }  # fmt: skip
+        with self._begin(start) as walk:
+            for _ in range(STEPS):
+                walk.take(walk.draw(chance))
+            walk.end()
+
+    def _shrink(self, failure: Failure) -> Failure:
+        """Leave out as many steps as possible, as long as time permits."""
+        size, end = len(failure.steps), time.monotonic() + _SHRINKING_S
+        while size and time.monotonic() < end:
+            for at in range(0, len(failure.steps), size):
+                rest = failure.steps[:at] + failure.steps[at + size :]
+                shorter = self._fails(failure.start, rest)
+                if shorter and shorter.kinds & failure.kinds:
+                    failure = shorter
+                    break
+            else:
+                size //= 2
+            size = min(size, len(failure.steps))
+        return failure
+
+    def _fails(self, start: Start, steps: list[Step]) -> Failure | None:
+        try:
+            self.repeat(start, steps)
+        except Failure as failure:
+            return failure
+        return None
+
+    @contextmanager
+    def _begin(self, start: Start) -> Iterator["Walk"]:
+        """Begin a walk in new tabs; the context keeps the files of the page for the next walk."""
+        locale = start["locale"]
+        if locale not in self._contexts:
+            self._contexts[locale] = self.chromium.new_context(
+                locale=locale, reduced_motion="reduce"
+            )
+        context = self._contexts[locale]
+        context.clear_cookies()
+        context.set_offline(False)
+        user, role, groups = start["user"], start["role"], start["groups"]
+        harmful = [*self._harmful, *([_OF_DEMO] if user == DEMO else [])]
+        constants = {
+            "token": user and self.stack.token(user, role, groups),
+            "sections": _SECTIONS,
+            "known": sorted(self.known),
+            "harmful": ", ".join(harmful) or ":not(*)",
+        }
+        script = f"const WALK = {json.dumps(constants)};\n{_SCRIPT}\n{self.inject}"
+        try:
+            yield Walk(self, start, context, script)
+        finally:
+            for page in context.pages:
+                with contextlib.suppress(Error):
+                    page.evaluate("localStorage.clear()")
+                page.close()
+
+
+class Walk:
+    """One walk: its tabs, the steps that it has taken, and what the page shows now."""
+
+    def __init__(
+        self, explorer: Explorer, start: Start, context: BrowserContext, script: str
+    ) -> None:
+        self._explorer, self._start, self._context = explorer, start, context
+        self._script = script
+        self._steps: list[Step] = []
+        self._console: list[str] = []
+        self._is_offline = False
+        self._tabs = [self._open(f"{explorer.stack.page}{start['at']}")]
+        self._look()
+
+    @property
+    def _page(self) -> Page:
+        return self._tabs[-1]
+
+    def _open(self, address: str) -> Page:
+        page = self._context.new_page()
+        page.add_init_script(self._script)
+        page.set_viewport_size({"width": self._start["width"], "height": 800})
+        page.emulate_media(color_scheme=self._start["color_scheme"])
+        page.on("console", self._note)
+        page.goto(address)
+        return page
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not (self._is_offline and message.text.startswith(_OFFLINE)):
+            if "status of 401" in message.text and ["type"] in [step[:1] for step in self._steps]:
+                return  # a token that the walk has typed
+            self._console.append(f"console error: {message.text} {message.location.get('url')}")
+
+    def draw(self, chance: Random) -> Step:
+        """Draw the next step from what the page shows."""
+        others: list[Step] = [
+            ["width", chance.randint(360, 1440)], ["zoom", chance.choice((1, 1.5, 2))],
+            ["dark", chance.choice((True, False))], ["back"], ["forward"], ["reload"],
+            ["online" if self._is_offline else "offline"], ["tab"],
+            ["press", chance.choice(_KEYS)], ["press", chance.choice(_KEYS)],
+            ["events", chance.randint(1, 3)], ["events", chance.randint(1, 3)],
+            ["date", chance.choice(_PAST)], ["date", chance.choice(_PAST)], ["now"],
+        ]  # fmt: skip
+        if chance.random() < 0.4 or not self._controls:
+            return chance.choice(others)
+        control = chance.choice(chance.choice(self._controls))
+        key, kind = control["key"], control["type"]
+        if control["values"]:
+            return ["choose", key, chance.choice(control["values"])]
+        if kind == "date":
+            return ["type", key, chance.choice(_PAST)]
+        if kind in ("text", "search", "number"):
+            return ["type", key, chance.choice(_TEXTS)]
+        return ["click", key]
+
+    def take(self, step: Step) -> None:
+        """Take a step, and check what must hold after it."""
+        self._steps.append(step)
+        name, *values = step
+        getattr(self, f"_{name}")(*values)
+        self._look()
+
+    def end(self) -> None:
+        """Go online and back to now, which must be as a new page is; then check with axe."""
+        if self._is_offline:
+            self.take(["online"])
+        self.take(["now"])
+        self._ask(f"() => {{ {browser.AXE} }}")
+        found = self._ask(
+            "([rules, drawn]) => walk.audit(rules, drawn)",
+            [browser.STANDARDS, sorted(self._explorer.drawn)],
+        )
+        self._fail_on(found["found"])
+        self._explorer.drawn.update(found["drawn"])
+
+    def _click(self, key: str) -> None:
+        if point := self._ask("key => walk.point(key)", key):
+            self._page.mouse.click(*point)
+
+    def _date(self, day: str) -> None:
+        self._ask("day => walk.pick(day)", day)
+
+    def _now(self) -> None:
+        """Go back to now, if the page shows a past day; it must then be as a new page is."""
+        if not self._is_offline and self._ask("() => walk.return()"):
+            self._look()
+            self._compare()
+
+    def _type(self, key: str, text: str) -> None:
+        control = self._page.evaluate_handle("key => walk.find(key)", key).as_element()
+        if not control:
+            return
+        with contextlib.suppress(Error):  # a number field takes no letters; the page may be redrawn
+            control.fill(text, timeout=1_000)
+            control.dispatch_event("change")
+            control.press("Enter", timeout=1_000)
+
+    def _choose(self, key: str, value: str) -> None:
+        self._ask("([key, value]) => { setTimeout(() => walk.choose(key, value)); }", [key, value])
+
+    def _press(self, key: str) -> None:
+        self._page.keyboard.press(key)
+
+    def _width(self, width: int) -> None:
+        self._page.set_viewport_size({"width": width, "height": 800})
+
+    def _zoom(self, factor: float) -> None:
+        """At a zoom of 200 %, the page has half of the pixels in width and in height."""
+        size = {"width": max(320, int(1440 / factor)), "height": int(900 / factor)}
+        session = self._context.new_cdp_session(self._page)
+        session.send(
+            "Emulation.setDeviceMetricsOverride",
+            {**size, "deviceScaleFactor": factor, "mobile": False},
+        )
+
+    def _dark(self, is_dark: bool) -> None:
+        self._page.emulate_media(color_scheme="dark" if is_dark else "light")
+
+    def _back(self) -> None:
+        self._ask("() => { if (navigation.canGoBack) setTimeout(() => history.back()); }")
+
+    def _forward(self) -> None:
+        self._ask("() => { setTimeout(() => history.forward()); }")
+
+    def _reload(self) -> None:
+        if not self._is_offline:
+            self._page.reload()
+
+    def _offline(self) -> None:
+        self._is_offline = True
+        self._context.set_offline(True)
+
+    def _online(self) -> None:
+        self._context.set_offline(False)
+        if not self._ask("() => walk.recover()"):
+            self._fail_on(["does not recover after it is online"])
+        self._is_offline = False
+
+    def _tab(self) -> None:
+        """Look at the other of two tabs; at first, open it with the address of this one."""
+        if self._is_offline:
+            return
+        self._ask("() => walk.hide(true)")
+        if len(self._tabs) == 1:
+            self._tabs.append(self._open(self._page.url))
+        else:
+            self._tabs.reverse()
+            self._ask("() => walk.hide(false)")
+
+    def _events(self, right: int) -> None:
+        user = self._start["user"]
+        learner = user if user == "nobody-yet" else classes.FIRST
+        items = itertools.islice(itertools.cycle(_ITEMS), right, right + 4)
+        self._explorer.stack.publish(
+            *itertools.chain.from_iterable(
+                browser.lesson(learner, right, 1, ago=timedelta(minutes=n), item=item)
+                for n, item in enumerate(items)
+            )
+        )
+
+    def _ask(self, function: str, *values: Any) -> Any:
+        """Return the function's result, also if the page is left or reloads itself meanwhile."""
+        problem: Error | None = None
+        for _ in range(20):
+            try:
+                return self._page.evaluate(function, *values)
+            except Error as error:
+                problem = error
+                self._page.wait_for_load_state()
+        self._fail_on([f"the page is lost: {self._page.url} {problem}"])
+        return None
+
+    def _look(self) -> None:
+        seen = self._ask("() => walk.look()")
+        self._controls = seen["controls"]
+        self._explorer.known.update(seen["names"])
+        self._fail_on(seen["found"])
+
+    def _compare(self) -> None:
+        """Compare the page with a new one at its address; events may arrive on the way."""
+        page, other = self._page, self._open(self._page.url)
+        other.set_viewport_size(page.viewport_size or {"width": 1280, "height": 800})
+        end = time.monotonic() + _LATEST_S
+        while True:
+            shown, fresh = (each.evaluate("walk.snapshot()") for each in (page, other))
+            if shown == fresh:
+                break
+            if time.monotonic() > end:
+                pairs = itertools.zip_longest(shown, fresh)
+                differing = [pair for pair in pairs if pair[0] != pair[1]]
+                self._fail_on([f"not as a new page after back to now: {differing[:3]}"])
+            page.wait_for_timeout(500)
+        other.close()
+
+    def _fail_on(self, found: Iterator[str] | list[str]) -> None:
+        found = [*found, *self._console]
+        self._console.clear()
+        if found:
+            raise Failure(self._start, [*self._steps], found)
+
+
+def main(argument: str) -> None:
+    """Take the walks of a range of seeds, or a printed walk again, on a stack of its own."""
+    with (
+        browser.stack("--as-recorded") as stack,
+        browser.browser("--mute-audio") as chromium,
+    ):
+        explorer = Explorer(load(stack), chromium, is_shared=False)
+        if argument.startswith("["):
+            start, *steps = json.loads(argument)
+            explorer.repeat(start, steps)
+            return
+        first, _, last = argument.partition("-")
+        for seed in range(int(first), int(last or first) + 1):
+            try:
+                explorer.explore(seed)
+            except Failure as failure:
+                sys.stdout.write(f"seed {seed}: {failure}\n")
+
+
+def load(stack: Stack) -> Stack:
+    """Load learners of the demo's class, of whom the first has new events during the walks."""
+    stack.progress("demo", "--class", "--learners", f"{LEARNERS}", "--port", f"{stack.port}")
+    return stack
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
