@@ -59,7 +59,7 @@ _STARTS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("", "", [""], []),
 )
 _LATEST_S = 15  # an event may arrive during a comparison; the page asks for its news every 10 s
-_SHRINKING_S = 120
+_SHRINKING_S = 60
 _OFFLINE = ("Failed to load resource: net::", "WebSocket connection to")
 
 

@@ -12,7 +12,7 @@ from tests.support.page_walks import Explorer, Failure
 
 pytestmark = pytest.mark.timeout(180)
 
-WALKS = 60
+WALKS = 31
 LEARNER = {
     "user": browser.DEMO, "role": "learner", "groups": [], "at": "#/", "locale": "en-GB",
     "width": 360, "color_scheme": "light",
