@@ -31,7 +31,8 @@ export async function loadBefore(user, { days, progress }, year, signal) {
   const count = (rows) => {
     for (const row of rows) for (const name in left) left[name] -= row[name];
   };
-  count(days.values());
+  // Of the shown year, the days may be there already, but not the retention.
+  count([...days.values()].filter(({ date }) => date >= `${year}`));
   for (let to = year - 1; to > year - MAX_YEARS && Object.values(left).some((some) => some > 0); to -= 2) {
     const { data } = await ask(BEFORE, { user, from: `${to - 1}-01-01`, to: `${to}-12-31` }, signal);
     count(data.days);

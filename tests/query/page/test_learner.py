@@ -138,6 +138,16 @@ def test_the_charts_have_a_range_and_growth_begins_with_the_first_answer(visit: 
         assert steps == 0 or len(set(days)) == len(days)
 
 
+def test_retention_of_former_years_loads_although_their_days_have_come_first(
+    visit: Visits,
+) -> None:
+    page = visit(**browser.PHONE).open(at="#/")
+    expect(page.locator("[data-key=year]")).to_contain_text("61 study days")
+    page.locator("#improving").scroll_into_view_if_needed()
+    expect(page.locator("[data-key=growth] .chart")).to_be_visible()
+    expect(page.locator("[data-key=retention] table")).to_be_visible()
+
+
 @pytest.mark.exhaustive
 def test_growth_counts_across_years_without_study_and_the_grid_has_the_last_twelve_months(
     visit: Visits, demo: Stack
