@@ -3,7 +3,10 @@
 (() => {
   if (!location.protocol.startsWith('http')) return;
   const { token, harmful, sections, known } = WALK;
-  const DATA = '.word, .id, pre, code, input, textarea, datalist, [lang=en].note, #found';
+  const DATA = '.word, .id, pre, code, input, textarea, datalist, [lang=en].note, script, noscript, style';
+  // Of many elements that have one template, axe checks the first.
+  const ALIKE = ['table.year td:nth-child(n+6)', 'tbody tr:nth-child(n+3)', 'svg > :nth-child(n+4)', 'option:nth-child(n+3)'];
+  const TOLD = ['aria-label', 'title', 'placeholder', 'alt', 'abbr', 'data-value'];
   const names = new Set(known); // the ids for which the API has published a name
   const errors = [];
   let running = 0;
@@ -38,7 +41,8 @@
   };
 
   const frame = () => new Promise((resolve) => { requestAnimationFrame(() => setTimeout(resolve)); });
-  const isBusy = () => running || document.querySelector('[aria-busy=true], main .skeleton');
+  const isBusy = () => running || document.querySelector('[aria-busy=true], main .skeleton')
+    || (navigator.onLine && document.querySelector('[data-key=problem-offline], #live.offline:not([hidden])'));
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const textOf = (element) => element.textContent.replace(/\s+/g, ' ').trim();
   const nameOf = (element) => textOf(element) || element.ariaLabel || element.title;
@@ -65,14 +69,12 @@
 
   function texts() {
     const found = [document.title];
-    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+    const { SHOW_ELEMENT, SHOW_TEXT, FILTER_ACCEPT, FILTER_REJECT } = NodeFilter;
+    const walker = document.createTreeWalker(document.body, SHOW_ELEMENT | SHOW_TEXT, (node) =>
+      (node.matches?.(DATA) ? FILTER_REJECT : FILTER_ACCEPT));
     for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-      const element = node.parentElement;
-      if (node.nodeType === Node.TEXT_NODE) {
-        if (node.data.trim() && !/^(SCRIPT|NOSCRIPT|STYLE)$/.test(element.tagName) && !element.closest(DATA)) found.push(node.data);
-      } else if (!node.closest(DATA)) {
-        found.push(...['aria-label', 'title', 'placeholder', 'alt', 'abbr', 'data-value'].map((name) => node.getAttribute(name)).filter(Boolean));
-      }
+      if (node.data?.trim()) found.push(node.data);
+      found.push(...TOLD.map((name) => node.getAttribute?.(name)).filter(Boolean));
     }
     return found;
   }
@@ -117,6 +119,14 @@
     return found;
   }
 
+  function enter(control, value) {
+    if (!control) return;
+    control.focus();
+    control.value = value;
+    for (const type of ['input', 'change']) control.dispatchEvent(new Event(type, { bubbles: true }));
+    if (control.localName === 'input') control.form?.requestSubmit();
+  }
+
   window.walk = {
     /** Wait until nothing is loading; then return what the next step and the checks need. */
     async look() {
@@ -144,20 +154,18 @@
       const hit = document.elementFromPoint(x, y);
       return hit && (control.contains(hit) || hit.contains(control)) ? [x, y] : null;
     },
-    choose(key, value) {
-      const control = this.find(key);
-      if (!control) return;
-      control.value = value;
-      for (const type of ['input', 'change']) control.dispatchEvent(new Event(type, { bubbles: true }));
+    /** Enter a value as a user does; later, because a language reloads the page. */
+    type(key, value) {
+      setTimeout(() => enter(this.find(key), value));
     },
-    pick(day) {
-      const input = document.querySelector('#day:not([hidden]) input');
-      if (!input) return;
-      input.value = day;
-      input.dispatchEvent(new Event('change', { bubbles: true }));
+    date(day) {
+      enter(document.querySelector('#day:not([hidden]) input'), day);
+    },
+    back() {
+      if (navigation.canGoBack) setTimeout(() => history.back());
     },
     /** Follow the link back to now; return whether there is one. */
-    return() {
+    leavePast() {
       const link = document.querySelector('.then a');
       link?.click();
       return Boolean(link);
@@ -179,16 +187,10 @@
       for (const kind of drawn) kinds.delete(kind);
       const run = async (context, options) => (await axe.run(context, { resultTypes: ['violations'], ...options })).violations
         .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `axe: ${id} ${html.slice(0, 200)} ${failureSummary}`));
-      const found = await run({ include: ['html'], exclude: ['table.year td:nth-child(n+6)', 'tbody tr:nth-child(n+4)'] },
+      const found = await run({ include: ['html'], exclude: ALIKE },
         { runOnly: rules, rules: { 'color-contrast': { enabled: false } } });
       if (kinds.size) found.push(...await run({ include: [...kinds.values()] }, { runOnly: ['color-contrast'] }));
       return { found, drawn: [...kinds.keys()] };
-    },
-    /** Return whether the page soon forgets that it was offline. */
-    async recover() {
-      const isOffline = () => !navigator.onLine || document.querySelector('[data-key=problem-offline], #live.offline:not([hidden])');
-      for (const end = performance.now() + 15_000; isOffline(); await frame()) if (performance.now() > end) return false;
-      return true;
     },
     /** What the view shows, with what it loads when it is seen; without the times of its requests. */
     async snapshot() {

@@ -11,6 +11,7 @@ take walks on a stack of their own; each failing walk is printed in its shortest
 import contextlib
 import itertools
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ _SECTIONS = [*json.loads((static_page.FOLDER / "en.json").read_text(encoding="ut
 _ITEMS = sorted(loading.deal(word_lists.read(), loading.cards(anki_log.read(loading.LOG))))[:40]
 CLASS, _OTHER = classes.groups(classes.SIZE + 1)
 _PAST = ("2024-09-20", "2024-08-01", "2019-03-31", "2024-02-29")
+_ZOOMED = ((1440, 900), (960, 600), (720, 450))  # at 100, 150 and 200 %, in the pixels of the page
 _TEXTS = ("", " ", "a", "7", "-1", "1e9", "Lena", "class", "東京", "<b>%_'", "W" * 200)
 _KEYS = ("Escape", "Tab", "Enter", "ArrowDown", "ArrowRight", "PageUp", "Home", "End")
 # What would take the numbers from other tests on the same stack.
@@ -58,7 +60,8 @@ _STARTS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("nobody-yet", "learner", ["#/", "#/items", "#/knowledge", "#/nowhere"], []),
     ("", "", [""], []),
 )
-_LATEST_S = 15  # an event may arrive during a comparison; the page asks for its news every 10 s
+_EQUAL_S = 5  # so soon, the page is as a new one
+_NEWS_S = 15  # so long after new events: the page asks for its news every 10 s
 _SHRINKING_S = 60
 _OFFLINE = ("Failed to load resource: net::", "WebSocket connection to")
 
@@ -96,6 +99,7 @@ class Explorer:
         self._contexts: dict[str, BrowserContext] = {}  # by locale
         self._harmful = [_HARMFUL] if is_shared else []
         self.known: set[str] = set()  # the ids for which the API has published a name
+        self.published_at = -math.inf
         self.drawn: set[str] = set()  # the kinds of texts whose contrast axe has checked
 
     def explore(self, seed: int) -> None:
@@ -106,7 +110,7 @@ class Explorer:
             raise self._shrink(failure) from None
 
     def repeat(self, start: Start, steps: list[Step]) -> None:
-        """Take a walk again. A step whose control is not there does nothing."""
+        """Take a walk with these steps. A step whose control is not there does nothing."""
         with self._begin(start) as walk:
             for step in steps:
                 walk.take(step)
@@ -129,22 +133,16 @@ class Explorer:
         size, end = len(failure.steps), time.monotonic() + _SHRINKING_S
         while size and time.monotonic() < end:
             for at in range(0, len(failure.steps), size):
-                rest = failure.steps[:at] + failure.steps[at + size :]
-                shorter = self._fails(failure.start, rest)
-                if shorter and shorter.kinds & failure.kinds:
-                    failure = shorter
-                    break
+                try:
+                    self.repeat(failure.start, failure.steps[:at] + failure.steps[at + size :])
+                except Failure as shorter:
+                    if shorter.kinds & failure.kinds:
+                        failure = shorter
+                        break
             else:
                 size //= 2
             size = min(size, len(failure.steps))
         return failure
-
-    def _fails(self, start: Start, steps: list[Step]) -> Failure | None:
-        try:
-            self.repeat(start, steps)
-        except Failure as failure:
-            return failure
-        return None
 
     @contextmanager
     def _begin(self, start: Start) -> Iterator["Walk"]:
@@ -211,8 +209,8 @@ class Walk:
     def draw(self, chance: Random) -> Step:
         """Draw the next step from what the page shows."""
         others: list[Step] = [
-            ["width", chance.randint(360, 1440)], ["zoom", chance.choice((1, 1.5, 2))],
-            ["dark", chance.choice((True, False))], ["back"], ["forward"], ["reload"],
+            ["size", chance.randint(360, 1440), 800], ["size", *chance.choice(_ZOOMED)],
+            ["dark", chance.choice((True, False))], ["back"], ["reload"],
             ["online" if self._is_offline else "offline"], ["tab"],
             ["press", chance.choice(_KEYS)], ["press", chance.choice(_KEYS)],
             ["events", chance.randint(1, 3)], ["events", chance.randint(1, 3)],
@@ -223,7 +221,7 @@ class Walk:
         control = chance.choice(chance.choice(self._controls))
         key, kind = control["key"], control["type"]
         if control["values"]:
-            return ["choose", key, chance.choice(control["values"])]
+            return ["type", key, chance.choice(control["values"])]
         if kind == "date":
             return ["type", key, chance.choice(_PAST)]
         if kind in ("text", "search", "number"):
@@ -234,7 +232,10 @@ class Walk:
         """Take a step, and check what must hold after it."""
         self._steps.append(step)
         name, *values = step
-        getattr(self, f"_{name}")(*values)
+        if own := getattr(self, f"_{name}", None):
+            own(*values)
+        else:
+            self._ask("([name, values]) => walk[name](...values)", [name, values])
         self._look()
 
     def end(self) -> None:
@@ -254,50 +255,20 @@ class Walk:
         if point := self._ask("key => walk.point(key)", key):
             self._page.mouse.click(*point)
 
-    def _date(self, day: str) -> None:
-        self._ask("day => walk.pick(day)", day)
-
     def _now(self) -> None:
         """Go back to now, if the page shows a past day; it must then be as a new page is."""
-        if not self._is_offline and self._ask("() => walk.return()"):
+        if not self._is_offline and self._ask("() => walk.leavePast()"):
             self._look()
             self._compare()
-
-    def _type(self, key: str, text: str) -> None:
-        control = self._page.evaluate_handle("key => walk.find(key)", key).as_element()
-        if not control:
-            return
-        with contextlib.suppress(Error):  # a number field takes no letters; the page may be redrawn
-            control.fill(text, timeout=1_000)
-            control.dispatch_event("change")
-            control.press("Enter", timeout=1_000)
-
-    def _choose(self, key: str, value: str) -> None:
-        self._ask("([key, value]) => { setTimeout(() => walk.choose(key, value)); }", [key, value])
 
     def _press(self, key: str) -> None:
         self._page.keyboard.press(key)
 
-    def _width(self, width: int) -> None:
-        self._page.set_viewport_size({"width": width, "height": 800})
-
-    def _zoom(self, factor: float) -> None:
-        """At a zoom of 200 %, the page has half of the pixels in width and in height."""
-        size = {"width": max(320, int(1440 / factor)), "height": int(900 / factor)}
-        session = self._context.new_cdp_session(self._page)
-        session.send(
-            "Emulation.setDeviceMetricsOverride",
-            {**size, "deviceScaleFactor": factor, "mobile": False},
-        )
+    def _size(self, width: int, height: int) -> None:
+        self._page.set_viewport_size({"width": width, "height": height})
 
     def _dark(self, is_dark: bool) -> None:
         self._page.emulate_media(color_scheme="dark" if is_dark else "light")
-
-    def _back(self) -> None:
-        self._ask("() => { if (navigation.canGoBack) setTimeout(() => history.back()); }")
-
-    def _forward(self) -> None:
-        self._ask("() => { setTimeout(() => history.forward()); }")
 
     def _reload(self) -> None:
         if not self._is_offline:
@@ -309,8 +280,7 @@ class Walk:
 
     def _online(self) -> None:
         self._context.set_offline(False)
-        if not self._ask("() => walk.recover()"):
-            self._fail_on(["does not recover after it is online"])
+        self._look()
         self._is_offline = False
 
     def _tab(self) -> None:
@@ -328,6 +298,7 @@ class Walk:
         user = self._start["user"]
         learner = user if user == "nobody-yet" else classes.FIRST
         items = itertools.islice(itertools.cycle(_ITEMS), right, right + 4)
+        self._explorer.published_at = time.monotonic()
         self._explorer.stack.publish(
             *itertools.chain.from_iterable(
                 browser.lesson(learner, right, 1, ago=timedelta(minutes=n), item=item)
@@ -357,7 +328,7 @@ class Walk:
         """Compare the page with a new one at its address; events may arrive on the way."""
         page, other = self._page, self._open(self._page.url)
         other.set_viewport_size(page.viewport_size or {"width": 1280, "height": 800})
-        end = time.monotonic() + _LATEST_S
+        end = max(time.monotonic() + _EQUAL_S, self._explorer.published_at + _NEWS_S)
         while True:
             shown, fresh = (each.evaluate("walk.snapshot()") for each in (page, other))
             if shown == fresh:

