@@ -52,9 +52,10 @@ export class Retry {
   }
 }
 
-/** Return an error as a Problem. An unexpected error is also reported to the browser. */
+/** Return an error as a Problem. Online, an unexpected error is also reported to the browser. */
 export function toProblem(error) {
   if (error instanceof Problem) return error;
+  if (!navigator.onLine) return unloaded(error);
   reportError(error);
   return new Problem('fault', String(error));
 }
