@@ -3,6 +3,7 @@
 The gate asks the same documents each time. HYPOTHESIS_PROFILE=thorough asks 50,000.
 """
 
+import base64
 import json
 import random
 import re
@@ -17,7 +18,14 @@ from urllib.parse import urlencode
 import graphql
 import hypothesis
 import pytest
-from graphql import GraphQLArgument, GraphQLObjectType, get_named_type, is_list_type
+from graphql import (
+    GraphQLArgument,
+    GraphQLField,
+    GraphQLObjectType,
+    get_named_type,
+    is_composite_type,
+    is_list_type,
+)
 from graphql.type import get_nullable_type
 
 from progress.projections import batch
@@ -26,7 +34,7 @@ from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import protocol
 from progress.query.http.subscriptions import EVENTS, EventStream
 from tests.conftest import Store
-from tests.query.test_argument_edges import EDGES
+from tests.query.test_accesses import write_field
 from tests.query.test_compiled import Query, Writer, fold_log, query
 from tests.support import api, http_client, operation_fixtures, recent_events, sample_events
 from tests.support.api import QUERY, Api
@@ -49,6 +57,35 @@ INTROSPECTION = (
     '__type(name: "Streak") { kind fields { name type { kind ofType { name } } } }',
     '__type(name: "Nothing") { name }',
 )
+_TEXTS = ["", " ", "\0", "a\0b", "\ud800", "x" * 10_000, "%", "_", "\\", "'", "\u202e", "🎓" * 200]
+EDGES: dict[str, list[Any]] = {
+    "ID": [*_TEXTS, 0, -1, 2**31, 2**63],
+    "String": _TEXTS,
+    "Int": [0, 1, -1, 2**31 - 1, -(2**31), 2**31, 2**63, 1.5, "1"],
+    "Boolean": [True, False, "true"],
+    "Date": [
+        *("0001-01-01", "9999-12-31", "0000-01-01", "2024-02-30", "10000-01-01", "", "\0", 7),
+        *("-infinity", "1969-12-31", "2024-01-01T00:00:00Z"),
+    ],
+    "DateTime": [
+        *("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00+14:00"),
+        *("9999-12-31T23:59:59-12:00", "2024-01-01", "2024-01-01T00:00:60Z", "", "\0", 7),
+        *("1969-12-31T23:59:59Z", "2024-01-01T00:00:00+99:99", "infinity"),
+    ],
+}
+# Cursors that no list has given.
+CURSORS = [
+    base64.urlsafe_b64encode(text.encode()).decode()
+    for text in (
+        *("", "[]", "[1]", "[1e300]", f"[{2**70}]", '["RECENT", 1e300, "a"]', '["DUE", null, 7]'),
+        *(
+            '["ACCURACY", "x", "a"]',
+            '["DUE", 9e99, "\\u0000"]',
+            '["2024-03-01", "STREAK", null, 1e20]',
+        ),
+        *('["2024-02-30", "STREAK", null, 3]', '["2024-03-01", "LEVEL_REACHED", "A7", null]'),
+    )
+]
 # The types without the resolvers: graphql-core completes the values of a response again.
 TYPES = graphql.build_schema(graphql.print_schema(GRAPHQL))
 DAY = r"\d{4}-\d\d-\d\d"
@@ -179,10 +216,16 @@ def ask(asked: Api, seed: int) -> Response:
     accept = EVENTS if is_stream else chance_of.choice([protocol.JSON, protocol.GRAPHQL])
     path = "/graphql/stream" if is_stream else "/graphql"
     headers = http_client.headers(token(user, roles=[role], groups=["g1", "g2"]), accept=accept)
+    return send(asked, document, path, headers, is_get=chance_of.random() < 0.2)
+
+
+def send(
+    asked: Api, document: Query, path: str, headers: dict[str, str], *, is_get: bool = False
+) -> Response:
     body: dict[str, Any] = {"query": document.text, "variables": document.variables}
     if document.operation_name is not None:
         body["operationName"] = document.operation_name
-    if chance_of.random() < 0.2:
+    if is_get:
         sent = urlencode({**body, "variables": json.dumps(document.variables)})
         response = asked.request("GET", f"{path}?{sent}", b"", headers)
     else:
@@ -194,6 +237,40 @@ def ask(asked: Api, seed: int) -> Response:
     else:
         text = bytes(response.body).removeprefix(b"event: next\ndata: ").partition(b"\n")[0]
     return Response(document, response.status_code, json.loads(text))
+
+
+def at_edges(kind: type[Drawn]) -> Iterator[Query]:
+    """Yield a document for each argument of each root field, and of each field in it, at an edge.
+
+    A null may be sent for each argument, so the server decides whether one is allowed.
+    """
+    for root, field in kind.parent.fields.items():
+        inside = getattr(get_named_type(field.type), "fields", {})
+        called = {root: field, **{name: each for name, each in inside.items() if each.args}}
+        for name, each in called.items():
+            for argument, definition in each.args.items():
+                text = call(name, each, **{argument: "$edge"})
+                if each is not field:
+                    text = f"{call(root, field).removesuffix('{ __typename }')} {{ {text} }}"
+                document = f"{kind.kind} ($edge: {definition.type}) {{ {text} }}"
+                for value in list_edges(argument, definition):
+                    yield Query(document, {"edge": value}, None)
+
+
+def call(name: str, field: GraphQLField, **values: str) -> str:
+    """Return a call of the field about bob, with what it needs and these values."""
+    unknown = dict.fromkeys(("id", "eventId"), '"00000000-0000-0000-0000-000000000000"')
+    text = write_field(name, field, "bob", **{"first": "1", **unknown, **values})
+    is_object = is_composite_type(get_named_type(field.type))
+    return text.partition(" {")[0] + (" { __typename }" if is_object else "")
+
+
+def list_edges(name: str, argument: GraphQLArgument) -> list[Any]:
+    kind = get_named_type(argument.type).name
+    values = [*EDGES.get(kind, ["", "\0", "x" * 10_000, 0]), None]
+    if is_list_type(get_nullable_type(argument.type)):
+        return [[], [[]], *([value] for value in values), values[:1] * 1_001]
+    return [*values, [], {}, *(CURSORS if name == "after" else ())]
 
 
 def find_problems(response: Response) -> Iterator[object]:
@@ -245,3 +322,19 @@ def test_a_drawn_document_gets_an_answer_of_the_types_or_an_error_with_a_code(as
         codes.update({error["extensions"]["code"] for error in errors} or {"none"})
     assert not problems, "\n".join(problems)
     assert codes["none"] > sum(codes.values()) / 4
+
+
+@pytest.mark.parametrize("kind", [Drawn, DrawnMutation, DrawnSubscription])
+def test_each_argument_at_an_edge_of_its_type_gets_such_an_answer(
+    asked: Api, kind: type[Drawn]
+) -> None:
+    is_stream = kind is DrawnSubscription
+    path = "/graphql/stream" if is_stream else "/graphql"
+    problems, documents = [], [*at_edges(kind)]
+    for document in documents:
+        accept = EVENTS if is_stream else protocol.JSON
+        headers = http_client.headers(token("bob", roles=["admin"]), accept=accept)
+        if found := list(find_problems(send(asked, document, path, headers))):
+            problems.append(f"{document} {found}")
+    assert not problems, "\n".join(problems)
+    assert len(documents) > {Drawn: 1_500, DrawnMutation: 200, DrawnSubscription: 80}[kind]
