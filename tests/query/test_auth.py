@@ -544,20 +544,6 @@ def test_threads_do_not_accumulate_if_the_issuer_hangs(
     assert threading.active_count() <= before + 3
 
 
-def test_the_project_name_is_enough_to_trust_a_firebase_project(issuer: Issuer) -> None:
-    trusted = auth.load_issuer(
-        Settings(auth_audience="p", auth_jwks_url=issuer.url, environment="development")
-    )
-    authenticator = auth.Authenticator(trusted)
-    for project, is_ours in (("p", True), ("another", False)):
-        token = token_issuer.token(iss=f"https://securetoken.google.com/{project}", aud=project)
-        if is_ours:
-            assert caller(authenticator, token).user_id == "ann"
-        else:
-            with pytest.raises(Unauthenticated):
-                caller(authenticator, token)
-
-
 def test_concurrent_requests_share_one_failed_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.2)
     monkeypatch.setattr(auth, "_RETRY_INTERVAL_S", 0.2)
@@ -574,12 +560,6 @@ def test_concurrent_requests_share_one_failed_fetch(monkeypatch: pytest.MonkeyPa
         silent.accept()[0].close()
         with pytest.raises(BlockingIOError):  # there is no second connection
             silent.accept()
-
-
-def test_the_keys_are_fetched_once(authenticator: auth.Authenticator, issuer: Issuer) -> None:
-    for n in range(20):
-        caller(authenticator, token_issuer.token(f"learner {n}"))
-    assert issuer.requests == 1
 
 
 def test_new_keys_are_accepted_and_withdrawn_keys_invalidate_their_tokens(
