@@ -1,6 +1,5 @@
 """The query function as deployed: its user, readiness and heads; malformed and unusual requests."""
 
-import base64
 import re
 import socket
 import subprocess
@@ -13,10 +12,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres import database
@@ -24,8 +21,8 @@ from progress.local import ports, readiness
 from progress.projections.schema import BATCH, REALTIME
 from tests.conftest import Store
 from tests.query.test_questions import learner_fields, question
-from tests.support import api, function_process, plain_fields, rows_by_hand, token_issuer
-from tests.support.api import QUERY, Api, Body, select_all
+from tests.support import api, function_process, rows_by_hand, token_issuer
+from tests.support.api import Api, Body
 from tests.support.function_process import FunctionProcess
 from tests.support.http_client import fetch_json
 
@@ -460,100 +457,3 @@ def test_an_offered_protocol_is_ignored(offline_port: int, offer: str, is_whole:
     statuses = re.findall(rb"HTTP/1.1 (\d+)", answered)
     assert statuses == [*[b"200"] * 2, b"100", *[b"200"] * 3]
     assert answered.count(b'{"__typename":"Query"}') == 4
-
-
-ALL = (
-    """
-query (
-  $user: ID, $from: Date!, $to: Date!, $fill: Boolean, $filter: ItemFilter, $order: ItemOrder,
-  $level: CefrLevel, $domain: Domain, $first: Int, $after: String, $item: ID!, $days: Int,
-  $types: [String!], $search: String, $language: String, $by: PeriodLength, $kinds: [MilestoneKind!]
-) {
-  dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date accuracyRate }
-  weeklyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { start end }
-  monthlyStats(userId: $user, from: $from, to: $to) { start end }
-  itemStats(
-    userId: $user, filter: $filter, orderBy: $order, level: $level, domain: $domain,
-    search: $search, language: $language, first: $first, after: $after
-  ) { edges { cursor node { itemId } } totalCount }
-  domainStats(userId: $user, language: $language) { domain progressRate }
-  levelStats(userId: $user, language: $language) { level expectedDate }
-  knowledge(userId: $user, language: $language) { expected levels { level } }
-  item(userId: $user, itemId: $item) { itemId }
-  dueForecast(userId: $user, days: $days) { date }
-  itemHistory(userId: $user, itemId: $item) { reviews { at } }
-  restDays(userId: $user, from: $from, to: $to)
-  retention(userId: $user, from: $from, to: $to, by: $by) { start }
-  learner(userId: $user) {
-    dailyStats(from: $from, to: $to, zeroFill: $fill) { date }
-    itemStats(filter: $filter, first: $first, after: $after) { totalCount }
-  }
-  events(userId: $user, types: $types, first: $first, after: $after) { edges { cursor } }
-  milestones(userId: $user, kinds: $kinds, first: $first, after: $after) { edges { cursor } }
-"""
-    + "".join(
-        f"  {name}(userId: $user){select_all(QUERY.fields[name])}\n" for name in plain_fields.NAMES
-    )
-    + "}"
-)
-CODES = {"BAD_USER_INPUT", "FORBIDDEN"}
-
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-anything = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
-ids = st.sampled_from(["ann", "i1"]) | st.text(max_size=210)
-days = st.dates().map(str) | st.sampled_from(["2024-03-01", "2024-02-30", "0001-01-01"])
-cursors = (
-    st.tuples(
-        st.sampled_from(["RECENT", "DUE", "ACCURACY"]) | st.integers(),
-        st.none() | st.floats(allow_nan=False) | st.integers(),
-        st.text(),
-    )
-    | st.tuples(st.integers())
-    | st.tuples(days, st.just("STREAK"), st.sampled_from([None, "UNKNOWN"]), st.integers())
-    | st.binary()
-).map(lambda c: base64.urlsafe_b64encode(c if isinstance(c, bytes) else msgspec.json.encode(c)))
-ints = st.none() | st.integers(-1, 400) | st.integers()
-likely: dict[str, st.SearchStrategy[Any]] = {
-    "user": st.none() | ids,
-    "from": days,
-    "to": days,
-    "fill": st.none() | st.booleans(),
-    "filter": st.sampled_from([None, "ALL", "DUE", "LEECH"]),
-    "order": st.sampled_from([None, "RECENT", "DUE", "ACCURACY", "LAPSES"]),
-    "search": st.none() | st.text(),
-    "language": st.sampled_from([None, "de", "UND", "de-AT", ""]),
-    "level": st.sampled_from([None, "A1", "UNKNOWN"]),
-    "by": st.sampled_from([None, "DAY", "WEEK", "MONTH"]),
-    "domain": st.sampled_from([None, "R", "UNKNOWN"]),
-    "first": ints,
-    "after": st.none() | cursors.map(bytes.decode) | st.text(),
-    "item": ids,
-    "days": ints,
-    "types": st.none() | st.lists(ids),
-    "kinds": st.none() | st.lists(st.sampled_from(["STREAK", "GOAL_MET"])),
-}
-
-
-@pytest.mark.exhaustive
-@examples(max_examples=100, suppress_health_check=list(HealthCheck))
-@given(
-    variables=st.fixed_dictionaries(likely),
-    odd=st.dictionaries(st.sampled_from([*likely]), anything, max_size=1),
-    role=st.sampled_from(["learner", "admin"]),
-)
-def test_unusual_arguments_do_not_cause_internal_errors(
-    query_api: Api, variables: dict[str, Any], odd: dict[str, Any], role: str
-) -> None:
-    answer = query_api.post(ALL, roles=[role], **{**variables, **odd})
-    assert {fault["extensions"]["code"] for fault in answer.get("errors", [])} <= CODES
-
-
-@pytest.mark.exhaustive
-@examples(max_examples=100, suppress_health_check=list(HealthCheck))
-@given(body=st.binary() | anything.map(msgspec.json.encode), query=st.text())
-def test_unusual_bodies_do_not_cause_internal_errors(
-    query_api: Api, body: bytes, query: str
-) -> None:
-    for sent in (body, msgspec.json.encode({"query": query})):
-        answer = api.read(query_api.request("POST", "/graphql", sent, api.headers()))
-        assert {fault["extensions"]["code"] for fault in answer["errors"]} <= CODES
