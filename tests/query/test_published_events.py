@@ -529,16 +529,6 @@ def test_the_topic_may_be_in_another_project(store: Store, fake_publisher: FakeP
         assert [sent.topic for sent in fake_publisher.requests] == [options["user_events_topic"]]
 
 
-def test_without_redis_a_key_is_bound_once_its_event_is_recorded(
-    store: Store, fake_publisher: FakePublisher
-) -> None:
-    with open_world(store, fake_publisher, None) as world:
-        user = world.add_learner()
-        assert world.set_goal(user, 3)["counted"]
-        assert world.set_goal(user, 4) == "BAD_USER_INPUT"
-        assert world.recorded(user) == [(world.set_goal(user, 3)["eventId"], 3)]
-
-
 @pytest.mark.parametrize("world", ["redis", "serve"], indirect=True)
 def test_concurrent_calls_with_one_key_record_one_event(world: World, store: Store) -> None:
     user, url = world.add_learner(), url_of(store.url, "query")
