@@ -139,39 +139,6 @@ def test_a_learner_without_events_gets_nulls_and_zeros(
     }
 
 
-def test_an_archived_item_is_counted_neither_as_unlearned_nor_in_the_forecast(
-    query_api: Api, connection: database.Connection
-) -> None:
-    rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
-    rows_by_hand.insert(
-        connection,
-        "items",
-        {"item_id": "unlearned"},
-        {"item_id": "met"},
-        {"item_id": "archived, unlearned", "in_catalogue": False},
-        {"item_id": "archived, met", "in_catalogue": False},
-    )
-    reviewed = {"user_id": "ann", "reviewed_at": datetime(2024, 3, 1, tzinfo=UTC)}
-    for item in ("met", "archived, met", "never described"):
-        rows_by_hand.insert(
-            connection, "item_stats", {**reviewed, "item_id": item, "interval_days": 1}
-        )
-    data = query_api.data(
-        """{
-          userProgress { masteryStats { unlearned } }
-          dueForecast(days: 2) { items }
-          itemStats(filter: DUE) { totalCount }
-          item(itemId: "archived, unlearned") { mastery }
-        }"""
-    )
-    assert data == {
-        "userProgress": {"masteryStats": {"unlearned": 1}},
-        "dueForecast": [{"items": 2}, {"items": 0}],
-        "itemStats": {"totalCount": 2},
-        "item": {"mastery": "UNLEARNED"},
-    }
-
-
 def test_an_archived_item_is_nobody_s_task(query_api: Api, connection: database.Connection) -> None:
     items = ("in play", "archived", "never described")
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann"})
