@@ -532,16 +532,6 @@ def test_a_time_is_exact_to_the_microsecond_in_any_utc_offset(
     assert sessions(lessons, asOf=moment) == completed
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "2000-01-01T00:00:00Z"])
-def test_results_are_empty_before_the_first_event(lessons: Api, moment: str) -> None:
-    for moments in ({"asOf": moment}, {"knownAt": moment}, {"asOf": LATEST, "knownAt": moment}):
-        assert lessons.data(PAST, **moments) == {
-            "userProgress": None,
-            "streak": {"current": 0, "lastStudyDate": None},
-            "dailyStats": [],
-        }
-
-
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", LATEST])
 def test_every_field_has_a_response_at_the_first_and_the_last_moment(
     lessons: Api, moment: str
@@ -555,11 +545,6 @@ def test_every_field_has_a_response_at_the_first_and_the_last_moment(
     code, message = lessons.error(f'{{ dueForecast(asOf: "{moment}") {{ date }} }}')
     assert code == "BAD_USER_INPUT"
     assert "expected the years 4 to 9987" in message
-
-
-def test_unlearned_items_are_counted_in_the_catalogue_of_the_requested_time(lessons: Api) -> None:
-    data = lessons.data(PAST, asOf=SECOND_ENDS)
-    assert data["userProgress"]["masteryStats"] == {"unlearned": 1}
 
 
 def test_a_null_time_means_the_present(lessons: Api) -> None:
