@@ -118,19 +118,6 @@ def test_a_completed_subscription_sends_nothing_more_and_frees_its_id(
     assert socket.next_value("a") == {"current": 0, "lastStudyDate": "2024-04-01"}
 
 
-def test_an_unchanged_result_is_not_sent(
-    port: int, open_socket: OpenSocket, recorder: LessonRecorder
-) -> None:
-    socket = open_socket(port, "dan")
-    socket.subscribe("count", "subscription { progressUpdated { totalSessionsCompleted } }")
-    assert socket.next_value("count") is None
-    socket.subscribe("streak", "subscription { streakUpdated { current } }")
-    assert socket.next_value("streak") == {"current": 0}
-    for count in (1, 2):
-        recorder.add_lesson("dan")
-        assert socket.next_value("count") == {"totalSessionsCompleted": count}
-
-
 FORBIDDEN = '{ streak(userId: "bob") { current } }'
 BAD_ARGUMENT = "{ itemStats(first: 500) { totalCount } }"
 SAME_AS_OVER_HTTP = {
