@@ -3,7 +3,6 @@
 Bodies over 64 MiB, other methods than GET and POST, and bad chunks are rejected.
 """
 
-import functools
 import json
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from http.client import HTTPConnection
+from types import SimpleNamespace
 
 import pytest
 
@@ -281,10 +281,10 @@ def test_memory_returns_to_the_system_after_large_bodies_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trimmed: list[int] = []
-    monkeypatch.setattr(admission, "_limit_malloc", lambda: None)  # would change this process
-    limit = admission.Admission()
     for size in (1, admission._LARGE, admission._LARGE + 1, 64 * MIB):
-        monkeypatch.setattr(admission, "_trim_memory", functools.partial(trimmed.append, size))
+        libc = SimpleNamespace(malloc_trim=lambda _pad, size=size: trimmed.append(size))
+        monkeypatch.setattr(admission, "_LIBC", libc)
+        limit = admission.Admission()
         with admission._Reservation(limit) as reservation:
             assert reservation.resize(size)
     assert trimmed == [admission._LARGE + 1, 64 * MIB]

@@ -137,5 +137,6 @@ def test_a_push_about_an_operation_that_another_worker_runs_gets_429_and_no_log_
     for error in (OperationClaimed("another worker runs it"), ProgressError("no luck")):
         with HandledDelivery("project", None, "operation", {}) as request:
             raise error
-        statuses.append((request.status, capsys.readouterr().out.count("not done")))
-    assert statuses == [(429, 0), (503, 1)]
+        line = capsys.readouterr().out
+        statuses.append((request.status, line.count("not done"), "stack_trace" in line))
+    assert statuses == [(429, 0, False), (503, 1, False)]
