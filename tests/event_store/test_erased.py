@@ -582,16 +582,6 @@ def letters_of(connection: Connection, digest: bytes) -> list[int] | None:
     return ids
 
 
-@pytest.mark.parametrize("item", ["42", "7"])
-def test_a_dead_letter_of_another_learner_is_kept_even_if_its_item_id_equals_an_erased_id(
-    connection: Connection, item: str
-) -> None:
-    append(connection, started("42", "7"), started("ben", "8"))
-    assert append(connection, answered("8", item) | LATE) == {"future": 1}
-    assert letters_of(connection, forbid(connection, "42")) is None
-    assert append(connection, answered("8", item) | OLD) == {"invalid": 1}
-
-
 @pytest.mark.parametrize("learner", ["j\u00fcrgen-1", 'o"\\x {', "ann@example.org"])
 def test_a_rejected_event_is_dropped_if_its_text_contains_the_erased_id_in_escaped_or_masked_form(
     connection: Connection, learner: str
