@@ -393,17 +393,6 @@ def test_the_ids_in_every_form_of_a_rejected_event_are_found(
     assert append(connection, event) == {"erased": 1}
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_rejected_event_in_any_form_is_emptied_if_the_start_of_its_session_is_dropped(
-    connection: Connection, form: str
-) -> None:
-    forbid(connection, "ann")
-    append(connection, reshape(answered("a") | OLD, form))
-    append(connection, started("ann", "a"))
-    (letter,) = letters(connection)
-    assert (letter["payload"], letter["discard_reason"]) == ("", "erased")
-
-
 def test_a_bundle_without_other_entries_is_closed_or_dropped(connection: Connection) -> None:
     body = bundle(*['{"metadata": {"user_id": "ann-1"}}'] * 3)
     append(connection, body, message_id="before")
