@@ -204,16 +204,6 @@ def test_a_due_dead_letter_becomes_a_conflict_if_its_event_id_is_stored_with_oth
     assert dead_letters.replay_due(log) == 0
 
 
-def test_a_session_start_becomes_a_dead_letter_if_another_learner_started_the_session(
-    log: Connection,
-) -> None:
-    deliver(log, encode_push([session_started(), session_started(user="v")]))
-    letter = one(log)
-    assert letter.kind == "session_owner"
-    assert letter.reason.endswith("at $.data.user_id")
-    assert dead_letters.replay(log, letter.letter_id) == letter.reason
-
-
 def test_a_dead_letter_can_be_discarded_only_once(log: Connection) -> None:
     deliver(log, encode_push(b"?"))
     letter = one(log)
