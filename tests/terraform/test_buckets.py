@@ -87,7 +87,7 @@ def test_what_an_erasure_deletes_cannot_be_restored(prod: Resources, name: str) 
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_whoever_writes_a_receipt_may_read_the_settings_of_the_bucket_with_dumps(
+def test_whoever_writes_a_receipt_knows_the_bucket_with_dumps_and_its_lifetime(
     environments: Environments, environment: str
 ) -> None:
     resources = environments[environment].applied
@@ -98,13 +98,6 @@ def test_whoever_writes_a_receipt_may_read_the_settings_of_the_bucket_with_dumps
     for part in ("project", "release", "backup"):
         to = cloud_run.plain_settings(resources, part).get("DUMP_TO")
         assert to == (f"gs://{bucket['name']}/log" if has_dumps else None)
-    for part in ("project", "release"):
-        grant = resources.of("google_storage_bucket_iam_member", "backup_settings")[part]
-        assert (grant["bucket"], grant["role"]) == (
-            bucket["name"],
-            "roles/storage.legacyBucketReader",
-        )
-        assert grant["member"].startswith(f"serviceAccount:progress-{part}@")
 
 
 def test_readers_of_the_archive_cannot_read_the_key_of_the_erasure_ledger(prod: Resources) -> None:
