@@ -373,17 +373,6 @@ def test_a_wake_up_publishes_after_the_fold(
     projector._idle.get().close()
 
 
-def test_a_stream_may_have_more_new_events_than_a_request(
-    connection: Connection, publisher: Publisher
-) -> None:
-    notes = [
-        sample_events.envelope("Noted", {"user_id": "ann"}, at=sample_events.BEGIN)
-        for _ in range(1_001)
-    ]
-    append(connection, notes)
-    assert publisher.run() == 1_001
-
-
 def test_a_request_has_a_limited_size(
     connection: Connection, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
