@@ -525,18 +525,6 @@ def redact_letters(connection: Connection, digest: bytes | None) -> None:
     )
 
 
-def test_a_rejected_event_is_dropped_if_an_attribute_names_an_erased_learner(
-    connection: Connection,
-) -> None:
-    append(connection, started("ann", "a-1"))
-    forbid(connection, "ann")
-    event = sample_events.envelope("ReviewProcessed", {"item_id": "i-1"}, at=AT)
-    assert append(connection, event, attributes={"user_id": "ann"}) == {"erased": 1}
-    assert append(connection, event, attributes={"user_id": "ben"}) == {"invalid": 1}
-    connection.run("DELETE FROM event_store.dead_letters")
-    assert contents(connection)["dead_letters"] == []
-
-
 def reviewed(user: str, **data: Any) -> dict[str, Any]:
     return sample_events.envelope("ReviewProcessed", {"user_id": user} | data, at=AT)
 
