@@ -60,17 +60,6 @@ def mend(connection: Connection, *, after: int = -1) -> None:
     )
 
 
-def test_a_redelivered_message_does_not_create_a_second_dead_letter(log: Connection) -> None:
-    body = encode_push([session_started(data={}), session_started(), {}], message_id="m")
-    for _ in range(3):
-        deliver(log, body)
-    kinds = [(x.kind, x.index_in_message) for x in dead_letters.list_letters(log)]
-    assert kinds == [("invalid", 0), ("malformed", 2)]
-    twice = push.parse_delivery(encode_push(b"?", message_id="n"))
-    event_log.append(log, [twice, twice])
-    assert len(dead_letters.list_letters(log)) == 3
-
-
 def test_a_conflict_keeps_the_contents_of_both_events(log: Connection) -> None:
     first = session_started()
     second = {**first, "data": {**first["data"], "item_count": 2}}
