@@ -194,19 +194,6 @@ async def test_a_request_does_not_join_a_computation_with_an_earlier_deadline() 
     assert await first == "done"
 
 
-@in_event_loop
-async def test_a_request_that_joins_a_computation_keeps_its_own_deadline() -> None:
-    flights, slow = SingleFlight[str](1.0), Slow()
-    with request_scope.begin(10.0):
-        first = asyncio.create_task(flights.join("key", slow.compute))
-        await asyncio.sleep(0)
-    with request_scope.begin(SHORT), pytest.raises(Unavailable):
-        await flights.join("key", slow.compute)
-    slow.end.set()
-    assert await first == "done"
-    assert slow.began == 1
-
-
 def test_a_subscription_outlives_the_deadline_of_its_request(
     connection: Connection, fetch: QueryClient
 ) -> None:
