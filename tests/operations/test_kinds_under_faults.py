@@ -321,7 +321,7 @@ def test_the_first_redelivery_completes_the_operation_of_a_dead_worker(
     [*((name, "", "") for name in SCENARIOS), *mark(UNDONE, "ARCHIVE", "EXPORT_USER")],
 )
 def test_a_cancelled_operation_leaves_no_file(world: World, name: str, step: str, at: str) -> None:
-    """It is cancelled while no worker runs it: before the first, or after one has died."""
+    """The cancellation comes while no worker runs it: before the first, or after one has died."""
     world.begin(name)
     if step:
         world.kill_a_worker(step, at)
