@@ -26,7 +26,10 @@ Language = Annotated[
 ]
 # A string without control characters. As in every pattern of these declarations, $ must not match
 # before a line feed at the end, which it does in Python; see __post_init__.
-Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+_PLAIN = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
+Name = Annotated[str, Meta(max_length=100, pattern=_PLAIN)]
+# Tells the cards of one word apart.
+Kind = Annotated[str, Meta(max_length=50, pattern=_PLAIN)]
 # Matches the real days from 2000-01-01 to 2099-12-31; in this century, every fourth year has a
 # 29 February.
 Day = Annotated[
@@ -43,7 +46,6 @@ Day = Annotated[
 
 _ANSWER = {"response_time_ms": "response_ms"}
 _ANSWER_LIMITS = {"response_time_ms": 60_000}
-_ITEM = {"cefr_level": "level"}
 LEARNING, ALGORITHM = "learning-events", "algorithm-events"
 VOCABULARY, USER = "vocabulary-events", "user-events"
 
@@ -52,7 +54,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The `data` of an event; undeclared fields are kept."""
 
     topic: ClassVar[str]
-    kind: ClassVar[str]
+    fact: ClassVar[str]  # the value of the column `kind`
     columns: ClassVar[Mapping[str, str | None]]
     limits: ClassVar[Mapping[str, int]]
     rechecked: ClassVar[bool]
@@ -90,7 +92,7 @@ def declare(
     """
 
     def add(declared: type[_E]) -> type[_E]:
-        declared.topic, declared.kind, declared.columns = topic, kind, columns or {}
+        declared.topic, declared.fact, declared.columns = topic, kind, columns or {}
         declared.limits = limits or {}
         declared.rechecked, declared.late_fields = rechecked, late_fields
         declared.has_day, declared.can_be_retracted = has_day, can_be_retracted
@@ -190,7 +192,16 @@ class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
     easiness_factor: Annotated[float, Meta(ge=0.0, le=1_000.0)] | None = None
 
 
-@declare(VOCABULARY, "catalogue", columns=_ITEM, rechecked=False, late_fields=("language",))
+_declare_description = declare(
+    VOCABULARY,
+    "catalogue",
+    columns={"cefr_level": "level", "kind": "item_kind"},
+    rechecked=False,
+    late_fields=("language", "kind"),
+)
+
+
+@_declare_description
 class ItemPublished(ItemEvent, frozen=True, kw_only=True):
     """An item was added to the catalogue."""
 
@@ -198,6 +209,7 @@ class ItemPublished(ItemEvent, frozen=True, kw_only=True):
     cefr_level: Level | None = None
     headword: str | None = None
     language: Language | None = None  # of the headword
+    kind: Kind | None = None  # an empty text counts as omitted
 
     def __post_init__(self) -> None:
         if self.domains is not None and len(set(self.domains)) < len(self.domains):
@@ -205,9 +217,10 @@ class ItemPublished(ItemEvent, frozen=True, kw_only=True):
         # In Python, the pattern's $ also matches before a line feed at the end.
         if self.language is not None and self.language.endswith("\n"):
             raise ValueError("$.language")
+        _check_end("kind", self.kind)
 
 
-@declare(VOCABULARY, "catalogue", columns=_ITEM, rechecked=False, late_fields=("language",))
+@_declare_description
 class ItemUpdated(ItemPublished, frozen=True, kw_only=True):
     """All fields of an item were replaced."""
 
@@ -277,6 +290,18 @@ class RestDayTaken(LearnerEvent, frozen=True, kw_only=True):
     date: Day
 
 
+@declare(ALGORITHM, "set_aside", can_be_retracted=True)
+class ItemSetAside(LearnerEvent, frozen=True, kw_only=True):
+    """The learner set an item aside: until it is resumed, it is nobody's task."""
+
+    item_id: Id
+
+
+@declare(ALGORITHM, "resume", can_be_retracted=True)
+class ItemResumed(ItemSetAside, frozen=True, kw_only=True):
+    """The learner took back an item that was set aside."""
+
+
 @declare(LEARNING, "retraction", columns={"retracted_event_id": None})
 class EventRetracted(LearnerEvent, frozen=True, kw_only=True):
     """Another event of the learner counts as if it had never been published."""
@@ -336,7 +361,7 @@ def describe_rule(declared: type[Event], field: str) -> str:
             rule = f"{number} from {low:,} to {high:,}".replace(".0", "")
         case inspect.StrType() if field in _RULES:
             rule = _RULES[field]
-        case inspect.StrType(max_length=most) if field in ("display_name", "group_name"):
+        case inspect.StrType(max_length=most) if field in ("display_name", "group_name", "kind"):
             rule = f"a string of at most {most} characters without control characters"
             if field == "display_name":  # null is a value of its own
                 rule += ", or null"

@@ -36,7 +36,7 @@ def parts(cast: str = "CAST") -> dict[str, str]:
     """Return the parts of the SQL; `cast` converts the text of a value."""
     columns, types = _list_columns(), events.EVENT_TYPES.values()
     kinds = _list_kinds(types)
-    window = [c for c in columns if not any(one.kind in _APART for one in c.declared)]
+    window = [c for c in columns if not any(one.fact in _APART for one in c.declared)]
     dated = [c for c in columns if any(one.has_day for one in c.declared)]
     found = {
         "kind_of_fact": _block("kind_of_fact", kinds="\n    ".join(map(_describe_kind, types))),
@@ -58,13 +58,13 @@ def parts(cast: str = "CAST") -> dict[str, str]:
     for kind in kinds:
         found[f"{kind}_types"] = _quote(_of_kind(kind))
     for kind in _APART:
-        texts = [c for c in columns if c.declared[0].kind == kind and c.is_text]
+        texts = [c for c in columns if c.declared[0].fact == kind and c.is_text]
         found[f"{kind}_values"] = _list_values(texts, cast)
     return found
 
 
 def _list_kinds(types: Iterable[type[Event]]) -> list[str]:
-    return [*dict.fromkeys(one.kind for one in types)]
+    return [*dict.fromkeys(one.fact for one in types)]
 
 
 def _list_columns() -> list[Column]:
@@ -113,7 +113,7 @@ def _describe_value(column: Column, cast: str) -> str:
 
 
 def _describe_kind(declared: type[Event]) -> str:
-    names = {"event_type": declared.__name__, "kind": declared.kind}
+    names = {"event_type": declared.__name__, "kind": declared.fact}
     if declared.rechecked:
         return _block("kind if", rule=_accepts(declared), **names)
     return _block("kind", **names)
@@ -206,7 +206,7 @@ def _collated(sql_type: str) -> str:
 
 
 def _of_kind(kind: str) -> Collection[type[Event]]:
-    return [declared for declared in events.EVENT_TYPES.values() if declared.kind == kind]
+    return [declared for declared in events.EVENT_TYPES.values() if declared.fact == kind]
 
 
 def _quote(types: Iterable[type[Event]]) -> str:

@@ -43,6 +43,7 @@ REALTIME = (
     ReadModel("items", internal="the catalogue: joined to a learner's items", has_view=True),
     ReadModel("memory", internal="the step from answer to answer, by FSRS-6, for item_stats"),
     ReadModel("item_stats", field="item"),
+    ReadModel("set_aside_items", internal="joined to a learner's items", has_view=True),
     ReadModel(
         "item_difficulty",
         internal="sums by shard, added up by `itemDifficulty`",

@@ -41,7 +41,7 @@ regexp_replace(s.item_id, current_setting('export.marked'), '''\&') AS item_id
 -- The catalogue's items i, with marked headwords.
 (
         SELECT item_id, regexp_replace(headword, current_setting('export.marked'), '''\&') AS headword, level, domains,
-            language
+            language, regexp_replace(kind, current_setting('export.marked'), '''\&') AS kind
         FROM items
     ) AS i
 

@@ -33,7 +33,7 @@ SELECT * FROM ({query}) AS live WHERE user_id = :user_id
 -- The form of the live table, which the queries read. Each query computes only the columns that it reads.
 WITH items AS NOT MATERIALIZED (
     SELECT item_id, headword, level, string_to_array(nullif(domains, ''), NULL) AS domains, described_at, in_catalogue,
-        language
+        language, kind
     FROM items
 )
 

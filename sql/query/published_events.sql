@@ -3,6 +3,7 @@
 -- find --
 -- Whether the learner has events, and is deleted or erased; their local day; the recorded event with the given id.
 -- `retracted` is the event with the id :retracted_id, if it is a goal or a rest day of the learner.
+-- `decided_at` is the time of the latest recorded event that sets the item :item_id aside or resumes it.
 -- `taken` are the days of the given days that are rest days of the learner, or will be once the log is folded.
 WITH today AS (
     {read_models/preferences today}
@@ -17,6 +18,16 @@ SELECT
      FROM facts f
      WHERE f.event_id = event_store.event_uuid(:retracted_id) AND f.kind IN ('goal', 'rest_day')
        AND f.stream_id = 'learner-' || CAST(:user_id AS text)) AS retracted,
+    (SELECT max(d.at)
+     FROM (
+        SELECT a.decided_at AS at FROM set_aside_items a WHERE a.user_id = :user_id AND a.item_id = w.item_id
+        UNION ALL
+        SELECT e.occurred_at
+        FROM checkpoints c
+        JOIN events e ON e.event_type IN ('ItemSetAside', 'ItemResumed') AND e.global_position > c.position
+            AND e.stream_id = 'learner-' || CAST(:user_id AS text) AND e.event_data ->> 'item_id' = w.item_id
+        WHERE c.shard = event_store.shard_of('learner-' || CAST(:user_id AS text))
+     ) d) AS decided_at,
     ARRAY(
         SELECT r.day FROM rest_days r WHERE r.user_id = :user_id AND r.day = ANY (w.days)
         UNION
@@ -28,7 +39,7 @@ SELECT
         JOIN unnest(w.days) AS d (day) ON CAST(d.day AS text) = e.event_data ->> 'date'
         WHERE c.shard = event_store.shard_of('learner-' || CAST(:user_id AS text))
     ) AS taken
-FROM today, (SELECT CAST(:days AS date[]) AS days) AS w;
+FROM today, (SELECT CAST(:days AS date[]) AS days, CAST(:item_id AS text) AS item_id) AS w;
 
 -- announce --
 -- Announce an event; return whether it is new, and the announced events of its scope. Without a row, the learner is

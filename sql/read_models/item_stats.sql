@@ -356,7 +356,8 @@ CASE WHEN s.item_id IS NULL THEN 'UNLEARNED'
      WHEN s.interval_days >= 21 THEN 'LONG_TERM'
      WHEN s.interval_days >= 7 THEN 'SHORT_TERM'
      ELSE 'LEARNING' END                           AS mastery,
-i.language
+i.language,
+i.kind
 
 -- due_items --
 -- The start of a WITH clause. It counts the items in play that fall due on the :days local days from today.
@@ -446,9 +447,15 @@ CAST({read_models/item_stats due_at} + coalesce((
 s.reviewed_on + CAST({read_models/item_stats counted_interval} AS integer)
 
 -- in_play --
--- True if the item of a row s is somebody's task: the catalogue has not archived it.
--- NOT IN is faster than NOT EXISTS, for which PostgreSQL may look up each item in the catalogue.
+-- True if the item of a row s is a task of the learner: the catalogue has not archived it, and the learner has not set
+-- it aside. NOT IN is faster than NOT EXISTS, for which PostgreSQL may look up each item.
 s.item_id NOT IN (SELECT i.item_id FROM items i WHERE NOT i.in_catalogue)
+AND s.item_id NOT IN ({read_models/set_aside_items of_learner})
+
+-- in_play_fields --
+-- Whether the item `asked`, which the learner may never have met, is set aside and in play.
+asked.item_id IN ({read_models/set_aside_items of_learner}) AS set_aside,
+i.in_catalogue IS NOT FALSE AND asked.item_id NOT IN ({read_models/set_aside_items of_learner}) AS in_play
 
 -- list --
 -- One page of a learner's items. The page begins after the given key. Each row also has the number of all items that
@@ -481,6 +488,7 @@ listed AS (
                    IN (SELECT spans.number FROM spans JOIN today USING (day)))
             WHEN 'LEECH' THEN s.lapses >= 8 AND {read_models/item_stats in_play}
             WHEN 'FADING' THEN {read_models/item_stats in_play} AND {read_models/memory has_faded}
+            WHEN 'SET_ASIDE' THEN s.item_id IN ({read_models/set_aside_items of_learner})
             ELSE TRUE
           END
       AND {read_models/items level_and_domain}
@@ -511,7 +519,7 @@ SELECT
     asked.item_id,
     {read_models/item_stats item_fields},
     {read_models/item_stats due_on} AS due_on,
-    i.in_catalogue IS NOT FALSE AS in_play,
+    {read_models/item_stats in_play_fields},
     {read_models/memory item_fields}
 FROM (SELECT count(*) AS items FROM listed) AS total
 CROSS JOIN today AS moment
@@ -526,7 +534,7 @@ SELECT
     asked.item_id,
     {read_models/item_stats item_fields},
     {read_models/item_stats due_on} AS due_on,
-    i.in_catalogue IS NOT FALSE AS in_play,
+    {read_models/item_stats in_play_fields},
     {read_models/memory item_fields}
 FROM (SELECT CAST(:item_id AS text) AS item_id) AS asked
 CROSS JOIN ({read_models/preferences today}) AS moment
@@ -595,9 +603,11 @@ COPY (
     SELECT {operations/export_user marked_item},
         {read_models/item_stats item_fields},
         s.stability,
-        s.difficulty
+        s.difficulty,
+        a.item_id IS NOT NULL AS set_aside
     FROM item_stats s
     LEFT JOIN {operations/export_user marked_items} ON i.item_id = s.item_id
+    LEFT JOIN set_aside_items a ON a.user_id = s.user_id AND a.item_id = s.item_id AND a.is_set_aside
     WHERE s.user_id = current_setting('export.learner')
     ORDER BY s.item_id
 ) TO STDOUT (FORMAT csv, HEADER);

@@ -11,7 +11,8 @@ CREATE TABLE items (
     decided_at   timestamptz NOT NULL,     -- time of the latest event of the catalogue about the item
     decided_id   uuid        NOT NULL,     -- id of this event
     in_catalogue boolean     NOT NULL,     -- false if the item is archived
-    language     text COLLATE "C"          -- language of the headword, a BCP 47 tag; null: not known
+    language     text COLLATE "C",         -- language of the headword, a BCP 47 tag; null: not known
+    kind         text                      -- what tells the cards of one word apart; null: not known
 ) WITH (fillfactor = 80);
 
 CREATE INDEX items_archived ON items (item_id) WHERE NOT in_catalogue;
@@ -19,7 +20,7 @@ CREATE INDEX items_archived ON items (item_id) WHERE NOT in_catalogue;
 -- fold --
 IF has_catalogue THEN
 WITH arrived AS MATERIALIZED (
-    SELECT item_id, occurred_at, event_id, described, headword, level, domains, language
+    SELECT item_id, occurred_at, event_id, described, headword, level, domains, language, item_kind
     FROM catalogue_facts
     WHERE (shard, global_position) > (window_shard, window_start)
       AND (shard, global_position) <= (window_shard, window_end)
@@ -29,7 +30,7 @@ WITH arrived AS MATERIALIZED (
     ORDER BY item_id, occurred_at DESC, event_id DESC
 ), described AS (
     SELECT DISTINCT ON (item_id) item_id, occurred_at, event_id, headword, level, language,
-        array_remove(ARRAY[
+        nullif(item_kind, '') AS kind, array_remove(ARRAY[
             CASE WHEN domains ? 'R' THEN 'R' END, CASE WHEN domains ? 'W' THEN 'W' END,
             CASE WHEN domains ? 'L' THEN 'L' END, CASE WHEN domains ? 'S' THEN 'S' END], NULL) AS domains
     FROM arrived
@@ -38,18 +39,18 @@ WITH arrived AS MATERIALIZED (
 )
 INSERT INTO items AS i
 SELECT c.item_id, d.headword, d.level, coalesce(d.domains, '{}'), d.occurred_at, d.event_id,
-    c.occurred_at, c.event_id, c.described, d.language
+    c.occurred_at, c.event_id, c.described, d.language, d.kind
 FROM decided c
 LEFT JOIN described d ON d.item_id = c.item_id
 ORDER BY c.item_id
 ON CONFLICT (item_id) DO UPDATE SET
-    (headword, level, domains, language, described_at, described_id) = (
-        SELECT n.headword, n.level, n.domains, n.language, n.described_at, n.described_id
+    (headword, level, domains, language, kind, described_at, described_id) = (
+        SELECT n.headword, n.level, n.domains, n.language, n.kind, n.described_at, n.described_id
         FROM (VALUES
-            (i.headword, i.level, i.domains, i.language, i.described_at, i.described_id),
-            (excluded.headword, excluded.level, excluded.domains, excluded.language, excluded.described_at,
-                excluded.described_id)
-        ) AS n (headword, level, domains, language, described_at, described_id)
+            (i.headword, i.level, i.domains, i.language, i.kind, i.described_at, i.described_id),
+            (excluded.headword, excluded.level, excluded.domains, excluded.language, excluded.kind,
+                excluded.described_at, excluded.described_id)
+        ) AS n (headword, level, domains, language, kind, described_at, described_id)
         ORDER BY n.described_at DESC NULLS LAST, n.described_id DESC
         LIMIT 1),
     (decided_at, decided_id, in_catalogue) = (
@@ -65,7 +66,7 @@ END IF;
 -- definition --
 -- Here, `domains` is a text that consists of the letters of the domains, in the order R W L S.
 WITH ranked AS (
-    SELECT item_id, occurred_at, event_id, described, headword, level, domains, language,
+    SELECT item_id, occurred_at, event_id, described, headword, level, domains, language, item_kind,
         row_number() OVER (PARTITION BY item_id ORDER BY occurred_at DESC, event_id DESC) AS place,
         row_number() OVER (PARTITION BY item_id, described ORDER BY occurred_at DESC, event_id DESC)
             AS place_of_its_kind
@@ -75,7 +76,8 @@ WITH ranked AS (
 SELECT c.item_id, d.headword, d.level,
     {read_models/items letters} AS domains,
     d.occurred_at AS described_at, d.event_id AS described_id,
-    c.occurred_at AS decided_at, c.event_id AS decided_id, c.described AS in_catalogue, d.language
+    c.occurred_at AS decided_at, c.event_id AS decided_id, c.described AS in_catalogue, d.language,
+    nullif(d.item_kind, '') AS kind
 FROM ranked c
 LEFT JOIN ranked d ON d.item_id = c.item_id AND d.described AND d.place_of_its_kind = 1
 WHERE c.place = 1
@@ -89,12 +91,12 @@ CASE WHEN d.domains LIKE '%"R"%' THEN 'R' ELSE '' END || CASE WHEN d.domains LIK
 -- loaded --
 -- DuckDB runs this block. It writes the domains in PostgreSQL's notation for arrays.
 SELECT item_id, headword, level, '{' || array_to_string(string_split(domains, ''), ',') || '}' AS domains,
-    described_at, described_id, decided_at, decided_id, in_catalogue, language
+    described_at, described_id, decided_at, decided_id, in_catalogue, language, kind
 FROM items
 
 -- live --
 SELECT item_id, headword, level, array_to_string(domains, '') AS domains, described_at, described_id, decided_at,
-    decided_id, in_catalogue, language
+    decided_id, in_catalogue, language, kind
 FROM items
 
 -- primary_language --
@@ -136,7 +138,7 @@ WITH waiting AS MATERIALIZED (
     SELECT w.item_id FROM waiting_items() AS w (item_id)
 )
 SELECT item_id, headword, level, array_to_string(domains, '') AS domains, described_at, described_id, decided_at,
-    decided_id, in_catalogue, language
+    decided_id, in_catalogue, language, kind
 FROM items
 WHERE CAST(:known_at AS timestamptz) IS NULL AND decided_at <= :as_of AND item_id NOT IN (SELECT item_id FROM waiting)
 UNION ALL
@@ -144,7 +146,8 @@ SELECT substr(d.stream_id, 6) AS item_id,   -- after 'item-'
     d.headword, d.level,
     CASE WHEN d.domains ? 'R' THEN 'R' ELSE '' END || CASE WHEN d.domains ? 'W' THEN 'W' ELSE '' END
         || CASE WHEN d.domains ? 'L' THEN 'L' ELSE '' END || CASE WHEN d.domains ? 'S' THEN 'S' ELSE '' END,
-    d.described_at, d.described_id, d.occurred_at, d.event_id, d.described, d.language
+    d.described_at, d.described_id, d.occurred_at, d.event_id, d.described, d.language,
+    nullif(d.item_kind, '')
 FROM (
     SELECT d.*, CASE WHEN d.event_type <> 'ItemArchived' THEN d.event_data -> 'domains' END AS domains,
         {catalogue_values}

@@ -194,9 +194,10 @@ moment AS (
 estimated AS (
     SELECT s.level, s.recall,
         s.correct_answers > 0 AND s.recall < {read_models/memory fading_below}
-            AND s.in_catalogue IS NOT FALSE AS is_fading
+            AND s.in_play AS is_fading
     FROM (
-        SELECT coalesce(i.level, 'UNKNOWN') AS level, i.in_catalogue, s.correct_answers,
+        SELECT coalesce(i.level, 'UNKNOWN') AS level, s.correct_answers,
+            i.in_catalogue IS NOT FALSE AND s.item_id NOT IN ({read_models/set_aside_items of_learner}) AS in_play,
             {read_models/memory estimated_recall} AS recall
         FROM item_stats s
         CROSS JOIN moment
@@ -358,8 +359,14 @@ FROM members m
 -- fading in group --
 -- The items that are fading for at least 3 members, most such members first.
 WITH {read_models/group_members members},
+aside AS (
+    SELECT a.user_id, a.item_id
+    FROM set_aside_items a
+    WHERE a.user_id IN (SELECT user_id FROM members) AND a.is_set_aside
+),
 faded AS (
-    SELECT s.item_id, count(*) FILTER (WHERE {read_models/memory has_faded}) AS learners, count(*) AS answered
+    SELECT s.item_id, count(*) AS answered, count(*) FILTER (
+            WHERE {read_models/memory has_faded} AND (m.user_id, s.item_id) NOT IN (SELECT * FROM aside)) AS learners
     FROM members m
     {read_models/memory of members}
     GROUP BY s.item_id

@@ -139,7 +139,7 @@ def publisher(store: Store, fake_publisher: FakePublisher) -> Iterator[Publisher
 def test_a_retraction_is_published_like_every_event_and_recalls_nothing(
     connection: Connection, publisher: Publisher
 ) -> None:
-    _, goal, rest = sample_events.choices("ann")
+    _, goal, rest, *_ = sample_events.choices("ann")
     append(connection, [goal])
     assert publisher.run() == 1
     retractions = [

@@ -3,7 +3,7 @@
 Each function loops over all events, without state, increments or SQL.
 """
 
-from tests.oracle.catalogue import archived, catalogue, language_of
+from tests.oracle.catalogue import archived, catalogue, language_of, set_aside
 from tests.oracle.days import (
     daily_stats,
     day_of,

@@ -3,7 +3,16 @@
 import re
 from dataclasses import dataclass
 
-from tests.oracle.events import CATALOGUE, DESCRIPTIONS, Rows, World, defines
+from tests.oracle.events import (
+    CATALOGUE,
+    DESCRIPTIONS,
+    SETTINGS_ASIDE,
+    Row,
+    Rows,
+    World,
+    defines,
+    defines_by_learner,
+)
 
 DOMAINS = ("R", "W", "L", "S")
 LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2")
@@ -17,6 +26,7 @@ class Description:
     level: str = "UNKNOWN"
     domains: tuple[str, ...] = ("UNKNOWN",)
     language: str | None = None
+    kind: str | None = None
 
     @property
     def primary_language(self) -> str:
@@ -35,6 +45,7 @@ def descriptions(world: World) -> dict[str, Description]:
                 level=event.data.get("cefr_level") or "UNKNOWN",
                 domains=tuple(d for d in DOMAINS if d in domains) or ("UNKNOWN",),
                 language=valid_language(event.data.get("language")),
+                kind=valid_kind(event.data.get("kind")),
             )
     return latest
 
@@ -48,10 +59,35 @@ def valid_language(value: object) -> str | None:
     return value if are_valid and re.fullmatch("[A-Za-z]+", subtags[0]) else None
 
 
+def valid_kind(value: object) -> str | None:
+    """Return the value if it is a text of 1 to 50 characters without control characters."""
+    is_kind = isinstance(value, str) and re.fullmatch("[^\x00-\x1f\x7f-\x9f]{1,50}", value)
+    return value if is_kind else None  # type: ignore[return-value]
+
+
 def archived(world: World) -> set[str]:
     """Return the items whose latest catalogue event is ItemArchived."""
     last = {e.data["item_id"]: e.type for e in world.events if e.type in CATALOGUE}
     return {item_id for item_id, type_ in last.items() if type_ == "ItemArchived"}
+
+
+@defines_by_learner("set_aside_items")
+def decisions(world: World, user_id: str) -> dict[str, Row]:
+    """Return each item that the learner ever set aside or resumed, and what was decided last."""
+    last = {e.data["item_id"]: e for e in world.of(user_id, *SETTINGS_ASIDE)}
+    return {
+        item_id: {"decided_at": e.occurred_at, "is_set_aside": e.type == "ItemSetAside"}
+        for item_id, e in last.items()
+    }
+
+
+def set_aside(world: World, user_id: str) -> set[str]:
+    return {item for item, row in decisions(world, user_id).items() if row["is_set_aside"]}
+
+
+def out_of_play(world: World, user_id: str) -> set[str]:
+    """Return the items that are nobody's task: archived, or set aside by the learner."""
+    return archived(world) | set_aside(world, user_id)
 
 
 Languages = frozenset[str]  # primary subtags in lower case; und is a language, too
@@ -98,6 +134,7 @@ def described_items(world: World) -> Rows:
             "domains": list(description.domains),
             "in_catalogue": item_id in catalogue(world),
             "language": description.language,
+            "kind": description.kind,
         }
         for item_id, description in descriptions(world).items()
     }

@@ -15,7 +15,8 @@ DESCRIPTIONS = ("ItemPublished", "ItemUpdated")
 CATALOGUE = (*DESCRIPTIONS, "ItemArchived")
 MEMBERSHIPS = ("LearnerJoinedGroup", "LearnerLeftGroup")
 # Events of these types may have been recorded before the types were declared.
-NEWEST = (*MEMBERSHIPS, "GoalSet", "RestDayTaken", "EventRetracted")
+SETTINGS_ASIDE = ("ItemSetAside", "ItemResumed")
+NEWEST = (*MEMBERSHIPS, "GoalSet", "RestDayTaken", "EventRetracted", *SETTINGS_ASIDE)
 RETRACTABLE = (
     *ANSWERS,
     "SessionCompleted",
@@ -23,6 +24,7 @@ RETRACTABLE = (
     "GoalSet",
     "RestDayTaken",
     *MEMBERSHIPS,
+    *SETTINGS_ASIDE,
 )
 LEARNERS = (
     "SessionStarted",
@@ -34,6 +36,12 @@ LEARNERS = (
     "UserDeleted",
     *NEWEST,
 )
+
+_IDS = {  # what an event of a newest type names
+    **dict.fromkeys(MEMBERSHIPS, "group_id"),
+    **dict.fromkeys(SETTINGS_ASIDE, "item_id"),
+    "EventRetracted": "retracted_event_id",
+}
 
 Row = dict[str, Any]
 
@@ -181,18 +189,15 @@ def is_acceptable(event: Event) -> bool:
     """Return whether the event satisfies its type's declaration; True for types not in NEWEST."""
     if event.type in NEWEST and (event.user_id is None or not event.names_learner):
         return False
+    if event.type in _IDS:
+        named = event.data.get(_IDS[event.type])
+        return isinstance(named, str) and 1 <= len(named) <= 200
     match event.type:
-        case "LearnerJoinedGroup" | "LearnerLeftGroup":
-            group = event.data.get("group_id")
-            return isinstance(group, str) and 1 <= len(group) <= 200
         case "GoalSet":
             answers = event.data.get("answers_per_day")
             return type(answers) is int and 0 <= answers <= 1000
         case "RestDayTaken":
             return rest_date(event) is not None
-        case "EventRetracted":
-            retracted = event.data.get("retracted_event_id")
-            return isinstance(retracted, str) and 1 <= len(retracted) <= 200
     return True
 
 

@@ -6,10 +6,11 @@ from datetime import timedelta
 from tests.oracle.catalogue import (
     Description,
     Languages,
-    archived,
     descriptions,
     language_of,
     names,
+    out_of_play,
+    set_aside,
 )
 from tests.oracle.days import answer_sums, day, day_of, last_days
 from tests.oracle.events import Event, Row, Rows, World, defines, defines_by_learner, only
@@ -75,7 +76,9 @@ def _row(world: World, user_id: str, item_id: str) -> Row:
         "lapses": sum(not test.is_recalled for test in find_tests(world, answers)),
         "mastery": _mastery(answers, reviews),
         "language": description.language,
-        "in_play": item_id not in archived(world),
+        "kind": description.kind,
+        "set_aside": item_id in set_aside(world, user_id),
+        "in_play": item_id not in out_of_play(world, user_id),
     }
 
 

@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from itertools import zip_longest
 from typing import NamedTuple
 
-from tests.oracle.catalogue import LEVELS, Description, archived, descriptions, language_of
+from tests.oracle.catalogue import LEVELS, Description, descriptions, language_of, out_of_play
 from tests.oracle.days import day, day_of, week
 from tests.oracle.events import Row, World, defines_by_learner
 from tests.oracle.groups import members
@@ -231,7 +231,8 @@ def remembered_item(world: World, user_id: str, item_id: str) -> Row | None:
 def fading(world: World, user_id: str, on: date | None = None) -> set[str]:
     """Return the items that the filter FADING lists on a day; the default is today."""
     when = on or day_of(world, user_id, world.now)
-    learned = {event.data["item_id"] for event in world.correct(user_id)} - archived(world)
+    learned = {event.data["item_id"] for event in world.correct(user_id)}
+    learned -= out_of_play(world, user_id)
     return {
         item
         for item, memory in memories(world, user_id).items()

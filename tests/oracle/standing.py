@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import NamedTuple
 from uuid import UUID
 
-from tests.oracle.catalogue import archived, catalogue
+from tests.oracle.catalogue import catalogue, out_of_play
 from tests.oracle.days import (
     answer_sums,
     completion_sums,
@@ -154,8 +154,9 @@ def _due_days(world: World, user_id: str) -> dict[str, tuple[date, date]]:
     """Return the day on which each item counts in the forecast, and the item's due day."""
     today = day_of(world, user_id, world.now)
     days = {}
+    hidden = out_of_play(world, user_id)
     for item_id, row in item_stats(world, user_id).items():
-        if row["due_at"] is not None and item_id not in archived(world):
+        if row["due_at"] is not None and item_id not in hidden:
             due_on = day_of(world, user_id, row["due_at"])
             has_passed = row["due_at"] <= world.now
             days[item_id] = (today if has_passed else max(today, due_on), due_on)

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
+import pytest
+
 from progress.adapters.postgres.database import Connection
 from progress.errors import SerializationError
 from progress.event_store import events
@@ -19,14 +21,18 @@ FIELDS = {
     "GoalSet": "answers_per_day",
     "RestDayTaken": "date",
     "EventRetracted": "retracted_event_id",
+    "ItemSetAside": "item_id",
+    "ItemResumed": "item_id",
 }
 ACCEPTED = {
     "group_id": ("g", "x" * 200, '"\u00e9\\'),
     "answers_per_day": (0, 7, 10, 99, 100, 999, 1000),
     "retracted_event_id": ("x", "x" * 200, "\u00e9"),
+    "item_id": ("i", "x" * 200),
     "date": ("2000-01-01", "2024-02-29", "2024-04-30", "2099-12-31"),
     "display_name": ("", "Ann", "\u5c71\u7530 '%_\\\"", "\N{FOX FACE}" * 100, None),
     "group_name": ("", "7b", "\u5c71\u7530 '%_\\\"", "\N{FOX FACE}" * 100, None),
+    "kind": ("", "reading", "\u8aad\u307f '%_\\\"", "\N{FOX FACE}" * 50),
     "language": ("en", "zh-Hant-TW", "x" * 8 + "-1" * 13),
 }
 VALUES = {field: (*ACCEPTED[field], *REJECTED[field]) for field in ACCEPTED}
@@ -124,22 +130,22 @@ def valid_choices(
     ]
 
 
-def test_a_language_that_the_declaration_rejects_counts_as_null(connection: Connection) -> None:
+@pytest.mark.parametrize("field", ["language", "kind"])
+def test_a_language_or_kind_that_the_declaration_rejects_counts_as_null(
+    connection: Connection, field: str
+) -> None:
     published = [
-        sample_events.envelope(kind, described(f"{kind} {n}", value), at=at(n))
-        for kind, (n, value) in product(
-            ("ItemPublished", "ItemUpdated"), enumerate(VALUES["language"])
-        )
+        sample_events.envelope(kind, {"item_id": f"{kind} {n}", field: value}, at=at(n))
+        for kind, (n, value) in product(("ItemPublished", "ItemUpdated"), enumerate(VALUES[field]))
     ]
     with undeclared():
         append(connection, published)
     batch.run(connection)
-    languages = {
-        item: row["language"]
-        for (item, _), row in model_rows.read_rows(connection)["items"].items()
+    found = {
+        item: row[field] for (item, _), row in model_rows.read_rows(connection)["items"].items()
     }
-    assert languages == {
-        e["data"]["item_id"]: e["data"]["language"]
+    assert found == {
+        e["data"]["item_id"]: e["data"][field] or None
         if is_accepted(e["event_type"], e["data"])
         else None
         for e in published
@@ -195,10 +201,6 @@ def test_a_group_name_that_the_declaration_rejects_counts_as_omitted(
     }
     assert sample_events.find_differences(connection) == []
     assert definition_folds.find_differences(connection) == []
-
-
-def described(item: str, language: object) -> dict[str, Any]:
-    return {"item_id": item, "domains": [], "language": language}
 
 
 def at(number: int) -> datetime:

@@ -61,7 +61,12 @@ def rows_of(connection: Connection, view: str) -> list[list[object]]:
 def test_each_read_model_that_the_api_serves_has_a_view(populated: Connection) -> None:
     served = {model.name for model in (*REALTIME, *BATCH) if model.field}
     columns = list_columns(populated)
-    assert columns.keys() == served | {"items", "item_difficulty", "group_members"}
+    assert columns.keys() == served | {
+        "items",
+        "item_difficulty",
+        "group_members",
+        "set_aside_items",
+    }
 
 
 def list_columns(connection: Connection) -> dict[str, dict[str, str]]:

@@ -180,14 +180,14 @@ def _rank(order: str, row: oracle.Row) -> float | None:
 
 
 def _passes(world: oracle.World, user: str, name: str, item_id: str, row: oracle.Row) -> bool:
-    in_play = item_id not in oracle.archived(world)
     passes: Mapping[str, Callable[[], bool]] = {
         "ALL": lambda: True,
         "LEARNING": lambda: row["mastery"] == "LEARNING",
         "MASTERED": lambda: row["mastery"] in MASTERED,
-        "STRUGGLING": lambda: in_play and row["answers"] >= 3 and row["accuracy_rate"] < 0.6,
+        "STRUGGLING": lambda: row["in_play"] and row["answers"] >= 3 and row["accuracy_rate"] < 0.6,
         "DUE": lambda: item_id in oracle.due_today(world, user),
-        "LEECH": lambda: in_play and row["lapses"] >= 8,
+        "LEECH": lambda: row["in_play"] and row["lapses"] >= 8,
+        "SET_ASIDE": lambda: row["set_aside"],
         "FADING": lambda: item_id in oracle.fading(world, user),
     }
     return passes[name]()

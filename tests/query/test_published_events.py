@@ -43,10 +43,13 @@ from tests.support.stage import append, connect, publisher
 TOPIC = "user-events"
 EARLIEST, LATEST = "Pacific/Kiritimati", "Pacific/Pago_Pago"  # UTC+14 and UTC-11
 REFUSED = "BAD_USER_INPUT"
+_MINUTE = timedelta(minutes=1)
 SET_GOAL = """mutation($n: Int!, $key: ID!) {
   setGoal(answersPerDay: $n, idempotencyKey: $key) { eventId counted } }"""
 TAKE_REST_DAY = """mutation($day: Date!, $key: ID!) {
   takeRestDay(date: $day, idempotencyKey: $key) { eventId counted } }"""
+SET_ASIDE = """mutation($item: ID!, $aside: Boolean!, $key: ID!) {
+  setItemAside(itemId: $item, aside: $aside, idempotencyKey: $key) { eventId counted } }"""
 RETRACT = """mutation($event: ID!, $key: ID!) {
   retractEvent(eventId: $event, idempotencyKey: $key) { eventId counted } }"""
 
@@ -119,6 +122,15 @@ class World:
     def take(self, user: str, day: date, key: str = "k") -> Any:
         """Take a rest day; return the published event or the error's code."""
         return outcome(self.api.post(TAKE_REST_DAY, user, day=f"{day}", key=key))
+
+    def set_aside(self, user: str, item: str, *, aside: bool, key: str) -> Any:
+        """Set an item aside or resume it; return the published event or the error's code."""
+        return outcome(self.api.post(SET_ASIDE, user, item=item, aside=aside, key=key))
+
+    def list_set_aside(self, user: str) -> list[str]:
+        query = "{ itemStats(filter: SET_ASIDE) { edges { node { itemId } } } }"
+        edges = self.api.data(query, user)["itemStats"]["edges"]
+        return [edge["node"]["itemId"] for edge in edges]
 
     def retract(self, user: str, event_id: str, key: str = "k") -> Any:
         """Retract an event; return the published event or the error's code."""
@@ -231,6 +243,44 @@ def test_a_goal_and_a_rest_day_are_published_counted_and_shown(world: World) -> 
     ]
     assert world.set_goal(user, 0, "none")["counted"]
     assert world.api.data(goal, user) == {"goal": None}
+
+
+def test_an_item_is_set_aside_and_resumed_after_every_recorded_event_about_it(world: World) -> None:
+    user = f"learner-{next(_numbers)}"
+    assert world.set_aside(user, "i", aside=True, key="a")["counted"], "it makes the learner known"
+    assert world.list_set_aside(user) == [], "an item that was never met has no row"
+    now = datetime.now(UTC)
+    ahead, late = (now + timedelta(minutes=n) for n in (8, 7))  # a phone's clock is ahead
+    review = {"user_id": user, "item_id": "i", "new_interval": 0}
+    append(
+        world.connection,
+        [
+            sample_events.envelope("ReviewProcessed", review, at=now - timedelta(hours=1)),
+            sample_events.envelope("ItemSetAside", {"user_id": user, "item_id": "i"}, at=ahead),
+        ],
+    )
+    world.fold()
+    assert world.list_set_aside(user) == ["i"]
+    other = [{"user_id": user, "item_id": "j"}, {"user_id": "somebody else", "item_id": "i"}]
+    later = [sample_events.envelope("ItemSetAside", data, at=ahead + _MINUTE) for data in other]
+    append(world.connection, later)
+    resumed = world.set_aside(user, "i", aside=False, key="b")
+    assert world.list_set_aside(user) == []
+    assert world.set_aside(user, "i", aside=False, key="b")["eventId"] == resumed["eventId"]
+    assert world.set_aside(user, "i", aside=True, key="b") == REFUSED, "the key is of ItemResumed"
+    sent = [  # they are recorded, and not folded yet
+        sample_events.envelope("ItemResumed", {"user_id": user, "item_id": "i"}, at=moment)
+        for moment in (ahead + timedelta(seconds=1), late)
+    ]
+    append(world.connection, sent)
+    assert world.set_aside(user, "i", aside=True, key="c")["counted"]
+    assert world.list_set_aside(user) == ["i"]
+    times = [json.loads(data).get("occurred_at") for data in world.published()]
+    assert times == [
+        None,
+        f"{(ahead + timedelta(microseconds=1)).isoformat()}".replace("+00:00", "Z"),
+        f"{(ahead + timedelta(seconds=1, microseconds=1)).isoformat()}".replace("+00:00", "Z"),
+    ]
 
 
 def test_a_counted_event_is_not_hidden_by_a_cached_response(world: World) -> None:

@@ -18,7 +18,15 @@ from progress.adapters.postgres import statements
 from progress.event_store.events import EVENT_TYPES
 from progress.projections.schema import BATCH, REALTIME, ReadModel
 from tests.oracle.days import zone
-from tests.oracle.events import ANSWERS, CATALOGUE, DESCRIPTIONS, MEMBERSHIPS, NEWEST, PREFERENCES
+from tests.oracle.events import (
+    ANSWERS,
+    CATALOGUE,
+    DESCRIPTIONS,
+    MEMBERSHIPS,
+    NEWEST,
+    PREFERENCES,
+    SETTINGS_ASIDE,
+)
 
 Envelope = dict[str, Any]
 Fields = dict[str, st.SearchStrategy[Any]]
@@ -38,6 +46,8 @@ REJECTED: dict[str, tuple[Any, ...]] = {
     "group_name": ("x" * 101, "a\tb", "a\n", "\x7f", 5, True, ["Class"], {"a": "b"}, "a\u0085"),
     # The last value has a control character of Unicode that JSON does not escape.
     "display_name": ("x" * 101, "a\tb", "a\n", "\x7f", 5, True, ["Ann"], {"a": "b"}, "a\u0085"),
+    "item_id": (None,),
+    "kind": ("x" * 51, "a\tb", "a\n", "\x7f", 5, True, ["reading"], {"a": "b"}, "a\u0085"),
     "language": ("e", "en_US", "en-", "x" * 36, "1a", "en\n", True, 5, ["en"]),
 }
 ODD = (
@@ -109,6 +119,7 @@ def _data_of(
             "language": either(
                 "en", "EN-gb", "pt-BR", "Und-Latn", "x" * 8 + "-1" * 13, *REJECTED["language"]
             ),
+            "kind": either("reading", "typing", "", *REJECTED["kind"]),
         }
         return _with(item, **_or_null({"domains": domains, **words}))
     if kind in PREFERENCES:
@@ -120,14 +131,15 @@ def _data_of(
         optional = _or_null(user)
         if kind == "LearnerJoinedGroup":
             optional |= _or_null({"group_name": either("A", "B", "", *REJECTED["group_name"])})
-        return _with({**_choice(kind, days), "session_id": either(*SESSIONS)}, **optional)
+        return _with({**_choice(kind, items, days), "session_id": either(*SESSIONS)}, **optional)
     return _with(_fields(user, item).get(kind, user), **_or_null(_OPTIONAL.get(kind, {})))
 
 
-def _choice(kind: str, days: tuple[date, ...]) -> Fields:
+def _choice(kind: str, items: tuple[str, ...], days: tuple[date, ...]) -> Fields:
     """Return the field that `kind` (one of NEWEST) declares; a third of its values are invalid."""
     values: dict[str, tuple[Any, ...]] = {
         "group_id": GROUPS,
+        "item_id": items,
         "answers_per_day": (1, 2, 0, 1000),
         "date": tuple(map(date.isoformat, days)),
         # The number of another event of the log; `logs` puts its id there.
@@ -137,6 +149,7 @@ def _choice(kind: str, days: tuple[date, ...]) -> Fields:
         "GoalSet": "answers_per_day",
         "RestDayTaken": "date",
         "EventRetracted": "retracted_event_id",
+        **dict.fromkeys(SETTINGS_ASIDE, "item_id"),
     }.get(kind, "group_id")
     good = either(*values[field])
     return {field: good | good | either(*REJECTED[field])}
@@ -287,6 +300,8 @@ THEMES = (
     ("EventRetracted", "SessionStarted", *("ReviewProcessed", *ANSWERS) * 2),
     (*("EventRetracted", "SessionStarted", "SessionCompleted", "RestDayTaken") * 2, "GoalSet"),
     (*("EventRetracted",) * 2, "SessionStarted", *ANSWERS, *MEMBERSHIPS, "GoalSet"),
+    (*SETTINGS_ASIDE * 3, "ReviewProcessed", "CorrectAnswerGiven", "EventRetracted", *CATALOGUE),
+    (*SETTINGS_ASIDE * 2, "ReviewProcessed", "SessionStarted", *ANSWERS, "UserPreferencesChanged"),
 )
 
 

@@ -44,6 +44,9 @@ SELECT user_id, item_id, answers, correct_answers,
     interval_days, easiness_factor, reviewed_at, lapses
 FROM item_stats;
 
+-- set_aside_items --
+SELECT user_id, item_id, decided_at, is_set_aside FROM set_aside_items;
+
 -- memory --
 SELECT user_id, item_id, stability, difficulty, last_answered_on AS answered_on, last_correct
 FROM item_stats
@@ -130,7 +133,7 @@ SELECT user_id, concat_ws(' ', level, language, day) AS place, items FROM master
 -- items --
 SELECT item_id, headword, coalesce(level, 'UNKNOWN') AS level,
     CASE WHEN domains = '{}' THEN '{UNKNOWN}' ELSE domains END AS domains, in_catalogue,
-    language
+    language, kind
 FROM items WHERE described_at IS NOT NULL;
 
 -- catalogue_counts --

@@ -47,11 +47,13 @@ def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
 
 
 def choices(user: str) -> list[Envelope]:
-    """Return events of a learner who joins a group, sets a goal and takes a rest day."""
+    """Return events of a learner who makes one choice of each kind."""
     chosen: dict[str, dict[str, Any]] = {
         "LearnerJoinedGroup": {"group_id": "g1", "group_name": f"{user}'s class"},
         "GoalSet": {"answers_per_day": 2},
         "RestDayTaken": {"date": "2024-04-05"},
+        "ItemSetAside": {"item_id": "i9"},
+        "ItemResumed": {"item_id": "i9"},
     }
     return [
         envelope(kind, {"user_id": user, **data}, at=BEGIN + timedelta(minutes=n))

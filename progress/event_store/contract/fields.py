@@ -47,6 +47,11 @@ FIELDS: dict[str, Field] = {
     "cefr_level": Field("The level in the Common European Framework, if it is known.", "A2"),
     "headword": Field("The word or phrase that the learner sees.", "bicycle"),
     "language": Field("The language of the headword, as a BCP 47 tag.", "en"),
+    "kind": Field(
+        "What the item asks for, such as `reading` or `typing`. It tells the cards of one word"
+        " apart. Null or an empty text is none.",
+        "reading",
+    ),
     "email": Field("The e-mail address, which is stored masked.", "ann@example.com"),
     "timezone": Field("The learner's IANA time zone.", "Europe/Berlin"),
     "day_start_hour": Field("The local hour at which the learner's day begins.", 4),

@@ -6,7 +6,7 @@ Redis, in a table. Every instance reads them there. An announcement ends after t
 
 import contextlib
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -22,11 +22,15 @@ Data = dict[str, Any]
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """The data of an event, and the learner's local day when it was first announced."""
+    """An event's data, and its time unless this is the publish time.
+
+    `today` is the learner's local day when the event was first announced.
+    """
 
     event_id: str
     data: Data
     today: date
+    occurred_at: datetime | None = None
 
 
 class Announced(Protocol):
@@ -48,14 +52,16 @@ class Announcements:
     def __init__(self, reader: Reader, redis: "Client | None") -> None:
         self._reader, self._redis = reader, redis
 
-    async def announce(self, event: Announced, today: date) -> tuple[bool, list[Announcement]]:
+    async def announce(
+        self, event: Announced, today: date, occurred_at: datetime | None
+    ) -> tuple[bool, list[Announcement]]:
         """Announce the event, unless an event with its id is announced already.
 
         Return whether this call announced it, and the announced events of its scope. Raise
         AnnouncementsUnavailable if these cannot be read and the event is not alone, and NotFound if
         the learner is erased.
         """
-        own = Announcement(event.event_id, event.data, today)
+        own = Announcement(event.event_id, event.data, today, occurred_at)
         content = msgspec.json.encode(own)
         is_new, contents = await (
             self._store(self._redis, event, content)

@@ -30,6 +30,7 @@ from progress.query.graphql.published_events import (
     UserEvent,
     build_event_retracted,
     build_goal_set,
+    build_item_choice,
     build_rest_day_taken,
 )
 from progress.query.graphql.whose import Whose
@@ -160,6 +161,16 @@ class Mutation:
         key = auth.parse_id("idempotencyKey", idempotency_key)
         arguments.check_day(date)
         return await _publish(info, build_rest_day_taken(info.context.caller.user_id, key, date))
+
+    @_mutation(types.PublishedEvent, Whose.NOBODY)
+    async def set_item_aside(
+        self, info: Info, item_id: ID, aside: bool, idempotency_key: ID
+    ) -> PublishedEvent:
+        key = auth.parse_id("idempotencyKey", idempotency_key)
+        item = auth.parse_id("itemId", item_id)
+        return await _publish(
+            info, build_item_choice(info.context.caller.user_id, key, item, aside=aside)
+        )
 
     @_mutation(types.PublishedEvent, Whose.NOBODY)
     async def retract_event(self, info: Info, event_id: ID, idempotency_key: ID) -> PublishedEvent:

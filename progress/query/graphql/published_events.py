@@ -1,7 +1,8 @@
 """The events that a learner publishes with a mutation: to `user-events`, as the User context would.
 
 The id of an event follows from the caller, the mutation and the idempotency key, and its time is
-the publish time. A repeated mutation is therefore a redelivery, which ingest recognises. Here, a
+the publish time, or later if it must follow an event of a clock that is ahead. A repeated mutation
+is therefore a redelivery, which ingest recognises. Here, a
 recorded event is found by its id before the arguments are checked, because a check may fail after
 the event has changed what it reads. From the mutation until the event is recorded, it is announced
 (progress.query.graphql.announcements).
@@ -45,6 +46,7 @@ _TIMEOUT_S = 3.0
 _MAX_WAIT_S = 5.0  # for an event to be counted
 _KEPT_S = 5.0  # of the request's time, for the mutations that follow
 _POLL_S = 0.1
+_TICK = timedelta(microseconds=1)
 _MAX_DAYS_AHEAD = 7
 _MAX_REST_DAYS = 2  # of an ISO week
 _MAX_GOAL_AGE = timedelta(hours=24)  # of a GoalSet that is retracted
@@ -82,6 +84,12 @@ class UserEvent(msgspec.Struct, frozen=True):
         """The id of the event that an EventRetracted names."""
         retracted: str | None = self.data.get("retracted_event_id")
         return retracted
+
+    @property
+    def item_id(self) -> str | None:
+        """The id of the item that the event sets aside or resumes."""
+        item: str | None = self.data.get("item_id")
+        return item
 
     def week(self) -> list[date]:
         """Return the ISO week of the rest day; an empty list if there is none."""
@@ -129,6 +137,12 @@ def build_rest_day_taken(user_id: str, key: str, day: date) -> UserEvent:
     return UserEvent(_event_id(user_id, "takeRestDay", key), "RestDayTaken", data, day)
 
 
+def build_item_choice(user_id: str, key: str, item_id: str, *, aside: bool) -> UserEvent:
+    data = {"user_id": user_id, "item_id": item_id}
+    kind = "ItemSetAside" if aside else "ItemResumed"
+    return UserEvent(_event_id(user_id, "setItemAside", key), kind, data)
+
+
 def build_event_retracted(user_id: str, key: str, retracted_id: str) -> UserEvent:
     data = {"user_id": user_id, "retracted_event_id": retracted_id}
     return UserEvent(_event_id(user_id, "retractEvent", key), "EventRetracted", data)
@@ -171,6 +185,7 @@ class EventPublisher:
             user_id=event.user_id,
             event_id=event.event_id,
             retracted_id=event.retracted_id,
+            item_id=event.item_id,
             days=event.week(),
             now=at,
         )
@@ -180,7 +195,9 @@ class EventPublisher:
         if found["recorded"]:
             _check_same(event, *msgspec.json.decode(found["recorded"]))
             return published
-        is_first, announced = await self._announcements.announce(event, found["today"])
+        decided_at = found["decided_at"]
+        follows = decided_at + _TICK if decided_at and decided_at >= at else None
+        is_first, announced = await self._announcements.announce(event, found["today"], follows)
         (own,) = (each for each in announced if each.event_id == event.event_id)
         _check_same(event, event.event_type, own.data)
         try:
@@ -188,7 +205,7 @@ class EventPublisher:
             retracted = _find_retracted(event, found["retracted"], own.today, at)
             if is_first:
                 await self._limiter.count(event.user_id, at)
-            await self._send(event)
+            await self._send(event, own.occurred_at)
         except ProgressError as error:
             if is_first:
                 await self._announcements.withdraw(event)
@@ -238,27 +255,29 @@ class EventPublisher:
                 )
         return True
 
-    async def _send(self, event: UserEvent) -> None:
+    async def _send(self, event: UserEvent, occurred_at: datetime | None) -> None:
         if not wakeups.outage().is_over:
             raise PubSubUnavailable("Pub/Sub failed less than 5 s ago")
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                await asyncio.to_thread(self._send_now, event)
+                await asyncio.to_thread(self._send_now, event, occurred_at)
         except (PubSubUnavailable, TimeoutError) as error:
             if not isinstance(error, IngestBusy):
                 wakeups.outage().begin()
             raise PubSubUnavailable(f"Pub/Sub does not accept an event: {error}") from error
 
-    def _send_now(self, event: UserEvent) -> None:
+    def _send_now(self, event: UserEvent, occurred_at: datetime | None) -> None:
         """Publish the event; under `progress serve`, post it to ingest.
 
         Without `occurred_at`, the event's time is the publish time, which a repetition may change.
         """
-        envelope = {
+        envelope: dict[str, object] = {
             "event_id": event.event_id,
             "event_type": event.event_type,
             "data": event.data,
         }
+        if occurred_at:
+            envelope["occurred_at"] = occurred_at
         attributes = wakeups.publish_attributes(events.USER)
         with tracing.child_span(f"publish {events.USER}", "producer", attributes):
             url, key = self._settings.serve_events_url, self._settings.serve_key

@@ -56,6 +56,7 @@ class ItemFilter(StrEnum):
     DUE = "DUE"
     LEECH = "LEECH"
     FADING = "FADING"
+    SET_ASIDE = "SET_ASIDE"
 
 
 class ItemOrder(StrEnum):
@@ -144,12 +145,14 @@ class ItemStats(msgspec.Struct, frozen=True):
     reviewed_at: datetime | None
     due_at: datetime | None
     due_on: date | None  # the local day of `due_at`
-    in_play: bool  # False if the item is archived
+    set_aside: bool  # by the learner
+    in_play: bool  # False if the item is archived or set aside
     lapses: int
     mastery: Mastery
     estimated_recall: float | None
     memory: Memory | None
     language: str | None
+    kind: str | None  # what tells the cards of one word apart
 
 
 class RecallPoint(msgspec.Struct, frozen=True):
