@@ -30,6 +30,7 @@ class ImportReport(msgspec.Struct, frozen=True):
 
     `recorded_before` counts the answers that are not published, because the log has them, `crammed`
     those that are left out, because they were given in filtered decks that change no schedule.
+    `set_aside` counts the published events that set aside a suspended or deleted card.
     """
 
     published: int
@@ -38,6 +39,7 @@ class ImportReport(msgspec.Struct, frozen=True):
     sessions: int
     recorded_before: int
     crammed: int
+    set_aside: int
 
 
 import_group = typer.Typer(
@@ -175,6 +177,7 @@ def _summarize(record: Record, count: int, messages: list[Message]) -> ImportRep
         sessions=len({event["data"]["session_id"] for event in answers}),
         recorded_before=len(record.answers) - len(answers),
         crammed=record.crammed,
+        set_aside=sum(event["event_type"] == "ItemSetAside" for event in published),
     )
 
 
@@ -190,6 +193,8 @@ def _show(console: Console, record: Record, report: ImportReport) -> None:
         console.print(
             f"{report.crammed:,} answers in filtered decks that do not reschedule are left out."
         )
+    if report.set_aside:
+        console.print(f"{report.set_aside:,} suspended or deleted cards are set aside: not due.")
     if record.cards:
         console.print(
             f"{len(record.cards):,} cards have a word; {len(record.words):,} of these cards get "

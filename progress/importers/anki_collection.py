@@ -29,16 +29,18 @@ import msgspec
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ReviewLogError
 from progress.importers import anki_log, sm2
-from progress.importers.anki_log import EARLIEST, LATEST, Answer, Review
+from progress.importers.anki_log import EARLIEST, LATEST, Answer, CardState, Review
 
 _OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
 _SETTINGS_TABLE_SINCE = 14
 _DEFAULT_DAY_START = 4
 _DAY_S = 86_400
+_SUSPENDED = -1  # the queue of a suspended card
 _FILTERED = 3  # the type of an answer in a filtered deck; factor 0 if it changes no schedule
 _LOWEST_FACTOR = 1_300  # a lower factor is not SM-2's easiness: it is 0, or FSRS's difficulty
 _DEFAULT_EASINESS = 2.5
 _LONGEST_WORD = 100  # characters
+_LONGEST_KIND = 50  # characters
 _LONGEST_FIELD = 100_000  # characters; a longer field is no word
 _LONGEST_TEXT = 4_000  # characters; longer numbers of characters would make html.unescape fail
 _DEEPEST_CLOZE = 8  # Anki's limit for clozes in clozes
@@ -61,6 +63,7 @@ _BLOCK_TAG = re.compile(
     re.IGNORECASE,
 )
 _RUBY = re.compile(r"<r[pt]\b[^<>]*>[^<]*", re.IGNORECASE)  # what stands above or beside a word
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNSEEN = re.compile("[\u00ad\u200b\u2060\ufeff]")  # a soft hyphen, and characters without a width
 _CLOZE = re.compile(
     r"\{\{c\d+::((?:(?!::|\{\{c|\}\}).)*)(?:::(?:(?!\{\{c|\}\}).)*)?\}\}", re.DOTALL
@@ -70,11 +73,15 @@ _READING = re.compile(r"\[[\u3040-\u30ff ,・]+(?:;[\w,; -]*)?\]", re.ASCII)
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A card's word, and the time of the last change of the card's note."""
+    """A card's word, and the time of the last change of the card's note.
+
+    `kind` is the name of the card's template or cloze; None if cards of its note all have one.
+    """
 
     card_id: str
     word: str
     changed_at: datetime
+    kind: str | None = None
 
 
 class Collection(msgspec.Struct, frozen=True):
@@ -87,6 +94,7 @@ class Collection(msgspec.Struct, frozen=True):
     answers: list[Answer]
     crammed: int
     cards: list[Card]
+    states: list[CardState]
     day_start_hour: int
 
 
@@ -105,6 +113,7 @@ def read(file: Path) -> Collection:
                 answers=answers,
                 crammed=crammed,
                 cards=_read_cards(connection),
+                states=_read_states(connection, answers),
                 day_start_hour=_read_day_start(connection, version),
             )
     except OSError as error:
@@ -208,20 +217,58 @@ def _convert_review(interval: int, factor: int) -> Review:
 
 
 def _read_cards(connection: sqlite3.Connection) -> list[Card]:
-    rows = _read_rows(connection, "cards", (int, str, int))
+    kinds = _read_kinds(connection)
+    rows = _read_rows(connection, "cards", (int, str, int, int, int))
     cards = [
-        Card(str(card), _shorten(strip_markup(_first(fields))), _convert_ms(changed_s * 1_000))
-        for card, fields, changed_s in rows
+        Card(
+            str(card),
+            _shorten(strip_markup(_first(fields)), _LONGEST_WORD),
+            _convert_ms(changed_s * 1_000),
+            _find_kind(kinds.get(note_type, []), number),
+        )
+        for card, fields, changed_s, note_type, number in rows
     ]
     return [card for card in cards if card.word]
+
+
+def _read_kinds(connection: sqlite3.Connection) -> dict[int, list[tuple[int, str, int]]]:
+    """Return the templates of each note type: the number, the name, and 1 if it makes clozes."""
+    (has_templates,) = connection.execute(_sql("has templates")).fetchone()
+    block = "templates" if has_templates else "former templates"
+    kinds: dict[int, list[tuple[int, str, int]]] = {}
+    for note_type, *template in _read_rows(connection, block, (int, int, str, int)):
+        number, name, is_cloze = template
+        text = _shorten(_join(_CONTROL.sub(" ", name)), _LONGEST_KIND - len(" 9999"))
+        kinds.setdefault(note_type, []).append((number, text, is_cloze))
+    return kinds
+
+
+def _find_kind(templates: list[tuple[int, str, int]], number: int) -> str | None:
+    """Return the name of the card's template or cloze, if it tells the cards of a note apart."""
+    for place, name, is_cloze in templates:
+        if is_cloze:
+            return f"{name} {number + 1}"[:_LONGEST_KIND]
+        if place == number and len(templates) > 1:
+            return name or None
+    return None
+
+
+def _read_states(connection: sqlite3.Connection, answers: list[Answer]) -> list[CardState]:
+    rows = _read_rows(connection, "card states", (int, int, int))
+    states = {
+        str(card): CardState(str(card), queue == _SUSPENDED, _convert_ms(changed_s * 1_000))
+        for card, changed_s, queue in rows
+    }
+    gone = {answer.card_id: answer.at for answer in answers if answer.card_id not in states}
+    return [*states.values(), *(CardState(card, True, at) for card, at in gone.items())]
 
 
 def _first(fields: str) -> str:
     return fields.partition("\x1f")[0]
 
 
-def _shorten(word: str) -> str:
-    return word if len(word) <= _LONGEST_WORD else word[: _LONGEST_WORD - 1] + "…"
+def _shorten(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _read_day_start(connection: sqlite3.Connection, version: int) -> int:

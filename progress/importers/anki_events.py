@@ -6,7 +6,7 @@ a redelivery and does not add events.
 
 import bisect
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -16,7 +16,7 @@ import msgspec
 from progress.adapters.pubsub.publisher import Message
 from progress.event_store import events
 from progress.importers import local_days, sm2
-from progress.importers.anki_log import EARLIEST, Answer, Review
+from progress.importers.anki_log import EARLIEST, Answer, CardState, Review
 from progress.importers.local_days import FindDay, Preference
 
 MAX_PAUSE = timedelta(minutes=30)  # a longer pause ends a session
@@ -46,6 +46,14 @@ class Learner(msgspec.Struct, frozen=True):
     day_start_hour: int | None = None
     shifted_days: int | None = None
     display_name: str | None = None
+
+
+class RecordedChoice(msgspec.Struct, frozen=True):
+    """The latest event that sets an item aside or resumes it; `is_own` if an import made it."""
+
+    is_set_aside: bool
+    at: datetime
+    is_own: bool
 
 
 class RecordedSession(msgspec.Struct, frozen=True):
@@ -205,6 +213,24 @@ def _answer_events(
     reviewed = _envelope(learner, review, answer.at, session_id)
     reviewed["metadata"]["causation_id"] = answered["event_id"]
     yield reviewed
+
+
+def choose(
+    learner: Learner, states: Iterable[CardState], recorded: Mapping[str, RecordedChoice]
+) -> Iterator[Envelope]:
+    """Yield the events that set aside the cards that are suspended or deleted, or resume others.
+
+    `recorded` are the latest such events by card. An import never undoes the choice of another,
+    nor a later one of its own: the file may be an old one. Anki stores a card's time in seconds.
+    """
+    for state in states:
+        before = recorded.get(state.card_id, RecordedChoice(False, EARLIEST, True))
+        is_later = state.changed_at > before.at - timedelta(seconds=1)
+        if before.is_own and is_later and before.is_set_aside != state.is_out:
+            kind = events.ItemSetAside if state.is_out else events.ItemResumed
+            choice = kind(user_id=learner.user_id, item_id=state.card_id)
+            at = max(state.changed_at, before.at + timedelta(microseconds=1))
+            yield _envelope(learner, choice, at, None)
 
 
 def create_account(learner: Learner, at: datetime) -> Envelope:

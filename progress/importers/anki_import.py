@@ -2,9 +2,10 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from uuid import UUID, uuid5
 
 import msgspec
@@ -16,14 +17,14 @@ from progress.errors import ReviewLogError
 from progress.event_store import events, time_zones
 from progress.importers import anki_collection, anki_events, anki_log, word_lists
 from progress.importers.anki_collection import Card
-from progress.importers.anki_events import Envelope, Learner, RecordedSession
-from progress.importers.anki_log import Answer
+from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
+from progress.importers.anki_log import Answer, CardState
 from progress.importers.local_days import Preference
 from progress.importers.word_lists import Word
 
 _FILE = "importers/anki_recorded"
 _ZONE_FILE = Path("/etc/localtime")  # on Linux and macOS, a link into the time-zone database
-_ITEMS_PER_MESSAGE = 1_000
+_EVENTS_PER_MESSAGE = 1_000
 # The least share of the cards' words that the lists must contain if no language is given.
 _LEAST_SHARE = 0.25
 _NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
@@ -37,13 +38,14 @@ class Record(msgspec.Struct, frozen=True):
     """A learner's answers (oldest first) and cards, both from an Anki file.
 
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log in CSV has
-    no cards. `crammed` is the number of answers that are left out, because they were given in
-    filtered decks that change no schedule.
+    no cards and no states. `crammed` is the number of answers that are left out, because they were
+    given in filtered decks that change no schedule.
     """
 
     learner: anki_events.Learner
     answers: list[Answer]
     cards: list[Card] = []
+    states: list[CardState] = []
     words: dict[str, Word] = {}
     language: str | None = None
     crammed: int = 0
@@ -52,15 +54,17 @@ class Record(msgspec.Struct, frozen=True):
         self,
         recorded: Sequence[RecordedSession] = (),
         preferences: Sequence[Preference] = (),
+        choices: Mapping[str, RecordedChoice] = MappingProxyType({}),
     ) -> list[Message]:
-        """Return messages: one with the `UserCreated` event, then the cards, then the sessions.
+        """Return messages: one with the `UserCreated` event, the cards, the sessions, the choices.
 
-        `recorded` are the sessions of earlier imports, oldest first, and `preferences` the
-        learner's recorded ones.
+        `recorded` are the sessions of earlier imports, oldest first, and `preferences` and
+        `choices` the learner's recorded ones.
         """
         sessions = list(anki_events.messages(self.learner, self.answers, recorded, preferences))
         items = messages(self.cards, self.words, self.language)
-        return [*sessions[:1], *items, *sessions[1:]]
+        chosen = pack(events.ALGORITHM, anki_events.choose(self.learner, self.states, choices))
+        return [*sessions[:1], *items, *sessions[1:], *chosen]
 
 
 def read(file: Path, learner: anki_events.Learner, language: str | None = None) -> Record:
@@ -90,7 +94,13 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
     )
     words = find_levels(collection.cards, language, word_lists.read())
     return Record(
-        completed, collection.answers, collection.cards, words, language, collection.crammed
+        completed,
+        collection.answers,
+        collection.cards,
+        collection.states,
+        words,
+        language,
+        collection.crammed,
     )
 
 
@@ -135,9 +145,14 @@ def messages(
 
 def pack_items(items: Iterable[Envelope]) -> Iterator[Message]:
     """Yield messages of 1,000 `ItemPublished` events."""
-    remaining = iter(items)
-    while batch := list(itertools.islice(remaining, _ITEMS_PER_MESSAGE)):
-        yield Message("vocabulary-events", batch)
+    return pack(events.VOCABULARY, items)
+
+
+def pack(topic: str, events_: Iterable[Envelope]) -> Iterator[Message]:
+    """Yield messages of 1,000 events."""
+    remaining = iter(events_)
+    while batch := list(itertools.islice(remaining, _EVENTS_PER_MESSAGE)):
+        yield Message(topic, batch)
 
 
 def _publish_event(card: Card, word: Word | None, language: str | None) -> dict[str, object]:
@@ -147,13 +162,20 @@ def _publish_event(card: Card, word: Word | None, language: str | None) -> dict[
         cefr_level=word.level if word else None,
         headword=card.word,
         language=language or (word_lists.LANGUAGE if word else _guess_language(card.word)),
+        kind=card.kind,
     )
-    key = msgspec.json.encode([item, card.changed_at]).decode()
+    data = msgspec.to_builtins(item)
+    changed_at = card.changed_at
+    if card.kind is None:
+        del data["kind"]  # as in earlier versions, so that the event keeps its id
+    else:
+        changed_at += timedelta(microseconds=1)  # after the event of an earlier version
+    key = msgspec.json.encode([data, changed_at]).decode()
     return {
         "event_id": str(uuid5(_NAMESPACE, key)),
         "event_type": "ItemPublished",
-        "occurred_at": card.changed_at,
-        "data": {name: v for name, v in msgspec.to_builtins(item).items() if v is not None},
+        "occurred_at": changed_at,
+        "data": {name: v for name, v in data.items() if v is not None},
     }
 
 
@@ -171,7 +193,8 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     preference.
     """
     preferences = _read_preferences(connection, record.learner)
-    messages = record.messages(_read_sessions(connection, record.learner), preferences)
+    choices = _read_choices(connection, record.learner)
+    messages = record.messages(_read_sessions(connection, record.learner), preferences, choices)
     event_ids = [event["event_id"] for message in messages for event in message.events]
     rows = database.run(connection, _FILE, "recorded", event_ids=event_ids)
     known = {event_id for (event_id,) in rows}
@@ -206,6 +229,18 @@ def _read_preferences(connection: Connection, learner: Learner) -> list[Preferen
         connection, _FILE, "preference events", stream_id=f"learner-{learner.user_id}"
     )
     return [Preference(*row) for row in rows]
+
+
+def _read_choices(connection: Connection, learner: Learner) -> dict[str, RecordedChoice]:
+    rows = database.run(connection, _FILE, "choices", stream_id=f"learner-{learner.user_id}")
+    return {
+        item: RecordedChoice(
+            kind == "ItemSetAside",
+            at,
+            event_id == anki_events.derive_id(learner, kind, at.astimezone(UTC), {"item_id": item}),
+        )
+        for item, event_id, kind, at in rows
+    }
 
 
 def _has_preferences(connection: Connection, learner: Learner, account: Envelope) -> bool:

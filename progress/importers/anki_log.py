@@ -55,6 +55,17 @@ class Answer(msgspec.Struct, frozen=True, order=True):
         return self.rating > 1
 
 
+class CardState(msgspec.Struct, frozen=True):
+    """Whether a card asks nothing any more, because it is suspended or deleted, and since when.
+
+    The time is that of the card's last change; of a deleted card, of its last answer.
+    """
+
+    card_id: str
+    is_out: bool
+    changed_at: datetime
+
+
 def read(file: Path) -> list[Answer]:
     """Return the answers in `file`, oldest first.
 

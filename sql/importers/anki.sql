@@ -10,7 +10,7 @@ PRAGMA cell_size_check = ON;
 -- The tables below that do not store their rows: views, and virtual tables, which have no root page.
 SELECT name
 FROM sqlite_master
-WHERE lower(name) IN ('col', 'revlog', 'cards', 'notes', 'config')
+WHERE lower(name) IN ('col', 'revlog', 'cards', 'notes', 'config', 'notetypes', 'templates')
   AND (type = 'view' OR type = 'table' AND coalesce(rootpage, 0) = 0);
 
 -- version --
@@ -26,11 +26,40 @@ FROM revlog
 WHERE ease BETWEEN 1 AND 4;
 
 -- cards --
--- The cards with the fields of their notes. `mod` is the time of the note's last change, in seconds since 1970.
-SELECT c.id, CAST(coalesce(n.flds, '') AS text), CAST(coalesce(n.mod, 0) AS integer)
+-- The cards with the fields of their notes. `mod` is the time of the note's last change, in seconds since 1970. `mid` is
+-- the note's type, and `ord` the card's number in the note, from 0.
+SELECT c.id, CAST(coalesce(n.flds, '') AS text), CAST(coalesce(n.mod, 0) AS integer),
+    CAST(coalesce(n.mid, 0) AS integer), CAST(coalesce(c.ord, 0) AS integer)
 FROM cards c
 JOIN notes n ON n.id = c.nid
 ORDER BY c.id;
+
+-- card states --
+-- The time of each card's last change, in seconds since 1970, and its queue: -1 if it is suspended.
+SELECT id, CAST(coalesce(mod, 0) AS integer), CAST(coalesce(queue, 0) AS integer)
+FROM cards
+ORDER BY id;
+
+-- has templates --
+SELECT count(*) = 2 FROM sqlite_master WHERE type = 'table' AND name IN ('notetypes', 'templates');
+
+-- templates --
+-- The names of the templates by note type and number, and whether the type is one of clozes. `config` is a protocol
+-- buffer, whose first field then is 1.
+SELECT CAST(coalesce(t.ntid, 0) AS integer), CAST(coalesce(t.ord, 0) AS integer), CAST(coalesce(t.name, '') AS text),
+    coalesce(substr(CAST(n.config AS blob), 1, 2) = x'0801', 0)
+FROM templates t
+JOIN notetypes n ON n.id = t.ntid
+ORDER BY t.ntid, t.ord;
+
+-- former templates --
+-- The same up to schema 14, in which `models` contains all note types, as a JSON object.
+SELECT CAST(m.key AS integer), CAST(coalesce(json_extract(t.value, '$.ord'), 0) AS integer),
+    CAST(coalesce(json_extract(t.value, '$.name'), '') AS text), coalesce(json_extract(m.value, '$.type') = 1, 0)
+FROM col
+CROSS JOIN json_each(CASE WHEN json_valid(models) THEN models ELSE '{}' END) m
+CROSS JOIN json_each(CASE WHEN m.type = 'object' THEN m.value ELSE '{}' END, '$.tmpls') t
+WHERE t.type = 'object';
 
 -- settings --
 -- Up to schema 13, `conf` contains all settings, as a JSON object.

@@ -14,6 +14,14 @@ FROM (
 JOIN event_store.events started ON started.stream_id = :stream_id AND started.stream_version = s.started_as
 ORDER BY s.first_at, s.last_at;
 
+-- choices --
+-- The latest event that sets an item of the learner aside, or resumes it, for each item.
+SELECT DISTINCT ON (e.event_data ->> 'item_id') e.event_data ->> 'item_id', CAST(e.event_id AS text), e.event_type,
+    e.occurred_at
+FROM event_store.events e
+WHERE e.stream_id = :stream_id AND e.event_type IN ('ItemSetAside', 'ItemResumed')
+ORDER BY e.event_data ->> 'item_id', e.occurred_at DESC, e.event_id DESC;
+
 -- preference events --
 -- The times, ids and values of the learner's preference events.
 SELECT e.occurred_at, e.event_id, e.event_data ->> 'timezone', CAST(e.event_data ->> 'day_start_hour' AS integer)

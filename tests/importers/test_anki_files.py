@@ -23,7 +23,7 @@ from progress.event_store import envelope
 from progress.event_store.envelope import Message, ParsedEvent
 from progress.importers import anki_collection, anki_events, anki_import, anki_log
 from tests.support import anki_files, cli
-from tests.support.anki_files import Entry
+from tests.support.anki_files import CHANGED_S, Entry, OtherCard
 from tests.support.fake_publisher import FakePublisher
 
 NOTES = {
@@ -35,6 +35,7 @@ NOTES = {
     6: "<img src='word.png'>",
 }
 START_MS = 1_711_000_000_000
+BURIED = {1: -2, 2: -1, 3: -3, 4: 0}  # the queues of cards, of which one is suspended
 LEARNER = anki_events.Learner("anna")
 
 entries = st.lists(
@@ -84,6 +85,55 @@ def test_the_word_of_a_card_is_the_first_field_of_its_note_after_markup_is_remov
     file.write_bytes(collection(tmp_path))
     words = {card.card_id: card.word for card in anki_collection.read(file).cards}
     assert words == {"1": "to apple", "2": "House", "3": "日本", "4": "たべる", "5": "xyzzy & co"}
+
+
+@pytest.mark.parametrize("schema", [11, 18])
+def test_the_cards_of_a_note_have_the_kinds_of_their_templates_or_clozes(
+    tmp_path: Path, schema: int
+) -> None:
+    others = [OtherCard(2, 2, ord=1)]
+
+    def kinds(*templates: str, is_cloze: bool = False) -> list[str | None]:
+        file = anki_files.make_collection(
+            tmp_path / "a.anki2",
+            {1: "Haus"},
+            [Entry(START_MS, 1)],
+            schema=schema,
+            others=others,
+            templates=templates,
+            is_cloze=is_cloze,
+        )
+        events = published(file)
+        file.unlink()
+        return [event["data"].get("kind") for event in events]
+
+    assert kinds("Reading", " Typ\x07ing " + "x" * 60) == ["Reading", f"Typ ing {'x' * 36}…"]
+    assert kinds("Cloze", is_cloze=True) == ["Cloze 1", "Cloze 2"]
+    assert kinds("Card 1") == [None, None], "nothing tells the cards of this note apart"
+
+
+def test_an_item_without_a_kind_keeps_the_event_of_an_earlier_version(tmp_path: Path) -> None:
+    file = anki_files.make_collection(tmp_path / "a.anki2", {1: "Haus"}, [Entry(START_MS, 1)])
+    (event,) = published(file)
+    assert event["event_id"] == "1bfb9765-ce71-5917-9461-2dfa83d881a0"
+
+
+def test_suspended_and_deleted_cards_are_set_aside_at_their_time(tmp_path: Path) -> None:
+    rows = [Entry(START_MS + n, card) for n, card in enumerate([1, 99, 99, 2])]
+    others = [OtherCard(n, n + 1, changed_s=CHANGED_S, queue=queue) for n, queue in BURIED.items()]
+    file = anki_files.make_collection(tmp_path / "a.anki2", NOTES, rows, others=others)
+    messages = anki_import.read(file, LEARNER).messages()
+    assert messages[-1].topic == "algorithm-events"
+    assert [
+        (e["event_type"], e["data"]["item_id"], e["occurred_at"]) for e in messages[-1].events
+    ] == [
+        ("ItemSetAside", "2", datetime.fromtimestamp(CHANGED_S, UTC)),
+        (
+            "ItemSetAside",
+            "99",
+            datetime.fromtimestamp(START_MS / 1_000, UTC) + timedelta(0, 0, 2_000),
+        ),
+    ]
 
 
 def test_a_word_in_the_english_lists_gets_a_level_and_a_word_in_kana_gets_only_a_language(
@@ -220,7 +270,7 @@ def test_a_collection_with_null_settings_has_the_default_day_start(tmp_path: Pat
     file = anki_files.make_collection(tmp_path / "a.anki2", NOTES, rows, schema=11)
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.executescript(
-            "CREATE TABLE other AS SELECT ver, NULL AS conf FROM col;"
+            "CREATE TABLE other AS SELECT ver, models, NULL AS conf FROM col;"
             "DROP TABLE col; ALTER TABLE other RENAME TO col"
         )
     assert anki_collection.read(file).day_start_hour == 4

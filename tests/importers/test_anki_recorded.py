@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
-from progress.event_store import StoredEvent, envelope, log
+from progress.event_store import StoredEvent, envelope, events, log
 from progress.event_store.envelope import Message as Received
 from progress.event_store.log import Delivery, PostgresEventStore
 from progress.importers import anki_events, anki_import
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
-from progress.importers.anki_log import Answer, Review
+from progress.importers.anki_log import Answer, CardState, Review
 from tests import oracle
+from tests.support import model_rows
 
 CARDS = "abc"
 
@@ -72,6 +73,47 @@ def test_answers_common_to_several_files_are_recorded_once_in_sessions_that_do_n
     assert given_ == {(a.at, a.card_id) for each in records for a in each.answers}
     assert len(of("AnswerGiven", stored)) == len(given_)
     require_separate_sessions(stored)
+
+
+STATES = st.sampled_from([("file", False), ("file", True), ("page", False), ("page", True)])
+MINUTE = timedelta(minutes=1)
+
+
+@given(st.lists(STATES, max_size=6), st.booleans())
+def test_an_import_never_undoes_what_the_learner_did_on_the_page(
+    connection: Connection, steps: list[tuple[str, bool]], is_old: bool
+) -> None:
+    """Each step is a newer file, or the learner's choice. In the end, an old file is imported."""
+    learner = Learner(f"anna-{uuid.uuid4()}")
+    answer = Answer(at(0), "a", 3, 0)
+    wanted, is_of_the_page = False, False
+
+    def import_file(is_out: bool, minute: int) -> None:
+        states = [CardState("a", is_out, at(minute)), CardState("b", False, at(minute))]
+        file = Record(learner, [answer], states=states)
+        if new := anki_import.select_new(connection, file):
+            assert record(connection, new) == {"appended"}
+        assert anki_import.select_new(connection, file) == []
+
+    for minute, (source, is_out) in enumerate(steps, start=1):
+        if source == "file":
+            import_file(is_out, minute)
+            wanted = wanted if is_of_the_page else is_out
+        else:
+            kind = events.ItemSetAside if is_out else events.ItemResumed
+            choice = anki_events._envelope(
+                learner, kind(user_id=learner.user_id, item_id="a"), at(minute), None
+            ) | {"event_id": str(uuid.uuid4())}
+            assert record(connection, [Message("user-events", [choice])]) == {"appended"}
+            wanted, is_of_the_page = is_out, True
+    if is_old and steps:
+        import_file(not wanted, 0)
+    world = oracle.see(model_rows.read_events(connection), at(60))
+    assert oracle.set_aside(world, learner.user_id) == ({"a"} if wanted else set())
+
+
+def at(minute: int) -> datetime:
+    return datetime(2024, 3, 1, tzinfo=UTC) + minute * MINUTE
 
 
 def of(suffix: str, stored: list[StoredEvent]) -> list[StoredEvent]:

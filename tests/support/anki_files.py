@@ -1,6 +1,7 @@
 """Anki files: collections with Anki's published schemas, and packages of collections."""
 
 import io
+import json
 import sqlite3
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,16 @@ from progress.adapters.postgres.statements import blocks
 _BLOCKS = blocks(str(Path(__file__).with_suffix("")))
 
 CHANGED_S = 1_700_000_000  # the time of a note's last change
+
+
+class OtherCard(msgspec.Struct, frozen=True):
+    """A further card of a note, or another state of its only card, with Anki's units."""
+
+    id: int
+    note: int
+    ord: int = 0
+    changed_s: int = 0
+    queue: int = 2
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -36,23 +47,42 @@ def make_collection(
     *,
     schema: int = 18,
     day_start: int | None = None,
+    others: Sequence[OtherCard] = (),
+    templates: Sequence[str] = ("Card 1",),
+    is_cloze: bool = False,
 ) -> Path:
-    """Write a collection with one card per note; `notes` maps a card's id to its note's fields."""
+    """Write a collection with one card per note; `notes` maps a card's id to its note's fields.
+
+    `others` are further cards, or replace those of the same id.
+    """
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("PRAGMA synchronous = off")
         connection.create_collation("unicase", lambda a, b: (a > b) - (a < b))
         connection.executescript(_BLOCKS["schema 11"])
         conf = "{}" if day_start is None else f'{{"rollover": {day_start}}}'
-        connection.execute(_BLOCKS["add collection"], {"ver": schema, "conf": conf})
+        models = {
+            "1": {
+                "type": int(is_cloze),
+                "tmpls": [{"ord": n, "name": name} for n, name in enumerate(templates)],
+            }
+        }
+        values = {"ver": schema, "conf": conf, "models": json.dumps(models) if schema < 15 else ""}
+        connection.execute(_BLOCKS["add collection"], values)
         if schema > 13:
             connection.executescript(_BLOCKS["schema 18"])
-            connection.execute(_BLOCKS["add notetype"])
+            config = b"\x08\x01\x12\x00" if is_cloze else b""
+            connection.execute(_BLOCKS["add notetype"], {"config": config})
+            for number, name in enumerate(templates):
+                connection.execute(_BLOCKS["add template"], {"ord": number, "name": name})
             if day_start is not None:
                 connection.execute(_BLOCKS["add setting"], {"value": b"%d" % day_start})
         for card, fields in notes.items():
             note = {"id": card + 1, "mod": CHANGED_S, "fields": fields}
             connection.execute(_BLOCKS["add note"], note)
-            connection.execute(_BLOCKS["add card"], {"id": card, "note": card + 1})
+            own = msgspec.structs.asdict(OtherCard(card, card + 1))
+            connection.execute(_BLOCKS["add card"], own)
+        for other in others:
+            connection.execute(_BLOCKS["add card"], msgspec.structs.asdict(other))
         for entry in entries:
             connection.execute(_BLOCKS["add answer"], _values(entry))
     return file

@@ -27,21 +27,27 @@ CREATE TABLE config (key text NOT NULL PRIMARY KEY, usn integer NOT NULL, mtime_
 CREATE TABLE notetypes (id integer NOT NULL PRIMARY KEY, name text NOT NULL COLLATE unicase,
     mtime_secs integer NOT NULL, usn integer NOT NULL, config blob NOT NULL);
 CREATE UNIQUE INDEX idx_notetypes_name ON notetypes (name);
+CREATE TABLE templates (ntid integer NOT NULL, ord integer NOT NULL, name text NOT NULL COLLATE unicase,
+    mtime_secs integer NOT NULL, usn integer NOT NULL, config blob NOT NULL, PRIMARY KEY (ntid, ord)) WITHOUT ROWID;
+CREATE UNIQUE INDEX idx_templates_name_ntid ON templates (name, ntid);
 
 -- add collection --
-INSERT INTO col VALUES (1, 0, 0, 0, :ver, 0, 0, 0, :conf, '{}', '{}', '{}', '{}');
+INSERT INTO col VALUES (1, 0, 0, 0, :ver, 0, 0, 0, :conf, :models, '{}', '{}', '{}');
 
 -- add setting --
 INSERT INTO config VALUES ('rollover', 0, 0, :value);
 
 -- add notetype --
-INSERT INTO notetypes VALUES (1, 'Basic', 0, 0, x'');
+INSERT INTO notetypes VALUES (1, 'Basic', 0, 0, :config);
+
+-- add template --
+INSERT INTO templates VALUES (1, :ord, :name, 0, 0, x'');
 
 -- add note --
 INSERT INTO notes VALUES (:id, 'guid', 1, :mod, 0, '', :fields, '', 0, 0, '');
 
 -- add card --
-INSERT INTO cards VALUES (:id, :note, 1, 0, 0, 0, 2, 2, 0, 0, 2500, 0, 0, 0, 0, 0, 0, '');
+INSERT OR REPLACE INTO cards VALUES (:id, :note, 1, :ord, :changed_s, 0, 2, :queue, 0, 0, 2500, 0, 0, 0, 0, 0, 0, '');
 
 -- add answer --
 INSERT INTO revlog VALUES (:id, :card, 0, :ease, :interval, 0, :factor, :time, :kind);
