@@ -274,6 +274,9 @@ class _EventParser:
         if may_hold_email:
             masked = masking.mask_emails({"data": data, "metadata": metadata})
             data, metadata = masked["data"], masked["metadata"]
+        if data.get("due") is not None and _is_card(event_type):
+            with contextlib.suppress(SerializationError):  # `_check_rules` rejects it
+                data = {**data, "due": timestamps.to_stored(data["due"], "$.data.due")}
         event = _assign_stream(event_id, event_type, occurred_at, data, metadata)
         event.index = index
         self.event = event
@@ -311,6 +314,10 @@ class _EventParser:
 
 def _to_uuid(event_id: str) -> str:
     return event_id if _UUID.fullmatch(event_id) else str(uuid5(NAMESPACE_OID, event_id))
+
+
+def _is_card(event_type: str) -> bool:
+    return events.EVENT_TYPES.get(event_type) is events.CardReviewed
 
 
 def _assign_stream(

@@ -26,10 +26,11 @@ Language = Annotated[
 ]
 # A string without control characters. As in every pattern of these declarations, $ must not match
 # before a line feed at the end, which it does in Python; see __post_init__.
-_PLAIN = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
-Name = Annotated[str, Meta(max_length=100, pattern=_PLAIN)]
-# Tells the cards of one word apart.
-Kind = Annotated[str, Meta(max_length=50, pattern=_PLAIN)]
+Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+_MONTH_AND_DAY = (
+    "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
+    "|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
+)
 # Matches the real days from 2000-01-01 to 2099-12-31; in this century, every fourth year has a
 # 29 February.
 Day = Annotated[
@@ -37,9 +38,17 @@ Day = Annotated[
     Meta(
         min_length=10,
         max_length=10,
-        pattern="^20([0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
-        "|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
-        "|([02468][048]|[13579][26])-02-29)$",
+        pattern=f"^20([0-9]{{2}}-{_MONTH_AND_DAY}|([02468][048]|[13579][26])-02-29)$",
+    ),
+]
+_LEAP = "(0[48]|[2468][048]|[13579][26])"
+# Matches the form in which ingest stores a time, with a real day of the years 1 to 9999.
+Moment = Annotated[
+    str,
+    Meta(
+        pattern=f"^(([0-9]{{3}}[1-9]|[0-9]{{2}}[1-9]0|[0-9][1-9]00|[1-9]000)-{_MONTH_AND_DAY}"
+        f"|([0-9]{{2}}{_LEAP}|{_LEAP}00)-02-29)"
+        "T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]{6}Z$"
     ),
 ]
 
@@ -192,16 +201,36 @@ class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
     easiness_factor: Annotated[float, Meta(ge=0.0, le=1_000.0)] | None = None
 
 
-_declare_description = declare(
-    VOCABULARY,
-    "catalogue",
-    columns={"cefr_level": "level", "kind": "item_kind"},
-    rechecked=False,
-    late_fields=("language", "kind"),
+@declare(
+    LEARNING,
+    "card",
+    columns=dict.fromkeys(("rating", "due", "interval_days", "duration_ms")),
+    has_day=True,
+    can_be_retracted=True,
 )
+class CardReviewed(Event, frozen=True, kw_only=True):
+    """The learner answered an item and rated the answer, and the app scheduled the next review.
+
+    In the folds, it is an answer and a review with one time and id: see sql/read_models/facts.sql.
+    """
+
+    item_id: Id
+    rating: Annotated[int, Meta(ge=1, le=4)]
+    user_id: Id | None = None
+    due: Moment | None = None
+    interval_days: Annotated[float, Meta(ge=0.0, le=4_294_967_295.0)] | None = None
+    duration_ms: Annotated[float, Meta(ge=0.0, le=1_000_000_000_000.0)] | None = None
+    session_id: Id | None = None
+
+    def __post_init__(self) -> None:
+        _check_end("due", self.due)
+        if self.due is None and self.interval_days is None:
+            raise ValueError("$.due")
+        if self.user_id is None and self.session_id is None:
+            raise ValueError("$.user_id")
 
 
-@_declare_description
+@declare(VOCABULARY, "catalogue", columns=_ITEM, rechecked=False, late_fields=("language",))
 class ItemPublished(ItemEvent, frozen=True, kw_only=True):
     """An item was added to the catalogue."""
 
@@ -342,6 +371,7 @@ def _field_name(message: str) -> str:
 
 _RULES = {
     "date": "a day from 2000-01-01 to 2099-12-31 in the form YYYY-MM-DD",
+    "due": "an RFC 3339 time with an offset, in UTC from year 1 to 9999",
     "language": "a language tag of 2 to 35 characters, such as en or pt-BR",
     "timezone": "an IANA zone name",
 }
@@ -375,7 +405,7 @@ def describe_rule(declared: type[Event], field: str) -> str:
 
 
 def _check_end(field: str, name: object) -> None:
-    """Raise ValueError if the name ends with a line break, which the pattern of Name accepts."""
+    """Raise ValueError if the text ends with a line break, which the patterns accept."""
     if isinstance(name, str) and name.endswith("\n"):
         raise ValueError(f"$.{field}")
 

@@ -25,6 +25,20 @@ def parse(value: Any, where: str) -> datetime:
     Digits after the microseconds are cut off, and `:60` is read as the next second. An instant
     outside the years 1 to 9999 in UTC becomes the first or the last instant of these years.
     """
+    moment, nearest = _read(value, where)
+    return moment or nearest
+
+
+def to_stored(value: Any, where: str) -> str:
+    """Return the instant in UTC with microseconds; raise SerializationError outside these years."""
+    moment, _ = _read(value, where)
+    if moment is None:
+        raise SerializationError(f"expected {RULE} - at {where}")
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _read(value: Any, where: str) -> tuple[datetime | None, datetime]:
+    """Return the instant, None outside of the years 1 to 9999, and the nearest one in them."""
     match = _TIME.fullmatch(value) if type(value) is str else None
     if match is None:
         raise SerializationError(f"expected {RULE} - at {where}")
@@ -33,12 +47,13 @@ def parse(value: Any, where: str) -> datetime:
     digits = f".{fraction[:6]:0<6}" if fraction else ""
     zone = "+00:00" if offset in "Zz" else offset
     if date.startswith("0000"):
-        return _FIRST
+        return None, _FIRST
     try:
         moment = datetime.fromisoformat(f"{date}T{minute}:{'59' if leap else second}{digits}{zone}")
     except ValueError:
         raise SerializationError(f"expected {RULE} - at {where}") from None
     try:
-        return moment.astimezone(UTC) + timedelta(seconds=leap)
+        exact = moment.astimezone(UTC) + timedelta(seconds=leap)
     except OverflowError:
-        return _FIRST if moment.year == 1 else _LAST
+        return None, _FIRST if moment.year == 1 else _LAST
+    return exact, exact

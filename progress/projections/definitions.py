@@ -101,8 +101,10 @@ def zone_statement(engine: Engine) -> str:
 def _event_queries(engine: Engine, events: str, cast: str = "CAST") -> dict[str, str]:
     """Return the SELECTs of the retractions and of the facts over the events of a block."""
     sql = blocks("projections/definitions")
-    parts = facts.parts(cast)
+    parts = facts.parts(cast, "timestamp")
     parts |= {"events": sql[events], "retracted_id": sql[f"{engine} retracted_id"]}
+    # Without it, PostgreSQL would compute the kind again for each column.
+    parts["fence"] = "OFFSET 0" if engine == "postgresql" else ""
     names = ("retracted_events", "facts")
     return {name: fill("projections/definitions", name, **parts) for name in names}
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import inspect
 
-from progress.adapters.postgres.statements import fill
+from progress.adapters.postgres.statements import blocks, fill
 from progress.event_store import events
 from progress.event_store.events import Event
 
@@ -32,8 +32,12 @@ class Column(NamedTuple):
         return self.sql_type == "text"
 
 
-def parts(cast: str = "CAST") -> dict[str, str]:
-    """Return the parts of the SQL; `cast` converts the text of a value."""
+def parts(cast: str = "CAST", moment: str = "timestamptz") -> dict[str, str]:
+    """Return the parts of the SQL.
+
+    `cast` converts the text of a value; `moment` is the type of times.
+    """
+    terms = {"cast": cast, "moment": moment}
     columns, types = _list_columns(), events.EVENT_TYPES.values()
     kinds = _list_kinds(types)
     window = [c for c in columns if not any(one.fact in _APART for one in c.declared)]
@@ -42,14 +46,17 @@ def parts(cast: str = "CAST") -> dict[str, str]:
         "kind_of_fact": _block("kind_of_fact", kinds="\n    ".join(map(_describe_kind, types))),
         "window_columns": ", ".join(c.name for c in window),
         "window_types": ", ".join(f"{c.name} {_collated(c.sql_type)}" for c in window),
-        "window_values": _list_values(window, cast),
-        "counted_columns": ", ".join(map(_count, window)),
+        "window_values": _list_values(window, terms),
+        "counted_columns": ", ".join(_halve(c, _count(c)) for c in window),
+        "fact_columns": ", ".join(_halve(c, f"e.{c.name}") for c in columns),
+        "grade": _block("grade"),
+        "due": _block("due", **terms),
         "plain_texts": ", ".join(_block("plain text", column=c.name) for c in window if c.is_text),
-        "fact_values": _list_values(columns, cast),
+        "fact_values": _list_values(columns, terms),
         "dated_kinds": ", ".join(
             f"'{kind}'" for kind in _list_kinds(one for one in types if one.has_day)
         ),
-        "dated_columns": ", ".join(map(_count, dated)),
+        "dated_columns": ", ".join(map(_name, dated)),
         "retracted_kinds": ", ".join(
             f"'{kind}'" for kind in _list_kinds(one for one in types if one.can_be_retracted)
         ),
@@ -58,8 +65,8 @@ def parts(cast: str = "CAST") -> dict[str, str]:
     for kind in kinds:
         found[f"{kind}_types"] = _quote(_of_kind(kind))
     for kind in _APART:
-        texts = [c for c in columns if c.declared[0].fact == kind and c.is_text]
-        found[f"{kind}_values"] = _list_values(texts, cast)
+        texts = [c for c in columns if c.declared[0].kind == kind and c.is_text]
+        found[f"{kind}_values"] = _list_values(texts, terms)
     return found
 
 
@@ -88,27 +95,39 @@ def _count(column: Column) -> str:
     return _block("counted", column=name, limit=str(column.limit)) if column.limit else f"e.{name}"
 
 
-def _list_values(columns: Iterable[Column], cast: str) -> str:
-    return ",\n    ".join(_describe_value(column, cast) for column in columns)
+def _name(column: Column) -> str:
+    return f"{_count(column)} AS {column.name}"
 
 
-def _describe_value(column: Column, cast: str) -> str:
+def _halve(column: Column, value: str) -> str:
+    """Return the value in a half of a CardReviewed: null in the other half than the column's."""
+    kinds = {one.kind for one in column.declared}
+    other = "review" if "answer" in kinds else "answer" if "review" in kinds else ""
+    return _block("halved", other=other, value=value, column=column.name) if other else value
+
+
+def _list_values(columns: Iterable[Column], terms: dict[str, str]) -> str:
+    return ",\n    ".join(_describe_value(column, terms) for column in columns)
+
+
+def _describe_value(column: Column, terms: dict[str, str]) -> str:
     """Return the SELECT item; it is null for events whose types do not declare the field."""
     block = {"text": "text value", "json": "json value"}.get(column.sql_type, "cast value")
     if _can_remove(column.declared[0], column.field):
         block = "text value or removal"
-    value = _block(block, field=column.field, type=column.sql_type, cast=cast)
+    value = _block(block, field=column.field, type=column.sql_type, **terms)
     checked = [one for one in column.declared if column.is_text or not one.rechecked]
     conditions = [_block("is_of", types=_quote(checked))] if checked else []
     conditions += [
-        f"{_block('is_of', types=_quote([one]))} AND {_accepts(one)}"
-        for one in column.declared
-        if one not in checked
+        _block("is_kind", kind=one.kind) for one in column.declared if one not in checked
     ]
     condition = " OR ".join(conditions)
     late = [one for one in column.declared if column.field in one.late_fields]
     if late:
         condition = f"({condition}) AND {_accepts_field(late[0], column.field)}"
+    of_card = f"card {column.name}"
+    if of_card in blocks("read_models/facts"):
+        value += _block("value of card", value=_block(of_card, **terms))
     return _block("value", is_declared=condition, value=value, column=column.name)
 
 
@@ -122,6 +141,8 @@ def _describe_kind(declared: type[Event]) -> str:
 def _accepts(declared: type[Event]) -> str:
     """Return the condition that the declaration accepts an event, whatever its late fields have."""
     rules = [_block("names_learner")] if issubclass(declared, events.LearnerEvent) else []
+    if declared is events.CardReviewed:
+        rules.append(_block("accepts card"))
     for field in msgspec.structs.fields(declared):
         if field.name != "user_id" and field.name not in declared.late_fields:
             rule = _accepts_field(declared, field.name)

@@ -31,7 +31,8 @@ JOIN zone_offsets o ON o.zone = z.timezone AND o.starts_at < z.ends_at AND o.end
 
 -- dated_facts --
 -- The events whose local day folds read, each with this day and the hour on the wall clock.
-SELECT e.user_id, e.kind, e.occurred_at, e.event_id, e.correct, e.item_id, e.session_id, {dated_columns},
+SELECT e.user_id, e.kind, e.occurred_at, e.event_id, e.grade, e.grade >= 2 AS correct, e.item_id, e.session_id,
+    {dated_columns}, e.due_at,
     CAST(e.occurred_at + coalesce(s.to_day, INTERVAL '0 days') AS date) AS day,
     CAST(date_part('hour', e.occurred_at + coalesce(s.to_clock, INTERVAL '0 days')) AS integer) AS hour
 FROM facts e
@@ -43,7 +44,7 @@ WHERE e.kind IN ({dated_kinds})
 -- The answers and reviews of each item in order; if their times are equal, answers come before reviews. `gap` is the
 -- number of reviews before the row. `is_first` marks an answer whose preceding row is not an answer. If the
 -- preceding row is a review, `days_before` and `day_before` are its interval and its day.
-SELECT user_id, item_id, kind, occurred_at, event_id, day, correct, interval_days,
+SELECT user_id, item_id, kind, occurred_at, event_id, day, grade, interval_days,
     count(*) FILTER (WHERE kind = 'review') OVER (earlier ROWS UNBOUNDED PRECEDING)
         - CASE WHEN kind = 'review' THEN 1 ELSE 0 END AS gap,
     kind = 'answer' AND coalesce(lag(kind) OVER earlier, '') <> 'answer' AS is_first,
@@ -55,14 +56,14 @@ WINDOW earlier AS (PARTITION BY item_id, user_id ORDER BY occurred_at, kind, eve
 
 -- chained_reviews --
 -- Each review, and whether it is the latest of its item.
-SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor,
+SELECT user_id, item_id, occurred_at, event_id, day, interval_days, easiness_factor, due_at,
     lead(interval_days) OVER earlier IS NULL AS is_latest
 FROM dated_facts
 WHERE kind = 'review'
 WINDOW earlier AS (PARTITION BY item_id, user_id ORDER BY occurred_at, event_id)
 
 -- given_answers --
-SELECT user_id, item_id, occurred_at, event_id, day, correct
+SELECT user_id, item_id, occurred_at, event_id, day, grade
 FROM dated_facts
 WHERE kind = 'answer'
 
@@ -89,7 +90,7 @@ FROM (
 -- returned_answers --
 -- If a learner flies west, an item's later answer may have an earlier day. Then the states at the ends of the weeks
 -- between the two days leave out the answer before: for each such week, the item's answers so far.
-SELECT a.user_id, a.item_id, w.monday, a.occurred_at, a.event_id, a.day, a.correct
+SELECT a.user_id, a.item_id, w.monday, a.occurred_at, a.event_id, a.day, a.grade
 FROM (
     SELECT DISTINCT r.user_id, r.item_id, r.monday + CAST(n.days AS integer) AS monday
     FROM (
@@ -141,21 +142,26 @@ CASE WHEN regexp_full_match(d.event_data ->> 'retracted_event_id', '[0-9A-Fa-f]{
             AS h)) END
 
 -- facts --
--- The events that folds may read (see the view in sql/read_models/facts.sql), without those that are retracted.
-SELECT *
+-- The events that folds may read (see the view in sql/read_models/facts.sql), without those that are retracted. A
+-- CardReviewed is two rows.
+SELECT e.event_id, e.user_id, e.occurred_at, e.created_at, coalesce(h.half, e.kind) AS kind, e.item_id, e.described,
+    e.session_id, {read_models/facts halved_grade}, {read_models/facts halved_due}, {fact_columns}
 FROM (
-    SELECT d.event_id, d.user_id, d.occurred_at, d.created_at, {kind_of_fact} AS kind, d.item_id,
-        d.event_type = 'CorrectAnswerGiven' AS correct,
-        d.event_type <> 'ItemArchived' AS described,
-        CASE WHEN d.event_type IN ({completion_types}) THEN d.session_id END AS session_id,
+    SELECT d.event_id, d.user_id, d.occurred_at, d.created_at, d.kind, d.item_id, d.session_id,
+        d.event_type <> 'ItemArchived' AS described, {grade} AS grade, {due} AS due_at,
         {fact_values}
     FROM (
+        SELECT d.*, {kind_of_fact} AS kind
+        FROM (
 {events}
+        ) d
+        {fence}
     ) d
-) f
-WHERE kind IS NOT NULL
-  AND NOT (kind IN ({retracted_kinds}) AND EXISTS (
-      SELECT 1 FROM retracted_events r WHERE r.user_id = f.user_id AND r.retracted_id = f.event_id))
+) e
+{read_models/facts halves}
+WHERE e.kind IS NOT NULL
+  AND NOT (e.kind IN ({retracted_kinds}) AND EXISTS (
+      SELECT 1 FROM retracted_events r WHERE r.user_id = e.user_id AND r.retracted_id = e.event_id))
 
 -- postgresql events --
 -- The events that are not poisoned, up to each shard's checkpoint.

@@ -8,6 +8,7 @@ CREATE TABLE daily_stats (
     correct_answers    bigint NOT NULL,
     response_ms        bigint NOT NULL,
     timed_answers      bigint NOT NULL,
+    sessionless_ms     bigint NOT NULL,    -- response_ms of the answers without a session
     reviews            bigint NOT NULL,
     sessions_completed bigint NOT NULL,
     study_seconds      bigint NOT NULL,
@@ -43,6 +44,7 @@ WITH answered AS (
         sum(change) FILTER (WHERE correct) AS correct_answers,
         sum(change * response_ms)::bigint AS response_ms,
         sum(change) FILTER (WHERE response_ms IS NOT NULL) AS timed_answers,
+        sum(response_ms) FILTER (WHERE session_id IS NULL)::bigint AS sessionless_ms,
         count(*) FILTER (WHERE kind = 'review') AS reviews
     FROM window_facts
     WHERE kind IN ('answer', 'review')
@@ -86,6 +88,7 @@ SELECT user_id, day,
     coalesce(correct_answers, 0)    AS correct_answers,
     coalesce(response_ms, 0)        AS response_ms,
     coalesce(timed_answers, 0)      AS timed_answers,
+    coalesce(sessionless_ms, 0)     AS sessionless_ms,
     coalesce(reviews, 0)            AS reviews,
     coalesce(sessions_completed, 0) AS sessions_completed,
     coalesce(study_seconds, 0)      AS study_seconds,
@@ -100,6 +103,21 @@ FULL JOIN learned   USING (user_id, day)
 FULL JOIN reviewed  USING (user_id, day)
 FULL JOIN mastered  USING (user_id, day);
 
+-- The sessionless answers of a day count in whole seconds of their sum.
+IF 'card' = ANY (window_kinds) THEN
+    UPDATE window_days w
+    SET study_seconds = w.study_seconds + (o.had_ms + w.sessionless_ms) / 1000 - o.had_ms / 1000
+    FROM (
+        SELECT n.ctid AS place, coalesce(d.sessionless_ms, 0) AS had_ms
+        FROM window_days n
+        LEFT JOIN LATERAL (
+            SELECT * FROM daily_stats s WHERE s.user_id = n.user_id AND s.day = n.day AND has_past OFFSET 0
+        ) d ON true
+        WHERE n.sessionless_ms > 0
+    ) o
+    WHERE w.ctid = o.place;
+END IF;
+
 -- If a day's number of answers and sessions is now 0, the day ceases to be a study day. If it is the change itself, it
 -- was 0 before: the day becomes one.
 WITH kept AS (
@@ -112,6 +130,7 @@ WITH kept AS (
         correct_answers    = d.correct_answers    + excluded.correct_answers,
         response_ms        = d.response_ms        + excluded.response_ms,
         timed_answers      = d.timed_answers      + excluded.timed_answers,
+        sessionless_ms     = d.sessionless_ms     + excluded.sessionless_ms,
         reviews            = d.reviews            + excluded.reviews,
         sessions_completed = d.sessions_completed + excluded.sessions_completed,
         study_seconds      = d.study_seconds      + excluded.study_seconds,
@@ -150,6 +169,7 @@ WITH studied AS (
     SELECT user_id, day, count(*) FILTER (WHERE kind = 'answer') AS answers,
         count(*) FILTER (WHERE correct) AS correct_answers, CAST(sum(response_ms) AS bigint) AS response_ms,
         count(response_ms) AS timed_answers,
+        CAST(coalesce(sum(response_ms) FILTER (WHERE session_id IS NULL), 0) AS bigint) AS sessionless_ms,
         count(*) FILTER (WHERE kind = 'review') AS reviews
     FROM dated_facts
     WHERE kind IN ('answer', 'review')
@@ -173,8 +193,10 @@ WITH studied AS (
 SELECT user_id, day,
     coalesce(s.answers, 0) AS answers, coalesce(s.correct_answers, 0) AS correct_answers,
     coalesce(s.response_ms, 0) AS response_ms, coalesce(s.timed_answers, 0) AS timed_answers,
-    coalesce(s.reviews, 0) AS reviews,
-    coalesce(c.sessions_completed, 0) AS sessions_completed, coalesce(c.study_seconds, 0) AS study_seconds,
+    coalesce(s.sessionless_ms, 0) AS sessionless_ms, coalesce(s.reviews, 0) AS reviews,
+    coalesce(c.sessions_completed, 0) AS sessions_completed,
+    coalesce(c.study_seconds, 0)
+        + CAST(coalesce((s.sessionless_ms - s.sessionless_ms % 1000) / 1000, 0) AS bigint) AS study_seconds,
     coalesce(c.scores, 0) AS scores, coalesce(c.scored_sessions, 0) AS scored_sessions,
     coalesce(l.items, 0) AS items_learned,
     coalesce(r.items, 0) AS items_reviewed, coalesce(m.items, 0) AS new_mastery_count

@@ -23,16 +23,20 @@ CREATE VIEW facts AS
 SELECT e.shard, e.global_position, e.stream_id, e.stream_version, e.event_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
     e.occurred_at, e.created_at,
-    CASE WHEN d.event_data IS NOT NULL THEN {kind_of_fact} END AS kind,
-    e.event_type = 'CorrectAnswerGiven' AS correct,
+    d.kind, {grade} AS grade,
     d.event_data ->> 'item_id' AS item_id,
     d.event_data ->> 'session_id' AS session_id,
-    {window_values}
+    {window_values},
+    {due} AS due_at
 FROM event_store.events e
 CROSS JOIN LATERAL (
-    SELECT e.event_type, e.stream_id, e.metadata,
-        CASE WHEN e.global_position <> ALL (ARRAY(SELECT p.global_position FROM poisoned_events p))
-            THEN e.event_data END AS event_data
+    SELECT d.*, CASE WHEN d.event_data IS NOT NULL THEN {kind_of_fact} END AS kind
+    FROM (
+        SELECT e.event_type, e.stream_id, e.metadata, e.occurred_at,
+            CASE WHEN e.global_position <> ALL (ARRAY(SELECT p.global_position FROM poisoned_events p))
+                THEN e.event_data END AS event_data
+        OFFSET 0
+    ) d
     OFFSET 0
 ) d;
 
@@ -76,7 +80,10 @@ WHERE d.event_type IN ({catalogue_types})
 -- temporary tables, which takes ten times as long if they have TOAST tables.
 CREATE TABLE window_shape (
     global_position bigint, kind text, user_id text COLLATE "C", occurred_at timestamptz, event_id uuid,
-    created_at timestamptz, correct boolean, item_id text COLLATE "C", session_id text COLLATE "C", {window_types},
+    created_at timestamptz,
+    grade int,                             -- of an answer: 1 again, 2 hard, 3 good, 4 easy; from 2 on, it is correct
+    item_id text COLLATE "C", session_id text COLLATE "C", {window_types},
+    due_at timestamptz,                    -- the time that a CardReviewed sends; null: follows from the interval
     change int NOT NULL DEFAULT 1          -- -1: an answer that is folded, and that the window retracts
 );
 ALTER TABLE window_shape {plain_texts},
@@ -88,14 +95,14 @@ ALTER TABLE window_shape {plain_texts},
 EXISTS (SELECT FROM retractions r WHERE r.stream_id = e.stream_id AND r.retracted_id = e.event_id OFFSET 0)
 
 -- columns --
-global_position, kind, user_id, occurred_at, event_id, created_at, correct, item_id, session_id, {window_columns}
+global_position, kind, user_id, occurred_at, event_id, created_at, grade, item_id, session_id, {window_columns}, due_at
 
 -- local_time --
 -- The local day of a time t is date(t + shift). The shift is the zone's utc_offset at t, minus day_start. Binary search
 -- (width_bucket) finds the shift and the utc_offset of an event in the learner's arrays, which may have thousands of
 -- entries.
 date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
-CASE WHEN kind = 'answer' THEN
+CASE WHEN kind IN ('answer', 'card') THEN
     date_part('hour', occurred_at + coalesce(offsets[width_bucket(occurred_at, starts)], '0'))
 END AS hour
 
@@ -103,10 +110,10 @@ END AS hour
 -- Each connection that folds has these tables; they are emptied at each commit.
 CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
 
--- The learners' events, as the folds read them. Each event has its local day, and each answer also has its hour on the
--- wall clock.
+-- The learners' events, as the folds read them: a CardReviewed is two rows, an answer and a review. Each row has its
+-- local day, and each answer also has its hour on the wall clock.
 CREATE TEMPORARY TABLE window_facts (
-    LIKE window_shape INCLUDING STORAGE INCLUDING DEFAULTS, day date, hour int
+    LIKE window_shape INCLUDING STORAGE INCLUDING DEFAULTS, correct boolean, day date, hour int
 ) ON COMMIT DELETE ROWS;
 
 -- The learners of a refold. All of their conclusions may change, also if no fact is left from which they follow.
@@ -134,15 +141,57 @@ WITH learners AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = l.user_id OFFSET 0)
 )
 INSERT INTO window_facts
-SELECT e.global_position, e.kind, e.user_id, e.occurred_at, e.event_id, e.created_at, e.correct, e.item_id,
-    e.session_id, {counted_columns}, e.change,
+SELECT e.global_position, coalesce(h.half, e.kind), e.user_id, e.occurred_at, e.event_id, e.created_at,
+    {read_models/facts halved_grade}, e.item_id, e.session_id, {counted_columns},
+    {read_models/facts halved_due}, e.change, h.half IS DISTINCT FROM 'review' AND e.grade >= 2,
     {read_models/facts local_time}
 FROM window_events e
 JOIN shifts s ON s.user_id = e.user_id
+{read_models/facts halves}
 WHERE e.kind NOT IN ('deletion', 'catalogue');
 
+-- halves --
+-- A CardReviewed is an answer and a review with one time and id. Each half has null in the columns of the other.
+LEFT JOIN (VALUES ('card', 'answer'), ('card', 'review')) AS h (card, half) ON h.card = e.kind
+
+-- halved --
+CASE WHEN h.half IS DISTINCT FROM '{other}' THEN {value} END AS {column}
+
+-- halved_grade --
+CASE WHEN h.half IS DISTINCT FROM 'review' THEN e.grade END AS grade
+
+-- halved_due --
+CASE WHEN h.half IS DISTINCT FROM 'answer' THEN e.due_at END AS due_at
+
+-- grade --
+-- The grade of an answer.
+CASE d.event_type
+        WHEN 'CorrectAnswerGiven' THEN 3
+        WHEN 'IncorrectAnswerGiven' THEN 1
+        WHEN 'CardReviewed' THEN CASE WHEN d.kind = 'card' THEN CAST((d.event_data ->> 'rating') AS int) END
+    END
+
+-- due --
+-- The time of the next review that a CardReviewed sends, within the limits with which it counts.
+CASE WHEN d.kind = 'card' AND (d.event_data ->> 'due') IS NOT NULL
+        THEN least(greatest(CAST((d.event_data ->> 'due') AS {moment}), d.occurred_at),
+            d.occurred_at + 36500 * INTERVAL '24 hours') END
+
+-- card response_ms --
+CAST(floor(CAST((d.event_data ->> 'duration_ms') AS double precision)) AS bigint)
+
+-- card interval_days --
+-- Without `interval_days`, the whole days of 24 hours until `due`, which does not count before the review.
+coalesce(CAST(floor(CAST((d.event_data ->> 'interval_days') AS double precision)) AS bigint),
+            CAST(date_part('day', greatest(CAST((d.event_data ->> 'due') AS {moment}), d.occurred_at) - d.occurred_at)
+                AS bigint))
+
+-- value of card --
+
+        WHEN d.kind = 'card' THEN {value}
+
 -- counted --
-CASE WHEN e.{column} > {limit} THEN {limit} ELSE e.{column} END AS {column}
+CASE WHEN e.{column} > {limit} THEN {limit} ELSE e.{column} END
 
 -- kind_of_fact --
 CASE d.event_type
@@ -160,6 +209,9 @@ ALTER {column} SET STORAGE PLAIN
 
 -- is_of --
 d.event_type IN ({types})
+
+-- is_kind --
+d.kind = '{kind}'
 
 -- value --
 CASE WHEN {is_declared}
@@ -179,6 +231,9 @@ CAST((d.event_data -> '{field}') AS text)
 
 -- names_learner --
 d.stream_id LIKE 'learner-%' AND coalesce((d.event_data ->> 'user_id'), (d.metadata ->> 'user_id')) IS NOT NULL
+
+-- accepts card --
+d.stream_id LIKE 'learner-%' AND coalesce((d.event_data ->> 'due'), (d.event_data ->> 'interval_days')) IS NOT NULL
 
 -- is_number --
 CASE WHEN CAST((d.event_data -> '{field}') AS text) ~ '{pattern}'

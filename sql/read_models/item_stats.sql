@@ -19,12 +19,13 @@ CREATE TABLE item_stats (
     easiness_factor   double precision,
     reviewed_at       timestamptz,
     review_id         uuid,                -- id of the event of the latest review
+    sent_due_at       timestamptz,         -- the due time that it has sent; null: it follows from the interval
     lapses            bigint NOT NULL,
     reviewed_on       date,                -- local day of the latest review
     asked_at          timestamptz,         -- time of the first answer after the latest review, or of the first answer
     asked_id          uuid,                -- id of the event of this answer
     asked_on          date,                -- local day of this answer
-    recalled          boolean,             -- whether this answer was correct
+    asked_grade       int,                 -- the grade of this answer (see facts.sql)
     stability         bigint,
     difficulty        bigint,
     last_answered_on  date,                -- local day of the latest answer
@@ -41,8 +42,8 @@ CREATE INDEX item_stats_by_item ON item_stats (item_id, user_id);
 -- columns --
 user_id, item_id, answers, correct_answers, response_ms, timed_answers, first_answered_at, first_answered_on,
 last_answered_at, first_correct_at, first_correct_on, first_mastered_at, first_mastered_on,
-interval_days, easiness_factor, reviewed_at, review_id, lapses,
-reviewed_on, asked_at, asked_id, asked_on, recalled, stability, difficulty, last_answered_on, last_correct
+interval_days, easiness_factor, reviewed_at, review_id, sent_due_at, lapses,
+reviewed_on, asked_at, asked_id, asked_on, asked_grade, stability, difficulty, last_answered_on, last_correct
 
 -- window --
 -- The new rows of the items in the window, with the former values that other folds compare.
@@ -54,10 +55,10 @@ CREATE TEMPORARY TABLE window_items (
     -- An item is out of order if one of its new events does not follow its latest stored event, if a new event follows
     -- a new review, or if an answer is retracted (see repeated_answers.sql). If an item is not out of order, the window
     -- changes only the gap after the item's latest stored review (see reviews.sql). If a new review ends this gap,
-    -- closed_at, closed_id, closed_on and closed_recalled hold the gap's first answer. Otherwise, asked_at, asked_id,
-    -- asked_on and recalled hold this answer.
+    -- closed_at, closed_id, closed_on and closed_grade hold the gap's first answer. Otherwise, asked_at, asked_id,
+    -- asked_on and asked_grade hold this answer.
     is_out_of_order boolean,
-    closed_at timestamptz, closed_id uuid, closed_on date, closed_recalled boolean,
+    closed_at timestamptz, closed_id uuid, closed_on date, closed_grade int,
     is_test boolean,                       -- the gap's first answer is new, and is a test of retention
     has_repeats boolean,                   -- the gap has new answers after its first answer
     is_late boolean,                       -- a new answer does not follow the item's latest stored answer; or retracted
@@ -80,7 +81,7 @@ SELECT w.user_id, w.item_id,
     coalesce(old.first_answered_on, w.days[1])             AS first_answered_on,
     coalesce(w.last_answered_at, old.last_answered_at)     AS last_answered_at,
     coalesce(old.first_correct_at, w.first_correct_at)     AS first_correct_at,
-    coalesce(old.first_correct_on, w.days[array_position(w.corrects, true)]) AS first_correct_on,
+    coalesce(old.first_correct_on, w.days[{read_models/item_stats first_correct}]) AS first_correct_on,
     least(old.first_mastered_at, w.first_mastered_at)      AS first_mastered_at,
     CASE WHEN w.first_mastered_at < old.first_mastered_at OR old.first_mastered_at IS NULL
         THEN w.first_mastered_on ELSE old.first_mastered_on END AS first_mastered_on,
@@ -88,16 +89,17 @@ SELECT w.user_id, w.item_id,
     CASE WHEN later.is_new THEN w.easiness_factor ELSE old.easiness_factor END AS easiness_factor,
     CASE WHEN later.is_new THEN w.reviewed_at ELSE old.reviewed_at END         AS reviewed_at,
     CASE WHEN later.is_new THEN w.review_id ELSE old.review_id END             AS review_id,
-    coalesce(old.lapses, 0) + CASE WHEN test.is_new AND NOT w.corrects[1] THEN 1 ELSE 0 END AS lapses,
+    CASE WHEN NOT later.is_new THEN old.sent_due_at END    AS sent_due_at,  -- of a new one, see below
+    coalesce(old.lapses, 0) + CASE WHEN test.is_new AND w.grades[1] < 2 THEN 1 ELSE 0 END AS lapses,
     CASE WHEN later.is_new THEN w.reviewed_on ELSE old.reviewed_on END         AS reviewed_on,
     CASE WHEN gap.is_open THEN coalesce(old.asked_at, w.first_answered_at) END AS asked_at,
     CASE WHEN gap.is_open THEN coalesce(old.asked_id, w.first_answer_id) END   AS asked_id,
     CASE WHEN gap.is_open THEN coalesce(old.asked_on, w.days[1]) END         AS asked_on,
-    CASE WHEN gap.is_open THEN coalesce(old.recalled, w.corrects[1]) END     AS recalled,
+    CASE WHEN gap.is_open THEN coalesce(old.asked_grade, w.grades[1]) END AS asked_grade,
     memory.state[1]                                        AS stability,
     memory.state[2]                                        AS difficulty,
     coalesce(w.days[w.answers], old.last_answered_on)      AS last_answered_on,
-    coalesce(w.corrects[w.answers], old.last_correct)      AS last_correct,
+    coalesce(w.grades[w.answers] >= 2, old.last_correct)    AS last_correct,
     old.place,
     old.first_answered_on                                  AS had_answered_on,
     old.first_correct_on                                   AS had_correct_on,
@@ -112,7 +114,7 @@ SELECT w.user_id, w.item_id,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_at, w.first_answered_at) END AS closed_at,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_id, w.first_answer_id) END   AS closed_id,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_on, w.days[1]) END         AS closed_on,
-    CASE WHEN gap.is_closed THEN coalesce(old.recalled, w.corrects[1]) END     AS closed_recalled,
+    CASE WHEN gap.is_closed THEN coalesce(old.asked_grade, w.grades[1]) END AS closed_grade,
     test.is_new                                            AS is_test,
     NOT chain.is_out_of_order AND w.answers > CASE WHEN old.asked_at IS NULL THEN 1 ELSE 0 END AS has_repeats,
     chain.is_late, w.first_at, w.last_at, w.first_cut_at
@@ -126,7 +128,7 @@ FROM (
         max(occurred_at) FILTER (WHERE kind = 'answer')         AS last_answered_at,
         (array_agg(event_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer'))[1] AS first_answer_id,
         array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer')     AS days,
-        array_agg(correct ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer') AS corrects,
+        array_agg(grade ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer')   AS grades,
         min(occurred_at) FILTER (WHERE correct)                 AS first_correct_at,
         count(*) FILTER (WHERE kind = 'review')                 AS reviews,
         min(occurred_at) FILTER (WHERE interval_days >= 7)      AS first_mastered_at,
@@ -170,13 +172,20 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (  -- OFFSET 0: call the function once, and not for each column
     SELECT CASE WHEN NOT chain.is_late THEN continue_memory(
         CASE WHEN old.stability IS NOT NULL THEN ARRAY[old.stability, old.difficulty] END,
-        old.last_answered_on, w.days, w.corrects) END AS state
+        old.last_answered_on, w.days, w.grades) END AS state
     OFFSET 0
 ) memory
 CROSS JOIN LATERAL (
     SELECT NOT chain.is_out_of_order AND w.reviewed_at IS NULL AS is_open,
         NOT chain.is_out_of_order AND w.reviewed_at IS NOT NULL AS is_closed
 ) gap;
+
+IF 'card' = ANY (window_kinds) THEN
+    UPDATE window_items i
+    SET sent_due_at = f.due_at
+    FROM window_facts f
+    WHERE f.event_id = i.review_id AND f.kind = 'review' AND f.due_at IS NOT NULL;
+END IF;
 
 {read_models/item_stats recompute}
 
@@ -202,12 +211,13 @@ UPDATE item_stats s SET
     easiness_factor   = w.easiness_factor,
     reviewed_at       = w.reviewed_at,
     review_id         = w.review_id,
+    sent_due_at       = w.sent_due_at,
     lapses            = w.lapses,
     reviewed_on       = w.reviewed_on,
     asked_at          = w.asked_at,
     asked_id          = w.asked_id,
     asked_on          = w.asked_on,
-    recalled          = w.recalled,
+    asked_grade       = w.asked_grade,
     stability         = w.stability,
     difficulty        = w.difficulty,
     last_answered_on  = w.last_answered_on,
@@ -230,11 +240,11 @@ IF EXISTS (SELECT FROM window_items WHERE is_late) THEN
     ), remembered AS (
         SELECT user_id, item_id, count(event_id) AS answers,
             array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE event_id IS NOT NULL)     AS days,
-            array_agg(correct ORDER BY occurred_at, event_id) FILTER (WHERE event_id IS NOT NULL) AS corrects,
+            array_agg(grade ORDER BY occurred_at, event_id) FILTER (WHERE event_id IS NOT NULL)   AS grades,
             min(occurred_at) AS first_answered_at, max(occurred_at) AS last_answered_at,
-            min(occurred_at) FILTER (WHERE correct) AS first_correct_at
+            min(occurred_at) FILTER (WHERE grade >= 2) AS first_correct_at
         FROM (
-            SELECT l.user_id, l.item_id, f.occurred_at, f.event_id, f.day, f.correct
+            SELECT l.user_id, l.item_id, f.occurred_at, f.event_id, f.day, f.grade
             FROM late l
             LEFT JOIN window_facts f
                 ON f.item_id = l.item_id AND f.user_id = l.user_id AND f.kind = 'answer' AND f.change > 0
@@ -251,19 +261,23 @@ IF EXISTS (SELECT FROM window_items WHERE is_late) THEN
     UPDATE window_items i
     SET stability = m.state[1], difficulty = m.state[2],
         first_answered_at = r.first_answered_at, first_answered_on = r.days[1],
-        first_correct_at = r.first_correct_at, first_correct_on = r.days[array_position(r.corrects, true)],
+        first_correct_at = r.first_correct_at, first_correct_on = r.days[{read_models/item_stats first_correct}],
         last_answered_at = r.last_answered_at,
-        last_answered_on = r.days[r.answers], last_correct = r.corrects[r.answers]
+        last_answered_on = r.days[r.answers], last_correct = r.grades[r.answers] >= 2
     FROM remembered r
-    CROSS JOIN LATERAL (SELECT continue_memory(NULL, NULL, r.days, r.corrects) AS state OFFSET 0) m
+    CROSS JOIN LATERAL (SELECT continue_memory(NULL, NULL, r.days, r.grades) AS state OFFSET 0) m
     WHERE i.item_id = r.item_id AND i.user_id = r.user_id;
 END IF;
+
+-- first_correct --
+-- The place of the first correct answer among an item's answers.
+least(array_position(grades, 3), array_position(grades, 2), array_position(grades, 4))
 
 -- definition --
 SELECT c.user_id, c.item_id, c.answers, c.correct_answers, c.response_ms, c.timed_answers, c.first_answered_at,
     c.first_answered_on, c.last_answered_at, c.first_correct_at, c.first_correct_on, c.first_mastered_at,
-    c.first_mastered_on, c.interval_days, c.easiness_factor, c.reviewed_at, c.review_id, c.lapses, c.reviewed_on,
-    f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.correct AS recalled,
+    c.first_mastered_on, c.interval_days, c.easiness_factor, c.reviewed_at, c.review_id, c.sent_due_at, c.lapses, c.reviewed_on,
+    f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.grade AS asked_grade,
     c.stability, c.difficulty, c.last_answered_on, c.last_correct
 FROM (
 {read_models/item_stats as_of with lapses}
@@ -289,13 +303,14 @@ WITH answered AS (
         max(easiness_factor) FILTER (WHERE is_latest) AS easiness_factor,
         max(occurred_at) AS reviewed_at,
         max(day) FILTER (WHERE is_latest) AS reviewed_on,
-        CAST(max(CAST(event_id AS text)) FILTER (WHERE is_latest) AS uuid) AS review_id
+        CAST(max(CAST(event_id AS text)) FILTER (WHERE is_latest) AS uuid) AS review_id,
+        max(due_at) FILTER (WHERE is_latest) AS sent_due_at
     FROM chained_reviews
     GROUP BY user_id, item_id
 ), met AS (
     SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id, a.answers,
         a.correct_answers, a.response_ms, a.timed_answers, a.first_answered_at, a.last_answered_at, a.first_correct_at,
-        r.first_mastered_at, r.interval_days, r.easiness_factor, r.reviewed_at, r.reviewed_on, r.review_id,
+        r.first_mastered_at, r.interval_days, r.easiness_factor, r.reviewed_at, r.reviewed_on, r.review_id, r.sent_due_at,
         coalesce(r.reviews, 0) AS gap
     FROM answered a
     FULL JOIN reviewed r ON r.user_id = a.user_id AND r.item_id = a.item_id
@@ -306,7 +321,7 @@ SELECT m.user_id, m.item_id, coalesce(m.answers, 0) AS answers, coalesce(m.corre
     m.last_answered_at,
     m.first_correct_at, CAST(m.first_correct_at + coalesce(c.to_day, INTERVAL '0 days') AS date) AS first_correct_on,
     m.first_mastered_at, CAST(m.first_mastered_at + coalesce(r.to_day, INTERVAL '0 days') AS date) AS first_mastered_on,
-    m.interval_days, m.easiness_factor, m.reviewed_at, m.review_id, m.reviewed_on, m.gap
+    m.interval_days, m.easiness_factor, m.reviewed_at, m.review_id, m.sent_due_at, m.reviewed_on, m.gap
 FROM met m
 LEFT JOIN shifts a ON a.user_id = m.user_id AND a.starts_at <= m.first_answered_at AND a.ends_at > m.first_answered_at
 LEFT JOIN shifts c ON c.user_id = m.user_id AND c.starts_at <= m.first_correct_at AND c.ends_at > m.first_correct_at
@@ -428,7 +443,7 @@ falling AS (
 )
 
 -- due_at --
-s.reviewed_at + {read_models/item_stats counted_interval} * INTERVAL '24 hours'
+coalesce(s.sent_due_at, s.reviewed_at + {read_models/item_stats counted_interval} * INTERVAL '24 hours')
 
 -- counted_interval --
 -- A longer interval would lead to a date that no database can store.
@@ -444,7 +459,7 @@ CAST({read_models/item_stats due_at} + coalesce((
 
 -- due_date --
 -- A date that differs from the date of due_at in UTC by at most two days.
-s.reviewed_on + CAST({read_models/item_stats counted_interval} AS integer)
+coalesce(CAST(s.sent_due_at AS date), s.reviewed_on + CAST({read_models/item_stats counted_interval} AS integer))
 
 -- in_play --
 -- True if the item of a row s is a task of the learner: the catalogue has not archived it, and the learner has not set

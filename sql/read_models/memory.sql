@@ -4,8 +4,8 @@
 -- `difficulty` is 10^7 · D, where D is from 1 to 10. Each answer rounds both, and the next answer continues from the
 -- integers. So the states are equal on every machine, although the last bits of powers differ between machines.
 --
--- PostgreSQL and DuckDB run the same formulas. In them, `{w8}` is the parameter w[8] of FSRS-6, `g` is 3 for a correct
--- answer and 1 for a wrong one, `t` is the number of days since the answer before, and `s` and `d` are S and D.
+-- PostgreSQL and DuckDB run the same formulas. In them, `{w8}` is the parameter w[8] of FSRS-6, `g` is the grade of an
+-- answer (1 again, 2 hard, 3 good, 4 easy), `t` is the number of days since the answer before, and `s` and `d` are S and D.
 
 -- decay --
 0.1542
@@ -21,19 +21,20 @@ power(1 + {read_models/memory factor} * t / s, -CAST({read_models/memory decay} 
 (power(CAST(0.9 AS double precision), -1 / CAST({read_models/memory decay} AS double precision)) - 1)
 
 -- first_stability --
-CASE g WHEN 3 THEN {w2} ELSE {w0} END
+CASE g WHEN 3 THEN {w2} WHEN 1 THEN {w0} WHEN 2 THEN {w1} ELSE {w3} END
 
 -- first_difficulty --
 {w4} - exp({w5} * (g - 1)) + 1
 
 -- next_stability --
 CASE
-    WHEN t = 0 THEN s * greatest(exp({w17} * (g - 3 + {w18})) * power(s, -{w19}), CASE g WHEN 3 THEN 1 ELSE 0 END)
+    WHEN t = 0 THEN s * greatest(exp({w17} * (g - 3 + {w18})) * power(s, -{w19}), CASE WHEN g >= 2 THEN 1 ELSE 0 END)
     WHEN g = 1 THEN least(
         {w11} * power(d, -{w12}) * (power(s + 1, {w13}) - 1) * exp((1 - {read_models/memory recall_at}) * {w14}),
         s / exp({w17} * {w18}))
     ELSE s * (1 + exp({w8}) * (11 - d) * power(s, -{w9})
-        * (exp((1 - {read_models/memory recall_at}) * {w10}) - 1))
+        * (exp((1 - {read_models/memory recall_at}) * {w10}) - 1)
+        * CASE g WHEN 3 THEN 1 WHEN 2 THEN {w15} ELSE {w16} END)
 END
 
 -- next_difficulty --
@@ -62,10 +63,10 @@ CASE WHEN s.last_correct AND moment.day <= s.last_answered_on THEN 1
 -- Each answer with the state after it, and with the stability before it: null for the first answer. {keys} are the
 -- columns that tell an item. `gap` is the number of days since the answer before, and `newest_day` the newest of all
 -- days so far. An answer with a gap of a day or more is a test.
-SELECT *, memory[1] AS stability, memory[2] AS difficulty, lag(memory[1]) OVER earlier AS stability_before,
+SELECT *, grade >= 2 AS correct, memory[1] AS stability, memory[2] AS difficulty, lag(memory[1]) OVER earlier AS stability_before,
     lead(gap) OVER earlier IS NULL AS is_latest
 FROM (
-    SELECT *, memory_after(correct, gap) OVER earlier AS memory, max(day) OVER earlier AS newest_day
+    SELECT *, memory_after(grade, gap) OVER earlier AS memory, max(day) OVER earlier AS newest_day
     FROM (
         SELECT *, greatest(day - lag(day) OVER earlier, 0) AS gap
         FROM {answers}
@@ -78,7 +79,7 @@ WINDOW earlier AS (PARTITION BY {keys} ORDER BY occurred_at, event_id)
 -- duckdb states --
 -- Each step of the recursion computes the next answer of every item.
 WITH RECURSIVE chain AS MATERIALIZED (
-    SELECT *, CASE WHEN correct THEN 3 ELSE 1 END AS g,
+    SELECT *, grade AS g, grade >= 2 AS correct,
         CAST(greatest(day - lag(day) OVER earlier, 0) AS integer) AS gap,
         max(day) OVER earlier AS newest_day,
         lag(day) OVER earlier IS NULL AS is_first, lead(day) OVER earlier IS NULL AS is_latest,
@@ -132,12 +133,11 @@ floor(1000 * {read_models/memory estimated_recall} + 0.5) / 1000
 exp(s.stability / {read_models/memory unit})
 
 -- functions --
--- Return the state {stability, difficulty} after an answer, `gap` days after the answer before. `memory` is the state
+-- Return the state {stability, difficulty} after an answer of grade `g`, `gap` days after the answer before. `memory` is the state
 -- before the answer; it is null before the first answer.
-CREATE FUNCTION next_memory(memory bigint[], correct boolean, gap int) RETURNS bigint[]
+CREATE FUNCTION next_memory(memory bigint[], g int, gap int) RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $memory$
 DECLARE
-    g int := CASE WHEN correct THEN 3 ELSE 1 END;
     t double precision := gap;
     s double precision;
     d double precision;
@@ -148,11 +148,11 @@ END
 $memory$;
 
 -- The state after all answers so far, in order.
-CREATE AGGREGATE memory_after(correct boolean, gap int) (SFUNC = next_memory, STYPE = bigint[]);
+CREATE AGGREGATE memory_after(g int, gap int) (SFUNC = next_memory, STYPE = bigint[]);
 
 -- Return the state after more answers, given in order. `memory` and `last_on` are the state and the day of the answer
 -- before; both are null if there is none. A call of next_memory for each answer would take longer than the answer.
-CREATE FUNCTION continue_memory(memory bigint[], last_on date, days date[], corrects boolean[]) RETURNS bigint[]
+CREATE FUNCTION continue_memory(memory bigint[], last_on date, days date[], grades int[]) RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $memory$
 DECLARE
     g int;
@@ -161,7 +161,7 @@ DECLARE
     d double precision;
 BEGIN
     FOR n IN 1 .. coalesce(cardinality(days), 0) LOOP
-        g := CASE WHEN corrects[n] THEN 3 ELSE 1 END;
+        g := grades[n];
         t := greatest(days[n] - last_on, 0);
         {read_models/memory step}
         last_on := days[n];
@@ -258,7 +258,7 @@ WITH today AS (
     {read_models/preferences today}
 ),
 given AS (
-    SELECT row_number() OVER in_order AS place, day, correct, stability, stability_before,
+    SELECT row_number() OVER in_order AS place, day, grade, correct, stability, stability_before,
         lag(day) OVER in_order AS day_before, lag(correct) OVER in_order AS correct_before,
         max(day) OVER in_order AS latest_day
     FROM remembered_answers
@@ -316,11 +316,11 @@ ORDER BY p.day;
 -- The state after the answers on days up to d.day.
 SELECT m.memory[1], m.day, m.correct
         FROM (
-            SELECT memory_after(g.correct, g.gap ORDER BY g.place) AS memory,
+            SELECT memory_after(g.grade, g.gap ORDER BY g.place) AS memory,
                 (array_agg(g.day ORDER BY g.place DESC))[1] AS day,
                 (array_agg(g.correct ORDER BY g.place DESC))[1] AS correct
             FROM (
-                SELECT place, day, correct, greatest(day - lag(day) OVER (ORDER BY place), 0) AS gap
+                SELECT place, day, grade, correct, greatest(day - lag(day) OVER (ORDER BY place), 0) AS gap
                 FROM given
                 WHERE given.day <= d.day
             ) g

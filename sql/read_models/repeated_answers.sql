@@ -8,22 +8,22 @@ CREATE TABLE repeated_answers (
     occurred_at timestamptz NOT NULL,
     event_id    uuid        NOT NULL,
     day         date        NOT NULL,      -- local, see facts.sql
-    correct     boolean     NOT NULL,
+    grade       int         NOT NULL,      -- see facts.sql
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 
 -- views --
 -- Every answer: item_stats and reviews have the first answer of each gap, and repeated_answers has the others.
 CREATE VIEW given_answers AS
-SELECT user_id, item_id, asked_at AS occurred_at, asked_id AS event_id, asked_on AS day, recalled AS correct
+SELECT user_id, item_id, asked_at AS occurred_at, asked_id AS event_id, asked_on AS day, asked_grade AS grade
 FROM item_stats
 WHERE asked_at IS NOT NULL
 UNION ALL
-SELECT user_id, item_id, asked_at, asked_id, asked_on, recalled
+SELECT user_id, item_id, asked_at, asked_id, asked_on, asked_grade
 FROM reviews
 WHERE asked_at IS NOT NULL
 UNION ALL
-SELECT user_id, item_id, occurred_at, event_id, day, correct
+SELECT user_id, item_id, occurred_at, event_id, day, grade
 FROM repeated_answers;
 
 CREATE VIEW remembered_answers AS
@@ -35,7 +35,7 @@ CREATE VIEW remembered_answers AS
 -- last review before the window's first event about the item to the first review after its last one.
 CREATE TEMPORARY TABLE window_chains (
     change int, user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C", kind varchar(10),
-    occurred_at timestamptz, event_id uuid, day date, correct boolean, interval_days bigint,
+    occurred_at timestamptz, event_id uuid, day date, grade int, interval_days bigint,
     gap bigint, is_first boolean, days_before bigint, day_before date
 ) ON COMMIT DELETE ROWS;
 
@@ -43,7 +43,7 @@ CREATE TEMPORARY TABLE window_chains (
 CREATE TEMPORARY TABLE window_gaps (
     user_id varchar(200) COLLATE "C", item_id varchar(200) COLLATE "C",
     reviewed_at timestamptz, review_id uuid,   -- the review at the end of the gap; null: no review follows
-    asked_at timestamptz, asked_id uuid, asked_on date, recalled boolean
+    asked_at timestamptz, asked_id uuid, asked_on date, asked_grade int
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --
@@ -59,7 +59,7 @@ DELETE FROM window_gaps;
 IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
     WITH touched AS MATERIALIZED (
         SELECT i.user_id, i.item_id, i.first_cut_at, s.reviewed_at, s.last_answered_at,
-            s.asked_at, s.asked_id, s.asked_on, s.recalled, s.review_id, s.reviewed_on, s.interval_days,
+            s.asked_at, s.asked_id, s.asked_on, s.asked_grade, s.review_id, s.reviewed_on, s.interval_days,
             coalesce(i.first_at > greatest(s.reviewed_at, s.last_answered_at), true) AS follows,
             coalesce(CASE WHEN i.first_at <= s.reviewed_at THEN (
                 SELECT max(r.occurred_at)
@@ -85,7 +85,7 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
             OFFSET 0
         ) r
     ), segment AS MATERIALIZED (
-        SELECT user_id, item_id, kind, occurred_at, event_id, day, correct, interval_days, false AS is_before
+        SELECT user_id, item_id, kind, occurred_at, event_id, day, grade, interval_days, false AS is_before
         FROM window_facts
         WHERE kind IN ('answer', 'review') AND change > 0
           -- IS TRUE: look each event up in a hash table; a join could use loops
@@ -94,7 +94,7 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
         SELECT user_id, item_id, 'review', occurred_at, event_id, day, NULL, interval_days, true
         FROM near
         UNION ALL
-        SELECT user_id, item_id, 'answer', asked_at, asked_id, asked_on, recalled, NULL, true
+        SELECT user_id, item_id, 'answer', asked_at, asked_id, asked_on, asked_grade, NULL, true
         FROM near
         WHERE asked_at IS NOT NULL
         UNION ALL
@@ -102,11 +102,11 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
         FROM touched
         WHERE follows AND reviewed_at IS NOT NULL
         UNION ALL
-        SELECT user_id, item_id, 'answer', asked_at, asked_id, asked_on, recalled, NULL, NOT follows
+        SELECT user_id, item_id, 'answer', asked_at, asked_id, asked_on, asked_grade, NULL, NOT follows
         FROM touched
         WHERE asked_at IS NOT NULL
         UNION ALL
-        SELECT p.user_id, p.item_id, 'answer', p.occurred_at, p.event_id, p.day, p.correct, NULL, true
+        SELECT p.user_id, p.item_id, 'answer', p.occurred_at, p.event_id, p.day, p.grade, NULL, true
         FROM touched t
         CROSS JOIN LATERAL (
             SELECT *
@@ -130,7 +130,7 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
         {projections/definitions chained_facts}
     ) c
     UNION ALL
-    SELECT -1, user_id, item_id, 'answer', asked_at, asked_id, asked_on, recalled, NULL, 0, true, interval_days,
+    SELECT -1, user_id, item_id, 'answer', asked_at, asked_id, asked_on, asked_grade, NULL, 0, true, interval_days,
         reviewed_on
     FROM touched
     WHERE follows AND asked_at IS NOT NULL;
@@ -142,13 +142,13 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
         max(occurred_at)         FILTER (WHERE is_first) AS asked_at,
         (array_agg(event_id)     FILTER (WHERE is_first))[1] AS asked_id,
         max(day)                 FILTER (WHERE is_first) AS asked_on,
-        bool_or(correct)         FILTER (WHERE is_first) AS recalled
+        max(grade)               FILTER (WHERE is_first) AS asked_grade
     FROM window_chains
     WHERE change = 1
     GROUP BY item_id, user_id, gap;
 
     UPDATE window_items i
-    SET asked_at = g.asked_at, asked_id = g.asked_id, asked_on = g.asked_on, recalled = g.recalled
+    SET asked_at = g.asked_at, asked_id = g.asked_id, asked_on = g.asked_on, asked_grade = g.asked_grade
     FROM window_gaps g
     WHERE g.review_id IS NULL AND i.item_id = g.item_id AND i.user_id = g.user_id;
 
@@ -166,15 +166,15 @@ END IF;
 
 -- fold --
 INSERT INTO repeated_answers
-SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.day, f.correct
+SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.day, f.grade
 FROM (SELECT * FROM window_items WHERE has_repeats) i
 JOIN window_facts f ON f.item_id = i.item_id AND f.user_id = i.user_id
 WHERE f.kind = 'answer' AND f.event_id <> coalesce(i.asked_id, i.closed_id)
 UNION ALL
-SELECT user_id, item_id, occurred_at, event_id, day, correct
+SELECT user_id, item_id, occurred_at, event_id, day, grade
 FROM window_chains
 WHERE kind = 'answer' AND NOT is_first
-GROUP BY event_id, user_id, item_id, occurred_at, day, correct
+GROUP BY event_id, user_id, item_id, occurred_at, day, grade
 HAVING sum(change) = 1;
 
 IF has_past THEN
@@ -198,7 +198,7 @@ IF has_past THEN
 END IF;
 
 -- definition --
-SELECT user_id, item_id, occurred_at, event_id, day, correct
+SELECT user_id, item_id, occurred_at, event_id, day, grade
 FROM chained_facts
 WHERE kind = 'answer' AND NOT is_first
 
@@ -206,7 +206,7 @@ WHERE kind = 'answer' AND NOT is_first
 (SELECT jsonb_object_agg(item_id, rows)
  FROM (
      SELECT t.item_id,
-         array_agg(ROW('', '', t.occurred_at, t.event_id, t.day, t.correct)::repeated_answers)::text AS rows
+         array_agg(ROW('', '', t.occurred_at, t.event_id, t.day, t.grade)::repeated_answers)::text AS rows
      FROM repeated_answers t
      WHERE t.user_id = learner
      GROUP BY t.item_id

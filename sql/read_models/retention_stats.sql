@@ -17,11 +17,11 @@ CREATE TABLE retention_stats (
 -- A late event adds or removes tests only in the gaps next to it.
 WITH changes AS (
     SELECT user_id, coalesce(asked_on, closed_on) AS day, had_interval_days AS days,
-        coalesce(recalled, closed_recalled) AS recalled, 1 AS change
+        coalesce(asked_grade, closed_grade) >= 2 AS recalled, 1 AS change
     FROM window_items
     WHERE is_test
     UNION ALL
-    SELECT user_id, day, days_before, correct, change
+    SELECT user_id, day, days_before, grade >= 2, change
     FROM window_chains
     WHERE {read_models/retention_stats is_test}
 )
@@ -51,11 +51,11 @@ is_first AND days_before >= 1 AND day_before < day
 
 -- is_lapse --
 -- Whether a row of chained_facts is the answer of a test that was not recalled.
-{read_models/retention_stats is_test} AND NOT correct
+{read_models/retention_stats is_test} AND grade < 2
 
 -- definition --
 SELECT user_id, day, CASE WHEN days_before < 21 THEN 'YOUNG' ELSE 'MATURE' END AS maturity,
-    count(*) AS asked, count(*) FILTER (WHERE correct) AS recalled
+    count(*) AS asked, count(*) FILTER (WHERE grade >= 2) AS recalled
 FROM chained_facts
 WHERE {read_models/retention_stats is_test}
 GROUP BY user_id, day, CASE WHEN days_before < 21 THEN 'YOUNG' ELSE 'MATURE' END

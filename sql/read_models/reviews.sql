@@ -12,7 +12,7 @@ CREATE TABLE reviews (
     asked_at      timestamptz,             -- the first answer of the gap before this review; null: no answer
     asked_id      uuid,
     asked_on      date,                    -- local
-    recalled      boolean,                 -- whether this answer was correct
+    asked_grade   int,                     -- the grade of this answer (see facts.sql)
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 
@@ -24,7 +24,7 @@ SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.interval_days, f.day,
     coalesce(i.closed_at, g.asked_at)       AS asked_at,
     coalesce(i.closed_id, g.asked_id)       AS asked_id,
     coalesce(i.closed_on, g.asked_on)       AS asked_on,
-    coalesce(i.closed_recalled, g.recalled) AS recalled
+    coalesce(i.closed_grade, g.asked_grade) AS asked_grade
 FROM (SELECT * FROM window_facts WHERE kind = 'review') f
 FULL JOIN (SELECT * FROM window_items WHERE closed_at IS NOT NULL) i ON i.review_id = f.event_id
 FULL JOIN window_gaps g ON g.review_id = f.event_id
@@ -32,7 +32,7 @@ WHERE coalesce(f.kind, '') = 'review';  -- with f.kind = 'review', the plan coul
 
 IF has_past THEN
     UPDATE reviews r
-    SET asked_at = g.asked_at, asked_id = g.asked_id, asked_on = g.asked_on, recalled = g.recalled
+    SET asked_at = g.asked_at, asked_id = g.asked_id, asked_on = g.asked_on, asked_grade = g.asked_grade
     FROM window_gaps g
     WHERE r.user_id = g.user_id AND r.item_id = g.item_id
       AND r.occurred_at = g.reviewed_at AND r.event_id = g.review_id
@@ -43,7 +43,7 @@ END IF;
 
 -- definition --
 SELECT r.user_id, r.item_id, r.occurred_at, r.event_id, r.interval_days, r.day,
-    a.occurred_at AS asked_at, a.event_id AS asked_id, a.day AS asked_on, a.correct AS recalled
+    a.occurred_at AS asked_at, a.event_id AS asked_id, a.day AS asked_on, a.grade AS asked_grade
 FROM chained_facts r
 LEFT JOIN chained_facts a ON a.is_first AND a.user_id = r.user_id AND a.item_id = r.item_id AND a.gap = r.gap
 WHERE r.kind = 'review'
@@ -73,7 +73,7 @@ WHERE f.had_interval_days >= 7 AND f.interval_days < 7
  FROM (
      SELECT t.item_id,
          array_agg(ROW('', '', t.occurred_at, t.event_id, t.interval_days, t.day,
-             t.asked_at, t.asked_id, t.asked_on, t.recalled)::reviews)::text AS rows
+             t.asked_at, t.asked_id, t.asked_on, t.asked_grade)::reviews)::text AS rows
      FROM reviews t
      WHERE t.user_id = learner
      GROUP BY t.item_id

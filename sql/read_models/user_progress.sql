@@ -26,7 +26,7 @@ WITH seen AS (
     GROUP BY user_id
 ), studied AS (
     SELECT user_id, sum(sessions_completed)::bigint AS sessions_completed, sum(study_seconds)::bigint AS study_seconds
-    FROM window_completions
+    FROM window_days
     GROUP BY user_id
 ), moved AS (
     SELECT user_id,
@@ -78,8 +78,9 @@ ON CONFLICT (user_id) DO UPDATE SET
 
 -- definition --
 WITH studied AS (
-    SELECT user_id, count(*) AS sessions_completed, CAST(sum(duration_seconds) AS bigint) AS study_seconds
-    FROM completions
+    SELECT user_id, CAST(sum(sessions_completed) AS bigint) AS sessions_completed,
+        CAST(sum(study_seconds) AS bigint) AS study_seconds
+    FROM daily_stats
     GROUP BY user_id
 ), learned AS (
     SELECT user_id,

@@ -74,7 +74,13 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> list[list[Given]]:
         duck.add([*folder.rglob("*.parquet")], questions.MEMORY.folds, _COPY)
         rows = duck.run(_READ)
     given = [
-        Given(item, place, _EPOCH + timedelta(microseconds=at), Answer(day, correct), stability)
+        Given(
+            item,
+            place,
+            _EPOCH + timedelta(microseconds=at),
+            Answer(day, 3 if correct else 1),
+            stability,
+        )
         for item, place, at, day, correct, stability in rows
     ]
     return [[*one] for _, one in groupby(given, key=lambda one: one.item_id)]
@@ -217,7 +223,7 @@ def generate(
         answer = one
         if known and one.day > known.last.day:
             estimate = memory.estimate(known, one.day)
-            answer = Answer(one.day, chance.random() < estimate)
+            answer = Answer(one.day, 3 if chance.random() < estimate else 1)
             tests.append(RecallTest(one.day, answer.is_correct, estimate))
         known = memory.remember_next(known, answer)
         answers.append(answer)

@@ -34,7 +34,7 @@ def test_the_memory_of_a_generated_learner_is_that_of_the_estimates(
             state = forgetting.begin(day, correct=is_right)
         else:
             state = forgetting.follow(state, day, correct=is_right)
-        known = memory.remember_next(known, memory.Answer(day, is_right))
+        known = memory.remember_next(known, memory.Answer(day, 3 if is_right else 1))
         assert state.stability == pytest.approx(known.state.days, rel=1e-4)
         assert state.difficulty == pytest.approx(known.state.difficulty / memory.UNIT, abs=1e-4)
         later = day + timedelta(1 + gap)

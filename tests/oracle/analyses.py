@@ -14,7 +14,7 @@ from tests.oracle import memory as memories
 from tests.oracle.catalogue import Description, descriptions, names
 from tests.oracle.days import day, study_days
 from tests.oracle.days import week as week_of
-from tests.oracle.events import Row, World
+from tests.oracle.events import Row, World, grade
 from tests.oracle.memory import Answer, RecallTest
 from tests.oracle.retention import RetentionTest, find_tests
 
@@ -303,7 +303,7 @@ def learners(world: World) -> set[str]:
 
 
 def _count(found: list[RetentionTest]) -> tuple[int, int, int]:
-    recalled = [test for test in found if test.answer.type == "CorrectAnswerGiven"]
+    recalled = [test for test in found if test.is_recalled]
     return len({test.user_id for test in found}), len(found), len(recalled)
 
 
@@ -319,4 +319,4 @@ def _count_answers(world: World, found: list[RetentionTest], days: Range) -> tup
         for answer in world.answers(user)
         if answer.data["item_id"] == item and days[0] <= day(world, answer) <= days[1]
     ]
-    return len(answers), len([one for one in answers if one.type == "CorrectAnswerGiven"])
+    return len(answers), len([one for one in answers if grade(one) >= 2])

@@ -8,7 +8,18 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from tests.oracle.events import PREFERENCES, Event, Row, World, defines_by_learner, only, ratio
+from tests.oracle.events import (
+    PREFERENCES,
+    Event,
+    Row,
+    World,
+    answer_ms,
+    defines_by_learner,
+    grade,
+    interval_days,
+    only,
+    ratio,
+)
 
 
 @functools.cache
@@ -81,12 +92,12 @@ def firsts(events: list[Event]) -> list[Event]:
 
 def masteries(world: World, user_id: str) -> list[Event]:
     """Return, for each item, its first review with an interval of 7 days or more."""
-    return firsts([e for e in world.reviews(user_id) if e.data["new_interval"] >= 7])
+    return firsts([e for e in world.reviews(user_id) if interval_days(e) >= 7])
 
 
 def answer_sums(answers: list[Event]) -> Row:
     """Return the fields that are sums and means over answers."""
-    correct = [e for e in answers if e.type == "CorrectAnswerGiven"]
+    correct = [e for e in answers if grade(e) >= 2]
     times = counted_ms(answers)
     return {
         "answers": len(answers),
@@ -96,14 +107,20 @@ def answer_sums(answers: list[Event]) -> Row:
     }
 
 
+def study_seconds(world: World, user_id: str, days: set[date]) -> int:
+    """Return the seconds of completed sessions, and of each day's answers without a session."""
+    completions = [e for e in world.completions(user_id) if day(world, e) in days]
+    alone = [e for e in world.answers(user_id) if e.data.get("session_id") is None]
+    return sum(min(e.data.get("duration_seconds") or 0, 14_400) for e in completions) + sum(
+        sum(counted_ms([e for e in alone if day(world, e) == one])) // 1000 for one in days
+    )
+
+
 def completion_sums(completions: list[Event]) -> Row:
     """Return the fields that are sums and means over completed sessions."""
-    seconds = sum(min(e.data.get("duration_seconds") or 0, 14_400) for e in completions)
     scores = [s for e in completions if (s := e.data.get("score")) is not None]
     return {
         "sessions_completed": len(completions),
-        "study_seconds": seconds,
-        "study_time_minutes": seconds // 60,
         "average_score": ratio(sum(scores), len(scores)),
     }
 
@@ -123,9 +140,12 @@ def stats_of(world: World, user_id: str, days: set[date]) -> Row:
         return [e for e in events if day(world, e) in days]
 
     answers = on(world.answers(user_id))
+    seconds = study_seconds(world, user_id, days)
     return {
         **answer_sums(answers),
         **completion_sums(on(world.completions(user_id))),
+        "study_seconds": seconds,
+        "study_time_minutes": seconds // 60,
         "items_learned": len(on(firsts(world.correct(user_id)))),
         "items_reviewed": reviewed_later(world, user_id, answers),
         "reviews": len(on(world.reviews(user_id))),
@@ -141,7 +161,7 @@ def days_with_rows(world: World, user_id: str) -> list[date]:
 
 def counted_ms(answers: list[Event]) -> list[int]:
     """Return the times of the answers that have one, each limited to 60 seconds."""
-    times = [e.data.get("response_time_ms") for e in answers]
+    times = [answer_ms(e) for e in answers]
     return [min(time, 60_000) for time in times if time is not None]
 
 
@@ -206,9 +226,9 @@ def _with_slipped_back(
     for item_id in {e.data["item_id"] for e in world.reviews(user_id)}:
         reviews = [e for e in world.reviews(user_id) if e.data["item_id"] == item_id]
         for former, later in itertools.pairwise(reviews):
-            if former.data["new_interval"] >= 7 > later.data["new_interval"]:
+            if interval_days(former) >= 7 > interval_days(later):
                 falls.setdefault(period(day(world, later))[0], set()).add(item_id)
-    last = {e.data["item_id"]: e.data["new_interval"] for e in world.reviews(user_id)}
+    last = {e.data["item_id"]: interval_days(e) for e in world.reviews(user_id)}
     return {
         start: {**row, "slipped_back": sum(last[i] < 7 for i in falls.get(start, ()))}
         for start, row in _periods(world, user_id, period).items()

@@ -1,15 +1,17 @@
 """Stored events, the subset that a query takes into account, the registry of read models."""
 
 import functools
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 ANSWERS = ("CorrectAnswerGiven", "IncorrectAnswerGiven")
+CARD = "CardReviewed"  # an answer, and the review that is its outcome
 PREFERENCES = ("UserCreated", "UserPreferencesChanged")
 DESCRIPTIONS = ("ItemPublished", "ItemUpdated")
 CATALOGUE = (*DESCRIPTIONS, "ItemArchived")
@@ -21,6 +23,7 @@ RETRACTABLE = (
     *ANSWERS,
     "SessionCompleted",
     "ReviewProcessed",
+    CARD,
     "GoalSet",
     "RestDayTaken",
     *MEMBERSHIPS,
@@ -32,6 +35,7 @@ LEARNERS = (
     "SessionCompleted",
     "SessionAbandoned",
     "ReviewProcessed",
+    CARD,
     *PREFERENCES,
     "UserDeleted",
     *NEWEST,
@@ -104,13 +108,13 @@ class World:
         return events
 
     def answers(self, user_id: str) -> list[Event]:
-        return self.of(user_id, *ANSWERS)
+        return self.of(user_id, *ANSWERS, CARD)
 
     def correct(self, user_id: str) -> list[Event]:
-        return self.of(user_id, "CorrectAnswerGiven")
+        return [answer for answer in self.answers(user_id) if grade(answer) >= 2]
 
     def reviews(self, user_id: str) -> list[Event]:
-        return self.of(user_id, "ReviewProcessed")
+        return self.of(user_id, "ReviewProcessed", CARD)
 
     def completions(self, user_id: str) -> list[Event]:
         """Return the first completion of each session of the learner."""
@@ -157,6 +161,45 @@ def see(
     )
 
 
+def grade(answer: Event) -> int:
+    """Return the grade of an answer: 1 again, 2 hard, 3 good, 4 easy."""
+    if answer.type == CARD:
+        rating: int = answer.data["rating"]
+        return rating
+    return 3 if answer.type == "CorrectAnswerGiven" else 1
+
+
+def answer_ms(answer: Event) -> int | None:
+    """Return the time of an answer; None if it has none."""
+    if answer.type != CARD:
+        time: int | None = answer.data.get("response_time_ms")
+        return time
+    duration = answer.data.get("duration_ms")
+    return None if duration is None else math.floor(duration)
+
+
+def interval_days(review: Event) -> int:
+    """Return the days that a review has chosen."""
+    if review.type != CARD:
+        days: int = review.data["new_interval"]
+        return days
+    if review.data.get("interval_days") is not None:
+        return math.floor(review.data["interval_days"])
+    return max(_sent_due(review) - review.occurred_at, timedelta(0)) // timedelta(hours=24)
+
+
+def due_at(review: Event) -> datetime:
+    """Return when the review says that the item is due, at most 36,500 days later."""
+    if review.type != CARD or review.data.get("due") is None:
+        return review.occurred_at + timedelta(hours=24 * min(interval_days(review), 36_500))
+    latest = review.occurred_at + timedelta(hours=24 * 36_500)
+    return min(max(_sent_due(review), review.occurred_at), latest)
+
+
+def _sent_due(review: Event) -> datetime:
+    return datetime.strptime(review.data["due"], "%Y-%m-%dT%H:%M:%S.%f%z")
+
+
 def event_uuid(text: str) -> UUID:
     """Return the id that an event has if it was published with this id."""
     if re.fullmatch("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text):
@@ -193,12 +236,35 @@ def is_acceptable(event: Event) -> bool:
         named = event.data.get(_IDS[event.type])
         return isinstance(named, str) and 1 <= len(named) <= 200
     match event.type:
+        case "CardReviewed":
+            is_accepted = event.user_id is not None and _has_stored_due(event.data.get("due"))
+        case "LearnerJoinedGroup" | "LearnerLeftGroup":
+            group = event.data.get("group_id")
+            is_accepted = isinstance(group, str) and 1 <= len(group) <= 200
         case "GoalSet":
             answers = event.data.get("answers_per_day")
-            return type(answers) is int and 0 <= answers <= 1000
+            is_accepted = type(answers) is int and 0 <= answers <= 1000
         case "RestDayTaken":
-            return rest_date(event) is not None
-    return True
+            is_accepted = rest_date(event) is not None
+        case "EventRetracted":
+            retracted = event.data.get("retracted_event_id")
+            is_accepted = isinstance(retracted, str) and 1 <= len(retracted) <= 200
+        case _:
+            is_accepted = True
+    return is_accepted
+
+
+def _has_stored_due(due: object) -> bool:
+    """Return whether a CardReviewed has no `due`, or one in the form in which ingest stores it."""
+    if due is None:
+        return True
+    form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
+    if not isinstance(due, str) or not re.fullmatch(form, due, re.ASCII):
+        return False
+    try:
+        return datetime.fromisoformat(due).isoformat(timespec="microseconds")[:19] == due[:19]
+    except ValueError:
+        return False
 
 
 def rest_date(event: Event) -> date | None:

@@ -1,7 +1,6 @@
 """item_stats: answers, reviews and mastery of each item; an item's history and difficulty."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 
 from tests.oracle.catalogue import (
     Description,
@@ -13,7 +12,19 @@ from tests.oracle.catalogue import (
     set_aside,
 )
 from tests.oracle.days import answer_sums, day, day_of, last_days
-from tests.oracle.events import Event, Row, Rows, World, defines, defines_by_learner, only
+from tests.oracle.events import (
+    CARD,
+    Event,
+    Row,
+    Rows,
+    World,
+    defines,
+    defines_by_learner,
+    due_at,
+    grade,
+    interval_days,
+    only,
+)
 from tests.oracle.retention import find_tests
 
 
@@ -86,24 +97,22 @@ def _review(world: World, user_id: str, latest: Event | None) -> Row:
     if latest is None:
         names = ("interval_days", "easiness_factor", "reviewed_at", "due_at", "due_on")
         return dict.fromkeys(names)
-    days = latest.data["new_interval"]
-    due_at = latest.occurred_at + timedelta(hours=24 * min(days, 36_500))
     return {
-        "interval_days": days,
+        "interval_days": interval_days(latest),
         "easiness_factor": _easiness(latest),
         "reviewed_at": latest.occurred_at,
-        "due_at": due_at,
-        "due_on": day_of(world, user_id, due_at),
+        "due_at": due_at(latest),
+        "due_on": day_of(world, user_id, due_at(latest)),
     }
 
 
 def _easiness(review: Event) -> float | None:
-    factor = review.data.get("easiness_factor")
+    factor = None if review.type == CARD else review.data.get("easiness_factor")
     return None if factor is None else float(factor)
 
 
 def _mastery(answers: list[Event], reviews: list[Event]) -> str:
-    interval = reviews[-1].data["new_interval"] if reviews else 0
+    interval = interval_days(reviews[-1]) if reviews else 0
     if interval >= 21:
         return "LONG_TERM"
     if interval >= 7:
@@ -130,7 +139,7 @@ def item_history(world: World, user_id: str, item_id: str) -> Row:
         "reviews": [
             {
                 "at": e.occurred_at,
-                "interval_days": e.data["new_interval"],
+                "interval_days": interval_days(e),
                 "easiness_factor": _easiness(e),
             }
             for e in reviews[::-1][:1000]
@@ -143,7 +152,7 @@ def item_history(world: World, user_id: str, item_id: str) -> Row:
 
 
 def _counts(answers: list[Event]) -> Row:
-    correct = sum(1 for e in answers if e.type == "CorrectAnswerGiven")
+    correct = sum(1 for e in answers if grade(e) >= 2)
     return {"answers": len(answers), "correct_answers": correct}
 
 

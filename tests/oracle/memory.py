@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tests.oracle.catalogue import LEVELS, Description, descriptions, language_of, out_of_play
 from tests.oracle.days import day, day_of, week
-from tests.oracle.events import Row, World, defines_by_learner
+from tests.oracle.events import Row, World, defines_by_learner, grade
 from tests.oracle.groups import members
 from tests.oracle.items import item as find_item
 from tests.oracle.items import item_stats, learners
@@ -35,7 +35,11 @@ BINS = 10
 
 class Answer(NamedTuple):
     day: date
-    is_correct: bool
+    grade: int  # 1 again, 2 hard, 3 good, 4 easy
+
+    @property
+    def is_correct(self) -> bool:
+        return self.grade >= 2
 
 
 class State(NamedTuple):
@@ -74,11 +78,11 @@ def first_state(grade: int) -> State:
 
 
 def next_state(before: State, grade: int, gap: int) -> State:
-    """Return the state after an answer of `grade` 3 (correct) or 1, `gap` days later."""
+    """Return the state after an answer of `grade` 1 to 4, `gap` days later."""
     s, d = before.days, before.difficulty / UNIT
     if gap == 0:
         increase = math.exp(W[17] * (grade - 3 + W[18])) * s ** -W[19]
-        stability = s * (max(increase, 1) if grade == 3 else increase)
+        stability = s * (max(increase, 1) if grade >= 2 else increase)
     elif grade == 1:
         forgotten = 1 - recall_after(gap, s)
         stability = min(
@@ -88,7 +92,7 @@ def next_state(before: State, grade: int, gap: int) -> State:
     else:
         forgotten = 1 - recall_after(gap, s)
         growth = math.exp(W[8]) * (11 - d) * s ** -W[9] * (math.exp(forgotten * W[10]) - 1)
-        stability = s * (1 + growth)
+        stability = s * (1 + growth * {2: W[15], 3: 1, 4: W[16]}[grade])
     damped = d + (10 - d) * (-W[6] * (grade - 3)) / 9
     return _state(stability, W[7] * ((W[4] - math.exp(W[5] * 3) + 1) - damped) + damped)
 
@@ -113,10 +117,9 @@ def remember(answers: Iterable[Answer]) -> Memory | None:
 
 def remember_next(memory: Memory | None, answer: Answer) -> Memory:
     """Return the memory after one more answer."""
-    grade = 3 if answer.is_correct else 1
     if memory is None:
-        return Memory(first_state(grade), answer)
-    return Memory(next_state(memory.state, grade, _gap(memory.last, answer)), answer)
+        return Memory(first_state(answer.grade), answer)
+    return Memory(next_state(memory.state, answer.grade, _gap(memory.last, answer)), answer)
 
 
 def estimate(memory: Memory, on: date) -> float:
@@ -139,7 +142,7 @@ def histories(world: World, user_id: str) -> dict[str, list[Answer]]:
     """Return the answers of each answered item, in order; the items are in the order of ids."""
     found: dict[str, list[Answer]] = {}
     for event in world.answers(user_id):
-        answer = Answer(day(world, event), event.type == "CorrectAnswerGiven")
+        answer = Answer(day(world, event), grade(event))
         found.setdefault(event.data["item_id"], []).append(answer)
     return dict(sorted(found.items()))
 

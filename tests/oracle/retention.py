@@ -5,7 +5,16 @@ from datetime import date
 from typing import NamedTuple
 
 from tests.oracle.days import Period, day, month, week
-from tests.oracle.events import Event, Row, World, defines_by_learner, only, ratio
+from tests.oracle.events import (
+    Event,
+    Row,
+    World,
+    defines_by_learner,
+    grade,
+    interval_days,
+    only,
+    ratio,
+)
 
 MATURITIES = ("YOUNG", "MATURE")
 
@@ -20,7 +29,7 @@ class RetentionTest(NamedTuple):
 
     @property
     def is_recalled(self) -> bool:
-        return self.answer.type == "CorrectAnswerGiven"
+        return grade(self.answer) >= 2
 
 
 def find_tests(world: World, answers: Iterable[Event]) -> Iterator[RetentionTest]:
@@ -31,7 +40,7 @@ def find_tests(world: World, answers: Iterable[Event]) -> Iterator[RetentionTest
         if review is None or review.event_id in followed:
             continue
         followed.add(review.event_id)
-        interval = review.data["new_interval"]
+        interval = interval_days(review)
         if interval >= 1 and day(world, review) < day(world, answer):
             assert answer.user_id is not None
             yield RetentionTest(

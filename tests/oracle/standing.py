@@ -11,14 +11,15 @@ from uuid import UUID
 from tests.oracle.catalogue import catalogue, out_of_play
 from tests.oracle.days import (
     answer_sums,
-    completion_sums,
     counted_ms,
     daily_stats,
     day,
     day_of,
+    days_with_rows,
     last_days,
     masteries,
     study_days,
+    study_seconds,
     week,
 )
 from tests.oracle.events import LEARNERS, Row, World, defines_by_learner, ratio, rest_date
@@ -96,13 +97,13 @@ def user_progress(world: World, user_id: str) -> Row | None:
     if not known:
         return None
     items = item_stats(world, user_id)
-    completed = completion_sums(world.completions(user_id))
+    seconds = study_seconds(world, user_id, {*days_with_rows(world, user_id)})
     return {
         "user_id": user_id,
         "display_name": world.display_name(user_id),
         "total_items_learned": sum(1 for i in items.values() if i["correct_answers"] > 0),
-        "total_sessions_completed": completed["sessions_completed"],
-        "total_study_time_minutes": completed["study_time_minutes"],
+        "total_sessions_completed": len(world.completions(user_id)),
+        "total_study_time_minutes": seconds // 60,
         "current_streak": streak(world, user_id)["current"],
         "accuracy_rate": answer_sums(world.answers(user_id))["accuracy_rate"],
         "unlearned": len(catalogue(world, languages(world, user_id)) - items.keys()),

@@ -23,16 +23,17 @@ ANKI = Path(__file__).resolve().parents[2] / "data" / "anki_reviews.csv"
 
 
 def on_days(*answers: tuple[int, bool]) -> list[Answer]:
-    return [Answer(BEGIN + days * DAY, is_correct) for days, is_correct in answers]
+    return [Answer(BEGIN + days * DAY, 3 if is_correct else 1) for days, is_correct in answers]
 
 
 def states(answers: list[Answer]) -> list[State]:
     """Return the state after each answer."""
     found: list[State] = []
     for n, one in enumerate(answers):
-        grade = 3 if one.is_correct else 1
         gap = max((one.day - answers[n - 1].day).days, 0)
-        found.append(memory.next_state(found[-1], grade, gap) if n else memory.first_state(grade))
+        found.append(
+            memory.next_state(found[-1], one.grade, gap) if n else memory.first_state(one.grade)
+        )
     assert found[-1:] == [known.state for known in [memory.remember(answers)] if known]
     return found
 
@@ -112,7 +113,7 @@ def reviews() -> list[Review]:
         return (moment.astimezone(local).replace(tzinfo=None) - timedelta(hours=4)).date()
 
     found = [(at, r["card_id"], r["review_rating"] != "1") for at, r in sorted(rows, key=_moment)]
-    return [Review(card, at, Answer(day(at), is_correct)) for at, card, is_correct in found]
+    return [Review(card, at, Answer(day(at), 3 if right else 1)) for at, card, right in found]
 
 
 def _moment(row: tuple[datetime, dict[str, str]]) -> datetime:

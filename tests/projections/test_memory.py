@@ -24,15 +24,15 @@ from tests.support.stage import append
 # difficulty above 10, which no state has, would reach the latter.
 STABILITIES = [math.floor(1e7 * math.log(days) + 0.5) for days in (0.001, 0.1, 1, 9.7, 800, 36_500)]
 DIFFICULTIES = [10_000_000, 10_000_001, 54_321_987, 100_000_000, 110_000_000]
-CASES = [*itertools.product(STABILITIES, DIFFICULTIES, (True, False), (0, 1, 2, 90, 40_000))]
-NAMES = ("stabilities", "difficulties", "corrects", "gaps")
+CASES = [*itertools.product(STABILITIES, DIFFICULTIES, (1, 2, 3, 4), (0, 1, 2, 90, 40_000))]
+NAMES = ("stabilities", "difficulties", "grades", "gaps")
 VALUES = dict(zip(NAMES, map(list, zip(*CASES, strict=True)), strict=True))
 
 
 def expected_states() -> list[tuple[int, ...]]:
     return [
-        tuple(memory.next_state(State(stability, difficulty), 3 if correct else 1, gap))
-        for stability, difficulty, correct, gap in CASES
+        tuple(memory.next_state(State(stability, difficulty), grade, gap))
+        for stability, difficulty, grade, gap in CASES
     ]
 
 

@@ -46,7 +46,7 @@ FROM (
     SELECT place, {read_models/memory next_stability} AS s, {read_models/memory next_difficulty} AS d
     FROM (
         SELECT generate_subscripts($gaps, 1) AS place, unnest($gaps) AS t,
-            CASE WHEN unnest($corrects) THEN 3 ELSE 1 END AS g,
+            unnest($grades) AS g,
             exp(unnest($stabilities) / {read_models/memory unit}) AS s,
             unnest($difficulties) / {read_models/memory unit} AS d
     )

@@ -8,7 +8,7 @@ across the date line. Fields have valid, unusual and rejected values.
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -20,12 +20,12 @@ from progress.projections.schema import BATCH, REALTIME, ReadModel
 from tests.oracle.days import zone
 from tests.oracle.events import (
     ANSWERS,
+    CARD,
     CATALOGUE,
     DESCRIPTIONS,
     MEMBERSHIPS,
     NEWEST,
     PREFERENCES,
-    SETTINGS_ASIDE,
 )
 
 Envelope = dict[str, Any]
@@ -59,8 +59,12 @@ ODD = (
     "domains",
     "answers_per_day",
     "date",
+    "rating",
+    "due",
+    "interval_days",
+    "duration_ms",
 )
-OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned")
+OF_A_SESSION = (*ANSWERS, "SessionCompleted", "SessionAbandoned", CARD)
 
 
 def either(*values: Any) -> st.SearchStrategy[Any]:
@@ -127,6 +131,8 @@ def _data_of(
         preferences["email"] = st.just("a@example.com")
         name = {"display_name": either("Ann", "Bo", '"\\', "", *REJECTED["display_name"])}
         return _with(user, **_or_null({**preferences, **name}))
+    if kind == CARD:
+        return _card_data(user, item)
     if kind in NEWEST:
         optional = _or_null(user)
         if kind == "LearnerJoinedGroup":
@@ -135,7 +141,31 @@ def _data_of(
     return _with(_fields(user, item).get(kind, user), **_or_null(_OPTIONAL.get(kind, {})))
 
 
-def _choice(kind: str, items: tuple[str, ...], days: tuple[date, ...]) -> Fields:
+def _card_data(user: Fields, item: Fields) -> st.SearchStrategy[Any]:
+    """Return a strategy for the data of CardReviewed; `due` is relative, see `_envelope`."""
+    session = {"session_id": either(*SESSIONS)}
+    due = {"due": either(*map(timedelta, _DUE_DAYS))}
+    days = {"interval_days": either(7, 6.9, 21, 20.999, 1, 0.5, 0, 36_501, 2**32 - 1)}
+    optional: Fields = {
+        "duration_ms": either(999, 1000, 0, 500.5, 60_001, 1e12),
+        "easiness_factor": either(2.5, "odd"),
+        "stability": either(3.1),
+    }
+    return either(({**user}, session), (session, {}), ({**user, **session}, {})).flatmap(
+        lambda of: either((due, days), (days, due), ({**due, **days}, {})).flatmap(
+            lambda when: _with(
+                {**item, "rating": st.integers(1, 4), **of[0], **when[0]},
+                **_or_null({**optional, **of[1], **when[1]}),
+            )
+        )
+    )
+
+
+# A due time may lie before the review, and further ahead than counts.
+_DUE_DAYS = (7, 6.2, 0, -1, 1 / 144, 1, 1 - 1e-9, 20.99, 21, 36_500, 40_000)
+
+
+def _choice(kind: str, days: tuple[date, ...]) -> Fields:
     """Return the field that `kind` (one of NEWEST) declares; a third of its values are invalid."""
     values: dict[str, tuple[Any, ...]] = {
         "group_id": GROUPS,
@@ -277,6 +307,7 @@ _NUDGES = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
 
 KINDS = (
     *("CorrectAnswerGiven", "IncorrectAnswerGiven", "SessionCompleted", "ReviewProcessed") * 3,
+    *(CARD,) * 4,
     *("SessionStarted", "UserPreferencesChanged", "UserCreated") * 2,
     *CATALOGUE,
     "SessionAbandoned",
@@ -300,13 +331,13 @@ THEMES = (
     ("EventRetracted", "SessionStarted", *("ReviewProcessed", *ANSWERS) * 2),
     (*("EventRetracted", "SessionStarted", "SessionCompleted", "RestDayTaken") * 2, "GoalSet"),
     (*("EventRetracted",) * 2, "SessionStarted", *ANSWERS, *MEMBERSHIPS, "GoalSet"),
-    (*SETTINGS_ASIDE * 3, "ReviewProcessed", "CorrectAnswerGiven", "EventRetracted", *CATALOGUE),
-    (*SETTINGS_ASIDE * 2, "ReviewProcessed", "SessionStarted", *ANSWERS, "UserPreferencesChanged"),
+    (*(CARD,) * 4, "ReviewProcessed", *ANSWERS, "SessionStarted", "UserPreferencesChanged"),
+    (*(CARD,) * 3, "EventRetracted", "SessionStarted", "SessionCompleted", *ANSWERS),
 )
 
 
 # The types of a crowded log, and those that may be added to them.
-_CROWDED = (*ANSWERS, *ANSWERS, "SessionStarted", "ReviewProcessed", *MEMBERSHIPS * 3)
+_CROWDED = (*ANSWERS, *ANSWERS, "SessionStarted", "ReviewProcessed", CARD, *MEMBERSHIPS * 3)
 _RARE = ((), (), ("UserPreferencesChanged",), ("UserPreferencesChanged", "UserDeleted"))
 
 
@@ -485,6 +516,9 @@ def _envelope(
     parts: tuple[str, Envelope, dict[str, str]], occurred_at: datetime, is_extended: bool
 ) -> Envelope:
     kind, data, metadata = parts
+    if isinstance(data.get("due"), timedelta):
+        local = (occurred_at + data["due"]).astimezone(timezone(timedelta(hours=-9.5)))
+        data = {**data, "due": local.isoformat()}
     return {
         "event_type": kind,
         "occurred_at": occurred_at.isoformat(),

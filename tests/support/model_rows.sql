@@ -53,10 +53,10 @@ FROM item_stats
 WHERE num_nonnulls(stability, difficulty, last_answered_on, last_correct) > 0;
 
 -- next states --
-SELECT next_memory(ARRAY[c.stability, c.difficulty], c.correct, c.gap)
+SELECT next_memory(ARRAY[c.stability, c.difficulty], c.grade, c.gap)
 FROM unnest(
-    CAST(:stabilities AS bigint[]), CAST(:difficulties AS bigint[]), CAST(:corrects AS boolean[]), CAST(:gaps AS int[])
-) WITH ORDINALITY AS c (stability, difficulty, correct, gap, place)
+    CAST(:stabilities AS bigint[]), CAST(:difficulties AS bigint[]), CAST(:grades AS int[]), CAST(:gaps AS int[])
+) WITH ORDINALITY AS c (stability, difficulty, grade, gap, place)
 ORDER BY c.place;
 
 -- item_days --

@@ -40,6 +40,20 @@ FIELDS: dict[str, Field] = {
     "new_interval": Field(
         "The number of days until the next review. The item is due at most 36,500 days later.", 7
     ),
+    "rating": Field("1 again, 2 hard, 3 good, 4 easy. From 2 on, the answer is correct.", 3),
+    "due": Field(
+        "When the item is asked again, at most 36,500 days later; stored in UTC. Required without"
+        " `interval_days`, which then is the number of whole days of 24 hours until then.",
+        "2024-04-05T04:00:00Z",
+    ),
+    "interval_days": Field(
+        "The days until the next review, rounded down. Required without `due`, which then is as"
+        " many days of 24 hours later.",
+        7,
+    ),
+    "duration_ms": Field(
+        "The time of the answer in milliseconds, rounded down; counts as `response_time_ms`.", 2506
+    ),
     "easiness_factor": Field("How easy the item is for the learner; larger is easier.", 2.5),
     "domains": Field(
         "The skills: R reading, W writing, L listening, S speaking. If omitted, none.", ["R", "L"]

@@ -22,7 +22,9 @@ ENVELOPE, STRICT, MESSAGE = "envelope", "strict", "message"
 
 _LENGTHS: Schema = {"minLength": 1, "maxLength": 200}
 _TIME = f"^(?:{timestamps.PATTERN.replace(chr(92) + 'd', '[0-9]')})$"
-_ADDED: dict[str, Schema] = {"domains": {"uniqueItems": True}}  # rules that a __post_init__ checks
+# What replaces or adds to the rules of the declared types.
+_TIMES = ("due",)
+_ADDED: dict[str, Schema] = {"domains": {"uniqueItems": True}}
 
 
 def make_all() -> dict[str, Schema]:
@@ -60,7 +62,8 @@ def describe_data(declared: type[events.Event]) -> tuple[dict[str, Schema], list
     for name, rule in schema["properties"].items():
         rule.pop("default", None)
         described = {"description": FIELDS[name].description}
-        fields[name] = {**described, **rule, **_ADDED.get(name, {})}
+        own = _optional_time() if name in _TIMES else {**rule, **_ADDED.get(name, {})}
+        fields[name] = {**described, **own}
     return fields, schema["required"]
 
 
@@ -78,6 +81,8 @@ def _describe_event(declared: type[events.Event]) -> Schema:
         required = [field for field in required if field != "user_id"]
         fields["user_id"] = {**fields["user_id"], "type": ["string", "null"]}
         rules.append(_HAS_LEARNER)
+    if declared is events.CardReviewed:
+        rules += [_HAS_LEARNER_OR_SESSION, _HAS_NEXT_REVIEW]
     data = _object({**_ids(), **fields})
     if required:
         data |= {"type": "object", "required": required}
@@ -195,4 +200,10 @@ _HAS_TIME: Schema = {
 }
 _HAS_LEARNER: Schema = {
     "anyOf": [_with("data", user_id=_STRING), _with("metadata", user_id=_STRING)]
+}
+_HAS_LEARNER_OR_SESSION: Schema = {
+    "anyOf": [*_HAS_LEARNER["anyOf"], _with("data", session_id=_STRING)]
+}
+_HAS_NEXT_REVIEW: Schema = {
+    "anyOf": [_with("data", due=_STRING), _with("data", interval_days={"type": "number"})]
 }
