@@ -26,7 +26,10 @@ Language = Annotated[
 ]
 # A string without control characters. As in every pattern of these declarations, $ must not match
 # before a line feed at the end, which it does in Python; see __post_init__.
-Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+_PLAIN = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
+Name = Annotated[str, Meta(max_length=100, pattern=_PLAIN)]
+# Tells the cards of one word apart.
+Kind = Annotated[str, Meta(max_length=50, pattern=_PLAIN)]
 _MONTH_AND_DAY = (
     "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
     "|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
@@ -230,7 +233,16 @@ class CardReviewed(Event, frozen=True, kw_only=True):
             raise ValueError("$.user_id")
 
 
-@declare(VOCABULARY, "catalogue", columns=_ITEM, rechecked=False, late_fields=("language",))
+_declare_description = declare(
+    VOCABULARY,
+    "catalogue",
+    columns={"cefr_level": "level", "kind": "item_kind"},
+    rechecked=False,
+    late_fields=("language", "kind"),
+)
+
+
+@_declare_description
 class ItemPublished(ItemEvent, frozen=True, kw_only=True):
     """An item was added to the catalogue."""
 

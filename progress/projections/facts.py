@@ -65,7 +65,7 @@ def parts(cast: str = "CAST", moment: str = "timestamptz") -> dict[str, str]:
     for kind in kinds:
         found[f"{kind}_types"] = _quote(_of_kind(kind))
     for kind in _APART:
-        texts = [c for c in columns if c.declared[0].kind == kind and c.is_text]
+        texts = [c for c in columns if c.declared[0].fact == kind and c.is_text]
         found[f"{kind}_values"] = _list_values(texts, terms)
     return found
 
@@ -101,7 +101,7 @@ def _name(column: Column) -> str:
 
 def _halve(column: Column, value: str) -> str:
     """Return the value in a half of a CardReviewed: null in the other half than the column's."""
-    kinds = {one.kind for one in column.declared}
+    kinds = {one.fact for one in column.declared}
     other = "review" if "answer" in kinds else "answer" if "review" in kinds else ""
     return _block("halved", other=other, value=value, column=column.name) if other else value
 
@@ -119,7 +119,7 @@ def _describe_value(column: Column, terms: dict[str, str]) -> str:
     checked = [one for one in column.declared if column.is_text or not one.rechecked]
     conditions = [_block("is_of", types=_quote(checked))] if checked else []
     conditions += [
-        _block("is_kind", kind=one.kind) for one in column.declared if one not in checked
+        _block("is_kind", kind=one.fact) for one in column.declared if one not in checked
     ]
     condition = " OR ".join(conditions)
     late = [one for one in column.declared if column.field in one.late_fields]

@@ -1,5 +1,6 @@
 """The event catalogue: the values that each field accepts, and the rules of time zones."""
 
+import json
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -8,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from progress.errors import SerializationError
-from progress.event_store import events, time_zones
+from progress.event_store import envelope, events, time_zones
 from progress.event_store.contract.fields import example
 from tests.oracle import days
 
@@ -44,6 +45,7 @@ INTEGERS = [
     ("UserCreated", "day_start_hour", 0, 23),
     ("UserPreferencesChanged", "day_start_hour", 0, 23),
     ("GoalSet", "answers_per_day", 0, 1000),
+    ("CardReviewed", "rating", 1, 4),
 ]
 
 
@@ -58,20 +60,72 @@ def test_an_integer_field_accepts_only_integers_in_its_range(
         events.check(events.EVENT_TYPES[event_type], {**GOOD[event_type], field: good})
 
 
-def test_the_easiness_factor_must_be_a_number_from_0_to_1000() -> None:
-    for good in (0, -0.0, 0.5, 1_000, 1_000.0):
-        assert accepts("ReviewProcessed", easiness_factor=good)
-    for bad in (-0.01, 1_000.01, 1_001, 10**30, True, "2"):
-        assert fault("ReviewProcessed", easiness_factor=bad) == (
-            "expected a number from 0 to 1,000 - at $.data.easiness_factor"
+@pytest.mark.parametrize(
+    ("event_type", "field", "high"),
+    [
+        ("ReviewProcessed", "easiness_factor", 1_000),
+        ("CardReviewed", "interval_days", 2**32 - 1),
+        ("CardReviewed", "duration_ms", 10**12),
+    ],
+)
+def test_a_number_has_bounds(event_type: str, field: str, high: int) -> None:
+    for good in (0, -0.0, 0.5, high, float(high)):
+        assert accepts(event_type, **{field: good})
+    for bad in (-0.01, high + 0.01, high + 1, 10**30, True, "2"):
+        assert fault(event_type, **{field: bad}) == (
+            f"expected a number from 0 to {high:,} - at $.data.{field}"
         )
+
+
+def test_a_reviewed_card_has_a_next_review_and_a_learner() -> None:
+    time = "an RFC 3339 time with an offset, in UTC from year 1 to 9999"
+    assert fault("CardReviewed", due=None, interval_days=None) == (
+        f"expected {time}, found none - at $.data.due"
+    )
+    assert fault("CardReviewed", user_id=None, session_id=None) == (
+        "expected a string of 1 to 200 characters, found none - at $.data.user_id"
+    )
+    assert accepts("CardReviewed", due=None, user_id=None)
+    assert accepts("CardReviewed", interval_days=None, session_id=None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("2024-03-01T09:30:00.1234567+09:30", "2024-03-01T00:00:00.123456Z"),
+        ("2024-02-29t23:59:60z", "2024-03-01T00:00:00.000000Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
+        ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+        ("0001-01-01T00:00:00+00:01", None),
+        ("9999-12-31T23:59:59-00:01", None),
+        ("0000-12-31T00:00:00Z", None),
+        ("2023-02-29T00:00:00Z", None),
+        ("2024-03-01T00:00:00", None),
+        ("2024-03-01T00:00:00.000000Z\n", None),
+        (1_709_251_200, None),
+    ],
+)
+def test_a_due_time_is_stored_in_utc_with_microseconds(sent: object, stored: str | None) -> None:
+    data = {**GOOD["CardReviewed"], "due": sent}
+    body = {"event_id": "e", "event_type": "CardReviewed", "occurred_at": "2024-03-01T00:00:00Z"}
+    entry = envelope.decode(json.dumps({**body, "data": data}).encode(), envelope.Message())[0]
+    if stored:
+        assert isinstance(entry, envelope.ParsedEvent)
+        assert entry.data == {**data, "due": stored}
+    else:
+        assert isinstance(entry, envelope.Rejection)
+        assert entry.kind == "invalid"
+        assert entry.reason.endswith("in UTC from year 1 to 9999 - at $.data.due")
 
 
 OPTIONAL = {
     *("cefr_level", "headword", "language", "timezone", "day_start_hour", "display_name"),
     *("group_name", "item_count", "response_time_ms", "score", "duration_seconds"),
-    *("easiness_factor", "domains", "email"),
+    *("easiness_factor", "domains", "email", "due", "interval_days", "duration_ms"),
 }
+
+
+IN_PAIRS = {"user_id", "session_id"}  # of CardReviewed, which needs one of them
 
 
 @pytest.mark.parametrize(
@@ -80,7 +134,7 @@ OPTIONAL = {
 )
 def test_a_required_field_must_be_present_and_not_null(event_type: str, field: str) -> None:
     left_out = {key: value for key, value in GOOD[event_type].items() if key != field}
-    if field in OPTIONAL:
+    if field in (OPTIONAL | IN_PAIRS if event_type == "CardReviewed" else OPTIONAL):
         events.check(events.EVENT_TYPES[event_type], left_out)
         assert accepts(event_type, **{field: None})
         return

@@ -238,17 +238,11 @@ def is_acceptable(event: Event) -> bool:
     match event.type:
         case "CardReviewed":
             is_accepted = event.user_id is not None and _has_stored_due(event.data.get("due"))
-        case "LearnerJoinedGroup" | "LearnerLeftGroup":
-            group = event.data.get("group_id")
-            is_accepted = isinstance(group, str) and 1 <= len(group) <= 200
         case "GoalSet":
             answers = event.data.get("answers_per_day")
             is_accepted = type(answers) is int and 0 <= answers <= 1000
         case "RestDayTaken":
             is_accepted = rest_date(event) is not None
-        case "EventRetracted":
-            retracted = event.data.get("retracted_event_id")
-            is_accepted = isinstance(retracted, str) and 1 <= len(retracted) <= 200
         case _:
             is_accepted = True
     return is_accepted

@@ -26,6 +26,7 @@ from tests.oracle.events import (
     MEMBERSHIPS,
     NEWEST,
     PREFERENCES,
+    SETTINGS_ASIDE,
 )
 
 Envelope = dict[str, Any]
@@ -165,7 +166,7 @@ def _card_data(user: Fields, item: Fields) -> st.SearchStrategy[Any]:
 _DUE_DAYS = (7, 6.2, 0, -1, 1 / 144, 1, 1 - 1e-9, 20.99, 21, 36_500, 40_000)
 
 
-def _choice(kind: str, days: tuple[date, ...]) -> Fields:
+def _choice(kind: str, items: tuple[str, ...], days: tuple[date, ...]) -> Fields:
     """Return the field that `kind` (one of NEWEST) declares; a third of its values are invalid."""
     values: dict[str, tuple[Any, ...]] = {
         "group_id": GROUPS,
@@ -331,6 +332,8 @@ THEMES = (
     ("EventRetracted", "SessionStarted", *("ReviewProcessed", *ANSWERS) * 2),
     (*("EventRetracted", "SessionStarted", "SessionCompleted", "RestDayTaken") * 2, "GoalSet"),
     (*("EventRetracted",) * 2, "SessionStarted", *ANSWERS, *MEMBERSHIPS, "GoalSet"),
+    (*SETTINGS_ASIDE * 3, "ReviewProcessed", "CorrectAnswerGiven", "EventRetracted", *CATALOGUE),
+    (*SETTINGS_ASIDE * 2, "ReviewProcessed", "SessionStarted", *ANSWERS, "UserPreferencesChanged"),
     (*(CARD,) * 4, "ReviewProcessed", *ANSWERS, "SessionStarted", "UserPreferencesChanged"),
     (*(CARD,) * 3, "EventRetracted", "SessionStarted", "SessionCompleted", *ANSWERS),
 )

@@ -44,7 +44,7 @@ FIELDS: dict[str, Field] = {
     "due": Field(
         "When the item is asked again, at most 36,500 days later; stored in UTC. Required without"
         " `interval_days`, which then is the number of whole days of 24 hours until then.",
-        "2024-04-05T04:00:00Z",
+        "2024-04-05T04:00:00.000000Z",
     ),
     "interval_days": Field(
         "The days until the next review, rounded down. Required without `due`, which then is as"
