@@ -37,7 +37,7 @@ from bench.statements import blocks
 from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client
-from progress.event_store import envelope, log
+from progress.event_store import bodies, envelope, log
 from progress.event_store.envelope import Message
 from progress.event_store.log import Delivery
 from progress.files import ROOT
@@ -171,7 +171,7 @@ class Paths:
             yield lambda: self._post(body)  # noqa: B023 - called at once
 
     def _post(self, body: bytearray) -> object:
-        delivery = post.parse_delivery(body, post.JSON, "poster")
+        delivery = post.parse_delivery(body, bodies.JSON, "poster")
         others = log.append(self._connection, [delivery]).others
         return post.describe(delivery, {index: (what, why) for _, index, what, why in others})
 

@@ -56,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     page_pause_minutes: _Count = 0
     cors_origins: str = ""
     rate_limit_per_minute: _Positive = 100
+    learners_may_post: bool | None = None  # None: true in `up`, and false elsewhere
+    learner_entries_per_day: _Positive = 1_000_000
     trusted_proxies: _Count = 0
     workers: _Positive = 1
     max_lag_events: _Positive = 1_000
@@ -108,6 +110,7 @@ _EXPECTED = {
     "environment": ", ".join(get_args(Environment)),
     "publish_events": ", ".join(get_args(PublishEvents)),
     "graphql_introspection": "true or false",
+    "learners_may_post": "true or false",
     "dump_to": "an absolute path, or gs://bucket/prefix",
     **{
         field.name: "a positive integer"
@@ -135,6 +138,7 @@ _LIKE_OURS = (
     "ARCHIVE_",
     "EXPORTS_",
     "ERASE_",
+    "LEARNER",
     "CHANGES_",
     "MAX_LAG_",
     "PUBLISH_",

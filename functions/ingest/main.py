@@ -1,6 +1,7 @@
 """The ingest function (Cloud Functions), triggered by Pub/Sub: it appends events to the log.
 
-It takes pushes at / and posts at /events. `progress.ingest.group_commit` does the work.
+It takes pushes at / (at /learners those of learners' posts) and posts at /events.
+`progress.ingest.group_commit` does the work.
 """
 
 import functions_framework
@@ -35,7 +36,7 @@ posters = post_request.Posters(env)
 @functions_framework.http
 def ingest(request: Request) -> ResponseReturnValue:
     match request.path:
-        case "/":
+        case "/" | push.LEARNERS_PATH:
             return receive_push(request)
         case "/events":
             is_own = posters.is_own(request.headers.get("Authorization", ""))
@@ -49,7 +50,7 @@ def ingest(request: Request) -> ResponseReturnValue:
 @admission.limit
 def receive_push(request: Request, body: bytearray, arrived: float) -> int:
     """Append one push; return 204 once its events are on disk, or 503 to request redelivery."""
-    delivery = push.parse_delivery(body, request.headers.get("ce-source", ""))
+    delivery = push.parse_delivery(body, request.headers.get("ce-source", ""), request.path)
     body.clear()  # frees its memory
     return append(request, delivery, arrived)[0]
 

@@ -57,6 +57,8 @@ _NOT_DATA = frozenset(
 # compared with the recorded event.
 TIME_SOURCE = "occurred_at_source"
 
+POSTED_BY = "posted_by"  # the metadata key that the path of a push sets, and nothing else may
+
 # The id of a message to which Pub/Sub gave none, such as a post, begins with this, before a hash.
 HASHED = "sha256-"
 
@@ -68,9 +70,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     topic: str = ""
     message_id: str = ""
     published_at: datetime | None = None
-    poster: str = ""  # the account that posted it
+    poster: str = ""  # the account that posted it, or the learner
     attributes: dict[str, str] = {}
     is_replay: bool = False  # if true, events keep the TIME_SOURCE that ingest has set
+
+    @property
+    def is_learners(self) -> bool:
+        """Whether a learner posts it, or has posted it."""
+        return self.topic == events.LEARNER
 
     @property
     def has_id(self) -> bool:
@@ -81,7 +88,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         """Return the id of an event without one at this index; None if the message has no id."""
         if not self.has_id:
             return None
-        return _to_uuid(f"pubsub:{self.subscription}:{self.message_id}:{index}")
+        return to_uuid(f"pubsub:{self.subscription}:{self.message_id}:{index}")
 
 
 class ParsedEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -131,7 +138,7 @@ def decode(payload: bytes, message: Message, *, index: int = 0) -> list[ParsedEv
             return decode_parts(enumerate(parts), message)
     except json_input.NotJson as error:
         return [reject_bytes(payload, index, str(error))]
-    return [_decode_part(payload, index, message, single=True)]
+    return [decode_part(payload, index, message, single=True)]
 
 
 def decode_bundle(
@@ -160,7 +167,7 @@ def decode_parts(
     for index, part in parts:
         entry = None
         if rejections < MOST_REJECTIONS or not _is_malformed(part, needs_id, needs_type):
-            entry = _decode_part(part, index, message, single=False)
+            entry = decode_part(part, index, message)
         if isinstance(entry, ParsedEvent):
             entries.append(entry)
         elif entry is not None and rejections < MOST_REJECTIONS:
@@ -176,9 +183,10 @@ def decode_parts(
     return entries
 
 
-def _decode_part(
-    part: bytes, index: int, message: Message, *, single: bool
+def decode_part(
+    part: bytes, index: int, message: Message, *, single: bool = False
 ) -> ParsedEvent | Rejection:
+    """Return the event of one entry; `single` if it is the whole message."""
     if len(part) > _MOST_BYTES:
         # An array's elements have been checked: they are JSON. A single entry has not been checked,
         # so it is masked as text.
@@ -196,6 +204,8 @@ def _decode_part(
         return _reject(part, index, malformed)
     reason = unstorable
     try:
+        if message.is_learners:
+            parser.check_learner()
         if not unstorable:
             return parser.parse(index, may_hold_email=b"email" in part or b"\\u00" in part)
     except SerializationError as error:
@@ -211,7 +221,7 @@ def _reject_invalid(part: bytes, index: int, parser: "_EventParser", reason: str
     rejection.event_type = json_input.printable(parser.event_type)
     rejection.event = parser.event
     with contextlib.suppress(SerializationError, UnicodeEncodeError):  # the id itself is invalid
-        rejection.uuid = _to_uuid(parse_id(parser.event_id, "$.event_id"))
+        rejection.uuid = to_uuid(parse_id(parser.event_id, "$.event_id"))
     return rejection
 
 
@@ -259,12 +269,32 @@ class _EventParser:
             return f"expected {missing[2:]}, found none - at {missing}"
         return ""
 
+    def check_learner(self) -> None:
+        """Raise SerializationError if a learner posts no such type, or posts about another one."""
+        if type(self.event_type) is not str or self.event_type not in (
+            events.LEARNERS_POST & events.EVENT_TYPES.keys()
+        ):
+            raise SerializationError("expected a type that learners post - at $.event_type")
+        owners = [
+            (place, fields["user_id"])
+            for place, fields in (("data", self.data), ("metadata", self.body.get("metadata")))
+            if type(fields) is dict and fields.get("user_id") is not None
+        ]
+        poster = self.message.poster
+        for place, owner in owners:
+            if poster and owner != poster:
+                raise SerializationError(f"expected the token's learner - at $.{place}.user_id")
+        if not poster and not owners:
+            raise SerializationError("expected a learner, found none - at $.metadata.user_id")
+
     def parse(self, index: int, *, may_hold_email: bool) -> ParsedEvent:
         """Return the event; raise SerializationError if it is invalid."""
         event_type = parse_id(self.event_type, "$.event_type")
         data = _parse_object(self.data, "$.data")
         metadata = self._complete_metadata(data)
-        event_id = _to_uuid(parse_id(self.event_id, "$.event_id"))
+        event_id = to_uuid(parse_id(self.event_id, "$.event_id"))
+        if self.message.is_learners:
+            _check_learners_rules(event_type, data, parse_id(self.event_id, "$.event_id"))
         if event_id != self.event_id:
             metadata["source_id"] = self.event_id
         occurred_at = self._parse_time(metadata)
@@ -289,6 +319,11 @@ class _EventParser:
         metadata = _parse_object(self.body.get("metadata"), "$.metadata")
         if not self.message.is_replay:
             metadata.pop(TIME_SOURCE, None)
+        metadata.pop(POSTED_BY, None)
+        if self.message.is_learners:
+            metadata[POSTED_BY] = "learner"
+            if self.message.poster:
+                metadata["user_id"] = self.message.poster
         if self.attributes:
             for name in ("user_id", "correlation_id", "causation_id"):
                 attribute = self.attributes.get(name)
@@ -312,7 +347,8 @@ class _EventParser:
         return self.message.published_at
 
 
-def _to_uuid(event_id: str) -> str:
+def to_uuid(event_id: str) -> str:
+    """Return the UUID as which an id is stored and compared."""
     return event_id if _UUID.fullmatch(event_id) else str(uuid5(NAMESPACE_OID, event_id))
 
 
@@ -384,6 +420,14 @@ def _place(reason: str, form: dict[str, str]) -> str:
         if place == name or place.startswith(f"{name}."):
             return f"{text}{at}{own}{place.removeprefix(name)}"
     return reason
+
+
+def _check_learners_rules(event_type: str, data: dict[str, Any], event_id: str) -> None:
+    """Raise SerializationError if a learner may not post this of such a type."""
+    if not _UUID.fullmatch(event_id):
+        raise SerializationError("expected a UUID - at $.event_id")
+    if event_type == "UserPreferencesChanged" and "display_name" in data:
+        raise SerializationError("expected none, because teachers read it - at $.data.display_name")
 
 
 def _check_unmasked(event: ParsedEvent) -> None:

@@ -60,6 +60,16 @@ _ANSWER = {"response_time_ms": "response_ms"}
 _ANSWER_LIMITS = {"response_time_ms": 60_000}
 LEARNING, ALGORITHM = "learning-events", "algorithm-events"
 VOCABULARY, USER = "vocabulary-events", "user-events"
+LEARNER = "learner-events"  # what learners post about themselves; only the query function publishes
+
+# The types that learners post about themselves. A type that is not declared is not accepted.
+LEARNERS_POST = frozenset(
+    {
+        *("SessionStarted", "CorrectAnswerGiven", "IncorrectAnswerGiven", "SessionCompleted"),
+        *("SessionAbandoned", "CardReviewed", "ReviewProcessed", "ItemSetAside", "ItemResumed"),
+        *("UserPreferencesChanged", "GoalSet", "RestDayTaken", "EventRetracted"),
+    }
+)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

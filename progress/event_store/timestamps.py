@@ -8,6 +8,7 @@ from progress.errors import SerializationError
 
 RULE = "an RFC 3339 time with an offset"
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+MOST_AHEAD = timedelta(minutes=10)  # of the clock
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
@@ -17,6 +18,17 @@ PATTERN = (
     r"(?:\.(\d+))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
 )
 _TIME = re.compile(PATTERN, re.ASCII)
+
+
+def to_text(at: datetime) -> str:
+    """Return a time as RFC 3339, in milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def describe_future(now: datetime) -> str:
+    """Return the reason of an entry that is too far ahead, with the server's time."""
+    ahead = f"{MOST_AHEAD.seconds // 60} minutes ahead of the clock"
+    return f"expected a time at most {ahead}, which shows {to_text(now)} - at $.occurred_at"
 
 
 def parse(value: Any, where: str) -> datetime:

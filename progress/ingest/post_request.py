@@ -20,6 +20,7 @@ from progress.errors import (
     Unauthenticated,
     Unavailable,
 )
+from progress.event_store import bodies, timestamps
 from progress.ingest import post
 from progress.ingest.admission import Admission
 from progress.settings import Settings
@@ -31,7 +32,7 @@ _REASONS = {
     404: "there is nothing at this path: post events to /events",
     405: "expected another method",
     413: f"expected at most {post.MOST_BYTES} bytes",
-    415: f"expected {post.JSON} or {post.LINES} in UTF-8, and no Content-Encoding",
+    415: f"expected {bodies.JSON} or {bodies.LINES} in UTF-8, and no Content-Encoding",
     429: "this instance is full: post again later",
     **dict.fromkeys((500, 503), "the events may not be recorded: post them again later"),
 }
@@ -145,7 +146,10 @@ def probe(request: Request, admission: Admission) -> Response:
     """Return the response to a probe, which is a GET."""
     if request.method not in ("GET", "HEAD"):
         return reject(request, admission, 405, {"Allow": "GET, HEAD"})
-    return Response(status=startup.status(request.path))
+    status = startup.status(request.path)
+    body = {"status": "ok" if status == 200 else "unavailable"}
+    now = {"now": timestamps.to_text(datetime.now(UTC))}
+    return respond(status, body | now, {"Cache-Control": "no-store"})
 
 
 def reject(
@@ -179,9 +183,9 @@ def _check_head(request: Request) -> int:
     """Return the status that rejects the request before its body is read, or 0."""
     if request.method != "POST":
         return 405
-    charset = request.mimetype_params.get("charset", "utf-8").lower()
-    is_known = request.mimetype in (post.JSON, post.LINES) and charset in ("utf-8", "utf8")
-    return 0 if is_known and not request.headers.get("Content-Encoding") else 415
+    head = request.headers
+    kind = bodies.media_type(head.get("Content-Type", ""), head.get("Content-Encoding", ""))
+    return 0 if kind else 415
 
 
 def _error(why: object) -> dict[str, Any]:

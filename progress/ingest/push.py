@@ -6,17 +6,20 @@ from datetime import datetime
 from progress.adapters.pubsub import push_request
 from progress.adapters.pubsub.push_request import PushEnvelope
 from progress.errors import SerializationError
-from progress.event_store import envelope, timestamps
+from progress.event_store import envelope, events, timestamps
 from progress.event_store.envelope import Message
 from progress.event_store.log import Delivery
+
+LEARNERS_PATH = "/learners"
 
 _SOURCE = "//pubsub.googleapis.com/"
 
 
-def parse_delivery(body: bytes | bytearray, source: str = "") -> Delivery:
+def parse_delivery(body: bytes | bytearray, source: str = "", path: str = "/") -> Delivery:
     """Return the pushed message; a body that is not a push becomes one dead letter.
 
-    `source` is the CloudEvent's `ce-source`, which names the topic.
+    `source` is the CloudEvent's `ce-source`, which names the topic. Only the path says that a
+    learner has posted the message, because publishers choose everything else.
     """
     try:
         push = push_request.parse(body)
@@ -24,9 +27,10 @@ def parse_delivery(body: bytes | bytearray, source: str = "") -> Delivery:
             _check_nul(push)
     except SerializationError:
         return _reject(bytes(body))
+    topic = source.removeprefix(_SOURCE) if source.startswith(f"{_SOURCE}projects/") else ""
     message = Message(
         subscription=push.subscription,
-        topic=source.removeprefix(_SOURCE) if source.startswith(_SOURCE) else "",
+        topic=events.LEARNER if path == LEARNERS_PATH else topic,
         message_id=push.message.message_id or digest(body),
         published_at=_parse_publish_time(push.message.publish_time),
         attributes=push.message.attributes or {},

@@ -124,6 +124,7 @@ def _plan(folder: DataFolder, port: int, issuer_port: int, current: Settings) ->
         "AUTH_SIGN_IN_URL": addresses["sign_in_url"],
         "RUNBOOK_URL": current.runbook_url or runbook,
         "CORS_ORIGINS": current.cors_origins or _ORIGINS,
+        "LEARNERS_MAY_POST": "false" if current.learners_may_post is False else "true",
     }
     plan = system.make_plan(folder, HOST, port, current.pubsub_project_id, common)
     rest = plan.addresses["commands_url"].partition("/v1/")[0]

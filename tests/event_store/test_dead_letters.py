@@ -121,7 +121,9 @@ def test_letters_that_version_0_3_wrote_are_appended_if_this_version_takes_their
         former.setattr(Message, "has_id", False)
         for body in bodies:
             deliver(log, body)
-        event_log.append(log, [post.parse_delivery(bytearray(b'{"type": "New"}'), post.JSON)])
+        event_log.append(
+            log, [post.parse_delivery(bytearray(b'{"type": "New"}'), "application/json")]
+        )
     assert recorded(log) == set()
     *letters, posted = waiting(log)
     for letter in letters:

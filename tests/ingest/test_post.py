@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
-from progress.event_store import dead_letters, log
+from progress.event_store import bodies, dead_letters, log
 from progress.event_store.envelope import Rejection
 from progress.event_store.log import Delivery
 from progress.ingest import post, push
@@ -126,6 +126,17 @@ def test_entries_are_erased_with_the_start_of_their_session_whatever_their_fault
 OTHER = "expected the same content as the first event with this event_id - at $.event_id"
 
 
+FUTURE = "expected a time at most 10 minutes ahead of the clock - at $.occurred_at"
+TIME = re.compile(r", which shows (\S+)")
+
+
+def assert_names_time(reason: str) -> None:
+    """The reason has the words of the dead letter, and the server's time."""
+    (now,) = TIME.findall(reason)
+    assert abs(datetime.fromisoformat(now) - datetime.now(UTC)) < timedelta(seconds=10)
+    assert TIME.sub("", reason) == FUTURE
+
+
 def test_the_caller_learns_why_an_entry_is_a_dead_letter_each_time_it_posts_the_entry(
     ingest: Client, store: Store
 ) -> None:
@@ -142,6 +153,7 @@ def test_the_caller_learns_why_an_entry_is_a_dead_letter_each_time_it_posts_the_
         answer(event_id=""),
     ]
     told = tell(ingest, body)["dead_letters"]
+    assert_names_time(told[2].pop("reason"))
     assert [(x["index"], x["kind"], x["event_id"]) for x in told] == [
         (1, "session_owner", str(uuid5(NAMESPACE_OID, "w starts"))),
         (2, "conflict", ID),
@@ -153,10 +165,12 @@ def test_the_caller_learns_why_an_entry_is_a_dead_letter_each_time_it_posts_the_
         (8, "invalid", None),
     ]
     stored = letters(store)
+    told[2]["reason"] = FUTURE
     assert sorted(x["reason"] for x in told) == sorted(reason for _, reason, *_ in stored)
     assert {topic for _, _, topic, *_ in stored} == {"posted"}
     assert {index for *_, index in stored} == set(range(1, 9))
     again = tell(ingest, body)
+    again["dead_letters"][2]["reason"] = FUTURE
     assert again == {"redelivered": 1, "dead_letters": told}
     assert letters(store) == stored
 
@@ -398,7 +412,7 @@ NEWEST = "SELECT reason FROM event_store.dead_letters ORDER BY letter_id DESC LI
 def take(is_post: bool, entries: list[Any]) -> Delivery:
     body = json.dumps(entries).encode()
     if is_post:
-        return post.parse_delivery(bytearray(body), post.JSON)
+        return post.parse_delivery(bytearray(body), bodies.JSON)
     # Like a post, a push without an id of its message gives no id to its events.
     return push.parse_delivery(encode_push(body, message_id=f"sha256-{uuid.uuid4()}"))
 
@@ -448,7 +462,9 @@ def test_posts_in_any_batches_have_the_rows_letters_and_outcomes_of_pushes_of_si
             summary = post.describe(delivery, own)
             found = summary.pop("dead_letters")
             assert sum(summary.values()) + len(found) == len(delivery.entries)
-            told.append((summary, [(x["index"], x["kind"], x["reason"]) for x in found]))
+            told.append(
+                (summary, [(x["index"], x["kind"], TIME.sub("", x["reason"])) for x in found])
+            )
     posted = rows(stage)
     stage.sweep()
     forbid(stage.admin, "gone")

@@ -385,7 +385,7 @@ def test_the_server_still_responds_after_a_malformed_request(offline_port: int, 
     template, expected = WIRE[name]
     sent = template.replace(_GOOD.encode(), api.headers()["authorization"].encode())
     assert status(offline_port, sent) in expected
-    assert fetch_json(offline_port, "GET", "/health") == (200, {"status": "ok"})
+    assert fetch_json(offline_port, "GET", "/health")[0] == 200
 
 
 def status(offline_port: int, sent: bytes) -> int | None:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from progress.adapters import request_scope
 from progress.adapters.pubsub import wakeups
 from progress.adapters.redis import commands
-from progress.event_store import dead_letters, log
+from progress.event_store import bodies, dead_letters, log
 from progress.event_store.log import Delivery
 from progress.ingest import post, push
 from progress.local import ports
@@ -88,7 +88,7 @@ class World:
 
     def _receive(self, data: bytes, now: datetime) -> Delivery:
         if self.is_posted:
-            return post.parse_delivery(bytearray(data), post.JSON, published_at=now)
+            return post.parse_delivery(bytearray(data), bodies.JSON, published_at=now)
         return push.parse_delivery(encode_push(data, publish_time=now.isoformat()))
 
     def fold(self) -> None:

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from progress import settings
-from progress.adapters.pubsub import clients, loopback
+from progress.adapters.pubsub import clients
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Attributes
 from progress.errors import PubSubUnavailable
@@ -151,13 +151,7 @@ def _publish(
     attributes = {**tracing.message_attributes(), **attributes}
     if not commands:
         return
-    current = settings.current()
-    if url := current.serve_commands_url:  # on one machine
-        sent = [{"data": command, "attributes": attributes} for command in commands]
-        body = msgspec.json.encode({"messages": sent})
-        key = {"Authorization": f"Bearer {current.serve_key}"}
-        loopback.post(url, body, timeout_s=timeout_s, **key)
-    else:
-        messages = [{"data": command, "attributes": attributes} for command in commands]
-        topic = f"projects/{project}/topics/{TOPIC}"
-        clients.publish(topic, messages, emulator=emulator, timeout_s=timeout_s)
+    messages = [{"data": command, "attributes": attributes} for command in commands]
+    target = {"pubsub_project_id": project, "pubsub_emulator_host": emulator}
+    current = msgspec.structs.replace(settings.current(), **target)
+    clients.publish_own(TOPIC, messages, current, timeout_s=timeout_s)

@@ -36,6 +36,7 @@ BATCH = "batch"  # Weekly, domain and level stats.
 SWAP = "schema"  # Set by the rebuild that made this schema the live one.
 
 _DOCUMENT_TTL_S = 24 * 3600
+_POSTER_TTL_S = 40 * 24 * 3600
 ANNOUNCED_TTL_S = 600
 _KEYS_PER_CALL = 1_000
 _MARKS_KEY = "marks"
@@ -192,6 +193,15 @@ def expire_count(kind: str, caller: str, window: int, seconds: int) -> Command:
     return ("EXPIRE", count_key(kind, caller, window), seconds)
 
 
+def find_poster(digest: str) -> Command:
+    """Get the UTC day on which a learner posted first; the mark is kept for 40 days."""
+    return ("GETEX", _poster_key(digest), "EX", _POSTER_TTL_S)
+
+
+def mark_poster(digest: str, day: int) -> Command:
+    return ("SET", _poster_key(digest), day, "NX", "EX", _POSTER_TTL_S)
+
+
 def get_document(sha256: str) -> Command:
     return ("GET", _document_key(sha256))
 
@@ -262,6 +272,10 @@ def delete_everything() -> Command:
 def operation_name(commands: Sequence[Command]) -> str:
     """Return the value of the span attribute `db.operation.name`."""
     return str(commands[0][0]) if len(commands) == 1 else "PIPELINE"
+
+
+def _poster_key(digest: str) -> str:
+    return f"poster:{digest}"
 
 
 def _document_key(sha256: str) -> str:

@@ -1,8 +1,10 @@
-"""The limit on what a caller does in a minute or an hour.
+"""The limits on what a caller does in a minute, an hour or a day.
 
 Count in Redis or, without Redis, in this instance.
 """
 
+import contextlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Counted(NamedTuple):
-    """What a caller may do only so often within a clock minute or hour."""
+    """What a caller may do only so often within a clock minute, hour or UTC day."""
 
     key: str  # the first part of the counters' keys in Redis
     name: str
@@ -24,14 +26,24 @@ class Counted(NamedTuple):
 
 REQUESTS = Counted("rate", "requests a minute", 60)
 EVENTS = Counted("published", "published events an hour", 3_600)
+POSTS = Counted("posts", "posts a minute", 60)
+_DAY = 86_400
+ENTRIES = Counted("entries", "posted entries a day", _DAY)
+BYTES = Counted("bytes", "posted bytes a day", _DAY)
+PREFERENCES = Counted("preferences", "posted UserPreferencesChanged a day", _DAY)
+RETRACTIONS = Counted("retractions", "posted EventRetracted a day", _DAY)
+EVERYBODY = Counted("everybody", "posted entries of all learners a day", _DAY)
+NEWCOMERS = Counted(
+    "newcomers", "posted entries a day of learners who post for the first day", _DAY
+)
 
 
 class RateLimiter:
-    """A limit on what each caller does: `most` in each clock minute or hour."""
+    """A limit on what each caller does: `most` in each clock minute, hour or UTC day."""
 
     def __init__(self, redis: "Client | None", most: int, counted: Counted = REQUESTS) -> None:
         self._redis, self._most, self._counted = redis, most, counted
-        self._window = 0  # the clock minute or hour to which `_counts` belongs
+        self._window = 0  # the clock minute, hour or day to which `_counts` belongs
         self._counts: dict[str, int] = {}
 
     async def count(self, caller: str, at: datetime, number: int = 1) -> None:
@@ -50,29 +62,67 @@ class RateLimiter:
         """Return the Redis command that counts, for use in a pipeline."""
         return commands.count(self._counted.key, caller, self._window_of(at), number)
 
-    def check(self, reply: Reply, caller: str, at: datetime, number: int = 1) -> None:
-        """Raise RateLimited if the reply to `increment_command`, a count, exceeds the limit."""
+    def check(self, reply: Reply, caller: str, at: datetime, number: int = 1) -> int:
+        """Return the reply to `increment_command`, a count; raise RateLimited above the limit."""
         if not isinstance(reply, int):
-            self.count_locally(caller, at, number)
-            return
+            return self.count_locally(caller, at, number)
         if reply == number and self._redis:
             key, _, seconds = self._counted
             self._redis.send(commands.expire_count(key, caller, self._window_of(at), 2 * seconds))
-        self._check(reply, at)
+        return self._check(reply, at)
 
-    def count_locally(self, caller: str, at: datetime, number: int = 1) -> None:
+    def count_locally(self, caller: str, at: datetime, number: int = 1) -> int:
         """Count what a caller does in this instance; raise RateLimited above the limit."""
         if self._window != self._window_of(at):
             self._window = self._window_of(at)
             self._counts.clear()
         self._counts[caller] = self._counts.get(caller, 0) + number
-        self._check(self._counts[caller], at)
+        return self._check(self._counts[caller], at)
 
-    def _check(self, count: int, at: datetime) -> None:
+    def _check(self, count: int, at: datetime) -> int:
         if count > self._most:
             seconds = self._counted.seconds - int(at.timestamp()) % self._counted.seconds
             why = f"expected at most {self._most} {self._counted.name}: wait {seconds} seconds"
             raise RateLimited(why, seconds)
+        return count
 
     def _window_of(self, at: datetime) -> int:
         return int(at.timestamp()) // self._counted.seconds
+
+
+Numbers = Sequence[tuple[RateLimiter, str, int]]  # what each limiter counts of which caller
+
+
+async def count_all(redis: "Client | None", numbers: Numbers, at: datetime) -> int:
+    """Count all numbers, or none: raise RateLimited if one of them exceeds its limit.
+
+    Return the new count of the first one; 0 if there is none.
+    """
+    counts, rejections = await _count(redis, numbers, at)
+    if rejections:
+        await take_back(redis, numbers, at)
+        raise rejections[0]
+    return counts[0] if counts else 0
+
+
+async def take_back(redis: "Client | None", numbers: Numbers, at: datetime) -> None:
+    """Count as if the numbers had never been counted."""
+    await _count(redis, [(limiter, caller, -number) for limiter, caller, number in numbers], at)
+
+
+async def _count(
+    redis: "Client | None", numbers: Numbers, at: datetime
+) -> tuple[list[int], list[RateLimited]]:
+    replies: list[Reply] = [None] * len(numbers)
+    if redis and numbers:
+        with contextlib.suppress(RedisUnavailable):
+            replies = await redis.run(
+                *(limiter.increment_command(caller, at, n) for limiter, caller, n in numbers)
+            )
+    counts, rejections = [], []
+    for (limiter, caller, number), reply in zip(numbers, replies, strict=True):
+        try:
+            counts.append(limiter.check(reply, caller, at, number))
+        except RateLimited as error:
+            rejections.append(error)
+    return counts, rejections

@@ -20,6 +20,7 @@ from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Span
 from progress.auth import Caller
 from progress.errors import RedisUnavailable, RequestRejected, Unavailable
+from progress.event_store import timestamps
 from progress.operations.export_files import MEDIA_TYPES
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
@@ -32,6 +33,7 @@ from progress.query.graphql.published_events import EventPublisher
 from progress.query.graphql.subscriptions import build_sources
 from progress.query.http import protocol, subscriptions
 from progress.query.http.developer_files import DeveloperFiles
+from progress.query.http.learner_posts import LearnerPosts
 from progress.query.http.persisted_queries import PersistedQueries
 from progress.query.http.posted_events import PostedEvents
 from progress.query.http.protocol import Cors, Headers, Parameters
@@ -52,11 +54,12 @@ _Handler = Callable[[Request, Headers, RequestLog], Awaitable[Response]]
 _SAFE_METHODS = ("GET", "HEAD")
 _ALLOWED_METHODS = ("POST", *_SAFE_METHODS)
 _LOGGED = {"/graphql": "query", "/graphql/stream": "stream"}  # paths whose requests are logged
-_ROUTES = {*_LOGGED, "/health", "/ready", startup.PATH}
+_ROUTES = {*_LOGGED, "/events", "/health", "/ready", startup.PATH}
 # A span records a method that is not in this set as `_OTHER`.
 _KNOWN_METHODS = {*_ALLOWED_METHODS, "OPTIONS", "PUT", "DELETE", "PATCH"}
 _ALLOW_POST = ((b"allow", b"POST"),)
 _ALLOW = b"GET, HEAD, OPTIONS, POST"
+_ALLOW_AT = {"/health": b"GET, HEAD, OPTIONS", "/events": b"OPTIONS, POST"}
 _POSTS_ONLY = GraphQLResponse(b"null", [protocol.format_error(auth.POSTS_ONLY, "FORBIDDEN")])
 _EXPORT_HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -92,9 +95,9 @@ class QueryApi:
         self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
         self._downloads = Downloads(settings)
         self._outside = Outside(settings)
-        self._posted_events = (
-            PostedEvents(settings.serve_events_url) if settings.serve_events_url else None
-        )
+        url = settings.serve_events_url
+        forwarding = PostedEvents(url) if url else None
+        self._posts = LearnerPosts(settings, self._redis, self._authenticator, forwarding)
         self._events = EventPublisher(settings, reader, self._redis, self._cache.versions)
         self._page = StaticPage(settings)
         introspection = settings.graphql_introspection
@@ -143,10 +146,12 @@ class QueryApi:
                 return await self._handle(request, headers, log, self._execute)
             case "/graphql/stream":
                 return await self._handle(request, headers, log, self._stream)
-            case "/health" | "/ready" | startup.PATH:
+            case "/health":
+                return await self._handle(request, headers, log, _say_time)
+            case "/ready" | startup.PATH:
                 return await self._probe(request)
-            case "/events" if self._posted_events:
-                return await self._posted_events.answer(request)
+            case "/events":
+                return await self._handle(request, headers, log, self._post)
         error = {"error": "there is nothing at this path: use /graphql"}
         return (
             self._page.answer(request)
@@ -158,19 +163,17 @@ class QueryApi:
     async def _probe(self, request: Request) -> Response:
         if request.scope["method"] not in _SAFE_METHODS:
             return _reject_unsafe(request)
-        match request.scope["path"]:
-            case "/ready":
-                return await _check_readiness(self._queries.reader, self._redis)
-            case startup.PATH:
-                return await _probe_startup()
-        return protocol.json({"status": "ok"})
+        if request.scope["path"] == "/ready":
+            return await _check_readiness(self._queries.reader, self._redis)
+        return await _probe_startup()
 
     async def _handle(
         self, request: Request, headers: Headers, log: RequestLog, handler: _Handler
     ) -> Response:
         """Run the handler, convert its errors to responses, and add the CORS headers."""
         if request.scope["method"] == "OPTIONS":
-            return self._cors.preflight(headers, _ALLOW)
+            allow = _ALLOW_AT.get(request.scope["path"], _ALLOW)
+            return self._cors.preflight(headers, allow)
         try:
             response = await handler(request, headers, log)
         except RequestRejected as error:
@@ -180,6 +183,9 @@ class QueryApi:
             response = protocol.unavailable(error, headers)
         self._cors.add_headers(headers, response)
         return response
+
+    async def _post(self, request: Request, headers: Headers, _log: RequestLog) -> Response:
+        return await self._posts.answer(request, headers)
 
     async def _execute(self, request: Request, headers: Headers, log: RequestLog) -> Response:
         """Run one operation and return its result."""
@@ -346,6 +352,14 @@ def _set_attributes(span: Span, request: Request, response: Response) -> None:
     span.set_attribute("http.response.status_code", response.status_code)
     if path in _ROUTES:
         span.set_attribute("http.route", path)
+
+
+async def _say_time(request: Request, _headers: Headers, _log: RequestLog) -> Response:
+    """Return the server's time, by which a client corrects the clock of its device."""
+    if request.scope["method"] not in _SAFE_METHODS:
+        return _reject_unsafe(request)
+    now = timestamps.to_text(datetime.now(UTC))
+    return protocol.json({"status": "ok", "now": now})
 
 
 async def _probe_startup() -> Response:

@@ -93,7 +93,7 @@ async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str 
     """
     try:
         if request.scope["method"] == "POST":
-            parameters = _decode(await _body(request, headers))
+            parameters = _decode(await read_body(request, headers))
         else:
             parameters = _from_query_string(request.scope["query_string"])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -133,13 +133,14 @@ def _from_query_string(query_string: bytes) -> Parameters:
     return msgspec.convert(parameters, Parameters)
 
 
-async def _body(request: Request, headers: Headers) -> bytes:
-    if _is_too_large(headers.get(b"content-length", b"")):
-        raise RequestTooLarge(f"expected a body of at most {MAX_BODY} bytes")
+async def read_body(request: Request, headers: Headers, most: int = MAX_BODY) -> bytes:
+    """Return the body; raise RequestTooLarge over `most` bytes, BadInput if it comes too slowly."""
+    if _is_too_large(headers.get(b"content-length", b""), most):
+        raise RequestTooLarge(f"expected a body of at most {most} bytes")
     message = _poll_message(request)
     if message and not message.get("more_body", False):
-        return await _collect(request, message)
-    reading = asyncio.create_task(_collect(request, message))
+        return await _collect(request, message, most)
+    reading = asyncio.create_task(_collect(request, message, most))
     try:
         for timeout in (_BODY_TIMEOUT_S, _STALL_GRACE_S):
             done, _ = await asyncio.wait({reading}, timeout=timeout)
@@ -150,8 +151,8 @@ async def _body(request: Request, headers: Headers) -> bytes:
     raise BadInput(f"expected the whole body within {_BODY_TIMEOUT_S} seconds")
 
 
-def _is_too_large(length: bytes) -> bool:
-    return length.isdigit() and (len(length) > 9 or int(length) > MAX_BODY)
+def _is_too_large(length: bytes, most: int) -> bool:
+    return length.isdigit() and (len(length) > 9 or int(length) > most)
 
 
 def _poll_message(request: Request) -> Message | None:
@@ -168,7 +169,7 @@ def _poll_message(request: Request) -> Message | None:
     return None
 
 
-async def _collect(request: Request, message: Message | None) -> bytes:
+async def _collect(request: Request, message: Message | None, most: int) -> bytes:
     """Return the whole body; `message` is the body's first message, or None before it arrives."""
     parts, size, more = [], 0, True
     while more:
@@ -178,8 +179,8 @@ async def _collect(request: Request, message: Message | None) -> bytes:
         part: bytes = message.get("body", b"")
         more = message.get("more_body", False)
         size += len(part)
-        if size > MAX_BODY:
-            raise RequestTooLarge(f"expected a body of at most {MAX_BODY} bytes")
+        if size > most:
+            raise RequestTooLarge(f"expected a body of at most {most} bytes")
         parts.append(part)
         message = None
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -293,16 +294,21 @@ def body(answer: GraphQLResponse) -> bytes:
 
 
 def reject(rejection: RequestRejected, headers: Headers) -> Response:
-    lines: Lines = ()
+    lines = rejection_lines(rejection, headers)
+    return error(rejection.status, rejection, headers, code=rejection.code, lines=lines)
+
+
+def rejection_lines(rejection: RequestRejected, headers: Headers) -> Lines:
+    """Return the headers that tell the client what to do."""
     match rejection:
         case Unauthenticated():
             challenge = b'Bearer realm="progress"'
             if b"authorization" in headers:
                 challenge += b', error="invalid_token"'
-            lines = ((b"www-authenticate", challenge),)
+            return ((b"www-authenticate", challenge),)
         case RateLimited():
-            lines = ((b"retry-after", b"%d" % rejection.seconds),)
-    return error(rejection.status, rejection, headers, code=rejection.code, lines=lines)
+            return ((b"retry-after", b"%d" % rejection.seconds),)
+    return ()
 
 
 def unavailable(cause: Unavailable, headers: Headers) -> Response:

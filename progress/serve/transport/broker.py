@@ -368,9 +368,10 @@ def open_session() -> aiohttp.ClientSession:
 async def create_topology(broker: Broker, project: str, ingest_url: str, project_url: str) -> None:
     """Create the topics of Progress, and the subscriptions of ingest and project."""
     prefix = f"projects/{project}"
-    for topic in sorted({*events.TOPICS.values()}):
+    urls = dict.fromkeys(sorted({*events.TOPICS.values()}), ingest_url)
+    for topic, url in {**urls, events.LEARNER: f"{ingest_url}learners"}.items():
         name = f"{prefix}/subscriptions/{topic}-ingest-sub"
-        await broker.ensure(f"{prefix}/topics/{topic}", name, ingest_url)
+        await broker.ensure(f"{prefix}/topics/{topic}", name, url)
     name, deadline_s = f"{prefix}/subscriptions/progress-projection-sub", _COMMAND_DEADLINE_S
     commands = f"{prefix}/topics/{wakeups.TOPIC}"
     await broker.ensure(commands, name, project_url, deadline_s=deadline_s)

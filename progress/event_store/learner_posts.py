@@ -1,0 +1,112 @@
+"""What a learner posts about themselves: checked, and made the learner's own for publication.
+
+The ids of events and sessions become ids that only this learner can have. Nobody can therefore
+take or retract what is somebody else's, or learn whether an id is used.
+"""
+
+import contextlib
+import time
+from collections import Counter
+from datetime import datetime
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+import msgspec
+
+from progress.event_store import bodies, envelope, events, json_input, timestamps
+from progress.event_store.envelope import Message, ParsedEvent
+
+MOST_BYTES = 1_000_000  # of a body
+
+_MOST_ENTRY_BYTES = 8_192  # as published
+_NAMESPACE = uuid5(NAMESPACE_OID, "learner")
+_KEPT = ("user_id", "correlation_id", "causation_id", "source_id")  # of the metadata
+_PAUSE_EVERY, _PAUSE_S = 16, 0.000_1  # entries; 16 take less than a millisecond
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An entry that is not published: its place in the body, why, and its id as sent."""
+
+    index: int
+    reason: str
+    event_id: str | None
+
+
+class LearnerPost(msgspec.Struct, frozen=True):
+    """A checked post: the data of the message to publish, and the entries that are refused."""
+
+    message: bytes
+    accepted: int
+    refused: list[Refused]
+    types: Counter[str]  # of the entries whose type is known, also of refused ones
+
+    @property
+    def entries(self) -> int:
+        return self.accepted + len(self.refused)
+
+
+def check(
+    body: bytes, media_type: str, learner: str, now: datetime, *, in_thread: bool = False
+) -> LearnerPost:
+    """Check each entry; raise BadInput if the body is not JSON, RequestTooLarge for over 1,000.
+
+    In a thread, make short pauses: an event loop, which waits for the interpreter, runs in them.
+    """
+    message = Message(topic=events.LEARNER, poster=learner)
+    good: list[bytes] = []
+    refused: list[Refused] = []
+    types: Counter[str] = Counter()
+    for index, part in bodies.split(body, media_type):
+        if in_thread and index % _PAUSE_EVERY == 0:
+            time.sleep(_PAUSE_S)
+        entry = envelope.decode_part(part, index, message)
+        types[entry.event_type or ""] += 1
+        published = b""
+        if isinstance(entry, ParsedEvent):
+            published, reason = _encode(entry, learner, now)
+        else:
+            reason = entry.reason
+        if reason:
+            refused.append(Refused(index, reason, _sent_id(part)))
+        else:
+            good.append(published)
+    return LearnerPost(b"[%b]" % b",".join(good), len(good), refused, types)
+
+
+def own_id(learner: str, id_: str) -> str:
+    """Return the id that stands for this id of the learner's."""
+    return str(uuid5(_NAMESPACE, msgspec.json.encode([learner, id_]).decode()))
+
+
+def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str]:
+    """Return the event as it is published, or why it is refused."""
+    if event.occurred_at > now + timestamps.MOST_AHEAD:
+        return b"", timestamps.describe_future(now)
+    metadata = {**event.metadata, "source_id": event.event_id}
+    data: dict[str, Any] = dict(event.data)
+    if data.get("session_id") is not None:
+        data["session_id"] = own_id(learner, data["session_id"])
+    if event.event_type == "EventRetracted":
+        retracted = envelope.to_uuid(data["retracted_event_id"]).lower()
+        data["retracted_event_id"] = own_id(learner, retracted)
+    published = msgspec.json.encode(
+        {
+            "event_id": own_id(learner, event.event_id.lower()),
+            "event_type": event.event_type,
+            "occurred_at": event.occurred_at,
+            "data": data,
+            "metadata": {name: metadata[name] for name in _KEPT if metadata.get(name) is not None},
+        }
+    )
+    if len(published) > _MOST_ENTRY_BYTES:
+        return b"", f"expected at most {_MOST_ENTRY_BYTES:,} bytes - at $"
+    return published, json_input.decode(published)[1]  # the flat form has a level less
+
+
+def _sent_id(part: bytes) -> str | None:
+    """Return the id of an entry as it was sent; None if it has none."""
+    with contextlib.suppress(json_input.NotJson):
+        body, _ = json_input.decode(part)
+        if type(body) is dict:
+            return json_input.printable(envelope.to_envelope(body)[0].get("event_id"))
+    return None

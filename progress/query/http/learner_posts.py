@@ -1,0 +1,193 @@
+"""What learners post at `/events`, with the token of the page: checked, counted and published.
+
+A post needs Pub/Sub and no database. Ingest records it from the topic `learner-events`.
+"""
+
+import asyncio
+import contextvars
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from progress.adapters.pubsub import clients, wakeups
+from progress.adapters.redis import commands
+from progress.adapters.telemetry import logs, tracing
+from progress.auth import Authenticator
+from progress.errors import (
+    Forbidden,
+    PubSubUnavailable,
+    RedisUnavailable,
+    RequestRejected,
+    Unavailable,
+)
+from progress.event_store import bodies, events, learner_posts
+from progress.event_store.learner_posts import LearnerPost
+from progress.query.cache import rate_limit
+from progress.query.cache.rate_limit import Counted, Numbers, RateLimiter
+from progress.query.http import protocol
+from progress.query.http.posted_events import PostedEvents
+from progress.query.http.protocol import Headers
+from progress.settings import Settings
+
+if TYPE_CHECKING:
+    from progress.adapters.redis.async_client import Client
+
+OFF = "learners may not post events here"  # clients know a system that takes no posts by this text
+
+_PUBLISHER = "expected a learner's token: a publisher posts at the address of ingest"
+_TYPES = f"expected {bodies.JSON} or {bodies.LINES} in UTF-8, and no Content-Encoding"
+_TIMEOUT_S = 10.0  # of Pub/Sub
+_LONG = 8_192  # bytes of a body that is decoded in a thread; a shorter one takes about 1 ms
+_DECODERS, _PUBLISHERS = 2, 32  # threads
+_MOST = {
+    rate_limit.ENTRIES: 20_000,
+    rate_limit.BYTES: 10_000_000,
+    rate_limit.PREFERENCES: 50,
+    rate_limit.RETRACTIONS: 1_000,
+}
+_MOST_POSTS = 60  # a minute
+_DAY = 86_400
+
+_T = TypeVar("_T")
+
+
+class LearnerPosts:
+    """The path `/events`; with `forwarding`, ingest gets the posts of publishers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        redis: "Client | None",
+        authenticator: Authenticator,
+        forwarding: PostedEvents | None,
+    ) -> None:
+        self._settings, self._redis, self._authenticator = settings, redis, authenticator
+        self._forwarding = forwarding
+        self._decoding = ThreadPoolExecutor(_DECODERS, "decode")
+        self._publishing = ThreadPoolExecutor(_PUBLISHERS, "publish")
+        everybody = settings.learner_entries_per_day
+        most = {rate_limit.EVERYBODY: everybody, rate_limit.NEWCOMERS: everybody // 2}
+        most |= {**_MOST, rate_limit.POSTS: _MOST_POSTS}
+        self._limiters: dict[Counted, RateLimiter] = {
+            counted: RateLimiter(redis, number, counted) for counted, number in most.items()
+        }
+
+    async def answer(self, request: Request, headers: Headers) -> Response:
+        """Return 202 once Pub/Sub has what is good, or say why nothing is taken."""
+        try:
+            return await self._take(request, headers)
+        except RequestRejected as error:
+            status = 403 if isinstance(error, Forbidden) else error.status
+            lines = protocol.rejection_lines(error, headers)
+            return protocol.json({"error": str(error)}, status, lines)
+        except Unavailable as error:
+            logs.write("WARNING", f"not published: {error}", operation="post", outcome="error")
+            lines = ((b"retry-after", b"%d" % error.retry_after_s),)
+            return protocol.json({"error": protocol.UNAVAILABLE}, 503, lines)
+
+    async def _take(self, request: Request, headers: Headers) -> Response:
+        authorization = headers.get(b"authorization", b"").decode("latin-1")
+        caller = await self._authenticator.authenticate(authorization)
+        if caller.role == "publisher":
+            if self._forwarding:
+                return await self._forwarding.answer(request)
+            raise Forbidden(_PUBLISHER)
+        if not self._settings.learners_may_post:
+            raise Forbidden(OFF)
+        if request.method != "POST":
+            return protocol.json({"error": "expected POST"}, 405, ((b"allow", b"OPTIONS, POST"),))
+        kind, encoding = (
+            headers.get(name, b"").decode("latin-1")
+            for name in (b"content-type", b"content-encoding")
+        )
+        media_type = bodies.media_type(kind, encoding)
+        if not media_type:
+            return protocol.json({"error": _TYPES}, 415)
+        now, digest = datetime.now(UTC), hashlib.sha256(caller.user_id.encode()).hexdigest()
+        posts: Numbers = [(self._limiters[rate_limit.POSTS], digest, 1)]
+        await rate_limit.count_all(self._redis, posts, now)
+        body = await protocol.read_body(request, headers, learner_posts.MOST_BYTES)
+        post = await self._check(body, media_type, caller.user_id, now)
+        is_new = await self._is_new(digest, now)
+        numbers = self._numbers(post, digest, is_new=is_new)
+        total = await rate_limit.count_all(self._redis, numbers, now)
+        try:
+            if post.accepted:
+                await self._publish(post.message)
+        except PubSubUnavailable:
+            await rate_limit.take_back(self._redis, [*posts, *numbers], now)
+            raise
+        if is_new and self._redis and post.accepted:
+            self._redis.send(commands.mark_poster(digest, _day(now)))
+        share = total / self._settings.learner_entries_per_day
+        logs.write("INFO", "posted", operation="post", outcome="ok", learner_share=share)
+        refused = [msgspec.structs.asdict(each) for each in post.refused]
+        return protocol.json({"accepted": post.accepted, "refused": refused}, 202)
+
+    async def _check(
+        self, body: bytes, media_type: str, learner: str, now: datetime
+    ) -> LearnerPost:
+        """Check the entries; those of a long body in a thread, beside other requests."""
+        if len(body) <= _LONG:
+            return learner_posts.check(body, media_type, learner, now)
+        return await _run(
+            self._decoding,
+            lambda: learner_posts.check(body, media_type, learner, now, in_thread=True),
+        )
+
+    async def _is_new(self, digest: str, now: datetime) -> bool:
+        """Return whether the learner has not posted on an earlier day, as far as Redis knows.
+
+        Without Redis, nobody is new.
+        """
+        if self._redis is None:
+            return False
+        try:
+            (day,) = await self._redis.run(commands.find_poster(digest))
+        except RedisUnavailable:
+            return False
+        return not isinstance(day, bytes) or int(day) >= _day(now)
+
+    def _numbers(self, post: LearnerPost, digest: str, *, is_new: bool) -> Numbers:
+        """Return what counts of a post; first the entries of all learners."""
+        numbers = [
+            (rate_limit.EVERYBODY, "", post.entries),
+            (rate_limit.NEWCOMERS, "", post.entries if is_new else 0),
+            (rate_limit.ENTRIES, digest, post.entries),
+            (rate_limit.BYTES, digest, len(post.message)),
+            (rate_limit.PREFERENCES, digest, post.types["UserPreferencesChanged"]),
+            (rate_limit.RETRACTIONS, digest, post.types["EventRetracted"]),
+        ]
+        return [(self._limiters[counted], who, n) for counted, who, n in numbers if n]
+
+    async def _publish(self, data: bytes) -> None:
+        if not wakeups.outage().is_over:
+            raise PubSubUnavailable("Pub/Sub failed less than 5 s ago")
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                await _run(self._publishing, lambda: self._publish_now(data))
+        except (PubSubUnavailable, TimeoutError) as error:
+            wakeups.outage().begin()
+            raise PubSubUnavailable(f"Pub/Sub does not accept a post: {error}") from error
+
+    def _publish_now(self, data: bytes) -> None:
+        attributes = wakeups.publish_attributes(events.LEARNER)
+        with tracing.child_span(f"publish {events.LEARNER}", "producer", attributes):
+            message: dict[str, Any] = {"data": data, "attributes": tracing.message_attributes()}
+            clients.publish_own(events.LEARNER, [message], self._settings, timeout_s=_TIMEOUT_S)
+
+
+async def _run(executor: ThreadPoolExecutor, function: Callable[[], _T]) -> _T:
+    """Run the function in a thread, in the current trace."""
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(executor, context.run, function)
+
+
+def _day(at: datetime) -> int:
+    return int(at.timestamp()) // _DAY
