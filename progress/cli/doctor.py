@@ -170,6 +170,8 @@ def _look_at_status() -> tuple[str, list[Finding]]:
         findings.append(Finding(found, "see docs/runbook.md, Pending events"))
     behind = max((row["events_behind"] for row in projections), default=0)
     held = f"{counts['pending']:,} pending" + (f" (the oldest {waited})" if pending else "")
+    if conflicts := counts["learner_conflicts"]:
+        held += f", {conflicts:,} of learners dropped in 30 days (an app used an id twice)"
     return f"{counts['events']:,} events, {held}, {behind:,} behind at most", findings
 
 

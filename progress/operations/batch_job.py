@@ -100,13 +100,14 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Bat
 
 
 def delete_old_records(connection: Connection) -> None:
-    """Delete dead letters closed for 90 days, and operations and traces of readers after 400 days.
+    """Delete dead letters closed for 90 days, and after 400 days operations, traces, conflicts.
 
     A failed erasure is kept until another erasure of the learner has succeeded.
     """
     database.run(connection, _FILE, "delete closed letters", limit=_LETTERS_PER_RUN)
     database.run(connection, _FILE, "delete finished operations")
     database.run(connection, "event_store/accesses", "delete old", limit=_ACCESSES_PER_RUN)
+    database.run(connection, "event_store/accesses", "delete old conflicts")
 
 
 def empty_old_letters(connection: Connection, days: int) -> None:

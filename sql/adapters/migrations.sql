@@ -47,6 +47,11 @@ SELECT name, checksum FROM public.progress_functions;
 INSERT INTO public.progress_functions (name, checksum) VALUES (:name, :checksum)
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = clock_timestamp();
 
+-- replay letters of learners --
+-- Only an ingest that knew less left them, and the new code may know more. Its batch job serves after the release.
+UPDATE event_store.dead_letters SET due_at = clock_timestamp() + INTERVAL '1 hour'
+WHERE topic = 'learner-events' AND kind <> 'future' AND (replayed_at IS NOT NULL) = false AND discarded_at IS NULL;
+
 -- missing indexes --
 -- The indexes that are not there or not valid, for example after a killed build. They are built after the migrations,
 -- because a letter's payload may be large and other versions are serving. Without them, only some searches are slower.

@@ -53,3 +53,6 @@ WHERE (user_id, hour, read_by, role) IN (
     WHERE hour < clock_timestamp() - INTERVAL '400 days'
     ORDER BY hour
     LIMIT CAST(:limit AS bigint));
+
+-- delete old conflicts --
+DELETE FROM event_store.learner_conflicts WHERE day < (clock_timestamp() AT TIME ZONE 'UTC')::date - 400;

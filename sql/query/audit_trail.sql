@@ -12,6 +12,8 @@ SELECT json_build_object(
     'data', CAST(event_data AS text),
     'correlation_id', metadata ->> 'correlation_id',
     'causation_id', metadata ->> 'causation_id',
+    'posted_by', metadata ->> 'posted_by',
+    'source_id', metadata ->> 'source_id',
     'occurred_at', occurred_at,
     'recorded_at', created_at)
 FROM events e

@@ -21,6 +21,7 @@ from tests.support.token_issuer import Issuer
 
 Body = dict[str, Any]
 END = b""  # The last chunk of a body that comes in chunks.
+_T = TypeVar("_T")
 QUERY = cast("GraphQLObjectType", GRAPHQL.query_type)
 NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"  # There is no database at this URL.
 
@@ -59,6 +60,20 @@ class Api:
         headers: dict[str, str] | None = None,
     ) -> Response:
         """Return the response to a raw request; the request's body may come in chunks."""
+        return self.run(self.answer(method, path, body, headers))
+
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine in the API's event loop."""
+        return self._runner.run(coroutine)
+
+    async def answer(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] = b"",
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        """Return the response to a raw request, in the event loop."""
         path, _, query = path.partition("?")
         encoded = [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()]
         scope = {
@@ -82,7 +97,7 @@ class Api:
                 "more_body": not is_whole and chunk != END,
             }
 
-        return self._runner.run(self._api.answer(Request(scope, receive)))
+        return await self._api.answer(Request(scope, receive))
 
     def post(
         self, query: str, user: str = "ann", /, *, roles: Any = None, **variables: object
@@ -137,9 +152,6 @@ def serve(url: str, **changed: Any) -> Iterator[Api]:
             yield query_api
         finally:
             query_api.close()
-
-
-_T = TypeVar("_T")
 
 
 class QueryClient:

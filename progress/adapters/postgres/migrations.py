@@ -43,7 +43,8 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
     roles come before it, too, because a restored database may lack one that a migration names. If
     several processes call this function at the same time, they take turns. Raise ProgressError if a
     migration was changed after it was applied, if the database has a migration that this code does
-    not know, such as those of the versions before 0.1.0, or if a superuser must act first.
+    not know, such as those of the versions before 0.1.0, or if a superuser must act first. The
+    batch job then replays the dead letters of what learners have posted.
     """
     with exclusive(connection):
         if database.run(connection, _FILE, "may migrate") == [[False]]:
@@ -55,6 +56,7 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
         with database.transaction(connection):
             applied = complete(connection, folder)
         roles.apply(connection)
+        database.run(connection, _FILE, "replay letters of learners")
         build_indexes(connection)
     return applied
 

@@ -443,6 +443,8 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     data: str
     correlation_id: str | None
     causation_id: str | None
+    posted_by: str | None
+    source_id: str | None
     occurred_at: datetime
     recorded_at: datetime
 

@@ -30,10 +30,11 @@ BEGIN
 END $$;
 
 -- Remove an erased learner from up to `at_most` rows: delete those about the learner, and name the learner by the
--- digest in those about others. Return the number of rows.
+-- digest in those about others. Return the number of rows. Delete the counts of the learner's conflicts, too.
 CREATE OR REPLACE FUNCTION event_store.redact_accesses(learner text, at_most integer, OUT redacted bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '10s' AS $$
 BEGIN
+    DELETE FROM event_store.learner_conflicts c WHERE c.user_id = learner;
     WITH next AS (
         SELECT n.* FROM event_store.accesses n
         WHERE n.user_id = learner OR n.read_by = learner AND n.role <> 'system'

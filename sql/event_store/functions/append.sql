@@ -5,7 +5,7 @@
 -- erased learners, of whom nothing is recorded.
 --
 -- An event ends with one outcome: appended; redelivered (recorded before, with the same content); pending; erased; or
--- as a dead letter: conflict (the id has other content), future, session_owner (the session is another learner's), or a
+-- as a dead letter: conflict (the id has other content; of what a learner has posted, only counted), future, session_owner (the session is another learner's), or a
 -- reason that ingest found.
 --
 -- The order, under one lock for all appends: drop what is about erased learners, compare the expected version, record
@@ -449,12 +449,18 @@ BEGIN
 END $$;
 
 -- Write a dead letter for an event, unless the message already has a dead letter for the event's index. If the event
--- did not come from a message, but from append_events or a replay, raise PR001 instead, with the kind as its detail.
+-- did not come from a message, but from append_events or a replay, raise PR001 instead, with the kind as its detail. A
+-- conflict of an event that a learner has posted is only counted.
 CREATE OR REPLACE FUNCTION event_store.write_dead_letter(
     message jsonb, e event_store.incoming_event, kind text, reason text, due_at timestamptz DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+    IF kind = 'conflict' AND e.metadata ->> 'posted_by' = 'learner' THEN
+        INSERT INTO event_store.learner_conflicts AS c VALUES (e.learner, (clock_timestamp() AT TIME ZONE 'UTC')::date, 1)
+        ON CONFLICT (user_id, day) DO UPDATE SET conflicts = c.conflicts + 1;
+        RETURN;
+    END IF;
     IF message IS NULL THEN
         RAISE EXCEPTION '%', reason
             USING ERRCODE = 'PR001', DETAIL = kind;

@@ -246,11 +246,13 @@ BEGIN
     END IF;
 END $$;
 
--- Store why the replay of a dead letter failed; the dead letter stays open.
+-- Store why the replay of a dead letter failed; the dead letter stays open. Only one about the future is due again.
 CREATE OR REPLACE FUNCTION event_store.mark_failed(letter_id bigint, kind text, reason text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    UPDATE event_store.dead_letters l SET kind = mark_failed.kind, reason = mark_failed.reason
+    UPDATE event_store.dead_letters l
+    SET kind = mark_failed.kind, reason = mark_failed.reason,
+        due_at = CASE WHEN mark_failed.kind = 'future' THEN l.due_at END
     WHERE l.letter_id = mark_failed.letter_id;
 END;
 

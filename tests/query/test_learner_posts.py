@@ -1,0 +1,551 @@
+"""What learners post with their own token: checked, made their own, published, recorded."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+import pytest
+import redis
+from google.pubsub_v1.types import PublishRequest
+from starlette.responses import Response
+
+from progress.adapters.pubsub import wakeups
+from progress.event_store import dead_letters, events, learner_posts, log
+from progress.ingest import push
+from progress.query.http import learner_posts as endpoint
+from tests.conftest import Store
+from tests.event_store.test_erased import forbid
+from tests.support import api, function_process, http_client, sample_events, token_issuer
+from tests.support.api import Api
+from tests.support.fake_publisher import FakePublisher
+from tests.support.pushes import encode_push
+from tests.support.stage import connect
+
+AT = "2024-05-01T12:00:00Z"
+JSON = "application/json"
+Entry = dict[str, Any]
+
+
+def entry(kind: str = "GoalSet", at: str = AT, **data: Any) -> Entry:
+    """Return an event as a phone has it, which names no learner."""
+    data = data or {"answers_per_day": 5}
+    return {"event_id": str(uuid.uuid4()), "event_type": kind, "occurred_at": at, "data": data}
+
+
+def answer(session: str = "s", item: str = "i", **more: Any) -> Entry:
+    return entry("CorrectAnswerGiven", session_id=session, item_id=item, **more)
+
+
+def own(*identity: str) -> str:
+    array = json.dumps(identity, ensure_ascii=False, separators=(",", ":"))
+    return str(uuid5(uuid5(NAMESPACE_OID, "learner"), array))
+
+
+class World:
+    """The API of learners, and a Pub/Sub whose messages are recorded at once."""
+
+    def __init__(self, store: Store, served: Api, sent: FakePublisher) -> None:
+        self.api, self.sent, self.connection = served, sent, connect(store.url)
+        sent.on_stored = self._deliver
+
+    def _deliver(self, request: PublishRequest) -> None:
+        for message in request.messages:
+            assert not message.attributes.keys() - {"traceparent", "googclient_traceparent"}
+            self.record(message.data)
+
+    def record(self, data: bytes | list[Entry], path: str = "/learners") -> dict[str, int]:
+        """Record a message that was pushed to this path; return the outcomes."""
+        delivery = push.parse_delivery(encode_push(data), path=path)
+        return log.append(self.connection, [delivery]).outcomes
+
+    def send(
+        self, body: object, user: str = "ann", /, roles: Any = None, **headers: str
+    ) -> Response:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.api.request("POST", "/events", data, api.headers(user, roles) | headers)
+
+    def post(self, *entries: object, user: str = "ann") -> list[tuple[int, str]]:
+        """Post entries; return the index and the reason of each that is refused."""
+        response = self.send([*entries], user)
+        assert response.status_code == 202, response.body
+        told = api.read(response)
+        assert told["accepted"] + len(told["refused"]) == len(entries)
+        for each in told["refused"]:
+            sent = entries[each["index"]]
+            assert each["event_id"] == (sent.get("event_id") if isinstance(sent, dict) else None)
+        return [(each["index"], each["reason"]) for each in told["refused"]]
+
+    def messages(self) -> list[Any]:
+        return [json.loads(message.data) for message in self.sent.messages(events.LEARNER)]
+
+    def rows(self, user: str = "%") -> list[Any]:
+        rows: list[Any] = self.connection.run(
+            "SELECT event_id::text, stream_id, event_type, event_data, metadata "
+            "FROM event_store.events WHERE stream_id LIKE 'learner-' || :user "
+            "ORDER BY global_position",
+            user=user,
+        )
+        return rows
+
+    def letters(self) -> list[tuple[str, str]]:
+        found = dead_letters.list_letters(self.connection)
+        return [(letter.kind.value, letter.reason) for letter in found]
+
+    def conflicts(self) -> list[Any]:
+        found = self.connection.run("SELECT user_id, conflicts FROM event_store.learner_conflicts")
+        return [tuple(row) for row in found]
+
+
+@contextmanager
+def serve(store: Store, sent: FakePublisher, **changed: Any) -> Iterator[World]:
+    options = {"pubsub_emulator_host": sent.address, "learners_may_post": True} | changed
+    wakeups.outage.cache_clear()
+    with api.serve(store.url, **options) as served:
+        world = World(store, served, sent)
+        with closing(world.connection):
+            yield world
+    wakeups.outage.cache_clear()
+
+
+@pytest.fixture
+def world(store: Store, fake_publisher: FakePublisher) -> Iterator[World]:
+    with serve(store, fake_publisher) as made:
+        yield made
+
+
+def test_a_post_is_published_as_the_learners_own_and_recorded(world: World) -> None:
+    start = entry("SessionStarted", session_id="s") | {"event_id": str(uuid.uuid4()).upper()}
+    metadata = {"correlation_id": "c", "posted_by": "school", "source_id": "x", "timestamp": AT}
+    given = answer("s", "i") | {"metadata": metadata | {"user_id": "ann"}}
+    retracted = entry("EventRetracted", retracted_event_id=given["event_id"].upper())
+    assert world.post(start, given, retracted) == []
+    ((first, second, third),) = world.messages()
+    assert first == {
+        "event_id": own("ann", start["event_id"].lower()),
+        "event_type": "SessionStarted",
+        "occurred_at": AT,
+        "data": {"session_id": own("ann", "s")},
+        "metadata": {"user_id": "ann", "source_id": start["event_id"]},
+    }
+    assert second["metadata"] == {
+        "user_id": "ann",
+        "correlation_id": "c",
+        "source_id": given["event_id"],
+    }
+    assert third["data"] == {"retracted_event_id": second["event_id"]}
+    rows = world.rows()
+    assert [row[4]["posted_by"] for row in rows] == ["learner"] * 3
+    assert {row[1] for row in rows} == {"learner-ann"}
+    query = '{ events(first: 3, userId: "ann") { edges { node { eventId postedBy sourceId } } } }'
+    edges = world.api.post(query, "support", roles="support")["data"]["events"]["edges"]
+    assert edges[1]["node"] == {
+        "eventId": second["event_id"],
+        "postedBy": "learner",
+        "sourceId": given["event_id"],
+    }
+    assert world.post(start, given) == []
+    assert world.rows() == rows
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "no object": (5, "expected an object - at $"),
+    "no id": ({"event_type": "GoalSet"}, "expected event_id, found none - at $.event_id"),
+    "a number as id": (
+        entry() | {"event_id": "7", "occurred_at": "x"},
+        "expected a UUID - at $.event_id",
+    ),
+    "another type": (
+        entry("ItemPublished", item_id=5, user_id="bob"),
+        "expected a type that learners post - at $.event_type",
+    ),
+    "an undeclared type": (
+        entry("CardSeen", item_id="i"),
+        "expected a type that learners post - at $.event_type",
+    ),
+    "a type that is no text": (
+        entry() | {"event_type": ["GoalSet"]},
+        "expected a type that learners post - at $.event_type",
+    ),
+    "another learner": (
+        entry(answers_per_day="x", user_id="bob"),
+        "expected the token's learner - at $.data.user_id",
+    ),
+    "another learner beside the own": (
+        entry(answers_per_day=1, user_id="ann") | {"metadata": {"user_id": "bob"}},
+        "expected the token's learner - at $.metadata.user_id",
+    ),
+    "another learner in a flat form": (
+        {"type": "GoalSet", "event_id": str(uuid.uuid4()), "user_id": "bob"},
+        "expected the token's learner - at $.user_id",
+    ),
+    "invalid": (
+        entry(answers_per_day=-1, at="2999-01-01T00:00:00Z"),
+        "expected an integer from 0 to 1,000 - at $.data.answers_per_day",
+    ),
+    "no time": (
+        {**entry(), "occurred_at": None},
+        "expected an RFC 3339 time with an offset, found none - at $.occurred_at",
+    ),
+    "a name": (
+        entry("UserPreferencesChanged", display_name=None),
+        "expected none, because teachers read it - at $.data.display_name",
+    ),
+    "long": (entry(answers_per_day=1, x="x" * 8_192), "expected at most 8,192 bytes - at $"),
+    "numbers that grow": (
+        json.dumps(entry(answers_per_day=1, x=[])).replace("[]", f"[{'1e9,' * 1_000}1]"),
+        "expected at most 8,192 bytes - at $",
+    ),
+    "deep only as published": (
+        json.dumps({"type": "GoalSet", **entry(), "data": None, "event_type": None})[:-1]
+        + f', "answers_per_day": 1, "x": {"[" * 63}{"]" * 63}}}',
+        "expected at most 64 levels - at $",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_entry_is_not_stored_and_the_others_are(world: World, name: str) -> None:
+    sent, reason = REFUSED[name]
+    text = sent if isinstance(sent, str) else json.dumps(sent)
+    response = world.send(f"[{json.dumps(answer())}, {text}]".encode())
+    assert response.status_code == 202
+    told = api.read(response)
+    assert told["accepted"] == 1
+    assert [(each["index"], each["reason"]) for each in told["refused"]] == [(1, reason)]
+    assert (len(world.messages()[0]), len(world.rows()), world.letters()) == (1, 1, [])
+
+
+def test_the_reason_of_a_time_ahead_has_the_servers_time(world: World) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=11)
+    ((_, reason),) = world.post(entry(at=soon.isoformat()))
+    now = datetime.fromisoformat(reason.split("which shows ")[1].split()[0])
+    assert abs(now - datetime.now(UTC)) < timedelta(seconds=10)
+    assert world.messages() == []
+
+
+def test_the_parsed_event_is_published_and_nothing_of_the_bytes(world: World) -> None:
+    id_ = str(uuid.uuid4())
+    body = (
+        f'{{"event_id": "x", "event_id": "{id_}", "event_type": "GoalSet", "occurred_at": "{AT}",'
+        ' "event_data": {"user_id": "bob"}, "secret": 1,'
+        ' "data": {"answers_per_day": 1, "answers_per_day": 2, "email": "ann@example.com"}}'
+    )
+    assert world.send(body.encode()).status_code == 202
+    (((published),),) = world.messages()
+    assert published["data"] == {"answers_per_day": 2, "email": "a***@example.com"}
+    assert b"secret" not in world.sent.messages(events.LEARNER)[0].data
+    assert world.rows()[0][3] == published["data"]
+
+
+def test_nobody_takes_what_is_somebody_elses(world: World) -> None:
+    """Another learner's ids of events and sessions, and what the school has recorded."""
+    theirs = entry("SessionStarted", session_id="s", user_id="bob")
+    school = entry("CorrectAnswerGiven", session_id="s", item_id="i", user_id="ann")
+    assert world.record([theirs, school], "/") == {"appended": 2, "redelivered": 0}
+    start = entry("SessionStarted", session_id="s") | {"event_id": theirs["event_id"]}
+    retraction = entry("EventRetracted", retracted_event_id=school["event_id"])
+    assert world.post(start, answer("s"), retraction) == []
+    assert len(world.rows("ann")) == 4
+    assert (world.letters(), world.conflicts()) == ([], [])
+    sessions = world.connection.run("SELECT session_id, user_id FROM event_store.sessions")
+    assert {tuple(row) for row in sessions} == {("s", "bob"), (own("ann", "s"), "ann")}
+    query = '{ events(userId: "ann", first: 9) { edges { node { retracted } } } }'
+    edges = world.api.post(query, "support", roles="support")["data"]["events"]["edges"]
+    assert not any(edge["node"]["retracted"] for edge in edges)
+
+
+def test_a_conflict_is_dropped_and_counted(world: World) -> None:
+    first = entry()
+    world.post(first)
+    world.post(first | {"data": {"answers_per_day": 6}})
+    world.post(entry(), first | {"data": {"answers_per_day": 7}})
+    assert (world.letters(), world.conflicts()) == ([], [("ann", 2)])
+    assert [row[3] for row in world.rows()] == [{"answers_per_day": 5}] * 2
+
+
+def test_only_the_path_says_who_posted(world: World) -> None:
+    forged = entry("GoalSet", user_id="ann", answers_per_day=5)
+    forged["metadata"] = {"posted_by": "learner", "source_id": "x"}
+    data = json.loads(encode_push([forged]))
+    data["subscription"] = "projects/p/subscriptions/learner-events-ingest-sub"
+    source = "//pubsub.googleapis.com/learner-events"
+    delivery = push.parse_delivery(json.dumps(data).encode(), source)
+    log.append(world.connection, [delivery])
+    ((*_, metadata),) = world.rows()
+    assert metadata == {"source_id": "x"}
+    bad = forged | {"event_id": str(uuid.uuid4()), "data": {"user_id": "ann"}}
+    world.record([bad], "/")
+    (letter,) = dead_letters.list_letters(world.connection)
+    world.connection.run(
+        "UPDATE event_store.dead_letters SET payload = replace(payload, '\"data\": {', "
+        '\'"data": {"answers_per_day": 1, \')'
+    )
+    assert dead_letters.replay(world.connection, letter.letter_id) is None
+    assert "posted_by" not in world.rows()[1][4]
+
+
+def test_ingest_takes_there_only_what_learners_post(world: World) -> None:
+    foreign = sample_events.item_published("i")
+    nobody = entry()
+    assert world.record([foreign, nobody]) == {"invalid": 2}
+    assert [reason for _, reason in world.letters()] == [
+        "expected a type that learners post - at $.event_type",
+        "expected a learner, found none - at $.metadata.user_id",
+    ]
+
+
+def test_a_migration_lets_the_letters_of_learners_be_replayed_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingest of a former version has not known a type that the query function has published."""
+    with monkeypatch.context() as patch:
+        patch.setattr(events, "LEARNERS_POST", events.LEARNERS_POST - {"GoalSet"})
+        published = entry(answers_per_day=5) | {"metadata": {"user_id": "ann"}}
+        world.record([published, entry("RestDayTaken", date="x", user_id="ann")])
+    assert dead_letters.replay_due(world.connection) == 0
+    migrate(world)
+    assert dead_letters.replay_due(world.connection) == 1
+    ((*_, metadata),) = world.rows()
+    assert metadata["posted_by"] == "learner"
+    assert len(world.letters()) == 1
+    assert dead_letters.replay_due(world.connection) == 0
+    due = "SELECT due_at FROM event_store.dead_letters WHERE replayed_at IS NULL"
+    assert world.connection.run(due) == [[None]]
+
+
+def migrate(world: World) -> None:
+    from progress.adapters.postgres import migrations
+
+    migrations.apply(world.connection)
+    world.connection.run("UPDATE event_store.dead_letters SET due_at = due_at - interval '1 hour'")
+
+
+def test_nothing_of_a_gone_learner_is_recorded_and_nothing_of_others_is_lost(
+    world: World,
+) -> None:
+    """An erased learner names, with a valid token, a session for which answers of others wait."""
+    world.record([entry("CorrectAnswerGiven", session_id="s", item_id="i")], "/")
+    forbid(world.connection, "ann")
+    assert world.post(entry("SessionStarted", session_id="s"), answer("s")) == []
+    assert world.rows() == []
+    assert world.connection.run("SELECT session_id FROM event_store.pending") == [["s"]]
+    world.record([entry("SessionStarted", session_id="s", user_id="bob")], "/")
+    assert [row[1] for row in world.rows()] == ["learner-bob"] * 2
+    world.record([entry("UserDeleted", user_id="carl")], "/")
+    assert world.post(answer(), user="carl") == []
+    assert len(world.rows("carl")) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"[]", {"authorization": ""}, 401),
+        (b"[]", {"content-type": "text/plain"}, 415),
+        (b"[]", {"content-type": "application/json; charset=latin-1"}, 415),
+        (b"[]", {"content-encoding": "gzip"}, 415),
+        (b"[" + b" " * learner_posts.MOST_BYTES + b"]", {}, 413),
+        (json.dumps([5] * 1_001).encode(), {}, 413),
+        (b"[1,", {}, 400),
+        (b"\xff", {}, 400),
+        (b"", {}, 400),
+    ],
+)
+def test_the_head_and_the_body_are_checked(
+    world: World, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    response = world.send(body, **headers)
+    assert response.status_code == status
+    assert isinstance(api.read(response)["error"], str)
+
+
+def test_lines_are_taken_too(world: World) -> None:
+    lines = b"\n\n".join(json.dumps(answer()).encode() for _ in range(3))
+    response = world.send(lines, **{"content-type": "Application/X-NDJSON; charset=UTF-8"})
+    assert api.read(response) == {"accepted": 3, "refused": []}
+
+
+def test_any_role_but_publisher_posts_about_oneself(world: World) -> None:
+    for role in ("learner", "support", "admin"):
+        assert world.send([entry()], role, [role]).status_code == 202
+    assert [row[1] for row in world.rows()] == [
+        f"learner-{r}" for r in ("learner", "support", "admin")
+    ]
+    response = world.send([entry()], "app", "publisher")
+    assert (response.status_code, "address of ingest" in str(response.body)) == (403, True)
+    for method in ("GET", "PUT", "HEAD"):
+        response = world.api.request(method, "/events", b"", api.headers())
+        assert (response.status_code, response.headers["allow"]) == (405, "OPTIONS, POST")
+
+
+def test_a_system_takes_posts_of_learners_only_if_it_says_so(
+    store: Store, fake_publisher: FakePublisher
+) -> None:
+    with serve(store, fake_publisher, learners_may_post=None) as world:
+        response = world.send([entry()])
+        assert (response.status_code, api.read(response)) == (403, {"error": endpoint.OFF})
+        assert world.api.request("POST", "/events", b"[]").status_code == 401
+
+
+def test_a_page_of_an_allowed_origin_posts_and_reads_the_time(
+    store: Store, fake_publisher: FakePublisher
+) -> None:
+    origin = {"origin": "https://app.example.com"}
+    with serve(store, fake_publisher, cors_origins=origin["origin"]) as world:
+        asks = {"access-control-request-method": "POST", **origin}
+        for path in ("/events", "/health"):
+            preflight = world.api.request("OPTIONS", path, b"", asks)
+            assert preflight.status_code == 204
+            assert preflight.headers["access-control-allow-origin"] == origin["origin"]
+        response = world.send([entry()], **origin)
+        assert "Retry-After" in response.headers["access-control-expose-headers"]
+        health = world.api.request("GET", "/health", b"", origin)
+        assert health.headers["access-control-allow-origin"] == origin["origin"]
+        assert "no-store" in health.headers["cache-control"]
+        now = datetime.fromisoformat(api.read(health)["now"])
+        assert abs(now - datetime.now(UTC)) < timedelta(seconds=10)
+
+
+def test_while_pubsub_is_down_nothing_is_taken_or_counted(world: World) -> None:
+    world.sent.is_down = True
+    for _ in range(61):
+        response = world.send([entry()])
+        assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    world.sent.is_down = False
+    wakeups.outage.cache_clear()
+    assert world.post(entry()) == []
+
+
+@pytest.fixture(params=["redis", "instance"])
+def limited(
+    request: pytest.FixtureRequest, store: Store, fake_publisher: FakePublisher
+) -> Iterator[World]:
+    """A system whose limits are counted in Redis, or in the instance."""
+    url = request.getfixturevalue("empty_redis") if request.param == "redis" else None
+    with serve(store, fake_publisher, redis_url=url, learner_entries_per_day=100_000) as made:
+        made.sent.on_stored = lambda _request: None  # what is published is not asked here
+        yield made
+
+
+def wait(response: Response) -> int:
+    """Return for how long a client waits that has passed a limit."""
+    assert response.status_code == 429, response.body
+    return int(response.headers["retry-after"])
+
+
+def test_a_learner_posts_sixty_times_a_minute(limited: World) -> None:
+    while datetime.now(UTC).second > 40:  # a minute that does not end during the test
+        time.sleep(1)
+    for _ in range(60):
+        assert limited.send(b"[" + b"5," * 999 + b"5]").status_code in (202, 429)
+    assert 0 < wait(limited.send([])) <= 60
+    assert limited.send(b"no JSON", **{"content-type": "text/plain"}).status_code == 415
+    assert limited.send(b" " * 2_000_000).status_code == 429  # before the body is read
+    assert limited.send([], "bob").status_code == 202
+
+
+def test_every_entry_counts_whatever_becomes_of_it(limited: World) -> None:
+    for _ in range(20):
+        assert limited.send([5] * 1_000).status_code == 202
+    assert wait(limited.send([entry()])) <= 86_400
+    assert limited.send([]).status_code == 202
+    assert limited.messages() == []
+    assert limited.send([entry()], "bob").status_code == 202
+
+
+def test_a_body_that_would_pass_a_limit_counts_in_none(limited: World) -> None:
+    def send(number: int) -> Response:
+        zone = entry("UserPreferencesChanged", timezone="Europe/Paris")
+        return limited.send([zone | {"event_id": str(uuid.uuid4())} for _ in range(number)])
+
+    assert send(49).status_code == 202
+    assert wait(send(2)) <= 86_400
+    assert send(1).status_code == 202
+    assert wait(send(1)) <= 86_400
+    retraction = entry("EventRetracted", retracted_event_id="x")
+    assert limited.send([retraction] * 1_000).status_code == 202
+    assert wait(limited.send([retraction])) <= 86_400
+    assert limited.send([entry()]).status_code == 202
+
+
+def test_bytes_count_as_published(limited: World) -> None:
+    long = answer("s", "i", x="x" * 7_000)
+    assert limited.send([long] * 130).status_code == 202
+    for _ in range(9):
+        assert limited.send([long] * 130).status_code == 202
+    assert wait(limited.send([long] * 130)) <= 86_400
+    assert limited.send([answer()]).status_code == 202
+
+
+def test_half_of_all_entries_is_kept_for_those_who_have_posted_on_an_earlier_day(
+    store: Store, fake_publisher: FakePublisher, empty_redis: str
+) -> None:
+    options = {"redis_url": empty_redis, "learner_entries_per_day": 10}
+    with serve(store, fake_publisher, **options) as world:
+        with closing(redis.Redis.from_url(empty_redis)) as client:
+            assert world.send([entry()], "regular").status_code == 202
+            (mark,) = client.keys("poster:*")
+            assert 39 * 86_400 < client.ttl(mark) <= 40 * 86_400
+            client.decr(mark)  # yesterday
+            assert not [key for key in client.scan_iter("*regular*")]
+        assert world.send([entry() for _ in range(5)], "new").status_code == 429
+        assert world.send([entry() for _ in range(4)], "new").status_code == 202
+        assert world.send([entry()], "newer").status_code == 429
+        assert world.send([entry() for _ in range(5)], "regular").status_code == 202
+        assert world.send([entry()], "regular").status_code == 429
+
+
+def test_a_long_body_does_not_hold_up_other_requests(world: World) -> None:
+    """While bodies of 1 MB are decoded, the event loop answers within milliseconds."""
+    world.sent.on_stored = lambda _request: None
+    body = json.dumps([answer(x="x" * 750) for _ in range(1_000)]).encode()
+    assert len(body) < learner_posts.MOST_BYTES
+    waits: list[float] = []
+
+    async def look() -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.001)
+            waits.append(time.perf_counter() - began)
+
+    async def run() -> list[int]:
+        looking = asyncio.create_task(look())
+        responses = await asyncio.gather(
+            *(world.api.answer("POST", "/events", body, api.headers(f"u{n}")) for n in range(4))
+        )
+        looking.cancel()
+        return [response.status_code for response in responses]
+
+    assert world.api.run(run()) == [202] * 4
+    assert sorted(waits)[int(len(waits) * 0.95)] < 0.05, max(waits)
+
+
+def test_a_token_counts_when_the_head_arrives(world: World) -> None:
+    short = api.headers() | http_client.headers(token_issuer.token("ann", exp=time.time() + 1.5))
+
+    def body() -> Iterator[bytes]:
+        yield json.dumps([entry()]).encode()
+        time.sleep(2)
+        yield api.END
+
+    assert world.api.request("POST", "/events", body(), short).status_code == 202
+    assert world.send([entry()], **short).status_code == 401
+
+
+def test_an_instance_that_starts_without_a_database_takes_a_post(
+    fake_publisher: FakePublisher,
+) -> None:
+    with token_issuer.serve() as issuer:
+        environment = issuer.environment("postgresql://nobody@127.0.0.1:9/none")
+        environment |= {"PUBSUB_EMULATOR_HOST": fake_publisher.address, "LEARNERS_MAY_POST": "true"}
+        with function_process.run("query", environment) as function:
+            body = json.dumps(entry()).encode()
+            headers = http_client.headers(token_issuer.token())
+            status, answer = http_client.fetch(function.port, "POST", "/events", body, headers)
+    assert (status, json.loads(answer)["accepted"]) == (202, 1)
+    assert len(fake_publisher.messages(events.LEARNER)) == 1
