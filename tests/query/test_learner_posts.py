@@ -492,7 +492,7 @@ def test_half_of_all_entries_is_kept_for_those_who_have_posted_on_an_earlier_day
             (mark,) = client.keys("poster:*")
             assert 39 * 86_400 < client.ttl(mark) <= 40 * 86_400
             client.decr(mark)  # yesterday
-            assert not [key for key in client.scan_iter("*regular*")]
+            assert not list(client.scan_iter("*regular*"))
         assert world.send([entry() for _ in range(5)], "new").status_code == 429
         assert world.send([entry() for _ in range(4)], "new").status_code == 202
         assert world.send([entry()], "newer").status_code == 429
