@@ -42,6 +42,8 @@ locals {
     "${local.series.projection_lag}_bucket{${local.services_selector}}[5m])))",
   ])
 
+  learner_share = "sum by (le) (increase(${local.series.learner_share}_bucket{${local.services_selector}}[5m]))"
+
   # Counts of the last five minutes.
   graphql_requests = "sum(increase(${local.series.latency_ms}_count{${local.graphql_selector}}[5m]))"
   cache_results = {

@@ -119,6 +119,12 @@ locals {
       condition = "dead letters take more than half of the bytes that they may have"
       any       = ["${local.batch_mean.letter_share} > 0.5"]
     }
+    # Signing in may be free: somebody may make learners, and post for each.
+    "learner-entries" = {
+      severity  = "WARNING", for = 0
+      condition = "learners have posted more than half of the entries that they may post in a day"
+      any       = ["histogram_quantile(1, ${local.learner_share}) > 0.5"]
+    }
     "pending-events" = {
       severity  = "WARNING", for = 0
       condition = "oldest pending event > 1 day"

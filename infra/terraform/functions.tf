@@ -86,6 +86,20 @@ variable "api" {
   default = {}
 }
 
+variable "learners" {
+  description = "Whether learners may post events about themselves, and how many entries all of them may post a day."
+  type = object({
+    may_post        = optional(bool, false)
+    entries_per_day = optional(number, 1000000)
+  })
+  default = {}
+
+  validation {
+    condition     = var.learners.entries_per_day >= 1 && floor(var.learners.entries_per_day) == var.learners.entries_per_day
+    error_message = "expected a positive whole number in learners.entries_per_day"
+  }
+}
+
 variable "page_pause_minutes" {
   description = "The minutes without input after which an open page closes its streams; 0: never while it is visible."
   type        = number
@@ -169,8 +183,10 @@ locals {
     TRUSTED_PROXIES       = local.has_load_balancer ? "2" : "1" # Cloud Run and the load balancer each add an address
     GRAPHQL_INTROSPECTION = var.api.introspection == null ? null : tostring(var.api.introspection)
     USER_EVENTS_TOPIC     = local.topics[local.user_topic]
+    LEARNERS_MAY_POST     = tostring(var.learners.may_post)
     SCHEDULER_REGION      = var.region
 
+    LEARNER_ENTRIES_PER_DAY    = tostring(var.learners.entries_per_day)
     DATABASE_POOL_SIZE         = tostring(var.database_pool.size)
     DATABASE_PAST_SESSIONS     = tostring(var.database_pool.past_sessions)
     DATABASE_POOL_IDLE_SECONDS = tostring(var.database_pool.idle_seconds)

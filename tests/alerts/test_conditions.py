@@ -77,6 +77,12 @@ def _latencies(slow: float) -> Series:
     return spread(f"{_OWN}latency_ms", _GRAPHQL, bounds)
 
 
+def _shares(most: float) -> Series:
+    """Return the shares of a limit, of which none exceeds `most`."""
+    bounds = {0.45: 90.0, 0.5: 100.0 if most <= 0.5 else 99.0, 0.55: 100.0}
+    return spread(f"{_OWN}learner_share", SERVICES, bounds)
+
+
 def _found(behind: float) -> Series:
     bounds = {750.0: 100 - behind, 1000.0: 100 - behind, 1500.0: 100.0}
     return spread(f"{_OWN}projection_lag", SERVICES, bounds)
@@ -127,6 +133,7 @@ FIRING: dict[str, list[Series]] = {
     ],
     "publication-lag": [looked(f"{_OWN}publication_lag_ms", 360_000)],
     "letter-bytes": [looked(f"{_OWN}letter_share", 0.6)],
+    "learner-entries": [_shares(0.55)],
     "pending-events": [looked(f"{_OWN}pending_ms", 90_000_000)],
     "dead-letters": [
         looked(f"{_OWN}dead_letters", 1),
@@ -157,6 +164,7 @@ SILENT: dict[str, Series] = {
     "projection-lag": joined(_waited(960, PROJECT), looked(f"{_OWN}running_operations", 1)),
     "publication-lag": looked(f"{_OWN}publication_lag_ms", 240_000),
     "letter-bytes": looked(f"{_OWN}letter_share", 0.4),
+    "learner-entries": _shares(0.5),
     "pending-events": looked(f"{_OWN}pending_ms", 82_800_000),
     "dead-letters": looked(f"{_OWN}dead_letters", 0),
     "operations": looked(f"{_OWN}failed_operations", 0),

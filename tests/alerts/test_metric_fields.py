@@ -54,6 +54,7 @@ def test_each_operation_ends_with_its_log_line(emitted: Emitted) -> None:
         "query": {"latency_ms", "cache_result", "outcome"},
         "mutation": {"latency_ms", "outcome"},
         "stream": {"latency_ms", "outcome"},
+        "post": {"learner_share", "outcome"},
         "batch": {"projection_lag", "projection_lag_ms", "dead_letters", "database_connections",
                   "database_bytes", "database_ms", "failed_operations", "overdue_operations",
                   "running_operations", "publication_lag_ms", "pending_ms", "letter_share",

@@ -29,7 +29,14 @@ DASHBOARD_ONLY = {
 
 ON_METRICS = {
     *("batch-job", "database-limits", "dead-letters", "errors", "event-delay", "letter-bytes"),
-    *("operations", "pending-events", "projection-lag", "publication-lag", "slow-queries"),
+    *(
+        "learner-entries",
+        "operations",
+        "pending-events",
+        "projection-lag",
+        "publication-lag",
+        "slow-queries",
+    ),
 }
 OFF = {"cache-hit-rate"}  # unless the tfvars turn it on
 # Without instances that are always ready, each cold start would use up the error budgets.

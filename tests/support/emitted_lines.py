@@ -103,7 +103,8 @@ def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
     subscription = "subscription { progressUpdated { totalItemsLearned } }"
     with closing(Stream(stack.port, subscription, headers=learner)) as stream:
         assert stream.next_event()
-    driven.wait_for("ingest", "wake", "query", "mutation", "stream", "batch", "run_batch")
+    http_client.fetch(stack.port, "POST", "/events", b"[]", learner)
+    driven.wait_for("ingest", "wake", "query", "mutation", "stream", "post", "batch", "run_batch")
     return driven
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from progress.adapters.pubsub import wakeups
-from progress.event_store import outgoing
+from progress.event_store import events, outgoing
+from progress.ingest import push
 from tests.support.cloud_run import only, plain_settings
 from tests.support.terraform import REPOSITORY, need_offline
 from tests.support.terraform_environments import FOREIGN, FOREIGN_TOPIC, POSTER, Environments
@@ -26,7 +27,7 @@ def subscriptions(resources: Resources) -> dict[str, Values]:
 
 def test_topics_match_the_local_stack_and_stay_in_the_region(deployment: Deployment) -> None:
     topics = deployment.applied.of("google_pubsub_topic", "topic")
-    assert topics.keys() == {*SOURCES, wakeups.TOPIC, outgoing.TOPIC}
+    assert topics.keys() == {*SOURCES, events.LEARNER, wakeups.TOPIC, outgoing.TOPIC}
     for topic in deployment.applied.of("google_pubsub_topic").values():  # also of dead letters
         assert only(topic["message_storage_policy"])["allowed_persistence_regions"] == [
             "europe-west1"
@@ -39,6 +40,22 @@ def _publishers(deployment: Deployment) -> dict[str, set[str]]:
         if grant["role"] == "roles/pubsub.publisher":
             publishers.setdefault(grant["topic"], set()).add(grant["member"])
     return publishers
+
+
+def test_only_the_query_function_publishes_what_learners_post(deployment: Deployment) -> None:
+    (publisher,) = _publishers(deployment)[events.LEARNER]
+    assert publisher.startswith("serviceAccount:progress-query@")
+    source = (REPOSITORY / "infra" / "terraform" / "pubsub.tf").read_text(encoding="utf-8")
+    names = source.partition("source_topics = ")[2].partition("\n")[0]
+    assert set(json.loads(names)) == set(SOURCES)  # the topics that variables may name
+    written = deployment.applied.of("google_pubsub_subscription", "analytics")
+    assert not any(events.LEARNER in name for name in written)
+
+
+def test_learners_post_only_where_the_tfvars_say_so(deployment: Deployment) -> None:
+    settings = plain_settings(deployment.applied, "query")
+    assert settings["LEARNERS_MAY_POST"] == "false"
+    assert settings["LEARNER_ENTRIES_PER_DAY"] == "1000000"
 
 
 @pytest.mark.exhaustive
@@ -91,13 +108,14 @@ def test_source_topics_are_pushed_to_ingest_and_commands_to_the_project_function
 ) -> None:
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     pushed = deployment.applied.of("google_pubsub_subscription", "push")
-    wanted = {f"{topic}-ingest-sub": (topic, "ingest") for topic in SOURCES}
+    wanted = {f"{topic}-ingest-sub": (topic, "ingest") for topic in (*SOURCES, events.LEARNER)}
     wanted[PROJECTION] = (wakeups.TOPIC, "project")
     assert pushed.keys() == wanted.keys()
     for name, (topic, function) in wanted.items():
         target = only(pushed[name]["push_config"])
         assert pushed[name]["topic"].endswith(f"/{topic}")
-        assert target["push_endpoint"] == services[function]["uri"]
+        path = push.LEARNERS_PATH if topic == events.LEARNER else ""
+        assert target["push_endpoint"] == services[function]["uri"] + path
         assert only(target["oidc_token"])["audience"] == services[function]["uri"]
         assert only(target["oidc_token"])["service_account_email"].startswith("progress-push@")
 
