@@ -3,23 +3,26 @@
     python -m tests.kills map TESTS...           run these tests once, and note the lines they run
     python -m tests.kills plant PACKAGE COUNT    plant faults until COUNT are recorded in kills.csv
     python -m tests.kills again FILE             plant again what FILE kills, after it was removed
+    python -m tests.kills again survivors        run six times as many tests with each survivor
     python -m tests.kills table                  print packages, faults, killed, files, survivors
 
 mutmut makes the faults (`make kills` installs it). A fixed seed orders those of a package, so a
 longer record continues a shorter one. Of each file with tests that run a fault's line in pytest's
 process, the fastest run, until one fails. Files beyond the time of a fault do not: `left` counts
-them. What these do not kill meets all tests of the package, up to the first that fails. A fault
-whose line no known test runs is left out. Map again what has other parameters.
+them. A fault whose line no known test runs is left out. Map again what has other parameters.
 """
 
 import argparse
 import ast
 import csv
 import difflib
+import hashlib
+import importlib
 import json
+import multiprocessing
 import os
-import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,7 +36,8 @@ import pytest
 
 SEED = 69
 TESTS_OF_A_FILE = 3
-SECONDS_OF_A_FAULT = 30  # the time that the tests take without the fault
+SECONDS_OF_A_FAULT = 10  # the time that the tests take without the fault
+SURVIVORS = "survivors"
 # The files of tests of each package before the first file was removed for killing nothing alone.
 FILES_BEFORE = {
     **dict.fromkeys(("archive", "ingest"), 6),
@@ -43,11 +47,14 @@ FILES_BEFORE = {
     "query": 37,
     "adapters": 26,
 }
-COLUMNS = ("package", "number", "line", "fault", "killers", "ran", "left", "commit")
+COLUMNS = ("package", "key", "line", "fault", "killers", "ran", "left", "commit")
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_name("kills.csv")
 MAPS = ROOT / ".venv-kills" / "maps"
-REPORT = "KILLS_REPORT"
+OPTIONS = (
+    *("-q", "--tb=no", "--hypothesis-seed=0", "--timeout=60", "--continue-on-collection-errors"),
+    "-Wignore::pytest.PytestAssertRewriteWarning",
+)
 Fault = dict[str, str]
 
 sys.path += map(str, (ROOT / ".venv-kills").glob("lib/python*/site-packages"))
@@ -99,19 +106,22 @@ class FirstFailures:
     pytest_runtest_logreport = pytest_collectreport = note
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    kind, _, value = os.environ[REPORT].partition(":")
-    plugin = Mapping if kind == "map" else FirstFailures
-    config.pluginmanager.register(plugin(Path(value)), "kills of a run")
+def run_tests(arguments: list[str], seconds: int, plugin: object) -> int:
+    """Run pytest in a fork of this process; return its exit code, or a negative signal."""
 
+    def run() -> None:
+        os.setsid()
+        for name in [one for one in sys.modules if one.split(".")[0] in ("progress", "tests")]:
+            del sys.modules[name]
+        os._exit(pytest.main([*OPTIONS, f"--session-timeout={seconds}", *arguments], [plugin]))
 
-def run_tests(root: Path, report: str, seconds: int, *arguments: str) -> int:
-    """Run pytest in a tree, at a low priority; return its exit code."""
-    program = ["nice", "-n5", sys.executable, "-m", "pytest", "-q", "--tb=no", "-ptests.kills"]
-    options = ["--hypothesis-seed=0", "--timeout=60", f"--session-timeout={seconds}"]
-    command = [*program, *options, "--continue-on-collection-errors", *arguments]
-    environment = {**os.environ, REPORT: report, "PYTHONPATH": str(root)}
-    return subprocess.run(command, cwd=root, env=environment, check=False).returncode
+    fork = multiprocessing.get_context("fork").Process(target=run)
+    fork.start()
+    fork.join(seconds + 60)
+    if fork.exitcode is None and fork.pid:
+        os.killpg(fork.pid, signal.SIGKILL)
+        fork.join()
+    return fork.exitcode or 0
 
 
 def read_maps() -> tuple[dict[str, dict[int, set[str]]], dict[str, float]]:
@@ -131,25 +141,34 @@ def read_maps() -> tuple[dict[str, dict[int, set[str]]], dict[str, float]]:
     return lines, durations
 
 
-def draw(package: str) -> Iterator[tuple[str, str]]:
-    """Yield a file and its text with a fault, in the order of the seed."""
+def draw(package: str) -> Iterator[tuple[str, str, Any, Any]]:
+    """Yield a fault's key, its file, the parsed file and two nodes of it, in the order of the keys.
+
+    The key depends only on the seed, the function and the fault, whatever else changes.
+    """
     import libcst
     from mutmut.mutation import file_mutation, mutators, pragma_handling
 
     # What a text says is no behaviour, and a line outside of functions belongs to no test.
     operators = [one for one in mutators.mutation_operators if one[0] is not libcst.BaseString]
     ignored = pragma_handling.IgnoredCode(set(), set(), set())
-    modules: dict[str, Any] = {}
-    faults: list[tuple[str, Any]] = []
+    faults: dict[str, tuple[str, Any, Any]] = {}
     for path in sorted((ROOT / "progress" / package).rglob("*.py")):
         name = str(path.relative_to(ROOT))
         visitor = file_mutation.MutationVisitor(operators, ignored)
         wrapped = libcst.MetadataWrapper(libcst.parse_module(path.read_text(encoding="utf-8")))
-        modules[name] = wrapped.visit(visitor)
-        faults += [(name, one) for one in visitor.mutations if one.contained_by_top_level_function]
-    random.Random(f"{SEED} {package}").shuffle(faults)
-    for name, one in faults:
-        yield name, modules[name].deep_replace(one.original_node, one.mutated_node).code
+        module, seen = wrapped.visit(visitor), Counter[str]()
+        for one in visitor.mutations:
+            function = one.contained_by_top_level_function
+            if isinstance(function, libcst.FunctionDef):
+                nodes = (one.original_node, one.mutated_node)
+                where = (SEED, name, function.name.value, *map(module.code_for_node, nodes))
+                text = " ".join(map(str, where))
+                seen[text] += 1
+                key = hashlib.sha256(f"{text} {seen[text]}".encode()).hexdigest()[:8]
+                faults[key] = (name, module, nodes)
+    for key, fault in sorted(faults.items()):
+        yield key, *fault
 
 
 def lines_of_statement(text: str, line: int) -> range:
@@ -163,10 +182,11 @@ def lines_of_statement(text: str, line: int) -> range:
     return inner
 
 
-def plant(root: Path, name: str, broken: str, line: int, maps: Any) -> Fault | None:
-    """Run the tests of a fault's line in a tree with the fault; None if there are none."""
+def choose(
+    text: str, name: str, line: int, maps: Any, thoroughly: int
+) -> tuple[list[str], int, int]:
+    """Return the fastest tests of a line, and the numbers of their files and of the others."""
     by_line, durations = maps
-    text = (ROOT / name).read_text(encoding="utf-8")
     files: dict[str, list[str]] = defaultdict(list)
     tests = set[str]().union(*(by_line[name][n] for n in lines_of_statement(text, line)))
     for test in sorted(tests, key=durations.__getitem__):
@@ -175,82 +195,102 @@ def plant(root: Path, name: str, broken: str, line: int, maps: Any) -> Fault | N
             files[file].append(test)
     chosen, seconds, ran = list[str](), 0.0, 0
     for of_file in sorted(files.values(), key=lambda one: durations[one[0]]):
-        seconds += sum(durations[test] for test in of_file[:TESTS_OF_A_FILE])
-        if not ran or seconds < SECONDS_OF_A_FAULT:
-            chosen, ran = chosen + of_file[:TESTS_OF_A_FILE], ran + 1
-    if not chosen:
-        return None
+        fastest = of_file[: TESTS_OF_A_FILE * thoroughly]
+        seconds += sum(durations[test] for test in fastest)
+        if not ran or seconds < SECONDS_OF_A_FAULT * thoroughly:
+            chosen, ran = chosen + fastest, ran + 1
+    return chosen, ran, len(files) - ran
+
+
+def plant(root: Path, name: str, broken: str, tests: list[str], seconds: int) -> str:
+    """Return the files that kill a fault among tests that run in a tree with the fault."""
+    text = (root / name).read_text(encoding="utf-8")
     (root / name).write_text(broken, encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "killers"
-        code = run_tests(root, f"kill:{report}", 5 * SECONDS_OF_A_FAULT, *chosen)
-        if (
-            code == 0
-        ):  # The other tests of the package may kill it, also in processes that they start.
-            folder_of_tests = f"tests/{Path(name).parts[1]}"
-            run_tests(root, f"kill:{report}", 1_200, folder_of_tests, "-x", "-mnot exhaustive")
+        code = run_tests(tests, seconds, FirstFailures(report))
         killers = report.read_text(encoding="utf-8") if report.exists() else ""
-        if code > 2:  # With the fault, pytest cannot import what it needs.
-            killers = " ".join(sorted({test.split("::")[0] for test in chosen}))
     (root / name).write_text(text, encoding="utf-8")
-    commit = subprocess.check_output(["git", "describe", "--always"], cwd=ROOT, text=True).strip()
-    return {"killers": killers, "ran": str(ran), "left": str(len(files) - ran), "commit": commit}
+    if code > 2:  # With the fault, pytest cannot import what it needs.
+        killers = " ".join(sorted({test.split("::")[0] for test in tests}))
+    return killers
 
 
 def plant_faults(package: str, count: int = 0, killer: str = "") -> None:
     """Plant faults until `count` of the package are recorded, or again those that a file killed."""
-    maps, rows = read_maps(), read_record()
+    maps, thoroughly = read_maps(), 6 if killer == SURVIVORS else 1
+    commit = subprocess.check_output(["git", "describe", "--always"], cwd=ROOT, text=True).strip()
     with open_copy() as root:
-        for number, (name, broken) in enumerate(draw(package)):
-            row = rows.get((package, str(number)))
-            if not killer and sum(one == package for one, _ in rows) >= count:
+        for key, name, module, nodes in draw(package):
+            rows = read_record()
+            if not killer and sum(row["package"] == package for row in rows.values()) >= count:
                 break
-            if killer not in row["killers"].split() if row and killer else (row or killer):
+            known = list_killers(rows[key]) if key in rows else []
+            if killer not in known if killer else known:
                 continue
-            text = (ROOT / name).read_text(encoding="utf-8").splitlines()
-            change = list(difflib.unified_diff(text, broken.splitlines(), n=0))[2:]
+            text, broken = module.code, module.deep_replace(*nodes).code
+            change = list(difflib.unified_diff(text.splitlines(), broken.splitlines(), n=0))[2:]
             line = int(change[0].split()[1].lstrip("-").split(",")[0])
-            if not (found := plant(root, name, broken, line, maps)):
+            tests, ran, left = choose(text, name, line, maps, thoroughly)
+            if not tests:
                 continue
+            killers = plant(root, name, broken, tests, 5 * SECONDS_OF_A_FAULT * thoroughly)
             fault = " | ".join(f"{part[0]} {part[1:].strip()}" for part in change[1:])
-            where = {"package": package, "number": str(number), "line": f"{name}:{line}"}
-            rows = {**read_record(), (package, str(number)): {**where, "fault": fault, **found}}
-            write_record(rows)
-            print(where["line"], fault, "killed by", found["killers"] or "NONE", flush=True)
+            values = (package, key, f"{name}:{line}", fault, killers, str(ran), str(left), commit)
+            write_record({**read_record(), key: dict(zip(COLUMNS, values, strict=True))})
+            print(f"{name}:{line}", fault, "killed by", killers or "NONE", flush=True)
+
+
+def list_killers(row: Fault) -> list[str]:
+    return row["killers"].split() or [SURVIVORS]
 
 
 @contextmanager
 def open_copy() -> Iterator[Path]:
-    """Yield a copy of the tree, with the environment of this tree."""
+    """Yield a copy of the tree that is the current folder, beside a server of PostgreSQL."""
     with tempfile.TemporaryDirectory() as folder:
         ignored = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__")
         shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
         (Path(folder) / ".venv").symlink_to(ROOT / ".venv")
-        (Path(folder) / ".venv-kills").symlink_to(ROOT / ".venv-kills")
-        yield Path(folder)
+        os.chdir(folder)
+        sys.path.insert(0, folder)
+        os.environ["PYTHONPATH"] = folder
+        # What it imports, and the server, are ready in each fork, which imports only our modules.
+        from tests.support import postgres_servers
+
+        importlib.import_module("tests.conftest")
+        with postgres_servers.start(None) as os.environ["TEST_DATABASE_URL"]:
+            yield Path(folder)
 
 
-def read_record() -> dict[tuple[str, str], Fault]:
+def read_record() -> dict[str, Fault]:
     with RECORD.open(encoding="utf-8", newline="") as file:
-        return {(row["package"], row["number"]): row for row in csv.DictReader(file)}
+        return {row["key"]: row for row in csv.DictReader(file)}
 
 
-def write_record(rows: dict[tuple[str, str], Fault]) -> None:
-    with RECORD.open("w", encoding="utf-8", newline="") as file:
+def write_record(rows: dict[str, Fault]) -> None:
+    new = RECORD.with_suffix(f".{os.getpid()}")
+    with new.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        for _, row in sorted(rows.items(), key=lambda one: (one[0][0], int(one[0][1]))):
-            writer.writerow(row)
+        writer.writerows(sorted(rows.values(), key=lambda row: (row["package"], row["key"])))
+    new.replace(RECORD)  # at once, because another process may add a row
 
 
 def print_table() -> None:
     """Print what is recorded of each package, the files that alone kill a fault, and survivors."""
+    from tests.mutants import broken_folds
+
     rows = read_record().values()
     print(f"seed {SEED}\n{'package':<12}{'faults':>8}{'killed':>8}{'files before':>14}{'after':>7}")
     for package, before in FILES_BEFORE.items():
         killed = [bool(row["killers"]) for row in rows if row["package"] == package]
         after = len([*(ROOT / "tests" / package).rglob("test_*.py")])
         print(f"{package:<12}{len(killed):>8}{sum(killed):>8}{before:>14}{after:>7}")
+    faults = broken_folds.load_mutants()
+    killed_folds = {name for one in broken_folds.load_deliveries() for name in one.mutants}
+    sizes = (len(faults), sum(one.name in killed_folds for one in faults))
+    print(f"{'folds (SQL)':<12}{sizes[0]:>8}{sizes[1]:>8}")
     alone = Counter(row["killers"] for row in rows if len(row["killers"].split()) == 1)
     for file, number in sorted(alone.items()):
         print(f"{file} alone kills {number}")
@@ -271,11 +311,12 @@ def main() -> None:
     args = parser.parse_args()
     if args.kind == "map":
         MAPS.mkdir(exist_ok=True)
-        run_tests(ROOT, f"map:{MAPS / str(os.getpid())}", 36_000, *args.tests)
+        pytest.main([*OPTIONS, *args.tests], [Mapping(MAPS / str(os.getpid()))])
     elif args.kind == "plant":
         plant_faults(args.package, args.count)
     elif args.kind == "again":
-        for package in FILES_BEFORE:
+        rows = read_record().values()
+        for package in {row["package"] for row in rows if args.file in list_killers(row)}:
             plant_faults(package, killer=args.file)
     else:
         print_table()
