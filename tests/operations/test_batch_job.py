@@ -373,7 +373,8 @@ def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> N
 def test_several_changes_cause_one_run(job: Job) -> None:
     sample_events.record_lessons(job.connection, "ann", "ben")
     assert wakeups.send([1, 2])
-    assert job.fold(DATABASE_URL=job.store.url)[-1]["learners"] == 2
+    line = job.fold(DATABASE_URL=job.store.url)[-1]
+    assert (line["message"], line["learners"]) == ("batch run: done", 2)
     assert job.has_waiting(0)
 
 

@@ -574,9 +574,13 @@ def test_the_command_line_shows_the_names_of_callers(
     assert json.loads(shown)["started_by"] == "system:command line"
 
 
-def test_a_batch_run_folds_all_learners(operator: Operator, connection: Connection) -> None:
+def test_a_batch_run_folds_all_learners(
+    operator: Operator, connection: Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
     sample_events.record_lessons(connection, *USERS)
     done = operator.run(operator.start("runBatch")["id"])
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    assert {line["outcome"] for line in lines if line.get("operation_id") == done["id"]} == {"ok"}
     swept = model_rows.read_value(connection, "head")
     assert result(done) == {"replayed": 0, "swept": swept, "learners": 3}
     assert done["steps"] == [{"name": "batch", "state": "SUCCEEDED", "attempts": 1, "error": None}]
