@@ -23,7 +23,6 @@ from progress.archive import erasure_ledger, manifests
 from progress.archive.erasure_ledger import Entry
 from progress.errors import (
     AttemptFailed,
-    DatabaseUnavailable,
     ProgressError,
 )
 from progress.local import readiness
@@ -44,7 +43,7 @@ from tests.support.erasure_fixtures import (
     find_traces,
     receipt,
 )
-from tests.support.operation_fixtures import Operator, deliver, limit_step
+from tests.support.operation_fixtures import Operator, limit_step
 
 CHUNKED = (  # the statements that run once for each chunk
     *("redact events", "redact undeclared", "count undeclared", "delete snapshots"),
@@ -63,42 +62,6 @@ def test_an_erasure_that_the_previous_version_began_is_completed(
     traced.run(BLOCKS["remove counts"], operation_id=operation_id)
     assert receipt(operator.run_until_it_ends(operation_id))["found"] == 0
     assert find_traces(traced, *NEEDLES) == []
-
-
-@pytest.mark.exhaustive
-@pytest.mark.timeout(300)
-def test_losing_the_connection_at_any_statement_does_not_count_as_an_attempt(
-    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each statement loses its connection twice: once before the statement and once after it."""
-    run, broken = database.run, set[tuple[str, str]]()
-
-    def break_once(connection: Connection, block: str, point: str) -> None:
-        if (block, point) not in broken:
-            broken.add((block, point))
-            connection.run("SELECT pg_terminate_backend(pg_backend_pid())")
-
-    def run_and_break(connection: Connection, file: str, block: str, **values: object) -> Any:
-        if file != "operations/erasure_rows":
-            return run(connection, file, block, **values)
-        break_once(connection, block, "before")
-        rows = run(connection, file, block, **values)
-        break_once(connection, block, "after")
-        return rows
-
-    monkeypatch.setattr(database, "run", run_and_break)
-    operation_id = erase(operator)["id"]
-    outages = 0
-    while True:
-        try:
-            deliver(operation_id)
-            break
-        except DatabaseUnavailable:
-            outages += 1
-    assert outages == len(broken) > 40
-    done = operator.get(operation_id)
-    assert [step["attempts"] for step in done["steps"]] == [1] * 5
-    expect_erased(traced, done)
 
 
 def test_each_step_can_be_stopped_before_each_of_its_chunks(

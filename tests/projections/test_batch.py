@@ -158,18 +158,6 @@ def test_a_deletion_does_not_wait_for_a_running_batch_fold(
     assert not sample_events.find_differences(folded)
 
 
-def test_a_new_item_level_updates_the_rows_of_every_learner(connection: Connection) -> None:
-    users = [f"u{n}" for n in range(20)]
-    sample_events.record_lessons(connection, *users)
-    batch.run(connection)
-    append(
-        connection,
-        [sample_events.item_published("i1", "C2", at=sample_events.BEGIN + timedelta(days=1))],
-    )
-    assert batch.run(connection).learners == len(users)
-    assert not sample_events.find_differences(connection)
-
-
 def publish(connection: Connection, language: str, *items: str, day: int = 1) -> None:
     at = sample_events.BEGIN + timedelta(days=day)
     append(connection, [sample_events.item_published(i, language=language, at=at) for i in items])
@@ -186,22 +174,6 @@ def test_an_imported_deck_changes_the_totals_of_the_learners_of_its_language_alo
     publish(connection, "de", *(f"d{number}" for number in range(5)))
     assert batch.run(connection).learners == 0  # no learner has met an item of the deck
     assert model_rows.read(connection, "level_stats") == before
-    assert not sample_events.find_differences(connection)
-
-
-def test_a_late_description_in_another_language_changes_the_totals_of_its_learners(
-    connection: Connection,
-) -> None:
-    sample_events.record_lessons(connection, "ann", "ben")
-    publish(connection, "en", "i0", "i1", "i2", day=3)
-    publish(connection, "de", "d0", "d1", day=3)
-    batch.run(connection)
-    publish(connection, "de", "i0", "i1", day=2)  # older than the present description
-    batch.run(connection)
-    assert [row["catalogue_items"] for row in model_rows.read(connection, "level_stats")] == [3, 3]
-    publish(connection, "de", "i0", day=4)
-    assert batch.run(connection).learners == 2
-    assert [row["catalogue_items"] for row in model_rows.read(connection, "level_stats")] == [5, 5]
     assert not sample_events.find_differences(connection)
 
 

@@ -5,13 +5,10 @@ import os
 import re
 import subprocess
 import sys
-from typing import Any
 
-import msgspec
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.demo import loading
 from progress.projections import batch, definitions, schema
 from progress.projections.projector import SHARDS, Projector
 from progress.recovery import checks
@@ -106,13 +103,3 @@ def test_the_time_zones_and_locales_of_the_machine_and_of_the_session_do_not_cha
         check=True,
     )
     assert json.loads(elsewhere.stdout) == definition_folds.duck().fold(log)
-
-
-@pytest.mark.exhaustive
-@pytest.mark.every_postgres
-def test_whole_folds_of_the_real_log_give_the_live_rows(connection: Connection) -> None:
-    for message in loading.messages():
-        events: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(message.events))
-        append(connection, events)
-    batch.run(connection)
-    assert definition_folds.find_differences(connection) == []

@@ -2,23 +2,16 @@
 
 import itertools
 import math
-from datetime import UTC, datetime
-from typing import Any
 
 import duckdb
-import msgspec
 import pytest
 
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
-from progress.demo import loading
 from progress.projections import schema
-from progress.projections.projector import Projector
-from tests import oracle
 from tests.oracle import memory
 from tests.oracle.memory import State
 from tests.support import definition_folds, model_rows
-from tests.support.stage import append
 
 # No log that the events allow reaches the limits of 36,500 days and of difficulty 10. Only a
 # difficulty above 10, which no state has, would reach the latter.
@@ -72,20 +65,3 @@ def test_each_step_in_duckdb_is_that_of_the_oracle() -> None:
 )
 def test_each_limit_decides_the_state_after_some_step(limit: str, by: str) -> None:
     assert compute_in_duckdb(limit, by) != expected_states()
-
-
-@pytest.mark.exhaustive
-@pytest.mark.every_postgres
-def test_the_states_of_the_real_log_are_those_of_the_oracle(connection: Connection) -> None:
-    for message in loading.messages():
-        events: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(message.events))
-        append(connection, events)
-    Projector(connection).catch_up_all()
-    world = oracle.see(model_rows.read_events(connection), datetime.now(UTC))
-    rows = model_rows.read(connection, "memory")
-    expected = oracle.item_states(world, "demo-learner")
-    assert len(expected) == 1_205
-    assert {
-        row["item_id"]: {f: row[f] for f in ("stability", "difficulty", "answered_on")}
-        for row in rows
-    } == expected

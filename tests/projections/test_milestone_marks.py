@@ -272,16 +272,6 @@ def test_a_build_that_did_not_finish_is_not_the_first_of_its_definition(
     assert publisher.run() == 1
 
 
-def test_a_deleted_learner_s_milestones_are_not_published(
-    connection: Connection, publisher: Publisher
-) -> None:
-    record(connection, streak("ann"))
-    append(connection, [sample_events.user_deleted("ann")])
-    assert publisher.run() == 1  # the UserDeleted
-    fold(connection)
-    assert publisher.run() == 0
-
-
 def test_with_off_milestones_are_marked_and_not_published(
     store: Store, connection: Connection, fake_publisher: FakePublisher
 ) -> None:
@@ -306,17 +296,6 @@ def test_a_milestone_follows_the_event_that_caused_it(
         publisher.run()
     kinds = [each.attributes["kind"] for each in fake_publisher.messages(outgoing.TOPIC)]
     assert kinds == [*["recorded"] * 6, "milestone"]
-
-
-def test_messages_have_the_order_of_their_commits(
-    store: Store, connection: Connection, fake_publisher: FakePublisher
-) -> None:
-    record(connection, streak("ann"))
-    append(connection, study("ann", 0, answers=1))
-    with contextlib.closing(Publisher(store, fake_publisher, "all")) as publisher:
-        publisher.run()
-    kinds = [each.attributes["kind"] for each in fake_publisher.messages(outgoing.TOPIC)]
-    assert kinds == [*["recorded"] * 6, "milestone", *["recorded"] * 3]
 
 
 def test_the_numbers_of_the_marks_ascend_in_the_order_of_the_commits(

@@ -1,43 +1,18 @@
 """In a burst of preference changes, each window refolds a learner at most once."""
 
-import dataclasses
 import functools
 import json
 import random
 from datetime import timedelta
 from typing import Any
 
-import pytest
-from hypothesis import given
-
 from progress.adapters.postgres.database import Connection
 from progress.projections import batch
 from progress.projections import projector as shard_projector
 from progress.projections.projector import Projector
-from tests.oracle.events import PREFERENCES
 from tests.support import model_rows, sample_events
-from tests.support.event_logs import ZONES, Disturbance, Log, disturbances, logs
-from tests.support.postgres_servers import Server
-from tests.support.stage import Stage, append
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.exhaustive
-@pytest.mark.every_postgres
-def test_the_rows_match_the_oracle_if_all_preference_changes_arrive_last(
-    stage: Stage, postgres_server: Server
-) -> None:
-    @postgres_server.examples(2)
-    @given(log=logs(size=60), how=disturbances())
-    def check(log: Log, how: Disturbance) -> None:
-        stage.sweep()
-        facts = tuple(p for p in log.published if p.envelope["event_type"] not in PREFERENCES)
-        stage.deliver(dataclasses.replace(log, published=facts), how)
-        burst = dataclasses.replace(how, sizes=(100,), every=None, crashes=how.crashes[:1])
-        stage.deliver(log, burst)  # the other events arrive again, without effect
-        assert stage.differences(log.now) == []
-
-    check()
+from tests.support.event_logs import ZONES
+from tests.support.stage import append
 
 
 def changes(

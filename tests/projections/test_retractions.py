@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from progress.adapters.postgres.database import Connection
 from progress.projections import batch
 from progress.projections.projector import Projector
-from tests.oracle.events import RETRACTABLE, event_uuid
+from tests.oracle.events import event_uuid
 from tests.support import definition_folds, model_rows, sample_events
 from tests.support.sample_events import Envelope
 from tests.support.stage import append
@@ -21,36 +21,6 @@ LATER = sample_events.BEGIN + timedelta(days=30)
 def retract(event_id: str, user: str = "ann") -> Envelope:
     data = {"user_id": user, "retracted_event_id": event_id}
     return sample_events.envelope("EventRetracted", data, at=LATER)
-
-
-@pytest.mark.every_postgres
-def test_each_event_of_a_learner_can_be_retracted_the_newest_first(connection: Connection) -> None:
-    events = [*sample_events.varied_study("ann"), *sample_events.choices("bob")]
-    events.append(left := sample_events.envelope("LearnerLeftGroup", GROUP, at=LATER))
-    append(connection, events)
-    batch.run(connection)
-    retractable = [e for e in events if e["event_type"] in RETRACTABLE]
-    assert {e["event_type"] for e in retractable} == {*RETRACTABLE}
-    assert left in retractable
-    for event in reversed(retractable):
-        append(connection, [retract(event["event_id"])])
-        batch.run(connection)
-        assert sample_events.find_differences(connection) == [], event
-    assert definition_folds.find_differences(connection) == []
-    rows = model_rows.read_rows(connection)
-    assert {user for user, _ in rows["user_progress"]} == {"ann", "bob"}
-    assert {user for user, _ in rows["item_stats"]} == set()
-    assert {user for user, _ in rows["goals"]} == {"bob"}
-
-
-GROUP = {"user_id": "ann", "group_id": "g1"}
-
-
-def answer(item: str, *, days: int) -> Envelope:
-    data = {"user_id": "ann", "session_id": "s", "item_id": item, "response_time_ms": 5}
-    return sample_events.envelope(
-        "CorrectAnswerGiven", data, at=sample_events.BEGIN + timedelta(days=days)
-    )
 
 
 @pytest.mark.parametrize("sent", ["answer-1", "ANSWER-1", "é" * 60])
@@ -66,16 +36,6 @@ def test_a_retraction_names_an_event_by_the_id_with_which_it_was_published(
     assert model_rows.read_rows(connection)["goals"] == {}
     assert sample_events.find_differences(connection) == []
     assert definition_folds.find_differences(connection) == []
-
-
-def test_a_retraction_of_another_learner_s_event_has_no_effect(connection: Connection) -> None:
-    goal = sample_events.choices("ann")[1]
-    append(connection, [goal, retract(goal["event_id"], "bob")])
-    batch.run(connection)
-    rows = model_rows.read_rows(connection)
-    assert len(rows["goals"]) == 1
-    assert {user for user, _ in rows["user_progress"]} == {"ann", "bob"}
-    assert sample_events.find_differences(connection) == []
 
 
 @given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))

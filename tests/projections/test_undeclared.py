@@ -10,7 +10,6 @@ from progress.adapters.postgres.database import Connection
 from progress.errors import SerializationError
 from progress.event_store import events
 from progress.projections import batch
-from progress.projections.projector import Projector
 from tests.support import definition_folds, model_rows, sample_events
 from tests.support.event_logs import REJECTED
 from tests.support.stage import append, undeclared
@@ -61,79 +60,7 @@ def test_an_event_with_invalid_fields_adds_no_user_progress_row(connection: Conn
     assert definition_folds.find_differences(connection) == []
 
 
-def test_an_event_with_invalid_fields_does_not_change_the_time_of_the_last_update(
-    connection: Connection,
-) -> None:
-    sample_events.record_lessons(connection, "ann", lessons=1)
-    Projector(connection).catch_up_all()
-    before = model_rows.read_rows(connection)["user_progress"]
-    with undeclared():
-        append(connection, [goal(None), goal("ann", answers_per_day=5.0)])
-    Projector(connection).catch_up_all()
-    assert model_rows.read_rows(connection)["user_progress"] == before
-    append(connection, [goal("ann", answers_per_day=5)])
-    Projector(connection).catch_up_all()
-    assert model_rows.read_rows(connection)["user_progress"] != before
-
-
-def goal(user: str | None, **data: object) -> sample_events.Envelope:
-    return sample_events.envelope("GoalSet", {"user_id": user, **data}, at=sample_events.BEGIN)
-
-
-def test_an_event_that_names_no_learner_is_not_folded_for_the_learner_of_its_session(
-    connection: Connection,
-) -> None:
-    with undeclared():
-        append(connection, valid_choices("bob's"))
-        append(connection, [start("ann"), start("bob")])
-    batch.run(connection)
-    before = model_rows.read_rows(connection)
-    with undeclared():
-        append(connection, valid_choices("ann's", user_id=None))
-    batch.run(connection)
-    choices = [e for e in model_rows.read_events(connection) if e.type in FIELDS]
-    assert [e.user_id for e in choices].count("ann") == len(FIELDS)
-    assert model_rows.read_rows(connection) == before
-    assert sample_events.find_differences(connection) == []
-    assert definition_folds.find_differences(connection) == []
-
-
-def test_an_event_whose_metadata_names_the_learner_is_folded(connection: Connection) -> None:
-    with undeclared():
-        append(connection, valid_choices("s", user_id=None, metadata={"user_id": "ann"}))
-    batch.run(connection)
-    rows = model_rows.read_rows(connection)
-    models = ("goals", "rest_days", "group_members", "user_progress")
-    assert [len(rows[model]) for model in models] == [1, 1, 1, 1]
-    assert sample_events.find_differences(connection) == []
-    assert definition_folds.find_differences(connection) == []
-
-
-def start(user: str) -> sample_events.Envelope:
-    """Return the event that starts the user's session, whose id contains an apostrophe."""
-    data = {"session_id": f"{user}'s", "user_id": user, "item_count": 1}
-    return sample_events.envelope("SessionStarted", data, at=sample_events.BEGIN)
-
-
-def valid_choices(
-    session: str, metadata: dict[str, str] | None = None, **data: object
-) -> list[sample_events.Envelope]:
-    """Return a valid event of each type in FIELDS, in this session."""
-    return [
-        {
-            **sample_events.envelope(
-                kind, {field: ACCEPTED[field][0], "session_id": session, **data}, at=at(n)
-            ),
-            "metadata": metadata,
-        }
-        for n, (kind, field) in enumerate(FIELDS.items())
-    ]
-
-
-@pytest.mark.parametrize("field", ["language", "kind"])
-def test_a_language_or_kind_that_the_declaration_rejects_counts_as_null(
-    connection: Connection, field: str
-) -> None:
+def test_a_language_that_the_declaration_rejects_counts_as_null(connection: Connection) -> None:
     published = [
         sample_events.envelope(kind, {"item_id": f"{kind} {n}", field: value}, at=at(n))
         for kind, (n, value) in product(("ItemPublished", "ItemUpdated"), enumerate(VALUES[field]))

@@ -70,9 +70,6 @@ SELECT item_id, '' AS one, sum(learners)::int AS learners, sum(answers)::int AS 
 FROM item_difficulty
 GROUP BY item_id;
 
--- lapses --
-SELECT (SELECT lapses FROM item_stats), (SELECT lapses FROM item_difficulty), (SELECT lapses FROM group_items);
-
 -- group_items --
 SELECT group_id, item_id, sum(learners)::int AS learners, sum(answers)::int AS answers,
     sum(correct_answers)::int AS correct_answers, sum(lapses)::int AS lapses,
