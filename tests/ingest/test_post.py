@@ -212,7 +212,7 @@ GOOD = json.dumps(session_started()).encode()
         (b"\xef\xbb\xbf" + GOOD, True, "expected JSON - at byte 0 of line 1"),
         (b"[%b, NaN]" % GOOD, False, f"expected JSON - at byte {len(GOOD) + 3}"),
         (b"%b\n\n{5}" % GOOD, True, "expected JSON - at byte 1 of line 3"),
-        (b"%b\n-Infinity" % GOOD, True, "expected JSON - at byte 1 of line 2"),
+        (b"%b\n-Infinity\n%b" % (GOOD, GOOD), True, "expected JSON - at byte 1 of line 2"),
         (b'[%b, "\xff"]' % GOOD, False, f"expected UTF-8 - at byte {len(GOOD) + 4}"),
         (b'%b\n"\xff"' % GOOD, True, "expected UTF-8 - at byte 1 of line 2"),
         (b"[%b" % GOOD, False, f"expected JSON - at byte {len(GOOD) + 1}"),
