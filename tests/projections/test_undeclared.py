@@ -60,7 +60,10 @@ def test_an_event_with_invalid_fields_adds_no_user_progress_row(connection: Conn
     assert definition_folds.find_differences(connection) == []
 
 
-def test_a_language_that_the_declaration_rejects_counts_as_null(connection: Connection) -> None:
+@pytest.mark.parametrize("field", ["language", "kind"])
+def test_a_language_or_kind_that_the_declaration_rejects_counts_as_null(
+    connection: Connection, field: str
+) -> None:
     published = [
         sample_events.envelope(kind, {"item_id": f"{kind} {n}", field: value}, at=at(n))
         for kind, (n, value) in product(("ItemPublished", "ItemUpdated"), enumerate(VALUES[field]))
