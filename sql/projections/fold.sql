@@ -94,9 +94,6 @@ DECLARE
         SELECT DISTINCT CASE WHEN change < 0 THEN 'retracted' ELSE kind END FROM window_events);
     added_rows bigint;   -- of a conclusion; nobody reads it, but PL/pgSQL needs a place for it
 BEGIN
-    IF 'card' = ANY (window_kinds) THEN
-        window_kinds := window_kinds || '{answer,review}';
-    END IF;
 {realtime_folds}
 
     RETURN times;

@@ -8,7 +8,7 @@ CREATE TABLE daily_stats (
     correct_answers    bigint NOT NULL,
     response_ms        bigint NOT NULL,
     timed_answers      bigint NOT NULL,
-    sessionless_ms     bigint NOT NULL,    -- response_ms of the answers without a session
+    sessionless_ms     bigint NOT NULL,    -- response_ms of the answers without a session, in milliseconds
     reviews            bigint NOT NULL,
     sessions_completed bigint NOT NULL,
     study_seconds      bigint NOT NULL,

@@ -19,13 +19,13 @@ CREATE TABLE item_stats (
     easiness_factor   double precision,
     reviewed_at       timestamptz,
     review_id         uuid,                -- id of the event of the latest review
-    sent_due_at       timestamptz,         -- the due time that it has sent; null: it follows from the interval
+    sent_due_at       timestamptz,         -- time of the next review, if it has sent one; null: follows from the interval
     lapses            bigint NOT NULL,
     reviewed_on       date,                -- local day of the latest review
     asked_at          timestamptz,         -- time of the first answer after the latest review, or of the first answer
     asked_id          uuid,                -- id of the event of this answer
     asked_on          date,                -- local day of this answer
-    asked_grade       int,                 -- the grade of this answer (see facts.sql)
+    asked_grade       int,                 -- the grade of this answer, 1 (again) to 4 (easy)
     stability         bigint,
     difficulty        bigint,
     last_answered_on  date,                -- local day of the latest answer

@@ -12,7 +12,7 @@ CREATE TABLE reviews (
     asked_at      timestamptz,             -- the first answer of the gap before this review; null: no answer
     asked_id      uuid,
     asked_on      date,                    -- local
-    asked_grade   int,                     -- the grade of this answer (see facts.sql)
+    asked_grade   int,                     -- the grade of this answer, 1 (again) to 4 (easy)
     PRIMARY KEY (user_id, item_id, occurred_at, event_id)
 );
 

@@ -41,7 +41,8 @@ SELECT user_id, item_id, answers, correct_answers,
     correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
     response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms,
     first_answered_at, last_answered_at, first_correct_at,
-    interval_days, easiness_factor, reviewed_at, lapses
+    interval_days, easiness_factor, reviewed_at, lapses,
+    coalesce(sent_due_at, reviewed_at + least(interval_days, 36500) * interval '24 hours') AS due_at
 FROM item_stats;
 
 -- set_aside_items --

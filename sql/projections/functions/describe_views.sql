@@ -9,6 +9,7 @@ BEGIN
     FOR described IN
         WITH texts (attname, meaning) AS (VALUES
             ('capped_ms', 'the same as response_ms, its former name, in milliseconds'),
+            ('recalled', 'whether the answer of asked_at was correct'),
             ('stability_days', 'days until the estimated recall (FSRS-6) is 0.9; null without an answer'),
             ('difficulty_1_to_10', 'difficulty by FSRS-6, 1 (easy) to 10 (hard); null without an answer')
         )

@@ -36,6 +36,7 @@ BEGIN
         FROM (VALUES
             ('item_stats', 'stability', 'exp(stability / 1e7::float8) AS stability_days'),
             ('item_stats', 'difficulty', 'difficulty / 1e7::float8 AS difficulty_1_to_10'),
+            ('item_stats', 'asked_grade', 'asked_grade >= 2 AS recalled'),
             ('daily_stats', 'timed_answers', 'response_ms AS capped_ms')
         ) AS n (relname, attname, expression)
         JOIN pg_attribute a ON a.attrelid = format('%I.%I', source, model)::regclass AND a.attname = n.attname
