@@ -140,7 +140,7 @@ SELECT
     r.interval_days,
     (SELECT CAST(e.event_data ->> 'easiness_factor' AS double precision)
      FROM event_store.events e
-     WHERE e.event_id = r.event_id AND e.event_type IN ({review_types})) AS easiness_factor,
+     WHERE e.event_id = r.event_id AND e.event_type = 'ReviewProcessed') AS easiness_factor,
     CAST(NULL AS date)                                 AS date,
     CAST(NULL AS int)                                  AS answers,
     CAST(NULL AS int)                                  AS correct_answers
