@@ -16,7 +16,7 @@ const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $l
       language: $language, first: 50, after: $after) {
     totalCount
     pageInfo { hasNextPage endCursor }
-    edges { node { itemId headword language level answers correctAnswers accuracyRate lapses dueAt dueOn inPlay estimatedRecall } }
+    edges { node { itemId headword language kind level answers correctAnswers accuracyRate lapses dueAt dueOn inPlay estimatedRecall } }
   }
   languages(userId: $user) { language }
   today: dueForecast(userId: $user, days: 1) { date }
@@ -27,7 +27,7 @@ const MAX_RESULTS = 50; // kept search results, so that no request is necessary 
 
 // The values of each control, and the default order of each filter.
 const CONTROLS = {
-  filter: ['ALL', 'DUE', 'FADING', 'STRUGGLING', 'LEECH', 'LEARNING', 'MASTERED'],
+  filter: ['ALL', 'DUE', 'FADING', 'STRUGGLING', 'LEECH', 'LEARNING', 'MASTERED', 'SET_ASIDE'],
   level: ['', 'A1', 'A2', 'B1', 'B2', 'C1', 'C2', 'UNKNOWN'],
   skill: ['', 'R', 'W', 'L', 'S', 'UNKNOWN'],
   order: ['RECENT', 'DUE', 'RECALL', 'ACCURACY', 'LAPSES'],

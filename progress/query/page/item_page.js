@@ -1,5 +1,6 @@
 // The page of one item: what is known about it, an estimate of its recall, and its history.
 
+import { runQuery } from './api.js';
 import { chart, columns, legend, lines, roundUp } from './charts.js';
 import { h } from './dom.js';
 import { curve, curveTable, days as dayAxis } from './forgetting.js';
@@ -11,14 +12,14 @@ import { card, note, table, unfolded } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { due, itemList, level, word } from './items.js';
-import { ask } from './then.js';
+import { ask, pastDay } from './then.js';
 
 const AHEAD = 30; // number of days after today that the forgetting curve covers
 const QUERY = `query Item($user: ID, $item: ID!) {
   item(userId: $user, itemId: $item) {
-    itemId headword language level domains answers correctAnswers accuracyRate averageResponseMs
+    itemId headword language kind level domains answers correctAnswers accuracyRate averageResponseMs
     firstAnsweredAt lastAnsweredAt
-    intervalDays reviewedAt dueAt dueOn inPlay lapses mastery estimatedRecall memory { stabilityDays difficulty }
+    intervalDays reviewedAt dueAt dueOn setAside inPlay lapses mastery estimatedRecall memory { stabilityDays difficulty }
   }
   history: itemHistory(userId: $user, itemId: $item) {
     reviews { at intervalDays }
@@ -26,6 +27,9 @@ const QUERY = `query Item($user: ID, $item: ID!) {
   }
   forgetting: itemForgetting(userId: $user, itemId: $item, days: ${AHEAD}) { date before after }
   today: dueForecast(userId: $user, days: 1) { date }
+}`;
+const SET_ASIDE = `mutation SetAside($item: ID!, $aside: Boolean!, $key: ID!) {
+  event: setItemAside(itemId: $item, aside: $aside, idempotencyKey: $key) { counted }
 }`;
 const STEPS = 60; // the most time steps in each chart
 const DAY = 86_400_000; // milliseconds
@@ -36,6 +40,7 @@ export class ItemPage extends View {
   constructor(element, itemId, user, shell) {
     super(element, shell, { itemId, user });
     this.naming = this.load();
+    this.on('click', ({ target }) => target.closest('[data-aside]') && this.choose());
   }
 
   async load() {
@@ -52,6 +57,27 @@ export class ItemPage extends View {
     }
   }
 
+  /** Set the item aside, or take it back. A repetition of a request that failed has the same key, and counts once. */
+  async choose() {
+    const { signal } = this.closing;
+    const aside = !this.data.item.setAside;
+    if (this.chosen?.aside !== aside) this.chosen = { aside, key: crypto.randomUUID() };
+    if (this.isChoosing) return;
+    this.isChoosing = true;
+    try {
+      const { data: { event } } = await runQuery(SET_ASIDE, { item: this.itemId, ...this.chosen }, signal);
+      this.chosen = null;
+      this.data.item.setAside = aside;
+      this.shell.announce(t(event.counted ? aside ? 'item.isAside' : 'item.isBack' : 'command.waiting'));
+      if (event.counted) await this.load();
+      else this.succeed();
+    } catch (problem) {
+      if (!signal.aborted) this.fail(problem);
+    } finally {
+      this.isChoosing = false;
+    }
+  }
+
   sections() {
     const { item, history, forgetting: points, today: [{ date: today }] } = this.data;
     const back = h('p', { 'data-key': 'back' }, h('a', { class: 'back', href: itemList(this.user) }, t('item.back')));
@@ -64,7 +90,10 @@ export class ItemPage extends View {
       h('header', { class: 'item-head', 'data-key': 'head' },
         h('h1', null, word(item), level(item)),
         note(join(
-          item.domains.map((domain) => t(`skills.${domain}`)), this.user && t('item.of', { user: nameOf('learner', this.user) })))),
+          item.domains.map((domain) => t(`skills.${domain}`)), this.user && t('item.of', { user: nameOf('learner', this.user) }))),
+        item.setAside && note(t('item.isAside')),
+        !this.user && !pastDay() && h('button', { type: 'button', class: 'button quiet', 'data-aside': true, 'data-key': 'aside' },
+          t(item.setAside ? 'item.takeBack' : 'item.setAside'))),
       h('section', { 'aria-labelledby': 'facts', 'data-key': 'facts' },
         h('h2', { id: 'facts', class: 'unseen' }, t('item.facts')),
         h('div', { class: 'cards' },

@@ -50,7 +50,9 @@ function languageOf(text) {
   return /\p{Script=Hangul}/u.test(text) ? 'ko' : '';
 }
 
-export const level = (item) => item.level !== 'UNKNOWN' && [' ', h('span', { class: 'tag' }, item.level)];
+/** The item's level, and its kind if the request asks for it. */
+export const level = ({ level: name, kind }) => [name !== 'UNKNOWN' && name, kind].filter(Boolean)
+  .flatMap((text) => [' ', h('span', { class: 'tag' }, text)]);
 
 /** The address of an item's page. `user` is null for the caller's own items. */
 export const itemPage = (itemId, user) => kept(path('item', itemId, user));

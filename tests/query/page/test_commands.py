@@ -76,6 +76,51 @@ def test_a_learner_takes_rest_days_and_sees_why_others_are_refused(
     expect(today).to_contain_text(f"{later.day} {later:%b}")
 
 
+def test_a_learner_sets_an_item_aside_and_takes_it_back(visit: Visits, demo: Stack) -> None:
+    user, item = browser.create_learner(demo), f"aside-{uuid.uuid4()}"
+    described = browser.envelope("ItemPublished", datetime.now(UTC), item_id=item)
+    described["data"] |= {"headword": "aside", "kind": "typing"}
+    demo.publish(described, *browser.lesson(user, 1, item=item))
+    visitor = visit()
+    page = visitor.open(user, at=f"#/item/{item}")
+    head = page.get_by_role("heading", level=1)
+    expect(head).to_have_text("aside typing", timeout=SLOW_MS)
+    page.get_by_role("button", name="Set this item aside").click()
+    back = page.get_by_role("button", name="Take this item back")
+    expect(back).to_be_visible(timeout=SLOW_MS)
+    expect(back).to_be_focused()
+    expect(page.get_by_text("This item is set aside: it is not due")).to_have_count(2)
+    assert visitor.find_violations("main") == []
+    page.goto(f"{demo.page}#/items?filter=set_aside")
+    expect(page.locator(".item-list th a")).to_have_text("aside", timeout=SLOW_MS)
+    page.locator(".item-list th a").click()
+    requests: list[str] = []
+
+    def fail_once(route: Route) -> None:
+        requests.append(json.loads(route.request.post_data or "")["variables"]["key"])
+        if len(requests) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    def is_choice(body: str | None) -> bool:
+        return "setItemAside" in (body or "")
+
+    page.route(
+        "**/graphql",
+        lambda route: fail_once(route) if is_choice(route.request.post_data) else route.continue_(),
+    )
+    back.click()
+    expect(page.get_by_role("alert")).to_be_visible(timeout=SLOW_MS)
+    back.click()
+    expect(page.get_by_role("button", name="Set this item aside")).to_be_visible(timeout=SLOW_MS)
+    assert requests == [requests[0]] * 2, "a repetition has the same key"
+    teacher = visit()
+    of_learner = teacher.open("support", "support", at=f"#/item/{item}/{user}")
+    expect(of_learner.get_by_role("heading", level=1)).to_have_text("aside typing", timeout=SLOW_MS)
+    expect(of_learner.get_by_role("button", name="Set this item aside")).to_have_count(0)
+
+
 def test_the_page_says_if_a_change_is_refused_or_fails_or_is_not_counted_yet(
     visit: Visits, demo: Stack
 ) -> None:
