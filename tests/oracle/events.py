@@ -183,8 +183,9 @@ def interval_days(review: Event) -> int:
     if review.type != CARD:
         days: int = review.data["new_interval"]
         return days
-    if review.data.get("interval_days") is not None:
-        return math.floor(review.data["interval_days"])
+    sent: float | None = review.data.get("interval_days")
+    if sent is not None:
+        return math.floor(sent)
     return max(_sent_due(review) - review.occurred_at, timedelta(0)) // timedelta(hours=24)
 
 
@@ -237,7 +238,10 @@ def is_acceptable(event: Event) -> bool:
         return isinstance(named, str) and 1 <= len(named) <= 200
     match event.type:
         case "CardReviewed":
-            is_accepted = event.user_id is not None and _has_stored_due(event.data.get("due"))
+            is_accepted = event.user_id is not None and _is_card(event.data)
+        case "LearnerJoinedGroup" | "LearnerLeftGroup":
+            group = event.data.get("group_id")
+            is_accepted = isinstance(group, str) and 1 <= len(group) <= 200
         case "GoalSet":
             answers = event.data.get("answers_per_day")
             is_accepted = type(answers) is int and 0 <= answers <= 1000
@@ -248,10 +252,27 @@ def is_acceptable(event: Event) -> bool:
     return is_accepted
 
 
-def _has_stored_due(due: object) -> bool:
-    """Return whether a CardReviewed has no `due`, or one in the form in which ingest stores it."""
-    if due is None:
-        return True
+def _is_card(data: Mapping[str, Any]) -> bool:
+    """Return whether the fields of a CardReviewed that counts have these values."""
+    item, due, days = data.get("item_id"), data.get("due"), data.get("interval_days")
+    return (
+        isinstance(item, str)
+        and type(data.get("rating")) is int
+        and 1 <= data["rating"] <= 4
+        and (due is not None or days is not None)
+        and (due is None or _is_stored_time(due))
+        and _is_number(days, most=2**32 - 1)
+        and _is_number(data.get("duration_ms"), most=10**12)
+    )
+
+
+def _is_number(value: object, *, most: int) -> bool:
+    """Return whether the value is None or a number from 0 to `most`."""
+    return value is None or (type(value) in (int, float) and 0 <= value <= most)  # type: ignore[operator]
+
+
+def _is_stored_time(due: object) -> bool:
+    """Return whether a time has the form in which ingest stores it."""
     form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
     if not isinstance(due, str) or not re.fullmatch(form, due, re.ASCII):
         return False

@@ -186,9 +186,10 @@ class PreferencesBefore(events.LearnerEvent, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def undeclared() -> Iterator[None]:
-    """Treat the newest event types and fields as undeclared during the block."""
-    before = {name: t for name, t in events.EVENT_TYPES.items() if name not in NEWEST}
+def undeclared(*others: str) -> Iterator[None]:
+    """Treat the newest event types and fields, and `others`, as undeclared during the block."""
+    types = events.EVENT_TYPES.items()
+    before = {name: declared for name, declared in types if name not in (*NEWEST, *others)}
     before |= dict.fromkeys(DESCRIPTIONS, ItemPublishedBefore)
     before |= dict.fromkeys(PREFERENCES, PreferencesBefore)
     with pytest.MonkeyPatch.context() as patch:
