@@ -2,6 +2,7 @@
 
 import csv
 import math
+import random
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
@@ -139,14 +140,50 @@ def test_the_states_of_the_real_log_are_those_of_py_fsrs(reviews: list[Review]) 
     assert 1e-8 < max(abs(one) for _, one in differences) < 2.1e-7
 
 
+@pytest.fixture(scope="module")
+def rated(reviews: list[Review]) -> list[list[Answer]]:
+    """The answers of each card of the real log; each that is correct has a drawn rating."""
+    draw = random.Random(70)
+    return [
+        [one._replace(grade=draw.choice((2, 3, 4))) if one.is_correct else one for one in answers]
+        for answers in by_card(reviews).values()
+    ]
+
+
+def test_the_states_after_drawn_ratings_are_those_of_py_fsrs(rated: list[list[Answer]]) -> None:
+    """Of a card, the answers up to the first hard one on the day of the answer before it.
+
+    py-fsrs then lowers the stability, which ts-fsrs and fsrs-rs do not.
+    """
+    differences = []
+    for answers in rated:
+        days = pairwise(answers)
+        hard = (n for n, (a, b) in enumerate(days, 1) if b.grade == 2 and b.day <= a.day)
+        first = answers[: next(hard, len(answers))]
+        for state, (days_known, difficulty) in zip(states(first), in_library(first), strict=True):
+            if days_known < 36_500:
+                differences.append(
+                    (state.days / days_known - 1, state.difficulty / 1e7 - difficulty)
+                )
+    assert len(differences) == 5_488
+    assert max(abs(one) for one, _ in differences) < 2.8e-7
+    assert max(abs(one) for _, one in differences) < 3.9e-7
+
+
+def test_the_states_after_drawn_ratings_are_those_of_exact_arithmetic(
+    rated: list[list[Answer]],
+) -> None:
+    for answers in rated[::20]:
+        assert states(answers) == exact_states(answers)
+
+
 def in_library(answers: Iterable[Answer]) -> Iterator[tuple[float, float]]:
     """Yield the stability and the difficulty after each answer, at midnight of its day."""
     scheduler = fsrs.Scheduler(enable_fuzzing=False)
     card = fsrs.Card(card_id=1)
     for one in answers:
-        rating = fsrs.Rating.Good if one.is_correct else fsrs.Rating.Again
         midnight = datetime(one.day.year, one.day.month, one.day.day, tzinfo=UTC)
-        card, _ = scheduler.review_card(card, rating, midnight)
+        card, _ = scheduler.review_card(card, fsrs.Rating(one.grade), midnight)
         assert card.stability is not None
         assert card.difficulty is not None
         yield card.stability, card.difficulty
@@ -166,7 +203,7 @@ def exact_states(answers: Iterable[Answer]) -> list[tuple[int, int]]:
     with localcontext(prec=30):
         factor = Decimal("0.9") ** (-1 / w[20]) - 1
         for one in answers:
-            g = 3 if one.is_correct else 1
+            g = one.grade
             if before is None:
                 s, d = w[g - 1], w[4] - (w[5] * (g - 1)).exp() + 1
             else:
@@ -177,10 +214,10 @@ def exact_states(answers: Iterable[Answer]) -> list[tuple[int, int]]:
                 easy = w[4] - (w[5] * 3).exp() + 1
                 if t == 0:
                     grown = (w[17] * (g - 3 + w[18])).exp() * s ** -w[19]
-                    s *= max(grown, Decimal(1)) if g == 3 else grown
-                elif g == 3:
+                    s *= max(grown, Decimal(1)) if g >= 2 else grown
+                elif g >= 2:
                     grown = w[8].exp() * (11 - d) * s ** -w[9] * ((lost * w[10]).exp() - 1)
-                    s *= 1 + grown
+                    s *= 1 + grown * {2: w[15], 3: Decimal(1), 4: w[16]}[g]
                 else:
                     long = w[11] * d ** -w[12] * ((s + 1) ** w[13] - 1) * (lost * w[14]).exp()
                     s = min(long, s / (w[17] * w[18]).exp())
