@@ -19,7 +19,7 @@ CREATE TABLE item_stats (
     easiness_factor   double precision,
     reviewed_at       timestamptz,
     review_id         uuid,                -- id of the event of the latest review
-    sent_due_at       timestamptz,         -- time of the next review, if it has sent one; null: follows from the interval
+    sent_due_at       timestamptz,         -- time of the next review, if it has sent one
     lapses            bigint NOT NULL,
     reviewed_on       date,                -- local day of the latest review
     asked_at          timestamptz,         -- time of the first answer after the latest review, or of the first answer
@@ -276,7 +276,8 @@ least(array_position(grades, 3), array_position(grades, 2), array_position(grade
 -- definition --
 SELECT c.user_id, c.item_id, c.answers, c.correct_answers, c.response_ms, c.timed_answers, c.first_answered_at,
     c.first_answered_on, c.last_answered_at, c.first_correct_at, c.first_correct_on, c.first_mastered_at,
-    c.first_mastered_on, c.interval_days, c.easiness_factor, c.reviewed_at, c.review_id, c.sent_due_at, c.lapses, c.reviewed_on,
+    c.first_mastered_on, c.interval_days, c.easiness_factor, c.reviewed_at, c.review_id, c.sent_due_at,
+    c.lapses, c.reviewed_on,
     f.occurred_at AS asked_at, f.event_id AS asked_id, f.day AS asked_on, f.grade AS asked_grade,
     c.stability, c.difficulty, c.last_answered_on, c.last_correct
 FROM (
@@ -310,7 +311,8 @@ WITH answered AS (
 ), met AS (
     SELECT coalesce(a.user_id, r.user_id) AS user_id, coalesce(a.item_id, r.item_id) AS item_id, a.answers,
         a.correct_answers, a.response_ms, a.timed_answers, a.first_answered_at, a.last_answered_at, a.first_correct_at,
-        r.first_mastered_at, r.interval_days, r.easiness_factor, r.reviewed_at, r.reviewed_on, r.review_id, r.sent_due_at,
+        r.first_mastered_at, r.interval_days, r.easiness_factor, r.reviewed_at, r.reviewed_on, r.review_id,
+        r.sent_due_at,
         coalesce(r.reviews, 0) AS gap
     FROM answered a
     FULL JOIN reviewed r ON r.user_id = a.user_id AND r.item_id = a.item_id

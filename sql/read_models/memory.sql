@@ -5,7 +5,7 @@
 -- integers. So the states are equal on every machine, although the last bits of powers differ between machines.
 --
 -- PostgreSQL and DuckDB run the same formulas. In them, `{w8}` is the parameter w[8] of FSRS-6, `g` is the grade of an
--- answer (1 again, 2 hard, 3 good, 4 easy), `t` is the number of days since the answer before, and `s` and `d` are S and D.
+-- answer (1 again, 2 hard, 3 good, 4 easy), `t` is the number of days since the answer before, `s` and `d` are S and D.
 
 -- decay --
 0.1542
@@ -63,7 +63,8 @@ CASE WHEN s.last_correct AND moment.day <= s.last_answered_on THEN 1
 -- Each answer with the state after it, and with the stability before it: null for the first answer. {keys} are the
 -- columns that tell an item. `gap` is the number of days since the answer before, and `newest_day` the newest of all
 -- days so far. An answer with a gap of a day or more is a test.
-SELECT *, grade >= 2 AS correct, memory[1] AS stability, memory[2] AS difficulty, lag(memory[1]) OVER earlier AS stability_before,
+SELECT *, grade >= 2 AS correct, memory[1] AS stability, memory[2] AS difficulty,
+    lag(memory[1]) OVER earlier AS stability_before,
     lead(gap) OVER earlier IS NULL AS is_latest
 FROM (
     SELECT *, memory_after(grade, gap) OVER earlier AS memory, max(day) OVER earlier AS newest_day
@@ -133,8 +134,8 @@ floor(1000 * {read_models/memory estimated_recall} + 0.5) / 1000
 exp(s.stability / {read_models/memory unit})
 
 -- functions --
--- Return the state {stability, difficulty} after an answer of grade `g`, `gap` days after the answer before. `memory` is the state
--- before the answer; it is null before the first answer.
+-- Return the state {stability, difficulty} after an answer of grade `g`, `gap` days after the answer before. `memory` is
+-- the state before the answer; it is null before the first answer.
 CREATE FUNCTION next_memory(memory bigint[], g int, gap int) RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $memory$
 DECLARE

@@ -239,9 +239,6 @@ def is_acceptable(event: Event) -> bool:
     match event.type:
         case "CardReviewed":
             is_accepted = event.user_id is not None and _is_card(event.data)
-        case "LearnerJoinedGroup" | "LearnerLeftGroup":
-            group = event.data.get("group_id")
-            is_accepted = isinstance(group, str) and 1 <= len(group) <= 200
         case "GoalSet":
             answers = event.data.get("answers_per_day")
             is_accepted = type(answers) is int and 0 <= answers <= 1000
