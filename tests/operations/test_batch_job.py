@@ -345,6 +345,7 @@ def job(
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Job]:
     monkeypatch.setattr(backlog, "_NEXT_PULL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(wakeups, "_TIMEOUT_S", 10.0)  # a busy machine connects slowly
     made = Job({}, store, connection, monkeypatch, capsys)
     made.configure(
         DATABASE_URL=NOWHERE,

@@ -35,7 +35,8 @@ class _Pulled:
             context.abort(grpc.StatusCode.NOT_FOUND, "no such subscription")
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting), timeout=context.time_remaining())
-            most = request.max_messages
+            # A client that has given up would lose the messages that others have given back since.
+            most = request.max_messages if context.is_active() else 0
             ids, self._waiting = self._waiting[:most], self._waiting[most:]
             return types.PullResponse(
                 received_messages=[{"ack_id": id_, "message": self._messages[id_]} for id_ in ids]
