@@ -12,7 +12,7 @@ const plurals = new Intl.PluralRules(language);
 export async function loadTexts() {
   if (texts.isComplete) return;
   const response = await fetch(new URL(`${language.slice(0, 2)}.json`, import.meta.url));
-  if (!response.ok) throw new Error(`the texts were answered with ${response.status}`);
+  if (!response.ok) throw new Error(`Load failed: ${response.status}`);
   Object.assign(texts, await response.json(), { isComplete: true });
 }
 

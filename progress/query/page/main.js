@@ -8,7 +8,7 @@ import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { mark } from './layout.js';
 import { Learner } from './learner.js';
 import { chooseGroup, inGroup, learnName, nameOf } from './names.js';
-import { Retry, problemCard, unloaded } from './problems.js';
+import { Retry, problemCard, toProblem } from './problems.js';
 import * as session from './session.js';
 import * as then from './then.js';
 
@@ -326,7 +326,7 @@ async function open(view, shown) {
   ])]).catch((error) => [() => showLoadProblem(error, shown)]);
   if (opening !== openings) return;
   currentView = create();
-  if (view.subject) currentView.naming = Promise.all([currentView.naming, watchMidnight(view, opening)]);
+  if (view.subject && currentView) currentView.naming = Promise.all([currentView.naming, watchMidnight(view, opening)]);
 }
 
 /** Load the styles of the other views, once. */
@@ -338,7 +338,7 @@ async function loadStyles() {
     link.onload = resolve;
     link.onerror = () => {
       link.remove(); // so that the next view asks again
-      reject(new Error('the styles have not arrived'));
+      reject(new Error('Load failed: views.css'));
     };
   });
 }
@@ -379,7 +379,7 @@ function sayWaiting() {
  */
 function showLoadProblem(error, shown) {
   if (error.kind === 'signed-out') return shell.signedOut(error);
-  const problem = error instanceof Problem ? error : unloaded(error);
+  const problem = toProblem(error);
   let isClosed = false;
   const retry = new Retry(async () => {
     if (await isReachable()) location.reload();

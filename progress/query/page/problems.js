@@ -8,6 +8,8 @@ import { banner } from './then.js';
 
 const RETRIED = new Set(['away', 'busy']);
 const MAX_PAUSE_S = 30;
+// What browsers say of a module or another file that has not arrived.
+const UNLOADED = /^(Failed to fetch|NetworkError|Load failed|error loading|Importing a module)/;
 
 /**
  * Runs an action again when the user asks for it. If the server is away or busy, the action also runs again after a
@@ -52,16 +54,13 @@ export class Retry {
   }
 }
 
-/** Return an error as a Problem. Online, an unexpected error is also reported to the browser. */
+/** Return an error as a Problem. A fault of the program is also reported to the browser. */
 export function toProblem(error) {
   if (error instanceof Problem) return error;
-  if (!navigator.onLine) return unloaded(error);
+  if (UNLOADED.test(error.message)) return new Problem(navigator.onLine ? 'unloaded' : 'offline', error.message);
   reportError(error);
   return new Problem('fault', String(error));
 }
-
-/** The problem of a module that has not arrived. */
-export const unloaded = ({ message }) => new Problem(navigator.onLine ? 'unloaded' : 'offline', message);
 
 /** A view. A subclass has load(), which sets `data`, and sections(), which returns what to show. */
 export class View {
@@ -99,7 +98,7 @@ export class View {
 
   /** Return the result of what needs a module that is not loaded yet. */
   use(action) {
-    return action().catch((error) => this.fail(unloaded(error)));
+    return action().catch((error) => this.fail(error));
   }
 
   /** Draw the view after a request has succeeded. */

@@ -289,6 +289,23 @@ def test_an_offline_page_loads_the_numbers_when_it_is_online_again(visit: Visits
     assert len(visitor.queries()) > queries
 
 
+def test_a_fault_of_the_program_is_no_missing_network(visit: Visits) -> None:
+    visitor = visit()
+    page = visitor.page
+    page.goto(visitor.stack.page)
+    module = page.evaluate("document.querySelector('link[href$=\"problems.js\"]').href")
+    kinds = """async ([module, messages]) => {
+        const { toProblem } = await import(module);
+        return messages.map((message) => toProblem(new TypeError(message)).kind);
+    }"""
+    messages = ["Failed to fetch dynamically imported module: a.js", "x is not a function"]
+    for is_offline, missing in ((False, "unloaded"), (True, "offline")):
+        visitor.context.set_offline(is_offline)
+        assert page.evaluate(kinds, [module, messages]) == [missing, "fault"]
+    assert ["x is not a function" in error for error in visitor.errors] == [True, True]
+    visitor.errors.clear()
+
+
 @pytest.mark.exhaustive
 def test_the_try_again_button_loads_a_view_that_could_not_be_loaded(visit: Visits) -> None:
     visitor = visit()
