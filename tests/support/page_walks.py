@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -39,6 +39,8 @@ _SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _SECTIONS = [*json.loads((static_page.FOLDER / "en.json").read_text(encoding="utf-8"))]
 _ITEMS = sorted(loading.deal(word_lists.read(), loading.cards(anki_log.read(loading.LOG))))[:40]
 CLASS, _OTHER = classes.groups(classes.SIZE + 1)
+LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
+LONG_ITEM = LONG * 2
 _PAST = ("2024-09-20", "2024-08-01", "2019-03-31", "2024-02-29")
 _ZOOMED = ((1440, 900), (960, 600), (720, 450))  # at 100, 150 and 200 %, in the pixels of the page
 _TEXTS = ("", " ", "a", "7", "-1", "1e9", "Lena", "class", "東京", "<b>%_'", "W" * 200)
@@ -60,7 +62,7 @@ _STARTS: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("nobody-yet", "learner", ["#/", "#/items", "#/knowledge", "#/nowhere"], []),
     ("", "", [""], []),
 )
-_EQUAL_S = 5  # so soon, the page is as a new one
+_EQUAL_S = 20  # so soon, the page is as a new one, also on a busy machine
 _NEWS_S = 15  # so long after new events: the page asks for its news every 10 s
 _SHRINKING_S = 60
 _OFFLINE = ("Failed to load resource: net::", "WebSocket connection to")
@@ -100,7 +102,7 @@ class Explorer:
         self._harmful = [_HARMFUL] if is_shared else []
         self.known: set[str] = set()  # the ids for which the API has published a name
         self.published_at = -math.inf
-        self.drawn: set[str] = set()  # the kinds of texts whose contrast axe has checked
+        self.drawn: set[str] = set()  # the kinds of elements for which axe has checked every rule
 
     def explore(self, seed: int) -> None:
         """Take the walk of a seed; raise Failure with the shortest walk that fails alike."""
@@ -367,8 +369,28 @@ def main(argument: str) -> None:
 
 
 def load(stack: Stack) -> Stack:
-    """Load learners of the demo's class, of whom the first has new events during the walks."""
+    """Load learners of the demo's class, of whom the first has new events during the walks.
+
+    Two learners of another group have long names or ids, as have this group and their item.
+    """
     stack.progress("demo", "--class", "--learners", f"{LEARNERS}", "--port", f"{stack.port}")
+    now = datetime.now(UTC)
+    before = now - timedelta(days=9)
+    item = {"item_id": LONG_ITEM, "domains": ["R", "W"], "cefr_level": "C2", "headword": LONG}
+    events = [
+        browser.envelope("ItemPublished", before, **item),
+        browser.envelope("UserPreferencesChanged", before, user_id="long", display_name=LONG),
+    ]
+    for user in ("long", LONG):
+        group = {"user_id": user, "group_id": "long", "group_name": LONG}
+        events += [
+            browser.envelope("LearnerJoinedGroup", before, **group),
+            browser.envelope("GoalSet", before, user_id=user, answers_per_day=3),
+            browser.envelope("RestDayTaken", now, user_id=user, date=f"{now.date()}"),
+            *browser.lesson(user, 2, 9, ago=timedelta(days=2), item=LONG_ITEM),
+        ]
+    stack.progress("publish", "-", "--wait", text="\n".join(browser.encode(*events)))
+    stack.progress("batch")
     return stack
 
 

@@ -734,27 +734,6 @@ def check_finder(visitor: Visit, group: str, name: str) -> None:
     expect(heading).to_have_text(f"Progress of {name}")
 
 
-LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
-
-
-def test_a_long_word_or_name_of_a_group_does_not_widen_the_page(visit: Visits, demo: Stack) -> None:
-    visitor = visit()
-    group, item = f"long-{uuid.uuid4()}", LONG * 2
-    for name in MEMBERS:
-        user = f"{group}-{name}"
-        joined = membership("LearnerJoinedGroup", user, group, group_name=LONG)
-        demo.publish(joined, *browser.lesson(user, 0, 2, ago=timedelta(days=2), item=item))
-    wait_for_group(visitor, group, members=3, answers=6)
-    page = visitor.open("tess", "teacher", groups=[group, "other"])
-    for at in ("#/group", f"#/group/{group}"):
-        visitor.move(at)
-        expect(page.get_by_role("main")).to_contain_text(LONG)
-        for width in (320, 640, 768, 1024, 1280):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth") == width, at
-    expect(page.locator("[data-key=hardest]")).to_contain_text(item)
-
-
 def check_tablet(page: Page) -> None:
     """Assert that a group's table shows all of each cell, and has nothing to scroll sideways."""
     screen = page.viewport_size

@@ -2,13 +2,10 @@
 
 import json
 import re
-import uuid
 import zipfile
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -95,29 +92,6 @@ def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
     demo.progress("erase", "page-layout", "--yes")
 
 
-@pytest.mark.first_in_gate("screen")
-@pytest.mark.parametrize("screen", [SMALLEST, PHONE, WIDE], ids=["smallest", "phone", "wide"])
-@pytest.mark.parametrize(
-    ("role", "at", "locale"),
-    [
-        *(("admin", "#/", "ja-JP"), ("learner", "#/items", "ja-JP")),
-        pytest.param("learner", KNOWLEDGE, "ja-JP", marks=pytest.mark.exhaustive),
-        pytest.param("admin", ADMINISTRATION, "en-GB", marks=pytest.mark.exhaustive),
-        pytest.param("learner", "#/", "en-GB", marks=pytest.mark.exhaustive),
-    ],
-)
-def test_a_view_has_no_accessibility_violations(
-    visit: Visits, screen: dict[str, Any], role: str, at: str, locale: str
-) -> None:
-    visitor = visit(**screen, locale=locale)
-    page = visitor.open(role=role, at=at)
-    assert page.evaluate("document.documentElement.lang") == locale.removesuffix("-JP")
-    for summary in page.locator("summary").all()[:3]:
-        summary.click()
-    assert visitor.find_violations() == []
-    assert fits(page)
-
-
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("screen", "views"),
@@ -192,70 +166,6 @@ def fits(page: Page) -> bool:
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         )
     )
-
-
-STATES = ("long", "rest", "goal", "one-answer", "counting", "long-id", "demo", "new")
-LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
-
-
-@pytest.fixture(scope="module")
-def states(demo: Stack) -> dict[str, str]:
-    """The id of a learner in each of STATES, which are those that a learner can reach."""
-    now = datetime.now(UTC)
-    users = {name: f"{name}-{uuid.uuid4()}" for name in STATES} | {
-        "long-id": f"{LONG}{LONG}-{uuid.uuid4()}",
-        "demo": browser.DEMO,
-    }
-    days = [f"{(now + timedelta(days=n)).date()}" for n in (0, 3, 7)]
-    item = {"item_id": LONG * 2, "domains": ["R", "W"], "cefr_level": "C2", "headword": LONG}
-    demo.publish(
-        *browser.lesson(users["rest"], 3, ago=timedelta(days=1)),
-        *(
-            browser.envelope("RestDayTaken", now, user_id=users["rest"], date=day)
-            for day in days
-        ),
-        browser.envelope(
-            "GoalSet", now - timedelta(days=9), user_id=users["goal"], answers_per_day=3
-        ),
-        *(
-            event
-            for n in range(9)
-            for event in browser.lesson(users["goal"], 3, 1, ago=timedelta(days=n), item=f"g{n}")
-        ),
-        *browser.lesson(users["one-answer"], 1),
-        browser.envelope("ItemPublished", now - timedelta(days=9), **item),
-        browser.envelope(
-            "UserPreferencesChanged", now - timedelta(days=9), user_id=users["long"],
-            display_name=LONG, timezone="Asia/Tokyo",
-        ),
-        *browser.lesson(users["long"], 2, 9, ago=timedelta(days=2), item=LONG * 2),
-        *browser.lesson(users["long-id"], 2, 1),
-    )  # fmt: skip
-    demo.progress("batch")
-    demo.publish(*browser.lesson(users["counting"], 4))
-    return users
-
-
-@pytest.mark.first_in_gate
-@pytest.mark.parametrize("state", STATES)
-def test_no_view_is_wider_than_the_screen_in_any_state_of_a_learner(
-    visit: Visits, states: dict[str, str], state: str
-) -> None:
-    """The views of an item and of words do not depend on what else the learner has done."""
-    too_wide = []
-    views = ["#/", "#/items", KNOWLEDGE, f"#/?on={datetime.now(UTC).date() - timedelta(days=3)}"]
-    of_item = f"#/item/{quote(LONG * 2)}"
-    more = {"long": [of_item], "new": [of_item, "#/glossary"]}
-    visitor = visit(**SMALLEST)
-    page = visitor.page
-    visitor.open(states[state], at="#/")
-    for view in [*views, *more.get(state, [])]:
-        visitor.move(view)
-        for width in (320, 390, 640):
-            page.set_viewport_size({"width": width, "height": 800})
-            if not fits(page):
-                too_wide.append((view, width))
-    assert too_wide == []
 
 
 def test_no_line_of_a_header_ends_inside_a_word_on_a_small_phone(visit: Visits) -> None:

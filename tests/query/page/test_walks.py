@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from tests.conftest import skip_without
 from tests.support import browser, page_walks
 from tests.support.browser import Stack
-from tests.support.page_walks import Explorer, Failure
+from tests.support.page_walks import Explorer, Failure, Step
 
 pytestmark = pytest.mark.timeout(180)
 
-WALKS = 24  # 35 s on two idle cores; seeds up to 59 have been taken by hand
+WALKS = 24  # about a second each on two idle cores; seeds up to 300 have been taken by hand
+WIDTHS = (320, 390, 640, 768, 1024, 1280)
 LEARNER = {
     "user": browser.DEMO, "role": "learner", "groups": [], "at": "#/", "locale": "en-GB",
     "width": 360, "color_scheme": "light",
@@ -48,11 +50,13 @@ FOUND: dict[str, list[Any]] = {
     "a dialog opened offline": [OFFLINE, ["click", "button Erase a learner …"]],
     "a day before the name": [["date", "2019-03-31"]],
     "an id of any length": [["type", "input A learner’s name or id", "W" * 200]],
+    "a wrong token on a past day": [["type", "input Sign in with a token (development only)", "7"]],
 }
 USERS = {
     "a group after a reload": ("tess", "teacher", [page_walks.CLASS], ""),
     "a dialog opened offline": ("ada", "admin", [], "#/administration"),
     "an id of any length": ("ada", "admin", [], "#/administration"),
+    "a wrong token on a past day": ("", "", [], "#/knowledge?on=2024-09-20"),
     "a day before the name": ("sue", "support", [], "#/learner/learner-001"),
 }
 
@@ -62,6 +66,29 @@ def test_a_walk_that_has_found_a_fault_finds_none(explorer: Explorer, name: str)
     user, role, groups, at = USERS.get(name, (browser.DEMO, "learner", [], "#/"))
     own = Explorer(explorer.stack, explorer.chromium, is_shared=False)
     own.repeat(LEARNER | {"user": user, "role": role, "groups": groups, "at": at}, FOUND[name])
+
+
+@pytest.mark.parametrize(
+    ("user", "role", "views"),
+    [
+        (
+            "long",
+            "learner",
+            ["#/", "#/items", "#/knowledge", f"#/item/{quote(page_walks.LONG_ITEM)}"],
+        ),
+        pytest.param(page_walks.LONG, "learner", ["#/", "#/items"], marks=pytest.mark.exhaustive),
+        ("tess", "teacher", ["#/group", "#/group/long"]),
+        pytest.param("ada", "admin", ["#/administration"], marks=pytest.mark.exhaustive),
+    ],
+)
+def test_no_long_word_name_or_id_widens_the_page(
+    explorer: Explorer, user: str, role: str, views: list[str]
+) -> None:
+    start = {"user": user, "role": role, "groups": ["long", "other"], "width": 320}
+    steps: list[Step] = []
+    for view in views:
+        steps += [["go", view], *(["size", width, 800] for width in WIDTHS)]
+    explorer.repeat(LEARNER | start, steps)
 
 
 @pytest.mark.exhaustive
