@@ -1,7 +1,6 @@
 """Run the named benchmarks, or all of them: `python -m bench [ROW …]`.
 
-`python -m bench soak --minutes 60` runs the soak test instead, and `python -m bench ab REVISION
-[ROW …]` compares two trees.
+`python -m bench ab REVISION [ROW …]` compares two trees.
 """
 
 import sys
@@ -37,7 +36,6 @@ from bench import (
 )
 from bench.lines import Line, RowSkipped, format_table
 from bench.server import Server
-from bench.soak import run as soak
 
 Row = Callable[[Server], Iterator[Line]]
 
@@ -77,8 +75,6 @@ def main(names: list[str]) -> int:
 
     Return the exit code: 0 if all bars are met, 1 if one is missed, 2 for an unknown row.
     """
-    if names[:1] == ["soak"]:
-        return soak.main(names[1:])
     if names[:1] == ["ab"]:
         return ab.main(names[1:])
     console = Console(markup=False, highlight=False, soft_wrap=True)

@@ -37,14 +37,9 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """Return `yes`, or the percentage by which the value misses the bar.
-
-        If the value misses a bar of 0, return `no`, because no percentage can be computed.
-        """
+        """Return `yes`, or the percentage by which the value misses the bar."""
         if self.passes:
             return "yes"
-        if not self.bar:
-            return "no"
         share = self.value / self.bar if self.at_most else self.bar / self.value
         return f"short by {100 * (share - 1):.0f} %"
 

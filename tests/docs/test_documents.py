@@ -210,7 +210,7 @@ def test_every_file_with_another_license_is_listed() -> None:
             assert f"`{name}`" in listed
 
 
-OPTIONAL = ("progress/query/page", "progress/demo", "bench/soak/queries.py")
+OPTIONAL = ("progress/query/page", "progress/demo")
 NOT_LISTED = ("tests", "docs", "schemas", "CHANGELOG.md", "README.md", *OPTIONAL)
 
 
