@@ -16,24 +16,16 @@ ALERTS = [
     *("pending-events", "projection-lag", "publication-lag", "slow-queries", "uptime"),
 ]
 
-# Options of an environment that migrates from Neon to Cloud SQL. It also has a fixed egress
-# address, analysts, limits of the lag, all alerts, an issuer of its own, and a subscriber to its
-# events.
+# Options of an environment that migrates from Neon to Cloud SQL. It also has analysts, limits of
+# the lag, all alerts, an issuer of its own, and a subscriber to its events.
 MIGRATION = (
     f"-var=alerts={json.dumps(ALERTS)}",
     "-var=migration_target=cloud_sql",
     *("-var=max_lag_events=750", "-var=max_lag_seconds=4", "-var=max_lag_batch_seconds=1200"),
-    "-var=fixed_egress_address=true",
     '-var=database_analysts=["user:ana@example.com"]',
     '-var=auth={issuer="https://login.example.com",jwks_url="https://login.example.com/keys"}',
     "-var=api={introspection=true}",
     f"-var=event_subscriptions={{rewards-sub={{subscribers=[{json.dumps(SUBSCRIBER)}]}}}}",
-    (
-        "-var=functions={"
-        'ingest={cpu="1",memory="512Mi",concurrency=100,min_instances=1,max_instances=2},'
-        'project={cpu="2",memory="2Gi",concurrency=10,min_instances=1,max_instances=2},'
-        'query={cpu="2",memory="1Gi",concurrency=1000,min_instances=1,max_instances=2}}'
-    ),
 )
 
 POSTER = "serviceAccount:trial@elsewhere.iam.gserviceaccount.com"

@@ -10,7 +10,7 @@ from progress.adapters.redis.url import parse_url
 from tests.support.cloud_run import secret_ids, secret_value, templates
 from tests.support.terraform import NOT_DEV
 from tests.support.terraform_environments import Environments
-from tests.support.terraform_state import Deployment, Resources, Values
+from tests.support.terraform_state import Resources, Values
 
 
 def test_an_environment_without_anything_in_a_network_has_none(dev: Resources) -> None:
@@ -50,22 +50,10 @@ def test_every_service_and_job_is_connected_to_the_network(
         (access,) = template["vpc_access"]
         assert access["egress"] == "PRIVATE_RANGES_ONLY", name
         assert access["network_interfaces"][0]["subnetwork"] == subnetwork["id"]
-    assert not resources.of("google_compute_router_nat")
-    assert not resources.of("google_compute_address")
     (firewall,) = resources.of("google_compute_firewall").values()
     assert (firewall["direction"], firewall["source_ranges"]) == ("INGRESS", ["0.0.0.0/0"])
     assert firewall["deny"] == [{"ports": firewall["deny"][0]["ports"], "protocol": "all"}]
     assert not firewall["allow"]
-
-
-def test_a_fixed_egress_address_is_reserved_and_used(moving: Deployment) -> None:
-    resources = moving.applied
-    (nat,) = resources.of("google_compute_router_nat").values()
-    (address,) = resources.of("google_compute_address").values()
-    assert nat["nat_ips"] == [address["self_link"]]
-    assert moving.outputs["egress_address"] == address["address"]
-    for template in templates(resources).values():
-        assert template["vpc_access"][0]["egress"] == "ALL_TRAFFIC"
 
 
 def test_databases_wait_for_the_network_peering(environments: Environments) -> None:

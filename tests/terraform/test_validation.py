@@ -96,11 +96,6 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
         {},
     ),
     ({"night": NIGHT.format("{ query = 3 }")}, {}),
-    ({"fixed_egress_address": "true"}, {}),
-    (
-        {"fixed_egress_address": "true"},
-        {"functions": size(min_instances="1"), "night": NIGHT.format("{ query = 0 }")},
-    ),
     ({"functions": ONLY_QUERY}, {}),
     ({"functions": size(cpu='"3"')}, {}),
     ({"functions": size(memory='"1GB"')}, {}),
