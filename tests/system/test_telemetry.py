@@ -2,13 +2,12 @@
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
 
 from progress.adapters.telemetry import metric_fields, tracing
-from progress.errors import StackError
 from progress.local import ports, readiness
 from tests.support import browser, folders, http_client, otlp_collector
 from tests.support.emitted_lines import QUESTION, RunningStack, exercise
@@ -160,29 +159,6 @@ def test_log_lines_name_their_trace(stack: browser.Stack, receiver: Collector) -
     assert all(line["logging.googleapis.com/trace_sampled"] is True for line in named)
     spans = {span.span_id for span in receiver.spans}
     assert all(line["logging.googleapis.com/spanId"] in spans for line in named)
-
-
-def test_every_metric_field_is_exported_as_a_metric(
-    stack: browser.Stack, receiver: Collector
-) -> None:
-    declared = metric_fields.load()
-    known = declared.metric_fields | declared.exported
-
-    def find_missing() -> set[str]:
-        points = list(receiver.points)
-        results = {point.labels.get("cache_result") for point in points}
-        names = {point.name for point in points}
-        return {name for name in known if f"progress.{name}" not in names} | (
-            {"hit", "miss"} - results
-        )
-
-    with suppress(StackError):  # the assertion names what is missing
-        readiness.wait(lambda: not find_missing(), "metrics", seconds=60)
-    assert find_missing() == set()
-    for point in list(receiver.points):
-        name = point.name.removeprefix("progress.")
-        if name != point.name:
-            assert point.labels.keys() == set(known[name].labels)
 
 
 def test_each_process_exports_its_own_service_name(
