@@ -29,7 +29,7 @@ help:
 	@echo 'make clients install the third-party clients that some exhaustive tests run on Node'
 	@echo 'make site    build the site of the documents in .site/html'
 	@echo 'make kills   set up, install mutmut in .venv-kills, which python -m tests.kills plants faults with'
-	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform plans'
+	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform files'
 
 setup: .venv/.project
 

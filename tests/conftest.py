@@ -43,7 +43,7 @@ FIXTURES = (
 # the missing program, its tests fail instead.
 WANTED = (
     *("chromium", "node", OLDEST, "pgbouncer", "pubsub-emulator"),
-    *("terraform", "checkov", "gcloud", "promtool", "docker", "beam", "gcc"),
+    *("terraform", "gcloud", "promtool", "docker", "beam", "gcc"),
     *("zensical", "japanese-font", "npm"),
 )
 

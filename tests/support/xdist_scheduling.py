@@ -16,7 +16,7 @@ _SHARED = {
         *(
             f"terraform/test_{name}"
             for name in (
-                *("analytics", "bootstrap", "buckets", "checkov", "cloud_run"),
+                *("analytics", "bootstrap", "buckets", "cloud_run"),
                 *("database", "first_apply", "iam", "jobs"),
                 *("network", "pubsub", "secrets", "settings", "mocks"),
                 "validation",

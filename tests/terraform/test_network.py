@@ -140,6 +140,7 @@ def expression(rule: Values) -> str:
 def test_the_rules_do_not_exceed_the_limits_of_cloud_armor(rules: list[Values]) -> None:
     advanced = [expression(rule) for rule in rules if expression(rule)]
     assert len(advanced) <= 20
+    assert any("cve-canary" in condition for condition in advanced)
     for condition in advanced:
         assert len(condition) <= 2048
         assert len(re.split(r"&&|\|\|", condition)) <= 5
