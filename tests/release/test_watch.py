@@ -11,8 +11,7 @@ import pytest
 import smoke
 
 from tests.conftest import skip_without
-from tests.support.fake_cloud import KEY
-from tests.support.release_runs import ROOT, Releases, make_measurements
+from tests.support.release_runs import KEY, ROOT, Releases, make_measurements
 from tests.support.release_world import SERVICES
 
 BAD = {

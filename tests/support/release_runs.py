@@ -1,4 +1,6 @@
-"""Run the release script against the fake cloud, and check the result.
+"""Run the release script against a fake cloud, and check the result.
+
+The fakes are `gcloud`, Cloud Monitoring, and the query function of the new revisions (green).
 
 The script's `main` runs in the test process, and `gcloud.run` is a fake. A fault of a call is one
 of the texts in `_FAULTS`; a killed script makes no further call.
@@ -6,11 +8,16 @@ of the texts in `_FAULTS`; a killed script makes no further call.
 
 import contextlib
 import io
+import json
+import re
 import shlex
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import exit_status
 import gcloud
@@ -19,10 +26,10 @@ import release
 import smoke
 import watch
 
-from tests.support.fake_cloud import Cloud
-from tests.support.release_world import JOBS, SERVICES, World, image
+from tests.support.release_world import JOBS, SERVICES, CallRejected, World, image
 
 ROOT = Path(__file__).resolve().parents[2]
+KEY = "of-the-load-balancer"  # the load balancer routes a request with this key to green
 
 
 class Killed(BaseException):
@@ -75,7 +82,7 @@ class Ended:
 
 
 @dataclass
-class Releases(Cloud):
+class Releases:
     """The fakes, and the release script that runs against them.
 
     The watch measures at its beginning and at its end. `faults` maps the index of a call in `calls`
@@ -83,6 +90,15 @@ class Releases(Cloud):
     late". A copy of the world is kept after each call.
     """
 
+    world: World
+    calls: list[list[str]] = field(default_factory=list)
+    monitoring: Callable[[str, str], float | None] = lambda *_: None  # Arguments: query, revision.
+    fails_query: Callable[[int], bool] = lambda _: False  # Argument: the number of the query.
+    queries: list[str] = field(default_factory=list)
+    ready_checks: int = 0  # requests for /ready so far
+    ready: tuple[int, object] = (200, {"status": "ok"})
+    unready: int = 0  # the number of requests for /ready that fail before the first success
+    graphql: tuple[int, object] = (401, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})
     clock: Clock = field(default_factory=Clock)
     every_s: float = 1_000.0  # between two measurements
     faults: dict[int, str] = field(default_factory=dict)
@@ -122,15 +138,21 @@ class Releases(Cloud):
         if -1 in self.faults:
             raise Killed
         fault, _, is_late = self.faults.get(len(self.calls), "").partition(", ")
-        code, output = (1, "fault") if fault and not is_late else self.answer([*words])
-        if fault and not is_late:
-            self.calls.append([*words])
+        self.calls.append([*words])
+        code, output = (1, "fault") if fault and not is_late else self._answer([*words])
         self.worlds.append(self.world.copy())
         if fault == "kill":
             self.faults[-1] = fault
         if fault or code:
             raise _FAULTS[fault or "fail"](f"`{shlex.join(['gcloud', *words])}` failed: {output}")
         return output
+
+    def _answer(self, words: list[str]) -> tuple[int, str]:
+        """Return the exit code and output of a `gcloud` call."""
+        try:
+            return 0, self.world.do(words)
+        except (CallRejected, LookupError) as refused:
+            return 1, f"ERROR: {refused}"
 
     def find_violations(self) -> list[str]:
         """Return what was wrong after a call, with this call."""
@@ -173,3 +195,66 @@ class Releases(Cloud):
         self.queries.clear()
         self.faults = faults
         self.world = world.copy() if world else World.after_first_apply(self.world.address)
+
+
+class _Web(BaseHTTPRequestHandler):
+    """HTTP fakes of Google's APIs, of the load balancer and of green's query function."""
+
+    def do_GET(self) -> None:
+        if not self.path.endswith("/ready"):
+            self._respond(404, {})
+            return
+        self._cloud.ready_checks += 1
+        if self._cloud.ready_checks <= self._cloud.unready:
+            self._respond(503, {"status": "unavailable"})
+        else:
+            self._respond(*self._cloud.ready)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        if not self.path.startswith("/v1/projects/p/location/global/prometheus/api/v1/query"):
+            self._respond(*self._cloud.graphql)
+            return
+        assert self.headers["authorization"] == "Bearer token"
+        (query,) = parse_qs(body)["query"]
+        self._cloud.queries.append(query)
+        if self._cloud.fails_query(len(self._cloud.queries)):
+            self._respond(503, {})
+            return
+        revision = re.findall(r'revision_name="([^"]+)"', query)[0]
+        value = self._cloud.monitoring(query, revision)
+        result = [] if value is None else [{"metric": {}, "value": [1.5, str(value)]}]
+        self._respond(
+            200, {"status": "success", "data": {"resultType": "vector", "result": result}}
+        )
+
+    @property
+    def _cloud(self) -> Releases:
+        cloud: Releases = self.server.cloud  # type: ignore[attr-defined]  # ours
+        return cloud
+
+    def _respond(self, status: int, body: object) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(content)))
+        if self.headers["x-progress-revision"] == KEY:
+            self.send_header("x-progress-revision", "green")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+@pytest.fixture
+def cloud() -> Iterator[Releases]:
+    """A cloud where blue serves version `a` and Monitoring shows no errors."""
+    web = ThreadingHTTPServer(("127.0.0.1", 0), _Web)
+    web.daemon_threads = True
+    address = f"http://127.0.0.1:{web.server_address[1]}"
+    made = Releases(World.after_first_apply(address), monitoring=make_measurements())
+    vars(web)["cloud"] = made
+    threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
+    yield made
+    web.shutdown()
+    web.server_close()
