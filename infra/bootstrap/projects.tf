@@ -20,12 +20,12 @@ locals {
   ) }
 
   # The APIs that Terraform needs before it can enable all other APIs. The compute API creates a default account, which
-  # loses its roles (see below) before anything can use it. infra/preflight uses cloudquotas.
+  # loses its roles (see below) before anything can use it.
   first_apis = {
     for name in keys(local.projects) : name => concat(
       ["cloudresourcemanager", "compute", "iam", "iamcredentials", "serviceusage", "storage", "sts"],
       contains(local.registries, name) ? ["artifactregistry", "cloudbuild", "logging"] : [],
-      name == "images" ? [] : ["billingbudgets", "cloudquotas", "run"],
+      name == "images" ? [] : ["billingbudgets", "run"],
     )
   }
 }
