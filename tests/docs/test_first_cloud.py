@@ -31,19 +31,6 @@ def test_each_step_says_how_one_sees_that_it_worked() -> None:
     assert [step for _, step in STEPS if len(re.findall(r"\bIt\s+worked\s+if\b", step)) != 1] == []
 
 
-def test_the_commands_name_files_and_folders_that_exist() -> None:
-    lines = re.findall(r"^ {8}(.+)$", PAGE, re.MULTILINE)
-    for line in lines:
-        for folder, rest in re.findall(r"-chdir=(\S+)(.*)", line):
-            files = re.findall(r"-var-file=(\S+)", rest)
-            assert all((ROOT / folder / name).exists() for name in (".", *files)), line
-        for program in re.findall(r"^infra/\S+", line):
-            assert (ROOT / program).exists(), line
-        for file in re.findall(r"--config=(\S+)", line):
-            assert (ROOT / file).exists(), line
-    assert {"infra/preflight dev", "infra/try dev"} <= {*lines}
-
-
 def test_the_commands_read_the_organisation_the_project_and_the_password(tmp_path: Path) -> None:
     """Another command in the block of the password would be pasted with it, and become it."""
     file = tmp_path / "infra/terraform/environments/dev.tfvars"

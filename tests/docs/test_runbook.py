@@ -34,11 +34,6 @@ def of(program: str) -> list[str]:
     return [line for line in COMMANDS if line.startswith(f"{program} ")]
 
 
-def test_files_named_in_commands_exist() -> None:
-    for file in re.findall(r"(infra/[\w/.-]+\w)", runbooks.TEXT):
-        assert (ROOT / file).exists(), file
-
-
 @pytest.mark.parametrize("heading", ["Errors", "Uptime"])
 def test_the_log_filter_includes_the_errors_that_occur_while_the_database_is_down(
     heading: str, capsys: pytest.CaptureFixture[str]
