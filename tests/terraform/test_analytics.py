@@ -74,12 +74,6 @@ def test_only_the_learner_is_removed_from_an_event() -> None:
     assert attributes == {"event_type": "SessionStarted"}
 
 
-def test_the_learner_is_removed_from_each_event_of_an_array() -> None:
-    events = [{**_EVENT, "data": {"user_id": f"u-{number}", "n": number}} for number in range(3)]
-    body, _ = written(events)
-    assert body == [{**_EVENT, "data": {"n": number}} for number in range(3)]
-
-
 @pytest.mark.parametrize("form", ["recorded", "flat", "cloud"])
 def test_the_learner_is_removed_from_every_form_of_an_event(form: str) -> None:
     event = envelopes.session_started(user=_LEARNER, metadata={"user_id": _LEARNER})
