@@ -22,3 +22,17 @@ WHERE stream_id = 'learner-' || CAST(:user_id AS text)
   AND (CAST(:types AS text[]) IS NULL OR event_type = ANY (:types))
 ORDER BY stream_version DESC
 LIMIT CAST(:first AS bigint);
+
+-- own posts --
+-- Whether one of the newest 1,000 events of a learner was posted with the learner's own token, and how many posts were
+-- dropped because their id had other content. Nothing about an unknown or a deleted learner.
+SELECT count(*) > 0 AS recently, (
+    SELECT coalesce(sum(c.conflicts), 0)::bigint FROM event_store.learner_conflicts c WHERE c.user_id = :user_id
+) AS conflicts
+FROM (
+    SELECT e.metadata FROM events e
+    WHERE e.stream_id = 'learner-' || CAST(:user_id AS text)
+    ORDER BY e.stream_version DESC LIMIT 1000
+) newest
+WHERE newest.metadata ->> 'posted_by' = 'learner'
+  AND EXISTS (SELECT FROM user_progress p WHERE p.user_id = :user_id);

@@ -15,9 +15,12 @@ import redis
 from google.pubsub_v1.types import PublishRequest
 from starlette.responses import Response
 
+from progress.adapters.postgres import database, migrations
 from progress.adapters.pubsub import wakeups
 from progress.event_store import dead_letters, events, learner_posts, log
 from progress.ingest import push
+from progress.operations import erasure_rows
+from progress.projections.projector import Projector
 from progress.query.http import learner_posts as endpoint
 from tests.conftest import Store
 from tests.event_store.test_erased import forbid
@@ -266,6 +269,15 @@ def test_a_conflict_is_dropped_and_counted(world: World) -> None:
     world.post(first | {"data": {"answers_per_day": 6}})
     world.post(entry(), first | {"data": {"answers_per_day": 7}})
     assert (world.letters(), world.conflicts()) == ([], [("ann", 2)])
+    Projector(world.connection).catch_up_all()
+    query = "query($id: ID) { ownPosts(userId: $id) { recently conflicts } }"
+    assert world.api.data(query, "ann") == {"ownPosts": {"recently": True, "conflicts": 2}}
+    answer = world.api.post(query, "staff", roles="support", id="nobody")
+    assert answer["data"] == {"ownPosts": {"recently": False, "conflicts": 0}}
+    counts = database.fetch(world.connection, "event_store/status", "counts")[0]
+    assert counts["learner_conflicts"] == 2
+    erasure_rows.redact_accesses(world.connection, "ann", lambda: None)
+    assert world.conflicts() == []
     assert [row[3] for row in world.rows()] == [{"answers_per_day": 5}] * 2
 
 
@@ -320,8 +332,6 @@ def test_a_migration_lets_the_letters_of_learners_be_replayed_once(
 
 
 def migrate(world: World) -> None:
-    from progress.adapters.postgres import migrations
-
     migrations.apply(world.connection)
     world.connection.run("UPDATE event_store.dead_letters SET due_at = due_at - interval '1 hour'")
 
@@ -362,6 +372,16 @@ def test_the_head_and_the_body_are_checked(
     response = world.send(body, **headers)
     assert response.status_code == status
     assert isinstance(api.read(response)["error"], str)
+
+
+def test_a_declared_type_of_the_list_is_taken(world: World) -> None:
+    """Those that are not declared yet are refused."""
+    good = entry("CardReviewed", item_id="i", rating=3, interval_days=2)
+    assert world.post(good) == []
+    refused = world.post(*(entry(kind, item_id="i") for kind in sorted(events.LEARNERS_POST)))
+    kinds = sorted(events.LEARNERS_POST)
+    of_type = {kinds[n] for n, reason in refused if reason.endswith("at $.event_type")}
+    assert of_type == events.LEARNERS_POST - events.EVENT_TYPES.keys()
 
 
 def test_lines_are_taken_too(world: World) -> None:

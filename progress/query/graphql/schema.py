@@ -681,6 +681,12 @@ async def events(
     return pagination.build_keyed_page(events, size, lambda event: event.stream_version)
 
 
+@declare(types.OwnPosts, Whose.LEARNER, cost=Cost(1_000))
+async def own_posts(info: Info, user_id: ID | None = UNSET) -> rows.OwnPosts:
+    learner = await info.context.resolve_learner(user_id)
+    return await info.context.queries.get_own_posts(learner)
+
+
 @declare(types.AccessConnection, Whose.LEARNER)
 async def accesses(
     info: Info, user_id: ID | None = UNSET, first: int | None = 50, after: str | None = UNSET

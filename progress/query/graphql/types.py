@@ -121,6 +121,7 @@ Calibration = _make(
     "Calibration",
     {"tests": int, "log_loss": float, "constant_log_loss": float, "bins": list[CalibrationBin]},
 )
+OwnPosts = type_of(rows.OwnPosts)
 EventConnection = _connection("Event", RecordedEvent)
 Access = type_of(accesses.Access, id_field="read_by")
 AccessConnection = _connection("Access", Access)

@@ -23,10 +23,10 @@ export class Download {
    * The section. It says which data are kept. A user who may export the record also sees the download, and who has read
    * the record, as far as it is loaded.
    */
-  section(readers) {
+  section(readers, posts) {
     const kept = card('kept', t('data.kept'), 'wide',
       h('ul', { class: 'facts' }, ['events', 'settings', 'masked', 'readers', 'end'].map((name) =>
-        h('li', null, t(`kept.${name}`)))),
+        h('li', null, t(`kept.${name}`))), posts?.map((text) => text && h('li', null, text))),
       this.user && ['support', 'admin'].includes(session.role()) && h('div', { class: 'tools' },
         h('a', { class: 'button quiet', href: `#/events/${encodeURIComponent(this.user)}` }, t('data.events'))));
     const read = card('readers', t('readers.title'), null, note(t('readers.meaning')), readers?.content());

@@ -53,6 +53,7 @@ export class Learner extends View {
     // What a section or a card needs is loaded when it is seen.
     this.loads = {
       year: () => this.loadMet(), improving: () => this.loadGrowth(), readers: () => this.readers ?? this.loadReaders(),
+      kept: () => this.posts ?? this.loadPosts(),
     };
     this.seeing = new IntersectionObserver((seen) => {
       for (const { isIntersecting, target } of seen) {
@@ -295,6 +296,18 @@ export class Learner extends View {
     if (!this.closing.signal.aborted) this.draw();
   }
 
+  async loadPosts() {
+    this.posts = [];
+    try {
+      const { tellPosts } = await import('./readers.js');
+      this.posts = await tellPosts(this.user, this.closing.signal);
+    } catch (problem) {
+      this.fail(problem);
+      return;
+    }
+    if (!this.closing.signal.aborted) this.draw();
+  }
+
   /** Mark the days that met the goal. A past day has only those of its goal's week. */
   markMet() {
     const { goal, day } = this.data;
@@ -393,7 +406,7 @@ export class Learner extends View {
     if (isNew(data)) return [head, isPast ? nothing('then.nothing') : welcome(data), !isPast && freshness(data)];
     return [
       head, jumps(user, isPast, this.view.section), today(data, !isPast && celebration(this.milestone)), improving(data, this.view), howFar(data),
-      year(data, this.view), when(data), items(data), !isPast && [this.download.section(this.readers), freshness(data)],
+      year(data, this.view), when(data), items(data), !isPast && [this.download.section(this.readers, this.posts), freshness(data)],
     ];
   }
 

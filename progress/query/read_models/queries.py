@@ -333,6 +333,10 @@ class Queries:
         )
         return [_recorded.decode(row[0]) for row in found]
 
+    async def get_own_posts(self, user_id: str) -> rows.OwnPosts:
+        (row,) = await self.reader.fetch("query/audit_trail", "own posts", user_id=user_id)
+        return rows.OwnPosts(**row)
+
 
 def _with_key(row: Mapping[str, Any]) -> tuple[rows.ItemKey, rows.ItemStats]:
     return rows.ItemKey(row["sort_key"], row["item_id"]), rows.convert_item(row)

@@ -449,6 +449,13 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     recorded_at: datetime
 
 
+class OwnPosts(msgspec.Struct, frozen=True):
+    """What a learner has posted with the own token."""
+
+    recently: bool
+    conflicts: int
+
+
 _T = TypeVar("_T")
 _Row = Mapping[str, Any]
 
