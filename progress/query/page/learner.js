@@ -366,7 +366,8 @@ export class Learner extends View {
     if (this.hasPlayed && place > 0 && place < innerHeight) scrollBy(0, this.topOfYear() - place); // the grid stays
     this.move(before);
     if (this.scrolledYear !== this.view.year && this.data?.progress) this.scrollToDay();
-    for (const section of this.element.querySelectorAll('[data-key=year], [data-key=improving], [data-key=readers]')) {
+    const seen = Object.keys(this.loads).map((key) => `[data-key=${key}]`);
+    for (const section of this.element.querySelectorAll(seen)) {
       this.seeing.observe(section);
     }
     for (const id of JUMPS) {

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from progress.adapters.postgres import database
 from progress.query.http import static_page
 from tests.conftest import skip_without
-from tests.support import browser
+from tests.support import browser, http_client
 from tests.support.browser import PHONE, Stack, Visits
 
 pytestmark = pytest.mark.timeout(180)
@@ -455,6 +455,23 @@ def test_a_learner_saves_their_record(visit: Visits, demo: Stack) -> None:
         assert archive.testzip() is None
         summary = json.loads(archive.read("summary.json"))
     assert summary["total_sessions_completed"] == 1
+
+
+def test_staff_see_that_answers_come_from_the_learners_own_device(
+    visit: Visits, demo: Stack
+) -> None:
+    user = browser.create_learner(demo)
+    first = {"event_id": str(uuid.uuid4()), "event_type": "GoalSet"}
+    first |= {"occurred_at": "2024-05-01T12:00:00Z", "data": {"answers_per_day": 5}}
+    headers = http_client.headers(demo.token(user))
+    for answers in (5, 6):
+        body = json.dumps(first | {"data": {"answers_per_day": answers}}).encode()
+        assert http_client.fetch(demo.port, "POST", "/events", body, headers)[0] == 202
+    for caller, is_staff in ((("sue", "support", f"#/learner/{user}"), True), ((user,), False)):
+        card = visit().open(*caller).locator("[data-key=kept]")
+        card.scroll_into_view_if_needed()
+        expect(card).to_contain_text("1 event from the learner’s device was dropped")
+        expect(card.get_by_text("the learner’s own device")).to_have_count(int(is_staff))
 
 
 def test_a_learner_sees_who_has_read_their_record_and_when(visit: Visits, demo: Stack) -> None:
