@@ -42,7 +42,11 @@ locals {
     "${local.series.projection_lag}_bucket{${local.services_selector}}[5m])))",
   ])
 
-  learner_share = "sum by (le) (increase(${local.series.learner_share}_bucket{${local.services_selector}}[5m]))"
+  # Posts of the last five minutes that found more than half of the day's entries posted.
+  posts_over_half = join(" - ", [
+    for series in ["count{${local.services_selector}", "bucket{${local.services_selector},le=\"0.5\""] :
+    "sum(increase(${local.series.learner_share}_${series}}[5m]))"
+  ])
 
   # Counts of the last five minutes.
   graphql_requests = "sum(increase(${local.series.latency_ms}_count{${local.graphql_selector}}[5m]))"

@@ -123,7 +123,7 @@ locals {
     "learner-entries" = {
       severity  = "WARNING", for = 0
       condition = "learners have posted more than half of the entries that they may post in a day"
-      any       = ["histogram_quantile(1, ${local.learner_share}) > 0.5"]
+      any       = ["${local.posts_over_half} > 0.5"]
     }
     "pending-events" = {
       severity  = "WARNING", for = 0

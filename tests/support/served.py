@@ -74,7 +74,7 @@ class Served(fault_stack.Stack):
 
     def _settings(self) -> dict[str, str]:
         changed = {"DATABASE_URL": self.database.url, "ENVIRONMENT": "production"}
-        changed["DUMP_TO"] = str(self.dumps)
+        changed |= {"DUMP_TO": str(self.dumps), "LEARNERS_MAY_POST": "true"}
         return super()._settings() | self._issuer | changed
 
     @property

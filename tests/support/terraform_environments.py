@@ -12,7 +12,8 @@ from tests.support.terraform_state import Deployment, Values
 SUBSCRIBER = "serviceAccount:rewards@example-dev.iam.gserviceaccount.com"
 ALERTS = [
     *("availability-burn", "batch-job", "cache-hit-rate", "database-limits", "dead-letters"),
-    *("error-logs", "errors", "event-delay", "freshness-burn", "letter-bytes", "operations"),
+    *("error-logs", "errors", "event-delay", "freshness-burn", "learner-entries"),
+    *("letter-bytes", "operations"),
     *("pending-events", "projection-lag", "publication-lag", "slow-queries", "uptime"),
 ]
 

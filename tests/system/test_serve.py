@@ -1,6 +1,7 @@
 """`progress serve`: the whole system on one machine, with nothing of Google and no Redis."""
 
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -8,11 +9,15 @@ import signal
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 
+from progress.adapters.postgres import database
+from progress.event_store import learner_posts
 from progress.local import readiness
+from progress.local.ports import HOST
 from progress.recovery import dumps
 from tests.query import test_auth
 from tests.support import http_client, sample_events, served, token_issuer
@@ -53,7 +58,7 @@ def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> N
     learner = {"authorization": f"Bearer {system.token('ann', 'learner')}"}
     kind = {"content-type": "application/json"}
     assert system.post_to("/events", b"[]", **kind)[0] == 401
-    assert system.post_to("/events", b"[]", **kind, **learner)[0] == 403
+    assert system.post_to("/events", b"[]", **kind, **learner)[0] == 202
     assert system.post_to("/events", b"[]", **poster, **{"content-type": "text/csv"})[0] == 415
     status, body = system.post_to("/events", b"[1,", **kind, **poster)
     assert (status, "error" in json.loads(body)) == (400, True)
@@ -62,7 +67,45 @@ def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> N
     assert large[0] == 413
     assert system.post_to("/events", b"[]", **kind, **poster)[0] == 200
     # A push of Pub/Sub, which ingest takes at `/`, is not accepted from outside.
-    assert system.post_to("/", b"{}", **kind, **poster)[0] in (404, 405)
+    for path in ("/", "/learners"):
+        assert system.post_to(path, b"{}", **kind, **poster)[0] in (404, 405)
+
+
+def test_what_a_learner_posts_is_kept_by_the_client_while_the_database_is_down(
+    system: Served,
+) -> None:
+    """The queue of one machine is in the database."""
+    headers = http_client.headers(system.token("phone", "learner"))
+    id_ = str(uuid.uuid4())
+    sent = sample_events.envelope("GoalSet", {"answers_per_day": 7}, at=datetime.now(UTC))
+    body = json.dumps(sent | {"event_id": id_}).encode()
+
+    def is_taken() -> bool:
+        return system.post_to("/events", body, **headers)[0] == 202
+
+    system.database.stop()
+    try:
+        request = http.client.HTTPConnection(HOST, system.port, timeout=30)
+        with closing(request):
+            request.request("POST", "/events", body, headers)
+            response = request.getresponse()
+            assert response.status == 503
+            assert int(response.headers["Retry-After"]) > 0
+    finally:
+        system.database.start("fsync=off")
+    readiness.wait(is_taken, "the queue", seconds=60)
+    query = "{ goal { answersPerDay } }"
+    readiness.wait(lambda: system.ask("phone", query)["goal"] is not None, "the goal")
+    assert system.ask("phone", query)["goal"] == {"answersPerDay": 7}
+    with closing(database.connect(system.database.url)) as connection:
+        rows = connection.run(
+            "SELECT metadata ->> 'posted_by', metadata ->> 'source_id' FROM event_store.events "
+            "WHERE stream_id = 'learner-phone'"
+        )
+    assert rows == [["learner", id_]]
+    own = {"event_id": learner_posts.own_id("phone", id_), "metadata": {"user_id": "phone"}}
+    system.envelopes.append(sent | own)
+    system.check()
 
 
 def test_no_path_takes_an_invalid_token(system: Served, monkeypatch: pytest.MonkeyPatch) -> None:

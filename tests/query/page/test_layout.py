@@ -461,8 +461,8 @@ def test_staff_see_that_answers_come_from_the_learners_own_device(
     visit: Visits, demo: Stack
 ) -> None:
     user = browser.create_learner(demo)
-    first = {"event_id": str(uuid.uuid4()), "event_type": "GoalSet"}
-    first |= {"occurred_at": "2024-05-01T12:00:00Z", "data": {"answers_per_day": 5}}
+    first: dict[str, object] = {"event_id": str(uuid.uuid4()), "event_type": "GoalSet"}
+    first["occurred_at"] = "2024-05-01T12:00:00Z"
     headers = http_client.headers(demo.token(user))
     for answers in (5, 6):
         body = json.dumps(first | {"data": {"answers_per_day": answers}}).encode()
