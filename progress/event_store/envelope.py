@@ -271,20 +271,18 @@ class _EventParser:
 
     def check_learner(self) -> None:
         """Raise SerializationError if a learner posts no such type, or posts about another one."""
-        if type(self.event_type) is not str or self.event_type not in (
-            events.LEARNERS_POST & events.EVENT_TYPES.keys()
+        kind = self.event_type
+        if type(kind) is not str or not (
+            kind in events.LEARNERS_POST and kind in events.EVENT_TYPES
         ):
             raise SerializationError("expected a type that learners post - at $.event_type")
-        owners = [
-            (place, fields["user_id"])
-            for place, fields in (("data", self.data), ("metadata", self.body.get("metadata")))
-            if type(fields) is dict and fields.get("user_id") is not None
-        ]
-        poster = self.message.poster
-        for place, owner in owners:
-            if poster and owner != poster:
-                raise SerializationError(f"expected the token's learner - at $.{place}.user_id")
-        if not poster and not owners:
+        poster, is_named = self.message.poster, False
+        for place, fields in (("data", self.data), ("metadata", self.body.get("metadata"))):
+            if type(fields) is dict and (owner := fields.get("user_id")) is not None:
+                if poster and owner != poster:
+                    raise SerializationError(f"expected the token's learner - at $.{place}.user_id")
+                is_named = True
+        if not poster and not is_named:
             raise SerializationError("expected a learner, found none - at $.metadata.user_id")
 
     def parse(self, index: int, *, may_hold_email: bool) -> ParsedEvent:
@@ -294,7 +292,7 @@ class _EventParser:
         metadata = self._complete_metadata(data)
         event_id = to_uuid(parse_id(self.event_id, "$.event_id"))
         if self.message.is_learners:
-            _check_learners_rules(event_type, data, parse_id(self.event_id, "$.event_id"))
+            _check_learners_rules(event_type, data, is_uuid=event_id == self.event_id)
         if event_id != self.event_id:
             metadata["source_id"] = self.event_id
         occurred_at = self._parse_time(metadata)
@@ -422,9 +420,9 @@ def _place(reason: str, form: dict[str, str]) -> str:
     return reason
 
 
-def _check_learners_rules(event_type: str, data: dict[str, Any], event_id: str) -> None:
+def _check_learners_rules(event_type: str, data: dict[str, Any], *, is_uuid: bool) -> None:
     """Raise SerializationError if a learner may not post this of such a type."""
-    if not _UUID.fullmatch(event_id):
+    if not is_uuid:
         raise SerializationError("expected a UUID - at $.event_id")
     if event_type == "UserPreferencesChanged" and "display_name" in data:
         raise SerializationError("expected none, because teachers read it - at $.data.display_name")
