@@ -26,7 +26,8 @@ help:
 	@echo 'make bench   set up, run the benchmarks'
 	@echo 'make setup   create the environment in .venv, nothing else'
 	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
-	@echo 'make clients install the third-party clients that some exhaustive tests run on Node'
+	@echo 'make client  install the compiler of the package in clients/javascript, which the gate tests on Node'
+	@echo 'make clients install it, and the third-party clients that some exhaustive tests run on Node'
 	@echo 'make site    build the site of the documents in .site/html'
 	@echo 'make kills   set up, install mutmut in .venv-kills, which python -m tests.kills plants faults with'
 	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform files'
@@ -73,9 +74,14 @@ bench: setup
 collect: setup
 	@output=$$($(BIN)/python -m pytest --collect-only -qq 2>&1) || { echo "$$output"; exit 1; }
 
+# Install what builds and checks the package learner-progress.
+.PHONY: client
+client:
+	npm ci --prefix clients/javascript --ignore-scripts --no-audit --no-fund --no-progress
+
 # Install the third-party clients, which run on Node.
 .PHONY: clients
-clients:
+clients: client
 	npm ci --prefix tests/clients --ignore-scripts --no-progress
 
 # Download the third-party files of GraphiQL. After that, update THIRD_PARTY.md by hand.

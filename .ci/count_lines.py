@@ -17,6 +17,7 @@ CLASSES = (
     # Data folders, pictures, golden answers, dumps and vectors.
     ("data", "data/* *.csv *.gz *.jsonl *.png *.svg"),
     ("data", "tests/demo/answers/* tests/projections/views.json tests/*/released/* sql/earlier/*"),
+    ("data", "clients/vectors.json"),
     # Files that a command writes and the gate compares, and locks.
     ("generated", "schemas/* docs/events.md tests/query/api_additions.graphql"),
     ("generated", "infra/docker/grafana/dashboards/*"),

@@ -33,7 +33,7 @@ from tests.support.terraform_state import Deployment
 # These modules of tests.support define fixtures that tests of several folders use.
 FIXTURES = (
     *("archive_rebuilds", "archives", "cloud_storage", "emitted_lines", "erasure_fixtures"),
-    *("export_fixtures", "fake_publisher", "operation_fixtures"),
+    *("export_fixtures", "fake_publisher", "learner_client", "operation_fixtures"),
     *("postgres_servers", "postgres_wire", "pubsub_servers", "small_disks", "socket_client"),
     "subscription_client",
     "traced_operation",

@@ -1,0 +1,136 @@
+// Run the vectors of clients/vectors.json (its key "about" explains them) in Node or in a browser.
+
+const TOKENS = ["first", "second", "third"];
+const real = { fetch, setTimeout, clearTimeout, date: Date.now, tick: performance.now, uuid: crypto.randomUUID };
+
+/** Run one vector over the storage that `open` opens; return what happened in the form of the vector. */
+export async function run(vector, { Progress }, open) {
+  const world = { wall: 0, tick: 0, ids: [], answers: [], requests: [], timers: new Map(), killAt: undefined };
+  const replaced = fake(world);
+  try {
+    let program = start(vector, Progress, open, world);
+    const steps = [];
+    for (const step of vector.steps) {
+      const [[name, value]] = Object.entries(step);
+      if (name === "kill") program = start(vector, Progress, open, world);
+      const result = await STEPS[name](value, world, program.progress, () => start(vector, Progress, open, world));
+      if (result === KILLED) program = start(vector, Progress, open, world);
+      steps.push(result === undefined ? step : { [name]: result === KILLED ? "killed" : result });
+    }
+    const outbox = (await open().load()).map((text) => JSON.parse(text));
+    outbox.sort((one, other) => one.wall - other.wall || one.tick - other.tick);
+    const kept = outbox.map(({ event, moved, reason }) => ({ event, moved, reason }));
+    return JSON.parse(JSON.stringify({ steps, requests: world.requests, outbox: brief(kept, "event") }));
+  } finally {
+    replaced.undo();
+  }
+}
+
+const KILLED = Symbol("killed");
+
+const STEPS = {
+  clocks: ({ wall, tick }, world) => void Object.assign(world, { wall: Date.parse(wall), tick }),
+  pass: (ms, world) => void ((world.wall += ms), (world.tick += ms)),
+  answers: (answers, world) => void world.answers.push(...answers),
+  kill: () => undefined,
+  killBefore: (call, world) => void (world.killAt = call),
+  async record({ ids, type, data, pad = 0 }, world, progress) {
+    for (const id of expand(ids)) {
+      world.ids = [id];
+      await progress.record(type, pad ? { ...data, pad: "é".repeat(pad) } : data);
+      world.tick += 1;
+    }
+  },
+  async reviewed({ ids, review, log }, world, progress) {
+    world.ids = [...ids];
+    await progress.reviewed(...(log ? [review, log] : [review]));
+    world.tick += 1;
+  },
+  async flush(_, world, progress) {
+    const killed = new Promise((resolve) => (world.kill = () => resolve(KILLED)));
+    return await Promise.race([progress.flush().catch((error) => `${error}`), killed]);
+  },
+  async flushTwice(_, world, progress, another) {
+    const other = another().progress;
+    return await Promise.all([progress.flush(), other.flush()]);
+  },
+  refused: async (_, world, progress) =>
+    (await progress.refused()).map(({ event, reason }) => [event.event_id, reason]),
+  retry: ({ id, data }, world, progress) => progress.retry(id, data),
+  discard: (id, world, progress) => progress.discard(id),
+  planned([least, most], world) {
+    const [ms] = world.timers.values();
+    return world.timers.size === 1 && least <= ms && ms <= most ? undefined : [...world.timers.values()];
+  },
+};
+
+function start(vector, Progress, open, world) {
+  world.timers.clear();
+  let tokens = 0;
+  const token = (fresh) => TOKENS[(tokens += fresh)];
+  const storage = mortal(open(), world, vector.lock);
+  const { delayMs = Infinity } = vector;
+  return { progress: new Progress({ url: "https://progress.example/", token, storage, delayMs }) };
+}
+
+// A storage that a kill cuts off: the call never happens, and the lock is free again.
+function mortal(storage, world, locks = true) {
+  const cut = (call) => (value) => {
+    if (world.killAt !== call) return storage[call](value);
+    world.killAt = undefined;
+    world.kill();
+    world.release?.();
+    return new Promise(() => {});
+  };
+  const released = (flush) => Promise.race([flush(), new Promise((resolve) => (world.release = resolve))]);
+  const lock = locks && storage.lock ? (flush) => storage.lock(() => released(flush)) : undefined;
+  return { load: cut("load"), save: cut("save"), remove: cut("remove"), lock };
+}
+
+function fake(world) {
+  const put = (kind, changes) => Object.assign(kind, changes);
+  put(Date, { now: () => world.wall });
+  performance.now = () => world.tick;
+  crypto.randomUUID = () => world.ids.shift() ?? real.uuid.call(crypto);
+  let timer = 0;
+  globalThis.setTimeout = (_, ms) => (world.timers.set(++timer, ms), timer);
+  globalThis.clearTimeout = (id) => world.timers.delete(id);
+  globalThis.fetch = async (url, { method = "GET", headers = {}, body }) => {
+    const path = url.replace("https://progress.example", "");
+    const request = body ? { method, path, token: headers.authorization.slice(7) } : { method, path };
+    world.requests.push(body ? { ...request, ...brief(JSON.parse(body)) } : request);
+    const answer = world.answers.shift() ?? { lost: true };
+    STEPS.pass(answer.tookMs ?? 0, world);
+    if (answer.kill) {
+      world.kill();
+      world.release?.();
+      return new Promise(() => {});
+    }
+    if (answer.lost) throw new TypeError("network");
+    const text = answer.text ?? JSON.stringify(answer.now ? { status: "ok", now: answer.now } : answer.body ?? {});
+    return new Response(text, { status: answer.status ?? 200, headers: answer.headers });
+  };
+  const undo = () => {
+    put(globalThis, { fetch: real.fetch, setTimeout: real.setTimeout, clearTimeout: real.clearTimeout });
+    [Date.now, performance.now, crypto.randomUUID] = [real.date, real.tick, real.uuid];
+  };
+  return { undo };
+}
+
+// More than ten events are told by their number, the first id and the last; a pad by its length.
+function brief(events, key) {
+  for (const each of events) {
+    const { data } = key ? each[key] : each;
+    if (data.pad) data.pad = data.pad.length;
+  }
+  if (events.length <= 10) return key ? events : { events };
+  const id = (at) => (key ? events.at(at)[key] : events.at(at)).event_id;
+  return { count: events.length, first: id(0), last: id(-1) };
+}
+
+// Either ids, or [first, how many]: the last twelve digits count up.
+function expand(ids) {
+  if (typeof ids[1] !== "number") return ids;
+  const [first, many] = ids;
+  return Array.from({ length: many }, (_, n) => first.slice(0, 24) + `${n + +first.slice(24)}`.padStart(12, "0"));
+}

@@ -1,0 +1,182 @@
+"""The package learner-progress does what clients/vectors.json says, over each of its storages."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from progress.local import readiness
+from tests.support import http_servers, node
+from tests.support.learner_client import CLIENT, VECTORS
+
+ROOT = CLIENT.parents[1]
+GIVEN: list[dict[str, Any]] = json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]
+EXPECTED = {
+    vector["name"]: {part: vector[part] for part in ("steps", "requests", "outbox")}
+    for vector in GIVEN
+}
+README = (CLIENT / "README.md").read_text(encoding="utf-8")
+# Each vector has a database of its own.
+_IN_PAGE = """async (vectors) => {
+  const client = await import("/index.js");
+  const { run } = await import("/vectors.mjs");
+  const results = [];
+  for (const [number, vector] of vectors.entries()) {
+    results.push(await run(vector, client, () => client.indexedDBStorage(`outbox-${number}`)));
+  }
+  return results;
+}"""
+# What the server gets of the last answers: once when the tab is hidden, and nothing more when it closes.
+_HIDE = """async (url) => {
+  const { Progress, indexedDBStorage } = await import("/index.js");
+  const storage = indexedDBStorage("hidden");
+  window.progress = new Progress({ url, token: () => "t", storage, delayMs: 1e6 });
+  const review = (itemId) => progress.reviewed({ itemId, rating: 3, intervalDays: 1 });
+  await review("before the clock is known");
+  await progress.flush();
+  await review("last");
+}"""
+
+# What the code of the README takes from its app.
+_SURROUNDINGS = """declare const url: string;
+declare const user: { uid: string; getIdToken(fresh?: boolean): Promise<string> };
+"""
+_ASYNC_STORAGE = """declare module "@react-native-async-storage/async-storage" {
+  const store: import("learner-progress").AsyncStore;
+  export default store;
+}
+"""
+
+
+def read_results(results: list[Any]) -> dict[str, Any]:
+    return dict(zip(EXPECTED, results, strict=True))
+
+
+@pytest.mark.parametrize("storage", ["file", "async"])
+def test_the_client_does_what_the_vectors_say_in_node(client_app: Path, storage: str) -> None:
+    printed = node.run(client_app, "node", "node.mjs", storage, str(VECTORS))
+    assert read_results(json.loads(printed)) == EXPECTED
+
+
+@pytest.fixture(scope="module")
+def handler(client_app: Path) -> type[http_servers.Handler]:
+    """A server of the package's files, which also takes events, and says its time."""
+    folders = (client_app / "node_modules/learner-progress/dist", client_app)
+    found = {f"/{file.name}": file for folder in folders for file in folder.glob("*.*js")}
+
+    class Handler(http_servers.Handler):
+        posted: list[Any] = []  # noqa: RUF012 - the class is this fixture's
+
+        def do_GET(self) -> None:
+            if self.path in found:
+                body, kind = found[self.path].read_bytes(), "text/javascript"
+            elif self.path == "/health":
+                body, kind = b'{"now": "2026-11-27T09:00:00.000Z"}', "application/json"
+            else:
+                body, kind = b"<!doctype html>", "text/html"
+            self.respond(200, body, **{"Content-Type": kind})
+
+        def do_POST(self) -> None:
+            events = json.loads(self.read_body())
+            self.posted.append([event["data"]["item_id"] for event in events])
+            answer = {"accepted": len(events), "refused": []}
+            self.respond(202, json.dumps(answer).encode())
+
+    return Handler
+
+
+def test_the_client_does_what_the_vectors_say_in_a_browser(
+    chromium: Browser, handler: type[http_servers.Handler]
+) -> None:
+    with http_servers.serve(handler) as url:
+        page = chromium.new_page()
+        page.goto(url)
+        assert read_results(page.evaluate(_IN_PAGE, GIVEN)) == EXPECTED
+        page.close()
+
+
+def test_a_page_that_closes_sends_its_last_answers(
+    chromium: Browser, handler: type[http_servers.Handler]
+) -> None:
+    with http_servers.serve(handler) as url:
+        page = chromium.new_page()
+        page.goto(url)
+        page.evaluate(_HIDE, url)
+        page.goto("about:blank")
+        readiness.wait(lambda: len(handler.posted) > 1, "the last answers")  # type: ignore[attr-defined]
+        page.close()
+    assert handler.posted == [["before the clock is known"], ["last"]]  # type: ignore[attr-defined]
+
+
+def test_two_tabs_flush_one_after_the_other(
+    chromium: Browser, handler: type[http_servers.Handler]
+) -> None:
+    """Without the lock, both would send the event."""
+    handler.posted.clear()  # type: ignore[attr-defined]
+    flush = """async (url) => {
+      const { Progress, indexedDBStorage } = await import("/index.js");
+      const storage = indexedDBStorage("tabs");
+      const progress = new Progress({ url, token: () => "t", storage, delayMs: Infinity });
+      await progress.reviewed({ itemId: "i", rating: 3, intervalDays: 1 });
+      const frame = document.body.appendChild(document.createElement("iframe"));
+      frame.src = "/";
+      await new Promise((resolve) => frame.addEventListener("load", resolve));
+      const script = `import { Progress, indexedDBStorage } from "/index.js";
+        const storage = indexedDBStorage("tabs");
+        const options = { url: "${url}", token: () => "t", storage, delayMs: Infinity };
+        parent.postMessage(await new Progress(options).flush());`;
+      const heard = new Promise((resolve) => addEventListener("message", (e) => resolve(e.data)));
+      const element = frame.contentDocument.createElement("script");
+      Object.assign(element, { type: "module", textContent: script });
+      frame.contentDocument.body.append(element);
+      return [(await progress.flush()).accepted + (await heard).accepted];
+    }"""
+    with http_servers.serve(handler) as url:
+        page = chromium.new_page()
+        page.goto(url)
+        assert page.evaluate(flush, url) == [1]
+        page.close()
+    assert handler.posted == [["i"]]  # type: ignore[attr-defined]
+
+
+def test_the_code_of_the_readme_compiles_with_the_types_of_ts_fsrs(client_app: Path) -> None:
+    """`CODE` integrates the scheduler in 8 lines."""
+    blocks = re.findall(r"(?ms)^```ts\n(.*?)^```", README)
+    (integration,) = (block for block in blocks if "ts-fsrs" in block)
+    assert len(integration.strip().splitlines()) <= 8
+    for number, block in enumerate(blocks):
+        (client_app / f"block{number}.ts").write_text(_SURROUNDINGS + block, encoding="utf-8")
+    (client_app / "native.d.ts").write_text(_ASYNC_STORAGE, encoding="utf-8")
+    packages = client_app / "node_modules"
+    for name in ("ts-fsrs", "typescript", "@types", "undici-types"):
+        if not (packages / name).exists():
+            (packages / name).symlink_to(CLIENT / "node_modules" / name)
+    options = [
+        "--module",
+        "nodenext",
+        "--target",
+        "es2022",
+        "--strict",
+        "--noEmit",
+        "--skipLibCheck",
+    ]
+    files = ["native.d.ts", *(f"block{number}.ts" for number in range(len(blocks)))]
+    tsc = "node_modules/typescript/bin/tsc"
+    node.run(client_app, "node", tsc, *options, "--types", "node", *files)
+
+
+def test_the_client_has_less_than_5_kb_and_no_dependencies(client_app: Path) -> None:
+    package = client_app / "node_modules" / "learner-progress"
+    described = json.loads((package / "package.json").read_text(encoding="utf-8"))
+    assert "dependencies" not in described
+    assert {file.name for file in package.iterdir()} == {
+        *("LICENSE", "README.md", "dist", "package.json")
+    }
+    esbuild = str(CLIENT / "node_modules" / "esbuild" / "bin" / "esbuild")
+    options = ["--bundle", "--minify", "--format=esm"]
+    bundle = node.run(client_app, esbuild, *options, str(package / "dist" / "index.js"))
+    assert len(gzip.compress(bundle.encode(), 9)) < 5_000

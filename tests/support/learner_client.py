@@ -1,0 +1,40 @@
+"""The package learner-progress: built, packed and installed as an app installs it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from progress import files, settings
+from tests.conftest import skip_without
+from tests.support import programs
+
+CLIENT = files.ROOT / "clients" / "javascript"
+VECTORS = CLIENT.parent / "vectors.json"
+_QUIET = ["--offline", "--no-audit", "--no-fund", "--silent"]
+
+
+@pytest.fixture(scope="session")
+def client_app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an app that has installed the package and its tests' modules."""
+    if not (shutil.which("npm") and (CLIENT / "node_modules").exists()):
+        skip_without(request, "npm", "and the packages of `make client`")
+    return install(tmp_path_factory.mktemp("client"))
+
+
+def install(folder: Path) -> Path:
+    """Build and pack the package, install it in a new app, and return the app's folder."""
+    source, app = folder / "clients" / "javascript", folder / "app"
+    shutil.copytree(CLIENT, source, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    (source / "node_modules").symlink_to(CLIENT / "node_modules")
+    shutil.copy(files.ROOT / "LICENSE", folder)
+    environment = settings.child_env(
+        HOME=str(folder), PATH=f"{source}/node_modules/.bin:{os.environ['PATH']}"
+    )
+    programs.run(["npm", "pack", *_QUIET, "--pack-destination", folder], environment, folder=source)
+    (archive,) = folder.glob("learner-progress-*.tgz")
+    shutil.copytree(CLIENT / "test", app)
+    (app / "package.json").write_text('{"type": "module", "private": true}', encoding="utf-8")
+    programs.run(["npm", "install", *_QUIET, archive], environment, folder=app)
+    return app
