@@ -6,6 +6,7 @@ item that it was about to tell.
 """
 
 import contextlib
+import functools
 import json
 import os
 import random
@@ -106,12 +107,14 @@ class Chromium:
         pages = {**self._files, "/": _PAGE.encode(), "/given": json.dumps(run.given).encode()}
 
         class Handler(http_servers.Handler):
-            def do_GET(self) -> None:
+            def do_GET(self) -> None:  # noqa: N802 - the name in http.server
                 kind = "text/html" if self.path == "/" else "text/javascript"
                 found = pages.get(self.path)
-                self.respond(200 if found else 404, found or b"", **{"Content-Type": kind})
+                self.respond(
+                    200 if found else 404, found or b"", cut=None, **{"Content-Type": kind}
+                )
 
-            def do_POST(self) -> None:
+            def do_POST(self) -> None:  # noqa: N802 - the name in http.server
                 run.told.append(self.read_body().decode())
                 self.respond(204)
 
@@ -137,7 +140,7 @@ def kill_often(stack: Stack, client: Node | Chromium, kills: int, seed: int) -> 
     """Kill the client so many times; return the number of answers that were recorded."""
     drawn, answers = random.Random(seed), 0
     for first in range(0, kills, KILLS_PER_LEARNER):
-        learner = f"learner-{seed}-{first}"
+        learner = f"{type(client).__name__}-{seed}-{first}"
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             runs = [
                 Run(stack, learner, Path(folder), f"run-{number}")
@@ -145,11 +148,11 @@ def kill_often(stack: Stack, client: Node | Chromium, kills: int, seed: int) -> 
             ]
             for run in runs:
                 with client.start(run):
-                    readiness.wait(lambda run=run: client.has_begun(run), run.name, seconds=60)
+                    readiness.wait(functools.partial(client.has_begun, run), run.name, seconds=60)
                     time.sleep(drawn.uniform(0, 0.3))
             last = Run(stack, learner, Path(folder))
             with client.start(last):
-                readiness.wait(lambda: client.has_begun(last), "the last flush", seconds=100)
+                readiness.wait(functools.partial(client.has_begun, last), "a flush", seconds=100)
             assert last.told == ["empty"]
         told = [item for run in runs for item in run.told]
         counts = count_answers(stack, learner)

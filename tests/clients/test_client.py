@@ -30,7 +30,7 @@ _IN_PAGE = """async (vectors) => {
   }
   return results;
 }"""
-# What the server gets of the last answers: once when the tab is hidden, and nothing more when it closes.
+# The clock is known from the flush, so the times of the last answer are final at once.
 _HIDE = """async (url) => {
   const { Progress, indexedDBStorage } = await import("/index.js");
   const storage = indexedDBStorage("hidden");
@@ -71,16 +71,16 @@ def handler(client_app: Path) -> type[http_servers.Handler]:
     class Handler(http_servers.Handler):
         posted: list[Any] = []  # noqa: RUF012 - the class is this fixture's
 
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802 - the name in http.server
             if self.path in found:
                 body, kind = found[self.path].read_bytes(), "text/javascript"
             elif self.path == "/health":
                 body, kind = b'{"now": "2026-11-27T09:00:00.000Z"}', "application/json"
             else:
                 body, kind = b"<!doctype html>", "text/html"
-            self.respond(200, body, **{"Content-Type": kind})
+            self.respond(200, body, cut=None, **{"Content-Type": kind})
 
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802 - the name in http.server
             events = json.loads(self.read_body())
             self.posted.append([event["data"]["item_id"] for event in events])
             answer = {"accepted": len(events), "refused": []}

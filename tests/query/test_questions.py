@@ -285,13 +285,15 @@ query (
     filter: $filter, orderBy: $order, level: $level, domain: $domain, search: $search,
     first: $first, after: $after
   ) {
-    totalCount pageInfo { hasNextPage endCursor } edges { cursor node { itemId } }
+    totalCount pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    edges { cursor node { itemId } }
   }
 }"""
 EVENTS = """
 query ($types: [String!], $first: Int, $after: String) {
   events(types: $types, first: $first, after: $after) {
-    pageInfo { hasNextPage endCursor } edges { cursor node { streamVersion eventType } }
+    pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    edges { cursor node { streamVersion eventType } }
   }
 }"""
 
@@ -390,7 +392,9 @@ def pages(ask: Callable[[str | None], Row]) -> Iterator[Row]:
         page = ask(after)
         yield page
         cursors = [edge["cursor"] for edge in page["edges"]]
-        assert page["pageInfo"]["endCursor"] == (cursors[-1] if cursors else None)
+        ends = (cursors[0], cursors[-1]) if cursors else (None, None)
+        assert (page["pageInfo"]["startCursor"], page["pageInfo"]["endCursor"]) == ends
+        assert page["pageInfo"]["hasPreviousPage"] == (after is not None)
         if not page["pageInfo"]["hasNextPage"]:
             return
         after = page["pageInfo"]["endCursor"]
@@ -481,7 +485,7 @@ def test_a_change_before_the_cursor_does_not_shift_the_next_page(
 MILESTONES = """
 query ($kinds: [MilestoneKind!], $first: Int, $after: String) {
   milestones(kinds: $kinds, first: $first, after: $after) {
-    totalCount pageInfo { hasNextPage endCursor }
+    totalCount pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
     edges { cursor node { id kind value level reachedOn } }
   }
 }"""
@@ -710,7 +714,8 @@ def test_a_cached_response_about_a_learner_is_not_sent_after_the_learner_has_lef
 
 GROUPS = """query ($text: String, $first: Int, $after: String) {
   groups(text: $text, first: $first, after: $after) {
-    totalCount pageInfo { hasNextPage endCursor } edges { cursor node { groupId name } } } }"""
+    totalCount pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    edges { cursor node { groupId name } } } }"""
 FOUND = """query ($text: String!, $first: Int) {
   searchLearners(text: $text, first: $first) { userId displayName }
   searchGroups(text: $text, first: $first)

@@ -15,6 +15,7 @@ from graphql import (
     GraphQLSchema,
     build_schema,
     extend_schema,
+    is_required_argument,
     lexicographic_sort_schema,
     parse,
     print_schema,
@@ -318,6 +319,33 @@ def test_generated_clients_send_persisted_queries(clients: Path, service: Servic
         sent = [(request["method"], request["document"]) for request in results[client]["sent"]]
         assert sent == [("GET", NAMED), (SENT_BY[client], SENT), ("GET", NAMED)]
         assert {request["status"] for request in results[client]["sent"]} == {200}
+
+
+@pytest.mark.exhaustive
+def test_relay_compiles_a_query_of_each_list(clients: Path) -> None:
+    """Relay's compiler refuses a connection whose type lacks a field of the specification."""
+    relay = clients / "relay"
+    relay.mkdir()
+    (relay / "schema.graphql").write_text(SCHEMA.as_str(), encoding="utf-8")
+    assert SCHEMA._schema.query_type
+    lists = {
+        name: "".join(
+            f', {one}: "x"' for one in field.args if is_required_argument(field.args[one])
+        )
+        for name, field in SCHEMA._schema.query_type.fields.items()
+        if "Connection" in str(field.type)
+    }
+    fields = "".join(
+        f'{name}(first: 9, after: $after{more}) @connection(key: "All_{name}") {{'
+        " edges { node { __typename } } }\n"
+        for name, more in lists.items()
+    )
+    document = f"graphql`query ListsQuery($after: String) {{ {fields} }}`;\n"
+    (relay / "Lists.js").write_text(document, encoding="utf-8")
+    options = ["--src", "relay", "--schema", "relay/schema.graphql", "--language", "javascript"]
+    node.run(clients, "relay-compiler", *options)
+    compiled = (relay / "__generated__" / "ListsQuery.graphql.js").read_text(encoding="utf-8")
+    assert [name for name in lists if f"__All_{name}_connection" not in compiled] == []
 
 
 @pytest.mark.exhaustive

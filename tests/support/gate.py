@@ -9,6 +9,7 @@ import pytest
 PARTS = (
     # Whole systems: processes that are killed, databases that go away, releases, the local stack.
     *("demo", "docker", "examples", "local", "recovery", "release", "system"),
+    "clients/test_kills.py",
     # Terraform's plans, and what is made of them.
     *("alerts", "terraform"),
     # Operations under faults, and beside each other.

@@ -22,6 +22,8 @@ _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 class PageInfo(msgspec.Struct, frozen=True):
     has_next_page: bool
+    has_previous_page: bool
+    start_cursor: str | None
     end_cursor: str | None
 
 
@@ -36,23 +38,30 @@ class Page(msgspec.Struct, frozen=True):
     total_count: int | None
 
 
-def build_page(page: reader.Page[tuple[Any, Any]], *order: str) -> Page:
+def build_page(page: reader.Page[tuple[Any, Any]], after: str | None, *order: str) -> Page:
     """Build a connection of (key, record) pairs; a cursor has the list's order and the key."""
     keyed = (([*order, *msgspec.structs.astuple(key)], node) for key, node in page.items)
-    return _connect(keyed, has_next=page.has_next, total=page.total_count)
+    return _connect(keyed, after, has_next=page.has_next, total=page.total_count)
 
 
-def build_keyed_page(nodes: Sequence[_T], size: int, key: Callable[[_T], object]) -> Page:
+def build_keyed_page(
+    nodes: Sequence[_T], after: str | None, size: int, key: Callable[[_T], object]
+) -> Page:
     """Build a connection of at most `size` nodes; `nodes` has one more if another page follows."""
     keyed = (([key(node)], node) for node in nodes[:size])
-    return _connect(keyed, has_next=len(nodes) > size)
+    return _connect(keyed, after, has_next=len(nodes) > size)
 
 
 def _connect(
-    entries: Iterable[tuple[list[Any], Any]], *, has_next: bool, total: int | None = None
+    entries: Iterable[tuple[list[Any], Any]],
+    after: str | None,
+    *,
+    has_next: bool,
+    total: int | None = None,
 ) -> Page:
     edges = [Edge(_encode_cursor(place), node) for place, node in entries]
-    return Page(edges, PageInfo(has_next, edges[-1].cursor if edges else None), total)
+    start, end = (edges[0].cursor, edges[-1].cursor) if edges else (None, None)
+    return Page(edges, PageInfo(has_next, text_or_none(after) is not None, start, end), total)
 
 
 def decode_item_cursor(cursor: str | None, order: rows.ItemOrder) -> rows.ItemKey | None:

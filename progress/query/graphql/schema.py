@@ -274,7 +274,7 @@ async def item_stats(
         as_of=as_of or None,
         known_at=known_at or None,
     )
-    return pagination.build_page(page, order)
+    return pagination.build_page(page, after, order)
 
 
 @declare_learner_field(
@@ -480,7 +480,7 @@ async def milestones(
         first=arguments.parse_page_size(first),
         after=pagination.decode_milestone_cursor(pagination.text_or_none(after)),
     )
-    return pagination.build_page(page)
+    return pagination.build_page(page, after)
 
 
 @declare(types.type_of(rows.LocalDay), Whose.LEARNER, cache=CachePolicy(15))
@@ -587,7 +587,7 @@ async def learners(
         at=info.context.at,
     )
     info.context.note(learner.user_id for _, learner in page.items)
-    return pagination.build_page(page, order)
+    return pagination.build_page(page, after, order)
 
 
 def _selects(node: Selection, name: str) -> bool:
@@ -624,7 +624,7 @@ async def groups_(
         standings=_selects_standing(nodes),
         at=info.context.at,
     )
-    return pagination.build_page(page)
+    return pagination.build_page(page, after)
 
 
 @declare(
@@ -648,7 +648,7 @@ async def item_difficulty(
         first=arguments.parse_page_size(first),
         after=pagination.decode_difficulty_cursor(pagination.text_or_none(after)),
     )
-    return pagination.build_page(page)
+    return pagination.build_page(page, after)
 
 
 def _authorize_group(info: Info, group_id: str) -> ID:
@@ -678,7 +678,7 @@ async def events(
         types=arguments.parse_event_types(types if isinstance(types, list) else None),
         before_version=pagination.decode_number_cursor(pagination.text_or_none(after)),
     )
-    return pagination.build_keyed_page(events, size, lambda event: event.stream_version)
+    return pagination.build_keyed_page(events, after, size, lambda event: event.stream_version)
 
 
 @declare(types.OwnPosts, Whose.LEARNER, cost=Cost(1_000))
@@ -699,7 +699,7 @@ async def accesses(
         first=size + 1,
         after=pagination.decode_access_cursor(pagination.text_or_none(after)),
     )
-    return pagination.build_keyed_page(found, size, lambda access: access)
+    return pagination.build_keyed_page(found, after, size, lambda access: access)
 
 
 @declare(list[types.ProjectionStatus], Whose.NOBODY, cost=Cost(30))
@@ -724,7 +724,7 @@ async def dead_letters(
         first=arguments.parse_page_size(first),
         after=pagination.decode_letter_cursor(pagination.text_or_none(after)),
     )
-    return pagination.build_page(page)
+    return pagination.build_page(page, after)
 
 
 @declare(types.list_of(administration.DeadLetterReason), Whose.NOBODY)
@@ -763,7 +763,7 @@ async def operations(
         first=size + 1,
         before=pagination.decode_number_cursor(pagination.text_or_none(after)),
     )
-    return pagination.build_keyed_page(newest, size, lambda operation: operation.number)
+    return pagination.build_keyed_page(newest, after, size, lambda operation: operation.number)
 
 
 @declare(
