@@ -322,8 +322,11 @@ def test_generated_clients_send_persisted_queries(clients: Path, service: Servic
 
 
 @pytest.mark.exhaustive
-def test_relay_compiles_a_query_of_each_list(clients: Path) -> None:
+def test_relay_compiles_a_query_of_each_list(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """Relay's compiler refuses a connection whose type lacks a field of the specification."""
+    clients = node.workshop(request, tmp_path)
     relay = clients / "relay"
     relay.mkdir()
     (relay / "schema.graphql").write_text(SCHEMA.as_str(), encoding="utf-8")
@@ -342,8 +345,9 @@ def test_relay_compiles_a_query_of_each_list(clients: Path) -> None:
     )
     document = f"graphql`query ListsQuery($after: String) {{ {fields} }}`;\n"
     (relay / "Lists.js").write_text(document, encoding="utf-8")
-    options = ["--src", "relay", "--schema", "relay/schema.graphql", "--language", "javascript"]
-    node.run(clients, "relay-compiler", *options)
+    options = {"src": "relay", "schema": "relay/schema.graphql", "language": "javascript"}
+    (clients / "relay.config.json").write_text(json.dumps(options), encoding="utf-8")
+    node.run(clients, "relay-compiler", "relay.config.json")
     compiled = (relay / "__generated__" / "ListsQuery.graphql.js").read_text(encoding="utf-8")
     assert [name for name in lists if f"__All_{name}_connection" not in compiled] == []
 

@@ -12,5 +12,6 @@ for (let day = 9; day > 0; day--) {
   }
   await offline.flush();
 }
-const later = new Progress({ ...options, url, onError: (error) => console.error(error) });
-console.log(JSON.stringify(await later.flush()));
+const errors = [];
+const online = new Progress({ ...options, url, onError: (error) => errors.push(`${error}`) });
+console.log(JSON.stringify({ ...(await online.flush()), errors }));
