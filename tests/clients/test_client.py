@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from playwright.sync_api import Browser
 
 from progress.local import readiness
-from tests.support import http_servers, node
+from tests.support import folders, http_servers, node
 from tests.support.learner_client import CLIENT, VECTORS
 
-ROOT = CLIENT.parents[1]
+pytestmark = pytest.mark.timeout(300)  # the first test compiles and packs the package
+
 GIVEN: list[dict[str, Any]] = json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]
 EXPECTED = {
     vector["name"]: {part: vector[part] for part in ("steps", "requests", "outbox")}
@@ -30,17 +32,12 @@ _IN_PAGE = """async (vectors) => {
   }
   return results;
 }"""
-# The clock is known from the flush, so the times of the last answer are final at once.
-_HIDE = """async (url) => {
+_OPEN = """async (url) => {
   const { Progress, indexedDBStorage } = await import("/index.js");
-  const storage = indexedDBStorage("hidden");
+  const storage = indexedDBStorage("answers");
   window.progress = new Progress({ url, token: () => "t", storage, delayMs: 1e6 });
-  const review = (itemId) => progress.reviewed({ itemId, rating: 3, intervalDays: 1 });
-  await review("before the clock is known");
-  await progress.flush();
-  await review("last");
+  window.review = (itemId) => progress.reviewed({ itemId, rating: 3, intervalDays: 1 });
 }"""
-
 # What the code of the README takes from its app.
 _SURROUNDINGS = """declare const url: string;
 declare const user: { uid: string; getIdToken(fresh?: boolean): Promise<string> };
@@ -58,18 +55,21 @@ def read_results(results: list[Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("storage", ["file", "async"])
 def test_the_client_does_what_the_vectors_say_in_node(client_app: Path, storage: str) -> None:
-    printed = node.run(client_app, "node", "node.mjs", storage, str(VECTORS))
+    with folders.create("outboxes") as folder:
+        variables = {"TMPDIR": str(folder)}
+        printed = node.run(client_app, "node", "node.mjs", storage, str(VECTORS), **variables)
     assert read_results(json.loads(printed)) == EXPECTED
 
 
 @pytest.fixture(scope="module")
 def handler(client_app: Path) -> type[http_servers.Handler]:
     """A server of the package's files, which also takes events, and says its time."""
-    folders = (client_app / "node_modules/learner-progress/dist", client_app)
-    found = {f"/{file.name}": file for folder in folders for file in folder.glob("*.*js")}
+    places = (client_app / "node_modules/learner-progress/dist", client_app)
+    found = {f"/{file.name}": file for place in places for file in place.glob("*.*js")}
 
     class Handler(http_servers.Handler):
         posted: list[Any] = []  # noqa: RUF012 - the class is this fixture's
+        answers_after_s = 0.0
 
         def do_GET(self) -> None:  # noqa: N802 - the name in http.server
             if self.path in found:
@@ -84,6 +84,7 @@ def handler(client_app: Path) -> type[http_servers.Handler]:
             events = json.loads(self.read_body())
             self.posted.append([event["data"]["item_id"] for event in events])
             answer = {"accepted": len(events), "refused": []}
+            time.sleep(self.answers_after_s)
             self.respond(202, json.dumps(answer).encode())
 
     return Handler
@@ -102,45 +103,34 @@ def test_the_client_does_what_the_vectors_say_in_a_browser(
 def test_a_page_that_closes_sends_its_last_answers(
     chromium: Browser, handler: type[http_servers.Handler]
 ) -> None:
+    """The flush has measured the clock, so the times of the last answer are final at once."""
     with http_servers.serve(handler) as url:
         page = chromium.new_page()
         page.goto(url)
-        page.evaluate(_HIDE, url)
+        page.evaluate(_OPEN, url)
+        page.evaluate("review('first').then(() => progress.flush()).then(() => review('last'))")
         page.goto("about:blank")
         readiness.wait(lambda: len(handler.posted) > 1, "the last answers")  # type: ignore[attr-defined]
         page.close()
-    assert handler.posted == [["before the clock is known"], ["last"]]  # type: ignore[attr-defined]
+    assert handler.posted == [["first"], ["last"]]  # type: ignore[attr-defined]
 
 
 def test_two_tabs_flush_one_after_the_other(
-    chromium: Browser, handler: type[http_servers.Handler]
+    chromium: Browser, handler: type[http_servers.Handler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the lock, both would send the event."""
-    handler.posted.clear()  # type: ignore[attr-defined]
-    flush = """async (url) => {
-      const { Progress, indexedDBStorage } = await import("/index.js");
-      const storage = indexedDBStorage("tabs");
-      const progress = new Progress({ url, token: () => "t", storage, delayMs: Infinity });
-      await progress.reviewed({ itemId: "i", rating: 3, intervalDays: 1 });
-      const frame = document.body.appendChild(document.createElement("iframe"));
-      frame.src = "/";
-      await new Promise((resolve) => frame.addEventListener("load", resolve));
-      const script = `import { Progress, indexedDBStorage } from "/index.js";
-        const storage = indexedDBStorage("tabs");
-        const options = { url: "${url}", token: () => "t", storage, delayMs: Infinity };
-        parent.postMessage(await new Progress(options).flush());`;
-      const heard = new Promise((resolve) => addEventListener("message", (e) => resolve(e.data)));
-      const element = frame.contentDocument.createElement("script");
-      Object.assign(element, { type: "module", textContent: script });
-      frame.contentDocument.body.append(element);
-      return [(await progress.flush()).accepted + (await heard).accepted];
-    }"""
-    with http_servers.serve(handler) as url:
-        page = chromium.new_page()
-        page.goto(url)
-        assert page.evaluate(flush, url) == [1]
-        page.close()
-    assert handler.posted == [["i"]]  # type: ignore[attr-defined]
+    monkeypatch.setattr(handler, "posted", [])
+    monkeypatch.setattr(handler, "answers_after_s", 0.5)
+    with http_servers.serve(handler) as url, chromium.new_context() as context:
+        tabs = [context.new_page(), context.new_page()]
+        for tab in tabs:
+            tab.goto(url)
+            tab.evaluate(_OPEN, url)
+        tabs[0].evaluate("review('once')")
+        for tab in tabs:
+            tab.evaluate("() => { window.flushed = progress.flush(); }")
+        assert sum(tab.evaluate("flushed.then(({ accepted }) => accepted)") for tab in tabs) == 1
+    assert handler.posted == [["once"]]  # type: ignore[attr-defined]
 
 
 def test_the_code_of_the_readme_compiles_with_the_types_of_ts_fsrs(client_app: Path) -> None:

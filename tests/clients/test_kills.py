@@ -9,7 +9,7 @@ import pytest
 
 from progress.local import ports
 from tests.clients import killed
-from tests.clients.killed import Chromium, Node
+from tests.clients.killed import Client
 from tests.conftest import skip_without
 from tests.support import browser, folders, node
 from tests.support.fault_stack import Stack
@@ -21,12 +21,12 @@ _DAYS = """query($from: Date!, $to: Date!) {
 
 
 @pytest.fixture(scope="module")
-def clients(client_app: Path) -> dict[str, Node | Chromium]:
-    return {name: killed.open_client(name, client_app) for name in ("node", "chromium")}
+def clients(client_app: Path) -> dict[str, Client]:
+    return {name: Client(name, client_app) for name in ("node", "chromium")}
 
 
 @pytest.fixture(scope="module")
-def stack(clients: dict[str, Node | Chromium]) -> Iterator[Stack]:
+def stack(clients: dict[str, Client]) -> Iterator[Stack]:
     with killed.run_stack(clients["chromium"]) as running:
         yield running
 
@@ -35,7 +35,7 @@ def stack(clients: dict[str, Node | Chromium]) -> Iterator[Stack]:
 def test_a_killed_client_loses_and_doubles_nothing(
     request: pytest.FixtureRequest,
     stack: Stack,
-    clients: dict[str, Node | Chromium],
+    clients: dict[str, Client],
     name: str,
     kills: int,
 ) -> None:

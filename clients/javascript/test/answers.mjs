@@ -2,9 +2,13 @@
 
 import { Progress } from "learner-progress";
 
-/** Answer without an end, and tell each item once its event is on disk. */
-export async function answer({ url, token, storage, run, tell }) {
-  const progress = new Progress({ url, token: () => token, storage, delayMs: 20 });
+/** Ask the test what to do, and do it: tell each item once its event is on disk, or send what is left. */
+export async function start(origin, storage) {
+  const { url, token, run } = await (await fetch(`${origin}/given`)).json();
+  const tell = (text) => fetch(`${origin}/told`, { method: "POST", body: text });
+  const options = { url, token: () => token, storage };
+  if (run === "drain") return await drain(new Progress({ ...options, delayMs: Infinity }), tell);
+  const progress = new Progress({ ...options, delayMs: 20 });
   for (let number = 0; ; number++) {
     const item = `${run}-${number}`;
     await progress.record("CorrectAnswerGiven", { session_id: "s-1", item_id: item });
@@ -12,9 +16,7 @@ export async function answer({ url, token, storage, run, tell }) {
   }
 }
 
-/** Send what is left; tell "empty" once nothing waits. */
-export async function drain({ url, token, storage, tell }) {
-  const progress = new Progress({ url, token: () => token, storage, delayMs: Infinity });
+async function drain(progress, tell) {
   while ((await progress.flush()).waiting) await new Promise((resolve) => setTimeout(resolve, 500));
   const refused = await progress.refused();
   await tell(refused.length ? JSON.stringify(refused) : "empty");
