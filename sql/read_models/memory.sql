@@ -134,8 +134,8 @@ floor(1000 * {read_models/memory estimated_recall} + 0.5) / 1000
 exp(s.stability / {read_models/memory unit})
 
 -- functions --
--- Return the state {stability, difficulty} after an answer of grade `g`, `gap` days after the answer before. `memory` is
--- the state before the answer; it is null before the first answer.
+-- Return the state {stability, difficulty} after an answer of grade `g`, `gap` days after the answer before. `memory`
+-- is the state before the answer; it is null before the first answer.
 CREATE FUNCTION next_memory(memory bigint[], g int, gap int) RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $memory$
 DECLARE
