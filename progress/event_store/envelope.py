@@ -75,11 +75,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     is_replay: bool = False  # if true, events keep the TIME_SOURCE that ingest has set
 
     @property
-    def is_learners(self) -> bool:
-        """Whether a learner posts it, or has posted it."""
-        return self.topic == events.LEARNER
-
-    @property
     def has_id(self) -> bool:
         """Whether Pub/Sub has given the message an id, which a redelivery of it has, too."""
         return bool(self.message_id) and not self.message_id.startswith(HASHED)
@@ -204,7 +199,7 @@ def decode_part(
         return _reject(part, index, malformed)
     reason = unstorable
     try:
-        if message.is_learners:
+        if parser.is_learners:
             parser.check_learner()
         if not unstorable:
             return parser.parse(index, may_hold_email=b"email" in part or b"\\u00" in part)
@@ -233,10 +228,21 @@ def _reject(payload: bytes, index: int, reason: str, mask: _Mask = masking.mask_
 class _EventParser:
     """A parser of one JSON object and the attributes of its message."""
 
-    __slots__ = ("attributes", "body", "data", "event", "event_id", "event_type", "form", "message")
+    __slots__ = (
+        "attributes",
+        "body",
+        "data",
+        "event",
+        "event_id",
+        "event_type",
+        "form",
+        "is_learners",
+        "message",
+    )
 
     def __init__(self, body: dict[str, Any], message: Message, index: int, *, single: bool) -> None:
         self.message = message
+        self.is_learners = message.topic == events.LEARNER  # a learner posts it, or has posted it
         self.attributes = message.attributes
         if self.attributes and not single:
             self.attributes = _drop_event_id(self.attributes)
@@ -291,7 +297,7 @@ class _EventParser:
         data = _parse_object(self.data, "$.data")
         metadata = self._complete_metadata(data)
         event_id = to_uuid(parse_id(self.event_id, "$.event_id"))
-        if self.message.is_learners:
+        if self.is_learners:
             _check_learners_rules(event_type, data, is_uuid=event_id == self.event_id)
         if event_id != self.event_id:
             metadata["source_id"] = self.event_id
@@ -302,7 +308,7 @@ class _EventParser:
         if may_hold_email:
             masked = masking.mask_emails({"data": data, "metadata": metadata})
             data, metadata = masked["data"], masked["metadata"]
-        if data.get("due") is not None and _is_card(event_type):
+        if event_type == "CardReviewed" and data.get("due") is not None:
             with contextlib.suppress(SerializationError):  # `_check_rules` rejects it
                 data = {**data, "due": timestamps.to_stored(data["due"], "$.data.due")}
         event = _assign_stream(event_id, event_type, occurred_at, data, metadata)
@@ -317,8 +323,9 @@ class _EventParser:
         metadata = _parse_object(self.body.get("metadata"), "$.metadata")
         if not self.message.is_replay:
             metadata.pop(TIME_SOURCE, None)
-        metadata.pop(POSTED_BY, None)
-        if self.message.is_learners:
+        if POSTED_BY in metadata:
+            del metadata[POSTED_BY]
+        if self.is_learners:
             metadata[POSTED_BY] = "learner"
             if self.message.poster:
                 metadata["user_id"] = self.message.poster
@@ -348,10 +355,6 @@ class _EventParser:
 def to_uuid(event_id: str) -> str:
     """Return the UUID as which an id is stored and compared."""
     return event_id if _UUID.fullmatch(event_id) else str(uuid5(NAMESPACE_OID, event_id))
-
-
-def _is_card(event_type: str) -> bool:
-    return events.EVENT_TYPES.get(event_type) is events.CardReviewed
 
 
 def _assign_stream(
