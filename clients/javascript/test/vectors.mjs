@@ -70,7 +70,7 @@ function start(vector, Progress, open, world) {
   const token = (fresh) => TOKENS[(tokens += fresh)];
   const storage = mortal(open(), world, vector.lock);
   const { delayMs = Infinity } = vector;
-  return { progress: new Progress({ url: "https://progress.example/", token, storage, delayMs }) };
+  return { progress: new Progress({ url: "https://api.example/", token, storage, delayMs }) };
 }
 
 // A storage that a kill cuts off: the call never happens, and the lock is free again.
@@ -96,7 +96,7 @@ function fake(world) {
   globalThis.setTimeout = (_, ms) => (world.timers.set(++timer, ms), timer);
   globalThis.clearTimeout = (id) => world.timers.delete(id);
   globalThis.fetch = async (url, { method = "GET", headers = {}, body }) => {
-    const path = url.replace("https://progress.example", "");
+    const path = url.replace("https://api.example", "");
     const request = body ? { method, path, token: headers.authorization.slice(7) } : { method, path };
     world.requests.push(body ? { ...request, ...brief(JSON.parse(body)) } : request);
     const answer = world.answers.shift() ?? { lost: true };
