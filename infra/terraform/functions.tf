@@ -95,7 +95,7 @@ variable "learners" {
   default = {}
 
   validation {
-    condition     = var.learners.entries_per_day >= 1 && floor(var.learners.entries_per_day) == var.learners.entries_per_day
+    condition     = var.learners.entries_per_day >= 1 && var.learners.entries_per_day % 1 == 0
     error_message = "expected a positive whole number in learners.entries_per_day"
   }
 }

@@ -32,8 +32,8 @@ VALUES
     ('progress_batch progress_query', 'USAGE', 'SCHEMA', 'event_store operations progress progress_*'),
     ('progress_batch', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLE progress_*, TABLE progress', '*'),
     ('progress_batch', 'SELECT', 'TABLE event_store', 'accesses dead_letters erased events learner_conflicts
-        letter_bytes milestone_definitions milestone_marks pending poison_marks poisoned publisher_checkpoints read_models
-        snapshots'),
+        letter_bytes milestone_definitions milestone_marks pending poison_marks poisoned publisher_checkpoints
+        read_models snapshots'),
     ('progress_batch', 'UPDATE', 'TABLE event_store', 'publisher_checkpoints snapshots'),
     ('progress_batch', 'DELETE', 'TABLE event_store', 'accesses dead_letters learner_conflicts snapshots'),
     ('progress_batch', 'DELETE, SELECT (operation_id), SELECT (kind), SELECT (subject), SELECT (finished_at)',

@@ -26,8 +26,8 @@ FROM revlog
 WHERE ease BETWEEN 1 AND 4;
 
 -- cards --
--- The cards with the fields of their notes. `mod` is the time of the note's last change, in seconds since 1970. `mid` is
--- the note's type, and `ord` the card's number in the note, from 0.
+-- The cards with the fields of their notes. `mod` is the time of the note's last change, in seconds since 1970. `mid`
+-- is the note's type, and `ord` the card's number in the note, from 0.
 SELECT c.id, CAST(coalesce(n.flds, '') AS text), CAST(coalesce(n.mod, 0) AS integer),
     CAST(coalesce(n.mid, 0) AS integer), CAST(coalesce(c.ord, 0) AS integer)
 FROM cards c

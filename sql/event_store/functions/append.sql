@@ -5,8 +5,8 @@
 -- erased learners, of whom nothing is recorded.
 --
 -- An event ends with one outcome: appended; redelivered (recorded before, with the same content); pending; erased; or
--- as a dead letter: conflict (the id has other content; of what a learner has posted, only counted), future, session_owner (the session is another learner's), or a
--- reason that ingest found.
+-- as a dead letter: conflict (the id has other content; of what a learner has posted, only counted), future,
+-- session_owner (the session is another learner's), or a reason that ingest found.
 --
 -- The order, under one lock for all appends: drop what is about erased learners, compare the expected version, record
 -- the events, then the letters. Two paths record events, and both give the same rows and outcomes:
@@ -457,7 +457,8 @@ CREATE OR REPLACE FUNCTION event_store.write_dead_letter(
 LANGUAGE plpgsql AS $$
 BEGIN
     IF kind = 'conflict' AND e.metadata ->> 'posted_by' = 'learner' THEN
-        INSERT INTO event_store.learner_conflicts AS c VALUES (e.learner, (clock_timestamp() AT TIME ZONE 'UTC')::date, 1)
+        INSERT INTO event_store.learner_conflicts AS c
+        VALUES (e.learner, (clock_timestamp() AT TIME ZONE 'UTC')::date, 1)
         ON CONFLICT (user_id, day) DO UPDATE SET conflicts = c.conflicts + 1;
         RETURN;
     END IF;
