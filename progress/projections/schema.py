@@ -77,6 +77,7 @@ BATCH = (
     ReadModel("weekly_stats", field="weeklyStats"),
     ReadModel("calibration_days", internal="tests of recall by day and bin, for `calibration`"),
     ReadModel("knowledge_weeks", internal="what was known in each week, for `knowledgeCurve`"),
+    ReadModel("mastery_weeks", internal="items by class of mastery and week, for `masteryCurve`"),
     ReadModel("domain_stats", field="domainStats"),
     ReadModel("level_stats", field="levelStats"),
     ReadModel("level_totals", internal="levels reached: the batch part of milestones"),
@@ -231,7 +232,7 @@ def parts() -> Mapping[str, str]:
         "realtime_folds": "\n\n".join(
             f"{_fold(name)}\n\n{_include('fold', 'end of model')}" for name in list_folded()
         ),
-        "batch_folds": _list(_names(BATCH), "fold"),
+        "batch_folds": "\n\n".join(filter(None, map(_fold, _names(BATCH)))),
         "reached_levels": _conclude("milestones", "levels", _include("level_totals", "judged")),
         "window_tables": _list(names, "window"),
         "empty_window": _list(names, "empty_window"),

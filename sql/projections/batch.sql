@@ -93,6 +93,7 @@ DECLARE
     is_behind       boolean;
     how_many        int := 0;
     is_changed      boolean := false;
+    added_rows      bigint;   -- of a conclusion, as in fold_facts
 BEGIN
     IF NOT (
         SELECT bool_and(pg_try_advisory_xact_lock(hashtext('batch ' || current_schema()), s)) FROM unnest(shards) s

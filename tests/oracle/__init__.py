@@ -33,12 +33,14 @@ from tests.oracle.groups import (
     weeks,
 )
 from tests.oracle.items import (
+    count_masteries,
     item,
     item_difficulty,
     item_history,
     item_stats,
     items_by_language,
     languages,
+    mastery_curve,
 )
 from tests.oracle.levels import domain_stats, forecast, level_stats
 from tests.oracle.memory import (

@@ -1,6 +1,8 @@
 """item_stats: answers, reviews and mastery of each item; an item's history and difficulty."""
 
+from collections import Counter
 from collections.abc import Iterable
+from datetime import date, timedelta
 
 from tests.oracle.catalogue import (
     Description,
@@ -11,20 +13,8 @@ from tests.oracle.catalogue import (
     out_of_play,
     set_aside,
 )
-from tests.oracle.days import answer_sums, day, day_of, last_days
-from tests.oracle.events import (
-    CARD,
-    Event,
-    Row,
-    Rows,
-    World,
-    defines,
-    defines_by_learner,
-    due_at,
-    grade,
-    interval_days,
-    only,
-)
+from tests.oracle.days import answer_sums, day, day_of, last_days, week
+from tests.oracle.events import Event, Row, Rows, World, defines, defines_by_learner, only
 from tests.oracle.retention import find_tests
 
 
@@ -118,6 +108,52 @@ def _mastery(answers: list[Event], reviews: list[Event]) -> str:
     if interval >= 7:
         return "SHORT_TERM"
     return "LEARNING" if answers or reviews else "UNLEARNED"
+
+
+def count_masteries(world: World, user_id: str, until: date = date.max) -> Row:
+    """Return how many items were in each class by the events on local days up to `until`."""
+    answers, reviews = (
+        [event for event in events if day(world, event) <= until]
+        for events in (world.answers(user_id), world.reviews(user_id))
+    )
+    items = {event.data["item_id"] for event in answers + reviews}
+    found = Counter(_mastery(only(answers, one), only(reviews, one)) for one in items)
+    return {
+        "learning": found["LEARNING"],
+        "short_term_mastered": found["SHORT_TERM"],
+        "long_term_mastered": found["LONG_TERM"],
+    }
+
+
+@defines_by_learner("mastery_weeks")
+def mastery_weeks(world: World, user_id: str) -> dict[date, Row]:
+    """Return the counts of each week in which one of them changes, keyed by Monday."""
+    events = world.answers(user_id) + world.reviews(user_id)
+    rows: dict[date, Row] = {}
+    before = count_masteries(world, user_id, date.min)
+    for monday, sunday in sorted({week(day(world, event)) for event in events}):
+        counts = count_masteries(world, user_id, sunday)
+        if counts != before:
+            rows[monday] = before = counts
+    return rows
+
+
+def mastery_curve(world: World, user_id: str, first: date, last: date) -> list[Row]:
+    """Return a point for each ISO week with its Monday from `first` to `last`."""
+    days = [day(world, event) for event in world.answers(user_id) + world.reviews(user_id)]
+    if not days:
+        return []
+    today = day_of(world, user_id, world.now)
+    points = []
+    monday, current = week(min(days))[0], week(today)[0]
+    while monday <= current:
+        is_current = monday == current
+        end = today if is_current else week(monday)[1]
+        if first <= monday <= last:
+            counts = count_masteries(world, user_id, date.max if is_current else end)
+            points.append({"start": monday, "end": end, **counts})
+        monday += timedelta(days=7)
+    return points
 
 
 @defines_by_learner("item_days")

@@ -33,6 +33,11 @@ def answered(
     return sample_events.envelope(kind, data, at=at)
 
 
+def reviewed(at: datetime, item: str, interval: int) -> sample_events.Envelope:
+    data = {"user_id": "ann", "item_id": item, "new_interval": interval}
+    return sample_events.envelope("ReviewProcessed", data, at=at)
+
+
 def moved(at: datetime, zone: str) -> sample_events.Envelope:
     data = {"user_id": "ann", "timezone": zone}
     return sample_events.envelope("UserPreferencesChanged", data, at=at)
@@ -143,6 +148,40 @@ def test_the_curve_of_knowledge_equals_the_oracle_s(
         rows_ = [msgspec.structs.asdict(point) for point in found]
         assert rows_ == oracle.knowledge_curve(world, "ann", *days)
     assert fetch(fetch.queries.get_knowledge_curve("nobody", *days, at=at)) == []
+
+
+@pytest.mark.parametrize("idle", [-29, -26, 0, 1, 2, 6, 13, 40])
+def test_the_curve_of_mastery_equals_the_oracle_s_and_ends_with_the_learner_s_present_standing(
+    stage: Stage, fetch: QueryClient, idle: int
+) -> None:
+    """Items rise and fall; a flight west puts the latest review of one into an earlier week."""
+    stage.sweep()
+    append(stage.admin, [answered(NOON + n * DAY, item=f"i{n % 9}") for n in range(14)])
+    append(
+        stage.admin,
+        [
+            *(reviewed(NOON + n * DAY, f"i{n % 5}", 3 * n) for n in range(14)),
+            moved(NOON + 26 * DAY, "Pacific/Kiritimati"),
+            reviewed(NOON + timedelta(days=28, hours=2), "i1", 30),
+            moved(NOON + timedelta(days=28, hours=3), "Pacific/Honolulu"),
+            reviewed(NOON + timedelta(days=28, hours=4), "i1", 5),
+        ],
+    )
+    at = NOON + timedelta(days=28 + idle, hours=-1)
+    world = see(stage.admin, at)
+    for first, last in ((-100, 100), (0, 21), (20, 20), (36, 90)):
+        days = (NOON + first * DAY).date(), (NOON + last * DAY).date()
+        found = fetch(fetch.queries.get_mastery_curve("ann", *days, at=at))
+        rows_ = [msgspec.structs.asdict(point) for point in found]
+        assert rows_ == oracle.mastery_curve(world, "ann", *days)
+    standing = fetch(fetch.queries.get_current_progress("ann", at=at))
+    today = oracle.day_of(world, "ann", at)
+    current = fetch(fetch.queries.get_mastery_curve("ann", today - 6 * DAY, today, at=at))
+    assert standing
+    if idle > -29:  # otherwise, the learner's first week has not begun
+        assert current[0].learning == standing.mastery_stats.learning > 0
+        assert current[0].long_term_mastered == standing.mastery_stats.long_term_mastered > 0
+    assert fetch(fetch.queries.get_mastery_curve("nobody", *days, at=at)) == []
 
 
 @pytest.fixture

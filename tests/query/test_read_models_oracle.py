@@ -207,6 +207,13 @@ def test_items_domains_and_levels_equal_the_oracle_s_results(
         query = rows.select_languages(rows.Moment(log.now))
         languages = fetch(fetch.queries.run(user, query))
         assert [*map(plain, languages)] == oracle.items_by_language(world, user)
+        for at in (log.now - 8 * DAY, log.now, log.now + 40 * DAY):
+            then, span = replace(world, now=at), (at.date() - 60 * DAY, at.date() + 9 * DAY)
+            curve = fetch(fetch.queries.get_mastery_curve(user, *span, at=at))
+            assert [*map(plain, curve)] == oracle.mastery_curve(then, user, *span)
+            if curve and curve[-1].end == oracle.day_of(then, user, at):
+                standing = flat(fetch(fetch.queries.get_current_progress(user, at=at)))
+                assert standing == {**(standing or {}), **oracle.count_masteries(then, user)}
         reached = fetch(fetch.queries.get_milestones(user, first=200))
         expected = [{**row, "id": str(row["id"])} for row in oracle.milestones(world, user)]
         assert [plain(milestone) for _, milestone in reached.items] == expected

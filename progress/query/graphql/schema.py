@@ -429,6 +429,20 @@ async def knowledge_curve(
 
 
 @declare(
+    types.list_of(rows.MasteryPoint),
+    Whose.LEARNER,
+    cache=CachePolicy(15, batch=True, clock=True),
+    cost=Cost(21, days_per_entry=7, entries=731),
+)
+async def mastery_curve(
+    info: Info, *, user_id: ID | None = UNSET, from_: From, to: date
+) -> list[rows.MasteryPoint]:
+    learner = await info.context.resolve_learner(user_id)
+    arguments.check_range(from_, to, most=arguments.MAX_CURVE_DAYS)
+    return await info.context.queries.get_mastery_curve(learner, from_, to, at=info.context.at)
+
+
+@declare(
     types.Calibration | None,
     Whose.LEARNER,
     cache=CachePolicy(60, batch=True, clock=True),

@@ -212,6 +212,23 @@ class Queries:
         )
         return [rows.KnowledgePoint(**row) for row in found]
 
+    async def get_mastery_curve(
+        self, user_id: str, first_day: date, last_day: date, *, at: datetime | None = None
+    ) -> list[rows.MasteryPoint]:
+        """Return the weeks whose Monday lies in the range, oldest first, up to the current one.
+
+        The first is the week of the learner's first day with an answer or review.
+        """
+        found = await self.reader.fetch(
+            "read_models/mastery_weeks",
+            "curve",
+            user_id=user_id,
+            first_day=first_day,
+            last_day=last_day,
+            now=_or_now(at),
+        )
+        return [rows.MasteryPoint(**row) for row in found]
+
     async def get_calibration(
         self, user_id: str, *, at: datetime | None = None
     ) -> rows.Calibration | None:

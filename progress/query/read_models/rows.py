@@ -205,6 +205,16 @@ class KnowledgePoint(msgspec.Struct, frozen=True):
     expected: float
 
 
+class MasteryPoint(msgspec.Struct, frozen=True):
+    """How many items were in each class of mastery on the day `end` of a week."""
+
+    start: date
+    end: date
+    learning: int
+    short_term_mastered: int
+    long_term_mastered: int
+
+
 class CalibrationBin(msgspec.Struct, frozen=True):
     """Tests whose predicted recall is from `from_` to `to`; the means are None without a test."""
 
