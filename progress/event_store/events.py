@@ -142,7 +142,7 @@ class ItemEvent(Event, frozen=True, kw_only=True):
     item_id: Id
 
 
-@declare(LEARNING, "other", columns={"item_count": None}, rechecked=False)
+@declare(LEARNING, "start", rechecked=False)
 class SessionStarted(LearnerEvent, frozen=True, kw_only=True):
     """A session began; the first such event to arrive determines the session's learner."""
 
@@ -193,7 +193,7 @@ class SessionCompleted(SessionEvent, frozen=True, kw_only=True):
     duration_seconds: Duration | None = None
 
 
-@declare(LEARNING, "other", rechecked=False)
+@declare(LEARNING, "abandonment", rechecked=False)
 class SessionAbandoned(SessionEvent, frozen=True, kw_only=True):
     """The learner left a session before its end."""
 

@@ -30,14 +30,15 @@ JOIN zone_offsets o ON o.zone = z.timezone AND o.starts_at < z.ends_at AND o.end
     AND o.starts_at <= k.last_at AND o.ends_at > k.first_at
 
 -- dated_facts --
--- The events whose local day folds read, each with this day and the hour on the wall clock.
+-- The events whose local day folds read, each with this day and the hour on the wall clock; and the other events of
+-- sessions, which have no day.
 SELECT e.user_id, e.kind, e.occurred_at, e.event_id, e.grade, e.grade >= 2 AS correct, e.item_id, e.session_id,
-    {dated_columns}, e.due_at,
+    {dated_columns}, e.item_count, e.due_at,
     CAST(e.occurred_at + coalesce(s.to_day, INTERVAL '0 days') AS date) AS day,
     CAST(date_part('hour', e.occurred_at + coalesce(s.to_clock, INTERVAL '0 days')) AS integer) AS hour
 FROM facts e
 LEFT JOIN shifts s ON s.user_id = e.user_id AND s.starts_at <= e.occurred_at AND s.ends_at > e.occurred_at
-WHERE e.kind IN ({dated_kinds})
+WHERE e.kind IN ({dated_kinds}, 'start', 'abandonment')
   AND NOT EXISTS (SELECT 1 FROM deleted_learners d WHERE d.user_id = e.user_id)
 
 -- chained_facts --

@@ -61,6 +61,7 @@ from tests.oracle.memory import (
 )
 from tests.oracle.milestones import milestone_id, milestones
 from tests.oracle.retention import retention, retention_stats
+from tests.oracle.sessions import given, sessions
 from tests.oracle.standing import (
     due_forecast,
     due_today,

@@ -22,7 +22,15 @@ from tests.oracle.days import week
 from tests.oracle.events import CATALOGUE
 from tests.support import api, model_rows, plain_fields, sample_events
 from tests.support.api import QUERY, Api, select_all
-from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
+from tests.support.event_logs import (
+    ITEMS,
+    LEARNERS,
+    SESSIONS,
+    Disturbance,
+    Log,
+    disturbances,
+    logs,
+)
 from tests.support.postgres_servers import Server, url_of
 from tests.support.stage import Stage, append
 
@@ -86,6 +94,8 @@ _REQUESTS = (
         _call("itemStats1", ", first: 30, search: $search, level: $level"),
         _call("itemStats2", ", first: 30, domain: $domain"),
         _call("itemStats3", ", first: 30, language: $language"),
+        _call("sessions", ", first: 3"),
+        *(_call(f"session{n}", f', id: "{one}"') for n, one in enumerate(SESSIONS)),
     ),
     (
         _call("dailyStats", f"{_IN_RANGE}, zeroFill: true"),
@@ -214,6 +224,17 @@ def _items(
     return {"edges": nodes, "total_count": len(rows)}
 
 
+def _sessions(world: oracle.World, user: str, first: int) -> Json:
+    rows = oracle.sessions(world, user)
+    nodes = [{"node": {**row, "given": None}} for row in rows[:first]]
+    return {"edges": nodes, "total_count": len(rows)}
+
+
+def _session(world: oracle.World, user: str, session: str) -> Json:
+    rows = {row["id"]: row for row in oracle.sessions(world, user)}
+    return rows.get(session) and {**rows[session], "given": oracle.given(world, user, session)}
+
+
 def _named(kind: str, rows: Mapping[str, oracle.Row], names: Iterable[str]) -> list[Json]:
     """Return the domains or levels with rows, in the order of `names`."""
     return [{kind: name, **rows[name]} for name in names if name in rows]
@@ -275,6 +296,8 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
         "itemStats1": _items(world, user, is_found),
         "itemStats2": _items(world, user, lambda _, row: asked["domain"] in row["domains"]),
         "itemStats3": _items(world, user, is_spoken),
+        "sessions": _sessions(world, user, 3),
+        **{f"session{n}": _session(world, user, one) for n, one in enumerate(SESSIONS)},
     }
     filled = {
         "dailyStats": _days(world, user, first, last, fill=True),

@@ -33,6 +33,17 @@ SELECT user_id, monday, active_days, answers, correct_answers, sessions_complete
     scores::float8 / nullif(scored_sessions, 0) AS average_score
 FROM weekly_stats;
 
+-- learner_sessions --
+SELECT user_id, session_id, started_at, ended_at, completed_at, score, duration_seconds, item_count,
+    answers, correct_answers, items, items_new, items_missed,
+    correct_answers::float8 / nullif(answers, 0) AS accuracy_rate,
+    response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms
+FROM learner_sessions;
+
+-- session_items --
+SELECT user_id, session_id || ' ' || item_id AS session_and_item, answers, correct_answers, first_at, last_at
+FROM session_items;
+
 -- calibration_days --
 SELECT user_id, day || ' ' || bin AS day_and_bin, tests, correct, predicted, loss FROM calibration_days;
 

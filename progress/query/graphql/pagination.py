@@ -110,6 +110,16 @@ def decode_milestone_cursor(cursor: str | None) -> rows.MilestoneKey | None:
     return rows.MilestoneKey(*_decode_cursor(cursor, type_))
 
 
+def decode_session_cursor(cursor: str | None) -> rows.SessionKey | None:
+    if cursor is None:
+        return None
+    key = rows.SessionKey(*_decode_cursor(cursor, tuple[_Moment, str]))
+    _check_year(key.started_at)
+    if not auth.is_id(key.id):
+        raise _invalid_cursor()
+    return key
+
+
 def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
     if cursor is None:
         return None

@@ -428,6 +428,52 @@ async def knowledge_curve(
     return await info.context.queries.get_knowledge_curve(learner, from_, to, at=info.context.at)
 
 
+@declare(types.SessionConnection, Whose.LEARNER, cache=CachePolicy(15), cost=Cost(10))
+async def sessions(
+    info: Info,
+    *,
+    user_id: ID | None = UNSET,
+    first: int | None = 20,
+    after: str | None = UNSET,
+    as_of: datetime | None = UNSET,
+    known_at: datetime | None = UNSET,
+) -> pagination.Page:
+    learner = await info.context.resolve_learner(user_id)
+    page = await info.context.queries.get_sessions(
+        learner,
+        first=arguments.parse_page_size(first, default=20),
+        after=pagination.decode_session_cursor(pagination.text_or_none(after)),
+        at=info.context.at,
+        as_of=as_of or None,
+        known_at=known_at or None,
+    )
+    return pagination.build_page(page)
+
+
+@declare(
+    types.StudySession | None,
+    Whose.LEARNER,
+    cache=CachePolicy(15, catalogue=True),  # headwords
+    cost=Cost(30, entries=1_000),
+)
+async def session(
+    info: Info,
+    *,
+    user_id: ID | None = UNSET,
+    id: ID,  # noqa: A002 - the contract's word
+    as_of: datetime | None = UNSET,
+    known_at: datetime | None = UNSET,
+) -> rows.StudySession | None:
+    learner = await info.context.resolve_learner(user_id)
+    return await info.context.queries.get_session(
+        learner,
+        auth.parse_id("id", id),
+        at=info.context.at,
+        as_of=as_of or None,
+        known_at=known_at or None,
+    )
+
+
 @declare(
     types.list_of(rows.MasteryPoint),
     Whose.LEARNER,
@@ -536,7 +582,7 @@ _PARTS = (
     *("user_progress", "streak", "goal", "workload"),
     *("daily_stats", "weekly_stats", "monthly_stats", "retention"),
     *("domain_stats", "level_stats", "languages"),
-    *("due_forecast", "hourly_stats", "knowledge", "item_stats"),
+    *("due_forecast", "hourly_stats", "knowledge", "sessions", "item_stats"),
 )
 LearnerRecord = strawberry.type(
     type(

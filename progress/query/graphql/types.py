@@ -31,8 +31,11 @@ def read_field(record: object, name: str) -> object:
 
 
 @functools.cache
-def type_of(record: type[Any], *, id_field: str = "") -> Any:
-    """Return an object type with the record's name and fields, inherited fields last."""
+def type_of(record: type[Any], *, id_field: str = "", **given: object) -> Any:
+    """Return an object type with the record's name and fields, inherited fields last.
+
+    A field in `given` has this type.
+    """
     hints = get_type_hints(record)
     names = sorted(hints, key=lambda name: name not in record.__annotations__)
     fields = {name: strawberry.ID if name == id_field else hints[name] for name in names}
@@ -41,7 +44,7 @@ def type_of(record: type[Any], *, id_field: str = "") -> Any:
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             made = list_of(inner) if get_origin(hint) is list else type_of(inner)
             fields[name] = made | None if none else made
-    return _make(record.__name__, fields)
+    return _make(record.__name__, fields | given)
 
 
 def list_of(record: type[msgspec.Struct]) -> Any:
@@ -117,6 +120,13 @@ class CalibrationBin:
     recalled: float | None
 
 
+SessionAnswer = type_of(rows.SessionAnswer, id_field="item_id")
+StudySession = type_of(
+    rows.StudySession,
+    id_field="id",
+    given=list[SessionAnswer] | None,  # type: ignore[valid-type] # made at run time
+)
+SessionConnection = _connection("Session", StudySession, total_count=int)
 Calibration = _make(
     "Calibration",
     {"tests": int, "log_loss": float, "constant_log_loss": float, "bins": list[CalibrationBin]},

@@ -9,9 +9,10 @@ of one language: a primary subtag in lower case, or `und` for items without a la
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypedDict, TypeVar, Unpack
+from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
-from msgspec import convert
+from msgspec import convert, json
 
 from progress import settings
 from progress.errors import BadInput, ProjectionError
@@ -212,6 +213,47 @@ class Queries:
         )
         return [rows.KnowledgePoint(**row) for row in found]
 
+    async def get_sessions(
+        self,
+        user_id: str,
+        *,
+        first: int,
+        after: rows.SessionKey | None = None,
+        **moment: Unpack[_Moment],
+    ) -> Page[tuple[rows.SessionKey, rows.StudySession]]:
+        """Return at most `first` sessions after `after`, newest first, without their answers."""
+        return await self.reader.fetch_page(
+            "read_models/learner_sessions",
+            "list",
+            _with_session_key,
+            id_column="id",
+            moment=_moment(**moment),
+            user_id=user_id,
+            after_at=after.started_at if after else None,
+            after_id=after.id if after else None,
+            first=first,
+        )
+
+    async def get_session(
+        self, user_id: str, session_id: str, **moment: Unpack[_Moment]
+    ) -> rows.StudySession | None:
+        """Return a session with its first 1,000 answers, in order; None if there is none.
+
+        If there is none of this id, return that of the id that a post of the learner gives it.
+        """
+        found = await self.reader.fetch_at(
+            _moment(**moment),
+            "read_models/learner_sessions",
+            "session",
+            user_id=user_id,
+            id=session_id,
+            own_id=_own_id(user_id, session_id),
+        )
+        if not found:
+            return None
+        given = [convert(dict(row), rows.SessionAnswer) for row in found if row["at"] is not None]
+        return convert({**found[0], "given": given}, rows.StudySession)
+
     async def get_mastery_curve(
         self, user_id: str, first_day: date, last_day: date, *, at: datetime | None = None
     ) -> list[rows.MasteryPoint]:
@@ -357,6 +399,16 @@ class Queries:
 
 def _with_key(row: Mapping[str, Any]) -> tuple[rows.ItemKey, rows.ItemStats]:
     return rows.ItemKey(row["sort_key"], row["item_id"]), rows.convert_item(row)
+
+
+def _with_session_key(row: Mapping[str, Any]) -> tuple[rows.SessionKey, rows.StudySession]:
+    session = convert(row, rows.StudySession)
+    return rows.SessionKey(session.started_at, session.id), session
+
+
+def _own_id(learner: str, session_id: str) -> str:
+    """Return the id that a session has if the learner posted it with this id."""
+    return str(uuid5(uuid5(NAMESPACE_OID, "learner"), json.encode([learner, session_id]).decode()))
 
 
 def _first(records: Sequence[_T]) -> _T | None:

@@ -205,6 +205,44 @@ class KnowledgePoint(msgspec.Struct, frozen=True):
     expected: float
 
 
+class SessionAnswer(msgspec.Struct, frozen=True):
+    """An answer of a session; `rating` is None but for a CardReviewed."""
+
+    item_id: str
+    headword: str | None
+    correct: bool
+    rating: int | None
+    response_time_ms: float | None
+    at: datetime
+
+
+class StudySession(msgspec.Struct, frozen=True):
+    """What a learner did in one sitting; `given` is None in a list."""
+
+    id: str
+    started_at: datetime
+    ended_at: datetime
+    completed_at: datetime | None
+    item_count: int | None
+    score: int | None
+    duration_seconds: int | None
+    answers: int
+    correct_answers: int
+    accuracy_rate: float | None
+    average_response_ms: float | None
+    items: int
+    items_new: int
+    items_missed: int
+    given: list[SessionAnswer] | None = None
+
+
+class SessionKey(msgspec.Struct, frozen=True):
+    """The position of a session in the list."""
+
+    started_at: datetime
+    id: str
+
+
 class MasteryPoint(msgspec.Struct, frozen=True):
     """How many items were in each class of mastery on the day `end` of a week."""
 
