@@ -8,8 +8,8 @@ CREATE TABLE learner_sessions (
     started_at       timestamptz NOT NULL, -- time of the session's first event
     ended_at         timestamptz NOT NULL, -- time of the session's last event; later completions do not count
     completed_at     timestamptz,          -- time of its first completion; null: not completed
-    score            bigint,               -- of this completion; null if it has none
-    duration_seconds bigint,               -- of this completion, at most 14,400; null if it has none
+    score            bigint,               -- points of this completion, as a number; null if it has none
+    duration_seconds bigint,               -- of this completion, in seconds, at most 14,400; null if it has none
     item_count       bigint,               -- planned number of items, of the first start; null if it has none
     answers          bigint NOT NULL,
     correct_answers  bigint NOT NULL,
