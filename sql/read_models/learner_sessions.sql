@@ -20,8 +20,8 @@ CREATE TABLE learner_sessions (
     items_new        bigint NOT NULL,      -- number of these items whose first answer ever is in the session
     begun_at         timestamptz,          -- time of the first start; null: no start is known
     begun_id         uuid,                 -- id of the event of this start
-    opened_at        timestamptz,          -- first time of a start or an abandonment
-    left_at          timestamptz,          -- last time of a start or an abandonment
+    opened_at        timestamptz,          -- time of the first start or abandonment
+    left_at          timestamptz,          -- time of the last start or abandonment
     last_answered_at timestamptz,          -- time of the session's last answer
     PRIMARY KEY (user_id, session_id)
 ) WITH (fillfactor = 70);
