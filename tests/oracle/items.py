@@ -14,7 +14,19 @@ from tests.oracle.catalogue import (
     set_aside,
 )
 from tests.oracle.days import answer_sums, day, day_of, last_days, week
-from tests.oracle.events import Event, Row, Rows, World, defines, defines_by_learner, only
+from tests.oracle.events import (
+    CARD,
+    Event,
+    Row,
+    Rows,
+    World,
+    defines,
+    defines_by_learner,
+    due_at,
+    grade,
+    interval_days,
+    only,
+)
 from tests.oracle.retention import find_tests
 
 

@@ -82,7 +82,7 @@ def given(world: World, user_id: str, session: str) -> list[Row]:
             "item_id": e.data["item_id"],
             "correct": grade(e) >= 2,
             "rating": grade(e) if e.type == CARD else None,
-            "response_time_ms": answer_ms(e),
+            "response_time_ms": None if (time := answer_ms(e)) is None else float(time),
             "at": e.occurred_at,
         }
         for e in answers[:1000]

@@ -164,7 +164,7 @@ _FIELDS: dict[str, tuple[dict[str, Any], Compute]] = {
     "knowledge": ({}, lambda q, user, at: q.get_knowledge(user, at=at)),
     "knowledgeCurve": (RANGE, lambda q, user, at: q.get_knowledge_curve(user, FROM, TO, at=at)),
     "sessions": ({"first": 20}, lambda q, user, at: q.get_sessions(user, first=20, at=at)),
-    "session": ({"id": "s ann"}, lambda q, user, at: q.get_session(user, "s ann", at=at)),
+    "session": ({"id": "ann-4"}, lambda q, user, at: q.get_session(user, "ann-4", at=at)),
     "masteryCurve": (RANGE, lambda q, user, at: q.get_mastery_curve(user, FROM, TO, at=at)),
     "itemForgetting": (
         {"itemId": "i0"},
