@@ -447,7 +447,7 @@ async def sessions(
         as_of=as_of or None,
         known_at=known_at or None,
     )
-    return pagination.build_page(page)
+    return pagination.build_page(page, after)
 
 
 @declare(
