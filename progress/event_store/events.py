@@ -215,7 +215,7 @@ class ReviewProcessed(LearnerEvent, frozen=True, kw_only=True):
 
 
 @declare(
-    LEARNING,
+    ALGORITHM,
     "card",
     columns=dict.fromkeys(("rating", "due", "interval_days", "duration_ms")),
     has_day=True,
