@@ -24,6 +24,7 @@ from progress.query.read_models.rows import (
     Retention,
 )
 from tests import oracle
+from tests.oracle.events import CARD, CATALOGUE, SETTINGS_ASIDE
 from tests.support import model_rows
 from tests.support.api import QueryClient, plain
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, Published, logs
@@ -240,6 +241,7 @@ KINDS = {
     "ItemArchived": 1,
 }
 STUDIES = ("CorrectAnswerGiven", "IncorrectAnswerGiven", "SessionCompleted")
+REVIEWS = (CARD, *SETTINGS_ASIDE)
 IN_PARTS = Disturbance(sizes=(7, 1, 30), every=2, limit=9, workers=1, tasks=1, crashes=())
 
 
@@ -265,6 +267,11 @@ def generate_log(seed: int) -> Log:
     for number, user in enumerate(chance.sample(MEMBERS, 3)):
         event = generate_event(200 + number, "UserPreferencesChanged", user, NOW, chance)
         published.append(Published(event, (100,)))
+    for number in range(300, 330):
+        kind, user = chance.choice(REVIEWS), chance.choice([one for one in MEMBERS if one != idle])
+        at = chance.choice(moments) - (absence if user == away else timedelta(0))
+        event = generate_event(number, kind, user, at, chance)
+        published.append(Published(event, (chance.randint(0, 100),)))
     return Log(tuple(published), NOW)
 
 
@@ -272,7 +279,7 @@ def generate_event(
     number: int, kind: str, user: str, at: datetime, chance: random.Random
 ) -> dict[str, Any]:
     """Return an event's envelope."""
-    owner = {} if kind.startswith("Item") else {"user_id": user}
+    owner = {} if kind in CATALOGUE else {"user_id": user}
     return {
         "event_id": str(UUID(int=chance.getrandbits(8) << 120 | number)),
         "event_type": kind,
@@ -285,6 +292,10 @@ def generate_event(
 def generate_data(kind: str, chance: random.Random) -> dict[str, Any]:
     """Return the `data` of an event without the learner's id."""
     item = {"item_id": chance.choice(("i1", "i2", "i3"))}
+    if kind in SETTINGS_ASIDE:
+        return item
+    if kind == CARD:
+        return {"rating": chance.randint(1, 4), "interval_days": chance.choice((3, 8)), **item}
     zone = {"timezone": chance.choice(ZONES), "day_start_hour": chance.choice((0, 4))}
     answer: dict[str, Any] = {"session_id": "s1", **item}
     if item["item_id"] != "i3" and chance.random() < 0.8:
