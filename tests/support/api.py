@@ -36,7 +36,8 @@ def select_all(field: GraphQLField) -> str:
 class Api:
     """The API on one database, with its own token issuer."""
 
-    def __init__(self, url: str, issuer: Issuer, **changed: Any):
+    def __init__(self, url: str, issuer: Issuer, parts: Body | None = None, **changed: Any):
+        """Pass `parts` to the QueryApi, and the rest to its settings."""
         self.url = url
         self._runner = asyncio.Runner()
         self.reader = Reader(url)
@@ -50,6 +51,7 @@ class Api:
                 **options,
             ),
             self.reader,
+            **(parts or {}),
         )
 
     def request(

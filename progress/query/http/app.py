@@ -73,13 +73,17 @@ class QueryApi:
         reader: Reader,
         limits: StreamLimits | None = None,
         intervals: PollIntervals | None = None,
+        *,
+        redis_timeout_s: float | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Raise SettingsError if the issuer's settings or an allowed origin is invalid."""
         reader.note_reads()
         self._queries, self._trace = Queries(reader), AccessTrace(reader)
         self._authenticator = auth.Authenticator(auth.load_issuer(settings))
         self._cors = Cors(settings.cors_origins, is_local=settings.is_local())
-        self._redis = _open_redis(settings.redis_url) if settings.redis_url else None
+        url = settings.redis_url
+        self._redis = _open_redis(url, redis_timeout_s) if url else None
         self._limiter = RateLimiter(self._redis, settings.rate_limit_per_minute)
         self._cache = ResponseCache(self._redis, self._limiter, reader)
         self._persisted = PersistedQueries(self._redis)
@@ -97,7 +101,7 @@ class QueryApi:
         self._outside = Outside(settings)
         url = settings.serve_events_url
         forwarding = PostedEvents(url) if url else None
-        self._posts = LearnerPosts(settings, self._redis, self._authenticator, forwarding)
+        self._posts = LearnerPosts(settings, self._redis, self._authenticator, forwarding, clock)
         self._events = EventPublisher(settings, reader, self._redis, self._cache.versions)
         self._page = StaticPage(settings)
         introspection = settings.graphql_introspection
@@ -336,10 +340,10 @@ class QueryApi:
         return graphql_request, sha256
 
 
-def _open_redis(url: str) -> "Client":
+def _open_redis(url: str, timeout_s: float | None) -> "Client":
     from progress.adapters.redis.async_client import Client
 
-    return Client(url)
+    return Client(url, timeout_s=timeout_s)
 
 
 def _reject(error: dict[str, Any]) -> GraphQLResponse:

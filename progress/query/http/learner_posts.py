@@ -8,7 +8,7 @@ import contextvars
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -66,9 +66,10 @@ class LearnerPosts:
         redis: "Client | None",
         authenticator: Authenticator,
         forwarding: PostedEvents | None,
+        clock: Callable[[], datetime],
     ) -> None:
         self._settings, self._redis, self._authenticator = settings, redis, authenticator
-        self._forwarding = forwarding
+        self._forwarding, self._clock = forwarding, clock
         self._decoding = ThreadPoolExecutor(_DECODERS, "decode")
         self._publishing = ThreadPoolExecutor(_PUBLISHERS, "publish")
         everybody = settings.learner_entries_per_day
@@ -109,7 +110,7 @@ class LearnerPosts:
         media_type = bodies.media_type(kind, encoding)
         if not media_type:
             return protocol.json({"error": _TYPES}, 415)
-        now, digest = datetime.now(UTC), hashlib.sha256(caller.user_id.encode()).hexdigest()
+        now, digest = self._clock(), hashlib.sha256(caller.user_id.encode()).hexdigest()
         posts: Numbers = [(self._limiters[rate_limit.POSTS], digest, 1)]
         _, is_new = await asyncio.gather(  # in one round trip to Redis
             rate_limit.count_all(self._redis, posts, now), self._is_new(digest, now)
