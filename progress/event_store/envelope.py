@@ -26,6 +26,7 @@ _MOST_BYTES = 1_048_576
 MOST_REJECTIONS = 999  # at most this many entries of a message get separate dead letters
 
 _BUNDLED = "expected at most 999 faulty entries in a message; this dead letter holds the others"
+_NOT_NAMES = "expected none, because teachers read it - at $.data.display_name"  # of learners
 _Mask = Callable[[str], str]
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -277,19 +278,18 @@ class _EventParser:
 
     def check_learner(self) -> None:
         """Raise SerializationError if a learner posts no such type, or posts about another one."""
-        kind = self.event_type
-        if type(kind) is not str or not (
-            kind in events.LEARNERS_POST and kind in events.EVENT_TYPES
-        ):
+        if type(self.event_type) is not str or self.event_type not in events.LEARNERS_POST:
             raise SerializationError("expected a type that learners post - at $.event_type")
-        poster, is_named = self.message.poster, False
-        for place, fields in (("data", self.data), ("metadata", self.body.get("metadata"))):
-            if type(fields) is dict and (owner := fields.get("user_id")) is not None:
-                if poster and owner != poster:
-                    raise SerializationError(f"expected the token's learner - at $.{place}.user_id")
-                is_named = True
-        if not poster and not is_named:
-            raise SerializationError("expected a learner, found none - at $.metadata.user_id")
+        poster, data, metadata = self.message.poster, self.data, self.body.get("metadata")
+        in_data = data.get("user_id") if type(data) is dict else None
+        in_metadata = metadata.get("user_id") if type(metadata) is dict else None
+        if not poster:
+            if in_data is None and in_metadata is None:
+                raise SerializationError("expected a learner, found none - at $.metadata.user_id")
+        elif in_data is not None and in_data != poster:
+            raise SerializationError("expected the token's learner - at $.data.user_id")
+        elif in_metadata is not None and in_metadata != poster:
+            raise SerializationError("expected the token's learner - at $.metadata.user_id")
 
     def parse(self, index: int, *, may_hold_email: bool) -> ParsedEvent:
         """Return the event; raise SerializationError if it is invalid."""
@@ -298,7 +298,10 @@ class _EventParser:
         metadata = self._complete_metadata(data)
         event_id = to_uuid(parse_id(self.event_id, "$.event_id"))
         if self.is_learners:
-            _check_learners_rules(event_type, data, is_uuid=event_id == self.event_id)
+            if event_id != self.event_id:
+                raise SerializationError("expected a UUID - at $.event_id")
+            if event_type == "UserPreferencesChanged" and "display_name" in data:
+                raise SerializationError(_NOT_NAMES)
         if event_id != self.event_id:
             metadata["source_id"] = self.event_id
         occurred_at = self._parse_time(metadata)
@@ -421,14 +424,6 @@ def _place(reason: str, form: dict[str, str]) -> str:
         if place == name or place.startswith(f"{name}."):
             return f"{text}{at}{own}{place.removeprefix(name)}"
     return reason
-
-
-def _check_learners_rules(event_type: str, data: dict[str, Any], *, is_uuid: bool) -> None:
-    """Raise SerializationError if a learner may not post this of such a type."""
-    if not is_uuid:
-        raise SerializationError("expected a UUID - at $.event_id")
-    if event_type == "UserPreferencesChanged" and "display_name" in data:
-        raise SerializationError("expected none, because teachers read it - at $.data.display_name")
 
 
 def _check_unmasked(event: ParsedEvent) -> None:

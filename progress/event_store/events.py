@@ -62,7 +62,7 @@ LEARNING, ALGORITHM = "learning-events", "algorithm-events"
 VOCABULARY, USER = "vocabulary-events", "user-events"
 LEARNER = "learner-events"  # what learners post about themselves; only the query function publishes
 
-# The types that learners post about themselves. A type that is not declared is not accepted.
+# The types that learners post about themselves.
 LEARNERS_POST = frozenset(
     {
         *("SessionStarted", "CorrectAnswerGiven", "IncorrectAnswerGiven", "SessionCompleted"),

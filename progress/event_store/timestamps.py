@@ -31,26 +31,19 @@ def describe_future(now: datetime) -> str:
     return f"expected a time at most {ahead}, which shows {to_text(now)} - at $.occurred_at"
 
 
-def parse(value: Any, where: str) -> datetime:
-    """Return the instant in UTC; raise SerializationError if the value is not a timestamp.
-
-    Digits after the microseconds are cut off, and `:60` is read as the next second. An instant
-    outside the years 1 to 9999 in UTC becomes the first or the last instant of these years.
-    """
-    moment, nearest = _read(value, where)
-    return moment or nearest
-
-
 def to_stored(value: Any, where: str) -> str:
     """Return the instant in UTC with microseconds; raise SerializationError outside these years."""
-    moment, _ = _read(value, where)
-    if moment is None:
-        raise SerializationError(f"expected {RULE} - at {where}")
+    moment = parse(value, where, is_clipped=False)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _read(value: Any, where: str) -> tuple[datetime | None, datetime]:
-    """Return the instant, None outside of the years 1 to 9999, and the nearest one in them."""
+def parse(value: Any, where: str, *, is_clipped: bool = True) -> datetime:
+    """Return the instant in UTC; raise SerializationError if the value is not a timestamp.
+
+    Digits after the microseconds are cut off, and `:60` is read as the next second. An instant
+    outside the years 1 to 9999 in UTC becomes the first or the last instant of these years, or
+    raises SerializationError unless `is_clipped`.
+    """
     match = _TIME.fullmatch(value) if type(value) is str else None
     if match is None:
         raise SerializationError(f"expected {RULE} - at {where}")
@@ -58,14 +51,17 @@ def _read(value: Any, where: str) -> tuple[datetime | None, datetime]:
     leap = second == "60"
     digits = f".{fraction[:6]:0<6}" if fraction else ""
     zone = "+00:00" if offset in "Zz" else offset
-    if date.startswith("0000"):
-        return None, _FIRST
-    try:
-        moment = datetime.fromisoformat(f"{date}T{minute}:{'59' if leap else second}{digits}{zone}")
-    except ValueError:
-        raise SerializationError(f"expected {RULE} - at {where}") from None
-    try:
-        exact = moment.astimezone(UTC) + timedelta(seconds=leap)
-    except OverflowError:
-        return None, _FIRST if moment.year == 1 else _LAST
-    return exact, exact
+    nearest = _FIRST
+    if not date.startswith("0000"):
+        text = f"{date}T{minute}:{'59' if leap else second}{digits}{zone}"
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise SerializationError(f"expected {RULE} - at {where}") from None
+        try:
+            return moment.astimezone(UTC) + timedelta(seconds=leap)
+        except OverflowError:
+            nearest = _FIRST if moment.year == 1 else _LAST
+    if not is_clipped:
+        raise SerializationError(f"expected {RULE} - at {where}")
+    return nearest

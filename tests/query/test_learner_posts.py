@@ -157,6 +157,7 @@ def test_a_post_is_published_as_the_learners_own_and_recorded(world: World) -> N
     assert world.rows() == rows
 
 
+TYPE = "expected a type that learners post - at $.event_type"
 REFUSED: dict[str, tuple[Any, str]] = {
     "no object": (5, "expected an object - at $"),
     "no id": ({"event_type": "GoalSet"}, "expected event_id, found none - at $.event_id"),
@@ -166,15 +167,15 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "another type": (
         entry("ItemPublished", item_id=5, user_id="bob"),
-        "expected a type that learners post - at $.event_type",
+        TYPE,
     ),
     "an undeclared type": (
         entry("CardSeen", item_id="i"),
-        "expected a type that learners post - at $.event_type",
+        TYPE,
     ),
     "a type that is no text": (
         entry() | {"event_type": ["GoalSet"]},
-        "expected a type that learners post - at $.event_type",
+        TYPE,
     ),
     "another learner": (
         entry(answers_per_day="x", user_id="bob"),
@@ -308,7 +309,7 @@ def test_ingest_takes_there_only_what_learners_post(world: World) -> None:
     nobody = entry()
     assert world.record([foreign, nobody]) == {"invalid": 2}
     assert [reason for _, reason in world.letters()] == [
-        "expected a type that learners post - at $.event_type",
+        TYPE,
         "expected a learner, found none - at $.metadata.user_id",
     ]
 
@@ -375,14 +376,28 @@ def test_the_head_and_the_body_are_checked(
     assert isinstance(api.read(response)["error"], str)
 
 
-def test_a_declared_type_of_the_list_is_taken(world: World) -> None:
-    """Those that are not declared yet are refused."""
-    good = entry("CardReviewed", item_id="i", rating=3, interval_days=2)
-    assert world.post(good) == []
-    refused = world.post(*(entry(kind, item_id="i") for kind in sorted(events.LEARNERS_POST)))
-    kinds = sorted(events.LEARNERS_POST)
-    of_type = {kinds[n] for n, reason in refused if reason.endswith("at $.event_type")}
-    assert of_type == events.LEARNERS_POST - events.EVENT_TYPES.keys()
+def test_each_type_of_the_list_is_taken(world: World) -> None:
+    data: dict[str, Entry] = {
+        "SessionStarted": {"session_id": "s"},
+        "CorrectAnswerGiven": {"session_id": "s", "item_id": "i"},
+        "IncorrectAnswerGiven": {"session_id": "s", "item_id": "i"},
+        "SessionCompleted": {"session_id": "s"},
+        "SessionAbandoned": {"session_id": "s"},
+        "CardReviewed": {"item_id": "i", "rating": 3, "interval_days": 2},
+        "ReviewProcessed": {"item_id": "i", "new_interval": 3},
+        "ItemSetAside": {"item_id": "i"},
+        "ItemResumed": {"item_id": "i"},
+        "UserPreferencesChanged": {"timezone": "Europe/Paris"},
+        "GoalSet": {"answers_per_day": 5},
+        "RestDayTaken": {"date": "2024-01-01"},  # of any date
+        "EventRetracted": {"retracted_event_id": str(uuid.uuid4())},
+    }
+    assert world.post(*(entry(kind, **fields) for kind, fields in data.items())) == []
+    assert [row[2] for row in world.rows()] == list(data)
+    assert world.letters() == []
+    others = sorted(events.EVENT_TYPES.keys() - data.keys())
+    refused = world.post(*(entry(kind, item_id="i") for kind in others))
+    assert [reason for _, reason in refused] == [TYPE] * len(others)
 
 
 def test_lines_are_taken_too(world: World) -> None:
