@@ -121,7 +121,7 @@ def test_a_due_time_is_stored_in_utc_with_microseconds(sent: object, stored: str
 OPTIONAL = {
     *("cefr_level", "headword", "language", "timezone", "day_start_hour", "display_name"),
     *("group_name", "item_count", "response_time_ms", "score", "duration_seconds"),
-    *("easiness_factor", "domains", "email", "due", "interval_days", "duration_ms"),
+    *("easiness_factor", "domains", "email", "due", "interval_days", "duration_ms", "kind"),
 }
 
 
