@@ -22,7 +22,10 @@ from progress.operations.export_steps import Written, open_snapshot
 from progress.projections import schema
 
 _FILE = "operations/export_statistics"
-_TEXT = ("user_id", "item_id", "headword", "language", "level", "domain", "domains", "mastery")
+_TEXT = (
+    *("user_id", "item_id", "headword", "language", "kind"),
+    *("level", "domain", "domains", "mastery"),
+)
 _DAYS = ("date", "start", "end")
 _TIMES = ("first_answered_at", "first_correct_at", "last_answered_at", "reviewed_at", "due_at")
 _QUOTIENTS = (
@@ -35,6 +38,7 @@ _TYPES = {
     **dict.fromkeys(_DAYS, "DATE"),
     **dict.fromkeys(_TIMES, "TIMESTAMPTZ"),
     **dict.fromkeys(_QUOTIENTS, "DOUBLE"),
+    "set_aside": "BOOLEAN",
 }
 # With more threads, DuckDB needs gigabytes of memory. Without a temporary folder, DuckDB stores
 # nothing on the disk. DuckDB must not download extensions.

@@ -60,14 +60,16 @@ COPY (
         {read_models/item_stats item_fields},
         s.stability,
         s.difficulty,
-        a.item_id IS NOT NULL AS set_aside
+        CAST(EXISTS (
+            SELECT FROM set_aside_items a
+            WHERE a.user_id = s.user_id AND a.item_id = s.item_id AND a.is_set_aside
+        ) AS text) AS set_aside
     FROM (
         SELECT s.* FROM item_stats s WHERE {operations/export_statistics everyone}
         UNION ALL
         SELECT s.* FROM {operations/export_statistics learners} JOIN item_stats s USING (user_id)
     ) AS s
     LEFT JOIN {operations/export_user marked_items} ON i.item_id = s.item_id
-    LEFT JOIN set_aside_items a ON a.user_id = s.user_id AND a.item_id = s.item_id AND a.is_set_aside
     ORDER BY s.user_id, s.item_id
 ) TO STDOUT (FORMAT csv, HEADER);
 

@@ -621,7 +621,7 @@ COPY (
         {read_models/item_stats item_fields},
         s.stability,
         s.difficulty,
-        a.item_id IS NOT NULL AS set_aside
+        CAST(a.item_id IS NOT NULL AS text) AS set_aside
     FROM item_stats s
     LEFT JOIN {operations/export_user marked_items} ON i.item_id = s.item_id
     LEFT JOIN set_aside_items a ON a.user_id = s.user_id AND a.item_id = s.item_id AND a.is_set_aside

@@ -26,9 +26,11 @@ from progress.operations import export_statistics as conversion
 from progress.operations import export_user
 from progress.operations.export_files import FileFormat, StatisticsArguments, StatisticsTable
 from progress.projections import batch
-from tests.support import rows_by_hand
+from tests.support import rows_by_hand, sample_events
 from tests.support.export_fixtures import expect_api, export_statistics
 from tests.support.operation_fixtures import USERS, Operator
+from tests.support.sample_events import BEGIN
+from tests.support.stage import append
 
 _DAYS = '(from: "2024-03-01", to: "2024-06-01")'
 API = {
@@ -79,8 +81,13 @@ def test_an_exported_table_has_the_same_numbers_as_the_api(
 def test_exported_items_have_the_same_numbers_as_the_api(
     operator: Operator, populated: Connection, exports: Path
 ) -> None:
+    aside = sample_events.envelope("ItemSetAside", {"user_id": "ann", "item_id": "i1"}, at=BEGIN)
+    append(populated, [aside])
+    batch.run(populated)
     rows = write_csv(operator, exports, 'table: ITEM, learners: ["ann"]')
-    query = "{ itemStats(first: 200) { edges { node { itemId headword answers mastery } } } }"
+    assert [row["item_id"] for row in rows if row["set_aside"] == "true"] == ["i1"]
+    fields = "itemId headword answers mastery kind setAside"
+    query = f"{{ itemStats(first: 200) {{ edges {{ node {{ {fields} }} }} }} }}"
     nodes = [edge["node"] for edge in operator.api.data(query)["itemStats"]["edges"]]
     nodes.sort(key=lambda node: node["itemId"])
     expect_api(sorted(rows, key=lambda row: row["item_id"]), nodes)
@@ -118,6 +125,7 @@ def test_a_parquet_file_has_the_same_rows_as_the_csv_file_with_typed_values(
         "DATE": date.fromisoformat,
         "BIGINT": int,
         "DOUBLE": float,
+        "BOOLEAN": {"true": True, "false": False}.__getitem__,
         "TIMESTAMP WITH TIME ZONE": lambda text: datetime.fromisoformat(text).timestamp(),
     }
     types = [str(type_) for type_ in typed.types]

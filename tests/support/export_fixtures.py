@@ -62,6 +62,8 @@ def expect_api(rows: list[dict[str, str]], expected: list[Any]) -> None:
 
 def write_text(value: object) -> str:
     """Return the text of a value of the API in a CSV file."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float) and value == int(value):
         return f"{value:g}"
     return "" if value is None else str(value)
