@@ -88,7 +88,8 @@ def test_each_selector_names_one_resource_kind_and_known_labels(environments: En
             kinds = [(s, v) for name, s, v in selector.matchers if name == "monitored_resource"]
             assert [sign for sign, _ in kinds] == ["="], alert.name
             if selector.field:
-                labels = set(CONTRACT[selector.field]["labels"])
+                field = CONTRACT[selector.field]
+                labels = {*field["labels"], *(["le"] if field["kind"] == "distribution" else [])}
                 assert names - {"monitored_resource", "job_name"} <= labels, alert.name
 
 

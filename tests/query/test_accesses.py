@@ -95,6 +95,7 @@ def collect_learners(value: Any) -> set[str]:
 # The values of arguments that a field needs, as GraphQL.
 VALUES = {
     "answersPerDay": "5",
+    "aside": "true",
     "before": '"2020-01-01T00:00:00Z"',
     "date": '"2024-04-02"',
     "from": '"2024-03-01"',

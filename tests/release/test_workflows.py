@@ -38,6 +38,7 @@ SIGNS_IN = "google-github-actions/auth"
 SIGNING = {
     "package": {"attestations": "write"},
     "image": {"attestations": "write", "packages": "write"},
+    "npm": {},
 }
 
 
