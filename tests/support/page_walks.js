@@ -9,6 +9,7 @@
   const DEAR = ['color-contrast', 'target-size', 'region'];
   const TOLD = ['aria-label', 'title', 'placeholder', 'alt', 'abbr', 'data-value'];
   const names = new Set(known); // the ids for which the API has published a name
+  const read = new Set(); // those whose names this page has read
   const errors = [];
   let running = 0;
   if (!sessionStorage.walks) Object.assign(sessionStorage, { walks: 1, ...token && { 'progress.token': token } });
@@ -22,7 +23,7 @@
   const learn = (node) => {
     if (typeof node !== 'object' || !node) return;
     for (const [id, name] of [['userId', 'displayName'], ['itemId', 'headword'], ['groupId', 'name']]) {
-      if (node[id] && node[name] && node[id] !== node[name]) names.add(node[id]);
+      if (node[id] && node[name] && node[id] !== node[name]) for (const ids of [names, read]) ids.add(node[id]);
     }
     Object.values(node).forEach(learn);
   };
@@ -106,9 +107,10 @@
     }
     const named = [['title', document.title], ...all('h1, h2, h3, a, button, option, .id, .word, #status')
       .filter((one) => !one.matches('.of, .of *')).map((one) => [one.localName, textOf(one)])];
+    const ids = navigator.onLine ? names : read;
     for (const [where, text] of named) {
-      const id = text.split(/[\s·:,“”"]+/).find((word) => names.has(word));
-      if (id && !isBusy() && !document.querySelector('[data-key=problem-offline]')) found.push(`id where a name was published: ${where} ${text}`);
+      const id = text.split(/[\s·:,“”"]+/).find((word) => ids.has(word));
+      if (id && !isBusy()) found.push(`id where a name was published: ${where} ${text}`);
     }
     for (const [name, places] of Map.groupBy(all('[data-same]'), (one) => one.dataset.same)) {
       const shown = places.filter((one) => !one.closest('.ghost')).map((one) => numbersIn(one.textContent));

@@ -193,9 +193,11 @@ class Walk:
     def _page(self) -> Page:
         return self._tabs[-1]
 
-    def _open(self, address: str) -> Page:
+    def _open(self, address: str, kept: str = "{}") -> Page:
+        """Open a tab; `kept` is what it keeps of another tab, as a reload does."""
         page = self._context.new_page()
-        page.add_init_script(self._script)
+        stored = f"if (location.host) Object.assign(sessionStorage, {kept});"
+        page.add_init_script(f"{stored}\n{self._script}")
         page.set_viewport_size({"width": self._start["width"], "height": 800})
         page.emulate_media(color_scheme=self._start["color_scheme"])
         page.on("console", self._note)
@@ -328,7 +330,8 @@ class Walk:
 
     def _compare(self) -> None:
         """Compare the page with a new one at its address; events may arrive on the way."""
-        page, other = self._page, self._open(self._page.url)
+        kept = self._ask("() => JSON.stringify(sessionStorage)")
+        page, other = self._page, self._open(self._page.url, kept)
         other.set_viewport_size(page.viewport_size or {"width": 1280, "height": 800})
         end = max(time.monotonic() + _EQUAL_S, self._explorer.published_at + _NEWS_S)
         while True:
@@ -379,10 +382,10 @@ def load(stack: Stack) -> Stack:
     item = {"item_id": LONG_ITEM, "domains": ["R", "W"], "cefr_level": "C2", "headword": LONG}
     events = [
         browser.envelope("ItemPublished", before, **item),
-        browser.envelope("UserPreferencesChanged", before, user_id="long", display_name=LONG),
+        browser.envelope("UserPreferencesChanged", before, user_id="long-1", display_name=LONG),
     ]
-    for user in ("long", LONG):
-        group = {"user_id": user, "group_id": "long", "group_name": LONG}
+    for user in ("long-1", LONG):
+        group = {"user_id": user, "group_id": "long-1", "group_name": LONG}
         events += [
             browser.envelope("LearnerJoinedGroup", before, **group),
             browser.envelope("GoalSet", before, user_id=user, answers_per_day=3),

@@ -9,13 +9,13 @@ import { localDate, longDay, now, number, percent, shortDay, signed } from './fo
 import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
 import { card, expectedOf, mark, note, table, unfolded } from './layout.js';
-import { learnName } from './names.js';
+import { learnName, nameOf } from './names.js';
 import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
 import { withParameter } from './then.js';
-import { find, leave } from './way.js';
+import { find, learnLearners, leave } from './way.js';
 
 const RISKS = { inactive: 'INACTIVE', lowAccuracy: 'LOW_ACCURACY', neverStudied: 'NEVER_STUDIED' };
 const STANDING = `name members activeLast7Days answersLast7Days accuracyLast7Days atRisk ${Object.keys(RISKS).join(' ')}`;
@@ -124,7 +124,7 @@ export class Group extends View {
       this.rows = [...(more ? this.rows : []), ...data.learners.edges.map((edge) => edge.node)];
       this.data = { ...this.data, ...data };
       learnName('group', group, data.group?.name);
-      for (const { userId, displayName } of this.rows) learnName('learner', userId, displayName);
+      learnLearners(this.rows);
       this.shell.named();
       this.succeed();
       this.follow();
@@ -282,7 +282,8 @@ export class Group extends View {
   }
 
   head() {
-    const name = this.data?.group?.name;
+    const known = nameOf('group', this.groupId);
+    const name = this.data?.group?.name ?? (known === this.groupId ? null : known);
     const ranges = RANGES.map((weeks) => h('button', {
       type: 'button', 'data-weeks': weeks, 'aria-pressed': String(weeks === this.weeks),
     }, t('group.range', { count: 7 * weeks })));

@@ -9,7 +9,7 @@ import { note, table } from './layout.js';
 import { learnName } from './names.js';
 import { View } from './problems.js';
 import { withParameter } from './then.js';
-import { addressOf, groupName, leave } from './way.js';
+import { addressOf, groupName, learnLearners, leave } from './way.js';
 
 const MEMBERS = `query Members($group: ID!, $after: String) {
   group(groupId: $group) { name }
@@ -54,7 +54,7 @@ export class GroupItem extends View {
       this.data = { rows, item, after: pageInfo.hasNextPage ? pageInfo.endCursor : null };
       learnName('group', this.group, data.group?.name);
       learnName('item', this.item, item?.headword);
-      for (const { userId, displayName } of rows) learnName('learner', userId, displayName);
+      learnLearners(rows);
       this.shell.named();
       this.succeed();
     } catch (problem) {

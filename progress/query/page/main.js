@@ -13,13 +13,6 @@ import * as session from './session.js';
 import * as then from './then.js';
 
 const ALL = ['learner', 'teacher', 'support', 'admin'];
-const FIND = `query Find($text: String!) {
-  found: searchLearners(text: $text, first: 20) { userId displayName }
-}`;
-const MIN_SEARCH = 2; // characters
-const SUGGESTED = 8;
-const TYPING_MS = 200;
-let typing; // the timer of the suggestions
 const MODULE_TIMEOUT_MS = 10_000;
 const MIDNIGHT_MS = 10_000; // between two questions whether a day has ended, if the browser's clock is ahead
 const DAY_RETRY_MS = 300_000; // between two questions for the day, if the server does not answer
@@ -349,6 +342,7 @@ async function showWay({ other, group, name, args }) {
   if (!other || !group) return;
   const { openWay } = await import('./way.js');
   shell.way = await openWay(group, other, name === 'item' ? args[0] : null);
+  shell.named();
 }
 
 /** Learn the learner's day, and load the view again when the day ends. */
@@ -432,33 +426,14 @@ function searchForm() {
     h('button', { class: 'button quiet' }, t('frame.show')));
 }
 
-/** Return the learners whose id or name contains the text, or none if the search fails. */
-async function findLearners(text) {
-  if ([...text].length < MIN_SEARCH) return [];
-  return runQuery(FIND, { text }).then(({ data }) => data.found, () => []);
-}
-
-/** Suggest learners while the user types. */
 navigation.addEventListener('input', ({ target }) => {
-  const text = target.value.trim();
-  const suggestions = target.list;
-  clearTimeout(typing);
-  if ([...suggestions.options].some(({ value }) => value === text)) return; // a suggestion was chosen
-  typing = setTimeout(async () => {
-    const found = await findLearners(text);
-    if (target.value.trim() !== text) return;
-    show(suggestions, found.slice(0, SUGGESTED).map(({ userId, displayName }) => h('option', { value: userId, label: displayName })));
-  }, TYPING_MS);
+  import('./find.js').then(({ suggest }) => suggest(target), () => {});
 });
-
-/** Open the learner with this id or, if there is none, what is found: the only learner, or a list to choose from. */
 navigation.addEventListener('submit', async (event) => {
   event.preventDefault();
   const text = new FormData(event.target).get('other').trim();
-  const found = await findLearners(text);
-  const id = found.length === 1 ? found[0].userId : text;
-  const hasChoice = found.length > 1 && !found.some(({ userId }) => userId === text);
-  location.hash = id ? `#/${hasChoice ? 'find' : 'learner'}/${encodeURIComponent(id)}` : '#/';
+  const { addressOf } = await import('./find.js').catch(() => ({})); // offline, it may not arrive
+  location.hash = await addressOf?.(text) ?? `#/learner/${encodeURIComponent(text)}`;
 });
 dayPicker.addEventListener('change', ({ target }) => {
   if (target.validity.valid) location.hash = then.on(target.value, location.hash || '#/');

@@ -1,6 +1,7 @@
 // The session. It keeps the token from the issuer until this tab is closed.
 
 const TOKEN = 'progress.token';
+export const LEFT = 'progress.left'; // the list that the user left last
 const STATE = 'progress.state'; // state of the sign-in that this tab has started
 
 /** Move a token from the URL to the session. Return false if this tab did not start the sign-in. */
@@ -30,7 +31,7 @@ export const signInWith = (token) => store(TOKEN, token);
 
 export const token = () => read(TOKEN);
 
-export const signOut = () => store(TOKEN, null);
+export const signOut = () => store(TOKEN, null) && store(LEFT, null);
 
 /** The token's role decides what is shown; the server decides what is allowed. */
 export function role() {
@@ -75,7 +76,7 @@ const fromHash = (name) => new URLSearchParams(location.hash.slice(1)).get(name)
 const random = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
-function read(name) {
+export function read(name) {
   try {
     return sessionStorage.getItem(name);
   } catch {
@@ -84,7 +85,7 @@ function read(name) {
 }
 
 /** Store a text until the tab is closed; null removes the text. Return false if the browser blocks storage. */
-function store(name, text) {
+export function store(name, text) {
   try {
     if (text === null) sessionStorage.removeItem(name);
     else sessionStorage.setItem(name, text);

@@ -5,14 +5,23 @@ import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { t } from './i18n.js';
 import { learnName, nameOf } from './names.js';
+import { LEFT, read, store } from './session.js';
 import { withParameter } from './then.js';
 
-let left = null; // the list that the user left last: the group, the address, the ids of the learners, what was shown
+let left = JSON.parse(read(LEFT)); // the list that the user left last: the group, the address, the ids of the learners, what was shown
+left?.users.forEach((user, at) => learnName('learner', user, left.names[at]));
 
-export const leave = (list) => { left = list; };
+/** Keep the list also for a reload of the tab. */
+export function leave(list) {
+  left = list;
+  const { data, rows, ...kept } = list;
+  store(LEFT, JSON.stringify({ ...kept, names: list.users.map((user) => nameOf('learner', user)) }));
+}
 
-/** The list of this address, if the user left it last. */
-export const find = (hash) => (left?.hash === hash ? left : null);
+/** The list of this address with what it showed, if the user left it last. */
+export const find = (hash) => (left?.data && left.hash === hash ? left : null);
+
+export const learnLearners = (rows) => rows.forEach(({ userId, displayName }) => learnName('learner', userId, displayName));
 
 /** The function that draws the way. After a reload, the group's name is asked for first. */
 export async function openWay(group, user, item) {

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from progress.demo import classes
 from tests.conftest import skip_without
 from tests.support import browser, page_walks
 from tests.support.browser import Stack
@@ -49,6 +50,9 @@ FOUND: dict[str, list[Any]] = {
     "a group after a reload": [["click", "a snow"], ["click", "a Aiko Weber"], ["reload"]],
     "a dialog opened offline": [OFFLINE, ["click", "button Erase a learner …"]],
     "a day before the name": [["date", "2019-03-31"]],
+    "a learner found, offline": [OFFLINE, ["go", f"#/learner/{classes.FIRST}"]],
+    "a group listed, offline": [OFFLINE, ["go", f"#/group/{page_walks.CLASS}"]],
+    "the way after a past day": [["click", "a Aiko Weber"], ["date", "2024-09-20"], ["now"]],
     "an id of any length": [["type", "input A learner’s name or id", "W" * 200]],
     "a wrong token on a past day": [["type", "input Sign in with a token (development only)", "7"]],
 }
@@ -58,6 +62,9 @@ USERS = {
     "an id of any length": ("ada", "admin", [], "#/administration"),
     "a wrong token on a past day": ("", "", [], "#/knowledge?on=2024-09-20"),
     "a day before the name": ("sue", "support", [], "#/learner/learner-001"),
+    "a learner found, offline": ("sue", "support", [], "#/find/learner"),
+    "a group listed, offline": ("tom", "teacher", [page_walks.CLASS, "other"], "#/group"),
+    "the way after a past day": ("tess", "teacher", [page_walks.CLASS], ""),
 }
 
 
@@ -72,19 +79,19 @@ def test_a_walk_that_has_found_a_fault_finds_none(explorer: Explorer, name: str)
     ("user", "role", "views"),
     [
         (
-            "long",
+            "long-1",
             "learner",
             ["#/", "#/items", "#/knowledge", f"#/item/{quote(page_walks.LONG_ITEM)}"],
         ),
         pytest.param(page_walks.LONG, "learner", ["#/", "#/items"], marks=pytest.mark.exhaustive),
-        ("tess", "teacher", ["#/group", "#/group/long"]),
+        ("tess", "teacher", ["#/group", "#/group/long-1"]),
         pytest.param("ada", "admin", ["#/administration"], marks=pytest.mark.exhaustive),
     ],
 )
 def test_no_long_word_name_or_id_widens_the_page(
     explorer: Explorer, user: str, role: str, views: list[str]
 ) -> None:
-    start = {"user": user, "role": role, "groups": ["long", "other"], "width": 320}
+    start = {"user": user, "role": role, "groups": ["long-1", "other"], "width": 320}
     steps: list[Step] = []
     for view in views:
         steps += [["go", view], *(["size", width, 800] for width in WIDTHS)]
