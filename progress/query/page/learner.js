@@ -122,6 +122,7 @@ export class Learner extends View {
     this.showPending();
     this.markMet();
     this.selectDay();
+    if (this.problem) this.seeing.disconnect(); // to load what is in sight and has not arrived
     this.succeed();
     if (JUMPS.includes(this.at) && this.data.progress) this.jump(this.at);
     this.at = null;
@@ -302,6 +303,7 @@ export class Learner extends View {
       const { tellPosts } = await import('./readers.js');
       this.posts = await tellPosts(this.user, this.closing.signal);
     } catch (problem) {
+      this.posts = null;
       this.fail(problem);
       return;
     }

@@ -289,6 +289,20 @@ def test_an_offline_page_loads_the_numbers_when_it_is_online_again(visit: Visits
     assert len(visitor.queries()) > queries
 
 
+def test_a_card_in_sight_whose_content_did_not_arrive_is_loaded_by_the_next_try(
+    visit: Visits,
+) -> None:
+    page = visit().open()
+    card, alert = page.locator("[data-key=readers]"), page.get_by_role("alert")
+    answer = {"status": 503, "headers": {"Retry-After": "600"}}
+    page.route(re.compile("/graphql$"), lambda route: route.fulfill(**answer))
+    card.scroll_into_view_if_needed()
+    expect(alert).to_contain_text("The server does not respond")
+    page.unroute_all()
+    page.get_by_role("button", name="Try again").click()
+    expect(card.locator("ul, .note")).to_have_count(2, timeout=10_000)  # not only what it means
+
+
 def test_a_fault_of_the_program_is_no_missing_network(visit: Visits) -> None:
     visitor = visit()
     page = visitor.page
@@ -420,9 +434,11 @@ def test_a_token_is_kept_until_the_user_signs_out(visit: Visits) -> None:
     page.reload()
     visitor.settle()
     expect(page.get_by_role("region", name="Today")).to_be_visible()
+    page.evaluate("sessionStorage.setItem('progress.left', '{}')")  # names of a group
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
     expect(page.get_by_role("region", name="Today")).to_have_count(0)
+    assert page.evaluate("sessionStorage.getItem('progress.left')") is None
     page.reload()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     assert page.evaluate("sessionStorage.getItem('progress.token')") is None
