@@ -56,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     page_pause_minutes: _Count = 0
     cors_origins: str = ""
     rate_limit_per_minute: _Positive = 100
+    push_account: str | None = None
     learners_may_post: bool | None = None  # None: true in `up`, and false elsewhere
     learner_entries_per_day: _Positive = 1_000_000
     trusted_proxies: _Count = 0

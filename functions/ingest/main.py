@@ -36,8 +36,12 @@ posters = post_request.Posters(env)
 @functions_framework.http
 def ingest(request: Request) -> ResponseReturnValue:
     match request.path:
-        case "/" | push.LEARNERS_PATH:
+        case "/":
             return receive_push(request)
+        case push.LEARNERS_PATH:  # its pushes say who posted, so a poster must not send them
+            is_push = posters.is_push(request.headers.get("Authorization", ""))
+            reject = post_request.reject
+            return receive_push(request) if is_push else reject(request, admission, 403)
         case "/events":
             is_own = posters.is_own(request.headers.get("Authorization", ""))
             place = forwarded if is_own else admission

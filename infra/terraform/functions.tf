@@ -208,7 +208,10 @@ locals {
         health  = "/"
         public  = false
       }
-      settings = { THREADS = tostring(var.functions["ingest"].concurrency + 4) } # 4 threads for the probes
+      settings = {
+        THREADS      = tostring(var.functions["ingest"].concurrency + 4) # 4 threads for the probes
+        PUSH_ACCOUNT = google_service_account.member["push"].email
+      }
     }
     project = {
       # The timeout is for a rebuild. If Pub/Sub redelivers the rebuild's command meanwhile, the response is 429.

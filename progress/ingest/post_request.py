@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from progress.auth import Authenticator
 
 _REASONS = {
+    403: "only the account of the pushes sends what learners post",
     404: "there is nothing at this path: post events to /events",
     405: "expected another method",
     413: f"expected at most {post.MOST_BYTES} bytes",
@@ -64,7 +65,7 @@ class Posters:
         if self.is_own(authorization):
             return ""
         if self._has_iam:
-            return _read_account(authorization)
+            return _read_claim(authorization, "sub")
         import asyncio
 
         with self._lock:
@@ -92,6 +93,11 @@ class Posters:
         own = f"Bearer {key}".encode()
         return key is not None and hmac.compare_digest(authorization.encode(), own)
 
+    def is_push(self, authorization: str) -> bool:
+        """Return whether the account of the pushes, if the settings name it, sent this header."""
+        account = self._settings.push_account
+        return account is None or _read_claim(authorization, "email") == account
+
     def _load(self) -> "Authenticator":
         from progress.auth import Authenticator, load_issuer
 
@@ -101,13 +107,13 @@ class Posters:
             raise Unauthenticated(f"no token is accepted here: {error}") from None
 
 
-def _read_account(authorization: str) -> str:
-    """Return the account in a token that IAM has verified; "" if there is none."""
+def _read_claim(authorization: str, name: str) -> str:
+    """Return a claim of a token that IAM has verified; "" if there is none."""
     _, _, rest = authorization.partition(".")
     claims = rest.partition(".")[0]
     with contextlib.suppress(ValueError, msgspec.DecodeError):
         content = base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
-        return str(msgspec.json.decode(content, type=dict[str, Any]).get("sub", ""))
+        return str(msgspec.json.decode(content, type=dict[str, Any]).get(name, ""))
     return ""
 
 

@@ -1,5 +1,6 @@
 """Posted events: the response says what became of each entry, as it would of a push's entry."""
 
+import base64
 import functools
 import json
 import re
@@ -339,6 +340,23 @@ def test_other_paths_take_no_push(ingest: Client, store: Store) -> None:
         assert ingest.post(path, data=body).status_code == 405
         assert ingest.get(path).status_code == 200
     assert count(store.url) == 0
+
+
+def test_only_the_account_of_the_pushes_sends_what_learners_post(
+    store: Store, fake_publisher: FakePublisher
+) -> None:
+    """On Cloud Run, IAM also admits posters, whose events are not a learner's own."""
+
+    def push(path: str, account: str | None) -> int:
+        claims = base64.urlsafe_b64encode(json.dumps({"email": account, "sub": "1"}).encode())
+        headers = {"Authorization": f"Bearer h.{claims.decode().rstrip('=')}.s"} if account else {}
+        return client.post(path, data=encode_push(session_started()), headers=headers).status_code
+
+    environment = {"K_SERVICE": "progress-ingest", "PUSH_ACCOUNT": "push@p.test"}
+    with pushes.load_ingest(store.url, fake_publisher, environment) as client:
+        assert [push("/learners", each) for each in ("poster@p.test", None)] == [403, 403]
+        assert count(store.url) == 0
+        assert (push("/learners", "push@p.test"), push("/", "poster@p.test")) == (204, 204)
 
 
 def test_while_the_database_is_down_a_post_gets_503_and_when_to_try_again(

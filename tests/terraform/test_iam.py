@@ -50,8 +50,8 @@ EVERYWHERE = {
             for name in (
                 *("learning-events-ingest-sub", "algorithm-events-ingest-sub"),
                 *("vocabulary-events-ingest-sub", "user-events-ingest-sub"),
-                "learner-events-ingest-sub",
-                *("progress-projection-sub", "progress-analytics-sub-learning-events"),
+                *("learner-events-ingest-sub", "progress-projection-sub"),
+                "progress-analytics-sub-learning-events",
                 "progress-analytics-sub-algorithm-events",
                 "progress-analytics-sub-vocabulary-events",
             )

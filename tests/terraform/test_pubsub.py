@@ -117,7 +117,10 @@ def test_source_topics_are_pushed_to_ingest_and_commands_to_the_project_function
         path = push.LEARNERS_PATH if topic == events.LEARNER else ""
         assert target["push_endpoint"] == services[function]["uri"] + path
         assert only(target["oidc_token"])["audience"] == services[function]["uri"]
-        assert only(target["oidc_token"])["service_account_email"].startswith("progress-push@")
+        account = only(target["oidc_token"])["service_account_email"]
+        assert account.startswith("progress-push@")
+        if function == "ingest":
+            assert plain_settings(deployment.applied, "ingest")["PUSH_ACCOUNT"] == account
 
 
 def test_the_acknowledgement_deadline_equals_the_timeout_of_the_function(
