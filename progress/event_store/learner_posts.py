@@ -104,9 +104,10 @@ def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str
 
 
 def _sent_id(part: bytes) -> str | None:
-    """Return the id of an entry as it was sent; None if it has none."""
+    """Return the id of an entry as it was sent, whatever text it is; None if it has none."""
     with contextlib.suppress(json_input.NotJson):
         body, _ = json_input.decode(part)
         if type(body) is dict:
-            return json_input.printable(envelope.to_envelope(body)[0].get("event_id"))
+            sent = envelope.to_envelope(body)[0].get("event_id")
+            return sent.encode("utf-8", "backslashreplace").decode() if type(sent) is str else None
     return None

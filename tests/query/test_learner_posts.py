@@ -226,6 +226,13 @@ def test_a_refused_entry_is_not_stored_and_the_others_are(world: World, name: st
     assert (len(world.messages()[0]), len(world.rows()), world.letters()) == (1, 1, [])
 
 
+def test_a_client_finds_what_is_refused_by_its_id(world: World) -> None:
+    sent = [entry() | {"event_id": id_} for id_ in ("ann@example.com", "7\0", "7" * 201)]
+    assert len(world.post(*sent)) == 3
+    told = api.read(world.send([entry() | {"event_id": id_} for id_ in ("\ud800", 7)]))
+    assert [each["event_id"] for each in told["refused"]] == ["\\ud800", None]
+
+
 def test_the_reason_of_a_time_ahead_has_the_servers_time(world: World) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=11)
     ((_, reason),) = world.post(entry(at=soon.isoformat()))
