@@ -9,13 +9,13 @@ of one language: a primary subtag in lower case, or `und` for items without a la
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypedDict, TypeVar, Unpack
-from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
-from msgspec import convert, json
+from msgspec import convert
 
 from progress import settings
 from progress.errors import BadInput, ProjectionError
+from progress.event_store import learner_posts
 from progress.query.read_models import rows
 from progress.query.read_models.reader import Page, Reader
 
@@ -247,7 +247,7 @@ class Queries:
             "session",
             user_id=user_id,
             id=session_id,
-            own_id=_own_id(user_id, session_id),
+            own_id=learner_posts.own_id(user_id, session_id),
         )
         if not found:
             return None
@@ -404,11 +404,6 @@ def _with_key(row: Mapping[str, Any]) -> tuple[rows.ItemKey, rows.ItemStats]:
 def _with_session_key(row: Mapping[str, Any]) -> tuple[rows.SessionKey, rows.StudySession]:
     session = convert(row, rows.StudySession)
     return rows.SessionKey(session.started_at, session.id), session
-
-
-def _own_id(learner: str, session_id: str) -> str:
-    """Return the id that a session has if the learner posted it with this id."""
-    return str(uuid5(uuid5(NAMESPACE_OID, "learner"), json.encode([learner, session_id]).decode()))
 
 
 def _first(records: Sequence[_T]) -> _T | None:
