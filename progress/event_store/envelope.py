@@ -60,6 +60,8 @@ TIME_SOURCE = "occurred_at_source"
 
 POSTED_BY = "posted_by"  # the metadata key that the path of a push sets, and nothing else may
 
+_CARD = events.CardReviewed.__name__
+
 # The id of a message to which Pub/Sub gave none, such as a post, begins with this, before a hash.
 HASHED = "sha256-"
 
@@ -311,7 +313,7 @@ class _EventParser:
         if may_hold_email:
             masked = masking.mask_emails({"data": data, "metadata": metadata})
             data, metadata = masked["data"], masked["metadata"]
-        if event_type == "CardReviewed" and data.get("due") is not None:
+        if event_type == _CARD and data.get("due") is not None and _CARD in events.EVENT_TYPES:
             with contextlib.suppress(SerializationError):  # `_check_rules` rejects it
                 data = {**data, "due": timestamps.to_stored(data["due"], "$.data.due")}
         event = _assign_stream(event_id, event_type, occurred_at, data, metadata)

@@ -63,7 +63,8 @@ CREATE TEMPORARY TABLE window_items (
     has_repeats boolean,                   -- the gap has new answers after its first answer
     is_late boolean,                       -- a new answer does not follow the item's latest stored answer; or retracted
     first_at timestamptz, last_at timestamptz,   -- of the item's events in the window
-    first_cut_at timestamptz               -- the first new review or retracted answer; later answers may become first
+    first_cut_at timestamptz,              -- the first new review or retracted answer; later answers may become first
+    first_session varchar(200) COLLATE "C" -- of the window's first answer
 ) ON COMMIT DELETE ROWS;
 
 -- empty_window --
@@ -117,7 +118,7 @@ SELECT w.user_id, w.item_id,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_grade, w.grades[1]) END AS closed_grade,
     test.is_new                                            AS is_test,
     NOT chain.is_out_of_order AND w.answers > CASE WHEN old.asked_at IS NULL THEN 1 ELSE 0 END AS has_repeats,
-    chain.is_late, w.first_at, w.last_at, w.first_cut_at
+    chain.is_late, w.first_at, w.last_at, w.first_cut_at, w.first_session
 FROM (
     SELECT user_id, item_id,
         coalesce(sum(change) FILTER (WHERE kind = 'answer'), 0) AS answers,
@@ -144,6 +145,7 @@ FROM (
             count(*) FILTER (WHERE kind = 'review')]            AS reviewed_on,
         min(occurred_at) AS first_at, max(occurred_at) AS last_at,
         min(occurred_at) FILTER (WHERE kind = 'review' OR change < 0) AS first_cut_at,
+        (array_agg(session_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer'))[1] AS first_session,
         min(change) < 0                                         AS is_retracted
     FROM window_facts
     WHERE kind IN ('answer', 'review')

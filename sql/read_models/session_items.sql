@@ -60,10 +60,10 @@ GROUP BY session_id, user_id;
 
 -- An item is new in the session of its first answer ever.
 INSERT INTO window_sessions (user_id, session_id, first_at, last_at, items_new)
-SELECT DISTINCT ON (f.item_id, f.user_id) f.user_id, f.session_id, f.occurred_at, f.occurred_at, 1
-FROM (SELECT user_id, item_id FROM window_items WHERE had_answers = 0 AND answers > 0) i
-JOIN window_facts f ON f.item_id = i.item_id AND f.user_id = i.user_id AND f.kind = 'answer'
-ORDER BY f.item_id, f.user_id, f.occurred_at, f.event_id;
+SELECT user_id, first_session, min(first_answered_at), max(first_answered_at), count(*)
+FROM window_items
+WHERE had_answers = 0 AND answers > 0 AND first_session IS NOT NULL
+GROUP BY first_session, user_id;
 
 -- If an answer is late or retracted, another answer may become the first. given_answers has the window's answers.
 IF EXISTS (SELECT FROM window_items WHERE is_late) THEN

@@ -100,6 +100,7 @@ VALUES = {
     "date": '"2024-04-02"',
     "from": '"2024-03-01"',
     "groupId": '"g1"',
+    "id": '"ann-0"',
     "ids": '["1"]',
     "idempotencyKey": '"key"',
     "itemId": '"i0"',

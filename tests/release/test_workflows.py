@@ -341,7 +341,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_steps(folder: Path, job: str, tag: str) -> Any:
     """Run the commands of a job of publish.yaml that make or publish the wheel."""
     found = [step.get("run", "make ") for step in jobs(FOLDER / "publish.yaml")[job]["steps"]]
-    (command,) = [command for command in found if not re.match(r"make |\S+ \.ci/", command)]
+    (command,) = [command for command in found if not re.match(r"make |npm |\S+ \.ci/", command)]
     environment = {
         "GITHUB_REF_NAME": tag,
         "GITHUB_SERVER_URL": "https://github.example",
@@ -358,7 +358,7 @@ def test_a_release_has_the_wheel_the_bill_of_materials_and_the_notes(packaged: P
     asked = (packaged / "asked").read_text(encoding="utf-8").splitlines()
     wheel = f"dist/learner_progress-{__version__}-py3-none-any.whl"
     assert asked[2] == asked[asked.index("--title") + 1] == f"v{__version__}"
-    assert asked[-2:] == [wheel, "dist/bill.cdx.json"]
+    assert asked[-3:] == [wheel, "dist/*.tgz", "dist/bill.cdx.json"]  # no client is packed here
     notes = (packaged / asked[asked.index("--notes-file") + 1]).read_text(encoding="utf-8")
     assert notes.endswith("\nThe image: `ghcr.io/ours/progress@sha256:0`\n")
     links = re.findall(r"\]\((.*?)\)", notes)

@@ -20,7 +20,7 @@ from tests.support import http_client, programs
 pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
 
 # What the wheel lacks on purpose: of these, only `make` and the workflows need something.
-_BESIDE = ("bench", "examples", "infra", "tests", ".")
+_BESIDE = ("bench", "clients", "examples", "infra", "tests", ".")
 
 
 @pytest.fixture(scope="module")
