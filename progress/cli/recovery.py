@@ -188,7 +188,11 @@ def dump(
         raise SettingsError("DUMP_TO is not set: name a folder, or gs://bucket/prefix")
     target = storage.open_storage(location)
     if daily:
-        _dump_daily(target, location)
+        try:
+            _dump_daily(target, location)
+        except ProgressError as error:  # the database ends, perhaps: a line like the others
+            logs.write("ERROR", f"no dump was made: {error}")
+            raise typer.Exit(1) from None
         return
     console = Console()
     with (

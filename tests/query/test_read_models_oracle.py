@@ -406,7 +406,7 @@ def difficulties(rows: list[oracle.Row]) -> list[oracle.Row]:
 
 
 def test_the_generated_logs_contain_the_interesting_cases() -> None:
-    worlds = [see_all(generate_log(seed)) for seed in range(120)]
+    worlds = [see_all(generate_log(seed)) for seed in range(240)]
     rows = [r for world in worlds for g in GROUPS for r in oracle.learners(world, g, "AT_RISK")]
     assert {row["at_risk"] for row in rows} == {True, False}
     assert any(row["last_study_date"] is None for row in rows)
