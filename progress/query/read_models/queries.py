@@ -203,14 +203,7 @@ class Queries:
 
         The first is the week of the learner's first day with an answer.
         """
-        found = await self.reader.fetch(
-            "read_models/knowledge_weeks",
-            "curve",
-            user_id=user_id,
-            first_day=first_day,
-            last_day=last_day,
-            now=_or_now(at),
-        )
+        found = await self._fetch_curve("knowledge_weeks", user_id, first_day, last_day, at)
         return [rows.KnowledgePoint(**row) for row in found]
 
     async def get_sessions(
@@ -261,15 +254,20 @@ class Queries:
 
         The first is the week of the learner's first day with an answer or review.
         """
-        found = await self.reader.fetch(
-            "read_models/mastery_weeks",
+        found = await self._fetch_curve("mastery_weeks", user_id, first_day, last_day, at)
+        return [rows.MasteryPoint(**row) for row in found]
+
+    async def _fetch_curve(
+        self, model: str, user_id: str, first_day: date, last_day: date, at: datetime | None
+    ) -> Sequence[Mapping[str, Any]]:
+        return await self.reader.fetch(
+            f"read_models/{model}",
             "curve",
             user_id=user_id,
             first_day=first_day,
             last_day=last_day,
             now=_or_now(at),
         )
-        return [rows.MasteryPoint(**row) for row in found]
 
     async def get_calibration(
         self, user_id: str, *, at: datetime | None = None
