@@ -3,8 +3,6 @@
 Write it again after a change of either:
 
     python -m tests.support.accessibility
-
-docs/openacr.yaml has the form of GSA's OpenACR, with the criteria of its catalogue CATALOG.
 """
 
 import csv
@@ -19,8 +17,6 @@ from progress.files import ROOT
 from tests.support import browser
 
 TESTS = ROOT / "tests" / "query" / "page"
-REPORT, PAGE = ROOT / "docs" / "openacr.yaml", ROOT / "docs" / "accessibility.md"
-CATALOG = "2.5-edition-wcag-2.2-en"
 LEVELS = {
     "supports": "met",
     "partially-supports": "met in part",
@@ -39,11 +35,9 @@ _RUN = """async (rules) => {
     .flatMap((kind) => found[kind].map(({ id, tags }) => [id, tags]));
 }"""
 _METHODS = (
-    "axe-core runs in the tests of the page, in light and dark colours, also after drawn walks "
-    "through the page. What it cannot decide was checked once, on the date of each remark, with "
-    "scripts and pictures of Chromium 156: keyboard only, zoom of 200 % and 400 %, text spacing, "
-    "reduced motion, forced colours, no colour. A program made these checks. No screen reader was "
-    "used, and nobody with a disability has tried the page: that is not evaluated."
+    "axe-core runs in the tests of the page, in light and dark colours. What it cannot decide was "
+    "checked on the date of each remark, by a program with scripts and pictures of Chromium. No "
+    "screen reader was used, and nobody with a disability has tried the page."
 )
 _NOTES = (
     "The learner's page with the views of learners, teachers, support and administrators. The "
@@ -63,9 +57,8 @@ Of the {all} criteria of WCAG 2.2, levels A and AA: {counts}.
 a criterion is said to be met and neither a rule nor a check stands behind it;
 [contributing](../CONTRIBUTING.md#before-a-pull-request) says when to check again.
 
-If you meet a barrier, open an issue of this repository, or tell whoever runs your service: what you
-wanted to do, with which browser and aid. Whoever runs it answers for the whole, with the sign-in
-and the app.
+If you meet a barrier, open an issue of this repository, or tell whoever runs your service, who also
+answers for the sign-in and the app: what you wanted to do, with which browser and aid.
 
 | criterion | level | result | seen | how | in each run: axe's rules, tests |
 |---|---|---|---|---|---|
@@ -109,10 +102,11 @@ def find_problems(checks: list[Check], rules: Rules) -> list[str]:
 
 def render_report(checks: list[Check], rules: Rules) -> str:
     """Return the report in the form of OpenACR."""
-    levels = {"A": "success_criteria_level_a", "AA": "success_criteria_level_aa"}
     chapters: dict[str, object] = {
-        chapter: {"criteria": [_judge(check, rules) for check in checks if check["level"] == level]}
-        for level, chapter in levels.items()
+        f"success_criteria_level_{level.lower()}": {
+            "criteria": [_judge(check, rules) for check in checks if check["level"] == level]
+        }
+        for level in ("A", "AA")
     }
     chapters["success_criteria_level_aaa"] = {"disabled": True, "notes": "Not evaluated."}
     report = {
@@ -122,7 +116,7 @@ def render_report(checks: list[Check], rules: Rules) -> str:
         "report_date": max(check["checked"] for check in checks),
         "evaluation_methods_used": _METHODS,
         "license": "Apache-2.0",
-        "catalog": CATALOG,
+        "catalog": "2.5-edition-wcag-2.2-en",
         "chapters": chapters,
     }
     return yaml.safe_dump(report, sort_keys=False, allow_unicode=True, width=118)
@@ -155,13 +149,19 @@ def render_page(checks: list[Check], rules: Rules) -> str:
     return head + "\n".join(rows) + "\n"
 
 
+FILES = {
+    ROOT / "docs" / "openacr.yaml": render_report,
+    ROOT / "docs" / "accessibility.md": render_page,
+}
+
+
 def main() -> None:
     """Write both files."""
     checks = read_checks()
     with browser.browser() as chromium:
         rules = find_rules(chromium)
-    REPORT.write_text(render_report(checks, rules), encoding="utf-8")
-    PAGE.write_text(render_page(checks, rules), encoding="utf-8")
+    for file, render in FILES.items():
+        file.write_text(render(checks, rules), encoding="utf-8")
 
 
 if __name__ == "__main__":
