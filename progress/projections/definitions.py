@@ -16,7 +16,7 @@ from progress.projections import facts, schema
 Engine = Literal["postgresql", "duckdb"]
 
 # Views, because a table of all typed events would be as large as the log.
-VIEWS = ("retracted_events", "facts", "chained_reviews", "given_answers")
+VIEWS = ("retracted_events", "facts", "chained_reviews", "given_answers", "session_facts")
 _SHARED = (
     "known_learners",
     "shifts",
@@ -24,6 +24,7 @@ _SHARED = (
     "chained_facts",
     "chained_reviews",
     "given_answers",
+    "session_facts",
     "returned_answers",
     "answered_weeks",
     "study_spans",

@@ -61,7 +61,6 @@ REALTIME = (
     ReadModel("retention_stats", field="retention"),
     ReadModel("item_days", internal="the items of each day, for the counts of weeks and months"),
     ReadModel("completions", internal="first completions of sessions, which daily_stats adds up"),
-    ReadModel("session_items", internal="the items of each session, for the counts of sessions"),
     ReadModel("learner_sessions", field="sessions"),
     ReadModel("daily_stats", field="dailyStats"),
     ReadModel("hourly_stats", field="hourlyStats"),

@@ -33,7 +33,7 @@ JOIN zone_offsets o ON o.zone = z.timezone AND o.starts_at < z.ends_at AND o.end
 -- The events whose local day folds read, each with this day and the hour on the wall clock; and the other events of
 -- sessions, which have no day.
 SELECT e.user_id, e.kind, e.occurred_at, e.event_id, e.grade, e.grade >= 2 AS correct, e.item_id, e.session_id,
-    {dated_columns}, e.item_count, e.due_at,
+    {dated_columns}, e.item_count, e.due_at, e.global_position,
     CAST(e.occurred_at + coalesce(s.to_day, INTERVAL '0 days') AS date) AS day,
     CAST(date_part('hour', e.occurred_at + coalesce(s.to_clock, INTERVAL '0 days')) AS integer) AS hour
 FROM facts e
@@ -66,6 +66,11 @@ WINDOW earlier AS (PARTITION BY item_id, user_id ORDER BY occurred_at, event_id)
 -- given_answers --
 SELECT user_id, item_id, occurred_at, event_id, day, grade
 FROM dated_facts
+WHERE kind = 'answer'
+
+-- session_facts --
+SELECT user_id, session_id, event_id, kind, occurred_at, item_id, grade, response_ms, NULL AS retracted_at
+FROM facts
 WHERE kind = 'answer'
 
 -- study_spans --
@@ -146,9 +151,9 @@ CASE WHEN regexp_full_match(d.event_data ->> 'retracted_event_id', '[0-9A-Fa-f]{
 -- The events that folds may read (see the view in sql/read_models/facts.sql), without those that are retracted. A
 -- CardReviewed is two rows.
 SELECT e.event_id, e.user_id, e.occurred_at, e.created_at, coalesce(h.half, e.kind) AS kind, e.item_id, e.described,
-    e.session_id, {read_models/facts halved_grade}, {read_models/facts halved_due}, {fact_columns}
+    e.session_id, e.global_position, {read_models/facts halved_grade}, {read_models/facts halved_due}, {fact_columns}
 FROM (
-    SELECT d.event_id, d.user_id, d.occurred_at, d.created_at, d.kind, d.item_id, d.session_id,
+    SELECT d.global_position, d.event_id, d.user_id, d.occurred_at, d.created_at, d.kind, d.item_id, d.session_id,
         d.event_type <> 'ItemArchived' AS described, {grade} AS grade, {due} AS due_at,
         {fact_values}
     FROM (
@@ -166,7 +171,7 @@ WHERE e.kind IS NOT NULL
 
 -- postgresql events --
 -- The events that are not poisoned, up to each shard's checkpoint.
-SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
+SELECT e.global_position, e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
     substr(e.stream_id, 9) AS user_id,     -- after 'learner-'
     -- AT TIME ZONE is faster with an interval than with the name of a zone.
     e.occurred_at AT TIME ZONE INTERVAL '0' AS occurred_at, e.created_at AT TIME ZONE INTERVAL '0' AS created_at,
@@ -179,7 +184,8 @@ WHERE NOT EXISTS (SELECT FROM poisoned_events p WHERE p.global_position = e.glob
 -- duckdb events --
 -- The rows of the relation `log` whose positions are not in `poisoned_events`. The callers create both relations: see
 -- sql/recovery/bucket_folds.sql and sql/analysis/log.sql.
-SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id, substr(e.stream_id, 9) AS user_id,
+SELECT e.global_position, e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
+    substr(e.stream_id, 9) AS user_id,
     make_timestamp(epoch_us(e.occurred_at)) AS occurred_at, make_timestamp(epoch_us(e.created_at)) AS created_at,
     json_extract_string(e.event_data, '$.item_id') AS item_id,
     json_extract_string(e.event_data, '$.session_id') AS session_id
@@ -207,7 +213,8 @@ FROM (
 -- as_of events --
 -- The learner's events up to two times: when they occurred, and when they were recorded. Here, times have a zone; the
 -- zone of the session is UTC. A deleted learner has no events at any time.
-SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id, substr(e.stream_id, 9) AS user_id,
+SELECT e.global_position, e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
+    substr(e.stream_id, 9) AS user_id,
     e.occurred_at, e.created_at,
     (e.event_data ->> 'item_id') COLLATE "C" AS item_id, (e.event_data ->> 'session_id') COLLATE "C" AS session_id
 FROM event_store.events e

@@ -20,113 +20,277 @@ CREATE TABLE learner_sessions (
     items_new        bigint NOT NULL,      -- number of these items whose first answer ever is in the session
     begun_at         timestamptz,          -- time of the first start; null: no start is known
     begun_id         uuid,                 -- id of the event of this start
-    opened_at        timestamptz,          -- time of the first start or abandonment
-    left_at          timestamptz,          -- time of the last start or abandonment
-    last_answered_at timestamptz,          -- time of the session's last answer
+    first_position   bigint NOT NULL,      -- position in the log of the session's event that was recorded first
+    last_position    bigint NOT NULL,      -- position in the log of the session's event that was recorded last
     PRIMARY KEY (user_id, session_id)
 ) WITH (fillfactor = 70);
+
+-- The temporary table copies this storage mode, which avoids a TOAST table (see window_shape in facts.sql).
+ALTER TABLE learner_sessions ALTER user_id SET STORAGE PLAIN, ALTER session_id SET STORAGE PLAIN;
 
 -- The order of the list.
 CREATE INDEX learner_sessions_by_time ON learner_sessions (user_id, started_at DESC, session_id);
 
--- fold --
--- The earliest completion counts, so that the start of a session only moves back, as long as nothing is retracted. Its
--- end may move back, too, if an earlier completion arrives: it follows from times that only grow.
-INSERT INTO learner_sessions AS s
-SELECT g.user_id, g.session_id, least(g.started_at, g.first_at),
-    greatest(c.occurred_at, g.left_at, g.last_answered_at, g.last_at), c.occurred_at, c.score, c.duration_seconds,
-    g.item_count, coalesce(g.answers, 0), coalesce(g.correct_answers, 0), coalesce(g.response_ms, 0),
-    coalesce(g.timed_answers, 0), coalesce(g.items, 0), coalesce(g.items_missed, 0), coalesce(g.items_new, 0),
-    g.begun_at, g.begun_id, g.opened_at, g.left_at, g.last_answered_at
-FROM (
-    SELECT *
-    FROM (
-        SELECT user_id, session_id, min(occurred_at) AS started_at, bool_or(kind = 'completion') AS is_completed,
-            (array_agg(item_count ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'start'))[1] AS item_count,
-            coalesce(sum(change) FILTER (WHERE kind = 'answer'), 0) AS answers,
-            coalesce(sum(change) FILTER (WHERE correct), 0) AS correct_answers,
-            coalesce(sum(change * response_ms), 0) AS response_ms,
-            coalesce(sum(change) FILTER (WHERE response_ms IS NOT NULL), 0) AS timed_answers,
-            min(occurred_at) FILTER (WHERE kind = 'start') AS begun_at,
-            (array_agg(event_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'start'))[1] AS begun_id,
-            min(occurred_at) FILTER (WHERE kind IN ('start', 'abandonment')) AS opened_at,
-            max(occurred_at) FILTER (WHERE kind IN ('start', 'abandonment')) AS left_at,
-            max(occurred_at) FILTER (WHERE kind = 'answer') AS last_answered_at
-        FROM window_facts
-        WHERE kind IN ('start', 'answer', 'completion', 'abandonment') AND session_id IS NOT NULL
-        GROUP BY session_id, user_id
-    ) w
-    FULL JOIN (
-        SELECT user_id, session_id, min(first_at) AS first_at, max(last_at) AS last_at, sum(items) AS items,
-            sum(items_missed) AS items_missed, sum(items_new) AS items_new
-        FROM window_sessions
-        WHERE session_id IS NOT NULL
-        GROUP BY session_id, user_id
-    ) i USING (session_id, user_id)
-) g
-LEFT JOIN LATERAL (
-    SELECT * FROM completions c WHERE c.user_id = g.user_id AND c.session_id = g.session_id AND g.is_completed OFFSET 0
-) c ON true
-ORDER BY g.user_id, g.session_id
-ON CONFLICT (user_id, session_id) DO UPDATE SET
-    started_at       = least(s.started_at, excluded.started_at),
-    ended_at         = greatest(s.left_at, s.last_answered_at, excluded.left_at, excluded.last_answered_at,
-        coalesce(excluded.completed_at, s.completed_at)),
-    completed_at     = coalesce(excluded.completed_at, s.completed_at),
-    score            = CASE WHEN excluded.completed_at IS NULL THEN s.score ELSE excluded.score END,
-    duration_seconds = CASE WHEN excluded.completed_at IS NULL THEN s.duration_seconds
-        ELSE excluded.duration_seconds END,
-    item_count       = CASE WHEN (excluded.begun_at, excluded.begun_id) < (s.begun_at, s.begun_id)
-        OR s.begun_at IS NULL THEN excluded.item_count ELSE s.item_count END,
-    answers          = s.answers         + excluded.answers,
-    correct_answers  = s.correct_answers + excluded.correct_answers,
-    response_ms      = s.response_ms     + excluded.response_ms,
-    timed_answers    = s.timed_answers   + excluded.timed_answers,
-    items            = s.items           + excluded.items,
-    items_missed     = s.items_missed    + excluded.items_missed,
-    items_new        = s.items_new       + excluded.items_new,
-    begun_at         = least(s.begun_at, excluded.begun_at),
-    begun_id         = CASE WHEN (excluded.begun_at, excluded.begun_id) < (s.begun_at, s.begun_id)
-        OR s.begun_at IS NULL THEN excluded.begun_id ELSE s.begun_id END,
-    opened_at        = least(s.opened_at, excluded.opened_at),
-    left_at          = greatest(s.left_at, excluded.left_at),
-    last_answered_at = greatest(s.last_answered_at, excluded.last_answered_at);
+-- views --
+-- The events of each session, from its learner's stream between the two positions. `retracted_at` is the position of
+-- the first retraction of the event.
+CREATE VIEW session_facts AS
+SELECT s.user_id, s.session_id, f.*
+FROM learner_sessions s
+CROSS JOIN LATERAL (
+    SELECT f.global_position, f.event_id, CASE f.kind WHEN 'card' THEN 'answer' ELSE f.kind END AS kind, f.occurred_at,
+        f.item_id, f.grade, f.response_ms, (
+            SELECT min(r.global_position)
+            FROM retractions r
+            WHERE r.stream_id = f.stream_id AND r.retracted_id = f.event_id
+        ) AS retracted_at
+    FROM facts f
+    WHERE f.stream_id = 'learner-' || s.user_id AND f.session_id = s.session_id
+      AND f.kind IN ('start', 'answer', 'card', 'completion', 'abandonment')
+      AND f.stream_version >= (
+          SELECT e.stream_version FROM event_store.events e WHERE e.global_position = s.first_position)
+      AND f.stream_version <= (
+          SELECT e.stream_version FROM event_store.events e WHERE e.global_position = s.last_position)
+    OFFSET 0
+) f;
 
--- Compute the times of the sessions with a retracted answer again. Delete those of which nothing is left.
-IF 'retracted' = ANY (window_kinds) THEN
-    WITH touched AS MATERIALIZED (
-        SELECT s.place, i.last_at, greatest(s.left_at, s.completed_at, i.last_at) AS ended_at,
-            least(s.opened_at, s.completed_at, i.first_at) AS started_at
-        FROM (SELECT DISTINCT user_id, session_id FROM window_facts WHERE kind = 'answer' AND change < 0) f
+-- window --
+-- The new rows of the window's sessions.
+CREATE TEMPORARY TABLE window_sessions (
+    LIKE learner_sessions INCLUDING STORAGE,
+    place tid,                             -- of the former row; null: the session is new
+    is_cut boolean                         -- an answer is retracted, or an earlier completion takes a later one's place
+) ON COMMIT DELETE ROWS;
+
+-- empty_window --
+DELETE FROM window_sessions;
+
+-- fold --
+INSERT INTO window_sessions
+SELECT w.user_id, w.session_id,
+    least(old.started_at, w.started_at)                    AS started_at,
+    greatest(old.ended_at, w.ended_at, c.occurred_at)      AS ended_at,
+    coalesce(c.occurred_at, old.completed_at)              AS completed_at,
+    CASE WHEN c.occurred_at IS NULL THEN old.score ELSE c.score END AS score,
+    CASE WHEN c.occurred_at IS NULL THEN old.duration_seconds ELSE c.duration_seconds END AS duration_seconds,
+    CASE WHEN start.is_first THEN w.item_count ELSE old.item_count END AS item_count,
+    coalesce(old.answers, 0) + w.answers                   AS answers,
+    coalesce(old.correct_answers, 0) + w.correct_answers   AS correct_answers,
+    coalesce(old.response_ms, 0) + w.response_ms           AS response_ms,
+    coalesce(old.timed_answers, 0) + w.timed_answers       AS timed_answers,
+    coalesce(old.items, 0) + w.items                       AS items,
+    coalesce(old.items_missed, 0) + w.items_missed         AS items_missed,
+    coalesce(old.items_new, 0) + coalesce(n.items_new, 0)  AS items_new,
+    CASE WHEN start.is_first THEN w.begun_at ELSE old.begun_at END AS begun_at,
+    CASE WHEN start.is_first THEN w.begun_id ELSE old.begun_id END AS begun_id,
+    least(old.first_position, w.first_position)            AS first_position,
+    greatest(old.last_position, w.last_position)           AS last_position,
+    old.place,
+    w.is_retracted OR coalesce(c.occurred_at < old.completed_at, false) AS is_cut
+FROM (
+    SELECT user_id, session_id, min(occurred_at) AS started_at,
+        max(occurred_at) FILTER (WHERE kind <> 'completion')            AS ended_at,
+        bool_or(kind = 'completion')                                    AS is_completed,
+        coalesce(sum(change) FILTER (WHERE kind = 'answer'), 0)         AS answers,
+        coalesce(sum(change) FILTER (WHERE correct), 0)                 AS correct_answers,
+        coalesce(sum(change * response_ms), 0)                          AS response_ms,
+        coalesce(sum(change) FILTER (WHERE response_ms IS NOT NULL), 0) AS timed_answers,
+        count(DISTINCT item_id) FILTER (WHERE kind = 'answer')          AS items,
+        count(DISTINCT item_id) FILTER (WHERE NOT correct)              AS items_missed,
+        min(occurred_at) FILTER (WHERE kind = 'start')                  AS begun_at,
+        (array_agg(event_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'start'))[1]   AS begun_id,
+        (array_agg(item_count ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'start'))[1] AS item_count,
+        min(global_position) AS first_position, max(global_position)    AS last_position,
+        min(change) < 0                                                 AS is_retracted
+    FROM window_facts
+    WHERE kind IN ('start', 'answer', 'completion', 'abandonment') AND session_id IS NOT NULL
+    GROUP BY session_id, user_id
+) w
+LEFT JOIN (
+    SELECT user_id, first_session AS session_id, count(*) AS items_new
+    FROM window_items
+    WHERE had_answers = 0
+    GROUP BY first_session, user_id
+) n USING (session_id, user_id)
+LEFT JOIN LATERAL (
+    SELECT s.*, s.ctid AS place
+    FROM learner_sessions s
+    WHERE s.user_id = w.user_id AND s.session_id = w.session_id AND has_past
+    OFFSET 0
+) old ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM completions c WHERE c.user_id = w.user_id AND c.session_id = w.session_id AND w.is_completed OFFSET 0
+) c ON true
+CROSS JOIN LATERAL (
+    SELECT w.begun_at IS NOT NULL AND (old.begun_at IS NULL OR (w.begun_at, w.begun_id) < (old.begun_at, old.begun_id))
+        AS is_first
+) start;
+
+-- Do not count an item again that has stored answers in the session. An item that was not answered since the session's
+-- start has none, so that only items that are answered again are looked up. The log tells the session of an answer.
+IF EXISTS (SELECT FROM window_sessions WHERE place IS NOT NULL) THEN
+    UPDATE window_sessions s
+    SET items = s.items - a.items, items_missed = s.items_missed - a.items_missed
+    FROM (
+        SELECT user_id, session_id, count(*) FILTER (WHERE h.worst = 4) AS items,
+            count(*) FILTER (WHERE h.worst = 1) AS items_missed
+        FROM (SELECT user_id, session_id, started_at FROM window_sessions WHERE place IS NOT NULL AND NOT is_cut) s
+        JOIN (
+            SELECT user_id, session_id, item_id, bool_or(NOT correct) AS is_missed
+            FROM window_facts
+            WHERE kind = 'answer'
+            GROUP BY item_id, session_id, user_id
+        ) f USING (session_id, user_id)
+        JOIN window_items i USING (item_id, user_id)
+        JOIN (VALUES (4), (1)) AS h (worst) ON h.worst = 4 OR f.is_missed   -- any grade; not correct
+        WHERE i.had_last_answered_at >= s.started_at AND EXISTS (
+            SELECT
+            FROM (
+                SELECT asked_at AS occurred_at, asked_id AS event_id, asked_grade AS grade
+                FROM item_stats t
+                WHERE t.user_id = i.user_id AND t.item_id = i.item_id
+                UNION ALL
+                SELECT asked_at, asked_id, asked_grade
+                FROM reviews r
+                WHERE r.user_id = i.user_id AND r.item_id = i.item_id AND r.occurred_at >= s.started_at
+                UNION ALL
+                SELECT occurred_at, event_id, grade
+                FROM repeated_answers p
+                WHERE p.user_id = i.user_id AND p.item_id = i.item_id
+            ) g
+            CROSS JOIN LATERAL (
+                SELECT
+                FROM event_store.events e
+                WHERE e.event_id = g.event_id AND e.global_position <= window_start
+                  AND e.event_data ->> 'session_id' = f.session_id
+                OFFSET 0
+            ) e
+            WHERE g.occurred_at >= s.started_at AND g.grade <= h.worst
+        )
+        GROUP BY session_id, user_id
+    ) a
+    WHERE s.session_id = a.session_id AND s.user_id = a.user_id;
+END IF;
+
+-- Rows are updated by their ctid, which takes less time than ON CONFLICT.
+UPDATE learner_sessions s SET
+    started_at       = w.started_at,
+    ended_at         = w.ended_at,
+    completed_at     = w.completed_at,
+    score            = w.score,
+    duration_seconds = w.duration_seconds,
+    item_count       = w.item_count,
+    answers          = w.answers,
+    correct_answers  = w.correct_answers,
+    response_ms      = w.response_ms,
+    timed_answers    = w.timed_answers,
+    items            = w.items,
+    items_missed     = w.items_missed,
+    items_new        = w.items_new,
+    begun_at         = w.begun_at,
+    begun_id         = w.begun_id,
+    first_position   = w.first_position,
+    last_position    = w.last_position
+FROM window_sessions w
+WHERE s.ctid = w.place;
+
+INSERT INTO learner_sessions
+SELECT user_id, session_id, started_at, ended_at, completed_at, score, duration_seconds, item_count, answers,
+    correct_answers, response_ms, timed_answers, items, items_missed, items_new, begun_at, begun_id, first_position,
+    last_position
+FROM window_sessions
+WHERE place IS NULL
+ORDER BY user_id, session_id;
+
+-- Read the events of the sessions of which something is taken away. Delete those of which nothing is left.
+IF EXISTS (SELECT FROM window_sessions WHERE is_cut) THEN
+    WITH cut AS MATERIALIZED (
+        SELECT s.place, f.*
+        FROM window_sessions w
         CROSS JOIN LATERAL (
-            SELECT s.*, s.ctid AS place
+            SELECT s.ctid AS place
             FROM learner_sessions s
-            WHERE s.user_id = f.user_id AND s.session_id = f.session_id
+            WHERE s.user_id = w.user_id AND s.session_id = w.session_id
             OFFSET 0
         ) s
         CROSS JOIN LATERAL (
-            SELECT min(i.first_at) AS first_at, max(i.last_at) AS last_at
-            FROM session_items i
-            WHERE i.user_id = f.user_id AND i.session_id = f.session_id
+            SELECT min(f.occurred_at) AS started_at,
+                greatest(w.completed_at, max(f.occurred_at) FILTER (WHERE f.kind <> 'completion')) AS ended_at,
+                count(DISTINCT f.item_id) FILTER (WHERE f.kind = 'answer')      AS items,
+                count(DISTINCT f.item_id) FILTER (WHERE f.grade < 2)            AS items_missed,
+                min(f.global_position) AS first_position, max(f.global_position) AS last_position
+            FROM session_facts f
+            WHERE f.user_id = w.user_id AND f.session_id = w.session_id
+              AND coalesce(f.retracted_at > window_end, true)
             OFFSET 0
-        ) i
+        ) f
+        WHERE w.is_cut
     ), gone AS (
-        DELETE FROM learner_sessions WHERE ctid = ANY (ARRAY(SELECT place FROM touched WHERE started_at IS NULL))
+        DELETE FROM learner_sessions WHERE ctid = ANY (ARRAY(SELECT place FROM cut WHERE started_at IS NULL))
     )
     UPDATE learner_sessions s
-    SET started_at = t.started_at, ended_at = t.ended_at, last_answered_at = t.last_at
-    FROM touched t
-    WHERE s.ctid = t.place AND t.started_at IS NOT NULL;
+    SET started_at = c.started_at, ended_at = c.ended_at, items = c.items, items_missed = c.items_missed,
+        first_position = c.first_position, last_position = c.last_position
+    FROM cut c
+    WHERE s.ctid = c.place AND c.started_at IS NOT NULL;
+END IF;
+
+-- If an answer is late or retracted, another answer may become the first of its item. given_answers has the answers of
+-- the window.
+IF EXISTS (SELECT FROM window_items WHERE is_late) THEN
+    UPDATE learner_sessions s
+    SET items_new = s.items_new + c.change
+    FROM (
+        SELECT s.place, sum(a.change) AS change
+        FROM (SELECT user_id, item_id FROM window_items WHERE is_late) i
+        CROSS JOIN LATERAL (
+            (SELECT g.event_id, 1 AS change
+             FROM given_answers g
+             WHERE g.user_id = i.user_id AND g.item_id = i.item_id
+             ORDER BY g.occurred_at, g.event_id
+             LIMIT 1)
+            UNION ALL
+            (SELECT b.event_id, -1
+             FROM (
+                 SELECT g.occurred_at, g.event_id
+                 FROM given_answers g
+                 WHERE g.user_id = i.user_id AND g.item_id = i.item_id
+                   AND g.event_id <> ALL (ARRAY(SELECT event_id FROM window_facts WHERE kind = 'answer' AND change > 0))
+                 UNION ALL
+                 SELECT f.occurred_at, f.event_id
+                 FROM window_facts f
+                 WHERE f.user_id = i.user_id AND f.item_id = i.item_id AND f.kind = 'answer' AND f.change < 0
+             ) b
+             ORDER BY b.occurred_at, b.event_id
+             LIMIT 1)
+        ) a
+        CROSS JOIN LATERAL (
+            SELECT e.event_data ->> 'session_id' AS session_id
+            FROM event_store.events e
+            WHERE e.event_id = a.event_id
+            OFFSET 0
+        ) e
+        CROSS JOIN LATERAL (
+            SELECT s.ctid AS place
+            FROM learner_sessions s
+            WHERE s.user_id = i.user_id AND s.session_id = e.session_id
+            OFFSET 0
+        ) s
+        GROUP BY s.place
+        HAVING sum(a.change) <> 0
+    ) c
+    WHERE s.ctid = c.place;
 END IF;
 
 -- definition --
 WITH named AS (
     SELECT user_id, session_id, min(occurred_at) AS started_at,
+        max(occurred_at) FILTER (WHERE kind <> 'completion') AS ended_at,
         count(*) FILTER (WHERE kind = 'answer') AS answers, count(*) FILTER (WHERE correct) AS correct_answers,
         CAST(coalesce(sum(response_ms), 0) AS bigint) AS response_ms, count(response_ms) AS timed_answers,
-        min(occurred_at) FILTER (WHERE kind IN ('start', 'abandonment')) AS opened_at,
-        max(occurred_at) FILTER (WHERE kind IN ('start', 'abandonment')) AS left_at,
-        max(occurred_at) FILTER (WHERE kind = 'answer') AS last_answered_at
+        count(DISTINCT item_id) FILTER (WHERE kind = 'answer') AS items,
+        count(DISTINCT item_id) FILTER (WHERE kind = 'answer' AND NOT correct) AS items_missed,
+        min(global_position) AS first_position, max(global_position) AS last_position
     FROM dated_facts
     WHERE kind IN ('start', 'answer', 'completion', 'abandonment') AND session_id IS NOT NULL
     GROUP BY user_id, session_id
@@ -138,10 +302,6 @@ WITH named AS (
         WHERE kind = 'start'
     ) s
     WHERE place = 1
-), met AS (
-    SELECT user_id, session_id, count(*) AS items, count(*) FILTER (WHERE answers > correct_answers) AS items_missed
-    FROM session_items
-    GROUP BY user_id, session_id
 ), opened AS (
     SELECT user_id, session_id, count(*) AS items_new
     FROM (
@@ -153,15 +313,13 @@ WITH named AS (
     WHERE place = 1
     GROUP BY user_id, session_id
 )
-SELECT n.user_id, n.session_id, n.started_at, greatest(c.occurred_at, n.left_at, n.last_answered_at) AS ended_at,
+SELECT n.user_id, n.session_id, n.started_at, greatest(c.occurred_at, n.ended_at) AS ended_at,
     c.occurred_at AS completed_at, c.score, c.duration_seconds, b.item_count, n.answers, n.correct_answers,
-    n.response_ms, n.timed_answers, coalesce(m.items, 0) AS items, coalesce(m.items_missed, 0) AS items_missed,
-    coalesce(o.items_new, 0) AS items_new, b.occurred_at AS begun_at, b.event_id AS begun_id, n.opened_at, n.left_at,
-    n.last_answered_at
+    n.response_ms, n.timed_answers, n.items, n.items_missed, coalesce(o.items_new, 0) AS items_new,
+    b.occurred_at AS begun_at, b.event_id AS begun_id, n.first_position, n.last_position
 FROM named n
 LEFT JOIN completions c ON c.user_id = n.user_id AND c.session_id = n.session_id
 LEFT JOIN begun b ON b.user_id = n.user_id AND b.session_id = n.session_id
-LEFT JOIN met m ON m.user_id = n.user_id AND m.session_id = n.session_id
 LEFT JOIN opened o ON o.user_id = n.user_id AND o.session_id = n.session_id
 
 -- snapshot --
@@ -211,15 +369,17 @@ FROM (
     LIMIT 1
 ) s
 LEFT JOIN LATERAL (
-    SELECT t.item_id, a.at, a.event_id, a.grade >= 2 AS correct,
-        CASE a.event_type WHEN 'CardReviewed' THEN a.grade END AS rating,
-        CASE a.event_type WHEN 'CardReviewed' THEN floor(CAST(a.event_data ->> 'duration_ms' AS double precision))
-            ELSE CAST(a.event_data ->> 'response_time_ms' AS double precision) END AS response_time_ms
-    FROM session_items t
-    CROSS JOIN LATERAL {read_models/session_items of_session} a
-    WHERE t.user_id = s.user_id AND t.session_id = s.session_id
-    ORDER BY a.at, a.event_id
-    LIMIT 1000
+    SELECT f.item_id, f.occurred_at AS at, f.event_id, f.grade >= 2 AS correct,
+        CASE e.event_type WHEN 'CardReviewed' THEN f.grade END AS rating,
+        CAST(f.response_ms AS double precision) AS response_time_ms
+    FROM (
+        SELECT *
+        FROM session_facts f
+        WHERE f.user_id = s.user_id AND f.session_id = s.session_id AND f.kind = 'answer' AND f.retracted_at IS NULL
+        ORDER BY f.occurred_at, f.event_id
+        LIMIT 1000
+    ) f
+    JOIN event_store.events e ON e.event_id = f.event_id
 ) a ON TRUE
 LEFT JOIN items d ON d.item_id = a.item_id
 ORDER BY a.at, a.event_id;

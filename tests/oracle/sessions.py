@@ -49,25 +49,6 @@ def _of(events: Iterable[Event], session: str) -> list[Event]:
     return [e for e in events if e.data.get("session_id") == session]
 
 
-@defines_by_learner("session_items")
-def session_items(world: World, user_id: str) -> dict[str, Row]:
-    """Return the answers of each item in each session, keyed by session and item."""
-    found: dict[str, list[Event]] = {}
-    for answer in world.answers(user_id):
-        if answer.data.get("session_id") is not None:
-            key = f"{answer.data['session_id']} {answer.data['item_id']}"
-            found.setdefault(key, []).append(answer)
-    return {
-        key: {
-            "answers": len(answers),
-            "correct_answers": sum(grade(e) >= 2 for e in answers),
-            "first_at": answers[0].occurred_at,
-            "last_at": answers[-1].occurred_at,
-        }
-        for key, answers in found.items()
-    }
-
-
 def sessions(world: World, user_id: str) -> list[Row]:
     """Return the learner's sessions, newest first; ties by id."""
     rows = [{"id": s, **row} for s, row in learner_sessions(world, user_id).items()]

@@ -40,10 +40,6 @@ SELECT user_id, session_id, started_at, ended_at, completed_at, score, duration_
     response_ms::float8 / nullif(timed_answers, 0) AS average_response_ms
 FROM learner_sessions;
 
--- session_items --
-SELECT user_id, session_id || ' ' || item_id AS session_and_item, answers, correct_answers, first_at, last_at
-FROM session_items;
-
 -- calibration_days --
 SELECT user_id, day || ' ' || bin AS day_and_bin, tests, correct, predicted, loss FROM calibration_days;
 

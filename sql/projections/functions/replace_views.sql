@@ -2,15 +2,15 @@
 -- the reason why the former views stay: for example, a query has used one of them for almost a second. The limit is for
 -- all locks together, and below PostgreSQL's deadlock_timeout: if a query that reads several views and this function
 -- wait for each other, this function gives way, and the query does not fail.
--- A view has the columns of its table, the state of memory (sql/read_models/memory.sql) in days and from 1 to 10, and
--- columns of former versions that analysts may use.
+-- A view has the columns of its table but those that only folds read, the state of memory (sql/read_models/memory.sql)
+-- in days and from 1 to 10, and columns of former versions that analysts may use.
 CREATE OR REPLACE FUNCTION progress.replace_views(source text, models text[]) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '900ms' AS $replace$
 DECLARE
     until_time constant timestamptz := clock_timestamp() + current_setting('lock_timeout')::interval;
     former name;
     model  text;
-    added  text;
+    columns text;
 BEGIN
     IF source !~ '^progress_[0-9a-f]{12}(_|$)' THEN
         RAISE 'expected the schema of a version''s read models, found %', source USING ERRCODE = 'invalid_schema_name';
@@ -32,16 +32,25 @@ BEGIN
         ) THEN 'RESTRICT' ELSE 'CASCADE' END);
     END LOOP;
     FOREACH model IN ARRAY models LOOP
-        SELECT coalesce(string_agg(', ' || n.expression, '' ORDER BY a.attnum), '') INTO added
-        FROM (VALUES
-            ('item_stats', 'stability', 'exp(stability / 1e7::float8) AS stability_days'),
-            ('item_stats', 'difficulty', 'difficulty / 1e7::float8 AS difficulty_1_to_10'),
-            ('item_stats', 'asked_grade', 'asked_grade >= 2 AS recalled'),
-            ('daily_stats', 'timed_answers', 'response_ms AS capped_ms')
-        ) AS n (relname, attname, expression)
-        JOIN pg_attribute a ON a.attrelid = format('%I.%I', source, model)::regclass AND a.attname = n.attname
-        WHERE n.relname = model;
-        EXECUTE format('CREATE VIEW progress.%1$I AS SELECT *%3$s FROM %2$I.%1$I', model, source, added);
+        SELECT string_agg(c.expression, ', ' ORDER BY c.is_added, c.attnum) INTO columns
+        FROM (
+            SELECT a.attnum, quote_ident(a.attname) AS expression, false AS is_added
+            FROM pg_attribute a
+            WHERE a.attrelid = format('%I.%I', source, model)::regclass AND a.attnum > 0 AND NOT a.attisdropped
+              AND NOT (model = 'learner_sessions'
+                  AND a.attname IN ('begun_at', 'begun_id', 'first_position', 'last_position'))
+            UNION ALL
+            SELECT a.attnum, n.expression, true
+            FROM (VALUES
+                ('item_stats', 'stability', 'exp(stability / 1e7::float8) AS stability_days'),
+                ('item_stats', 'difficulty', 'difficulty / 1e7::float8 AS difficulty_1_to_10'),
+                ('item_stats', 'asked_grade', 'asked_grade >= 2 AS recalled'),
+                ('daily_stats', 'timed_answers', 'response_ms AS capped_ms')
+            ) AS n (relname, attname, expression)
+            JOIN pg_attribute a ON a.attrelid = format('%I.%I', source, model)::regclass AND a.attname = n.attname
+            WHERE n.relname = model
+        ) c;
+        EXECUTE format('CREATE VIEW progress.%1$I AS SELECT %3$s FROM %2$I.%1$I', model, source, columns);
     END LOOP;
     PERFORM progress.describe_views(source);
     RETURN NULL;
