@@ -52,7 +52,7 @@ CREATE TEMPORARY TABLE window_items (
     place tid,                             -- of the former row; null: the item is new
     had_answered_on date, had_correct_on date, had_mastered_on date, had_interval_days bigint,
     had_answers bigint, had_correct_answers bigint, had_response_ms bigint, had_timed_answers bigint, had_lapses bigint,
-    had_last_answered_at timestamptz,
+    had_first_answered_at timestamptz, had_last_answered_at timestamptz,
     -- An item is out of order if one of its new events does not follow its latest stored event, if a new event follows
     -- a new review, or if an answer is retracted (see repeated_answers.sql). If an item is not out of order, the window
     -- changes only the gap after the item's latest stored review (see reviews.sql). If a new review ends this gap,
@@ -112,6 +112,7 @@ SELECT w.user_id, w.item_id,
     coalesce(old.response_ms, 0)                           AS had_response_ms,
     coalesce(old.timed_answers, 0)                         AS had_timed_answers,
     coalesce(old.lapses, 0)                                AS had_lapses,
+    old.first_answered_at                                  AS had_first_answered_at,
     old.last_answered_at                                   AS had_last_answered_at,
     chain.is_out_of_order,
     CASE WHEN gap.is_closed THEN coalesce(old.asked_at, w.first_answered_at) END AS closed_at,

@@ -235,14 +235,13 @@ IF EXISTS (SELECT FROM window_sessions WHERE is_cut) THEN
     WHERE s.ctid = c.place AND c.started_at IS NOT NULL;
 END IF;
 
--- If an answer is late or retracted, another answer may become the first of its item. given_answers has the answers of
--- the window.
-IF EXISTS (SELECT FROM window_items WHERE is_late) THEN
+-- Another answer may have become the first of its item. given_answers has the answers of the window.
+IF EXISTS (SELECT FROM window_items WHERE is_late AND first_at <= had_first_answered_at) THEN
     UPDATE learner_sessions s
     SET items_new = s.items_new + c.change
     FROM (
         SELECT s.place, sum(a.change) AS change
-        FROM (SELECT user_id, item_id FROM window_items WHERE is_late) i
+        FROM (SELECT user_id, item_id FROM window_items WHERE is_late AND first_at <= had_first_answered_at) i
         CROSS JOIN LATERAL (
             (SELECT g.event_id, 1 AS change
              FROM given_answers g

@@ -85,3 +85,22 @@ def test_answers_without_a_session_are_minutes_of_their_day(connection: Connecti
     )
     assert sample_events.find_differences(connection) == []
     assert definition_folds.find_differences(connection) == []
+
+
+def test_a_card_without_a_learner_waits_for_the_start_of_its_session(
+    connection: Connection,
+) -> None:
+    waiting = card(0, user_id=None, session_id="s", rating=1, duration_ms=900, due=DUE)
+    start = {"session_id": "s", "user_id": "ben"}
+    append(connection, [waiting])
+    batch.run(connection)
+    assert model_rows.read_value(connection, "pending") == 1
+    assert model_rows.read_model(connection, "user_progress") == {}
+    append(connection, [sample_events.envelope("SessionStarted", start, at=BEGIN), waiting])
+    batch.run(connection)
+    assert model_rows.read_value(connection, "pending") == 0
+    item = model_rows.read_model(connection, "item_stats")["ben", "i"]
+    assert (item["answers"], item["correct_answers"], item["interval_days"]) == (1, 0, 7)
+    session = model_rows.read_model(connection, "learner_sessions")["ben", "s"]
+    assert (session["answers"], session["items_missed"], session["items_new"]) == (1, 1, 1)
+    assert sample_events.find_differences(connection) == []
