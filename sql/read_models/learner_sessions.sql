@@ -139,6 +139,9 @@ IF EXISTS (SELECT FROM window_sessions WHERE place IS NOT NULL) THEN
             SELECT user_id, session_id, item_id, bool_or(NOT correct) AS is_missed
             FROM window_facts
             WHERE kind = 'answer'
+              -- IS TRUE: look each session up in a hash table; a join could use loops
+              AND ((session_id, user_id) IN (SELECT session_id, user_id FROM window_sessions WHERE place IS NOT NULL))
+                  IS TRUE
             GROUP BY item_id, session_id, user_id
         ) f USING (session_id, user_id)
         JOIN window_items i USING (item_id, user_id)
