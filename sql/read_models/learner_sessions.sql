@@ -39,11 +39,11 @@ SELECT s.user_id, s.session_id, f.*
 FROM learner_sessions s
 CROSS JOIN LATERAL (
     SELECT f.global_position, f.event_id, CASE f.kind WHEN 'card' THEN 'answer' ELSE f.kind END AS kind, f.occurred_at,
-        f.item_id, f.grade, f.response_ms, (
+        f.item_id, f.grade, f.response_ms, CASE WHEN f.kind IN ({retracted_kinds}) THEN (
             SELECT min(r.global_position)
             FROM retractions r
             WHERE r.stream_id = f.stream_id AND r.retracted_id = f.event_id
-        ) AS retracted_at
+        ) END AS retracted_at
     FROM facts f
     WHERE f.stream_id = 'learner-' || s.user_id AND f.session_id = s.session_id
       AND f.kind IN ('start', 'answer', 'card', 'completion', 'abandonment')

@@ -117,10 +117,10 @@ def test_an_item_is_new_in_the_session_of_its_first_answer_which_may_arrive_late
 
 def test_a_session_ends_with_what_is_left_after_a_retraction(connection: Connection) -> None:
     answers = [answer(n, item, correct=item != "j") for n, item in enumerate("iijk")]
-    started = event("SessionStarted", 1)
+    started = event("SessionStarted", 1)  # cannot be retracted
     specify(
         connection,
-        given=[*answers, started],
+        given=[*answers, started, retraction(started)],
         when=[retraction(answers[0]), retraction(answers[3])],
         then={
             "learner_sessions": {("ann", "s"): row(1, 2, **counts(2, 1, 2, 2, 1))},
