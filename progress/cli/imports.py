@@ -1,4 +1,4 @@
-"""`progress import anki`: publish a learner's Anki record as domain events."""
+"""`progress import`: publish a learner's Anki record or review log as domain events."""
 
 import re
 from datetime import UTC, datetime
@@ -69,8 +69,9 @@ def _language(value: str | None) -> str | None:
 File = Annotated[
     Path,
     typer.Argument(
-        help="An export from Anki (.colpkg, .apkg), its collection.anki2, or a CSV file: "
-        "card_id, review_rating, review_time, review_duration (ms)."
+        help="An export from Anki (.colpkg, .apkg), its collection.anki2, or a CSV file: card_id, "
+        "review_rating (1 to 4), review_time and, where it has them, review_duration (ms), "
+        "interval (days) or due (the time of the next review), kind, headword."
     ),
 ]
 User = Annotated[str, typer.Option(help="The learner's id.", callback=check_user)]
@@ -96,11 +97,7 @@ Language = Annotated[
 ]
 
 
-@import_group.callback()
-def _group() -> None:
-    """Make typer keep `anki` as a subcommand, although it is the only one."""
-
-
+@import_group.command("reviews", help="Publish a learner's review log of any app: a CSV file.")
 @import_group.command()
 def anki(
     file: File,
@@ -111,12 +108,12 @@ def anki(
     language: Language = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a learner's answers from Anki, one message for each session.
+    """Publish a learner's answers from Anki.
 
     A second import of a file adds nothing. An answer that was imported from another file, for
     example from a CSV file or from the export of one deck, is not published again. It keeps its
-    session and its ReviewProcessed event from the first import. The command finds the recorded
-    answers in the log. Therefore, wait until one import is recorded before you start the next.
+    session and its interval from the first import. The command finds the recorded answers in the
+    log. Therefore, wait until one import is recorded before you start the next.
     """
     console = Console(stderr=as_json)
     with publishing.explain_interrupt() as publication:
@@ -169,7 +166,7 @@ def _select_new(connection: Connection, record: Record) -> list[Message]:
 
 def _summarize(record: Record, count: int, messages: list[Message]) -> ImportReport:
     published = [event for message in messages for event in message.events]
-    answers = [event for event in published if event["event_type"].endswith("AnswerGiven")]
+    answers = [event for event in published if event["event_type"] == "CardReviewed"]
     return ImportReport(
         published=count,
         answers=len(answers),

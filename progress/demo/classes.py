@@ -22,9 +22,9 @@ import msgspec
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
-from progress.demo import forgetting, loading
+from progress.demo import loading, sm2
 from progress.event_store import events
-from progress.importers import anki_events, anki_log, local_days, sm2, word_lists
+from progress.importers import anki_events, anki_log, forgetting, local_days, word_lists
 from progress.importers.anki_log import Answer
 
 SIZE = 30  # learners in a class
@@ -238,13 +238,10 @@ class _Student:
         ms = min(round(1_000 * seconds), 60_000)
         at = before + timedelta(milliseconds=ms + chance.randint(400, 2_500))
         rating = chance.choices((2, 3, 4), (15, 75, 10))[0] if is_right else 1
-        if known:
-            state = forgetting.follow(known.state, day, correct=is_right)
-        else:
-            state = forgetting.begin(day, correct=is_right)
-        schedule = sm2.repeat(known.schedule if known else None, at, anki_events.QUALITY[rating])
+        state = forgetting.follow(known.state if known else None, day, 3 if is_right else 1)
+        schedule = sm2.repeat(known.schedule if known else None, at, rating)
         self._words[item] = _Word(state, schedule)
-        return Answer(at, item, rating, ms)
+        return Answer(at, item, rating, ms, schedule.interval_days)
 
     def _chance_to_be_right(self, item: str, day: date) -> float:
         ease, known = self._profile.ability + _ease(item), self._words.get(item)

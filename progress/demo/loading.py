@@ -71,6 +71,7 @@ def load(
     """
     connection = database.connect(addresses["database_url"], name="demo")
     _check_not_erased(connection, user)
+    messages = anki_import.omit_former(connection, messages)
     events = [str(event["event_id"]) for message in messages for event in message.events]
     new = _missing(connection, events)
     if messages:

@@ -30,7 +30,7 @@ def introduce(console: Console, shifted_days: int) -> None:
         "A real learner's record: 12,580 answers to 1,205 cards, March to October 2024 (an Anki "
         f"review log, from Open Spaced Repetition). {moved}"
         "The words are replaced: each card is given a headword of the CEFR word lists "
-        f"({loading.RULE}). The review intervals are those of the SM-2 algorithm. "
+        f"({loading.RULE}). The review intervals are those of FSRS-6. "
         "See data/README.md.",
         style="dim",
     )
@@ -39,7 +39,7 @@ def introduce(console: Console, shifted_days: int) -> None:
 def introduce_classes(console: Console, messages: Sequence[Message], learners: int) -> None:
     """Print how the learners were generated."""
     kinds = [event["event_type"] for message in messages for event in message.events]
-    answers = sum(kind.endswith("AnswerGiven") for kind in kinds)
+    answers = kinds.count("CardReviewed")
     made = len(classes.groups(learners))
     console.print(
         f"{learners:,} generated learners in {made} {'class' if made == 1 else 'classes'}: "

@@ -28,8 +28,8 @@ import msgspec
 
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ReviewLogError
-from progress.importers import anki_log, sm2
-from progress.importers.anki_log import EARLIEST, LATEST, Answer, CardState, Review
+from progress.importers import anki_log
+from progress.importers.anki_log import EARLIEST, LATEST, Answer, CardState
 
 _OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
 _SETTINGS_TABLE_SINCE = 14
@@ -37,8 +37,7 @@ _DEFAULT_DAY_START = 4
 _DAY_S = 86_400
 _SUSPENDED = -1  # the queue of a suspended card
 _FILTERED = 3  # the type of an answer in a filtered deck; factor 0 if it changes no schedule
-_LOWEST_FACTOR = 1_300  # a lower factor is not SM-2's easiness: it is 0, or FSRS's difficulty
-_DEFAULT_EASINESS = 2.5
+_LONGEST_INTERVAL = 36_500  # days
 _LONGEST_WORD = 100  # characters
 _LONGEST_KIND = 50  # characters
 _LONGEST_FIELD = 100_000  # characters; a longer field is no word
@@ -184,7 +183,7 @@ def _read_answers(connection: sqlite3.Connection) -> tuple[list[Answer], int]:
             card_id=str(card),
             rating=rating,
             response_time_ms=min(max(milliseconds, 0), anki_log.MAX_MS),
-            review=_convert_review(interval, factor),
+            interval_days=_convert_interval(interval),
         )
         for number, card, rating, interval, factor, milliseconds, kind in rows
         if not (kind == _FILTERED and factor == 0)
@@ -208,12 +207,9 @@ def _read_rows(
         yield row
 
 
-def _convert_review(interval: int, factor: int) -> Review:
-    """Return the card's new schedule after the answer."""
-    # Anki stores a learning step as a negative number of seconds, also one of several days.
-    days = min(interval if interval >= 0 else -interval // _DAY_S, sm2.LONGEST_INTERVAL)
-    easiness = factor / 1_000 if factor >= _LOWEST_FACTOR else _DEFAULT_EASINESS
-    return Review(days, min(easiness, sm2.HIGHEST_EASINESS))
+def _convert_interval(interval: int) -> int:
+    """Return the days; Anki stores a learning step as a negative number of seconds."""
+    return min(interval if interval >= 0 else -interval // _DAY_S, _LONGEST_INTERVAL)
 
 
 def _read_cards(connection: sqlite3.Connection) -> list[Card]:

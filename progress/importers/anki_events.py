@@ -5,18 +5,20 @@ a redelivery and does not add events.
 """
 
 import bisect
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
 
 from progress.adapters.pubsub.publisher import Message
-from progress.event_store import events
-from progress.importers import local_days, sm2
-from progress.importers.anki_log import EARLIEST, Answer, CardState, Review
+from progress.event_store import events, timestamps
+from progress.importers import forgetting, local_days
+from progress.importers.anki_log import EARLIEST, Answer, CardState
+from progress.importers.forgetting import ForgettingState
 from progress.importers.local_days import FindDay, Preference
 
 MAX_PAUSE = timedelta(minutes=30)  # a longer pause ends a session
@@ -26,9 +28,6 @@ MAX_PAUSE = timedelta(minutes=30)  # a longer pause ends a session
 _MAX_ANSWERS = 5_000
 
 _NAMESPACE = UUID("5d1b6d1c-6a4e-5b0e-9d1f-0c2f7f1f3a57")
-
-# SM-2's grades for Anki's buttons: again, hard, good, easy.
-QUALITY = {1: 2, 2: 3, 3: 4, 4: 5}
 
 Envelope = dict[str, Any]
 
@@ -70,7 +69,7 @@ def messages(
     recorded: Sequence[RecordedSession] = (),
     preferences: Sequence[Preference] = (),
 ) -> Iterator[Message]:
-    """Yield a message with the `UserCreated` event, then a message per session.
+    """Yield a message with the `UserCreated` event, then one per session and one of its answers.
 
     `recorded` are the sessions of earlier imports, and `preferences` the learner's recorded ones.
     `answers` and `recorded` are sorted by time. If answers would form a session that overlaps a
@@ -82,13 +81,17 @@ def messages(
     account = create_account(learner, _begin(answers[0]))
     yield Message("user-events", [account])
     find_day = local_days.follow([*preferences, _preference(learner, account)])
-    memories: dict[str, sm2.Sm2Memory] = {}
+    memories: dict[str, ForgettingState] = {}
     for session in sessions(answers, find_day):
-        if near := _find_near(session, recorded, find_day):
-            converted = _added_events(learner, session, memories, near)
+        day = find_day(session[0].at)
+        if near := _find_near(session, recorded, day, find_day):
+            keys = [_find_last_begun(near, answer) for answer in session]
         else:
-            converted = _session_events(learner, session, memories, find_day)
-        yield Message("learning-events", list(converted))
+            frame = _frame_session(learner, session, find_day)
+            yield Message(events.LEARNING, frame)
+            keys = [frame[0]["data"]["session_id"]] * len(session)
+        reviews = map(functools.partial(_review, learner, memories, day), session, keys)
+        yield Message(events.ALGORITHM, list(reviews))
 
 
 def _preference(learner: Learner, account: Envelope) -> Preference:
@@ -125,15 +128,14 @@ def split_at_pauses(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
 
 
 def _find_near(
-    session: list[Answer], recorded: Sequence[RecordedSession], find_day: FindDay
+    session: list[Answer], recorded: Sequence[RecordedSession], day: date, find_day: FindDay
 ) -> list[RecordedSession]:
     """Return the recorded sessions, oldest first, that the answers in `session` join.
 
     These recorded sessions overlap `session` or are at most `MAX_PAUSE` away from it, and have
-    events on its local day.
+    events on its local `day`.
     """
     near = []
-    day = find_day(session[0].at)
     start = bisect.bisect_left(recorded, session[0].at - MAX_PAUSE, key=lambda other: other.end)
     for other in recorded[start:]:
         if other.begin > session[-1].at + MAX_PAUSE:
@@ -143,76 +145,66 @@ def _find_near(
     return near
 
 
-def _added_events(
-    learner: Learner,
-    session: list[Answer],
-    memories: dict[str, sm2.Sm2Memory],
-    near: list[RecordedSession],
-) -> Iterator[Envelope]:
-    """Yield events that add the answers to the recorded sessions in `near`.
-
-    Each answer joins the last session that began before the answer. If all sessions began later,
-    the answer joins the first session.
-    """
-    for answer in session:
-        after = bisect.bisect_right(near, answer.at, key=lambda other: other.begin)
-        key = near[max(after - 1, 0)].session_id
-        yield from _answer_events(learner, key, answer, _review(answer, memories))
+def _find_last_begun(near: list[RecordedSession], answer: Answer) -> str:
+    """Return the session that the answer joins: the last that began before it, or the first."""
+    after = bisect.bisect_right(near, answer.at, key=lambda other: other.begin)
+    return near[max(after - 1, 0)].session_id
 
 
-def _session_events(
-    learner: Learner, session: list[Answer], memories: dict[str, sm2.Sm2Memory], find_day: FindDay
-) -> Iterator[Envelope]:
+def _frame_session(learner: Learner, session: list[Answer], find_day: FindDay) -> list[Envelope]:
+    """Return the start and the completion of a session."""
     begin, end = _begin(session[0]), session[-1].at
     if find_day(begin) != find_day(end):
         begin = session[0].at  # the first card was shown before the day started
     key = str(_id(learner, "session", session[0].at))
     items = len({answer.card_id for answer in session})
     start = events.SessionStarted(session_id=key, user_id=learner.user_id, item_count=items)
-    yield _envelope(learner, start, begin, key)
-    for answer in session:
-        yield from _answer_events(learner, key, answer, _review(answer, memories))
     completion = events.SessionCompleted(
         session_id=key,
         score=round(100 * sum(answer.correct for answer in session) / len(session)),
         duration_seconds=min(round((end - begin).total_seconds()), 86_400),
     )
-    yield _envelope(learner, completion, end, key)
+    return [_envelope(learner, start, begin, key), _envelope(learner, completion, end, key)]
 
 
-def _review(answer: Answer, memories: dict[str, sm2.Sm2Memory]) -> Review:
-    """Return the answer's review from the log; if the log has no schedule, compute it with SM-2."""
-    if not isinstance(answer.review, msgspec.UnsetType):
-        return answer.review
-    memory = sm2.repeat(memories.get(answer.card_id), answer.at, QUALITY[answer.rating])
+def _review(
+    learner: Learner,
+    memories: dict[str, ForgettingState],
+    day: date,
+    answer: Answer,
+    session_id: str,
+) -> Envelope:
+    """Return the answer with its schedule from the log, else with that of FSRS."""
+    memory = forgetting.follow(memories.get(answer.card_id), day, answer.rating)
     memories[answer.card_id] = memory
-    return Review(memory.interval_days, memory.easiness)
-
-
-def _answer_events(
-    learner: Learner, session_id: str, answer: Answer, scheduled: Review
-) -> Iterator[Envelope]:
-    kind = events.CorrectAnswerGiven if answer.correct else events.IncorrectAnswerGiven
-    answered = _envelope(
-        learner,
-        kind(
-            session_id=session_id,
-            item_id=answer.card_id,
-            response_time_ms=answer.response_time_ms,
-        ),
-        answer.at,
-        session_id,
-    )
-    yield answered
-    review = events.ReviewProcessed(
-        user_id=learner.user_id,
+    days = answer.interval_days
+    if days is None and answer.due is None:
+        days = memory.interval_days
+    review = events.CardReviewed(
+        session_id=session_id,
         item_id=answer.card_id,
-        new_interval=scheduled.interval_days,
-        easiness_factor=scheduled.easiness,
+        rating=answer.rating,
+        due=timestamps.to_stored(answer.due.isoformat(), "due") if answer.due else None,
+        interval_days=days,
+        duration_ms=answer.response_time_ms,
     )
-    reviewed = _envelope(learner, review, answer.at, session_id)
+    return _envelope(learner, review, answer.at, session_id)
+
+
+def convert_to_former(review: Envelope) -> list[Envelope]:
+    """Return the two events of a `CardReviewed` up to version 0.3: the answer and its review."""
+    data, at, user = review["data"], review["occurred_at"], review["metadata"]["user_id"]
+    learner, session, item = Learner(user), data["session_id"], data["item_id"]
+    kind = events.CorrectAnswerGiven if data["rating"] > 1 else events.IncorrectAnswerGiven
+    answer = kind(session_id=session, item_id=item, response_time_ms=data["duration_ms"])
+    answered = _envelope(learner, answer, at, session)
+    days = data.get("interval_days")
+    if days is None:
+        days = max((timestamps.parse(data["due"], "due") - at).days, 0)
+    schedule = events.ReviewProcessed(user_id=user, item_id=item, new_interval=int(days))
+    reviewed = _envelope(learner, schedule, at, session)
     reviewed["metadata"]["causation_id"] = answered["event_id"]
-    yield reviewed
+    return [answered, reviewed]
 
 
 def choose(

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -38,8 +38,8 @@ class Record(msgspec.Struct, frozen=True):
     """A learner's answers (oldest first) and cards, both from an Anki file.
 
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log in CSV has
-    no cards and no states. `crammed` is the number of answers that are left out, because they were
-    given in filtered decks that change no schedule.
+    no states, and the cards of which it has a word or a kind. `crammed` is the number of answers
+    that are left out, because they were given in filtered decks that change no schedule.
     """
 
     learner: anki_events.Learner
@@ -84,7 +84,9 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
         answers = anki_log.read(file)
         if not answers:
             raise ReviewLogError(f"{file}: the review log has no answers")
-        return Record(learner, answers)
+        cards = _find_cards(answers)
+        words = find_levels(cards, language, word_lists.read()) if cards else {}
+        return Record(learner, answers, cards, words=words, language=language)
     collection = anki_collection.read(file)
     hour = learner.day_start_hour
     completed = msgspec.structs.replace(
@@ -102,6 +104,18 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
         language,
         collection.crammed,
     )
+
+
+def _find_cards(answers: Iterable[Answer]) -> list[Card]:
+    """Return the cards of a log, each as its last answer describes it, and since when."""
+    cards: dict[str, Card] = {}
+    for answer in answers:
+        card = Card(answer.card_id, answer.word, answer.at, answer.kind)
+        former = cards.get(card.card_id)
+        is_same = former and (former.word, former.kind) == (card.word, card.kind)
+        if (card.word or card.kind) and not is_same:
+            cards[card.card_id] = card
+    return [*cards.values()]
 
 
 def find_machine_zone() -> str | None:
@@ -160,7 +174,7 @@ def _publish_event(card: Card, word: Word | None, language: str | None) -> dict[
         item_id=card.card_id,
         domains=[],
         cefr_level=word.level if word else None,
-        headword=card.word,
+        headword=card.word or None,
         language=language or (word_lists.LANGUAGE if word else _guess_language(card.word)),
         kind=card.kind,
     )
@@ -194,24 +208,47 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     """
     preferences = _read_preferences(connection, record.learner)
     choices = _read_choices(connection, record.learner)
-    messages = record.messages(_read_sessions(connection, record.learner), preferences, choices)
+    made = record.messages(_read_sessions(connection, record.learner), preferences, choices)
+    messages = omit_former(connection, made)
     event_ids = [event["event_id"] for message in messages for event in message.events]
     rows = database.run(connection, _FILE, "recorded", event_ids=event_ids)
     known = {event_id for (event_id,) in rows}
 
     def is_new(event: Envelope) -> bool:
-        # An import never adds or replaces the review of an answer that is already recorded.
-        caused_by = event.get("metadata", {}).get("causation_id")
-        return not {event["event_id"], caused_by} & known and not (
+        return event["event_id"] not in known and not (
             event["event_type"] == "UserCreated"
             and _has_preferences(connection, record.learner, event)
         )
 
-    selected = [
-        Message(message.topic, [event for event in message.events if is_new(event)])
-        for message in messages
-    ]
-    return [message for message in selected if message.events]
+    return _select(messages, lambda event: [event] if is_new(event) else [])
+
+
+def omit_former(connection: Connection, messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages without the answers that a version up to 0.3 imported as two events.
+
+    If only one of the two is recorded, return the other instead.
+    """
+    of_cards = [e for m in messages for e in m.events if e["event_type"] == "CardReviewed"]
+    streams = {f"learner-{event['metadata']['user_id']}" for event in of_cards}
+    known = {id_ for (id_,) in database.run(connection, _FILE, "former", stream_ids=[*streams])}
+    if not known:
+        return messages
+
+    def complete(event: Envelope) -> list[Envelope]:
+        if event["event_type"] != "CardReviewed":
+            return [event]
+        missing = [e for e in anki_events.convert_to_former(event) if e["event_id"] not in known]
+        return [event] if len(missing) == 2 else missing
+
+    return _select(messages, complete)
+
+
+def _select(
+    messages: Sequence[Message], convert: Callable[[Envelope], list[Envelope]]
+) -> list[Message]:
+    """Return the messages with converted events, without those that have none."""
+    converted = [(m.topic, [new for event in m.events for new in convert(event)]) for m in messages]
+    return [Message(topic, events_) for topic, events_ in converted if events_]
 
 
 def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSession]:

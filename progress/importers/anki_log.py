@@ -1,11 +1,12 @@
 """Read a review log: a CSV file with one row for each answer to a card.
 
 Programs for spaced repetition exchange their logs in this form. Times are in ISO 8601, or in
-milliseconds since 1970. Other columns than `COLUMNS` are ignored.
+milliseconds since 1970. Columns that are neither in `COLUMNS` nor in `OPTIONAL` are ignored.
 """
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,8 @@ import msgspec
 from progress.errors import ReviewLogError
 
 COLUMNS = ("card_id", "review_rating", "review_time")
-DURATION = "review_duration"  # a column that may be missing: then, answers took no time
+# These may be missing, as may each cell but the duration's. Without it, answers took no time.
+OPTIONAL = ("review_duration", "due", "interval", "kind", "headword")
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
 # A later time is a fault of the file. Times close to the year 9999 would overflow when shifted.
@@ -26,29 +28,28 @@ MAX_MS = 86_400_000
 _TIME_RULE = (
     "a time in the years 2000 to 2999, such as 2024-03-29T20:32:39Z or 1711744359000 (milliseconds)"
 )
+_LONGEST_INTERVAL = 2**32 - 1  # days
 _FEWEST_DIGITS = 12  # of milliseconds since 1970, in the year 2000; an ISO date has at most 8
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Review(msgspec.Struct, frozen=True, order=True):
-    """A card's schedule after an answer; `interval_days` is 0 for an interval under a day."""
-
-    interval_days: int
-    easiness: float
 
 
 class Answer(msgspec.Struct, frozen=True, order=True):
     """An answer to a card.
 
     `rating` is the number of Anki's button: 1 "Again" (the answer was wrong), 2 "Hard", 3 "Good" or
-    4 "Easy". `review` is UNSET if the log has no schedule.
+    4 "Easy". `due` is the time of the next answer, and `interval_days` the days until then, 0 under
+    a day; both are None if the log has no schedule.
     """
 
     at: datetime
     card_id: str
     rating: int
     response_time_ms: int
-    review: Review | msgspec.UnsetType = msgspec.UNSET
+    interval_days: float | None = None
+    due: datetime | None = None
+    word: str = ""
+    kind: str | None = None
 
     @property
     def correct(self) -> bool:
@@ -126,8 +127,7 @@ def _find_columns(header: list[str]) -> dict[str, int]:
         if column not in names:
             found = ", ".join(names)[:80] or "none"
             raise _error(1, column, f"a column with this name, found {found!r}")
-    wanted = (*COLUMNS, DURATION) if DURATION in names else COLUMNS
-    return {column: names.index(column) for column in wanted}
+    return {name: names.index(name) for name in (*COLUMNS, *OPTIONAL) if name in names}
 
 
 def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
@@ -140,13 +140,24 @@ def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
         except IndexError:
             raise _error(line, column, f"{expected}, found nothing") from None
 
+    def find(column: str, parse: Callable[[str], Any], expected: str) -> Any:
+        if column in columns:
+            return read(column, lambda text: parse(text) if text else None, expected)
+        return None
+
     return Answer(
         card_id=read("card_id", _parse_card, "1 to 200 characters"),
         rating=read("review_rating", _between(1, 4), "1, 2, 3 or 4"),
         at=read("review_time", _parse_time, _TIME_RULE),
-        response_time_ms=read(DURATION, _between(0, MAX_MS), f"milliseconds from 0 to {MAX_MS}")
-        if DURATION in columns
+        response_time_ms=read(
+            "review_duration", _between(0, MAX_MS), f"milliseconds from 0 to {MAX_MS}"
+        )
+        if "review_duration" in columns
         else 0,
+        interval_days=find("interval", _parse_days, "days of 0 or more"),
+        due=find("due", _parse_time, _TIME_RULE),
+        word=find("headword", _parse_card, "at most 200 characters") or "",
+        kind=find("kind", _parse_kind, "at most 50 characters, no control characters"),
     )
 
 
@@ -158,6 +169,18 @@ def _parse_card(text: str) -> str:
     if not 1 <= len(text) <= 200 or "\0" in text:
         raise ValueError
     return text
+
+
+def _parse_kind(text: str) -> str:
+    if len(text) > 50 or _CONTROL.search(text):
+        raise ValueError
+    return text
+
+
+def _parse_days(text: str) -> float:
+    if not (text.isascii() and "_" not in text and 0 <= float(text) <= _LONGEST_INTERVAL):
+        raise ValueError
+    return float(text)
 
 
 def _between(least: int, most: int) -> Callable[[str], int]:

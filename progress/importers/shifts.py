@@ -33,7 +33,12 @@ def shift(answers: Sequence[Answer], days: int, zone: str) -> list[Answer]:
         wall = begin.astimezone(ZoneInfo(zone))
         later = wall.replace(tzinfo=None) + timedelta(days)
         moved_by = later.replace(tzinfo=ZoneInfo(zone), fold=wall.fold).astimezone(UTC) - begin
-        shifted += [msgspec.structs.replace(answer, at=answer.at + moved_by) for answer in session]
+        shifted += [
+            msgspec.structs.replace(
+                answer, at=answer.at + moved_by, due=answer.due and answer.due + moved_by
+            )
+            for answer in session
+        ]
     return shifted
 
 

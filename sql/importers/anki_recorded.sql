@@ -40,6 +40,14 @@ FROM event_store.events e
 WHERE e.stream_id = :stream_id AND e.event_type IN ('UserCreated', 'UserPreferencesChanged') AND e.occurred_at <= :at
 HAVING bool_or(e.event_type = 'UserCreated');
 
+-- former --
+-- The answers and reviews in these streams that may be those of an earlier version, which imported two events for each
+-- row of a review log.
+SELECT CAST(e.event_id AS text)
+FROM event_store.events e
+WHERE e.stream_id = ANY(CAST(:stream_ids AS text[]))
+  AND e.event_type IN ('CorrectAnswerGiven', 'IncorrectAnswerGiven', 'ReviewProcessed');
+
 -- recorded --
 -- Those of the given event ids that are recorded.
 SELECT CAST(wanted.event_id AS text)

@@ -36,7 +36,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COPY = "CREATE TABLE remembered AS FROM remembered_answers"
 _READ = """
 SELECT item_id, row_number() OVER (ORDER BY occurred_at, event_id) AS place,
-    epoch_us(occurred_at), day, correct, stability_before
+    epoch_us(occurred_at), day, grade, stability_before
 FROM remembered ORDER BY item_id, place
 """
 
@@ -78,10 +78,10 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> list[list[Given]]:
             item,
             place,
             _EPOCH + timedelta(microseconds=at),
-            Answer(day, 3 if correct else 1),
+            Answer(day, grade),
             stability,
         )
-        for item, place, at, day, correct, stability in rows
+        for item, place, at, day, grade, stability in rows
     ]
     return [[*one] for _, one in groupby(given, key=lambda one: one.item_id)]
 

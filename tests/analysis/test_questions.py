@@ -25,9 +25,9 @@ from progress.adapters import storage
 from progress.adapters.postgres.database import Connection
 from progress.analysis import questions
 from progress.analysis.questions import FEWEST_LEARNERS, Days, Question
-from progress.demo import loading
+from progress.demo import loading, sm2
 from progress.errors import ProgressError
-from progress.importers import sm2
+from progress.importers import anki_log
 from progress.projections import batch
 from progress.projections.projector import Projector
 from tests import oracle
@@ -391,14 +391,21 @@ def test_weekly_retention_counts_from_the_archive_equal_those_of_the_live_read_m
 def test_retention_in_the_real_log_equals_the_numbers_in_the_specification(
     tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # In the specification, each answer changes the item's interval, which is rounded to the nearest
-    # day. The importer rounds intervals up, and ignores an answer within 12 hours of the preceding
-    # answer. Here, the importer is changed to compute intervals as the specification does.
+    # In the specification, the intervals are those of SM-2, each answer changes the interval, and
+    # it is rounded to the nearest day. `sm2` rounds up, and ignores an answer within 12 hours of
+    # the preceding answer. Here, it is changed to compute intervals as the specification does.
     monkeypatch.setattr(sm2, "_DAY_GAP", timedelta(0))
     monkeypatch.setattr(sm2, "math", SimpleNamespace(ceil=round))
     monkeypatch.setattr(questions, "FEWEST_LEARNERS", 1)
     archive = storage.open_storage(str(tmp_path))
-    published = [event for message in loading.messages() for event in message.events]
+    memories: dict[str, sm2.Sm2Memory | None] = defaultdict(lambda: None)
+    answers = []
+    for answer in anki_log.read(loading.LOG):
+        memory = sm2.repeat(memories[answer.card_id], answer.at, answer.rating)
+        memories[answer.card_id] = memory
+        answers.append(msgspec.structs.replace(answer, interval_days=memory.interval_days))
+    messages = loading.messages(answers=answers)
+    published = [event for message in messages for event in message.events]
     envelopes: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(published))
     written_archives.write(archive, written_archives.record(envelopes))
     rows = questions.ask(archive, questions.RETENTION, Days(), lambda *_: None)

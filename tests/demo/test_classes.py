@@ -1,21 +1,23 @@
 """Generated learners differ, forget as FSRS-6 estimates, and are the same each time."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.pubsub import publisher
-from progress.demo import classes, forgetting
+from progress.demo import classes
 from progress.event_store import envelope
 from progress.event_store.envelope import Message, ParsedEvent
+from progress.importers import forgetting
 from tests.oracle import memory
 
 LAST = date(2026, 6, 30)
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
-Envelope = dict[str, object]
+Envelope = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +25,15 @@ def messages() -> list[publisher.Message]:
     return classes.messages(classes.SIZE, LAST, NOW)
 
 
-@given(st.lists(st.tuples(st.integers(0, 60), st.booleans()), min_size=1, max_size=20))
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 4)), min_size=1, max_size=20))
 def test_the_memory_of_a_generated_learner_is_that_of_the_estimates(
-    answers: list[tuple[int, bool]],
+    answers: list[tuple[int, int]],
 ) -> None:
     day, state, known = LAST, None, None
-    for gap, is_right in answers:
+    for gap, grade in answers:
         day += timedelta(gap)
-        if state is None:
-            state = forgetting.begin(day, correct=is_right)
-        else:
-            state = forgetting.follow(state, day, correct=is_right)
-        known = memory.remember_next(known, memory.Answer(day, 3 if is_right else 1))
+        state = forgetting.follow(state, day, grade)
+        known = memory.remember_next(known, memory.Answer(day, grade))
         assert state.stability == pytest.approx(known.state.days, rel=1e-4)
         assert state.difficulty == pytest.approx(known.state.difficulty / memory.UNIT, abs=1e-4)
         later = day + timedelta(1 + gap)
@@ -66,14 +65,14 @@ def test_the_learners_differ_as_people_do(messages: list[publisher.Message]) -> 
     assert len({account.get("display_name") for account in accounts}) > classes.SIZE / 2
     answers: dict[object, list[Envelope]] = {}
     for event in events:
-        if event["event_type"].endswith("AnswerGiven"):
+        if event["event_type"] == "CardReviewed":
             answers.setdefault(event["metadata"]["user_id"], []).append(event)
     assert 0 < classes.SIZE - len(answers) < 5, "a few have not started"
     numbers = sorted(map(len, answers.values()))
     assert numbers[0] * 10 < numbers[-1]
     assert sum(numbers) < 60_000, "cheap to load"
     shares = [
-        sum(event["event_type"] == "CorrectAnswerGiven" for event in each) / len(each)
+        sum(event["data"]["rating"] > 1 for event in each) / len(each)
         for each in answers.values()
         if len(each) > 100
     ]

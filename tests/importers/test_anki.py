@@ -1,6 +1,7 @@
 """The import turns a review log into domain events, whose dates a demo shifts by whole days."""
 
 import csv
+import hashlib
 import itertools
 import os
 import signal
@@ -11,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import fsrs
 import msgspec
 import pytest
 from hypothesis import given
@@ -24,7 +26,8 @@ from progress.errors import ReviewLogError
 from progress.event_store import envelope, log
 from progress.event_store.envelope import Message, ParsedEvent
 from progress.event_store.log import Delivery
-from progress.importers import anki_events, anki_log, shifts, sm2
+from progress.importers import anki_events, anki_log, shifts
+from progress.importers.anki_events import convert_to_former as to_former
 from progress.importers.anki_log import Answer
 
 LOG = Path(__file__).parents[2] / "data" / "anki_reviews.csv"
@@ -75,17 +78,35 @@ def test_the_review_log_has_64_sessions_on_61_days_and_a_longest_streak_of_24_da
     assert (len(completed), len(days), max(runs)) == (64, 61, 24)
 
 
-def test_the_first_message_creates_the_account_and_each_later_message_is_one_session(
+def test_the_first_message_creates_the_account_and_each_session_has_two_messages(
     record: list[Answer],
 ) -> None:
     account, *rest = anki_events.messages(LEARNER, record)
     assert [event["event_type"] for event in account.events] == ["UserCreated"]
     assert account.events[0]["data"]["timezone"] == "America/New_York"
     assert account.events[0]["data"]["day_start_hour"] == 4
-    for message in rest:
-        kinds = [event["event_type"] for event in message.events]
-        assert (kinds[0], kinds[-1]) == ("SessionStarted", "SessionCompleted")
-        assert kinds.count("SessionStarted") == kinds.count("SessionCompleted") == 1
+    for session, answers in zip(rest[::2], rest[1::2], strict=True):
+        assert (session.topic, answers.topic) == ("learning-events", "algorithm-events")
+        kinds = [event["event_type"] for event in session.events]
+        assert kinds == ["SessionStarted", "SessionCompleted"]
+        assert {event["event_type"] for event in answers.events} == {"CardReviewed"}
+
+
+def test_the_sessions_of_the_real_log_and_the_former_ids_are_those_of_version_0_3(
+    record: list[Answer],
+) -> None:
+    """The digests are of the events into which version 0.3.0 converts this log."""
+    made = events(record)
+    sessions = [event for event in made if event["event_type"] != "CardReviewed"]
+    former = [pair for one in of("CardReviewed", record) for pair in to_former(one)]
+    texts = (
+        msgspec.json.encode(sessions, order="deterministic"),
+        "".join(event["event_id"] for event in former).encode(),
+    )
+    assert [hashlib.sha256(text).hexdigest() for text in texts] == [
+        "e0e858d50df28d27ce2b17808d055c02967a209a726846a5dcda6aa174f06508",
+        "cc9a12a5de04b533f95303f18b30b1844aee07a700ac306ee8eb0cbfd93ab612",
+    ]
 
 
 @given(logs)
@@ -112,14 +133,11 @@ def test_imports_of_one_log_for_two_learners_have_different_event_ids(log: list[
 
 
 @given(logs)
-def test_each_answer_becomes_one_answer_event_and_one_review_event(log: list[Answer]) -> None:
-    given_ = [e for e in events(log) if e["event_type"].endswith("AnswerGiven")]
+def test_each_answer_becomes_one_event(log: list[Answer]) -> None:
     assert [
-        (e["occurred_at"], e["data"]["item_id"], e["data"]["response_time_ms"]) for e in given_
-    ] == [(a.at, a.card_id, a.response_time_ms) for a in log]
-    assert [e["event_type"].startswith("Correct") for e in given_] == [a.correct for a in log]
-    caused = [e["metadata"]["causation_id"] for e in of("ReviewProcessed", log)]
-    assert caused == [e["event_id"] for e in given_]
+        (e["occurred_at"], e["data"]["item_id"], e["data"]["rating"], e["data"]["duration_ms"])
+        for e in of("CardReviewed", log)
+    ] == [(a.at, a.card_id, a.rating, a.response_time_ms) for a in log]
 
 
 @given(logs)
@@ -156,9 +174,11 @@ learners = st.builds(
 def test_every_local_day_with_answers_has_a_completed_session(
     log: list[Answer], learner: anki_events.Learner
 ) -> None:
-    assert days_of("AnswerGiven", log, learner) == days_of("SessionCompleted", log, learner)
-    for _, *session in (message.events for message in anki_events.messages(learner, log)):
-        times = [event["occurred_at"] for event in session]
+    assert days_of("CardReviewed", log, learner) == days_of("SessionCompleted", log, learner)
+    rest = [*anki_events.messages(learner, log)][1:]
+    for session, reviews in zip(rest[::2], rest[1::2], strict=True):
+        started, completed = (event["occurred_at"] for event in session.events)
+        times = [started, *(event["occurred_at"] for event in reviews.events), completed]
         assert times == sorted(times)
 
 
@@ -168,39 +188,35 @@ def test_every_local_day_with_answers_of_the_real_log_has_a_completed_session(
     record: list[Answer], zone: str
 ) -> None:
     learner = anki_events.Learner("anna", zone, 4)
-    days = days_of("AnswerGiven", record, learner)
+    days = days_of("CardReviewed", record, learner)
     assert days == days_of("SessionCompleted", record, learner)
 
 
 @given(logs)
 def test_review_and_session_values_stay_within_their_limits(log: list[Answer]) -> None:
-    for review in of("ReviewProcessed", log):
-        assert 0 <= review["data"]["new_interval"] <= 36_500
-        assert sm2.LOWEST_EASINESS <= review["data"]["easiness_factor"] <= 10.0
+    for review in of("CardReviewed", log):
+        assert 1 <= review["data"]["interval_days"] <= 36_500
     for done in of("SessionCompleted", log):
         assert 0 <= done["data"]["score"] <= 100
         assert 0 <= done["data"]["duration_seconds"] <= 86_400
 
 
-def interval_after(*qualities: int, rest: timedelta = timedelta(days=1)) -> int:
-    memory = None
-    for turn, quality in enumerate(qualities):
-        memory = sm2.repeat(memory, datetime(2024, 1, 1, tzinfo=UTC) + turn * rest, quality)
-    return memory.interval_days if memory else 0
-
-
-def test_intervals_grow_as_sm2_defines() -> None:
-    assert [interval_after(*[4] * turns) for turns in (1, 2, 3, 4)] == [1, 6, 15, 38]
-    assert interval_after(*[5] * 60) == sm2.LONGEST_INTERVAL
-
-
-def test_a_lapse_resets_the_interval() -> None:
-    assert interval_after(4, 4, 4, 2) == 1
-    assert interval_after(4, 4, 4, 2, 4) == 1
-
-
-def test_only_the_first_answer_on_a_day_changes_the_interval() -> None:
-    assert interval_after(4, 4, 4, rest=timedelta(minutes=10)) == 1
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 4)), min_size=1, max_size=15))
+def test_a_missing_interval_is_that_of_py_fsrs_at_a_retention_of_90_percent(
+    steps: list[tuple[int, int]],
+) -> None:
+    scheduler = fsrs.Scheduler(
+        learning_steps=(), relearning_steps=(), desired_retention=0.9, enable_fuzzing=False
+    )
+    card, at, log, expected = fsrs.Card(), datetime(2024, 1, 1, 12, tzinfo=UTC), [], []
+    for gap, rating in steps:
+        at += timedelta(gap)
+        card, _ = scheduler.review_card(card, fsrs.Rating(rating), at)
+        log.append(Answer(at, "a", rating, 0))
+        expected.append((card.due - at).days)
+    learner = anki_events.Learner("anna", "UTC", 0)
+    made = [e["data"] for e in events(log, learner) if e["event_type"] == "CardReviewed"]
+    assert [data["interval_days"] for data in made] == expected
 
 
 HEADER = "card_id,review_rating,review_time,review_duration\n"

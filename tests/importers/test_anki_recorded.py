@@ -17,7 +17,7 @@ from progress.event_store.log import Delivery, PostgresEventStore
 from progress.importers import anki_events, anki_import
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
-from progress.importers.anki_log import Answer, CardState, Review
+from progress.importers.anki_log import Answer, CardState
 from tests import oracle
 from tests.support import model_rows
 
@@ -29,7 +29,7 @@ answers = st.builds(
     card_id=st.sampled_from(CARDS),
     rating=st.integers(1, 4),
     response_time_ms=st.integers(0, 60_000),
-    review=st.sampled_from([Review(3, 2.5), Review(0, 1.3)]),
+    interval_days=st.sampled_from([3, 0]),
 )
 ZONES = ("America/New_York", "Asia/Tokyo", "Australia/Lord_Howe")
 minutes = st.integers(-60, 460).map(
@@ -38,7 +38,7 @@ minutes = st.integers(-60, 460).map(
 logs = st.lists(answers, unique_by=lambda a: (a.at, a.card_id), min_size=1, max_size=30)
 # A file is generated as a pair: the cards that it contains, and whether it is a CSV file.
 # If a learner exports one deck, the file contains only the cards of this deck. Answers from a CSV
-# file have no `review`.
+# file have no interval.
 files = st.tuples(st.sets(st.sampled_from(CARDS), min_size=1), st.booleans())
 
 
@@ -46,7 +46,7 @@ def read(log_: list[Answer], file: tuple[set[str], bool], learner: Learner) -> R
     cards, is_csv = file
     chosen = [answer for answer in sorted(log_, key=lambda a: a.at) if answer.card_id in cards]
     if is_csv:
-        chosen = [msgspec.structs.replace(answer, review=msgspec.UNSET) for answer in chosen]
+        chosen = [msgspec.structs.replace(answer, interval_days=None) for answer in chosen]
     return Record(learner, chosen)
 
 
@@ -69,10 +69,63 @@ def test_answers_common_to_several_files_are_recorded_once_in_sessions_that_do_n
             assert record(connection, new) == {"appended"}
     assert [anki_import.select_new(connection, each) for each in records] == [[]] * len(records)
     stored = PostgresEventStore(connection).read_events(f"learner-{learner.user_id}", 1)
-    given_ = {(e.occurred_at, e.event_data["item_id"]) for e in of("AnswerGiven", stored)}
-    assert given_ == {(a.at, a.card_id) for each in records for a in each.answers}
-    assert len(of("AnswerGiven", stored)) == len(given_)
+    require_once("CardReviewed", stored, records)
     require_separate_sessions(stored)
+
+
+@given(
+    log_=logs,
+    files_=st.lists(files, min_size=1, max_size=3),
+    cuts=st.lists(st.integers(1, 30), min_size=5, max_size=5),
+    lost=st.sets(st.integers(0, 30)),
+)
+def test_what_an_earlier_version_imported_is_not_doubled(
+    connection: Connection,
+    log_: list[Answer],
+    files_: list[tuple[set[str], bool]],
+    cuts: list[int],
+    lost: set[int],
+) -> None:
+    """The former import is of a part of the first file, ends early, and loses some events.
+
+    Then this file and others are imported, each once in part and once as a whole.
+    """
+    learner = Learner(f"anna-{uuid.uuid4()}", "Asia/Tokyo", 4)
+    first = read(log_, files_[0], learner)
+    older, killed, *parts = cuts
+    former = make_former(msgspec.structs.replace(first, answers=first.answers[:older]), lost)
+    record(connection, former[:killed])
+    records = [read(log_, file, learner) for file in files_]
+    for each, done in zip(records, parts, strict=False):
+        new = anki_import.select_new(connection, each)
+        record(connection, new[:done])
+        if rest := anki_import.select_new(connection, each):
+            assert record(connection, rest) == {"appended"}
+        assert anki_import.select_new(connection, each) == []
+    stored = PostgresEventStore(connection).read_events(f"learner-{learner.user_id}", 1)
+    require_once(("AnswerGiven", "CardReviewed"), stored, records)
+    require_once(("ReviewProcessed", "CardReviewed"), stored, records)
+    require_separate_sessions(stored)
+
+
+def make_former(record_: Record, lost: set[int]) -> list[Message]:
+    """Return the messages of version 0.3, one for each session, without the reviews in `lost`."""
+    messages, numbers = record_.messages(), itertools.count()
+    made = messages[:1]
+    for session, reviews in zip(messages[1::2], messages[2::2], strict=True):
+        pairs = [anki_events.convert_to_former(event) for event in reviews.events]
+        kept = [event for pair in pairs for event in (pair[:1] if next(numbers) in lost else pair)]
+        started, completed = session.events
+        made.append(Message("learning-events", [started, *kept, completed]))
+    return made
+
+
+def require_once(
+    suffix: str | tuple[str, ...], stored: list[StoredEvent], records: list[Record]
+) -> None:
+    """Require an event of these types for each answer of the records, and no others."""
+    found = [(e.occurred_at, e.event_data["item_id"]) for e in of(suffix, stored)]
+    assert sorted(found) == sorted({(a.at, a.card_id) for each in records for a in each.answers})
 
 
 STATES = st.sampled_from([("file", False), ("file", True), ("page", False), ("page", True)])
@@ -116,7 +169,7 @@ def at(minute: int) -> datetime:
     return datetime(2024, 3, 1, tzinfo=UTC) + minute * MINUTE
 
 
-def of(suffix: str, stored: list[StoredEvent]) -> list[StoredEvent]:
+def of(suffix: str | tuple[str, ...], stored: list[StoredEvent]) -> list[StoredEvent]:
     return [event for event in stored if event.event_type.endswith(suffix)]
 
 
@@ -190,7 +243,7 @@ def prefer(learner: Learner, at: datetime, zone: str, hour: int) -> dict[str, ob
 def test_imported_answers_are_not_added_to_a_session_of_another_app(connection: Connection) -> None:
     learner = Learner("bert")
     own = read([Answer(datetime(2024, 3, 1, tzinfo=UTC), "a", 3, 900)], ({"a"}, True), learner)
-    [_, session] = anki_events.messages(learner, own.answers)
+    [_, session, _] = anki_events.messages(learner, own.answers)
     renamed = [event | {"event_id": str(uuid.uuid4())} for event in session.events]
     start = renamed[0] | {"data": renamed[0]["data"] | {"session_id": "other"}}
     record(connection, [Message("learning-events", [start])])

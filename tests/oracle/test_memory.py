@@ -13,7 +13,7 @@ from typing import NamedTuple
 import fsrs
 import pytest
 
-from progress.importers import sm2
+from progress.demo import sm2
 from tests.oracle import analyses, memory
 from tests.oracle.analyses import ItemTest
 from tests.oracle.days import zone
@@ -251,7 +251,7 @@ def find_exams(reviews: list[Review]) -> list[Exam]:
         tests = iter(analyses.find_item_tests("ann", [one.answer for one in history]))
         interval = None
         for before, one in pairwise(history):
-            interval = sm2.repeat(interval, before.at, 4 if before.answer.is_correct else 2)
+            interval = sm2.repeat(interval, before.at, before.answer.grade)
             if one.answer.day > before.answer.day:
                 hours = (one.at - before.at) // timedelta(hours=1)
                 found.append((one.at, Exam(next(tests), interval.interval_days, hours)))

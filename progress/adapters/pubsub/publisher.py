@@ -66,17 +66,18 @@ def _split(encoded: Sequence[_Encoded]) -> Iterator[tuple[str, list[_Encoded]]]:
     """Yield requests: a topic and its messages.
 
     The messages of a window become one request for each topic, so that an account is not published
-    long after its answers.
+    long after its answers; `user-events` and `learning-events` come before `algorithm-events`, so
+    that no reviews are stored without their session.
     """
     window: dict[str, list[_Encoded]] = {}
     number = size = 0
     for message, data in encoded:
         if number == _BATCH_MESSAGES or (number and size + len(data) > _BATCH_BYTES):
-            yield from window.items()
+            yield from sorted(window.items(), reverse=True)
             window, number, size = {}, 0, 0
         window.setdefault(message.topic, []).append((message, data))
         number, size = number + 1, size + len(data)
-    yield from window.items()
+    yield from sorted(window.items(), reverse=True)
 
 
 def _publish_batch(

@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-LOWEST_EASINESS = 1.3
-HIGHEST_EASINESS = 10.0  # Not part of SM-2, but the highest value that a review event allows.
-LONGEST_INTERVAL = 36_500  # Days.
+_LOWEST_EASINESS = 1.3
+_LONGEST_INTERVAL = 36_500  # days
 
 # In step 7 of SM-2, items with wrong answers are repeated on the same day until they are right.
 # These repetitions do not change the interval. Here, "the same day" means less than 12 hours later,
@@ -28,23 +27,23 @@ class Sm2Memory(msgspec.Struct, frozen=True):
     interval_days: int = 0
 
 
-def repeat(before: Sm2Memory | None, at: datetime, quality: int) -> Sm2Memory:
-    """Return the memory after an answer of `quality` 0 (blackout) to 5 (perfect)."""
+def repeat(before: Sm2Memory | None, at: datetime, rating: int) -> Sm2Memory:
+    """Return the memory after an answer with the rating 1 (again) to 4 (easy): SM-2's 2 to 5."""
     if before is None:
-        return _update(Sm2Memory(at), at, quality)
+        return _update(Sm2Memory(at), at, rating)
     if at - before.repeated_at < _DAY_GAP:
         return before
-    return _update(before, at, quality)
+    return _update(before, at, rating)
 
 
-def _update(before: Sm2Memory, at: datetime, quality: int) -> Sm2Memory:
-    missing = 5 - quality
+def _update(before: Sm2Memory, at: datetime, rating: int) -> Sm2Memory:
+    missing = 4 - rating
     easiness = before.easiness + 0.1 - missing * (0.08 + missing * 0.02)
-    easiness = round(min(max(easiness, LOWEST_EASINESS), HIGHEST_EASINESS), 2)
-    if quality < 3:
+    easiness = round(max(easiness, _LOWEST_EASINESS), 2)
+    if rating == 1:
         return Sm2Memory(at, 0, easiness, 1)
     days = _next_interval(before)
-    return Sm2Memory(at, before.repetitions + 1, easiness, min(days, LONGEST_INTERVAL))
+    return Sm2Memory(at, before.repetitions + 1, easiness, min(days, _LONGEST_INTERVAL))
 
 
 def _next_interval(before: Sm2Memory) -> int:
