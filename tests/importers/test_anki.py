@@ -26,9 +26,11 @@ from progress.errors import ReviewLogError
 from progress.event_store import envelope, log
 from progress.event_store.envelope import Message, ParsedEvent
 from progress.event_store.log import Delivery
-from progress.importers import anki_events, anki_log, shifts
+from progress.importers import anki_events, anki_import, anki_log, shifts
 from progress.importers.anki_events import convert_to_former as to_former
 from progress.importers.anki_log import Answer
+from tests.support import cli as commands
+from tests.support.fake_publisher import FakePublisher
 
 LOG = Path(__file__).parents[2] / "data" / "anki_reviews.csv"
 LEARNER = anki_events.Learner("anna", "America/New_York", 4)
@@ -241,6 +243,34 @@ def test_the_common_form_of_a_review_log_is_read(tmp_path: Path) -> None:
         assert anki_log.read(file) == [Answer(at, "7", 3, milliseconds)]
 
 
+FULL = "card_id,review_time,review_rating,interval,due,headword,kind\n"
+
+
+def test_a_review_log_may_have_intervals_due_times_words_and_kinds(
+    tmp_path: Path, fake_publisher: FakePublisher
+) -> None:
+    file = tmp_path / "log.csv"
+    rows = ("7,2024-03-29,3,2.5,,house,", "7,2024-03-30,1,,2024-03-30T00:10:00Z,house,typing")
+    file.write_text(FULL + "\n".join((*rows, "8,2024-03-30T00:01Z,4,,,,", "7,2024-03-31,3,,,,")))
+    record = anki_import.read(file, LEARNER)
+    made = [event for message in record.messages() for event in message.events]
+    reviews = [event["data"] for event in made if event["event_type"] == "CardReviewed"]
+    assert [(data.get("interval_days"), data.get("due")) for data in reviews] == [
+        (2.5, None), (None, "2024-03-30T00:10:00.000000Z"), (8, None), (2, None),
+    ]  # fmt: skip
+    items = [event for event in made if event["event_type"] == "ItemPublished"]
+    assert [(e["data"]["headword"], e["data"]["kind"], e["data"]["cefr_level"]) for e in items] == [
+        ("house", "typing", "A1")
+    ]
+    shown = commands.expect_success(
+        commands.progress(
+            "", "import", "reviews", str(file), PUBSUB_EMULATOR_HOST=fake_publisher.address
+        )
+    )
+    assert "4 answers to 2 cards in 3 sessions" in shown
+    assert len(fake_publisher.requests) == 4, "one for each topic"
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -256,6 +286,10 @@ def test_the_common_form_of_a_review_log_is_read(tmp_path: Path) -> None:
         (HEADER + "8,3,2024-03-29T20:33:00+00:00,9e9\n", "row 2, column review_duration: "),
         (HEADER + GOOD + GOOD, "row 3, column review_time: "),
         (HEADER + ",3,2024-03-29T20:33:00+00:00,1\n", "row 2, column card_id: "),
+        (FULL + "8,2024-03-29,3,-1\n", "row 2, column interval: expected days of 0 or more"),
+        (FULL + "8,2024-03-29,3,nan\n", "row 2, column interval: "),
+        (FULL + "8,2024-03-29,3,,soon\n", "row 2, column due: expected a time"),
+        (FULL + f"8,2024-03-29,3,,,,{'x' * 51}\n", "row 2, column kind: "),
         (HEADER + "8,3,\udcff,1\n", "row 2, column 3: expected UTF-8"),
         (HEADER + '8,"3,2024-03-29\n', "row 2: expected csv"),
     ],
