@@ -119,7 +119,7 @@ def list_file_cases(folder: Path) -> list[Case]:
     event = sample_events.envelope(TEXT, {}, at=sample_events.BEGIN)
     lines.write_text(json.dumps(event), encoding="utf-8")
     return [
-        ("import anki", [str(log)], IN_ERROR),
+        *[(f"import {name}", [str(log)], IN_ERROR) for name in ("anki", "reviews")],
         ("publish", [str(lines)], SHOWN),
         ("dump", [str(folder / TEXT)], SHOWN),
         ("archive", ["--now"], SHOWN),
