@@ -17,8 +17,8 @@ import msgspec
 from progress.errors import ReviewLogError
 
 COLUMNS = ("card_id", "review_rating", "review_time")
-# These may be missing, as may each cell but the duration's. Without it, answers took no time.
-OPTIONAL = ("review_duration", "due", "interval", "kind", "headword")
+DURATION = "review_duration"  # without it, an answer took no time
+OPTIONAL = (DURATION, "due", "interval", "kind", "headword")  # each may be empty in a row, too
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
 # A later time is a fault of the file. Times close to the year 9999 would overflow when shifted.
@@ -149,11 +149,8 @@ def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
         card_id=read("card_id", _parse_card, "1 to 200 characters"),
         rating=read("review_rating", _between(1, 4), "1, 2, 3 or 4"),
         at=read("review_time", _parse_time, _TIME_RULE),
-        response_time_ms=read(
-            "review_duration", _between(0, MAX_MS), f"milliseconds from 0 to {MAX_MS}"
-        )
-        if "review_duration" in columns
-        else 0,
+        response_time_ms=find(DURATION, _between(0, MAX_MS), f"milliseconds from 0 to {MAX_MS}")
+        or 0,
         interval_days=find("interval", _parse_days, "days of 0 or more"),
         due=find("due", _parse_time, _TIME_RULE),
         word=find("headword", _parse_card, "at most 200 characters") or "",

@@ -35,6 +35,7 @@ def test_the_memory_of_a_generated_learner_is_that_of_the_estimates(
         state = forgetting.follow(state, day, grade)
         known = memory.remember_next(known, memory.Answer(day, grade))
         assert state.stability == pytest.approx(known.state.days, rel=1e-4)
+        assert abs(state.interval_days - known.state.days) <= 0.5 or state.interval_days == 1
         assert state.difficulty == pytest.approx(known.state.difficulty / memory.UNIT, abs=1e-4)
         later = day + timedelta(1 + gap)
         assert forgetting.recall(state, later) == pytest.approx(

@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import fsrs
 import msgspec
 import pytest
 from hypothesis import given
@@ -201,24 +200,6 @@ def test_review_and_session_values_stay_within_their_limits(log: list[Answer]) -
     for done in of("SessionCompleted", log):
         assert 0 <= done["data"]["score"] <= 100
         assert 0 <= done["data"]["duration_seconds"] <= 86_400
-
-
-@given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 4)), min_size=1, max_size=15))
-def test_a_missing_interval_is_that_of_py_fsrs_at_a_retention_of_90_percent(
-    steps: list[tuple[int, int]],
-) -> None:
-    scheduler = fsrs.Scheduler(
-        learning_steps=(), relearning_steps=(), desired_retention=0.9, enable_fuzzing=False
-    )
-    card, at, log, expected = fsrs.Card(), datetime(2024, 1, 1, 12, tzinfo=UTC), [], []
-    for gap, rating in steps:
-        at += timedelta(gap)
-        card, _ = scheduler.review_card(card, fsrs.Rating(rating), at)
-        log.append(Answer(at, "a", rating, 0))
-        expected.append((card.due - at).days)
-    learner = anki_events.Learner("anna", "UTC", 0)
-    made = [e["data"] for e in events(log, learner) if e["event_type"] == "CardReviewed"]
-    assert [data["interval_days"] for data in made] == expected
 
 
 HEADER = "card_id,review_rating,review_time,review_duration\n"

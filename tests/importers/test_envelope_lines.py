@@ -231,7 +231,7 @@ def test_an_import_warns_about_answers_in_the_future(
     file = tmp_path / "log.csv"
     with file.open("w", encoding="utf-8") as target:
         rows = [("c", 1, at.isoformat(), 0) for at in (sample_events.BEGIN, FUTURE[1])]
-        csv.writer(target).writerows([(*anki_log.COLUMNS, "review_duration"), *rows])
+        csv.writer(target).writerows([(*anki_log.COLUMNS, anki_log.DURATION), *rows])
     answer = cli.progress(
         "", "import", "anki", str(file), "--json", PUBSUB_EMULATOR_HOST=fake_publisher.address
     )
