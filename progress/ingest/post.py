@@ -7,7 +7,7 @@ rejected, and no dead letter is stored.
 from datetime import UTC, datetime
 from typing import Any
 
-from progress.event_store import bodies, envelope, timestamps
+from progress.event_store import bodies, envelope, events, timestamps
 from progress.event_store.envelope import Message, Rejection
 from progress.event_store.log import Delivery
 from progress.ingest import push
@@ -37,16 +37,19 @@ def parse_delivery(
 def describe(delivery: Delivery, others: Others) -> dict[str, Any]:
     """Return the number of entries per outcome, and the dead letters by index.
 
-    Each entry counts once. `others` has the outcome and the reason of the events that were not
-    appended, and of the rejections that are no dead letters.
+    Each entry counts once, and among the appended ones `unknown_types` are of no declared type.
+    `others` has the outcome and the reason of the events that were not appended, and of the
+    rejections that are no dead letters.
     """
-    counts = dict.fromkeys(("appended", "redelivered", "pending", "erased"), 0)
+    counts = dict.fromkeys(("appended", "redelivered", "pending", "erased", "unknown_types"), 0)
     letters: list[dict[str, Any]] = []
     for entry in delivery.entries:
         first = (entry.kind, entry.reason) if isinstance(entry, Rejection) else ("appended", None)
         outcome, reason = others.get(entry.index, first)
         if outcome in counts:
             counts[outcome] += 1
+            if outcome == "appended" and entry.event_type not in events.EVENT_TYPES:
+                counts["unknown_types"] += 1
             continue
         if outcome == "future":
             reason = timestamps.describe_future(datetime.now(UTC))

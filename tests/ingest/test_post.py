@@ -42,7 +42,8 @@ from tests.support.token_issuer import Issuer
 
 ID = "4a7d1c9e-0b7f-4b43-9d2c-6f1e8a5b3c21"
 MIB = 1 << 20
-ZEROS = {"appended": 0, "redelivered": 0, "pending": 0, "erased": 0, "dead_letters": []}
+COUNTS = ("appended", "redelivered", "pending", "erased", "unknown_types")
+ZEROS = {**dict.fromkeys(COUNTS, 0), "dead_letters": []}
 SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
 
@@ -317,6 +318,12 @@ def test_an_expired_token_and_one_of_another_issuer_get_401(ingest: Client) -> N
         assert send(ingest, [], Authorization=authorization).status_code == 401
 
 
+def test_a_misspelt_type_is_recorded_and_told(ingest: Client) -> None:
+    seen = [envelope("CardReveiwed", {"user_id": "ann"}), envelope("CardSeen", {})]
+    assert tell(ingest, [*seen, session_started()]) == {"appended": 3, "unknown_types": 2}
+    assert tell(ingest, seen) == {"redelivered": 2}
+
+
 def test_without_an_issuer_no_token_is_accepted_except_on_cloud_run(
     store: Store, fake_publisher: FakePublisher
 ) -> None:
@@ -489,7 +496,7 @@ def test_posts_in_any_batches_have_the_rows_letters_and_outcomes_of_pushes_of_si
     expected = []
     for group in groups:
         answers: list[tuple[dict[str, int], list[Any]]] = [
-            (dict.fromkeys(("appended", "redelivered", "pending", "erased"), 0), []) for _ in group
+            (dict.fromkeys(COUNTS, 0), []) for _ in group
         ]
         entries = [
             (place, index, take(False, [entry]))
