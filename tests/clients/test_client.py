@@ -164,7 +164,7 @@ def test_the_client_has_less_than_5_kb_and_no_dependencies(client_app: Path) -> 
     described = json.loads((package / "package.json").read_text(encoding="utf-8"))
     assert "dependencies" not in described
     assert {file.name for file in package.iterdir()} == {
-        *("LICENSE", "README.md", "dist", "package.json")
+        *("LICENSE", "README.md", "dist", "package.json", "skill.md")
     }
     esbuild = str(CLIENT / "node_modules" / "esbuild" / "bin" / "esbuild")
     options = ["--bundle", "--minify", "--format=esm"]

@@ -37,7 +37,7 @@ _FOLDER = re.compile(
 _EXAMPLE = re.compile(r"^ {4}(?:>>>|\.\.\.) .*$", re.MULTILINE)
 
 # Files that a reader writes, and that are not in the repository.
-_WRITTEN = {"backend_override.tf"}
+_WRITTEN = {"app.mjs", "backend_override.tf"}
 
 
 def _list_files() -> list[str]:

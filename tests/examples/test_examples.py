@@ -185,7 +185,7 @@ def test_a_learner_sets_a_goal_and_corrects_an_answer_and_a_teacher_sees_both_un
 
 @pytest.mark.exhaustive
 def test_the_readme_s_lines_send_an_answer(environment: dict[str, str]) -> None:
-    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## Send an answer")[1]
+    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("\nBy hand, ")[1]
     lines = re.findall(r"^    (.*\n)", section.partition("\n## ")[0], re.MULTILINE)
     page = environment["QUERY_URL"].removesuffix("/graphql")
     text = _with_server("".join(lines)).replace("http://127.0.0.1:8080", page)

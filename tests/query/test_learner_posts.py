@@ -426,6 +426,22 @@ def test_any_role_but_publisher_posts_about_oneself(world: World) -> None:
         assert (response.status_code, response.headers["allow"]) == (405, "OPTIONS, POST")
 
 
+def test_a_post_leaves_no_access_trace(world: World) -> None:
+    """Unlike a read by the same caller, also where the post is about somebody else and refused."""
+    traces = "SELECT read_by, user_id FROM event_store.accesses"
+    named = entry(user_id="ann", answers_per_day=5)
+    assert world.post(answer(), named) == []
+    Projector(world.connection).catch_up_all()
+    refused = api.read(world.send([named], "staff", roles="support"))["refused"]
+    assert [each["reason"] for each in refused] == [
+        "expected the token's learner - at $.data.user_id"
+    ]
+    assert world.connection.run(traces) == []
+    query = '{ userProgress(userId: "ann") { totalItemsLearned } }'
+    assert world.api.post(query, "staff", roles="support")["data"]["userProgress"]
+    assert world.connection.run(traces) == [["staff", "ann"]]
+
+
 def test_a_system_takes_posts_of_learners_only_if_it_says_so(
     store: Store, fake_publisher: FakePublisher
 ) -> None:

@@ -28,7 +28,9 @@ def install(folder: Path) -> Path:
     source, app = folder / "clients" / "javascript", folder / "app"
     shutil.copytree(CLIENT, source, ignore=shutil.ignore_patterns("node_modules", "dist"))
     (source / "node_modules").symlink_to(CLIENT / "node_modules")
-    shutil.copy(files.ROOT / "LICENSE", folder)
+    for name in ("LICENSE", "docs/skill.md"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(files.ROOT / name, folder / name)
     environment = settings.child_env(
         HOME=str(folder), PATH=f"{source}/node_modules/.bin:{os.environ['PATH']}"
     )

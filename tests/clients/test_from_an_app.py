@@ -1,0 +1,136 @@
+"""The code of docs/from-an-app.md and docs/skill.md, and that of the README, works on a stack."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from progress import files
+from progress.event_store import events
+from tests.support import cli, fault_stack, node, programs
+from tests.support.fault_stack import Stack
+from tests.support.learner_client import CLIENT
+
+pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
+
+README, PAGE, SKILL = (
+    (files.ROOT / name).read_text(encoding="utf-8")
+    for name in ("README.md", "docs/from-an-app.md", "docs/skill.md")
+)
+# What the calls of the page's table take from their app.
+_GIVEN = """const user = { getIdToken: token };
+const item_id = "house-reading", timezone = "Europe/Berlin";
+const id = await client.reviewed({ itemId: "undone", rating: 1, intervalDays: 0 });
+"""
+_SITTINGS = "{ sessions { edges { node { completedAt durationSeconds answers itemCount } } } }"
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"(?ms)^```{language}(?: title=\S+)?\n(.*?)^```", text)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with fault_stack.run_stack() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def app(client_app: Path) -> Path:
+    packages = client_app / "node_modules"
+    (packages / "ts-fsrs").symlink_to(CLIENT / "node_modules" / "ts-fsrs")
+    return client_app
+
+
+def shell(stack: Stack, text: str, folder: Path | None = None, **more: str) -> str:
+    """Run lines of a page as if the stack had the address of the page."""
+    text = text.replace(".venv/bin/progress", " ".join(cli.COMMAND))
+    text = text.replace("8080", str(stack.port)).replace("curl ", "curl --silent ")
+    variables = {**os.environ, "PROGRESS_DATA_DIR": str(stack.folder.path), **more}
+    return programs.run(["bash", "-euc", text], variables, folder=folder or files.ROOT)
+
+
+def run(stack: Stack, app: Path, program: str, user: str) -> list[str]:
+    """Run a program of a page for a learner; return the lines that it prints."""
+    (app / "page.mjs").write_text(
+        program.replace("8080", str(stack.port)).replace("outbox-ann", f"outbox-{user}")
+    )
+    printed = node.run(app, "node", "page.mjs", TOKEN=stack.token(user, "learner"))
+    return printed.splitlines()
+
+
+@pytest.mark.exhaustive
+def test_the_first_program_leads_to_a_number_in_thirty_lines(stack: Stack, app: Path) -> None:
+    (program, _) = blocks(PAGE, "js")
+    (start, *_) = blocks(PAGE, "sh")
+    assert len((program + start).splitlines()) <= 30
+    assert "npm install learner-progress ts-fsrs" in start
+    (token,) = re.findall(r"\$\((.*token.*)\)", start)
+    assert shell(stack, token).count(".") == 2
+    delivered, answer = run(stack, app, program, "ann")
+    assert f"`{delivered}`" in PAGE
+    numbers = json.loads(answer)["data"]
+    assert numbers["userProgress"] == {"totalItemsLearned": 1}
+    assert sum(day["items"] for day in numbers["dueForecast"]) == 1
+    assert numbers["knowledge"] == {"expected": 1}
+
+
+@pytest.mark.exhaustive
+def test_no_call_of_the_page_and_of_the_readme_is_refused(stack: Stack, app: Path) -> None:
+    first, sitting = blocks(PAGE, "js")
+    shown = README.split("\n## Send an answer\n")[1].split("\nBy hand, ")[0]
+    of_readme = "".join(re.findall(r"^    (.+\n)", shown, re.MULTILINE))
+    assert "reviewed" in of_readme
+    calls = re.findall(r"`(record\([^`]+\))`", PAGE)
+    program = f"{first}{_GIVEN}{{ {of_readme} await client.flush(); }}\n{sitting}"
+    program += "".join(f"await client.{call};\n" for call in calls)
+    program += "console.log(await client.flush(), await client.refused());\n"
+    *_, delivered = run(stack, app, program, "bea")
+    assert re.fullmatch(r"\{ accepted: \d+, refused: 0, waiting: 0 \} \[\]", delivered)
+    stack.await_delivery()
+    stack.await_projection()
+    (edge,) = stack.ask("bea", _SITTINGS)["sessions"]["edges"]
+    assert edge["node"].pop("completedAt")
+    assert edge["node"] == {"durationSeconds": 300, "answers": 1, "itemCount": 20}
+
+
+@pytest.mark.exhaustive
+def test_a_post_by_hand_is_answered_as_the_page_shows(stack: Stack) -> None:
+    _, describe, post = blocks(PAGE, "sh")
+    (answer,) = blocks(PAGE, "json")
+    assert json.loads(shell(stack, describe))["appended"] == 1
+    told = shell(stack, post, TOKEN=stack.token("cem", "learner"))
+    assert json.loads(told) == json.loads(answer)
+    stack.await_delivery()
+    stack.await_projection()
+    (edge,) = stack.ask("cem", "{ itemStats { edges { node { kind } } } }")["itemStats"]["edges"]
+    assert edge["node"] == {"kind": "reading"}
+
+
+@pytest.mark.exhaustive
+def test_the_skill_leads_to_a_number(stack: Stack, app: Path, tmp_path: Path) -> None:
+    (program,) = blocks(SKILL, "js")
+    _, check, number = blocks(SKILL, "sh")
+    (event,) = blocks(SKILL, "json")
+    (tmp_path / "events.jsonl").write_text(event)
+    assert shell(stack, check, tmp_path) == "no fault in 1 event\n"
+    assert run(stack, app, program, "dag") == ["{ accepted: 1, refused: 0, waiting: 0 } []"]
+    stack.await_delivery()
+    stack.await_projection()
+    told = json.loads(shell(stack, number, TOKEN=stack.token("dag", "learner")))
+    assert told["data"]["userProgress"] == {"totalItemsLearned": 1, "accuracyRate": 1.0}
+    (query,) = re.findall(r"`(\{ events\(.+?)`", SKILL)
+    (recorded,) = stack.ask("dag", query)["events"]["edges"]
+    assert recorded["node"]["eventType"] == "CardReviewed"
+
+
+def test_the_pages_name_the_types_that_learners_post_and_no_undeclared_one() -> None:
+    assert [name for name in events.LEARNERS_POST if f"{name}" not in PAGE] == []
+    for text in (PAGE, SKILL):
+        table = text.split("## Which event when\n")[1].split("\n## ")[0]
+        named = re.findall(r"(?<!\w)[`\"]([A-Z][a-z]+(?:[A-Z][a-z]+)+)[`\"]", table)
+        assert len(named) > 5
+        assert {*named} <= events.EVENT_TYPES.keys()
