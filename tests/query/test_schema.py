@@ -19,6 +19,7 @@ from graphql import (
     lexicographic_sort_schema,
     parse,
     print_schema,
+    validate,
 )
 
 from progress.local import ports
@@ -224,6 +225,13 @@ def test_the_document_says_what_to_subscribe_to() -> None:
 
 def names_in(text: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", text))
+
+
+def test_the_short_queries_of_the_document_are_valid() -> None:
+    shown = re.findall(r"^    (\{ .+\})$", DOCUMENT, re.MULTILINE)
+    assert len(shown) >= 4
+    for query in shown:
+        assert validate(GRAPHQL, parse(query)) == []
 
 
 def test_the_document_has_the_six_queries_that_graphiql_opens() -> None:
