@@ -1,9 +1,11 @@
 """HTTP servers in threads of the test process."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from progress.local import ports
 
@@ -34,6 +36,11 @@ class Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # enough for the simultaneous pushes of two subscriptions
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report an error, unless the client was killed meanwhile."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager
