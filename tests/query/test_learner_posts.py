@@ -146,6 +146,8 @@ def test_a_post_is_published_as_the_learners_own_and_recorded(world: World) -> N
     rows = world.rows()
     assert [row[4]["posted_by"] for row in rows] == ["learner"] * 3
     assert {row[1] for row in rows} == {"learner-ann"}
+    told = "SELECT event_store.published_event(e)::json #>> '{metadata,posted_by}' FROM "
+    assert world.connection.run(told + "event_store.events e") == [["learner"]] * 3
     query = '{ events(first: 3, userId: "ann") { edges { node { eventId postedBy sourceId } } } }'
     edges = world.api.post(query, "support", roles="support")["data"]["events"]["edges"]
     assert edges[1]["node"] == {

@@ -105,7 +105,8 @@ PUBLISHED: dict[str, Field] = {
         {"session_id": "s-1", "item_id": "i-9", "response_time_ms": 2506},
     ),
     "metadata": Field(
-        "The publisher's metadata, and the event's place in the log.",
+        "The publisher's metadata, and the event's place in the log. `posted_by` is `learner` "
+        "where the learner's own device has posted the event.",
         {
             "user_id": "u-1",
             "global_position": 1207,
