@@ -115,7 +115,11 @@ def kill_often(stack: Stack, client: Client, kills: int, seed: int) -> int:
         assert last.told == ["empty"]
         counts = count_answers(stack, learner)
         lost = [item for run in runs for item in run.told if item not in counts]
-        assert not lost, f"{learner} lost {lost}"
+        if lost:  # were they counted late, and which runs had told them?
+            time.sleep(10)
+            missing = [item for item in lost if item not in count_answers(stack, learner)]
+            told = {run.given["run"]: len(run.told) for run in runs}
+            raise AssertionError(f"{learner} lost {lost} of {told}; after 10 s {missing}")
         assert {*counts.values()} == {1}, f"{learner}: {counts}"
         answers += len(counts)
     return answers
