@@ -211,12 +211,12 @@ def need_terraform(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def stores(postgres_server: Server) -> Iterator[Callable[[], Store]]:
+def stores(postgres_server: Server) -> Iterator[Callable[..., Store]]:
     """A function that creates a database, which is dropped when the test ends."""
     made: list[str] = []
 
-    def make() -> Store:
-        made.append(postgres_server.create_database())
+    def make(*learners: str) -> Store:
+        made.append(postgres_server.create_database(*learners))
         return Store(postgres_server.sibling(made[-1]))
 
     yield make
@@ -225,9 +225,10 @@ def stores(postgres_server: Server) -> Iterator[Callable[[], Store]]:
 
 
 @pytest.fixture
-def store(stores: Callable[[], Store]) -> Store:
-    """A migrated database without events."""
-    return stores()
+def store(request: pytest.FixtureRequest, stores: Callable[..., Store]) -> Store:
+    """A migrated database without events, or with folded lessons of `folded_learners`."""
+    has_lessons = "folded_learners" in request.fixturenames
+    return stores(*(request.getfixturevalue("folded_learners") if has_lessons else ()))
 
 
 @pytest.fixture

@@ -22,14 +22,18 @@ from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
 
-USERS = [f"u{n}" for n in range(8)]
+USERS = tuple(f"u{n}" for n in range(8))
 
 
 @pytest.fixture
-def populated(connection: Connection) -> Connection:
-    """A store with learners whose events are folded."""
-    sample_events.record_lessons(connection, *USERS)
-    batch.run(connection)
+def folded_learners() -> tuple[str, ...]:
+    """The learners whose lessons `store` has, folded."""
+    return USERS
+
+
+@pytest.fixture
+def populated(folded_learners: tuple[str, ...], connection: Connection) -> Connection:
+    """A connection to a store with learners whose events are folded."""
     return connection
 
 

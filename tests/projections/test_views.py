@@ -28,17 +28,21 @@ from tests.support.stage import append
 
 pytestmark = pytest.mark.every_postgres
 
-USERS = ["ann", "bob", "cy"]
+USERS = ("ann", "bob", "cy")
 OTHER = "progress_0123456789ab"
 COLUMNS = Path(__file__).with_name("views.json")
 EXAMPLE = Path(__file__).parents[2] / "examples/views.sql"
 
 
 @pytest.fixture
-def populated(connection: Connection) -> Connection:
+def folded_learners() -> tuple[str, ...]:
+    """The learners whose lessons `store` has, folded."""
+    return USERS
+
+
+@pytest.fixture
+def populated(folded_learners: tuple[str, ...], connection: Connection) -> Connection:
     """A store with learners and views."""
-    sample_events.record_lessons(connection, *USERS)
-    batch.run(connection)
     views.follow(connection, None)
     return connection
 

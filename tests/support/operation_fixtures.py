@@ -20,10 +20,10 @@ from progress.ingest import push
 from progress.local import readiness
 from progress.operations import erasure_steps, runner
 from progress.operations.records import PLANS, Step
-from progress.projections import batch, changes
+from progress.projections import changes
 from progress.projections.changes import Publisher
 from tests.conftest import Store
-from tests.support import api, sample_events, stage
+from tests.support import api, stage
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher
 from tests.support.postgres_servers import url_of
@@ -149,10 +149,14 @@ def operator(
 
 
 @pytest.fixture
-def populated(connection: Connection) -> Connection:
+def folded_learners() -> tuple[str, ...]:
+    """The learners whose lessons `store` has, folded."""
+    return USERS
+
+
+@pytest.fixture
+def populated(folded_learners: tuple[str, ...], connection: Connection) -> Connection:
     """A store with folded lessons of `USERS`; a trigger records each change of an operation."""
-    sample_events.record_lessons(connection, *USERS)
-    batch.run(connection)
     connection.run(BLOCKS["record changes"])
     return connection
 

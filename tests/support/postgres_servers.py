@@ -18,8 +18,8 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.url import parse_url
 from progress.local import postgres as server
 from progress.local import processes
-from progress.projections import schema
-from tests.support import folders
+from progress.projections import batch, schema
+from tests.support import folders, sample_events, stage
 
 EMBEDDED, OLDEST = "embedded", "postgresql-15"
 OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
@@ -32,7 +32,7 @@ class Server:
     url: str
     which: str = EMBEDDED
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    _template: str = ""
+    _templates: dict[tuple[str, ...], str] = field(default_factory=dict)
     _connection: Connection | None = None
     _unused: deque[str] = field(default_factory=deque)
 
@@ -48,20 +48,30 @@ class Server:
             max_examples=times * usual if self.which == EMBEDDED else usual // 3
         )
 
-    def create_database(self) -> str:
-        """Create a database from the migrated template; return its name."""
-        if not self._template:
-            self._template = self.create_bare_database("STRATEGY FILE_COPY")
-            connection = database.connect(self.sibling(self._template))
-            migrations.apply(connection)
-            schema.create(connection)
-            connection.close()
-            self._create_users()
+    def create_database(self, *learners: str) -> str:
+        """Create a database from the migrated template; return its name.
+
+        With learners, it has their folded lessons.
+        """
+        if learners not in self._templates:
+            self._templates[learners] = self._create_template(*learners)
         # The default strategy takes twice as long: it writes each page to the write-ahead log.
-        name = self.create_bare_database(f"TEMPLATE {self._template} STRATEGY FILE_COPY")
+        name = self.create_bare_database(f"TEMPLATE {self._templates[learners]} STRATEGY FILE_COPY")
         # The privileges on the database itself are not copied from the template.
         self._run(f"GRANT CREATE ON DATABASE {name} TO progress_project")
         self._run(f"GRANT TEMPORARY ON DATABASE {name} TO progress_query")
+        return name
+
+    def _create_template(self, *learners: str) -> str:
+        name = self.create_database() if learners else self.create_bare_database("")
+        with closing(stage.connect(self.sibling(name))) as connection:
+            if learners:
+                sample_events.record_lessons(connection, *learners)
+                batch.run(connection)
+            else:
+                migrations.apply(connection)
+                schema.create(connection)
+                self._create_users()
         return name
 
     @contextmanager
@@ -82,8 +92,7 @@ class Server:
 
     def close(self) -> None:
         """Close the connection; drop the databases, because the server may outlive the tests."""
-        if self._template:
-            self._unused.append(self._template)
+        self._unused.extend(self._templates.values())
         while self._unused:
             self._drop_oldest()
         if self._connection:

@@ -6,18 +6,21 @@ import pytest
 
 from progress.adapters.postgres import statements
 from progress.adapters.postgres.database import Connection
-from progress.projections import batch, schema
-from tests.support import sample_events
+from progress.projections import schema
 
 BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
-USERS = [f"u{n}" for n in range(8)]
+USERS = tuple(f"u{n}" for n in range(8))
 
 
 @pytest.fixture
-def populated(connection: Connection) -> Connection:
+def folded_learners() -> tuple[str, ...]:
+    """The learners whose lessons `store` has, folded."""
+    return USERS
+
+
+@pytest.fixture
+def populated(folded_learners: tuple[str, ...], connection: Connection) -> Connection:
     """A store with learners whose events are folded."""
-    sample_events.record_lessons(connection, *USERS)
-    batch.run(connection)
     connection.run(BLOCKS["let the log be changed"])
     return connection
 
