@@ -177,8 +177,8 @@ def run_in(folder: Path, programs: Path | None = None) -> Iterator[str]:
     """Run a server in the folder during the block; yield its URL."""
     running = OwnServer(folder, programs)
     # Faster: only test data are lost if the machine crashes, and databases come and go, for
-    # which the server scans its buffers.
-    running.start("fsync=off", "shared_buffers=32MB")
+    # which the server scans its buffers, and after which it would log whole pages.
+    running.start("fsync=off", "full_page_writes=off", "shared_buffers=32MB")
     yield running.url
     running.stop()
 
