@@ -2,11 +2,8 @@
 
 import { h } from './dom.js';
 import { t } from './i18n.js';
-import { card, note, section } from './layout.js';
+import { button, card, note, section } from './layout.js';
 import * as session from './session.js';
-
-export const button = (name, text) =>
-  h('button', { type: 'button', class: 'button quiet', 'data-export': name, 'data-key': name }, text);
 
 export class Download {
   /** `user` is null for the caller's own record; `draw` draws the view again. */
@@ -20,18 +17,15 @@ export class Download {
   }
 
   /**
-   * The section. It says which data are kept. A user who may export the record also sees the download, and who has read
+   * The section, with a link to what is kept. A user who may export the record also sees the download, and who has read
    * the record, as far as it is loaded.
    */
-  section(readers, posts) {
-    const kept = card('kept', t('data.kept'), 'wide',
-      h('ul', { class: 'facts' }, ['events', 'settings', 'masked', 'readers', 'end'].map((name) =>
-        h('li', null, t(`kept.${name}`))), posts?.map((text) => text && h('li', null, text))),
-      this.user && ['support', 'admin'].includes(session.role()) && h('div', { class: 'tools' },
-        h('a', { class: 'button quiet', href: `#/events/${encodeURIComponent(this.user)}` }, t('data.events'))));
-    const read = card('readers', t('readers.title'), null, note(t('readers.meaning')), readers?.content());
+  section(readers) {
+    const link = (view, text) => h('a', { class: 'button quiet', href: `#/${view}/${encodeURIComponent(this.user ?? '')}` }, text);
+    const isStaff = this.user && ['support', 'admin'].includes(session.role());
     return section('my-data', t(this.user ? 'data.theirs' : 'data.title'),
-      this.isAllowed && [this.card(), read], kept);
+      this.isAllowed && [this.card(), card('readers', t('readers.title'), null, note(t('readers.meaning')), readers?.content())],
+      h('div', { class: 'tools' }, link('kept', t('data.kept')), isStaff && link('events', t('data.events'))));
   }
 
   get isAllowed() {
@@ -43,7 +37,7 @@ export class Download {
       note(t('data.meaning')),
       h('p', { class: 'error', role: 'alert' }, this.started?.error),
       this.started?.bar(),
-      h('div', { class: 'tools' }, this.started?.buttons() ?? button('start', this.text)));
+      h('div', { class: 'tools' }, this.started?.buttons() ?? button('export', 'start', this.text)));
   }
 
   /** The text of the button that starts an export. */

@@ -1,10 +1,11 @@
 // The forgetting curve of an item: the estimated recall falls between the answers, and each answer changes it.
 
-import { axis, chart, ends, frame, legend, round, rules } from './charts.js';
+import { axis, chart, legend, rules } from './charts.js';
 import { s } from './dom.js';
 import { dayOf, fullDay, instant, percent, recallShare, shortDay } from './format.js';
 import { t } from './i18n.js';
 import { table, unfolded } from './layout.js';
+import { ends, frame, round } from './lines.js';
 import { pastDay } from './then.js';
 
 const HALF_DAY = 43_200_000; // milliseconds

@@ -1,14 +1,16 @@
-// The section "How far". It shows the number of items in each stage. For each level, it shows the share of known items,
-// the pace and the expected date. For each skill, it shows the share of known items and the accuracy. It also shows the
-// newest milestones; one that is reached while the page is open is told above the page.
+// The section "How far". For each level, it shows the share of known words, the pace and the expected date; for each skill,
+// while the skills differ, the share of known words and the accuracy. It also shows the newest milestones; one that is
+// reached while the page is open is told above the page.
 
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';
-import { longDay, minutes, monthYear, number, percent, share } from './format.js';
+import { longDay, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js';
 import { t } from './i18n.js';
 import { languageSwitch, ofAllLanguages } from './languages.js';
 import { card, mark, note, section } from './layout.js';
+
+const AGREE = 0.1; // rates that differ by less agree
 
 const shades = (row) => STAGES.map((name, index) => [`stage-${index}`, row[name]]);
 
@@ -17,34 +19,14 @@ export function howFar(data) {
   const ofAll = () => ofAllLanguages(data.languages, data.language);
   const waiting = () => isPending && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
   return section('how-far', t('howFar.title'), languageSwitch(data.languages, data.language),
-    totals(data, ofAll), skills(data, waiting()), milestones(data, ofAll),
-    levels(data, waiting()));
+    levels(data, waiting()), skills(data, waiting()), milestones(data, ofAll));
 }
 
 /** False for a level or skill that neither the catalogue has in the learner's languages nor the learner has studied. */
 const isShown = (row) => row.catalogueItems > 0 || row.itemsStudied > 0;
 
-function totals({ progress }, ofAll) {
-  const stages = progress.masteryStats;
-  const whole = stages.unlearned + STAGES.reduce((count, name) => count + stages[name], 0);
-  const figures = [
-    [t('totals.learned'), number(progress.totalItemsLearned)],
-    [t('totals.sessions'), number(progress.totalSessionsCompleted)],
-    [t('totals.time'), minutes(progress.totalStudyTimeMinutes)],
-    [t('totals.right'), percent(progress.accuracyRate)],
-  ];
-  return card('totals', t('totals.title'), null, ofAll(),
-    h('dl', { class: 'figures' }, figures.map(([name, value]) =>
-      h('div', null, h('dt', null, name), h('dd', null, value)))),
-    note(t('totals.items', { mastered: masteredNow(stages), count: whole })),
-    bar(shades(stages), whole),
-    stageLegend({ ...stages, unmet: stages.unlearned }),
-    note(t('totals.meaning')));
-}
-
-/** The colours of the states; with `counts`, also their numbers. */
-export const stageLegend = (counts, names = [...STAGES, 'unmet']) => legend(names.map((name, index) => [
-  `stage-${index}`, ...(counts ? [h('b', null, number(counts[name])), ' '] : []), t(`stage.${name}`)]));
+/** The colours of the states. */
+export const stageLegend = (names = [...STAGES, 'unmet']) => legend(names.map((name, index) => [`stage-${index}`, t(`stage.${name}`)]));
 
 function levels({ levels: all }, waiting) {
   const rows = all.filter(isShown);
@@ -85,8 +67,14 @@ function expected(row, isNear) {
   return isNear && row.expectedDate ? monthYear(row.expectedDate) : '–';
 }
 
+/** Nothing while the skills agree, in what is known and in what is answered right. */
 function skills({ domains }, waiting) {
   const rows = domains.filter(isShown);
+  const differ = (value) => {
+    const values = rows.filter(({ itemsStudied }) => itemsStudied).map(value);
+    return Math.max(...values) - Math.min(...values) > AGREE;
+  };
+  if (!differ((row) => masteredNow(row) / row.itemsStudied) && !differ(({ accuracyRate }) => accuracyRate)) return null;
   return card('skills', t('skills.title'), null, status(waiting, t(rows.length ? 'skills.meaning' : 'levels.noCatalogue')),
     shareTable(t('skills.skill'), [t('levels.known'), t('levels.right')],
       rows.map((row) => [t(`skills.${row.domain}`), row, percent(row.accuracyRate)]), waiting),

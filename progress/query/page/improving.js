@@ -1,61 +1,51 @@
-// The section "Am I improving?". It compares this week with last week. Its charts show retention, accuracy and speed by
-// week, and the number of items newly mastered in each month.
+// The section "Am I improving?". It compares the last four weeks with the four before, and shows how much was remembered.
+// Its charts show the states of the words and the answers by week, and the number of words newly mastered in each month.
 
-import { axis, chart, columns, counts, legend, lines, dateLabels, roundUp, slots } from './charts.js';
+import { axis, chart, columns, counts, legend, dateLabels, roundUp, slots } from './charts.js';
 import { h } from './dom.js';
 import {
-  dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, points, rounded, shortDay, weekday,
+  dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, points, rounded, shortDay,
 } from './format.js';
 import { masteredNow } from './freshness.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
-import { accuracy, firstDay, monday, months, pace, sum, weeks } from './periods.js';
+import { MAX_WEEKS, accuracy, firstDay, monday, months, pace, sum, weeks } from './periods.js';
 import { pastDay } from './then.js';
 
 const RANGES = { month: 5, quarter: 13, year: 53, all: 0 }; // weeks of the charts by week; 0: since the first answer
-const WINDOW = 28; // number of days that each point of a retention line covers
+const COMPARED = 28; // days
 const MONTHS = { month: 2, quarter: 4, year: 12, all: 0 }; // months of the chart of mastered items
 const MAX_MONTHS = 24; // a longer chart shows years
-const MIN_TESTS = 5; // a retention rate from fewer tests is not drawn
 
-/** The section. The range's buttons are over the charts that they change; a chart without a neighbour is wide. */
-export function improving(data, { range = 'year', growth = null } = {}) {
-  const shown = periodsOf(data, range);
-  const isMastered = [...data.days.values()].some((day) => day.newMasteryCount);
-  const recalled = data.retention?.length > 0 && retentionLines(data, range, isMastered ? null : 'wide');
+/** The section. The range's buttons are over the charts that they change. `states` draws the card that arrives later. */
+export function improving(data, { range = 'year', states = null } = {}) {
   const none = isKnown(data) ? 'mastered.noneNow' : 'mastered.none';
   return section('improving', t(data.user ? 'jump.improving' : 'improving.title'),
     comparison(data), data.retention && retention(data), ranges(range),
-    isMastered
-      ? mastered(shown, data, recalled ? null : 'wide')
-      : card('mastered', t('mastered.title'), 'wide', note(t(none))),
-    recalled,
-    card('growth', t('growth.title'), 'wide growth', growth ? growth(data, since(data, range)) : note(t('growth.loading'))),
+    !pastDay() && card('states', t('states.title'), 'wide', states ? states(data, since(data, range)) : note(t('states.loading'))),
+    [...data.days.values()].some((day) => day.newMasteryCount)
+      ? mastered(periodsOf(data, range), data)
+      : card('mastered', t('mastered.title'), null, note(t(none))),
     byWeek(data, range));
 }
 
 /** True if the learner knows an item, although none may have become known in the last year. */
 const isKnown = ({ progress }) => Boolean(progress) && masteredNow(progress.masteryStats) > 0;
 
-/** Compare this week up to today with the same days of last week. */
+/** Compare the last four weeks with the four before. */
 function comparison({ days: studied, day }) {
-  const start = monday(day);
-  const now = sum(studied, start, day);
-  const before = sum(studied, dayAfter(start, -7), dayAfter(day, -7));
+  const upTo = (last) => sum(studied, dayAfter(last, 1 - COMPARED), last);
+  const [now, before] = [upTo(day), upTo(dayAfter(day, -COMPARED))];
   const rows = [
-    ['answers', (week) => week.answers, number, number, 'volume'],
-    ['right', (week) => rounded(accuracy(week), 100), percent, points, 'more'],
-    ['speed', (week) => rounded(pace(week), 10), decimal, decimal, 'less'],
-    ['time', (week) => Math.floor(week.studySeconds / 60), minutes, minutes, 'neither'],
-    ['studyDays', (week) => week.activeDays, number, number, 'volume'],
-    ['learned', (week) => week.itemsLearned, number, number, 'volume'],
+    ['answers', (span) => span.answers, number, number, 'volume'],
+    ['right', (span) => rounded(accuracy(span), 100), percent, points, 'more'],
+    ['speed', (span) => rounded(pace(span), 10), decimal, decimal, 'less'],
+    ['time', (span) => Math.floor(span.studySeconds / 60), minutes, minutes, 'neither'],
+    ['studyDays', (span) => span.activeDays, number, number, 'volume'],
+    ['learned', (span) => span.itemsLearned, number, number, 'volume'],
   ];
-  const [from, to] = [start, day].map((date) => weekday(date, 'long'));
-  const span = start === day ? to : t('week.span', { from, to });
-  const past = pastDay() ? 'Then' : '';
-  return card('comparison', t(`week.title${past}`), null,
-    note(t('week.compared', { span })),
-    table([h('span', { class: 'unseen' }, t('week.number')), t(`week.this${past}`), t(`week.last${past}`), t('week.change')],
+  return card('comparison', t('week.title'), null,
+    table([h('span', { class: 'unseen' }, t('week.number')), t('week.this'), t('week.last'), t('week.change')],
       rows.map(([name, value, show, showChange, better]) => [
         t(`week.${name}`), show(value(now)), show(value(before)),
         change(value(now), value(before), showChange, better)])));
@@ -92,41 +82,28 @@ function weeksOf({ days: studied, day }, range) {
   return Math.min(RANGES[range] || all, all);
 }
 
-/** The cards of the weeks: the answers and, after two weeks with answers, how many were right, and how fast. */
+/** The card of the weeks or, of a long range, of its months. */
 function byWeek(data, range) {
   const { days: studied, day } = data;
   const count = weeksOf(data, range);
-  const shown = weeks(studied, day, count);
+  const isByMonth = count > MAX_WEEKS;
+  const shown = isByMonth ? monthsOf(data, range) : weeks(studied, day, count);
   const top = roundUp(Math.max(...shown.map((week) => week.answers)));
   const total = sum(studied, shown[0].start, day);
-  const below = (room) => axis(dateLabels(shown.map((week) => week.start), room), room);
-  return [
-    card('weeks', t('weeks.title'), 'wide',
-      note(total.answers
-        ? t('weeks.summary', { count: total.answers, day: longDay(shown[0].start), share: percent(accuracy(total)) })
-        : t('weeks.none')),
-      chart(columns(shown.map((week) => ({
-        parts: week.end > day
-          ? [['unfinished', week.answers]]
-          : [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
-        title: describe(week),
-        key: week.start,
-      })), top, t('weeks.chart', { count }), slots(count)), [0, top], number, below(slots(count))),
-      legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
-      unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown, day))),
-    course('accuracy', t('week.right'), shown.map(accuracy), accuracy(total), percent, 0.1, below(count)),
-    course('speed', t('weeks.speed'), shown.map(pace), pace(total), decimal, 1, below(count)),
-  ];
-}
-
-/** A card with a line of the weeks and their mean. The ends and the middle of the scale are multiples of `step`. */
-function course(key, name, values, mean, show, step, below) {
-  const known = values.filter((value) => value != null);
-  if (known.length < 2) return null;
-  const low = 2 * step * Math.floor(Math.min(...known) / step / 2);
-  const high = 2 * step * Math.ceil(Math.max(...known) / step / 2);
-  return card(key, name, null, note(t('weeks.mean', { mean: show(mean) })),
-    lines([{ name: 'mature', values }], [low, high], t('weeks.line', { name }), show, below));
+  const room = slots(shown.length);
+  return card('weeks', t(isByMonth ? 'weeks.byMonth' : 'weeks.title'), null,
+    note(total.answers
+      ? t('weeks.summary', { count: total.answers, day: longDay(shown[0].start), share: percent(accuracy(total)) })
+      : t('weeks.none')),
+    chart(columns(shown.map((week) => ({
+      parts: week.end > day
+        ? [['unfinished', week.answers]]
+        : [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
+      title: describe(week),
+      key: week.start,
+    })), top, t('weeks.chart'), room), [0, top], number, axis(dateLabels(shown.map((week) => week.start), room), room)),
+    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
+    unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown, day)));
 }
 
 const describe = (week) => t('weeks.week', { days: days(week.start, week.end), text: week.answers
@@ -140,24 +117,28 @@ const weekTable = (shown, day) => table(
     number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
-/** The months of a range, from the first day of study on, or, if there are many, the years. */
+/** The months of a range, from the first day of study on. */
+function monthsOf(data, range) {
+  const first = firstDay(data.days, data.day);
+  const all = months(data.days, data.day, MONTHS[range] || Math.ceil(weeksOf(data, range) / 4) + 1);
+  return all.filter(({ end }) => end >= first);
+}
+
+/** The months of a range or, if there are many, the years. */
 function periodsOf(data, range) {
-  const { days: studied, day } = data;
-  const first = firstDay(studied, day);
-  const all = months(studied, day, MONTHS[range] || Math.ceil(weeksOf(data, range) / 4) + 1);
-  const shown = all.filter(({ end }) => end >= first);
+  const shown = monthsOf(data, range);
   if (shown.length <= MAX_MONTHS) return shown;
   return [...new Set(shown.map(({ start }) => start.slice(0, 4)))]
-    .map((year) => sum(studied, `${year}-01-01`, `${year}-12-31`));
+    .map((year) => sum(data.days, `${year}-01-01`, `${year}-12-31`));
 }
 
 /** The number of items newly mastered in each month or year. A period that is not over is hatched above its whole name. */
-function mastered(shown, { days: studied, day }, style) {
+function mastered(shown, { days: studied, day }) {
   const isByYear = shown[0].end.slice(0, 7) !== shown[0].start.slice(0, 7);
   const nameOf = ({ start }) => (isByYear ? t('year.name', { year: start.slice(0, 4) }) : month(start, 'long'));
   const signOf = ({ start }) => (isByYear ? start.slice(2, 4) : monthSign(start));
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
-  return card('mastered', t(isByYear ? 'mastered.byYear' : 'mastered.title'), style,
+  return card('mastered', t(isByYear ? 'mastered.byYear' : 'mastered.title'), null,
     note(sentences(t('mastered.summary', { count: total, day: longDay(shown[0].start) }), shown.length > 1 && !isByYear && soFar(shown.slice(-2), studied, day))),
     counts(shown.map((period) => {
       const { start, end, newMasteryCount: value } = period;
@@ -197,30 +178,3 @@ function rate(rows, name) {
 
 const tests = (rows, name) => rows.reduce(
   ([asked, recalled], row) => [asked + row[name].asked, recalled + row[name].recalled], [0, 0]);
-
-/**
- * A card with two lines, one for young items and one for mature items. Each line has a point for each of the range's weeks.
- * The point shows the retention rate of the four weeks up to this point. Null with less than two points.
- */
-function retentionLines(data, range, style) {
-  const { retention: rows, day } = data;
-  const count = weeksOf(data, range);
-  const ends = Array.from({ length: count }, (_, index) => dayAfter(day, 7 * (index - count + 1)));
-  const series = ['young', 'mature'].map((name) => ({
-    name,
-    values: ends.map((end) => {
-      const from = dayAfter(end, -WINDOW);
-      const [asked, recalled] = tests(rows.filter((row) => row.start > from && row.start <= end), name);
-      return asked >= MIN_TESTS ? recalled / asked : null;
-    }),
-  }));
-  const known = series.flatMap(({ values }) => values).filter((value) => value != null);
-  if (count < 2 || known.length < 2) return null;
-  const low = Math.max(0, Math.floor(5 * Math.min(...known) - 0.25) / 5);
-  return card('remembered', t('retention.course'), style, note(t('retention.points')),
-    lines(series, [low, 1], t('retention.chart'), percent, axis(dateLabels(ends), ends.length)),
-    legend([['young', t('retention.youngLong')], ['mature', t('retention.matureLong')]]),
-    unfolded(t('retention.table'), t('retention.course'), table(
-      [t('retention.until'), t('retention.young'), t('retention.mature')],
-      ends.map((end, index) => [longDay(end), ...series.map(({ values }) => percent(values[index]))]).toReversed())));
-}

@@ -1,7 +1,7 @@
 // The page of one item: what is known about it, an estimate of its recall, and its history.
 
 import { runQuery } from './api.js';
-import { chart, columns, legend, lines, roundUp } from './charts.js';
+import { chart, columns, legend, roundUp } from './charts.js';
 import { h } from './dom.js';
 import { curve, curveTable, days as dayAxis } from './forgetting.js';
 import {
@@ -9,6 +9,7 @@ import {
 } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, table, unfolded } from './layout.js';
+import { lines } from './lines.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 import { due, itemList, level, word } from './items.js';

@@ -1,7 +1,7 @@
 // The view "What I know": how many items the learner is expected to know now, over time and on the day of an exam,
 // which items are fading, and how well the estimate predicted.
 
-import { axis, bar, chart, columns, legend, lines, dateLabels, roundUp, rules } from './charts.js';
+import { axis, bar, chart, columns, legend, dateLabels, roundUp, rules } from './charts.js';
 import { h, s } from './dom.js';
 import { clock, dayAfter, longDay, now, number, percent, recallShare } from './format.js';
 import { STAGES } from './freshness.js';
@@ -10,13 +10,17 @@ import { join, sentences, t } from './i18n.js';
 import { due, expectedOn, itemList, itemPage, level, word } from './items.js';
 import { chosenLanguage, languageSwitch, listenForLanguage, ofAllLanguages } from './languages.js';
 import { card, expectedOf, note, stamp, table, unfolded } from './layout.js';
+import { lines } from './lines.js';
 import { nameOf } from './names.js';
+import { byMonth } from './periods.js';
 import { View } from './problems.js';
 import * as session from './session.js';
 import { ask, pastDay } from './then.js';
 
 const MAX_DAYS_AHEAD = 3_650;
 const MAX_DAYS_TESTED = 365; // the calibration covers the tests of so many days
+const NEAR = 0.15; // lines that differ by less than this share of the whole nearly coincide
+const FLAT = 0.02; // a line that moves by less than this share of the whole is flat
 const YEARS = 14; // the number of calendar years that the curve may cover
 
 const COUNTS = 'on items expected fading levels { level items expected fading }';
@@ -173,18 +177,28 @@ const levelTable = ({ levels }) => h('table', { class: 'shares' },
 
 const rounded = (count) => number(Math.round(count));
 
-/** The curve since the first answer; nothing in the past. `ofAll` says that it counts all languages. */
-function course(curve, ofAll) {
-  if (!curve) return null;
-  if (curve.length < 2) return card('curve', t('curve.title'), 'wide', note(t('curve.short')));
-  const top = roundUp(Math.max(...curve.map((week) => week.items)));
-  const series = [['answered', 'items'], ['mature', 'expected']].map(([name, field]) =>
-    ({ name, values: curve.map((week) => week[field]) }));
+/**
+ * The curve since the first answer; nothing in the past. Lines that nearly coincide become their gap, and a flat gap a
+ * sentence. `ofAll` says that it counts all languages.
+ */
+function course(weeks, ofAll) {
+  if (!weeks) return null;
+  if (weeks.length < 2) return card('curve', t('curve.title'), 'wide', note(t('curve.short')));
+  const curve = byMonth(weeks);
+  const gaps = curve.map(({ items, expected }) => items - expected);
+  const most = Math.max(...curve.map(({ items }) => items));
+  const isNear = Math.max(...gaps) < NEAR * most;
+  if (isNear && Math.max(...gaps) - Math.min(...gaps) < FLAT * most) {
+    return card('curve', t('curve.title'), 'wide', ofAll(), note(t('curve.flat', { count: Math.round(gaps.at(-1)) })));
+  }
+  const shown = isNear ? [['mature', 'gap', gaps]]
+    : [['answered', 'items', curve.map(({ items }) => items)], ['mature', 'expected', curve.map(({ expected }) => expected)]];
   const starts = curve.map((week) => week.start);
   return card('curve', t('curve.title'), 'wide', ofAll(),
-    note(t('curve.meaning')),
-    lines(series, [0, top], t('curve.chart'), rounded, axis(dateLabels(starts), starts.length)),
-    legend([['answered', t('curve.items')], ['mature', t('curve.expected')]]),
+    note(t(isNear ? 'curve.near' : 'curve.meaning')),
+    lines(shown.map(([name, , values]) => ({ name, values })), [0, roundUp(isNear ? Math.max(...gaps) : most)], t('curve.chart'),
+      rounded, axis(dateLabels(starts), starts.length)),
+    legend(shown.map(([name, field]) => [name, t(`curve.${field}`)])),
     unfolded(t('curve.table'), t('curve.title'), table(
       [t('curve.until'), t('curve.items'), t('curve.expected')],
       curve.toReversed().map((week) => [longDay(week.end), number(week.items), number(Math.round(week.expected))]))));
@@ -201,7 +215,7 @@ const intervals = (rows, ofAll) => histogram('intervals', ofAll, rows.filter(({ 
     : t('knowledge.days', { from: atLeast, to: below - 1 })),
   ({ atLeast }) => number(atLeast),
   ({ atLeast }) => `stage-${STAGES.indexOf(atLeast < 7 ? 'learning' : atLeast < 21 ? 'shortTermMastered' : 'longTermMastered')}`,
-  stageLegend(null, STAGES));
+  stageLegend(STAGES));
 
 /** A column for each range. `rangeOf` names a range, `labelOf` labels its column, and `styleOf` is the column's class. */
 function histogram(key, ofAll, rows, rangeOf, labelOf, styleOf, ...below) {

@@ -18,6 +18,10 @@ export function card(key, title, style, ...content) {
   return h('div', { class: `card ${style ?? ''}`.trim(), 'data-key': key }, h('h3', null, title), content);
 }
 
+/** A quiet button whose `data-KIND` is its name. */
+export const button = (kind, name, text) =>
+  h('button', { type: 'button', class: 'button quiet', [`data-${kind}`]: name, 'data-key': name }, text);
+
 export const note = (...content) => h('p', { class: 'note' }, content);
 
 /** When the numbers of a view without a subscription were asked for, and a button that asks again; nothing in the past. */

@@ -45,15 +45,14 @@ export class Learner extends View {
     });
     this.path = pathOf(location.hash);
     this.at = new URLSearchParams(location.hash.split('?')[1]).get('at'); // the section that the address names
-    this.view = { year: null, day: null, preview: null, loading: null, months: null, range: 'year', growth: null };
+    this.view = { year: null, day: null, preview: null, loading: null, months: null, range: 'year', states: null };
     this.years = new Map();
     this.met = new Set(); // the days that met the goal, as far as they are loaded
     // A section is the current one while it crosses a line below the section bar.
     this.passing = new IntersectionObserver((seen) => this.pass(seen), { rootMargin: '-30% 0px -69% 0px' });
     // What a section or a card needs is loaded when it is seen.
     this.loads = {
-      year: () => this.loadMet(), improving: () => this.loadGrowth(), readers: () => this.readers ?? this.loadReaders(),
-      kept: () => this.posts ?? this.loadPosts(),
+      year: () => this.loadMet(), states: () => this.view.states ?? this.loadStates(), readers: () => this.readers ?? this.loadReaders(),
     };
     this.seeing = new IntersectionObserver((seen) => {
       for (const { isIntersecting, target } of seen) {
@@ -254,28 +253,40 @@ export class Learner extends View {
     for (const date of restDays) this.data.restDays.add(date);
   }
 
-  /** Add what happened before the query's range, as far as it is loaded. */
+  /** Add the days before the query's range, as far as they are loaded. */
   addBefore() {
-    if (!this.before) return;
-    this.addYear({ days: this.before.days, restDays: [] });
-    this.data.retention = [...this.before.retention, ...this.data.retention];
+    if (this.before) this.addYear({ days: this.before, restDays: [] });
   }
 
-  /** Load the chart of growth, and what happened before the query's range: the chart counts from the first answer on. */
-  async loadGrowth() {
-    if (this.before || this.isGrowing || this.view.months) return;
-    this.isGrowing = true;
+  /** Load the days before the query's range, once. */
+  async loadBefore() {
+    if (this.before || this.isLoadingBefore) return;
+    this.isLoadingBefore = true;
     try {
-      const { growth, loadBefore } = await import('./growth.js');
+      const { loadBefore } = await import('./before.js');
       this.before = await loadBefore(this.user, this.data, Number(range().from.slice(0, 4)), this.closing.signal);
-      this.view.growth = growth;
     } catch (problem) {
       this.fail(problem);
       return;
     } finally {
-      this.isGrowing = false;
+      this.isLoadingBefore = false;
     }
     this.addBefore();
+    if (!this.closing.signal.aborted) this.draw();
+  }
+
+  /** Load the states of the words by week, and the module that draws them. */
+  async loadStates() {
+    this.view.states = () => null;
+    try {
+      const { loadStates, states } = await import('./states.js');
+      const weeks = await loadStates(this.user, this.data.day, this.closing.signal);
+      this.view.states = (data, since) => states(weeks, data, since);
+    } catch (problem) {
+      this.view.states = null;
+      this.fail(problem);
+      return;
+    }
     if (!this.closing.signal.aborted) this.draw();
   }
 
@@ -293,19 +304,6 @@ export class Learner extends View {
       return;
     } finally {
       this.isReading = false;
-    }
-    if (!this.closing.signal.aborted) this.draw();
-  }
-
-  async loadPosts() {
-    this.posts = [];
-    try {
-      const { tellPosts } = await import('./readers.js');
-      this.posts = await tellPosts(this.user, this.closing.signal);
-    } catch (problem) {
-      this.posts = null;
-      this.fail(problem);
-      return;
     }
     if (!this.closing.signal.aborted) this.draw();
   }
@@ -409,7 +407,7 @@ export class Learner extends View {
     if (isNew(data)) return [head, isPast ? nothing('then.nothing') : welcome(data), !isPast && freshness(data)];
     return [
       head, jumps(user, isPast, this.view.section), today(data, !isPast && celebration(this.milestone)), improving(data, this.view), howFar(data),
-      year(data, this.view), when(data), items(data), !isPast && [this.download.section(this.readers, this.posts), freshness(data)],
+      year(data, this.view), when(data), items(data), !isPast && [this.download.section(this.readers), freshness(data)],
     ];
   }
 
@@ -468,6 +466,7 @@ export class Learner extends View {
     if (button.dataset.range) {
       this.view.range = button.dataset.range;
       this.draw();
+      if (button.dataset.range === 'all') this.loadBefore();
     }
     if (button.dataset.jump) this.jump(button.dataset.jump);
     if (button.dataset.share) this.share();
@@ -511,7 +510,6 @@ export class Learner extends View {
       this.shell.moved();
       this.years.clear(); // they show the former day, as what follows does
       Object.assign(this, { before: null, more: { languages }, moreAt: -NEWS_INTERVAL });
-      this.view.growth = null;
       await this.query();
     } catch (problem) {
       this.view.months = null;

@@ -103,6 +103,15 @@ const VIEWS = {
       return () => new Glossary(element, shell);
     },
   },
+  kept: {
+    roles: [],
+    tab: 'learner',
+    title: () => t('data.kept'),
+    open: async (element, [user], shell) => {
+      const { Kept } = await import('./kept.js');
+      return () => new Kept(element, user || null, shell);
+    },
+  },
   find: {
     roles: [],
     title: ([text]) => text,

@@ -2,6 +2,7 @@
 
 import { dayAfter, weekdayOf } from './format.js';
 
+export const MAX_WEEKS = 106; // a longer course by week is shown by month
 const SUMMED = [
   'answers', 'correctAnswers', 'studySeconds', 'sessionsCompleted', 'itemsLearned', 'newMasteryCount',
 ];
@@ -48,3 +49,7 @@ export const months = (days, date, count = 12) => Array.from({ length: count }, 
   const day = (months, date) => new Date(Date.UTC(year, month + months, date)).toISOString().slice(0, 10);
   return sum(days, day(index - count, 1), day(index - count + 1, 0));
 });
+
+/** Points by week or, of more than two years, the last one of each month. */
+export const byMonth = (weeks) => (weeks.length <= MAX_WEEKS ? weeks
+  : [...new Map(weeks.map((week) => [week.end.slice(0, 7), week])).values()]);

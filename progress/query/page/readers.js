@@ -12,14 +12,7 @@ const QUERY = `query Accesses($user: ID, $after: String) {
     edges { node { readBy role hour } }
   }
 }`;
-const POSTS = 'query OwnPosts($user: ID) { ownPosts(userId: $user) { recently conflicts } }';
 const HOUR_MS = 3_600_000;
-
-/** What "What is kept" says about events that the learner's own device has sent. */
-export async function tellPosts(user, signal) {
-  const { recently, conflicts } = (await runQuery(POSTS, { user }, signal)).data.ownPosts;
-  return [user && recently && t('kept.device'), conflicts > 0 && t('kept.conflicts', { count: conflicts })];
-}
 
 export class Readers {
   /** `user` is null for the caller's own record. */

@@ -2,8 +2,8 @@
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
-import { button } from './download.js';
 import { t } from './i18n.js';
+import { button } from './layout.js';
 import { OPERATION, hasEnded, progress, size } from './operation.js';
 import { Subscription } from './stream.js';
 
@@ -37,13 +37,13 @@ export class RecordExport {
   }
 
   buttons() {
-    if (this.isRunning) return [button('cancel', t('data.cancel'))];
+    if (this.isRunning) return [button('export', 'cancel', t('data.cancel'))];
     const { state, download } = this.operation ?? {};
     const hasFailed = state && state !== 'SUCCEEDED';
     return [
       download && h('a', { class: 'button', href: download.url, download: true, 'data-key': 'file' },
         t('data.save', { size: size(download) })),
-      button('start', hasFailed ? t('problem.tryAgain') : this.owner.text),
+      button('export', 'start', hasFailed ? t('problem.tryAgain') : this.owner.text),
     ];
   }
 

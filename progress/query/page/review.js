@@ -35,7 +35,7 @@ export function review(data, year, isCopied) {
     isCopied && note(t('review.copied')));
 }
 
-function titleOf({ day, isOwn }, year) {
+export function titleOf({ day, isOwn }, year) {
   const own = year === Number(day.slice(0, 4)) ? 'review.soFar' : 'review.title';
   return t(isOwn ? own : 'review.other', { year: `${year}` });
 }

@@ -2,15 +2,14 @@
 
 import { axis, chart, columns, counts, legend, roundUp } from './charts.js';
 import { h } from './dom.js';
-import { dayAfter, fullDay, hour, minutes, number, percent, weekday, weekdayOf } from './format.js';
+import { fullDay, hour, minutes, number, percent } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
-import { monday } from './periods.js';
 
 const MIN_ANSWERS = 50; // an hour with fewer answers cannot be the best hour
 const SHOWN_DAYS = 14; // with today
 
-export const when = (data) => section('when', t('when.title'), data.hours && hours(data), due(data), weekdays(data));
+export const when = (data) => section('when', t('when.title'), data.hours && hours(data), due(data));
 
 function hours({ hours: rows }) {
   const byHour = new Map(rows.map((row) => [row.hour, row]));
@@ -44,19 +43,6 @@ function summary(rows) {
   const texts = [t('hours.busiest', span(busiest))];
   if (best) texts.push(t('hours.best', { ...span(best), share: percent(best.accuracyRate) }));
   return sentences(texts);
-}
-
-/** The answers of the last 52 weeks by day of the week. */
-function weekdays({ days, day }) {
-  const since = dayAfter(day, -363);
-  const shown = Array.from({ length: 7 }, (_, index) => dayAfter(monday(day), index)).map((date) => ({
-    date,
-    answers: [...days.values()].filter((row) => row.date >= since && row.date <= day && weekdayOf(row.date) === weekdayOf(date))
-      .reduce((sum, row) => sum + row.answers, 0),
-  }));
-  return shown.some((row) => row.answers) && card('weekdays', t('weekdays.title'), 'wide', counts(shown.map(({ date, answers }) => ({
-    value: answers, day: date, text: t('weekdays.day', { day: weekday(date, 'long'), count: answers }), name: weekday(date),
-  }))));
 }
 
 function due({ due: rows, workload }) {

@@ -5,7 +5,7 @@ import { h, s } from './dom.js';
 import { dayAfter, dayOf, fullDay, instant, longDay, minutes, month, percent, weekday } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { isStudyDay, monday } from './periods.js';
-import { monthTable, review } from './review.js';
+import { monthTable, review, titleOf as reviewTitle } from './review.js';
 
 const SHADES = 4; // the number of shades for days with study
 const MAX_YEARS_BACK = 10;
@@ -46,7 +46,8 @@ export function year(data, view) {
             h('div', { class: 'scale', 'aria-hidden': 'true' }, t('year.fewer'), swatches(), t('year.more')),
             markKey(span, data))),
         h('p', { id: 'year-keys', class: 'unseen' }, t('year.keys'))),
-      hasReview && [review(data, reviewed, view.copied === reviewed), monthTable(data, reviewed)]));
+      hasReview && h('details', { 'data-key': 'reviewed' }, h('summary', null, reviewTitle(data, reviewed)),
+        h('div', { class: 'cards' }, review(data, reviewed, view.copied === reviewed), monthTable(data, reviewed)))));
 }
 
 const nameOf = (year) => (year === 'recent' ? t('year.twelveMonths') : t('year.name', { year: `${year}` }));

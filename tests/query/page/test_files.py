@@ -360,8 +360,8 @@ def test_a_shown_change_is_the_difference_of_the_shown_values(evaluate: Evaluate
           date, answers, correctAnswers, averageResponseMs, studySeconds,
           sessionsCompleted: 1, itemsLearned: 0, newMasteryCount: 0 }];
         const days = new Map([
-          row(dayIn(-7), 1000, 754, 4040, 1000), row(dayIn(0), 500, 398, 4160, 14_400)]);
-        const body = improving({ days, day: dayIn(0) }).find('comparison').children[2].children[1];
+          row(dayIn(-35), 1000, 754, 4040, 1000), row(dayIn(0), 500, 398, 4160, 14_400)]);
+        const body = improving({ days, day: dayIn(0) }).find('comparison').children[1].children[1];
         print(body.children.map(({ children }) => [
           ...children.map((cell) => cell.textContent), children[3].children[0].attributes?.class]));
         """
@@ -399,13 +399,13 @@ def test_a_sum_of_days_has_study_days_and_the_mean_of_the_answers_that_have_a_ti
 def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
     evaluate: Evaluate,
 ) -> None:
-    """Up to seven counts stand above their columns; more columns have ticks."""
+    """Up to seven counts stand above their columns; more columns have ticks.
+
+    More than two years of weeks are shown as months.
+    """
     found = evaluate(
         """
         const { improving } = await import('./page/improving.js');
-        const rate = { asked: 9, recalled: 8 };
-        const retention = Array.from({ length: 418 }, (_, n) =>
-          ({ start: dayIn(-7 * n), young: rate, mature: rate }));
         const find = (node, tag) => [
           ...(node?.name === tag ? [node] : []),
           ...(node?.children ?? []).flatMap((one) => find(one, tag))];
@@ -413,22 +413,76 @@ def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
           const days = new Map([first, 0].map((n) => [dayIn(n), {
             date: dayIn(n), answers: 1, correctAnswers: 1, averageResponseMs: 1, studySeconds: 1,
             sessionsCompleted: 1, itemsLearned: 1, newMasteryCount: 1 }]));
-          const section = improving({ days, day: dayIn(0), retention }, { range });
-          const [mastered, weeks, remembered] =
-            ['mastered', 'weeks', 'remembered'].map((key) => section.find(key));
-          const [path] = find(remembered, 'path');
+          const section = improving({ days, day: dayIn(0) }, { range });
+          const [mastered, weeks] = ['mastered', 'weeks'].map((key) => section.find(key));
           return [find(mastered, 'li').length, find(mastered, 'g').length, find(weeks, 'g').length,
-            path ? path.attributes.d.split(/[ML]/).length - 1 : 0, find(remembered, 'tr').length,
             Math.round(parseFloat(find(weeks, 'rect')[0].attributes.width))];
         };
         print([['month', -2920], ['quarter', -2920], ['year', -2920], ['all', -2920],
           ['year', -70], ['all', 0]].map(show));
         """
     )
-    # The points of a line, the rows of its table with the header, and a column's width in percent.
-    long = [[2, 0, 5, 5, 6, 8], [4, 0, 13, 13, 14, 8], [0, 12, 53, 53, 54, 2]]
-    assert found[:3] == long
-    assert found[3:] == [[0, 9, 419, 418, 420, 0], [3, 0, 11, 11, 12, 8], [1, 0, 1, 0, 0, 8]]
+    # The columns above names, those above ticks, those of weeks, and their width in percent.
+    assert found[:3] == [[2, 0, 5, 8], [4, 0, 13, 8], [0, 12, 53, 2]]
+    assert found[3:] == [[0, 9, 97, 1], [3, 0, 11, 8], [1, 0, 1, 8]]
+
+
+def test_states_end_with_the_learner_s_progress_and_a_long_course_has_months(
+    evaluate: Evaluate,
+) -> None:
+    short, long, told = evaluate(
+        """
+        const { states } = await import('./page/states.js');
+        const find = (node, tag) => [
+          ...(node?.name === tag ? [node] : []),
+          ...(node?.children ?? []).flatMap((one) => find(one, tag))];
+        const stages = { learning: 2, shortTermMastered: 3, longTermMastered: 4 };
+        const weeks = (count) => Array.from({ length: count }, (_, n) => ({
+          start: dayIn(7 * (n - count + 1)), end: dayIn(7 * (n - count + 1) + 6), ...stages }));
+        const progress = { masteryStats: { ...stages, learning: 9, unlearned: 5 } };
+        const show = (count) => states(weeks(count), { progress, day: dayIn(0) });
+        print([...[53, 626].map((count) => find(show(count)[1], 'g').length),
+          show(2)[0].textContent]);
+        """
+    )
+    assert (short, long) == (53, 145)  # twelve years are months
+    assert told == "Now 9 learning, 3 known, 4 lasting; 5 new."
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "said"),
+    [
+        ([0, 4, 40], "expected to be known"),
+        ([2, 9, 5], "The line is what was answered once"),
+        ([5, 5, 5.4], "About 5 answered words are expected to be forgotten, now as before."),
+    ],
+)
+def test_lines_that_nearly_coincide_become_their_gap_and_a_flat_gap_a_sentence(
+    evaluate: Evaluate, forgotten: list[float], said: str
+) -> None:
+    text = evaluate(
+        """
+        const { Knowledge } = await import('./page/knowledge.js');
+        const forgotten = JSON.parse(process.env.FORGOTTEN);
+        const curve = forgotten.map((some, n) => ({
+          start: dayIn(7 * n), end: dayIn(7 * n + 6), items: 100, expected: 100 - some }));
+        const view = Object.create(Knowledge.prototype);
+        Object.assign(view, { day: null, data: { at: now,
+          knowledge: { on: dayIn(0), items: 100, expected: 90, fading: 0, levels: [] }, curve,
+          fading: { totalCount: 0, edges: [] }, calibration: null, languages: [],
+          distribution: ['RECALL', 'INTERVAL_DAYS'].map((measure) =>
+            ({ measure, atLeast: 0, items: 1 })), today: [{ date: dayIn(0) }] } });
+        const page = new Element('main');
+        page.append(...view.sections());
+        const card = page.find('curve');
+        const find = (node) => [node.attributes?.['aria-label'] ?? '', node.textContent ?? '',
+          ...(node.children ?? []).flatMap((one) => find(one))];
+        print(find(card).join(' '));
+        """,
+        FORGOTTEN=json.dumps(forgotten),
+    )
+    assert said in text
+    assert ("The curve as a table" in text) == (forgotten[0] != forgotten[1])
 
 
 def test_the_first_answer_s_day_comes_from_the_history_if_the_history_is_complete(
@@ -865,7 +919,8 @@ def test_the_learner_s_day_and_its_end_are_learned_with_one_request(evaluate: Ev
 def test_points_and_labels_stand_at_the_middle_of_their_columns(evaluate: Evaluate) -> None:
     path, label, ticks, ends, loose = evaluate(
         """
-        const { axis, lines } = await import('./page/charts.js');
+        const { axis } = await import('./page/charts.js');
+        const { lines } = await import('./page/lines.js');
         const below = axis([[2, 'Feb']], 4);
         const of = (values) => lines([{ name: 'mature', values }], [1, 3], 'chart', String, below);
         const attributes = ({ children }) => children.at(-1).attributes;

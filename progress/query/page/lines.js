@@ -1,0 +1,69 @@
+// Charts of lines, which a learner's progress does not have.
+
+import { chart, rules } from './charts.js';
+import { s } from './dom.js';
+
+const MIN_RUN = 4; // a line whose parts are shorter would be loose dashes: it is drawn as points
+
+export const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
+
+/**
+ * A chart with one line for each of the `series`, which are { name, values, isStepped }, and its last value at the end of
+ * each line. The points of a line are at equal horizontal distances; a null value leaves a gap. A stepped line keeps a
+ * value until the next point. `range` has the values at the lower and the upper edge of the chart, and `show` writes a
+ * value. `below` is the axis, if any.
+ */
+export function lines(series, range, label, show, below) {
+  const steps = series[0].values.length;
+  const x = (index) => round((100 * (index + 0.5)) / steps);
+  const point = (value, index) => `${x(index)},${round(height(value, range))}`;
+  const last = ({ values }) => values.findLastIndex((value) => value != null);
+  return chart(
+    s('svg', { class: 'lines', role: 'img', 'aria-label': label, ...frame },
+      rules(),
+      series.map(({ name, values, isStepped }) =>
+        drawLine(name, values, point, isStepped))),
+    range, show, below, ends(series.filter((one) => last(one) >= 0).map((one) => [x(last(one)), one.values[last(one)]]), range, show));
+}
+
+export const round = (value) => Math.round(100 * value) / 100;
+
+/** The distance of a value from the upper edge of a chart, in percent. */
+const height = (value, [low, high]) => 100 - (100 * (value - low)) / (high - low || 1);
+
+/** The last values beside the ends of their lines, which are [x, value]; labels that are close are apart from each other. */
+export function ends(points, range, show) {
+  const taken = [];
+  return s('svg', { class: 'ends', 'aria-hidden': 'true' },
+    points.toSorted(([, one], [, other]) => other - one).map(([x, value]) => {
+      const y = Math.max(height(value, range), ...taken.filter((one) => Math.abs(one.x - x) < 8).map((one) => one.y + 10));
+      taken.push({ x, y });
+      return s('text', { x: `${x}%`, dx: 6, y: `${y}%`, dy: '.35em' }, show(value));
+    }));
+}
+
+function isLoose(values) {
+  const isKnown = (value) => value != null;
+  const runs = values.filter((value, index) => isKnown(value) && !isKnown(values[index - 1])).length;
+  const known = values.filter(isKnown).length;
+  return known === 1 || (runs > 1 && known < MIN_RUN * runs);
+}
+
+/** A line through the values. A value between two gaps, or each value of a loose line or of one point, is a dot. */
+function drawLine(name, values, point, isStepped) {
+  const isDotted = isLoose(values);
+  let isDrawing = false;
+  const d = values.map((value, index) => {
+    if (value == null) {
+      isDrawing = false;
+      return '';
+    }
+    const at = point(value, index);
+    const isAlone = isDotted || (!isDrawing && values[index + 1] == null);
+    const next = isStepped ? `H${at.replace(',', 'V')}` : `L${at}`;
+    const command = isAlone ? `M${at}h0` : isDrawing ? next : `M${at}`;
+    isDrawing = true;
+    return command;
+  }).join('');
+  return s('path', { class: isDotted ? `${name} dot` : name, d });
+}

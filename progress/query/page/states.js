@@ -1,0 +1,45 @@
+// The card "Words by state": how many were learning, known and lasting at the end of each week. It is loaded when seen.
+
+import { runQuery } from './api.js';
+import { axis, chart, columns, dateLabels, roundUp, slots } from './charts.js';
+import { days, longDay, number } from './format.js';
+import { STAGES } from './freshness.js';
+import { stageLegend } from './how_far.js';
+import { join, t } from './i18n.js';
+import { note, table, unfolded } from './layout.js';
+import { byMonth } from './periods.js';
+
+const YEARS = 14; // the number of calendar years that the curve may cover
+const QUERY = `query States($user: ID, $from: Date!, $to: Date!) {
+  weeks: masteryCurve(userId: $user, from: $from, to: $to) { start end learning shortTermMastered longTermMastered }
+}`;
+
+/** Load the weeks up to the year of `day`, from the first answer on. */
+export async function loadStates(user, day, signal) {
+  const year = Number(day.slice(0, 4));
+  const range = { from: `${year - YEARS + 1}-01-01`, to: `${year}-12-31` };
+  return (await runQuery(QUERY, { user, ...range }, signal)).data.weeks;
+}
+
+/** The content of the card. The last week is as the learner's progress, which is counted at once. */
+export function states(weeks, { progress, day }, since) {
+  const shown = byMonth(weeks.filter(({ end }) => !since || end >= since));
+  if (!shown.length) return note(t('states.none'));
+  const last = { ...shown.at(-1), ...progress.masteryStats, end: day };
+  const rows = [...shown.slice(0, -1), last];
+  const named = (row) => join(STAGES.toReversed().map((name) => `${number(row[name])} ${t(`stage.${name}`)}`));
+  const top = roundUp(Math.max(...rows.map((row) => STAGES.reduce((sum, name) => sum + row[name], 0))));
+  const room = slots(rows.length);
+  return [
+    note(t('states.now', { states: named(last), fresh: last.unlearned })),
+    chart(columns(rows.map((row) => ({
+      parts: STAGES.map((name, index) => [`stage-${index}`, row[name]]),
+      title: t('weeks.week', { days: days(row.start, row.end), text: named(row) }),
+      key: row.start,
+    })), top, t('states.chart'), room), [0, top], number, axis(dateLabels(rows.map(({ start }) => start), room), room)),
+    stageLegend(STAGES),
+    unfolded(t('states.table'), t('states.title'), table(
+      [t('curve.until'), ...STAGES.toReversed().map((name) => t(`stage.${name}`))],
+      rows.toReversed().map((row) => [longDay(row.end), ...STAGES.toReversed().map((name) => number(row[name]))]))),
+  ];
+}
