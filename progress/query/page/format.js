@@ -38,6 +38,7 @@ const monthYears = dayFormat({ month: 'short', year: 'numeric' });
 const monthTicks = dayFormat({ month: language === 'ja' ? 'numeric' : 'short', year: 'numeric' });
 const wholeHours = dayFormat({ hour: 'numeric', minute: language === 'ja' ? undefined : '2-digit' });
 const clockTimes = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' });
+const hours24 = new Intl.DateTimeFormat('en', { hour: 'numeric', hourCycle: 'h23' });
 const dates = new Intl.DateTimeFormat('sv'); // 2024-03-29
 const localDays = new Intl.DateTimeFormat(
   language, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
@@ -104,6 +105,8 @@ export function days(from, to) {
 
 /** The time of day in the browser's time zone. */
 export const clock = (time) => clockTimes.format(new Date(time));
+/** The hour of the day in the browser's time zone, from 0 to 23. */
+export const hourHere = () => Number(hours24.format(Date.now()));
 /** The date of a time in the browser's time zone. */
 export const localDate = (time) => dates.format(new Date(time));
 export const localDay = (time) => localDays.format(new Date(time));

@@ -5,8 +5,8 @@ import { t } from './i18n.js';
 import { View } from './problems.js';
 
 const WORDS = [
-  'studyDay', 'streak', 'restDay', 'learned', 'learning', 'mastered', 'lasting', 'ever', 'slipped', 'due', 'overdue',
-  'plan', 'weak', 'lapse', 'fading', 'recall',
+  'new', 'learning', 'known', 'lasting', 'fading', 'mastered', 'slipped', 'learned', 'due', 'overdue', 'plan', 'weak',
+  'lapse', 'recall', 'studyDay', 'streak', 'restDay',
 ];
 
 export class Glossary extends View {

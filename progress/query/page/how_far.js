@@ -1,4 +1,4 @@
-// The section "How far". For each level, it shows the share of known words, the pace and the expected date; for each skill,
+// The section "How far". It says how much the learner is expected to know. For each level, it shows the share of known words, the pace and the expected date; for each skill,
 // while the skills differ, the share of known words and the accuracy. It also shows the newest milestones; one that is
 // reached while the page is open is told above the page.
 
@@ -9,6 +9,7 @@ import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js
 import { t } from './i18n.js';
 import { languageSwitch, ofAllLanguages } from './languages.js';
 import { card, mark, note, section } from './layout.js';
+import { known } from './news.js';
 
 const AGREE = 0.1; // rates that differ by less agree
 
@@ -19,7 +20,8 @@ export function howFar(data) {
   const ofAll = () => ofAllLanguages(data.languages, data.language);
   const waiting = () => isPending && mark('wait', t(isBatchLate(data) ? 'levels.late' : 'levels.counting'));
   return section('how-far', t('howFar.title'), languageSwitch(data.languages, data.language),
-    levels(data, waiting()), skills(data, waiting()), milestones(data, ofAll));
+    card('known', t('knowledge.expected'), null, known(data)), milestones(data, ofAll),
+    levels(data, waiting()), skills(data, waiting()));
 }
 
 /** False for a level or skill that neither the catalogue has in the learner's languages nor the learner has studied. */
@@ -113,7 +115,7 @@ function tableRow(name, row, cells, isWaiting) {
 /** The newest milestones up to the day that the page shows; nothing if there are none. `ofAll` says what they count. */
 function milestones({ milestones: { edges }, day }, ofAll) {
   const reached = edges.map((edge) => edge.node).filter((milestone) => milestone.reachedOn <= day);
-  return reached.length > 0 && card('milestones', t('milestones.title'), 'wide', ofAll(),
+  return reached.length > 0 && card('milestones', t('milestones.title'), null, ofAll(),
     h('dl', { class: 'pairs' }, reached.map((milestone) =>
       h('div', null, h('dt', null, milestoneName(milestone)), h('dd', null, longDay(milestone.reachedOn))))));
 }

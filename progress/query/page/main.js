@@ -182,6 +182,7 @@ const status = document.getElementById('status');
 const signOut = document.getElementById('sign-out');
 const languages = document.getElementById('language');
 const dayPicker = document.getElementById('day');
+const controls = document.getElementById('controls'); // on a phone, they open above the page
 
 const skeleton = main.querySelector('.skeleton').cloneNode(true);
 let currentView = null;
@@ -473,6 +474,7 @@ addEventListener('click', ({ target }) => {
 });
 for (const event of ['online', 'offline']) addEventListener(event, showState);
 addEventListener('hashchange', async () => {
+  controls.hidePopover?.();
   isArriving = true;
   await route();
   const opening = openings;

@@ -1,10 +1,10 @@
-// What the page tells first: one sentence of what happened and what helps, and how much the learner is expected to know.
-// docs/guide.md has the rules of the sentence.
+// What the page tells first: what to do and how long it takes or, after the first study of the day, what the day has
+// brought; and how much the learner is expected to know. docs/guide.md has the rules of the sentence.
 
 import { h } from './dom.js';
-import { dayAfter, longDay } from './format.js';
+import { dayAfter, longDay, minutes, number } from './format.js';
 import { STAGES } from './freshness.js';
-import { join, sentences, t } from './i18n.js';
+import { parts, t } from './i18n.js';
 import { itemList, knowledgePage } from './items.js';
 import { expectedOf } from './layout.js';
 import { monday, sum } from './periods.js';
@@ -15,46 +15,68 @@ const MINUTES = 15; // what the sentence asks of a learner at once
 /** The Mondays of this week, and of the week whose end the estimate is compared with. */
 export const newsRange = (day) => ({ monday: monday(day), before: dayAfter(monday(day), -28) });
 
-/** The sentence; empty until its numbers have arrived, and without an item that was ever answered. */
-export function tell({ day, days, due, streak, language, week, knowledge, workload }) {
-  if (!knowledge?.items) return '';
-  const start = monday(day);
-  const mastered = language ? 0 : sum(days, start, day).newMasteryCount;
-  const slipped = language ? 0 : week?.[0]?.slippedBack ?? 0;
-  const { fading } = knowledge;
-  const happened = join(
+/** The sentence as texts and links; empty until its numbers have arrived, and without a word that was ever answered. */
+export function tell(data) {
+  if (!data.knowledge?.items) return [];
+  const told = data.streak.activeToday ? tellToday(data) : tellMorning(data);
+  return told.filter(Boolean).flatMap((sentence, index) => [index ? t('gap') : '', ...[sentence].flat(2)]);
+}
+
+/** A link to the words that a number counts. */
+const door = ({ user }, text, filter) => h('a', { href: itemList(user, { filter }) }, text);
+
+/** What was newly mastered and what slipped back since a day; all languages count. */
+function happened({ days, day, language, week }, from) {
+  if (language) return [];
+  const mastered = sum(days, from, day).newMasteryCount;
+  const slipped = from < day && week?.[0]?.slippedBack;
+  return [
     mastered > 0 && t('news.mastered', { count: mastered }),
-    slipped > 0 && (mastered || fading) > 0 && t('news.slipped', { count: slipped }));
-  return sentences(
-    happened && t(start === day ? 'news.today' : 'news.week', { happened }),
-    fading > 0 ? save(fading, workload?.secondsPerAnswer)
-      : !happened && (due[0].items ? remains(day, due[0].items, streak.lastStudyDate, language ? null : knowledge) : t('news.fresh')));
+    slipped > 0 && t('news.slipped', { count: slipped }),
+  ].filter(Boolean);
 }
 
-/** What is there although items are due. `knowledge` is null if it is that of one language: due items are of all. */
-function remains(day, due, last, knowledge) {
-  if (!knowledge) return t('news.none');
-  const { expected, items } = knowledge;
-  return sentences(
-    last && last < dayAfter(day, -6) && t('news.last', { day: longDay(last) }),
-    t('news.remains', { count: items, expected: Math.round(expected), due }));
+const listed = (texts) => texts.flatMap((text, index) => (index ? [t('separator'), text] : [text]));
+
+function tellToday(data) {
+  const { day, days, streak, goal, due: [{ items }] } = data;
+  const told = happened(data, day);
+  const left = goal ? goal.answersPerDay - goal.answersToday : 0;
+  return [
+    parts('news.today', { happened: listed(told.length ? told : [t('count.answers', { count: days.get(day)?.answers ?? 0 })]) }),
+    t('news.streak', { count: streak.current }),
+    goal && t(left > 0 ? 'news.unmet' : 'news.met', { count: left }),
+    items > 0
+      ? parts(left > 0 ? 'news.stillDue' : 'news.wait', { count: items, due: door(data, number(items), 'due'), time: time(items, data) })
+      : t('news.done'),
+  ];
 }
 
-/** What is fading, and how long the learner needs to repeat it; of many items, as many as fit into MINUTES. */
-function save(count, pace) {
-  if (!pace) return t('news.fading', { count });
-  const first = Math.floor((60 * MINUTES) / pace);
-  if (count > first && first > 0) return t('news.many', { count, first, minutes: MINUTES });
-  return t('news.few', { count, time: t('next.minutes', { count: Math.ceil((count * pace) / 60) }) });
+function tellMorning(data) {
+  const { day, knowledge: { fading }, workload, due: [{ items }] } = data;
+  const told = monday(day) < day ? happened(data, monday(day)) : [];
+  const pace = workload?.secondsPerAnswer;
+  const first = pace ? Math.max(1, Math.floor((60 * MINUTES) / pace)) : Infinity;
+  const ask = (few, many, count, link) =>
+    parts(count > first ? many : few, { count, first, minutes: MINUTES, words: link, time: time(count, data) });
+  return [
+    told.length > 0 && parts('news.week', { happened: listed(told) }),
+    fading > 0 ? ask('news.few', 'news.many', fading, door(data, t('news.fading', { count: fading }), 'fading'))
+      : items > 0 ? ask('news.repeat', 'news.first', items, door(data, number(items), 'due'))
+        : t('news.learn', { minutes: MINUTES }),
+  ];
 }
 
-/** The sentence with a button into the fading items; nothing in the past. */
-export function news(data) {
-  if (pastDay()) return null;
-  return h('div', { class: 'news', 'data-key': 'news' },
-    h('p', null, tell(data)),
-    data.knowledge?.fading > 0 && h('a', { class: 'button quiet', href: itemList(data.user, { filter: 'fading' }) }, t('news.see')));
+/** How long so many answers take, in brackets; empty if this is unknown. */
+function time(count, { workload }) {
+  if (!workload?.secondsPerAnswer) return '';
+  const whole = Math.ceil((count * workload.secondsPerAnswer) / 60 - 1e-9);
+  return t('news.time', { time: whole < 60 ? t('news.minutes', { count: whole }) : minutes(whole) });
 }
+
+/** The sentence, which is warm once the learner has studied; nothing in the past. */
+export const news = (data) => !pastDay() && h('div', { class: `card news${data.streak.activeToday ? ' warm' : ''}`, 'data-key': 'news' },
+  h('p', null, tell(data)));
 
 /**
  * How much the learner is expected to know: a figure, and how it changed in the last weeks. Until these numbers arrive,

@@ -2,7 +2,7 @@
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
-import { dayAfter, dayOf as utcDay, instant, longDay, setNow } from './format.js';
+import { dayAfter, dayOf as utcDay, hourHere, instant, longDay, setNow } from './format.js';
 import { t } from './i18n.js';
 
 let day = null; // the day that the page shows; null for the present
@@ -17,6 +17,18 @@ export const presentDay = () => present?.day ?? null;
 
 /** The milliseconds until the learner's present day ends; null while this is unknown. */
 export const untilTomorrow = () => (present?.end ? Date.parse(present.end) - Date.now() : null);
+
+const HOUR_MS = 3_600_000;
+
+/**
+ * How little of the day is left: 2 in its last three hours, 1 in its last six, else 0. A day that ends at midnight in UTC
+ * may be that of a learner without preferences: then the browser's zone decides.
+ */
+export function urgency() {
+  if (!present?.end) return 0;
+  const left = present.end.includes('T00:00:00') ? 24 - hourHere() : untilTomorrow() / HOUR_MS;
+  return left <= 3 ? 2 : left <= 6 ? 1 : 0;
+}
 
 /**
  * Learn the present day of a learner, by the server's clock. Return the learner, or null if nothing is recorded. `user`

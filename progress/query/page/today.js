@@ -1,4 +1,4 @@
-// The section "Today". It shows the streak, the goal and what to do next. Without a goal, it shows the day's answers
+// The section "Today". It shows what to do next, the streak and the goal. Without a goal, it shows the day's answers
 // instead of the goal.
 
 import { h, s } from './dom.js';
@@ -6,8 +6,8 @@ import { dayAfter, days, fullDay, longDay, minutes, now, percent, shortDay, week
 import { countBehind, masteredNow } from './freshness.js';
 import { join, t } from './i18n.js';
 import { mark, note } from './layout.js';
-import { known, news } from './news.js';
-import { pastDay, untilTomorrow } from './then.js';
+import { news } from './news.js';
+import { pastDay, untilTomorrow, urgency } from './then.js';
 
 const CHANGE_MS = 7 * 86_400_000; // so long the page tells that study days have another definition
 const LENGTHS = [3, 7, 14, 30, 50, 100, 200, 365]; // as in the kind STREAK of the API's milestones
@@ -19,13 +19,12 @@ export function today(data, celebration) {
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
     h('h2', { id: 'today', tabindex: -1 }, t('today.title'), h('small', null, fullDay(day))),
     news(data),
-    tile(t('streak.title'), h('div', { class: 'emblemed' }, flame(streak.current), figure('streak.days', streak.current)),
+    tile('next', t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
+    tile(`half${streak.activeToday ? ' warm' : ''}`, t('streak.title'), flame(streak), figure('streak.days', streak.current),
       streakNotes(streak), changeNote(data), restNotes(data)),
     goal
-      ? tile(t(pastDay() ? 'then.goal' : 'goal.title'), h('div', { class: 'emblemed' }, ring(goal), figure('goal.answers', goal.answersToday)), goalNotes(goal, day, row), setting(data))
-      : tile(t(pastDay() ? 'week.answers' : 'answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), setting(data)),
-    tile(t('knowledge.expected'), ...known(data)),
-    tile(t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
+      ? tile(`half${goal.answersToday ? ' warm' : ''}`, t(pastDay() ? 'then.goal' : 'goal.title'), ring(goal), figure('goal.answers', goal.answersToday), goalNotes(goal, day, row), setting(data))
+      : tile('half', t(pastDay() ? 'week.answers' : 'answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), setting(data)),
     pills(data, celebration),
   );
 }
@@ -34,10 +33,9 @@ export function today(data, celebration) {
 export const pills = (data, celebration) => h('div', { class: 'pills', 'data-key': 'pills' },
   celebration, data.pending && mark('wait', t('command.waiting')), counting(data));
 
-/** The streak's emblem: a flame, pale without a streak. */
-const flame = (current) => s('svg', { class: `emblem ${current ? 'lit' : ''}`.trim(), viewBox: '0 0 24 24', 'aria-hidden': 'true' },
+/** The streak's emblem: a flame, pale until the learner has studied today. */
+const flame = ({ activeToday }) => s('svg', { class: `emblem ${activeToday ? 'lit' : ''}`.trim(), viewBox: '0 0 24 24', 'aria-hidden': 'true' },
   s('path', { d: 'M12 2c1 4 6 6 6 12a6 6 0 0 1-12 0c0-3 1.5-4.5 2.5-6 .5 2 1.5 3 2.5 3 1.5-2 .5-6 1-9z' }));
-
 /** The goal as a ring that closes when it is met. */
 function ring({ answersToday, answersPerDay }) {
   const share = Math.min(1, answersToday / answersPerDay);
@@ -51,12 +49,11 @@ function ring({ answersToday, answersPerDay }) {
 export const preview = () => h('figure', { class: 'preview' },
   h('figcaption', null, t('welcome.example')),
   h('div', { class: 'tiles', 'aria-hidden': 'true' },
-    tile(t('streak.title'), h('div', { class: 'emblemed' }, flame(12), figure('streak.days', 12))),
-    tile(t('goal.title'), h('div', { class: 'emblemed' }, ring({ answersToday: 14, answersPerDay: 20 }),
-      figure('goal.answers', 14))),
-    tile(t('next.title'), figure('next.due', 18))));
+    tile('next', t('next.title'), figure('next.due', 18)),
+    tile('half', t('streak.title'), flame({ activeToday: true }), figure('streak.days', 12)),
+    tile('half', t('goal.title'), ring({ answersToday: 14, answersPerDay: 20 }), figure('goal.answers', 14))));
 
-const tile = (name, ...content) => h('div', { class: 'card tile' }, h('h3', null, name), content);
+const tile = (style, name, ...content) => h('div', { class: `card tile ${style}` }, h('h3', null, name), content);
 
 /** A large number with its unit. */
 function figure(key, count) {
@@ -73,11 +70,17 @@ function streakNotes(streak) {
   const notes = [current > 0 && note(nextLength(current)), longestRun];
   if (activeToday) return [mark('good', t(pastDay() ? 'then.studied' : 'streak.studied')), ...notes];
   if (restToday) return [mark('good', t('streak.rest')), ...notes];
-  if (atRisk) return [pastDay() ? note(t('then.unstudied')) : mark('warn', hoursLeft()), ...notes];
+  if (atRisk) return [pastDay() ? note(t('then.unstudied')) : open(current), ...notes];
   if (lastStudyDate) return [note(t('streak.last', { day: longDay(lastStudyDate) })), longestRun];
   return [note(t('streak.begins'))];
 }
 
+/** What keeps the streak: said calmly, with the hours in the last six of the day, and as a warning in the last three. */
+function open(current) {
+  const level = urgency();
+  const text = t('streak.open', { count: current + 1 });
+  return level ? mark(level > 1 ? 'warn' : 'wait', t('streak.left', { count: Math.ceil(untilTomorrow() / 3_600_000) })) : note(text);
+}
 /** For a week after an upgrade with another definition of a study day: what a study day is now. */
 function changeNote({ projections }) {
   const at = projections.find(({ name }) => name === 'learning_streaks')?.changedAt;
@@ -88,12 +91,6 @@ function changeNote({ projections }) {
 function nextLength(current) {
   const next = LENGTHS.find((length) => length > current) ?? 365 * (Math.floor(current / 365) + 1);
   return t('streak.next', { count: next - current, next });
-}
-
-/** How long the learner can still save the streak; the page asks for the day's end after its first query. */
-function hoursLeft() {
-  const left = untilTomorrow();
-  return left ? t('streak.left', { count: Math.ceil(left / 3_600_000) }) : t('streak.atRisk');
 }
 
 /** The rest days from today on, and the button that takes one or, if there are any, takes one back. */
@@ -155,14 +152,12 @@ const hasReviews = ({ due, progress }) => due.some((day) => day.items)
 
 function nextNotes(data) {
   const { day: today, due, workload, isOwn } = data;
-  const [{ items, overdue = 0 }, ...later] = due;
+  const [{ items }, ...later] = due;
   const link = isOwn && !pastDay() && appLink(items);
   if (!items && !hasReviews(data)) return [note(t('next.unplanned')), link];
   if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later, dayAfter(today, 6))), link];
-  const split = t('next.split', { today: items - overdue, overdue });
   const pace = workload?.secondsPerAnswer;
-  const time = pace && about(toMinutes(items * pace));
-  return [note(time ? t('next.splitAndTime', { split, time }) : split), pace && plan(data, pace), link];
+  return [pace && note(plan(data, pace) ?? about(toMinutes(items * pace))), link];
 }
 
 /**
@@ -180,9 +175,9 @@ function plan({ day, days, due }, pace) {
   if (due[0].items <= capacity) return null;
   let left = 0;
   const last = due.findIndex((row) => (left = Math.max(0, left + row.items - capacity)) === 0);
-  return note(last < 0
+  return last < 0
     ? t('next.grows', { count: perDay })
-    : t('next.plan', { count: last + 1, minutes: perDay }));
+    : t('next.plan', { count: last + 1, minutes: perDay });
 }
 
 // The value of the API's field `workload.minutes`. The page does not query this field, because the server would have to

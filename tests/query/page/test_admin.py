@@ -561,7 +561,7 @@ def test_a_class_page_follows_its_members_and_says_who_missed_an_item(
     visitor = visit(viewport={"width": 360, "height": 740})
     group = found_group(visitor)
     page = visitor.open(f"{group}-weak", "teacher", groups=[group])  # a teacher who studies, too
-    own = ["My progress", "What I know", "All items"]
+    own = ["My progress", "What I know", "All words"]
     expect(page.locator("#views a")).to_have_text([*own, "Groups"])
     expect(page.get_by_text("Live", exact=True)).to_be_visible()
     standing = page.get_by_role("region", name="7 days")
@@ -572,7 +572,7 @@ def test_a_class_page_follows_its_members_and_says_who_missed_an_item(
     expect(row.locator("[data-label=Answers]")).to_have_text("3")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_role("link", name=f"{group}-item").last.click()
-    expect(page.get_by_role("region", name="3 learners answered this item")).to_be_visible()
+    expect(page.get_by_role("region", name="3 learners answered this word")).to_be_visible()
     weak = page.get_by_role("row", name=re.compile("-weak"))
     expect(weak).to_contain_text("5 of 25")
     weak.get_by_role("link").click()
@@ -636,7 +636,7 @@ def test_a_teacher_can_open_a_member_but_not_a_former_member(visit: Visits, demo
     ends = way.get_by_role("link", name="Next: ").evaluate(end)
     expect(page.get_by_role("link", name="Recorded events")).to_have_count(0)
     assert visitor.find_violations("[data-key=way], [data-key=title], [data-key=my-data]") == []
-    page.get_by_role("link", name="All items").last.click()
+    page.get_by_role("link", name="All words").last.click()
     page.go_back()
     way.get_by_role("link", name="Next: ").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"{group}-new")

@@ -85,11 +85,11 @@ def test_a_learner_sets_an_item_aside_and_takes_it_back(visit: Visits, demo: Sta
     page = visitor.open(user, at=f"#/item/{item}")
     head = page.get_by_role("heading", level=1)
     expect(head).to_have_text("aside typing", timeout=SLOW_MS)
-    page.get_by_role("button", name="Set this item aside").click()
-    back = page.get_by_role("button", name="Take this item back")
+    page.get_by_role("button", name="Set this word aside").click()
+    back = page.get_by_role("button", name="Take this word back")
     expect(back).to_be_visible(timeout=SLOW_MS)
     expect(back).to_be_focused()
-    expect(page.get_by_text("This item is set aside: it is not due")).to_have_count(2)
+    expect(page.get_by_text("This word is set aside: it is not due")).to_have_count(2)
     assert visitor.find_violations("main") == []
     page.goto(f"{demo.page}#/items?filter=set_aside")
     expect(page.locator(".item-list th a")).to_have_text("aside", timeout=SLOW_MS)
@@ -113,12 +113,12 @@ def test_a_learner_sets_an_item_aside_and_takes_it_back(visit: Visits, demo: Sta
     back.click()
     expect(page.get_by_role("alert")).to_be_visible(timeout=SLOW_MS)
     back.click()
-    expect(page.get_by_role("button", name="Set this item aside")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("button", name="Set this word aside")).to_be_visible(timeout=SLOW_MS)
     assert requests == [requests[0]] * 2, "a repetition has the same key"
     teacher = visit()
     of_learner = teacher.open("support", "support", at=f"#/item/{item}/{user}")
     expect(of_learner.get_by_role("heading", level=1)).to_have_text("aside typing", timeout=SLOW_MS)
-    expect(of_learner.get_by_role("button", name="Set this item aside")).to_have_count(0)
+    expect(of_learner.get_by_role("button", name="Set this word aside")).to_have_count(0)
 
 
 def test_the_page_says_if_a_change_is_refused_or_fails_or_is_not_counted_yet(

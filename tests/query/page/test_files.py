@@ -553,8 +553,8 @@ def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
         print([6, 7, 30].map((next) => tiles(next).textContent));
         """
     )
-    expected = ["3 items on Sunday", "3 items on 18 Mar", "falls due in the next 28 days"]
-    assert [tile.endswith(end) for tile, end in zip(tiles, expected, strict=True)] == [True] * 3
+    expected = ["3 words on Sunday", "3 words on 18 Mar", "falls due in the next 28 days"]
+    assert [end in tile for tile, end in zip(tiles, expected, strict=True)] == [True] * 3
 
 
 def test_events_that_are_being_counted_are_mentioned_in_a_pill(
@@ -574,68 +574,124 @@ def test_events_that_are_being_counted_are_mentioned_in_a_pill(
     )
     text = "3 recorded events are still being counted."
     assert [[text in tile for tile in each] for each in tiles] == [
-        [False] * 6 + [True],
-        [False] * 7,
+        [False] * 5 + [True],
+        [False] * 6,
     ]
 
 
-# The day, the items that were mastered and that slipped back since Monday, the fading items, the
-# seconds per answer, and the sentence. What slipped back stands only beside what was mastered, or
-# what can be saved.
-NEWS = [
-    ("2024-03-14", 14, 3, 0, 20, "Since Monday: 14 newly mastered, 3 slipped back."),
-    ("2024-03-11", 1, 0, 0, 20, "Today: 1 newly mastered."),
-    ("2024-03-14", 0, 4, 0, 20, "Nothing is fading: all that was learned is fresh."),
-    ("2024-03-14", 0, 0, 1, 20, "1 item is fading: about 1 minute to save it."),
-    ("2024-03-14", 0, 0, 30, 30, "30 items are fading: about 15 minutes to save them."),
-    ("2024-03-14", 0, 0, 31, 30, "31 items are fading: save the 30 weakest in 15 minutes."),
-    ("2024-03-14", 0, 0, 2, None, "2 items are fading: repeat them."),
-    ("2024-03-14", 0, 2, 2, None, "Since Monday: 2 slipped back. 2 items are fading: repeat them."),
-]
+_WEEK = "Since Monday: 14 newly mastered, 3 slipped back."
+# The day, the words that were mastered and that slipped back since Monday, those that are fading
+# and due, the seconds per answer, and the sentence. It has a verb and, with a pace, a time.
+MORNING = [
+    ("2024-03-14", 14, 3, 0, 9, 20, f"{_WEEK} Repeat 9 due words (3 minutes)."),
+    ("2024-03-11", 1, 0, 0, 1, 20, "Repeat 1 due word (1 minute)."),
+    ("2024-03-12", 0, 0, 0, 0, 20, "Nothing is due or fading: learn new words for 15 minutes."),
+    ("2024-03-12", 0, 0, 1, 9, 20, "1 word is fading: repeat it (1 minute)."),
+    ("2024-03-12", 0, 0, 30, 0, 30, "30 words are fading: repeat them (15 minutes)."),
+    ("2024-03-12", 0, 0, 31, 0, 30, "31 words are fading: save the 30 weakest in 15 minutes."),
+    ("2024-03-12", 0, 0, 0, 31, 30, "Repeat the first 30 of 31 due words in 15 minutes."),
+    ("2024-03-12", 0, 0, 2, 0, None, "2 words are fading: repeat them."),
+]  # fmt: skip
+# What was mastered today, the goal, the answers to it, what is due, and two parts of the sentence.
+STUDIED = [
+    (58, 200, 210, 327, "58 newly mastered", "Goal met. 327 wait until tomorrow (1h 49m)."),
+    (0, 200, 12, 9, "12 answers", "188 answers to the goal. 9 are still due (3 minutes)."),
+    (1, None, 12, 1, "1 newly mastered", "1 waits until tomorrow (1 minute)."),
+    (0, 12, 12, 0, "12 answers", "Goal met. Nothing more is due."),
+]  # fmt: skip
+_TELL = """
+    const { tell } = await import('./page/news.js');
+    const row = (answers, newMasteryCount) => ({ answers, newMasteryCount });
+    const knowledge = { items: 500, fading: 0 };
+    const say = (data) => tell(data).map((part) => part.textContent ?? part).join('');
+"""
 
 
-def test_the_news_names_what_happened_and_what_helps(evaluate: Evaluate) -> None:
+def test_the_news_of_a_morning_says_what_to_do_and_how_long_it_takes(evaluate: Evaluate) -> None:
     told = evaluate(
-        """
-        const { tell } = await import('./page/news.js');
-        const row = (newMasteryCount) => ({ answers: 0, newMasteryCount });
-        print(JSON.parse(process.env.CASES).map(([day, mastered, slipped, fading, pace]) => {
-          const data = {
-            day, days: new Map([['2024-03-10', row(100)], [day, row(mastered)]]),
-            due: [{ items: 0 }], week: [{ slippedBack: slipped }],
-            knowledge: { items: 500, fading },
-            workload: { secondsPerAnswer: pace } };
-          const without = (knowledge) => tell({ ...data, knowledge });
-          return [tell(data), without(undefined), without({ items: 0, fading: 0 })];
-        }));
+        f"""{_TELL}
+        const cases = JSON.parse(process.env.CASES);
+        print(cases.map(([day, mastered, slipped, fading, items, pace]) => {{
+          const data = {{
+            day, days: new Map([['2024-03-10', row(0, 100)], ['2024-03-11', row(0, mastered)]]),
+            due: [{{ items }}], week: [{{ slippedBack: slipped }}], streak: {{}},
+            knowledge: {{ ...knowledge, fading }}, workload: {{ secondsPerAnswer: pace }} }};
+          const without = (knowledge) => say({{ ...data, knowledge }});
+          return [say(data), without(undefined), without({{ items: 0, fading: 0 }})];
+        }}));
         """,
-        CASES=json.dumps([case[:-1] for case in NEWS]),
+        CASES=json.dumps([case[:-1] for case in MORNING]),
     )
-    assert told == [[sentence, "", ""] for *_, sentence in NEWS]
+    assert told == [[sentence, "", ""] for *_, sentence in MORNING]
 
 
-def test_nothing_is_called_fresh_while_an_item_is_due_and_an_equal_number_is_no_change(
+def test_the_news_after_the_first_study_of_the_day_says_what_the_day_has_brought(
     evaluate: Evaluate,
 ) -> None:
-    told, compared = evaluate(
+    told = evaluate(
+        f"""{_TELL}
+        const day = '2024-03-14';
+        const cases = JSON.parse(process.env.CASES);
+        print(cases.map(([mastered, answersPerDay, answers, items]) => say({{
+          day, knowledge, days: new Map([[day, row(answers, mastered)]]), due: [{{ items }}],
+          streak: {{ activeToday: true, current: 25 }},
+          goal: answersPerDay && {{ answersPerDay, answersToday: answers }},
+          workload: {{ secondsPerAnswer: 20 }} }})));
+        """,
+        CASES=json.dumps([case[:-2] for case in STUDIED]),
+    )
+    assert told == [f"Today: {day}. 25 days. {rest}" for *_, day, rest in STUDIED]
+
+
+def test_an_equal_number_of_known_words_is_no_change(evaluate: Evaluate) -> None:
+    compared = evaluate(
         """
-        const { known, tell } = await import('./page/news.js');
-        const data = { day: '2024-03-11', days: new Map(), due: [{ items: 20 }],
-          knowledge: { expected: 14.2, items: 20, fading: 0 } };
-        const told = (lastStudyDate, language) =>
-          tell({ ...data, streak: { lastStudyDate }, language });
-        const compared = (expected) =>
-          known({ ...data, curve: [{ end: '2024-02-18', expected }] })[1].textContent;
-        print([[told('2023-02-24'), told('2024-03-05'), told(null), told('2024-03-05', 'de')],
-          [13.4, 13.6, 14.6].map(compared)]);
+        const { known } = await import('./page/news.js');
+        const data = { day: '2024-03-11', knowledge: { expected: 14.2, items: 20, fading: 0 } };
+        print([13.4, 13.6, 14.6].map((expected) =>
+          known({ ...data, curve: [{ end: '2024-02-18', expected }] })[1].textContent));
         """
     )
-    remains = "About 14 of 20 items are still there; due: 20."
-    # Due items are those of all languages.
-    last = "Last studied on 24 February 2023."
-    assert told == [f"{last} {remains}", remains, remains, "Nothing is fading."]
     day = "on 18 February 2024"
     assert compared == [f"1 more than {day}", f"as many as {day}", f"1 fewer than {day}"]
+
+
+@pytest.mark.parametrize(
+    ("end", "zone", "levels"),
+    [
+        ("2024-03-12T04:00:00Z", "Asia/Tokyo", [0, 1, 1, 1, 2]),
+        # At midnight in UTC ends the day of a learner without preferences, too.
+        ("2024-03-12T00:00:00Z", "UTC", [1, 2, 2, 0, 0]),
+        ("2024-03-12T00:00:00Z", "America/New_York", [0, 1, 1, 1, 2]),
+    ],
+)
+def test_the_streak_is_calm_until_six_hours_and_warns_in_three(
+    evaluate: Evaluate, end: str, zone: str, levels: list[int]
+) -> None:
+    shown = evaluate(
+        """
+        const { learnToday, urgency } = await import('./page/then.js');
+        const { today } = await import('./page/today.js');
+        const { END: end } = process.env;
+        const days = { d1: { date: '2024-03-11', end } };
+        globalThis.fetch = async () => new Response(JSON.stringify({
+          data: { today: [{ date: '2024-03-11' }], ...days } }));
+        await learnToday(null);
+        const find = (node, name) => [...(node.attributes?.class === name ? [node] : []),
+          ...(node.children ?? []).flatMap((one) => find(one, name))];
+        print([20, 22.5, 23, 25, 27].map((hours) => {
+          Date.now = () => Date.parse('2024-03-11T00:00:00Z') + 3_600_000 * hours - 1_800_000;
+          const section = today({ day: '2024-03-11', days: new Map(), restDays: new Set(),
+            streak: { current: 4, atRisk: true }, due: [{ items: 0 }], projections: [],
+            progress: { masteryStats: { shortTermMastered: 0, longTermMastered: 0 } } });
+          const warns = find(section, 'mark warn').length;
+          return [urgency(), warns, find(section, 'emblem lit').length];
+        }));
+        """,
+        END=end,
+        TZ=zone,
+    )
+    assert shown == [[level, int(level == 2), 0] for level in levels]
 
 
 def test_a_backlog_has_a_plan(evaluate: Evaluate) -> None:
@@ -646,13 +702,13 @@ def test_a_backlog_has_a_plan(evaluate: Evaluate) -> None:
           day: dayIn(0), streak: {}, restDays: new Set(), projections: [],
           days: new Map([[dayIn(-3), { studySeconds }]]), workload: { secondsPerAnswer: 30 },
           due: Array.from({ length: 29 }, (_, n) => ({ date: dayIn(n), items: n ? later : items })),
-        }).textContent.split(/about (?:[0-9]+ minutes|[0-9hm ]+)/).at(-1);
+        }).textContent.match(/(Done in|At) .*? a day(, this takes more.*weeks)?/)?.[0] ?? "";
         print([plan(100, 5, 1800), plan(60, 5, 1800), plan(500, 30, 1200), plan(500, 41, 1200)]);
         """
     )
     # Thirty minutes are enough for 60 items, twenty for 40.
     assert plans == [
-        "Cleared in 2 days at 30 minutes a day",
+        "Done in 2 days at 30 minutes a day",
         "",
         *["At 20 minutes a day, this takes more than four weeks"] * 2,
     ]
@@ -674,7 +730,8 @@ def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_err
         const { today } = await import('./page/today.js');
         const cases = JSON.parse(process.env.CASES);
         print(cases.map(([items, answers, ms]) => today({
-          day: dayIn(0), streak: {}, days: new Map(), restDays: new Set(), projections: [],
+          day: dayIn(0), streak: {}, restDays: new Set(), projections: [],
+          days: new Map([[dayIn(-1), { studySeconds: 3600, answers: 1, correctAnswers: 1 }]]),
           due: [{ date: dayIn(0), items }],
           workload: { secondsPerAnswer: ms / (answers * 1000) },
         }).textContent.match(/about ([0-9]+) minutes?/)[1]));
@@ -701,7 +758,8 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
             { name: 'level_stats', eventsBehind: 0, secondsBehind: 0, status: batch }];
           const progress = { lastUpdated: inHours(-1), masteryStats: stages(learning) };
           const milestones = { edges: [] };
-          const data = { projections, languages: [], levels, domains: [], progress, milestones };
+          const data = { projections, languages: [], levels, domains: [], progress, milestones,
+            day: dayIn(0) };
           const mark = howFar(data).find('levels').children[1].textContent;
           return [freshness(data).textContent.split(' The newest')[0], mark.split(':')[1]?.trim()];
         };
@@ -755,7 +813,8 @@ def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_a
           const progress = { lastUpdated: inHours(-1), masteryStats };
           const milestones = { edges: [] };
           const data = {
-            projections: [], languages: [], levels, domains: levels, progress, milestones };
+            projections: [], languages: [], levels, domains: levels, progress, milestones,
+            day: dayIn(0) };
           const [, ...content] = howFar(data).find('levels').children;
           const rows = content.find(({ name }) => name === 'table').children[1].children;
           return [content.map(({ textContent }) => textContent).join(' '),
@@ -767,8 +826,8 @@ def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_a
     assert "current level" not in before[0]
     assert before[1] == [[level, "–", "–", "–"] for level in ("A1", "A2", "B1", "B2")]
     assert "The current level is A2." in after[0]
-    assert "8 of its items (80%) are mastered at the same time: 5 more." in after[0]
-    dates = ["Reached", "Jan 2025", "Jan 2025", "–"]
+    assert "8 of its words (80%) are known at the same time: 5 more." in after[0]
+    dates = ["already", "Jan 2025", "Jan 2025", "–"]
     assert [row[0] for row in after[1]] == ["A1", "A2", "B1", "B2"]
     assert [row[-1] for row in after[1]] == dates
 
@@ -792,12 +851,12 @@ def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evalu
         const stages = { learning: 7, shortTermMastered: 0, longTermMastered: 0, unlearned: 0 };
         const level = (level, catalogueItems, itemsStudied) =>
           ({ ...stages, learning: itemsStudied, level, catalogueItems, itemsStudied });
-        print(howFar({ progress: { masteryStats: stages }, levels: [level('A1', 9, 0),
-          level('UNKNOWN', null, 7)], domains: [], languages: [], projections: [],
+        print(howFar({ day: dayIn(0), progress: { masteryStats: stages },
+          levels: [level('A1', 9, 0), level('UNKNOWN', null, 7)], domains: [], languages: [], projections: [],
           milestones: { edges: [] } }).find('levels').textContent);
         """
     )
-    assert "None of the items studied so far has a level." in text
+    assert "None of the words studied so far has a level." in text
     assert "current level" not in text
 
 
@@ -823,9 +882,9 @@ def test_the_unfinished_month_is_compared_with_the_same_days_of_the_month_before
         """
     )
     assert columns == [None, None, "unfinished"]
-    assert "no item was mastered for the first time" in before
+    assert "no word was known for the first time" in before
     assert "March so far: 7; in the same days of February: 5." in text
-    assert "March, so far: 7 items" in text
+    assert "March, so far: 7 words" in text
 
 
 def test_an_item_is_overdue_from_the_learner_s_day_after_the_day_on_which_it_was_due(

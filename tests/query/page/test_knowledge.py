@@ -38,7 +38,7 @@ def halves_up(number: float) -> int:
 
 def figure(of: Locator) -> tuple[int, int]:
     """Return the expected number and the number of answered items of a card."""
-    found = re.search(r"about\s*([\d,]+)\s*of ([\d,]+) items?", of.locator(".figure").inner_text())
+    found = re.search(r"about\s*([\d,]+)\s*of ([\d,]+) words?", of.locator(".figure").inner_text())
     assert found
     return int(found[1].replace(",", "")), int(found[2].replace(",", ""))
 
@@ -91,7 +91,7 @@ def test_the_view_shows_how_many_items_the_learner_is_expected_to_know(visit: Vi
 def test_the_learner_s_page_begins_with_the_estimate_and_leads_to_the_view(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
-    tile = page.locator(".tile", has_text="Expected to know")
+    tile = card(page, "known")
     expect(tile).to_contain_text(re.compile(r"((more|fewer) than|as many as) on"))
     expect(tile.locator(".ghost")).to_have_count(0)  # other numbers keep the place at first
     shown = figure(tile)
@@ -104,8 +104,7 @@ def test_the_learner_s_page_begins_with_the_estimate_and_leads_to_the_view(visit
 def test_the_news_leads_to_what_fades(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
-    expect(page.locator(".news")).to_contain_text(re.compile(r"[\d,]+ items are fading"))
-    page.get_by_role("link", name="See what fades").click()
+    page.get_by_role("link", name=re.compile(r"[\d,]+ words are fading")).click()
     expect(page).to_have_url(re.compile("filter=fading$"))
 
 
@@ -124,7 +123,7 @@ def test_the_day_of_an_exam_stays_in_the_browser_and_shows_what_remains_until_th
     then, same = figure(exam)
     assert then < now
     assert items == same
-    expect(exam).to_contain_text(f"That is {now - then:,} items fewer.")
+    expect(exam).to_contain_text(f"That is {now - then:,} words fewer.")
     page.reload()
     visitor.settle()
     assert figure(exam) == (then, items)
@@ -168,13 +167,13 @@ def test_the_curve_ends_with_the_number_expected_now_and_the_lowest_estimates_ar
     newest = curve.get_by_role("row").nth(1).get_by_role("cell")
     expected, items = figure(card(page, "now"))
     expect(newest).to_have_text([f"{items:,}", f"{expected:,}"])
-    assert curve.get_by_role("row").count() > 100  # weeks since 2024
+    assert curve.get_by_role("row").count() > 24  # months since 2024
     shares = card(page, "fading").locator(".recall").all_inner_texts()
     rates = [int(share.removesuffix("%")) for share in shares]
     assert len(rates) == 10
     assert rates == sorted(rates)
     assert rates[-1] < 70
-    page.get_by_role("link", name=re.compile(r"See all [\d,]+ fading items")).click()
+    page.get_by_role("link", name=re.compile(r"See all [\d,]+ fading words")).click()
     expect(page.get_by_label("Show")).to_have_value("FADING")
     expect(page.get_by_label("Order")).to_have_value("RECALL")
     expect(page.get_by_text("Answered right before, estimated recall under 70%")).to_be_visible()
@@ -237,11 +236,11 @@ def test_the_estimate_and_the_list_say_their_time_and_can_be_refreshed(
     wait_for_items(visitor, user, 2)
     assert figure(card(page, "now"))[1] == 1
     page.get_by_role("button", name="Refresh").click()
-    expect(card(page, "now")).to_contain_text("of 2 items")
+    expect(card(page, "now")).to_contain_text("of 2 words")
     expect(page.get_by_role("button", name="Refresh")).to_be_focused()
     expect(page.locator("#status")).to_contain_text("As of")
     items.get_by_role("button", name="Refresh").click()
-    expect(items.get_by_role("region", name="Items").get_by_text("2 items")).to_be_visible()
+    expect(items.get_by_role("region", name="Words").get_by_text("2 words")).to_be_visible()
     assert visitor.find_violations(".stamp") == other.find_violations(".stamp") == []
 
 

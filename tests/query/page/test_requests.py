@@ -159,7 +159,7 @@ def test_where_a_proxy_refuses_sockets_four_windows_have_a_stream_and_the_others
         demo.publish(*browser.lesson(user, 1, item="i9"))
         for visitor in visitors:  # each page's second subscription, the feed of milestones, polls
             cheer = visitor.page.locator(".cheer")
-            expect(cheer).to_have_text("Reached: 10 items learned")
+            expect(cheer).to_have_text("Reached: 10 words learned")
 
 
 def test_a_response_that_is_behind_the_subscription_is_asked_for_again(
@@ -335,7 +335,7 @@ def test_the_try_again_button_loads_a_view_that_could_not_be_loaded(visit: Visit
     expect(page.get_by_role("searchbox")).to_be_visible()
     visitor.requests.clear()
     page.evaluate("for (const at of ['#/item/no', '#/', '#/item/no']) location.hash = at")
-    expect(page.get_by_role("heading", name="There is no such item")).to_be_visible()
+    expect(page.get_by_role("heading", name="There is no such word")).to_be_visible()
     assert sum("query Item(" in str(query.post_data) for query in visitor.queries()) == 1
 
 

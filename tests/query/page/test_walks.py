@@ -46,7 +46,7 @@ OFFLINE = ["offline"]
 # The shortest walks that have found a fault of the page, each with another cause.
 FOUND: dict[str, list[Any]] = {
     "a language chosen offline": [OFFLINE, ["type", "select Language", "ja"]],
-    "an item followed offline": [["click", "a All items"], OFFLINE, ["click", "a action"]],
+    "an item followed offline": [["click", "a All words"], OFFLINE, ["click", "a action"]],
     "a group after a reload": [["click", "a snow"], ["click", "a Aiko Weber"], ["reload"]],
     "a dialog opened offline": [OFFLINE, ["click", "button Erase a learner …"]],
     "a day before the name": [["date", "2019-03-31"]],

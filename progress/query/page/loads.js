@@ -1,0 +1,93 @@
+// Runs the loads of a view when its table says so, and its timers, which all end with it.
+
+/**
+ * The `table` has a load for each name: { on, run, least, at, isQuiet }. `run` loads, when one of the events `on` happens;
+ * the end of a load is an event of its name. `least` is the least time between two loads in milliseconds: of many events
+ * meanwhile, one load follows. A load `at` a place waits until the element with this `data-key` is in sight. A quiet load
+ * reports no problem; each that failed runs again after the next load of the page.
+ */
+export class Loads {
+  constructor(table, fail) {
+    Object.assign(this, { table, fail, timers: new Map() });
+    this.states = Object.fromEntries(Object.keys(table).map((name) => [name, { startedAt: -Infinity }]));
+    this.seeing = new IntersectionObserver((seen) => {
+      for (const { isIntersecting, target: { dataset } } of seen) if (isIntersecting) this.see(dataset.key);
+    });
+  }
+
+  close() {
+    this.isClosed = true;
+    this.seeing.disconnect();
+    for (const name of this.timers.keys()) this.stop(name);
+  }
+
+  /** Forget when what was loaded, and what was seen: all is loaded again when it happens. */
+  forget() {
+    for (const state of Object.values(this.states)) Object.assign(state, { startedAt: -Infinity, isSeen: false });
+    this.seeing.disconnect();
+  }
+
+  /** Look at the places that are on the page. */
+  watch(root) {
+    for (const { at } of Object.values(this.table)) {
+      const place = at && root.querySelector(`[data-key=${at}]`);
+      if (place) this.seeing.observe(place);
+    }
+  }
+
+  see(place) {
+    for (const [name, { at }] of Object.entries(this.table)) {
+      if (at !== place || this.states[name].isSeen) continue;
+      this.states[name].isSeen = true;
+      this.load(name);
+    }
+  }
+
+  happen(event) {
+    for (const [name, { on = [], at }] of Object.entries(this.table)) {
+      const { isSeen, hasFailed } = this.states[name];
+      if ((on.includes(event) && (!at || isSeen)) || (event === 'page' && hasFailed)) this.load(name);
+    }
+  }
+
+  /** Load at once or, within the least time, at its end. While the same is loading, it is loaded once more afterwards. */
+  load(name) {
+    const state = this.states[name];
+    const wait = state.startedAt + (this.table[name].least ?? 0) - performance.now();
+    if (state.running) state.isOutdated = true;
+    else if (wait > 0) this.after(name, wait, () => this.load(name));
+    else state.running = this.run(name, state);
+    return state.running;
+  }
+
+  async run(name, state) {
+    this.stop(name);
+    Object.assign(state, { isOutdated: false, hasFailed: false, startedAt: performance.now() });
+    try {
+      await this.table[name].run();
+    } catch (problem) {
+      Object.assign(state, { hasFailed: true, startedAt: -Infinity });
+      if (!this.isClosed && !this.table[name].isQuiet) this.fail(problem);
+    }
+    state.running = null;
+    if (this.isClosed) return;
+    if (!state.hasFailed) this.happen(name);
+    if (state.isOutdated) this.load(name);
+  }
+
+  /** Load once more when the present load has ended. */
+  repeat(name) {
+    this.states[name].isOutdated = true;
+  }
+
+  /** Act after some milliseconds; a timer of the same name is replaced. */
+  after(name, milliseconds, act) {
+    this.stop(name);
+    this.timers.set(name, setTimeout(act, milliseconds));
+  }
+
+  stop(name) {
+    clearTimeout(this.timers.get(name));
+    this.timers.delete(name);
+  }
+}
