@@ -511,6 +511,12 @@ listed AS (
             WHEN 'LEECH' THEN s.lapses >= 8 AND {read_models/item_stats in_play}
             WHEN 'FADING' THEN {read_models/item_stats in_play} AND {read_models/memory has_faded}
             WHEN 'SET_ASIDE' THEN s.item_id IN ({read_models/set_aside_items of_learner})
+            WHEN 'ANSWERED' THEN s.item_id IN ({read_models/item_days in_range})
+            WHEN 'MISSED' THEN s.item_id IN ({read_models/item_days in_range} AND d.correct_answers < d.answers)
+            WHEN 'NEWLY_MASTERED' THEN s.first_mastered_on BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date)
+            WHEN 'SLIPPED_BACK' THEN s.item_id IN (
+                SELECT f.item_id FROM ({read_models/reviews slipped back}) f
+                WHERE f.day BETWEEN CAST(:first_day AS date) AND CAST(:last_day AS date))
             ELSE TRUE
           END
       AND {read_models/items level_and_domain}

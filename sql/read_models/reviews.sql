@@ -54,9 +54,9 @@ SELECT user_id, item_id, occurred_at, event_id, interval_days, day
 FROM chained_reviews
 
 -- slipped back --
--- The days, from first_day on, on which the interval of an item fell below 7 days, for items whose latest interval is
--- below 7. Such an item was reviewed on that day or later, or up to three days before: a change of the zone (26 hours)
--- and of the day's start (23 hours) may move the days of later reviews back.
+-- The days, all from first_day on and some before it, on which the interval of an item fell below 7 days, for items
+-- whose latest interval is below 7. Such an item was reviewed on that day or later, or up to three days before: a
+-- change of the zone (26 hours) and of the day's start (23 hours) may move the days of later reviews back.
 SELECT f.item_id, f.day
 FROM (
     SELECT r.item_id, r.day, r.interval_days,

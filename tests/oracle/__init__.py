@@ -9,6 +9,7 @@ from tests.oracle.days import (
     day_of,
     day_start,
     hourly_stats,
+    items_on,
     monthly_stats,
     weekly_stats,
 )

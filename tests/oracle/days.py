@@ -222,17 +222,35 @@ def _with_slipped_back(
     world: World, user_id: str, period: Callable[[date], Period]
 ) -> dict[date, Row]:
     """Add the items whose interval fell below 7 days in the period and is below 7 days now."""
-    falls: dict[date, set[str]] = {}
-    for item_id in {e.data["item_id"] for e in world.reviews(user_id)}:
-        reviews = [e for e in world.reviews(user_id) if e.data["item_id"] == item_id]
-        for former, later in itertools.pairwise(reviews):
-            if interval_days(former) >= 7 > interval_days(later):
-                falls.setdefault(period(day(world, later))[0], set()).add(item_id)
-    last = {e.data["item_id"]: interval_days(e) for e in world.reviews(user_id)}
+    falls = {(e.data["item_id"], period(day(world, e))[0]) for e in _falls(world, user_id)}
     return {
-        start: {**row, "slipped_back": sum(last[i] < 7 for i in falls.get(start, ()))}
+        start: {**row, "slipped_back": sum(on == start for _, on in falls)}
         for start, row in _periods(world, user_id, period).items()
     }
+
+
+def _falls(world: World, user_id: str) -> list[Event]:
+    """Return the reviews by which an interval fell below 7 days, of items that are below it now."""
+    reviews = [
+        only(world.reviews(user_id), e.data["item_id"]) for e in firsts(world.reviews(user_id))
+    ]
+    return [
+        later
+        for chain in reviews
+        for former, later in itertools.pairwise(chain)
+        if interval_days(former) >= 7 > max(interval_days(later), interval_days(chain[-1]))
+    ]
+
+
+def items_on(world: World, user_id: str, name: str, first: date, last: date) -> set[str]:
+    """Return the items that a dated filter lists for the days from `first` to `last`."""
+    events = {
+        "ANSWERED": world.answers(user_id),
+        "MISSED": [e for e in world.answers(user_id) if grade(e) < 2],
+        "NEWLY_MASTERED": masteries(world, user_id),
+        "SLIPPED_BACK": _falls(world, user_id),
+    }[name]
+    return {e.data["item_id"] for e in events if first <= day(world, e) <= last}
 
 
 def _periods(world: World, user_id: str, period: Callable[[date], Period]) -> dict[date, Row]:

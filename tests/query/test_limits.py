@@ -185,6 +185,7 @@ def test_a_query_that_may_read_too_many_rows_is_rejected(offline_api: Api) -> No
         ("userProgress { masteryStats { unlearned } }", 30),
         ("itemStats(first: 1) { totalCount }", 22),
         ("itemStats(first: 1, level: A1, domain: R) { totalCount }", 10),
+        ("itemStats(first: 1, filter: SLIPPED_BACK) { totalCount }", 11),
         ('itemStats(first: 1, asOf: "2024-06-01T00:00:00Z") { totalCount }', 17),
         ('events(types: ["Nothing"]) { pageInfo { endCursor } }', 4),
     ):

@@ -42,6 +42,7 @@ LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 NEAR = (timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=1))
 # Much later than the events: streaks have ended, items are due, goals' days are past.
 LATER = (DAY, 8 * DAY, 28 * DAY, 731 * DAY)
+DATED = ("ANSWERED", "MISSED", "NEWLY_MASTERED", "SLIPPED_BACK")
 MASTERED = ("SHORT_TERM", "LONG_TERM")
 
 Json = Any
@@ -59,7 +60,7 @@ MODELS = {model.field: model.name for model in (*REALTIME, *BATCH) if model.fiel
 PLAIN = [name for name in plain_fields.NAMES if "asOf" in QUERY.fields[name].args]
 FORGETTING = ((ITEMS[0], 30), (ITEMS[1], 0), (ITEMS[2], 365))
 _IN_RANGE = ", from: $from, to: $to"
-_LIST = ", first: 30, filter: $filter, orderBy: $orderBy"
+_LIST = ", first: 30, filter: $filter, orderBy: $orderBy, from: $start, to: $end"
 # Each text is one request. All fields of a request have the same learner and moment.
 _REQUESTS = (
     (
@@ -103,6 +104,7 @@ _REQUESTS = (
     ),
 )
 _USED = {"from": "Date!", "to": "Date!", "filter": "ItemFilter", "orderBy": "ItemOrder"}
+_USED |= {"start": "Date", "end": "Date"}
 _USED |= {"search": "String", "level": "CefrLevel", "domain": "Domain", "language": "String"}
 DOMAINS = (*"RWLS", "UNKNOWN")
 LEVELS = ("A1", "A2", "B1", "B2", "C1", "C2", "UNKNOWN")
@@ -203,6 +205,18 @@ def _passes(world: oracle.World, user: str, name: str, item_id: str, row: oracle
     return passes[name]()
 
 
+def _is_listed(
+    world: oracle.World, user: str, asked: Mapping[str, Any]
+) -> Callable[[str, oracle.Row], bool]:
+    """Return whether an item passes the drawn filter."""
+    name, today = asked["filter"], oracle.day_of(world, user, world.now)
+    if name not in DATED:
+        return functools.partial(_passes, world, user, name)
+    span = (asked["start"] or today, asked["end"] or today)
+    listed = oracle.items_on(world, user, name, *span)
+    return lambda item_id, _: item_id in listed
+
+
 def _items(
     world: oracle.World,
     user: str,
@@ -243,7 +257,6 @@ def _named(kind: str, rows: Mapping[str, oracle.Row], names: Iterable[str]) -> l
 def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Json]:
     """Return the data of the responses to DOCUMENTS."""
     first, last = asked["from"], asked["to"]
-    passes = functools.partial(_passes, world, user, asked["filter"])
     forecast = oracle.due_forecast(world, user, 30)
     language = asked["language"] and asked["language"].lower()
     sums = {
@@ -292,7 +305,7 @@ def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Jso
         return language in (None, oracle.language_of(world, item_id))
 
     lists = {
-        "itemStats": _items(world, user, passes, asked["orderBy"]),
+        "itemStats": _items(world, user, _is_listed(world, user, asked), asked["orderBy"]),
         "itemStats1": _items(world, user, is_found),
         "itemStats2": _items(world, user, lambda _, row: asked["domain"] in row["domains"]),
         "itemStats3": _items(world, user, is_spoken),
@@ -349,12 +362,16 @@ def draw_arguments(data: st.DataObject, moments: Moments) -> dict[str, Any]:
     """Draw the other arguments; the range begins and ends near the moment or the events."""
     near = (moments["asOf"] or moments["knownAt"] or LATEST).date()
     first = near - data.draw(st.sampled_from([0, 1, 9, 40, 200])) * DAY
-    filters = ("ALL", "LEARNING", "MASTERED", "STRUGGLING", "DUE", "LEECH", "FADING")
+    filters = ("ALL", "LEARNING", "MASTERED", "STRUGGLING", "DUE", "LEECH", "FADING", *DATED)
+    listed = data.draw(st.sampled_from(filters))
+    start = data.draw(st.sampled_from([near - 40 * DAY, near, None])) if listed in DATED else None
     return {
         **moments,
+        "filter": listed,
+        "start": start,
+        "end": start and data.draw(st.sampled_from([start, start + 60 * DAY])),
         "from": first,
         "to": first + data.draw(st.sampled_from([0, 30, 60, 300])) * DAY,
-        "filter": data.draw(st.sampled_from(filters)),
         "orderBy": data.draw(st.sampled_from(("RECENT", "DUE", "ACCURACY", "LAPSES", "RECALL"))),
         "search": data.draw(st.sampled_from(("", "OR", "v", "%"))),
         "level": data.draw(st.sampled_from(("A1", "B2", "UNKNOWN"))),
@@ -371,7 +388,7 @@ def test_every_field_is_answered_by_a_session_that_has_answered_nothing_yet(
     moment = sample_events.BEGIN + 3 * DAY
     values = {"asOf": moment, "from": moment.date() - 9 * DAY, "to": moment.date(), "search": ""}
     values |= {"filter": "ALL", "orderBy": "DUE", "level": "UNKNOWN", "domain": "UNKNOWN"}
-    values |= {"language": "und"}
+    values |= {"language": "und", "start": None, "end": None}
     calls = [call for calls in _REQUESTS for call in calls]
 
     def ask(call: str) -> Json:

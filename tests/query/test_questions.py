@@ -330,6 +330,36 @@ def test_a_language_is_a_primary_subtag(query_api: Api, field: str) -> None:
         assert message.startswith("language: expected a primary subtag of 1 to 8 letters")
 
 
+@pytest.mark.parametrize(
+    ("listed", "days", "error"),
+    [
+        ("MISSED", (None, None), None),
+        ("MISSED", (-729, None), None),
+        ("SLIPPED_BACK", (-9, -2), None),
+        ("ALL", (None, None), None),
+        ("ALL", (0, None), "from, to: expected neither with the filter ALL - found"),
+        ("DUE", (None, 0), "from, to: expected neither with the filter DUE - found"),
+        ("ANSWERED", (2, None), "from: expected a day not later than `to` - found"),
+        ("ANSWERED", (None, -2), "from: expected a day not later than `to` - found"),
+        ("NEWLY_MASTERED", (-740, None), "from, to: expected at most 731 days - found"),
+    ],
+)
+def test_only_filters_that_ask_about_days_take_a_range_whose_ends_are_today_by_default(
+    query_api: Api, listed: str, days: tuple[int | None, int | None], error: str | None
+) -> None:
+    today = datetime.now(UTC).date()
+    first, last = (n if n is None else str(today + timedelta(days=n)) for n in days)
+    query = """query ($filter: ItemFilter, $from: Date, $to: Date) {
+      itemStats(filter: $filter, from: $from, to: $to) { totalCount } }"""
+    variables = {"filter": listed, "from": first, "to": last}
+    if error is None:
+        assert query_api.data(query, **variables) == {"itemStats": {"totalCount": 0}}
+    else:
+        code, message = query_api.error(query, **variables)
+        assert code == "BAD_USER_INPUT"
+        assert message.startswith(error)
+
+
 moments = st.integers(0, 3).map(lambda n: START + timedelta(microseconds=n))
 
 

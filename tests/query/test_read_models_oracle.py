@@ -33,6 +33,7 @@ from tests.support.stage import Stage
 PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, crashes=())
 EVERYONE = (*LEARNERS, "nobody")
 DAY = timedelta(days=1)
+DATED = ("ANSWERED", "MISSED", "NEWLY_MASTERED", "SLIPPED_BACK")
 MORE_EXAMPLES = settings(
     max_examples=5 * settings().max_examples // 2, suppress_health_check=list(HealthCheck)
 )
@@ -126,11 +127,20 @@ def test_days_weeks_and_months_equal_the_oracle_s_results(
         begins = min(days, default=date(2024, 3, 1)) - 32 * DAY
         for first, last in (around([*days], data), (begins, begins + 730 * DAY)):
             span = (user, first, last)
-            stats = [*map(plain, fetch(fetch.queries.get_stats_range(*span)))]
+            stats = [full(one) for one in fetch(fetch.queries.get_stats_range(*span))]
             assert stats == inside(days, first, last)
             assert plain(fetch(fetch.queries.get_daily_stats(user, first))) == days.get(first)
-            weeks = [*map(plain, fetch(fetch.queries.get_weekly_stats(*span)))]
+            weeks = [full(one) for one in fetch(fetch.queries.get_weekly_stats(*span))]
             assert weeks == inside(oracle.weekly_stats(world, user), first, last)
+            listed = {
+                name: list_items(fetch, user, log.now, filter=name, span=(first, last))
+                for name in DATED
+            }
+            assert listed == {n: oracle.items_on(world, user, n, first, last) for n in DATED}
+            assert len(listed["NEWLY_MASTERED"]) == sum(d["new_mastery_count"] for d in stats)
+            for one in weeks:
+                slipped = {"filter": "SLIPPED_BACK", "span": (one["start"], one["end"])}
+                assert len(list_items(fetch, user, log.now, **slipped)) == one["slipped_back"]
             months = [*map(plain, fetch(fetch.queries.get_monthly_stats(*span)))]
             assert months == inside(oracle.monthly_stats(world, user), first, last)
             for day in (first, last, date(2060, 7, 1), date(2099, 7, 1), date(2099, 12, 31)):

@@ -6,6 +6,7 @@ that the check takes linear time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -134,17 +135,19 @@ def _count_fields(field: Field) -> int:
 
 def count_entries(cost: Cost, arguments: Mapping[str, Any]) -> int:
     """Return the maximum length of a field's list."""
-    if "from" in arguments:
-        return 1 + (_count_days(arguments) - 1) // cost.days_per_entry
     for name in ("first", "days"):
         if name in arguments:
             return max(0, min(int(arguments[name] or _DEFAULT_FIRST), _MAX_DAYS))
+    if "from" in arguments:
+        return 1 + (_count_days(arguments) - 1) // cost.days_per_entry
     return _DEFAULT_ENTRIES if cost.entries is None else cost.entries
 
 
 def rows_to_read(cost: Cost, arguments: Mapping[str, Any]) -> int:
     """Return how many thousand rows a field may read."""
-    extra = [rows for name, rows in cost.rows_with.items() if arguments.get(name) is not None]
+    given = {name for name, value in arguments.items() if value is not None}
+    given |= {value for value in arguments.values() if isinstance(value, StrEnum)}
+    extra = [rows for name, rows in cost.rows_with.items() if name in given]
     days = int(cost.rows_per_day * _count_days(arguments)) if cost.rows_per_day else 0
     return cost.rows + days + max(extra, default=0)
 

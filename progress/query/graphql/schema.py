@@ -22,6 +22,7 @@ from strawberry.utils.str_converters import to_camel_case
 from progress import auth
 from progress.adapters.cloud_scheduler import Schedule
 from progress.adapters.pubsub.undelivered import Undelivered
+from progress.errors import BadInput
 from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.operations.records import Operation
 from progress.query.cache.keys import CachePolicy
@@ -42,8 +43,9 @@ class Cost(NamedTuple):
 
     The numbers are for a learner with 200,000 events and 20,000 items; `tests/query/expensive.py`
     measures them. `rows_with` contains the additional rows that a field reads if an argument is
-    given. If several such arguments are given, only the largest number counts. `rows_of` contains
-    the additional rows that each selection of a field below reads.
+    given, or has this value of an enum. If several such arguments are given, only the largest
+    number counts. `rows_of` contains the additional rows that each selection of a field below
+    reads.
     """
 
     rows: int = 1
@@ -55,7 +57,7 @@ class Cost(NamedTuple):
 
 
 _DEFAULT_COST = Cost()
-_SLIPPED = {"slippedBack": 45}  # It reads the reviews of the items that lapsed.
+_SLIPPED = 45  # It reads the reviews of the items that lapsed.
 _DEFAULT_POLICY = CachePolicy(15)
 
 
@@ -215,7 +217,7 @@ def daily_stats(
 @declare_learner_field(
     types.list_of(rows.PeriodStats),
     cache=CachePolicy(60, batch=True, period="weekly", period_days=6),
-    cost=Cost(rows_of=_SLIPPED, days_per_entry=7),
+    cost=Cost(rows_of={"slippedBack": _SLIPPED}, days_per_entry=7),
 )
 def weekly_stats(
     moment: Moment, *, from_: From, to: date, zero_fill: bool | None = False
@@ -227,7 +229,7 @@ def weekly_stats(
 @declare_learner_field(
     types.list_of(rows.PeriodStats),
     cache=CachePolicy(30, period="monthly", period_days=30),
-    cost=Cost(100, rows_per_day=1 / 7, rows_of=_SLIPPED, days_per_entry=28),
+    cost=Cost(100, rows_per_day=1 / 7, rows_of={"slippedBack": _SLIPPED}, days_per_entry=28),
 )
 def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.PeriodStats]:
     arguments.check_range(from_, to)
@@ -241,7 +243,13 @@ def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.Per
     # because the set of DUE items depends on the current time. `clock`, because estimates of recall
     # depend on the local date.
     cache=CachePolicy(10, catalogue=True, clock=True, except_for=("filter", "DUE")),
-    cost=Cost(45, rows_with=dict.fromkeys(("level", "domain", "search", "language"), 55)),
+    cost=Cost(
+        45,
+        rows_with={
+            **dict.fromkeys(("level", "domain", "search", "language"), 55),
+            "SLIPPED_BACK": _SLIPPED,
+        },
+    ),
 )
 async def item_stats(
     info: Info,
@@ -253,6 +261,8 @@ async def item_stats(
     domain: rows.Domain | None = UNSET,
     search: str | None = UNSET,
     language: str | None = UNSET,
+    from_: Annotated[date | None, strawberry.argument(name="from")] = UNSET,
+    to: date | None = UNSET,
     first: int | None = 50,
     after: str | None = UNSET,
     as_of: datetime | None = UNSET,
@@ -260,19 +270,31 @@ async def item_stats(
 ) -> pagination.Page:
     learner = await info.context.resolve_learner(user_id)
     order = order_by or rows.ItemOrder.RECENT
+    filter_ = filter or rows.ItemFilter.ALL
+    moment = {"at": info.context.at, "as_of": as_of or None, "known_at": known_at or None}
+    span = None
+    if filter_.is_dated:
+        if not (from_ and to):
+            today = await info.context.queries.get_today(learner, **moment)
+            from_, to = from_ or today, to or today
+        arguments.check_range(from_, to)
+        span = (from_, to)
+    elif from_ or to:
+        raise BadInput(
+            f"from, to: expected neither with the filter {filter_} - found {from_ or to}"
+        )
     page = await info.context.queries.get_item_stats(
         learner,
-        filter=filter or rows.ItemFilter.ALL,
+        filter=filter_,
         order_by=order,
         level=level or None,
         domain=domain or None,
         search=arguments.parse_search(pagination.text_or_none(search)),
         language=arguments.parse_language(language),
+        span=span,
         first=arguments.parse_page_size(first),
         after=pagination.decode_item_cursor(pagination.text_or_none(after), order),
-        at=info.context.at,
-        as_of=as_of or None,
-        known_at=known_at or None,
+        **moment,
     )
     return pagination.build_page(page, after, order)
 

@@ -110,11 +110,17 @@ class Queries:
         domain: rows.Domain | None = None,
         search: str = "",
         language: str | None = None,
+        span: tuple[date, date] | None = None,
         after: rows.ItemKey | None = None,
         **moment: Unpack[_Moment],
     ) -> Page[tuple[rows.ItemKey, rows.ItemStats]]:
-        """Return at most `first` studied items after `after` whose headwords contain `search`."""
+        """Return at most `first` studied items after `after` whose headwords contain `search`.
+
+        `span` is the first and the last day of a dated filter; without it, such a filter lists
+        nothing.
+        """
         asked = _moment(**moment)
+        first_day, last_day = span or (None, None)
         return await self.reader.fetch_page(
             "read_models/item_stats",
             "list",
@@ -126,6 +132,8 @@ class Queries:
             domain=domain,
             search=search,
             language=language,
+            first_day=first_day,
+            last_day=last_day,
             after_item=after.item_id if after else None,
             after_key=after.rank if after else None,
             first=first,
@@ -341,6 +349,15 @@ class Queries:
             after_value=after.value if after else None,
             first=first,
         )
+
+    async def get_today(self, user_id: str, **moment: Unpack[_Moment]) -> date:
+        """Return the learner's local day at the moment; in UTC if the learner has no zone."""
+        asked = _moment(**moment)
+        found = await self.reader.fetch_at(
+            asked, "read_models/preferences", "today", user_id=user_id, now=asked.now
+        )
+        today: date = found[0]["day"]
+        return today
 
     async def get_local_day(self, user_id: str, date: date) -> rows.LocalDay:
         """Return when the learner's local day begins and ends; UTC if the learner has no zone."""

@@ -57,6 +57,18 @@ class ItemFilter(StrEnum):
     LEECH = "LEECH"
     FADING = "FADING"
     SET_ASIDE = "SET_ASIDE"
+    ANSWERED = "ANSWERED"
+    MISSED = "MISSED"
+    NEWLY_MASTERED = "NEWLY_MASTERED"
+    SLIPPED_BACK = "SLIPPED_BACK"
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether the filter asks what happened on the days of a range."""
+        return self in _DATED
+
+
+_DATED = ("ANSWERED", "MISSED", "NEWLY_MASTERED", "SLIPPED_BACK")
 
 
 class ItemOrder(StrEnum):
