@@ -1,6 +1,7 @@
 """The demo's events: publish them, then wait until they are recorded and folded.
 
-The real learner's log is shifted by whole days so that it ends yesterday.
+The real learner's log is shifted by whole days so that it ends yesterday. A session of today, up
+to the moment of loading, is added.
 
 The review log contains neither the text of a card nor the skill that a word trains. This module
 assigns text and skills by a rule, and the demo says so.
@@ -26,7 +27,15 @@ from progress.adapters.terminal import Console
 from progress.demo.graphql_client import GraphqlClient
 from progress.errors import StackError
 from progress.event_store import events
-from progress.importers import anki_events, anki_import, anki_log, shifts, word_lists
+from progress.importers import (
+    anki_events,
+    anki_import,
+    anki_log,
+    local_days,
+    shifts,
+    sm2,
+    word_lists,
+)
 from progress.importers.anki_import import Record
 from progress.importers.anki_log import Answer
 from progress.importers.word_lists import Word
@@ -230,6 +239,9 @@ _CHOICES_NAMESPACE = UUID("3b8f6f0e-9a37-5c1d-8d5e-2f4f0b6f7d21")
 _GOAL_DAY, _GOAL = date(2024, 9, 8), 200
 _REST_DAY = date(2024, 8, 24)
 
+_TODAY, _LASTS = 210, timedelta(minutes=25)  # answers of the session that is added
+_WRONG = 6  # of so many answers, one is wrong
+
 
 class LivingRecord(msgspec.Struct, frozen=True):
     """The messages to load, and the number of days by which the log is shifted."""
@@ -259,8 +271,39 @@ def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> Livi
         else shifts.count_days_to_yesterday(answers, now, _ZONE, LEARNER.day_start_hour or 0)
     )
     learner = msgspec.structs.replace(LEARNER, shifted_days=days)
-    shifted = messages(learner, shifts.shift(answers, days, _ZONE))
+    moved = shifts.shift(answers, days, _ZONE)
+    session = [] if stored else study_today(moved, now)
+    shifted = messages(learner, [*moved, *session])
     return LivingRecord([*shifted, Message("user-events", list(_choices(days)))], days)
+
+
+def study_today(answers: Sequence[Answer], now: datetime) -> list[Answer]:
+    """Return answers of today to the cards that are due; the last is given now."""
+    memories: dict[str, sm2.Sm2Memory] = {}
+    for one in answers:
+        quality = anki_events.QUALITY[one.rating]
+        memories[one.card_id] = sm2.repeat(memories.get(one.card_id), one.at, quality)
+    # Those of a second review come first: a right answer makes them known.
+    due = [
+        (memory.repetitions != 2, memory.interval_days, card)
+        for card, memory in memories.items()
+        if memory.repeated_at + timedelta(memory.interval_days) <= now
+    ]
+    cards = [card for *_, card in sorted(due)[:_TODAY]]
+    zone, hour = ZoneInfo(_ZONE), LEARNER.day_start_hour or 0
+    today = local_days.find_day(now, _ZONE, hour)
+    begin = max(now - _LASTS, datetime(today.year, today.month, today.day, hour, tzinfo=zone))
+    return [
+        Answer(
+            at=(now - (now - begin) * (1 - (n + 1) / _TODAY))
+            .astimezone(UTC)
+            .replace(microsecond=n),
+            card_id=card,
+            rating=3 if (n + 1) % _WRONG else 1,
+            response_time_ms=3_000 + 611 * n % 4_000,
+        )
+        for n, card in enumerate(cards)
+    ]
 
 
 def _choices(days: int) -> Iterator[dict[str, Any]]:

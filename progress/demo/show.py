@@ -22,7 +22,7 @@ def introduce(console: Console, shifted_days: int) -> None:
     """Print what the demo shows, and which parts of the data are invented."""
     moved = (
         f"All dates are shifted by {shifted_days:,} days: the record ends on the day before it was "
-        "loaded. A daily goal and a rest day are added. "
+        "loaded. A daily goal, a rest day and a session of today are added. "
         if shifted_days
         else ""
     )
@@ -81,8 +81,8 @@ def show_numbers(console: Console, client: GraphqlClient) -> None:
 
 def _totals(overview: Overview) -> Iterator[str]:
     streak, record = overview.streak, overview.user_progress
-    risk = ", but no answer yet today: the streak is at risk" if streak.at_risk else ""
-    yield f"{_format_days(streak.current)} in a row{risk}."
+    rest = f"; one answer today makes it {streak.current + 1}" if streak.at_risk else ""
+    yield f"{_format_days(streak.current)} in a row{rest}."
     if streak.longest:
         yield f"The longest run: {_format_days(streak.longest)}."
     if record:
@@ -90,7 +90,7 @@ def _totals(overview: Overview) -> Iterator[str]:
         yield (
             f"{record.total_sessions_completed:,} sessions, {hours} h {minutes:02} min, "
             f"{_format_percent(record.accuracy_rate)} of all answers right, "
-            f"{record.total_items_learned:,} items learned."
+            f"{record.total_items_learned:,} words learned."
         )
 
 
@@ -104,11 +104,11 @@ def _last_year(client: GraphqlClient, overview: Overview) -> str:
 def _knowledge(overview: Overview) -> Iterator[str]:
     known, (today, *later) = overview.knowledge, overview.due_forecast
     yield (
-        f"Expected to know: {known.expected:,.0f} of {known.items:,} answered items; "
+        f"Expected to know: {known.expected:,.0f} of {known.items:,} answered words; "
         f"{known.fading:,} are fading (under 70 %)."
     )
     due = sum(day.items for day in later)
-    yield f"Falling due: {today.items:,} items today, {due:,} in the {len(later)} days after."
+    yield f"Falling due: {today.items:,} words today, {due:,} in the {len(later)} days after."
     for level in overview.level_stats:
         if level.catalogue_items:
             mastered = level.long_term_mastered + level.short_term_mastered

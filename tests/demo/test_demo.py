@@ -26,8 +26,11 @@ from tests.support.anki_files import Entry
 
 @functools.cache
 def total() -> int:
-    """Return the number of the demo's events: those in the messages, one goal, one rest day."""
-    return sum(len(message.events) for message in loading.messages()) + 2
+    """Return the number of the demo's events: with a goal, a rest day, and today's session.
+
+    The session has a start, an end, and an answer and a review of each of 210 cards.
+    """
+    return sum(len(message.events) for message in loading.messages()) + 2 + 2 + 2 * 210
 
 
 def expected_counts() -> dict[str, int]:
@@ -92,12 +95,12 @@ def test_a_first_run_records_each_event_once(stack: Stack, first: list[str]) -> 
 def test_the_demo_shows_the_known_facts_of_the_review_log(first: list[str]) -> None:
     shown = "\n".join(first)
     for fact in (
-        "24 days in a row, but no answer yet today: the streak is at risk",
-        "The longest run: 24 days",
-        "64 sessions",
+        "25 days in a row.",
+        "The longest run: 25 days",
+        "65 sessions",
         "71 % of all answers right",
-        "12,580 answers on 61 days.",
-        "of 1,205 answered items",
+        "12,790 answers on 62 days.",
+        "of 1,205 answered words",
     ):
         assert fact in shown
     for level in ("A1", "A2", "B1", "B2", "C1", "C2"):
@@ -122,11 +125,13 @@ def test_the_demo_ends_with_the_next_steps_and_does_not_print_a_token(
     assert "progress down" in end
 
 
-def test_the_record_is_shifted_so_that_it_ends_yesterday(first: list[str]) -> None:
+def test_the_record_is_shifted_so_that_it_ends_yesterday_and_today_has_a_session(
+    first: list[str],
+) -> None:
     shown = " ".join(" ".join(first).split())
     assert re.search(r"All dates are shifted by [\d,]+ days", shown)
-    yesterday = datetime.now(ZoneInfo(str(loading.LEARNER.timezone))) - timedelta(days=1, hours=4)
-    assert f"The year to {yesterday.day} {yesterday:%B %Y}:" in shown
+    today = datetime.now(ZoneInfo(str(loading.LEARNER.timezone))) - timedelta(hours=4)
+    assert f"The year to {today.day} {today:%B %Y}:" in shown
 
 
 def test_a_second_run_does_not_add_events(

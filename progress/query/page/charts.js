@@ -2,7 +2,7 @@
 
 import { h, s } from './dom.js';
 import { instant, monthTick, number, shortDay } from './format.js';
-import { join } from './i18n.js';
+import { join, t } from './i18n.js';
 
 const MAX_BY_DAY = 120 * 86_400_000; // milliseconds; the axis of a longer chart names months
 const MIN_SLOTS = 12; // fewer columns leave room at the right, so that none is as wide as the chart
@@ -12,15 +12,15 @@ const MAX_POSTS = 7; // more columns have ticks instead of a number above each
 export const rules = () => [0, 50, 100].map((y) => s('line', { class: 'rule', x1: 0, x2: '100%', y1: `${y}%`, y2: `${y}%` }));
 
 /**
- * Draw one column for each entry { parts, title, key }. `parts` are the parts of the column from the bottom up, each as
+ * Draw one column for each entry { parts, title, key, href }. `parts` are the parts of the column from the bottom up, each as
  * [class, value]. `title` describes the column. `key` says which column it is after the chart is drawn again; without
- * it, its place does. `top` is the value at the upper edge of the chart, which has `room` for so many columns.
+ * it, its place does. `href` leads to the words behind it. `top` is the value at the upper edge of the chart, which has `room` for so many columns.
  */
 export function columns(entries, top, label, room = entries.length) {
   const width = 100 / room;
   return s('svg', { class: 'bars', role: 'img', 'aria-label': label },
     rules(),
-    entries.map(({ parts, title, key }, index) => s('g', { 'data-key': key ?? index },
+    entries.map(({ parts, title, key, href }, index) => s('g', { 'data-key': key ?? index, 'data-href': href },
       s('title', null, title),
       s('rect', { class: 'hit', x: `${width * index}%`, width: `${width}%`, y: 0, height: '100%' }),
       stack(parts, top).map(([name, y, height]) => s('rect', {
@@ -28,6 +28,9 @@ export function columns(entries, top, label, room = entries.length) {
         x: `${width * (index + 0.14)}%`, width: `${0.72 * width}%`, y: `${y}%`, height: `${height}%`,
       })))));
 }
+
+/** The link to the words behind the column that the user has tapped. */
+export const door = () => h('a', { class: 'door', 'data-key': 'door' }, t('items.see'));
 
 /** The number of columns for which a chart over time has room. */
 export const slots = (count) => Math.max(count, MIN_SLOTS);
@@ -98,7 +101,7 @@ export function roundUp(most) {
 
 /**
  * A chart of counts over time. Each of the `entries` has a value, the first `day` of its time, a text that says both, and
- * a name. Its style is "unfinished" for a time that is not over. A few columns have their numbers above and their names
+ * a name, and perhaps an `href` to what it counts. Its style is "unfinished" for a time that is not over. A few columns have their numbers above and their names
  * below them; more have ticks, and an axis of dates.
  */
 export function counts(entries) {
@@ -108,19 +111,19 @@ export function counts(entries) {
   const told = most ? entries.filter(({ value }) => value) : entries;
   const label = join(told.map(({ text }) => text));
   return chart(
-    columns(entries.map(({ value, text, day, style = 'count' }) => ({
-      parts: [[style, value]], title: text, key: day,
+    columns(entries.map(({ value, text, day, href, style = 'count' }) => ({
+      parts: [[style, value]], title: text, key: day, href: value ? href : null,
     })), top, label),
-    [0, top], number, axis(dateLabels(entries.map(({ day }) => day)), entries.length));
+    [0, top], number, axis(dateLabels(entries.map(({ day }) => day)), entries.length), door());
 }
 
 /** A column as an item of a list. */
-function post({ value, text, name, style = 'count' }, most) {
+function post({ value, text, name, href, style = 'count' }, most) {
   const height = value && Math.max((100 * value) / most, 2);
-  return h('li', null,
+  return h('li', null, h(value && href ? 'a' : 'div', { href: value ? href : null },
     h('span', { class: 'unseen' }, text),
     h('span', { class: 'of', 'aria-hidden': 'true' }, value ? number(value) : ''),
     s('svg', { class: 'post', 'aria-hidden': 'true' },
       s('rect', { class: style, x: '14%', width: '72%', y: `${100 - height}%`, height: `${height}%`, rx: 2 })),
-    h('span', { class: 'of', 'aria-hidden': 'true' }, name));
+    h('span', { class: 'of', 'aria-hidden': 'true' }, name)));
 }

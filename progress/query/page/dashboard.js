@@ -78,7 +78,7 @@ export class Dashboard extends View {
     if (isNew(data)) return [head, isPast ? nothing('then.nothing') : welcome(data), !isPast && freshness(data)];
     return [
       head, jumps(user, isPast, this.view.section), today(data, !isPast && celebration(this.milestone)), year(data, this.view),
-      howFar(data), improving(data, this.view), when(data), items(data),
+      howFar(data), improving(data, this.view), when(data, this.view), items(data),
       !isPast && [this.download.section(this.readers), freshness(data)],
     ];
   }

@@ -36,10 +36,13 @@ export function show(parent, ...children) {
   restoreFocus(focused);
 }
 
-/** Show the value of each column that the user has tapped. A chart whose tapped column is gone shows none. */
+/** Show the value of each column that the user has tapped, and lead to what it counts. A chart whose tapped column is gone shows none. */
 export function showTapped(parent) {
   for (const column of parent.querySelectorAll('[data-tapped]')) {
-    column.closest('.plot').dataset.value = column.querySelector('title').textContent;
+    const plot = column.closest('.plot');
+    plot.dataset.value = column.querySelector('title').textContent;
+    const { href } = column.dataset;
+    if (href) plot.querySelector('.door').href = href;
   }
 }
 

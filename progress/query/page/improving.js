@@ -1,13 +1,14 @@
 // The section "Am I improving?". It compares the last four weeks with the four before, and shows how much was remembered.
 // Its charts show the states of the words and the answers by week, and the number of words newly mastered in each month.
 
-import { axis, chart, columns, counts, legend, dateLabels, roundUp, slots } from './charts.js';
+import { axis, chart, columns, counts, door, legend, dateLabels, roundUp, slots } from './charts.js';
 import { h } from './dom.js';
 import {
   dayAfter, days, decimal, instant, longDay, minutes, month, monthSign, number, percent, points, rounded, shortDay,
 } from './format.js';
 import { masteredNow } from './freshness.js';
 import { join, sentences, t } from './i18n.js';
+import { wordsOf } from './items.js';
 import { card, note, section, table, unfolded } from './layout.js';
 import { MAX_WEEKS, accuracy, firstDay, monday, months, pace, sum, weeks } from './periods.js';
 import { pastDay } from './then.js';
@@ -101,20 +102,24 @@ function byWeek(data, range) {
         : [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
       title: describe(week),
       key: week.start,
-    })), top, t('weeks.chart'), room), [0, top], number, axis(dateLabels(shown.map((week) => week.start), room), room)),
+      href: week.answers ? answered(data, week) : null,
+    })), top, t('weeks.chart'), room), [0, top], number, axis(dateLabels(shown.map((week) => week.start), room), room), door()),
     legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
-    unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown, day)));
+    unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown, data)));
 }
 
 const describe = (week) => t('weeks.week', { days: days(week.start, week.end), text: week.answers
   ? join(t('count.answers', { count: week.answers }), t('answers.right', { share: percent(accuracy(week)) }))
   : t('weeks.noAnswers') });
 
-const weekTable = (shown, day) => table(
+/** The words of a week or month. */
+const answered = (data, { start, end }) => wordsOf(data, 'answered', start, end);
+
+const weekTable = (shown, data) => table(
   [t('weeks.of'), t('week.answers'), t('week.right'), t('week.speed'), t('week.time'), t('week.studyDays')],
   shown.toReversed().map((week) => [
-    week.end > day ? t('weeks.soFar', { day: shortDay(week.start) }) : shortDay(week.start),
-    number(week.answers), percent(accuracy(week)), decimal(pace(week)),
+    week.end > data.day ? t('weeks.soFar', { day: shortDay(week.start) }) : shortDay(week.start),
+    week.answers ? h('a', { href: answered(data, week) }, number(week.answers)) : number(0), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
 /** The months of a range, from the first day of study on. */
@@ -133,7 +138,8 @@ function periodsOf(data, range) {
 }
 
 /** The number of items newly mastered in each month or year. A period that is not over is hatched above its whole name. */
-function mastered(shown, { days: studied, day }) {
+function mastered(shown, data) {
+  const { days: studied, day } = data;
   const isByYear = shown[0].end.slice(0, 7) !== shown[0].start.slice(0, 7);
   const nameOf = ({ start }) => (isByYear ? t('year.name', { year: start.slice(0, 4) }) : month(start, 'long'));
   const signOf = ({ start }) => (isByYear ? start.slice(2, 4) : monthSign(start));
@@ -143,9 +149,10 @@ function mastered(shown, { days: studied, day }) {
     counts(shown.map((period) => {
       const { start, end, newMasteryCount: value } = period;
       const name = nameOf(period);
-      if (end <= day) return { value, day: start, text: t('mastered.month', { month: name, count: value }), name: signOf(period) };
+      const href = wordsOf(data, 'newly_mastered', start, end);
+      if (end <= day) return { value, href, day: start, text: t('mastered.month', { month: name, count: value }), name: signOf(period) };
       const text = t('mastered.month', { month: t('weeks.soFar', { day: name }), count: value });
-      return { value, day: start, text, name: h('i', null, name), style: 'unfinished' };
+      return { value, href, day: start, text, name: h('i', null, name), style: 'unfinished' };
     })));
 }
 

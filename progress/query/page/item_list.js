@@ -1,19 +1,20 @@
 // The list of a learner's items. The URL contains the filters, the order and the search.
 
 import { h } from './dom.js';
-import { number, percent, recallShare } from './format.js';
+import { dayAfter, days, number, percent, recallShare } from './format.js';
 import { sentences, t } from './i18n.js';
 import { chooseLanguage, chosenLanguage, languageName, offered } from './languages.js';
 import { stamp } from './layout.js';
 import { nameOf } from './names.js';
 import { View } from './problems.js';
 import { due, itemList, itemPage, level, word } from './items.js';
-import { ask } from './then.js';
+import { ask, pastDay } from './then.js';
+import { appLink } from './today.js';
 
 const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $level: CefrLevel, $skill: Domain,
-    $search: String, $language: String, $after: String) {
+    $search: String, $language: String, $from: Date, $to: Date, $after: String) {
   items: itemStats(userId: $user, filter: $filter, orderBy: $order, level: $level, domain: $skill, search: $search,
-      language: $language, first: 50, after: $after) {
+      language: $language, from: $from, to: $to, first: 50, after: $after) {
     totalCount
     pageInfo { hasNextPage endCursor }
     edges { node { itemId headword language kind level answers correctAnswers accuracyRate lapses dueAt dueOn inPlay estimatedRecall } }
@@ -25,9 +26,13 @@ const DEBOUNCE_MS = 30;
 const MAX_AGE_MS = 60_000; // an older list is loaded again when the user goes "back" to it
 const MAX_RESULTS = 50; // kept search results, so that no request is necessary when the user deletes a letter
 
+// The filters of what happened on some days; without days, today.
+const OF_DAYS = ['ANSWERED', 'MISSED', 'NEWLY_MASTERED', 'SLIPPED_BACK'];
+const DAY = /^20\d\d-\d\d-\d\d$/;
+
 // The values of each control, and the default order of each filter.
 const CONTROLS = {
-  filter: ['ALL', 'DUE', 'FADING', 'STRUGGLING', 'LEECH', 'LEARNING', 'MASTERED', 'SET_ASIDE'],
+  filter: ['ALL', 'DUE', 'FADING', 'STRUGGLING', 'LEECH', 'LEARNING', 'MASTERED', 'SET_ASIDE', ...OF_DAYS],
   level: ['', 'A1', 'A2', 'B1', 'B2', 'C1', 'C2', 'UNKNOWN'],
   skill: ['', 'R', 'W', 'L', 'S', 'UNKNOWN'],
   order: ['RECENT', 'DUE', 'RECALL', 'ACCURACY', 'LAPSES'],
@@ -88,10 +93,10 @@ export class ItemList extends View {
     this.load();
   }
 
-  async fetch({ filter, order, level, skill, language, search }, after, signal) {
+  async fetch({ filter, order, level, skill, language, search, from, to }, after, signal) {
     const at = Date.now();
     const { data: { items, languages, today: [{ date: today }] } } = await ask(QUERY, {
-      user: this.user, filter, order, level: level || null, skill: skill || null, language: language || null, search, after,
+      user: this.user, filter, order, level: level || null, skill: skill || null, language: language || null, search, from, to, after,
     }, signal);
     const { hasNextPage, endCursor } = items.pageInfo;
     const rows = items.edges.map((edge) => edge.node);
@@ -131,7 +136,7 @@ export class ItemList extends View {
     this.request?.abort();
     this.view = { ...this.view, ...changes };
     if ('language' in changes) chooseLanguage(changes.language || null);
-    if ('filter' in changes) this.view.order = defaultOrder(changes.filter);
+    if ('filter' in changes) Object.assign(this.view, { order: defaultOrder(changes.filter), from: null, to: null });
     const isSearch = 'search' in changes;
     if (!isSearch) this.known.clear();
     history[isSearch ? 'replaceState' : 'pushState'](null, '', itemList(this.user, format(this.view)));
@@ -168,12 +173,14 @@ export class ItemList extends View {
   }
 
   sections() {
-    const { rows, total, cursor } = this.data;
-    const { filter } = this.view;
+    const { rows, total, cursor, today } = this.data;
+    const { filter, from, to } = this.view;
     const isNew = !total && !this.isFiltered;
-    const meaning = filter in ORDERS && t(`items.meanings.${filter}`);
+    const meaning = filter in ORDERS ? t(`items.meanings.${filter}`) : OF_DAYS.includes(filter) && days(from ?? today, to ?? today);
+    const isMistakes = !this.user && filter === 'MISSED' && from === dayAfter(today, -1) && to === from;
+    const title = this.user ? t('items.of', { user: nameOf('learner', this.user) }) : t(isMistakes ? 'items.mistakes' : 'items.title');
     return [
-      h('h1', { 'data-key': 'title' }, this.user ? t('items.of', { user: nameOf('learner', this.user) }) : t('items.title')),
+      h('h1', { 'data-key': 'title' }, title),
       stamp(this.data.at),
       h('section', { class: 'card wide', 'aria-label': t('items.title'), 'data-key': 'items' },
         isNew ? h('p', null, t('items.none')) : this.controls(),
@@ -183,7 +190,8 @@ export class ItemList extends View {
         !total && filter === 'LEECH' && h('a', {
           class: 'button quiet', href: itemList(this.user, { filter: 'struggling' }),
         }, t('items.weak')),
-        rows.length > 0 && table(rows, this.view.order, this.data.today, this.user),
+        !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter) && h('div', { class: 'tools' }, appLink(total)),
+        rows.length > 0 && table(rows, this.view.order, today, this.user),
         cursor && h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more'))),
     ];
   }
@@ -224,8 +232,11 @@ function parse(parameters) {
     return CONTROLS[name].includes(text) ? text : null;
   };
   const filter = value('filter') ?? 'ALL';
+  const day = (name) => (OF_DAYS.includes(filter) && DAY.test(parameters.get(name)) ? parameters.get(name) : null);
   return {
     filter,
+    from: day('from'),
+    to: day('to'),
     level: value('level') ?? '',
     skill: value('skill') ?? '',
     language: chosenLanguage() ?? '',
@@ -235,10 +246,10 @@ function parse(parameters) {
 }
 
 /** The URL parameters that describe a view; default values are left out. Each address has the language already. */
-function format({ filter, level, skill, order, search }) {
+function format({ filter, level, skill, order, search, from, to }) {
   const values = {
     filter: filter !== 'ALL' && filter.toLowerCase(),
-    level, skill,
+    from, to, level, skill,
     order: order !== defaultOrder(filter) && order.toLowerCase(),
     search,
   };

@@ -57,11 +57,18 @@ export const level = ({ level: name, kind }) => [name !== 'UNKNOWN' && name, kin
 /** The address of an item's page. `user` is null for the caller's own items. */
 export const itemPage = (itemId, user) => kept(path('item', itemId, user));
 
+/** The address of a session. */
+export const sessionPage = (id, user) => kept(path('session', id, user));
+
 /** The address of the list of items, with the given query parameters. */
 export function itemList(user, parameters) {
   const query = new URLSearchParams(parameters).toString();
   return kept(path('items', user) + (query && `?${query}`));
 }
+
+/** The words that a number counts: those of a filter, on some days. */
+export const wordsOf = ({ user, day }, filter, from = null, to = from) =>
+  itemList(user, { filter, ...from && { from, to: to < day ? to : day } });
 
 /** The heading above the number of items that a learner is expected to know on the day that the page shows. */
 export const expectedOn = (day) => (pastDay() ? t('knowledge.then', { day: longDay(day) }) : t('knowledge.now'));

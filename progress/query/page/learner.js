@@ -8,10 +8,9 @@ import { t } from './i18n.js';
 import { chosenLanguage, listenForLanguage } from './languages.js';
 import { Loads } from './loads.js';
 import {
-  EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, byDate, joinDays, range,
+  EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, TODAY_QUERY, byDate, joinDays, range,
 } from './query.js';
 import { newsRange } from './news.js';
-import { share } from './review.js';
 import { isAway, onPresence } from './presence.js';
 import { Subscription } from './stream.js';
 import { ask, on, pastDay, presentDay, select } from './then.js';
@@ -43,8 +42,10 @@ const table = (view) => ({
   frame: { on: ['news'], isQuiet: true, run: () => view.addFrame() },
   met: { on: ['year'], at: 'year', isQuiet: true, run: () => view.loadMet() },
   states: { on: ['batch'], at: 'states', run: () => view.loadStates() },
+  sessions: { on: ['change'], at: 'sessions', run: () => view.loadSessions() },
   readers: { at: 'readers', run: () => view.readers ?? view.loadReaders() },
   moreReaders: { on: ['more readers'], run: () => view.loadReaders() },
+  review: { on: ['review'], run: () => view.loadReview() },
   before: { on: ['all time'], run: () => view.loadBefore() },
   earlier: { on: ['year', 'page'], run: () => view.loadYear() },
 });
@@ -57,6 +58,7 @@ export class Learner extends Dashboard {
     this.met = new Set(); // the days that met the goal, as far as they are loaded
     this.loads = new Loads(table(this), (problem) => this.fail(problem));
     this.on('click', (event) => this.click(event));
+    this.on('toggle', ({ target }) => target.dataset.key === 'reviewed' && !this.view.review && this.loads.happen('review'), true);
     listenForLanguage(this, () => {
       this.loads.forget();
       this.load();
@@ -121,8 +123,9 @@ export class Learner extends Dashboard {
 
   /** Add the news and, of a past day, the languages. Until they arrive, the page keeps the former numbers, or their place. */
   addNews() {
-    const { monday } = newsRange(this.data.day);
-    return this.add(pastDay() ? PAST_QUERY : NEWS_QUERY, pastDay() ? {} : { monday });
+    if (pastDay()) return this.add(PAST_QUERY, {});
+    if (this.data.streak.activeToday) return this.add(TODAY_QUERY, {});
+    return this.add(NEWS_QUERY, { monday: newsRange(this.data.day).monday });
   }
 
   /** Add, once for the view, what seldom changes. */
@@ -235,6 +238,13 @@ export class Learner extends Dashboard {
     this.draw();
   }
 
+  /** Load the last sessions, and the module that draws them. */
+  async loadSessions() {
+    const { loadSessions } = await import('./sessions.js');
+    this.view.sessions = await loadSessions(this.user, this.closing.signal);
+    this.draw();
+  }
+
   /** Load the next page of those who have read the record. */
   async loadReaders() {
     const { Readers } = await import('./readers.js');
@@ -315,7 +325,7 @@ export class Learner extends Dashboard {
       if (button.dataset.range === 'all') this.loads.happen('all time');
     }
     if (button.dataset.jump) this.jump(button.dataset.jump);
-    if (button.dataset.share) this.share();
+    if (button.dataset.share) this.use(() => this.share());
     if (button.dataset.command) this.command(button.dataset.command);
     if (button.dataset.play) this.play();
     if (button.dataset.export) this.use(() => this.download.click(button.dataset.export));
@@ -354,6 +364,7 @@ export class Learner extends Dashboard {
       await select(this.user, day);
       history.replaceState(null, '', on(day, location.hash || '#/'));
       this.shell.moved();
+      this.view.sessions = null;
       this.years.clear(); // they show the former day, as what follows does
       Object.assign(this, { before: null, more: { languages } });
       this.loads.forget();
@@ -369,7 +380,14 @@ export class Learner extends Dashboard {
     this.loads.after('month', MONTH, () => this.showMonth());
   }
 
+  async loadReview() {
+    const { cards } = await import('./review.js');
+    this.view.review = cards;
+    this.draw();
+  }
+
   async share() {
+    const { share } = await import('./review.js');
     const year = calendarYear(this.view.year, this.data.day);
     if (!await share(this.data, year) || this.closing.signal.aborted) return;
     this.view.copied = year;

@@ -103,6 +103,16 @@ const VIEWS = {
       return () => new Glossary(element, shell);
     },
   },
+  session: {
+    roles: [],
+    tab: 'learner',
+    title: () => t('sessions.one'),
+    subject: ([, user]) => user,
+    open: async (element, [id, user], shell) => {
+      const { StudySession } = await import('./study_session.js');
+      return () => new StudySession(element, id, user || null, shell);
+    },
+  },
   kept: {
     roles: [],
     tab: 'learner',

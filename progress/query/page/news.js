@@ -5,7 +5,7 @@ import { h } from './dom.js';
 import { dayAfter, longDay, minutes, number } from './format.js';
 import { STAGES } from './freshness.js';
 import { parts, t } from './i18n.js';
-import { itemList, knowledgePage } from './items.js';
+import { knowledgePage, wordsOf } from './items.js';
 import { expectedOf } from './layout.js';
 import { monday, sum } from './periods.js';
 import { pastDay } from './then.js';
@@ -23,17 +23,15 @@ export function tell(data) {
 }
 
 /** A link to the words that a number counts. */
-const door = ({ user }, text, filter) => h('a', { href: itemList(user, { filter }) }, text);
+const door = (data, text, ...which) => h('a', { href: wordsOf(data, ...which) }, text);
 
 /** What was newly mastered and what slipped back since a day; all languages count. */
-function happened({ days, day, language, week }, from) {
+function happened(data, from) {
+  const { days, day, language, week, slipped } = data;
   if (language) return [];
-  const mastered = sum(days, from, day).newMasteryCount;
-  const slipped = from < day && week?.[0]?.slippedBack;
-  return [
-    mastered > 0 && t('news.mastered', { count: mastered }),
-    slipped > 0 && t('news.slipped', { count: slipped }),
-  ].filter(Boolean);
+  const counts = { mastered: sum(days, from, day).newMasteryCount, slipped: (from < day ? week?.[0]?.slippedBack : slipped?.totalCount) ?? 0 };
+  return [['mastered', 'newly_mastered'], ['slipped', 'slipped_back']].filter(([name]) => counts[name])
+    .map(([name, filter]) => door(data, t(`news.${name}`, { count: counts[name] }), filter, from, day));
 }
 
 const listed = (texts) => texts.flatMap((text, index) => (index ? [t('separator'), text] : [text]));
@@ -43,7 +41,7 @@ function tellToday(data) {
   const told = happened(data, day);
   const left = goal ? goal.answersPerDay - goal.answersToday : 0;
   return [
-    parts('news.today', { happened: listed(told.length ? told : [t('count.answers', { count: days.get(day)?.answers ?? 0 })]) }),
+    parts('news.today', { happened: listed(told.length ? told : [door(data, t('count.answers', { count: days.get(day)?.answers ?? 0 }), 'answered', day)]) }),
     t('news.streak', { count: streak.current }),
     goal && t(left > 0 ? 'news.unmet' : 'news.met', { count: left }),
     items > 0

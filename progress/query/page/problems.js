@@ -77,8 +77,8 @@ export class View {
   }
 
   /** Listen to events of the view's element until the view is closed. */
-  on(type, listener) {
-    this.element.addEventListener(type, listener, { signal: this.closing.signal });
+  on(type, listener, capture = false) {
+    this.element.addEventListener(type, listener, { signal: this.closing.signal, capture });
   }
 
   draw() {

@@ -26,7 +26,7 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
     level ${SHARE} masteredLast28Days expectedDate reached
   }
   domains: domainStats(userId: $user, language: $language) { domain ${SHARE} }
-  weakest: itemStats(userId: $user, language: $language, filter: STRUGGLING, orderBy: ACCURACY, first: 8) {
+  weakest: itemStats(userId: $user, language: $language, filter: STRUGGLING, orderBy: ACCURACY, first: 5) {
     totalCount
     edges { node { itemId headword language level answers correctAnswers accuracyRate dueAt dueOn inPlay } }
   }
@@ -47,6 +47,11 @@ const ESTIMATE = 'knowledge(userId: $user, language: $language) { expected items
 export const NEWS_QUERY = `query News($user: ID, $language: String, $monday: Date!) {
   ${ESTIMATE}
   week: weeklyStats(userId: $user, from: $monday, to: $monday, zeroFill: true) { slippedBack }
+}`;
+/** The news after the first study of the day. */
+export const TODAY_QUERY = `query News($user: ID, $language: String) {
+  ${ESTIMATE}
+  slipped: itemStats(userId: $user, filter: SLIPPED_BACK, first: 1) { totalCount }
 }`;
 export const FRAME_QUERY = `query Frame($user: ID, $before: Date!) {
   ${LANGUAGES}

@@ -7,9 +7,13 @@ import {
 import { sentences, t } from './i18n.js';
 import { card, note, table } from './layout.js';
 import { accuracy, firstDay, isStudyDay, months, sum } from './periods.js';
+import { reviewTitle } from './year.js';
+
+/** The cards of a year. `isCopied` says that its text was copied. */
+export const cards = (data, year, isCopied) => [review(data, year, isCopied), monthTable(data, year)];
 
 /** The months of a year as a table, from the first day of study up to the current month. */
-export function monthTable({ days, day }, year) {
+function monthTable({ days, day }, year) {
   const first = firstDay(days, day);
   const rows = monthsOf(days, year).filter(({ start, end }) => start <= day && end >= first);
   const names = ['month', 'days', 'answers', 'right', 'time', 'learned'].map((name) => `months.${name}`);
@@ -26,18 +30,13 @@ const monthsOf = (days, year) => months(days, `${year}-12-31`);
 export function review(data, year, isCopied) {
   const facts = factsOf(data, year);
   return h('div', { class: 'card review', 'data-key': 'review' },
-    h('h3', null, titleOf(data, year)),
+    h('h3', null, reviewTitle(data, year)),
     h('dl', null, facts.map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value)))),
     skyline(monthsOf(data.days, year), data.day),
     note(sentences(highlights(data, year))),
     data.isOwn &&
       h('button', { class: 'button', type: 'button', 'data-share': 'year', 'data-key': 'share' }, t('review.share')),
     isCopied && note(t('review.copied')));
-}
-
-export function titleOf({ day, isOwn }, year) {
-  const own = year === Number(day.slice(0, 4)) ? 'review.soFar' : 'review.title';
-  return t(isOwn ? own : 'review.other', { year: `${year}` });
 }
 
 function factsOf(data, year) {
@@ -103,7 +102,7 @@ function skyline(months, day) {
  */
 export async function share(data, year) {
   const facts = factsOf(data, year).map(([name, value]) => `${name}: ${value}`);
-  const text = [titleOf(data, year), ...facts, ...highlights(data, year)].join('\n');
+  const text = [reviewTitle(data, year), ...facts, ...highlights(data, year)].join('\n');
   if (navigator.share) {
     await navigator.share({ text }).catch(() => {}); // the user closed the menu
     return false;

@@ -5,6 +5,7 @@ import { h, s } from './dom.js';
 import { dayAfter, days, fullDay, longDay, minutes, now, percent, shortDay, weekday } from './format.js';
 import { countBehind, masteredNow } from './freshness.js';
 import { join, t } from './i18n.js';
+import { wordsOf } from './items.js';
 import { mark, note } from './layout.js';
 import { news } from './news.js';
 import { pastDay, untilTomorrow, urgency } from './then.js';
@@ -157,21 +158,27 @@ function nextNotes(data) {
   if (!items && !hasReviews(data)) return [note(t('next.unplanned')), link];
   if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later, dayAfter(today, 6))), link];
   const pace = workload?.secondsPerAnswer;
-  return [pace && note(plan(data, pace) ?? about(toMinutes(items * pace))), link];
+  return [pace && note(plan(data, pace) ?? about(toMinutes(items * pace))), h('div', { class: 'tools' }, link, mistakes(data))];
+}
+
+/** The way to what was missed yesterday; nothing if all was right. */
+function mistakes(data) {
+  const yesterday = dayAfter(data.day, -1);
+  const row = data.days.get(yesterday);
+  return !pastDay() && row?.correctAnswers < row?.answers &&
+    h('a', { class: 'button quiet', href: wordsOf(data, 'missed', yesterday) }, t('items.mistakes'));
 }
 
 /**
- * In how many days the due items are done, at the learner's usual time a day, while new ones fall due, and wrong answers
- * are repeated. The rule is in the glossary.
+ * In how many days the due words are done, at the learner's usual time a day, while new ones fall due. The rule is in the
+ * glossary.
  */
 function plan({ day, days, due }, pace) {
   const rows = Array.from({ length: 28 }, (_, index) => days.get(dayAfter(day, -1 - index)))
     .filter((row) => row?.studySeconds);
-  const total = (name) => rows.reduce((sum, row) => sum + row[name], 0);
-  const mean = rows.length ? total('studySeconds') / rows.length / 60 : 15;
+  const mean = rows.length ? rows.reduce((sum, row) => sum + row.studySeconds, 0) / rows.length / 60 : 15;
   const perDay = Math.min(60, Math.max(10, 5 * Math.round(mean / 5)));
-  const repeated = Math.min(3, total('answers') / total('correctAnswers') || 1); // answers until an item is right
-  const capacity = (60 * perDay) / (pace * repeated);
+  const capacity = (60 * perDay) / pace;
   if (due[0].items <= capacity) return null;
   let left = 0;
   const last = due.findIndex((row) => (left = Math.max(0, left + row.items - capacity)) === 0);

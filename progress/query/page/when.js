@@ -1,4 +1,4 @@
-// The section "When". It shows answers and accuracy for each hour of the day, and the items that fall due on each day.
+// The section "When". It shows the last sessions, answers and accuracy for each hour of the day, and the items that fall due on each day.
 
 import { axis, chart, columns, counts, legend, roundUp } from './charts.js';
 import { h } from './dom.js';
@@ -9,7 +9,8 @@ import { card, note, section, table, unfolded } from './layout.js';
 const MIN_ANSWERS = 50; // an hour with fewer answers cannot be the best hour
 const SHOWN_DAYS = 14; // with today
 
-export const when = (data) => section('when', t('when.title'), data.hours && hours(data), due(data));
+export const when = (data, { sessions }) => section('when', t('when.title'),
+  card('sessions', t('sessions.title'), 'wide', sessions ? sessions() : note(t('states.loading'))), data.hours && hours(data), due(data));
 
 function hours({ hours: rows }) {
   const byHour = new Map(rows.map((row) => [row.hour, row]));

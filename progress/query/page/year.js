@@ -4,8 +4,8 @@
 import { h, s } from './dom.js';
 import { dayAfter, dayOf, fullDay, instant, longDay, minutes, month, percent, weekday } from './format.js';
 import { join, sentences, t } from './i18n.js';
+import { wordsOf } from './items.js';
 import { isStudyDay, monday } from './periods.js';
-import { monthTable, review, titleOf as reviewTitle } from './review.js';
 
 const SHADES = 4; // the number of shades for days with study
 const MAX_YEARS_BACK = 10;
@@ -47,7 +47,13 @@ export function year(data, view) {
             markKey(span, data))),
         h('p', { id: 'year-keys', class: 'unseen' }, t('year.keys'))),
       hasReview && h('details', { 'data-key': 'reviewed' }, h('summary', null, reviewTitle(data, reviewed)),
-        h('div', { class: 'cards' }, review(data, reviewed, view.copied === reviewed), monthTable(data, reviewed)))));
+        h('div', { class: 'cards' }, view.review?.(data, reviewed, view.copied === reviewed)))));
+}
+
+/** The title of a year in review, whose module is loaded when it is opened. */
+export function reviewTitle({ day, isOwn }, year) {
+  const own = year === Number(day.slice(0, 4)) ? 'review.soFar' : 'review.title';
+  return t(isOwn ? own : 'review.other', { year: `${year}` });
 }
 
 const nameOf = (year) => (year === 'recent' ? t('year.twelveMonths') : t('year.name', { year: `${year}` }));
@@ -176,8 +182,15 @@ function readout(day, data) {
     h('button', { class: 'step', type: 'button', 'data-step': by, 'aria-label': name }, arrow(d));
   return h('div', { class: 'readout' },
     step(t('year.dayBefore'), -1, 'M10 3L5 8l5 5'),
-    h('p', { id: 'chosen-day' }, h('b', null, fullDay(day)), h('span', null, describe(day, data))),
+    h('p', { id: 'chosen-day' }, h('b', null, fullDay(day)), h('span', null, describe(day, data)), doors(day, data)),
     step(t('year.dayAfter'), 1, 'M6 3l5 5-5 5'));
+}
+
+/** The words of a day, and those that were missed on it. */
+function doors(day, data) {
+  const { answers = 0, correctAnswers } = data.days.get(day) ?? {};
+  const link = (filter) => h('a', { href: wordsOf(data, filter, day) }, t(`year.${filter}`));
+  return answers > 0 && h('span', null, link('answered'), correctAnswers < answers && [' · ', link('missed')]);
 }
 
 const swatches = () => Array.from({ length: SHADES + 1 }, (_, index) =>

@@ -643,6 +643,68 @@ def test_the_news_after_the_first_study_of_the_day_says_what_the_day_has_brought
     assert told == [f"Today: {day}. 25 days. {rest}" for *_, day, rest in STUDIED]
 
 
+def test_each_number_of_the_news_leads_to_its_words(evaluate: Evaluate) -> None:
+    addresses = evaluate(
+        f"""{_TELL}
+        const day = '2024-03-14';
+        const data = {{
+          day, knowledge: {{ ...knowledge, fading: 2 }}, week: [{{ slippedBack: 3 }}],
+          days: new Map([[day, row(9, 4)]]), slipped: {{ totalCount: 1 }}, due: [{{ items: 5 }}] }};
+        print([true, false].map((activeToday) => tell({{ ...data, streak: {{ activeToday }} }})
+          .map((part) => part.attributes?.href.split('?')[1]).filter(Boolean)));
+        """
+    )
+    today, week = ("&from=2024-03-14&to=2024-03-14", "&from=2024-03-11&to=2024-03-14")
+    assert addresses == [
+        [f"filter=newly_mastered{today}", f"filter=slipped_back{today}", "filter=due"],
+        [f"filter=newly_mastered{week}", f"filter=slipped_back{week}", "filter=fading"],
+    ]
+
+
+def test_loads_follow_their_table(evaluate: Evaluate) -> None:
+    """Many events in the least time lead to one load; what failed loads again after the page."""
+    ran, failed = evaluate(
+        """
+        let see;
+        globalThis.IntersectionObserver = class {
+          constructor(act) {
+            see = (key) => act([{ isIntersecting: true, target: { dataset: { key } } }]);
+          }
+          disconnect() {}
+        };
+        const { Loads } = await import('./page/loads.js');
+        const [ran, failed] = [[], []];
+        const load = (name) => async () => {
+          ran.push(name);
+          if (name === 'card' && !failed.length) throw new Error('away');
+        };
+        const loads = new Loads({
+          page: { on: ['first', 'change'], least: 100, run: load('page') },
+          news: { on: ['page'], run: load('news') },
+          card: { on: ['change'], at: 'card', run: load('card') },
+        }, ({ message }) => failed.push(message));
+        const wait = (time) => new Promise((done) => setTimeout(done, time));
+        const mark = (text) => ran.push(text);
+        loads.happen('first');
+        for (let times = 0; times < 3; times += 1) loads.happen('change');
+        await wait(20);
+        mark('seen');
+        see('card');
+        await wait(200);
+        mark('changed');
+        loads.happen('change');
+        await wait(20);
+        loads.close();
+        loads.load('page');
+        await wait(200);
+        print([ran, failed]);
+        """
+    )
+    first, again = ["page", "news"], ["page", "news", "card"]
+    assert ran[:9] == [*first, "seen", "card", *again, "changed", "page"]
+    assert failed == ["away"]
+
+
 def test_an_equal_number_of_known_words_is_no_change(evaluate: Evaluate) -> None:
     compared = evaluate(
         """

@@ -39,6 +39,7 @@ def test_the_page_shows_the_demo_learner_s_numbers_and_leads_to_the_app(visit: V
         "61 study days, 12,580 answers."
     )
     page.locator("[data-key=reviewed] > summary").click()
+    expect(page.locator("[data-key=review]")).to_be_visible()
     year = browser.section(page, "The year")
     assert "The most recent study day was 6 October 2024." in year
     assert re.search(r"Oct\s+6\s+[\d,]+\s+\d\d%", year)
@@ -794,6 +795,34 @@ def test_support_reads_the_items_of_a_learner(visit: Visits) -> None:
     page.get_by_role("link", name="action", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("action")
     expect(current).to_have_text(DEMO)
+
+
+def test_numbers_lead_to_their_words_and_a_session_to_its_answers(
+    visit: Visits, demo: Stack
+) -> None:
+    user = browser.create_learner(demo, ago=timedelta(days=1))
+    visitor = visit(**browser.PHONE)
+    page = visitor.open(user)
+    page.get_by_role("link", name="Yesterday’s mistakes").click(timeout=20_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Yesterday’s mistakes")
+    expect(page.get_by_role("link", name="Start now")).to_have_attribute("href", browser.APP)
+    expect(rows(page)).to_have_count(1)
+    visitor.move("#/")
+    page.get_by_role("button", name="Day before").click()
+    page.get_by_role("link", name="See the words").click()
+    expect(page.get_by_text("1 word")).to_be_visible()
+    visitor.move("#/")
+    weeks = page.locator("[data-key=weeks]")
+    weeks.locator(".bars g").last.click()
+    expect(weeks.get_by_role("link", name="See the words")).to_have_attribute(
+        "href", re.compile("filter=answered&from=")
+    )
+    sessions = page.locator("[data-key=sessions]")
+    sessions.scroll_into_view_if_needed()
+    sessions.get_by_role("link").click()
+    expect(page.locator("[data-key=given] tbody tr")).to_have_count(4)
+    expect(page.locator("[data-key=missed] a")).to_have_count(1)
+    assert visitor.find_violations() == []
 
 
 @pytest.mark.exhaustive

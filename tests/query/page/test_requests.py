@@ -31,8 +31,8 @@ def test_the_first_numbers_need_only_one_request(visit: Visits, demo: Stack) -> 
     visitor.settle()
     queries = visitor.queries()
     assert "query Page(" in str(queries[0].post_data)
-    # The others ask when the learner's day ends, and for the news; nothing waits for their answers.
-    others = ("query Today(", "query News(", "query Frame(")
+    # The others ask when the day ends, for the news and for the year; nothing waits for them.
+    others = ("query Today(", "query News(", "query Frame(", "query MetDays(")
     assert all(any(name in str(query.post_data) for name in others) for query in queries[1:])
     first = visitor.requests.index(queries[0])
     assert not visitor.requests[first - 1].url.endswith("/graphql/stream")

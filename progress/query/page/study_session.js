@@ -1,0 +1,54 @@
+// One session: its numbers, what was missed, and its answers in order.
+
+import { h } from './dom.js';
+import { minutes, number, percent, seconds, timeOf } from './format.js';
+import { t } from './i18n.js';
+import { itemPage, word } from './items.js';
+import { card, note, table } from './layout.js';
+import { View } from './problems.js';
+import { ask } from './then.js';
+
+const QUERY = `query Session($user: ID, $id: ID!) {
+  session(userId: $user, id: $id) {
+    startedAt durationSeconds answers accuracyRate itemsNew itemsMissed
+    given { itemId headword correct responseTimeMs }
+  }
+}`;
+
+export class StudySession extends View {
+  /** `user` is null for the caller's own session. */
+  constructor(element, id, user, shell) {
+    super(element, shell, { id, user });
+    this.load();
+  }
+
+  async load() {
+    try {
+      this.data = (await ask(QUERY, { user: this.user, id: this.id }, this.closing.signal)).data;
+      this.succeed();
+    } catch (problem) {
+      this.fail(problem);
+    }
+  }
+
+  sections() {
+    const { session } = this.data;
+    const title = h('h1', { 'data-key': 'title' }, t('sessions.one'));
+    if (!session) return [title, h('section', { class: 'card wide', 'data-key': 'none' }, note(t('sessions.missing')))];
+    const { startedAt, durationSeconds: lasted, answers, accuracyRate, itemsNew, itemsMissed, given } = session;
+    const facts = [
+      ['when', timeOf(startedAt)], ['time', lasted == null ? '–' : minutes(Math.floor(lasted / 60))],
+      ['answers', number(answers)], ['right', percent(accuracyRate)], ['new', number(itemsNew)], ['missed', number(itemsMissed)],
+    ];
+    const missed = [...new Map(given.filter(({ correct }) => !correct).map((one) => [one.itemId, one])).values()];
+    const link = (one) => h('a', { href: itemPage(one.itemId, this.user) }, word(one));
+    return [title, h('section', { 'aria-label': t('sessions.one'), 'data-key': 'session' }, h('div', { class: 'cards' },
+      card('facts', t('sessions.numbers'), null, h('dl', { class: 'pairs' }, facts.map(([name, value]) =>
+        h('div', null, h('dt', null, t(`sessions.${name}`)), h('dd', null, value))))),
+      card('missed', t('sessions.missed'), null, missed.length
+        ? h('ul', { class: 'item-list words-list' }, missed.map((one) => h('li', null, link(one)))) : note(t('sessions.noneMissed'))),
+      card('given', t('sessions.given'), 'wide', table([t('items.item'), t('sessions.answer'), t('sessions.time')], given.map((one) => [
+        link(one), t(one.correct ? 'weeks.right' : 'weeks.wrong'),
+        one.responseTimeMs == null ? '–' : seconds(one.responseTimeMs / 1000)])))))];
+  }
+}
