@@ -914,7 +914,8 @@ def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evalu
         const level = (level, catalogueItems, itemsStudied) =>
           ({ ...stages, learning: itemsStudied, level, catalogueItems, itemsStudied });
         print(howFar({ day: dayIn(0), progress: { masteryStats: stages },
-          levels: [level('A1', 9, 0), level('UNKNOWN', null, 7)], domains: [], languages: [], projections: [],
+          levels: [level('A1', 9, 0), level('UNKNOWN', null, 7)],
+          domains: [], languages: [], projections: [],
           milestones: { edges: [] } }).find('levels').textContent);
         """
     )
