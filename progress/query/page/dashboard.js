@@ -2,7 +2,6 @@
 
 import { show, h } from './dom.js';
 import { Download } from './download.js';
-import { dayAfter } from './format.js';
 import { freshness } from './freshness.js';
 import { celebration, howFar } from './how_far.js';
 import { t } from './i18n.js';
