@@ -24,6 +24,13 @@ SELECT user_id, occurred_at, event_id, answers_per_day, day
 FROM dated_facts
 WHERE kind = 'goal'
 
+-- in_force --
+-- The local days on which each goal is in force: from first_day to the day before next_day; none if next_day is not
+-- later. A null next_day means that no goal was set later.
+SELECT user_id, answers_per_day, day AS first_day, min(day) OVER (PARTITION BY user_id
+        ORDER BY occurred_at DESC, event_id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS next_day
+    FROM goals
+
 -- goal --
 -- The goal in force today, and how the goals of the last 30 local days were met; no row if no goal is in force today.
 -- The goal of a local day is the latest GoalSet on this day or earlier. The query reads every GoalSet since 00:00 UTC

@@ -129,6 +129,20 @@ SELECT g.group_id, (SELECT group_name FROM ({read_models/group_names latest}) AS
 FROM (SELECT CAST(:group_id AS text) AS group_id) AS g
 WHERE EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is_member);
 
+-- teachers --
+-- Who, in the role of a teacher, read the record of a present member in the last 30 days: traces have the hour, which
+-- begins up to an hour earlier.
+SELECT DISTINCT a.read_by
+FROM group_members m
+CROSS JOIN LATERAL (
+    SELECT a.read_by
+    FROM event_store.accesses a
+    WHERE a.user_id = m.user_id AND a.hour > CAST(:now AS timestamptz) - INTERVAL '721 hours' AND a.role = 'teacher'
+    OFFSET 0
+) a
+WHERE m.group_id = :group_id AND m.is_member
+ORDER BY a.read_by;
+
 -- members --
 -- The members of the groups :groups, with their local day (`today`) and the sums of their last 7 local days. Usually,
 -- the sums and the zone come from the member's row in member_weeks. If the member's newest day in this row is later
@@ -201,6 +215,11 @@ CASE
     ELSE 0
 END
 
+-- study_days --
+-- The study days among the last 7 local days of a member m.
+SELECT count(*) FROM daily_stats d
+WHERE d.user_id = m.user_id AND d.day BETWEEN m.today - 6 AND m.today AND {read_models/daily_stats is_study_day}
+
 -- standings --
 -- The standings of the groups :groups; no row for a group without a member.
 WITH {read_models/group_members members}
@@ -218,8 +237,8 @@ FROM (
 ) AS g;
 
 -- learners --
--- One page of the members. The page begins after the given key. Every order sorts by ascending numbers: dates become
--- numbers of days since 2000-01-01. URGENCY puts days and wrong answers, at most 999,999, into one number.
+-- One page of the members. The page begins after the given key. Every order sorts by ascending lists of numbers: dates
+-- become numbers of days since 2000-01-01.
 WITH {read_models/group_members members},
 standings AS (
     SELECT m.*,
@@ -230,15 +249,17 @@ standings AS (
 ),
 ranked AS (
     SELECT *, CAST(CASE CAST(:order_by AS text)
-            WHEN 'STREAK' THEN - ({read_models/group_members current_streak})
-            WHEN 'ACCURACY' THEN coalesce(accuracy_last7_days, 2)   -- nulls last
+            WHEN 'STREAK' THEN ARRAY[- ({read_models/group_members current_streak})]
+            WHEN 'ACCURACY' THEN ARRAY[coalesce(accuracy_last7_days, 2)]   -- nulls last
             WHEN 'URGENCY' THEN CASE
-                WHEN days_away IS NULL THEN 2e13
-                WHEN at_risk THEN days_away * 1e6
-                ELSE 1e13 - days_away * 1e6 END - least(m.answers - m.correct_answers, 999999)
-            WHEN 'INACTIVE' THEN coalesce(last_study_date - DATE '2000-01-01', -1000)   -- nulls first
-            ELSE coalesce(last_study_date - DATE '2000-01-01', -1000) + CASE WHEN at_risk THEN 0 ELSE 1000000 END
-        END AS double precision) AS sort_key
+                WHEN days_away IS NULL THEN ARRAY[2, 0]
+                WHEN at_risk THEN ARRAY[0, days_away]
+                ELSE ARRAY[1, - days_away] END || CAST(m.correct_answers - m.answers AS integer)
+            WHEN 'PRAISE' THEN ARRAY[- ({read_models/group_members study_days}), coalesce(- accuracy_last7_days, 1),
+                - m.answers]
+            WHEN 'INACTIVE' THEN ARRAY[coalesce(last_study_date - DATE '2000-01-01', -1000)]   -- nulls first
+            ELSE ARRAY[CASE WHEN at_risk THEN 0 ELSE 1 END, coalesce(last_study_date - DATE '2000-01-01', -1000)]
+        END AS double precision[]) AS sort_key
     FROM standings m
     OFFSET 0
 ),
@@ -246,7 +267,7 @@ page AS (
     SELECT *
     FROM ranked
     WHERE CAST(:after_user AS text) IS NULL
-       OR (sort_key, user_id) > (CAST(:after_key AS double precision), CAST(:after_user AS text))
+       OR (sort_key, user_id) > (CAST(:after_key AS double precision[]), CAST(:after_user AS text))
     ORDER BY sort_key, user_id
     LIMIT CAST(:first AS bigint)
 )
@@ -263,6 +284,8 @@ SELECT total.members AS total_count, m.sort_key, m.user_id,
         SELECT {read_models/memory sum}
         FROM (SELECT m.today AS day) moment
         JOIN item_stats s ON s.user_id = m.user_id AND s.stability IS NOT NULL) ELSE 0 END AS expected_known,
+    CASE WHEN CAST(:last_answers AS boolean) THEN (
+        SELECT max(s.last_answered_at) FROM item_stats s WHERE s.user_id = m.user_id) END AS last_answered_at,
     CASE WHEN CAST(:weeks AS boolean) THEN ({read_models/weekly_stats weeks of member}) ELSE '[]' END AS weeks
 FROM (
     SELECT count(*) AS members
@@ -271,6 +294,40 @@ FROM (
 ) AS total
 LEFT JOIN page m ON TRUE
 ORDER BY m.sort_key, m.user_id;
+
+-- since --
+-- For each pair of :users and :days, in their order: what the learner did from this local day to today, and `today`. At
+-- most 366 days back; the caller rejects earlier days.
+SELECT a.today, s.answers, CAST(s.correct_answers AS double precision) / nullif(s.answers, 0) AS accuracy_rate,
+    s.study_days, g.days_with_goal, g.days_met
+FROM (
+    SELECT u.*,
+        CAST(CAST(:now AS timestamptz) + coalesce(z.shift, INTERVAL '0 hours') AS date) AS today
+    FROM unnest(CAST(:users AS text[]), CAST(:days AS date[])) WITH ORDINALITY AS u (user_id, day, place)
+    LEFT JOIN LATERAL (
+        SELECT shift FROM segments WHERE user_id = u.user_id AND starts_at <= :now AND ends_at > :now OFFSET 0
+    ) z ON TRUE
+) a
+CROSS JOIN LATERAL (
+    SELECT CAST(coalesce(sum(d.answers), 0) AS bigint) AS answers,
+        CAST(sum(d.correct_answers) AS bigint) AS correct_answers,
+        count(*) FILTER (WHERE {read_models/daily_stats is_study_day}) AS study_days
+    FROM daily_stats d
+    WHERE d.user_id = a.user_id AND d.day BETWEEN greatest(a.day, a.today - 366) AND a.today
+) s
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(least(f.next_day - 1, a.today) - greatest(f.first_day, a.day, a.today - 366) + 1), 0)
+            AS days_with_goal,
+        coalesce(sum((
+            SELECT count(*) FROM daily_stats d
+            WHERE d.user_id = a.user_id AND d.answers >= f.answers_per_day
+              AND d.day BETWEEN greatest(f.first_day, a.day, a.today - 366) AND least(f.next_day - 1, a.today))), 0)
+            AS days_met
+    FROM ({read_models/goals in_force} WHERE user_id = a.user_id) f
+    WHERE f.answers_per_day > 0
+      AND least(f.next_day - 1, a.today) >= greatest(f.first_day, a.day, a.today - 366)
+) g
+ORDER BY a.place;
 
 -- export groups --
 -- The groups that the learner ever joined or left. `joined` is the time of the latest join, which precedes `left`. It

@@ -171,9 +171,7 @@ WITH daily_stats AS NOT MATERIALIZED (
 SELECT d.user_id, 'GOAL_MET' AS kind, g.answers_per_day AS value, CAST(NULL AS text) AS level, d.day AS reached_on
 FROM daily_stats d
 JOIN (
-    SELECT user_id, answers_per_day, day AS first_day, min(day) OVER (PARTITION BY user_id
-        ORDER BY occurred_at DESC, event_id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS next_day
-    FROM goals
+    {read_models/goals in_force}
 ) g ON g.user_id = d.user_id AND g.first_day <= d.day AND (g.next_day IS NULL OR g.next_day > d.day)
 WHERE g.answers_per_day > 0 AND d.answers >= g.answers_per_day
 

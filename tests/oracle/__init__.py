@@ -31,6 +31,7 @@ from tests.oracle.groups import (
     learners,
     members,
     search_groups,
+    since,
     weeks,
 )
 from tests.oracle.items import (

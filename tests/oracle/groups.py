@@ -1,13 +1,13 @@
 """Groups: their members, the members' standing, and the items that are hardest for them."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from tests.oracle.catalogue import archived
-from tests.oracle.days import day_of, stats_of, study_days, weekly_rows
+from tests.oracle.days import day_of, last_days, stats_of, study_days, weekly_rows
 from tests.oracle.events import MEMBERSHIPS, Row, Rows, World, defines, group_name, ratio
 from tests.oracle.items import difficulties, item_stats, sums
-from tests.oracle.standing import folded, streak
+from tests.oracle.standing import folded, goal_on, streak
 
 DAY = timedelta(days=1)
 COUNTED = 50  # A learner's items count in this many groups: those that the learner joined last.
@@ -122,6 +122,24 @@ def learner(world: World, user_id: str) -> Row:
         ),
         "at_risk": any(reasons.values()),
         "risk_reasons": [name for name, applies in reasons.items() if applies],
+        "last_answered_at": max((e.occurred_at for e in world.answers(user_id)), default=None),
+    }
+
+
+def since(world: World, user_id: str, first: date) -> Row:
+    """Return what the learner did from a local day to today."""
+    today = day_of(world, user_id, world.now)
+    days = {first + n * DAY for n in range((today - first).days + 1)}
+    sums = stats_of(world, user_id, days)
+    goals = {day: goal for day in days if (goal := goal_on(world, user_id, day))}
+    return {
+        "answers": sums["answers"],
+        "accuracy_rate": sums["accuracy_rate"],
+        "study_days": len(days & set(study_days(world, user_id))),
+        "days_with_goal": len(goals),
+        "days_met": sum(
+            stats_of(world, user_id, {day})["answers"] >= goal for day, goal in goals.items()
+        ),
     }
 
 
@@ -144,6 +162,10 @@ def learners(world: World, group_id: str, order_by: str) -> list[Row]:
             "INACTIVE": inactive(row),
             "ACCURACY": (accuracy is None, accuracy),
             "STREAK": (-row["current_streak"],),
+            "PRAISE": (
+                -len(last_days(world, row["user_id"], 7) & set(study_days(world, row["user_id"]))),
+                *(accuracy is None, -(accuracy or 0), -answers),
+            ),
             "URGENCY": (
                 *(never, not row["at_risk"]),
                 *(0 if never else away if row["at_risk"] else -away, -wrong),

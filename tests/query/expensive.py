@@ -63,7 +63,11 @@ def _selection(shape: Any) -> str:
     named = get_named_type(shape)
     if not is_object_type(named):
         return ""
-    subfields = (name + _selection(field.type) for name, field in named.fields.items())
+    subfields = (
+        name + _selection(field.type)
+        for name, field in named.fields.items()
+        if not any(map(is_required_argument, field.args.values()))
+    )
     return f" {{ {' '.join(subfields)} }}"
 
 

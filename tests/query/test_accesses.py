@@ -212,6 +212,36 @@ def test_nobody_leaves_a_trace_in_their_own_record_or_in_an_unknown_one(
     assert take_traces(group) == {("ben", "teacher", "ann")}
 
 
+TEACHERS = """{ group(groupId: "g1") { teachers }
+  groups { edges { node { groupId teachers } } } }"""
+
+
+def test_a_group_s_teachers_are_those_who_read_a_member_s_record_in_the_last_30_days(
+    operator: Operator, group: Connection
+) -> None:
+    def read(role: str) -> Any:
+        return send(operator.api, TEACHERS, "ada", role)["data"]
+
+    assert read("support")["group"] == {"teachers": []}
+    for reader in ("tom", "ben", "zoe"):
+        send(operator.api, '{ learners(groupId: "g1") { totalCount } }', reader, "teacher")
+    send(operator.api, PROGRESS, "sue", "support")
+    for reader, hours in (("old", 721), ("late", 719)):
+        group.run(
+            "INSERT INTO event_store.accesses (user_id, hour, read_by, role) VALUES ('ann',"
+            " date_trunc('hour', now() - make_interval(hours => :hours)), :reader, 'teacher')",
+            reader=reader,
+            hours=hours,
+        )
+    listed = {"groupId": "g1", "teachers": ["ben", "late", "tom", "zoe"]}
+    for role in ("support", "admin"):
+        found = read(role)
+        assert found["group"] == {"teachers": listed["teachers"]}
+        assert found["groups"]["edges"] == [{"node": listed}]
+    teacher = send(operator.api, '{ group(groupId: "g1") { teachers } }', "tom", "teacher")
+    assert teacher["data"] == {"group": {"teachers": None}}
+
+
 def test_only_the_audit_trail_of_a_deleted_learner_leaves_a_trace(
     operator: Operator, group: Connection
 ) -> None:

@@ -967,6 +967,38 @@ def test_learners_whom_a_talk_can_save_come_first_and_those_who_never_began_last
         assert page["edges"] == edges[place + 1 : place + 4]
 
 
+SINCE = """query ($g: ID!, $day: Date!) { learners(groupId: $g) { edges { node {
+  userId since(date: $day) { answers accuracyRate studyDays daysWithGoal daysMet }
+  today: since(date: "%s") { answers } } } } }"""
+
+
+def test_what_members_did_since_a_day_is_about_today_and_the_366_days_before(
+    groups_api: Api, rows: database.Connection
+) -> None:
+    change_membership(rows, "ann", is_member=True)
+    today = datetime.now(UTC).date()
+
+    def read(days: int) -> Any:
+        variables = {"g": "g1", "day": str(today - timedelta(days=days))}
+        return api.read(ask(groups_api, SINCE % today, headers("g1"), **variables))
+
+    for user, day, answers in (("ann", 2, 3), ("ann", 1, 4), ("bob", 366, 5), ("bob", 367, 6)):
+        row = {"user_id": user, "day": today - timedelta(days=day), "answers": answers}
+        rows_by_hand.insert(rows, "daily_stats", {**row, "correct_answers": 3})
+    zeros = {"daysWithGoal": 0, "daysMet": 0}
+    for days, ann, bob in ((2, 7, 0), (366, 7, 5)):
+        found = {e["node"]["userId"]: e["node"] for e in read(days)["data"]["learners"]["edges"]}
+        assert found["ann"]["since"] == {
+            **zeros, "answers": ann, "accuracyRate": 6 / 7, "studyDays": 2,
+        }  # fmt: skip
+        assert found["bob"]["since"]["answers"] == bob
+        assert found["ann"]["today"] == {"answers": 0}
+    for days in (-1, 367):
+        error = read(days)["errors"][0]
+        assert error["extensions"]["code"] == "BAD_USER_INPUT"
+        assert error["message"].startswith("date: expected a day from ")
+
+
 def test_queries_about_groups_and_difficulty_are_not_cached() -> None:
     assert not any(FIELDS[name].cache for name in ("group", "learners", "itemDifficulty"))
 

@@ -245,6 +245,7 @@ KINDS = {
     "LearnerLeftGroup": 5,
     "UserPreferencesChanged": 4,
     "RestDayTaken": 24,
+    "GoalSet": 8,
     "UserDeleted": 1,
     "UserCreated": 1,
     "ItemPublished": 2,
@@ -314,6 +315,7 @@ def generate_data(kind: str, chance: random.Random) -> dict[str, Any]:
     group = {"group_id": chance.choice(GROUPS)}
     level = chance.choice(("A1", "B2"))
     fields: dict[str, dict[str, Any]] = {
+        "GoalSet": {"answers_per_day": chance.choice((0, 1, 2))},
         "CorrectAnswerGiven": answer,
         "IncorrectAnswerGiven": answer,
         "SessionCompleted": chance.choice(
@@ -371,6 +373,10 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
             assert list_all(fetch, learners) == [
                 {**row, **known[row["user_id"]]} for row in oracle.learners(world, group, order)
             ]
+        for back in (0, 1, 8, 366):
+            asked = [(u, oracle.day_of(world, u, NOW) - back * DAY) for u in MEMBERS]
+            done = fetch(groups.get_since(reader, asked, at=NOW))
+            assert [*map(full, done)] == [oracle.since(world, *each) for each in asked]
         weeks = fetch(groups.get_weeks(reader, group, at=log.now))
         assert [*map(plain, weeks)] == oracle.weeks(world, oracle.members(world, group), log.now)
         found = fetch(groups.get_knowledge(reader, group, at=log.now))

@@ -1,12 +1,13 @@
 """The context that every resolver of a request receives: caller, time and data sources."""
 
 import functools
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 import msgspec
 import strawberry
+from strawberry.dataloader import DataLoader
 
 from progress.adapters import request_scope
 from progress.auth import Caller, Part
@@ -26,7 +27,7 @@ from progress.query.read_models.queries import Queries
 _T = TypeVar("_T")
 
 
-class Context(msgspec.Struct, frozen=True):
+class Context(msgspec.Struct, frozen=True, dict=True):
     """The caller, the queries, and `at`, the current time for all fields of the request."""
 
     caller: Caller
@@ -39,6 +40,17 @@ class Context(msgspec.Struct, frozen=True):
     events: EventPublisher | None = None  # Set only over HTTP.
     members: set[str] = set()  # Learners whose group membership this request has checked.
     noted: set[str] = set()  # Learners whose data resolvers have returned, see `note`.
+
+    @functools.cached_property
+    def since(self) -> DataLoader[tuple[str, date], groups.LearnerSince]:
+        """What learners did since a local day; one statement reads what the request asks for."""
+
+        async def read(
+            asked: list[tuple[str, date]],
+        ) -> Sequence[groups.LearnerSince | BaseException]:
+            return await groups.get_since(self.queries.reader, asked, at=self.at)
+
+        return DataLoader(read)
 
     async def resolve_learner(self, user_id: str | None, part: Part = "data") -> str:
         """Return the requested learner; raise Forbidden if the caller may not read their data."""

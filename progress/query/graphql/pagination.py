@@ -75,7 +75,7 @@ def decode_learner_cursor(cursor: str | None, order: LearnerOrder) -> LearnerKey
     """Return the learner key in a cursor; raise BadInput if the cursor is for another order."""
     if cursor is None:
         return None
-    return LearnerKey(*_decode_ordered(cursor, order, tuple[LearnerOrder, float, str]))
+    return LearnerKey(*_decode_ordered(cursor, order, tuple[LearnerOrder, tuple[float, ...], str]))
 
 
 def decode_group_cursor(cursor: str | None) -> GroupKey | None:

@@ -190,7 +190,16 @@ def _graphql_name(parameter: inspect.Parameter) -> str:
 From = Annotated[date, strawberry.argument(name="from")]
 
 # Fields that do not need the members' standings.
-_CHEAP = {"groupId", "name", "hardestItems", "knowledge", "itemsFading", "weeks", "__typename"}
+_CHEAP = {
+    "groupId",
+    "name",
+    "teachers",
+    "hardestItems",
+    "knowledge",
+    "itemsFading",
+    "weeks",
+    "__typename",
+}
 
 
 @declare_learner_field(
@@ -647,7 +656,7 @@ def _selects_standing(nodes: Iterable[Selection]) -> bool:
     return not all(isinstance(one, SelectedField) and one.name in _CHEAP for one in selected)
 
 
-@declare(types.LearnerConnection, Whose.LISTED, cost=Cost(350))
+@declare(types.LearnerConnection, Whose.LISTED, cost=Cost(350, rows_of={"since": 1}))
 async def learners(
     info: Info,
     *,
@@ -665,6 +674,7 @@ async def learners(
         first=arguments.parse_page_size(first),
         after=pagination.decode_learner_cursor(pagination.text_or_none(after), order),
         estimates=any(_selects(node, "expectedKnown") for node in info.selected_fields),
+        last_answers=any(_selects(node, "lastAnsweredAt") for node in info.selected_fields),
         weeks=any(_selects(node, "weeks") for node in info.selected_fields),
         at=info.context.at,
     )

@@ -9,6 +9,7 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 import msgspec
 import strawberry
 from graphql import OperationType
+from strawberry.types.field import StrawberryField
 
 from progress.adapters import request_scope
 from progress.adapters.pubsub import undelivered
@@ -57,13 +58,15 @@ def _connection(name: str, node: object, **more: object) -> Any:
     return _make(f"{name}Connection", fields)
 
 
-def _resolved(resolver: Callable[..., Any], whose: Whose) -> Any:
+def _resolved(resolver: Callable[..., Any], whose: Whose, type_: object = None) -> Any:
     """Declare a field with a resolver of its own, and whose data it adds to that of its parent."""
-    return strawberry.field(resolver=resolver, metadata={"whose": whose})
+    return strawberry.field(resolver=resolver, graphql_type=type_, metadata={"whose": whose})
 
 
 def _make(name: str, fields: Mapping[str, object]) -> Any:
-    return strawberry.type(type(name, (), {"__annotations__": fields}))
+    resolved = {key: one for key, one in fields.items() if isinstance(one, StrawberryField)}
+    hints = {key: one for key, one in fields.items() if key not in resolved}
+    return strawberry.type(type(name, (), {"__annotations__": hints, **resolved}))
 
 
 for _enum in (
@@ -137,7 +140,16 @@ Access = type_of(accesses.Access, id_field="read_by")
 AccessConnection = _connection("Access", Access)
 Milestone = type_of(rows.Milestone, id_field="id")
 MilestoneConnection = _connection("Milestone", Milestone, total_count=int)
-Learner = type_of(groups.Learner, id_field="user_id")
+LearnerSince = type_of(groups.LearnerSince)
+
+
+async def _get_since(root: groups.Learner, info: Info, date: date) -> Any:
+    return await info.context.since.load((root.user_id, date))
+
+
+Learner = type_of(
+    groups.Learner, id_field="user_id", since=_resolved(_get_since, Whose.LISTED, LearnerSince)
+)
 LearnerName = type_of(groups.LearnerName, id_field="user_id")
 LearnerConnection = _connection("Learner", Learner, total_count=int)
 ItemDifficulty = type_of(groups.ItemDifficulty, id_field="item_id")
@@ -146,7 +158,13 @@ ItemDifficultyConnection = _connection("ItemDifficulty", ItemDifficulty, total_c
 
 # Thousands of rows that a group's standing and its other fields read (see Cost).
 GROUP_ROWS = 100
-ROWS_OF_GROUP = {"hardestItems": 200, "knowledge": 300, "itemsFading": 400, "weeks": 120}
+ROWS_OF_GROUP = {
+    "teachers": 10,
+    "hardestItems": 200,
+    "knowledge": 300,
+    "itemsFading": 400,
+    "weeks": 120,
+}
 
 
 @contextlib.contextmanager
@@ -176,6 +194,14 @@ async def _get_items_fading(root: groups.Group, info: Info, first: int | None = 
         )
 
 
+async def _get_teachers(root: groups.Group, info: Info) -> list[strawberry.ID] | None:
+    if not info.context.is_support:
+        return None
+    with _moment(info) as at:
+        found = await groups.get_teachers(info.context.queries.reader, root.group_id, at=at)
+        return [strawberry.ID(teacher) for teacher in found]
+
+
 async def _get_group_weeks(root: groups.Group, info: Info) -> Any:
     with _moment(info) as at:
         return await groups.get_weeks(info.context.queries.reader, root.group_id, at=at)
@@ -190,6 +216,7 @@ async def _get_group_knowledge(root: groups.Group, info: Info) -> Any:
 class Group:
     group_id: strawberry.ID
     name: str | None
+    teachers: list[strawberry.ID] | None = _resolved(_get_teachers, Whose.NOBODY)
     members: int
     active_last7_days: int
     answers_last7_days: int

@@ -1,13 +1,14 @@
 """Groups of learners, learners by name and the difficulty of items, and their records."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 from msgspec import convert
 
+from progress.errors import BadInput
 from progress.query.read_models.reader import Page, Reader
 from progress.query.read_models.rows import CefrLevel, Domain, ItemKey
 
@@ -18,6 +19,7 @@ class LearnerOrder(StrEnum):
     ACCURACY = "ACCURACY"
     STREAK = "STREAK"
     URGENCY = "URGENCY"
+    PRAISE = "PRAISE"
 
 
 class RiskReason(StrEnum):
@@ -36,7 +38,7 @@ class GroupKey(msgspec.Struct, frozen=True):
 class LearnerKey(msgspec.Struct, frozen=True):
     """The position of a member in an ordered list; `rank` ascends."""
 
-    rank: float
+    rank: tuple[float, ...]
     user_id: str
 
 
@@ -78,14 +80,15 @@ class LearnerWeek(msgspec.Struct, frozen=True):
 class Learner(msgspec.Struct, frozen=True):
     """A member's standing, as a teacher reads it.
 
-    `expected_known` is the sum of the estimated recalls of the member's items. It and the twelve
-    weeks are read only if they were asked for.
+    `expected_known` is the sum of the estimated recalls of the member's items. It, the time of the
+    newest answer and the twelve weeks are read only if they were asked for.
     """
 
     user_id: str
     display_name: str | None
     expected_known: float
     weeks: list[LearnerWeek]
+    last_answered_at: datetime | None
     last_study_date: date | None
     current_streak: int
     answers_last7_days: int
@@ -93,6 +96,16 @@ class Learner(msgspec.Struct, frozen=True):
     total_items_learned: int
     at_risk: bool
     risk_reasons: list[RiskReason]
+
+
+class LearnerSince(msgspec.Struct, frozen=True):
+    """What a learner did from a local day to today; a goal was in force on `days_with_goal`."""
+
+    answers: int
+    accuracy_rate: float | None
+    study_days: int
+    days_with_goal: int
+    days_met: int
 
 
 class GroupKnowledge(msgspec.Struct, frozen=True):
@@ -204,18 +217,19 @@ async def get_learners(
     first: int,
     after: LearnerKey | None = None,
     estimates: bool = True,
+    last_answers: bool = True,
     weeks: bool = True,
     at: datetime,
 ) -> Page[tuple[LearnerKey, Learner]]:
     """Return at most `first` members of the group, beginning after the key `after`.
 
-    Without `estimates`, the members' items are not read, and `expected_known` is 0. Without
-    `weeks`, the list of weeks is empty.
+    Without `estimates`, `expected_known` is 0; without `last_answers`, `last_answered_at` is None;
+    without both, the members' items are not read. Without `weeks`, the list of weeks is empty.
     """
 
     def build(row: Mapping[str, Any]) -> tuple[LearnerKey, Learner]:
         member = {**row, "weeks": msgspec.json.decode(row["weeks"])}
-        return LearnerKey(row["sort_key"], row["user_id"]), convert(member, Learner)
+        return LearnerKey(tuple(row["sort_key"]), row["user_id"]), convert(member, Learner)
 
     return await reader.fetch_page(
         "read_models/group_members",
@@ -227,10 +241,39 @@ async def get_learners(
         after_key=after.rank if after else None,
         after_user=after.user_id if after else None,
         estimates=estimates,
+        last_answers=last_answers,
         weeks=weeks,
         first=first,
         now=at,
     )
+
+
+async def get_since(
+    reader: Reader, asked: Sequence[tuple[str, date]], *, at: datetime
+) -> list[LearnerSince | BadInput]:
+    """Return what each learner did since the local day, in the order of `asked`.
+
+    An error stands for a day that is ahead of the learner's today, or more than 366 days back.
+    """
+    users, days = zip(*asked, strict=True)
+    file, block = "read_models/group_members", "since"
+    rows = await reader.fetch(file, block, users=users, days=days, now=at)
+    return [_since(day, dict(row)) for day, row in zip(days, rows, strict=True)]
+
+
+def _since(day: date, row: dict[str, Any]) -> LearnerSince | BadInput:
+    today: date = row.pop("today")
+    earliest = today - timedelta(days=366)
+    if earliest <= day <= today:
+        return LearnerSince(**row)
+    return BadInput(f"date: expected a day from {earliest} to {today} - found {day}")
+
+
+async def get_teachers(reader: Reader, group_id: str, *, at: datetime) -> list[str]:
+    """Return who, as a teacher, read a member's record in the last 30 days, by id."""
+    file, block = "read_models/group_members", "teachers"
+    rows = await reader.fetch(file, block, group_id=group_id, now=at)
+    return [row["read_by"] for row in rows]
 
 
 async def search_learners(reader: Reader, text: str, *, first: int) -> list[LearnerName]:
