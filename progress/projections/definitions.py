@@ -99,11 +99,13 @@ def zone_statement(engine: Engine) -> str:
     return _create("zone_offsets", blocks("projections/definitions")[f"{engine} zone_offsets"])
 
 
-def _event_queries(engine: Engine, events: str, cast: str = "CAST") -> dict[str, str]:
+def _event_queries(
+    engine: Engine, events: str, cast: str = "CAST", file: str = "projections/definitions"
+) -> dict[str, str]:
     """Return the SELECTs of the retractions and of the facts over the events of a block."""
     sql = blocks("projections/definitions")
     parts = facts.parts(cast, "timestamp")
-    parts |= {"events": sql[events], "retracted_id": sql[f"{engine} retracted_id"]}
+    parts |= {"events": blocks(file)[events], "retracted_id": sql[f"{engine} retracted_id"]}
     # Without it, PostgreSQL would compute the kind again for each column.
     parts["fence"] = "OFFSET 0" if engine == "postgresql" else ""
     names = ("retracted_events", "facts")
@@ -126,7 +128,11 @@ def as_of_relations(text: str, *, live: bool = False) -> dict[str, str]:
     `REALTIME` select the learner's live rows.
     """
     added = " with lapses" if "lapses" in text else " with memory" if "stability" in text else ""
-    queries = _as_of_queries(live=live, items=f"as_of{added}")
+    return _select_read(_as_of_queries(live=live, items=f"as_of{added}"), text)
+
+
+def _select_read(queries: dict[str, str], text: str) -> dict[str, str]:
+    """Return the relations that a text reads, and those that these read."""
     found, missing = set[str](), [text]
     while missing:
         read = (queries.keys() & {*_READ.findall(missing.pop())}) - found
@@ -167,6 +173,33 @@ def _as_of_queries(*, live: bool, items: str) -> dict[str, str]:
         )
     reads = {name: _reads(name, query, queries) for name, query in queries.items()}
     return {name: queries[name] for name in graphlib.TopologicalSorter(reads).static_order()}
+
+
+def as_of_group_relations(text: str, *, memory: bool, settled: bool) -> dict[str, str]:
+    """Return the SELECTs of the relations that a query about a group's past reads, in order.
+
+    They have the parameters `group_id`, `as_of` and `known_at`, which is null. Without `memory`,
+    the states of memory are null, because they take long to compute; then, with `settled`, most
+    relations select live rows.
+    """
+    added = " with lapses" if "lapses" in text else " with memory" if memory else ""
+    queries = {**_as_of_queries(live=False, items=f"as_of{added}")}
+    past = blocks("projections/as_of")
+    del queries["group_names"]  # the name is the present one
+    queries["group_members"] = past["of group members"]
+    queries["deleted_learners"] = past["of group deleted"]
+    events = "settled events" if settled else "of group events"
+    queries |= _event_queries("postgresql", events, file="projections/as_of")
+    if settled:
+        queries |= {name: past[f"settled {name}"] for name in queries if f"settled {name}" in past}
+        queries["zones_in_force"] = live_query("zones_in_force") or ""
+        del queries["preferences"], queries["completions"]
+    for name, block in (
+        ("zones_in_force", "of group zones"),
+        *(() if added or settled else (("item_stats", "of group without memory"),)),
+    ):
+        queries[name] = past[block].replace("{query}", queries[name])
+    return _select_read(queries, text)
 
 
 def live_query(table: str) -> str | None:

@@ -129,6 +129,9 @@ SELECT g.group_id, (SELECT group_name FROM ({read_models/group_names latest}) AS
 FROM (SELECT CAST(:group_id AS text) AS group_id) AS g
 WHERE EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is_member);
 
+-- size --
+SELECT count(*) AS members FROM group_members WHERE group_id = :group_id AND is_member;
+
 -- teachers --
 -- Who, in the role of a teacher, read the record of a present member in the last 30 days: traces have the hour, which
 -- begins up to an hour earlier.
@@ -318,11 +321,11 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(least(f.next_day - 1, a.today) - greatest(f.first_day, a.day, a.today - 366) + 1), 0)
             AS days_with_goal,
-        coalesce(sum((
+        CAST(coalesce(sum((
             SELECT count(*) FROM daily_stats d
             WHERE d.user_id = a.user_id AND d.answers >= f.answers_per_day
               AND d.day BETWEEN greatest(f.first_day, a.day, a.today - 366) AND least(f.next_day - 1, a.today))), 0)
-            AS days_met
+            AS bigint) AS days_met
     FROM ({read_models/goals in_force} WHERE user_id = a.user_id) f
     WHERE f.answers_per_day > 0
       AND least(f.next_day - 1, a.today) >= greatest(f.first_day, a.day, a.today - 366)

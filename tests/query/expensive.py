@@ -159,7 +159,8 @@ class Search:
         With `knownAt`, the catalogue's events are read. At later moments, live rows would be read.
         """
         moment = self.costing.context.at - timedelta(days=days + 1)
-        moments = dict.fromkeys(("asOf", "knownAt"), f'"{moment.isoformat()}"')
+        names = QUERY.fields[call.name].args.keys() & {"asOf", "knownAt"}
+        moments = dict.fromkeys(sorted(names), f'"{moment.isoformat()}"')
         return replace(call, arguments={**call.arguments, **moments})
 
     def _fill(self, calls: Sequence[FieldCall]) -> list[FieldCall]:

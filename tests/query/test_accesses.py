@@ -212,6 +212,20 @@ def test_nobody_leaves_a_trace_in_their_own_record_or_in_an_unknown_one(
     assert take_traces(group) == {("ben", "teacher", "ann")}
 
 
+def test_a_past_day_of_a_class_leaves_a_trace_of_each_member(
+    operator: Operator, group: Connection
+) -> None:
+    past = 'asOf: "2024-03-02T00:00:00Z"'
+    listed = f'{{ learners(groupId: "g1", {past}) {{ edges {{ node {{ userId }} }} }} }}'
+    body = send(operator.api, listed, "tom", "teacher")
+    assert collect_learners(body["data"]) == {"ann", "ben"}
+    assert take_traces(group) == {("tom", "teacher", "ann"), ("tom", "teacher", "ben")}
+    numbers = "members answersLast7Days weeks { answers } knowledge { items } atRisk"
+    alone = f'{{ group(groupId: "g1", {past}) {{ {numbers} }} }}'
+    assert send(operator.api, alone, "tom", "teacher")["data"]["group"]["members"] == 2
+    assert take_traces(group) == set()
+
+
 TEACHERS = """{ group(groupId: "g1") { teachers }
   groups { edges { node { groupId teachers } } } }"""
 

@@ -999,6 +999,29 @@ def test_what_members_did_since_a_day_is_about_today_and_the_366_days_before(
         assert error["message"].startswith("date: expected a day from ")
 
 
+PAST = """{ group(groupId: "g1", asOf: "2024-03-01T12:00:00Z") { members }
+  learners(groupId: "g1", asOf: "2024-03-01T12:00:00Z") {
+    totalCount edges { node { since(date: "%s") { answers } } } } }"""
+
+
+def test_a_past_day_of_a_class_is_about_at_most_50_members(
+    groups_api: Api, rows: database.Connection
+) -> None:
+    for number in range(49):
+        change_membership(rows, f"pupil {number}", is_member=True)
+    data = api.read(ask(groups_api, PAST % "2024-03-01", headers("g1")))["data"]
+    assert (data["group"], data["learners"]["totalCount"]) == ({"members": 50}, 50)
+    for ahead in ("2024-03-02", "2023-02-27"):  # of the moment
+        errors = api.read(ask(groups_api, PAST % ahead, headers("g1")))["errors"]
+        assert errors[0]["message"].startswith("date: expected a day from 2023-03-01 to 2024-03-01")
+    change_membership(rows, "one more", is_member=True)
+    for error in api.read(ask(groups_api, PAST % "2024-03-01", headers("g1")))["errors"]:
+        assert error["extensions"]["code"] == "BAD_USER_INPUT"
+        assert error["message"].startswith(
+            "asOf: expected a group of at most 50 members - found 51"
+        )
+
+
 def test_queries_about_groups_and_difficulty_are_not_cached() -> None:
     assert not any(FIELDS[name].cache for name in ("group", "learners", "itemDifficulty"))
 

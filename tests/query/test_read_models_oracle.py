@@ -3,7 +3,7 @@
 import functools
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from progress.query.read_models.rows import (
     Retention,
 )
 from tests import oracle
-from tests.oracle.events import CARD, CATALOGUE, SETTINGS_ASIDE
+from tests.oracle.events import CARD, CATALOGUE, MEMBERSHIPS, SETTINGS_ASIDE
 from tests.support import model_rows
 from tests.support.api import QueryClient, plain
 from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, Published, logs
@@ -283,6 +283,12 @@ def generate_log(seed: int) -> Log:
         at = chance.choice(moments) - (absence if user == away else timedelta(0))
         event = generate_event(number, kind, user, at, chance)
         published.append(Published(event, (chance.randint(0, 100),)))
+    for number in range(400, 400 + chance.randint(0, 2)):
+        taken = chance.choice(published).envelope
+        user, at = taken["data"].get("user_id", idle), chance.choice(moments)
+        event = generate_event(number, "EventRetracted", user, at, chance)
+        event["data"]["retracted_event_id"] = taken["event_id"]
+        published.append(Published(event, (chance.randint(0, 100),)))
     return Log(tuple(published), NOW)
 
 
@@ -346,7 +352,8 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
     log = generate_log(seed)
     stage.sweep()
     stage.deliver(log, IN_PARTS)
-    world = oracle.see(model_rows.read_events(stage.admin), log.now)
+    stored = model_rows.read_events(stage.admin)
+    world = oracle.see(stored, log.now)
     reader = fetch.queries.reader
     assert stage.differences(log.now) == []
     page = fetch(groups.get_groups(reader, None, first=200, at=log.now))
@@ -354,37 +361,12 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
         oracle.group(world, group) for group, _ in oracle.find_groups(world)
     ]
     for group in (*GROUPS, "nobody's"):
-        standing = plain(fetch(groups.get_group(reader, group, at=log.now)))
-        assert standing == oracle.group(world, group)
-        hardest = fetch(groups.get_hardest_items(reader, group, 200))
-        assert [*map(plain, hardest)] == difficulties(oracle.hardest_items(world, group, 200))
-        assert fetch(groups.get_hardest_items(reader, group, 1)) == hardest[:1]
-        for order in LearnerOrder:
-            learners = functools.partial(
-                groups.get_learners, reader, group, order_by=order, first=2, at=NOW
-            )
-            known = {
-                user: {
-                    "expected_known": oracle.expected_known(world, user),
-                    "weeks": learner_weeks(world, user),
-                }
-                for user in MEMBERS
-            }
-            assert list_all(fetch, learners) == [
-                {**row, **known[row["user_id"]]} for row in oracle.learners(world, group, order)
-            ]
-        for back in (0, 1, 8, 366):
-            asked = [(u, oracle.day_of(world, u, NOW) - back * DAY) for u in MEMBERS]
-            done = fetch(groups.get_since(reader, asked, at=NOW))
-            assert [*map(full, done)] == [oracle.since(world, *each) for each in asked]
-        weeks = fetch(groups.get_weeks(reader, group, at=log.now))
-        assert [*map(plain, weeks)] == oracle.weeks(world, oracle.members(world, group), log.now)
-        found = fetch(groups.get_knowledge(reader, group, at=log.now))
-        assert plain(found) == oracle.group_knowledge(world, group)
-        for later in (0, 3, 30):
-            fading = fetch(groups.get_items_fading(reader, group, 2, at=log.now + later * DAY))
-            then = replace(world, now=log.now + later * DAY)
-            assert [*map(plain, fading)] == oracle.items_fading(then, group, 2)
+        compare_group(fetch, world, group, orders=LearnerOrder)
+    for back in (timedelta(0), DAY, timedelta(hours=60), 8 * DAY):
+        then = oracle.see(stored, log.now, as_of=NOW - back)
+        for group in GROUPS:
+            compare_group(fetch, with_present_members(then, world), group, as_of=NOW - back)
+            compare_settled(fetch, with_present_members(then, world), group, NOW - back)
     for level, domain in (
         (None, None),
         (CefrLevel.A1, None),
@@ -398,8 +380,75 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
         assert listed == difficulties(oracle.item_difficulty(world, level, domain))
 
 
+def with_present_members(then: oracle.World, now: oracle.World) -> oracle.World:
+    """Return the past world with the present memberships."""
+    kept = [event for event in then.events if event.type not in MEMBERSHIPS]
+    events = kept + [event for event in now.events if event.type in MEMBERSHIPS]
+    return replace(then, events=tuple(sorted(events, key=lambda event: event.when)))
+
+
+def compare_settled(fetch: QueryClient, world: oracle.World, group: str, as_of: datetime) -> None:
+    """Assert that the numbers that need no states of memory, from live rows, are right, too."""
+    reader = fetch.queries.reader
+    past: Any = {"at": NOW, "as_of": as_of, "order_by": LearnerOrder.PRAISE, "estimates": False}
+    learners = functools.partial(groups.get_learners, reader, group, first=2, **past)
+    more = {"expected_known": 0.0, "group_id": group, "as_of": as_of}
+    assert list_all(fetch, learners) == [
+        {**row, **more, "weeks": learner_weeks(world, row["user_id"])}
+        for row in oracle.learners(world, group, "PRAISE")
+    ]
+
+
+def compare_group(
+    fetch: QueryClient,
+    world: oracle.World,
+    group: str,
+    as_of: datetime | None = None,
+    orders: Iterable[LearnerOrder] = (LearnerOrder.PRAISE,),
+) -> None:
+    """Assert that every number about the group equals the oracle's at the world's time."""
+    reader = fetch.queries.reader
+    moment: Any = {"at": NOW, "as_of": as_of}
+    past = {"as_of": as_of} if as_of else {}
+    standing, wanted = fetch(groups.get_group(reader, group, **moment)), oracle.group(world, group)
+    assert plain(standing) == (wanted and {**wanted, **past})
+    hardest = fetch(groups.get_hardest_items(reader, group, 200, **moment))
+    assert [*map(plain, hardest)] == difficulties(oracle.hardest_items(world, group, 200))
+    assert fetch(groups.get_hardest_items(reader, group, 1, **moment)) == hardest[:1]
+    known = {
+        user: {
+            "expected_known": oracle.expected_known(world, user),
+            "weeks": learner_weeks(world, user),
+            **(past and {**past, "group_id": group}),
+        }
+        for user in MEMBERS
+    }
+    for order in orders:
+        learners = functools.partial(
+            groups.get_learners, reader, group, order_by=order, first=2, **moment
+        )
+        assert list_all(fetch, learners) == [
+            {**row, **known[row["user_id"]]} for row in oracle.learners(world, group, order)
+        ]
+    members = oracle.members(world, group)
+    for back in (0, 1, 8, 366):
+        asked = [(u, oracle.day_of(world, u, world.now) - back * DAY) for u in members]
+        if asked:
+            done = fetch(groups.get_since(reader, asked, group_id=group, **moment))
+            assert [*map(full, done)] == [oracle.since(world, *each) for each in asked]
+    weeks = fetch(groups.get_weeks(reader, group, **moment))
+    assert [*map(plain, weeks)] == oracle.weeks(world, members, world.now)
+    found = fetch(groups.get_knowledge(reader, group, **moment))
+    assert plain(found) == oracle.group_knowledge(world, group)
+    for later in (0, 3, 30):
+        at = NOW + later * DAY
+        then = world if as_of else replace(world, now=at)
+        fading = fetch(groups.get_items_fading(reader, group, 2, at=at, as_of=as_of))
+        assert [*map(plain, fading)] == oracle.items_fading(then, group, 2)
+
+
 def learner_weeks(world: oracle.World, user: str) -> list[oracle.Row]:
-    weeks = oracle.weeks(world, [user], NOW)
+    weeks = oracle.weeks(world, [user], world.now)
     return [{name: week[name] for name in LearnerWeek.__struct_fields__} for week in weeks]
 
 

@@ -25,6 +25,7 @@ from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 
 _T = TypeVar("_T")
+_Since = tuple[datetime | None, str, str, date]  # as_of, group, learner, local day
 
 
 class Context(msgspec.Struct, frozen=True, dict=True):
@@ -42,13 +43,22 @@ class Context(msgspec.Struct, frozen=True, dict=True):
     noted: set[str] = set()  # Learners whose data resolvers have returned, see `note`.
 
     @functools.cached_property
-    def since(self) -> DataLoader[tuple[str, date], groups.LearnerSince]:
-        """What learners did since a local day; one statement reads what the request asks for."""
+    def since(self) -> "DataLoader[_Since, groups.LearnerSince]":
+        """What learners did since a local day; one statement reads it for all of a list."""
 
-        async def read(
-            asked: list[tuple[str, date]],
-        ) -> Sequence[groups.LearnerSince | BaseException]:
-            return await groups.get_since(self.queries.reader, asked, at=self.at)
+        async def read(asked: list[_Since]) -> Sequence[groups.LearnerSince | BaseException]:
+            found: dict[_Since, groups.LearnerSince | BaseException] = {}
+            for as_of, group_id in dict.fromkeys(each[:2] for each in asked):
+                some = [each for each in asked if each[:2] == (as_of, group_id)]
+                done = await groups.get_since(
+                    self.queries.reader,
+                    [(user, day) for *_, user, day in some],
+                    at=self.at,
+                    as_of=as_of,
+                    group_id=group_id,
+                )
+                found |= zip(some, done, strict=True)
+            return [found[each] for each in asked]
 
         return DataLoader(read)
 

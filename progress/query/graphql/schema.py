@@ -642,8 +642,11 @@ async def learner(
     Whose.NOBODY,
     cost=Cost(types.GROUP_ROWS, rows_of=types.ROWS_OF_GROUP),
 )
-async def group(info: Info, group_id: ID) -> groups.Group | None:
+async def group(info: Info, group_id: ID, as_of: datetime | None = UNSET) -> groups.Group | None:
     group_id, reader = _authorize_group(info, group_id), info.context.queries.reader
+    if as_of:
+        await groups.check_past(reader, group_id)
+        return await groups.get_group(reader, group_id, at=info.context.at, as_of=as_of)
     # Read the members only if a selected number needs them: reading takes most of the query's time.
     if not _selects_standing(info.selected_fields):
         return await groups.find_name(reader, group_id)
@@ -664,9 +667,12 @@ async def learners(
     order_by: groups.LearnerOrder | None = groups.LearnerOrder.AT_RISK,
     first: int | None = 50,
     after: str | None = UNSET,
+    as_of: datetime | None = UNSET,
 ) -> pagination.Page:
     group_id = _authorize_group(info, group_id)
     order = order_by or groups.LearnerOrder.AT_RISK
+    if as_of:
+        await groups.check_past(info.context.queries.reader, group_id)
     page = await groups.get_learners(
         info.context.queries.reader,
         group_id,
@@ -677,6 +683,7 @@ async def learners(
         last_answers=any(_selects(node, "lastAnsweredAt") for node in info.selected_fields),
         weeks=any(_selects(node, "weeks") for node in info.selected_fields),
         at=info.context.at,
+        as_of=as_of or None,
     )
     info.context.note(learner.user_id for _, learner in page.items)
     return pagination.build_page(page, after, order)

@@ -144,7 +144,8 @@ LearnerSince = type_of(groups.LearnerSince)
 
 
 async def _get_since(root: groups.Learner, info: Info, date: date) -> Any:
-    return await info.context.since.load((root.user_id, date))
+    past = (root.as_of, root.group_id) if isinstance(root, groups.PastLearner) else (None, "")
+    return await info.context.since.load((*past, root.user_id, date))
 
 
 Learner = type_of(
@@ -177,10 +178,16 @@ def _moment(info: Info) -> Iterator[datetime]:
         yield datetime.now(UTC)
 
 
+def _as_of(root: groups.Group) -> datetime | None:
+    return root.as_of if isinstance(root, groups.PastGroup) else None
+
+
 async def _get_hardest_items(root: groups.Group, info: Info, first: int | None = 10) -> Any:
     size = arguments.parse_page_size(first, default=10)
-    with _moment(info):
-        return await groups.get_hardest_items(info.context.queries.reader, root.group_id, size)
+    with _moment(info) as at:
+        return await groups.get_hardest_items(
+            info.context.queries.reader, root.group_id, size, at=at, as_of=_as_of(root)
+        )
 
 
 ItemFading = type_of(groups.ItemFading, id_field="item_id")
@@ -190,7 +197,7 @@ async def _get_items_fading(root: groups.Group, info: Info, first: int | None = 
     size = arguments.parse_page_size(first, default=10)
     with _moment(info) as at:
         return await groups.get_items_fading(
-            info.context.queries.reader, root.group_id, size, at=at
+            info.context.queries.reader, root.group_id, size, at=at, as_of=_as_of(root)
         )
 
 
@@ -204,12 +211,16 @@ async def _get_teachers(root: groups.Group, info: Info) -> list[strawberry.ID] |
 
 async def _get_group_weeks(root: groups.Group, info: Info) -> Any:
     with _moment(info) as at:
-        return await groups.get_weeks(info.context.queries.reader, root.group_id, at=at)
+        return await groups.get_weeks(
+            info.context.queries.reader, root.group_id, at=at, as_of=_as_of(root)
+        )
 
 
 async def _get_group_knowledge(root: groups.Group, info: Info) -> Any:
     with _moment(info) as at:
-        return await groups.get_knowledge(info.context.queries.reader, root.group_id, at=at)
+        return await groups.get_knowledge(
+            info.context.queries.reader, root.group_id, at=at, as_of=_as_of(root)
+        )
 
 
 @strawberry.type

@@ -13,7 +13,7 @@ most two sessions, so that other learners can use the third.
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ from progress.settings import Settings
 MAX_MOMENTS = 3  # per request
 
 _SESSIONS_PER_LEARNER = 2
-_MAX_EVENTS = 210_000  # of a learner whose past may be queried
+_MAX_EVENTS = 210_000  # of a learner, or of the members of a group, whose past may be queried
 _FILE = "projections/as_of"
 _SQL = {"db.system.name": "postgresql"}
 
@@ -106,6 +106,33 @@ class AsOfReader:
             computation = _Computation(parameters["user_id"], (as_of, known_at), scope, self._run)
             scope.computations[key] = computation
         return await computation.fetch(block, parameters)
+
+    async def fetch_group(
+        self, block: Block, parameters: Parameters, *, as_of: datetime, memory: bool
+    ) -> Sequence[Row]:
+        """Return the rows of a block about the present members of a group (`group_id`).
+
+        Without `memory`, the members' states of memory are not computed.
+        """
+        scope, values = request_scope.current(), {**parameters, "as_of": as_of, "known_at": None}
+
+        async def run(connection: asyncpg.Connection) -> Sequence[Row]:
+            async def fetch(statement: NumberedStatement) -> Sequence[Row]:
+                found: Sequence[Row] = await connection.fetch(
+                    statement.text, *statement.arguments(values), timeout=scope.remaining()
+                )
+                return found
+
+            rows = () if memory else await fetch(_of_group(block, memory=False, settled=True))
+            if not rows:
+                (size,) = await fetch(statements.load(_FILE, "of group events selected"))
+                _check_length(size["events"], "members")
+                rows = await fetch(_of_group(block, memory=memory, settled=False))
+            return rows
+
+        async with self._acquire(parameters["group_id"], scope):
+            with tracing.child_span("projections/as_of group", "client", _SQL):
+                return await self._database.run(run, scope)
 
     async def _run(self, computation: "_Computation") -> "_Results":
         async def run(connection: asyncpg.Connection) -> _Results:
@@ -182,11 +209,7 @@ class _Computation:
             await self._learn_columns(session, block, columns)
         answers = await self._answer(session, live=True) if selected["is_live"] else None
         if not answers or not answers["is_live"]:
-            if selected["events"] > _MAX_EVENTS:
-                raise HistoryTooLong(
-                    f"asOf, knownAt: expected at most {_MAX_EVENTS} events of the learner - "
-                    f"found {selected['events']}: leave both out"
-                )
+            _check_length(selected["events"], "learner")
             answers = await self._answer(session, live=False)
         return {
             (block, values): [
@@ -233,8 +256,34 @@ class _Computation:
             task.exception()  # mark the error as retrieved; fetch() raises it in waiting queries
 
 
+def _check_length(events: int, whose: str) -> None:
+    if events > _MAX_EVENTS:
+        raise HistoryTooLong(
+            f"asOf, knownAt: expected at most {_MAX_EVENTS} events of the {whose} - "
+            f"found {events}: leave both out"
+        )
+
+
 def _load(block: Block) -> NumberedStatement:
     return statements.load(block.file, block.name, **dict(block.constants))
+
+
+@functools.cache
+def _of_group(block: Block, *, memory: bool, settled: bool) -> NumberedStatement:
+    query = statements.blocks(block.file)[block.name].rstrip(";")
+    relations = definitions.as_of_group_relations(query, memory=memory, settled=settled)
+    text = statements.fill(
+        _FILE,
+        "of group statement",
+        relations=",\n".join(
+            statements.fill(_FILE, "relation", name=name, query=text)
+            for name, text in relations.items()
+        ),
+        seen=statements.blocks(_FILE)["seen items"] if "items" in relations else "",
+        query=query,
+        condition=statements.blocks(_FILE)["of group is settled"] if settled else "",
+    )
+    return statements.number(text, _FILE)
 
 
 @functools.lru_cache(maxsize=200)

@@ -10,7 +10,9 @@ from msgspec import convert
 
 from progress.errors import BadInput
 from progress.query.read_models.reader import Page, Reader
-from progress.query.read_models.rows import CefrLevel, Domain, ItemKey
+from progress.query.read_models.rows import CefrLevel, Domain, ItemKey, Moment
+
+_MAX_PAST_MEMBERS = 50
 
 
 class LearnerOrder(StrEnum):
@@ -58,6 +60,12 @@ class Group(msgspec.Struct, frozen=True):
     never_studied: int
     inactive: int
     low_accuracy: int
+
+
+class PastGroup(Group, frozen=True):
+    """The standing at a past moment of those who are members now."""
+
+    as_of: datetime
 
 
 class GroupWeek(msgspec.Struct, frozen=True):
@@ -108,6 +116,13 @@ class LearnerSince(msgspec.Struct, frozen=True):
     days_met: int
 
 
+class PastLearner(Learner, frozen=True):
+    """A present member's standing at a past moment."""
+
+    group_id: str
+    as_of: datetime
+
+
 class GroupKnowledge(msgspec.Struct, frozen=True):
     """The members' answered items, and the sum of their estimated recalls."""
 
@@ -154,9 +169,37 @@ async def is_member(reader: Reader, user_id: str, groups: Sequence[str]) -> bool
     return bool(rows[0]["is_member"])
 
 
-async def get_group(reader: Reader, group_id: str, *, at: datetime) -> Group | None:
+async def check_past(reader: Reader, group_id: str) -> None:
+    """Raise BadInput if the group has too many members for a question about the past."""
+    file, block = "read_models/group_members", "size"
+    (row,) = await reader.fetch(file, block, group_id=group_id)
+    if row["members"] > _MAX_PAST_MEMBERS:
+        found = f"found {row['members']}: leave it out"
+        raise BadInput(f"asOf: expected a group of at most {_MAX_PAST_MEMBERS} members - {found}")
+
+
+async def get_group(
+    reader: Reader, group_id: str, *, at: datetime, as_of: datetime | None = None
+) -> Group | None:
     """Return the group's standing; None if the group has no member."""
-    return (await _get_standings(reader, [group_id], at)).get(group_id)
+    if as_of is None:
+        return (await _get_standings(reader, [group_id], at)).get(group_id)
+    block = "read_models/group_members", "standings"
+    rows = await _fetch(reader, block, group_id, at, as_of, groups=[group_id], estimates=False)
+    return PastGroup(**rows[0], as_of=as_of) if rows else None
+
+
+async def _fetch(
+    reader: Reader,
+    block: tuple[str, str],
+    group_id: str,
+    at: datetime,
+    as_of: datetime | None,
+    **parameters: object,
+) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of a block about the group's members, now or at a past moment."""
+    moment = Moment(at, as_of)
+    return await reader.fetch_at(moment, *block, group_id=group_id, now=moment.now, **parameters)
 
 
 async def _get_standings(
@@ -220,6 +263,7 @@ async def get_learners(
     last_answers: bool = True,
     weeks: bool = True,
     at: datetime,
+    as_of: datetime | None = None,
 ) -> Page[tuple[LearnerKey, Learner]]:
     """Return at most `first` members of the group, beginning after the key `after`.
 
@@ -229,13 +273,20 @@ async def get_learners(
 
     def build(row: Mapping[str, Any]) -> tuple[LearnerKey, Learner]:
         member = {**row, "weeks": msgspec.json.decode(row["weeks"])}
-        return LearnerKey(tuple(row["sort_key"]), row["user_id"]), convert(member, Learner)
+        learner: Learner = convert(member, Learner)
+        if as_of:
+            learner = PastLearner(**msgspec.structs.asdict(learner), group_id=group_id, as_of=as_of)
+        return LearnerKey(tuple(row["sort_key"]), row["user_id"]), learner
+
+    moment = Moment(at, as_of)
 
     return await reader.fetch_page(
         "read_models/group_members",
         "learners",
         build,
         id_column="user_id",
+        moment=moment,
+        group_id=group_id,
         groups=[group_id],
         order_by=order_by,
         after_key=after.rank if after else None,
@@ -244,20 +295,26 @@ async def get_learners(
         last_answers=last_answers,
         weeks=weeks,
         first=first,
-        now=at,
+        now=moment.now,
     )
 
 
 async def get_since(
-    reader: Reader, asked: Sequence[tuple[str, date]], *, at: datetime
+    reader: Reader,
+    asked: Sequence[tuple[str, date]],
+    *,
+    at: datetime,
+    as_of: datetime | None = None,
+    group_id: str = "",
 ) -> list[LearnerSince | BadInput]:
     """Return what each learner did since the local day, in the order of `asked`.
 
+    With `as_of`, the learners are members of the group, and today is their day at that moment.
     An error stands for a day that is ahead of the learner's today, or more than 366 days back.
     """
     users, days = zip(*asked, strict=True)
-    file, block = "read_models/group_members", "since"
-    rows = await reader.fetch(file, block, users=users, days=days, now=at)
+    block, unread = ("read_models/group_members", "since"), {"estimates": False}
+    rows = await _fetch(reader, block, group_id, at, as_of, users=users, days=days, **unread)
     return [_since(day, dict(row)) for day, row in zip(days, rows, strict=True)]
 
 
@@ -288,34 +345,42 @@ async def search_groups(reader: Reader, text: str, *, first: int) -> list[str]:
     return [row["group_id"] for row in rows]
 
 
-async def get_hardest_items(reader: Reader, group_id: str, first: int) -> list[ItemDifficulty]:
+async def get_hardest_items(
+    reader: Reader, group_id: str, first: int, *, at: datetime, as_of: datetime | None = None
+) -> list[ItemDifficulty]:
     """Return the group's hardest items, the lowest accuracy first.
 
     Leave out items with fewer than 5 answers, and items that fewer than 3 members answered.
     """
-    rows = await reader.fetch("read_models/group_items", "hardest", group_id=group_id, first=first)
+    block = "read_models/group_items", "hardest"
+    rows = await _fetch(reader, block, group_id, at, as_of, first=first)
     return [convert(dict(row), ItemDifficulty) for row in rows]
 
 
-async def get_weeks(reader: Reader, group_id: str, *, at: datetime) -> list[GroupWeek]:
+async def get_weeks(
+    reader: Reader, group_id: str, *, at: datetime, as_of: datetime | None = None
+) -> list[GroupWeek]:
     """Return the current ISO week (UTC) and the 11 before it, oldest first."""
-    file, block = "read_models/weekly_stats", "weeks of group"
-    return [GroupWeek(**row) for row in await reader.fetch(file, block, group_id=group_id, now=at)]
+    block = "read_models/weekly_stats", "weeks of group"
+    rows = await _fetch(reader, block, group_id, at, as_of, estimates=False)
+    return [GroupWeek(**row) for row in rows]
 
 
-async def get_knowledge(reader: Reader, group_id: str, *, at: datetime) -> GroupKnowledge:
+async def get_knowledge(
+    reader: Reader, group_id: str, *, at: datetime, as_of: datetime | None = None
+) -> GroupKnowledge:
     """Return what the members still know, each on the own local day."""
-    file, block = "read_models/memory", "knowledge of group"
-    (row,) = await reader.fetch(file, block, groups=[group_id], now=at)
+    block = "read_models/memory", "knowledge of group"
+    (row,) = await _fetch(reader, block, group_id, at, as_of, groups=[group_id])
     return GroupKnowledge(**row)
 
 
 async def get_items_fading(
-    reader: Reader, group_id: str, first: int, *, at: datetime
+    reader: Reader, group_id: str, first: int, *, at: datetime, as_of: datetime | None = None
 ) -> list[ItemFading]:
     """Return the items that are fading for at least 3 members, most such members first."""
-    file, block = "read_models/memory", "fading in group"
-    rows = await reader.fetch(file, block, groups=[group_id], first=first, now=at)
+    block = "read_models/memory", "fading in group"
+    rows = await _fetch(reader, block, group_id, at, as_of, groups=[group_id], first=first)
     return [convert(dict(row), ItemFading) for row in rows]
 
 

@@ -130,13 +130,20 @@ class Reader:
         /,
         **parameters: object,
     ) -> Sequence[Mapping[str, Any]]:
-        """Return the rows of a block about one learner (`user_id`) at a moment; see `fetch`.
+        """Return the rows of a block at a moment; see `fetch`.
 
-        At a past moment, use only events that had happened by `as_of` and had been recorded by
-        `known_at`. None means the present.
+        The block is about one learner (`user_id`), or about a group's present members (`group_id`),
+        who have no `known_at`. At a past moment, use only events that had happened by `as_of` and
+        had been recorded by `known_at`. None means the present.
         """
         if moment is None or not moment.is_past:
             return await self.fetch(file, block, constants, **parameters)
+        if moment.as_of and "group_id" in parameters:
+            memory = bool(parameters.get("estimates", True))
+            of_group = Block(file, block)
+            return await self._as_of.fetch_group(
+                of_group, parameters, as_of=moment.as_of, memory=memory
+            )
         return await self._as_of.fetch(
             Block(file, block, tuple((constants or {}).items())),
             parameters,
