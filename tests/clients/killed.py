@@ -117,7 +117,7 @@ def kill_often(stack: Stack, client: Client, kills: int, seed: int) -> int:
         lost = [item for run in runs for item in run.told if item not in counts]
         if lost:  # were they counted late, and which runs had told them?
             time.sleep(10)
-            missing = [item for item in lost if item not in count_answers(stack, learner)]
+            missing = [*({*lost} - count_answers(stack, learner).keys())]
             told = {run.given["run"]: len(run.told) for run in runs}
             raise AssertionError(f"{learner} lost {lost} of {told}; after 10 s {missing}")
         assert {*counts.values()} == {1}, f"{learner}: {counts}"
