@@ -31,13 +31,14 @@ from progress.importers import (
     anki_events,
     anki_import,
     anki_log,
+    forgetting,
     local_days,
     shifts,
-    sm2,
     word_lists,
 )
 from progress.importers.anki_import import Record
 from progress.importers.anki_log import Answer
+from progress.importers.forgetting import ForgettingState
 from progress.importers.word_lists import Word
 
 LEARNER = anki_events.Learner("demo-learner", "America/New_York", 4)
@@ -241,6 +242,7 @@ _REST_DAY = date(2024, 8, 24)
 
 _TODAY, _LASTS = 210, timedelta(minutes=25)  # answers of the session that is added
 _WRONG = 6  # of so many answers, one is wrong
+_KNOWN_DAYS = 7  # a word with such an interval is known
 
 
 class LivingRecord(msgspec.Struct, frozen=True):
@@ -279,19 +281,23 @@ def prepare(connection: Connection, now: datetime, *, as_recorded: bool) -> Livi
 
 def study_today(answers: Sequence[Answer], now: datetime) -> list[Answer]:
     """Return answers of today to the cards that are due; the last is given now."""
-    memories: dict[str, sm2.Sm2Memory] = {}
-    for one in answers:
-        quality = anki_events.QUALITY[one.rating]
-        memories[one.card_id] = sm2.repeat(memories.get(one.card_id), one.at, quality)
-    # Those of a second review come first: a right answer makes them known.
-    due = [
-        (memory.repetitions != 2, memory.interval_days, card)
-        for card, memory in memories.items()
-        if memory.repeated_at + timedelta(memory.interval_days) <= now
-    ]
-    cards = [card for *_, card in sorted(due)[:_TODAY]]
     zone, hour = ZoneInfo(_ZONE), LEARNER.day_start_hour or 0
     today = local_days.find_day(now, _ZONE, hour)
+    memories: dict[str, ForgettingState] = {}
+    for one in answers:
+        day = local_days.find_day(one.at, _ZONE, hour)
+        memories[one.card_id] = forgetting.follow(memories.get(one.card_id), day, one.rating)
+
+    def becomes_known(memory: ForgettingState) -> bool:
+        after = forgetting.follow(memory, today, 3).interval_days
+        return memory.interval_days < _KNOWN_DAYS <= after
+
+    due = [
+        (not becomes_known(memory), memory.interval_days, card)
+        for card, memory in memories.items()
+        if memory.answered_on + timedelta(memory.interval_days) <= today
+    ]
+    cards = [card for *_, card in sorted(due)[:_TODAY]]
     begin = max(now - _LASTS, datetime(today.year, today.month, today.day, hour, tzinfo=zone))
     return [
         Answer(

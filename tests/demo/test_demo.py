@@ -28,9 +28,9 @@ from tests.support.anki_files import Entry
 def total() -> int:
     """Return the number of the demo's events: with a goal, a rest day, and today's session.
 
-    The session has a start, an end, and an answer and a review of each of 210 cards.
+    The session has a start, an end, and an answer to each of 210 cards.
     """
-    return sum(len(message.events) for message in loading.messages()) + 2 + 2 + 2 * 210
+    return sum(len(message.events) for message in loading.messages()) + 2 + 2 + 210
 
 
 def expected_counts() -> dict[str, int]:
