@@ -104,3 +104,14 @@ def test_a_card_without_a_learner_waits_for_the_start_of_its_session(
     session = model_rows.read_model(connection, "learner_sessions")["ben", "s"]
     assert (session["answers"], session["items_missed"], session["items_new"]) == (1, 1, 1)
     assert sample_events.find_differences(connection) == []
+
+
+@pytest.mark.parametrize(("due", "conflicts"), [("2024-05-01T06:00:00+02:00", 0), ("soon", 1)])
+def test_a_card_that_was_recorded_before_its_declaration_is_redelivered(
+    connection: Connection, due: str, conflicts: int
+) -> None:
+    with undeclared("CardReviewed"):
+        append(connection, [first := card(0, due=due)])
+    append(connection, [{**first, "data": {**first["data"], "due": DUE}}])
+    assert len(connection.run("SELECT FROM event_store.dead_letters")) == conflicts
+    assert len(model_rows.read_events(connection)) == 1

@@ -487,14 +487,26 @@ RETURN CASE outcome
     WHEN 'session_owner' THEN 'expected the learner of the session''s first SessionStarted - at $.data.user_id'
 END;
 
+-- Return whether two texts are one time; false if one is no time.
+CREATE OR REPLACE FUNCTION event_store.same_moment(a text, b text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN coalesce(a::timestamptz = b::timestamptz, false);
+EXCEPTION WHEN data_exception THEN
+    RETURN false;
+END $$;
+
 -- Return whether two events with the same id have the same content. The caller compares the learners. A time that was
--- taken from the message's publish time is not compared, because each delivery may have another publish time.
+-- taken from the message's publish time is not compared, because each delivery may have another publish time. The `due`
+-- of a CardReviewed that was recorded before its declaration may have another form than a later delivery.
 CREATE OR REPLACE FUNCTION event_store.same_content(
     a_type text, a_data jsonb, a_at timestamptz, a_metadata jsonb,
     b_type text, b_data jsonb, b_at timestamptz, b_metadata jsonb
 ) RETURNS boolean
 LANGUAGE sql IMMUTABLE
-RETURN a_type = b_type AND a_data = b_data AND (a_at = b_at
+RETURN a_type = b_type AND (a_data = b_data OR a_type = 'CardReviewed' AND a_data - 'due' = b_data - 'due'
+        AND event_store.same_moment(a_data ->> 'due', b_data ->> 'due'))
+    AND (a_at = b_at
     OR a_metadata ->> 'occurred_at_source' IS NOT DISTINCT FROM 'publish_time'
     OR b_metadata ->> 'occurred_at_source' IS NOT DISTINCT FROM 'publish_time');
 
