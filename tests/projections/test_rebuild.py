@@ -18,17 +18,12 @@ from progress.projections.replacement import Holder
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
 from tests.support.postgres_servers import url_of
+from tests.support.recovery_fixtures import USERS, folded_learners
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
 
-USERS = tuple(f"u{n}" for n in range(8))
-
-
-@pytest.fixture
-def folded_learners() -> tuple[str, ...]:
-    """The learners whose lessons `store` has, folded."""
-    return USERS
+__all__ = ["folded_learners"]
 
 
 @pytest.fixture

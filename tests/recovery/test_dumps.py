@@ -37,13 +37,7 @@ from progress.recovery import checks, drill, dumps, table_files
 from tests.conftest import Store
 from tests.support import cli, cloud_storage, sample_events
 from tests.support.postgres_servers import Server, connect_plainly, url_of
-from tests.support.recovery_fixtures import (
-    BLOCKS,
-    every_row,
-    folded_learners,
-    nobody,
-    populated,
-)
+from tests.support.recovery_fixtures import BLOCKS, every_row, folded_learners, nobody, populated
 from tests.support.stage import append, connect
 
 __all__ = ["folded_learners", "populated"]
