@@ -28,16 +28,9 @@ from tests.support.stage import append
 
 pytestmark = pytest.mark.every_postgres
 
-USERS = ("ann", "bob", "cy")
 OTHER = "progress_0123456789ab"
 COLUMNS = Path(__file__).with_name("views.json")
 EXAMPLE = Path(__file__).parents[2] / "examples/views.sql"
-
-
-@pytest.fixture
-def folded_learners() -> tuple[str, ...]:
-    """The learners whose lessons `store` has, folded."""
-    return USERS
 
 
 @pytest.fixture

@@ -49,10 +49,7 @@ class Server:
         )
 
     def create_database(self, *learners: str) -> str:
-        """Create a database from the migrated template; return its name.
-
-        With learners, it has their folded lessons.
-        """
+        """Create a migrated database, with folded lessons of the learners; return its name."""
         if learners not in self._templates:
             self._templates[learners] = self._create_template(*learners)
         # The default strategy takes twice as long: it writes each page to the write-ahead log.
