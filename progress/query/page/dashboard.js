@@ -34,6 +34,7 @@ export class Dashboard extends View {
   }
 
   draw() {
+    if (this.closing.signal.aborted) return;
     const before = this.figures();
     const place = this.topOfYear();
     super.draw();

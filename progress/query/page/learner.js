@@ -84,7 +84,7 @@ export class Learner extends Dashboard {
 
   draw() {
     super.draw();
-    this.loads.watch(this.element);
+    if (!this.loads.isClosed) this.loads.watch(this.element);
   }
 
   async query() {
@@ -292,7 +292,7 @@ export class Learner extends Dashboard {
     } finally {
       if (this.view.loading === year) this.view.loading = null; // otherwise, another year is loading
     }
-    if (!this.closing.signal.aborted) this.draw();
+    this.draw();
   }
 
   /** Announce the newest update, at most once per ANNOUNCE. */

@@ -81,7 +81,9 @@ export class View {
     this.element.addEventListener(type, listener, { signal: this.closing.signal, capture });
   }
 
+  /** Draw the view, unless it is closed: its element then shows another one. */
   draw() {
+    if (this.closing.signal.aborted) return;
     this.element.setAttribute('aria-busy', String(!this.data && !this.problem));
     show(this.element, this.shell.way?.(), banner(), this.content(), this.notice());
     this.shell.arrived();

@@ -154,11 +154,11 @@ const hasReviews = ({ due, progress }) => due.some((day) => day.items)
 function nextNotes(data) {
   const { day: today, due, workload, isOwn } = data;
   const [{ items }, ...later] = due;
-  const link = isOwn && !pastDay() && appLink(items);
-  if (!items && !hasReviews(data)) return [note(t('next.unplanned')), link];
-  if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later, dayAfter(today, 6))), link];
+  const tools = h('div', { class: 'tools' }, isOwn && !pastDay() && appLink(items), mistakes(data));
+  if (!items && !hasReviews(data)) return [note(t('next.unplanned')), tools];
+  if (!items) return [mark('good', t('next.caughtUp')), note(nextDue(later, dayAfter(today, 6))), tools];
   const pace = workload?.secondsPerAnswer;
-  return [pace && note(plan(data, pace) ?? about(toMinutes(items * pace))), h('div', { class: 'tools' }, link, mistakes(data))];
+  return [pace && note(plan(data, pace) ?? about(toMinutes(items * pace))), tools];
 }
 
 /** The way to what was missed yesterday; nothing if all was right. */
