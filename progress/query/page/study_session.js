@@ -42,7 +42,8 @@ export class StudySession extends View {
     ];
     const missed = [...new Map(given.filter(({ correct }) => !correct).map((one) => [one.itemId, one])).values()];
     const link = (one) => h('a', { href: itemPage(one.itemId, this.user) }, word(one));
-    return [title, h('section', { 'aria-label': t('sessions.one'), 'data-key': 'session' }, h('div', { class: 'cards' },
+    return [title, h('section', { 'aria-labelledby': 'answered', 'data-key': 'session' },
+      h('h2', { id: 'answered', class: 'unseen' }, t('sessions.given')), h('div', { class: 'cards' },
       card('facts', t('sessions.numbers'), null, h('dl', { class: 'pairs' }, facts.map(([name, value]) =>
         h('div', null, h('dt', null, t(`sessions.${name}`)), h('dd', null, value))))),
       card('missed', t('sessions.missed'), null, missed.length
