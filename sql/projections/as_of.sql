@@ -77,7 +77,12 @@ SELECT * FROM given_answers
 WHERE user_id = ANY (ARRAY(SELECT user_id FROM group_members)) AND occurred_at <= :as_of
 
 -- settled daily_stats --
--- The columns that the queries about a group read.
+-- The columns that the queries about a group read. No event after the time has a local day that is more than two days
+-- before the time's date in UTC, so the live rows of the days before these tell the past.
+SELECT user_id, day, answers, correct_answers, sessions_completed
+FROM daily_stats
+WHERE user_id = ANY (ARRAY(SELECT user_id FROM group_members)) AND day < CAST(CAST(:as_of AS timestamptz) AS date) - 2
+UNION ALL
 SELECT user_id, day, CAST(sum(answers) AS bigint) AS answers, CAST(sum(correct_answers) AS bigint) AS correct_answers,
     CAST(sum(sessions_completed) AS bigint) AS sessions_completed
 FROM (
@@ -91,13 +96,14 @@ FROM (
     WHERE user_id = ANY (ARRAY(SELECT user_id FROM group_members)) AND occurred_at <= :as_of
     GROUP BY user_id, day
 ) d
+WHERE day >= CAST(CAST(:as_of AS timestamptz) AS date) - 2
 GROUP BY user_id, day
 
 -- settled weekly_stats --
 SELECT user_id, day - CAST((day - DATE '1990-01-01') % 7 AS integer) AS monday,
-    count(*) AS active_days, CAST(sum(answers) AS bigint) AS answers,
-    CAST(sum(correct_answers) AS bigint) AS correct_answers
-FROM daily_stats
+    count(*) FILTER (WHERE {read_models/daily_stats is_study_day}) AS active_days,
+    CAST(sum(answers) AS bigint) AS answers, CAST(sum(correct_answers) AS bigint) AS correct_answers
+FROM daily_stats d
 GROUP BY 1, 2
 
 -- settled user_progress --
@@ -113,7 +119,12 @@ FROM (
     WHERE user_id = ANY (ARRAY(SELECT user_id FROM group_members))
     GROUP BY user_id
 ) s
-LEFT JOIN (SELECT user_id, max(occurred_at) AS last_answered_at FROM given_answers GROUP BY user_id) a USING (user_id)
+LEFT JOIN (
+    SELECT user_id, max(occurred_at) AS last_answered_at
+    FROM given_answers
+    WHERE CAST(:last_answers AS boolean)
+    GROUP BY user_id
+) a USING (user_id)
 
 -- settled goals --
 SELECT * FROM goals WHERE occurred_at <= :as_of AND user_id = ANY (ARRAY(SELECT user_id FROM group_members))
@@ -147,8 +158,8 @@ SELECT z.*, z.day_start_hour * INTERVAL '1 hour' AS day_start FROM (
 ) AS z
 
 -- of group without memory --
-SELECT m.*, CAST(NULL AS bigint) AS stability, CAST(NULL AS bigint) AS difficulty, CAST(NULL AS date) AS last_answered_on,
-    FALSE AS last_correct
+SELECT m.*, CAST(NULL AS bigint) AS stability, CAST(NULL AS bigint) AS difficulty,
+    CAST(NULL AS date) AS last_answered_on, FALSE AS last_correct
 FROM (
 {query}
 ) AS m

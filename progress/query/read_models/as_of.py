@@ -114,7 +114,9 @@ class AsOfReader:
 
         Without `memory`, the members' states of memory are not computed.
         """
-        scope, values = request_scope.current(), {**parameters, "as_of": as_of, "known_at": None}
+        scope = request_scope.current()
+        values = {"last_answers": False, **parameters}
+        values |= {"as_of": as_of, "known_at": None}
 
         async def run(connection: asyncpg.Connection) -> Sequence[Row]:
             async def fetch(statement: NumberedStatement) -> Sequence[Row]:
@@ -276,7 +278,12 @@ def _of_group(block: Block, *, memory: bool, settled: bool) -> NumberedStatement
         _FILE,
         "of group statement",
         relations=",\n".join(
-            statements.fill(_FILE, "relation", name=name, query=text)
+            statements.fill(
+                _FILE,
+                "live relation" if settled and name == "given_answers" else "relation",
+                name=name,
+                query=text,
+            )
             for name, text in relations.items()
         ),
         seen=statements.blocks(_FILE)["seen items"] if "items" in relations else "",
