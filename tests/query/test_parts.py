@@ -76,7 +76,8 @@ def fields_of_a_record(moment: str = "") -> str:
     texts = []
     for name, part in record.items():
         dates = DATES if "from" in part.args else ""
-        given = ", ".join(filter(None, (moment, dates)))
+        dated = "filter: ANSWERED" if dates and "filter" in part.args else ""
+        given = ", ".join(filter(None, (moment, dates, dated)))
         texts.append(f"{name}{f'({given})' if given else ''} {select_all(part)}")
     return " ".join(texts[1:])  # without the id
 
