@@ -140,8 +140,8 @@ SELECT * FROM group_members WHERE group_id = :group_id AND is_member
 
 -- of group events --
 -- As `as_of events`, of all members.
-SELECT e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id, substr(e.stream_id, 9) AS user_id,
-    e.occurred_at, e.created_at,
+SELECT e.global_position, e.event_id, e.event_type, e.event_data, e.metadata, e.stream_id,
+    substr(e.stream_id, 9) AS user_id, e.occurred_at, e.created_at,
     (e.event_data ->> 'item_id') COLLATE "C" AS item_id, (e.event_data ->> 'session_id') COLLATE "C" AS session_id
 FROM event_store.events e
 WHERE e.stream_id = ANY (ARRAY(SELECT 'learner-' || user_id FROM group_members WHERE is_member))
