@@ -5,29 +5,32 @@ import { runQuery } from './api.js';
 import { axis, chart, columns, legend, dateLabels, roundUp } from './charts.js';
 import { saveFile, toCsv } from './csv.js';
 import { h, s, show } from './dom.js';
-import { localDate, longDay, now, number, percent, shortDay, signed } from './format.js';
+import { dayAfter, dayOf as dateOf, localDate, longDay, now, number, percent, shortDay, signed, weekdayOf } from './format.js';
+import { loadSkills, skills } from './group_skills.js';
 import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
 import { card, expectedOf, mark, note, table, unfolded } from './layout.js';
+import { Loads } from './loads.js';
 import { learnName, nameOf } from './names.js';
 import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
 import { withParameter } from './then.js';
-import { find, learnLearners, leave } from './way.js';
+import { findAlike, find, learnLearners, leave, linkTo } from './way.js';
 
 const RISKS = { inactive: 'INACTIVE', lowAccuracy: 'LOW_ACCURACY', neverStudied: 'NEVER_STUDIED' };
 const STANDING = `name members activeLast7Days answersLast7Days accuracyLast7Days atRisk ${Object.keys(RISKS).join(' ')}`;
-const LEARNERS = `learners(groupId: $group, orderBy: $order, first: 200, after: $after) {
+const LEARNERS = `learners(groupId: $group, orderBy: $order, first: 150, after: $after) {
   totalCount
   pageInfo { hasNextPage endCursor }
   edges { node {
     userId displayName lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned expectedKnown
-    atRisk riskReasons weeks { start answers accuracyRate }
+    atRisk riskReasons lastAnsweredAt weeks { start answers accuracyRate }
+    since(date: $since) { answers accuracyRate daysWithGoal daysMet }
   } }
 }`;
-const ARGUMENTS = '$group: ID!, $order: LearnerOrder, $after: String';
+const ARGUMENTS = '$group: ID!, $order: LearnerOrder, $after: String, $since: Date!';
 const QUERY = `query Group(${ARGUMENTS}) {
   group(groupId: $group) {
     ${STANDING}
@@ -48,18 +51,24 @@ const SUBSCRIPTION = `subscription Standing($group: ID!) { group: groupUpdated(g
 const RANGES = [1, 4, 12]; // weeks; 1 means the last seven local days
 const INTERVAL_MS = 60_000; // Between two requests without a change.
 const MIN_INTERVAL_MS = 3_000; // Between two requests, even if changes arrive faster: see the rate limit of the API.
+const STUDYING_MS = 300_000; // Whose last answer is not older studies right now.
+const DAY_MS = 86_400_000;
+const MAX_DAYS = 365; // from a day that can be chosen
+const FIRST = 5; // names of those at risk
 
 /**
  * The orders of learners: the API's order, if it has one, and the value by which loaded learners are sorted. Learners
- * without the value come last. Only the order by urgency has no value: it is the server's.
+ * without the value come last. An order without a value is the server's, and is not reversed.
  */
 const ORDERS = {
   urgent: { api: 'URGENCY' },
+  praise: { api: 'PRAISE' },
   name: { by: (row) => (row.displayName ?? row.userId).toLowerCase() },
   inactive: { api: 'INACTIVE', by: (row) => row.lastStudyDate ?? '' },
   streak: { api: 'STREAK', by: (row) => row.currentStreak, isDescending: true },
-  answers: { by: (row, weeks) => rangeOf(row, weeks).answers, isDescending: true },
-  accuracy: { api: 'ACCURACY', by: (row, weeks) => rangeOf(row, weeks).rate },
+  goal: { by: ({ since }) => (since?.daysWithGoal ? since.daysMet / since.daysWithGoal : null), isDescending: true },
+  answers: { by: (row, range) => rangeOf(row, range).answers, isDescending: true },
+  accuracy: { api: 'ACCURACY', by: (row, range) => rangeOf(row, range).rate },
   learned: { by: (row) => row.totalItemsLearned, isDescending: true },
   expected: { by: (row) => row.expectedKnown, isDescending: true },
   change: { by: (row) => change(row.weeks) },
@@ -72,11 +81,14 @@ export class Group extends View {
   constructor(element, groupId, parameters, shell) {
     const order = parameters.get('order');
     const weeks = Number(parameters.get('weeks'));
-    super(element, shell, { rows: [], groupId, pages: 0, requestedAt: -INTERVAL_MS, hash: location.hash, scroll: 0 });
+    const since = parameters.get('since');
+    super(element, shell, { rows: [], text: '', skills: null, groupId, pages: 0, requestedAt: -INTERVAL_MS, hash: location.hash, scroll: 0 });
     this.order = Object.hasOwn(ORDERS, order) ? order : 'urgent';
-    this.isReversed = parameters.has('reverse') && this.order !== 'urgent';
+    this.isReversed = parameters.has('reverse') && 'by' in ORDERS[this.order];
     this.isFiltered = parameters.has('risk'); // only learners at risk
     this.weeks = RANGES.includes(weeks) ? weeks : 1;
+    this.since = /^\d{4}-\d\d-\d\d$/.test(since) && firstDay() <= since && since <= lastDay() ? since : null;
+    this.loads = new Loads({ skills: { at: 'skills', isQuiet: true, run: () => this.loadSkills() } });
     this.listen();
     this.restore();
     if (this.pages < 2) this.naming = this.load();
@@ -85,6 +97,7 @@ export class Group extends View {
 
   close() {
     super.close();
+    this.loads.close();
     const { hash, groupId: group, data, rows, pages, scroll } = this;
     if (data?.group) leave({ hash, group, data, rows, pages, scroll, users: this.shown().map(({ userId }) => userId) });
     this.subscription?.close();
@@ -115,7 +128,7 @@ export class Group extends View {
     try {
       const group = this.groupId;
       const [{ data }, memory] = await Promise.all([
-        runQuery(more ? MORE : QUERY, { group, order: this.apiOrder, after }, signal),
+        runQuery(more ? MORE : QUERY, { group, order: this.apiOrder, after, since: this.from }, signal),
         more ? null : runQuery(MEMORY, { group }, signal),
       ]);
       if (signal.aborted) return;
@@ -132,6 +145,12 @@ export class Group extends View {
     } catch (problem) {
       if (!signal.aborted) this.fail(problem);
     }
+  }
+
+  /** Load the levels and skills of the learners that are loaded. */
+  async loadSkills() {
+    this.skills = await loadSkills(this.rows.map(({ userId }) => userId), this.closing.signal);
+    this.draw();
   }
 
   /** Follow the group's changes: show its standing at once, and load the rest after a pause. */
@@ -156,11 +175,15 @@ export class Group extends View {
     const note = () => { this.scroll = scrollY; }; // the event of the last scrolling may come after the click on a link
     addEventListener('scroll', note, { signal: this.closing.signal, passive: true });
     this.on('click', note);
-    this.on('change', ({ target: { name, value } }) => name === 'order' && this.sort(value, false));
+    this.on('change', ({ target: { name, value, validity } }) => {
+      if (name === 'order') this.sort(value, false);
+      if (name === 'since' && validity.valid) this.count({ since: value || null });
+    });
+    this.on('input', ({ target: { name, value } }) => name === 'learner' && this.search(value.trim().toLowerCase()));
     this.on('click', ({ target }) => {
       const { order, weeks, risk } = target.closest('[data-order], [data-weeks], [data-risk]')?.dataset ?? {};
-      if (order) this.sort(order, order === this.order && order !== 'urgent' && !this.isReversed);
-      if (weeks) this.select({ weeks: Number(weeks) });
+      if (order) this.sort(order, order === this.order && 'by' in ORDERS[order] && !this.isReversed);
+      if (weeks) this.count({ weeks: Number(weeks), since: null });
       if (risk) this.filter(risk === 'true');
       if (target.closest('[data-see]')) this.see();
       if (target.closest('[data-more]')) this.load(true);
@@ -174,6 +197,21 @@ export class Group extends View {
   sort(order, isReversed) {
     this.select({ order, isReversed });
     if (!ORDERS[order].by || !this.isComplete()) this.load();
+  }
+
+  /** Count in another range of days. */
+  count(range) {
+    for (const row of this.rows) row.since = null;
+    this.select(range);
+    this.load();
+  }
+
+  /** Show only the learners with this text in their names or ids. */
+  search(text) {
+    this.text = text;
+    this.draw();
+    this.shell.announce(t('group.learners', { count: this.shown().length }));
+    if (this.needsAll()) this.load(true);
   }
 
   filter(isFiltered) {
@@ -195,11 +233,23 @@ export class Group extends View {
     if (this.order !== 'urgent') parameters.set('order', this.order);
     if (this.isReversed) parameters.set('reverse', '1');
     if (this.isFiltered) parameters.set('risk', '1');
-    if (this.weeks !== 1) parameters.set('weeks', this.weeks);
+    if (this.since) parameters.set('since', this.since);
+    else if (this.weeks !== 1) parameters.set('weeks', this.weeks);
     const query = parameters.size ? `?${parameters}` : '';
     history.replaceState(null, '', `#/group/${encodeURIComponent(this.groupId)}${query}`);
     this.hash = location.hash;
     this.draw();
+  }
+
+  /** What is counted: whole weeks, the last seven days or, with `since`, the days from this one to today. */
+  get range() {
+    return { weeks: this.weeks, since: this.since };
+  }
+
+  /** The first day of the range. */
+  get from() {
+    const today = localDate(now());
+    return this.since ?? dayAfter(today, this.weeks === 1 ? -6 : 7 - 7 * this.weeks - weekdayOf(today));
   }
 
   get apiOrder() {
@@ -215,15 +265,16 @@ export class Group extends View {
   needsAll() {
     const { group } = this.data;
     const lacksRisks = this.isFiltered && this.rows.filter((row) => row.atRisk).length < group?.atRisk;
-    return !this.isComplete() && (lacksRisks || this.isReversed || !ORDERS[this.order].api);
+    return !this.isComplete() && (lacksRisks || this.since || this.text || this.isReversed || !ORDERS[this.order].api);
   }
 
   /** The loaded learners that the filter selects, in the selected order. */
   shown() {
-    const rows = this.rows.filter((row) => row.atRisk || !this.isFiltered);
+    const rows = this.rows.filter(({ atRisk, userId, displayName }) => (atRisk || !this.isFiltered) &&
+      [userId, displayName ?? ''].some((name) => name.toLowerCase().includes(this.text)));
     const { by, isDescending = false } = ORDERS[this.order];
     if (!by || !this.isComplete()) return rows;
-    const keys = new Map(rows.map((row) => [row, by(row, this.weeks)]));
+    const keys = new Map(rows.map((row) => [row, by(row, this.range)]));
     const sign = isDescending === this.isReversed ? 1 : -1;
     const compare = (a, b) => {
       if (a == null || b == null) return (a == null) - (b == null);
@@ -249,7 +300,7 @@ export class Group extends View {
   selection() {
     const order = t(`group.orders.${this.order}`);
     return [
-      t('group.range', { count: 7 * this.weeks }), this.isReversed ? t('group.reversed', { order }) : order,
+      nameOfRange(this.range), this.isReversed ? t('group.reversed', { order }) : order,
       this.isFiltered && t('group.atRisk'),
     ].filter(Boolean);
   }
@@ -268,8 +319,8 @@ export class Group extends View {
       return;
     }
     const name = [this.data.group.name ?? groupId, ...this.selection(), localDate(now())].join(' - ');
-    const rows = this.shown().map((row) => fieldsOf(row, this.weeks));
-    const columns = fieldsOf({ riskReasons: [], weeks: this.data.group.weeks }, this.weeks).map(([column]) => column);
+    const rows = this.shown().map((row) => fieldsOf(row, this.range));
+    const columns = fieldsOf({ riskReasons: [], weeks: this.data.group.weeks }, this.range).map(([column]) => column);
     saveFile(`${name.replace(/[\\/:*?"<>|]/g, '_')}.csv`, 'text/csv', toCsv(columns, rows.map(Object.fromEntries)));
   }
 
@@ -278,6 +329,7 @@ export class Group extends View {
     const problem = this.problem && problemCard(this.problem, this.retry, isKnown);
     this.element.setAttribute('aria-busy', String(!isKnown && !this.problem));
     show(this.element, this.head(), isKnown ? this.sections() : [], problem);
+    this.loads.watch(this.element);
     if (isKnown) this.shell.arrived();
   }
 
@@ -285,56 +337,68 @@ export class Group extends View {
     const known = nameOf('group', this.groupId);
     const name = this.data?.group?.name ?? (known === this.groupId ? null : known);
     const ranges = RANGES.map((weeks) => h('button', {
-      type: 'button', 'data-weeks': weeks, 'aria-pressed': String(weeks === this.weeks),
-    }, t('group.range', { count: 7 * weeks })));
+      type: 'button', 'data-weeks': weeks, 'aria-pressed': String(weeks === this.weeks && !this.since),
+    }, nameOfRange({ weeks })));
     return h('header', { class: 'head', 'data-key': 'head' },
       h('div', null,
         session.groups().length !== 1 && h('a', { class: 'back', href: '#/group' }, t('group.groups')),
         h('h1', { translate: 'no' }, name ?? t('group.title', { group: this.groupId })),
-        name && h('p', { class: 'of', translate: 'no' }, this.groupId),
+        name && findAlike(session.groups().map((group) => nameOf('group', group))).has(name) && h('p', { class: 'of', translate: 'no' }, this.groupId),
         h('p', { class: 'printed' }, join(longDay(localDate(now())), this.selection()))),
-      this.data?.group && h('div', { class: 'switch', role: 'group', 'aria-label': t('group.ranges') }, ranges));
+      this.data?.group && [
+        h('div', { class: 'switch', role: 'group', 'aria-label': t('group.ranges') }, ranges),
+        h('label', { class: 'control since' }, h('span', null, t('group.sinceDay')),
+          h('input', { type: 'date', name: 'since', min: firstDay(), max: lastDay(), value: this.since })),
+      ]);
   }
 
   sections() {
     const { group } = this.data;
     if (!group) return h('section', { class: 'card wide', 'data-key': 'empty' }, h('p', null, t('group.empty')));
     const link = ({ itemId }) => `#/group/${[this.groupId, itemId].map(encodeURIComponent).join('/')}`;
+    const { rows, range } = this;
+    const alike = findAlike(rows.map(({ displayName }) => displayName));
+    const name = ({ userId, displayName }) =>
+      linkTo(withParameter(`#/learner/${encodeURIComponent(userId)}`, 'group', this.groupId), userId, displayName, alike);
     return [
-      standing(group, this.weeks),
-      h('div', { class: 'cards first', 'data-key': 'first' }, risk(group), toRepeat(group.itemsFading, link, this.hasCopied)),
-      this.learners(),
+      standing(group, range, rows, this.isComplete(), name),
+      h('div', { class: 'cards first', 'data-key': 'first' }, risk(group, rows, name), toRepeat(group.itemsFading, link, this.hasCopied)),
+      this.learners(name),
       h('div', { class: 'cards', 'data-key': 'cards' },
-        trend(group), expected(group), hardest(group.hardestItems, link)),
+        skills(this.skills), trend(group), expected(group), hardest(group.hardestItems, link)),
     ];
   }
 
-  learners() {
+  learners(name) {
     const { group, learners: { totalCount, pageInfo } } = this.data;
+    const finder = h('label', { class: 'control' }, h('span', null, t('group.find')),
+      h('input', { type: 'search', name: 'learner', maxlength: 200, autocomplete: 'off' }));
     const order = h('label', { class: 'control' }, h('span', null, t('group.order')),
       h('select', { name: 'order' }, Object.keys(ORDERS).map((value) =>
         h('option', { value, selected: value === this.order },
           value === this.order ? this.selection()[1] : t(`group.orders.${value}`)))));
     const filter = h('div', { class: 'switch', role: 'group', 'aria-label': t('group.filter') },
-      [[false, t('group.everyone'), totalCount, 'members'], [true, t('group.atRisk'), group.atRisk, 'risk']].map(([isRisk, name, count, same]) =>
+      [[false, t('group.everyone'), totalCount, 'members'], [true, t('group.atRisk'), group.atRisk, 'risk']].map(([isRisk, label, count, same]) =>
         h('button', { type: 'button', 'data-risk': String(isRisk), 'aria-pressed': String(isRisk === this.isFiltered) },
-          name, ' ', h('b', { 'data-same': same }, number(count)))));
-    const header = (name, text) =>
-      h('button', { type: 'button', 'data-order': name, 'data-sort': this.sortOf(name) }, text);
+          label, ' ', h('b', { 'data-same': same }, number(count)))));
+    const header = (column, text) =>
+      h('button', { type: 'button', 'data-order': column, 'data-sort': this.sortOf(column) }, text);
     const headers = [
       header('name', t('group.learner')), header('urgent', t('group.atRisk')), header('inactive', t('group.last')),
-      header('streak', t('group.streak')), header('answers', t('group.answersOf')),
+      header('streak', t('group.streak')), header('goal', t('group.goal')), header('answers', t('group.answersOf')),
       header('accuracy', t('items.right')), header('learned', t('group.learned')),
       header('expected', t('group.expected')), header('change', t('group.trend')),
     ];
     const most = Math.max(1, ...this.rows.flatMap((row) => row.weeks.map((week) => week.answers)));
-    const rows = this.shown().map((row) => learnerRow(row, this.weeks, most, this.groupId));
+    const rows = this.shown().map((row) => learnerRow(row, this.range, most, name));
     return h('section', { class: 'card wide', 'aria-labelledby': 'learners', 'data-key': 'learners' },
-      h('div', { class: 'head' }, h('h2', { id: 'learners', tabindex: -1, 'data-same': 'members' }, t('group.learners', { count: totalCount })), filter, order),
-      note(sentences(
-        t(this.weeks === 1 ? 'group.lastDays' : 'group.lastWeeks', { weeks: this.weeks }), t('group.changeMeaning'),
-        this.order === 'urgent' && t('group.urgentMeaning'))),
-      rows.length > 0 ? h('div', { class: 'sideways' }, table(headers, rows, 'stacking dense')) : h('p', null, t('group.noRisk')),
+      h('div', { class: 'head' }, h('h2', { id: 'learners', tabindex: -1, 'data-same': 'members' }, t('group.learners', { count: totalCount })), filter, finder, order,
+        h('details', { class: 'about' }, h('summary', { 'aria-label': t('group.about') }, 'ⓘ'), note(sentences(
+          this.since ? t('group.lastSince', { day: longDay(this.since) })
+            : t(this.weeks === 1 ? 'group.lastDays' : 'group.lastWeeks', { weeks: this.weeks }),
+          t('group.goalMeaning'), t('group.changeMeaning'), t('group.urgentMeaning'), t('group.praiseMeaning'))))),
+      rows.length > 0 ? h('div', { class: 'sideways' }, table(headers, rows, 'stacking dense'))
+        : h('p', null, t(this.text ? 'group.noLearner' : 'group.noRisk')),
       h('div', { class: 'tools' },
         pageInfo.hasNextPage &&
           h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')),
@@ -352,8 +416,17 @@ export class Group extends View {
   }
 }
 
-/** The answers of a range, and the rate of correct ones: of a learner's last days, or of whole weeks. */
-function rangeOf({ answersLast7Days, accuracyLast7Days, weeks }, count) {
+/** The days that can be chosen: the last one has begun for all learners. */
+const firstDay = () => dateOf(now() - MAX_DAYS * DAY_MS);
+const lastDay = () => dateOf(now() - DAY_MS / 2);
+
+const nameOfRange = ({ weeks, since }) =>
+  (since ? t('group.since', { day: longDay(since) }) : t('group.range', { count: 7 * weeks }));
+
+/** The answers of a range, and the rate of correct ones: since a day, of the last days, or of whole weeks. */
+function rangeOf({ answersLast7Days, accuracyLast7Days, weeks, since }, range) {
+  if (range.since) return { answers: since?.answers, rate: since?.accuracyRate };
+  const count = range.weeks;
   if (count === 1) return { answers: answersLast7Days, rate: accuracyLast7Days };
   const some = weeks.slice(-count);
   const answers = sum(some.map((week) => week.answers));
@@ -363,20 +436,33 @@ function rangeOf({ answersLast7Days, accuracyLast7Days, weeks }, count) {
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const rightOf = ({ answers, accuracyRate }) => Math.round(answers * (accuracyRate ?? 0));
 
-function standing(group, weeks) {
-  const { answers, rate } = rangeOf(group, weeks);
-  const active = weeks === 1
-    ? group.activeLast7Days : Math.max(...group.weeks.slice(-weeks).map((week) => week.activeMembers));
+/** The same of all learners; unknown while that of a learner is. */
+function totalOf(rows, range) {
+  const ranges = rows.map((row) => rangeOf(row, range));
+  if (ranges.some(({ answers }) => answers == null)) return {};
+  const answers = sum(ranges.map((one) => one.answers));
+  return { answers, rate: answers ? sum(ranges.map((one) => one.answers * (one.rate ?? 0))) / answers : null };
+}
+
+function standing(group, range, rows, isComplete, name) {
+  const { answers, rate } = range.since ? totalOf(rows, range) : rangeOf(group, range);
+  const isWeek = !range.since && range.weeks === 1;
+  const active = isWeek ? group.activeLast7Days : rows.filter((row) => rangeOf(row, range).answers > 0).length;
   const figures = [
     [t('group.members'), h('span', { 'data-same': 'members' }, number(group.members))],
-    [t(weeks === 1 ? 'group.active' : 'group.mostActive'), number(active)],
+    (isWeek || isComplete) && [t(isWeek ? 'group.active' : 'group.studied'), number(active)],
     [t('group.answersOf'), number(answers)],
     [t('items.right'), percent(rate)],
-  ];
-  return h('section', { class: 'card wide', 'aria-label': t('group.range', { count: 7 * weeks }), 'data-key': 'standing' },
-    h('dl', { class: 'figures row' }, figures.map(([name, value]) =>
-      h('div', null, h('dt', null, name), h('dd', null, value)))));
+  ].filter(Boolean);
+  const now = rows.filter(isStudying);
+  return h('section', { class: 'card wide', 'aria-label': nameOfRange(range), 'data-key': 'standing' },
+    h('dl', { class: 'figures row' }, figures.map(([term, value]) =>
+      h('div', null, h('dt', null, term), h('dd', null, value)))),
+    now.length > 0 && h('div', { class: 'now' }, mark('good', t('group.now', { count: now.length })),
+      h('ul', { class: 'repeat' }, now.map((row) => h('li', null, name(row))))));
 }
+
+const isStudying = ({ lastAnsweredAt }) => lastAnsweredAt && now() - Date.parse(lastAnsweredAt) < STUDYING_MS;
 
 /** The name of a week; the last of the weeks is not over. */
 const nameOfWeek = ({ start }, isLast, format = shortDay) =>
@@ -430,30 +516,31 @@ function spark(weeks, most) {
   }));
 }
 
-function learnerRow(row, weeks, most, group) {
-  const { userId, displayName, lastStudyDate, currentStreak, totalItemsLearned, expectedKnown, riskReasons } = row;
-  const { answers, rate } = rangeOf(row, weeks);
+/** Numbers that are zero are left out. */
+function learnerRow(row, range, most, name) {
+  const { lastStudyDate, currentStreak, totalItemsLearned, expectedKnown, riskReasons, since } = row;
+  const { answers, rate } = rangeOf(row, range);
+  const some = (value) => value > 0 && number(value);
   return [
-    [h('a', { href: withParameter(`#/learner/${encodeURIComponent(userId)}`, 'group', group), translate: 'no' }, displayName ?? userId),
-      displayName && h('span', { class: 'of', translate: 'no' }, userId)],
+    name(row),
     riskReasons.map((reason) => [h('span', { class: 'chip bad' }, t(`group.reasons.${reason}`)), ' ']),
     lastStudyDate ? dayOf(lastStudyDate) : t('group.never'),
-    t('group.days', { count: currentStreak }),
-    number(answers), percent(rate), number(totalItemsLearned),
-    number(Math.round(expectedKnown)),
-    [spark(row.weeks, most), h('span', { class: 'change' }, signed(change(row.weeks)))],
+    currentStreak > 0 && t('group.days', { count: currentStreak }),
+    since?.daysWithGoal > 0 && t('group.goalOf', { met: since.daysMet, count: since.daysWithGoal }),
+    some(answers), rate != null && percent(rate), some(totalItemsLearned), some(Math.round(expectedKnown)),
+    [spark(row.weeks, most), h('span', { class: 'change' }, change(row.weeks) !== 0 && signed(change(row.weeks)))],
   ];
 }
 
 /** The same as fields of a file: pairs of a column's name and its value. */
-function fieldsOf(row, weeks) {
-  const { answers, rate } = rangeOf(row, weeks);
-  const range = t('group.range', { count: 7 * weeks });
-  const inRange = (name) => t('group.inRange', { name, range });
+function fieldsOf(row, range) {
+  const { answers, rate } = rangeOf(row, range);
+  const inRange = (name) => t('group.inRange', { name, range: nameOfRange(range) });
   return [
     [t('group.learner'), row.displayName], [t('group.idOf'), row.userId],
     [t('group.atRisk'), join(row.riskReasons.map((reason) => t(`group.reasons.${reason}`)))],
     [t('group.last'), row.lastStudyDate], [t('group.streak'), row.currentStreak],
+    [inRange(t('group.daysMet')), row.since?.daysMet], [inRange(t('group.daysWithGoal')), row.since?.daysWithGoal],
     [inRange(t('group.answersOf')), answers], [inRange(t('items.right')), rate == null ? null : percent(rate)],
     [t('group.learned'), row.totalItemsLearned], [t('group.expected'), Math.round(row.expectedKnown)],
     [t('group.changeOf'), change(row.weeks)],
@@ -477,13 +564,19 @@ const dayOf = (day) => (day.slice(0, 4) === localDate(now()).slice(0, 4) ? short
 const part = (key, title, ...content) => h('section', { class: 'card', 'aria-labelledby': key, 'data-key': key },
   h('h2', { id: key }, title), content);
 
-/** How many learners are at risk, and why. A learner may have two reasons. */
-function risk(group) {
+/** As the order by urgency: the last study day is the newest, then wrong answers are most. */
+const byUrgency = (one, other) => (other.lastStudyDate ?? '').localeCompare(one.lastStudyDate ?? '') || wrongOf(other) - wrongOf(one);
+const wrongOf = ({ answersLast7Days, accuracyLast7Days }) => answersLast7Days * (1 - (accuracyLast7Days ?? 0));
+
+/** How many learners are at risk, and why; a learner may have two reasons. The first names. */
+function risk(group, rows, name) {
+  const first = rows.filter(({ atRisk }) => atRisk).toSorted(byUrgency).slice(0, FIRST);
   return part('risk', t('group.atRisk'),
     h('p', { class: 'figure' },
       h('strong', { 'data-same': 'risk' }, number(group.atRisk)), h('span', { 'data-same': 'members' }, t('group.ofMembers', { count: group.members }))),
     h('dl', { class: 'pairs' }, Object.entries(RISKS).filter(([name]) => group[name]).map(([name, reason]) =>
       h('div', null, h('dt', null, t(`group.reasons.${reason}`)), h('dd', null, number(group[name]))))),
+    first.length > 0 && h('ul', { class: 'repeat' }, first.map((row) => h('li', null, name(row)))),
     note(t('group.riskMeaning')),
     group.atRisk > 0 && h('div', { class: 'tools' },
       h('button', { type: 'button', class: 'button quiet', 'data-risk': 'true', 'data-see': true }, t('group.seeRisk'))));

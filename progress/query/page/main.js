@@ -17,7 +17,7 @@ const MODULE_TIMEOUT_MS = 10_000;
 const MIDNIGHT_MS = 10_000; // between two questions whether a day has ended, if the browser's clock is ahead
 const DAY_RETRY_MS = 300_000; // between two questions for the day, if the server does not answer
 const SLOW_MS = 4_000; // a view that takes longer says so
-const LANDINGS = { teacher: 'group', admin: 'administration' }; // the views of a URL without a hash
+const LANDINGS = { teacher: 'group', support: 'group', admin: 'administration' }; // the views of a URL without a hash
 
 /**
  * `open(element, args, shell, parameters)` loads the view's module and resolves to a function. This function draws the
@@ -70,10 +70,14 @@ const VIEWS = {
     roles: ['teacher', 'support', 'admin'],
     title: ([group, item]) => [item && nameOf('item', item), group ? nameOf('group', group) : t('view.group')]
       .filter(Boolean).join(' · '),
-    // Without an id, the only group of a teacher, or the list of the groups.
+    // Without an id, the only group of a teacher, or the list of the groups; for others, the school.
     open: async (element, [named, item], shell, parameters) => {
       const groups = session.role() === 'teacher' ? session.groups() : [];
       const group = named || (groups.length === 1 ? groups[0] : null);
+      if (!group && session.role() !== 'teacher') {
+        const { School } = await import('./school.js');
+        return () => new School(element, shell);
+      }
       if (!group) {
         const { Groups } = await import('./groups.js');
         return () => new Groups(element, shell);
@@ -199,7 +203,7 @@ let currentView = null;
 let openings = 0; // increases when a view is closed; a view that was loading at that time is not shown
 let followsLink = false; // the user has followed a link to a view, other than a link back
 let isArriving = false; // the user has followed a link, and the view has not shown its heading yet
-let student = null; // the user's id, if a teacher or an administrator has events of their own
+let student = null; // the user's id, if somebody who is not only a learner has events of their own
 let state = null; // the state of the subscription; null without a subscription
 
 const shell = {
@@ -440,8 +444,8 @@ function showNavigation({ tab, other, day, tag }) {
 function searchForm() {
   const attributes = { autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', maxlength: 200 };
   return h('form', { class: 'finder', role: 'search' },
-    h('label', { class: 'unseen', for: 'other' }, t('frame.learnerId')),
-    h('input', { id: 'other', name: 'other', list: 'found', placeholder: t('frame.learnerId'), ...attributes }),
+    h('label', { for: 'other' }, t('frame.learnerId')),
+    h('input', { id: 'other', name: 'other', list: 'found', ...attributes }),
     h('datalist', { id: 'found' }),
     h('button', { class: 'button quiet' }, t('frame.show')));
 }

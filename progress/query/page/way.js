@@ -23,6 +23,17 @@ export const find = (hash) => (left?.data && left.hash === hash ? left : null);
 
 export const learnLearners = (rows) => rows.forEach(({ userId, displayName }) => learnName('learner', userId, displayName));
 
+/** The names that several have, so that ids must tell them apart. */
+export function findAlike(names) {
+  const some = names.filter(Boolean);
+  return new Set(some.filter((name, index) => some.indexOf(name) !== index));
+}
+
+/** A link with a name or, without one, the id; an alike name has the id below it. */
+export const linkTo = (href, id, name, alike) => [
+  h('a', { href, translate: 'no' }, name ?? id), alike.has(name) && h('span', { class: 'of', translate: 'no' }, id),
+];
+
 /** The function that draws the way. After a reload, the group's name is asked for first. */
 export async function openWay(group, user, item) {
   if (nameOf('group', group) === group) {
@@ -49,9 +60,12 @@ function way(group, user, item) {
     const href = other && withParameter(item ? path('item', item, other) : path('learner', other), 'group', group);
     return href && h('a', { href, rel: step < 0 ? 'prev' : 'next' }, t(text, { user: nameOf('learner', other) }));
   };
+  const onPaper = h('button', { type: 'button', class: 'button quiet' }, t('group.printOne'));
+  onPaper.addEventListener('click', () => print());
   const isOfItem = list?.hash.split('?')[0] === path('group', group, item ?? '');
   return h('nav', { class: 'way', 'aria-label': t('group.way'), 'data-key': 'way' },
     h('a', { class: 'back', href: addressOf(group), translate: 'no' }, groupName(group)),
     item && h('a', { class: 'back', href: isOfItem ? list.hash : path('group', group, item), translate: 'no' }, nameOf('item', item)),
+    location.hash.startsWith('#/learner/') && onPaper,
     h('span', { class: 'beside' }, beside(-1, 'group.previous'), beside(1, 'group.next')));
 }
