@@ -73,7 +73,7 @@ export function sayReason(reason) {
 }
 
 function kindFilter({ kind }) {
-  return h('label', { class: 'kinds' }, h('span', { class: 'unseen' }, t('letters.kind')),
+  return h('label', { class: 'control' }, h('span', null, t('letters.kind')),
     h('select', { name: 'kind' }, h('option', { value: '' }, t('letters.allKinds')),
       KINDS.map((value) => h('option', { value, selected: value === kind }, t(`letters.kinds.${value}`)))));
 }

@@ -5,7 +5,7 @@ import { h, show } from './dom.js';
 import { t } from './i18n.js';
 import { note } from './layout.js';
 import { View } from './problems.js';
-import { learnLearners } from './way.js';
+import { findAlike, learnLearners, linkTo } from './way.js';
 
 const FOUND = 20;
 const MIN_SEARCH = 2; // characters
@@ -63,14 +63,14 @@ export class Find extends View {
 
   sections() {
     const { found } = this.data;
+    const alike = findAlike(found.map(({ displayName }) => displayName));
     return [
       h('h1', { 'data-key': 'title' }, t('find.title', { text: this.text })),
       h('section', { class: 'card wide', 'aria-label': t('find.title', { text: this.text }), 'data-key': 'found' },
         !found.length && note(t('welcome.unknown')),
         found.length === FOUND && note(t('find.more', { count: FOUND })),
         h('ul', { class: 'found' }, found.map(({ userId, displayName }) => h('li', { 'data-key': userId },
-          h('a', { href: `#/learner/${encodeURIComponent(userId)}`, translate: 'no' }, displayName ?? userId),
-          displayName && h('span', { class: 'of', translate: 'no' }, userId))))),
+          linkTo(`#/learner/${encodeURIComponent(userId)}`, userId, displayName, alike))))),
     ];
   }
 }

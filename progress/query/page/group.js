@@ -16,28 +16,29 @@ import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
-import { withParameter } from './then.js';
+import { dayOf as dayIn, withParameter } from './then.js';
 import { findAlike, find, learnLearners, leave, linkTo } from './way.js';
 
 const RISKS = { inactive: 'INACTIVE', lowAccuracy: 'LOW_ACCURACY', neverStudied: 'NEVER_STUDIED' };
 const STANDING = `name members activeLast7Days answersLast7Days accuracyLast7Days atRisk ${Object.keys(RISKS).join(' ')}`;
-const LEARNERS = `learners(groupId: $group, orderBy: $order, first: 150, after: $after) {
+const learnersOf = (isPast) => `learners(groupId: $group, orderBy: $order, first: 150, after: $after, asOf: $asOf) {
   totalCount
   pageInfo { hasNextPage endCursor }
   edges { node {
-    userId displayName lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned expectedKnown
+    userId displayName lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned ${isPast ? '' : 'expectedKnown'}
     atRisk riskReasons lastAnsweredAt weeks { start answers accuracyRate }
     since(date: $since) { answers accuracyRate daysWithGoal daysMet }
   } }
 }`;
-const ARGUMENTS = '$group: ID!, $order: LearnerOrder, $after: String, $since: Date!';
-const QUERY = `query Group(${ARGUMENTS}) {
-  group(groupId: $group) {
+const ARGUMENTS = '$group: ID!, $order: LearnerOrder, $after: String, $since: Date!, $asOf: DateTime';
+// The estimates of a past day would be too many rows.
+const queryOf = (isPast) => `query Group(${ARGUMENTS}) {
+  group(groupId: $group, asOf: $asOf) {
     ${STANDING}
     weeks { start activeMembers answers accuracyRate }
-    hardestItems(first: 10) { itemId headword level learners answers accuracyRate lapses }
+    ${isPast ? '' : 'hardestItems(first: 10) { itemId headword level learners answers accuracyRate lapses }'}
   }
-  ${LEARNERS}
+  ${learnersOf(isPast)}
 }`;
 // Together with the fields above, these would be too many rows for one request.
 const MEMORY = `query Memory($group: ID!) {
@@ -46,7 +47,7 @@ const MEMORY = `query Memory($group: ID!) {
     itemsFading(first: 10) { itemId headword level learners answered }
   }
 }`;
-const MORE = `query Learners(${ARGUMENTS}) { ${LEARNERS} }`;
+const moreOf = (isPast) => `query Learners(${ARGUMENTS}) { ${learnersOf(isPast)} }`;
 const SUBSCRIPTION = `subscription Standing($group: ID!) { group: groupUpdated(groupId: $group) { ${STANDING} } }`;
 const RANGES = [1, 4, 12]; // weeks; 1 means the last seven local days
 const INTERVAL_MS = 60_000; // Between two requests without a change.
@@ -55,6 +56,7 @@ const STUDYING_MS = 300_000; // Whose last answer is not older studies right now
 const DAY_MS = 86_400_000;
 const MAX_DAYS = 365; // from a day that can be chosen
 const FIRST = 5; // names of those at risk
+const MAX_PAST = 50; // members of a group of which the API tells a past day
 
 /**
  * The orders of learners: the API's order, if it has one, and the value by which loaded learners are sorted. Learners
@@ -87,12 +89,13 @@ export class Group extends View {
     this.isReversed = parameters.has('reverse') && 'by' in ORDERS[this.order];
     this.isFiltered = parameters.has('risk'); // only learners at risk
     this.weeks = RANGES.includes(weeks) ? weeks : 1;
+    this.day = dayIn(parameters); // null for the present
     this.since = /^\d{4}-\d\d-\d\d$/.test(since) && firstDay() <= since && since <= lastDay() ? since : null;
     this.loads = new Loads({ skills: { at: 'skills', isQuiet: true, run: () => this.loadSkills() } });
     this.listen();
     this.restore();
     if (this.pages < 2) this.naming = this.load();
-    this.clock = setInterval(() => isAway() || this.pages > 1 || this.load(), INTERVAL_MS);
+    this.clock = setInterval(() => isAway() || this.pages > 1 || this.day || this.load(), INTERVAL_MS);
   }
 
   close() {
@@ -126,10 +129,11 @@ export class Group extends View {
     const { signal } = (this.request = new AbortController());
     const after = more ? this.data.learners.pageInfo.endCursor : null;
     try {
-      const group = this.groupId;
+      const { groupId: group, apiOrder: order, from: since, day } = this;
+      const asOf = day && new Date(`${day}T23:59:59.999`); // by the browser's clock, as the members may have different ones
       const [{ data }, memory] = await Promise.all([
-        runQuery(more ? MORE : QUERY, { group, order: this.apiOrder, after, since: this.from }, signal),
-        more ? null : runQuery(MEMORY, { group }, signal),
+        runQuery((more ? moreOf : queryOf)(Boolean(day)), { group, order, after, since, asOf }, signal),
+        more || day ? null : runQuery(MEMORY, { group }, signal),
       ]);
       if (signal.aborted) return;
       if (memory) data.group = data.group && memory.data.group && { ...data.group, ...memory.data.group };
@@ -155,6 +159,7 @@ export class Group extends View {
 
   /** Follow the group's changes: show its standing at once, and load the rest after a pause. */
   follow() {
+    if (this.day) return;
     this.subscription ??= new Subscription(SUBSCRIPTION, { group: this.groupId }, {
       data: ({ group }) => this.onStanding(group),
       state: (state) => (state.kind === 'signed-out' ? this.shell.signedOut() : this.shell.live(state)),
@@ -162,6 +167,7 @@ export class Group extends View {
   }
 
   onStanding(standing) {
+    if (this.day) return;
     const { group } = this.data;
     const isNew = !group !== !standing || Object.keys(standing ?? {}).some((name) => standing[name] !== group[name]);
     if (group && standing) Object.assign(group, standing);
@@ -178,6 +184,7 @@ export class Group extends View {
     this.on('change', ({ target: { name, value, validity } }) => {
       if (name === 'order') this.sort(value, false);
       if (name === 'since' && validity.valid) this.count({ since: value || null });
+      if (name === 'on' && validity.valid) this.count({ day: value || null, since: null });
     });
     this.on('input', ({ target: { name, value } }) => name === 'learner' && this.search(value.trim().toLowerCase()));
     this.on('click', ({ target }) => {
@@ -235,6 +242,7 @@ export class Group extends View {
     if (this.isFiltered) parameters.set('risk', '1');
     if (this.since) parameters.set('since', this.since);
     else if (this.weeks !== 1) parameters.set('weeks', this.weeks);
+    if (this.day) parameters.set('on', this.day);
     const query = parameters.size ? `?${parameters}` : '';
     history.replaceState(null, '', `#/group/${encodeURIComponent(this.groupId)}${query}`);
     this.hash = location.hash;
@@ -248,7 +256,7 @@ export class Group extends View {
 
   /** The first day of the range. */
   get from() {
-    const today = localDate(now());
+    const today = this.day ?? localDate(now());
     return this.since ?? dayAfter(today, this.weeks === 1 ? -6 : 7 - 7 * this.weeks - weekdayOf(today));
   }
 
@@ -296,11 +304,15 @@ export class Group extends View {
     this.shell.announce(t('group.copied'));
   }
 
+  orderName() {
+    const order = t(`group.orders.${this.order}`);
+    return this.isReversed ? t('group.reversed', { order }) : order;
+  }
+
   /** What is shown: the range, the order and the filter. */
   selection() {
-    const order = t(`group.orders.${this.order}`);
     return [
-      nameOfRange(this.range), this.isReversed ? t('group.reversed', { order }) : order,
+      this.day && t('group.asOf', { day: longDay(this.day) }), nameOfRange(this.range), this.orderName(),
       this.isFiltered && t('group.atRisk'),
     ].filter(Boolean);
   }
@@ -348,7 +360,9 @@ export class Group extends View {
       this.data?.group && [
         h('div', { class: 'switch', role: 'group', 'aria-label': t('group.ranges') }, ranges),
         h('label', { class: 'control since' }, h('span', null, t('group.sinceDay')),
-          h('input', { type: 'date', name: 'since', min: firstDay(), max: lastDay(), value: this.since })),
+          h('input', { type: 'date', name: 'since', min: firstDay(), max: this.day ?? lastDay(), value: this.since })),
+        (this.day || this.data.group.members <= MAX_PAST) && h('label', { class: 'control since' }, h('span', null, t('frame.day')),
+          h('input', { type: 'date', name: 'on', min: '2000-01-01', max: dateOf(now()), value: this.day })),
       ]);
   }
 
@@ -361,11 +375,13 @@ export class Group extends View {
     const name = ({ userId, displayName }) =>
       linkTo(withParameter(`#/learner/${encodeURIComponent(userId)}`, 'group', this.groupId), userId, displayName, alike);
     return [
+      this.day && h('p', { class: 'note', 'data-key': 'past' }, t('group.past', { day: longDay(this.day) })),
       standing(group, range, rows, this.isComplete(), name),
-      h('div', { class: 'cards first', 'data-key': 'first' }, risk(group, rows, name), toRepeat(group.itemsFading, link, this.hasCopied)),
+      h('div', { class: 'cards first', 'data-key': 'first' }, risk(group, rows, name), group.itemsFading && toRepeat(group.itemsFading, link, this.hasCopied)),
       this.learners(name),
       h('div', { class: 'cards', 'data-key': 'cards' },
-        skills(this.skills), trend(group), expected(group), hardest(group.hardestItems, link)),
+        !this.day && skills(this.skills), trend(group),
+        group.itemsFading && [expected(group), hardest(group.hardestItems, link)]),
     ];
   }
 
@@ -376,7 +392,7 @@ export class Group extends View {
     const order = h('label', { class: 'control' }, h('span', null, t('group.order')),
       h('select', { name: 'order' }, Object.keys(ORDERS).map((value) =>
         h('option', { value, selected: value === this.order },
-          value === this.order ? this.selection()[1] : t(`group.orders.${value}`)))));
+          value === this.order ? this.orderName() : t(`group.orders.${value}`)))));
     const filter = h('div', { class: 'switch', role: 'group', 'aria-label': t('group.filter') },
       [[false, t('group.everyone'), totalCount, 'members'], [true, t('group.atRisk'), group.atRisk, 'risk']].map(([isRisk, label, count, same]) =>
         h('button', { type: 'button', 'data-risk': String(isRisk), 'aria-pressed': String(isRisk === this.isFiltered) },
@@ -518,7 +534,7 @@ function spark(weeks, most) {
 
 /** Numbers that are zero are left out. */
 function learnerRow(row, range, most, name) {
-  const { lastStudyDate, currentStreak, totalItemsLearned, expectedKnown, riskReasons, since } = row;
+  const { lastStudyDate, currentStreak, totalItemsLearned, expectedKnown, riskReasons } = row;
   const { answers, rate } = rangeOf(row, range);
   const some = (value) => value > 0 && number(value);
   return [
@@ -526,11 +542,13 @@ function learnerRow(row, range, most, name) {
     riskReasons.map((reason) => [h('span', { class: 'chip bad' }, t(`group.reasons.${reason}`)), ' ']),
     lastStudyDate ? dayOf(lastStudyDate) : t('group.never'),
     currentStreak > 0 && t('group.days', { count: currentStreak }),
-    since?.daysWithGoal > 0 && t('group.goalOf', { met: since.daysMet, count: since.daysWithGoal }),
+    goalOf(row),
     some(answers), rate != null && percent(rate), some(totalItemsLearned), some(Math.round(expectedKnown)),
     [spark(row.weeks, most), h('span', { class: 'change' }, change(row.weeks) !== 0 && signed(change(row.weeks)))],
   ];
 }
+
+const goalOf = ({ since }) => (since?.daysWithGoal ? t('group.goalOf', { met: since.daysMet, count: since.daysWithGoal }) : null);
 
 /** The same as fields of a file: pairs of a column's name and its value. */
 function fieldsOf(row, range) {
@@ -540,9 +558,9 @@ function fieldsOf(row, range) {
     [t('group.learner'), row.displayName], [t('group.idOf'), row.userId],
     [t('group.atRisk'), join(row.riskReasons.map((reason) => t(`group.reasons.${reason}`)))],
     [t('group.last'), row.lastStudyDate], [t('group.streak'), row.currentStreak],
-    [inRange(t('group.daysMet')), row.since?.daysMet], [inRange(t('group.daysWithGoal')), row.since?.daysWithGoal],
+    [inRange(t('group.goal')), goalOf(row)],
     [inRange(t('group.answersOf')), answers], [inRange(t('items.right')), rate == null ? null : percent(rate)],
-    [t('group.learned'), row.totalItemsLearned], [t('group.expected'), Math.round(row.expectedKnown)],
+    [t('group.learned'), row.totalItemsLearned], [t('group.expected'), row.expectedKnown && Math.round(row.expectedKnown)],
     [t('group.changeOf'), change(row.weeks)],
     ...row.weeks.map((week, index) => [
       t('group.answersIn', { day: nameOfWeek(week, index === row.weeks.length - 1, longDay) }), week.answers,

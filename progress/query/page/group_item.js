@@ -9,7 +9,7 @@ import { note, table } from './layout.js';
 import { learnName } from './names.js';
 import { View } from './problems.js';
 import { withParameter } from './then.js';
-import { addressOf, groupName, learnLearners, leave } from './way.js';
+import { addressOf, findAlike, groupName, learnLearners, leave, linkTo } from './way.js';
 
 const MEMBERS = `query Members($group: ID!, $after: String) {
   group(groupId: $group) { name }
@@ -92,8 +92,7 @@ export class GroupItem extends View {
   row({ userId, displayName, answers, correctAnswers, accuracyRate, lapses, lastAnsweredAt, estimatedRecall }) {
     const href = withParameter(`#/item/${[this.item, userId].map(encodeURIComponent).join('/')}`, 'group', this.group);
     return [
-      [h('a', { href, translate: 'no' }, displayName ?? userId),
-        displayName && h('span', { class: 'of', translate: 'no' }, userId)],
+      linkTo(href, userId, displayName, findAlike(this.data.rows.map((other) => other.displayName))),
       [h('b', null, percent(accuracyRate)),
         h('span', { class: 'of' }, t('weakest.of', { right: correctAnswers, count: answers }))],
       number(lapses), recallShare(estimatedRecall), ago(lastAnsweredAt),

@@ -30,7 +30,7 @@ KNOWLEDGE = "#/knowledge"
 
 _FOCUSED = """(() => {
   const focused = document.activeElement;
-  const name = focused.dataset.day || focused.ariaLabel || focused.placeholder
+  const name = focused.dataset.day || focused.ariaLabel || focused.labels?.[0]?.textContent.trim()
     || focused.textContent.trim();
   return [name, getComputedStyle(focused).outlineStyle];
 })()"""
