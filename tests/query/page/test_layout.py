@@ -30,8 +30,8 @@ KNOWLEDGE = "#/knowledge"
 
 _FOCUSED = """(() => {
   const focused = document.activeElement;
-  const name = focused.dataset.day || focused.ariaLabel || focused.labels?.[0]?.textContent.trim()
-    || focused.textContent.trim();
+  const label = focused.type === 'text' && focused.labels[0].textContent;
+  const name = focused.dataset.day || focused.ariaLabel || label || focused.textContent.trim();
   return [name, getComputedStyle(focused).outlineStyle];
 })()"""
 
