@@ -72,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exports_bucket: str | None = None
     dump_to: Annotated[str, msgspec.Meta(pattern="^(/|gs://.)")] | None = None
     erase_deleted_after_days: _Positive | None = None
+    retention_months: Annotated[int, msgspec.Meta(ge=1, le=240)] | None = None
     malformed_days: Annotated[int, msgspec.Meta(ge=1, le=400)] = 30
     former_schema_days: _Positive | None = None  # None: 7, and 1 in `up` and `serve`
     scheduler_region: str = "europe-west1"  # as in infra/terraform
@@ -93,6 +94,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """
         return self.environment == "development" and bool(self.pubsub_emulator_host)
 
+    def check_retention(self, publish_events: str) -> None:
+        """Raise SettingsError if erasures are announced, but nothing is published."""
+        if self.retention_months is not None and publish_events == "off":
+            raise SettingsError(
+                "RETENTION_MONTHS: expected PUBLISH_EVENTS milestones or all, and in `serve` "
+                "PUBSUB_PROJECT_ID, because erasures are announced; found off"
+            )
+
     def lag_limits(self) -> dict[str, int]:
         """Return the limits of the statement that reports the lag of the projections."""
         return {
@@ -108,6 +117,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 _EXPECTED = {
     "archive_buckets": "16, 64 or 256",
     "malformed_days": "an integer from 1 to 400",
+    "retention_months": "an integer from 1 to 240",
     "environment": ", ".join(get_args(Environment)),
     "publish_events": ", ".join(get_args(PublishEvents)),
     "graphql_introspection": "true or false",
@@ -171,11 +181,13 @@ def read(environment: Mapping[str, str]) -> Settings:
         if not texts.get(name, schemes[0]).startswith(schemes):
             raise SettingsError(f"{name.upper()}: expected a URL that begins with {schemes[0]}")
     try:
-        return msgspec.convert(texts, Settings, strict=False)
+        settings = msgspec.convert(texts, Settings, strict=False)
     except msgspec.ValidationError as error:
         name = str(error).rpartition("$.")[2].rstrip("`")
         expected = _EXPECTED.get(name, "an integer")
         raise SettingsError(f"{name.upper()}: expected {expected}; found {texts[name]!r}") from None
+    settings.check_retention(settings.publish_events)
+    return settings
 
 
 def _list_names() -> set[str]:

@@ -11,6 +11,20 @@ variable "erase_deleted_after_days" {
   }
 }
 
+variable "retention_months" {
+  description = "The months without a recorded event after which a learner is announced, then erased; null: never."
+  type        = number
+  default     = null
+
+  validation {
+    condition = try(
+      var.retention_months >= 1 && var.retention_months <= 240 && var.publish_events != "off",
+      var.retention_months == null
+    )
+    error_message = "expected 1 to 240 with publish_events milestones or all, or null"
+  }
+}
+
 locals {
   jobs = {
     # A job waits up to 120 s for the network. A job is retried if its instance died or did not reach the network. A
@@ -58,7 +72,9 @@ locals {
   }
 
   erasure_settings = {
-    for days in compact([var.erase_deleted_after_days]) : "ERASE_DELETED_AFTER_DAYS" => tostring(days)
+    for name, value in {
+      ERASE_DELETED_AFTER_DAYS = var.erase_deleted_after_days, RETENTION_MONTHS = var.retention_months
+    } : name => tostring(value) if value != null
   }
 
   job_secrets = {

@@ -38,6 +38,7 @@ _PLACES = {
     "undecodable_letters": "dead letters emptied that nobody can decode, whoever sent them",
     "snapshots": "snapshots deleted",
     "milestone_marks": "marks of published milestones deleted",
+    "erasure_announcements": "announcements of the erasure deleted",
     "accesses": "traces of who read whose record deleted or freed from the learner's id",
     "poisoned": "marks of poisoned events deleted",
     "operations": "operations from which the learner's id was removed",
@@ -230,6 +231,8 @@ def show_receipt(console: Console, result: str) -> None:
     table.add_row("learner, as a digest", receipt["digest"])
     table.add_row("events dropped since", receipt["erased_at"])
     table.add_row("erased completely", receipt["closed_at"])
+    if "reason" in receipt:
+        table.add_row("reason", receipt["reason"])
     for place, name in _PLACES.items():
         if place in receipt["erased"]:
             table.add_row(name, f"{receipt['erased'][place]:,}")

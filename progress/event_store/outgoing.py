@@ -16,7 +16,7 @@ from progress.event_store.events import Day, Id, Level
 TOPIC = "progress-events"
 
 MilestoneKind = Literal["STREAK", "ITEMS_LEARNED", "ITEMS_MASTERED", "GOAL_MET", "LEVEL_REACHED"]
-Kind = Literal["milestone", "recorded"]
+Kind = Literal["milestone", "announced", "recorded"]
 Time = Annotated[str, Meta(pattern=r"^[0-9-]{10}T[0-9:]{8}\.[0-9]{6}Z$")]
 
 LEFT_OUT = ("email", "display_name")  # of the data and metadata of recorded events
@@ -42,6 +42,13 @@ class MilestoneReached(msgspec.Struct, frozen=True):
         return uuid.uuid5(uuid.NAMESPACE_OID, msgspec.json.encode(key).decode())
 
 
+class ErasureAnnounced(msgspec.Struct, frozen=True):
+    """The learner will be erased, unless an event about the learner is recorded before."""
+
+    user_id: Id
+    erase_on: Day
+
+
 class RecordedMetadata(msgspec.Struct, frozen=True):
     """The event's own metadata, and its place in the log."""
 
@@ -62,6 +69,7 @@ class RecordedEvent(msgspec.Struct, frozen=True):
 
 MESSAGES: dict[Kind, type[msgspec.Struct]] = {
     "milestone": MilestoneReached,
+    "announced": ErasureAnnounced,
     "recorded": RecordedEvent,
 }
 

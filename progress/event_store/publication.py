@@ -1,4 +1,4 @@
-"""The publisher of the events and milestones that leave the system.
+"""The publisher of the events, milestones and announcements that leave the system.
 
 It reads the committed rows of a shard after the shard's checkpoint, and moves the checkpoint once
 Pub/Sub has accepted the messages. A crash repeats messages and loses none. One worker at a time
@@ -97,6 +97,8 @@ def _publish_window(connection: Connection, shard: int, settings: Settings) -> i
     messages = [row for row in window if row.data is not None]
     if messages:
         _send(messages, settings)
+    if announcements := [str(row.event_id) for row in messages if row.kind == "announced"]:
+        database.run(connection, _FILE, "record announcements", announcements=announcements)
     position = max((row.position for row in window if row.position is not None), default=0)
     mark = max((row.mark for row in window if row.mark is not None), default=0)
     database.run(connection, _FILE, "move", shard=shard, position=position, mark=mark)

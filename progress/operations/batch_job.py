@@ -25,6 +25,7 @@ from progress.settings import Settings
 _LETTERS_PER_RUN = _ACCESSES_PER_RUN = 10_000
 _LETTERS_READ = 1_000  # in one transaction
 _FORMER_SCHEMA_DAYS = 7
+_ANNOUNCEMENTS_PER_RUN = 1_000
 _ERASURES_PER_RUN = 10  # few, so that many deletions do not delay other operations
 _FILE = "operations/operations"
 
@@ -93,6 +94,7 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Bat
             export_files.delete_old(settings)
             if settings.erase_deleted_after_days is not None:
                 start_erasures(connection, settings.erase_deleted_after_days)
+            erase_silent_learners(connection, settings.retention_months)
             start_archive_if_due(connection)
             replacement.drop_former(connection, settings.former_schema_days or _FORMER_SCHEMA_DAYS)
         called = call_workers(connection)
@@ -137,9 +139,31 @@ def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID
             key=digest,
             subject=learner,
             user_id=learner,
+            reason=f"the account was deleted more than {deleted_after_days} days before",
         )
         for learner, digest in rows
     ]
+
+
+def erase_silent_learners(connection: Connection, months: int | None) -> None:
+    """Announce the learners of whom nothing was recorded for so many months; erase them later.
+
+    The publisher publishes the announcements. Without `months`, withdraw all of them.
+    """
+    schema.set_search_path(connection)
+    database.run(connection, _FILE, "withdraw announcements", months=months)
+    if months is None:
+        return
+    values = {"months": months, "limit": _ERASURES_PER_RUN}
+    rows = database.run(connection, _FILE, "announced learners to erase", **values)
+    for learner, announcement, silent_since, reason in rows:
+        records.accept(
+            connection, OperationKind.ERASE_USER,
+            caller=records.BATCH_JOB, key=announcement, subject=learner,
+            user_id=learner, silent_since=silent_since, reason=reason,
+        )  # fmt: skip
+    values = {"months": months, "limit": _ANNOUNCEMENTS_PER_RUN}
+    database.run(connection, _FILE, "announce erasures", **values)
 
 
 def start_archive_if_due(connection: Connection) -> None:

@@ -44,6 +44,17 @@ def forbid_learner(
     return erasure_ledger.Entry(digest, str(operation_id), erased_at)
 
 
+def has_returned(connection: Connection, learner: str, silent_since: str) -> bool:
+    """Return whether an event was recorded later; until the transaction ends, none is recorded.
+
+    The UserDeleted of an erasure that has begun does not count.
+    """
+    database.run(connection, "recovery/dumps", "hold appends")
+    values = {"learner": learner, "silent_since": silent_since}
+    returned: bool = database.run(connection, _FILE, "has returned", **values)[0][0]
+    return returned
+
+
 def read_key(connection: Connection) -> erasure_ledger.Key:
     """Return the secret key with which this log hashes learners' ids to digests."""
     return erasure_ledger.Key(*database.run(connection, _FILE, "read key")[0])
@@ -176,13 +187,14 @@ def _page_undeclared(
 
 
 def redact_rest(connection: Connection, learner: str, check: Check) -> None:
-    """Delete the learner's snapshots, milestone marks and pending events.
+    """Delete the learner's snapshots, milestone marks, announcement and pending events.
 
     Redact what waits in the queue on one machine, and the finished operations that name the
     learner.
     """
     _repeat(connection, "delete snapshots", learner, check)
     database.run(connection, _FILE, "delete milestone marks", learner=learner)
+    database.run(connection, _FILE, "delete announcement", learner=learner)
     database.run(connection, _FILE, "delete pending", learner=learner)
     database.run(connection, _FILE, "forget queue", learner=learner)
     database.run(connection, _FILE, "redact operations", learner=learner, own=None)

@@ -17,12 +17,13 @@ import msgspec
 
 from progress import settings
 from progress.adapters import storage
+from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import blocking_client
 from progress.archive import erased_files, erasure_ledger, manifests
 from progress.errors import OperationEnded, ProgressError
 from progress.event_store import publication
-from progress.operations import erasure_rows, export_files
+from progress.operations import erasure_rows, export_files, records
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.records import OperationState
 from progress.projections import live, projector, replacement
@@ -53,9 +54,11 @@ _LATER_LETTERS = (
 
 
 class EraseArguments(msgspec.Struct, frozen=True):
-    """The arguments of ERASE_USER."""
+    """The arguments of ERASE_USER: with `silent_since`, an event recorded later prevents it."""
 
     user_id: str
+    silent_since: str | None = None
+    reason: str = "requested"
 
 
 def _unless_closed(step: Step) -> Step:
@@ -86,14 +89,23 @@ def _unless_closed(step: Step) -> Step:
 @_unless_closed
 def forbid(operation: ClaimedOperation) -> object:
     """Forbid new events of the learner, and write the ledger; return the digest and row counts."""
-    learner = _learner(operation)
+    arguments = parse_arguments(operation, EraseArguments)
+    learner = arguments.user_id
     with connection_for(operation) as connection:
         archive = manifests.open_archive(settings.current())
         # If the ledger has another key, `write_key` raises an error, and the log must adopt the key
         # of the ledger. A log that has recorded an erasure cannot adopt a key. Therefore, call
         # `write_key` before `forbid_learner`, which records the erasure.
         erasure_ledger.write_key(archive, erasure_rows.read_key(connection))
-        entry = erasure_rows.forbid_learner(connection, learner, operation.id)
+        with database.transaction(connection):
+            if arguments.silent_since is not None and erasure_rows.has_returned(
+                connection, learner, arguments.silent_since
+            ):
+                raise OperationEnded(
+                    OperationState.FAILED, "an event was recorded after the announcement",
+                    cancelled_by=records.RETURN,
+                )  # fmt: skip
+            entry = erasure_rows.forbid_learner(connection, learner, operation.id)
         erasure_ledger.write_entry(archive, entry)
         counts = erasure_rows.count_of_learner(connection, learner, operation.id)
         now = erasure_rows.read_time(connection)
@@ -210,6 +222,7 @@ def _write_receipt(
         "erased_at": forbidden["erased_at"],
         "forgotten_at": forgotten["forgotten_at"],
         "closed_at": now,
+        "reason": parse_arguments(operation, EraseArguments).reason,
         "erased": _counts(operation) | operation.outcomes["files"],
         "found": sum(left.values()),
         "places": {place: rows for place, rows in left.items() if rows},

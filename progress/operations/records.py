@@ -23,6 +23,7 @@ ARCHIVE_SUBJECT = "archive"  # the subject of every operation of the kind ARCHIV
 COMMAND_LINE = callers.name_system("command line")
 BATCH_JOB = callers.name_system("batch job")
 DELETION = callers.name_system("deletion")  # cancels the exports of a learner who is deleted
+RETURN = callers.name_system("return")  # cancels the erasure of a learner who is silent no longer
 # `sql/operations/erasure_rows.sql` also has `system:erasure`, which cancels exports.
 
 _FILE = "operations/operations"

@@ -146,7 +146,9 @@ def _url_of(at: Address, login: Login) -> str:
 
 def _choose_publication(settings: Settings) -> str:
     """Return `PUBLISH_EVENTS`: without a project of Google Cloud, nothing leaves the system."""
-    return "off" if settings.pubsub_project_id == LOCAL_PROJECT else settings.publish_events
+    chosen = "off" if settings.pubsub_project_id == LOCAL_PROJECT else settings.publish_events
+    settings.check_retention(chosen)
+    return chosen
 
 
 async def run(

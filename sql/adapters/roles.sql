@@ -13,13 +13,15 @@ VALUES
     ('progress_project', 'OWNER', 'TABLE progress, TABLE progress_*, ROUTINE progress, ROUTINE progress_*', '*'),
     ('progress_project', 'OWNER', 'TYPE progress_*', '*'),
     ('progress_project', 'USAGE', 'SCHEMA', 'event_store operations'),
-    ('progress_project', 'SELECT', 'TABLE event_store', 'accesses dead_letters erased erasure_key events
-        milestone_definitions milestone_marks poison_marks poisoned publisher_checkpoints read_models snapshots'),
+    ('progress_project', 'SELECT', 'TABLE event_store', 'accesses dead_letters erased erasure_announcements
+        erasure_key events milestone_definitions milestone_marks poison_marks poisoned publisher_checkpoints read_models
+        snapshots'),
     ('progress_project progress_batch', 'INSERT', 'TABLE event_store', 'milestone_definitions milestone_marks
         publisher_checkpoints snapshots'),
     ('progress_project', 'INSERT', 'TABLE event_store', 'read_models'),
-    ('progress_project', 'UPDATE', 'TABLE event_store', 'publisher_checkpoints read_models'),
-    ('progress_project', 'DELETE', 'TABLE event_store', 'milestone_marks snapshots'),
+    ('progress_project', 'UPDATE', 'TABLE event_store', 'erasure_announcements publisher_checkpoints read_models'),
+    ('progress_project', 'DELETE', 'TABLE event_store', 'erasure_announcements milestone_marks snapshots'),
+    ('progress_batch', 'INSERT, UPDATE, DELETE', 'TABLE event_store', 'erasure_announcements'),
     ('progress_project', 'SELECT, UPDATE', 'TABLE operations', 'operations steps'),
     ('progress_project', 'EXECUTE', 'ROUTINE event_store', 'adopt_marks analyze_columns append clear_marks
         count_of_learner count_unpublished delete_pending drop_orphaned_marks drop_read_models erasure_digest event_uuid
@@ -31,13 +33,14 @@ VALUES
 
     ('progress_batch progress_query', 'USAGE', 'SCHEMA', 'event_store operations progress progress_*'),
     ('progress_batch', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE', 'TABLE progress_*, TABLE progress', '*'),
-    ('progress_batch', 'SELECT', 'TABLE event_store', 'accesses dead_letters erased events learner_conflicts
-        letter_bytes milestone_definitions milestone_marks pending poison_marks poisoned publisher_checkpoints
-        read_models snapshots'),
+    ('progress_batch', 'SELECT', 'TABLE event_store', 'accesses dead_letters erased erasure_announcements events
+        learner_conflicts letter_bytes milestone_definitions milestone_marks pending poison_marks poisoned
+        publisher_checkpoints read_models snapshots'),
     ('progress_batch', 'UPDATE', 'TABLE event_store', 'publisher_checkpoints snapshots'),
     ('progress_batch', 'DELETE', 'TABLE event_store', 'accesses dead_letters learner_conflicts snapshots'),
     ('progress_batch', 'DELETE, SELECT (operation_id), SELECT (kind), SELECT (subject), SELECT (finished_at)',
         'TABLE operations', 'operations'),
+    ('progress_batch', 'SELECT (key_digest)', 'TABLE operations', 'operations'),
     ('progress_batch', 'EXECUTE', 'ROUTINE event_store', 'append count_unpublished drop_orphaned_marks drop_read_models
         empty_old_letters end_analyst_locks erasure_digest event_uuid fold_case has_messages is_deleted mark_failed
         mark_poisoned mark_replayed most_letter_bytes move_publisher next_messages position_at published_event

@@ -1,7 +1,10 @@
 -- The statements of progress/event_store/publication.py.
 
 -- has messages --
-SELECT event_store.has_messages(CAST(:shard AS smallint), :setting);
+-- A version that cannot publish announcements calls the function, too, which therefore leaves them out.
+SELECT event_store.has_messages(CAST(:shard AS smallint), :setting) OR :setting <> 'off' AND EXISTS (
+    SELECT FROM event_store.erasure_announcements a
+    WHERE a.shard = :shard AND a.published_at IS NULL AND NOT event_store.is_deleted('learner-' || a.user_id));
 
 -- has unpublished --
 SELECT unpublished > 0 FROM event_store.count_unpublished();
@@ -13,8 +16,19 @@ SELECT pg_try_advisory_lock(hashtext('event_store.publisher'), :shard);
 SELECT pg_advisory_unlock(hashtext('event_store.publisher'), :shard);
 
 -- next messages --
+-- The announcements are read first, so that none follows its learner's UserDeleted.
+SELECT NULL AS position, NULL AS mark, 'announced' AS kind, 'ErasureAnnounced' AS event_type,
+    a.announcement_id AS event_id, 'learner-' || a.user_id AS stream_id, a.announced_at AS committed_at,
+    CAST(json_build_object('user_id', a.user_id, 'erase_on', a.erase_on) AS text) AS data
+FROM event_store.erasure_announcements a
+WHERE a.shard = :shard AND a.published_at IS NULL AND NOT event_store.is_deleted('learner-' || a.user_id)
+UNION ALL
 SELECT position, mark, kind, event_type, event_id, stream_id, committed_at, data
 FROM event_store.next_messages(CAST(:shard AS smallint), :is_everything, :at_most, :max_bytes);
+
+-- record announcements --
+UPDATE event_store.erasure_announcements SET published_at = clock_timestamp()
+WHERE announcement_id = ANY (CAST(:announcements AS uuid[]));
 
 -- move --
 SELECT event_store.move_publisher(CAST(:shard AS smallint), :position, :mark);

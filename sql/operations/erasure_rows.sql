@@ -7,12 +7,21 @@ SELECT is_known, operation_id FROM operations.find_erasure(:learner);
 -- forbid learner --
 SELECT encode(digest, 'hex'), erased_at FROM event_store.forbid_learner(:learner, CAST(:operation_id AS uuid));
 
+-- has returned --
+SELECT NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(:learner))
+   AND EXISTS (
+    SELECT FROM (
+        SELECT e.created_at FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)
+        ORDER BY e.stream_version DESC LIMIT 1
+    ) e WHERE e.created_at > CAST(:silent_since AS timestamptz));
+
 -- read key --
 SELECT encode(k.inner_key, 'hex'), encode(k.outer_key, 'hex') FROM event_store.erasure_key k;
 
 -- count of learner --
 SELECT c.events, c.sessions, c.pending, c.snapshots, c.poisoned,
     (SELECT count(*) FROM event_store.milestone_marks m WHERE m.user_id = :learner) AS milestone_marks,
+    (SELECT count(*) FROM event_store.erasure_announcements a WHERE a.user_id = :learner) AS erasure_announcements,
     (SELECT count(*) FROM event_store.accesses a
      WHERE a.user_id = :learner OR a.read_by = :learner AND a.role <> 'system') AS accesses,
     (SELECT count(*) FROM operations.operations_of(:learner) o (id)
@@ -85,6 +94,9 @@ SELECT count(*) FROM gone;
 
 -- delete milestone marks --
 DELETE FROM event_store.milestone_marks m WHERE m.user_id = :learner;
+
+-- delete announcement --
+DELETE FROM event_store.erasure_announcements a WHERE a.user_id = :learner;
 
 -- redact accesses --
 SELECT event_store.redact_accesses(:learner, :at_most);

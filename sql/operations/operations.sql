@@ -153,3 +153,52 @@ WHERE e.created_at < clock_timestamp() - make_interval(days => CAST(:days AS int
   AND NOT EXISTS (SELECT FROM operations.operations o WHERE o.kind = 'ERASE_USER' AND o.subject = d.user_id)
 ORDER BY e.created_at, d.user_id
 LIMIT CAST(:limit AS bigint);
+
+-- withdraw announcements --
+-- Delete the announcements of learners who are no longer silent for :months. Without :months, delete all. One that
+-- waited for Pub/Sub for a day goes, too: the next has a later `erase_on`.
+DELETE FROM event_store.erasure_announcements a
+WHERE a.published_at IS NULL AND a.announced_at < clock_timestamp() - interval '1 day'
+   OR CAST(:months AS integer) IS NULL
+   OR a.silent_since > clock_timestamp() - make_interval(months => CAST(:months AS integer))
+   OR a.silent_since IS DISTINCT FROM (
+        SELECT e.created_at FROM event_store.events e WHERE e.stream_id = 'learner-' || a.user_id
+        ORDER BY e.stream_version DESC LIMIT 1);
+
+-- announced learners to erase --
+-- Those whose announcement Pub/Sub took 30 days ago, and why they are erased. An erasure that has ended is not started
+-- again. The key of an erasure is the id of its announcement.
+SELECT a.user_id, CAST(a.announcement_id AS text), CAST(a.silent_since AS text),
+    format('no event was recorded for %s months, since %s; announced on %s', CAST(:months AS integer),
+        CAST(a.silent_since AT TIME ZONE 'UTC' AS date), CAST(a.published_at AT TIME ZONE 'UTC' AS date))
+FROM event_store.erasure_announcements a
+WHERE a.published_at < clock_timestamp() - interval '30 days'
+  AND a.erase_on <= CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date)
+  AND NOT EXISTS (
+    SELECT FROM operations.operations o
+    WHERE o.kind = 'ERASE_USER' AND o.subject = a.user_id
+      AND (o.finished_at IS NULL OR o.key_digest = sha256(CAST(CAST(a.announcement_id AS text) AS bytea))))
+ORDER BY a.published_at, a.user_id
+LIMIT CAST(:limit AS bigint);
+
+-- announce erasures --
+-- Pub/Sub has a day to take the announcement: at `erase_on`, 30 days have passed since then.
+INSERT INTO event_store.erasure_announcements (user_id, shard, silent_since, erase_on)
+SELECT p.user_id, event_store.shard_of('learner-' || p.user_id), n.created_at,
+    CAST(statement_timestamp() AT TIME ZONE 'UTC' AS date) + 32
+FROM user_progress p
+CROSS JOIN LATERAL (
+    SELECT e.created_at FROM event_store.events e WHERE e.stream_id = 'learner-' || p.user_id
+    ORDER BY e.stream_version DESC LIMIT 1
+) n
+CROSS JOIN LATERAL (SELECT statement_timestamp() - make_interval(months => CAST(:months AS integer))) l (at)
+WHERE p.last_updated < l.at AND n.created_at < l.at   -- a late or undeclared event may be newer than the summary
+  AND NOT event_store.is_deleted('learner-' || p.user_id)
+  AND NOT EXISTS (SELECT FROM event_store.erasure_announcements a WHERE a.user_id = p.user_id)
+  AND NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(p.user_id))
+  AND NOT EXISTS (
+    SELECT FROM operations.operations o
+    WHERE o.kind = 'ERASE_USER' AND o.subject = p.user_id AND o.finished_at IS NULL)
+ORDER BY p.last_updated, p.user_id
+LIMIT CAST(:limit AS bigint)
+ON CONFLICT DO NOTHING;

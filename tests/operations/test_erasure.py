@@ -177,6 +177,7 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
         "pending": 0,
         "snapshots": 1,
         "milestone_marks": 0,
+        "erasure_announcements": 0,
         "accesses": 2,
         "poisoned": 1,
         "dead_letters": 5,
@@ -187,7 +188,7 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
         "archived_events": 0,
     }
     assert (done["found"], done["places"], done["in_events_of_others"]) == (0, {}, 1)
-    assert done["published"] == "stays with its subscribers"
+    assert (done["published"], done["reason"]) == ("stays with its subscribers", "requested")
     assert done["undecodable_letters"] == (
         "one that arrives after the step redact keeps its bytes for 30 days, and is not searched"
     )

@@ -79,6 +79,17 @@ ALTER TABLE event_store.events DISABLE TRIGGER append_only;
 UPDATE event_store.events SET created_at = created_at - make_interval(days => CAST(:days AS integer))
 WHERE event_type = 'UserDeleted';
 
+-- let pass --
+-- What was recorded and announced before was so much earlier.
+WITH e AS (
+    UPDATE event_store.events SET created_at = created_at - CAST(:time AS interval)
+), a AS (
+    UPDATE event_store.erasure_announcements
+    SET silent_since = silent_since - CAST(:time AS interval), erase_on = erase_on - CAST(:time AS interval),
+        announced_at = announced_at - CAST(:time AS interval), published_at = published_at - CAST(:time AS interval)
+)
+UPDATE user_progress SET last_updated = last_updated - CAST(:time AS interval);
+
 -- erasures --
 SELECT o.subject FROM operations.operations o WHERE o.kind = 'ERASE_USER' ORDER BY o.number;
 

@@ -102,6 +102,8 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"functions": size(concurrency="0")}, {}),
     ({"functions": size(min_instances="3", max_instances="2")}, {}),
     ({"functions": size(max_instances="0"), "erase_deleted_after_days": "0"}, {}),
+    ({"retention_months": "241"}, {}),
+    ({"retention_months": "12"}, {"publish_events": '"off"'}),
     (
         {"domain": "null"},
         {"environment": '"prod"', "alert_emails": '["a@example.com"]', "auth": "{}"},

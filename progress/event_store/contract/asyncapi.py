@@ -23,8 +23,8 @@ _PUBLISHERS = {
 }
 
 _OUTGOING = (
-    "Milestones and, with PUBLISH_EVENTS=all, recorded events. Each message is a CloudEvent in "
-    "binary mode; the ordering key is the subject."
+    "Milestones, announced erasures and, with PUBLISH_EVENTS=all, recorded events. Each message is "
+    "a CloudEvent in binary mode; the ordering key is the subject."
 )
 _MILESTONE = msgspec.convert(
     published_example(outgoing.MilestoneReached), outgoing.MilestoneReached

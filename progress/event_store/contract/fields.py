@@ -95,6 +95,9 @@ PUBLISHED: dict[str, Field] = {
     "value": Field("Days of a streak, items, or the day's goal; null for LEVEL_REACHED.", 30),
     "level": Field("The level reached; null for the other kinds.", None),
     "reached_on": Field("The learner's local day.", "2024-03-29"),
+    "erase_on": Field(
+        "The day of the erasure in UTC, at the earliest 30 days after this message.", "2025-04-30"
+    ),
     "event_id": Field(
         "The id of the event; also `ce-id`.", str(uuid.uuid5(uuid.NAMESPACE_OID, "e"))
     ),

@@ -1,0 +1,258 @@
+"""A learner about whom nothing is recorded is announced once, and erased 30 days later."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from progress import settings
+from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
+from progress.errors import SettingsError
+from progress.event_store import outgoing
+from progress.event_store.contract import schemas
+from progress.operations import batch_job
+from progress.projections.projector import Projector
+from progress.serve import system
+from tests.conftest import Store
+from tests.support import published, sample_events
+from tests.support.erasure_fixtures import erase, push_events, receipt
+from tests.support.fake_publisher import FakePublisher
+from tests.support.operation_fixtures import BLOCKS, Operator
+from tests.support.postgres_servers import url_of
+from tests.support.published import Publisher
+from tests.support.stage import append
+
+pytestmark = pytest.mark.every_postgres
+
+MONTHS = 12
+SCHEMA = Draft202012Validator(schemas.make_published()["ErasureAnnounced"])
+
+
+@pytest.fixture
+def job(store: Store) -> Iterator[Connection]:
+    with contextlib.closing(database.connect(url_of(store.url, "batch"))) as connected:
+        yield connected
+
+
+@pytest.fixture(params=["milestones", "all"])
+def publisher(
+    request: pytest.FixtureRequest, store: Store, fake_publisher: FakePublisher
+) -> Iterator[Publisher]:
+    with contextlib.closing(Publisher(store, fake_publisher, request.param)) as made:
+        yield made
+
+
+def record(connection: Connection, *learners: str, number: int = 0) -> None:
+    for learner in learners:
+        append(connection, sample_events.lesson(learner, number))
+    Projector(connection).catch_up_all()
+
+
+def let_pass(connection: Connection, **time: int) -> None:
+    """Move everything that was recorded so far into the past."""
+    connection.run(BLOCKS["let the log be changed"])
+    connection.run(BLOCKS["let pass"], time=" ".join(f"{n} {unit}" for unit, n in time.items()))
+
+
+def run(job: Connection, publisher: Publisher, months: int | None = MONTHS) -> None:
+    batch_job.erase_silent_learners(job, months)
+    publisher.run()
+
+
+def announced(publisher: Publisher) -> dict[str, dict[str, Any]]:
+    """Return what was announced, by the ids of the messages."""
+    found: dict[str, dict[str, Any]] = {}
+    for message in publisher.pubsub.messages(outgoing.TOPIC):
+        attributes = dict(message.attributes)
+        if attributes["kind"] == "announced":
+            body = json.loads(message.data)
+            assert SCHEMA.is_valid(body)
+            assert message.ordering_key == f"learner-{body['user_id']}"
+            assert found.setdefault(attributes["ce-id"], body) == body
+    return found
+
+
+def erasures(connection: Connection) -> list[str]:
+    return [learner for (learner,) in connection.run(BLOCKS["erasures"])]
+
+
+def test_a_silent_learner_is_announced_once_and_erased_30_days_after_the_publication(
+    connection: Connection, job: Connection, publisher: Publisher
+) -> None:
+    record(connection, "ann", "ben")
+    let_pass(connection, months=MONTHS, days=-1)
+    run(job, publisher)
+    assert announced(publisher) == {}
+    let_pass(connection, days=2)
+    record(connection, "ben", number=1)
+    for _ in range(3):
+        run(job, publisher)
+    (body,) = announced(publisher).values()
+    in_31_days = (datetime.now(UTC) + timedelta(days=31)).date()
+    assert (body["user_id"], body["erase_on"] >= in_31_days.isoformat()) == ("ann", True)
+    let_pass(connection, days=33)
+    connection.run(
+        "UPDATE event_store.erasure_announcements SET published_at = published_at + interval '4 d'"
+    )
+    run(job, publisher)
+    assert erasures(connection) == []  # erase_on has come, but Pub/Sub took it 29 days ago
+    let_pass(connection, days=1)
+    for _ in range(3):
+        run(job, publisher)
+    assert erasures(connection) == ["ann"]
+    assert len(announced(publisher)) == 1
+
+
+@pytest.mark.parametrize("fault", published.FAULTS)
+def test_whatever_fails_an_announcement_is_published_with_one_id_and_its_days_count_from_then(
+    connection: Connection, job: Connection, publisher: Publisher, fault: str
+) -> None:
+    record(connection, "ann")
+    publisher.run()
+    let_pass(connection, months=MONTHS, days=1)
+    batch_job.erase_silent_learners(job, MONTHS)
+    publisher.run_and_fail(fault, 1)
+    run(job, publisher)
+    assert len(announced(publisher)) == 1
+    ((published_at,),) = connection.run(
+        "SELECT published_at FROM event_store.erasure_announcements"
+    )
+    assert datetime.now(UTC) - published_at < timedelta(minutes=1)
+
+
+def test_an_announcement_that_waits_for_a_day_is_replaced_by_one_with_a_later_day(
+    connection: Connection, job: Connection, publisher: Publisher
+) -> None:
+    record(connection, "ann")
+    let_pass(connection, months=MONTHS, days=1)
+    batch_job.erase_silent_learners(job, MONTHS)
+    let_pass(connection, days=33)
+    run(job, publisher)
+    assert erasures(connection) == []
+    (body,) = announced(publisher).values()
+    assert body["erase_on"] > (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
+
+
+def test_an_event_cancels_the_erasure_and_a_later_silence_is_announced_again(
+    connection: Connection, job: Connection, publisher: Publisher
+) -> None:
+    record(connection, "ann")
+    let_pass(connection, months=MONTHS, days=1)
+    run(job, publisher)
+    let_pass(connection, days=40)
+    record(connection, "ann", number=1)
+    run(job, publisher)
+    assert (erasures(connection), len(announced(publisher))) == ([], 1)
+    let_pass(connection, months=MONTHS, days=1)
+    run(job, publisher)
+    assert (erasures(connection), len(announced(publisher))) == ([], 2)
+
+
+def test_the_setting_may_change_and_without_it_announcements_are_withdrawn(
+    connection: Connection, job: Connection, publisher: Publisher
+) -> None:
+    record(connection, "ann", "ben")
+    let_pass(connection, months=MONTHS, days=1)
+    record(connection, "ben", number=1)
+    let_pass(connection, months=6)
+    for months, count in ((MONTHS, 1), (3, 2), (3, 2), (24, 2), (3, 4)):
+        run(job, publisher, months)
+        assert len(announced(publisher)) == count
+    let_pass(connection, days=40)
+    run(job, publisher, None)
+    run(job, publisher, MONTHS)
+    assert (erasures(connection), len(announced(publisher))) == ([], 5)
+
+
+def test_who_is_deleted_or_being_erased_or_has_only_dead_letters_is_not_announced(
+    connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+) -> None:
+    record(connection, "ann", "ben", "cyd", "dan")
+    append(connection, [sample_events.user_deleted("ann")])  # no fold has deleted ann yet
+    goal = {"user_id": "eve", "answers_per_day": -1}
+    push_events(connection, sample_events.envelope("GoalSet", goal, at=sample_events.BEGIN))
+    operator.run(erase(operator, "cyd")["id"])
+    let_pass(connection, months=MONTHS, days=1)
+    erase(operator, "ben")
+    run(job, publisher)
+    assert [body["user_id"] for body in announced(publisher).values()] == ["dan"]
+    append(connection, [sample_events.user_deleted("dan")])
+    let_pass(connection, days=40)
+    run(job, publisher)
+    assert erasures(connection)[1:] == ["ben"]
+
+
+def test_nothing_follows_the_deletion_of_a_learner_who_was_to_be_announced(
+    connection: Connection, job: Connection, publisher: Publisher
+) -> None:
+    record(connection, "ann")
+    let_pass(connection, months=MONTHS, days=1)
+    batch_job.erase_silent_learners(job, MONTHS)
+    append(connection, [sample_events.user_deleted("ann")])
+    publisher.run()
+    assert (announced(publisher), publisher.run()) == ({}, 0)
+
+
+def begin_erasure(connection: Connection, job: Connection, publisher: Publisher) -> str:
+    record(connection, "ann", "ben")
+    let_pass(connection, months=MONTHS, days=1)
+    record(connection, "ben", number=1)
+    run(job, publisher)
+    let_pass(connection, days=33)
+    run(job, publisher)
+    ((operation_id,),) = connection.run("SELECT operation_id::text FROM operations.operations")
+    return str(operation_id)
+
+
+def test_the_receipt_says_why_and_nothing_of_the_announcement_is_left(
+    connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+) -> None:
+    done = receipt(operator.run(begin_erasure(connection, job, publisher)))
+    assert done["reason"].startswith("no event was recorded for 12 months, since 20")
+    assert "; announced on 20" in done["reason"]
+    assert (done["erased"]["erasure_announcements"], done["found"]) == (1, 0)
+    assert connection.run("SELECT FROM event_store.erasure_announcements") == []
+    assert receipt(operator.run(erase(operator, "ben")["id"]))["reason"] == "requested"
+    run(job, publisher)
+    assert len(announced(publisher)) == 1
+
+
+def test_an_event_that_is_recorded_before_the_first_step_cancels_the_erasure(
+    connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+) -> None:
+    operation_id = begin_erasure(connection, job, publisher)
+    record(connection, "ann", number=1)
+    done = operator.run(operation_id)
+    assert (done["state"], done["error"]) == (
+        "FAILED",
+        "an event was recorded after the announcement",
+    )
+    ((cancelled_by,),) = connection.run("SELECT cancelled_by FROM operations.operations")
+    assert cancelled_by == "system:return"
+    run(job, publisher)
+    let_pass(connection, months=MONTHS, days=1)
+    for _ in range(2):
+        run(job, publisher)
+        let_pass(connection, days=33)
+    run(job, publisher)
+    assert erasures(connection) == ["ann", "ann", "ben"]
+
+
+def test_the_setting_is_refused_if_nothing_is_published() -> None:
+    given = {"RETENTION_MONTHS": "240"}
+    read = settings.read(given)
+    assert (read.retention_months, settings.read({}).retention_months) == (240, None)
+    with pytest.raises(SettingsError, match="RETENTION_MONTHS: expected PUBLISH_EVENTS"):
+        settings.read({**given, "PUBLISH_EVENTS": "off"})
+    with pytest.raises(SettingsError, match="RETENTION_MONTHS: expected PUBLISH_EVENTS"):
+        system._choose_publication(
+            read
+        )  # without a project of Google Cloud, `serve` publishes none
+    for months in ("0", "241", "x"):
+        with pytest.raises(SettingsError, match="an integer from 1 to 240"):
+            settings.read({"RETENTION_MONTHS": months})
