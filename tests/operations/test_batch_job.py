@@ -23,7 +23,7 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import backlog, wakeups
-from progress.event_store import dead_letters, log
+from progress.event_store import dead_letters, log, outgoing, publication
 from progress.ingest import push
 from progress.local import process_specs
 from progress.operations import batch_job
@@ -175,6 +175,27 @@ def test_the_idempotency_key_of_an_automatic_erasure_is_a_keyed_hash_of_the_lear
         batch_job.start_erasures(job, 1)
     rows = model_rows.read_table(connection, "operations.operations")
     assert [row["key_digest"] for row in rows] == [hashlib.sha256(digest.encode()).digest()]
+
+
+def test_the_job_announces_and_the_job_and_the_projector_may_publish_the_announcement(
+    store: Store, connection: Connection, fake_publisher: FakePublisher
+) -> None:
+    append(connection, sample_events.lesson("ann", 0))
+    Projector(connection).catch_up_all()
+    connection.run(BLOCKS["let the log be changed"])
+    connection.run(BLOCKS["let pass"], time="13 months")
+    address = fake_publisher.address
+    for months in ({}, {"RETENTION_MONTHS": "12"}, {"RETENTION_MONTHS": "12"}):
+        run_batch(store, PUBSUB_EMULATOR_HOST=address, **months)
+    forget = "UPDATE event_store.erasure_announcements SET published_at = NULL RETURNING 1"
+    assert connection.run(forget) == [[1]]
+    given = settings.Settings(pubsub_emulator_host=address)
+    with closing(connect(url_of(store.url, "project"))) as project:
+        assert sum(publication.publish(project, shard, given) for shard in SHARDS) == 1
+    is_published = "SELECT published_at IS NOT NULL FROM event_store.erasure_announcements"
+    assert connection.run(is_published) == [[True]]
+    kinds = [message.attributes["kind"] for message in fake_publisher.messages(outgoing.TOPIC)]
+    assert kinds == ["announced"] * 2
 
 
 def count(store: Store) -> tuple[int, int]:
