@@ -55,9 +55,12 @@ def run(settings: Settings) -> int:
             span.record_error(message)
             is_last = settings.cloud_run_task_attempt >= settings.task_retries
             logs.write(
-                "ERROR" if is_last else "WARNING", message, operation="batch",
-                outcome="error" if is_last else "retried", **measured,
-            )  # fmt: skip
+                "ERROR" if is_last else "WARNING",
+                message,
+                operation="batch",
+                outcome="error" if is_last else "retried",
+                **measured,
+            )
             return 1
         if report.is_whole and is_published:
             changes.acknowledge()
@@ -76,9 +79,16 @@ def call_workers(connection: Connection) -> int:
 def _log(report: batch.BatchReport, called: int, measured: dict[str, float]) -> None:
     done = "another run has the lock" if report.learners is None else "done"
     logs.write(
-        "INFO", f"batch run: {done}", operation="batch", outcome="ok", called=called,
-        replayed=report.replayed, swept=report.swept, learners=report.learners or 0, **measured,
-    )  # fmt: skip
+        "INFO",
+        f"batch run: {done}",
+        operation="batch",
+        outcome="ok",
+        called=called,
+        replayed=report.replayed,
+        swept=report.swept,
+        learners=report.learners or 0,
+        **measured,
+    )
 
 
 def _run(connection: database.Connection, settings: Settings) -> tuple[batch.BatchReport, int]:
@@ -158,10 +168,15 @@ def erase_silent_learners(connection: Connection, months: int | None) -> None:
     rows = database.run(connection, _FILE, "announced learners to erase", **values)
     for learner, announcement, silent_since, reason in rows:
         records.accept(
-            connection, OperationKind.ERASE_USER,
-            caller=records.BATCH_JOB, key=announcement, subject=learner,
-            user_id=learner, silent_since=silent_since, reason=reason,
-        )  # fmt: skip
+            connection,
+            OperationKind.ERASE_USER,
+            caller=records.BATCH_JOB,
+            key=announcement,
+            subject=learner,
+            user_id=learner,
+            silent_since=silent_since,
+            reason=reason,
+        )
     values = {"months": months, "limit": _ANNOUNCEMENTS_PER_RUN}
     database.run(connection, _FILE, "announce erasures", **values)
 

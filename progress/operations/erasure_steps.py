@@ -102,9 +102,10 @@ def forbid(operation: ClaimedOperation) -> object:
                 connection, learner, arguments.silent_since
             ):
                 raise OperationEnded(
-                    OperationState.FAILED, "an event was recorded after the announcement",
+                    OperationState.FAILED,
+                    "an event was recorded after the announcement",
                     cancelled_by=records.RETURN,
-                )  # fmt: skip
+                )
             entry = erasure_rows.forbid_learner(connection, learner, operation.id)
         erasure_ledger.write_entry(archive, entry)
         counts = erasure_rows.count_of_learner(connection, learner, operation.id)
