@@ -94,6 +94,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """
         return self.environment == "development" and bool(self.pubsub_emulator_host)
 
+    @property
+    def erases_by_time(self) -> bool:
+        """A run may erase learners although nothing was recorded."""
+        return self.erase_deleted_after_days is not None or self.retention_months is not None
+
     def check_retention(self, publish_events: str) -> None:
         """Raise SettingsError if erasures are announced, but nothing is published."""
         if self.retention_months is not None and publish_events == "off":

@@ -39,7 +39,7 @@ def run(settings: Settings) -> int:
         tracing.start_span("batch", None, "internal") as span,
         backlog.open_backlog(settings) as changes,
     ):
-        if changes.is_idle:
+        if changes.is_idle and not settings.erases_by_time:
             logs.write("INFO", "batch run: nothing changed", operation="batch", outcome="ok")
             return 0
         measured: dict[str, float] = {}

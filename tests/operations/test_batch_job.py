@@ -392,6 +392,12 @@ def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> N
     assert (line["operation"], line["outcome"]) == ("batch", "ok")
 
 
+@pytest.mark.parametrize("setting", ["ERASE_DELETED_AFTER_DAYS", "RETENTION_MONTHS"])
+def test_a_job_that_erases_by_time_also_runs_without_changes(job: Job, setting: str) -> None:
+    job.configure(**{setting: "1"})
+    assert job.run()[0] == 1  # it connects, but the database does not exist
+
+
 def test_several_changes_cause_one_run(job: Job) -> None:
     sample_events.record_lessons(job.connection, "ann", "ben")
     assert wakeups.send([1, 2])
