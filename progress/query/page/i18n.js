@@ -45,9 +45,10 @@ export const join = (...items) => items.flat().filter(Boolean).join(t('separator
 /** The texts as consecutive sentences. Empty texts are left out. */
 export const sentences = (...items) => items.flat().filter(Boolean).join(t('gap'));
 
-/** Store the selected language as a cookie, and reload the page: without a network, once it is back. */
+/** Store the selected language as a cookie, and reload the page, which keeps the focus: without a network, once it is back. */
 export function selectLanguage(code) {
   document.cookie = `language=${code}; path=${location.pathname}; max-age=31536000; SameSite=Lax`;
+  history.replaceState('language', '');
   if (navigator.onLine) location.reload();
   else addEventListener('online', () => location.reload());
 }

@@ -205,6 +205,7 @@ let followsLink = false; // the user has followed a link to a view, other than a
 let isArriving = false; // the user has followed a link, and the view has not shown its heading yet
 let student = null; // the user's id, if somebody who is not only a learner has events of their own
 let state = null; // the state of the subscription; null without a subscription
+let told = 'live'; // the state that was announced last; the first one is no news
 
 const shell = {
   /** Show the state of the subscription. */
@@ -255,6 +256,7 @@ function showState() {
   liveState.className = `line ${kind}`;
   const text = t(`live.${kind}`);
   if (liveState.textContent !== text) liveState.replaceChildren(h('span', null, text));
+  if (!liveState.hidden && kind !== 'waiting' && kind !== told && shell.announce(text)) told = kind;
 }
 
 function showSignIn(title, reason = null) {
@@ -469,7 +471,22 @@ signOut.addEventListener('click', () => {
   main.focus();
 });
 languages.value = language.slice(0, 2);
-languages.addEventListener('change', () => selectLanguage(languages.value));
+// Each arrow key changes a closed list. Such a choice counts once it is entered or left, and the focus returns to it.
+let isTyping = false;
+const choose = () => {
+  if (languages.value !== language.slice(0, 2)) selectLanguage(languages.value);
+};
+languages.addEventListener('pointerdown', () => { isTyping = false; });
+languages.addEventListener('keydown', ({ key }) => {
+  isTyping = key !== ' '; // which opens the list
+  if (key === 'Enter') choose();
+});
+languages.addEventListener('change', () => isTyping || choose());
+languages.addEventListener('blur', choose);
+if (history.state === 'language') {
+  history.replaceState(null, '');
+  languages.focus();
+}
 document.querySelector('.skip').addEventListener('click', (event) => {
   event.preventDefault();
   main.focus();

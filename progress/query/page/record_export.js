@@ -59,9 +59,10 @@ export class RecordExport {
     this.key = null;
     this.owner.shell.announce(t('data.started'));
     this.subscription?.close();
-    this.subscription = new Subscription(SUBSCRIPTION, { id: this.operation.id }, {
+    const { id } = this.operation;
+    this.subscription = new Subscription(SUBSCRIPTION, { id }, {
       data: ({ operation }) => this.onChange(operation),
-      state: (state) => state.kind && this.change(FETCH, { id: this.operation.id }),
+      state: (state) => state.kind && this.change(FETCH, { id }),
     });
   }
 
@@ -76,10 +77,12 @@ export class RecordExport {
     this.owner.draw();
   }
 
+  /** Show the operation. The answer is null if there is none: one that runs stays, a file that has gone does not. */
   show(operation) {
+    if (!operation && this.isRunning) return;
     this.operation = operation;
     clearTimeout(this.renewal);
-    if (!operation.download || this.isClosed) return;
+    if (!operation?.download || this.isClosed) return;
     this.renewal = setTimeout(() => this.change(FETCH, { id: operation.id }), RENEWAL_MS);
   }
 

@@ -291,6 +291,40 @@ def test_touch_targets_are_large_enough(visit: Visits) -> None:
     assert [target for target in page.evaluate(small) if "checkbox" not in target] == []
 
 
+def test_on_a_phone_each_field_of_the_header_has_a_visible_label(visit: Visits) -> None:
+    page = visit(**PHONE).open()
+    page.get_by_label("More").click()
+    for label in ("As of", "Language"):
+        expect(page.locator("#controls").get_by_text(label)).to_be_in_viewport(ratio=1)
+    hidden = "[...document.querySelectorAll('#controls .unseen')].filter((l) => l.offsetWidth < 9)"
+    assert page.evaluate(f"{hidden}.length") == 0
+
+
+@pytest.mark.parametrize("screen", [PHONE, TABLET, WIDE], ids=["phone", "tablet", "wide"])
+def test_text_of_twice_its_size_does_not_widen_the_page(
+    visit: Visits, screen: dict[str, Any]
+) -> None:
+    visitor = visit(**screen)
+    page = visitor.open()
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    assert fits(page)
+    visitor.move(KNOWLEDGE)
+    assert fits(page)
+
+
+def test_forced_colours_cover_no_title_and_show_which_button_is_pressed(visit: Visits) -> None:
+    page = visit(forced_colors="active").open()
+    large = page.locator(".tile .figure strong").first
+    expect(large).to_have_css("forced-color-adjust", "none")  # else the browser paints a ground
+    of_text = page.locator(".tile h3").first.evaluate("e => getComputedStyle(e).color")
+    expect(large).to_have_css("color", of_text)
+    ground = "e => getComputedStyle(e).backgroundColor"
+    pressed, other = (
+        page.locator(f".switch [aria-pressed={state}]").first for state in ("true", "false")
+    )
+    assert pressed.evaluate(ground) != other.evaluate(ground)
+
+
 def test_tab_reaches_every_control_and_first_a_link_that_skips_to_the_numbers(
     visit: Visits,
 ) -> None:
@@ -398,6 +432,19 @@ def test_a_selected_language_stays_after_a_reload_until_another_is_selected(
     )
     page.get_by_label("言語").select_option("en")
     expect(page.get_by_role("region", name="Today")).to_be_visible()
+
+
+def test_an_arrow_key_selects_a_language_and_enter_shows_it_and_keeps_the_focus(
+    visit: Visits,
+) -> None:
+    page = visit().open()
+    field = page.get_by_label("Language")
+    field.press("ArrowDown")
+    expect(field).to_have_value("ja")
+    page.evaluate("() => new Promise((later) => setTimeout(later, 200))")  # fails after a reload
+    field.press("Enter")
+    expect(page.get_by_label("言語")).to_be_focused()
+    assert page.evaluate("history.state") is None, "the next reload moves no focus"
 
 
 @pytest.mark.exhaustive
@@ -516,13 +563,18 @@ def test_a_learner_sees_who_has_read_their_record_and_when(visit: Visits, demo: 
 
 
 @pytest.mark.exhaustive
-def test_a_running_export_can_be_cancelled_and_tried_again(visit: Visits, demo: Stack) -> None:
+@pytest.mark.parametrize("found", [RUNNING, None])
+def test_a_running_export_can_be_cancelled_and_tried_again(
+    visit: Visits, demo: Stack, found: dict[str, Any] | None
+) -> None:
     page = open_page(visit, demo)
 
     def answer(route: Route) -> None:
         query: str = (route.request.post_data_json or {})["query"]
-        if "exportUser" in query or "query Export(" in query:
+        if "exportUser" in query:
             route.fulfill(json={"data": {"operation": RUNNING}})
+        elif "query Export(" in query:
+            route.fulfill(json={"data": {"operation": found}})
         elif "cancelOperation" in query:
             route.fulfill(json={"data": {"operation": CANCELLED}})
         else:

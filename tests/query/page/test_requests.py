@@ -273,6 +273,7 @@ def test_the_page_says_within_a_second_that_it_is_offline(visit: Visits) -> None
     page = visitor.open()
     visitor.context.set_offline(True)
     expect(page.locator("#live")).to_have_text("Offline", timeout=1_000)
+    expect(page.locator("#status")).to_have_text("Offline")
     visitor.context.set_offline(False)
     expect(page.locator("#live")).to_have_text(re.compile("Connecting|Live"), timeout=1_000)
 
