@@ -118,8 +118,9 @@ const answered = (data, { start, end }) => wordsOf(data, 'answered', start, end)
 const weekTable = (shown, data) => table(
   [t('weeks.of'), t('week.answers'), t('week.right'), t('week.speed'), t('week.time'), t('week.studyDays')],
   shown.toReversed().map((week) => [
-    week.end > data.day ? t('weeks.soFar', { day: shortDay(week.start) }) : shortDay(week.start),
-    week.answers ? h('a', { href: answered(data, week) }, number(week.answers)) : number(0), percent(accuracy(week)), decimal(pace(week)),
+    h(week.answers ? 'a' : 'span', week.answers && { href: answered(data, week) },
+      week.end > data.day ? t('weeks.soFar', { day: shortDay(week.start) }) : shortDay(week.start)),
+    number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
 /** The months of a range, from the first day of study on. */

@@ -41,7 +41,7 @@ function tellToday(data) {
   const told = happened(data, day);
   const left = goal ? goal.answersPerDay - goal.answersToday : 0;
   return [
-    parts('news.today', { happened: listed(told.length ? told : [door(data, t('count.answers', { count: days.get(day)?.answers ?? 0 }), 'answered', day)]) }),
+    parts('news.today', { happened: told.length ? listed(told) : t('count.answers', { count: days.get(day)?.answers ?? 0 }) }),
     t('news.streak', { count: streak.current }),
     goal && t(left > 0 ? 'news.unmet' : 'news.met', { count: left }),
     items > 0

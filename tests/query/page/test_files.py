@@ -650,14 +650,17 @@ def test_each_number_of_the_news_leads_to_its_words(evaluate: Evaluate) -> None:
         const data = {{
           day, knowledge: {{ ...knowledge, fading: 2 }}, week: [{{ slippedBack: 3 }}],
           days: new Map([[day, row(9, 4)]]), slipped: {{ totalCount: 1 }}, due: [{{ items: 5 }}] }};
-        print([true, false].map((activeToday) => tell({{ ...data, streak: {{ activeToday }} }})
-          .map((part) => part.attributes?.href.split('?')[1]).filter(Boolean)));
+        const answersOnly = {{ days: new Map([[day, row(9, 0)]]), slipped: null }};
+        print([[true], [false], [true, answersOnly]].map(([activeToday, more]) =>
+          tell({{ ...data, ...more, streak: {{ activeToday }} }})
+            .map((part) => part.attributes?.href.split('?')[1]).filter(Boolean)));
         """
     )
     today, week = ("&from=2024-03-14&to=2024-03-14", "&from=2024-03-11&to=2024-03-14")
     assert addresses == [
         [f"filter=newly_mastered{today}", f"filter=slipped_back{today}", "filter=due"],
         [f"filter=newly_mastered{week}", f"filter=slipped_back{week}", "filter=fading"],
+        ["filter=due"],  # the words of a day are fewer than its answers
     ]
 
 
