@@ -79,8 +79,9 @@ function streakNotes(streak) {
 /** What keeps the streak: said calmly, with the hours in the last six of the day, and as a warning in the last three. */
 function open(current) {
   const level = urgency();
-  const text = t('streak.open', { count: current + 1 });
-  return level ? mark(level > 1 ? 'warn' : 'wait', t('streak.left', { count: Math.ceil(untilTomorrow() / 3_600_000) })) : note(text);
+  const left = Math.ceil(untilTomorrow() / 3_600_000); // by the learner's day, which may end later than the browser's
+  const text = level && left <= 6 ? t('streak.left', { count: left }) : t('streak.open', { count: current + 1 });
+  return level ? mark(level > 1 ? 'warn' : 'wait', text) : note(text);
 }
 /** For a week after an upgrade with another definition of a study day: what a study day is now. */
 function changeNote({ projections }) {

@@ -724,10 +724,11 @@ def test_an_equal_number_of_known_words_is_no_change(evaluate: Evaluate) -> None
 @pytest.mark.parametrize(
     ("end", "zone", "levels"),
     [
-        ("2024-03-12T04:00:00Z", "Asia/Tokyo", [0, 1, 1, 1, 2]),
+        ("2024-03-12T04:00:00Z", "Asia/Tokyo", [0, 0, 1, 1, 1, 2]),
         # At midnight in UTC ends the day of a learner without preferences, too.
-        ("2024-03-12T00:00:00Z", "UTC", [1, 2, 2, 0, 0]),
-        ("2024-03-12T00:00:00Z", "America/New_York", [0, 1, 1, 1, 2]),
+        ("2024-03-12T00:00:00Z", "UTC", [0, 1, 2, 2, 0, 0]),
+        ("2024-03-12T00:00:00Z", "America/New_York", [0, 0, 1, 1, 1, 2]),
+        ("2024-03-12T00:00:00Z", "Asia/Shanghai", [2, 0, 0, 0, 0, 0]),
     ],
 )
 def test_the_streak_is_calm_until_six_hours_and_warns_in_three(
@@ -744,19 +745,20 @@ def test_the_streak_is_calm_until_six_hours_and_warns_in_three(
         await learnToday(null);
         const find = (node, name) => [...(node.attributes?.class === name ? [node] : []),
           ...(node.children ?? []).flatMap((one) => find(one, name))];
-        print([20, 22.5, 23, 25, 27].map((hours) => {
+        print([14, 20, 22.5, 23, 25, 27].map((hours) => {
           Date.now = () => Date.parse('2024-03-11T00:00:00Z') + 3_600_000 * hours - 1_800_000;
           const section = today({ day: '2024-03-11', days: new Map(), restDays: new Set(),
             streak: { current: 4, atRisk: true }, due: [{ items: 0 }], projections: [],
             progress: { masteryStats: { shortTermMastered: 0, longTermMastered: 0 } } });
           const warns = find(section, 'mark warn').length;
-          return [urgency(), warns, find(section, 'emblem lit').length];
+          const left = Number(section.textContent.match(/(\\d+) hours? left/)?.[1] ?? 0);
+          return [urgency(), warns, find(section, 'emblem lit').length, left > 6];
         }));
         """,
         END=end,
         TZ=zone,
     )
-    assert shown == [[level, int(level == 2), 0] for level in levels]
+    assert shown == [[level, int(level == 2), 0, False] for level in levels]
 
 
 def test_a_backlog_has_a_plan(evaluate: Evaluate) -> None:
