@@ -5,7 +5,7 @@ import { runQuery } from './api.js';
 import { axis, chart, columns, legend, dateLabels, roundUp } from './charts.js';
 import { saveFile, toCsv } from './csv.js';
 import { h, s, show } from './dom.js';
-import { dayAfter, dayOf as dateOf, localDate, longDay, now, number, percent, shortDay, signed, weekdayOf } from './format.js';
+import { dayAfter, dayOf as dateOf, instant, localDate, longDay, now, number, percent, shortDay, signed, weekdayOf } from './format.js';
 import { loadSkills, skills } from './group_skills.js';
 import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
@@ -90,8 +90,9 @@ export class Group extends View {
     this.isFiltered = parameters.has('risk'); // only learners at risk
     this.weeks = RANGES.includes(weeks) ? weeks : 1;
     this.day = dayIn(parameters); // null for the present
-    this.since = /^\d{4}-\d\d-\d\d$/.test(since) && firstDay() <= since && since <= lastDay() ? since : null;
-    this.loads = new Loads({ skills: { at: 'skills', isQuiet: true, run: () => this.loadSkills() } });
+    const isDay = dateOf(instant(since) || 0) === since;
+    this.since = isDay && firstDay(this.day) <= since && since <= (this.day ?? lastDay()) ? since : null;
+    this.loads = new Loads({ skills: { at: 'skills', run: () => this.loadSkills() } }, (problem) => this.fail(problem));
     this.listen();
     this.restore();
     if (this.pages < 2) this.naming = this.load();
@@ -144,6 +145,7 @@ export class Group extends View {
       learnLearners(this.rows);
       this.shell.named();
       this.succeed();
+      this.loads.happen('page'); // the skills, if they failed
       this.follow();
       if (this.needsAll()) await this.load(true);
     } catch (problem) {
@@ -360,7 +362,7 @@ export class Group extends View {
       this.data?.group && [
         h('div', { class: 'switch', role: 'group', 'aria-label': t('group.ranges') }, ranges),
         h('label', { class: 'control since' }, h('span', null, t('group.sinceDay')),
-          h('input', { type: 'date', name: 'since', min: firstDay(), max: this.day ?? lastDay(), value: this.since })),
+          h('input', { type: 'date', name: 'since', min: firstDay(this.day), max: this.day ?? lastDay(), value: this.since })),
         (this.day || this.data.group.members <= MAX_PAST) && h('label', { class: 'control since' }, h('span', null, t('frame.day')),
           h('input', { type: 'date', name: 'on', min: '2000-01-01', max: dateOf(now()), value: this.day })),
       ]);
@@ -432,8 +434,8 @@ export class Group extends View {
   }
 }
 
-/** The days that can be chosen: the last one has begun for all learners. */
-const firstDay = () => dateOf(now() - MAX_DAYS * DAY_MS);
+/** The days that can be chosen, up to a past day or the present: the last one has begun for all learners. */
+const firstDay = (day) => dateOf((day ? instant(day) : now()) - MAX_DAYS * DAY_MS);
 const lastDay = () => dateOf(now() - DAY_MS / 2);
 
 const nameOfRange = ({ weeks, since }) =>

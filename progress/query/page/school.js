@@ -34,7 +34,9 @@ export class School extends View {
     super(element, shell, { text: '', since: null, learned: new Map() });
     this.on('submit', (event) => {
       event.preventDefault();
-      if (event.target.dataset.key === 'term') this.use(() => this.count(event.target.elements.since.value));
+      if (event.target.dataset.key !== 'term') return;
+      Object.assign(this, { since: event.target.elements.since.value, learned: new Map() });
+      this.use(() => this.count());
     });
     this.on('input', ({ target: { name, value } }) => {
       if (name !== 'group') return;
@@ -77,25 +79,24 @@ export class School extends View {
       const groups = rows.toSorted((one, other) => shareOf(one) - shareOf(other) || other.members - one.members);
       this.data = { count: this.found, groups };
       this.succeed();
+      if (this.since) await this.count();
     } catch (problem) {
       if (!signal.aborted) this.fail(problem);
     }
   }
 
-  /** Count the members with a study day since the first day of the term, one group after the other. */
-  async count(since) {
-    const { signal } = this.closing;
-    const learned = new Map();
-    Object.assign(this, { since, learned });
-    for (const { groupId: group } of this.data.groups) {
+  /** Count the members with a study day since the first day of the term, in one group not counted yet after the other. */
+  async count() {
+    const { since, learned, data: { groups } } = this;
+    for (const { groupId: group } of groups.filter(({ groupId }) => !learned.has(groupId))) {
       const users = [];
       let after = null;
       do {
-        const { data: { learners } } = await runQuery(TERM, { group, since, after }, signal);
+        const { data: { learners } } = await runQuery(TERM, { group, since, after }, this.closing.signal);
         users.push(...learners.edges.filter(({ node }) => node.since.studyDays).map(({ node }) => node.userId));
         after = learners.pageInfo.hasNextPage ? learners.pageInfo.endCursor : null;
       } while (after);
-      if (this.learned !== learned) return; // another day was chosen
+      if (this.learned !== learned || this.data.groups !== groups) return; // another day or other groups were chosen
       learned.set(group, users);
       this.draw();
     }
@@ -104,7 +105,12 @@ export class School extends View {
 
   /** How many learners learned since the day, each counted once. */
   total() {
-    return t('school.learned', { count: new Set([...this.learned.values()].flat()).size, day: longDay(this.since) });
+    return t('school.learned', { count: new Set(this.counted().flat()).size, day: longDay(this.since) });
+  }
+
+  /** The learners who learned, of each group in the table that is counted. */
+  counted() {
+    return this.data.groups.map(({ groupId }) => this.learned.get(groupId)).filter(Boolean);
   }
 
   /** Save the table as a CSV file. */
@@ -126,13 +132,14 @@ export class School extends View {
 
   sections() {
     const { groups, count } = this.data;
+    const done = this.counted().length;
     return [
       h('header', { class: 'head', 'data-key': 'head' }, h('h1', null, t('school.title')), finder()),
       h('section', { class: 'card wide', 'aria-label': t('group.groups'), 'data-key': 'groups' },
         !groups.length ? note(t(this.text ? 'group.notFound' : 'group.none')) : [
           h('div', { class: 'head' }, h('div', null, note(t('group.found', { count })), note(t('school.order'))), term()),
           this.since && h('p', { class: 'learned' },
-            this.learned.size < groups.length ? t('school.counting', { done: this.learned.size, count: groups.length }) : this.total()),
+            done < groups.length ? t('school.counting', { done, count: groups.length }) : this.total()),
           this.table(groups),
           h('div', { class: 'tools' },
             h('button', { type: 'button', class: 'button quiet', 'data-csv': true }, t('group.save'))),

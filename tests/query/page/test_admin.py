@@ -607,6 +607,15 @@ def test_a_teacher_sees_who_met_the_goal_since_a_day_whom_to_praise_and_which_sk
     expect(active.locator("[data-label=Goal]")).to_have_text("0 of 7")
     page.get_by_role("textbox", name="As of").fill("")
     expect(page.get_by_role("region", name="7 days")).to_contain_text("Answers52")
+    before_last = datetime.now(UTC).date() - timedelta(days=800)
+    for began, shown in (
+        (before_last - timedelta(days=2), f"{before_last - timedelta(days=2)}"),
+        (since, ""),  # after the past day
+        ("2024-02-31", ""),
+    ):
+        visitor.move(f"#/group/{group}?since={began}&on={before_last}")
+        expect(page.get_by_label("Since")).to_have_value(shown)
+    visitor.move(f"#/group/{group}")
     page.get_by_label("Find a learner").fill("-ACTIVE")
     expect(table.locator("tbody tr")).to_have_count(1)
     page.get_by_label("Find a learner").fill("nobody")
@@ -898,6 +907,45 @@ def test_a_school_s_administrator_sees_the_quiet_classes_first_who_teaches_them_
     assert second["Teachers who looked in 30 days"] == f"tess-{group}"
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_what_a_group_s_or_the_school_s_page_fails_to_count_is_counted_by_the_next_try(
+    visit: Visits,
+) -> None:
+    visitor = visit()
+    group, other = found_group(visitor), found_group(visitor)
+
+    def refuse(route: Route) -> None:
+        body = route.request.post_data or ""
+        is_late = "query Skills(" in body or ("query Term(" in body and other in body)
+        route.fulfill(status=429, headers={"Retry-After": "30"}) if is_late else route.continue_()
+
+    visitor.page.route(re.compile("/graphql$"), refuse)
+    page = visitor.open("tess", "teacher", at=f"#/group/{group}", groups=[group])
+    alert, again = page.get_by_role("alert"), page.get_by_role("button", name="Try again")
+    skills = page.locator("[data-key=skills]")
+    skills.scroll_into_view_if_needed()
+    expect(alert).to_contain_text("Next try in 30 seconds")
+    page.unroute_all()
+    again.click()
+    expect(skills).to_contain_text("of 3 learners")
+    expect(alert).to_have_count(0)
+    page = visit().open("sam", "support")
+    alert = page.get_by_role("alert")
+    page.route(re.compile("/graphql$"), refuse)
+    field, main = page.get_by_label("A group’s name or id"), page.get_by_role("main")
+    field.fill(group)
+    expect(main).to_contain_text("1 group found")
+    page.get_by_label("First day of the term").fill(f"{datetime.now(UTC).date() - timedelta(days=2)}")
+    page.get_by_role("button", name="Count who learned").click()
+    expect(main).to_contain_text("2 learners learned since")
+    field.fill(other)
+    expect(alert).to_contain_text("Next try in 30 seconds")
+    expect(main).to_contain_text("0 of 1")
+    page.unroute_all()
+    alert.get_by_role("button").click()
+    expect(main).to_contain_text("2 learners learned since")
+    expect(alert).to_have_count(0)
 
 
 @pytest.mark.parametrize("locale", ["en", "ja"])
