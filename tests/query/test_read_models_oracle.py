@@ -380,6 +380,34 @@ def test_groups_and_difficulties_equal_the_oracle_s_results(
         assert listed == difficulties(oracle.item_difficulty(world, level, domain))
 
 
+def test_a_retracted_rest_day_joins_no_study_days_of_a_class_s_past(
+    stage: Stage, fetch: QueryClient
+) -> None:
+    taken = {number: str(UUID(int=number)) for number in range(6)}
+    events = [
+        ("LearnerJoinedGroup", 1, {"group_id": "g1"}),
+        ("CorrectAnswerGiven", 4, {"session_id": "s1", "item_id": "i1"}),
+        ("RestDayTaken", 4, {"date": "2024-06-05"}),
+        ("RestDayTaken", 4, {"date": "2024-06-12"}),
+        ("EventRetracted", 5, {"retracted_event_id": taken[2]}),
+        ("CorrectAnswerGiven", 6, {"session_id": "s1", "item_id": "i1"}),
+    ]
+    envelopes = [
+        {
+            "event_id": taken[number],
+            "event_type": kind,
+            "occurred_at": f"2024-06-0{day}T12:00:00Z",
+            "data": {"user_id": "ann", **fields},
+            "metadata": {},
+        }
+        for number, (kind, day, fields) in enumerate(events)
+    ]
+    stage.deliver(Log(tuple(Published(event, (0,)) for event in envelopes), NOW), IN_PARTS)
+    stored = model_rows.read_events(stage.admin)
+    for as_of in (datetime(2024, 6, 6, 18, tzinfo=UTC), NOW):
+        compare_settled(fetch, oracle.see(stored, NOW, as_of=as_of), "g1", as_of)
+
+
 def with_present_members(then: oracle.World, now: oracle.World) -> oracle.World:
     """Return the past world with the present memberships."""
     kept = [event for event in then.events if event.type not in MEMBERSHIPS]

@@ -614,7 +614,7 @@ def test_a_teacher_sees_who_met_the_goal_since_a_day_whom_to_praise_and_which_sk
         ("2024-02-31", ""),
     ):
         visitor.move(f"#/group/{group}?since={began}&on={before_last}")
-        expect(page.get_by_label("Since")).to_have_value(shown)
+        expect(page.get_by_role("textbox", name="Since")).to_have_value(shown)
     visitor.move(f"#/group/{group}")
     page.get_by_label("Find a learner").fill("-ACTIVE")
     expect(table.locator("tbody tr")).to_have_count(1)
@@ -936,7 +936,9 @@ def test_what_a_group_s_or_the_school_s_page_fails_to_count_is_counted_by_the_ne
     field, main = page.get_by_label("A group’s name or id"), page.get_by_role("main")
     field.fill(group)
     expect(main).to_contain_text("1 group found")
-    page.get_by_label("First day of the term").fill(f"{datetime.now(UTC).date() - timedelta(days=2)}")
+    page.get_by_label("First day of the term").fill(
+        f"{datetime.now(UTC).date() - timedelta(days=2)}"
+    )
     page.get_by_role("button", name="Count who learned").click()
     expect(main).to_contain_text("2 learners learned since")
     field.fill(other)
