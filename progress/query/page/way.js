@@ -29,9 +29,9 @@ export function findAlike(names) {
   return new Set(some.filter((name, index) => some.indexOf(name) !== index));
 }
 
-/** A link with a name or, without one, the id; an alike name has the id below it. */
+/** A link with a name or, without one in which something is visible, the id; an alike name has the id below it. */
 export const linkTo = (href, id, name, alike) => [
-  h('a', { href, translate: 'no' }, name ?? id), alike.has(name) && h('span', { class: 'of', translate: 'no' }, id),
+  h('a', { href, translate: 'no' }, /[^\s\p{C}]/u.test(name ?? '') ? name : id), alike.has(name) && h('span', { class: 'of', translate: 'no' }, id),
 ];
 
 /** The function that draws the way. After a reload, the group's name is asked for first. */
