@@ -23,7 +23,6 @@ from bench import (
     groups,
     ingest,
     knowledge,
-    latency,
     memory,
     page,
     publication,
@@ -64,7 +63,6 @@ ROWS: dict[str, Row] = {
     "groups": groups.measure_groups,
     "as of": as_of.measure_moments,
     "streams": streams.measure_streams,
-    "latency": latency.measure_latency,
     "visible": visible.measure_visible,
     "first view": first_view.measure_first_view,
 }
