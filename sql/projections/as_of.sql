@@ -133,7 +133,8 @@ SELECT * FROM goals WHERE occurred_at <= :as_of AND user_id = ANY (ARRAY(SELECT 
 -- A rest day of which a later event tells may displace one: the events of the members with rest days are read, and
 -- retractions, which take rest days back.
 {projections/as_of of group events}
-  AND e.event_type IN ('RestDayTaken', 'EventRetracted') AND e.stream_id = ANY (ARRAY(SELECT DISTINCT 'learner-' || user_id FROM rest_days))
+  AND e.event_type IN ('RestDayTaken', 'EventRetracted')
+  AND e.stream_id = ANY (ARRAY(SELECT DISTINCT 'learner-' || user_id FROM rest_days))
 
 -- of group members --
 -- The present members, at every time. None of them is deleted: a deletion ends each membership.

@@ -26,6 +26,7 @@ MIGRATION = (
     '-var=database_analysts=["user:ana@example.com"]',
     '-var=auth={issuer="https://login.example.com",jwks_url="https://login.example.com/keys"}',
     "-var=api={introspection=true}",
+    "-var=retention_months=240",
     f"-var=event_subscriptions={{rewards-sub={{subscribers=[{json.dumps(SUBSCRIBER)}]}}}}",
 )
 

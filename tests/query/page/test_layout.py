@@ -30,7 +30,8 @@ KNOWLEDGE = "#/knowledge"
 
 _FOCUSED = """(() => {
   const focused = document.activeElement;
-  const label = focused.type === 'text' && focused.labels[0].textContent;
+  const parts = focused.type === 'date' ? [] : focused.labels?.[0]?.childNodes ?? [];
+  const label = [...parts].map((part) => part.textContent.trim()).find((text) => text);
   const name = focused.dataset.day || focused.ariaLabel || label || focused.textContent.trim();
   return [name, getComputedStyle(focused).outlineStyle];
 })()"""
