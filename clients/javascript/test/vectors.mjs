@@ -52,7 +52,8 @@ const STEPS = {
   },
   async flushTwice(_, world, progress, another) {
     const other = another().progress;
-    return await Promise.all([progress.flush(), other.flush()]);
+    world.meet = meeting(); // each request waits for the other's, so neither finds the outbox emptied
+    return await Promise.all([progress.flush(), other.flush()]).finally(() => (world.meet = undefined));
   },
   refused: async (_, world, progress) =>
     (await progress.refused()).map(({ event, reason }) => [event.event_id, reason]),
@@ -99,6 +100,7 @@ function fake(world) {
     const path = url.replace("https://api.example", "");
     const request = body ? { method, path, token: headers.authorization.slice(7) } : { method, path };
     world.requests.push(body ? { ...request, ...brief(JSON.parse(body)) } : request);
+    await world.meet?.();
     const answer = world.answers.shift() ?? { lost: true };
     STEPS.pass(answer.tookMs ?? 0, world);
     if (answer.kill) {
@@ -115,6 +117,17 @@ function fake(world) {
     [Date.now, performance.now, crypto.randomUUID] = [real.date, real.tick, real.uuid];
   };
   return { undo };
+}
+
+// The first caller waits for the second, and the third for the fourth.
+function meeting() {
+  let waiting;
+  return async () => {
+    const other = waiting;
+    waiting = undefined;
+    if (other) other();
+    else await new Promise((resolve) => (waiting = resolve));
+  };
 }
 
 // More than ten events are told by their number, the first id and the last; a pad by its length.
