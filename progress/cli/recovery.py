@@ -14,6 +14,8 @@ from rich.table import Table
 
 from progress import settings
 from progress.adapters import storage, terminal
+from progress.adapters.postgres import database
+from progress.adapters.postgres.errors import Failure
 from progress.adapters.storage.storage import Storage
 from progress.adapters.telemetry import logs
 from progress.adapters.terminal import Console
@@ -189,7 +191,8 @@ def dump(
     target = storage.open_storage(location)
     if daily:
         try:
-            _dump_daily(target, location)
+            with database.translate_errors(_translate):
+                _dump_daily(target, location)
         except ProgressError as error:  # the database ends, perhaps: a line like the others
             logs.write("ERROR", f"no dump was made: {error}")
             raise typer.Exit(1) from None
@@ -204,6 +207,10 @@ def dump(
     if lacking:
         console.print(f"The dump lacks {lacking:,} messages, which still wait for ingest.")
     console.print(_describe(location, name, manifest), soft_wrap=True)
+
+
+def _translate(failure: Failure) -> ProgressError:
+    return failure.to_unavailable() or ProgressError(failure.message)
 
 
 def _dump_daily(target: Storage, location: str) -> None:

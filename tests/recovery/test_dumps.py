@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -28,7 +29,7 @@ from progress.adapters.postgres.logins import Login
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import PART, Folder, Output, Storage, encode_json
 from progress.errors import ProgressError
-from progress.local import data_folder, schedule
+from progress.local import data_folder, readiness, schedule
 from progress.local.data_folder import StackState
 from progress.local.processes import Process
 from progress.operations import erasure_steps
@@ -42,6 +43,8 @@ from tests.support.stage import append, connect
 
 __all__ = ["folded_learners", "populated"]
 
+_END_WAITING = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 NO_LEDGER = Folder(Path(os.devnull))
 
 
@@ -150,6 +153,19 @@ def test_a_daily_run_dumps_twenty_hours_after_the_last_one_and_after_a_clock_tha
     assert run_daily() == ["000001", "000002"]
     refused = cli.progress(store.url, "dump")
     cli.expect_failure(refused, "DUMP_TO is not set: name a folder, or gs://bucket/prefix")
+
+
+def test_a_daily_run_whose_database_ends_writes_a_line_like_the_others(
+    store: Store, populated: Connection, tmp_path: Path
+) -> None:
+    with closing(store.connect()) as other, ThreadPoolExecutor(1) as pool:
+        other.run("BEGIN")
+        other.run("LOCK event_store.dead_letters")
+        run = pool.submit(cli.progress, store.url, "dump", "--daily", DUMP_TO=str(tmp_path))
+        readiness.wait(lambda: populated.run(_END_WAITING), "the dump")
+        ended = run.result()
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert "no dump was made: the database did not respond" in json.loads(ended.stdout)["message"]
 
 
 def test_no_dump_is_made_while_the_schedule_is_paused(

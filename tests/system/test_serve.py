@@ -197,7 +197,8 @@ def test_a_terminated_system_finishes_what_it_has_accepted(system: Served) -> No
     made = system.dumps / "000001" / dumps.NAME  # the first start had nothing to dump
     readiness.wait(made.exists, "the day's dump", seconds=60)
     for line in system.lines():
-        assert {"time", "message"} <= json.loads(line).keys(), line
+        assert line.startswith('{"time":'), line
+        assert "message" in json.loads(line)
         assert "effect-local" not in line
 
 
