@@ -3,14 +3,13 @@
 import asyncio
 import random
 import time
-from types import ModuleType
 
 import pytest
 
 from progress.adapters import request_scope
 from progress.adapters.postgres import async_client
 from progress.errors import DatabaseUnavailable
-from tests.schedules import event_loop, planted
+from tests.schedules import event_loop
 from tests.schedules.event_loop import pause
 
 _CALLERS, _CALLS = 12, 6
@@ -20,13 +19,13 @@ _AWAY_S, _BACK_S = 3.0, 1.5
 class _Outages:
     """A database that is away, back, away again and back for good; and what the breaker may do."""
 
-    def __init__(self, module: ModuleType, source: random.Random) -> None:
+    def __init__(self, source: random.Random) -> None:
         self.source = source
         self._begins = time.monotonic()
         self._probes = 0
         self._closed_at = 0.0
         self._failed: list[float] = []  # when the calls started that have failed
-        self.breaker = module.CircuitBreaker(self._probe, self._check_opening)
+        self.breaker = async_client.CircuitBreaker(self._probe, self._check_opening)
 
     def _is_away(self) -> bool:
         passed = time.monotonic() - self._begins
@@ -73,12 +72,8 @@ class _Outages:
             self.breaker.record_success()
 
 
-def schedule(module: ModuleType, seed: int) -> event_loop.SeededLoop:
-    return event_loop.run(seed, lambda source: _break(module, source))
-
-
-async def _break(module: ModuleType, source: random.Random) -> None:
-    outages = _Outages(module, source)
+async def _break(source: random.Random) -> None:
+    outages = _Outages(source)
 
     async def call_often() -> None:
         for _ in range(_CALLS):
@@ -98,43 +93,7 @@ async def _break(module: ModuleType, source: random.Random) -> None:
         await outages.breaker.admit(scope)
 
 
-@pytest.mark.parametrize("seeds", planted.CHUNKS)
+@pytest.mark.parametrize("seeds", event_loop.CHUNKS)
 def test_the_breaker_probes_alone_and_closes_when_the_database_is_back(seeds: range) -> None:
     for seed in seeds:
-        schedule(async_client, seed)
-
-
-_RACES = {
-    "a failure from before the breaker closed opens it again": (
-        "        if started_at < self._closed_at:\n            return\n",
-        "",
-    ),
-    "a second probe starts while one runs": (
-        "if self.is_open and self._probing is None and time.monotonic() >= self._next_probe_at:",
-        "if self.is_open and time.monotonic() >= self._next_probe_at - 1.5:",
-    ),
-    "a probe's outcome is not forgotten": (
-        "            self._probing = self._prober = None\n",
-        "            self._prober = None\n",
-    ),
-    "a probe has no time limit of its own, and its caller none": (
-        """            async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                await self._probe()
-            self.record_success()
-        except (DatabaseUnavailable, TimeoutError):
-            return
-""",
-        """            await self._probe()
-            self.record_success()
-        except (DatabaseUnavailable, TimeoutError):
-            await asyncio.sleep(1)
-            return
-""",
-    ),
-}
-
-
-@pytest.mark.parametrize("race", _RACES)
-def test_each_planted_race_of_the_breaker_is_found_and_repeats(race: str) -> None:
-    with planted.plant(async_client, _RACES[race]) as module:
-        planted.find_seed(lambda seed: schedule(module, seed))
+        event_loop.run(seed, _break)

@@ -1,15 +1,16 @@
 """The group commit of ingest under seeded schedules of its threads."""
 
 import contextlib
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from progress.errors import EventStoreError, ProgressError, PubSubUnavailable, Unavailable
 from progress.event_store import Appended
 from progress.ingest import group_commit
-from tests.schedules import planted
+from tests.schedules import event_loop
 from tests.schedules.threads import SeededThreads
 
 _REQUESTS, _TIMEOUT_S, _APPEND_S, _WAKE_S = 8, 3.0, 2.0, 1.0
@@ -59,10 +60,11 @@ class _Database:
         self.woken.update(shards)
 
 
-def schedule(module: ModuleType, seed: int) -> SeededThreads:
+def _commit(seed: int) -> None:
     threads = SeededThreads(seed)
     database = _Database(threads)
-    module.__dict__.update(
+    with mock.patch.multiple(
+        group_commit,
         threading=threads.threading,
         time=threads.time,
         log=SimpleNamespace(append=database.append),
@@ -73,13 +75,18 @@ def schedule(module: ModuleType, seed: int) -> SeededThreads:
         ),
         tracing=SimpleNamespace(child_span=lambda *_: contextlib.nullcontext()),
         metrics=SimpleNamespace(age_ms=lambda *_: 0),
-    )
-    commits = module.GroupCommit(object, database.wake, _TIMEOUT_S)
+    ):
+        _deliver_all(threads, database)
+
+
+def _deliver_all(threads: SeededThreads, database: _Database) -> None:
+    connect: Any = object
+    commits = group_commit.GroupCommit(connect, database.wake, _TIMEOUT_S)
 
     def deliver(number: int) -> None:
         threads.pause(4)
         is_bad = threads.random.random() < 0.1
-        delivery = SimpleNamespace(number=number, is_bad=is_bad, entries=[1] * 400, size=1)
+        delivery: Any = SimpleNamespace(number=number, is_bad=is_bad, entries=[1] * 400, size=1)
         begins = threads.now
         try:
             commits.append(delivery)
@@ -97,71 +104,9 @@ def schedule(module: ModuleType, seed: int) -> SeededThreads:
     threads.run()
     assert not commits._is_led, "nobody leads, but new requests wait for a leader"
     assert not commits._queue
-    return threads
 
 
-@pytest.mark.parametrize("seeds", planted.CHUNKS)
+@pytest.mark.parametrize("seeds", event_loop.CHUNKS)
 def test_what_is_acknowledged_is_recorded_and_woken_and_a_leader_follows(seeds: range) -> None:
-    with planted.plant(group_commit) as module:
-        for seed in seeds:
-            schedule(module, seed)
-
-
-_RACES = {
-    "the group is released before its shards are woken": (
-        "        error: Unavailable | None = InstanceUnavailable(\n",
-        """        for ticket in group:
-            ticket.turn.set()
-        error: Unavailable | None = InstanceUnavailable(
-""",
-    ),
-    "a failed wake-up fails nobody": (
-        "                ticket.outcome = error or ticket.outcome\n",
-        "                pass\n",
-    ),
-    "the shards are woken before the commit": (
-        "                    group = self._take_group()\n",
-        """                    group = self._take_group()
-                    self._wake([ticket.delivery.number], 0)
-""",
-    ),
-    "a leader that gave up has no successor": (
-        "            if ticket.leads or ticket.turn.is_set():\n                return\n",
-        "",
-    ),
-    "a request that gave up stays in the queue": (
-        "            if ticket in self._queue:\n                self._queue.remove(ticket)\n",
-        "",
-    ),
-    "a commit that was stopped fails nobody": (
-        "            if ticket.outcome is None:\n",
-        "            if False:\n",
-    ),
-    "two requests lead": (
-        "                    ticket.leads, self._is_led = not self._is_led, True\n",
-        """                    ticket.leads = not self._is_led
-                self._is_led = True
-""",
-    ),
-    "a successor is named outside of the lock": (
-        """            with self._mutex:
-                successor = self._queue[0] if self._queue else None
-                self._is_led = successor is not None
-                if successor is not None:
-                    successor.leads = True
-""",
-        """            with self._mutex:
-                successor = self._queue[0] if self._queue else None
-            with self._mutex:
-                self._is_led = successor is not None
-                if successor is not None:
-                    successor.leads = True
-""",
-    ),
-}
-
-
-@pytest.mark.parametrize("race", _RACES)
-def test_each_planted_race_of_the_group_commit_is_found_and_repeats(race: str) -> None:
-    with planted.plant(group_commit, _RACES[race]) as module:
-        planted.find_seed(lambda seed: schedule(module, seed))
+    for seed in seeds:
+        _commit(seed)

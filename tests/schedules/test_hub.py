@@ -5,14 +5,14 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 
 from progress.errors import DatabaseUnavailable
 from progress.query.live import hub
-from tests.schedules import event_loop, planted
+from tests.schedules import event_loop
 from tests.schedules.event_loop import pause
 
 _SUBJECTS = ("ann", "bob", "eve")
@@ -54,19 +54,16 @@ class _Table:
         return ids
 
 
-def schedule(module: ModuleType, seed: int) -> event_loop.SeededLoop:
-    return event_loop.run(seed, lambda source: _follow(module, source))
-
-
-async def _follow(module: ModuleType, source: random.Random) -> None:  # noqa: C901
+async def _follow(source: random.Random) -> None:  # noqa: C901
     """Change the subjects, and let subscribers come, read late, and go."""
     # Without notifications, with some that are lost, or with Redis connected.
     channel = source.choice((None, "learner:", "learner:"))
     is_notified = channel is not None and source.random() < 0.5
     table = _Table(source, channel)
-    queries = module.LiveQueries({"t": table}, None)
+    queries = hub.LiveQueries({"t": table}, None)
     if is_notified:
-        queries._subscriber = SimpleNamespace(is_connected=True)
+        connected: Any = SimpleNamespace(is_connected=True)
+        queries._subscriber = connected
     changed_at = dict.fromkeys(_SUBJECTS, 0.0)
 
     async def subscribe() -> None:
@@ -114,52 +111,7 @@ async def _follow(module: ModuleType, source: random.Random) -> None:  # noqa: C
     assert not queries._topics["t"].subjects, "a subject without subscribers remains"
 
 
-@pytest.mark.parametrize("seeds", planted.CHUNKS)
+@pytest.mark.parametrize("seeds", event_loop.CHUNKS)
 def test_each_subscriber_gets_the_newest_state_and_never_an_older_one(seeds: range) -> None:
     for seed in seeds:
-        schedule(hub, seed)
-
-
-_RACES = {
-    "a mark that comes during a read is dropped": (
-        "            topic.publish(await topic.source.fetch_states(batch))\n",
-        """            topic.publish(await topic.source.fetch_states(batch))
-            for id_ in batch:
-                topic.stale.pop(id_, None)
-""",
-    ),
-    "a batch that failed is not read again": (
-        "                self.stale[id_] = None\n",
-        "                pass\n",
-    ),
-    "a stale subject waits for the next mark": (
-        "            await self._has_stale.wait()\n            self._has_stale.clear()\n",
-        "            self._has_stale.clear()\n            await self._has_stale.wait()\n",
-    ),
-    "a state that nobody took is forgotten": (
-        """        await self._updated.wait()
-        if self.check is not None and self._is_open:
-            await self.check()
-""",
-        """        self._updated.clear()
-        await self._updated.wait()
-        if self.check is not None and self._is_open:
-            await self.check()
-""",
-    ),
-    "a known state is not sent to a new subscriber": (
-        "                    if subscription.is_waiting or not is_known:\n",
-        "                    if not is_known:\n",
-    ),
-    "a poller that fails stops": (
-        "            return  # the next comparison finds the change\n",
-        "            raise\n",
-    ),
-}
-
-
-@pytest.mark.first_in_gate("race")
-@pytest.mark.parametrize("race", _RACES)
-def test_each_planted_race_of_the_hub_is_found_and_repeats(race: str) -> None:
-    with planted.plant(hub, _RACES[race]) as module:
-        planted.find_seed(lambda seed: schedule(module, seed))
+        event_loop.run(seed, _follow)

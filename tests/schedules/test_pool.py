@@ -2,13 +2,12 @@
 
 import asyncio
 import random
-from types import ModuleType
 
 import pytest
 
 from progress.adapters.postgres import async_client
 from progress.errors import InstanceUnavailable
-from tests.schedules import event_loop, planted
+from tests.schedules import event_loop
 from tests.schedules.event_loop import pause
 
 _SIZE, _CALLERS = 3, 12
@@ -54,13 +53,9 @@ class _Connection:
         self.terminate()
 
 
-def schedule(module: ModuleType, seed: int) -> event_loop.SeededLoop:
-    return event_loop.run(seed, lambda source: _use_pool(module, source))
-
-
-async def _use_pool(module: ModuleType, source: random.Random) -> None:
+async def _use_pool(source: random.Random) -> None:
     server = _Server(source)
-    pool = module.Pool(server.connect, _SIZE, 1.0)
+    pool = async_client.Pool(server.connect, _SIZE, 1.0)
     callers = [asyncio.create_task(_call(pool, source)) for _ in range(_CALLERS)]
     for caller in callers:
         if source.random() < 0.3:
@@ -75,7 +70,7 @@ async def _use_pool(module: ModuleType, source: random.Random) -> None:
     await asyncio.gather(*(pool.acquire(seconds=1) for _ in range(_SIZE)))
 
 
-async def _call(pool: "async_client.Pool", source: random.Random) -> None:
+async def _call(pool: async_client.Pool, source: random.Random) -> None:
     await pause(source, 0.5)
     try:
         connection = await pool.acquire(seconds=source.choice((0.05, 0.5, 5)))
@@ -91,60 +86,7 @@ async def _call(pool: "async_client.Pool", source: random.Random) -> None:
         take_back(connection)
 
 
-@pytest.mark.parametrize("seeds", planted.CHUNKS)
+@pytest.mark.parametrize("seeds", event_loop.CHUNKS)
 def test_the_pool_lends_each_connection_once_and_loses_no_place(seeds: range) -> None:
     for seed in seeds:
-        schedule(async_client, seed)
-
-
-_RACES = {
-    "a cancelled waiter keeps the connection it was given": (
-        "                self._pass_on(waiter.result())\n",
-        "                pass\n",
-    ),
-    "a waiter that gave up gets the connection": (
-        """            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(connection)
-                return
-""",
-        """            waiter = self._waiting.popleft()
-            if not waiter.cancelled():
-                waiter.set_result(connection)
-                return
-            return
-""",
-    ),
-    "a failed opening loses the place": (
-        "            on_failure.callback(self._free_place)\n",
-        "",
-    ),
-    "a cancelled statement's place is given away before its connection is closed": (
-        "        closing = asyncio.create_task(self._cancel_and_close(connection))\n",
-        """        self._free_place()
-        closing = asyncio.create_task(self._cancel_and_close(connection))
-""",
-    ),
-    "a discarded connection's place goes to nobody": (
-        """        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-        self._free += 1
-""",
-        """        if self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-            return
-        self._free += 1
-""",
-    ),
-}
-
-
-@pytest.mark.parametrize("race", _RACES)
-def test_each_planted_race_of_the_pool_is_found_and_repeats(race: str) -> None:
-    with planted.plant(async_client, _RACES[race]) as module:
-        planted.find_seed(lambda seed: schedule(module, seed))
+        event_loop.run(seed, _use_pool)

@@ -44,7 +44,6 @@ class SeededThreads:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.now = 1_000.0
-        self.steps = 0
         self.control = threading.Semaphore(0)
         self.is_ending = False
         self._threads: list[_Thread] = []
@@ -98,7 +97,6 @@ class SeededThreads:
             if self.now == float("inf"):
                 raise Stuck
             return
-        self.steps += 1
         chosen = self._current = self.random.choice(able)
         chosen.turn.release()
         self.control.acquire()
