@@ -470,12 +470,6 @@ def test_an_unknown_learner_is_not_found_and_nothing_is_stored(
     assert model_rows.read_table(traced, "event_store.erased") == []
 
 
-@pytest.mark.parametrize("role", ["learner", "support"])
-def test_only_an_administrator_may_erase(operator: Operator, traced: Connection, role: str) -> None:
-    query = f'mutation {{ eraseUser(userId: "{LEARNER}", idempotencyKey: "k") {{ id }} }}'
-    assert operator.error(query, LEARNER, roles=role)[0] == "FORBIDDEN"
-
-
 def test_erasing_an_erased_learner_returns_the_finished_operation_for_any_idempotency_key(
     operator: Operator, traced: Connection
 ) -> None:

@@ -35,7 +35,7 @@ from progress.event_store import dead_letters
 from progress.operations import claim, erasure_rows, erasure_steps, runner
 from progress.operations.claim import ClaimedOperation
 from progress.operations.records import PLANS, Step
-from progress.projections import batch, projector, schema
+from progress.projections import batch, schema
 from progress.projections.projector import SHARDS
 from tests.conftest import Store
 from tests.support import archives, cloud_storage, doomed_worker, model_rows, sample_events, stage
@@ -597,24 +597,5 @@ def test_repaired_dead_letters_are_replayed_but_invalid_or_discarded_ones_stay(
     assert reasons[str(bad)].endswith("at $.data.item_count")
     assert reasons[str(discarded)] == f"dead letter {discarded} was discarded: of no use"
     assert model_rows.read_value(connection, "head") == 1
-    batch.run(connection)
-    assert not sample_events.find_differences(connection)
-
-
-def test_a_poisoned_event_is_replayed_when_it_can_be_folded(
-    operator: Operator, connection: Connection
-) -> None:
-    sample_events.record_lessons(connection, "ann")
-    sample_events.poison(connection, "ann")
-    projector.Projector(connection).catch_up_all()
-    (letter,) = dead_letters.list_letters(connection)
-    first = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')
-    (stays,) = result(operator.run(first["id"]))["stay"]
-    assert stays["id"] == str(letter.letter_id)
-    assert stays["reason"].startswith("the event still fails:")
-    model_rows.read_value(connection, "mend")
-    second = operator.start("replayDeadLetters", f'ids: ["{letter.letter_id}"]')
-    assert result(operator.run(second["id"])) == {"replayed": [str(letter.letter_id)], "stay": []}
-    assert model_rows.read_value(connection, "poisoned") is None
     batch.run(connection)
     assert not sample_events.find_differences(connection)

@@ -32,7 +32,6 @@ from tests.support import cli, model_rows, sample_events, traced_operation
 from tests.support.doomed_worker import POINTS
 from tests.support.operation_fixtures import (
     BLOCKS,
-    FIELDS,
     USERS,
     Operator,
     deliver,
@@ -459,15 +458,6 @@ def count_waiting(connection: Connection) -> int:
     return count
 
 
-def test_a_second_administrator_gets_the_operation_of_the_first(
-    operator: Operator, hooks: Hooks
-) -> None:
-    operation_id = start(operator)
-    query = f'mutation {{ rebuildProjections(idempotencyKey: "other") {FIELDS} }}'
-    shared = operator.ask(query, "bob")["data"]["rebuildProjections"]
-    assert shared["id"] == operation_id
-
-
 def test_a_retry_is_rejected_while_another_operation_about_the_subject_is_unfinished(
     operator: Operator, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -585,13 +575,6 @@ def test_a_batch_run_folds_all_learners(
     assert result(done) == {"replayed": 0, "swept": swept, "learners": 3}
     assert done["steps"] == [{"name": "batch", "state": "SUCCEEDED", "attempts": 1, "error": None}]
     assert not sample_events.find_differences(connection)
-
-
-def test_a_finished_operation_is_not_repeated(operator: Operator, populated: Connection) -> None:
-    done = operator.run(operator.start("rebuildProjections", key="k")["id"])
-    assert operator.run(done["id"]) == done
-    assert operator.start("rebuildProjections", key="k") == done
-    assert operator.called() == [done["id"]]
 
 
 @pytest.mark.every_postgres

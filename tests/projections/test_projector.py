@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.errors import (
     CheckpointError,
@@ -272,12 +271,3 @@ def test_a_wake_up_that_fails_closes_its_connection(woken: Connection) -> None:
         shard_projector.wake(3)
     assert shard_projector._idle.empty()
     readiness.wait(lambda: not model_rows.read_value(woken, "lives", pid=pid), "the end")
-
-
-def test_a_wake_up_raises_database_unavailable_if_the_database_does_not_respond(
-    woken: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@/nothing?host=/nowhere")
-    settings.current.cache_clear()
-    with pytest.raises(DatabaseUnavailable):
-        shard_projector.wake(0)

@@ -198,21 +198,6 @@ CHANGES: dict[str, tuple[Change | None, Change, set[str]]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_the_first_response_after_a_change_reflects_the_change(
-    apis: list[Api], populated: Connection, store: Store, name: str
-) -> None:
-    prepare, change, _ = CHANGES[name]
-    if prepare:
-        prepare(populated, store)
-    before = [ask(instance, **NO_CACHE)["data"] for instance in apis]
-    change(populated, store)
-    after = [ask(instance)["data"] for instance in apis]
-    expected = ask(apis[0], **NO_CACHE)["data"]
-    assert after == [expected, expected]
-    assert before == [before[0], before[0]] != after
-
-
-@pytest.mark.parametrize("name", CHANGES)
 def test_a_change_changes_only_the_results_of_its_fields(
     both: list[Instance], populated: Connection, store: Store, name: str
 ) -> None:
@@ -288,16 +273,6 @@ def find_changes(instances: list[Instance], before: list[bytes], user: str = "an
     for instance in instances:
         assert instance.get(*keys) == expected
     return {key.name for key, old, new in zip(keys, before, expected, strict=True) if old != new}
-
-
-def test_every_instance_returns_results_that_another_instance_has_cached(
-    both: list[Instance],
-) -> None:
-    expected = both[0].read(*ANN)
-    for instance in both:
-        instance.reader.statements.clear()
-        assert instance.get(*ANN) == expected
-        assert instance.reader.statements == []
 
 
 def test_changes_are_visible_although_another_revision_has_higher_versions(
