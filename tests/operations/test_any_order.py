@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import Phase, stateful
 from hypothesis import settings as hypothesis_settings
@@ -23,9 +22,9 @@ from hypothesis import strategies as st
 from progress.adapters import storage as storages
 from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
-from progress.archive import check, erased_files, manifests, merges, runs
+from progress.archive import check, manifests, merges, runs
 from progress.archive import restore as archive_restore
-from progress.errors import ProgressError, Unavailable
+from progress.errors import Unavailable
 from progress.operations import erasure_rows, erasure_steps, runner
 from progress.operations.records import PLANS
 from progress.projections import batch, rebuild
@@ -344,52 +343,3 @@ def test_any_order_of_operations_ends_as_if_nothing_had_interfered(
     world: World, examples: int
 ) -> None:
     play(world, examples, steps=15 if examples == 2 else 30)
-
-
-def keep_nothing(*_: object) -> None:
-    """Do nothing, in the place of a function that matters."""
-
-
-_publish = manifests.publish
-
-
-def _publish_only(
-    connection: Connection, storage: Storage, current: Any, entries: Any, buckets: int
-) -> Any:
-    """Publish a manifest without the ranges after the new ones, as if they were not there."""
-    if current:
-        kept = [one for one in current.manifest.ranges if one.first < entries[0].first]
-        current = current._replace(manifest=msgspec.structs.replace(current.manifest, ranges=kept))
-    return _publish(connection, storage, current, entries, buckets)
-
-
-PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "an erasure leaves the learner's exports": lambda patch: patch.setattr(
-        erasure_steps, "_delete_exports", keep_nothing
-    ),
-    "an erasure leaves the learner's rows in the files": lambda patch: patch.setattr(
-        erasure_steps, "_rewrite_files", lambda *_: erased_files.Removal(0, 0)
-    ),
-    "an erasure does not renew the statistics": lambda patch: patch.setattr(
-        erasure_rows, "analyze", keep_nothing
-    ),
-    "a cancelled run leaves its files": lambda patch: patch.setitem(
-        runner.COMPENSATIONS, "ARCHIVE", {"write": keep_nothing}
-    ),
-    "a cancelled export leaves its file": lambda patch: patch.setitem(
-        runner.COMPENSATIONS, "EXPORT_USER", {"write": keep_nothing}
-    ),
-    "a merge drops the ranges that it does not merge": lambda patch: patch.setattr(
-        manifests, "publish", _publish_only
-    ),
-}
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("planted", PLANTED)
-def test_a_planted_fault_is_found(
-    world: World, monkeypatch: pytest.MonkeyPatch, planted: str
-) -> None:
-    PLANTED[planted](monkeypatch)
-    with pytest.raises((AssertionError, ProgressError, BaseExceptionGroup)):
-        play(world, 400)  # until the first that fails

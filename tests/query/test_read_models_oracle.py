@@ -496,34 +496,3 @@ def list_all(fetch: QueryClient, query: Callable[..., Any]) -> list[Any]:
 def difficulties(rows: list[oracle.Row]) -> list[oracle.Row]:
     """Return the oracle's rows with the fields of the API."""
     return [{name: row[name] for name in ItemDifficulty.__struct_fields__} for row in rows]
-
-
-def test_the_generated_logs_contain_the_interesting_cases() -> None:
-    worlds = [see_all(generate_log(seed)) for seed in range(240)]
-    rows = [r for world in worlds for g in GROUPS for r in oracle.learners(world, g, "AT_RISK")]
-    assert {row["at_risk"] for row in rows} == {True, False}
-    assert any(row["last_study_date"] is None for row in rows)
-    assert any(row["current_streak"] > 1 for row in rows)
-    # These learners last studied at least three days ago, so only rest days can keep a streak.
-    early = [row for row in rows if row["last_study_date"] and row["last_study_date"].day < 10]
-    assert any(row["current_streak"] > 0 for row in early)
-    assert any(oracle.hardest_items(world, "g1") for world in worlds)
-    assert any(oracle.item_difficulty(world) for world in worlds)
-
-
-def see_all(log: Log) -> oracle.World:
-    """Return the oracle's view of the log after all its events were recorded."""
-    return oracle.see(
-        [
-            oracle.Event(
-                UUID(event["event_id"]),
-                event["event_type"],
-                event["data"],
-                datetime.fromisoformat(event["occurred_at"]),
-                NOW,
-                event["data"].get("user_id"),
-            )
-            for event in log.envelopes
-        ],
-        log.now,
-    )
