@@ -68,17 +68,6 @@ def test_the_review_log_has_the_totals_that_its_source_publishes(record: list[An
     assert round(sum(answer.correct for answer in record) / len(record), 3) == 0.708
 
 
-def test_the_review_log_has_64_sessions_on_61_days_and_a_longest_streak_of_24_days(
-    record: list[Answer],
-) -> None:
-    completed = of("SessionCompleted", record)
-    days = sorted({local_day(event["occurred_at"]) for event in completed})
-    runs = [0]
-    for before, day in zip([None, *days], days, strict=False):
-        runs.append(runs[-1] + 1 if before and day - before == timedelta(1) else 1)
-    assert (len(completed), len(days), max(runs)) == (64, 61, 24)
-
-
 def test_the_first_message_creates_the_account_and_each_session_has_two_messages(
     record: list[Answer],
 ) -> None:
@@ -181,25 +170,6 @@ def test_every_local_day_with_answers_has_a_completed_session(
         started, completed = (event["occurred_at"] for event in session.events)
         times = [started, *(event["occurred_at"] for event in reviews.events), completed]
         assert times == sorted(times)
-
-
-@pytest.mark.first_in_gate
-@pytest.mark.parametrize("zone", ZONES)
-def test_every_local_day_with_answers_of_the_real_log_has_a_completed_session(
-    record: list[Answer], zone: str
-) -> None:
-    learner = anki_events.Learner("anna", zone, 4)
-    days = days_of("CardReviewed", record, learner)
-    assert days == days_of("SessionCompleted", record, learner)
-
-
-@given(logs)
-def test_review_and_session_values_stay_within_their_limits(log: list[Answer]) -> None:
-    for review in of("CardReviewed", log):
-        assert 1 <= review["data"]["interval_days"] <= 36_500
-    for done in of("SessionCompleted", log):
-        assert 0 <= done["data"]["score"] <= 100
-        assert 0 <= done["data"]["duration_seconds"] <= 86_400
 
 
 HEADER = "card_id,review_rating,review_time,review_duration\n"
