@@ -425,10 +425,6 @@ OUTAGES: dict[str, Any] = {
         *("ERASE_USER", "", fail_storage(erasure_ledger, "write_entry")),
         StorageUnavailable,
     ),
-    "exports": (
-        *("ERASE_USER", "", fail_storage(erasure_steps, "_delete_exports")),
-        StorageUnavailable,
-    ),
 }
 
 

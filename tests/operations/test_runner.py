@@ -352,29 +352,6 @@ def test_a_batch_operation_waits_for_another_batch_run_until_the_step_times_out(
     assert (done["state"], done["steps"][0]["state"]) == ("TIMED_OUT", "TIMED_OUT")
 
 
-@pytest.mark.exhaustive
-def test_a_rebuild_waits_for_another_rebuild_to_end(
-    operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = operator.start("rebuildProjections")
-    calls: list[bool] = []
-    open_replacement = replacement.open_replacement
-
-    def count(*arguments: Any, **options: Any) -> Any:
-        calls.append(True)
-        return open_replacement(*arguments, **options)
-
-    monkeypatch.setattr(replacement, "open_replacement", count)
-    with ThreadPoolExecutor(1) as pool, contextlib.closing(connect(store.url)) as holder:
-        holder.run(BLOCKS["hold rebuilds"])
-        running = pool.submit(operator.run, started["id"])
-        readiness.wait(lambda: len(calls) > 1, "a second try")
-        holder.run(BLOCKS["release rebuilds"])
-        done = running.result()
-    result(done)
-    assert done["steps"][0]["attempts"] == 1
-
-
 def test_a_rebuild_that_waited_too_long_names_what_it_waited_for(
     operator: Operator, store: Store, populated: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -541,16 +518,6 @@ def read_callers(connection: Connection, operation_id: str) -> tuple[str, str, l
         BLOCKS["callers"], operation_id=operation_id
     )
     return starter, canceller, sorted(requesters)
-
-
-@pytest.mark.parametrize("caller", [records.COMMAND_LINE, records.BATCH_JOB])
-@pytest.mark.parametrize("roles", [[], ["admin"]])
-def test_no_token_reads_an_operation_as_its_starter_that_is_not_a_person(
-    operator: Operator, populated: Connection, caller: str, roles: list[str]
-) -> None:
-    query = f'{{ operation(id: "{start_export(populated, caller)}") {{ id }} }}'
-    code, message = operator.api.error(query, caller, roles=roles)
-    assert (code, "reserved" in message) == ("UNAUTHENTICATED", True)
 
 
 def test_the_command_line_shows_the_names_of_callers(

@@ -24,9 +24,6 @@ LOCK TABLE event_store.events IN ACCESS EXCLUSIVE MODE;
 -- hold rebuilds --
 SELECT pg_advisory_lock(hashtext('rebuild'), 0);
 
--- release rebuilds --
-SELECT pg_advisory_unlock(hashtext('rebuild'), 0);
-
 -- workers --
 -- The number of open sessions of operation workers.
 SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND datname = current_database();
