@@ -271,28 +271,6 @@ def test_shutdown_completes_all_streams(
 
 
 @pytest.mark.exhaustive
-def test_streams_are_limited_per_caller_and_per_instance(
-    serve: Serve, subscribe: Subscribe
-) -> None:
-    with serve(limits="per_caller=2, per_instance=3") as function:
-        port = function.port
-        first, _ = streams = [subscribe(port, PROGRESS) for _ in range(2)]
-        assert [stream.next_value() for stream in streams] == [None, None]
-        refused = subscribe(port, PROGRESS)
-        assert refused.status == 429
-        assert refused.read_body()["errors"][0]["extensions"] == {"code": "RATE_LIMITED"}
-        assert subscribe(port, PROGRESS, "bob").next_value() is None
-        full = subscribe(port, PROGRESS, "eve")
-        assert full.status == 503
-        assert full.read_body()["errors"][0]["extensions"] == {"code": "UNAVAILABLE"}
-        assert {stream.response.headers["retry-after"] for stream in (refused, full)} == {"5"}
-        first.close()
-        readiness.wait(
-            lambda: subscribe(port, PROGRESS).status == 200, "a stream for the next subscriber"
-        )
-
-
-@pytest.mark.exhaustive
 def test_the_processes_of_an_instance_share_its_limit(serve: Serve, subscribe: Subscribe) -> None:
     with serve(limits="per_instance=3", WORKERS="2") as function:
         streams = [subscribe(function.port, PROGRESS, user) for user in ("ann", "bob", "cem")]
@@ -320,16 +298,6 @@ def test_opening_a_stream_counts_against_the_rate_limit(serve: Serve, subscribe:
         assert statuses[:3] == [200] * 3
         refused = subscribe(function.port, PROGRESS)
         assert 429 in (*statuses, refused.status)
-
-
-@pytest.mark.exhaustive
-def test_an_idle_stream_sends_heartbeats(serve: Serve, subscribe: Subscribe) -> None:
-    with serve(limits="heartbeat=0.05") as function:
-        stream = subscribe(function.port, PROGRESS)
-        assert stream.next_value() is None
-        for _ in range(5):
-            while not stream.response.readline().startswith(b":"):
-                pass
 
 
 @pytest.mark.exhaustive

@@ -127,24 +127,8 @@ SAME_AS_OVER_HTTP = {
     "an operation's name": {"query": f"query A {CURRENT} query B {TYPENAME}"}
     | {"operationName": "B"},
     "an error and data": {"query": "{ streak { current } itemStats(first: 500) { totalCount } }"},
-    "a bad argument": {"query": BAD_ARGUMENT},
     "forbidden data": {"query": FORBIDDEN},
-    "a forbidden mutation": {"query": 'mutation { runBatch(idempotencyKey: "k") { id } }'},
     "a syntax error": {"query": "{ streak {"},
-    "an unknown field": {"query": "{ streak { nothing } }"},
-    "an unknown operation": {"query": CURRENT, "operationName": "C"},
-    "a missing variable": {"query": "query($n: Int!) { itemStats(first: $n) { totalCount } }"},
-    "too many aliases": {"query": "{" + 40 * " a: __typename" + "}"},
-    "too deep": {"query": "{ " + 9 * "a { " + 9 * " }" + " }"},
-    "too complex": {
-        "query": "{ "
-        + " ".join(
-            f'a{n}: dailyStats(from: "2024-01-01", to: "2025-12-30", zeroFill: true) {{ date }}'
-            for n in range(29)
-        )
-        + " }"
-    },
-    "no query": {"query": ""},
     "an unknown hash": {
         "extensions": {"persistedQuery": {"version": 1, "sha256Hash": sha256(b"x").hexdigest()}}
     },
@@ -302,20 +286,13 @@ MISTAKES: dict[str, tuple[dict[str, Any], Callable[[Socket], None], tuple[int, s
     ),
     "a binary message": ({}, text(b'{"type":"ping"}'), (4400, "expected a text message")),
     "no JSON": ({}, text("{"), BAD),
-    "a list": ({}, text("[]"), BAD),
-    "a number": ({}, text("7"), BAD),
     "a deep list": ({}, text("[" * 90_000), BAD),
     "a deep payload": ({}, text('{"type":"ping","payload":' + '{"a":' * 9_000), BAD),
     "a lone surrogate": ({}, text('{"type":"complete","id":"\\ud800"}'), BAD),
-    "no type": ({}, text("{}"), BAD),
     "an unknown type": ({}, text('{"type":"start"}'), BAD),
-    "a type that is a list": ({}, text('{"type":[]}'), BAD),
     "no id": ({}, text('{"type":"subscribe","payload":{"query":""}}'), BAD),
     "an id that is a list": ({}, text('{"type":"complete","id":[1]}'), BAD),
     "no payload": ({}, text('{"type":"subscribe","id":"1"}'), BAD),
-    "a query that is a number": (
-        {}, text('{"type":"subscribe","id":"1","payload":{"query":7}}'), BAD
-    ),
     "variables that are a list": (
         {}, text('{"type":"subscribe","id":"1","payload":{"query":"","variables":[]}}'), BAD
     ),
@@ -400,7 +377,8 @@ def test_a_caller_has_at_most_thirty_subscriptions(
     for n in range(100):
         second.subscribe(f"{n}", STREAK)
         assert second.next_code(f"{n}") == "RATE_LIMITED"
-    assert subscribe(port, STREAK, "kim").status == 429
+    refused = subscribe(port, STREAK, "kim")
+    assert (refused.status, refused.response.headers["retry-after"]) == (429, "5")
     second.subscribe("query", CURRENT)
     assert second.next_value("query")
     assert second.receive()["type"] == "complete"
