@@ -62,7 +62,7 @@ def refolds(connection: Connection) -> int:
 
 def test_a_window_refolds_a_learner_at_most_once(connection: Connection) -> None:
     days, chance = 4, random.Random(1)
-    append(connection, study("ann", days=days, answers=200))
+    append(connection, study("ann", days=days, answers=20))
     Projector(connection).catch_up_all()
     append(connection, sample_events.lesson("una", 0))  # una is in ann's shard
     append(connection, changes("ann", 300, chance=chance, days=days))

@@ -515,21 +515,16 @@ def lessons(store: Store, connection: Connection) -> Iterator[Api]:
         yield made
 
 
-@pytest.mark.parametrize(
-    ("moment", "completed"),
-    [
+def test_a_time_is_exact_to_the_microsecond_in_any_utc_offset(lessons: Api) -> None:
+    for moment, completed in (
         (SECOND_ENDS, 2),
         ("2024-04-02T09:00:06.999999Z", 1),
         ("2024-04-02T18:00:07+09:00", 2),
         ("2024-04-01T23:00:06.9999999-10:00", 1),
         ("2024-04-02t09:00:07.0000009z", 2),
         (LATEST, 4),
-    ],
-)
-def test_a_time_is_exact_to_the_microsecond_in_any_utc_offset(
-    lessons: Api, moment: str, completed: int
-) -> None:
-    assert sessions(lessons, asOf=moment) == completed
+    ):
+        assert sessions(lessons, asOf=moment) == completed
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", LATEST])
@@ -552,11 +547,11 @@ def test_a_null_time_means_the_present(lessons: Api) -> None:
     assert lessons.data(PAST, asOf=None, knownAt=None)["userProgress"] is None
 
 
-@pytest.mark.parametrize("moment", ["2024-04-02", "2024-04-02T09:00:00", "now", 5])
-def test_an_invalid_time_is_rejected(lessons: Api, moment: object) -> None:
-    code, message = lessons.error(PAST, asOf=moment)
-    assert code == "BAD_USER_INPUT"
-    assert "expected a time as in" in message
+def test_an_invalid_time_is_rejected(lessons: Api) -> None:
+    for moment in ("2024-04-02", "2024-04-02T09:00:00", "now", 5):
+        code, message = lessons.error(PAST, asOf=moment)
+        assert code == "BAD_USER_INPUT"
+        assert "expected a time as in" in message
 
 
 def test_a_learner_may_not_query_the_past_of_another_learner(lessons: Api) -> None:
