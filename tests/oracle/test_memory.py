@@ -128,18 +128,6 @@ def by_card(reviews: Iterable[Review]) -> dict[str, list[Answer]]:
     return found
 
 
-def test_the_states_of_the_real_log_are_those_of_py_fsrs(reviews: list[Review]) -> None:
-    """The difference is that of the rounding: the library does not round."""
-    differences = []
-    for answers in by_card(reviews).values():
-        for state, (days, difficulty) in zip(states(answers), in_library(answers), strict=True):
-            if days < 36_500:
-                differences.append((state.days / days - 1, state.difficulty / 1e7 - difficulty))
-    assert len(differences) == 12_580
-    assert 1e-8 < max(abs(one) for one, _ in differences) < 2.21e-7
-    assert 1e-8 < max(abs(one) for _, one in differences) < 2.1e-7
-
-
 @pytest.fixture(scope="module")
 def rated(reviews: list[Review]) -> list[list[Answer]]:
     """The answers of each card of the real log; each that is correct has a drawn rating."""
@@ -187,12 +175,6 @@ def in_library(answers: Iterable[Answer]) -> Iterator[tuple[float, float]]:
         assert card.stability is not None
         assert card.difficulty is not None
         yield card.stability, card.difficulty
-
-
-def test_the_rounded_states_are_those_of_exact_arithmetic(reviews: list[Review]) -> None:
-    """So another machine, whose functions differ in the last bit, has the same states."""
-    for answers in list(by_card(reviews).values())[::5]:
-        assert states(answers) == exact_states(answers)
 
 
 def exact_states(answers: Iterable[Answer]) -> list[tuple[int, int]]:
