@@ -386,6 +386,20 @@ def test_an_outage_during_a_step_does_not_affect_the_count_of_attempts_to_undo_t
     assert counts == [[1]]
 
 
+def test_only_the_attempt_after_an_outage_is_not_counted(
+    operator: Operator, hooks: Hooks, connection: Connection
+) -> None:
+    operation_id, sql = start(operator), traced_operation.BLOCKS
+    hooks["prepare", "before"] = lambda: connection.run(sql["break workers"], name="operation")
+    with pytest.raises(Unavailable):
+        deliver(operation_id)
+    hooks["prepare", "before"] = fail
+    for attempts in (1, 2):
+        with pytest.raises(AttemptFailed):
+            deliver(operation_id)
+        assert operator.get(operation_id)["steps"][0]["attempts"] == attempts
+
+
 def test_one_of_twenty_workers_runs_the_operation(
     operator: Operator, hooks: Hooks, connection: Connection
 ) -> None:
