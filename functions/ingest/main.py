@@ -4,6 +4,8 @@ It takes pushes at / (at /learners those of learners' posts) and posts at /event
 `progress.ingest.group_commit` does the work.
 """
 
+import sys
+
 import functions_framework
 from flask import Request, Response
 from flask.typing import ResponseReturnValue
@@ -23,8 +25,12 @@ from progress.ingest.group_commit import GroupCommit, Others
 env = settings.current()  # read at startup, so that an invalid setting prevents startup
 logs.configure("ingest")
 request_deadlines.limit()
+sys.setswitchinterval(
+    0.001
+)  # seconds: a small message hardly waits for the decoding of a large one
 admission = Admission()
 forwarded = Admission(1 << 20)  # the mutations of learners, which `progress serve` posts here
+learners = Admission(8 << 20, large_at_once=1)  # what they post, which gives way to all others
 # Nobody waits for the letters of others: those of each group share one connection and its commits.
 group, letters = (
     GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), wakeups.send)
@@ -37,11 +43,11 @@ posters = post_request.Posters(env)
 def ingest(request: Request) -> ResponseReturnValue:
     match request.path:
         case "/":
-            return receive_push(request)
+            return receive_publishers(request)
         case push.LEARNERS_PATH:  # its pushes say who posted, so a poster must not send them
             is_push = posters.is_push(request.headers.get("Authorization", ""))
             reject = post_request.reject
-            return receive_push(request) if is_push else reject(request, admission, 403)
+            return receive_learners(request) if is_push else reject(request, admission, 403)
         case "/events":
             is_own = posters.is_own(request.headers.get("Authorization", ""))
             place = forwarded if is_own else admission
@@ -51,12 +57,15 @@ def ingest(request: Request) -> ResponseReturnValue:
     return post_request.reject(request, admission, 404)
 
 
-@admission.limit
 def receive_push(request: Request, body: bytearray, arrived: float) -> int:
     """Append one push; return 204 once its events are on disk, or 503 to request redelivery."""
     delivery = push.parse_delivery(body, request.headers.get("ce-source", ""), request.path)
     body.clear()  # frees its memory
     return append(request, delivery, arrived)[0]
+
+
+receive_learners = learners.limit(receive_push)
+receive_publishers = admission.limit(receive_push)
 
 
 def receive_post(request: Request, body: bytearray, arrived: float, poster: str) -> Response | int:
@@ -77,8 +86,9 @@ def append(request: Request, delivery: Delivery, arrived: float) -> tuple[int, O
     trace = tracing.traceparent_of_push(delivery.message.attributes, request.headers.get)
     attributes = metrics.span_attributes(delivery)
     with HandledDelivery("ingest", trace, "ingest", attributes) as handled:
+        give_way = admission.give_way if request.path == push.LEARNERS_PATH else None
         committed = (letters if delivery.has_long_letters else group).append_parts(
-            delivery, arrived
+            delivery, arrived, give_way
         )
         others = committed.others
         logs.write(

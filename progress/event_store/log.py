@@ -41,13 +41,14 @@ class Delivery(msgspec.Struct, frozen=True):
         letters = (entry for entry in self.entries if isinstance(entry, Rejection))
         return sum(len(letter.payload) for letter in letters) > _LONG_LETTERS
 
-    def split(self, size: int) -> "list[Delivery]":
-        """Return parts of about this size; first the letters, so that nothing precedes a refusal.
+    def split(self, size: int, most: int) -> "list[Delivery]":
+        """Return parts of about this size and of at most so many events; first the letters.
 
-        A batch is as if its events arrived one after the other, so parts give the same rows. The
-        first part needs space for all events as letters, at most twice as long in PostgreSQL.
+        So nothing precedes a refusal. A batch is as if its events arrived one after the other, so
+        parts give the same rows. The first part needs space for all events as letters, at most
+        twice as long in PostgreSQL.
         """
-        count = -(-self.size // size)
+        count = max(-(-self.size // size), -(-len(self.entries) // most))
         if count < 2 or not self.entries:
             return [self]
         letters: list[ParsedEvent | Rejection] = []

@@ -26,6 +26,8 @@ _CAPACITY = 32 << 20
 _MAX_BODY = 64 << 20  # The largest push has 14 MB: a message of 10 MB in base64.
 _UNKNOWN_SIZE = 16 << 20  # Reserved for a body without a Content-Length.
 _READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # Bytes per read.
+_TURN_BYTES, _TURN_S = 64 << 10, 10.0  # a larger body waits so long for others
+_GIVE_WAY_S, _RECENT_S = 0.1, 10.0
 _LARGE = 1 << 20  # The memory of a larger body is returned to the system immediately.
 
 _T = TypeVar("_T")
@@ -38,16 +40,23 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 class Admission:
     """The memory for request bodies.
 
-    A body larger than this memory is admitted only if no other request has reserved memory.
+    A body larger than this memory is admitted only if no other request has reserved memory. At
+    most `large_at_once` large bodies are handled at a time.
     """
 
     def __init__(
-        self, capacity: int = _CAPACITY, timeout_s: float = request_deadlines.BODY_TIMEOUT_S
+        self,
+        capacity: int = _CAPACITY,
+        timeout_s: float = request_deadlines.BODY_TIMEOUT_S,
+        *,
+        large_at_once: int = 1_000,
     ) -> None:
         self._capacity = capacity
         self._body_deadline = BodyDeadline(timeout_s)
         self._reserved = 0
-        self._mutex = threading.Lock()
+        self._last = -_RECENT_S
+        self._mutex = threading.Condition()
+        self._turns = threading.Semaphore(large_at_once)
         _limit_malloc()
 
     def limit(self, handler: Handler[int]) -> Callable[[Request], ResponseReturnValue]:
@@ -64,9 +73,10 @@ class Admission:
     ) -> _T | int:
         """Return what `handler` returns, or the status that rejects the body.
 
-        429: the memory is exhausted, or too many bodies are slow (BodyDeadline). 413: the body has
-        more than `most` bytes. 405: the method is neither POST nor GET (the health check). Raise
-        ClientDisconnected (400) if the body is incomplete, late or malformed.
+        429: the memory is exhausted, too many bodies are slow (BodyDeadline), or a large one waits
+        for others. 413: the body has more than `most` bytes. 405: the method is neither POST nor
+        GET (the health check). Raise ClientDisconnected (400) if the body is incomplete, late or
+        malformed.
         """
         arrived = time.monotonic()
         with _Reservation(self) as reservation:
@@ -78,7 +88,20 @@ class Admission:
                 return body
             if request.method == "GET":
                 return startup.status(request.path)
-            return handler(request, body, arrived)
+            if len(body) <= _TURN_BYTES:
+                return handler(request, body, arrived)
+            if not self._turns.acquire(timeout=_TURN_S):
+                return 429
+            try:
+                return handler(request, body, arrived)
+            finally:
+                self._turns.release()
+
+    def give_way(self) -> bool:
+        """Wait a moment until no request is here; return whether one was in the last seconds."""
+        with self._mutex:
+            self._mutex.wait_for(lambda: not self._reserved, _GIVE_WAY_S)
+            return time.monotonic() - self._last < _RECENT_S
 
     def resize(self, old: int, new: int) -> bool:
         """Change a reservation; return False, without a change, if too little memory is left."""
@@ -86,7 +109,9 @@ class Admission:
             others = self._reserved - old
             if new > old and others and others + new > self._capacity:
                 return False
-            self._reserved = others + new
+            self._reserved, self._last = others + new, time.monotonic()
+            if not self._reserved:
+                self._mutex.notify_all()
         return True
 
     def discard(self, request: Request) -> None:

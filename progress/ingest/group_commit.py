@@ -7,6 +7,7 @@ Pub/Sub does not redeliver its message, so a crash would lose wake-ups that are 
 request waits beyond its own deadline.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,7 +32,9 @@ from progress.ingest import metrics
 # The limits of a shared transaction. A request that exceeds a limit gets a transaction of its own.
 _MOST_EVENTS = 1_000
 _MOST_BYTES = 4 << 20  # of the messages' data
-_PART_BYTES = 2 << 20  # A larger delivery is committed in parts, between which others commit.
+# A larger delivery is committed in parts, between which others commit.
+_PART_BYTES = 2 << 20
+_PART_EVENTS = 100  # of a delivery that gives way
 _CONNECT_TIMEOUT_S = 10.0
 _APPEND_TIMEOUT_S = 15.0
 _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
@@ -45,9 +48,10 @@ Others = dict[int, tuple[str, str | None]]
 class _Ticket:
     """A request that waits for its outcome or for its turn as the leader."""
 
-    def __init__(self, delivery: Delivery, deadline: float) -> None:
+    def __init__(self, delivery: Delivery, deadline: float, *, wakes: bool) -> None:
         self.delivery = delivery
         self.deadline = deadline
+        self.wakes = wakes
         self.place = 0  # in its group
         self.leads = False
         self.turn = threading.Event()
@@ -85,31 +89,40 @@ class GroupCommit:
         self._queue: list[_Ticket] = []
         self._is_led = False
 
-    def append_parts(self, delivery: Delivery, arrived: float) -> Committed:
+    def append_parts(
+        self, delivery: Delivery, arrived: float, give_way: Callable[[], bool] | None = None
+    ) -> Committed:
         """Append a delivery in parts, so that no other one waits for all of it; see `append`.
 
-        If the parts might leave too many dead letters, append all or nothing of it at once.
+        If the parts might leave too many dead letters, append all or nothing of it at once. What a
+        learner has posted gives way before each part: `give_way` waits and returns whether small
+        parts are needed. All of it is in one shard, so only the last part wakes it.
         """
-        first, *rest = delivery.split(_PART_BYTES)
+        is_small = give_way is not None and give_way()
+        first, *rest = delivery.split(_PART_BYTES, _PART_EVENTS if is_small else sys.maxsize)
         try:
-            parts = [self.append(first, arrived)]
+            parts = [self.append(first, arrived, wakes=not (give_way and rest))]
         except LettersFull:
             if not rest:
                 raise
             return self.append(delivery, arrived)
-        parts += [self.append(part, arrived) for part in rest]
+        for part in rest:
+            wakes = not (give_way and give_way()) or part is rest[-1]
+            parts.append(self.append(part, arrived, wakes=wakes))
         others = {index: other for part in parts for index, other in part.others.items()}
         return Committed(parts[-1].at, others)
 
-    def append(self, delivery: Delivery, arrived: float | None = None) -> Committed:
-        """Return once the delivery is on disk and its shards are woken.
+    def append(
+        self, delivery: Delivery, arrived: float | None = None, *, wakes: bool = True
+    ) -> Committed:
+        """Return once the delivery is on disk and, if it `wakes`, its shards are woken.
 
         Raise Unavailable if the database is down, or if the timeout since `arrived`
         (time.monotonic) has passed. In both cases, the log may nevertheless contain the delivery.
         Raise EventStoreError if the log rejects the delivery.
         """
         start = time.monotonic() if arrived is None else arrived
-        ticket = _Ticket(delivery, start + self._timeout_s)
+        ticket = _Ticket(delivery, start + self._timeout_s, wakes=wakes)
         group: list[_Ticket] = []
         try:
             with tracing.child_span("append", "client", _SPAN_ATTRIBUTES):
@@ -164,7 +177,7 @@ class GroupCommit:
             "the thread that sends wake-ups was stopped"
         )
         try:
-            if shards:
+            if shards and any(ticket.wakes for ticket, _ in committed):
                 delays = [metrics.age_ms(t.delivery, t.committed_at) or 0 for t, _ in committed]
                 self._wake(sorted(shards), max(0, *delays))
             error = None

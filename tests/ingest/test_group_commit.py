@@ -8,6 +8,8 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from flask import Request
+from werkzeug.test import EnvironBuilder
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
@@ -16,6 +18,7 @@ from progress.event_store.envelope import Message, ParsedEvent
 from progress.event_store.log import Delivery
 from progress.event_store.timestamps import EARLIEST
 from progress.ingest import push
+from progress.ingest.admission import Admission
 from progress.ingest.group_commit import Committed, GroupCommit
 from tests.adapters.test_timeouts import silent
 from tests.conftest import Store
@@ -314,3 +317,47 @@ def test_the_size_of_a_group_is_limited_in_bytes(
     gate.open.set()
     assert wait(calls, timeout=30).not_done == set(), HANGS
     assert transactions(store) == [1, 2, 1, 1, 1]
+
+
+def learners_post(user: str, size: int) -> Delivery:
+    body = [session_abandoned(user=user) | {"metadata": {"user_id": user}} for _ in range(size)]
+    return push.parse_delivery(encode_push(body), path=push.LEARNERS_PATH)
+
+
+def test_a_publisher_waits_for_a_small_part_of_what_learners_post(
+    store: Store, gate: Gate, pool: ThreadPoolExecutor
+) -> None:
+    """Large posts take turns and give way; only the last part of a post wakes its shard."""
+    woken = list[list[int]]()
+    group = GroupCommit(gate, lambda shards, _: woken.append(shards))
+    place = Admission(large_at_once=1)
+    publishers = Admission()
+    publishers.resize(0, 1)
+
+    def post(number: int) -> int:
+        def handle(_request: Request, _body: bytearray, arrived: float) -> int:
+            posted = learners_post(f"l{number}", 200)
+            group.append_parts(posted, arrived, publishers.give_way)
+            return 204
+
+        data = b" " * (65 << 10)
+        return place.admit(Request(EnvironBuilder(method="POST", data=data).get_environ()), handle)
+
+    posts = [pool.submit(post, number) for number in range(4)]
+    gate.reached.wait()
+    publisher = pool.submit(group.append, delivery())
+    await_queue(group, 1)
+    assert len(group._queue) == 1
+    gate.open.set()
+    publisher.result(timeout=30)
+    publishers.resize(1, 0)
+    assert [call.result(timeout=30) for call in posts] == [204] * 4
+    assert transactions(store) == [100, 1, *[100] * 7]
+    assert len(woken) == 1 + 4
+
+
+def test_what_a_learner_posts_is_one_transaction_if_no_publisher_is_there(store: Store) -> None:
+    GroupCommit(store.connect, ignore).append_parts(
+        learners_post("l", 250), time.monotonic(), Admission().give_way
+    )
+    assert transactions(store) == [250]
