@@ -8,6 +8,8 @@ import pytest
 
 from progress.projections.projector import Projector
 from progress.query.read_models import rows
+from tests.conftest import Store
+from tests.support import api
 from tests.support.api import QueryClient
 from tests.support.sample_events import BEGIN, Envelope, envelope
 from tests.support.stage import Stage, append
@@ -40,6 +42,20 @@ def test_the_pages_of_sessions_are_the_whole_list_newest_first_and_ties_by_id(
         after = page.items[-1][0]
     assert found == ["c", "é", "B", "a", "b"]
     assert fetch(fetch.queries.get_sessions("nobody", first=2)).items == []
+    assert fetch(fetch.queries.get_sessions("ann", first=2, is_counted=False)).total_count is None
+
+
+def test_a_list_of_sessions_is_counted_only_for_its_total(store: Store) -> None:
+    with api.serve(store.url) as served:
+        counts = [
+            served.data(f"{{ sessions(first: 1) {{ pageInfo {{ hasNextPage }} {total} }} }}")
+            for total in ("all: totalCount", "... on SessionConnection { totalCount }", "")
+        ]
+    assert [dict(one["sessions"]) for one in counts] == [
+        {"pageInfo": {"hasNextPage": False}, "all": 0},
+        {"pageInfo": {"hasNextPage": False}, "totalCount": 0},
+        {"pageInfo": {"hasNextPage": False}},
+    ]
 
 
 def test_a_session_is_found_by_the_id_with_which_its_learner_posted_it(

@@ -474,6 +474,7 @@ async def sessions(
         learner,
         first=arguments.parse_page_size(first, default=20),
         after=pagination.decode_session_cursor(pagination.text_or_none(after)),
+        is_counted=any(_selects(node, "totalCount") for node in info.selected_fields),
         at=info.context.at,
         as_of=as_of or None,
         known_at=known_at or None,

@@ -220,9 +220,13 @@ class Queries:
         *,
         first: int,
         after: rows.SessionKey | None = None,
+        is_counted: bool = True,
         **moment: Unpack[_Moment],
     ) -> Page[tuple[rows.SessionKey, rows.StudySession]]:
-        """Return at most `first` sessions after `after`, newest first, without their answers."""
+        """Return at most `first` sessions after `after`, newest first, without their answers.
+
+        The page has the number of all only if `is_counted`.
+        """
         return await self.reader.fetch_page(
             "read_models/learner_sessions",
             "list",
@@ -232,6 +236,7 @@ class Queries:
             user_id=user_id,
             after_at=after.started_at if after else None,
             after_id=after.id if after else None,
+            is_counted=is_counted,
             first=first,
         )
 

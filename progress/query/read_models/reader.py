@@ -31,11 +31,11 @@ _T = TypeVar("_T")
 
 
 class Page(msgspec.Struct, Generic[_T], frozen=True):
-    """A page of a list; `total_count` is the number of entries in the whole list."""
+    """A page of a list; `total_count` is that of the whole list, if it was counted."""
 
     items: list[_T]
     has_next: bool
-    total_count: int
+    total_count: int | None
 
 
 class Reader:
