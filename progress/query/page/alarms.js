@@ -51,7 +51,7 @@ function ofData({ projections, shards, reasons, operations, schedules, undeliver
     },
     failed > 0 && {
       text: t('alarms.operations', { count: failed }),
-      jumps: [['operations', t('state.operations')]],
+      jumps: [['operations', t('operation.title')]],
       section: 'Operations',
     },
     ...(schedules ?? []).filter(isStopped).map(({ name, state, code: ended }) => ({

@@ -97,7 +97,7 @@ function usualAnswers({ days, day }) {
 }
 
 function openRest(view) {
-  const dialog = openDialog(view, t('command.restTitle'),
+  const dialog = openDialog(view, t('streak.takeRest'),
     h('p', { class: 'note' }, t('command.restMeaning')),
     h('fieldset', { class: 'choices' }),
     tools(t('command.restTake')));
@@ -115,7 +115,7 @@ async function showDays(dialog, view) {
   const { day } = view.data; // may be over since the page was loaded
   const variables = { from: dayAfter(day, -7), to: dayAfter(day, 21) };
   days.disabled = true;
-  const answer = await run(dialog, view, t('command.loading'), () => runQuery(REST_DAYS, variables));
+  const answer = await run(dialog, view, t('states.loading'), () => runQuery(REST_DAYS, variables));
   days.disabled = false;
   if (!answer) return;
   const { due: [{ date: today }], restDays, streak } = answer.data;
@@ -177,7 +177,7 @@ function openDialog(view, title, ...content) {
 
 const tools = (action, more) => h('div', { class: 'tools' },
   h('button', { class: 'button' }, action), more,
-  h('button', { type: 'button', class: 'button quiet', value: 'cancel' }, t('operation.cancel')));
+  h('button', { type: 'button', class: 'button quiet', value: 'cancel' }, t('data.cancel')));
 
 function say(dialog, id, text) {
   dialog.querySelector(`#command-${id}`).textContent = text;

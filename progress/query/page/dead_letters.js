@@ -126,8 +126,8 @@ function links({ payload, eventId, kind, reason }) {
   const parameters = new URLSearchParams({ ...(eventId && { event: eventId }), kind, reason });
   const id = encodeURIComponent(user);
   return h('p', { class: 'links' },
-    h('a', { href: `#/learner/${id}` }, t('letters.learner')), ' ',
-    h('a', { href: `#/events/${id}?${parameters}` }, t('letters.event')));
+    h('a', { href: `#/learner/${id}` }, t('group.learner')), ' ',
+    h('a', { href: `#/events/${id}?${parameters}` }, t('data.events')));
 }
 
 function learnerOf(payload) {
@@ -163,7 +163,7 @@ export function confirm({ title, text, action, prompt }) {
     prompt && [h('label', { for: 'answer' }, prompt),
       h('textarea', { id: 'answer', name: 'answer', required: true, maxlength: 500, rows: 3 })],
     h('div', { class: 'tools' }, h('button', { class: 'button' }, action),
-      h('button', { type: 'button', class: 'button quiet', value: 'no' }, t('operation.cancel')))));
+      h('button', { type: 'button', class: 'button quiet', value: 'no' }, t('data.cancel')))));
   document.body.append(dialog);
   dialog.showModal();
   return new Promise((resolve) => {

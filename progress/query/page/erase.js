@@ -30,7 +30,7 @@ export function askErasure(start) {
     h('p', null, sentences(t('operation.eraseText'), t('operation.eraseText2'))),
     input('user', t('operation.erasePrompt')), about, input('again', t('operation.eraseAgain')), error,
     h('div', { class: 'tools' }, action,
-      h('button', { type: 'button', class: 'button quiet', value: 'no' }, t('operation.cancel')))));
+      h('button', { type: 'button', class: 'button quiet', value: 'no' }, t('data.cancel')))));
   const value = (name) => dialog.querySelector(`[name=${name}]`).value.trim();
   let known = null; // the id of the learner that was found
   const check = () => action.setAttribute('aria-disabled', String(!known || known !== value('again')));

@@ -75,7 +75,7 @@ export class Events extends View {
         from && h('a', { class: 'back', href: from }, t('letters.title')),
         h('h1', null, t('events.title', { user: name })),
         name !== this.user && note(h('span', { translate: 'no' }, this.user)))),
-      h('section', { class: 'card wide', 'aria-label': t('events.list'), 'data-key': 'events' },
+      h('section', { class: 'card wide', 'aria-label': t('data.events'), 'data-key': 'events' },
         note(t(rows.length ? 'events.meaning' : 'events.none')),
         isMissing && note(t(pageInfo.hasNextPage ? 'events.notHere' : 'events.notRecorded', { event: wanted })),
         h('ul', { class: 'letters' }, rows.map(event)),

@@ -35,7 +35,7 @@ export function curve(points, today, answers, time) {
   ];
 }
 
-export const curveTable = (points) => unfolded(t('forgetting.table'), t('forgetting.title'), table(
+export const curveTable = (points) => unfolded(t('forgetting.title'), table(
   [t('due.date'), t('forgetting.before'), t('forgetting.after')],
   points.toReversed().map(({ date, before, after }) => [fullDay(date), recallShare(before), recallShare(after)])));
 
@@ -52,5 +52,5 @@ export function days(first, today, last, time) {
   const shown = at(today) - at(first) < 20 ? [today, middle(today, last), last]
     : at(last) - at(today) < 20 ? [first, middle(first, today), today] : [first, today, last];
   return axis(shown.map((day) =>
-    [at(day) - 0.5, day === today && !pastDay() ? t('forgetting.today') : shortDay(day)]), 100);
+    [at(day) - 0.5, day === today && !pastDay() ? t('items.now') : shortDay(day)]), 100);
 }

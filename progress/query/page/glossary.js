@@ -17,8 +17,8 @@ export class Glossary extends View {
 
   sections() {
     return [
-      h('h1', { 'data-key': 'title' }, t('glossary.title')),
-      h('section', { class: 'card wide', 'aria-label': t('glossary.title'), 'data-key': 'words' },
+      h('h1', { 'data-key': 'title' }, t('frame.words')),
+      h('section', { class: 'card wide', 'aria-label': t('frame.words'), 'data-key': 'words' },
         h('dl', { class: 'glossary' }, WORDS.map((name) => [
           h('dt', null, t(`glossary.words.${name}`)), h('dd', null, t(`glossary.rules.${name}`)),
         ]))),

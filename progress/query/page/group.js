@@ -76,8 +76,13 @@ const ORDERS = {
   change: { by: (row) => change(row.weeks) },
 };
 
+/** The last whole week and the week before it. */
+const lastWeeks = (weeks) => weeks.filter(({ isOpen }) => !isOpen).slice(-2);
 /** How many answers more the last whole week has than the week before it. */
-const change = (weeks) => weeks.at(-2).answers - weeks.at(-3).answers;
+function change(weeks) {
+  const [before, last] = lastWeeks(weeks);
+  return last.answers - before.answers;
+}
 
 export class Group extends View {
   constructor(element, groupId, parameters, shell) {
@@ -138,8 +143,11 @@ export class Group extends View {
       ]);
       if (signal.aborted) return;
       if (memory) data.group = data.group && memory.data.group && { ...data.group, ...memory.data.group };
+      const rows = data.learners.edges.map((edge) => edge.node);
+      const isOver = day && weekdayOf(day) === 6; // the week of a past Sunday
+      for (const { weeks } of [data.group ?? {}, ...rows]) if (weeks) weeks.at(-1).isOpen = !isOver;
       this.pages = more ? this.pages + 1 : 1;
-      this.rows = [...(more ? this.rows : []), ...data.learners.edges.map((edge) => edge.node)];
+      this.rows = [...(more ? this.rows : []), ...rows];
       this.data = { ...this.data, ...data };
       learnName('group', group, data.group?.name);
       learnLearners(this.rows);
@@ -149,7 +157,10 @@ export class Group extends View {
       this.follow();
       if (this.needsAll()) await this.load(true);
     } catch (problem) {
-      if (!signal.aborted) this.fail(problem);
+      if (signal.aborted) return;
+      if (!this.day || problem.kind !== 'refused') return this.fail(problem);
+      this.data = { group: null }; // with more than MAX_PAST members
+      this.succeed();
     }
   }
 
@@ -355,7 +366,7 @@ export class Group extends View {
     }, nameOfRange({ weeks })));
     return h('header', { class: 'head', 'data-key': 'head' },
       h('div', null,
-        session.groups().length !== 1 && h('a', { class: 'back', href: '#/group' }, t('group.groups')),
+        session.groups().length !== 1 && h('a', { class: 'back', href: '#/group' }, t('view.group')),
         h('h1', { translate: 'no' }, name ?? t('group.title', { group: this.groupId })),
         name && findAlike(session.groups().map((group) => nameOf('group', group))).has(name) && h('p', { class: 'of', translate: 'no' }, this.groupId),
         h('p', { class: 'printed' }, join(longDay(localDate(now())), this.selection()))),
@@ -369,8 +380,12 @@ export class Group extends View {
   }
 
   sections() {
-    const { group } = this.data;
-    if (!group) return h('section', { class: 'card wide', 'data-key': 'empty' }, h('p', null, t('group.empty')));
+    const { group, learners } = this.data;
+    if (!group) {
+      return h('section', { class: 'card wide', 'data-key': 'empty' },
+        h('p', null, learners ? t('group.empty') : t('group.tooMany', { count: MAX_PAST })),
+        this.day && h('a', { class: 'button quiet', href: withParameter(this.hash, 'on', null) }, t('then.back')));
+    }
     const link = ({ itemId }) => `#/group/${[this.groupId, itemId].map(encodeURIComponent).join('/')}`;
     const { rows, range } = this;
     const alike = findAlike(rows.map(({ displayName }) => displayName));
@@ -391,7 +406,7 @@ export class Group extends View {
     const { group, learners: { totalCount, pageInfo } } = this.data;
     const finder = h('label', { class: 'control' }, h('span', null, t('group.find')),
       h('input', { type: 'search', name: 'learner', maxlength: 200, autocomplete: 'off' }));
-    const order = h('label', { class: 'control' }, h('span', null, t('group.order')),
+    const order = h('label', { class: 'control' }, h('span', null, t('items.order')),
       h('select', { name: 'order' }, Object.keys(ORDERS).map((value) =>
         h('option', { value, selected: value === this.order },
           value === this.order ? this.orderName() : t(`group.orders.${value}`)))));
@@ -403,9 +418,9 @@ export class Group extends View {
       h('button', { type: 'button', 'data-order': column, 'data-sort': this.sortOf(column) }, text);
     const headers = [
       header('name', t('group.learner')), header('urgent', t('group.atRisk')), header('inactive', t('group.last')),
-      header('streak', t('group.streak')), header('goal', t('group.goal')), header('answers', t('group.answersOf')),
-      header('accuracy', t('items.right')), header('learned', t('group.learned')),
-      header('expected', t('group.expected')), header('change', t('group.trend')),
+      header('streak', t('group.streak')), header('goal', t('then.goal')), header('answers', t('week.answers')),
+      header('accuracy', t('week.right')), header('learned', t('group.learned')),
+      header('expected', t('knowledge.expected')), header('change', t('group.trend')),
     ];
     const most = Math.max(1, ...this.rows.flatMap((row) => row.weeks.map((week) => week.answers)));
     const rows = this.shown().map((row) => learnerRow(row, this.range, most, name));
@@ -469,8 +484,8 @@ function standing(group, range, rows, isComplete, name) {
   const figures = [
     [t('group.members'), h('span', { 'data-same': 'members' }, number(group.members))],
     (isWeek || isComplete) && [t(isWeek ? 'group.active' : 'group.studied'), number(active)],
-    [t('group.answersOf'), number(answers)],
-    [t('items.right'), percent(rate)],
+    [t('week.answers'), number(answers)],
+    [t('week.right'), percent(rate)],
   ].filter(Boolean);
   const now = rows.filter(isStudying);
   return h('section', { class: 'card wide', 'aria-label': nameOfRange(range), 'data-key': 'standing' },
@@ -482,54 +497,49 @@ function standing(group, range, rows, isComplete, name) {
 
 const isStudying = ({ lastAnsweredAt }) => lastAnsweredAt && now() - Date.parse(lastAnsweredAt) < STUDYING_MS;
 
-/** The name of a week; the last of the weeks is not over. */
-const nameOfWeek = ({ start }, isLast, format = shortDay) =>
-  (isLast ? t('weeks.soFar', { day: format(start) }) : format(start));
+const nameOfWeek = ({ start, isOpen }, format = shortDay) => (isOpen ? t('weeks.soFar', { day: format(start) }) : format(start));
 
-const textOf = (week, isLast) => t('group.week', {
-  day: nameOfWeek(week, isLast), count: week.answers, share: percent(week.accuracyRate),
+const textOf = (week) => t('group.week', {
+  day: nameOfWeek(week), count: week.answers, share: percent(week.accuracyRate),
 });
 
 /** The group's answers by week. */
 function trend({ weeks, answersLast7Days }) {
   const isCounting = answersLast7Days > sum(weeks.slice(-2).map((week) => week.answers));
   const top = roundUp(Math.max(...weeks.map((week) => week.answers)));
-  const last = weeks.at(-1);
   const entries = weeks.map((week) => {
     const right = rightOf(week);
-    const parts = week === last ? [['unfinished', week.answers]] : [['right', right], ['wrong', week.answers - right]];
-    return { parts, title: textOf(week, week === last), key: week.start };
+    const parts = week.isOpen ? [['unfinished', week.answers]] : [['right', right], ['wrong', week.answers - right]];
+    return { parts, title: textOf(week), key: week.start };
   });
   const difference = change(weeks);
   return card('trend', t('group.byWeek'), 'wide',
     isCounting && mark('wait', t('group.counting')),
-    note(t(difference ? 'group.lastWeek' : 'group.sameWeek', { count: weeks.at(-2).answers, change: signed(difference) })),
+    note(t(difference ? 'group.lastWeek' : 'group.sameWeek', { count: lastWeeks(weeks)[1].answers, change: signed(difference) })),
     chart(columns(entries, top, t('weeks.chart', { count: weeks.length })), [0, top], number,
       axis(dateLabels(weeks.map((week) => week.start)), weeks.length)),
-    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
-    unfolded(t('weeks.table'), t('group.byWeek'), table(
-      [t('weeks.of'), t('group.studied'), t('group.answersOf'), t('items.right')],
+    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ...(weeks.at(-1).isOpen ? [['unfinished', t('weeks.unfinished')]] : [])]),
+    unfolded(t('group.byWeek'), table(
+      [t('weeks.of'), t('group.studied'), t('week.answers'), t('week.right')],
       weeks.map((week) => [
-        nameOfWeek(week, week === last), number(week.activeMembers), number(week.answers), percent(week.accuracyRate),
+        nameOfWeek(week), number(week.activeMembers), number(week.answers), percent(week.accuracyRate),
       ]))));
 }
 
 /**
- * A learner's answers by week as a small chart; `most` is the value at its upper edge, the same for all learners. The
- * last week is not over.
+ * A learner's answers by week as a small chart; `most` is the value at its upper edge, the same for all learners.
  */
 function spark(weeks, most) {
   const label = t('group.trendOf', { answers: join(...weeks.map((week) => number(week.answers))) });
-  const last = weeks.length - 1;
   const width = 100 / weeks.length;
   return s('svg', { class: 'spark', role: 'img', 'aria-label': label }, weeks.map((week, index) => {
     const height = week.answers ? Math.max(8, (100 * week.answers) / most) : 0;
     return [
       s('rect', { class: 'rule', x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: '96%', height: '4%' }),
       s('rect', {
-        class: index === last ? 'unfinished' : 'right', x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: `${100 - height}%`,
+        class: week.isOpen ? 'unfinished' : 'right', x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: `${100 - height}%`,
         height: `${height}%`,
-      }, s('title', null, textOf(week, index === last))),
+      }, s('title', null, textOf(week))),
     ];
   }));
 }
@@ -543,7 +553,7 @@ function learnerRow(row, range, most, name) {
     name(row),
     riskReasons.map((reason) => [h('span', { class: 'chip bad' }, t(`group.reasons.${reason}`)), ' ']),
     lastStudyDate ? dayOf(lastStudyDate) : t('group.never'),
-    currentStreak > 0 && t('group.days', { count: currentStreak }),
+    currentStreak > 0 && t('streak.days', { count: currentStreak }),
     goalOf(row),
     some(answers), rate != null && percent(rate), some(totalItemsLearned), some(Math.round(expectedKnown)),
     [spark(row.weeks, most), h('span', { class: 'change' }, change(row.weeks) !== 0 && signed(change(row.weeks)))],
@@ -560,13 +570,11 @@ function fieldsOf(row, range) {
     [t('group.learner'), row.displayName], [t('group.idOf'), row.userId],
     [t('group.atRisk'), join(row.riskReasons.map((reason) => t(`group.reasons.${reason}`)))],
     [t('group.last'), row.lastStudyDate], [t('group.streak'), row.currentStreak],
-    [inRange(t('group.goal')), goalOf(row)],
-    [inRange(t('group.answersOf')), answers], [inRange(t('items.right')), rate == null ? null : percent(rate)],
-    [t('group.learned'), row.totalItemsLearned], [t('group.expected'), row.expectedKnown && Math.round(row.expectedKnown)],
+    [inRange(t('then.goal')), goalOf(row)],
+    [inRange(t('week.answers')), answers], [inRange(t('week.right')), rate == null ? null : percent(rate)],
+    [t('group.learned'), row.totalItemsLearned], [t('knowledge.expected'), row.expectedKnown && Math.round(row.expectedKnown)],
     [t('group.changeOf'), change(row.weeks)],
-    ...row.weeks.map((week, index) => [
-      t('group.answersIn', { day: nameOfWeek(week, index === row.weeks.length - 1, longDay) }), week.answers,
-    ]),
+    ...row.weeks.map((week) => [t('group.answersIn', { day: nameOfWeek(week, longDay) }), week.answers]),
   ];
 }
 
@@ -614,16 +622,16 @@ const toRepeat = (items, link, hasCopied) => part('fading', t('group.fading'),
 
 /** How much of what the members answered they are expected to know. */
 function expected({ members, knowledge }) {
-  return card('knowledge', t('group.knowledge'), 'wide',
+  return card('knowledge', t('knowledge.now'), 'wide',
     knowledge.items > 0 && expectedOf(knowledge),
-    note(t(knowledge.items ? 'group.knowledgeMeaning' : 'group.noKnowledge', { count: members })));
+    note(t(knowledge.items ? 'group.knowledgeMeaning' : 'knowledge.none', { count: members })));
 }
 
 function hardest(items, link) {
   return card('hardest', t('group.hardest'), 'wide',
     note(t(items.length ? 'group.hardestMeaning' : 'group.noHardest')),
     items.length > 0 && table(
-      [t('items.item'), t('items.right'), t('group.learnersOf'), t('group.answersOf'), t('items.lapses')],
+      [t('items.item'), t('week.right'), t('group.learnersOf'), t('week.answers'), t('items.lapses')],
       items.map((item) => [
         [h('a', { href: link(item) }, word(item)), level(item)], h('b', null, percent(item.accuracyRate)),
         number(item.learners), number(item.answers), number(item.lapses),

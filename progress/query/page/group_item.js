@@ -82,7 +82,7 @@ export class GroupItem extends View {
         h('h2', { id: 'who' }, t('group.who', { count: rows.length })),
         note(t(rows.length ? 'group.whoMeaning' : 'group.nobody')),
         rows.length > 0 && table(
-          [t('group.learner'), t('items.right'), t('items.lapses'), t('items.recall'), t('item.last')],
+          [t('group.learner'), t('week.right'), t('items.lapses'), t('items.recall'), t('item.last')],
           this.sorted().map((row) => this.row(row)), 'stacking'),
         after && h('div', { class: 'tools' },
           h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')))),
@@ -94,7 +94,7 @@ export class GroupItem extends View {
     return [
       linkTo(href, userId, displayName, findAlike(this.data.rows.map((other) => other.displayName))),
       [h('b', null, percent(accuracyRate)),
-        h('span', { class: 'of' }, t('weakest.of', { right: correctAnswers, count: answers }))],
+        h('span', { class: 'of' }, t('items.ofAnswers', { right: correctAnswers, count: answers }))],
       number(lapses), recallShare(estimatedRecall), ago(lastAnsweredAt),
     ];
   }

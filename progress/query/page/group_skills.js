@@ -53,6 +53,6 @@ export function skills(data) {
   return card('skills', t('group.skills'), 'wide',
     train.length > 0 && h('p', null, t('group.train', { names: join(train) })),
     note(t('group.skillsMeaning', { count: data.learners })),
-    table([t('group.levelOrSkill'), t('group.studiedWords'), t('levels.known'), t('items.right')],
+    table([t('group.levelOrSkill'), t('group.studiedWords'), t('levels.known'), t('week.right')],
       [...rows(data.levels, nameOfLevel), ...rows(data.skills, nameOfSkill)]));
 }

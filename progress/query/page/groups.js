@@ -48,7 +48,7 @@ export class Groups extends View {
 
   sections() {
     return [
-      h('header', { class: 'head', 'data-key': 'head' }, h('h1', null, t('group.groups'))),
+      h('header', { class: 'head', 'data-key': 'head' }, h('h1', null, t('view.group'))),
       h('section', { class: 'card wide', 'data-key': 'groups' }, this.list()),
     ];
   }
@@ -58,7 +58,7 @@ export class Groups extends View {
     const alike = findAlike(groups.map(({ name }) => name));
     if (!groups.length) return note(t('group.noGroups'));
     return table(
-      [t('group.group'), t('group.members'), t('group.active'), t('group.answers'), t('items.right')],
+      [t('group.group'), t('group.members'), t('group.active'), t('group.answers'), t('week.right')],
       groups.map(({ groupId, name, members, activeLast7Days, answersLast7Days, accuracyLast7Days }) => [
         linkTo(address(groupId), groupId, name, alike),
         ...[members, activeLast7Days, answersLast7Days].map(number), percent(accuracyLast7Days),

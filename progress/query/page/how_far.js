@@ -35,7 +35,7 @@ function levels({ levels: all }, waiting) {
   const [current, next] = rows.filter(({ level, reached }) => level !== 'UNKNOWN' && !reached);
   const isNear = (row) => row === current || row === next;
   const hasPace = rows.some((row) => row.masteredLast28Days != null);
-  const headers = [t('levels.known'), ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('levels.right')])];
+  const headers = [t('levels.known'), ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('week.right')])];
   return card('levels', t('levels.title'), 'wide', status(waiting, currentLevel(rows)),
     shareTable(t('levels.level'), headers, rows.map((row) => [
       row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
@@ -78,7 +78,7 @@ function skills({ domains }, waiting) {
   };
   if (!differ((row) => masteredNow(row) / row.itemsStudied) && !differ(({ accuracyRate }) => accuracyRate)) return null;
   return card('skills', t('skills.title'), null, status(waiting, t(rows.length ? 'skills.meaning' : 'levels.noCatalogue')),
-    shareTable(t('skills.skill'), [t('levels.known'), t('levels.right')],
+    shareTable(t('skills.skill'), [t('levels.known'), t('week.right')],
       rows.map((row) => [t(`skills.${row.domain}`), row, percent(row.accuracyRate)]), waiting),
     stageLegend());
 }

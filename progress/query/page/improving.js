@@ -40,7 +40,7 @@ function comparison({ days: studied, day }) {
   const rows = [
     ['answers', (span) => span.answers, number, number, 'volume'],
     ['right', (span) => rounded(accuracy(span), 100), percent, points, 'more'],
-    ['speed', (span) => rounded(pace(span), 10), decimal, decimal, 'less'],
+    ['speed', (span) => rounded(pace(span), 10), decimal, decimal, 'neither'],
     ['time', (span) => Math.floor(span.studySeconds / 60), minutes, minutes, 'neither'],
     ['studyDays', (span) => span.activeDays, number, number, 'volume'],
     ['learned', (span) => span.itemsLearned, number, number, 'volume'],
@@ -53,9 +53,9 @@ function comparison({ days: studied, day }) {
 }
 
 /**
- * The difference of the displayed values, with its sign. `better` says which difference is an improvement: "more" or
- * "less". With "volume", more is better, but less is not marked as worse: the learner may still study today. With
- * "neither", nothing is marked: a session that is left open takes time, too.
+ * The difference of the displayed values, with its sign. With the `better` "more", less is marked as worse. With "volume",
+ * it is not: the learner may still study today. With "neither", nothing is marked: slow answers may be careful ones, and a
+ * session that is left open takes time, too.
  */
 function change(now, before, show, better) {
   if (now == null || before == null) return '–';
@@ -63,8 +63,7 @@ function change(now, before, show, better) {
   const text = show(Math.abs(difference));
   if (text === show(0)) return '±0';
   const sign = difference > 0 ? '+' : '−';
-  const isBetter = better === 'less' ? difference < 0 : difference > 0;
-  const style = isBetter ? 'up' : better !== 'volume' && 'down';
+  const style = difference > 0 ? 'up' : better === 'more' && 'down';
   return h('span', { class: better !== 'neither' && style }, sign, text);
 }
 
@@ -105,7 +104,7 @@ function byWeek(data, range) {
       href: week.answers ? answered(data, week) : null,
     })), top, t('weeks.chart'), room), [0, top], number, axis(dateLabels(shown.map((week) => week.start), room), room), door()),
     legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
-    unfolded(t('weeks.table'), t('weeks.title'), weekTable(shown, data)));
+    unfolded(t('weeks.title'), weekTable(shown, data)));
 }
 
 const describe = (week) => t('weeks.week', { days: days(week.start, week.end), text: week.answers

@@ -38,7 +38,7 @@ const CONTROLS = {
   order: ['RECENT', 'DUE', 'RECALL', 'ACCURACY', 'LAPSES'],
 };
 const LABELS = {
-  filter: 'items.filter', level: 'items.level', skill: 'items.skill', language: 'languages.title', order: 'items.order',
+  filter: 'items.filter', level: 'levels.level', skill: 'skills.skill', language: 'languages.title', order: 'items.order',
 };
 const ORDERS = { DUE: 'DUE', FADING: 'RECALL', STRUGGLING: 'ACCURACY', LEECH: 'LAPSES' };
 const defaultOrder = (filter) => ORDERS[filter] ?? 'RECENT';
@@ -236,7 +236,7 @@ function parse(parameters) {
   return {
     filter,
     from: day('from'),
-    to: day('to'),
+    to: day('from') && day('to'),
     level: value('level') ?? '',
     skill: value('skill') ?? '',
     language: chosenLanguage() ?? '',
@@ -268,7 +268,7 @@ function table(rows, order, today, user) {
   const header = (name, style) => h('th', { scope: 'col', class: style }, name);
   return h('table', { class: `rows items item-list${['LAPSES', 'RECALL'].includes(order) ? ' four' : ''}` },
     h('thead', null, h('tr', null,
-      header(t('items.item')), header(t('items.right'), 'end'), header(t('items.lapses'), styles.lapses),
+      header(t('items.item')), header(t('week.right'), 'end'), header(t('items.lapses'), styles.lapses),
       header(t('items.recall'), styles.recall), header(t('items.due'), 'end'))),
     h('tbody', null, rows.map((item) => row(item, styles, today, user))));
 }

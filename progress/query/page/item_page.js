@@ -81,7 +81,7 @@ export class ItemPage extends View {
 
   sections() {
     const { item, history, forgetting: points, today: [{ date: today }] } = this.data;
-    const back = h('p', { 'data-key': 'back' }, h('a', { class: 'back', href: itemList(this.user) }, t('item.back')));
+    const back = h('p', { 'data-key': 'back' }, h('a', { class: 'back', href: itemList(this.user) }, t('view.items')));
     if (!item) {
       return [back, h('section', { class: 'card wide problem', 'data-key': 'missing' },
         h('h1', null, t('item.missing')), h('p', null, t('item.missingAdvice')))];
@@ -111,7 +111,7 @@ function recall(item, today) {
     memory && [t('item.difficulty'), difficulty(memory)],
     [t('item.mastery'), t(`item.masteries.${mastery}`)],
     [t('item.due'), due(item, today)],
-    [t('item.interval'), intervalDays == null ? '–' : t('item.days', { count: intervalDays })],
+    [t('item.interval'), intervalDays == null ? '–' : t('streak.days', { count: intervalDays })],
     [t('item.reviewed'), reviewedAt ? ago(reviewedAt) : '–'],
   ].filter(Boolean);
   return card('recall', t('item.recall'), null,
@@ -172,7 +172,7 @@ function historyCard({ reviews, days }, points, today) {
     reviews.length > 0 && intervalChart(steps, today),
     h('div', { class: 'chart' }, dayAxis(steps[0].day, today, last.date, time)),
     hasCurve && curveTable(points),
-    unfolded(t('item.table'), t('item.history'), historyTable(reviews, days)));
+    unfolded(t('item.history'), historyTable(reviews, days)));
 }
 
 /**

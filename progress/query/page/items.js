@@ -14,7 +14,7 @@ export function items({ weakest, user, day, languages, language }) {
   return section('items', t('weakest.section'), languageSwitch(languages, language), card('weakest', t('weakest.title'), 'wide',
     note(t(rows.length ? 'weakest.meaning' : 'weakest.none')),
     rows.length > 0 && table(
-      [t('weakest.item'), t('weakest.right'), t('weakest.due')], rows.map((item) => cells(item, user, day)), 'items'),
+      [t('items.item'), t('week.right'), t('items.due')], rows.map((item) => cells(item, user, day)), 'items'),
     h('div', { class: 'tools' },
       more > 0 && link(itemList(user, { filter: 'struggling' }), t('weakest.all', { count: weakest.totalCount })),
       link(itemList(user), t('items.all')))));
@@ -25,7 +25,7 @@ const link = (href, text) => h('a', { class: 'button quiet', href }, text);
 const cells = (item, user, day) => [
   [h('a', { href: itemPage(item.itemId, user) }, word(item)), level(item)],
   [h('b', null, percent(item.accuracyRate)),
-    h('span', { class: 'of' }, t('weakest.of', { right: item.correctAnswers, count: item.answers }))],
+    h('span', { class: 'of' }, t('items.ofAnswers', { right: item.correctAnswers, count: item.answers }))],
   due(item, day),
 ];
 

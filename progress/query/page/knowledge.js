@@ -114,7 +114,7 @@ export class Knowledge extends View {
     const choice = languageSwitch(languages, language);
     const ofAll = () => ofAllLanguages(languages, language);
     const title = h('header', { 'data-key': 'title' },
-      h('h1', null, this.user ? t('knowledge.whose', { user: nameOf('learner', this.user) }) : t('knowledge.title')),
+      h('h1', null, this.user ? t('knowledge.whose', { user: nameOf('learner', this.user) }) : t('view.knowledge')),
       stamp(this.data.at));
     if (!knowledge.items) {
       return [title, h('section', { class: 'card wide', 'data-key': 'none' }, choice, note(t('knowledge.none')))];
@@ -199,7 +199,7 @@ function course(weeks, ofAll) {
     lines(shown.map(([name, , values]) => ({ name, values })), [0, roundUp(isNear ? Math.max(...gaps) : most)], t('curve.chart'),
       rounded, axis(dateLabels(starts), starts.length)),
     legend(shown.map(([name, field]) => [name, t(`curve.${field}`)])),
-    unfolded(t('curve.table'), t('curve.title'), table(
+    unfolded(t('curve.title'), table(
       [t('curve.until'), t('curve.items'), t('curve.expected')],
       curve.toReversed().map((week) => [longDay(week.end), number(week.items), number(Math.round(week.expected))]))));
 }

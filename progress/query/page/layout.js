@@ -69,7 +69,7 @@ export function table(headers, rows, style = '') {
 /** The direction in which the rows are sorted by the column of a header; null if they are not. */
 const sortOf = (name) => name.dataset?.sort ?? null;
 
-/** A table that is hidden until the user unfolds it. */
-export const unfolded = (summary, label, ...content) => h('details', null,
-  h('summary', null, summary),
+/** A table with the numbers of a chart, hidden until the user unfolds it. */
+export const unfolded = (label, ...content) => h('details', null,
+  h('summary', null, t('weeks.table')),
   h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': label }, content));

@@ -38,7 +38,7 @@ const VIEWS = {
   knowledge: {
     href: '#/knowledge',
     roles: ALL,
-    title: ([user]) => (user ? t('knowledge.whose', { user: nameOf('learner', user) }) : t('knowledge.title')),
+    title: ([user]) => (user ? t('knowledge.whose', { user: nameOf('learner', user) }) : t('view.knowledge')),
     subject: ([user]) => user,
     open: async (element, [user], shell) => {
       const { Knowledge } = await import('./knowledge.js');

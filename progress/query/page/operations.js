@@ -52,7 +52,7 @@ function operation(row) {
     replay && outcome(replay),
     !hasEnded(row) && progress(row),
     row.error && !isCancelled(row) && h('p', { class: 'error', lang: 'en' }, row.error),
-    canCancel(row) && change(row, 'cancel', t('operation.cancel')),
+    canCancel(row) && change(row, 'cancel', t('data.cancel')),
     canRetry(row) && change(row, 'retry', t('problem.tryAgain')),
     row.download && change(row, 'download', t('operation.download', { size: size(row.download) })),
     h('details', { 'data-key': 'steps' },
@@ -112,13 +112,14 @@ function chip(state) {
  * `result` is the result of the operation as JSON.
  */
 function receipt(result) {
-  const { digest, erased_at, closed_at, erased, found, places, in_events_of_others, published, copies_until } =
+  const { digest, erased_at, closed_at, reason, erased, found, places, in_events_of_others, published, copies_until } =
     JSON.parse(result);
   const left = join(Object.entries(places).map(([place, rows]) => t('receipt.left', { rows, place })));
   const facts = [
     [t('receipt.learner'), h('span', { translate: 'no' }, digest)],
     [t('receipt.since'), moment(erased_at)],
     [t('receipt.complete'), moment(closed_at)],
+    ...(reason ? [[t('receipt.reason'), h('span', { lang: 'en' }, reason)]] : []),
     ...PLACES.filter((place) => place in erased).map((place) => [t(`receipt.places.${place}`), number(erased[place])]),
     [t('receipt.found'), left ? t('receipt.foundIn', { found, left }) : number(found)],
     [t('receipt.others'), number(in_events_of_others)],

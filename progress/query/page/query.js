@@ -33,7 +33,7 @@ export const QUERY = `query Page($user: ID, $language: String, $from: Date!, $to
   retention(userId: $user, from: $from, to: $to) {
     start young { asked recalled } mature { asked recalled }
   }
-  hours: hourlyStats(userId: $user) { hour answers correctAnswers accuracyRate }
+  hours: hourlyStats(userId: $user) { hour answers accuracyRate }
   due: dueForecast(userId: $user, days: 29) { date items overdue }
   workload(userId: $user) { secondsPerAnswer }
   milestones(first: 6, userId: $user, kinds: [STREAK, ITEMS_LEARNED, ITEMS_MASTERED, LEVEL_REACHED]) {

@@ -12,7 +12,7 @@ import { View } from './problems.js';
 import { findAlike, linkTo } from './way.js';
 
 const PAGE_SIZE = 50; // more groups with their teachers would be too many rows for one request
-const MAX_PAGES = 10;
+const MAX_PAGES = 60; // of one list: the API's limit of requests a minute is higher
 const TYPING_MS = 200;
 const DAY_MS = 86_400_000;
 const QUERY = `query School($text: String, $first: Int!, $after: String) {
@@ -61,7 +61,10 @@ export class School extends View {
     this.shell.announce(this.data.count ? t('group.found', { count: this.data.count }) : t('group.notFound'));
   }
 
-  /** Load the groups, the quiet ones first. A newer request aborts an older one. */
+  /**
+   * Load all groups, and show how many are read; only then they have an order, the quiet ones first. A newer request
+   * aborts an older one.
+   */
   async load() {
     this.request?.abort();
     const { signal } = (this.request = new AbortController());
@@ -70,14 +73,13 @@ export class School extends View {
       for (let page = 0, after = null; page < MAX_PAGES; page += 1) {
         const { data: { groups } } = await runQuery(QUERY, { text: this.text || null, first: PAGE_SIZE, after }, signal);
         rows.push(...groups.edges.map(({ node }) => node));
-        this.found = groups.totalCount;
         after = groups.pageInfo.endCursor;
+        this.data = { count: groups.totalCount, read: rows.length, groups: [] };
         if (!groups.pageInfo.hasNextPage) break;
+        this.draw();
       }
-      if (signal.aborted) return;
       for (const { groupId, name } of rows) learnName('group', groupId, name);
-      const groups = rows.toSorted((one, other) => shareOf(one) - shareOf(other) || other.members - one.members);
-      this.data = { count: this.found, groups };
+      this.data.groups = rows.toSorted((one, other) => shareOf(one) - shareOf(other) || other.members - one.members);
       this.succeed();
       if (this.since) await this.count();
     } catch (problem) {
@@ -118,7 +120,7 @@ export class School extends View {
     const rows = this.data.groups.map((row) => [
       [t('group.group'), row.name ?? row.groupId], [t('group.idOf'), row.groupId], [t('group.members'), row.members],
       [t('group.active'), row.activeLast7Days], [t('group.answers'), row.answersLast7Days],
-      [t('items.right'), row.accuracyLast7Days == null ? null : percent(row.accuracyLast7Days)],
+      [t('week.right'), row.accuracyLast7Days == null ? null : percent(row.accuracyLast7Days)],
       [t('school.teachers'), join(row.teachers)],
       ...(this.since ? [[this.learnedSince(), this.learned.get(row.groupId)?.length]] : []),
     ]);
@@ -131,13 +133,15 @@ export class School extends View {
   }
 
   sections() {
-    const { groups, count } = this.data;
+    const { groups, count, read } = this.data;
     const done = this.counted().length;
     return [
       h('header', { class: 'head', 'data-key': 'head' }, h('h1', null, t('school.title')), finder()),
-      h('section', { class: 'card wide', 'aria-label': t('group.groups'), 'data-key': 'groups' },
-        !groups.length ? note(t(this.text ? 'group.notFound' : 'group.none')) : [
-          h('div', { class: 'head' }, h('div', null, note(t('group.found', { count })), note(t('school.order'))), term()),
+      h('section', { class: 'card wide', 'aria-label': t('view.group'), 'data-key': 'groups' },
+        !count ? note(t(this.text ? 'group.notFound' : 'group.none')) : [
+          h('div', { class: 'head' },
+            h('div', null, note(t('group.found', { count })), note(t('school.order')), read < count && note(t('school.read', { read, count }))),
+            term()),
           this.since && h('p', { class: 'learned' },
             done < groups.length ? t('school.counting', { done, count: groups.length }) : this.total()),
           this.table(groups),
@@ -149,7 +153,7 @@ export class School extends View {
 
   table(groups) {
     const alike = findAlike(groups.map(({ name }) => name));
-    const headers = [t('group.group'), t('group.members'), t('group.active'), t('group.answers'), t('items.right'), t('school.teachers')];
+    const headers = [t('group.group'), t('group.members'), t('group.active'), t('group.answers'), t('week.right'), t('school.teachers')];
     return table([...headers, this.since && this.learnedSince()].filter(Boolean), groups.map((row) => [
       linkTo(`#/group/${encodeURIComponent(row.groupId)}`, row.groupId, row.name, alike),
       number(row.members), number(row.activeLast7Days), number(row.answersLast7Days), percent(row.accuracyLast7Days),

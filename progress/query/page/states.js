@@ -36,9 +36,9 @@ export function states(weeks, { progress, day }, since) {
       parts: STAGES.map((name, index) => [`stage-${index}`, row[name]]),
       title: t('weeks.week', { days: days(row.start, row.end), text: named(row) }),
       key: row.start,
-    })), top, t('states.chart'), room), [0, top], number, axis(dateLabels(rows.map(({ start }) => start), room), room)),
+    })), top, t('weeks.chart'), room), [0, top], number, axis(dateLabels(rows.map(({ start }) => start), room), room)),
     stageLegend(STAGES),
-    unfolded(t('states.table'), t('states.title'), table(
+    unfolded(t('states.title'), table(
       [t('curve.until'), ...STAGES.toReversed().map((name) => t(`stage.${name}`))],
       rows.toReversed().map((row) => [longDay(row.end), ...STAGES.toReversed().map((name) => number(row[name]))]))),
   ];

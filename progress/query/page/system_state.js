@@ -30,7 +30,7 @@ function tiles({ projections, reasons, operations, undelivered: messages }) {
   const rows = [
     ['lag', t('state.behind'), t('state.ofProjections', { behind, count: projections.length }), behind > 0],
     ['letters', t('letters.title'), number(open), open > 0],
-    ['operations', t('state.operations'),
+    ['operations', t('operation.title'),
       failed ? t('state.failed', { count: failed }) : t('state.running', { count: running }), failed > 0],
     messages && ['undelivered', t('state.undelivered'), number(sum(messages)), held > 0],
   ].filter(Boolean);
@@ -83,9 +83,9 @@ export function arrivals(rows) {
   return h('section', { class: 'card', 'aria-labelledby': 'arrivals', 'data-key': 'arrivals' },
     h('h2', { id: 'arrivals' }, t('arrivals.title')),
     h('p', { class: 'note' }, t('arrivals.letters', { count: letters })),
-    chart(columns(entries, top, t('arrivals.chart')), [0, top], isMany ? (count) => number(count / 60) : perMinute,
+    chart(columns(entries, top, t('weeks.chart')), [0, top], isMany ? (count) => number(count / 60) : perMinute,
       axis([0, 12, 23].map((index) => [index, time(rows[index])]), rows.length)),
-    unfolded(t('arrivals.table'), t('arrivals.title'), table(
+    unfolded(t('arrivals.title'), table(
       [t('arrivals.from'), t('arrivals.rate'), t('letters.title')],
       rows.toReversed().map((row) => [time(row), perMinute(inHour(row)), number(row.deadLetters)]))),
     url && h('a', { class: 'button quiet', href: url, 'data-key': 'dashboards' }, t('arrivals.dashboards')));

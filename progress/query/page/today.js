@@ -18,14 +18,14 @@ export function today(data, celebration) {
   const { day, streak, goal, days: studied } = data;
   const row = studied.get(day);
   return h('section', { class: 'tiles', 'aria-labelledby': 'today', 'data-key': 'today' },
-    h('h2', { id: 'today', tabindex: -1 }, t('today.title'), h('small', null, fullDay(day))),
+    h('h2', { id: 'today', tabindex: -1 }, t('jump.today'), h('small', null, fullDay(day))),
     news(data),
     tile('next', t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
     tile(`half${streak.activeToday ? ' warm' : ''}`, t('streak.title'), flame(streak), figure('streak.days', streak.current),
       streakNotes(streak), changeNote(data), restNotes(data)),
     goal
-      ? tile(`half${goal.answersToday ? ' warm' : ''}`, t(pastDay() ? 'then.goal' : 'goal.title'), ring(goal), figure('goal.answers', goal.answersToday), goalNotes(goal, day, row), setting(data))
-      : tile('half', t(pastDay() ? 'week.answers' : 'answers.title'), figure('answers.answers', row?.answers ?? 0), answerNotes(row, streak), setting(data)),
+      ? tile(`half${goal.answersToday ? ' warm' : ''}`, t(pastDay() ? 'then.goal' : 'goal.title'), ring(goal), figure('count.answers', goal.answersToday), goalNotes(goal, day, row), setting(data))
+      : tile('half', t(pastDay() ? 'week.answers' : 'answers.title'), figure('count.answers', row?.answers ?? 0), answerNotes(row, streak), setting(data)),
     pills(data, celebration),
   );
 }
@@ -52,7 +52,7 @@ export const preview = () => h('figure', { class: 'preview' },
   h('div', { class: 'tiles', 'aria-hidden': 'true' },
     tile('next', t('next.title'), figure('next.due', 18)),
     tile('half', t('streak.title'), flame({ activeToday: true }), figure('streak.days', 12)),
-    tile('half', t('goal.title'), ring({ answersToday: 14, answersPerDay: 20 }), figure('goal.answers', 14))));
+    tile('half', t('goal.title'), ring({ answersToday: 14, answersPerDay: 20 }), figure('count.answers', 14))));
 
 const tile = (style, name, ...content) => h('div', { class: `card tile ${style}` }, h('h3', null, name), content);
 

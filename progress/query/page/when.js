@@ -1,39 +1,22 @@
-// The section "When". It shows the last sessions, answers and accuracy for each hour of the day, and the items that fall due on each day.
+// The section "When". It shows the last sessions, the hours of the day, and the items that fall due on each day.
 
-import { axis, chart, columns, counts, legend, roundUp } from './charts.js';
+import { counts } from './charts.js';
 import { h } from './dom.js';
 import { fullDay, hour, minutes, number, percent } from './format.js';
-import { join, sentences, t } from './i18n.js';
+import { sentences, t } from './i18n.js';
 import { card, note, section, table, unfolded } from './layout.js';
 
 const MIN_ANSWERS = 50; // an hour with fewer answers cannot be the best hour
 const SHOWN_DAYS = 14; // with today
 
 export const when = (data, { sessions }) => section('when', t('when.title'),
-  card('sessions', t('sessions.title'), 'wide', sessions ? sessions() : note(t('states.loading'))), data.hours && hours(data), due(data));
+  card('sessions', t('sessions.title'), 'wide', sessions ? sessions() : note(t('states.loading'))), data.hours && hours(data.hours), due(data));
 
-function hours({ hours: rows }) {
-  const byHour = new Map(rows.map((row) => [row.hour, row]));
-  const all = Array.from({ length: 24 }, (_, index) =>
-    byHour.get(index) ?? { hour: index, answers: 0, correctAnswers: 0, accuracyRate: null });
-  const top = roundUp(Math.max(...all.map((row) => row.answers)));
-  return card('hours', t('hours.title'), null,
-    note(rows.length ? summary(rows) : t('hours.none')),
-    rows.length > 0 && [
-      chart(columns(all.map((row) => ({
-        parts: [['right', row.correctAnswers], ['wrong', row.answers - row.correctAnswers]],
-        title: t('hours.hour', { hour: hour(row.hour), text: describe(row) }),
-      })), top, t('hours.chart')), [0, top], number, axis([0, 12, 23].map((value) => [value, hour(value)]), 24)),
-      legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
-      unfolded(t('hours.table'), t('hours.title'), table(
-        [t('hours.from'), t('week.answers'), t('week.right')],
-        rows.map((row) => [hour(row.hour), number(row.answers), percent(row.accuracyRate)]))),
-    ]);
-}
-
-const describe = (row) => (row.answers
-  ? join(t('count.answers', { count: row.answers }), t('answers.right', { share: percent(row.accuracyRate) }))
-  : t('weeks.noAnswers'));
+const hours = (rows) => card('hours', t('hours.title'), null,
+  note(rows.length ? summary(rows) : t('hours.none')),
+  rows.length > 0 && unfolded(t('hours.title'), table(
+    [t('hours.from'), t('week.answers'), t('week.right')],
+    rows.map((row) => [hour(row.hour), number(row.answers), percent(row.accuracyRate)]))));
 
 /** A text that names the busiest hour, and the best of the hours with enough answers. */
 function summary(rows) {
@@ -59,7 +42,7 @@ function due({ due: rows, workload }) {
     shown.some((day) => day.items) && counts(shown.map(({ date, items }) => ({
       value: items, day: date, text: t('due.day', { day: fullDay(date), count: items }),
     }))),
-    rows.some((day) => day.items) && unfolded(t('due.table'), t('due.title'), table(
+    rows.some((day) => day.items) && unfolded(t('due.title'), table(
       [t('due.date'), t('due.items'), t('due.time')],
       rows.map((day) => [fullDay(day.date), number(day.items), time(day.items)]))));
 }
