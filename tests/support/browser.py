@@ -220,6 +220,10 @@ class Visit:
         """Wait until the page shows the data."""
         self.page.wait_for_selector("main[aria-busy=false]:not(:has(.skeleton))")
 
+    def settle_last(self) -> None:
+        """Wait until the last numbers of a learner's page have arrived."""
+        self.page.wait_for_selector("[data-key=known] div:not(.ghost) > .bar")
+
     def shifts(self) -> list[list[Any]]:
         """Return the value of each layout shift, with the classes of what has moved."""
         shifts: list[list[Any]] = self.page.evaluate("window.shifts")

@@ -4,6 +4,7 @@ import { countOpen } from './dead_letters.js';
 import { h } from './dom.js';
 import { ago, clock, number } from './format.js';
 import { join, parts, sentences, t } from './i18n.js';
+import { table } from './layout.js';
 import { isCancelled } from './operation.js';
 
 const DAY_MS = 86_400_000;
@@ -145,19 +146,13 @@ export function shardList(rows, sessions) {
   const holders = (sessions ?? []).map((row) => row.session);
   const behind = rows.filter((row) => row.eventsBehind > 0);
   const shown = rows.filter((row) => row.eventsBehind > 0 || holders.includes(row.session));
-  const row = ({ shard, eventsBehind, waitingSince, session: holder }) => h('tr', null,
-    h('th', { scope: 'row', id: `shard-${shard}`, tabindex: -1 }, number(shard)),
-    h('td', { class: 'end' }, t('lag.events', { count: eventsBehind }),
-      waitingSince && h('span', { class: 'of' }, ago(waitingSince))),
-    h('td', { class: 'end' }, holder ? code(holder) : '–'));
-  const list = () => h('table', { class: 'rows' },
-    h('thead', null, h('tr', null,
-      h('th', { scope: 'col' }, t('alarms.shardName')),
-      h('th', { scope: 'col', class: 'end' }, t('lag.behind')),
-      h('th', { scope: 'col', class: 'end' }, t('alarms.holder')))),
-    h('tbody', null, shown.map(row)));
+  const cells = ({ shard, eventsBehind, waitingSince, session: holder }) => [
+    h('span', { id: `shard-${shard}`, tabindex: -1 }, number(shard)),
+    [t('lag.events', { count: eventsBehind }), waitingSince && h('span', { class: 'of' }, ago(waitingSince))],
+    holder ? code(holder) : '–',
+  ];
   return h('section', { class: 'card', 'aria-labelledby': 'shards', 'data-key': 'shards' },
     h('h2', { id: 'shards', tabindex: -1 }, t('alarms.shards')),
     h('p', { class: 'note' }, t('alarms.shardsBehind', { behind: behind.length, count: rows.length })),
-    shown.length > 0 && list());
+    shown.length > 0 && table([t('alarms.shardName'), t('lag.behind'), t('alarms.holder')], shown.map(cells)));
 }

@@ -52,13 +52,8 @@ export class Find extends View {
     this.load();
   }
 
-  async load() {
-    try {
-      this.data = { found: await find(this.text, this.closing.signal) };
-      this.succeed();
-    } catch (problem) {
-      this.fail(problem);
-    }
+  async read(signal) {
+    return { found: await find(this.text, signal) };
   }
 
   sections() {

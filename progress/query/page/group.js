@@ -9,7 +9,7 @@ import { dayAfter, dayOf as dateOf, instant, localDate, longDay, now, number, pe
 import { loadSkills, skills } from './group_skills.js';
 import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
-import { card, expectedOf, mark, note, table, unfolded } from './layout.js';
+import { card, expectedOf, mark, note, pairs, table, unfolded } from './layout.js';
 import { Loads } from './loads.js';
 import { learnName, nameOf } from './names.js';
 import { View, problemCard } from './problems.js';
@@ -602,8 +602,8 @@ function risk(group, rows, name) {
   return part('risk', t('group.atRisk'),
     h('p', { class: 'figure' },
       h('strong', { 'data-same': 'risk' }, number(group.atRisk)), h('span', { 'data-same': 'members' }, t('group.ofMembers', { count: group.members }))),
-    h('dl', { class: 'pairs' }, Object.entries(RISKS).filter(([name]) => group[name]).map(([name, reason]) =>
-      h('div', null, h('dt', null, t(`group.reasons.${reason}`)), h('dd', null, number(group[name]))))),
+    pairs(Object.entries(RISKS).filter(([name]) => group[name]).map(([name, reason]) =>
+      [t(`group.reasons.${reason}`), number(group[name])])),
     first.length > 0 && h('ul', { class: 'repeat' }, first.map((row) => h('li', null, name(row)))),
     note(t('group.riskMeaning')),
     group.atRisk > 0 && h('div', { class: 'tools' },

@@ -21,18 +21,8 @@ export class Groups extends View {
     this.load();
   }
 
-  async load() {
-    try {
-      this.data = await this.readOwn(this.closing.signal);
-      for (const { groupId, name } of this.data.groups) learnName('group', groupId, name);
-      this.succeed();
-    } catch (problem) {
-      this.fail(problem);
-    }
-  }
-
   /** The groups of the token; one without members has its id only. */
-  async readOwn(signal) {
+  async read(signal) {
     const groups = [];
     const ids = session.groups();
     for (let from = 0; from < ids.length; from += PER_REQUEST) {
@@ -43,6 +33,7 @@ export class Groups extends View {
       const { data } = await runQuery(`query Groups(${parameters}) { ${fields} }`, variables, signal);
       groups.push(...asked.map((groupId, index) => data[`g${index}`] ?? { groupId, members: 0 }));
     }
+    for (const { groupId, name } of groups) learnName('group', groupId, name);
     return { groups };
   }
 

@@ -8,7 +8,7 @@ import { longDay, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js';
 import { t } from './i18n.js';
 import { languageSwitch, ofAllLanguages } from './languages.js';
-import { card, mark, note, section } from './layout.js';
+import { card, mark, note, pairs, section } from './layout.js';
 import { known } from './news.js';
 
 const AGREE = 0.1; // rates that differ by less agree
@@ -116,8 +116,7 @@ function tableRow(name, row, cells, isWaiting) {
 function milestones({ milestones: { edges }, day }, ofAll) {
   const reached = edges.map((edge) => edge.node).filter((milestone) => milestone.reachedOn <= day);
   return reached.length > 0 && card('milestones', t('milestones.title'), null, ofAll(),
-    h('dl', { class: 'pairs' }, reached.map((milestone) =>
-      h('div', null, h('dt', null, milestoneName(milestone)), h('dd', null, longDay(milestone.reachedOn))))));
+    pairs(reached.map((milestone) => [milestoneName(milestone), longDay(milestone.reachedOn)])));
 }
 
 /** A note about a milestone that was just reached. */

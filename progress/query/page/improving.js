@@ -91,7 +91,8 @@ function byWeek(data, range) {
   const top = roundUp(Math.max(...shown.map((week) => week.answers)));
   const total = sum(studied, shown[0].start, day);
   const room = slots(shown.length);
-  return card('weeks', t(isByMonth ? 'weeks.byMonth' : 'weeks.title'), null,
+  const title = t(isByMonth ? 'weeks.byMonth' : 'weeks.title');
+  return card('weeks', title, null,
     note(total.answers
       ? t('weeks.summary', { count: total.answers, day: longDay(shown[0].start), share: percent(accuracy(total)) })
       : t('weeks.none')),
@@ -104,7 +105,7 @@ function byWeek(data, range) {
       href: week.answers ? answered(data, week) : null,
     })), top, t('weeks.chart'), room), [0, top], number, axis(dateLabels(shown.map((week) => week.start), room), room), door()),
     legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
-    unfolded(t('weeks.title'), weekTable(shown, data)));
+    unfolded(title, weekTable(shown, data)));
 }
 
 const describe = (week) => t('weeks.week', { days: days(week.start, week.end), text: week.answers

@@ -8,7 +8,7 @@ import {
   ago, dayAfter, dayOf, decimal, fullDay, instant, longDay, moment, number, percent, recallShare, shortDay,
 } from './format.js';
 import { join, sentences, t } from './i18n.js';
-import { card, note, table, unfolded } from './layout.js';
+import { card, note, pairs, table, unfolded } from './layout.js';
 import { lines } from './lines.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
@@ -44,18 +44,11 @@ export class ItemPage extends View {
     this.on('click', ({ target }) => target.closest('[data-aside]') && this.choose());
   }
 
-  async load() {
-    const { signal } = this.closing;
-    try {
-      const { data } = await ask(QUERY, { user: this.user, item: this.itemId }, signal);
-      if (signal.aborted) return;
-      this.data = data;
-      learnName('item', this.itemId, data.item?.headword);
-      this.shell.named();
-      this.succeed();
-    } catch (problem) {
-      if (!signal.aborted) this.fail(problem);
-    }
+  async read(signal) {
+    const { data } = await ask(QUERY, { user: this.user, item: this.itemId }, signal);
+    learnName('item', this.itemId, data.item?.headword);
+    this.shell.named();
+    return data;
   }
 
   /** Set the item aside, or take it back. A repetition of a request that failed has the same key, and counts once. */
@@ -117,7 +110,7 @@ function recall(item, today) {
   return card('recall', t('item.recall'), null,
     h('p', { class: 'figure' }, h('strong', null, recallShare(estimatedRecall))),
     note(t(estimatedRecall == null ? 'item.noRecall' : 'item.recallMeaning')),
-    list(facts));
+    pairs(facts));
 }
 
 /** The time from the last answer until the estimated recall is 90%. */
@@ -144,7 +137,7 @@ function answers(item, history) {
   return card('answers', t('item.answers'), null,
     h('p', { class: 'figure' }, h('strong', null, percent(accuracyRate)),
       count > 0 && h('span', null, t('item.rightUnit'))),
-    list(facts));
+    pairs(facts));
 }
 
 /** The learner's day of the first answer. If the history does not cover all answers, the time since then. */
@@ -154,9 +147,6 @@ export function firstAnswer({ answers: count, firstAnsweredAt }, { days }) {
 }
 
 const tenth = (value) => number(Math.round(10 * value) / 10);
-
-const list = (facts) => h('dl', { class: 'pairs' }, facts.map(([name, value]) =>
-  h('div', null, h('dt', null, name), h('dd', null, value))));
 
 /** The forgetting curve, the answers and the intervals on one time axis. `points` are the estimates as in the API. */
 function historyCard({ reviews, days }, points, today) {

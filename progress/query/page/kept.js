@@ -15,13 +15,8 @@ export class Kept extends View {
     this.load();
   }
 
-  async load() {
-    try {
-      this.data = (await runQuery(QUERY, { user: this.user }, this.closing.signal)).data.ownPosts;
-      this.succeed();
-    } catch (problem) {
-      this.fail(problem);
-    }
+  async read(signal) {
+    return (await runQuery(QUERY, { user: this.user }, signal)).data.ownPosts;
   }
 
   sections() {

@@ -3,7 +3,7 @@
 
 import { axis, bar, chart, columns, legend, dateLabels, roundUp, rules } from './charts.js';
 import { h, s } from './dom.js';
-import { clock, dayAfter, longDay, now, number, percent, recallShare } from './format.js';
+import { clock, dayAfter, longDay, number, percent, recallShare } from './format.js';
 import { STAGES } from './freshness.js';
 import { stageLegend } from './how_far.js';
 import { join, sentences, t } from './i18n.js';
@@ -14,6 +14,7 @@ import { lines } from './lines.js';
 import { nameOf } from './names.js';
 import { byMonth } from './periods.js';
 import { View } from './problems.js';
+import { MAX_YEARS, range } from './query.js';
 import * as session from './session.js';
 import { ask, pastDay } from './then.js';
 
@@ -21,7 +22,6 @@ const MAX_DAYS_AHEAD = 3_650;
 const MAX_DAYS_TESTED = 365; // the calibration covers the tests of so many days
 const NEAR = 0.15; // lines that differ by less than this share of the whole nearly coincide
 const FLAT = 0.02; // a line that moves by less than this share of the whole is flat
-const YEARS = 14; // the number of calendar years that the curve may cover
 
 const COUNTS = 'on items expected fading levels { level items expected fading }';
 const NOW = `
@@ -47,7 +47,7 @@ export class Knowledge extends View {
   constructor(element, user, shell) {
     super(element, shell, { user, exam: null });
     this.key = `exam-day:${user ?? session.learner()}`;
-    this.day = read(this.key);
+    this.day = session.read(this.key, 'localStorage');
     this.on('change', ({ target }) => {
       const { valid, rangeUnderflow } = target.validity;
       if (target.name === 'exam' && (valid || rangeUnderflow)) this.pick(target.value); // an earlier day is refused
@@ -70,7 +70,7 @@ export class Knowledge extends View {
     try {
       const { data } = await (pastDay()
         ? ask(PAST_QUERY, { user, language }, this.closing.signal)
-        : ask(QUERY, { user, language, ...years() }, this.closing.signal));
+        : ask(QUERY, { user, language, ...range(MAX_YEARS) }, this.closing.signal));
       if (language !== chosenLanguage()) return; // a newer request is on its way
       this.data = { ...data, language, at };
       await this.loadExam();
@@ -103,7 +103,7 @@ export class Knowledge extends View {
   /** Select the day of the exam, which the browser keeps; an empty text means none. */
   pick(day) {
     this.day = day || null;
-    store(this.key, this.day);
+    session.store(this.key, this.day, 'localStorage'); // without it, the day is used until the user leaves the view
     this.loadExam();
   }
 
@@ -148,12 +148,6 @@ export class Knowledge extends View {
       !exam && note(isPassed ? t('exam.passed', { day: longDay(day) }) : t('exam.meaning')),
       note(t('exam.kept')));
   }
-}
-
-/** The range of the curve. It stays the same all year, and so does the server's cache key. */
-function years() {
-  const last = new Date(now() + 14 * 3_600_000).getUTCFullYear(); // at UTC+14
-  return { from: `${last - YEARS + 1}-01-01`, to: `${last}-12-31` };
 }
 
 const fewer = (count) => count > 0 && t('exam.fewer', { count });
@@ -283,22 +277,3 @@ function reliability({ tests, logLoss, constantLogLoss, bins }) {
 }
 
 const hundredths = (value) => number(Math.round(100 * value) / 100);
-
-/** A text that the browser keeps; null without one, or if the browser blocks storage. */
-function read(key) {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return null;
-  }
-}
-
-/** Let the browser keep a text; null removes it. A browser that blocks storage keeps nothing. */
-function store(key, text) {
-  try {
-    if (text === null) localStorage.removeItem(key);
-    else localStorage.setItem(key, text);
-  } catch {
-    // The day is still used until the user leaves the view.
-  }
-}

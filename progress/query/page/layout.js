@@ -18,6 +18,10 @@ export function card(key, title, style, ...content) {
   return h('div', { class: `card ${style ?? ''}`.trim(), 'data-key': key }, h('h3', null, title), content);
 }
 
+/** Names and their values, side by side. */
+export const pairs = (rows) => h('dl', { class: 'pairs' }, rows.map(([name, value]) =>
+  h('div', null, h('dt', null, name), h('dd', null, value))));
+
 /** A quiet button whose `data-KIND` is its name. */
 export const button = (kind, name, text) =>
   h('button', { type: 'button', class: 'button quiet', [`data-${kind}`]: name, 'data-key': name }, text);
@@ -71,5 +75,5 @@ const sortOf = (name) => name.dataset?.sort ?? null;
 
 /** A table with the numbers of a chart, hidden until the user unfolds it. */
 export const unfolded = (label, ...content) => h('details', null,
-  h('summary', null, t('weeks.table')),
+  h('summary', null, t('weeks.table', { name: label })),
   h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': label }, content));

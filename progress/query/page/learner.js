@@ -233,7 +233,7 @@ export class Learner extends Dashboard {
   /** Load the states of the words by week, and the module that draws them. */
   async loadStates() {
     const { loadStates, states } = await import('./states.js');
-    const weeks = await loadStates(this.user, this.data.day, this.closing.signal);
+    const weeks = await loadStates(this.user, this.closing.signal);
     this.view.states = (data, since) => states(weeks, data, since);
     this.draw();
   }

@@ -3,14 +3,12 @@
 import { chart, rules } from './charts.js';
 import { s } from './dom.js';
 
-const MIN_RUN = 4; // a line whose parts are shorter would be loose dashes: it is drawn as points
-
 export const frame = { viewBox: '0 0 100 100', preserveAspectRatio: 'none' };
 
 /**
  * A chart with one line for each of the `series`, which are { name, values, isStepped }, and its last value at the end of
- * each line. The points of a line are at equal horizontal distances; a null value leaves a gap. A stepped line keeps a
- * value until the next point. `range` has the values at the lower and the upper edge of the chart, and `show` writes a
+ * each line. The points of a line are at equal horizontal distances; before its first value and after its last one, a line
+ * has null. A stepped line keeps a value until the next point. `range` has the values at the lower and the upper edge of the chart, and `show` writes a
  * value. `below` is the axis, if any.
  */
 export function lines(series, range, label, show, below) {
@@ -42,28 +40,9 @@ export function ends(points, range, show) {
     }));
 }
 
-function isLoose(values) {
-  const isKnown = (value) => value != null;
-  const runs = values.filter((value, index) => isKnown(value) && !isKnown(values[index - 1])).length;
-  const known = values.filter(isKnown).length;
-  return known === 1 || (runs > 1 && known < MIN_RUN * runs);
-}
-
-/** A line through the values. A value between two gaps, or each value of a loose line or of one point, is a dot. */
+/** A line through the values. A single one is a dot. */
 function drawLine(name, values, point, isStepped) {
-  const isDotted = isLoose(values);
-  let isDrawing = false;
-  const d = values.map((value, index) => {
-    if (value == null) {
-      isDrawing = false;
-      return '';
-    }
-    const at = point(value, index);
-    const isAlone = isDotted || (!isDrawing && values[index + 1] == null);
-    const next = isStepped ? `H${at.replace(',', 'V')}` : `L${at}`;
-    const command = isAlone ? `M${at}h0` : isDrawing ? next : `M${at}`;
-    isDrawing = true;
-    return command;
-  }).join('');
-  return s('path', { class: isDotted ? `${name} dot` : name, d });
+  const [first, ...rest] = values.map((value, index) => value != null && point(value, index)).filter(Boolean);
+  if (!rest.length) return s('path', { class: `${name} dot`, d: first ? `M${first}h0` : '' });
+  return s('path', { class: name, d: `M${first}${rest.map((at) => (isStepped ? `H${at.replace(',', 'V')}` : `L${at}`)).join('')}` });
 }

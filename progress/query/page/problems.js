@@ -62,7 +62,7 @@ export function toProblem(error) {
   return new Problem('fault', String(error));
 }
 
-/** A view. A subclass has load(), which sets `data`, and sections(), which returns what to show. */
+/** A view. A subclass has sections(), which returns what to show, and read(), which returns the data, or a load() of its own. */
 export class View {
   /** `shell` shows the state of the subscription, announces texts, and asks the user to sign in again. */
   constructor(element, shell, fields) {
@@ -74,6 +74,15 @@ export class View {
   close() {
     this.closing.abort();
     this.retry.stop();
+  }
+
+  async load() {
+    try {
+      this.data = await this.read(this.closing.signal);
+      this.succeed();
+    } catch (problem) {
+      this.fail(problem);
+    }
   }
 
   /** Listen to events of the view's element until the view is closed. */

@@ -76,19 +76,19 @@ const fromHash = (name) => new URLSearchParams(location.hash.slice(1)).get(name)
 const random = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
-export function read(name) {
+export function read(name, storage = 'sessionStorage') {
   try {
-    return sessionStorage.getItem(name);
+    return window[storage].getItem(name);
   } catch {
     return null; // the browser blocks storage
   }
 }
 
-/** Store a text until the tab is closed; null removes the text. Return false if the browser blocks storage. */
-export function store(name, text) {
+/** Store a text, until the tab is closed unless `storage` is another one; null removes it. Return false if the browser blocks it. */
+export function store(name, text, storage = 'sessionStorage') {
   try {
-    if (text === null) sessionStorage.removeItem(name);
-    else sessionStorage.setItem(name, text);
+    if (text === null) window[storage].removeItem(name);
+    else window[storage].setItem(name, text);
     return true;
   } catch {
     return false;

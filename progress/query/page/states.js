@@ -8,18 +8,14 @@ import { stageLegend } from './how_far.js';
 import { join, t } from './i18n.js';
 import { note, table, unfolded } from './layout.js';
 import { byMonth } from './periods.js';
+import { MAX_YEARS, range } from './query.js';
 
-const YEARS = 14; // the number of calendar years that the curve may cover
 const QUERY = `query States($user: ID, $from: Date!, $to: Date!) {
   weeks: masteryCurve(userId: $user, from: $from, to: $to) { start end learning shortTermMastered longTermMastered }
 }`;
 
-/** Load the weeks up to the year of `day`, from the first answer on. */
-export async function loadStates(user, day, signal) {
-  const year = Number(day.slice(0, 4));
-  const range = { from: `${year - YEARS + 1}-01-01`, to: `${year}-12-31` };
-  return (await runQuery(QUERY, { user, ...range }, signal)).data.weeks;
-}
+/** Load the weeks from the first answer on. */
+export const loadStates = async (user, signal) => (await runQuery(QUERY, { user, ...range(MAX_YEARS) }, signal)).data.weeks;
 
 /** The content of the card. The last week is as the learner's progress, which is counted at once. */
 export function states(weeks, { progress, day }, since) {

@@ -4,7 +4,7 @@ import { h } from './dom.js';
 import { minutes, number, percent, seconds, timeOf } from './format.js';
 import { t } from './i18n.js';
 import { itemPage, word } from './items.js';
-import { card, note, table } from './layout.js';
+import { card, note, pairs, table } from './layout.js';
 import { View } from './problems.js';
 import { ask } from './then.js';
 
@@ -22,13 +22,8 @@ export class StudySession extends View {
     this.load();
   }
 
-  async load() {
-    try {
-      this.data = (await ask(QUERY, { user: this.user, id: this.id }, this.closing.signal)).data;
-      this.succeed();
-    } catch (problem) {
-      this.fail(problem);
-    }
+  async read(signal) {
+    return (await ask(QUERY, { user: this.user, id: this.id }, signal)).data;
   }
 
   sections() {
@@ -44,8 +39,7 @@ export class StudySession extends View {
     const link = (one) => h('a', { href: itemPage(one.itemId, this.user) }, word(one));
     return [title, h('section', { 'aria-labelledby': 'answered', 'data-key': 'session' },
       h('h2', { id: 'answered', class: 'unseen' }, t('sessions.given')), h('div', { class: 'cards' },
-      card('facts', t('sessions.numbers'), null, h('dl', { class: 'pairs' }, facts.map(([name, value]) =>
-        h('div', null, h('dt', null, t(`sessions.${name}`)), h('dd', null, value))))),
+      card('facts', t('sessions.numbers'), null, pairs(facts.map(([name, value]) => [t(`sessions.${name}`), value]))),
       card('missed', t('sessions.missed'), null, missed.length
         ? h('ul', { class: 'item-list words-list' }, missed.map((one) => h('li', null, link(one)))) : note(t('sessions.noneMissed'))),
       card('given', t('sessions.given'), 'wide', table([t('items.item'), t('sessions.answer'), t('sessions.time')], given.map((one) => [

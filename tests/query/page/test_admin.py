@@ -185,13 +185,12 @@ def test_an_erasure_says_whose_record_it_is_and_asks_for_the_id_again(
     visit: Visits, demo: Stack
 ) -> None:
     user = f"page-erased-{uuid.uuid4()}"
-    named = {"user_id": user, "display_name": "Ann <b>"}
     demo.publish(
         browser.envelope(
             "SessionStarted", datetime.now(UTC) - timedelta(days=1), user_id=user,
             session_id=str(uuid.uuid4()), item_count=1,
         ),
-        browser.envelope("UserPreferencesChanged", datetime.now(UTC), **named),
+        name_learner(user, "Ann <b>"),
     )  # fmt: skip
     visitor = visit()
     export(visitor, user)
@@ -223,6 +222,7 @@ def test_an_erasure_says_whose_record_it_is_and_asks_for_the_id_again(
     expect(erasure.get_by_role("button")).to_have_count(0)  # an erasure cannot be cancelled
     erasure.locator("details").evaluate("details => { details.open = true }")
     receipt = erasure.locator(".receipt")
+    expect(receipt).to_contain_text("Reasonrequested")
     expect(receipt).to_contain_text("Rows found afterwards0")
     expect(receipt).to_contain_text("Sessions cleared of the id1")
     assert user not in page.content()
@@ -308,8 +308,7 @@ def test_the_trail_has_the_learner_s_name_and_strikes_a_retracted_event_through(
     goals = [browser.envelope("GoalSet", at, user_id=user, answers_per_day=n) for n in (1, 2)]
     retracted = goals[0]["event_id"]
     retraction = browser.envelope("EventRetracted", at, user_id=user, retracted_event_id=retracted)
-    name = browser.envelope("UserPreferencesChanged", at, user_id=user, display_name="Ann Lee")
-    envelopes = browser.encode(*goals, retraction, name)
+    envelopes = browser.encode(*goals, retraction, name_learner(user, "Ann Lee"))
     demo.progress("publish", "-", "--wait", text="\n".join(envelopes))
     for locale, said in (
         ("en", "Retracted: this event does not count."),
@@ -461,6 +460,12 @@ def membership(kind: str, user: str, group: str, **named: str) -> browser.Envelo
     return browser.envelope(kind, datetime.now(UTC), user_id=user, group_id=group, **named)
 
 
+def name_learner(user: str, name: str) -> browser.Envelope:
+    return browser.envelope(
+        "UserPreferencesChanged", datetime.now(UTC), user_id=user, display_name=name
+    )
+
+
 def wait_for_group(visitor: Visit, group: str, members: int, answers: int) -> None:
     """Wait until the events of the group are folded."""
     text = f'{{ group(groupId: "{group}") {{ members answersLast7Days }} }}'
@@ -563,22 +568,11 @@ def test_a_teacher_sees_who_met_the_goal_since_a_day_whom_to_praise_and_which_sk
     before = datetime.now(UTC) - timedelta(days=30)
     users = {name: f"{group}-{name}" for name in MEMBERS}
     named = {"active": "Ann", "weak": "Ann", "new": "Zoe"}
+    oak = {"item_id": f"{group}-item", "headword": "oak", "domains": ["R"], "cefr_level": "A1"}
     demo.publish(
-        *(
-            browser.envelope(
-                "UserPreferencesChanged", before, user_id=users[who], display_name=name
-            )
-            for who, name in named.items()
-        ),
+        *(name_learner(users[who], name) for who, name in named.items()),
         browser.envelope("GoalSet", before, user_id=users["active"], answers_per_day=5),
-        browser.envelope(
-            "ItemPublished",
-            before,
-            item_id=f"{group}-item",
-            headword="oak",
-            domains=["R"],
-            cefr_level="A1",
-        ),
+        browser.envelope("ItemPublished", before, **oak),
         *browser.lesson(users["active"], 5, item=f"{group}-item"),
     )
     wait_for_group(visitor, group, members=3, answers=52)
@@ -628,13 +622,12 @@ def test_a_teacher_sees_who_met_the_goal_since_a_day_whom_to_praise_and_which_sk
     assert headers.evaluate_all(hidden) == [], "what is out of sight takes no focus"
 
 
-def test_a_class_long_ago_counts_since_a_day_and_a_name_that_nobody_sees_is_an_id(
+def test_a_class_long_ago_has_whole_weeks_and_a_large_class_says_why_it_has_no_past(
     visit: Visits, demo: Stack
 ) -> None:
     visitor, group, now = visit(), f"class-{uuid.uuid4()}", datetime.now(UTC)
-    user, day = f"{group}-blank", now.date() - timedelta(days=800)
-    blank = browser.envelope("UserPreferencesChanged", now, user_id=user, display_name="\u200b")
-    events = [membership("LearnerJoinedGroup", user, group), blank]
+    user, day = f"{group}-blank", now.date() - timedelta(days=800 + now.isoweekday())  # a Sunday
+    events = [membership("LearnerJoinedGroup", user, group), name_learner(user, "\u200b")]
     demo.progress("publish", "-", "--wait", text="\n".join(browser.encode(*events)))
     began, since = day - timedelta(days=2), visitor.page.get_by_role("textbox", name="Since")
     page = visitor.open("tess", "teacher", f"#/group/{group}?since={began}&on={day}", [group])
@@ -643,6 +636,14 @@ def test_a_class_long_ago_counts_since_a_day_and_a_name_that_nobody_sees_is_an_i
         visitor.move(f"#/group/{group}?since={after}&on={day}")
         expect(since).to_have_value("")
     expect(page.locator("[data-key=learners] tbody th")).to_have_text(user)
+    expect(page.locator("[data-key=trend]")).to_be_visible()
+    expect(page.locator(".unfinished")).to_have_count(0)
+    more = [membership("LearnerJoinedGroup", f"{group}-{n}", group) for n in range(50)]
+    demo.progress("publish", "-", "--wait", text="\n".join(browser.encode(*more)))
+    page.reload()
+    expect(page.get_by_role("main")).to_contain_text("of groups with up to 50 members")
+    page.get_by_role("link", name="Back to now").click()
+    expect(page.get_by_role("heading", name="51 learners")).to_be_visible()
 
 
 @pytest.mark.exhaustive
@@ -763,13 +764,7 @@ def test_a_teacher_sees_names_and_saves_them_as_csv_with_the_local_date(
     group = found_group(visitor)
     named = {"weak": '=Ann, "A"', "new": "<b>山田 太郎</b>"}
     for who, name in named.items():
-        preference = browser.envelope(
-            "UserPreferencesChanged",
-            datetime.now(UTC),
-            user_id=f"{group}-{who}",
-            display_name=name,
-        )
-        demo.publish(preference)
+        demo.publish(name_learner(f"{group}-{who}", name))
         text = f'{{ userProgress(userId: "{group}-{who}") {{ displayName }} }}'
         wait_for(visitor, text, {"userProgress": {"displayName": name}})
     page = visitor.open("tess", "teacher", groups=[group])

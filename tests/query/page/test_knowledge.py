@@ -163,7 +163,7 @@ def test_the_curve_ends_with_the_number_expected_now_and_the_lowest_estimates_ar
 ) -> None:
     page = visit().open(at=KNOWLEDGE)
     curve = card(page, "curve")
-    curve.get_by_text("The curve as a table").click()
+    curve.get_by_text("as a table").first.click()
     newest = curve.get_by_role("row").nth(1).get_by_role("cell")
     expected, items = figure(card(page, "now"))
     expect(newest).to_have_text([f"{items:,}", f"{expected:,}"])
@@ -259,7 +259,7 @@ def test_an_item_s_page_shows_its_forgetting_curve(visit: Visits, demo: Stack) -
     expect(card(page, "recall")).to_contain_text(re.compile(r"Difficulty\s*easy \(\d\.\d of 10\)"))
     curve = card(page, "history")
     assert curve.locator(".dot").count() == 2
-    curve.get_by_text("The curve as a table").click()
+    curve.get_by_text("as a table").first.click()
     table = curve.get_by_role("table").first
     rows = [row.inner_text().split("\t") for row in table.get_by_role("row").all()[1:]]
     answered = datetime.now(UTC).date() - timedelta(days=9)

@@ -63,7 +63,7 @@ def test_the_page_shows_the_demo_learner_s_numbers_and_leads_to_the_app(visit: V
 def test_the_chart_of_weeks_is_also_available_as_a_table(visit: Visits, demo: Stack) -> None:
     page = visit().open(browser.create_learner(demo))
     table = page.get_by_role("table").filter(has_text="From").filter(has_text="Study days")
-    page.get_by_text("The numbers as a table").click(timeout=20_000)
+    page.locator("[data-key=weeks] summary").click(timeout=20_000)
     expect(table.get_by_role("row")).to_have_count(2)  # no week before the first answer
     expect(table.get_by_role("row").nth(1)).to_contain_text("475%", timeout=20_000)
     week = table.get_by_role("rowheader").get_by_role(
@@ -79,12 +79,10 @@ def test_an_open_table_does_not_stretch_the_card_beside_it_and_a_view_opens_at_i
 ) -> None:
     visitor = visit(viewport={"width": 1280, "height": 800})
     page = visitor.open()
-    page.wait_for_selector(
-        "[data-key=known] div:not(.ghost) > .bar"
-    )  # the last numbers have arrived
+    visitor.settle_last()
     beside = page.locator("[data-key=due]")
     before = beside.bounding_box()
-    page.get_by_text("The hours as a table").click()
+    page.locator("[data-key=hours] summary").click()
     after = beside.bounding_box()
     assert before
     assert after
@@ -784,7 +782,7 @@ def test_an_item_s_page_shows_an_estimate_and_the_history(visit: Visits, demo: S
     difficulty = re.compile(r"Difficulty\s*(medium|hard) \(\d\.\d of 10\)")
     expect(page.locator("main")).to_contain_text(difficulty)
     expect(page.locator("main")).to_contain_text(re.compile(r"Answered right\s*1 of 2"))
-    page.get_by_text("The history as a table").click()
+    page.get_by_text("History as a table").click()
     expect(page.get_by_role("row", name=re.compile("due again after 10 days"))).to_be_visible()
     assert visitor.find_violations() == []
     page.go_back()

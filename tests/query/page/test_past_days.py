@@ -45,7 +45,7 @@ def test_what_has_no_past_is_hidden(visit: Visits) -> None:
     for name in ("My data", "Start now"):
         expect(page.get_by_text(name, exact=True)).to_have_count(0)
     expect(page.locator("#live")).to_be_hidden()
-    page.wait_for_selector("[data-key=known] div:not(.ghost) > .bar")
+    visitor.settle_last()
     assert len(visitor.queries()) == 4  # the end of the day, the present day, numbers, estimates
     assert not any("graphql/stream" in request.url for request in visitor.requests)
 
@@ -133,21 +133,20 @@ def test_the_months_of_a_year_play_one_after_another(visit: Visits) -> None:
 
 @pytest.mark.exhaustive
 def test_the_months_play_up_to_now_in_a_grid_that_stays(visit: Visits, demo: Stack) -> None:
-    page = visit().open(browser.create_learner(demo, ago=timedelta(days=40)))
+    visitor = visit()
+    page = visitor.open(browser.create_learner(demo, ago=timedelta(days=40)))
     expect(page.get_by_role("region", name="How far")).to_be_visible(timeout=20_000)
     first = page.locator(".year tbody tr").first.locator("[data-day]").first
     day = first.get_attribute("data-day")
     top = "document.querySelector('#year').getBoundingClientRect().top"
-    page.wait_for_selector(
-        "[data-key=known] div:not(.ghost) > .bar"
-    )  # the last numbers have arrived
+    visitor.settle_last()
     page.evaluate(f"scrollBy(0, {top} - 392)")
     page.get_by_role("button", name="Play the months").click()
     expect(page.locator(".then")).to_be_visible()
     expect(first).to_have_attribute("data-day", str(day))
     expect(page.locator(".then")).to_have_count(0, timeout=20_000)
     expect(page.locator("#live")).to_have_text("Live")
-    page.wait_for_selector("[data-key=known] div:not(.ghost) > .bar")
+    visitor.settle_last()
     assert abs(page.evaluate(top) - 392) < 50
     assert "on=" not in hash_of(page)
 

@@ -97,7 +97,7 @@ def test_a_live_update_keeps_the_focus_the_scroll_position_and_the_open_details(
     expect(page.locator("#live")).to_have_text("Live")
     tiles = page.get_by_role("region", name="Today")
     expect(tiles).to_contain_text("75% right", timeout=20_000)
-    page.get_by_text("The numbers as a table").click()
+    page.locator("[data-key=weeks] summary").click()
     day = browser.selected_day(page)
     page.locator(f"[data-day='{day}']").focus()
     page.keyboard.press("ArrowUp")
