@@ -411,7 +411,8 @@ def test_charts_have_the_periods_of_their_range_from_the_first_answer_on(
             sessionsCompleted: 1, itemsLearned: 1, newMasteryCount: 1 }]));
           const section = improving({ days, day: dayIn(0) }, { range });
           const [mastered, weeks] = ['mastered', 'weeks'].map((key) => section.find(key));
-          return [...[mastered.tags('li'), mastered.tags('g'), weeks.tags('g')].map((all) => all.length),
+          const found = [mastered.tags('li'), mastered.tags('g'), weeks.tags('g')];
+          return [...found.map(({ length }) => length),
             Math.round(parseFloat(weeks.tags('rect')[0].attributes.width))];
         };
         print([['month', -2920], ['quarter', -2920], ['year', -2920], ['all', -2920],
