@@ -36,7 +36,7 @@ const queryOf = (isPast) => `query Group(${ARGUMENTS}) {
   group(groupId: $group, asOf: $asOf) {
     ${STANDING}
     weeks { start activeMembers answers accuracyRate }
-    ${isPast ? '' : 'hardestItems(first: 10) { itemId headword level learners answers accuracyRate lapses }'}
+    ${isPast ? '' : 'hardestItems(first: 10) { itemId headword level learners answers accuracyRate }'}
   }
   ${learnersOf(isPast)}
 }`;
@@ -631,9 +631,9 @@ function hardest(items, link) {
   return card('hardest', t('group.hardest'), 'wide',
     note(t(items.length ? 'group.hardestMeaning' : 'group.noHardest')),
     items.length > 0 && table(
-      [t('items.item'), t('week.right'), t('group.learnersOf'), t('week.answers'), t('items.lapses')],
+      [t('items.item'), t('week.right'), t('group.learnersOf'), t('week.answers')],
       items.map((item) => [
         [h('a', { href: link(item) }, word(item)), level(item)], h('b', null, percent(item.accuracyRate)),
-        number(item.learners), number(item.answers), number(item.lapses),
+        number(item.learners), number(item.answers),
       ]), 'stacking'));
 }

@@ -12,7 +12,7 @@ const SHOWN_DAYS = 14; // with today
 export const when = (data, { sessions }) => section('when', t('when.title'),
   card('sessions', t('sessions.title'), 'wide', sessions ? sessions() : note(t('states.loading'))), data.hours && hours(data.hours), due(data));
 
-const hours = (rows) => card('hours', t('hours.title'), null,
+const hours = (rows) => card('hours', t('hours.title'), 'wide',
   note(rows.length ? summary(rows) : t('hours.none')),
   rows.length > 0 && unfolded(t('hours.title'), table(
     [t('hours.from'), t('week.answers'), t('week.right')],
@@ -35,7 +35,7 @@ function due({ due: rows, workload }) {
   const shown = rows.slice(0, SHOWN_DAYS);
   const [today, ...later] = shown;
   const total = later.reduce((count, day) => count + day.items, 0);
-  return card('due', t('due.title'), null,
+  return card('due', t('due.title'), 'wide',
     h('p', { class: 'note', 'data-same': today.items ? 'next.due' : null }, sentences(
       t(today.items ? 'due.today' : 'due.none', { count: today.items }),
       t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length }))),

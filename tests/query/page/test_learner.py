@@ -80,9 +80,9 @@ def test_an_open_table_does_not_stretch_the_card_beside_it_and_a_view_opens_at_i
     visitor = visit(viewport={"width": 1280, "height": 800})
     page = visitor.open()
     visitor.settle_last()
-    beside = page.locator("[data-key=due]")
+    beside = page.locator("[data-key=mastered]")
     before = beside.bounding_box()
-    page.locator("[data-key=hours] summary").click()
+    page.locator("[data-key=weeks] summary").click()
     after = beside.bounding_box()
     assert before
     assert after
