@@ -127,7 +127,7 @@ function session({ session: id, login, application, state, since, locked, shards
   const list = (numbers) => code(numbers.join(', '));
   const facts = [
     [t('alarms.login'), code(join(login, application))],
-    [t('alarms.does'), state ? h('span', { lang: 'en' }, state) : t('state.unknown')],
+    [t('lag.state'), state ? h('span', { lang: 'en' }, state) : t('state.unknown')],
     [t('alarms.begun'), since ? `${clock(since)} (${ago(since)})` : t('state.unknown')],
     locked.length > 0 && [t('alarms.locked'), code(locked.join(', '))],
     shards.length > 0 && [t('alarms.shards'), list(shards)],

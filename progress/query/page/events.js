@@ -5,7 +5,7 @@ import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { moment } from './format.js';
 import { t } from './i18n.js';
-import { note } from './layout.js';
+import { button, note } from './layout.js';
 import { learnName, nameOf } from './names.js';
 import { View } from './problems.js';
 
@@ -80,8 +80,7 @@ export class Events extends View {
         isMissing && note(t(pageInfo.hasNextPage ? 'events.notHere' : 'events.notRecorded', { event: wanted })),
         h('ul', { class: 'letters' }, rows.map(event)),
         h('div', { class: 'tools' },
-          pageInfo.hasNextPage &&
-            h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')),
+          pageInfo.hasNextPage && button('more', 'more', t('items.more')),
           h('a', { class: 'button quiet', href: `#/learner/${encodeURIComponent(this.user)}` }, t('events.learner')))),
     ];
   }

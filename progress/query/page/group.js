@@ -9,7 +9,7 @@ import { dayAfter, dayOf as dateOf, instant, localDate, longDay, now, number, pe
 import { loadSkills, skills } from './group_skills.js';
 import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
-import { card, expectedOf, mark, note, pairs, table, unfolded } from './layout.js';
+import { button, card, expectedOf, mark, note, pairs, table, unfolded } from './layout.js';
 import { Loads } from './loads.js';
 import { learnName, nameOf } from './names.js';
 import { View, problemCard } from './problems.js';
@@ -433,12 +433,8 @@ export class Group extends View {
       rows.length > 0 ? h('div', { class: 'sideways' }, table(headers, rows, 'stacking dense'))
         : h('p', null, t(this.text ? 'group.noLearner' : 'group.noRisk')),
       h('div', { class: 'tools' },
-        pageInfo.hasNextPage &&
-          h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')),
-        totalCount > 0 && [
-          h('button', { type: 'button', class: 'button quiet', 'data-csv': true }, t('group.save')),
-          h('button', { type: 'button', class: 'button quiet', 'data-print': 'all' }, t('group.print')),
-        ]));
+        pageInfo.hasNextPage && button('more', 'more', t('items.more')),
+        totalCount > 0 && [button('csv', 'csv', t('group.save')), button('print', 'all', t('group.print'))]));
   }
 
   /** The direction in which the rows are sorted by a column; null if they are not. */
@@ -617,8 +613,7 @@ const toRepeat = (items, link, hasCopied) => part('fading', t('group.fading'),
     h('span', { class: 'of' }, t('group.fadingOf', { learners: item.learners, count: item.answered }))))),
   note(t(items.length ? 'group.fadingMeaning' : 'group.noFading')),
   items.length > 0 && h('div', { class: 'tools' },
-    h('button', { type: 'button', class: 'button quiet', 'data-copy': true }, t(hasCopied ? 'group.copied' : 'group.copy')),
-    h('button', { type: 'button', class: 'button quiet', 'data-print': 'words' }, t('group.printWords'))));
+    button('copy', 'copy', t(hasCopied ? 'group.copied' : 'group.copy')), button('print', 'words', t('group.printWords'))));
 
 /** How much of what the members answered they are expected to know. */
 function expected({ members, knowledge }) {

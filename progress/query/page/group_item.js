@@ -5,7 +5,7 @@ import { h } from './dom.js';
 import { ago, number, percent, recallShare } from './format.js';
 import { t } from './i18n.js';
 import { level, word } from './items.js';
-import { note, table } from './layout.js';
+import { button, note, table } from './layout.js';
 import { learnName } from './names.js';
 import { View } from './problems.js';
 import { withParameter } from './then.js';
@@ -84,8 +84,7 @@ export class GroupItem extends View {
         rows.length > 0 && table(
           [t('group.learner'), t('week.right'), t('items.lapses'), t('items.recall'), t('item.last')],
           this.sorted().map((row) => this.row(row)), 'stacking'),
-        after && h('div', { class: 'tools' },
-          h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more')))),
+        after && h('div', { class: 'tools' }, button('more', 'more', t('items.more')))),
     ];
   }
 

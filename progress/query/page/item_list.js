@@ -4,7 +4,7 @@ import { h } from './dom.js';
 import { dayAfter, days, number, percent, recallShare } from './format.js';
 import { sentences, t } from './i18n.js';
 import { chooseLanguage, chosenLanguage, languageName, offered } from './languages.js';
-import { stamp } from './layout.js';
+import { button, stamp } from './layout.js';
 import { nameOf } from './names.js';
 import { View } from './problems.js';
 import { due, itemList, itemPage, level, word } from './items.js';
@@ -192,7 +192,7 @@ export class ItemList extends View {
         }, t('items.weak')),
         !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter) && h('div', { class: 'tools' }, appLink(total)),
         rows.length > 0 && table(rows, this.view.order, today, this.user),
-        cursor && h('button', { type: 'button', class: 'button quiet', 'data-more': true }, t('items.more'))),
+        cursor && button('more', 'more', t('items.more'))),
     ];
   }
 

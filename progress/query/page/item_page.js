@@ -35,6 +35,7 @@ const SET_ASIDE = `mutation SetAside($item: ID!, $aside: Boolean!, $key: ID!) {
 const STEPS = 60; // the most time steps in each chart
 const DAY = 86_400_000; // milliseconds
 const MAX_ROWS = 200; // maximum number of rows in the table
+const WORDS = { UNLEARNED: 'new', LEARNING: 'learning', SHORT_TERM: 'known', LONG_TERM: 'lasting' }; // of the glossary
 
 export class ItemPage extends View {
   /** `user` is null for the caller's own item. */
@@ -102,12 +103,12 @@ function recall(item, today) {
   const facts = [
     memory && [t('item.stability'), stability(memory)],
     memory && [t('item.difficulty'), difficulty(memory)],
-    [t('item.mastery'), t(`item.masteries.${mastery}`)],
+    [t('lag.state'), t(`glossary.words.${WORDS[mastery]}`)],
     [t('item.due'), due(item, today)],
     [t('item.interval'), intervalDays == null ? '–' : t('streak.days', { count: intervalDays })],
     [t('item.reviewed'), reviewedAt ? ago(reviewedAt) : '–'],
   ].filter(Boolean);
-  return card('recall', t('item.recall'), null,
+  return card('recall', t('items.recall'), null,
     h('p', { class: 'figure' }, h('strong', null, recallShare(estimatedRecall))),
     note(t(estimatedRecall == null ? 'item.noRecall' : 'item.recallMeaning')),
     pairs(facts));
@@ -132,11 +133,11 @@ function answers(item, history) {
       averageResponseMs == null ? '–' : t('item.seconds', { seconds: tenth(averageResponseMs / 1000) })],
     [t('item.first'), firstAnsweredAt ? firstAnswer(item, history) : '–'],
     [t('item.last'), lastAnsweredAt ? ago(lastAnsweredAt) : '–'],
-    [t('item.lapses'), number(lapses)],
+    [t('items.lapses'), number(lapses)],
   ];
   return card('answers', t('item.answers'), null,
     h('p', { class: 'figure' }, h('strong', null, percent(accuracyRate)),
-      count > 0 && h('span', null, t('item.rightUnit'))),
+      count > 0 && h('span', null, t('weeks.right'))),
     pairs(facts));
 }
 
@@ -204,7 +205,7 @@ function answerChart(steps) {
       title: join(shortDay(day), t('items.ofAnswers', { right, count: right + wrong })),
       key: day,
     })), top, t('item.answerChart')), [0, top], number),
-    legend([['right', t('item.rightAnswers')], ['wrong', t('item.wrongAnswers')]]),
+    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')]]),
   ];
 }
 

@@ -8,7 +8,7 @@ import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { mark } from './layout.js';
 import { Learner } from './learner.js';
 import { chooseGroup, inGroup, learnName, nameOf } from './names.js';
-import { Retry, problemCard, toProblem } from './problems.js';
+import { Retry, View, problemCard, toProblem } from './problems.js';
 import * as session from './session.js';
 import * as then from './then.js';
 
@@ -20,8 +20,8 @@ const SLOW_MS = 4_000; // a view that takes longer says so
 const LANDINGS = { teacher: 'group', support: 'group', admin: 'administration' }; // the views of a URL without a hash
 
 /**
- * `open(element, args, shell, parameters)` loads the view's module and resolves to a function. This function draws the
- * view and returns an object with close(). `args` are the decoded parts of the URL after the name. `parameters` are the
+ * `open(args, parameters)` loads the view's module and resolves to its class and what this is constructed with, between
+ * the element and the shell. `args` are the decoded parts of the URL after the name, null if empty. `parameters` are the
  * URL's parameters after the question mark. Users with one of the `roles` have a tab for the view in their navigation.
  * The tab's text has the key `view.NAME`. If a view has no tab, `tab` names another view, whose tab is marked instead.
  * `title(args)` is the document's title. A view with `subject` shows a learner, also on a past day: `subject(args)` is
@@ -33,37 +33,28 @@ const VIEWS = {
     roles: ALL,
     title: ([user]) => user && nameOf('learner', user),
     subject: ([user]) => user,
-    open: async (element, [user], shell) => () => new Learner(element, user || null, shell),
+    open: ([user]) => [Learner, user],
   },
   knowledge: {
     href: '#/knowledge',
     roles: ALL,
     title: ([user]) => (user ? t('knowledge.whose', { user: nameOf('learner', user) }) : t('view.knowledge')),
     subject: ([user]) => user,
-    open: async (element, [user], shell) => {
-      const { Knowledge } = await import('./knowledge.js');
-      return () => new Knowledge(element, user || null, shell);
-    },
+    open: async ([user]) => [(await import('./knowledge.js')).Knowledge, user],
   },
   items: {
     href: '#/items',
     roles: ALL,
     title: ([user]) => (user ? t('items.of', { user: nameOf('learner', user) }) : t('items.title')),
     subject: ([user]) => user,
-    open: async (element, [user], shell, parameters) => {
-      const { ItemList } = await import('./item_list.js');
-      return () => new ItemList(element, user || null, parameters, shell);
-    },
+    open: async ([user], parameters) => [(await import('./item_list.js')).ItemList, user, parameters],
   },
   item: {
     roles: [],
     tab: 'items',
     title: ([id]) => nameOf('item', id),
     subject: ([, user]) => user,
-    open: async (element, [id, user], shell) => {
-      const { ItemPage } = await import('./item_page.js');
-      return () => new ItemPage(element, id, user || null, shell);
-    },
+    open: async ([id, user]) => [(await import('./item_page.js')).ItemPage, id, user],
   },
   group: {
     href: '#/group',
@@ -71,90 +62,68 @@ const VIEWS = {
     title: ([group, item]) => [item && nameOf('item', item), group ? nameOf('group', group) : t('view.group')]
       .filter(Boolean).join(' · '),
     // Without an id, the only group of a teacher, or the list of the groups; for others, the school.
-    open: async (element, [named, item], shell, parameters) => {
+    open: async ([named, item], parameters) => {
       const groups = session.role() === 'teacher' ? session.groups() : [];
       const group = named || (groups.length === 1 ? groups[0] : null);
-      if (!group && session.role() !== 'teacher') {
-        const { School } = await import('./school.js');
-        return () => new School(element, shell);
-      }
-      if (!group) {
-        const { Groups } = await import('./groups.js');
-        return () => new Groups(element, shell);
-      }
-      if (item) {
-        const { GroupItem } = await import('./group_item.js');
-        return () => new GroupItem(element, group, item, shell);
-      }
-      const { Group } = await import('./group.js');
-      return () => new Group(element, group, parameters, shell);
+      if (!group && session.role() !== 'teacher') return [(await import('./school.js')).School];
+      if (!group) return [(await import('./groups.js')).Groups];
+      if (item) return [(await import('./group_item.js')).GroupItem, group, item];
+      return [(await import('./group.js')).Group, group, parameters];
     },
   },
   administration: {
     href: '#/administration',
     roles: ['admin'],
     title: () => t('view.administration'),
-    open: async (element, args, shell, parameters) => {
-      const { Administration } = await import('./admin.js');
-      return () => new Administration(element, parameters, shell);
-    },
+    open: async (_, parameters) => [(await import('./admin.js')).Administration, parameters],
   },
   glossary: {
     roles: [],
     title: () => t('frame.words'),
-    open: async (element, args, shell) => {
-      const { Glossary } = await import('./glossary.js');
-      return () => new Glossary(element, shell);
-    },
+    open: async () => [(await import('./glossary.js')).Glossary],
   },
   session: {
     roles: [],
     tab: 'learner',
     title: () => t('sessions.one'),
     subject: ([, user]) => user,
-    open: async (element, [id, user], shell) => {
-      const { StudySession } = await import('./study_session.js');
-      return () => new StudySession(element, id, user || null, shell);
-    },
+    open: async ([id, user]) => [(await import('./study_session.js')).StudySession, id, user],
   },
   kept: {
     roles: [],
     tab: 'learner',
     title: () => t('data.kept'),
-    open: async (element, [user], shell) => {
-      const { Kept } = await import('./kept.js');
-      return () => new Kept(element, user || null, shell);
-    },
+    open: async ([user]) => [(await import('./kept.js')).Kept, user],
   },
   find: {
     roles: [],
     title: ([text]) => text,
-    open: async (element, [text], shell) => {
-      const { Find } = await import('./find.js');
-      return () => new Find(element, text ?? '', shell);
-    },
+    open: async ([text]) => [(await import('./find.js')).Find, text ?? ''],
   },
   unknown: {
     roles: [],
     title: () => t('frame.unknown'),
-    open: async (element) => () => {
-      element.setAttribute('aria-busy', 'false');
-      show(element, h('section', { class: 'card wide problem' },
-        h('h1', null, t('frame.unknown')), h('a', { class: 'button', href: '#/' }, t('view.learner'))));
-      shell.arrived();
-      return { close() {} };
-    },
+    open: () => [Unknown],
   },
   events: {
     roles: [],
     tab: 'administration',
     title: ([user]) => nameOf('learner', user),
-    open: async (element, [user], shell, parameters) => {
-      const { Events } = await import('./events.js');
-      return () => new Events(element, user, parameters, shell);
-    },
+    open: async ([user], parameters) => [(await import('./events.js')).Events, user, parameters],
   },
 };
+
+class Unknown extends View {
+  constructor(element, shell) {
+    super(element, shell, { data: true });
+    this.draw();
+  }
+
+  sections() {
+    return h('section', { class: 'card wide problem' },
+      h('h1', null, t('frame.unknown')), h('a', { class: 'button', href: '#/' }, t('view.learner')));
+  }
+}
 
 /** The view that a URL's hash names, for example #/items/USER?filter=leech. */
 function findView(hash) {
@@ -338,11 +307,11 @@ async function open(view, shown) {
   const late = new Promise((_, reject) => {
     setTimeout(() => reject(new Problem('away', 'a module has not arrived')), MODULE_TIMEOUT_MS);
   });
-  const [create] = await Promise.race([late, Promise.all([
-    view.open(main, view.args, shell, view.parameters), then.select(view.other, view.day),
+  const create = await Promise.race([late, Promise.all([
+    view.open([...view.args, '', ''].map((arg) => arg || null), view.parameters), then.select(view.other, view.day),
     ...(view.name !== 'learner' || view.group ? [loadTexts(), loadStyles()] : []),
     showWay(view),
-  ])]).catch((error) => [() => showLoadProblem(error, shown)]);
+  ])]).then(([[Shown, ...args]]) => () => new Shown(main, ...args, shell), (error) => () => showLoadProblem(error, shown));
   if (opening !== openings) return;
   currentView = create();
   if (view.subject && currentView) currentView.naming = Promise.all([currentView.naming, watchMidnight(view, opening)]);

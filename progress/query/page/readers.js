@@ -4,7 +4,7 @@ import { runQuery } from './api.js';
 import { h } from './dom.js';
 import { clock, localDay } from './format.js';
 import { parts, t } from './i18n.js';
-import { note } from './layout.js';
+import { button, note } from './layout.js';
 
 const QUERY = `query Accesses($user: ID, $after: String) {
   accesses(userId: $user, first: 20, after: $after) {
@@ -31,8 +31,7 @@ export class Readers {
     if (!this.rows.length) return [note(t('readers.none'))];
     return [
       h('ul', { class: 'facts' }, this.rows.map((row) => h('li', null, this.sentence(row)))),
-      this.pageInfo.hasNextPage && h('div', { class: 'tools' },
-        h('button', { type: 'button', class: 'button quiet', 'data-readers': 'more' }, t('items.more'))),
+      this.pageInfo.hasNextPage && h('div', { class: 'tools' }, button('readers', 'more', t('items.more'))),
     ];
   }
 

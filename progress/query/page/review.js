@@ -16,9 +16,9 @@ export const cards = (data, year, isCopied) => [review(data, year, isCopied), mo
 function monthTable({ days, day }, year) {
   const first = firstDay(days, day);
   const rows = monthsOf(days, year).filter(({ start, end }) => start <= day && end >= first);
-  const names = ['month', 'days', 'answers', 'right', 'time', 'learned'].map((name) => `months.${name}`);
+  const names = ['studyDays', 'answers', 'right', 'time', 'learned'].map((name) => t(`week.${name}`));
   return card('months', t('months.title'), null,
-    table(names.map((name) => t(name)), rows.toReversed().map((period) => [
+    table([t('months.month'), ...names], rows.toReversed().map((period) => [
       period.end > day ? t('weeks.soFar', { day: month(period.start) }) : month(period.start), number(period.activeDays),
       number(period.answers), percent(accuracy(period)), minutes(Math.floor(period.studySeconds / 60)),
       number(period.itemsLearned)]), 'stacking'));

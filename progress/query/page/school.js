@@ -6,7 +6,7 @@ import { saveFile, toCsv } from './csv.js';
 import { h } from './dom.js';
 import { dayOf, localDate, longDay, now, number, percent } from './format.js';
 import { join, t } from './i18n.js';
-import { note, table } from './layout.js';
+import { button, note, table } from './layout.js';
 import { learnName } from './names.js';
 import { View } from './problems.js';
 import { findAlike, linkTo } from './way.js';
@@ -145,8 +145,7 @@ export class School extends View {
           this.since && h('p', { class: 'learned' },
             done < groups.length ? t('school.counting', { done, count: groups.length }) : this.total()),
           this.table(groups),
-          h('div', { class: 'tools' },
-            h('button', { type: 'button', class: 'button quiet', 'data-csv': true }, t('group.save'))),
+          h('div', { class: 'tools' }, button('csv', 'csv', t('group.save'))),
         ]),
     ];
   }

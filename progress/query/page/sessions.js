@@ -16,7 +16,7 @@ export async function loadSessions(user, signal) {
   const { edges } = (await ask(QUERY, { user }, signal)).data.sessions;
   if (!edges.length) return () => note(t('sessions.none'));
   return () => table(
-    ['when', 'answers', 'right', 'missed'].map((name) => t(`sessions.${name}`)),
+    [t('sessions.when'), t('week.answers'), t('week.right'), t('sessions.missed')],
     edges.map(({ node }) => [
       h('a', { href: sessionPage(node.id, user) }, timeOf(node.startedAt)),
       number(node.answers), percent(node.accuracyRate), number(node.itemsMissed),

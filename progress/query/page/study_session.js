@@ -32,14 +32,15 @@ export class StudySession extends View {
     if (!session) return [title, h('section', { class: 'card wide', 'data-key': 'none' }, note(t('sessions.missing')))];
     const { startedAt, durationSeconds: lasted, answers, accuracyRate, itemsNew, itemsMissed, given } = session;
     const facts = [
-      ['when', timeOf(startedAt)], ['time', lasted == null ? '–' : minutes(Math.floor(lasted / 60))],
-      ['answers', number(answers)], ['right', percent(accuracyRate)], ['new', number(itemsNew)], ['missed', number(itemsMissed)],
+      [t('sessions.when'), timeOf(startedAt)], [t('week.time'), lasted == null ? '–' : minutes(Math.floor(lasted / 60))],
+      [t('week.answers'), number(answers)], [t('week.right'), percent(accuracyRate)],
+      [t('sessions.new'), number(itemsNew)], [t('sessions.missed'), number(itemsMissed)],
     ];
     const missed = [...new Map(given.filter(({ correct }) => !correct).map((one) => [one.itemId, one])).values()];
     const link = (one) => h('a', { href: itemPage(one.itemId, this.user) }, word(one));
     return [title, h('section', { 'aria-labelledby': 'answered', 'data-key': 'session' },
       h('h2', { id: 'answered', class: 'unseen' }, t('sessions.given')), h('div', { class: 'cards' },
-      card('facts', t('sessions.numbers'), null, pairs(facts.map(([name, value]) => [t(`sessions.${name}`), value]))),
+      card('facts', t('sessions.numbers'), null, pairs(facts)),
       card('missed', t('sessions.missed'), null, missed.length
         ? h('ul', { class: 'item-list words-list' }, missed.map((one) => h('li', null, link(one)))) : note(t('sessions.noneMissed'))),
       card('given', t('sessions.given'), 'wide', table([t('items.item'), t('sessions.answer'), t('sessions.time')], given.map((one) => [

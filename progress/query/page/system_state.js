@@ -86,7 +86,7 @@ export function arrivals(rows) {
     chart(columns(entries, top, t('weeks.chart')), [0, top], isMany ? (count) => number(count / 60) : perMinute,
       axis([0, 12, 23].map((index) => [index, time(rows[index])]), rows.length)),
     unfolded(t('arrivals.title'), table(
-      [t('arrivals.from'), t('arrivals.rate'), t('letters.title')],
+      [t('hours.from'), t('arrivals.rate'), t('letters.title')],
       rows.toReversed().map((row) => [time(row), perMinute(inHour(row)), number(row.deadLetters)]))),
     url && h('a', { class: 'button quiet', href: url, 'data-key': 'dashboards' }, t('arrivals.dashboards')));
 }

@@ -639,7 +639,8 @@ def test_a_class_long_ago_has_whole_weeks_and_a_large_class_says_why_it_has_no_p
     expect(page.locator("[data-key=trend]")).to_be_visible()
     expect(page.locator(".unfinished")).to_have_count(0)
     more = [membership("LearnerJoinedGroup", f"{group}-{n}", group) for n in range(50)]
-    demo.progress("publish", "-", "--wait", text="\n".join(browser.encode(*more)))
+    demo.publish(*more)
+    wait_for_group(visitor, group, members=51, answers=0)
     page.reload()
     expect(page.get_by_role("main")).to_contain_text("of groups with up to 50 members")
     page.get_by_role("link", name="Back to now").click()
