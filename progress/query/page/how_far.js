@@ -8,7 +8,7 @@ import { longDay, monthYear, number, percent, share } from './format.js';
 import { STAGES, isBatchLate, isBatchPending, masteredNow } from './freshness.js';
 import { t } from './i18n.js';
 import { languageSwitch, ofAllLanguages } from './languages.js';
-import { card, mark, note, pairs, section } from './layout.js';
+import { card, mark, note, pairs, section, table } from './layout.js';
 import { known } from './news.js';
 
 const AGREE = 0.1; // rates that differ by less agree
@@ -35,9 +35,9 @@ function levels({ levels: all }, waiting) {
   const [current, next] = rows.filter(({ level, reached }) => level !== 'UNKNOWN' && !reached);
   const isNear = (row) => row === current || row === next;
   const hasPace = rows.some((row) => row.masteredLast28Days != null);
-  const headers = [t('levels.known'), ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('week.right')])];
+  const headers = [t('levels.level'), t('levels.known'), ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('week.right')])];
   return card('levels', t('levels.title'), 'wide', status(waiting, currentLevel(rows)),
-    shareTable(t('levels.level'), headers, rows.map((row) => [
+    shareTable(headers, rows.map((row) => [
       row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
       ...(hasPace ? [pace(row), expected(row, isNear(row))] : [percent(row.accuracyRate)])]), waiting),
     stageLegend(),
@@ -78,38 +78,23 @@ function skills({ domains }, waiting) {
   };
   if (!differ((row) => masteredNow(row) / row.itemsStudied) && !differ(({ accuracyRate }) => accuracyRate)) return null;
   return card('skills', t('skills.title'), null, status(waiting, t(rows.length ? 'skills.meaning' : 'levels.noCatalogue')),
-    shareTable(t('skills.skill'), [t('levels.known'), t('week.right')],
+    shareTable([t('skills.skill'), t('levels.known'), t('week.right')],
       rows.map((row) => [t(`skills.${row.domain}`), row, percent(row.accuracyRate)]), waiting),
     stageLegend());
 }
 
 /** A table of levels or skills. While they are being counted, rows without counts have dashes. */
-function shareTable(first, headers, rows, waiting) {
-  if (!rows.length) return null;
-  const [known, ...rest] = headers;
-  return h('table', { class: 'shares' },
-    h('thead', null, h('tr', null,
-      h('th', { scope: 'col' }, first),
-      h('th', { scope: 'col', class: 'grow' }, known),
-      rest.map((name) => h('th', { scope: 'col', class: 'end' }, name)))),
-    h('tbody', null, rows.map(([name, row, ...cells]) => tableRow(name, row, cells, Boolean(waiting)))));
-}
+const shareTable = (headers, rows, waiting) => rows.length > 0 && table(headers, rows.map(([name, row, ...cells]) =>
+  [name, ...(waiting && !row.itemsStudied ? ['–', ...cells.map(() => '–')] : [shareOf(row), ...cells])]), 'shares');
 
-function tableRow(name, row, cells, isWaiting) {
-  if (isWaiting && !row.itemsStudied) {
-    return h('tr', null, h('th', { scope: 'row' }, name), h('td', { class: 'grow' }, '–'),
-      cells.map(() => h('td', { class: 'end' }, '–')));
-  }
-  const count = masteredNow(row);
-  const total = row.catalogueItems;
-  return h('tr', null,
-    h('th', { scope: 'row' }, name),
-    h('td', { class: 'grow' },
-      bar(shades(row), total ?? row.itemsStudied),
-      h('span', { class: 'of' }, total == null
-        ? t('levels.ofStudied', { known: count, count: row.itemsStudied })
-        : t('levels.ofTotal', { known: count, count: total, share: share(row.progressRate) }))),
-    cells.map((cell) => h('td', { class: 'end' }, cell)));
+function shareOf(row) {
+  const { itemsStudied, catalogueItems: total } = row;
+  return [
+    bar(shades(row), total ?? itemsStudied),
+    h('span', { class: 'of' }, total == null
+      ? t('levels.ofStudied', { known: masteredNow(row), count: itemsStudied })
+      : t('levels.ofTotal', { known: masteredNow(row), count: total, share: share(row.progressRate) })),
+  ];
 }
 
 /** The newest milestones up to the day that the page shows; nothing if there are none. `ofAll` says what they count. */

@@ -157,17 +157,14 @@ function expectedCard(knowledge) {
     expectedOf(knowledge), note(t('knowledge.meaning')), levelTable(knowledge), note(t('knowledge.fadingMeaning')));
 }
 
-const levelTable = ({ levels }) => h('table', { class: 'shares' },
-  h('thead', null, h('tr', null,
-    h('th', { scope: 'col' }, t('levels.level')),
-    h('th', { scope: 'col', class: 'grow' }, t('knowledge.expected')),
-    h('th', { scope: 'col', class: 'end' }, t('knowledge.fading')))),
-  h('tbody', null, levels.map((row) => h('tr', null,
-    h('th', { scope: 'row' }, row.level === 'UNKNOWN' ? t('levels.none') : row.level),
-    h('td', { class: 'grow' },
-      bar([['right', row.expected]], row.items),
-      h('span', { class: 'of' }, t('knowledge.share', { count: row.items, expected: Math.round(row.expected) }))),
-    h('td', { class: 'end' }, number(row.fading))))));
+const levelTable = ({ levels }) => table(
+  [t('levels.level'), t('knowledge.expected'), t('knowledge.fading')],
+  levels.map((row) => [
+    row.level === 'UNKNOWN' ? t('levels.none') : row.level,
+    [bar([['right', row.expected]], row.items),
+      h('span', { class: 'of' }, t('knowledge.share', { count: row.items, expected: Math.round(row.expected) }))],
+    number(row.fading),
+  ]), 'shares');
 
 const rounded = (count) => number(Math.round(count));
 

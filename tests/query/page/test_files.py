@@ -280,6 +280,7 @@ Date.now = () => now;
 const inHours = (hours) => new Date(now + hours * 3_600_000).toISOString();
 const dayIn = (days) => inHours(24 * days).slice(0, 10);
 const print = (value) => console.log(JSON.stringify(value));
+const stages = (n) => ({ learning: n, shortTermMastered: 0, longTermMastered: 0, unlearned: 0 });
 """
 
 
@@ -430,10 +431,10 @@ def test_states_end_with_the_learner_s_progress_and_a_long_course_has_months(
     short, long, told = evaluate(
         """
         const { states } = await import('./page/states.js');
-        const stages = { learning: 2, shortTermMastered: 3, longTermMastered: 4 };
+        const counts = { learning: 2, shortTermMastered: 3, longTermMastered: 4 };
         const weeks = (count) => Array.from({ length: count }, (_, n) => ({
-          start: dayIn(7 * (n - count + 1)), end: dayIn(7 * (n - count + 1) + 6), ...stages }));
-        const progress = { masteryStats: { ...stages, learning: 9, unlearned: 5 } };
+          start: dayIn(7 * (n - count + 1)), end: dayIn(7 * (n - count + 1) + 6), ...counts }));
+        const progress = { masteryStats: { ...counts, learning: 9, unlearned: 5 } };
         const show = (count) => states(weeks(count), { progress, day: dayIn(0) });
         print([...[53, 626].map((count) => show(count)[1].tags('g').length),
           show(2)[0].textContent]);
@@ -808,8 +809,6 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
         """
         const { freshness } = await import('./page/freshness.js');
         const { howFar } = await import('./page/how_far.js');
-        const stages = (learning) =>
-          ({ learning, shortTermMastered: 0, longTermMastered: 0, unlearned: 0 });
         const levels = [{ level: 'A1', catalogueItems: 9, progressRate: 0, ...stages(1) }];
         const show = (learning, realtime, batch) => {
           const projections = [
@@ -858,8 +857,6 @@ def test_levels_show_dashes_until_counted_and_dates_only_for_the_current_level_a
     before, after = evaluate(
         """
         const { howFar } = await import('./page/how_far.js');
-        const stages = (learning) =>
-          ({ learning, shortTermMastered: 0, longTermMastered: 0, unlearned: 0 });
         const show = (studied) => {
           const level = (level, more) => ({
             level, catalogueItems: 9, itemsStudied: 0, progressRate: 0, masteredLast28Days: 0,
@@ -907,10 +904,9 @@ def test_a_learner_of_words_without_a_level_has_no_current_level(evaluate: Evalu
     text = evaluate(
         """
         const { howFar } = await import('./page/how_far.js');
-        const stages = { learning: 7, shortTermMastered: 0, longTermMastered: 0, unlearned: 0 };
         const level = (level, catalogueItems, itemsStudied) =>
-          ({ ...stages, learning: itemsStudied, level, catalogueItems, itemsStudied });
-        print(howFar({ day: dayIn(0), progress: { masteryStats: stages },
+          ({ ...stages(itemsStudied), level, catalogueItems, itemsStudied });
+        print(howFar({ day: dayIn(0), progress: { masteryStats: stages(7) },
           levels: [level('A1', 9, 0), level('UNKNOWN', null, 7)],
           domains: [], languages: [], projections: [],
           milestones: { edges: [] } }).find('levels').textContent);
