@@ -184,6 +184,8 @@ def test_the_section_bar_marks_the_section_that_is_read(visit: Visits) -> None:
     months = page.locator("[data-key=months]")
     expect(months.locator("thead")).to_have_css("position", "absolute")  # each cell has its label
     assert months.evaluate("card => card.scrollWidth <= card.clientWidth")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert months.evaluate("card => card.clientWidth") > 400  # half of the page
 
 
 # On a slow machine, an event may come late; the page gets no event of the type `window.late`.
