@@ -220,6 +220,15 @@ class Visit:
         """Wait until the page shows the data."""
         self.page.wait_for_selector("main[aria-busy=false]:not(:has(.skeleton))")
 
+    def ask(self, query: str, user: str = "sam", role: str = "support") -> Any:
+        """Return the data that the API answers to the user."""
+        response = self.page.request.post(
+            f"{self.stack.page}graphql",
+            data={"query": query},
+            headers={"authorization": f"Bearer {self.stack.token(user, role)}"},
+        )
+        return response.json()["data"]
+
     def settle_last(self) -> None:
         """Wait until the last numbers of a learner's page have arrived."""
         self.page.wait_for_selector("[data-key=known] div:not(.ghost) > .bar")

@@ -166,19 +166,9 @@ def test_a_truncated_dead_letter_names_the_command_that_shows_all_of_it(
 
 def export(visitor: Visit, user: str) -> None:
     """Export the learner's record as the learner, and wait for the file."""
-
-    def ask(text: str) -> dict[str, Any] | None:
-        response = visitor.page.request.post(
-            f"{visitor.stack.page}graphql",
-            headers={"Authorization": f"Bearer {visitor.stack.token(user)}"},
-            data={"query": text},
-        )
-        data: dict[str, dict[str, Any]] | None = response.json()["data"]
-        return data and data["operation"]
-
     # The same key returns the same operation; null until the learner is known.
     text = 'mutation { operation: exportUser(idempotencyKey: "page") { state } }'
-    readiness.wait(lambda: ask(text) == {"state": "SUCCEEDED"}, "the exported file")
+    wait_for(visitor, text, {"operation": {"state": "SUCCEEDED"}}, user, "learner")
 
 
 def test_an_erasure_says_whose_record_it_is_and_asks_for_the_id_again(
@@ -472,19 +462,9 @@ def wait_for_group(visitor: Visit, group: str, members: int, answers: int) -> No
     wait_for(visitor, text, {"group": {"members": members, "answersLast7Days": answers}})
 
 
-def wait_for(visitor: Visit, text: str, expected: dict[str, Any]) -> None:
-    """Wait until the query returns the expected data to a member of the support."""
-    authorization = f"Bearer {visitor.stack.token('sam', 'support')}"
-
-    def is_folded() -> bool:
-        response = visitor.page.request.post(
-            f"{visitor.stack.page}graphql",
-            data={"query": text},
-            headers={"authorization": authorization},
-        )
-        return bool(response.json()["data"] == expected)
-
-    readiness.wait(is_folded, text, seconds=30)
+def wait_for(visitor: Visit, text: str, expected: dict[str, Any], *caller: str) -> None:
+    """Wait until the query returns the expected data to a member of the support or the caller."""
+    readiness.wait(lambda: visitor.ask(text, *caller) == expected, text, seconds=30)
 
 
 def found_group(visitor: Visit) -> str:

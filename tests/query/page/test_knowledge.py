@@ -4,7 +4,6 @@ import math
 import re
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -15,16 +14,6 @@ from tests.support.browser import DEMO, Stack, Visit, Visits
 
 KNOWLEDGE = "#/knowledge"
 DAY = "2024-09-20"
-
-
-def ask(visitor: Visit, fields: str) -> Any:
-    """Return what the API answers to a member of the support."""
-    response = visitor.page.request.post(
-        f"{visitor.stack.page}graphql",
-        data={"query": f"{{ {fields} }}"},
-        headers={"authorization": f"Bearer {visitor.stack.token('sam', 'support')}"},
-    )
-    return response.json()["data"]
 
 
 def card(page: Page, key: str) -> Locator:
@@ -60,18 +49,18 @@ def learn(demo: Stack, right: int, wrong: int, *days_ago: int) -> str:
 
 
 def wait_for_items(visitor: Visit, user: str, items: int) -> None:
-    text = f'knowledge(userId: "{user}") {{ items }}'
-    readiness.wait(lambda: ask(visitor, text)["knowledge"]["items"] == items, text, seconds=30)
+    text = f'{{ knowledge(userId: "{user}") {{ items }} }}'
+    readiness.wait(lambda: visitor.ask(text)["knowledge"]["items"] == items, text, seconds=30)
 
 
 def test_the_view_shows_how_many_items_the_learner_is_expected_to_know(visit: Visits) -> None:
     visitor = visit()
     question = (
-        f'knowledge(userId: "{DEMO}") {{ items expected levels {{ level expected fading }} }}'
+        f'{{ knowledge(userId: "{DEMO}") {{ items expected levels {{ level expected fading }} }} }}'
     )
-    before = ask(visitor, question)["knowledge"]
+    before = visitor.ask(question)["knowledge"]
     page = visitor.open(at=KNOWLEDGE)
-    known = ask(visitor, question)["knowledge"]
+    known = visitor.ask(question)["knowledge"]
     # Knowledge fades from minute to minute, so the page shows a number between the two answers.
     expected, items = figure(card(page, "now"))
     assert halves_up(known["expected"]) <= expected <= halves_up(before["expected"])
@@ -282,9 +271,9 @@ def test_a_teacher_sees_what_the_group_is_expected_to_know_and_is_forgetting(
         joined = browser.envelope("LearnerJoinedGroup", now, user_id=user, group_id=group)
         demo.publish(joined, *browser.lesson(user, 1, ago=timedelta(days=300), item=item))
     visitor = visit()
-    text = f'group(groupId: "{group}") {{ members knowledge {{ items }} }}'
+    text = f'{{ group(groupId: "{group}") {{ members knowledge {{ items }} }} }}'
     counted = {"group": {"members": 3, "knowledge": {"items": 3}}}
-    readiness.wait(lambda: ask(visitor, text) == counted, text, seconds=30)
+    readiness.wait(lambda: visitor.ask(text) == counted, text, seconds=30)
     page = visitor.open("tess", "teacher", groups=[group])
     expected, items = figure(card(page, "knowledge"))
     assert expected < items == 3
