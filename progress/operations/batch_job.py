@@ -3,8 +3,6 @@
 The first task measures the gauges before it does other work, and adds them to its log entry.
 """
 
-from uuid import UUID
-
 import msgspec
 
 from progress.adapters import startup
@@ -102,9 +100,7 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Bat
             delete_old_records(connection)
             empty_old_letters(connection, settings.malformed_days)
             export_files.delete_old(settings)
-            if settings.erase_deleted_after_days is not None:
-                start_erasures(connection, settings.erase_deleted_after_days)
-            erase_silent_learners(connection, settings.retention_months)
+            erase_by_time(connection, settings.erase_deleted_after_days, settings.retention_months)
             start_archive_if_due(connection)
             replacement.drop_former(connection, settings.former_schema_days or _FORMER_SCHEMA_DAYS)
         called = call_workers(connection)
@@ -129,56 +125,34 @@ def empty_old_letters(connection: Connection, days: int) -> None:
         pass
 
 
-def start_erasures(connection: Connection, deleted_after_days: int) -> list[UUID]:
-    """Start to erase the learners that were deleted more than this number of days ago.
+def erase_by_time(connection: Connection, deleted_days: int | None, months: int | None) -> None:
+    """Start to erase the learners that were deleted, or are silent, for more than a time.
 
-    Return the ids of the started operations, at most ten. A failed erasure is not started again,
-    because an administrator must look into the failure.
-    """
-    schema.set_search_path(connection)
-    rows = database.run(
-        connection, _FILE, "learners to erase", days=deleted_after_days, limit=_ERASURES_PER_RUN
-    )
-    return [
-        records.accept(
-            connection,
-            OperationKind.ERASE_USER,
-            caller=records.BATCH_JOB,
-            # The database keeps an SHA-256 hash of this idempotency key. If the key were the
-            # learner's id, the hash would still identify the learner after the erasure.
-            key=digest,
-            subject=learner,
-            user_id=learner,
-            reason=f"the account was deleted more than {deleted_after_days} days before",
-        )
-        for learner, digest in rows
-    ]
-
-
-def erase_silent_learners(connection: Connection, months: int | None) -> None:
-    """Announce the learners of whom nothing was recorded for so many months; erase them later.
-
-    The publisher publishes the announcements. Without `months`, withdraw all of them.
+    At most ten of each kind. Those who are silent for `months` are announced before; the publisher
+    publishes the announcements. Without `months`, withdraw all of them.
     """
     schema.set_search_path(connection)
     database.run(connection, _FILE, "withdraw announcements", months=months)
-    if months is None:
-        return
-    values = {"months": months, "limit": _ERASURES_PER_RUN}
-    rows = database.run(connection, _FILE, "announced learners to erase", **values)
-    for learner, announcement, silent_since, reason in rows:
+    rows = []
+    if deleted_days is not None:
+        values = {"days": deleted_days, "limit": _ERASURES_PER_RUN}
+        rows += database.run(connection, _FILE, "deleted learners to erase", **values)
+    if months is not None:
+        values = {"months": months, "limit": _ERASURES_PER_RUN}
+        rows += database.run(connection, _FILE, "announced learners to erase", **values)
+        values["limit"] = _ANNOUNCEMENTS_PER_RUN
+        database.run(connection, _FILE, "announce erasures", **values)
+    for learner, key, announcement, reason in rows:
         records.accept(
             connection,
             OperationKind.ERASE_USER,
             caller=records.BATCH_JOB,
-            key=announcement,
+            key=key,
             subject=learner,
             user_id=learner,
-            silent_since=silent_since,
+            announcement=announcement,
             reason=reason,
         )
-    values = {"months": months, "limit": _ANNOUNCEMENTS_PER_RUN}
-    database.run(connection, _FILE, "announce erasures", **values)
 
 
 def start_archive_if_due(connection: Connection) -> None:

@@ -44,15 +44,17 @@ def forbid_learner(
     return erasure_ledger.Entry(digest, str(operation_id), erased_at)
 
 
-def has_returned(connection: Connection, learner: str, silent_since: str) -> bool:
-    """Return whether an event was recorded later; until the transaction ends, none is recorded.
+def is_withdrawn(
+    connection: Connection, learner: str, announcement: str, operation_id: UUID
+) -> bool:
+    """Return whether the erasure must not begin; until the transaction ends, nothing is recorded.
 
-    The UserDeleted of an erasure that has begun does not count.
+    An erasure that has begun, or that somebody has requested, too, is not withdrawn.
     """
     database.run(connection, "recovery/dumps", "hold appends")
-    values = {"learner": learner, "silent_since": silent_since}
-    returned: bool = database.run(connection, _FILE, "has returned", **values)[0][0]
-    return returned
+    values = {"learner": learner, "announcement": announcement, "operation_id": operation_id}
+    withdrawn: bool = database.run(connection, _FILE, "is withdrawn", **values)[0][0]
+    return withdrawn
 
 
 def read_key(connection: Connection) -> erasure_ledger.Key:

@@ -54,10 +54,10 @@ _LATER_LETTERS = (
 
 
 class EraseArguments(msgspec.Struct, frozen=True):
-    """The arguments of ERASE_USER: with `silent_since`, an event recorded later prevents it."""
+    """The arguments of ERASE_USER; the announcement may be withdrawn until the erasure begins."""
 
     user_id: str
-    silent_since: str | None = None
+    announcement: str | None = None
     reason: str = "requested"
 
 
@@ -98,12 +98,12 @@ def forbid(operation: ClaimedOperation) -> object:
         # `write_key` before `forbid_learner`, which records the erasure.
         erasure_ledger.write_key(archive, erasure_rows.read_key(connection))
         with database.transaction(connection):
-            if arguments.silent_since is not None and erasure_rows.has_returned(
-                connection, learner, arguments.silent_since
+            if arguments.announcement is not None and erasure_rows.is_withdrawn(
+                connection, learner, arguments.announcement, operation.id
             ):
                 raise OperationEnded(
                     OperationState.FAILED,
-                    "an event was recorded after the announcement",
+                    "an event was recorded after the announcement, or it was withdrawn",
                     cancelled_by=records.RETURN,
                 )
             entry = erasure_rows.forbid_learner(connection, learner, operation.id)

@@ -82,7 +82,11 @@ def apply(
 
 
 def record(connection: Connection, archive: Storage) -> list[str]:
-    """Record the erasures of the ledger; return the digests that were not recorded before."""
+    """Record the erasures of the ledger; return the digests that were not recorded before.
+
+    Withdraw what RETENTION_MONTHS has announced, because the log may lack an event since.
+    """
+    database.run(connection, _FILE, "withdraw announcements")
     _adopt_key(connection, archive)
     missing = find_missing(connection, erasure_ledger.read_digests(archive))
     for digest in missing:

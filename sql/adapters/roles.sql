@@ -40,7 +40,7 @@ VALUES
     ('progress_batch', 'DELETE', 'TABLE event_store', 'accesses dead_letters learner_conflicts snapshots'),
     ('progress_batch', 'DELETE, SELECT (operation_id), SELECT (kind), SELECT (subject), SELECT (finished_at)',
         'TABLE operations', 'operations'),
-    ('progress_batch', 'SELECT (key_digest)', 'TABLE operations', 'operations'),
+    ('progress_batch', 'SELECT (cancelled_by), SELECT (key_digest)', 'TABLE operations', 'operations'),
     ('progress_batch', 'EXECUTE', 'ROUTINE event_store', 'append count_unpublished drop_orphaned_marks drop_read_models
         empty_old_letters end_analyst_locks erasure_digest event_uuid fold_case has_messages is_deleted mark_failed
         mark_poisoned mark_replayed most_letter_bytes move_publisher next_messages position_at published_event

@@ -2,9 +2,8 @@
 
 -- has messages --
 -- A version that cannot publish announcements calls the function, too, which therefore leaves them out.
-SELECT event_store.has_messages(CAST(:shard AS smallint), :setting) OR :setting <> 'off' AND EXISTS (
-    SELECT FROM event_store.erasure_announcements a
-    WHERE a.shard = :shard AND a.published_at IS NULL AND NOT event_store.is_deleted('learner-' || a.user_id));
+SELECT event_store.has_messages(CAST(:shard AS smallint), :setting)
+    OR :setting <> 'off' AND EXISTS ({event_store/publication next announcements});
 
 -- has unpublished --
 SELECT unpublished > 0 FROM event_store.count_unpublished();
@@ -15,13 +14,18 @@ SELECT pg_try_advisory_lock(hashtext('event_store.publisher'), :shard);
 -- unlock --
 SELECT pg_advisory_unlock(hashtext('event_store.publisher'), :shard);
 
--- next messages --
--- The announcements are read first, so that none follows its learner's UserDeleted.
+-- next announcements --
+-- After a day, `erase_on` is less than 30 days ahead: the batch job makes another announcement.
 SELECT NULL AS position, NULL AS mark, 'announced' AS kind, 'ErasureAnnounced' AS event_type,
     a.announcement_id AS event_id, 'learner-' || a.user_id AS stream_id, a.announced_at AS committed_at,
     CAST(json_build_object('user_id', a.user_id, 'erase_on', a.erase_on) AS text) AS data
 FROM event_store.erasure_announcements a
-WHERE a.shard = :shard AND a.published_at IS NULL AND NOT event_store.is_deleted('learner-' || a.user_id)
+WHERE a.shard = :shard AND a.published_at IS NULL AND a.announced_at > clock_timestamp() - interval '1 day'
+  AND NOT event_store.is_deleted('learner-' || a.user_id)
+
+-- next messages --
+-- The announcements are read first, so that none follows its learner's UserDeleted.
+{event_store/publication next announcements}
 UNION ALL
 SELECT position, mark, kind, event_type, event_id, stream_id, committed_at, data
 FROM event_store.next_messages(CAST(:shard AS smallint), :is_everything, :at_most, :max_bytes);

@@ -7,13 +7,16 @@ SELECT is_known, operation_id FROM operations.find_erasure(:learner);
 -- forbid learner --
 SELECT encode(digest, 'hex'), erased_at FROM event_store.forbid_learner(:learner, CAST(:operation_id AS uuid));
 
--- has returned --
+-- is withdrawn --
 SELECT NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(:learner))
-   AND EXISTS (
-    SELECT FROM (
+   AND NOT EXISTS (
+    SELECT FROM operations.operations o
+    WHERE o.operation_id = CAST(:operation_id AS uuid) AND cardinality(o.requesters) > 1)
+   AND NOT EXISTS (
+    SELECT FROM event_store.erasure_announcements a
+    WHERE a.announcement_id = CAST(:announcement AS uuid) AND a.silent_since = (
         SELECT e.created_at FROM event_store.events e WHERE e.stream_id = 'learner-' || CAST(:learner AS text)
-        ORDER BY e.stream_version DESC LIMIT 1
-    ) e WHERE e.created_at > CAST(:silent_since AS timestamptz));
+        ORDER BY e.stream_version DESC LIMIT 1));
 
 -- read key --
 SELECT encode(k.inner_key, 'hex'), encode(k.outer_key, 'hex') FROM event_store.erasure_key k;

@@ -136,10 +136,13 @@ SELECT event_store.empty_old_letters(:days, :limit);
 -- delete finished operations --
 SELECT operations.delete_finished();
 
--- learners to erase --
+-- deleted learners to erase --
 -- The learners whose deletion was recorded more than :days days ago and whose erasure was never started, in the order
--- of their deletions. The second column is the digest of the learner's id.
-SELECT d.user_id, encode(event_store.erasure_digest(d.user_id), 'hex')
+-- of their deletions, and the keys of the erasures. The database keeps a hash of the key: that of the id itself would
+-- identify the learner after the erasure. A failed erasure is not started again: an administrator must look into it.
+-- One that an event of the learner has prevented (RETENTION_MONTHS) does not count.
+SELECT d.user_id, encode(event_store.erasure_digest(d.user_id), 'hex'), NULL,
+    format('the account was deleted more than %s days before', CAST(:days AS integer))
 FROM deleted_learners d
 CROSS JOIN LATERAL (
     SELECT e.created_at
@@ -150,7 +153,9 @@ CROSS JOIN LATERAL (
 ) e
 WHERE e.created_at < clock_timestamp() - make_interval(days => CAST(:days AS integer))
   AND NOT EXISTS (SELECT FROM event_store.erased x WHERE x.digest = event_store.erasure_digest(d.user_id))
-  AND NOT EXISTS (SELECT FROM operations.operations o WHERE o.kind = 'ERASE_USER' AND o.subject = d.user_id)
+  AND NOT EXISTS (
+    SELECT FROM operations.operations o
+    WHERE o.kind = 'ERASE_USER' AND o.subject = d.user_id AND o.cancelled_by IS DISTINCT FROM 'system:return')
 ORDER BY e.created_at, d.user_id
 LIMIT CAST(:limit AS bigint);
 
@@ -168,7 +173,7 @@ WHERE a.published_at IS NULL AND a.announced_at < clock_timestamp() - interval '
 -- announced learners to erase --
 -- Those whose announcement Pub/Sub took 30 days ago, and why they are erased. An erasure that has ended is not started
 -- again. The key of an erasure is the id of its announcement.
-SELECT a.user_id, CAST(a.announcement_id AS text), CAST(a.silent_since AS text),
+SELECT a.user_id, CAST(a.announcement_id AS text), CAST(a.announcement_id AS text),
     format('no event was recorded for %s months, since %s; announced on %s', CAST(:months AS integer),
         CAST(a.silent_since AT TIME ZONE 'UTC' AS date), CAST(a.published_at AT TIME ZONE 'UTC' AS date))
 FROM event_store.erasure_announcements a

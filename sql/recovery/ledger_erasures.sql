@@ -35,7 +35,8 @@ CROSS JOIN LATERAL (SELECT event_store.erasure_digest(l.user_id) AS digest OFFSE
 WHERE d.digest IN (SELECT x.digest FROM event_store.erased x)
   AND NOT EXISTS (
       SELECT FROM operations.operations o
-      WHERE o.kind = 'ERASE_USER' AND o.state <> 'SUCCEEDED' AND o.arguments ->> 'user_id' = l.user_id)
+      WHERE o.kind = 'ERASE_USER' AND o.state <> 'SUCCEEDED' AND o.arguments ->> 'user_id' = l.user_id
+        AND (o.finished_at IS NULL OR o.cancelled_by IS NULL))
 ORDER BY l.user_id;
 
 -- forbid --
@@ -51,11 +52,12 @@ SELECT f.* FROM gone g, LATERAL event_store.forbid_learner(g.user_id, g.operatio
 -- unfinished --
 -- The erasures in the restored database that are unfinished, or that failed after they had recorded the digest. A
 -- failed erasure is left out if the learner's id was removed from it, because another erasure of the learner has
--- succeeded.
+-- succeeded. One that was announced and has not begun is left out, because its announcement is withdrawn.
 SELECT o.operation_id, o.finished_at IS NOT NULL AS has_failed
 FROM operations.operations o
 WHERE o.kind = 'ERASE_USER' AND (
     o.finished_at IS NULL
+        AND (o.arguments ->> 'announcement' IS NULL OR event_store.is_erased(o.arguments ->> 'user_id'))
     OR o.state <> 'SUCCEEDED' AND o.arguments ? 'user_id'
        AND EXISTS (SELECT FROM event_store.erased x WHERE x.operation_id = o.operation_id))
 ORDER BY o.number;
@@ -71,6 +73,9 @@ WHERE o.kind = 'ERASE_USER' AND o.started_by = :caller;
 INSERT INTO event_store.erased (digest, operation_id, erased_at)
 VALUES (decode(:digest, 'hex'), CAST(:operation_id AS uuid), CAST(:erased_at AS timestamptz))
 ON CONFLICT DO NOTHING;
+
+-- withdraw announcements --
+DELETE FROM event_store.erasure_announcements;
 
 -- has erasures --
 SELECT EXISTS (SELECT FROM event_store.erased);

@@ -159,7 +159,7 @@ def test_a_run_starts_a_bounded_number_of_erasures(
     counts = []
     with contextlib.closing(database.connect(url_of(store.url, "batch"))) as job:
         for _ in range(4):
-            batch_job.start_erasures(job, 1)
+            batch_job.erase_by_time(job, 1, None)
             counts.append(len(erasures(connection)))
     assert counts == [2, 4, 5, 5]
     assert erasures(connection) == users
@@ -172,7 +172,7 @@ def test_the_idempotency_key_of_an_automatic_erasure_is_a_keyed_hash_of_the_lear
     delete_learners(connection, "ben", days=2)
     (digest,) = connection.run("SELECT encode(event_store.erasure_digest('ben'), 'hex')")[0]
     with contextlib.closing(database.connect(url_of(store.url, "batch"))) as job:
-        batch_job.start_erasures(job, 1)
+        batch_job.erase_by_time(job, 1, None)
     rows = model_rows.read_table(connection, "operations.operations")
     assert [row["key_digest"] for row in rows] == [hashlib.sha256(digest.encode()).digest()]
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -12,14 +13,16 @@ from jsonschema import Draft202012Validator
 from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
+from progress.archive import erasure_ledger, manifests
 from progress.errors import SettingsError
 from progress.event_store import outgoing
 from progress.event_store.contract import schemas
-from progress.operations import batch_job
+from progress.operations import batch_job, erasure_rows
 from progress.projections.projector import Projector
+from progress.recovery import ledger_erasures
 from progress.serve import system
 from tests.conftest import Store
-from tests.support import published, sample_events
+from tests.support import published, sample_events, stage
 from tests.support.erasure_fixtures import erase, push_events, receipt
 from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import BLOCKS, Operator
@@ -60,7 +63,7 @@ def let_pass(connection: Connection, **time: int) -> None:
 
 
 def run(job: Connection, publisher: Publisher, months: int | None = MONTHS) -> None:
-    batch_job.erase_silent_learners(job, months)
+    batch_job.erase_by_time(job, None, months)
     publisher.run()
 
 
@@ -115,7 +118,7 @@ def test_whatever_fails_an_announcement_is_published_with_one_id_and_its_days_co
     record(connection, "ann")
     publisher.run()
     let_pass(connection, months=MONTHS, days=1)
-    batch_job.erase_silent_learners(job, MONTHS)
+    batch_job.erase_by_time(job, None, MONTHS)
     publisher.run_and_fail(fault, 1)
     run(job, publisher)
     assert len(announced(publisher)) == 1
@@ -130,8 +133,10 @@ def test_an_announcement_that_waits_for_a_day_is_replaced_by_one_with_a_later_da
 ) -> None:
     record(connection, "ann")
     let_pass(connection, months=MONTHS, days=1)
-    batch_job.erase_silent_learners(job, MONTHS)
+    batch_job.erase_by_time(job, None, MONTHS)
     let_pass(connection, days=33)
+    publisher.run()
+    assert announced(publisher) == {}
     run(job, publisher)
     assert erasures(connection) == []
     (body,) = announced(publisher).values()
@@ -192,7 +197,7 @@ def test_nothing_follows_the_deletion_of_a_learner_who_was_to_be_announced(
 ) -> None:
     record(connection, "ann")
     let_pass(connection, months=MONTHS, days=1)
-    batch_job.erase_silent_learners(job, MONTHS)
+    batch_job.erase_by_time(job, None, MONTHS)
     append(connection, [sample_events.user_deleted("ann")])
     publisher.run()
     assert (announced(publisher), publisher.run()) == ({}, 0)
@@ -222,18 +227,22 @@ def test_the_receipt_says_why_and_nothing_of_the_announcement_is_left(
     assert len(announced(publisher)) == 1
 
 
+def expect_prevented(connection: Connection, operator: Operator, operation_id: str) -> None:
+    done = operator.run(operation_id)
+    assert (done["state"], done["error"]) == (
+        "FAILED",
+        "an event was recorded after the announcement, or it was withdrawn",
+    )
+    cancelled_by = "SELECT cancelled_by FROM operations.operations WHERE operation_id = :id"
+    assert connection.run(cancelled_by, id=operation_id) == [["system:return"]]
+
+
 def test_an_event_that_is_recorded_before_the_first_step_cancels_the_erasure(
     connection: Connection, job: Connection, publisher: Publisher, operator: Operator
 ) -> None:
     operation_id = begin_erasure(connection, job, publisher)
     record(connection, "ann", number=1)
-    done = operator.run(operation_id)
-    assert (done["state"], done["error"]) == (
-        "FAILED",
-        "an event was recorded after the announcement",
-    )
-    ((cancelled_by,),) = connection.run("SELECT cancelled_by FROM operations.operations")
-    assert cancelled_by == "system:return"
+    expect_prevented(connection, operator, operation_id)
     run(job, publisher)
     let_pass(connection, months=MONTHS, days=1)
     for _ in range(2):
@@ -241,6 +250,66 @@ def test_an_event_that_is_recorded_before_the_first_step_cancels_the_erasure(
         let_pass(connection, days=33)
     run(job, publisher)
     assert erasures(connection) == ["ann", "ann", "ben"]
+
+
+def test_an_erasure_that_has_not_begun_ends_with_the_setting(
+    connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+) -> None:
+    operation_id = begin_erasure(connection, job, publisher)
+    run(job, publisher, None)
+    expect_prevented(connection, operator, operation_id)
+
+
+def test_an_erasure_that_an_administrator_requests_too_is_not_prevented(
+    connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+) -> None:
+    operation_id = begin_erasure(connection, job, publisher)
+    assert erase(operator, "ann")["id"] == operation_id
+    record(connection, "ann", number=1)
+    assert receipt(operator.run(operation_id))["found"] == 0
+
+
+def test_a_deletion_prevents_the_erasure_and_starts_another_one_after_its_own_time(
+    connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+) -> None:
+    operation_id = begin_erasure(connection, job, publisher)
+    append(connection, [sample_events.user_deleted("ann")])
+    Projector(connection).catch_up_all()
+    expect_prevented(connection, operator, operation_id)
+    for days, started in ((29, ["ann"]), (2, ["ann", "ann"]), (0, ["ann", "ann"])):
+        let_pass(connection, days=days)
+        batch_job.erase_by_time(job, 30, MONTHS)
+        assert erasures(connection) == started
+
+
+def restore(store: Store) -> ledger_erasures.Result:
+    archive = manifests.open_archive(settings.current())
+    with contextlib.closing(store.connect()) as owner:
+        return ledger_erasures.apply(owner, archive, stage.publisher(), lambda *_: None)
+
+
+def test_a_restore_withdraws_announcements_because_the_log_may_lack_an_event(
+    store: Store, connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+) -> None:
+    operation_id = begin_erasure(connection, job, publisher)
+    assert restore(store) == (0, 0)
+    expect_prevented(connection, operator, operation_id)
+    run(job, publisher)
+    assert (erasures(connection), len(announced(publisher))) == (["ann"], 2)
+
+
+def test_a_learner_whose_erasure_was_prevented_and_repeated_is_erased_again_after_a_restore(
+    store: Store, connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+) -> None:
+    prevented = begin_erasure(connection, job, publisher)
+    record(connection, "ann", number=1)
+    expect_prevented(connection, operator, prevented)
+    archive = manifests.open_archive(settings.current())
+    erasure_ledger.write_key(archive, erasure_rows.read_key(connection))
+    ((digest,),) = connection.run("SELECT encode(event_store.erasure_digest('ann'), 'hex')")
+    entry = erasure_ledger.Entry(digest, str(uuid4()), datetime.now(UTC))
+    erasure_ledger.write_entry(archive, entry)
+    assert (restore(store), erasures(connection)[1:]) == ((1, 0), [digest])
 
 
 def test_the_setting_is_refused_if_nothing_is_published() -> None:
