@@ -285,6 +285,8 @@ async def item_stats(
     if filter_.is_dated:
         if not (from_ and to):
             today = await info.context.queries.get_today(learner, **moment)
+            if to and to < today:
+                raise BadInput(f"to: expected `from`, too, or a day from {today} on - found {to}")
             from_, to = from_ or today, to or today
         arguments.check_range(from_, to)
         span = (from_, to)
