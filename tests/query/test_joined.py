@@ -27,12 +27,10 @@ from progress.query.execution.execute import GraphQLRequest, RequestLog
 from progress.query.execution.executor import Answers
 from progress.query.execution.fields import PlannedField
 from progress.query.graphql.context import Context
-from progress.query.http.subscriptions import EVENTS
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from tests.query.test_compiled import LOG, MARCH, NOW, PHASES, Query, fold_log, query
-from tests.support import api
 from tests.support.postgres_servers import EMBEDDED, Server
 
 FAILURES = (None, DatabaseUnavailable("away"), StatementFailed("broken", "XX000"), InvalidRows())
@@ -208,24 +206,3 @@ def test_a_request_leaves_nothing_to_the_garbage_collector(world: World, forgets
             assert gc.collect() == 0
         finally:
             gc.enable()
-
-
-def test_a_joined_response_is_the_same_over_http(
-    database: str, redis_with_notifications: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    body, headers = b'{"query": "%s"}' % STREAK.text.encode(), api.headers()
-    with api.serve(database, redis_url=redis_with_notifications) as made:
-
-        def ask(answers: type[Answers]) -> list[tuple[object, ...]]:
-            monkeypatch.setattr(execute, "Answers", answers)
-            responses = (
-                made.request("POST", "/graphql", body, headers),
-                made.get(STREAK.text),
-                made.request("POST", "/graphql/stream", body, {**headers, "accept": EVENTS}),
-            )
-            return [(each.status_code, each.raw_headers, each.body) for each in responses]
-
-        Joining.joined.clear()
-        ask(Leaving)
-        assert ask(Joining) == ask(Leaving)
-        assert Joining.joined == {"cached": 3}
