@@ -430,16 +430,6 @@ def test_results_about_the_past_are_cached_until_the_learner_or_the_catalogue_ch
     assert cache_result(apis[0].post(PAST, **moment)) == "HIT"
 
 
-def test_the_key_depends_on_the_learner_and_the_arguments_and_the_selection() -> None:
-    keys = {
-        cache_key(FIELDS["dueForecast"].cache, "dueForecast", user, {"days": days}, selection)
-        for user in ("ann", "ben")
-        for days in (1, 2)
-        for selection in ("{ date }", "{ day: date }")
-    }
-    assert len(keys) == 8
-
-
 def test_results_that_depend_on_the_date_expire_at_the_end_of_the_local_day(
     store: Store, populated: Connection, redis_with_notifications: str
 ) -> None:
