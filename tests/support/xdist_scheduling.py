@@ -23,6 +23,7 @@ _SHARED = {
             )
         ),
     ),
+    "the client's package": ("clients/test_client", "clients/test_kills"),
     "PostgreSQL 15": (
         "adapters/test_logins",
         "event_store/test_append",
@@ -41,7 +42,8 @@ _LONG = {
     60: (
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),
         *("system/test_transport", "query/live/test_instances", "query/cache/test_cache"),
-        *("query/live/test_sockets", "ingest/test_admission"),
+        *("query/live/test_sockets", "ingest/test_admission", "system/test_serve"),
+        *("system/test_counts", "the client's package"),
     ),
     45: (
         *("operations/test_kinds_under_faults", "operations/test_erasure_faults"),
@@ -49,18 +51,20 @@ _LONG = {
         "query/test_read_models_oracle",
         *("release/test_try", "analysis/test_accuracy", "analysis/test_questions"),
         *("recovery/test_dumps", "recovery/test_checks", "terraform/test_preflight"),
+        *("query/test_drawn_documents", "recovery/test_released"),
     ),
     30: (
         *("recovery/test_ledger_erasures", "recovery/test_dead_letters", "archive/test_runs"),
         *("adapters/test_cloud_scheduler", "projections/test_views"),
-        "operations/test_batch_job",
+        *("operations/test_batch_job", "query/test_process", "query/test_published_events"),
     ),
     20: (
         *("projections/test_drop_unused", "projections/test_definitions"),
         *("projections/test_rebuild", "event_store/test_dead_letters"),
         *("system/test_faults_input", "system/test_telemetry"),
         *("query/live/test_streams", "query/test_schema"),
-        *("operations/test_erasure", "local/test_logs"),
+        *("operations/test_erasure", "local/test_logs", "release/test_install"),
+        "mutants/test_mutants",
     ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}
