@@ -72,8 +72,8 @@ def _run_to_end(operation: ClaimedOperation) -> None:
     operation.finish(end)
     kind = operation.kind.lower()
     logs.write(
-        "ERROR" if end else "INFO", f"{kind}: {end or 'done'}", operation=kind,
-        operation_id=str(operation.id), outcome="error" if end else "ok",
+        "ERROR" if end and not end.cancelled_by else "INFO", f"{kind}: {end or 'done'}",
+        operation=kind, operation_id=str(operation.id), outcome="error" if end else "ok",
     )  # fmt: skip
 
 

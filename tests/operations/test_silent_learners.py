@@ -252,12 +252,17 @@ def test_an_event_that_is_recorded_before_the_first_step_cancels_the_erasure(
     assert erasures(connection) == ["ann", "ann", "ben"]
 
 
-def test_an_erasure_that_has_not_begun_ends_with_the_setting(
-    connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+def test_an_erasure_that_has_not_begun_ends_with_the_setting_and_without_an_error_in_the_log(
+    connection: Connection,
+    job: Connection,
+    publisher: Publisher,
+    operator: Operator,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     operation_id = begin_erasure(connection, job, publisher)
     run(job, publisher, None)
     expect_prevented(connection, operator, operation_id)
+    assert '"severity":"ERROR"' not in capsys.readouterr().out
 
 
 def test_an_erasure_that_an_administrator_requests_too_is_not_prevented(
