@@ -121,13 +121,6 @@ def _parse_count(name: str, count: int | None, *, most: int, default: int, least
     return count
 
 
-def parse_search(text: str | None) -> str:
-    """Return the text to search for; an empty text means no filter."""
-    if text and not auth.is_text(text):
-        raise BadInput("search: expected text without U+0000")
-    return text or ""
-
-
 def parse_language(tag: str | None) -> str | None:
     """Return the primary subtag of a language in lower case; None for all languages."""
     if not isinstance(tag, str):

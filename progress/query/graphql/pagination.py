@@ -2,22 +2,23 @@
 
 import base64
 import binascii
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
-from typing import Annotated, Any, TypeVar
+from enum import StrEnum
+from types import GenericAlias
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import msgspec
 
 from progress import auth
 from progress.errors import BadInput
-from progress.query.read_models import reader, rows
+from progress.query.read_models import reader
 from progress.query.read_models.accesses import Access
-from progress.query.read_models.administration import LetterKey
-from progress.query.read_models.groups import GroupKey, LearnerKey, LearnerOrder
 
 _T = TypeVar("_T")
+_Key = TypeVar("_Key", bound=msgspec.Struct)
 _Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class PageInfo(msgspec.Struct, frozen=True):
@@ -61,107 +62,68 @@ def _connect(
 ) -> Page:
     edges = [Edge(_encode_cursor(place), node) for place, node in entries]
     start, end = (edges[0].cursor, edges[-1].cursor) if edges else (None, None)
-    return Page(edges, PageInfo(has_next, text_or_none(after) is not None, start, end), total)
+    return Page(edges, PageInfo(has_next, isinstance(after, str), start, end), total)
 
 
-def decode_item_cursor(cursor: str | None, order: rows.ItemOrder) -> rows.ItemKey | None:
-    """Return the item key in a cursor; raise BadInput if the cursor is for another order."""
-    if cursor is None:
+def decode_key(after: Any, key: type[_Key]) -> _Key | None:
+    """Return the key in the cursor `after`; None if the argument is null or left out."""
+    if not isinstance(after, str):
         return None
-    return rows.ItemKey(*_decode_ordered(cursor, order, tuple[rows.ItemOrder, float | None, str]))
+    return _check(key(*_decode_cursor(after, _types_of(key))))
 
 
-def decode_learner_cursor(cursor: str | None, order: LearnerOrder) -> LearnerKey | None:
-    """Return the learner key in a cursor; raise BadInput if the cursor is for another order."""
-    if cursor is None:
+def decode_ordered_key(after: Any, key: type[_Key], order: StrEnum) -> _Key | None:
+    """Return the same of a cursor that names its order; raise BadInput if this is another one."""
+    if not isinstance(after, str):
         return None
-    return LearnerKey(*_decode_ordered(cursor, order, tuple[LearnerOrder, tuple[float, ...], str]))
-
-
-def decode_group_cursor(cursor: str | None) -> GroupKey | None:
-    if cursor is None:
-        return None
-    key = GroupKey(*_decode_cursor(cursor, tuple[str | None, str]))
-    if not (auth.is_id(key.group_id) and auth.is_text(key.name or "")):
-        raise _invalid_cursor()
-    return key
-
-
-def _decode_ordered(cursor: str, order: str, type_: Any) -> tuple[Any, str]:
-    made_for, rank, id_ = _decode_cursor(cursor, type_)
-    if made_for is not order or not auth.is_id(id_):
+    made_for, *values = _decode_cursor(after, (type(order), *_types_of(key)))
+    if made_for is not order:
         raise BadInput(f"after: expected a cursor of a list ordered by {order} - found {made_for}")
-    return rank, id_
+    return _check(key(*values))
 
 
-def decode_difficulty_cursor(cursor: str | None) -> rows.ItemKey | None:
-    if cursor is None:
-        return None
-    key = rows.ItemKey(*_decode_cursor(cursor, tuple[float, str]))
-    if not auth.is_id(key.item_id):
-        raise _invalid_cursor()
-    return key
+def decode_access(after: Any) -> Access | None:
+    return _check(*_decode_cursor(after, (Access,))) if isinstance(after, str) else None
 
 
-def decode_milestone_cursor(cursor: str | None) -> rows.MilestoneKey | None:
-    if cursor is None:
-        return None
-    type_: Any = tuple[date, rows.MilestoneKind, rows.CefrLevel | None, _Number | None]
-    return rows.MilestoneKey(*_decode_cursor(cursor, type_))
-
-
-def decode_session_cursor(cursor: str | None) -> rows.SessionKey | None:
-    if cursor is None:
-        return None
-    key = rows.SessionKey(*_decode_cursor(cursor, tuple[_Moment, str]))
-    _check_year(key.started_at)
-    if not auth.is_id(key.id):
-        raise _invalid_cursor()
-    return key
-
-
-def decode_letter_cursor(cursor: str | None) -> LetterKey | None:
-    if cursor is None:
-        return None
-    key = LetterKey(*_decode_cursor(cursor, tuple[bool, _Moment, _Number]))
-    _check_year(key.received_at)
-    return key
-
-
-def decode_access_cursor(cursor: str | None) -> Access | None:
-    if cursor is None:
-        return None
-    (access,) = _decode_cursor(cursor, tuple[Access])
-    _check_year(access.hour)
-    if not (auth.is_text(access.read_by) and auth.is_text(access.role)):
-        raise _invalid_cursor()
-    return access
-
-
-def _check_year(moment: datetime) -> None:
-    """In the years 1 and 9999, the conversion to UTC may leave the range of datetime."""
-    if not date.min.year < moment.year < date.max.year:
-        raise _invalid_cursor()
-
-
-def decode_number_cursor(cursor: str | None) -> int | None:
+def decode_number(after: Any) -> int | None:
     """Return an event's stream version or an operation's number."""
-    return None if cursor is None else _decode_cursor(cursor, tuple[_Number])[0]
+    return _decode_cursor(after, (_Number,))[0] if isinstance(after, str) else None
 
 
-def text_or_none(argument: Any) -> str | None:
-    """Return a text argument; None if it is null or left out."""
-    return argument if isinstance(argument, str) else None
+@functools.cache
+def _types_of(key: type[msgspec.Struct]) -> tuple[Any, ...]:
+    return tuple(get_type_hints(key).values())
+
+
+def _check(key: _Key) -> _Key:
+    """Return the key; raise BadInput if PostgreSQL cannot have one of its values.
+
+    In the years 1 and 9999, the conversion to UTC may leave the range of datetime.
+    """
+    for value in msgspec.structs.astuple(key):
+        match value:
+            case str():
+                is_valid = auth.is_text(value)
+            case datetime():
+                is_valid = bool(value.tzinfo) and date.min.year < value.year < date.max.year
+            case int():
+                is_valid = 0 <= value < 2**63
+            case _:
+                is_valid = True
+        if not is_valid:
+            raise _invalid_cursor()
+    return key
 
 
 def _encode_cursor(place: list[object]) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
 
 
-def _decode_cursor(cursor: str, type_: type[_T]) -> _T:
+def _decode_cursor(cursor: str, types: tuple[Any, ...]) -> Any:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(text, type=type_)
+        return msgspec.json.decode(text, type=GenericAlias(tuple, types))
     except (ValueError, binascii.Error, msgspec.DecodeError, RecursionError):
         raise _invalid_cursor() from None
 

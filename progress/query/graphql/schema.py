@@ -27,7 +27,7 @@ from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.operations.records import Operation
 from progress.query.cache.keys import CachePolicy
 from progress.query.graphql import arguments, descriptions, pagination, types
-from progress.query.graphql.context import Info
+from progress.query.graphql.context import Context, Info
 from progress.query.graphql.mutations import Mutation
 from progress.query.graphql.subscriptions import Subscription
 from progress.query.graphql.whose import Whose
@@ -141,35 +141,60 @@ def declare_learner_field(
     """
 
     def decorate(build_query: BuildQuery) -> Any:
-        parameters = list(inspect.signature(build_query).parameters.values())[1:]
-        parameters += [
-            inspect.Parameter(name, _KEYWORD, default=UNSET, annotation=datetime | None)
-            for name in _MOMENTS
-        ]
+        parameters = [*list(inspect.signature(build_query).parameters.values())[1:], *_PAST]
         names = {_graphql_name(parameter): parameter.name for parameter in parameters}
         query = LearnerQuery(build_query, names)
-        resolve = _resolver(query, parameters, is_list=getattr(type_, "__origin__", None) is list)
+        is_list = getattr(type_, "__origin__", None) is list
+
+        async def answer(context: Context, learner: str, arguments: dict[str, Any]) -> Any:
+            records = await context.queries.run(learner, query.call(context.at, arguments))
+            return records if is_list else next(iter(records), None)
+
+        resolve = _resolver(build_query.__name__, parameters, answer)
         return _add(resolve, Declaration(Whose.LEARNER, cache, cost, query), type_)
+
+    return decorate
+
+
+def declare_resolved_field(
+    type_: object, *, cache: CachePolicy, cost: Cost
+) -> Callable[[Callable[..., Any]], Any]:
+    """Declare a field about one learner that needs a resolver of its own.
+
+    The decorated function takes the context, the learner, the moment as `Queries` takes it, and
+    the field's arguments; `userId`, `asOf` and `knownAt` are added to these.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        async def answer(context: Context, learner: str, arguments: dict[str, Any]) -> Any:
+            moment = {name: arguments.pop(name, None) or None for name in _MOMENTS}
+            return await function(context, learner, {"at": context.at, **moment}, **arguments)
+
+        parameters = [*list(inspect.signature(function).parameters.values())[3:], *_PAST]
+        resolve = _resolver(function.__name__, parameters, answer)
+        return _add(resolve, Declaration(Whose.LEARNER, cache, cost), type_)
 
     return decorate
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _INFO = inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info)
+_PAST = [
+    inspect.Parameter(name, _KEYWORD, default=UNSET, annotation=datetime | None)
+    for name in _MOMENTS
+]
 
 
 def _resolver(
-    query: LearnerQuery, parameters: list[inspect.Parameter], *, is_list: bool
+    name: str, parameters: list[inspect.Parameter], answer: Callable[..., Any]
 ) -> Callable[..., Any]:
     """Return a resolver whose signature tells Strawberry the field's arguments."""
 
     async def resolve(info: Info, *, user_id: Any = UNSET, **arguments: Any) -> Any:
-        context = info.context
-        learner = await context.resolve_learner(user_id)
-        records = await context.queries.run(learner, query.call(context.at, arguments))
-        return records if is_list else next(iter(records), None)
+        learner = await info.context.resolve_learner(user_id)
+        return await answer(info.context, learner, arguments)
 
-    resolve.__name__ = query.function.__name__
+    resolve.__name__ = name
     resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             _INFO,
@@ -188,6 +213,7 @@ def _graphql_name(parameter: inspect.Parameter) -> str:
 
 
 From = Annotated[date, strawberry.argument(name="from")]
+Past = dict[str, Any]
 
 # Fields that do not need the members' standings.
 _CHEAP = {
@@ -245,9 +271,8 @@ def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.Per
     return rows.select_monthly_stats(moment, from_, to)
 
 
-@declare(
+@declare_resolved_field(
     types.ItemStatsConnection,
-    Whose.LEARNER,
     # `catalogue`, because the catalogue contains headwords, levels and domains. `except_for`,
     # because the set of DUE items depends on the current time. `clock`, because estimates of recall
     # depend on the local date.
@@ -261,9 +286,10 @@ def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.Per
     ),
 )
 async def item_stats(
-    info: Info,
+    context: Context,
+    learner: str,
+    moment: Past,
     *,
-    user_id: ID | None = UNSET,
     filter: rows.ItemFilter | None = rows.ItemFilter.ALL,  # noqa: A002 - the contract's word
     order_by: rows.ItemOrder | None = rows.ItemOrder.RECENT,
     level: rows.CefrLevel | None = UNSET,
@@ -274,17 +300,13 @@ async def item_stats(
     to: date | None = UNSET,
     first: int | None = 50,
     after: str | None = UNSET,
-    as_of: datetime | None = UNSET,
-    known_at: datetime | None = UNSET,
 ) -> pagination.Page:
-    learner = await info.context.resolve_learner(user_id)
     order = order_by or rows.ItemOrder.RECENT
     filter_ = filter or rows.ItemFilter.ALL
-    moment = {"at": info.context.at, "as_of": as_of or None, "known_at": known_at or None}
     span = None
     if filter_.is_dated:
         if not (from_ and to):
-            today = await info.context.queries.get_today(learner, **moment)
+            today = await context.queries.get_today(learner, **moment)
             if to and to < today:
                 raise BadInput(f"to: expected `from`, too, or a day from {today} on - found {to}")
             from_, to = from_ or today, to or today
@@ -294,17 +316,17 @@ async def item_stats(
         raise BadInput(
             f"from, to: expected neither with the filter {filter_} - found {from_ or to}"
         )
-    page = await info.context.queries.get_item_stats(
+    page = await context.queries.get_item_stats(
         learner,
         filter=filter_,
         order_by=order,
         level=level or None,
         domain=domain or None,
-        search=arguments.parse_search(pagination.text_or_none(search)),
+        search=arguments.parse_filter("search", search) or "",
         language=arguments.parse_language(language),
         span=span,
         first=arguments.parse_page_size(first),
-        after=pagination.decode_item_cursor(pagination.text_or_none(after), order),
+        after=pagination.decode_ordered_key(after, rows.ItemKey, order),
         **moment,
     )
     return pagination.build_page(page, after, order)
@@ -396,54 +418,34 @@ def goal(moment: Moment) -> RowQuery[rows.Goal]:
     return rows.select_goal(moment)
 
 
-@declare(
-    types.ItemHistory,
-    Whose.LEARNER,
-    cache=CachePolicy(15, clock=True),
-    cost=Cost(4, entries=1_000),
+@declare_resolved_field(
+    types.ItemHistory, cache=CachePolicy(15, clock=True), cost=Cost(4, entries=1_000)
 )
 async def item_history(
-    info: Info,
-    *,
-    user_id: ID | None = UNSET,
-    item_id: ID,
-    as_of: datetime | None = UNSET,
-    known_at: datetime | None = UNSET,
+    context: Context, learner: str, moment: Past, *, item_id: ID
 ) -> rows.ItemHistory:
-    learner = await info.context.resolve_learner(user_id)
     item = auth.parse_id("itemId", item_id)
-    return await info.context.queries.get_item_history(
-        learner, item, at=info.context.at, as_of=as_of or None, known_at=known_at or None
-    )
+    return await context.queries.get_item_history(learner, item, **moment)
 
 
-@declare(
+@declare_resolved_field(
     types.Knowledge,
-    Whose.LEARNER,
     # `catalogue`, because items have levels, and archived items do not fade.
     cache=CachePolicy(10, catalogue=True, clock=True),
     cost=Cost(45),
 )
 async def knowledge(
-    info: Info,
+    context: Context,
+    learner: str,
+    moment: Past,
     *,
-    user_id: ID | None = UNSET,
     on: date | None = UNSET,
     language: str | None = UNSET,
-    as_of: datetime | None = UNSET,
-    known_at: datetime | None = UNSET,
 ) -> rows.Knowledge:
-    learner = await info.context.resolve_learner(user_id)
     if on:
         arguments.check_years("on", on)
-    return await info.context.queries.get_knowledge(
-        learner,
-        on or None,
-        language=arguments.parse_language(language),
-        at=info.context.at,
-        as_of=as_of or None,
-        known_at=known_at or None,
-    )
+    tag = arguments.parse_language(language)
+    return await context.queries.get_knowledge(learner, on or None, language=tag, **moment)
 
 
 @declare(
@@ -461,51 +463,34 @@ async def knowledge_curve(
     return await info.context.queries.get_knowledge_curve(learner, from_, to, at=info.context.at)
 
 
-@declare(types.SessionConnection, Whose.LEARNER, cache=CachePolicy(15), cost=Cost(10))
+@declare_resolved_field(types.SessionConnection, cache=CachePolicy(15), cost=Cost(10))
 async def sessions(
-    info: Info,
+    context: Context,
+    learner: str,
+    moment: Past,
     *,
-    user_id: ID | None = UNSET,
     first: int | None = 20,
     after: str | None = UNSET,
-    as_of: datetime | None = UNSET,
-    known_at: datetime | None = UNSET,
 ) -> pagination.Page:
-    learner = await info.context.resolve_learner(user_id)
-    page = await info.context.queries.get_sessions(
-        learner,
-        first=arguments.parse_page_size(first, default=20),
-        after=pagination.decode_session_cursor(pagination.text_or_none(after)),
-        is_counted=any(_selects(node, "totalCount") for node in info.selected_fields),
-        at=info.context.at,
-        as_of=as_of or None,
-        known_at=known_at or None,
-    )
+    size = arguments.parse_page_size(first, default=20)
+    key = pagination.decode_key(after, rows.SessionKey)
+    page = await context.queries.get_sessions(learner, first=size, after=key, **moment)
     return pagination.build_page(page, after)
 
 
-@declare(
+@declare_resolved_field(
     types.StudySession | None,
-    Whose.LEARNER,
     cache=CachePolicy(15, catalogue=True),  # headwords
     cost=Cost(30, entries=1_000),
 )
 async def session(
-    info: Info,
+    context: Context,
+    learner: str,
+    moment: Past,
     *,
-    user_id: ID | None = UNSET,
     id: ID,  # noqa: A002 - the contract's word
-    as_of: datetime | None = UNSET,
-    known_at: datetime | None = UNSET,
 ) -> rows.StudySession | None:
-    learner = await info.context.resolve_learner(user_id)
-    return await info.context.queries.get_session(
-        learner,
-        auth.parse_id("id", id),
-        at=info.context.at,
-        as_of=as_of or None,
-        known_at=known_at or None,
-    )
+    return await context.queries.get_session(learner, auth.parse_id("id", id), **moment)
 
 
 @declare(
@@ -572,7 +557,7 @@ async def milestones(
         learner,
         kinds=kinds if isinstance(kinds, list) else None,
         first=arguments.parse_page_size(first),
-        after=pagination.decode_milestone_cursor(pagination.text_or_none(after)),
+        after=pagination.decode_key(after, rows.MilestoneKey),
     )
     return pagination.build_page(page, after)
 
@@ -681,7 +666,7 @@ async def learners(
         group_id,
         order_by=order,
         first=arguments.parse_page_size(first),
-        after=pagination.decode_learner_cursor(pagination.text_or_none(after), order),
+        after=pagination.decode_ordered_key(after, groups.LearnerKey, order),
         estimates=any(_selects(node, "expectedKnown") for node in info.selected_fields),
         last_answers=any(_selects(node, "lastAnsweredAt") for node in info.selected_fields),
         weeks=any(_selects(node, "weeks") for node in info.selected_fields),
@@ -722,7 +707,7 @@ async def groups_(
         info.context.queries.reader,
         arguments.parse_filter("text", text),
         first=arguments.parse_page_size(first),
-        after=pagination.decode_group_cursor(pagination.text_or_none(after)),
+        after=pagination.decode_key(after, groups.GroupKey),
         standings=_selects_standing(nodes),
         at=info.context.at,
     )
@@ -748,7 +733,7 @@ async def item_difficulty(
         level=level or None,
         domain=domain or None,
         first=arguments.parse_page_size(first),
-        after=pagination.decode_difficulty_cursor(pagination.text_or_none(after)),
+        after=pagination.decode_key(after, rows.ItemKey),
     )
     return pagination.build_page(page, after)
 
@@ -778,7 +763,7 @@ async def events(
         learner,
         first=size + 1,
         types=arguments.parse_event_types(types if isinstance(types, list) else None),
-        before_version=pagination.decode_number_cursor(pagination.text_or_none(after)),
+        before_version=pagination.decode_number(after),
     )
     return pagination.build_keyed_page(events, after, size, lambda event: event.stream_version)
 
@@ -799,7 +784,7 @@ async def accesses(
         info.context.queries.reader,
         learner,
         first=size + 1,
-        after=pagination.decode_access_cursor(pagination.text_or_none(after)),
+        after=pagination.decode_access(after),
     )
     return pagination.build_keyed_page(found, after, size, lambda access: access)
 
@@ -824,7 +809,7 @@ async def dead_letters(
         kind=kind or None,
         reason=arguments.parse_filter("reason", reason),
         first=arguments.parse_page_size(first),
-        after=pagination.decode_letter_cursor(pagination.text_or_none(after)),
+        after=pagination.decode_key(after, administration.LetterKey),
     )
     return pagination.build_page(page, after)
 
@@ -863,7 +848,7 @@ async def operations(
     newest = await administration.get_operations(
         info.context.queries.reader,
         first=size + 1,
-        before=pagination.decode_number_cursor(pagination.text_or_none(after)),
+        before=pagination.decode_number(after),
     )
     return pagination.build_keyed_page(newest, after, size, lambda operation: operation.number)
 

@@ -98,20 +98,8 @@ class ProjectionStatus:
 Undelivered = type_of(undelivered.Undelivered)
 PageInfo = type_of(pagination.PageInfo)
 ItemStatsConnection = _connection("ItemStats", ItemStats, total_count=int)
-ItemHistory = _make(
-    "ItemHistory", {"reviews": list_of(rows.ItemReview), "days": list_of(rows.ItemDay)}
-)
-LevelKnowledge = type_of(rows.LevelKnowledge)
-Knowledge = _make(
-    "Knowledge",
-    {
-        "on": date,
-        "items": int,
-        "expected": float,
-        "fading": int,
-        "levels": list[LevelKnowledge],  # type: ignore[valid-type] # made at run time
-    },
-)
+ItemHistory = type_of(rows.ItemHistory)
+Knowledge = type_of(rows.Knowledge)
 
 
 @strawberry.type
@@ -130,10 +118,7 @@ StudySession = type_of(
     given=list[SessionAnswer] | None,  # type: ignore[valid-type] # made at run time
 )
 SessionConnection = _connection("Session", StudySession, total_count=int)
-Calibration = _make(
-    "Calibration",
-    {"tests": int, "log_loss": float, "constant_log_loss": float, "bins": list[CalibrationBin]},
-)
+Calibration = type_of(rows.Calibration, bins=list[CalibrationBin])
 OwnPosts = type_of(rows.OwnPosts)
 EventConnection = _connection("Event", RecordedEvent)
 Access = type_of(accesses.Access, id_field="read_by")
@@ -182,23 +167,27 @@ def _as_of(root: groups.Group) -> datetime | None:
     return root.as_of if isinstance(root, groups.PastGroup) else None
 
 
-async def _get_hardest_items(root: groups.Group, info: Info, first: int | None = 10) -> Any:
-    size = arguments.parse_page_size(first, default=10)
-    with _moment(info) as at:
-        return await groups.get_hardest_items(
-            info.context.queries.reader, root.group_id, size, at=at, as_of=_as_of(root)
-        )
+def _of_group(read: Callable[..., Any], type_: Any) -> Any:
+    """Declare a field about a group's present members, which `read` reads, now or as of a time."""
+
+    async def resolve(root: groups.Group, info: Info) -> Any:
+        with _moment(info) as at:
+            return await read(info.context.queries.reader, root.group_id, at=at, as_of=_as_of(root))
+
+    return _resolved(resolve, Whose.NOBODY, type_)
 
 
-ItemFading = type_of(groups.ItemFading, id_field="item_id")
+def _items_of_group(read: Callable[..., Any], type_: Any) -> Any:
+    """Declare the same of a list of items."""
 
+    async def resolve(root: groups.Group, info: Info, first: int | None = 10) -> Any:
+        size = arguments.parse_page_size(first, default=10)
+        with _moment(info) as at:
+            return await read(
+                info.context.queries.reader, root.group_id, size, at=at, as_of=_as_of(root)
+            )
 
-async def _get_items_fading(root: groups.Group, info: Info, first: int | None = 10) -> Any:
-    size = arguments.parse_page_size(first, default=10)
-    with _moment(info) as at:
-        return await groups.get_items_fading(
-            info.context.queries.reader, root.group_id, size, at=at, as_of=_as_of(root)
-        )
+    return _resolved(resolve, Whose.NOBODY, list[type_])
 
 
 async def _get_teachers(root: groups.Group, info: Info) -> list[strawberry.ID] | None:
@@ -209,47 +198,17 @@ async def _get_teachers(root: groups.Group, info: Info) -> list[strawberry.ID] |
         return [strawberry.ID(teacher) for teacher in found]
 
 
-async def _get_group_weeks(root: groups.Group, info: Info) -> Any:
-    with _moment(info) as at:
-        return await groups.get_weeks(
-            info.context.queries.reader, root.group_id, at=at, as_of=_as_of(root)
-        )
-
-
-async def _get_group_knowledge(root: groups.Group, info: Info) -> Any:
-    with _moment(info) as at:
-        return await groups.get_knowledge(
-            info.context.queries.reader, root.group_id, at=at, as_of=_as_of(root)
-        )
-
-
-@strawberry.type
-class Group:
-    group_id: strawberry.ID
-    name: str | None
-    teachers: list[strawberry.ID] | None = _resolved(_get_teachers, Whose.NOBODY)
-    members: int
-    active_last7_days: int
-    answers_last7_days: int
-    accuracy_last7_days: float | None
-    at_risk: int
-    never_studied: int
-    inactive: int
-    low_accuracy: int
-    hardest_items: list[ItemDifficulty] = _resolved(  # type: ignore[valid-type] # made at run time
-        _get_hardest_items, Whose.NOBODY
-    )
-    knowledge: type_of(groups.GroupKnowledge) = _resolved(  # type: ignore[valid-type] # made at run time
-        _get_group_knowledge, Whose.NOBODY
-    )
-    items_fading: list[ItemFading] = _resolved(  # type: ignore[valid-type] # made at run time
-        _get_items_fading, Whose.NOBODY
-    )
-    weeks: list_of(groups.GroupWeek) = _resolved(  # type: ignore[valid-type] # made at run time
-        _get_group_weeks, Whose.NOBODY
-    )
-
-
+Group = type_of(
+    groups.Group,
+    id_field="group_id",
+    teachers=_resolved(_get_teachers, Whose.NOBODY),
+    hardest_items=_items_of_group(groups.get_hardest_items, ItemDifficulty),
+    knowledge=_of_group(groups.get_knowledge, type_of(groups.GroupKnowledge)),
+    items_fading=_items_of_group(
+        groups.get_items_fading, type_of(groups.ItemFading, id_field="item_id")
+    ),
+    weeks=_of_group(groups.get_weeks, list_of(groups.GroupWeek)),
+)
 GroupConnection = _connection("Group", Group, total_count=int)
 
 
