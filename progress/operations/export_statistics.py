@@ -61,7 +61,7 @@ def write_statistics(operation: ClaimedOperation) -> object:
 
     def write_table(connection: Connection, output: Output) -> Written:
         written = write(connection, request, output, operation.report_progress)
-        rows = database.run(connection, _FILE, f"learners {name}")  # of the same snapshot
+        rows = database.run(connection, _FILE, "listed", name=name)  # of the same snapshot
         learners.extend(learner for (learner,) in rows)
         return written
 

@@ -108,31 +108,16 @@ COPY (
     ORDER BY d.user_id, name
 ) TO STDOUT (FORMAT csv, HEADER);
 
--- learners daily --
--- The learners in the file.
+-- listed --
+-- The learners in the file of the table :name.
 SELECT p.user_id FROM user_progress p
-WHERE {operations/export_statistics exported}
-  AND EXISTS (SELECT FROM daily_stats s WHERE s.user_id = p.user_id AND {operations/export_statistics days});
-
--- learners weekly --
-SELECT p.user_id FROM user_progress p
-WHERE {operations/export_statistics exported}
-  AND EXISTS (SELECT FROM weekly_stats s WHERE s.user_id = p.user_id AND {operations/export_statistics mondays});
-
--- learners item --
-SELECT p.user_id FROM user_progress p
-WHERE {operations/export_statistics exported}
-  AND EXISTS (SELECT FROM item_stats s WHERE s.user_id = p.user_id);
-
--- learners domain --
-SELECT p.user_id FROM user_progress p
-WHERE {operations/export_statistics exported}
-  AND EXISTS (SELECT FROM catalogue_shares s WHERE s.user_id = p.user_id AND s.kind = 'domain');
-
--- learners level --
-SELECT p.user_id FROM user_progress p
-WHERE {operations/export_statistics exported}
-  AND EXISTS (SELECT FROM catalogue_shares s WHERE s.user_id = p.user_id AND s.kind = 'level');
+WHERE {operations/export_statistics exported} AND CASE CAST(:name AS text)
+    WHEN 'daily' THEN EXISTS (
+        SELECT FROM daily_stats s WHERE s.user_id = p.user_id AND {operations/export_statistics days})
+    WHEN 'weekly' THEN EXISTS (
+        SELECT FROM weekly_stats s WHERE s.user_id = p.user_id AND {operations/export_statistics mondays})
+    WHEN 'item' THEN EXISTS (SELECT FROM item_stats s WHERE s.user_id = p.user_id)
+    ELSE EXISTS (SELECT FROM catalogue_shares s WHERE s.user_id = p.user_id AND s.kind = :name) END;
 
 -- exported --
 ({operations/export_statistics everyone} OR p.user_id = ANY (CAST(current_setting('export.learners') AS text[])))

@@ -27,7 +27,7 @@ from progress.event_store.dead_letter_record import DeadLetterKind
 from progress.operations.records import Operation
 from progress.query.cache.keys import CachePolicy
 from progress.query.graphql import arguments, descriptions, pagination, types
-from progress.query.graphql.context import Context, Info
+from progress.query.graphql.context import Info
 from progress.query.graphql.mutations import Mutation
 from progress.query.graphql.subscriptions import Subscription
 from progress.query.graphql.whose import Whose
@@ -146,8 +146,9 @@ def declare_learner_field(
         query = LearnerQuery(build_query, names)
         is_list = getattr(type_, "__origin__", None) is list
 
-        async def answer(context: Context, learner: str, arguments: dict[str, Any]) -> Any:
-            records = await context.queries.run(learner, query.call(context.at, arguments))
+        async def answer(info: Info, learner: str, arguments: dict[str, Any]) -> Any:
+            call = query.call(info.context.at, arguments)
+            records = await info.context.queries.run(learner, call)
             return records if is_list else next(iter(records), None)
 
         resolve = _resolver(build_query.__name__, parameters, answer)
@@ -161,14 +162,14 @@ def declare_resolved_field(
 ) -> Callable[[Callable[..., Any]], Any]:
     """Declare a field about one learner that needs a resolver of its own.
 
-    The decorated function takes the context, the learner, the moment as `Queries` takes it, and
+    The decorated function takes the info, the learner, the moment as `Queries` takes it, and
     the field's arguments; `userId`, `asOf` and `knownAt` are added to these.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        async def answer(context: Context, learner: str, arguments: dict[str, Any]) -> Any:
+        async def answer(info: Info, learner: str, arguments: dict[str, Any]) -> Any:
             moment = {name: arguments.pop(name, None) or None for name in _MOMENTS}
-            return await function(context, learner, {"at": context.at, **moment}, **arguments)
+            return await function(info, learner, {"at": info.context.at, **moment}, **arguments)
 
         parameters = [*list(inspect.signature(function).parameters.values())[3:], *_PAST]
         resolve = _resolver(function.__name__, parameters, answer)
@@ -192,7 +193,7 @@ def _resolver(
 
     async def resolve(info: Info, *, user_id: Any = UNSET, **arguments: Any) -> Any:
         learner = await info.context.resolve_learner(user_id)
-        return await answer(info.context, learner, arguments)
+        return await answer(info, learner, arguments)
 
     resolve.__name__ = name
     resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -286,7 +287,7 @@ def monthly_stats(moment: Moment, *, from_: From, to: date) -> RowQuery[rows.Per
     ),
 )
 async def item_stats(
-    context: Context,
+    info: Info,
     learner: str,
     moment: Past,
     *,
@@ -306,7 +307,7 @@ async def item_stats(
     span = None
     if filter_.is_dated:
         if not (from_ and to):
-            today = await context.queries.get_today(learner, **moment)
+            today = await info.context.queries.get_today(learner, **moment)
             if to and to < today:
                 raise BadInput(f"to: expected `from`, too, or a day from {today} on - found {to}")
             from_, to = from_ or today, to or today
@@ -316,7 +317,7 @@ async def item_stats(
         raise BadInput(
             f"from, to: expected neither with the filter {filter_} - found {from_ or to}"
         )
-    page = await context.queries.get_item_stats(
+    page = await info.context.queries.get_item_stats(
         learner,
         filter=filter_,
         order_by=order,
@@ -421,11 +422,9 @@ def goal(moment: Moment) -> RowQuery[rows.Goal]:
 @declare_resolved_field(
     types.ItemHistory, cache=CachePolicy(15, clock=True), cost=Cost(4, entries=1_000)
 )
-async def item_history(
-    context: Context, learner: str, moment: Past, *, item_id: ID
-) -> rows.ItemHistory:
+async def item_history(info: Info, learner: str, moment: Past, *, item_id: ID) -> rows.ItemHistory:
     item = auth.parse_id("itemId", item_id)
-    return await context.queries.get_item_history(learner, item, **moment)
+    return await info.context.queries.get_item_history(learner, item, **moment)
 
 
 @declare_resolved_field(
@@ -435,7 +434,7 @@ async def item_history(
     cost=Cost(45),
 )
 async def knowledge(
-    context: Context,
+    info: Info,
     learner: str,
     moment: Past,
     *,
@@ -445,7 +444,7 @@ async def knowledge(
     if on:
         arguments.check_years("on", on)
     tag = arguments.parse_language(language)
-    return await context.queries.get_knowledge(learner, on or None, language=tag, **moment)
+    return await info.context.queries.get_knowledge(learner, on or None, language=tag, **moment)
 
 
 @declare(
@@ -465,16 +464,20 @@ async def knowledge_curve(
 
 @declare_resolved_field(types.SessionConnection, cache=CachePolicy(15), cost=Cost(10))
 async def sessions(
-    context: Context,
+    info: Info,
     learner: str,
     moment: Past,
     *,
     first: int | None = 20,
     after: str | None = UNSET,
 ) -> pagination.Page:
-    size = arguments.parse_page_size(first, default=20)
-    key = pagination.decode_key(after, rows.SessionKey)
-    page = await context.queries.get_sessions(learner, first=size, after=key, **moment)
+    page = await info.context.queries.get_sessions(
+        learner,
+        first=arguments.parse_page_size(first, default=20),
+        after=pagination.decode_key(after, rows.SessionKey),
+        is_counted=any(_selects(node, "totalCount") for node in info.selected_fields),
+        **moment,
+    )
     return pagination.build_page(page, after)
 
 
@@ -484,13 +487,13 @@ async def sessions(
     cost=Cost(30, entries=1_000),
 )
 async def session(
-    context: Context,
+    info: Info,
     learner: str,
     moment: Past,
     *,
     id: ID,  # noqa: A002 - the contract's word
 ) -> rows.StudySession | None:
-    return await context.queries.get_session(learner, auth.parse_id("id", id), **moment)
+    return await info.context.queries.get_session(learner, auth.parse_id("id", id), **moment)
 
 
 @declare(
