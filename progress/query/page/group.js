@@ -144,8 +144,11 @@ export class Group extends View {
       if (signal.aborted) return;
       if (memory) data.group = data.group && memory.data.group && { ...data.group, ...memory.data.group };
       const rows = data.learners.edges.map((edge) => edge.node);
-      const isOver = day && weekdayOf(day) === 6; // the week of a past Sunday
-      for (const { weeks } of [data.group ?? {}, ...rows]) if (weeks) weeks.at(-1).isOpen = !isOver;
+      for (const one of [data.group, ...rows].filter((some) => some?.weeks)) {
+        if (day) one.weeks = one.weeks.filter(({ start }) => start <= day); // further east, the next week has begun
+        const last = one.weeks.at(-1);
+        last.isOpen = !day || dayAfter(last.start, 6) > day;
+      }
       this.pages = more ? this.pages + 1 : 1;
       this.rows = [...(more ? this.rows : []), ...rows];
       this.data = { ...this.data, ...data };
