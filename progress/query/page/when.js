@@ -4,6 +4,7 @@ import { counts } from './charts.js';
 import { h } from './dom.js';
 import { fullDay, hour, minutes, number, percent } from './format.js';
 import { sentences, t } from './i18n.js';
+import { wordsOf } from './items.js';
 import { card, note, section, table, unfolded } from './layout.js';
 
 const MIN_ANSWERS = 50; // an hour with fewer answers cannot be the best hour
@@ -29,7 +30,9 @@ function summary(rows) {
   return sentences(texts);
 }
 
-function due({ due: rows, workload }) {
+/** Only today's column opens its words: the API lists none of the days ahead. */
+function due(data) {
+  const { due: rows, workload } = data;
   const pace = workload?.secondsPerAnswer;
   const time = (items) => (pace ? minutes(Math.ceil((items * pace) / 60 - 1e-9)) : '–');
   const shown = rows.slice(0, SHOWN_DAYS);
@@ -41,6 +44,7 @@ function due({ due: rows, workload }) {
       t(total ? 'due.later' : 'due.nothing', { count: total, days: later.length }))),
     shown.some((day) => day.items) && counts(shown.map(({ date, items }) => ({
       value: items, day: date, text: t('due.day', { day: fullDay(date), count: items }),
+      href: date === today.date ? wordsOf(data, 'due') : null,
     }))),
     rows.some((day) => day.items) && unfolded(t('due.title'), table(
       [t('due.date'), t('due.items'), t('due.time')],

@@ -53,6 +53,8 @@ def test_the_page_shows_the_demo_learner_s_numbers_and_leads_to_the_app(visit: V
     assert "1,205 words are due today" in when
     assert "in the following 13 days" in when
     expect(page.locator("[data-key=due] .bars g")).to_have_count(14)
+    doors = page.locator("[data-key=due] [data-href]")
+    expect(doors).to_have_attribute("data-href", "#/items?filter=due")  # only that of today
     expect(page.locator("[data-key=due] .bars title").first).to_contain_text("1,205")
     weak = page.get_by_role("link", name=re.compile(r"See all \d+ weak words"))
     expect(weak).to_have_attribute("href", "#/items?filter=struggling")
