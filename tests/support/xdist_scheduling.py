@@ -43,12 +43,11 @@ _LONG = {
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),
         *("system/test_transport", "query/live/test_instances", "query/cache/test_cache"),
         *("query/live/test_sockets", "ingest/test_admission", "system/test_serve"),
-        *("system/test_counts", "the client's package"),
     ),
     45: (
         *("operations/test_kinds_under_faults", "operations/test_erasure_faults"),
-        "operations/test_runner",
-        "query/test_read_models_oracle",
+        *("operations/test_runner", "the client's package", "recovery/test_released"),
+        *("query/test_read_models_oracle", "query/test_drawn_documents", "system/test_counts"),
         *("release/test_try", "analysis/test_accuracy", "analysis/test_questions"),
         *("recovery/test_dumps", "recovery/test_checks", "terraform/test_preflight"),
         *("query/test_drawn_documents", "recovery/test_released"),
@@ -62,9 +61,8 @@ _LONG = {
         *("projections/test_drop_unused", "projections/test_definitions"),
         *("projections/test_rebuild", "event_store/test_dead_letters"),
         *("system/test_faults_input", "system/test_telemetry"),
-        *("query/live/test_streams", "query/test_schema"),
+        *("query/live/test_streams", "query/test_schema", "mutants/test_mutants"),
         *("operations/test_erasure", "local/test_logs", "release/test_install"),
-        "mutants/test_mutants",
     ),
 }
 _SECONDS = {scope: seconds for seconds, scopes in _LONG.items() for scope in scopes}
