@@ -50,7 +50,6 @@ _LONG = {
         *("query/test_read_models_oracle", "query/test_drawn_documents", "system/test_counts"),
         *("release/test_try", "analysis/test_accuracy", "analysis/test_questions"),
         *("recovery/test_dumps", "recovery/test_checks", "terraform/test_preflight"),
-        *("query/test_drawn_documents", "recovery/test_released"),
     ),
     30: (
         *("recovery/test_ledger_erasures", "recovery/test_dead_letters", "archive/test_runs"),
