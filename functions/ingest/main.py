@@ -5,6 +5,7 @@ It takes pushes at / (at /learners those of learners' posts) and posts at /event
 """
 
 import sys
+from collections.abc import Callable
 
 import functions_framework
 from flask import Request, Response
@@ -19,7 +20,7 @@ from progress.adapters.telemetry import logs, tracing
 from progress.errors import LettersFull
 from progress.event_store.log import Delivery
 from progress.ingest import metrics, post, post_request, push
-from progress.ingest.admission import Admission
+from progress.ingest.admission import TURN_BYTES, Admission
 from progress.ingest.group_commit import GroupCommit, Others
 
 env = settings.current()  # read at startup, so that an invalid setting prevents startup
@@ -59,9 +60,12 @@ def ingest(request: Request) -> ResponseReturnValue:
 
 def receive_push(request: Request, body: bytearray, arrived: float) -> int:
     """Append one push; return 204 once its events are on disk, or 503 to request redelivery."""
-    delivery = push.parse_delivery(body, request.headers.get("ce-source", ""), request.path)
+    is_large = request.path == push.LEARNERS_PATH and len(body) > TURN_BYTES
+    give_way = admission.give_way if is_large else None
+    source = request.headers.get("ce-source", "")
+    delivery = push.parse_delivery(body, source, request.path, give_way)
     body.clear()  # frees its memory
-    return append(request, delivery, arrived)[0]
+    return append(request, delivery, arrived, give_way)[0]
 
 
 receive_learners = learners.limit(receive_push)
@@ -80,13 +84,17 @@ def receive_post(request: Request, body: bytearray, arrived: float, poster: str)
     return status if others is None else post_request.respond(200, post.describe(delivery, others))
 
 
-def append(request: Request, delivery: Delivery, arrived: float) -> tuple[int, Others | None]:
+def append(
+    request: Request,
+    delivery: Delivery,
+    arrived: float,
+    give_way: Callable[[], bool] | None = None,
+) -> tuple[int, Others | None]:
     """Return the status of a push and, if all is on disk, what was not appended."""
     others = None
     trace = tracing.traceparent_of_push(delivery.message.attributes, request.headers.get)
     attributes = metrics.span_attributes(delivery)
     with HandledDelivery("ingest", trace, "ingest", attributes) as handled:
-        give_way = admission.give_way if request.path == push.LEARNERS_PATH else None
         committed = (letters if delivery.has_long_letters else group).append_parts(
             delivery, arrived, give_way
         )

@@ -23,6 +23,7 @@ from progress.errors import SerializationError
 from progress.event_store import events, json_input, timestamps
 
 _MOST_BYTES = 1_048_576
+_SLICE = 25  # entries
 MOST_REJECTIONS = 999  # at most this many entries of a message get separate dead letters
 
 _BUNDLED = "expected at most 999 faulty entries in a message; this dead letter holds the others"
@@ -124,19 +125,34 @@ class Rejection(msgspec.Struct, kw_only=True):
     indexes: list[list[int]] | None = None
 
 
-def decode(payload: bytes, message: Message, *, index: int = 0) -> list[ParsedEvent | Rejection]:
+def decode(
+    payload: bytes,
+    message: Message,
+    *,
+    index: int = 0,
+    give_way: Callable[[], object] | None = None,
+) -> list[ParsedEvent | Rejection]:
     """Return one entry for each event of the message, in message order; [] for an empty array.
 
     The first 999 malformed or invalid entries get separate rejections. All others share one. A
-    replay gives the `index` that an object had in its message.
+    replay gives the `index` that an object had in its message. `give_way` is called before each 25
+    entries of an array.
     """
     try:
         parts = json_input.elements(payload)
         if parts is not None:
+            parts = _slice(parts, give_way) if give_way else parts
             return decode_parts(enumerate(parts), message)
     except json_input.NotJson as error:
         return [reject_bytes(payload, index, str(error))]
     return [decode_part(payload, index, message, single=True)]
+
+
+def _slice(parts: Iterable[bytes], give_way: Callable[[], object]) -> Iterator[bytes]:
+    for number, part in enumerate(parts):
+        if number % _SLICE == 0:
+            give_way()
+        yield part
 
 
 def decode_bundle(

@@ -26,7 +26,7 @@ _CAPACITY = 32 << 20
 _MAX_BODY = 64 << 20  # The largest push has 14 MB: a message of 10 MB in base64.
 _UNKNOWN_SIZE = 16 << 20  # Reserved for a body without a Content-Length.
 _READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # Bytes per read.
-_TURN_BYTES, _TURN_S = 64 << 10, 10.0  # a larger body waits so long for others
+TURN_BYTES, _TURN_S = 64 << 10, 10.0  # a larger body waits so long for others
 _GIVE_WAY_S, _RECENT_S = 0.1, 10.0
 _LARGE = 1 << 20  # The memory of a larger body is returned to the system immediately.
 
@@ -88,7 +88,7 @@ class Admission:
                 return body
             if request.method == "GET":
                 return startup.status(request.path)
-            if len(body) <= _TURN_BYTES:
+            if len(body) <= TURN_BYTES:
                 return handler(request, body, arrived)
             if not self._turns.acquire(timeout=_TURN_S):
                 return 429

@@ -1,6 +1,7 @@
 """Parse Pub/Sub pushes of domain events, which arrive raw or as Eventarc CloudEvents."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
 
 from progress.adapters.pubsub import push_request
@@ -15,7 +16,12 @@ LEARNERS_PATH = "/learners"
 _SOURCE = "//pubsub.googleapis.com/"
 
 
-def parse_delivery(body: bytes | bytearray, source: str = "", path: str = "/") -> Delivery:
+def parse_delivery(
+    body: bytes | bytearray,
+    source: str = "",
+    path: str = "/",
+    give_way: Callable[[], object] | None = None,
+) -> Delivery:
     """Return the pushed message; a body that is not a push becomes one dead letter.
 
     `source` is the CloudEvent's `ce-source`, which names the topic. Only the path says that a
@@ -36,7 +42,7 @@ def parse_delivery(body: bytes | bytearray, source: str = "", path: str = "/") -
         attributes=push.message.attributes or {},
     )
     data = push.message.data or b""
-    return Delivery(message, envelope.decode(data, message), len(data))
+    return Delivery(message, envelope.decode(data, message, give_way=give_way), len(data))
 
 
 def _parse_publish_time(text: str | None) -> datetime | None:

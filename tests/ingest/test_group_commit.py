@@ -356,6 +356,13 @@ def test_a_publisher_waits_for_a_small_part_of_what_learners_post(
     assert len(woken) == 1 + 4
 
 
+def test_a_learners_post_gives_way_while_it_is_decoded() -> None:
+    ways = list[None]()
+    body = encode_push([session_abandoned() for _ in range(51)])
+    posted = push.parse_delivery(body, path=push.LEARNERS_PATH, give_way=lambda: ways.append(None))
+    assert (len(posted.entries), len(ways)) == (51, 3)
+
+
 def test_what_a_learner_posts_is_one_transaction_if_no_publisher_is_there(store: Store) -> None:
     GroupCommit(store.connect, ignore).append_parts(
         learners_post("l", 250), time.monotonic(), Admission().give_way
