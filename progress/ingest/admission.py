@@ -9,7 +9,7 @@ import ctypes
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import IO, Self, TypeVar
 
@@ -27,7 +27,8 @@ _MAX_BODY = 64 << 20  # The largest push has 14 MB: a message of 10 MB in base64
 _UNKNOWN_SIZE = 16 << 20  # Reserved for a body without a Content-Length.
 _READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # Bytes per read.
 TURN_BYTES, _TURN_S = 64 << 10, 10.0  # a larger body waits so long for others
-_GIVE_WAY_S, _RECENT_S = 0.1, 10.0
+_WAITING = 40  # such bodies at a time, so that threads are left for others
+_GIVE_WAY_S, _RECENT_S = 0.02, 10.0
 _LARGE = 1 << 20  # The memory of a larger body is returned to the system immediately.
 
 _T = TypeVar("_T")
@@ -57,6 +58,7 @@ class Admission:
         self._last = -_RECENT_S
         self._mutex = threading.Condition()
         self._turns = threading.Semaphore(large_at_once)
+        self._places = threading.Semaphore(large_at_once * _WAITING)
         _limit_malloc()
 
     def limit(self, handler: Handler[int]) -> Callable[[Request], ResponseReturnValue]:
@@ -73,10 +75,10 @@ class Admission:
     ) -> _T | int:
         """Return what `handler` returns, or the status that rejects the body.
 
-        429: the memory is exhausted, too many bodies are slow (BodyDeadline), or a large one waits
-        for others. 413: the body has more than `most` bytes. 405: the method is neither POST nor
-        GET (the health check). Raise ClientDisconnected (400) if the body is incomplete, late or
-        malformed.
+        429: the memory is exhausted, too many bodies are slow (BodyDeadline), too many large ones
+        wait, or one for too long. 413: the body has more than `most` bytes. 405: the method is
+        neither POST nor GET (the health check). Raise ClientDisconnected (400) if the body is
+        incomplete, late or malformed.
         """
         arrived = time.monotonic()
         with _Reservation(self) as reservation:
@@ -90,12 +92,11 @@ class Admission:
                 return startup.status(request.path)
             if len(body) <= TURN_BYTES:
                 return handler(request, body, arrived)
-            if not self._turns.acquire(timeout=_TURN_S):
-                return 429
-            try:
-                return handler(request, body, arrived)
-            finally:
-                self._turns.release()
+            with _hold(self._places, 0) as has_place:
+                if not has_place:
+                    return 429
+                with _hold(self._turns, _TURN_S) as has_turn:
+                    return handler(request, body, arrived) if has_turn else 429
 
     def give_way(self) -> bool:
         """Wait a moment until no request is here; return whether one was in the last seconds."""
@@ -148,6 +149,17 @@ class Admission:
                     raise
                 return 429
         return body
+
+
+@contextlib.contextmanager
+def _hold(semaphore: threading.Semaphore, timeout_s: float) -> Iterator[bool]:
+    """Hold one of a semaphore's places during the block, if one is free in time."""
+    is_held = semaphore.acquire(timeout=timeout_s)
+    try:
+        yield is_held
+    finally:
+        if is_held:
+            semaphore.release()
 
 
 class _Reservation:
