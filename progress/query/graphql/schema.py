@@ -650,11 +650,7 @@ def _selects_standing(nodes: Iterable[Selection]) -> bool:
     return not all(isinstance(one, SelectedField) and one.name in _CHEAP for one in selected)
 
 
-@declare(
-    types.LearnerConnection,
-    Whose.LISTED,
-    cost=Cost(350, rows_with={"asOf": 200}, rows_of={"since": 1}),
-)
+@declare(types.LearnerConnection, Whose.LISTED, cost=Cost(350, rows_of={"since": 1}))
 async def learners(
     info: Info,
     *,
