@@ -518,6 +518,8 @@ def test_a_page_goes_on_after_a_milestone_that_has_vanished(
         ["2024-02-30", "STREAK", None, 3],
         ["2024-03-01", "LEVEL_REACHED", "A7", None],
         ["2024-03-01", "STREAK", None, 10**20],
+        ["0001-01-01", "STREAK", None, 3],
+        ["9999-12-31", "STREAK", None, 3],
     ],
 )
 def test_an_altered_cursor_of_milestones_is_rejected(query_api: Api, cursor: list[object]) -> None:

@@ -99,14 +99,17 @@ def _types_of(key: type[msgspec.Struct]) -> tuple[Any, ...]:
 def _check(key: _Key) -> _Key:
     """Return the key; raise BadInput if PostgreSQL cannot have one of its values.
 
-    In the years 1 and 9999, the conversion to UTC may leave the range of datetime.
+    In the years 1 and 9999, the conversion to UTC may leave the range of datetime, and asyncpg
+    sends the first and the last date as infinite ones.
     """
     for value in msgspec.structs.astuple(key):
         match value:
             case str():
                 is_valid = auth.is_text(value)
-            case datetime():
-                is_valid = bool(value.tzinfo) and date.min.year < value.year < date.max.year
+            case datetime(tzinfo=None):
+                is_valid = False
+            case date():  # or datetime
+                is_valid = date.min.year < value.year < date.max.year
             case int():
                 is_valid = 0 <= value < 2**63
             case _:
