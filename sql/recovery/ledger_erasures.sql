@@ -52,12 +52,14 @@ SELECT f.* FROM gone g, LATERAL event_store.forbid_learner(g.user_id, g.operatio
 -- unfinished --
 -- The erasures in the restored database that are unfinished, or that failed after they had recorded the digest. A
 -- failed erasure is left out if the learner's id was removed from it, because another erasure of the learner has
--- succeeded. One that was announced and has not begun is left out, because its announcement is withdrawn.
+-- succeeded. One that was announced and has not begun is left out, because its announcement is withdrawn, unless
+-- somebody has requested it, too.
 SELECT o.operation_id, o.finished_at IS NOT NULL AS has_failed
 FROM operations.operations o
 WHERE o.kind = 'ERASE_USER' AND (
     o.finished_at IS NULL
-        AND (o.arguments ->> 'announcement' IS NULL OR event_store.is_erased(o.arguments ->> 'user_id'))
+        AND (o.arguments ->> 'announcement' IS NULL OR cardinality(o.requesters) > 1
+            OR event_store.is_erased(o.arguments ->> 'user_id'))
     OR o.state <> 'SUCCEEDED' AND o.arguments ? 'user_id'
        AND EXISTS (SELECT FROM event_store.erased x WHERE x.operation_id = o.operation_id))
 ORDER BY o.number;

@@ -303,6 +303,15 @@ def test_a_restore_withdraws_announcements_because_the_log_may_lack_an_event(
     assert (erasures(connection), len(announced(publisher))) == (["ann"], 2)
 
 
+def test_a_restore_runs_an_announced_erasure_that_an_administrator_has_requested_too(
+    store: Store, connection: Connection, job: Connection, publisher: Publisher, operator: Operator
+) -> None:
+    operation_id = begin_erasure(connection, job, publisher)
+    erase(operator, "ann")
+    assert (restore(store), restore(store)) == ((1, 0), (0, 0))
+    assert receipt(operator.get(operation_id))["found"] == 0
+
+
 def test_a_learner_whose_erasure_was_prevented_and_repeated_is_erased_again_after_a_restore(
     store: Store, connection: Connection, job: Connection, publisher: Publisher, operator: Operator
 ) -> None:
