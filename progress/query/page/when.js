@@ -34,7 +34,7 @@ function summary(rows) {
 function due(data) {
   const { due: rows, workload } = data;
   const pace = workload?.secondsPerAnswer;
-  const time = (items) => (pace ? minutes(Math.ceil((items * pace) / 60 - 1e-9)) : '–');
+  const time = (items) => (pace ? minutes(items && Math.ceil((items * pace) / 60 - 1e-9)) : '–');
   const shown = rows.slice(0, SHOWN_DAYS);
   const [today, ...later] = shown;
   const total = later.reduce((count, day) => count + day.items, 0);

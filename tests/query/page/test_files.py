@@ -802,6 +802,17 @@ def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_err
     assert [int(time) for time in times] == expected
 
 
+def test_a_day_without_due_items_takes_no_minutes(evaluate: Evaluate) -> None:
+    (text,) = evaluate(
+        """
+        const { when } = await import('./page/when.js');
+        const due = [1, 0].map((items, ahead) => ({ date: dayIn(ahead), items }));
+        print([when({ due, workload: { secondsPerAnswer: 5 } }, {}).textContent]);
+        """
+    )
+    assert ("11m" in text, "00m" in text, "-0" in text) == (True, True, False)
+
+
 def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counted(
     evaluate: Evaluate,
 ) -> None:
