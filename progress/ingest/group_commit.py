@@ -48,10 +48,13 @@ Others = dict[int, tuple[str, str | None]]
 class _Ticket:
     """A request that waits for its outcome or for its turn as the leader."""
 
-    def __init__(self, delivery: Delivery, deadline: float, *, wakes: bool) -> None:
+    def __init__(
+        self, delivery: Delivery, deadline: float, *, wakes: bool, waiting: set[int]
+    ) -> None:
         self.delivery = delivery
         self.deadline = deadline
         self.wakes = wakes
+        self.waiting = waiting
         self.place = 0  # in its group
         self.leads = False
         self.turn = threading.Event()
@@ -96,33 +99,46 @@ class GroupCommit:
 
         If the parts might leave too many dead letters, append all or nothing of it at once. What a
         learner has posted gives way before each part: `give_way` waits and returns whether small
-        parts are needed. All of it is in one shard, so only the last part wakes it.
+        parts are needed. All of it is in one shard, so only the last part wakes it, or the failure
+        of a part.
         """
         is_small = give_way is not None and give_way()
         first, *rest = delivery.split(_PART_BYTES, _PART_EVENTS if is_small else sys.maxsize)
+        waiting = set[int]()
         try:
-            parts = [self.append(first, arrived, wakes=not (give_way and rest))]
+            parts = [self.append(first, arrived, wakes=not (give_way and rest), waiting=waiting)]
         except LettersFull:
             if not rest:
                 raise
             return self.append(delivery, arrived)
-        for part in rest:
-            wakes = not (give_way and give_way()) or part is rest[-1]
-            parts.append(self.append(part, arrived, wakes=wakes))
+        try:
+            for part in rest:
+                wakes = not (give_way and give_way()) or part is rest[-1]
+                parts.append(self.append(part, arrived, wakes=wakes, waiting=waiting))
+        finally:
+            if waiting:  # a part has failed
+                self._wake(sorted(waiting), 0)
         others = {index: other for part in parts for index, other in part.others.items()}
         return Committed(parts[-1].at, others)
 
     def append(
-        self, delivery: Delivery, arrived: float | None = None, *, wakes: bool = True
+        self,
+        delivery: Delivery,
+        arrived: float | None = None,
+        *,
+        wakes: bool = True,
+        waiting: set[int] | None = None,
     ) -> Committed:
         """Return once the delivery is on disk and, if it `wakes`, its shards are woken.
 
+        `waiting` are the shards that earlier parts of the delivery have left to be woken.
         Raise Unavailable if the database is down, or if the timeout since `arrived`
         (time.monotonic) has passed. In both cases, the log may nevertheless contain the delivery.
         Raise EventStoreError if the log rejects the delivery.
         """
         start = time.monotonic() if arrived is None else arrived
-        ticket = _Ticket(delivery, start + self._timeout_s, wakes=wakes)
+        kept = set[int]() if waiting is None else waiting
+        ticket = _Ticket(delivery, start + self._timeout_s, wakes=wakes, waiting=kept)
         group: list[_Ticket] = []
         try:
             with tracing.child_span("append", "client", _SPAN_ATTRIBUTES):
@@ -172,14 +188,17 @@ class GroupCommit:
         messages, and the wake-ups are sent again.
         """
         committed = [(t, t.outcome) for t in group if isinstance(t.outcome, Appended)]
-        shards = {shard for _, outcome in committed for shard in outcome.shards}
+        shards = {shard for t, outcome in committed for shard in (*outcome.shards, *t.waiting)}
         error: Unavailable | None = InstanceUnavailable(
             "the thread that sends wake-ups was stopped"
         )
         try:
-            if shards and any(ticket.wakes for ticket, _ in committed):
+            wakes = any(ticket.wakes for ticket, _ in committed)
+            if shards and wakes:
                 delays = [metrics.age_ms(t.delivery, t.committed_at) or 0 for t, _ in committed]
                 self._wake(sorted(shards), max(0, *delays))
+            for ticket, _ in committed:
+                ticket.waiting.clear() if wakes else ticket.waiting.update(shards)
             error = None
         finally:
             for ticket in group:

@@ -1,5 +1,6 @@
 """In a group commit, no request waits forever, and no request fails because another one fails."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -354,6 +355,24 @@ def test_a_publisher_waits_for_a_small_part_of_what_learners_post(
     assert [call.result(timeout=30) for call in posts] == [204] * 4
     assert transactions(store) == [100, 1, *[100] * 7]
     assert len(woken) == 1 + 4
+
+
+@pytest.mark.parametrize("others", [{"occurred_at": "2999-01-01T00:00:00Z"}, None])
+def test_the_first_part_is_folded_even_if_the_last_one_records_nothing_or_fails(
+    store: Store, others: dict[str, str] | None
+) -> None:
+    woken = list[list[int]]()
+    first, last = learners_post("l", 100), learners_post("l", 100)
+    body = [session_abandoned(user="l") | (others or {}) for _ in range(100)]
+    if others:
+        last = push.parse_delivery(encode_push(body), path=push.LEARNERS_PATH)
+    else:
+        last.entries[0] = bad().entries[0]
+    both = Delivery(first.message, [*first.entries, *last.entries])
+    group = GroupCommit(store.connect, lambda shards, _: woken.append(shards))
+    with contextlib.suppress(EventStoreError):
+        group.append_parts(both, time.monotonic(), lambda: True)
+    assert (transactions(store), len(woken)) == ([100], 1)
 
 
 def test_a_learners_post_gives_way_while_it_is_decoded() -> None:
