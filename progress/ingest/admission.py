@@ -110,7 +110,9 @@ class Admission:
             others = self._reserved - old
             if new > old and others and others + new > self._capacity:
                 return False
-            self._reserved, self._last = others + new, time.monotonic()
+            if new != old:  # no probe, which has no body
+                self._last = time.monotonic()
+            self._reserved = others + new
             if not self._reserved:
                 self._mutex.notify_all()
         return True

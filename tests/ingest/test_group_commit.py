@@ -383,7 +383,10 @@ def test_a_learners_post_gives_way_while_it_is_decoded() -> None:
 
 
 def test_what_a_learner_posts_is_one_transaction_if_no_publisher_is_there(store: Store) -> None:
+    publishers = Admission()  # which a probe has asked, as every 30 s
+    probe = Request(EnvironBuilder(method="GET").get_environ())
+    assert publishers.admit(probe, lambda *_: 204) == 200
     GroupCommit(store.connect, ignore).append_parts(
-        learners_post("l", 250), time.monotonic(), Admission().give_way
+        learners_post("l", 250), time.monotonic(), publishers.give_way
     )
     assert transactions(store) == [250]
