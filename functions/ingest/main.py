@@ -31,7 +31,7 @@ sys.setswitchinterval(
 )  # seconds: a small message hardly waits for the decoding of a large one
 admission = Admission()
 forwarded = Admission(1 << 20)  # the mutations of learners, which `progress serve` posts here
-learners = Admission(8 << 20, large_at_once=1)  # what they post, which gives way to all others
+learners = Admission(8 << 20, large_at_once=1, kept=1 << 20)  # what they post, which gives way
 # Nobody waits for the letters of others: those of each group share one connection and its commits.
 group, letters = (
     GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), wakeups.send)

@@ -42,7 +42,7 @@ class Admission:
     """The memory for request bodies.
 
     A body larger than this memory is admitted only if no other request has reserved memory. At
-    most `large_at_once` large bodies are handled at a time.
+    most `large_at_once` large bodies are handled at a time, and `kept` bytes are for small ones.
     """
 
     def __init__(
@@ -51,8 +51,9 @@ class Admission:
         timeout_s: float = request_deadlines.BODY_TIMEOUT_S,
         *,
         large_at_once: int = 1_000,
+        kept: int = 0,
     ) -> None:
-        self._capacity = capacity
+        self._capacity, self._kept = capacity, kept
         self._body_deadline = BodyDeadline(timeout_s)
         self._reserved = 0
         self._last = -_RECENT_S
@@ -108,7 +109,8 @@ class Admission:
         """Change a reservation; return False, without a change, if too little memory is left."""
         with self._mutex:
             others = self._reserved - old
-            if new > old and others and others + new > self._capacity:
+            most = self._capacity - (self._kept if new > TURN_BYTES else 0)
+            if new > old and others and others + new > most:
                 return False
             if new != old:  # no probe, which has no body
                 self._last = time.monotonic()
