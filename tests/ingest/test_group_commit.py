@@ -341,7 +341,7 @@ def test_a_publisher_waits_for_a_small_part_of_what_learners_post(
             group.append_parts(posted, arrived, publishers.give_way)
             return 204
 
-        data = b" " * (65 << 10)
+        data = b" " * (17 << 10)  # some 60 entries
         return place.admit(Request(EnvironBuilder(method="POST", data=data).get_environ()), handle)
 
     posts = [pool.submit(post, number) for number in range(4)]
