@@ -205,7 +205,9 @@ class Walk:
         return page
 
     def _note(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not (self._is_offline and message.text.startswith(_OFFLINE)):
+        # A browser may report a request that failed offline only after it is online again.
+        is_offline = self._is_offline or "net::ERR_INTERNET_DISCONNECTED" in message.text
+        if message.type == "error" and not (is_offline and message.text.startswith(_OFFLINE)):
             if "status of 401" in message.text and ["type"] in [step[:1] for step in self._steps]:
                 return  # a token that the walk has typed
             self._console.append(f"console error: {message.text} {message.location.get('url')}")
