@@ -161,7 +161,7 @@ export class Group extends View {
       if (this.needsAll()) await this.load(true);
     } catch (problem) {
       if (signal.aborted) return;
-      if (!this.day || problem.kind !== 'refused') return this.fail(problem);
+      if (!this.day || problem.code !== 'BAD_USER_INPUT') return this.fail(problem);
       this.data = { group: null }; // with more than MAX_PAST members
       this.succeed();
     }

@@ -24,6 +24,7 @@ const LANDINGS = { teacher: 'group', support: 'group', admin: 'administration' }
  * the element and the shell. `args` are the decoded parts of the URL after the name, null if empty. `parameters` are the
  * URL's parameters after the question mark. Users with one of the `roles` have a tab for the view in their navigation.
  * The tab's text has the key `view.NAME`. If a view has no tab, `tab` names another view, whose tab is marked instead.
+ * A view with `isOfOne` needs its first argument, an id.
  * `title(args)` is the document's title. A view with `subject` shows a learner, also on a past day: `subject(args)` is
  * the learner's id, or undefined for the user.
  */
@@ -50,6 +51,7 @@ const VIEWS = {
     open: async ([user], parameters) => [(await import('./item_list.js')).ItemList, user, parameters],
   },
   item: {
+    isOfOne: true,
     roles: [],
     tab: 'items',
     title: ([id]) => nameOf('item', id),
@@ -83,6 +85,7 @@ const VIEWS = {
     open: async () => [(await import('./glossary.js')).Glossary],
   },
   session: {
+    isOfOne: true,
     roles: [],
     tab: 'learner',
     title: () => t('sessions.one'),
@@ -106,6 +109,7 @@ const VIEWS = {
     open: () => [Unknown],
   },
   events: {
+    isOfOne: true,
     roles: [],
     tab: 'administration',
     title: ([user]) => nameOf('learner', user),
@@ -130,7 +134,8 @@ function findView(hash) {
   const [path, query] = hash.replace(/^#\/?/, '').split(/\?(.*)/s);
   const [first, ...args] = path.split('/').map(decode);
   const landing = (!hash && LANDINGS[session.role()]) || 'learner';
-  const name = !first ? landing : Object.hasOwn(VIEWS, first) ? first : 'unknown';
+  const isKnown = Object.hasOwn(VIEWS, first) && (args[0] || !VIEWS[first].isOfOne);
+  const name = !first ? landing : isKnown ? first : 'unknown';
   const view = { tab: name, ...VIEWS[name] };
   const known = first ? args : [];
   const parameters = new URLSearchParams(query);

@@ -380,6 +380,8 @@ def test_text_from_a_user_is_never_html_and_a_malformed_hash_still_shows_a_view(
     for at, title, heading in (
         ("#/learner/%", "% · Progress", re.compile("Nothing|Welcome")),
         ("#/nowhere", f"{unknown} · Progress", unknown),
+        ("#/learner/somebody", "somebody · Progress", re.compile("Nothing|Welcome")),
+        ("#/session/", f"{unknown} · Progress", unknown),
     ):
         page.evaluate("at => { location.hash = at }", at)
         expect(page).to_have_title(title)
