@@ -87,13 +87,13 @@ SELECT w.user_id, w.item_id,
     least(old.first_mastered_at, w.first_mastered_at)      AS first_mastered_at,
     CASE WHEN w.first_mastered_at < old.first_mastered_at OR old.first_mastered_at IS NULL
         THEN w.first_mastered_on ELSE old.first_mastered_on END AS first_mastered_on,
-    CASE WHEN later.is_new THEN w.interval_days ELSE old.interval_days END     AS interval_days,
-    CASE WHEN later.is_new THEN w.easiness_factor ELSE old.easiness_factor END AS easiness_factor,
+    CASE WHEN later.is_new THEN (w.review).interval_days ELSE old.interval_days END AS interval_days,
+    CASE WHEN later.is_new THEN (w.review).easiness_factor ELSE old.easiness_factor END AS easiness_factor,
     CASE WHEN later.is_new THEN w.reviewed_at ELSE old.reviewed_at END         AS reviewed_at,
-    CASE WHEN later.is_new THEN w.review_id ELSE old.review_id END             AS review_id,
-    CASE WHEN NOT later.is_new THEN old.sent_due_at END    AS sent_due_at,  -- of a new one, see below
+    CASE WHEN later.is_new THEN (w.review).event_id ELSE old.review_id END     AS review_id,
+    CASE WHEN later.is_new THEN (w.review).due_at ELSE old.sent_due_at END     AS sent_due_at,
     coalesce(old.lapses, 0) + CASE WHEN test.is_new AND w.grades[1] < 2 THEN 1 ELSE 0 END AS lapses,
-    CASE WHEN later.is_new THEN w.reviewed_on ELSE old.reviewed_on END         AS reviewed_on,
+    CASE WHEN later.is_new THEN (w.review).day ELSE old.reviewed_on END        AS reviewed_on,
     CASE WHEN gap.is_open THEN coalesce(old.asked_at, w.first_answered_at) END AS asked_at,
     CASE WHEN gap.is_open THEN coalesce(old.asked_id, w.first_answer_id) END   AS asked_id,
     CASE WHEN gap.is_open THEN coalesce(old.asked_on, w.days[1]) END         AS asked_on,
@@ -138,19 +138,13 @@ FROM (
         min(occurred_at) FILTER (WHERE interval_days >= 7)      AS first_mastered_at,
         (array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE interval_days >= 7))[1] AS first_mastered_on,
         max(occurred_at) FILTER (WHERE kind = 'review')         AS reviewed_at,
-        (array_agg(event_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'review'))[
-            count(*) FILTER (WHERE kind = 'review')]            AS review_id,
-        (array_agg(interval_days ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'review'))[
-            count(*) FILTER (WHERE kind = 'review')]            AS interval_days,
-        (array_agg(easiness_factor ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'review'))[
-            count(*) FILTER (WHERE kind = 'review')]            AS easiness_factor,
-        (array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'review'))[
-            count(*) FILTER (WHERE kind = 'review')]            AS reviewed_on,
+        (array_agg(f ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'review'))[
+            count(*) FILTER (WHERE kind = 'review')]            AS review,
         min(occurred_at) AS first_at, max(occurred_at) AS last_at,
         min(occurred_at) FILTER (WHERE kind = 'review' OR change < 0) AS first_cut_at,
         (array_agg(session_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer'))[1] AS first_session,
         min(change) < 0                                         AS is_retracted
-    FROM window_facts
+    FROM window_facts f
     WHERE kind IN ('answer', 'review')
     GROUP BY item_id, user_id
 ) w
@@ -162,7 +156,8 @@ LEFT JOIN LATERAL (
 ) old ON true
 CROSS JOIN LATERAL (
     SELECT w.reviewed_at IS NOT NULL
-       AND (old.reviewed_at IS NULL OR (w.reviewed_at, w.review_id) > (old.reviewed_at, old.review_id)) AS is_new
+       AND (old.reviewed_at IS NULL OR (w.reviewed_at, (w.review).event_id) > (old.reviewed_at, old.review_id))
+        AS is_new
 ) later
 CROSS JOIN LATERAL (
     SELECT coalesce(w.reviews > 1 OR w.reviewed_at < w.last_answered_at OR w.reviewed_at < old.last_answered_at
@@ -184,13 +179,6 @@ CROSS JOIN LATERAL (
     SELECT NOT chain.is_out_of_order AND w.reviewed_at IS NULL AS is_open,
         NOT chain.is_out_of_order AND w.reviewed_at IS NOT NULL AS is_closed
 ) gap;
-
-IF 'card' = ANY (window_kinds) THEN
-    UPDATE window_items i
-    SET sent_due_at = f.due_at
-    FROM window_facts f
-    WHERE f.event_id = i.review_id AND f.kind = 'review' AND f.due_at IS NOT NULL;
-END IF;
 
 {read_models/item_stats recompute}
 
