@@ -171,20 +171,24 @@ def _field(declared: type[Event], name: str) -> msgspec.structs.FieldInfo:
 
 def _has_type(declared: type[Event], name: str) -> str:
     match _type_of(_field(declared, name).type):
+        case inspect.IntType(ge=int(low), le=int(high)) if high - low < 10:
+            return _is_one_of(name, map(str, range(low, high + 1)))
         case inspect.IntType(ge=low, le=high) if low is not None and high is not None:
             return _is_number(name, "bigint", r"^-?[0-9]{1,18}$", low, high)
         case inspect.FloatType(ge=low, le=high) if low is not None and high is not None:
             return _is_number(name, "double precision", r"^-?[0-9].*$", low, high)
         case inspect.BoolType():
-            return _is_text(name, "^(true|false)$")
+            return _is_one_of(name, ("true", "false"))
         case inspect.LiteralType(values=values):
-            return _is_text(name, f'^"({"|".join(map(str, values))})"$')
+            return _is_one_of(name, (f'"{value}"' for value in values))
         case inspect.StrType(min_length=low, max_length=high, pattern=pattern):
             bounds = {"low": str(low or 0), "high": str(high or _LONGEST)}
             rules = [_block("is_string", field=name, **bounds)]
             if pattern is not None:
                 rules.append(_block("matches", field=name, pattern=pattern))
-            return " AND ".join(rules)
+            rule = " AND ".join(rules)
+            is_moment = inspect.StrType(pattern=pattern) == inspect.type_info(events.Moment)
+            return _block("is_moment", field=name, rule=rule) if is_moment else rule
         case other:
             raise TypeError(
                 f"{declared.__name__}.{name}: SQL cannot check {other}; see `rechecked`"
@@ -196,8 +200,8 @@ def _is_number(field: str, type_: str, pattern: str, low: float, high: float) ->
     return _block("is_number", field=field, type=type_, pattern=pattern, **bounds)
 
 
-def _is_text(field: str, pattern: str) -> str:
-    return _block("is_text", field=field, pattern=pattern)
+def _is_one_of(field: str, texts: Iterable[str]) -> str:
+    return _block("is_one_of", field=field, texts=", ".join(f"'{text}'" for text in texts))
 
 
 _SQL_TYPES = {

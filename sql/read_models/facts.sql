@@ -239,8 +239,8 @@ d.stream_id LIKE 'learner-%' AND coalesce((d.event_data ->> 'due'), (d.event_dat
 CASE WHEN CAST((d.event_data -> '{field}') AS text) ~ '{pattern}'
             THEN CAST((d.event_data ->> '{field}') AS {type}) BETWEEN {low} AND {high} END
 
--- is_text --
-CAST((d.event_data -> '{field}') AS text) ~ '{pattern}'
+-- is_one_of --
+CAST((d.event_data -> '{field}') AS text) IN ({texts})
 
 -- is_string --
 CAST((d.event_data -> '{field}') AS text) LIKE '"%'
@@ -248,6 +248,12 @@ CAST((d.event_data -> '{field}') AS text) LIKE '"%'
 
 -- matches --
 (d.event_data ->> '{field}') ~ '{pattern}'
+
+-- is_moment --
+-- Most times pass a test that only valid strings pass, in half the time of the rule; LIKE tells the number of digits.
+((d.event_data ->> '{field}') LIKE '____-__-__T__:__:__.______Z' AND (d.event_data ->> '{field}')
+    ~ '^[1-9][0-9]*-(0[1-9]|1[0-2])-([01][1-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]*:[0-5][0-9]*[.][0-9]*Z$'
+    OR {rule})
 
 -- is_removable --
 (CAST((d.event_data -> '{field}') AS text) = 'null' OR {rule})
