@@ -11,12 +11,6 @@ from progress import files
 from progress.adapters.postgres import database, statements
 from tests.support.postgres_wire import Wire
 
-FILES = sorted(
-    str(path.relative_to(files.SQL).with_suffix(""))
-    for path in files.SQL.rglob("*.sql")
-    if path.parent.name not in ("migrations", "earlier", "functions")
-)
-
 
 def clear_caches() -> None:
     for kept in (statements.parse, statements.blocks, statements.load, statements.load_columns):
@@ -116,13 +110,13 @@ def test_a_trace_gives_the_place_of_the_line_after_a_part_of_several_lines(made:
     ]
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_block_names_are_unique_within_a_file(file: str) -> None:
-    text = (files.SQL / f"{file}.sql").read_text()
-    names = re.findall(r"^-- ([a-z][a-z0-9_ ]*) --$", text, re.MULTILINE)
-    assert names
-    assert sorted(set(names)) == sorted(names)
-    assert all(statements.blocks(file).values())
+def test_block_names_are_unique_within_a_file() -> None:
+    for path in files.SQL.rglob("*.sql"):
+        if path.parent.name not in ("migrations", "earlier", "functions"):
+            names = re.findall(r"^-- ([a-z][a-z0-9_ ]*) --$", path.read_text(), re.MULTILINE)
+            assert names, path
+            assert sorted(set(names)) == sorted(names), path
+            assert all(statements.blocks(str(path.with_suffix(""))).values()), path
 
 
 def test_a_statement_sends_no_flush_and_a_kept_one_takes_one_round_trip(wire: Wire) -> None:

@@ -1,6 +1,5 @@
 """The runbook names existing commands and options, covers every alert, and its scripts work."""
 
-import functools
 import json
 import re
 import runpy
@@ -47,31 +46,17 @@ def test_the_log_filter_includes_the_errors_that_occur_while_the_database_is_dow
     assert levels.index(line["severity"]) >= levels.index(least)
 
 
-@pytest.mark.parametrize(
-    "line", sorted({*of("progress"), *re.findall(r"`(progress [^`]+)`", runbooks.TEXT)})
-)
-def test_each_progress_command_in_the_runbook_exists_with_its_options(line: str) -> None:
-    command: Any = typer.main.get_command(cli.build_app())
-    _, *words = shlex.split(line)
-    while isinstance(command, click.Group) or hasattr(command, "commands"):
-        if command.name == "archive" and not words:  # `archive` also runs without a subcommand
-            break
-        command = command.commands[words.pop(0)]
+def test_each_progress_command_in_the_runbook_exists_with_its_options() -> None:
+    program: Any = typer.main.get_command(cli.build_app())
     values = {"NUMBER": "7", "OPERATION": "00000000-0000-0000-0000-000000000000"}
-    words = [values.get(word, word) for word in words]
-    command.make_context("progress", words)
-
-
-@functools.cache
-def gcloud() -> dict[str, Any]:
-    """Return the tree of gcloud's commands, taken from gcloud's completion data."""
-    program = shutil.which("gcloud")
-    assert program
-    folder = Path(program).resolve().parent.parent / "data/cli"
-    tree: dict[str, Any] = runpy.run_path(str(folder / "gcloud_completions.py"))[
-        "STATIC_COMPLETION_CLI_TREE"
-    ]
-    return tree
+    for line in {*of("progress"), *re.findall(r"`(progress [^`]+)`", runbooks.TEXT)}:
+        command, (_, *words) = program, shlex.split(line)
+        while isinstance(command, click.Group) or hasattr(command, "commands"):
+            if command.name == "archive" and not words:  # `archive` also runs without a subcommand
+                break
+            assert words[0] in command.commands, line
+            command = command.commands[words.pop(0)]
+        command.make_context(line, [values.get(word, word) for word in words])
 
 
 def script_commands() -> list[str]:
@@ -80,20 +65,23 @@ def script_commands() -> list[str]:
     return re.findall(r"\bgcloud [^\n|]+", text.replace("\\\n", " "))
 
 
-@pytest.mark.parametrize("line", sorted({*of("gcloud"), *script_commands()}))
 def test_each_gcloud_command_in_the_runbook_exists_with_its_options(
-    line: str, request: pytest.FixtureRequest
+    request: pytest.FixtureRequest,
 ) -> None:
-    if not shutil.which("gcloud"):
-        skip_without(request, "gcloud")
-    at, words = gcloud(), re.findall(r"--[\w-]+|[\w-]+", re.sub(r"'[^']*'|\"[^\"]*\"", "x", line))
-    words.pop(0)
-    while words and words[0] in at["commands"]:
-        at = at["commands"][words.pop(0)]
-    assert not at["commands"], f"{line}: incomplete command"
-    general = {*gcloud()["flags"], "--format", "--filter", "--project"}
-    for flag in (word for word in words if word.startswith("--")):
-        assert flag in {*at["flags"], *general}, f"{line}: {flag}"
+    """The tree of gcloud's commands is that of gcloud's completion data."""
+    program = shutil.which("gcloud") or skip_without(request, "gcloud")
+    folder = Path(program).resolve().parent.parent / "data/cli"
+    found = runpy.run_path(str(folder / "gcloud_completions.py"))
+    tree: dict[str, Any] = found["STATIC_COMPLETION_CLI_TREE"]
+    general = {*tree["flags"], "--format", "--filter", "--project"}
+    for line in {*of("gcloud"), *script_commands()}:
+        at, text = tree, re.sub(r"'[^']*'|\"[^\"]*\"", "x", line)
+        _, *words = re.findall(r"--[\w-]+|[\w-]+", text)
+        while words and words[0] in at["commands"]:
+            at = at["commands"][words.pop(0)]
+        assert not at["commands"], f"{line}: incomplete command"
+        flags = {word for word in words if word.startswith("--")}
+        assert flags <= {*at["flags"], *general}, line
 
 
 @pytest.fixture
