@@ -103,9 +103,10 @@ def test_failed_monitoring_queries_are_retried(cloud: Releases) -> None:
         {"ready": (503, {"status": "unavailable"})},
         {"ready": (404, {})},
         {"graphql": (200, {"errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]})},
-        {"graphql": (500, {"errors": [{"extensions": {"code": "INTERNAL"}}]})},
+        {"graphql": (401, {"errors": [{"extensions": {"code": "INTERNAL"}}]})},
         {"graphql": (200, {"data": {"__typename": "Query"}})},  # without a token
         {"graphql": (401, "no JSON object")},
+        {"graphql": (401, b"no JSON")},
     ],
 )
 def test_a_green_revision_with_wrong_responses_gets_no_traffic(

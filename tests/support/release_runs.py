@@ -234,7 +234,7 @@ class _Web(BaseHTTPRequestHandler):
         return cloud
 
     def _respond(self, status: int, body: object) -> None:
-        content = json.dumps(body).encode()
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(content)))
         if self.headers["x-progress-revision"] == KEY:
