@@ -5,22 +5,18 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from progress.adapters.postgres import database
-from progress.adapters.postgres.statements import blocks
 from progress.adapters.pubsub import publisher
 from progress.demo import loading
 from progress.event_store import envelope
 from progress.event_store.envelope import Message, ParsedEvent
 from progress.importers import word_lists
-from progress.local import ports, readiness
-from tests.support import anki_files, cli, folders
+from tests.support import anki_files, cli, fault_stack, folders
 from tests.support.anki_files import Entry
 
 
@@ -37,17 +33,11 @@ def expected_counts() -> dict[str, int]:
     return {"events": total(), "pending": 0, "dead_letters": 0, "head": total()}
 
 
-@dataclass(frozen=True)
-class Stack:
-    """A local stack that the tests use only through commands."""
+class Stack(fault_stack.Stack):
+    """A local stack whose commands print 80 columns."""
 
-    folder: Path
-    port: int
-
-    def run(self, *command: str) -> cli.Result:
-        """Run a command that may fail."""
-        environment = {"PROGRESS_DATA_DIR": str(self.folder), "NO_COLOR": "1", "COLUMNS": "80"}
-        return cli.progress("", *command, **environment)
+    def _settings(self) -> dict[str, str]:
+        return super()._settings() | {"NO_COLOR": "1", "COLUMNS": "80"}
 
     def progress(self, *command: str) -> str:
         """Run the command, assert that the command succeeds, and return its output."""
@@ -55,14 +45,6 @@ class Stack:
 
     def demo(self) -> list[str]:
         return self.progress("demo", "--port", str(self.port)).splitlines()
-
-    def await_delivery(self) -> None:
-        """Wait until every push is acknowledged."""
-        env = json.loads(self.progress("env", "--json"))
-        connection = database.connect(env["database_url"])
-        queue = blocks("transport/queue")["waiting"]
-        readiness.wait(lambda: not connection.run(queue), "delivery", seconds=60)
-        connection.close()
 
     def counts(self) -> dict[str, int]:
         status = json.loads(self.progress("status", "--json"))
@@ -72,7 +54,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     with folders.create("demo") as folder:
-        stack = Stack(folder, ports.reserve())
+        stack = Stack(folder)
         yield stack
         stack.progress("down")
 
