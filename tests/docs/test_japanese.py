@@ -81,31 +81,6 @@ def test_each_document_links_to_its_counterpart(page: Path) -> None:
         assert f"]({link})" in _read_sections(source)[0]
 
 
-@pytest.mark.parametrize(
-    ("english", "japanese"),
-    [
-        ("# A\n", "## 甲\n"),
-        ("# A\n\n    make demo  a demo\n", "# 甲\n\n    make test  デモ\n"),
-        ("# A\n\n    make demo  3 steps\n", "# 甲\n\n    make demo  4段階\n"),
-        ("# A `x --y`\n", "# 甲 `x --z`\n"),
-        ("# A [link](docs/api.md#roles)\n", "# 甲 [リンク](docs/api.md)\n"),
-        ("# A [link](docs/guide.md)\n", "# 甲 [リンク](docs/ja/other.md)\n"),
-        ("# A 12,580 answers\n", "# 甲 回答12,508件\n"),
-        ("# A Three functions\n", "# 甲 4つの関数\n"),
-    ],
-)
-def test_the_comparison_finds_a_difference(english: str, japanese: str) -> None:
-    assert _constants(english, ENGLISH[README]) != _constants(japanese, README)
-
-
-def test_the_comparison_permits_other_words_in_another_order() -> None:
-    english = "# Two of 1,000\n\n[A](docs/guide.md#x) `a\nb`, one `c`\n\n    make  all of 5\n"
-    japanese = (
-        "# 1,000件中2件\n\n1つの`c`、`a b`、[甲](docs/ja/guide.md#y)\n\n    make  5件すべて\n"
-    )
-    assert _constants(english, ENGLISH[README]) == _constants(japanese, README)
-
-
 def _read_texts(language: str) -> dict[str, set[str]]:
     """Return each text of the page, with its keys."""
     texts: dict[str, set[str]] = {}

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
-import pytest
-
 from progress.adapters.telemetry import metric_fields
 from tests.support import gate, xdist_scheduling
 
@@ -132,23 +130,6 @@ def test_what_comments_docstrings_and_documents_name_exists() -> None:
     read = [name for name in own if PurePosixPath(name).suffix in {*_COMMENTS, ".py", ".md"}]
     assert len(read) > 800
     assert [f"{file}: {name}" for file in read for name in find_dangling(read_prose(file))] == []
-
-
-@pytest.mark.parametrize(
-    ("prose", "dangling"),
-    [
-        ("`progress.query.http.exports` has them", ["progress.query.http.exports"]),
-        ("see progress.errors.Unavailable, and progress.errors.Away.", ["progress.errors.Away"]),
-        ("progress.projection_ms, progress.example.com", ["progress.example.com"]),
-        ("progress/analysis/questions.py, sql/nothing/a.sql", ["sql/nothing/a.sql"]),
-        ("questions.py and sql/event_store/ and tests/nowhere/", ["tests/nowhere"]),
-        ("(telemetry/lines.py, telemetry/lined.py)", ["telemetry/lined.py"]),
-        ("in nowhere.py; in errors.py", ["nowhere.py"]),
-        ("sql/migrations/*.sql, sql/migrations/9*", ["sql/migrations/9*"]),
-    ],
-)
-def test_a_name_of_nothing_is_found(prose: str, dangling: list[str]) -> None:
-    assert set(find_dangling(prose)) == set(dangling)
 
 
 def test_the_lists_of_slow_tests_and_of_the_gate_name_existing_files() -> None:
