@@ -289,19 +289,6 @@ def test_the_sampling_ratio_overrides_the_flag_of_the_sender(
     assert len(receiver.spans) == 2
 
 
-def test_the_standard_environment_variables_configure_the_sampler(
-    receiver: Collector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
-    with tracing.start_span("dropped", None, "server"):
-        assert (tracing.current_traceparent() or "").endswith("-00")
-    with tracing.start_span("kept", PARENT, "server"):
-        assert (tracing.current_traceparent() or "").endswith("-01")
-    receiver.wait_for(("cli", "kept"))
-    assert {span.name for span in receiver.spans} == {"kept"}
-
-
 def test_the_standard_opentelemetry_variables_are_accepted_as_settings() -> None:
     names = ("TRACES_SAMPLER", "TRACES_SAMPLER_ARG", "RESOURCE_ATTRIBUTES", "SERVICE_NAME",
              "BSP_SCHEDULE_DELAY", "METRIC_EXPORT_INTERVAL", "EXPORTER_OTLP_HEADERS",
