@@ -68,7 +68,6 @@ def test_schedules_can_be_paused_and_resumed_and_run(cloud: Cloud) -> None:
     ("refusal", "words"),
     [
         (grpc.StatusCode.PERMISSION_DENIED, "the caller needs roles/cloudscheduler.admin"),
-        (grpc.StatusCode.UNAVAILABLE, "try again"),
         (grpc.StatusCode.INTERNAL, "try again"),
     ],
 )
@@ -94,7 +93,3 @@ def test_the_error_says_how_to_get_missing_credentials(cloud: Cloud, tmp_path: P
 def test_an_unreachable_service_is_reported_in_one_line(cloud: Cloud) -> None:
     away = cloud.schedule("pause", CLOUD_SCHEDULER_EMULATOR_HOST="127.0.0.1:9")
     cli.expect_failure(away, "try again")
-
-
-def test_an_unknown_subcommand_exits_with_code_2(cloud: Cloud) -> None:
-    assert cloud.schedule("hold").returncode == 2

@@ -77,7 +77,11 @@ class Service:
 
 
 @pytest.fixture(
-    params=[(EMBEDDED, "neon"), (EMBEDDED, "cloud_sql"), (OLDEST, "cloud_sql")],
+    params=[
+        (EMBEDDED, "neon"),
+        pytest.param((EMBEDDED, "cloud_sql"), marks=pytest.mark.exhaustive),
+        (OLDEST, "cloud_sql"),
+    ],
     ids="-".join,
     scope="module",
 )
