@@ -7,16 +7,19 @@ import ssl
 import pytest
 
 from progress.adapters.redis.url import parse_url
-from tests.support.cloud_run import secret_ids, secret_value, templates
+from tests.support.cloud_run import secret_value, templates
 from tests.support.terraform import NOT_DEV
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, Values
 
 
-def test_an_environment_without_anything_in_a_network_has_none(dev: Resources) -> None:
+def test_an_environment_without_anything_in_a_network_has_none(environments: Environments) -> None:
     """Cloud Run would keep the network's addresses for hours after the last service is deleted."""
+    dev = environments["dev"].applied
     assert {tuple(template["vpc_access"] or ()) for template in templates(dev).values()} == {()}
     assert not [address for address in dev if "google_compute_" in address]
+    assert not dev.of("google_redis_instance")
+    assert environments["dev"].outputs["domain_records"] == []  # it has no load balancer
 
 
 def test_the_load_balancer_has_tls_1_3_and_says_which_records_its_domain_needs(
@@ -82,21 +85,7 @@ def test_the_redis_url_has_the_tls_port_and_the_certificate_authority(
     assert len(at.tls.get_ca_certs()) == len(redis["server_ca_certs"]) == 2
 
 
-def test_no_service_or_job_has_a_redis_url_if_there_is_no_redis(dev: Resources) -> None:
-    assert not dev.of("google_redis_instance")
-    assert all("REDIS_URL" not in secret_ids(dev, part) for part in templates(dev))
-
-
 DOMAIN = "progress.example.com"
-
-
-def test_an_environment_without_a_domain_has_no_load_balancer(environments: Environments) -> None:
-    dev = environments["dev"]
-    for kind in ("backend_service", "global_forwarding_rule", "security_policy", "url_map"):
-        assert not dev.applied.of(f"google_compute_{kind}")
-    assert dev.outputs["domain_records"] == []
-
-
 SMOKE_KEY = "0123456789abcdef0123456789abcdef"
 
 

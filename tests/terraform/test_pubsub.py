@@ -42,16 +42,6 @@ def _publishers(deployment: Deployment) -> dict[str, set[str]]:
     return publishers
 
 
-def test_only_the_query_function_publishes_what_learners_post(deployment: Deployment) -> None:
-    (publisher,) = _publishers(deployment)[events.LEARNER]
-    assert publisher.startswith("serviceAccount:progress-query@")
-    source = (REPOSITORY / "infra" / "terraform" / "pubsub.tf").read_text(encoding="utf-8")
-    names = source.partition("source_topics = ")[2].partition("\n")[0]
-    assert set(json.loads(names)) == set(SOURCES)  # the topics that variables may name
-    written = deployment.applied.of("google_pubsub_subscription", "analytics")
-    assert not any(events.LEARNER in name for name in written)
-
-
 def test_learners_post_only_where_the_tfvars_say_so(deployment: Deployment) -> None:
     settings = plain_settings(deployment.applied, "query")
     assert settings["LEARNERS_MAY_POST"] == "false"
