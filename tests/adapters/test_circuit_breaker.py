@@ -115,6 +115,22 @@ async def test_all_calls_of_the_request_that_probes_the_database_are_served(
 
 
 @closing
+async def test_a_call_of_another_request_does_not_wait_for_the_probe(
+    wire: Wire, database: Database, pauses: pytest.MonkeyPatch
+) -> None:
+    pauses.setattr(async_client, "_FIRST_PAUSE_S", 0)
+    wire.refuses = True
+    await fail(database, 3)
+    wire.refuses, wire.hangs = False, True
+    probing = asyncio.create_task(ask(database))
+    await asyncio.sleep(0)
+    await fail(database, 1)
+    assert not probing.done()
+    probing.cancel()
+    await asyncio.wait({probing})
+
+
+@closing
 async def test_calls_that_hang_or_wait_do_not_delay_new_calls_after_the_recovery(
     wire: Wire, database: Database, pauses: pytest.MonkeyPatch
 ) -> None:
