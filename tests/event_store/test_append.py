@@ -28,6 +28,7 @@ from tests.support.pushes import encode_push
 from tests.support.stage import Stage, append, undeclared
 
 FUTURE = "2100-01-01T00:00:00Z"
+SHARD = 11  # of learner-u
 Envelope = dict[str, Any]
 
 
@@ -129,7 +130,7 @@ def _content(event: Envelope) -> Content:
     )
 
 
-pytestmark = pytest.mark.every_postgres(in_gate=True)
+pytestmark = pytest.mark.every_postgres
 
 IDS = [str(uuid.UUID(int=n)) for n in range(1, 6)]
 TYPES = ["SessionStarted", "CorrectAnswerGiven", "CorrectAnswerGiven", "Weird", "ItemArchived"]
@@ -195,6 +196,7 @@ def deliver(connection: Connection, *bodies: bytes) -> Appended:
     return event_log.append(connection, [push.parse_delivery(body) for body in bodies])
 
 
+@pytest.mark.every_postgres(in_gate=True)
 @given(batches=deliveries())
 def test_appends_in_any_batches_have_the_same_outcomes_as_single_appends(
     log: Connection, batches: list[list[tuple[str, list[Envelope]]]]
@@ -258,7 +260,8 @@ def test_pending_events_are_appended_after_the_start_of_their_session(log: Conne
 def test_a_pending_event_is_appended_when_a_redelivery_names_its_learner(log: Connection) -> None:
     event = answer("s")
     deliver(log, encode_push(event))
-    deliver(log, encode_push({**event, "metadata": {"user_id": "u7"}}))
+    appended = deliver(log, encode_push({**event, "metadata": {"user_id": "u7"}}))
+    assert {*appended.shards} == shards_of(log, {uuid.UUID(event["event_id"])})
     (stored,) = PostgresEventStore(log).read_events("learner-u7", 1)
     assert (str(stored.event_id), stored.metadata) == (event["event_id"], {})
     assert log.run("SELECT count(*) FROM event_store.pending") == [[0]]
@@ -270,7 +273,10 @@ def test_a_redelivery_without_an_event_time_is_recognized_despite_another_publis
     event = {**session_started("s", "u"), "occurred_at": None}
     deliver(log, encode_push(event, publish_time="2024-05-01T00:00:00Z"))
     appended = deliver(log, encode_push(event, publish_time="2024-05-01T00:00:09Z"))
-    assert appended.outcomes == {"redelivered": 1}
+    assert (appended.outcomes, appended.shards) == ({"redelivered": 1}, [SHARD])
+    event["data"]["item_count"] = 2
+    other = deliver(log, encode_push(event))
+    assert (other.outcomes, other.shards) == ({"conflict": 1}, [SHARD])
 
 
 def test_the_json_of_a_redelivered_event_is_compared_by_value(log: Connection) -> None:
@@ -308,7 +314,8 @@ def test_a_redelivery_is_recognized_even_if_the_current_rules_reject_the_event(
     deliver(log, encode_push(event))
     log.run("""UPDATE event_store.events SET event_data = event_data || '{"item_count": -9}'""")
     event["data"]["item_count"] = -9
-    assert deliver(log, encode_push(event)).outcomes == {"redelivered": 1}
+    again = deliver(log, encode_push(event))
+    assert (again.outcomes, again.shards) == ({"redelivered": 1}, [SHARD])
     event["data"]["item_count"] = -8
     assert deliver(log, encode_push(event)).outcomes == {"invalid": 1}
 

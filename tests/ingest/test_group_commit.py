@@ -210,11 +210,12 @@ def test_the_connection_is_closed_after_an_unexpected_error(
 def test_events_are_appended_only_once_if_the_reply_to_the_commit_is_lost(
     store: Store, wire: Wire
 ) -> None:
-    group = GroupCommit(lambda: database.connect(wire.url), ignore)
+    woken = list[list[int]]()
+    group = GroupCommit(lambda: database.connect(wire.url), lambda shards, _: woken.append(shards))
     group.append(delivery())
     wire.answers_to_lose = 1
     group.append(delivery())
-    assert transactions(store) == [1, 1]
+    assert (transactions(store), woken) == ([1, 1], [[SHARD], [SHARD]])
 
 
 ENOUGH = 60.0
