@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -196,7 +195,8 @@ def expect_its_end(
     assert operator.retry(operation_id)["state"] == "PENDING"
     assert operator.called()[-1] == operation_id
     done = operator.run_until_it_ends(operation_id)
-    assert (done["state"], done["error"]) == ("SUCCEEDED", None)
+    result(done)
+    assert {each["error"] for each in done["steps"]} == {None}
     assert traced_operation.read_runs(connection) == DONE
     assert operator.retry(operation_id) == "BAD_USER_INPUT"
 
@@ -282,21 +282,6 @@ def test_an_operation_fails_after_five_workers_have_died(operator: Operator, sto
     assert (done["state"], done["error"]) == ("FAILED", "batch: 5 attempts did not finish")
     assert done["steps"][0]["attempts"] == 5
     assert done["finishedAt"]
-
-
-def test_a_step_that_failed_once_succeeds_at_the_second_attempt(
-    operator: Operator, hooks: Hooks
-) -> None:
-    operation_id = start(operator)
-    hooks["prepare", "before"] = fail
-    with pytest.raises(AttemptFailed):
-        deliver(operation_id)
-    hooks.clear()
-    done = operator.run(operation_id)
-    result(done)
-    assert done["steps"][0] == {
-        "name": "prepare", "state": "SUCCEEDED", "attempts": 2, "error": None
-    }  # fmt: skip
 
 
 @pytest.mark.first_in_gate
@@ -575,18 +560,18 @@ def test_each_change_increases_the_version_but_never_decreases_the_progress(
     ]  # fmt: skip
 
 
-def test_the_progress_is_at_least_the_share_of_the_completed_steps(
-    operator: Operator, hooks: Hooks
+def test_the_progress_is_at_least_the_share_of_the_completed_steps_and_never_decreases(
+    operator: Operator, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(claim, "_REPORT_INTERVAL_S", 0.0)
     operation_id = start(operator)
-    last = operator.get(operation_id)["steps"][-1]["name"]
-    hooks[last, "before"] = fail
+    hooks[STEPS[-1], "after"] = fail  # after it has reported less
     with pytest.raises(AttemptFailed):
         deliver(operation_id)
     waiting = operator.get(operation_id)
     done = [step["name"] for step in waiting["steps"] if step["state"] == "SUCCEEDED"]
-    assert len(done) == len(waiting["steps"]) - 1
-    assert waiting["progress"] >= len(done) / len(waiting["steps"])
+    assert done == STEPS[:-1]
+    assert waiting["progress"] >= len(done) / len(STEPS)
 
 
 @pytest.mark.exhaustive
@@ -615,26 +600,3 @@ def test_each_change_is_published_to_redis(
         expected = [version for version, _, _ in list_changes(populated)][1:]
         messages = [listening.get_message(timeout=5) for _ in expected]
         assert [int(message["data"]) for message in messages if message] == expected
-
-
-@pytest.mark.every_postgres
-def test_another_worker_takes_over_if_a_worker_dies(
-    operator: Operator, populated: Connection, worker: Connection
-) -> None:
-    populated.run(BLOCKS["damage read models"])
-    started = operator.start("rebuildProjections")
-    operation = claim.claim(worker, UUID(started["id"]))
-    assert operation
-    operation.begin_step(step_named("fold"))
-    operation.report_progress(0.625)
-    worker._usock.shutdown(socket.SHUT_RDWR)  # releases the lock, as the death of a process does
-    assert deliver(started["id"])
-    done = operator.get(started["id"])
-    result(done)
-    assert [(s["name"], s["attempts"]) for s in done["steps"]] == [("fold", 2), ("swap", 1)]
-    assert not sample_events.find_differences(populated)
-    reached = [progress for _, progress, _ in list_changes(populated)]
-    assert 0.625 in reached
-    assert reached == sorted(reached)
-    with pytest.raises(Unavailable):
-        operation.begin_step(step_named("swap"))  # the first worker can no longer write
