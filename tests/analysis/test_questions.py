@@ -316,13 +316,6 @@ def generate(chance: random.Random) -> list[oracle.Event]:
     ]
 
 
-def names(item: dict[str, Any], kind: str) -> list[str]:
-    """Return the item's level or its domains, depending on `kind`."""
-    if kind == "level" or item["domains"] == "UNKNOWN":
-        return [item["level" if kind == "level" else "domains"]]
-    return [*item["domains"]]
-
-
 def test_events_that_the_folds_skip_as_poisoned_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -163,25 +163,6 @@ def test_the_streak_depends_on_the_current_day(
         assert row["longest"] == longest[1] - longest[0] + 1
 
 
-def published(kind: str, at: str, item: str, **data: Any) -> oracle.Event:
-    return event(kind, at, None, item_id=item, **data)
-
-
-def named(at: str, *names: object, kind: str = "UserPreferencesChanged") -> oracle.Event:
-    data: dict[str, Any] = {"display_name": names[0]} if names else {}
-    return event(kind, at, **data)
-
-
-Days = list[int]  # days of January 2024, which began on a Monday
-
-
-def streak(study: Days, rest: Days, today: int) -> oracle.Row:
-    """Return ann's streak at noon of `today`."""
-    events = [done(f"2024-01-{d:02}T10:00", f"s{d}") for d in study]
-    events += [event("RestDayTaken", "2024-01-31", date=f"2024-01-{d:02}") for d in rest]
-    return oracle.streak(world(*events, now=datetime(2024, 1, today, 12, tzinfo=UTC)), "ann")
-
-
 def count_tests(*events: oracle.Event) -> dict[str, tuple[int, int]]:
     """Return the numbers of ann's retention tests and recalled tests, by day and maturity."""
     rows = oracle.retention_stats(world(*events), "ann")
@@ -212,16 +193,6 @@ def test_an_answer_is_a_test_only_if_it_is_the_first_after_a_review_and_on_a_lat
         )
         == {}
     )
-
-
-def study(*days: int) -> list[oracle.Event]:
-    """Return a completed session on each of these days, counted from 1 January 2024."""
-    dates = (date(2023, 12, 31) + timedelta(days=d) for d in days)
-    return [done(f"{d}T10:00", f"s{d}") for d in dates]
-
-
-def rest(*days: int) -> list[oracle.Event]:
-    return [event("RestDayTaken", "2024-01-31", date=f"2024-01-{d:02}") for d in days]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """For any delivery of a log, the rows equal those of the oracle and of the definitions."""
 
-import contextlib
 import dataclasses
 
 import pytest
@@ -13,7 +12,7 @@ from tests import oracle
 from tests.conftest import Store
 from tests.oracle.events import NEWEST
 from tests.support import definition_folds, model_rows
-from tests.support.event_logs import ITEMS, LEARNERS, Disturbance, Log, disturbances, logs
+from tests.support.event_logs import Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import Stage
 
@@ -83,11 +82,3 @@ def test_a_rebuild_does_not_change_the_rows(
     # Deliver the late event, and the other events again. The connections are older than the swap.
     stage.deliver(log, how)
     assert stage.differences(log.now) == []
-
-
-def test_generated_logs_contain_learners_and_items_that_share_a_shard(store: Store) -> None:
-    with contextlib.closing(store.connect()) as connection:
-        streams = [f"learner-{u}" for u in LEARNERS] + [f"item-{i}" for i in ITEMS]
-        shards = [model_rows.read_value(connection, "shard_of", stream_id=s) for s in streams]
-    assert shards.count(shards[0]) == 3
-    assert len(set(shards)) > 3

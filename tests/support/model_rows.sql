@@ -173,9 +173,6 @@ SELECT event_id, event_type AS type, event_data AS data, occurred_at, created_at
     coalesce(event_data ->> 'user_id', metadata ->> 'user_id') IS NOT NULL AS names_learner
 FROM event_store.events;
 
--- shard_of --
-SELECT event_store.shard_of(:stream_id);
-
 -- pending --
 SELECT count(*) FROM event_store.pending;
 
