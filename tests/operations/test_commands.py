@@ -108,15 +108,13 @@ def test_project_responds_with_405_to_methods_other_than_get_and_post(
         assert (response.status, response.getheader("Allow")) == (405, "GET, POST")
 
 
-@pytest.mark.parametrize("length", [1_000, None], ids=["a length", "chunked"])
-def test_a_request_whose_body_does_not_arrive_in_time_gets_400(
-    project: FunctionProcess, length: int | None
-) -> None:
-    with clients(project, 2) as (slow, other):
-        slow.begin(length)
-        slow.send(b"x" if length else b"3e8\r\nx")
-        assert slow.status() == 400
-        assert other.post(b"not a command") == 204
+def test_a_request_whose_body_does_not_arrive_in_time_gets_400(project: FunctionProcess) -> None:
+    for length, begin in ((1_000, b"x"), (None, b"3e8\r\nx")):  # without a length, in chunks
+        with clients(project, 2) as (slow, other):
+            slow.begin(length)
+            slow.send(begin)
+            assert slow.status() == 400
+            assert other.post(b"not a command") == 204
 
 
 def test_no_command_is_sent_shortly_after_pubsub_failed(operator: Operator) -> None:

@@ -37,6 +37,7 @@ from progress.projections import batch, changes, rebuild, replacement, replay, s
 from progress.recovery import archive_loads, beam, buckets, rebuild_processes
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
+from tests.conftest import Store
 from tests.support import archives, cli, doomed_worker, model_rows, sample_events
 from tests.support.archive_rebuilds import Archived, run_in_turn
 from tests.support.sample_events import lesson
@@ -294,16 +295,13 @@ def test_beam_gets_the_options_of_any_runner(
     assert f"--schema={replacement.building_name()}" in local
 
 
-@pytest.mark.parametrize(
-    "options",
-    [(), ("--engine", "beam"), ("--from-archive",), ("--from-archive", "--engine", "local")],
-)
-def test_options_of_a_runner_are_refused_without_beam(
-    archived: Archived, options: tuple[str, ...]
-) -> None:
-    done = cli.progress(archived.store.url, "rebuild", *options, "--", "--runner=FlinkRunner")
-    assert done.returncode == 2
-    assert "options of a runner need --from-archive --engine beam" in done.stderr
+def test_options_of_a_runner_are_refused_without_beam(store: Store) -> None:
+    refused = ("--", "--runner=FlinkRunner")
+    archive, with_beam = ("--from-archive",), ("--engine", "beam")
+    for options in ((), with_beam, archive, (*archive, "--engine", "local")):
+        done = cli.progress(store.url, "rebuild", *options, *refused)
+        assert done.returncode == 2
+        assert "options of a runner need --from-archive --engine beam" in done.stderr
 
 
 @pytest.fixture(autouse=True)
