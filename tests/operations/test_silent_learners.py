@@ -33,6 +33,7 @@ from tests.support.stage import append
 pytestmark = pytest.mark.every_postgres
 
 MONTHS = 12
+every_setting = pytest.mark.parametrize("publisher", ["milestones", "all"], indirect=True)
 SCHEMA = Draft202012Validator(schemas.make_published()["ErasureAnnounced"])
 
 
@@ -42,11 +43,12 @@ def job(store: Store) -> Iterator[Connection]:
         yield connected
 
 
-@pytest.fixture(params=["milestones", "all"])
+@pytest.fixture
 def publisher(
     request: pytest.FixtureRequest, store: Store, fake_publisher: FakePublisher
 ) -> Iterator[Publisher]:
-    with contextlib.closing(Publisher(store, fake_publisher, request.param)) as made:
+    setting: Any = getattr(request, "param", "milestones")
+    with contextlib.closing(Publisher(store, fake_publisher, setting)) as made:
         yield made
 
 
@@ -84,6 +86,7 @@ def erasures(connection: Connection) -> list[str]:
     return [learner for (learner,) in connection.run(BLOCKS["erasures"])]
 
 
+@every_setting
 def test_a_silent_learner_is_announced_once_and_erased_30_days_after_the_publication(
     connection: Connection, job: Connection, publisher: Publisher
 ) -> None:
@@ -111,6 +114,7 @@ def test_a_silent_learner_is_announced_once_and_erased_30_days_after_the_publica
     assert len(announced(publisher)) == 1
 
 
+@every_setting
 @pytest.mark.parametrize("fault", published.FAULTS)
 def test_whatever_fails_an_announcement_is_published_with_one_id_and_its_days_count_from_then(
     connection: Connection, job: Connection, publisher: Publisher, fault: str
