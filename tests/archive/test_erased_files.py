@@ -1,6 +1,5 @@
 """The erasure of a learner from the archive's files."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ ANN = "learner-ann"
 
 def remove(connection: Connection, archive: Storage) -> erased_files.Removal:
     return erased_files.remove_stream(connection, archive, ANN, lambda _: None)
-
-
-def checkpoint_ids(archive: Storage) -> Iterator[tuple[int, str]]:
-    published = manifests.read(archive)
-    assert published
-    yield from ((one.position, one.event_id) for one in published.manifest.checkpoints)
 
 
 def test_no_file_contains_an_erased_learner_and_the_hash_sums_equal_those_of_the_log(
@@ -73,17 +66,6 @@ def test_an_erasure_removes_events_that_were_emptied_while_their_range_was_verif
     assert archives.files_with(archive, ANN) == []
     assert archives.differing(log, archive) == []
     restore.check_positions(archives.ranges(archive), upto)
-
-
-def test_after_an_erasure_the_event_ids_of_the_checkpoints_equal_those_in_the_log(
-    log: Connection, archive: Storage
-) -> None:
-    archives.run(log, archive)
-    archives.empty_stream(log, ANN)
-    remove(log, archive)
-    for position, event_id in checkpoint_ids(archive):
-        rows = log.run(archives.BLOCKS["event id"], position=position)
-        assert rows == [[event_id]]
 
 
 def test_an_erasure_removes_former_generations_of_files_from_the_bucket(

@@ -13,8 +13,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.storage.storage import Storage
 from progress.archive import check, files, log_rows, manifests, merges, runs
 from progress.archive.manifests import RangeEntry
-from progress.archive.runs import Request
-from progress.errors import ArchiveRunning, ProgressError
+from progress.errors import ProgressError
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import archives, cli, sample_events
@@ -54,16 +53,6 @@ def test_events_that_are_not_folded_are_not_archived(log: Connection, archive: S
     (count,) = log.run(archives.BLOCKS["count"])[0]
     append(log, sample_events.lesson("ann", 7))
     assert archives.run(log, archive).upto == count
-
-
-def test_a_second_run_at_the_same_time_is_rejected(
-    log: Connection, archive: Storage, store: Store
-) -> None:
-    other = store.connect()
-    with log_rows.hold_lock(other), pytest.raises(ArchiveRunning):
-        archives.run(log, archive)
-    other.close()
-    assert runs.run(log, archive, 16, Request(is_now=True), lambda *_: None)
 
 
 def test_a_run_removes_files_that_a_killed_rebuild_left_more_than_a_day_ago(

@@ -5,9 +5,8 @@ Batch runs start it if due, at most once a day.
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import msgspec
 import pytest
 
 from progress.adapters.postgres import database
@@ -20,7 +19,7 @@ from progress.operations.claim import ClaimedOperation
 from progress.projections import batch
 from tests.conftest import Store
 from tests.support import archives, doomed_worker, model_rows, sample_events
-from tests.support.operation_fixtures import Operator, deliver
+from tests.support.operation_fixtures import Operator, deliver, result
 from tests.support.postgres_servers import url_of
 from tests.support.stage import append
 
@@ -49,11 +48,6 @@ def start_interrupted(operator: Operator, connection: Connection, step: str) -> 
     return operation_id
 
 
-def result(done: dict[str, Any]) -> Any:
-    assert (done["state"], done["error"]) == ("SUCCEEDED", None)
-    return msgspec.json.decode(done["result"])
-
-
 def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
     """Check that the archive is complete, ends at `upto`, and has one folder for each range."""
     report = check.run_deep(connection, archive, lambda *_: None)
@@ -69,17 +63,6 @@ def fail(*_: object, **__: object) -> NoReturn:
     Tests put `fail` in the place of functions that are to fail or must not be called.
     """
     raise ProgressError("this call fails")
-
-
-def test_the_log_is_archived_and_the_result_contains_the_last_position(
-    operator: Operator, populated: Connection, archive: Storage, length: int
-) -> None:
-    done = operator.run(start(operator))
-    assert result(done) == {"upto": length, "events": length}
-    expect_whole(populated, archive, length)
-    again = operator.run(start(operator))
-    assert result(again) == {"upto": length, "events": 0}
-    assert len(archives.ranges(archive)) == 1
 
 
 def test_a_run_writes_the_lost_files_of_published_ranges_again(

@@ -30,9 +30,6 @@ ALTER TABLE event_store.events DISABLE TRIGGER append_only;
 -- forbid changes --
 ALTER TABLE event_store.events ENABLE ALWAYS TRIGGER append_only;
 
--- event id --
-SELECT CAST(e.event_id AS text) FROM event_store.events e WHERE e.global_position = :position;
-
 -- begin erasure --
 -- Mark a learner as erased, as the first step of an erasure does, so that the append drops events of this learner.
 WITH operation AS (
