@@ -250,10 +250,11 @@ def test_an_erasure_that_succeeded_without_the_id_of_the_learner_can_be_complete
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("step", ["forbid", "redact"])
 def test_an_erasure_that_another_one_has_overtaken_succeeds_with_the_receipt_of_the_other(
-    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, traced: Connection, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    first = fail_in(operator, "redact", monkeypatch)
+    first = fail_in(operator, step, monkeypatch)
     key = str(uuid4())
     second = records.accept(
         traced, OperationKind.ERASE_USER, caller="b", key=key, subject=LEARNER, user_id=LEARNER
@@ -262,26 +263,6 @@ def test_an_erasure_that_another_one_has_overtaken_succeeds_with_the_receipt_of_
     operator.retry(first)
     assert receipt(operator.run_until_it_ends(first)) == done
     assert find_traces(traced, *NEEDLES) == []
-
-
-@pytest.mark.exhaustive
-def test_an_operation_that_an_erased_caller_has_started_keeps_no_id_when_it_ends(
-    operator: Operator, traced: Connection
-) -> None:
-    query = 'mutation { runBatch(idempotencyKey: "k") { id } }'
-    running = operator.ask(query, LEARNER, roles="admin")["data"]["runBatch"]["id"]
-    before = model_rows.read_table(traced, "operations.operations")
-    digest = receipt(operator.run(erase(operator)["id"]))["digest"]
-    (unfinished,) = (
-        row
-        for row in model_rows.read_table(traced, "operations.operations")
-        if row["finished_at"] is None
-    )
-    assert unfinished in before
-    assert operator.run(running)["state"] == "SUCCEEDED"
-    rows = model_rows.read_table(traced, "operations.operations")
-    assert LEARNER not in str(rows)
-    assert {row["started_by"]: row["requesters"] for row in rows}[digest] == [digest]
 
 
 def test_an_empty_archive_has_no_erasures(archive: Storage) -> None:

@@ -16,7 +16,7 @@ PARTS = (
     *("operations/test_archive.py", "operations/test_command_line.py"),
     "operations/test_erasure.py",
     *("operations/test_erasure_concurrency.py", "operations/test_erasure_faults.py"),
-    *("operations/test_erasure_neighbours.py", "operations/test_kinds_under_faults.py"),
+    "operations/test_kinds_under_faults.py",
     # Several processes, their limits, servers of others, and what cannot be reached.
     *("query/live/test_instances.py", "query/live/test_sockets.py"),
     *("query/test_process.py", "ingest/test_admission.py", "adapters/test_startup.py"),
