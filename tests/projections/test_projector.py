@@ -156,21 +156,6 @@ def test_losing_the_connection_before_marking_a_poisoned_event_raises_database_u
     assert model_rows.read_value(connection, "poisoned") is None
 
 
-def test_a_poisoned_event_is_folded_when_its_dead_letter_is_replayed(
-    connection: Connection,
-) -> None:
-    sample_events.record_lessons(connection, "ann")
-    sample_events.poison(connection, "ann")
-    batch.run(connection)
-    letter = dead_letters.list_letters(connection)[0].letter_id
-    assert "the event still fails" in str(replay.replay(connection, letter))
-    model_rows.read_value(connection, "mend")
-    assert replay.replay(connection, letter) is None
-    batch.run(connection)
-    assert not sample_events.find_differences(connection)
-    assert model_rows.read_value(connection, "poisoned") is None
-
-
 def test_a_checkpoint_past_the_end_of_the_log_is_an_error(connection: Connection) -> None:
     connection.run("UPDATE checkpoints SET position = 5 WHERE shard = 3")
     with pytest.raises(CheckpointError, match="the log ends at 0: rebuild"):

@@ -179,13 +179,6 @@ def test_a_former_schema_that_is_being_read_is_dropped_later(
     assert model_rows.read_value(populated, "schemas") == 1
 
 
-def test_a_missing_schema_is_built_from_the_log(store: Store, populated: Connection) -> None:
-    schema.drop(populated, schema.schema_name())
-    assert rebuild.ensure(lambda: database.connect(store.url))
-    assert not sample_events.find_differences(populated)
-    assert not rebuild.ensure(lambda: database.connect(store.url))
-
-
 def test_a_rebuilt_schema_has_the_keys_of_the_former_schema(
     store: Store, populated: Connection
 ) -> None:

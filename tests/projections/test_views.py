@@ -388,3 +388,4 @@ def test_a_new_database_has_views(store: Store, connection: Connection) -> None:
     schema.drop(connection, schema.schema_name())
     assert rebuild.ensure(lambda: database.connect(store.url))
     assert views.find_source(connection) == schema.schema_name()
+    assert not rebuild.ensure(lambda: database.connect(store.url))
