@@ -48,13 +48,30 @@ from tests.support.traced_operation import Hooks, start
 JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
 
 
+def run_job() -> int:
+    """Run the job in this process; return its exit status."""
+    forget_caches()
+    spec = importlib.util.spec_from_file_location("job", JOB)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with _closing_connections():
+        status: int = module.main()
+    return status
+
+
+def forget_caches() -> None:
+    for cache in (settings.current, wakeups.outage, publication.outage):
+        cache.cache_clear()
+
+
 def run_batch(store: Store, **environment: str) -> None:
-    env = settings.child_env(DATABASE_URL=url_of(store.url, "batch"), **environment)
-    done = subprocess.run(
-        [sys.executable, str(JOB)],
-        env=env, cwd=JOB.parents[2], capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"DATABASE_URL": url_of(store.url, "batch"), **environment}.items():
+            patch.setenv(name, value)
+        assert run_job() == 0
+    forget_caches()
 
 
 @pytest.fixture
@@ -258,43 +275,34 @@ def test_a_failure_counts_even_if_the_operation_is_cancelled_in_or_after_the_fai
     assert count(store) == (1, 0)
 
 
-@pytest.mark.parametrize("ended_by", ["erasure", "deletion"])
-@pytest.mark.usefixtures("exports")
+@pytest.mark.parametrize("error", ["erased", "the learner is deleted"])
 def test_an_export_of_a_learner_who_is_erased_or_deleted_does_not_count_as_failed(
-    operator: Operator, store: Store, populated: Connection, ended_by: str
+    operator: Operator, store: Store, populated: Connection, exports: Path, error: str
 ) -> None:
     operation_id = export(operator)["id"]
-    if ended_by == "erasure":
+    if error == "erased":
         operator.run(erase(operator, "ann")["id"])
     else:
         stage.append(populated, [sample_events.user_deleted("ann")])
         operator.run(operation_id)
-    assert operator.get(operation_id)["state"] == "FAILED"
+    ended = operator.get(operation_id)
+    assert (ended["state"], ended["error"], [*exports.glob("*")]) == ("FAILED", error, [])
     assert count(store) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    ("kind", "remaining", "overdue"),
-    [
+def test_an_unfinished_erasure_is_overdue_after_a_day_and_any_other_operation_after_an_hour(
+    operator: Operator, connection: Connection, store: Store
+) -> None:
+    operation_id = operator.start("runBatch")["id"]
+    for kind, remaining, overdue in (
         ("RUN_BATCH", "23 hours 1 minute", 0),
         ("RUN_BATCH", "22 hours 59 minutes", 1),
         ("ERASE_USER", "13 days 1 minute", 0),
         ("ERASE_USER", "12 days 23 hours 59 minutes", 1),
-    ],
-)
-def test_an_unfinished_erasure_is_overdue_after_a_day_and_any_other_operation_after_an_hour(
-    operator: Operator,
-    connection: Connection,
-    store: Store,
-    *,
-    kind: str,
-    remaining: str,
-    overdue: int,
-) -> None:
-    operation_id = operator.start("runBatch")["id"]
-    connection.run(BLOCKS["set kind"], operation_id=operation_id, kind=kind)
-    connection.run(BLOCKS["set remaining time"], operation_id=operation_id, remaining=remaining)
-    assert count(store) == (0, overdue)
+    ):
+        connection.run(BLOCKS["set kind"], operation_id=operation_id, kind=kind)
+        connection.run(BLOCKS["set remaining time"], operation_id=operation_id, remaining=remaining)
+        assert count(store) == (0, overdue), (kind, remaining)
 
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
@@ -319,20 +327,13 @@ class Job:
         self.environment |= environment
         for name, value in self.environment.items():
             self.patch.setenv(name, value)
-        for cache in (settings.current, wakeups.outage):
-            cache.cache_clear()
+        forget_caches()
 
     def run(self, **environment: str) -> tuple[int, list[dict[str, Any]]]:
         """Run the job; return the exit status and the lines of its log."""
         self.configure(**environment)
         self.output.readouterr()
-        spec = importlib.util.spec_from_file_location("job", JOB)
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        with _closing_connections():
-            status: int = module.main()
+        status = run_job()
         return status, [json.loads(line) for line in self.output.readouterr().out.splitlines()]
 
     def fold(self, **environment: str) -> list[dict[str, Any]]:
@@ -374,8 +375,7 @@ def job(
         CHANGES_SUBSCRIPTION=pulled_pubsub.SUBSCRIPTION,
     )
     yield made
-    for cache in (settings.current, wakeups.outage):
-        cache.cache_clear()
+    forget_caches()
 
 
 def test_without_changes_the_job_does_not_connect_to_the_database(job: Job) -> None:
@@ -419,6 +419,7 @@ def test_only_the_last_failed_attempt_is_an_error(job: Job) -> None:
     for attempt, ending in (("0", ("WARNING", "retried")), ("3", ("ERROR", "error"))):
         _, lines = job.run(TASK_RETRIES="3", CLOUD_RUN_TASK_ATTEMPT=attempt)
         assert (lines[-1]["severity"], lines[-1]["outcome"]) == ending
+        assert lines[-1]["message"].startswith("the batch run failed: no connection")
 
 
 def test_a_second_attempt_runs_even_if_it_pulls_no_message(job: Job) -> None:

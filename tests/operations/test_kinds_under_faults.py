@@ -550,16 +550,6 @@ def test_an_export_that_waits_for_the_shard_of_its_learner_can_be_cancelled_imme
     assert (done["state"], done["error"], len(waits)) == ("FAILED", "cancelled", 1)
 
 
-def test_a_learner_deleted_after_the_request_is_not_exported(
-    operator: Operator, populated: Connection, exports: Path
-) -> None:
-    operation_id = export(operator)["id"]
-    stage.append(populated, [sample_events.user_deleted("ann")])
-    done = operator.run(operation_id)
-    assert (done["state"], done["error"]) == ("FAILED", "the learner is deleted")
-    assert not [*exports.iterdir()]
-
-
 def append_letter(connection: Connection, event: dict[str, Any]) -> int:
     """Append an event that becomes a dead letter; return the id of the dead letter."""
     append(connection, [event])

@@ -54,20 +54,6 @@ def test_tasks_divide_the_learners_among_themselves(connection: Connection) -> N
     assert not sample_events.find_differences(connection)
 
 
-def test_a_run_reports_no_learners_if_another_run_holds_the_lock(
-    store: Store, connection: Connection
-) -> None:
-    sample_events.record_lessons(connection, "ann")
-    winner = connect(store.url)
-    winner.run("BEGIN")
-    Projector(winner)
-    batch.fold(winner, [3])
-    assert batch.run(connection).learners is None
-    winner.run("ROLLBACK")
-    winner.close()
-    assert batch.run(connection).learners == 1
-
-
 def test_a_run_whose_connection_breaks_reports_that_the_database_is_unavailable(
     store: Store, connection: Connection
 ) -> None:
@@ -240,12 +226,3 @@ def test_the_job_succeeds_with_the_command_that_cloud_run_uses(
     line = json.loads(ran.stdout)
     assert (line["severity"], line["learners"]) == ("INFO", 1)
     assert not sample_events.find_differences(connection)
-
-
-def test_the_job_logs_the_reason_and_fails_if_there_is_no_database() -> None:
-    environment = {**os.environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
-    ran = subprocess.run(
-        [sys.executable, JOB], env=environment, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 1
-    assert "the batch run failed: no connection" in json.loads(ran.stdout)["message"]
