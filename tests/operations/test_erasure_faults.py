@@ -43,7 +43,7 @@ from tests.support.erasure_fixtures import (
     find_traces,
     receipt,
 )
-from tests.support.operation_fixtures import Operator, limit_step
+from tests.support.operation_fixtures import Operator
 
 CHUNKED = (  # the statements that run once for each chunk
     *("redact events", "redact undeclared", "count undeclared", "delete snapshots"),
@@ -200,11 +200,16 @@ ENTRY = Entry("ab" * 32, "5f0c1f0e-6a43-4c0e-9a53-0d2c6c1c7a11", datetime(2026, 
 
 
 def fail_in(operator: Operator, step: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Start an erasure that times out in a step; return its id."""
+    """Start an erasure that fails in a step; return its id."""
+
+    def fail(_: ClaimedOperation) -> None:
+        raise ProgressError("no luck")
+
     operation_id: str = erase(operator)["id"]
-    with monkeypatch.context() as limited:
-        limit_step(limited, step, 0.0)
-        assert operator.run_until_it_ends(operation_id)["state"] == "TIMED_OUT"
+    with monkeypatch.context() as broken:
+        actions = {**runner.ACTIONS["ERASE_USER"], step: fail}
+        broken.setitem(runner.ACTIONS, "ERASE_USER", actions)
+        assert operator.run_until_it_ends(operation_id)["state"] == "FAILED"
     return operation_id
 
 
