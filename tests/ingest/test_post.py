@@ -203,32 +203,30 @@ def test_a_thousand_faulty_entries_are_a_thousand_dead_letters(
 GOOD = json.dumps(session_started()).encode()
 
 
-@pytest.mark.parametrize(
-    ("body", "is_lines", "error"),
-    [
-        (b"", False, "expected JSON, found nothing - at $"),
-        (b" \r\n\t", False, "expected JSON, found nothing - at $"),
-        (b"", True, "expected JSON, found nothing - at $"),
-        (b"\n \n", True, "expected JSON, found nothing - at $"),
-        (b"\xef\xbb\xbf" + GOOD, False, "expected JSON - at byte 0"),
-        (b"\xef\xbb\xbf" + GOOD, True, "expected JSON - at byte 0 of line 1"),
-        (b"[%b, NaN]" % GOOD, False, f"expected JSON - at byte {len(GOOD) + 3}"),
-        (b"%b\n\n{5}" % GOOD, True, "expected JSON - at byte 1 of line 3"),
-        (b"%b\n-Infinity\n%b" % (GOOD, GOOD), True, "expected JSON - at byte 1 of line 2"),
-        (b'[%b, "\xff"]' % GOOD, False, f"expected UTF-8 - at byte {len(GOOD) + 4}"),
-        (b'%b\n"\xff"' % GOOD, True, "expected UTF-8 - at byte 1 of line 2"),
-        (b"[%b" % GOOD, False, f"expected JSON - at byte {len(GOOD) + 1}"),
-        (b"%b %b" % (GOOD, GOOD), True, f"expected JSON - at byte {len(GOOD) + 2} of line 1"),
-        (b"%b\n%b" % (GOOD, GOOD), False, f"expected JSON - at byte {len(GOOD) + 2}"),
-        (b"[" * 5_000, False, "expected JSON, found brackets that are not closed"),
-    ],
-)
-def test_a_body_that_is_not_json_gets_400_and_stores_nothing(
-    ingest: Client, store: Store, body: bytes, is_lines: bool, error: str
-) -> None:
-    media_type = "application/x-ndjson" if is_lines else "application/json"
-    response = send(ingest, body, media_type)
-    assert (response.status_code, response.get_json()) == (400, {"error": error})
+NO_JSON: list[tuple[bytes, bool, str]] = [
+    (b"", False, "expected JSON, found nothing - at $"),
+    (b" \r\n\t", False, "expected JSON, found nothing - at $"),
+    (b"", True, "expected JSON, found nothing - at $"),
+    (b"\n \n", True, "expected JSON, found nothing - at $"),
+    (b"\xef\xbb\xbf" + GOOD, False, "expected JSON - at byte 0"),
+    (b"\xef\xbb\xbf" + GOOD, True, "expected JSON - at byte 0 of line 1"),
+    (b"[%b, NaN]" % GOOD, False, f"expected JSON - at byte {len(GOOD) + 3}"),
+    (b"%b\n\n{5}" % GOOD, True, "expected JSON - at byte 1 of line 3"),
+    (b"%b\n-Infinity\n%b" % (GOOD, GOOD), True, "expected JSON - at byte 1 of line 2"),
+    (b'[%b, "\xff"]' % GOOD, False, f"expected UTF-8 - at byte {len(GOOD) + 4}"),
+    (b'%b\n"\xff"' % GOOD, True, "expected UTF-8 - at byte 1 of line 2"),
+    (b"[%b" % GOOD, False, f"expected JSON - at byte {len(GOOD) + 1}"),
+    (b"%b %b" % (GOOD, GOOD), True, f"expected JSON - at byte {len(GOOD) + 2} of line 1"),
+    (b"%b\n%b" % (GOOD, GOOD), False, f"expected JSON - at byte {len(GOOD) + 2}"),
+    (b"[" * 5_000, False, "expected JSON, found brackets that are not closed"),
+]
+
+
+def test_bodies_that_are_no_json_get_400_and_store_nothing(ingest: Client, store: Store) -> None:
+    for body, is_lines, error in NO_JSON:
+        media_type = "application/x-ndjson" if is_lines else "application/json"
+        response = send(ingest, body, media_type)
+        assert (response.status_code, response.get_json()) == (400, {"error": error})
     assert count(store.url) == 0
     assert letters(store) == []
 
@@ -292,24 +290,13 @@ def test_the_checks_have_an_order(ingest: Client, store: Store) -> None:
     assert (count(store.url), letters(store)) == (0, [])
 
 
-@pytest.mark.parametrize(
-    ("roles", "status"),
-    [
-        (["publisher"], 200),
-        ("publisher", 200),
-        (None, 403),
-        ([], 403),
-        ("learner", 403),
-        (["publisher", "learner"], 403),
-        (["publisher", "publisher"], 403),
-        ("admin", 403),
-    ],
-)
-def test_only_a_token_whose_one_role_is_publisher_may_post(
-    ingest: Client, roles: Any, status: int
-) -> None:
-    authorization = f"Bearer {token_issuer.token('p', roles=roles)}"
-    assert send(ingest, [], Authorization=authorization).status_code == status
+def test_only_a_token_whose_one_role_is_publisher_may_post(ingest: Client) -> None:
+    accepted: list[Any] = [["publisher"], "publisher"]
+    refused = [None, [], "learner", "admin", ["publisher", "learner"], ["publisher", "publisher"]]
+    for roles in (*accepted, *refused):
+        authorization = f"Bearer {token_issuer.token('p', roles=roles)}"
+        status = send(ingest, [], Authorization=authorization).status_code
+        assert status == (200 if roles in accepted else 403), roles
 
 
 def test_an_expired_token_and_one_of_another_issuer_get_401(ingest: Client) -> None:
