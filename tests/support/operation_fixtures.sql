@@ -28,9 +28,6 @@ SELECT pg_advisory_lock(hashtext('rebuild'), 0);
 -- The number of open sessions of operation workers.
 SELECT count(*) FROM pg_stat_activity WHERE application_name = 'operation' AND datname = current_database();
 
--- newest letter --
-SELECT max(letter_id) FROM event_store.dead_letters;
-
 -- late sessions --
 SELECT count(*) FROM event_store.events WHERE event_data ->> 'session_id' = 'late';
 
