@@ -54,10 +54,12 @@ def test_wait_exits_with_1_if_the_operation_fails(
 
 
 def test_cancel_ends_an_operation_that_has_not_reached_its_point_of_no_return(
-    operator: Operator, run: Run
+    operator: Operator, connection: Connection, run: Run
 ) -> None:
     operation_id = operator.start("runBatch")["id"]
     cli.expect_success(run("cancel", operation_id))
+    callers = "SELECT started_by, cancelled_by, requesters FROM operations.operations"
+    assert connection.run(callers) == [["ada", "system:command line", ["ada"]]]
     assert operator.run(operation_id)["error"] == "cancelled"
     again = run("cancel", operation_id)
     cli.expect_failure(again, "cannot be cancelled")
@@ -183,7 +185,7 @@ def test_erase_shows_the_receipt_even_if_the_learner_is_already_erased(
     operation_id = listed["id"]
     assert operation_id in cli.expect_success(run("list"))
     assert json.loads(cli.expect_success(run("show", operation_id))) == listed
-    assert listed["result"]["found"] == 0
+    assert (listed["result"]["found"], listed["started_by"]) == (0, "system:command line")
     waited = cli.expect_success(run("wait", operation_id))
     assert rows["learner, as a digest"] in waited
     waited = cli.expect_success(run("wait", operation_id, "--json"))

@@ -27,7 +27,7 @@ from progress.operations.records import OperationKind
 from progress.projections import batch, projector, replacement
 from progress.projections.replacement import Holder
 from tests.conftest import Store
-from tests.support import cli, model_rows, sample_events, traced_operation
+from tests.support import model_rows, sample_events, traced_operation
 from tests.support.doomed_worker import POINTS
 from tests.support.operation_fixtures import (
     BLOCKS,
@@ -499,35 +499,6 @@ def test_a_failed_erasure_is_kept_until_another_erasure_of_the_learner_has_succe
     assert delete_old(operator, store) == [failed]
     succeeded = run(days=0)
     assert delete_old(operator, store) == [succeeded]
-
-
-def start_export(connection: Connection, caller: str, learner: str = "ann") -> str:
-    """Start an export of a learner's record; return the id of the operation."""
-    kind = OperationKind.EXPORT_USER
-    return str(
-        records.accept(
-            connection, kind, caller=caller, key=learner, subject=learner, user_id=learner
-        )
-    )
-
-
-def read_callers(connection: Connection, operation_id: str) -> tuple[str, str, list[str]]:
-    """Return who has started, cancelled and requested the operation."""
-    ((starter, canceller, requesters),) = connection.run(
-        BLOCKS["callers"], operation_id=operation_id
-    )
-    return starter, canceller, sorted(requesters)
-
-
-def test_the_command_line_shows_the_names_of_callers(
-    operator: Operator, populated: Connection, store: Store
-) -> None:
-    operation_id = operator.start("runBatch")["id"]
-    cli.expect_success(cli.progress(store.url, "operations", "cancel", operation_id))
-    assert read_callers(populated, operation_id) == ("ada", "system:command line", ["ada"])
-    operation_id = start_export(populated, records.COMMAND_LINE)
-    shown = cli.expect_success(cli.progress(store.url, "operations", "show", operation_id))
-    assert json.loads(shown)["started_by"] == "system:command line"
 
 
 def test_a_batch_run_folds_all_learners(

@@ -87,9 +87,6 @@ UPDATE user_progress SET last_updated = last_updated - CAST(:time AS interval);
 -- erasures --
 SELECT o.subject FROM operations.operations o WHERE o.kind = 'ERASE_USER' ORDER BY o.number;
 
--- callers --
-SELECT started_by, cancelled_by, requesters FROM operations.operations WHERE operation_id = :operation_id;
-
 -- lessons --
 -- The number of events of each learner's stream, without the learners that are deleted or erased.
 SELECT substr(stream_id, 9), count(*) FROM event_store.events WHERE stream_id LIKE 'learner-%' GROUP BY 1;
