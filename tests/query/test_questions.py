@@ -927,6 +927,9 @@ def test_a_past_day_of_a_class_is_about_at_most_50_members(
     for ahead in ("2024-03-02", "2023-02-27"):  # of the moment
         errors = api.read(ask(groups_api, PAST % ahead, headers("g1")))["errors"]
         assert errors[0]["message"].startswith("date: expected a day from 2023-03-01 to 2024-03-01")
+    ahead = PAST.replace("2024", "9988") % "9988-03-01"
+    for error in api.read(ask(groups_api, ahead, headers("g1")))["errors"]:
+        assert error["message"].startswith("asOf, knownAt: expected the years 4 to 9987 - found")
     change_membership(rows, "one more", is_member=True)
     for error in api.read(ask(groups_api, PAST % "2024-03-01", headers("g1")))["errors"]:
         assert error["extensions"]["code"] == "BAD_USER_INPUT"

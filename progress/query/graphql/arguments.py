@@ -108,7 +108,7 @@ def parse_days_ahead(days: int | None) -> int:
 
 
 def check_forecast_year(today: datetime) -> None:
-    """Raise BadInput if the days of a forecast from this time may have no date."""
+    """Raise BadInput if the days of a forecast or the weeks up to this time may have no date."""
     if not 4 <= today.year < 9988:
         raise BadInput(f"asOf, knownAt: expected the years 4 to 9987 - found {today.year}")
 

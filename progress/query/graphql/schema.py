@@ -636,6 +636,7 @@ async def learner(
 async def group(info: Info, group_id: ID, as_of: datetime | None = UNSET) -> groups.Group | None:
     group_id, reader = _authorize_group(info, group_id), info.context.queries.reader
     if as_of:
+        arguments.check_forecast_year(as_of)
         await groups.check_past(reader, group_id)
         return await groups.get_group(reader, group_id, at=info.context.at, as_of=as_of)
     # Read the members only if a selected number needs them: reading takes most of the query's time.
@@ -663,6 +664,7 @@ async def learners(
     group_id = _authorize_group(info, group_id)
     order = order_by or groups.LearnerOrder.AT_RISK
     if as_of:
+        arguments.check_forecast_year(as_of)
         await groups.check_past(info.context.queries.reader, group_id)
     page = await groups.get_learners(
         info.context.queries.reader,
