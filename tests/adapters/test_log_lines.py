@@ -143,7 +143,7 @@ def test_secrets_in_values_of_any_type_are_masked_and_numbers_are_unchanged() ->
 
 
 _SCRIPT = """
-import logging, sys, threading
+import logging, sys, threading, warnings
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from progress.adapters.telemetry import logs
@@ -165,18 +165,21 @@ except OSError:
 thread = threading.Thread(target=fail)
 thread.start()
 thread.join()
+warnings.warn("password=hush-hush", stacklevel=1)
+type("Broken", (), {"__del__": lambda _: fail()})()
 fail()
 """
 
 
-def test_messages_of_libraries_and_uncaught_exceptions_are_logged_as_masked_lines() -> None:
+def test_messages_of_libraries_warnings_and_errors_are_logged_as_masked_lines() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stderr) == (1, "")
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
-    severities = ["INFO", "ERROR", "ERROR", "ERROR", "CRITICAL", "CRITICAL"]
+    severities = ["INFO", *["ERROR"] * 3, "CRITICAL", "WARNING", "WARNING", "CRITICAL"]
     assert [line["severity"] for line in lines] == severities
+    assert "UserWarning" in lines.pop(5)["message"]
     assert all("OSError" in line["stack_trace"] for line in lines[1:])
     assert "hush" not in ran.stdout
     assert "ann@" not in ran.stdout

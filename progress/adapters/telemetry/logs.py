@@ -39,7 +39,7 @@ _LIBRARY_HANDLER = _LibraryHandler(logging.WARNING)
 
 
 def configure(service: str) -> None:
-    """Set the service name, and write library logs and uncaught exceptions as JSON lines.
+    """Set the service name, and write logs, warnings and uncaught exceptions as JSON lines.
 
     Raise SettingsError if a setting is invalid.
     """
@@ -51,6 +51,9 @@ def configure(service: str) -> None:
         sys.excepthook = _log_uncaught
     if threading.excepthook is threading.__excepthook__:  # a test may have set a hook
         threading.excepthook = _log_uncaught_in_thread
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _log_unraisable
+    logging.captureWarnings(capture=True)
     tracing.preload()
 
 
@@ -74,6 +77,14 @@ def _log_uncaught(
 def _log_uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
     if isinstance(arguments.exc_value, Exception):
         _log_uncaught(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+
+
+def _log_unraisable(arguments: "sys.UnraisableHookArgs") -> None:
+    """Log an error that nobody can catch, such as one while an object is deleted."""
+    error = arguments.exc_value or arguments.exc_type()
+    stack = "".join(traceback.format_exception(error))
+    message = f"{arguments.err_msg or 'ignored'}: {error}"
+    lines.write({"severity": "WARNING", "message": message, "stack_trace": stack})
 
 
 def write(severity: Severity, message: str, **fields: object) -> None:
