@@ -114,11 +114,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.gate)
         if gate.is_further_example(item):
             item.add_marker(pytest.mark.exhaustive)
-        fixtures = {*getattr(item, "fixturenames", ())}
-        # The first test with these fixtures waits until Terraform has created the plans, or until a
-        # stack has started.
-        if {"environments", "bootstrap_root", "root", "demo"} & fixtures:
-            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,8 +4,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from progress.adapters.telemetry import metric_fields
 from progress.projections.gauges import Gauges
 from tests.support.emitted_lines import Emitted
@@ -18,7 +16,6 @@ RESULTS = {"hit", "miss", "error", "off"}
 OUTCOMES = {"ok", "error", "retried"}
 
 # A local stack starts slowly on a busy machine.
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_the_running_stack_emits_every_metric_field(emitted: Emitted) -> None:

@@ -28,8 +28,6 @@ from tests.support import api, written_archives
 from tests.support.api import Api
 from tests.support.stage import append
 
-pytestmark = pytest.mark.timeout(600)  # DuckDB is slow on a busy machine
-
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, ANALYSIS = DOCS / "memory.md", DOCS / "analysis.md"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

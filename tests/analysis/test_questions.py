@@ -37,8 +37,6 @@ from tests.support import archives, cli, event_logs, model_rows, sample_events, 
 from tests.support.event_logs import Disturbance, Log, disturbances, logs
 from tests.support.stage import Stage, append
 
-pytestmark = pytest.mark.timeout(600)  # DuckDB and commands are slow on a busy machine
-
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MONDAY = datetime(2024, 3, 4, 12, tzinfo=UTC)
 EVER = (date.min, date.max)

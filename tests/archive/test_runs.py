@@ -19,8 +19,6 @@ from tests.conftest import Store
 from tests.support import archives, cli, sample_events
 from tests.support.stage import append
 
-pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
-
 
 def test_the_archive_contains_each_event_of_the_log_once(
     log: Connection, archive: Storage, folder: Path

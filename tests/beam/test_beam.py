@@ -18,8 +18,6 @@ from tests.conftest import skip_without
 from tests.support import archives, cli, model_rows
 from tests.support.archive_rebuilds import Archived
 
-pytestmark = pytest.mark.timeout(600)  # Beam starts slowly on a busy machine
-
 LOCAL = beam.list_local_options(2)
 
 _WAITING = """

@@ -14,8 +14,6 @@ from progress.local import readiness
 from tests.support import folders, http_servers, node
 from tests.support.learner_client import CLIENT, VECTORS
 
-pytestmark = pytest.mark.timeout(300)  # the first test compiles and packs the package
-
 GIVEN: list[dict[str, Any]] = json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]
 EXPECTED = {
     vector["name"]: {part: vector[part] for part in ("steps", "requests", "outbox")}

@@ -14,8 +14,6 @@ from tests.support import cli, fault_stack, node, programs
 from tests.support.fault_stack import Stack
 from tests.support.learner_client import CLIENT
 
-pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
-
 README, PAGE, SKILL = (
     (files.ROOT / name).read_text(encoding="utf-8")
     for name in ("README.md", "docs/from-an-app.md", "docs/skill.md")

@@ -14,8 +14,6 @@ from tests.conftest import skip_without
 from tests.support import browser, folders, node
 from tests.support.fault_stack import Stack
 
-pytestmark = pytest.mark.timeout(600)
-
 _DAYS = """query($from: Date!, $to: Date!) {
   dailyStats(from: $from, to: $to, zeroFill: false) { date answers } }"""
 

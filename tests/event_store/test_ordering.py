@@ -93,7 +93,6 @@ def test_a_hanging_transaction_that_appends_nothing_does_not_block_appends_or_re
     hung.run("ROLLBACK")
 
 
-@pytest.mark.timeout(240)
 def test_a_reader_sees_every_event_of_four_concurrent_writers(store: Store) -> None:
     total, size = 20_000, 250
     with closing(store.connect()) as reader, ThreadPoolExecutor(4) as pool:

@@ -22,8 +22,6 @@ from tests.conftest import skip_without
 from tests.support import cli, folders, http_client, node, programs
 from tests.support.recent_events import study
 
-pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
-
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
 README = (EXAMPLES / "README.md").read_text(encoding="utf-8")

@@ -15,8 +15,6 @@ from progress.local import data_folder
 from progress.local.stack import running
 from tests.support import browser, http_servers
 
-pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
-
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sign-in"
 _SDK = {
     "firebase-app.js": "export const initializeApp = (config) => config;",

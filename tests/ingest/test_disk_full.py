@@ -6,16 +6,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from progress.adapters.postgres import database
 from progress.local import postgres, readiness
 from tests.support import function_process, http_client, small_disks
 from tests.support.envelopes import session_started
 from tests.support.postgres_servers import OwnServer
 from tests.support.pushes import encode_push
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def events(count: int) -> list[dict[str, Any]]:

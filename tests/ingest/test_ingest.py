@@ -187,7 +187,6 @@ def accepts(running: FunctionProcess, body: bytes) -> bool:
     return http_client.push(running.port, body, path=path) in (200, 204)
 
 
-@pytest.mark.timeout(240)
 def test_no_event_is_lost_or_repeated_if_ingest_is_killed_during_deliveries(store: Store) -> None:
     batches = [[session_started() for _ in range(5)] for _ in range(300)]
     posts = [json.dumps(batch).encode() for batch in batches[::2]]

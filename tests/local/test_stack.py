@@ -33,7 +33,6 @@ from tests.support import cli, fault_stack, folders, http_client, postgres_serve
 from tests.support.postgres_servers import url_of
 
 # Starting a stack takes a long time on a busy machine.
-pytestmark = pytest.mark.timeout(300)
 
 PARTS = {"postgres", "valkey", "pubsub", "ingest", "project", "query", "supervisor"}
 
@@ -450,7 +449,6 @@ def test_a_socket_folder_of_another_user_is_rejected(
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mask", MASKS)
 def test_only_the_owner_can_access_the_files_of_a_stack(stack: Stack, mask: int) -> None:
     with folders.umask(mask):

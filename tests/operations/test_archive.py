@@ -23,8 +23,6 @@ from tests.support.operation_fixtures import Operator, deliver, result
 from tests.support.postgres_servers import url_of
 from tests.support.stage import append
 
-pytestmark = pytest.mark.timeout(300)
-
 EVER = 'before: "2999-01-01T00:00:00Z",'
 
 

@@ -51,8 +51,6 @@ from tests.support.export_fixtures import export, export_statistics, read
 from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import ADMIN, Operator, list_changes
 
-pytestmark = pytest.mark.timeout(300)
-
 AT = sample_events.BEGIN
 ANN = "learner-ann"
 

@@ -223,7 +223,6 @@ def test_an_empty_store_computes_the_same_numbers_from_the_exported_events(
     assert model_rows.read_table(populated, "event_store.dead_letters") == []
 
 
-@pytest.mark.timeout(600)
 @given(log=logs())
 def test_the_numbers_of_any_log_can_be_recomputed_from_the_exported_events(
     stage: Stage, log: Log

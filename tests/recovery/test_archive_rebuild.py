@@ -43,8 +43,6 @@ from tests.support.archive_rebuilds import Archived, run_in_turn
 from tests.support.sample_events import lesson
 from tests.support.stage import append
 
-pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machine
-
 # Each entry names a function. A task that loads a bucket is killed before or after it calls this
 # function.
 DEATHS = [

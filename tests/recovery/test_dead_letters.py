@@ -36,7 +36,6 @@ def flooded(connection: Connection) -> Connection:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(300)  # thousands of replays are slow on a busy machine
 def test_many_dead_letters_are_counted_replayed_and_discarded_by_reason(
     store: Store, flooded: Connection
 ) -> None:

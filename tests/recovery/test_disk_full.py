@@ -21,7 +21,6 @@ LEARNERS = [f"u{n}" for n in range(40)]
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(300)
 def test_a_disk_that_is_full_during_the_swap_leaves_the_live_read_models(
     small_server: OwnServer, small_disk: Path
 ) -> None:

@@ -37,8 +37,6 @@ from tests.support.stage import append, connect
 LATER = "later-learner"
 ARCHIVE_RUNNING = "another run works on the archive: wait until it ends"
 
-pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
-
 
 def archive() -> Folder:
     """Return the archive that the settings name."""

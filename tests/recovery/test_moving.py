@@ -16,8 +16,6 @@ from tests.support.recovery_fixtures import BLOCKS, every_row
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import append, connect
 
-pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
-
 USERS = ("ann", "ben", "cyd")
 INGEST = "learning-events-ingest-sub"
 

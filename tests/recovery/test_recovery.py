@@ -27,8 +27,6 @@ from tests.support.cloud_scheduler import CloudScheduler
 from tests.support.runbooks import Shell, blocks
 from tests.support.stage import connect
 
-pytestmark = pytest.mark.timeout(600)  # a local stack is slow on a busy machine
-
 BLOCKS = recovery_fixtures.BLOCKS
 USERS = ("ann", "ben", "cyd")
 RESTORE = blocks("Restore the event store")

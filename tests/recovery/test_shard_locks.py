@@ -20,8 +20,6 @@ from tests.support import cli, model_rows, recovery_fixtures, sample_events
 from tests.support.postgres_servers import url_of
 from tests.support.stage import connect
 
-pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
-
 BLOCKS = recovery_fixtures.BLOCKS
 
 

@@ -17,8 +17,6 @@ from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.support import cli, model_rows, recovery_fixtures, sample_events
 
-pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
-
 BLOCKS = recovery_fixtures.BLOCKS
 ID = "00000000-0000-0000-0000-000000000000"
 COMMANDS = (

@@ -20,7 +20,7 @@ def run(
         input=text,
         capture_output=True,
         encoding="utf-8",
-        timeout=110,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

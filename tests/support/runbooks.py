@@ -85,7 +85,7 @@ class Shell:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=250,
             check=False,
         )
 

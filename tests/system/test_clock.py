@@ -74,7 +74,6 @@ def stack(set_clock: Callable[[timedelta], None]) -> Iterator[Stack]:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(300)
 def test_clock_steps_change_neither_the_events_nor_their_order(
     stack: Stack, set_clock: Callable[[timedelta], None]
 ) -> None:

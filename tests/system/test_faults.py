@@ -125,7 +125,6 @@ def kill_each(
 
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("seed", [7, 8, 9])
-@pytest.mark.timeout(300)  # the test restarts many processes
 def test_no_event_is_lost_or_repeated_if_any_process_is_killed_during_a_delivery(
     stack: Stack, seed: int
 ) -> None:

@@ -24,7 +24,6 @@ from tests.support.stage import append
 
 BLOCKS = recovery_fixtures.BLOCKS
 
-pytestmark = pytest.mark.timeout(300)  # commands are slow on a busy machine
 
 TEXT = "[/b]x\x1b[31m\x9b2J\u202e\u2028\nforged"
 SHOWN = terminal.escape(TEXT)

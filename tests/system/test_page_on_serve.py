@@ -10,7 +10,7 @@ from tests.query.page import test_commands, test_layout, test_requests
 from tests.support import browser, cli, served
 from tests.support.served import Served
 
-pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.exhaustive
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from tests.support.postgres_servers import EMBEDDED, Server, connect_plainly
 from tests.support.pushes import encode_push
 from tests.support.stage import append
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.every_postgres]
+pytestmark = pytest.mark.every_postgres
 
 CONFIGURED = {
     "client_encoding": "SJIS",  # has no backslash: its byte is a yen sign

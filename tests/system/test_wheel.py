@@ -17,8 +17,6 @@ from progress import __version__, files
 from progress.local import ports
 from tests.support import http_client, programs
 
-pytestmark = pytest.mark.timeout(300)  # a stack starts slowly on a busy machine
-
 # What the wheel lacks on purpose: of these, only `make` and the workflows need something.
 _BESIDE = ("bench", "clients", "examples", "infra", "tests", ".")
 

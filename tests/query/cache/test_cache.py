@@ -605,7 +605,6 @@ class Learner:
         Projector(self._connection, publisher=publisher()).catch_up_all()
 
 
-@pytest.mark.timeout(300)  # with 50 examples, on a busy machine
 @settings(max_examples=2 * settings().max_examples)
 @given(data=st.data())
 def test_each_result_equals_the_result_without_a_cache(

@@ -12,8 +12,6 @@ from tests.support import browser, page_walks
 from tests.support.browser import Stack
 from tests.support.page_walks import Explorer, Failure, Step
 
-pytestmark = pytest.mark.timeout(180)
-
 WALKS = 36  # 2.4 s of CPU time each: 43 s on two cores
 WIDTHS = (320, 390, 640, 768, 1024, 1280)
 LEARNER = {
