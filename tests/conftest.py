@@ -5,6 +5,7 @@ import gc
 import importlib
 import os
 import signal
+import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client
-from progress.local import ports
+from progress.local import ports, readiness
 from progress.projections import changes
 from tests.support import browser, gate, postgres_servers, terraform, xdist_scheduling
 from tests.support.api import QueryClient
@@ -302,6 +303,8 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
 def visit(chromium: Browser, demo: browser.Stack) -> Iterator[browser.Visits]:
     """A function that opens the page in a new browser context; Visit.check runs after the test."""
     made: list[browser.Visit] = []
+    # What a test calls today would be yesterday if it ran past midnight.
+    readiness.wait(lambda: time.time() % 86_400 < 86_400 - 60, "midnight", seconds=90)
 
     def begin(**options: Any) -> browser.Visit:
         # With animations, the browser would draw each page many times.

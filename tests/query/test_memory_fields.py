@@ -14,7 +14,7 @@ from progress.projections.projector import SHARDS, Projector
 from progress.query.read_models import rows
 from tests import oracle
 from tests.conftest import Store
-from tests.support import api, model_rows, sample_events
+from tests.support import api, model_rows, recent_events, sample_events
 from tests.support.api import Api, QueryClient
 from tests.support.postgres_servers import url_of
 from tests.support.stage import Stage, append
@@ -116,13 +116,19 @@ def test_the_calibration_equals_the_oracle_s(
         for number in range(learners):
             since = begin if number % 2 else begin - 363 * DAY
             append(connection, reviewed_daily(f"u{number}", days, since=since))
-        world = see(connection, datetime.now(UTC))
-    for user in ("u0", "u1", "nobody"):
-        field = f'calibration(userId: "{user}") {{ {CALIBRATION} }}'
-        answer = query_api.post(f"{{ {field} }}", roles=["support"])
-        assert same(snake(answer["data"]["calibration"]), oracle.calibration(world, user))
-    answer = query_api.post(f"{{ calibrationOfAll {{ {CALIBRATION} }} }}", roles=["support"])
-    of_all = answer["data"]["calibrationOfAll"]
+    users = ("u0", "u1", "nobody")
+
+    def read() -> tuple[oracle.World, list[Any]]:
+        with closing(store.connect()) as connection:
+            world = see(connection, datetime.now(UTC))
+        fields = [*(f'calibration(userId: "{user}")' for user in users), "calibrationOfAll"]
+        asked = [f"{{ found: {field} {{ {CALIBRATION} }} }}" for field in fields]
+        answers = [query_api.post(query, roles=["support"])["data"]["found"] for query in asked]
+        return world, answers
+
+    world, (*of_users, of_all) = recent_events.ask_within(86_400, read)
+    for user, found in zip(users, of_users, strict=True):
+        assert same(snake(found), oracle.calibration(world, user))
     assert same(snake(of_all), oracle.calibration_of_all(world))
     assert (of_all is None) == (learners < 20)
 

@@ -1,10 +1,23 @@
 """Events of the last days, which reach milestones that are told."""
 
+import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.support import sample_events
+
+T = TypeVar("T")
+
+
+def ask_within(seconds: int, ask: Callable[[], T]) -> T:
+    """Return the answer of a call that begins and ends in one clock minute, hour or day of UTC."""
+    while True:
+        began = time.time() // seconds
+        answer = ask()
+        if time.time() // seconds == began:
+            return answer
 
 
 def ago(days: int) -> datetime:

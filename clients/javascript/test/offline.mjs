@@ -4,10 +4,11 @@ import { Progress, fileStorage } from "learner-progress";
 
 const { API: url, TOKEN: token, OUTBOX: path } = process.env;
 const options = { token: () => token, storage: fileStorage(path), delayMs: Infinity };
+const now = Date.now(); // so that midnight divides no day
 const offline = new Progress({ ...options, url: "http://127.0.0.1:9" });
 for (let day = 9; day > 0; day--) {
   for (let number = 0; number < 300; number++) {
-    const at = Date.now() - day * 86_400_000;
+    const at = now - day * 86_400_000;
     await offline.reviewed({ itemId: `item-${number}`, rating: 3, intervalDays: 1, durationMs: 2_000, at });
   }
   await offline.flush();
