@@ -270,6 +270,7 @@ def redis_with_notifications(empty_redis: str) -> Iterator[str]:
     """The URL of the empty Valkey to which changes are published; replies may take up to 10 s."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
+        patch.setattr(changes, "_CONNECT_TIMEOUT_S", 10)
         patch.setattr(changes, "_REPLY_TIMEOUT_S", 10)
         patch.setattr(async_client, "_TIMEOUT_S", 10)
         patch.setattr(async_client, "_HANDSHAKE_TIMEOUT_S", 10)

@@ -76,7 +76,7 @@ def test_connections_without_a_complete_head_do_not_delay_a_response(serve: Serv
 
 @pytest.mark.first_in_gate
 def test_a_connection_without_a_complete_head_is_closed_at_the_deadline(serve: Serve) -> None:
-    running = serve(0.5)
+    running = serve(2)
     with connect(running, 4) as (silent, half, late, slow):
         half.sendall(GET)
         assert ask(late, WHOLE + GET, 1_000) == b"HTTP/1.1 200 "

@@ -18,7 +18,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs, metric_fields, otlp, tracing
 from progress.errors import PubSubUnavailable
-from progress.event_store import outgoing, publication
+from progress.event_store import outgoing
 from progress.files import ROOT
 from progress.ingest import push
 from progress.local import processes, readiness
@@ -212,19 +212,14 @@ def test_the_span_of_a_failed_publication_has_failed(
     sample_events.record_lessons(connection, "ann")
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     settings.current.cache_clear()
-    wakeups.outage.cache_clear()
     fake_publisher.is_down = True
-    try:
-        with (
-            closing(Publisher(store, fake_publisher, "all")) as publisher,
-            tracing.start_span("work", None, "internal"),
-        ):
-            assert not wakeups.send([3])
-            with pytest.raises(PubSubUnavailable):
-                publisher.run()
-    finally:
-        wakeups.outage.cache_clear()
-        publication.outage.cache_clear()
+    with (
+        closing(Publisher(store, fake_publisher, "all")) as publisher,
+        tracing.start_span("work", None, "internal"),
+    ):
+        assert not wakeups.send([3])
+        with pytest.raises(PubSubUnavailable):
+            publisher.run()
     names = [f"publish {topic}" for topic in (wakeups.TOPIC, outgoing.TOPIC)]
     spans = receiver.wait_for(*(("cli", name) for name in names))
     assert {(span.name, span.is_failed) for span in spans if span.name in names} == {

@@ -73,7 +73,7 @@ def append(connection: Connection, event: ParsedEvent) -> dict[str, int]:
 def test_events_are_counted_by_what_has_become_of_them(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrivals, "_STALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(arrivals, "_STALL_TIMEOUT_S", 2)
     monkeypatch.setattr(arrivals, "_POLL_INTERVAL_S", 0.01)
     monkeypatch.setattr(arrivals, "_LOOKED_UP", 2)
     earlier, waiting, new, odd, late, lost = (

@@ -361,7 +361,6 @@ def test_a_wake_up_publishes_after_the_fold(
     monkeypatch.setenv("PUBLISH_EVENTS", "all")
     monkeypatch.setattr(projector, "_idle", queue.LifoQueue())
     shard = model_rows.read_value(connection, "shard", user="ann")
-    publication.outage.cache_clear()
     publisher.pubsub.is_down = True
     with pytest.raises(PubSubUnavailable):
         projector.wake(shard)

@@ -98,8 +98,8 @@ def large() -> Iterator[FunctionProcess]:
 
 @pytest.fixture
 def hasty() -> Iterator[FunctionProcess]:
-    """A function that reserves at most 1 MiB for bodies and waits 0.5 s for a body."""
-    with serve(SOURCE.format(capacity=MIB, timeout_s=0.5)) as running:
+    """A function that reserves at most 1 MiB for bodies and waits 2 s for a body."""
+    with serve(SOURCE.format(capacity=MIB, timeout_s=2)) as running:
         yield running
 
 
@@ -237,7 +237,7 @@ def test_a_slow_body_times_out_and_frees_its_memory(
 
 
 def test_a_rejected_body_that_arrives_slowly_is_cut_off() -> None:
-    source = SOURCE.format(capacity=MIB, timeout_s=4)  # the first body keeps its memory for 4 s
+    source = SOURCE.format(capacity=MIB, timeout_s=8)  # the first body keeps its memory for 8 s
     with serve(source) as running, clients(running, 2) as (held, slow):
         hold(held, running, 60_000)
         slow.begin(MIB)

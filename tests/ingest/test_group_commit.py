@@ -225,9 +225,9 @@ HANGS = "a request hangs"
 def fails(call: Future[Committed]) -> bool:
     """Return whether the call raised Unavailable.
 
-    The call must end within 8 s, long before the time limit ENOUGH.
+    The call must end within 20 s, long before the time limit ENOUGH.
     """
-    done, _ = wait([call], timeout=8)
+    done, _ = wait([call], timeout=20)
     assert done, HANGS
     return isinstance(call.exception(), Unavailable)
 
@@ -273,7 +273,8 @@ def test_a_request_fails_if_a_statement_gets_no_reply(
         setattr(wire, lost, True)
         return made
 
-    group = GroupCommit(connect_and_hang if not appended else connect, ignore, timeout_s=0.5)
+    # In time for what a busy machine appends first.
+    group = GroupCommit(connect_and_hang if not appended else connect, ignore, timeout_s=2)
     for _ in range(appended):
         group.append(delivery())
     setattr(wire, lost, True)

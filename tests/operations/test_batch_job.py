@@ -368,6 +368,7 @@ def job(
 ) -> Iterator[Job]:
     monkeypatch.setattr(backlog, "_NEXT_PULL_TIMEOUT_S", 0.5)
     monkeypatch.setattr(wakeups, "_TIMEOUT_S", 10.0)  # a busy machine connects slowly
+    wakeups.outage.cache_clear()  # what a test before has seen
     made = Job({}, store, connection, monkeypatch, capsys)
     made.configure(
         DATABASE_URL=NOWHERE,

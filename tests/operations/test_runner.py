@@ -11,7 +11,6 @@ from uuid import UUID
 import pytest
 import redis
 
-from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.errors import (
@@ -559,15 +558,14 @@ def test_progress_is_written_once_a_second(operator: Operator, populated: Connec
 
 
 def test_each_change_is_published_to_redis(
-    operator: Operator, populated: Connection, valkey: str, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, populated: Connection, redis_with_notifications: str
 ) -> None:
-    monkeypatch.setenv("REDIS_URL", valkey)
-    settings.current.cache_clear()
     started = operator.start("runBatch")
-    with contextlib.closing(redis.Redis.from_url(valkey)) as client, client.pubsub() as listening:
+    server = redis.Redis.from_url(redis_with_notifications)
+    with contextlib.closing(server), server.pubsub() as listening:
         listening.subscribe(f"changed:operation:{started['id']}")
-        assert listening.get_message(timeout=5)
+        assert listening.get_message(timeout=20)
         operator.run(started["id"])
         expected = [version for version, _, _ in list_changes(populated)][1:]
-        messages = [listening.get_message(timeout=5) for _ in expected]
+        messages = [listening.get_message(timeout=20) for _ in expected]
         assert [int(message["data"]) for message in messages if message] == expected

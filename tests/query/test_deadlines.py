@@ -18,6 +18,7 @@ from progress.adapters.postgres import async_client
 from progress.adapters.postgres.database import Connection
 from progress.errors import Unavailable
 from progress.projections.projector import Projector
+from progress.query.cache import versions
 from progress.query.cache.single_flight import SingleFlight
 from progress.query.live.hub import LiveQueries, PollIntervals
 from progress.query.live.sources import Learners
@@ -81,6 +82,7 @@ def test_a_hanging_statement_runs_once_and_is_cancelled(
             failures.append(error)
             raise
 
+    patient.setattr(versions, "MAX_AGE_S", 60)  # their next read would wait for the lock, too
     queried.post(f"{{ again: {field} }}")  # opens the sessions and prepares the statements
     patient.setattr(request_scope, "TIMEOUT_S", SHORT)
     patient.setattr(async_client.Database, "_run_once", counted)

@@ -186,9 +186,9 @@ def test_the_query_function_reads_a_head_of_60_kib(port: int) -> None:
 
 @pytest.fixture
 def hasty() -> Iterator[int]:
-    """The port of a query function that waits half a second for a head."""
+    """The port of a query function that waits two seconds for a head."""
     call = "server.configure(_api.serve, _api.serve_socket"
-    text = function_process.edit("query", call, f"{call}, timeout_s=0.5")
+    text = function_process.edit("query", call, f"{call}, timeout_s=2")
     with (
         token_issuer.serve() as issuer,
         function_process.run("query", issuer.environment(api.NOWHERE), text) as function,
@@ -241,7 +241,7 @@ def test_the_deadline_of_a_head_does_not_limit_the_body(hasty: int) -> None:
         late.sendall(head + body[:1])
         for _ in range(2):
             with closing(connect(hasty)) as silent:
-                assert read_until_closed(silent) == b""  # after half a second
+                assert read_until_closed(silent) == b""  # after two seconds
         late.sendall(body[1:])
         assert late.recv(13) == b"HTTP/1.1 200 "
 

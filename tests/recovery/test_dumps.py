@@ -180,7 +180,7 @@ def test_no_dump_is_made_while_the_schedule_is_paused(
         return True
 
     async def resume() -> None:
-        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             task = group.create_task(schedule.keep_dumps(data_folder.at(str(tmp_path)), dump))
             await asyncio.sleep(0.1)
             local_schedule.pause_file(tmp_path).unlink()

@@ -70,7 +70,6 @@ def run_try(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
-@pytest.mark.timeout(300)
 def test_a_learners_day_goes_from_pubsub_to_the_page(
     run_try: Try, stack: Stack, learner: str, published: list[str]
 ) -> None:
@@ -106,7 +105,7 @@ def test_a_message_that_is_not_recorded_says_where_to_look(
 def test_a_message_that_is_not_folded_says_where_to_look(
     run_try: Try, published: list[str], stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(day, "_ANSWERED_S", 0.5)
+    monkeypatch.setattr(day, "_ANSWERED_S", 8)  # until then, a busy machine has recorded it
     with stack.pause_supervisor():
         stack.signal("project", signal.SIGSTOP)
         try:

@@ -64,8 +64,8 @@ class RunningStack:
 
 
 def _read(text: str) -> Iterator[Line]:
-    for line in text.splitlines():
-        if line.startswith("{"):
+    for line in text.splitlines(keepends=True):
+        if line.startswith("{") and line.endswith("\n"):  # a process may be writing the last line
             yield json.loads(line)
 
 

@@ -15,6 +15,7 @@ from google.cloud.monitoring_v3 import types
 from google.pubsub_v1.types import PublishRequest, PublishResponse, PubsubMessage
 
 from progress.adapters.pubsub import wakeups
+from progress.event_store import publication
 from tests.support.tls_certificates import Certificate
 
 
@@ -90,8 +91,16 @@ class FakePublisher:
 
 @pytest.fixture
 def fake_publisher() -> Iterator[FakePublisher]:
-    server = FakePublisher()
-    yield server
+    """A fake Pub/Sub, which no test before has seen to fail."""
+    server, outages = FakePublisher(), (wakeups.outage, publication.outage)
+    for outage in outages:
+        outage.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        # On a busy machine, a connection may take longer than 2 s, and its failure begins a pause.
+        patch.setattr(wakeups, "_TIMEOUT_S", 60.0)
+        yield server
+    for outage in outages:
+        outage.cache_clear()
     server.close()
 
 

@@ -13,7 +13,6 @@ import pytest
 from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
-from progress.adapters.pubsub import wakeups
 from progress.errors import OperationClaimed, Unavailable
 from progress.event_store import dead_letters, log
 from progress.ingest import push
@@ -137,9 +136,8 @@ def operator(
     monkeypatch.setenv("PROGRESS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake_publisher.address)
     with contextlib.ExitStack() as stack:
-        for cached in (settings.current, wakeups.outage):
-            cached.cache_clear()
-            stack.callback(cached.cache_clear)
+        settings.current.cache_clear()
+        stack.callback(settings.current.cache_clear)
         options = {
             "pubsub_emulator_host": fake_publisher.address,
             "progress_data_dir": str(tmp_path),

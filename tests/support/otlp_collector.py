@@ -55,6 +55,7 @@ class Collector:
                 for scope in resource.scope_spans:
                     self.spans.extend(_span(component, span) for span in scope.spans)
         elif path == "/v1/metrics":
+            points: list[Point] = []
             for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
                 component = self._component(resource.resource)
                 for scope in resource.scope_metrics:
@@ -64,7 +65,8 @@ class Collector:
                             labels = _values(point.attributes)
                             is_histogram = metric.WhichOneof("data") == "histogram"
                             total = point.sum if is_histogram else point.as_int
-                            self.points.append(Point(component, metric.name, labels, total))
+                            points.append(Point(component, metric.name, labels, total))
+            self.points.extend(points)  # at once, because a test may be waiting for one of them
 
     def _component(self, resource: Any) -> str:
         self.resources.append(_values(resource.attributes))

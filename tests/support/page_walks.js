@@ -133,7 +133,7 @@
   window.walk = {
     /** Wait until nothing is loading; then return what the next step and the checks need. */
     async look() {
-      const end = performance.now() + 15_000;
+      const end = performance.now() + 60_000;
       for (let quiet = 0; quiet < 2; quiet = isBusy() ? 0 : quiet + 1) {
         if (performance.now() > end) return { found: ['never ends loading', ...check()], controls: [], names: [] };
         await frame();

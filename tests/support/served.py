@@ -64,7 +64,9 @@ class Served(fault_stack.Stack):
         return self._process.returncode
 
     def lines(self) -> list[str]:
-        return self._log.read_text(encoding="utf-8").splitlines()
+        """Return the lines of the log, without one that a process is writing."""
+        whole, _, _ = self._log.read_text(encoding="utf-8").rpartition("\n")
+        return whole.splitlines()
 
     def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
         assert process.poll() is None, self.lines()[-5:]

@@ -156,6 +156,7 @@ def publishing_to(redis: str, *, patience_s: float | None = None) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", redis)
         if patience_s is not None:
+            patch.setattr(changes, "_CONNECT_TIMEOUT_S", patience_s)
             patch.setattr(changes, "_REPLY_TIMEOUT_S", patience_s)
         settings.current.cache_clear()
         yield

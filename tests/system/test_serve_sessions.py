@@ -69,8 +69,10 @@ def test_one_system_has_the_database_and_takes_a_lost_lock_again(
         first, second = Lock(store.url, HERE), Lock(store.url, Path("/srv/two"))
         await first.take()
         name = rf"{socket.gethostname()[:20]}:{HERE}, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
-        with pytest.raises(StackError, match=f"serve` of {name}, serves this database"):
-            await second.take()
+        with monkeypatch.context() as patch:
+            patch.setattr(sessions, "_PATIENCE_S", 0)
+            with pytest.raises(StackError, match=f"serve` of {name}, serves this database"):
+                await second.take()
         keeping = asyncio.create_task(first.keep())
         await lose()
         monkeypatch.setattr(first, "_url", url_of(store.url, "nobody"))
@@ -81,7 +83,6 @@ def test_one_system_has_the_database_and_takes_a_lost_lock_again(
             await keeping
         second.release()
 
-    monkeypatch.setattr(sessions, "_PATIENCE_S", 0.4)
     asyncio.run(run())
 
 

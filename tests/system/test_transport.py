@@ -106,7 +106,7 @@ def test_no_push_waits_for_the_answer_to_another(pubsub: Pubsub, inbox: Inbox) -
 
     def answer(body: dict[str, Any]) -> int:
         if base64.b64decode(body["message"]["data"]) == b"slow":
-            is_over.wait(8)
+            is_over.wait(30)
         return 204
 
     inbox.answer = answer
