@@ -83,7 +83,7 @@ class Client:
                 run.told.append(self.read_body().decode())
                 self.respond(204)
 
-        chromium = [browser.PROGRAM or "", "--headless", "--no-sandbox", "--disable-gpu"]
+        chromium = [browser.PROGRAM or "", "--headless", *browser.OPTIONS]
         chromium += ["--enable-logging=stderr"]
         chromium += [f"--user-data-dir={folder}", "--remote-debugging-port=0", self.origin]
         with http_servers.serve(Handler, self._port), tempfile.TemporaryFile("w+") as errors:

@@ -45,7 +45,7 @@ Envelope = dict[str, Any]
 
 expect.set_options(timeout=30_000)  # ms; a page takes seconds on a busy machine
 
-_OPTIONS = [
+OPTIONS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     "--disable-software-rasterizer",  # an emulated GPU takes more CPU time than no GPU
     # Fewer processes take less CPU time. Not one for all pages: they would go online together, but
@@ -157,7 +157,7 @@ def browser(*more: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=PROGRAM,
-            args=[*_OPTIONS, *(more or (_UNOPTIMISED,))],
+            args=[*OPTIONS, *(more or (_UNOPTIMISED,))],
             ignore_default_args=_IGNORED,
         )
         yield chromium
