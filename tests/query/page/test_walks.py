@@ -113,7 +113,7 @@ def test_no_long_word_name_or_id_widens_the_page(
         ),
         ("wider than the viewport", "document.querySelector('h2').style.width = '361px'"),
         ("nonsense on screen", "document.querySelector('.note').ariaLabel = `${{}.planted} days`"),
-        ("raw key on screen", "document.querySelector('.note').textContent = 'today.planted'"),
+        ("raw key on screen", "document.querySelector('.note').textContent = 'streak.planted'"),
         ("control without a name", "document.querySelector('#main button').textContent = ''"),
         ("numbers that disagree", "document.querySelector('[data-same$=due]').textContent = '0'"),
         ("axe", "document.querySelector('h2').style.color = '#fefefe'"),
