@@ -2,13 +2,11 @@
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
 import operator
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -252,33 +250,16 @@ def test_a_cached_token_is_rejected_if_the_scheme_is_not_bearer(
             asyncio.run(authenticator.authenticate(f"Basic {token}"))
 
 
-def test_a_cached_token_expires_at_the_time_in_its_exp_claim(
-    authenticator: auth.Authenticator,
+def test_a_cached_token_is_valid_from_its_verification_until_its_exp_claim(
+    authenticator: auth.Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Lifetimes in seconds. On a busy machine, a token may expire during its first use.
-    for life in (1, 5, 25):
-        token = token_issuer.token(exp=time.time() + life)
-        with contextlib.suppress(Unauthenticated):
+    now = time.time()
+    token = token_issuer.token(exp=now + 5_000)
+    for later, is_cached in ((3_600, True), (4_999, True), (5_001, False), (0, False)):
+        monkeypatch.setattr(time, "time", lambda later=later: now + later)
+        if later == 3_600:
             caller(authenticator, token)
-            break
-
-    def ask_until(end: float) -> None:
-        while time.time() < end:
-            caller(authenticator, token)
-
-    with pytest.raises(Unauthenticated):
-        ask_until(time.time() + 2 * life)
-
-
-def test_a_token_that_was_cached_while_the_clock_was_ahead_is_verified_again(
-    authenticator: auth.Authenticator, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    token, hour, now = token_issuer.token(exp=time.time() + 7_200), 3_600, time.time
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "time", lambda: now() + hour)
-        caller(authenticator, token)
-        assert authenticator.find_cached(f"Bearer {token}")
-    assert authenticator.find_cached(f"Bearer {token}") is None
+        assert bool(authenticator.find_cached(f"Bearer {token}")) == is_cached
 
 
 def test_support_and_administrators_may_read_any_learner_and_teachers_only_their_groups() -> None:
@@ -532,18 +513,6 @@ def test_malformed_tokens_do_not_cause_internal_errors(
         caller(authenticator, ".".join(map(part, (head, text, signature))))
 
 
-def test_threads_do_not_accumulate_if_the_issuer_hangs(
-    authenticator: auth.Authenticator, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.05)
-    issuer.may_answer.clear()
-    before = threading.active_count()
-    for _ in range(50):
-        with pytest.raises(IssuerUnavailable):
-            caller(authenticator, token_issuer.token())
-    assert threading.active_count() <= before + 3
-
-
 def test_concurrent_requests_share_one_failed_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "_FETCH_TIMEOUT_S", 0.2)
     monkeypatch.setattr(auth, "_RETRY_INTERVAL_S", 0.2)
@@ -574,22 +543,6 @@ def test_new_keys_are_accepted_and_withdrawn_keys_invalidate_their_tokens(
     for token in (known, token_issuer.token("eve")):
         with pytest.raises(Unauthenticated):
             caller(authenticator, token)
-
-
-def test_known_keys_stay_valid_while_the_issuer_is_unreachable(
-    authenticator: auth.Authenticator, issuer: Issuer, clock: Clock
-) -> None:
-    issuer.fails = True
-    for _ in range(10):
-        with pytest.raises(IssuerUnavailable):
-            caller(authenticator, token_issuer.token())
-    assert issuer.requests == 1
-    issuer.fails = False
-    clock.now += 6
-    assert caller(authenticator, token_issuer.token()).user_id == "ann"
-    issuer.fails = True
-    clock.now += 3_601
-    assert caller(authenticator, token_issuer.token("bob")).user_id == "bob"
 
 
 def test_unusable_keys_are_ignored(authenticator: auth.Authenticator, issuer: Issuer) -> None:

@@ -58,7 +58,6 @@ class Issuer:
     def __init__(self, url: str):
         self.url = url
         self.requests = 0
-        self.fails = False
         self.body: bytes | None = None  # if set, the server sends it instead of the keys
         self.speaks_http = True
         self.may_answer = threading.Event()
@@ -87,7 +86,7 @@ def serve() -> Iterator[Issuer]:
             issuer.requests += 1
             issuer.may_answer.wait(20)
             if issuer.speaks_http:
-                self.send_response(500 if issuer.fails else 200)
+                self.send_response(200)
                 self.end_headers()
             keys = json.dumps({"keys": issuer.keys}).encode()
             body = keys if issuer.body is None else issuer.body
