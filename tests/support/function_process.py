@@ -39,6 +39,16 @@ class FunctionProcess:
         texts = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in family]
         return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in texts)
 
+    def worker(self) -> psutil.Process:
+        """Return the only worker of the server."""
+        (worker,) = psutil.Process(self.process.pid).children()
+        return worker
+
+    def count_clients(self) -> int:
+        """Return the number of connected clients."""
+        connections = self.worker().net_connections("tcp")
+        return sum(c.status == "ESTABLISHED" and c.laddr.port == self.port for c in connections)
+
     def kill(self) -> None:
         """Send SIGKILL to the server and its workers."""
         processes.kill_group(processes.identify(self.process.pid))

@@ -10,7 +10,6 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
-import psutil
 import pytest
 import redis
 from starlette.types import Message
@@ -228,7 +227,7 @@ def test_a_stream_that_the_client_does_not_read_ends_soon_after_its_buffer_is_fu
 ) -> None:
     with serve(intervals=SHORT, server="stall_s=0.2") as function:
         idle = open_idle_stream(function.port, subscribe, recorder, 60)
-        readiness.wait(lambda: count_clients(function) == 0, "the end of the stream")
+        readiness.wait(lambda: function.count_clients() == 0, "the end of the stream")
         idle.close()
 
 
@@ -241,17 +240,10 @@ def test_a_stream_that_the_client_does_not_read_ends_when_its_token_expires(
     log = tmp_path / "log"
     with serve(intervals=SHORT, server=PATIENT, log=log) as function:
         idle = open_idle_stream(function.port, subscribe, recorder, 60, **options)
-        assert count_clients(function) == 1
-        readiness.wait(lambda: count_clients(function) == 0, "the end of the stream")
+        assert function.count_clients() == 1
+        readiness.wait(lambda: function.count_clients() == 0, "the end of the stream")
         idle.close()
     assert "ERROR" not in log.read_text(encoding="utf-8")
-
-
-def count_clients(function: FunctionProcess) -> int:
-    """Return the number of connected clients."""
-    (worker,) = psutil.Process(function.process.pid).children()
-    connections = worker.net_connections("tcp")
-    return sum(c.status == "ESTABLISHED" and c.laddr.port == function.port for c in connections)
 
 
 @pytest.mark.exhaustive
@@ -328,7 +320,7 @@ def test_a_thousand_streams_do_not_leak_files_or_memory(serve: Serve, valkey: st
 
 def measure(function: FunctionProcess) -> tuple[int, int]:
     """Return the worker process's number of open files, and its resident memory in bytes."""
-    (worker,) = psutil.Process(function.process.pid).children()
+    worker = function.worker()
     return worker.num_fds(), worker.memory_info().rss
 
 

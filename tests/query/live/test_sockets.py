@@ -15,7 +15,6 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
-import psutil
 import pytest
 from gql import Client, gql
 from gql.transport.exceptions import TransportQueryError
@@ -32,7 +31,6 @@ from tests.support import (
     subscription_client,
     token_issuer,
 )
-from tests.support.function_process import FunctionProcess
 from tests.support.http_client import fetch_json
 from tests.support.socket_client import OpenSocket, RawSocket, Socket, frame
 from tests.support.subscription_client import (
@@ -532,13 +530,6 @@ def test_a_browser_s_no_cache_is_not_for_the_operations(
         readiness.wait(is_hit, "a cache hit")
 
 
-def count_clients(function: FunctionProcess) -> int:
-    """Return the number of connected clients."""
-    (worker,) = psutil.Process(function.process.pid).children()
-    connections = worker.net_connections("tcp")
-    return sum(c.status == "ESTABLISHED" and c.laddr.port == function.port for c in connections)
-
-
 def flood_with_queries(client: RawSocket) -> None:
     for n in range(700):
         client.send({"type": "subscribe", "id": f"{n}", "payload": {"query": WIDE}})
@@ -554,7 +545,7 @@ def test_a_client_that_does_not_read_is_disconnected(serve: Serve) -> None:
     with serve(server="stall_s=0.5") as function, closing(RawSocket(function.port)) as client:
         with contextlib.suppress(ConnectionError, TimeoutError):
             flood_with_queries(client)
-        readiness.wait(lambda: count_clients(function) == 0, "the end of the connection")
+        readiness.wait(lambda: function.count_clients() == 0, "the end of the connection")
 
 
 @pytest.mark.exhaustive
@@ -563,7 +554,7 @@ def test_a_client_that_does_not_read_takes_little_memory(
     serve: Serve, flood: Callable[[RawSocket], None]
 ) -> None:
     with serve(server="stall_s=3_600") as function, closing(RawSocket(function.port)) as client:
-        (worker,) = psutil.Process(function.process.pid).children()
+        worker = function.worker()
         before = worker.memory_info().rss
         client.connection.settimeout(2)
         with contextlib.suppress(TimeoutError):  # the server reads no more before it can write
