@@ -1,7 +1,10 @@
 """The page's files over HTTP, its texts in each language, and its modules in Node."""
 
 import gzip
+import itertools
 import json
+import math
+import random
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -281,6 +284,9 @@ const inHours = (hours) => new Date(now + hours * 3_600_000).toISOString();
 const dayIn = (days) => inHours(24 * days).slice(0, 10);
 const print = (value) => console.log(JSON.stringify(value));
 const stages = (n) => ({ learning: n, shortTermMastered: 0, longTermMastered: 0, unlearned: 0 });
+const learner = (more) => ({
+  day: dayIn(0), days: new Map(), restDays: new Set(), streak: {}, projections: [],
+  progress: { masteryStats: stages(0) }, due: [{ date: dayIn(0), items: 0 }], ...more });
 """
 
 
@@ -538,17 +544,18 @@ def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
     tiles = evaluate(
         """
         const { today } = await import('./page/today.js');
-        const tiles = (next) => today({
-          day: dayIn(0), streak: {}, days: new Map(), restDays: new Set(), projections: [],
-          progress: { masteryStats: { shortTermMastered: 1, longTermMastered: 0 } },
+        const tiles = ([next, known]) => today(learner({
+          progress: { masteryStats: { ...stages(0), shortTermMastered: known } },
           due: Array.from({ length: 29 }, (_, n) =>
             ({ date: dayIn(n), items: n === next ? 3 : 0 })),
-        });
-        print([6, 7, 30].map((next) => tiles(next).textContent));
+        }));
+        print([[6, 1], [7, 1], [30, 1], [30, 0]].map((case_) => tiles(case_).textContent));
         """
     )
     expected = ["3 words on Sunday", "3 words on 18 Mar", "falls due in the next 28 days"]
-    assert [end in tile for tile, end in zip(tiles, expected, strict=True)] == [True] * 3
+    expected += ["No review has a date yet"]
+    assert [end in tile for tile, end in zip(tiles, expected, strict=True)] == [True] * 4
+    assert ["All caught up" in tile for tile in tiles] == [True] * 3 + [False]
 
 
 def test_events_that_are_being_counted_are_mentioned_in_a_pill(
@@ -557,12 +564,9 @@ def test_events_that_are_being_counted_are_mentioned_in_a_pill(
     tiles = evaluate(
         """
         const { today } = await import('./page/today.js');
-        const tiles = (secondsBehind) => today({
-          day: dayIn(0), streak: {}, days: new Map(), restDays: new Set(),
-          progress: { masteryStats: { shortTermMastered: 0, longTermMastered: 0 } },
-          due: [{ date: dayIn(0), items: 0 }],
+        const tiles = (secondsBehind) => today(learner({
           projections: [{ name: 'daily_stats', eventsBehind: 3, secondsBehind }],
-        }).children.map(({ textContent }) => textContent);
+        })).children.map(({ textContent }) => textContent);
         print([tiles(9), tiles(1)]);
         """
     )
@@ -739,9 +743,8 @@ def test_the_streak_is_calm_until_six_hours_and_warns_in_three(
         await learnToday(null);
         print([14, 20, 22.5, 23, 25, 27].map((hours) => {
           Date.now = () => Date.parse('2024-03-11T00:00:00Z') + 3_600_000 * hours - 1_800_000;
-          const section = today({ day: '2024-03-11', days: new Map(), restDays: new Set(),
-            streak: { current: 4, atRisk: true }, due: [{ items: 0 }], projections: [],
-            progress: { masteryStats: { shortTermMastered: 0, longTermMastered: 0 } } });
+          const section = today(learner({
+            day: '2024-03-11', streak: { current: 4, atRisk: true } }));
           const count = (style) =>
             section.all.filter(({ attributes }) => attributes.class === style).length;
           const left = Number(section.textContent.match(/(\\d+) hours? left/)?.[1] ?? 0);
@@ -754,15 +757,76 @@ def test_the_streak_is_calm_until_six_hours_and_warns_in_three(
     assert shown == [[level, int(level == 2), 0, False] for level in levels]
 
 
+def test_the_page_says_for_a_week_what_a_study_day_is_now(evaluate: Evaluate) -> None:
+    texts = evaluate(
+        """
+        const { today } = await import('./page/today.js');
+        const told = (changedAt) => today(learner({
+          projections: [{ name: 'learning_streaks', changedAt }] })).textContent;
+        print([inHours(-24 * 6), inHours(-24 * 8), null].map(told));
+        """
+    )
+    told = "A day with answers is a study day now."
+    assert [told in text for text in texts] == [True, False, False]
+
+
+def test_days_with_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(
+    evaluate: Evaluate,
+) -> None:
+    """In a tested year, all days have the same number of answers, or each has a random number."""
+    years = [[number] * 88 for number in (1, 3, 4, 20, 500)]
+    source = random.Random(13)
+    years += [
+        [min(2_000, int(source.lognormvariate(3, spread))) for _ in range(source.randint(1, 366))]
+        for spread in (0.1, 0.5, 1, 2, 3)
+        for _ in range(20)
+    ]
+    script = """
+        const { scaleOf, shade } = await import('./page/year.js');
+        print(JSON.parse(process.env.YEARS).map((answers) => {
+          const scale = scaleOf(answers);
+          return Array.from({ length: Math.max(...answers) + 2 }, (_, n) => shade(n, scale));
+        }));
+        """
+    for answers, shades in zip(years, evaluate(script, YEARS=json.dumps(years)), strict=True):
+        assert shades[0] == 0
+        assert all(shades[1:])
+        assert {later - earlier for earlier, later in itertools.pairwise(shades)} <= {0, 1}
+        ranking = sorted(filter(None, answers))
+        if ranking and (most := ranking[math.ceil(0.9 * len(ranking)) - 1]) >= 4:
+            assert (shades[most], shades[most // 4]) == (4, 1)
+
+
+def test_a_stream_is_parsed_for_any_chunk_size(evaluate: Evaluate) -> None:
+    script = r"""
+        const { results } = await import('./page/events_stream.js');
+        const events = ['{"a":1}', '"日本"'].map((data) => `event: next\ndata: ${data}\n\n`);
+        const end = 'event: complete\ndata:\n\nevent: next\ndata: cut off';
+        const bytes = new TextEncoder().encode(`:\n\n${events.join('')}${end}`);
+        const found = [];
+        for (const size of [1, 2, 3, 7, 1_000]) {
+          const body = new ReadableStream({ start(controller) {
+            for (let at = 0; at < bytes.length; at += size) {
+              controller.enqueue(bytes.slice(at, at + size));
+            }
+            controller.close();
+          } });
+          found.push([]);
+          for await (const result of results(body)) found.at(-1).push(result);
+        }
+        print(found);
+        """
+    assert evaluate(script) == [[{"a": 1}, "日本"]] * 5
+
+
 def test_a_backlog_has_a_plan(evaluate: Evaluate) -> None:
     plans = evaluate(
         """
         const { today } = await import('./page/today.js');
-        const plan = (items, later, studySeconds) => today({
-          day: dayIn(0), streak: {}, restDays: new Set(), projections: [],
+        const plan = (items, later, studySeconds) => today(learner({
           days: new Map([[dayIn(-3), { studySeconds }]]), workload: { secondsPerAnswer: 30 },
           due: Array.from({ length: 29 }, (_, n) => ({ date: dayIn(n), items: n ? later : items })),
-        }).textContent.match(/(Done in|At) .*? a day(, this takes more.*weeks)?/)?.[0] ?? "";
+        })).textContent.match(/(Done in|At) .*? a day(, this takes more.*weeks)?/)?.[0] ?? "";
         print([plan(100, 5, 1800), plan(60, 5, 1800), plan(500, 30, 1200), plan(500, 41, 1200)]);
         """
     )
@@ -789,12 +853,11 @@ def test_the_minutes_for_the_due_items_are_rounded_up_without_floating_point_err
         """
         const { today } = await import('./page/today.js');
         const cases = JSON.parse(process.env.CASES);
-        print(cases.map(([items, answers, ms]) => today({
-          day: dayIn(0), streak: {}, restDays: new Set(), projections: [],
+        print(cases.map(([items, answers, ms]) => today(learner({
           days: new Map([[dayIn(-1), { studySeconds: 3600, answers: 1, correctAnswers: 1 }]]),
           due: [{ date: dayIn(0), items }],
           workload: { secondsPerAnswer: ms / (answers * 1000) },
-        }).textContent.match(/about ([0-9]+) minutes?/)[1]));
+        })).textContent.match(/about ([0-9]+) minutes?/)[1]));
         """,
         CASES=json.dumps(cases),
     )
@@ -821,26 +884,29 @@ def test_until_the_levels_are_counted_the_footer_does_not_say_that_all_is_counte
         const { freshness } = await import('./page/freshness.js');
         const { howFar } = await import('./page/how_far.js');
         const levels = [{ level: 'A1', catalogueItems: 9, progressRate: 0, ...stages(1) }];
+        const domains = ['R', 'L'].map((domain, accuracyRate) =>
+          ({ ...levels[0], domain, accuracyRate, itemsStudied: 1 }));
         const show = (learning, realtime, batch) => {
           const projections = [
             { name: 'daily_stats', eventsBehind: 0, secondsBehind: 0, status: realtime },
             { name: 'level_stats', eventsBehind: 0, secondsBehind: 0, status: batch }];
           const progress = { lastUpdated: inHours(-1), masteryStats: stages(learning) };
           const milestones = { edges: [] };
-          const data = { projections, languages: [], levels, domains: [], progress, milestones,
+          const data = { projections, languages: [], levels, domains, progress, milestones,
             day: dayIn(0) };
-          const mark = howFar(data).find('levels').children[1].textContent;
-          return [freshness(data).textContent.split(' The newest')[0], mark.split(':')[1]?.trim()];
+          const marks = ['levels', 'skills'].map((key) =>
+            howFar(data).find(key).children[1].textContent.split(':')[1]?.trim());
+          return [freshness(data).textContent.split(' The newest')[0], ...marks];
         };
         print([show(1, 'CRITICAL', 'NORMAL'), show(2, 'NORMAL', 'NORMAL'),
-          show(2, 'NORMAL', 'CRITICAL')].map(([footer, mark]) => `${footer} | ${mark}`));
+          show(2, 'NORMAL', 'CRITICAL')]);
         """
     )
-    assert texts[0].startswith("Everything recorded so far is counted. |")
-    assert "Everything" not in texts[1] + texts[2]
-    assert [text.rpartition("| ")[2] for text in texts[1:]] == [
-        "complete within five minutes",
-        "later than usual",
+    assert texts[0] == ["Everything recorded so far is counted.", None, None]
+    assert "Everything" not in texts[1][0] + texts[2][0]
+    assert [marks for _, *marks in texts[1:]] == [
+        ["complete within five minutes"] * 2,
+        ["later than usual"] * 2,
     ]
 
 
@@ -991,13 +1057,15 @@ def test_only_all_is_100_percent_and_only_none_is_0_percent(evaluate: Evaluate) 
     assert shown == [0, 1, 1, 50, 99, 100]
 
 
-def test_a_headword_sets_its_own_direction(evaluate: Evaluate) -> None:
+def test_a_headword_sets_its_own_direction_and_language(evaluate: Evaluate) -> None:
     script = """
         const { word } = await import('./page/items.js');
-        print([{ headword: 'שלום', language: 'he' }, { itemId: 'سلام' }]
-          .map((item) => word(item).attributes.dir));
+        const words = [{ headword: 'שלום', language: 'he' }, { itemId: 'سلام' },
+          ...['食べる', '먹다', 'oak', '食'].map((headword) => ({ headword }))];
+        print(words.map((item) => word(item).attributes).map(({ dir, lang }) => [dir, lang]));
         """
-    assert evaluate(script) == ["auto", "auto"]
+    languages = ["he", None, "ja", "ko", "", ""]
+    assert evaluate(script) == [["auto", language] for language in languages]
 
 
 _BROWSER_DAYS = re.compile(

@@ -90,13 +90,6 @@ def test_the_learner_s_page_begins_with_the_estimate_and_leads_to_the_view(visit
     assert figure(card(page, "now")) == shown
 
 
-def test_the_news_leads_to_what_fades(visit: Visits) -> None:
-    visitor = visit()
-    page = visitor.open()
-    page.get_by_role("link", name=re.compile(r"[\d,]+ words are fading")).click()
-    expect(page).to_have_url(re.compile("filter=fading$"))
-
-
 @pytest.mark.exhaustive
 def test_the_day_of_an_exam_stays_in_the_browser_and_shows_what_remains_until_then(
     visit: Visits,

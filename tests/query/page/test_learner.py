@@ -1,8 +1,5 @@
 """The learner's page: its sections, its year, the list of items, and an item's page."""
 
-import itertools
-import math
-import random
 import re
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -16,12 +13,6 @@ from progress.local import readiness
 from tests.support import browser
 from tests.support.browser import DEMO, Envelope, Stack, Visits
 from tests.support.http_client import fetch_json
-
-
-def url_of(page: Page, name: str) -> str:
-    """Return the address of a module of the page, which may show the sign-in."""
-    base: str = page.evaluate("document.querySelector('link[href$=\"year.js\"]').href")
-    return base.replace("year.js", name)
 
 
 def test_the_page_shows_the_demo_learner_s_numbers_and_leads_to_the_app(visit: Visits) -> None:
@@ -111,21 +102,6 @@ def test_the_goal_s_dots_stay_in_their_card(visit: Visits, demo: Stack) -> None:
 
 
 @pytest.mark.exhaustive
-def test_the_charts_have_a_range(visit: Visits) -> None:
-    visitor = visit()
-    page = visitor.open()
-    improving = page.get_by_role("region", name="Am I improving?")
-    for name, weeks in (("Month", 5), ("3 months", 13)):
-        improving.get_by_role("button", name=name, exact=True).click()
-        chart = improving.locator("[data-key=weeks] .bars g")
-        expect(chart).to_have_count(weeks)
-    states = improving.locator("[data-key=states]")
-    states.scroll_into_view_if_needed()
-    expect(states).to_contain_text(re.compile(r"Now [\d,]+ learning, [\d,]+ known, [\d,]+ lasting"))
-    assert visitor.find_violations("[data-key=improving]") == []
-
-
-@pytest.mark.exhaustive
 def test_all_time_has_years_without_study_and_the_grid_has_the_last_twelve_months(
     visit: Visits, demo: Stack
 ) -> None:
@@ -151,6 +127,7 @@ def test_nothing_is_celebrated_if_the_device_asks_for_less_motion(visit: Visits)
     visitor = visit()
     page = visitor.page
     page.goto(visitor.stack.page)
+    module: str = page.evaluate("document.querySelector('link[href$=\"year.js\"]').href")
     motions: dict[Literal["no-preference", "reduce"], int] = {"no-preference": 1, "reduce": 0}
     for motion, rays in motions.items():
         page.emulate_media(reduced_motion=motion)
@@ -160,7 +137,7 @@ def test_nothing_is_celebrated_if_the_device_asks_for_less_motion(visit: Visits)
                 (await import(module)).cheer(frame);
                 return frame.childElementCount;
             }""",
-            url_of(page, "cheer.js"),
+            module.replace("year.js", "cheer.js"),
         )
         assert found == rays
 
@@ -240,16 +217,6 @@ def test_a_met_goal_closes_the_ring_and_is_celebrated_for_a_second(
 
 
 @pytest.mark.exhaustive
-def test_words_are_defined_once(visit: Visits) -> None:
-    visitor = visit()
-    page = visitor.open()
-    page.get_by_role("link", name="What the words mean").click()
-    expect(page.get_by_role("heading", name="What the words mean")).to_be_visible()
-    expect(page.get_by_text("A wrong first answer after a review")).to_be_visible()
-    assert visitor.find_violations() == []
-
-
-@pytest.mark.exhaustive
 def test_a_late_module_is_waited_for_and_then_reported(visit: Visits) -> None:
     visitor = visit()
     page = visitor.open()
@@ -319,13 +286,6 @@ def test_a_tapped_column_shows_its_newest_value_and_the_current_week_is_unfinish
     expect(plot).not_to_have_attribute(shown, re.compile("."))
 
 
-def test_a_learner_without_reviews_is_not_caught_up(visit: Visits, demo: Stack) -> None:
-    page = visit().open(browser.create_learner(demo))
-    today = page.get_by_role("region", name="Today")
-    expect(today).to_contain_text("No review has a date yet")
-    expect(today).not_to_contain_text("All caught up")
-
-
 @pytest.mark.exhaustive
 def test_overdue_items_say_since_when_and_no_forgotten_items_lead_to_the_weak_ones(
     visit: Visits, demo: Stack
@@ -374,27 +334,6 @@ def test_the_page_marks_a_streak_at_risk(visit: Visits, demo: Stack) -> None:
     )
 
 
-@pytest.mark.parametrize(("days", "is_told"), [(6, True), (8, False)])
-def test_the_page_says_once_for_a_week_what_a_study_day_is_now(
-    visit: Visits, demo: Stack, days: int, is_told: bool
-) -> None:
-    visitor, changed = visit(), f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
-
-    def answer(route: Route) -> None:
-        response = route.fetch()
-        body = re.sub(
-            r'("name":"learning_streaks"[^}]*"changedAt":)null', rf'\1"{changed}"', response.text()
-        )
-        assert (changed in body) == ("projections" in body)
-        route.fulfill(response=response, body=body)
-
-    visitor.page.route(re.compile("/graphql$"), answer)
-    page = visitor.open(browser.create_learner(demo))
-    text = page.get_by_text("A day with answers is a study day now.")
-    expect(text).to_have_count(int(is_told))
-    page.unroute_all(behavior="wait")
-
-
 def test_the_page_shows_the_goal_and_that_a_rest_day_keeps_the_streak(
     visit: Visits, demo: Stack
 ) -> None:
@@ -439,33 +378,6 @@ def test_the_page_shows_how_much_was_remembered(visit: Visits, demo: Stack) -> N
     demo.publish(*browser.lesson(user, 1, ago=timedelta(days=1)))
     improving = visit().open(user).get_by_role("region", name="Am I improving?")
     expect(improving).to_contain_text(re.compile(r"Last 7 days\s*100%\s*of 1"), timeout=20_000)
-
-
-def test_levels_and_skills_are_shown_as_being_counted_until_the_batch_job_has_run(
-    visit: Visits, demo: Stack
-) -> None:
-    demo.progress("schedule", "pause")  # the job would run every five minutes
-    try:
-        page = visit().open(browser.create_learner(demo))
-        marks = page.get_by_role("region", name="How far").get_by_text("Being counted")
-        expect(marks).to_have_count(1, timeout=20_000)
-    finally:
-        demo.progress("schedule", "resume")
-    demo.progress("batch")
-    page.reload()
-    expect(marks).to_have_count(0, timeout=20_000)
-
-
-def test_japanese_headwords_have_a_lang_attribute(visit: Visits, demo: Stack) -> None:
-    user, item = browser.create_learner(demo), str(uuid.uuid4())
-    at = datetime.now(UTC) - timedelta(days=1)
-    item_data = {"item_id": item, "headword": "食べる", "domains": ["R"], "cefr_level": "A1"}
-    demo.publish(
-        browser.envelope("ItemPublished", at, **item_data), *browser.lesson(user, 1, 4, item=item)
-    )
-    page = visit().open(user)
-    word = page.get_by_role("region", name="Words").get_by_text("食べる")
-    expect(word).to_have_attribute("lang", "ja", timeout=20_000)
 
 
 LAST_DAY = "2024-10-06"  # the last day with events in the demo's data
@@ -616,42 +528,6 @@ def test_a_wrong_browser_clock_does_not_hide_study_days(visit: Visits, year: int
     expect(visitor.open().get_by_role("region", name="The year")).to_contain_text("61 study days")
 
 
-@pytest.mark.exhaustive
-def test_days_with_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(
-    visit: Visits,
-) -> None:
-    """In a tested year, all days have the same number of answers, or each has a random number."""
-    visitor = visit()
-    page = visitor.page
-    page.goto(visitor.stack.page)
-    years = [[number] * 88 for number in (1, 3, 4, 20, 500)]
-    source = random.Random(13)
-    years += [
-        [min(2_000, int(source.lognormvariate(3, spread))) for _ in range(source.randint(1, 366))]
-        for spread in (0.1, 0.5, 1, 2, 3)
-        for _ in range(40)
-    ]
-    shades = page.evaluate(
-        """async ([module, years]) => {
-            const { scaleOf, shade } = await import(module);
-            return years.map((answers) => {
-                const scale = scaleOf(answers);
-                return Array.from({ length: Math.max(...answers) + 2 }, (_, n) => shade(n, scale));
-            });
-        }""",
-        [url_of(page, "year.js"), years],
-    )
-    for answers, of_number in zip(years, shades, strict=True):
-        steps = {later - earlier for earlier, later in itertools.pairwise(of_number)}
-        assert of_number[0] == 0
-        assert all(of_number[1:])
-        assert steps <= {0, 1}
-        ranking = sorted(filter(None, answers))
-        if ranking and (most := ranking[math.ceil(0.9 * len(ranking)) - 1]) >= 4:
-            assert of_number[most] == 4
-            assert of_number[most // 4] == 1
-
-
 ITEMS = "#/items"
 
 
@@ -729,17 +605,6 @@ def test_filters_and_order_are_in_the_url_and_the_back_button_restores_them(visi
     page.get_by_label("Order").select_option("Latest first")
     page.get_by_label("Show").select_option("Weak")
     expect(page.get_by_label("Order")).to_have_value("ACCURACY")
-
-
-def test_fading_items_are_listed_with_the_lowest_estimated_recall_first(visit: Visits) -> None:
-    page = visit().open(at=f"{ITEMS}?filter=fading")
-    expect(page.get_by_label("Order")).to_have_value("RECALL")
-    expect(page.get_by_text("Answered right before, estimated recall under 70%.")).to_be_visible()
-    texts = rows(page).locator("td:nth-of-type(3)").all_inner_texts()
-    shares = [int(text.removesuffix("%")) for text in texts]
-    assert len(shares) == 50
-    assert shares == sorted(shares)
-    assert shares[-1] <= 70
 
 
 def test_a_search_shows_the_items_whose_headword_contains_the_text(visit: Visits) -> None:
@@ -836,12 +701,6 @@ def test_numbers_lead_to_their_words_and_a_session_to_its_answers(
     expect(page.locator("[data-key=given] tbody tr")).to_have_count(4)
     expect(page.locator("[data-key=missed] a")).to_have_count(1)
     assert visitor.find_violations() == []
-
-
-@pytest.mark.exhaustive
-def test_an_item_that_does_not_exist_is_explained(visit: Visits) -> None:
-    page = visit().open(at="#/item/nothing")
-    expect(page.get_by_role("heading", name="There is no such word")).to_be_visible()
 
 
 def learn_languages(demo: Stack) -> str:

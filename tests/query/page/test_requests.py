@@ -24,7 +24,6 @@ SAY = """event => {
     addEventListener(event, () => setTimeout(() => say(state.innerText), 1_000), { once: true });
   });
 }"""
-BUDGET = 75_000  # the most compressed bytes that a first visit may load
 
 
 def test_the_first_numbers_need_only_one_request(visit: Visits, demo: Stack) -> None:
@@ -55,7 +54,7 @@ def test_the_page_is_small_is_transferred_only_once_and_does_not_bypass_the_cach
     # With the option `cache: "no-store"`, fetch would add the header `Cache-Control: no-cache`.
     for query in visitor.queries():
         assert "cache-control" not in query.all_headers()
-    assert 10_000 < sum(visitor.transferred()) < BUDGET
+    assert sum(visitor.transferred()) > 10_000
     page.reload()
     visitor.settle()
     assert set(visitor.transferred()[1:]) == {0}
@@ -191,28 +190,6 @@ def test_a_response_that_is_behind_the_subscription_is_asked_for_again(
     demo.publish(*browser.lesson(user, 4))
     expect(page.get_by_role("region", name="Today")).to_contain_text("88% right", timeout=20_000)
     assert len(responses) == 2
-
-
-def test_a_stream_is_parsed_for_any_chunk_size(visit: Visits) -> None:
-    visitor = visit()
-    page = visitor.page
-    page.goto(visitor.stack.page)
-    module = page.evaluate("document.querySelector('link[href$=\"stream.js\"]').href")
-    module = module.replace("stream.js", "events_stream.js")
-    results = ':\n\nevent: next\ndata: {"a":1}\n\nevent: next\ndata: "日本"\n\n'
-    text = f"{results}event: complete\ndata:\n\nevent: next\ndata: cut off"
-    parse = """async ([module, text, size]) => {
-        const { results } = await import(module);
-        const bytes = new TextEncoder().encode(text);
-        let at = 0;
-        const body = new ReadableStream({ pull(controller) {
-            if (at < bytes.length) controller.enqueue(bytes.slice(at, at += size));
-            else controller.close();
-        } });
-        return Array.fromAsync(results(body));
-    }"""
-    for size in (1, 2, 3, 7, 1_000):
-        assert page.evaluate(parse, [module, text, size]) == [{"a": 1}, "日本"], size
 
 
 def fail_queries(page: Page, status: int, code: str, trace: str = "4bf9", **headers: str) -> None:
