@@ -5,7 +5,6 @@ whose data it returns.
 """
 
 import asyncio
-import base64
 import csv
 import io
 import json
@@ -518,16 +517,6 @@ def test_each_hour_has_its_trace(store: Store, group: Connection) -> None:
     assert asyncio.run(read_at_times()) == [once, set(), once, once, once]
 
 
-@pytest.mark.parametrize(
-    ("roles", "role"), [(["teacher", "support"], "support"), (["learner", "admin"], "admin")]
-)
-def test_the_role_in_a_trace_is_the_strongest_of_the_token(
-    operator: Operator, group: Connection, roles: list[str], role: str
-) -> None:
-    operator.api.post(PROGRESS, "ada", roles=roles)
-    assert take_traces(group) == {("ada", role, "ann")}
-
-
 def test_a_learner_reads_who_has_read_their_record(operator: Operator, group: Connection) -> None:
     hours = [datetime(2026, 1, day, hour, tzinfo=UTC) for day, hour in ((2, 9), (2, 10), (1, 23))]
     for hour, reader, role in (
@@ -579,22 +568,6 @@ def test_only_administrators_read_who_has_read_the_record_of_somebody_else(
     assert body["errors"][0]["extensions"]["code"] == "FORBIDDEN"
     assert body["errors"][0]["message"] == f"a {role} may read their own list of readers only"
     assert take_traces(group) == set()
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        ["2026-01-01T00:00:00", "a", "admin"],
-        ["0001-01-01T00:00:00Z", "a", "admin"],
-        ["2026-01-01T00:00:00Z", "a\0", "admin"],
-    ],
-)
-def test_a_bad_cursor_is_an_invalid_argument(operator: Operator, place: list[str]) -> None:
-    access = dict(zip(("hour", "read_by", "role"), place, strict=True))
-    cursor = base64.urlsafe_b64encode(msgspec.json.encode([access])).decode().rstrip("=")
-    query = f'{{ accesses(after: "{cursor}") {{ edges {{ cursor }} }} }}'
-    code, message = operator.api.error(query)
-    assert (code, message.partition(":")[0]) == ("BAD_USER_INPUT", "after")
 
 
 def test_traces_are_deleted_after_400_days(store: Store, group: Connection) -> None:

@@ -280,6 +280,33 @@ def test_the_error_names_an_invalid_argument_and_the_reason(
     assert says in message
 
 
+FIRST = "0001-01-01T00:00:00+14:00"
+HOUR = {"hour": "2026-01-01T00:00:00Z", "read_by": "a", "role": "admin"}
+
+
+@pytest.mark.parametrize(
+    ("field", "place"),
+    [
+        ("milestones", ["2024-03-01", "STREAK", None, "3"]),
+        ("milestones", ["2024-02-30", "STREAK", None, 3]),
+        ("milestones", ["2024-03-01", "LEVEL_REACHED", "A7", None]),
+        ("milestones", ["2024-03-01", "STREAK", None, 10**20]),
+        *(("milestones", [day, "STREAK", None, 3]) for day in ("0001-01-01", "9999-12-31")),
+        *(("accesses", [HOUR | {"hour": hour}]) for hour in ("2026-01-01T00:00:00", FIRST)),
+        ("accesses", [HOUR | {"read_by": "a\0"}]),
+        *(("deadLetters", [True, moment, 1]) for moment in (FIRST, "9999-12-31T23:59:59-14:00")),
+    ],
+)
+def test_a_cursor_that_no_list_has_given_is_refused(
+    offline_api: Api, field: str, place: list[object]
+) -> None:
+    after = base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+    query = f'{{ {field}(after: "{after}") {{ edges {{ cursor }} }} }}'
+    code, message = offline_api.error(query, roles=["admin"])
+    assert code == "BAD_USER_INPUT"
+    assert message.startswith("after: expected an endCursor of this list")
+
+
 def test_the_longest_range_and_the_largest_page_are_allowed(
     query_api: Api, connection: database.Connection
 ) -> None:
