@@ -12,7 +12,6 @@ from progress.query.live.milestone_feed import read_following
 from progress.query.read_models.reader import Reader
 from tests.support import sample_events, subscription_client
 from tests.support.recent_events import of, study
-from tests.support.socket_client import OpenSocket
 from tests.support.subscription_client import LessonRecorder, Subscribe
 
 QUERY = """subscription($user: ID, $after: ID) {
@@ -53,20 +52,6 @@ def test_milestones_arrive_in_order_and_again_after_the_id_of_an_earlier_one(
     recorder.append(of("GoalSet", "ann", 0, answers_per_day=2), *study("ann", 0, answers=10))
     for stream in (live, again, new):
         assert kinds([stream.next_value()]) == [("ITEMS_LEARNED", 10)]
-
-
-def test_milestones_arrive_over_a_socket(
-    port: int, subscribe: Subscribe, open_socket: OpenSocket, recorder: LessonRecorder
-) -> None:
-    live = subscribe(port, QUERY, "bea")
-    reach(recorder, "bea")
-    first = live.next_value()["id"]
-    socket = open_socket(port, "bea")
-    query = "subscription($after: ID) { milestoneReached(after: $after) { kind } }"
-    socket.subscribe("m", query, after=first)
-    assert socket.next_value("m") == {"kind": "GOAL_MET"}
-    recorder.append(*study("bea", 0, answers=10))
-    assert socket.next_value("m") == {"kind": "ITEMS_LEARNED"}
 
 
 def test_milestones_whose_selected_fields_are_equal_are_all_sent(

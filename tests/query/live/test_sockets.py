@@ -8,7 +8,6 @@ import socket as stdlib_socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -27,11 +26,11 @@ from tests.support import (
     api,
     function_process,
     node,
-    sample_events,
     subscription_client,
     token_issuer,
 )
 from tests.support.http_client import fetch_json
+from tests.support.recent_events import of
 from tests.support.socket_client import OpenSocket, RawSocket, Socket, frame
 from tests.support.subscription_client import (
     PROGRESS,
@@ -166,20 +165,15 @@ def test_a_persisted_query_is_found_by_its_hash(port: int, open_socket: OpenSock
     assert socket.next_value("2") == {"current": 0}
 
 
-def membership(kind: str, user: str) -> Any:
-    data = {"user_id": user, "group_id": "g1"}
-    return sample_events.envelope(kind, data, at=datetime.now(UTC))
-
-
 def test_a_subscription_about_a_learner_who_leaves_the_teacher_s_group_ends_with_forbidden(
     port: int, open_socket: OpenSocket, recorder: LessonRecorder
 ) -> None:
     query = "subscription($of: ID) { progressUpdated(userId: $of) { totalSessionsCompleted } }"
-    recorder.append(membership("LearnerJoinedGroup", "leo"))
+    recorder.append(of("LearnerJoinedGroup", "leo", 0, group_id="g1"))
     socket = open_socket(port, "tom", roles=["teacher"], groups=["g1"])
     socket.subscribe("1", query, of="leo")
     assert socket.next_value("1") == {"totalSessionsCompleted": 0}
-    recorder.append(membership("LearnerLeftGroup", "leo"))
+    recorder.append(of("LearnerLeftGroup", "leo", 0, group_id="g1"))
     (error,) = socket.receive()["payload"]["errors"]
     assert (error["extensions"]["code"], error["path"]) == ("FORBIDDEN", ["progressUpdated"])
     assert socket.receive() == {"id": "1", "type": "complete"}

@@ -18,6 +18,7 @@ from progress.local import ports
 from progress.query.http.subscriptions import EventStream, OpenSubscription
 from tests.support import api, rows_by_hand, sample_events, stage, subscription_client, token_issuer
 from tests.support.http_client import fetch_json
+from tests.support.recent_events import of
 from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Subscribe
 
 
@@ -180,15 +181,10 @@ def test_data_of_other_learners_is_forbidden_whether_or_not_the_learner_exists(
     assert stream.next_value() == {"userId": "bob"}
 
 
-def membership(kind: str, user: str, group: str) -> Any:
-    data = {"user_id": user, "group_id": group}
-    return sample_events.envelope(kind, data, at=datetime.now(UTC))
-
-
 def test_a_stream_about_a_learner_who_leaves_the_teacher_s_group_ends_with_forbidden(
     port: int, subscribe: Subscribe, recorder: LessonRecorder
 ) -> None:
-    recorder.append(membership("LearnerJoinedGroup", "lea", "g1"))
+    recorder.append(of("LearnerJoinedGroup", "lea", 0, group_id="g1"))
     token = token_issuer.token("tina", roles=["teacher"], groups=["g1"])
     teacher = {"authorization": f"Bearer {token}"}
     query = "subscription($of: ID) { progressUpdated(userId: $of) { totalSessionsCompleted } }"
@@ -196,7 +192,7 @@ def test_a_stream_about_a_learner_who_leaves_the_teacher_s_group_ends_with_forbi
     assert stream.next_value() == {"totalSessionsCompleted": 0}
     recorder.add_lesson("lea")
     assert stream.next_value() == {"totalSessionsCompleted": 1}
-    recorder.append(membership("LearnerLeftGroup", "lea", "g1"))
+    recorder.append(of("LearnerLeftGroup", "lea", 0, group_id="g1"))
     error = stream.next_error()
     assert (error["extensions"]["code"], error["path"]) == ("FORBIDDEN", ["progressUpdated"])
     assert stream.next_event() == ("complete", None)
@@ -305,13 +301,13 @@ def test_a_group_s_stream_follows_its_members_and_their_answers(
     teacher = {"authorization": f"Bearer {token}"}
     streams = [subscribe(port, STANDING, headers=teacher, group=group) for _ in range(2)]
     assert [stream.next_value() for stream in streams] == [None, None]
-    recorder.append(membership("LearnerJoinedGroup", "gus", group))
-    recorder.append(membership("LearnerJoinedGroup", "gil", f"not {group}"))
+    recorder.append(of("LearnerJoinedGroup", "gus", 0, group_id=group))
+    recorder.append(of("LearnerJoinedGroup", "gil", 0, group_id=f"not {group}"))
     noon = datetime.now(UTC)
     for members, answers, items, cause in (
         (1, 0, 0, []),
         (1, 3, 3, sample_events.lesson("gus", (noon - sample_events.BEGIN).days)),
-        (0, 0, 0, [membership("LearnerLeftGroup", "gus", group)]),
+        (0, 0, 0, [of("LearnerLeftGroup", "gus", 0, group_id=group)]),
     ):
         recorder.append(*sample_events.lesson("gil", members + items), *cause)
         for stream in streams:
