@@ -450,17 +450,6 @@ def test_an_object_that_is_null_is_null_even_if_only_its_type_is_selected(both: 
         assert msgspec.json.decode(compiled.data or b"") == {"item": {"memory": memory}}
 
 
-def test_a_failing_field_does_not_suppress_the_other_fields(both: Both) -> None:
-    both.ways.clear()
-    compiled, plain = both.responses(
-        Query('{ streak { current } operation(id: "x") { id } }', {}, None)
-    )
-    assert compiled == plain
-    assert compiled.data
-    assert len(compiled.errors) == 1
-    assert both.ways["resolved"] == 1
-
-
 @pytest.mark.parametrize(
     ("change", "field", "errors"),
     [

@@ -6,7 +6,7 @@ A part has the response, the cache key, the cost and the rights of the root fiel
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from graphql import GraphQLObjectType
@@ -15,9 +15,7 @@ from progress.auth import Caller, Role
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute, fields
-from progress.query.execution.documents import LruCache
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
-from progress.query.execution.executor import Call, FieldExecutor
 from progress.query.graphql.context import Context
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.read_models.accesses import AccessTrace
@@ -28,7 +26,6 @@ from tests.support.api import NOWHERE, select_all
 from tests.support.postgres_servers import EMBEDDED, Server
 
 DATES = 'from: "2024-03-01", to: "2024-03-31"'
-MARCH = f"dailyStats({DATES})"
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +33,6 @@ def database(servers: Callable[[str], Server]) -> Iterator[str]:
     with servers(EMBEDDED).open_database() as url:
         fold_log(url).connection.close()
         yield url
-
-
-class Resolving(FieldExecutor):
-    """An executor that lists the fields whose resolvers ran in place of a SELECT."""
-
-    resolved: list[str]
-
-    async def resolve(self, call: Call) -> Any:
-        self.resolved.append(str(call.path.key))
-        return await super().resolve(call)
 
 
 def run(url: str, query: str, role: Role = "learner", user: str = "ann") -> GraphQLResponse:
@@ -80,24 +67,6 @@ def fields_of_a_record(moment: str = "") -> str:
         given = ", ".join(filter(None, (moment, dates, dated)))
         texts.append(f"{name}{f'({given})' if given else ''} {select_all(part)}")
     return " ".join(texts[1:])  # without the id
-
-
-def test_a_part_is_one_select_and_has_the_response_of_the_root_field(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Resolving, "resolved", [], raising=False)
-    monkeypatch.setattr(documents, "FieldExecutor", Resolving)
-    monkeypatch.setattr(documents, "_valid", LruCache(1 << 20))
-    selected = f"streak {{ current longest }} it: {MARCH} {{ date answers }} __typename"
-    whole = run(database, f"{{ learner {{ {selected} }} {selected} }}")
-    assert not whole.errors
-    data = json.loads(whole.data or b"")
-    learner = data.pop("learner")
-    assert learner.pop("__typename") == "LearnerRecord"
-    assert data.pop("__typename") == "Query"
-    assert learner == data
-    assert learner["it"]
-    assert not Resolving.resolved
 
 
 @pytest.mark.parametrize(

@@ -132,16 +132,6 @@ def test_a_language_in_any_case_and_null_share_the_results(apis: list[Api]) -> N
     assert [find(""), find("(language: null)")] == ["MISS", "HIT"]
 
 
-def test_parts_of_a_learner_share_the_results_of_the_root_fields(apis: list[Api]) -> None:
-    fields = "streak { current } knowledge { items } goal { answersPerDay }"
-    flat = apis[0].post(f"{{ {fields} }}")
-    whole = apis[1].post(f"{{ learner {{ id {fields} }} }}")
-    assert (cache_result(flat), cache_result(whole)) == ("MISS", "HIT")
-    assert whole["data"]["learner"] == {"id": "ann", **flat["data"]}
-    more = "{ learner { languages { language } } }", "{ languages { language } }"
-    assert [cache_result(apis[0].post(text)) for text in more] == ["MISS", "HIT"]
-
-
 def test_uncached_fields_are_computed_even_if_the_cached_fields_are_hits(
     apis: list[Api], populated: Connection
 ) -> None:
