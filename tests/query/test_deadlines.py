@@ -36,7 +36,8 @@ LATER = 'asOf: "2024-05-01T00:00:00Z"'
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Disable PostgreSQL's statement timeouts, so that only the deadline cancels statements."""
+    """Disable the timeouts of statements, so that only the deadline cancels them."""
+    monkeypatch.setattr(request_scope, "TIMEOUT_S", 3_600)  # of commands in new sessions
     monkeypatch.setattr(async_client, "_STATEMENT_TIMEOUT", "0")
     monkeypatch.setitem(as_of._SETTINGS, "statement_timeout", "0")
     return monkeypatch
