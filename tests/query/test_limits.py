@@ -19,7 +19,6 @@ from starlette.responses import Response
 
 from progress.auth import Role
 from progress.errors import RateLimited
-from progress.query import warm
 from progress.query.execution import documents, limits
 from progress.query.execution.documents import LruCache, Rejected
 from progress.query.http import persisted_queries
@@ -218,13 +217,6 @@ def test_the_cost_of_a_list_depends_on_its_requested_length(
     lists = repeat(f"a#: itemStats(first: $n) {{ edges {{ node {node} }} }}", times=20)
     unless = " streak @skip(if: $no) { current }" if "$no" in query else ""
     assert offline_api.error(query % (lists + unless), **variables)[0] == code
-
-
-def test_the_page_s_query_is_allowed(offline_api: Api) -> None:
-    page_query = warm.page_query(datetime(2024, 6, 1, tzinfo=UTC))
-    errors = offline_api.post(page_query.query, **(page_query.variables or {}))["errors"]
-    # The query is within the limits; it fails only because there is no database.
-    assert {error["extensions"]["code"] for error in errors} == {"UNAVAILABLE"}
 
 
 def test_queries_that_are_not_compiled_are_limited_too(offline_api: Api) -> None:
