@@ -234,15 +234,3 @@ def test_what_is_known_can_be_asked_for_today_and_10_years_ahead_in_any_year(
         asked = f'userId: "ann", on: "{on}", asOf: "{as_of}"'
         answer = query_api.post(f"{{ knowledge({asked}) {{ on items }} }}", roles=["admin"])
         assert answer["data"]["knowledge"] == {"on": on, "items": 1}
-
-
-def test_a_learner_without_events_knows_nothing_today(query_api: Api) -> None:
-    answer = query_api.post(
-        '{ knowledge { on items expected fading levels { level } } itemForgetting(itemId: "i0") '
-        "{ date } }"
-    )
-    today = datetime.now(UTC).date()
-    nothing = {"items": 0, "expected": 0.0, "fading": 0, "levels": []}
-    found = answer["data"]["knowledge"]
-    assert found in [{"on": f"{day}", **nothing} for day in (today, today - DAY)]
-    assert answer["data"]["itemForgetting"] == []

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -234,6 +235,7 @@ def test_introspection_and_graphiql_are_enabled_only_in_development(offline_api:
         assert "errors" not in api.read(send(closed, BODY))
 
 
+_PAGE = "{ pageInfo { endCursor } }"
 RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
 
 
@@ -261,6 +263,23 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
         ('{ itemStats(after: "W10") { totalCount } }', "after: expected an endCursor"),
         ('{ events(after: "WzBd") { edges { cursor } } }', "after: expected an endCursor"),
         ('{ itemStats(after: "WyJEVUUiLDEuNSwiaSJd") { totalCount } }', "ordered by RECENT"),
+        *(
+            (f"{{ {lists}({arguments}) {_PAGE} }}", says)
+            for lists in ("deadLetters", "operations")
+            for arguments, says in (
+                ("first: 0", "first: expected an integer from 1 to 200"),
+                ("first: 201", "- found 201"),
+                ('after: "x"', "after: expected an endCursor"),
+                ('after: "WzBd"', "after: expected an endCursor"),
+            )
+        ),
+        *(
+            (
+                f'{{ operation(id: "{text}") {{ id }} }}',
+                "id: expected the id of an operation, a UUID",
+            )
+            for text in ("7", "x" * 300, f"{UUID(int=0)}"[:-1], f"{{{UUID(int=0)}}}")
+        ),
         ('{ item(itemId: "") { itemId } }', "itemId: expected 1 to 200 characters"),
         ('{ item(itemId: "a\\u0000") { itemId } }', "none of them U+0000"),
         ('{ streak(userId: "") { current } }', "userId: expected"),
@@ -275,7 +294,7 @@ RANGE = '{ dailyStats(from: "%s", to: "%s") { date } }'
 def test_the_error_names_an_invalid_argument_and_the_reason(
     offline_api: Api, query: str, says: str
 ) -> None:
-    code, message = offline_api.error(query)
+    code, message = offline_api.error(query, roles=["admin"])
     assert code == "BAD_USER_INPUT"
     assert says in message
 
