@@ -30,7 +30,7 @@ class _LibraryHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = {"severity": record.levelname, "message": record.getMessage()}
-        if record.exc_info and record.exc_info[1]:
+        if record.exc_info and record.exc_info[1] is not None:
             line["stack_trace"] = "".join(traceback.format_exception(record.exc_info[1]))
         lines.write(line)
 
@@ -81,8 +81,8 @@ def _log_uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
 
 def _log_unraisable(arguments: "sys.UnraisableHookArgs") -> None:
     """Log an error that nobody can catch, such as one while an object is deleted."""
-    error = arguments.exc_value or arguments.exc_type()
-    stack = "".join(traceback.format_exception(error))
+    error = arguments.exc_value
+    stack = "".join(traceback.format_exception(arguments.exc_type, error, arguments.exc_traceback))
     message = f"{arguments.err_msg or 'ignored'}: {error}"
     lines.write({"severity": "WARNING", "message": message, "stack_trace": stack})
 
