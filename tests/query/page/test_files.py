@@ -544,18 +544,19 @@ def test_the_next_due_day_is_named_by_its_weekday_only_up_to_six_days_ahead(
     tiles = evaluate(
         """
         const { today } = await import('./page/today.js');
-        const tiles = ([next, known]) => today(learner({
-          progress: { masteryStats: { ...stages(0), shortTermMastered: known } },
+        const tiles = ([next, shortTermMastered, longTermMastered]) => today(learner({
+          progress: { masteryStats: { ...stages(0), shortTermMastered, longTermMastered } },
           due: Array.from({ length: 29 }, (_, n) =>
             ({ date: dayIn(n), items: n === next ? 3 : 0 })),
         }));
-        print([[6, 1], [7, 1], [30, 1], [30, 0]].map((case_) => tiles(case_).textContent));
+        const cases = [[6, 0, 0], [7, 0, 0], [30, 1, 0], [30, 0, 1], [30, 0, 0]];
+        print(cases.map((case_) => tiles(case_).textContent));
         """
     )
-    expected = ["3 words on Sunday", "3 words on 18 Mar", "falls due in the next 28 days"]
+    expected = ["3 words on Sunday", "3 words on 18 Mar", *["falls due in the next 28 days"] * 2]
     expected += ["No review has a date yet"]
-    assert [end in tile for tile, end in zip(tiles, expected, strict=True)] == [True] * 4
-    assert ["All caught up" in tile for tile in tiles] == [True] * 3 + [False]
+    assert [end in tile for tile, end in zip(tiles, expected, strict=True)] == [True] * 5
+    assert ["All caught up" in tile for tile in tiles] == [True] * 4 + [False]
 
 
 def test_events_that_are_being_counted_are_mentioned_in_a_pill(

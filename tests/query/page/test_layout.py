@@ -380,11 +380,14 @@ def test_text_from_a_user_is_never_html_and_a_malformed_hash_still_shows_a_view(
     expect(page.get_by_role("heading", name=f"Progress of {bad}")).to_be_visible()
     assert page.locator("img").count() == 0
     unknown = "This address does not exist"
+    somebody = ("#/learner/somebody", "somebody · Progress", re.compile("Nothing|Welcome"))
     for at, title, heading in (
         ("#/learner/%", "% · Progress", re.compile("Nothing|Welcome")),
-        ("#/nowhere", f"{unknown} · Progress", unknown),
-        ("#/learner/somebody", "somebody · Progress", re.compile("Nothing|Welcome")),
-        ("#/session/", f"{unknown} · Progress", unknown),
+        *(
+            step
+            for lacking in ("nowhere", "session/", "item", "events")
+            for step in ((f"#/{lacking}", f"{unknown} · Progress", unknown), somebody)
+        ),
     ):
         page.evaluate("at => { location.hash = at }", at)
         expect(page).to_have_title(title)
