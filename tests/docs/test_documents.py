@@ -48,12 +48,14 @@ def _anchors(page: Path) -> set[str]:
 
 
 def test_a_link_points_to_an_existing_file_and_heading() -> None:
-    for page in PAGES:
-        for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", _read(page)):
-            path, _, anchor = link.partition("#")
-            target = page.parent / path if path else page
-            assert target.exists(), (page, link)
-            assert not anchor or anchor in _anchors(target), (page, link)
+    pattern = r"\]\((?!https?:)([^)\s]+)\)"
+    links = [(page, link) for page in PAGES for link in re.findall(pattern, _read(page))]
+    assert links
+    for page, link in links:
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), (page, link)
+        assert not anchor or anchor in _anchors(target), (page, link)
 
 
 SUFFIXES = {".md", ".sql", ".tf", ".tfvars"}

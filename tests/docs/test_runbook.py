@@ -30,7 +30,9 @@ _OUTPUT = "output of execution ours\nlast line of ours\n"
 
 
 def of(program: str) -> list[str]:
-    return [line for line in COMMANDS if line.startswith(f"{program} ")]
+    found = [line for line in COMMANDS if line.startswith(f"{program} ")]
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("heading", ["Errors", "Uptime"])
@@ -56,7 +58,10 @@ def test_each_progress_command_in_the_runbook_exists_with_its_options() -> None:
                 break
             assert words[0] in command.commands, line
             command = command.commands[words.pop(0)]
-        command.make_context(line, [values.get(word, word) for word in words])
+        try:
+            command.make_context("progress", [values.get(word, word) for word in words])
+        except Exception as error:
+            raise AssertionError(line) from error
 
 
 def script_commands() -> list[str]:
