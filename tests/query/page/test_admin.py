@@ -789,7 +789,9 @@ def test_a_teacher_sees_names_and_saves_them_as_csv_with_the_local_date(
 
 def check_finder(visitor: Visit, group: str, name: str) -> None:
     """Assert that a name leads to its learner, and a text of several learners to a choice."""
-    page = visitor.open("sam", "support", at="#/glossary")
+    page = visitor.open("sam", "support")
+    page.get_by_role("link", name="What the words mean").click()
+    expect(page.get_by_text("A wrong first answer after a review")).to_be_visible()
     field = page.get_by_label("A learner’s name or id")
     heading = page.get_by_role("heading", level=1)
     field.fill(name[:4])
