@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from progress.adapters.redis.url import parse_url
-from tests.support.cloud_run import secret_value, templates
+from tests.support.cloud_run import secret_ids, secret_value, templates
 from tests.support.terraform import NOT_DEV
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Resources, Values
@@ -19,6 +19,7 @@ def test_an_environment_without_anything_in_a_network_has_none(environments: Env
     assert {tuple(template["vpc_access"] or ()) for template in templates(dev).values()} == {()}
     assert not [address for address in dev if "google_compute_" in address]
     assert not dev.of("google_redis_instance")
+    assert all("REDIS_URL" not in secret_ids(dev, part) for part in templates(dev))
     assert environments["dev"].outputs["domain_records"] == []  # it has no load balancer
 
 
