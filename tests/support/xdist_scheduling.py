@@ -23,6 +23,7 @@ _SHARED = {
             )
         ),
     ),
+    "the stack of faults": ("system/test_faults", "system/test_faults_input"),
     "the client's package": ("clients/test_client", "clients/test_kills"),
     "PostgreSQL 15": (
         "adapters/test_logins",
@@ -38,7 +39,7 @@ _LONG = {
     250: ("the demo's stack",),
     200: ("the plans",),
     150: ("query/page/test_walks",),
-    100: ("system/test_faults", "local/test_stack", "PostgreSQL 15"),
+    100: ("the stack of faults", "local/test_stack", "PostgreSQL 15"),
     60: (
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),
         *("system/test_transport", "query/live/test_instances", "query/cache/test_cache"),
@@ -59,8 +60,8 @@ _LONG = {
     20: (
         *("projections/test_drop_unused", "projections/test_definitions"),
         *("projections/test_rebuild", "event_store/test_dead_letters"),
-        *("system/test_faults_input", "system/test_telemetry"),
-        *("query/live/test_streams", "query/test_schema", "mutants/test_mutants"),
+        *("system/test_telemetry", "query/live/test_streams", "query/test_schema"),
+        "mutants/test_mutants",
         *("operations/test_erasure", "local/test_logs", "release/test_install"),
     ),
 }

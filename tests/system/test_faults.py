@@ -24,10 +24,9 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with fault_stack.run_stack() as made:
-        made.publish([sample_events.item_published(f"i{n}") for n in range(4)])
-        yield made
+def stack(stack: Stack) -> Stack:
+    stack.publish([sample_events.item_published(f"i{n}") for n in range(4)])
+    return stack
 
 
 @pytest.fixture

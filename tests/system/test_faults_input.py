@@ -3,22 +3,13 @@
 import contextlib
 import json
 import unicodedata
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from tests.support import fault_stack, sample_events
 from tests.support.fault_stack import Envelope, Stack
 
 PERSON = "confidential.person"
 ADDRESS = f"{PERSON}@example.com"
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with fault_stack.run_stack() as made:
-        yield made
 
 
 def answer(**changed: Any) -> Envelope:
