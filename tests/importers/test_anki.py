@@ -313,17 +313,16 @@ def test_the_order_of_the_rows_does_not_change_the_imported_log(
 
 ZONE = "America/New_York"
 NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
-ANSWERS = anki_log.read(loading.LOG)
-# The first and last answer of each session suffice: all its answers move by the same duration.
-EDGES = [[session[0], session[-1]] for session in anki_events.split_at_pauses(ANSWERS)]
 
 
-@given(st.integers(0, 1_500))
+@given(days=st.integers(0, 1_500))
 def test_a_shift_keeps_the_sessions_and_moves_each_by_the_given_number_of_local_days(
-    days: int,
+    record: list[Answer], days: int
 ) -> None:
-    moved, zone = [shifts.shift(edges, days, ZONE) for edges in EDGES], ZoneInfo(ZONE)
-    for (first, last), (moved_first, moved_last) in zip(EDGES, moved, strict=True):
+    # The first and last answer of each session suffice: all its answers move by the same duration.
+    ends = [[session[0], session[-1]] for session in anki_events.split_at_pauses(record)]
+    moved, zone = [shifts.shift(edges, days, ZONE) for edges in ends], ZoneInfo(ZONE)
+    for (first, last), (moved_first, moved_last) in zip(ends, moved, strict=True):
         assert local_day(moved_first.at) - local_day(first.at) == timedelta(days)
         assert local_day(moved_last.at) - local_day(last.at) == timedelta(days)
         assert moved_first.at.astimezone(zone).time() == first.at.astimezone(zone).time()
@@ -332,9 +331,9 @@ def test_a_shift_keeps_the_sessions_and_moves_each_by_the_given_number_of_local_
         assert after.at - before.at > anki_events.MAX_PAUSE
 
 
-def test_the_real_log_is_shifted_to_yesterday() -> None:
-    days = shifts.count_days_to_yesterday(ANSWERS, NOW, ZONE, 4)
-    moved = shifts.shift(ANSWERS, days, ZONE)
+def test_the_real_log_is_shifted_to_yesterday(record: list[Answer]) -> None:
+    days = shifts.count_days_to_yesterday(record, NOW, ZONE, 4)
+    moved = shifts.shift(record, days, ZONE)
     assert local_day(moved[-1].at) == local_day(NOW) - timedelta(days=1)
 
 
