@@ -302,6 +302,7 @@ def test_on_a_phone_each_field_of_the_header_has_a_visible_label(visit: Visits) 
     assert page.evaluate(f"{hidden}.length") == 0
 
 
+@pytest.mark.first_in_gate
 @pytest.mark.parametrize("screen", [PHONE, TABLET, WIDE], ids=["phone", "tablet", "wide"])
 def test_text_of_twice_its_size_does_not_widen_the_page(
     visit: Visits, screen: dict[str, Any]
