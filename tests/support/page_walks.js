@@ -15,6 +15,8 @@
   if (!sessionStorage.walks) Object.assign(sessionStorage, { walks: 1, ...token && { 'progress.token': token } });
   Object.assign(window, { print() {} });
 
+  // A page that reloads itself is busy to its end: the next step is for the new one.
+  navigation.addEventListener('navigate', ({ navigationType }) => { running += navigationType === 'reload'; });
   addEventListener('error', ({ message }) => errors.push(`uncaught error: ${message}`));
   addEventListener('unhandledrejection', ({ reason }) => errors.push(`unhandled rejection: ${reason?.stack ?? reason}`));
   addEventListener('securitypolicyviolation', ({ effectiveDirective, blockedURI }) =>
@@ -159,7 +161,11 @@
     },
     /** Enter a value as a user does; later, because a language reloads the page. */
     type(key, value) {
-      setTimeout(() => enter(this.find(key), value));
+      running += 1;
+      setTimeout(() => {
+        running -= 1;
+        enter(this.find(key), value);
+      });
     },
     go(at) {
       location.hash = at;
@@ -168,7 +174,9 @@
       enter(document.querySelector('#day:not([hidden]) input'), day);
     },
     back() {
-      if (navigation.canGoBack) setTimeout(() => history.back());
+      if (!navigation.canGoBack) return;
+      running += 1;
+      setTimeout(() => navigation.back().finished.catch(() => {}).finally(() => { running -= 1; }));
     },
     /** Follow the link back to now; return whether there is one. */
     leavePast() {
