@@ -74,11 +74,13 @@
   function texts() {
     const found = [document.title];
     const { SHOW_ELEMENT, SHOW_TEXT, FILTER_ACCEPT, FILTER_REJECT } = NodeFilter;
+    const data = new Set(all(DATA));
+    const telling = new Set(all(TOLD.map((name) => `[${name}]`).join()));
     const walker = document.createTreeWalker(document.body, SHOW_ELEMENT | SHOW_TEXT, (node) =>
-      (node.matches?.(DATA) ? FILTER_REJECT : FILTER_ACCEPT));
+      (data.has(node) ? FILTER_REJECT : FILTER_ACCEPT));
     for (let node = walker.nextNode(); node; node = walker.nextNode()) {
       if (node.data?.trim()) found.push(node.data);
-      found.push(...TOLD.map((name) => node.getAttribute?.(name)).filter(Boolean));
+      if (telling.has(node)) found.push(...TOLD.map((name) => node.getAttribute(name)).filter(Boolean));
     }
     return found;
   }
@@ -96,9 +98,9 @@
     const found = errors.splice(0);
     const width = document.documentElement.clientWidth;
     if (document.documentElement.scrollWidth > width) found.push(`wider than the viewport: ${document.documentElement.scrollWidth} > ${width}`);
-    for (const one of all('body *')) {
+    for (const one of all('body *:not(svg *)')) {
       const { left, right, width: own } = one.getBoundingClientRect();
-      if (own > 1 && (right > width + 1 || left < -1) && isShown(one) && !one.closest('.skip, svg *') && !isCut(one)) {
+      if (own > 1 && (right > width + 1 || left < -1) && isShown(one) && !one.closest('.skip') && !isCut(one)) {
         found.push(`wider than the viewport: ${one.outerHTML.slice(0, 120)}`);
         break;
       }
