@@ -4,12 +4,12 @@ from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
 # These resources start slowly, so all test files that share a resource run in the same process.
-# But the walks through the page, which take as long as its other tests, have a stack of their own.
 _SHARED = {
     "the demo's stack": (
         *("query/page/test_admin", "query/page/test_commands", "query/page/test_knowledge"),
         *("query/page/test_layout", "query/page/test_learner", "query/page/test_past_days"),
         *("query/page/test_requests", "examples/test_sign_in", "alerts/test_metric_fields"),
+        "query/page/test_walks",
     ),
     "the plans": (
         *("alerts/test_conditions", "alerts/test_policies"),
@@ -36,9 +36,8 @@ _SHARED = {
 # all processes finish at about the same time. The duration of other files is estimated from their
 # number of tests.
 _LONG = {
-    250: ("the demo's stack",),
+    400: ("the demo's stack",),
     200: ("the plans",),
-    150: ("query/page/test_walks",),
     100: ("the stack of faults", "local/test_stack", "PostgreSQL 15"),
     60: (
         *("demo/test_demo", "query/test_as_of", "recovery/test_archive_rebuild"),
