@@ -9,6 +9,7 @@ take walks on a stack of their own; each failing walk is printed in its shortest
 """
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -37,7 +38,6 @@ STEPS = 12
 LEARNERS = 2  # of the demo's class
 _SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _SECTIONS = [*json.loads((static_page.FOLDER / "en.json").read_text(encoding="utf-8"))]
-_ITEMS = sorted(loading.deal(word_lists.read(), loading.cards(anki_log.read(loading.LOG))))[:40]
 CLASS, _OTHER = classes.groups(classes.SIZE + 1)
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
 LONG_ITEM = LONG * 2
@@ -303,7 +303,7 @@ class Walk:
     def _events(self, right: int) -> None:
         user = self._start["user"]
         learner = user if user == "nobody-yet" else classes.FIRST
-        items = itertools.islice(itertools.cycle(_ITEMS), right, right + 4)
+        items = itertools.islice(itertools.cycle(_read_items()), right, right + 4)
         self._explorer.published_at = time.monotonic()
         self._explorer.stack.publish(
             *itertools.chain.from_iterable(
@@ -352,6 +352,11 @@ class Walk:
         self._console.clear()
         if found:
             raise Failure(self._start, [*self._steps], found)
+
+
+@functools.cache
+def _read_items() -> list[str]:
+    return sorted(loading.deal(word_lists.read(), loading.cards(anki_log.read(loading.LOG))))[:40]
 
 
 def main(argument: str) -> None:
