@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from progress.local import readiness
-from tests.support import folders, http_servers, node
+from tests.support import browser, folders, http_servers, node
 from tests.support.learner_client import CLIENT, VECTORS
 
 GIVEN: list[dict[str, Any]] = json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]
@@ -36,6 +36,18 @@ _OPEN = """async (url) => {
   window.progress = new Progress({ url, token: () => "t", storage, delayMs: 1e6 });
   window.review = (itemId) => progress.reviewed({ itemId, rating: 3, intervalDays: 1 });
 }"""
+# The runs of a browser on one profile: what happens before the client opens its outbox, and then;
+# and which of the two databases is damaged afterwards.
+_FIRST, _SECOND, _NEITHER = "IndexedDB", "WebStorage", "none"
+_EARLIER = "Object.defineProperty(navigator, 'storageBuckets', {})"  # one database is all it has
+_RUNS = [
+    ("", "review('sent')", _NEITHER),
+    (_EARLIER, "progress.flush().then(() => review('earlier'))", _NEITHER),
+    ("", "progress.refused().then(() => review('x')).then((id) => progress.discard(id))", _FIRST),
+    ("", "review('later').then(() => progress.refused())", _SECOND),
+    ("", "progress.refused()", _FIRST),
+    ("", "progress.flush()", _NEITHER),
+]
 # What the code of the README takes from its app.
 _SURROUNDINGS = """declare const url: string;
 declare const user: { uid: string; getIdToken(fresh?: boolean): Promise<string> };
@@ -129,6 +141,25 @@ def test_two_tabs_flush_one_after_the_other(
             tab.evaluate("() => { window.flushed = progress.flush(); }")
         assert sum(tab.evaluate("flushed.then(({ accepted }) => accepted)") for tab in tabs) == 1
     assert handler.posted == [["once"]]  # type: ignore[attr-defined]
+
+
+def test_events_outlive_a_database_that_chromium_deletes(
+    chromium: Browser, handler: type[http_servers.Handler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chromium deletes a damaged database at the next start. What was removed does not return."""
+    monkeypatch.setattr(handler, "posted", [])
+    launch = chromium.browser_type.launch_persistent_context
+    with http_servers.serve(handler) as url, folders.create("profile") as profile:
+        for before, then, damaged in _RUNS:
+            with launch(profile, executable_path=browser.PROGRAM, args=browser.OPTIONS) as context:
+                (page,) = context.pages
+                page.goto(url)
+                page.evaluate(before)
+                page.evaluate(_OPEN, url)
+                page.evaluate(then)
+            for manifest in (profile / "Default" / damaged).rglob("MANIFEST-*"):
+                manifest.write_bytes(b"damaged")
+    assert handler.posted == [["sent"], ["earlier", "later"]]  # type: ignore[attr-defined]
 
 
 def test_the_code_of_the_readme_compiles_with_the_types_of_ts_fsrs(client_app: Path) -> None:

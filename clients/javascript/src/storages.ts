@@ -9,38 +9,76 @@ export interface Storage {
   lock?: Lock | undefined;
 }
 
-/** Keep the events in a database of the browser. */
+type Texts = [ids: string[], texts: string[]];
+type Work = (outbox: IDBObjectStore) => IDBRequest[];
+type Run = (work: Work) => Promise<any>; // the results of the requests
+
+const NONE: Texts = [[], []];
+const read: Work = (outbox) => [outbox.getAllKeys(), outbox.getAll()];
+const put = ([ids, texts]: Texts) => (outbox: IDBObjectStore) => ids.map((id, at) => outbox.put(texts[at], id));
+
+/** Keep the events in a database of the browser and, in Chromium, a copy in a second one. */
 export function indexedDBStorage(name: string): Storage {
-  // A browser may close an idle connection, so each call opens its own.
-  const open = () =>
+  // After a kill in the middle of a write, Chromium may take a bucket's databases for damaged, and deletes them all. So
+  // another bucket has a copy: if the first database is new, it begins with what the second has; otherwise it decides.
+  // Where there are no buckets, or the copy fails, the first is all there is.
+  const { storageBuckets } = navigator as any; // TypeScript does not know it yet
+  const bucket: Promise<any> | undefined = storageBuckets?.open("learner-progress").catch(() => undefined);
+  // A browser may close an idle connection, so each call opens its own. Without `texts`, it creates no database.
+  const open = (factory: IDBFactory, texts?: Texts) =>
     new Promise<IDBDatabase>((resolve, reject) => {
-      const request = indexedDB.open(name, 1);
-      request.onupgradeneeded = () => request.result.createObjectStore("outbox");
+      const request = factory.open(name, 1);
+      request.onupgradeneeded = () => {
+        const outbox = request.result.createObjectStore("outbox");
+        if (texts) put(texts)(outbox);
+        else request.transaction!.abort();
+      };
       request.onsuccess = () => resolve(request.result);
       request.onerror = () => reject(request.error);
     });
-  const run = async <T>(mode: IDBTransactionMode, work: (outbox: IDBObjectStore) => IDBRequest<T> | void) => {
-    const database = await open();
+  const run = async (opened: Promise<IDBDatabase>, work: Work) => {
+    const database = await opened;
     try {
-      return await new Promise<T>((resolve, reject) => {
+      return await new Promise<any>((resolve, reject) => {
+        const mode = work === read ? "readonly" : "readwrite";
         const transaction = database.transaction("outbox", mode, { durability: "strict" });
-        const request = work(transaction.objectStore("outbox"));
-        transaction.oncomplete = () => resolve(request?.result as T);
+        const requests = work(transaction.objectStore("outbox"));
+        transaction.oncomplete = () => resolve(requests.map(({ result }) => result));
         transaction.onabort = () => reject(transaction.error);
       });
     } finally {
       database.close();
     }
   };
+  // One call at a time, of all tabs and outboxes, uses the two in turn, so a kill meets at most one write.
+  const call = async <T>(use: (first: Run, second: Run) => Promise<T>): Promise<T> => {
+    const copy: IDBFactory | undefined = (await bucket)?.indexedDB;
+    if (!copy) return use((work) => run(open(indexedDB, NONE), work), async () => NONE);
+    const second: Run = (work) => run(open(copy, NONE), work).catch(() => NONE);
+    const restore = async () => open(indexedDB, await second(read));
+    const first: Run = (work) => run(open(indexedDB).catch(restore), work);
+    return navigator.locks.request("learner-progress", () => use(first, second));
+  };
   return {
-    load: () => run<string[]>("readonly", (outbox) => outbox.getAll()),
+    load: () =>
+      call(async (first, second) => {
+        const kept: Texts = await first(read);
+        // They differ after a kill between two writes, after an earlier client's writes, and if the copy was damaged.
+        if (JSON.stringify(await second(read)) !== JSON.stringify(kept))
+          await second((outbox) => [outbox.clear(), ...put(kept)(outbox)]);
+        return kept[1];
+      }),
     save: (texts) =>
-      run<void>("readwrite", (outbox) => {
-        for (const [id, text] of Object.entries(texts)) outbox.put(text, id);
+      call(async (first, second) => {
+        const work = put([Object.keys(texts), Object.values(texts)]);
+        await first(work);
+        await second(work);
       }),
     remove: (ids) =>
-      run<void>("readwrite", (outbox) => {
-        for (const id of ids) outbox.delete(id);
+      call(async (first, second) => {
+        const work: Work = (outbox) => ids.map((id) => outbox.delete(id));
+        await second(work); // first, so that nothing that was removed is restored
+        await first(work);
       }),
     lock: navigator.locks && (async (flush) => navigator.locks.request(`learner-progress:${name}`, flush)),
   };
