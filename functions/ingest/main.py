@@ -26,9 +26,7 @@ from progress.ingest.group_commit import GroupCommit, Others
 env = settings.current()  # read at startup, so that an invalid setting prevents startup
 logs.configure("ingest")
 request_deadlines.limit()
-sys.setswitchinterval(
-    0.001
-)  # seconds: a small message hardly waits for the decoding of a large one
+sys.setswitchinterval(0.001)  # seconds, so that a small message hardly waits for a large one
 admission = Admission()
 forwarded = Admission(1 << 20)  # the mutations of learners, which `progress serve` posts here
 learners = Admission(8 << 20, large_at_once=1, kept=1 << 20)  # what they post, which gives way
