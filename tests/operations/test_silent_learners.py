@@ -24,7 +24,6 @@ from progress.serve import system
 from tests.conftest import Store
 from tests.support import published, sample_events, stage
 from tests.support.erasure_fixtures import erase, push_events, receipt
-from tests.support.fake_publisher import FakePublisher
 from tests.support.operation_fixtures import BLOCKS, Operator
 from tests.support.postgres_servers import url_of
 from tests.support.published import Publisher
@@ -41,15 +40,6 @@ SCHEMA = Draft202012Validator(schemas.make_published()["ErasureAnnounced"])
 def job(store: Store) -> Iterator[Connection]:
     with contextlib.closing(database.connect(url_of(store.url, "batch"))) as connected:
         yield connected
-
-
-@pytest.fixture
-def publisher(
-    request: pytest.FixtureRequest, store: Store, fake_publisher: FakePublisher
-) -> Iterator[Publisher]:
-    setting: Any = getattr(request, "param", "milestones")
-    with contextlib.closing(Publisher(store, fake_publisher, setting)) as made:
-        yield made
 
 
 def record(connection: Connection, *learners: str, number: int = 0) -> None:

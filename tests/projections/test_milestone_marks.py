@@ -140,12 +140,6 @@ def check(connection: Connection, messages: list[PubsubMessage], began: datetime
         ] == expected
 
 
-@pytest.fixture
-def publisher(store: Store, fake_publisher: FakePublisher) -> Any:
-    with contextlib.closing(Publisher(store, fake_publisher, "milestones")) as made:
-        yield made
-
-
 def streak(user: str, days: int = 0) -> list[dict[str, Any]]:
     """Return the events of a streak of three days that ended this number of days ago."""
     return [event for n in range(3) for event in study(user, days + n)]

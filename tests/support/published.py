@@ -4,11 +4,12 @@ import contextlib
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from google.pubsub_v1.types import PublishRequest, PubsubMessage
 
 from progress.adapters.postgres import database
@@ -101,6 +102,15 @@ class Publisher:
     def close(self) -> None:
         database.close(self.connection)
         self.observer.close()
+
+
+@pytest.fixture
+def publisher(
+    request: pytest.FixtureRequest, store: Store, fake_publisher: FakePublisher
+) -> Iterator[Publisher]:
+    setting: Any = getattr(request, "param", "milestones")
+    with contextlib.closing(Publisher(store, fake_publisher, setting)) as made:
+        yield made
 
 
 def check(connection: Connection, messages: Iterable[PubsubMessage], setting: str) -> None:
