@@ -1,10 +1,9 @@
-"""The folds: of long histories, in a rebuild, and of a whole log."""
+"""The folds: of long histories, and of a whole log."""
 
 import functools
 import random
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -15,8 +14,8 @@ from bench.statements import blocks
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
-from progress.projections import rebuild, schema
-from progress.projections.projector import SHARDS, Projector
+from progress.projections import rebuild
+from progress.projections.projector import Projector
 from progress.recovery import checks
 
 _WINDOW = 1_000  # events
@@ -24,7 +23,6 @@ _HISTORY_ROUNDS, _ROUNDS = 15, 3
 _DAYS, _SHORT = 4_762, 24  # with one session of 42 events each: 200,000 and 1,000 events
 _SESSIONS, _ITEMS = 23, 40  # of a measured window: 966 events about items that are known
 _SINCE = datetime(2010, 1, 1, tzinfo=UTC)
-_UNDO_DAYS = 595  # with 42 events each
 
 
 def compare_with_short(server: Server) -> Iterator[Line]:
@@ -82,104 +80,13 @@ def _append(connection: Connection, learner: str, known: int, first: float) -> N
     log.append(connection, [envelopes.delivery(batch)])
 
 
-def compare_retractions(server: Server) -> Iterator[Line]:
-    """Compare windows that retract events of a learner with 25,000 events with other windows."""
-    store, rounds, chance = server.create_store(), Rounds(), random.Random(2)
-    logs.fill(store, learners=1, sessions=_UNDO_DAYS, seed="undo", since=_SINCE)
-    (learner,) = logs.list_learners(store, events=1_000)
-    with closing(store.connect()) as connection:
-        projector = Projector(connection)
-        projector.catch_up_all()
-
-        def measure(how: str, events: list[envelopes.Envelope], *, is_counted: bool = True) -> None:
-            log.append(connection, [envelopes.delivery(events)])
-            milliseconds = time_window(projector)
-            if is_counted:
-                rounds.add(how, milliseconds)
-
-        for number in range(_HISTORY_ROUNDS + 2):
-            at = _SINCE + timedelta(days=_UNDO_DAYS + 1, minutes=number)
-            item = f"item-{chance.randrange(1, 1_000)}"
-            answer = envelopes.answer(learner, "undo", at, item, chance)
-            undo = envelopes.retract(learner, answer["event_id"], at)
-            measure("answer", [answer], is_counted=number > 1)
-            measure("undo", [undo], is_counted=number > 1)
-        ids = functools.partial(_list_ids, connection, learner)
-        for number in range(_ROUNDS):
-            answers = ids("CorrectAnswerGiven", first=2_000 * number, count=_WINDOW)
-            completions = ids("SessionCompleted", first=number, count=1)
-            measure("refold", [envelopes.retract(learner, one, at) for one in completions])
-            measure("many", [envelopes.retract(learner, one, at) for one in answers])
-    server.drop(store)
-    of = "of a learner with 25,000 events"
-    yield rounds.compare_costs(
-        f"a window that retracts the newest answer {of}",
-        *("undo", "answer"),
-        against="a window with an answer:",
-        bar=5,
-    )
-    yield rounds.compare_costs(
-        f"a window that retracts 1,000 answers {of}",
-        *("many", "refold"),
-        against="a window that retracts a completed session:",
-        bar=2,
-    )
-
-
-def _list_ids(
-    connection: Connection, learner: str, event_type: str, *, first: int, count: int
-) -> list[str]:
-    """Return the ids of the learner's events of this type, from the `first` on."""
-    rows = connection.run(
-        blocks("folds")["ids"], learner=learner, type=event_type, first=first, count=count
-    )
-    return [event_id for (event_id,) in rows]
-
-
-def compare_rebuild(server: Server) -> Iterator[Line]:
-    """Compare a rebuild with live folds, both on two connections."""
-    store, rounds = server.create_store(), Rounds()
-    events = logs.fill_long(store, events=1_000_000)
-    for _ in range(_ROUNDS):
-        rounds.add("live", events / _fold_live(store))
-        rounds.add("rebuild", events / _rebuild(store))
-    server.drop(store)
-    what = f"rebuild, two connections, {events:,} events"
-    yield rounds.compare_rates(what, "rebuild", "live", against="live, two connections:", bar=1)
-
-
-def _fold_live(store: Store) -> float:
-    """Fold the log in windows on two connections; return the seconds."""
-    with closing(database.connect(store.url)) as connection:
-        schema.drop(connection, schema.schema_name())
-        schema.create(connection)
-    with closing(store.connect()) as one, closing(store.connect()) as other:
-        projectors = [Projector(one), Projector(other)]
-        begin = time.perf_counter()
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(_fold_half, projectors, (0, 1)))
-        return time.perf_counter() - begin
-
-
-def _fold_half(projector: Projector, half: int) -> None:
-    """Fold half the shards; switch shards after each window, as if all shards received events."""
-    waiting = list(SHARDS)[half::2]
-    while waiting:
-        waiting = [shard for shard in waiting if projector.fold_window(shard, _WINDOW)]
-
-
-def _rebuild(store: Store) -> float:
-    begin = time.perf_counter()
-    rebuild.run(functools.partial(database.connect, store.url))
-    return time.perf_counter() - begin
-
-
 def compare_whole(server: Server) -> Iterator[Line]:
     """Compare PostgreSQL's CPU time for the definitions with that for a rebuild."""
     store, rounds = server.create_store(), Rounds()
     events = logs.fill_long(store, events=1_000_000)
+    connect = functools.partial(database.connect, store.url)
     for _ in range(_ROUNDS):
-        rounds.add("rebuild", server.measure_cpu(lambda: _rebuild(store)))
+        rounds.add("rebuild", server.measure_cpu(lambda: rebuild.run(connect)))
         rounds.add("definitions", server.measure_cpu(lambda: _fold_whole(store)))
     server.drop(store)
     yield rounds.compare_costs(
