@@ -8,7 +8,6 @@ Check the tag out, install what it locks, and let its own processes record the m
 """
 
 import contextlib
-import hashlib
 import json
 import lzma
 import os
@@ -26,15 +25,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from google.api_core.exceptions import AlreadyExists
-from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+from google.cloud.pubsub_v1 import SubscriberClient
 from google.pubsub_v1.types import PushConfig
 
 from progress.local import ports, postgres
 
 ROOT = Path(__file__).parent.parent
 RELEASED = ROOT / "tests" / "recovery" / "released"
-FIRST = "0.1.0"
 PATIENCE_S = 60
 READ = '{ userProgress(userId: "ben") { totalItemsLearned } }'
 START = """mutation {
@@ -64,7 +61,7 @@ class Stack:
             "PROGRESS_DATA_DIR": str(data),
             "PUBLISH_EVENTS": "all",
         }
-        self.run("up", "--detach", "--standin", "--port", str(ports.reserve()))
+        self.run("up", "--detach", "--port", str(ports.reserve()))
         self.addresses = json.loads(self.run("env", "--json"))
         self.url = self.addresses["database_url"]
         self._token = self.run("token", "--user", "ada", "--role", "admin").strip()
@@ -121,7 +118,7 @@ class Stack:
 
     def _read_lags(self) -> Any:
         report = json.loads(self.run("status", "--json"))
-        return [*report["projections"], report.get("events_out", {"events_behind": 0})]
+        return [*report["projections"], report["events_out"]]
 
     @contextlib.contextmanager
     def subscribed(self) -> Iterator[set[str]]:
@@ -141,8 +138,6 @@ class Stack:
         with ThreadingHTTPServer(("127.0.0.1", 0), Subscriber) as server:
             Thread(target=server.serve_forever, daemon=True).start()
             push = PushConfig(push_endpoint=f"http://127.0.0.1:{server.server_port}/")
-            with contextlib.suppress(AlreadyExists), PublisherClient() as publisher:
-                publisher.create_topic(name=topic)  # 0.1 has none
             with SubscriberClient() as client:
                 client.create_subscription(name=name, topic=topic, push_config=push)
             yield ids
@@ -199,52 +194,36 @@ def save(stack: Stack, data: Path, version: str) -> None:
         stack.run("export", "ben", str(data))
         stack.run("erase", "gone-7f3a", "--yes")
         stack.wait()
-        if version != FIRST:  # which publishes nothing
-            wait_until(lambda: stack.read_due() <= ids)  # a push follows its publication
+        wait_until(lambda: stack.read_due() <= ids)  # a push follows its publication
         published = json.dumps(sorted(ids), indent=0) + "\n"
         (folder / "published.json").write_text(published, encoding="utf-8")
     with stack.paused():
         stack.push("tail")
         stack.query(START)
         dump(stack.url, folder / "database.xz")
-        if version != FIRST:
-            stack.run("dump", str(folder))
+        stack.run("dump", str(folder))
     for learner in ("dan-7f3a", "cem-7f3a"):
         stack.run("erase", learner, "--yes")
     shutil.copytree(data / "archive" / "erasures", folder / "erasures")
-    if version != FIRST:
-        save_way(stack, folder)
+    save_way(stack, folder)
 
 
 def save_way(stack: Stack, folder: Path) -> None:
     """Let this version migrate the first version's database, as the version before left it."""
-    *_, former = sorted(each for each in RELEASED.glob("*/way.xz") if each.parent < folder) or [
-        RELEASED / FIRST / "database.xz"
-    ]
+    *_, former = sorted(each for each in RELEASED.glob("*/way.xz") if each.parent < folder)
     stack.run_sql("CREATE DATABASE way")
     url = stack.url.replace("@/progress?", "@/way?")
     restore = [str(postgres.programs() / "pg_restore"), f"--dbname={url}"]
     subprocess.run(restore, input=lzma.decompress(former.read_bytes()), check=True)
-    if former.parent.name == FIRST:
-        complete_first(stack, url)
     for command in (["migrate"], ["move-views"], ["prune-schemas", "--yes"]):
         stack.run(*command, DATABASE_URL=url)
     dump(url, folder / "way.xz")
 
 
-def complete_first(stack: Stack, url: str) -> None:
-    """Change the first migration, as 0.2 changed it, and refuses it in a database of 0.1."""
-    earlier = (ROOT / "sql" / "earlier" / "0001_event_store.sql").read_text(encoding="utf-8")
-    changed = (ROOT / "sql" / "migrations" / "0001_event_store.sql").read_bytes()
-    checksum = f"SET checksum = '{hashlib.sha256(changed).hexdigest()}'"
-    record = f"UPDATE progress_migrations {checksum} WHERE name = '0001_event_store.sql'"
-    stack.run_sql(f"{earlier};{record}", url)
-
-
 def dump(url: str, path: Path) -> None:
-    """Dump the database as an owner does, without Pub/Sub's stand-in and the rules of all zones."""
+    """Dump the database as an owner does, without the rules of all zones."""
     pg_dump = [str(postgres.programs() / "pg_dump"), "--format=custom", "--compress=none", url]
-    pg_dump += ["--exclude-schema=pubsub_standin", "--exclude-table-data=progress_*.zone_rules"]
+    pg_dump += ["--exclude-table-data=progress_*.zone_rules"]
     path.write_bytes(lzma.compress(subprocess.check_output(pg_dump), preset=9))
 
 
