@@ -28,7 +28,6 @@ help:
 	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
 	@echo 'make client  install the compiler of the package in clients/javascript, which the gate tests on Node'
 	@echo 'make clients install it, and the third-party clients that some exhaustive tests run on Node'
-	@echo 'make site    build the site of the documents in .site/html'
 	@echo 'make kills   set up, install mutmut in .venv-kills, which python -m tests.kills plants faults with'
 	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform files'
 
@@ -101,18 +100,11 @@ graphiql:
 .venv-checkov/.packages: infra/checkov/requirements.txt
 .venv-beam/.packages: infra/beam/requirements.txt
 .venv-kills/.packages: infra/kills/requirements.txt
-.venv-site/.packages: infra/site/requirements.txt
 .venv-beam/.packages: OPTIONS := --only-binary :all:
 
 .venv-%/.packages:
 	@.ci/install '$(PYTHON)' .venv-$* $(OPTIONS) -r $<
 	@touch $@
-
-# The site's search needs a server, and no network.
-.PHONY: site
-site: .venv-site/.packages
-	@.venv-site/bin/python infra/site/build.py .site
-	@echo 'To read it: python3 -m http.server --directory .site/html'
 
 .PHONY: checkov
 checkov: .venv-checkov/.packages

@@ -45,7 +45,7 @@ FIXTURES = (
 WANTED = (
     *("chromium", "node", OLDEST, "pgbouncer", "pubsub-emulator"),
     *("terraform", "gcloud", "promtool", "docker", "beam", "gcc"),
-    *("zensical", "japanese-font", "npm"),
+    *("japanese-font", "npm"),
 )
 
 hypothesis.settings.register_profile(

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import json
 import pkgutil
 import re
 import subprocess
@@ -47,15 +48,26 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_a_link_points_to_an_existing_file_and_heading() -> None:
+def test_a_link_points_to_an_existing_file_and_heading_and_each_page_is_linked() -> None:
     pattern = r"\]\((?!https?:)([^)\s]+)\)"
     links = [(page, link) for page in PAGES for link in re.findall(pattern, _read(page))]
-    assert links
+    linked = set[Path]()
     for page, link in links:
         path, _, anchor = link.partition("#")
         target = page.parent / path if path else page
         assert target.exists(), (page, link)
         assert not anchor or anchor in _anchors(target), (page, link)
+        linked |= {target.resolve()} if target != page else set()
+    assert set(PAGES) - linked == set()
+
+
+def test_the_glossary_has_the_words_and_rules_of_the_page() -> None:
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    listed = text.split("## On the page")[1].split("## In the system")[0].split("\n- ")[1:]
+    shown = json.loads((ROOT / "progress/query/page/en.json").read_text("utf-8"))["glossary"]
+    assert {" ".join(entry.split()) for entry in listed} == {
+        f"**{word}**: {shown['rules'][name]}" for name, word in shown["words"].items()
+    }
 
 
 SUFFIXES = {".md", ".sql", ".tf", ".tfvars"}

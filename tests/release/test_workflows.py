@@ -135,8 +135,6 @@ def test_jobs_have_only_the_permissions_that_they_need(file: Path) -> None:
             least = {**SIGNING[name], "contents": "read", "id-token": "write"}
         if file.stem == "publish" and name == "release":
             least = {"contents": "write"}
-        if file.stem == "pages" and name == "publish":  # to GitHub Pages
-            least = {"pages": "write", "id-token": "write"}
         if name == "approvals":  # reads the rules of the environments
             least = {"actions": "read"}
         assert job["permissions"] == least, name
