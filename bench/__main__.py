@@ -15,7 +15,6 @@ from bench import (
     as_of,
     batch_job,
     daily,
-    erase,
     exports,
     first_view,
     folds,
@@ -27,7 +26,6 @@ from bench import (
     recall,
     server,
     starts,
-    streams,
     upserts,
     visible,
 )
@@ -45,7 +43,6 @@ ROWS: dict[str, Row] = {
     "knowledge": knowledge.measure_knowledge,
     "batch": batch_job.compare_with_fewer,
     "export": exports.measure_user,
-    "erase": erase.measure_erasure,
     "archive": archive.measure_archive,
     "archive rebuild": archive.compare_with_place,
     "ingest": ingest.measure_load,
@@ -56,7 +53,6 @@ ROWS: dict[str, Row] = {
     "page": page.measure_page,
     "groups": groups.measure_groups,
     "as of": as_of.measure_moments,
-    "streams": streams.measure_streams,
     "visible": visible.measure_visible,
     "first view": first_view.measure_first_view,
 }

@@ -24,10 +24,6 @@ class Function(FunctionProcess):
         """Return the memory of the function and of its supervising process, in MB."""
         return sum(p.memory_info().rss for p in processes.list_family(self.process.pid)) / 1e6
 
-    def connections(self) -> int:
-        family = processes.list_family(self.process.pid)
-        return sum(c.status == "ESTABLISHED" for p in family for c in p.net_connections("tcp"))
-
 
 @contextlib.contextmanager
 def start(name: str, **environment: str) -> Iterator[Function]:

@@ -60,21 +60,17 @@ async def _send(batch: RequestBatch) -> Durations:
     )
 
 
-class ClientProtocol(asyncio.Protocol):
-    """A connection to the measured server."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Do not assert the type, because uvloop's transport is not a subclass of asyncio.Transport.
-        self.transport = cast("asyncio.Transport", transport)
-
-
-class _Connection(ClientProtocol):
+class _Connection(asyncio.Protocol):
     """A connection that sends one request at a time."""
 
     def __init__(self, expected: bytes, on_error: Callable[[Exception], None]) -> None:
         self._expected, self._on_error = expected, on_error
         self._received, self._whole = b"", 0
         self._on_response: Callable[[_Connection], None] | None = None  # None while idle
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Do not assert the type, because uvloop's transport is not a subclass of asyncio.Transport.
+        self.transport = cast("asyncio.Transport", transport)
 
     def send(self, request: bytes, on_response: Callable[["_Connection"], None]) -> None:
         self._on_response = on_response
