@@ -9,7 +9,7 @@ output "github_variables" {
           PROJECT_ID                 = project
           WORKLOAD_IDENTITY_PROVIDER = google_iam_workload_identity_pool_provider.github[name].name
         },
-        name == "images" ? { REGION = var.images_region } : {},
+        name == "images" ? { REGION = local.images_region } : {},
       )
     }
   ]...)

@@ -15,8 +15,12 @@ locals {
   # The images have the organisation and the billing account of the first environment.
   owners = merge(local.files, { images = local.files[sort(keys(local.files))[0]] })
 
+  # One of the six in which Google lets new projects build: see "Restricted regions for some projects" on
+  # cloud.google.com/build/docs/locations.
+  images_region = "europe-west1"
+
   regions = { for name in keys(local.projects) : name => (
-    name == "images" ? var.images_region : try(local.files[name].region, "europe-west1")
+    name == "images" ? local.images_region : try(local.files[name].region, "europe-west1")
   ) }
 
   # The APIs that Terraform needs before it can enable all other APIs. The compute API creates a default account, which

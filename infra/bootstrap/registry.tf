@@ -138,7 +138,7 @@ resource "google_storage_bucket" "sources" {
 
   project                     = google_project.this["images"].project_id
   name                        = "${var.images_project}-sources"
-  location                    = var.images_region
+  location                    = local.images_region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
   force_destroy               = true

@@ -20,24 +20,6 @@ variable "images_project" {
   }
 }
 
-variable "images_region" {
-  description = "The region of images_project: one of the six in which Google lets new projects build."
-  type        = string
-  default     = "europe-west1"
-
-  # See "Restricted regions for some projects" on cloud.google.com/build/docs/locations.
-  validation {
-    condition = contains(
-      ["asia-east1", "australia-southeast1", "europe-west1", "southamerica-east1", "us-central1", "us-west2"],
-      var.images_region,
-    )
-    error_message = join(" ", [
-      "expected asia-east1, australia-southeast1, europe-west1, southamerica-east1,",
-      "us-central1 or us-west2",
-    ])
-  }
-}
-
 variable "github" {
   description = "The repository whose workflows get access, with its number and its branch; null: none has access."
   type = object({

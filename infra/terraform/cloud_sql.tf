@@ -1,16 +1,5 @@
 # Cloud SQL: the instance, its users and their roles.
 
-variable "cloud_sql_version" {
-  description = "The PostgreSQL version of Cloud SQL: POSTGRES_15 or newer."
-  type        = string
-  default     = "POSTGRES_18"
-
-  validation {
-    condition     = try(tonumber(trimprefix(var.cloud_sql_version, "POSTGRES_")) >= 15, false)
-    error_message = "expected POSTGRES_15 or newer"
-  }
-}
-
 variable "cloud_sql_tier" {
   description = "The machine type of Cloud SQL; null: the environment's default."
   type        = string
@@ -69,7 +58,7 @@ resource "google_sql_database_instance" "this" {
 
   name                = "progress"
   region              = var.region
-  database_version    = var.cloud_sql_version
+  database_version    = "POSTGRES_18"
   deletion_protection = local.cloud_sql_protected
 
   settings {

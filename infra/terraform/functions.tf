@@ -126,13 +126,6 @@ variable "database_pool" {
   }
 }
 
-variable "otel_exporter_otlp_endpoint" {
-  description = "The endpoint for traces and metrics (OTLP over HTTP)."
-  type        = string
-  default     = "https://telemetry.googleapis.com"
-  nullable    = false
-}
-
 variable "trace_sample_ratio" {
   # The sampler decides by the trace id, so that all spans of a trace are exported or dropped together.
   description = "The share of traces to export, from 0 to 1 (see docs/cost.md)."
@@ -151,7 +144,7 @@ locals {
     ENVIRONMENT                 = local.environment_name
     PUBSUB_PROJECT_ID           = var.project_id
     MALLOC_ARENA_MAX            = "2" # saves memory: glibc otherwise keeps freed memory in eight arenas per processor
-    OTEL_EXPORTER_OTLP_ENDPOINT = var.otel_exporter_otlp_endpoint
+    OTEL_EXPORTER_OTLP_ENDPOINT = "https://telemetry.googleapis.com"
 
     # Settings that the OpenTelemetry library reads. Google rejects a metric without a region. The sampler ignores the
     # caller's sampling decision, because Cloud Run's front end samples only one request in ten seconds.

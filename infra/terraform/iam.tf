@@ -41,14 +41,12 @@ locals {
     },
   )
 
-  exports_to_google = startswith(var.otel_exporter_otlp_endpoint, "https://telemetry.googleapis.com")
-
   # Roles on the whole project, where no narrower scope exists.
   project_roles = merge({
     for name in local.pipeline : name => ["roles/run.developer", "roles/monitoring.viewer"]
     }, {
     # To export traces and metrics to Google, an account must be allowed to write them, and to bill this project.
-    for name in local.exports_to_google ? ["ingest", "project", "query", "batch", "release", "backup", "rebuild"] : [] :
+    for name in ["ingest", "project", "query", "batch", "release", "backup", "rebuild"] :
     name => ["roles/telemetry.writer", "roles/serviceusage.serviceUsageConsumer"]
   })
 

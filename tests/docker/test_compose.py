@@ -97,7 +97,7 @@ def test_postgresql_has_the_version_of_the_local_stack_and_of_the_cloud() -> Non
     packages = (REPOSITORY / "requirements-dev.txt").read_text(encoding="utf-8")
     assert f"\nembedded-postgres=={version[1]}." in packages
     terraform = (REPOSITORY / "infra/terraform/cloud_sql.tf").read_text(encoding="utf-8")
-    assert f'default     = "POSTGRES_{version[2]}"' in terraform
+    assert f'database_version    = "POSTGRES_{version[2]}"' in terraform
 
 
 def test_each_image_is_built_or_pulled_by_one_service() -> None:

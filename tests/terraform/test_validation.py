@@ -72,7 +72,7 @@ ONLY_QUERY = f"{{ {size().split('}, ')[-1]}"
 CASES: list[tuple[dict[str, str], dict[str, str]]] = [
     (
         {
-            "cloud_sql_version": '"POSTGRES_14"', "migration_target": '"neon"',
+            "migration_target": '"neon"',
             "redis": '"memcached"',
         },
         {},
@@ -149,7 +149,6 @@ def write_run(number: int, wrong: dict[str, str], right: dict[str, str]) -> str:
 REJECTED_BY_BOOTSTRAP = [
     ('environments=["test"]', "expected dev, staging and prod"),
     ("images_project=p", "expected images_project and github, or neither"),
-    ("images_region=europe-west4", "expected asia-east1"),
 ]
 
 
