@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support import runbooks
-from tests.support.alert_policies import CONTRACT, EXPORTED, alerts
+from tests.support.alert_policies import CONTRACT, alerts
 from tests.support.terraform import ENVIRONMENTS, need_offline
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Values
@@ -18,12 +18,6 @@ PLATFORM = {
     "pubsub_googleapis_com:subscription_oldest_unacked_message_age",
     "run_googleapis_com:job_completed_execution_count",
     "run_googleapis_com:request_count",
-}
-# The metrics of Google Cloud that only the dashboard reads.
-DASHBOARD_ONLY = {
-    "cloudsql_googleapis_com:database_cpu_utilization",
-    "redis_googleapis_com:stats_memory_usage_ratio",
-    "run_googleapis_com:container_instance_count",
 }
 
 ON_METRICS = {
@@ -249,30 +243,3 @@ def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environ
 def bounds(metric: Values) -> list[float]:
     (options,) = metric["bucket_options"]
     return list(options["explicit_buckets"][0]["bounds"])
-
-
-def test_the_dashboard_shows_each_metric_field(deployment: Deployment) -> None:
-    planned = deployment.planned
-    ((_, dashboard),) = planned.of("google_monitoring_dashboard").items()
-    tiles: list[dict[str, Any]] = json.loads(dashboard["dashboard_json"])["mosaicLayout"]["tiles"]
-    text = json.dumps(tiles)
-    for field in CONTRACT:
-        assert f"logging_googleapis_com:user_progress_{field}" in text
-    for metric in EXPORTED:
-        assert f"progress.{metric}_bucket" in text
-    foreign = set(re.findall(r"\b(\w+_googleapis_com:\w+)", text))
-    assert {kind for kind in foreign if not kind.startswith("logging")} == DASHBOARD_ONLY
-    for field, facts in (CONTRACT | EXPORTED).items():
-        (tile,) = (
-            candidate
-            for candidate in tiles
-            if candidate["widget"]["title"].startswith(f"{field}: ")
-        )
-        # The legend shows all labels of the field.
-        for line in tile["widget"]["xyChart"]["dataSets"]:
-            named = set(re.findall(r"\$\{labels\.(\w+)\}", line["legendTemplate"]))
-            assert named == set(facts["labels"])
-    places = {(tile.get("xPos"), tile.get("yPos")) for tile in tiles}
-    assert len(places) == len(tiles)
-    # The API omits a position of 0, so a configured 0 would appear as a change in every plan.
-    assert 0 not in {place for coordinate in places for place in coordinate}

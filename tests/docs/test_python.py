@@ -53,16 +53,3 @@ def test_each_name_of_the_brief_has_its_name_here() -> None:
             assert pkgutil.resolve_name(name), name
         for name in re.findall(r"`(?:Queries\.)?([a-z]\w+)`", here):
             assert name == "metadata" or hasattr(Queries, name), name
-
-
-def test_each_section_of_the_brief_names_what_does_it() -> None:
-    text = (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8")
-    done, different = text.split("\n## Met differently\n")
-    sections = re.findall(r"^\| ([\w /()]+) \| .*\]\(.+\).* \|$", done, re.MULTILINE)
-    assert sections == [
-        *("Card", "Services", "Event store schema", "Interface EventStore", "Repositories"),
-        *("Read models", "Cache", "Messaging", "Monitoring", "Security", "CI/CD", "Scaling", "DR"),
-        *("Cost", "Dev environment", "Playground (003)", "Future"),
-    ]
-    for mark in ("hit rate", "Hit Rate", "recorded events", "append_events", "save_snapshot"):
-        assert mark in different
