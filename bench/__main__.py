@@ -12,7 +12,6 @@ from bench import (
     ab,
     appends,
     archive,
-    as_of,
     batch_job,
     daily,
     exports,
@@ -52,7 +51,6 @@ ROWS: dict[str, Row] = {
     "hit": daily.measure_hits,
     "page": page.measure_page,
     "groups": groups.measure_groups,
-    "as of": as_of.measure_moments,
     "visible": visible.measure_visible,
     "first view": first_view.measure_first_view,
 }
