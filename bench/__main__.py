@@ -28,7 +28,7 @@ from bench import (
     upserts,
     visible,
 )
-from bench.lines import Line, RowSkipped, format_table
+from bench.lines import Line, RowSkipped
 from bench.server import Server
 
 Row = Callable[[Server], Iterator[Line]]
@@ -68,20 +68,13 @@ def main(names: list[str]) -> int:
     if unknown:
         console.print(f"unknown row {', '.join(unknown)}; the rows are {', '.join(ROWS)}")
         return 2
-    lines: list[Line] = []
     missed: list[str] = []
-    try:
-        with server.run() as postgres:
-            for name in names or ROWS:
-                with console.status(name):
-                    for line in _measure(console, name, postgres):
-                        lines.append(line)
-                        found = f"{name}: {line.what}: {line.measured} ({line.bound})"
-                        missed += [] if line.passes else [found]
-                        console.print(found)
-    finally:
-        # Show the finished rows even if a later row has failed.
-        console.print(format_table(lines))
+    with server.run() as postgres:
+        for name in names or ROWS:
+            with console.status(name):
+                for line in _measure(console, name, postgres):
+                    missed += [] if line.passes else [f"{name}: {line}"]
+                    console.print(f"{name}: {line}")
     for found in missed:
         console.print(f"MISSED  {found}")
     return 1 if missed else 0

@@ -1,15 +1,8 @@
-"""The lines of the result table, each with a measured value, a bar and a verdict."""
+"""The lines of a result, each with a measured value and a bar."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
-
-_FOOTER = (
-    "Most comparisons run in rounds, each of which measures both sides. Their values are medians "
-    "over the rounds, and their ratios are the medians of the ratios within the rounds. Ratios "
-    "carry over to other machines; absolute numbers do not."
-)
-_HEADS = ("what", "ours", "against", "measured", "bar", "met")
 
 
 class RowSkipped(Exception):
@@ -31,17 +24,13 @@ class Line:
     unit: str = "×"
     at_most: bool = False
 
+    def __str__(self) -> str:
+        details = [text for text in (self.ours, self.against) if text not in ("", self.measured)]
+        return "; ".join((f"{self.what}: {self.measured} ({self.bound})", *details))
+
     @property
     def passes(self) -> bool:
         return self.value <= self.bar if self.at_most else self.value >= self.bar
-
-    @property
-    def verdict(self) -> str:
-        """Return `yes`, or the percentage by which the value misses the bar."""
-        if self.passes:
-            return "yes"
-        share = self.value / self.bar if self.at_most else self.bar / self.value
-        return f"short by {100 * (share - 1):.0f} %"
 
     @property
     def bound(self) -> str:
@@ -123,10 +112,3 @@ def format_rate(per_second: float, what: str = "events") -> str:
 def format_amount(value: float, unit: str) -> str:
     digits = 2 if unit == "×" else 0
     return f"{value:,.{digits}f} {unit}"
-
-
-def format_table(lines: Sequence[Line]) -> str:
-    """Return the result table as Markdown."""
-    cells = ((o.what, o.ours, o.against, o.measured, o.bound, o.verdict) for o in lines)
-    rows = [_HEADS, tuple("---" for _ in _HEADS), *cells]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\n{_FOOTER}\n"
