@@ -47,14 +47,6 @@ def encode_pushes(events: int, seed: int) -> Iterator[bytes]:
         yield encode_push(data, f"{seed}-{number}")
 
 
-def encode_posts(events: int, seed: int) -> Iterator[bytes]:
-    """Yield requests that post `events` events each."""
-    source = envelopes.endless(seed)
-    while True:
-        batch = list(itertools.islice(source, events))
-        yield encode_post(batch, "/events", bearer("poster", "publisher"))
-
-
 def encode_wake_up(shard: int) -> bytes:
     return encode_push(b'{"command":"wake","shard":%d}' % shard)
 
@@ -62,14 +54,14 @@ def encode_wake_up(shard: int) -> bytes:
 def encode_query(query: str, user: str, variables: object = None, *headers: str) -> bytes:
     """Return a GraphQL request with this user's token."""
     body = {"query": query, "variables": variables}
-    return encode_post(body, "/graphql", bearer(user), *headers)
+    return encode_post(body, "/graphql", _bearer(user), *headers)
 
 
 @functools.cache
-def bearer(user: str, *roles: str) -> str:
+def _bearer(user: str) -> str:
     """Return the Authorization header of this user, whose token `token_issuer` has signed."""
     expires = int(time.time()) + _TOKEN_S
-    return f"Authorization: Bearer {token_issuer.token(user, roles=list(roles), exp=expires)}"
+    return f"Authorization: Bearer {token_issuer.token(user, exp=expires)}"
 
 
 def content_length(head: bytes) -> int:
