@@ -41,8 +41,6 @@ def copy_variables(source: Path, folder: Path) -> Root:
     return Root(folder, f"{source}/environments/{{}}.tfvars", has_providers=False)
 
 
-_INFRA = REPOSITORY / "infra"
-
 NIGHT = '{{ time_zone = "UTC", evening = "0 22 * * *", morning = "0 6 * * *", min_instances = {} }}'
 
 
@@ -145,38 +143,13 @@ def write_run(number: int, wrong: dict[str, str], right: dict[str, str]) -> str:
 """
 
 
-# For infra/bootstrap: the option, and a part of the error message.
-REJECTED_BY_BOOTSTRAP = [
-    ('environments=["test"]', "expected dev, staging and prod"),
-    ("images_project=p", "expected images_project and github, or neither"),
-]
-
-
-@pytest.fixture(scope="module")
-def variables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Root:
-    """A copy of the variables of infra/terraform, without the resources."""
-    return _copy("terraform", request, tmp_path_factory.mktemp("variables"))
-
-
-def _copy(name: str, request: pytest.FixtureRequest, folder: Path) -> Root:
+def test_invalid_combinations_of_variables_are_rejected(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     if not shutil.which("terraform"):
         skip_without(request, "terraform")
-    return copy_variables(_INFRA / name, folder / name)
-
-
-def test_invalid_combinations_of_variables_are_rejected(variables: Root) -> None:
+    variables = copy_variables(REPOSITORY / "infra" / "terraform", tmp_path / "terraform")
     runs = [write_run(number, *case) for number, case in enumerate(CASES)]
     (variables.folder / "cases.tftest.hcl").write_text("\n".join(runs))
     output = variables.run("test", f"-var-file={variables.variables.format('dev')}")
     assert f" {len(CASES)} passed, 0 failed" in output
-
-
-def test_invalid_values_of_the_bootstrap_are_rejected(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    root = _copy("bootstrap", request, tmp_path)
-    file = f"-var-file={_INFRA}/bootstrap/terraform.tfvars"
-    root.run("plan", file)
-    for option, complaint in REJECTED_BY_BOOTSTRAP:
-        with pytest.raises(AssertionError, match=complaint):
-            root.run("plan", file, f"-var={option}")
