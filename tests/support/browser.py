@@ -50,10 +50,12 @@ OPTIONS = [
     "--disable-software-rasterizer",  # an emulated GPU takes more CPU time than no GPU
     # Fewer processes take less CPU time. Not one for all pages: they would go online together, but
     # Playwright lets each page go online alone.
-    *("--in-process-gpu", "--no-zygote", "--enable-features=NetworkServiceInProcess2"),
+    *("--in-process-gpu", "--enable-features=NetworkServiceInProcess2"),
+    "--js-flags=--no-opt",  # most pages are closed before optimised code is worth it
 ]
-_UNOPTIMISED = "--js-flags=--no-opt"  # most pages are closed before optimised code is worth it
 _IGNORED = ["--enable-unsafe-swiftshader"]
+if folders.has_memory():
+    _IGNORED.append("--disable-dev-shm-usage")  # it would share memory through files on a disk
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _OF_COLOURS = ["color-contrast", "link-in-text-block"]
@@ -149,16 +151,11 @@ def stack(*options: str) -> Iterator[Stack]:
 
 
 @contextmanager
-def browser(*more: str) -> Iterator[Browser]:
-    """Run Chromium during the block. No asyncio event loop may run in the same thread.
-
-    `more` are further options of Chromium; by default, it does not optimise scripts.
-    """
+def browser() -> Iterator[Browser]:
+    """Run Chromium during the block. No asyncio event loop may run in the same thread."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=PROGRAM,
-            args=[*OPTIONS, *(more or (_UNOPTIMISED,))],
-            ignore_default_args=_IGNORED,
+            executable_path=PROGRAM, args=OPTIONS, ignore_default_args=_IGNORED
         )
         yield chromium
         chromium.close()

@@ -24,18 +24,17 @@ def create(what: str) -> Iterator[Path]:
     The folder is outside pytest's private folder, because the server's system user needs access to
     all parent folders.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f"progress-{what}-", dir=_place()))
+    place = _MEMORY if has_memory() else None  # the system's default
+    folder = Path(tempfile.mkdtemp(prefix=f"progress-{what}-", dir=place))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _place() -> Path | None:
-    """Return a folder in memory if enough memory is free, otherwise None (the system's default)."""
-    if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH:
-        return _MEMORY
-    return None
+def has_memory() -> bool:
+    """Return whether there is a folder in memory with enough space."""
+    return _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH
 
 
 @contextmanager

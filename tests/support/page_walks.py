@@ -363,7 +363,7 @@ def main(argument: str) -> None:
     """Take the walks of a range of seeds, or a printed walk again, on a stack of its own."""
     with (
         browser.stack("--as-recorded") as stack,
-        browser.browser("--mute-audio") as chromium,
+        browser.browser() as chromium,
     ):
         explorer = Explorer(load(stack), chromium, is_shared=False)
         if argument.startswith("["):
