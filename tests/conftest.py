@@ -288,9 +288,8 @@ def demo(request: pytest.FixtureRequest) -> Iterator[browser.Stack]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser, which is closed after each module.
+def open_chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """A browser, which is closed after each module, or after all modules of tests/query/page.
 
     An open browser blocks event loops in this thread.
     """
@@ -298,6 +297,9 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
         skip_without(request, "chromium")
     with browser.browser() as running:
         yield running
+
+
+chromium = pytest.fixture(open_chromium, scope="module", name="chromium")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ _SHARED = {
         *("query/page/test_admin", "query/page/test_commands", "query/page/test_knowledge"),
         *("query/page/test_layout", "query/page/test_learner", "query/page/test_past_days"),
         *("query/page/test_requests", "examples/test_sign_in", "alerts/test_metric_fields"),
-        "query/page/test_walks",
+        *("query/page/test_accessibility", "query/page/test_walks"),
     ),
     "the plans": (
         *("alerts/test_conditions", "alerts/test_policies"),

@@ -1,13 +1,12 @@
 """Drawn walks through the page find no fault, and would find those that a test plants."""
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import Browser
 
 from progress.demo import classes
-from tests.conftest import skip_without
 from tests.support import browser, page_walks
 from tests.support.browser import Stack
 from tests.support.page_walks import Explorer, Failure, Step
@@ -28,11 +27,8 @@ _STALE = """setInterval(() => {
 
 
 @pytest.fixture(scope="module")
-def explorer(request: pytest.FixtureRequest, demo: Stack) -> Iterator[Explorer]:
-    if browser.PROGRAM is None:
-        skip_without(request, "chromium")
-    with browser.browser("--mute-audio") as chromium:
-        yield Explorer(page_walks.load(demo), chromium)
+def explorer(chromium: Browser, demo: Stack) -> Explorer:
+    return Explorer(page_walks.load(demo), chromium)
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
