@@ -10,7 +10,6 @@ import msgspec
 import pg8000.dbapi
 import pytest
 import yarl
-from google.cloud.sql import connector
 
 from progress.adapters.postgres import database, url
 from progress.adapters.postgres.async_client import Database
@@ -54,7 +53,7 @@ def instance(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             raise REFUSALS[options["user"]]
 
     database._connector.cache_clear()
-    monkeypatch.setattr(connector, "Connector", Connector)
+    monkeypatch.setattr("google.cloud.sql.connector.Connector", Connector)
     yield
     database._connector.cache_clear()
 
