@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from progress.errors import DatabaseUnavailable
 
-# These SQLSTATEs speak of the session and not of the statement's data: the session is read-only
-# since a failover, or its prepared statements are not those that the client knows.
-_OF_SESSION = ("25006", "26000", "42P05", "0A000")
+# These SQLSTATEs speak of the session and not of the statement's data: the session is ended, is
+# read-only since a failover, or its prepared statements are not those that the client knows.
+_OF_SESSION = ("08", "25006", "26000", "42P05", "57P", "0A000")
 # SQLSTATE prefixes: lost connections, rollbacks, exhausted resources, shutdowns and timeouts.
-_TRANSIENT = ("08", "40", "53", "55P03", "57", "25P03", *_OF_SESSION)
+_TRANSIENT = ("40", "53", "55P03", "57", "25P03", *_OF_SESSION)
 _BLOCKED = ("55P03", "40P01")  # a lock timeout, and a deadlock
 
 
