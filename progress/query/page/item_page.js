@@ -46,8 +46,11 @@ export class ItemPage extends View {
   }
 
   async read(signal) {
-    const { data } = await ask(QUERY, { user: this.user, item: this.itemId }, signal);
-    learnName('item', this.itemId, data.item?.headword);
+    const { user, itemId: item } = this;
+    const { data } = await ask(QUERY, { user, item }, signal);
+    // On a past day, the catalogue may not have the word yet.
+    const now = data.item || !pastDay() ? data : (await runQuery(QUERY, { user, item }, signal)).data;
+    learnName('item', item, now.item?.headword);
     this.shell.named();
     return data;
   }
