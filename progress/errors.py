@@ -47,10 +47,6 @@ class PubSubUnavailable(Unavailable):
     """Pub/Sub is unreachable, or there are no credentials for it."""
 
 
-class IngestBusy(PubSubUnavailable):
-    """Ingest, which takes messages instead of Pub/Sub, has no room for this one now."""
-
-
 class StorageUnavailable(Unavailable):
     """Cloud Storage is unreachable or responds with server errors."""
 

@@ -28,7 +28,6 @@ logs.configure("ingest")
 request_deadlines.limit()
 sys.setswitchinterval(0.001)  # seconds, so that a small message hardly waits for a large one
 admission = Admission()
-forwarded = Admission(1 << 20)  # the mutations of learners, which `progress serve` posts here
 learners = Admission(8 << 20, large_at_once=1, kept=1 << 20)  # what they post, which gives way
 # Nobody waits for the letters of others: those of each group share one connection and its commits.
 group, letters = (
@@ -48,9 +47,7 @@ def ingest(request: Request) -> ResponseReturnValue:
             reject = post_request.reject
             return receive_learners(request) if is_push else reject(request, admission, 403)
         case "/events":
-            is_own = posters.is_own(request.headers.get("Authorization", ""))
-            place = forwarded if is_own else admission
-            return post_request.receive(request, place, posters, receive_post)
+            return post_request.receive(request, admission, posters, receive_post)
         case "/health" | startup.PATH:
             return post_request.probe(request, admission)
     return post_request.reject(request, admission, 404)
@@ -75,8 +72,7 @@ def receive_post(request: Request, body: bytearray, arrived: float, poster: str)
 
     Raise LettersFull if it would leave too many dead letters.
     """
-    published_at = posters.publish_time(request)
-    delivery = post.parse_delivery(body, request.mimetype, poster, published_at)
+    delivery = post.parse_delivery(body, request.mimetype, poster)
     body.clear()
     status, others = append(request, delivery, arrived)
     return status if others is None else post_request.respond(200, post.describe(delivery, others))

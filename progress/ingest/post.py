@@ -18,18 +18,14 @@ MOST_BYTES = 10_000_000
 _TOPIC = "posted"
 
 
-def parse_delivery(
-    body: bytearray, media_type: str, poster: str = "", published_at: datetime | None = None
-) -> Delivery:
-    """Return what this account has posted; `published_at` is the time of entries that name none.
+def parse_delivery(body: bytearray, media_type: str, poster: str = "") -> Delivery:
+    """Return what this account has posted.
 
     Raise BadInput if the body, or one of its lines, is not JSON; raise RequestTooLarge if there are
     more than 1,000 entries.
     """
     parts = bodies.split(body, media_type)
-    message = Message(
-        topic=_TOPIC, message_id=push.digest(body), poster=poster, published_at=published_at
-    )
+    message = Message(topic=_TOPIC, message_id=push.digest(body), poster=poster)
     entries = envelope.decode_parts(parts, message)
     return Delivery(message, entries, len(body), is_reported=True)
 

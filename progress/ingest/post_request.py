@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import hmac
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -45,9 +44,8 @@ class Posters:
     """Check who may post events.
 
     On Cloud Run, IAM has admitted the request. Elsewhere, it needs a token of the API's issuer with
-    the role `publisher`, or `SERVE_KEY`, which only processes of this system know. The code that
-    verifies tokens is imported with the first such request, because an instance that only gets
-    pushes would start more slowly.
+    the role `publisher`. The code that verifies tokens is imported with the first such request,
+    because an instance that only gets pushes would start more slowly.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -57,13 +55,11 @@ class Posters:
         self._lock = threading.Lock()
 
     def check(self, authorization: str) -> str:
-        """Return the account of the sender of this header; "" for this system itself.
+        """Return the account of the sender of this header.
 
         Raise Unauthenticated or Forbidden if the sender may not post. Raise IssuerUnavailable if
         the issuer's keys cannot be fetched.
         """
-        if self.is_own(authorization):
-            return ""
         if self._has_iam:
             return _read_claim(authorization, "sub")
         import asyncio
@@ -77,21 +73,6 @@ class Posters:
         if caller.role != "publisher":
             raise Forbidden("expected a token whose only role is publisher")
         return caller.user_id
-
-    def publish_time(self, request: Request) -> datetime | None:
-        """Return the time of an event of a mutation: as with Pub/Sub, its arrival.
-
-        A repetition has the same content, because a publish time is not compared. None for others,
-        who name the time of each event.
-        """
-        is_own = self.is_own(request.headers.get("Authorization", ""))
-        return datetime.now(UTC) if is_own else None
-
-    def is_own(self, authorization: str) -> bool:
-        """Return whether another process of `progress serve` has sent this header."""
-        key = self._settings.serve_key
-        own = f"Bearer {key}".encode()
-        return key is not None and hmac.compare_digest(authorization.encode(), own)
 
     def is_push(self, authorization: str) -> bool:
         """Return whether the account of the pushes, if the settings name it, sent this header."""

@@ -3,7 +3,6 @@
 Bodies over 64 MiB, other methods than GET and POST, and bad chunks are rejected.
 """
 
-import json
 import socket
 import subprocess
 import sys
@@ -383,18 +382,3 @@ def test_room_for_slow_bodies_is_made_by_the_sender_who_has_most_of_them(
     assert [each.is_refused for each in bodies] == [n >= kept for n in range(len(bodies))]
     assert not other.is_refused
     ours.close()
-
-
-def test_a_learner_does_not_wait_for_slow_bodies(store: Store) -> None:
-    """Under `progress serve`, the query function posts what learners set, with a key."""
-    patient = f"Admission(timeout_s={ENOUGH_S})"
-    text = function_process.edit("ingest", "admission = Admission()", f"admission = {patient}")
-    environment = {"DATABASE_URL": store.url, "SERVE_KEY": "key"}
-    running_ingest = function_process.run("ingest", environment, textwrap.dedent(text) + REPORT)
-    with running_ingest as running, clients(running, 2) as (one, own):
-        hold(one, running, 32 * MIB)
-        body = json.dumps(session_started()).encode()
-        headers = ("Content-Type: application/json", "Authorization: Bearer key")
-        own.begin(len(body), *headers, path="/events")
-        own.send(body)
-        assert own.status() == 200

@@ -3,6 +3,7 @@
 import itertools
 import json
 import threading
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +23,8 @@ from hypothesis import strategies as st
 from progress.adapters import request_scope
 from progress.adapters.pubsub import wakeups
 from progress.adapters.redis import commands
-from progress.event_store import bodies, dead_letters, log
-from progress.event_store.log import Delivery
-from progress.ingest import post, push
+from progress.event_store import dead_letters, log
+from progress.ingest import push
 from progress.local import ports, readiness
 from progress.projections.changes import DISABLED, Publisher
 from progress.projections.projector import Projector
@@ -70,8 +70,6 @@ class World:
         self.api, self.sent, self.options = served, sent, options
         self.connection = connect(store.url)
         self.is_recording = self.is_folding = True
-        self.is_posted = "serve_events_url" in options
-        self.posted = threading.local()  # what ingest answers to the post of this thread
         self.changes: Publisher | None = None  # None: the publisher of the test's Redis
         self._delivering = threading.Lock()
         sent.on_stored = self._deliver
@@ -81,20 +79,13 @@ class World:
             self.record(*(message.data for message in request.messages))
 
     def record(self, *messages: bytes) -> None:
-        """Record these messages as Pub/Sub delivers them now, or ingest; and fold them."""
+        """Record these messages as Pub/Sub delivers them now, and fold them."""
         with self._delivering:
             for data in messages:
-                delivery = self._receive(data, datetime.now(UTC))
-                appended = log.append(self.connection, [delivery])
-                others = {index: (kind, why) for _, index, kind, why in appended.others}
-                self.posted.answer = post.describe(delivery, others)
+                pushed = encode_push(data, publish_time=datetime.now(UTC).isoformat())
+                log.append(self.connection, [push.parse_delivery(pushed)])
             if self.is_folding:
                 self.fold()
-
-    def _receive(self, data: bytes, now: datetime) -> Delivery:
-        if self.is_posted:
-            return post.parse_delivery(bytearray(data), bodies.JSON, published_at=now)
-        return push.parse_delivery(encode_push(data, publish_time=now.isoformat()))
 
     def fold(self) -> None:
         Projector(self.connection, publisher=self.changes or publisher()).catch_up_all()
@@ -183,25 +174,24 @@ def open_world(
 
 @contextmanager
 def open_served_world(store: Store, sent: FakePublisher) -> Iterator[World]:
-    """Open a world under `progress serve`: ingest takes posts, which `sent` stores or refuses."""
-    worlds: list[World] = []
+    """Open a world under `progress serve`: `sent` stores or refuses what the transport takes."""
 
-    class Ingest(http_servers.Handler):
+    class Transport(http_servers.Handler):
         def do_POST(self) -> None:  # noqa: N802 - the name in http.server
-            message = PubsubMessage(data=self.read_body())
-            worlds[0].posted.answer = {"dead_letters": []}
+            topic = self.path.removeprefix("/v1/").removesuffix(":publish")
+            sent_now = json.loads(self.read_body())["messages"]
+            messages = [PubsubMessage(data=b64decode(each["data"])) for each in sent_now]
             try:
-                sent.accept(PublishRequest(topic=f"/topics/{TOPIC}", messages=[message]))
+                sent.accept(PublishRequest(topic=topic, messages=messages))
             except ConnectionError:
                 self.respond(503)
             else:
-                answer = worlds[0].posted.answer
-                self.respond(200 if answer else 429, json.dumps(answer).encode())
+                self.respond(200)
 
-    with http_servers.serve(Ingest) as url:
-        own = {"serve_events_url": f"{url}/events", "serve_key": "key"}
+    with http_servers.serve(Transport) as url:
+        commands_url = f"{url}/v1/projects/local/topics/{wakeups.TOPIC}:publish"
+        own = {"serve_commands_url": commands_url, "serve_key": "key"}
         with open_world(store, sent, None, **own) as world:
-            worlds.append(world)
             yield world
 
 
@@ -599,27 +589,6 @@ def test_concurrent_calls_with_one_key_record_one_event(world: World, store: Sto
     assert one == two
     assert len(world.recorded(user)) == 1
     assert dead_letters.list_letters(world.connection) == []
-
-
-@pytest.mark.parametrize("world", ["serve"], indirect=True)
-@pytest.mark.parametrize(
-    ("kind", "code"),
-    [("conflict", REFUSED), ("future", "INTERNAL"), ("no room", "UNAVAILABLE")],
-)
-def test_a_dead_letter_refuses_one_call_and_stops_nobody(
-    world: World, kind: str, code: str
-) -> None:
-    letter = {"index": 0, "kind": kind, "reason": "a reason", "event_id": None}
-
-    def refuse(_request: PublishRequest) -> None:
-        world.posted.answer = None if kind == "no room" else {"dead_letters": [letter]}
-
-    user = world.add_learner()
-    world.sent.on_stored = refuse
-    assert world.set_goal(user, 3) == code
-    world.sent.on_stored = world._deliver
-    assert world.set_goal(world.add_learner(), 3)["counted"]
-    assert world.set_goal(user, 4)["counted"], "the key is free"
 
 
 def test_concurrent_calls_for_different_days_displace_no_rest_day(

@@ -11,7 +11,7 @@ the event has changed what it reads. From the mutation until the event is record
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import NAMESPACE_OID, uuid5
@@ -19,12 +19,11 @@ from uuid import NAMESPACE_OID, uuid5
 import msgspec
 
 from progress.adapters import request_scope
-from progress.adapters.pubsub import clients, loopback, wakeups
+from progress.adapters.pubsub import clients, wakeups
 from progress.adapters.redis import commands
 from progress.adapters.telemetry import tracing
 from progress.errors import (
     BadInput,
-    IngestBusy,
     NotFound,
     ProgressError,
     PubSubUnavailable,
@@ -166,8 +165,6 @@ class EventPublisher:
         self._announcements = Announcements(reader, redis)
         self._limiter = RateLimiter(redis, _MAX_EVENTS_PER_HOUR, EVENTS)
         self._settings = settings
-        own = f"projects/{settings.pubsub_project_id}/topics/{events.USER}"
-        self._topic = settings.user_events_topic or own
         self._schema = schema.schema_name()
 
     async def publish(self, event: UserEvent, at: datetime) -> PublishedEvent:
@@ -262,12 +259,11 @@ class EventPublisher:
             async with asyncio.timeout(_TIMEOUT_S):
                 await asyncio.to_thread(self._send_now, event, occurred_at)
         except (PubSubUnavailable, TimeoutError) as error:
-            if not isinstance(error, IngestBusy):
-                wakeups.outage().begin()
+            wakeups.outage().begin()
             raise PubSubUnavailable(f"Pub/Sub does not accept an event: {error}") from error
 
     def _send_now(self, event: UserEvent, occurred_at: datetime | None) -> None:
-        """Publish the event; under `progress serve`, post it to ingest.
+        """Publish the event.
 
         Without `occurred_at`, the event's time is the publish time, which a repetition may change.
         """
@@ -280,27 +276,14 @@ class EventPublisher:
             envelope["occurred_at"] = occurred_at
         attributes = wakeups.publish_attributes(events.USER)
         with tracing.child_span(f"publish {events.USER}", "producer", attributes):
-            url, key = self._settings.serve_events_url, self._settings.serve_key
-            if url and key:
-                self._post(url, key, envelope)
-                return
             message = {
                 "data": msgspec.json.encode(envelope),
                 "attributes": tracing.message_attributes(),
             }
-            emulator = self._settings.pubsub_emulator_host
-            clients.publish(self._topic, [message], emulator=emulator, timeout_s=_TIMEOUT_S)
-
-    def _post(self, url: str, key: str, envelope: Mapping[str, object]) -> None:
-        body = msgspec.json.encode(envelope)
-        headers = {"Authorization": f"Bearer {key}"}
-        outcome = loopback.post(
-            url, body, timeout_s=_TIMEOUT_S, **headers, **tracing.message_attributes()
-        )
-        for letter in msgspec.json.decode(outcome)["dead_letters"]:
-            if letter["kind"] == "conflict":
-                raise BadInput(_KEY_IN_USE)
-            raise ProgressError(f"ingest does not accept an event: {letter['reason']}")
+            topic = self._settings.user_events_topic
+            clients.publish_own(
+                events.USER, [message], self._settings, timeout_s=_TIMEOUT_S, topic=topic
+            )
 
 
 def _check_same(event: UserEvent, event_type: str, data: Data) -> None:
