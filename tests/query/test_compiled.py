@@ -35,7 +35,7 @@ from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
 from progress.query.execution import documents, execute
 from progress.query.execution.compiled import CompiledField
-from progress.query.execution.documents import LruCache
+from progress.query.execution.documents import Cache
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse, RequestLog
 from progress.query.execution.executor import Answers, Call, FieldExecutor
 from progress.query.execution.fields import RequestedField, place_of
@@ -376,7 +376,7 @@ class Both:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(execute, "Answers", RecordingAnswers)
             patch.setattr(documents, "FieldExecutor", RecordingExecutor)
-            patch.setattr(documents, "_valid", LruCache(1 << 20))
+            patch.setattr(documents, "_cache", Cache())
             answer = await execute.run(
                 request, context, cache=self._cache, introspection=False, log=LOG
             )

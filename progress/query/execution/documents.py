@@ -1,16 +1,13 @@
 """Documents, cached by text: each is checked, parsed and validated once.
 
 A document remembers the plans of its operations, and what it has prepared for variables. Most
-requests have the variables of others: the page's are two dates. Rejected documents are cached with
-their formatted errors, so that repeated attacks cost little.
+requests have the variables of others: the page's are two dates.
 """
 
-import functools
-import hashlib
 import itertools
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -34,20 +31,15 @@ from progress.query.execution.executor import FieldExecutor
 from progress.query.execution.fields import CoercedField, PlannedField
 from progress.query.graphql.schema import GRAPHQL
 
-_CACHE_BYTES = 24 << 20  # For valid documents; the cache of rejected ones is a quarter as large.
-# The estimated memory of a document, of each token of a valid document, and of a rejected document.
-# The memory of texts is not estimated, because a character takes 1, 2 or 4 bytes.
-_DOCUMENT_BYTES, _TOKEN_BYTES, _REJECTED_BYTES = 3_000, 600, 1_000
+# The tokens of all cached documents. With what is remembered for it, a token takes at most 2 kB.
+_MAX_TOKENS = 16_000
+_LEAST_TOKENS = 50  # so many count for a shorter document
+_MAX_LENGTH = 16_384  # characters; a longer text is not cached
 _MAX_ERRORS = 20  # Errors reported per document.
-_MAX_KEY_LENGTH = 4_096  # Characters; a longer text is cached by its hash.
 
-
-_MAX_PLANS = 16  # cached plans of a document, one per operation and values of @skip and @include
+_MAX_PLANS = 4  # cached plans of a document, one per operation and values of @skip and @include
 _MAX_PREPARED = 16  # operations of a document with their variables
 _MAX_VARIABLES = 2_000  # Bytes; operations with larger variables are not remembered.
-# The estimated memory of a plan without its fields, of a prepared operation, and of each of its
-# fields and variables.
-_PLAN_BYTES, _PREPARED_BYTES, _COERCED_BYTES = 500, 6_000, 500
 
 Kinds = Mapping[str | None, OperationType]
 Variables = dict[str, Any]
@@ -79,10 +71,9 @@ class Document(msgspec.Struct):
 
     parsed: DocumentNode | None  # None if the document has errors
     errors: list[dict[str, Any]]
-    size: int  # In bytes, without what it remembers.
     kinds: Kinds = {}  # By operation name; known even if the validation fails.
     conditions: tuple[str, ...] = ()  # The names of all variables in @skip and @include.
-    on_growth: Callable[[int], object] = lambda _: None  # Called with the bytes of what it keeps.
+    tokens: int = 0
     plans: dict[object, FieldPlan] = {}
     prepared: dict[object, Prepared] = {}
 
@@ -128,12 +119,10 @@ class Document(msgspec.Struct):
 
     def _remember(self, key: object, prepared: Prepared) -> None:
         if all(plan is not prepared.plan for plan in self.plans.values()):
-            return  # The memory of the plan is not counted.
+            return  # it would keep a further plan
         if len(self.prepared) == _MAX_PREPARED:
-            oldest = self.prepared.pop(next(iter(self.prepared)))
-            self.on_growth(-_measure_prepared(oldest))
+            del self.prepared[next(iter(self.prepared))]
         self.prepared[key] = prepared
-        self.on_growth(_measure_prepared(prepared))
 
     def _plan(self, executor: FieldExecutor) -> FieldPlan:
         """Return the planned fields of the executor's operation, if possible from `plans`."""
@@ -149,7 +138,6 @@ class Document(msgspec.Struct):
             plan = fields.plan(executor)
             if len(self.plans) < _MAX_PLANS:
                 self.plans[key] = plan
-                self.on_growth(_PLAN_BYTES + sum(field.size for field in plan))
         return plan
 
     def kind(self, operation_name: str | None) -> OperationType | None:
@@ -163,51 +151,35 @@ class Document(msgspec.Struct):
         return self.kind(operation_name) in (None, OperationType.QUERY)
 
 
-def _measure_prepared(prepared: Prepared) -> int:
-    variables = prepared.executor.variable_values.sources
-    return _PREPARED_BYTES + _COERCED_BYTES * (len(prepared.coerced) + len(variables))
+class Cache:
+    """The most recently used valid documents, up to a number of tokens."""
 
+    def __init__(self, max_tokens: int = _MAX_TOKENS) -> None:
+        self._max_tokens = max_tokens
+        self._documents: OrderedDict[tuple[str, bool], Document] = OrderedDict()
+        self._tokens = 0
 
-class LruCache:
-    """The most recently used documents, up to a total size with what they remember."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._documents: OrderedDict[object, Document] = OrderedDict()
-        self._sizes: dict[object, int] = {}
-        self._size = 0
-
-    def get(self, key: object) -> Document | None:
+    def get(self, text: str, *, introspection: bool) -> Document | None:
         """Return the document and mark it as used, if it is cached."""
-        document = self._documents.get(key)
+        document = self._documents.get((text, introspection))
         if document is not None:
-            self._documents.move_to_end(key)
+            self._documents.move_to_end((text, introspection))
         return document
 
-    def add(self, key: object, document: Document) -> None:
-        """Add the document; evict the least recently used documents if the cache is too large."""
-        self._documents[key] = document
-        self._sizes[key] = 0
-        document.on_growth = functools.partial(self._grow, key)
-        self._grow(key, document.size)
-
-    def _grow(self, key: object, size: int) -> None:
-        """Count memory that a cached document has allocated."""
-        if key not in self._documents:
-            return
-        self._sizes[key] += size
-        self._size += size
-        while self._size > self._max_bytes:
-            evicted, _ = self._documents.popitem(last=False)
-            self._size -= self._sizes.pop(evicted)
+    def add(self, text: str, document: Document, *, introspection: bool) -> None:
+        """Add the document; evict the least recently used ones beyond the limit."""
+        self._documents[text, introspection] = document
+        self._tokens += document.tokens
+        while self._tokens > self._max_tokens:
+            _, evicted = self._documents.popitem(last=False)
+            self._tokens -= evicted.tokens
 
 
-_valid, _rejected = LruCache(_CACHE_BYTES), LruCache(_CACHE_BYTES // 4)
+_cache = Cache()
 
 
 def lookup(text: str, *, introspection: bool) -> Document | None:
-    key = _key(text, introspection=introspection)
-    return _valid.get(key) or _rejected.get(key)
+    return _cache.get(text, introspection=introspection)
 
 
 def read(text: str, *, introspection: bool) -> Document:
@@ -215,15 +187,9 @@ def read(text: str, *, introspection: bool) -> Document:
     document = lookup(text, introspection=introspection)
     if document is None:
         document = _read(text, introspection=introspection)
-        key = _key(text, introspection=introspection)
-        (_rejected if document.errors else _valid).add(key, document)
+        if not document.errors and len(text) <= _MAX_LENGTH:
+            _cache.add(text, document, introspection=introspection)
     return document
-
-
-def _key(text: str, *, introspection: bool) -> tuple[str | bytes, bool]:
-    if len(text) < _MAX_KEY_LENGTH:
-        return text, introspection
-    return hashlib.sha256(text.encode()).digest(), introspection
 
 
 def _read(text: str, *, introspection: bool) -> Document:
@@ -232,16 +198,16 @@ def _read(text: str, *, introspection: bool) -> Document:
         tree = parse(text)
         limits.check_tree(tree, introspection=introspection)
     except GraphQLError as error:
-        return _reject([error], text)
+        return _reject([error])
     except RequestRejected as error:
-        return _reject([GraphQLError(str(error), original_error=error)], text)
+        return _reject([GraphQLError(str(error), original_error=error)])
     definitions = [n for n in tree.definitions if isinstance(n, OperationDefinitionNode)]
     kinds = {(node.name.value if node.name else None): node.operation for node in definitions}
     rules = (*specified_rules, *(() if introspection else (NoSchemaIntrospectionCustomRule,)))
     if errors := validate(GRAPHQL, tree, rules, max_errors=_MAX_ERRORS):
-        return _reject(errors, text, kinds)
-    size = _DOCUMENT_BYTES + sys.getsizeof(text) + _release_tokens(tree)
-    return Document(tree, [], size, kinds, _condition_variables(tree))
+        return _reject(errors, kinds)
+    tokens = max(_LEAST_TOKENS, _release_tokens(tree))
+    return Document(tree, [], kinds, _condition_variables(tree), tokens)
 
 
 def _condition_variables(tree: DocumentNode) -> tuple[str, ...]:
@@ -257,32 +223,21 @@ def _condition_variables(tree: DocumentNode) -> tuple[str, ...]:
 
 
 def _release_tokens(tree: DocumentNode) -> int:
-    """Release the tokens that no node refers to, such as comments; return the tree's size in bytes.
+    """Release the tokens that no node refers to, such as comments; return the number of tokens.
 
     The tokens of a document refer to each other. They would keep an evicted document in memory
     until the next garbage collection.
     """
-    size, token = 0, tree.loc and tree.loc.start_token
+    count, token = 0, tree.loc and tree.loc.start_token
     while token:
-        size += _TOKEN_BYTES + sys.getsizeof(token.value)
+        count += 1
         following, token.prev, token.next = token.next, None, None
         token = following
-    return size
+    return count
 
 
-def _reject(errors: Sequence[GraphQLError], text: str, kinds: Kinds | None = None) -> Document:
-    formatted = [format_rejection(error) for error in errors]
-    key = text if len(text) < _MAX_KEY_LENGTH else ""
-    size = _REJECTED_BYTES + _measure([key, formatted, *(kinds or {})])
-    return Document(None, formatted, size, kinds or {})
-
-
-def _measure(value: object) -> int:
-    """Return the size of dicts, lists and their contents, in bytes."""
-    children: Iterable[object] = value if isinstance(value, list) else ()
-    if isinstance(value, dict):
-        children = itertools.chain(value.keys(), value.values())
-    return sys.getsizeof(value) + sum(map(_measure, children))
+def _reject(errors: Sequence[GraphQLError], kinds: Kinds | None = None) -> Document:
+    return Document(None, [format_rejection(error) for error in errors], kinds or {})
 
 
 def format_rejection(error: GraphQLError) -> dict[str, Any]:

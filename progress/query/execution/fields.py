@@ -23,9 +23,6 @@ from progress.query.graphql.arguments import parse_language
 from progress.query.graphql.schema import FIELDS, UNDECLARED
 from progress.query.read_models import as_of
 
-# The estimated memory of a planned field, and of each field that it selects.
-_PLANNED_BYTES, _FIELD_BYTES = 4_000, 400
-
 Place = tuple[str | int, ...]  # the response keys from the root to a root field or a part
 Values = Mapping[str, Any]
 
@@ -65,7 +62,6 @@ class PlannedField:
         self.returns_version = bool(self.compiled and self.cache and not self.cache.clock)
         self._weight, self._entry_weight = limits.weigh(field)
         self._nested_rows, self._entry_rows = limits.rows_of_selections(self.cost, field)
-        self.size = _PLANNED_BYTES + _FIELD_BYTES * field.count() + 2 * len(self.selection)
 
     def arguments(self, variables: VariableValues) -> dict[str, Any] | None:
         """Return the arguments that have a value or a default, by name.

@@ -63,10 +63,6 @@ class Field(msgspec.Struct, frozen=True):
         selections = ",".join(field.canonical_text() for field in self.selections)
         return f"{self.key}:{self.name}{{{selections}}}"
 
-    def count(self) -> int:
-        """Return the number of fields below this field, and the field itself."""
-        return 1 + sum(field.count() for field in self.selections)
-
 
 def collect(executor: Executor[Any]) -> tuple[Field, ...]:
     """Return the root fields of the executor's operation, in the order of the response.
