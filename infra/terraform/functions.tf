@@ -143,7 +143,6 @@ locals {
   common_settings = {
     ENVIRONMENT                 = local.environment_name
     PUBSUB_PROJECT_ID           = var.project_id
-    MALLOC_ARENA_MAX            = "2" # saves memory: glibc otherwise keeps freed memory in eight arenas per processor
     OTEL_EXPORTER_OTLP_ENDPOINT = "https://telemetry.googleapis.com"
 
     # Settings that the OpenTelemetry library reads. Google rejects a metric without a region. The sampler ignores the

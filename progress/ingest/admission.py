@@ -5,12 +5,10 @@ redelivers it. Without the limit, the framework would read every body into memor
 """
 
 import contextlib
-import ctypes
 import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import IO, Self, TypeVar
 
 from flask import Request
@@ -29,13 +27,9 @@ _READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # Bytes per read.
 TURN_BYTES, _TURN_S = 16 << 10, 10.0  # a larger body waits so long for others
 _WAITING = 40  # such bodies at a time, so that threads are left for others
 _GIVE_WAY_S, _RECENT_S = 0.02, 10.0
-_LARGE = 1 << 20  # The memory of a larger body is returned to the system immediately.
 
 _T = TypeVar("_T")
 Handler = Callable[[Request, bytearray, float], _T]  # takes the body and its arrival time
-
-_LIBC = ctypes.CDLL(None)
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
 class Admission:
@@ -60,7 +54,6 @@ class Admission:
         self._mutex = threading.Condition()
         self._turns = threading.Semaphore(large_at_once)
         self._places = threading.Semaphore(large_at_once * _WAITING)
-        _limit_malloc()
 
     def limit(self, handler: Handler[int]) -> Callable[[Request], ResponseReturnValue]:
         """Decorate `handler` so that it runs only for admitted requests."""
@@ -183,11 +176,7 @@ class _Reservation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        if self._size > _LARGE:
-            _trim_memory()
+    def __exit__(self, *_: object) -> None:
         self.resize(0)
 
 
@@ -213,15 +202,3 @@ def _read(
         if len(body) > expected and not reservation.resize(len(body)):
             return 429
     return body
-
-
-def _trim_memory() -> None:
-    if hasattr(_LIBC, "malloc_trim"):
-        _LIBC.malloc_trim(0)
-
-
-def _limit_malloc() -> None:
-    """Make glibc return large blocks to the system immediately and use only two arenas."""
-    if hasattr(_LIBC, "mallopt"):
-        _LIBC.mallopt(_M_MMAP_THRESHOLD, 128 << 10)
-        _LIBC.mallopt(_M_ARENA_MAX, 2)

@@ -17,9 +17,14 @@ from progress.local.ports import HOST
 Command = Sequence[str | Path]
 
 # PYTHONPATH: functions-framework adds only the folder of the source file to the Python path.
-# MALLOC_ARENA_MAX: on two processors, glibc would create up to 16 memory arenas, and each arena
-# keeps its freed memory.
-FUNCTION_ENVIRONMENT = {"PYTHONPATH": str(files.ROOT), "THREADS": "80", "MALLOC_ARENA_MAX": "2"}
+# MALLOC_…: on two processors, glibc would create up to 16 memory arenas, and each arena keeps its
+# freed memory, also that of large blocks.
+FUNCTION_ENVIRONMENT = {
+    "PYTHONPATH": str(files.ROOT),
+    "THREADS": "80",
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+}
 
 
 @dataclass(frozen=True)

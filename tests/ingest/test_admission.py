@@ -4,14 +4,11 @@ Bodies over 64 MiB, other methods than GET and POST, and bad chunks are rejected
 """
 
 import socket
-import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from http.client import HTTPConnection
-from types import SimpleNamespace
 
 import pytest
 
@@ -53,17 +50,6 @@ def ingest(request):
     if request.path == "/reserved":
         return str(admission._reserved)
     return admitted(request)
-"""
-# After the first block, glibc by default takes later blocks from its heap, which can shrink only
-# if its last block is free.
-FREE = """
-import psutil
-from progress.ingest.admission import Admission
-{limit}
-bytearray(30 << 20)
-blocks = [b"x" * (size << 10) for size in range(900, 940)]
-del blocks[:-1]
-print(psutil.Process().memory_info().rss)
 """
 ENOUGH_S = 100  # seconds; the time limit for the arrival of a body
 
@@ -280,30 +266,6 @@ def test_an_array_of_a_million_numbers_is_recorded_quickly_in_little_memory(
     assert [ingest.post(body), ingest.post(body)] == [204, 204]
     assert len(letters(store)) == 1_000
     assert ingest.peak_memory() - before < 20 * len(body)
-
-
-def test_memory_returns_to_the_system_after_large_bodies_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    trimmed: list[int] = []
-    for size in (1, admission._LARGE, admission._LARGE + 1, 64 * MIB):
-        libc = SimpleNamespace(malloc_trim=lambda _pad, size=size: trimmed.append(size))
-        monkeypatch.setattr(admission, "_LIBC", libc)
-        limit = admission.Admission()
-        with admission._Reservation(limit) as reservation:
-            assert reservation.resize(size)
-    assert trimmed == [admission._LARGE + 1, 64 * MIB]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has these limits")
-def test_the_memory_of_freed_bodies_returns_to_the_system() -> None:
-    limited, unlimited = (_remaining_after(limit) for limit in ("Admission()", ""))
-    assert unlimited - limited > 20 * MIB
-
-
-def _remaining_after(limit: str) -> int:
-    command = [sys.executable, "-c", FREE.format(limit=limit)]
-    return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
 
 @pytest.mark.first_in_gate

@@ -16,9 +16,9 @@ from tests.support.cloud_run import settings as cloud_settings
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Values
 
-# Settings that functions-framework, gunicorn, Python, glibc and OpenTelemetry read.
+# Settings that functions-framework, gunicorn, Python and OpenTelemetry read.
 FRAMEWORK = {
-    *("THREADS", "FUNCTION_TARGET", "MALLOC_ARENA_MAX"),
+    *("THREADS", "FUNCTION_TARGET"),
     *("OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"),
 }
 
