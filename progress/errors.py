@@ -63,10 +63,6 @@ class IssuerUnavailable(Unavailable):
     """This instance could not fetch the token issuer's public keys."""
 
 
-class QueryUnavailable(Unavailable):
-    """The query function does not respond, or returns errors."""
-
-
 class InstanceUnavailable(Unavailable):
     """This instance is full or stopping, or one of its tasks crashed."""
 

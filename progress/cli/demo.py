@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import typer
 
 from progress.adapters.postgres import database
+from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.cli import connections, imports, maintenance
 from progress.demo import classes, loading, show
-from progress.demo.graphql_client import GraphqlClient
 from progress.local import stack
 
 Port = Annotated[
@@ -124,30 +124,26 @@ def _start(console: Console, port: int | None) -> dict[str, str]:
 
 def _show(console: Console, user: str, messages: list[Message], addresses: dict[str, str]) -> None:
     """Load the messages, and show the learner's numbers and the next steps."""
-    from progress.local import development_key, sign_in_codes
+    from progress.local import sign_in_codes
 
-    folder = connections.data_folder()
     _load(console, user, messages, addresses)
-    client = GraphqlClient(
-        addresses["graphql_url"], development_key.token(folder.key, user, ["learner"])
-    )
-    show.show_numbers(console, client)
-    code = sign_in_codes.issue(folder.codes, user, ["learner"])
+    show.show_numbers(console, addresses["database_url"], user)
+    code = sign_in_codes.issue(connections.data_folder().codes, user, ["learner"])
     show.show_next_steps(console, addresses["graphql_url"], user, code)
 
 
 def _load(console: Console, user: str, messages: list[Message], addresses: dict[str, str]) -> None:
     """Load the messages, of which the first is the account of `user`; wait for the read models."""
-    from progress.local import development_key
-
-    folder = connections.data_folder()
     total = sum(len(message.events) for message in messages)
     new = loading.load(console, user, messages, addresses)
-    # Poll as another caller, so that the page can use the learner's whole rate limit.
-    watcher = GraphqlClient(
-        addresses["graphql_url"], development_key.token(folder.key, "demo-watcher", [])
-    )
-    loading.await_projection(console, total, watcher)
+    with contextlib.closing(database.connect(addresses["database_url"], name="demo")) as connection:
+        loading.await_projection(console, total, lambda: _count_behind(connection))
     with console.status("running the batch job: weeks, levels and skills"):
         maintenance.run_batch()
     show.report_new(console, new, total)
+
+
+def _count_behind(connection: Connection) -> int:
+    """Return the lag of the slowest realtime read model, in events."""
+    *lags, _ = maintenance.read_lags(connection)
+    return max(int(row["events_behind"]) for row in lags if row["realtime"])

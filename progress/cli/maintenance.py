@@ -119,12 +119,16 @@ def status(as_json: AsJson = False) -> None:
 def read_status(connection: Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the log's counts, and the lag of each projection; the last row is what leaves."""
     counts = database.fetch(connection, "event_store/status", "counts")[0]
+    return counts, read_lags(connection)
+
+
+def read_lags(connection: Connection) -> list[dict[str, Any]]:
     read_model_schema.set_search_path(connection)
     values = settings.current().lag_limits() | {"now": datetime.now(UTC)}
     projections = database.fetch(connection, "projections/checkpoints", "status", **values)
     for projection in projections:
         del projection["updated_at"], projection["changed_at"]
-    return counts, projections
+    return projections
 
 
 def read_oldest_pending(connection: Connection) -> float:

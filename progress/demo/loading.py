@@ -24,7 +24,6 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
-from progress.demo.graphql_client import GraphqlClient
 from progress.errors import StackError
 from progress.event_store import events
 from progress.importers import (
@@ -45,7 +44,6 @@ LEARNER = anki_events.Learner("demo-learner", "America/New_York", 4)
 
 LOG = word_lists.DATA / "anki_reviews.csv"
 _DATABASE_POLL_S = 0.1
-_API_POLL_S = 0.7  # the rate limit is 100 requests a minute
 _STALL_TIMEOUT_S = 60.0
 RULE = (
     "each level gets half as many cards as the level below it; the part of speech of a word "
@@ -138,19 +136,12 @@ def _missing(connection: database.Connection, events: list[str]) -> list[str]:
     return [event for (event,) in rows]
 
 
-def await_projection(console: Console, total: int, client: GraphqlClient) -> None:
+def await_projection(console: Console, total: int, count_behind: Callable[[], int]) -> None:
     """Wait until every recorded event is in the realtime read models."""
-    _follow(console, "projected", total, client.events_behind, interval_s=_API_POLL_S)
+    _follow(console, "projected", total, count_behind)
 
 
-def _follow(
-    console: Console,
-    label: str,
-    total: int,
-    count_left: Callable[[], int],
-    *,
-    interval_s: float = _DATABASE_POLL_S,
-) -> None:
+def _follow(console: Console, label: str, total: int, count_left: Callable[[], int]) -> None:
     """Show a progress bar until no event is left; raise StackError if the count stops falling."""
     with terminal.progress_bar(console, label, total) as show_progress:
         last, moved = None, time.monotonic()
@@ -163,7 +154,7 @@ def _follow(
                     "see `progress status` and `progress dead-letters list`"
                 )
             show_progress(max(total - left, 0))
-            time.sleep(interval_s)
+            time.sleep(_DATABASE_POLL_S)
         show_progress(total)
 
 

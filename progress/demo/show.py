@@ -1,5 +1,6 @@
 """The texts and numbers that the demo prints."""
 
+import asyncio
 import os
 import shlex
 import sys
@@ -11,8 +12,8 @@ from progress.adapters import terminal
 from progress.adapters.pubsub.publisher import Message
 from progress.adapters.terminal import Console
 from progress.demo import classes, loading
-from progress.demo.graphql_client import GraphqlClient, Overview
 from progress.importers.anki_import import Record
+from progress.query.read_models import rows
 
 # What a person types to run another command: `.venv/bin/progress` in a clone.
 _PROGRAM = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "progress" else "progress"
@@ -72,15 +73,33 @@ def report_new(console: Console, new: int, total: int) -> None:
         console.print("  New: nothing. All events were recorded before; no event is counted twice.")
 
 
-def show_numbers(console: Console, client: GraphqlClient) -> None:
-    overview = client.overview()
+def show_numbers(console: Console, database_url: str, user: str) -> None:
     console.print()
-    for line in [*_totals(overview), _last_year(client, overview), *_knowledge(overview)]:
+    for line in asyncio.run(_read_numbers(database_url, user)):
         console.print(f"  {line}")
 
 
-def _totals(overview: Overview) -> Iterator[str]:
-    streak, record = overview.streak, overview.user_progress
+async def _read_numbers(database_url: str, user: str) -> list[str]:
+    from progress.query.read_models.queries import Queries
+    from progress.query.read_models.reader import open_reader
+
+    async with open_reader(database_url) as reader:
+        queries = Queries(reader)
+        streak, record = await queries.get_streak(user), await queries.get_current_progress(user)
+        due, levels = await queries.get_due_forecast(user, 14), await queries.get_level_stats(user)
+        known = await queries.get_knowledge(user)
+        last = streak.last_study_date or due[0].date
+        year = await queries.get_stats_range(user, last - timedelta(364), last)
+    days = [day for day in year if day.answers]
+    answers = sum(day.answers for day in days)
+    return [
+        *_totals(streak, record),
+        f"The year to {_format_date(last)}: {answers:,} answers on {_format_days(len(days))}.",
+        *_knowledge(known, due, levels),
+    ]
+
+
+def _totals(streak: rows.Streak, record: rows.UserProgress | None) -> Iterator[str]:
     rest = f"; one answer today makes it {streak.current + 1}" if streak.at_risk else ""
     yield f"{_format_days(streak.current)} in a row{rest}."
     if streak.longest:
@@ -94,22 +113,17 @@ def _totals(overview: Overview) -> Iterator[str]:
         )
 
 
-def _last_year(client: GraphqlClient, overview: Overview) -> str:
-    last = overview.streak.last_study_date or overview.due_forecast[0].date
-    days = [day for day in client.history(last - timedelta(364), last).daily_stats if day.answers]
-    answers = sum(day.answers for day in days)
-    return f"The year to {_format_date(last)}: {answers:,} answers on {_format_days(len(days))}."
-
-
-def _knowledge(overview: Overview) -> Iterator[str]:
-    known, (today, *later) = overview.knowledge, overview.due_forecast
+def _knowledge(
+    known: rows.Knowledge, due: Sequence[rows.DueDay], levels: Sequence[rows.LevelStats]
+) -> Iterator[str]:
     yield (
         f"Expected to know: {known.expected:,.0f} of {known.items:,} answered words; "
         f"{known.fading:,} are fading (under 70 %)."
     )
-    due = sum(day.items for day in later)
-    yield f"Falling due: {today.items:,} words today, {due:,} in the {len(later)} days after."
-    for level in overview.level_stats:
+    today, *later = due
+    after = sum(day.items for day in later)
+    yield f"Falling due: {today.items:,} words today, {after:,} in the {len(later)} days after."
+    for level in levels:
         if level.catalogue_items:
             mastered = level.long_term_mastered + level.short_term_mastered
             yield (
