@@ -47,7 +47,7 @@ def parts(cast: str = "CAST", moment: str = "timestamptz") -> dict[str, str]:
         "window_columns": ", ".join(c.name for c in window),
         "window_types": ", ".join(f"{c.name} {_collated(c.sql_type)}" for c in window),
         "window_values": _list_values(window, terms),
-        "counted_columns": ", ".join(_halve(c, _count(c)) for c in window),
+        "counted_columns": ", ".join(map(_name, window)),
         "fact_columns": ", ".join(_halve(c, f"e.{c.name}") for c in columns),
         "grade": _block("grade"),
         "due": _block("due", **terms),

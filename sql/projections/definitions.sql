@@ -149,9 +149,10 @@ CASE WHEN regexp_full_match(d.event_data ->> 'retracted_event_id', '[0-9A-Fa-f]{
 
 -- facts --
 -- The events that folds may read (see the view in sql/read_models/facts.sql), without those that are retracted. A
--- CardReviewed is two rows.
+-- CardReviewed is two rows, an answer and a review. Each has null in the columns of the other.
 SELECT e.event_id, e.user_id, e.occurred_at, e.created_at, coalesce(h.half, e.kind) AS kind, e.item_id, e.described,
-    e.session_id, e.global_position, {read_models/facts halved_grade}, {read_models/facts halved_due}, {fact_columns}
+    e.session_id, e.global_position, CASE WHEN h.half IS DISTINCT FROM 'review' THEN e.grade END AS grade,
+    CASE WHEN h.half IS DISTINCT FROM 'answer' THEN e.due_at END AS due_at, {fact_columns}
 FROM (
     SELECT d.global_position, d.event_id, d.user_id, d.occurred_at, d.created_at, d.kind, d.item_id, d.session_id,
         d.event_type <> 'ItemArchived' AS described, {grade} AS grade, {due} AS due_at,
@@ -164,7 +165,7 @@ FROM (
         {fence}
     ) d
 ) e
-{read_models/facts halves}
+LEFT JOIN (VALUES ('card', 'answer'), ('card', 'review')) AS h (card, half) ON h.card = e.kind
 WHERE e.kind IS NOT NULL
   AND NOT (e.kind IN ({retracted_kinds}) AND EXISTS (
       SELECT 1 FROM retracted_events r WHERE r.user_id = e.user_id AND r.retracted_id = e.event_id))

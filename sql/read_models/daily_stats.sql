@@ -40,14 +40,14 @@ DELETE FROM window_study_days;
 -- hashed or merged, so a plan that was made on empty tables is never a nested loop.
 WITH answered AS (
     SELECT user_id, day,
-        sum(change) FILTER (WHERE kind = 'answer') AS answers,
+        sum(change) FILTER (WHERE grade IS NOT NULL) AS answers,
         sum(change) FILTER (WHERE correct) AS correct_answers,
         sum(change * response_ms)::bigint AS response_ms,
         sum(change) FILTER (WHERE response_ms IS NOT NULL) AS timed_answers,
         sum(response_ms) FILTER (WHERE session_id IS NULL)::bigint AS sessionless_ms,
-        count(*) FILTER (WHERE kind = 'review') AS reviews
+        count(interval_days) AS reviews
     FROM window_facts
-    WHERE kind IN ('answer', 'review')
+    WHERE grade IS NOT NULL OR interval_days IS NOT NULL
     GROUP BY user_id, day
 ), completed AS (
     SELECT user_id, day,

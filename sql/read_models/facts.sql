@@ -102,7 +102,7 @@ global_position, kind, user_id, occurred_at, event_id, created_at, grade, item_i
 -- (width_bucket) finds the shift and the utc_offset of an event in the learner's arrays, which may have thousands of
 -- entries.
 date(occurred_at + coalesce(shifts[width_bucket(occurred_at, starts)], '0')) AS day,
-CASE WHEN kind IN ('answer', 'card') THEN
+CASE WHEN grade IS NOT NULL THEN
     date_part('hour', occurred_at + coalesce(offsets[width_bucket(occurred_at, starts)], '0'))
 END AS hour
 
@@ -110,8 +110,8 @@ END AS hour
 -- Each connection that folds has these tables; they are emptied at each commit.
 CREATE TEMPORARY TABLE window_events (LIKE window_shape INCLUDING STORAGE INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
 
--- The learners' events, as the folds read them: a CardReviewed is two rows, an answer and a review. Each row has its
--- local day, and each answer also has its hour on the wall clock.
+-- The learners' events, as the folds read them. A row with a grade is an answer, and a row with interval_days a review;
+-- a CardReviewed is both. Each row has its local day, and each answer also has its hour on the wall clock.
 CREATE TEMPORARY TABLE window_facts (
     LIKE window_shape INCLUDING STORAGE INCLUDING DEFAULTS, correct boolean, day date, hour int
 ) ON COMMIT DELETE ROWS;
@@ -141,27 +141,15 @@ WITH learners AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM deleted_learners d WHERE d.user_id = l.user_id OFFSET 0)
 )
 INSERT INTO window_facts
-SELECT e.global_position, coalesce(h.half, e.kind), e.user_id, e.occurred_at, e.event_id, e.created_at,
-    {read_models/facts halved_grade}, e.item_id, e.session_id, {counted_columns},
-    {read_models/facts halved_due}, e.change, h.half IS DISTINCT FROM 'review' AND e.grade >= 2,
+SELECT e.global_position, e.kind, e.user_id, e.occurred_at, e.event_id, e.created_at, e.grade, e.item_id, e.session_id,
+    {counted_columns}, e.due_at, e.change, e.grade >= 2,
     {read_models/facts local_time}
 FROM window_events e
 JOIN shifts s ON s.user_id = e.user_id
-{read_models/facts halves}
 WHERE e.kind NOT IN ('deletion', 'catalogue');
-
--- halves --
--- A CardReviewed is an answer and a review with one time and id. Each half has null in the columns of the other.
-LEFT JOIN (VALUES ('card', 'answer'), ('card', 'review')) AS h (card, half) ON h.card = e.kind
 
 -- halved --
 CASE WHEN h.half IS DISTINCT FROM '{other}' THEN {value} END AS {column}
-
--- halved_grade --
-CASE WHEN h.half IS DISTINCT FROM 'review' THEN e.grade END AS grade
-
--- halved_due --
-CASE WHEN h.half IS DISTINCT FROM 'answer' THEN e.due_at END AS due_at
 
 -- grade --
 -- The grade of an answer.

@@ -20,7 +20,7 @@ SELECT user_id, hour,
     coalesce(sum(change * response_ms), 0)::bigint  AS response_ms,
     coalesce(sum(change) FILTER (WHERE response_ms IS NOT NULL), 0) AS timed_answers
 FROM window_facts
-WHERE kind = 'answer'
+WHERE grade IS NOT NULL
 GROUP BY user_id, hour
 ORDER BY user_id, hour     -- every worker takes locks in the same order
 ON CONFLICT (user_id, hour) DO UPDATE SET

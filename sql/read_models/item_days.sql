@@ -44,7 +44,7 @@ WITH arrived AS MATERIALIZED (
         SELECT user_id, item_id, day, sum(change) AS answers,
             coalesce(sum(change) FILTER (WHERE correct), 0) AS correct_answers
         FROM window_facts
-        WHERE kind = 'answer'
+        WHERE grade IS NOT NULL
         GROUP BY day, item_id, user_id
     ) f
     LEFT JOIN LATERAL (

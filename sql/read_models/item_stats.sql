@@ -124,28 +124,28 @@ SELECT w.user_id, w.item_id,
     chain.is_late, w.first_at, w.last_at, w.first_cut_at, w.first_session
 FROM (
     SELECT user_id, item_id,
-        coalesce(sum(change) FILTER (WHERE kind = 'answer'), 0) AS answers,
-        coalesce(sum(change) FILTER (WHERE correct), 0)         AS correct_answers,
-        coalesce(sum(change * response_ms), 0)::bigint          AS response_ms,
+        coalesce(sum(change) FILTER (WHERE grade IS NOT NULL), 0) AS answers,
+        coalesce(sum(change) FILTER (WHERE correct), 0)           AS correct_answers,
+        coalesce(sum(change * response_ms), 0)::bigint            AS response_ms,
         coalesce(sum(change) FILTER (WHERE response_ms IS NOT NULL), 0) AS timed_answers,
-        min(occurred_at) FILTER (WHERE kind = 'answer')         AS first_answered_at,
-        max(occurred_at) FILTER (WHERE kind = 'answer')         AS last_answered_at,
-        (array_agg(event_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer'))[1] AS first_answer_id,
-        array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer')     AS days,
-        array_agg(grade ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer')   AS grades,
-        min(occurred_at) FILTER (WHERE correct)                 AS first_correct_at,
-        count(*) FILTER (WHERE kind = 'review')                 AS reviews,
-        min(occurred_at) FILTER (WHERE interval_days >= 7)      AS first_mastered_at,
+        min(occurred_at) FILTER (WHERE grade IS NOT NULL)         AS first_answered_at,
+        max(occurred_at) FILTER (WHERE grade IS NOT NULL)         AS last_answered_at,
+        (array_agg(event_id ORDER BY occurred_at, event_id) FILTER (WHERE grade IS NOT NULL))[1] AS first_answer_id,
+        array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE grade IS NOT NULL)   AS days,
+        array_agg(grade ORDER BY occurred_at, event_id) FILTER (WHERE grade IS NOT NULL) AS grades,
+        min(occurred_at) FILTER (WHERE correct)                   AS first_correct_at,
+        count(interval_days)                                      AS reviews,
+        min(occurred_at) FILTER (WHERE interval_days >= 7)        AS first_mastered_at,
         (array_agg(day ORDER BY occurred_at, event_id) FILTER (WHERE interval_days >= 7))[1] AS first_mastered_on,
-        max(occurred_at) FILTER (WHERE kind = 'review')         AS reviewed_at,
-        (array_agg(f ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'review'))[
-            count(*) FILTER (WHERE kind = 'review')]            AS review,
+        max(occurred_at) FILTER (WHERE interval_days IS NOT NULL) AS reviewed_at,
+        (array_agg(f ORDER BY occurred_at, event_id) FILTER (WHERE interval_days IS NOT NULL))[
+            count(interval_days)]                                 AS review,
         min(occurred_at) AS first_at, max(occurred_at) AS last_at,
-        min(occurred_at) FILTER (WHERE kind = 'review' OR change < 0) AS first_cut_at,
-        (array_agg(session_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'answer'))[1] AS first_session,
-        min(change) < 0                                         AS is_retracted
+        min(occurred_at) FILTER (WHERE interval_days IS NOT NULL OR change < 0) AS first_cut_at,
+        (array_agg(session_id ORDER BY occurred_at, event_id) FILTER (WHERE grade IS NOT NULL))[1] AS first_session,
+        min(change) < 0                                           AS is_retracted
     FROM window_facts f
-    WHERE kind IN ('answer', 'review')
+    WHERE grade IS NOT NULL OR interval_days IS NOT NULL
     GROUP BY item_id, user_id
 ) w
 LEFT JOIN LATERAL (
@@ -240,7 +240,7 @@ IF EXISTS (SELECT FROM window_items WHERE is_late) THEN
             SELECT l.user_id, l.item_id, f.occurred_at, f.event_id, f.day, f.grade
             FROM late l
             LEFT JOIN window_facts f
-                ON f.item_id = l.item_id AND f.user_id = l.user_id AND f.kind = 'answer' AND f.change > 0
+                ON f.item_id = l.item_id AND f.user_id = l.user_id AND f.grade IS NOT NULL AND f.change > 0
             UNION ALL
             SELECT a.*
             FROM late l

@@ -91,11 +91,11 @@ FROM (
     SELECT user_id, session_id, min(occurred_at) AS started_at,
         max(occurred_at) FILTER (WHERE kind <> 'completion')            AS ended_at,
         bool_or(kind = 'completion')                                    AS is_completed,
-        coalesce(sum(change) FILTER (WHERE kind = 'answer'), 0)         AS answers,
+        coalesce(sum(change) FILTER (WHERE grade IS NOT NULL), 0)       AS answers,
         coalesce(sum(change) FILTER (WHERE correct), 0)                 AS correct_answers,
         coalesce(sum(change * response_ms), 0)                          AS response_ms,
         coalesce(sum(change) FILTER (WHERE response_ms IS NOT NULL), 0) AS timed_answers,
-        count(DISTINCT item_id) FILTER (WHERE kind = 'answer')          AS items,
+        count(DISTINCT item_id) FILTER (WHERE grade IS NOT NULL)        AS items,
         count(DISTINCT item_id) FILTER (WHERE NOT correct)              AS items_missed,
         min(occurred_at) FILTER (WHERE kind = 'start')                  AS begun_at,
         (array_agg(event_id ORDER BY occurred_at, event_id) FILTER (WHERE kind = 'start'))[1]   AS begun_id,
@@ -103,7 +103,7 @@ FROM (
         min(global_position) AS first_position, max(global_position)    AS last_position,
         min(change) < 0                                                 AS is_retracted
     FROM window_facts
-    WHERE kind IN ('start', 'answer', 'completion', 'abandonment') AND session_id IS NOT NULL
+    WHERE (grade IS NOT NULL OR kind IN ('start', 'completion', 'abandonment')) AND session_id IS NOT NULL
     GROUP BY session_id, user_id
 ) w
 LEFT JOIN (
@@ -138,7 +138,7 @@ IF EXISTS (SELECT FROM window_sessions WHERE place IS NOT NULL) THEN
         JOIN (
             SELECT user_id, session_id, item_id, bool_or(NOT correct) AS is_missed
             FROM window_facts
-            WHERE kind = 'answer'
+            WHERE grade IS NOT NULL
               -- IS TRUE: look each session up in a hash table; a join could use loops
               AND ((session_id, user_id) IN (SELECT session_id, user_id FROM window_sessions WHERE place IS NOT NULL))
                   IS TRUE
@@ -257,11 +257,12 @@ IF EXISTS (SELECT FROM window_items WHERE is_late AND first_at <= had_first_answ
                  SELECT g.occurred_at, g.event_id
                  FROM given_answers g
                  WHERE g.user_id = i.user_id AND g.item_id = i.item_id
-                   AND g.event_id <> ALL (ARRAY(SELECT event_id FROM window_facts WHERE kind = 'answer' AND change > 0))
+                   AND g.event_id <> ALL (ARRAY(
+                       SELECT event_id FROM window_facts WHERE grade IS NOT NULL AND change > 0))
                  UNION ALL
                  SELECT f.occurred_at, f.event_id
                  FROM window_facts f
-                 WHERE f.user_id = i.user_id AND f.item_id = i.item_id AND f.kind = 'answer' AND f.change < 0
+                 WHERE f.user_id = i.user_id AND f.item_id = i.item_id AND f.change < 0
              ) b
              ORDER BY b.occurred_at, b.event_id
              LIMIT 1)

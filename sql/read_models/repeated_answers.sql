@@ -85,11 +85,14 @@ IF EXISTS (SELECT FROM window_items WHERE is_out_of_order) THEN
             OFFSET 0
         ) r
     ), segment AS MATERIALIZED (
-        SELECT user_id, item_id, kind, occurred_at, event_id, day, grade, interval_days, false AS is_before
-        FROM window_facts
-        WHERE kind IN ('answer', 'review') AND change > 0
+        SELECT f.user_id, f.item_id, h.kind, f.occurred_at, f.event_id, f.day, h.grade, h.interval_days,
+            false AS is_before
+        FROM window_facts f
+        CROSS JOIN LATERAL (VALUES ('answer', f.grade, NULL), ('review', NULL, f.interval_days))
+            AS h (kind, grade, interval_days)
+        WHERE (h.grade IS NOT NULL OR h.interval_days IS NOT NULL) AND f.change > 0
           -- IS TRUE: look each event up in a hash table; a join could use loops
-          AND ((user_id, item_id) IN (SELECT user_id, item_id FROM window_items WHERE is_out_of_order)) IS TRUE
+          AND ((f.user_id, f.item_id) IN (SELECT user_id, item_id FROM window_items WHERE is_out_of_order)) IS TRUE
         UNION ALL
         SELECT user_id, item_id, 'review', occurred_at, event_id, day, NULL, interval_days, true
         FROM near
@@ -169,7 +172,7 @@ INSERT INTO repeated_answers
 SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.day, f.grade
 FROM (SELECT * FROM window_items WHERE has_repeats) i
 JOIN window_facts f ON f.item_id = i.item_id AND f.user_id = i.user_id
-WHERE f.kind = 'answer' AND f.event_id <> coalesce(i.asked_id, i.closed_id)
+WHERE f.grade IS NOT NULL AND f.event_id <> coalesce(i.asked_id, i.closed_id)
 UNION ALL
 SELECT user_id, item_id, occurred_at, event_id, day, grade
 FROM window_chains

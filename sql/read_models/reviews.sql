@@ -25,10 +25,10 @@ SELECT f.user_id, f.item_id, f.occurred_at, f.event_id, f.interval_days, f.day,
     coalesce(i.closed_id, g.asked_id)       AS asked_id,
     coalesce(i.closed_on, g.asked_on)       AS asked_on,
     coalesce(i.closed_grade, g.asked_grade) AS asked_grade
-FROM (SELECT * FROM window_facts WHERE kind = 'review') f
+FROM (SELECT * FROM window_facts WHERE interval_days IS NOT NULL) f
 FULL JOIN (SELECT * FROM window_items WHERE closed_at IS NOT NULL) i ON i.review_id = f.event_id
 FULL JOIN window_gaps g ON g.review_id = f.event_id
-WHERE coalesce(f.kind, '') = 'review';  -- with f.kind = 'review', the plan could use nested loops
+WHERE coalesce(f.kind, '') <> '';  -- with f.kind <> '', the plan could use nested loops
 
 IF has_past THEN
     UPDATE reviews r

@@ -19,7 +19,7 @@ CREATE TABLE user_progress (
 -- fold --
 WITH seen AS (
     SELECT user_id,
-        coalesce(sum(change) FILTER (WHERE kind = 'answer'), 0) AS answers,
+        coalesce(sum(change) FILTER (WHERE grade IS NOT NULL), 0) AS answers,
         coalesce(sum(change) FILTER (WHERE correct), 0) AS correct_answers,
         max(created_at) AS last_updated
     FROM window_facts
