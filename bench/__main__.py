@@ -37,6 +37,7 @@ ROWS: dict[str, Row] = {
     "append": appends.measure_appends,
     "history": folds.compare_with_short,
     "folds": upserts.compare_with_folds,
+    "cards": folds.compare_cards,
     "whole": folds.compare_whole,
     "recall": recall.measure_states,
     "knowledge": knowledge.measure_knowledge,

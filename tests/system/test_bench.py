@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bench import __main__, appends, page, server, upserts
+from bench import __main__, appends, folds, page, server, upserts
 from bench.lines import Line, Rounds, RowSkipped
 from bench.server import Server
 from progress.query.execution import documents
@@ -67,6 +67,13 @@ def test_the_folds_are_compared_with_upserts_of_the_rows_that_they_write() -> No
         (line,) = upserts.compare_with_folds(postgres, learners=20, rounds=1)
     assert line.at_most
     assert line.value > 0
+
+
+@pytest.mark.exhaustive
+def test_cards_are_compared_with_the_two_events_that_each_replaces() -> None:
+    with server.run() as postgres:
+        lines = [*folds.compare_cards(postgres, learners=2)]
+    assert [line.value > 0 for line in lines] == 3 * [True]
 
 
 def test_the_query_of_the_page_is_read_from_the_script_of_the_page() -> None:
