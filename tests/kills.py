@@ -9,7 +9,8 @@
 mutmut makes the faults (`make kills` installs it). A fixed seed orders those of a package, so a
 longer record continues a shorter one. Of each file with tests that run a fault's line in pytest's
 process, the fastest run, until one fails. Files beyond the time of a fault do not: `left` counts
-them. A fault whose line no known test runs is left out. Map again what has other parameters.
+them. If all pass, mypy looks at the file. A fault whose line no known test runs is left out. Map
+again what has other parameters.
 """
 
 import argparse
@@ -37,7 +38,7 @@ import pytest
 SEED = 69
 TESTS_OF_A_FILE = 3
 SECONDS_OF_A_FAULT = 10  # the time that the tests take without the fault
-SURVIVORS = "survivors"
+SURVIVORS, TYPES = "survivors", "mypy"
 # The files of tests of each package before the first file was removed for killing nothing alone.
 FILES_BEFORE = {
     **dict.fromkeys(("archive", "ingest"), 6),
@@ -47,7 +48,8 @@ FILES_BEFORE = {
     "query": 37,
     "adapters": 26,
 }
-COLUMNS = ("package", "key", "line", "fault", "killers", "ran", "left", "commit")
+# `why` says why a survivor changes nothing that a test can see; a person writes it.
+COLUMNS = ("package", "key", "line", "fault", "killers", "ran", "left", "commit", "why")
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_name("kills.csv")
 MAPS = ROOT / ".venv-kills" / "maps"
@@ -203,16 +205,20 @@ def choose(
 
 
 def plant(root: Path, name: str, broken: str, tests: list[str], seconds: int) -> str:
-    """Return the files that kill a fault among tests that run in a tree with the fault."""
+    """Return the files with tests that kill a fault in a tree; if none does, mypy if it does."""
     text = (root / name).read_text(encoding="utf-8")
     (root / name).write_text(broken, encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "killers"
         code = run_tests(tests, seconds, FirstFailures(report))
         killers = report.read_text(encoding="utf-8") if report.exists() else ""
-    (root / name).write_text(text, encoding="utf-8")
     if code > 2:  # With the fault, pytest cannot import what it needs.
         killers = " ".join(sorted({test.split("::")[0] for test in tests}))
+    if not killers:
+        arguments = (f"--cache-dir={ROOT / '.venv-kills' / 'mypy'}", name)
+        process = subprocess.run([sys.executable, "-m", TYPES, *arguments], cwd=root, check=False)
+        killers = TYPES if process.returncode else ""
+    (root / name).write_text(text, encoding="utf-8")
     return killers
 
 
@@ -220,8 +226,13 @@ def plant_faults(package: str, count: int = 0, killer: str = "") -> None:
     """Plant faults until `count` of the package are recorded, or again those that a file killed."""
     maps, thoroughly = read_maps(), 6 if killer == SURVIVORS else 1
     commit = subprocess.check_output(["git", "describe", "--always"], cwd=ROOT, text=True).strip()
+    faults = [*draw(package)]
+    drawn = {key for key, *_ in faults}
+    # A row about code that has changed goes; another fault takes its place.
+    rows = {k: r for k, r in read_record().items() if r["package"] != package or k in drawn}
+    write_record(rows)
     with open_copy() as root:
-        for key, name, module, nodes in draw(package):
+        for key, name, module, nodes in faults:
             rows = read_record()
             if not killer and sum(row["package"] == package for row in rows.values()) >= count:
                 break
@@ -236,7 +247,9 @@ def plant_faults(package: str, count: int = 0, killer: str = "") -> None:
                 continue
             killers = plant(root, name, broken, tests, 5 * SECONDS_OF_A_FAULT * thoroughly)
             fault = " | ".join(f"{part[0]} {part[1:].strip()}" for part in change[1:])
-            values = (package, key, f"{name}:{line}", fault, killers, str(ran), str(left), commit)
+            why = rows[key]["why"] if key in rows and not killers else ""
+            numbers = (str(ran), str(left))
+            values = (package, key, f"{name}:{line}", fault, killers, *numbers, commit, why)
             write_record({**read_record(), key: dict(zip(COLUMNS, values, strict=True))})
             print(f"{name}:{line}", fault, "killed by", killers or "NONE", flush=True)
 
@@ -282,21 +295,25 @@ def print_table() -> None:
     from tests.mutants import broken_folds
 
     rows = read_record().values()
-    print(f"seed {SEED}\n{'package':<12}{'faults':>8}{'killed':>8}{'files before':>14}{'after':>7}")
+    titles = f"{'faults':>8}{'by tests':>10}{'by mypy':>9}{'survive':>9}"
+    print(f"seed {SEED}\n{'package':<12}{titles}{'files before':>14}{'after':>7}")
     for package, before in FILES_BEFORE.items():
-        killed = [bool(row["killers"]) for row in rows if row["package"] == package]
+        killers = [row["killers"] for row in rows if row["package"] == package]
+        types, survivors = killers.count(TYPES), killers.count("")
+        tests = len(killers) - types - survivors
         after = len([*(ROOT / "tests" / package).rglob("test_*.py")])
-        print(f"{package:<12}{len(killed):>8}{sum(killed):>8}{before:>14}{after:>7}")
+        numbers = f"{len(killers):>8}{tests:>10}{types:>9}{survivors:>9}"
+        print(f"{package:<12}{numbers}{before:>14}{after:>7}")
     faults = broken_folds.load_mutants()
     killed_folds = {name for one in broken_folds.load_deliveries() for name in one.mutants}
     sizes = (len(faults), sum(one.name in killed_folds for one in faults))
-    print(f"{'folds (SQL)':<12}{sizes[0]:>8}{sizes[1]:>8}")
+    print(f"{'folds (SQL)':<12}{sizes[0]:>8}{sizes[1]:>10}")
     alone = Counter(row["killers"] for row in rows if len(row["killers"].split()) == 1)
     for file, number in sorted(alone.items()):
         print(f"{file} alone kills {number}")
     for row in rows:
         if not row["killers"]:
-            print(f"survives: {row['line']} {row['fault']}")
+            print(f"survives: {row['line']} {row['fault']}: {row['why'] or 'UNKNOWN WHY'}")
 
 
 def main() -> None:
