@@ -197,8 +197,8 @@ def test_an_invalid_event_does_not_affect_its_neighbours() -> None:
 
 
 def test_an_array_with_a_syntax_error_becomes_one_dead_letter() -> None:
-    array = b"[" + json.dumps(GOOD).encode() + b',{"a":"\\ud800"},{"a":1,}]'
-    assert letter(array)[0] == "malformed"
+    for end in (b'{"a":"\\ud800"},{"a":1,}]', b"," + b"[" * 70 + b"]" * 71):
+        assert letter(b"[" + json.dumps(GOOD).encode() + b"," + end)[0] == "malformed"
 
 
 def test_any_text_is_accepted_as_an_event_id() -> None:
