@@ -382,7 +382,9 @@ def test_a_response_with_data_has_status_200_although_the_database_is_unreachabl
 ) -> None:
     answer = offline_api.post('{ __typename item(itemId: "i") { itemId } }')
     assert answer["data"] == {"__typename": "Query", "item": None}
-    assert [error["extensions"]["code"] for error in answer["errors"]] == ["UNAVAILABLE"]
+    (error,) = answer["errors"]
+    assert error["extensions"] == {"code": "UNAVAILABLE"}
+    assert error["message"] == "the database does not respond: try again"
 
 
 def test_queries_are_unavailable_if_the_read_models_are_missing(
