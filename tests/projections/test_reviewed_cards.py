@@ -11,7 +11,6 @@ from progress.projections import batch
 from tests.projections.test_undeclared import is_accepted
 from tests.support import definition_folds, model_rows, sample_events
 from tests.support.sample_events import BEGIN, Envelope
-from tests.support.specifications import specify
 from tests.support.stage import append, undeclared
 
 DUE = "2024-05-01T04:00:00.000000Z"
@@ -21,21 +20,6 @@ def card(number: int, item: str = "i", **data: Any) -> Envelope:
     """Return ann's review of an item, `number` days after BEGIN."""
     sent = {"user_id": "ann", "item_id": item, "rating": 3, "interval_days": 7, **data}
     return sample_events.envelope("CardReviewed", sent, at=BEGIN + timedelta(days=number))
-
-
-def test_a_retraction_takes_both_halves_out(connection: Connection) -> None:
-    first, wrong = card(0, duration_ms=1_500), card(1, rating=1, interval_days=0, due=DUE)
-    retracted = {"user_id": "ann", "retracted_event_id": wrong["event_id"]}
-    gone = sample_events.envelope("EventRetracted", retracted, at=BEGIN)
-    append(connection, [first])
-    batch.run(connection)
-    before = model_rows.read_rows(connection)
-    specify(connection, given=[wrong], when=[gone, wrong], then={})
-    after = model_rows.read_rows(connection)
-    for rows in (before, after):
-        rows["user_progress"]["ann", ""].pop("last_updated")
-    assert after == before
-    assert sample_events.find_differences(connection) == []
 
 
 REJECTED: dict[str, tuple[Any, ...]] = {
@@ -78,43 +62,6 @@ def test_a_card_that_was_recorded_before_its_declaration_counts_if_it_is_accepte
     assert not connection.run("SELECT FROM event_store.poison_marks")
     assert sample_events.find_differences(connection) == []
     assert definition_folds.find_differences(connection) == []
-
-
-@pytest.mark.every_postgres
-def test_answers_without_a_session_are_minutes_of_their_day(connection: Connection) -> None:
-    given = [card(0, duration_ms=1_999.9), card(0, session_id="s", duration_ms=60_000), card(0)]
-    when = [card(0, duration_ms=70_000), card(1, duration_ms=1_001)]
-    append(connection, given)
-    batch.run(connection)
-    append(connection, when)
-    batch.run(connection)
-    days = model_rows.read_model(connection, "daily_stats").values()
-    assert [row["study_seconds"] for row in days] == [61, 1]
-    assert (
-        model_rows.read_model(connection, "user_progress")["ann", ""]["total_study_time_minutes"]
-        == 1
-    )
-    assert sample_events.find_differences(connection) == []
-    assert definition_folds.find_differences(connection) == []
-
-
-def test_a_card_without_a_learner_waits_for_the_start_of_its_session(
-    connection: Connection,
-) -> None:
-    waiting = card(0, user_id=None, session_id="s", rating=1, duration_ms=900, due=DUE)
-    start = {"session_id": "s", "user_id": "ben"}
-    append(connection, [waiting])
-    batch.run(connection)
-    assert model_rows.read_value(connection, "pending") == 1
-    assert model_rows.read_model(connection, "user_progress") == {}
-    append(connection, [sample_events.envelope("SessionStarted", start, at=BEGIN), waiting])
-    batch.run(connection)
-    assert model_rows.read_value(connection, "pending") == 0
-    item = model_rows.read_model(connection, "item_stats")["ben", "i"]
-    assert (item["answers"], item["correct_answers"], item["interval_days"]) == (1, 0, 7)
-    session = model_rows.read_model(connection, "learner_sessions")["ben", "s"]
-    assert (session["answers"], session["items_missed"], session["items_new"]) == (1, 1, 1)
-    assert sample_events.find_differences(connection) == []
 
 
 @pytest.mark.parametrize(("due", "conflicts"), [("2024-05-01T06:00:00+02:00", 0), ("soon", 1)])
