@@ -77,6 +77,7 @@ def test_a_dead_letter_that_has_become_valid_is_replayed(log: Connection) -> Non
     late = session_started()
     deliver(log, encode_push({**late, "data": {**late["data"], "item_count": -99_999}}))
     letter = one(log)
+    assert (letter.event_id, letter.event_type) == (late["event_id"], late["event_type"])
     assert dead_letters.replay(log, letter.letter_id) == letter.reason
     mend(log)
     assert dead_letters.replay(log, letter.letter_id) is None
