@@ -134,7 +134,7 @@ class AsOfReader:
 
         async with self._acquire(parameters["group_id"], scope):
             with tracing.child_span("projections/as_of group", "client", _SQL):
-                return await self._database.run(run, scope)
+                return await self._database.run(run)
 
     async def _run(self, computation: "_Computation") -> "_Results":
         async def run(connection: asyncpg.Connection) -> _Results:
@@ -142,7 +142,7 @@ class AsOfReader:
 
         async with self._acquire(computation.user_id, computation.scope):
             with tracing.child_span("projections/as_of", "client", _SQL):
-                return await self._database.run(run, computation.scope)
+                return await self._database.run(run)
 
     @contextlib.asynccontextmanager
     async def _acquire(self, user_id: object, scope: RequestScope) -> AsyncIterator[None]:
