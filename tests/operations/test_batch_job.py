@@ -420,6 +420,7 @@ def test_only_the_last_failed_attempt_is_an_error(job: Job) -> None:
     for attempt, ending in (("0", ("WARNING", "retried")), ("3", ("ERROR", "error"))):
         _, lines = job.run(TASK_RETRIES="3", CLOUD_RUN_TASK_ATTEMPT=attempt)
         assert (lines[-1]["severity"], lines[-1]["outcome"]) == ending
+        assert lines[-1]["operation"] == "batch"  # alerts and metrics read it
         assert lines[-1]["message"].startswith("the batch run failed: no connection")
 
 
