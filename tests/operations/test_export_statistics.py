@@ -20,6 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
+from progress.adapters.storage import outputs
 from progress.adapters.storage.storage import Output
 from progress.errors import ProgressError, StorageUnavailable
 from progress.operations import export_statistics as conversion
@@ -200,8 +201,13 @@ def convert(output: Output, row: bytes, count: int, make: Callable[[bytes], byte
 def write_formulas(connection: Connection, table: StatisticsTable, format_: FileFormat) -> bytes:
     """Export the table's rows; return the file."""
     content, request = io.BytesIO(), StatisticsArguments(table, format_, None, None, None)
-    conversion.write(connection, request, content, lambda _: None)
+    shares: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outputs, "_REPORT_INTERVAL", 1)
+        conversion.write(connection, request, content, shares.append)
     connection.run("ROLLBACK")
+    assert shares
+    assert all(0 <= share < 1 for share in shares)
     return content.getvalue()
 
 
