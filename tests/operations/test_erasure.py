@@ -53,6 +53,7 @@ from tests.support.operation_fixtures import ADMIN, Operator, list_changes
 
 AT = sample_events.BEGIN
 ANN = "learner-ann"
+OTHER = "progress_0123456789ab"  # read models of another revision
 
 
 @pytest.mark.every_postgres
@@ -396,14 +397,17 @@ def test_the_receipt_counts_the_rows_that_an_erasure_left_behind(
     def leave_rows_and_count(*arguments: Any) -> Any:
         if next(calls) == "close":
             traced.run(BLOCKS["leave rows"], learner=LEARNER)
+            schema.create(traced, OTHER)
+            traced.run(f"INSERT INTO {OTHER}.deleted_learners VALUES ('{LEARNER}', 1)")  # noqa: S608 - a constant
         return count(*arguments)
 
     monkeypatch.setattr(erasure_rows, "count_of_learner", leave_rows_and_count)
     done = receipt(operator.run(erase(operator)["id"]))
     tables = ("dead_letters", "events", "pending", "snapshots")
     expected = {f"event_store.{table}": 1 for table in tables}
-    expected[f"{schema.schema_name()}.deleted_learners"] = 1
-    assert (done["places"], done["found"]) == (expected, 5)
+    schemas = (schema.schema_name(), OTHER)
+    expected |= {f"{name}.deleted_learners": 1 for name in schemas}
+    assert (done["places"], done["found"]) == (expected, 6)
 
 
 def test_a_learner_whose_only_event_is_the_deletion_can_be_erased(
