@@ -254,13 +254,9 @@ def _find_copies() -> dict[str, timedelta]:
 
 
 def _counts(operation: ClaimedOperation) -> dict[str, int]:
-    """Return the number of rows to erase in each place.
-
-    If older code ran the step `forget`, the step's outcome has no counts.
-    """
+    """Return the number of rows to erase in each place."""
     counts: dict[str, int] = operation.outcomes["forbid"]["counts"]
-    completed: dict[str, int] = operation.outcomes["forget"].get("counts", {})
-    return counts | completed
+    return {**counts, **operation.outcomes["forget"]["counts"]}
 
 
 def _wait_for_requests(operation: ClaimedOperation, connection: Connection) -> None:
