@@ -3,14 +3,9 @@
 Two runs never fold the batch models of the same shard at the same time.
 """
 
-import json
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -25,8 +20,6 @@ from tests.support import model_rows, sample_events
 from tests.support.stage import append, connect
 
 pytestmark = pytest.mark.every_postgres
-
-JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
 
 
 def test_a_run_folds_the_shards_whose_wake_up_was_lost(connection: Connection) -> None:
@@ -212,17 +205,4 @@ def test_a_replayed_dead_letter_is_folded(connection: Connection) -> None:
     while replay.replay(connection, letter):
         pass  # the event is due within a second
     batch.fold(connection, list(SHARDS))
-    assert not sample_events.find_differences(connection)
-
-
-def test_the_job_succeeds_with_the_command_that_cloud_run_uses(
-    store: Store, connection: Connection
-) -> None:
-    sample_events.record_lessons(connection, "ann")
-    environment = {**os.environ, "DATABASE_URL": store.url, "ENVIRONMENT": "development"}
-    ran = subprocess.run(
-        [sys.executable, JOB], env=environment, capture_output=True, text=True, check=True
-    )
-    line = json.loads(ran.stdout)
-    assert (line["severity"], line["learners"]) == ("INFO", 1)
     assert not sample_events.find_differences(connection)
