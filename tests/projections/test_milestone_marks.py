@@ -163,8 +163,9 @@ def summarize(publisher: Publisher) -> list[tuple[str, Any]]:
 
 
 def test_milestones_are_published_as_they_are_reached(
-    connection: Connection, publisher: Publisher
+    connection: Connection, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(publication, "_MAX_BYTES", 1)  # a window has one milestone, and no event
     levels = [sample_events.item_published("i0", "A1")]
     record(connection, [*levels, *study("ann", 2), *study("ann", 1)])
     assert summarize(publisher) == []
