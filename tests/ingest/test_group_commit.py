@@ -1,6 +1,7 @@
 """In a group commit, no request waits forever, and no request fails because another one fails."""
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -379,9 +380,10 @@ def test_the_first_part_is_folded_even_if_the_last_one_records_nothing_or_fails(
 
 def test_a_learners_post_gives_way_while_it_is_decoded() -> None:
     ways = list[None]()
-    body = encode_push([session_abandoned() for _ in range(51)])
+    data = json.dumps([session_abandoned() for _ in range(51)]).encode()
+    body = encode_push(data)
     posted = push.parse_delivery(body, path=push.LEARNERS_PATH, give_way=lambda: ways.append(None))
-    assert (len(posted.entries), len(ways)) == (51, 3)
+    assert (len(posted.entries), len(ways), posted.size) == (51, 3, len(data))
 
 
 def test_what_a_learner_posts_is_one_transaction_if_no_publisher_is_there(store: Store) -> None:
