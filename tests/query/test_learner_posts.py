@@ -521,6 +521,18 @@ def test_every_entry_counts_whatever_becomes_of_it(limited: World) -> None:
     assert limited.send([entry()], "bob").status_code == 202
 
 
+def test_the_counts_in_redis_expire(
+    store: Store, fake_publisher: FakePublisher, empty_redis: str
+) -> None:
+    with serve(store, fake_publisher, redis_url=empty_redis) as world:
+        assert [world.send([answer()]).status_code for _ in range(2)] == [202, 202]
+    client: Any
+    with closing(redis.Redis.from_url(empty_redis)) as client:
+        times = {key: client.ttl(key) for key in client.scan_iter()}
+    assert len(times) > 3
+    assert [key for key, seconds in times.items() if seconds < 0] == []
+
+
 def test_a_body_that_would_pass_a_limit_counts_in_none(limited: World) -> None:
     def send(number: int) -> Response:
         zone = entry("UserPreferencesChanged", timezone="Europe/Paris")
