@@ -145,8 +145,11 @@ def main() -> None:
         with data_folder.hold(folder, timeout_s=1) as is_free:
             if is_free:
                 asyncio.run(run(folder, options.port, current))
-    except* ProgressError as errors:
-        sys.exit(str(supervision.first_error(errors)))
+    except (ProgressError, BaseExceptionGroup) as error:
+        first = supervision.first_error(error)
+        if not isinstance(first, ProgressError):
+            raise
+        sys.exit(str(first))
 
 
 if __name__ == "__main__":

@@ -239,7 +239,8 @@ class BatchedConnection(asyncio.Protocol):
         try:
             await self._loop.create_future()
         finally:
-            with contextlib.suppress(TimeoutError):
+            # In a cancelled task, a timeout of Python 3.11.2 raises CancelledError.
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                     await self._connection.disconnect()
             self._transport.abort()  # A server that does not read would keep what was not sent.
