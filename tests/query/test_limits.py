@@ -283,21 +283,24 @@ def conditional(fields: str) -> str:
 
 
 VALID = {
-    "a wide text": "{ __typename } #" + "x" * 16_000 + WIDE,
+    "a wide text with variables": "query ($s: String) { itemStats(search: $s) { totalCount } }"
+    f"#{'x' * 16_000}{WIDE}",
     "spreads": "{ streak { " + "...f " * 900 + "} } fragment f on Streak { current }",
     "plans of lists": conditional(repeat(f"a#: {DAYS}", 26)),
     "small documents": "{ __typename }",
 }
 
 
-def fill_cache(text: str) -> None:
-    """Read and plan 12 documents with this text."""
-    for number in range(12):
+def fill_cache(cache: Cache, text: str) -> None:
+    """Read and plan documents with this text until the first of them is evicted."""
+    for number in itertools.count(len(cache._documents)):
         document = documents.read(f"#{number}\n{text}", introspection=False)
         for name in document.kinds:
             for values in itertools.product([True, False], repeat=len(CONDITIONS)):
-                variables = dict(zip(CONDITIONS, values, strict=True))
-                document.prepare(variables, name)
+                variables: dict[str, Any] = dict(zip(CONDITIONS, values, strict=True))
+                document.prepare(variables | {"s": f"{WIDE * 350}{values}"}, name)
+        if len(cache._documents) <= number:
+            return
 
 
 def measure_memory(fill: Callable[[], object]) -> int:
@@ -320,9 +323,10 @@ def test_the_cache_of_documents_keeps_to_its_limit(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     tokens = 2_000
-    monkeypatch.setattr(documents, "_cache", Cache(tokens))
+    cache = Cache(tokens)
+    monkeypatch.setattr(documents, "_cache", cache)
     assert not documents.read(VALID[name], introspection=False).errors
-    assert measure_memory(lambda: fill_cache(VALID[name])) < tokens * 2_000
+    assert measure_memory(lambda: fill_cache(cache, VALID[name])) < tokens * 2_000
 
 
 def test_an_evicted_document_is_released_without_a_garbage_collection(

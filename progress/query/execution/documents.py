@@ -33,7 +33,7 @@ from progress.query.graphql.schema import GRAPHQL
 
 # The tokens of all cached documents. With what is remembered for it, a token takes at most 2 kB.
 _MAX_TOKENS = 16_000
-_LEAST_TOKENS = 50  # so many count for a shorter document
+_LEAST_TOKENS = 100  # so many count for a shorter document
 _MAX_LENGTH = 16_384  # characters; a longer text is not cached
 _MAX_ERRORS = 20  # Errors reported per document.
 
