@@ -40,9 +40,11 @@ _OPEN = """async (url) => {
 # and which of the two databases is damaged afterwards.
 _FIRST, _SECOND, _NEITHER = "IndexedDB", "WebStorage", "none"
 _EARLIER = "Object.defineProperty(navigator, 'storageBuckets', {})"  # one database is all it has
+_UNLOCKED = "Object.defineProperty(navigator, 'locks', {})"
 _RUNS = [
     ("", "review('sent')", _NEITHER),
-    (_EARLIER, "progress.flush().then(() => review('earlier'))", _NEITHER),
+    (_EARLIER, "progress.flush()", _NEITHER),
+    (_UNLOCKED, "review('earlier')", _NEITHER),
     ("", "progress.refused().then(() => review('x')).then((id) => progress.discard(id))", _FIRST),
     ("", "review('later').then(() => progress.refused())", _SECOND),
     ("", "progress.refused()", _FIRST),

@@ -21,9 +21,9 @@ const put = ([ids, texts]: Texts) => (outbox: IDBObjectStore) => ids.map((id, at
 export function indexedDBStorage(name: string): Storage {
   // After a kill in the middle of a write, Chromium may take a bucket's databases for damaged, and deletes them all. So
   // another bucket has a copy: if the first database is new, it begins with what the second has; otherwise it decides.
-  // Where there are no buckets, or the copy fails, the first is all there is.
-  const { storageBuckets } = navigator as any; // TypeScript does not know it yet
-  const bucket: Promise<any> | undefined = storageBuckets?.open("learner-progress").catch(() => undefined);
+  // Where there are no buckets or no locks, or the copy fails, the first is all there is.
+  const { locks, storageBuckets: buckets } = navigator as any; // TypeScript does not know them yet
+  const bucket = locks && buckets?.open("learner-progress").then((it: any) => it.indexedDB).catch(() => undefined);
   // A browser may close an idle connection, so each call opens its own. Without `texts`, it creates no database.
   const open = (factory: IDBFactory, texts?: Texts) =>
     new Promise<IDBDatabase>((resolve, reject) => {
@@ -52,7 +52,7 @@ export function indexedDBStorage(name: string): Storage {
   };
   // One call at a time, of all tabs and outboxes, uses the two in turn, so a kill meets at most one write.
   const call = async <T>(use: (first: Run, second: Run) => Promise<T>): Promise<T> => {
-    const copy: IDBFactory | undefined = (await bucket)?.indexedDB;
+    const copy: IDBFactory | undefined = await bucket;
     if (!copy) return use((work) => run(open(indexedDB, NONE), work), async () => NONE);
     const second: Run = (work) => run(open(copy, NONE), work).catch(() => NONE);
     const restore = async () => open(indexedDB, await second(read));
