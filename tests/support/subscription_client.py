@@ -30,23 +30,9 @@ TIMEOUT_S = 20  # the longest wait for one event
 PROGRESS = "subscription { progressUpdated { totalSessionsCompleted currentStreak } }"
 STREAK = "subscription { streakUpdated { current lastStudyDate } }"
 
-_MAIN = """
-import functions_framework.aio
-from progress import settings
-from progress.query.http import server
-from progress.query.http.app import QueryApi
+_IMPORTS = """
 from progress.query.http.subscriptions import StreamLimits
 from progress.query.live.hub import PollIntervals
-from progress.query.read_models.reader import Reader
-
-_reader = Reader(settings.current())
-_api = QueryApi(settings.current(), _reader, StreamLimits({limits}), PollIntervals({intervals}))
-server.configure(_api.serve, _api.serve_socket, {server})
-
-
-@functions_framework.aio.http
-async def query(request):
-    return await _api.answer(request)
 """
 
 
@@ -201,7 +187,10 @@ def query_function(
     `limits`, `intervals` and `server` are source code: the arguments of StreamLimits, PollIntervals
     and `server.configure`.
     """
-    text = _MAIN.format(limits=limits, intervals=intervals, server=server)
+    reader = "Reader(settings.current())"
+    options = f"{reader}, StreamLimits({limits}), PollIntervals({intervals})"
+    text = _IMPORTS + function_process.edit("query", reader, options)
+    text = text.replace("serve_socket)", f"serve_socket, {server})")
     with token_issuer.serve() as issuer:
         variables = {**issuer.environment(url), "RATE_LIMIT_PER_MINUTE": "1000000", **environment}
         with function_process.run("query", variables, text, port=port, log=log) as function:

@@ -67,3 +67,4 @@ class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
         if self.close_sent:
             raise ClientDisconnected
         await super().send(message)
+        self.handshake_complete |= self.close_sent  # uvicorn would log each refusal as an error
