@@ -44,7 +44,7 @@ def start(
     On Linux, the process receives the signal `at_parent_death` when the calling thread ends or is
     killed. If `at_parent_death` is None, the process outlives its parent.
     """
-    on_start = functools.partial(_die_with_parent, at_parent_death) if at_parent_death else None
+    on_start = functools.partial(die_with_parent, at_parent_death) if at_parent_death else None
     return subprocess.Popen(
         [str(part) for part in command],
         stdin=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ def start(
     )
 
 
-def _die_with_parent(with_signal: signal.Signals) -> None:
+def die_with_parent(with_signal: signal.Signals) -> None:
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, int(with_signal))
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from progress import settings
+from progress.local import processes
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "progress.cli"]  # as a program of its own, in ROOT
@@ -31,7 +33,7 @@ def progress(url: str, *arguments: str, text: str = "", **environment: str) -> R
         names = [f"{streams}/{name}" for name in ("input", "output", "errors")]
         Path(names[0]).write_text(text, encoding="utf-8")
         known = settings.child_env(**(defaults | environment))
-        process = FORKS.Process(target=_run, args=(names, list(arguments), known))
+        process = FORKS.Process(target=run, args=("progress.cli", names, list(arguments), known))
         process.start()
         process.join(250)
         process.kill()
@@ -40,8 +42,12 @@ def progress(url: str, *arguments: str, text: str = "", **environment: str) -> R
     return Result(list(arguments), process.exitcode or 0, output, errors)
 
 
-def _run(streams: list[str], arguments: list[str], environment: Mapping[str, str]) -> None:
-    """Run the command with these files as its standard streams."""
+def run(
+    module: str, streams: list[str], arguments: list[str], environment: Mapping[str, str]
+) -> None:
+    """Run the module as a program, with these files as its standard streams."""
+    os.setsid()
+    processes.die_with_parent(signal.SIGTERM)
     for number, name in enumerate(streams):
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), number)
     sys.stdin, sys.stdout, sys.stderr = (
@@ -52,7 +58,7 @@ def _run(streams: list[str], arguments: list[str], environment: Mapping[str, str
     os.environ.clear()
     os.environ.update(environment)
     sys.argv[1:] = arguments
-    runpy.run_module("progress.cli", run_name="__main__", alter_sys=True)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def expect_success(answer: Result) -> str:

@@ -1,17 +1,34 @@
 """Run functions with functions-framework, as the local stack does."""
 
+import functools
+import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from progress import files, settings
 from progress.local import ports, process_specs, processes, readiness
-from tests.support import folders, http_client
+from tests.support import cli, folders, http_client
+
+
+class Fork(ForkServerProcess):
+    """A forked process, with the methods of a Popen."""
+
+    def send_signal(self, by: signal.Signals) -> None:
+        os.kill(self.pid or 0, by)
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        self.join(seconds)
+        return self.exitcode
+
+    poll = functools.partialmethod(wait, 0)
 
 
 @dataclass(frozen=True)
@@ -19,7 +36,7 @@ class FunctionProcess:
     """The port of a function, and its server process."""
 
     port: int
-    process: "subprocess.Popen[bytes]"
+    process: Any  # a Popen or a Fork
 
     def post(self, body: bytes) -> int | None:
         """Push a message; return the status, or None if there is no response."""
@@ -72,29 +89,35 @@ def run(
     port: int = 0,
     log: Path | None = None,
     waits: bool = True,
+    forks: bool = False,
 ) -> Iterator[FunctionProcess]:
     """Run the function during the block, which begins when the function responds, if `waits`.
 
     `text` replaces its source, and `log` receives its output. By default, the port is any free
-    port, and Pub/Sub is unreachable.
+    port, and Pub/Sub is unreachable. If `forks`, the process has imported the packages before: it
+    starts in a third of the CPU time, but without the settings of its memory.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(folders.create("function"))
-        output = stack.enter_context(log.open("wb")) if log else subprocess.DEVNULL
         port = port or ports.reserve()
         part = process_specs.function(name, port, {"PROGRESS_DATA_DIR": str(folder)})
         command = [*part.command]
         if text:
             source = folder / "main.py"
             source.write_text(text, encoding="utf-8")
-            command += ["--source", source]  # replaces the first --source
+            command += ["--source", str(source)]  # replaces the first --source
         defaults = part.environment | {"PUBSUB_EMULATOR_HOST": f"{ports.HOST}:9"}
-        process = processes.start(
-            command,
-            output=output,
-            environment=settings.child_env(**{**defaults, **environment}),
-            folder=part.folder,
-        )
+        variables = settings.child_env(**{**defaults, **environment})
+        process: Any
+        if forks:
+            streams = [os.devnull, *[str(log or os.devnull)] * 2]
+            process = Fork(target=cli.run, args=(command[2], streams, command[3:], variables))
+            process.start()
+        else:
+            output = stack.enter_context(log.open("wb")) if log else subprocess.DEVNULL
+            process = processes.start(
+                command, output=output, environment=variables, folder=part.folder
+            )
         stack.callback(processes.kill_group, processes.identify(process.pid))
         stack.callback(processes.end, process, by=signal.SIGTERM, seconds=10)
         function = FunctionProcess(port, process)

@@ -193,7 +193,9 @@ def query_function(
     text = text.replace("serve_socket)", f"serve_socket, {server})")
     with token_issuer.serve() as issuer:
         variables = {**issuer.environment(url), "RATE_LIMIT_PER_MINUTE": "1000000", **environment}
-        with function_process.run("query", variables, text, port=port, log=log) as function:
+        with function_process.run(
+            "query", variables, text, port=port, log=log, forks=True
+        ) as function:
             yield function
 
 
@@ -203,7 +205,7 @@ def query_process(store: Store) -> Iterator[FunctionProcess]:
     url = url_of(store.url, "query")
     with (
         token_issuer.serve() as issuer,
-        function_process.run("query", issuer.environment(url)) as function,
+        function_process.run("query", issuer.environment(url), forks=True) as function,
     ):
         yield function
 
