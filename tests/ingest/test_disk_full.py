@@ -37,7 +37,7 @@ def test_messages_and_posts_rejected_while_the_disk_is_full_are_recorded_when_se
             return http_client.push(ingest.port, body, path=path)
 
         small_disks.fill(filler)
-        for number in range(40):
+        for number in range(20):
             batch = events(1_000)
             body = json.dumps(batch).encode() if number % 2 else encode_push(batch)
             status = send(body)

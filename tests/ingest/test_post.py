@@ -375,7 +375,7 @@ def test_a_process_checks_the_token_before_it_reads_the_body(store: Store, issue
             assert connection.recv(1_000).startswith(b"HTTP/1.1 401 ")
         send = functools.partial(http_client.fetch, function.port, "POST", "/events")
         headers = http_client.headers(token())
-        for body in (b"x" * (20 * MIB), b"x" * (80 * MIB)):
+        for body in (b"x" * (20 * MIB), b"x" * (33 * MIB)):
             assert send(body, {"content-type": "application/json"})[0] == 401
             assert send(body, {**headers, "content-type": "text/plain"})[0] == 415
             assert send(body, headers)[0] == 413

@@ -136,11 +136,11 @@ def test_a_hidden_page_closes_its_stream(visit: Visits, demo: Stack) -> None:
     expect(page.get_by_role("region", name="Today")).to_contain_text("88% right", timeout=20_000)
 
 
-def test_eight_windows_have_one_connection_each_and_are_live(visit: Visits, demo: Stack) -> None:
+def test_seven_windows_have_one_connection_each_and_are_live(visit: Visits, demo: Stack) -> None:
     """Over HTTP/1.1, as here, a browser opens six connections to a server, and further sockets."""
     user = browser.create_learner(demo)
     visitors = [visit()]
-    visitors += [browser.Visit(demo, visitors[0].context) for _ in range(7)]
+    visitors += [browser.Visit(demo, visitors[0].context) for _ in range(6)]
     for visitor in visitors:
         expect(visitor.open(user).locator("#live")).to_have_text("Live")
     demo.publish(*browser.lesson(user, 4))
