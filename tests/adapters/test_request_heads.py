@@ -111,6 +111,7 @@ def test_a_head_has_at_most_64_kib(serve: Serve) -> None:
         b"\r\n" + WHOLE: b"HTTP/1.1 200 ",
         GET + 100 * LINE: b"HTTP/1.1 431 ",
         GET + b"X-A: " + 100_000 * b"a": b"HTTP/1.1 431 ",
+        GET + 5_000 * b"X-A: a\r\n" + b"\r\n": b"HTTP/1.1 431 ",
         b"GET /" + 9_000 * b"a": b"HTTP/1.1 414 ",
         b"GET / HTTP/1.1\n": b"HTTP/1.1 400 ",
         b"\r\n\r\n": b"HTTP/1.1 400 ",

@@ -24,11 +24,12 @@ from progress.projections.projector import Projector
 from progress.query.http import learner_posts as endpoint
 from tests.conftest import Store
 from tests.event_store.test_erased import forbid
-from tests.support import api, function_process, http_client, sample_events, token_issuer
+from tests.support import api, http_client, sample_events, token_issuer
 from tests.support.api import Api
 from tests.support.fake_publisher import FakePublisher
 from tests.support.pushes import encode_push
 from tests.support.stage import connect
+from tests.support.subscription_client import query_function
 
 AT = "2024-05-01T12:00:00Z"
 NOW = datetime(2024, 6, 1, 12, 0, 10, tzinfo=UTC)
@@ -618,12 +619,10 @@ def test_a_token_counts_when_the_head_arrives(
 def test_an_instance_that_starts_without_a_database_takes_a_post(
     fake_publisher: FakePublisher,
 ) -> None:
-    with token_issuer.serve() as issuer:
-        environment = issuer.environment("postgresql://nobody@127.0.0.1:9/none")
-        environment |= {"PUBSUB_EMULATOR_HOST": fake_publisher.address, "LEARNERS_MAY_POST": "true"}
-        with function_process.run("query", environment) as function:
-            body = json.dumps(entry()).encode()
-            headers = http_client.headers(token_issuer.token())
-            status, answer = http_client.fetch(function.port, "POST", "/events", body, headers)
+    environment = {"PUBSUB_EMULATOR_HOST": fake_publisher.address, "LEARNERS_MAY_POST": "true"}
+    with query_function(api.NOWHERE, **environment) as function:
+        body = json.dumps(entry()).encode()
+        headers = http_client.headers(token_issuer.token())
+        status, answer = http_client.fetch(function.port, "POST", "/events", body, headers)
     assert (status, json.loads(answer)["accepted"]) == (202, 1)
     assert len(fake_publisher.messages(events.LEARNER)) == 1

@@ -23,6 +23,7 @@ from tests.support import api, function_process, rows_by_hand, token_issuer
 from tests.support.api import Api, Body
 from tests.support.function_process import FunctionProcess
 from tests.support.http_client import fetch_json
+from tests.support.subscription_client import query_function
 
 Post = Callable[..., tuple[int, Body]]
 
@@ -171,12 +172,7 @@ def test_the_query_function_reads_a_head_of_60_kib(port: int) -> None:
 @pytest.fixture
 def hasty() -> Iterator[int]:
     """The port of a query function that waits two seconds for a head."""
-    call = "server.configure(_api.serve, _api.serve_socket"
-    text = function_process.edit("query", call, f"{call}, timeout_s=2")
-    with (
-        token_issuer.serve() as issuer,
-        function_process.run("query", issuer.environment(api.NOWHERE), text) as function,
-    ):
+    with query_function(api.NOWHERE, server="timeout_s=2") as function:
         yield function.port
 
 
@@ -306,10 +302,7 @@ def test_unusual_requests_do_not_cause_internal_errors(
 @pytest.fixture(scope="module")
 def offline_port() -> Iterator[int]:
     """The port of a running query function without a database."""
-    with (
-        token_issuer.serve() as issuer,
-        function_process.run("query", issuer.environment(api.NOWHERE)) as function,
-    ):
+    with query_function(api.NOWHERE) as function:
         yield function.port
 
 

@@ -202,11 +202,7 @@ def query_function(
 @pytest.fixture
 def query_process(store: Store) -> Iterator[FunctionProcess]:
     """The deployed query function, with the privileges of its database user."""
-    url = url_of(store.url, "query")
-    with (
-        token_issuer.serve() as issuer,
-        function_process.run("query", issuer.environment(url), forks=True) as function,
-    ):
+    with query_function(url_of(store.url, "query")) as function:
         yield function
 
 

@@ -71,9 +71,3 @@ def test_ingest_and_query_do_not_decompress_bodies(
         ["malformed", "expected a Pub/Sub push with a message - at $"]
     ]
     assert statuses(query_process.port, b"/graphql", headers, bomb)[0] >= 400
-
-
-def test_ingest_rejects_headers_that_exceed_its_limit(store: Store) -> None:
-    with function_process.run("ingest", {"DATABASE_URL": store.url}) as running:
-        for headers in (b"X-A: " + b"a" * 100_000, b"\r\n".join([b"X-A: a"] * 5_000)):
-            assert statuses(running.port, b"/", headers, b"") == [431]
