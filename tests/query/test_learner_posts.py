@@ -619,8 +619,9 @@ def test_a_token_counts_when_the_head_arrives(
 def test_an_instance_that_starts_without_a_database_takes_a_post(
     fake_publisher: FakePublisher,
 ) -> None:
-    environment = {"PUBSUB_EMULATOR_HOST": fake_publisher.address, "LEARNERS_MAY_POST": "true"}
-    with query_function(api.NOWHERE, **environment) as function:
+    with query_function(
+        api.NOWHERE, PUBSUB_EMULATOR_HOST=fake_publisher.address, LEARNERS_MAY_POST="true"
+    ) as function:
         body = json.dumps(entry()).encode()
         headers = http_client.headers(token_issuer.token())
         status, answer = http_client.fetch(function.port, "POST", "/events", body, headers)
