@@ -686,19 +686,19 @@ def test_loads_follow_their_table(evaluate: Evaluate) -> None:
           card: { on: ['change'], at: 'card', run: load('card') },
         }, ({ message }) => failed.push(message));
         const wait = (time) => new Promise((done) => setTimeout(done, time));
+        const count = async (number) => { while (ran.length < number) await wait(1); };
         const mark = (text) => ran.push(text);
         loads.happen('first');
         for (let times = 0; times < 3; times += 1) loads.happen('change');
-        await wait(20);
+        await count(2);
         mark('seen');
         see('card');
-        await wait(200);
+        await count(7);
+        await wait(120);
         mark('changed');
         loads.happen('change');
-        await wait(20);
+        await count(9);
         loads.close();
-        loads.load('page');
-        await wait(200);
         print([ran, failed]);
         """
     )
