@@ -168,6 +168,7 @@ def apply() -> None:
         connections.open_connection() as connection,
         terminal.progress_bar(console, "erasing", total=0) as show_progress,
     ):
+        overdue = ledger_erasures.count_overdue(connection)
         result = ledger_erasures.apply(
             connection, connections.archive(), connections.change_publisher(), show_progress
         )
@@ -176,6 +177,13 @@ def apply() -> None:
         "are not in this log; their later events will be dropped.",
         soft_wrap=True,
     )
+    if overdue:
+        days = ledger_erasures.TIME_LIMIT_S / 86_400
+        console.print(
+            f"{overdue:,} requested erasures were over their time limit: they got {days:.0f} days "
+            "from now on.",
+            soft_wrap=True,
+        )
 
 
 def dump(

@@ -26,6 +26,7 @@ from progress.operations.records import OperationKind, OperationState
 from progress.projections.changes import Publisher
 
 _FILE = "recovery/ledger_erasures"
+TIME_LIMIT_S = records.PLANS[OperationKind.ERASE_USER].time_limit_s
 _POLL_INTERVAL_S = 0.5  # The pause while another worker erases or archives.
 _WORKERS = 4  # Erasures run in parallel, because each waits some seconds for running requests.
 
@@ -58,10 +59,19 @@ def count_abandoned(connection: Connection) -> int:
     return count
 
 
+def count_overdue(connection: Connection) -> int:
+    """Return the number of erasures without time left, to which `apply` gives time again."""
+    count: int = database.run(connection, _FILE, "overdue")[0][0]
+    return count
+
+
 def apply(
     connection: Connection, archive: Storage, publisher: Publisher, on_progress: ReportProgress
 ) -> Result:
     """Run ERASE_USER to its end for every erased learner of whom this log still has rows.
+
+    What was restored is accepted anew: an erasure that is unfinished or has timed out is carried
+    out, too, and has TIME_LIMIT_S from now on.
 
     Record the digests of the ledger first, so that later events of the learners are dropped, and
     erase the dead letters about these learners. Raise ProgressError if an erasure fails, but only
@@ -71,7 +81,7 @@ def apply(
     left = find_left(connection)
     erasure_rows.redact_letters(connection, None, lambda: None)
     started = {_start(connection, learner) for learner in left.values()}
-    operation_ids = {*_resume_unfinished(connection), *started}
+    operation_ids = {*_accept_anew(connection), *started}
     unknown = [digest for digest in missing if digest not in left]
     with ThreadPoolExecutor(_WORKERS) as workers:
         ends = workers.map(partial(_run_to_end, publisher), operation_ids)
@@ -126,15 +136,10 @@ def _adopt_key(connection: Connection, archive: Storage) -> None:
     database.run(connection, _FILE, "replace key", inner=key.inner, outer=key.outer)
 
 
-def _resume_unfinished(connection: Connection) -> list[UUID]:
-    """Restart failed erasures; return their ids and the ids of unfinished erasures."""
-    time_limit_s = records.PLANS[OperationKind.ERASE_USER].time_limit_s
-    rows = database.run(connection, _FILE, "unfinished")
-    for operation_id, has_failed in rows:
-        if has_failed:
-            values = {"operation_id": operation_id, "time_limit_s": time_limit_s}
-            database.run(connection, "operations/operations", "retry", **values)
-    return [operation_id for operation_id, _ in rows]
+def _accept_anew(connection: Connection) -> list[UUID]:
+    """Give unfinished, timed-out and failed erasures their whole time from now on; return ids."""
+    rows = database.run(connection, _FILE, "accept anew", time_limit_s=TIME_LIMIT_S)
+    return [operation_id for (operation_id,) in rows]
 
 
 def _start(connection: Connection, learner: str) -> UUID:

@@ -50,19 +50,41 @@ WITH gone AS MATERIALIZED (
 SELECT f.* FROM gone g, LATERAL event_store.forbid_learner(g.user_id, g.operation_id) f;
 
 -- unfinished --
--- The erasures in the restored database that are unfinished, or that failed after they had recorded the digest. A
--- failed erasure is left out if the learner's id was removed from it, because another erasure of the learner has
--- succeeded. One that was announced and has not begun is left out, because its announcement is withdrawn, unless
--- somebody has requested it, too.
-SELECT o.operation_id, o.finished_at IS NOT NULL AS has_failed
+-- The erasures in the restored database that are to be carried out, one for each learner: whether one `has_ended`, and
+-- whether its time `is_over`. They are unfinished, have timed out, or failed although the learner counts as erased. One
+-- that has ended is left out if somebody cancelled it, or if the learner's id was removed from it, because another
+-- erasure of the learner has succeeded. One that was announced and has not begun is left out, because its announcement
+-- is withdrawn, unless somebody has requested it, too.
+SELECT DISTINCT ON (o.subject) o.operation_id, o.finished_at IS NOT NULL AS has_ended,
+    o.state = 'TIMED_OUT' OR o.finished_at IS NULL AND o.expires_at <= clock_timestamp() AS is_over
 FROM operations.operations o
-WHERE o.kind = 'ERASE_USER' AND (
-    o.finished_at IS NULL
-        AND (o.arguments ->> 'announcement' IS NULL OR cardinality(o.requesters) > 1
-            OR event_store.is_erased(o.arguments ->> 'user_id'))
-    OR o.state <> 'SUCCEEDED' AND o.arguments ? 'user_id'
-       AND EXISTS (SELECT FROM event_store.erased x WHERE x.operation_id = o.operation_id))
-ORDER BY o.number;
+CROSS JOIN LATERAL (SELECT event_store.is_erased(o.arguments ->> 'user_id') AS is_erased) e
+WHERE o.kind = 'ERASE_USER' AND o.state <> 'SUCCEEDED'
+  AND (o.finished_at IS NULL OR o.arguments ? 'user_id' AND o.cancelled_by IS NULL)
+  AND (e.is_erased OR o.state <> 'FAILED'
+      AND (o.arguments ->> 'announcement' IS NULL OR cardinality(o.requesters) > 1))
+ORDER BY o.subject, has_ended, o.is_irrevocable DESC, o.number
+
+-- overdue --
+-- The number of erasures to be carried out whose time is over.
+SELECT count(*) FROM ({recovery/ledger_erasures unfinished}) u WHERE u.is_over;
+
+-- accept anew --
+-- Give the erasures to be carried out their whole time from now on. One that had ended is pending again, and its steps
+-- have all their attempts.
+WITH accepted AS (
+    UPDATE operations.operations o
+    SET state = CASE WHEN u.has_ended THEN 'PENDING' ELSE o.state END, finished_at = NULL, error = NULL,
+        version = o.version + 1, expires_at = clock_timestamp() + make_interval(secs => :time_limit_s)
+    FROM ({recovery/ledger_erasures unfinished}) u
+    WHERE o.operation_id = u.operation_id AND o.state <> 'SUCCEEDED'
+    RETURNING o.operation_id, u.has_ended
+), reset AS (
+    UPDATE operations.steps s SET state = 'PENDING', attempts = 0
+    FROM accepted a
+    WHERE s.operation_id = a.operation_id AND a.has_ended AND s.state <> 'SUCCEEDED'
+)
+SELECT a.operation_id FROM accepted a;
 
 -- abandoned --
 -- The number of unfinished erasures that the command line started and nobody runs, as after a killed `progress load`.

@@ -13,6 +13,7 @@ from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import Folder
 from progress.archive import erasure_ledger, manifests
 from progress.archive.erasure_ledger import Key
+from progress.cli import recovery
 from progress.errors import ProgressError
 from progress.event_store import dead_letters
 from progress.local import readiness
@@ -30,7 +31,7 @@ from tests.support.erasure_fixtures import (
     push_events,
     receipt,
 )
-from tests.support.operation_fixtures import Operator, limit_step
+from tests.support.operation_fixtures import BLOCKS, Operator, limit_step
 from tests.support.recovery_fixtures import nobody
 from tests.support.stage import append, connect
 
@@ -130,6 +131,31 @@ def test_the_erasures_that_a_restored_log_lacks_are_reported_and_repeated(restor
     assert "1 learners are erased again. 1 other erased learners are not in this log" in output
     cli.expect_success(cli.progress(restored.url, "check"))
     assert_absent(restored)
+
+
+@pytest.mark.parametrize("swept", [False, True], ids=["unfinished", "timed out"])
+def test_an_erasure_that_was_restored_without_time_left_gets_its_time_from_now_on(  # noqa: PLR0917 - fixtures
+    operator: Operator,
+    populated: Connection,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    swept: bool,
+) -> None:
+    """The batch job may find it before `progress erasures apply`, and then it times out."""
+    operation_id = erase(operator, "ann")["id"]
+    values = {"operation_id": operation_id, "remaining": "-1 second"}
+    populated.run(BLOCKS["set remaining time"], **values)
+    if swept:
+        assert operator.run(operation_id)["state"] == "TIMED_OUT"
+    monkeypatch.setenv("DATABASE_URL", store.url)
+    settings.current.cache_clear()
+    recovery.apply()
+    assert receipt(operator.get(operation_id))["found"] == 0
+    said = "1 requested erasures were over their time limit: they got 14 days from now on."
+    assert said in capsys.readouterr().out
+    recovery.apply()
+    assert "time limit" not in capsys.readouterr().out
 
 
 @pytest.mark.exhaustive

@@ -29,7 +29,7 @@ from progress.projections import batch, live, replacement, replay, schema
 from progress.projections.projector import SHARDS
 from progress.recovery import checks, dumps, ledger_erasures
 from tests.oracle.events import ANSWERS
-from tests.support import model_rows, sample_events, stage
+from tests.support import model_rows, operation_fixtures, sample_events, stage
 from tests.support.erasure_fixtures import find_in_tables, push_events
 from tests.support.fake_publisher import FakePublisher
 from tests.support.postgres_servers import Machine, start_machine
@@ -166,6 +166,8 @@ def test_a_database_gets_what_this_version_needs_and_goes_on_where_it_stopped(
         assert_published_once(connection, fake_publisher, version)
         stage.append(connection, EVENTS)
         for operation_id in records.list_unclaimed(connection):
+            values = {"operation_id": operation_id, "remaining": "1 hour"}
+            connection.run(operation_fixtures.BLOCKS["set remaining time"], **values)
             runner.run(operation_id)
         ended = {(each.kind, each.state) for each in records.get_operations(connection, first=9)}
         kinds = {"ERASE_USER", "EXPORT_USER", "REPLAY_DEAD_LETTERS"}
