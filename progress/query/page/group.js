@@ -12,6 +12,7 @@ import { level, word } from './items.js';
 import { button, card, expectedOf, mark, note, pairs, table, unfolded } from './layout.js';
 import { Loads } from './loads.js';
 import { learnName, nameOf } from './names.js';
+import { isOpen } from './periods.js';
 import { View, problemCard } from './problems.js';
 import * as session from './session.js';
 import { isAway } from './presence.js';
@@ -147,7 +148,7 @@ export class Group extends View {
       for (const one of [data.group, ...rows].filter((some) => some?.weeks)) {
         if (day) one.weeks = one.weeks.filter(({ start }) => start <= day); // further east, the next week has begun
         const last = one.weeks.at(-1);
-        last.isOpen = !day || dayAfter(last.start, 6) > day;
+        last.isOpen = isOpen({ end: dayAfter(last.start, 6) }, day ?? last.start, day && asOf < Date.now());
       }
       this.pages = more ? this.pages + 1 : 1;
       this.rows = [...(more ? this.rows : []), ...rows];

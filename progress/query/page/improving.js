@@ -10,7 +10,7 @@ import { masteredNow } from './freshness.js';
 import { join, sentences, t } from './i18n.js';
 import { wordsOf } from './items.js';
 import { card, note, section, table, unfolded } from './layout.js';
-import { MAX_WEEKS, accuracy, firstDay, monday, months, pace, sum, weeks } from './periods.js';
+import { MAX_WEEKS, accuracy, firstDay, isOpen, monday, months, pace, sum, weeks } from './periods.js';
 import { pastDay } from './then.js';
 
 const RANGES = { month: 5, quarter: 13, year: 53, all: 0 }; // weeks of the charts by week; 0: since the first answer
@@ -97,7 +97,7 @@ function byWeek(data, range) {
       ? t('weeks.summary', { count: total.answers, day: longDay(shown[0].start), share: percent(accuracy(total)) })
       : t('weeks.none')),
     chart(columns(shown.map((week) => ({
-      parts: week.end > day
+      parts: isOpen(week, day)
         ? [['unfinished', week.answers]]
         : [['right', week.correctAnswers], ['wrong', week.answers - week.correctAnswers]],
       title: describe(week),
@@ -119,7 +119,7 @@ const weekTable = (shown, data) => table(
   [t('weeks.of'), t('week.answers'), t('week.right'), t('week.speed'), t('week.time'), t('week.studyDays')],
   shown.toReversed().map((week) => [
     h(week.answers ? 'a' : 'span', week.answers && { href: answered(data, week) },
-      week.end > data.day ? t('weeks.soFar', { day: shortDay(week.start) }) : shortDay(week.start)),
+      isOpen(week, data.day) ? t('weeks.soFar', { day: shortDay(week.start) }) : shortDay(week.start)),
     number(week.answers), percent(accuracy(week)), decimal(pace(week)),
     minutes(Math.floor(week.studySeconds / 60)), number(week.activeDays)]));
 
@@ -151,7 +151,7 @@ function mastered(shown, data) {
       const { start, end, newMasteryCount: value } = period;
       const name = nameOf(period);
       const href = wordsOf(data, 'newly_mastered', start, end);
-      if (end <= day) return { value, href, day: start, text: t('mastered.month', { month: name, count: value }), name: signOf(period) };
+      if (!isOpen(period, day)) return { value, href, day: start, text: t('mastered.month', { month: name, count: value }), name: signOf(period) };
       const text = t('mastered.month', { month: t('weeks.soFar', { day: name }), count: value });
       return { value, href, day: start, text, name: h('i', null, name), style: 'unfinished' };
     })));
@@ -159,7 +159,7 @@ function mastered(shown, data) {
 
 /** A text that compares the unfinished month with the same days of the month before. */
 function soFar([before, period], studied, day) {
-  if (period.end <= day) return null;
+  if (!isOpen(period, day)) return null;
   const last = dayAfter(before.start, Number(day.slice(8)) - 1);
   const other = sum(studied, before.start, last < before.end ? last : before.end);
   const name = ({ start }) => month(start, 'long');

@@ -1,6 +1,7 @@
 // Weeks and months as sums of days, so that they never contradict the days.
 
 import { dayAfter, weekdayOf } from './format.js';
+import { isOver } from './then.js';
 
 export const MAX_WEEKS = 106; // a longer course by week is shown by month
 const SUMMED = [
@@ -26,6 +27,9 @@ export function sum(days, from, to) {
 
 /** True for a day with an answer or a completed session; other days may have reviews. */
 export const isStudyDay = ({ answers, sessionsCompleted }) => answers > 0 || sessionsCompleted > 0;
+
+/** True for a period that is not over on a `day`, which may be over itself: on the present day, its learner still answers. */
+export const isOpen = ({ end }, day, isDayOver = isOver()) => (isDayOver ? end > day : end >= day);
 
 /** The first of these days, or `day` if it is earlier. */
 export const firstDay = (days, day) => [...days.keys()].reduce((least, date) => (date < least ? date : least), day);

@@ -6,7 +6,7 @@ import {
 } from './format.js';
 import { sentences, t } from './i18n.js';
 import { card, note, table } from './layout.js';
-import { accuracy, firstDay, isStudyDay, months, sum } from './periods.js';
+import { accuracy, firstDay, isOpen, isStudyDay, months, sum } from './periods.js';
 import { reviewTitle } from './year.js';
 
 /** The cards of a year. `isCopied` says that its text was copied. */
@@ -19,7 +19,7 @@ function monthTable({ days, day }, year) {
   const names = ['studyDays', 'answers', 'right', 'time', 'learned'].map((name) => t(`week.${name}`));
   return card('months', t('months.title'), null,
     table([t('months.month'), ...names], rows.toReversed().map((period) => [
-      period.end > day ? t('weeks.soFar', { day: month(period.start) }) : month(period.start), number(period.activeDays),
+      isOpen(period, day) ? t('weeks.soFar', { day: month(period.start) }) : month(period.start), number(period.activeDays),
       number(period.answers), percent(accuracy(period)), minutes(Math.floor(period.studySeconds / 60)),
       number(period.itemsLearned)]), 'stacking'));
 }
@@ -88,10 +88,10 @@ function favouriteWeekday(rows) {
 function skyline(months, day) {
   const most = Math.max(...months.map((period) => period.answers), 1);
   return h('div', { class: 'skyline', 'aria-hidden': 'true' },
-    s('svg', null, months.map(({ answers, end }, index) => {
-      const height = answers && Math.max((100 * answers) / most, 3);
+    s('svg', null, months.map((period, index) => {
+      const height = period.answers && Math.max((100 * period.answers) / most, 3);
       const x = (100 * (index + 0.1)) / 12;
-      return s('rect', { class: end > day && 'unfinished', x: `${x}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`, rx: 3 });
+      return s('rect', { class: isOpen(period, day) && 'unfinished', x: `${x}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`, rx: 3 });
     })),
     h('ol', { class: 'names' }, months.map((period) => h('li', null, monthSign(period.start)))));
 }

@@ -12,6 +12,9 @@ let present = null; // a learner, the learner's present day, and when it ends
 /** The day that the page shows; null for the present. */
 export const pastDay = () => day;
 
+/** True if the day that the page shows is over. The present day can be chosen, too. */
+export const isOver = () => asOf !== null && Date.parse(asOf) < Date.now();
+
 /** The present day of the learner of the view, however the page's day is chosen; null while it is unknown. */
 export const presentDay = () => present?.day ?? null;
 

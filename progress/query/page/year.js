@@ -5,7 +5,7 @@ import { h, s } from './dom.js';
 import { dayAfter, dayOf, fullDay, instant, longDay, minutes, month, percent, weekday } from './format.js';
 import { join, sentences, t } from './i18n.js';
 import { wordsOf } from './items.js';
-import { isStudyDay, monday } from './periods.js';
+import { isOpen, isStudyDay, monday } from './periods.js';
 
 const SHADES = 4; // the number of shades for days with study
 const MAX_YEARS_BACK = 10;
@@ -52,7 +52,7 @@ export function year(data, view) {
 
 /** The title of a year in review, whose module is loaded when it is opened. */
 export function reviewTitle({ day, isOwn }, year) {
-  const own = year === Number(day.slice(0, 4)) ? 'review.soFar' : 'review.title';
+  const own = isOpen({ end: `${year}-12-31` }, day) ? 'review.soFar' : 'review.title';
   return t(isOwn ? own : 'review.other', { year: `${year}` });
 }
 

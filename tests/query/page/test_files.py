@@ -275,7 +275,8 @@ const text = readFileSync(`page/${language.slice(0, 2)}.json`, 'utf8');
 globalThis.document = {
   baseURI: 'http://localhost/', documentElement: { lang: language }, activeElement: null,
   getElementById: () => ({ textContent: text }), querySelector: () => ({ content: '' }),
-  createElement: (name) => new Element(name), createElementNS: (_, name) => new Element(name),
+  addEventListener() {}, createElement: (name) => new Element(name),
+  createElementNS: (_, name) => new Element(name),
 };
 globalThis.addEventListener = globalThis.removeEventListener = () => {};
 const now = Date.parse('2024-03-11T12:00:00Z'); // a Monday
@@ -1019,6 +1020,106 @@ def test_the_unfinished_month_is_compared_with_the_same_days_of_the_month_before
     assert "no word was known for the first time" in before
     assert "March so far: 7; in the same days of February: 5." in text
     assert "March, so far: 7 words" in text
+
+
+@pytest.mark.parametrize(
+    ("day", "shown_at", "is_open", "year"),
+    [  # are the week and the month open?
+        ("2024-03-09", "", (True, True), "My 2024 so far"),  # a Saturday
+        ("2024-03-10", "", (True, True), "My 2024 so far"),
+        ("2024-03-10", "2024-03-10T12:00Z", (True, True), "My 2024 so far"),
+        ("2024-03-10", "2024-03-11T12:00Z", (False, True), "My 2024 so far"),
+        ("2024-03-09", "2024-03-11T12:00Z", (True, True), "My 2024 so far"),
+        ("2024-02-29", "", (True, True), "My 2024 so far"),
+        ("2024-02-29", "2024-03-01T12:00Z", (True, False), "My 2024 so far"),
+        ("2023-12-31", "", (True, True), "My 2023 so far"),  # a Sunday
+        ("2023-12-31", "2024-01-01T12:00Z", (False, False), "My 2023"),
+    ],
+)
+def test_a_period_is_open_until_its_last_day_is_over(
+    evaluate: Evaluate, day: str, shown_at: str, is_open: tuple[bool, bool], year: str
+) -> None:
+    """A day is shown as the present or, at a time, as a chosen day."""
+    found = evaluate(
+        """
+        const { DAY: day, SHOWN_AT: time } = process.env;
+        const { dayAfter } = await import('./page/format.js');
+        const { select } = await import('./page/then.js');
+        const data = { localDay: { end: `${dayAfter(day, 1)}T00:00:00Z` } };
+        globalThis.fetch = async () => new Response(JSON.stringify({ data }));
+        Date.now = () => Date.parse(time || `${day}T20:00Z`);
+        await select('ann', time ? day : null);
+        const { improving } = await import('./page/improving.js');
+        const { cards } = await import('./page/review.js');
+        const days = new Map([-60, 0].map((n) => dayAfter(day, n)).map((date) => [date, {
+          date, answers: 1, correctAnswers: 1, averageResponseMs: 1, studySeconds: 1,
+          sessionsCompleted: 1, itemsLearned: 1, newMasteryCount: 1 }]));
+        const studied = { days, day, restDays: new Set(), isOwn: true };
+        const section = improving(studied, { range: 'quarter' });
+        const [weeks, mastered] = ['weeks', 'mastered'].map((key) => section.find(key));
+        const [review, table] = cards(studied, Number(day.slice(0, 4)));
+        const hasOpen = (drawing) => drawing.all.some(({ name, attributes }) =>
+          name === 'rect' && attributes.class === 'unfinished');
+        const newest = (card) => card.tags('tbody')[0].children[0].textContent;
+        const isOpen = (text) => text.includes('so far');
+        const column = review.tags('rect')[Number(day.slice(5, 7)) - 1];
+        print({
+          weeks: [hasOpen(weeks.tags('svg')[0]), isOpen(newest(weeks))],
+          months: [hasOpen(mastered), isOpen(mastered.tags('p')[0].textContent),
+            isOpen(mastered.tags('ol')[0].textContent), isOpen(newest(table)), hasOpen(column)],
+          year: review.tags('h3')[0].textContent,
+        });
+        """,
+        DAY=day,
+        SHOWN_AT=shown_at,
+    )
+    week, month = is_open
+    assert found == {"weeks": [week] * 2, "months": [month] * 5, "year": year}
+
+
+@pytest.mark.parametrize(
+    ("day", "shown_at", "week", "whole"),
+    [
+        ("", "2024-03-10T12:00Z", "4 Mar, so far", 20),
+        ("2024-03-10", "2024-03-10T12:00Z", "4 Mar, so far", 20),
+        ("2024-03-10", "2024-03-12T12:00Z", "4 Mar", 30),
+        ("2024-03-09", "2024-03-12T12:00Z", "4 Mar, so far", 20),
+    ],
+)
+def test_a_group_s_week_is_open_until_its_last_day_is_over(
+    evaluate: Evaluate, day: str, shown_at: str, week: str, whole: int
+) -> None:
+    newest, compared = evaluate(
+        """
+        const { DAY: day, SHOWN_AT: time } = process.env;
+        Date.now = () => Date.parse(time);
+        globalThis.location = { hash: '#/group/g' };
+        globalThis.setInterval = () => {};
+        globalThis.IntersectionObserver = class {};
+        const weeks = ['2024-02-19', '2024-02-26', '2024-03-04'].map((start, index) => (
+          { start, answers: 10 * (index + 1), activeMembers: 1, accuracyRate: 1 }));
+        const node = { userId: 'ann', riskReasons: [], weeks };
+        const group = { weeks, members: 1, hardestItems: [], itemsFading: [],
+          knowledge: { items: 0, expected: 0 } };
+        const learners = { totalCount: 1, pageInfo: { hasNextPage: false }, edges: [{ node }] };
+        globalThis.fetch = async () => new Response(JSON.stringify({ data: { group, learners } }));
+        const { Group } = await import('./page/group.js');
+        const { h } = await import('./page/dom.js');
+        class Shown extends Group { draw() {} follow() {} }
+        const parameters = new URLSearchParams(day && { on: day });
+        const view = new Shown(new Element('main'), 'g', parameters, { named() {} });
+        await view.naming;
+        if (view.problem) throw view.problem;
+        const trend = h('main', null, view.sections()).find('trend');
+        const newest = trend.tags('tbody')[0].children.at(-1).children[0];
+        print([newest.textContent, trend.tags('p')[0].textContent]);
+        process.exit();
+        """,
+        DAY=day,
+        SHOWN_AT=shown_at,
+    )
+    assert newest == week
+    assert compared == f"The last whole week has {whole} answers: +10 against the week before."
 
 
 def test_an_item_is_overdue_from_the_learner_s_day_after_the_day_on_which_it_was_due(
