@@ -37,11 +37,9 @@ def test_a_broken_fold_is_detected(url: str, mutant: Mutant) -> None:
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("count", [40, 1_000])
 def test_the_real_folds_pass_the_deliveries_that_detect_the_most(store: Store, count: int) -> None:
-    """The gate's forty deliveries detect most of the broken folds."""
+    """The deliveries that detect the most are the first of the file."""
     stage = Stage(store.url)
-    deliveries = broken_folds.load_deliveries()
-    deliveries.sort(key=lambda delivery: len(delivery.mutants), reverse=True)
-    for delivery in deliveries[:count]:
+    for delivery in broken_folds.load_deliveries()[:count]:
         assert not broken_folds.is_killed_by(stage, delivery.log, delivery.how)
     stage.close()
 
