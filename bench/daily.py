@@ -86,7 +86,7 @@ def _misses(server: Server) -> Rounds:
                 ("yoga full", RequestBatch(of.full, of_caller)),
                 ("yoga bare", RequestBatch(of.bare, named)),
             ):
-                before, took = of.store.cpu_microseconds(), send(batch).all
+                before, took = of.store.cpu_microseconds(), send(batch)
                 if number > 1:
                     rounds.add(name, _REQUESTS / took)
                     spent = of.store.cpu_microseconds() - before
@@ -104,8 +104,8 @@ def measure_hits(server: Server) -> Iterator[Line]:
             misses = [request for _, request in itertools.islice(source, _REQUESTS)]
             # Fetch the versions again, because Redis keeps copies of them for only five seconds.
             send(RequestBatch(of.ours, cached))
-            hits = send(RequestBatch(of.ours, cached * (_REQUESTS // _CACHED), b'"HIT"')).all
-            bare = send(RequestBatch(of.bare, misses)).all
+            hits = send(RequestBatch(of.ours, cached * (_REQUESTS // _CACHED), b'"HIT"'))
+            bare = send(RequestBatch(of.bare, misses))
             if number > 1:
                 rounds.add("hit", _REQUESTS / hits)
                 rounds.add("yoga bare", _REQUESTS / bare)

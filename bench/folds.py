@@ -48,7 +48,7 @@ def compare_with_short(server: Server) -> Iterator[Line]:
                 ("backdated short", short[2 * number + 1], 0, 0),
             ):
                 _append(connection, learner, known, first + number / 100)
-                milliseconds = time_window(projector)
+                milliseconds = _time_window(projector)
                 if number > 1:
                     rounds.add(how, milliseconds)
     server.drop(store)
@@ -61,7 +61,7 @@ def compare_with_short(server: Server) -> Iterator[Line]:
         )
 
 
-def time_window(projector: Projector) -> float:
+def _time_window(projector: Projector) -> float:
     """Fold the window of the only shard with new events; return the milliseconds."""
     (shard,) = projector.find_shards_behind()
     begin = time.perf_counter()

@@ -53,7 +53,7 @@ def measure_load(server: Server) -> Iterator[Line]:
 def _push(function: Function, messages: int, events: int = 1) -> float:
     """Return the seconds until the function has accepted all messages."""
     encoded = itertools.islice(function_client.encode_pushes(events, next(_seeds)), messages)
-    return request_batch.send(RequestBatch(function.port, list(encoded), b"", _AT_ONCE)).all
+    return request_batch.send(RequestBatch(function.port, list(encoded), b"", _AT_ONCE))
 
 
 def _append_rate(store: Store) -> float:

@@ -1,4 +1,4 @@
-"""Pin processes to cores, and measure work in a new process.
+"""Pin processes to cores, and run work in a new process.
 
 The measured server runs on one core, and its databases and clients on the other.
 """
@@ -8,7 +8,6 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import psutil
@@ -61,13 +60,7 @@ def list_family(pid: int) -> list[psutil.Process]:
     return [own, *own.children(recursive=True)]
 
 
-def run_alone(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, float]:
-    """Call the function in a new process; return its result, and its peak memory in MB."""
+def run_alone(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call the function in a new process; return its result."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        result = pool.submit(work, *args, **kwargs).result()
-        return result, pool.submit(_read_peak_memory).result()
-
-
-def _read_peak_memory() -> float:
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1_024 / 1e6
+        return pool.submit(work, *args, **kwargs).result()
