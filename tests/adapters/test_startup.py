@@ -201,3 +201,12 @@ def test_a_function_fails_its_start_up_probe_until_its_network_is_available(
         assert status(health) == 200  # the liveness probe passes
         closed.open()
         assert status(startup.PATH) == 200
+
+
+def test_nothing_that_imports_progress_prints_that_python_is_old() -> None:
+    """The output of some commands and jobs is one line, and the tests make warnings errors."""
+    check = "import datetime; from google.api_core import _python_version_support as versions;"
+    check += "versions.check_python_version(today=datetime.date(2040, 1, 1))"
+    command = [sys.executable, "-W", "error", "-c", f"import progress; {check}"]
+    assert subprocess.check_output(command, stderr=subprocess.STDOUT) == b""
+    exec(check)  # noqa: S102 - in this process, pytest's filters apply
