@@ -133,14 +133,16 @@ class QueryTooComplex(RequestRejected):
     code = "QUERY_TOO_COMPLEX"
 
 
-class PersistedQueryNotFound(RequestRejected):
-    """No document is stored under the hash. The client must send the document with the hash."""
+class PersistedQueryNotSupported(RequestRejected):
+    """A request names its document by a hash. The client must send the document."""
 
-    code = "PERSISTED_QUERY_NOT_FOUND"
+    code = "PERSISTED_QUERY_NOT_SUPPORTED"
     status = 200  # APQ requires this status; the client then sends the document
 
     def __init__(self) -> None:
-        super().__init__("PersistedQueryNotFound")  # clients recognize the error by this message
+        super().__init__(
+            "PersistedQueryNotSupported"
+        )  # clients recognize the error by this message
 
 
 class RateLimited(RequestRejected):

@@ -335,7 +335,14 @@ KEYS: list[Callable[[str], str]] = [
     lambda user_id: commands.learner_version_key("progress_1", user_id),
     lambda user_id: commands.announced_key(user_id, "shared"),
 ]
-SHARED = ["apq:7", "version:progress_1:catalogue", "version:progress_1:batch", "7", "summary", ""]
+SHARED = [
+    "poster:7",
+    "version:progress_1:catalogue",
+    "version:progress_1:batch",
+    "7",
+    "summary",
+    "",
+]
 
 
 @given(user_id=IDS)

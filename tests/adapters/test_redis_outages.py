@@ -5,7 +5,6 @@ The erasure is the exception: it must delete the copies in Redis, and so fails w
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,6 @@ from progress.adapters.redis.blocking_client import BlockingClient
 from progress.adapters.redis.url import parse_url
 from progress.errors import (
     CopiesUnavailable,
-    PersistedQueryNotFound,
     RateLimited,
     RedisUnavailable,
 )
@@ -30,7 +28,6 @@ from progress.projections import changes
 from progress.projections.changes import Change, Publisher
 from progress.projections.projector import Projector
 from progress.query.http import app
-from progress.query.http.persisted_queries import PersistedQueries
 from tests.conftest import Store
 from tests.support import cache_instances, sample_events
 from tests.support.cache_instances import NOW, Valkey
@@ -196,26 +193,6 @@ def test_requests_are_limited(own: Valkey, name: str) -> None:
     instance.close()
     CONDITIONS[name].end(own)
     assert counts == [5, 5, 5]
-
-
-@each_condition
-def test_a_document_is_kept_in_memory(own: Valkey, name: str) -> None:
-    text = "{ __typename }"
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
-
-    async def work() -> str:
-        client = Client(own.url, timeout_s=timeout_s(name))
-        documents = PersistedQueries(client)
-        with pytest.raises(PersistedQueryNotFound):
-            await documents.get(sha256)
-        await documents.store(sha256, text)
-        found = await documents.get(sha256)
-        await client.close()
-        return found
-
-    CONDITIONS[name].begin(own)
-    assert asyncio.run(work()) == text
-    CONDITIONS[name].end(own)
 
 
 @each_condition

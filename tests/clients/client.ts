@@ -1,4 +1,5 @@
-// Send a frontend's queries as persisted queries, with urql and Apollo Client. The queries' types come from the schema.
+// Send a frontend's queries with urql and Apollo Client, which offer persisted queries: they send a hash once, and then
+// the documents. The queries' types come from the schema.
 import { createHash } from "node:crypto";
 
 import { ApolloClient, HttpLink, InMemoryCache } from "@apollo/client";

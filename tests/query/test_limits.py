@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import hashlib
 import itertools
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -21,8 +20,6 @@ from progress.auth import Role
 from progress.errors import RateLimited
 from progress.query.execution import documents, limits
 from progress.query.execution.documents import Cache, Rejected
-from progress.query.http import persisted_queries
-from progress.query.http.persisted_queries import PersistedQueries
 from tests.conftest import Store
 from tests.query import expensive
 from tests.support import api
@@ -342,21 +339,6 @@ def test_an_evicted_document_is_released_without_a_garbage_collection(
         assert gc.collect() == 0  # the number of objects that only the collection has released
     finally:
         gc.enable()
-
-
-@pytest.mark.parametrize("padding", ["", "x" * 90_000 + WIDE])
-def test_the_persisted_documents_keep_to_their_limit(
-    monkeypatch: pytest.MonkeyPatch, padding: str
-) -> None:
-    monkeypatch.setattr(persisted_queries, "_MAX_BYTES", LIMIT)
-    queries = PersistedQueries(None)
-
-    async def store() -> None:
-        for number in range(20_000 if not padding else 40):
-            text = f"#{number}{padding}"
-            await queries.store(hashlib.sha256(text.encode()).hexdigest(), text)
-
-    assert measure_memory(lambda: asyncio.run(store())) < 1.1 * LIMIT
 
 
 @pytest.mark.exhaustive

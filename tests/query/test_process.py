@@ -162,6 +162,14 @@ def test_the_query_function_rejects_a_large_head_with_431(port: int) -> None:
         assert send(port, iter([head]))[1].startswith(b"HTTP/1.1 431 ")
 
 
+def test_a_get_may_have_a_head_of_64_kib(port: int) -> None:
+    token = api.headers()["authorization"].encode()
+    begin = b"GET /graphql?query={__typename}%23"
+    end = b" HTTP/1.1\r\nHost: here\r\nConnection: close\r\nAuthorization: " + token + b"\r\n\r\n"
+    longest = begin + b"a" * (64 * 1_024 - len(begin + end)) + end
+    assert send(port, iter([longest]))[1].startswith(b"HTTP/1.1 200 ")
+
+
 def test_the_query_function_reads_a_head_of_60_kib(port: int) -> None:
     head = b"GET /health HTTP/1.1\r\nHost: here\r\n" + 60 * LINE + b"Connection: close\r\n\r\n"
     for step in (100, 60_000, len(head)):

@@ -125,6 +125,30 @@ def test_a_query_may_be_sent_by_get(offline_api: Api) -> None:
     assert offline_api.request("GET", "/graphql", b"", api.headers()).status_code == 400
 
 
+@pytest.mark.parametrize("persisted", [{"version": 1, "sha256Hash": "f00"}, {}, "f00"])
+def test_a_document_s_hash_does_not_stand_for_the_document(
+    offline_api: Api, persisted: Any
+) -> None:
+    """Clients of APQ know the error by its message or code, and send the document."""
+    extensions = msgspec.json.encode({"persistedQuery": persisted}).decode()
+
+    def post(members: str) -> Response:
+        return send(offline_api, f'{{"extensions": {extensions}, {members}}}')
+
+    def get(**parameters: str) -> Response:
+        path = "/graphql?" + urlencode({"extensions": extensions, **parameters})
+        return offline_api.request("GET", path, b"", api.headers())
+
+    for hashed in (post('"variables": {}'), post('"query": ""'), get(), get(query="")):
+        assert hashed.status_code == 200
+        (error,) = api.read(hashed)["errors"]
+        assert error["message"] == "PersistedQueryNotSupported"
+        assert error["extensions"] == {"code": "PERSISTED_QUERY_NOT_SUPPORTED"}
+        assert "no-store" in hashed.headers["cache-control"]
+    for sent in (post('"query": "{ __typename }"'), get(query="{ __typename }")):
+        assert api.read(sent)["data"] == {"__typename": "Query"}
+
+
 def test_only_queries_are_accepted_by_get(offline_api: Api) -> None:
     response = offline_api.get("mutation { anything }")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
@@ -480,7 +504,7 @@ def test_a_body_that_arrives_while_the_process_is_stalled_is_accepted(
         client.sendall(DOCUMENT)
         time.sleep(0.1)  # noqa: ASYNC251 - the stall
         with contextlib.closing(writer):
-            return (await reading)[0].query
+            return (await reading).query
 
     with client:
         assert run(read()) == "{ __typename }"
@@ -494,7 +518,7 @@ def test_a_timer_is_not_started_for_a_body_that_has_already_arrived(
     async def receive() -> Any:
         return {"type": "http.request", "body": DOCUMENT}
 
-    request, _ = asyncio.run(protocol.read(Request(SCOPE, receive), {}))
+    request = asyncio.run(protocol.read(Request(SCOPE, receive), {}))
     assert request.query == "{ __typename }"
 
 
@@ -515,7 +539,7 @@ def test_a_body_is_read_completely_whichever_part_is_late(late: int) -> None:
         await asyncio.sleep(0)
         assert not reading.done()
         come.set()
-        return (await reading)[0].query
+        return (await reading).query
 
     assert asyncio.run(read()) == "{ __typename }"
 

@@ -35,7 +35,6 @@ CATALOGUE = "catalogue"
 BATCH = "batch"  # Weekly, domain and level stats.
 SWAP = "schema"  # Set by the rebuild that made this schema the live one.
 
-_DOCUMENT_TTL_S = 24 * 3600
 _POSTER_TTL_S = 40 * 24 * 3600
 ANNOUNCED_TTL_S = 600
 _KEYS_PER_CALL = 1_000
@@ -202,15 +201,6 @@ def mark_poster(digest: str, day: int) -> Command:
     return ("SET", _poster_key(digest), day, "NX", "EX", _POSTER_TTL_S)
 
 
-def get_document(sha256: str) -> Command:
-    return ("GET", _document_key(sha256))
-
-
-def set_document(sha256: str, text: str) -> Command:
-    """Store the text of a persisted query for a day."""
-    return ("SET", _document_key(sha256), text, "EX", _DOCUMENT_TTL_S)
-
-
 def announce(
     user_id: str, scope: str, event_id: str, data: bytes
 ) -> tuple[Command, Command, Command]:
@@ -276,7 +266,3 @@ def operation_name(commands: Sequence[Command]) -> str:
 
 def _poster_key(digest: str) -> str:
     return f"poster:{digest}"
-
-
-def _document_key(sha256: str) -> str:
-    return f"apq:{sha256}"

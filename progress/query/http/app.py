@@ -34,7 +34,6 @@ from progress.query.graphql.subscriptions import build_sources
 from progress.query.http import protocol, subscriptions
 from progress.query.http.developer_files import DeveloperFiles
 from progress.query.http.learner_posts import LearnerPosts
-from progress.query.http.persisted_queries import PersistedQueries
 from progress.query.http.posted_events import PostedEvents
 from progress.query.http.protocol import Cors, Headers, Parameters
 from progress.query.http.sockets import Sockets
@@ -86,7 +85,6 @@ class QueryApi:
         self._redis = _open_redis(url, redis_timeout_s) if url else None
         self._limiter = RateLimiter(self._redis, settings.rate_limit_per_minute)
         self._cache = ResponseCache(self._redis, self._limiter, reader)
-        self._persisted = PersistedQueries(self._redis)
         self._streams = Streams(limits, settings.workers)
         self.serve_socket = Sockets(
             self._authenticator,
@@ -197,7 +195,7 @@ class QueryApi:
             return self._developer_files.graphiql(request)
         if rejection := _reject_by_headers(request, headers):
             return rejection
-        caller, graphql_request, sha256 = await self._read(request, headers)
+        caller, graphql_request = await self._read(request, headers)
         is_post = request.scope["method"] == "POST"
         if not is_post:
             document = documents.read(graphql_request.query, introspection=self._introspection)
@@ -206,8 +204,6 @@ class QueryApi:
                 return protocol.error(405, why, headers, lines=_ALLOW_POST)
         context = self._context(caller)
         answer = await self._run(graphql_request, context, headers, log)
-        if sha256 is not None and answer.executed:
-            await self._persisted.store(sha256, graphql_request.query)
         media_type = protocol.media_type(protocol.accept(headers))
         if is_post:
             return protocol.to_post(answer, media_type, headers)
@@ -217,7 +213,7 @@ class QueryApi:
         """Run one operation and return its results as Server-Sent Events."""
         if rejection := _reject_by_headers(request, headers, events=True):
             return rejection
-        caller, graphql_request, sha256 = await self._read(request, headers)
+        caller, graphql_request = await self._read(request, headers)
         document = documents.read(graphql_request.query, introspection=self._introspection)
         is_mutation = document.kind(graphql_request.operation_name) is OperationType.MUTATION
         if is_mutation and request.scope["method"] != "POST":
@@ -226,9 +222,7 @@ class QueryApi:
         context = self._context(caller, self._live_queries)
         with ExitStack() as resources:
             resources.enter_context(self._streams.count_connection())
-            answer = await self._subscribe(
-                graphql_request, sha256, context, headers, log, place=Place()
-            )
+            answer = await self._subscribe(graphql_request, context, headers, log, place=Place())
             if isinstance(answer, OpenSubscription):
                 return self._streams.to_events(answer, resources.pop_all(), caller.expires_at)
         return subscriptions.single(protocol.body(answer))
@@ -248,13 +242,9 @@ class QueryApi:
             context = self._context(caller, self._live_queries)
             status = 200
             try:
-                graphql_request, sha256 = await self._find_document(
-                    caller, *protocol.to_request(parameters)
-                )
+                graphql_request = await self._admit(caller, protocol.to_request(parameters))
                 # The headers are not for this operation: browsers open a socket with `no-cache`.
-                answer = await self._subscribe(
-                    graphql_request, sha256, context, {}, log, place=place
-                )
+                answer = await self._subscribe(graphql_request, context, {}, log, place=place)
             except RequestRejected as error:
                 answer, status = _reject(protocol.format_error(error, error.code)), error.status
             except Unavailable as error:
@@ -273,7 +263,6 @@ class QueryApi:
     async def _subscribe(
         self,
         graphql_request: GraphQLRequest,
-        sha256: str | None,
         context: Context,
         headers: Headers,
         log: RequestLog,
@@ -284,8 +273,6 @@ class QueryApi:
         if context.caller.role == "publisher":
             return _POSTS_ONLY
         document = documents.read(graphql_request.query, introspection=self._introspection)
-        if sha256 is not None and not document.errors:
-            await self._persisted.store(sha256, graphql_request.query)
         kind = document.kind(graphql_request.operation_name)
         if document.errors or kind is not OperationType.SUBSCRIPTION:
             return await self._run(graphql_request, context, headers, log)
@@ -317,27 +304,22 @@ class QueryApi:
             log=log,
         )
 
-    async def _read(
-        self, request: Request, headers: Headers
-    ) -> tuple[Caller, GraphQLRequest, str | None]:
-        """Return the caller, the request, and the hash under which to persist its document."""
+    async def _read(self, request: Request, headers: Headers) -> tuple[Caller, GraphQLRequest]:
+        """Return the caller, and the request as `_admit` returns it."""
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         caller = await self._authenticator.authenticate(authorization)
-        return caller, *await self._find_document(caller, *await protocol.read(request, headers))
+        return caller, await self._admit(caller, await protocol.read(request, headers))
 
-    async def _find_document(
-        self, caller: Caller, graphql_request: GraphQLRequest, sha256: str | None
-    ) -> tuple[GraphQLRequest, str | None]:
-        """Return the request with its document, and the hash."""
-        if sha256 is not None and not graphql_request.query:
-            text = await self._persisted.get(sha256)
-            graphql_request = msgspec.structs.replace(graphql_request, query=text)
-        if not documents.lookup(graphql_request.query, introspection=self._introspection):
-            # Parsing and validating an uncached document takes longer than executing it. Therefore,
-            # apply the rate limit first.
-            await self._limiter.count(caller.user_id, datetime.now(UTC))
-            graphql_request = msgspec.structs.replace(graphql_request, is_counted=True)
-        return graphql_request, sha256
+    async def _admit(self, caller: Caller, graphql_request: GraphQLRequest) -> GraphQLRequest:
+        """Return the request; count it, and mark it as counted, if its document is not cached.
+
+        Parsing and validating a document takes longer than executing it, so the rate limit is
+        applied first.
+        """
+        if documents.lookup(graphql_request.query, introspection=self._introspection):
+            return graphql_request
+        await self._limiter.count(caller.user_id, datetime.now(UTC))
+        return msgspec.structs.replace(graphql_request, is_counted=True)
 
 
 def _open_redis(url: str, timeout_s: float | None) -> "Client":

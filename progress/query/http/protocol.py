@@ -6,7 +6,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Coroutine, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -18,6 +18,7 @@ from starlette.types import Message, Scope
 from progress.adapters.telemetry import tracing
 from progress.errors import (
     BadInput,
+    PersistedQueryNotSupported,
     RateLimited,
     RequestRejected,
     RequestTooLarge,
@@ -35,20 +36,8 @@ _BODY_TIMEOUT_S = 10
 # If this process stalls, the timeout can end before the event loop reads a body that arrived in
 # time. This additional timeout then gives the event loop time to read the body.
 _STALL_GRACE_S = 0.1
-_HEX = b"0123456789abcdef"
 # gzip in Accept-Encoding, unless its weight is zero (RFC 9110, section 12.5.3).
 _GZIP = re.compile(rb"(?:^|,)\s*gzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
-
-
-class _PersistedQuery(msgspec.Struct, frozen=True, rename="camel"):
-    """The hash of a document, as Apollo Client and urql send it."""
-
-    version: Literal[1]
-    sha256_hash: str
-
-
-class _Extensions(msgspec.Struct, frozen=True, rename="camel"):
-    persisted_query: _PersistedQuery | None = None
 
 
 class Parameters(msgspec.Struct, frozen=True, rename="camel"):
@@ -57,7 +46,7 @@ class Parameters(msgspec.Struct, frozen=True, rename="camel"):
     query: str | None = None
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
-    extensions: _Extensions | None = None
+    extensions: dict[str, Any] | None = None
 
 
 _decode = msgspec.json.Decoder(Parameters).decode
@@ -85,11 +74,11 @@ def accepts_gzip(headers: Headers) -> bool:
     return bool(_GZIP.search(headers.get(b"accept-encoding", b"")))
 
 
-async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str | None]:
-    """Return the GraphQL request, and the hash of its document if the client sent one.
+async def read(request: Request, headers: Headers) -> GraphQLRequest:
+    """Return the GraphQL request.
 
-    The document is empty if only its hash was sent. Raise BadInput for a malformed request, and
-    RequestTooLarge once the body exceeds the limit.
+    Raise BadInput for a malformed request, RequestTooLarge once the body exceeds the limit, and
+    PersistedQueryNotSupported if the request has only the hash of its document.
     """
     try:
         if request.scope["method"] == "POST":
@@ -101,27 +90,13 @@ async def read(request: Request, headers: Headers) -> tuple[GraphQLRequest, str 
     return to_request(parameters)
 
 
-def to_request(parameters: Parameters) -> tuple[GraphQLRequest, str | None]:
-    """Return what `read` returns; raise BadInput if the document is missing or has another hash."""
-    persisted = parameters.extensions and parameters.extensions.persisted_query
-    if persisted is None and parameters.query is None:
+def to_request(parameters: Parameters) -> GraphQLRequest:
+    """Return what `read` returns; raise its errors about the document."""
+    if not parameters.query and (parameters.extensions or {}).get("persistedQuery") is not None:
+        raise PersistedQueryNotSupported
+    if parameters.query is None:
         raise BadInput("expected a GraphQL request: its query is missing")
-    text = parameters.query or ""
-    if persisted and text and sha256(text) != persisted.sha256_hash:
-        raise BadInput(
-            "persistedQuery: sha256Hash is not the hash of the query that was sent with it"
-        )
-    graphql_request = GraphQLRequest(text, parameters.variables, parameters.operation_name)
-    return graphql_request, persisted.sha256_hash if persisted else None
-
-
-def is_sha256(text: str) -> bool:
-    """Return whether the text has the form of a SHA-256: 64 lower-case hexadecimal digits."""
-    return len(text) == 64 and text.isascii() and not text.strip(_HEX.decode())
-
-
-def sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return GraphQLRequest(parameters.query, parameters.variables, parameters.operation_name)
 
 
 def _from_query_string(query_string: bytes) -> Parameters:

@@ -8,7 +8,6 @@ import socket as stdlib_socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from string import ascii_lowercase
@@ -126,13 +125,7 @@ SAME_AS_OVER_HTTP = {
     "an error and data": {"query": "{ streak { current } itemStats(first: 500) { totalCount } }"},
     "forbidden data": {"query": FORBIDDEN},
     "a syntax error": {"query": "{ streak {"},
-    "an unknown hash": {
-        "extensions": {"persistedQuery": {"version": 1, "sha256Hash": sha256(b"x").hexdigest()}}
-    },
-    "a wrong hash": {
-        "query": CURRENT,
-        "extensions": {"persistedQuery": {"version": 1, "sha256Hash": sha256(b"x").hexdigest()}},
-    },
+    "a document's hash": {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": "f00"}}},
 }
 
 
@@ -150,19 +143,6 @@ def test_an_answer_is_the_same_as_over_http(port: int, open_socket: OpenSocket, 
         assert message["payload"] == expected
     else:
         assert message == {"id": "1", "type": "error", "payload": expected["errors"]}
-
-
-def test_a_persisted_query_is_found_by_its_hash(port: int, open_socket: OpenSocket) -> None:
-    query = "subscription Kept { streakUpdated { current } }"
-    persisted = {"version": 1, "sha256Hash": sha256(query.encode()).hexdigest()}
-    socket = open_socket(port, "eve")
-    extensions = {"persistedQuery": persisted}
-    socket.send("subscribe", id="1", payload={"extensions": extensions})
-    assert socket.next_code("1") == "PERSISTED_QUERY_NOT_FOUND"
-    socket.send("subscribe", id="1", payload={"query": query, "extensions": extensions})
-    assert socket.next_value("1") == {"current": 0}
-    socket.send("subscribe", id="2", payload={"extensions": extensions})
-    assert socket.next_value("2") == {"current": 0}
 
 
 def test_a_subscription_about_a_learner_who_leaves_the_teacher_s_group_ends_with_forbidden(
