@@ -156,7 +156,6 @@ class Root:
 
     folder: Path
     variables: str = "environments/{}.tfvars"
-    has_providers: bool = True
 
     def run(
         self, *arguments: str, expected: int = 0, text: str = "", state: str = "terraform"
@@ -178,8 +177,7 @@ class Root:
     ) -> str:
         """Run a program that runs Terraform; see `run`."""
         environment = {**os.environ, **_ENVIRONMENT, "PATH": put_in_path(self._make_programs())}
-        if self.has_providers:
-            environment |= serve_provider(self.folder) if find_offline() else _CACHE
+        environment |= serve_provider(self.folder) if find_offline() else _CACHE
         # A provider may outlive Terraform, and would keep a pipe open. The output therefore goes to
         # files, and the process group is killed at the end.
         with contextlib.ExitStack() as files:

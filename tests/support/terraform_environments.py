@@ -30,16 +30,6 @@ MIGRATION = (
     f"-var=event_subscriptions={{rewards-sub={{subscribers=[{json.dumps(SUBSCRIBER)}]}}}}",
 )
 
-POSTER = "serviceAccount:trial@elsewhere.iam.gserviceaccount.com"
-
-# Options of an environment with a poster, and a source topic that belongs to another project.
-FOREIGN_TOPIC = "projects/elsewhere/topics/user-events-v2"
-FOREIGN = (
-    f'-var=foreign_topics={{"user-events"="{FOREIGN_TOPIC}"}}',
-    '-var=publishers={"learning-events"=["group:learning@example.com"]}',
-    f'-var=event_posters=["{POSTER}"]',
-)
-
 
 class Environments:
     """The deployments of dev, staging and prod, by environment.

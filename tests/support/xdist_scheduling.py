@@ -12,14 +12,12 @@ _SHARED = {
         *("query/page/test_accessibility", "query/page/test_walks"),
     ),
     "the plans": (
-        *("alerts/test_conditions", "alerts/test_policies"),
+        "alerts/test_policies",
         *(
             f"terraform/test_{name}"
             for name in (
                 *("analytics", "bootstrap", "buckets", "cloud_run"),
-                *("database", "first_apply", "iam", "jobs"),
-                *("network", "pubsub", "secrets", "settings", "mocks"),
-                "validation",
+                *("database", "first_apply", "iam", "mocks", "pubsub", "secrets", "settings"),
             )
         ),
     ),

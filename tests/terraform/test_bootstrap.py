@@ -1,4 +1,4 @@
-"""The projects, accounts, grants and outputs of infra/bootstrap."""
+"""The projects, accounts and grants of infra/bootstrap."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.cloud_run import only
 from tests.support.terraform import GCLOUD, REPOSITORY, Root, need_offline
-from tests.support.terraform_state import Deployment, Resources, Values, list_resources
+from tests.support.terraform_state import Deployment, Resources, list_resources
 
 PROJECTS = {name: f"progress-{name}" for name in ("dev", "staging", "prod", "images")}
 
@@ -15,55 +15,26 @@ PROJECTS = {name: f"progress-{name}" for name in ("dev", "staging", "prod", "ima
 IN_ENVIRONMENTS = {name: id_ for name, id_ in PROJECTS.items() if name != "images"}
 
 
-def _apis(resources: Resources) -> list[dict[str, str]]:
-    return [*resources.of("google_project_service").values()]
-
-
-def test_default_accounts_have_no_roles(bootstrap_root: Root, resources: Resources) -> None:
-    stripped = resources.of("google_project_default_service_accounts")
-    assert {account["project"] for account in stripped.values()} == {*PROJECTS.values()}
-    assert {account["action"] for account in stripped.values()} == {"DEPRIVILEGE"}
-    # It reads the policy and writes it back, without what others grant meanwhile.
+def test_roles_are_granted_after_the_default_accounts_have_lost_theirs(
+    bootstrap_root: Root, resources: Resources
+) -> None:
+    """What takes them reads the policy and writes it back, without what others grant meanwhile."""
     kind = "google_project_iam_member"
     made = {re.sub(r"\[.*", "", address) for address in resources if address.startswith(kind)}
     waits = re.findall(
         r'"google_project_default_service_accounts.this" -> "([^"]+)"', bootstrap_root.run("graph")
     )
     assert {*waits} == made | {"terraform_data.run_agent"}
-    on = {(api["project"], api["service"]) for api in _apis(resources)}
-    # Enabling the Compute Engine API creates the default account, which then loses its roles.
-    for project in PROJECTS.values():
-        assert (project, "compute.googleapis.com") in on
 
 
 def test_without_github_there_is_one_project_and_nobody_but_an_operator_delivers(
     bootstrap_root: Root,
 ) -> None:
-    """The values are those of infra/terraform, and `image = null` makes a registry."""
-    own = Resources(list_resources(_plan(bootstrap_root, "terraform")))
-    assert [project["project_id"] for project in own.of("google_project").values()] == [
-        "progress-dev"
-    ]
+    planned = bootstrap_root.plan("terraform", name="own")["planned_values"]["root_module"]
+    own = Resources(list_resources(planned))
+    assert own.one("google_project")["project_id"] == "progress-dev"
     assert not [kind for kind in map(own.kind, own) if "workload_identity" in kind]
-    accounts = own.of("google_service_account").values()
-    assert [account["account_id"] for account in accounts] == ["progress-build"]
-    assert own.of("google_artifact_registry_repository").keys() == {"dev"}
-    values = bootstrap_root.folder.parent / "terraform" / "environments" / "dev.tfvars"
-    text = values.read_text(encoding="utf-8")
-    try:
-        values.write_text(f'{text}\nimage = "ghcr.io/ours/progress:1.2.3"\n', encoding="utf-8")
-        published = Resources(list_resources(_plan(bootstrap_root, "terraform")))
-        assert not published.of("google_artifact_registry_repository")
-        values.write_text(text.replace("organizations/", "organisations/"), encoding="utf-8")
-        with pytest.raises(AssertionError, match="gcloud organizations list"):
-            _plan(bootstrap_root, "terraform")
-    finally:
-        values.write_text(text, encoding="utf-8")
-
-
-def _plan(root: Root, values: str) -> Values:
-    planned: Values = root.plan(values, name="own")["planned_values"]["root_module"]
-    return planned
+    assert own.one("google_service_account")["account_id"] == "progress-build"
 
 
 def test_the_workflows_find_the_state_bucket_of_each_project(resources: Resources) -> None:
@@ -89,16 +60,6 @@ def test_the_service_agent_of_cloud_run_is_created_before_it_gets_roles(
     graph = bootstrap_root.run("graph")
     reader = "google_artifact_registry_repository_iam_member.reader"
     assert f'"{reader}" -> "terraform_data.run_agent"' in graph
-
-
-def test_the_github_variables_name_the_project_of_each_environment(bootstrap: Deployment) -> None:
-    found = bootstrap.outputs["github_variables"]
-    assert {name: variables["PROJECT_ID"] for name, variables in found.items()} == {
-        {"prod": "production"}.get(name, name): project
-        for name, project in (*PROJECTS.items(), ("production-plan", PROJECTS["prod"]))
-    }
-    # An environment's region is in its tfvars.
-    assert {name for name, variables in found.items() if "REGION" in variables} == {"images"}
 
 
 # For each kind of resource in infra/terraform, two roles: `terraform apply` needs the first role,
@@ -151,10 +112,6 @@ def grants(resources: Resources, account: str, project: str) -> dict[str, set[st
             place = next(resource[key] for key in _PLACES if resource.get(key))
             roles.setdefault(place, set()).add(resource["role"].rpartition("roles/")[2])
     return roles
-
-
-def _account(name: str, project: str) -> str:
-    return f"projects/{project}/serviceAccounts/{name}@{project}.iam.gserviceaccount.com"
 
 
 def needed(deployments: dict[str, Deployment]) -> tuple[set[str], set[str]]:
@@ -279,63 +236,3 @@ def test_each_account_is_limited_to_its_workflow_and_environment(resources: Reso
             ("progress-pipeline", "release"), ("progress-pipeline", "rollback"),
         )
     }  # fmt: skip
-
-
-def test_only_workflows_of_the_configured_branch_can_sign_in(resources: Resources) -> None:
-    providers = resources.of("google_iam_workload_identity_pool_provider")
-    assert providers.keys() == PROJECTS.keys()
-    for name, provider in providers.items():
-        environment = f"assertion.environment == '{ {'prod': 'production'}.get(name, name) }'"
-        if name == "prod":  # only plan.yaml may use the environment without an approval
-            environment += (
-                " || (assertion.environment == 'production-plan' && "
-                "assertion.job_workflow_ref.startsWith("
-                "'example/progress/.github/workflows/plan.yaml@'))"
-            )
-        assert provider["attribute_condition"] == " && ".join([
-            "assertion.repository == 'example/progress'",
-            "assertion.repository_id == '123456789'",
-            "assertion.ref == 'refs/heads/main'",
-            f"({environment})",
-            "assertion.event_name in ['push', 'schedule', 'workflow_dispatch']",
-            "assertion.job_workflow_ref.startsWith('example/progress/.github/workflows/')",
-        ])  # fmt: skip
-        assert only(provider["oidc"])["issuer_uri"] == "https://token.actions.githubusercontent.com"
-        mapping = provider["attribute_mapping"]
-        assert mapping["attribute.workflow"] == (
-            "assertion.job_workflow_ref.extract('/.github/workflows/{file}@')"
-        )
-
-
-def test_each_environment_may_read_images_and_only_the_build_may_write_them(
-    bootstrap: Deployment, resources: Resources
-) -> None:
-    readers = resources.of("google_artifact_registry_repository_iam_member", "reader")
-    assert {grant["role"] for grant in readers.values()} == {"roles/artifactregistry.reader"}
-    number = "100000000000"  # every project has this number here
-    assert {name: grant["member"].partition(":")[2] for name, grant in readers.items()} == {
-        f"{name} {who}": account
-        for name, project in IN_ENVIRONMENTS.items()
-        for who, account in (
-            ("agent", f"service-{number}@serverless-robot-prod.iam.gserviceaccount.com"),
-            ("terraform", f"terraform@{project}.iam.gserviceaccount.com"),
-            ("pipeline", f"progress-pipeline@{project}.iam.gserviceaccount.com"),
-        )
-    }
-    images = PROJECTS["images"]
-    assert grants(resources, "progress-build", PROJECTS["dev"]) == {
-        PROJECTS["dev"]: {"logging.logWriter", "storage.objectViewer"},
-        "progress": {"artifactregistry.writer"},
-    }
-    sources = resources.of("google_project_iam_member", "build_sources")["dev"]["condition"]
-    assert "'projects/_/buckets/progress-dev_cloudbuild/'" in only(sources)["expression"]
-    assert grants(resources, "progress-build", images) == {
-        images: {"logging.logWriter"},
-        "progress": {"artifactregistry.writer"},
-        f"{images}-sources": {"storage.objectViewer"},
-    }
-    assert grants(resources, "progress-pipeline", images) == {
-        images: {"cloudbuild.builds.editor", "serviceusage.serviceUsageConsumer"},
-        f"{images}-sources": {"storage.objectUser", "storage.legacyBucketReader"},
-        _account("progress-build", images): {"iam.serviceAccountUser"},
-    }

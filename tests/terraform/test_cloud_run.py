@@ -1,7 +1,6 @@
-"""The planned functions, jobs and schedules."""
+"""The planned functions and jobs: who calls them, and what they need."""
 
-import base64
-import json
+import ipaddress
 import re
 import shutil
 import subprocess
@@ -9,13 +8,13 @@ import subprocess
 import pytest
 
 from progress.adapters import startup
+from progress.recovery import buckets
 from tests.support import terraform
 from tests.support.cloud_run import (
     container,
     only,
     plain_settings,
     secret_ids,
-    settings,
     template,
     templates,
 )
@@ -36,6 +35,26 @@ def test_a_second_plan_after_apply_shows_no_change(deployment: Deployment) -> No
     assert deployment.second_plan == ""
 
 
+@pytest.mark.exhaustive  # plans one more environment
+def test_another_region_has_foreign_topics_and_a_subscriber_with_an_endpoint(
+    environments: Environments,
+) -> None:
+    """No environment sets these variables. No service or job names the usual region."""
+    asia = environments.variant(
+        *("asia", "dev", "-var=region=asia-northeast1", "-var=publish_events=all"),
+        '-var=foreign_topics={"user-events"="projects/elsewhere/topics/user-events-v2"}',
+        '-var=event_posters=["group:posters@example.com"]',
+        '-var=event_subscriptions={"rewards-sub"={endpoint="https://rewards.example.com"}}',
+    )
+    assert asia.second_plan == ""
+    schedules = asia.applied.of("google_cloud_scheduler_job").values()
+    assert {schedule["region"] for schedule in schedules} == {"asia-northeast1"}
+    for part in templates(asia.applied):
+        assert "europe-west1" not in str(plain_settings(asia.applied, part))
+    for part in ("query", "release"):
+        assert plain_settings(asia.applied, part)["SCHEDULER_REGION"] == "asia-northeast1"
+
+
 @pytest.mark.exhaustive
 def test_staging_has_the_products_and_the_settings_of_production(
     environments: Environments,
@@ -49,19 +68,6 @@ def test_staging_has_the_products_and_the_settings_of_production(
     for part in templates(prod):
         assert plain_settings(staging, part).keys() == plain_settings(prod, part).keys()
         assert secret_ids(staging, part) == secret_ids(prod, part)
-
-
-def test_functions_have_one_thread_per_request_or_one_event_loop_per_core(
-    deployment: Deployment,
-) -> None:
-    services = deployment.applied.of("google_cloud_run_v2_service", "function")
-    for name in ("ingest", "project"):
-        concurrency = template(services[name])["max_instance_request_concurrency"]
-        # The additional threads serve the probes.
-        assert int(settings(services[name])["THREADS"]) > concurrency
-    is_neon = deployment.plan["variables"]["database"]["value"] == "neon"
-    cores = only(container(services["query"])["resources"])["limits"]["cpu"]
-    assert settings(services["query"])["WORKERS"] == ("1" if is_neon else cores)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -110,29 +116,25 @@ def test_only_the_startup_probe_waits_for_the_network(deployment: Deployment) ->
         assert first["timeout_seconds"] > startup._CONNECT_TIMEOUT_S
 
 
+def test_the_rebuild_job_has_memory_for_the_data_of_duckdb(deployment: Deployment) -> None:
+    """A task has no disk: its memory also holds the files and rows of one bucket of learners."""
+    job = deployment.applied.of("google_cloud_run_v2_job", "job")["rebuild"]
+    memory = only(container(job)["resources"])["limits"]["memory"]
+    assert int(memory.removesuffix("Gi")) >= 3 * int(buckets._MEMORY.removesuffix("GB"))
+
+
 @pytest.mark.parametrize("environment", NOT_DEV)
-def test_fewer_instances_are_kept_ready_at_night(
+def test_the_network_has_addresses_for_all_instances_during_a_release(
     environments: Environments, environment: str
 ) -> None:
-    """Scaling is a field of the service: no other minimum, of a revision, may override it."""
-    services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
-    least_by_day = {name: only(s["scaling"])["min_instance_count"] for name, s in services.items()}
-    for service in services.values():
-        assert only(template(service)["scaling"])["min_instance_count"] is None
-    changes = environments[environment].applied.of("google_cloud_scheduler_job", "night")
-    least: dict[str, dict[str, int]] = {"evening": {}, "morning": {}}
-    for name, job in changes.items():
-        target = only(job["http_target"])
-        time, _, function = name.partition("-")
-        assert target["uri"].endswith(
-            f"/services/progress-{function}?updateMask=scaling.minInstanceCount"
-        )
-        body = json.loads(base64.b64decode(target["body"]))
-        least[time][function] = body["scaling"]["minInstanceCount"]
-    ready = {name: least_by_day[name] for name in least["evening"]}
-    assert ready
-    assert least["morning"] == ready
-    assert all(least["evening"][name] < ready[name] for name in ready)
+    """Blue and green both use two addresses per instance, and Cloud Run releases them late."""
+    resources = environments[environment].applied
+    instances = sum(
+        only(service["scaling"])["max_instance_count"]
+        for service in resources.of("google_cloud_run_v2_service", "function").values()
+    )
+    subnetwork = resources["google_compute_subnetwork.this[0]"]["ip_cidr_range"]
+    assert ipaddress.ip_network(subnetwork).num_addresses > 8 * instances
 
 
 @pytest.mark.exhaustive

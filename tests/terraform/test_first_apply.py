@@ -162,6 +162,12 @@ def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Orde
     assert "terraform_data.grants" in order.before("google_pubsub_subscription.analytics")
 
 
+def test_databases_wait_for_the_network_peering(order: Order) -> None:
+    for database in ("google_sql_database_instance.this", "google_redis_instance.this"):
+        peering = "google_service_networking_connection.private_services"
+        assert peering in order.before(database)
+
+
 def test_the_migration_waits_for_all_resources_that_it_needs(
     environments: Environments, deployment: Deployment, order: Order
 ) -> None:

@@ -1,12 +1,14 @@
-"""Secrets: who reads them, and where passwords are stored and how they are rotated."""
+"""Secrets: who reads them, where passwords are stored, how they are rotated, and Redis's URL."""
 
 import itertools
 import json
 import re
+import ssl
 
 import pytest
 
-from tests.support.cloud_run import secret_ids, templates
+from progress.adapters.redis.url import parse_url
+from tests.support.cloud_run import secret_ids, secret_value, templates
 from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import MIGRATION, Environments
 from tests.support.terraform_state import Deployment, Resources, Values
@@ -70,6 +72,16 @@ def test_no_two_secrets_have_the_same_value(dev: Resources, prod: Resources) -> 
         ]
         held += resources.passwords.values()
         assert all(one != other for one, other in itertools.combinations(held, 2))
+
+
+def test_the_redis_url_has_the_tls_port_and_the_certificate_authority(prod: Resources) -> None:
+    redis = prod["google_redis_instance.this[0]"]
+    at = parse_url(secret_value(prod, "query", "REDIS_URL"))
+    assert (at.host, at.port, at.password) == (redis["host"], 6378, redis["auth_string"])
+    assert at.tls
+    assert not at.tls.check_hostname  # the server's certificate has no host name
+    assert at.tls.verify_mode == ssl.CERT_REQUIRED
+    assert len(at.tls.get_ca_certs()) == len(redis["server_ca_certs"]) == 2
 
 
 OWNER = "-var=neon_owner_password=0wner-s3cr3t"
