@@ -2,11 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import runbooks
+from tests.support import promtool, runbooks
 from tests.support.alert_policies import CONTRACT, alerts
 from tests.support.terraform import ENVIRONMENTS, need_offline
 from tests.support.terraform_environments import MIGRATION, Environments
@@ -66,16 +67,19 @@ def test_each_policy_has_one_condition_and_the_label_of_its_alert(deployment: De
     assert len({policy["display_name"] for policy in policies.values()}) == len(policies)
 
 
-def test_each_metric_field_is_read_by_an_alert(environments: Environments) -> None:
+def test_the_query_of_each_alert_parses_and_the_alerts_read_each_metric_that_is_emitted(
+    request: pytest.FixtureRequest, environments: Environments, tmp_path: Path
+) -> None:
     moving = environments.variant("moving", "dev", *MIGRATION)  # has the alert that is off
     by_name = {**alerts(moving.applied), **alerts(environments["prod"].applied)}
+    assert all(alert.selectors for alert in by_name.values())
     assert {field for alert in by_name.values() for field in alert.metric_fields} == CONTRACT.keys()
+    assert {metric for alert in by_name.values() for metric in alert.foreign} == PLATFORM
+    promtool.check_queries(request, [alert.query for alert in by_name.values()], tmp_path)
 
 
 def test_each_selector_names_one_resource_kind_and_known_labels(environments: Environments) -> None:
     for alert in alerts(environments["prod"].applied).values():
-        assert alert.selectors, alert.name
-        assert alert.foreign <= PLATFORM
         for selector in alert.selectors:
             names = {name for name, _, _ in selector.matchers}
             kinds = [(s, v) for name, s, v in selector.matchers if name == "monitored_resource"]

@@ -18,16 +18,13 @@ from packaging.requirements import Requirement
 
 from infra.docker.grafana import write_dashboard
 from progress.settings import Settings
-from tests.conftest import skip_without
 from tests.support import compose_file, promtool
-from tests.support.alert_policies import CONTRACT, EXPORTED
 from tests.support.terraform import REPOSITORY
 
 FOLDER = compose_file.FOLDER
 SERVICES = compose_file.services(compose_file.example())
 _DOCKERFILE = FOLDER / "Dockerfile"
 
-_METRICS = CONTRACT | EXPORTED
 TOOLS = {"pgadmin", "redisinsight", "prometheus", "grafana", "jaeger", "collector"}
 
 _PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*@sha256:[0-9a-f]{64}")
@@ -155,16 +152,7 @@ def test_the_image_takes_each_package_that_builds_the_wheel_from_the_lock() -> N
 
 
 def test_prometheus_accepts_its_configuration(request: pytest.FixtureRequest) -> None:
-    if promtool.PROGRAM is None:
-        skip_without(request, "promtool")
-    file = FOLDER / "prometheus" / "prometheus.yml"
-    done = subprocess.run(
-        [promtool.PROGRAM, "check", "config", str(file)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    promtool.check_config(request, FOLDER / "prometheus" / "prometheus.yml")
 
 
 def test_the_collector_exports_to_existing_services() -> None:
@@ -189,22 +177,10 @@ def test_the_dashboard_of_grafana_is_the_one_that_the_command_writes() -> None:
     assert {source["uid"] for source in sources} == {"prometheus", "jaeger"}
 
 
-def test_each_grafana_query_finds_data(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """The queries use the names and labels that the collector exports."""
-    if promtool.PROGRAM is None:
-        skip_without(request, "promtool")
+def test_each_grafana_query_parses(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     panels = json.loads(write_dashboard.FILE.read_text())["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
-    series: promtool.Series = {}
-    for field, signal in _METRICS.items():
-        labels = {**dict.fromkeys(signal["labels"], "batch"), "job": "progress-batch"}
-        if signal["kind"] == "count":
-            series |= promtool.growing(f"progress_{field}", labels, 1)
-        else:
-            series |= promtool.spread(f"progress_{field}", labels, {1.0: 1, 5.0: 2})
-            series |= promtool.growing(f"progress_{field}_sum", labels, 3)
-    assert promtool.empty(queries, series, tmp_path) == ""
-    assert "FAILED" in promtool.empty([*queries, "progress_of_another"], series, tmp_path)
+    promtool.check_queries(request, queries, tmp_path)
 
 
 def test_the_readme_lists_each_published_port() -> None:
