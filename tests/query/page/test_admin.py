@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, ViewportSize, expect
 
 from progress.adapters.postgres import database
 from progress.local import readiness
@@ -444,6 +444,11 @@ def test_a_retried_mutation_has_the_same_idempotency_key(visit: Visits) -> None:
 
 
 MEMBERS = ("active", "new", "weak")
+TABLETS = (640, 700, 750, 1023, 1024)  # pixels
+A4: ViewportSize = {"width": 718, "height": 1047}  # without margins of a centimetre
+
+# Find the elements that are narrower than their content.
+_CUT = "all => all.filter((o) => o.scrollWidth > o.clientWidth + 1).map((o) => o.outerHTML)"
 
 
 def membership(kind: str, user: str, group: str, **named: str) -> browser.Envelope:
@@ -772,7 +777,7 @@ def test_a_teacher_sees_names_and_saves_them_as_csv_with_the_local_date(
     assert weak["At risk"] == "under 60% right"
     assert weak["Last study day"] in (f"{today}", f"{today - timedelta(days=1)}")
     check_print(page, f"{here:%-d %B %Y}, 7 days, Who needs a talk first")
-    check_tablet(page)
+    check_table(page, *TABLETS)
     row.get_by_role("link", name=named["new"], exact=True).click()
     heading = page.get_by_role("heading", level=1)
     expect(heading).to_have_text(f"Progress of {named['new']}")
@@ -785,6 +790,29 @@ def test_a_teacher_sees_names_and_saves_them_as_csv_with_the_local_date(
     expect(main.get_by_text(f"{group}-new", exact=True)).to_be_visible()
     assert visitor.find_violations("[data-key=title]") == []
     check_finder(visit(), group, named["new"])
+
+
+@pytest.mark.parametrize(("locale", "month"), [("en-GB", 9), ("ja", 12)])
+def test_a_class_shows_all_of_the_longest_date(
+    visit: Visits, demo: Stack, locale: str, month: int
+) -> None:
+    visitor = visit(locale=locale)
+    group, now = f"class-{uuid.uuid4()}", datetime.now(UTC)
+    user, day = f"{group}-gone", now.replace(year=now.year - 2, month=month, day=30)
+    joined = membership("LearnerJoinedGroup", user, group)
+    demo.publish(joined, *browser.lesson(user, 2, ago=now - day))
+    wait_for(
+        visitor,
+        f'{{ learners(groupId: "{group}") {{ edges {{ node {{ lastStudyDate }} }} }} }}',
+        {"learners": {"edges": [{"node": {"lastStudyDate": f"{day:%Y-%m-%d}"}}]}},
+    )
+    page = visitor.open("tess", "teacher", f"#/group/{group}", [group])
+    longest = {"en-GB": f"30 September {day.year}", "ja": f"{day.year}年12月30日"}[locale]
+    expect(page.locator("[data-key=learners] td").nth(1)).to_have_text(longest)
+    check_table(page, 390, *TABLETS)
+    page.emulate_media(media="print")
+    page.set_viewport_size(A4)
+    assert page.locator("[data-key=learners] :is(th, td)").evaluate_all(_CUT) == []
 
 
 def check_finder(visitor: Visit, group: str, name: str) -> None:
@@ -807,13 +835,13 @@ def check_finder(visitor: Visit, group: str, name: str) -> None:
     expect(heading).to_have_text(f"Progress of {name}")
 
 
-def check_tablet(page: Page) -> None:
+def check_table(page: Page, *widths: int) -> None:
     """Assert that a group's table shows all of each cell, and has nothing to scroll sideways."""
     screen = page.viewport_size
     assert screen
     cut = """all => all.filter((o) => o.scrollWidth > o.clientWidth + 1
       || o.scrollHeight > o.clientHeight + 1).map((o) => o.outerHTML)"""
-    for width in (640, 700, 750, 1023, 1024):
+    for width in widths:
         page.set_viewport_size({"width": width, "height": 1000})
         cells = page.locator("[data-key=learners] :is(.sideways, tbody th, tbody td)")
         assert cells.evaluate_all(cut) == [], width
@@ -827,7 +855,7 @@ def check_print(page: Page, selection: str) -> None:
     assert screen
     shown = page.locator("[data-key=learners] tbody tr").all_text_contents()
     page.emulate_media(media="print", color_scheme="dark")
-    page.set_viewport_size({"width": 718, "height": 1047})  # of A4, without margins of a centimetre
+    page.set_viewport_size(A4)
     expect(page.locator("body")).to_have_css("background-color", "rgb(245, 246, 244)")
     # Chromium repeats the header on each sheet, but does not draw buttons there.
     expect(page.get_by_role("button", name="Learner", exact=True)).to_have_css(
@@ -838,8 +866,7 @@ def check_print(page: Page, selection: str) -> None:
     expect(page.locator("tbody .chip")).to_have_text(["under 60% right", "no study day yet"])
     bottom = page.locator(".first").evaluate("cards => cards.getBoundingClientRect().bottom")
     assert bottom < 1047, "the risks and the words are on the first sheet"
-    cut = "all => all.filter((o) => o.scrollWidth > o.clientWidth + 1).map((o) => o.outerHTML)"
-    assert page.locator("main :is(th, td, h1, h2, li)").evaluate_all(cut) == []
+    assert page.locator("main :is(th, td, h1, h2, li)").evaluate_all(_CUT) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
     expect(
         page.locator("main :is(button:not(th button), select)").filter(visible=True)
