@@ -1,4 +1,4 @@
-"""The gate counts the lines that are written by hand, and has a ceiling for them."""
+"""The gate counts lines and characters that are written by hand, and has a ceiling for both."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ def count(folder: Path, *revision: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Return a repository that has four lines by hand, and allows four."""
+    """Return a repository that has four lines and 15 characters by hand, and allows as many."""
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     subprocess.run([*git, "init", "--quiet"], check=True)
     texts = {
@@ -35,13 +35,28 @@ def repository(tmp_path: Path) -> Path:
     subprocess.run([*git, "commit", "--quiet", "-m", "all"], check=True)
     (tmp_path / ".ci").mkdir()
     shutil.copy(SCRIPT, tmp_path / ".ci")
-    (tmp_path / ".ci" / "ceiling").write_text("4\n")
+    (tmp_path / ".ci" / "ceiling").write_text("lines 4\ncharacters 15\n")
     return tmp_path
 
 
-def test_a_line_by_hand_above_the_ceiling_fails_the_gate(repository: Path) -> None:
-    (repository / "infra" / "faults.toml").write_text("a = 1\n \nb = 2\n")
+def test_the_blanks_at_both_ends_of_a_line_do_not_count(repository: Path) -> None:
+    (repository / "infra" / "faults.toml").write_text("\n \ta = é \r\n\n")
     counted = count(repository)
-    assert counted.returncode == 1
-    assert counted.stderr == "5 lines are by hand, and .ci/ceiling allows 4.\n"
+    assert (counted.returncode, counted.stderr) == (0, "")
+    assert "by hand   in all             4          15" in counted.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a = 1\n \nb = 2\n", "5 lines are by hand, and .ci/ceiling allows 4."),
+        ("a = 10\n", "16 characters are by hand, and .ci/ceiling allows 15."),
+    ],
+)
+def test_what_is_by_hand_above_a_ceiling_fails_the_gate(
+    repository: Path, text: str, found: str
+) -> None:
+    (repository / "infra" / "faults.toml").write_text(text)
+    counted = count(repository)
+    assert (counted.returncode, counted.stderr) == (1, f"{found}\n")
     assert count(repository, "HEAD").returncode == 0
