@@ -28,7 +28,6 @@ help:
 	@echo 'make beam    set up, install Apache Beam in .venv-beam, run its tests'
 	@echo 'make client  install the compiler of the package in clients/javascript, which the gate tests on Node'
 	@echo 'make clients install it, and the third-party clients that some exhaustive tests run on Node'
-	@echo 'make kills   set up, install mutmut in .venv-kills, which python -m tests.kills plants faults with'
 	@echo 'make checkov install checkov in .venv-checkov, to check the Terraform files'
 
 setup: .venv/.project
@@ -99,7 +98,6 @@ graphiql:
 # These tools have their own environments: their pinned versions conflict with the project's, or few people need them.
 .venv-checkov/.packages: infra/checkov/requirements.txt
 .venv-beam/.packages: infra/beam/requirements.txt
-.venv-kills/.packages: infra/kills/requirements.txt
 .venv-beam/.packages: OPTIONS := --only-binary :all:
 
 .venv-%/.packages:
@@ -108,9 +106,6 @@ graphiql:
 
 .PHONY: checkov
 checkov: .venv-checkov/.packages
-
-.PHONY: kills
-kills: setup .venv-kills/.packages
 
 .PHONY: beam
 beam: setup .venv-beam/.packages
