@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import promtool, runbooks
+from tests.support import promtool
 from tests.support.alert_policies import CONTRACT, alerts
 from tests.support.terraform import ENVIRONMENTS, need_offline
 from tests.support.terraform_environments import MIGRATION, Environments
@@ -88,25 +88,6 @@ def test_each_selector_names_one_resource_kind_and_known_labels(environments: En
                 field = CONTRACT[selector.field]
                 labels = {*field["labels"], *(["le"] if field["kind"] == "distribution" else [])}
                 assert names - {"monitored_resource", "job_name"} <= labels, alert.name
-
-
-def test_each_notification_has_the_first_paragraph_of_its_section_of_the_runbook(
-    deployment: Deployment,
-) -> None:
-    sections = runbooks.sections()
-    for name, policy in deployment.applied.of("google_monitoring_alert_policy").items():
-        condition, paragraph, link = policy["documentation"][0]["content"].split("\n\n")
-        assert condition == f"**Condition:** {policy['conditions'][0]['display_name']}"
-        heading = name.replace("-", " ").capitalize()
-        assert sections[heading].startswith(f"\n\n{paragraph}\n\n")
-        assert "](" not in paragraph  # a link within the documents leads nowhere in a mail
-        assert link.endswith(f"/docs/runbook.md#{name}")
-
-
-def test_each_section_about_an_alert_is_about_one_that_exists() -> None:
-    _, _, of_alerts = runbooks.TEXT.partition("\n## Alerts\n")
-    headings = re.findall(r"^### (.+)$", of_alerts, re.MULTILINE)
-    assert sorted(headings) == sorted(name.replace("-", " ").capitalize() for name in ALL)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

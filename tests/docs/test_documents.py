@@ -1,25 +1,20 @@
 """Documents name what exists: links, commands, settings and public names."""
 
-import ast
 import functools
 import json
 import pkgutil
 import re
 import subprocess
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 import pytest
 import typer.main
 
-from bench import __main__
 from progress import cli
-from progress.adapters.pubsub import wakeups
 from progress.archive import manifests
-from progress.event_store import envelope, events, outgoing
-from progress.projections import schema
+from progress.event_store import envelope, events
 from progress.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -237,68 +232,3 @@ def test_a_recipe_lists_the_files_that_name_its_example(
     command = ["git", "grep", "-liP", names, "--", ".", *excluded]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert sorted(listed) == found.stdout.split()
-
-
-SPEED = ROOT / "docs" / "speed.md"
-
-
-def test_the_table_names_every_benchmark_and_no_other() -> None:
-    named = re.findall(r"^\| `([^`]+)` \|", SPEED.read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(named) == __main__.ROWS.keys()
-
-
-ENTRY_POINTS = {
-    f"{main.parent.relative_to(ROOT)}": ast.get_docstring(ast.parse(main.read_text())) or ""
-    for folder in ("functions", "jobs")
-    for main in ROOT.glob(f"{folder}/*/main.py")
-}
-
-
-def test_each_entry_point_says_in_the_words_of_the_design_what_it_is() -> None:
-    words = {
-        "functions/ingest": ("Cloud Functions", "triggered by Pub/Sub", "appends events"),
-        "functions/project": ("Cloud Functions", "triggered by Pub/Sub", "realtime projections"),
-        "functions/query": ("Cloud Functions", "HTTP", "serves GraphQL"),
-        "jobs/batch_aggregates": ("Cloud Run job", "five minutes", "weekly, domain and level stat"),
-    }
-    assert words.keys() == ENTRY_POINTS.keys()
-    for path, docstring in ENTRY_POINTS.items():
-        text = " ".join(docstring.split())
-        assert [each for each in words[path] if each not in text] == []
-        modules = re.findall(r"`(progress(?:\.\w+)+)`", text)
-        assert modules
-        assert all(find_spec(module) for module in modules)
-
-
-def test_the_picture_names_the_topics_entry_points_and_models_that_exist() -> None:
-    picture = (ROOT / "docs/architecture.svg").read_text(encoding="utf-8")
-    (described,) = re.findall(r"<desc.*?>(.+)</desc>", picture)
-    words = " ".join(re.findall(r"<text.*?>(.+)</text>", picture))
-    for text in (words, described):
-        assert set(re.findall(r"\b(?:functions|jobs)/\w+", text)) == ENTRY_POINTS.keys()
-        for name in ("Pub/Sub", "Cloud Scheduler", "PostgreSQL", "Redis", "GraphQL", "SSE"):
-            assert name in text
-    topics = {*events.TOPICS.values(), wakeups.TOPIC, outgoing.TOPIC}
-    assert set(re.findall(r"\b[a-z]+-(?:events|commands)\b", words)) == topics
-    models = {model.name for model in schema.REALTIME + schema.BATCH}
-    named = set(re.findall(r"\b[a-z]+_[a-z_]+\b", words)) - {"event_store", "progress_"}
-    assert named - {"batch_aggregates"} <= models
-    assert named >= {model.name for model in schema.BATCH if model.field}
-
-
-def test_the_readme_begins_with_what_was_ordered_and_a_map_of_the_top_level() -> None:
-    beginning = README.split("\n## ")[0]
-    words = (
-        "event sourcing",
-        "CQRS",
-        "Pub/Sub",
-        "Cloud Scheduler",
-        "PostgreSQL",
-        "Redis",
-        "GraphQL",
-    )
-    for name in (*words, "`terraform apply`", *(f"`{path}`" for path in ENTRY_POINTS)):
-        assert name in beginning.partition("    functions/")[0]
-    folders = {Path(path).parts[0] for path in _list_tracked() if "/" in path}
-    folders = {name for name in folders if not name.startswith(".")}
-    assert set(re.findall(r"^    (\w+)/ ", beginning, re.MULTILINE)) == folders

@@ -1,4 +1,4 @@
-"""The way to the first environment: few steps, each with its time and a sign that it worked."""
+"""The way to the first environment: its commands, its amounts, and its profile in the middle."""
 
 import re
 import shutil
@@ -14,21 +14,6 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "first-cloud.md").read_text(encoding="utf-8")
 COST = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
 MIDDLE = COST.split("## The profile in the middle")[1].split("\n## ")[0]
-STEPS = re.findall(
-    r"^(\d+)\. (\*\*.*?)(?=^\d+\. |^\S(?!\d))", f"{PAGE}\n#", re.MULTILINE | re.DOTALL
-)
-
-
-def test_the_list_has_nine_steps_with_times_that_add_up_to_the_promised_one() -> None:
-    assert [int(number) for number, _ in STEPS] == [*range(1, 10)]
-    times = [re.findall(r"\((\d+) minutes?\b", step) for _, step in STEPS]
-    assert [len(time) for time in times] == [1] * len(STEPS)
-    assert "nine steps and takes about forty minutes" in PAGE
-    assert 35 <= sum(int(time) for (time,) in times) <= 45
-
-
-def test_each_step_says_how_one_sees_that_it_worked() -> None:
-    assert [step for _, step in STEPS if len(re.findall(r"\bIt\s+worked\s+if\b", step)) != 1] == []
 
 
 def test_the_commands_read_the_organisation_the_project_and_the_password(tmp_path: Path) -> None:

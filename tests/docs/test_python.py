@@ -1,8 +1,6 @@
 """The examples of docs/python.md run on a real database, and show every public method."""
 
 import inspect
-import pkgutil
-import re
 import sys
 from pathlib import Path
 
@@ -37,19 +35,3 @@ def test_the_store_has_only_the_methods_of_the_interface() -> None:
         return {name for name in vars(of) if not name.startswith("_")}
 
     assert public(PostgresEventStore) == public(EventStore)
-
-
-def test_each_name_of_the_brief_has_its_name_here() -> None:
-    section = PAGE.read_text(encoding="utf-8").split("## Names of the brief\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (.+) \| (.+) \|$", section, re.MULTILINE)
-    named = {name for brief, _ in rows for name in re.findall(r"`(\w+)`", brief)}
-    assert named == {
-        *("EventStore", "PersistedEvent", "EventMetadata", "DomainEvent", "UserProgressRepository"),
-        *("DailyStatsRepository", "ProjectionManager", "Projection", "SnapshotPolicy"),
-        *("ProgressRepositoryError", "ProjectionMonitor"),
-    }
-    for _, here in rows[2:]:
-        for name in re.findall(r"`(progress\.[\w.]+)`", here):
-            assert pkgutil.resolve_name(name), name
-        for name in re.findall(r"`(?:Queries\.)?([a-z]\w+)`", here):
-            assert name == "metadata" or hasattr(Queries, name), name

@@ -1,6 +1,5 @@
-"""The runbook names existing commands and options, covers every alert, and its scripts work."""
+"""The runbook names existing commands and options, and its scripts work."""
 
-import json
 import re
 import runpy
 import shlex
@@ -8,18 +7,13 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 import pytest
 import typer.main
-from graphql import GraphQLError
 
 from progress import cli
-from progress.adapters.telemetry import logs, tracing
-from progress.errors import DatabaseUnavailable
-from progress.query.execution import execute
-from progress.query.execution.execute import RequestLog
 from tests.conftest import skip_without
 from tests.support import cloud_scheduler, runbooks
 from tests.support.runbooks import ROOT, Shell
@@ -33,19 +27,6 @@ def of(program: str) -> list[str]:
     found = [line for line in COMMANDS if line.startswith(f"{program} ")]
     assert found
     return found
-
-
-@pytest.mark.parametrize("heading", ["Errors", "Uptime"])
-def test_the_log_filter_includes_the_errors_that_occur_while_the_database_is_down(
-    heading: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """These errors have a severity below ERROR, because the query function still responds."""
-    away = GraphQLError("", original_error=DatabaseUnavailable("no connection to the database"))
-    execute.format_error(away, RequestLog("query", tracing.new_traceparent()))
-    line = json.loads(capsys.readouterr().out)
-    (least,) = re.findall(r"severity>=(\w+)", runbooks.sections()[heading])
-    levels = get_args(logs.Severity)
-    assert levels.index(line["severity"]) >= levels.index(least)
 
 
 def test_each_progress_command_in_the_runbook_exists_with_its_options() -> None:
