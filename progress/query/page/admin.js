@@ -9,7 +9,6 @@ import { OPERATION, hasEnded, kindOf } from './operation.js';
 import { operations, replayOutcome } from './operations.js';
 import { View } from './problems.js';
 import { arrivals, glance, lag, schedules, undelivered } from './system_state.js';
-import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
 
 const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $first: Int, $after: String, $isOlder: Boolean!) {
@@ -67,12 +66,11 @@ export class Administration extends View {
     this.subscriptions = new Map();
     this.listen();
     this.load();
-    this.clock = setInterval(() => isAway() || this.isWaiting || this.load(), INTERVAL_MS);
+    this.every(INTERVAL_MS, () => this.isWaiting || this.load());
   }
 
   close() {
     super.close();
-    clearInterval(this.clock);
     for (const subscription of this.subscriptions.values()) subscription.close();
   }
 

@@ -15,7 +15,6 @@ import { learnName, nameOf } from './names.js';
 import { isOpen } from './periods.js';
 import { View, problemCard } from './problems.js';
 import * as session from './session.js';
-import { isAway } from './presence.js';
 import { Subscription } from './stream.js';
 import { dayOf as dayIn, withParameter } from './then.js';
 import { findAlike, find, learnLearners, leave, linkTo } from './way.js';
@@ -102,7 +101,7 @@ export class Group extends View {
     this.listen();
     this.restore();
     if (this.pages < 2) this.naming = this.load();
-    this.clock = setInterval(() => isAway() || this.pages > 1 || this.day || this.load(), INTERVAL_MS);
+    this.every(INTERVAL_MS, () => this.pages > 1 || this.day || this.load());
   }
 
   close() {
@@ -112,7 +111,6 @@ export class Group extends View {
     if (data?.group) leave({ hash, group, data, rows, pages, scroll, users: this.shown().map(({ userId }) => userId) });
     this.subscription?.close();
     this.request?.abort();
-    clearInterval(this.clock);
     clearTimeout(this.later);
   }
 

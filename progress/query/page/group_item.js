@@ -26,6 +26,7 @@ export class GroupItem extends View {
     super(element, shell, { group, item, hash: location.hash, from: addressOf(group) });
     this.on('click', ({ target }) => target.closest('[data-more]') && this.load());
     this.naming = this.load();
+    this.keepTime();
   }
 
   close() {

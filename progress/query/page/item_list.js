@@ -51,6 +51,7 @@ export class ItemList extends View {
     super(element, shell, { user, view: parse(parameters), known: new Map(), hash: location.hash, scroll: 0 });
     this.listen();
     if (!this.restore()) this.load();
+    this.keepTime();
   }
 
   close() {

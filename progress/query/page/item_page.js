@@ -42,6 +42,7 @@ export class ItemPage extends View {
   constructor(element, itemId, user, shell) {
     super(element, shell, { itemId, user });
     this.naming = this.load();
+    this.keepTime();
     this.on('click', ({ target }) => target.closest('[data-aside]') && this.choose());
   }
 

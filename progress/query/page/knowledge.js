@@ -55,6 +55,7 @@ export class Knowledge extends View {
     this.on('click', ({ target }) => target.closest('[data-refresh]') && this.load());
     listenForLanguage(this, () => this.load());
     this.load();
+    this.keepTime();
   }
 
   close() {

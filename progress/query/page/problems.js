@@ -3,11 +3,13 @@
 import { Problem } from './api.js';
 import { h, show } from './dom.js';
 import { sentences, t } from './i18n.js';
+import { isAway } from './presence.js';
 import * as session from './session.js';
 import { banner } from './then.js';
 
 const RETRIED = new Set(['away', 'busy']);
 const MAX_PAUSE_S = 30;
+const TICK_MS = 10_000;
 // What browsers say of a module or another file that has not arrived.
 const UNLOADED = /^(Failed to fetch|NetworkError|Load failed|error loading|Importing a module)/;
 
@@ -74,6 +76,17 @@ export class View {
   close() {
     this.closing.abort();
     this.retry.stop();
+    clearInterval(this.clock);
+  }
+
+  /** Act again and again while somebody looks at the view. */
+  every(milliseconds, act) {
+    this.clock = setInterval(() => isAway() || act(), milliseconds);
+  }
+
+  /** Draw a view that is loaded only once again and again: it says how long ago something was. */
+  keepTime() {
+    this.every(TICK_MS, () => this.data && this.draw());
   }
 
   async load() {

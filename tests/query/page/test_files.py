@@ -1257,6 +1257,39 @@ def test_the_forgetting_curve_names_today_where_it_is_and_rounds_estimates_down(
     assert 95 < float(labels[-1][0].removesuffix("%")) < 97
 
 
+def test_a_view_that_is_loaded_once_follows_the_clock_while_somebody_looks(
+    evaluate: Evaluate,
+) -> None:
+    """An item's last answer was 90 seconds ago."""
+    texts = evaluate(
+        """
+        const { ItemPage } = await import('./page/item_page.js');
+        const at = inHours(-1 / 40);
+        const item = { itemId: 'i', headword: 'snow', domains: [], answers: 1, correctAnswers: 1,
+          mastery: 'LEARNING', firstAnsweredAt: at, lastAnsweredAt: at };
+        const data = { item, history: { reviews: [], days: [] }, forgetting: [],
+          today: [{ date: dayIn(0) }] };
+        globalThis.fetch = async () => new Response(JSON.stringify({ data }));
+        let tick;
+        globalThis.setInterval = (act) => { tick = act; };
+        const texts = [];
+        class Shown extends ItemPage {
+          draw() { texts.push(/\\d+ minutes? ago/.exec(this.sections().at(-1).textContent)[0]); }
+        }
+        const page = new Shown(new Element('main'), 'i', null, { named() {} });
+        tick();
+        await page.naming;
+        for (const [seconds, hidden] of [[20, false], [40, true], [40, false]]) {
+          Date.now = () => now + 1_000 * seconds;
+          document.hidden = hidden;
+          tick();
+        }
+        print(texts);
+        """
+    )
+    assert texts == ["1 minute ago", "1 minute ago", "2 minutes ago"]
+
+
 def test_a_late_response_is_not_shown_as_the_list_of_another_filter(evaluate: Evaluate) -> None:
     filters, total = evaluate(
         """
