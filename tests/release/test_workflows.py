@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,20 @@ def test_the_checks_workflow_requires_the_programs_of_the_ci_script() -> None:
     (wanted,) = re.findall(r"^required=\((.*)\)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     required = re.findall(r"--require ([\w-]+)", (FOLDER / "checks.yaml").read_text())
     assert {*wanted.split()} <= {*required}
+
+
+def test_once_a_week_the_tests_run_with_the_clock_a_year_ahead_on_a_sunday(tmp_path: Path) -> None:
+    (step,) = [
+        step
+        for step, _, _ in steps(FOLDER / "checks.yaml")
+        if step.get("if") == "github.event_name == 'schedule'"
+    ]
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    done = run_step(tmp_path, step, "make", "date +%s")
+    ahead = timedelta(seconds=int(done.stdout) - time.time())
+    assert abs(ahead - timedelta(days=365)) < timedelta(minutes=5)
+    (start,) = read(FOLDER / "checks.yaml")["on"]["schedule"]
+    assert start["cron"].endswith(" * * 6")
 
 
 @each_file
