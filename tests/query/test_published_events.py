@@ -96,8 +96,7 @@ class World:
     def add_learner(self, zone: str | None = None) -> str:
         """Return a new learner; without `zone`, it is about noon where the learner is."""
         user = f"learner-{next(_numbers)}"
-        zone = zone or f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
-        self.move(user, zone, ago=timedelta(days=9))
+        self.move(user, zone or recent_events.noon_zone(), ago=timedelta(days=9))
         return user
 
     def move(self, user: str, zone: str, ago: timedelta = timedelta()) -> None:

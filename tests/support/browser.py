@@ -28,7 +28,7 @@ from progress.demo import loading
 from progress.importers import envelope_lines
 from progress.local import data_folder, development_key, ports
 from progress.local.stack import running
-from tests.support import cli, folders, programs
+from tests.support import cli, folders, programs, recent_events
 
 # The headless shell comes first: it has no window, and takes half as much CPU time as Chromium.
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
@@ -305,10 +305,20 @@ def selected_day(page: Page) -> str:
     return str(day)
 
 
-def create_learner(stack: Stack, *, ago: timedelta | None = None) -> str:
-    """Create a learner who finished a session `ago` before now, by default today; return the id."""
-    user = f"page-{uuid.uuid4()}"
-    stack.publish(*lesson(user, 3, 1, ago=earlier_today() if ago is None else ago))
+def create_learner(stack: Stack, *, ago: timedelta = timedelta(minutes=10)) -> str:
+    """Create a learner who finished a session `ago` before now, and for whom it is about noon.
+
+    Return the learner's id.
+    """
+    user = move_to_noon(stack, f"page-{uuid.uuid4()}")
+    stack.publish(*lesson(user, 3, 1, ago=ago))
+    return user
+
+
+def move_to_noon(stack: Stack, user: str) -> str:
+    """Move a learner to where it is about noon, so that no day ends in the test; return the id."""
+    zone, long_ago = recent_events.noon_zone(), datetime.now(UTC) - timedelta(days=999)
+    stack.publish(envelope("UserPreferencesChanged", long_ago, user_id=user, timezone=zone))
     return user
 
 

@@ -24,6 +24,11 @@ def ago(days: int) -> datetime:
     return datetime.now(UTC) - timedelta(days=days, seconds=1)
 
 
+def noon_zone() -> str:
+    """Return a zone where it is about noon, on the day of UTC."""
+    return f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
+
+
 def study(user: str, days: int, answers: int = 0) -> list[dict[str, Any]]:
     """Return the events of a session that was completed this number of days ago."""
     session = f"{uuid.uuid4()}"

@@ -88,7 +88,7 @@ def test_an_open_table_does_not_stretch_the_card_beside_it_and_a_view_opens_at_i
 
 
 def test_the_goal_s_dots_stay_in_their_card(visit: Visits, demo: Stack) -> None:
-    user = f"page-{uuid.uuid4()}"
+    user = browser.move_to_noon(demo, f"page-{uuid.uuid4()}")
     demo.publish(browser.envelope("GoalSet", datetime.now(UTC), user_id=user, answers_per_day=9))
     demo.publish(*browser.lesson(user, 2))
     page = visit(viewport={"width": 700, "height": 800}).open(user)
@@ -197,7 +197,7 @@ def test_a_section_that_passes_while_the_learner_leaves_is_not_added_to_the_next
 def test_a_met_goal_closes_the_ring_and_is_celebrated_for_a_second(
     visit: Visits, demo: Stack
 ) -> None:
-    user = f"page-{uuid.uuid4()}"
+    user = browser.move_to_noon(demo, f"page-{uuid.uuid4()}")
     demo.publish(browser.envelope("GoalSet", datetime.now(UTC), user_id=user, answers_per_day=4))
     demo.publish(*browser.lesson(user, 2))
     visitor = visit(reduced_motion="no-preference")
@@ -337,7 +337,7 @@ def test_the_page_marks_a_streak_at_risk(visit: Visits, demo: Stack) -> None:
 def test_the_page_shows_the_goal_and_that_a_rest_day_keeps_the_streak(
     visit: Visits, demo: Stack
 ) -> None:
-    user, now = f"page-{uuid.uuid4()}", datetime.now(UTC)
+    user, now = browser.move_to_noon(demo, f"page-{uuid.uuid4()}"), datetime.now(UTC)
     yesterday = now - timedelta(days=1)
     rest = browser.envelope("RestDayTaken", yesterday, user_id=user, date=f"{now:%Y-%m-%d}")
     goal = browser.envelope("GoalSet", yesterday, user_id=user, answers_per_day=3)
@@ -352,7 +352,7 @@ def test_the_page_shows_the_goal_and_that_a_rest_day_keeps_the_streak(
 def test_the_page_celebrates_a_milestone_when_it_is_reached_and_lists_it(
     visit: Visits, demo: Stack
 ) -> None:
-    user = f"page-{uuid.uuid4()}"
+    user = browser.move_to_noon(demo, f"page-{uuid.uuid4()}")
     for item in range(9):
         demo.publish(*browser.lesson(user, 1, item=f"milestone-{item}"))
     page = visit().open(user)
