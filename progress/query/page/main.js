@@ -235,6 +235,7 @@ function showState() {
 
 function showSignIn(title, reason = null) {
   closeView();
+  document.title = 'Progress'; // nothing of the view that it hides
   const url = session.signInUrl();
   main.setAttribute('aria-busy', 'false');
   main.replaceChildren(h('section', { class: 'card wide problem' },

@@ -161,6 +161,22 @@ def test_welcome_and_sign_in_have_no_accessibility_violations(visit: Visits, dem
     assert fits(visitor.page)
 
 
+def test_the_sign_in_s_title_names_nothing_of_the_view_that_it_hides(visit: Visits) -> None:
+    page = visit().open(at="#/items")
+    page.locator(".item-list th a").first.click()
+    expect(page).to_have_title(re.compile(r".+ · Progress"))
+    page.get_by_role("link", name="What the words mean").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_title("Progress")
+    page.reload()  # what the list has told is forgotten
+    page.go_back()
+    expect(page).to_have_url(re.compile("#/item/"))
+    page.get_by_label("Sign in with a token").fill("7")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Your sign-in has ended")).to_be_visible()
+    expect(page).to_have_title("Progress")
+
+
 def fits(page: Page) -> bool:
     """Return whether the page is no wider than the screen; wide tables scroll inside a frame."""
     return bool(
