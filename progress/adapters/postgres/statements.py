@@ -143,13 +143,10 @@ def load(file: str, name: str, /, **constants: str) -> NumberedStatement:
 
 
 @functools.lru_cache(maxsize=1_000)
-def load_columns(file: str, name: str, columns: str, select: str) -> NumberedStatement:
-    """Return a statement for asyncpg that selects `columns` from the result of a block.
-
-    `select` is the block of `sql/query/compiled.sql` that does so.
-    """
+def load_columns(file: str, name: str, columns: str) -> NumberedStatement:
+    """Return a statement for asyncpg that selects `columns` from the result of a block."""
     query = blocks(file)[name].rstrip(";")
-    text = fill("query/compiled", select, columns=columns, query=query)
+    text = fill("query/compiled", "select_columns", columns=columns, query=query)
     return number(text, f"{file} {name}")
 
 

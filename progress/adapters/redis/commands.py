@@ -147,11 +147,6 @@ def version_expires_at_ms(known_at: float) -> int:
     return int((time.time() + VERSION_TTL_S - (time.monotonic() - known_at)) * 1000)
 
 
-def get_versions(keys: Sequence[str]) -> Command:
-    """Get the copies of versions; the reply is a list, with None for a missing copy."""
-    return ("MGET", *keys)
-
-
 def set_newer_versions(versions: Mapping[str, int], expires_at_ms: int) -> Command:
     """Set the copy of each key, unless the copy is newer; see `version_expires_at_ms`."""
     return ("EVAL", _SET_SCRIPT, len(versions), *versions, expires_at_ms, *versions.values())

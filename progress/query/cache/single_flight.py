@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 from progress.adapters import request_scope
 from progress.errors import DeadlineExceeded
 
+MAX_LEAD_S = 1.0
+
 T = TypeVar("T")
 
 
@@ -57,27 +59,26 @@ class Flight(Generic[T]):
 class SingleFlight(Generic[T]):
     """Computations in progress, by key.
 
-    A caller does not join a computation that started more than `max_age` seconds ago. A computation
-    may fail at its deadline. A caller therefore joins only if the caller's deadline is at most
-    `max_age` seconds after the computation's deadline.
+    A computation may fail at its deadline. A caller therefore joins only if the caller's deadline
+    is at most a second after the computation's deadline.
     """
 
-    def __init__(self, max_age: float) -> None:
-        self._max_age = max_age
+    def __init__(self) -> None:
         self._flights: dict[Hashable, Flight[T]] = {}
 
-    async def join(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> T:
-        while flight := self.in_progress(key):
+    async def join(self, key: Hashable, compute: Callable[[], Awaitable[T]], *, since: float) -> T:
+        """Join a computation that started after `since`, a monotonic time, or start one."""
+        while flight := self.in_progress(key, since):
             with contextlib.suppress(Abandoned):
                 return await flight.join()
         return await self.start(key, compute)
 
-    def in_progress(self, key: Hashable) -> Flight[T] | None:
+    def in_progress(self, key: Hashable, since: float) -> Flight[T] | None:
         """Return the flight that the caller may join, if any."""
         flight = self._flights.get(key)
-        if flight is None or time.monotonic() - flight.started_at >= self._max_age:
+        if flight is None or flight.started_at < since:
             return None
-        earliest = request_scope.current().deadline - self._max_age
+        earliest = request_scope.current().deadline - MAX_LEAD_S
         return flight if flight.deadline >= earliest else None
 
     async def start(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> T:

@@ -14,7 +14,6 @@ The gain was measured on one core with 30 rows of 7 fields (docs/decisions.md): 
 0.5 ms, and 1.1 ms with resolvers.
 """
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -36,7 +35,6 @@ from graphql import (
 from graphql.type import get_nullable_type
 
 from progress.adapters.postgres.statements import fill
-from progress.query.cache.responses import ComputedEntry
 from progress.query.execution.selection import Field
 from progress.query.graphql.schema import LearnerQuery
 from progress.query.read_models.reader import Reader
@@ -94,36 +92,22 @@ class CompiledField:
         self._checked_types: Mapping[str, str] | None = None
         self._has_enums = any(column.members for column in self._columns)
 
-    async def run(
-        self,
-        reader: Reader,
-        user_id: str,
-        arguments: Values,
-        at: datetime,
-        *,
-        versioned: bool = False,
-    ) -> ComputedEntry:
-        """Return the field's JSON and, if `versioned`, the learner's version.
+    async def run(self, reader: Reader, user_id: str, arguments: Values, at: datetime) -> bytes:
+        """Return the field's JSON.
 
-        The JSON is never older than the version. Raise InvalidRows if graphql-core would report an
-        error, and BadInput for an invalid argument.
+        Raise InvalidRows if graphql-core would report an error, and BadInput for an invalid
+        argument.
         """
         query = self._sql.build(at, arguments)
         parameters = {"user_id": user_id, **query.parameters}
         types = await reader.column_types(query.file, query.block)
         if types is not self._checked_types:
             self._check_types(types)
-        select = (query.file, query.block, self._select_list, parameters)
-        rows = await reader.fetch_columns(*select, versioned=versioned)
-        version = rows[0][-1] if versioned and rows else None
-        if versioned and not rows:  # no rows, so no version: read the version, then reread the rows
-            (row,) = await reader.fetch("query/compiled", "fetch_version", user_id=user_id)
-            version = row["version"]
-            rows = await reader.fetch_columns(*select, versioned=versioned)
+        rows = await reader.fetch_columns(query.file, query.block, self._select_list, parameters)
         data = self._to_json(rows)
         if self._has_enums or b"null" in data:
             self._check_rows(rows)
-        return ComputedEntry(data, version)
+        return data
 
     def _check_types(self, types: Mapping[str, str]) -> None:
         """Raise InvalidRows if a column's PostgreSQL type and GraphQL type have different JSON."""
@@ -136,9 +120,7 @@ class CompiledField:
         if self._entry is not None:
             if not rows:
                 return b"[]"
-            # Transpose the rows, but leave out the version in the last column.
-            columns = zip(*rows, strict=True)
-            return _encode(list(self._entry.build(itertools.islice(columns, len(self._columns)))))
+            return _encode(list(self._entry.build(zip(*rows, strict=True))))
         if self._field.is_list:  # of scalars
             return orjson.dumps([row[0] for row in rows], option=_FORMAT)
         return orjson.dumps(self._to_object(rows), option=_FORMAT)

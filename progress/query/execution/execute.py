@@ -123,6 +123,8 @@ async def run(
     # Each field of a mutation counts as a request.
     requests = (len(plan) or 1) if kind is OperationType.MUTATION else 1
     keys = [field.cache_key for field in asked if field.cache_key]
+    is_apart = not asked and bool(plan) and all(field.name in _APART for field in plan)
+    projected_to = None if is_apart else await cache.versions.projected_to()
     lookup = await cache.lookup(
         context.caller.user_id,
         keys,
@@ -130,14 +132,10 @@ async def run(
         requests=requests - request.is_counted,
         bypass=bypass,
     )
-    is_apart = not asked and bool(plan) and all(field.name in _APART for field in plan)
-    projected_to = None if is_apart else await cache.versions.projected_to()
     if not await _may_read(asked, context):
         asked = []  # the resolvers report Forbidden
     answers = Answers(asked, context, cache, lookup)
-    result = await answers.join(plan)
-    if result is None:
-        result = await prepared.executor.copy_for(context).run(answers)
+    result = await prepared.executor.copy_for(context).run(answers)
     if result.errors and not any(
         field.is_answer and fields.value_at(result, field.place) is not None for field in plan
     ):

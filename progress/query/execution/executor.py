@@ -2,8 +2,7 @@
 
 The value of such a field is JSON from the cache or from one SELECT. orjson inserts it into the
 response as it is. If it cannot be computed, the field's resolver runs, so that each error comes
-from graphql-core. If a query consists of such fields, and at most one is not cached, their values
-are its result, and nothing is left to execute.
+from graphql-core.
 """
 
 import functools
@@ -16,18 +15,15 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
 
 from progress.errors import RequestRejected, StatementFailed, Unavailable
-from progress.query.cache.responses import Compute, ComputedEntry, Lookup, ResponseCache
+from progress.query.cache.responses import Compute, Lookup, ResponseCache
 from progress.query.execution import fields
 from progress.query.execution.compiled import CompiledField, InvalidRows
-from progress.query.execution.fields import Place, PlannedField, RequestedField
+from progress.query.execution.fields import Place, RequestedField
 from progress.query.graphql.context import Context
 
 
 class _ResolverFailed(Exception):
     """There are errors instead of a result that can be cached."""
-
-
-_FAILURES = (InvalidRows, RequestRejected, StatementFailed, Unavailable)
 
 
 class Answers:
@@ -41,80 +37,31 @@ class Answers:
         lookup: Lookup,
     ) -> None:
         """`lookup` has looked up the cacheable ones of these fields."""
-        self._asked, self._context, self._cache, self._lookup = asked, context, cache, lookup
-        self._failures: dict[Place, Exception] = {}
-
-    @functools.cached_property
-    def fields(self) -> Mapping[Place, RequestedField]:
-        return {field.planned.place: field for field in self._asked}
-
-    @functools.cached_property
-    def found(self) -> dict[Place, bytes]:
-        entries = iter(self._lookup.entries)
-        return {
+        self._context, self._cache, self._lookup = context, cache, lookup
+        entries = iter(lookup.entries)
+        self.fields = {field.planned.place: field for field in asked}
+        self.found = {
             field.planned.place: entry
-            for field in self._asked
+            for field in asked
             if field.cache_key and (entry := next(entries)) is not None
         }
 
-    async def join(self, plan: Sequence[PlannedField]) -> ExecutionResult | None:
-        """Return the result of a query of these fields; None if graphql-core must run the query.
-
-        It must in order to report an error, to run a resolver, or to run several SELECTs at once.
-        """
-        if not plan or len(self._asked) < len(plan):
-            return None
-        entries = self._lookup.entries
-        if len(entries) == len(plan) and self._lookup.result == "hit":
-            return _join(self._asked, cast("list[bytes]", entries))
-        missing = self.fields.keys() - self.found.keys()
-        if len(missing) > 1:
-            return None
-        for place in missing:
-            field = self.fields[place]
-            if field.compiled is None:
-                return None
-            try:
-                self.found[place] = await self.select(field, field.compiled)
-            except _FAILURES as error:
-                self._failures[place] = error
-                return None
-        return _join(self._asked, [self.found[place] for place in self.fields])
-
     async def select(self, field: RequestedField, compiled: CompiledField) -> bytes:
-        """Return the JSON of a field with SQL. The SELECT runs once, even if it fails."""
-        if failure := self._failures.pop(field.planned.place, None):
-            raise failure
-        # The SELECT reads the learner's version only if Redis did not have it, because reading the
-        # version takes 20 % of the SELECT's time.
-        versioned = (
-            field.planned.returns_version
-            and self._lookup.versions.learners.get(field.user_id) is None
-        )
+        """Return the JSON of a field with SQL."""
         compute = functools.partial(
             compiled.run,
             self._context.queries.reader,
             field.user_id,
             field.arguments,
             self._context.at,
-            versioned=versioned,
         )
-        return await self.share(field, compute, returns_version=versioned)
+        return await self.share(field, compute)
 
-    async def share(
-        self, field: RequestedField, compute: Compute, *, returns_version: bool = False
-    ) -> bytes:
+    async def share(self, field: RequestedField, compute: Compute) -> bytes:
         """Compute the field's JSON, or share the computation of another request."""
         if field.cache_key is None:
-            return (await compute()).data
-        return await self._cache.get_or_compute(
-            self._lookup, field.cache_key, compute, returns_version=returns_version
-        )
-
-
-def _join(roots: Sequence[RequestedField], values: Sequence[bytes]) -> ExecutionResult:
-    pairs = zip(roots, values, strict=True)
-    return ExecutionResult({str(each.planned.place[0]): orjson.Fragment(v) for each, v in pairs})
+            return await compute()
+        return await self._cache.get_or_compute(self._lookup, field.cache_key, compute)
 
 
 class Call(NamedTuple):
@@ -202,7 +149,7 @@ class FieldExecutor(Executor[None]):
         value = super().execute_field(*call)
         return await value if self.is_awaitable(value) else value
 
-    async def _compute(self, call: Call) -> ComputedEntry:
+    async def _compute(self, call: Call) -> bytes:
         """Return the field's JSON. Raise an error that other requests, which wait for it, share."""
         apart = cast("FieldExecutor", self.build_per_event_executor(self.root_value))
         errors = apart.collected_errors.errors  # the copy collects its own errors
@@ -215,4 +162,4 @@ class FieldExecutor(Executor[None]):
             raise next(
                 (cause for cause in causes if isinstance(cause, Unavailable)), _ResolverFailed()
             )
-        return ComputedEntry(orjson.dumps(value))
+        return orjson.dumps(value)

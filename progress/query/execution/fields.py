@@ -59,7 +59,6 @@ class PlannedField:
         self.compiled: CompiledField | None = None
         if declaration.sql and field.is_valid:
             self.compiled = compile_field(field, declaration.sql)
-        self.returns_version = bool(self.compiled and self.cache and not self.cache.clock)
         self._weight, self._entry_weight = limits.weigh(field)
         self._nested_rows, self._entry_rows = limits.rows_of_selections(self.cost, field)
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import NAMESPACE_OID, uuid5
 
@@ -20,18 +20,15 @@ import msgspec
 
 from progress.adapters import request_scope
 from progress.adapters.pubsub import clients, wakeups
-from progress.adapters.redis import commands
 from progress.adapters.telemetry import tracing
 from progress.errors import (
     BadInput,
     NotFound,
     ProgressError,
     PubSubUnavailable,
-    RedisUnavailable,
     Unavailable,
 )
 from progress.event_store import events
-from progress.projections import schema
 from progress.query.cache.rate_limit import EVENTS, RateLimiter
 from progress.query.cache.versions import DatabaseVersions
 from progress.query.graphql.announcements import Announcement, Announcements, Data
@@ -161,11 +158,10 @@ class EventPublisher:
         redis: "Client | None",
         versions: DatabaseVersions,
     ) -> None:
-        self._reader, self._redis, self._versions = reader, redis, versions
+        self._reader, self._versions = reader, versions
         self._announcements = Announcements(reader, redis)
         self._limiter = RateLimiter(redis, _MAX_EVENTS_PER_HOUR, EVENTS)
         self._settings = settings
-        self._schema = schema.schema_name()
 
     async def publish(self, event: UserEvent, at: datetime) -> PublishedEvent:
         """Publish the event, unless it is recorded; return once Pub/Sub has it.
@@ -227,30 +223,15 @@ class EventPublisher:
         return False
 
     async def _is_counted(self, event: PublishedEvent) -> bool:
-        """Return whether `projectedTo` has passed the event; then no cached response is older.
-
-        The fold's commit is visible here before the fold copies the learner's version to Redis.
-        """
+        """Return whether `projectedTo` has passed the event."""
         began = time.monotonic()
         found = await self._reader.fetch(
             "query/published_events", "position", event_id=event.event_id
         )
         if not found:
             return False
-        shared = await self._versions.fetch_shared_versions(since=began)
-        if shared.position < found[0]["position"]:
-            return False
-        learner = await self._versions.fetch_learner(
-            event.user_id, datetime.now(UTC), since=shared.known_at
-        )
-        if self._redis and learner.is_known:
-            key = commands.learner_version_key(self._schema, event.user_id)
-            expires_at = commands.version_expires_at_ms(learner.known_at)
-            with contextlib.suppress(RedisUnavailable):
-                await self._redis.run(
-                    commands.set_newer_versions({key: learner.version}, expires_at)
-                )
-        return True
+        position: int = found[0]["position"]
+        return (await self._versions.fetch_position(since=began)).position >= position
 
     async def _send(self, event: UserEvent, occurred_at: datetime | None) -> None:
         if not wakeups.outage().is_over:

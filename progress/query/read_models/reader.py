@@ -114,12 +114,10 @@ class Reader:
         return Page(items, has_next=len(found) > first, total_count=rows[0]["total_count"])
 
     async def fetch_columns(
-        self, file: str, block: str, columns: str, parameters: Parameters, *, versioned: bool
+        self, file: str, block: str, columns: str, parameters: Parameters
     ) -> list[asyncpg.Record]:
-        """Return these columns of a block's rows; if `versioned`, also the learner's version."""
-        name = "select_columns_and_version" if versioned else "select_columns"
-        statement = statements.load_columns(file, block, columns, name)
-        return await self._run(statement, parameters)
+        """Return these columns of a block's rows."""
+        return await self._run(statements.load_columns(file, block, columns), parameters)
 
     async def fetch_at(
         self,

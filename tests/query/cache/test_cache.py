@@ -2,9 +2,8 @@
 
 import asyncio
 import itertools
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,17 +13,15 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from progress.adapters import request_scope
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import NumberedStatement
-from progress.adapters.redis import commands
 from progress.event_store import dead_letters
-from progress.projections import batch, changes, rebuild, replay, schema
+from progress.projections import batch, rebuild, replay
 from progress.projections.projector import SHARDS, Projector
 from progress.query import warm as cache_warming
 from progress.query.cache import keys as cache_keys
-from progress.query.cache import responses
 from progress.query.cache.keys import CacheKey, cache_key
-from progress.query.cache.responses import ComputedEntry
 from progress.query.cache.versions import ProjectedTo
 from progress.query.graphql.schema import FIELDS
 from progress.query.read_models.reader import Parameters, Reader, open_reader
@@ -32,7 +29,7 @@ from tests.conftest import Store
 from tests.support import api, cache_instances, cli, model_rows, sample_events
 from tests.support.api import Api, Body
 from tests.support.cache_instances import NOW, Instance, fold
-from tests.support.stage import append, publisher
+from tests.support.stage import append, connect, publisher
 
 ANN, BEN = (cache_instances.all_keys(user) for user in ("ann", "ben"))
 NAMES = {key.name for key in ANN}
@@ -62,6 +59,8 @@ query Everything($from: Date!, $to: Date!) {
 }
 fragment Standing on UserProgress { totalSessionsCompleted accuracyRate lastUpdated }
 """
+DAYS = 'dailyStats(from: "2024-03-25", to: "2024-05-05") { answers }'
+TABLES = {"versions": "FROM batch_checkpoints", "daily_stats": "FROM daily_stats"}
 NO_CACHE = {"cache-control": "no-cache"}
 RANGE = {"from": "2024-03-25", "to": "2024-05-05"}
 
@@ -234,26 +233,28 @@ def record_statements(reader: Reader) -> list[str]:
     return statements
 
 
-def test_a_version_with_a_copy_in_redis_is_not_read_from_the_database(apis: list[Api]) -> None:
+def test_an_operation_reads_the_versions_once_before_it_looks_at_the_cache(apis: list[Api]) -> None:
     one, _ = apis
     statements = record_statements(one.reader)
-
-    def check(first_day: str, version_sql: str) -> None:
-        query = f'{{ dailyStats(from: "{first_day}", to: "2024-05-05") {{ answers }} }}'
+    one.post("{ projectionStatus { name } }")  # reads the position, which is known for a second
+    for result, read in (("MISS", ["versions", "daily_stats"]), ("HIT", ["versions"])):
         statements.clear()
-        assert cache_result(one.post(query)) == "MISS"
-        daily = [text for text in statements if "FROM daily_stats" in text]
-        assert [version_sql in text for text in daily] == [True]
-        assert cache_result(one.post(query)) == "HIT"
-
-    check("2024-03-25", "SELECT version FROM user_progress")
-    check("2024-03-26", "")
-    assert not any("SELECT version" in text for text in statements)
+        assert cache_result(one.post(f"{{ {DAYS} }}")) == result
+        named = [next(each for each in TABLES if TABLES[each] in text) for text in statements]
+        assert named == read
 
 
-def learner_key(user: str) -> str:
-    """Return the Redis key that holds a copy of the learner's version."""
-    return commands.learner_version_key(schema.schema_name(), user)
+def test_nothing_is_answered_if_the_versions_cannot_be_read(
+    apis: list[Api], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = f"{{ {DAYS} }}"
+    assert [cache_result(apis[0].post(query)) for _ in range(2)] == ["MISS", "HIT"]
+    with closing(connect(store.url)) as locking, monkeypatch.context() as patch:
+        patch.setattr(request_scope, "TIMEOUT_S", 0.3)
+        locking.run("BEGIN")
+        locking.run("LOCK TABLE user_progress IN ACCESS EXCLUSIVE MODE")
+        assert apis[0].error(query)[0] == "UNAVAILABLE"
+    assert cache_result(apis[0].post(query)) == "HIT"
 
 
 def find_changes(instances: list[Instance], before: list[bytes], user: str = "ann") -> set[str]:
@@ -263,21 +264,6 @@ def find_changes(instances: list[Instance], before: list[bytes], user: str = "an
     for instance in instances:
         assert instance.get(*keys) == expected
     return {key.name for key, old, new in zip(keys, before, expected, strict=True) if old != new}
-
-
-def test_changes_are_visible_although_another_revision_has_higher_versions(
-    both: list[Instance], populated: Connection
-) -> None:
-    """During a release, each revision has its own read models, with their own version numbers."""
-    other, greatest = "progress_0123456789ab", 2**60
-    publisher().publish_batch(other, greatest, known_at=time.monotonic())
-    publisher().publish(changes.Change(other, greatest, '["ann"]', catalogue=True), greatest)
-    for instance in both:
-        instance.get(*ANN)
-    before = both[0].read(*ANN)
-    append(populated, [*LESSON, sample_events.item_published("i1", "C1", at=NOW)])
-    batch.run(populated, publisher=publisher())
-    assert find_changes(both, before) == NAMES - UNCHANGED
 
 
 def test_the_first_result_after_a_replay_reflects_the_replayed_event(
@@ -294,56 +280,6 @@ def test_the_first_result_after_a_replay_reflects_the_replayed_event(
         (letter,) = dead_letters.list_letters(populated)
         assert replay.replay(populated, letter.letter_id, publisher()) is None
         assert {"userProgress", "dailyStats", "itemStats"} <= find_changes(both, before, "cat")
-
-
-def test_an_unpublished_change_is_hidden_for_at_most_five_seconds(
-    both: list[Instance], populated: Connection, server: "redis.Redis"
-) -> None:
-    before = both[0].read(*ANN)
-    append(populated, LESSON)
-    with cache_instances.without_publishing():
-        Projector(populated, publisher=publisher()).catch_up_all()
-    copies = list(server.scan_iter("version:*"))
-    assert len(copies) == 4
-    for copy in copies:
-        assert 0 < server.pttl(copy) <= 5_000
-    server.delete(*copies)  # as if the copies had expired
-    assert {"userProgress", "dailyStats", "itemStats"} <= find_changes(both, before)
-
-
-def test_the_copy_of_a_version_in_redis_never_decreases(
-    both: list[Instance], populated: Connection, server: "redis.Redis"
-) -> None:
-    key = learner_key("ann")
-    newest = int(server.get(key) or 0)
-    publisher().publish(changes.Change(schema.schema_name(), newest - 1, '["ann"]', None))
-    assert server.get(key) == b"%d" % newest
-    now = time.monotonic()
-    publisher().publish(
-        changes.Change(
-            schema.schema_name(), newest + 1, '["ann"]', None, began=now - commands.VERSION_TTL_S
-        )
-    )
-    assert server.get(key) is None  # no copy: the change is older than the TTL
-    publisher().publish(
-        changes.Change(schema.schema_name(), newest, '["ann"]', None, began=now - 2)
-    )
-    assert server.pttl(key) <= 3_000
-
-
-@pytest.mark.parametrize(("events", "copy"), [([NEW_ITEM], "catalogue"), (LESSON, "learner:ann")])
-def test_a_version_is_read_from_the_database_if_its_copy_was_evicted(
-    both: list[Instance],
-    populated: Connection,
-    server: "redis.Redis",
-    events: list[sample_events.Envelope],
-    copy: str,
-) -> None:
-    fold(populated, *events)
-    copy = commands.shared_version_key(schema.schema_name(), copy)
-    assert server.delete(copy) == 1
-    for instance in both:  # the instances remember only older versions
-        assert instance.get(*ANN) == instance.read(*ANN)
 
 
 def test_a_change_during_a_computation_is_in_the_next_result(
@@ -371,7 +307,7 @@ def test_an_entry_copied_to_another_learner_s_key_is_not_used(
     both[0].get(*BEN)
     expected = both[0].read(*ANN)
     server = redis.Redis.from_url(redis_with_notifications, decode_responses=True)
-    server.set(learner_key("ann"), model_rows.read_value(populated, "version", user="ben"), ex=60)
+    model_rows.read_value(populated, "same version", user="ann", other="ben")
     for key in ANN:
         for entry in map(str, server.scan_iter(f"query:{key.name}:ben:*")):
             server.copy(entry, f"query:{key.name}:ann:{key.params}", replace=True)
@@ -641,8 +577,7 @@ def test_a_hundred_concurrent_requests_share_one_statement(one: Instance, key: C
     answers = one.run(hundred())
     assert all(answer == answers[0] for answer in answers)
     assert one.computations == 1
-    # one statement reads the result; the other two read versions
-    assert len(one.reader.statements) == len(set(one.reader.statements)) == 3
+    assert len(one.reader.statements) == 2  # the other one reads the versions
 
 
 def test_requests_share_a_computation_without_redis(store: Store, populated: Connection) -> None:
@@ -662,14 +597,14 @@ class Slow:
         self._one, self._error = one, error
         self.running, self.end = asyncio.Event(), asyncio.Event()
 
-    async def compute(self) -> ComputedEntry:
+    async def compute(self) -> bytes:
         self._one.computations += 1
         data = await read(self._one)
         self.running.set()
         await self.end.wait()
         if self._error:
             raise self._error
-        return ComputedEntry(data)
+        return data
 
     async def get(self) -> bytes:
         cache = self._one.cache
@@ -677,29 +612,27 @@ class Slow:
         return lookup.entries[0] or await cache.get_or_compute(lookup, KEY, self.compute)
 
 
-def test_a_request_that_has_seen_a_newer_version_does_not_share_an_older_result(
-    one: Instance, populated: Connection
+@pytest.mark.parametrize("has_redis", [True, False])
+def test_a_request_does_not_share_a_computation_that_began_before_it(
+    store: Store, populated: Connection, redis_with_notifications: str, has_redis: bool
 ) -> None:
-    async def overtaking() -> None:
+    async def overtaking(one: Instance) -> None:
         slow, quick = Slow(one), Slow(one)
         quick.end.set()
         first = asyncio.create_task(slow.get())
         await slow.running.wait()
         fold(populated, *sample_events.lesson("ann", 4))
-        lookups = [await one.cache.lookup("caller", [KEY], at=NOW) for _ in range(10)]
-        later = [
-            asyncio.create_task(one.cache.get_or_compute(lookup, KEY, quick.compute))
-            for lookup in lookups
-        ]
-        await asyncio.sleep(0)  # now all later requests wait for the first computation
-        slow.end.set()
+        later = [asyncio.create_task(quick.get()) for _ in range(10)]
         expected = await read(one)
-        assert await first != expected
         assert await asyncio.gather(*later) == [expected] * 10
+        slow.end.set()
+        assert await first != expected
         assert one.computations == 2
         assert await one.get_async(KEY) == [expected]
 
-    one.run(overtaking())
+    redis_url = redis_with_notifications if has_redis else None
+    with cache_instances.instances(store, redis_url, 1) as (one,):
+        one.run(overtaking(one))
 
 
 def test_a_request_that_bypasses_the_cache_does_not_share_a_computation(one: Instance) -> None:
@@ -713,34 +646,6 @@ def test_a_request_that_bypasses_the_cache_does_not_share_a_computation(one: Ins
         await first
 
     one.run(bypass())
-
-
-def test_a_returned_version_serves_the_other_fields_of_the_request(
-    one: Instance, server: "redis.Redis"
-) -> None:
-    (key,) = (key for key in ANN if key.name == "domainStats")  # does not depend on the time
-    server.flushall()
-
-    async def compute() -> ComputedEntry:
-        return ComputedEntry(b"[]", 7)
-
-    async def compute_twice() -> None:
-        lookup = await one.cache.lookup("caller", [key], at=NOW)
-        await one.cache.get_or_compute(lookup, key, compute, returns_version=True)
-        one.reader.statements.clear()
-        await one.cache.get_or_compute(lookup, key, compute)
-
-    one.run(compute_twice())
-    assert one.reader.statements == []
-
-
-def test_an_instance_remembers_the_days_of_a_limited_number_of_learners(
-    one: Instance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(responses, "_MAX_LEARNERS", 3)
-    for user in ("ann", "ben", "cyd", "dan", "eva"):
-        one.get(*(key for key in cache_instances.all_keys(user) if key.name == "streak"))
-    assert [*one.cache._days] == ["cyd", "dan", "eva"]
 
 
 def check_answers(instance: Instance) -> None:
