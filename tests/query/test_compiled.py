@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import random
 from collections import Counter
@@ -29,6 +30,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from progress.adapters.postgres import database
+from progress.adapters.redis.async_client import Client
 from progress.auth import Caller
 from progress.errors import QueryTooComplex
 from progress.query.cache.rate_limit import RateLimiter
@@ -327,25 +329,35 @@ class RecordingExecutor(FieldExecutor):
 
 @dataclass
 class Both:
-    """A database on which each query runs twice without a cache: compiled and with resolvers."""
+    """A database on which each query runs twice: compiled, and with resolvers without a cache."""
 
     url: str
+    redis_url: str | None = None
     ways: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._runner = asyncio.Runner()
         self._reader = Reader(self.url)
-        self._cache = ResponseCache(None, RateLimiter(None, 10**9), self._reader)
+        self._redis = Client(self.redis_url, timeout_s=10) if self.redis_url else None
+        self._cache = ResponseCache(self._redis, RateLimiter(None, 10**9), self._reader)
 
     def responses(
         self, query: Query, role: Any = "learner"
     ) -> tuple[GraphQLResponse, GraphQLResponse]:
         """Return the API's response and plain graphql-core's response."""
+        return self._runner.run(self._both(*self._request(query, role)))
+
+    def run(self, query: Query) -> GraphQLResponse:
+        """Return the API's response."""
+        request, context = self._request(query, "learner")
+        answering = execute.run(request, context, cache=self._cache, introspection=False, log=LOG)
+        return self._runner.run(answering)
+
+    def _request(self, query: Query, role: Any) -> tuple[GraphQLRequest, Context]:
         context = Context(
             Caller("ann", role, float("inf")), Queries(self._reader), NOW, AccessTrace(self._reader)
         )
-        request = GraphQLRequest(query.text, query.variables, query.operation_name)
-        return self._runner.run(self._both(request, context))
+        return GraphQLRequest(query.text, query.variables, query.operation_name), context
 
     async def _both(
         self, request: GraphQLRequest, context: Context
@@ -389,6 +401,8 @@ class Both:
 
     def close(self) -> None:
         """Close the connections and the loop."""
+        if self._redis:
+            self._runner.run(self._redis.close())
         self._runner.run(self._reader.close())
         self._runner.close()
 
@@ -448,6 +462,22 @@ def test_an_object_that_is_null_is_null_even_if_only_its_type_is_selected(both: 
         compiled, plain = both.responses(Query(text, {"item": item}, None))
         assert compiled == plain
         assert msgspec.json.decode(compiled.data or b"") == {"item": {"memory": memory}}
+
+
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_a_request_leaves_nothing_to_the_garbage_collector(
+    both: Both, redis_with_notifications: str, is_cached: bool
+) -> None:
+    with closing(Both(both.url, redis_with_notifications if is_cached else None)) as made:
+        for _ in range(3):
+            gc.collect()
+            gc.disable()
+            try:
+                made.run(Query("{ streak { current longest } }", {}, None))
+                left = gc.collect()
+            finally:
+                gc.enable()
+    assert left == 0
 
 
 @pytest.mark.parametrize(
