@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from progress.adapters.redis import async_client, blocking_client, commands, subscriber
+from progress.adapters.redis import async_client, blocking_client, commands
 from progress.adapters.redis.async_client import Client
 from progress.adapters.redis.blocking_client import BlockingClient
 from progress.adapters.redis.url import parse_url
@@ -226,41 +226,6 @@ def test_a_change_is_published_later_if_redis_does_not_take_it(
         assert read() == [b"11", b"2", b"11"]
     assert publish(12)
     assert read()[::2] == [b"12", b"12"]
-
-
-@pytest.mark.parametrize("name", [name for name in CONDITIONS if name != "full"])
-def test_a_subscriber_reports_when_redis_fails_and_when_it_is_back(
-    own: Valkey, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(subscriber, "_TIMEOUT_S", timeout_s(name))
-
-    async def work() -> None:
-        states, received = asyncio.Queue[bool](), asyncio.Queue[str]()
-        subscribed = subscriber.Subscriber(
-            own.url,
-            {"a"},
-            received.put_nowait,
-            lambda: states.put_nowait(subscribed.is_connected),
-        )
-        running = asyncio.create_task(subscribed.run())
-
-        async def await_state(is_connected: bool) -> None:
-            async with asyncio.timeout(30):
-                while await states.get() != is_connected:
-                    pass
-
-        await await_state(True)
-        CONDITIONS[name].begin(own)
-        await await_state(False)
-        CONDITIONS[name].end(own)
-        await await_state(True)
-        own.server().publish("a", "")
-        async with asyncio.timeout(30):
-            assert await received.get() == "a"
-        running.cancel()
-
-    asyncio.run(work())
-    assert capsys.readouterr().out.count("no Redis, so the database is polled") == 1
 
 
 @each_condition

@@ -8,11 +8,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import redis
 import uvloop
 
 from progress.adapters.postgres import database, migrations
-from progress.adapters.redis import async_client, commands, connections
+from progress.adapters.redis import async_client, commands
 from progress.adapters.redis.blocking_client import BlockingClient
 from progress.adapters.redis.url import parse_url
 from progress.errors import DatabaseUnavailable, RedisUnavailable, SettingsError
@@ -75,14 +74,6 @@ def answers_the_others(url: str) -> bool:
         return client.run(commands.ping()) == [b"PONG"]
 
 
-def answers_subscribers(url: str) -> bool:
-    async def ping() -> bool:
-        async with connections.create_subscriber(parse_url(url), timeout_s=10) as client:
-            return await client.ping()
-
-    return uvloop.run(ping())
-
-
 @pytest.mark.parametrize("is_checked", [True, False])
 def test_redis_is_trusted_if_the_authority_in_the_url_signed_the_certificate(
     memorystore: str, authority: tls_certificates.Authority, named: str, *, is_checked: bool
@@ -93,7 +84,6 @@ def test_redis_is_trusted_if_the_authority_in_the_url_signed_the_certificate(
     else:
         assert answers_the_others(url)
         assert answers_the_query_function(url)
-        assert answers_subscribers(url)
 
 
 def check_is_not_trusted(url: str) -> None:
@@ -102,8 +92,6 @@ def check_is_not_trusted(url: str) -> None:
         answers_the_others(url)
     with pytest.raises(RedisUnavailable):
         answers_the_query_function(url)
-    with pytest.raises(redis.ConnectionError, match="certificate"):
-        answers_subscribers(url)
 
 
 def test_an_unknown_authority_is_not_trusted(memorystore: str) -> None:

@@ -20,7 +20,7 @@ from progress.errors import Unavailable
 from progress.projections.projector import Projector
 from progress.query.cache import versions
 from progress.query.cache.single_flight import SingleFlight
-from progress.query.live.hub import LiveQueries, PollIntervals
+from progress.query.live.hub import LiveQueries
 from progress.query.live.sources import Learners
 from progress.query.read_models import as_of
 from tests.conftest import Store
@@ -204,9 +204,7 @@ def test_a_subscription_outlives_the_deadline_of_its_request(
     Projector(connection, publisher=publisher()).catch_up_all()
 
     async def watch() -> None:
-        live_queries = LiveQueries(
-            {"learner": Learners(fetch.queries.reader)}, None, PollIntervals(without_redis=0.01)
-        )
+        live_queries = LiveQueries({"learner": Learners(fetch.queries.reader)}, poll_s=0.01)
         with request_scope.begin(10.0) as scope:
             subscription = live_queries.subscribe("learner", "ann", lambda state: state.progress)
             before = await anext(subscription)

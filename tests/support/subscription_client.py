@@ -17,6 +17,7 @@ from progress import settings
 from progress.local import ports
 from progress.projections import changes
 from progress.projections.projector import Projector
+from progress.query.live.hub import POLL_S
 from tests.conftest import Store
 from tests.support import api, function_process, sample_events, token_issuer
 from tests.support.function_process import FunctionProcess
@@ -33,7 +34,6 @@ STREAK = "subscription { streakUpdated { current lastStudyDate } }"
 
 _IMPORTS = """
 from progress.query.http.subscriptions import StreamLimits
-from progress.query.live.hub import PollIntervals
 """
 
 
@@ -177,7 +177,7 @@ def query_function(
     url: str,
     *,
     limits: str = "",
-    intervals: str = "",
+    poll_s: float = POLL_S,
     server: str = "",
     port: int = 0,
     log: Path | None = None,
@@ -185,11 +185,10 @@ def query_function(
 ) -> Iterator[FunctionProcess]:
     """Run a query function on this database; `port` and `log` as in `function_process.run`.
 
-    `limits`, `intervals` and `server` are source code: the arguments of StreamLimits, PollIntervals
-    and `server.configure`.
+    `limits` and `server` are source code: the arguments of StreamLimits and `server.configure`.
     """
     reader = "Reader(settings.current())"
-    options = f"{reader}, StreamLimits({limits}), PollIntervals({intervals})"
+    options = f"{reader}, StreamLimits({limits}), {poll_s}"
     text = _IMPORTS + function_process.edit("query", reader, options)
     text = text.replace("serve_socket)", f"serve_socket, {server})")
     with token_issuer.serve() as issuer:

@@ -99,19 +99,6 @@ def create_parser() -> hiredis.Reader:
     return hiredis.Reader(protocolError=InvalidResponse, replyError=BaseParser.parse_error)
 
 
-def create_subscriber(address: Address, *, timeout_s: float) -> redis.asyncio.Redis:
-    """Return a client for subscriptions, whose messages are texts."""
-    pool = redis.asyncio.ConnectionPool(
-        connection_class=_async_class(address),
-        socket_connect_timeout=timeout_s,
-        socket_timeout=timeout_s,
-        retry=AsyncRetry(NoBackoff(), 0),
-        decode_responses=True,
-        **_options(address),
-    )
-    return redis.asyncio.Redis.from_pool(pool)
-
-
 def is_outage(error: Exception) -> bool:
     """Return whether this answer of Redis means that it cannot serve: for example, a failover.
 

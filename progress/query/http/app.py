@@ -39,7 +39,7 @@ from progress.query.http.protocol import Cors, Headers, Parameters
 from progress.query.http.sockets import Sockets
 from progress.query.http.static_page import StaticPage
 from progress.query.http.subscriptions import OpenSubscription, Place, StreamLimits, Streams
-from progress.query.live.hub import LiveQueries, PollIntervals
+from progress.query.live.hub import POLL_S, LiveQueries
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
@@ -71,7 +71,7 @@ class QueryApi:
         settings: Settings,
         reader: Reader,
         limits: StreamLimits | None = None,
-        intervals: PollIntervals | None = None,
+        poll_s: float = POLL_S,
         *,
         redis_timeout_s: float | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -94,7 +94,7 @@ class QueryApi:
             trusted_proxies=settings.trusted_proxies,
         ).serve
         sources = build_sources(reader)
-        self._live_queries = LiveQueries(sources, settings.redis_url, intervals)
+        self._live_queries = LiveQueries(sources, poll_s)
         self._downloads = Downloads(settings)
         self._outside = Outside(settings)
         url = settings.serve_events_url

@@ -1,35 +1,26 @@
-"""Live queries: one poller and one Redis subscription per instance feed all subscribers.
+"""Live queries: one poller per instance feeds all subscribers.
 
-A Redis notification says which subject (learner or operation) may have changed. The poller also
-compares the versions in the database with the known versions. While Redis is connected, the
-poller runs less often and needs to find only the changes whose notifications were lost. The
-changes of groups have no notifications, so the poller alone finds them. Changed subjects are read
-in batches, and a subscriber gets only the newest state.
+The poller compares the versions of all subjects, such as learners or operations, with those in the
+database. Changed subjects are read in batches, and a subscriber gets only the newest state.
 """
 
 import asyncio
-import contextlib
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
-
-import msgspec
+from typing import Any, Generic, Protocol, TypeVar
 
 from progress.adapters import request_scope
-from progress.adapters.redis import commands
 from progress.adapters.telemetry import logs
 from progress.errors import InstanceUnavailable, Unavailable
 
-if TYPE_CHECKING:
-    from progress.adapters.redis.subscriber import Subscriber
-
-
 _T = TypeVar("_T")
 
-_BATCH_SIZE = 100  # subjects that one statement reads
-_PAUSE_S = 1.0  # at least, between two reads of a subject whose changes have no notifications
+POLL_S = 0.4  # the pause between two comparisons of versions
+_COMPARED = 1_000  # subjects whose versions one statement reads
+_BATCH_SIZE = 100  # subjects whose states one statement reads
+_AFTER_ERROR_S = 0.2
 
 
 class SubjectState(Protocol):
@@ -56,8 +47,8 @@ class Source(Protocol):
     """A reader of one topic's subjects; it raises Unavailable if the database does not respond."""
 
     @property
-    def channel(self) -> str | None:
-        """The prefix of notification channels, which a subject's id follows; None if none exist."""
+    def pause_s(self) -> float:
+        """The seconds that pass at least between two reads of a subject."""
 
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the version of each subject; leave out subjects that do not exist."""
@@ -165,8 +156,7 @@ class Topic:
 
     def may_read(self, id_: str) -> bool:
         """Return whether the subject has no pause, or its pause has ended."""
-        is_notified = self.source.channel is not None
-        return is_notified or time.monotonic() >= self.subjects[id_].read_at + _PAUSE_S
+        return time.monotonic() >= self.subjects[id_].read_at + self.source.pause_s
 
     def pop_batch(self) -> list[str]:
         """Remove and return some stale subjects, which the caller must read."""
@@ -195,30 +185,13 @@ class Topic:
                 self.stale[id_] = None
 
 
-class PollIntervals(msgspec.Struct, frozen=True):
-    """Seconds between two comparisons of versions in the database."""
-
-    without_redis: float = 0.4
-    with_redis: float = 4.5  # so that also a step of the clock shows within five seconds
-    shortest: float = 0.05  # the minimum, even if comparisons are requested more often
-    after_error: float = 0.2
-
-
 class LiveQueries:
     """The subscriptions of an instance. The poller runs while at least one subscription exists."""
 
-    def __init__(
-        self,
-        sources: Mapping[str, Source],
-        redis_url: str | None,
-        intervals: PollIntervals | None = None,
-    ) -> None:
+    def __init__(self, sources: Mapping[str, Source], poll_s: float = POLL_S) -> None:
         self._topics = {name: Topic(source) for name, source in sources.items()}
-        self._intervals = intervals or PollIntervals()
-        self._poll_requested, self._has_stale = asyncio.Event(), asyncio.Event()
-        self._channels = {commands.EVERYONE_CHANNEL}
-        self._redis_url = redis_url
-        self._subscriber: Subscriber | None = None
+        self._poll_s = poll_s
+        self._has_stale = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
     def subscribe(self, topic_name: str, id_: str, select: Callable[[Any], _T]) -> Subscription[_T]:
@@ -232,8 +205,6 @@ class LiveQueries:
             self._has_stale.set()
         else:
             subscription.publish(subject.state)
-        if topic.source.channel is not None:
-            self._channels.add(topic.source.channel + id_)
         if self._worker is None:
             self._worker = asyncio.create_task(
                 self._run(), context=request_scope.detached_context()
@@ -248,8 +219,6 @@ class LiveQueries:
             return
         del topic.subjects[id_]
         topic.stale.pop(id_, None)
-        if topic.source.channel is not None:
-            self._channels.discard(topic.source.channel + id_)
         if self._worker and not any(topic.subjects for topic in self._topics.values()):
             self._worker.cancel()
             self._worker = None
@@ -274,65 +243,29 @@ class LiveQueries:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._poll())
             tasks.create_task(self._read_stale())
-            if self._redis_url:
-                from progress.adapters.redis.subscriber import Subscriber  # imports redis-py
-
-                self._subscriber = Subscriber(
-                    self._redis_url, self._channels, self._on_message, self._poll_requested.set
-                )
-                tasks.create_task(self._subscriber.run())
-
-    def _on_message(self, channel: str) -> None:
-        if channel == commands.EVERYONE_CHANNEL:
-            self._poll_requested.set()
-        for topic in self._topics.values():
-            prefix = topic.source.channel
-            if prefix is not None and channel.startswith(prefix):
-                topic.mark_stale([channel.removeprefix(prefix)])
-        self._has_stale.set()
 
     async def _poll(self) -> None:
-        """Compare versions after each interval, and whenever a comparison is requested."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._seconds_to_poll()):
-                    await self._poll_requested.wait()
-            self._poll_requested.clear()
+            await asyncio.sleep(self._poll_s)
             for topic in self._topics.values():
                 await self._compare_versions(topic)
-            await asyncio.sleep(self._intervals.shortest)
-
-    def _seconds_to_poll(self) -> float:
-        """Return the seconds until the interval ends or a state expires, whichever is earlier."""
-        is_notified = (
-            self._subscriber is not None
-            and self._subscriber.is_connected
-            and all(t.source.channel is not None for t in self._topics.values() if t.subjects)
-        )
-        interval = self._intervals.with_redis if is_notified else self._intervals.without_redis
-        expiries = [
-            subject.state.expires_at
-            for topic in self._topics.values()
-            for subject in topic.subjects.values()
-            if subject.state and subject.state.expires_at
-        ]
-        first = (min(expiries) - datetime.now(UTC)).total_seconds() if expiries else interval
-        return max(0.0, min(interval, first))
 
     async def _compare_versions(self, topic: Topic) -> None:
-        if not topic.subjects:
-            return
-        try:
-            versions = await topic.source.fetch_versions(list(topic.subjects))
-        except Unavailable:
-            return  # the next comparison finds the change
-        now = datetime.now(UTC)
-        topic.mark_stale(
-            id_
-            for id_, subject in topic.subjects.items()
-            if subject.has_changed(versions.get(id_)) or subject.has_expired(now)
-        )
-        self._has_stale.set()
+        ids = list(topic.subjects)
+        for first in range(0, len(ids), _COMPARED):
+            compared = ids[first : first + _COMPARED]
+            try:
+                versions = await topic.source.fetch_versions(compared)
+            except Unavailable:
+                return  # the next comparison finds the change
+            now = datetime.now(UTC)
+            topic.mark_stale(
+                id_
+                for id_ in compared
+                if (subject := topic.subjects.get(id_))
+                and (subject.has_changed(versions.get(id_)) or subject.has_expired(now))
+            )
+            self._has_stale.set()
 
     async def _read_stale(self) -> None:
         while True:
@@ -351,7 +284,7 @@ class LiveQueries:
         except Unavailable as error:
             logs.write("WARNING", f"changes are published later: {error}")
             topic.fail(batch, error)
-            await asyncio.sleep(self._intervals.after_error)
+            await asyncio.sleep(_AFTER_ERROR_S)
         except asyncio.CancelledError:
             # A subscriber may have begun since the last one ended: leave it to the next worker.
             topic.mark_stale(batch)

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import msgspec
 
-from progress.adapters.redis import commands
 from progress.operations.records import Operation
 from progress.query.read_models.administration import (
     get_operation_versions,
@@ -50,7 +49,7 @@ class OperationState(msgspec.Struct, frozen=True):
 class Learners:
     """A reader of learners' states; it raises Unavailable if the database does not respond."""
 
-    channel = commands.LEARNER_CHANNEL
+    pause_s = 0.0
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -85,7 +84,7 @@ class NewestMark(msgspec.Struct, frozen=True):
 class MilestoneMarks:
     """A reader of the numbers of learners' marks; it raises Unavailable without the database."""
 
-    channel = commands.LEARNER_CHANNEL
+    pause_s = 0.0
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -118,7 +117,7 @@ _QUARTER = timedelta(minutes=15)
 class Groups:
     """A reader of groups' standings; it raises Unavailable if the database does not respond."""
 
-    channel: ClassVar[None] = None
+    pause_s = 0.6  # a group may have thousands of members; the contract allows a second
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -141,7 +140,7 @@ class Groups:
 class Operations:
     """A reader of operations' states; it raises Unavailable if the database does not respond."""
 
-    channel = commands.OPERATION_CHANNEL
+    pause_s = 0.0
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

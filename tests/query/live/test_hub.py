@@ -11,7 +11,6 @@ import pytest
 from graphql import Executor, parse
 from msgspec import Struct
 
-from progress.adapters.redis import commands
 from progress.auth import Caller
 from progress.errors import Forbidden, InstanceUnavailable
 from progress.query.execution import execute
@@ -20,8 +19,7 @@ from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import Downloads
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import protocol, subscriptions
-from progress.query.live import hub
-from progress.query.live.hub import LiveQueries, PollIntervals, Subscription
+from progress.query.live.hub import LiveQueries, Subscription
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
@@ -30,7 +28,7 @@ from progress.settings import Settings
 from tests.query.test_operations import finished_export
 from tests.support.event_loop import in_event_loop
 
-SHORT = PollIntervals(without_redis=0.01, shortest=0.001, after_error=0.01)
+SHORT_S = 0.01
 
 
 class Number(Struct, frozen=True):
@@ -44,17 +42,19 @@ class Number(Struct, frozen=True):
 class Numbers:
     """An in-memory source of states; a test can make it fail."""
 
-    channel: str | None = "changed:number:"
+    pause_s = 0.0
 
     def __init__(self) -> None:
         self.states: dict[str, Number] = {}
         self.error: Exception | None = None
+        self.compared: list[int] = []
         self.batches: list[list[str]] = []
 
     def set(self, name: str, value: int, *, is_final: bool = False) -> None:
         self.states[name] = Number(str(value), value, is_final)
 
     async def fetch_versions(self, ids: Sequence[str]) -> Mapping[str, str]:
+        self.compared.append(len(ids))
         return {id_: self.states[id_].version for id_ in ids}
 
     async def fetch_states(self, ids: Sequence[str]) -> Mapping[str, Number]:
@@ -79,7 +79,7 @@ def numbers() -> Numbers:
 
 
 def subscribe(numbers: Numbers, *names: str) -> tuple[LiveQueries, list[Subscription[int]]]:
-    live_queries = LiveQueries({"number": numbers}, None, SHORT)
+    live_queries = LiveQueries({"number": numbers}, SHORT_S)
     return live_queries, [live_queries.subscribe("number", name, value) for name in names]
 
 
@@ -89,8 +89,7 @@ async def test_the_states_of_many_subjects_are_read_in_few_batches() -> None:
     names = [f"t{n}" for n in range(250)]
     for name in names:
         numbers.set(name, 1)
-    never = PollIntervals(without_redis=3600, shortest=3600, after_error=3600)
-    live_queries = LiveQueries({"number": numbers}, None, never)
+    live_queries = LiveQueries({"number": numbers}, poll_s=3600)
     subscriptions = [live_queries.subscribe("number", name, value) for name in (*names, *names)]
     assert [await anext(subscription) for subscription in subscriptions] == [1] * 500
     assert sorted(map(len, numbers.batches)) == [50, 100, 100]
@@ -113,27 +112,20 @@ async def test_a_state_of_another_day_is_replaced(numbers: Numbers, hours: tuple
 
 
 @in_event_loop
-async def test_versions_are_compared_once_in_each_interval_whatever_is_requested(
-    numbers: Numbers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compared = []
-    fetch = numbers.fetch_versions
-
-    async def count(ids: Sequence[str]) -> Mapping[str, str]:
-        compared.append(ids)
-        return await fetch(ids)
-
-    monkeypatch.setattr(numbers, "fetch_versions", count)
-    hourly = PollIntervals(without_redis=3600, shortest=3600, after_error=3600)
-    live_queries = LiveQueries({"number": numbers}, None, hourly)
-    subscription = live_queries.subscribe("number", "a", value)
-    assert await anext(subscription) == 1
-    for _ in range(50):
-        live_queries._on_message(commands.EVERYONE_CHANNEL)
-        for _ in range(5):
-            await asyncio.sleep(0)
-    assert len(compared) == 1
-    subscription.close()
+async def test_one_statement_compares_the_versions_of_a_thousand_subjects() -> None:
+    numbers = Numbers()
+    names = [f"t{n}" for n in range(1_001)]
+    for name in names:
+        numbers.set(name, 1)
+    _, subscriptions = subscribe(numbers, *names)
+    for subscription in subscriptions:
+        assert await anext(subscription) == 1
+    for name in (names[0], names[-1]):
+        numbers.set(name, 2)
+    assert [await anext(subscriptions[n]) for n in (0, -1)] == [2, 2]
+    assert numbers.compared[:2] == [1_000, 1]
+    for subscription in subscriptions:
+        subscription.close()
 
 
 @in_event_loop
@@ -149,11 +141,10 @@ async def test_a_new_subscriber_does_not_repeat_the_state_for_the_others(numbers
 
 
 @in_event_loop
-async def test_a_subject_without_notifications_is_read_once_in_each_pause(
+async def test_a_subject_with_a_pause_is_read_once_in_each(
     numbers: Numbers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "_PAUSE_S", 0.05)
-    numbers.channel = None
+    monkeypatch.setattr(numbers, "pause_s", 0.05)
     live_queries, (old,) = subscribe(numbers, "a")
     assert await anext(old) == 1
     began = time.monotonic()

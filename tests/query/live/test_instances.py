@@ -1,4 +1,4 @@
-"""Streams of whole instances: notifications, outages, limits, and released resources."""
+"""Streams of whole instances: changes, outages, limits, and released resources."""
 
 import asyncio
 import signal
@@ -11,7 +11,6 @@ from string import ascii_lowercase
 from typing import Any
 
 import pytest
-import redis
 from starlette.types import Message
 
 from progress.adapters.postgres import database
@@ -42,7 +41,6 @@ from tests.support.subscription_client import (
 
 NEVER = 3_600
 UNLEARNED = "subscription { progressUpdated { masteryStats { unlearned } } }"
-NO_POLLING = f"without_redis={NEVER}, with_redis={NEVER}"
 
 
 @pytest.fixture
@@ -51,28 +49,14 @@ def recorder(store: Store) -> Iterator[LessonRecorder]:
         yield recorder
 
 
-def count_subscribers(url: str, user: str = "ann") -> int:
-    """Return the number of subscribers of the learner's channel."""
-    with closing(redis.Redis.from_url(url)) as client:
-        ((_, subscribers),) = client.pubsub_numsub(f"changed:learner:{user}")
-    count: int = subscribers
-    return count
-
-
 @pytest.mark.exhaustive
-def test_streams_of_several_instances_follow_changes_without_polling(
-    store: Store, serve: Serve, valkey: str, subscribe: Subscribe
+def test_streams_of_several_instances_follow_changes(
+    serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
     with ExitStack() as stack:
-        stack.enter_context(subscription_client.publishing_to(valkey, patience_s=10))
-        recorder = stack.enter_context(closing(LessonRecorder(store.url)))
-        ports = [
-            stack.enter_context(serve(intervals=NO_POLLING, REDIS_URL=valkey)).port
-            for _ in range(2)
-        ]
+        ports = [stack.enter_context(serve()).port for _ in range(2)]
         streams = [subscribe(port, PROGRESS) for port in ports for _ in range(2)]
         assert [stream.next_value() for stream in streams] == [None] * 4
-        readiness.wait(lambda: count_subscribers(valkey) == 2, "both subscribers")
         for done in (1, 2):
             recorder.add_lesson()
             for stream in streams:
@@ -82,68 +66,32 @@ def test_streams_of_several_instances_follow_changes_without_polling(
         recorder.append(sample_events.item_published("new to everyone"))
         after = [stream.next_value()["masteryStats"]["unlearned"] for stream in catalogue]
         assert after == [count + 1 for count in before]
-        for stream in (*streams, *catalogue):
-            stream.close()
-        readiness.wait(lambda: count_subscribers(valkey) == 0, "the end of both subscriptions")
-
-
-def test_polling_finds_a_change_whose_notification_was_lost(
-    serve: Serve, valkey: str, recorder: LessonRecorder, subscribe: Subscribe
-) -> None:
-    intervals = f"without_redis={NEVER}, with_redis=0.5"
-    with serve(intervals=intervals, REDIS_URL=valkey) as function:
-        stream = subscribe(function.port, PROGRESS)
-        assert stream.next_value() is None
-        readiness.wait(lambda: count_subscribers(valkey) == 1, "the subscriber")
-        recorder.add_lesson()  # the recorder does not publish to Redis
-        assert stream.next_value()["totalSessionsCompleted"] == 1
 
 
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("ends", [True, False], ids=["ended", "hanging"])
-def test_streams_follow_changes_during_and_after_a_redis_outage(
-    store: Store, serve: Serve, subscribe: Subscribe, ends: bool
+def test_streams_follow_changes_during_a_redis_outage(
+    serve: Serve, recorder: LessonRecorder, subscribe: Subscribe, ends: bool
 ) -> None:
-    with cache_instances.own_valkey() as own, ExitStack() as stack:
-        stack.enter_context(subscription_client.publishing_to(own.url))
-        recorder = stack.enter_context(closing(LessonRecorder(store.url)))
-        # After an error, the projector sends no notifications for one second. Polling finds the
-        # changes of that second.
-        function = stack.enter_context(serve(intervals="with_redis=2", REDIS_URL=own.url))
+    with cache_instances.own_valkey() as own, serve(REDIS_URL=own.url) as function:
         stream = subscribe(function.port, PROGRESS)
         assert stream.next_value() is None
-        readiness.wait(lambda: count_subscribers(own.url) == 1, "the subscriber")
         (own.end if ends else own.stop)()
-        # Polling finds these changes, because Redis delivers no notifications of them. The query
-        # function may notice the outage only after the first change.
-        for done in (1, 2):
-            recorder.add_lesson()
-            assert stream.next_value()["totalSessionsCompleted"] == done
-        (own.start if ends else own.go_on)()
-        readiness.wait(lambda: count_subscribers(own.url) == 1, "the new subscriber")
         recorder.add_lesson()
-        assert stream.next_value()["totalSessionsCompleted"] == 3
+        assert stream.next_value()["totalSessionsCompleted"] == 1
+        assert subscribe(function.port, PROGRESS).next_value()["totalSessionsCompleted"] == 1
 
 
-def test_a_redis_without_scripts_is_told_and_delays_no_change(
-    store: Store, serve: Serve, subscribe: Subscribe, tmp_path: Path
+def test_a_redis_without_scripts_is_told(
+    store: Store, serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
-    """The notification of a change is a script, which a proxy or a right may refuse."""
-    with cache_instances.own_valkey() as own, ExitStack() as stack:
+    """Entries of hashes are stored by a script, which a proxy or a right may refuse."""
+    with cache_instances.own_valkey() as own:
         own.server().execute_command("ACL", "SETUSER", "default", "-@scripting")
-        stack.enter_context(subscription_client.publishing_to(own.url))
-        recorder = stack.enter_context(closing(LessonRecorder(store.url)))
-        log = tmp_path / "log"
-        function = stack.enter_context(
-            serve(intervals=f"with_redis={NEVER}", log=log, REDIS_URL=own.url)
-        )
-        stream = subscribe(function.port, PROGRESS)
-        assert stream.next_value() is None
-        for done in (1, 2):
+        with serve(REDIS_URL=own.url) as function:
             recorder.add_lesson()
-            assert stream.next_value()["totalSessionsCompleted"] == done
-        assert log.read_text(encoding="utf-8").count("no Redis, so the database is polled") == 1
-        _, ready = http_client.fetch_json(function.port, "GET", "/ready")
+            assert subscribe(function.port, PROGRESS).next_value()["totalSessionsCompleted"] == 1
+            _, ready = http_client.fetch_json(function.port, "GET", "/ready")
         assert ready == {"status": "ok", "database": "ok", "cache": "rejects"}
         answer = cli.progress(store.url, "doctor", REDIS_URL=own.url)
         assert "LOOK  Redis rejects EVAL: " in answer.stdout
@@ -190,7 +138,7 @@ def test_streams_survive_broken_database_connections(
 _NAMES = " ".join(f"{3_500 * letter}: totalSessionsCompleted" for letter in ascii_lowercase)
 WIDE = f"subscription {{ progressUpdated {{ {_NAMES} }} }}"
 
-SHORT = "without_redis=0.02, shortest=0"
+SHORT_S = 0.02
 PATIENT = f"stall_s={NEVER}"
 
 
@@ -213,7 +161,7 @@ def test_a_client_that_reads_late_skips_to_the_newest_state(
     serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
     lessons = 80
-    with serve(intervals=SHORT, server=PATIENT) as function:
+    with serve(poll_s=SHORT_S, server=PATIENT) as function:
         idle = open_idle_stream(function.port, subscribe, recorder, lessons)
         values: list[Any] = [idle.next_value()]
         while values[-1] is None or lessons not in values[-1].values():
@@ -225,7 +173,7 @@ def test_a_client_that_reads_late_skips_to_the_newest_state(
 def test_a_stream_that_the_client_does_not_read_ends_soon_after_its_buffer_is_full(
     serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
-    with serve(intervals=SHORT, server="stall_s=0.2") as function:
+    with serve(poll_s=SHORT_S, server="stall_s=0.2") as function:
         idle = open_idle_stream(function.port, subscribe, recorder, 60)
         readiness.wait(lambda: function.count_clients() == 0, "the end of the stream")
         idle.close()
@@ -238,7 +186,7 @@ def test_a_stream_that_the_client_does_not_read_ends_when_its_token_expires(
     token = token_issuer.token("ann", exp=time.time() + 8)
     options = {"headers": {"authorization": f"Bearer {token}"}}
     log = tmp_path / "log"
-    with serve(intervals=SHORT, server=PATIENT, log=log) as function:
+    with serve(poll_s=SHORT_S, server=PATIENT, log=log) as function:
         idle = open_idle_stream(function.port, subscribe, recorder, 60, **options)
         assert function.count_clients() == 1
         readiness.wait(lambda: function.count_clients() == 0, "the end of the stream")
@@ -250,7 +198,7 @@ def test_a_stream_that_the_client_does_not_read_ends_when_its_token_expires(
 def test_shutdown_completes_all_streams(
     serve: Serve, recorder: LessonRecorder, subscribe: Subscribe
 ) -> None:
-    with serve(intervals=SHORT, server=PATIENT) as function:
+    with serve(poll_s=SHORT_S, server=PATIENT) as function:
         idle = open_idle_stream(function.port, subscribe, recorder, 60)
         streams = [subscribe(function.port, PROGRESS) for _ in range(3)]
         for stream in streams:
@@ -293,8 +241,8 @@ def test_opening_a_stream_counts_against_the_rate_limit(serve: Serve, subscribe:
 
 
 @pytest.mark.exhaustive
-def test_a_thousand_streams_do_not_leak_files_or_memory(serve: Serve, valkey: str) -> None:
-    with serve(REDIS_URL=valkey, RATE_LIMIT_PER_MINUTE="1000000") as function:
+def test_a_thousand_streams_do_not_leak_files_or_memory(serve: Serve) -> None:
+    with serve(RATE_LIMIT_PER_MINUTE="1000000") as function:
 
         def try_to_visit() -> bool:
             with closing(Stream(function.port, PROGRESS)) as stream:
@@ -309,10 +257,10 @@ def test_a_thousand_streams_do_not_leak_files_or_memory(serve: Serve, valkey: st
         with ThreadPoolExecutor(8) as visitors:
             # warm-up: the later streams reuse the memory that these streams allocate
             [*visitors.map(visit, range(700))]
-            readiness.wait(lambda: count_subscribers(valkey) == 0, "the end of the streams")
+            readiness.wait(lambda: function.count_clients() == 0, "the end of the streams")
             before = measure(function)
             [*visitors.map(visit, range(1_000))]
-        readiness.wait(lambda: count_subscribers(valkey) == 0, "the end of the streams")
+        readiness.wait(lambda: function.count_clients() == 0, "the end of the streams")
         # A few more files are no leak: the pool may have opened connections to the database.
         readiness.wait(lambda: measure(function)[0] < before[0] + 10, "the end of the connections")
         assert measure(function)[1] < before[1] + 5_000_000
