@@ -22,11 +22,10 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import async_client
 from progress.local import ports, readiness
-from progress.projections import changes
 from tests.support import browser, gate, postgres_servers, terraform, xdist_scheduling
 from tests.support.api import QueryClient
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server, url_of
-from tests.support.stage import Stage, connect, publisher_to
+from tests.support.stage import Stage, connect
 from tests.support.terraform import Root
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
@@ -267,17 +266,13 @@ def empty_redis(valkey: str) -> str:
 
 @pytest.fixture
 def redis_with_notifications(empty_redis: str) -> Iterator[str]:
-    """The URL of the empty Valkey to which changes are published; replies may take up to 10 s."""
+    """The URL of the empty Valkey, which `REDIS_URL` names; its replies may take up to 10 s."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
-        patch.setattr(changes, "_CONNECT_TIMEOUT_S", 10)
-        patch.setattr(changes, "_REPLY_TIMEOUT_S", 10)
         patch.setattr(async_client, "_TIMEOUT_S", 10)
         patch.setattr(async_client, "_HANDSHAKE_TIMEOUT_S", 10)
-        publisher_to.cache_clear()
         settings.current.cache_clear()
         yield empty_redis
-    publisher_to.cache_clear()
 
 
 @pytest.fixture(scope="session")

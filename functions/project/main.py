@@ -10,17 +10,14 @@ import functions_framework
 from flask import Request
 from flask.typing import ResponseReturnValue
 
-from progress import settings
 from progress.adapters import request_deadlines, startup
 from progress.adapters.pubsub import push_request, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.projections import projector
-from progress.projections.changes import Publisher
 
 logs.configure("project")
 request_deadlines.limit()
 _body_deadline = request_deadlines.BodyDeadline()
-_publisher = Publisher(settings.current().redis_url)
 
 
 @functions_framework.http
@@ -41,7 +38,7 @@ def project(request: Request) -> ResponseReturnValue:
             # Imported here, so that a cold start for a wake-up loads no steps of operations.
             from progress.operations import runner
 
-            runner.run(command, _publisher)
+            runner.run(command)
         else:
-            projector.wake(command, _publisher, wakeups.read_event_delay(attributes))
+            projector.wake(command, wakeups.read_event_delay(attributes))
     return "", handled.status

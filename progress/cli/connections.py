@@ -18,8 +18,7 @@ from progress.adapters.postgres.database import Connection, run
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
 from progress.archive import erasure_ledger, manifests
-from progress.errors import PubSubUnavailable, RedisUnavailable, SettingsError, StackError
-from progress.projections.changes import Publisher
+from progress.errors import PubSubUnavailable, SettingsError, StackError
 from progress.settings import LOCAL_PROJECT, Settings
 
 if TYPE_CHECKING:
@@ -74,17 +73,6 @@ def redis() -> str:
     return _stack()["redis_url"]
 
 
-def marks() -> list[tuple[int, int]] | str:
-    """Return the marks of the log, or why they are unknown."""
-    # Imported late, because redis-py takes 150 ms.
-    from progress.adapters.redis import blocking_client
-
-    try:
-        return blocking_client.read_marks(redis())
-    except (SettingsError, RedisUnavailable) as error:
-        return str(error)
-
-
 def connect() -> Connection:
     """Connect to the database as its owner."""
     return startup.connect(database(), name="progress-cli")
@@ -131,16 +119,6 @@ def use_stack() -> None:
     elif settings.current().pubsub_project_id == LOCAL_PROJECT and is_server():
         settings.fill_in(PUBLISH_EVENTS="off")
     settings.current.cache_clear()
-
-
-def change_publisher() -> Publisher:
-    """Return a publisher of changes that uses the Redis of the settings.
-
-    If the settings name neither Redis nor a database, the publisher uses the local stack's Redis.
-    If they name only a database, the publisher does nothing.
-    """
-    url = settings.current().redis_url
-    return Publisher(url if url or _database_settings() else _stack()["redis_url"])
 
 
 def _use_transport() -> None:

@@ -114,15 +114,14 @@ def replay(
     with connections.open_connection() as connection:
         if number is not None:
             _check_no_filter(number, kind, saying, poster, everything)
-            reason = letter_replay.replay(connection, number, connections.change_publisher())
+            reason = letter_replay.replay(connection, number)
             if reason:
                 raise EventStoreError(f"dead letter {number} stays open: {reason}")
             typer.echo(f"Dead letter {number} is replayed.")
             return
         letter_ids = _select(connection, kind, saying, poster, everything)
-        publisher = connections.change_publisher()
         with terminal.progress_bar(Console(), "replaying", len(letter_ids)) as show_progress:
-            reasons = letter_replay.replay_all(connection, letter_ids, publisher)
+            reasons = letter_replay.replay_all(connection, letter_ids)
             for done, reason in enumerate(reasons, start=1):
                 staying.update([reason] if reason else [])
                 show_progress(done)

@@ -176,15 +176,10 @@ def _look_at_status() -> tuple[str, list[Finding]]:
 
 
 def _look_at_log() -> tuple[str, list[Finding]]:
-    erased, marks = connections.erased_digests(), connections.marks()
+    erased = connections.erased_digests()
     with _open() as connection:
-        report = checks.run(connection, erased, marks if isinstance(marks, list) else ())
-    lost = report.lost
-    findings = [*report.findings]
-    if lost:
-        found = f"up to {lost.events:,} events after position {lost.position:,} are lost"
-        findings.append(Finding(found, "see docs/runbook.md, A standby that lacked events"))
-    return f"the log ends at position {report.head:,}", findings
+        report = checks.run(connection, erased)
+    return f"the log ends at position {report.head:,}", [*report.findings]
 
 
 def _look_at_shards() -> tuple[str, list[Finding]]:
@@ -228,7 +223,7 @@ def _look_at_redis() -> tuple[str, list[Finding]]:
     from progress.adapters.redis import blocking_client  # imports redis-py, which takes 150 ms
 
     blocking_client.check(url)
-    return "takes the notices of changes", []
+    return "takes writes", []
 
 
 def _look_at_dead_letters() -> tuple[str, list[Finding]]:
@@ -356,7 +351,7 @@ _REPAIR = "check that the database answers, and that the settings name it"
 _REPAIRS = {
     "log": "run `progress check`, which has no deadline",
     "schedules": "run `progress schedule list`",
-    "redis": "check that it runs, and that its user may write, publish and run scripts (EVAL); "
+    "redis": "check that it runs, and that its user may write and run scripts (EVAL); "
     "until then, the database answers everything",
     "backlog": "run `progress status`",
     "dumps": "repair or remove it, then run `progress dump`",

@@ -34,7 +34,7 @@ def migrate() -> None:
     ):
         applied = migrations.apply(connection)
         logins.apply(connection, database_logins)
-        created = rebuild.ensure(connections.connect, connections.change_publisher())
+        created = rebuild.ensure(connections.connect)
     for name in applied:
         typer.echo(f"applied {name}")
     for login in database_logins:
@@ -88,11 +88,10 @@ def run_batch() -> batch.BatchReport:
     reports: list[batch.BatchReport] = []
 
     def run_with_lock() -> bool:
-        reports.append(batch.run(connection, publisher=change_publisher))
+        reports.append(batch.run(connection))
         return reports[-1].learners is not None
 
     with connections.open_connection() as connection:
-        change_publisher = connections.change_publisher()
         readiness.wait(run_with_lock, "the scheduled run", seconds=_BATCH_TIMEOUT_S)
         # The functions publish what the run has left, because they know the setting PUBLISH_EVENTS.
         is_left = database.run(connection, "event_store/publication", "has unpublished")[0][0]

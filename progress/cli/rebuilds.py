@@ -77,12 +77,7 @@ def rebuild_command(
 def _rebuild_from_log(workers: int) -> None:
     console = Console()
     with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
-        folded = rebuild.run(
-            connections.connect,
-            workers=workers,
-            on_progress=show_progress,
-            publisher=connections.change_publisher(),
-        )
+        folded = rebuild.run(connections.connect, workers=workers, on_progress=show_progress)
     _report(console, folded)
 
 
@@ -94,12 +89,7 @@ def _rebuild_from_archive(current: Settings, engine: Engine) -> None:
         try:
             with terminal.progress_bar(console, "rebuilding", total=0) as show_progress:
                 folded = archive_rebuild.run(
-                    connections.connect,
-                    _source(),
-                    engine,
-                    show_progress,
-                    connections.change_publisher(),
-                    erased=erased,
+                    connections.connect, _source(), engine, show_progress, erased=erased
                 )
             return _report(console, folded)
         except RebuildRunning:

@@ -49,22 +49,21 @@ def check(
     ] = False,
 ) -> None:
     """Check that the log is complete and fits the checkpoints; exit with 1 on a defect."""
-    erased, marks = connections.erased_digests(), connections.marks()
-    marks, unknown = (marks, "") if isinstance(marks, list) else ([], marks)
+    erased = connections.erased_digests()
     with connections.open_to_read() as connection:
-        report = checks.run(connection, erased, marks, with_rows=with_rows)
+        report = checks.run(connection, erased, with_rows=with_rows)
         findings = [*checks.check_roles(connection), *report.findings]
     report = msgspec.structs.replace(report, findings=findings)
     if as_json:
         terminal.print_json(report)
     else:
-        _show(report, unknown, with_rows=with_rows)
+        _show(report, with_rows=with_rows)
     if wrong := report.findings:
         more = f" (and {len(wrong) - 1} more, see above)" if wrong[1:] else ""
         raise ProjectionError(f"{wrong[0].found}: {wrong[0].do}{more}")
 
 
-def _show(report: checks.CheckReport, unknown: str, *, with_rows: bool) -> None:
+def _show(report: checks.CheckReport, *, with_rows: bool) -> None:
     console = Console()
     recorded = f", recorded {report.recorded_at:%Y-%m-%dT%H:%M:%SZ}" if report.recorded_at else ""
     console.print(
@@ -81,15 +80,6 @@ def _show(report: checks.CheckReport, unknown: str, *, with_rows: bool) -> None:
     if not report.findings:
         rows = " and every row" if with_rows else ""
         console.print(f"The log is complete, and the checkpoints{rows} match it.")
-    if lost := report.lost:
-        console.print(
-            f"LOST  up to {lost.events:,} events after position {lost.position:,}, recorded from "
-            f"{lost.first_at:%Y-%m-%dT%H:%M:%SZ} to {lost.last_at:%Y-%m-%dT%H:%M:%SZ}: publish "
-            "them again (docs/runbook.md, A standby that lacked events)",
-            soft_wrap=True,
-        )
-    elif unknown:
-        console.print(f"Whether the log lost events is unknown: {unknown}", soft_wrap=True)
 
 
 def warm(
@@ -169,9 +159,7 @@ def apply() -> None:
         terminal.progress_bar(console, "erasing", total=0) as show_progress,
     ):
         overdue = ledger_erasures.count_overdue(connection)
-        result = ledger_erasures.apply(
-            connection, connections.archive(), connections.change_publisher(), show_progress
-        )
+        result = ledger_erasures.apply(connection, connections.archive(), show_progress)
     console.print(
         f"{result.erased:,} learners are erased again. {result.unknown:,} other erased learners "
         "are not in this log; their later events will be dropped.",
@@ -260,7 +248,7 @@ def load(
     console.print(
         f"The dump {loaded} is loaded: it ends at position {manifest.head:,}.", soft_wrap=True
     )
-    rebuild.ensure(connections.connect, connections.change_publisher())
+    rebuild.ensure(connections.connect)
     apply()
 
 

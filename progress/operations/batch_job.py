@@ -16,7 +16,6 @@ from progress.event_store import analysts, publication
 from progress.operations import claim, export_files, records
 from progress.operations.records import ARCHIVE_SUBJECT, OperationKind
 from progress.projections import batch, gauges, replacement, schema
-from progress.projections.changes import Publisher
 from progress.projections.projector import SHARDS
 from progress.settings import Settings
 
@@ -104,7 +103,7 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Bat
             start_archive_if_due(connection)
             replacement.drop_former(connection, settings.former_schema_days or _FORMER_SCHEMA_DAYS)
         called = call_workers(connection)
-    return batch.run(connection, index, count, Publisher(settings.redis_url)), called
+    return batch.run(connection, index, count), called
 
 
 def delete_old_records(connection: Connection) -> None:

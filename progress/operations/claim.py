@@ -25,7 +25,6 @@ from progress.errors import (
     RebuildRunning,
 )
 from progress.operations.records import PLANS, OperationState, Step
-from progress.projections.changes import DISABLED, Publisher
 
 T = TypeVar("T")
 
@@ -44,9 +43,7 @@ _FILE = "operations/operations"
 _uncounted: set[tuple[UUID, str, bool]] = set()
 
 
-def claim(
-    connection: Connection, operation_id: UUID, publisher: Publisher = DISABLED
-) -> "ClaimedOperation | None":
+def claim(connection: Connection, operation_id: UUID) -> "ClaimedOperation | None":
     """Claim the operation; return None if the operation has finished or does not exist.
 
     Raise OperationClaimed if another worker runs the operation.
@@ -55,10 +52,7 @@ def claim(
         if not database.run(connection, _FILE, "lock operation", operation_id=operation_id)[0][0]:
             raise OperationClaimed(f"another worker runs the operation {operation_id}")
         rows = database.run(connection, _FILE, "claim", operation_id=operation_id)
-    if not rows:
-        return None
-    publisher.publish_operation(str(operation_id), rows[0][0])
-    return ClaimedOperation(connection, operation_id, publisher, rows[0][1:])
+    return ClaimedOperation(connection, operation_id, rows[0]) if rows else None
 
 
 def translate(failure: Failure) -> ProgressError:
@@ -71,10 +65,8 @@ class ClaimedOperation:
 
     handover: Any = None  # An object that a step passes to later steps in the same worker.
 
-    def __init__(
-        self, connection: Connection, operation_id: UUID, publisher: Publisher, row: list[Any]
-    ) -> None:
-        self.id, self.publisher, self._connection = operation_id, publisher, connection
+    def __init__(self, connection: Connection, operation_id: UUID, row: list[Any]) -> None:
+        self.id, self._connection = operation_id, connection
         self.kind, self.arguments, self.is_irrevocable, state, error, self.outcomes, *steps = row
         self.begun, names = (set[str](some or []) for some in steps)
         # An operation that older code accepted may lack some of the plan's steps.
@@ -218,19 +210,13 @@ class ClaimedOperation:
     def _write(
         self, block: str, *, error: object = None, outcome: object = None, **values: object
     ) -> list[Any]:
-        """Run a block of the SQL file; return the resulting row without its first column.
-
-        The first column is the operation's new version. Publish the version, unless it is null.
-        """
+        """Run a block of the SQL file; return the resulting row, or an empty list."""
         text = None if error is None else masking.mask_shapes(str(error))[:_MAX_ERROR_LENGTH]
         json = None if outcome is None else msgspec.json.encode(outcome).decode()
         values |= {"operation_id": self.id, "error": text, "outcome": json}
         with database.translate_errors(translate):
             rows = database.run(self._connection, _FILE, block, **values)
-        version, *columns = rows[0] if rows else [None]
-        if version is not None:
-            self.publisher.publish_operation(str(self.id), version)
-        return columns
+        return rows[0] if rows else []
 
 
 @contextlib.contextmanager

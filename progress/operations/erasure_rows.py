@@ -20,7 +20,6 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import fill
 from progress.archive import erasure_ledger
 from progress.projections import schema
-from progress.projections.changes import Change, Publisher
 
 Check = Callable[[], None]
 
@@ -105,14 +104,12 @@ def count_mentions(connection: Connection, learner: str, check: Check) -> int:
     return sum(_page(connection, "count mentions", _READ, learner, check))
 
 
-def fold_deletion(connection: Connection, learner: str, publisher: Publisher) -> list[str]:
+def fold_deletion(connection: Connection, learner: str) -> list[str]:
     """Delete the learner from every schema of read models; skip and return the busy schemas.
 
     A schema is busy while a rebuild folds the learner's shard into it.
     """
-    return [
-        name for name in list_schemas(connection) if not _fold(connection, name, learner, publisher)
-    ]
+    return [name for name in list_schemas(connection) if not _fold(connection, name, learner)]
 
 
 def list_schemas(connection: Connection) -> list[str]:
@@ -120,21 +117,15 @@ def list_schemas(connection: Connection) -> list[str]:
     return [name for (name,) in database.run(connection, _FILE, "list schemas")]
 
 
-def _fold(connection: Connection, name: str, learner: str, publisher: Publisher) -> bool:
-    is_built = not name.endswith("_building")
-    change = Change(name, None, None, catalogue=None)
+def _fold(connection: Connection, name: str, learner: str) -> bool:
     with database.transaction(connection):
         schema.set_search_path(connection, name)
-        if is_built:
+        if not name.endswith("_building"):
             database.run(connection, _FILE, "lock shard", learner=learner)
         elif not database.run(connection, _FILE, "try to lock shard", learner=learner)[0][0]:
             return False
         if schema.exists(connection, name):
-            version = database.run(connection, _INTERFACE, "fold deletion", learner=learner)[0][0]
-            learners = msgspec.json.encode([learner]).decode()
-            change = Change(name, version, learners, catalogue=None)
-    if is_built and publisher.is_enabled:
-        publisher.publish(change)
+            database.run(connection, _INTERFACE, "fold deletion", learner=learner)
     return True
 
 

@@ -122,13 +122,11 @@ def forget(operation: ClaimedOperation) -> object:
     """
     learner = _learner(operation)
     with connection_for(operation) as connection:
-        erasure_rows.fold_deletion(connection, learner, operation.publisher)
+        erasure_rows.fold_deletion(connection, learner)
         # Fold the event that the first step recorded, because no wake-up was sent for it.
         found = live.find(connection)
         for name in filter(found.is_read, found.schemas):
-            projector.catch_up_learner(
-                connection, learner, operation.publisher, operation.wait, name
-            )
+            projector.catch_up_learner(connection, learner, operation.wait, name)
         _delete_copies(operation, learner)
         # Before the time is read: exports that start later do not find the learner as a reader.
         erasure_rows.redact_accesses(connection, learner, operation.report_progress)
@@ -188,7 +186,7 @@ def close(operation: ClaimedOperation) -> object:
         )
         _wait_for_requests(operation, connection)
         _wait_for_publisher(operation, connection, learner)
-        erasure_rows.fold_deletion(connection, learner, operation.publisher)
+        erasure_rows.fold_deletion(connection, learner)
         erasure_rows.redact_events(connection, learner, lambda _: check(), with_deletions=True)
         # This also replaces event ids in the manifest: the emptied UserDeleted has a new id.
         _rewrite_files(operation, connection, learner)

@@ -88,7 +88,7 @@ def write_user(operation: ClaimedOperation) -> object:
         return write(connection, learner, output, operation.report_progress)
 
     with connection_for(operation) as connection:
-        projector.catch_up_learner(connection, learner, operation.publisher, operation.wait)
+        projector.catch_up_learner(connection, learner, operation.wait)
         return export_steps.write_file(operation, connection, "progress", "zip", write_zip)
 
 

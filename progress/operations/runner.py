@@ -40,7 +40,6 @@ from progress.operations.claim import (
 )
 from progress.operations.records import Step
 from progress.projections import batch, rebuild, replacement, replay
-from progress.projections.changes import DISABLED, Publisher
 from progress.projections.projector import SHARDS
 from progress.projections.replacement import Replacement
 
@@ -51,14 +50,14 @@ _FOLD_SHARE = 0.9  # The share of the step `fold` in a rebuild's progress.
 _CONNECTION_TIMEOUT_S = 30.0
 
 
-def run(operation_id: UUID, publisher: Publisher = DISABLED) -> bool:
+def run(operation_id: UUID) -> bool:
     """Run the operation until it succeeds or fails.
 
     Return False if the operation does not exist or had already finished. Raise Unavailable if the
     command must be delivered again.
     """
     with claim.open_connection(_CONNECTION_TIMEOUT_S) as connection:
-        if operation := claim.claim(connection, operation_id, publisher):
+        if operation := claim.claim(connection, operation_id):
             _run_to_end(operation)
     return operation is not None
 
@@ -129,7 +128,7 @@ def _run_batch(operation: ClaimedOperation) -> object:
     replayed = swept = 0
     with connection_for(operation) as connection:
         while True:
-            report = batch.run(connection, publisher=operation.publisher)
+            report = batch.run(connection)
             replayed += report.replayed
             swept += report.swept
             if report.learners is not None:
@@ -154,7 +153,7 @@ def _fold(operation: ClaimedOperation) -> object:
 
     def open_replacement() -> Replacement:
         limit_s = sum(step.timeout_s for step in operation.steps)
-        opening = replacement.open_replacement(connect, operation.publisher, limit_s=limit_s)
+        opening = replacement.open_replacement(connect, limit_s=limit_s)
         return operation.resources.enter_context(opening)
 
     operation.handover = operation.call_without_rebuild(open_replacement)
@@ -178,7 +177,7 @@ def _replay(operation: ClaimedOperation) -> object:
         for done, letter_id in enumerate(ids):
             operation.report_progress(done / len(ids))
             try:
-                reason = replay.replay(connection, letter_id, operation.publisher)
+                reason = replay.replay(connection, letter_id)
             except EventStoreError as error:
                 reason = str(error)
             if reason is None:

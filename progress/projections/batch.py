@@ -5,16 +5,14 @@ wake-up was lost, and updates the batch models (see `schema.BATCH`) with the cha
 run.
 """
 
-import time
 from dataclasses import dataclass, replace
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection, Failure
 from progress.errors import ProjectionError
 from progress.event_store import dead_letters
-from progress.projections import changes, live, replacement, snapshots, views
+from progress.projections import live, replacement, snapshots, views
 from progress.projections import projector as shard_projector
-from progress.projections.changes import Publisher
 
 _FILE, _INTERFACE = "projections/batch", "projections/interface"
 
@@ -34,12 +32,7 @@ class BatchReport:
     is_whole: bool = True
 
 
-def run(
-    connection: Connection,
-    task_index: int = 0,
-    task_count: int = 1,
-    publisher: Publisher = changes.DISABLED,
-) -> BatchReport:
+def run(connection: Connection, task_index: int = 0, task_count: int = 1) -> BatchReport:
     """Run one task's share of the batch job.
 
     Every task sweeps all shards, except those that another task is folding. Then the task updates
@@ -55,15 +48,13 @@ def run(
             views.follow(connection, replacement.former_name())  # if a swap could not move them
         log_end = database.run(connection, _FILE, "log_end")[0][0]
         found = live.find(connection)
-        projector = shard_projector.Projector(connection, found.first, publisher)
-        reports = projector.fold_live(found, lambda: _run(projector, shards, log_end, publisher))
+        projector = shard_projector.Projector(connection, found.first)
+        reports = projector.fold_live(found, lambda: _run(projector, shards, log_end))
         is_whole = all(report.is_whole for report in reports[: max(1, found.read)])
         return replace(reports[0], replayed=replayed, is_whole=is_whole)
 
 
-def _run(
-    projector: shard_projector.Projector, shards: list[int], log_end: int, publisher: Publisher
-) -> BatchReport:
+def _run(projector: shard_projector.Projector, shards: list[int], log_end: int) -> BatchReport:
     """Fold what waits for the projector's schema."""
     connection = projector.connection
     with database.translate_errors(_translate):
@@ -71,8 +62,6 @@ def _run(
         learners = fold(connection, shards)
         if learners is None:
             return BatchReport(0, swept, None, is_whole=False)
-        if publisher.is_enabled:
-            _publish(connection, projector.schema, publisher)
         snapshots.take(connection)
         values = {"log_end": log_end, "shards": shards}
         is_whole = not database.run(connection, _INTERFACE, "is batch behind", **values)[0][0]
@@ -81,12 +70,6 @@ def _run(
 
 def _translate(failure: Failure) -> Exception:
     return failure.to_unavailable() or ProjectionError(f"the batch folds failed: {failure.message}")
-
-
-def _publish(connection: Connection, schema: str, publisher: Publisher) -> None:
-    known_at = time.monotonic()
-    ((_, version),) = database.run(connection, _INTERFACE, "read versions")
-    publisher.publish_batch(schema, version, known_at=known_at)
 
 
 def fold(connection: Connection, shards: list[int]) -> int | None:

@@ -9,7 +9,6 @@ between wake-ups.
 import itertools
 import json
 import queue
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -29,9 +28,8 @@ from progress.errors import (
     SerializationError,
 )
 from progress.event_store import publication
-from progress.projections import changes, live
+from progress.projections import live
 from progress.projections import schema as read_model_schema
-from progress.projections.changes import Change, Publisher
 from progress.projections.live import Live
 
 T = TypeVar("T")
@@ -48,8 +46,6 @@ _CHECKPOINT_AHEAD = "PR101"
 # The SQLSTATE classes of errors that an event's values can cause. Other errors are defects of this
 # code.
 _VALUE_ERRORS = ("21", "22", "23", "54", "P0")
-# Text that the session's encoding cannot represent: the session's fault, not the event's.
-_ENCODING_ERRORS = ("22P05", "22021")
 
 
 def parse_push(body: bytes) -> tuple[int | UUID | None, Mapping[str, str]]:
@@ -76,7 +72,7 @@ def _parse_command(data: bytes) -> int | UUID | None:
     return shard if type(shard) is int and shard in SHARDS else None
 
 
-def wake(shard: int, publisher: Publisher = changes.DISABLED, event_delay_ms: int = 0) -> int:
+def wake(shard: int, event_delay_ms: int = 0) -> int:
     """Fold the shard's new events into every live schema, and publish what leaves the system.
 
     Return the number of events folded into the first schema. `event_delay_ms` is the time from the
@@ -89,7 +85,7 @@ def wake(shard: int, publisher: Publisher = changes.DISABLED, event_delay_ms: in
     except (queue.Empty, DatabaseUnavailable, ProjectionError):
         # No connection is idle, the idle one broke, or its session has a state that fails the fold.
         connection = database.connect(settings.current(), name="project")
-        projector = Projector(connection, live.find(connection).first, publisher)
+        projector = Projector(connection, live.find(connection).first)
         waiting, folded, age_ms = _catch_up(projector, shard)
     logs.write(
         "INFO", "projected", operation="wake", shard=shard, projection_lag=waiting, outcome="ok",
@@ -143,14 +139,8 @@ class Projector:
 
     oldest_ms = 0.0
 
-    def __init__(
-        self,
-        connection: Connection,
-        schema: str | None = None,
-        publisher: Publisher = changes.DISABLED,
-    ) -> None:
+    def __init__(self, connection: Connection, schema: str | None = None) -> None:
         self.connection, self.schema = connection, ""
-        self._publisher = publisher
         self._prepared: set[str] = set()
         self.enter(schema or read_model_schema.schema_name())
 
@@ -202,28 +192,13 @@ class Projector:
             if folded < limit and shard not in self.find_shards_behind():
                 return total
 
-    def refold_poisoned(self, event_id: str, letter_id: int) -> Change | None:
-        """Let the schema include the event of a `poisoned` dead letter, and fold it.
-
-        Return the change, which the caller must publish after the commit of its transaction; None
-        if the schema includes the event already.
-        """
+    def refold_poisoned(self, event_id: str, letter_id: int) -> None:
+        """Let the schema include the event of a `poisoned` dead letter, and fold it."""
         # Lock the shard before the transaction writes, so that versions only grow.
         database.run(self.connection, _FILE, "lock event shard", event_id=event_id)
         ((position,),) = database.run(self.connection, _FILE, "clear mark", letter_id=letter_id)
-        if position is None:
-            return None
-        rows = database.run(self.connection, _FILE, "refold event", position=position)
-        return Change(self.schema, *rows[0])
-
-    def publish(self, change: Change) -> None:
-        if self._publisher.is_enabled and change.version is not None:
-            # The catalogue's version is a sum over all shards. Read the sum only after the commit.
-            # An earlier sum may lack a change that a fold of another shard commits concurrently.
-            catalogue = None
-            if change.catalogue:
-                ((catalogue, _),) = self._run(_FILE, "read versions")
-            self._publisher.publish(change, catalogue)
+        if position is not None:
+            database.run(self.connection, _FILE, "refold event", position=position)
 
     def close(self) -> None:
         database.close(self.connection)
@@ -264,16 +239,12 @@ class Projector:
 
     def fold_window(self, shard: int, at_most: int) -> int | None:
         """Fold the next window; return its event count, or None if another worker is folding."""
-        began = time.monotonic()
-        lists_learners = self._publisher.is_enabled
-        values = {"shard": shard, "at_most": at_most, "lists_learners": lists_learners}
         with tracing.child_span("fold", "client", _SPAN_ATTRIBUTES) as span:
-            row = self._run(_FILE, "fold window", **values)[0]
-            folded, version, learners, catalogue, oldest_ms, times, position, recorded_s = row
+            ((folded, oldest_ms, times),) = self._run(
+                _FILE, "fold window", shard=shard, at_most=at_most
+            )
             span.set_attribute("progress.shard", shard)
             span.set_attribute("progress.events", folded or 0)
-        mark = (recorded_s, position) if folded else None
-        self.publish(Change(self.schema, version, learners, catalogue, began, mark))
         if folded:
             self.oldest_ms = max(self.oldest_ms, oldest_ms)
             if self.schema == read_model_schema.schema_name():
@@ -323,16 +294,13 @@ def _translate(failure: Failure) -> Exception | None:
         return failure.to_unavailable()
     if failure.sqlstate == _CHECKPOINT_AHEAD:
         return CheckpointError(f"{failure.message}: rebuild the projections")
-    is_poison = failure.sqlstate.startswith(_VALUE_ERRORS) and (
-        failure.sqlstate not in _ENCODING_ERRORS
-    )
+    is_poison = failure.sqlstate.startswith(_VALUE_ERRORS)
     return (PoisonError if is_poison else ProjectionError)(failure.message)
 
 
 def catch_up_learner(
     connection: Connection,
     learner: str,
-    publisher: Publisher,
     wait: Callable[[float], None],
     schema: str | None = None,
 ) -> None:
@@ -340,7 +308,7 @@ def catch_up_learner(
 
     `wait` sleeps; it raises an error if the work must stop.
     """
-    projector = Projector(connection, schema, publisher)
+    projector = Projector(connection, schema)
     file = "projections/learners"
     shard, newest = database.run(connection, file, "shard of learner", learner=learner)[0]
     while not database.run(connection, file, "is folded", shard=shard, position=newest)[0][0]:

@@ -12,10 +12,9 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connect, Connection
 from progress.adapters.telemetry import logs
 from progress.errors import PoisonError
-from progress.projections import batch, changes, live, replacement, views
+from progress.projections import batch, live, replacement, views
 from progress.projections import projector as shard_projector
 from progress.projections import schema as read_model_schema
-from progress.projections.changes import Publisher
 from progress.projections.projector import Projector
 
 Progress = Callable[[int, int], None]
@@ -25,25 +24,19 @@ _FILE = "projections/rebuild"
 _WHOLE_SHARD = 2**31 - 1
 
 
-def run(
-    connect: Connect,
-    *,
-    workers: int = 2,
-    on_progress: Progress | None = None,
-    publisher: Publisher = changes.DISABLED,
-) -> int:
+def run(connect: Connect, *, workers: int = 2, on_progress: Progress | None = None) -> int:
     """Rebuild every projection and swap the schemas; return the number of events folded.
 
     The workers call `on_progress` with the number of events folded so far and the total number. A
     rebuild that fails or is interrupted drops the second schema; if a rebuild is killed, the next
     rebuild drops it. Raise RebuildRunning if the lock of rebuilds is held.
     """
-    with replacement.open_replacement(connect, publisher) as second:
+    with replacement.open_replacement(connect) as second:
         folded = fold(connect, workers, on_progress)
         return folded + second.swap()
 
 
-def ensure(connect: Connect, publisher: Publisher = changes.DISABLED) -> bool:
+def ensure(connect: Connect) -> bool:
     """Create this code's schema and fold the log; return False if the schema already exists.
 
     First, let workers fold the schema of the release before, which may still be served.
@@ -57,7 +50,7 @@ def ensure(connect: Connect, publisher: Publisher = changes.DISABLED) -> bool:
             is_created = read_model_schema.create(connection)
             views.follow(connection, None)
             return is_created
-    run(connect, publisher=publisher)
+    run(connect)
     return True
 
 

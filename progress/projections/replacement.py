@@ -6,7 +6,6 @@ the new rows.
 
 import contextlib
 import math
-import time
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -16,9 +15,8 @@ from progress.adapters.postgres import database, statements
 from progress.adapters.postgres.database import Connect, Connection, Failure
 from progress.adapters.telemetry import logs
 from progress.errors import DatabaseUnavailable, ProjectionError, RebuildRunning
-from progress.projections import changes, snapshots, views
 from progress.projections import schema as read_model_schema
-from progress.projections.changes import Publisher
+from progress.projections import snapshots, views
 from progress.projections.projector import Projector
 
 _FILE = "projections/rebuild"
@@ -37,12 +35,12 @@ class Holder(StrEnum):
 class Replacement:
     """The second schema: it is filled, caught up with the log, and swapped with the live one."""
 
-    def __init__(self, connection: Connection, publisher: Publisher) -> None:
-        self.connection, self._publisher = connection, publisher
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
 
     def swap(self) -> int:
         """Fold the newest events and swap the schemas; return the number of events folded."""
-        folded = _swap(self.connection, building_name(), self._publisher)
+        folded = _swap(self.connection, building_name())
         _drop_former(self.connection)
         _drop_orphans(self.connection)
         return folded
@@ -51,7 +49,6 @@ class Replacement:
 @contextlib.contextmanager
 def open_replacement(
     connect: Connect,
-    publisher: Publisher = changes.DISABLED,
     holder: Holder = Holder.REBUILD,
     limit_s: float | None = None,
 ) -> Iterator[Replacement]:
@@ -70,7 +67,7 @@ def open_replacement(
             database.run(connection, _FILE, "drop_orphaned_marks")
             read_model_schema.create(connection, building_name())
             database.run(connection, _FILE, "stop_at_log_end")
-            yield Replacement(connection, publisher)
+            yield Replacement(connection)
         finally:
             connection.run("SET statement_timeout = 0")  # a step of an operation may have set it
             drop(connection, building_name())
@@ -105,7 +102,7 @@ def _describe_holder(connection: Connection) -> str:
     return f"{holder} has been running since {since:%Y-%m-%d %H:%M:%S} UTC and {limit}"
 
 
-def _swap(connection: Connection, building: str, publisher: Publisher) -> int:
+def _swap(connection: Connection, building: str) -> int:
     """Fold the newest events into the second schema and swap it in; return the number of events."""
     live = read_model_schema.schema_name()
     projector = Projector(connection, building)
@@ -119,16 +116,15 @@ def _swap(connection: Connection, building: str, publisher: Publisher) -> int:
         database.run(connection, _FILE, "refold_replayed")
         database.run(connection, _FILE, "record_definition")
         database.run(connection, _FILE, "mark_milestones")
-        version, known_at = database.run(connection, _FILE, "mark_swap")[0][0], time.monotonic()
+        database.run(connection, _FILE, "mark_swap")
         former = former_name()
         if read_model_schema.exists(connection, live):
             read_model_schema.rename(connection, live, former)
         read_model_schema.rename(connection, building, live)
         read_model_schema.register(connection, live)
         views.follow(connection, former, None)
-    publisher.publish_swap(live, version, known_at=known_at)
     # Wake-ups did nothing while the swap held the locks. Fold the events that they announced.
-    return folded + Projector(connection, publisher=publisher).catch_up_all()
+    return folded + Projector(connection).catch_up_all()
 
 
 def _drop_former(connection: Connection) -> None:

@@ -16,8 +16,7 @@ from progress.archive import files, log_rows, manifests
 from progress.archive import restore as archive_restore
 from progress.archive.manifests import ArchiveManifest, Progress, RangeManifest
 from progress.errors import CheckpointError, ProgressError
-from progress.projections import batch, changes, definitions, rebuild, replacement
-from progress.projections.changes import Publisher
+from progress.projections import batch, definitions, rebuild, replacement
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.replacement import Holder
 from progress.recovery import archive_loads, buckets, ledger_erasures
@@ -44,7 +43,6 @@ def run(
     source: Source,
     engine: Engine,
     on_progress: Progress,
-    publisher: Publisher = changes.DISABLED,
     *,
     erased: Collection[str] = (),
 ) -> int:
@@ -54,7 +52,7 @@ def run(
     held, ArchiveRunning if another process works on the archive, and ProgressError if the archive
     cannot be used. A rebuild that fails or is interrupted leaves nothing behind.
     """
-    with replacement.open_replacement(connect, publisher, Holder.ARCHIVE_REBUILD) as second:
+    with replacement.open_replacement(connect, Holder.ARCHIVE_REBUILD) as second:
         stored = storage.open_storage(source.archive)
         with rebuild.open_projectors(connect, _WORKERS) as workers:
             filling = _Filling(workers, stored, on_progress)

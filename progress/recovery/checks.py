@@ -1,7 +1,7 @@
 """Checks that the log is complete and that the read models were made from it."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -44,43 +44,22 @@ class Shard(msgspec.Struct, frozen=True):
     other: bool
 
 
-class Lost(msgspec.Struct, frozen=True):
-    """The end of a log that a standby or a backup lacked.
-
-    At most `events` were lost: those after `position`, recorded from `first_at` to `last_at`.
-    """
-
-    first_at: datetime
-    last_at: datetime
-    position: int
-    events: int
-
-
 class CheckReport(msgspec.Struct, frozen=True):
-    """The log's number of events and its end, the shards' checkpoints, and the defects.
-
-    `lost` is None if every marked event is in the log, or if there are no marks.
-    """
+    """The log's number of events and its end, the shards' checkpoints, and the defects."""
 
     events: int
     head: int
     recorded_at: datetime | None  # the time of the last event
     shards: list[Shard]
     findings: list[Finding]
-    lost: Lost | None
 
 
 def run(
-    connection: Connection,
-    erased: Collection[str] = (),
-    marks: Sequence[tuple[int, int]] = (),
-    *,
-    with_rows: bool = False,
+    connection: Connection, erased: Collection[str] = (), *, with_rows: bool = False
 ) -> CheckReport:
     """Check the whole log, without changing it; `connection` must be that of the log's owner.
 
-    `erased` are the digests of the erased learners, from the ledger of erasures. `marks`, from
-    Redis, are seconds (Unix time) and the last position that was recorded in each. If `with_rows`,
+    `erased` are the digests of the erased learners, from the ledger of erasures. If `with_rows`,
     fold the log, and compare the result with every row of the read models.
     """
     events, first, head, recorded_at = database.run(connection, _FILE, "log")[0]
@@ -94,8 +73,7 @@ def run(
         findings += _check_rows(connection) if with_rows else []
     else:
         findings.append(Finding("there are no read models", "run `progress migrate`"))
-    lost = _find_lost(connection, marks)
-    return CheckReport(events, head, recorded_at, shards, findings, lost)
+    return CheckReport(events, head, recorded_at, shards, findings)
 
 
 def check_roles(connection: Connection) -> list[Finding]:
@@ -130,13 +108,6 @@ def _check_log(connection: Connection, events: int, first: int, head: int) -> li
         found = f"the sequence of {table} lags behind the rows: its value was not restored"
         findings.append(Finding(found, "restore the dump again, with `progress load`"))
     return findings
-
-
-def _find_lost(connection: Connection, marks: Sequence[tuple[int, int]]) -> Lost | None:
-    """Find the marked events that are not in the log, or were recorded at another time."""
-    seconds, positions = [second for second, _ in marks], [position for _, position in marks]
-    rows = database.run(connection, _FILE, "lost", seconds=seconds, positions=positions)
-    return Lost(*rows[0]) if rows else None
 
 
 def _check_erasures(connection: Connection, erased: Collection[str]) -> list[Finding]:

@@ -9,7 +9,6 @@ ProgressError instead.
 import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -23,7 +22,6 @@ from progress.archive import erasure_ledger
 from progress.errors import ArchiveRunning, AttemptFailed, OperationClaimed, ProgressError
 from progress.operations import erasure_rows, records, runner
 from progress.operations.records import OperationKind, OperationState
-from progress.projections.changes import Publisher
 
 _FILE = "recovery/ledger_erasures"
 TIME_LIMIT_S = records.PLANS[OperationKind.ERASE_USER].time_limit_s
@@ -65,9 +63,7 @@ def count_overdue(connection: Connection) -> int:
     return count
 
 
-def apply(
-    connection: Connection, archive: Storage, publisher: Publisher, on_progress: ReportProgress
-) -> Result:
+def apply(connection: Connection, archive: Storage, on_progress: ReportProgress) -> Result:
     """Run ERASE_USER to its end for every erased learner of whom this log still has rows.
 
     What was restored is accepted anew: an erasure that is unfinished or has timed out is carried
@@ -84,7 +80,7 @@ def apply(
     operation_ids = {*_accept_anew(connection), *started}
     unknown = [digest for digest in missing if digest not in left]
     with ThreadPoolExecutor(_WORKERS) as workers:
-        ends = workers.map(partial(_run_to_end, publisher), operation_ids)
+        ends = workers.map(_run_to_end, operation_ids)
         for done, _ in enumerate(ends):
             on_progress(done + 1, len(operation_ids))
     _check_success(connection, operation_ids)
@@ -153,10 +149,10 @@ def _start(connection: Connection, learner: str) -> UUID:
     )
 
 
-def _run_to_end(publisher: Publisher, operation_id: UUID) -> None:
+def _run_to_end(operation_id: UUID) -> None:
     while True:
         try:
-            runner.run(operation_id, publisher)
+            runner.run(operation_id)
             return
         except (OperationClaimed, ArchiveRunning):
             time.sleep(_POLL_INTERVAL_S)

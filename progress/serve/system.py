@@ -26,7 +26,6 @@ from progress.local.ports import HOST
 from progress.local.process_specs import Part
 from progress.local.supervision import Supervisor
 from progress.projections import rebuild
-from progress.projections.changes import Publisher
 from progress.serve import sessions
 from progress.serve.sessions import Lock
 from progress.serve.transport import former
@@ -130,8 +129,7 @@ def prepare(owner: str, settings: Settings) -> tuple[dict[str, dict[str, str]], 
             logs.write("WARNING", f"every login of the server may connect: a superuser runs {do}")
         logins.apply(connection, own)
         former.take_over(connection)
-        publisher = Publisher(settings.redis_url)
-        rebuild.ensure(lambda: database.connect(owner, name="serve"), publisher)
+        rebuild.ensure(lambda: database.connect(owner, name="serve"))
     urls = zip(names, (_url_of(at, login) for login in own), strict=True)
     databases = {name: {"DATABASE_URL": url} for name, url in urls}
     databases["query"] |= pools

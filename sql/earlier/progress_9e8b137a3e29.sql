@@ -1,6 +1,7 @@
--- What the read models of version 0.3.0 lack of the interface (sql/projections/interface.sql, version 1). `migrate`
--- applies this file to the schema that it is named after, so that the workers of later versions fold it. It goes with
--- version 0.5. The two prepare functions have the text of version 0.3.0, as this prints it in a checkout of v0.3.0:
+-- What the read models of version 0.3.0 lack of the interface (sql/projections/interface.sql, version 2). `migrate`
+-- applies this file to the schema that it is named after, so that the workers of later versions fold it. Its own
+-- workers read more results of `fold_window`. It goes with version 0.5. The two prepare functions have the text of
+-- version 0.3.0, as this prints it in a checkout of v0.3.0:
 --     python -c 'from progress.projections import schema; print(schema._window_tables(), schema._batch_tables())'
 -- They create the tables that the folds of 0.3.0 name, so that they keep their names.
 
@@ -126,11 +127,6 @@ SELECT EXISTS (
     ) e
     WHERE b.shard = ANY (shards))
 $behind$;
-
-CREATE FUNCTION read_versions(OUT catalogue bigint, OUT batch bigint) LANGUAGE sql STABLE AS $versions$
-SELECT (SELECT CAST(sum(catalogue_version) AS bigint) FROM checkpoints),
-    (SELECT CAST(sum(version) AS bigint) FROM batch_checkpoints)
-$versions$;
 
 CREATE FUNCTION remove_deletion(learner text) RETURNS void LANGUAGE sql AS $remove$
 DELETE FROM deleted_learners WHERE user_id = learner

@@ -1,6 +1,5 @@
 -- Operations: start, cancel, retry and read them; then the statements of the worker that runs an operation
--- (progress/operations/claim.py), and what the batch job deletes and erases after a retention period. A statement of
--- the worker that changes the operation returns, as the first column, the operation's new version.
+-- (progress/operations/claim.py), and what the batch job deletes and erases after a retention period.
 
 -- accept --
 SELECT operation_id, is_same, by_key, is_finished, retry_after_s
@@ -53,7 +52,7 @@ FROM (
         array_agg(s.name) AS names
     FROM operations.steps s WHERE s.operation_id = CAST(:operation_id AS uuid)) s
 WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.finished_at IS NULL
-RETURNING o.version, o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error, s.outcomes, s.begun, s.names;
+RETURNING o.kind, o.arguments, o.is_irrevocable, o.failing_state, o.error, s.outcomes, s.begun, s.names;
 
 -- restart --
 -- Reset all steps. This is for the kinds of operations that start over after their worker died. For each
@@ -76,7 +75,7 @@ WITH o AS (
             FROM operations.steps d WHERE d.operation_id = o.operation_id) END)
     WHERE o.operation_id = CAST(:operation_id AS uuid) AND (:state <> 'RUNNING'
         OR clock_timestamp() < o.expires_at AND (o.is_irrevocable OR o.cancelled_by IS NULL))
-    RETURNING o.operation_id, o.version)
+    RETURNING o.operation_id)
 UPDATE operations.steps s
 SET state = :state, outcome = coalesce(CAST(:outcome AS jsonb), s.outcome),
     error = CASE :state WHEN 'SUCCEEDED' THEN NULL ELSE coalesce(:error, s.error) END,
@@ -85,15 +84,15 @@ SET state = :state, outcome = coalesce(CAST(:outcome AS jsonb), s.outcome),
 FROM o
 WHERE s.operation_id = o.operation_id AND s.name = :step
   AND s.attempts + :attempts <= :max_attempts AND s.compensations + :compensations <= :max_attempts
-RETURNING o.version, s.attempts, s.compensations;
+RETURNING s.attempts, s.compensations;
 
 -- record progress --
 -- Record the progress, which never decreases. Also returns whether the operation has expired, and who cancelled it
 -- before its point of no return. Neither an expiry nor a cancellation stops a compensation.
 WITH reported AS (
     UPDATE operations.operations o SET progress = :progress, version = o.version + 1
-    WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.progress < :progress RETURNING o.version)
-SELECT (SELECT r.version FROM reported r), o.state = 'RUNNING' AND clock_timestamp() >= o.expires_at,
+    WHERE o.operation_id = CAST(:operation_id AS uuid) AND o.progress < :progress)
+SELECT o.state = 'RUNNING' AND clock_timestamp() >= o.expires_at,
     CASE WHEN o.state = 'RUNNING' AND NOT o.is_irrevocable THEN o.cancelled_by END
 FROM operations.operations o WHERE o.operation_id = CAST(:operation_id AS uuid);
 
@@ -111,7 +110,7 @@ SET state = :state, failing_state = CASE :state WHEN 'COMPENSATING' THEN :failin
     finished_at = CASE :state WHEN 'COMPENSATING' THEN NULL ELSE clock_timestamp() END,
     cancelled_by = CASE :state WHEN 'COMPENSATING' THEN :cancelled_by ELSE coalesce(o.cancelled_by, :cancelled_by) END,
     version = o.version + 1
-WHERE o.operation_id = CAST(:operation_id AS uuid) RETURNING o.version;
+WHERE o.operation_id = CAST(:operation_id AS uuid);
 
 -- limit statements --
 -- Limit the time of each statement. On Linux, PostgreSQL also cancels the statement of a worker that has died, because

@@ -100,8 +100,8 @@ BEGIN
 END
 $fold$;
 
--- Delete the learners of these UserDeleted events; return the learners that were not deleted before.
-CREATE FUNCTION fold_deletions(positions bigint[]) RETURNS text[] LANGUAGE plpgsql AS $fold$
+-- Delete the learners of these UserDeleted events.
+CREATE FUNCTION fold_deletions(positions bigint[]) RETURNS void LANGUAGE plpgsql AS $fold$
 DECLARE
     learners text[];
 BEGIN
@@ -122,7 +122,6 @@ BEGIN
         FROM (SELECT DISTINCT shard FROM deletion_facts WHERE global_position = ANY (positions)) s;
         PERFORM delete_batch_rows(learners);
     END IF;
-    RETURN learners;
 END
 $fold$;
 
@@ -347,34 +346,24 @@ BEGIN
 END
 $mark$;
 
--- Return, as JSON, the learners whose rows the window changed, and the learners in `others`.
-CREATE FUNCTION list_changed_learners(others text[]) RETURNS text LANGUAGE plpgsql AS $learners$
-BEGIN
-    RETURN (
-        SELECT json_agg(user_id)
-        FROM (SELECT user_id FROM window_facts UNION SELECT unnest(others)) changed);
-END
-$learners$;
-
 -- Fold the next window of at most `at_most` events. `folded` is the number of events folded, or null if another worker
--- holds the shard's lock. Also returns the version of the change, whether the catalogue changed and, with
--- lists_learners, the changed learners as JSON; the age of the oldest event in ms, the times of
--- fold_facts, and the window's last position with the second (Unix time) at which its event was recorded.
+-- holds the shard's lock. Also returns the age of the oldest event in ms, and the times of fold_facts. Nothing reads
+-- `lists_learners`, which is part of the interface.
 CREATE FUNCTION fold_window(
     window_shard smallint, at_most int, lists_learners boolean,
-    OUT folded int, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean,
-    OUT oldest_ms double precision, OUT times double precision[], OUT window_end bigint, OUT recorded_s bigint
+    OUT folded int, OUT oldest_ms double precision, OUT times double precision[]
 ) LANGUAGE plpgsql
     {projections/fold settings}
 AS $fold$
 DECLARE
     window_start  bigint;
+    window_end    bigint;
     last_at       bigint;
     recorded_at   timestamptz;
     oldest_at     timestamptz;
     rare          bigint[];    -- positions of preferences, deletions and retractions, which may change the past
-    deleted       text[];
-    events_before  int;
+    has_catalogue boolean;
+    events_before int;
     moved         text[];      -- learners to refold, because some of their folded facts move to other zones or vanish
 BEGIN
     -- The lock is a separate statement, so that the next statements see everything that its last holder committed.
@@ -395,53 +384,45 @@ BEGIN
     SELECT max(global_position), count(*), max(created_at), min(created_at),
         array_agg(global_position) FILTER (WHERE kind IN ('preference', 'deletion', 'retraction')),
         coalesce(bool_or(kind = 'catalogue'), false)
-    INTO window_end, folded, recorded_at, oldest_at, rare, changed_catalogue
+    INTO window_end, folded, recorded_at, oldest_at, rare, has_catalogue
     FROM window_events;
     IF folded = 0 THEN
         PERFORM check_checkpoint(window_start);
         RETURN;
     END IF;
-    changed_version := pg_current_xact_id()::text::bigint;
 
     IF rare IS NOT NULL THEN
         events_before := count_events_before_refolds();
         IF window_start > 0 AND events_before > 0 THEN
             SELECT w.*
-            INTO folded, changed_version, changed_learners, changed_catalogue, oldest_ms, times, window_end,
-                recorded_s
+            INTO folded, oldest_ms, times
             FROM fold_window(window_shard, events_before, lists_learners) w;
             RETURN;
         END IF;
-        deleted := fold_deletions(rare);
+        PERFORM fold_deletions(rare);
         moved := fold_preferences(rare);
         SELECT array_agg(DISTINCT l) INTO moved FROM unnest(moved || fold_retractions(window_start)) l;
         PERFORM fold_display_names(rare);
         DELETE FROM window_events WHERE user_id = ANY (moved);
     END IF;
     PERFORM drop_retracted_events(window_end);
-    times := fold_facts(window_shard, window_start, window_end, window_start > 0, changed_catalogue);
-    IF lists_learners THEN
-        changed_learners := list_changed_learners(deleted || moved);
-    END IF;
+    times := fold_facts(window_shard, window_start, window_end, window_start > 0, has_catalogue);
     IF moved IS NOT NULL THEN
         PERFORM refold_learners(moved, window_shard, window_start, window_end);
     END IF;
 
     UPDATE checkpoints
     SET position = window_end, updated_at = recorded_at,
-        catalogue_version = CASE WHEN changed_catalogue THEN changed_version ELSE catalogue_version END
+        catalogue_version = CASE WHEN has_catalogue THEN pg_current_xact_id()::text::bigint ELSE catalogue_version END
     WHERE shard = window_shard;
     PERFORM mark_milestones(ARRAY(SELECT DISTINCT r.user_id FROM window_reached r));
     oldest_ms := 1000 * date_part('epoch', clock_timestamp() - oldest_at);
-    recorded_s := floor(date_part('epoch', recorded_at));
 END
 $fold$;
 
--- Fold an event that is no longer poisoned; return the change as fold_window does. The next batch run starts again from
--- this event. The caller must lock the shard before its transaction writes anything, so that versions only grow.
-CREATE FUNCTION refold_event(
-    at bigint, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean
-) LANGUAGE plpgsql
+-- Fold an event that is no longer poisoned. The next batch run starts again from this event. The caller must lock the
+-- shard before its transaction writes anything, so that versions only grow.
+CREATE FUNCTION refold_event(at bigint) RETURNS void LANGUAGE plpgsql
     SET enable_seqscan = off
     SET random_page_cost = 0
     SET jit = off
@@ -450,7 +431,6 @@ DECLARE
     window_shard smallint;
     stream       text;
     reached      bigint;
-    deleted      text[];
 BEGIN
     SELECT e.shard, e.stream_id INTO STRICT window_shard, stream
     FROM event_store.events e
@@ -461,18 +441,15 @@ BEGIN
     IF at > reached THEN
         RETURN;
     END IF;
-    changed_version := pg_current_xact_id()::text::bigint;
-    changed_catalogue := stream NOT LIKE 'learner-%';
-    IF NOT changed_catalogue THEN
-        deleted := fold_deletions(ARRAY[at]);
+    IF stream LIKE 'learner-%' THEN
+        PERFORM fold_deletions(ARRAY[at]);
         PERFORM fold_preferences(ARRAY[at]);
         PERFORM fold_display_names(ARRAY[at]);
         PERFORM refold_learners(ARRAY[substr(stream, 9)], window_shard, 0, reached);
     ELSE
         PERFORM fold_facts(window_shard, at - 1, at, true, true);
-        UPDATE checkpoints SET catalogue_version = changed_version WHERE shard = window_shard;
+        UPDATE checkpoints SET catalogue_version = pg_current_xact_id()::text::bigint WHERE shard = window_shard;
     END IF;
-    changed_learners := list_changed_learners(deleted);
     UPDATE batch_checkpoints
     SET position = least(position, at - 1), catalogue_position = least(catalogue_position, at - 1);
     PERFORM mark_milestones(ARRAY(SELECT DISTINCT r.user_id FROM window_reached r));

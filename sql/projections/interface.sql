@@ -4,7 +4,7 @@
 -- are. Whoever has the connection's search path at the schema runs these blocks.
 
 -- version --
-1
+2
 
 -- signatures --
 -- Of the functions that the blocks below call; a test compares them with the catalogue of a built schema. A fold locks
@@ -17,18 +17,14 @@ VALUES
     ('drop_learners_not_due', 'event_interval bigint', 'void'),
     ('find_waiting', '', 'TABLE(shard smallint, next_position bigint, next_recorded_at timestamp with time zone)'),
     ('fold_batch', 'shards smallint[]', 'integer'),
-    ('fold_deletions', 'positions bigint[]', 'text[]'),
+    ('fold_deletions', 'positions bigint[]', 'void'),
     ('fold_window', 'window_shard smallint, at_most integer, lists_learners boolean, OUT folded integer, '
-        'OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean, '
-        'OUT oldest_ms double precision, OUT times double precision[], OUT window_end bigint, OUT recorded_s bigint',
-        'record'),
+        'OUT oldest_ms double precision, OUT times double precision[]', 'record'),
     ('is_batch_behind', 'shards smallint[], log_end bigint', 'boolean'),
     ('poison_event', 'of_shard smallint, at bigint, error text', 'boolean'),
     ('prepare_batch', '', 'void'),
     ('prepare_window', '', 'void'),
-    ('read_versions', 'OUT catalogue bigint, OUT batch bigint', 'record'),
-    ('refold_event', 'at bigint, OUT changed_version bigint, OUT changed_learners text, OUT changed_catalogue boolean',
-        'record'),
+    ('refold_event', 'at bigint', 'void'),
     ('remove_deletion', 'learner text', 'void'),
     ('take_snapshots', 'at_most integer, kept integer', 'integer')
 
@@ -91,13 +87,6 @@ CREATE FUNCTION clear_mark(letter_id bigint) RETURNS bigint LANGUAGE sql AS $cle
 SELECT event_store.clear_marks(letter_id, schema_fingerprint())
 $clear$;
 
--- The versions that all learners share: sums over all shards, because any shard may change the catalogue, and a batch
--- run of any shard the item counts.
-CREATE FUNCTION read_versions(OUT catalogue bigint, OUT batch bigint) LANGUAGE sql STABLE AS $versions$
-SELECT (SELECT CAST(sum(catalogue_version) AS bigint) FROM checkpoints),
-    (SELECT CAST(sum(version) AS bigint) FROM batch_checkpoints)
-$versions$;
-
 -- Forget that the learner was deleted. The log has no event of the learner any more.
 CREATE FUNCTION remove_deletion(learner text) RETURNS void LANGUAGE sql AS $remove$
 DELETE FROM deleted_learners WHERE user_id = learner
@@ -124,7 +113,8 @@ SELECT shard FROM find_waiting() ORDER BY shard;
 SELECT next_position FROM find_waiting() WHERE shard = :shard;
 
 -- fold window --
-SELECT * FROM fold_window(:shard, :at_most, :lists_learners);
+-- In version 1, the last argument asked for the learners whose rows changed.
+SELECT folded, oldest_ms, times FROM fold_window(:shard, :at_most, false);
 
 -- lock shard --
 SELECT pg_advisory_xact_lock(hashtext(current_schema()), :shard);
@@ -142,10 +132,7 @@ WHERE event_id = CAST(:event_id AS uuid);
 SELECT clear_mark(CAST(:letter_id AS bigint));
 
 -- refold event --
-SELECT changed_version, changed_learners, changed_catalogue FROM refold_event(:position);
-
--- read versions --
-SELECT catalogue, batch FROM read_versions();
+SELECT refold_event(:position);
 
 -- fold batch --
 SELECT fold_batch(CAST(:shards AS smallint[]));
@@ -160,11 +147,9 @@ SELECT drop_learners_not_due(:event_interval);
 SELECT take_snapshots(:at_most, :kept);
 
 -- fold deletion --
--- The read models' version after the deletion; null if an earlier fold had already deleted the learner from them.
-SELECT CASE WHEN fold_deletions(ARRAY(
-        SELECT e.global_position FROM event_store.events e
-        WHERE e.stream_id = 'learner-' || CAST(:learner AS text) AND e.event_type = 'UserDeleted')) IS NOT NULL
-    THEN CAST(CAST(pg_current_xact_id() AS text) AS bigint) END;
+SELECT fold_deletions(ARRAY(
+    SELECT e.global_position FROM event_store.events e
+    WHERE e.stream_id = 'learner-' || CAST(:learner AS text) AND e.event_type = 'UserDeleted'));
 
 -- delete learner --
 SELECT delete_learners(ARRAY[CAST(:learner AS text)]), remove_deletion(:learner);

@@ -92,7 +92,7 @@ SELECT event_store.drop_orphaned_marks();
 
 -- mark_swap --
 -- Mark the swap, so that cached responses computed from the former schema are no longer current.
-UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint RETURNING swap_version;
+UPDATE checkpoints SET swap_version = pg_current_xact_id()::text::bigint;
 
 -- end_loading --
 -- A schema that is rebuilt from the archive has a record of this rebuild. Delete the record, if it exists, so that

@@ -17,29 +17,6 @@ WHERE global_position <> previous + 1
 ORDER BY global_position
 LIMIT 3;
 
--- lost --
--- The time from which, and until which, marked events are not in the log, or were recorded at another time; the last
--- marked position before them, and the number of positions after it that had events. No row if all marked events are
--- in the log. A position whose event was lost may have a later event, which was recorded in another second.
-WITH marks AS (
-    SELECT m.second, m.position, coalesce(floor(date_part('epoch', e.created_at)) = m.second, false) AS is_kept
-    FROM unnest(CAST(:seconds AS bigint[]), CAST(:positions AS bigint[])) AS m (second, position)
-    LEFT JOIN event_store.events e ON e.global_position = m.position
-), lost AS (
-    SELECT min(second) AS first_second, max(second) AS last_second, max(position) AS last_position
-    FROM marks
-    WHERE NOT is_kept
-), kept AS (
-    SELECT coalesce(max(m.position), 0) AS position
-    FROM lost l
-    JOIN marks m ON m.is_kept AND m.second < l.first_second
-)
-SELECT to_timestamp(l.first_second) AS first, to_timestamp(l.last_second) AS last, k.position,
-    l.last_position - k.position AS events
-FROM lost l
-CROSS JOIN kept k
-WHERE l.first_second IS NOT NULL;
-
 -- streams --
 -- The number of streams whose versions are not 1, 2, 3 …
 SELECT count(*)

@@ -5,12 +5,11 @@ The erasure is the exception: it must delete the copies in Redis, and so fails w
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -24,8 +23,6 @@ from progress.errors import (
     RedisUnavailable,
 )
 from progress.local import ports
-from progress.projections import changes
-from progress.projections.changes import Change, Publisher
 from progress.projections.projector import Projector
 from progress.query.http import app
 from tests.conftest import Store
@@ -68,7 +65,6 @@ CONDITIONS = {
     **AWAY,
     "full": set_up("maxmemory", "1", "0"),
     "no scripts": permit("-@scripting", "+@scripting"),
-    "no channels": permit("resetchannels", "allchannels"),
 }
 # The clients raise the same error for each server that is away, which their own test takes in turn.
 each_condition = pytest.mark.parametrize(
@@ -189,43 +185,6 @@ def test_requests_are_limited(own: Valkey, name: str) -> None:
     instance.close()
     CONDITIONS[name].end(own)
     assert counts == [5, 5, 5]
-
-
-@each_condition
-def test_a_change_is_published_later_if_redis_does_not_take_it(
-    own: Valkey, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """The publisher keeps it, and tries only once in a second; old copies are deleted."""
-    for limit in ("_CONNECT_TIMEOUT_S", "_REPLY_TIMEOUT_S"):
-        monkeypatch.setattr(changes, limit, timeout_s(name))
-    publisher = Publisher(own.url)
-
-    later = time.monotonic() + 60  # so that no copy expires during the test
-
-    def publish(version: int, learner: str = "ann") -> bool:
-        change = Change(_SCHEMA, version, json.dumps([learner]), None, began=later)
-        return publisher.publish(change, catalogue=version)
-
-    def read() -> list[Any]:
-        learners = (commands.learner_version_key(_SCHEMA, user) for user in ("ann", "ben"))
-        catalogue = commands.shared_version_key(_SCHEMA, commands.CATALOGUE)
-        return [*own.server().mget(*learners, catalogue)]
-
-    assert publish(1)
-    CONDITIONS[name].begin(own)
-    began = time.monotonic()
-    published = [publish(2, "ben"), *(publish(version) for version in range(3, 12))]
-    assert published == [name == "full"] * 10
-    assert time.monotonic() - began < 10 * timeout_s(name)
-    if name == "full":
-        assert read() == [None, None, None]
-    CONDITIONS[name].end(own)
-    publisher._retry_at = 0
-    assert publisher.publish_operation("o", 1)
-    if name in AWAY:
-        assert read() == [b"11", b"2", b"11"]
-    assert publish(12)
-    assert read()[::2] == [b"12", b"12"]
 
 
 @each_condition

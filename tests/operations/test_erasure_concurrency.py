@@ -11,7 +11,7 @@ from progress import settings
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.operations import erasure_rows
-from progress.projections import changes, schema
+from progress.projections import schema
 from tests.conftest import Store
 from tests.support import api, model_rows, sample_events, stage
 from tests.support.erasure_fixtures import (
@@ -67,6 +67,6 @@ def test_the_deletion_waits_for_a_fold_of_the_shard(store: Store, populated: Con
         schema.set_search_path(folding)
         with database.transaction(folding):
             database.run(folding, "operations/erasure_rows", "lock shard", learner=LEARNER)
-            call = pool.submit(erasure_rows.fold_deletion, erasing, LEARNER, changes.DISABLED)
+            call = pool.submit(erasure_rows.fold_deletion, erasing, LEARNER)
             model_rows.wait_for_lock(populated, pid, call)
         assert call.result() == []

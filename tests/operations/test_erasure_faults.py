@@ -216,7 +216,7 @@ def fail_in(operator: Operator, step: str, monkeypatch: pytest.MonkeyPatch) -> s
 def apply(store: Store) -> ledger_erasures.Result:
     with contextlib.closing(store.connect()) as owner:
         archive = manifests.open_archive(settings.current())
-        return ledger_erasures.apply(owner, archive, stage.publisher(), lambda *_: None)
+        return ledger_erasures.apply(owner, archive, lambda *_: None)
 
 
 def is_reported(connection: Connection) -> bool:

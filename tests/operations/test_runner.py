@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-import redis
 
 from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
@@ -555,17 +554,3 @@ def test_progress_is_written_once_a_second(operator: Operator, populated: Connec
     # 7 changes are not progress reports: the operation is accepted, claimed and ended, and two
     # steps begin and end. The other changes are progress reports, one for each second.
     assert len(list_changes(populated)) <= 7 + 1 + took
-
-
-def test_each_change_is_published_to_redis(
-    operator: Operator, populated: Connection, redis_with_notifications: str
-) -> None:
-    started = operator.start("runBatch")
-    server = redis.Redis.from_url(redis_with_notifications)
-    with contextlib.closing(server), server.pubsub() as listening:
-        listening.subscribe(f"changed:operation:{started['id']}")
-        assert listening.get_message(timeout=20)
-        operator.run(started["id"])
-        expected = [version for version, _, _ in list_changes(populated)][1:]
-        messages = [listening.get_message(timeout=20) for _ in expected]
-        assert [int(message["data"]) for message in messages if message] == expected

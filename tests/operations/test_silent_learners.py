@@ -22,7 +22,7 @@ from progress.projections.projector import Projector
 from progress.recovery import ledger_erasures
 from progress.serve import system
 from tests.conftest import Store
-from tests.support import published, sample_events, stage
+from tests.support import published, sample_events
 from tests.support.erasure_fixtures import erase, push_events, receipt
 from tests.support.operation_fixtures import BLOCKS, Operator
 from tests.support.postgres_servers import url_of
@@ -284,7 +284,7 @@ def test_a_deletion_prevents_the_erasure_and_starts_another_one_after_its_own_ti
 def restore(store: Store) -> ledger_erasures.Result:
     archive = manifests.open_archive(settings.current())
     with contextlib.closing(store.connect()) as owner:
-        return ledger_erasures.apply(owner, archive, stage.publisher(), lambda *_: None)
+        return ledger_erasures.apply(owner, archive, lambda *_: None)
 
 
 def test_a_restore_withdraws_announcements_because_the_log_may_lack_an_event(

@@ -6,21 +6,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-import redis
 
 from progress import settings
 from progress.adapters.postgres.database import Connection
-from progress.adapters.redis import commands
 from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.event_store import dead_letters
 from progress.local import readiness
-from progress.projections import batch, changes, live, projector, replacement, replay, schema
-from progress.projections.changes import Publisher
+from progress.projections import batch, live, projector, replacement, replay, schema
 from progress.projections.projector import SHARDS
 from tests.conftest import Store
 from tests.support import api, model_rows, sample_events
 from tests.support.postgres_servers import url_of
-from tests.support.stage import append, connect, publisher
+from tests.support.stage import append, connect
 
 OTHER = "progress_0123456789ab"
 OWN = schema.schema_name()
@@ -58,8 +55,8 @@ def read(connection: Connection, name: str, age: str) -> None:
     connection.run(READ, schema=name, age=age)
 
 
-def wake_all(to: Publisher = changes.DISABLED) -> int:
-    return sum(projector.wake(shard, to) for shard in SHARDS)
+def wake_all() -> int:
+    return sum(projector.wake(shard) for shard in SHARDS)
 
 
 def count_sessions(connection: Connection, name: str) -> int:
@@ -86,7 +83,9 @@ def test_a_wake_up_folds_every_live_schema_the_served_one_first(woken: Connectio
 def test_a_schema_with_a_later_interface_or_without_tables_is_left_to_its_own_workers(
     woken: Connection,
 ) -> None:
-    woken.run("UPDATE event_store.read_models SET interface = 2 WHERE schema = :s", s=OTHER)
+    woken.run(
+        "UPDATE event_store.read_models SET interface = interface + 1 WHERE schema = :s", s=OTHER
+    )
     woken.run("INSERT INTO event_store.read_models VALUES ('progress_ba9876543210', '', 1)")
     assert live.find(woken).schemas == [OWN]
 
@@ -145,18 +144,6 @@ def test_a_schema_that_nobody_reads_gets_one_window_of_a_wake_up(
     assert (count_sessions(woken, OWN), count_sessions(woken, OTHER)) == (4, 1)
     batch.run(woken)
     assert count_sessions(woken, OTHER) == 4
-
-
-def test_notifications_name_the_schema_that_was_folded(
-    woken: Connection, redis_with_notifications: str
-) -> None:
-    sample_events.record_lessons(woken, "ann")
-    wake_all(publisher())
-    with contextlib.closing(redis.Redis.from_url(redis_with_notifications)) as client:
-        for name in (OWN, OTHER):
-            copy = client.get(commands.learner_version_key(name, "ann"))
-            (row,) = model_rows.read_table(woken, f"{name}.user_progress")
-            assert copy == b"%d" % row["version"]
 
 
 def test_a_query_function_notes_once_a_minute_that_it_reads_its_schema(

@@ -27,7 +27,7 @@ from tests.conftest import Store
 from tests.support import api, sample_events
 from tests.support.api import Api, QueryClient
 from tests.support.event_loop import in_event_loop
-from tests.support.stage import append, connect, publisher
+from tests.support.stage import append, connect
 
 SHORT = 0.3  # seconds
 DAYS = 'dailyStats(from: "2024-03-01", to: "2024-03-31") { date }'
@@ -201,7 +201,7 @@ def test_a_subscription_outlives_the_deadline_of_its_request(
     connection: Connection, fetch: QueryClient
 ) -> None:
     sample_events.record_lessons(connection, "ann")
-    Projector(connection, publisher=publisher()).catch_up_all()
+    Projector(connection).catch_up_all()
 
     async def watch() -> None:
         live_queries = LiveQueries({"learner": Learners(fetch.queries.reader)}, poll_s=0.01)
@@ -210,7 +210,7 @@ def test_a_subscription_outlives_the_deadline_of_its_request(
             before = await anext(subscription)
             scope.deadline = time.monotonic()
             append(connection, sample_events.lesson("ann", 9))
-            Projector(connection, publisher=publisher()).catch_up_all()
+            Projector(connection).catch_up_all()
             after = await anext(subscription)
             assert after.total_sessions_completed == before.total_sessions_completed + 1
             subscription.close()

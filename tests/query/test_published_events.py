@@ -26,7 +26,6 @@ from progress.adapters.redis import commands
 from progress.event_store import dead_letters, log
 from progress.ingest import push
 from progress.local import ports, readiness
-from progress.projections.changes import DISABLED, Publisher
 from progress.projections.projector import Projector
 from progress.query.graphql import published_events
 from tests.conftest import Store
@@ -43,7 +42,7 @@ from tests.support.http_client import fetch_json
 from tests.support.postgres_servers import url_of
 from tests.support.pushes import encode_push
 from tests.support.socket_client import OpenSocket
-from tests.support.stage import append, connect, publisher
+from tests.support.stage import append, connect
 
 TOPIC = "user-events"
 EARLIEST, LATEST = "Pacific/Kiritimati", "Pacific/Pago_Pago"  # UTC+14 and UTC-11
@@ -70,7 +69,6 @@ class World:
         self.api, self.sent, self.options = served, sent, options
         self.connection = connect(store.url)
         self.is_recording = self.is_folding = True
-        self.changes: Publisher | None = None  # None: the publisher of the test's Redis
         self._delivering = threading.Lock()
         sent.on_stored = self._deliver
 
@@ -88,7 +86,7 @@ class World:
                 self.fold()
 
     def fold(self) -> None:
-        Projector(self.connection, publisher=self.changes or publisher()).catch_up_all()
+        Projector(self.connection).catch_up_all()
 
     def published(self) -> list[bytes]:
         return [message.data for message in self.sent.messages(TOPIC)]
@@ -276,10 +274,8 @@ def test_an_item_is_set_aside_and_resumed_after_every_recorded_event_about_it(wo
 
 
 def test_a_counted_event_is_not_hidden_by_a_cached_response(world: World) -> None:
-    """The function may see the fold's commit before the fold has published it, or if it dies."""
     user, goal = world.add_learner(), "{ goal { answersPerDay } }"
     assert world.api.data(goal, user) == {"goal": None}
-    world.changes = DISABLED
     event = world.set_goal(user, 30)
     assert event["counted"]
     body = world.api.post(goal, user)

@@ -33,7 +33,7 @@ from progress.errors import ArchiveRunning, ProgressError, RebuildEnded
 from progress.event_store import dead_letters
 from progress.local import readiness
 from progress.operations import erasure_rows
-from progress.projections import batch, changes, rebuild, replacement, replay, schema
+from progress.projections import batch, rebuild, replacement, replay, schema
 from progress.recovery import archive_loads, beam, buckets, rebuild_processes
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
@@ -100,7 +100,7 @@ def forbid(connection: Connection, learner: str) -> None:
 def begin_erasure(connection: Connection, archive: Storage, learner: str) -> None:
     """Begin an erasure; assert that it cannot rewrite the archive's files during the rebuild."""
     forbid(connection, learner)
-    busy = erasure_rows.fold_deletion(connection, learner, changes.DISABLED)
+    busy = erasure_rows.fold_deletion(connection, learner)
     assert busy == [replacement.building_name()]
     schema.set_search_path(connection)
     with pytest.raises(ArchiveRunning):
@@ -125,7 +125,7 @@ def test_before_rows_are_loaded_an_erasure_can_delete_a_learner_from_the_second_
     hold_lock = log_rows.hold_lock
 
     def erase_and_lock(connection: Connection) -> contextlib.AbstractContextManager[None]:
-        assert erasure_rows.fold_deletion(archived.connection, "ben", changes.DISABLED) == []
+        assert erasure_rows.fold_deletion(archived.connection, "ben") == []
         schema.set_search_path(archived.connection)
         return hold_lock(connection)
 

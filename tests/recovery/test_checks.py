@@ -10,7 +10,7 @@ from progress.projections import batch, rebuild, schema
 from progress.projections import projector as shard_projector
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.support import cli, recovery_fixtures, sample_events, stage
+from tests.support import cli, recovery_fixtures, sample_events
 from tests.support.stage import append
 
 BLOCKS = recovery_fixtures.BLOCKS
@@ -147,40 +147,3 @@ def test_read_models_of_another_log_are_reported_even_if_this_log_is_longer(
     assert "of another log" in list_findings(populated)
     rebuild.run(store.connect)
     assert not list_findings(populated)
-
-
-def test_events_that_a_standby_lacked_are_reported_until_the_cache_is_cleared(
-    store: Store, connection: Connection, redis_with_notifications: str
-) -> None:
-    def check(*options: str) -> str:
-        url = redis_with_notifications
-        return cli.expect_success(cli.progress(store.url, "check", *options, REDIS_URL=url))
-
-    def record(day: int, hours_ago: int) -> int:
-        after = checks.run(connection).head
-        append(connection, sample_events.lesson("ann", day))
-        connection.run(BLOCKS["record earlier"], after=after, hours=hours_ago)
-        shard_projector.Projector(connection, publisher=stage.publisher()).catch_up_all()
-        return checks.run(connection).head
-
-    connection.run(BLOCKS["let the log be changed"])
-    kept = record(0, hours_ago=3)
-    head = record(1, hours_ago=2)
-    assert "LOST" not in check()
-    connection.run(BLOCKS["lose the end"], head=kept)
-    rebuild.run(store.connect)
-    assert f"LOST  up to {head - kept} events after position {kept}" in check()
-    assert record(2, hours_ago=1) == head  # other events get the positions
-    lost = json.loads(check("--json"))["lost"]
-    assert (lost["position"], lost["events"]) == (kept, head - kept)
-    cli.expect_success(
-        cli.progress(store.url, "warm", "--afresh", REDIS_URL=redis_with_notifications)
-    )
-    assert "LOST" not in check()
-
-
-def test_a_check_without_redis_says_what_it_does_not_know(
-    store: Store, connection: Connection
-) -> None:
-    output = cli.expect_success(cli.progress(store.url, "check", REDIS_URL="redis://127.0.0.1:1"))
-    assert "Whether the log lost events is unknown: Redis is unavailable" in output

@@ -20,7 +20,7 @@ from progress.local import readiness
 from progress.projections import batch, rebuild, replay
 from progress.recovery import checks, dumps, ledger_erasures
 from tests.conftest import Store
-from tests.support import cli, model_rows, sample_events, stage
+from tests.support import cli, model_rows, sample_events
 from tests.support.erasure_fixtures import (
     LEARNER,
     NEEDLES,
@@ -82,7 +82,7 @@ def restored(  # noqa: PLR0917 - fixtures
 
 def apply(store: Store) -> ledger_erasures.Result:
     with closing(store.connect()) as owner:
-        return ledger_erasures.apply(owner, archive(), stage.publisher(), lambda *_: None)
+        return ledger_erasures.apply(owner, archive(), lambda *_: None)
 
 
 def assert_absent(store: Store) -> None:

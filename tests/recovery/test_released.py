@@ -193,7 +193,7 @@ def test_a_dump_loads_and_what_was_erased_since_is_erased_again(
         assert_published_once(connection, fake_publisher, version)
         digests = erasure_ledger.read_digests(archive)
         assert [each.do for each in checks.run(connection, digests).findings] == [checks.ERASE]
-        applied = ledger_erasures.apply(connection, archive, stage.publisher(), lambda *_: None)
+        applied = ledger_erasures.apply(connection, archive, lambda *_: None)
         assert applied == (2, 0)
         again = [event for event in EVENTS if "-7f3a" in str(event["data"].get("user_id"))]
         assert push_events(connection, *again) == {"erased": len(again)}

@@ -33,7 +33,7 @@ from progress.query.read_models.rows import PeriodLength
 from tests.conftest import Store
 from tests.support import plain_fields, sample_events
 from tests.support.sample_events import Envelope
-from tests.support.stage import append, connect, publisher
+from tests.support.stage import append, connect
 
 NOW = datetime(2024, 4, 4, 12, tzinfo=UTC)  # the day of the fourth and last lesson
 
@@ -46,14 +46,14 @@ def populate(store: Store, *users: str) -> Iterator[Connection]:
     """Append and fold lessons of these learners; yield a connection to the store."""
     with closing(connect(store.url)) as connection:
         sample_events.record_lessons(connection, *users)
-        Projector(connection, publisher=publisher()).catch_up_all()
+        Projector(connection).catch_up_all()
         yield connection
 
 
 def fold(connection: Connection, *events: Envelope) -> None:
     """Append and fold these events, and publish the changes."""
     append(connection, list(events))
-    Projector(connection, publisher=publisher()).catch_up_all()
+    Projector(connection).catch_up_all()
 
 
 def do_nothing() -> None:

@@ -298,10 +298,6 @@ SELECT count(*) AS goals FROM goals WHERE user_id = :user_id;
 -- The number of refolds: each refold calls refold_learners once.
 SELECT calls FROM pg_stat_user_functions WHERE funcname = 'refold_learners';
 
--- fold_window --
--- Fold a window; return the learners whose rows changed.
-SELECT changed_learners FROM fold_window(:shard, :at_most, true);
-
 -- move --
 -- Insert a preference event that moves the start of local days. It becomes version :version of the learner's stream.
 INSERT INTO event_store.events

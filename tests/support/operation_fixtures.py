@@ -19,10 +19,8 @@ from progress.ingest import push
 from progress.local import readiness
 from progress.operations import erasure_steps, runner
 from progress.operations.records import PLANS, Step
-from progress.projections import changes
-from progress.projections.changes import Publisher
 from tests.conftest import Store
-from tests.support import api, stage
+from tests.support import api
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher
 from tests.support.postgres_servers import url_of
@@ -87,7 +85,7 @@ class Operator:
 
     def run(self, operation_id: str) -> Body:
         """Run the operation's worker and return the operation."""
-        deliver(operation_id, stage.publisher())
+        deliver(operation_id)
         return self.get(operation_id)
 
     def run_until_it_ends(self, operation_id: str) -> Body:
@@ -203,7 +201,7 @@ def write_dead_letters(connection: Connection, count: int) -> list[str]:
     return [str(letter.letter_id) for letter in dead_letters.list_letters(connection)]
 
 
-def deliver(operation_id: str, publisher: Publisher = changes.DISABLED) -> bool:
+def deliver(operation_id: str) -> bool:
     """Run the operation in a new worker; return False if the operation had already finished.
 
     The server may still be ending the previous worker's session, which holds the operation's lock.
@@ -213,7 +211,7 @@ def deliver(operation_id: str, publisher: Publisher = changes.DISABLED) -> bool:
 
     def has_claimed() -> bool:
         with contextlib.suppress(OperationClaimed):
-            outcomes.append(runner.run(UUID(operation_id), publisher))
+            outcomes.append(runner.run(UUID(operation_id)))
         return bool(outcomes)
 
     readiness.wait(has_claimed, "the claim")

@@ -1,7 +1,6 @@
 """Deliver generated logs to a database: with duplicates, in any order, with killed workers."""
 
 import contextlib
-import functools
 import itertools
 from collections import deque
 from collections.abc import Iterator
@@ -11,13 +10,11 @@ from datetime import datetime
 
 import pytest
 
-from progress import settings
 from progress.adapters.postgres import database
 from progress.errors import ProgressError
 from progress.event_store import envelope, events, log
 from progress.ingest import push
 from progress.projections import batch, schema, snapshots
-from progress.projections.changes import Publisher
 from progress.projections.projector import SHARDS, Projector
 from progress.projections.snapshots import Policy
 from tests import oracle
@@ -196,13 +193,3 @@ def undeclared(*others: str) -> Iterator[None]:
         patch.setattr(events, "EVENT_TYPES", before)
         patch.setattr(envelope, "LATER_IDS", ())
         yield
-
-
-def publisher() -> Publisher:
-    """Return a publisher to the Redis in the settings; if none is set, it publishes nothing."""
-    return publisher_to(settings.current().redis_url)
-
-
-@functools.cache
-def publisher_to(url: str | None) -> Publisher:
-    return Publisher(url)

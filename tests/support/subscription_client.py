@@ -13,16 +13,14 @@ from typing import Any
 
 import pytest
 
-from progress import settings
 from progress.local import ports
-from progress.projections import changes
 from progress.projections.projector import Projector
 from progress.query.live.hub import POLL_S
 from tests.conftest import Store
 from tests.support import api, function_process, sample_events, token_issuer
 from tests.support.function_process import FunctionProcess
 from tests.support.postgres_servers import url_of
-from tests.support.stage import append, connect, publisher
+from tests.support.stage import append, connect
 
 Body = dict[str, Any]
 Event = tuple[str, Any]
@@ -134,28 +132,12 @@ def subscribe() -> Iterator[Subscribe]:
         stream.close()
 
 
-@contextmanager
-def publishing_to(redis: str, *, patience_s: float | None = None) -> Iterator[None]:
-    """Set `REDIS_URL` during the block: projectors created in the block publish to this Redis.
-
-    They wait for its replies as long as in production, or for `patience_s` seconds.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REDIS_URL", redis)
-        if patience_s is not None:
-            patch.setattr(changes, "_CONNECT_TIMEOUT_S", patience_s)
-            patch.setattr(changes, "_REPLY_TIMEOUT_S", patience_s)
-        settings.current.cache_clear()
-        yield
-    settings.current.cache_clear()
-
-
 class LessonRecorder:
     """A recorder that appends learners' events and folds them into the read models."""
 
     def __init__(self, url: str) -> None:
         self._connection = connect(url)
-        self._projector = Projector(self._connection, publisher=publisher())
+        self._projector = Projector(self._connection)
         self._numbers: dict[str, Iterator[int]] = {}
 
     def add_lesson(self, user: str = "ann") -> None:

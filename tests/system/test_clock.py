@@ -122,7 +122,7 @@ def test_answers_are_of_the_present_within_five_seconds_after_a_clock_that_was_a
     headers = http_client.headers(token)
     with contextlib.closing(stage.connect(store.url)) as connection:
         stage.append(connection, recent_events.study("ann", 0, answers=1))
-        Projector(connection, publisher=stage.publisher()).catch_up_all()
+        Projector(connection).catch_up_all()
     with subscription_client.query_function(
         url_of(store.url, "query"), REDIS_URL=redis_with_notifications
     ) as function:

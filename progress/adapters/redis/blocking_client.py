@@ -1,4 +1,4 @@
-"""A blocking Redis client, for notifications and maintenance.
+"""A blocking Redis client, for maintenance.
 
 Import this module at first use, because it imports redis-py.
 """
@@ -90,18 +90,8 @@ def delete_everything(url: str) -> None:
 
 
 def check(url: str) -> None:
-    """Raise RedisUnavailable if Redis does not respond, or would reject the notices of changes."""
+    """Raise RedisUnavailable if Redis does not respond, or would reject what is written to it."""
     _ask(url, commands.check_writes())
-
-
-def read_marks(url: str) -> list[tuple[int, int]]:
-    """Return the marks of the log: seconds (Unix time), and the last position of each.
-
-    Leave out what is no mark. Raise RedisUnavailable if Redis does not respond.
-    """
-    reply = _ask(url, commands.list_marks())
-    pairs = zip(reply[::2], reply[1::2], strict=True)
-    return [(int(at), int(last)) for at, last in pairs if at.isdigit() and last.isdigit()]
 
 
 def _ask(url: str, command: Command) -> Any:

@@ -1,4 +1,4 @@
-"""The commands that Progress sends to Redis, named after their purpose, their keys and channels.
+"""The commands that Progress sends to Redis, named after their purpose, and their keys.
 
 A client sends commands with `run(*commands)`, in one round trip. If Redis rejects a command, its
 reply is an exception.
@@ -11,9 +11,6 @@ most five seconds after its version was committed to the database or read from i
 replaced by an older version. A late writer, or a writer with an old result from the database,
 therefore cannot hide a change. If the notification of a change is lost, queries see the change once
 the copy expires.
-
-Marks of the log: the last position that was recorded in each second. The database does not hold
-them, so that they show which events a standby lacked when it replaced the database.
 """
 
 import time
@@ -22,10 +19,6 @@ from typing import TypeAlias
 
 Command = tuple[bytes | str | int, ...]
 Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
-
-EVERYONE_CHANNEL = "changed:everyone"  # Changes that may concern any learner.
-LEARNER_CHANNEL = "changed:learner:"  # Followed by the id of the changed learner.
-OPERATION_CHANNEL = "changed:operation:"  # Followed by the id of the changed operation.
 
 VERSION_TTL_S = 5.0  # If a notification is lost, responses are out of date for at most this time.
 
@@ -38,8 +31,6 @@ SWAP = "schema"  # Set by the rebuild that made this schema the live one.
 _POSTER_TTL_S = 40 * 24 * 3600
 ANNOUNCED_TTL_S = 600
 _KEYS_PER_CALL = 1_000
-_MARKS_KEY = "marks"
-_MAX_MARKS = 50_000  # These take about 5 MB. With an event each second, they last 14 hours.
 
 # The number of parts before and after the learner's id in the keys of each kind.
 _PARTS = {
@@ -71,16 +62,6 @@ end
 # KEYS: the copies. ARGV: the copies' expiry (Unix time in ms), and the version of each copy.
 _SET_SCRIPT = f"""{_SET_FUNCTION}
 for n, key in ipairs(KEYS) do keep(key, ARGV[n + 1]) end
-return left
-"""
-
-# ARGV: the expiry of the copies, the version, the learners (JSON), and the prefix of the learners'
-# keys.
-_PUBLISH_SCRIPT = f"""{_SET_FUNCTION}
-for _, learner in ipairs(cjson.decode(ARGV[3])) do
-    keep(ARGV[4] .. learner, ARGV[2])
-    redis.call('PUBLISH', '{LEARNER_CHANNEL}' .. learner, ARGV[2])
-end
 return left
 """
 
@@ -152,19 +133,6 @@ def set_newer_versions(versions: Mapping[str, int], expires_at_ms: int) -> Comma
     return ("EVAL", _SET_SCRIPT, len(versions), *versions, expires_at_ms, *versions.values())
 
 
-def publish_learners(learners: str, prefix: str, version: int, expires_at_ms: int) -> Command:
-    """Set the version of each learner, and notify the subscribers of the learner's channel.
-
-    `learners` are ids as JSON. `prefix` is the part of their version keys before the id.
-    """
-    return ("EVAL", _PUBLISH_SCRIPT, 0, expires_at_ms, version, learners, prefix)
-
-
-def publish_version(channel: str, version: int) -> Command:
-    """Notify the subscribers of a channel."""
-    return ("PUBLISH", channel, version)
-
-
 def get_entry(key: str, field: str | None) -> Command:
     """Get a cache entry; `field` is its field if the key holds a hash."""
     return ("GET", key) if field is None else ("HGET", key, field)
@@ -211,27 +179,12 @@ def withdraw(user_id: str, scope: str, event_id: str) -> Command:
     return ("HDEL", announced_key(user_id, scope), event_id)
 
 
-def mark_log(second: int, position: int) -> tuple[Command, Command]:
-    """Mark that the log had an event at the position, recorded in this second (Unix time).
-
-    A mark is not replaced by one of a lower position. The marks of the lowest positions go first.
-    """
-    keep = ("ZADD", _MARKS_KEY, "GT", position, second)
-    return keep, ("ZREMRANGEBYRANK", _MARKS_KEY, 0, -_MAX_MARKS - 1)
-
-
-def list_marks() -> Command:
-    """List all marks; the reply alternates between seconds and positions."""
-    return ("ZRANGE", _MARKS_KEY, 0, -1, "WITHSCORES")
-
-
 def check_writes() -> Command:
-    """Publish a change of nobody; Redis rejects this while it would reject the notification of one.
+    """Delete nothing, in a script; Redis rejects this while it would reject writes.
 
     It does so while it is a replica, and always if it or a proxy allows no scripts.
     """
-    expires_at = version_expires_at_ms(time.monotonic())
-    return publish_learners('[""]', "writable", 0, expires_at)
+    return ("EVAL", "return redis.call('DEL', KEYS[1])", 1, "writable")
 
 
 def ping() -> Command:

@@ -395,7 +395,7 @@ async def _check_readiness(reader: Reader, redis: "Client | None") -> Response:
 async def redis_status(redis: "Client | None") -> Literal["ok", "rejects", "away", "off"]:
     """Return "off" if no Redis is configured, "away" if Redis does not respond, else "ok".
 
-    Return "rejects" if Redis would reject the notification of a change, for example as a script.
+    Return "rejects" if Redis would reject what is stored in it, for example by a script.
     """
     if redis is None:
         return "off"

@@ -29,7 +29,7 @@ from tests.conftest import Store
 from tests.support import api, cache_instances, cli, model_rows, sample_events
 from tests.support.api import Api, Body
 from tests.support.cache_instances import NOW, Instance, fold
-from tests.support.stage import append, connect, publisher
+from tests.support.stage import append, connect
 
 ANN, BEN = (cache_instances.all_keys(user) for user in ("ann", "ben"))
 NAMES = {key.name for key in ANN}
@@ -157,7 +157,7 @@ def delete(connection: Connection, _: Store) -> None:
 
 
 def run_batch(connection: Connection, _: Store) -> None:
-    assert batch.run(connection, publisher=publisher()).learners == 2
+    assert batch.run(connection).learners == 2
 
 
 def damage(connection: Connection, _: Store) -> None:
@@ -167,7 +167,7 @@ def damage(connection: Connection, _: Store) -> None:
 
 
 def rebuild_all(_: Connection, store: Store) -> None:
-    rebuild.run(store.connect, publisher=publisher())
+    rebuild.run(store.connect)
 
 
 def prepare_batch(connection: Connection, _: Store) -> None:
@@ -205,7 +205,7 @@ def test_a_change_that_does_not_concern_a_learner_does_not_invalidate_results(
     both: list[Instance], populated: Connection, is_batch: bool
 ) -> None:
     if is_batch:
-        batch.run(populated, publisher=publisher())
+        batch.run(populated)
     else:
         fold(populated, *sample_events.lesson("ben", 4))
     both[0].get(*ANN)
@@ -271,14 +271,14 @@ def test_the_first_result_after_a_replay_reflects_the_replayed_event(
 ) -> None:
     append(populated, [event for n in range(4) for event in sample_events.lesson("cat", n)])
     sample_events.poison(populated, "cat")
-    Projector(populated, publisher=publisher()).catch_up_all()
+    Projector(populated).catch_up_all()
     with cache_instances.instances(store, redis_with_notifications) as both:
         for instance in both:
             instance.get(*cache_instances.all_keys("cat"))
         before = both[0].read(*cache_instances.all_keys("cat"))
         model_rows.read_value(populated, "mend")
         (letter,) = dead_letters.list_letters(populated)
-        assert replay.replay(populated, letter.letter_id, publisher()) is None
+        assert replay.replay(populated, letter.letter_id) is None
         assert {"userProgress", "dailyStats", "itemStats"} <= find_changes(both, before, "cat")
 
 
@@ -290,7 +290,7 @@ def test_a_change_during_a_computation_is_in_the_next_result(
     def add_events() -> None:
         append(populated, sample_events.lesson("ann", next(lesson)))
         fold(populated, sample_events.item_published(f"w{next(lesson)}"))
-        batch.run(populated, publisher=publisher())
+        batch.run(populated)
 
     with cache_instances.instances(store, redis_with_notifications) as both:
         for when in ("before", "after"):
@@ -342,7 +342,7 @@ def test_results_about_the_past_are_cached_until_the_learner_or_the_catalogue_ch
     assert (cache_result(first), cache_result(again)) == ("MISS", "HIT")
     assert again["data"] == first["data"]
     assert cache_result(apis[0].post(PAST, **{argument: "2100-01-01T00:00:01Z"})) == "MISS"
-    batch.run(populated, publisher=publisher())  # changes nothing
+    batch.run(populated)  # changes nothing
     assert cache_result(apis[0].post(PAST, **moment)) == "HIT"
     fold(populated, NEW_ITEM)
     described = apis[0].post(PAST, **moment)
@@ -437,7 +437,7 @@ def test_all_events_up_to_the_position_are_projected_and_the_next_event_is_not(
 ) -> None:
     assert position(alone) == 0
     sample_events.record_lessons(connection, "ann", "ben", "cat", "dan")
-    projector = Projector(connection, publisher=publisher())
+    projector = Projector(connection)
     head = model_rows.read_value(connection, "head")
     while waiting := projector.find_shards_behind():
         reached = position(alone)
@@ -453,7 +453,7 @@ def test_the_returned_time_is_the_time_of_the_event_at_the_position(
 ) -> None:
     assert alone.run(alone.cache.versions.projected_to()) == ProjectedTo("0", None)
     sample_events.record_lessons(connection, "ann")
-    Projector(connection, publisher=publisher()).catch_up_all()
+    Projector(connection).catch_up_all()
     projected_to = alone.run(alone.cache.versions.projected_to())
     assert projected_to
     assert projected_to.time == model_rows.read_value(connection, "newest")
@@ -477,7 +477,7 @@ def test_the_last_known_position_is_returned_if_the_database_is_unavailable(
     lost = Instance("postgresql://nobody@127.0.0.1:1/none", None)
     assert lost.run(lost.cache.versions.projected_to()) is None
     sample_events.record_lessons(connection, "ann")
-    Projector(connection, publisher=publisher()).catch_up_all()
+    Projector(connection).catch_up_all()
     known = position(alone)
     lost.cache.versions.last = alone.cache.versions.last
     assert position(lost) == known
@@ -516,7 +516,7 @@ class Learner:
         self._fold([sample_events.envelope("UserDeleted", {"user_id": self.name}, at=NOW)])
 
     def run(self) -> None:
-        batch.run(self._connection, publisher=publisher())
+        batch.run(self._connection)
 
     def evict(self) -> None:
         """Delete a random key, as Redis does when its memory is full."""
@@ -528,7 +528,7 @@ class Learner:
 
     def _fold(self, events: list[sample_events.Envelope]) -> None:
         append(self._connection, events)
-        Projector(self._connection, publisher=publisher()).catch_up_all()
+        Projector(self._connection).catch_up_all()
 
 
 @settings(max_examples=2 * settings().max_examples)
