@@ -50,20 +50,22 @@ _FOLD_SHARE = 0.9  # The share of the step `fold` in a rebuild's progress.
 _CONNECTION_TIMEOUT_S = 30.0
 
 
-def run(operation_id: UUID) -> bool:
-    """Run the operation until it succeeds or fails.
+def run(operation_id: UUID, *, before: str | None = None) -> bool:
+    """Run the operation until it succeeds or fails or, if given, up to the step `before`.
 
     Return False if the operation does not exist or had already finished. Raise Unavailable if the
     command must be delivered again.
     """
     with claim.open_connection(_CONNECTION_TIMEOUT_S) as connection:
         if operation := claim.claim(connection, operation_id):
-            _run_to_end(operation)
+            _run_to_end(operation, before)
     return operation is not None
 
 
-def _run_to_end(operation: ClaimedOperation) -> None:
-    end = operation.end or _attempt_steps(operation, ACTIONS[operation.kind])
+def _run_to_end(operation: ClaimedOperation, before: str | None) -> None:
+    end = operation.end or _attempt_steps(operation, ACTIONS[operation.kind], before)
+    if not end and operation.remaining_steps():
+        return  # they begin with the step `before`
     if end and not operation.is_irrevocable:
         operation.begin_compensation(end)
         if failure := _attempt_steps(operation, COMPENSATIONS.get(operation.kind, {})):
@@ -76,11 +78,18 @@ def _run_to_end(operation: ClaimedOperation) -> None:
     )  # fmt: skip
 
 
-def _attempt_steps(operation: ClaimedOperation, actions: Actions) -> OperationEnded | None:
-    """Attempt each remaining step that has an action; return None on success, else the failure."""
+def _attempt_steps(
+    operation: ClaimedOperation, actions: Actions, before: str | None = None
+) -> OperationEnded | None:
+    """Attempt each remaining step that has an action, up to the step `before`.
+
+    Return None on success, else the failure.
+    """
     try:
         with database.translate_errors(claim.translate), operation.resources:
             for step in operation.remaining_steps():
+                if step.name == before:
+                    break
                 if step.name in actions:
                     _attempt(operation, step, actions[step.name])
     except OperationEnded as end:

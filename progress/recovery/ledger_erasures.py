@@ -9,6 +9,7 @@ ProgressError instead.
 import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -26,7 +27,7 @@ from progress.operations.records import OperationKind, OperationState
 _FILE = "recovery/ledger_erasures"
 TIME_LIMIT_S = records.PLANS[OperationKind.ERASE_USER].time_limit_s
 _POLL_INTERVAL_S = 0.5  # The pause while another worker erases or archives.
-_WORKERS = 4  # Erasures run in parallel, because each waits some seconds for running requests.
+_WORKERS = 4  # the number of erasures that run at the same time
 
 
 class Result(NamedTuple):
@@ -79,10 +80,13 @@ def apply(connection: Connection, archive: Storage, on_progress: ReportProgress)
     started = {_start(connection, learner) for learner in left.values()}
     operation_ids = {*_accept_anew(connection), *started}
     unknown = [digest for digest in missing if digest not in left]
+    done = 0
     with ThreadPoolExecutor(_WORKERS) as workers:
-        ends = workers.map(_run_to_end, operation_ids)
-        for done, _ in enumerate(ends):
-            on_progress(done + 1, len(operation_ids))
+        # The last step waits for requests that began before. So, wait once for all erasures.
+        for before in ("close", None):
+            for _ in workers.map(partial(_run, before), operation_ids):
+                done += 1
+                on_progress(done, 2 * len(operation_ids))
     _check_success(connection, operation_ids)
     return Result(len(operation_ids), len(unknown))
 
@@ -149,10 +153,10 @@ def _start(connection: Connection, learner: str) -> UUID:
     )
 
 
-def _run_to_end(operation_id: UUID) -> None:
+def _run(before: str | None, operation_id: UUID) -> None:
     while True:
         try:
-            runner.run(operation_id)
+            runner.run(operation_id, before=before)
             return
         except (OperationClaimed, ArchiveRunning):
             time.sleep(_POLL_INTERVAL_S)

@@ -17,6 +17,7 @@ from progress.cli import recovery
 from progress.errors import ProgressError
 from progress.event_store import dead_letters
 from progress.local import readiness
+from progress.operations import erasure_steps
 from progress.projections import batch, rebuild, replay
 from progress.recovery import checks, dumps, ledger_erasures
 from tests.conftest import Store
@@ -207,6 +208,24 @@ def test_a_log_adopts_the_key_of_the_erasure_ledger_even_after_a_failed_erasure(
     operator.retry(early["id"])
     assert receipt(operator.run_until_it_ends(early["id"]))["found"] == 0
     assert erasure_ledger.read_key(archive()) == key
+
+
+def test_the_erasures_of_one_run_wait_together(
+    operator: Operator, populated: Connection, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[set[str]] = []
+
+    def wait(*_: object) -> None:
+        with closing(connect(store.url)) as watching:
+            steps = model_rows.read_table(watching, "operations.steps")
+            begun.append({step["state"] for step in steps if step["name"] == "files"})
+
+    for learner in ("ann", "ben", "cat", "dan", "eva"):
+        append(populated, sample_events.lesson(learner, 1))
+        erase(operator, learner)
+    monkeypatch.setattr(erasure_steps, "_wait_for_requests", wait)
+    assert apply(store) == (5, 0)
+    assert begun == [{"SUCCEEDED"}] * 5
 
 
 @pytest.mark.exhaustive
