@@ -76,12 +76,6 @@ locals {
       ERASE_DELETED_AFTER_DAYS = var.erase_deleted_after_days, RETENTION_MONTHS = var.retention_months
     } : name => tostring(value) if value != null
   }
-
-  job_secrets = {
-    for name, job in local.jobs : name => merge(
-      local.database_secrets[job.member], job.member == "backup" ? {} : local.redis_secrets
-    )
-  }
 }
 
 module "job" {
@@ -106,7 +100,7 @@ module "job" {
       ) : {},
       contains(["backup", "release"], each.value.member) ? local.dump_environment : {},
     )
-    secrets             = local.job_secrets[each.key]
+    secrets             = local.database_secrets[each.value.member]
     network             = local.vpc_access
     deletion_protection = local.is_prod
   }

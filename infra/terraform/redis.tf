@@ -15,7 +15,7 @@ variable "redis" {
 locals {
   has_memorystore = var.redis == "memorystore"
 
-  # The Redis setting, which is the same for all services and jobs that use Redis. A service or job with secrets must
+  # The Redis setting, which is the same for all services that use Redis. A service or job with secrets must
   # list the secrets' grants and versions in `depends_on` (see secrets.tf).
   redis_secrets = {
     for name in ["REDIS_URL"] : name => google_secret_manager_secret.this["progress-redis-url"].secret_id

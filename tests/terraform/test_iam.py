@@ -107,18 +107,17 @@ PROD = {
     "release": {
         "secretmanager.secretAccessor progress-cloud-sql-url-owner",
         "secretmanager.secretAccessor progress-cloud-sql-logins",
-        "secretmanager.secretAccessor progress-redis-url",
     },
     **{
         name: {"cloudsql.client project", "cloudsql.instanceUser project"}
-        for name in ("ingest", "backup")
+        for name in ("ingest", "batch", "backup", "rebuild")
     },
     **{
         name: {
             *("cloudsql.client project", "cloudsql.instanceUser project"),
             "secretmanager.secretAccessor progress-redis-url",
         }
-        for name in ("project", "query", "batch", "rebuild")
+        for name in ("project", "query")
     },
     "scheduler": {
         f"{right} progress-query" for right in ("progressScaling", "iam.serviceAccountUser")
