@@ -24,7 +24,7 @@ _ASKED = aiohttp.RequestInfo(yarl.URL("https://sqladmin.googleapis.com"), "GET",
 REFUSALS = {
     "not allowed": aiohttp.ClientResponseError(_ASKED, (), status=403, message="Forbidden"),
     "cut off": aiohttp.ServerDisconnectedError(),
-    "no token": google.auth.exceptions.TransportError("no answer"),  # type: ignore[no-untyped-call]  # it ships no types
+    "no token": google.auth.exceptions.TransportError("no answer"),  # type: ignore[no-untyped-call]  # has no types
 }
 
 

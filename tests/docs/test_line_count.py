@@ -1,12 +1,16 @@
 """The gate counts lines and characters that are written by hand, and has a ceiling for both."""
 
+import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / ".ci" / "count_lines.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / ".ci" / "count_lines.py"
+LONGEST = 120  # characters, without a URL
 
 
 def count(folder: Path, *revision: str) -> subprocess.CompletedProcess[str]:
@@ -60,3 +64,18 @@ def test_what_is_by_hand_above_a_ceiling_fails_the_gate(
     counted = count(repository)
     assert (counted.returncode, counted.stderr) == (1, f"{found}\n")
     assert count(repository, "HEAD").returncode == 0
+
+
+def test_no_line_by_hand_is_too_long() -> None:
+    """Each row of a table in prose is one line."""
+    classify = runpy.run_path(str(SCRIPT))["classify"]
+    listed = ["git", "ls-files", "-z", *(f"*.{kind}" for kind in ("css", "js", "md", "py", "sql"))]
+    paths = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found = []
+    for path in (path for path in paths.split("\0")[:-1] if classify(path) == "by hand"):
+        is_prose = path.endswith(".md")
+        for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").split("\n"), 1):
+            text = re.sub(r"https?://[^\s)\"'`>]+", "", line)
+            if len(text) > LONGEST and not (is_prose and line.lstrip().startswith("|")):
+                found.append(f"{path}:{number}")
+    assert found == []

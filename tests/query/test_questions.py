@@ -576,7 +576,7 @@ def test_a_teacher_reads_every_field_about_members_except_the_audit_trail_and_it
     for operation, name in FIELDS_ABOUT_LEARNERS:
 
         def answer(user: str, *groups: str) -> Response:
-            return ask(groups_api, question(name, user, operation), headers(*groups))  # noqa: B023 - `answer` is called only in this iteration
+            return ask(groups_api, question(name, user, operation), headers(*groups))  # noqa: B023 - not called later
 
         is_allowed = operation == "query" and name not in ("events", "accesses")
         assert code_of(answer("bob", "g0", "g1")) == (None if is_allowed else "FORBIDDEN"), name

@@ -5,7 +5,8 @@
   const { token, harmful, sections, known } = WALK;
   const DATA = '.word, .id, pre, code, input, textarea, datalist, [lang=en].note, script, noscript, style';
   // Of many elements that have one template, axe checks the first.
-  const ALIKE = ['table.year td:nth-child(n+6)', 'tbody tr:nth-child(n+3)', 'svg > :nth-child(n+4)', 'option:nth-child(n+3)'];
+  const ALIKE = ['table.year td:nth-child(n+6)', 'tbody tr:nth-child(n+3)', 'svg > :nth-child(n+4)',
+    'option:nth-child(n+3)'];
   const DEAR = ['color-contrast', 'target-size', 'region'];
   const TOLD = ['aria-label', 'title', 'placeholder', 'alt', 'abbr', 'data-value'];
   const names = new Set(known); // the ids for which the API has published a name
@@ -18,7 +19,8 @@
   // A page that reloads itself is busy to its end: the next step is for the new one.
   navigation.addEventListener('navigate', ({ navigationType }) => { running += navigationType === 'reload'; });
   addEventListener('error', ({ message }) => errors.push(`uncaught error: ${message}`));
-  addEventListener('unhandledrejection', ({ reason }) => errors.push(`unhandled rejection: ${reason?.stack ?? reason}`));
+  addEventListener('unhandledrejection', ({ reason }) =>
+    errors.push(`unhandled rejection: ${reason?.stack ?? reason}`));
   addEventListener('securitypolicyviolation', ({ effectiveDirective, blockedURI }) =>
     errors.push(`CSP report: ${effectiveDirective} ${blockedURI}`));
 
@@ -36,7 +38,8 @@
     try {
       const response = await ask(...request);
       const body = await response.clone().json().catch(() => null);
-      if (body?.errors?.some(({ extensions }) => extensions?.code === 'INTERNAL')) errors.push(`server: ${JSON.stringify(body.errors)}`);
+      const isFault = body?.errors?.some(({ extensions }) => extensions?.code === 'INTERNAL');
+      if (isFault) errors.push(`server: ${JSON.stringify(body.errors)}`);
       learn(body);
       return response;
     } finally {
@@ -53,11 +56,14 @@
   const textOf = (element) => element.textContent.replace(/\s+/g, ' ').trim();
   const nameOf = (element) => textOf(element) || element.ariaLabel || element.title;
   const labelOf = (control) => (control.ariaLabel
-    || all((control.getAttribute('aria-labelledby') ?? '').split(' ').filter(Boolean).map((id) => `#${CSS.escape(id)}`).join() || 'none')
+    || all((control.getAttribute('aria-labelledby') ?? '').split(' ').filter(Boolean)
+      .map((id) => `#${CSS.escape(id)}`).join() || 'none')
       .map(textOf).join(' ')
     || [...control.labels ?? []].map(textOf).join(' ') || control.title
-    || (/^(INPUT|SELECT|TEXTAREA)$/.test(control.tagName) ? '' : nameOf(control) || all('[aria-label], title', control).map((one) => one.ariaLabel || textOf(one)).join(' '))).trim();
-  const isShown = (element) => element.checkVisibility({ visibilityProperty: true }) && element.getClientRects().length > 0;
+    || (/^(INPUT|SELECT|TEXTAREA)$/.test(control.tagName) ? '' : nameOf(control) || all('[aria-label], title', control)
+      .map((one) => one.ariaLabel || textOf(one)).join(' '))).trim();
+  const isShown = (element) => element.checkVisibility({ visibilityProperty: true })
+    && element.getClientRects().length > 0;
 
   /** The controls that a user can use now, by a key that is the same in the same state of the page. */
   function controls() {
@@ -91,7 +97,9 @@
   const KEY = new RegExp(`(?<![\\w.$/@-])(${sections.join('|')})\\.[a-z]\\w*|\\{\\w+\\}`);
   const numbersIn = (text) => text.match(/\p{Nd}[\p{Nd}.,]*/u)?.[0];
   const isCut = (element) => {
-    for (let one = element.parentElement; one; one = one.parentElement) if (getComputedStyle(one).overflowX !== 'visible') return true;
+    for (let one = element.parentElement; one; one = one.parentElement) {
+      if (getComputedStyle(one).overflowX !== 'visible') return true;
+    }
     return false;
   };
 
@@ -99,7 +107,8 @@
   function check() {
     const found = errors.splice(0);
     const width = document.documentElement.clientWidth;
-    if (document.documentElement.scrollWidth > width) found.push(`wider than the viewport: ${document.documentElement.scrollWidth} > ${width}`);
+    const { scrollWidth } = document.documentElement;
+    if (scrollWidth > width) found.push(`wider than the viewport: ${scrollWidth} > ${width}`);
     for (const one of all('body *:not(svg *)')) {
       const { left, right, width: own } = one.getBoundingClientRect();
       if (own > 1 && (right > width + 1 || left < -1) && isShown(one) && !one.closest('.skip') && !isCut(one)) {
@@ -148,7 +157,10 @@
       for (const [key, one] of controls()) {
         const place = one.closest('dialog, [data-key], .top, footer, nav');
         (groups[`${place?.localName} ${place?.dataset.key ?? ''} ${one.localName}`] ??= [])
-          .push({ key, type: one.type ?? one.localName, values: one.localName === 'select' ? [...one.options].map(({ value }) => value) : [] });
+          .push({
+            key, type: one.type ?? one.localName,
+            values: one.localName === 'select' ? [...one.options].map(({ value }) => value) : [],
+          });
       }
       return { found: check(), controls: Object.values(groups), names: [...names] };
     },
@@ -158,7 +170,8 @@
       const control = this.find(key);
       if (!control) return null;
       control.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' });
-      const { left, top, width, height } = (control.getClientRects().length ? control : control.parentElement).getClientRects()[0];
+      const drawn = control.getClientRects().length ? control : control.parentElement;
+      const { left, top, width, height } = drawn.getClientRects()[0];
       const [x, y] = [left + width / 2, top + height / 2];
       const hit = document.elementFromPoint(x, y);
       return hit && (control.contains(hit) || hit.contains(control)) ? [x, y] : null;
@@ -196,15 +209,20 @@
     async audit(rules, drawn) {
       const kinds = new Map();
       const colours = matchMedia('(prefers-color-scheme: dark)').matches;
-      for (const one of all('body *').filter((each) => each.tabIndex >= 0 || [...each.childNodes].some(({ data }) => data?.trim()))) {
+      const hasText = (one) => [...one.childNodes].some(({ data }) => data?.trim());
+      for (const one of all('body *').filter((each) => each.tabIndex >= 0 || hasText(each))) {
         const path = [];
-        for (let each = one; each && path.length < 4; each = each.parentElement) path.push(`${each.localName}.${each.getAttribute('class')}`);
+        for (let each = one; each && path.length < 4; each = each.parentElement) {
+          path.push(`${each.localName}.${each.getAttribute('class')}`);
+        }
         const kind = `${colours} ${innerWidth < 720} ${path.join('<')}`;
         if (!kinds.has(kind)) kinds.set(kind, one);
       }
       for (const kind of drawn) kinds.delete(kind);
-      const run = async (context, options) => (await axe.run(context, { resultTypes: ['violations'], ...options })).violations
-        .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `axe: ${id} ${html.slice(0, 200)} ${failureSummary}`));
+      const run = async (context, options) => (
+        await axe.run(context, { resultTypes: ['violations'], ...options })).violations
+        .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) =>
+          `axe: ${id} ${html.slice(0, 200)} ${failureSummary}`));
       const found = await run({ include: ['html'], exclude: ALIKE },
         { runOnly: rules, rules: Object.fromEntries(DEAR.map((rule) => [rule, { enabled: false }])) });
       if (kinds.size) found.push(...await run({ include: [...kinds.values()] }, { runOnly: DEAR }));
@@ -224,7 +242,8 @@
       const lines = [document.title];
       const walker = document.createTreeWalker(shown, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
       for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-        lines.push(node.data ?? [node.localName, ...states.map((name) => node.getAttribute(name)).filter((value) => value !== null)].join(' '));
+        lines.push(node.data ?? [node.localName, ...states.map((name) => node.getAttribute(name))
+          .filter((value) => value !== null)].join(' '));
       }
       return lines;
     },

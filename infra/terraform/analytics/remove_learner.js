@@ -1,6 +1,6 @@
-// Remove every user_id and userid, at any depth, from a message that Pub/Sub writes to BigQuery. The erasure of a learner
-// does not change BigQuery, so BigQuery must not get the learner's id. Of a CloudEvent, which has a specversion,
-// only the fields that Progress reads are kept: others, such as the subject, may name the learner.
+// Remove every user_id and userid, at any depth, from a message that Pub/Sub writes to BigQuery. The erasure of a
+// learner does not change BigQuery, so BigQuery must not get the learner's id. Of a CloudEvent, which has a
+// specversion, only the fields that Progress reads are kept: others, such as the subject, may name the learner.
 function removeLearner(message, metadata) {
   const learners = new Set();
   const withoutLearner = (key, value) => {

@@ -182,7 +182,7 @@ class Folder(Storage):
                 self.write(path, data)
         return _generation(data)
 
-    def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:  # noqa: ARG002 - has no effect here
+    def list_tree(self, folder: str, *, former: bool = False) -> Iterator[StoredFile]:  # noqa: ARG002 - has no effect
         """Yield the files; on this machine, a file has no former generations."""
         tree = os.walk(self._path / folder, onerror=_raise_unless_missing)
         with _translate_errors():

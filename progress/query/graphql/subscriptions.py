@@ -65,7 +65,7 @@ class Subscription:
         return info.context.subscribe_to_learner(LEARNER, learner, lambda state: state.streak)
 
     @_subscription(types.Operation, Whose.NOBODY)
-    async def operation_updated(self, info: Info, id: ID) -> AsyncIterator[Operation]:  # noqa: A002 - the contract calls the argument `id`
+    async def operation_updated(self, info: Info, id: ID) -> AsyncIterator[Operation]:  # noqa: A002 - of the contract
         operation = await info.context.find_operation(id)
         if operation is None:
             raise NotFound("there is no such operation, or you may not see it")

@@ -149,7 +149,8 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         from progress.query.http.socket_protocol import SocketProtocol  # takes 17 ms
 
-        self.ws_protocol_class = functools.partial(SocketProtocol, self.sockets)  # type: ignore[assignment] # uvicorn only calls it
+        protocol = functools.partial(SocketProtocol, self.sockets)
+        self.ws_protocol_class = protocol  # type: ignore[assignment] # uvicorn only calls it
         super().handle_websocket_upgrade()
         self._is_upgraded = True
 

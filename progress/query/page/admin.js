@@ -11,7 +11,8 @@ import { View } from './problems.js';
 import { arrivals, glance, lag, schedules, undelivered } from './system_state.js';
 import { Subscription } from './stream.js';
 
-const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $first: Int, $after: String, $isOlder: Boolean!) {
+const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $first: Int, $after: String,
+    $isOlder: Boolean!) {
   projections: projectionStatus { name eventsBehind secondsBehind status updatedAt }
   reasons: deadLetterReasons { kind reason count newest }
   letters: deadLetters(kind: $kind, reason: $reason, first: $first) {
@@ -25,7 +26,10 @@ const QUERY = `query Administration($kind: DeadLetterKind, $reason: String, $fir
   undelivered { subscription messages }
   arrivals { start events deadLetters }
   latest: operations(first: 10) { edges { node { ${OPERATION} } } pageInfo { hasNextPage endCursor } }
-  page: operations(first: 10, after: $after) @include(if: $isOlder) { edges { node { ${OPERATION} } } pageInfo { hasNextPage endCursor } }
+  page: operations(first: 10, after: $after) @include(if: $isOlder) {
+    edges { node { ${OPERATION} } }
+    pageInfo { hasNextPage endCursor }
+  }
 }`;
 const SESSIONS = `query Sessions {
   sessions: blockingSessions { session login application state since locked shards waitsFor blocks }
@@ -81,7 +85,8 @@ export class Administration extends View {
     this.isWaiting = true;
     const looked = this.look();
     try {
-      const { data } = await runQuery(QUERY, { kind, reason, first, after: cursors.at(-1), isOlder: cursors.length > 0 });
+      const older = { after: cursors.at(-1), isOlder: cursors.length > 0 };
+      const { data } = await runQuery(QUERY, { kind, reason, first, ...older });
       if (!isOutdated()) this.update(data);
     } catch (problem) {
       await looked; // it says why, if the database is the reason
@@ -109,7 +114,8 @@ export class Administration extends View {
 
   update({ letters, latest, page, ...rest }) {
     const nodes = ({ edges }) => edges.map((edge) => edge.node);
-    this.data = { ...rest, letters, operations: nodes(latest), page: page && nodes(page), pageInfo: (page ?? latest).pageInfo };
+    const { pageInfo } = page ?? latest;
+    this.data = { ...rest, letters, operations: nodes(latest), page: page && nodes(page), pageInfo };
     const shown = new Set(letters.edges.map((edge) => edge.node.id));
     for (const id of this.view.selected) if (!shown.has(id)) this.view.selected.delete(id);
     this.succeed();

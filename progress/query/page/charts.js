@@ -9,12 +9,14 @@ const MIN_SLOTS = 12; // fewer columns leave room at the right, so that none is 
 const MAX_POSTS = 7; // more columns have ticks instead of a number above each
 
 /** The lines of the three ticks. */
-export const rules = () => [0, 50, 100].map((y) => s('line', { class: 'rule', x1: 0, x2: '100%', y1: `${y}%`, y2: `${y}%` }));
+export const rules = () => [0, 50, 100].map((y) =>
+  s('line', { class: 'rule', x1: 0, x2: '100%', y1: `${y}%`, y2: `${y}%` }));
 
 /**
- * Draw one column for each entry { parts, title, key, href }. `parts` are the parts of the column from the bottom up, each as
- * [class, value]. `title` describes the column. `key` says which column it is after the chart is drawn again; without
- * it, its place does. `href` leads to the words behind it. `top` is the value at the upper edge of the chart, which has `room` for so many columns.
+ * Draw one column for each entry { parts, title, key, href }. `parts` are the parts of the column from the bottom up,
+ * each as [class, value]. `title` describes the column. `key` says which column it is after the chart is drawn again;
+ * without it, its place does. `href` leads to the words behind it. `top` is the value at the upper edge of the chart,
+ * which has `room` for so many columns.
  */
 export function columns(entries, top, label, room = entries.length) {
   const width = 100 / room;
@@ -48,7 +50,8 @@ function stack(parts, top) {
 /** A drawing with three ticks beside it, for the `range` of its values, an axis below it, and the ends of its lines. */
 export const chart = (drawing, [low, high], show, below, right) => h('div', { class: 'chart' },
   h('div', { class: 'plot' },
-    h('p', { class: 'ticks', 'aria-hidden': 'true' }, [high, (low + high) / 2, low].map((value) => h('span', null, show(value)))),
+    h('p', { class: 'ticks', 'aria-hidden': 'true' },
+      [high, (low + high) / 2, low].map((value) => h('span', null, show(value)))),
     drawing, right),
   below);
 
@@ -62,8 +65,8 @@ export function axis(labels, steps) {
 }
 
 /**
- * Labels for the first, the middle and the last date, as far as they are apart in a chart with `room` steps: days or, if
- * the dates span several months, months.
+ * Labels for the first, the middle and the last date, as far as they are apart in a chart with `room` steps: days or,
+ * if the dates span several months, months.
  */
 export function dateLabels(dates, room = dates.length) {
   const isShort = instant(dates.at(-1)) - instant(dates[0]) < MAX_BY_DAY;
@@ -92,7 +95,9 @@ export function bar(parts, total) {
   }));
 }
 
-/** The smallest round even number that is at least `most`, and at least 2: the top of a scale of counts with a middle. */
+/**
+ * The smallest round even number that is at least `most`, and at least 2: the top of a scale of counts with a middle.
+ */
 export function roundUp(most) {
   const size = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
   const tops = [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].map((step) => Math.round(step * size * 10) / 10);
@@ -100,9 +105,9 @@ export function roundUp(most) {
 }
 
 /**
- * A chart of counts over time. Each of the `entries` has a value, the first `day` of its time, a text that says both, and
- * a name, and perhaps an `href` to what it counts. Its style is "unfinished" for a time that is not over. A few columns have their numbers above and their names
- * below them; more have ticks, and an axis of dates.
+ * A chart of counts over time. Each of the `entries` has a value, the first `day` of its time, a text that says both,
+ * and a name, and perhaps an `href` to what it counts. Its style is "unfinished" for a time that is not over. A few
+ * columns have their numbers above and their names below them; more have ticks, and an axis of dates.
  */
 export function counts(entries) {
   const most = Math.max(...entries.map(({ value }) => value));

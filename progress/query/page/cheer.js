@@ -27,7 +27,9 @@ export function rise(element) {
   }
 }
 
-/** Celebrate the newest milestone of a view that has no connection that tells it. `before` is the view's former data. */
+/**
+ * Celebrate the newest milestone of a view that has no connection that tells it. `before` is the view's former data.
+ */
 export function cheerNew(view, before) {
   const [newest, former] = [view.data, before].map(({ milestones }) => milestones.edges[0]?.node);
   if (newest && newest.id !== former?.id) view.celebrate(newest);

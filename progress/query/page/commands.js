@@ -92,7 +92,8 @@ const undo = (dialog, view, { eventId }, change, onRefused) =>
 
 /** The mean number of answers on the last weeks' days with answers; 0 without one. */
 function usualAnswers({ days, day }) {
-  const answers = Array.from({ length: USUAL_DAYS }, (_, ago) => days.get(dayAfter(day, -ago))?.answers).filter(Boolean);
+  const answers = Array.from({ length: USUAL_DAYS }, (_, ago) => days.get(dayAfter(day, -ago))?.answers)
+    .filter(Boolean);
   return answers.length && Math.round(answers.reduce((sum, count) => sum + count, 0) / answers.length);
 }
 

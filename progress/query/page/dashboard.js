@@ -53,7 +53,8 @@ export class Dashboard extends View {
 
   /** The large numbers of the section "Today", by their element. */
   figures() {
-    return new Map([...this.element.querySelectorAll('.tile .figure strong:not(.ghost *)')].map((one) => [one, one.textContent]));
+    return new Map([...this.element.querySelectorAll('.tile .figure strong:not(.ghost *)')]
+      .map((one) => [one, one.textContent]));
   }
 
   /** Let changed numbers move, and celebrate a goal that has just been met. */
@@ -77,7 +78,8 @@ export class Dashboard extends View {
     const head = title(user, data.progress?.displayName);
     if (isNew(data)) return [head, isPast ? nothing('then.nothing') : welcome(data), !isPast && freshness(data)];
     return [
-      head, jumps(user, isPast, this.view.section), today(data, !isPast && celebration(this.milestone)), year(data, this.view),
+      head, jumps(user, isPast, this.view.section),
+      today(data, !isPast && celebration(this.milestone)), year(data, this.view),
       howFar(data), improving(data, this.view), when(data, this.view), items(data),
       !isPast && [this.download.section(this.readers), freshness(data)],
     ];
@@ -193,7 +195,9 @@ function title(user, recorded) {
 export const JUMPS = ['today', 'year', 'how-far', 'improving', 'when', 'items', 'my-data'];
 
 /** Buttons that jump to the sections. Links would change the URL's hash, but the hash already names the view. */
-const jumps = (user, isPast, current) => h('nav', { class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps' },
+const jumps = (user, isPast, current) => h('nav', {
+  class: 'jumps', 'aria-label': t('learner.sections'), 'data-key': 'jumps',
+},
   JUMPS.filter((id) => !isPast || id !== 'my-data').map((id) =>
     h('button', { type: 'button', class: 'plain', 'data-jump': id, 'aria-current': id === current ? 'true' : null },
       t(user && id === 'my-data' ? 'data.theirs' : `jump.${id}`))));

@@ -11,8 +11,8 @@ export const KINDS = ['INVALID', 'MALFORMED', 'CONFLICT', 'FUTURE', 'SESSION_OWN
 export const countOpen = (reasons) => reasons.reduce((total, { count }) => total + count, 0);
 
 /**
- * The section of the dead letters: the groups with the same reason, and single dead letters. `view` has the kind and the
- * reason to show, and the ids of the selected dead letters.
+ * The section of the dead letters: the groups with the same reason, and single dead letters. `view` has the kind and
+ * the reason to show, and the ids of the selected dead letters.
  */
 export function deadLetters({ totalCount, pageInfo, edges }, reasons, view) {
   const rows = edges.map((edge) => edge.node);
@@ -22,7 +22,8 @@ export function deadLetters({ totalCount, pageInfo, edges }, reasons, view) {
     h('div', { class: 'head' }, h('h2', { id: 'letters', tabindex: -1 }, t('letters.title')), kindFilter(view)),
     h('p', { class: 'note' }, open ? t('letters.found', { count: open }) : t('letters.none')),
     h('ul', { class: 'reasons' }, reasons.map((group, index) => reasonGroup(group, view, index))),
-    isFiltered && h('p', { class: 'note', id: 'shown', tabindex: -1 }, t('letters.filtered', { count: totalCount }), ' ',
+    isFiltered && h('p', { class: 'note', id: 'shown', tabindex: -1 },
+      t('letters.filtered', { count: totalCount }), ' ',
       h('button', { type: 'button', class: 'plain', 'data-action': 'everything' }, t('letters.everything'))),
     rows.length > 0 && toolbar(view),
     h('ul', { class: 'letters' }, rows.map(letter)),

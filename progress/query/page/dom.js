@@ -36,7 +36,10 @@ export function show(parent, ...children) {
   restoreFocus(focused);
 }
 
-/** Show the value of each column that the user has tapped, and lead to what it counts. A chart whose tapped column is gone shows none. */
+/**
+ * Show the value of each column that the user has tapped, and lead to what it counts. A chart whose tapped column is
+ * gone shows none.
+ */
 export function showTapped(parent) {
   for (const column of parent.querySelectorAll('[data-tapped]')) {
     const plot = column.closest('.plot');

@@ -21,10 +21,13 @@ export class Download {
    * the record, as far as it is loaded.
    */
   section(readers) {
-    const link = (view, text) => h('a', { class: 'button quiet', href: `#/${view}/${encodeURIComponent(this.user ?? '')}` }, text);
+    const link = (view, text) =>
+      h('a', { class: 'button quiet', href: `#/${view}/${encodeURIComponent(this.user ?? '')}` }, text);
     const isStaff = this.user && ['support', 'admin'].includes(session.role());
     return section('my-data', t(this.user ? 'data.theirs' : 'data.title'),
-      this.isAllowed && [this.card(), card('readers', t('readers.title'), null, note(t('readers.meaning')), readers?.content())],
+      this.isAllowed && [
+        this.card(), card('readers', t('readers.title'), null, note(t('readers.meaning')), readers?.content()),
+      ],
       h('div', { class: 'tools' }, link('kept', t('data.kept')), isStaff && link('events', t('data.events'))));
   }
 

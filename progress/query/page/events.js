@@ -18,7 +18,8 @@ const QUERY = `query Events($user: ID, $after: String) {
 }`;
 
 const MAX_PAGES = 20; // that are loaded to find an event
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/; // an id of another form is recorded under an id that follows from it
+// An id of another form is recorded under an id that follows from it
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export class Events extends View {
   constructor(element, user, parameters, shell) {

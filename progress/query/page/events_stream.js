@@ -4,14 +4,15 @@ import { Problem, post, problemOf } from './api.js';
 
 const NEXT = 'event: next\ndata: ';
 const SILENCE_MS = 40_000; // a connection that sends nothing for this time counts as broken
-// The streams of all windows of this browser: of the six connections that it opens to a server, queries need the others.
+// The streams of all windows of this browser: of the six connections that it opens to a server, queries need the
+// others.
 const STREAMS = ['progress.1', 'progress.2', 'progress.3', 'progress.4'];
 
 let isTaken = false; // the page has a stream
 
 /**
- * Call `handle` with each result and "live", until the stream ends. If there is no stream to have, call it with the first
- * result and "polling", and return true. Throw a Problem if the server refuses the subscription.
+ * Call `handle` with each result and "live", until the stream ends. If there is no stream to have, call it with the
+ * first result and "polling", and return true. Throw a Problem if the server refuses the subscription.
  */
 export async function readStream(body, signal, handle) {
   if (await hold(() => read(body, signal, (result) => handle(result, 'live')))) return false;
@@ -25,7 +26,8 @@ async function hold(use) {
   isTaken = true;
   try {
     for (const name of STREAMS) {
-      const request = navigator.locks?.request(name, { ifAvailable: true }, async (lock) => lock && (await use(), true));
+      const request = navigator.locks?.request(name, { ifAvailable: true },
+        async (lock) => lock && (await use(), true));
       if (await request) return true;
     }
     return false; // without locks, too: plain HTTP, in which the windows would use up all connections

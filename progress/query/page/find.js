@@ -34,7 +34,8 @@ export function suggest(input) {
   typing = setTimeout(async () => {
     const found = await findLearners(text);
     if (input.value.trim() !== text) return;
-    show(input.list, found.slice(0, SUGGESTED).map(({ userId, displayName }) => h('option', { value: userId, label: displayName })));
+    show(input.list, found.slice(0, SUGGESTED)
+      .map(({ userId, displayName }) => h('option', { value: userId, label: displayName })));
   }, TYPING_MS);
 }
 

@@ -11,8 +11,8 @@ import { pastDay } from './then.js';
 const HALF_DAY = 43_200_000; // milliseconds
 
 /**
- * The curve with its legend. `points` are the estimates as in the API, `today` is the learner's day as a string, `answers`
- * are the days with answers, and `time` has the milliseconds of the chart's first and last edge.
+ * The curve with its legend. `points` are the estimates as in the API, `today` is the learner's day as a string,
+ * `answers` are the days with answers, and `time` has the milliseconds of the chart's first and last edge.
  */
 export function curve(points, today, answers, time) {
   const x = scale(time);

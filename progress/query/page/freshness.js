@@ -35,7 +35,8 @@ export function isBatchPending({ levels, progress, projections, languages, langu
   if (!progress) return false;
   const counted = (name) => levels.reduce((count, row) => count + row[name], 0);
   const differs = language
-    ? languages.length > 0 && counted('itemsStudied') !== (languages.find((one) => one.language === language)?.itemsStudied ?? 0)
+    ? languages.length > 0
+      && counted('itemsStudied') !== (languages.find((one) => one.language === language)?.itemsStudied ?? 0)
     : STAGES.some((name) => counted(name) !== progress.masteryStats[name]);
   const batch = projections.find((row) => row.name === 'level_stats');
   return differs || (batch?.eventsBehind > 0 && Date.parse(progress.lastUpdated) > Date.parse(batch.updatedAt ?? 0));

@@ -1,11 +1,13 @@
-// A teacher's view of a group: who is at risk and what to repeat, its learners (by default, those whom a talk helps most
-// first), its activity, what it is expected to know, and its hardest items. The view follows the group's changes.
+// A teacher's view of a group: who is at risk and what to repeat, its learners (by default, those whom a talk helps
+// most first), its activity, what it is expected to know, and its hardest items. The view follows the group's changes.
 
 import { runQuery } from './api.js';
 import { axis, chart, columns, legend, dateLabels, roundUp } from './charts.js';
 import { saveFile, toCsv } from './csv.js';
 import { h, s, show } from './dom.js';
-import { dayAfter, dayOf as dateOf, instant, localDate, longDay, now, number, percent, shortDay, signed, weekdayOf } from './format.js';
+import {
+  dayAfter, dayOf as dateOf, instant, localDate, longDay, now, number, percent, shortDay, signed, weekdayOf,
+} from './format.js';
 import { loadSkills, skills } from './group_skills.js';
 import { join, sentences, t } from './i18n.js';
 import { level, word } from './items.js';
@@ -20,12 +22,14 @@ import { dayOf as dayIn, withParameter } from './then.js';
 import { findAlike, find, learnLearners, leave, linkTo } from './way.js';
 
 const RISKS = { inactive: 'INACTIVE', lowAccuracy: 'LOW_ACCURACY', neverStudied: 'NEVER_STUDIED' };
-const STANDING = `name members activeLast7Days answersLast7Days accuracyLast7Days atRisk ${Object.keys(RISKS).join(' ')}`;
+const STANDING =
+  `name members activeLast7Days answersLast7Days accuracyLast7Days atRisk ${Object.keys(RISKS).join(' ')}`;
 const learnersOf = (isPast) => `learners(groupId: $group, orderBy: $order, first: 150, after: $after, asOf: $asOf) {
   totalCount
   pageInfo { hasNextPage endCursor }
   edges { node {
-    userId displayName lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned ${isPast ? '' : 'expectedKnown'}
+    userId displayName lastStudyDate currentStreak answersLast7Days accuracyLast7Days totalItemsLearned
+    ${isPast ? '' : 'expectedKnown'}
     atRisk riskReasons lastAnsweredAt weeks { start answers accuracyRate }
     since(date: $since) { answers accuracyRate daysWithGoal daysMet }
   } }
@@ -89,7 +93,9 @@ export class Group extends View {
     const order = parameters.get('order');
     const weeks = Number(parameters.get('weeks'));
     const since = parameters.get('since');
-    super(element, shell, { rows: [], text: '', skills: null, groupId, pages: 0, requestedAt: -INTERVAL_MS, hash: location.hash, scroll: 0 });
+    super(element, shell, {
+      rows: [], text: '', skills: null, groupId, pages: 0, requestedAt: -INTERVAL_MS, hash: location.hash, scroll: 0,
+    });
     this.order = Object.hasOwn(ORDERS, order) ? order : 'urgent';
     this.isReversed = parameters.has('reverse') && 'by' in ORDERS[this.order];
     this.isFiltered = parameters.has('risk'); // only learners at risk
@@ -135,7 +141,8 @@ export class Group extends View {
     const after = more ? this.data.learners.pageInfo.endCursor : null;
     try {
       const { groupId: group, apiOrder: order, from: since, day } = this;
-      const asOf = day && new Date(`${day}T23:59:59.999`); // by the browser's clock, as the members may have different ones
+      // By the browser's clock, as the members may have different ones
+      const asOf = day && new Date(`${day}T23:59:59.999`);
       const [{ data }, memory] = await Promise.all([
         runQuery((more ? moreOf : queryOf)(Boolean(day)), { group, order, after, since, asOf }, signal),
         more || day ? null : runQuery(MEMORY, { group }, signal),
@@ -370,13 +377,17 @@ export class Group extends View {
       h('div', null,
         session.groups().length !== 1 && h('a', { class: 'back', href: '#/group' }, t('view.group')),
         h('h1', { translate: 'no' }, name ?? t('group.title', { group: this.groupId })),
-        name && findAlike(session.groups().map((group) => nameOf('group', group))).has(name) && h('p', { class: 'of', translate: 'no' }, this.groupId),
+        name && findAlike(session.groups().map((group) => nameOf('group', group))).has(name)
+          && h('p', { class: 'of', translate: 'no' }, this.groupId),
         h('p', { class: 'printed' }, join(longDay(localDate(now())), this.selection()))),
       this.data?.group && [
         h('div', { class: 'switch', role: 'group', 'aria-label': t('group.ranges') }, ranges),
         h('label', { class: 'control since' }, h('span', null, t('group.sinceDay')),
-          h('input', { type: 'date', name: 'since', min: firstDay(this.day), max: this.day ?? lastDay(), value: this.since })),
-        (this.day || this.data.group.members <= MAX_PAST) && h('label', { class: 'control since' }, h('span', null, t('frame.day')),
+          h('input', {
+            type: 'date', name: 'since', min: firstDay(this.day), max: this.day ?? lastDay(), value: this.since,
+          })),
+        (this.day || this.data.group.members <= MAX_PAST) && h('label', { class: 'control since' },
+          h('span', null, t('frame.day')),
           h('input', { type: 'date', name: 'on', min: '2000-01-01', max: dateOf(now()), value: this.day })),
       ]);
   }
@@ -392,11 +403,13 @@ export class Group extends View {
     const { rows, range } = this;
     const alike = findAlike(rows.map(({ displayName }) => displayName));
     const name = ({ userId, displayName }) =>
-      linkTo(withParameter(`#/learner/${encodeURIComponent(userId)}`, 'group', this.groupId), userId, displayName, alike);
+      linkTo(
+        withParameter(`#/learner/${encodeURIComponent(userId)}`, 'group', this.groupId), userId, displayName, alike);
     return [
       this.day && h('p', { class: 'note', 'data-key': 'past' }, t('group.past', { day: longDay(this.day) })),
       standing(group, range, rows, this.isComplete(), name),
-      h('div', { class: 'cards first', 'data-key': 'first' }, risk(group, rows, name), group.itemsFading && toRepeat(group.itemsFading, link, this.hasCopied)),
+      h('div', { class: 'cards first', 'data-key': 'first' },
+        risk(group, rows, name), group.itemsFading && toRepeat(group.itemsFading, link, this.hasCopied)),
       this.learners(name),
       h('div', { class: 'cards', 'data-key': 'cards' },
         !this.day && skills(this.skills), trend(group),
@@ -413,9 +426,10 @@ export class Group extends View {
         h('option', { value, selected: value === this.order },
           value === this.order ? this.orderName() : t(`group.orders.${value}`)))));
     const filter = h('div', { class: 'switch', role: 'group', 'aria-label': t('group.filter') },
-      [[false, t('group.everyone'), totalCount, 'members'], [true, t('group.atRisk'), group.atRisk, 'risk']].map(([isRisk, label, count, same]) =>
-        h('button', { type: 'button', 'data-risk': String(isRisk), 'aria-pressed': String(isRisk === this.isFiltered) },
-          label, ' ', h('b', { 'data-same': same }, number(count)))));
+      [[false, t('group.everyone'), totalCount, 'members'], [true, t('group.atRisk'), group.atRisk, 'risk']]
+        .map(([isRisk, label, count, same]) => h('button', {
+          type: 'button', 'data-risk': String(isRisk), 'aria-pressed': String(isRisk === this.isFiltered),
+        }, label, ' ', h('b', { 'data-same': same }, number(count)))));
     const header = (column, text) =>
       h('button', { type: 'button', 'data-order': column, 'data-sort': this.sortOf(column) }, text);
     const headers = [
@@ -427,7 +441,9 @@ export class Group extends View {
     const most = Math.max(1, ...this.rows.flatMap((row) => row.weeks.map((week) => week.answers)));
     const rows = this.shown().map((row) => learnerRow(row, this.range, most, name));
     return h('section', { class: 'card wide', 'aria-labelledby': 'learners', 'data-key': 'learners' },
-      h('div', { class: 'head' }, h('h2', { id: 'learners', tabindex: -1, 'data-same': 'members' }, t('group.learners', { count: totalCount })), filter, finder, order,
+      h('div', { class: 'head' },
+        h('h2', { id: 'learners', tabindex: -1, 'data-same': 'members' }, t('group.learners', { count: totalCount })),
+        filter, finder, order,
         h('details', { class: 'about' }, h('summary', { 'aria-label': t('group.about') }, 'ⓘ'), note(sentences(
           this.since ? t('group.lastSince', { day: longDay(this.since) })
             : t(this.weeks === 1 ? 'group.lastDays' : 'group.lastWeeks', { weeks: this.weeks }),
@@ -495,7 +511,8 @@ function standing(group, range, rows, isComplete, name) {
 
 const isStudying = ({ lastAnsweredAt }) => lastAnsweredAt && now() - Date.parse(lastAnsweredAt) < STUDYING_MS;
 
-const nameOfWeek = ({ start, isOpen }, format = shortDay) => (isOpen ? t('weeks.soFar', { day: format(start) }) : format(start));
+const nameOfWeek = ({ start, isOpen }, format = shortDay) =>
+  (isOpen ? t('weeks.soFar', { day: format(start) }) : format(start));
 
 const textOf = (week) => t('group.week', {
   day: nameOfWeek(week), count: week.answers, share: percent(week.accuracyRate),
@@ -513,10 +530,12 @@ function trend({ weeks, answersLast7Days }) {
   const difference = change(weeks);
   return card('trend', t('group.byWeek'), 'wide',
     isCounting && mark('wait', t('group.counting')),
-    note(t(difference ? 'group.lastWeek' : 'group.sameWeek', { count: lastWeeks(weeks)[1].answers, change: signed(difference) })),
+    note(t(difference ? 'group.lastWeek' : 'group.sameWeek',
+      { count: lastWeeks(weeks)[1].answers, change: signed(difference) })),
     chart(columns(entries, top, t('weeks.chart', { count: weeks.length })), [0, top], number,
       axis(dateLabels(weeks.map((week) => week.start)), weeks.length)),
-    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ...(weeks.at(-1).isOpen ? [['unfinished', t('weeks.unfinished')]] : [])]),
+    legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')],
+      ...(weeks.at(-1).isOpen ? [['unfinished', t('weeks.unfinished')]] : [])]),
     unfolded(t('group.byWeek'), table(
       [t('weeks.of'), t('group.studied'), t('week.answers'), t('week.right')],
       weeks.map((week) => [
@@ -535,8 +554,8 @@ function spark(weeks, most) {
     return [
       s('rect', { class: 'rule', x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: '96%', height: '4%' }),
       s('rect', {
-        class: week.isOpen ? 'unfinished' : 'right', x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: `${100 - height}%`,
-        height: `${height}%`,
+        class: week.isOpen ? 'unfinished' : 'right',
+        x: `${width * (index + 0.1)}%`, width: `${0.8 * width}%`, y: `${100 - height}%`, height: `${height}%`,
       }, s('title', null, textOf(week))),
     ];
   }));
@@ -558,7 +577,8 @@ function learnerRow(row, range, most, name) {
   ];
 }
 
-const goalOf = ({ since }) => (since?.daysWithGoal ? t('group.goalOf', { met: since.daysMet, count: since.daysWithGoal }) : null);
+const goalOf = ({ since }) => (since?.daysWithGoal
+  ? t('group.goalOf', { met: since.daysMet, count: since.daysWithGoal }) : null);
 
 /** The same as fields of a file: pairs of a column's name and its value. */
 function fieldsOf(row, range) {
@@ -570,7 +590,8 @@ function fieldsOf(row, range) {
     [t('group.last'), row.lastStudyDate], [t('group.streak'), row.currentStreak],
     [inRange(t('then.goal')), goalOf(row)],
     [inRange(t('week.answers')), answers], [inRange(t('week.right')), rate == null ? null : percent(rate)],
-    [t('group.learned'), row.totalItemsLearned], [t('knowledge.expected'), row.expectedKnown && Math.round(row.expectedKnown)],
+    [t('group.learned'), row.totalItemsLearned],
+    [t('knowledge.expected'), row.expectedKnown && Math.round(row.expectedKnown)],
     [t('group.changeOf'), change(row.weeks)],
     ...row.weeks.map((week) => [t('group.answersIn', { day: nameOfWeek(week, longDay) }), week.answers]),
   ];
@@ -591,7 +612,8 @@ const part = (key, title, ...content) => h('section', { class: 'card', 'aria-lab
   h('h2', { id: key }, title), content);
 
 /** As the order by urgency: the last study day is the newest, then wrong answers are most. */
-const byUrgency = (one, other) => (other.lastStudyDate ?? '').localeCompare(one.lastStudyDate ?? '') || wrongOf(other) - wrongOf(one);
+const byUrgency = (one, other) => (other.lastStudyDate ?? '').localeCompare(one.lastStudyDate ?? '')
+  || wrongOf(other) - wrongOf(one);
 const wrongOf = ({ answersLast7Days, accuracyLast7Days }) => answersLast7Days * (1 - (accuracyLast7Days ?? 0));
 
 /** How many learners are at risk, and why; a learner may have two reasons. The first names. */
@@ -599,13 +621,15 @@ function risk(group, rows, name) {
   const first = rows.filter(({ atRisk }) => atRisk).toSorted(byUrgency).slice(0, FIRST);
   return part('risk', t('group.atRisk'),
     h('p', { class: 'figure' },
-      h('strong', { 'data-same': 'risk' }, number(group.atRisk)), h('span', { 'data-same': 'members' }, t('group.ofMembers', { count: group.members }))),
+      h('strong', { 'data-same': 'risk' }, number(group.atRisk)),
+      h('span', { 'data-same': 'members' }, t('group.ofMembers', { count: group.members }))),
     pairs(Object.entries(RISKS).filter(([name]) => group[name]).map(([name, reason]) =>
       [t(`group.reasons.${reason}`), number(group[name])])),
     first.length > 0 && h('ul', { class: 'repeat' }, first.map((row) => h('li', null, name(row)))),
     note(t('group.riskMeaning')),
     group.atRisk > 0 && h('div', { class: 'tools' },
-      h('button', { type: 'button', class: 'button quiet', 'data-risk': 'true', 'data-see': true }, t('group.seeRisk'))));
+      h('button', { type: 'button', class: 'button quiet', 'data-risk': 'true', 'data-see': true },
+        t('group.seeRisk'))));
 }
 
 /** The items that several members are forgetting. */
@@ -615,7 +639,8 @@ const toRepeat = (items, link, hasCopied) => part('fading', t('group.fading'),
     h('span', { class: 'of' }, t('group.fadingOf', { learners: item.learners, count: item.answered }))))),
   note(t(items.length ? 'group.fadingMeaning' : 'group.noFading')),
   items.length > 0 && h('div', { class: 'tools' },
-    button('copy', 'copy', t(hasCopied ? 'group.copied' : 'group.copy')), button('print', 'words', t('group.printWords'))));
+    button('copy', 'copy', t(hasCopied ? 'group.copied' : 'group.copy')),
+    button('print', 'words', t('group.printWords'))));
 
 /** How much of what the members answered they are expected to know. */
 function expected({ members, knowledge }) {

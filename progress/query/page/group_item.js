@@ -31,7 +31,8 @@ export class GroupItem extends View {
 
   close() {
     super.close();
-    if (this.data) leave({ hash: this.hash, from: this.from, group: this.group, item: this.item, users: this.sorted().map(({ userId }) => userId) });
+    const { hash, from, group, item } = this;
+    if (this.data) leave({ hash, from, group, item, users: this.sorted().map(({ userId }) => userId) });
   }
 
   /** The learners who have answered the item, the lowest estimated recall first. */

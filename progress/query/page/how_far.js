@@ -1,6 +1,6 @@
-// The section "How far". It says how much the learner is expected to know. For each level, it shows the share of known words, the pace and the expected date; for each skill,
-// while the skills differ, the share of known words and the accuracy. It also shows the newest milestones; one that is
-// reached while the page is open is told above the page.
+// The section "How far". It says how much the learner is expected to know. For each level, it shows the share of known
+// words, the pace and the expected date; for each skill, while the skills differ, the share of known words and the
+// accuracy. It also shows the newest milestones; one that is reached while the page is open is told above the page.
 
 import { bar, legend } from './charts.js';
 import { h } from './dom.js';
@@ -28,14 +28,16 @@ export function howFar(data) {
 const isShown = (row) => row.catalogueItems > 0 || row.itemsStudied > 0;
 
 /** The colours of the states. */
-export const stageLegend = (names = [...STAGES, 'unmet']) => legend(names.map((name, index) => [`stage-${index}`, t(`stage.${name}`)]));
+export const stageLegend = (names = [...STAGES, 'unmet']) =>
+  legend(names.map((name, index) => [`stage-${index}`, t(`stage.${name}`)]));
 
 function levels({ levels: all }, waiting) {
   const rows = all.filter(isShown);
   const [current, next] = rows.filter(({ level, reached }) => level !== 'UNKNOWN' && !reached);
   const isNear = (row) => row === current || row === next;
   const hasPace = rows.some((row) => row.masteredLast28Days != null);
-  const headers = [t('levels.level'), t('levels.known'), ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('week.right')])];
+  const headers = [t('levels.level'), t('levels.known'),
+    ...(hasPace ? [t('levels.pace'), t('levels.expected')] : [t('week.right')])];
   return card('levels', t('levels.title'), 'wide', status(waiting, currentLevel(rows)),
     shareTable(headers, rows.map((row) => [
       row.level === 'UNKNOWN' ? t('levels.none') : row.level, row,
@@ -77,7 +79,8 @@ function skills({ domains }, waiting) {
     return Math.max(...values) - Math.min(...values) > AGREE;
   };
   if (!differ((row) => masteredNow(row) / row.itemsStudied) && !differ(({ accuracyRate }) => accuracyRate)) return null;
-  return card('skills', t('skills.title'), null, status(waiting, t(rows.length ? 'skills.meaning' : 'levels.noCatalogue')),
+  return card('skills', t('skills.title'), null,
+    status(waiting, t(rows.length ? 'skills.meaning' : 'levels.noCatalogue')),
     shareTable([t('skills.skill'), t('levels.known'), t('week.right')],
       rows.map((row) => [t(`skills.${row.domain}`), row, percent(row.accuracyRate)]), waiting),
     stageLegend());

@@ -1,5 +1,5 @@
-// The page's texts, in the language that the server selected. Each language has one file: en.json, ja.json. The document
-// contains the texts of a learner's progress; the other views load the file.
+// The page's texts, in the language that the server selected. Each language has one file: en.json, ja.json. The
+// document contains the texts of a learner's progress; the other views load the file.
 
 const texts = JSON.parse(document.getElementById('texts').textContent);
 
@@ -45,7 +45,10 @@ export const join = (...items) => items.flat().filter(Boolean).join(t('separator
 /** The texts as consecutive sentences. Empty texts are left out. */
 export const sentences = (...items) => items.flat().filter(Boolean).join(t('gap'));
 
-/** Store the selected language as a cookie, and reload the page, which keeps the focus: without a network, once it is back. */
+/**
+ * Store the selected language as a cookie, and reload the page, which keeps the focus: without a network, once it is
+ * back.
+ */
 export function selectLanguage(code) {
   document.cookie = `language=${code}; path=${location.pathname}; max-age=31536000; SameSite=Lax`;
   history.replaceState('language', '');

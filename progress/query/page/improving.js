@@ -1,5 +1,6 @@
-// The section "Am I improving?". It compares the last four weeks with the four before, and shows how much was remembered.
-// Its charts show the states of the words and the answers by week, and the number of words newly mastered in each month.
+// The section "Am I improving?". It compares the last four weeks with the four before, and shows how much was
+// remembered. Its charts show the states of the words and the answers by week, and the number of words newly mastered
+// in each month.
 
 import { axis, chart, columns, counts, door, legend, dateLabels, roundUp, slots } from './charts.js';
 import { h } from './dom.js';
@@ -18,12 +19,15 @@ const COMPARED = 28; // days
 const MONTHS = { month: 2, quarter: 4, year: 12, all: 0 }; // months of the chart of mastered items
 const MAX_MONTHS = 24; // a longer chart shows years
 
-/** The section. The range's buttons are over the charts that they change. `states` draws the card that arrives later. */
+/**
+ * The section. The range's buttons are over the charts that they change. `states` draws the card that arrives later.
+ */
 export function improving(data, { range = 'year', states = null } = {}) {
   const none = isKnown(data) ? 'mastered.noneNow' : 'mastered.none';
   return section('improving', t(data.user ? 'jump.improving' : 'improving.title'),
     comparison(data), data.retention && retention(data), ranges(range),
-    !pastDay() && card('states', t('states.title'), 'wide', states ? states(data, since(data, range)) : note(t('states.loading'))),
+    !pastDay() && card('states', t('states.title'), 'wide',
+      states ? states(data, since(data, range)) : note(t('states.loading'))),
     [...data.days.values()].some((day) => day.newMasteryCount)
       ? mastered(periodsOf(data, range), data)
       : card('mastered', t('mastered.title'), null, note(t(none))),
@@ -53,9 +57,9 @@ function comparison({ days: studied, day }) {
 }
 
 /**
- * The difference of the displayed values, with its sign. With the `better` "more", less is marked as worse. With "volume",
- * it is not: the learner may still study today. With "neither", nothing is marked: slow answers may be careful ones, and a
- * session that is left open takes time, too.
+ * The difference of the displayed values, with its sign. With the `better` "more", less is marked as worse. With
+ * "volume", it is not: the learner may still study today. With "neither", nothing is marked: slow answers may be
+ * careful ones, and a session that is left open takes time, too.
  */
 function change(now, before, show, better) {
   if (now == null || before == null) return '–';
@@ -68,7 +72,9 @@ function change(now, before, show, better) {
 }
 
 /** The buttons that select the range of the charts below them. */
-const ranges = (selected) => h('div', { class: 'switch', role: 'group', 'aria-label': t('range.title'), 'data-key': 'ranges' },
+const ranges = (selected) => h('div', {
+  class: 'switch', role: 'group', 'aria-label': t('range.title'), 'data-key': 'ranges',
+},
   Object.keys(RANGES).map((name) => h('button', {
     type: 'button', 'data-range': name, 'aria-pressed': String(name === selected),
   }, t(`range.${name}`))));
@@ -103,7 +109,8 @@ function byWeek(data, range) {
       title: describe(week),
       key: week.start,
       href: week.answers ? answered(data, week) : null,
-    })), top, t('weeks.chart'), room), [0, top], number, axis(dateLabels(shown.map((week) => week.start), room), room), door()),
+    })), top, t('weeks.chart'), room),
+    [0, top], number, axis(dateLabels(shown.map((week) => week.start), room), room), door()),
     legend([['right', t('weeks.right')], ['wrong', t('weeks.wrong')], ['unfinished', t('weeks.unfinished')]]),
     unfolded(title, weekTable(shown, data)));
 }
@@ -138,7 +145,9 @@ function periodsOf(data, range) {
     .map((year) => sum(data.days, `${year}-01-01`, `${year}-12-31`));
 }
 
-/** The number of items newly mastered in each month or year. A period that is not over is hatched above its whole name. */
+/**
+ * The number of items newly mastered in each month or year. A period that is not over is hatched above its whole name.
+ */
 function mastered(shown, data) {
   const { days: studied, day } = data;
   const isByYear = shown[0].end.slice(0, 7) !== shown[0].start.slice(0, 7);
@@ -146,12 +155,17 @@ function mastered(shown, data) {
   const signOf = ({ start }) => (isByYear ? start.slice(2, 4) : monthSign(start));
   const total = shown.reduce((count, { newMasteryCount }) => count + newMasteryCount, 0);
   return card('mastered', t(isByYear ? 'mastered.byYear' : 'mastered.title'), null,
-    note(sentences(t('mastered.summary', { count: total, day: longDay(shown[0].start) }), shown.length > 1 && !isByYear && soFar(shown.slice(-2), studied, day))),
+    note(sentences(
+      t('mastered.summary', { count: total, day: longDay(shown[0].start) }),
+      shown.length > 1 && !isByYear && soFar(shown.slice(-2), studied, day))),
     counts(shown.map((period) => {
       const { start, end, newMasteryCount: value } = period;
       const name = nameOf(period);
       const href = wordsOf(data, 'newly_mastered', start, end);
-      if (!isOpen(period, day)) return { value, href, day: start, text: t('mastered.month', { month: name, count: value }), name: signOf(period) };
+      if (!isOpen(period, day)) {
+        const text = t('mastered.month', { month: name, count: value });
+        return { value, href, day: start, text, name: signOf(period) };
+      }
       const text = t('mastered.month', { month: t('weeks.soFar', { day: name }), count: value });
       return { value, href, day: start, text, name: h('i', null, name), style: 'unfinished' };
     })));

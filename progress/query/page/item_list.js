@@ -17,7 +17,9 @@ const QUERY = `query Items($user: ID, $filter: ItemFilter, $order: ItemOrder, $l
       language: $language, from: $from, to: $to, first: 50, after: $after) {
     totalCount
     pageInfo { hasNextPage endCursor }
-    edges { node { itemId headword language kind level answers correctAnswers accuracyRate lapses dueAt dueOn inPlay estimatedRecall } }
+    edges { node {
+      itemId headword language kind level answers correctAnswers accuracyRate lapses dueAt dueOn inPlay estimatedRecall
+    } }
   }
   languages(userId: $user) { language }
   today: dueForecast(userId: $user, days: 1) { date }
@@ -38,7 +40,8 @@ const CONTROLS = {
   order: ['RECENT', 'DUE', 'RECALL', 'ACCURACY', 'LAPSES'],
 };
 const LABELS = {
-  filter: 'items.filter', level: 'levels.level', skill: 'skills.skill', language: 'languages.title', order: 'items.order',
+  filter: 'items.filter', level: 'levels.level', skill: 'skills.skill', language: 'languages.title',
+  order: 'items.order',
 };
 const ORDERS = { DUE: 'DUE', FADING: 'RECALL', STRUGGLING: 'ACCURACY', LEECH: 'LAPSES' };
 const defaultOrder = (filter) => ORDERS[filter] ?? 'RECENT';
@@ -62,11 +65,12 @@ export class ItemList extends View {
   }
 
   /**
-   * Show the list that the user left last, and returns to. Return false if it has another URL, was not loaded, or is too
-   * old.
+   * Show the list that the user left last, and returns to. Return false if it has another URL, was not loaded, or is
+   * too old.
    */
   restore() {
-    if (!this.shell.isReturn || left?.hash !== this.hash || !left.result || Date.now() > left.at + MAX_AGE_MS) return false;
+    if (!this.shell.isReturn || left?.hash !== this.hash) return false;
+    if (!left.result || Date.now() > left.at + MAX_AGE_MS) return false;
     this.update(this.view, left.result);
     scrollTo(0, left.scroll);
     return true;
@@ -97,7 +101,8 @@ export class ItemList extends View {
   async fetch({ filter, order, level, skill, language, search, from, to }, after, signal) {
     const at = Date.now();
     const { data: { items, languages, today: [{ date: today }] } } = await ask(QUERY, {
-      user: this.user, filter, order, level: level || null, skill: skill || null, language: language || null, search, from, to, after,
+      user: this.user, filter, order, search, from, to, after,
+      level: level || null, skill: skill || null, language: language || null,
     }, signal);
     const { hasNextPage, endCursor } = items.pageInfo;
     const rows = items.edges.map((edge) => edge.node);
@@ -177,9 +182,11 @@ export class ItemList extends View {
     const { rows, total, cursor, today } = this.data;
     const { filter, from, to } = this.view;
     const isNew = !total && !this.isFiltered;
-    const meaning = filter in ORDERS ? t(`items.meanings.${filter}`) : OF_DAYS.includes(filter) && days(from ?? today, to ?? today);
+    const meaning = filter in ORDERS ? t(`items.meanings.${filter}`)
+      : OF_DAYS.includes(filter) && days(from ?? today, to ?? today);
     const isMistakes = !this.user && filter === 'MISSED' && from === dayAfter(today, -1) && to === from;
-    const title = this.user ? t('items.of', { user: nameOf('learner', this.user) }) : t(isMistakes ? 'items.mistakes' : 'items.title');
+    const title = this.user ? t('items.of', { user: nameOf('learner', this.user) })
+      : t(isMistakes ? 'items.mistakes' : 'items.title');
     return [
       h('h1', { 'data-key': 'title' }, title),
       stamp(this.data.at),
@@ -191,7 +198,8 @@ export class ItemList extends View {
         !total && filter === 'LEECH' && h('a', {
           class: 'button quiet', href: itemList(this.user, { filter: 'struggling' }),
         }, t('items.weak')),
-        !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter) && h('div', { class: 'tools' }, appLink(total)),
+        !this.user && !pastDay() && total > 0 && ['DUE', 'FADING', 'MISSED'].includes(filter)
+          && h('div', { class: 'tools' }, appLink(total)),
         rows.length > 0 && table(rows, this.view.order, today, this.user),
         cursor && button('more', 'more', t('items.more'))),
     ];

@@ -20,7 +20,8 @@ const QUERY = `query Item($user: ID, $item: ID!) {
   item(userId: $user, itemId: $item) {
     itemId headword language kind level domains answers correctAnswers accuracyRate averageResponseMs
     firstAnsweredAt lastAnsweredAt
-    intervalDays reviewedAt dueAt dueOn setAside inPlay lapses mastery estimatedRecall memory { stabilityDays difficulty }
+    intervalDays reviewedAt dueAt dueOn setAside inPlay lapses mastery
+    estimatedRecall memory { stabilityDays difficulty }
   }
   history: itemHistory(userId: $user, itemId: $item) {
     reviews { at intervalDays }
@@ -89,10 +90,12 @@ export class ItemPage extends View {
       h('header', { class: 'item-head', 'data-key': 'head' },
         h('h1', null, word(item), level(item)),
         note(join(
-          item.domains.map((domain) => t(`skills.${domain}`)), this.user && t('item.of', { user: nameOf('learner', this.user) }))),
+          item.domains.map((domain) => t(`skills.${domain}`)),
+          this.user && t('item.of', { user: nameOf('learner', this.user) }))),
         item.setAside && note(t('item.isAside')),
-        !this.user && !pastDay() && h('button', { type: 'button', class: 'button quiet', 'data-aside': true, 'data-key': 'aside' },
-          t(item.setAside ? 'item.takeBack' : 'item.setAside'))),
+        !this.user && !pastDay() && h('button', {
+          type: 'button', class: 'button quiet', 'data-aside': true, 'data-key': 'aside',
+        }, t(item.setAside ? 'item.takeBack' : 'item.setAside'))),
       h('section', { 'aria-labelledby': 'facts', 'data-key': 'facts' },
         h('h2', { id: 'facts', class: 'unseen' }, t('item.facts')),
         h('div', { class: 'cards' },
@@ -130,7 +133,9 @@ function difficulty({ difficulty: value }) {
 }
 
 function answers(item, history) {
-  const { answers: count, correctAnswers, accuracyRate, averageResponseMs, firstAnsweredAt, lastAnsweredAt, lapses } = item;
+  const {
+    answers: count, correctAnswers, accuracyRate, averageResponseMs, firstAnsweredAt, lastAnsweredAt, lapses,
+  } = item;
   const facts = [
     [t('item.right'), t('items.ofAnswers', { right: correctAnswers, count })],
     [t('item.speed'),
@@ -171,9 +176,9 @@ function historyCard({ reviews, days }, points, today) {
 }
 
 /**
- * Split the time from the first event, or from the day `first` if it is earlier, to the end of the day `to` into at most
- * 60 equal steps of a day or more. Each step has its start and size in milliseconds, a day for its label, the numbers of
- * right and wrong answers, and the interval after the step's last review.
+ * Split the time from the first event, or from the day `first` if it is earlier, to the end of the day `to` into at
+ * most 60 equal steps of a day or more. Each step has its start and size in milliseconds, a day for its label, the
+ * numbers of right and wrong answers, and the interval after the step's last review.
  *
  * Days stand at noon in UTC. Reviews stand at their times, which may fall on the day before or after the learner's.
  */

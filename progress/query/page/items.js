@@ -11,13 +11,14 @@ import { on, pastDay } from './then.js';
 export function items({ weakest, user, day, languages, language }) {
   const rows = weakest.edges.map((edge) => edge.node);
   const more = weakest.totalCount - rows.length;
-  return section('items', t('weakest.section'), languageSwitch(languages, language), card('weakest', t('weakest.title'), 'wide',
-    note(t(rows.length ? 'weakest.meaning' : 'weakest.none')),
-    rows.length > 0 && table(
-      [t('items.item'), t('week.right'), t('items.due')], rows.map((item) => cells(item, user, day)), 'items'),
-    h('div', { class: 'tools' },
-      more > 0 && link(itemList(user, { filter: 'struggling' }), t('weakest.all', { count: weakest.totalCount })),
-      link(itemList(user), t('items.all')))));
+  return section('items', t('weakest.section'), languageSwitch(languages, language),
+    card('weakest', t('weakest.title'), 'wide',
+      note(t(rows.length ? 'weakest.meaning' : 'weakest.none')),
+      rows.length > 0 && table(
+        [t('items.item'), t('week.right'), t('items.due')], rows.map((item) => cells(item, user, day)), 'items'),
+      h('div', { class: 'tools' },
+        more > 0 && link(itemList(user, { filter: 'struggling' }), t('weakest.all', { count: weakest.totalCount })),
+        link(itemList(user), t('items.all')))));
 }
 
 const link = (href, text) => h('a', { class: 'button quiet', href }, text);

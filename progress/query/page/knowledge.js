@@ -184,12 +184,14 @@ function course(weeks, ofAll) {
     return card('curve', t('curve.title'), 'wide', ofAll(), note(t('curve.flat', { count: Math.round(gaps.at(-1)) })));
   }
   const shown = isNear ? [['mature', 'gap', gaps]]
-    : [['answered', 'items', curve.map(({ items }) => items)], ['mature', 'expected', curve.map(({ expected }) => expected)]];
+    : [['answered', 'items', curve.map(({ items }) => items)],
+      ['mature', 'expected', curve.map(({ expected }) => expected)]];
   const starts = curve.map((week) => week.start);
   return card('curve', t('curve.title'), 'wide', ofAll(),
     note(t(isNear ? 'curve.near' : 'curve.meaning')),
-    lines(shown.map(([name, , values]) => ({ name, values })), [0, roundUp(isNear ? Math.max(...gaps) : most)], t('curve.chart'),
-      rounded, axis(dateLabels(starts), starts.length)),
+    lines(shown.map(([name, , values]) => ({ name, values })),
+      [0, roundUp(isNear ? Math.max(...gaps) : most)], t('curve.chart'), rounded,
+      axis(dateLabels(starts), starts.length)),
     legend(shown.map(([name, field]) => [name, t(`curve.${field}`)])),
     unfolded(t('curve.title'), table(
       [t('curve.until'), t('curve.items'), t('curve.expected')],
@@ -201,15 +203,19 @@ const recalls = (rows, ofAll) => histogram('recalls', ofAll, rows.filter(({ meas
   ({ atLeast }) => percent(atLeast), () => 'right');
 
 /** The items by interval; a column has the colour of its items' state. */
-const intervals = (rows, ofAll) => histogram('intervals', ofAll, rows.filter(({ measure }) => measure === 'INTERVAL_DAYS'),
+const intervals = (rows, ofAll) => histogram('intervals', ofAll,
+  rows.filter(({ measure }) => measure === 'INTERVAL_DAYS'),
   ({ atLeast, below }) => (below == null
     ? t('knowledge.daysFrom', { from: atLeast })
     : t('knowledge.days', { from: atLeast, to: below - 1 })),
   ({ atLeast }) => number(atLeast),
-  ({ atLeast }) => `stage-${STAGES.indexOf(atLeast < 7 ? 'learning' : atLeast < 21 ? 'shortTermMastered' : 'longTermMastered')}`,
+  ({ atLeast }) =>
+    `stage-${STAGES.indexOf(atLeast < 7 ? 'learning' : atLeast < 21 ? 'shortTermMastered' : 'longTermMastered')}`,
   stageLegend(STAGES));
 
-/** A column for each range. `rangeOf` names a range, `labelOf` labels its column, and `styleOf` is the column's class. */
+/**
+ * A column for each range. `rangeOf` names a range, `labelOf` labels its column, and `styleOf` is the column's class.
+ */
 function histogram(key, ofAll, rows, rangeOf, labelOf, styleOf, ...below) {
   const top = roundUp(Math.max(...rows.map(({ items }) => items)));
   const title = t(`knowledge.${key}`);
@@ -218,7 +224,8 @@ function histogram(key, ofAll, rows, rangeOf, labelOf, styleOf, ...below) {
     note(t(`knowledge.${key}Meaning`)),
     chart(columns(rows.map((row) => ({ parts: [[styleOf(row), row.items]], title: text(row) })), top,
       `${title}: ${join(...rows.filter(({ items }) => items).map(text))}`), [0, top], number,
-    axis(rows.map((row, index) => [index, labelOf(row)]).filter(([index]) => rows.length < 10 || index % 2 === 0), rows.length)),
+    axis(rows.map((row, index) => [index, labelOf(row)]).filter(([index]) => rows.length < 10 || index % 2 === 0),
+      rows.length)),
     below);
 }
 

@@ -28,7 +28,9 @@ export const button = (kind, name, text) =>
 
 export const note = (...content) => h('p', { class: 'note' }, content);
 
-/** When the numbers of a view without a subscription were asked for, and a button that asks again; nothing in the past. */
+/**
+ * When the numbers of a view without a subscription were asked for, and a button that asks again; nothing in the past.
+ */
 export const stamp = (at) => !pastDay() && h('p', { class: 'note stamp', 'data-key': 'stamp' },
   t('stamp.at', { time: clock(at) }), ' · ',
   h('button', { type: 'button', 'data-refresh': true }, t('stamp.refresh')));

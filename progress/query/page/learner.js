@@ -8,7 +8,8 @@ import { t } from './i18n.js';
 import { chosenLanguage, listenForLanguage } from './languages.js';
 import { Loads } from './loads.js';
 import {
-  EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, TODAY_QUERY, byDate, joinDays, range,
+  EARLIER_QUERY, FRAME_QUERY, MILESTONES, NEWS_QUERY, PAST_QUERY, QUERY, SUBSCRIPTION, TODAY_QUERY, byDate, joinDays,
+  range,
 } from './query.js';
 import { newsRange } from './news.js';
 import { isAway, onPresence } from './presence.js';
@@ -22,6 +23,9 @@ const IDLE = 300_000; // Without a change: the batch job may have run.
 const ANNOUNCE = 20_000; // Between two announcements to screen readers.
 const MONTH = 1_500; // Between two months that play.
 const CHEER = 20_000; // A milestone is told for this time; its card keeps it.
+
+const CONTROLS = ['year', 'step', 'day', 'export', 'share', 'jump', 'play', 'command', 'range', 'readers']
+  .map((name) => `[data-${name}]`).join();
 
 // A response may come from the cache, which is at most five seconds behind the subscription. So often, at most, the
 // page queries again if a response differs from what the subscription has told.
@@ -58,7 +62,8 @@ export class Learner extends Dashboard {
     this.met = new Set(); // the days that met the goal, as far as they are loaded
     this.loads = new Loads(table(this), (problem) => this.fail(problem));
     this.on('click', (event) => this.click(event));
-    this.on('toggle', ({ target }) => target.dataset.key === 'reviewed' && !this.view.review && this.loads.happen('review'), true);
+    this.on('toggle', ({ target }) =>
+      target.dataset.key === 'reviewed' && !this.view.review && this.loads.happen('review'), true);
     listenForLanguage(this, () => {
       this.loads.forget();
       this.load();
@@ -97,7 +102,8 @@ export class Learner extends Dashboard {
   update({ data, extensions }, language) {
     const before = this.data;
     const { user } = this;
-    this.data = { languages: [], ...this.more, ...joinDays(data), projectedTo: extensions?.projectedTo, language, user, isOwn: !user };
+    const projectedTo = extensions?.projectedTo;
+    this.data = { languages: [], ...this.more, ...joinDays(data), projectedTo, language, user, isOwn: !user };
     this.showPending();
     this.markMet();
     this.selectDay();
@@ -121,7 +127,10 @@ export class Learner extends Dashboard {
     if (!this.loads.timers.has('minute')) this.tick();
   }
 
-  /** Add the news and, of a past day, the languages. Until they arrive, the page keeps the former numbers, or their place. */
+  /**
+   * Add the news and, of a past day, the languages. Until they arrive, the page keeps the former numbers, or their
+   * place.
+   */
   addNews() {
     if (pastDay()) return this.add(PAST_QUERY, {});
     if (this.data.streak.activeToday) return this.add(TODAY_QUERY, {});
@@ -315,8 +324,7 @@ export class Learner extends Dashboard {
   }
 
   click({ target }) {
-    const button = target.closest(
-      '[data-year], [data-step], [data-day], [data-export], [data-share], [data-jump], [data-play], [data-command], [data-range], [data-readers]');
+    const button = target.closest(CONTROLS);
     if (!button || button.getAttribute('aria-disabled') === 'true') return;
     const { year: to, step, day } = button.dataset;
     if (button.dataset.range) {

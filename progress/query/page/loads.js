@@ -1,10 +1,10 @@
 // Runs the loads of a view when its table says so, and its timers, which all end with it.
 
 /**
- * The `table` has a load for each name: { on, run, least, at, isQuiet }. `run` loads, when one of the events `on` happens;
- * the end of a load is an event of its name. `least` is the least time between two loads in milliseconds: of many events
- * meanwhile, one load follows. A load `at` a place waits until the element with this `data-key` is in sight. A quiet load
- * reports no problem; each that failed runs again after the next load of the page.
+ * The `table` has a load for each name: { on, run, least, at, isQuiet }. `run` loads, when one of the events `on`
+ * happens; the end of a load is an event of its name. `least` is the least time between two loads in milliseconds: of
+ * many events meanwhile, one load follows. A load `at` a place waits until the element with this `data-key` is in
+ * sight. A quiet load reports no problem; each that failed runs again after the next load of the page.
  */
 export class Loads {
   constructor(table, fail) {
@@ -50,7 +50,9 @@ export class Loads {
     }
   }
 
-  /** Load at once or, within the least time, at its end. While the same is loading, it is loaded once more afterwards. */
+  /**
+   * Load at once or, within the least time, at its end. While the same is loading, it is loaded once more afterwards.
+   */
   load(name) {
     const state = this.states[name];
     const wait = state.startedAt + (this.table[name].least ?? 0) - performance.now();

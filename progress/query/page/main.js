@@ -21,12 +21,11 @@ const LANDINGS = { teacher: 'group', support: 'group', admin: 'administration' }
 
 /**
  * `open(args, parameters)` loads the view's module and resolves to its class and what this is constructed with, between
- * the element and the shell. `args` are the decoded parts of the URL after the name, null if empty. `parameters` are the
- * URL's parameters after the question mark. Users with one of the `roles` have a tab for the view in their navigation.
- * The tab's text has the key `view.NAME`. If a view has no tab, `tab` names another view, whose tab is marked instead.
- * A view with `isOfOne` needs its first argument, an id.
- * `title(args)` is the document's title. A view with `subject` shows a learner, also on a past day: `subject(args)` is
- * the learner's id, or undefined for the user.
+ * the element and the shell. `args` are the decoded parts of the URL after the name, null if empty. `parameters` are
+ * the URL's parameters after the question mark. Users with one of the `roles` have a tab for the view in their
+ * navigation. The tab's text has the key `view.NAME`. If a view has no tab, `tab` names another view, whose tab is
+ * marked instead. A view with `isOfOne` needs its first argument, an id. `title(args)` is the document's title. A view
+ * with `subject` shows a learner, also on a past day: `subject(args)` is the learner's id, or undefined for the user.
  */
 const VIEWS = {
   learner: {
@@ -141,7 +140,8 @@ function findView(hash) {
   const parameters = new URLSearchParams(query);
   const day = view.subject ? then.dayOf(parameters) : null;
   const tag = view.subject ? languageOf(parameters) : null;
-  return { ...view, name, args: known, parameters, other: view.subject?.(known) || null, day, tag, group: parameters.get('group') };
+  const other = view.subject?.(known) || null;
+  return { ...view, name, args: known, parameters, other, day, tag, group: parameters.get('group') };
 }
 
 /**
@@ -317,7 +317,8 @@ async function open(view, shown) {
     view.open([...view.args, '', ''].map((arg) => arg || null), view.parameters), then.select(view.other, view.day),
     ...(view.name !== 'learner' || view.group ? [loadTexts(), loadStyles()] : []),
     showWay(view),
-  ])]).then(([[Shown, ...args]]) => () => new Shown(main, ...args, shell), (error) => () => showLoadProblem(error, shown));
+  ])]).then(
+    ([[Shown, ...args]]) => () => new Shown(main, ...args, shell), (error) => () => showLoadProblem(error, shown));
   if (opening !== openings) return;
   currentView = create();
   if (view.subject && currentView) currentView.naming = Promise.all([currentView.naming, watchMidnight(view, opening)]);
@@ -348,7 +349,8 @@ async function showWay({ other, group, name, args }) {
 
 /** Learn the learner's day, and load the view again when the day ends. */
 async function watchMidnight(view, opening, before = null) {
-  const who = await then.learnToday(view.other).catch(() => {}); // the view itself reports a server that does not answer
+  // The view itself reports a server that does not answer.
+  const who = await then.learnToday(view.other).catch(() => {});
   if (opening !== openings) return;
   showDay(view);
   if (view.other && who?.displayName && nameOf('learner', view.other) !== who.displayName) {
@@ -405,7 +407,9 @@ function showDay({ subject, day }) {
   input.value = day ?? '';
 }
 
-/** Show the navigation. If the view shows another learner, add a tab for that learner. The tag is the items' language. */
+/**
+ * Show the navigation. If the view shows another learner, add a tab for that learner. The tag is the items' language.
+ */
 function showNavigation({ tab, other, day, tag }) {
   const canFind = ['support', 'admin'].includes(session.role());
   navigation.hidden = false;
@@ -413,8 +417,12 @@ function showNavigation({ tab, other, day, tag }) {
     h('a', { href, 'aria-current': isCurrent ? 'page' : null, ...more }, name);
   show(navigation,
     visibleViews().map(({ name, href, subject }) =>
-      link(subject ? inLanguage(other ? null : tag, then.on(day, href)) : href, t(`view.${name}`), name === tab && !other)),
-    other && link(inLanguage(tag, then.on(day, inGroup(`#/learner/${encodeURIComponent(other)}`))), nameOf('learner', other), true, { translate: 'no' }),
+      link(
+        subject ? inLanguage(other ? null : tag, then.on(day, href)) : href, t(`view.${name}`),
+        name === tab && !other)),
+    other && link(
+      inLanguage(tag, then.on(day, inGroup(`#/learner/${encodeURIComponent(other)}`))), nameOf('learner', other), true,
+      { translate: 'no' }),
     canFind && searchForm());
 }
 

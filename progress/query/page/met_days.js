@@ -1,4 +1,5 @@
-// The days on which a learner met the goal, for the grid of the year. The module is loaded when the grid comes in sight.
+// The days on which a learner met the goal, for the grid of the year. The module is loaded when the grid comes in
+// sight.
 
 import { runQuery } from './api.js';
 

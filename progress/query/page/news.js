@@ -29,7 +29,10 @@ const door = (data, text, ...which) => h('a', { href: wordsOf(data, ...which) },
 function happened(data, from) {
   const { days, day, language, week, slipped } = data;
   if (language) return [];
-  const counts = { mastered: sum(days, from, day).newMasteryCount, slipped: (from < day ? week?.[0]?.slippedBack : slipped?.totalCount) ?? 0 };
+  const counts = {
+    mastered: sum(days, from, day).newMasteryCount,
+    slipped: (from < day ? week?.[0]?.slippedBack : slipped?.totalCount) ?? 0,
+  };
   return [['mastered', 'newly_mastered'], ['slipped', 'slipped_back']].filter(([name]) => counts[name])
     .map(([name, filter]) => door(data, t(`news.${name}`, { count: counts[name] }), filter, from, day));
 }
@@ -41,11 +44,14 @@ function tellToday(data) {
   const told = happened(data, day);
   const left = goal ? goal.answersPerDay - goal.answersToday : 0;
   return [
-    parts('news.today', { happened: told.length ? listed(told) : t('count.answers', { count: days.get(day)?.answers ?? 0 }) }),
+    parts('news.today', {
+      happened: told.length ? listed(told) : t('count.answers', { count: days.get(day)?.answers ?? 0 }),
+    }),
     t('news.streak', { count: streak.current }),
     goal && t(left > 0 ? 'news.unmet' : 'news.met', { count: left }),
     items > 0
-      ? parts(left > 0 ? 'news.stillDue' : 'news.wait', { count: items, due: door(data, number(items), 'due'), time: time(items, data) })
+      ? parts(left > 0 ? 'news.stillDue' : 'news.wait',
+        { count: items, due: door(data, number(items), 'due'), time: time(items, data) })
       : t('news.done'),
   ];
 }
@@ -73,8 +79,9 @@ function time(count, { workload }) {
 }
 
 /** The sentence, which is warm once the learner has studied; nothing in the past. */
-export const news = (data) => !pastDay() && h('div', { class: `card news${data.streak.activeToday ? ' warm' : ''}`, 'data-key': 'news' },
-  h('p', null, tell(data)));
+export const news = (data) => !pastDay()
+  && h('div', { class: `card news${data.streak.activeToday ? ' warm' : ''}`, 'data-key': 'news' },
+    h('p', null, tell(data)));
 
 /**
  * How much the learner is expected to know: a figure, and how it changed in the last weeks. Until these numbers arrive,
@@ -84,7 +91,8 @@ export function known({ user, day, language, knowledge, curve, progress }) {
   const count = STAGES.reduce((sum, name) => sum + (progress?.masteryStats[name] ?? 0), 0);
   const before = !language && curve?.[0];
   const change = before && knowledge ? Math.round(knowledge.expected) - Math.round(before.expected) : 0;
-  const compared = t(`news.${change ? change < 0 ? 'fewer' : 'more' : 'same'}`, { count: Math.abs(change), day: longDay(before?.end ?? day) });
+  const compared = t(`news.${change ? change < 0 ? 'fewer' : 'more' : 'same'}`,
+    { count: Math.abs(change), day: longDay(before?.end ?? day) });
   return [
     h('div', { class: knowledge ? null : 'ghost' }, expectedOf(knowledge ?? { expected: count, items: count })),
     h('p', { class: before && knowledge ? 'note' : 'note ghost' }, compared),

@@ -34,7 +34,8 @@ export function operations(rows, { hasNextPage }, pages) {
       h('button', { type: 'button', class: 'button quiet', 'data-action': 'erase' }, t('operation.erase'))),
     rows.length === 0 && h('p', { class: 'note' }, t('operation.none')),
     h('ul', { class: 'operations' }, rows.map(operation)),
-    (hasNextPage || pages > 0) && h('div', { class: 'tools' }, pages > 0 && turn('newer'), hasNextPage && turn('older')));
+    (hasNextPage || pages > 0) && h('div', { class: 'tools' },
+      pages > 0 && turn('newer'), hasNextPage && turn('older')));
 }
 
 function operation(row) {
@@ -44,7 +45,8 @@ function operation(row) {
   const replay = replayOutcome(row);
   return h('li', { 'data-key': row.id },
     h('div', { class: 'head' },
-      h('h3', null, kindOf(row), ' ', (!replay || replay.isGood) && chip(isCancelled(row) ? 'CANCELLED' : row.state)), // not "Done" if letters stay
+      // Not "Done" if letters stay.
+      h('h3', null, kindOf(row), ' ', (!replay || replay.isGood) && chip(isCancelled(row) ? 'CANCELLED' : row.state)),
       h('span', { class: 'of' }, ended)),
     h('p', { class: 'of' },
       row.startedBy ? parts('operation.by', { user: id(row.startedBy) }) : t('operation.bySystem'),

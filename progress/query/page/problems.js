@@ -64,7 +64,10 @@ export function toProblem(error) {
   return new Problem('fault', String(error));
 }
 
-/** A view. A subclass has sections(), which returns what to show, and read(), which returns the data, or a load() of its own. */
+/**
+ * A view. A subclass has sections(), which returns what to show, and read(), which returns the data, or a load() of its
+ * own.
+ */
 export class View {
   /** `shell` shows the state of the subscription, announces texts, and asks the user to sign in again. */
   constructor(element, shell, fields) {
@@ -133,8 +136,8 @@ export class View {
   }
 
   /**
-   * Show an error and schedule a retry; a closed view does neither. If the user is no longer signed in, show the sign-in
-   * instead.
+   * Show an error and schedule a retry; a closed view does neither. If the user is no longer signed in, show the
+   * sign-in instead.
    */
   fail(error) {
     if (this.closing.signal.aborted) return;

@@ -19,9 +19,9 @@ function monthTable({ days, day }, year) {
   const names = ['studyDays', 'answers', 'right', 'time', 'learned'].map((name) => t(`week.${name}`));
   return card('months', t('months.title'), null,
     table([t('months.month'), ...names], rows.toReversed().map((period) => [
-      isOpen(period, day) ? t('weeks.soFar', { day: month(period.start) }) : month(period.start), number(period.activeDays),
-      number(period.answers), percent(accuracy(period)), minutes(Math.floor(period.studySeconds / 60)),
-      number(period.itemsLearned)]), 'stacking'));
+      isOpen(period, day) ? t('weeks.soFar', { day: month(period.start) }) : month(period.start),
+      number(period.activeDays), number(period.answers), percent(accuracy(period)),
+      minutes(Math.floor(period.studySeconds / 60)), number(period.itemsLearned)]), 'stacking'));
 }
 
 const monthsOf = (days, year) => months(days, `${year}-12-31`);
@@ -91,7 +91,10 @@ function skyline(months, day) {
     s('svg', null, months.map((period, index) => {
       const height = period.answers && Math.max((100 * period.answers) / most, 3);
       const x = (100 * (index + 0.1)) / 12;
-      return s('rect', { class: isOpen(period, day) && 'unfinished', x: `${x}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`, rx: 3 });
+      return s('rect', {
+        class: isOpen(period, day) && 'unfinished', rx: 3,
+        x: `${x}%`, width: `${80 / 12}%`, y: `${100 - height}%`, height: `${height}%`,
+      });
     })),
     h('ol', { class: 'names' }, months.map((period) => h('li', null, monthSign(period.start)))));
 }

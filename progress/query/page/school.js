@@ -1,5 +1,5 @@
-// The school as its administrator sees it: all classes with members, the quiet ones first, who teaches them, and how many
-// learned this term.
+// The school as its administrator sees it: all classes with members, the quiet ones first, who teaches them, and how
+// many learned this term.
 
 import { runQuery } from './api.js';
 import { saveFile, toCsv } from './csv.js';
@@ -71,7 +71,8 @@ export class School extends View {
     const rows = [];
     try {
       for (let page = 0, after = null; page < MAX_PAGES; page += 1) {
-        const { data: { groups } } = await runQuery(QUERY, { text: this.text || null, first: PAGE_SIZE, after }, signal);
+        const { data: { groups } } = await runQuery(
+          QUERY, { text: this.text || null, first: PAGE_SIZE, after }, signal);
         rows.push(...groups.edges.map(({ node }) => node));
         after = groups.pageInfo.endCursor;
         this.data = { count: groups.totalCount, read: rows.length, groups: [] };
@@ -87,7 +88,9 @@ export class School extends View {
     }
   }
 
-  /** Count the members with a study day since the first day of the term, in one group not counted yet after the other. */
+  /**
+   * Count the members with a study day since the first day of the term, in one group not counted yet after the other.
+   */
   async count() {
     const { since, learned, data: { groups } } = this;
     for (const { groupId: group } of groups.filter(({ groupId }) => !learned.has(groupId))) {
@@ -140,7 +143,9 @@ export class School extends View {
       h('section', { class: 'card wide', 'aria-label': t('view.group'), 'data-key': 'groups' },
         !count ? note(t(this.text ? 'group.notFound' : 'group.none')) : [
           h('div', { class: 'head' },
-            h('div', null, note(t('group.found', { count })), note(t('school.order')), read < count && note(t('school.read', { read, count }))),
+            h('div', null,
+              note(t('group.found', { count })), note(t('school.order')),
+              read < count && note(t('school.read', { read, count }))),
             term()),
           this.since && h('p', { class: 'learned' },
             done < groups.length ? t('school.counting', { done, count: groups.length }) : this.total()),
@@ -152,7 +157,10 @@ export class School extends View {
 
   table(groups) {
     const alike = findAlike(groups.map(({ name }) => name));
-    const headers = [t('group.group'), t('group.members'), t('group.active'), t('group.answers'), t('week.right'), t('school.teachers')];
+    const headers = [
+      t('group.group'), t('group.members'), t('group.active'), t('group.answers'), t('week.right'),
+      t('school.teachers'),
+    ];
     return table([...headers, this.since && this.learnedSince()].filter(Boolean), groups.map((row) => [
       linkTo(`#/group/${encodeURIComponent(row.groupId)}`, row.groupId, row.name, alike),
       number(row.members), number(row.activeLast7Days), number(row.answersLast7Days), percent(row.accuracyLast7Days),
@@ -168,6 +176,7 @@ const finder = () => h('label', { class: 'control' }, h('span', null, t('group.i
 const term = () => h('form', { class: 'finder', 'data-key': 'term' },
   h('label', { for: 'term' }, t('school.term')),
   h('input', {
-    id: 'term', type: 'date', name: 'since', required: true, min: dayOf(now() - 365 * DAY_MS), max: dayOf(now() - DAY_MS / 2),
+    id: 'term', type: 'date', name: 'since', required: true, min: dayOf(now() - 365 * DAY_MS),
+    max: dayOf(now() - DAY_MS / 2),
   }),
   h('button', { class: 'button quiet' }, t('school.count')));

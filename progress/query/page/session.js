@@ -84,7 +84,10 @@ export function read(name, storage = 'sessionStorage') {
   }
 }
 
-/** Store a text, until the tab is closed unless `storage` is another one; null removes it. Return false if the browser blocks it. */
+/**
+ * Store a text, until the tab is closed unless `storage` is another one; null removes it. Return false if the browser
+ * blocks it.
+ */
 export function store(name, text, storage = 'sessionStorage') {
   try {
     if (text === null) window[storage].removeItem(name);

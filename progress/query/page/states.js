@@ -15,7 +15,8 @@ const QUERY = `query States($user: ID, $from: Date!, $to: Date!) {
 }`;
 
 /** Load the weeks from the first answer on. */
-export const loadStates = async (user, signal) => (await runQuery(QUERY, { user, ...range(MAX_YEARS) }, signal)).data.weeks;
+export const loadStates = async (user, signal) =>
+  (await runQuery(QUERY, { user, ...range(MAX_YEARS) }, signal)).data.weeks;
 
 /** The content of the card. The last week is as the learner's progress, which is counted at once. */
 export function states(weeks, { progress, day }, since) {

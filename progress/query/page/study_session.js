@@ -32,7 +32,8 @@ export class StudySession extends View {
     if (!session) return [title, h('section', { class: 'card wide', 'data-key': 'none' }, note(t('sessions.missing')))];
     const { startedAt, durationSeconds: lasted, answers, accuracyRate, itemsNew, itemsMissed, given } = session;
     const facts = [
-      [t('sessions.when'), timeOf(startedAt)], [t('week.time'), lasted == null ? '–' : minutes(Math.floor(lasted / 60))],
+      [t('sessions.when'), timeOf(startedAt)],
+      [t('week.time'), lasted == null ? '–' : minutes(Math.floor(lasted / 60))],
       [t('week.answers'), number(answers)], [t('week.right'), percent(accuracyRate)],
       [t('sessions.new'), number(itemsNew)], [t('sessions.missed'), number(itemsMissed)],
     ];
@@ -42,9 +43,11 @@ export class StudySession extends View {
       h('h2', { id: 'answered', class: 'unseen' }, t('sessions.given')), h('div', { class: 'cards' },
       card('facts', t('sessions.numbers'), null, pairs(facts)),
       card('missed', t('sessions.missed'), null, missed.length
-        ? h('ul', { class: 'item-list words-list' }, missed.map((one) => h('li', null, link(one)))) : note(t('sessions.noneMissed'))),
-      card('given', t('sessions.given'), 'wide', table([t('items.item'), t('sessions.answer'), t('sessions.time')], given.map((one) => [
-        link(one), t(one.correct ? 'weeks.right' : 'weeks.wrong'),
-        one.responseTimeMs == null ? '–' : seconds(one.responseTimeMs / 1000)])))))];
+        ? h('ul', { class: 'item-list words-list' }, missed.map((one) => h('li', null, link(one))))
+        : note(t('sessions.noneMissed'))),
+      card('given', t('sessions.given'), 'wide',
+        table([t('items.item'), t('sessions.answer'), t('sessions.time')], given.map((one) => [
+          link(one), t(one.correct ? 'weeks.right' : 'weeks.wrong'),
+          one.responseTimeMs == null ? '–' : seconds(one.responseTimeMs / 1000)])))))];
   }
 }

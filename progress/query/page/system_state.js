@@ -98,8 +98,10 @@ export function schedules(rows) {
     !rows && h('p', { class: 'note' }, t('schedules.unknown')),
     rows && h('ul', { class: 'operations' }, rows.map((row) => h('li', { 'data-key': row.name },
       h('div', { class: 'head' },
-        h('h3', null, h('span', { translate: 'no' }, row.name), ' ', h('span', { class: `chip ${isStopped(row) ? 'bad' : 'good'}` },
-          row.code && row.state === 'ENABLED' ? t('schedules.failed') : textOf(`schedules.states.${row.state}`, row.state))),
+        h('h3', null, h('span', { translate: 'no' }, row.name), ' ',
+          h('span', { class: `chip ${isStopped(row) ? 'bad' : 'good'}` },
+            row.code && row.state === 'ENABLED' ? t('schedules.failed')
+              : textOf(`schedules.states.${row.state}`, row.state))),
         h('span', { class: 'of', translate: 'no' }, row.schedule)),
       h('p', { class: 'of' },
         row.lastAt ? t('schedules.last', { time: moment(row.lastAt) }) : t('schedules.never'),

@@ -24,8 +24,8 @@ export const untilTomorrow = () => (present?.end ? Date.parse(present.end) - Dat
 const HOUR_MS = 3_600_000;
 
 /**
- * How little of the day is left: 2 in its last three hours, 1 in its last six, else 0. A day that ends at midnight in UTC
- * may be that of a learner without preferences: then the browser's zone decides.
+ * How little of the day is left: 2 in its last three hours, 1 in its last six, else 0. A day that ends at midnight in
+ * UTC may be that of a learner without preferences: then the browser's zone decides.
  */
 export function urgency() {
   if (!present?.end) return 0;

@@ -21,11 +21,13 @@ export function today(data, celebration) {
     h('h2', { id: 'today', tabindex: -1 }, t('jump.today'), h('small', null, fullDay(day))),
     news(data),
     tile('next', t('next.title'), figure('next.due', data.due[0].items), nextNotes(data)),
-    tile(`half${streak.activeToday ? ' warm' : ''}`, t('streak.title'), flame(streak), figure('streak.days', streak.current),
-      streakNotes(streak), changeNote(data), restNotes(data)),
+    tile(`half${streak.activeToday ? ' warm' : ''}`, t('streak.title'), flame(streak),
+      figure('streak.days', streak.current), streakNotes(streak), changeNote(data), restNotes(data)),
     goal
-      ? tile(`half${goal.answersToday ? ' warm' : ''}`, t(pastDay() ? 'then.goal' : 'goal.title'), ring(goal), figure('count.answers', goal.answersToday), goalNotes(goal, day, row), setting(data))
-      : tile('half', t(pastDay() ? 'week.answers' : 'answers.title'), figure('count.answers', row?.answers ?? 0), answerNotes(row, streak), setting(data)),
+      ? tile(`half${goal.answersToday ? ' warm' : ''}`, t(pastDay() ? 'then.goal' : 'goal.title'), ring(goal),
+        figure('count.answers', goal.answersToday), goalNotes(goal, day, row), setting(data))
+      : tile('half', t(pastDay() ? 'week.answers' : 'answers.title'), figure('count.answers', row?.answers ?? 0),
+        answerNotes(row, streak), setting(data)),
     pills(data, celebration),
   );
 }
@@ -35,7 +37,9 @@ export const pills = (data, celebration) => h('div', { class: 'pills', 'data-key
   celebration, data.pending && mark('wait', t('command.waiting')), counting(data));
 
 /** The streak's emblem: a flame, pale until the learner has studied today. */
-const flame = ({ activeToday }) => s('svg', { class: `emblem ${activeToday ? 'lit' : ''}`.trim(), viewBox: '0 0 24 24', 'aria-hidden': 'true' },
+const flame = ({ activeToday }) => s('svg', {
+  class: `emblem ${activeToday ? 'lit' : ''}`.trim(), viewBox: '0 0 24 24', 'aria-hidden': 'true',
+},
   s('path', { d: 'M12 2c1 4 6 6 6 12a6 6 0 0 1-12 0c0-3 1.5-4.5 2.5-6 .5 2 1.5 3 2.5 3 1.5-2 .5-6 1-9z' }));
 /** The goal as a ring that closes when it is met. */
 function ring({ answersToday, answersPerDay }) {
@@ -76,7 +80,9 @@ function streakNotes(streak) {
   return [note(t('streak.begins'))];
 }
 
-/** What keeps the streak: said calmly, with the hours in the last six of the day, and as a warning in the last three. */
+/**
+ * What keeps the streak: said calmly, with the hours in the last six of the day, and as a warning in the last three.
+ */
 function open(current) {
   const level = urgency();
   const left = Math.ceil(untilTomorrow() / 3_600_000); // by the learner's day, which may end later than the browser's
@@ -138,7 +144,8 @@ function goalNotes(goal, day, row) {
       : note(t('goal.of', { goal: goal.answersPerDay, count: goal.answersPerDay - goal.answersToday })),
     h('ol', { class: 'week' }, goal.week.map((met, index) => weekDot(met, dayAfter(day, index - 6)))),
     note(t('goal.week', { count: goal.daysMet7 })),
-    row?.answers > 0 && note(t(pastDay() ? 'answers.right' : 'goal.right', { share: percent(row.correctAnswers / row.answers) })),
+    row?.answers > 0 && note(t(
+      pastDay() ? 'answers.right' : 'goal.right', { share: percent(row.correctAnswers / row.answers) })),
   ];
 }
 
@@ -171,8 +178,8 @@ function mistakes(data) {
 }
 
 /**
- * In how many days the due words are done, at the learner's usual time a day, while new ones fall due. The rule is in the
- * glossary.
+ * In how many days the due words are done, at the learner's usual time a day, while new ones fall due. The rule is in
+ * the glossary.
  */
 function plan({ day, days, due }, pace) {
   const rows = Array.from({ length: 28 }, (_, index) => days.get(dayAfter(day, -1 - index)))

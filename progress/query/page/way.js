@@ -1,5 +1,5 @@
-// The way from a group to one of its members: back to where one was, and to the members before and after in the order of
-// the list that was left last.
+// The way from a group to one of its members: back to where one was, and to the members before and after in the order
+// of the list that was left last.
 
 import { runQuery } from './api.js';
 import { h } from './dom.js';
@@ -8,7 +8,8 @@ import { learnName, nameOf } from './names.js';
 import { LEFT, read, store } from './session.js';
 import { withParameter } from './then.js';
 
-let left = JSON.parse(read(LEFT)); // the list that the user left last: the group, the address, the ids of the learners, what was shown
+// The list that the user left last: the group, the address, the ids of the learners, what was shown
+let left = JSON.parse(read(LEFT));
 left?.users.forEach((user, at) => learnName('learner', user, left.names[at]));
 
 /** Keep the list also for a reload of the tab. */
@@ -21,7 +22,8 @@ export function leave(list) {
 /** The list of this address with what it showed, if the user left it last. */
 export const find = (hash) => (left?.data && left.hash === hash ? left : null);
 
-export const learnLearners = (rows) => rows.forEach(({ userId, displayName }) => learnName('learner', userId, displayName));
+export const learnLearners = (rows) => rows.forEach(({ userId, displayName }) =>
+  learnName('learner', userId, displayName));
 
 /** The names that several have, so that ids must tell them apart. */
 export function findAlike(names) {
@@ -31,24 +33,28 @@ export function findAlike(names) {
 
 /** A link with a name or, without one in which something is visible, the id; an alike name has the id below it. */
 export const linkTo = (href, id, name, alike) => [
-  h('a', { href, translate: 'no' }, /[^\s\p{C}]/u.test(name ?? '') ? name : id), alike.has(name) && h('span', { class: 'of', translate: 'no' }, id),
+  h('a', { href, translate: 'no' }, /[^\s\p{C}]/u.test(name ?? '') ? name : id),
+  alike.has(name) && h('span', { class: 'of', translate: 'no' }, id),
 ];
 
 /** The function that draws the way. After a reload, the group's name is asked for first. */
 export async function openWay(group, user, item) {
   if (nameOf('group', group) === group) {
-    const answer = await runQuery('query Name($id: ID!) { group(groupId: $id) { name } }', { id: group }).catch(() => null);
+    const answer = await runQuery('query Name($id: ID!) { group(groupId: $id) { name } }', { id: group })
+      .catch(() => null);
     learnName('group', group, answer?.data.group?.name);
   }
   return () => way(group, user, item);
 }
 
 /** The name of a group, or a title with its id. */
-export const groupName = (group) => (nameOf('group', group) === group ? t('group.title', { group }) : nameOf('group', group));
+export const groupName = (group) =>
+  (nameOf('group', group) === group ? t('group.title', { group }) : nameOf('group', group));
 
 /** The address of a group: as the user left it, if the user left it last. */
 export const addressOf = (group) =>
-  (left?.group === group && !left.item ? left.hash : left?.group === group && left.from) || `#/group/${encodeURIComponent(group)}`;
+  (left?.group === group && !left.item ? left.hash : left?.group === group && left.from)
+    || `#/group/${encodeURIComponent(group)}`;
 
 /** Links to the group, to the item if the view shows one, and to the members beside this one. */
 function way(group, user, item) {
@@ -65,7 +71,8 @@ function way(group, user, item) {
   const isOfItem = list?.hash.split('?')[0] === path('group', group, item ?? '');
   return h('nav', { class: 'way', 'aria-label': t('group.way'), 'data-key': 'way' },
     h('a', { class: 'back', href: addressOf(group), translate: 'no' }, groupName(group)),
-    item && h('a', { class: 'back', href: isOfItem ? list.hash : path('group', group, item), translate: 'no' }, nameOf('item', item)),
+    item && h('a', { class: 'back', href: isOfItem ? list.hash : path('group', group, item), translate: 'no' },
+      nameOf('item', item)),
     location.hash.startsWith('#/learner/') && onPaper,
     h('span', { class: 'beside' }, beside(-1, 'group.previous'), beside(1, 'group.next')));
 }

@@ -11,7 +11,8 @@ const MIN_ANSWERS = 50; // an hour with fewer answers cannot be the best hour
 const SHOWN_DAYS = 14; // with today
 
 export const when = (data, { sessions }) => section('when', t('when.title'),
-  card('sessions', t('sessions.title'), 'wide', sessions ? sessions() : note(t('states.loading'))), data.hours && hours(data.hours), due(data));
+  card('sessions', t('sessions.title'), 'wide', sessions ? sessions() : note(t('states.loading'))),
+  data.hours && hours(data.hours), due(data));
 
 const hours = (rows) => card('hours', t('hours.title'), 'wide',
   note(rows.length ? summary(rows) : t('hours.none')),

@@ -190,7 +190,8 @@ function readout(day, data) {
 function doors(day, data) {
   const { answers = 0, correctAnswers } = data.days.get(day) ?? {};
   const link = (filter, text) => h('a', { href: wordsOf(data, filter, day) }, t(text));
-  return answers > 0 && h('span', null, link('answered', 'items.see'), correctAnswers < answers && [' · ', link('missed', 'year.missed')]);
+  return answers > 0 && h('span', null,
+    link('answered', 'items.see'), correctAnswers < answers && [' · ', link('missed', 'year.missed')]);
 }
 
 const swatches = () => Array.from({ length: SHADES + 1 }, (_, index) =>
