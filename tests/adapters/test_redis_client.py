@@ -325,20 +325,17 @@ def test_processes_share_no_connection_after_a_fork(empty_redis: str) -> None:
 
 # Ids that are prefixes, parts and patterns of each other's keys.
 IDS = st.sampled_from(
-    ["7", "77", "7:7", ":7", "learner", "learner:7", "summary", "a:b", "*", "[7]", "catalogue", ""]
+    ["7", "77", "7:7", ":7", "learner", "learner:7", "summary", "a:b", "*", "[7]", ""]
 ) | st.text(min_size=1, max_size=200).filter(lambda text: text.isprintable())
 KEYS: list[Callable[[str], str]] = [
     commands.summary_key,
     lambda user_id: commands.query_key("streak", user_id, "f00"),
     lambda user_id: commands.period_key("week", "2024-04-01", user_id),
     lambda user_id: commands.count_key("rate", user_id, 28_000_000),
-    lambda user_id: commands.learner_version_key("progress_1", user_id),
     lambda user_id: commands.announced_key(user_id, "shared"),
 ]
 SHARED = [
     "poster:7",
-    "version:progress_1:catalogue",
-    "version:progress_1:batch",
     "7",
     "summary",
     "",

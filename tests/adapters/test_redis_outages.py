@@ -99,7 +99,7 @@ async def run(client: Client, *sent: commands.Command) -> list[commands.Reply]:
 
 WRITES = [
     commands.count("rate", "ann", 1, 1),
-    commands.set_newer_versions({"version:a": 1}, 2**50),
+    commands.set_entry("query:streak:ann:1", "f00", b"1", 60_000),
 ]
 
 

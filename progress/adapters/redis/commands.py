@@ -5,28 +5,13 @@ reply is an exception.
 
 A learner's id may contain any character. The other parts of a key contain no colon, so that the id
 can be read from the key.
-
-Copies of the read models' versions: queries check cache entries against them. A copy expires at
-most five seconds after its version was committed to the database or read from it. A copy is never
-replaced by an older version. A late writer, or a writer with an old result from the database,
-therefore cannot hide a change. If the notification of a change is lost, queries see the change once
-the copy expires.
 """
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 Command = tuple[bytes | str | int, ...]
 Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
-
-VERSION_TTL_S = 5.0  # If a notification is lost, responses are out of date for at most this time.
-
-# Kinds of versions. Each schema has its own versions, because two revisions may serve at the same
-# time.
-CATALOGUE = "catalogue"
-BATCH = "batch"  # Weekly, domain and level stats.
-SWAP = "schema"  # Set by the rebuild that made this schema the live one.
 
 _POSTER_TTL_S = 40 * 24 * 3600
 ANNOUNCED_TTL_S = 600
@@ -37,33 +22,10 @@ _PARTS = {
     "summary": (1, 0),
     "query": (2, 1),
     "stats": (3, 0),
-    "version": (3, 0),
     "rate": (1, 1),
     "published": (1, 1),
     "announced": (1, 1),
 }
-
-# The expiry is a time, not a duration: if a suspended Redis runs the script late, the copy still
-# expires in time. If Redis has no memory for a new copy, the script deletes the old copy, so that
-# queries see the change.
-_SET_FUNCTION = f"""
-local now = redis.call('TIME')
-local left = tonumber(ARGV[1]) - (now[1] * 1000 + math.floor(now[2] / 1000))
-left = math.min(left, {VERSION_TTL_S * 1000:.0f})
-local function keep(key, version)
-    local held = redis.pcall('GET', key)  -- an error if the key has another type
-    local is_number = type(held) == 'string' and string.match(held, '^%d+$') and #held <= 19
-    if is_number and tonumber(held) > tonumber(version) then return end
-    local kept = left > 0 and redis.pcall('SET', key, version, 'PX', left)
-    if not kept or kept.err then redis.call('DEL', key) end
-end
-"""
-
-# KEYS: the copies. ARGV: the copies' expiry (Unix time in ms), and the version of each copy.
-_SET_SCRIPT = f"""{_SET_FUNCTION}
-for n, key in ipairs(KEYS) do keep(key, ARGV[n + 1]) end
-return left
-"""
 
 # KEYS: a hash. ARGV: a field, the field's value, and the TTL in ms for a new hash.
 _SET_FIELD_SCRIPT = """
@@ -105,32 +67,9 @@ def find_learner(key: str) -> str | None:
     """Return the id of the learner whom a key is about, or None."""
     parts = key.split(":")
     before, after = _PARTS.get(parts[0], (0, 0))
-    is_shared = parts[0] == "version" and parts[2:3] != ["learner"]  # see shared_version_key
-    if not before or is_shared or len(parts) <= before + after:
+    if not before or len(parts) <= before + after:
         return None
     return ":".join(parts[before : len(parts) - after])
-
-
-def learner_version_key(schema: str, user_id: str) -> str:
-    return f"version:{schema}:learner:{user_id}"
-
-
-def shared_version_key(schema: str, kind: str) -> str:
-    """Return the key of a version that all learners share."""
-    return f"version:{schema}:{kind}"
-
-
-def version_expires_at_ms(known_at: float) -> int:
-    """Return the expiry of a copy as Unix time in ms.
-
-    `known_at` is a monotonic time, taken before the copy's version was committed or read.
-    """
-    return int((time.time() + VERSION_TTL_S - (time.monotonic() - known_at)) * 1000)
-
-
-def set_newer_versions(versions: Mapping[str, int], expires_at_ms: int) -> Command:
-    """Set the copy of each key, unless the copy is newer; see `version_expires_at_ms`."""
-    return ("EVAL", _SET_SCRIPT, len(versions), *versions, expires_at_ms, *versions.values())
 
 
 def get_entry(key: str, field: str | None) -> Command:
