@@ -9,8 +9,8 @@ UNION ALL
 SELECT user_id, version FROM deleted_learners;
 
 -- read --
--- The versions of some learners (null for one who is unknown or deleted), and those that all learners share. If `now` is
--- given: from `day_begins` until `day_ends`, it is the same local day in the same row of the view `segments`.
+-- The versions of some learners (null for one who is unknown or deleted), and those that all learners share. If
+-- `now` is given: from `day_begins` until `day_ends`, it is the same local day in the same row of the view `segments`.
 SELECT
     asked.user_id,
     (SELECT p.version FROM user_progress p WHERE p.user_id = asked.user_id) AS version,

@@ -65,26 +65,11 @@ def test_the_glossary_has_the_words_and_rules_of_the_page() -> None:
     }
 
 
-SUFFIXES = {".md", ".sql", ".tf", ".tfvars"}
-
-# Lines that cannot be broken: table rows, list items that hold only a reference (`path::name`), and
-# images with a digest.
-_UNBREAKABLE = re.compile(r"\||  - (test )?`[^`]+`$|FROM \S+@sha256:\S+ AS \w+$")
-
-
 def _list_tracked() -> list[str]:
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     return listed.stdout.splitlines()
-
-
-def test_lines_have_at_most_120_characters() -> None:
-    for path in map(Path, _list_tracked()):
-        if path.suffix in SUFFIXES or path.name == "Dockerfile":
-            lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
-            long = [line for line in lines if len(line) > 120 and not _UNBREAKABLE.match(line)]
-            assert long == [], path
 
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -64,7 +64,8 @@ def load_signer() -> Signer:
     account = getattr(credentials, "service_account_email", None)
     if account is None:
         raise ProgressError("only a service account can sign URLs")
-    return Signer(account, google.auth.iam.Signer(request, credentials, account))  # type: ignore[no-untyped-call] # has no types
+    sign = google.auth.iam.Signer(request, credentials, account)  # type: ignore[no-untyped-call] # it ships no types
+    return Signer(account, sign)
 
 
 @contextlib.contextmanager
