@@ -265,8 +265,8 @@ def empty_redis(valkey: str) -> str:
 
 
 @pytest.fixture
-def redis_with_notifications(empty_redis: str) -> Iterator[str]:
-    """The URL of the empty Valkey, which `REDIS_URL` names; its replies may take up to 10 s."""
+def patient_redis(empty_redis: str) -> Iterator[str]:
+    """The URL of the empty Valkey, which `REDIS_URL` names; clients wait 10 s for its replies."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", empty_redis)
         patch.setattr(async_client, "_TIMEOUT_S", 10)

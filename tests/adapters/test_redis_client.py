@@ -112,10 +112,10 @@ def test_one_write_sends_the_commands_of_concurrent_callers() -> None:
     asyncio.run(work())
 
 
-def test_a_rejected_command_does_not_fail_the_other_commands(redis_with_notifications: str) -> None:
+def test_a_rejected_command_does_not_fail_the_other_commands(patient_redis: str) -> None:
     written = (("LPUSH", "l", "1"), ("GET", "l"), commands.ping(), ("DEL", "l"))
-    with closing(open_client(redis_with_notifications)) as client:
-        of_both = [with_client(redis_with_notifications, lambda c: c.run(*written))]
+    with closing(open_client(patient_redis)) as client:
+        of_both = [with_client(patient_redis, lambda c: c.run(*written))]
         of_both.append(client.run(*written))
     for first, rejected, last, _ in of_both:
         assert isinstance(rejected, Exception)

@@ -42,8 +42,8 @@ ABOUT = """
 
 
 @pytest.fixture
-def served(store: Store, redis_with_notifications: str) -> Iterator[api.Api]:
-    with api.serve(url_of(store.url, "query"), redis_url=redis_with_notifications) as running:
+def served(store: Store, patient_redis: str) -> Iterator[api.Api]:
+    with api.serve(url_of(store.url, "query"), redis_url=patient_redis) as running:
         yield running
 
 
@@ -66,7 +66,7 @@ def test_a_query_that_read_before_an_erasure_leaves_nothing_after_it(
     operator: Operator,
     populated: Connection,
     store: Store,
-    redis_with_notifications: str,
+    patient_redis: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The erasure waits until each such query has stored its result or is past its deadline."""
@@ -105,7 +105,7 @@ def test_a_query_that_read_before_an_erasure_leaves_nothing_after_it(
         one.run(one.redis.run(commands.ping()))
         assert find_in_redis(LEARNER) != []
 
-    with cache_instances.instances(store, redis_with_notifications, 1) as (one,):
+    with cache_instances.instances(store, patient_redis, 1) as (one,):
         began = asyncio.Semaphore(0)
         first, last = one.run(begin())
         monkeypatch.setattr(erasure_steps, "_wait_for_requests", wait)

@@ -39,9 +39,9 @@ def read_lines(capsys: pytest.CaptureFixture[str]) -> ReadLines:
 
 
 @pytest.fixture
-def cached_api(store: Store, redis_with_notifications: str) -> Iterator[Api]:
+def cached_api(store: Store, patient_redis: str) -> Iterator[Api]:
     """An API with a cache in Redis."""
-    with api.serve(store.url, redis_url=redis_with_notifications) as made:
+    with api.serve(store.url, redis_url=patient_redis) as made:
         yield made
 
 

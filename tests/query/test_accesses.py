@@ -463,10 +463,10 @@ def test_without_its_trace_nobody_reads_the_record_of_somebody_else(
 
 
 def test_cached_answers_leave_their_traces(
-    store: Store, group: Connection, redis_with_notifications: str
+    store: Store, group: Connection, patient_redis: str
 ) -> None:
     """The second reader's answer is from the cache, and the third one's is a status 304."""
-    with api.serve(url_of(store.url, "query"), redis_url=redis_with_notifications) as cached:
+    with api.serve(url_of(store.url, "query"), redis_url=patient_redis) as cached:
         results = []
         for reader in ("ada", "eve"):
             body = send(cached, PROGRESS, reader, "admin")

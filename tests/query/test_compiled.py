@@ -466,9 +466,9 @@ def test_an_object_that_is_null_is_null_even_if_only_its_type_is_selected(both: 
 
 @pytest.mark.parametrize("is_cached", [True, False])
 def test_a_request_leaves_nothing_to_the_garbage_collector(
-    both: Both, redis_with_notifications: str, is_cached: bool
+    both: Both, patient_redis: str, is_cached: bool
 ) -> None:
-    with closing(Both(both.url, redis_with_notifications if is_cached else None)) as made:
+    with closing(Both(both.url, patient_redis if is_cached else None)) as made:
         for _ in range(3):
             gc.collect()
             gc.disable()

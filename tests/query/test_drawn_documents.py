@@ -134,7 +134,7 @@ class DrawnSubscription(Drawn):
 def asked(
     store: Store,
     operator: Operator,
-    redis_with_notifications: str,
+    patient_redis: str,
     fake_publisher: FakePublisher,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Api]:
@@ -155,7 +155,7 @@ def asked(
     monkeypatch.setattr(published_events, "_MAX_WAIT_S", 0.1)  # nothing records what is published
     with api.serve(
         url_of(store.url, "query"),
-        redis_url=redis_with_notifications,
+        redis_url=patient_redis,
         pubsub_emulator_host=fake_publisher.address,
     ) as made:
         yield made

@@ -438,10 +438,8 @@ def count_allowed(instances: list[Instance], caller: str, at: datetime, maximum:
 
 
 @pytest.fixture
-def both(redis_with_notifications: str) -> Iterator[list[Instance]]:
-    instances = [
-        Instance("postgresql://nobody", redis_with_notifications, per_minute=5) for _ in range(2)
-    ]
+def both(patient_redis: str) -> Iterator[list[Instance]]:
+    instances = [Instance("postgresql://nobody", patient_redis, per_minute=5) for _ in range(2)]
     yield instances
     for instance in instances:
         instance.close()
@@ -461,8 +459,8 @@ def test_instances_share_a_count_that_starts_at_zero_each_minute(both: list[Inst
     assert count_allowed(both, "ann", NOON + timedelta(seconds=50)) == 5
 
 
-def test_counts_expire(both: list[Instance], redis_with_notifications: str) -> None:
+def test_counts_expire(both: list[Instance], patient_redis: str) -> None:
     count_allowed(both, "ann", NOON)
-    server = redis.Redis.from_url(redis_with_notifications)
+    server = redis.Redis.from_url(patient_redis)
     (key,) = server.keys("rate:ann:*")
     assert 60 <= server.ttl(key) <= 120

@@ -197,10 +197,10 @@ def world(
     request: pytest.FixtureRequest,
     store: Store,
     fake_publisher: FakePublisher,
-    redis_with_notifications: str,
+    patient_redis: str,
 ) -> Iterator[World]:
     """The world; it holds the announced events in Redis or, without Redis, in a table."""
-    url = redis_with_notifications if request.param == "redis" else None
+    url = patient_redis if request.param == "redis" else None
     opening = open_world(store, fake_publisher, url)
     with open_served_world(store, fake_publisher) if request.param == "serve" else opening as made:
         yield made
@@ -731,7 +731,7 @@ def test_a_refusal_by_pubsub_does_not_count(world: World) -> None:
 
 
 def test_each_field_of_a_mutation_counts_as_a_request(
-    store: Store, fake_publisher: FakePublisher, redis_with_notifications: str
+    store: Store, fake_publisher: FakePublisher, patient_redis: str
 ) -> None:
     def document(number: int) -> str:
         fields = (
@@ -748,16 +748,16 @@ def test_each_field_of_a_mutation_counts_as_a_request(
         assert len(bodies[0]["data"]) == 5
         return [outcome(body) if "errors" in body else "" for body in bodies]
 
-    for url in (redis_with_notifications, None):
+    for url in (patient_redis, None):
         with open_world(store, fake_publisher, url, rate_limit_per_minute=10) as world:
             assert recent_events.ask_within(60, partial(ask, world)) == ["", "", "", "RATE_LIMITED"]
 
 
 def test_values_in_redis_that_are_no_announcements_count_as_absent(
-    store: Store, fake_publisher: FakePublisher, redis_with_notifications: str
+    store: Store, fake_publisher: FakePublisher, patient_redis: str
 ) -> None:
-    server = redis.Redis.from_url(redis_with_notifications)
-    with open_world(store, fake_publisher, redis_with_notifications) as world:
+    server = redis.Redis.from_url(patient_redis)
+    with open_world(store, fake_publisher, patient_redis) as world:
         user = world.add_learner()
         days = list_days(world.today(user))
         goal_id = str(uuid5(NAMESPACE_OID, f'["{user}","setGoal","k"]'))

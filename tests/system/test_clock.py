@@ -114,7 +114,7 @@ def test_clock_steps_change_neither_the_events_nor_their_order(
 @pytest.mark.exhaustive
 def test_answers_are_of_the_present_within_five_seconds_after_a_clock_that_was_ahead(
     store: Store,
-    redis_with_notifications: str,
+    patient_redis: str,
     set_clock: Callable[[timedelta], None],
     subscribe: subscription_client.Subscribe,
 ) -> None:
@@ -124,7 +124,7 @@ def test_answers_are_of_the_present_within_five_seconds_after_a_clock_that_was_a
         stage.append(connection, recent_events.study("ann", 0, answers=1))
         Projector(connection).catch_up_all()
     with subscription_client.query_function(
-        url_of(store.url, "query"), REDIS_URL=redis_with_notifications
+        url_of(store.url, "query"), REDIS_URL=patient_redis
     ) as function:
 
         def is_active() -> bool:

@@ -74,24 +74,22 @@ def populated(store: Store) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def server(redis_with_notifications: str) -> "redis.Redis":
-    return redis.Redis.from_url(redis_with_notifications)
+def server(patient_redis: str) -> "redis.Redis":
+    return redis.Redis.from_url(patient_redis)
 
 
 @pytest.fixture
-def apis(store: Store, populated: Connection, redis_with_notifications: str) -> Iterator[list[Api]]:
+def apis(store: Store, populated: Connection, patient_redis: str) -> Iterator[list[Api]]:
     """Serve two instances."""
     with ExitStack() as stack:
-        options = {"redis_url": redis_with_notifications, "rate_limit_per_minute": 1_000}
+        options = {"redis_url": patient_redis, "rate_limit_per_minute": 1_000}
         yield [stack.enter_context(api.serve(store.url, **options)) for _ in range(2)]
 
 
 @pytest.fixture
-def both(
-    store: Store, populated: Connection, redis_with_notifications: str
-) -> Iterator[list[Instance]]:
+def both(store: Store, populated: Connection, patient_redis: str) -> Iterator[list[Instance]]:
     """Two instances that have cached every result about ann."""
-    with cache_instances.instances(store, redis_with_notifications) as instances:
+    with cache_instances.instances(store, patient_redis) as instances:
         for instance in instances:
             instance.get(*ANN)
             instance.computations = 0
@@ -267,12 +265,12 @@ def find_changes(instances: list[Instance], before: list[bytes], user: str = "an
 
 
 def test_the_first_result_after_a_replay_reflects_the_replayed_event(
-    populated: Connection, store: Store, redis_with_notifications: str
+    populated: Connection, store: Store, patient_redis: str
 ) -> None:
     append(populated, [event for n in range(4) for event in sample_events.lesson("cat", n)])
     sample_events.poison(populated, "cat")
     Projector(populated).catch_up_all()
-    with cache_instances.instances(store, redis_with_notifications) as both:
+    with cache_instances.instances(store, patient_redis) as both:
         for instance in both:
             instance.get(*cache_instances.all_keys("cat"))
         before = both[0].read(*cache_instances.all_keys("cat"))
@@ -283,7 +281,7 @@ def test_the_first_result_after_a_replay_reflects_the_replayed_event(
 
 
 def test_a_change_during_a_computation_is_in_the_next_result(
-    store: Store, populated: Connection, redis_with_notifications: str
+    store: Store, populated: Connection, patient_redis: str
 ) -> None:
     lesson = iter(range(4, 200))
 
@@ -292,7 +290,7 @@ def test_a_change_during_a_computation_is_in_the_next_result(
         fold(populated, sample_events.item_published(f"w{next(lesson)}"))
         batch.run(populated)
 
-    with cache_instances.instances(store, redis_with_notifications) as both:
+    with cache_instances.instances(store, patient_redis) as both:
         for when in ("before", "after"):
             for key in ANN:
                 both[0].get(key, **{when: add_events}, bypass=True)
@@ -300,13 +298,13 @@ def test_a_change_during_a_computation_is_in_the_next_result(
 
 
 def test_an_entry_copied_to_another_learner_s_key_is_not_used(
-    both: list[Instance], populated: Connection, redis_with_notifications: str
+    both: list[Instance], populated: Connection, patient_redis: str
 ) -> None:
     """A proxy that mixes up replies could return such an entry; somebody could also copy one."""
     fold(populated, *sample_events.lesson("ben", 4))
     both[0].get(*BEN)
     expected = both[0].read(*ANN)
-    server = redis.Redis.from_url(redis_with_notifications, decode_responses=True)
+    server = redis.Redis.from_url(patient_redis, decode_responses=True)
     model_rows.read_value(populated, "same version", user="ann", other="ben")
     for key in ANN:
         for entry in map(str, server.scan_iter(f"query:{key.name}:ben:*")):
@@ -357,13 +355,13 @@ def test_results_about_the_past_are_cached_until_the_learner_or_the_catalogue_ch
 
 
 def test_results_that_depend_on_the_date_expire_at_the_end_of_the_local_day(
-    store: Store, populated: Connection, redis_with_notifications: str
+    store: Store, populated: Connection, patient_redis: str
 ) -> None:
     zone = {"user_id": "ann", "timezone": "Asia/Tokyo", "day_start_hour": 4}
     fold(populated, sample_events.envelope("UserPreferencesChanged", zone, at=sample_events.BEGIN))
     # The last minute of the day, which ends at 4:00 in Tokyo. Redis keeps the results that long.
     last = datetime(2024, 4, 5, 18, 59, tzinfo=UTC)
-    with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
+    with cache_instances.instances(store, patient_redis, 1) as (instance,):
         # At the end, a clock that was ahead is set back.
         for at in (last, last + timedelta(minutes=1), last + timedelta(days=1), last):
             assert instance.get(*ANN, at=at) == instance.read(*ANN, at=at)
@@ -534,13 +532,13 @@ class Learner:
 @settings(max_examples=2 * settings().max_examples)
 @given(data=st.data())
 def test_each_result_equals_the_result_without_a_cache(
-    store: Store, connection: Connection, redis_with_notifications: str, data: st.DataObject
+    store: Store, connection: Connection, patient_redis: str, data: st.DataObject
 ) -> None:
-    learner = Learner(connection, redis.Redis.from_url(redis_with_notifications))
+    learner = Learner(connection, redis.Redis.from_url(patient_redis))
     keys = cache_instances.all_keys(learner.name)
     actions = st.sampled_from(ACTIONS).map(lambda name: getattr(learner, name))
     subsets = st.lists(st.sampled_from(keys), min_size=1, unique=True)
-    with cache_instances.instances(store, redis_with_notifications) as both:
+    with cache_instances.instances(store, patient_redis) as both:
         for _ in range(data.draw(st.integers(3, 10))):
             data.draw(actions)()
             # If `get` computes a result, one action runs before this computation and one after it.
@@ -559,8 +557,8 @@ KEY = KEYS[0]
 
 
 @pytest.fixture
-def one(store: Store, populated: Connection, redis_with_notifications: str) -> Iterator[Instance]:
-    with cache_instances.instances(store, redis_with_notifications, 1) as (instance,):
+def one(store: Store, populated: Connection, patient_redis: str) -> Iterator[Instance]:
+    with cache_instances.instances(store, patient_redis, 1) as (instance,):
         yield instance
 
 
@@ -614,7 +612,7 @@ class Slow:
 
 @pytest.mark.parametrize("has_redis", [True, False])
 def test_a_request_does_not_share_a_computation_that_began_before_it(
-    store: Store, populated: Connection, redis_with_notifications: str, has_redis: bool
+    store: Store, populated: Connection, patient_redis: str, has_redis: bool
 ) -> None:
     async def overtaking(one: Instance) -> None:
         slow, quick = Slow(one), Slow(one)
@@ -630,7 +628,7 @@ def test_a_request_does_not_share_a_computation_that_began_before_it(
         assert one.computations == 2
         assert await one.get_async(KEY) == [expected]
 
-    redis_url = redis_with_notifications if has_redis else None
+    redis_url = patient_redis if has_redis else None
     with cache_instances.instances(store, redis_url, 1) as (one,):
         one.run(overtaking(one))
 
@@ -725,23 +723,21 @@ def warm(store: Store, url: str, *options: str) -> str:
 
 
 def test_the_page_s_query_is_a_cache_hit_after_warming(
-    store: Store, connection: Connection, redis_with_notifications: str
+    store: Store, connection: Connection, patient_redis: str
 ) -> None:
     sample_events.record_lessons(connection, "ann", "ben", "cyd")
     batch.run(connection)
-    redis.Redis.from_url(redis_with_notifications).set("left", "over")
+    redis.Redis.from_url(patient_redis).set("left", "over")
     assert "2 learners are cached; 0 of them were cached before" in warm(
-        store, redis_with_notifications, "--afresh", "--learners", "2"
+        store, patient_redis, "--afresh", "--learners", "2"
     )
-    assert redis.Redis.from_url(redis_with_notifications).get("left") is None
-    with api.serve(store.url, redis_url=redis_with_notifications) as query_api:
+    assert redis.Redis.from_url(patient_redis).get("left") is None
+    with api.serve(store.url, redis_url=patient_redis) as query_api:
         assert sorted(page_cache_result(query_api, user) for user in ("ann", "ben", "cyd")) == [
             "HIT", "HIT", "MISS"
         ]  # fmt: skip
-        assert "of 3 learners are cached" in warm(store, redis_with_notifications)
-        assert "3 learners are cached; 3 of them were cached before" in warm(
-            store, redis_with_notifications
-        )
+        assert "of 3 learners are cached" in warm(store, patient_redis)
+        assert "3 learners are cached; 3 of them were cached before" in warm(store, patient_redis)
         assert {page_cache_result(query_api, user) for user in ("ann", "ben", "cyd")} == {"HIT"}
 
 
