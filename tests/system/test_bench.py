@@ -1,13 +1,16 @@
 """The benchmarks' ratios and exit codes."""
 
 import contextlib
+import inspect
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from bench import __main__, appends, folds, page, server, upserts
+from bench import __main__, appends, folds, page, server, upserts, walks
 from bench.lines import Line, Rounds, RowSkipped
 from bench.server import Server
+from progress.adapters.postgres import statements
 from progress.query.execution import documents
 
 
@@ -80,3 +83,13 @@ def test_the_query_of_the_page_is_read_from_the_script_of_the_page() -> None:
     document = documents.read(page.document(), introspection=False)
     assert document.errors == []
     assert document.is_query("Page")
+
+
+def test_a_walk_counts_files_their_lines_and_those_of_the_functions_that_run() -> None:
+    sys.setprofile(walks._note)
+    try:
+        numbers = walks.count(bool, lambda: statements.number("SELECT :id", "one"))
+    finally:
+        sys.setprofile(None)
+    functions = len(inspect.getsourcelines(statements.number)[0])
+    assert numbers == (1, len(inspect.getsourcelines(statements)[0]), functions)
