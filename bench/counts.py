@@ -45,7 +45,7 @@ from progress.ingest import post
 from progress.local import postgres
 from progress.operations import claim, erasure_steps, runner
 from progress.projections.projector import Projector
-from progress.query.cache import responses, versions
+from progress.query.cache import versions
 from progress.query.http import app
 from tests.support import api
 
@@ -331,7 +331,7 @@ def _ignore_time() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         replaced: tuple[tuple[ModuleType, dict[str, Any]], ...] = (
             (async_client, {"_TIMEOUT_S": 10, "_HANDSHAKE_TIMEOUT_S": 10}),
-            *((module, {"MAX_AGE_S": 600}) for module in (responses, versions)),
+            (versions, {"MAX_AGE_S": 600}),
             (claim, {"_REPORT_INTERVAL_S": 600}),
             (erasure_steps, {"_REQUESTS_END_S": 0}),  # no query runs meanwhile
             (app, {"datetime": _Clock}),

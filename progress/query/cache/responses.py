@@ -3,12 +3,12 @@
 A result is never older than the read models were when the request arrived. A fold changes the
 versions in the database when it commits (`sql/projections/versions.sql`).
 
-- An operation reads the versions that it needs once, in one statement, before it looks at the
-  cache. No copy of them is kept.
+- An operation reads the versions that it needs once, in one statement, while Redis looks for the
+  entries, and uses no entry before it has the versions. No copy of them is kept.
 - A cache entry has a validator with the versions that were read before the data. The data may be
   newer than these versions, but never older. An entry with other versions is not used.
 - Concurrent callers share a computation. A caller does not join a computation that started before
-  the caller asked for the versions.
+  the caller's versions were read.
 - While Redis does not respond, results come from the database.
 - If the versions cannot be read, no result is returned.
 
@@ -27,6 +27,7 @@ import msgspec
 
 from progress.adapters import request_scope
 from progress.adapters.redis import commands
+from progress.adapters.redis.commands import Command, Reply
 from progress.errors import RedisUnavailable, Unavailable
 from progress.query.cache import entries
 from progress.query.cache.keys import CacheKey, locate, set_command
@@ -49,7 +50,7 @@ class Lookup(msgspec.Struct):
     entries: list[bytes | None]
     at: datetime
     bypass: bool
-    since: float  # the monotonic time before the versions were read
+    since: float  # a monotonic time: computations that started before are not joined
     versions: Versions | None = None  # None if nothing can be cached
     failure: Unavailable | None = None  # why the versions could not be read
     result: Result = "off"  # "hit": every key was found
@@ -78,17 +79,20 @@ class ResponseCache:
         but computed results are still cached.
         """
         lookup = Lookup([None] * len(keys), at, bypass, time.monotonic())
-        try:
-            if self._redis:
-                if keys:
-                    await self._read_versions(lookup, keys)
-                await self._run_pipeline(self._redis, lookup, caller, keys, requests)
-                return lookup
+        if self._redis is None:
+            if requests:
+                self._limiter.count_locally(caller, at, requests)
             await asyncio.sleep(0)  # let requests that arrive together share their computations
-        except RedisUnavailable:
-            lookup.result = "error"
-        if requests:
-            self._limiter.count_locally(caller, at, requests)
+            return lookup
+        reading = self.versions.read(keys, at) if keys else None
+        try:
+            replies = await self._run_pipeline(self._redis, lookup, caller, keys, requests)
+        except BaseException:
+            if reading:
+                reading.cancel()
+            raise
+        if reading:
+            await self._use_entries(lookup, keys, reading, replies)
         return lookup
 
     async def get_or_compute(self, lookup: Lookup, key: CacheKey, compute: Compute) -> bytes:
@@ -103,13 +107,6 @@ class ResponseCache:
             return await self._flights.start(key, computation)
         return await self._flights.join(key, computation, since=lookup.since)
 
-    async def _read_versions(self, lookup: Lookup, keys: Sequence[CacheKey]) -> None:
-        lookup.result = "miss"
-        try:
-            lookup.versions = await self.versions.read(keys, lookup.at)
-        except Unavailable as failure:
-            lookup.failure = failure
-
     async def _run_pipeline(
         self,
         redis: "Client",
@@ -117,23 +114,45 @@ class ResponseCache:
         caller: str,
         keys: Sequence[CacheKey],
         requests: int,
-    ) -> None:
-        versions, sent = lookup.versions, []
+    ) -> list[Reply]:
+        """Count the requests; return the replies that have entries, none if Redis is away."""
+        at, sent = lookup.at, list[Command]()
         if requests:
-            sent.append(self._limiter.increment_command(caller, lookup.at, requests))
-        if versions and not lookup.bypass:
-            locations = (locate(key, lookup.at) for key in keys)
+            sent.append(self._limiter.increment_command(caller, at, requests))
+        if not lookup.bypass:
+            locations = (locate(key, at) for key in keys)
             sent += (commands.get_entry(each.key, each.field) for each in locations)
-        if not sent:
-            return
-        replies = await redis.run(*sent)
+        if keys:
+            lookup.result = "miss"
+        try:
+            replies = await redis.run(*sent) if sent else []
+        except RedisUnavailable:
+            lookup.result = "error"
+            if requests:
+                self._limiter.count_locally(caller, at, requests)
+            return []
         if requests:
-            self._limiter.check(replies.pop(0), caller, lookup.at, requests)
+            self._limiter.check(replies.pop(0), caller, at, requests)
+        return replies
+
+    @staticmethod
+    async def _use_entries(
+        lookup: Lookup,
+        keys: Sequence[CacheKey],
+        reading: asyncio.Future[Versions],
+        replies: Sequence[Reply],
+    ) -> None:
+        try:
+            lookup.versions = await reading
+        except Unavailable as failure:
+            lookup.failure = failure
+            return
+        lookup.since = lookup.versions.read_at
         for number, reply in enumerate(replies):
-            validator = versions and versions.validator(keys[number])
+            validator = lookup.versions.validator(keys[number])
             if validator and isinstance(reply, bytes):
                 lookup.entries[number] = entries.decode(reply, validator)
-        if keys and None not in lookup.entries:
+        if None not in lookup.entries:
             lookup.result = "hit"
 
     async def _compute(self, lookup: Lookup, key: CacheKey, compute: Compute) -> bytes:

@@ -43,6 +43,7 @@ class Versions(msgspec.Struct, frozen=True):
     schema: int
     batch: int
     catalogue: int
+    read_at: float  # on the monotonic clock
 
     def validator(self, key: CacheKey) -> bytes | None:
         """Return the result's identity and the versions that it depends on, as a line of JSON.
@@ -88,7 +89,7 @@ class DatabaseVersions:
         self._operations = DataLoader(self._read, cache=False)
         self._positions: SingleFlight[Position] = SingleFlight()
 
-    async def read(self, keys: Sequence[CacheKey], at: datetime) -> Versions:
+    def read(self, keys: Sequence[CacheKey], at: datetime) -> asyncio.Future[Versions]:
         """Return the versions that results for these keys depend on, and the local day of `at`.
 
         Operations that ask at the same time share a statement. It ends at the earliest of their
@@ -97,9 +98,12 @@ class DatabaseVersions:
         scope = request_scope.current()
         now = at if any(key.policy.clock for key in keys) else None
         asked = _Asked({key.user_id for key in keys}, now, scope.deadline)
-        if scope.remaining() < request_scope.TIMEOUT_S - MAX_LEAD_S:
-            return (await self._read([asked]))[0]
-        return await self._operations.load(asked)
+        if scope.deadline - time.monotonic() < request_scope.TIMEOUT_S - MAX_LEAD_S:
+            return asyncio.ensure_future(self._read_alone(asked))
+        return asyncio.ensure_future(self._operations.load(asked))
+
+    async def _read_alone(self, asked: _Asked) -> Versions:
+        return (await self._read([asked]))[0]
 
     async def _read(self, asked: list[_Asked]) -> list[Versions]:
         pairs = [(user_id, each.now) for each in asked for user_id in each.user_ids]
@@ -110,7 +114,7 @@ class DatabaseVersions:
                 times=[now for _, now in pairs],
             )
         learners = {pair: _learner_version(row) for pair, row in zip(pairs, rows, strict=True)}
-        shared = rows[0]["schema"], rows[0]["batch"], rows[0]["catalogue"]
+        shared = rows[0]["schema"], rows[0]["batch"], rows[0]["catalogue"], time.monotonic()
         return [
             Versions({user_id: learners[user_id, each.now] for user_id in each.user_ids}, *shared)
             for each in asked
