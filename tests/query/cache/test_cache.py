@@ -633,6 +633,39 @@ def test_a_request_does_not_share_a_computation_that_began_before_it(
         one.run(overtaking(one))
 
 
+def test_a_request_does_not_share_a_computation_that_began_before_its_versions_were_read(
+    one: Instance, populated: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = one.cache.versions
+    read_versions = versions.read
+
+    async def overtaken() -> None:
+        slow, quick = Slow(one), Slow(one)
+        asked, may_read = asyncio.Event(), asyncio.Event()
+
+        async def read_later(*arguments: Any) -> Any:
+            asked.set()
+            await may_read.wait()
+            return await read_versions(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(versions, "read", lambda *asks: asyncio.ensure_future(read_later(*asks)))
+            early = asyncio.create_task(quick.get())
+            await asked.wait()
+        first = asyncio.create_task(slow.get())
+        await slow.running.wait()
+        fold(populated, *sample_events.lesson("ann", 4))
+        for each in (may_read, quick.end):
+            each.set()
+        expected = await read(one)
+        async with asyncio.timeout(60):  # so that a shared computation fails the test
+            assert await early == expected
+        slow.end.set()
+        assert await first != expected
+
+    one.run(overtaken())
+
+
 def test_a_request_that_bypasses_the_cache_does_not_share_a_computation(one: Instance) -> None:
     async def bypass() -> None:
         slow = Slow(one)
