@@ -9,6 +9,7 @@ between wake-ups.
 import itertools
 import json
 import queue
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -45,7 +46,15 @@ _SPAN_ATTRIBUTES = {"db.system.name": "postgresql"}
 _CHECKPOINT_AHEAD = "PR101"
 # The SQLSTATE classes of errors that an event's values can cause. Other errors are defects of this
 # code.
-_VALUE_ERRORS = ("21", "22", "23", "54", "P0")
+_VALUE_ERRORS = {
+    "21": "cardinality violation",
+    "22": "data exception",
+    "23": "integrity constraint violation",
+    "54": "program limit exceeded",
+    "P0": "an error that a fold raised",
+}
+# The table that a fold's statement writes; a window's tables end with the fingerprint.
+_WRITTEN = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM)\s+(\w+?)(?:_[0-9a-f]{12})?\b")
 
 
 def parse_push(body: bytes) -> tuple[int | UUID | None, Mapping[str, str]]:
@@ -294,8 +303,13 @@ def _translate(failure: Failure) -> Exception | None:
         return failure.to_unavailable()
     if failure.sqlstate == _CHECKPOINT_AHEAD:
         return CheckpointError(f"{failure.message}: rebuild the projections")
-    is_poison = failure.sqlstate.startswith(_VALUE_ERRORS)
-    return (PoisonError if is_poison else ProjectionError)(failure.message)
+    error_class = _VALUE_ERRORS.get(failure.sqlstate[:2])
+    if error_class is None:
+        return ProjectionError(failure.message)
+    # The server's message may quote a value of the event.
+    written = _WRITTEN.search(failure.context)
+    place = f" in {written[1]}" if written else ""
+    return PoisonError(f"{error_class} {failure.sqlstate}{place}")
 
 
 def catch_up_learner(

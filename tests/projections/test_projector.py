@@ -19,7 +19,7 @@ from progress.errors import (
 )
 from progress.event_store import dead_letters
 from progress.local import readiness
-from progress.projections import batch, replay
+from progress.projections import batch, replay, schema
 from progress.projections import projector as shard_projector
 from progress.projections.projector import Projector
 from tests.conftest import Store
@@ -63,10 +63,12 @@ def test_a_poisoned_event_becomes_a_dead_letter_and_its_shard_continues(
     poisoned = sample_events.poison(connection, "ann")
     batch.run(connection)
     lines = map(json.loads, capsys.readouterr().out.splitlines())
-    failed = "a window of 1 failed: invalid input"
+    failed = "a window of 1 failed: data exception 22P02 in window_events"
     assert [line["severity"] for line in lines if failed in line["message"]] == ["WARNING"]
     (letter,) = dead_letters.list_letters(connection)
     assert letter.kind == "poisoned"
+    reason = f"data exception 22P02 in window_events (folds {schema.fingerprint()})"
+    assert letter.reason == reason  # no value of the event
     dead_letters.discard(connection, letter.letter_id, "of no use")
     with pytest.raises(EventStoreError, match="was discarded: of no use"):
         replay.replay(connection, letter.letter_id)

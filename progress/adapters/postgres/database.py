@@ -381,6 +381,7 @@ def read_failure(error: BaseException) -> Failure:
         detail=fields.get("D", ""),
         is_transient=errors.is_transient_state(sqlstate) if is_refusal else is_broken,
         is_refusal=is_refusal,
+        context=fields.get("W", ""),
     )
 
 

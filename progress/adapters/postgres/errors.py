@@ -27,6 +27,7 @@ class Failure:
     detail: str
     is_transient: bool  # The same call may succeed on another connection.
     is_refusal: bool  # The server responded with an error.
+    context: str = ""  # The statements and functions in which it failed, the innermost first.
 
     @property
     def is_blocked(self) -> bool:
