@@ -35,6 +35,7 @@ _PLACES = {
     "sessions": "sessions detached from the learner",
     "pending": "pending events deleted",
     "dead_letters": "dead letters emptied",
+    "bundled_letters": "rejected entries of others that were in a bundle with the learner's",
     "undecodable_letters": "dead letters emptied that nobody can decode, whoever sent them",
     "snapshots": "snapshots deleted",
     "milestone_marks": "marks of published milestones deleted",

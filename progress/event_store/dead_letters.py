@@ -13,6 +13,7 @@ from progress.event_store.envelope import Message, Rejection
 from progress.event_store.log import Delivery
 
 _FILE = "event_store/dead_letters"
+_LETTERS = 1_000  # whose owners one statement records
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -120,10 +121,32 @@ def _read(connection: Connection, block: str, **values: object) -> list[DeadLett
     return [dead_letter_record.from_row(row) for row in rows]
 
 
+def record_owners(connection: Connection, before: datetime | None = None) -> int:
+    """Record the owners of dead letters that an earlier version wrote; return how many were read.
+
+    Read up to 1,000 letters that arrived before this time, and no further one after 4 MiB. Redact
+    those of erased learners.
+    """
+    values = {"before": before, "limit": _LETTERS}
+    rows = database.run(connection, _FILE, "without owners", **values)
+    found = []
+    for letter_id, payload, attributes, indexes in rows:
+        owners, runs = envelope.read_owners(payload.encode(), indexes, attributes)
+        found.append({"letter_id": letter_id, "owners": owners, "indexes": runs})
+    if found:
+        letters = msgspec.json.encode(found).decode()
+        database.run(connection, _FILE, "record owners", letters=letters)
+    return len(found)
+
+
 def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[int]]) -> str | None:
-    message = _original_message(letter)
+    message, payload = _original_message(letter), letter.payload.encode()
+    ((owners,),) = database.run(connection, _FILE, "owners", letter_id=letter.letter_id)
+    if owners is None:
+        owners, runs = envelope.read_owners(payload, indexes, letter.attributes)
+        indexes = runs or indexes
     try:
-        entries = envelope.decode_bundle(letter.payload.encode(), indexes, message)
+        entries = envelope.decode_bundle(payload, indexes, owners, message)
     except ValueError as error:  # the stored payload was changed
         return _mark_failed(connection, letter, letter.kind, str(error))
     log.take_apart(connection, letter.letter_id, Delivery(message, entries))

@@ -11,7 +11,7 @@ others share one dead letter, the bundle.
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -20,7 +20,7 @@ import msgspec
 
 from progress import masking
 from progress.errors import SerializationError
-from progress.event_store import events, json_input, timestamps
+from progress.event_store import events, forms, json_input, owners, timestamps
 
 _MOST_BYTES = 1_048_576
 _SLICE = 25  # entries
@@ -29,6 +29,7 @@ MOST_REJECTIONS = 999  # at most this many entries of a message get separate dea
 _BUNDLED = "expected at most 999 faulty entries in a message; this dead letter holds the others"
 _NOT_NAMES = "expected none, because teachers read it - at $.data.display_name"  # of learners
 _Mask = Callable[[str], str]
+_NONE: Mapping[int, str] = {}
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # The ids that are checked in the data of every event. The check of LATER_IDS was added later, so
@@ -37,21 +38,6 @@ IDS = ("user_id", "session_id", "item_id")
 LATER_IDS = ("group_id",)
 _ATTRIBUTES = frozenset(
     {"event_id", "event_type", "occurred_at", "user_id", "correlation_id", "causation_id"}
-)
-
-# The forms of an event. Each maps places in an envelope to the places in an object of this form.
-_ENVELOPE: dict[str, str] = {}
-_RECORDED = {"$.data": "$.event_data"}
-_FLAT = {"$.data": "$", "$.event_type": "$.type"}
-_CLOUD_EVENT = {
-    "$.event_id": "$.id",
-    "$.event_type": "$.type",
-    "$.occurred_at": "$.time",
-    "$.metadata.user_id": "$.userid",
-}
-# The fields of a flat object that are not its data.
-_NOT_DATA = frozenset(
-    {"type", "event_id", "event_type", "occurred_at", "data", "event_data", "metadata"}
 )
 
 # The metadata key that marks an event whose time is the publish time of its message. A redelivery
@@ -110,19 +96,22 @@ class Rejection(msgspec.Struct, kw_only=True):
 
     `event` is set if the payload could be parsed. If the log already has the same event (recorded
     under older rules), the append writes no dead letter. Only a bundle has `indexes`: the ranges of
-    its entries' indexes in the message, as pairs (first, last).
+    its entries' indexes in the message, as pairs (first, last), and `sizes`: the bytes of each
+    range in the payload. All entries of a range have the same owner; `owners` has one for each.
     """
 
     index: int
     kind: str
     reason: str
     payload: str
+    owners: list[str]
     event_id: str | None = None
     event_type: str | None = None
     attributes: dict[str, str] = {}
     event: ParsedEvent | None = None
     uuid: str | None = None  # the UUID of an event_id that is valid
     indexes: list[list[int]] | None = None
+    sizes: list[int] | None = None
 
 
 def decode(
@@ -156,25 +145,62 @@ def _slice(parts: Iterable[bytes], give_way: Callable[[], object]) -> Iterator[b
 
 
 def decode_bundle(
-    payload: bytes, runs: Iterable[list[int]], message: Message
+    payload: bytes, runs: list[list[int]], owner_of_run: list[str], message: Message
 ) -> list[ParsedEvent | Rejection]:
     """Return a bundle's entries with their indexes, which `runs` lists as ranges.
 
-    Raise ValueError if the payload is not an array with exactly one entry for each index.
+    The entries keep their owners, because their payload is masked. Raise ValueError if the payload
+    is not an array with exactly one entry for each index.
     """
     parts = json_input.elements(payload) or []
-    return decode_parts(zip(_indexes(runs), parts, strict=True), message)
+    owner_of = {
+        index: owner
+        for (first, last), owner in zip(runs, owner_of_run, strict=True)
+        for index in range(first, last + 1)
+    }
+    return decode_parts(zip(owner_of, parts, strict=True), message, owner_of)
 
 
-def reject_bytes(payload: bytes, index: int, reason: str) -> Rejection:
-    """Return a rejection of bytes that are not JSON."""
-    return _reject(payload, index, reason, masking.mask_shapes)
+def read_owners(
+    payload: bytes, runs: list[list[int]] | None, attributes: Mapping[str, str]
+) -> tuple[list[str], list[list[int]] | None]:
+    """Return the owners of a stored dead letter and, of a bundle, the ranges of these owners.
+
+    An owner whose id is masked is unknown. In a bundle that an earlier version has stored, null
+    stands for an entry that an erasure has removed.
+    """
+    if runs is None:
+        return [_find_unmasked(payload, attributes)], None
+    bundle = _Bundle()
+    try:
+        parts = json_input.elements(payload) or []
+        indexes = (index for first, last in runs for index in range(first, last + 1))
+        for index, part in zip(indexes, parts, strict=True):
+            is_removed = part == b"null"
+            owner = owners.NOBODY if is_removed else _find_unmasked(part, attributes)
+            bundle.add(b"", index, owner)
+    except ValueError:  # the stored payload was changed
+        return [owners.UNKNOWN] * len(runs), runs
+    return bundle.owners, bundle.runs
+
+
+def _find_unmasked(part: bytes, attributes: Mapping[str, str]) -> str:
+    owner = owners.find(part, attributes)
+    return owners.UNKNOWN if masking.MASKED in owner else owner
+
+
+def reject_bytes(payload: bytes, index: int, reason: str, owner: str = owners.UNKNOWN) -> Rejection:
+    """Return a rejection of bytes that are not JSON, or that are no message."""
+    return _reject(payload, index, reason, owner, masking.mask_shapes)
 
 
 def decode_parts(
-    parts: Iterable[tuple[int, bytes]], message: Message
+    parts: Iterable[tuple[int, bytes]], message: Message, owner_of: Mapping[int, str] = _NONE
 ) -> list[ParsedEvent | Rejection]:
-    """Return one entry for each part, which is JSON, with its index in the message."""
+    """Return one entry for each part, which is JSON, with its index in the message.
+
+    `owner_of` has the owners of a bundle that is replayed.
+    """
     entries: list[ParsedEvent | Rejection] = []
     rejections, rest = 0, _Bundle()
     needs_id, needs_type = not message.has_id, "event_type" not in message.attributes
@@ -184,14 +210,18 @@ def decode_parts(
             entry = decode_part(part, index, message)
         if isinstance(entry, ParsedEvent):
             entries.append(entry)
-        elif entry is not None and rejections < MOST_REJECTIONS:
+            continue
+        owner = owner_of.get(index)
+        if owner is None:
+            owner = entry.owners[0] if entry else owners.find(part, message.attributes)
+        if entry is not None and rejections < MOST_REJECTIONS:
+            entry.owners = [owner]
             entries.append(entry)
             rejections += 1
         else:
-            rest.add(part, index)
+            rest.add(part, index, owner)
     if rest.runs:
-        bundle = _reject(rest.payload(), rest.runs[0][0], _BUNDLED)
-        bundle.indexes = rest.runs
+        bundle = rest.to_rejection()
         bundle.attributes = _keep_event_attributes(_drop_event_id(message.attributes))
         entries.append(bundle)
     return entries
@@ -205,17 +235,18 @@ def decode_part(
         # An array's elements have been checked: they are JSON. A single entry has not been checked,
         # so it is masked as text.
         mask = masking.mask_shapes if single else masking.mask_json
-        return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", mask)
+        owner = owners.find(part, message.attributes)
+        return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", owner, mask)
     try:
         body, unstorable = json_input.decode(part)
     except json_input.NotJson as error:
         return reject_bytes(part, index, str(error))
     if type(body) is not dict:
-        return _reject(part, index, "expected an object - at $")
+        return _reject(part, index, "expected an object - at $", owners.UNKNOWN)
     parser = _EventParser(body, message, index, single=single)
     malformed = parser.find_malformed()
     if malformed:
-        return _reject(part, index, malformed)
+        return _reject(part, index, malformed, owners.of(body, message.attributes))
     reason = unstorable
     try:
         if parser.is_learners:
@@ -224,11 +255,13 @@ def decode_part(
             return parser.parse(index, may_hold_email=b"email" in part or b"\\u00" in part)
     except SerializationError as error:
         reason = _place(str(error), parser.form)
-    return _reject_invalid(part, index, parser, reason)
+    return _reject_invalid(part, index, parser, reason, owners.of(body, message.attributes))
 
 
-def _reject_invalid(part: bytes, index: int, parser: "_EventParser", reason: str) -> Rejection:
-    rejection = _reject(part, index, reason)
+def _reject_invalid(
+    part: bytes, index: int, parser: "_EventParser", reason: str, owner: str
+) -> Rejection:
+    rejection = _reject(part, index, reason, owner)
     rejection.kind = "invalid"
     rejection.attributes = _keep_event_attributes(parser.attributes)
     rejection.event_id = json_input.printable(parser.event_id)
@@ -239,9 +272,13 @@ def _reject_invalid(part: bytes, index: int, parser: "_EventParser", reason: str
     return rejection
 
 
-def _reject(payload: bytes, index: int, reason: str, mask: _Mask = masking.mask_json) -> Rejection:
+def _reject(
+    payload: bytes, index: int, reason: str, owner: str, mask: _Mask = masking.mask_json
+) -> Rejection:
     text = payload.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-    return Rejection(index=index, kind="malformed", reason=reason, payload=mask(text))
+    return Rejection(
+        index=index, kind="malformed", reason=reason, payload=mask(text), owners=[owner]
+    )
 
 
 class _EventParser:
@@ -265,11 +302,11 @@ class _EventParser:
         self.attributes = message.attributes
         if self.attributes and not single:
             self.attributes = _drop_event_id(self.attributes)
-        self.form = _ENVELOPE
+        self.form = forms.ENVELOPE
         self.data = body.get("data")
         self.event_type = body.get("event_type")
         if self.data is None or self.event_type is None or "specversion" in body:
-            body, self.form = to_envelope(body)
+            body, self.form = forms.to_envelope(body)
             self.data, self.event_type = body.get("data"), body.get("event_type")
         self.body = body
         self.event_id = body.get("event_id")
@@ -286,7 +323,7 @@ class _EventParser:
 
     def find_malformed(self) -> str:
         """Return why the object is malformed; '' if it is not."""
-        if self.form is _CLOUD_EVENT and self.body["data_base64"] is not None:
+        if self.form is forms.CLOUD_EVENT and self.body["data_base64"] is not None:
             return "expected data, found data_base64 - at $.data_base64"
         if self.event_id is None or self.event_type is None:
             missing = "$.event_id" if self.event_id is None else "$.event_type"
@@ -410,31 +447,6 @@ def _assign_stream(
     )
 
 
-def to_envelope(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the fields of the object as an envelope has them, and the object's form.
-
-    The form maps places in an envelope to those in the object, where they differ.
-    """
-    if body.get("specversion") is not None:
-        user = body.get("userid")
-        return {
-            "event_id": body.get("id"),
-            "event_type": body.get("type"),
-            "occurred_at": body.get("time"),
-            "data": body.get("data"),
-            "data_base64": body.get("data_base64"),
-            "metadata": None if user is None else {"user_id": user},
-        }, _CLOUD_EVENT
-    if body.get("data") is not None:
-        return body, _ENVELOPE
-    if body.get("event_data") is not None:
-        return {**body, "data": body["event_data"]}, _RECORDED
-    if body.get("event_type") is None and type(body.get("type")) is str:
-        data = {name: value for name, value in body.items() if name not in _NOT_DATA}
-        return {**body, "event_type": body["type"], "data": data}, _FLAT
-    return body, _ENVELOPE
-
-
 def _place(reason: str, form: dict[str, str]) -> str:
     """Return a reason about an envelope with the place of the field in the object's own form."""
     text, at, place = reason.rpartition(" - at ")
@@ -512,31 +524,43 @@ def parse_id(value: Any, where: str) -> str:
 
 
 class _Bundle:
-    """Faulty entries as they were received, and their indexes in the message."""
+    """Faulty entries in the order of their indexes in the message.
+
+    A run is a range of adjacent entries of the same owner.
+    """
 
     def __init__(self) -> None:
-        self.runs: list[list[int]] = []  # first and last index of each run of adjacent entries
-        self._text = bytearray(b"[")
+        self.runs: list[list[int]] = []  # the first and the last index of each run
+        self.owners: list[str] = []  # of each run
+        self._sizes: list[int] = []  # the bytes of each run
+        self._text = bytearray()
 
-    def add(self, part: bytes, index: int) -> None:
+    def add(self, part: bytes, index: int, owner: str) -> None:
         """Add an entry; `index` is greater than the index of the previous entry."""
+        if b"@" in part or b"\\u0040" in part:
+            part = masking.mask_json(part.decode("utf-8", "backslashreplace")).encode()
         if self.runs:
             self._text += b","
         self._text += part
-        if self.runs and self.runs[-1][1] == index - 1:
+        if self.runs and self.runs[-1][1] == index - 1 and self.owners[-1] == owner:
             self.runs[-1][1] = index
+            self._sizes[-1] += len(part) + 1
         else:
             self.runs.append([index, index])
+            self.owners.append(owner)
+            self._sizes.append(len(part))
 
-    def payload(self) -> bytes:
-        """Return the entries as a JSON array."""
-        return bytes(self._text + b"]")
-
-
-def _indexes(runs: Iterable[list[int]]) -> Iterator[int]:
-    """Yield, for each entry of a bundle, its index in the message."""
-    for first, last in runs:
-        yield from range(first, last + 1)
+    def to_rejection(self) -> Rejection:
+        """Return the bundle; its payload is a JSON array of the entries."""
+        return Rejection(
+            index=self.runs[0][0],
+            kind="malformed",
+            reason=_BUNDLED,
+            payload=f"[{self._text.decode('utf-8', 'backslashreplace')}]",
+            owners=self.owners,
+            indexes=self.runs,
+            sizes=self._sizes,
+        )
 
 
 def _is_malformed(part: bytes, needs_id: bool, needs_type: bool) -> bool:

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-from progress.event_store import bodies, envelope, events, json_input, timestamps
+from progress.event_store import bodies, envelope, events, forms, json_input, timestamps
 from progress.event_store.envelope import Message, ParsedEvent
 
 MOST_BYTES = 1_000_000  # of a body
@@ -108,6 +108,6 @@ def _sent_id(part: bytes) -> str | None:
     with contextlib.suppress(json_input.NotJson):
         body, _ = json_input.decode(part)
         if type(body) is dict:
-            sent = envelope.to_envelope(body)[0].get("event_id")
+            sent = forms.to_envelope(body)[0].get("event_id")
             return sent.encode("utf-8", "backslashreplace").decode() if type(sent) is str else None
     return None

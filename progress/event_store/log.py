@@ -37,7 +37,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
     @property
     def has_long_letters(self) -> bool:
-        """Whether PostgreSQL may have to read long payloads to see whose they are."""
+        """Whether it takes long to write its letters."""
         letters = (entry for entry in self.entries if isinstance(entry, Rejection))
         return sum(len(letter.payload) for letter in letters) > _LONG_LETTERS
 
@@ -244,9 +244,10 @@ def _letter_fields(rejection: Rejection, message: int, n: int) -> dict[str, Any]
         "reason": rejection.reason,
         "payload": rejection.payload,
         "attributes": rejection.attributes,
+        "owners": rejection.owners,
     }
     if rejection.indexes is not None:
-        fields["indexes"] = rejection.indexes
+        fields |= {"indexes": rejection.indexes, "sizes": rejection.sizes}
     if rejection.event is not None:
         fields |= {
             "id": rejection.event.event_id,

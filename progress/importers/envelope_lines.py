@@ -10,7 +10,7 @@ import msgspec
 
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Packed
-from progress.event_store import envelope, events, json_input
+from progress.event_store import envelope, events, forms, json_input
 from progress.event_store.envelope import TIME_SOURCE, Message, ParsedEvent, Rejection
 
 MAX_EVENTS = 100  # in a message
@@ -245,7 +245,7 @@ def find_misspelt(data: bytes) -> dict[str, str]:
     misspelt: dict[str, str] = {}
     for event in body if isinstance(body, list) else [body]:
         if isinstance(event, dict):
-            body, _ = envelope.to_envelope(event)
+            body, _ = forms.to_envelope(event)
             misspelt |= _compare_fields(body, _ENVELOPE) | _compare_data(body)
     return misspelt
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from progress.adapters.pubsub import push_request
 from progress.adapters.pubsub.push_request import PushEnvelope
 from progress.errors import SerializationError
-from progress.event_store import envelope, events, timestamps
+from progress.event_store import envelope, events, owners, timestamps
 from progress.event_store.envelope import Message
 from progress.event_store.log import Delivery
 
@@ -62,7 +62,8 @@ def _check_nul(push: PushEnvelope) -> None:
 
 def _reject(body: bytes) -> Delivery:
     reason = "expected a Pub/Sub push with a message - at $"
-    return Delivery(Message(message_id=digest(body)), [envelope.reject_bytes(body, 0, reason)])
+    rejection = envelope.reject_bytes(body, 0, reason, owners.find(body, {}))
+    return Delivery(Message(message_id=digest(body)), [rejection])
 
 
 def digest(body: bytes | bytearray) -> str:

@@ -12,7 +12,7 @@ from progress.adapters.pubsub import backlog, wakeups
 from progress.adapters.telemetry import logs, tracing
 from progress.archive import runs
 from progress.errors import DatabaseUnavailable, ProgressError
-from progress.event_store import analysts, publication
+from progress.event_store import analysts, dead_letters, publication
 from progress.operations import claim, export_files, records
 from progress.operations.records import ARCHIVE_SUBJECT, OperationKind
 from progress.projections import batch, gauges, replacement, schema
@@ -97,6 +97,8 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Bat
         analysts.remove_objects(connection)
         with database.translate_errors(_translate):
             delete_old_records(connection)
+            while dead_letters.record_owners(connection):
+                pass
             empty_old_letters(connection, settings.malformed_days)
             export_files.delete_old(settings)
             erase_by_time(connection, settings.erase_deleted_after_days, settings.retention_months)

@@ -19,6 +19,8 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import fill
 from progress.archive import erasure_ledger
+from progress.event_store import dead_letters
+from progress.operations import queued_messages
 from progress.projections import schema
 
 Check = Callable[[], None]
@@ -74,17 +76,33 @@ def count_of_learner(connection: Connection, learner: str, operation_id: UUID) -
 
 
 def count_further(
-    connection: Connection, learner: str, counts: Mapping[str, int], check: Check
+    connection: Connection,
+    learner: str,
+    counts: Mapping[str, int],
+    check: Check,
+    *,
+    undecodable: bool = True,
 ) -> dict[str, int]:
-    """Read every undeclared event and every dead letter; add those to erase to `counts`."""
-    undeclared = sum(_page_undeclared(connection, learner, "count undeclared", check))
-    letters = [*_page(connection, "count letters", _LETTERS, learner, check)]
-    return {
-        **counts,
-        "events": counts["events"] + undeclared,
-        "dead_letters": sum(theirs for theirs, _ in letters),
-        "undecodable_letters": sum(undecodable for _, undecodable in letters),
-    }
+    """Read every undeclared event; add those to erase, and the dead letters, to `counts`.
+
+    Also count others' entries in the learner's bundles and, with `undecodable`, the letters that
+    nobody can decode, even if they name the learner, apart.
+    """
+    events = sum(_page_undeclared(connection, learner, "count undeclared", check))
+    values = {"learner": learner, "with_undecodable": undecodable}
+    letters = database.fetch(connection, _FILE, "count letters", **values)[0]
+    return {**counts, **letters, "events": counts["events"] + events}
+
+
+def record_owners(connection: Connection, check: Check) -> None:
+    """Read the dead letters that arrived until now from an ingest of an earlier version."""
+    with database.transaction(connection):
+        database.run(connection, _FILE, "lock appends")
+        before = read_time(connection)
+    read = 1
+    while read:
+        check()
+        read = dead_letters.record_owners(connection, before)
 
 
 def count_read_models(connection: Connection, learner: str, check: Check) -> dict[str, int]:
@@ -189,7 +207,7 @@ def redact_rest(connection: Connection, learner: str, check: Check) -> None:
     database.run(connection, _FILE, "delete milestone marks", learner=learner)
     database.run(connection, _FILE, "delete announcement", learner=learner)
     database.run(connection, _FILE, "delete pending", learner=learner)
-    database.run(connection, _FILE, "forget queue", learner=learner)
+    queued_messages.forget(connection, learner)
     database.run(connection, _FILE, "redact operations", learner=learner, own=None)
 
 

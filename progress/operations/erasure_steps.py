@@ -22,7 +22,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.redis import blocking_client
 from progress.archive import erased_files, erasure_ledger, manifests
 from progress.errors import OperationEnded, ProgressError
-from progress.event_store import publication
+from progress.event_store import dead_letters, publication
 from progress.operations import erasure_rows, export_files, records
 from progress.operations.claim import ClaimedOperation, connection_for, parse_arguments
 from progress.operations.records import OperationState
@@ -133,6 +133,8 @@ def forget(operation: ClaimedOperation) -> object:
         # Not counted in `forbid`: counting many dead letters may exceed the timeout of that step.
         counts = operation.outcomes["forbid"]["counts"]
         check = operation.report_progress
+        while dead_letters.record_owners(connection):
+            check()
         counts |= erasure_rows.count_further(connection, learner, counts, check)
     return {"forgotten_at": forgotten_at, "counts": counts}
 
@@ -153,6 +155,7 @@ def redact(operation: ClaimedOperation) -> object:
         operation.report_progress(min(0.9, 0.9 * done / max(total, 1)))
 
     with connection_for(operation) as connection:
+        erasure_rows.record_owners(connection, operation.report_progress)
         _redact_rest(operation, connection, learner)
         erasure_rows.redact_letters(connection, learner, operation.report_progress)
         erasure_rows.redact_events(connection, learner, report)
@@ -189,12 +192,12 @@ def close(operation: ClaimedOperation) -> object:
         erasure_rows.redact_events(connection, learner, lambda _: check(), with_deletions=True)
         # This also replaces event ids in the manifest: the emptied UserDeleted has a new id.
         _rewrite_files(operation, connection, learner)
-        # The sessions say whose the undeclared events are, so they are hidden after these.
-        erasure_rows.hide_sessions(connection, learner, check)
         # This waits for whoever could write the learner's rows again, so the rest is after it.
         erasure_rows.delete_marks(connection, learner)
         _redact_rest(operation, connection, learner)
         erasure_rows.redact_letters(connection, learner, check, undecodable=False)
+        # The sessions say whose undeclared events and letters are, so they are hidden after these.
+        erasure_rows.hide_sessions(connection, learner, check)
         _delete_copies(operation, learner)
         receipt = _write_receipt(operation, connection, learner)
         erasure_rows.keep_receipt(connection, learner, operation.id, receipt)
@@ -208,8 +211,8 @@ def _write_receipt(
     """Count the learner's remaining rows; return a receipt that does not contain the id."""
     check = operation.report_progress
     counts = erasure_rows.count_of_learner(connection, learner, operation.id)
-    counts |= erasure_rows.count_further(connection, learner, counts, check)
-    del counts["undecodable_letters"]  # those that came after the step `redact`
+    counts |= erasure_rows.count_further(connection, learner, counts, check, undecodable=False)
+    del counts["undecodable_letters"], counts["bundled_letters"]
     left = {f"event_store.{place}": rows for place, rows in counts.items()}
     left["operations.operations"] = left.pop("event_store.operations")
     left |= erasure_rows.count_read_models(connection, learner, check)

@@ -201,7 +201,6 @@ def load(
             migrations.begin(connection, dump.migration)
             _load_rows(connection, storage, name, dump, on_progress)
             migrations.complete(connection)
-            migrations.build_indexes(connection, is_serving=False)
             ledger_erasures.record(connection, archive)
             ledger_erasures.forbid(connection)
         migrations.apply(connection)  # the roles, whose transaction is another one

@@ -21,6 +21,7 @@ from progress.adapters.storage.storage import Storage
 from progress.adapters.terminal import ReportProgress
 from progress.archive import erasure_ledger
 from progress.errors import ArchiveRunning, AttemptFailed, OperationClaimed, ProgressError
+from progress.event_store import dead_letters
 from progress.operations import erasure_rows, records, runner
 from progress.operations.records import OperationKind, OperationState
 
@@ -76,7 +77,7 @@ def apply(connection: Connection, archive: Storage, on_progress: ReportProgress)
     """
     missing = record(connection, archive)
     left = find_left(connection)
-    erasure_rows.redact_letters(connection, None, lambda: None)
+    _redact_letters(connection)
     started = {_start(connection, learner) for learner in left.values()}
     operation_ids = {*_accept_anew(connection), *started}
     unknown = [digest for digest in missing if digest not in left]
@@ -112,6 +113,12 @@ def forbid(connection: Connection) -> None:
     letters; the rest has no readers.
     """
     database.run(connection, _FILE, "forbid")
+    _redact_letters(connection)
+
+
+def _redact_letters(connection: Connection) -> None:
+    while dead_letters.record_owners(connection):
+        pass
     erasure_rows.redact_letters(connection, None, lambda: None)
 
 

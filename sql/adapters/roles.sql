@@ -27,8 +27,8 @@ VALUES
         count_of_learner count_unpublished delete_pending drop_orphaned_marks drop_read_models erasure_digest event_uuid
         fold_case forbid_learner has_messages hide_sessions is_deleted keyed_digest letters_of mark_failed mark_poisoned
         mark_replayed mentions_of move_publisher next_messages pending_of position_at published_event quarantine
-        record_accesses redact_accesses redact_events redact_letters redact_letters_of redact_undeclared release
-        renew_statistics save_snapshot shard_of take_apart undeclared_of'),
+        record_accesses record_owners redact_accesses redact_events redact_letters redact_letters_of redact_undeclared
+        release renew_statistics save_snapshot shard_of take_apart undeclared_of'),
     ('progress_project', 'EXECUTE', 'ROUTINE operations', 'count_problems lock_key operations_of redact_operations'),
 
     ('progress_batch progress_query', 'USAGE', 'SCHEMA', 'event_store operations progress progress_*'),
@@ -44,7 +44,7 @@ VALUES
     ('progress_batch', 'EXECUTE', 'ROUTINE event_store', 'append count_unpublished drop_orphaned_marks drop_read_models
         empty_old_letters end_analyst_locks erasure_digest event_uuid fold_case has_messages is_deleted mark_failed
         mark_poisoned mark_replayed most_letter_bytes move_publisher next_messages position_at published_event
-        quarantine redact_letters remove_analyst_objects save_snapshot shard_of take_apart'),
+        quarantine record_owners redact_letters remove_analyst_objects save_snapshot shard_of take_apart'),
     ('progress_batch', 'EXECUTE', 'ROUTINE operations', 'accept archive_is_due count_problems delete_finished
         list_unclaimed'),
     ('progress_batch', 'EXECUTE', 'ROUTINE progress', 'replace_views'),
@@ -69,7 +69,7 @@ VALUES
     -- What waits on one machine. No function writes it; an erasure takes out what has the learner's id.
     ('progress_transport progress_project progress_query progress_backup', 'USAGE', 'SCHEMA', 'transport'),
     ('progress_transport', 'SELECT, INSERT, UPDATE, DELETE', 'TABLE transport', '*'),
-    ('progress_project', 'EXECUTE', 'ROUTINE transport', 'forget'),
+    ('progress_project', 'EXECUTE', 'ROUTINE transport', 'read_next replace sessions_of'),
     ('progress_query progress_backup', 'EXECUTE', 'ROUTINE transport', 'count_undelivered'),
 
     ('progress_analyst', 'USAGE', 'SCHEMA', 'progress'), ('progress_analyst', 'SELECT', 'TABLE progress', '*'),

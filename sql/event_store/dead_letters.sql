@@ -45,6 +45,26 @@ WHERE kind <> 'future' AND topic = 'learner-events'
 ORDER BY due_at
 LIMIT :limit;
 
+-- owners --
+SELECT owners FROM event_store.dead_letters WHERE letter_id = :letter_id;
+
+-- without owners --
+-- The letters that an earlier version wrote: up to :limit, and no further one after 4 MiB of payloads.
+SELECT n.letter_id, n.payload, n.attributes, n.indexes
+FROM (
+    SELECT l.*, sum(octet_length(l.payload)) OVER (ORDER BY l.letter_id) - octet_length(l.payload) AS bytes_before
+    FROM (
+        SELECT * FROM event_store.dead_letters
+        WHERE owners IS NULL AND (CAST(:before AS timestamptz) IS NULL OR received_at < :before)
+        ORDER BY letter_id LIMIT :limit
+    ) l
+) n
+WHERE n.bytes_before < 4 << 20
+ORDER BY n.letter_id;
+
+-- record owners --
+SELECT event_store.record_owners(CAST(:letters AS jsonb));
+
 -- mark replayed --
 SELECT event_store.mark_replayed(:letter_id);
 

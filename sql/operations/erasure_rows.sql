@@ -117,8 +117,9 @@ LIMIT 1;
 SELECT event_store.delete_pending(:learner);
 
 -- count letters --
-SELECT ARRAY[coalesce(cardinality(letter_ids), 0), coalesce(cardinality(undecodable_ids), 0)], reached
-FROM event_store.letters_of(event_store.erasure_digest(:learner), :after, :at_most);
+SELECT coalesce(cardinality(letter_ids), 0) AS dead_letters, bundled AS bundled_letters,
+    coalesce(cardinality(undecodable_ids), 0) AS undecodable_letters
+FROM event_store.letters_of(event_store.erasure_digest(:learner), 0, 0, :with_undecodable);
 
 -- redact letters of --
 -- Without :learner, redact the dead letters of all erased learners.
@@ -134,8 +135,15 @@ FROM event_store.redact_letters_of(event_store.erasure_digest(CAST(:learner AS t
 -- hide sessions --
 SELECT event_store.hide_sessions(:learner, :after, :at_most);
 
--- forget queue --
-SELECT transport.forget(:learner);
+-- next message --
+SELECT subscription, message_id, message, attributes FROM transport.read_next(:subscription, :message_id)
+WHERE message_id IS NOT NULL;
+
+-- replace message --
+SELECT transport.replace(:subscription, :message_id, CAST(:rest AS bytea));
+
+-- sessions of learner --
+SELECT transport.sessions_of(:learner);
 
 -- redact operations --
 -- `own` is the operation that erases the learner, or null while its worker still needs the learner's id.
@@ -197,6 +205,10 @@ SELECT mentions, reached FROM event_store.mentions_of(:learner, :after, :at_most
 
 -- read time --
 SELECT clock_timestamp();
+
+-- lock appends --
+-- When the caller's transaction has the lock, every letter that arrived before is committed.
+SELECT pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
 
 -- seconds since --
 SELECT CAST(extract(epoch FROM clock_timestamp() - CAST(:moment AS timestamptz)) AS double precision);

@@ -15,7 +15,7 @@ from progress.event_store import bodies, dead_letters, log
 from progress.ingest import post, push
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.event_store.test_erased import append, forbid, started
+from tests.event_store.test_erased import append, forbid
 from tests.support.envelopes import envelope, session_started
 from tests.support.pushes import encode_push
 
@@ -25,8 +25,7 @@ MALFORMED = [
 STATISTICS = """
     SELECT tablename, attname FROM pg_stats
     WHERE schemaname = 'event_store' AND (tablename, attname) IN (('dead_letters', 'payload'),
-        ('dead_letters', 'event_id'), ('pending', 'session_id'),
-        ('dead_letters_of_session', 'letter_session'))
+        ('dead_letters', 'event_id'), ('pending', 'session_id'))
 """
 
 
@@ -111,36 +110,7 @@ def test_a_check_finds_wrong_sums(connection: Connection) -> None:
     assert not [each for each in checks.run(connection).findings if "bytes" in each.found]
 
 
-@pytest.mark.parametrize(
-    "payload",
-    [[1] * 2_000, [[]] * 400, {"data": {"session_id": "s", "padding": "x" * 4_096}}, "x" * 9_000],
-    ids=["numbers", "arrays", "a large object", "a string"],
-)
-def test_nothing_reads_a_letter_that_is_large_or_no_object_when_it_is_written(
-    connection: Connection, payload: object
-) -> None:
-    connection.run("SET track_functions = 'all'")
-    connection.run("BEGIN")
-    deliver(connection, [payload], "poster")
-    called = connection.run("SELECT funcname FROM pg_stat_xact_user_functions")
-    connection.run("COMMIT")
-    assert ["letter_session"] in called
-    assert not {"parse_payload", "named_sessions", "entry_data"} & {name for (name,) in called}
-
-
-def test_a_large_letter_is_emptied_if_the_start_of_its_session_is_dropped(
-    connection: Connection,
-) -> None:
-    append(connection, started("ann", "a-1"))
-    deliver(connection, [{"data": {"session_id": "a-2", "padding": "x" * 4_096}}], "poster")
-    deliver(connection, [{"data": {"session_id": "b-2", "padding": "x" * 4_096}}], "poster")
-    forbid(connection, "ann")
-    append(connection, started("ann", "a-2"))
-    (left,) = dead_letters.list_letters(connection)
-    assert "b-2" in left.payload
-
-
-def test_an_erasure_reads_letters_by_their_bytes(
+def test_an_erasure_empties_undecodable_letters_by_their_bytes(
     connection: Connection,
 ) -> None:
     for n in range(3):

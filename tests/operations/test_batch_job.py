@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -113,6 +114,23 @@ def test_letters_that_nobody_can_decode_lose_their_bytes_after_the_configured_nu
     emptied, kept = dead_letters.list_letters(connection)
     assert (emptied.payload, emptied.reason) == ("", before[0].reason)
     assert (emptied.emptied_bytes, kept.payload) == (len("no JSON"), before[1].payload)
+
+
+def test_the_letters_that_an_earlier_version_writes_are_read_and_those_of_the_erased_redacted(
+    store: Store, connection: Connection
+) -> None:
+    for body in (b'{"data": {"user_id": "ann"}}', b'{"data": {"user_id": "ben"}}', b"no JSON"):
+        log.append(connection, [push.parse_delivery(encode_push(body))])
+    connection.run("UPDATE event_store.dead_letters SET owners = NULL")
+    connection.run(
+        "SELECT FROM event_store.forbid_learner('ann', CAST(:id AS uuid))", id=str(uuid4())
+    )
+    run_batch(store)
+    payloads = [each.payload for each in dead_letters.list_letters(connection, include_closed=True)]
+    assert payloads == ["", '{"data": {"user_id": "ben"}}', "no JSON"]
+    connection.run("UPDATE event_store.dead_letters SET received_at = received_at - interval '9 d'")
+    run_batch(store, MALFORMED_DAYS="9")
+    assert dead_letters.list_letters(connection)[-1].payload == ""
 
 
 def test_read_models_that_nobody_has_read_are_dropped_after_the_configured_number_of_days(

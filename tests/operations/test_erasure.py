@@ -182,6 +182,7 @@ def test_the_receipt_counts_the_erased_rows_by_table_and_does_not_name_the_learn
         "accesses": 2,
         "poisoned": 1,
         "dead_letters": 5,
+        "bundled_letters": 0,
         "undecodable_letters": 3,
         "operations": 0,
         "exports": 0,
@@ -328,6 +329,21 @@ def test_an_undecodable_letter_that_arrives_after_the_step_redact_keeps_its_byte
     is_later = step in {"files", "close"}
     assert open_letters(populated) == ["", f"user_id={LEARNER}" if is_later else ""]
     assert receipt(done)["erased"]["undecodable_letters"] == (2 if step == "forget" else 1)
+
+
+def test_the_step_redact_first_reads_the_letters_of_an_earlier_version(
+    operator: Operator, traced: Connection
+) -> None:
+    """One of them came after the step that counts the letters, and a session of it is known."""
+    operation_id = erase(operator)["id"]
+    doomed_worker.run(operation_id, "ERASE_USER", "redact", "before")
+    doomed_worker.await_lost_claim(traced)
+    push_events(traced, b"of somebody else")
+    traced.run("UPDATE event_store.dead_letters SET owners = NULL")
+    done = receipt(operator.run_until_it_ends(operation_id))
+    assert (done["found"], done["erased"]["dead_letters"]) == (0, 5)
+    assert find_traces(traced, *NEEDLES) == []
+    assert {*open_letters(traced)} == {""}
 
 
 def open_letters(connection: Connection) -> list[str]:

@@ -47,8 +47,7 @@ from tests.support.operation_fixtures import Operator
 
 CHUNKED = (  # the statements that run once for each chunk
     *("redact events", "redact undeclared", "count undeclared", "delete snapshots"),
-    *("count letters", "redact letters", "redact letters of", "hide sessions"),
-    *("count mentions", "analyze"),
+    *("redact letters", "hide sessions", "count mentions", "analyze"),
 )
 
 

@@ -179,6 +179,23 @@ def test_a_database_gets_what_this_version_needs_and_goes_on_where_it_stopped(
         assert_sound(connection)
 
 
+@pytest.mark.parametrize("version", DATABASES)
+def test_what_names_whom_a_version_has_erased_is_dropped_also_if_it_is_faulty(
+    machine: Machine, use: Use, version: str
+) -> None:
+    """The digests of the learner and of the session have the form that the version stored."""
+    with use(create(machine, f"{version}/database.xz")) as connection:
+        migrations.apply(connection)
+        gone, session = "gone-7f3a", "gone-7f3a-0"
+        old = {"occurred_at": "1999-01-01T00:00:00Z"}
+        for owner in ({"user_id": gone}, {"session_id": session, "item_id": "i0"}):
+            for kind in ("GoalSet", "CorrectAnswerGiven"):
+                event = sample_events.envelope(kind, owner, at=sample_events.BEGIN) | old
+                assert push_events(connection, event) == {"erased": 1}
+        other = sample_events.envelope("GoalSet", {"user_id": "gone"}, at=sample_events.BEGIN)
+        assert push_events(connection, other | old) == {"invalid": 1}
+
+
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize("version", DUMPS[::-1])
 def test_a_dump_loads_and_what_was_erased_since_is_erased_again(

@@ -42,8 +42,8 @@ FROM event_store.events WHERE stream_id LIKE 'erased-%' OR event_type = 'Erased'
 WITH marks AS (
     INSERT INTO deleted_learners VALUES (:learner, 1)
 ), letters AS (
-    INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message, reason, payload)
-    VALUES ('invalid', '', 'left', 0, 'left',
+    INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message, reason, owners, payload)
+    VALUES ('invalid', '', 'left', 0, 'left', event_store.stored_owners(ARRAY['learner:' || CAST(:learner AS text)]),
         jsonb_build_object('data', jsonb_build_object('user_id', CAST(:learner AS text)))::text)
 ), waiting AS (
     INSERT INTO event_store.pending (event_id, session_id, event_type, event_data, metadata, occurred_at)

@@ -195,7 +195,7 @@ SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() A
 
 -- one waits to migrate --
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-    AND query ~ 'pg_try_advisory_lock.*progress.migrations');
+    AND query ~ 'pg_advisory_lock.*progress.migrations');
 
 -- waits for its turn --
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = :application

@@ -4,36 +4,31 @@ Each file in `sql/migrations` is applied once, in the order of the names. The fu
 `sql/*/functions/*.sql` contain CREATE OR REPLACE. A function file is applied again when it changes;
 after a migration, all function files are applied again. In a release, `migrate` runs while the
 previous version still serves, so the previous version's calls must keep working with the new
-functions. Afterwards, `build_indexes` builds what would keep that version from writing.
+functions.
 
 A dump of an earlier version loads into the tables of its own last migration, before the later ones
-are applied (`begin`). A migration therefore finds no functions but its own and those of `_CALLED`.
+are applied (`begin`). A migration therefore finds no functions but its own.
 """
 
 import contextlib
 import hashlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from progress.adapters.postgres import database, roles
 from progress.adapters.postgres.database import Connection, Failure
-from progress.adapters.postgres.statements import fill
-from progress.adapters.telemetry import logs
 from progress.errors import ProgressError, Unavailable
 from progress.files import SQL
 
 FOLDER = SQL / "migrations"
 
 _FILE = "adapters/migrations"
-_PAUSE_S = 0.1
 _FORMER = "0001_roles.sql"  # the first migration of the versions before 0.1.0
 # Migrations of version 0.1.0 with another text, by its checksum; sql/earlier has the differences.
 _EARLIER = {
     "0001_event_store.sql": "ab5136251ea0ccda014673e50634c1270689c27b359aed75366b8a8e690e3ff5"
 }
-# Migrations call these functions for the rows that a dump has.
-_CALLED = "event_store/functions/erased_letters.sql"
+_INDEXED = "0021_letter_owners.sql"  # until this migration, indexes call functions
 
 
 def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
@@ -57,7 +52,6 @@ def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
             applied = complete(connection, folder)
         roles.apply(connection)
         database.run(connection, _FILE, "replay letters of learners")
-        build_indexes(connection)
     return applied
 
 
@@ -70,10 +64,9 @@ def begin(connection: Connection, last: str) -> None:
     for file in sorted(FOLDER.glob("[0-9]*.sql")):
         if file.name <= last:
             _apply_file(connection, file, file.name, "record")
-    # The other functions may need what later migrations create.
-    database.run(connection, _FILE, "check functions", is_checked="off")
-    _apply_file(connection, SQL / _CALLED, _CALLED, "record function")
-    database.run(connection, _FILE, "check functions", is_checked="on")
+    if last < _INDEXED:
+        for block in ("stand in for parser", "stand in for id"):
+            database.run(connection, _FILE, block)
 
 
 def complete(connection: Connection, folder: Path = FOLDER) -> list[str]:
@@ -94,37 +87,12 @@ def _create_tables(connection: Connection) -> None:
     database.run(connection, _FILE, "create functions table")
 
 
-def build_indexes(connection: Connection, *, is_serving: bool = True) -> None:
-    """Build the missing and the invalid indexes.
-
-    If `is_serving`, others may write meanwhile. This needs the end of each transaction that has
-    begun before, so after ten seconds, the next call tries again. Otherwise, the caller may have
-    opened a transaction.
-    """
-    concurrently = "CONCURRENTLY" if is_serving else ""
-    database.run(connection, _FILE, "wait briefly")
-    try:
-        for name, is_invalid in database.run(connection, _FILE, "missing indexes"):
-            if is_invalid:
-                connection.run(fill(_FILE, "drop index", name=name, concurrently=concurrently))
-            connection.run(fill(_FILE, name, concurrently=concurrently))
-        database.run(connection, _FILE, "forget statistics")
-    except database.ERRORS as error:
-        if not (is_serving and database.read_failure(error).is_blocked):
-            raise
-        logs.write("WARNING", f"an index is not built yet: {error}", operation="migrate")
-    finally:
-        with contextlib.suppress(*database.ERRORS):
-            database.run(connection, _FILE, "wait")
-
-
 def find_missing(connection: Connection) -> list[str]:
     """Return the names of what `apply` would apply; raise ProgressError where it would."""
     if database.run(connection, _FILE, "has tables") == [[False]]:
         return [file.name for file in _missing(FOLDER, {})]
     missing = _missing(FOLDER, dict(database.run(connection, _FILE, "applied")))
-    indexes = [name for name, _ in database.run(connection, _FILE, "missing indexes")]
-    return [*(file.name for file in missing), *_changed_functions(connection), *indexes]
+    return [*(file.name for file in missing), *_changed_functions(connection)]
 
 
 def _changed_functions(connection: Connection) -> list[str]:
@@ -139,13 +107,8 @@ def _functions() -> list[str]:
 
 @contextlib.contextmanager
 def exclusive(connection: Connection) -> Iterator[None]:
-    """Hold the migration lock during the block, so that no other process migrates.
-
-    Ask for it again and again: a statement that waits has a snapshot, and `build_indexes` of the
-    process with the lock would wait for the end of this snapshot.
-    """
-    while not database.run(connection, _FILE, "lock")[0][0]:
-        time.sleep(_PAUSE_S)
+    """Hold the migration lock during the block, so that no other process migrates."""
+    database.run(connection, _FILE, "lock")
     with database.release_after(connection, _FILE, "lock"):
         yield
 

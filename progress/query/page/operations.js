@@ -12,8 +12,8 @@ const FINAL_STEPS = {
   REBUILD: 'swap', ARCHIVE: 'publish', ERASE_USER: 'forbid', EXPORT_USER: 'offer', EXPORT_STATISTICS: 'offer',
 };
 const PLACES = [
-  'events', 'sessions', 'pending', 'dead_letters', 'undecodable_letters', 'snapshots', 'milestone_marks', 'accesses',
-  'poisoned', 'operations', 'exports', 'files', 'archived_events',
+  'events', 'sessions', 'pending', 'dead_letters', 'bundled_letters', 'undecodable_letters', 'snapshots',
+  'milestone_marks', 'accesses', 'poisoned', 'operations', 'exports', 'files', 'archived_events',
 ];
 const COPIES = ['backups', 'pubsub', 'pubsub_dead_letters'];
 const STYLES = { SUCCEEDED: 'good', COMPENSATING: 'bad', FAILED: 'bad', TIMED_OUT: 'bad' };

@@ -50,8 +50,8 @@ DECLARE
     events           jsonb := batch -> 'events';
     letters          jsonb := batch -> 'letters';
     messages         jsonb := batch -> 'messages';
-    erased_letters   integer := 0;
     erased           integer := 0;
+    erased_letters   integer;
     is_reported      boolean := batch ? 'is_reported';
     others           jsonb;            -- only if is_reported; null: there are none
     needs_row_by_row boolean := true;
@@ -59,16 +59,8 @@ DECLARE
     result           event_store.append_result;
     recorded         record;
 BEGIN
-    -- Judging a large dead letter takes seconds. Do this before the lock of the append, under a lock that keeps further
-    -- learners from being erased meanwhile.
     IF (jsonb_array_length(letters) > 0 OR batch ? 'has_reserve') AND NOT batch ? 'is_replay' THEN
         PERFORM event_store.expect_space(letters, messages);
-    END IF;
-    IF jsonb_array_length(letters) > 0 THEN
-        PERFORM pg_advisory_xact_lock_shared(hashtextextended('event_store.erased', 0));
-        IF EXISTS (SELECT FROM event_store.erased) THEN
-            SELECT d.letters, d.erased INTO letters, erased_letters FROM event_store.drop_erased_letters(letters) d;
-        END IF;
     END IF;
 
     -- Take the lock before any statement that reads, so that each statement's snapshot contains all earlier appends.
@@ -79,10 +71,9 @@ BEGIN
     IF EXISTS (SELECT FROM event_store.erased) THEN
         SELECT d.events, d.erased INTO events, erased FROM event_store.drop_erased(events) d;
         IF jsonb_array_length(letters) > 0 THEN
-            SELECT d.letters, erased_letters + d.erased INTO letters, erased_letters
-            FROM event_store.drop_letters_of_started_sessions(letters) d;
+            SELECT d.letters, d.erased INTO letters, erased_letters FROM event_store.drop_erased_letters(letters) d;
+            erased := erased + erased_letters;
         END IF;
-        erased := erased + erased_letters;
     END IF;
 
     IF batch ? 'expected_version' THEN
@@ -417,7 +408,7 @@ BEGIN
         FROM jsonb_to_recordset(letters) AS l(n int, message int, index int, kind text,
             event_id text, event_type text, reason text, payload text, attributes jsonb,
             id uuid, stored_type text, occurred_at timestamptz, data jsonb, metadata jsonb,
-            learner text, indexes jsonb)
+            learner text, indexes jsonb, owners text[])
         LEFT JOIN LATERAL (
             SELECT s.shard FROM event_store.events s
             WHERE s.event_id = l.id
@@ -429,10 +420,10 @@ BEGIN
         ) stored ON true
     ), insert_letter AS (
         INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
-            index_in_message, event_id, event_type, reason, payload, attributes, indexes, published_at, poster)
+            index_in_message, event_id, event_type, reason, payload, attributes, indexes, owners, published_at, poster)
         SELECT r.kind, r.source ->> 'topic', r.source ->> 'subscription',
             r.source ->> 'message_id', r.index, r.event_id, r.event_type, r.reason, r.payload,
-            r.attributes, r.indexes, (r.source ->> 'published_at')::timestamptz,
+            r.attributes, r.indexes, event_store.stored_owners(r.owners), (r.source ->> 'published_at')::timestamptz,
             encode(event_store.erasure_digest(r.source ->> 'poster'), 'hex')
         FROM rejected r WHERE r.stored_in IS NULL
         ORDER BY r.n
@@ -467,12 +458,15 @@ BEGIN
             USING ERRCODE = 'PR001', DETAIL = kind;
     END IF;
     INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
-        index_in_message, event_id, event_type, reason, payload, published_at, due_at, poster)
+        index_in_message, event_id, event_type, reason, payload, owners, published_at, due_at, poster)
     VALUES (kind, message ->> 'topic', message ->> 'subscription', message ->> 'message_id',
         e.index, e.event_id, e.event_type, reason,
         jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type,
             'occurred_at', to_char(e.occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
             'data', e.data, 'metadata', e.metadata)::text,
+        event_store.stored_owners(ARRAY[coalesce(
+            'learner:' || coalesce(e.data ->> 'user_id', e.metadata ->> 'user_id', e.learner),
+            'session:' || (e.data ->> 'session_id'), 'nobody')]),
         (message ->> 'published_at')::timestamptz, due_at,
         encode(event_store.erasure_digest(message ->> 'poster'), 'hex'))
     ON CONFLICT DO NOTHING;

@@ -46,14 +46,17 @@ CREATE OR REPLACE FUNCTION event_store.write_poisoned_letter(global_position big
 LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO event_store.dead_letters (kind, subscription, message_id, index_in_message,
-        event_id, event_type, reason, payload)
+        event_id, event_type, reason, owners, payload)
     SELECT 'poisoned', '', 'position-' || e.global_position, 0, e.event_id, e.event_type, '',
+        event_store.stored_owners(ARRAY[CASE WHEN e.stream_id LIKE 'learner-%'
+            THEN 'learner:' || substr(e.stream_id, length('learner-') + 1) ELSE 'nobody' END]),
         jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type,
             'occurred_at', to_char(e.occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
             'data', e.event_data, 'metadata', e.metadata)::text
     FROM event_store.events e WHERE e.global_position = write_poisoned_letter.global_position
     ON CONFLICT (subscription, message_id, index_in_message) DO UPDATE SET
-        received_at = excluded.received_at, replayed_at = NULL, discarded_at = NULL, discard_reason = NULL;
+        received_at = excluded.received_at, owners = excluded.owners, replayed_at = NULL, discarded_at = NULL,
+        discard_reason = NULL;
     PERFORM event_store.renew_poisoned_letters(ARRAY[global_position]);
 END $$;
 
@@ -181,8 +184,6 @@ DECLARE
     bundle event_store.dead_letters;
     other  event_store.dead_letters;
 BEGIN
-    -- The append takes this lock before the append lock.
-    PERFORM pg_advisory_xact_lock_shared(hashtextextended('event_store.erased', 0));
     -- Take the append lock before any row lock. A redelivery of the message takes both locks in the same order, so that
     -- it cannot deadlock with this function.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
@@ -224,7 +225,7 @@ BEGIN
         UPDATE event_store.dead_letters l
         SET index_in_message = other.index_in_message, kind = other.kind, event_id = other.event_id,
             event_type = other.event_type, reason = other.reason, payload = other.payload,
-            attributes = other.attributes, due_at = other.due_at, indexes = other.indexes
+            attributes = other.attributes, due_at = other.due_at, indexes = other.indexes, owners = other.owners
         WHERE l.letter_id = bundle.letter_id;
     END IF;
     RETURN true;

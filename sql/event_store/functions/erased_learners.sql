@@ -45,7 +45,7 @@ AS $$
 DECLARE
     deletion event_store.incoming_event;
 BEGIN
-    -- Wait for the appends that judge dead letters. Appends take both locks in the same order.
+    -- Wait for those who ask whether a learner is erased before they write.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.erased', 0));
     -- Take the append's lock, so that earlier appends are complete, and later appends read the digest.
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
@@ -144,7 +144,8 @@ BEGIN
         INSERT INTO event_store.sessions (session_id, user_id)
         SELECT encode(event_store.erasure_digest(s), 'hex'), '' FROM unnest(new_sessions) s;
         DELETE FROM event_store.pending p WHERE p.session_id = ANY (new_sessions);
-        PERFORM event_store.redact_letters_of_sessions(new_sessions);
+        PERFORM event_store.redact_letters(ARRAY(SELECT event_store.letters_with(
+            ARRAY(SELECT event_store.stored_owner(key, 'session:' || s) FROM unnest(new_sessions) s))));
     END IF;
     IF dropped <> '{}' THEN
         SELECT coalesce(jsonb_agg(i.e ORDER BY i.n), '[]') INTO events
