@@ -4,10 +4,27 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from tests.oracle.catalogue import archived
-from tests.oracle.days import day_of, last_days, stats_of, study_days, weekly_rows
-from tests.oracle.events import MEMBERSHIPS, Row, Rows, World, defines, group_name, ratio
+from tests.oracle.days import (
+    day_of,
+    days_with_rows,
+    last_days,
+    preference,
+    stats_of,
+    study_days,
+    weekly_rows,
+)
+from tests.oracle.events import (
+    MEMBERSHIPS,
+    Row,
+    Rows,
+    World,
+    defines,
+    defines_by_learner,
+    group_name,
+    ratio,
+)
 from tests.oracle.items import difficulties, item_stats, sums
-from tests.oracle.standing import folded, goal_on, streak
+from tests.oracle.standing import folded, goal_on, runs, streak
 
 DAY = timedelta(days=1)
 COUNTED = 50  # A learner's items count in this many groups: those that the learner joined last.
@@ -88,6 +105,24 @@ def counted_members(world: World) -> dict[str, list[str]]:
         for event in sorted(joins, key=lambda join: join.when)[-COUNTED:]:
             counted.setdefault(event.data["group_id"], []).append(user)
     return counted
+
+
+@defines_by_learner("member_weeks")
+def member_weeks(world: World, user_id: str) -> dict[str, Row]:
+    """Return the row of a learner who ever joined or left a group, under an empty key."""
+    days = days_with_rows(world, user_id)
+    if not days or not world.of(user_id, *MEMBERSHIPS):
+        return {}
+    last = max(days)
+    row: Row = {"last_day": last, "last_study_date": None, "run_days": None}
+    for run in runs(world, user_id)[-1:]:
+        row |= {"last_study_date": run.ends, "run_days": run.study_days}
+    for count in range(1, 8):
+        sums = stats_of(world, user_id, {last - n * DAY for n in range(count)})
+        row |= {f"answers_{count}": sums["answers"], f"correct_{count}": sums["correct_answers"]}
+    newest = datetime.max.replace(tzinfo=UTC)
+    row["timezone"], row["day_start_hour"] = preference(world, user_id, newest)
+    return {"": row}
 
 
 @defines("group_items")

@@ -92,6 +92,12 @@ SELECT group_id, user_id, is_member FROM group_members;
 -- group_names --
 SELECT group_id, user_id, group_name, named_at, named_id FROM group_names;
 
+-- member_weeks --
+SELECT user_id, '' AS one, last_day, last_study_date, run_days, answers_1, answers_2, answers_3, answers_4, answers_5,
+    answers_6, answers_7, correct_1, correct_2, correct_3, correct_4, correct_5, correct_6, correct_7,
+    day_start_hour, timezone
+FROM member_weeks;
+
 -- goals --
 SELECT user_id, event_id, occurred_at, answers_per_day, day FROM goals;
 
