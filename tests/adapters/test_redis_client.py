@@ -1,19 +1,13 @@
-"""The Redis clients have short timeouts and never read the reply to another command.
+"""The Redis client has short timeouts, and never reads the reply to another command.
 
-The query function's client avoids a failing server for a while. The blocking client also deletes
-the keys about a learner, which it finds by the learner's whole id.
+It avoids a failing server for a while. An erasure finds the keys about a learner by the whole id.
 """
 
 import asyncio
 import contextlib
-import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any, TypeVar
 
 import psutil
@@ -24,7 +18,6 @@ from hypothesis import strategies as st
 
 from progress.adapters.redis import async_client, blocking_client, commands
 from progress.adapters.redis.async_client import BatchedConnection, Client
-from progress.adapters.redis.blocking_client import BlockingClient
 from progress.adapters.redis.commands import Reply
 from progress.adapters.redis.url import parse_url
 from progress.errors import RedisUnavailable, SettingsError
@@ -114,12 +107,9 @@ def test_one_write_sends_the_commands_of_concurrent_callers() -> None:
 
 def test_a_rejected_command_does_not_fail_the_other_commands(patient_redis: str) -> None:
     written = (("LPUSH", "l", "1"), ("GET", "l"), commands.ping(), ("DEL", "l"))
-    with closing(open_client(patient_redis)) as client:
-        of_both = [with_client(patient_redis, lambda c: c.run(*written))]
-        of_both.append(client.run(*written))
-    for first, rejected, last, _ in of_both:
-        assert isinstance(rejected, Exception)
-        assert (first, last) == (1, b"PONG")
+    first, rejected, last, _ = with_client(patient_redis, lambda client: client.run(*written))
+    assert isinstance(rejected, Exception)
+    assert (first, last) == (1, b"PONG")
 
 
 _TIMEOUT_S = 0.1  # seconds
@@ -153,13 +143,15 @@ def test_callers_do_not_wait_again_for_a_server_with_invalid_replies(answer: byt
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_server_with_invalid_replies_fails_a_blocking_call_in_time(answer: bytes | None) -> None:
-    with serve(answer) as url, closing(open_client(url, _TIMEOUT_S)) as client:
+def test_maintenance_fails_in_time_if_the_server_sends_invalid_replies(
+    answer: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocking_client, "_TIMEOUT_S", _TIMEOUT_S)
+    with serve(answer) as url:
         began = time.monotonic()
-        for _ in range(3):
-            with pytest.raises(RedisUnavailable):
-                client.run(commands.ping(), commands.ping())
-        assert time.monotonic() - began < 3 * 5 * _TIMEOUT_S
+        with pytest.raises(RedisUnavailable):
+            blocking_client.check(url)
+        assert time.monotonic() - began < 5 * _TIMEOUT_S
 
 
 def test_callers_do_not_wait_while_the_client_reconnects_after_the_back_off(
@@ -274,53 +266,6 @@ def test_a_url_sets_tls_and_the_login_and_must_have_a_valid_port() -> None:
     with pytest.raises(SettingsError, match="REDIS_URL: the database") as error:
         parse_url("redis://u:1/hush@h")
     assert "hush" not in str(error.value)
-
-
-# Use the connection before and after a fork, in both processes.
-_FORK = """
-import os, sys
-from progress.adapters.redis.blocking_client import BlockingClient
-from progress.adapters.redis.url import parse_url
-
-def show_id():
-    (number,) = client.run(("CLIENT", "ID"))
-    os.write(1, b"%d\\n" % number)  # `print` may write the end of the line later than the number
-
-client = BlockingClient(parse_url(sys.argv[1]), connect_timeout_s=10, timeout_s=10)
-show_id()
-is_child = os.fork() == 0
-for number in range(200):
-    assert client.run(("ECHO", f"{is_child} {number}")) == [f"{is_child} {number}".encode()]
-show_id()
-if is_child:
-    os._exit(0)
-assert os.wait()[1] == 0
-"""
-
-
-def open_client(url: str, timeout_s: float = 10) -> BlockingClient:
-    return BlockingClient(parse_url(url), connect_timeout_s=timeout_s, timeout_s=timeout_s)
-
-
-def test_replies_without_a_command_are_not_the_replies_to_the_next_command() -> None:
-    with serve(b"+PONG\r\n+MORE\r\n") as url, closing(open_client(url)) as client:
-        assert [client.run(commands.ping()) for _ in range(3)] == [[b"PONG"]] * 3
-
-
-def test_threads_get_their_own_replies(empty_redis: str) -> None:
-    with closing(open_client(empty_redis)) as client, ThreadPoolExecutor(8) as pool:
-        replies = pool.map(lambda number: client.run(("ECHO", number), commands.ping()), range(200))
-        assert [*replies] == [[b"%d" % number, b"PONG"] for number in range(200)]
-
-
-def test_processes_share_no_connection_after_a_fork(empty_redis: str) -> None:
-    forked = subprocess.run(
-        [sys.executable, "-c", _FORK, empty_redis],
-        capture_output=True, text=True, check=False, env=os.environ,
-    )  # fmt: skip
-    assert (forked.returncode, forked.stderr) == (0, "")
-    before, *after = forked.stdout.split()
-    assert (len(after), len(set(after)), before in after) == (2, 2, True), forked.stdout
 
 
 # Ids that are prefixes, parts and patterns of each other's keys.

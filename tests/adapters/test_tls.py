@@ -11,8 +11,7 @@ import pytest
 import uvloop
 
 from progress.adapters.postgres import database, migrations
-from progress.adapters.redis import async_client, commands
-from progress.adapters.redis.blocking_client import BlockingClient
+from progress.adapters.redis import async_client, blocking_client, commands
 from progress.adapters.redis.url import parse_url
 from progress.errors import DatabaseUnavailable, RedisUnavailable, SettingsError
 from progress.local import ports, postgres
@@ -69,11 +68,6 @@ def answers_the_query_function(url: str) -> bool:
     return uvloop.run(ping())
 
 
-def answers_the_others(url: str) -> bool:
-    with closing(BlockingClient(parse_url(url), connect_timeout_s=10, timeout_s=10)) as client:
-        return client.run(commands.ping()) == [b"PONG"]
-
-
 @pytest.mark.parametrize("is_checked", [True, False])
 def test_redis_is_trusted_if_the_authority_in_the_url_signed_the_certificate(
     memorystore: str, authority: tls_certificates.Authority, named: str, *, is_checked: bool
@@ -82,14 +76,14 @@ def test_redis_is_trusted_if_the_authority_in_the_url_signed_the_certificate(
     if is_checked and named != HOST:
         check_is_not_trusted(url)
     else:
-        assert answers_the_others(url)
+        blocking_client.check(url)
         assert answers_the_query_function(url)
 
 
 def check_is_not_trusted(url: str) -> None:
     """Assert that no client connects to the server."""
     with pytest.raises(RedisUnavailable, match="certificate"):
-        answers_the_others(url)
+        blocking_client.check(url)
     with pytest.raises(RedisUnavailable):
         answers_the_query_function(url)
 
@@ -117,7 +111,7 @@ def test_either_of_two_authorities_is_trusted(
 ) -> None:
     both = tls_certificates.Authority().pem + "\n" + authority.pem
     url = f"{memorystore}?ssl_check_hostname=false&ssl_ca_data={quote(both, safe='')}"
-    assert answers_the_others(url)
+    blocking_client.check(url)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Redis: the commands, a blocking and an asynchronous client, and the keys and channels."""
+"""Redis: the commands and keys, an asynchronous client, and maintenance."""

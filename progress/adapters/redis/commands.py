@@ -15,7 +15,6 @@ Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
 
 _POSTER_TTL_S = 40 * 24 * 3600
 ANNOUNCED_TTL_S = 600
-_KEYS_PER_CALL = 1_000
 
 # The number of parts before and after the learner's id in the keys of each kind.
 _PARTS = {
@@ -114,6 +113,10 @@ def announce(
     return ("HSETNX", key, event_id, data), ("EXPIRE", key, ANNOUNCED_TTL_S), ("HVALS", key)
 
 
+def drop_announced(user_id: str, scope: str) -> Command:
+    return ("DEL", announced_key(user_id, scope))
+
+
 def withdraw(user_id: str, scope: str, event_id: str) -> Command:
     return ("HDEL", announced_key(user_id, scope), event_id)
 
@@ -129,21 +132,6 @@ def check_writes() -> Command:
 def ping() -> Command:
     """Check that Redis responds; the reply comes after all earlier commands were run."""
     return ("PING",)
-
-
-def list_keys(cursor: bytes) -> Command:
-    """List about 1,000 keys; the reply is the next cursor, b"0" at the end, and the keys."""
-    return ("SCAN", cursor, "COUNT", _KEYS_PER_CALL)
-
-
-def delete_keys(keys: Sequence[bytes | str]) -> Command:
-    """Delete keys; the reply is their number."""
-    return ("DEL", *keys)
-
-
-def delete_everything() -> Command:
-    """Delete all keys of the database."""
-    return ("FLUSHDB",)
 
 
 def operation_name(commands: Sequence[Command]) -> str:

@@ -50,22 +50,21 @@ class _Tls(redis.asyncio.SSLConnection):
         self.ssl_context.context = tls
 
 
-def create_blocking_pool(
-    address: Address, *, connect_timeout_s: float, timeout_s: float
-) -> redis.ConnectionPool:
-    """Return a pool for several threads; it may be created before the process forks."""
+def create_blocking(address: Address, timeout_s: float) -> redis.Redis:
+    """Return a client that waits at most `timeout_s` for a connection, and for data of a reply."""
     kind: type[redis.Connection | redis.UnixDomainSocketConnection] = redis.Connection
     if address.path is not None:
         kind = redis.UnixDomainSocketConnection
     elif address.tls:
         kind = _BlockingTls
-    return redis.ConnectionPool(
+    pool = redis.ConnectionPool(
         connection_class=kind,
-        socket_connect_timeout=connect_timeout_s,
+        socket_connect_timeout=timeout_s,
         socket_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
         **_options(address),
     )
+    return redis.Redis.from_pool(pool)
 
 
 def create_async(address: Address) -> AbstractConnection:

@@ -109,8 +109,8 @@ class Announcements:
         try:
             is_new, _, contents = await redis.run(*announce)
             if not isinstance(contents, list):  # the key holds a value of another type
-                key = commands.announced_key(event.user_id, scope)
-                _, is_new, _, contents = await redis.run(commands.delete_keys([key]), *announce)
+                drop = commands.drop_announced(event.user_id, scope)
+                _, is_new, _, contents = await redis.run(drop, *announce)
         except RedisUnavailable:
             is_new = contents = None
         if isinstance(is_new, int) and isinstance(contents, list):
