@@ -14,20 +14,13 @@ import pytest
 
 from progress.adapters.redis import async_client, blocking_client, commands
 from progress.adapters.redis.async_client import Client
-from progress.errors import (
-    CopiesUnavailable,
-    RateLimited,
-    RedisUnavailable,
-)
+from progress.errors import CopiesUnavailable, RateLimited, RedisUnavailable
 from progress.local import ports
-from progress.projections.projector import Projector
 from progress.query.http import app
 from tests.conftest import Store
 from tests.support import cache_instances, sample_events
 from tests.support.cache_instances import NOW, Valkey
-from tests.support.stage import append
 
-_SCHEMA = "progress_1"
 ANN = cache_instances.all_keys("ann")
 
 
@@ -134,8 +127,7 @@ def test_results_are_those_of_the_database(store: Store, own: Valkey, name: str)
         for _ in range(20):
             instance.run(instance.cache.lookup("caller", ANN, at=NOW))
         assert time.monotonic() - began < 10 * timeout_s(name)
-        append(connection, sample_events.lesson("ann", 4))
-        Projector(connection).catch_up_all()
+        cache_instances.fold(connection, *sample_events.lesson("ann", 4))
         newest = instance.get(*ANN)
         assert newest == instance.read(*ANN) != before
         CONDITIONS[name].end(own)

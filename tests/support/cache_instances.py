@@ -51,7 +51,7 @@ def populate(store: Store, *users: str) -> Iterator[Connection]:
 
 
 def fold(connection: Connection, *events: Envelope) -> None:
-    """Append and fold these events, and publish the changes."""
+    """Append and fold these events."""
     append(connection, list(events))
     Projector(connection).catch_up_all()
 
@@ -60,16 +60,17 @@ def do_nothing() -> None:
     """Do nothing: the default action before and after a computation."""
 
 
-class CountingReader(Reader):
-    """A reader that records the statements that it runs."""
+def record_statements(reader: Reader) -> list[str]:
+    """Return a list that collects the text of each statement that the reader runs from now on."""
+    statements: list[str] = []
+    run = reader._run
 
-    def __init__(self, url: str):
-        super().__init__(url)
-        self.statements: list[str] = []
+    async def record(statement: NumberedStatement, parameters: Parameters) -> list[Any]:
+        statements.append(statement.text)
+        return await run(statement, parameters)
 
-    async def _run(self, statement: NumberedStatement, parameters: Parameters) -> list[Any]:
-        self.statements.append(statement.text)
-        return await super()._run(statement, parameters)
+    reader._run = record  # type: ignore[method-assign]
+    return statements
 
 
 class Instance:
@@ -87,7 +88,8 @@ class Instance:
         timeout_s: float = 10.0,
     ):
         self._runner = asyncio.Runner()
-        self.reader = CountingReader(database)
+        self.reader = Reader(database)
+        self.statements = record_statements(self.reader)
         self.queries = Queries(self.reader)
         self.redis = Client(redis, timeout_s=timeout_s) if redis else None
         self.limiter = RateLimiter(self.redis, per_minute)

@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 
 from progress.adapters import request_scope
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.statements import NumberedStatement
 from progress.event_store import dead_letters
 from progress.projections import batch, rebuild, replay
 from progress.projections.projector import SHARDS, Projector
@@ -24,7 +22,7 @@ from progress.query.cache import keys as cache_keys
 from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.cache.versions import ProjectedTo
 from progress.query.graphql.schema import FIELDS
-from progress.query.read_models.reader import Parameters, Reader, open_reader
+from progress.query.read_models.reader import open_reader
 from tests.conftest import Store
 from tests.support import api, cache_instances, cli, model_rows, sample_events
 from tests.support.api import Api, Body
@@ -218,22 +216,9 @@ def test_a_response_includes_the_position_of_the_projections(
     assert (projected_to["position"], datetime.fromisoformat(projected_to["time"])) == tuple(head)
 
 
-def record_statements(reader: Reader) -> list[str]:
-    """Return a list that collects the text of each statement that the reader runs from now on."""
-    statements: list[str] = []
-    run = reader._run
-
-    async def record(statement: NumberedStatement, parameters: Parameters) -> list[Any]:
-        statements.append(statement.text)
-        return await run(statement, parameters)
-
-    reader._run = record  # type: ignore[method-assign]
-    return statements
-
-
 def test_an_operation_reads_the_versions_once_before_it_looks_at_the_cache(apis: list[Api]) -> None:
     one, _ = apis
-    statements = record_statements(one.reader)
+    statements = cache_instances.record_statements(one.reader)
     one.post("{ projectionStatus { name } }")  # reads the position, which is known for a second
     for result, read in (("MISS", ["versions", "daily_stats"]), ("HIT", ["versions"])):
         statements.clear()
@@ -465,7 +450,7 @@ def test_a_hundred_calls_within_a_second_share_one_statement(
             await asyncio.gather(*(alone.cache.versions.projected_to() for _ in range(50)))
 
     alone.run(hundred())
-    assert len(alone.reader.statements) == 1
+    assert len(alone.statements) == 1
 
 
 @pytest.mark.usefixtures("always_read")
@@ -488,7 +473,7 @@ ACTIONS = ("study", "study", "describe", "move", "run", "run", "evict", "nothing
 
 
 class Learner:
-    """A learner whose methods are the test's actions. Most actions publish a change to Redis."""
+    """A learner whose methods are the test's actions."""
 
     def __init__(self, connection: Connection, server: "redis.Redis") -> None:
         self.name = f"learner {next(_numbers)}"
@@ -496,22 +481,22 @@ class Learner:
         self._numbers = itertools.count()
 
     def study(self) -> None:
-        self._fold(sample_events.lesson(self.name, next(self._numbers)))
+        fold(self._connection, *sample_events.lesson(self.name, next(self._numbers)))
 
     def describe(self) -> None:
         number = next(self._numbers)
         level = ("A1", "B2", "C1")[number % 3]
-        self._fold(
-            [sample_events.item_published(f"i{number % 4}", level, at=NOW + timedelta(days=number))]
-        )
+        at = NOW + timedelta(days=number)
+        fold(self._connection, sample_events.item_published(f"i{number % 4}", level, at=at))
 
     def move(self) -> None:
         data = {"user_id": self.name, "timezone": "Pacific/Apia", "day_start_hour": 3}
         at = sample_events.BEGIN + timedelta(days=next(self._numbers))
-        self._fold([sample_events.envelope("UserPreferencesChanged", data, at=at)])
+        fold(self._connection, sample_events.envelope("UserPreferencesChanged", data, at=at))
 
     def vanish(self) -> None:
-        self._fold([sample_events.envelope("UserDeleted", {"user_id": self.name}, at=NOW)])
+        data = {"user_id": self.name}
+        fold(self._connection, sample_events.envelope("UserDeleted", data, at=NOW))
 
     def run(self) -> None:
         batch.run(self._connection)
@@ -523,10 +508,6 @@ class Learner:
 
     def nothing(self) -> None:
         pass
-
-    def _fold(self, events: list[sample_events.Envelope]) -> None:
-        append(self._connection, events)
-        Projector(self._connection).catch_up_all()
 
 
 @settings(max_examples=2 * settings().max_examples)
@@ -575,7 +556,7 @@ def test_a_hundred_concurrent_requests_share_one_statement(one: Instance, key: C
     answers = one.run(hundred())
     assert all(answer == answers[0] for answer in answers)
     assert one.computations == 1
-    assert len(one.reader.statements) == 2  # the other one reads the versions
+    assert len(one.statements) == 2  # the other one reads the versions
 
 
 def test_requests_share_a_computation_without_redis(store: Store, populated: Connection) -> None:
@@ -585,14 +566,14 @@ def test_requests_share_a_computation_without_redis(store: Store, populated: Con
             await asyncio.gather(*(one.get_async(KEY) for _ in range(100)))
 
         one.run(hundred())
-        assert one.computations == len(one.reader.statements) == 1
+        assert one.computations == len(one.statements) == 1
 
 
 class Slow:
     """A computation that ends when the test sets `end`."""
 
-    def __init__(self, one: Instance, error: Exception | None = None) -> None:
-        self._one, self._error = one, error
+    def __init__(self, one: Instance) -> None:
+        self._one = one
         self.running, self.end = asyncio.Event(), asyncio.Event()
 
     async def compute(self) -> bytes:
@@ -600,8 +581,6 @@ class Slow:
         data = await read(self._one)
         self.running.set()
         await self.end.wait()
-        if self._error:
-            raise self._error
         return data
 
     async def get(self) -> bytes:
