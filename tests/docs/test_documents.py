@@ -65,13 +65,6 @@ def test_the_glossary_has_the_words_and_rules_of_the_page() -> None:
     }
 
 
-def _list_tracked() -> list[str]:
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return listed.stdout.splitlines()
-
-
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 

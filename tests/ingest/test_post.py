@@ -125,9 +125,6 @@ def test_entries_are_erased_with_the_start_of_their_session_whatever_their_fault
     assert [reason for _, reason, *_ in letters(store)] == ["erased"]
 
 
-OTHER = "expected the same content as the first event with this event_id - at $.event_id"
-
-
 FUTURE = "expected a time at most 10 minutes ahead of the clock - at $.occurred_at"
 TIME = re.compile(r", which shows (\S+)")
 

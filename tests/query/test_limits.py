@@ -266,7 +266,6 @@ def test_documents_are_not_parsed_after_the_caller_has_exceeded_the_rate_limit()
         assert documents.lookup(fresh, introspection=True) is not None
 
 
-LIMIT = 4 << 20  # bytes
 WIDE = "\U0001f600"  # a text with this character has 4 bytes per character
 DAYS = 'dailyStats(from: "2024-01-01", to: "2024-01-02") { date }'
 CONDITIONS = "abcd"

@@ -22,10 +22,6 @@ from tests.query.test_accesses import write_field
 from tests.support import api, http_client, rows_by_hand, token_issuer
 from tests.support.api import Api, QueryClient
 
-DAYS = """query ($user: ID, $from: Date!, $to: Date!, $fill: Boolean) {
-  dailyStats(userId: $user, from: $from, to: $to, zeroFill: $fill) { date answers accuracyRate }
-}"""
-
 
 def learner_fields(operation: str) -> dict[str, GraphQLField]:
     """Return the queries or the mutations about a learner by name."""

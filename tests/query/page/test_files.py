@@ -159,7 +159,6 @@ TEXTS = {
     language: json.loads((static_page.FOLDER / f"{language}.json").read_text(encoding="utf-8"))
     for language in static_page.LANGUAGES
 }
-_CALL = re.compile(r"\b(?:t|parts|textOf)\(\s*(.+?)(?:, \{|, '|\)|$)", re.MULTILINE)
 _KEY = re.compile(r"'([a-z]\w*(?:\.\w+)+)'|`([a-z]\w*(?:\.[\w.]*))\$\{")
 _FORMS = {"one", "other"}
 
