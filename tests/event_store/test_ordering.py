@@ -1,9 +1,7 @@
 """After a reader has read up to a position, no event appears at or below that position."""
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import pytest
 
@@ -91,29 +89,3 @@ def test_a_hanging_transaction_that_appends_nothing_does_not_block_appends_or_re
     log.append(writer, [events(2, "a")])
     assert positions(reader) == [1, 2]
     hung.run("ROLLBACK")
-
-
-def test_a_reader_sees_every_event_of_four_concurrent_writers(store: Store) -> None:
-    total, size = 20_000, 250
-    with closing(store.connect()) as reader, ThreadPoolExecutor(4) as pool:
-        stopped = threading.Event()
-        writing = [pool.submit(write, store, f"w{n}", total // 4, size) for n in range(4)]
-        for future in writing:
-            future.add_done_callback(lambda done: stopped.set() if done.exception() else None)
-        seen = 0
-        while seen < total and not stopped.is_set():
-            read = positions(reader, seen)
-            assert read == list(range(seen + 1, seen + 1 + len(read)))
-            seen += len(read)
-        for future in writing:
-            future.result()
-        assert reader.run("SELECT count(*), count(DISTINCT event_id) FROM event_store.events") == [
-            [total, total]
-        ]
-
-
-def write(store: Store, learner: str, count: int, size: int) -> None:
-    with closing(store.connect()) as connection:
-        connection.run("SET synchronous_commit = off")
-        for _ in range(count // size):
-            log.append(connection, [events(size, learner)])
