@@ -1,11 +1,8 @@
 """The ingest function: its responses, the stored events, and the shards that it wakes."""
 
-import itertools
 import json
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,10 +11,9 @@ from werkzeug.test import Client
 
 from progress.adapters.postgres import database
 from tests.conftest import Store
-from tests.support import function_process, http_client, model_rows, pushes
+from tests.support import function_process, model_rows, pushes
 from tests.support.envelopes import session_started
 from tests.support.fake_publisher import FakePublisher
-from tests.support.function_process import FunctionProcess
 from tests.support.postgres_servers import OwnServer
 from tests.support.pushes import PUBLISHED, encode_push
 
@@ -179,54 +175,6 @@ def test_ingest_rejects_pushes_while_the_database_is_down_and_accepts_them_after
         own_server.start()
         assert {running.post(body) for body in bodies} == {204}
     assert count(own_server.url) == len(bodies)
-
-
-def accepts(running: FunctionProcess, body: bytes) -> bool:
-    """Push the body or, if it is an array, post it; return whether ingest has acknowledged it."""
-    path = "/events" if body[:1] == b"[" else "/"
-    return http_client.push(running.port, body, path=path) in (200, 204)
-
-
-def test_no_event_is_lost_or_repeated_if_ingest_is_killed_during_deliveries(store: Store) -> None:
-    batches = [[session_started() for _ in range(5)] for _ in range(300)]
-    posts = [json.dumps(batch).encode() for batch in batches[::2]]
-    pushed = [encode_push(batch) for batch in batches[1::2]]
-    bodies = [*itertools.chain.from_iterable(zip(posts, pushed, strict=True))]
-    waiting, accepted = list(bodies), threading.Semaphore(0)
-    environment = {"DATABASE_URL": store.url, "K_SERVICE": "ingest"}  # posts need no token
-    with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
-
-        def start(port: int = 0) -> FunctionProcess:
-            return stack.enter_context(function_process.run("ingest", environment, port=port))
-
-        running = start()
-
-        def deliver() -> None:
-            while waiting:
-                try:
-                    body = waiting.pop()
-                except IndexError:
-                    return
-                if accepts(running, body):
-                    accepted.release()
-                else:
-                    waiting.append(body)
-
-        for _ in range(3):
-            senders = [pool.submit(deliver) for _ in range(8)]
-            for _ in range(40):
-                accepted.acquire(timeout=30)
-            running.kill()  # the senders keep sending to the closed port
-            running = start(running.port)
-        for sender in senders:
-            sender.result()
-        deliver()
-        assert all(accepts(running, body) for body in bodies[100:200])
-    assert count(store.url) == 5 * len(bodies)
-    with closing(store.connect()) as connection:
-        assert connection.run(
-            "SELECT max(global_position), count(DISTINCT event_id) FROM event_store.events"
-        ) == [[5 * len(bodies)] * 2]
 
 
 @pytest.fixture
