@@ -50,14 +50,6 @@ def test_each_function_opens_at_most_five_connections_to_neon(dev: Resources) ->
         assert 0 < most * of_an_instance <= 5, name
 
 
-def test_cloud_sql_logs_connections_and_locks_and_no_statement(prod: Resources) -> None:
-    (settings,) = prod.one("google_sql_database_instance")["settings"]
-    flags = {flag["name"]: flag["value"] for flag in settings["database_flags"]}
-    logged = ("checkpoints", "connections", "disconnections", "lock_waits")
-    assert {flags[f"log_{name}"] for name in logged} == {"on"}
-    assert flags["log_min_duration_statement"] == "-1"
-
-
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_the_connection_limit_covers_all_instances_during_a_release(
     environments: Environments, moving: Deployment, environment: str

@@ -47,23 +47,6 @@ def test_only_the_services_and_jobs_that_use_a_secret_may_read_it(
         assert grant["member"] == accounts[key.partition(":")[2]]["member"]
 
 
-@pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_secrets_are_stored_in_the_region_and_reads_are_logged(
-    environments: Environments, environment: str
-) -> None:
-    resources = environments[environment].applied
-    for secret in resources.of("google_secret_manager_secret", "this").values():
-        (replication,) = secret["replication"]
-        replicas = replication["user_managed"][0]["replicas"]
-        assert [replica["location"] for replica in replicas] == ["europe-west1"]
-    audited = {
-        config["service"].partition(".")[0]: {log["log_type"] for log in config["audit_log_config"]}
-        for config in resources.of("google_project_iam_audit_config").values()
-    }
-    # The buckets have learners' data: the archive, the backups and the exports.
-    assert audited == {"secretmanager": {"DATA_READ"}, "storage": {"DATA_READ", "DATA_WRITE"}}
-
-
 def test_no_two_secrets_have_the_same_value(dev: Resources, prod: Resources) -> None:
     for resources in (dev, prod):
         held = [
