@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 import jwt
 import psutil
 import pytest
-import redis
 from typer.testing import CliRunner
 
 from progress import __version__, settings
@@ -215,10 +214,7 @@ def test_a_stack_starts_and_counts_events_and_leaves_no_process_behind(stack: St
     cli.expect_failure(stack.run("dead-letters", "replay", number), "stays")
     assert stack.run("dead-letters", "discard", number, "--reason", "a test").returncode == 0
     assert json.loads(stack.run("status", "--json").stdout)["dead_letters"] == 1
-    with redis.Redis.from_url(env["redis_url"]).monitor() as monitor:
-        assert stack.run("rebuild").returncode == 0
-        while ":schema" not in monitor.next_command()["command"]:
-            pass  # wait until `progress rebuild` has also published to Redis
+    assert stack.run("rebuild").returncode == 0
     assert_an_analyst_sees(env["database_url"], "u")
 
     assert stack.run("down").returncode == 0

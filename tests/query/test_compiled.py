@@ -47,7 +47,7 @@ from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from tests.conftest import Store
-from tests.support import rows_by_hand
+from tests.support import event_loop, rows_by_hand
 from tests.support.api import QUERY, select_all
 from tests.support.event_logs import Disturbance
 from tests.support.postgres_servers import EMBEDDED, Server
@@ -403,8 +403,7 @@ class Both:
         """Close the connections and the loop."""
         if self._redis:
             self._runner.run(self._redis.close())
-        self._runner.run(self._reader.close())
-        self._runner.close()
+        event_loop.close(self._runner, self._reader.close)
 
 
 @pytest.fixture(scope="module")

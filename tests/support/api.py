@@ -16,7 +16,7 @@ from progress.query.http.app import QueryApi
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
 from progress.settings import Settings
-from tests.support import http_client, token_issuer
+from tests.support import event_loop, http_client, token_issuer
 from tests.support.token_issuer import Issuer
 
 Body = dict[str, Any]
@@ -128,10 +128,8 @@ class Api:
 
     def close(self) -> None:
         """Close the connections and the loop."""
-        if redis := self._api._redis:
-            self._runner.run(redis.close())
-        self._runner.run(self.reader.close())
-        self._runner.close()
+        redis = self._api._redis
+        event_loop.close(self._runner, self.reader.close, *([redis.close] if redis else []))
 
 
 def headers(user: str = "ann", roles: Any = None, **more: str) -> dict[str, str]:
@@ -169,8 +167,7 @@ class QueryClient:
 
     def close(self) -> None:
         """Close the connections and the loop."""
-        self._runner.run(self._reader.close())
-        self._runner.close()
+        event_loop.close(self._runner, self._reader.close)
 
 
 def plain(row: msgspec.Struct | None) -> dict[str, Any] | None:

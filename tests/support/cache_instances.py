@@ -31,7 +31,7 @@ from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Parameters, Reader
 from progress.query.read_models.rows import PeriodLength
 from tests.conftest import Store
-from tests.support import plain_fields, sample_events
+from tests.support import event_loop, plain_fields, sample_events
 from tests.support.sample_events import Envelope
 from tests.support.stage import append, connect
 
@@ -135,10 +135,8 @@ class Instance:
         return self.run(read_all())
 
     def close(self) -> None:
-        if self.redis:
-            self.run(self.redis.close())
-        self._runner.run(self.reader.close())
-        self._runner.close()
+        redis = [self.redis.close] if self.redis else []
+        event_loop.close(self._runner, self.reader.close, *redis)
 
 
 SELECTION = "all:all{}"
