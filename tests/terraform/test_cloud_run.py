@@ -1,5 +1,6 @@
-"""The planned functions and jobs: what they need, and what a release or an apply leaves."""
+"""The planned functions and jobs: who calls them, and what they need."""
 
+import ipaddress
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from tests.support.cloud_run import (
     template,
     templates,
 )
+from tests.support.terraform import ENVIRONMENTS, NOT_DEV
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Values, find_attributes
 
@@ -68,6 +70,21 @@ def test_staging_has_the_products_and_the_settings_of_production(
         assert secret_ids(staging, part) == secret_ids(prod, part)
 
 
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_only_query_accepts_requests_from_the_internet(
+    environments: Environments, environment: str
+) -> None:
+    services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
+    assert {
+        name: service["ingress"].removeprefix("INGRESS_TRAFFIC_")
+        for name, service in services.items()
+    } == {
+        "ingest": "INTERNAL_ONLY",
+        "project": "INTERNAL_ONLY",
+        "query": "ALL" if environment == "dev" else "INTERNAL_LOAD_BALANCER",
+    }
+
+
 def test_only_query_allows_callers_without_a_google_account(deployment: Deployment) -> None:
     services = deployment.applied.of("google_cloud_run_v2_service", "function")
     assert {n for n, service in services.items() if service["invoker_iam_disabled"]} == {"query"}
@@ -104,6 +121,20 @@ def test_the_rebuild_job_has_memory_for_the_data_of_duckdb(deployment: Deploymen
     job = deployment.applied.of("google_cloud_run_v2_job", "job")["rebuild"]
     memory = only(container(job)["resources"])["limits"]["memory"]
     assert int(memory.removesuffix("Gi")) >= 3 * int(buckets._MEMORY.removesuffix("GB"))
+
+
+@pytest.mark.parametrize("environment", NOT_DEV)
+def test_the_network_has_addresses_for_all_instances_during_a_release(
+    environments: Environments, environment: str
+) -> None:
+    """Blue and green both use two addresses per instance, and Cloud Run releases them late."""
+    resources = environments[environment].applied
+    instances = sum(
+        only(service["scaling"])["max_instance_count"]
+        for service in resources.of("google_cloud_run_v2_service", "function").values()
+    )
+    subnetwork = resources["google_compute_subnetwork.this[0]"]["ip_cidr_range"]
+    assert ipaddress.ip_network(subnetwork).num_addresses > 8 * instances
 
 
 @pytest.mark.exhaustive
