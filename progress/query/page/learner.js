@@ -15,7 +15,7 @@ import { newsRange } from './news.js';
 import { isAway, onPresence } from './presence.js';
 import { Subscription } from './stream.js';
 import { ask, on, pastDay, presentDay, select } from './then.js';
-import { calendarYear, monthEnds } from './year.js';
+import { calendarYear, daysOutside, monthEnds } from './year.js';
 
 // Intervals in milliseconds.
 const MINUTE = 30_000; // Between two looks at the clock.
@@ -281,23 +281,23 @@ export class Learner extends Dashboard {
     if (!pastDay()) this.drawYear();
   }
 
-  isOutsideRange() {
-    const { from, to } = range();
-    return this.span.from < from || this.span.to > `${Number(to.slice(0, 4)) + 1}-01-06`;
-  }
-
-  /** Load a year outside of the query's range: an older year, or any year if the browser's clock is wrong. */
+  /**
+   * Load the grid's days outside of the query's range: an older year, in the first days of a year the beginning of the
+   * last twelve months, or any days if the browser's clock is wrong.
+   */
   async loadYear() {
-    if (!this.isOutsideRange()) return;
+    const missing = daysOutside(range(), this.span, this.data.day);
+    if (!missing) return;
     const { year, day } = this.view;
     this.view.loading = this.years.has(year) ? null : year;
     this.draw();
     try {
-      const { data } = await ask(EARLIER_QUERY, { user: this.user, ...this.span });
+      const { data } = await ask(EARLIER_QUERY, { user: this.user, ...missing });
       this.years.set(year, data);
       this.addYear(data);
       const isUntouched = this.view.year === year && this.view.day === day; // otherwise, the user has chosen a day
-      if (isUntouched && this.view.loading === year) this.view.day = this.lastDay();
+      const isOlder = year !== 'recent'; // the last twelve months have their day already
+      if (isOlder && isUntouched && this.view.loading === year) this.view.day = this.lastDay();
     } finally {
       if (this.view.loading === year) this.view.loading = null; // otherwise, another year is loading
     }

@@ -211,3 +211,10 @@ export function clampDay(day, { from, to }, today) {
   const last = to < today ? to : today;
   return day < from ? from : day > last ? last : day;
 }
+
+/** The days of a span, up to today, that are before or after a range; null if the range has all of them. */
+export function daysOutside(range, span, today) {
+  const last = clampDay(span.to, span, today);
+  if (span.from < range.from) return { from: span.from, to: last < range.from ? last : dayAfter(range.from, -1) };
+  return last > range.to ? { from: span.from > range.to ? span.from : dayAfter(range.to, 1), to: last } : null;
+}

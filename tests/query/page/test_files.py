@@ -771,6 +771,40 @@ def test_the_page_says_for_a_week_what_a_study_day_is_now(evaluate: Evaluate) ->
     assert [told in text for text in texts] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("year", "day", "missing"),
+    [  # the range has 2026 and 2027
+        ("recent", "2027-01-01", ("2025-12-29", "2025-12-31")),  # a Friday
+        ("recent", "2027-01-03", ("2025-12-29", "2025-12-31")),
+        ("recent", "2027-01-04", None),  # 53 weeks since 5 January 2026
+        ("recent", "2026-12-31", ("2025-12-29", "2025-12-31")),  # it is 2027 elsewhere
+        ("recent", "2027-12-31", None),  # its last week ends in 2028
+        (2027, "2027-01-01", None),
+        (2026, "2027-01-01", None),
+        (2025, "2027-01-01", ("2025-01-01", "2025-12-31")),
+        # The browser's clock is a week, or years, slow; or years fast.
+        ("recent", "2028-01-02", ("2028-01-01", "2028-01-02")),
+        ("recent", "2035-06-01", ("2034-05-29", "2035-06-01")),
+        (2035, "2035-06-01", ("2035-01-01", "2035-06-01")),
+        ("recent", "2016-06-01", ("2015-06-01", "2016-06-01")),
+    ],
+)
+def test_only_days_that_the_first_query_does_not_have_are_loaded_for_the_grid(
+    evaluate: Evaluate, year: str | int, day: str, missing: tuple[str, str] | None
+) -> None:
+    found = evaluate(
+        """
+        const { daysOutside, spanOf } = await import('./page/year.js');
+        const { YEAR: year, DAY: day } = process.env;
+        const range = { from: '2026-01-01', to: '2027-12-31' };
+        print(daysOutside(range, spanOf(year === 'recent' ? year : Number(year), day), day));
+        """,
+        YEAR=f"{year}",
+        DAY=day,
+    )
+    assert found == (missing and dict(zip(("from", "to"), missing, strict=True)))
+
+
 def test_days_with_many_answers_have_the_darkest_shade_and_no_shade_is_skipped(
     evaluate: Evaluate,
 ) -> None:

@@ -508,7 +508,8 @@ def test_an_earlier_year_is_loaded_on_demand(visit: Visits, demo: Stack) -> None
     demo.progress("publish", "-", "--wait", text="\n".join(lines))
     visitor = visit()
     page = visitor.open(user)
-    assert not [query for query in visitor.queries() if "Earlier" in str(query.post_data)]
+    first_day = f"{long_ago.year}-01-01"
+    assert not [query for query in visitor.queries() if first_day in str(query.post_data)]
     answer_together(page, last_year=long_ago.year)
     for _ in range(7):  # before the last twelve months comes the current year
         page.get_by_role("button", name="Year before").click()
@@ -526,6 +527,22 @@ def test_a_wrong_browser_clock_does_not_hide_study_days(visit: Visits, year: int
     visitor = visit()
     visitor.page.clock.set_fixed_time(f"{year}-06-01T12:00:00Z")
     expect(visitor.open().get_by_role("region", name="The year")).to_contain_text("61 study days")
+
+
+def test_days_before_the_page_s_own_range_change_neither_today_s_numbers_nor_the_selected_day(
+    visit: Visits, demo: Stack
+) -> None:
+    user = browser.create_learner(demo, ago=timedelta(days=1))
+    visitor = visit()
+    # At New Year, the twelve months of the grid begin before the last calendar year.
+    visitor.page.clock.set_fixed_time(f"{datetime.now(UTC).year + 1}-01-01T12:00:00Z")
+    page = visitor.open(user)
+    expect(page.get_by_role("region", name="The year")).to_contain_text("1 study day, 4 answers.")
+    expect(page.locator("#live")).to_have_text("Live")
+    demo.publish(*browser.lesson(user, 5))
+    expect(page.locator("#chosen-day")).to_contain_text("5 answers")
+    announcement = "Updated: 5 answers today, a streak of 2 days."
+    expect(page.get_by_role("status")).to_have_text(announcement)
 
 
 ITEMS = "#/items"
