@@ -45,6 +45,11 @@ class RateLimiter:
         self._redis, self._most, self._counted = redis, most, counted
         self._window = 0  # the clock minute, hour or day to which `_counts` belongs
         self._counts: dict[str, int] = {}
+        self._exceeding: set[str] = set()  # callers who have exceeded the limit in this window
+
+    def has_exceeded(self, caller: str, at: datetime) -> bool:
+        """Return whether this instance has rejected the caller in this minute, hour or day."""
+        return self._window == self._window_of(at) and caller in self._exceeding
 
     async def count(self, caller: str, at: datetime, number: int = 1) -> None:
         """Count what a caller does; raise RateLimited above the limit."""
@@ -69,18 +74,24 @@ class RateLimiter:
         if reply == number and self._redis:
             key, _, seconds = self._counted
             self._redis.send(commands.expire_count(key, caller, self._window_of(at), 2 * seconds))
-        return self._check(reply, at)
+        return self._check(reply, caller, at)
 
     def count_locally(self, caller: str, at: datetime, number: int = 1) -> int:
         """Count what a caller does in this instance; raise RateLimited above the limit."""
+        self._begin_window(at)
+        self._counts[caller] = self._counts.get(caller, 0) + number
+        return self._check(self._counts[caller], caller, at)
+
+    def _begin_window(self, at: datetime) -> None:
         if self._window != self._window_of(at):
             self._window = self._window_of(at)
             self._counts.clear()
-        self._counts[caller] = self._counts.get(caller, 0) + number
-        return self._check(self._counts[caller], at)
+            self._exceeding.clear()
 
-    def _check(self, count: int, at: datetime) -> int:
+    def _check(self, count: int, caller: str, at: datetime) -> int:
         if count > self._most:
+            self._begin_window(at)
+            self._exceeding.add(caller)
             seconds = self._counted.seconds - int(at.timestamp()) % self._counted.seconds
             why = f"expected at most {self._most} {self._counted.name}: wait {seconds} seconds"
             raise RateLimited(why, seconds)

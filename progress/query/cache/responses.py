@@ -84,15 +84,17 @@ class ResponseCache:
                 self._limiter.count_locally(caller, at, requests)
             await asyncio.sleep(0)  # let requests that arrive together share their computations
             return lookup
-        reading = self.versions.read(keys, at) if keys else None
+        # A caller who is over the limit costs no statement.
+        is_rejected = bool(requests) and self._limiter.has_exceeded(caller, at)
+        reading = None if is_rejected or not keys else self.versions.read(keys, at)
         try:
             replies = await self._run_pipeline(self._redis, lookup, caller, keys, requests)
         except BaseException:
             if reading:
                 reading.cancel()
             raise
-        if reading:
-            await self._use_entries(lookup, keys, reading, replies)
+        if keys:
+            await self._use_entries(lookup, keys, reading or self.versions.read(keys, at), replies)
         return lookup
 
     async def get_or_compute(self, lookup: Lookup, key: CacheKey, compute: Compute) -> bytes:

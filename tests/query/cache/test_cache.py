@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from progress.adapters import request_scope
 from progress.adapters.postgres.database import Connection
+from progress.errors import RateLimited
 from progress.event_store import dead_letters
 from progress.projections import batch, rebuild, replay
 from progress.projections.projector import SHARDS, Projector
@@ -226,6 +227,21 @@ def test_an_operation_reads_the_versions_once_before_it_looks_at_the_cache(apis:
         assert cache_result(one.post(f"{{ {DAYS} }}")) == result
         named = [next(each for each in TABLES if TABLES[each] in text) for text in statements]
         assert named == read
+
+
+@pytest.mark.usefixtures("populated")
+def test_a_caller_who_was_rejected_costs_no_statement_in_this_minute(
+    store: Store, patient_redis: str
+) -> None:
+    with cache_instances.instances(store, patient_redis, 1, per_minute=1) as (one,):
+        one.get(*ANN)
+        for _ in range(2):
+            begun = len(one.reader.statements)
+            with pytest.raises(RateLimited):
+                one.get(*ANN)
+        assert len(one.reader.statements) == begun
+        one.get(*ANN, at=NOW + timedelta(minutes=1))
+        assert len(one.reader.statements) > begun
 
 
 def test_nothing_is_answered_if_the_versions_cannot_be_read(
