@@ -33,7 +33,7 @@ from progress.projections import batch, rebuild, replacement, schema
 from progress.projections.projector import Projector
 from progress.recovery import checks, ledger_erasures
 from tests.conftest import Store
-from tests.support import cli, doomed_worker, model_rows, stage
+from tests.support import cli, model_rows, stage
 from tests.support.erasure_fixtures import (
     BLOCKS,
     LEARNER,
@@ -49,18 +49,6 @@ CHUNKED = (  # the statements that run once for each chunk
     *("redact events", "redact undeclared", "count undeclared", "delete snapshots"),
     *("redact letters", "hide sessions", "count mentions", "analyze"),
 )
-
-
-@pytest.mark.exhaustive
-def test_an_erasure_that_the_previous_version_began_is_completed(
-    operator: Operator, traced: Connection
-) -> None:
-    """The previous version stored no counts in the outcome of the step `forget`."""
-    operation_id = erase(operator)["id"]
-    doomed_worker.run(operation_id, "ERASE_USER", "redact", "before")
-    traced.run(BLOCKS["remove counts"], operation_id=operation_id)
-    assert receipt(operator.run_until_it_ends(operation_id))["found"] == 0
-    assert find_traces(traced, *NEEDLES) == []
 
 
 def test_each_step_can_be_stopped_before_each_of_its_chunks(

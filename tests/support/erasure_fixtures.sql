@@ -77,10 +77,6 @@ CREATE TEMPORARY TABLE weeks AS TABLE weekly_stats;
 -- write weeks --
 INSERT INTO weekly_stats TABLE weeks ON CONFLICT DO NOTHING;
 
--- remove counts --
-UPDATE operations.steps SET outcome = outcome - 'counts'
-WHERE operation_id = CAST(:operation_id AS uuid) AND name = 'forget';
-
 -- renew statistics --
 SELECT event_store.renew_statistics(CAST(:table AS regclass));
 
