@@ -29,11 +29,7 @@ request_deadlines.limit()
 sys.setswitchinterval(0.001)  # seconds, so that a small message hardly waits for a large one
 admission = Admission()
 learners = Admission(8 << 20, large_at_once=1, kept=1 << 20)  # what they post, which gives way
-# Nobody waits for the letters of others: those of each group share one connection and its commits.
-group, letters = (
-    GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), wakeups.send)
-    for _ in range(2)
-)
+group = GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), wakeups.send)
 posters = post_request.Posters(env)
 
 
@@ -89,9 +85,7 @@ def append(
     trace = tracing.traceparent_of_push(delivery.message.attributes, request.headers.get)
     attributes = metrics.span_attributes(delivery)
     with HandledDelivery("ingest", trace, "ingest", attributes) as handled:
-        committed = (letters if delivery.has_long_letters else group).append_parts(
-            delivery, arrived, give_way
-        )
+        committed = group.append_parts(delivery, arrived, give_way)
         others = committed.others
         logs.write(
             "INFO", "recorded", operation="ingest", outcome="ok",

@@ -21,7 +21,6 @@ from progress.event_store import Appended, EventStore, Snapshot, StoredEvent, en
 from progress.event_store.envelope import Message, ParsedEvent, Rejection
 
 _FILE = "event_store/log"
-_LONG_LETTERS = 64 << 10  # characters of a delivery's letters
 _LETTER_BYTES = 512  # of a dead letter besides its payload, see letter_bytes.sql
 _stored = msgspec.json.Decoder(StoredEvent)
 
@@ -34,12 +33,6 @@ class Delivery(msgspec.Struct, frozen=True):
     size: int = 0  # bytes of the message's data
     is_reported: bool = False  # whether the caller asks what became of each entry
     reserve: int = 0  # bytes of dead letters for which there must be space
-
-    @property
-    def has_long_letters(self) -> bool:
-        """Whether it takes long to write its letters."""
-        letters = (entry for entry in self.entries if isinstance(entry, Rejection))
-        return sum(len(letter.payload) for letter in letters) > _LONG_LETTERS
 
     def split(self, size: int, most: int) -> "list[Delivery]":
         """Return parts of about this size and of at most so many events; first the letters.
