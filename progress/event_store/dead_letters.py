@@ -1,5 +1,6 @@
 """Dead letters: list them, replay them after a fix, or discard them."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
@@ -13,7 +14,6 @@ from progress.event_store.envelope import Message, Rejection
 from progress.event_store.log import Delivery
 
 _FILE = "event_store/dead_letters"
-_LETTERS = 1_000  # whose owners one statement records
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -121,22 +121,20 @@ def _read(connection: Connection, block: str, **values: object) -> list[DeadLett
     return [dead_letter_record.from_row(row) for row in rows]
 
 
-def record_owners(connection: Connection, before: datetime | None = None) -> int:
-    """Record the owners of dead letters that an earlier version wrote; return how many were read.
+def record_owners(connection: Connection, check: Callable[[], object] = lambda: None) -> None:
+    """Record the owners of the dead letters that an earlier version has written until now.
 
-    Read up to 1,000 letters that arrived before this time, and no further one after 4 MiB. Redact
-    those of erased learners.
+    Redact those of erased learners. `check` is called before each chunk of letters is recorded.
     """
-    values = {"before": before, "limit": _LETTERS}
-    rows = database.run(connection, _FILE, "without owners", **values)
-    found = []
-    for letter_id, payload, attributes, indexes in rows:
-        owners, runs = envelope.read_owners(payload.encode(), indexes, attributes)
-        found.append({"letter_id": letter_id, "owners": owners, "indexes": runs})
-    if found:
+    ((before,),) = database.run(connection, _FILE, "time of arrivals")
+    while rows := database.run(connection, _FILE, "without owners", before=before):
+        check()
+        found = []
+        for letter_id, payload, attributes, indexes in rows:
+            owners, runs = envelope.read_owners(payload.encode(), indexes, attributes)
+            found.append({"letter_id": letter_id, "owners": owners, "indexes": runs})
         letters = msgspec.json.encode(found).decode()
         database.run(connection, _FILE, "record owners", letters=letters)
-    return len(found)
 
 
 def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[int]]) -> str | None:

@@ -97,8 +97,7 @@ def _run(connection: database.Connection, settings: Settings) -> tuple[batch.Bat
         analysts.remove_objects(connection)
         with database.translate_errors(_translate):
             delete_old_records(connection)
-            while dead_letters.record_owners(connection):
-                pass
+            dead_letters.record_owners(connection)
             empty_old_letters(connection, settings.malformed_days)
             export_files.delete_old(settings)
             erase_by_time(connection, settings.erase_deleted_after_days, settings.retention_months)

@@ -19,7 +19,6 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.statements import fill
 from progress.archive import erasure_ledger
-from progress.event_store import dead_letters
 from progress.operations import queued_messages
 from progress.projections import schema
 
@@ -92,17 +91,6 @@ def count_further(
     values = {"learner": learner, "with_undecodable": undecodable}
     letters = database.fetch(connection, _FILE, "count letters", **values)[0]
     return {**counts, **letters, "events": counts["events"] + events}
-
-
-def record_owners(connection: Connection, check: Check) -> None:
-    """Read the dead letters that arrived until now from an ingest of an earlier version."""
-    with database.transaction(connection):
-        database.run(connection, _FILE, "lock appends")
-        before = read_time(connection)
-    read = 1
-    while read:
-        check()
-        read = dead_letters.record_owners(connection, before)
 
 
 def count_read_models(connection: Connection, learner: str, check: Check) -> dict[str, int]:
@@ -235,12 +223,17 @@ def redact_letters(
 
     With `undecodable`, empty those that nobody can decode, whoever sent them.
     """
-    block = "redact letters" if undecodable else "redact letters of"
-    deque(_page(connection, block, _LETTERS, learner, check), maxlen=0)
+    options = {"with_undecodable": undecodable}
+    deque(_page(connection, "redact letters", _LETTERS, learner, check, **options), maxlen=0)
 
 
 def _page(
-    connection: Connection, block: str, largest: int, learner: str | None, check: Check
+    connection: Connection,
+    block: str,
+    largest: int,
+    learner: str | None,
+    check: Check,
+    **options: object,
 ) -> Iterator[Any]:
     """Run the SQL block on each chunk of a table; yield what it counts.
 
@@ -251,7 +244,7 @@ def _page(
     while reached is not None:
         with chunks.next() as at_most:
             values = {"learner": learner, "after": reached, "at_most": at_most}
-            found, reached = database.run(connection, _FILE, block, **values)[0]
+            found, reached = database.run(connection, _FILE, block, **values, **options)[0]
         yield found
 
 

@@ -133,8 +133,7 @@ def forget(operation: ClaimedOperation) -> object:
         # Not counted in `forbid`: counting many dead letters may exceed the timeout of that step.
         counts = operation.outcomes["forbid"]["counts"]
         check = operation.report_progress
-        while dead_letters.record_owners(connection):
-            check()
+        dead_letters.record_owners(connection, check)
         counts |= erasure_rows.count_further(connection, learner, counts, check)
     return {"forgotten_at": forgotten_at, "counts": counts}
 
@@ -155,7 +154,7 @@ def redact(operation: ClaimedOperation) -> object:
         operation.report_progress(min(0.9, 0.9 * done / max(total, 1)))
 
     with connection_for(operation) as connection:
-        erasure_rows.record_owners(connection, operation.report_progress)
+        dead_letters.record_owners(connection, operation.report_progress)
         _redact_rest(operation, connection, learner)
         erasure_rows.redact_letters(connection, learner, operation.report_progress)
         erasure_rows.redact_events(connection, learner, report)

@@ -48,15 +48,19 @@ LIMIT :limit;
 -- owners --
 SELECT owners FROM event_store.dead_letters WHERE letter_id = :letter_id;
 
+-- time of arrivals --
+-- With the lock of the append, every letter that arrived before is committed.
+SELECT clock_timestamp() FROM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
+
 -- without owners --
--- The letters that an earlier version wrote: up to :limit, and no further one after 4 MiB of payloads.
+-- The letters that an earlier version wrote: up to 1,000, and no further one after 4 MiB of payloads.
 SELECT n.letter_id, n.payload, n.attributes, n.indexes
 FROM (
     SELECT l.*, sum(octet_length(l.payload)) OVER (ORDER BY l.letter_id) - octet_length(l.payload) AS bytes_before
     FROM (
         SELECT * FROM event_store.dead_letters
-        WHERE owners IS NULL AND (CAST(:before AS timestamptz) IS NULL OR received_at < :before)
-        ORDER BY letter_id LIMIT :limit
+        WHERE owners IS NULL AND received_at < :before
+        ORDER BY letter_id LIMIT 1000
     ) l
 ) n
 WHERE n.bytes_before < 4 << 20

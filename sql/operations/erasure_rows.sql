@@ -121,16 +121,11 @@ SELECT coalesce(cardinality(letter_ids), 0) AS dead_letters, bundled AS bundled_
     coalesce(cardinality(undecodable_ids), 0) AS undecodable_letters
 FROM event_store.letters_of(event_store.erasure_digest(:learner), 0, 0, :with_undecodable);
 
--- redact letters of --
+-- redact letters --
 -- Without :learner, redact the dead letters of all erased learners.
 SELECT redacted, reached
 FROM event_store.redact_letters_of(
-    event_store.erasure_digest(CAST(:learner AS text)), :after, :at_most, with_undecodable => false);
-
--- redact letters --
--- Those that `redact letters of` redacts, and those that nobody can decode.
-SELECT redacted, reached
-FROM event_store.redact_letters_of(event_store.erasure_digest(CAST(:learner AS text)), :after, :at_most);
+    event_store.erasure_digest(CAST(:learner AS text)), :after, :at_most, :with_undecodable);
 
 -- hide sessions --
 SELECT event_store.hide_sessions(:learner, :after, :at_most);
@@ -205,10 +200,6 @@ SELECT mentions, reached FROM event_store.mentions_of(:learner, :after, :at_most
 
 -- read time --
 SELECT clock_timestamp();
-
--- lock appends --
--- When the caller's transaction has the lock, every letter that arrived before is committed.
-SELECT pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
 
 -- seconds since --
 SELECT CAST(extract(epoch FROM clock_timestamp() - CAST(:moment AS timestamptz)) AS double precision);
