@@ -236,12 +236,12 @@ def test_a_caller_who_was_rejected_costs_no_statement_in_this_minute(
     with cache_instances.instances(store, patient_redis, 1, per_minute=1) as (one,):
         one.get(*ANN)
         for _ in range(2):
-            begun = len(one.reader.statements)
+            begun = len(one.statements)
             with pytest.raises(RateLimited):
                 one.get(*ANN)
-        assert len(one.reader.statements) == begun
+        assert len(one.statements) == begun
         one.get(*ANN, at=NOW + timedelta(minutes=1))
-        assert len(one.reader.statements) > begun
+        assert len(one.statements) > begun
 
 
 def test_nothing_is_answered_if_the_versions_cannot_be_read(
