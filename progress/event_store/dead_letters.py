@@ -139,10 +139,12 @@ def record_owners(connection: Connection, check: Callable[[], object] = lambda: 
 
 def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[int]]) -> str | None:
     message, payload = _original_message(letter), letter.payload.encode()
-    ((owners,),) = database.run(connection, _FILE, "owners", letter_id=letter.letter_id)
+    # The batch job may just have recorded the owners of an earlier version's bundle, and ranges.
+    ((owners, ranges),) = database.run(connection, _FILE, "owners", letter_id=letter.letter_id)
+    indexes = ranges or indexes
     if owners is None:
-        owners, runs = envelope.read_owners(payload, indexes, letter.attributes)
-        indexes = runs or indexes
+        owners, ranges = envelope.read_owners(payload, indexes, letter.attributes)
+        indexes = ranges or indexes
     try:
         entries = envelope.decode_bundle(payload, indexes, owners, message)
     except ValueError as error:  # the stored payload was changed

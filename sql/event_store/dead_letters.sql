@@ -46,7 +46,7 @@ ORDER BY due_at
 LIMIT :limit;
 
 -- owners --
-SELECT owners FROM event_store.dead_letters WHERE letter_id = :letter_id;
+SELECT owners, indexes FROM event_store.dead_letters WHERE letter_id = :letter_id;
 
 -- time of arrivals --
 -- With the lock of the append, every letter that arrived before is committed.
