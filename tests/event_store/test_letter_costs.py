@@ -1,6 +1,7 @@
 """What dead letters cost: when they are written, at each erasure, and the space that they take."""
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -15,7 +16,13 @@ from progress.event_store import bodies, dead_letters, log
 from progress.ingest import post, push
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.event_store.test_erased import append, forbid
+from tests.event_store.test_erased import (
+    append,
+    bundle,
+    count_letters,
+    forbid,
+    redact_letters,
+)
 from tests.support.envelopes import envelope, session_started
 from tests.support.pushes import encode_push
 
@@ -124,6 +131,32 @@ def test_an_erasure_empties_undecodable_letters_by_their_bytes(
         chunks.append(redacted)
     assert len(chunks) == 3
     assert {letter.payload for letter in dead_letters.list_letters(connection)} == {""}
+
+
+def test_the_time_that_a_bundle_takes_is_linear_in_the_number_of_its_owners(
+    connection: Connection,
+) -> None:
+    """When it is written, when another one is rid of an erased learner, and when it is redacted."""
+
+    def measure(count: int) -> float:
+        entries = [f'{{"data":{{"user_id":"{count}-{n}"}}}}' for n in range(count)]
+        gone = f'{{"data":{{"user_id":"gone {count}"}}}}'
+        connection.run(
+            "INSERT INTO event_store.sessions"
+            " SELECT n || '-' || :n, 'gone ' || :n FROM generate_series(1, CAST(:n AS integer)) n",
+            n=count,
+        )
+        start = time.perf_counter()
+        append(connection, bundle(*entries, gone))
+        digest = forbid(connection, f"gone {count}")
+        assert count_letters(connection, digest) == (1, count)
+        redact_letters(connection, digest)
+        assert append(connection, bundle(*entries, gone), message_id=str(count))["erased"] == 1
+        return time.perf_counter() - start
+
+    forbid(connection, "somebody")
+    connection.run("SET statement_timeout = '60s'")
+    assert measure(32_000) < 32 * min(measure(n) for n in (3_998, 3_999, 4_000))  # 8, not 64
 
 
 def test_the_planner_keeps_no_samples_of_what_an_erasure_may_empty_later(

@@ -145,7 +145,7 @@ BEGIN
         SELECT encode(event_store.erasure_digest(s), 'hex'), '' FROM unnest(new_sessions) s;
         DELETE FROM event_store.pending p WHERE p.session_id = ANY (new_sessions);
         PERFORM event_store.redact_letters(ARRAY(SELECT event_store.letters_with(
-            ARRAY(SELECT event_store.stored_owner(key, 'session:' || s) FROM unnest(new_sessions) s))));
+            event_store.stored_owners(ARRAY(SELECT 'session:' || s FROM unnest(new_sessions) s)))));
     END IF;
     IF dropped <> '{}' THEN
         SELECT coalesce(jsonb_agg(i.e ORDER BY i.n), '[]') INTO events

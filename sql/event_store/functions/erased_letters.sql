@@ -6,49 +6,37 @@
 -- (progress/event_store/owners.py). A bundle has one owner for each range of its indexes. A letter that an earlier
 -- version wrote has none (null) until the batch job or an erasure reads it; one that was emptied has an empty array.
 
--- Return an owner as it is stored; one that is stored already stays as it is.
-CREATE OR REPLACE FUNCTION event_store.stored_owner(key event_store.erasure_key, owner text) RETURNS text
-LANGUAGE sql IMMUTABLE
-RETURN CASE left(owner, 8)
-    WHEN 'learner:' THEN 'l:' || encode(event_store.keyed_digest(key, substr(owner, 9)), 'hex')
-    WHEN 'session:' THEN 's:' || encode(event_store.keyed_digest(key, substr(owner, 9)), 'hex')
-    ELSE owner END;
-
+-- Return owners as they are stored, in their order; one that is stored already stays as it is. The digest is that of
+-- keyed_digest, which takes twice as long.
 CREATE OR REPLACE FUNCTION event_store.stored_owners(owners text[]) RETURNS text[]
 LANGUAGE sql STABLE STRICT
 RETURN ARRAY(
-    SELECT event_store.stored_owner(k, o.owner)
+    SELECT CASE WHEN left(o.owner, 8) IN ('learner:', 'session:') THEN left(o.owner, 1) || ':' || encode(
+        sha256(k.outer_key || sha256(k.inner_key || convert_to(substr(o.owner, 9), 'UTF8'))), 'hex') ELSE o.owner END
     FROM event_store.erasure_key k CROSS JOIN unnest(owners) WITH ORDINALITY AS o (owner, n) ORDER BY o.n);
 
 -- Return those of the owners, as ingest names them, that are erased learners or sessions of theirs; null if none is.
 CREATE OR REPLACE FUNCTION event_store.erased_owners(owners text[]) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    key event_store.erasure_key;
+    key   event_store.erasure_key;
+    named text[] := ARRAY(SELECT DISTINCT unnest(owners));
 BEGIN
     SELECT * INTO STRICT key FROM event_store.erasure_key;
     RETURN (
         SELECT array_agg(o.owner)
-        FROM (
-            SELECT u.owner, event_store.stored_owner(key, u.owner) AS stored
-            FROM (SELECT DISTINCT unnest(owners)) AS u (owner)
-            OFFSET 0
-        ) o
+        FROM unnest(named, event_store.stored_owners(named)) AS o (owner, stored)
         -- OFFSET 0 makes the plan look up each row by key, however small the table was when the plan was made.
         LEFT JOIN LATERAL (
             SELECT s.user_id FROM event_store.sessions s
-            WHERE o.owner LIKE 'session:%' AND s.session_id = substr(o.owner, 9) OFFSET 0
-        ) known ON true
-        LEFT JOIN LATERAL (
-            SELECT s.user_id FROM event_store.sessions s
-            WHERE o.stored LIKE 's:%' AND s.session_id = substr(o.stored, 3) AND s.user_id = '' OFFSET 0
-        ) hidden ON true
+            WHERE o.stored LIKE 's:%' AND s.session_id IN (substr(o.owner, 9), substr(o.stored, 3)) OFFSET 0
+        ) session ON true
         LEFT JOIN LATERAL (
             SELECT x.digest FROM event_store.erased x
             WHERE x.digest = CASE WHEN o.stored LIKE 'l:%' THEN decode(substr(o.stored, 3), 'hex')
-                ELSE event_store.keyed_digest(key, known.user_id) END OFFSET 0
+                ELSE event_store.keyed_digest(key, session.user_id) END OFFSET 0
         ) x ON true
-        WHERE x.digest IS NOT NULL OR hidden.user_id IS NOT NULL);
+        WHERE x.digest IS NOT NULL OR session.user_id = '');  -- '' is the learner of a hidden session
 END $$;
 
 -- Drop the entries of erased learners from the dead letters of a batch; `erased` is the number of entries dropped. The
@@ -57,7 +45,7 @@ CREATE OR REPLACE FUNCTION event_store.drop_erased_letters(INOUT letters jsonb, 
 LANGUAGE plpgsql AS $$
 DECLARE
     gone text[] := event_store.erased_owners(ARRAY(
-        SELECT DISTINCT o.owner
+        SELECT o.owner
         FROM jsonb_array_elements(letters) AS l (letter)
         CROSS JOIN jsonb_array_elements_text(l.letter -> 'owners') AS o (owner)));
 BEGIN
@@ -111,18 +99,14 @@ END $$;
 -- of the learner with this digest. The letters of a session are redacted before an erasure hides the session.
 CREATE OR REPLACE FUNCTION event_store.owners_of(wanted bytea) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-WITH learners AS MATERIALIZED (
-    SELECT u.user_id, x.digest
-    FROM event_store.erasure_key k
-    CROSS JOIN (SELECT DISTINCT s.user_id FROM event_store.sessions s WHERE s.user_id <> '') u
-    JOIN event_store.erased x ON x.digest = event_store.keyed_digest(k, u.user_id)
-    WHERE wanted IS NULL OR x.digest = wanted
-)
-SELECT ARRAY(
-    SELECT 'l:' || encode(x.digest, 'hex') FROM event_store.erased x WHERE wanted IS NULL OR x.digest = wanted
-    UNION ALL
-    SELECT event_store.stored_owner(k, 'session:' || s.session_id)
-    FROM event_store.erasure_key k CROSS JOIN learners l JOIN event_store.sessions s ON s.user_id = l.user_id)
+SELECT ARRAY(SELECT 'l:' || encode(x.digest, 'hex') FROM event_store.erased x WHERE wanted IS NULL OR x.digest = wanted)
+    || event_store.stored_owners(ARRAY(
+        SELECT 'session:' || s.session_id
+        FROM event_store.erasure_key k
+        CROSS JOIN (SELECT DISTINCT s.user_id FROM event_store.sessions s WHERE s.user_id <> '') u
+        JOIN event_store.erased x ON x.digest = event_store.keyed_digest(k, u.user_id)
+        JOIN event_store.sessions s ON s.user_id = u.user_id
+        WHERE wanted IS NULL OR x.digest = wanted))
 $$;
 
 -- Return the dead letters that have one of these owners, in the order of their ids. No index has the owners of bundles,
@@ -147,9 +131,9 @@ ORDER BY letter_id
 $$;
 
 -- Return the dead letters of erased learners or of the learner with this digest, and the number of entries of others
--- in their bundles; and those with entries that nobody can decode, which are left out of the first ones. If `wanted` is
--- null, the latter are those that came before the last erasure. Versions before 0.4 ask in pages; all of it is the
--- first page.
+-- in their bundles; and `with_undecodable`, those with entries that nobody can decode, which are left out of the first
+-- ones. If `wanted` is null, the latter are those that came before the last erasure. Version 0.3 asks in pages; all of
+-- it is the first page.
 CREATE OR REPLACE FUNCTION event_store.letters_of(
     wanted bytea, after bigint, at_most integer, with_undecodable boolean DEFAULT true,
     OUT letter_ids bigint[], OUT undecodable_ids bigint[], OUT reached bigint, OUT bundled bigint
@@ -168,7 +152,7 @@ BEGIN
         FROM ROWS FROM (unnest(l.owners), jsonb_array_elements(l.indexes)) AS r (owner, range)
         LEFT JOIN unnest(theirs) AS w (owner) USING (owner)
     ) o
-    WHERE NOT 'unknown' = ANY (l.owners);
+    WHERE NOT (with_undecodable AND 'unknown' = ANY (l.owners));
     IF with_undecodable THEN
         SELECT array_agg(l.letter_id ORDER BY l.letter_id) INTO undecodable_ids
         FROM event_store.dead_letters l WHERE 'unknown' = ANY (l.owners) AND l.received_at <= until;
@@ -194,21 +178,16 @@ CREATE OR REPLACE FUNCTION event_store.redact_letters_of(
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    theirs  text[] := event_store.owners_of(wanted);
-    found   bigint[];
+    found   bigint[] := (
+        SELECT l.letter_ids[:at_most] FROM event_store.letters_of(wanted, after, at_most, with_undecodable) l);
     emptied integer := 0;
 BEGIN
-    SELECT array_agg(i.letter_id) INTO found
-    FROM (
-        SELECT l.letter_id FROM event_store.letters_with(theirs) AS w (letter_id)
-        JOIN event_store.dead_letters l USING (letter_id)
-        WHERE NOT (with_undecodable AND 'unknown' = ANY (l.owners)) ORDER BY l.letter_id LIMIT at_most
-    ) i;
     IF found IS NOT NULL THEN
         -- Everybody locks letters in this order. A replay may have changed one before it was locked.
         PERFORM FROM event_store.dead_letters l WHERE l.letter_id = ANY (found) ORDER BY l.letter_id FOR UPDATE;
         found := ARRAY(
-            SELECT i.letter_id FROM event_store.letters_with(theirs) AS i (letter_id) WHERE i.letter_id = ANY (found));
+            SELECT l.letter_id FROM event_store.letters_with(event_store.owners_of(wanted)) AS l (letter_id)
+            WHERE l.letter_id = ANY (found));
         PERFORM event_store.redact_letters(found);
     END IF;
     IF with_undecodable THEN
@@ -266,7 +245,7 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('event_store.append', 0));
     gone := event_store.erased_owners(ARRAY(
-        SELECT DISTINCT o.owner FROM jsonb_to_recordset(letters) AS n (owners text[]), unnest(n.owners) AS o (owner)));
+        SELECT o.owner FROM jsonb_to_recordset(letters) AS n (owners text[]), unnest(n.owners) AS o (owner)));
     PERFORM FROM event_store.dead_letters l
     WHERE l.letter_id IN (SELECT n.letter_id FROM jsonb_to_recordset(letters) AS n (letter_id bigint))
     ORDER BY l.letter_id FOR UPDATE;
