@@ -98,13 +98,14 @@ class Rejection(msgspec.Struct, kw_only=True):
     under older rules), the append writes no dead letter. Only a bundle has `indexes`: the ranges of
     its entries' indexes in the message, as pairs (first, last), and `sizes`: the bytes of each
     range in the payload. All entries of a range have the same owner; `owners` has one for each.
+    `decode_part` leaves `owners` to its callers.
     """
 
     index: int
     kind: str
     reason: str
     payload: str
-    owners: list[str]
+    owners: list[str] = msgspec.field(default_factory=lambda: [owners.UNKNOWN])
     event_id: str | None = None
     event_type: str | None = None
     attributes: dict[str, str] = {}
@@ -134,7 +135,10 @@ def decode(
             return decode_parts(enumerate(parts), message)
     except json_input.NotJson as error:
         return [reject_bytes(payload, index, str(error))]
-    return [decode_part(payload, index, message, single=True)]
+    entry = decode_part(payload, index, message, single=True)
+    if isinstance(entry, Rejection):
+        entry.owners = [owners.find(payload, message.attributes)]
+    return [entry]
 
 
 def _slice(parts: Iterable[bytes], give_way: Callable[[], object]) -> Iterator[bytes]:
@@ -189,9 +193,9 @@ def _find_unmasked(part: bytes, attributes: Mapping[str, str]) -> str:
     return owners.UNKNOWN if masking.MASKED in owner else owner
 
 
-def reject_bytes(payload: bytes, index: int, reason: str, owner: str = owners.UNKNOWN) -> Rejection:
+def reject_bytes(payload: bytes, index: int, reason: str) -> Rejection:
     """Return a rejection of bytes that are not JSON, or that are no message."""
-    return _reject(payload, index, reason, owner, masking.mask_shapes)
+    return _reject(payload, index, reason, masking.mask_shapes)
 
 
 def decode_parts(
@@ -211,9 +215,7 @@ def decode_parts(
         if isinstance(entry, ParsedEvent):
             entries.append(entry)
             continue
-        owner = owner_of.get(index)
-        if owner is None:
-            owner = entry.owners[0] if entry else owners.find(part, message.attributes)
+        owner = owner_of.get(index) or owners.find(part, message.attributes)
         if entry is not None and rejections < MOST_REJECTIONS:
             entry.owners = [owner]
             entries.append(entry)
@@ -235,18 +237,17 @@ def decode_part(
         # An array's elements have been checked: they are JSON. A single entry has not been checked,
         # so it is masked as text.
         mask = masking.mask_shapes if single else masking.mask_json
-        owner = owners.find(part, message.attributes)
-        return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", owner, mask)
+        return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", mask)
     try:
         body, unstorable = json_input.decode(part)
     except json_input.NotJson as error:
         return reject_bytes(part, index, str(error))
     if type(body) is not dict:
-        return _reject(part, index, "expected an object - at $", owners.UNKNOWN)
+        return _reject(part, index, "expected an object - at $")
     parser = _EventParser(body, message, index, single=single)
     malformed = parser.find_malformed()
     if malformed:
-        return _reject(part, index, malformed, owners.of(body, message.attributes))
+        return _reject(part, index, malformed)
     reason = unstorable
     try:
         if parser.is_learners:
@@ -255,13 +256,11 @@ def decode_part(
             return parser.parse(index, may_hold_email=b"email" in part or b"\\u00" in part)
     except SerializationError as error:
         reason = _place(str(error), parser.form)
-    return _reject_invalid(part, index, parser, reason, owners.of(body, message.attributes))
+    return _reject_invalid(part, index, parser, reason)
 
 
-def _reject_invalid(
-    part: bytes, index: int, parser: "_EventParser", reason: str, owner: str
-) -> Rejection:
-    rejection = _reject(part, index, reason, owner)
+def _reject_invalid(part: bytes, index: int, parser: "_EventParser", reason: str) -> Rejection:
+    rejection = _reject(part, index, reason)
     rejection.kind = "invalid"
     rejection.attributes = _keep_event_attributes(parser.attributes)
     rejection.event_id = json_input.printable(parser.event_id)
@@ -272,13 +271,9 @@ def _reject_invalid(
     return rejection
 
 
-def _reject(
-    payload: bytes, index: int, reason: str, owner: str, mask: _Mask = masking.mask_json
-) -> Rejection:
+def _reject(payload: bytes, index: int, reason: str, mask: _Mask = masking.mask_json) -> Rejection:
     text = payload.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-    return Rejection(
-        index=index, kind="malformed", reason=reason, payload=mask(text), owners=[owner]
-    )
+    return Rejection(index=index, kind="malformed", reason=reason, payload=mask(text))
 
 
 class _EventParser:
