@@ -69,9 +69,9 @@ def test_a_statement_can_select_some_columns_of_a_block(made: Path) -> None:
     (made / "chosen.sql").write_text("-- rows --\nSELECT a, b FROM t WHERE c = :one;\n")
     (made / "query").mkdir()
     (made / "query" / "compiled.sql").write_text(
-        "-- select --\nSELECT {columns}, :two FROM ({query}) AS answer\n"
+        "-- select_columns --\nSELECT {columns}, :two FROM ({query}) AS answer\n"
     )
-    numbered = statements.load_columns("chosen", "rows", "b", "select")
+    numbered = statements.load_columns("chosen", "rows", "b")
     assert numbered.text == "SELECT b, $1 FROM (SELECT a, b FROM t WHERE c = $2) AS answer"
     assert numbered.names == ("two", "one")
 

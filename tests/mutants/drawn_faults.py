@@ -84,6 +84,8 @@ def draw(index: int) -> Iterator[tuple[str, broken_folds.Mutant]]:
         if places and not _NAMES.match(code.strip()):
             match, by = drawn.choice(places)
             broken = code[: match.start()] + match.expand(by) + code[match.end() :]
+            if broken == code:  # two columns of one name
+                continue
             lines[number - 1] = "".join((broken, *comment))
             name = f"{kind}: {code.strip()} -> {broken.strip()}"
             yield f"{file}:{number}", broken_folds.Mutant(name, file, source, "".join(lines))
