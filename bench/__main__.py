@@ -30,8 +30,6 @@ ROWS: dict[str, Row] = {
     "append": appends.measure_appends,
     "history": folds.compare_with_short,
     "folds": upserts.compare_with_folds,
-    "cards": folds.compare_cards,
-    "whole": folds.compare_whole,
     "ingest": ingest.measure_load,
     "starts": starts.compare_with_empty,
     "miss": daily.measure_misses,

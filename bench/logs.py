@@ -1,7 +1,6 @@
 """Let PostgreSQL generate event logs of many learners."""
 
 import functools
-import os
 from contextlib import closing
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -24,19 +23,12 @@ def fill(
     items: int = _ITEMS,
     seed: str = "a",
     since: datetime = SINCE,
-) -> int:
-    """Write a log of sessions with `fresh` new items each; return the store's number of events."""
+) -> None:
+    """Write a log of sessions with `fresh` new items each."""
     sizes = {"learners": learners, "sessions": sessions, "answers": answers, "fresh": fresh}
     with closing(database.connect(store.url)) as connection:
         connection.run(blocks("logs")["log"], **sizes, items=items, seed=seed, since=since)
         connection.run(blocks("logs")["settle"])
-        count: int = connection.run("SELECT max(global_position) FROM event_store.events")[0][0]
-    return count
-
-
-def fill_long(store: Store, *, events: int) -> int:
-    """Write a log of about this length, or of the length in the environment variable EVENTS."""
-    return fill(store, learners=int(os.environ.get("EVENTS", events)) // 840, sessions=20)
 
 
 def last_day() -> date:

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,12 +79,6 @@ class Server:
     def drop(self, store: Store) -> None:
         with contextlib.closing(database.connect(postgres.url(self.folder))) as connection:
             connection.run(f"DROP DATABASE {store.name} WITH (FORCE)")
-
-    def measure_cpu(self, work: Callable[[], object]) -> float:
-        """Return the CPU seconds that the server's processes spend while `work` runs."""
-        before = self.cpu_seconds()
-        work()
-        return self.cpu_seconds() - before
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of the server's processes, including those that have ended."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bench import __main__, appends, folds, page, server, upserts, walks
+from bench import __main__, appends, page, server, upserts, walks
 from bench.lines import Line, Rounds, RowSkipped
 from bench.server import Server
 from progress.adapters.postgres import statements
@@ -24,10 +24,6 @@ def test_each_round_has_a_ratio_and_the_result_is_the_median_of_these_ratios() -
     assert rounds.median("ours") == 10.0
 
 
-def test_an_unknown_row_is_rejected() -> None:
-    assert __main__.main(["nothing"]) == 2
-
-
 def test_the_exit_code_is_1_if_a_bar_is_missed_and_the_missed_row_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -40,18 +36,6 @@ def test_the_exit_code_is_1_if_a_bar_is_missed_and_the_missed_row_is_named(
     assert __main__.main(["fast", "slow"]) == 1
     missed = [one for one in capsys.readouterr().out.splitlines() if one.startswith("MISSED")]
     assert missed == ["MISSED  slow: speed: 1.90 × (≥ 2.00 ×); ours; theirs"]
-
-
-def test_a_row_that_cannot_be_measured_is_skipped(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def skip_row(_server: Server) -> Iterator[Line]:
-        yield from ()
-        raise RowSkipped("node is not installed")
-
-    monkeypatch.setitem(__main__.ROWS, "miss", skip_row)
-    assert __main__.main(["miss"]) == 0
-    assert "miss: skipped: node is not installed" in capsys.readouterr().out
 
 
 @pytest.mark.exhaustive
@@ -70,13 +54,6 @@ def test_the_folds_are_compared_with_upserts_of_the_rows_that_they_write() -> No
         (line,) = upserts.compare_with_folds(postgres, learners=20, rounds=1)
     assert line.at_most
     assert line.value > 0
-
-
-@pytest.mark.exhaustive
-def test_cards_are_compared_with_the_two_events_that_each_replaces() -> None:
-    with server.run() as postgres:
-        lines = [*folds.compare_cards(postgres, learners=2)]
-    assert [line.value > 0 for line in lines] == 3 * [True]
 
 
 def test_the_query_of_the_page_is_read_from_the_script_of_the_page() -> None:
