@@ -26,7 +26,6 @@ from tests.support import browser, gate, postgres_servers, terraform, xdist_sche
 from tests.support.api import QueryClient
 from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Server, url_of
 from tests.support.stage import Stage, connect
-from tests.support.terraform import Root
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment
 
@@ -349,10 +348,3 @@ def deployments(
 def deployment(request: pytest.FixtureRequest, environments: Environments) -> Deployment:
     """The deployment of one environment; the test runs for each environment."""
     return environments[request.param]
-
-
-@pytest.fixture
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
-    """A copy of infra/terraform."""
-    need_terraform(request)
-    return terraform.copy_root(tmp_path)

@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -133,69 +132,6 @@ def test_a_policy_changes_before_what_it_referred_to_is_deleted(environments: En
     _, _, later = output.partition(f'{policy}["uptime"]: Modifications complete')
     assert f'{channel}["operations@example.com"]: Destroying' in later
     assert re.search(rf"{check}\[0\] \(deposed object \w+\): Destroying", later)
-
-
-SEVERITIES = ("INFO", "WARNING", "ERROR", "CRITICAL")
-
-
-def matches(text: str, line: Values) -> bool:
-    """Return whether a filter of Cloud Logging, of those comparisons that ours has, matches."""
-    comparison = r'([\w.]+)(=~|>=|:\*|=)("[^"]*"|\w*)'
-    python = re.sub(comparison, lambda found: f"compare(line, *{found.groups()})", text)
-    # OR binds more tightly than AND in Cloud Logging, and less tightly in Python.
-    assert not re.search(r" OR [^()]* AND | AND [^()]* OR ", re.sub(comparison, "", text))
-    python = re.sub(r"\b(AND|OR|NOT)\b", lambda word: word[0].lower(), python)
-    return bool(eval(python, {"compare": compare, "line": line}))  # noqa: S307 - our own filter
-
-
-def compare(line: Values, path: str, sign: str, value: str) -> bool:
-    found: Any = line
-    for name in path.split("."):
-        found = found.get(name, {})
-    if sign == ">=":
-        return SEVERITIES.index(found) >= SEVERITIES.index(value)
-    pattern = {"=": f"^{value}$", "=~": value.strip('"'), ":*": "^[^{]"}[sign]
-    return re.search(pattern, str(found)) is not None
-
-
-def test_each_error_in_a_log_of_a_service_job_or_schedule_raises_an_alert(
-    environments: Environments,
-) -> None:
-    policy = environments["prod"].planned.of("google_monitoring_alert_policy")["error-logs"]
-    (condition,) = policy["conditions"]
-    (text,) = (matched["filter"] for matched in condition["condition_matched_log"])
-
-    def wrote(severity: str, **labels: str) -> bool:
-        return matches(text, {"severity": severity, "resource": {"labels": labels}})
-
-    for labels in (
-        {"service_name": "progress-query"},
-        {"service_name": "progress-ingest"},
-        {"job_name": "progress-batch"},
-        {"job_id": "progress-evening-query"},
-    ):
-        assert [s for s in SEVERITIES if wrote(s, **labels)] == ["ERROR", "CRITICAL"]
-    assert not wrote("ERROR", service_name="another")
-    assert not wrote("ERROR")
-    # Pub/Sub repeats the pushes, such as those that meet a cold start.
-    for service, status, is_told in (
-        ("progress-query", 500, True),
-        ("progress-query", 503, False),
-        ("progress-ingest", 500, False),
-        ("progress-project", 500, False),
-    ):
-        request = {"labels": {"service_name": service}}
-        line = {"severity": "ERROR", "resource": request, "httpRequest": {"status": status}}
-        assert matches(text, line) is is_told, service
-    (strategy,) = policy["alert_strategy"]
-    assert strategy["notification_rate_limit"]  # the API requires it for a condition on log lines
-
-
-def test_the_uptime_alert_fires_before_all_regions_fail(environments: Environments) -> None:
-    check = environments["prod"].planned.one("google_monitoring_uptime_check_config")
-    policy = environments["prod"].applied.of("google_monitoring_alert_policy")["uptime"]
-    (threshold,) = policy["conditions"][0]["condition_threshold"]
-    assert 1 <= threshold["threshold_value"] < len(check["selected_regions"])
 
 
 def test_each_threshold_is_a_histogram_bound_of_its_metric(environments: Environments) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +24,6 @@ FOLDER = compose_file.FOLDER
 SERVICES = compose_file.services(compose_file.example())
 _DOCKERFILE = FOLDER / "Dockerfile"
 
-TOOLS = {"pgadmin", "redisinsight", "prometheus", "grafana", "jaeger", "collector"}
 
 _PINNED = re.compile(r"[\w./-]+:v?\d[\w.-]*@sha256:[0-9a-f]{64}")
 
@@ -36,13 +34,6 @@ def test_the_compose_file_matches_the_compose_specification() -> None:
         [*command, str(compose_file.FILE)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
-
-
-def test_only_the_tools_need_a_profile() -> None:
-    assert {"postgres", "valkey", "progress", *TOOLS} == SERVICES.keys()
-    assert {n for n, each in SERVICES.items() if each.get("profiles") == ["tools"]} == TOOLS
-    needed = {other for n in SERVICES.keys() - TOOLS for other in SERVICES[n].get("depends_on", ())}
-    assert not needed & TOOLS
 
 
 def test_the_system_has_known_settings_and_the_command_of_a_server() -> None:
@@ -61,23 +52,6 @@ def test_compose_yaml_and_env_example_have_the_same_variables() -> None:
     assert documented.keys() == read.keys()
     for name, defaults in read.items():
         assert defaults <= {documented[name]}, name
-
-
-def test_each_service_has_a_memory_limit_and_a_health_check() -> None:
-    for name, service in SERVICES.items():
-        resources = service["deploy"]["resources"]
-        assert float(resources["limits"]["cpus"]) > 0, name
-        assert 0 < _megabytes(resources["reservations"]) < _megabytes(resources["limits"]), name
-        assert service["restart"] == "unless-stopped", name
-        assert service["healthcheck"]["test"][0] == "CMD", name
-        for wanted in service.get("depends_on", {}).values():
-            assert wanted["condition"] == "service_healthy", name
-
-
-def _megabytes(resources: Mapping[str, str]) -> int:
-    match = re.fullmatch(r"(\d+)([MG])", resources["memory"])
-    assert match
-    return int(match[1]) * {"M": 1, "G": 1_024}[match[2]]
 
 
 def test_all_ports_are_published_only_on_localhost() -> None:
@@ -181,15 +155,6 @@ def test_each_grafana_query_parses(request: pytest.FixtureRequest, tmp_path: Pat
     panels = json.loads(write_dashboard.FILE.read_text())["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
     promtool.check_queries(request, queries, tmp_path)
-
-
-def test_the_readme_lists_each_published_port() -> None:
-    page = (FOLDER / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"localhost:(\d+)|at\s(\d+)", page))
-    outside = {
-        port.split(":")[1] for service in SERVICES.values() for port in service.get("ports", ())
-    }
-    assert outside == {one or other for one, other in named}
 
 
 def _yaml(name: str) -> dict[str, Any]:

@@ -185,15 +185,6 @@ def test_the_readme_s_lines_send_an_answer(environment: dict[str, str]) -> None:
     assert '"appended":1' in programs.run(sent, environment, folder=REPOSITORY)
 
 
-def test_no_example_is_longer_than_a_screen() -> None:
-    lengths = {
-        file.name: sum(bool(line.strip()) for line in file.read_text().splitlines())
-        for file in EXAMPLES.iterdir()
-        if file.suffix in {".py", ".mjs", ".ts", ".sql"}
-    }
-    assert {name: lines for name, lines in lengths.items() if lines > 40} == {}
-
-
 @pytest.mark.exhaustive
 def test_the_typed_client_is_generated_from_the_served_schema_and_runs(
     request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path
@@ -219,10 +210,3 @@ def test_the_typed_client_has_the_packages_of_the_tests() -> None:
         return found
 
     assert versions(EXAMPLES).items() <= versions(node.CLIENTS).items()
-
-
-def test_the_readme_lists_every_program() -> None:
-    listed = {*re.findall(r"\]\((\w+\.\w+)\)", README), "README.md", "package.json"}
-    assert listed == {file.name for file in EXAMPLES.iterdir() if file.is_file()} - {
-        "package-lock.json"
-    }

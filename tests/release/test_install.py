@@ -90,13 +90,6 @@ def test_pip_installs_all_if_it_has_its_own_index(folder: Path) -> None:
     assert "pip has an index or a proxy of its own, so pip installs the packages" in errors
 
 
-def test_pip_installs_all_if_uv_cannot_be_had(folder: Path) -> None:
-    (folder / "wheels/uv-1-py3-none-any.whl").unlink()
-    status, errors, by_uv = _install(folder)
-    assert (status, by_uv, _is_installed(folder)) == (0, False, True), errors
-    assert "uv cannot be had, so pip installs the packages" in errors
-
-
 def test_nothing_is_installed_whose_hash_is_not_that_of_the_lock(folder: Path) -> None:
     _make_wheel(folder / "wheels", "tiny", {"tiny.py": "other = 1\n"})
     status, errors, by_uv = _install(folder, UV_NO_VERIFY_HASHES="1")

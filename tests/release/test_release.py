@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import environments
@@ -251,16 +250,6 @@ BEAM = ROOT / "infra/beam"
 def read_pins(path: Path) -> dict[str, str]:
     """Return the version of each package in a lock file."""
     return dict(re.findall(r"^([\w.-]+)==([\w.]+)", path.read_text(), re.MULTILINE))
-
-
-def test_the_lock_begins_with_the_packages_of_the_design() -> None:
-    beginning = (ROOT / "requirements.txt").read_text().partition("==")[0]
-    named = re.findall(r"^#   ([\w-]+) ", beginning, re.MULTILINE)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert len(named) == 7
-    assert {*named} <= {name.partition("[")[0] for name in project}
-    assert {*named} <= read_pins(ROOT / "requirements.txt").keys()
-    assert "pytest" in read_pins(ROOT / "requirements-dev.txt")
 
 
 def test_beam_uses_the_package_versions_that_the_project_has_locked() -> None:

@@ -116,15 +116,6 @@ def test_each_workflow_matches_the_schema() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_releases_and_rollbacks_of_an_environment_never_overlap() -> None:
-    groups = {
-        job["concurrency"]["group"]
-        for stem in ("release", "rollback")
-        for job in jobs(FOLDER / f"{stem}.yaml").values()
-    }
-    assert groups == {"release-${{ inputs.environment }}"}
-
-
 @each_file
 def test_jobs_have_only_the_permissions_that_they_need(file: Path) -> None:
     assert read(file)["permissions"] == {}

@@ -17,7 +17,7 @@ _SHARED = {
             f"terraform/test_{name}"
             for name in (
                 *("analytics", "bootstrap", "buckets", "cloud_run"),
-                *("database", "first_apply", "iam", "mocks", "pubsub", "secrets", "settings"),
+                *("database", "first_apply", "iam", "pubsub", "secrets", "settings"),
             )
         ),
     ),

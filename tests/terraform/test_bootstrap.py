@@ -21,10 +21,11 @@ def test_roles_are_granted_after_the_default_accounts_have_lost_theirs(
     """What takes them reads the policy and writes it back, without what others grant meanwhile."""
     kind = "google_project_iam_member"
     made = {re.sub(r"\[.*", "", address) for address in resources if address.startswith(kind)}
-    waits = re.findall(
-        r'"google_project_default_service_accounts.this" -> "([^"]+)"', bootstrap_root.run("graph")
-    )
+    graph = bootstrap_root.run("graph")
+    waits = re.findall(r'"google_project_default_service_accounts.this" -> "([^"]+)"', graph)
     assert {*waits} == made | {"terraform_data.run_agent"}
+    reader = "google_artifact_registry_repository_iam_member.reader"
+    assert f'"{reader}" -> "terraform_data.run_agent"' in graph
 
 
 def test_without_github_there_is_one_project_and_nobody_but_an_operator_delivers(
@@ -37,18 +38,7 @@ def test_without_github_there_is_one_project_and_nobody_but_an_operator_delivers
     assert own.one("google_service_account")["account_id"] == "progress-build"
 
 
-def test_the_workflows_find_the_state_bucket_of_each_project(resources: Resources) -> None:
-    buckets = resources.of("google_storage_bucket", "state")
-    assert {bucket["project"]: bucket["name"] for bucket in buckets.values()} == {
-        project: f"{project}-terraform-state" for project in PROJECTS.values()
-    }
-    for name in ("plan", "release"):
-        workflow = (REPOSITORY / f".github/workflows/{name}.yaml").read_text(encoding="utf-8")
-        assert '-backend-config="bucket=$PROJECT_ID-terraform-state"\n' in workflow
-        assert "PROJECT_ID: ${{ vars.PROJECT_ID }}\n" in workflow
-
-
-def test_the_service_agent_of_cloud_run_is_created_before_it_gets_roles(
+def test_the_service_agent_of_cloud_run_is_created_once_in_each_environment(
     bootstrap_root: Root, bootstrap: Deployment
 ) -> None:
     assert bootstrap.second_plan == ""
@@ -57,9 +47,6 @@ def test_the_service_agent_of_cloud_run_is_created_before_it_gets_roles(
         f"--quiet beta services identity create --service=run.googleapis.com --project={project}"
         for project in IN_ENVIRONMENTS.values()
     )
-    graph = bootstrap_root.run("graph")
-    reader = "google_artifact_registry_repository_iam_member.reader"
-    assert f'"{reader}" -> "terraform_data.run_agent"' in graph
 
 
 # For each kind of resource in infra/terraform, two roles: `terraform apply` needs the first role,

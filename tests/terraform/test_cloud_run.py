@@ -1,6 +1,5 @@
 """The planned functions and jobs: who calls them, and what they need."""
 
-import ipaddress
 import re
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ from tests.support.cloud_run import (
     template,
     templates,
 )
-from tests.support.terraform import ENVIRONMENTS, NOT_DEV
+from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Values, find_attributes
 
@@ -121,20 +120,6 @@ def test_the_rebuild_job_has_memory_for_the_data_of_duckdb(deployment: Deploymen
     job = deployment.applied.of("google_cloud_run_v2_job", "job")["rebuild"]
     memory = only(container(job)["resources"])["limits"]["memory"]
     assert int(memory.removesuffix("Gi")) >= 3 * int(buckets._MEMORY.removesuffix("GB"))
-
-
-@pytest.mark.parametrize("environment", NOT_DEV)
-def test_the_network_has_addresses_for_all_instances_during_a_release(
-    environments: Environments, environment: str
-) -> None:
-    """Blue and green both use two addresses per instance, and Cloud Run releases them late."""
-    resources = environments[environment].applied
-    instances = sum(
-        only(service["scaling"])["max_instance_count"]
-        for service in resources.of("google_cloud_run_v2_service", "function").values()
-    )
-    subnetwork = resources["google_compute_subnetwork.this[0]"]["ip_cidr_range"]
-    assert ipaddress.ip_network(subnetwork).num_addresses > 8 * instances
 
 
 @pytest.mark.exhaustive
