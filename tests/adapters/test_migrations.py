@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 
 from progress import files, settings
-from progress.adapters.postgres import database, migrations, roles, statements
+from progress.adapters.postgres import migrations, roles, statements
 from progress.adapters.postgres.database import Connection
 from progress.cli import maintenance as store_commands
 from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import rebuild, schema
 from tests.conftest import Store
 from tests.support import model_rows
-from tests.support.postgres_servers import OwnServer
 
 APPEND = "event_store/functions/append.sql"
 
@@ -150,16 +149,10 @@ def test_a_database_of_a_version_before_the_first_release_is_rejected(
         store_commands.migrate()
 
 
-def test_a_role_without_superuser_privileges_can_migrate(bare_server: OwnServer) -> None:
-    with closing(database.connect(bare_server.url)) as admin:
-        admin.run("CREATE ROLE deployer LOGIN CREATEROLE")
-        admin.run("CREATE DATABASE production OWNER deployer")
-    url = bare_server.url.replace("postgres@/postgres", "deployer@/production")
-    with closing(database.connect(url)) as connection:
-        assert migrations.apply(connection)
+def test_the_other_functions_get_their_privileges_on_what_project_creates(store: Store) -> None:
+    with closing(store.connect()) as connection:
         connection.run("SET ROLE progress_project")
         connection.run("CREATE SCHEMA models CREATE TABLE numbers (n int)")
-        connection.run("RESET ROLE")
         assert connection.run(
             "SELECT has_table_privilege('progress_query', 'models.numbers', 'SELECT'),"
             " has_table_privilege('progress_batch', 'models.numbers', 'DELETE'),"

@@ -19,13 +19,10 @@ from unittest import mock
 import pytest
 
 _MAX_STEPS = 50_000  # a schedule has some hundreds; a loop without an end has more
-# The seeds with which each property holds: 1,000 in the ordinary suite, 100,000 in the other one.
+# The seeds with which each property holds: 500 in the ordinary suite, 100,000 in the other one.
 CHUNKS = [
-    pytest.param(range(500), id="0"),
-    pytest.param(range(500, 1_000), id="500"),
-    pytest.param(
-        range(1_000, 100_000), id="rest", marks=[pytest.mark.exhaustive, pytest.mark.timeout(3600)]
-    ),
+    range(500),
+    pytest.param(range(500, 100_000), marks=[pytest.mark.exhaustive, pytest.mark.timeout(3600)]),
 ]
 
 

@@ -192,25 +192,27 @@ def rows(owner: Connection) -> list[list[Any]]:
     return listed
 
 
-def test_a_pull_is_not_implemented_and_says_what_to_do(client: Pubsub) -> None:
-    name, topic = f"{pubsub_servers.PROJECT}/subscriptions/s", client.topic()
-    with pytest.raises(MethodNotImplemented, match="push_endpoint"):
-        client.subscriber.create_subscription(name=name, topic=topic)
-    with pytest.raises(MethodNotImplemented, match="push_endpoint"):
-        client.subscriber.pull(subscription=name, max_messages=1, retry=None)
-    with pytest.raises(MethodNotImplemented, match="push_endpoint"):
-        client.subscriber.subscribe(name, print).result(timeout=20)
+ours = pytest.mark.parametrize("pubsub", ["transport"], indirect=True)  # not Google's emulator
 
 
-@pytest.mark.parametrize("url", [f"http://{'a' * 64}.com/", "not an address"])
-def test_an_address_that_none_can_have_stops_no_other_push(
-    client: Pubsub, inbox: Inbox, url: str
-) -> None:
-    topic = client.topic()
-    client.subscribe(topic, url)
-    client.subscribe(topic, inbox.url)
+@ours
+def test_a_pull_is_not_implemented_and_says_what_to_do(pubsub: Pubsub) -> None:
+    name, topic = f"{pubsub_servers.PROJECT}/subscriptions/s", pubsub.topic()
+    with pytest.raises(MethodNotImplemented, match="push_endpoint"):
+        pubsub.subscriber.create_subscription(name=name, topic=topic)
+    with pytest.raises(MethodNotImplemented, match="push_endpoint"):
+        pubsub.subscriber.pull(subscription=name, max_messages=1, retry=None)
+    with pytest.raises(MethodNotImplemented, match="push_endpoint"):
+        pubsub.subscriber.subscribe(name, print).result(timeout=20)
+
+
+@ours
+def test_an_address_that_none_can_have_stops_no_other_push(pubsub: Pubsub, inbox: Inbox) -> None:
+    topic = pubsub.topic()
+    for url in (f"http://{'a' * 64}.com/", "not an address", inbox.url):
+        pubsub.subscribe(topic, url)
     for data in (b"1", b"2"):
-        sent = client.publish(topic, data)
+        sent = pubsub.publish(topic, data)
         assert ids(inbox.take(1)) == set(sent)
 
 
@@ -239,21 +241,20 @@ def test_published_messages_are_kept_if_the_transport_is_killed(
     assert not set(sent) & set(more)
 
 
-def test_a_refused_connection_does_not_count_as_an_attempt(
-    client: Pubsub,
-) -> None:
+@ours
+def test_a_refused_connection_does_not_count_as_an_attempt(pubsub: Pubsub) -> None:
     port = ports.reserve()
-    topic, letters = client.topic(), client.topic()
+    topic, letters = pubsub.topic(), pubsub.topic()
     policy = DeadLetterPolicy(dead_letter_topic=letters, max_delivery_attempts=5)
-    client.subscribe(topic, f"http://127.0.0.1:{port}/", dead_letter_policy=policy)
-    client.publish(topic, b"patient")
+    pubsub.subscribe(topic, f"http://127.0.0.1:{port}/", dead_letter_policy=policy)
+    pubsub.publish(topic, b"patient")
     # Wait for eight pushes to another subscription with the same backoff. If refused
     # connections counted, this message would have had its five attempts by then, and would be
     # a dead letter.
     with pubsub_servers.inbox() as pace:
         pace.answer = lambda _body: 500
-        client.subscribe(other := client.topic(), pace.url)
-        client.publish(other, b"pace")
+        pubsub.subscribe(other := pubsub.topic(), pace.url)
+        pubsub.publish(other, b"pace")
         pace.take(8)
     with pubsub_servers.inbox(port) as inbox:
         assert inbox.take(1)[0]["deliveryAttempt"] == 1
