@@ -86,19 +86,6 @@ def test_an_interrupted_write_leaves_nothing(place: Storage, bucket: Bucket, siz
     assert bucket.cancelled == ([] if isinstance(place, Folder) else ["p/f/x"])
 
 
-def test_an_upload_is_cancelled_with_one_request(bucket: Bucket, remote: Storage) -> None:
-    def write_half() -> None:
-        with remote.writing("x") as output:
-            output.write(DATA)
-            bucket.requests.clear()
-            bucket.outages = [{}] * retries.ATTEMPTS
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_half()
-    assert len(bucket.requests) == 1
-
-
 def test_a_small_file_is_replaced_only_if_it_has_not_changed_since_it_was_read(
     place: Storage,
 ) -> None:

@@ -66,19 +66,6 @@ async def test_a_closed_or_failed_connection_is_replaced_by_a_new_one(server: _S
 
 
 @in_event_loop
-async def test_a_connection_that_was_closed_while_idle_is_not_acquired(server: _Server) -> None:
-    pool = Pool(server.connect, 1, IDLE_S)
-    first = await pool.acquire(seconds=5)
-    pool.release(first)
-    await first.close()
-    second = await pool.acquire(seconds=5)
-    assert second is not first
-    assert await second.fetchval("SELECT 1") == 1
-    pool.release(second)
-    pool.close()
-
-
-@in_event_loop
 async def test_a_caller_is_rejected_while_200_callers_wait(server: _Server) -> None:
     pool = Pool(server.connect, 1, IDLE_S)
     connection = await pool.acquire(seconds=5)

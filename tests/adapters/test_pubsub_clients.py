@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import google.auth
@@ -163,13 +162,6 @@ server.stop(None)
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
     assert "fork_posix" not in completed.stderr
-
-
-def test_threads_of_a_process_share_a_client(fake_publisher: FakePublisher) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        opened = set(pool.map(clients.publisher, [fake_publisher.address] * 32))
-    assert len(opened) == 1
-    assert opened.isdisjoint({clients.publisher("127.0.0.1:1")})
 
 
 def test_the_emulator_is_that_of_the_settings_not_that_of_the_environment(

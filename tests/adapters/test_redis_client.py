@@ -83,28 +83,6 @@ def test_concurrent_callers_share_a_connection_and_get_their_own_replies(empty_r
     with_client(empty_redis, work, timeout_s=10)
 
 
-def test_one_write_sends_the_commands_of_concurrent_callers() -> None:
-    received = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            received.append(data.count(b"PING"))
-            writer.write(b"+PONG\r\n" * received[-1])
-        writer.close()
-
-    async def work() -> None:
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
-            port = listening.sockets[0].getsockname()[1]
-            client = Client(f"redis://127.0.0.1:{port}", timeout_s=10)
-            await client.run(commands.ping())
-            received.clear()
-            await asyncio.gather(*(client.run(commands.ping()) for _ in range(16)))
-            assert received == [16]
-            await client.close()
-
-    asyncio.run(work())
-
-
 def test_a_rejected_command_does_not_fail_the_other_commands(patient_redis: str) -> None:
     written = (("LPUSH", "l", "1"), ("GET", "l"), commands.ping(), ("DEL", "l"))
     first, rejected, last, _ = with_client(patient_redis, lambda client: client.run(*written))

@@ -27,33 +27,6 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     clear_caches()
 
 
-def test_a_file_is_parsed_into_its_named_blocks(made: Path) -> None:
-    (made / "things.sql").write_text(
-        "-- About the file.\n\n-- first one --\nSELECT 1;\n-- a comment\n-- second --\nSELECT 2;\n"
-    )
-    assert statements.blocks("things") == {
-        "first one": "SELECT 1;\n-- a comment",
-        "second": "SELECT 2;",
-    }
-
-
-def test_a_block_includes_the_text_of_other_blocks(made: Path) -> None:
-    (made / "days.sql").write_text(
-        "-- today --\nSELECT {days offset 2} + :now\n-- offset 2 --\n1\n"
-    )
-    (made / "including.sql").write_text("-- rows --\nWITH t AS ({days today}) TABLE {t};\n")
-    assert statements.blocks("including")["rows"] == "WITH t AS (SELECT 1 + :now) TABLE {t};"
-
-
-def test_parameters_are_numbered_by_first_occurrence(made: Path) -> None:
-    (made / "asked.sql").write_text(
-        "-- rows --\nSELECT x::text FROM t WHERE a = :one AND b = :two AND c = :one::bigint;\n"
-    )
-    numbered = statements.load("asked", "rows")
-    assert numbered.text == "SELECT x::text FROM t WHERE a = $1 AND b = $2 AND c = $1::bigint;"
-    assert numbered.names == ("one", "two")
-
-
 def test_constants_replace_their_parameters_in_the_text(made: Path) -> None:
     (made / "listed.sql").write_text(
         "-- rows --\nSELECT :order, :order_by FROM t WHERE a = CAST(:order AS text);\n"
@@ -63,17 +36,6 @@ def test_constants_replace_their_parameters_in_the_text(made: Path) -> None:
     assert numbered.names == ("order_by",)
     with pytest.raises(ValueError, match="expected an identifier as the value of order"):
         statements.load("listed", "rows", order="DUE' OR TRUE --")
-
-
-def test_a_statement_can_select_some_columns_of_a_block(made: Path) -> None:
-    (made / "chosen.sql").write_text("-- rows --\nSELECT a, b FROM t WHERE c = :one;\n")
-    (made / "query").mkdir()
-    (made / "query" / "compiled.sql").write_text(
-        "-- select_columns --\nSELECT {columns}, :two FROM ({query}) AS answer\n"
-    )
-    numbered = statements.load_columns("chosen", "rows", "b")
-    assert numbered.text == "SELECT b, $1 FROM (SELECT a, b FROM t WHERE c = $2) AS answer"
-    assert numbered.names == ("two", "one")
 
 
 def test_a_part_fills_a_name_in_braces_and_may_include_blocks(made: Path) -> None:

@@ -81,18 +81,6 @@ print(*(name for name in sys.modules if "opentelemetry" in name or name.endswith
     assert output.splitlines()[-1] == ""
 
 
-def test_opentelemetry_is_imported_at_startup_if_an_endpoint_is_set() -> None:
-    """The first request of an instance does not wait for the import."""
-    script = """
-import sys
-from progress.adapters.telemetry import logs
-logs.configure("project")
-print("progress.adapters.telemetry.otlp" in sys.modules)
-"""
-    child = settings.child_env(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
-    assert programs.run([sys.executable, "-c", script], child, folder=ROOT).split() == ["True"]
-
-
 def test_a_process_that_ends_exports_what_is_left() -> None:
     """Since Python 3.12, no thread starts while a process ends; older ones behave so here."""
     script = """
@@ -109,10 +97,6 @@ atexit.register(delattr, threading.Thread, "start")
         programs.run([sys.executable, "-c", script], child, folder=ROOT)
     assert [span.name for span in receiver.spans] == ["run"]
     assert receiver.metrics() == {"progress.dead_letters"}
-
-
-def test_all_spans_are_the_same_object_if_no_endpoint_is_set() -> None:
-    assert tracing.child_span("one") is tracing.child_span("another", "client", {"key": 1})
 
 
 def test_a_trace_is_propagated_without_an_exporter() -> None:

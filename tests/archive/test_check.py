@@ -123,8 +123,3 @@ def test_a_storage_failure_is_raised_and_not_taken_for_a_missing_range(
     calls.clear()
     with pytest.raises(ProgressError, match=str(failure)):
         archives.run(log, archive)
-
-
-def test_a_check_without_an_archive_is_rejected(archive: Storage) -> None:
-    with pytest.raises(ProgressError, match="no archive yet"):
-        shallow(archive)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress import cli, settings
+from progress import settings
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.demo import loading
@@ -60,12 +60,6 @@ def of(kind: str, log: list[Answer]) -> list[anki_events.Envelope]:
 def local_day(at: datetime) -> date:
     wall = at.astimezone(ZoneInfo("America/New_York")).replace(tzinfo=None)
     return (wall - timedelta(hours=4)).date()
-
-
-def test_the_review_log_has_the_totals_that_its_source_publishes(record: list[Answer]) -> None:
-    assert len(record) == 12_580
-    assert len({answer.card_id for answer in record}) == 1_205
-    assert round(sum(answer.correct for answer in record) / len(record), 3) == 0.708
 
 
 def test_the_first_message_creates_the_account_and_each_session_has_two_messages(
@@ -120,37 +114,6 @@ def test_each_answer_becomes_one_event(log: list[Answer]) -> None:
 def test_a_session_ends_at_a_pause_of_more_than_half_an_hour() -> None:
     log = [Answer(NOW + timedelta(minutes=minute), "a", 3, 0) for minute in (0, 30, 61)]
     assert [*anki_events.split_at_pauses(log)] == [log[:2], log[2:]]
-
-
-def days_of(suffix: str, log: list[Answer], learner: anki_events.Learner) -> set[date]:
-    """Return the learner's local days that have an event of this type."""
-    zone, hour = ZoneInfo(learner.timezone or "UTC"), learner.day_start_hour or 0
-    return {
-        (e["occurred_at"].astimezone(zone).replace(tzinfo=None) - timedelta(hours=hour)).date()
-        for e in events(log, learner)
-        if e["event_type"].endswith(suffix)
-    }
-
-
-ZONES = ("America/New_York", "Asia/Tokyo", "Asia/Kathmandu", "Australia/Lord_Howe", "UTC")
-learners = st.builds(
-    anki_events.Learner,
-    user_id=st.just("anna"),
-    timezone=st.sampled_from(ZONES) | st.none(),
-    day_start_hour=st.integers(0, 23) | st.none(),
-)
-
-
-@given(logs, learners)
-def test_every_local_day_with_answers_has_a_completed_session(
-    log: list[Answer], learner: anki_events.Learner
-) -> None:
-    assert days_of("CardReviewed", log, learner) == days_of("SessionCompleted", log, learner)
-    rest = [*anki_events.messages(learner, log)][1:]
-    for session, reviews in zip(rest[::2], rest[1::2], strict=True):
-        started, completed = (event["occurred_at"] for event in session.events)
-        times = [started, *(event["occurred_at"] for event in reviews.events), completed]
-        assert times == sorted(times)
 
 
 HEADER = "card_id,review_rating,review_time,review_duration\n"
@@ -236,19 +199,6 @@ def test_an_invalid_file_gives_an_error_with_the_row_and_the_column(
     assert "\n" not in str(raised.value)
 
 
-def test_the_import_command_prints_a_one_line_error_about_an_invalid_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "log.csv"
-    file.write_text(HEADER + GOOD + "8,5,2024-03-29T20:33:00+00:00,1\n", encoding="utf-8")
-    monkeypatch.setattr("sys.argv", ["progress", "import", "anki", str(file), "--user", "anna"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 1
-    [line] = capsys.readouterr().err.splitlines()
-    assert "row 3, column review_rating: expected 1, 2, 3 or 4, found '5'" in line
-
-
 def start_import(file: Path, emulator: str) -> subprocess.Popen[str]:
     """Start an import without a database."""
     return subprocess.Popen(
@@ -329,12 +279,6 @@ def test_a_shift_keeps_the_sessions_and_moves_each_by_the_given_number_of_local_
         assert moved_last.at - moved_first.at == last.at - first.at
     for (_, before), (after, _) in itertools.pairwise(moved):
         assert after.at - before.at > anki_events.MAX_PAUSE
-
-
-def test_the_real_log_is_shifted_to_yesterday(record: list[Answer]) -> None:
-    days = shifts.count_days_to_yesterday(record, NOW, ZONE, 4)
-    moved = shifts.shift(record, days, ZONE)
-    assert local_day(moved[-1].at) == local_day(NOW) - timedelta(days=1)
 
 
 def append_first(connection: Connection, messages: list[publisher.Message]) -> None:

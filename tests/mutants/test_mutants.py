@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.conftest import Store
-from tests.mutants import broken_folds, drawn_faults
+from tests.mutants import broken_folds
 from tests.mutants.broken_folds import Delivery, Mutant
 from tests.support.postgres_servers import EMBEDDED, Server
 from tests.support.stage import Stage
@@ -47,12 +47,3 @@ def test_the_real_folds_pass_the_deliveries_that_detect_the_most(store: Store, c
 def test_the_sql_contains_the_text_of_each_mutant() -> None:
     for mutant in broken_folds.load_mutants():
         assert mutant.by in broken_folds.break_sql(mutant)
-
-
-def test_a_drawn_fault_changes_one_line_and_is_drawn_again_alike() -> None:
-    for index in range(5):
-        (place, mutant), again = next(drawn_faults.draw(index)), next(drawn_faults.draw(index))
-        assert again == (place, mutant)
-        lines = zip(mutant.text.splitlines(), mutant.by.splitlines(), strict=True)
-        (changed,) = [number for number, (one, other) in enumerate(lines, 1) if one != other]
-        assert place == f"{mutant.file}:{changed}"

@@ -22,14 +22,6 @@ from tests.support.stage import append, connect
 pytestmark = pytest.mark.every_postgres
 
 
-def test_a_run_folds_the_shards_whose_wake_up_was_lost(connection: Connection) -> None:
-    sample_events.record_lessons(connection, "ann", "ben", "cyd")
-    report = batch.run(connection)
-    assert report.learners == 3
-    assert report.swept == model_rows.read_value(connection, "head")
-    assert not sample_events.find_differences(connection)
-
-
 def test_a_second_run_finds_nothing_new(connection: Connection) -> None:
     sample_events.record_lessons(connection, "ann", "ben")
     batch.run(connection)

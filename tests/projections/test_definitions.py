@@ -2,14 +2,13 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 
 import pytest
 
 from progress.adapters.postgres.database import Connection
-from progress.projections import batch, definitions, schema
+from progress.projections import batch, definitions
 from progress.projections.projector import SHARDS, Projector
 from progress.recovery import checks
 from tests.support import archives, definition_folds, model_rows, sample_events
@@ -43,30 +42,6 @@ def test_each_table_of_the_schema_has_a_whole_fold_or_a_reason_for_having_none(
 ) -> None:
     tables = {row["tablename"] for row in model_rows.read(connection, "tables") if row["is_model"]}
     assert tables == {*definitions.TABLES, *NOT_FOLDED}
-
-
-def test_whole_folds_of_facts_are_not_in_the_fingerprint() -> None:
-    hashed = "".join(schema._definitions())
-    statements = definitions.fold_statements("postgresql")
-    of_segments = ("chained_facts", "chained_reviews")
-    shared = ("returned_answers", "answered_weeks", "study_spans", "mastery_weeks", *of_segments)
-    for name in (*schema.REMEMBERED, *schema.list_conclusions(), *shared):
-        del statements[name]  # the live schema has the same text
-    for statement in statements.values():
-        assert statement.partition("AS\n")[2].rstrip(";\n") not in hashed
-
-
-def test_whole_folds_use_neither_json_nor_time_zones_nor_arrays() -> None:
-    statements = definitions.fold_statements("postgresql")
-    for name in schema.REMEMBERED:
-        del statements[name]  # an adapter
-    for statement in statements.values():
-        assert not re.search(r"json|->|at time zone|array|\[", statement, re.IGNORECASE)
-
-
-def test_the_engines_have_the_same_definitions_apart_from_the_adapters() -> None:
-    ours, other = (definitions.fold_statements(engine) for engine in ("postgresql", "duckdb"))
-    assert {name for name, text in ours.items() if text != other[name]} == {*schema.REMEMBERED}
 
 
 def test_a_missing_row_of_any_table_is_a_difference(folded: Connection) -> None:

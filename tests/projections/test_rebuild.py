@@ -13,7 +13,7 @@ from progress.errors import RebuildRunning
 from progress.event_store import dead_letters
 from progress.projections import batch, rebuild, replacement, schema
 from progress.projections import replay as letter_replay
-from progress.projections.projector import SHARDS, Projector
+from progress.projections.projector import Projector
 from progress.projections.replacement import Holder
 from tests.conftest import Store
 from tests.support import model_rows, sample_events
@@ -177,13 +177,3 @@ def test_a_former_schema_that_is_being_read_is_dropped_later(
     assert not sample_events.find_differences(populated)
     replacement.drop(populated, replacement.former_name())
     assert model_rows.read_value(populated, "schemas") == 1
-
-
-def test_a_rebuilt_schema_has_the_keys_of_the_former_schema(
-    store: Store, populated: Connection
-) -> None:
-    before = model_rows.read(populated, "keys")
-    rebuild.run(lambda: database.connect(store.url))
-    assert model_rows.read(populated, "keys") == before
-    Projector(populated).catch_up_all()
-    batch.fold(populated, list(SHARDS))

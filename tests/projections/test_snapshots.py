@@ -36,17 +36,6 @@ def kept(connection: Connection) -> list[int]:
     return [row[0] for row in rows]
 
 
-def test_the_latest_snapshot_is_returned(event_store: EventStore) -> None:
-    for version in (100, 200):
-        event_store.save_snapshot(snapshot(version))
-    event_store.save_snapshot(snapshot(300, stream="learner-v"))
-    latest = event_store.get_latest_snapshot("learner-u", "now")
-    assert latest is not None
-    assert (latest.stream_version, latest.state) == (200, {"answers": 200, "of": ["é"]})
-    assert latest.newest_occurred_at == START + timedelta(days=200)
-    assert event_store.get_latest_snapshot("learner-w", "now") is None
-
-
 def test_the_newest_three_snapshots_are_kept(
     event_store: EventStore, connection: Connection
 ) -> None:
@@ -101,11 +90,6 @@ def test_a_snapshot_with_a_different_fingerprint_is_not_used(event_store: EventS
     assert event_store.get_latest_snapshot("learner-u", "now") is None
     event_store.save_snapshot(snapshot(100))
     assert event_store.get_latest_snapshot("learner-u", "now") is not None
-
-
-def test_the_call_with_a_stream_says_that_the_snapshot_names_it(event_store: EventStore) -> None:
-    with pytest.raises(EventStoreError, match=r"save_snapshot\(snapshot\)"):
-        event_store.save_snapshot("learner-u", snapshot(100))  # type: ignore[arg-type] # the mistake
 
 
 def test_a_batch_run_takes_one_snapshot_after_at_least_100_events(connection: Connection) -> None:

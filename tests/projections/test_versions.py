@@ -13,15 +13,6 @@ from tests.support import model_rows, sample_events
 from tests.support.stage import append, connect
 
 
-def test_the_version_of_a_learner_only_increases(connection: Connection) -> None:
-    seen = [0]
-    for number in range(3):
-        append(connection, sample_events.lesson("ann", number))
-        Projector(connection).catch_up_all()
-        seen.append(model_rows.read_value(connection, "version", user="ann"))
-    assert seen == sorted(set(seen))
-
-
 def test_a_replay_that_waits_for_a_concurrent_fold_gets_a_higher_version_than_the_fold(
     store: Store, connection: Connection
 ) -> None:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,15 +24,6 @@ from tests.conftest import Store
 from tests.support import archives, cli, cloud_scheduler, recovery_fixtures, sample_events, stage
 from tests.support.postgres_servers import connect_plainly
 from tests.support.pushes import encode_push
-
-
-@pytest.fixture
-def own_settings(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The settings of this process name the test's database."""
-    monkeypatch.setenv("DATABASE_URL", store.url)
-    settings.current.cache_clear()
-    yield
-    settings.current.cache_clear()
 
 
 def test_nothing_needs_a_person_while_all_is_well(store: Store) -> None:
@@ -91,7 +82,6 @@ def test_the_schedules_are_those_of_the_region_of_the_settings(
         monkeypatch.setenv("SCHEDULER_REGION", region)
         settings.current.cache_clear()
         _, findings = doctor.PARTS["schedules"]()
-    settings.current.cache_clear()
     assert found in [finding.found for finding in findings]
 
 
@@ -106,7 +96,6 @@ def test_the_newest_dump_is_described_and_a_missing_one_and_an_empty_database_ne
         monkeypatch.setenv("DATABASE_URL", url)
         settings.current.cache_clear()
         found, findings = doctor.PARTS["dumps"]()
-        settings.current.cache_clear()
         return found, [(finding.found, finding.do) for finding in findings]
 
     def make_older(hours: int) -> None:
@@ -172,9 +161,11 @@ def test_an_event_that_waits_for_its_session_for_a_day_needs_a_person(
 
 
 def test_a_session_that_keeps_a_shard_is_named(
-    store: Store, own_settings: None, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "STUCK_S", 0)
+    monkeypatch.setenv("DATABASE_URL", store.url)
+    settings.current.cache_clear()
     with closing(database.connect(store.url, name="keeper")) as keeper:
         schema.set_search_path(keeper)
         keeper.run("BEGIN")
@@ -198,7 +189,6 @@ def test_a_disk_that_is_nearly_full_needs_a_person(
     usage = SimpleNamespace(total=total * 1e9, free=free * 1e9)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     found, findings = doctor.PARTS["disk"]()
-    settings.current.cache_clear()
     assert f"{free:.1f} GB free" in found
     assert bool(findings) == is_found
 
@@ -211,7 +201,6 @@ def test_a_server_that_never_answers_keeps_no_part_past_the_deadline(
         monkeypatch.setenv("DATABASE_URL", f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable")
         settings.current.cache_clear()
         parts = {part.name: part for part in doctor.look(seconds=0.5)}
-    settings.current.cache_clear()
     assert [*parts] == [*doctor.PARTS]
     for name in ("versions", "status", "log", "shards", "dead letters"):
         (finding,) = parts[name].findings

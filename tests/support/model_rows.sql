@@ -259,9 +259,6 @@ SELECT sum(answers) FROM user_progress;
 -- schemas --
 SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'progress_%';
 
--- keys --
-SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY indexdef;
-
 -- counted --
 SELECT event_id, event_type AS type, event_data AS data, occurred_at, created_at,
     CASE WHEN starts_with(stream_id, 'learner-') THEN substr(stream_id, 9) END AS user_id,
