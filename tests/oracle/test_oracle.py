@@ -1,9 +1,7 @@
 """The oracle agrees with examples that were computed by hand and with published facts."""
 
 import csv
-import hashlib
 import itertools
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -193,31 +191,6 @@ def test_an_answer_is_a_test_only_if_it_is_the_first_after_a_review_and_on_a_lat
         )
         == {}
     )
-
-
-@pytest.mark.parametrize(
-    ("user", "row", "identity"),
-    [
-        ("ann", {"kind": "STREAK", "value": 3, "level": None}, '["ann","STREAK",3,null]'),
-        (
-            "ann",
-            {"kind": "GOAL_MET", "value": 9, "level": None, "reached_on": date(2024, 1, 2)},
-            '["ann","GOAL_MET","2024-01-02"]',
-        ),
-        (
-            '日"/\\\x01\x7f',
-            {"kind": "LEVEL_REACHED", "value": None, "level": "A1"},
-            '["日\\"/\\\\\\u0001\x7f","LEVEL_REACHED",null,"A1"]',
-        ),
-    ],
-)
-def test_the_id_of_a_milestone_is_a_uuid_of_its_identity(
-    user: str, row: oracle.Row, identity: str
-) -> None:
-    named = uuid.NAMESPACE_OID.bytes + identity.encode()
-    digest = bytearray(hashlib.sha1(named, usedforsecurity=False).digest()[:16])
-    digest[6], digest[8] = digest[6] & 0x0F | 0x50, digest[8] & 0x3F | 0x80
-    assert oracle.milestone_id(user, row).bytes == bytes(digest)
 
 
 ANKI = Path(__file__).resolve().parents[2] / "data" / "anki_reviews.csv"
