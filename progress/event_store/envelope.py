@@ -96,23 +96,22 @@ class Rejection(msgspec.Struct, kw_only=True):
 
     `event` is set if the payload could be parsed. If the log already has the same event (recorded
     under older rules), the append writes no dead letter. Only a bundle has `indexes`: the ranges of
-    its entries' indexes in the message, as pairs (first, last), and `sizes`: the bytes of each
-    range in the payload. All entries of a range have the same owner; `owners` has one for each.
-    `decode_part` leaves `owners` to its callers.
+    its entries' indexes in the message, as pairs (first, last), and `texts` instead of a payload:
+    the entries of each range. They have the same owner; `owners` has one for each range.
     """
 
     index: int
     kind: str
     reason: str
     payload: str
-    owners: list[str] = msgspec.field(default_factory=lambda: [owners.UNKNOWN])
+    owners: list[str]
     event_id: str | None = None
     event_type: str | None = None
     attributes: dict[str, str] = {}
     event: ParsedEvent | None = None
     uuid: str | None = None  # the UUID of an event_id that is valid
     indexes: list[list[int]] | None = None
-    sizes: list[int] | None = None
+    texts: list[str] | None = None
 
 
 def decode(
@@ -135,10 +134,7 @@ def decode(
             return decode_parts(enumerate(parts), message)
     except json_input.NotJson as error:
         return [reject_bytes(payload, index, str(error))]
-    entry = decode_part(payload, index, message, single=True)
-    if isinstance(entry, Rejection):
-        entry.owners = [owners.find(payload, message.attributes)]
-    return [entry]
+    return [decode_part(payload, index, message, single=True)]
 
 
 def _slice(parts: Iterable[bytes], give_way: Callable[[], object]) -> Iterator[bytes]:
@@ -149,43 +145,42 @@ def _slice(parts: Iterable[bytes], give_way: Callable[[], object]) -> Iterator[b
 
 
 def decode_bundle(
-    payload: bytes, runs: list[list[int]], owner_of_run: list[str], message: Message
+    payload: bytes, ranges: list[list[int]], owner_of_range: list[str], message: Message
 ) -> list[ParsedEvent | Rejection]:
-    """Return a bundle's entries with their indexes, which `runs` lists as ranges.
+    """Return a bundle's entries with their indexes.
 
     The entries keep their owners, because their payload is masked. Raise ValueError if the payload
     is not an array with exactly one entry for each index.
     """
+    owned = zip(ranges, owner_of_range, strict=True)
+    owner_of = {i: owner for (first, last), owner in owned for i in range(first, last + 1)}
+    return decode_parts(_split_bundle(payload, ranges), message, owner_of)
+
+
+def _split_bundle(payload: bytes, ranges: list[list[int]]) -> Iterator[tuple[int, bytes]]:
     parts = json_input.elements(payload) or []
-    owner_of = {
-        index: owner
-        for (first, last), owner in zip(runs, owner_of_run, strict=True)
-        for index in range(first, last + 1)
-    }
-    return decode_parts(zip(owner_of, parts, strict=True), message, owner_of)
+    return zip((i for first, last in ranges for i in range(first, last + 1)), parts, strict=True)
 
 
 def read_owners(
-    payload: bytes, runs: list[list[int]] | None, attributes: Mapping[str, str]
+    payload: bytes, ranges: list[list[int]] | None, attributes: Mapping[str, str]
 ) -> tuple[list[str], list[list[int]] | None]:
     """Return the owners of a stored dead letter and, of a bundle, the ranges of these owners.
 
     An owner whose id is masked is unknown. In a bundle that an earlier version has stored, null
     stands for an entry that an erasure has removed.
     """
-    if runs is None:
+    if ranges is None:
         return [_find_unmasked(payload, attributes)], None
     bundle = _Bundle()
     try:
-        parts = json_input.elements(payload) or []
-        indexes = (index for first, last in runs for index in range(first, last + 1))
-        for index, part in zip(indexes, parts, strict=True):
+        for index, part in _split_bundle(payload, ranges):
             is_removed = part == b"null"
             owner = owners.NOBODY if is_removed else _find_unmasked(part, attributes)
             bundle.add(b"", index, owner)
     except ValueError:  # the stored payload was changed
-        return [owners.UNKNOWN] * len(runs), runs
-    return bundle.owners, bundle.runs
+        return [owners.UNKNOWN] * len(ranges), ranges
+    return bundle.owners, bundle.ranges
 
 
 def _find_unmasked(part: bytes, attributes: Mapping[str, str]) -> str:
@@ -193,9 +188,9 @@ def _find_unmasked(part: bytes, attributes: Mapping[str, str]) -> str:
     return owners.UNKNOWN if masking.MASKED in owner else owner
 
 
-def reject_bytes(payload: bytes, index: int, reason: str) -> Rejection:
+def reject_bytes(payload: bytes, index: int, reason: str, owner: str = owners.UNKNOWN) -> Rejection:
     """Return a rejection of bytes that are not JSON, or that are no message."""
-    return _reject(payload, index, reason, masking.mask_shapes)
+    return _reject(payload, index, reason, owner, masking.mask_shapes)
 
 
 def decode_parts(
@@ -209,20 +204,19 @@ def decode_parts(
     rejections, rest = 0, _Bundle()
     needs_id, needs_type = not message.has_id, "event_type" not in message.attributes
     for index, part in parts:
-        entry = None
-        if rejections < MOST_REJECTIONS or not _is_malformed(part, needs_id, needs_type):
-            entry = decode_part(part, index, message)
+        owner = owner_of.get(index, "")
+        if rejections == MOST_REJECTIONS and _is_malformed(part, needs_id, needs_type):
+            rest.add(part, index, owner or owners.find(part, message.attributes))
+            continue
+        entry = decode_part(part, index, message, owner=owner)
         if isinstance(entry, ParsedEvent):
             entries.append(entry)
-            continue
-        owner = owner_of.get(index) or owners.find(part, message.attributes)
-        if entry is not None and rejections < MOST_REJECTIONS:
-            entry.owners = [owner]
+        elif rejections < MOST_REJECTIONS:
             entries.append(entry)
             rejections += 1
         else:
-            rest.add(part, index, owner)
-    if rest.runs:
+            rest.add(part, index, entry.owners[0])
+    if rest.ranges:
         bundle = rest.to_rejection()
         bundle.attributes = _keep_event_attributes(_drop_event_id(message.attributes))
         entries.append(bundle)
@@ -230,50 +224,47 @@ def decode_parts(
 
 
 def decode_part(
-    part: bytes, index: int, message: Message, *, single: bool = False
+    part: bytes, index: int, message: Message, *, single: bool = False, owner: str = ""
 ) -> ParsedEvent | Rejection:
-    """Return the event of one entry; `single` if it is the whole message."""
+    """Return the event of one entry; `single` if it is the whole message.
+
+    `owner` is that of an entry which may be masked.
+    """
     if len(part) > _MOST_BYTES:
         # An array's elements have been checked: they are JSON. A single entry has not been checked,
         # so it is masked as text.
         mask = masking.mask_shapes if single else masking.mask_json
-        return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", mask)
+        owner = owner or owners.find(part, message.attributes)
+        return _reject(part, index, f"expected at most {_MOST_BYTES} bytes - at $", owner, mask)
     try:
         body, unstorable = json_input.decode(part)
     except json_input.NotJson as error:
         return reject_bytes(part, index, str(error))
     if type(body) is not dict:
-        return _reject(part, index, "expected an object - at $")
+        return _reject(part, index, "expected an object - at $", owner or owners.UNKNOWN)
     parser = _EventParser(body, message, index, single=single)
     malformed = parser.find_malformed()
-    if malformed:
-        return _reject(part, index, malformed)
-    reason = unstorable
+    reason = malformed or unstorable
     try:
-        if parser.is_learners:
+        if parser.is_learners and not malformed:
             parser.check_learner()
-        if not unstorable:
+        if not reason:
             return parser.parse(index, may_hold_email=b"email" in part or b"\\u00" in part)
     except SerializationError as error:
         reason = _place(str(error), parser.form)
-    return _reject_invalid(part, index, parser, reason)
-
-
-def _reject_invalid(part: bytes, index: int, parser: "_EventParser", reason: str) -> Rejection:
-    rejection = _reject(part, index, reason)
-    rejection.kind = "invalid"
-    rejection.attributes = _keep_event_attributes(parser.attributes)
-    rejection.event_id = json_input.printable(parser.event_id)
-    rejection.event_type = json_input.printable(parser.event_type)
-    rejection.event = parser.event
-    with contextlib.suppress(SerializationError, UnicodeEncodeError):  # the id itself is invalid
-        rejection.uuid = to_uuid(parse_id(parser.event_id, "$.event_id"))
+    rejection = _reject(part, index, reason, owner or owners.of(body, message.attributes))
+    if not malformed:
+        parser.describe(rejection)
     return rejection
 
 
-def _reject(payload: bytes, index: int, reason: str, mask: _Mask = masking.mask_json) -> Rejection:
+def _reject(
+    payload: bytes, index: int, reason: str, owner: str, mask: _Mask = masking.mask_json
+) -> Rejection:
     text = payload.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-    return Rejection(index=index, kind="malformed", reason=reason, payload=mask(text))
+    return Rejection(
+        index=index, kind="malformed", reason=reason, payload=mask(text), owners=[owner]
+    )
 
 
 class _EventParser:
@@ -371,6 +362,16 @@ class _EventParser:
             _check_unmasked(event)
         _check_rules(event, has_data=self.data is not None)
         return event
+
+    def describe(self, rejection: Rejection) -> None:
+        """Add to the rejection of an invalid event what its fields say."""
+        rejection.kind = "invalid"
+        rejection.attributes = _keep_event_attributes(self.attributes)
+        rejection.event_id = json_input.printable(self.event_id)
+        rejection.event_type = json_input.printable(self.event_type)
+        rejection.event = self.event
+        with contextlib.suppress(SerializationError, UnicodeEncodeError):  # the id itself is wrong
+            rejection.uuid = to_uuid(parse_id(self.event_id, "$.event_id"))
 
     def _complete_metadata(self, data: dict[str, Any]) -> dict[str, Any]:
         metadata = _parse_object(self.body.get("metadata"), "$.metadata")
@@ -521,40 +522,35 @@ def parse_id(value: Any, where: str) -> str:
 class _Bundle:
     """Faulty entries in the order of their indexes in the message.
 
-    A run is a range of adjacent entries of the same owner.
+    A range has adjacent entries of the same owner.
     """
 
     def __init__(self) -> None:
-        self.runs: list[list[int]] = []  # the first and the last index of each run
-        self.owners: list[str] = []  # of each run
-        self._sizes: list[int] = []  # the bytes of each run
-        self._text = bytearray()
+        self.ranges: list[list[int]] = []  # the first and the last index of each
+        self.owners: list[str] = []  # of each range
+        self._texts: list[bytearray] = []
 
     def add(self, part: bytes, index: int, owner: str) -> None:
         """Add an entry; `index` is greater than the index of the previous entry."""
         if b"@" in part or b"\\u0040" in part:
             part = masking.mask_json(part.decode("utf-8", "backslashreplace")).encode()
-        if self.runs:
-            self._text += b","
-        self._text += part
-        if self.runs and self.runs[-1][1] == index - 1 and self.owners[-1] == owner:
-            self.runs[-1][1] = index
-            self._sizes[-1] += len(part) + 1
+        if self.ranges and self.ranges[-1][1] == index - 1 and self.owners[-1] == owner:
+            self.ranges[-1][1] = index
+            self._texts[-1] += b"," + part
         else:
-            self.runs.append([index, index])
+            self.ranges.append([index, index])
             self.owners.append(owner)
-            self._sizes.append(len(part))
+            self._texts.append(bytearray(part))
 
     def to_rejection(self) -> Rejection:
-        """Return the bundle; its payload is a JSON array of the entries."""
         return Rejection(
-            index=self.runs[0][0],
+            index=self.ranges[0][0],
             kind="malformed",
             reason=_BUNDLED,
-            payload=f"[{self._text.decode('utf-8', 'backslashreplace')}]",
+            payload="",
             owners=self.owners,
-            indexes=self.runs,
-            sizes=self._sizes,
+            indexes=self.ranges,
+            texts=[text.decode("utf-8", "backslashreplace") for text in self._texts],
         )
 
 

@@ -240,7 +240,7 @@ def _letter_fields(rejection: Rejection, message: int, n: int) -> dict[str, Any]
         "owners": rejection.owners,
     }
     if rejection.indexes is not None:
-        fields |= {"indexes": rejection.indexes, "sizes": rejection.sizes}
+        fields |= {"indexes": rejection.indexes, "texts": rejection.texts}
     if rejection.event is not None:
         fields |= {
             "id": rejection.event.event_id,

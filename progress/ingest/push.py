@@ -62,8 +62,7 @@ def _check_nul(push: PushEnvelope) -> None:
 
 def _reject(body: bytes) -> Delivery:
     reason = "expected a Pub/Sub push with a message - at $"
-    rejection = envelope.reject_bytes(body, 0, reason)
-    rejection.owners = [owners.find(body, {})]
+    rejection = envelope.reject_bytes(body, 0, reason, owners.find(body, {}))
     return Delivery(Message(message_id=digest(body)), [rejection])
 
 

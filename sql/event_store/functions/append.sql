@@ -408,7 +408,7 @@ BEGIN
         FROM jsonb_to_recordset(letters) AS l(n int, message int, index int, kind text,
             event_id text, event_type text, reason text, payload text, attributes jsonb,
             id uuid, stored_type text, occurred_at timestamptz, data jsonb, metadata jsonb,
-            learner text, indexes jsonb, owners text[])
+            learner text, indexes jsonb, texts text[], owners text[])
         LEFT JOIN LATERAL (
             SELECT s.shard FROM event_store.events s
             WHERE s.event_id = l.id
@@ -422,8 +422,8 @@ BEGIN
         INSERT INTO event_store.dead_letters (kind, topic, subscription, message_id,
             index_in_message, event_id, event_type, reason, payload, attributes, indexes, owners, published_at, poster)
         SELECT r.kind, r.source ->> 'topic', r.source ->> 'subscription',
-            r.source ->> 'message_id', r.index, r.event_id, r.event_type, r.reason, r.payload,
-            r.attributes, r.indexes, event_store.stored_owners(r.owners), (r.source ->> 'published_at')::timestamptz,
+            r.source ->> 'message_id', r.index, r.event_id, r.event_type, r.reason,
+            coalesce('[' || array_to_string(r.texts, ',') || ']', r.payload), r.attributes, r.indexes, event_store.stored_owners(r.owners), (r.source ->> 'published_at')::timestamptz,
             encode(event_store.erasure_digest(r.source ->> 'poster'), 'hex')
         FROM rejected r WHERE r.stored_in IS NULL
         ORDER BY r.n

@@ -39,8 +39,9 @@ BEGIN
         WHERE x.digest IS NOT NULL OR session.user_id = '');  -- '' is the learner of a hidden session
 END $$;
 
--- Drop the entries of erased learners from the dead letters of a batch; `erased` is the number of entries dropped. The
--- caller holds the lock of the append, and has dropped the events of erased learners.
+-- Drop the entries of erased learners from the dead letters of a batch; `erased` is the number of entries dropped. A
+-- bundle keeps the ranges of other owners. The caller holds the lock of the append, and has dropped the events of
+-- erased learners.
 CREATE OR REPLACE FUNCTION event_store.drop_erased_letters(INOUT letters jsonb, OUT erased bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -51,48 +52,24 @@ DECLARE
 BEGIN
     erased := 0;
     IF gone IS NOT NULL THEN
-        SELECT coalesce(jsonb_agg(k.kept ORDER BY l.n) FILTER (WHERE k.kept IS NOT NULL), '[]'), sum(k.erased)
+        SELECT coalesce(jsonb_agg(CASE WHEN r.erased > 0 THEN l.letter || r.rest ELSE l.letter END ORDER BY l.n)
+                FILTER (WHERE r.erased IS NULL OR r.has_rest), '[]'), sum(r.erased)
         INTO letters, erased
         FROM jsonb_array_elements(letters) WITH ORDINALITY AS l (letter, n)
-        CROSS JOIN LATERAL event_store.drop_entries(l.letter, gone) AS k;
-    END IF;
-END $$;
-
--- Drop the entries of these owners from a dead letter of a batch. `kept` is null if no entry is left. A bundle is cut
--- by the bytes of its ranges (`sizes`), which a comma separates.
-CREATE OR REPLACE FUNCTION event_store.drop_entries(letter jsonb, gone text[], OUT kept jsonb, OUT erased bigint)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    content bytea;
-BEGIN
-    IF NOT letter ? 'indexes' THEN
-        erased := CASE WHEN letter -> 'owners' ->> 0 = ANY (gone) THEN 1 ELSE 0 END;
-        kept := CASE WHEN erased = 0 THEN letter END;
-        RETURN;
-    END IF;
-    content := convert_to(letter ->> 'payload', 'UTF8');
-    SELECT sum(e.count) FILTER (WHERE e.is_gone),
-        letter || jsonb_build_object(
-            'payload', '[' || convert_from(string_agg(substring(content FROM e.start FOR e.size), ',' ORDER BY e.n)
-                FILTER (WHERE NOT e.is_gone), 'UTF8') || ']',
-            'owners', jsonb_agg(e.owner ORDER BY e.n) FILTER (WHERE NOT e.is_gone),
-            'indexes', jsonb_agg(e.range ORDER BY e.n) FILTER (WHERE NOT e.is_gone))
-    INTO erased, kept
-    FROM (
-        SELECT r.n, r.owner, r.range, r.size, g.owner IS NOT NULL AS is_gone,
-            (r.range ->> 1)::bigint - (r.range ->> 0)::bigint + 1 AS count,
-            (2 + sum(r.size + 1) OVER (ORDER BY r.n) - r.size - 1)::integer AS start
-        FROM (
-            SELECT a.n, a.owner, a.range, a.size::integer AS size
+        CROSS JOIN LATERAL (
+            SELECT sum(coalesce((r.range ->> 1)::bigint - (r.range ->> 0)::bigint, 0) + 1)
+                    FILTER (WHERE g.owner IS NOT NULL) AS erased,
+                bool_or(g.owner IS NULL) AS has_rest,
+                jsonb_build_object('owners', jsonb_agg(r.owner ORDER BY r.n) FILTER (WHERE g.owner IS NULL),
+                    'indexes', jsonb_agg(r.range ORDER BY r.n) FILTER (WHERE g.owner IS NULL),
+                    'texts', jsonb_agg(r.text ORDER BY r.n) FILTER (WHERE g.owner IS NULL)) AS rest
             FROM ROWS FROM (
-                jsonb_array_elements_text(letter -> 'owners'), jsonb_array_elements(letter -> 'indexes'),
-                jsonb_array_elements_text(letter -> 'sizes')
-            ) WITH ORDINALITY AS a (owner, range, size, n)
-        ) r
-        LEFT JOIN unnest(gone) AS g (owner) ON g.owner = r.owner
-    ) e;
-    erased := coalesce(erased, 0);
-    kept := CASE WHEN kept ->> 'payload' IS NOT NULL THEN kept END;
+                jsonb_array_elements_text(l.letter -> 'owners'), jsonb_array_elements(l.letter -> 'indexes'),
+                jsonb_array_elements_text(l.letter -> 'texts')
+            ) WITH ORDINALITY AS r (owner, range, text, n)
+            LEFT JOIN unnest(gone) AS g (owner) USING (owner)
+        ) r;
+    END IF;
 END $$;
 
 -- Return the owners, as they are stored, of the letters of erased learners: each learner and their sessions, or those

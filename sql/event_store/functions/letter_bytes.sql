@@ -76,8 +76,9 @@ BEGIN
             FROM (
                 SELECT a.source, sum(a.bytes) AS bytes
                 FROM (
-                    SELECT m.source, event_store.letter_size(l.payload)
-                    FROM jsonb_to_recordset(letters) AS l (message integer, index integer, payload text)
+                    SELECT m.source,
+                        event_store.letter_size(coalesce('[' || array_to_string(l.texts, ',') || ']', l.payload))
+                    FROM jsonb_to_recordset(letters) AS l (message integer, index integer, payload text, texts text[])
                     CROSS JOIN LATERAL (SELECT messages -> coalesce(l.message, 0) AS source) m
                     WHERE NOT EXISTS (
                         SELECT FROM event_store.dead_letters d
