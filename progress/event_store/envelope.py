@@ -29,7 +29,6 @@ MOST_REJECTIONS = 999  # at most this many entries of a message get separate dea
 _BUNDLED = "expected at most 999 faulty entries in a message; this dead letter holds the others"
 _NOT_NAMES = "expected none, because teachers read it - at $.data.display_name"  # of learners
 _Mask = Callable[[str], str]
-_NONE: Mapping[int, str] = {}
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # The ids that are checked in the data of every event. The check of LATER_IDS was added later, so
@@ -194,7 +193,7 @@ def reject_bytes(payload: bytes, index: int, reason: str, owner: str = owners.UN
 
 
 def decode_parts(
-    parts: Iterable[tuple[int, bytes]], message: Message, owner_of: Mapping[int, str] = _NONE
+    parts: Iterable[tuple[int, bytes]], message: Message, owner_of: Mapping[int, str] = {}
 ) -> list[ParsedEvent | Rejection]:
     """Return one entry for each part, which is JSON, with its index in the message.
 
@@ -217,19 +216,14 @@ def decode_parts(
         else:
             rest.add(part, index, entry.owners[0])
     if rest.ranges:
-        bundle = rest.to_rejection()
-        bundle.attributes = _keep_event_attributes(_drop_event_id(message.attributes))
-        entries.append(bundle)
+        entries.append(rest.to_rejection(message))
     return entries
 
 
 def decode_part(
     part: bytes, index: int, message: Message, *, single: bool = False, owner: str = ""
 ) -> ParsedEvent | Rejection:
-    """Return the event of one entry; `single` if it is the whole message.
-
-    `owner` is that of an entry which may be masked.
-    """
+    """Return the event of one entry, a `single` one or of a list; a masked one has an `owner`."""
     if len(part) > _MOST_BYTES:
         # An array's elements have been checked: they are JSON. A single entry has not been checked,
         # so it is masked as text.
@@ -542,12 +536,13 @@ class _Bundle:
             self.owners.append(owner)
             self._texts.append(bytearray(part))
 
-    def to_rejection(self) -> Rejection:
+    def to_rejection(self, message: Message) -> Rejection:
         return Rejection(
             index=self.ranges[0][0],
             kind="malformed",
             reason=_BUNDLED,
             payload="",
+            attributes=_keep_event_attributes(_drop_event_id(message.attributes)),
             owners=self.owners,
             indexes=self.ranges,
             texts=[text.decode("utf-8", "backslashreplace") for text in self._texts],

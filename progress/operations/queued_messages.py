@@ -1,5 +1,7 @@
 """What waits on one machine: ERASE_USER takes the learner out of the transport's queue."""
 
+import contextlib
+
 import msgspec
 
 from progress.adapters.postgres import database
@@ -20,7 +22,9 @@ def forget(connection: Connection, learner: str) -> None:
     key = {"subscription": "", "message_id": ""}
     while rows := database.run(connection, _FILE, "next message", **key):
         ((key["subscription"], key["message_id"], message, attributes),) = rows
-        parts, is_list = _split(message)
+        parts = [message]
+        with contextlib.suppress(json_input.NotJson):
+            parts = [*(json_input.elements(message) or parts)]
         rest = [
             part
             for part in parts
@@ -28,14 +32,5 @@ def forget(connection: Connection, learner: str) -> None:
             and not (owner == owners.UNKNOWN and learner.encode() in part)
         ]
         if len(rest) < len(parts):
-            left = b"[" + b",".join(rest) + b"]" if is_list and rest else None
+            left = b"[" + b",".join(rest) + b"]" if rest else None
             database.run(connection, _FILE, "replace message", **key, rest=left)
-
-
-def _split(message: bytes) -> tuple[list[bytes], bool]:
-    """Return the elements of a list, and whether the message is one."""
-    try:
-        parts = json_input.elements(message)
-        return ([message], False) if parts is None else ([*parts], True)
-    except json_input.NotJson:
-        return [message], False

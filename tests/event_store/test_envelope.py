@@ -56,13 +56,6 @@ def literal(text: str) -> bytes:
     return json.dumps(with_data(note="HERE")).replace('"HERE"', text).encode()
 
 
-def test_a_valid_event_is_decoded() -> None:
-    parsed = event(GOOD)
-    assert (parsed.event_type, parsed.learner) == ("CorrectAnswerGiven", "u-1")
-    assert parsed.occurred_at == moment(GOOD["occurred_at"], "")
-    assert (parsed.data, parsed.metadata) == (GOOD["data"], GOOD["metadata"])
-
-
 def test_an_empty_array_has_no_entries() -> None:
     assert decoded(b" [ ]\n") == []
 

@@ -13,7 +13,7 @@ import pytest
 
 from progress.adapters.postgres.database import Connection
 from progress.errors import EventStoreError
-from progress.event_store import dead_letters, envelope
+from progress.event_store import dead_letters, envelope, owners
 from progress.event_store import log as event_log
 from progress.ingest import push
 from tests.conftest import Store
@@ -24,7 +24,6 @@ TABLES = ("events", "sessions", "pending", "dead_letters")
 AT = sample_events.BEGIN
 OLD = {"occurred_at": "1999-01-01T00:00:00Z"}  # ingest rejects an event with this time
 LATE = {"occurred_at": "2199-01-01T00:00:00Z"}
-ASSIGNED = {"letter_id", "message_id", "received_at", "published_at"}
 
 
 def append(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
@@ -96,14 +95,6 @@ def test_forbidding_a_learner_appends_one_deletion(connection: Connection) -> No
     assert len(contents(connection)["events"]) == len(sample_events.lesson("ann", 1)) + 1
 
 
-def test_forbidding_a_deleted_learner_does_not_append_a_second_deletion(
-    connection: Connection,
-) -> None:
-    append(connection, started("ann", "s-1"), sample_events.user_deleted("ann"))
-    forbid(connection, "ann")
-    assert len(contents(connection)["events"]) == 2
-
-
 @pytest.mark.every_postgres
 def test_an_event_that_names_an_erased_learner_is_dropped(connection: Connection) -> None:
     append(connection, started("ann", "s-1"), answered("s-1"))
@@ -118,13 +109,6 @@ def test_an_event_that_names_an_erased_learner_is_dropped(connection: Connection
     hidden = after["sessions"].pop()
     assert (hidden["user_id"], len(hidden["session_id"])) == ("", 64)
     assert after == before
-
-
-def test_a_redelivered_event_of_an_erased_learner_is_dropped(connection: Connection) -> None:
-    event = started("ann", "s-1")
-    append(connection, event)
-    forbid(connection, "ann")
-    assert append(connection, event) == {"erased": 1}
 
 
 def test_events_of_other_learners_in_the_same_batch_are_appended(connection: Connection) -> None:
@@ -174,11 +158,17 @@ def test_of_a_field_that_occurs_twice_the_last_one_decides(connection: Connectio
     assert [letter["payload"] for letter in letters(connection)] == [other]
 
 
-UNDECODABLE = [
-    '{"event_id": "e", "data": {"user_id": "ann", "sess',
-    '{"specversion": "1.0", "userid": "ann", "data_base64": "YW5u"}',
-    json.dumps(abandoned("ann") | OLD | {"event_data": 1}),
-]
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"event_id": "e", "data": {"user_id": "ann", "sess',
+        '{"specversion": "1.0", "userid": "ann", "data_base64": "YW5u"}',
+        json.dumps(abandoned("ann") | OLD | {"event_data": 1}),
+    ],
+)
+def test_what_nobody_can_decode_is_nobodys(text: str) -> None:
+    """Neither the learner's whom it names, nor another's."""
+    assert owners.find(text.encode(), {"user_id": "ann"}) == owners.UNKNOWN
 
 
 def emptied(text: str) -> dict[str, object]:
@@ -189,31 +179,6 @@ def emptied(text: str) -> dict[str, object]:
         "owners": [], "emptied_bytes": len(content),
         "emptied_sha256": hashlib.sha256(content).hexdigest(),
     }  # fmt: skip
-
-
-@pytest.mark.every_postgres
-@pytest.mark.parametrize("text", UNDECODABLE)
-def test_an_erasure_empties_what_nobody_can_decode_and_keeps_what_comes_later(
-    connection: Connection, text: str
-) -> None:
-    """Such a letter is nobody's: neither the learner's whom it names, nor another's."""
-    append(connection, text.encode(), message_id="before", attributes={"user_id": "ann"})
-    (stored,) = letters(connection)
-    redact_letters(connection, forbid(connection, "ben"))
-    assert letters(connection) == [stored | emptied(stored["payload"])]
-    forbid(connection, "ann")
-    outcomes = append(connection, text.encode(), message_id="after", attributes={"user_id": "ann"})
-    assert sum(outcomes.values()) == 1
-    assert "erased" not in outcomes
-    late = letters(connection)[1]
-    assert {name: late[name] for name in stored if name not in ASSIGNED} == {
-        name: stored[name] for name in stored if name not in ASSIGNED
-    }
-    append(connection, text.encode(), message_id="before")  # is still recognized
-    assert len(letters(connection)) == 2
-    with pytest.raises(EventStoreError, match=re.escape(str(stored["reason"]))):
-        dead_letters.replay(connection, stored["letter_id"])
-    assert letters(connection)[0]["discarded_at"] is None
 
 
 def test_a_restore_empties_only_the_undecodable_letters_from_before_the_last_erasure(
@@ -247,6 +212,8 @@ def test_the_oldest_letters_are_emptied_first(connection: Connection) -> None:
     assert after[:6] == [letter | emptied(letter["payload"]) for letter in before[:6]]
     assert after[6] == before[6]
     assert after[-2:] == before[-2:]
+    with pytest.raises(EventStoreError, match=re.escape(before[0]["reason"])):
+        dead_letters.replay(connection, after[0]["letter_id"])
 
 
 def test_an_erasure_and_the_ageing_of_letters_do_not_deadlock(
@@ -304,16 +271,6 @@ def test_a_dead_letter_is_emptied_if_its_replay_is_dropped(connection: Connectio
 def faulty(session: str) -> dict[str, Any]:
     """Return an invalid answer without a learner."""
     return {"event_type": "CorrectAnswerGiven", "data": {"session_id": session, "note": "\0"}}
-
-
-@pytest.mark.every_postgres
-def test_a_dead_letter_is_dropped_if_its_batch_drops_the_start_of_its_session(
-    connection: Connection,
-) -> None:
-    forbid(connection, "ann")
-    batch = [answered("a") | OLD, faulty("a"), started("ann", "a"), faulty("b"), faulty("a")]
-    assert append(connection, *batch) == {"invalid": 1, "erased": 4}
-    assert [letter["index_in_message"] for letter in letters(connection)] == [3]
 
 
 def test_a_dead_letter_is_dropped_if_another_append_drops_the_start_of_its_session_meanwhile(

@@ -505,15 +505,6 @@ def test_posts_in_any_batches_have_the_rows_letters_and_outcomes_of_pushes_of_si
     assert posted == rows(stage)
 
 
-def test_a_post_and_a_push_in_one_transaction_have_their_own_outcomes(store: Store) -> None:
-    with closing(store.connect()) as connection:
-        first = take(False, [session_started("s", "u", event_id="a"), 5])
-        second = take(True, [session_started("t", "u", event_id="b"), 5])
-        third = take(True, [session_started("t", "u", event_id="b")])
-        others = log.append(connection, [first, second, third]).others
-    assert others == [(2, 0, "redelivered", None)]
-
-
 LITTLE = """
     CREATE OR REPLACE FUNCTION event_store.most_letter_bytes(OUT of_all bigint, OUT of_one bigint)
     LANGUAGE sql IMMUTABLE RETURN (3600::bigint, 2000::bigint)

@@ -39,7 +39,6 @@ from tests.support.erasure_fixtures import (
     LEARNER,
     MARKER,
     NEEDLES,
-    SESSION,
     erase,
     find_traces,
     leave_traces,
@@ -247,20 +246,6 @@ def test_the_receipt_names_the_day_of_the_last_backup_unless_backups_are_kept_fo
     assert until - datetime.fromisoformat(done["closed_at"]).date() == timedelta(days=15)
 
 
-def test_a_redelivery_is_recognized_even_if_the_dead_letter_of_the_message_is_redacted(
-    operator: Operator, traced: Connection
-) -> None:
-    body = json.dumps({"data": {"user_id": LEARNER, "text": MARKER}}).encode()
-    push_events(traced, body, message_id="once")
-    operator.run(erase(operator)["id"])
-    letters = model_rows.read_table(traced, "event_store.dead_letters")
-    kept = next(letter for letter in letters if letter["message_id"] == "once")
-    assert (kept["payload"], kept["attributes"], kept["event_id"]) == ("", {}, None)
-    assert (kept["discard_reason"], kept["index_in_message"]) == ("erased", 0)
-    push_events(traced, b"something else", message_id="once")
-    assert model_rows.read_table(traced, "event_store.dead_letters") == letters
-
-
 def test_an_erased_reader_is_a_digest_in_the_record_of_others(
     operator: Operator, traced: Connection, exports: Path
 ) -> None:
@@ -305,13 +290,6 @@ def test_operations_that_are_not_about_the_learner_stay_even_if_they_contain_the
     before = model_rows.read_table(connection, "operations.operations")
     assert connection.run("SELECT operations.redact_operations(:id, NULL)", id=learner) == [[0]]
     assert model_rows.read_table(connection, "operations.operations") == before
-
-
-def test_the_dead_letters_of_other_learners_stay(operator: Operator, traced: Connection) -> None:
-    start = {"user_id": "ben", "session_id": SESSION, "item_count": 1}  # a start of their session
-    push_events(traced, sample_events.envelope("SessionStarted", start, at=AT))
-    operator.run(erase(operator)["id"])
-    assert [json.loads(letter)["data"] for letter in open_letters(traced) if letter] == [start]
 
 
 @pytest.mark.parametrize("step", ["forget", "redact", "files", "close"])
