@@ -141,12 +141,10 @@ def _take_apart(connection: Connection, letter: DeadLetter, indexes: list[list[i
     message, payload = _original_message(letter), letter.payload.encode()
     # The batch job may just have recorded the owners of an earlier version's bundle, and ranges.
     ((owners, ranges),) = database.run(connection, _FILE, "owners", letter_id=letter.letter_id)
-    indexes = ranges or indexes
     if owners is None:
         owners, ranges = envelope.read_owners(payload, indexes, letter.attributes)
-        indexes = ranges or indexes
     try:
-        entries = envelope.decode_bundle(payload, indexes, owners, message)
+        entries = envelope.decode_bundle(payload, ranges or indexes, owners, message)
     except ValueError as error:  # the stored payload was changed
         return _mark_failed(connection, letter, letter.kind, str(error))
     log.take_apart(connection, letter.letter_id, Delivery(message, entries))
