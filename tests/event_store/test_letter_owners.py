@@ -253,7 +253,7 @@ def test_every_writer_of_a_letter_records_its_owner(connection: Connection) -> N
 def test_a_replayed_bundle_keeps_the_owners_that_were_sent(connection: Connection) -> None:
     """Its payload is masked, so the entries name somebody else."""
     event = json.dumps(abandoned("ann@example.org") | OLD)
-    append(connection, bundle("{}", event, event))
+    append(connection, bundle("{}", event, event), attributes={"causation_id": "of theirs"})
     before = letters(connection)[-1]
     dead_letters.replay(connection, before["letter_id"])
     after = letters(connection)[envelope.MOST_REJECTIONS :]
@@ -263,6 +263,7 @@ def test_a_replayed_bundle_keeps_the_owners_that_were_sent(connection: Connectio
     redact_letters(connection, forbid(connection, "ann@example.org"))
     left = letters(connection)[envelope.MOST_REJECTIONS :]
     assert [letter["discard_reason"] for letter in left] == [None, "erased", "erased"]
+    assert {(str(letter["attributes"]), letter["event_id"]) for letter in left} == {("{}", None)}
 
 
 def test_a_large_entry_has_an_owner(connection: Connection) -> None:
