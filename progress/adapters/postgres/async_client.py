@@ -301,6 +301,8 @@ class Database:
         }
         self._pool: Pool | None = None
         self._closing: set[asyncio.Task[None]] = set()  # also of former pools
+        self._lent: dict[asyncpg.Connection, Pool] = {}  # the sessions in use
+        self._is_closed = False
         self._breaker = CircuitBreaker(self._probe, self._close_pool)
 
     async def run(self, work: Work[_T], scope: RequestScope | None = None) -> _T:
@@ -328,12 +330,16 @@ class Database:
         return result
 
     async def close(self) -> None:
-        """Close the idle sessions now, and each session in use when its call ends.
+        """Close all sessions, and cancel the statements that still run, which takes at most 2 s.
 
-        Return once no statement is being cancelled, which takes at most 2 s.
+        Their calls, and all later ones, get DatabaseUnavailable. If a session were left to its
+        call, an event loop that ends would cancel the call, and not wait until it is closed.
         """
+        self._is_closed = True
         self._close_pool()
-        if self._closing:
+        for connection, pool in self._lent.items():
+            pool.cancel(connection)
+        while self._closing:
             await asyncio.wait(self._closing)
 
     def _close_pool(self) -> None:
@@ -347,7 +353,7 @@ class Database:
         except _ERRORS as error:
             translated = _translate(_read(error))
             is_transient = isinstance(translated, Unavailable) and not isinstance(error, _TIMEOUTS)
-            if not is_transient or self._breaker.is_open:
+            if not is_transient or self._breaker.is_open or self._is_closed:
                 raise translated from error
         try:
             return await self._run_once(work, scope)
@@ -362,6 +368,10 @@ class Database:
             connection = await pool.acquire(seconds=scope.remaining())
         except _ERRORS as error:
             raise DatabaseUnavailable(f"no connection to the database: {error}") from error
+        if self._is_closed:
+            pool.discard(connection)
+            raise DatabaseUnavailable("the connections were closed")
+        self._lent[connection] = pool
         take_back = pool.cancel  # if the work does not complete, a statement may still be running
         try:
             result = await work(connection)
@@ -380,6 +390,7 @@ class Database:
             take_back = pool.discard
             raise StatementFailed(f"a value cannot be encoded or decoded: {error}", "") from error
         finally:
+            del self._lent[connection]
             take_back(connection)
         return result
 
