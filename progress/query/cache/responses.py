@@ -3,8 +3,8 @@
 A result is never older than the read models were when the request arrived. A fold changes the
 versions in the database when it commits (`sql/projections/versions.sql`).
 
-- An operation reads the versions that it needs once, in one statement, while Redis looks for the
-  entries, and uses no entry before it has the versions. No copy of them is kept.
+- An operation reads the versions that it needs once, in one statement, before it looks for
+  entries. No copy of them is kept.
 - A cache entry has a validator with the versions that were read before the data. The data may be
   newer than these versions, but never older. An entry with other versions is not used.
 - Concurrent callers share a computation. A caller does not join a computation that started before
@@ -19,6 +19,7 @@ A computation runs in the task of the caller that starts it. A separate, shielde
 import asyncio
 import functools
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -27,9 +28,8 @@ import msgspec
 
 from progress.adapters import request_scope
 from progress.adapters.redis import commands
-from progress.adapters.redis.commands import Command, Reply
+from progress.adapters.redis.commands import Command
 from progress.errors import RedisUnavailable, Unavailable
-from progress.query.cache import entries
 from progress.query.cache.keys import CacheKey, locate, set_command
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.single_flight import SingleFlight
@@ -39,6 +39,8 @@ from progress.query.read_models.reader import Reader
 if TYPE_CHECKING:
     from progress.adapters.redis.async_client import Client
 
+
+_CHECKSUM_LENGTH = 8
 
 Result = Literal["hit", "miss", "error", "off"]
 Compute = Callable[[], Awaitable[bytes]]  # returns a result as JSON
@@ -73,7 +75,7 @@ class ResponseCache:
         requests: int = 1,
         bypass: bool = False,
     ) -> Lookup:
-        """Look the keys up and count the caller's requests, in one Redis pipeline.
+        """Read the versions; then look the keys up and count the requests, in one Redis pipeline.
 
         Raise RateLimited if the caller exceeds the rate limit. With `bypass`, no key is looked up,
         but computed results are still cached.
@@ -84,17 +86,17 @@ class ResponseCache:
                 self._limiter.count_locally(caller, at, requests)
             await asyncio.sleep(0)  # let requests that arrive together share their computations
             return lookup
-        # A caller who is over the limit costs no statement.
-        is_rejected = bool(requests) and self._limiter.has_exceeded(caller, at)
-        reading = None if is_rejected or not keys else self.versions.read(keys, at)
-        try:
-            replies = await self._run_pipeline(self._redis, lookup, caller, keys, requests)
-        except BaseException:
-            if reading:
-                reading.cancel()
-            raise
+        if requests and self._limiter.has_exceeded(caller, at):
+            await self._limiter.count(caller, at, requests)  # before it costs a statement
+            requests = 0
         if keys:
-            await self._use_entries(lookup, keys, reading or self.versions.read(keys, at), replies)
+            lookup.result = "miss"
+            try:
+                lookup.versions = await self.versions.read(keys, at)
+                lookup.since = lookup.versions.read_at
+            except Unavailable as failure:
+                lookup.failure = failure
+        await self._use_entries(self._redis, lookup, caller, keys, requests)
         return lookup
 
     async def get_or_compute(self, lookup: Lookup, key: CacheKey, compute: Compute) -> bytes:
@@ -109,52 +111,35 @@ class ResponseCache:
             return await self._flights.start(key, computation)
         return await self._flights.join(key, computation, since=lookup.since)
 
-    async def _run_pipeline(
+    async def _use_entries(
         self,
         redis: "Client",
         lookup: Lookup,
         caller: str,
         keys: Sequence[CacheKey],
         requests: int,
-    ) -> list[Reply]:
-        """Count the requests; return the replies that have entries, none if Redis is away."""
-        at, sent = lookup.at, list[Command]()
+    ) -> None:
+        """Count the requests and get the entries in one pipeline; use those of these versions."""
+        at, versions, sent = lookup.at, lookup.versions, list[Command]()
         if requests:
             sent.append(self._limiter.increment_command(caller, at, requests))
-        if not lookup.bypass:
+        if versions and not lookup.bypass:
             locations = (locate(key, at) for key in keys)
             sent += (commands.get_entry(each.key, each.field) for each in locations)
-        if keys:
-            lookup.result = "miss"
         try:
             replies = await redis.run(*sent) if sent else []
         except RedisUnavailable:
             lookup.result = "error"
             if requests:
                 self._limiter.count_locally(caller, at, requests)
-            return []
+            return
         if requests:
             self._limiter.check(replies.pop(0), caller, at, requests)
-        return replies
-
-    @staticmethod
-    async def _use_entries(
-        lookup: Lookup,
-        keys: Sequence[CacheKey],
-        reading: asyncio.Future[Versions],
-        replies: Sequence[Reply],
-    ) -> None:
-        try:
-            lookup.versions = await reading
-        except Unavailable as failure:
-            lookup.failure = failure
-            return
-        lookup.since = lookup.versions.read_at
         for number, reply in enumerate(replies):
-            validator = lookup.versions.validator(keys[number])
+            validator = versions and versions.validator(keys[number])
             if validator and isinstance(reply, bytes):
-                lookup.entries[number] = entries.decode(reply, validator)
-        if None not in lookup.entries:
+                lookup.entries[number] = _decode(reply, validator)
+        if keys and None not in lookup.entries:
             lookup.result = "hit"
 
     async def _compute(self, lookup: Lookup, key: CacheKey, compute: Compute) -> bytes:
@@ -165,10 +150,28 @@ class ResponseCache:
         data = await compute()
         validator = lookup.versions and lookup.versions.validator(key)
         if lookup.versions and validator and time.monotonic() < request_scope.current().deadline:
-            day = lookup.versions.learners[key.user_id].day if key.policy.clock else None
-            seconds = (day[1] - lookup.at).total_seconds() if day else None
-            entry = entries.encode(validator, data)
+            day_ends = lookup.versions.rows[key.user_id]["day_ends"] if key.policy.clock else None
+            seconds = (day_ends - lookup.at).total_seconds() if day_ends else None
+            entry = _encode(validator, data)
             command = set_command(locate(key, lookup.at), entry, seconds)
             if self._redis and command:
                 self._redis.send(command)
         return data
+
+
+def _encode(validator: bytes, data: bytes) -> bytes:
+    """Return an entry: a checksum of the rest, the result's validator, and the data."""
+    rest = validator + data
+    return _checksum(rest) + rest
+
+
+def _decode(entry: bytes, validator: bytes) -> bytes | None:
+    """Return the data; None if the entry is not what `_encode` returned with this validator."""
+    rest = memoryview(entry)[_CHECKSUM_LENGTH:]
+    if rest[: len(validator)] != validator or entry[:_CHECKSUM_LENGTH] != _checksum(rest):
+        return None
+    return bytes(rest[len(validator) :])
+
+
+def _checksum(rest: bytes | memoryview) -> bytes:
+    return b"%08x" % zlib.crc32(rest)

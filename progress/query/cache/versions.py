@@ -18,16 +18,6 @@ MAX_AGE_S = 1.0
 _REFRESH_TIMEOUT_S = 0.05
 
 
-class LearnerVersion(NamedTuple):
-    """A learner's version, and the beginning and the end of their local day, if it was asked for.
-
-    The version is None if the learner is unknown or deleted.
-    """
-
-    version: int | None
-    day: tuple[datetime, datetime] | None
-
-
 class _Asked(NamedTuple):
     """The learners whose versions an operation needs, and the time of their local day, if any."""
 
@@ -36,13 +26,10 @@ class _Asked(NamedTuple):
     deadline: float
 
 
-class Versions(msgspec.Struct, frozen=True):
+class Versions(NamedTuple):
     """The versions that an operation has read before it looks at the cache."""
 
-    learners: Mapping[str, LearnerVersion]
-    schema: int
-    batch: int
-    catalogue: int
+    rows: Mapping[str, Mapping[str, Any]]  # by learner: the row of the block `read`
     read_at: float  # on the monotonic clock
 
     def validator(self, key: CacheKey) -> bytes | None:
@@ -51,33 +38,26 @@ class Versions(msgspec.Struct, frozen=True):
         A cached result is used only if its validator is equal. Return None if the result must not
         be cached, because the learner is unknown or deleted.
         """
-        learner, policy = self.learners[key.user_id], key.policy
-        if learner.version is None:
+        row, policy = self.rows[key.user_id], key.policy
+        if row["version"] is None:
             return None
         versions = (
             key.params,  # so that an entry under a wrong key is not used
-            learner.version,
-            self.schema,
-            policy.batch and self.batch,
-            policy.catalogue and self.catalogue,
-            policy.clock and learner.day,
+            row["version"],
+            row["schema"],
+            policy.batch and row["batch"],
+            policy.catalogue and row["catalogue"],
+            policy.clock and (row["day_begins"], row["day_ends"]),
         )
         return msgspec.json.encode(versions) + b"\n"
 
 
 class Position(msgspec.Struct, frozen=True):
-    """The position that the projections have reached, and when its event was recorded."""
+    """A position of the log; the read models contain all events up to this position."""
 
     position: int
     recorded_at: datetime | None
-    known_at: float  # The monotonic time before the query.
-
-
-class ProjectedTo(msgspec.Struct, frozen=True):
-    """A position of the log; the read models contain all events up to this position."""
-
-    position: str  # A number of 64 bits, as text.
-    time: datetime | None  # When the event at this position was recorded.
+    known_at: float  # the monotonic time before the query
 
 
 class DatabaseVersions:
@@ -89,36 +69,31 @@ class DatabaseVersions:
         self._operations = DataLoader(self._read, cache=False)
         self._positions: SingleFlight[Position] = SingleFlight()
 
-    def read(self, keys: Sequence[CacheKey], at: datetime) -> asyncio.Future[Versions]:
+    async def read(self, keys: Sequence[CacheKey], at: datetime) -> Versions:
         """Return the versions that results for these keys depend on, and the local day of `at`.
 
         Operations that ask at the same time share a statement. It ends at the earliest of their
         deadlines, so one with a much earlier deadline has a statement of its own.
         """
-        scope = request_scope.current()
+        deadline = request_scope.current().deadline
         now = at if any(key.policy.clock for key in keys) else None
-        asked = _Asked({key.user_id for key in keys}, now, scope.deadline)
-        if scope.deadline - time.monotonic() < request_scope.TIMEOUT_S - MAX_LEAD_S:
-            return asyncio.ensure_future(self._read_alone(asked))
-        return asyncio.ensure_future(self._operations.load(asked))
-
-    async def _read_alone(self, asked: _Asked) -> Versions:
-        return (await self._read([asked]))[0]
+        asked = _Asked({key.user_id for key in keys}, now, deadline)
+        if deadline - time.monotonic() < request_scope.TIMEOUT_S - MAX_LEAD_S:
+            return (await self._read([asked]))[0]
+        versions: Versions = await self._operations.load(asked)
+        return versions
 
     async def _read(self, asked: list[_Asked]) -> list[Versions]:
-        pairs = [(user_id, each.now) for each in asked for user_id in each.user_ids]
+        pairs = ((user_id, each.now) for each in asked for user_id in each.user_ids)
+        user_ids, times = zip(*pairs, strict=True)
         with request_scope.begin(min(each.deadline for each in asked) - time.monotonic()):
-            rows = await self._reader.fetch(
-                *("projections/versions", "read"),
-                user_ids=[user_id for user_id, _ in pairs],
-                times=[now for _, now in pairs],
+            rows = iter(
+                await self._reader.fetch(
+                    "projections/versions", "read", user_ids=user_ids, times=times
+                )
             )
-        learners = {pair: _learner_version(row) for pair, row in zip(pairs, rows, strict=True)}
-        shared = rows[0]["schema"], rows[0]["batch"], rows[0]["catalogue"], time.monotonic()
-        return [
-            Versions({user_id: learners[user_id, each.now] for user_id in each.user_ids}, *shared)
-            for each in asked
-        ]
+        read_at = time.monotonic()
+        return [Versions(dict(zip(each.user_ids, rows, strict=False)), read_at) for each in asked]
 
     async def fetch_position(self, *, since: float) -> Position:
         """Return a position that was read after `since`, a time of the monotonic clock."""
@@ -126,7 +101,7 @@ class DatabaseVersions:
             self.last = await self._positions.join("", self._read_position, since=since)
         return self.last
 
-    async def projected_to(self) -> ProjectedTo | None:
+    async def projected_to(self) -> Position | None:
         """Return a position that the projections have reached; None if no position is known.
 
         Call this before the data is read, so that the data is never older than the position.
@@ -137,14 +112,9 @@ class DatabaseVersions:
             refresh = asyncio.create_task(self.fetch_position(since=since))
             refresh.add_done_callback(lambda task: task.cancelled() or task.exception())
             await asyncio.wait({refresh}, timeout=_REFRESH_TIMEOUT_S if last else None)
-            last = self.last
-        return ProjectedTo(str(last.position), last.recorded_at) if last else None
+        return self.last
 
     async def _read_position(self) -> Position:
         known_at = time.monotonic()
         (row,) = await self._reader.fetch("projections/versions", "position")
         return Position(row["position"], row["recorded_at"], known_at)
-
-
-def _learner_version(row: Mapping[str, Any]) -> LearnerVersion:
-    return LearnerVersion(row["version"], row["day_ends"] and (row["day_begins"], row["day_ends"]))

@@ -30,7 +30,7 @@ from progress.errors import (
     Unavailable,
 )
 from progress.query.cache.responses import ResponseCache, Result
-from progress.query.cache.versions import ProjectedTo
+from progress.query.cache.versions import Position
 from progress.query.execution import documents, fields, traces
 from progress.query.execution.documents import Rejected
 from progress.query.execution.executor import Answers
@@ -171,12 +171,12 @@ async def _may_read(asked: Sequence[RequestedField], context: Context) -> bool:
 
 
 @functools.lru_cache(maxsize=4)  # four are enough: the position changes only once a second
-def _extensions(projected_to: ProjectedTo | None, *, is_hit: bool) -> dict[str, Any]:
+def _extensions(position: Position | None, *, is_hit: bool) -> dict[str, Any]:
     """Return whether the cache was hit, and the position that the projections have reached."""
     extensions: dict[str, Any] = {"cache": "HIT" if is_hit else "MISS"}
-    if projected_to is not None:
-        time = projected_to.time and format_datetime(projected_to.time)
-        extensions["projectedTo"] = {"position": projected_to.position, "time": time}
+    if position is not None:
+        time = position.recorded_at and format_datetime(position.recorded_at)
+        extensions["projectedTo"] = {"position": str(position.position), "time": time}  # 64 bits
     return extensions
 
 

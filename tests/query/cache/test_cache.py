@@ -22,7 +22,6 @@ from progress.projections.projector import SHARDS, Projector
 from progress.query import warm as cache_warming
 from progress.query.cache import keys as cache_keys
 from progress.query.cache.keys import CacheKey, cache_key
-from progress.query.cache.versions import ProjectedTo
 from progress.query.graphql.schema import FIELDS
 from progress.query.read_models.reader import open_reader
 from tests.conftest import Store
@@ -428,7 +427,7 @@ def always_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def position(instance: Instance) -> int:
     projected_to = instance.run(instance.cache.versions.projected_to())
     assert projected_to is not None
-    return int(projected_to.position)
+    return projected_to.position
 
 
 @pytest.mark.usefixtures("always_read")
@@ -451,12 +450,14 @@ def test_all_events_up_to_the_position_are_projected_and_the_next_event_is_not(
 def test_the_returned_time_is_the_time_of_the_event_at_the_position(
     alone: Instance, connection: Connection
 ) -> None:
-    assert alone.run(alone.cache.versions.projected_to()) == ProjectedTo("0", None)
+    none = alone.run(alone.cache.versions.projected_to())
+    assert none
+    assert (none.position, none.recorded_at) == (0, None)
     sample_events.record_lessons(connection, "ann")
     Projector(connection).catch_up_all()
     projected_to = alone.run(alone.cache.versions.projected_to())
     assert projected_to
-    assert projected_to.time == model_rows.read_value(connection, "newest")
+    assert projected_to.recorded_at == model_rows.read_value(connection, "newest")
 
 
 def test_a_hundred_calls_within_a_second_share_one_statement(
@@ -645,7 +646,7 @@ def test_a_request_does_not_share_a_computation_that_began_before_its_versions_w
             return await read_versions(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(versions, "read", lambda *asks: asyncio.ensure_future(read_later(*asks)))
+            patch.setattr(versions, "read", read_later)
             early = asyncio.create_task(quick.get())
             await asked.wait()
         first = asyncio.create_task(slow.get())
