@@ -16,7 +16,7 @@ from progress.adapters.redis import async_client, blocking_client, commands
 from progress.adapters.redis.async_client import Client
 from progress.errors import CopiesUnavailable, RateLimited, RedisUnavailable
 from progress.local import ports
-from progress.query.http import app
+from progress.query.http import health
 from tests.conftest import Store
 from tests.support import cache_instances, sample_events
 from tests.support.cache_instances import NOW, Valkey
@@ -131,7 +131,7 @@ def test_results_are_those_of_the_database(store: Store, own: Valkey, name: str)
         newest = instance.get(*ANN)
         assert newest == instance.read(*ANN) != before
         CONDITIONS[name].end(own)
-        while instance.run(app.redis_status(instance.redis)) != "ok":
+        while instance.run(health.redis_status(instance.redis)) != "ok":
             assert instance.get(*ANN) == newest
         assert instance.get(*ANN) == newest
         instance.computations = 0

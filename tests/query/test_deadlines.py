@@ -204,7 +204,7 @@ def test_a_subscription_outlives_the_deadline_of_its_request(
     Projector(connection).catch_up_all()
 
     async def watch() -> None:
-        live_queries = LiveQueries({"learner": Learners(fetch.queries.reader)}, poll_s=0.01)
+        live_queries = LiveQueries({"learner": Learners(fetch.queries.reader)})
         with request_scope.begin(10.0) as scope:
             subscription = live_queries.subscribe("learner", "ann", lambda state: state.progress)
             before = await anext(subscription)

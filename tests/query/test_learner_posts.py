@@ -481,8 +481,7 @@ def test_while_pubsub_is_down_nothing_is_taken_or_counted(world: World) -> None:
     assert world.post(entry()) == []
 
 
-# All counts belong to one minute, and each of them is in Redis, however late it replies.
-LIMITED = {"clock": lambda: NOW, "redis_timeout_s": 30}
+LIMITED = {"clock": lambda: NOW}  # all counts belong to one minute
 MINUTE_S, DAY_S = 50, 43_190  # until the next ones begin
 
 
@@ -491,7 +490,7 @@ def limited(
     request: pytest.FixtureRequest, store: Store, fake_publisher: FakePublisher
 ) -> Iterator[World]:
     """A system whose limits are counted in Redis, or in the instance."""
-    url = request.getfixturevalue("empty_redis") if request.param == "redis" else None
+    url = request.getfixturevalue("patient_redis") if request.param == "redis" else None
     options = {"redis_url": url, "learner_entries_per_day": 100_000, "parts": LIMITED}
     with serve(store, fake_publisher, **options) as made:
         made.sent.on_stored = lambda _request: None  # what is published is not asked here
@@ -559,11 +558,11 @@ def test_bytes_count_as_published(limited: World) -> None:
 
 
 def test_half_of_all_entries_is_kept_for_those_who_have_posted_on_an_earlier_day(
-    store: Store, fake_publisher: FakePublisher, empty_redis: str
+    store: Store, fake_publisher: FakePublisher, patient_redis: str
 ) -> None:
-    options = {"redis_url": empty_redis, "learner_entries_per_day": 10, "parts": LIMITED}
+    options = {"redis_url": patient_redis, "learner_entries_per_day": 10, "parts": LIMITED}
     with serve(store, fake_publisher, **options) as world:
-        with closing(redis.Redis.from_url(empty_redis)) as client:
+        with closing(redis.Redis.from_url(patient_redis)) as client:
             assert world.send([entry()], "regular").status_code == 202
             (mark,) = client.keys("poster:*")
             assert 39 * 86_400 < client.ttl(mark) <= 40 * 86_400

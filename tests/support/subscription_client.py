@@ -31,6 +31,7 @@ PROGRESS = "subscription { progressUpdated { totalSessionsCompleted currentStrea
 STREAK = "subscription { streakUpdated { current lastStudyDate } }"
 
 _IMPORTS = """
+from progress.query.live import hub
 from progress.query.http.subscriptions import StreamLimits
 """
 
@@ -170,8 +171,8 @@ def query_function(
     `limits` and `server` are source code: the arguments of StreamLimits and `server.configure`.
     """
     reader = "Reader(settings.current())"
-    options = f"{reader}, StreamLimits({limits}), {poll_s}"
-    text = _IMPORTS + function_process.edit("query", reader, options)
+    options = f"{reader}, StreamLimits({limits})"
+    text = f"{_IMPORTS}hub.POLL_S = {poll_s}\n" + function_process.edit("query", reader, options)
     text = text.replace("serve_socket)", f"serve_socket, {server})")
     with token_issuer.serve() as issuer:
         variables = {**issuer.environment(url), "RATE_LIMIT_PER_MINUTE": "1000000", **environment}

@@ -1,11 +1,10 @@
 """The query API over HTTP: its routes, and the handling of a GraphQL request."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from graphql import GraphQLError, OperationType
@@ -15,12 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from progress import auth
 from progress.adapters import request_scope, startup
-from progress.adapters.redis import commands
 from progress.adapters.telemetry import logs, tracing
 from progress.adapters.telemetry.spans import Span
 from progress.auth import Caller
-from progress.errors import RedisUnavailable, RequestRejected, Unavailable
-from progress.event_store import timestamps
+from progress.errors import RequestRejected, Unavailable
 from progress.operations.export_files import MEDIA_TYPES
 from progress.query.cache.rate_limit import RateLimiter
 from progress.query.cache.responses import ResponseCache
@@ -31,7 +28,7 @@ from progress.query.graphql.downloads import PATH, Downloads
 from progress.query.graphql.outside import Outside
 from progress.query.graphql.published_events import EventPublisher
 from progress.query.graphql.subscriptions import build_sources
-from progress.query.http import protocol, subscriptions
+from progress.query.http import health, protocol, subscriptions
 from progress.query.http.developer_files import DeveloperFiles
 from progress.query.http.learner_posts import LearnerPosts
 from progress.query.http.posted_events import PostedEvents
@@ -39,7 +36,7 @@ from progress.query.http.protocol import Cors, Headers, Parameters
 from progress.query.http.sockets import Sockets
 from progress.query.http.static_page import StaticPage
 from progress.query.http.subscriptions import OpenSubscription, Place, StreamLimits, Streams
-from progress.query.live.hub import POLL_S, LiveQueries
+from progress.query.live.hub import LiveQueries
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
 from progress.query.read_models.reader import Reader
@@ -50,8 +47,7 @@ if TYPE_CHECKING:
 
 _Handler = Callable[[Request, Headers, RequestLog], Awaitable[Response]]
 
-_SAFE_METHODS = ("GET", "HEAD")
-_ALLOWED_METHODS = ("POST", *_SAFE_METHODS)
+_ALLOWED_METHODS = ("POST", "GET", "HEAD")
 _LOGGED = {"/graphql": "query", "/graphql/stream": "stream"}  # paths whose requests are logged
 _ROUTES = {*_LOGGED, "/events", "/health", "/ready", startup.PATH}
 # A span records a method that is not in this set as `_OTHER`.
@@ -71,9 +67,7 @@ class QueryApi:
         settings: Settings,
         reader: Reader,
         limits: StreamLimits | None = None,
-        poll_s: float = POLL_S,
         *,
-        redis_timeout_s: float | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Raise SettingsError if the issuer's settings or an allowed origin is invalid."""
@@ -82,7 +76,7 @@ class QueryApi:
         self._authenticator = auth.Authenticator(auth.load_issuer(settings))
         self._cors = Cors(settings.cors_origins, is_local=settings.is_local())
         url = settings.redis_url
-        self._redis = _open_redis(url, redis_timeout_s) if url else None
+        self._redis = _open_redis(url) if url else None
         self._limiter = RateLimiter(self._redis, settings.rate_limit_per_minute)
         self._cache = ResponseCache(self._redis, self._limiter, reader)
         self._streams = Streams(limits, settings.workers)
@@ -93,8 +87,7 @@ class QueryApi:
             self._answer_on_socket,
             trusted_proxies=settings.trusted_proxies,
         ).serve
-        sources = build_sources(reader)
-        self._live_queries = LiveQueries(sources, poll_s)
+        self._live_queries = LiveQueries(build_sources(reader))
         self._downloads = Downloads(settings)
         self._outside = Outside(settings)
         url = settings.serve_events_url
@@ -149,9 +142,9 @@ class QueryApi:
             case "/graphql/stream":
                 return await self._handle(request, headers, log, self._stream)
             case "/health":
-                return await self._handle(request, headers, log, _say_time)
+                return await self._handle(request, headers, log, health.say_time)
             case "/ready" | startup.PATH:
-                return await self._probe(request)
+                return await health.probe(request, self._queries.reader, self._redis)
             case "/events":
                 return await self._handle(request, headers, log, self._post)
         error = {"error": "there is nothing at this path: use /graphql"}
@@ -161,13 +154,6 @@ class QueryApi:
             or _open_export(request, self._downloads)
             or protocol.json(error, 404)
         )
-
-    async def _probe(self, request: Request) -> Response:
-        if request.scope["method"] not in _SAFE_METHODS:
-            return _reject_unsafe(request)
-        if request.scope["path"] == "/ready":
-            return await _check_readiness(self._queries.reader, self._redis)
-        return await _probe_startup()
 
     async def _handle(
         self, request: Request, headers: Headers, log: RequestLog, handler: _Handler
@@ -322,10 +308,10 @@ class QueryApi:
         return msgspec.structs.replace(graphql_request, is_counted=True)
 
 
-def _open_redis(url: str, timeout_s: float | None) -> "Client":
+def _open_redis(url: str) -> "Client":
     from progress.adapters.redis.async_client import Client
 
-    return Client(url, timeout_s=timeout_s)
+    return Client(url)
 
 
 def _reject(error: dict[str, Any]) -> GraphQLResponse:
@@ -338,27 +324,6 @@ def _set_attributes(span: Span, request: Request, response: Response) -> None:
     span.set_attribute("http.response.status_code", response.status_code)
     if path in _ROUTES:
         span.set_attribute("http.route", path)
-
-
-async def _say_time(request: Request, _headers: Headers, _log: RequestLog) -> Response:
-    """Return the server's time, by which a client corrects the clock of its device."""
-    if request.scope["method"] not in _SAFE_METHODS:
-        return _reject_unsafe(request)
-    now = timestamps.to_text(datetime.now(UTC))
-    return protocol.json({"status": "ok", "now": now})
-
-
-async def _probe_startup() -> Response:
-    """Run the start-up probe in a thread, because the probe connects to the database."""
-    passes = await asyncio.to_thread(startup.probe().passes)
-    return protocol.json({"status": "ok" if passes else "unavailable"}, 200 if passes else 503)
-
-
-def _reject_unsafe(request: Request) -> Response:
-    allow = ((b"allow", b"GET, HEAD, OPTIONS"),)
-    if request.scope["method"] == "OPTIONS":
-        return protocol.Reply(b"", 204, allow)
-    return protocol.json({"error": "expected GET"}, 405, allow)
 
 
 def _reject_by_headers(
@@ -382,36 +347,6 @@ def _reject_by_headers(
 
 def _is_browser(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and not request.query_params
-
-
-async def _check_readiness(reader: Reader, redis: "Client | None") -> Response:
-    """Return 200 if the instance can serve queries, else 503. Queries do not need Redis."""
-    database = await _database_status(reader)
-    is_ready = database == "ok"
-    status = {"status": "ok" if is_ready else "unavailable", "database": database}
-    return protocol.json({**status, "cache": await redis_status(redis)}, 200 if is_ready else 503)
-
-
-async def redis_status(redis: "Client | None") -> Literal["ok", "rejects", "away", "off"]:
-    """Return "off" if no Redis is configured, "away" if Redis does not respond, else "ok".
-
-    Return "rejects" if Redis would reject what is stored in it, for example by a script.
-    """
-    if redis is None:
-        return "off"
-    try:
-        (reply,) = await redis.run(commands.check_writes())
-    except RedisUnavailable:
-        return "away"
-    return "rejects" if isinstance(reply, Exception) else "ok"
-
-
-async def _database_status(reader: Reader) -> str:
-    try:
-        (row,) = await reader.fetch("projections/checkpoints", "ready")
-    except Unavailable:
-        return "away"
-    return "ok" if row["ready"] else "this revision's read models do not exist yet"
 
 
 def _open_export(request: Request, downloads: Downloads) -> Response | None:

@@ -188,9 +188,8 @@ class Topic:
 class LiveQueries:
     """The subscriptions of an instance. The poller runs while at least one subscription exists."""
 
-    def __init__(self, sources: Mapping[str, Source], poll_s: float = POLL_S) -> None:
+    def __init__(self, sources: Mapping[str, Source]) -> None:
         self._topics = {name: Topic(source) for name, source in sources.items()}
-        self._poll_s = poll_s
         self._has_stale = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -246,7 +245,7 @@ class LiveQueries:
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(self._poll_s)
+            await asyncio.sleep(POLL_S)
             for topic in self._topics.values():
                 await self._compare_versions(topic)
 

@@ -19,6 +19,7 @@ from progress.query.graphql.context import Context
 from progress.query.graphql.downloads import Downloads
 from progress.query.graphql.schema import GRAPHQL
 from progress.query.http import protocol, subscriptions
+from progress.query.live import hub
 from progress.query.live.hub import LiveQueries, Subscription
 from progress.query.read_models.accesses import AccessTrace
 from progress.query.read_models.queries import Queries
@@ -27,8 +28,6 @@ from progress.query.read_models.rows import MasteryStats, Streak, UserProgress
 from progress.settings import Settings
 from tests.query.test_operations import finished_export
 from tests.support.event_loop import in_event_loop
-
-SHORT_S = 0.01
 
 
 class Number(Struct, frozen=True):
@@ -70,6 +69,11 @@ def value(state: Any) -> int:
     return number
 
 
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "POLL_S", 0.01)
+
+
 @pytest.fixture
 def numbers() -> Numbers:
     """A source with one state: the number 1, under the name `a`."""
@@ -79,17 +83,20 @@ def numbers() -> Numbers:
 
 
 def subscribe(numbers: Numbers, *names: str) -> tuple[LiveQueries, list[Subscription[int]]]:
-    live_queries = LiveQueries({"number": numbers}, SHORT_S)
+    live_queries = LiveQueries({"number": numbers})
     return live_queries, [live_queries.subscribe("number", name, value) for name in names]
 
 
 @in_event_loop
-async def test_the_states_of_many_subjects_are_read_in_few_batches() -> None:
+async def test_the_states_of_many_subjects_are_read_in_few_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub, "POLL_S", 3600)
     numbers = Numbers()
     names = [f"t{n}" for n in range(250)]
     for name in names:
         numbers.set(name, 1)
-    live_queries = LiveQueries({"number": numbers}, poll_s=3600)
+    live_queries = LiveQueries({"number": numbers})
     subscriptions = [live_queries.subscribe("number", name, value) for name in (*names, *names)]
     assert [await anext(subscription) for subscription in subscriptions] == [1] * 500
     assert sorted(map(len, numbers.batches)) == [50, 100, 100]
