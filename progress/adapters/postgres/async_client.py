@@ -332,8 +332,7 @@ class Database:
     async def close(self) -> None:
         """Close all sessions, and cancel the statements that still run, which takes at most 2 s.
 
-        Their calls, and all later ones, get DatabaseUnavailable. If a session were left to its
-        call, an event loop that ends would cancel the call, and not wait until it is closed.
+        Their calls, and all later ones, get DatabaseUnavailable.
         """
         self._is_closed = True
         self._close_pool()

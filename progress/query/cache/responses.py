@@ -112,12 +112,7 @@ class ResponseCache:
         return await self._flights.join(key, computation, since=lookup.since)
 
     async def _use_entries(
-        self,
-        redis: "Client",
-        lookup: Lookup,
-        caller: str,
-        keys: Sequence[CacheKey],
-        requests: int,
+        self, redis: "Client", lookup: Lookup, caller: str, keys: Sequence[CacheKey], requests: int
     ) -> None:
         """Count the requests and get the entries in one pipeline; use those of these versions."""
         at, versions, sent = lookup.at, lookup.versions, list[Command]()

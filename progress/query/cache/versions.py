@@ -87,12 +87,10 @@ class DatabaseVersions:
         pairs = ((user_id, each.now) for each in asked for user_id in each.user_ids)
         user_ids, times = zip(*pairs, strict=True)
         with request_scope.begin(min(each.deadline for each in asked) - time.monotonic()):
-            rows = iter(
-                await self._reader.fetch(
-                    "projections/versions", "read", user_ids=user_ids, times=times
-                )
+            found = await self._reader.fetch(
+                "projections/versions", "read", user_ids=user_ids, times=times
             )
-        read_at = time.monotonic()
+        rows, read_at = iter(found), time.monotonic()
         return [Versions(dict(zip(each.user_ids, rows, strict=False)), read_at) for each in asked]
 
     async def fetch_position(self, *, since: float) -> Position:

@@ -35,11 +35,7 @@ async def probe(request: Request, reader: Reader, redis: "Client | None") -> Res
         return _reject_unsafe(request)
     if request.scope["path"] == "/ready":
         return await _check_readiness(reader, redis)
-    return await _probe_startup()
-
-
-async def _probe_startup() -> Response:
-    """Run the start-up probe in a thread, because the probe connects to the database."""
+    # In a thread, because the start-up probe connects to the database.
     passes = await asyncio.to_thread(startup.probe().passes)
     return protocol.json({"status": "ok" if passes else "unavailable"}, 200 if passes else 503)
 
