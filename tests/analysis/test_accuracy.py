@@ -86,7 +86,6 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> list[list[Given]]:
 
 @pytest.fixture(scope="module")
 def tested(histories: list[list[Given]]) -> list[Exam]:
-    """The tests of the real log in its order."""
     found = []
     for history in histories:
         items = iter(analyses.find_item_tests("ann", [one.answer for one in history]))
@@ -142,7 +141,6 @@ def test_the_api_gives_these_estimates_a_microsecond_before_each_test(
 
 
 def ask(fetch: Api, given: Given) -> float:
-    """Return the estimated recall of the answer's item, one microsecond before the answer."""
     at = (given.at - timedelta(microseconds=1)).isoformat()
     user = loading.LEARNER.user_id
     estimate: float = fetch.data(_QUESTION, user, item=given.item_id, at=at)["item"][

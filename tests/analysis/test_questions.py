@@ -105,7 +105,6 @@ def _copy_data(event: oracle.Event, copy: int) -> Mapping[str, Any]:
 
 
 def ask(question: Question, events: list[oracle.Event], days: Days) -> list[dict[str, Any]]:
-    """Return the rows that answer the question from an archive of these events."""
     with tempfile.TemporaryDirectory() as folder:
         archive = storage.open_storage(folder)
         written_archives.write(archive, events)
@@ -114,7 +113,6 @@ def ask(question: Question, events: list[oracle.Event], days: Days) -> list[dict
 
 
 def find_days(events: list[oracle.Event]) -> st.SearchStrategy[date | None]:
-    """Return a strategy that draws a day near an event, or None for no limit."""
     days = {event.occurred_at.date() + timedelta(n) for event in events for n in (-1, 0, 1)}
     return st.none() | st.sampled_from(sorted(days))
 
@@ -415,7 +413,6 @@ def test_retention_in_the_real_log_equals_the_numbers_in_the_specification(
 def read_live_retention(
     connection: Connection, envelopes: list[dict[str, Any]]
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return the numbers of tests and of recalls in the live read model, by week and maturity."""
     for first in range(0, len(envelopes), 1_000):
         append(connection, envelopes[first : first + 1_000])
     Projector(connection).catch_up_all()
@@ -426,7 +423,6 @@ def read_live_retention(
 
 
 def analyse(folder: Path, *words: str) -> str:
-    """Run the command without a database; return its output."""
     answer = cli.progress("", "analyse", *words, PROGRESS_DATA_DIR=str(folder), TZ="Asia/Kathmandu")
     assert answer.stderr == ""
     return cli.expect_success(answer)

@@ -75,7 +75,6 @@ def test_the_client_does_what_the_vectors_say_in_node(client_app: Path, storage:
 
 @pytest.fixture(scope="module")
 def handler(client_app: Path) -> type[http_servers.Handler]:
-    """A server of the package's files, which also takes events, and says its time."""
     places = (client_app / "node_modules/learner-progress/dist", client_app)
     found = {f"/{file.name}": file for place in places for file in place.glob("*.*js")}
 

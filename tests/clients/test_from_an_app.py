@@ -52,7 +52,6 @@ def shell(stack: Stack, text: str, folder: Path | None = None, **more: str) -> s
 
 
 def run(stack: Stack, app: Path, program: str, user: str) -> list[str]:
-    """Run a program of a page for a learner; return the lines that it prints."""
     (app / "page.mjs").write_text(
         program.replace("8080", str(stack.port)).replace("outbox-ann", f"outbox-{user}")
     )

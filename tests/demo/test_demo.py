@@ -34,13 +34,10 @@ def expected_counts() -> dict[str, int]:
 
 
 class Stack(fault_stack.Stack):
-    """A local stack whose commands print 80 columns."""
-
     def _settings(self) -> dict[str, str]:
         return super()._settings() | {"NO_COLOR": "1", "COLUMNS": "80"}
 
     def progress(self, *command: str) -> str:
-        """Run the command, assert that the command succeeds, and return its output."""
         return cli.expect_success(self.run(*command))
 
     def demo(self, port: int) -> list[str]:

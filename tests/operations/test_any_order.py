@@ -56,13 +56,11 @@ def shorten() -> None:
 
 
 def doom(kind: str, step: str, point: str) -> None:
-    """Prepare a worker that dies at this point of the step."""
     shorten()
     doomed_worker.doom_step(kind, step, point)
 
 
 def run(operation_id: str) -> None:
-    """Run a worker of the operation, as one delivery of its command does."""
     with contextlib.suppress(Unavailable):  # the command would be delivered again
         deliver(operation_id)
 
@@ -127,7 +125,6 @@ class World:
         return started
 
     def kill(self, operation_id: str, step: int, point: str) -> None:
-        """Run a worker of the operation that dies at this point, if it comes so far."""
         kind, _ = self.started[operation_id]
         steps = PLANS[kind].steps
         name = steps[step % len(steps)].name
@@ -138,16 +135,13 @@ class World:
         doomed_worker.await_lost_claim(self.connection)
 
     def write_archive(self) -> None:
-        """Archive all folded events, as `progress archive --now` does."""
         archives.run(self.connection, self.archive)
 
     def merge(self) -> None:
-        """Merge ranges, as `progress archive --merge` does."""
         if manifests.read(self.archive):
             merges.run(self.connection, self.archive, lambda: None)
 
     def restore_archive(self) -> int:
-        """Restore the archive, if there is one, to the other store; return the last position."""
         self.others.sweep()
         published = manifests.read(self.archive)
         if not published:
@@ -218,8 +212,6 @@ class World:
 
 
 class AnyOrder(stateful.RuleBasedStateMachine):
-    """The actions that Hypothesis puts in any order."""
-
     operations = stateful.Bundle("operations")
 
     def __init__(self, world: World):

@@ -33,13 +33,11 @@ def length(populated: Connection) -> int:
 
 
 def start(operator: Operator, arguments: str = EVER) -> str:
-    """Start ARCHIVE; return the id of the operation."""
     operation_id: str = operator.start("archiveEvents", arguments)["id"]
     return operation_id
 
 
 def start_interrupted(operator: Operator, connection: Connection, step: str) -> str:
-    """Start ARCHIVE; let a worker die before the step and lose its claim; return the id."""
     operation_id = start(operator)
     doomed_worker.run(operation_id, "ARCHIVE", step, "before")
     doomed_worker.await_lost_claim(connection)
@@ -47,7 +45,6 @@ def start_interrupted(operator: Operator, connection: Connection, step: str) -> 
 
 
 def expect_whole(connection: Connection, archive: Storage, upto: int) -> None:
-    """Check that the archive is complete, ends at `upto`, and has one folder for each range."""
     report = check.run_deep(connection, archive, lambda *_: None)
     assert report.findings == []
     assert report.manifest.upto == upto
@@ -217,13 +214,11 @@ def test_a_second_request_gets_the_unfinished_operation_of_the_first(
 
 @pytest.fixture
 def batch_connection(store: Store) -> Iterator[Connection]:
-    """A connection with the privileges of the batch job."""
     with closing(database.connect(url_of(store.url, "batch"))) as connection:
         yield connection
 
 
 def scheduled(connection: Connection) -> list[str]:
-    """Let the batch job start ARCHIVE if due; return the operations that no worker has claimed."""
     batch_job.start_archive_if_due(connection)
     return [str(operation_id) for operation_id in records.list_unclaimed(connection)]
 

@@ -50,7 +50,6 @@ JOB = Path(__file__).parents[2] / "jobs/batch_aggregates/main.py"
 
 
 def run_job() -> int:
-    """Run the job in this process; return its exit status."""
     forget_caches()
     spec = importlib.util.spec_from_file_location("job", JOB)
     assert spec
@@ -142,7 +141,6 @@ def test_read_models_that_nobody_has_read_are_dropped_after_the_configured_numbe
 
 
 def delete_learners(connection: Connection, *users: str, days: int) -> None:
-    """Record learners who were deleted `days` days ago."""
     for user in users:
         append(connection, [*sample_events.lesson(user, 0), sample_events.user_deleted(user)])
     batch.run(connection)
@@ -151,7 +149,6 @@ def delete_learners(connection: Connection, *users: str, days: int) -> None:
 
 
 def erasures(connection: Connection) -> list[str]:
-    """Return the learners whose erasure was started, the earliest erasure first."""
     return [learner for (learner,) in connection.run(BLOCKS["erasures"])]
 
 
@@ -325,7 +322,6 @@ class Job:
     output: pytest.CaptureFixture[str]
 
     def record_lessons(self, *shards: int) -> None:
-        """Record the lessons of a learner, and send a wake-up to each of these shards."""
         sample_events.record_lessons(self.connection, "ann")
         assert wakeups.send([*shards])
 
@@ -336,7 +332,6 @@ class Job:
         forget_caches()
 
     def run(self, **environment: str) -> tuple[int, list[dict[str, Any]]]:
-        """Run the job; return the exit status and the lines of its log."""
         self.configure(**environment)
         self.output.readouterr()
         status = run_job()
@@ -350,7 +345,6 @@ class Job:
         return lines
 
     def has_waiting(self, expected: int) -> bool:
-        """Return whether exactly `expected` messages are in the subscription; leave them there."""
         with self.patch.context() as impatient:
             if not expected:
                 impatient.setattr(backlog, "_FIRST_PULL_TIMEOUT_S", 1.0)
@@ -520,7 +514,6 @@ def _closing_connections() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _lock_every_shard(store: Store) -> Iterator[None]:
-    """Hold the locks that a worker of the projections holds while it folds."""
     worker = connect(store.url)
     projector = Projector(worker)
     worker.run("BEGIN")

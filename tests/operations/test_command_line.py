@@ -31,7 +31,6 @@ UNKNOWN = "00000000-0000-0000-0000-000000000000"
 
 @pytest.fixture
 def run(store: Store) -> Run:
-    """A function that runs `progress operations` with these words."""
     return functools.partial(cli.progress, store.url, "operations")
 
 
@@ -130,7 +129,6 @@ def test_an_unknown_operation_is_an_error(run: Run, command: str) -> None:
 
 @contextmanager
 def workers(store: Store) -> Iterator[None]:
-    """Run every operation that is started during the block."""
     ends = threading.Event()
 
     def run_operations() -> None:

@@ -101,7 +101,6 @@ def test_each_empty_table_gets_new_statistics_and_stays_empty(connection: Connec
 
 
 def list_rows_of_others(connection: Connection) -> list[Any]:
-    """Return the other learners' events and rows."""
     events = model_rows.read_table(connection, "event_store.events")
     streams = ("item-", "learner-ann", "learner-ben", "learner-cyd")
     kept = [event for event in events if event["stream_id"].startswith(streams)]
@@ -150,7 +149,6 @@ def test_the_erased_learners_of_a_shard_share_one_erased_stream(
 
 
 def find_learners_of_one_shard(connection: Connection, count: int) -> list[str]:
-    """Return ids of learners whose events are in one shard."""
     names = [f"learner{n}" for n in range(count * 40)]
     shards = [
         connection.run("SELECT event_store.shard_of(:s)", s=f"learner-{name}")[0][0]
@@ -336,7 +334,6 @@ def test_any_learner_id_can_be_erased_and_similar_ids_stay(
     operator: Operator, populated: Connection, learner: str
 ) -> None:
     def list_similar() -> list[dict[str, Any]]:
-        """Return the rows of a learner whose id begins with this one."""
         tables = ("events", "sessions", "snapshots")
         rows = [row for t in tables for row in model_rows.read_table(populated, f"event_store.{t}")]
         names = (f"{learner}7", f"learner-{learner}7")
@@ -519,7 +516,6 @@ def test_a_slow_chunk_is_followed_by_a_smaller_one_and_a_fast_one_by_a_larger_on
 
 @pytest.fixture
 def archive(archive: Storage, populated: Connection) -> Storage:
-    """The archive of a log with the learner ann."""
     archives.run(populated, archive)
     assert archives.files_with(archive, ANN)
     return archive
@@ -678,13 +674,11 @@ def test_the_archive_contains_no_event_of_an_erased_learner(
 
 @pytest.fixture
 def publishes_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Publish all events."""
     monkeypatch.setenv("PUBLISH_EVENTS", "all")
     settings.current.cache_clear()
 
 
 def list_published(publisher: FakePublisher) -> list[str]:
-    """Return the types of the learner's events that were published."""
     return [
         message.attributes["event_type"]
         for message in publisher.messages(outgoing.TOPIC)

@@ -110,8 +110,6 @@ def test_a_rebuild_during_an_erasure_is_rejected_and_told_what_runs(
 
 @pytest.fixture
 def folded_replacement(store: Store, traced: Connection) -> Iterator[replacement.Replacement]:
-    """A rebuild that has folded the log and has not swapped its schema in."""
-
     def connect() -> Connection:
         return store.connect()
 
@@ -187,8 +185,6 @@ ENTRY = Entry("ab" * 32, "5f0c1f0e-6a43-4c0e-9a53-0d2c6c1c7a11", datetime(2026, 
 
 
 def fail_in(operator: Operator, step: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Start an erasure that fails in a step; return its id."""
-
     def fail(_: ClaimedOperation) -> None:
         raise ProgressError("no luck")
 
@@ -207,7 +203,6 @@ def apply(store: Store) -> ledger_erasures.Result:
 
 
 def is_reported(connection: Connection) -> bool:
-    """Return whether a check says that an erased learner has rows left."""
     return any("1 erased learners" in finding.found for finding in checks.run(connection).findings)
 
 

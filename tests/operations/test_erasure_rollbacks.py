@@ -53,7 +53,6 @@ def fold_on(projector: Projector) -> None:
 
 
 def find_rows(connection: Connection) -> list[str]:
-    """Return the tables of the other read models with rows of the learner."""
     tables = [table for (table,) in connection.run(TABLES, schema=OTHER)]
     count = "SELECT count(*) FROM {} WHERE user_id = :learner"
     return [t for t in tables if connection.run(count.format(t), learner=LEARNER) != [[0]]]

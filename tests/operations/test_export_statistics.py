@@ -62,7 +62,6 @@ def write(operator: Operator, exports: Path, arguments: str) -> Path:
 
 
 def write_csv(operator: Operator, exports: Path, arguments: str) -> list[dict[str, str]]:
-    """Export statistics and return the rows of the CSV file."""
     text = write(operator, exports, arguments).read_text(encoding="utf-8-sig")
     return list(csv.DictReader(io.StringIO(text)))
 
@@ -191,7 +190,6 @@ def test_an_error_while_a_row_is_produced_ends_the_conversion() -> None:
 
 
 def convert(output: Output, row: bytes, count: int, make: Callable[[bytes], bytes] = bytes) -> None:
-    """Convert a CSV file with a header and `count` rows; each row is `make(row)`."""
     with conversion.converting(output) as rows:
         rows.write(b"user_id,answers\n")
         for _ in range(count):
@@ -199,7 +197,6 @@ def convert(output: Output, row: bytes, count: int, make: Callable[[bytes], byte
 
 
 def write_formulas(connection: Connection, table: StatisticsTable, format_: FileFormat) -> bytes:
-    """Export the table's rows; return the file."""
     content, request = io.BytesIO(), StatisticsArguments(table, format_, None, None, None)
     shares: list[float] = []
     with pytest.MonkeyPatch.context() as patch:

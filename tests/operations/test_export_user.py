@@ -246,7 +246,6 @@ def read_events(files: dict[str, bytes]) -> list[dict[str, Any]]:
 
 
 def read_catalogue(connection: Connection) -> list[Any]:
-    """Return the envelopes of the catalogue's events."""
     return [
         {
             "event_id": str(event["event_id"]),
@@ -260,7 +259,6 @@ def read_catalogue(connection: Connection) -> list[Any]:
 
 
 def read_numbers(connection: Connection) -> model_rows.Rows:
-    """Return Ann's rows of every read model, without the times of their last update."""
     rows = read_all_numbers(connection)
     return {
         model: {key: row for key, row in rows[model].items() if key[0] == "ann"} for model in rows
@@ -324,7 +322,6 @@ def test_the_readme_describes_every_file_and_field_in_both_languages(
 
 
 def list_fields(files: dict[str, bytes]) -> Iterator[str]:
-    """Yield the names of the files, and of the fields in each."""
     for name, content in files.items():
         if name == "README.html":
             continue

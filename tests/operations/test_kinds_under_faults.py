@@ -183,7 +183,6 @@ INNER = [
 
 
 def find_kind(name: str) -> str:
-    """Return the kind of the scenario's operation, which is the first word of its name."""
     return name.partition(" ")[0]
 
 
@@ -214,15 +213,12 @@ def mark(rows: list[tuple[str, str, str]], *in_gate: str) -> list[ParameterSet]:
 
 
 class World:
-    """An operation under test: its scenario, its worker's deaths, and its files."""
-
     def __init__(self, operator: Operator, connection: Connection, bucket: Bucket) -> None:
         self.operator, self.connection, self.bucket = operator, connection, bucket
         self.name = self.operation_id = ""
         self.files: list[str] = []  # when the operation started
 
     def begin(self, name: str) -> None:
-        """Start the operation of this scenario."""
         self.name = name
         if name.endswith("bucket"):
             os.environ["EXPORTS_BUCKET"] = "exports"
@@ -242,7 +238,6 @@ class World:
         assert "errors" not in self.operator.ask(mutation, user, roles=role)
 
     def find_user(self) -> tuple[str, str]:
-        """Return the user and the role that may cancel the operation and read its file."""
         is_personal = self.name.startswith("EXPORT_USER")
         return ("ann", "learner") if is_personal else ("ada", "admin")
 
@@ -253,12 +248,10 @@ class World:
                 deliver(self.operation_id)
 
     def list_exports(self) -> dict[str, bytes]:
-        """Return the exported files of the folder and the bucket by name."""
         folder = Path(settings.current().progress_data_dir, "exports")
         return {path.name: path.read_bytes() for path in folder.glob("*")} | self.bucket.objects
 
     def list_files(self) -> list[str]:
-        """Return the names of the exported and archived files."""
         archive = manifests.open_archive(settings.current())
         return sorted([*self.list_exports(), *archives.paths(archive)])
 
@@ -400,13 +393,10 @@ def lose_redis(_: World) -> Iterator[None]:
 
 
 def hold_archive(world: World) -> AbstractContextManager[None]:
-    """Hold the lock of a run of the archive."""
     return log_rows.hold_lock(world.connection)
 
 
 def fail_storage(owner: object, name: str) -> Callable[[World], AbstractContextManager[None]]:
-    """Let a function that uses the storage fail."""
-
     def fail(*_: object) -> None:
         raise StorageUnavailable("no response")
 

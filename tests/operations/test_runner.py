@@ -468,7 +468,6 @@ def test_finished_operations_are_deleted_after_400_days(
 
 
 def delete_old(operator: Operator, store: Store) -> list[str]:
-    """Delete old operations as the batch job does; return the ids of the others, newest first."""
     with closing(database.connect(url_of(store.url, "batch"))) as job:
         batch_job.delete_old_records(job)
     listed = operator.data("{ operations { edges { node { id } } } }")["operations"]["edges"]
@@ -483,7 +482,6 @@ def test_a_failed_erasure_is_kept_until_another_erasure_of_the_learner_has_succe
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run(days: int) -> str:
-        """Record an erasure that ended `days` days ago; return its id."""
         operation_id = start(operator)
         operator.run_until_it_ends(operation_id)
         values = {"operation_id": operation_id}

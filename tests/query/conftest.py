@@ -11,7 +11,6 @@ from tests.support.api import Api
 
 @pytest.fixture
 def query_api(store: Store) -> Iterator[Api]:
-    """The query API in this process, with the store as its database."""
     with api.serve(store.url) as made:
         yield made
 

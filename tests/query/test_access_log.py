@@ -29,8 +29,6 @@ QUERY = "{ streak { current } }"
 
 @pytest.fixture
 def read_lines(capsys: pytest.CaptureFixture[str]) -> ReadLines:
-    """A function that returns the lines with an `outcome` that were logged since its last call."""
-
     def read() -> list[Line]:
         lines = map(json.loads, capsys.readouterr().out.splitlines())
         return [line for line in lines if "outcome" in line]
@@ -40,14 +38,12 @@ def read_lines(capsys: pytest.CaptureFixture[str]) -> ReadLines:
 
 @pytest.fixture
 def cached_api(store: Store, patient_redis: str) -> Iterator[Api]:
-    """An API with a cache in Redis."""
     with api.serve(store.url, redis_url=patient_redis) as made:
         yield made
 
 
 @pytest.fixture
 def project(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """A client of the project function in this process."""
     monkeypatch.setenv("DATABASE_URL", store.url)
     monkeypatch.setattr(projector, "_idle", queue.LifoQueue())
     settings.current.cache_clear()
@@ -59,7 +55,6 @@ def project(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
 
 
 def wake(project: Client, shard: int, **attributes: str) -> int:
-    """Send a wake-up; return the status of the response."""
     data = base64.b64encode(json.dumps({"command": "wake", "shard": shard}).encode()).decode()
     body = json.dumps({"message": {"data": data, "attributes": attributes}})
     return project.post("/", data=body).status_code

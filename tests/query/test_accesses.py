@@ -66,7 +66,6 @@ def group(populated: Connection) -> Connection:
 
 
 def take_traces(connection: Connection) -> set[Trace]:
-    """Return all traces and delete them; each is of the last hours."""
     rows = connection.run("DELETE FROM event_store.accesses RETURNING read_by, role, user_id, hour")
     for *_, hour in rows:
         assert (hour.minute, hour.second, hour.microsecond) == (0, 0, 0)
@@ -82,7 +81,6 @@ def send(query_api: Api, query: str, user: str, role: str) -> Any:
 
 
 def collect_learners(value: Any) -> set[str]:
-    """Return the values of all members named `userId`."""
     if isinstance(value, list):
         return set[str]().union(*map(collect_learners, value))
     if not isinstance(value, dict):
@@ -377,8 +375,6 @@ def test_each_subscription_leaves_exactly_its_trace(
 
 @pytest.fixture
 def read_first(subscribe: Subscribe, open_socket: OpenSocket) -> dict[str, ReadFirst]:
-    """Functions that return the first value of an administrator's operation, by transport."""
-
     def read_from_stream(port: int, query: str, reader: str) -> Any:
         return subscribe(port, query, reader, roles=["admin"]).next_value()
 
@@ -543,7 +539,6 @@ def test_a_learner_reads_who_has_read_their_record(operator: Operator, group: Co
 def read_accesses(
     query_api: Api, user: str, role: str, learner: str | None = None, *, first: int
 ) -> list[tuple[str, str, str]]:
-    """Return the hour of the day, the reader and the role of all accesses, page by page."""
     found, after = [], ""
     while True:
         place = f'(userId: "{learner or user}", first: {first}{after})'
@@ -622,7 +617,6 @@ def test_each_command_that_prints_the_data_of_learners_leaves_its_traces(
     operator: Operator, store: Store, group: Connection, tmp_path: Path
 ) -> None:
     def run(*words: str) -> set[tuple[str, str]]:
-        """Run a command; return the readers and learners of its traces, whose role is `system`."""
         done = command_line.progress(store.url, *words, PROGRESS_DATA_DIR=str(tmp_path))
         command_line.expect_success(done)
         traces = take_traces(group)

@@ -40,13 +40,11 @@ Moments = dict[str, datetime | None]
 
 
 def draw_moment(draw: st.DrawFn | Any, moments: list[datetime]) -> datetime | None:
-    """Draw None, FIRST, LAST, an event's time, or the microsecond before or after an event."""
     near = sorted({moment + nudge for moment in moments for nudge in NEAR})
     return draw(st.none() | st.sampled_from([*near, FIRST, LAST]))
 
 
 def fetch_answers(fetch: QueryClient, user: str, days: list[date], **past: Any) -> dict[str, Any]:
-    """Return the results of all as-of queries about a learner."""
     progress = plain(fetch(fetch.queries.get_current_progress(user, **past)))
     if progress:
         progress |= plain(progress.pop("mastery_stats")) or {}
@@ -61,7 +59,6 @@ def fetch_answers(fetch: QueryClient, user: str, days: list[date], **past: Any) 
 
 
 def expected_answers(world: oracle.World, user: str) -> dict[str, Any]:
-    """Return the oracle's results, in the format of `fetch_answers`."""
     progress = oracle.user_progress(world, user)
     return {
         "progress": progress,
@@ -72,7 +69,6 @@ def expected_answers(world: oracle.World, user: str) -> dict[str, Any]:
 
 
 def compare(fetch: QueryClient, stored: list[oracle.Event], now: datetime, **past: Any) -> None:
-    """Assert that the results about every learner equal the oracle's results."""
     world = oracle.see(stored, now, **past)
     for user in EVERYONE:
         answers = fetch_answers(fetch, user, [*oracle.daily_stats(world, user)], **past)
@@ -143,7 +139,6 @@ def count_snapshots(connection: Connection) -> int:
 
 
 def record(connection: Connection, *events: sample_events.Envelope) -> None:
-    """Append and fold the events, and take snapshots."""
     append(connection, list(events))
     Projector(connection).catch_up_all()
     batch.fold(connection, list(SHARDS))
@@ -151,7 +146,6 @@ def record(connection: Connection, *events: sample_events.Envelope) -> None:
 
 
 def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list[Any]:
-    """Return the learner's summary, streak and days for the given `as_of` and `known_at`."""
     return [
         plain(fetch(fetch.queries.get_current_progress(user, **moments))),
         plain(fetch(fetch.queries.get_streak(user, **moments))),
@@ -160,7 +154,6 @@ def query_past(fetch: QueryClient, user: str = "ann", /, **moments: Any) -> list
 
 
 def compare_all(fetch: QueryClient, connection: Connection, **moments: Any) -> None:
-    """Assert that the results equal the oracle's results, with all events of the log."""
     compare(fetch, model_rows.read_events(connection, "counted"), NOW, **moments)
 
 
@@ -222,8 +215,6 @@ def test_one_learner_cannot_occupy_all_sessions(
 
 
 async def _waiting(store: Store) -> int:
-    """Return the number of as-of sessions that wait for a lock."""
-
     def count() -> int:
         watching = store.connect()
         rows = watching.run("""SELECT count(*) FROM pg_stat_activity

@@ -36,8 +36,6 @@ def issuer() -> Iterator[Issuer]:
 
 @dataclass
 class Clock:
-    """A clock that advances only when the test sets it."""
-
     now: float = 1_000.0
 
     def __call__(self) -> float:
@@ -56,7 +54,6 @@ def authenticator(issuer: Issuer, clock: Clock) -> auth.Authenticator:
 
 
 def caller(authenticator: auth.Authenticator, token: str | None) -> Caller:
-    """Return the caller that a token authenticates."""
     return asyncio.run(authenticator.authenticate(token and f"Bearer {token}"))
 
 
@@ -149,7 +146,6 @@ def signed_with_the_public_key() -> str:
 
 
 def encode(key: str, algorithm: str, **header: Any) -> str:
-    """Return a token with this header, signed with the key."""
     return jwt.encode(token_issuer.claims(), token_issuer.rsa_key(key), algorithm, header)
 
 
@@ -342,7 +338,6 @@ def unknown(number: int) -> str:
 
 
 async def all_refused(authenticator: auth.Authenticator, number: int) -> None:
-    """Send `number` tokens with unknown keys concurrently; assert that all are rejected."""
     calls = [authenticator.authenticate(f"Bearer {unknown(n)}") for n in range(number)]
     errors = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(error) for error in errors} == {Unauthenticated}

@@ -77,8 +77,6 @@ _ODD = {"Date": "2024-02-30", "Int": 2**31, "ID": 1.5, "String": 7, "Boolean": "
 
 @dataclass
 class Query:
-    """A document with its variables and operation name."""
-
     text: str
     variables: dict[str, Any]
     operation_name: str | None
@@ -142,13 +140,11 @@ class Writer:
         return f"{key}{name}{arguments}{self.directive()}{inside}"
 
     def arguments(self, called: GraphQLField) -> str:
-        """Return random arguments in parentheses, or an empty text."""
         written = [self.argument(name, argument) for name, argument in called.args.items()]
         texts = ", ".join(filter(None, written))
         return f"({texts})" if texts else ""
 
     def argument(self, name: str, argument: GraphQLArgument) -> str:
-        """Return the text of the argument, with a random value, or an empty text to omit it."""
         is_required = is_non_null_type(argument.type) and argument.default_value is Undefined
         if name in self.omitted or (not is_required and self.chance(2)):
             return ""
@@ -163,7 +159,6 @@ class Writer:
         return f"{name}: {self.variable(shape, value)}"
 
     def selection(self, answer: GraphQLField) -> str:
-        """Return a random selection in braces, or an empty text if the field is a scalar."""
         shape = get_named_type(answer.type)
         if not is_object_type(shape):
             return ""
@@ -268,7 +263,6 @@ def log() -> Iterator[Envelope]:
 
 
 def fold_log(url: str) -> Worker:
-    """Record and fold these events in an empty database; return the worker, still connected."""
     worker = Worker(url)
     append(worker.connection, list(log()))
     worker.run(0, PLAINLY)
@@ -304,8 +298,6 @@ def extremes(connection: database.Connection) -> None:
 
 
 class RecordingAnswers(Answers):
-    """Answers that list the compiled fields that ran."""
-
     compiled: ClassVar[list[str]] = []
     parts: ClassVar[int] = 0
 
@@ -316,8 +308,6 @@ class RecordingAnswers(Answers):
 
 
 class RecordingExecutor(FieldExecutor):
-    """An executor that lists the compiled fields whose resolver ran."""
-
     resolved: ClassVar[list[str]] = []
 
     async def resolve(self, call: Call) -> Any:
@@ -344,11 +334,9 @@ class Both:
     def responses(
         self, query: Query, role: Any = "learner"
     ) -> tuple[GraphQLResponse, GraphQLResponse]:
-        """Return the API's response and plain graphql-core's response."""
         return self._runner.run(self._both(*self._request(query, role)))
 
     def run(self, query: Query) -> GraphQLResponse:
-        """Return the API's response."""
         request, context = self._request(query, "learner")
         answering = execute.run(request, context, cache=self._cache, introspection=False, log=LOG)
         return self._runner.run(answering)
@@ -400,7 +388,6 @@ class Both:
         return msgspec.structs.replace(answer, extensions={})
 
     def close(self) -> None:
-        """Close the connections and the loop."""
         if self._redis:
             self._runner.run(self._redis.close())
         event_loop.close(self._runner, self._reader.close)

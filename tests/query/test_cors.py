@@ -24,7 +24,6 @@ def offline_api() -> Iterator[Api]:
 
 
 def preflight(query_api: Api, origin: str) -> Response:
-    """Send the preflight request of a page's POST."""
     preflight = {"access-control-request-method": "POST", "access-control-request-headers": HEADERS}
     return query_api.request("OPTIONS", "/graphql", b"", {"origin": origin, **preflight})
 
@@ -91,7 +90,6 @@ def test_a_local_stack_may_allow_every_port_of_this_machine() -> None:
 
 
 def allows(cors: Cors, origin: str) -> bool:
-    """Return whether the origin's pages may read responses and open sockets."""
     headers, response = {b"origin": origin.encode()}, Response()
     cors.add_headers(headers, response)
     may_read = response.headers.get("access-control-allow-origin") == origin

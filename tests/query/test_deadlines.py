@@ -51,7 +51,6 @@ def queried(store: Store, connection: Connection) -> Iterator[Api]:
 
 
 def busy(store: Store) -> list[str]:
-    """Return the statements that PostgreSQL is running for the query function."""
     with closing(store.connect()) as watching:
         rows = watching.run("""SELECT query FROM pg_stat_activity
             WHERE datname = current_database() AND application_name IN ('query', 'past')
@@ -172,8 +171,6 @@ def test_the_deadline_includes_the_wait_for_an_as_of_session(
 
 
 class Slow:
-    """A computation that ends when the test sets `end`."""
-
     def __init__(self) -> None:
         self.began, self.end = 0, asyncio.Event()
 

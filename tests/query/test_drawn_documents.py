@@ -138,7 +138,6 @@ def asked(
     fake_publisher: FakePublisher,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Api]:
-    """An API with Redis and Pub/Sub, and learners, groups, operations and dead letters to find."""
     with closing(fold_log(store.url).connection) as connection:
         days = [event for n in range(9) for event in recent_events.study("ann", n, n)]
         append(
@@ -162,7 +161,6 @@ def asked(
 
 
 def find_values(operator: Operator, letters: list[str]) -> dict[str, list[Any]]:
-    """Return values of arguments: ids, cursors and moments of the database, and days around now."""
     operations = [operator.start("runBatch"), operator.start("exportUser", 'userId: "ann",')]
     end = "pageInfo { endCursor }"
     pages = operator.data(
@@ -207,7 +205,6 @@ class Response(NamedTuple):
 
 
 def ask(asked: Api, seed: int) -> Response:
-    """Send the document of this seed as a drawn caller, in a drawn way."""
     chance_of = random.Random(f"request {seed}")
     kind = chance_of.choice((*(Drawn,) * 6, DrawnMutation, DrawnSubscription))
     document = query(seed, kind)
@@ -258,7 +255,6 @@ def at_edges(kind: type[Drawn]) -> Iterator[Query]:
 
 
 def call(name: str, field: GraphQLField, **values: str) -> str:
-    """Return a call of the field about bob, with what it needs and these values."""
     unknown = dict.fromkeys(("id", "eventId"), '"00000000-0000-0000-0000-000000000000"')
     text = write_field(name, field, "bob", **{"first": "1", **unknown, **values})
     is_object = is_composite_type(get_named_type(field.type))
@@ -305,7 +301,6 @@ def require(form: str, text: str) -> str:
 
 
 def at(value: Any, path: list[Any]) -> Any:
-    """Return the value at the path, or None if a value above it is null."""
     for key in path:
         value = None if value is None else value[key]
     return value

@@ -489,7 +489,6 @@ MINUTE_S, DAY_S = 50, 43_190  # until the next ones begin
 def limited(
     request: pytest.FixtureRequest, store: Store, fake_publisher: FakePublisher
 ) -> Iterator[World]:
-    """A system whose limits are counted in Redis, or in the instance."""
     url = request.getfixturevalue("patient_redis") if request.param == "redis" else None
     options = {"redis_url": url, "learner_entries_per_day": 100_000, "parts": LIMITED}
     with serve(store, fake_publisher, **options) as made:

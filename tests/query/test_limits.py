@@ -34,7 +34,6 @@ TWICE = "fragment F%d on Streak { current ...F%d ...F%d }"
 
 
 def reject(text: str, *, introspection: bool = False) -> tuple[str, str]:
-    """Return the code and message of the only error of an invalid document."""
     (error,) = documents.read(text, introspection=introspection).errors
     return error["extensions"]["code"], error["message"]
 
@@ -55,7 +54,6 @@ def repeat(piece: str, times: int) -> str:
 
 
 def with_tokens(tokens: int) -> str:
-    """Return a valid document with this number of tokens."""
     document = "{ item(itemId: %s) { itemId } events(types: [%s]) { edges { cursor } } }"
     return document % ('"i"', '"t" ' * (tokens - 24))
 
@@ -300,7 +298,6 @@ def fill_cache(cache: Cache, text: str) -> None:
 
 
 def measure_memory(fill: Callable[[], object]) -> int:
-    """Return the memory that a function has allocated, and that is still in use, in bytes."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -368,7 +365,6 @@ BODY = b'{"query": "{ __typename }"}'
 
 @pytest.fixture(params=["in Redis", "in the instance", "with a dead Redis"])
 def limited(request: pytest.FixtureRequest, valkey: str) -> Iterator[Api]:
-    """An API with a limit of three requests per minute for each caller."""
     url = {"in Redis": valkey, "with a dead Redis": "redis://127.0.0.1:1"}.get(request.param)
     with api.serve(
         api.NOWHERE, rate_limit_per_minute=3, redis_url=url, cors_origins=ORIGIN
@@ -426,7 +422,6 @@ NOON = datetime(2024, 4, 4, 12, 0, 10, tzinfo=UTC)
 
 
 def count_allowed(instances: list[Instance], caller: str, at: datetime, maximum: int = 20) -> int:
-    """Send requests to the instances in turn; return how many were allowed."""
     for number in range(maximum):
         instance = instances[number % len(instances)]
         try:

@@ -192,7 +192,6 @@ LETTERS = """{ deadLetters(%s) { totalCount pageInfo { hasNextPage endCursor } e
 
 
 def list_ids(operator: Operator, query: str, arguments: str) -> list[str]:
-    """Return the ids of all entries, fetched page by page."""
     ids: list[str] = []
     after = "null"
     while True:
@@ -521,7 +520,6 @@ def test_only_the_learner_and_administrators_may_export_a_record(
 
 
 def start_own(operator: Operator, key: str) -> Any:
-    """Start an export as Ann; return the operation's id, or the error's code."""
     query = f'mutation {{ exportUser(idempotencyKey: "{key}") {{ id }} }}'
     body = operator.ask(query, "ann", roles="learner")
     if "errors" in body:
@@ -607,7 +605,6 @@ def test_only_those_who_requested_an_export_may_download_it(
 
 
 def fetch(operator: Operator, path: str) -> tuple[int, dict[str, str], bytes]:
-    """Return the status, the headers and the whole body of the response to a GET."""
     response = operator.api.request("GET", path)
     parts: list[dict[str, Any]] = []
 
@@ -675,7 +672,6 @@ def test_an_export_has_no_download_once_the_bucket_has_deleted_the_file() -> Non
 
 
 def finished_export(at: datetime) -> Operation:
-    """Return the record of an export that has succeeded."""
     return Operation(
         id="1", number=1, version=1, kind=OperationKind.EXPORT_USER,
         state=OperationState.SUCCEEDED, started_by="ann", progress=1.0, error=None,
@@ -685,7 +681,6 @@ def finished_export(at: datetime) -> Operation:
 
 
 def ask(operator: Operator, arguments: str, user: str = "sue", role: str = "support") -> Any:
-    """Request an export; return the operation's id, or the error's code and message."""
     query = f"mutation {{ exportStatistics({arguments}) {{ id }} }}"
     body = operator.ask(query, user, roles=role)
     if "errors" in body:

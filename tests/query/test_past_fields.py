@@ -210,7 +210,6 @@ def _passes(world: oracle.World, user: str, name: str, item_id: str, row: oracle
 def _is_listed(
     world: oracle.World, user: str, asked: Mapping[str, Any]
 ) -> Callable[[str, oracle.Row], bool]:
-    """Return whether an item passes the drawn filter."""
     name, today = asked["filter"], oracle.day_of(world, user, world.now)
     if name not in DATED:
         return functools.partial(_passes, world, user, name)
@@ -225,7 +224,6 @@ def _items(
     passes: Callable[[str, oracle.Row], bool],
     order: str = "RECENT",
 ) -> Json:
-    """Return the ids of the items that pass, in order, and their rows."""
     stats = oracle.item_stats(world, user)
     rows = {
         i: {**r, **oracle.item_memory(world, user, i)} for i, r in stats.items() if passes(i, r)
@@ -252,12 +250,10 @@ def _session(world: oracle.World, user: str, session: str) -> Json:
 
 
 def _named(kind: str, rows: Mapping[str, oracle.Row], names: Iterable[str]) -> list[Json]:
-    """Return the domains or levels with rows, in the order of `names`."""
     return [{kind: name, **rows[name]} for name in names if name in rows]
 
 
 def expect(world: oracle.World, user: str, asked: Mapping[str, Any]) -> list[Json]:
-    """Return the data of the responses to DOCUMENTS."""
     first, last = asked["from"], asked["to"]
     forecast = oracle.due_forecast(world, user, 30)
     language = asked["language"] and asked["language"].lower()
@@ -331,7 +327,6 @@ def _like(found: Json, wanted: Json) -> Json:
 
 
 def compare(query_api: Api, stored: list[oracle.Event], asked: Mapping[str, Any]) -> None:
-    """Assert that every field of every learner equals the oracle's at these moments."""
     moments = {"as_of": asked["asOf"], "known_at": asked["knownAt"]}
     world = oracle.see(stored, LATEST, **moments)
     variables = {name: _json(value) for name, value in asked.items()}
@@ -361,7 +356,6 @@ def draw_moments(data: st.DataObject, stored: list[oracle.Event]) -> Iterator[Mo
 
 
 def draw_arguments(data: st.DataObject, moments: Moments) -> dict[str, Any]:
-    """Draw the other arguments; the range begins and ends near the moment or the events."""
     near = (moments["asOf"] or moments["knownAt"] or LATEST).date()
     first = near - data.draw(st.sampled_from([0, 1, 9, 40, 200])) * DAY
     filters = ("ALL", "LEARNING", "MASTERED", "STRUGGLING", "DUE", "LEECH", "FADING", *DATED)
@@ -404,7 +398,6 @@ def test_every_field_is_answered_by_a_session_that_has_answered_nothing_yet(
 
 @pytest.fixture
 def query_api(store: Store) -> Iterator[Api]:
-    """The query API with the privileges of the query function."""
     with api.serve(url_of(store.url, "query")) as made:
         yield made
 

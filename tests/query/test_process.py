@@ -37,7 +37,6 @@ def port(query_process: FunctionProcess) -> int:
 
 @pytest.fixture
 def post(port: int) -> Post:
-    """A function that posts a learner's query."""
     return lambda query, user="ann", **more: fetch_json(
         port, "POST", "/graphql", {"query": query}, **api.headers(user, **more)
     )
@@ -309,7 +308,6 @@ def test_unusual_requests_do_not_cause_internal_errors(
 
 @pytest.fixture(scope="module")
 def offline_port() -> Iterator[int]:
-    """The port of a running query function without a database."""
     with query_function(api.NOWHERE) as function:
         yield function.port
 
@@ -319,14 +317,12 @@ _GOOD = "a good token's"
 
 
 def head(request: str = "POST /graphql", **more: str) -> bytes:
-    """Return the head of an authenticated request."""
     headers = {**api.headers(), "authorization": _GOOD, "host": "x", "connection": "close", **more}
     lines = [f"{request} HTTP/1.1", *(f"{n.replace('_', '-')}: {v}" for n, v in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def chunks(size: int) -> bytes:
-    """Return a chunked body of `size` bytes."""
     part = b"%x\r\n" % 4_096 + b" " * 4_096 + b"\r\n"
     return part * (size // 4_096) + b"0\r\n\r\n"
 
@@ -370,7 +366,6 @@ def test_the_server_still_responds_after_a_malformed_request(offline_port: int, 
 
 
 def status(offline_port: int, sent: bytes) -> int | None:
-    """Send the bytes; return the response's status, or None if there is no response."""
     with socket.create_connection((ports.HOST, offline_port), timeout=SECONDS) as connection:
         try:
             connection.sendall(sent)

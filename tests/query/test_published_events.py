@@ -104,7 +104,6 @@ class World:
         self.fold()
 
     def today(self, user: str) -> date:
-        """Return the learner's local day."""
         (day,) = self.api.data("{ dueForecast(days: 1) { date } }", user)["dueForecast"]
         return date.fromisoformat(day["date"])
 
@@ -113,11 +112,9 @@ class World:
         return outcome(self.api.post(SET_GOAL, user, n=answers, key=key))
 
     def take(self, user: str, day: date, key: str = "k") -> Any:
-        """Take a rest day; return the published event or the error's code."""
         return outcome(self.api.post(TAKE_REST_DAY, user, day=f"{day}", key=key))
 
     def set_aside(self, user: str, item: str, *, aside: bool, key: str) -> Any:
-        """Set an item aside or resume it; return the published event or the error's code."""
         return outcome(self.api.post(SET_ASIDE, user, item=item, aside=aside, key=key))
 
     def list_set_aside(self, user: str) -> list[str]:
@@ -126,7 +123,6 @@ class World:
         return [edge["node"]["itemId"] for edge in edges]
 
     def retract(self, user: str, event_id: str, key: str = "k") -> Any:
-        """Retract an event; return the published event or the error's code."""
         return outcome(self.api.post(RETRACT, user, event=event_id, key=key))
 
     def rest_days(self, user: str) -> list[str]:
@@ -137,7 +133,6 @@ class World:
         return days
 
     def recorded(self, user: str) -> list[tuple[str, Any]]:
-        """Return the ids and values of the learner's goals and rest days, in recorded order."""
         query = """query($id: ID!) { events(userId: $id, first: 200, types: ["GoalSet",
           "RestDayTaken"]) { edges { node { eventId data } } } }"""
         edges = self.api.post(query, "ada", roles="admin", id=user)["data"]["events"]["edges"]
@@ -664,7 +659,6 @@ BRIEF_GOAL, BRIEF_REST = (text.replace("counted", "") for text in (SET_GOAL, TAK
 
 
 def is_free(today: date, ahead: int, taken: dict[tuple[str, str], int]) -> bool:
-    """Return whether the day can become a rest day beside those that were taken."""
     week = (today + timedelta(days=ahead)).isocalendar()[:2]
     days = [number for (kind, _), number in taken.items() if kind == "rest"]
     same = [d for d in days if (today + timedelta(days=d)).isocalendar()[:2] == week]

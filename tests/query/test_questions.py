@@ -24,14 +24,12 @@ from tests.support.api import Api, QueryClient
 
 
 def learner_fields(operation: str) -> dict[str, GraphQLField]:
-    """Return the queries or the mutations about a learner by name."""
     root = GRAPHQL.query_type if operation == "query" else GRAPHQL.mutation_type
     assert root
     return {name: field for name, field in root.fields.items() if "userId" in field.args}
 
 
 def question(name: str, user: str, operation: str) -> str:
-    """Return an operation with this field, about this learner."""
     return f"{operation} {{ {write_field(name, learner_fields(operation)[name], user)} }}"
 
 
@@ -185,8 +183,6 @@ query ($types: [String!], $first: Int, $after: String) {
 
 @pytest.fixture
 def learner(query_api: Api, connection: database.Connection) -> Callable[..., Api]:
-    """A function that inserts a learner's items and the catalogue, and returns the API."""
-
     def given_items(met: list[Row], described: list[Row]) -> Api:
         connection.run(rows_by_hand.BLOCKS["empty"])
         rows_by_hand.insert(connection, "item_stats", *met)
@@ -276,7 +272,6 @@ entries = st.lists(st.tuples(draw_row(), st.none() | words), max_size=12)
 
 
 def due(row: Row) -> datetime:
-    """Return the time at which the item is due; datetime.max if the item was never reviewed."""
     if "reviewed_at" not in row:
         return datetime.max.replace(tzinfo=UTC)
     at: datetime = row["reviewed_at"] + timedelta(days=row["interval_days"])
@@ -301,7 +296,6 @@ IN_PLAY = ("STRUGGLING", "DUE", "LEECH")  # the filters that leave archived item
 
 
 def pages(ask: Callable[[str | None], Row]) -> Iterator[Row]:
-    """Yield every page from the first to the last."""
     after = None
     while True:
         page = ask(after)
@@ -426,7 +420,6 @@ def rank(milestone: Reached) -> tuple[int, int, str, int]:
 
 
 def insert_milestones(connection: database.Connection, reached: Iterable[Reached]) -> None:
-    """Replace all milestones by these of ann and one of bob."""
     connection.run("DELETE FROM milestones")
     names = ("kind", "value", "level", "reached_on")
     rows = [{"user_id": "ann", **dict(zip(names, one, strict=True))} for one in reached]
@@ -492,7 +485,6 @@ def api_with_bob(store: Store, connection: database.Connection) -> Iterator[Api]
 
 
 def visible_parts(response: Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Return everything that a client sees of a response."""
     return response.status_code, response.raw_headers, bytes(response.body)
 
 
@@ -522,7 +514,6 @@ PROGRESS = '{ userProgress(userId: "bob") { totalItemsLearned } }'
 
 
 def headers(*groups: str, user: str = "tina", role: str = "teacher", **more: str) -> dict[str, str]:
-    """Return the headers of a caller with this role and these groups."""
     token = token_issuer.token(user, roles=[role], groups=[*groups])
     return http_client.headers(token, **more)
 
@@ -533,7 +524,6 @@ def ask(groups_api: Api, query: str, sent: dict[str, str], **variables: object) 
 
 
 def code_of(response: Response) -> str | None:
-    """Return the code of the response's only error, or None if there is no error."""
     body = api.read(response)
     if "errors" not in body:
         return None

@@ -40,32 +40,27 @@ MORE_EXAMPLES = settings(
 
 
 def delivered(stage: Stage, log: Log) -> oracle.World:
-    """Deliver and fold the log; return the oracle's view of the log."""
     stage.sweep()
     stage.deliver(log, PLAINLY)
     return oracle.see(model_rows.read_events(stage.admin), log.now)
 
 
 def flat(progress: Any) -> dict[str, Any] | None:
-    """Return a learner's progress as one flat row with the mastery counts."""
     row = plain(progress)
     return row and {**(plain(row.pop("mastery_stats")) or {}), **row}
 
 
 def list_items(fetch: QueryClient, user: str, at: datetime, **options: Any) -> set[str]:
-    """Return the ids of all items that match the options; assert that the total count is right."""
     page = fetch(fetch.queries.get_item_stats(user, first=200, at=at, **options))
     assert page.total_count == len(page.items)
     return {item.item_id for _, item in page.items}
 
 
 def full(record: Any) -> Any:
-    """Return a record with the records in it as dicts."""
     return msgspec.to_builtins(record, builtin_types=(date, datetime))
 
 
 def of_period(retention: Retention) -> dict[str, Any]:
-    """Return the retention of a period in the oracle's format."""
     return {
         **(plain(retention) or {}),
         "young": plain(retention.young),
@@ -74,7 +69,6 @@ def of_period(retention: Retention) -> dict[str, Any]:
 
 
 def around(days: list[date], draw: st.DataObject) -> tuple[date, date]:
-    """Draw a range that begins and ends near some of the days."""
     near = sorted({d + n * DAY for d in days or [date(2024, 3, 1)] for n in range(-32, 32)})
     first = draw.draw(st.sampled_from(near))
     last = draw.draw(st.sampled_from([d for d in near if first <= d <= first + 730 * DAY]))
@@ -82,7 +76,6 @@ def around(days: list[date], draw: st.DataObject) -> tuple[date, date]:
 
 
 def inside(rows: dict[date, Any], first: date, last: date) -> list[dict[str, Any]]:
-    """Return the rows in the range, oldest first."""
     return [row for day, row in sorted(rows.items()) if first <= day <= last]
 
 
@@ -295,7 +288,6 @@ def generate_log(seed: int) -> Log:
 def generate_event(
     number: int, kind: str, user: str, at: datetime, chance: random.Random
 ) -> dict[str, Any]:
-    """Return an event's envelope."""
     owner = {} if kind in CATALOGUE else {"user_id": user}
     return {
         "event_id": str(UUID(int=chance.getrandbits(8) << 120 | number)),
@@ -307,7 +299,6 @@ def generate_event(
 
 
 def generate_data(kind: str, chance: random.Random) -> dict[str, Any]:
-    """Return the `data` of an event without the learner's id."""
     item = {"item_id": chance.choice(("i1", "i2", "i3"))}
     if kind in SETTINGS_ASIDE:
         return item
@@ -409,7 +400,6 @@ def test_a_retracted_rest_day_joins_no_study_days_of_a_class_s_past(
 
 
 def with_present_members(then: oracle.World, now: oracle.World) -> oracle.World:
-    """Return the past world with the present memberships."""
     kept = [event for event in then.events if event.type not in MEMBERSHIPS]
     events = kept + [event for event in now.events if event.type in MEMBERSHIPS]
     return replace(then, events=tuple(sorted(events, key=lambda event: event.when)))
@@ -434,7 +424,6 @@ def compare_group(
     as_of: datetime | None = None,
     orders: Iterable[LearnerOrder] = (LearnerOrder.PRAISE,),
 ) -> None:
-    """Assert that every number about the group equals the oracle's at the world's time."""
     reader = fetch.queries.reader
     moment: Any = {"at": NOW, "as_of": as_of}
     past = {"as_of": as_of} if as_of else {}
@@ -494,5 +483,4 @@ def list_all(fetch: QueryClient, query: Callable[..., Any]) -> list[Any]:
 
 
 def difficulties(rows: list[oracle.Row]) -> list[oracle.Row]:
-    """Return the oracle's rows with the fields of the API."""
     return [{name: row[name] for name in ItemDifficulty.__struct_fields__} for row in rows]

@@ -22,7 +22,6 @@ def retract(event_id: str, user: str = "ann") -> Envelope:
 
 
 def list_retracted(api: Api, user: str = "ann") -> set[str]:
-    """Return the ids of the learner's events that the audit trail marks."""
     data = api.post(EVENTS, "ada", roles="admin", id=user)["data"]
     return {e["node"]["eventId"] for e in data["events"]["edges"] if e["node"]["retracted"]}
 

@@ -111,7 +111,6 @@ def test_the_schema_is_served_to_everyone_even_without_introspection() -> None:
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    """GraphiQL's files over HTTP, compressed."""
     with api.serve(api.NOWHERE) as query_api:
         index = query_api.request("GET", "/graphql", headers={"accept": "text/html"})
         urls = re.findall(r'"(graphiql/\w{16}/[\w.-]+)"', bytes(index.body).decode())
@@ -158,15 +157,12 @@ WRONG_LESSONS = (0, 3, 6)  # all answers of these lessons are wrong
 
 
 class Example(NamedTuple):
-    """A query of the document, its variables, and the response that the document shows."""
-
     query: str
     variables: dict[str, Any]
     response: dict[str, Any]
 
 
 def read_examples() -> dict[str, Example]:
-    """Return the examples of the document by heading; the last one is about one learner."""
     six, learner = (
         DOCUMENT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
         for heading in ("Six queries", "One learner at one moment")
@@ -188,8 +184,6 @@ EXAMPLES = read_examples()
 
 
 class Service(NamedTuple):
-    """A running query function: its database, its port, and its address."""
-
     database_url: str
     port: int
 

@@ -66,13 +66,11 @@ answers for the sign-in and the app: what you wanted to do, with which browser a
 
 
 def read_checks() -> list[Check]:
-    """Return the manual checks, one for each criterion."""
     text = (TESTS / "accessibility.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 
 def find_rules(chromium: Browser) -> Rules:
-    """Return the rules that the tests of the page let axe check."""
     page = chromium.new_page()
     page.evaluate(browser.AXE)
     rules: Rules = defaultdict(list)
@@ -101,7 +99,6 @@ def find_problems(checks: list[Check], rules: Rules) -> list[str]:
 
 
 def render_report(checks: list[Check], rules: Rules) -> str:
-    """Return the report in the form of OpenACR."""
     chapters: dict[str, object] = {
         f"success_criteria_level_{level.lower()}": {
             "criteria": [_judge(check, rules) for check in checks if check["level"] == level]
@@ -135,7 +132,6 @@ def _name_repeated(check: Check, rules: Rules) -> list[str]:
 
 
 def render_page(checks: list[Check], rules: Rules) -> str:
-    """Return the same as a page of the documents."""
     found = Counter(LEVELS[check["result"] or "not-evaluated"] for check in checks)
     counts = ", ".join(f"{number} {level}" for level, number in found.most_common())
     notes, methods = textwrap.fill(_NOTES, 120), textwrap.fill(_METHODS, 120)
@@ -156,7 +152,6 @@ FILES = {
 
 
 def main() -> None:
-    """Write both files."""
     checks = read_checks()
     with browser.browser() as chromium:
         rules = find_rules(chromium)

@@ -21,8 +21,6 @@ _PART = re.compile(r"_(bucket|sum|count)$")
 
 @dataclass(frozen=True)
 class Selector:
-    """A metric with its label matchers."""
-
     metric: str
     field: str  # the name of this project's metric, without prefix; empty for a platform metric
     matchers: tuple[tuple[str, str, str], ...]
@@ -43,7 +41,6 @@ class Alert:
 
     @cached_property
     def selectors(self) -> list[Selector]:
-        """Return the selectors in the query."""
         return [Selector.read(*parts) for parts in _SERIES.findall(self.query)]
 
     @property
@@ -57,7 +54,6 @@ class Alert:
 
 
 def alerts(resources: Resources) -> dict[str, Alert]:
-    """Return the alerts with PromQL, by name."""
     return {
         name: Alert(name, found["query"], int(found["duration"].rstrip("s")))
         for name, policy in resources.of("google_monitoring_alert_policy").items()

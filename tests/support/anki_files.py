@@ -29,8 +29,6 @@ class OtherCard(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An entry of the review log, with Anki's units."""
-
     at_ms: int
     card: int
     ease: int = 3

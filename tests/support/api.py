@@ -34,8 +34,6 @@ def select_all(field: GraphQLField) -> str:
 
 
 class Api:
-    """The API on one database, with its own token issuer."""
-
     def __init__(self, url: str, issuer: Issuer, parts: Body | None = None, **changed: Any):
         """Pass `parts` to the QueryApi, and the rest to its settings."""
         self.url = url
@@ -61,11 +59,9 @@ class Api:
         body: bytes | Iterable[bytes] = b"",
         headers: dict[str, str] | None = None,
     ) -> Response:
-        """Return the response to a raw request; the request's body may come in chunks."""
         return self.run(self.answer(method, path, body, headers))
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """Run a coroutine in the API's event loop."""
         return self._runner.run(coroutine)
 
     async def answer(
@@ -75,7 +71,6 @@ class Api:
         body: bytes | Iterable[bytes] = b"",
         headers: dict[str, str] | None = None,
     ) -> Response:
-        """Return the response to a raw request, in the event loop."""
         path, _, query = path.partition("?")
         encoded = [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()]
         scope = {
@@ -104,16 +99,13 @@ class Api:
     def post(
         self, query: str, user: str = "ann", /, *, roles: Any = None, **variables: object
     ) -> Body:
-        """Send a learner's query by POST; return the response body."""
         body = msgspec.json.encode({"query": query, "variables": variables})
         return read(self.request("POST", "/graphql", body, headers(user, roles)))
 
     def get(self, query: str, user: str = "ann") -> Response:
-        """Send a learner's query by GET; return the response."""
         return self.request("GET", "/graphql?" + urlencode({"query": query}), b"", headers(user))
 
     def data(self, query: str, user: str = "ann", /, **variables: object) -> Body:
-        """Send a query that must succeed; return the data of the response."""
         answer = self.post(query, user, **variables)
         assert "errors" not in answer, answer["errors"]
         data: Body = answer["data"]
@@ -122,30 +114,25 @@ class Api:
     def error(
         self, query: str, user: str = "ann", /, *, roles: Any = None, **variables: object
     ) -> tuple[str, str]:
-        """Send a query that must fail; return the code and the message of its only error."""
         (error,) = self.post(query, user, roles=roles, **variables)["errors"]
         return error["extensions"]["code"], error["message"]
 
     def close(self) -> None:
-        """Close the connections and the loop."""
         redis = self._api._redis
         event_loop.close(self._runner, self.reader.close, *([redis.close] if redis else []))
 
 
 def headers(user: str = "ann", roles: Any = None, **more: str) -> dict[str, str]:
-    """Return the headers of a learner's request."""
     return http_client.headers(token_issuer.token(user, roles=roles), **more)
 
 
 def read(response: Response) -> Body:
-    """Return the response's body, parsed from JSON."""
     body: Body = msgspec.json.decode(response.body)
     return body
 
 
 @contextmanager
 def serve(url: str, **changed: Any) -> Iterator[Api]:
-    """Yield an API, and close it at the end of the block."""
     with token_issuer.serve() as issuer:
         query_api = Api(url, issuer, **changed)
         try:
@@ -155,8 +142,6 @@ def serve(url: str, **changed: Any) -> Iterator[Api]:
 
 
 class QueryClient:
-    """The typed queries on one database, and an event loop that runs them."""
-
     def __init__(self, url: str):
         self._runner = asyncio.Runner()
         self._reader = Reader(url)
@@ -166,10 +151,8 @@ class QueryClient:
         return self._runner.run(query)
 
     def close(self) -> None:
-        """Close the connections and the loop."""
         event_loop.close(self._runner, self._reader.close)
 
 
 def plain(row: msgspec.Struct | None) -> dict[str, Any] | None:
-    """Return a row in the oracle's format."""
     return None if row is None else msgspec.structs.asdict(row)

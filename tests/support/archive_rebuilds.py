@@ -41,16 +41,13 @@ class Archived:
         return Source(str(self.folder), self.store.url)
 
     def rows(self) -> dict[str, list[str]]:
-        """Return the rows of each live read model."""
         return every_row(self.connection)
 
     def list_left(self) -> list[str]:
-        """Return the paths of the files that a rebuild has left in the archive."""
         return [file.path for file in self.archive.list_tree("rebuilds")]
 
     @contextlib.contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Assert that the rows are the same after the block, and that no rebuild left anything."""
         before = self.rows()
         yield
         assert self.rows() == before
@@ -58,22 +55,18 @@ class Archived:
         assert self.list_left() == []
 
     def run(self, engine: Engine) -> int:
-        """Rebuild from the archive; return the number of folded events."""
         return run(self.store, self.source, engine)
 
     def expect_rejection(self, engine: Engine, words: str) -> None:
-        """Assert that a rebuild fails with this message and changes nothing."""
         with self.unchanged(), pytest.raises(ProgressError, match=words):
             self.run(engine)
 
     def run_plainly(self) -> dict[str, list[str]]:
-        """Rebuild from the log; return every row."""
         rebuild.run(self.store.connect)
         batch.run(self.connection)
         return self.rows()
 
     def run_until_death(self, step: str) -> None:
-        """Run a rebuild that is killed after this step; wait until its session has ended."""
         filling = "progress.recovery.archive_rebuild:_Filling"
         doomed_worker.call_doomed(
             functools.partial(run, self.store, self.source, run_in_turn),
@@ -89,7 +82,6 @@ class Archived:
             return False
 
     def record_later(self) -> None:
-        """Record a changed time zone, a deletion, new items and lessons; run the batch job."""
         append(
             self.connection,
             [
@@ -134,12 +126,10 @@ def archived(
 
 
 def run(store: Store, source: Source, engine: Engine) -> int:
-    """Rebuild from the source; return the number of folded events."""
     return archive_rebuild.run(store.connect, source, engine, lambda *_: None)
 
 
 def run_in_turn(source: Source, rebuild: Rebuild, on_loaded: Callable[[], None]) -> None:
-    """Load the buckets one after the other."""
     for bucket in range(rebuild.buckets):
         buckets.process(*source, bucket, rebuild.version)
         on_loaded()

@@ -25,18 +25,15 @@ BUCKETS = 16
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The folder of an archive."""
     return tmp_path / "archive"
 
 
 @pytest.fixture
 def archive(folder: Path) -> Storage:
-    """The storage of an archive that does not exist yet."""
     return storages.open_storage(str(folder))
 
 
 def run(connection: Connection, storage: Storage, **request: Any) -> ArchiveManifest:
-    """Archive all events, or those that `request` selects; return the manifest."""
     archived = runs.run(
         connection, storage, BUCKETS, Request(**(request or {"is_now": True})), lambda *_: None
     )
@@ -45,19 +42,16 @@ def run(connection: Connection, storage: Storage, **request: Any) -> ArchiveMani
 
 
 def ranges(storage: Storage) -> list[RangeManifest]:
-    """Return the manifests of the archive's ranges."""
     published = manifests.read(storage)
     assert published
     return manifests.read_ranges(storage, published.manifest)
 
 
 def paths(storage: Storage) -> set[str]:
-    """Return the paths of all files in the archive."""
     return {file.path for file in storage.list_tree("ranges")}
 
 
 def find_file(storage: Storage, stream_id: str) -> str:
-    """Return the path of the only file that holds the stream."""
     (path,) = files_with(storage, stream_id)
     return path
 
@@ -76,7 +70,6 @@ def files_with(storage: Storage, stream_id: str) -> list[str]:
 
 
 def stream_versions(storage: Storage, path: str) -> list[tuple[str, int]]:
-    """Return the streams and versions of a file's rows, in the order of the file."""
     with files.open_workspace() as workspace:
         target = workspace.folder / "read.parquet"
         files.download(storage, path, target)
@@ -128,12 +121,10 @@ SILENT_FAULTS: tuple[tuple[object, str, Callable[..., object]], ...] = (
 
 
 def empty_stream(connection: Connection, stream_id: str) -> None:
-    """Empty a learner's events, as an erasure does."""
     _change(connection, "empty stream", stream_id=stream_id)
 
 
 def differing(connection: Connection, storage: Storage) -> list[int | None]:
-    """Return the buckets whose sums in the archive's ranges differ from the log's sums."""
     return [
         bucket
         for contents in ranges(storage)
@@ -142,7 +133,6 @@ def differing(connection: Connection, storage: Storage) -> list[int | None]:
 
 
 def flip_byte(storage: Storage, path: str) -> None:
-    """Change one byte in the middle of a file."""
     data = bytearray(b"".join(storage.reading(path)))
     data[len(data) // 2] ^= 1
     with storage.writing(path) as output:
@@ -150,7 +140,6 @@ def flip_byte(storage: Storage, path: str) -> None:
 
 
 def change_event(connection: Connection, position: int) -> None:
-    """Give an event another id, although the log normally forbids such a change."""
     _change(connection, "change event", position=position)
 
 
@@ -160,7 +149,6 @@ def record_later(connection: Connection, position: int) -> None:
 
 
 def change_sums(storage: Storage, connection: Connection) -> None:
-    """Publish the archive with a wrong sum in the manifest of its first range."""
     published = manifests.read(storage)
     assert published
     contents = manifests.read_range(storage, published.manifest.ranges[0])

@@ -77,7 +77,6 @@ class Client:
 
 @contextmanager
 def clients(running: FunctionProcess, count: int) -> Iterator[list[Client]]:
-    """Yield `count` clients of the function, and close them at the end of the block."""
     opened = [Client(running) for _ in range(count)]
     yield opened
     for client in opened:

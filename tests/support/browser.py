@@ -99,8 +99,6 @@ new PerformanceObserver((list) => shifts.push(...list.getEntries()
 
 @dataclass(frozen=True)
 class Stack:
-    """A local stack that is controlled through the command line."""
-
     folder: Path
     port: int
 
@@ -113,7 +111,6 @@ class Stack:
         return running(data_folder.at(str(self.folder))).addresses["database_url"]
 
     def progress(self, *command: str, text: str = "") -> str:
-        """Run a `progress` command, which must succeed; return its output."""
         environment = {"RATE_LIMIT_PER_MINUTE": "100000", "APP_URL": APP}
         folder = str(self.folder)
         return cli.expect_success(
@@ -132,14 +129,12 @@ class Stack:
         )
 
     def token(self, user: str, role: str = "learner", groups: Sequence[str] = ()) -> str:
-        """Return a token for the user, like those of the command `progress token`."""
         key = data_folder.at(str(self.folder)).key
         return development_key.token(key, user, [role], groups=groups)
 
 
 @contextmanager
 def stack(*options: str) -> Iterator[Stack]:
-    """Start a local stack with `progress demo` and these options; stop it after the block."""
     with folders.create("page") as folder:
         stack = Stack(folder, ports.reserve())
         try:
@@ -163,8 +158,6 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Visit:
-    """An open page, with its requests and its uncaught errors."""
-
     stack: Stack
     context: BrowserContext
     page: Page = field(init=False)
@@ -198,27 +191,22 @@ class Visit:
         return self.page
 
     def move(self, at: str) -> None:
-        """Go to another view of the open page, and wait until it shows the data."""
         self.page.evaluate(_MOVE, at)
         self.settle()
 
     def return_url(self, token: str) -> str:
-        """Return the page's URL after a sign-in that issued this token."""
         return f"{self.stack.page}?state={STATE}#token={token}"
 
     def pause_after(self, minutes: int) -> None:
-        """Let the page pause as if the server had this setting."""
         # Chromium opens no socket for a page whose document the test has made.
         self.context.add_init_script(f"""document.addEventListener('readystatechange', () => {{
   document.querySelector('meta[name=pause]').content = '{minutes}';
 }});""")
 
     def settle(self) -> None:
-        """Wait until the page shows the data."""
         self.page.wait_for_selector("main[aria-busy=false]:not(:has(.skeleton))")
 
     def ask(self, query: str, user: str = "sam", role: str = "support") -> Any:
-        """Return the data that the API answers to the user."""
         response = self.page.request.post(
             f"{self.stack.page}graphql",
             data={"query": query},
@@ -227,7 +215,6 @@ class Visit:
         return response.json()["data"]
 
     def settle_last(self) -> None:
-        """Wait until the last numbers of a learner's page have arrived."""
         self.page.wait_for_selector("[data-key=known] div:not(.ghost) > .bar")
 
     def shifts(self) -> list[list[Any]]:
@@ -246,7 +233,6 @@ class Visit:
         return labels
 
     def queries(self) -> list[Request]:
-        """Return the page's requests to /graphql, but not those to /graphql/stream."""
         return [request for request in self.requests if urlsplit(request.url).path == "/graphql"]
 
     def check(self) -> None:
@@ -284,7 +270,6 @@ class Visit:
 
 
 def has_japanese_font() -> bool:
-    """Tell whether there is a font with Japanese letters, such as Debian's fonts-noto-cjk."""
     program = shutil.which("fc-list")
     return bool(program and programs.run([program, ":lang=ja"], dict(os.environ)))
 
@@ -293,7 +278,6 @@ Visits = Callable[..., Visit]  # the type of the fixture `visit`
 
 
 def section(page: Page, name: str) -> str:
-    """Return the text of the section with this heading."""
     return page.get_by_role("region", name=name).inner_text()
 
 
@@ -329,12 +313,10 @@ def earlier_today() -> timedelta:
 
 
 def encode(*envelopes: Envelope) -> list[str]:
-    """Return each envelope as a line of JSON."""
     return [json.dumps(envelope, ensure_ascii=False) for envelope in envelopes]
 
 
 def envelope(kind: str, at: datetime, **data: object) -> Envelope:
-    """Return the envelope of an event that happened at `at`."""
     moment = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     identity = str(uuid.uuid4())
     return {"event_id": identity, "event_type": kind, "occurred_at": moment, "data": data}
@@ -343,7 +325,6 @@ def envelope(kind: str, at: datetime, **data: object) -> Envelope:
 def lesson(
     user: str, right: int, wrong: int = 0, *, ago: timedelta = timedelta(0), item: str = "i"
 ) -> list[Envelope]:
-    """Return the events of a session that ended `ago` before now."""
     at = datetime.now(UTC) - ago
     session, answers = str(uuid.uuid4()), right + wrong
     ids = {"session_id": session}

@@ -43,7 +43,6 @@ Action = Callable[[], object]
 
 @contextmanager
 def populate(store: Store, *users: str) -> Iterator[Connection]:
-    """Append and fold lessons of these learners; yield a connection to the store."""
     with closing(connect(store.url)) as connection:
         sample_events.record_lessons(connection, *users)
         Projector(connection).catch_up_all()
@@ -51,7 +50,6 @@ def populate(store: Store, *users: str) -> Iterator[Connection]:
 
 
 def fold(connection: Connection, *events: Envelope) -> None:
-    """Append and fold these events."""
     append(connection, list(events))
     Projector(connection).catch_up_all()
 
@@ -61,7 +59,6 @@ def do_nothing() -> None:
 
 
 def record_statements(reader: Reader) -> list[str]:
-    """Return a list that collects the text of each statement that the reader runs from now on."""
     statements: list[str] = []
     run = reader._run
 
@@ -127,8 +124,6 @@ class Instance:
         return answers
 
     def read(self, *keys: CacheKey, at: datetime = NOW) -> list[bytes]:
-        """Return the results for the keys from the database, without the cache."""
-
         async def read_all() -> list[bytes]:
             return [await read(self.queries, key, at) for key in keys]
 
@@ -187,7 +182,6 @@ _FIELDS: dict[str, tuple[dict[str, Any], Compute]] = {
 
 
 def all_keys(user: str) -> list[CacheKey]:
-    """Return a key for each cached root field."""
     keys = [
         cache_key(FIELDS[name].cache, name, user, arguments, SELECTION)
         for name, (arguments, _) in _FIELDS.items()
@@ -196,7 +190,6 @@ def all_keys(user: str) -> list[CacheKey]:
 
 
 async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
-    """Return the result for the key, computed from the read models."""
     _, compute = _FIELDS[key.name]
     return msgspec.json.encode(await compute(queries, key.user_id, at))
 
@@ -205,7 +198,6 @@ async def read(queries: Queries, key: CacheKey, at: datetime) -> bytes:
 def instances(
     store: Store, redis: str | None, count: int = 2, **options: Any
 ) -> Iterator[list[Instance]]:
-    """Yield `count` instances, and close them at the end of the block."""
     started = [Instance(store.url, redis, **options) for _ in range(count)]
     try:
         yield started
@@ -224,7 +216,6 @@ class Valkey:
         self.start()
 
     def start(self) -> None:
-        """Start the server without data, and wait until it listens."""
         options = ["--bind", ports.HOST, "--port", str(self.port), "--save", ""]
         command = [get_binary_path(), *options, "--dir", self.folder, *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -247,7 +238,6 @@ class Valkey:
 
 @contextmanager
 def own_valkey(*options: str) -> Iterator[Valkey]:
-    """Run a Valkey server for one test."""
     with tempfile.TemporaryDirectory(prefix="progress-valkey-") as folder:
         server = Valkey(folder, *options)
         try:

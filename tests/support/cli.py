@@ -45,7 +45,6 @@ def progress(url: str, *arguments: str, text: str = "", **environment: str) -> R
 def run(
     module: str, streams: list[str], arguments: list[str], environment: Mapping[str, str]
 ) -> None:
-    """Run the module as a program, with these files as its standard streams."""
     os.setsid()
     processes.die_with_parent(signal.SIGTERM)
     for number, name in enumerate(streams):
@@ -62,13 +61,11 @@ def run(
 
 
 def expect_success(answer: Result) -> str:
-    """Assert that the command succeeded; return its output."""
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
 
 
 def expect_failure(answer: Result, *words: str) -> str:
-    """Assert exit code 1 and one error line that contains these words; return the output."""
     assert answer.returncode == 1, answer.stdout + answer.stderr
     (line,) = answer.stderr.splitlines()
     for word in words:

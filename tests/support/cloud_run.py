@@ -28,7 +28,6 @@ def only(values: list[Values]) -> Values:
 
 
 def templates(resources: Resources) -> dict[str, Values]:
-    """Return, by name, the template of each service's revisions and of each job's tasks."""
     services = resources.of("google_cloud_run_v2_service", "function")
     jobs = resources.of("google_cloud_run_v2_job", "job")
     return {name: service["template"][0] for name, service in services.items()} | {
@@ -42,7 +41,6 @@ def plain_settings(resources: Resources, part: str) -> dict[str, str]:
 
 
 def secret_ids(resources: Resources, part: str) -> dict[str, str]:
-    """Return the secret settings of a service or job, each with the id of its secret."""
     variables = templates(resources)[part]["containers"][0]["env"]
     secrets = {v["name"]: v["value_source"][0] for v in variables if v["value_source"]}
     references = {name: only(secret["secret_key_ref"]) for name, secret in secrets.items()}
@@ -51,7 +49,6 @@ def secret_ids(resources: Resources, part: str) -> dict[str, str]:
 
 
 def secret_value(resources: Resources, part: str, setting: str) -> str:
-    """Return the value of the secret that a setting refers to."""
     secret = secret_ids(resources, part)[setting]
     if secret in resources.passwords:
         return resources.passwords[secret]

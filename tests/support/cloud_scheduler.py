@@ -22,8 +22,6 @@ Request = Any
 
 
 class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
-    """The gRPC service google.cloud.scheduler.v1.CloudScheduler, with jobs in memory."""
-
     def __init__(self, project: str, region: str) -> None:
         self.parent = f"projects/{project}/locations/{region}"
         self.calls: list[str] = []
@@ -84,7 +82,6 @@ class CloudScheduler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has n
 
 @contextmanager
 def serve(project: str = "p", region: str = "europe-west1") -> Iterator[tuple[str, CloudScheduler]]:
-    """Serve a fake Cloud Scheduler during the block; yield the address and the fake."""
     scheduler = CloudScheduler(project, region)
     with serve_grpc(scheduler) as address:
         yield address, scheduler

@@ -70,7 +70,6 @@ class Bucket:
         return True
 
     def remove_generation(self, name: str, generation: int) -> bool:
-        """Delete a generation for good; return whether it existed."""
         if name in self.objects and self.generations.get(name, 0) == generation:
             self.generations.pop(name, None)
             del self.objects[name]
@@ -82,7 +81,6 @@ class _Handler(http_servers.Handler):
     bucket: Bucket
 
     def parse_request(self) -> bool:
-        """Fail during an outage; return whether the request must still be handled."""
         if not super().parse_request():
             return False
         self.bucket.requests.append(time.time())
@@ -196,7 +194,6 @@ class _Handler(http_servers.Handler):
         return self._answer(200, json.dumps(described).encode())
 
     def _send_media(self, name: str, generation: int) -> None:
-        """Send a generation of an object, or the range of its bytes that the request asks for."""
         data = self.bucket.objects[name]
         if generation != self.bucket.generations.get(name, 0):
             data = self.bucket.former[name][generation]
@@ -255,7 +252,6 @@ def _checksum(data: bytes) -> str:
 
 @contextmanager
 def serve() -> Iterator[tuple[str, Bucket]]:
-    """Serve a fake Cloud Storage during the block; yield the address and the bucket."""
     bucket = Bucket()
     handler = type("Handler", (_Handler,), {"bucket": bucket})
     with http_servers.serve(handler) as address:
@@ -264,7 +260,6 @@ def serve() -> Iterator[tuple[str, Bucket]]:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """A fake bucket, which the settings point to."""
     with serve() as (address, served):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
         settings.current.cache_clear()

@@ -18,13 +18,11 @@ Service = dict[str, Any]
 
 
 def example() -> dict[str, str]:
-    """Return the variables of `.env.example`."""
     lines = (FOLDER / ".env.example").read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def variables() -> dict[str, set[str]]:
-    """Return each variable that the compose file reads, with the variable's defaults."""
     defaults: dict[str, set[str]] = {}
     for name, sign, text in _VARIABLE.findall(FILE.read_text(encoding="utf-8")):
         if name:
@@ -33,7 +31,6 @@ def variables() -> dict[str, set[str]]:
 
 
 def services(variables: Mapping[str, str]) -> dict[str, Service]:
-    """Return the services with the variables substituted."""
     text = _VARIABLE.sub(lambda match: _value(match, variables), FILE.read_text(encoding="utf-8"))
     parsed: dict[str, Service] = yaml.safe_load(text)["services"]
     return parsed
@@ -47,7 +44,6 @@ def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
 
 
 def builds() -> dict[str, list[str | dict[str, str]]]:
-    """Return the build settings of each image, once for each service that builds the image."""
     builds: dict[str, list[str | dict[str, str]]] = {}
     for service in services(example()).values():
         if "build" in service:
@@ -56,7 +52,6 @@ def builds() -> dict[str, list[str | dict[str, str]]]:
 
 
 def dockerfile(image: str) -> Path:
-    """Return the path of the Dockerfile of one of this repository's images."""
     (build,) = builds()[image]
     context = FOLDER / (build if isinstance(build, str) else build["context"])
     name = "Dockerfile" if isinstance(build, str) else build["dockerfile"]

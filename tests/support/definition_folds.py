@@ -23,8 +23,6 @@ BLOCKS = statements.blocks(str(Path(__file__).with_suffix("")))
 
 
 class Duck:
-    """A DuckDB database that folds logs."""
-
     def __init__(self) -> None:
         self._duck = duckdb.connect(":memory:", config={"threads": "1"})
         rules = msgspec.json.encode(list(time_zones.rules())).decode()
@@ -66,7 +64,6 @@ def find_differences(connection: Connection) -> list[Difference]:
 
 
 def read_log(connection: Connection) -> str:
-    """Return the log as JSON: all events, and the positions of the poisoned events."""
     log: str = connection.run(BLOCKS["read log"])[0][0]
     return log
 

@@ -35,12 +35,10 @@ def run_doomed(operation_id: str, doom: Callable[[], None]) -> None:
 
 
 def call_doomed(function: Callable[[], object], doom: Callable[[], None]) -> None:
-    """Call the function in a process that dies; the process first calls `doom`."""
     assert call_until_death(function, doom)
 
 
 def call_until_death(function: Callable[[], object], doom: Callable[[], None]) -> bool:
-    """Call the function in a process that may die; return whether it died."""
     process = cli.FORKS.Process(target=_work, args=(dict(os.environ), doom, function))
     process.start()
     process.join(120)
@@ -66,7 +64,6 @@ def _work(
 
 
 def doom_step(kind: str, step: str, point: str) -> None:
-    """Let this process die at this point of the step."""
     is_undone = point.startswith("undo ")
     registry = runner.COMPENSATIONS if is_undone else runner.ACTIONS
     action = registry[kind][step]

@@ -21,8 +21,6 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Emitted:
-    """The emitted log lines, and the names of all fields in the lines."""
-
     lines: list[Line]
 
     @property
@@ -30,18 +28,14 @@ class Emitted:
         return {name for line in self.lines for name in line}
 
     def of(self, operation: str) -> list[Line]:
-        """Return the operation's log lines, oldest first."""
         return [line for line in self.lines if line.get("operation") == operation]
 
 
 @dataclass(frozen=True)
 class RunningStack:
-    """The data folder of a running stack."""
-
     folder: Path
 
     def emitted(self) -> Emitted:
-        """Return all log lines so far that are JSON; other lines come from other programs."""
         lines: list[Line] = []
         for part in FUNCTIONS:
             log = self.folder / "logs" / f"{part}.log"
@@ -50,8 +44,6 @@ class RunningStack:
         return Emitted(lines)
 
     def wait_for(self, *operations: str) -> Emitted:
-        """Wait until each of these operations has a line with an outcome; return all lines."""
-
         def is_complete() -> bool:
             lines = self.emitted().lines
             return all(
@@ -110,5 +102,4 @@ def exercise(stack: browser.Stack, key: str = "signals") -> RunningStack:
 
 @pytest.fixture(scope="session")
 def emitted(demo: browser.Stack) -> Emitted:
-    """The log lines of a running stack after one operation of each kind."""
     return exercise(demo).emitted()

@@ -9,7 +9,6 @@ OCCURRED_AT = "2024-03-01T00:00:00Z"
 
 
 def envelope(event_type: str, data: dict[str, Any], **fields: Any) -> Envelope:
-    """Return an envelope; `fields` replaces fields of the envelope or adds new ones."""
     return {
         "event_id": str(uuid.uuid4()),
         "event_type": event_type,

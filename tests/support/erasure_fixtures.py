@@ -34,13 +34,11 @@ AT = sample_events.BEGIN
 
 
 def push_events(connection: Connection, *events: Any, **options: Any) -> dict[str, int]:
-    """Deliver the events in one message; return the number of events per outcome."""
     body = encode_push(events[0] if len(events) == 1 else [*events], **options)
     return log.append(connection, [push.parse_delivery(body)]).outcomes
 
 
 def list_events(learner: str = LEARNER, session: str = SESSION) -> list[dict[str, Any]]:
-    """Return the learner's events; some of them contain the text MARKER."""
     events = [*sample_events.lesson(learner, 1), *sample_events.lesson(learner, 3)]
     note = {"note": MARKER, "nested": [{"text": MARKER}]}
     started = {"user_id": learner, "session_id": session, "item_count": 1}
@@ -104,12 +102,10 @@ def list_letters(known: dict[str, Any]) -> list[Any]:
 
 
 def erase(operator: Operator, learner: str = LEARNER, **options: Any) -> Any:
-    """Request the erasure and return the operation."""
     return operator.start("eraseUser", f'userId: "{learner}", ', **options)
 
 
 def receipt(done: Any) -> Any:
-    """Return the receipt of an operation that has succeeded."""
     assert (done["state"], done["error"]) == ("SUCCEEDED", None), done
     return json.loads(done["result"])
 
@@ -135,7 +131,6 @@ def find_traces(connection: Connection, *needles: str) -> list[str]:
 
 
 def find_in_tables(connection: Connection, *needles: str) -> list[str]:
-    """Search every column of every table, and the planner's statistics."""
     found = []
     for needle in needles:
         for (table,) in connection.run(BLOCKS["tables"]):
@@ -146,7 +141,6 @@ def find_in_tables(connection: Connection, *needles: str) -> list[str]:
 
 
 def find_in_redis(*needles: str) -> list[str]:
-    """Search every key and every value of the configured Redis."""
     url = settings.current().redis_url
     if not url:
         return []
@@ -176,7 +170,6 @@ def _text(value: Any) -> str:
 
 
 def find_in_files(folder: Path, *needles: str) -> list[str]:
-    """Search every file below the folder."""
     files = [file for file in folder.rglob("*") if file.is_file()]
     return [str(file) for file in files for n in needles if n.encode() in file.read_bytes()]
 

@@ -91,7 +91,6 @@ class Cast:
 
 
 def build_data(kind: str, cast: Cast) -> st.SearchStrategy[Any]:
-    """Return a strategy for the data of an event of this type."""
     if kind == "SessionStarted":
         counts = either({}, {"item_count": None}, {"item_count": 2**32 - 1})
         return st.tuples(either(*SESSIONS), st.integers(0, 1), counts).map(
@@ -143,7 +142,6 @@ def _data_of(
 
 
 def _card_data(user: Fields, item: Fields) -> st.SearchStrategy[Any]:
-    """Return a strategy for the data of CardReviewed; `due` is relative, see `_envelope`."""
     session = {"session_id": either(*SESSIONS)}
     due = {"due": either(*map(timedelta, _DUE_DAYS))}
     days = {"interval_days": either(7, 6.9, 21, 20.999, 1, 0.5, 0, 36_501, 2**32 - 1)}
@@ -354,19 +352,15 @@ class Published:
 
 @dataclass(frozen=True)
 class Log:
-    """The published events, and the time at which they are queried."""
-
     published: tuple[Published, ...]
     now: datetime
 
     @property
     def envelopes(self) -> list[Envelope]:
-        """Return each event once."""
         return [p.envelope for p in self.published]
 
     @property
     def delivered(self) -> list[Envelope]:
-        """Return the events in the order of arrival, with duplicates."""
         order = [(d, n) for n, p in enumerate(self.published) for d in p.deliveries]
         return [self.published[n].envelope for _, n in sorted(order)]
 

@@ -57,7 +57,6 @@ class FakePublisher:
         return PublishResponse(message_ids=["1"] * len(request.messages))
 
     def accept(self, request: PublishRequest) -> None:
-        """Store the messages; raise ConnectionError if the request fails."""
         self.attempts += 1
         if self.is_down:
             raise ConnectionError("down")
@@ -84,7 +83,6 @@ class FakePublisher:
         return [json.loads(message.data) for message in self.messages(wakeups.TOPIC)]
 
     def messages(self, topic: str) -> list[PubsubMessage]:
-        """Return the messages of a topic, in the order in which they were accepted."""
         requests = [r for r in self.requests if r.topic.endswith(f"/topics/{topic}")]
         return [message for request in requests for message in request.messages]
 
@@ -139,7 +137,6 @@ def describe(service: str, types: Any, **methods: Callable[[Any, Any], Any]) -> 
 
 @contextmanager
 def serve_grpc(*handlers: grpc.GenericRpcHandler) -> Iterator[str]:
-    """Serve gRPC on a free port during the block; yield the server's address."""
     server = grpc.server(ThreadPoolExecutor(2))
     server.add_generic_rpc_handlers(handlers)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -37,24 +37,19 @@ _IMPATIENT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_ba
 
 
 def statements_of(block: str) -> list[str]:
-    """Return the statements of a block."""
     return [part for part in BLOCKS[block].split(";\n\n") if part.strip()]
 
 
 class Stack:
-    """A local stack with its own data folder, and the events that a test has published."""
-
     def __init__(self, folder: Path):
         self.folder = data_folder.at(str(folder))
         self.envelopes: list[Envelope] = []
         self.port = ports.reserve()
 
     def run(self, *arguments: str, **changed: str) -> cli.Result:
-        """Run the command `progress` to completion."""
         return cli.progress("", *arguments, **(self._settings() | changed))
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start the command `progress`, and do not wait until it ends."""
         return subprocess.Popen(
             [sys.executable, "-m", "progress.cli", *arguments],
             env=settings.child_env(**self._settings()),
@@ -63,7 +58,6 @@ class Stack:
         )
 
     def start_job(self) -> subprocess.Popen[bytes]:
-        """Start the batch job in the same way as the scheduler."""
         return subprocess.Popen(
             [sys.executable, str(files.ROOT / "jobs" / "batch_aggregates" / "main.py")],
             env=settings.child_env(
@@ -105,14 +99,12 @@ class Stack:
         return pids
 
     def signal(self, part: str, number: signal.Signals) -> None:
-        """Send the signal to the process with this name and to its children."""
         for pid in self.pids(part):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     @contextlib.contextmanager
     def pause_supervisor(self) -> Iterator[None]:
-        """Suspend the supervisor during the block, so that it restarts no processes."""
         (supervisor,) = self.pids("supervisor")
         os.kill(supervisor, signal.SIGSTOP)
         try:
@@ -121,7 +113,6 @@ class Stack:
             os.kill(supervisor, signal.SIGCONT)
 
     def connect(self) -> database.Connection:
-        """Connect as the database's owner; the search path contains the live read models."""
         connection = database.connect(self.addresses["database_url"], name="faults")
         try:
             schema.set_search_path(connection)
@@ -131,7 +122,6 @@ class Stack:
         return connection
 
     def count(self, block: str, **values: object) -> int | None:
-        """Return the result of a query in fault_stack.sql, or None if the database is down."""
         try:
             connection = self.connect()
         except (DatabaseUnavailable, StackError, *database.ERRORS):
@@ -145,14 +135,12 @@ class Stack:
         return value
 
     def publish(self, *messages: Message) -> None:
-        """Publish the messages; retry while Pub/Sub is down."""
         self.envelopes += [envelope for message in messages for envelope in message]
         self.publish_raw(*(json.dumps(message).encode() for message in messages))
 
     def publish_raw(
         self, *payloads: bytes, topic: str = events.LEARNING, **attributes: str
     ) -> list[str]:
-        """Publish payloads; return their message IDs."""
         channel = grpc.insecure_channel(self.addresses["pubsub_emulator_host"], _IMPATIENT)
         publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
         path = f"projects/{self.addresses['project_id']}/topics/{topic}"
@@ -166,7 +154,6 @@ class Stack:
             publisher.stop()
 
     def post(self, part: str, body: bytes, *, seconds: float = 30) -> int | None:
-        """Push a message to a function; return the status, or None if there is no response."""
         port = urlsplit(self.addresses[f"{part}_url"]).port
         assert port
         return http_client.push(port, body, seconds=seconds)
@@ -188,7 +175,6 @@ class Stack:
     def ask(
         self, user: str, query: str, /, *, role: str = "learner", **variables: object
     ) -> dict[str, Any]:
-        """Send a learner's query, which must succeed; return the data of the response."""
         headers = http_client.headers(self.token(user, role))
         return http_client.ask(self.port, headers, query, **variables)
 
@@ -197,11 +183,9 @@ class Stack:
 
     @property
     def events_port(self) -> int:
-        """The port of ingest."""
         return urlsplit(self.addresses["events_url"]).port or 0
 
     def await_delivery(self) -> None:
-        """Wait until every message is delivered and acknowledged."""
         readiness.wait(lambda: self.count("waiting") == 0, "delivery", seconds=60)
 
     def await_projection(self, *, seconds: float = 30) -> None:
@@ -244,7 +228,6 @@ class Stack:
 
 @contextlib.contextmanager
 def run_stack() -> Iterator[Stack]:
-    """Run a local stack during the block."""
     with folders.create("faults") as folder:
         stack = Stack(folder / "data")
         try:

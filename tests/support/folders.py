@@ -33,13 +33,11 @@ def create(what: str) -> Iterator[Path]:
 
 
 def has_memory() -> bool:
-    """Return whether there is a folder in memory with enough space."""
     return _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH
 
 
 @contextmanager
 def mount(folder: Path, options: str) -> Iterator[None]:
-    """Mount a disk in memory during the block, with options such as its size."""
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("needs the privilege to mount a file system")
@@ -51,7 +49,6 @@ def mount(folder: Path, options: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def umask(mask: int) -> Iterator[None]:
-    """Create files with this mask during the block."""
     before = os.umask(mask)
     try:
         yield

@@ -19,8 +19,6 @@ from tests.support import cli, folders, http_client
 
 
 class Fork(ForkServerProcess):
-    """A forked process, with the methods of a Popen."""
-
     def send_signal(self, by: signal.Signals) -> None:
         os.kill(self.pid or 0, by)
 
@@ -33,41 +31,33 @@ class Fork(ForkServerProcess):
 
 @dataclass(frozen=True)
 class FunctionProcess:
-    """The port of a function, and its server process."""
-
     port: int
     process: Any  # a Popen or a Fork
 
     def post(self, body: bytes) -> int | None:
-        """Push a message; return the status, or None if there is no response."""
         return http_client.push(self.port, body)
 
     def responds(self) -> bool:
-        """Return whether a GET of `/` gets a response."""
         try:
             return bool(http_client.fetch(self.port, "GET", "/"))
         except OSError:
             return False
 
     def peak_memory(self) -> int:
-        """Return the peak memory of the server and its workers, in bytes."""
         own = psutil.Process(self.process.pid)
         family = (own, *own.children(recursive=True))
         texts = [Path(f"/proc/{p.pid}/status").read_text(encoding="utf-8") for p in family]
         return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in texts)
 
     def worker(self) -> psutil.Process:
-        """Return the only worker of the server."""
         (worker,) = psutil.Process(self.process.pid).children()
         return worker
 
     def count_clients(self) -> int:
-        """Return the number of connected clients."""
         connections = self.worker().net_connections("tcp")
         return sum(c.status == "ESTABLISHED" and c.laddr.port == self.port for c in connections)
 
     def kill(self) -> None:
-        """Send SIGKILL to the server and its workers."""
         processes.kill_group(processes.identify(self.process.pid))
         self.process.wait()
 

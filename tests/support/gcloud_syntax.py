@@ -23,13 +23,11 @@ for call in json.load(sys.stdin):
 
 @functools.cache
 def find_sdk() -> Path | None:
-    """Return the folder of the installed Google Cloud SDK, or None."""
     program = shutil.which("gcloud")
     return Path(program).resolve().parent.parent if program else None
 
 
 def find_rejected(sdk: Path, folder: Path, calls: list[list[str]]) -> list[list[str]]:
-    """Return the calls that the SDK's gcloud rejects; `folder` gets its configuration."""
     own = sdk / "platform/bundledpythonunix/bin/python3"
     python = str(own) if own.exists() else os.environ.get("CLOUDSDK_PYTHON", "python3")
     done = subprocess.run(

@@ -12,7 +12,6 @@ Body = dict[str, Any]
 
 
 def headers(token: str, **more: str) -> dict[str, str]:
-    """Return the headers of a request with this token and a JSON body."""
     return {"content-type": "application/json", "authorization": f"Bearer {token}", **more}
 
 
@@ -25,7 +24,6 @@ def fetch(
     *,
     seconds: float = 30,
 ) -> tuple[int, bytes]:
-    """Send a request; return the status and the body of the response."""
     with closing(HTTPConnection(ports.HOST, port, timeout=seconds)) as connection:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
@@ -35,7 +33,6 @@ def fetch(
 def fetch_json(
     port: int, method: str, path: str, body: object = None, **headers: str
 ) -> tuple[int, Body]:
-    """Send a request; return the status and the parsed body of the response."""
     status, content = fetch(port, method, path, json.dumps(body).encode(), headers)
     return status, json.loads(content)
 
@@ -43,7 +40,6 @@ def fetch_json(
 def push(
     port: int, body: bytes, *, path: str = "/", token: str = "", seconds: float = 30
 ) -> int | None:
-    """Push a message to a function; return the status, or None if there is no response."""
     try:
         return fetch(port, "POST", path, body, headers(token), seconds=seconds)[0]
     except (OSError, HTTPException):
@@ -51,7 +47,6 @@ def push(
 
 
 def ask(port: int, headers: Mapping[str, str], query: str, /, **variables: object) -> Body:
-    """Send a query, which must succeed; return the data of the response."""
     sent = {"query": query, "variables": variables}
     _, answer = fetch_json(port, "POST", "/graphql", sent, **headers)
     assert "errors" not in answer, answer

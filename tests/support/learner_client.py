@@ -17,14 +17,12 @@ _QUIET = ["--offline", "--no-audit", "--no-fund", "--silent"]
 
 @pytest.fixture(scope="session")
 def client_app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an app that has installed the package and its tests' modules."""
     if not (shutil.which("npm") and (CLIENT / "node_modules").exists()):
         skip_without(request, "npm", "and the packages of `make client`")
     return install(tmp_path_factory.mktemp("client"))
 
 
 def install(folder: Path) -> Path:
-    """Build and pack the package, install it in a new app, and return the app's folder."""
     source, app = folder / "clients" / "javascript", folder / "app"
     shutil.copytree(CLIENT, source, ignore=shutil.ignore_patterns("node_modules", "dist"))
     (source / "node_modules").symlink_to(CLIENT / "node_modules")

@@ -39,7 +39,6 @@ def _run(connection: database.Connection, statement: str) -> list[oracle.Row]:
 
 
 def read_value(connection: database.Connection, block: str, **values: object) -> Any:
-    """Return the only value that the named statement selects, or None if it selects no row."""
     rows = connection.run(BLOCKS[block], **values)
     return rows[0][0] if rows else None
 
@@ -62,12 +61,10 @@ def read_events(connection: database.Connection, block: str = "stored") -> list[
 
 
 def read_rows(connection: database.Connection) -> Rows:
-    """Return every row of the read models' tables."""
     return {model: read_model(connection, model) for model in compared_models()}
 
 
 def read_model(connection: database.Connection, model: str) -> oracle.Rows:
-    """Return the rows of a model by key: the learner and, for example, the day."""
     return dict(map(_split_key, read(connection, model)))
 
 
@@ -77,7 +74,6 @@ def _split_key(row: oracle.Row) -> tuple[tuple[Any, ...], oracle.Row]:
 
 
 def compute_rows(world: oracle.World) -> Rows:
-    """Return the rows that the oracle computes from the events."""
     return {model: oracle.model_rows(world, model) for model in compared_models()}
 
 

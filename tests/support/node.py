@@ -30,13 +30,11 @@ def workshop(request: pytest.FixtureRequest, folder: Path) -> Path:
 
 
 def run(folder: Path, *command: str, **environment: str) -> str:
-    """Run a command, for example `tsc` from the installed packages; return its output."""
     return programs.run(command, _environment(folder, environment), folder=folder)
 
 
 @contextmanager
 def lines(folder: Path, *command: str, **environment: str) -> Iterator[Iterator[str]]:
-    """Run a command during the block; yield its output line by line."""
     process = subprocess.Popen(
         command,
         cwd=folder,

@@ -46,24 +46,20 @@ class Operator:
         self.api, self._sent = query_api, sent
 
     def ask(self, query: str, user: str = ADMIN, /, *, roles: object = "admin") -> Body:
-        """Send a query; return the body of the response."""
         return self.api.post(query, user, roles=roles)
 
     def data(self, query: str) -> Body:
-        """Send a query that must succeed; return the data of the response."""
         return self.api.data(query, ADMIN, roles="admin")
 
     def error(
         self, query: str, user: str = ADMIN, /, *, roles: object = "admin"
     ) -> tuple[str, str]:
-        """Send a query that must fail; return the code and message of its only error."""
         answer = self.ask(query, user, roles=roles)
         (error,) = answer["errors"]
         assert answer["data"] is None
         return error["extensions"]["code"], error["message"]
 
     def start(self, field: str, arguments: str = "", *, key: str | None = None) -> Body:
-        """Start an operation with the mutation `field`; return the operation."""
         key = key or f"key-{next(_keys)}"
         query = f'mutation {{ {field}({arguments} idempotencyKey: "{key}") {FIELDS} }}'
         started: Body = self.data(query)[field]
@@ -79,12 +75,10 @@ class Operator:
         return str(answer["data"][field]["id"])
 
     def get(self, operation_id: str) -> Body:
-        """Return the operation's current state."""
         operation: Body = self.data(f'{{ operation(id: "{operation_id}") {FIELDS} }}')["operation"]
         return operation
 
     def run(self, operation_id: str) -> Body:
-        """Run the operation's worker and return the operation."""
         deliver(operation_id)
         return self.get(operation_id)
 
@@ -106,7 +100,6 @@ class Operator:
         return self._change("cancelOperation", operation_id)
 
     def retry(self, operation_id: str) -> Any:
-        """Retry the operation; return it, or the error's code."""
         return self._change("retryOperation", operation_id)
 
     def _change(self, mutation: str, operation_id: str) -> Any:
@@ -116,7 +109,6 @@ class Operator:
         return body["data"][mutation]
 
     def called(self) -> list[str]:
-        """Return the operation ids of the commands that the API has published, in order."""
         return [str(command["id"]) for command in self._sent.commands()]
 
 
@@ -159,19 +151,16 @@ def populated(folded_learners: tuple[str, ...], connection: Connection) -> Conne
 
 @pytest.fixture
 def worker(store: Store) -> Iterator[Connection]:
-    """A connection with the name and privileges of an operation's worker."""
     made = database.connect(url_of(store.url, "project"), name="operation")
     yield made
     database.close(made)  # if a test has ended the session, `close` ignores the error
 
 
 def list_changes(connection: Connection) -> list[tuple[int, float, str]]:
-    """Return the operation's version, progress and state after each change, oldest first."""
     return [tuple(row) for row in connection.run(BLOCKS["list changes"])]
 
 
 def result(done: dict[str, Any]) -> Any:
-    """Return the operation's result; assert that the operation succeeded."""
     assert (done["state"], done["progress"], done["error"]) == ("SUCCEEDED", 1, None)
     assert {step["state"] for step in done["steps"]} == {"SUCCEEDED"}
     assert done["finishedAt"] > done["startedAt"]
@@ -179,12 +168,10 @@ def result(done: dict[str, Any]) -> Any:
 
 
 def step_named(name: str) -> Step:
-    """Return a step with this name, from the first plan that contains one."""
     return next(step for plan in PLANS.values() for step in plan.steps if step.name == name)
 
 
 def limit_step(monkeypatch: pytest.MonkeyPatch, name: str, timeout_s: float) -> None:
-    """Limit each attempt of every step with this name to `timeout_s` seconds."""
     for kind, plan in PLANS.items():
         steps = tuple(
             msgspec.structs.replace(step, timeout_s=timeout_s) if step.name == name else step

@@ -17,8 +17,6 @@ from tests.support import http_servers
 
 @dataclass(frozen=True)
 class Span:
-    """A received span, with the service that sent it."""
-
     component: str
     name: str
     trace_id: str
@@ -41,8 +39,6 @@ class Point:
 
 @dataclass
 class Collector:
-    """An endpoint, with the spans and metrics that it has received."""
-
     url: str = ""
     spans: list[Span] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
@@ -119,7 +115,6 @@ def _values(attributes: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def collect() -> Iterator[Collector]:
-    """Run a collector during the block."""
     receiver = Collector()
 
     class Handler(http_servers.Handler):
@@ -136,7 +131,6 @@ def collect() -> Iterator[Collector]:
 
 @contextlib.contextmanager
 def hang() -> Iterator[int]:
-    """Run a server that accepts connections and never responds; yield its port."""
     with socket.create_server((ports.HOST, 0)) as server:
         yield server.getsockname()[1]
 

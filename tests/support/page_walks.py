@@ -213,7 +213,6 @@ class Walk:
             self._console.append(f"console error: {message.text} {message.location.get('url')}")
 
     def draw(self, chance: Random) -> Step:
-        """Draw the next step from what the page shows."""
         others: list[Step] = [
             ["size", chance.randint(360, 1440), 800], ["size", *chance.choice(_ZOOMED)],
             ["dark", chance.choice((True, False))], ["back"], ["reload"],
@@ -235,7 +234,6 @@ class Walk:
         return ["click", key]
 
     def take(self, step: Step) -> None:
-        """Take a step, and check what must hold after it."""
         self._steps.append(step)
         name, *values = step
         if own := getattr(self, f"_{name}", None):

@@ -37,7 +37,6 @@ def _is_listening(address: str) -> bool:
 
 @contextmanager
 def run(url: str, mode: str, *, sessions: int, round_robin: bool = False) -> Iterator[str]:
-    """Run a pooler in front of a database during the block; yield the database's URL through it."""
     assert PROGRAM
     at, account = parse_url(url), postgres.account()
     with folders.create("pgbouncer") as folder:

@@ -17,7 +17,6 @@ NAMES = tuple(
 
 
 async def fetch(queries: Queries, name: str, user: str, at: datetime) -> list[Any]:
-    """Return the field's records about the learner."""
     query = FIELDS[name].sql
     assert query
     return await queries.run(user, query.call(at, {}))

@@ -27,8 +27,6 @@ OLDEST_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
 @dataclass
 class Server:
-    """A PostgreSQL server on which tests may create databases."""
-
     url: str
     which: str = EMBEDDED
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -49,7 +47,6 @@ class Server:
         )
 
     def create_database(self, *learners: str) -> str:
-        """Create a migrated database, with folded lessons of the learners; return its name."""
         if learners not in self._templates:
             self._templates[learners] = self._create_template(*learners)
         # The default strategy takes twice as long: it writes each page to the write-ahead log.
@@ -73,7 +70,6 @@ class Server:
 
     @contextmanager
     def open_database(self) -> Iterator[str]:
-        """Create a database, yield its URL, and drop it after the block."""
         name = self.create_database()
         yield self.sibling(name)
         self.drop(name)
@@ -99,7 +95,6 @@ class Server:
         self._run(f"DROP DATABASE {self._unused.popleft()} WITH (FORCE)")
 
     def sibling(self, name: str) -> str:
-        """Return the URL of the database `name` on this server."""
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
     def _create_users(self) -> None:
@@ -109,7 +104,6 @@ class Server:
         self._run("SELECT pg_advisory_unlock(0)")
 
     def create_bare_database(self, options: str) -> str:
-        """Create a database with these options; return its name."""
         name = f"progress_test_{os.getpid()}_{next(self._numbers)}"
         self._run(f"CREATE DATABASE {name} {options}")
         return name
@@ -158,7 +152,6 @@ class OwnServer:
             (self._data / "pg_hba.conf").write_text(admits)
 
     def start(self, *options: str, port: int = 5432) -> None:
-        """Start the server with the usual settings and `options`, each in the form `name=value`."""
         self._process = server.start(
             self._data, self.log, *options, bin_folder=self._programs, port=port
         )
@@ -171,7 +164,6 @@ class OwnServer:
 
 @contextmanager
 def run_in(folder: Path, programs: Path | None = None) -> Iterator[str]:
-    """Run a server in the folder during the block; yield its URL."""
     running = OwnServer(folder, programs)
     # Faster: only test data are lost if the machine crashes, and databases come and go, for
     # which the server scans its buffers, and after which it would log whole pages.
@@ -218,7 +210,6 @@ def start_machine(programs: Path | None) -> Iterator[Machine]:
 
 @pytest.fixture
 def bare_server() -> Iterator[OwnServer]:
-    """A running server with an empty database."""
     with folders.create("test") as folder:
         server = OwnServer(folder)
         server.start()
@@ -228,7 +219,6 @@ def bare_server() -> Iterator[OwnServer]:
 
 @pytest.fixture
 def own_server(bare_server: OwnServer) -> OwnServer:
-    """A running server with a migrated database."""
     with closing(database.connect(bare_server.url)) as connection:
         migrations.apply(connection)
     return bare_server

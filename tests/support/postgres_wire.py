@@ -47,7 +47,6 @@ class Wire:
         shutil.rmtree(self.folder)
 
     def cut(self) -> None:
-        """Break every connection."""
         while self._carried:
             with suppress(OSError):
                 self._carried.pop().shutdown(socket.SHUT_RDWR)
@@ -86,7 +85,6 @@ class Wire:
 
 @pytest.fixture
 def wire(store: Store) -> Iterator[Wire]:
-    """A proxy between the test and its store."""
     at = url.parse_url(store.url)
     if not at.host.startswith("/"):
         pytest.skip("the server has no Unix socket")

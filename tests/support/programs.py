@@ -12,7 +12,6 @@ def run(
     text: str = "",
     folder: Path | None = None,
 ) -> str:
-    """Run the command, which must succeed, with this input; return the command's output."""
     done = subprocess.run(
         command,
         env=environment,

@@ -16,7 +16,6 @@ def check_config(request: pytest.FixtureRequest, file: Path) -> None:
 
 
 def check_queries(request: pytest.FixtureRequest, queries: Iterable[str], folder: Path) -> None:
-    """Write the queries as rules to a file of the folder, and check that they parse."""
     rules = [{"record": f"asked_{n}", "expr": query} for n, query in enumerate(queries)]
     file = folder / "rules.yaml"
     file.write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}))

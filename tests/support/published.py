@@ -52,7 +52,6 @@ class Publisher:
         return sum(publication.publish(self.connection, shard, self.settings) for shard in SHARDS)
 
     def kill(self) -> None:
-        """End the publisher's session; its locks are released when the session has ended."""
         model_rows.read_value(self.observer, "terminate", pid=self.pid)
         while model_rows.read_value(self.observer, "lives", pid=self.pid):
             pass

@@ -31,8 +31,6 @@ _JARS = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"
 
 @dataclass
 class Pubsub:
-    """A Pub/Sub server and Google's clients of this server."""
-
     publisher: PublisherClient
     subscriber: SubscriberClient
     host: str
@@ -122,7 +120,6 @@ class Transport:
         self.start()
 
     def wait(self) -> int:
-        """Wait until the transport ends by itself; return the exit code."""
         assert self._process
         return self._process.wait(20)
 
@@ -170,7 +167,6 @@ def find_emulator() -> list[str]:
 
 @contextlib.contextmanager
 def transport(log: Path, database_url: str) -> Iterator[Pubsub]:
-    """Run the transport of a local stack during the block; yield it with Google's clients."""
     process = Transport(database_url, log)
     process.start()
     try:
@@ -183,7 +179,6 @@ def transport(log: Path, database_url: str) -> Iterator[Pubsub]:
 
 @contextlib.contextmanager
 def clients(host: str) -> Iterator[Pubsub]:
-    """Connect Google's client library to `host`."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PUBSUB_EMULATOR_HOST", host)
         made = Pubsub(PublisherClient(), SubscriberClient(), host)
@@ -195,7 +190,6 @@ def clients(host: str) -> Iterator[Pubsub]:
 
 @contextlib.contextmanager
 def inbox(port: int = 0) -> Iterator[Inbox]:
-    """Run an inbox during the block, on `port` or, if `port` is 0, on a free port."""
     made = Inbox("", queue.Queue())
 
     class Handler(http_servers.Handler):

@@ -53,7 +53,6 @@ class _Pulled:
 
 @contextmanager
 def serve() -> Iterator[str]:
-    """Serve it during the block; yield its address."""
     fake = _Pulled()
     publisher = describe("google.pubsub.v1.Publisher", types, Publish=fake.publish)
     subscriber = describe(

@@ -32,7 +32,6 @@ def encode_push(
     attributes: Mapping[str, str] | None = None,
     publish_time: str = PUBLISHED,
 ) -> bytes:
-    """Return the body of a push request with this payload; by default, generate the message id."""
     data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     message = {
         "data": base64.b64encode(data).decode(),
@@ -49,7 +48,6 @@ def encode_push(
 def load_ingest(
     database_url: str, publisher: FakePublisher, environment: Mapping[str, str] | None = None
 ) -> Iterator[Client]:
-    """Load the ingest function during the block; yield a client of the function."""
     caches = (settings.current, wakeups.outage)
     with ExitStack() as stack:
         for cache in caches:
@@ -66,7 +64,6 @@ def load_ingest(
 
 @contextmanager
 def load_function(name: str) -> Iterator[Client]:
-    """Load a function into this process during the block; yield a client of the function."""
     source = str(_FUNCTIONS / name / "main.py")
     with mock.patch.dict(os.environ), mock.patch.object(tracing, "_service", tracing._service):
         yield Client(functions_framework.create_app(name, source))  # type: ignore[no-untyped-call] # no types

@@ -30,7 +30,6 @@ def noon_zone() -> str:
 
 
 def study(user: str, days: int, answers: int = 0) -> list[dict[str, Any]]:
-    """Return the events of a session that was completed this number of days ago."""
     session = f"{uuid.uuid4()}"
     events = [
         ("SessionStarted", {"session_id": session, "user_id": user, "item_count": answers}),

@@ -20,7 +20,6 @@ def folded_learners() -> tuple[str, ...]:
 
 @pytest.fixture
 def populated(folded_learners: tuple[str, ...], connection: Connection) -> Connection:
-    """A store with learners whose events are folded."""
     connection.run(BLOCKS["let the log be changed"])
     return connection
 

@@ -58,8 +58,6 @@ def make_measurements(requests: float = 1_000, p95: float | None = 80, **more: f
 
 @dataclass
 class Clock:
-    """A clock that advances only in `sleep`."""
-
     now: float = 0.0
 
     def monotonic(self) -> float:
@@ -105,7 +103,6 @@ class Releases:
     worlds: list[World] = field(default_factory=list)
 
     def run(self, command: str, *more: str, to: str = "prod", key: str = "") -> Ended:
-        """Run the release script, by default for production."""
         output, errors = io.StringIO(), io.StringIO()
         words = [command, "--environment", to, "--project=p", *more]
         with contextlib.ExitStack() as stack:
@@ -129,7 +126,6 @@ class Releases:
         return Ended(code, output.getvalue(), errors.getvalue())
 
     def deploy(self, code: str = "b", *more: str, to: str = "prod", key: str = "") -> Ended:
-        """Release the version `code`."""
         return self.run("deploy", f"--image={image(code)}", *more, to=to, key=key)
 
     def _run_gcloud(self, words: list[str] | tuple[str, ...], seconds: float) -> str:

@@ -17,7 +17,6 @@ REPOSITORY = "europe-west1-docker.pkg.dev/progress-dev/progress"
 
 
 def image(code: str) -> str:
-    """Return the image of a version; the version is one hexadecimal digit."""
     return f"{REPOSITORY}/progress@sha256:{code * 64}"
 
 
@@ -54,7 +53,6 @@ class World:
         return world
 
     def copy(self) -> "World":
-        """Return a deep copy."""
         return copy.deepcopy(self)
 
     def share(self, service: str) -> dict[str, int]:
@@ -67,7 +65,6 @@ class World:
         return shares
 
     def find_tagged(self, service: str, tag: str) -> str | None:
-        """Return the revision that has the tag, if any."""
         tagged = (t["revisionName"] for t in self.traffic[service] if t.get("tag") == tag)
         return next(tagged, None)
 

@@ -28,17 +28,14 @@ def sections() -> dict[str, str]:
 
 
 def blocks(heading: str) -> list[list[str]]:
-    """Return the commands in a section's code blocks."""
     return [_commands(block) for block in _BLOCK.findall(sections()[heading])]
 
 
 def commands() -> list[str]:
-    """Return every command of the runbook."""
     return [command for block in _BLOCK.findall(TEXT) for command in _commands(block)]
 
 
 def _commands(block: str) -> list[str]:
-    """Return the lines of a block, with continued lines joined."""
     return re.sub(r" \\\n +", " ", block).splitlines()
 
 
@@ -72,7 +69,6 @@ class Shell:
         self.path = [str(programs), *self.path]
 
     def run(self, line: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        """Run a line with bash; return the completed process."""
         environment = {
             **self.environment,
             **changed,
@@ -90,7 +86,6 @@ class Shell:
         )
 
     def type(self, *lines: str, **changed: str) -> str:
-        """Run the lines, which must all succeed; return their output."""
         output = ""
         for line in lines:
             answer = self.run(line, **changed)

@@ -37,7 +37,6 @@ def _review(user: str, item: str, number: int) -> dict[str, Any]:
 
 
 def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
-    """Return one event with a new id."""
     return {
         "event_id": str(uuid.uuid4()),
         "event_type": kind,
@@ -47,7 +46,6 @@ def envelope(kind: str, data: dict[str, Any], *, at: datetime) -> Envelope:
 
 
 def choices(user: str) -> list[Envelope]:
-    """Return events of a learner who makes one choice of each kind."""
     chosen: dict[str, dict[str, Any]] = {
         "LearnerJoinedGroup": {"group_id": "g1", "group_name": f"{user}'s class"},
         "GoalSet": {"answers_per_day": 2},
@@ -94,7 +92,6 @@ def change_preferences(user: str, **preferences: object) -> Envelope:
 
 
 def record_lessons(connection: database.Connection, *users: str, lessons: int = 4) -> None:
-    """Append events that publish the items, then the first `lessons` lessons of each learner."""
     append(connection, [item_published(f"i{n}") for n in range(3)])
     for user in users:
         append(connection, [event for n in range(lessons) for event in lesson(user, n)])
@@ -108,7 +105,6 @@ def poison(connection: database.Connection, user: str) -> int:
 
 
 def find_differences(connection: database.Connection) -> list[str]:
-    """Return a line for each difference between the read models and the oracle."""
     world = oracle.see(
         model_rows.read_events(connection, "counted"), datetime(2024, 6, 1, tzinfo=UTC)
     )

@@ -58,13 +58,11 @@ class Served(fault_stack.Stack):
         readiness.wait(lambda: self._is_ready(process), "the system", seconds=90)
 
     def end(self, *, by: signal.Signals = signal.SIGTERM) -> int:
-        """End the system; return its exit code."""
         assert self._process
         processes.end(self._process, by=by, seconds=60)
         return self._process.returncode
 
     def lines(self) -> list[str]:
-        """Return the lines of the log, without one that a process is writing."""
         whole, _, _ = self._log.read_text(encoding="utf-8").rpartition("\n")
         return whole.splitlines()
 
@@ -87,7 +85,6 @@ class Served(fault_stack.Stack):
         return token_issuer.token(user, iss=_NAME, roles=[role])
 
     def post_to(self, path: str, body: bytes, **headers: str) -> tuple[int, bytes]:
-        """Post a body to the system's one address."""
         return http_client.fetch(self.port, "POST", path, body, headers)
 
     @property
@@ -97,7 +94,6 @@ class Served(fault_stack.Stack):
 
 @contextmanager
 def run() -> Iterator[Served]:
-    """Run the system during the block."""
     with folders.create("serve") as folder, serve_issuer(folder) as issuer:
         database = OwnServer(folder, admits=_ADMITS)
         database.start("fsync=off")
@@ -112,7 +108,6 @@ def run() -> Iterator[Served]:
 
 @contextmanager
 def serve_issuer(folder: Path) -> Iterator[dict[str, str]]:
-    """Serve a test issuer under a public name; yield the settings of a system that trusts it."""
     authority = tls_certificates.Authority()
     trusted = folder / "authority.pem"
     trusted.write_text(authority.pem)
@@ -134,8 +129,6 @@ def serve_issuer(folder: Path) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _serve_proxy(target: int) -> Iterator[int]:
-    """Serve an HTTPS proxy that leads every connection to the port `target`."""
-
     def connect(client: socket.socket) -> None:
         head = b""
         while b"\r\n\r\n" not in head and (part := client.recv(_MAX_HEAD)):

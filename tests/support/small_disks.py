@@ -20,7 +20,6 @@ def small_disk() -> Iterator[Path]:
 
 @pytest.fixture
 def small_server(small_disk: Path) -> Iterator[OwnServer]:
-    """A server with an empty event store, on the small disk."""
     server = OwnServer(small_disk)
     server.start("shared_buffers=16MB", "max_wal_size=32MB", "min_wal_size=32MB")
     with closing(database.connect(server.url)) as connection:
@@ -30,7 +29,6 @@ def small_server(small_disk: Path) -> Iterator[OwnServer]:
 
 
 def fill(file: Path) -> None:
-    """Write to the file until the disk is full."""
     with suppress(OSError), file.open("wb", buffering=0) as filler:
         while True:
             filler.write(bytes(4_096))

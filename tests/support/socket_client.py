@@ -22,8 +22,6 @@ PROTOCOL = "graphql-transport-ws"
 
 
 class Socket:
-    """A socket, read message by message."""
-
     def __init__(
         self,
         port: int,
@@ -83,7 +81,6 @@ class Socket:
         return code
 
     def read_to_end(self) -> Closed:
-        """Read until the server has closed the socket; return the code and the reason."""
         try:
             while True:
                 self.connection.recv(TIMEOUT_S)
@@ -100,7 +97,6 @@ OpenSocket = Callable[..., Socket]
 
 @pytest.fixture
 def open_socket() -> Iterator[OpenSocket]:
-    """A function that opens a socket; the fixture closes the sockets after the test."""
     sockets: list[Socket] = []
 
     def open_one(*args: Any, **options: Any) -> Socket:
@@ -136,7 +132,6 @@ class RawSocket:
 
 
 def upgrade(host: str) -> bytes:
-    """Return the request that opens a socket."""
     head = (
         f"GET /graphql HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"

@@ -94,7 +94,6 @@ class Stage:
         self._worker(0).run(0, how)
 
     def take_snapshots(self, policy: Policy) -> int:
-        """Take the snapshots that are due; return their number."""
         return snapshots.take(self._worker(0).connection, policy)
 
     def differences(self, now: datetime) -> list[str]:
@@ -137,14 +136,12 @@ class Stage:
             database.close(worker.connection)
 
     def _wait(self, running: Future[None], pid: int) -> None:
-        """Wait until the worker is done or waits for a lock."""
         while not running.done():
             if model_rows.read_value(self.admin, "waits", pid=pid):
                 return
 
 
 def connect(url: str) -> database.Connection:
-    """Return a connection to the live read models."""
     connection = database.connect(url, name="stage")
     connection.run("SET synchronous_commit = off")
     schema.set_search_path(connection)
@@ -152,7 +149,6 @@ def connect(url: str) -> database.Connection:
 
 
 def chunks(log: Log, how: Disturbance) -> Iterator[list[Envelope]]:
-    """Yield the log's events in the order of delivery, in groups that are delivered together."""
     waiting = deque(log.delivered)
     for size in itertools.cycle(how.sizes):
         if not waiting:
@@ -161,7 +157,6 @@ def chunks(log: Log, how: Disturbance) -> Iterator[list[Envelope]]:
 
 
 def append(connection: database.Connection, envelopes: list[Envelope]) -> None:
-    """Append the events as one pushed message."""
     body = encode_push(envelopes, publish_time="2024-01-01T00:00:00Z")
     log.append(connection, [push.parse_delivery(body)])
 

@@ -37,8 +37,6 @@ from progress.query.http.subscriptions import StreamLimits
 
 
 class Stream:
-    """An open event stream, read event by event."""
-
     def __init__(self, port: int, query: str, user: str = "ann", /, **variables: Any) -> None:
         """Open a stream for the query and its GraphQL variables.
 
@@ -89,7 +87,6 @@ class Stream:
         return value
 
     def next_error(self) -> Any:
-        """Return the only error of the next result, which has no data."""
         event = self.next_event()
         assert event
         assert event[1]["data"] is None
@@ -97,7 +94,6 @@ class Stream:
         return error
 
     def read_to_end(self) -> Any:
-        """Read until the stream sends `complete` and ends; return the last value."""
         value = None
         while (event := self.next_event()) and event[0] == "next":
             (value,) = event[1]["data"].values()
@@ -106,12 +102,10 @@ class Stream:
         return value
 
     def read_body(self) -> Body:
-        """Return the whole body of a response that is not a stream."""
         body: Body = json.loads(self.response.read())
         return body
 
     def close(self) -> None:
-        """Disconnect, even if the stream has not ended."""
         self.response.close()
         self._connection.close()
 
@@ -134,20 +128,16 @@ def subscribe() -> Iterator[Subscribe]:
 
 
 class LessonRecorder:
-    """A recorder that appends learners' events and folds them into the read models."""
-
     def __init__(self, url: str) -> None:
         self._connection = connect(url)
         self._projector = Projector(self._connection)
         self._numbers: dict[str, Iterator[int]] = {}
 
     def add_lesson(self, user: str = "ann") -> None:
-        """Append and fold the learner's next lesson."""
         number = next(self._numbers.setdefault(user, itertools.count()))
         self.append(*sample_events.lesson(user, number))
 
     def append(self, *envelopes: Body) -> None:
-        """Append and fold these events."""
         append(self._connection, list(envelopes))
         self._projector.catch_up_all()
 
@@ -185,7 +175,6 @@ def query_function(
 
 @pytest.fixture
 def query_process(store: Store) -> Iterator[FunctionProcess]:
-    """The deployed query function, with the privileges of its database user."""
     with query_function(url_of(store.url, "query")) as function:
         yield function
 

@@ -63,12 +63,10 @@ _NO_CHANGES = "No changes. Your infrastructure matches the configuration."
 
 
 def find_offline() -> Path | None:
-    """Return the path of `terraform-offline`; None if it or Terraform is not installed."""
     return _OFFLINE if _OFFLINE.exists() and shutil.which("terraform") else None
 
 
 def need_offline() -> Path:
-    """Return the path of `terraform-offline`; skip the test without it."""
     return find_offline() or pytest.skip(
         "needs TERRAFORM_OFFLINE, a program that plans without credentials (CONTRIBUTING.md)"
     )
@@ -76,7 +74,6 @@ def need_offline() -> Path:
 
 @functools.cache
 def has_provider() -> bool:
-    """Return whether Terraform runs, with the offline provider or with the registry's."""
     if find_offline() or not shutil.which("terraform"):
         return find_offline() is not None
     _DOWNLOADS.mkdir(exist_ok=True)
@@ -117,12 +114,10 @@ def serve_provider(folder: Path) -> dict[str, str]:
 
 
 def put_in_path(folder: Path) -> str:
-    """Return the PATH with the folder in front."""
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 def write_program(file: Path, text: str) -> None:
-    """Write a shell script, unless it exists."""
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
         file.write_text(f"#!/bin/sh\n{text}\n")
@@ -175,7 +170,6 @@ class Root:
     def run_program(
         self, command: list[str], *, expected: int = 0, text: str = "", state: str = "terraform"
     ) -> str:
-        """Run a program that runs Terraform; see `run`."""
         environment = {**os.environ, **_ENVIRONMENT, "PATH": put_in_path(self._make_programs())}
         environment |= serve_provider(self.folder) if find_offline() else _CACHE
         # A provider may outlive Terraform, and would keep a pipe open. The output therefore goes to
@@ -225,7 +219,6 @@ class Root:
         return plan
 
     def deploy(self, environment: str, *options: str) -> Deployment:
-        """Plan, apply and plan again, with an environment's variables and with `options`."""
         if not find_offline():
             file = self.variables.format(environment)
             self.forget_passwords()
@@ -251,7 +244,6 @@ class Root:
     def _apply(
         self, name: str, environment: str, state: Values, *options: str
     ) -> tuple[Values, dict[str, str]]:
-        """Apply, starting from `state`; return the new state and the written passwords."""
         file = self.folder / f"{name}.tfstate"
         file.write_text(json.dumps(state))
         self.forget_passwords()
@@ -259,16 +251,13 @@ class Root:
         return json.loads(file.read_text()), self.read_passwords()
 
     def forget_passwords(self) -> None:
-        """Delete the passwords that earlier applies wrote."""
         shutil.rmtree(self.folder / _PASSWORDS, ignore_errors=True)
 
     def read_passwords(self) -> dict[str, str]:
-        """Return the passwords that were written since `forget_passwords`, by the secret's id."""
         files = (self.folder / _PASSWORDS).glob("*")
         return {file.name: file.read_text().strip() for file in files}
 
     def find_changes(self, environment: str, state: str, *options: str) -> str:
-        """Plan with this state; return the plan, or an empty text if it has no changes."""
         plan = self.run("plan", *self._offline(environment), *options, state=state)
         return "" if _NO_CHANGES in plan else plan
 
@@ -307,7 +296,6 @@ def copy_bootstrap(folder: Path) -> Root:
 
 
 def copy_root(folder: Path) -> Root:
-    """Copy and initialise `infra/terraform`."""
     copy_folder(REPOSITORY / "infra" / "terraform", folder / "infra" / "terraform")
     (folder / _FIELDS).parent.mkdir(parents=True)
     shutil.copy(REPOSITORY / _FIELDS, folder / _FIELDS)

@@ -50,7 +50,6 @@ class Environments:
         return self._make_once(name, lambda root: root.change(base, name, environment, *options))
 
     def root(self) -> Root:
-        """Return the copy of infra/terraform that all test processes share."""
         with self._lock():
             return self._root()
 
@@ -85,7 +84,6 @@ class Environments:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Hold a lock that only one process can hold at a time."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -37,7 +37,6 @@ def deploy(
     file.parent.mkdir(exist_ok=True)
 
     def test(*commands: str, overrides: str = "") -> list[Values]:
-        """Run the commands (`plan`, `apply`); return the plan or the state of each."""
         runs = [f'run "_{n}" {{\n  command = {command}\n}}' for n, command in enumerate(commands)]
         parts = [_MOCKS, "variables {", *given, "}", overrides, *runs]
         file.write_text("\n".join(parts), encoding="utf-8")

@@ -36,7 +36,6 @@ class Resources(Mapping[str, Values]):
         return len(self._by_address)
 
     def kind(self, address: str) -> str:
-        """Return the type of the resource at the address."""
         kind: str = self._by_address[address]["type"]
         return kind
 
@@ -57,19 +56,16 @@ class Resources(Mapping[str, Values]):
         return resources
 
     def one(self, kind: str, name: str | None = None) -> Values:
-        """Return the only resource of a type (and of a name, if given)."""
         (resource,) = self.of(kind, name).values()
         return resource
 
 
 def _split_address(address: str, name: str) -> tuple[str, str | None]:
-    """Return a resource's name, and the index key of its module, if any."""
     match = _MODULE.match(address)
     return (match[1], match[2]) if match else (name, None)
 
 
 def list_resources(module: Values) -> list[Values]:
-    """Return the resources of a planned module and of all modules inside the module."""
     nested = [
         resource for child in module.get("child_modules", ()) for resource in list_resources(child)
     ]
@@ -117,7 +113,6 @@ def find_attributes(state: Values, kind: str) -> Iterator[Values]:
 
 
 def _list_instances(block: Values) -> Iterator[Values]:
-    """Yield the instances of a resource in a state, in the format of a plan."""
     module = f"{block['module']}." if "module" in block else ""
     data = "data." if block["mode"] == "data" else ""
     address = f"{module}{data}{block['type']}.{block['name']}"
@@ -147,7 +142,6 @@ def assign_values(plan: Values) -> Iterator[tuple[Values, Values]]:
 
 
 def to_state(resources: Iterable[Values]) -> Values:
-    """Return a state with the resources, which have the format of a plan."""
     blocks = [
         {
             **{key: resource[key] for key in ("mode", "type", "name")},
@@ -167,20 +161,17 @@ def to_state(resources: Iterable[Values]) -> Values:
 
 
 def _project(plan: Values, values: Values) -> str:
-    """Return the project of a resource, by default the project of the root module."""
     default = plan["variables"].get("project_id", {"value": ""})
     project: str = values.get("project") or default["value"]
     return project
 
 
 def _module(address: str) -> Values:
-    """Return the field `module` of a resource in a state; return {} for the root module."""
     match = re.match(r"((?:module\.[^.]+\.)+)", address)
     return {"module": match[1].rstrip(".")} if match else {}
 
 
 def _assigned(project: str, resource: Values) -> Values:
-    """Return the values that Google would assign to a resource."""
     values = resource["values"]
     match resource["type"]:  # the name is also the id, except in those that return
         case "google_service_account":

@@ -30,8 +30,6 @@ class Certificate:
 
 
 class Authority:
-    """A test authority that signs certificates."""
-
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _make_name("An authority of its own")
@@ -46,7 +44,6 @@ class Authority:
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def certificate(self, folder: Path, name: str) -> Certificate:
-        """Create a certificate for a host name or an address, and write its files to `folder`."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = (
             _prepare_certificate(_make_name(name), self._name, key)
@@ -97,7 +94,6 @@ def _prepare_certificate(
 
 @contextmanager
 def serve_tls(port: int, certificate: Certificate) -> Iterator[int]:
-    """Serve TLS for the server at `port`, as a managed service does; yield the TLS port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.chain, certificate.key)
     with socket.create_server(("127.0.0.1", 0)) as listener:

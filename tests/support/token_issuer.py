@@ -21,19 +21,16 @@ AUDIENCE = "progress-test"
 
 @cache
 def rsa_key(name: str) -> rsa.RSAPrivateKey:
-    """Return the RSA key with this name."""
     del name
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @cache
 def ec_key() -> ec.EllipticCurvePrivateKey:
-    """Return the elliptic-curve key for ES256."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def public(key: Any, key_id: str) -> dict[str, Any]:
-    """Return the public key as a JSON Web Key."""
     to_jwk = RSAAlgorithm.to_jwk if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm.to_jwk
     return {**to_jwk(key.public_key(), as_dict=True), "kid": key_id, "use": "sig"}
 
@@ -46,15 +43,12 @@ def claims(user: str = "ann", **changed: Any) -> dict[str, Any]:
 
 
 def token(user: str = "ann", *, key_id: str = "first", **changed: Any) -> str:
-    """Return a token that the key with this id has signed."""
     return jwt.encode(
         claims(user, **changed), rsa_key(key_id), algorithm="RS256", headers={"kid": key_id}
     )
 
 
 class Issuer:
-    """The settings of the issuer's server, and the number of requests that the server received."""
-
     def __init__(self, url: str):
         self.url = url
         self.requests = 0
@@ -65,7 +59,6 @@ class Issuer:
         self.keys: list[dict[str, Any]] = [public(rsa_key("first"), "first")]
 
     def environment(self, database_url: str) -> dict[str, str]:
-        """Return the settings of a query function that trusts this issuer."""
         return {
             "AUTH_ISSUER": NAME,
             "AUTH_AUDIENCE": AUDIENCE,
@@ -77,8 +70,6 @@ class Issuer:
 
 @contextmanager
 def serve() -> Iterator[Issuer]:
-    """Serve an issuer's keys during the block."""
-
     class Handler(http_servers.Handler):
         protocol_version = "HTTP/1.0"  # no Content-Length: the end of the connection ends the body
 

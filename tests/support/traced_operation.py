@@ -61,7 +61,6 @@ def read_runs(connection: Connection) -> list[tuple[str, str]]:
 
 
 def read_effects(connection: Connection) -> list[str]:
-    """Return the steps whose effect remains."""
     return [row[0] for row in connection.run(BLOCKS["effects"])]
 
 
@@ -87,13 +86,11 @@ def hooks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
 
 
 def start(operator: Operator) -> str:
-    """Start a traced operation and return its id."""
     operation_id: str = operator.start("rebuildProjections")["id"]
     return operation_id
 
 
 def run_a_worker_that_dies(operation_id: str, step: str, point: str) -> None:
-    """Run a worker process that kills itself at this point of the step."""
     doomed_worker.run_doomed(operation_id, functools.partial(_doom, operation_id, step, point))
 
 

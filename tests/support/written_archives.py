@@ -50,7 +50,6 @@ def record(envelopes: Sequence[Envelope]) -> list[Event]:
 
 
 def write(storage: Storage, events: Sequence[Event], *, parts: int = 2) -> None:
-    """Publish an archive of the events in this order, split into at most `parts` ranges."""
     versions: Counter[str] = Counter()
     size = -(-len(events) // parts)
     entries = [
@@ -94,7 +93,6 @@ def _write_range(
 
 
 def _write_rows(path: Path, first: int, events: Iterable[Event], versions: Counter[str]) -> None:
-    """Write the rows of the log as PostgreSQL writes them for the archive."""
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         for position, event in enumerate(events, first):

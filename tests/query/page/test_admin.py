@@ -33,7 +33,6 @@ def publish_conflict(demo: Stack) -> Envelope:
 
 
 def invalid_event(session: str) -> Envelope:
-    """Return an event that breaks a rule; a test finds the dead letter by the session id."""
     at = datetime.now(UTC) - timedelta(days=1)
     return browser.envelope(
         "SessionCompleted", at, user_id="page-letters", session_id=session, score=-1,
@@ -46,7 +45,6 @@ def open_administration(visit: Visits) -> Page:
 
 
 def find_letter(page: Page, text: str) -> Locator:
-    """Wait for the dead letter that contains the text."""
     letter = page.locator(".letters li").filter(has_text=text)
     expect(letter).to_have_count(1, timeout=30_000)
     return letter
@@ -165,7 +163,6 @@ def test_a_truncated_dead_letter_names_the_command_that_shows_all_of_it(
 
 
 def export(visitor: Visit, user: str) -> None:
-    """Export the learner's record as the learner, and wait for the file."""
     # The same key returns the same operation; null until the learner is known.
     text = 'mutation { operation: exportUser(idempotencyKey: "page") { state } }'
     wait_for(visitor, text, {"operation": {"state": "SUCCEEDED"}}, user, "learner")
@@ -462,13 +459,11 @@ def name_learner(user: str, name: str) -> browser.Envelope:
 
 
 def wait_for_group(visitor: Visit, group: str, members: int, answers: int) -> None:
-    """Wait until the events of the group are folded."""
     text = f'{{ group(groupId: "{group}") {{ members answersLast7Days }} }}'
     wait_for(visitor, text, {"group": {"members": members, "answersLast7Days": answers}})
 
 
 def wait_for(visitor: Visit, text: str, expected: dict[str, Any], *caller: str) -> None:
-    """Wait until the query returns the expected data to a member of the support or the caller."""
     readiness.wait(lambda: visitor.ask(text, *caller) == expected, text, seconds=30)
 
 

@@ -38,7 +38,6 @@ def query_api(postgres: str) -> Iterator[api.Api]:
 
 
 def version(query_api: api.Api) -> str:
-    """Return the version in the page's links."""
     match = re.search(r'"page/(\w{16})/', text(query_api.request("GET", "/")))
     assert match
     return match[1]
@@ -177,7 +176,6 @@ def leaves(node: Any, prefix: str = "") -> dict[str, list[str]]:
 
 
 def names(texts: list[str]) -> set[str]:
-    """Return the names of the placeholders in the texts."""
     return set(re.findall(r"\{(\w+)\}", " ".join(texts)))
 
 
@@ -294,7 +292,6 @@ const learner = (more) => ({
 def evaluate(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Any]:
-    """A function that runs a script with the page's modules and returns the script's output."""
     if not shutil.which("node"):
         skip_without(request, "node")
     folder = tmp_path_factory.mktemp("page")

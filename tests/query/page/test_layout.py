@@ -85,7 +85,6 @@ _UNTRANSLATED = """(() => {
 
 @pytest.fixture(scope="module", autouse=True)
 def _rows_of_the_administration(chromium: Browser, demo: Stack) -> None:
-    """Create a dead letter and an erasure, so that the administrator's view has rows."""
     demo.publish({"event_id": "no id", "event_type": "SessionStarted", "data": {}})
     lines = browser.encode(*browser.lesson("page-layout", 1))
     demo.progress("publish", "-", "--wait", text="\n".join(lines))
@@ -513,7 +512,6 @@ CANCELLED = RUNNING | {"state": "FAILED", "error": "cancelled"}
 
 
 def open_page(visit: Visits, demo: Stack) -> Page:
-    """Open the page as a new learner with one session."""
     page = visit().open(browser.create_learner(demo))
     expect(page.get_by_role("region", name="My data")).to_be_visible(timeout=30_000)
     return page

@@ -476,7 +476,6 @@ def test_the_pointer_selects_days_and_years_and_shares_the_year_as_text(visit: V
 
 
 def is_for_earlier_year(route: Route) -> bool:
-    """Tell whether a request asks for a year before the page's own range."""
     return "Earlier" in str(route.request.post_data)
 
 
@@ -561,7 +560,6 @@ def search(page: Page) -> Locator:
 
 
 def at(page: Page) -> str:
-    """Return the URL's hash."""
     return urlsplit(page.url).fragment
 
 
