@@ -4,10 +4,9 @@ The tests compute the tables of this page. `pytest -s` prints a table that has c
 """
 
 import math
-import random
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from itertools import accumulate, groupby, pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.oracle import analyses, memory
 from tests.oracle.analyses import ItemTest
-from tests.oracle.memory import Answer, Memory, RecallTest
+from tests.oracle.memory import Answer
 from tests.support import api, written_archives
 from tests.support.api import Api
 from tests.support.stage import append
@@ -177,53 +176,6 @@ def _describe(name: str, tested: Sequence[Exam], constant: float) -> str:
         f"| {recalled:.3f} ± {error:.3f} | {memory.log_loss(tests, lambda t: t.predicted):.3f} "
         f"| {memory.log_loss(tests, lambda _: constant):.3f} |"
     )
-
-
-SIZES = (10, 20, 50, 100, 200, 500)  # numbers of tests
-
-
-@pytest.mark.exhaustive
-def test_the_page_has_the_errors_of_learners_who_forget_as_estimated(
-    histories: list[list[Given]],
-) -> None:
-    """The learners answer on the days of the real log, and the estimate decides by chance."""
-    chance = random.Random(1)
-    answers = [[one.answer for one in history] for history in histories]
-    errors = [errors_of_recall(chance, answers) for _ in range(1000)]
-    rows = []
-    for size in SIZES:
-        sizes = sorted(abs(error[size - 1]) / size for error in errors)
-        mean, high = sum(sizes) / len(sizes), sizes[len(sizes) * 95 // 100]
-        rows.append(f"| {size} | {mean:.3f} | {high:.3f} |")
-    check_page(PAGE, rows)
-
-
-def errors_of_recall(chance: random.Random, histories: list[list[Answer]]) -> list[float]:
-    """Return, after each test of a generated learner, the tests expected minus those recalled."""
-    tests: list[RecallTest] = []
-    while len(tests) < SIZES[-1]:
-        tests += generate(chance, chance.choice(histories))[1]
-    return [*accumulate(test.predicted - test.is_correct for test in tests)]
-
-
-def generate(
-    chance: random.Random, history: Sequence[Answer]
-) -> tuple[list[Answer], list[RecallTest]]:
-    """Return answers on the days of the history, and the tests among them.
-
-    Only the results of tests change: a test is recalled with the estimated probability.
-    """
-    answers, tests = [], []
-    known: Memory | None = None
-    for one in history:
-        answer = one
-        if known and one.day > known.last.day:
-            estimate = memory.estimate(known, one.day)
-            answer = Answer(one.day, 3 if chance.random() < estimate else 1)
-            tests.append(RecallTest(one.day, answer.is_correct, estimate))
-        known = memory.remember_next(known, answer)
-        answers.append(answer)
-    return answers, tests
 
 
 @pytest.mark.exhaustive
