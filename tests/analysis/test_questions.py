@@ -34,8 +34,8 @@ from tests import oracle
 from tests.oracle import analyses
 from tests.oracle.events import event_uuid
 from tests.support import archives, cli, event_logs, model_rows, sample_events, written_archives
-from tests.support.event_logs import Disturbance, Log, disturbances, logs
-from tests.support.stage import Stage, append
+from tests.support.event_logs import Log
+from tests.support.stage import append
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MONDAY = datetime(2024, 3, 4, 12, tzinfo=UTC)
@@ -348,32 +348,6 @@ def test_the_error_says_that_the_archive_changed_while_it_was_read(tmp_path: Any
 
     with pytest.raises(ProgressError, match="changed while it was being read: run the command"):
         questions.ask(archive, questions.COHORTS, Days(), replace)
-
-
-@pytest.mark.exhaustive
-@settings(max_examples=max(6, settings().max_examples // 4))
-@given(log=logs(size=40), how=disturbances())
-def test_weekly_retention_counts_from_the_archive_equal_those_of_the_live_read_model(
-    stage: Stage, log: Log, how: Disturbance
-) -> None:
-    stage.sweep()
-    stage.deliver(log, how)
-    events = model_rows.read_events(stage.admin)
-    live = {
-        (row["week"], row["maturity"]): (row["learners"], row["asked"], row["recalled"])
-        for row in model_rows.read(stage.admin, "retention by week")
-    }
-    if not events:
-        assert live == {}
-        return
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(questions, "FEWEST_LEARNERS", 1)
-        archive = storage.open_storage(folder)
-        written_archives.write(archive, events)
-        rows = questions.ask(archive, questions.RETENTION, Days(), lambda *_: None)
-    assert live == {
-        (str(row.week), row.maturity): (row.learners, row.asked, row.recalled) for row in rows
-    }
 
 
 @pytest.mark.exhaustive

@@ -86,20 +86,6 @@ def test_the_statistics_of_tables_that_become_empty_keep_nothing_of_the_only_lea
     assert find_traces(connection, *NEEDLES) == []
 
 
-@pytest.mark.exhaustive
-@pytest.mark.every_postgres
-def test_each_empty_table_gets_new_statistics_and_stays_empty(connection: Connection) -> None:
-    model = schema.schema_name()
-    for table in model_rows.read(connection, "tables"):
-        if table["tablename"] == "events":
-            continue  # it is never empty: an erased learner has at least one event
-        name = f"{model if table['is_model'] else 'event_store'}.{table['tablename']}"
-        before = model_rows.read_table(connection, name)
-        connection.run(BLOCKS["renew statistics"], table=name)
-        assert model_rows.read_table(connection, name) == before
-        assert before or connection.run(BLOCKS["has statistics"], table=name) == [[True]], name
-
-
 def list_rows_of_others(connection: Connection) -> list[Any]:
     events = model_rows.read_table(connection, "event_store.events")
     streams = ("item-", "learner-ann", "learner-ben", "learner-cyd")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
@@ -539,16 +538,3 @@ def test_the_progress_is_at_least_the_share_of_the_completed_steps_and_never_dec
     done = [step["name"] for step in waiting["steps"] if step["state"] == "SUCCEEDED"]
     assert done == STEPS[:-1]
     assert waiting["progress"] >= len(done) / len(STEPS)
-
-
-@pytest.mark.exhaustive
-def test_progress_is_written_once_a_second(operator: Operator, populated: Connection) -> None:
-    # With 60 learners, each shard has events.
-    sample_events.record_lessons(populated, *(f"u{n}" for n in range(60)), lessons=1)
-    started = operator.start("rebuildProjections")
-    start = time.monotonic()
-    operator.run(started["id"])
-    took = time.monotonic() - start
-    # 7 changes are not progress reports: the operation is accepted, claimed and ended, and two
-    # steps begin and end. The other changes are progress reports, one for each second.
-    assert len(list_changes(populated)) <= 7 + 1 + took

@@ -204,7 +204,6 @@ def _literal(value: Any, shape: str) -> str:
 
 
 def query(seed: int, kind: type[Writer] = Writer) -> Query:
-    """Return an operation of this kind; about 25 % of all are invalid."""
     chance_of = random.Random(seed)
     writer = kind(chance_of, is_wild=seed % 4 == 0)
     roots = [writer.root(n) for n in range(chance_of.randint(1, writer.most_roots))]
@@ -229,16 +228,6 @@ PLAINLY = Disturbance(sizes=(100,), every=None, limit=1000, workers=1, tasks=1, 
 MARCH = 'dailyStats(from: "2024-03-01", to: "2024-03-31") { %s }'
 # The tests omit Hypothesis's phase `explain`, because it takes minutes.
 PHASES = [phase for phase in Phase if phase is not Phase.explain]
-ODD = """query ($yes: Boolean = true, $no: Boolean = false, $from: Date = "2024-03-01") {
-  __typename
-  again: streak { longest ...F ... @include(if: $no) { atRisk } }
-  days: dailyStats(from: $from, to: "2024-03-31") { date @skip(if: $yes) answers n: answers }
-  words: dailyStats(from: $from, to: "2024-03-31") { class: answers _0: date from: accuracyRate }
-  streak @skip(if: $yes) { current }
-  again: streak { current longest __typename }
-  userProgress { masteryStats { learning } t: __typename masteryStats { unlearned __typename } }
-}
-fragment F on Streak { current @include(if: $yes) more: longest ... on Streak { lastStudyDate } }"""
 
 
 def log() -> Iterator[Envelope]:
@@ -426,19 +415,6 @@ def test_generated_queries_have_the_responses_of_plain_graphql_core(both: Both) 
         compare(seed, role)
 
     check()
-
-
-@pytest.mark.parametrize(
-    "variables", [{}, {"yes": False}, {"no": True}, {"yes": False, "no": True}]
-)
-def test_repeated_fields_are_merged_as_graphql_core_merges_them(
-    both: Both, variables: dict[str, Any]
-) -> None:
-    both.ways.clear()
-    compiled, plain = both.responses(Query(ODD, variables, None))
-    assert compiled == plain
-    assert not compiled.errors
-    assert both.ways["alone"] == 1
 
 
 def test_an_object_that_is_null_is_null_even_if_only_its_type_is_selected(both: Both) -> None:

@@ -144,7 +144,6 @@ def test_a_request_may_ask_about_at_most_three_pairs_of_learner_and_past_time(
     moments = [f'{name}: "2024-03-0{n}T00:00:00Z"' for name in ("asOf", "knownAt") for n in (1, 2)]
     fields = [f"s{n}: streak({moment}) {{ current }}" for n, moment in enumerate(moments)]
     of_one = " ".join(f"t{n}: streak({moments[0]}) {{ current }}" for n in range(25))
-    # The query is within the limits; it fails only because there is no database.
     assert offline_api.error(f"{{ {' '.join(fields[:3])} {of_one} }}")[0] == "UNAVAILABLE"
     parts = " ".join(f"t{n}: streak {{ current }}" for n in range(25))
     whole = f"{{ {' '.join(fields[:3])} learner({moments[0]}) {{ {parts} }} }}"
@@ -164,7 +163,6 @@ def test_a_request_may_ask_about_at_most_three_pairs_of_learner_and_past_time(
 
 
 def test_two_years_of_days_with_all_fields_are_allowed(offline_api: Api) -> None:
-    # The query is within the limits; it fails only because there is no database.
     assert offline_api.error(f"{{ {YEARS} {{ {DAY} }} }}")[0] == "UNAVAILABLE"
     too_complex = f"complexity: expected at most 20000 - found {3 * 731 * 13}"
     thrice = repeat(f"y#: {YEARS} {{ {DAY} }}", 3)
@@ -185,7 +183,6 @@ def test_a_query_that_may_read_too_many_rows_is_rejected(offline_api: Api) -> No
     ):
         fields = [f"a{n}: {field}" for n in range(most + 1)]
         errors = offline_api.post(f"{{ {' '.join(fields[:-1])} }}")["errors"]
-        # The query is within the limits; it fails only because there is no database.
         assert {error["extensions"]["code"] for error in errors} == {"UNAVAILABLE"}
         if most < 30:  # 31 fields would exceed the limit of aliases
             code, message = offline_api.error(f"{{ {' '.join(fields)} }}")
@@ -286,7 +283,6 @@ VALID = {
 
 
 def fill_cache(cache: Cache, text: str) -> None:
-    """Read and plan documents with this text until the first of them is evicted."""
     for number in itertools.count(len(cache._documents)):
         document = documents.read(f"#{number}\n{text}", introspection=False)
         for name in document.kinds:

@@ -161,18 +161,13 @@ def test_the_query_function_rejects_a_large_head_with_431(port: int) -> None:
         assert send(port, iter([head]))[1].startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_get_may_have_a_head_of_64_kib(port: int) -> None:
+def test_a_get_may_have_a_head_of_64_kib_in_parts_of_any_size(port: int) -> None:
     token = api.headers()["authorization"].encode()
     begin = b"GET /graphql?query={__typename}%23"
     end = b" HTTP/1.1\r\nHost: here\r\nConnection: close\r\nAuthorization: " + token + b"\r\n\r\n"
     longest = begin + b"a" * (64 * 1_024 - len(begin + end)) + end
-    assert send(port, iter([longest]))[1].startswith(b"HTTP/1.1 200 ")
-
-
-def test_the_query_function_reads_a_head_of_60_kib(port: int) -> None:
-    head = b"GET /health HTTP/1.1\r\nHost: here\r\n" + 60 * LINE + b"Connection: close\r\n\r\n"
-    for step in (100, 60_000, len(head)):
-        pieces = (head[at : at + step] for at in range(0, len(head), step))
+    for step in (100, 60_000, len(longest)):
+        pieces = (longest[at : at + step] for at in range(0, len(longest), step))
         assert send(port, pieces)[1].startswith(b"HTTP/1.1 200 ")
 
 
@@ -334,24 +329,18 @@ def whole(body: bytes) -> bytes:
 ENDED = None  # the server closed the connection before it read the whole request
 WIRE: dict[str, tuple[bytes, set[int | None]]] = {
     "no HTTP": (b"\x00\xff\x16\x03\x01" * 100 + b"\r\n\r\n", {400, ENDED}),
-    "no method": (b" / HTTP/1.1\r\n\r\n", {400}),
     "a header of 1 MiB": (head(x="y" * (1 << 20)), {431, ENDED}),
     "50,000 headers": (head(**{f"x{n}": "y" for n in range(50_000)}), {431, ENDED}),
     "an address of 1 MiB": (head("GET /graphql?query=" + "y" * (1 << 20)), {431, ENDED}),
     "15,000 parameters": (head("GET /graphql?" + "a=b&" * 15_000), {400}),
-    "a negative length": (head(content_length="-1"), {400}),
-    "an endless length": (head(content_length="9" * 30), {400}),
     "two lengths": (head(content_length="3", Content_Length="30") + TYPE, {400}),
     "a length and chunks": (head(content_length="3", transfer_encoding="chunked") + TYPE, {400}),
-    "an invalid chunk size": (head(transfer_encoding="chunked") + b"zz\r\n", {400}),
     "a long body in parts": (head(transfer_encoding="chunked") + chunks(1 << 20), {413}),
     "a long body": (whole(b" " * (1 << 20)), {413}),
     "not a number": (whole(TYPE[:-1] + b', "variables": {"a": NaN}}'), {400}),
     "a number beyond float64": (whole(TYPE[:-1] + b', "variables": {"a": 1e999}}'), {400}),
     "5,000 digits": (whole(TYPE[:-1] + b', "variables": {"a": %s}}' % (b"9" * 5_000)), {400}),
     "compressed": (head(content_length="3", content_encoding="gzip") + b"\x1f\x8b\x08", {400}),
-    "lower case": (head("post /graphql", content_length="0"), {400}),
-    "a proxy's address": (head("GET http://x/graphql?query={__typename}"), {200}),
     "expecting 100-continue": (head(expect="100-continue", content_length="27") + TYPE, {100, 200}),
     "an upgrade": (head(upgrade="websocket", content_length="27") + TYPE, {200}),
 }

@@ -76,9 +76,3 @@ CREATE TEMPORARY TABLE weeks AS TABLE weekly_stats;
 
 -- write weeks --
 INSERT INTO weekly_stats TABLE weeks ON CONFLICT DO NOTHING;
-
--- renew statistics --
-SELECT event_store.renew_statistics(CAST(:table AS regclass));
-
--- has statistics --
-SELECT EXISTS (SELECT FROM pg_stats WHERE schemaname || '.' || tablename = :table);

@@ -205,15 +205,6 @@ def test_the_scripts_use_each_text_and_only_existing_texts() -> None:
     } == set()
 
 
-def test_the_page_has_five_sizes_of_text() -> None:
-    sheets = (static_page.FOLDER / name for name in ("page.css", "views.css"))
-    css = "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
-    css = re.sub(r"@media print \{.*?\n\}\n", "", css, flags=re.DOTALL)
-    sizes = {float(size) * 16 for size in re.findall(r"font(?:-size)?: ([\d.]+)rem", css)}
-    assert sizes == {13, 15, 17, 24, 44}
-    assert not re.findall(r"font-size: (?![\d.]+rem|inherit)", css)
-
-
 def test_japanese_texts_have_no_english_words() -> None:
     words = {
         word
