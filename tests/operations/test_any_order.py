@@ -113,7 +113,6 @@ class World:
         self.lessons[learner] += 1
 
     def start(self, kind: str, learner: str) -> str | None:
-        """Start an operation; return its id, or None if the learner is unknown, because erased."""
         field, arguments = STARTS[kind]
         started = self.operator.try_start(field, arguments.replace("%s", learner))
         if started is None:
@@ -156,7 +155,6 @@ class World:
             assert not check.run(self.archive, lambda *_: None).findings
 
     def finish(self, operation_id: str) -> Any:
-        """Run the operation to its end; assert that it succeeds, or was stopped on purpose."""
         done = self.operator.run_until_it_ends(operation_id)
         while done["state"] == "FAILED" and isinstance(self.operator.retry(operation_id), dict):
             done = self.operator.run_until_it_ends(operation_id)

@@ -219,7 +219,6 @@ def test_the_job_announces_and_the_job_and_the_projector_may_publish_the_announc
 
 
 def count(store: Store) -> tuple[int, int]:
-    """Return the numbers of failed and of overdue operations, as the batch job measures them."""
     with closing(connect(url_of(store.url, "batch"))) as batch:
         measured = gauges.measure(batch)
     return measured.failed_operations, measured.overdue_operations
@@ -338,7 +337,6 @@ class Job:
         return status, [json.loads(line) for line in self.output.readouterr().out.splitlines()]
 
     def fold(self, **environment: str) -> list[dict[str, Any]]:
-        """Run the job, which must fold every event; return the lines of its log."""
         status, lines = self.run(**environment)
         assert status == 0, lines
         assert not sample_events.find_differences(self.connection)

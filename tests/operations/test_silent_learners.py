@@ -60,7 +60,6 @@ def run(job: Connection, publisher: Publisher, months: int | None = MONTHS) -> N
 
 
 def announced(publisher: Publisher) -> dict[str, dict[str, Any]]:
-    """Return what was announced, by the ids of the messages."""
     found: dict[str, dict[str, Any]] = {}
     for message in publisher.pubsub.messages(outgoing.TOPIC):
         attributes = dict(message.attributes)

@@ -59,7 +59,6 @@ ReadFirst = Callable[[int, str, str], Any]  # port, operation, reader
 
 @pytest.fixture
 def group(populated: Connection) -> Connection:
-    """A store in which all three learners have studied, and Ann and Ben are in the group g1."""
     stage.append(populated, [*sample_events.choices("ann"), *sample_events.choices("ben")])
     Projector(populated).catch_up_all()
     return populated

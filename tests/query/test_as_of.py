@@ -443,7 +443,6 @@ LATEST = "9999-12-31T23:59:59.999999-14:00"
 
 @pytest.fixture
 def lessons(store: Store, connection: Connection) -> Iterator[Api]:
-    """An API with four lessons of ann, which are not folded."""
     sample_events.record_lessons(connection, "ann")
     append(connection, [sample_events.item_published("i9", at=sample_events.BEGIN)])
     with api.serve(store.url) as made:

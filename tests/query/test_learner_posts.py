@@ -65,7 +65,6 @@ class World:
             self.record(message.data)
 
     def record(self, data: bytes | list[Entry], path: str = "/learners") -> dict[str, int]:
-        """Record a message that was pushed to this path; return the outcomes."""
         delivery = push.parse_delivery(encode_push(data), path=path)
         return log.append(self.connection, [delivery]).outcomes
 

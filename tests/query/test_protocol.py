@@ -549,7 +549,6 @@ PROGRESS = "{ userProgress { totalItemsLearned } }"
 
 @pytest.fixture
 def learner(connection: database.Connection) -> database.Connection:
-    """A connection to a database in which Ann has learned seven items."""
     rows_by_hand.insert(connection, "user_progress", {"user_id": "ann", "items_learned": 7})
     return connection
 

@@ -77,7 +77,6 @@ class World:
             self.record(*(message.data for message in request.messages))
 
     def record(self, *messages: bytes) -> None:
-        """Record these messages as Pub/Sub delivers them now, and fold them."""
         with self._delivering:
             for data in messages:
                 pushed = encode_push(data, publish_time=datetime.now(UTC).isoformat())

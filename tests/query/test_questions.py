@@ -246,7 +246,6 @@ moments = st.integers(0, 3).map(lambda n: START + timedelta(microseconds=n))
 
 @st.composite
 def draw_row(draw: st.DrawFn) -> Row:
-    """Draw a row of a learner's item, with few distinct values, so that ties occur."""
     answers = draw(st.integers(0, 4))
     row: Row = {"answers": answers, "correct_answers": draw(st.integers(0, answers))}
     row["lapses"] = draw(st.sampled_from([0, 7, 8, 9]))
@@ -406,7 +405,6 @@ Reached = tuple[str, int | None, str | None, date]  # kind, value, level and day
 
 @st.composite
 def draw_milestone(draw: st.DrawFn) -> Reached:
-    """Draw a milestone, with few distinct values, so that ties occur."""
     kind = draw(st.sampled_from(KINDS))
     is_level = kind == "LEVEL_REACHED"
     value = None if is_level else draw(st.sampled_from([3, 10, 50]))
@@ -542,7 +540,6 @@ def change_membership(connection: database.Connection, user: str, *, is_member: 
 
 @pytest.fixture
 def rows(connection: database.Connection) -> database.Connection:
-    """A connection to a database in which bob is a member of g1, and lea has left g1."""
     for user, is_member in (("bob", True), ("lea", False)):
         rows_by_hand.insert(connection, "user_progress", {"user_id": user, "items_learned": 7})
         change_membership(connection, user, is_member=is_member)

@@ -65,7 +65,6 @@ def list_additions() -> str:
 
 
 def types_of(schema: GraphQLSchema) -> list[str]:
-    """Return the printed types of a schema and their fields in order, without descriptions."""
     copy = build_schema(descriptions.print_bare(schema))
     return sorted(print_schema(lexicographic_sort_schema(copy)).split("\n\n"))
 

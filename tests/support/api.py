@@ -27,7 +27,6 @@ NOWHERE = "postgresql://secret@/nowhere?host=/nowhere"  # There is no database a
 
 
 def select_all(field: GraphQLField) -> str:
-    """Return a selection of everything inside the field that needs no arguments."""
     inside = getattr(get_named_type(field.type), "fields", {}).items()
     parts = [f"{name} {select_all(each)}" for name, each in inside if not each.args]
     return f"{{ {' '.join(parts)} }}" if parts else ""

@@ -57,7 +57,6 @@ def find_file(storage: Storage, stream_id: str) -> str:
 
 
 def files_with(storage: Storage, stream_id: str) -> list[str]:
-    """Return the paths of all files with rows of the stream, even if no manifest names the file."""
     found = []
     with files.open_workspace() as workspace:
         for path in sorted(paths(storage)):

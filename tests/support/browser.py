@@ -118,7 +118,6 @@ class Stack:
         )
 
     def publish(self, *envelopes: Envelope) -> None:
-        """Publish the envelopes; return once Pub/Sub has stored them."""
         addresses = running(data_folder.at(str(self.folder))).addresses
         lines = [line.encode() for line in encode(*envelopes)]
         publisher.publish(
@@ -218,7 +217,6 @@ class Visit:
         self.page.wait_for_selector("[data-key=known] div:not(.ghost) > .bar")
 
     def shifts(self) -> list[list[Any]]:
-        """Return the value of each layout shift, with the classes of what has moved."""
         shifts: list[list[Any]] = self.page.evaluate("window.shifts")
         return shifts
 
@@ -256,7 +254,6 @@ class Visit:
         return light + [f"dark: {violation}" for violation in self._run_axe(within, _OF_COLOURS)]
 
     def _run_axe(self, within: str, rules: list[str]) -> list[str]:
-        """Return axe's findings; `rules` are ids of rules, or tags that select rules."""
         violations = self.page.evaluate(
             """([context, rules]) => axe.run(
                 context, { runOnly: rules, resultTypes: ['violations'] })""",

@@ -13,7 +13,6 @@ def container(service: Values) -> Values:
 
 
 def settings(service: Values) -> dict[str, str]:
-    """Return the environment variables of a service or job; a secret is replaced by its id."""
     return {
         variable["name"]: only(only(variable["value_source"])["secret_key_ref"])["secret"]
         if variable["value_source"]

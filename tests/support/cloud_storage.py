@@ -57,7 +57,6 @@ class Bucket:
         self._counter = itertools.count(1)
 
     def store(self, name: str, data: bytes) -> None:
-        """Store a new generation of an object; keep the former generation."""
         self.remove(name)
         self.objects[name], self.generations[name] = data, next(self._counter)
 
@@ -101,7 +100,6 @@ class _Handler(http_servers.Handler):
         return self._answer(200, b"{}", Location=host)
 
     def _store(self, generation: int) -> None:
-        """Store an object if its current generation is `generation` (0 if there is no object)."""
         metadata, body = self._read_multipart()
         name = metadata["name"]
         assert metadata["crc32c"] == _checksum(body)
@@ -226,7 +224,6 @@ class _Handler(http_servers.Handler):
         return self._answer(200, json.dumps(page).encode())
 
     def _list_generations(self, prefix: str, at: int, *, former: bool) -> None:
-        """List the current generations, or all if `former`, sorted by name and generation."""
         found = [(n, self.bucket.generations.get(n, 0), d) for n, d in self.bucket.objects.items()]
         if former:
             found += [(n, g, d) for n, old in self.bucket.former.items() for g, d in old.items()]

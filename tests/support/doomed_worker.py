@@ -30,7 +30,6 @@ def run(operation_id: str, kind: str, step: str, point: str) -> None:
 
 
 def run_doomed(operation_id: str, doom: Callable[[], None]) -> None:
-    """Run a worker that dies; its process first calls `doom`, which prepares the death."""
     call_doomed(functools.partial(runner.run, UUID(operation_id)), doom)
 
 

@@ -176,6 +176,5 @@ def find_in_files(folder: Path, *needles: str) -> list[str]:
 
 @pytest.fixture
 def traced(populated: Connection) -> Connection:
-    """A store with several learners; LEARNER has traces in every table."""
     leave_traces(populated)
     return populated

@@ -367,7 +367,6 @@ class Log:
 
 @functools.cache
 def moments(change: str, zones: tuple[str, ...]) -> tuple[datetime, ...]:
-    """Return times near `change` (one of _CHANGES), and near the starts of the local days then."""
     at = datetime.fromisoformat(change).replace(tzinfo=UTC)
     nudged: dict[datetime, None] = {}
     for days in _DAYS:
@@ -493,7 +492,6 @@ def _learn(
 def _event(
     kinds: tuple[str, ...], pool: list[datetime], cast: Cast
 ) -> st.SearchStrategy[tuple[Envelope, int, list[int]]]:
-    """Return a strategy for triples: an event, the first byte of its id, its delivery numbers."""
     data = {
         kind: st.tuples(st.just(kind), build_data(kind, cast), build_metadata(kind))
         for kind in kinds

@@ -104,8 +104,6 @@ def fake_publisher() -> Iterator[FakePublisher]:
 
 @contextmanager
 def serve_monitoring(series: dict[str, list[int]], requests: list[Any]) -> Iterator[str]:
-    """Serve each subscription's measurements, newest first; append the requests to `requests`."""
-
     def respond(request: Any, _context: Any) -> Any:
         requests.append(request)
         return types.ListTimeSeriesResponse(
@@ -118,8 +116,6 @@ def serve_monitoring(series: dict[str, list[int]], requests: list[Any]) -> Itera
 
 
 def describe(service: str, types: Any, **methods: Callable[[Any, Any], Any]) -> Any:
-    """Return the handler of a service of Google, whose requests and responses are in `types`."""
-
     def serialize(response: Any) -> bytes:
         made: bytes = getattr(response, "_pb", response).SerializeToString()
         return made

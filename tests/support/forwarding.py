@@ -17,8 +17,6 @@ _CHUNK = 65_536
 
 
 def accept(listener: socket.socket, handle: Callable[[socket.socket], None]) -> None:
-    """Call `handle` in a thread for each connection, until the listener is closed."""
-
     def serve() -> None:
         with suppress(OSError):
             while True:

@@ -16,13 +16,11 @@ _KEY_COLUMNS = 2  # the first two columns of a statement's result identify a row
 
 
 def compared_models() -> list[str]:
-    """Return the models that the oracle computes; tests compare only these."""
     defined = oracle.defined_models()
     return [model.name for model in (*REALTIME, *BATCH) if model.name in defined]
 
 
 def read(connection: database.Connection, block: str) -> list[oracle.Row]:
-    """Return the rows of a named statement of model_rows.sql, or of a model without one."""
     if block not in BLOCKS and block in compared_models():
         return read_table(connection, block)
     return _run(connection, BLOCKS[block])

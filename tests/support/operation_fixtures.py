@@ -138,7 +138,6 @@ def operator(
 
 @pytest.fixture
 def folded_learners() -> tuple[str, ...]:
-    """The learners whose lessons `store` has, folded."""
     return USERS
 
 
@@ -181,7 +180,6 @@ def limit_step(monkeypatch: pytest.MonkeyPatch, name: str, timeout_s: float) -> 
 
 
 def write_dead_letters(connection: Connection, count: int) -> list[str]:
-    """Record `count` dead letters of invalid JSON; return the ids of all letters, oldest first."""
     for number in range(count):
         body = encode_push(f"no JSON {number} of ann@example.org".encode())
         log.append(connection, [push.parse_delivery(body)])

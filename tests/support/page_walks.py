@@ -105,14 +105,12 @@ class Explorer:
         self.drawn: set[str] = set()  # the kinds of elements for which axe has checked every rule
 
     def explore(self, seed: int) -> None:
-        """Take the walk of a seed; raise Failure with the shortest walk that fails alike."""
         try:
             self._draw(Random(seed))
         except Failure as failure:
             raise self._shrink(failure) from None
 
     def repeat(self, start: Start, steps: list[Step]) -> None:
-        """Take a walk with these steps. A step whose control is not there does nothing."""
         with self._begin(start) as walk:
             for step in steps:
                 walk.take(step)
@@ -329,7 +327,6 @@ class Walk:
         self._fail_on(seen["found"])
 
     def _compare(self) -> None:
-        """Compare the page with a new one at its address; events may arrive on the way."""
         kept = self._ask("() => JSON.stringify(sessionStorage)")
         page, other = self._page, self._open(self._page.url, kept)
         other.set_viewport_size(page.viewport_size or {"width": 1280, "height": 800})
@@ -358,7 +355,6 @@ def _read_items() -> list[str]:
 
 
 def main(argument: str) -> None:
-    """Take the walks of a range of seeds, or a printed walk again, on a stack of its own."""
     with (
         browser.stack("--as-recorded") as stack,
         browser.browser() as chromium,

@@ -131,7 +131,6 @@ def connect_plainly(url: str) -> Connection:
 
 @contextmanager
 def start(programs: Path | None) -> Iterator[str]:
-    """Run a server during the block; yield its URL. `None` stands for the embedded programs."""
     with folders.create("test") as folder, run_in(folder, programs) as url:
         yield url
 

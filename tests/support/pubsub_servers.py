@@ -157,7 +157,6 @@ def pubsub(
 
 
 def find_emulator() -> list[str]:
-    """Return the command that starts the emulator of the Cloud SDK; [] if a part is missing."""
     java, gcloud = shutil.which("java"), shutil.which("gcloud")
     if not java or not gcloud:
         return []

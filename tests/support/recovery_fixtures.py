@@ -14,7 +14,6 @@ USERS = tuple(f"u{n}" for n in range(8))
 
 @pytest.fixture
 def folded_learners() -> tuple[str, ...]:
-    """The learners whose lessons `store` has, folded."""
     return USERS
 
 

@@ -170,7 +170,6 @@ class Releases:
         return code
 
     def assert_serves(self, code: str, context: object = None) -> None:
-        """Assert that the version `code` serves, and that nothing was wrong on the way."""
         violations = self.find_violations()
         assert not violations, (context, violations)
         assert self.serving_code() == code, context

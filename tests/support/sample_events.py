@@ -15,7 +15,6 @@ BEGIN = datetime(2024, 4, 1, 9, tzinfo=UTC)
 
 
 def lesson(user: str, number: int, *, items: int = 3) -> list[Envelope]:
-    """Return the events of the session on day `number`; each item is answered and reviewed."""
     at = BEGIN + timedelta(days=number)
     session = f"{user}-{number}"
     events = [("SessionStarted", {"session_id": session, "user_id": user, "item_count": items})]

@@ -13,7 +13,6 @@ from tests.support.postgres_servers import OwnServer
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A folder on a disk of 140 MiB; a new PostgreSQL server fills about half of the disk."""
     with folders.create("small") as folder, folders.mount(folder, "size=140m,mode=711"):
         yield folder
 

@@ -60,12 +60,10 @@ class Socket:
         self.send("subscribe", id=id_, payload={"query": query, "variables": variables})
 
     def receive(self) -> Message:
-        """Return the next message, but not the acknowledgement."""
         message: Message = json.loads(self.connection.recv(TIMEOUT_S))
         return self.receive() if message == {"type": "connection_ack"} else message
 
     def next_value(self, id_: str) -> Any:
-        """Return the value of the only field in the next message, a result of this operation."""
         message = self.receive()
         assert (message["id"], message["type"]) == (id_, "next")
         assert "errors" not in message["payload"], message
@@ -73,7 +71,6 @@ class Socket:
         return value
 
     def next_code(self, id_: str) -> str:
-        """Return the code of the only error in the next message, the error of this operation."""
         message = self.receive()
         assert (message["id"], message["type"]) == (id_, "error")
         (error,) = message["payload"]

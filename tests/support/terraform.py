@@ -125,8 +125,6 @@ def write_program(file: Path, text: str) -> None:
 
 
 def _serve_states(folder: Path) -> AbstractContextManager[str]:
-    """Serve the files `NAME.tfstate` of the folder to Terraform's backend, as /NAME."""
-
     class Handler(http_servers.Handler):
         @property
         def file(self) -> Path:

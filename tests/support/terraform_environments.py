@@ -45,7 +45,6 @@ class Environments:
         return self._make_once(environment, lambda root: root.deploy(environment))
 
     def variant(self, name: str, environment: str, *options: str) -> Deployment:
-        """Return the deployment `name`: the environment's deployment, changed by the options."""
         base = self[environment]
         return self._make_once(name, lambda root: root.change(base, name, environment, *options))
 

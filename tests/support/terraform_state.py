@@ -106,7 +106,6 @@ class Deployment:
 
 
 def find_attributes(state: Values, kind: str) -> Iterator[Values]:
-    """Yield the attributes of a state's resources of one type; changing them changes the state."""
     for block in state["resources"]:
         if block["type"] == kind and block["mode"] == "managed":
             yield from (instance["attributes"] for instance in block["instances"])
@@ -135,7 +134,6 @@ def make_state(plan: Values) -> Values:
 
 
 def assign_values(plan: Values) -> Iterator[tuple[Values, Values]]:
-    """Yield the planned resources to which Google would assign values, with these values."""
     for resource in list_resources(plan["planned_values"]["root_module"]):
         if assigned := _assigned(_project(plan, resource["values"]), resource):
             yield resource, assigned

@@ -35,7 +35,6 @@ Hook = Callable[[str, str], None]
 
 
 def install(hook: Hook) -> None:
-    """Make REBUILD run the traced steps in this process; call `hook(step, point)` at each point."""
     PLANS["REBUILD"] = PLAN
     runner.ACTIONS["REBUILD"] = {name: _effect(name, "do", "", hook) for name in STEPS}
     runner.COMPENSATIONS["REBUILD"] = {
