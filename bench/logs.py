@@ -37,13 +37,7 @@ def last_day() -> date:
 
 
 def fill_studies(
-    store: Store,
-    *,
-    learners: int,
-    days: int,
-    answers: int,
-    fresh: int,
-    items: int = _ITEMS,
+    store: Store, *, learners: int, days: int, answers: int, fresh: int, items: int = _ITEMS
 ) -> list[str]:
     """Record and fold events of learners with `fresh` new items a day; return the learners' ids."""
     since = datetime.combine(last_day() - timedelta(days=days - 1), time(), UTC)

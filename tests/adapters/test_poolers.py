@@ -97,15 +97,10 @@ def test_migrate_says_what_to_do(pool: Callable[..., Any]) -> None:
 
 
 def test_a_job_does_not_retry_with_such_a_pooler(
-    pool: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    pool: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CLOUD_RUN_JOB", "progress-batch")
-    with (
-        pool("transaction", sessions=5) as url,
-        pytest.raises(DatabaseUnavailable, match=REFUSAL),
-    ):
+    with pool("transaction", sessions=5) as url, pytest.raises(DatabaseUnavailable, match=REFUSAL):
         startup.connect(url, name="tests")
     assert "connecting again" not in capsys.readouterr().out
 

@@ -15,13 +15,7 @@ from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import rebuild, schema
 from tests.conftest import Store, skip_without
 from tests.support import recovery_fixtures, sample_events
-from tests.support.postgres_servers import (
-    EMBEDDED,
-    OLDEST,
-    OLDEST_PROGRAMS,
-    Machine,
-    start_machine,
-)
+from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Machine, start_machine
 
 # The transactions that wrote the rows of owners and privileges.
 WRITTEN = """

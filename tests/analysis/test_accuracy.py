@@ -71,13 +71,7 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> list[list[Given]]:
         duck.add([*folder.rglob("*.parquet")], questions.MEMORY.folds, _COPY)
         rows = duck.run(_READ)
     given = [
-        Given(
-            item,
-            place,
-            _EPOCH + timedelta(microseconds=at),
-            Answer(day, grade),
-            stability,
-        )
+        Given(item, place, _EPOCH + timedelta(microseconds=at), Answer(day, grade), stability)
         for item, place, at, day, grade, stability in rows
     ]
     return [[*one] for _, one in groupby(given, key=lambda one: one.item_id)]

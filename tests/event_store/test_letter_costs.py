@@ -16,13 +16,7 @@ from progress.event_store import bodies, dead_letters, log
 from progress.ingest import post, push
 from progress.recovery import checks
 from tests.conftest import Store
-from tests.event_store.test_erased import (
-    append,
-    bundle,
-    count_letters,
-    forbid,
-    redact_letters,
-)
+from tests.event_store.test_erased import append, bundle, count_letters, forbid, redact_letters
 from tests.support.envelopes import envelope, session_started
 from tests.support.pushes import encode_push
 
@@ -117,9 +111,7 @@ def test_a_check_finds_wrong_sums(connection: Connection) -> None:
     assert not [each for each in checks.run(connection).findings if "bytes" in each.found]
 
 
-def test_an_erasure_empties_undecodable_letters_by_their_bytes(
-    connection: Connection,
-) -> None:
+def test_an_erasure_empties_undecodable_letters_by_their_bytes(connection: Connection) -> None:
     for n in range(3):
         deliver(connection, [[n] * 1_000_000], "poster")  # 3 MB
     digest = forbid(connection, "ann")

@@ -43,14 +43,7 @@ from tests.support.cloud_storage import Bucket
 from tests.support.doomed_worker import POINTS
 from tests.support.erasure_fixtures import LEARNER, erase, expect_erased, leave_traces
 from tests.support.export_fixtures import export, export_statistics, get, read
-from tests.support.operation_fixtures import (
-    BLOCKS,
-    FIELDS,
-    Operator,
-    deliver,
-    limit_step,
-    result,
-)
+from tests.support.operation_fixtures import BLOCKS, FIELDS, Operator, deliver, limit_step, result
 from tests.support.postgres_servers import url_of
 from tests.support.postgres_wire import Wire
 from tests.support.stage import append
@@ -454,13 +447,7 @@ STEPS = [(name, step.name) for name in SCENARIOS if " " not in name for step in 
 @pytest.mark.parametrize("outage", ["refuses", "hangs", "loses_requests"])
 @pytest.mark.parametrize(("name", "step"), STEPS)
 def test_a_database_outage_during_a_step_does_not_count_as_an_attempt(
-    world: World,
-    wire: Wire,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    name: str,
-    step: str,
-    outage: str,
+    world: World, wire: Wire, monkeypatch: pytest.MonkeyPatch, *, name: str, step: str, outage: str
 ) -> None:
     world.begin(name)
     monkeypatch.setenv("DATABASE_URL", url_of(wire.url, "project"))

@@ -22,15 +22,7 @@ from tests.oracle.days import week
 from tests.oracle.events import CATALOGUE
 from tests.support import api, model_rows, plain_fields, sample_events
 from tests.support.api import QUERY, Api, select_all
-from tests.support.event_logs import (
-    ITEMS,
-    LEARNERS,
-    SESSIONS,
-    Disturbance,
-    Log,
-    disturbances,
-    logs,
-)
+from tests.support.event_logs import ITEMS, LEARNERS, SESSIONS, Disturbance, Log, disturbances, logs
 from tests.support.postgres_servers import Server, url_of
 from tests.support.stage import Stage, append
 
@@ -219,10 +211,7 @@ def _is_listed(
 
 
 def _items(
-    world: oracle.World,
-    user: str,
-    passes: Callable[[str, oracle.Row], bool],
-    order: str = "RECENT",
+    world: oracle.World, user: str, passes: Callable[[str, oracle.Row], bool], order: str = "RECENT"
 ) -> Json:
     stats = oracle.item_stats(world, user)
     rows = {

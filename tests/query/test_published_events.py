@@ -29,13 +29,7 @@ from progress.local import ports, readiness
 from progress.projections.projector import Projector
 from progress.query.graphql import published_events
 from tests.conftest import Store
-from tests.support import (
-    api,
-    http_servers,
-    recent_events,
-    sample_events,
-    subscription_client,
-)
+from tests.support import api, http_servers, recent_events, sample_events, subscription_client
 from tests.support.api import Api, Body
 from tests.support.fake_publisher import FakePublisher
 from tests.support.http_client import fetch_json
@@ -188,10 +182,7 @@ def open_served_world(store: Store, sent: FakePublisher) -> Iterator[World]:
 
 @pytest.fixture(params=["redis", "table", pytest.param("serve", marks=pytest.mark.exhaustive)])
 def world(
-    request: pytest.FixtureRequest,
-    store: Store,
-    fake_publisher: FakePublisher,
-    patient_redis: str,
+    request: pytest.FixtureRequest, store: Store, fake_publisher: FakePublisher, patient_redis: str
 ) -> Iterator[World]:
     """The world; it holds the announced events in Redis or, without Redis, in a table."""
     url = patient_redis if request.param == "redis" else None
@@ -553,9 +544,7 @@ def test_all_waits_of_a_request_end_before_its_deadline(
 
 
 def test_the_topic_may_be_in_another_project(store: Store, fake_publisher: FakePublisher) -> None:
-    options = {
-        "user_events_topic": "projects/other/topics/accounts",
-    }
+    options = {"user_events_topic": "projects/other/topics/accounts"}
     with open_world(store, fake_publisher, None, **options) as world:
         assert world.set_goal(world.add_learner(), 3)["counted"]
         assert [sent.topic for sent in fake_publisher.requests] == [options["user_events_topic"]]

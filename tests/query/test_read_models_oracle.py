@@ -16,13 +16,7 @@ from hypothesis import strategies as st
 from progress.query.live.sources import Learners
 from progress.query.read_models import groups, rows
 from progress.query.read_models.groups import ItemDifficulty, LearnerOrder, LearnerWeek
-from progress.query.read_models.rows import (
-    CefrLevel,
-    Domain,
-    ItemOrder,
-    PeriodLength,
-    Retention,
-)
+from progress.query.read_models.rows import CefrLevel, Domain, ItemOrder, PeriodLength, Retention
 from tests import oracle
 from tests.oracle.events import CARD, CATALOGUE, MEMBERSHIPS, SETTINGS_ASIDE
 from tests.support import model_rows

@@ -9,14 +9,7 @@ import pytest
 from progress.adapters import startup
 from progress.recovery import buckets
 from tests.support import terraform
-from tests.support.cloud_run import (
-    container,
-    only,
-    plain_settings,
-    secret_ids,
-    template,
-    templates,
-)
+from tests.support.cloud_run import container, only, plain_settings, secret_ids, template, templates
 from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Values, find_attributes

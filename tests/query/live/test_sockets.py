@@ -21,23 +21,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from progress.local import ports, readiness
 from tests.conftest import Store
-from tests.support import (
-    api,
-    function_process,
-    node,
-    subscription_client,
-    token_issuer,
-)
+from tests.support import api, function_process, node, subscription_client, token_issuer
 from tests.support.http_client import fetch_json
 from tests.support.recent_events import of
 from tests.support.socket_client import OpenSocket, RawSocket, Socket, frame
-from tests.support.subscription_client import (
-    PROGRESS,
-    STREAK,
-    LessonRecorder,
-    Serve,
-    Subscribe,
-)
+from tests.support.subscription_client import PROGRESS, STREAK, LessonRecorder, Serve, Subscribe
 
 CURRENT = "{ streak { current } }"
 TYPENAME = "{ __typename }"
@@ -565,10 +553,7 @@ def test_shutdown_closes_all_sockets_although_a_client_does_not_read(
     serve: Serve, open_socket: OpenSocket
 ) -> None:
     # The server waits so long for a client: here, from the full buffer on, and again at the end.
-    with (
-        serve(server="stall_s=5") as function,
-        closing(RawSocket(function.port, "bob")) as idle,
-    ):
+    with serve(server="stall_s=5") as function, closing(RawSocket(function.port, "bob")) as idle:
         sockets = [open_socket(function.port) for _ in range(3)]
         for socket in sockets:
             socket.subscribe("1", STREAK)
