@@ -423,7 +423,8 @@ BEGIN
             index_in_message, event_id, event_type, reason, payload, attributes, indexes, owners, published_at, poster)
         SELECT r.kind, r.source ->> 'topic', r.source ->> 'subscription',
             r.source ->> 'message_id', r.index, r.event_id, r.event_type, r.reason,
-            coalesce('[' || array_to_string(r.texts, ',') || ']', r.payload), r.attributes, r.indexes, event_store.stored_owners(r.owners), (r.source ->> 'published_at')::timestamptz,
+            coalesce('[' || array_to_string(r.texts, ',') || ']', r.payload), r.attributes,
+            r.indexes, event_store.stored_owners(r.owners), (r.source ->> 'published_at')::timestamptz,
             encode(event_store.erasure_digest(r.source ->> 'poster'), 'hex')
         FROM rejected r WHERE r.stored_in IS NULL
         ORDER BY r.n
