@@ -50,9 +50,21 @@ _RUNS = [
     ("", "progress.refused()", _FIRST),
     ("", "progress.flush()", _NEITHER),
 ]
+_LOAD = """const { Progress, indexedDBStorage } = require("learner-progress");
+console.log(typeof require("learner-progress/package.json"), typeof Progress);
+delete globalThis.navigator; // as in Node 20
+const storage = indexedDBStorage("answers");
+storage.load().then(() => console.log("loads"), () => console.log("rejects"));
+"""
 # What the code of the README takes from its app.
 _SURROUNDINGS = """declare const url: string;
 declare const user: { uid: string; getIdToken(fresh?: boolean): Promise<string> };
+"""
+_HIDING = """declare const client: import("learner-progress").Progress;
+declare const AppState: { addEventListener(type: "change", f: (state: string) => void): void };
+declare const self: {
+  addEventListener(type: "sync", f: (event: { waitUntil(it: unknown): void }) => void): void;
+};
 """
 _ASYNC_STORAGE = """declare module "@react-native-async-storage/async-storage" {
   const store: import("learner-progress").AsyncStore;
@@ -169,7 +181,8 @@ def test_the_code_of_the_readme_compiles_with_the_types_of_ts_fsrs(client_app: P
     (integration,) = (block for block in blocks if "ts-fsrs" in block)
     assert len(integration.strip().splitlines()) <= 8
     for number, block in enumerate(blocks):
-        (client_app / f"block{number}.ts").write_text(_SURROUNDINGS + block, encoding="utf-8")
+        given = _HIDING if "AppState" in block else _SURROUNDINGS
+        (client_app / f"block{number}.ts").write_text(given + block, encoding="utf-8")
     (client_app / "native.d.ts").write_text(_ASYNC_STORAGE, encoding="utf-8")
     packages = client_app / "node_modules"
     for name in ("ts-fsrs", "typescript", "@types", "undici-types"):
@@ -189,7 +202,7 @@ def test_the_code_of_the_readme_compiles_with_the_types_of_ts_fsrs(client_app: P
     node.run(client_app, "node", tsc, *options, "--types", "node", *files)
 
 
-def test_the_client_has_less_than_5_kb_and_no_dependencies(client_app: Path) -> None:
+def test_each_build_has_at_most_6_kb_and_no_dependencies(client_app: Path) -> None:
     package = client_app / "node_modules" / "learner-progress"
     described = json.loads((package / "package.json").read_text(encoding="utf-8"))
     assert "dependencies" not in described
@@ -198,5 +211,22 @@ def test_the_client_has_less_than_5_kb_and_no_dependencies(client_app: Path) -> 
     }
     esbuild = str(CLIENT / "node_modules" / "esbuild" / "bin" / "esbuild")
     options = ["--bundle", "--minify", "--format=esm"]
-    bundle = node.run(client_app, esbuild, *options, str(package / "dist" / "index.js"))
-    assert len(gzip.compress(bundle.encode(), 9)) < 5_000
+    for build in ("dist/index.js", "dist/cjs/index.js"):
+        bundle = node.run(client_app, esbuild, *options, str(package / build))
+        assert len(gzip.compress(bundle.encode(), 9)) < 6 * 1_024
+
+
+def test_commonjs_and_a_server_that_renders_a_page_can_load_the_client(client_app: Path) -> None:
+    (client_app / "load.cjs").write_text(_LOAD, encoding="utf-8")
+    assert node.run(client_app, "node", "load.cjs").split() == ["object", "function", "rejects"]
+
+
+@pytest.mark.parametrize("first", [1, 501])
+def test_no_fault_loses_an_event_or_sends_it_for_somebody_else(
+    client_app: Path, first: int
+) -> None:
+    printed = json.loads(
+        node.run(client_app, "node", "schedules.mjs", str(first), str(first + 499))
+    )
+    assert printed["found"] == {}
+    assert printed["seen"]["taken"] > 1_000

@@ -1,5 +1,7 @@
 // What the outbox keeps of an event, and the rule of a wrong clock.
 
+import { UUID } from "./ids.js";
+
 /** An event as the server takes it. */
 export interface ProgressEvent {
   event_id: string;
@@ -14,6 +16,7 @@ export interface Entry {
   run: string; // the run of the program that recorded the event
   wall: number; // the device's clock at that time, in ms
   tick: number; // a clock of this run that only runs forward, in ms; it may stand while the device sleeps
+  sub?: string; // the learner whose event it is; clients up to 0.3 write none
   moved?: number; // by how many ms the times were moved; once it is there, the event keeps its bytes
   reason?: string; // why the server refused the event
 }
@@ -26,6 +29,7 @@ export interface Clock {
 }
 
 const MINUTE = 60_000;
+const LAST_MS = 8.64e15; // of a Date
 
 /** Return by how many ms the device's clock has run faster than the forward clock since the entry was made. */
 export function gap(since: { wall: number; tick: number }, clock: Clock): number {
@@ -54,7 +58,7 @@ function difference(entry: Entry, clock: Clock): number {
 }
 
 function move(event: ProgressEvent, by: number): ProgressEvent {
-  const later = (time: string) => new Date(Date.parse(time) + by).toISOString();
+  const later = (time: string) => new Date(Math.min(Date.parse(time) + by, LAST_MS)).toISOString();
   const { due } = event.data;
   const data = typeof due === "string" && Date.parse(due) ? { ...event.data, due: later(due) } : event.data;
   return { ...event, occurred_at: later(event.occurred_at), data };
@@ -66,7 +70,7 @@ export function* batches(entries: Entry[], most: { events: number; bytes: number
   let bytes = 1;
   for (const entry of entries) {
     const size = byteLength(JSON.stringify(entry.event)) + 1; // a comma, or the last bracket
-    if (batch.length && (batch.length === most.events || bytes + size > most.bytes)) {
+    if (batch.length && (batch.length >= most.events || bytes + size > most.bytes)) {
       yield batch;
       [batch, bytes] = [[], 1];
     }
@@ -76,13 +80,22 @@ export function* batches(entries: Entry[], most: { events: number; bytes: number
   if (batch.length) yield batch;
 }
 
+/** Return the entry that a text of the storage holds, or undefined if it holds none of ours. */
+export function read(text: string): Entry | undefined {
+  try {
+    const entry = JSON.parse(text);
+    const { event, wall, tick, moved = 0, reason } = entry;
+    const numbers = [wall, tick, moved, Date.parse(event.occurred_at)];
+    if (!UUID.test(event.event_id) || !numbers.every(Number.isFinite) || !event.data) return undefined;
+    // Clients up to 0.3 took an answer of a proxy for the server's.
+    if (/^HTTP \d+$/.test(reason)) delete entry.reason;
+    return entry;
+  } catch {
+    return undefined;
+  }
+}
+
 // Not every React Native has TextEncoder.
 function byteLength(text: string): number {
   return encodeURIComponent(text).replace(/%../g, "x").length;
-}
-
-/** Return a random UUID. Pages without HTTPS and React Native have no crypto.randomUUID. */
-export function randomId(): string {
-  const random = (digit: string) => (+digit ^ (Math.random() * (16 >> (+digit / 4)))).toString(16);
-  return globalThis.crypto?.randomUUID?.() ?? "10000000-1000-4000-8000-100000000000".replace(/[018]/g, random);
 }

@@ -1,40 +1,21 @@
-import { batches, gap, randomId, settle, type Clock, type Entry, type ProgressEvent } from "./entry.js";
+import { batches, gap, read, settle, type Clock, type Entry, type ProgressEvent } from "./entry.js";
+import { randomId, readSub, toId } from "./ids.js";
+import { describe, iso, text, type Review, type ReviewLog, type ScheduledCard, type Time } from "./review.js";
 import type { Storage } from "./storages.js";
-
-type Time = Date | string | number;
-
-/** One answer, and when the item is asked again: `due` or `intervalDays`. */
-export interface Review {
-  itemId: string;
-  rating: number; // 1 again, 2 hard, 3 good, 4 easy
-  due?: Time;
-  intervalDays?: number;
-  at?: Time; // now, if omitted
-  durationMs?: number | undefined;
-  sessionId?: string | undefined;
-}
-
-/** A card of ts-fsrs after the review, and the item that it asks. */
-export interface ScheduledCard {
-  itemId: string;
-  due: Time;
-  scheduled_days: number;
-  durationMs?: number | undefined;
-  sessionId?: string | undefined;
-}
-
-/** What ts-fsrs says of a review. */
-export interface ReviewLog {
-  rating: number;
-  review: Time;
-}
 
 export interface Options {
   url: string; // the origin of the GraphQL API
+  learner?: string | null | undefined; // whose events these are: the `sub` of the learner's tokens
   token: (fresh: boolean) => string | Promise<string>; // fresh: the server did not accept the last one
   storage: Storage;
   delayMs?: number; // from an event to the send; Infinity: only flush() sends
   onError?: (error: Error) => void; // told why events wait
+}
+
+/** When an event happened, and an id of the app's own: what is sent again with the same id counts once. */
+export interface RecordOptions {
+  at?: Time | undefined; // now, if omitted
+  id?: string | undefined; // a UUID, or any other text, which becomes one
 }
 
 /** How many events a flush delivered, how many the server refused, and how many still wait. */
@@ -54,23 +35,26 @@ export class PostsAreOff extends Error {
   override name = "PostsAreOff";
 }
 
-/** Everything stays; try again after so many ms. */
+/** Everything stays; try again after so many ms, or soon. */
 class Waits extends Error {
-  constructor(message: string, readonly afterMs = 0) {
+  constructor(message: string, readonly afterMs = 0, readonly isSoon = false) {
     super(message);
   }
 }
 
 interface Answer {
-  status: number;
+  status: number; // 0: a redirect
   text: string;
   retryMs: number;
+  isOurs: boolean; // it has our header, or a sentence of a server up to 0.3, which has no header
 }
 
 const OFF = "learners may not post events here"; // the server's sentence
+const SENTENCES = /^expected (JSON|UTF-8|at most|a body of)/;
 const BATCH = { events: 500, bytes: 800_000 };
 const KEEPALIVE = { events: 500, bytes: 60_000 }; // browsers allow 64 KiB
 const SLOW_MS = 5_000;
+const SOON_MS = 1_000;
 const TIMEOUT_MS = 60_000;
 const LONGEST_BACKOFF_MS = 300_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
@@ -79,12 +63,19 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 export class Progress {
   readonly #options: Options;
   readonly #url: string;
+  readonly #learner: string | undefined;
   readonly #run = randomId();
   readonly #stop = new AbortController();
   readonly #final = new Map<string, Entry>(); // events of this run with final times, not yet delivered
+  readonly #held = new Map<string, Entry>(); // what the storage did not take
+  #gone = new Set<string>(); // events that are done, and that the storage may still list
+  readonly #done = new Set<string>(); // in this pass: events that were sent, and errors that were told
   #last: Promise<unknown> = Promise.resolve();
   #clock: Clock | undefined; // as last measured
+  #fault: Error | undefined; // because of which something waits after the pass
   #bearer: string | undefined;
+  #sub: string | undefined; // of the last token, if it can be read
+  #most = BATCH; // of the next batch
   #timer: ReturnType<typeof setTimeout> | undefined;
   #sendsLast = false;
   #failures = 0;
@@ -94,6 +85,7 @@ export class Progress {
   constructor(options: Options) {
     this.#options = options;
     this.#url = options.url.replace(/\/+$/, "");
+    this.#learner = options.learner == null ? undefined : text("learner", options.learner);
     this.#delay = options.delayMs ?? 2_000;
     const { signal } = this.#stop;
     const listen: typeof addEventListener | undefined = globalThis.addEventListener; // React Native has none
@@ -104,27 +96,19 @@ export class Progress {
   }
 
   /** Record a review: ts-fsrs's card after it, with `itemId`, and its log; or one object. Return the event's id. */
-  reviewed(card: ScheduledCard, log: ReviewLog): Promise<string>;
-  reviewed(review: Review): Promise<string>;
-  async reviewed(card: Review | ScheduledCard, log?: ReviewLog): Promise<string> {
-    const review = log ? { ...(card as ScheduledCard), rating: log.rating, at: log.review } : (card as Review);
-    const data = {
-      item_id: review.itemId,
-      rating: review.rating,
-      due: review.due === undefined ? undefined : iso(review.due),
-      interval_days: "scheduled_days" in review ? review.scheduled_days : (review as Review).intervalDays,
-      duration_ms: review.durationMs,
-      session_id: review.sessionId,
-    };
-    return this.#add("CardReviewed", data, review.at);
+  reviewed(card: ScheduledCard, log: ReviewLog, options?: RecordOptions): Promise<string>;
+  reviewed(review: Review, log?: undefined, options?: RecordOptions): Promise<string>;
+  async reviewed(card: Review | ScheduledCard, log?: ReviewLog, { at, id }: RecordOptions = {}): Promise<string> {
+    const [field, given] = log && at == null ? ["review", log.review] : ["at", at ?? (card as Review).at];
+    return this.#add("CardReviewed", describe(card, log), given, id, field);
   }
 
   /** Record another event that learners may post. Return its id. */
-  async record(type: string, data: Record<string, unknown> = {}): Promise<string> {
-    return this.#add(type, data);
+  async record(type: string, data: Record<string, unknown> = {}, { at, id }: RecordOptions = {}): Promise<string> {
+    return this.#add(text("type", type), data, at, id);
   }
 
-  /** Send what waits. Rejects only if the server takes no posts, or the storage fails. */
+  /** Send what waits. Rejects only if the server takes no posts, or the storage cannot be read. */
   flush(): Promise<Flushed> {
     const pass = () => this.#pass();
     const flushed = this.#last.then(() => (this.#options.storage.lock ?? ((run) => run()))(pass));
@@ -132,16 +116,20 @@ export class Progress {
     return flushed;
   }
 
+  /** Return how many events wait, without sending any. */
+  async waiting(): Promise<number> {
+    return (await this.#load()).filter((entry) => entry.reason === undefined && this.#isShown(entry)).length;
+  }
+
   /** Return the events that the server refused, with its reasons. */
   async refused(): Promise<Refused[]> {
-    const entries = await this.#load();
-    return entries.flatMap(({ event, reason }) => (reason === undefined ? [] : [{ event, reason }]));
+    return (await this.#load()).filter(this.#isShown).flatMap(({ event, reason }) => (reason === undefined ? [] : [{ event, reason }]));
   }
 
   /** Send a refused event again, with other data if given. */
   async retry(eventId: string, data?: Record<string, unknown>): Promise<void> {
-    const found = (await this.#load()).find(({ event, reason }) => event.event_id === eventId && reason !== undefined);
-    if (!found) throw new Error(`no refused event has the id ${eventId}`);
+    const found = await this.#get(eventId);
+    if (found?.reason === undefined) throw new Error(`no refused event has the id ${eventId}`);
     const { reason, moved, ...entry } = found;
     const event = { ...entry.event, data: data ?? entry.event.data };
     // Times that were moved stay; others may still be wrong.
@@ -152,6 +140,7 @@ export class Progress {
   /** Drop an event. Nothing else drops one. */
   async discard(eventId: string): Promise<void> {
     await this.#last; // a flush that has it in hand would write it again
+    await this.#get(eventId);
     await this.#remove([eventId]);
   }
 
@@ -161,10 +150,11 @@ export class Progress {
     clearTimeout(this.#timer);
   }
 
-  async #add(type: string, data: Record<string, unknown>, at?: Time): Promise<string> {
+  async #add(type: string, given: Record<string, unknown>, at?: Time, id?: string, field = "at"): Promise<string> {
     const clock = { wall: Date.now(), tick: performance.now() };
-    const event = { event_id: randomId(), event_type: type, occurred_at: iso(at ?? clock.wall), data };
-    let entry: Entry = JSON.parse(JSON.stringify({ event, run: this.#run, ...clock }));
+    const event_id = id === undefined ? randomId() : toId(text("id", id));
+    const event = { event_id, event_type: type, occurred_at: iso(field, at ?? clock.wall), data: given ?? {} };
+    let entry: Entry = JSON.parse(JSON.stringify({ event, run: this.#run, ...clock, sub: this.#learner }));
     // While the device's clock runs as it did when it was measured, the times are final at once.
     const known = this.#clock;
     if (known && Math.abs(gap(known, { ...clock, server: 0 })) <= 1_000) {
@@ -172,29 +162,79 @@ export class Progress {
     }
     await this.#save([entry]);
     this.#plan(this.#delay);
-    return event.event_id;
+    return event_id;
   }
 
   async #pass(): Promise<Flushed> {
     const counts = { accepted: 0, refused: 0, waiting: 0 };
-    let waiting = await this.#waiting();
-    if (!waiting.length || performance.now() < this.#notBefore) return { ...counts, waiting: waiting.length };
+    this.#fault = undefined;
+    this.#done.clear();
     try {
-      await this.#measure();
-      for (; waiting.length; waiting = await this.#waiting()) {
-        for (const batch of batches(waiting, BATCH)) await this.#deliver(await this.#settle(batch), counts);
+      let waiting = await this.#find(counts);
+      if (this.#held.size) await this.#save([...this.#held.values()]);
+      if (waiting.length && performance.now() >= this.#notBefore) {
+        await this.#measure();
+        for (; waiting.length; waiting = await this.#find(counts)) await this.#send(waiting, counts);
       }
     } catch (error) {
-      this.#options.onError?.(error as Error);
-      if (error instanceof PostsAreOff) this.#delay = Infinity;
-      if (!(error instanceof Waits)) throw error;
-      if (error.afterMs) this.#notBefore = performance.now() + error.afterMs;
-      const backoff = Math.min(LONGEST_BACKOFF_MS, 1_000 * 2 ** this.#failures++);
-      this.#plan(error.afterMs + backoff * (0.5 + Math.random() / 2), true);
-      waiting = await this.#waiting();
+      this.#fail(error);
+      await this.#find(counts);
     }
-    return { ...counts, waiting: waiting.length };
+    const fault = this.#fault as Error | undefined; // set meanwhile
+    if (fault) {
+      const { afterMs = 0, isSoon } = fault as Partial<Waits>;
+      const backoff = Math.min(LONGEST_BACKOFF_MS, 1_000 * 2 ** this.#failures++) * (0.5 + Math.random() / 2);
+      this.#notBefore = performance.now() + afterMs;
+      if (fault instanceof PostsAreOff) this.#delay = Infinity;
+      this.#plan(isSoon ? SOON_MS : afterMs + backoff, true);
+      if (!(fault instanceof Waits)) throw fault;
+    }
+    return counts;
   }
+
+  /** Tell a fault, which lets something wait, and keep the one that says when the next pass comes. */
+  #fail(error: any): void {
+    this.#tellOnce(error);
+    if (!this.#fault || error.isSoon || !(error instanceof Waits)) this.#fault = error;
+  }
+
+  /** Return what waits and was not sent in this pass. */
+  async #find(counts: Flushed): Promise<Entry[]> {
+    const entries = await this.#load(this.#tellOnce).catch((error) => (this.#fail(error), [...this.#held.values()]));
+    if (this.#gone.size) {
+      this.#tellOnce(new Error("the storage lists what was removed"));
+      await this.#options.storage.remove([...this.#gone]).catch(this.#tellOnce);
+    }
+    const waiting = entries.filter(({ reason }) => reason === undefined);
+    counts.waiting = waiting.filter(this.#isShown).length;
+    return waiting.filter(({ event }) => !this.#done.has(event.event_id));
+  }
+
+  async #send(waiting: Entry[], counts: Flushed): Promise<void> {
+    for (const { event } of waiting) this.#done.add(event.event_id);
+    await this.#authorize(false);
+    const sub = this.#learner ?? this.#sub;
+    const owned = waiting.map((entry) => (sub === undefined || entry.sub !== undefined ? entry : { ...entry, sub }));
+    const settled = this.#own(owned).map((entry) => settle(entry, this.#run, this.#clock));
+    const before = new Set(waiting);
+    const changed = settled.filter((entry) => !before.has(entry));
+    if (changed.length) await this.#save(changed);
+    for (const batch of batches(settled, this.#most)) await this.#deliver(batch, counts);
+  }
+
+  /** Return the entries that may be sent with this token, and tell that others wait. */
+  #own(entries: Entry[]): Entry[] {
+    const own = entries.filter(this.#maySend);
+    if (own.length < entries.length) this.#fail(new Waits("events wait: the token is another learner's"));
+    return own;
+  }
+
+  #maySend = ({ sub }: Entry): boolean =>
+    sub === (this.#learner ?? sub) && sub === (this.#sub ?? sub);
+
+  /** Return whether calls name the entry: it is this learner's, or nobody's yet. */
+  #isShown = ({ sub }: Entry): boolean =>
+    sub === undefined || sub === (this.#learner ?? this.#sub ?? sub);
 
   /** Read the server's clock. Fails, as a send would, if no server of ours answers. */
   async #measure(): Promise<void> {
@@ -207,51 +247,54 @@ export class Progress {
     this.#clock = took > SLOW_MS ? undefined : { ...clock, server: server + took / 2 };
   }
 
-  async #settle(batch: Entry[]): Promise<Entry[]> {
-    const settled = batch.map((entry) => settle(entry, this.#run, this.#clock));
-    const changed = settled.filter((entry, index) => entry !== batch[index]);
-    if (changed.length) await this.#save(changed);
-    return settled;
-  }
-
-  async #deliver(batch: Entry[], counts: Flushed, fresh = false): Promise<void> {
-    if (this.#stop.signal.aborted) throw new Waits("closed");
-    this.#bearer = await this.#token(fresh);
-    const answer = await this.#post(batch, this.#bearer);
+  /** Post a batch, each event at most twice in a pass. `again`: it was posted in this pass, with others or an old token. */
+  async #deliver(entries: Entry[], counts: Flushed, again = false): Promise<void> {
+    const batch = this.#own(entries); // the token may have changed in this pass
+    if (!batch.length) return;
+    const answer = await this.#post(batch, this.#bearer!);
     const { status } = answer;
     const refused = refusals(answer, batch);
+    const isVerdict = answer.isOurs && (status === 400 || status === 413);
     if (refused) {
       await this.#take(batch, refused);
       counts.accepted += batch.length - refused.size;
       counts.refused += refused.size;
       this.#failures = this.#notBefore = 0;
-    } else if (status === 401 && !fresh) {
+      this.#most = BATCH;
+    } else if (status === 401 && !again) {
+      await this.#authorize(true);
       await this.#deliver(batch, counts, true);
     } else if (status === 403 && parse(answer.text)?.error === OFF) {
       throw new PostsAreOff(OFF);
-    } else if (status < 400 || status >= 500 || status === 401 || status === 429) {
-      throw waits("/events", answer);
-    } else if (batch.length > 1) {
-      const half = batch.length >> 1;
-      await this.#deliver(batch.slice(0, half), counts);
-      await this.#deliver(batch.slice(half), counts);
-    } else {
-      await this.#take(batch, new Map([[0, `HTTP ${status}`]]));
+    } else if (isVerdict && batch.length === 1) {
+      await this.#take(batch, new Map([[0, parse(answer.text).error]]));
       counts.refused += 1;
+    } else if (isVerdict && status === 400 && !again) {
+      const half = batch.length >> 1;
+      await this.#deliver(batch.slice(0, half), counts, true);
+      await this.#deliver(batch.slice(half), counts, true);
+    } else if (isVerdict || status === 413 || status === 408) {
+      // It is too large, or too slow. The next pass sends less at once.
+      this.#most = { events: Math.max(1, batch.length >> 1), bytes: this.#most.bytes >> 1 };
+      const error = waits("/events", answer, batch.length > 1);
+      if (status !== 400 && batch.length > 1) throw error;
+      this.#fail(error);
+    } else {
+      throw waits("/events", answer);
     }
   }
 
   /** Take a batch out of the outbox: refused events go to their list first, so that a kill loses none. */
   async #take(batch: Entry[], refused: Map<number, string>): Promise<void> {
-    const named = batch.flatMap((entry, index) => (refused.has(index) ? [{ ...entry, reason: refused.get(index)! }] : []));
+    const named = [...refused].map(([index, reason]) => ({ ...batch[index]!, reason }));
     if (named.length) await this.#save(named);
-    const gone = batch.filter((_, index) => !refused.has(index));
-    if (gone.length) await this.#remove(gone.map(({ event }) => event.event_id));
+    const gone = batch.filter((_, index) => !refused.has(index)).map(({ event }) => event.event_id);
+    if (gone.length) await this.#remove(gone).catch(this.#tell);
   }
 
   /** Send what can be sent at once while the page closes. Nothing depends on it: the next flush sends what is left. */
   #sendLast(): void {
-    const [batch] = batches([...this.#final.values()], KEEPALIVE);
+    const [batch] = batches([...this.#final.values()].filter(this.#maySend), KEEPALIVE);
     if (!batch || !this.#bearer || this.#sendsLast || performance.now() < this.#notBefore) return;
     this.#sendsLast = true;
     const finish = async (answer: Answer) => {
@@ -264,9 +307,12 @@ export class Progress {
     this.#post(batch, this.#bearer, true).then(finish).then(end, end);
   }
 
-  async #token(fresh: boolean): Promise<string> {
+  async #authorize(fresh: boolean): Promise<void> {
     try {
-      return await this.#options.token(fresh);
+      const bearer = await this.#options.token(fresh);
+      // If the client was closed meanwhile, the token may be that of whoever signed in next.
+      if (this.#stop.signal.aborted) throw "closed";
+      [this.#bearer, this.#sub] = [bearer, readSub(bearer)];
     } catch (error) {
       throw new Waits(`no token: ${error}`);
     }
@@ -279,15 +325,22 @@ export class Progress {
   }
 
   async #ask(path: string, init: RequestInit): Promise<Answer> {
+    if (this.#stop.signal.aborted) throw new Waits("closed");
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(), TIMEOUT_MS);
     try {
-      const response = await fetch(this.#url + path, { ...init, signal: abort.signal });
-      const retryAfter = response.headers.get("retry-after") ?? "0";
-      const retryMs = +retryAfter * 1_000 || Date.parse(retryAfter) - Date.now() || 0;
-      return { status: response.status, text: await response.text(), retryMs: Math.max(0, retryMs) };
+      const response = await fetch(this.#url + path, { redirect: "manual", ...init, signal: abort.signal });
+      const { status, headers } = response;
+      const retryAfter = headers.get("retry-after") ?? "0";
+      const retryMs = Math.max(0, +retryAfter * 1_000 || Date.parse(retryAfter) - Date.now() || 0);
+      const text = await response.text();
+      const error = parse(text)?.error;
+      const isOurs = typeof error === "string" && (headers.get("progress-error") === "1" || SENTENCES.test(error));
+      return { status, text, retryMs, isOurs };
     } catch (error) {
-      throw new Waits(`${path}: ${error}`);
+      if (abort.signal.aborted) return { status: 408, text: "", retryMs: 0, isOurs: false };
+      const why = "(is the server up, and is this origin in its CORS_ORIGINS?)";
+      throw new Waits(`${path}: ${(error as Error).message} ${why}`);
     } finally {
       clearTimeout(timer);
     }
@@ -299,34 +352,70 @@ export class Progress {
     clearTimeout(this.#timer);
     const flush = () => {
       this.#timer = undefined;
-      this.flush().catch(() => {});
+      this.flush().catch(() => this.#plan(LONGEST_BACKOFF_MS));
     };
     this.#timer = setTimeout(flush, Math.min(afterMs, LONGEST_TIMER_MS));
     (this.#timer as { unref?: () => void }).unref?.(); // Node ends when the program does
   }
 
-  async #load(): Promise<Entry[]> {
-    const entries: Entry[] = (await this.#options.storage.load()).map((text) => JSON.parse(text));
-    return entries.sort((one, other) => one.wall - other.wall || one.tick - other.tick);
+  /** Tell an error. What the app makes of it stops no send. */
+  readonly #tell = (error: Error): void => {
+    try {
+      this.#options.onError?.(error);
+    } catch {}
+  };
+
+  readonly #tellOnce = (error: Error): void => {
+    if (!this.#done.has(error.message)) this.#tell(error);
+    this.#done.add(error.message);
+  };
+
+  async #load(tell?: (error: Error) => void): Promise<Entry[]> {
+    const entries = new Map<string, Entry>();
+    const gone = new Set<string>();
+    for (const text of await this.#options.storage.load()) {
+      const entry = read(text);
+      if (!entry) tell?.(new Error(`the storage has what is no event: ${text}`.slice(0, 120)));
+      else if (this.#gone.has(entry.event.event_id)) gone.add(entry.event.event_id);
+      else entries.set(entry.event.event_id, entry);
+    }
+    this.#gone = gone;
+    for (const [id, entry] of this.#held) entries.set(id, entry);
+    return [...entries.values()].sort((one, other) => one.wall - other.wall || one.tick - other.tick);
   }
 
-  async #waiting(): Promise<Entry[]> {
-    return (await this.#load()).filter(({ reason }) => reason === undefined);
+  async #get(eventId: string): Promise<Entry | undefined> {
+    const found = (await this.#load()).find(({ event }) => event.event_id === eventId);
+    if (found && !this.#isShown(found)) throw new Error(`${eventId} is another learner's`);
+    return found;
   }
 
+  /** Save the entries or, if the storage fails, hold them in memory. */
   async #save(entries: Entry[]): Promise<void> {
-    const texts = entries.map((entry) => [entry.event.event_id, JSON.stringify(entry)]);
-    await this.#options.storage.save(Object.fromEntries(texts));
+    const texts: Record<string, string> = {};
     for (const entry of entries) {
       const { event, run, moved, reason } = entry;
+      texts[event.event_id] = JSON.stringify(entry);
+      this.#gone.delete(event.event_id);
       if (run === this.#run && moved !== undefined && reason === undefined) this.#final.set(event.event_id, entry);
       else this.#final.delete(event.event_id);
+    }
+    try {
+      await this.#options.storage.save(texts);
+      for (const id in texts) this.#held.delete(id);
+    } catch (error) {
+      this.#tell(error as Error);
+      for (const entry of entries) this.#held.set(entry.event.event_id, entry);
     }
   }
 
   async #remove(ids: string[]): Promise<void> {
+    for (const id of ids) {
+      this.#final.delete(id);
+      this.#held.delete(id);
+      this.#gone.add(id);
+    }
     await this.#options.storage.remove(ids);
-    for (const id of ids) this.#final.delete(id);
   }
 }
 
@@ -339,8 +428,9 @@ function refusals({ status, text }: Answer, batch: Entry[]): Map<number, string>
   return named && answer.accepted + refused.size === batch.length ? refused : undefined;
 }
 
-function waits(path: string, { status, retryMs }: Answer): Waits {
-  return new Waits(`${path} answered ${status}`, retryMs);
+/** Say what stands at the address. */
+function waits(path: string, { status, text, retryMs }: Answer, isSoon = false): Waits {
+  return new Waits(`${path} answered ${status || "a redirect"} ${text.slice(0, 80)}`, retryMs, isSoon);
 }
 
 function parse(text: string): any {
@@ -349,8 +439,4 @@ function parse(text: string): any {
   } catch {
     return undefined;
   }
-}
-
-function iso(time: Time): string {
-  return new Date(time).toISOString();
 }

@@ -1,3 +1,5 @@
+import { UUID } from "./ids.js";
+
 /** Lets one flush at a time run, among all that share the storage. */
 export type Lock = <T>(flush: () => Promise<T>) => Promise<T>;
 
@@ -22,8 +24,11 @@ export function indexedDBStorage(name: string): Storage {
   // After a kill in the middle of a write, Chromium may take a bucket's databases for damaged, and deletes them all. So
   // another bucket has a copy: if the first database is new, it begins with what the second has; otherwise it decides.
   // Where there are no buckets or no locks, or the copy fails, the first is all there is.
-  const { locks, storageBuckets: buckets } = navigator as any; // TypeScript does not know them yet
-  const bucket = locks && buckets?.open("learner-progress").then((it: any) => it.indexedDB).catch(() => undefined);
+  let bucket: Promise<IDBFactory | undefined> | undefined;
+  const openBucket = () => {
+    const { locks, storageBuckets: buckets } = navigator as any; // TypeScript does not know them yet
+    return locks && buckets?.open("learner-progress").then((it: any) => it.indexedDB).catch(() => undefined);
+  };
   // A browser may close an idle connection, so each call opens its own. Without `texts`, it creates no database.
   const open = (factory: IDBFactory, texts?: Texts) =>
     new Promise<IDBDatabase>((resolve, reject) => {
@@ -52,7 +57,7 @@ export function indexedDBStorage(name: string): Storage {
   };
   // One call at a time, of all tabs and outboxes, uses the two in turn, so a kill meets at most one write.
   const call = async <T>(use: (first: Run, second: Run) => Promise<T>): Promise<T> => {
-    const copy: IDBFactory | undefined = await bucket;
+    const copy = await (bucket ??= openBucket());
     if (!copy) return use((work) => run(open(indexedDB, NONE), work), async () => NONE);
     const second: Run = (work) => run(open(copy, NONE), work).catch(() => NONE);
     const restore = async () => open(indexedDB, await second(read));
@@ -80,7 +85,8 @@ export function indexedDBStorage(name: string): Storage {
         await second(work); // first, so that nothing that was removed is restored
         await first(work);
       }),
-    lock: navigator.locks && (async (flush) => navigator.locks.request(`learner-progress:${name}`, flush)),
+    // A page without HTTPS has no locks.
+    lock: async (flush) => navigator.locks?.request(`learner-progress:${name}`, flush) ?? flush(),
   };
 }
 
@@ -94,9 +100,10 @@ export function fileStorage(path: string): Storage {
       const texts: string[] = [];
       for (const name of await fs.readdir(path)) {
         if (!name.endsWith(".json")) continue;
-        // Another process may have removed the file.
-        const text = await fs.readFile(`${path}/${name}`, "utf8").catch(ignore("ENOENT"));
-        if (text) texts.push(text);
+        // Another process may have removed the file. What cannot be read is told as a text that is no event.
+        const told = (error: NodeJS.ErrnoException) => (error.code === "ENOENT" ? undefined : `${error}`);
+        const text = await fs.readFile(`${path}/${name}`, "utf8").catch(told);
+        if (text !== undefined) texts.push(text);
       }
       return texts;
     },
@@ -131,13 +138,14 @@ export interface AsyncStore {
   removeItem(key: string): Promise<void>;
 }
 
-/** Keep the events in React Native's AsyncStorage, under keys that begin with the name. */
+/** Keep the events in React Native's AsyncStorage. A key is the name, a colon and an event's id. */
 export function asyncStorage(store: AsyncStore, options: { name?: string; lock?: Lock } = {}): Storage {
   const prefix = `${options.name ?? "learner-progress"}:`;
   return {
     async load() {
-      const keys = (await store.getAllKeys()).filter((key) => key.startsWith(prefix));
-      const texts = await Promise.all(keys.map((key) => store.getItem(key)));
+      const isOurs = (key: string) => key.startsWith(prefix) && UUID.test(key.slice(prefix.length));
+      const keys = (await store.getAllKeys()).filter(isOurs);
+      const texts = await Promise.all(keys.map((key) => store.getItem(key).catch((error) => `${key}: ${error}`)));
       return texts.filter((text) => text !== null);
     },
     async save(texts) {

@@ -5,21 +5,25 @@ const real = { fetch, setTimeout, clearTimeout, date: Date.now, tick: performanc
 
 /** Run one vector over the storage that `open` opens; return what happened in the form of the vector. */
 export async function run(vector, { Progress }, open) {
-  const world = { wall: 0, tick: 0, ids: [], answers: [], requests: [], timers: new Map(), killAt: undefined };
+  const world = { wall: 0, tick: 0, ids: [], answers: [], requests: [], timers: new Map(), told: 0, learner: vector.learner };
   const replaced = fake(world);
   try {
     let program = start(vector, Progress, open, world);
     const steps = [];
     for (const step of vector.steps) {
       const [[name, value]] = Object.entries(step);
-      if (name === "kill") program = start(vector, Progress, open, world);
-      const result = await STEPS[name](value, world, program.progress, () => start(vector, Progress, open, world));
+      if (name === "kill") {
+        Object.assign(world, value);
+        program = start(vector, Progress, open, world);
+      }
+      const another = () => start(vector, Progress, open, world);
+      const result = await STEPS[name](value, world, program.progress, another, open());
       if (result === KILLED) program = start(vector, Progress, open, world);
       steps.push(result === undefined ? step : { [name]: result === KILLED ? "killed" : result });
     }
-    const outbox = (await open().load()).map((text) => JSON.parse(text));
+    const outbox = (await open().load()).filter((text) => text !== world.damaged).map((text) => JSON.parse(text));
     outbox.sort((one, other) => one.wall - other.wall || one.tick - other.tick);
-    const kept = outbox.map(({ event, moved, reason }) => ({ event, moved, reason }));
+    const kept = outbox.map(({ event, sub, moved, reason }) => ({ event, sub, moved, reason }));
     return JSON.parse(JSON.stringify({ steps, requests: world.requests, outbox: brief(kept, "event") }));
   } finally {
     replaced.undo();
@@ -34,18 +38,29 @@ const STEPS = {
   answers: (answers, world) => void world.answers.push(...answers),
   kill: () => undefined,
   killBefore: (call, world) => void (world.killAt = call),
-  async record({ ids, type, data, pad = 0 }, world, progress) {
+  signIn: (sub, world) => void (world.sub = sub),
+  fails: (call, world) => void (world.failing = call),
+  damage: (text, world, progress, another, storage) =>
+    storage.save({ "00000000-0000-4000-8000-0000000000ff": (world.damaged = text) }),
+  async record({ ids, type, data, pad = 0, options }, world, progress) {
     for (const id of expand(ids)) {
       world.ids = [id];
-      await progress.record(type, pad ? { ...data, pad: "é".repeat(pad) } : data);
+      await progress.record(type, pad ? { ...data, pad: "é".repeat(pad) } : data, options);
       world.tick += 1;
     }
   },
-  async reviewed({ ids, review, log }, world, progress) {
+  async reviewed({ ids, review, log, options }, world, progress) {
     world.ids = [...ids];
-    await progress.reviewed(...(log ? [review, log] : [review]));
+    await progress.reviewed(review, log, options);
     world.tick += 1;
   },
+  async never(call, world, progress) {
+    const { review, log, options } = call;
+    const error = await progress.reviewed(review, log, options).then(() => undefined, ({ message }) => message);
+    return { ...call, field: error?.split(":")[0] };
+  },
+  waiting: (_, world, progress) => progress.waiting(),
+  told: (_, world) => world.told,
   async flush(_, world, progress) {
     const killed = new Promise((resolve) => (world.kill = () => resolve(KILLED)));
     return await Promise.race([progress.flush().catch((error) => `${error}`), killed]);
@@ -54,6 +69,17 @@ const STEPS = {
     const other = another().progress;
     world.meet = meeting(); // each request waits for the other's, so neither finds the outbox emptied
     return await Promise.all([progress.flush(), other.flush()]).finally(() => (world.meet = undefined));
+  },
+  async closeInToken(_, world, progress) {
+    const flushed = new Promise((resolve) => {
+      world.meetToken = async () => {
+        progress.close();
+        world.sub = "ben"; // who signs in next
+        resolve(flushing);
+      };
+    });
+    const flushing = progress.flush();
+    return await flushed;
   },
   refused: async (_, world, progress) =>
     (await progress.refused()).map(({ event, reason }) => [event.event_id, reason]),
@@ -68,15 +94,24 @@ const STEPS = {
 function start(vector, Progress, open, world) {
   world.timers.clear();
   let tokens = 0;
-  const token = (fresh) => TOKENS[(tokens += fresh)];
+  const sign = (sub) => `e30.${btoa(unescape(encodeURIComponent(JSON.stringify({ sub }))))}.`;
+  const token = async (fresh) => {
+    await world.meetToken?.();
+    return world.sub ? sign((fresh && vector.fresh) || world.sub) : TOKENS[(tokens += fresh)];
+  };
   const storage = mortal(open(), world, vector.lock);
   const { delayMs = Infinity } = vector;
-  return { progress: new Progress({ url: "https://api.example/", token, storage, delayMs }) };
+  const onError = () => void world.told++;
+  const options = { url: "https://api.example/", learner: world.learner, token, storage, delayMs, onError };
+  const progress = new Progress(options);
+  world.close = () => progress.close();
+  return { progress };
 }
 
-// A storage that a kill cuts off: the call never happens, and the lock is free again.
+// A storage that fails, or that a kill cuts off: the call never happens, and the lock is free again.
 function mortal(storage, world, locks = true) {
-  const cut = (call) => (value) => {
+  const cut = (call) => async (value) => {
+    if (world.failing === call) throw new Error("the disk is full");
     if (world.killAt !== call) return storage[call](value);
     world.killAt = undefined;
     world.kill();
@@ -86,6 +121,12 @@ function mortal(storage, world, locks = true) {
   const released = (flush) => Promise.race([flush(), new Promise((resolve) => (world.release = resolve))]);
   const lock = locks && storage.lock ? (flush) => storage.lock(() => released(flush)) : undefined;
   return { load: cut("load"), save: cut("save"), remove: cut("remove"), lock };
+}
+
+// A token of a learner is shown by its `sub`.
+function show(token) {
+  const [, claims] = token.split(".");
+  return claims ? JSON.parse(decodeURIComponent(escape(atob(claims)))).sub : token;
 }
 
 function fake(world) {
@@ -98,11 +139,12 @@ function fake(world) {
   globalThis.clearTimeout = (id) => world.timers.delete(id);
   globalThis.fetch = async (url, { method = "GET", headers = {}, body }) => {
     const path = url.replace("https://api.example", "");
-    const request = body ? { method, path, token: headers.authorization.slice(7) } : { method, path };
+    const request = body ? { method, path, token: show(headers.authorization.slice(7)) } : { method, path };
     world.requests.push(body ? { ...request, ...brief(JSON.parse(body)) } : request);
     await world.meet?.();
     const answer = world.answers.shift() ?? { lost: true };
     STEPS.pass(answer.tookMs ?? 0, world);
+    if (answer.close) world.close();
     if (answer.kill) {
       world.kill();
       world.release?.();
