@@ -127,6 +127,13 @@ class RequestTooLarge(BadInput):
     status = 413
 
 
+class RequestTooSlow(RequestRejected):
+    """The body of a request has not arrived in time; the client sends it again."""
+
+    code = "UNAVAILABLE"
+    status = 408
+
+
 class QueryTooComplex(RequestRejected):
     """A document exceeds a limit; the message names the limit and the measured value."""
 

@@ -4,12 +4,14 @@ It takes pushes at / (at /learners those of learners' posts) and posts at /event
 `progress.ingest.group_commit` does the work.
 """
 
+import functools
 import sys
 from collections.abc import Callable
 
 import functions_framework
 from flask import Request, Response
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
 
 from progress import settings
 from progress.adapters import request_deadlines, startup
@@ -31,6 +33,8 @@ admission = Admission()
 learners = Admission(8 << 20, large_at_once=1, kept=1 << 20)  # what they post, which gives way
 group = GroupCommit(lambda: database.connect(env, name="ingest", timeout_s=15), wakeups.send)
 posters = post_request.Posters(env)
+for fault in (HTTPException, 500):
+    functions_framework.errorhandler(fault)(functools.partial(post_request.explain, admission))
 
 
 @functions_framework.http

@@ -12,6 +12,7 @@ import collections
 import contextlib
 import functools
 import io
+import json
 import re
 import selectors
 import socket
@@ -23,6 +24,7 @@ from typing import Any
 
 from flask import Request
 from functions_framework._http import gunicorn
+from gunicorn import util  # type: ignore[import-untyped] # no types
 from gunicorn.http.errors import (  # type: ignore[import-untyped] # no types
     LimitRequestHeaders,
     ParseException,
@@ -160,9 +162,20 @@ def limit(timeout_s: float = TIMEOUT_S) -> None:
     A connection is closed if its head has not arrived completely after `timeout_s` seconds.
     """
     HeadWorker.timeout_s = timeout_s
+    util.write_error = _write_error
     gunicorn.GunicornApplication = functools.partial(  # type: ignore[assignment,misc] # it is only called
         gunicorn.GunicornApplication, worker_class=HeadWorker, limit_request_line=_MAX_LINE_BYTES
     )
+
+
+def _write_error(client: socket.socket, status: int, reason: str, why: str) -> None:
+    """Write gunicorn's own response, such as that to a malformed head, as the function would."""
+    body = json.dumps({"error": why or reason}).encode()
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"Progress-Error: 1\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    util.write_nonblock(client, head.encode() + body)
 
 
 class Arrival:
@@ -175,6 +188,10 @@ class Arrival:
         self.size = size
         self.connection = connection
         self.is_refused = False
+
+    @property
+    def is_late(self) -> bool:
+        return self.deadline <= time.monotonic()
 
     def stop(self) -> None:
         """Shut down the receiving side, so that the thread that reads the body goes on."""
@@ -245,7 +262,7 @@ class BodyDeadline:
     def _stop_late(self) -> None:
         """Stop receiving the overdue bodies, and the slow bodies beyond the limits."""
         now = time.monotonic()
-        for arrival in [each for each in self._arriving if each.deadline <= now]:
+        for arrival in [each for each in self._arriving if each.is_late]:
             self._stop(arrival)
         slow = [each for each in self._arriving if each.began + _SLOW_S <= now]
         while (is_many := len(slow) > _MOST_SLOW) or (

@@ -27,6 +27,7 @@ _READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # Bytes per read.
 TURN_BYTES, _TURN_S = 16 << 10, 10.0  # a larger body waits so long for others
 _WAITING = 40  # such bodies at a time, so that threads are left for others
 _GIVE_WAY_S, _RECENT_S = 0.02, 10.0
+_BROKEN = (OSError, ParseException, ClientDisconnected)  # of a body that does not arrive whole
 
 _T = TypeVar("_T")
 Handler = Callable[[Request, bytearray, float], _T]  # takes the body and its arrival time
@@ -71,15 +72,12 @@ class Admission:
 
         429: the memory is exhausted, too many bodies are slow (BodyDeadline), too many large ones
         wait, or one for too long. 413: the body has more than `most` bytes. 405: the method is
-        neither POST nor GET (the health check). Raise ClientDisconnected (400) if the body is
-        incomplete, late or malformed.
+        neither POST nor GET (the health check). 408: the body is late or incomplete. 400: its
+        chunks are malformed.
         """
         arrived = time.monotonic()
         with _Reservation(self) as reservation:
-            try:
-                body = self._receive(request, reservation, most, sender)
-            except (OSError, ParseException) as error:
-                raise ClientDisconnected from error
+            body = self._receive(request, reservation, most, sender)
             if isinstance(body, int):
                 return body
             if request.method == "GET":
@@ -115,7 +113,7 @@ class Admission:
     def discard(self, request: Request) -> None:
         """Discard the rest of the body, within the deadline of bodies."""
         with (
-            contextlib.suppress(OSError, ParseException, ClientDisconnected),
+            contextlib.suppress(*_BROKEN),
             self._body_deadline.limit(request),
         ):
             while request.stream.read(_DISCARD_SIZE):
@@ -137,14 +135,16 @@ class Admission:
                     reservation.resize(0)
                     if arrival is not None:
                         arrival.size = 0
-                    while request.stream.read(_DISCARD_SIZE):
-                        pass
+                    with contextlib.suppress(*_BROKEN):
+                        while request.stream.read(_DISCARD_SIZE):
+                            pass
                 elif len(body) < (length or 0):
                     raise ClientDisconnected
-            except (OSError, ParseException, ClientDisconnected):
-                if arrival is None or not arrival.is_refused:
-                    raise
-                return 429
+            except _BROKEN as error:
+                if arrival is not None and arrival.is_refused:
+                    return 429
+                is_late = arrival is not None and arrival.is_late
+                return 400 if isinstance(error, ParseException) and not is_late else 408
         return body
 
 

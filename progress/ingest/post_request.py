@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import flask
 import msgspec
 from flask import Request, Response
+from werkzeug.exceptions import HTTPException
 
-from progress.adapters import startup
+from progress.adapters import request_deadlines, startup
 from progress.errors import (
     Forbidden,
     LettersFull,
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     from progress.auth import Authenticator
 
 _REASONS = {
+    400: "expected a body in well-formed chunks",
     403: "only the account of the pushes sends what learners post",
     404: "there is nothing at this path: post events to /events",
     405: "expected another method",
+    408: f"expected the whole body within {request_deadlines.BODY_TIMEOUT_S:.0f} seconds",
     413: f"expected at most {post.MOST_BYTES} bytes",
     415: f"expected {bodies.JSON} or {bodies.LINES} in UTF-8, and no Content-Encoding",
     429: "this instance is full: post again later",
@@ -147,13 +151,21 @@ def reject(
     return _stream(respond(status, _error(_REASONS[status]), headers), request, admission)
 
 
+def explain(admission: Admission, fault: HTTPException) -> Response:
+    """Return the response to what the framework rejects, and to a defect."""
+    request = flask.request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - outlives the proxy
+    status = fault.code or 500
+    why = _REASONS[500] if status == 500 else fault.description
+    return _stream(respond(status, _error(why)), request, admission)
+
+
 def respond(
     status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a JSON response."""
+    """Return a JSON response; by the header of an error, its client knows that no proxy answers."""
     text = msgspec.json.encode(body)
-    length = {"Content-Length": str(len(text))}
-    return Response(text, status, {**(headers or {}), **length}, content_type="application/json")
+    own = {"Content-Length": str(len(text))} | ({"Progress-Error": "1"} if "error" in body else {})
+    return Response(text, status, {**(headers or {}), **own}, content_type="application/json")
 
 
 def _stream(response: Response, request: Request, admission: Admission) -> Response:

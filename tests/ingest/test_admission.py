@@ -203,7 +203,7 @@ def test_an_incomplete_body_frees_its_memory_and_does_not_become_a_dead_letter(
         one.begin(length and 20 * MIB)
         one.send(b"100000\r\n" if length is None else b"", push(MIB)[: MIB // 2])
         one.end_sending()
-        assert one.status() == 400
+        assert one.status() == 408
         assert two.post(push(30 * MIB)) == 204
     assert letters(store) == []
 
@@ -216,7 +216,7 @@ def test_a_slow_body_times_out_and_frees_its_memory(
     with clients(hasty, 2) as (slow, other):
         slow.begin(length)
         slow.send(b"100000\r\n" if length is None else b"", b"x")
-        assert slow.status() == 400
+        assert slow.status() == 408
         await_free(hasty, MIB)
         assert other.post(b"x") == 204
 

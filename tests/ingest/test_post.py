@@ -11,12 +11,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPMessage, HTTPResponse
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.datastructures import Headers
 from werkzeug.test import Client, TestResponse
 
 from progress.event_store import bodies, dead_letters, log
@@ -71,9 +73,18 @@ def send(
 ) -> TestResponse:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     authorization = {"Authorization": f"Bearer {token()}"}
-    return client.post(
+    response = client.post(
         "/events", data=data, content_type=media_type, headers={**authorization, **headers}
     )
+    if response.status_code > 299:
+        assert_ours(response.text, response.headers)
+    return response
+
+
+def assert_ours(body: str | bytes, headers: Headers | HTTPMessage) -> None:
+    """The client can tell this answer from a proxy's."""
+    assert isinstance(json.loads(body)["error"], str)
+    assert (headers["Progress-Error"], headers["Content-Type"]) == ("1", "application/json")
 
 
 def tell(client: Client, body: object, media_type: str = "application/json") -> dict[str, Any]:
@@ -266,7 +277,7 @@ def test_the_checks_have_an_order(ingest: Client, store: Store) -> None:
 
     def status(method: str, headers: dict[str, str], **fields: Any) -> tuple[int, Any]:
         response = ingest.open("/events", method=method, headers=headers, **{**bad, **fields})
-        assert response.status_code == 200 or response.get_json()["error"]
+        assert_ours(response.text, response.headers)
         return response.status_code, response.headers
 
     missing, headers = status("PUT", {})
@@ -325,7 +336,9 @@ def test_without_an_issuer_no_token_is_accepted_except_on_cloud_run(
 def test_other_paths_take_no_push(ingest: Client, store: Store) -> None:
     body = encode_push(session_started())
     for path in ("/event", "/events/", "/Events", "/x", "/graphql"):
-        assert ingest.post(path, data=body).status_code == 404
+        response = ingest.post(path, data=body)
+        assert_ours(response.text, response.headers)
+        assert response.status_code == 404
         assert ingest.get(path).status_code == 404
     for path in ("/health", "/startup"):
         assert ingest.post(path, data=body).status_code == 405
@@ -360,6 +373,50 @@ def test_while_the_database_is_down_a_post_gets_503_and_when_to_try_again(
         response = send(client, session_started())
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) > 0
+
+
+def test_a_defect_and_what_the_framework_rejects_are_answered_in_our_form(
+    ingest: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(post, "parse_delivery", None)
+    assert send(ingest, []).status_code == 500
+    response = ingest.post("/favicon.ico")
+    assert_ours(response.text, response.headers)
+    assert response.status_code == 404
+
+
+TEN = b"Content-Length: 10"
+CHUNKED = b"Transfer-Encoding: chunked"
+# The lines of the head, the body, and whether the client stops sending there.
+BROKEN: list[tuple[bytes, bytes, bool, int]] = [
+    (TEN, b"[]", False, 408),
+    (TEN, b"[]", True, 408),
+    (CHUNKED, b"a\r\n[]", False, 408),
+    (CHUNKED, b"2\r\n[]", False, 408),
+    (CHUNKED, b"2\r\n[]", True, 400),
+    (CHUNKED, b"zz\r\n[]\r\n0\r\n\r\n", False, 400),
+    (CHUNKED, b"%x\r\n%b\r\n0\r\n\r\n" % (10 * MIB, b" " * 10 * MIB), False, 413),
+    (b"Content-Length: 10000001", b"[", False, 413),
+    (TEN + b"\r\nContent-Length: 9", b"[]", False, 400),
+    (b"X: " + b"x" * 100_000, b"", False, 431),
+]
+
+
+def test_a_body_that_breaks_off_is_answered_in_our_form(store: Store, issuer: Issuer) -> None:
+    text = function_process.edit("ingest", "Admission()", "Admission(timeout_s=1)")
+    with function_process.run("ingest", issuer.environment(store.url), text) as function:
+        for lines, body, is_end, status in BROKEN:
+            with socket.create_connection((HOST, function.port), timeout=10) as connection:
+                head = b"POST /events HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+                head += b"Authorization: Bearer %b\r\n" % token().encode()
+                connection.sendall(head + lines + b"\r\n\r\n" + body)
+                if is_end:
+                    connection.shutdown(socket.SHUT_WR)
+                with closing(HTTPResponse(connection)) as response:
+                    response.begin()
+                    assert response.status == status, (lines[:30], body[:30], response.read())
+                    assert_ours(response.read(), response.headers)
+    assert (count(store.url), letters(store)) == (0, [])
 
 
 def test_a_process_checks_the_token_before_it_reads_the_body(store: Store, issuer: Issuer) -> None:

@@ -13,6 +13,7 @@ from uuid import NAMESPACE_OID, uuid5
 import pytest
 import redis
 from google.pubsub_v1.types import PublishRequest
+from starlette.requests import Request
 from starlette.responses import Response
 
 from progress.adapters.postgres import database, migrations
@@ -22,6 +23,7 @@ from progress.ingest import push
 from progress.operations import erasure_rows
 from progress.projections.projector import Projector
 from progress.query.http import learner_posts as endpoint
+from progress.query.http import protocol
 from tests.conftest import Store
 from tests.event_store.test_erased import forbid
 from tests.support import api, http_client, sample_events, token_issuer
@@ -52,6 +54,13 @@ def own(*identity: str) -> str:
     return str(uuid5(uuid5(NAMESPACE_OID, "learner"), array))
 
 
+def assert_ours(response: Response) -> None:
+    """The client can tell this answer from a proxy's."""
+    assert isinstance(api.read(response)["error"], str)
+    assert response.headers["progress-error"] == "1"
+    assert response.headers["content-type"].startswith(JSON)
+
+
 class World:
     """The API of learners, and a Pub/Sub whose messages are recorded at once."""
 
@@ -72,7 +81,10 @@ class World:
         self, body: object, user: str = "ann", /, roles: Any = None, **headers: str
     ) -> Response:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.api.request("POST", "/events", data, api.headers(user, roles) | headers)
+        response = self.api.request("POST", "/events", data, api.headers(user, roles) | headers)
+        if response.status_code > 299:
+            assert_ours(response)
+        return response
 
     def post(self, *entries: object, user: str = "ann") -> list[tuple[int, str]]:
         """Post entries; return the index and the reason of each that is refused."""
@@ -378,9 +390,27 @@ def test_nothing_of_a_gone_learner_is_recorded_and_nothing_of_others_is_lost(
 def test_the_head_and_the_body_are_checked(
     world: World, body: bytes, headers: dict[str, str], status: int
 ) -> None:
-    response = world.send(body, **headers)
-    assert response.status_code == status
-    assert isinstance(api.read(response)["error"], str)
+    assert world.send(body, **headers).status_code == status
+
+
+def test_a_slow_body_and_a_defect_are_answered_in_our_form(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def send_half() -> Response:
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        head = [(name.encode(), value.encode()) for name, value in api.headers().items()]
+        scope = {"type": "http", "method": "POST", "path": "/events", "headers": head}
+        return await world.api._api.answer(Request(scope, receive))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(protocol, "_BODY_TIMEOUT_S", 0.05)
+        response = world.api.run(send_half())
+    assert_ours(response)
+    assert response.status_code == 408
+    monkeypatch.setattr(learner_posts, "check", None)
+    assert world.send([entry()]).status_code == 500
 
 
 def test_each_type_of_the_list_is_taken(world: World) -> None:
@@ -424,6 +454,7 @@ def test_any_role_but_publisher_posts_about_oneself(world: World) -> None:
     for method in ("GET", "PUT", "HEAD"):
         response = world.api.request(method, "/events", b"", api.headers())
         assert (response.status_code, response.headers["allow"]) == (405, "OPTIONS, POST")
+        assert_ours(response)
 
 
 def test_a_post_leaves_no_access_trace(world: World) -> None:
@@ -462,7 +493,8 @@ def test_a_page_of_an_allowed_origin_posts_and_reads_the_time(
             assert preflight.status_code == 204
             assert preflight.headers["access-control-allow-origin"] == origin["origin"]
         response = world.send([entry()], **origin)
-        assert "Retry-After" in response.headers["access-control-expose-headers"]
+        exposed = response.headers["access-control-expose-headers"].split(", ")
+        assert {"Retry-After", "Progress-Error"} <= {*exposed}
         health = world.api.request("GET", "/health", b"", origin)
         assert health.headers["access-control-allow-origin"] == origin["origin"]
         assert "no-store" in health.headers["cache-control"]

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from progress.adapters.postgres import database
-from progress.errors import BadInput
+from progress.errors import RequestTooSlow
 from progress.query.execution import execute
 from progress.query.http import protocol
 from progress.query.read_models.reader import Reader
@@ -478,7 +478,7 @@ def test_a_body_that_does_not_arrive_times_out(monkeypatch: pytest.MonkeyPatch) 
     async def receive() -> Any:
         await asyncio.Event().wait()
 
-    with pytest.raises(BadInput, match="the whole body"):
+    with pytest.raises(RequestTooSlow, match="the whole body"):
         asyncio.run(protocol.read(Request(SCOPE, receive), {}))
 
 

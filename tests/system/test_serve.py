@@ -64,6 +64,13 @@ def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> N
     large = system.post_to("/events", b"[" + b" " * 11_000_000 + b"]", **kind, **poster)
     assert large[0] == 413
     assert system.post_to("/events", b"[]", **kind, **poster)[0] == 200
+    for headers in ({}, learner, poster):
+        with closing(http.client.HTTPConnection(HOST, system.port, timeout=30)) as connection:
+            connection.request("POST", "/events", iter([b"[1,"]), kind | headers)
+            response = connection.getresponse()
+            assert response.headers["Progress-Error"] == "1"
+            assert response.status == (400 if headers else 401)
+            assert json.loads(response.read())["error"]
     # A push of Pub/Sub, which ingest takes at `/`, is not accepted from outside.
     for path in ("/", "/learners"):
         assert system.post_to(path, b"{}", **kind, **poster)[0] in (404, 405)

@@ -131,7 +131,10 @@ class QueryApi:
             return await self._route(request, headers, log)
         except Exception as error:  # noqa: BLE001 - any error is masked and logged
             formatted = execute.format_error(GraphQLError("", original_error=error), log)
-            response = protocol.from_error(500, formatted, headers)
+            if request.scope["path"] == "/events":
+                response = protocol.refuse(formatted["message"], 500)
+            else:
+                response = protocol.from_error(500, formatted, headers)
         self._cors.add_headers(headers, response)
         return response
 
@@ -147,12 +150,11 @@ class QueryApi:
                 return await health.probe(request, self._queries.reader, self._redis)
             case "/events":
                 return await self._handle(request, headers, log, self._post)
-        error = {"error": "there is nothing at this path: use /graphql"}
         return (
             self._page.answer(request)
             or self._developer_files.answer(request)
             or _open_export(request, self._downloads)
-            or protocol.json(error, 404)
+            or protocol.refuse("there is nothing at this path: use /graphql", 404)
         )
 
     async def _handle(
@@ -359,6 +361,6 @@ def _open_export(request: Request, downloads: Downloads) -> Response | None:
     file = downloads.open(request.url.path, datetime.now(UTC))
     target = Path(downloads.location) / file.object if file else None
     if file is None or target is None or not target.is_file():
-        return protocol.json({"error": "this link has expired: request another"}, 404)
+        return protocol.refuse("this link has expired: request another", 404)
     media_type = MEDIA_TYPES[target.suffix.lstrip(".")]
     return FileResponse(target, filename=file.file, media_type=media_type, headers=_EXPORT_HEADERS)

@@ -44,7 +44,7 @@ def _reject_unsafe(request: Request) -> Response:
     allow = ((b"allow", b"GET, HEAD, OPTIONS"),)
     if request.scope["method"] == "OPTIONS":
         return protocol.Reply(b"", 204, allow)
-    return protocol.json({"error": "expected GET"}, 405, allow)
+    return protocol.refuse("expected GET", 405, allow)
 
 
 async def _check_readiness(reader: Reader, redis: "Client | None") -> Response:

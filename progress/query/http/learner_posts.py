@@ -86,11 +86,11 @@ class LearnerPosts:
         except RequestRejected as error:
             status = 403 if isinstance(error, Forbidden) else error.status
             lines = protocol.rejection_lines(error, headers)
-            return protocol.json({"error": str(error)}, status, lines)
+            return protocol.refuse(error, status, lines)
         except Unavailable as error:
             logs.write("WARNING", f"not published: {error}", operation="post", outcome="error")
             lines = ((b"retry-after", b"%d" % error.retry_after_s),)
-            return protocol.json({"error": protocol.UNAVAILABLE}, 503, lines)
+            return protocol.refuse(protocol.UNAVAILABLE, 503, lines)
 
     async def _take(self, request: Request, headers: Headers) -> Response:
         authorization = headers.get(b"authorization", b"").decode("latin-1")
@@ -102,14 +102,14 @@ class LearnerPosts:
         if not self._settings.learners_may_post:
             raise Forbidden(OFF)
         if request.method != "POST":
-            return protocol.json({"error": "expected POST"}, 405, ((b"allow", b"OPTIONS, POST"),))
+            return protocol.refuse("expected POST", 405, ((b"allow", b"OPTIONS, POST"),))
         kind, encoding = (
             headers.get(name, b"").decode("latin-1")
             for name in (b"content-type", b"content-encoding")
         )
         media_type = bodies.media_type(kind, encoding)
         if not media_type:
-            return protocol.json({"error": _TYPES}, 415)
+            return protocol.refuse(_TYPES, 415)
         now, digest = self._clock(), hashlib.sha256(caller.user_id.encode()).hexdigest()
         posts: Numbers = [(self._limiters[rate_limit.POSTS], digest, 1)]
         _, is_new = await asyncio.gather(  # in one round trip to Redis

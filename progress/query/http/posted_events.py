@@ -21,9 +21,9 @@ _FORWARDED = (
     "content-type",
     "traceparent",
 )
-_ANSWERED = ("Content-Type", "Retry-After", "WWW-Authenticate", "Allow")
+_ANSWERED = ("Content-Type", "Progress-Error", "Retry-After", "WWW-Authenticate", "Allow")
 _TIMEOUT_S = 120.0  # ingest ends a slow body earlier
-_LATER = {"error": "the events may not be recorded: post them again later"}
+_LATER = "the events may not be recorded: post them again later"
 
 
 class PostedEvents:
@@ -51,4 +51,4 @@ class PostedEvents:
                 told = {name: answer.headers[name] for name in _ANSWERED if name in answer.headers}
                 return Response(await answer.read(), answer.status, told)
         except (aiohttp.ClientError, TimeoutError, ClientDisconnect):
-            return protocol.json(_LATER, 503, ((b"retry-after", b"2"),))
+            return protocol.refuse(_LATER, 503, ((b"retry-after", b"2"),))

@@ -22,6 +22,7 @@ from progress.errors import (
     RateLimited,
     RequestRejected,
     RequestTooLarge,
+    RequestTooSlow,
     SettingsError,
     Unauthenticated,
     Unavailable,
@@ -109,7 +110,7 @@ def _from_query_string(query_string: bytes) -> Parameters:
 
 
 async def read_body(request: Request, headers: Headers, most: int = MAX_BODY) -> bytes:
-    """Return the body; raise RequestTooLarge over `most` bytes, BadInput if it comes too slowly."""
+    """Return the body; raise RequestTooLarge over `most` bytes, RequestTooSlow after 10 s."""
     if _is_too_large(headers.get(b"content-length", b""), most):
         raise RequestTooLarge(f"expected a body of at most {most} bytes")
     message = _poll_message(request)
@@ -123,7 +124,7 @@ async def read_body(request: Request, headers: Headers, most: int = MAX_BODY) ->
                 return reading.result()
     finally:
         reading.cancel()
-    raise BadInput(f"expected the whole body within {_BODY_TIMEOUT_S} seconds")
+    raise RequestTooSlow(f"expected the whole body within {_BODY_TIMEOUT_S} seconds")
 
 
 def _is_too_large(length: bytes, most: int) -> bool:
@@ -198,6 +199,7 @@ _HEADERS: dict[str, Lines] = {
     for media in (JSON, GRAPHQL)
 }
 _VARY = (b"vary", b"Accept, Authorization, Accept-Encoding")
+_OURS = (b"progress-error", b"1")
 _GZIPPED = (b"content-encoding", b"gzip")
 _GZIP_WBITS = 31  # 15 (zlib's largest window) + 16 (the gzip format).
 _MIN_GZIP = 4_096  # Bytes; gzip makes a year of daily stats 80 % smaller.
@@ -222,6 +224,11 @@ class Reply(Response):
 def json(body: object, status: int = 200, lines: Lines = ()) -> Response:
     """Return a JSON response that is not in the GraphQL format."""
     return Reply(orjson.dumps(body), status, (*_HEADERS[JSON], *_NOT_STORED[:1], *lines))
+
+
+def refuse(why: object, status: int, lines: Lines = ()) -> Response:
+    """Return the reason in JSON; by its header, a client knows that no proxy answers."""
+    return json({"error": str(why)}, status, (_OURS, *lines))
 
 
 def to_post(answer: GraphQLResponse, media: str, headers: Headers) -> Response:
@@ -340,7 +347,10 @@ _EVERY_PORT = {
 }
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST")
-_EXPOSED = (b"access-control-expose-headers", b"ETag, Retry-After, WWW-Authenticate")
+_EXPOSED = (
+    b"access-control-expose-headers",
+    b"ETag, Progress-Error, Retry-After, WWW-Authenticate",
+)
 _MAX_AGE = (b"access-control-max-age", b"7200")
 _VARY_ORIGIN = (b"vary", b"Origin")
 _VARY_PREFLIGHT = (b"vary", b"Access-Control-Request-Headers")

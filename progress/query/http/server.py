@@ -28,8 +28,8 @@ PING_S = 12.0  # between two pings of a socket; streams have heartbeats as often
 _MAX_BYTES = 64 << 10  # Eight times the size that tokens and cookies need.
 _CHUNK_BYTES = 16 << 10  # Bytes parsed per call. A head exceeds the limit by at most this number.
 _RESPONSE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-length: 0\r\nconnection: close\r\n\r\n"
+    b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nprogress-error: 1\r\n"
+    b'content-length: %d\r\nconnection: close\r\n\r\n{"error": "%b"}'
 )
 
 
@@ -130,8 +130,17 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if not self._has_request():
-            self.transport.write(_RESPONSE)
+            why = b"expected at most %d bytes" % _MAX_BYTES
+            self._refuse(b"431 Request Header Fields Too Large", why)
         self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Respond to a malformed request."""
+        self._refuse(b"400 Bad Request", msg.encode())
+        self.transport.close()
+
+    def _refuse(self, status: bytes, why: bytes) -> None:
+        self.transport.write(_RESPONSE % (status, len(why) + 13, why))
 
     def _has_request(self) -> bool:
         """Return whether the head of a request is complete, and its response is not."""
