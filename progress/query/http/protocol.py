@@ -339,13 +339,14 @@ def _weight(text: str) -> float:
 
 _ANY = "*"
 _ORIGIN = re.compile(
-    r"(?P<scheme>https?)://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:(?P<port>[1-9]\d{0,4}))?"
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://([\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\])(:(?P<port>[1-9]\d{0,4}))?",
+    re.ASCII,
 )
 # Origins that stand for every port, also the default port, which browsers omit.
 _EVERY_PORT = {
     f"{origin.decode()}:*": origin for origin in (b"http://localhost", b"http://127.0.0.1")
 }
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_DEFAULT_PORTS, _MAX_PORT = {"http": "80", "https": "443"}, 65_535
 _METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST")
 _EXPOSED = (
     b"access-control-expose-headers",
@@ -431,6 +432,12 @@ def _without_port(origin: bytes) -> bytes:
 
 
 def _is_origin(text: str) -> bool:
-    """Return whether a browser could send this origin; browsers omit the default port."""
+    """Return whether a browser or a web view could send this origin.
+
+    It omits the default port, and writes the hosts of the web in lower case.
+    """
     match = _ORIGIN.fullmatch(text)
-    return match is not None and match["port"] != _DEFAULT_PORTS[match["scheme"]]
+    if match is None or int(match["port"] or 0) > _MAX_PORT:
+        return False
+    default = _DEFAULT_PORTS.get(match["scheme"])
+    return default is None or (match["port"] != default and text == text.lower())
