@@ -302,6 +302,20 @@ def test_a_conflict_is_dropped_and_counted(world: World) -> None:
     assert [row[3] for row in world.rows()] == [{"answers_per_day": 5}] * 2
 
 
+def test_what_an_import_has_recorded_first_is_dropped_and_no_fault_of_the_app(world: World) -> None:
+    posted, waiting = entry("CardReviewed", item_id="i", rating=3, interval_days=2), answer("t")
+    imported = {
+        **posted,
+        "data": {**posted["data"], "user_id": "ann", "session_id": "of the import"},
+    }
+    first = [each | {"event_id": own("ann", each["event_id"])} for each in (imported, waiting)]
+    assert world.record(first, "/") == {"appended": 1, "pending": 1}
+    assert world.post(posted, waiting) == []
+    assert world.post(posted) == []
+    assert len(world.rows()) == 1
+    assert (world.letters(), world.conflicts()) == ([], [])
+
+
 def test_only_the_path_says_who_posted(world: World) -> None:
     forged = entry("GoalSet", user_id="ann", answers_per_day=5)
     forged["metadata"] = {"posted_by": "learner", "source_id": "x"}

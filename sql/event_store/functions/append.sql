@@ -442,7 +442,8 @@ END $$;
 
 -- Write a dead letter for an event, unless the message already has a dead letter for the event's index. If the event
 -- did not come from a message, but from append_events or a replay, raise PR001 instead, with the kind as its detail. A
--- conflict of an event that a learner has posted is only counted.
+-- conflict of an event that a learner has posted is only counted, and only if the learner has posted the recorded one,
+-- too: an import may have recorded it first.
 CREATE OR REPLACE FUNCTION event_store.write_dead_letter(
     message jsonb, e event_store.incoming_event, kind text, reason text, due_at timestamptz DEFAULT NULL
 ) RETURNS void
@@ -450,7 +451,9 @@ LANGUAGE plpgsql AS $$
 BEGIN
     IF kind = 'conflict' AND e.metadata ->> 'posted_by' = 'learner' THEN
         INSERT INTO event_store.learner_conflicts AS c
-        VALUES (e.learner, (clock_timestamp() AT TIME ZONE 'UTC')::date, 1)
+        SELECT e.learner, (clock_timestamp() AT TIME ZONE 'UTC')::date, 1
+        FROM event_store.events s
+        WHERE s.event_id = e.event_id AND s.metadata ->> 'posted_by' = 'learner'
         ON CONFLICT (user_id, day) DO UPDATE SET conflicts = c.conflicts + 1;
         RETURN;
     END IF;
