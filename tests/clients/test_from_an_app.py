@@ -19,7 +19,7 @@ README, PAGE, SKILL = (
     for name in ("README.md", "docs/from-an-app.md", "docs/skill.md")
 )
 # What the calls of the page's table take from their app.
-_GIVEN = """const user = { getIdToken: token };
+_GIVEN = """const user = { uid: learner, getIdToken: token };
 const item_id = "house-reading", timezone = "Europe/Berlin";
 const id = await client.reviewed({ itemId: "undone", rating: 1, intervalDays: 0 });
 """
@@ -53,7 +53,7 @@ def shell(stack: Stack, text: str, folder: Path | None = None, **more: str) -> s
 
 def run(stack: Stack, app: Path, program: str, user: str) -> list[str]:
     (app / "page.mjs").write_text(
-        program.replace("8080", str(stack.port)).replace("outbox-ann", f"outbox-{user}")
+        program.replace("8080", str(stack.port)).replace('ann"', f'{user}"')
     )
     printed = node.run(app, "node", "page.mjs", TOKEN=stack.token(user, "learner"))
     return printed.splitlines()
@@ -64,7 +64,7 @@ def test_the_first_program_leads_to_a_number_in_thirty_lines(stack: Stack, app: 
     (program, _) = blocks(PAGE, "js")
     (start, *_) = blocks(PAGE, "sh")
     assert len((program + start).splitlines()) <= 30
-    assert "npm install learner-progress ts-fsrs" in start
+    assert "npm install ./learner-progress-*.tgz ts-fsrs" in start
     (token,) = re.findall(r"\$\((.*token.*)\)", start)
     assert shell(stack, token).count(".") == 2
     delivered, answer = run(stack, app, program, "ann")
