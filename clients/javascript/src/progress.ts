@@ -59,7 +59,7 @@ const TIMEOUT_MS = 60_000;
 const LONGEST_BACKOFF_MS = 300_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** Records a learner's events on this device, and sends them. An event leaves the device only once the server has it. */
+/** Records a learner's events on this device, and sends them. An event leaves it only once the server has it. */
 export class Progress {
   readonly #options: Options;
   readonly #url: string;
@@ -123,7 +123,8 @@ export class Progress {
 
   /** Return the events that the server refused, with its reasons. */
   async refused(): Promise<Refused[]> {
-    return (await this.#load()).filter(this.#isShown).flatMap(({ event, reason }) => (reason === undefined ? [] : [{ event, reason }]));
+    const shown = (await this.#load()).filter(this.#isShown);
+    return shown.flatMap(({ event, reason }) => (reason === undefined ? [] : [{ event, reason }]));
   }
 
   /** Send a refused event again, with other data if given. */
@@ -247,7 +248,7 @@ export class Progress {
     this.#clock = took > SLOW_MS ? undefined : { ...clock, server: server + took / 2 };
   }
 
-  /** Post a batch, each event at most twice in a pass. `again`: it was posted in this pass, with others or an old token. */
+  /** Post a batch, each event at most twice in a pass; `again`: the second time. */
   async #deliver(entries: Entry[], counts: Flushed, again = false): Promise<void> {
     const batch = this.#own(entries); // the token may have changed in this pass
     if (!batch.length) return;
@@ -419,7 +420,7 @@ export class Progress {
   }
 }
 
-/** Return the reasons of the refused events by their place; undefined unless the answer accounts for the whole batch. */
+/** Return the reasons of the refused events by their place; undefined unless the answer accounts for all events. */
 function refusals({ status, text }: Answer, batch: Entry[]): Map<number, string> | undefined {
   const answer = parse(text);
   if (status !== 202 || !Array.isArray(answer?.refused)) return undefined;
