@@ -105,6 +105,16 @@ def test_a_batch_run_takes_one_snapshot_after_at_least_100_events(connection: Co
         assert kept(connection) == versions
 
 
+def test_a_snapshot_has_the_rows_of_its_learner_only(connection: Connection) -> None:
+    states = []
+    for learner in ("ann", "ben"):
+        append(connection, sample_events.varied_study(learner))
+        projector.Projector(connection).catch_up_all()
+        states += connection.run("SELECT snapshot_state('ann')")
+    assert states[0] == states[1]
+    assert all(states[0][0].values())
+
+
 def test_all_snapshots_are_taken_again_after_a_rebuild(
     store: Store, connection: Connection
 ) -> None:
