@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from tests.oracle.catalogue import LEVELS, catalogue, catalogue_items, descriptions, language_of
 from tests.oracle.days import day, day_of, last_days, masteries
-from tests.oracle.events import Row, World, defines_by_learner, ratio
+from tests.oracle.events import LEARNERS, Row, World, defines_by_learner, ratio
 from tests.oracle.items import item_stats, languages
 
 
@@ -77,17 +77,15 @@ def _mastered(
 
 
 @defines_by_learner("domain_stats")
-def studied_domains(world: World, user_id: str) -> dict[str, Row]:
-    return _only_studied(domain_stats(world, user_id))
+def domain_rows(world: World, user_id: str) -> dict[str, Row]:
+    """Return the rows of the view, which has none of a learner without a summary."""
+    return domain_stats(world, user_id) if world.of(user_id, *LEARNERS) else {}
 
 
 @defines_by_learner("level_stats")
-def studied_levels(world: World, user_id: str) -> dict[str, Row]:
-    return _only_studied(level_stats(world, user_id))
-
-
-def _only_studied(rows: dict[str, Row]) -> dict[str, Row]:
-    return {name: row for name, row in rows.items() if row["items_studied"]}
+def level_rows(world: World, user_id: str) -> dict[str, Row]:
+    """Return the rows of the view, which has none of a learner without a summary."""
+    return level_stats(world, user_id) if world.of(user_id, *LEARNERS) else {}
 
 
 @defines_by_learner("catalogue_shares")

@@ -127,12 +127,6 @@ FROM user_progress p;
 -- display_names --
 SELECT user_id, '' AS one, display_name, named_at, named_id FROM display_names;
 
--- domain_stats --
-SELECT * FROM domain_stats WHERE items_studied > 0;
-
--- level_stats --
-SELECT * FROM level_stats WHERE items_studied > 0;
-
 -- catalogue_shares --
 SELECT user_id, concat_ws(' ', kind, name, language) AS place, items_studied, answers, correct_answers, learning,
     short_term AS short_term_mastered, long_term AS long_term_mastered, mastered_in_catalogue
