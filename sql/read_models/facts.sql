@@ -83,7 +83,7 @@ CREATE TABLE window_shape (
     created_at timestamptz,
     grade int,                             -- of an answer: 1 again, 2 hard, 3 good, 4 easy; from 2 on, it is correct
     item_id text COLLATE "C", session_id text COLLATE "C", {window_types},
-    due_at timestamptz,                    -- the time that a CardReviewed sends; null: follows from the interval
+    due_at timestamptz,                    -- of a CardReviewed; null: follows from the interval
     change int NOT NULL DEFAULT 1          -- -1: an answer that is folded, and that the window retracts
 );
 ALTER TABLE window_shape {plain_texts},
@@ -160,10 +160,13 @@ CASE d.event_type
     END
 
 -- due --
--- The time of the next review that a CardReviewed sends, within the limits with which it counts.
+-- The time of the next review of a CardReviewed, as sent or after the interval as sent, within the limits with which it
+-- counts.
 CASE WHEN d.kind = 'card' AND (d.event_data ->> 'due') IS NOT NULL
         THEN least(greatest(CAST((d.event_data ->> 'due') AS {moment}), d.occurred_at),
-            d.occurred_at + 36500 * INTERVAL '24 hours') END
+            d.occurred_at + 36500 * INTERVAL '24 hours')
+        WHEN d.kind = 'card' THEN d.occurred_at + INTERVAL '1 microsecond' * trunc(
+            least(CAST((d.event_data ->> 'interval_days') AS double precision), 36500) * 86400000000) END
 
 -- card response_ms --
 CAST(floor(CAST((d.event_data ->> 'duration_ms') AS double precision)) AS bigint)

@@ -19,7 +19,7 @@ CREATE TABLE item_stats (
     easiness_factor   double precision,
     reviewed_at       timestamptz,
     review_id         uuid,                -- id of the event of the latest review
-    sent_due_at       timestamptz,         -- time of the next review, if it has sent one
+    sent_due_at       timestamptz,         -- time of the next review, if the latest was a CardReviewed
     lapses            bigint NOT NULL,
     reviewed_on       date,                -- local day of the latest review
     asked_at          timestamptz,         -- time of the first answer after the latest review, or of the first answer

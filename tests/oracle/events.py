@@ -191,8 +191,11 @@ def interval_days(review: Event) -> int:
 
 def due_at(review: Event) -> datetime:
     """Return when the review says that the item is due, at most 36,500 days later."""
-    if review.type != CARD or review.data.get("due") is None:
+    if review.type != CARD:
         return review.occurred_at + timedelta(hours=24 * min(interval_days(review), 36_500))
+    if review.data.get("due") is None:
+        microseconds = min(float(review.data["interval_days"]), 36_500) * 86_400_000_000
+        return review.occurred_at + timedelta(microseconds=int(microseconds))
     latest = review.occurred_at + timedelta(hours=24 * 36_500)
     return min(max(_sent_due(review), review.occurred_at), latest)
 

@@ -64,6 +64,31 @@ def test_a_card_that_was_recorded_before_its_declaration_counts_if_it_is_accepte
     assert definition_folds.find_differences(connection) == []
 
 
+@pytest.mark.parametrize(
+    ("days", "shown", "microseconds"),
+    [
+        (0.9, 0, 77_760_000_000),
+        (1.9, 1, 164_160_000_000),
+        (1 / 3, 0, 28_800_000_000),
+        (1e-11, 0, 0),
+        (7, 7, 604_800_000_000),
+        (2.7 + 1e-11, 2, 233_280_000_000),
+        (36_499.999_999_999_99, 36_499, 3_153_599_999_999_999),
+        (36_500.5, 36_500, 3_153_600_000_000_000),
+    ],
+)
+def test_without_a_time_the_item_is_due_after_the_interval_as_sent(
+    connection: Connection, days: float, shown: int, microseconds: int
+) -> None:
+    append(connection, [card(0, interval_days=days)])
+    batch.run(connection)
+    [row] = model_rows.read_model(connection, "item_stats").values()
+    due = BEGIN + timedelta(microseconds=microseconds)
+    assert (row["interval_days"], row["due_at"]) == (shown, due)
+    assert sample_events.find_differences(connection) == []
+    assert definition_folds.find_differences(connection) == []
+
+
 @pytest.mark.parametrize(("due", "conflicts"), [("2024-05-01T06:00:00+02:00", 0), ("soon", 1)])
 def test_a_card_that_was_recorded_before_its_declaration_is_redelivered(
     connection: Connection, due: str, conflicts: int

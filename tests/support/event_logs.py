@@ -144,7 +144,7 @@ def _data_of(
 def _card_data(user: Fields, item: Fields) -> st.SearchStrategy[Any]:
     session = {"session_id": either(*SESSIONS)}
     due = {"due": either(*map(timedelta, _DUE_DAYS))}
-    days = {"interval_days": either(7, 6.9, 21, 20.999, 1, 0.5, 0, 36_501, 2**32 - 1)}
+    days = {"interval_days": either(7, 6.9, 21, 1 / 3, 20.999, 1, 0, 36_500.5, 2**32 - 1)}
     optional: Fields = {
         "duration_ms": either(999, 1000, 0, 500.5, 60_001, 1e12),
         "easiness_factor": either(2.5, "odd"),
