@@ -30,7 +30,9 @@ class ImportReport(msgspec.Struct, frozen=True):
 
     `recorded_before` counts the answers that are not published, because the log has them, `crammed`
     those that are left out, because they were given in filtered decks that change no schedule.
-    `set_aside` counts the published events that set aside a suspended or deleted card.
+    `set_aside` counts the published events that set aside a suspended, deleted or forgotten card,
+    `moved` those that move or forget a card without an answer, and `unmoved` such changes that are
+    left out, because an answer or another change follows, or because the card has no day.
     """
 
     published: int
@@ -40,6 +42,8 @@ class ImportReport(msgspec.Struct, frozen=True):
     recorded_before: int
     crammed: int
     set_aside: int
+    moved: int
+    unmoved: int
 
 
 import_group = typer.Typer(
@@ -175,6 +179,8 @@ def _summarize(record: Record, count: int, messages: list[Message]) -> ImportRep
         recorded_before=len(record.answers) - len(answers),
         crammed=record.crammed,
         set_aside=sum(event["event_type"] == "ItemSetAside" for event in published),
+        moved=sum(event["event_type"] == "ReviewProcessed" for event in published),
+        unmoved=record.unmoved,
     )
 
 
@@ -191,7 +197,16 @@ def _show(console: Console, record: Record, report: ImportReport) -> None:
             f"{report.crammed:,} answers in filtered decks that do not reschedule are left out."
         )
     if report.set_aside:
-        console.print(f"{report.set_aside:,} suspended or deleted cards are set aside: not due.")
+        console.print(
+            f"{report.set_aside:,} suspended, deleted or forgotten cards are set aside: not due."
+        )
+    if report.moved:
+        console.print(f"{report.moved:,} cards were moved or forgotten without an answer.")
+    if report.unmoved:
+        console.print(
+            f"{report.unmoved:,} changes of a card's day are left out: others or answers follow, "
+            "or the card has no day."
+        )
     if record.cards:
         console.print(
             f"{len(record.cards):,} cards have a word; {len(record.words):,} of these cards get "

@@ -10,6 +10,7 @@ This file contains only a note that asks the user to update Anki.
 
 import contextlib
 import errno
+import functools
 import html
 import json
 import re
@@ -19,23 +20,29 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import IO, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ReviewLogError
-from progress.importers import anki_log
-from progress.importers.anki_log import EARLIEST, LATEST, Answer, CardState
+from progress.importers import anki_log, local_days
+from progress.importers.anki_log import EARLIEST, LATEST, Answer, CardState, Move
 
 _OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
 _SETTINGS_TABLE_SINCE = 14
 _DEFAULT_DAY_START = 4
 _DAY_S = 86_400
 _SUSPENDED = -1  # the queue of a suspended card
+_NEW = 0  # the type of a card that was never answered, or is forgotten
+_LEARNING = 1  # the queue of cards that are due at a time of today, not on a day
+_MANUAL = 4  # the type of a change without an answer
+_LATEST_DAY = 1_000_000_000  # Anki takes a larger number for a time
+_MOST_MINUTES = 24 * 60
 _FILTERED = 3  # the type of an answer in a filtered deck; factor 0 if it changes no schedule
 _LONGEST_INTERVAL = 36_500  # days
 _LONGEST_WORD = 100  # characters
@@ -88,17 +95,20 @@ class Collection(msgspec.Struct, frozen=True):
 
     `crammed` is the number of answers in filtered decks that change no schedule. They are no tests
     of the memory, so that `answers` does not have them; nor does Anki's "true retention".
+    `unmoved` is the number of changes of a card's day that `moves`, oldest first, does not have.
     """
 
     answers: list[Answer]
     crammed: int
     cards: list[Card]
     states: list[CardState]
+    moves: list[Move]
+    unmoved: int
     day_start_hour: int
 
 
-def read(file: Path) -> Collection:
-    """Return the collection in an Anki package or database.
+def read(file: Path, zone: str = "UTC") -> Collection:
+    """Return the collection in an Anki package or database; its days are those of the zone.
 
     Raise ReviewLogError, which names the file and the reason, if the collection cannot be read
     or has no answers.
@@ -108,12 +118,21 @@ def read(file: Path) -> Collection:
             _require_tables(connection)
             version = _check_version(connection)
             answers, crammed = _read_answers(connection)
+            hour = _read_day_start(connection, version)
+            first_day = functools.cache(lambda: _read_first_day(connection, version, zone))
+            moves, unmoved, states = _read_states(
+                connection,
+                answers,
+                lambda at: (local_days.find_day(at, zone, hour) - first_day()).days,
+            )
             collection = Collection(
                 answers=answers,
                 crammed=crammed,
                 cards=_read_cards(connection),
-                states=_read_states(connection, answers),
-                day_start_hour=_read_day_start(connection, version),
+                states=states,
+                moves=moves,
+                unmoved=unmoved,
+                day_start_hour=hour,
             )
     except OSError as error:
         raise ReviewLogError(f"{file}: {error.strerror or error}") from None
@@ -249,14 +268,52 @@ def _find_kind(templates: list[tuple[int, str, int]], number: int) -> str | None
     return None
 
 
-def _read_states(connection: sqlite3.Connection, answers: list[Answer]) -> list[CardState]:
-    rows = _read_rows(connection, "card states", (int, int, int))
-    states = {
-        str(card): CardState(str(card), queue == _SUSPENDED, _convert_ms(changed_s * 1_000))
-        for card, changed_s, queue in rows
-    }
-    gone = {answer.card_id: answer.at for answer in answers if answer.card_id not in states}
-    return [*states.values(), *(CardState(card, True, at) for card, at in gone.items())]
+def _read_states(
+    connection: sqlite3.Connection, answers: list[Answer], number_day: Callable[[datetime], int]
+) -> tuple[list[Move], int, list[CardState]]:
+    """Return the moves, the number of rows that are none, and the states of the cards."""
+    changes = [
+        (_convert_ms(number), str(card), kind == _MANUAL and interval == factor == 0)
+        for number, card, interval, factor, kind in _read_rows(connection, "moves", (int,) * 5)
+    ]
+    forgotten = {card for _, card, is_forgotten in changes if is_forgotten}
+    days: dict[str, int] = {}
+    states = {}
+    for number, changed_s, kind, queue, day in _read_rows(connection, "card states", (int,) * 5):
+        card = str(number)
+        is_out = queue == _SUSPENDED or (kind == _NEW and card in forgotten)
+        states[card] = CardState(card, is_out, _convert_ms(changed_s * 1_000))
+        if kind != _NEW and queue != _LEARNING and day <= _LATEST_DAY:
+            days[card] = day
+    last = {answer.card_id: answer.at for answer in answers}
+    gone = [CardState(card, True, at) for card, at in last.items() if card not in states]
+    moves = _find_moves(changes, answers, days, number_day)
+    return moves, len(changes) - len(moves), [*states.values(), *gone]
+
+
+def _find_moves(
+    changes: list[tuple[datetime, str, bool]],
+    answers: list[Answer],
+    days: dict[str, int],
+    number_day: Callable[[datetime], int],
+) -> list[Move]:
+    """Return what makes a card new, and the last change of a card's day after all its answers.
+
+    The row of a change has an interval that need not lead to the card's day, so that the day in
+    `days` decides. A card without an answer before is new already, and cannot be made so.
+    """
+    latest = {card: at for at, card, _ in changes}
+    first = {answer.card_id: answer.at for answer in reversed(answers)}
+    last = {answer.card_id: answer.at for answer in answers}
+    moves = {}
+    for at, card, is_forgotten in changes:
+        if is_forgotten:
+            if first.get(card, at) < at:
+                moves[at, card] = Move(at, card, 0, is_forgotten=True)
+        elif card in days and at == latest[card] and not last.get(card, EARLIEST) >= at:
+            distance = max(days[card] - number_day(at), 0)
+            moves[at, card] = Move(at, card, min(distance, _LONGEST_INTERVAL))
+    return [*moves.values()]
 
 
 def _first(fields: str) -> str:
@@ -268,14 +325,31 @@ def _shorten(text: str, longest: int) -> str:
 
 
 def _read_day_start(connection: sqlite3.Connection, version: int) -> int:
-    block = "day start" if version >= _SETTINGS_TABLE_SINCE else "settings"
-    row = connection.execute(_sql(block)).fetchone()
+    hour = _read_setting(connection, version, "rollover")
+    return hour if hour is not None and 0 <= hour <= 23 else _DEFAULT_DAY_START
+
+
+def _read_first_day(connection: sqlite3.Connection, version: int, zone: str) -> date:
+    """Return the date from which Anki counts days, in the zone in which it was written."""
+    row = connection.execute(_sql("created")).fetchone()
+    created = _convert_ms(row[0] * 1_000)
+    minutes = _read_setting(connection, version, "creationOffset")  # west of UTC
+    if minutes is not None and abs(minutes) < _MOST_MINUTES:
+        return created.astimezone(timezone(timedelta(minutes=-minutes))).date()
+    return created.astimezone(ZoneInfo(zone)).date()
+
+
+def _read_setting(connection: sqlite3.Connection, version: int, name: str) -> int | None:
+    if version >= _SETTINGS_TABLE_SINCE:
+        row = connection.execute(_sql("setting"), {"name": name}).fetchone()
+    else:
+        row = connection.execute(_sql("settings")).fetchone()
     try:
         value = json.loads(row[0]) if row else None
     except (TypeError, ValueError, RecursionError):  # NULL, not JSON, or nested too deeply
-        return _DEFAULT_DAY_START
-    hour = value.get("rollover") if isinstance(value, dict) else value
-    return hour if type(hour) is int and 0 <= hour <= 23 else _DEFAULT_DAY_START
+        return None
+    value = value.get(name) if isinstance(value, dict) else value
+    return value if type(value) is int else None
 
 
 def _convert_ms(number: int) -> datetime:

@@ -17,7 +17,7 @@ import msgspec
 from progress.adapters.pubsub.publisher import Message
 from progress.event_store import events, timestamps
 from progress.importers import forgetting, local_days
-from progress.importers.anki_log import EARLIEST, Answer, CardState
+from progress.importers.anki_log import EARLIEST, Answer, CardState, Move
 from progress.importers.forgetting import ForgettingState
 from progress.importers.local_days import FindDay, Preference
 
@@ -207,10 +207,60 @@ def convert_to_former(review: Envelope) -> list[Envelope]:
     return [answered, reviewed]
 
 
+def move(
+    learner: Learner,
+    moves: Iterable[Move],
+    answers: Iterable[Answer],
+    recorded: Mapping[str, RecordedChoice],
+) -> list[Envelope]:
+    """Return the events that move cards without an answer, oldest first.
+
+    A forgotten card is set aside until its next answer, unless somebody else had set it aside.
+    """
+    times: dict[str, list[datetime]] = {}
+    for answer in answers:
+        times.setdefault(answer.card_id, []).append(answer.at)
+    made: dict[str, Envelope] = {}  # by id: two moves may be followed by one answer
+
+    def add(event: events.Event, at: datetime) -> None:
+        envelope = _envelope(learner, event, at, None)
+        made[envelope["event_id"]] = envelope
+
+    for one in moves:
+        ids = {"user_id": learner.user_id, "item_id": one.card_id}
+        add(
+            events.ReviewProcessed(
+                user_id=learner.user_id, item_id=one.card_id, new_interval=one.interval_days
+            ),
+            one.at,
+        )
+        choice = recorded.get(one.card_id)
+        is_others = choice and choice.is_set_aside and not choice.is_own
+        if one.is_forgotten and not is_others:
+            add(events.ItemSetAside(**ids), one.at + timedelta(microseconds=1))
+            answered = times.get(one.card_id, [])
+            for at in answered[bisect.bisect_right(answered, one.at) :][:1]:
+                add(events.ItemResumed(**ids), at)
+    return sorted(made.values(), key=lambda event: event["occurred_at"])
+
+
+def find_choices(
+    made: Iterable[Envelope], recorded: Mapping[str, RecordedChoice]
+) -> dict[str, RecordedChoice]:
+    """Return the latest choices by card, of the recorded ones and those in `made`, oldest first."""
+    latest = dict(recorded)
+    for event in made:
+        card, at = event["data"]["item_id"], event["occurred_at"]
+        is_later = card not in latest or at > latest[card].at
+        if is_later and event["event_type"] != "ReviewProcessed":
+            latest[card] = RecordedChoice(event["event_type"] == "ItemSetAside", at, True)
+    return latest
+
+
 def choose(
     learner: Learner, states: Iterable[CardState], recorded: Mapping[str, RecordedChoice]
 ) -> Iterator[Envelope]:
-    """Yield the events that set aside the cards that are suspended or deleted, or resume others.
+    """Yield the events that set aside the cards that are out, or resume others.
 
     `recorded` are the latest such events by card. An import never undoes the choice of another,
     nor a later one of its own: the file may be an old one. Anki stores a card's time in seconds.

@@ -18,7 +18,7 @@ from progress.event_store import events, time_zones
 from progress.importers import anki_collection, anki_events, anki_log, word_lists
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
-from progress.importers.anki_log import Answer, CardState
+from progress.importers.anki_log import Answer, CardState, Move
 from progress.importers.local_days import Preference
 from progress.importers.word_lists import Word
 
@@ -39,7 +39,8 @@ class Record(msgspec.Struct, frozen=True):
 
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log in CSV has
     no states, and the cards of which it has a word or a kind. `crammed` is the number of answers
-    that are left out, because they were given in filtered decks that change no schedule.
+    that are left out, because they were given in filtered decks that change no schedule, and
+    `unmoved` that of the changes of a card's day that are left out.
     """
 
     learner: anki_events.Learner
@@ -49,6 +50,8 @@ class Record(msgspec.Struct, frozen=True):
     words: dict[str, Word] = {}
     language: str | None = None
     crammed: int = 0
+    moves: list[Move] = []
+    unmoved: int = 0
 
     def messages(
         self,
@@ -56,15 +59,17 @@ class Record(msgspec.Struct, frozen=True):
         preferences: Sequence[Preference] = (),
         choices: Mapping[str, RecordedChoice] = MappingProxyType({}),
     ) -> list[Message]:
-        """Return messages: one with the `UserCreated` event, the cards, the sessions, the choices.
+        """Return messages: with the `UserCreated` event, the cards, the sessions, the rest.
 
         `recorded` are the sessions of earlier imports, oldest first, and `preferences` and
         `choices` the learner's recorded ones.
         """
         sessions = list(anki_events.messages(self.learner, self.answers, recorded, preferences))
         items = messages(self.cards, self.words, self.language)
-        chosen = pack(events.ALGORITHM, anki_events.choose(self.learner, self.states, choices))
-        return [*sessions[:1], *items, *sessions[1:], *chosen]
+        moved = anki_events.move(self.learner, self.moves, self.answers, choices)
+        latest = anki_events.find_choices(moved, choices)
+        chosen = anki_events.choose(self.learner, self.states, latest)
+        return [*sessions[:1], *items, *sessions[1:], *pack(events.ALGORITHM, [*moved, *chosen])]
 
 
 def read(file: Path, learner: anki_events.Learner, language: str | None = None) -> Record:
@@ -87,11 +92,12 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
         cards = _find_cards(answers)
         words = find_levels(cards, language, word_lists.read()) if cards else {}
         return Record(learner, answers, cards, words=words, language=language)
-    collection = anki_collection.read(file)
+    zone = learner.timezone or find_machine_zone()
+    collection = anki_collection.read(file, zone or "UTC")
     hour = learner.day_start_hour
     completed = msgspec.structs.replace(
         learner,
-        timezone=learner.timezone or find_machine_zone(),
+        timezone=zone,
         day_start_hour=collection.day_start_hour if hour is None else hour,
     )
     words = find_levels(collection.cards, language, word_lists.read())
@@ -103,6 +109,8 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
         words,
         language,
         collection.crammed,
+        collection.moves,
+        collection.unmoved,
     )
 
 

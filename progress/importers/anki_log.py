@@ -56,8 +56,17 @@ class Answer(msgspec.Struct, frozen=True, order=True):
         return self.rating > 1
 
 
+class Move(msgspec.Struct, frozen=True):
+    """A change of a card's day without an answer; a card that is forgotten is new again."""
+
+    at: datetime
+    card_id: str
+    interval_days: int  # from then to the card's day
+    is_forgotten: bool = False
+
+
 class CardState(msgspec.Struct, frozen=True):
-    """Whether a card asks nothing any more, because it is suspended or deleted, and since when.
+    """Whether a card asks nothing any more: suspended, deleted or forgotten; and since when.
 
     The time is that of the card's last change; of a deleted card, of its last answer.
     """

@@ -35,9 +35,19 @@ JOIN notes n ON n.id = c.nid
 ORDER BY c.id;
 
 -- card states --
--- The time of each card's last change, in seconds since 1970, and its queue: -1 if it is suspended.
-SELECT id, CAST(coalesce(mod, 0) AS integer), CAST(coalesce(queue, 0) AS integer)
+-- The time of each card's last change, in seconds since 1970, its type, its queue (-1 if it is suspended), and the number
+-- of the day on which it is due: in a filtered deck, that of its own deck. Some types and queues have no day.
+SELECT id, CAST(coalesce(mod, 0) AS integer), CAST(coalesce(type, 0) AS integer), CAST(coalesce(queue, 0) AS integer),
+    CAST(coalesce(CASE WHEN odid <> 0 THEN odue ELSE due END, 0) AS integer)
 FROM cards
+ORDER BY id;
+
+-- moves --
+-- The entries that record changes without an answer, oldest first: a new due date or forgetting (type 4), and another
+-- schedule (type 5).
+SELECT id, cid, CAST(coalesce(ivl, 0) AS integer), CAST(coalesce(factor, 0) AS integer), CAST(type AS integer)
+FROM revlog
+WHERE type IN (4, 5) AND (ease BETWEEN 1 AND 4) IS NOT TRUE
 ORDER BY id;
 
 -- has templates --
@@ -65,6 +75,10 @@ WHERE t.type = 'object';
 -- Up to schema 13, `conf` contains all settings, as a JSON object.
 SELECT conf FROM col;
 
--- day start --
--- Since schema 14, the hour at which days begin is stored separately, as a JSON number.
-SELECT val FROM config WHERE key = 'rollover';
+-- setting --
+-- Since schema 14, each setting is stored separately, as JSON.
+SELECT val FROM config WHERE key = :name;
+
+-- created --
+-- The time of the collection's first day, in seconds since 1970.
+SELECT CAST(coalesce(crt, 0) AS integer) FROM col;

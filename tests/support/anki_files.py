@@ -26,6 +26,10 @@ class OtherCard(msgspec.Struct, frozen=True):
     ord: int = 0
     changed_s: int = 0
     queue: int = 2
+    kind: int = 2
+    due: int = 0
+    odue: int = 0
+    odid: int = 0
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -48,6 +52,7 @@ def make_collection(
     others: Sequence[OtherCard] = (),
     templates: Sequence[str] = ("Card 1",),
     is_cloze: bool = False,
+    created_s: int = 0,
 ) -> Path:
     """Write a collection with one card per note; `notes` maps a card's id to its note's fields.
 
@@ -64,7 +69,12 @@ def make_collection(
                 "tmpls": [{"ord": n, "name": name} for n, name in enumerate(templates)],
             }
         }
-        values = {"ver": schema, "conf": conf, "models": json.dumps(models) if schema < 15 else ""}
+        values: dict[str, object] = {
+            "crt": created_s,
+            "ver": schema,
+            "conf": conf,
+            "models": json.dumps(models) if schema < 15 else "",
+        }
         connection.execute(_BLOCKS["add collection"], values)
         if schema > 13:
             connection.executescript(_BLOCKS["schema 18"])

@@ -32,7 +32,7 @@ CREATE TABLE templates (ntid integer NOT NULL, ord integer NOT NULL, name text N
 CREATE UNIQUE INDEX idx_templates_name_ntid ON templates (name, ntid);
 
 -- add collection --
-INSERT INTO col VALUES (1, 0, 0, 0, :ver, 0, 0, 0, :conf, :models, '{}', '{}', '{}');
+INSERT INTO col VALUES (1, :crt, 0, 0, :ver, 0, 0, 0, :conf, :models, '{}', '{}', '{}');
 
 -- add setting --
 INSERT INTO config VALUES ('rollover', 0, 0, :value);
@@ -47,7 +47,8 @@ INSERT INTO templates VALUES (1, :ord, :name, 0, 0, x'');
 INSERT INTO notes VALUES (:id, 'guid', 1, :mod, 0, '', :fields, '', 0, 0, '');
 
 -- add card --
-INSERT OR REPLACE INTO cards VALUES (:id, :note, 1, :ord, :changed_s, 0, 2, :queue, 0, 0, 2500, 0, 0, 0, 0, 0, 0, '');
+INSERT OR REPLACE INTO cards VALUES (:id, :note, 1, :ord, :changed_s, 0, :kind, :queue, :due, 0, 2500, 0, 0, 0, :odue,
+    :odid, 0, '');
 
 -- add answer --
 INSERT INTO revlog VALUES (:id, :card, 0, :ease, :interval, 0, :factor, :time, :kind);

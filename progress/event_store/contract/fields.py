@@ -47,8 +47,8 @@ FIELDS: dict[str, Field] = {
         "2024-04-05T04:00:00.000000Z",
     ),
     "interval_days": Field(
-        "The days until the next review; the interval is rounded down. Required without `due`, which"
-        " then is as many days of 24 hours later, with their fraction.",
+        "The days until the next review; the interval is rounded down. Required without `due`,"
+        " which then is as many days of 24 hours later, with their fraction.",
         7,
     ),
     "duration_ms": Field(

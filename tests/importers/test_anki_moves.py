@@ -1,0 +1,169 @@
+"""Cards that are moved, forgotten, filtered, buried, suspended or deleted are due as in Anki."""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from progress.adapters.postgres.database import Connection
+from progress.importers import anki_import, local_days
+from progress.importers.anki_events import Learner
+from progress.projections.projector import Projector
+from tests.conftest import Store
+from tests.importers.test_anki_recorded import record
+from tests.support import anki_files, api, cli
+from tests.support.anki_files import Entry, OtherCard
+from tests.support.fake_publisher import FakePublisher
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+TODAY = local_days.find_day(NOW, "UTC", 4)
+CREATED = datetime(TODAY.year - 3, 1, 1, 4, tzinfo=UTC)
+DAY = (TODAY - CREATED.date()).days  # the number that Anki gives today
+LEARNER = Learner("anna", "UTC")
+SET, RESCHEDULED = 4, 5  # types of rows
+NEW, LEARNING, SUSPENDED, BURIED, BURIED_BY_HAND = 0, 1, -1, -2, -3
+
+
+def ago_ms(days: float) -> int:
+    return int((NOW - timedelta(days=days)).timestamp() * 1_000)
+
+
+def answered(days: float, card: int, interval: int) -> Entry:
+    return Entry(ago_ms(days) + card, card, interval=interval)
+
+
+def changed(days: float, card: int, interval: int, kind: int = SET, factor: int = 2_500) -> Entry:
+    return Entry(ago_ms(days) + card, card, 0, interval, factor, 0, kind)
+
+
+def forgotten(days: float, card: int) -> Entry:
+    return changed(days, card, 0, factor=0)
+
+
+def card(number: int, due: int, queue: int = 2, kind: int = 2, **fields: int) -> OtherCard:
+    """Return a card that is due so many days from today."""
+    return OtherCard(
+        number, number + 1, 0, int(NOW.timestamp()), queue, kind, due=DAY + due, **fields
+    )
+
+
+CARDS = {
+    "set to another day": (card(10, 18), [answered(17, 10, 7), changed(12, 10, 30)]),
+    "rescheduled": (card(11, 42), [answered(20, 11, 5), changed(18, 11, 60, RESCHEDULED)]),
+    "the row is not the distance": (card(12, 18), [answered(9, 12, 3), changed(0, 12, 7)]),
+    "moved twice": (card(13, 5), [answered(9, 13, 3), changed(8, 13, 9), changed(7, 13, 90)]),
+    "answered after a move": (card(14, 10), [changed(9, 14, 40), answered(2, 14, 12)]),
+    "forgotten": (card(15, 0, NEW, NEW), [answered(9, 15, 30), forgotten(5, 15)]),
+    "forgotten and answered": (
+        card(16, 3),
+        [answered(9, 16, 30), forgotten(6, 16), forgotten(5, 16), answered(1, 16, 4)],
+    ),
+    "forgotten and moved": (
+        card(17, 9),
+        [answered(9, 17, 30), forgotten(5, 17), changed(4, 17, 1, factor=0)],
+    ),
+    "forgotten and suspended": (
+        card(18, 0, SUSPENDED, NEW), [answered(9, 18, 1), forgotten(5, 18)]
+    ),
+    "forgotten without an answer": (card(19, 0, NEW, NEW), [forgotten(5, 19)]),
+    "in a filtered deck": (
+        card(20, -100_000, odue=DAY + 6, odid=7),
+        [answered(9, 20, 2), changed(3, 20, 2, RESCHEDULED)],
+    ),
+    "buried": (card(21, 0, BURIED), [answered(9, 21, 2), changed(3, 21, 3)]),
+    "buried by hand": (card(22, 2, BURIED_BY_HAND), [answered(9, 22, 2), changed(3, 22, 3)]),
+    "suspended": (card(23, 0, SUSPENDED), [answered(9, 23, 2), changed(3, 23, 3)]),
+    "in learning": (card(24, 10**9, LEARNING, 3), [answered(0.1, 24, 0), changed(0.05, 24, 3)]),
+    "overdue before it moved": (card(25, -5), [answered(9, 25, 2), changed(2, 25, 2)]),
+    "moved without an answer": (card(26, 4), [changed(1, 26, 2)]),
+    "crammed after a move": (
+        card(27, 8),
+        [answered(9, 27, 2), changed(1, 27, 9), Entry(ago_ms(0.5), 27, 3, 0, 0, 900, 3)],
+    ),
+}  # fmt: skip
+DELETED = [answered(9, 40, 2), changed(3, 40, 5)]
+
+
+def write(folder: Path, schema: int) -> Path:
+    rows = [row for _, entries in CARDS.values() for row in entries]
+    return anki_files.make_collection(
+        folder / "a.anki2",
+        {one.id: "word" for one, _ in CARDS.values()},
+        [*rows, *DELETED],
+        schema=schema,
+        day_start=4,
+        others=[one for one, _ in CARDS.values()],
+        created_s=int(CREATED.timestamp()),
+    )
+
+
+def ask_anki(file: Path) -> dict[str, date]:
+    """Return the days on which the cards are due: Anki's review cards, and those of relearning."""
+    query = """
+        SELECT id, CASE WHEN odid THEN odue ELSE due END FROM cards
+        WHERE type = 2 AND queue <> -1
+    """
+    with closing(sqlite3.connect(file)) as anki:
+        return {str(card): TODAY + timedelta(day - DAY) for card, day in anki.execute(query)}
+
+
+def ask(store: Store) -> dict[str, dict[str, Any]]:
+    query = "{ itemStats(first: 100) { edges { node { itemId dueOn setAside mastery } } } }"
+    with api.serve(store.url) as fetch:
+        edges = fetch.data(query, LEARNER.user_id)["itemStats"]["edges"]
+    return {edge["node"]["itemId"]: edge["node"] for edge in edges}
+
+
+@pytest.mark.parametrize("schema", [11, 18])
+def test_moved_cards_are_due_when_anki_says(
+    store: Store, connection: Connection, tmp_path: Path, schema: int
+) -> None:
+    file = write(tmp_path, schema)
+    new = anki_import.select_new(connection, anki_import.read(file, LEARNER))
+    assert record(connection, new) == {"appended"}
+    Projector(connection).catch_up_all()
+    shown = ask(store)
+    due = {item: node["dueOn"] for item, node in shown.items() if not node["setAside"]}
+    expected = {number: day.isoformat() for number, day in ask_anki(file).items()}
+    expected["24"] = min(TODAY, NOW.date()).isoformat()  # due at a time of today
+    expected["25"] = (TODAY - timedelta(2)).isoformat()  # overdue, since it was moved
+    assert due == expected
+    assert {item for item, node in shown.items() if node["setAside"]} == {"15", "18", "23", "40"}
+    assert shown["15"]["mastery"] == "LEARNING"
+    assert anki_import.select_new(connection, read := anki_import.read(file, LEARNER)) == []
+    assert read.unmoved == len(["of 13", "of 14", "without an answer", "in learning", "deleted"])
+
+
+def test_a_forgotten_card_returns_with_its_next_answer_but_not_against_another_choice(
+    connection: Connection, tmp_path: Path
+) -> None:
+    rows = [answered(9, 1, 30), forgotten(5, 1)]
+
+    def choices(*later: Entry, is_new: bool = False) -> list[str]:
+        state = OtherCard(1, 2, 0, ago_ms(4) // 1_000, *((NEW, NEW) if is_new else ()), due=DAY)
+        file = anki_files.make_collection(
+            tmp_path / f"{len(later)}", {1: "word"}, [*rows, *later], others=[state]
+        )
+        new = anki_import.select_new(connection, anki_import.read(file, LEARNER))
+        record(connection, new)
+        file.unlink()
+        found = [e["event_type"] for message in new for e in message.events]
+        return [kind for kind in found if kind.startswith("Item") and kind != "ItemPublished"]
+
+    assert choices(is_new=True) == ["ItemSetAside"]
+    assert choices(answered(1, 1, 4)) == ["ItemResumed"]
+    assert choices(is_new=True) == [], "an old file"
+
+
+def test_the_summary_counts_what_is_moved_and_what_is_left_out(
+    tmp_path: Path, fake_publisher: FakePublisher
+) -> None:
+    options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    file = str(write(tmp_path, 18))
+    shown = cli.expect_success(cli.progress("", "import", "anki", file, "--json", **options))
+    report = msgspec.json.decode(shown[shown.index("{") :])
+    assert (report["moved"], report["unmoved"], report["set_aside"]) == (17, 5, 8)
