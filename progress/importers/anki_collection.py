@@ -201,7 +201,7 @@ def _read_answers(connection: sqlite3.Connection) -> tuple[list[Answer], int]:
             at=_convert_ms(number),
             card_id=str(card),
             rating=rating,
-            response_time_ms=min(max(milliseconds, 0), anki_log.MAX_MS),
+            response_time_ms=min(milliseconds, anki_log.MAX_MS) if milliseconds > 0 else None,
             interval_days=_convert_interval(interval),
         )
         for number, card, rating, interval, factor, milliseconds, kind in rows

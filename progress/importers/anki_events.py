@@ -196,7 +196,7 @@ def convert_to_former(review: Envelope) -> list[Envelope]:
     data, at, user = review["data"], review["occurred_at"], review["metadata"]["user_id"]
     learner, session, item = Learner(user), data["session_id"], data["item_id"]
     kind = events.CorrectAnswerGiven if data["rating"] > 1 else events.IncorrectAnswerGiven
-    answer = kind(session_id=session, item_id=item, response_time_ms=data["duration_ms"])
+    answer = kind(session_id=session, item_id=item, response_time_ms=data.get("duration_ms"))
     answered = _envelope(learner, answer, at, session)
     days = data.get("interval_days")
     if days is None:
@@ -323,4 +323,4 @@ def _id(learner: Learner, *parts: Any) -> UUID:
 
 def _begin(answer: Answer) -> datetime:
     """Return the time at which the card was shown; the log holds the time of the answer."""
-    return max(answer.at - timedelta(milliseconds=answer.response_time_ms), EARLIEST)
+    return max(answer.at - timedelta(milliseconds=answer.response_time_ms or 0), EARLIEST)

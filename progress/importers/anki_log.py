@@ -17,7 +17,7 @@ import msgspec
 from progress.errors import ReviewLogError
 
 COLUMNS = ("card_id", "review_rating", "review_time")
-DURATION = "review_duration"  # without it, an answer took no time
+DURATION = "review_duration"
 OPTIONAL = (DURATION, "due", "interval", "kind", "headword")  # each may be empty in a row, too
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
@@ -38,14 +38,14 @@ class Answer(msgspec.Struct, frozen=True, order=True):
     """An answer to a card.
 
     `rating` is the number of Anki's button: 1 "Again" (the answer was wrong), 2 "Hard", 3 "Good" or
-    4 "Easy". `due` is the time of the next answer, and `interval_days` the days until then, 0 under
+    4 "Easy". `response_time_ms` is None if the log does not have it. `due` is the time of the next answer, and `interval_days` the days until then, 0 under
     a day; both are None if the log has no schedule.
     """
 
     at: datetime
     card_id: str
     rating: int
-    response_time_ms: int
+    response_time_ms: int | None
     interval_days: float | None = None
     due: datetime | None = None
     word: str = ""
@@ -158,8 +158,7 @@ def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
         card_id=read("card_id", _parse_card, "1 to 200 characters"),
         rating=read("review_rating", _between(1, 4), "1, 2, 3 or 4"),
         at=read("review_time", _parse_time, _TIME_RULE),
-        response_time_ms=find(DURATION, _between(0, MAX_MS), f"milliseconds from 0 to {MAX_MS}")
-        or 0,
+        response_time_ms=find(DURATION, _between(0, MAX_MS), f"milliseconds from 0 to {MAX_MS}"),
         interval_days=find("interval", _parse_days, "days of 0 or more"),
         due=find("due", _parse_time, _TIME_RULE),
         word=find("headword", _parse_card, "at most 200 characters") or "",

@@ -19,7 +19,7 @@ SELECT ver FROM col;
 -- answers --
 -- The answers in the review log, without the entries that record manual changes. `id` is the time in ms since 1970.
 -- `ivl` is the new interval: in days or, if negative, in seconds. `factor` is the easiness in thousandths, or 0, or
--- FSRS's difficulty from 100 to 1,100. A number that is null counts as 0.
+-- FSRS's difficulty from 100 to 1,100. `time` is 0 if it is unknown. A number that is null counts as 0.
 SELECT id, cid, CAST(ease AS integer), CAST(coalesce(ivl, 0) AS integer), CAST(coalesce(factor, 0) AS integer),
     CAST(coalesce(time, 0) AS integer), CAST(coalesce(type, 0) AS integer)
 FROM revlog

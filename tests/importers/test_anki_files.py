@@ -188,12 +188,13 @@ def test_the_imported_schedule_equals_the_schedule_of_the_collection(tmp_path: P
         Entry(START_MS + 1, 1, interval=12, factor=2_650),
         Entry(START_MS + 2, 1, interval=30, factor=540),  # 540: FSRS's difficulty, not an easiness
         Entry(START_MS + 3, 1, interval=-3 * 86_400, factor=0, kind=0),  # a step of three days
-        Entry(START_MS + 4, 1, interval=-86_399, factor=0, kind=0),
+        Entry(START_MS + 4, 1, interval=-86_399, factor=0, kind=0, time_ms=0),
     ]
     file = anki_files.make_collection(tmp_path / "a.anki2", NOTES, rows)
     answers = anki_collection.read(file).answers
     assert [answer.interval_days for answer in answers] == [0, 12, 30, 3, 0]
     assert [answer.correct for answer in answers] == [False, True, True, True, True]
+    assert [answer.response_time_ms for answer in answers] == [4_000] * 4 + [None]
     assert answers[1].at - answers[0].at == timedelta(milliseconds=1)
     assert answers[0].at == datetime.fromtimestamp(START_MS / 1_000, UTC)
 

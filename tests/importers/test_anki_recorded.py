@@ -34,7 +34,7 @@ answers = st.builds(
     at=st.integers(0, 400).map(lambda m: datetime(2024, 3, 1, tzinfo=UTC) + timedelta(minutes=m)),
     card_id=st.sampled_from(CARDS),
     rating=st.integers(1, 4),
-    response_time_ms=st.integers(0, 60_000),
+    response_time_ms=st.none() | st.integers(0, 60_000),
     interval_days=st.sampled_from([3, 0]),
 )
 ZONES = ("America/New_York", "Asia/Tokyo", "Australia/Lord_Howe")
