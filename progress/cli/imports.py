@@ -82,8 +82,8 @@ User = Annotated[str, typer.Option(help="The learner's id.", callback=check_user
 Zone = Annotated[
     str | None,
     typer.Option(
-        help="The learner's IANA time zone. If FILE is a collection, the default is this machine's "
-        "zone.",
+        help="The learner's IANA time zone. A first import of a collection takes this machine's "
+        "zone; a later import changes it, from its first new answer on, only with --zone.",
         callback=_zone,
     ),
 ]
@@ -92,7 +92,8 @@ DayStart = Annotated[
     typer.Option(
         min=0,
         max=23,
-        help="The hour at which days begin. If FILE is a collection, its hour is the default.",
+        help="The hour at which days begin. A first import of a collection takes its hour; a later "
+        "import changes it only with --day-start.",
     ),
 ]
 Language = Annotated[

@@ -78,6 +78,12 @@ def own_id(learner: str, id_: str) -> str:
     return str(uuid5(_NAMESPACE, msgspec.json.encode([learner, id_]).decode()))
 
 
+def client_id(text: str) -> str:
+    """Return the UUID that a client sends for an id of its own: a UUID as it is."""
+    is_uuid = envelope.to_uuid(text) == text
+    return text.lower() if is_uuid else str(uuid5(_NAMESPACE, text))
+
+
 def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str]:
     """Return the event as it is published, or why it is refused."""
     if event.occurred_at > now + timestamps.MOST_AHEAD:

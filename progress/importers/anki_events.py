@@ -7,7 +7,7 @@ a redelivery and does not add events.
 import bisect
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from progress.adapters.pubsub.publisher import Message
-from progress.event_store import events, timestamps
+from progress.event_store import events, learner_posts, timestamps
 from progress.importers import forgetting, local_days
 from progress.importers.anki_log import EARLIEST, Answer, CardState, Move
 from progress.importers.forgetting import ForgettingState
@@ -35,7 +35,8 @@ Envelope = dict[str, Any]
 class Learner(msgspec.Struct, frozen=True):
     """The learner whose review log is imported.
 
-    A preference that is None does not change the recorded preference. `shifted_days` is the number
+    A preference that is None does not change the recorded preference, nor does one whose name is in
+    `defaults`: it counts only if the learner has no preference yet. `shifted_days` is the number
     of days by which the times of the review log were moved; None if they were not moved. The
     `UserCreated` event stores this number, so that a second import can move the log equally far.
     """
@@ -45,6 +46,7 @@ class Learner(msgspec.Struct, frozen=True):
     day_start_hour: int | None = None
     shifted_days: int | None = None
     display_name: str | None = None
+    defaults: tuple[str, ...] = ()
 
 
 class RecordedChoice(msgspec.Struct, frozen=True):
@@ -68,21 +70,24 @@ def messages(
     answers: list[Answer],
     recorded: Sequence[RecordedSession] = (),
     preferences: Sequence[Preference] = (),
+    is_recorded: Callable[[Answer], bool] = lambda _: False,
 ) -> Iterator[Message]:
-    """Yield a message with the `UserCreated` event, then one per session and one of its answers.
+    """Yield a message with the preferences, if any, then two for each session of new answers.
 
     `recorded` are the sessions of earlier imports, and `preferences` the learner's recorded ones.
     `answers` and `recorded` are sorted by time. If answers would form a session that overlaps a
     recorded session of the same local day, or is within `MAX_PAUSE` of one, they join the recorded
-    session instead.
+    session instead. An answer that is recorded counts only for the intervals of later ones.
     """
+    new = [answer for answer in answers if not is_recorded(answer)]
     if not answers:
         return
-    account = create_account(learner, _begin(answers[0]))
-    yield Message("user-events", [account])
-    find_day = local_days.follow([*preferences, _preference(learner, account)])
-    memories: dict[str, ForgettingState] = {}
-    for session in sessions(answers, find_day):
+    if changed := set_preferences(learner, answers, new, preferences):
+        yield Message("user-events", [changed])
+        preferences = [*preferences, _preference(changed)]
+    find_day = local_days.follow(preferences)
+    scheduled = [answer for answer in _schedule(answers, find_day) if not is_recorded(answer)]
+    for session in sessions(scheduled, find_day):
         day = find_day(session[0].at)
         if near := _find_near(session, recorded, day, find_day):
             keys = [_find_last_begun(near, answer) for answer in session]
@@ -90,17 +95,62 @@ def messages(
             frame = _frame_session(learner, session, find_day)
             yield Message(events.LEARNING, frame)
             keys = [frame[0]["data"]["session_id"]] * len(session)
-        reviews = map(functools.partial(_review, learner, memories, day), session, keys)
+        reviews = map(functools.partial(_review, learner), session, keys)
         yield Message(events.ALGORITHM, list(reviews))
 
 
-def _preference(learner: Learner, account: Envelope) -> Preference:
-    return Preference(
-        account["occurred_at"],
-        UUID(account["event_id"]),
-        learner.timezone,
-        learner.day_start_hour,
+def set_preferences(
+    learner: Learner,
+    answers: Sequence[Answer],
+    new: Sequence[Answer],
+    preferences: Sequence[Preference],
+) -> Envelope | None:
+    """Return the event that sets the learner's preferences; None if they do not change.
+
+    A first import sets them from its first answer on. A later one changes them from its first new
+    answer on, never at the instant of another event, because two events of one instant would have
+    no order.
+    """
+    if all(one.timezone is None and one.day_start_hour is None for one in preferences):
+        has_values = learner.timezone is not None or learner.day_start_hour is not None
+        is_needed = has_values or not preferences
+        return create_account(learner, _begin(answers[0])) if is_needed else None
+    if not new:
+        return None
+    at, taken = new[0].at, {one.at for one in preferences}
+    while at in taken:
+        at += timedelta(microseconds=1)
+    zone, hour = local_days.follow_preferences(preferences)(at)
+    new_zone = None if "timezone" in learner.defaults else learner.timezone
+    new_hour = None if "day_start_hour" in learner.defaults else learner.day_start_hour
+    if new_zone in {None, zone} and new_hour in {None, hour}:
+        return None
+    event = events.UserPreferencesChanged(
+        user_id=learner.user_id, timezone=new_zone, day_start_hour=new_hour
     )
+    return _envelope(learner, event, at, None)
+
+
+def _preference(changed: Envelope) -> Preference:
+    data = changed["data"]
+    return Preference(
+        changed["occurred_at"],
+        UUID(changed["event_id"]),
+        data.get("timezone"),
+        data.get("day_start_hour"),
+    )
+
+
+def _schedule(answers: Iterable[Answer], find_day: FindDay) -> Iterator[Answer]:
+    """Yield the answers; one without a schedule gets the interval of FSRS."""
+    memories: dict[str, ForgettingState] = {}
+    for answer in answers:
+        memory = forgetting.follow(memories.get(answer.card_id), find_day(answer.at), answer.rating)
+        memories[answer.card_id] = memory
+        if answer.interval_days is None and answer.due is None:
+            yield msgspec.structs.replace(answer, interval_days=memory.interval_days)
+        else:
+            yield answer
 
 
 def sessions(answers: Iterable[Answer], find_day: FindDay) -> Iterator[list[Answer]]:
@@ -167,28 +217,24 @@ def _frame_session(learner: Learner, session: list[Answer], find_day: FindDay) -
     return [_envelope(learner, start, begin, key), _envelope(learner, completion, end, key)]
 
 
-def _review(
-    learner: Learner,
-    memories: dict[str, ForgettingState],
-    day: date,
-    answer: Answer,
-    session_id: str,
-) -> Envelope:
-    """Return the answer with its schedule from the log, else with that of FSRS."""
-    memory = forgetting.follow(memories.get(answer.card_id), day, answer.rating)
-    memories[answer.card_id] = memory
-    days = answer.interval_days
-    if days is None and answer.due is None:
-        days = memory.interval_days
+def _review(learner: Learner, answer: Answer, session_id: str) -> Envelope:
     review = events.CardReviewed(
         session_id=session_id,
         item_id=answer.card_id,
         rating=answer.rating,
         due=timestamps.to_stored(answer.due.isoformat(), "due") if answer.due else None,
-        interval_days=days,
+        interval_days=answer.interval_days,
         duration_ms=answer.response_time_ms,
     )
-    return _envelope(learner, review, answer.at, session_id)
+    envelope = _envelope(learner, review, answer.at, session_id)
+    if answer.sent_id:
+        envelope["event_id"] = find_id(learner, answer.sent_id)
+    return envelope
+
+
+def find_id(learner: Learner, sent_id: str) -> str:
+    """Return the id of the event that a device of the learner posts under this id."""
+    return learner_posts.own_id(learner.user_id, learner_posts.client_id(sent_id))
 
 
 def convert_to_former(review: Envelope) -> list[Envelope]:

@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from uuid import UUID, uuid5
@@ -18,7 +18,7 @@ from progress.event_store import events, time_zones
 from progress.importers import anki_collection, anki_events, anki_log, word_lists
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
-from progress.importers.anki_log import Answer, CardState, Move
+from progress.importers.anki_log import EARLIEST, Answer, CardState, Move
 from progress.importers.local_days import Preference
 from progress.importers.word_lists import Word
 
@@ -58,13 +58,16 @@ class Record(msgspec.Struct, frozen=True):
         recorded: Sequence[RecordedSession] = (),
         preferences: Sequence[Preference] = (),
         choices: Mapping[str, RecordedChoice] = MappingProxyType({}),
+        is_recorded: Callable[[Answer], bool] = lambda _: False,
     ) -> list[Message]:
-        """Return messages: with the `UserCreated` event, the cards, the sessions, the rest.
+        """Return messages: with the preferences, the cards, the sessions, the rest.
 
         `recorded` are the sessions of earlier imports, oldest first, and `preferences` and
         `choices` the learner's recorded ones.
         """
-        sessions = list(anki_events.messages(self.learner, self.answers, recorded, preferences))
+        sessions = list(
+            anki_events.messages(self.learner, self.answers, recorded, preferences, is_recorded)
+        )
         items = messages(self.cards, self.words, self.language)
         moved = anki_events.move(self.learner, self.moves, self.answers, choices)
         latest = anki_events.find_choices(moved, choices)
@@ -99,6 +102,11 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
         learner,
         timezone=zone,
         day_start_hour=collection.day_start_hour if hour is None else hour,
+        defaults=tuple(
+            name
+            for name, value in (("timezone", learner.timezone), ("day_start_hour", hour))
+            if value is None
+        ),
     )
     words = find_levels(collection.cards, language, word_lists.read())
     return Record(
@@ -208,27 +216,52 @@ def _guess_language(text: str) -> str | None:
 
 
 def select_new(connection: Connection, record: Record) -> list[Message]:
-    """Return the record's messages without the events that were imported before, from any file.
+    """Return the record's messages without what is recorded, by whichever program.
 
     If a session is recorded in part, its new answers join the recorded session. The recorded
-    session keeps its score and its duration. The `UserCreated` event is left out if it changes no
-    preference.
+    session keeps its score and its duration.
     """
     preferences = _read_preferences(connection, record.learner)
     choices = _read_choices(connection, record.learner)
-    made = record.messages(_read_sessions(connection, record.learner), preferences, choices)
+    sessions = _read_sessions(connection, record.learner)
+    made = record.messages(sessions, preferences, choices, _find_recorded(connection, record))
     messages = omit_former(connection, made)
     event_ids = [event["event_id"] for message in messages for event in message.events]
     rows = database.run(connection, _FILE, "recorded", event_ids=event_ids)
     known = {event_id for (event_id,) in rows}
+    return _select(messages, lambda event: [event] if event["event_id"] not in known else [])
 
-    def is_new(event: Envelope) -> bool:
-        return event["event_id"] not in known and not (
-            event["event_type"] == "UserCreated"
-            and _has_preferences(connection, record.learner, event)
+
+def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer], bool]:
+    """Return a function that tells whether the log has the answer to an item, whoever sent it.
+
+    Times are compared in milliseconds, or in seconds if the file has only whole ones. Of an answer
+    whose review an import up to version 0.3 did not record, `omit_former` returns this review.
+    """
+    learner = record.learner
+    is_whole = all(answer.at.microsecond == 0 for answer in record.answers)
+    unit = timedelta(seconds=1) if is_whole else timedelta(milliseconds=1)
+    rows = database.run(connection, _FILE, "answers", stream_id=f"learner-{learner.user_id}")
+    ids = {event_id for event_id, *_ in rows}
+
+    def lacks_review(event_id: str, kind: str, item: str, at: datetime) -> bool:
+        own, review = (
+            anki_events.derive_id(learner, one, at.astimezone(UTC), {"item_id": item})
+            for one in (kind, "ReviewProcessed")
         )
+        return kind != "CardReviewed" and event_id == own and review not in ids
 
-    return _select(messages, lambda event: [event] if is_new(event) else [])
+    found = {
+        (item, (at - EARLIEST) // unit)
+        for event_id, kind, item, at in rows
+        if kind != "ReviewProcessed" and not lacks_review(event_id, kind, item, at)
+    }
+
+    def is_recorded(answer: Answer) -> bool:
+        is_sent = answer.sent_id and anki_events.find_id(learner, answer.sent_id) in ids
+        return bool(is_sent) or (answer.card_id, (answer.at - EARLIEST) // unit) in found
+
+    return is_recorded
 
 
 def omit_former(connection: Connection, messages: Sequence[Message]) -> Sequence[Message]:
@@ -286,22 +319,3 @@ def _read_choices(connection: Connection, learner: Learner) -> dict[str, Recorde
         )
         for item, event_id, kind, at in rows
     }
-
-
-def _has_preferences(connection: Connection, learner: Learner, account: Envelope) -> bool:
-    """Return whether the learner's recorded preferences already equal those of `learner`.
-
-    Return False if no `UserCreated` event of the learner is recorded. Events after the time of
-    `account` are ignored. A preference of `learner` that is None equals any recorded preference.
-    """
-    rows = database.run(
-        connection,
-        _FILE,
-        "preferences",
-        stream_id=f"learner-{learner.user_id}",
-        at=account["occurred_at"],
-    )
-    wanted = (learner.timezone, learner.day_start_hour)
-    return any(
-        all(new is None or new == old for new, old in zip(wanted, row, strict=True)) for row in rows
-    )

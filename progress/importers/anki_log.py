@@ -18,7 +18,7 @@ from progress.errors import ReviewLogError
 
 COLUMNS = ("card_id", "review_rating", "review_time")
 DURATION = "review_duration"
-OPTIONAL = (DURATION, "due", "interval", "kind", "headword")  # each may be empty in a row, too
+OPTIONAL = (DURATION, "due", "interval", "kind", "headword", "id")  # each may be empty in a row
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # The event store rejects earlier events.
 # A later time is a fault of the file. Times close to the year 9999 would overflow when shifted.
@@ -38,8 +38,9 @@ class Answer(msgspec.Struct, frozen=True, order=True):
     """An answer to a card.
 
     `rating` is the number of Anki's button: 1 "Again" (the answer was wrong), 2 "Hard", 3 "Good" or
-    4 "Easy". `response_time_ms` is None if the log does not have it. `due` is the time of the next answer, and `interval_days` the days until then, 0 under
-    a day; both are None if the log has no schedule.
+    4 "Easy". `response_time_ms` is None if the log does not have it. `due` is the time of the next
+    answer, and `interval_days` the days until then, 0 under a day; both are None if the log has no
+    schedule. `sent_id` is the id under which a device posts the answer, if the log has it.
     """
 
     at: datetime
@@ -50,6 +51,7 @@ class Answer(msgspec.Struct, frozen=True, order=True):
     due: datetime | None = None
     word: str = ""
     kind: str | None = None
+    sent_id: str | None = None
 
     @property
     def correct(self) -> bool:
@@ -113,6 +115,7 @@ def _parse_answers(rows: Any) -> Iterator[Answer]:
     """Yield the answers; `rows` is a csv.reader (typeshed does not export this type)."""
     columns = _find_columns(_next(rows) or [])
     seen: set[tuple[str, datetime]] = set()
+    ids: set[str] = set()
     while (row := _next(rows)) is not None:
         if not row:
             continue
@@ -120,6 +123,9 @@ def _parse_answers(rows: Any) -> Iterator[Answer]:
         if (answer.card_id, answer.at) in seen:
             raise _error(rows.line_num, "review_time", "a time that no other row of the card has")
         seen.add((answer.card_id, answer.at))
+        if answer.sent_id and answer.sent_id in ids:
+            raise _error(rows.line_num, "id", "an id that no other row has")
+        ids.add(answer.sent_id or "")
         yield answer
 
 
@@ -163,6 +169,7 @@ def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
         due=find("due", _parse_time, _TIME_RULE),
         word=find("headword", _parse_card, "at most 200 characters") or "",
         kind=find("kind", _parse_kind, "at most 50 characters, no control characters"),
+        sent_id=find("id", _parse_card, "1 to 200 characters"),
     )
 
 

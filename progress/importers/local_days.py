@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 FindDay = Callable[[datetime], date]
+FindPreference = Callable[[datetime], tuple[str, int]]
 
 
 class Preference(msgspec.Struct, frozen=True):
@@ -27,7 +28,13 @@ def find_day(at: datetime, zone: str, day_start_hour: int) -> date:
 
 
 def follow(preferences: Iterable[Preference]) -> FindDay:
-    """Return a function that finds the local day of a time.
+    """Return a function that finds the local day of a time."""
+    find_preference = follow_preferences(preferences)
+    return lambda at: find_day(at, *find_preference(at))
+
+
+def follow_preferences(preferences: Iterable[Preference]) -> FindPreference:
+    """Return a function that finds the zone and the start of the day at a time.
 
     At a time before all preferences, the first applies. Without preferences, days are those of UTC.
     """
@@ -39,8 +46,8 @@ def follow(preferences: Iterable[Preference]) -> FindDay:
         times.append(each.at.astimezone(UTC))
         values.append((zone, hour))
 
-    def find(at: datetime) -> date:
+    def find(at: datetime) -> tuple[str, int]:
         place = max(bisect.bisect_right(times, at) - 1, 0)
-        return find_day(at, *(values[place] if values else ("UTC", 0)))
+        return values[place] if values else ("UTC", 0)
 
     return find

@@ -35,8 +35,8 @@ JOIN notes n ON n.id = c.nid
 ORDER BY c.id;
 
 -- card states --
--- The time of each card's last change, in seconds since 1970, its type, its queue (-1 if it is suspended), and the number
--- of the day on which it is due: in a filtered deck, that of its own deck. Some types and queues have no day.
+-- The time of each card's last change, in seconds since 1970, its type, its queue (-1 if it is suspended), and the
+-- number of the day on which it is due: in a filtered deck, that of its own deck. Some types and queues have no day.
 SELECT id, CAST(coalesce(mod, 0) AS integer), CAST(coalesce(type, 0) AS integer), CAST(coalesce(queue, 0) AS integer),
     CAST(coalesce(CASE WHEN odid <> 0 THEN odue ELSE due END, 0) AS integer)
 FROM cards

@@ -28,17 +28,12 @@ SELECT e.occurred_at, e.event_id, e.event_data ->> 'timezone', CAST(e.event_data
 FROM event_store.events e
 WHERE e.stream_id = :stream_id AND e.event_type IN ('UserCreated', 'UserPreferencesChanged');
 
--- preferences --
--- The learner's time zone and start of the day at the time :at, taken from the events UserCreated and
--- UserPreferencesChanged up to :at. There is no row if no UserCreated occurred up to :at.
-SELECT
-    (array_agg(e.event_data ->> 'timezone' ORDER BY e.occurred_at DESC, e.stream_version DESC)
-        FILTER (WHERE e.event_data ->> 'timezone' IS NOT NULL))[1],
-    (array_agg(CAST(e.event_data ->> 'day_start_hour' AS integer) ORDER BY e.occurred_at DESC, e.stream_version DESC)
-        FILTER (WHERE e.event_data ->> 'day_start_hour' IS NOT NULL))[1]
+-- answers --
+-- The learner's answers and reviews, whoever sent them.
+SELECT CAST(e.event_id AS text), e.event_type, e.event_data ->> 'item_id', e.occurred_at
 FROM event_store.events e
-WHERE e.stream_id = :stream_id AND e.event_type IN ('UserCreated', 'UserPreferencesChanged') AND e.occurred_at <= :at
-HAVING bool_or(e.event_type = 'UserCreated');
+WHERE e.stream_id = :stream_id
+  AND e.event_type IN ('CardReviewed', 'CorrectAnswerGiven', 'IncorrectAnswerGiven', 'ReviewProcessed');
 
 -- former --
 -- The answers and reviews in these streams that may be those of an earlier version, which imported two events for each

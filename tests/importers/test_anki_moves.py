@@ -144,7 +144,7 @@ def test_a_forgotten_card_returns_with_its_next_answer_but_not_against_another_c
     rows = [answered(9, 1, 30), forgotten(5, 1)]
 
     def choices(*later: Entry, is_new: bool = False) -> list[str]:
-        state = OtherCard(1, 2, 0, ago_ms(4) // 1_000, *((NEW, NEW) if is_new else ()), due=DAY)
+        state = OtherCard(1, 2, 0, ago_ms(4) // 1_000, queue := 0 if is_new else 2, queue, DAY)
         file = anki_files.make_collection(
             tmp_path / f"{len(later)}", {1: "word"}, [*rows, *later], others=[state]
         )

@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
+from progress.errors import ReviewLogError
 from progress.event_store import StoredEvent, envelope, events, log
 from progress.event_store.envelope import Message as Received
 from progress.event_store.log import Delivery, PostgresEventStore
@@ -262,6 +264,93 @@ def test_an_import_with_other_preferences_does_not_cut_recorded_sessions_again(
             assert kinds <= {"UserCreated"}
         if new:
             record(connection, new)
+
+
+def test_a_later_import_changes_preferences_only_if_asked_and_at_an_instant_of_its_own(
+    connection: Connection,
+) -> None:
+    own = Learner("anna", "Asia/Tokyo", 4, defaults=("timezone", "day_start_hour"))
+    other = msgspec.structs.replace(own, timezone="Europe/Berlin", day_start_hour=0)
+    zone, hour = Learner("anna", "Europe/Berlin"), Learner("anna", "Europe/Berlin", 3)
+
+    def import_(answers_: int, learner: Learner, messages: int = 99) -> list[tuple[object, ...]]:
+        log_ = [Answer(at(60 * hour), "a", 3, None) for hour in range(answers_)]
+        new = anki_import.select_new(connection, Record(learner, log_))[:messages]
+        if new:
+            assert record(connection, new) == {"appended"}
+        return [
+            (e["event_type"], e["occurred_at"], data.get("timezone"), data.get("day_start_hour"))
+            for message in new
+            if message.topic == "user-events"
+            for e in message.events
+            for data in [e["data"]]
+        ]
+
+    assert import_(1, own, messages=1) == [("UserCreated", at(0), "Asia/Tokyo", 4)]
+    later = at(0) + timedelta(microseconds=1)
+    changed = ("UserPreferencesChanged", later, "Europe/Berlin", None)
+    assert import_(1, zone, messages=1) == [changed]
+    assert import_(2, other) == import_(2, hour) == []
+    assert import_(3, hour) == [("UserPreferencesChanged", at(120), "Europe/Berlin", 3)]
+    assert import_(4, hour) == import_(5, own) == []
+
+
+@given(logs, st.sets(st.integers(0, 30)), st.booleans(), st.booleans())
+def test_an_answer_that_another_program_sent_is_not_imported_again(
+    connection: Connection, log_: list[Answer], sent: set[int], is_whole: bool, is_card: bool
+) -> None:
+    """The file has whole seconds, or milliseconds; the other program sends microseconds."""
+    learner = Learner(f"anna-{uuid.uuid4()}")
+    milliseconds = timedelta(milliseconds=0 if is_whole else 7)
+    file = sorted(msgspec.structs.replace(a, at=a.at + milliseconds) for a in log_)
+    user = {"user_id": learner.user_id}
+    card = {**user, "rating": 3, "due": "2024-03-09T00:00:00Z"}
+    posted = [
+        {
+            "event_id": str(uuid.uuid4()),
+            "event_type": "CardReviewed" if is_card else "CorrectAnswerGiven",
+            "occurred_at": a.at + timedelta(microseconds=987_654 if is_whole else 999),
+            "data": {"item_id": a.card_id, **(card if is_card else {"session_id": "of a device"})},
+            "metadata": user,
+        }
+        for n, a in enumerate(file)
+        if n in sent
+    ]
+    record(connection, [Message("algorithm-events", posted)])
+    if new := anki_import.select_new(connection, Record(learner, file)):
+        assert record(connection, new) == {"appended"}
+    stored = PostgresEventStore(connection).read_events(f"learner-{learner.user_id}", 1)
+    unit = timedelta(seconds=1) if is_whole else timedelta(milliseconds=1)
+    found = [
+        (e.event_data["item_id"], (e.occurred_at - at(0)) // unit)
+        for e in of(("AnswerGiven", "CardReviewed"), stored)
+    ]
+    assert sorted(found) == sorted({(a.card_id, (a.at - at(0)) // unit) for a in file})
+    of_answers = {e.event_data.get("session_id") for e in of("CardReviewed", stored)}
+    assert {e.event_data["session_id"] for e in of("SessionStarted", stored)} == of_answers - {None}
+
+
+def test_a_row_with_an_id_is_the_event_that_a_device_posts_under_this_id(
+    connection: Connection, tmp_path: Path
+) -> None:
+    namespace = uuid.uuid5(uuid.NAMESPACE_OID, "learner")
+    own = str(uuid.uuid4())
+    ids = {own.upper(): own, "Übung 7": str(uuid.uuid5(namespace, "Übung 7"))}
+    file = tmp_path / "log.csv"
+    rows = [f"{id_},i,2024-03-0{n},3" for n, id_ in enumerate(ids, start=1)]
+    file.write_text("\n".join(["id,card_id,review_time,review_rating", *rows]), encoding="utf-8")
+    imported = anki_import.read(file, Learner("anna"))
+    cards = [e for m in imported.messages() for e in m.events if e["event_type"] == "CardReviewed"]
+    assert [e["event_id"] for e in cards] == [
+        str(uuid.uuid5(namespace, f'["anna","{id_}"]')) for id_ in ids.values()
+    ]
+    posted = [{**e, "occurred_at": e["occurred_at"] + timedelta(hours=1)} for e in cards]
+    record(connection, [Message("algorithm-events", posted)])
+    new = [e for m in anki_import.select_new(connection, imported) for e in m.events]
+    assert [e["event_type"] for e in new] == ["UserCreated"]
+    file.write_text(file.read_text(encoding="utf-8") + f"\n{own.upper()},j,2024-03-05,3")
+    with pytest.raises(ReviewLogError, match="row 4, column id: expected an id that no other row"):
+        anki_import.read(file, Learner("anna"))
 
 
 def prefer(learner: Learner, at: datetime, zone: str, hour: int) -> dict[str, object]:

@@ -5,7 +5,7 @@
 -- erased learners, of whom nothing is recorded.
 --
 -- An event ends with one outcome: appended; redelivered (recorded before, with the same content); pending; erased; or
--- as a dead letter: conflict (the id has other content; of what a learner has posted, only counted), future,
+-- as a dead letter: conflict (the id has other content; of what a learner has posted, at most counted), future,
 -- session_owner (the session is another learner's), or a reason that ingest found.
 --
 -- The order, under one lock for all appends: drop what is about erased learners, compare the expected version, record
