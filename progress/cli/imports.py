@@ -32,7 +32,9 @@ class ImportReport(msgspec.Struct, frozen=True):
     those that are left out, because they were given in filtered decks that change no schedule.
     `set_aside` counts the published events that set aside a suspended, deleted or forgotten card,
     `moved` those that move or forget a card without an answer, and `unmoved` such changes that are
-    left out, because an answer or another change follows, or because the card has no day.
+    left out, because an answer or another change follows, or because the card has no day. `manual`
+    counts the rows of a review log with the rating 0, and `repeated` those with the card and the
+    time of an earlier row.
     """
 
     published: int
@@ -44,6 +46,8 @@ class ImportReport(msgspec.Struct, frozen=True):
     set_aside: int
     moved: int
     unmoved: int
+    manual: int
+    repeated: int
 
 
 import_group = typer.Typer(
@@ -182,6 +186,8 @@ def _summarize(record: Record, count: int, messages: list[Message]) -> ImportRep
         set_aside=sum(event["event_type"] == "ItemSetAside" for event in published),
         moved=sum(event["event_type"] == "ReviewProcessed" for event in published),
         unmoved=record.unmoved,
+        manual=record.manual,
+        repeated=record.repeated,
     )
 
 
@@ -207,6 +213,11 @@ def _show(console: Console, record: Record, report: ImportReport) -> None:
         console.print(
             f"{report.unmoved:,} changes of a card's day are left out: others or answers follow, "
             "or the card has no day."
+        )
+    if report.manual or report.repeated:
+        console.print(
+            f"{report.manual:,} rows with the rating 0 and {report.repeated:,} repeated rows are "
+            "left out."
         )
     if record.cards:
         console.print(

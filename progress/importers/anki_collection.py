@@ -232,12 +232,14 @@ def _convert_interval(interval: int) -> int:
 
 
 def _read_cards(connection: sqlite3.Connection) -> list[Card]:
-    kinds = _read_kinds(connection)
+    kinds, sort_fields = _read_kinds(connection), _read_sort_fields(connection)
     rows = _read_rows(connection, "cards", (int, str, int, int, int))
     cards = [
         Card(
             str(card),
-            _shorten(strip_markup(_first(fields)), _LONGEST_WORD),
+            _shorten(
+                strip_markup(_find_field(fields, sort_fields.get(note_type, 0))), _LONGEST_WORD
+            ),
             _convert_ms(changed_s * 1_000),
             _find_kind(kinds.get(note_type, []), number),
         )
@@ -256,6 +258,24 @@ def _read_kinds(connection: sqlite3.Connection) -> dict[int, list[tuple[int, str
         text = _shorten(_join(_CONTROL.sub(" ", name)), _LONGEST_KIND - len(" 9999"))
         kinds.setdefault(note_type, []).append((number, text, is_cloze))
     return kinds
+
+
+def _read_sort_fields(connection: sqlite3.Connection) -> dict[int, int]:
+    """Return the number of the field that names the notes of each type in Anki, from 0."""
+    (has_templates,) = connection.execute(_sql("has templates")).fetchone()
+    if not has_templates:
+        return dict(_read_rows(connection, "former sort fields", (int, int)))
+    rows = _read_rows(connection, "sort fields", (int, str))
+    return {note_type: _parse_sort_field(bytes.fromhex(begin)) for note_type, begin in rows}
+
+
+def _parse_sort_field(config: bytes) -> int:
+    """Return field 2 of a protocol buffer, a number, which may follow the one-byte field 1."""
+    begin = config[2:] if config[:1] == b"\x08" else config
+    if begin[:1] != b"\x10":
+        return 0  # which is not written
+    low, high = begin[1:3].ljust(2, b"\0")
+    return low if low < 0x80 else low - 0x80 + (high << 7)
 
 
 def _find_kind(templates: list[tuple[int, str, int]], number: int) -> str | None:
@@ -316,8 +336,10 @@ def _find_moves(
     return [*moves.values()]
 
 
-def _first(fields: str) -> str:
-    return fields.partition("\x1f")[0]
+def _find_field(fields: str, number: int) -> str:
+    """Return the field with this number, or the first if there is none."""
+    found = fields.split("\x1f")
+    return found[number if 0 <= number < len(found) else 0]
 
 
 def _shorten(text: str, longest: int) -> str:

@@ -40,7 +40,8 @@ class Record(msgspec.Struct, frozen=True):
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log in CSV has
     no states, and the cards of which it has a word or a kind. `crammed` is the number of answers
     that are left out, because they were given in filtered decks that change no schedule, and
-    `unmoved` that of the changes of a card's day that are left out.
+    `unmoved` that of the changes of a card's day that are left out. `manual` and `repeated` are
+    those of a review log.
     """
 
     learner: anki_events.Learner
@@ -52,6 +53,8 @@ class Record(msgspec.Struct, frozen=True):
     crammed: int = 0
     moves: list[Move] = []
     unmoved: int = 0
+    manual: int = 0
+    repeated: int = 0
 
     def messages(
         self,
@@ -89,12 +92,19 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
     except OSError:
         is_collection = False  # anki_log.read reports the error
     if not is_collection:
-        answers = anki_log.read(file)
-        if not answers:
+        log = anki_log.read_log(file)
+        if not log.answers:
             raise ReviewLogError(f"{file}: the review log has no answers")
-        cards = _find_cards(answers)
-        words = find_levels(cards, language, word_lists.read()) if cards else {}
-        return Record(learner, answers, cards, words=words, language=language)
+        cards = _find_cards(log.answers)
+        return Record(
+            learner,
+            log.answers,
+            cards,
+            words=find_levels(cards, language, word_lists.read()) if cards else {},
+            language=language,
+            manual=log.manual,
+            repeated=log.repeated,
+        )
     zone = learner.timezone or find_machine_zone()
     collection = anki_collection.read(file, zone or "UTC")
     hour = learner.day_start_hour

@@ -7,7 +7,7 @@ milliseconds since 1970. Columns that are neither in `COLUMNS` nor in `OPTIONAL`
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,11 @@ _TIME_RULE = (
     "a time in the years 2000 to 2999, such as 2024-03-29T20:32:39Z or 1711744359000 (milliseconds)"
 )
 _LONGEST_INTERVAL = 2**32 - 1  # days
-_FEWEST_DIGITS = 12  # of milliseconds since 1970, in the year 2000; an ISO date has at most 8
+# Milliseconds since 1970 have 12 digits in the year 2000; an ISO date has at most 8. Programs that
+# know only one kind of number write `.0`.
+_MILLISECONDS = re.compile(r"([0-9]{12,})(?:\.0*)?")
+_SHORTENED = re.compile(r"[0-9](?:\.[0-9]+)?[eE]\+[0-9]+")
+_ID_RULE = "1 to 200 characters, no number that a spreadsheet has shortened"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -58,6 +62,18 @@ class Answer(msgspec.Struct, frozen=True, order=True):
         return self.rating > 1
 
 
+class ReviewLog(msgspec.Struct, frozen=True):
+    """The answers, oldest first, and the numbers of rows that are left out.
+
+    Rows with the rating 0 are `manual` changes, and a `repeated` row has the card and the time of
+    an earlier one.
+    """
+
+    answers: list[Answer]
+    manual: int = 0
+    repeated: int = 0
+
+
 class Move(msgspec.Struct, frozen=True):
     """A change of a card's day without an answer; a card that is forgotten is new again."""
 
@@ -79,13 +95,18 @@ class CardState(msgspec.Struct, frozen=True):
 
 
 def read(file: Path) -> list[Answer]:
-    """Return the answers in `file`, oldest first.
+    """Return the answers in `file`, oldest first; raise ReviewLogError as `read_log` does."""
+    return read_log(file).answers
+
+
+def read_log(file: Path) -> ReviewLog:
+    """Return the review log in `file`.
 
     Raise ReviewLogError, which names the line and the column, for the first invalid row.
     """
     try:
         text = io.StringIO(_decode(_read_bytes(file)), newline="")
-        return sorted(_parse_answers(csv.reader(text, strict=True)))
+        return _parse_log(csv.reader(text, strict=True))
     except OSError as error:
         raise ReviewLogError(f"{file}: {error.strerror or error}") from None
     except ReviewLogError as error:
@@ -111,22 +132,26 @@ def _decode(raw: bytes) -> str:
         raise ReviewLogError(f"{place}: expected UTF-8") from None
 
 
-def _parse_answers(rows: Any) -> Iterator[Answer]:
-    """Yield the answers; `rows` is a csv.reader (typeshed does not export this type)."""
+def _parse_log(rows: Any) -> ReviewLog:
+    """Return the log; `rows` is a csv.reader (typeshed does not export this type)."""
     columns = _find_columns(_next(rows) or [])
-    seen: set[tuple[str, datetime]] = set()
+    answers: dict[tuple[str, datetime], Answer] = {}
     ids: set[str] = set()
+    manual = repeated = 0
     while (row := _next(rows)) is not None:
         if not row:
             continue
         answer = _parse_answer(row, columns, rows.line_num)
-        if (answer.card_id, answer.at) in seen:
-            raise _error(rows.line_num, "review_time", "a time that no other row of the card has")
-        seen.add((answer.card_id, answer.at))
-        if answer.sent_id and answer.sent_id in ids:
+        if answer is None:
+            manual += 1
+        elif (answer.card_id, answer.at) in answers:
+            repeated += 1
+        elif answer.sent_id and answer.sent_id in ids:
             raise _error(rows.line_num, "id", "an id that no other row has")
-        ids.add(answer.sent_id or "")
-        yield answer
+        else:
+            answers[answer.card_id, answer.at] = answer
+            ids.add(answer.sent_id or "")
+    return ReviewLog(sorted(answers.values()), manual, repeated)
 
 
 def _next(rows: Any) -> list[str] | None:
@@ -145,7 +170,9 @@ def _find_columns(header: list[str]) -> dict[str, int]:
     return {name: names.index(name) for name in (*COLUMNS, *OPTIONAL) if name in names}
 
 
-def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
+def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer | None:
+    """Return the row's answer; None if its rating is 0, with which programs log manual changes."""
+
     def read(column: str, parse: Callable[[str], Any], expected: str) -> Any:
         try:
             return parse(row[columns[column]].strip())
@@ -160,16 +187,19 @@ def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer:
             return read(column, lambda text: parse(text) if text else None, expected)
         return None
 
+    rating = read("review_rating", _parse_rating, "1, 2, 3 or 4")
+    if rating == 0:
+        return None
     return Answer(
-        card_id=read("card_id", _parse_card, "1 to 200 characters"),
-        rating=read("review_rating", _between(1, 4), "1, 2, 3 or 4"),
+        card_id=read("card_id", _parse_id, _ID_RULE),
+        rating=rating,
         at=read("review_time", _parse_time, _TIME_RULE),
-        response_time_ms=find(DURATION, _between(0, MAX_MS), f"milliseconds from 0 to {MAX_MS}"),
-        interval_days=find("interval", _parse_days, "days of 0 or more"),
+        response_time_ms=find(DURATION, _parse_duration, f"milliseconds from 0 to {MAX_MS}"),
+        interval_days=find("interval", _parse_days, "days, or seconds as a negative number"),
         due=find("due", _parse_time, _TIME_RULE),
-        word=find("headword", _parse_card, "at most 200 characters") or "",
+        word=find("headword", _parse_word, "at most 200 characters") or "",
         kind=find("kind", _parse_kind, "at most 50 characters, no control characters"),
-        sent_id=find("id", _parse_card, "1 to 200 characters"),
+        sent_id=find("id", _parse_id, _ID_RULE),
     )
 
 
@@ -177,7 +207,13 @@ def _error(line: int, column: str, expected: str) -> ReviewLogError:
     return ReviewLogError(f"row {line}, column {column}: expected {expected}")
 
 
-def _parse_card(text: str) -> str:
+def _parse_id(text: str) -> str:
+    if _SHORTENED.fullmatch(text):
+        raise ValueError
+    return _parse_word(text)
+
+
+def _parse_word(text: str) -> str:
     if not 1 <= len(text) <= 200 or "\0" in text:
         raise ValueError
     return text
@@ -190,25 +226,38 @@ def _parse_kind(text: str) -> str:
 
 
 def _parse_days(text: str) -> float:
-    if not (text.isascii() and "_" not in text and 0 <= float(text) <= _LONGEST_INTERVAL):
+    """Parse days; as in Anki, a negative number is one of seconds, of which whole days count."""
+    number = _parse_number(text)
+    return _limit(number if number >= 0 else -number // 86_400, _LONGEST_INTERVAL)
+
+
+def _parse_duration(text: str) -> int:
+    return int(_limit(_parse_number(text), MAX_MS))
+
+
+def _parse_rating(text: str) -> int:
+    number = _limit(_parse_number(text), 4)
+    if number != int(number):
+        raise ValueError
+    return int(number)
+
+
+def _parse_number(text: str) -> float:
+    if not text.isascii() or "_" in text:  # float() accepts more than other programs write
         raise ValueError
     return float(text)
 
 
-def _between(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        # int() also accepts underscores, signs and the digits of other scripts
-        if not (text.isascii() and text.isdigit() and least <= (number := int(text)) <= most):
-            raise ValueError
-        return number
-
-    return parse
+def _limit(number: float, most: int) -> float:
+    if not 0 <= number <= most:
+        raise ValueError
+    return number
 
 
 def _parse_time(text: str) -> datetime:
     """Parse a time and convert it to UTC; a time without an offset is in UTC."""
-    if len(text) >= _FEWEST_DIGITS and text.isascii() and text.isdigit():
-        moment = _EPOCH + timedelta(milliseconds=int(text))
+    if milliseconds := _MILLISECONDS.fullmatch(text):
+        moment = _EPOCH + timedelta(milliseconds=int(milliseconds[1]))
     else:
         moment = datetime.fromisoformat(text)
     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

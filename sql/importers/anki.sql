@@ -71,6 +71,16 @@ CROSS JOIN json_each(CASE WHEN json_valid(models) THEN models ELSE '{}' END) m
 CROSS JOIN json_each(CASE WHEN m.type = 'object' THEN m.value ELSE '{}' END, '$.tmpls') t
 WHERE t.type = 'object';
 
+-- sort fields --
+-- The first bytes of the note types' configuration, which have the number of the field by which notes are sorted.
+SELECT id, hex(substr(CAST(coalesce(config, '') AS blob), 1, 8)) FROM notetypes ORDER BY id;
+
+-- former sort fields --
+SELECT CAST(m.key AS integer), CAST(coalesce(json_extract(m.value, '$.sortf'), 0) AS integer)
+FROM col
+CROSS JOIN json_each(CASE WHEN json_valid(models) THEN models ELSE '{}' END) m
+WHERE m.type = 'object';
+
 -- settings --
 -- Up to schema 13, `conf` contains all settings, as a JSON object.
 SELECT conf FROM col;

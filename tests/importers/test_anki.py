@@ -169,6 +169,30 @@ def test_a_review_log_may_have_intervals_due_times_words_and_kinds(
     assert len(fake_publisher.requests) == 4, "one for each topic"
 
 
+def test_rows_that_other_programs_write_are_read_or_left_out_and_counted(
+    tmp_path: Path, fake_publisher: FakePublisher
+) -> None:
+    file = tmp_path / "log.csv"
+    header = "card_id,review_time,review_rating,review_duration,interval"
+    rows = [
+        "7,1711744359000.0,3.0,7241.5,-600",  # Anki's seconds
+        "7,1711744359000,3,7241,2.5",  # once more
+        "7,2024-04-01,2,9.0,-172800",
+        "7,2024-04-02,0,0,1.5",  # ts-fsrs: the card was reset
+        "8,,0.0,,",
+    ]
+    file.write_text("\n".join([header, *rows]))
+    read = anki_log.read_log(file)
+    assert [(one.rating, one.response_time_ms, one.interval_days) for one in read.answers] == [
+        (3, 7_241, 0), (2, 9, 2),
+    ]  # fmt: skip
+    assert (read.manual, read.repeated) == (2, 1)
+    options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    command = commands.progress("", "import", "reviews", str(file), **options)
+    shown = commands.expect_success(command)
+    assert "2 rows with the rating 0 and 1 repeated rows are left out" in shown
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -182,9 +206,10 @@ def test_a_review_log_may_have_intervals_due_times_words_and_kinds(
         (HEADER + "8,3,2024-03-29T20:33:00+00:00,-1\n", "row 2, column review_duration: "),
         (HEADER + "8,3,2024-03-29T20:33:00+00:00\n", "row 2, column review_duration: "),
         (HEADER + "8,3,2024-03-29T20:33:00+00:00,9e9\n", "row 2, column review_duration: "),
-        (HEADER + GOOD + GOOD, "row 3, column review_time: "),
+        (HEADER + "8,2.5,2024-03-29T20:33:00+00:00,1\n", "row 2, column review_rating: "),
+        (HEADER + "1.71E+12,3,2024-03-29,1\n", "row 2, column card_id: .* a spreadsheet has short"),
         (HEADER + ",3,2024-03-29T20:33:00+00:00,1\n", "row 2, column card_id: "),
-        (FULL + "8,2024-03-29,3,-1\n", "row 2, column interval: expected days of 0 or more"),
+        (FULL + "8,2024-03-29,3,4294967296\n", "row 2, column interval: expected days, or "),
         (FULL + "8,2024-03-29,3,nan\n", "row 2, column interval: "),
         (FULL + "8,2024-03-29,3,,soon\n", "row 2, column due: expected a time"),
         (FULL + f"8,2024-03-29,3,,,,{'x' * 51}\n", "row 2, column kind: "),

@@ -78,7 +78,30 @@ def test_the_newest_collection_of_a_package_is_read(tmp_path: Path) -> None:
         assert (len(read.answers), read.day_start_hour) == (6, 3)
 
 
-def test_the_word_of_a_card_is_the_first_field_of_its_note_after_markup_is_removed(
+@pytest.mark.parametrize("schema", [11, 18])
+@pytest.mark.parametrize("is_cloze", [True, False])
+def test_the_word_of_a_card_is_the_field_by_which_anki_sorts(
+    tmp_path: Path, schema: int, is_cloze: bool
+) -> None:
+    fields = "\x1f".join(["0007", "<i>acquire</i>", *map(str, range(200))])
+
+    def read_word(sort_field: int) -> str:
+        file = anki_files.make_collection(
+            tmp_path / "a.anki2",
+            {1: fields},
+            [Entry(START_MS, 1)],
+            schema=schema,
+            is_cloze=is_cloze,
+            sort_field=sort_field,
+        )
+        (card,) = anki_collection.read(file).cards
+        file.unlink()
+        return card.word
+
+    assert [read_word(n) for n in (0, 1, 130, 999)] == ["0007", "acquire", "128", "0007"]
+
+
+def test_markup_is_removed_from_the_word_of_a_card(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "words.anki2"

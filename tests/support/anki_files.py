@@ -53,6 +53,7 @@ def make_collection(
     templates: Sequence[str] = ("Card 1",),
     is_cloze: bool = False,
     created_s: int = 0,
+    sort_field: int = 0,
 ) -> Path:
     """Write a collection with one card per note; `notes` maps a card's id to its note's fields.
 
@@ -66,6 +67,7 @@ def make_collection(
         models = {
             "1": {
                 "type": int(is_cloze),
+                "sortf": sort_field,
                 "tmpls": [{"ord": n, "name": name} for n, name in enumerate(templates)],
             }
         }
@@ -78,7 +80,9 @@ def make_collection(
         connection.execute(_BLOCKS["add collection"], values)
         if schema > 13:
             connection.executescript(_BLOCKS["schema 18"])
-            config = b"\x08\x01\x12\x00" if is_cloze else b""
+            low, high = sort_field % 128, sort_field // 128
+            place = bytes([0x10, 0x80 | low, high] if high else [0x10, low])
+            config = b"\x08\x01" * is_cloze + place * bool(sort_field) + b"\x1a\x00"
             connection.execute(_BLOCKS["add notetype"], {"config": config})
             for number, name in enumerate(templates):
                 connection.execute(_BLOCKS["add template"], {"ord": number, "name": name})
