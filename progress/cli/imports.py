@@ -34,7 +34,8 @@ class ImportReport(msgspec.Struct, frozen=True):
     `moved` those that move or forget a card without an answer, and `unmoved` such changes that are
     left out, because an answer or another change follows, or because the card has no day. `manual`
     counts the rows of a review log with the rating 0, and `repeated` those with the card and the
-    time of an earlier row.
+    time of an earlier row. `described` counts the cards whose words are left out, because the
+    catalogue describes these items differently.
     """
 
     published: int
@@ -48,6 +49,7 @@ class ImportReport(msgspec.Struct, frozen=True):
     unmoved: int
     manual: int
     repeated: int
+    described: int
 
 
 import_group = typer.Typer(
@@ -106,6 +108,22 @@ Language = Annotated[
 ]
 
 
+Catalogue = Annotated[
+    bool,
+    typer.Option(
+        "--catalogue",
+        help="Publish a collection's words in the catalogue that everybody reads, with levels; "
+        "items of new cards get the cards' numbers as ids. Without it, they are the learner's own.",
+    ),
+]
+First = Annotated[
+    bool,
+    typer.Option(
+        "--first", help="Without a database: say that the log has nothing of the learner."
+    ),
+]
+
+
 @import_group.command("reviews", help="Publish a learner's review log of any app: a CSV file.")
 @import_group.command()
 def anki(
@@ -115,6 +133,8 @@ def anki(
     zone: Zone = None,
     day_start: DayStart = None,
     language: Language = None,
+    in_catalogue: Catalogue = False,
+    is_first: First = False,
     as_json: AsJson = False,
 ) -> None:
     """Publish a learner's answers from Anki.
@@ -126,20 +146,31 @@ def anki(
     """
     console = Console(stderr=as_json)
     with publishing.explain_interrupt() as publication:
-        record = anki_import.read(file, anki_events.Learner(user, zone, day_start), language)
-        report = _publish(console, record, publication)
+        learner = anki_events.Learner(user, zone, day_start)
+        record = anki_import.read(file, learner, language, in_catalogue=in_catalogue)
+        record, report = _publish(console, record, publication, is_first=is_first)
     if as_json:
         terminal.print_json(report)
     else:
         _show(console, record, report)
 
 
-def _publish(console: Console, record: Record, publication: Publication) -> ImportReport:
+def _publish(
+    console: Console, record: Record, publication: Publication, *, is_first: bool
+) -> tuple[Record, ImportReport]:
+    """Publish what is new; return the record with its items, and what was published."""
     project, emulator = connections.pubsub()
     try:
         with connections.open_connection() as connection:
+            record = anki_import.adopt(connection, record)
             messages = _select_new(connection, record)
     except SettingsError:  # no database is configured
+        if record.is_collection and not is_first:
+            raise SettingsError(
+                "no database is configured, so what the log has of this learner is unknown: set "
+                "DATABASE_URL or, if the learner is new, add --first"
+            ) from None
+        record = anki_import.adopt(None, record)
         messages = record.messages()
         typer.echo(
             "No database is configured, so events are published even if they are recorded already.",
@@ -148,7 +179,7 @@ def _publish(console: Console, record: Record, publication: Publication) -> Impo
     warn_of_future(messages)
     total = sum(len(message.events) for message in messages)
     count = publication.publish(console, messages, total, project=project, emulator=emulator)
-    return _summarize(record, count, messages)
+    return record, _summarize(record, count, messages)
 
 
 def warn_of_future(messages: list[Message]) -> None:
@@ -188,6 +219,7 @@ def _summarize(record: Record, count: int, messages: list[Message]) -> ImportRep
         unmoved=record.unmoved,
         manual=record.manual,
         repeated=record.repeated,
+        described=record.described,
     )
 
 
@@ -219,7 +251,12 @@ def _show(console: Console, record: Record, report: ImportReport) -> None:
             f"{report.manual:,} rows with the rating 0 and {report.repeated:,} repeated rows are "
             "left out."
         )
-    if record.cards:
+    if report.described:
+        console.print(
+            f"{report.described:,} words are left out: the catalogue describes these items "
+            "differently."
+        )
+    if record.cards and record.in_catalogue:
         console.print(
             f"{len(record.cards):,} cards have a word; {len(record.words):,} of these cards get "
             "a level from the CEFR word lists."

@@ -214,6 +214,7 @@ def own_messages(connection: Connection, record: Record) -> list[Message]:
     if no card has a word of the lists. They are also omitted if the demo's own catalogue is loaded,
     because this catalogue has every word.
     """
+    record = anki_import.adopt(connection, record)
     new = anki_import.select_new(connection, record)
     is_demo_loaded = shifts.find_stored(connection, LEARNER, anki_log.read(LOG))
     if not record.words or is_demo_loaded:

@@ -1,11 +1,13 @@
 """Convert an Anki package, an Anki collection or a review log in CSV to messages."""
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
@@ -14,7 +16,7 @@ from progress.adapters.postgres import database
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub.publisher import Message
 from progress.errors import ReviewLogError
-from progress.event_store import events, time_zones
+from progress.event_store import events, learner_posts, time_zones
 from progress.importers import anki_collection, anki_events, anki_log, word_lists
 from progress.importers.anki_collection import Card
 from progress.importers.anki_events import Envelope, Learner, RecordedChoice, RecordedSession
@@ -27,6 +29,7 @@ _ZONE_FILE = Path("/etc/localtime")  # on Linux and macOS, a link into the time-
 _EVENTS_PER_MESSAGE = 1_000
 # The least share of the cards' words that the lists must contain if no language is given.
 _LEAST_SHARE = 0.25
+_OWN = "anki-"  # begins the ids of a learner's own items
 _NAMESPACE = UUID("0b0a2f52-4f0e-5b7e-8c66-7f3d2b1a9c55")
 
 # Removed for the look-up, because the lists have verbs without "to" and nouns without an article.
@@ -41,7 +44,9 @@ class Record(msgspec.Struct, frozen=True):
     no states, and the cards of which it has a word or a kind. `crammed` is the number of answers
     that are left out, because they were given in filtered decks that change no schedule, and
     `unmoved` that of the changes of a card's day that are left out. `manual` and `repeated` are
-    those of a review log.
+    those of a review log. With `in_catalogue`, the cards are items of the catalogue that everybody
+    reads; `described` is the number of other cards whose words are left out, because the catalogue
+    describes the items differently.
     """
 
     learner: anki_events.Learner
@@ -55,6 +60,9 @@ class Record(msgspec.Struct, frozen=True):
     unmoved: int = 0
     manual: int = 0
     repeated: int = 0
+    is_collection: bool = False
+    in_catalogue: bool = True
+    described: int = 0
 
     def messages(
         self,
@@ -71,15 +79,21 @@ class Record(msgspec.Struct, frozen=True):
         sessions = list(
             anki_events.messages(self.learner, self.answers, recorded, preferences, is_recorded)
         )
-        items = messages(self.cards, self.words, self.language)
+        items = messages(self.cards, self.words, self.language, is_plain=not self.in_catalogue)
         moved = anki_events.move(self.learner, self.moves, self.answers, choices)
         latest = anki_events.find_choices(moved, choices)
         chosen = anki_events.choose(self.learner, self.states, latest)
         return [*sessions[:1], *items, *sessions[1:], *pack(events.ALGORITHM, [*moved, *chosen])]
 
 
-def read(file: Path, learner: anki_events.Learner, language: str | None = None) -> Record:
-    """Return the record in the file.
+def read(
+    file: Path,
+    learner: anki_events.Learner,
+    language: str | None = None,
+    *,
+    in_catalogue: bool = True,
+) -> Record:
+    """Return the record in the file; `in_catalogue` is about a collection.
 
     Raise ReviewLogError if the file cannot be read or has no answers.
 
@@ -118,7 +132,7 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
             if value is None
         ),
     )
-    words = find_levels(collection.cards, language, word_lists.read())
+    words = find_levels(collection.cards, language, word_lists.read()) if in_catalogue else {}
     return Record(
         completed,
         collection.answers,
@@ -129,7 +143,65 @@ def read(file: Path, learner: anki_events.Learner, language: str | None = None) 
         collection.crammed,
         collection.moves,
         collection.unmoved,
+        is_collection=True,
+        in_catalogue=in_catalogue,
     )
+
+
+def adopt(connection: Connection | None, record: Record) -> Record:
+    """Return the record with the items that its cards are; without a connection, all are new.
+
+    A card that the log has of this learner keeps its item. A new one is an item of the learner's
+    own, because cards of other learners may have the same number, unless it is of the catalogue. A
+    review log says itself which items its cards are.
+    """
+    if not record.is_collection:
+        return record
+    user = record.learner.user_id
+    known: set[str] = set()
+    if connection:
+        rows = database.run(connection, _FILE, "items", stream_id=f"learner-{user}")
+        known = {item for (item,) in rows}
+
+    @functools.cache
+    def find_item(card: str) -> str:
+        own = _OWN + learner_posts.own_id(user, card)
+        is_shared = own not in known and (card in known or record.in_catalogue)
+        return card if is_shared else own
+
+    def adopt_all(parts: Iterable[Any]) -> list[Any]:
+        return [msgspec.structs.replace(one, card_id=find_item(one.card_id)) for one in parts]
+
+    cards, described = adopt_all(record.cards), 0
+    if connection and not record.in_catalogue:
+        cards, described = _omit_described(connection, cards)
+    return msgspec.structs.replace(
+        record,
+        answers=adopt_all(record.answers),
+        cards=cards,
+        states=adopt_all(record.states),
+        moves=adopt_all(record.moves),
+        words={find_item(card): word for card, word in record.words.items()},
+        described=described,
+    )
+
+
+def _omit_described(connection: Connection, cards: list[Card]) -> tuple[list[Card], int]:
+    """Return the cards whose words are news, and the number of those with another description.
+
+    Only what an import has described, of an item of the learner's own, is described anew.
+    """
+    streams = [f"item-{card.card_id}" for card in cards]
+    rows = database.run(connection, _FILE, "descriptions", stream_ids=streams)
+    found = {item: (word, kind, is_plain) for item, word, kind, is_plain in rows}
+    kept, different = [], 0
+    for card in cards:
+        word, kind, is_plain = found.get(card.card_id, (None, None, True))
+        is_free = card.card_id not in found or (is_plain and card.card_id.startswith(_OWN))
+        if (word, kind) != (card.word, card.kind):
+            kept += [card] * is_free
+            different += not is_free
+    return kept, different
 
 
 def _find_cards(answers: Iterable[Answer]) -> list[Card]:
@@ -173,14 +245,26 @@ def _look_up(text: str, listed: dict[str, Word]) -> Word | None:
 
 
 def messages(
-    cards: Sequence[Card], levels: dict[str, Word], language: str | None
+    cards: Sequence[Card], levels: dict[str, Word], language: str | None, *, is_plain: bool = False
 ) -> Iterator[Message]:
     """Return the cards as `ItemPublished` events, with deterministic ids.
+
+    If `is_plain`, the events have neither a level nor a language.
 
     A card whose note was changed since the last import gets a new event. The domains stay empty,
     because a collection does not say which skill a card trains.
     """
-    return pack_items(_publish_event(card, levels.get(card.card_id), language) for card in cards)
+
+    def find_language(card: Card) -> str | None:
+        if is_plain:
+            return None
+        return language or (
+            word_lists.LANGUAGE if card.card_id in levels else _guess_language(card.word)
+        )
+
+    return pack_items(
+        _publish_event(card, levels.get(card.card_id), find_language(card)) for card in cards
+    )
 
 
 def pack_items(items: Iterable[Envelope]) -> Iterator[Message]:
@@ -201,7 +285,7 @@ def _publish_event(card: Card, word: Word | None, language: str | None) -> dict[
         domains=[],
         cefr_level=word.level if word else None,
         headword=card.word or None,
-        language=language or (word_lists.LANGUAGE if word else _guess_language(card.word)),
+        language=language,
         kind=card.kind,
     )
     data = msgspec.to_builtins(item)

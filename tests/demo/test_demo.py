@@ -170,7 +170,8 @@ def test_the_users_own_collection_is_shown(stack: Stack, second: list[str], tmp_
     assert "New: nothing" in again
     report = json.loads(stack.progress("import", "anki", str(file), "--json"))
     counts = {"published": 0, "answers": 0, "cards": 0, "sessions": 0}
-    assert report == counts | {"recorded_before": len(notes), "crammed": 0, "set_aside": 0}
+    left_out = ("crammed", "set_aside", "moved", "unmoved", "manual", "repeated", "described")
+    assert report == counts | dict.fromkeys(left_out, 0) | {"recorded_before": len(notes)}
 
 
 @pytest.mark.exhaustive

@@ -236,7 +236,7 @@ def test_an_answer_in_a_filtered_deck_that_does_not_reschedule_is_left_out_and_c
     milliseconds = [round(answer.at.timestamp() * 1_000) - START_MS for answer in read.answers]
     assert (milliseconds, read.crammed) == ([0, 2], 1)
     options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
-    shown = cli.expect_success(cli.progress("", "import", "anki", str(file), **options))
+    shown = cli.expect_success(cli.progress("", "import", "anki", str(file), "--first", **options))
     assert "1 answers in filtered decks that do not reschedule are left out" in shown
 
 

@@ -164,6 +164,8 @@ def test_the_summary_counts_what_is_moved_and_what_is_left_out(
 ) -> None:
     options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
     file = str(write(tmp_path, 18))
-    shown = cli.expect_success(cli.progress("", "import", "anki", file, "--json", **options))
+    shown = cli.expect_success(
+        cli.progress("", "import", "anki", file, "--first", "--json", **options)
+    )
     report = msgspec.json.decode(shown[shown.index("{") :])
     assert (report["moved"], report["unmoved"], report["set_aside"]) == (17, 5, 8)

@@ -1,0 +1,121 @@
+"""A card of a collection is an item of the learner's own, unless the log has it by its number."""
+
+import itertools
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+from progress.adapters.postgres.database import Connection
+from progress.adapters.pubsub.publisher import Message
+from progress.importers import anki_import
+from progress.importers.anki_events import Learner
+from tests.importers.test_anki_recorded import record
+from tests.support import anki_files, cli, sample_events
+from tests.support.anki_files import Entry
+from tests.support.fake_publisher import FakePublisher
+
+START_MS = 1_711_000_000_000
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "learner")
+SECONDS = map(timedelta, itertools.repeat(0), itertools.count())
+
+
+def own(user: str, card: int) -> str:
+    return "anki-" + str(uuid.uuid5(NAMESPACE, f'["{user}","{card}"]'))
+
+
+def write(folder: Path, notes: dict[int, str]) -> Path:
+    rows = [Entry(START_MS + card, card) for card in (*notes, 9)]  # 9 is deleted
+    (folder / "a.anki2").unlink(missing_ok=True)
+    return anki_files.make_collection(folder / "a.anki2", notes, rows)
+
+
+def import_(
+    connection: Connection, file: Path, user: str, *, in_catalogue: bool = False
+) -> tuple[dict[str, str], list[dict[str, object]], int]:
+    """Return the answers' items with their events, the described items, and how many are not."""
+    read = anki_import.read(file, Learner(user, "UTC"), in_catalogue=in_catalogue)
+    adopted = anki_import.adopt(connection, read)
+    new = anki_import.select_new(connection, adopted)
+    if new:
+        assert record(connection, new) == {"appended"}
+    events = [event for message in new for event in message.events]
+    of = {
+        name: [e for e in events if e["event_type"] == name]
+        for name in ("CardReviewed", "ItemPublished", "ItemSetAside")
+    }
+    items = {e["data"]["item_id"]: e["event_type"] for e in of["CardReviewed"] + of["ItemSetAside"]}
+    return items, [e["data"] for e in of["ItemPublished"]], adopted.described
+
+
+def publish(connection: Connection, kind: str, **data: object) -> None:
+    event = sample_events.envelope(kind, data, at=sample_events.BEGIN + next(SECONDS))
+    record(connection, [Message("vocabulary-events", [event])])
+
+
+def test_the_cards_of_two_learners_with_one_number_are_two_items(
+    connection: Connection, tmp_path: Path
+) -> None:
+    for user, word in (("anna", "house"), ("bert", "Haus")):
+        file = write(tmp_path, {1: word})
+        items, described, _ = import_(connection, file, user)
+        assert items == {own(user, 1): "CardReviewed", own(user, 9): "ItemSetAside"}
+        assert described == [{"item_id": own(user, 1), "domains": [], "headword": word}]
+        assert import_(connection, file, user) == ({}, [], 0)
+        assert import_(connection, file, user, in_catalogue=True)[0] == {}, "it keeps its item"
+
+
+def test_a_card_that_the_log_has_of_this_learner_keeps_its_number(
+    connection: Connection, tmp_path: Path
+) -> None:
+    review = {"user_id": "anna", "item_id": "1", "rating": 3, "interval_days": 1}
+    publish(connection, "CardReviewed", **review)
+    items, described, _ = import_(
+        connection, file := write(tmp_path, {1: "house", 2: "tree"}), "anna"
+    )
+    assert {*items} == {"1", own("anna", 2), own("anna", 9)}
+    assert [item["item_id"] for item in described] == ["1", own("anna", 2)]
+    items, described, _ = import_(connection, file, "bert", in_catalogue=True)
+    assert {*items} == {"1", "2", "9"}
+    assert [item.get("cefr_level") for item in described] == ["A1", "A1"]
+
+
+def test_what_the_catalogue_says_of_an_item_stays(connection: Connection, tmp_path: Path) -> None:
+    words = {1: "same", 2: "other", 3: "archived"}
+    for card, word in words.items():
+        review = {"user_id": "anna", "item_id": str(card), "rating": 3, "interval_days": 1}
+        publish(connection, "CardReviewed", **review)
+        described_as = {"item_id": str(card), "headword": word.replace("other", "differs")}
+        publish(connection, "ItemPublished", **described_as, cefr_level="A2")
+    publish(connection, "ItemArchived", item_id="3")
+    _, described, omitted = import_(
+        connection, write(tmp_path, words | {4: "new", 5: "raw"}), "anna"
+    )
+    assert ([item["headword"] for item in described], omitted) == (["new", "raw"], 2)
+    publish(connection, "ItemUpdated", item_id=own("anna", 5), headword="raw", language="en")
+    _, described, omitted = import_(
+        connection, write(tmp_path, words | {4: "edited", 5: "x"}), "anna"
+    )
+    assert ([item["headword"] for item in described], omitted) == (["edited"], 3)
+
+
+def test_without_a_database_the_command_must_know_that_the_learner_is_new(
+    tmp_path: Path, fake_publisher: FakePublisher
+) -> None:
+    options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
+    command = ("", "import", "anki", str(write(tmp_path, {1: "house"})), "--json")
+    cli.expect_failure(cli.progress(*command, **options), "no database is configured", "--first")
+    assert fake_publisher.requests == []
+    cli.expect_success(cli.progress(*command, "--first", **options))
+    cli.expect_success(cli.progress(*command, "--first", "--catalogue", **options))
+    sent = [msgspec.json.decode(m.data) for m in fake_publisher.messages("vocabulary-events")]
+    items = [
+        event["data"]
+        for message in sent
+        for event in (message if isinstance(message, list) else [message])
+    ]
+    assert items == [
+        {"item_id": own("me", 1), "domains": [], "headword": "house"},
+        {"item_id": "1", "domains": [], "headword": "house", "cefr_level": "A1", "language": "en"},
+    ]
