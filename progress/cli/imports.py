@@ -231,31 +231,17 @@ def _show(console: Console, record: Record, report: ImportReport) -> None:
     if report.recorded_before:
         other = "other answers" if report.answers else "answers"
         console.print(f"{report.recorded_before:,} {other} were recorded before and are left out.")
-    if report.crammed:
-        console.print(
-            f"{report.crammed:,} answers in filtered decks that do not reschedule are left out."
-        )
-    if report.set_aside:
-        console.print(
-            f"{report.set_aside:,} suspended, deleted or forgotten cards are set aside: not due."
-        )
-    if report.moved:
-        console.print(f"{report.moved:,} cards were moved or forgotten without an answer.")
-    if report.unmoved:
-        console.print(
-            f"{report.unmoved:,} changes of a card's day are left out: others or answers follow, "
-            "or the card has no day."
-        )
-    if report.manual or report.repeated:
-        console.print(
-            f"{report.manual:,} rows with the rating 0 and {report.repeated:,} repeated rows are "
-            "left out."
-        )
-    if report.described:
-        console.print(
-            f"{report.described:,} words are left out: the catalogue describes these items "
-            "differently."
-        )
+    for number, what in (
+        (report.crammed, "answers in filtered decks that do not reschedule are left out."),
+        (report.set_aside, "suspended, deleted or forgotten cards are set aside: not due."),
+        (report.moved, "cards were moved or forgotten without an answer."),
+        (report.unmoved, "changes of a card's day, which no longer decide, are left out."),
+        (report.manual, "rows with the rating 0 are left out."),
+        (report.repeated, "repeated rows are left out."),
+        (report.described, "words are left out: the catalogue describes the items differently."),
+    ):
+        if number:
+            console.print(f"{number:,} {what}")
     if record.cards and record.in_catalogue:
         console.print(
             f"{len(record.cards):,} cards have a word; {len(record.words):,} of these cards get "

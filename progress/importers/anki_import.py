@@ -126,11 +126,7 @@ def read(
         learner,
         timezone=zone,
         day_start_hour=collection.day_start_hour if hour is None else hour,
-        defaults=tuple(
-            name
-            for name, value in (("timezone", learner.timezone), ("day_start_hour", hour))
-            if value is None
-        ),
+        defaults=("timezone",) * (not learner.timezone) + ("day_start_hour",) * (hour is None),
     )
     words = find_levels(collection.cards, language, word_lists.read()) if in_catalogue else {}
     return Record(
@@ -255,15 +251,9 @@ def messages(
     because a collection does not say which skill a card trains.
     """
 
-    def find_language(card: Card) -> str | None:
-        if is_plain:
-            return None
-        return language or (
-            word_lists.LANGUAGE if card.card_id in levels else _guess_language(card.word)
-        )
-
     return pack_items(
-        _publish_event(card, levels.get(card.card_id), find_language(card)) for card in cards
+        _publish_event(card, levels.get(card.card_id), language, is_plain=is_plain)
+        for card in cards
     )
 
 
@@ -279,13 +269,16 @@ def pack(topic: str, events_: Iterable[Envelope]) -> Iterator[Message]:
         yield Message(topic, batch)
 
 
-def _publish_event(card: Card, word: Word | None, language: str | None) -> dict[str, object]:
+def _publish_event(
+    card: Card, word: Word | None, language: str | None, *, is_plain: bool
+) -> dict[str, object]:
+    guessed = word_lists.LANGUAGE if word else _guess_language(card.word)
     item = events.ItemPublished(
         item_id=card.card_id,
         domains=[],
         cefr_level=word.level if word else None,
         headword=card.word or None,
-        language=language,
+        language=None if is_plain else language or guessed,
         kind=card.kind,
     )
     data = msgspec.to_builtins(item)
