@@ -81,7 +81,7 @@ File = Annotated[
     typer.Argument(
         help="An export from Anki (.colpkg, .apkg), its collection.anki2, or a CSV file: card_id, "
         "review_rating (1 to 4), review_time and, where it has them, review_duration (ms), "
-        "interval (days) or due (the time of the next review), kind, headword."
+        "interval (days) or due (the time of the next review), kind, headword, id."
     ),
 ]
 User = Annotated[str, typer.Option(help="The learner's id.", callback=check_user)]
@@ -139,10 +139,10 @@ def anki(
 ) -> None:
     """Publish a learner's answers from Anki.
 
-    A second import of a file adds nothing. An answer that was imported from another file, for
-    example from a CSV file or from the export of one deck, is not published again. It keeps its
-    session and its interval from the first import. The command finds the recorded answers in the
-    log. Therefore, wait until one import is recorded before you start the next.
+    A second import of a file adds nothing. An answer that the log has, from another file or from
+    the learner's device, is not published again. It keeps its session and its interval. The command
+    finds the recorded answers in the log. Therefore, wait until one import is recorded before you
+    start the next.
     """
     console = Console(stderr=as_json)
     with publishing.explain_interrupt() as publication:
