@@ -98,8 +98,8 @@ def green(store: Store, tmp_path: Path) -> Revision:
     file = tmp_path / "sql/read_models/user_progress.sql"
     before = file.read_text()
     after = before.replace(
-        "coalesce(sum(change) FILTER (WHERE kind = 'answer'), 0) AS answers",
-        "2 * coalesce(sum(change) FILTER (WHERE kind = 'answer'), 0) AS answers",
+        "coalesce(sum(change) FILTER (WHERE grade IS NOT NULL), 0) AS answers",
+        "2 * coalesce(sum(change) FILTER (WHERE grade IS NOT NULL), 0) AS answers",
     )
     assert after != before
     file.write_text(after)
