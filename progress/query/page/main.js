@@ -8,6 +8,7 @@ import { chooseLanguage, inLanguage, languageOf } from './languages.js';
 import { mark } from './layout.js';
 import { Learner } from './learner.js';
 import { chooseGroup, inGroup, learnName, nameOf } from './names.js';
+import { isAway, onPresence } from './presence.js';
 import { Retry, View, problemCard, toProblem } from './problems.js';
 import * as session from './session.js';
 import * as then from './then.js';
@@ -17,6 +18,8 @@ const MODULE_TIMEOUT_MS = 10_000;
 const MIDNIGHT_MS = 10_000; // between two questions whether a day has ended, if the browser's clock is ahead
 const DAY_RETRY_MS = 300_000; // between two questions for the day, if the server does not answer
 const SLOW_MS = 4_000; // a view that takes longer says so
+const RENEWAL_MS = 5_000; // between two looks whether the token must be renewed
+const LEAVING_MS = 10_000; // if the page is still shown then, the user has stopped the renewal
 const LANDINGS = { teacher: 'group', support: 'group', admin: 'administration' }; // the views of a URL without a hash
 
 /**
@@ -179,6 +182,9 @@ let followsLink = false; // the user has followed a link to a view, other than a
 let isArriving = false; // the user has followed a link, and the view has not shown its heading yet
 let student = null; // the user's id, if somebody who is not only a learner has events of their own
 let state = null; // the state of the subscription; null without a subscription
+let place = 0; // where the view was scrolled to before the sign-in, until it is there again
+let isRejected = false; // the server has rejected the token, and the page has not asked for a new one yet
+let isLeaving = false; // the page has asked for a new token
 let told = 'live'; // the state that was announced last; the first one is no news
 
 const shell = {
@@ -195,6 +201,8 @@ const shell = {
   },
   /** Move the focus to the heading of the view that the user has opened. */
   arrived() {
+    if (place) scrollTo(0, place);
+    if (scrollY >= place) place = 0;
     const heading = main.querySelector('h1');
     if (!isArriving || !heading) return;
     isArriving = false;
@@ -216,11 +224,28 @@ const shell = {
   },
   /** The server has rejected the token; `problem`, if any, says why. */
   signedOut(problem = null) {
+    isRejected = isLeaving || session.mayRenew(true);
+    if (isRejected) return renew();
+    session.keepView();
     const expired = Boolean(session.token());
-    session.signOut();
+    session.endToken();
     showSignIn(t(expired ? 'signIn.ended' : 'signIn.title'), problem?.message);
   },
 };
+
+/**
+ * Ask for a new token before the user's token ends, while somebody looks at the page, and neither types nor exports.
+ * After the server has rejected the token, do not wait for the latter.
+ */
+function renew() {
+  if (isLeaving) return;
+  if (!session.mayRenew(isRejected)) return isRejected && shell.signedOut();
+  const isBusy = document.querySelector('dialog[open], input:focus, textarea:focus, [data-export=cancel]');
+  if (isAway() || !navigator.onLine || (isBusy && !isRejected)) return;
+  isLeaving = true;
+  setTimeout(() => { isLeaving = false; }, LEAVING_MS);
+  location.replace(session.renewalUrl());
+}
 
 /** Show that the browser is offline or, if it is online, the state of the subscription. */
 function showState() {
@@ -235,6 +260,7 @@ function showState() {
 
 function showSignIn(title, reason = null) {
   closeView();
+  isRejected = false;
   document.title = 'Progress'; // nothing of the view that it hides
   const url = session.signInUrl();
   main.setAttribute('aria-busy', 'false');
@@ -270,11 +296,14 @@ function closeView() {
 }
 
 async function route() {
-  const hint = session.takeHint();
-  const url = hint && session.signInUrl(hint);
+  const url = session.takeHint() && session.signInUrl();
   if (url) return location.replace(url);
   const isOurs = session.takeToken();
-  if (!session.token()) return showSignIn(t(isOurs ? 'signIn.title' : 'signIn.foreign'));
+  if (!session.token()) {
+    session.keepView();
+    return showSignIn(t(isOurs ? 'signIn.title' : 'signIn.foreign'));
+  }
+  place = session.takeView();
   const view = findView(location.hash);
   const isReturn = !followsLink;
   followsLink = false;
@@ -487,6 +516,11 @@ addEventListener('click', ({ target }) => {
   if (target.closest('a[href^="#/"]:not(.back)')) followsLink = true;
 });
 for (const event of ['online', 'offline']) addEventListener(event, showState);
+for (const input of ['pointerdown', 'keydown', 'wheel']) {
+  addEventListener(input, () => { place = 0; }, { passive: true });
+}
+onPresence(renew);
+setInterval(renew, RENEWAL_MS);
 addEventListener('hashchange', async () => {
   controls.hidePopover?.();
   isArriving = true;

@@ -3,6 +3,12 @@
 const TOKEN = 'progress.token';
 export const LEFT = 'progress.left'; // the list that the user left last
 const STATE = 'progress.state'; // state of the sign-in that this tab has started
+const HINT = 'progress.hint'; // the login hint with which an app has opened the page, perhaps empty
+const SINCE = 'progress.since'; // when the token came
+const ASKED = 'progress.asked'; // when the token ends that the page has asked to renew
+const VIEW = 'progress.view'; // the view that was left for the sign-in
+
+const EARLY_S = 60; // a token is renewed so long before it ends, or at half of a shorter life
 
 /** Move a token from the URL to the session. Return false if this tab did not start the sign-in. */
 export function takeToken() {
@@ -13,14 +19,48 @@ export function takeToken() {
   if (!state || state !== read(STATE)) return false;
   store(STATE, null);
   store(TOKEN, token);
+  store(SINCE, Date.now() / 1000);
   return true;
 }
 
-/** Remove the login hint from the URL. Return the hint, or null. If there is a hint, the caller opens the sign-in. */
+/** Move a login hint from the URL to the session. Return whether there was one: then, the caller opens the sign-in. */
 export function takeHint() {
   const hint = fromHash('sign-in');
-  if (hint) history.replaceState(null, '', location.pathname);
-  return hint;
+  if (hint === null) return false;
+  history.replaceState(null, '', location.pathname);
+  return store(HINT, hint) && store(VIEW, null);
+}
+
+/** Keep the view and the scroll position until the user is signed in again. */
+export const keepView = () => store(VIEW, JSON.stringify({ hash: location.hash, place: Math.floor(scrollY) }));
+
+/** Show the kept view again, unless the URL names another one. Return its scroll position. */
+export function takeView() {
+  const { hash = '', place } = JSON.parse(read(VIEW)) ?? {};
+  store(VIEW, null);
+  if (hash && !location.hash) history.replaceState(null, '', location.pathname + hash);
+  return location.hash === hash && place || 0;
+}
+
+/**
+ * Whether it is time to ask for a new token without a click. Only a page that an app has opened asks, and once for each
+ * token. How long the token is here bounds how often it asks if a clock is wrong, or if new tokens are rejected.
+ */
+export function mayRenew(isRejected) {
+  const { exp, iat } = claims();
+  const now = Date.now() / 1000;
+  const since = Number(read(SINCE));
+  const life = iat ? exp - iat : Math.max(exp - since, 2 * EARLY_S);
+  const early = Math.min(EARLY_S, life / 2);
+  const isTime = isRejected ? now >= since + early : now >= Math.max(exp - early, since + life / 2);
+  return isTime && read(HINT) !== null && exp > Number(read(ASKED)) && Boolean(meta('sign-in'));
+}
+
+/** Keep the view, and note that the token has been asked to be renewed. Return the URL that renews it. */
+export function renewalUrl() {
+  keepView();
+  store(ASKED, claims().exp);
+  return signInUrl();
 }
 
 /** Whether the page takes a token that the user pastes. Only a page in development does. */
@@ -31,7 +71,10 @@ export const signInWith = (token) => store(TOKEN, token);
 
 export const token = () => read(TOKEN);
 
-export const signOut = () => store(TOKEN, null) && store(LEFT, null);
+/** Forget a token that has ended; what leads back to the view is kept. */
+export const endToken = () => store(TOKEN, null) && store(LEFT, null);
+
+export const signOut = () => endToken() && store(HINT, null) && store(VIEW, null);
 
 /** The token's role decides what is shown; the server decides what is allowed. */
 export function role() {
@@ -58,14 +101,14 @@ function claims() {
  * The URL of the issuer's sign-in page, which leads back to this page after the sign-in. Null if no sign-in page is
  * configured, or if the browser blocks storage.
  */
-export function signInUrl(hint = null) {
+export function signInUrl() {
   const address = meta('sign-in');
   if (!address || !(read(STATE) || store(STATE, random()))) return null;
   const returnUrl = new URL(location.pathname, location.origin);
   returnUrl.searchParams.set('state', read(STATE));
   const url = new URL(address);
   url.searchParams.set('return', returnUrl.href);
-  if (hint) url.searchParams.set('login_hint', hint);
+  if (read(HINT)) url.searchParams.set('login_hint', read(HINT));
   return url.href;
 }
 

@@ -1413,3 +1413,41 @@ def test_a_query_about_the_past_asks_each_field_about_the_learner_as_of_that_tim
     assert past["query"].count("asOf: $asOf") == present["query"].count("(userId: $user")
     parsed = graphql.parse(past["query"])
     assert graphql.validate(SCHEMA._schema, parsed) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "minutes", "is_rejected", "renews"),
+    [
+        (3_600, 58.9, False, False), (3_600, 59.1, False, True), (3_600, 2, True, True),
+        (80, 0.6, False, False), (80, 0.7, False, True),  # half of a short life
+        (3_600, 0.1, True, False),  # a new token that the server rejects at once makes no loop
+        (-7_200, 1, False, False), (-7_200, 91, False, True),  # the browser's clock is ahead
+    ],
+)  # fmt: skip
+def test_a_token_is_renewed_once_shortly_before_it_ends(
+    evaluate: Evaluate, seconds: int, minutes: float, is_rejected: bool, renews: bool
+) -> None:
+    found = evaluate(
+        """
+        const { seconds, minutes, isRejected } = JSON.parse(process.env.CASE);
+        const kept = { 'progress.hint': '', 'progress.state': 's' };
+        globalThis.window = { sessionStorage: {
+          getItem: (name) => kept[name] ?? null, removeItem: (name) => delete kept[name],
+          setItem: (name, text) => { kept[name] = `${text}`; } } };
+        document.querySelector = () => ({ content: 'https://app.example/sign-in' });
+        const exp = now / 1_000 + seconds;
+        const claims = btoa(JSON.stringify({ iat: exp - Math.abs(seconds), exp }));
+        globalThis.location = { origin: 'https://p.example', pathname: '/', search: '?state=s',
+          hash: `#token=.${claims}.` };
+        globalThis.history = { replaceState() {} };
+        const session = await import('./page/session.js');
+        session.takeToken();
+        Date.now = () => now + 60_000 * minutes;
+        globalThis.scrollY = 0;
+        const first = session.mayRenew(isRejected);
+        session.renewalUrl();
+        print([first, session.mayRenew(true)]);
+        """,
+        CASE=json.dumps({"seconds": seconds, "minutes": minutes, "isRejected": is_rejected}),
+    )
+    assert found == [renews, False]
