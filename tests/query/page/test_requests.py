@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from progress.local import data_folder, sign_in_codes
+from progress.local import data_folder, development_key, readiness, sign_in_codes
 from tests.support import browser, forwarding
 from tests.support.browser import DEMO, Stack, Visits
 
@@ -522,3 +522,47 @@ def test_an_invalid_token_ends_the_sign_in(visit: Visits, demo: Stack) -> None:
     expect(visitor.page.get_by_role("heading", name="Your sign-in has ended")).to_be_visible()
     expect(visitor.page.get_by_role("link", name="Sign in")).to_be_visible()
     assert visitor.page.evaluate("sessionStorage.getItem('progress.token')") is None
+
+
+def test_a_page_that_an_app_opened_renews_its_token_and_keeps_the_view(
+    chromium: Browser, demo: Stack
+) -> None:
+    key = data_folder.at(str(demo.folder)).key
+    tokens = [
+        development_key.token(key, DEMO, ["learner"], seconds=3_600 * hours) for hours in (1, 3, 5)
+    ]
+    asked = list[dict[str, list[str]]]()
+
+    def lead_back(route: Route) -> None:
+        asked.append(parse_qs(urlsplit(route.request.url).query))
+        back = f"{asked[-1]['return'][0]}#token={tokens[len(asked) - 1]}"
+        script = f"<script>location.replace({json.dumps(back)})</script>"
+        route.fulfill(body=script, content_type="text/html")
+
+    page = chromium.new_context(viewport={"width": 1280, "height": 400}).new_page()
+    page.route("**/sign-in?*", lead_back)
+    page.clock.install()
+    page.goto(f"{demo.page}#sign-in")
+    page.get_by_role("link", name="All words").click()
+    view = page.url
+    page.locator("main input").first.focus()
+    page.evaluate("scrollTo(0, 300)")
+    page.clock.fast_forward("59:30")
+    page.clock.run_for(6_000)
+    assert len(asked) == 1  # somebody types
+    page.evaluate(HIDE, True)
+    page.evaluate("document.activeElement.blur()")
+    page.clock.run_for(6_000)
+    assert len(asked) == 1
+    with page.expect_navigation(url="**/?state=*"):
+        page.evaluate(HIDE, False)
+    expect(page.get_by_role("searchbox")).to_be_visible()
+    readiness.wait(lambda: page.evaluate("scrollY") == 300, "the place in the view")
+    assert page.url == view
+    assert page.evaluate("sessionStorage.getItem('progress.token')") == tokens[1]
+    page.clock.fast_forward("02:00:00")
+    with page.expect_navigation(url="**/?state=*"):
+        page.clock.run_for(6_000)
+    expect(page.get_by_role("searchbox")).to_be_visible()
+    assert [each.get("login_hint") for each in asked] == [None, None, None]
+    page.context.close()
