@@ -543,7 +543,7 @@ def test_a_page_that_an_app_opened_renews_its_token_and_keeps_the_view(
     page.route("**/sign-in?*", lead_back)
     page.clock.install()
     page.goto(f"{demo.page}#sign-in")
-    page.get_by_role("link", name="All words").click()
+    page.get_by_role("link", name="All words", exact=True).click()
     view = page.url
     page.locator("main input").first.focus()
     page.evaluate("scrollTo(0, 300)")
