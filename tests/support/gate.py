@@ -9,7 +9,7 @@ import pytest
 PARTS = (
     # Whole systems: processes that are killed, databases that go away, releases, the local stack.
     *("demo", "docker", "examples", "local", "recovery", "release", "system"),
-    "clients/test_kills.py",
+    "clients",
     # Terraform's plans, and what is made of them.
     *("alerts", "terraform"),
     # Operations under faults, and beside each other.
@@ -17,6 +17,8 @@ PARTS = (
     "operations/test_erasure.py",
     *("operations/test_erasure_concurrency.py", "operations/test_erasure_faults.py"),
     "operations/test_kinds_under_faults.py",
+    # Each mutation with its trace, and documents that are drawn from the schema.
+    *("query/test_accesses.py", "query/test_drawn_documents.py"),
     # Several processes, their limits, servers of others, and what cannot be reached.
     *("query/live/test_instances.py", "query/live/test_sockets.py"),
     *("query/test_process.py", "ingest/test_admission.py", "adapters/test_startup.py"),
@@ -27,9 +29,10 @@ PARTS = (
     *("operations/test_batch_job.py", "projections/test_views.py"),
     *("adapters/test_cloud_scheduler.py", "adapters/test_files.py"),
     *("adapters/test_poolers.py", "adapters/test_timeouts.py"),
-    # Further views of the page, its layout, its requests and its past.
+    # Further views of the page, its layout, its requests, its mutations and its past.
     *("query/page/test_admin.py", "query/page/test_layout.py", "query/page/test_past_days.py"),
-    *("query/page/test_requests.py", "query/page/test_walks.py"),
+    *("query/page/test_requests.py", "query/page/test_walks.py", "query/page/test_commands.py"),
+    "query/page/test_knowledge.py",
     # The archive, what is computed from it, definitions over a real log, decks of other programs.
     *("analysis", "archive", "importers", "projections/test_definitions.py"),
 )
