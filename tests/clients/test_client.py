@@ -230,3 +230,8 @@ def test_no_fault_loses_an_event_or_sends_it_for_somebody_else(
     )
     assert printed["found"] == {}
     assert printed["seen"]["taken"] > 1_000
+
+
+def test_what_stops_a_pass_leaves_no_event_where_it_is(client_app: Path) -> None:
+    ends = json.loads(node.run(client_app, "node", "stuck.mjs"))
+    assert set(ends.values()) == {0}

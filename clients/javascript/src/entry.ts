@@ -81,9 +81,9 @@ export function* batches(entries: Entry[], most: { events: number; bytes: number
 }
 
 /** Return the entry that a text of the storage holds, or undefined if it holds none of ours. */
-export function read(text: string): Entry | undefined {
+export function read(text: unknown): Entry | undefined {
   try {
-    const entry = JSON.parse(text);
+    const entry = JSON.parse(text as string);
     const { event, wall, tick, moved = 0, reason } = entry;
     const numbers = [wall, tick, moved, Date.parse(event.occurred_at)];
     if (!UUID.test(event.event_id) || !numbers.every(Number.isFinite) || !event.data) return undefined;

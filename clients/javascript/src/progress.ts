@@ -173,7 +173,9 @@ export class Progress {
     try {
       let waiting = await this.#find(counts);
       if (this.#held.size) await this.#save([...this.#held.values()]);
-      if (waiting.length && performance.now() >= this.#notBefore) {
+      const early = this.#notBefore - performance.now();
+      if (early > 0) this.#plan(early);
+      else if (waiting.length) {
         await this.#measure();
         for (; waiting.length; waiting = await this.#find(counts)) await this.#send(waiting, counts);
       }
@@ -181,13 +183,11 @@ export class Progress {
       this.#fail(error);
       await this.#find(counts);
     }
-    const fault = this.#fault as Error | undefined; // set meanwhile
+    const fault = this.#fault as Partial<Waits> | undefined; // set meanwhile
     if (fault) {
-      const { afterMs = 0, isSoon } = fault as Partial<Waits>;
+      const early = Math.max(0, this.#notBefore - performance.now());
       const backoff = Math.min(LONGEST_BACKOFF_MS, 1_000 * 2 ** this.#failures++) * (0.5 + Math.random() / 2);
-      this.#notBefore = performance.now() + afterMs;
-      if (fault instanceof PostsAreOff) this.#delay = Infinity;
-      this.#plan(isSoon ? SOON_MS : afterMs + backoff, true);
+      this.#plan(fault.isSoon ? SOON_MS : early + backoff, true);
       if (!(fault instanceof Waits)) throw fault;
     }
     return counts;
@@ -196,6 +196,7 @@ export class Progress {
   /** Tell a fault, which lets something wait, and keep the one that says when the next pass comes. */
   #fail(error: any): void {
     this.#tellOnce(error);
+    if (error.afterMs) this.#notBefore = performance.now() + error.afterMs;
     if (!this.#fault || error.isSoon || !(error instanceof Waits)) this.#fault = error;
   }
 
@@ -203,8 +204,8 @@ export class Progress {
   async #find(counts: Flushed): Promise<Entry[]> {
     const entries = await this.#load(this.#tellOnce).catch((error) => (this.#fail(error), [...this.#held.values()]));
     if (this.#gone.size) {
-      this.#tellOnce(new Error("the storage lists what was removed"));
-      await this.#options.storage.remove([...this.#gone]).catch(this.#tellOnce);
+      this.#tellOnce(new Error("the storage has what was removed"));
+      await this.#remove([...this.#gone]).catch(this.#tellOnce);
     }
     const waiting = entries.filter(({ reason }) => reason === undefined);
     counts.waiting = waiting.filter(this.#isShown).length;
@@ -266,6 +267,7 @@ export class Progress {
       await this.#authorize(true);
       await this.#deliver(batch, counts, true);
     } else if (status === 403 && parse(answer.text)?.error === OFF) {
+      this.#delay = Infinity;
       throw new PostsAreOff(OFF);
     } else if (isVerdict && batch.length === 1) {
       await this.#take(batch, new Map([[0, parse(answer.text).error]]));
@@ -309,13 +311,20 @@ export class Progress {
   }
 
   async #authorize(fresh: boolean): Promise<void> {
+    let timer: any;
+    const end = (resolve: (none: any) => void) => {
+      timer = setTimeout(resolve, TIMEOUT_MS);
+      this.#stop.signal.onabort = resolve; // a pass that waits holds the lock
+    };
     try {
-      const bearer = await this.#options.token(fresh);
+      const bearer = await Promise.race([this.#options.token(fresh), new Promise<any>(end)]);
       // If the client was closed meanwhile, the token may be that of whoever signed in next.
-      if (this.#stop.signal.aborted) throw "closed";
+      if (this.#stop.signal.aborted || !bearer) throw "none";
       [this.#bearer, this.#sub] = [bearer, readSub(bearer)];
     } catch (error) {
       throw new Waits(`no token: ${error}`);
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -376,8 +385,10 @@ export class Progress {
     const gone = new Set<string>();
     for (const text of await this.#options.storage.load()) {
       const entry = read(text);
-      if (!entry) tell?.(new Error(`the storage has what is no event: ${text}`.slice(0, 120)));
-      else if (this.#gone.has(entry.event.event_id)) gone.add(entry.event.event_id);
+      if (!entry) {
+        tell?.(new Error(`the storage has what is no event: ${text}`.slice(0, 120)));
+        if (typeof text !== "string") this.#fault ??= new Waits(`${text}`);
+      } else if (this.#gone.has(entry.event.event_id)) gone.add(entry.event.event_id);
       else entries.set(entry.event.event_id, entry);
     }
     this.#gone = gone;

@@ -3,9 +3,9 @@ import { UUID } from "./ids.js";
 /** Lets one flush at a time run, among all that share the storage. */
 export type Lock = <T>(flush: () => Promise<T>) => Promise<T>;
 
-/** Keeps texts by id. A promise resolves only once its change is on disk. */
+/** Keeps texts by id. A promise resolves only once its change is on disk. For a text that cannot be read: why. */
 export interface Storage {
-  load(): Promise<string[]>;
+  load(): Promise<(string | Error)[]>;
   save(texts: Record<string, string>): Promise<void>;
   remove(ids: string[]): Promise<void>;
   lock?: Lock | undefined;
@@ -97,11 +97,11 @@ export function fileStorage(path: string): Storage {
   return {
     async load() {
       await ready();
-      const texts: string[] = [];
+      const texts: (string | Error)[] = [];
       for (const name of await fs.readdir(path)) {
         if (!name.endsWith(".json")) continue;
-        // Another process may have removed the file. What cannot be read is told as a text that is no event.
-        const told = (error: NodeJS.ErrnoException) => (error.code === "ENOENT" ? undefined : `${error}`);
+        // Another process may have removed the file.
+        const told = (error: NodeJS.ErrnoException) => (error.code === "ENOENT" ? undefined : error);
         const text = await fs.readFile(`${path}/${name}`, "utf8").catch(told);
         if (text !== undefined) texts.push(text);
       }
@@ -145,7 +145,7 @@ export function asyncStorage(store: AsyncStore, options: { name?: string; lock?:
     async load() {
       const isOurs = (key: string) => key.startsWith(prefix) && UUID.test(key.slice(prefix.length));
       const keys = (await store.getAllKeys()).filter(isOurs);
-      const texts = await Promise.all(keys.map((key) => store.getItem(key).catch((error) => `${key}: ${error}`)));
+      const texts = await Promise.all(keys.map((key) => store.getItem(key).catch((error: Error) => error)));
       return texts.filter((text) => text !== null);
     },
     async save(texts) {
