@@ -32,7 +32,7 @@ _LONGEST_INTERVAL = 2**32 - 1  # days
 # Milliseconds since 1970 have 12 digits in the year 2000; an ISO date has at most 8. Programs that
 # know only one kind of number write `.0`.
 _MILLISECONDS = re.compile(r"([0-9]{12,})(?:\.0*)?")
-_SHORTENED = re.compile(r"[0-9](?:\.[0-9]+)?[eE]\+[0-9]+")
+_SHORTENED = re.compile(r"[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+")
 _ID_RULE = "1 to 200 characters, no number that a spreadsheet has shortened"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

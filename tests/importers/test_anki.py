@@ -209,6 +209,11 @@ def test_rows_that_other_programs_write_are_read_or_left_out_and_counted(
         (HEADER + "8,3,2024-03-29T20:33:00+00:00,9e9\n", "row 2, column review_duration: "),
         (HEADER + "8,2.5,2024-03-29T20:33:00+00:00,1\n", "row 2, column review_rating: "),
         (HEADER + "1.71E+12,3,2024-03-29,1\n", "row 2, column card_id: .* a spreadsheet has short"),
+        (
+            HEADER + '"1,71E+12",3,2024-03-29,1\n',
+            "row 2, column card_id: .* a spreadsheet has short",
+        ),
+        (HEADER + "1.71E12,3,2024-03-29,1\n", "row 2, column card_id: .* a spreadsheet has short"),
         (HEADER + ",3,2024-03-29T20:33:00+00:00,1\n", "row 2, column card_id: "),
         (FULL + "8,2024-03-29,3,4294967296\n", "row 2, column interval: expected days, or "),
         (FULL + "8,2024-03-29,3,nan\n", "row 2, column interval: "),
