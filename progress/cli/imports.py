@@ -147,12 +147,22 @@ def anki(
     console = Console(stderr=as_json)
     with publishing.explain_interrupt() as publication:
         learner = anki_events.Learner(user, zone, day_start)
-        record = anki_import.read(file, learner, language, in_catalogue=in_catalogue)
+        record = anki_import.read(
+            file, learner, language, in_catalogue=in_catalogue, zone=_find_zone(user)
+        )
         record, report = _publish(console, record, publication, is_first=is_first)
     if as_json:
         terminal.print_json(report)
     else:
         _show(console, record, report)
+
+
+def _find_zone(user: str) -> str | None:
+    try:
+        with connections.open_connection() as connection:
+            return anki_import.find_zone(connection, user)
+    except SettingsError:  # no database is configured
+        return None
 
 
 def _publish(

@@ -92,12 +92,13 @@ def read(
     language: str | None = None,
     *,
     in_catalogue: bool = True,
+    zone: str | None = None,
 ) -> Record:
-    """Return the record in the file; `in_catalogue` is about a collection.
+    """Return the record in the file; `in_catalogue` and the recorded `zone` are for a collection.
 
     Raise ReviewLogError if the file cannot be read or has no answers.
 
-    For a collection, preferences of `learner` that are None get default values: the time zone of
+    For a collection, preferences of `learner` that are None get default values: `zone` or that of
     this machine, and the collection's start of the day. `language` is the language of the cards'
     words, if it is known.
     """
@@ -119,7 +120,7 @@ def read(
             manual=log.manual,
             repeated=log.repeated,
         )
-    zone = learner.timezone or find_machine_zone()
+    zone = learner.timezone or zone or find_machine_zone()
     collection = anki_collection.read(file, zone or "UTC")
     hour = learner.day_start_hour
     completed = msgspec.structs.replace(
@@ -210,6 +211,13 @@ def _find_cards(answers: Iterable[Answer]) -> list[Card]:
         if (card.word or card.kind) and not is_same:
             cards[card.card_id] = card
     return [*cards.values()]
+
+
+def find_zone(connection: Connection, user_id: str) -> str | None:
+    """Return the latest recorded time zone of the learner, in which the days of cards count."""
+    preferences = _read_preferences(connection, Learner(user_id))
+    ordered = sorted(preferences, key=lambda each: (each.at, each.event_id))
+    return next((each.timezone for each in reversed(ordered) if each.timezone), None)
 
 
 def find_machine_zone() -> str | None:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,27 @@ def test_a_forgotten_card_returns_with_its_next_answer_but_not_against_another_c
     assert choices(is_new=True) == ["ItemSetAside"]
     assert choices(answered(1, 1, 4)) == ["ItemResumed"]
     assert choices(is_new=True) == [], "an old file"
+
+
+def test_a_later_import_counts_days_in_the_recorded_zone(
+    connection: Connection, tmp_path: Path
+) -> None:
+    evening = datetime.combine(TODAY - timedelta(2), time(20), UTC)  # the next morning in Tokyo
+    moved = Entry(int(evening.timestamp() * 1_000), 1, 0, 7, 2_500, 0, SET)
+    file = anki_files.make_collection(
+        tmp_path / "a.anki2",
+        {1: "word"},
+        [answered(20, 1, 5), moved],
+        day_start=4,
+        others=[card(1, 10)],
+        created_s=int(CREATED.timestamp()),
+    )
+    first = anki_import.read(file, Learner("anna", "Asia/Tokyo"))
+    record(connection, anki_import.select_new(connection, first))
+    zone = anki_import.find_zone(connection, "anna")
+    later = anki_import.read(file, Learner("anna"), zone=zone)
+    assert later.moves == first.moves
+    assert [move.interval_days for move in later.moves] == [11]
 
 
 def test_the_summary_counts_what_is_moved_and_what_is_left_out(
