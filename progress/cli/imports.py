@@ -1,6 +1,7 @@
 """`progress import`: publish a learner's Anki record or review log as domain events."""
 
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -25,32 +26,16 @@ OWN_USER = "me"  # the default of --user
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 
 
-class ImportReport(msgspec.Struct, frozen=True):
-    """The number of published events, and the numbers of answers, cards and sessions among them.
-
-    `recorded_before` counts the answers that are not published, because the log has them, `crammed`
-    those that are left out, because they were given in filtered decks that change no schedule.
-    `set_aside` counts the published events that set aside a suspended, deleted or forgotten card,
-    `moved` those that move or forget a card without an answer, and `unmoved` such changes that are
-    left out, because an answer or another change follows, or because the card has no day. `manual`
-    counts the rows of a review log with the rating 0, and `repeated` those with the card and the
-    time of an earlier row. `described` counts the cards whose words are left out, because the
-    catalogue describes these items differently.
-    """
-
-    published: int
-    answers: int
-    cards: int
-    sessions: int
-    recorded_before: int
-    crammed: int
-    set_aside: int
-    moved: int
-    unmoved: int
-    manual: int
-    repeated: int
-    described: int
-
+# What the summary says of the numbers in the report that are not always shown.
+_NOTES = {
+    "crammed": "answers in filtered decks that do not reschedule are left out.",
+    "set_aside": "suspended, deleted or forgotten cards are set aside: not due.",
+    "moved": "cards were moved or forgotten without an answer.",
+    "unmoved": "changes of a card's day, which no longer decide, are left out.",
+    "manual": "rows with the rating 0 are left out.",
+    "repeated": "repeated rows are left out.",
+    "described": "words are left out: the catalogue describes the items differently.",
+}
 
 import_group = typer.Typer(
     help="Publish the records of another program as domain events.", no_args_is_help=True
@@ -167,7 +152,7 @@ def _find_zone(user: str) -> str | None:
 
 def _publish(
     console: Console, record: Record, publication: Publication, *, is_first: bool
-) -> tuple[Record, ImportReport]:
+) -> tuple[Record, dict[str, int]]:
     """Publish what is new; return the record with its items, and what was published."""
     project, emulator = connections.pubsub()
     try:
@@ -214,44 +199,38 @@ def _select_new(connection: Connection, record: Record) -> list[Message]:
     return anki_import.select_new(connection, record)
 
 
-def _summarize(record: Record, count: int, messages: list[Message]) -> ImportReport:
+def _summarize(record: Record, count: int, messages: list[Message]) -> dict[str, int]:
+    """Return the numbers of what is published and of what is left out.
+
+    `recorded_before` counts the answers that are not published, because the log has them.
+    """
     published = [event for message in messages for event in message.events]
     answers = [event for event in published if event["event_type"] == "CardReviewed"]
-    return ImportReport(
-        published=count,
-        answers=len(answers),
-        cards=len({event["data"]["item_id"] for event in answers}),
-        sessions=len({event["data"]["session_id"] for event in answers}),
-        recorded_before=len(record.answers) - len(answers),
-        crammed=record.crammed,
-        set_aside=sum(event["event_type"] == "ItemSetAside" for event in published),
-        moved=sum(event["event_type"] == "ReviewProcessed" for event in published),
-        unmoved=record.unmoved,
-        manual=record.manual,
-        repeated=record.repeated,
-        described=record.described,
-    )
+    kinds = Counter(event["event_type"] for event in published)
+    return {
+        "published": count,
+        "answers": len(answers),
+        "cards": len({event["data"]["item_id"] for event in answers}),
+        "sessions": len({event["data"]["session_id"] for event in answers}),
+        "recorded_before": len(record.answers) - len(answers),
+        **dict.fromkeys(_NOTES, 0),
+        "set_aside": kinds["ItemSetAside"],
+        "moved": kinds["ReviewProcessed"],
+        **record.left_out,
+    }
 
 
-def _show(console: Console, record: Record, report: ImportReport) -> None:
+def _show(console: Console, record: Record, report: dict[str, int]) -> None:
     console.print(
-        f"{report.published:,} events published: {report.answers:,} answers to {report.cards:,} "
-        f"cards in {report.sessions:,} sessions."
+        f"{report['published']:,} events published: {report['answers']:,} answers to "
+        f"{report['cards']:,} cards in {report['sessions']:,} sessions."
     )
-    if report.recorded_before:
-        other = "other answers" if report.answers else "answers"
-        console.print(f"{report.recorded_before:,} {other} were recorded before and are left out.")
-    for number, what in (
-        (report.crammed, "answers in filtered decks that do not reschedule are left out."),
-        (report.set_aside, "suspended, deleted or forgotten cards are set aside: not due."),
-        (report.moved, "cards were moved or forgotten without an answer."),
-        (report.unmoved, "changes of a card's day, which no longer decide, are left out."),
-        (report.manual, "rows with the rating 0 are left out."),
-        (report.repeated, "repeated rows are left out."),
-        (report.described, "words are left out: the catalogue describes the items differently."),
-    ):
-        if number:
-            console.print(f"{number:,} {what}")
+    if count := report["recorded_before"]:
+        other = "other answers" if report["answers"] else "answers"
+        console.print(f"{count:,} {other} were recorded before and are left out.")
+    for name, note in _NOTES.items():
+        if report[name]:
+            console.print(f"{report[name]:,} {note}")
     if record.cards and record.in_catalogue:
         console.print(
             f"{len(record.cards):,} cards have a word; {len(record.words):,} of these cards get "

@@ -183,7 +183,8 @@ def cards(answers: Iterable[Answer]) -> list[str]:
 
 def item_messages(items: dict[str, Word]) -> Iterator[Message]:
     """Return the items as `ItemPublished` events with deterministic ids."""
-    return anki_import.pack_items(_publish_event(*item) for item in items.items())
+    published = (_publish_event(*item) for item in items.items())
+    return anki_import.pack(events.VOCABULARY, published)
 
 
 def _publish_event(item_id: str, word: Word) -> dict[str, object]:

@@ -93,17 +93,16 @@ class Card(msgspec.Struct, frozen=True):
 class Collection(msgspec.Struct, frozen=True):
     """The answers (oldest first), the cards that have a word, and the hour at which days start.
 
-    `crammed` is the number of answers in filtered decks that change no schedule. They are no tests
-    of the memory, so that `answers` does not have them; nor does Anki's "true retention".
-    `unmoved` is the number of changes of a card's day that `moves`, oldest first, does not have.
+    `left_out` counts as `crammed` the answers in filtered decks that change no schedule: they are
+    no tests of the memory, so that `answers` does not have them; nor does Anki's "true retention".
+    As `unmoved`, it counts the changes of a card's day that `moves`, oldest first, does not have.
     """
 
     answers: list[Answer]
-    crammed: int
     cards: list[Card]
     states: list[CardState]
     moves: list[Move]
-    unmoved: int
+    left_out: dict[str, int]
     day_start_hour: int
 
 
@@ -127,11 +126,10 @@ def read(file: Path, zone: str = "UTC") -> Collection:
             )
             collection = Collection(
                 answers=answers,
-                crammed=crammed,
                 cards=_read_cards(connection),
                 states=states,
                 moves=moves,
-                unmoved=unmoved,
+                left_out={"crammed": crammed, "unmoved": unmoved},
                 day_start_hour=hour,
             )
     except OSError as error:
@@ -232,41 +230,33 @@ def _convert_interval(interval: int) -> int:
 
 
 def _read_cards(connection: sqlite3.Connection) -> list[Card]:
-    kinds, sort_fields = _read_kinds(connection), _read_sort_fields(connection)
-    rows = _read_rows(connection, "cards", (int, str, int, int, int))
-    cards = [
-        Card(
-            str(card),
-            _shorten(
-                strip_markup(_find_field(fields, sort_fields.get(note_type, 0))), _LONGEST_WORD
-            ),
-            _convert_ms(changed_s * 1_000),
-            _find_kind(kinds.get(note_type, []), number),
-        )
-        for card, fields, changed_s, note_type, number in rows
-    ]
+    note_types = _read_note_types(connection)
+    cards = []
+    for row in _read_rows(connection, "cards", (int, str, int, int, int)):
+        card, fields, changed_s, note_type, number = row
+        sort_field, templates = note_types.get(note_type, (0, []))
+        word = _shorten(strip_markup(_find_field(fields, sort_field)), _LONGEST_WORD)
+        kind = _find_kind(templates, number)
+        cards.append(Card(str(card), word, _convert_ms(changed_s * 1_000), kind))
     return [card for card in cards if card.word]
 
 
-def _read_kinds(connection: sqlite3.Connection) -> dict[int, list[tuple[int, str, int]]]:
-    """Return the templates of each note type: the number, the name, and 1 if it makes clozes."""
+def _read_note_types(
+    connection: sqlite3.Connection,
+) -> dict[int, tuple[int, list[tuple[int, str, int]]]]:
+    """Return the number of the field that names the notes of each type in Anki, and its templates.
+
+    A template has a number, a name, and 1 if it makes clozes. Numbers begin with 0.
+    """
     (has_templates,) = connection.execute(_sql("has templates")).fetchone()
     block = "templates" if has_templates else "former templates"
-    kinds: dict[int, list[tuple[int, str, int]]] = {}
-    for note_type, *template in _read_rows(connection, block, (int, int, str, int)):
-        number, name, is_cloze = template
+    note_types: dict[int, tuple[int, list[tuple[int, str, int]]]] = {}
+    for row in _read_rows(connection, block, (int, int, str, int, int)):
+        note_type, number, name, is_cloze, sort_field = row
         text = _shorten(_join(_CONTROL.sub(" ", name)), _LONGEST_KIND - len(" 9999"))
-        kinds.setdefault(note_type, []).append((number, text, is_cloze))
-    return kinds
-
-
-def _read_sort_fields(connection: sqlite3.Connection) -> dict[int, int]:
-    """Return the number of the field that names the notes of each type in Anki, from 0."""
-    (has_templates,) = connection.execute(_sql("has templates")).fetchone()
-    if not has_templates:
-        return dict(_read_rows(connection, "former sort fields", (int, int)))
-    rows = _read_rows(connection, "sort fields", (int, str))
-    return {note_type: _parse_sort_field(bytes.fromhex(begin)) for note_type, begin in rows}
+        _, templates = note_types.setdefault(note_type, (sort_field, []))
+        templates.append((number, text, is_cloze))
+    return note_types
 
 
 def _parse_sort_field(config: bytes) -> int:
@@ -291,40 +281,29 @@ def _find_kind(templates: list[tuple[int, str, int]], number: int) -> str | None
 def _read_states(
     connection: sqlite3.Connection, answers: list[Answer], number_day: Callable[[datetime], int]
 ) -> tuple[list[Move], int, list[CardState]]:
-    """Return the moves, the number of rows that are none, and the states of the cards."""
+    """Return the moves, the number of changes that are none, and the states of the cards.
+
+    A move makes a card new, or is the last change of a card's day after all its answers. The row of
+    a change has an interval that need not lead to the card's day, so that the card's row decides. A
+    card without an answer before is new already, and cannot be made so.
+    """
+    first = {answer.card_id: answer.at for answer in reversed(answers)}
+    last = {answer.card_id: answer.at for answer in answers}
     changes = [
         (_convert_ms(number), str(card), kind == _MANUAL and interval == factor == 0)
         for number, card, interval, factor, kind in _read_rows(connection, "moves", (int,) * 5)
     ]
+    latest = {card: at for at, card, _ in changes}
     forgotten = {card for _, card, is_forgotten in changes if is_forgotten}
     days: dict[str, int] = {}
-    states = {}
+    states: dict[str, CardState] = {}
     for number, changed_s, kind, queue, day in _read_rows(connection, "card states", (int,) * 5):
         card = str(number)
         is_out = queue == _SUSPENDED or (kind == _NEW and card in forgotten)
         states[card] = CardState(card, is_out, _convert_ms(changed_s * 1_000))
         if kind != _NEW and queue != _LEARNING and day <= _LATEST_DAY:
             days[card] = day
-    last = {answer.card_id: answer.at for answer in answers}
-    gone = [CardState(card, True, at) for card, at in last.items() if card not in states]
-    moves = _find_moves(changes, answers, days, number_day)
-    return moves, len(changes) - len(moves), [*states.values(), *gone]
-
-
-def _find_moves(
-    changes: list[tuple[datetime, str, bool]],
-    answers: list[Answer],
-    days: dict[str, int],
-    number_day: Callable[[datetime], int],
-) -> list[Move]:
-    """Return what makes a card new, and the last change of a card's day after all its answers.
-
-    The row of a change has an interval that need not lead to the card's day, so that the day in
-    `days` decides. A card without an answer before is new already, and cannot be made so.
-    """
-    latest = {card: at for at, card, _ in changes}
-    first = {answer.card_id: answer.at for answer in reversed(answers)}
-    last = {answer.card_id: answer.at for answer in answers}
+    deleted = [CardState(card, True, at) for card, at in last.items() if card not in states]
     moves = {}
     for at, card, is_forgotten in changes:
         if is_forgotten:
@@ -333,7 +312,7 @@ def _find_moves(
         elif card in days and at == latest[card] and not last.get(card, EARLIEST) >= at:
             distance = max(days[card] - number_day(at), 0)
             moves[at, card] = Move(at, card, min(distance, _LONGEST_INTERVAL))
-    return [*moves.values()]
+    return [*moves.values()], len(changes) - len(moves), [*states.values(), *deleted]
 
 
 def _find_field(fields: str, number: int) -> str:
@@ -499,6 +478,7 @@ def _connect(database: Path) -> sqlite3.Connection:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
     deadline = time.monotonic() + _TIME_LIMIT_S
     connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+    connection.create_function("sort_field", 1, _parse_sort_field)
     connection.executescript(blocks("importers/anki")["protect"])
     return connection
 

@@ -7,6 +7,7 @@ a redelivery and does not add events.
 import bisect
 import functools
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -84,7 +85,9 @@ def messages(
         return
     if changed := set_preferences(learner, answers, new, preferences):
         yield Message("user-events", [changed])
-        preferences = [*preferences, _preference(changed)]
+        values = (changed["data"].get(name) for name in ("timezone", "day_start_hour"))
+        at, event_id = changed["occurred_at"], UUID(changed["event_id"])
+        preferences = [*preferences, Preference(at, event_id, *values)]
     find_day = local_days.follow(preferences)
     scheduled = [answer for answer in _schedule(answers, find_day) if not is_recorded(answer)]
     for session in sessions(scheduled, find_day):
@@ -129,16 +132,6 @@ def set_preferences(
         user_id=learner.user_id, timezone=new_zone, day_start_hour=new_hour
     )
     return _envelope(learner, event, at, None)
-
-
-def _preference(changed: Envelope) -> Preference:
-    data = changed["data"]
-    return Preference(
-        changed["occurred_at"],
-        UUID(changed["event_id"]),
-        data.get("timezone"),
-        data.get("day_start_hour"),
-    )
 
 
 def _schedule(answers: Iterable[Answer], find_day: FindDay) -> Iterator[Answer]:
@@ -253,72 +246,53 @@ def convert_to_former(review: Envelope) -> list[Envelope]:
     return [answered, reviewed]
 
 
-def move(
+def change_cards(
     learner: Learner,
+    states: Iterable[CardState],
     moves: Iterable[Move],
     answers: Iterable[Answer],
     recorded: Mapping[str, RecordedChoice],
 ) -> list[Envelope]:
-    """Return the events that move cards without an answer, oldest first.
+    """Return the events that move cards without an answer, set cards aside, or resume them.
 
-    A forgotten card is set aside until its next answer, unless somebody else had set it aside.
+    A forgotten card is set aside until its next answer, and each card at last as its state says.
+    `recorded` are the latest choices by card. An import never undoes the choice of another, nor a
+    later one of its own: the file may be an old one. Anki stores a card's time in seconds.
     """
     times: dict[str, list[datetime]] = {}
     for answer in answers:
         times.setdefault(answer.card_id, []).append(answer.at)
+    latest = defaultdict(lambda: RecordedChoice(False, EARLIEST, True), recorded)
     made: dict[str, Envelope] = {}  # by id: two moves may be followed by one answer
 
     def add(event: events.Event, at: datetime) -> None:
         envelope = _envelope(learner, event, at, None)
         made[envelope["event_id"]] = envelope
 
-    for one in moves:
-        ids = {"user_id": learner.user_id, "item_id": one.card_id}
+    def choose(card: str, at: datetime, *, is_set_aside: bool) -> None:
+        kind = events.ItemSetAside if is_set_aside else events.ItemResumed
+        add(kind(user_id=learner.user_id, item_id=card), at)
+        if at > latest[card].at:
+            latest[card] = RecordedChoice(is_set_aside, at, True)
+
+    for move in moves:
+        card, days, before = move.card_id, move.interval_days, latest[move.card_id]
         add(
-            events.ReviewProcessed(
-                user_id=learner.user_id, item_id=one.card_id, new_interval=one.interval_days
-            ),
-            one.at,
+            events.ReviewProcessed(user_id=learner.user_id, item_id=card, new_interval=days),
+            move.at,
         )
-        choice = recorded.get(one.card_id)
-        is_others = choice and choice.is_set_aside and not choice.is_own
-        if one.is_forgotten and not is_others:
-            add(events.ItemSetAside(**ids), one.at + timedelta(microseconds=1))
-            answered = times.get(one.card_id, [])
-            for at in answered[bisect.bisect_right(answered, one.at) :][:1]:
-                add(events.ItemResumed(**ids), at)
-    return sorted(made.values(), key=lambda event: event["occurred_at"])
-
-
-def find_choices(
-    made: Iterable[Envelope], recorded: Mapping[str, RecordedChoice]
-) -> dict[str, RecordedChoice]:
-    """Return the latest choices by card, of the recorded ones and those in `made`, oldest first."""
-    latest = dict(recorded)
-    for event in made:
-        card, at = event["data"]["item_id"], event["occurred_at"]
-        is_later = card not in latest or at > latest[card].at
-        if is_later and event["event_type"] != "ReviewProcessed":
-            latest[card] = RecordedChoice(event["event_type"] == "ItemSetAside", at, True)
-    return latest
-
-
-def choose(
-    learner: Learner, states: Iterable[CardState], recorded: Mapping[str, RecordedChoice]
-) -> Iterator[Envelope]:
-    """Yield the events that set aside the cards that are out, or resume others.
-
-    `recorded` are the latest such events by card. An import never undoes the choice of another,
-    nor a later one of its own: the file may be an old one. Anki stores a card's time in seconds.
-    """
+        if move.is_forgotten and (before.is_own or not before.is_set_aside):
+            choose(card, move.at + timedelta(microseconds=1), is_set_aside=True)
+            answered = times.get(card, [])
+            for at in answered[bisect.bisect_right(answered, move.at) :][:1]:
+                choose(card, at, is_set_aside=False)
     for state in states:
-        before = recorded.get(state.card_id, RecordedChoice(False, EARLIEST, True))
+        before = latest[state.card_id]
         is_later = state.changed_at > before.at - timedelta(seconds=1)
         if before.is_own and is_later and before.is_set_aside != state.is_out:
-            kind = events.ItemSetAside if state.is_out else events.ItemResumed
-            choice = kind(user_id=learner.user_id, item_id=state.card_id)
             at = max(state.changed_at, before.at + timedelta(microseconds=1))
-            yield _envelope(learner, choice, at, None)
+            choose(state.card_id, at, is_set_aside=state.is_out)
+    return [*made.values()]
 
 
 def create_account(learner: Learner, at: datetime) -> Envelope:

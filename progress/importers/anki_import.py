@@ -41,12 +41,8 @@ class Record(msgspec.Struct, frozen=True):
     """A learner's answers (oldest first) and cards, both from an Anki file.
 
     `words` maps the id of a card to the card's word in the CEFR word lists. A review log in CSV has
-    no states, and the cards of which it has a word or a kind. `crammed` is the number of answers
-    that are left out, because they were given in filtered decks that change no schedule, and
-    `unmoved` that of the changes of a card's day that are left out. `manual` and `repeated` are
-    those of a review log. With `in_catalogue`, the cards are items of the catalogue that everybody
-    reads; `described` is the number of other cards whose words are left out, because the catalogue
-    describes the items differently.
+    no states, and the cards of which it has a word or a kind. With `in_catalogue`, the cards are
+    items of the catalogue that everybody reads. `left_out` has the numbers of what is left out.
     """
 
     learner: anki_events.Learner
@@ -55,14 +51,10 @@ class Record(msgspec.Struct, frozen=True):
     states: list[CardState] = []
     words: dict[str, Word] = {}
     language: str | None = None
-    crammed: int = 0
     moves: list[Move] = []
-    unmoved: int = 0
-    manual: int = 0
-    repeated: int = 0
+    left_out: dict[str, int] = {}
     is_collection: bool = False
     in_catalogue: bool = True
-    described: int = 0
 
     def messages(
         self,
@@ -79,11 +71,41 @@ class Record(msgspec.Struct, frozen=True):
         sessions = list(
             anki_events.messages(self.learner, self.answers, recorded, preferences, is_recorded)
         )
-        items = messages(self.cards, self.words, self.language, is_plain=not self.in_catalogue)
-        moved = anki_events.move(self.learner, self.moves, self.answers, choices)
-        latest = anki_events.find_choices(moved, choices)
-        chosen = anki_events.choose(self.learner, self.states, latest)
-        return [*sessions[:1], *items, *sessions[1:], *pack(events.ALGORITHM, [*moved, *chosen])]
+        items = pack(events.VOCABULARY, map(self._describe, self.cards))
+        changed = anki_events.change_cards(
+            self.learner, self.states, self.moves, self.answers, choices
+        )
+        return [*sessions[:1], *items, *sessions[1:], *pack(events.ALGORITHM, changed)]
+
+    def _describe(self, card: Card) -> Envelope:
+        """Return the card as an `ItemPublished` event, whose id is deterministic.
+
+        A card whose note was changed since the last import gets a new event. The domains stay
+        empty, because a collection does not say which skill a card trains.
+        """
+        word = self.words.get(card.card_id)
+        language = self.language or (word_lists.LANGUAGE if word else _guess_language(card.word))
+        item = events.ItemPublished(
+            item_id=card.card_id,
+            domains=[],
+            cefr_level=word.level if word else None,
+            headword=card.word or None,
+            language=language if self.in_catalogue else None,
+            kind=card.kind,
+        )
+        data = msgspec.to_builtins(item)
+        changed_at = card.changed_at
+        if card.kind is None:
+            del data["kind"]  # as in earlier versions, so that the event keeps its id
+        else:
+            changed_at += timedelta(microseconds=1)  # after the event of an earlier version
+        key = msgspec.json.encode([data, changed_at]).decode()
+        return {
+            "event_id": str(uuid5(_NAMESPACE, key)),
+            "event_type": "ItemPublished",
+            "occurred_at": changed_at,
+            "data": {name: v for name, v in data.items() if v is not None},
+        }
 
 
 def read(
@@ -107,19 +129,12 @@ def read(
     except OSError:
         is_collection = False  # anki_log.read reports the error
     if not is_collection:
-        log = anki_log.read_log(file)
-        if not log.answers:
+        answers, left_out = anki_log.read_log(file)
+        if not answers:
             raise ReviewLogError(f"{file}: the review log has no answers")
-        cards = _find_cards(log.answers)
-        return Record(
-            learner,
-            log.answers,
-            cards,
-            words=find_levels(cards, language, word_lists.read()) if cards else {},
-            language=language,
-            manual=log.manual,
-            repeated=log.repeated,
-        )
+        cards = _find_cards(answers)
+        words = find_levels(cards, language, word_lists.read()) if cards else {}
+        return Record(learner, answers, cards, [], words, language, left_out=left_out)
     zone = learner.timezone or zone or find_machine_zone()
     collection = anki_collection.read(file, zone or "UTC")
     hour = learner.day_start_hour
@@ -137,9 +152,8 @@ def read(
         collection.states,
         words,
         language,
-        collection.crammed,
         collection.moves,
-        collection.unmoved,
+        collection.left_out,
         is_collection=True,
         in_catalogue=in_catalogue,
     )
@@ -155,10 +169,8 @@ def adopt(connection: Connection | None, record: Record) -> Record:
     if not record.is_collection:
         return record
     user = record.learner.user_id
-    known: set[str] = set()
-    if connection:
-        rows = database.run(connection, _FILE, "items", stream_id=f"learner-{user}")
-        known = {item for (item,) in rows}
+    rows = _read(connection, "items", record.learner) if connection else []
+    known = {item for (item,) in rows}
 
     @functools.cache
     def find_item(card: str) -> str:
@@ -179,7 +191,7 @@ def adopt(connection: Connection | None, record: Record) -> Record:
         states=adopt_all(record.states),
         moves=adopt_all(record.moves),
         words={find_item(card): word for card, word in record.words.items()},
-        described=described,
+        left_out=record.left_out | {"described": described},
     )
 
 
@@ -248,60 +260,11 @@ def _look_up(text: str, listed: dict[str, Word]) -> Word | None:
     return listed.get(text) or listed.get(_PARTICLE.sub("", text))
 
 
-def messages(
-    cards: Sequence[Card], levels: dict[str, Word], language: str | None, *, is_plain: bool = False
-) -> Iterator[Message]:
-    """Return the cards as `ItemPublished` events, with deterministic ids.
-
-    If `is_plain`, the events have neither a level nor a language.
-
-    A card whose note was changed since the last import gets a new event. The domains stay empty,
-    because a collection does not say which skill a card trains.
-    """
-
-    return pack_items(
-        _publish_event(card, levels.get(card.card_id), language, is_plain=is_plain)
-        for card in cards
-    )
-
-
-def pack_items(items: Iterable[Envelope]) -> Iterator[Message]:
-    """Yield messages of 1,000 `ItemPublished` events."""
-    return pack(events.VOCABULARY, items)
-
-
 def pack(topic: str, events_: Iterable[Envelope]) -> Iterator[Message]:
     """Yield messages of 1,000 events."""
     remaining = iter(events_)
     while batch := list(itertools.islice(remaining, _EVENTS_PER_MESSAGE)):
         yield Message(topic, batch)
-
-
-def _publish_event(
-    card: Card, word: Word | None, language: str | None, *, is_plain: bool
-) -> dict[str, object]:
-    guessed = word_lists.LANGUAGE if word else _guess_language(card.word)
-    item = events.ItemPublished(
-        item_id=card.card_id,
-        domains=[],
-        cefr_level=word.level if word else None,
-        headword=card.word or None,
-        language=None if is_plain else language or guessed,
-        kind=card.kind,
-    )
-    data = msgspec.to_builtins(item)
-    changed_at = card.changed_at
-    if card.kind is None:
-        del data["kind"]  # as in earlier versions, so that the event keeps its id
-    else:
-        changed_at += timedelta(microseconds=1)  # after the event of an earlier version
-    key = msgspec.json.encode([data, changed_at]).decode()
-    return {
-        "event_id": str(uuid5(_NAMESPACE, key)),
-        "event_type": "ItemPublished",
-        "occurred_at": changed_at,
-        "data": {name: v for name, v in data.items() if v is not None},
-    }
 
 
 def _guess_language(text: str) -> str | None:
@@ -316,7 +279,8 @@ def select_new(connection: Connection, record: Record) -> list[Message]:
     If a session is recorded in part, its new answers join the recorded session. The recorded
     session keeps its score and its duration.
     """
-    preferences = _read_preferences(connection, record.learner)
+    rows = _read(connection, "preference events", record.learner)
+    preferences = [Preference(*row) for row in rows]
     choices = _read_choices(connection, record.learner)
     sessions = _read_sessions(connection, record.learner)
     made = record.messages(sessions, preferences, choices, _find_recorded(connection, record))
@@ -336,7 +300,7 @@ def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer],
     learner = record.learner
     is_whole = all(answer.at.microsecond == 0 for answer in record.answers)
     unit = timedelta(seconds=1) if is_whole else timedelta(milliseconds=1)
-    rows = database.run(connection, _FILE, "answers", stream_id=f"learner-{learner.user_id}")
+    rows = _read(connection, "answers", learner)
     ids = {event_id for event_id, *_ in rows}
 
     def lacks_review(event_id: str, kind: str, item: str, at: datetime) -> bool:
@@ -389,28 +353,23 @@ def _select(
 
 def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSession]:
     """Return the sessions that were imported from Anki, oldest first; omit those of other apps."""
-    rows = database.run(connection, _FILE, "sessions", stream_id=f"learner-{learner.user_id}")
     return [
         RecordedSession(session_id, begin, end)
-        for session_id, begin, end, event_id, at, data in rows
+        for session_id, begin, end, event_id, at, data in _read(connection, "sessions", learner)
         if event_id == anki_events.derive_id(learner, "SessionStarted", at.astimezone(UTC), data)
     ]
 
 
-def _read_preferences(connection: Connection, learner: Learner) -> list[Preference]:
-    rows = database.run(
-        connection, _FILE, "preference events", stream_id=f"learner-{learner.user_id}"
-    )
-    return [Preference(*row) for row in rows]
-
-
 def _read_choices(connection: Connection, learner: Learner) -> dict[str, RecordedChoice]:
-    rows = database.run(connection, _FILE, "choices", stream_id=f"learner-{learner.user_id}")
     return {
         item: RecordedChoice(
             kind == "ItemSetAside",
             at,
             event_id == anki_events.derive_id(learner, kind, at.astimezone(UTC), {"item_id": item}),
         )
-        for item, event_id, kind, at in rows
+        for item, event_id, kind, at in _read(connection, "choices", learner)
     }
+
+
+def _read(connection: Connection, block: str, learner: Learner) -> Any:
+    return database.run(connection, _FILE, block, stream_id=f"learner-{learner.user_id}")

@@ -62,18 +62,6 @@ class Answer(msgspec.Struct, frozen=True, order=True):
         return self.rating > 1
 
 
-class ReviewLog(msgspec.Struct, frozen=True):
-    """The answers, oldest first, and the numbers of rows that are left out.
-
-    Rows with the rating 0 are `manual` changes, and a `repeated` row has the card and the time of
-    an earlier one.
-    """
-
-    answers: list[Answer]
-    manual: int = 0
-    repeated: int = 0
-
-
 class Move(msgspec.Struct, frozen=True):
     """A change of a card's day without an answer; a card that is forgotten is new again."""
 
@@ -96,13 +84,14 @@ class CardState(msgspec.Struct, frozen=True):
 
 def read(file: Path) -> list[Answer]:
     """Return the answers in `file`, oldest first; raise ReviewLogError as `read_log` does."""
-    return read_log(file).answers
+    return read_log(file)[0]
 
 
-def read_log(file: Path) -> ReviewLog:
-    """Return the review log in `file`.
+def read_log(file: Path) -> tuple[list[Answer], dict[str, int]]:
+    """Return the answers in `file`, oldest first, and the numbers of rows that are left out.
 
-    Raise ReviewLogError, which names the line and the column, for the first invalid row.
+    Rows with the rating 0 are `manual` changes, and a `repeated` row has the card and the time of
+    an earlier one. Raise ReviewLogError, which names line and column, for the first invalid row.
     """
     try:
         text = io.StringIO(_decode(_read_bytes(file)), newline="")
@@ -132,26 +121,26 @@ def _decode(raw: bytes) -> str:
         raise ReviewLogError(f"{place}: expected UTF-8") from None
 
 
-def _parse_log(rows: Any) -> ReviewLog:
-    """Return the log; `rows` is a csv.reader (typeshed does not export this type)."""
+def _parse_log(rows: Any) -> tuple[list[Answer], dict[str, int]]:
+    """Do as `read_log`; `rows` is a csv.reader (typeshed does not export this type)."""
     columns = _find_columns(_next(rows) or [])
     answers: dict[tuple[str, datetime], Answer] = {}
     ids: set[str] = set()
-    manual = repeated = 0
+    left_out = {"manual": 0, "repeated": 0}
     while (row := _next(rows)) is not None:
         if not row:
             continue
         answer = _parse_answer(row, columns, rows.line_num)
         if answer is None:
-            manual += 1
+            left_out["manual"] += 1
         elif (answer.card_id, answer.at) in answers:
-            repeated += 1
+            left_out["repeated"] += 1
         elif answer.sent_id and answer.sent_id in ids:
             raise _error(rows.line_num, "id", "an id that no other row has")
         else:
             answers[answer.card_id, answer.at] = answer
             ids.add(answer.sent_id or "")
-    return ReviewLog(sorted(answers.values()), manual, repeated)
+    return sorted(answers.values()), left_out
 
 
 def _next(rows: Any) -> list[str] | None:
@@ -236,10 +225,7 @@ def _parse_duration(text: str) -> int:
 
 
 def _parse_rating(text: str) -> int:
-    number = _limit(_parse_number(text), 4)
-    if number != int(number):
-        raise ValueError
-    return int(number)
+    return range(5).index(_parse_number(text))  # type: ignore[arg-type]  # or a ValueError
 
 
 def _parse_number(text: str) -> float:

@@ -54,10 +54,10 @@ ORDER BY id;
 SELECT count(*) = 2 FROM sqlite_master WHERE type = 'table' AND name IN ('notetypes', 'templates');
 
 -- templates --
--- The names of the templates by note type and number, and whether the type is one of clozes. `config` is a protocol
--- buffer, whose first field then is 1.
+-- The names of the templates by note type and number, whether the type is one of clozes, and the number of the field by
+-- which its notes are sorted. `config` is a protocol buffer, whose first field is 1 for clozes.
 SELECT CAST(coalesce(t.ntid, 0) AS integer), CAST(coalesce(t.ord, 0) AS integer), CAST(coalesce(t.name, '') AS text),
-    coalesce(substr(CAST(n.config AS blob), 1, 2) = x'0801', 0)
+    coalesce(substr(CAST(n.config AS blob), 1, 2) = x'0801', 0), sort_field(CAST(coalesce(n.config, '') AS blob))
 FROM templates t
 JOIN notetypes n ON n.id = t.ntid
 ORDER BY t.ntid, t.ord;
@@ -65,21 +65,12 @@ ORDER BY t.ntid, t.ord;
 -- former templates --
 -- The same up to schema 14, in which `models` contains all note types, as a JSON object.
 SELECT CAST(m.key AS integer), CAST(coalesce(json_extract(t.value, '$.ord'), 0) AS integer),
-    CAST(coalesce(json_extract(t.value, '$.name'), '') AS text), coalesce(json_extract(m.value, '$.type') = 1, 0)
+    CAST(coalesce(json_extract(t.value, '$.name'), '') AS text), coalesce(json_extract(m.value, '$.type') = 1, 0),
+    CAST(coalesce(json_extract(m.value, '$.sortf'), 0) AS integer)
 FROM col
 CROSS JOIN json_each(CASE WHEN json_valid(models) THEN models ELSE '{}' END) m
 CROSS JOIN json_each(CASE WHEN m.type = 'object' THEN m.value ELSE '{}' END, '$.tmpls') t
 WHERE t.type = 'object';
-
--- sort fields --
--- The first bytes of the note types' configuration, which have the number of the field by which notes are sorted.
-SELECT id, hex(substr(CAST(coalesce(config, '') AS blob), 1, 8)) FROM notetypes ORDER BY id;
-
--- former sort fields --
-SELECT CAST(m.key AS integer), CAST(coalesce(json_extract(m.value, '$.sortf'), 0) AS integer)
-FROM col
-CROSS JOIN json_each(CASE WHEN json_valid(models) THEN models ELSE '{}' END) m
-WHERE m.type = 'object';
 
 -- settings --
 -- Up to schema 13, `conf` contains all settings, as a JSON object.

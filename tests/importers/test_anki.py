@@ -182,11 +182,11 @@ def test_rows_that_other_programs_write_are_read_or_left_out_and_counted(
         "8,,0.0,,",
     ]
     file.write_text("\n".join([header, *rows]))
-    read = anki_log.read_log(file)
-    assert [(one.rating, one.response_time_ms, one.interval_days) for one in read.answers] == [
+    answers, left_out = anki_log.read_log(file)
+    assert [(one.rating, one.response_time_ms, one.interval_days) for one in answers] == [
         (3, 7_241, 0), (2, 9, 2),
     ]  # fmt: skip
-    assert (read.manual, read.repeated) == (2, 1)
+    assert left_out == {"manual": 2, "repeated": 1}
     options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
     command = commands.progress("", "import", "reviews", str(file), **options)
     shown = commands.expect_success(command)

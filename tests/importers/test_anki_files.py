@@ -234,7 +234,7 @@ def test_an_answer_in_a_filtered_deck_that_does_not_reschedule_is_left_out_and_c
     file = anki_files.make_collection(tmp_path / "a.anki2", NOTES, rows)
     read = anki_collection.read(file)
     milliseconds = [round(answer.at.timestamp() * 1_000) - START_MS for answer in read.answers]
-    assert (milliseconds, read.crammed) == ([0, 2], 1)
+    assert (milliseconds, read.left_out["crammed"]) == ([0, 2], 1)
     options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
     shown = cli.expect_success(cli.progress("", "import", "anki", str(file), "--first", **options))
     assert "1 answers in filtered decks that do not reschedule are left out" in shown

@@ -46,7 +46,7 @@ def import_(
         for name in ("CardReviewed", "ItemPublished", "ItemSetAside")
     }
     items = {e["data"]["item_id"]: e["event_type"] for e in of["CardReviewed"] + of["ItemSetAside"]}
-    return items, [e["data"] for e in of["ItemPublished"]], adopted.described
+    return items, [e["data"] for e in of["ItemPublished"]], adopted.left_out["described"]
 
 
 def publish(connection: Connection, kind: str, **data: object) -> None:

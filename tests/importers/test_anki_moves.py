@@ -135,7 +135,9 @@ def test_moved_cards_are_due_when_anki_says(
     assert {item for item, node in shown.items() if node["setAside"]} == {"15", "18", "23", "40"}
     assert shown["15"]["mastery"] == "LEARNING"
     assert anki_import.select_new(connection, read := anki_import.read(file, LEARNER)) == []
-    assert read.unmoved == len(["of 13", "of 14", "without an answer", "in learning", "deleted"])
+    assert read.left_out["unmoved"] == len(
+        ["of 13", "of 14", "without an answer", "in learning", "deleted"]
+    )
 
 
 def test_a_forgotten_card_returns_with_its_next_answer_but_not_against_another_choice(
