@@ -117,6 +117,11 @@ def read(file: Path, zone: str = "UTC") -> Collection:
             _require_tables(connection)
             version = _check_version(connection)
             answers, crammed = _read_answers(connection)
+            if not answers:
+                raise ReviewLogError(
+                    "the collection has no answers: export it from Anki with its scheduling "
+                    "information"
+                )
             hour = _read_day_start(connection, version)
             first_day = functools.cache(lambda: _read_first_day(connection, version, zone))
             moves, unmoved, states = _read_states(
@@ -124,7 +129,7 @@ def read(file: Path, zone: str = "UTC") -> Collection:
                 answers,
                 lambda at: (local_days.find_day(at, zone, hour) - first_day()).days,
             )
-            collection = Collection(
+            return Collection(
                 answers=answers,
                 cards=_read_cards(connection),
                 states=states,
@@ -136,12 +141,6 @@ def read(file: Path, zone: str = "UTC") -> Collection:
         raise ReviewLogError(f"{file}: {error.strerror or error}") from None
     except ReviewLogError as error:
         raise ReviewLogError(f"{file}: {error}") from None
-    if not collection.answers:
-        raise ReviewLogError(
-            f"{file}: the collection has no answers: export it from Anki with its scheduling "
-            "information"
-        )
-    return collection
 
 
 def strip_markup(field: str) -> str:

@@ -202,15 +202,11 @@ def _omit_described(connection: Connection, cards: list[Card]) -> tuple[list[Car
     """
     streams = [f"item-{card.card_id}" for card in cards]
     rows = database.run(connection, _FILE, "descriptions", stream_ids=streams)
-    found = {item: (word, kind, is_plain) for item, word, kind, is_plain in rows}
-    kept, different = [], 0
-    for card in cards:
-        word, kind, is_plain = found.get(card.card_id, (None, None, True))
-        is_free = card.card_id not in found or (is_plain and card.card_id.startswith(_OWN))
-        if (word, kind) != (card.word, card.kind):
-            kept += [card] * is_free
-            different += not is_free
-    return kept, different
+    found = {item: (word, kind) for item, word, kind, _ in rows}
+    others = {item for item, *_, is_plain in rows if not (is_plain and item.startswith(_OWN))}
+    news = [card for card in cards if found.get(card.card_id) != (card.word, card.kind)]
+    kept = [card for card in news if card.card_id not in others]
+    return kept, len(news) - len(kept)
 
 
 def _find_cards(answers: Iterable[Answer]) -> list[Card]:

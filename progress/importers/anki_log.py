@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ _LONGEST_INTERVAL = 2**32 - 1  # days
 # Milliseconds since 1970 have 12 digits in the year 2000; an ISO date has at most 8. Programs that
 # know only one kind of number write `.0`.
 _MILLISECONDS = re.compile(r"([0-9]{12,})(?:\.0*)?")
-_SHORTENED = re.compile(r"[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+")
+_WORD = re.compile(r"[^\0]{1,200}")
+_SHORTENED = r"[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+"
+_ID = re.compile(rf"(?!{_SHORTENED}\Z){_WORD.pattern}")
 _ID_RULE = "1 to 200 characters, no number that a spreadsheet has shortened"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_KIND = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,50}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -180,15 +183,15 @@ def _parse_answer(row: list[str], columns: dict[str, int], line: int) -> Answer 
     if rating == 0:
         return None
     return Answer(
-        card_id=read("card_id", _parse_id, _ID_RULE),
+        card_id=read("card_id", partial(_match, _ID), _ID_RULE),
         rating=rating,
         at=read("review_time", _parse_time, _TIME_RULE),
         response_time_ms=find(DURATION, _parse_duration, f"milliseconds from 0 to {MAX_MS}"),
         interval_days=find("interval", _parse_days, "days, or seconds as a negative number"),
         due=find("due", _parse_time, _TIME_RULE),
-        word=find("headword", _parse_word, "at most 200 characters") or "",
-        kind=find("kind", _parse_kind, "at most 50 characters, no control characters"),
-        sent_id=find("id", _parse_id, _ID_RULE),
+        word=find("headword", partial(_match, _WORD), "at most 200 characters") or "",
+        kind=find("kind", partial(_match, _KIND), "at most 50 characters, no control characters"),
+        sent_id=find("id", partial(_match, _ID), _ID_RULE),
     )
 
 
@@ -196,46 +199,29 @@ def _error(line: int, column: str, expected: str) -> ReviewLogError:
     return ReviewLogError(f"row {line}, column {column}: expected {expected}")
 
 
-def _parse_id(text: str) -> str:
-    if _SHORTENED.fullmatch(text):
-        raise ValueError
-    return _parse_word(text)
-
-
-def _parse_word(text: str) -> str:
-    if not 1 <= len(text) <= 200 or "\0" in text:
-        raise ValueError
-    return text
-
-
-def _parse_kind(text: str) -> str:
-    if len(text) > 50 or _CONTROL.search(text):
+def _match(pattern: re.Pattern[str], text: str) -> str:
+    if not pattern.fullmatch(text):
         raise ValueError
     return text
 
 
 def _parse_days(text: str) -> float:
     """Parse days; as in Anki, a negative number is one of seconds, of which whole days count."""
-    number = _parse_number(text)
-    return _limit(number if number >= 0 else -number // 86_400, _LONGEST_INTERVAL)
+    number = _parse_number(text, -_LONGEST_INTERVAL * 86_400, _LONGEST_INTERVAL)
+    return number if number >= 0 else -number // 86_400
 
 
 def _parse_duration(text: str) -> int:
-    return int(_limit(_parse_number(text), MAX_MS))
+    return int(_parse_number(text, 0, MAX_MS))
 
 
 def _parse_rating(text: str) -> int:
-    return range(5).index(_parse_number(text))  # type: ignore[arg-type]  # or a ValueError
+    return range(5).index(_parse_number(text, 0, 4))  # type: ignore[arg-type] # a whole number
 
 
-def _parse_number(text: str) -> float:
-    if not text.isascii() or "_" in text:  # float() accepts more than other programs write
-        raise ValueError
-    return float(text)
-
-
-def _limit(number: float, most: int) -> float:
-    if not 0 <= number <= most:
+def _parse_number(text: str, least: float, most: float) -> float:
+    number = float(text)  # which accepts more than other programs write
+    if not text.isascii() or "_" in text or not least <= number <= most:
         raise ValueError
     return number
 

@@ -121,13 +121,13 @@ def receive(
     except Unauthenticated as error:
         challenge = 'Bearer realm="progress"'
         challenge += ', error="invalid_token"' if authorization else ""
-        answer = respond(401, _error(error), {"WWW-Authenticate": challenge})
+        answer = refuse(401, error, {"WWW-Authenticate": challenge})
     except RequestRejected as error:
-        answer = respond(403 if isinstance(error, Forbidden) else error.status, _error(error))
+        answer = refuse(403 if isinstance(error, Forbidden) else error.status, error)
     except Unavailable as error:
-        answer = respond(503, _error(error), {"Retry-After": str(error.retry_after_s)})
+        answer = refuse(503, error, {"Retry-After": str(error.retry_after_s)})
     except LettersFull as error:
-        answer = respond(429, _error(error), {"Retry-After": str(_LETTERS_S)})
+        answer = refuse(429, error, {"Retry-After": str(_LETTERS_S)})
     if isinstance(answer, int):
         return reject(request, admission, answer)
     return answer if answer.status_code == 200 else _stream(answer, request, admission)
@@ -148,7 +148,7 @@ def reject(
 ) -> Response:
     """Return the response with this status, which says why."""
     headers = headers or _HEADERS.get(status)
-    return _stream(respond(status, _error(_REASONS[status]), headers), request, admission)
+    return _stream(refuse(status, _REASONS[status], headers), request, admission)
 
 
 def explain(admission: Admission, fault: HTTPException) -> Response:
@@ -156,16 +156,21 @@ def explain(admission: Admission, fault: HTTPException) -> Response:
     request = flask.request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - outlives the proxy
     status = fault.code or 500
     why = _REASONS[500] if status == 500 else fault.description
-    return _stream(respond(status, _error(why)), request, admission)
+    return _stream(refuse(status, why), request, admission)
 
 
 def respond(
     status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a JSON response; by the header of an error, its client knows that no proxy answers."""
+    """Return a JSON response."""
     text = msgspec.json.encode(body)
-    own = {"Content-Length": str(len(text))} | ({"Progress-Error": "1"} if "error" in body else {})
-    return Response(text, status, {**(headers or {}), **own}, content_type="application/json")
+    length = {"Content-Length": str(len(text))}
+    return Response(text, status, {**(headers or {}), **length}, content_type="application/json")
+
+
+def refuse(status: int, why: object, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the reason in JSON; by its header, a client knows that no proxy answers."""
+    return respond(status, {"error": str(why)}, {**(headers or {}), "Progress-Error": "1"})
 
 
 def _stream(response: Response, request: Request, admission: Admission) -> Response:
@@ -185,7 +190,3 @@ def _check_head(request: Request) -> int:
     head = request.headers
     kind = bodies.media_type(head.get("Content-Type", ""), head.get("Content-Encoding", ""))
     return 0 if kind else 415
-
-
-def _error(why: object) -> dict[str, Any]:
-    return {"error": str(why)}

@@ -296,18 +296,15 @@ export class Progress {
   }
 
   /** Send what can be sent at once while the page closes. Nothing depends on it: the next flush sends what is left. */
-  #sendLast(): void {
+  async #sendLast(): Promise<void> {
     const [batch] = batches([...this.#final.values()].filter(this.#maySend), KEEPALIVE);
     if (!batch || !this.#bearer || this.#sendsLast || performance.now() < this.#notBefore) return;
     this.#sendsLast = true;
-    const finish = async (answer: Answer) => {
-      const refused = refusals(answer, batch);
+    try {
+      const refused = refusals(await this.#post(batch, this.#bearer, true), batch);
       if (refused) await this.#take(batch, refused);
-    };
-    const end = () => {
-      this.#sendsLast = false;
-    };
-    this.#post(batch, this.#bearer, true).then(finish).then(end, end);
+    } catch {}
+    this.#sendsLast = false;
   }
 
   async #authorize(fresh: boolean): Promise<void> {

@@ -3,25 +3,20 @@
 /** A time: a Date, RFC 3339 with an offset, ms since 1970, or what Firestore, Luxon and Day.js make of one. */
 export type Time = Date | string | number | { toDate(): Date } | { toMillis(): number };
 
-interface Answer {
+interface Answered {
   itemId: string;
-  rating: number; // 1 again, 2 hard, 3 good, 4 easy
-  at?: Time | undefined; // now, if omitted
   durationMs?: number | null | undefined;
   sessionId?: string | null | undefined;
 }
 
-/** One answer, and when the item is asked again: `due` or `intervalDays`. */
-export type Review = Answer &
+/** One answer: 1 again, 2 hard, 3 good, 4 easy; now, if `at` is omitted; the next at `due` or after `intervalDays`. */
+export type Review = Answered & { rating: number; at?: Time | undefined } &
   ({ due: Time; intervalDays?: number | null | undefined } | { due?: null | undefined; intervalDays: number });
 
 /** A card of ts-fsrs after the review, and the item that it asks. */
-export interface ScheduledCard {
-  itemId: string;
+export interface ScheduledCard extends Answered {
   due: Time;
   scheduled_days: number;
-  durationMs?: number | null | undefined;
-  sessionId?: string | null | undefined;
 }
 
 /** What ts-fsrs says of a review. */
