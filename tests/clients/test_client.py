@@ -221,15 +221,10 @@ def test_commonjs_and_a_server_that_renders_a_page_can_load_the_client(client_ap
     assert node.run(client_app, "node", "load.cjs").split() == ["object", "function", "rejects"]
 
 
-@pytest.mark.parametrize("first", [1, 501])
-def test_no_fault_loses_an_event_or_sends_it_for_somebody_else(
-    client_app: Path, first: int
-) -> None:
-    printed = json.loads(
-        node.run(client_app, "node", "schedules.mjs", str(first), str(first + 499))
-    )
+def test_no_fault_loses_an_event_or_sends_it_for_somebody_else(client_app: Path) -> None:
+    printed = json.loads(node.run(client_app, "node", "schedules.mjs", "1", "1000"))
     assert printed["found"] == {}
-    assert printed["seen"]["taken"] > 1_000
+    assert printed["seen"]["taken"] > 5_000
 
 
 def test_what_stops_a_pass_leaves_no_event_where_it_is(client_app: Path) -> None:

@@ -25,8 +25,8 @@ def own(user: str, card: int) -> str:
     return "anki-" + str(uuid.uuid5(NAMESPACE, f'["{user}","{card}"]'))
 
 
-def write(folder: Path, notes: dict[int, str]) -> Path:
-    rows = [Entry(START_MS + card, card) for card in (*notes, 9)]  # 9 is deleted
+def write(folder: Path, notes: dict[int, str], *others: Entry) -> Path:
+    rows = [*(Entry(START_MS + card, card) for card in (*notes, 9)), *others]  # 9 is deleted
     (folder / "a.anki2").unlink(missing_ok=True)
     return anki_files.make_collection(folder / "a.anki2", notes, rows)
 
@@ -104,10 +104,13 @@ def test_without_a_database_the_command_must_know_that_the_learner_is_new(
     tmp_path: Path, fake_publisher: FakePublisher
 ) -> None:
     options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
-    command = ("", "import", "anki", str(write(tmp_path, {1: "house"})), "--json")
+    changes = [Entry(START_MS + place, 1, 0, kind=4) for place in (10, 11)]
+    command = ("", "import", "anki", str(write(tmp_path, {1: "house"}, *changes)), "--json")
     cli.expect_failure(cli.progress(*command, **options), "no database is configured", "--first")
     assert fake_publisher.requests == []
-    cli.expect_success(cli.progress(*command, "--first", **options))
+    shown = cli.expect_success(cli.progress(*command, "--first", **options))
+    report = msgspec.json.decode(shown[shown.index("{") :])
+    assert [report[name] for name in ("answers", "set_aside", "moved", "unmoved")] == [2, 1, 1, 1]
     cli.expect_success(cli.progress(*command, "--first", "--catalogue", **options))
     sent = [msgspec.json.decode(m.data) for m in fake_publisher.messages("vocabulary-events")]
     items = [

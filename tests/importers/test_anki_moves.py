@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from progress.adapters.postgres.database import Connection
@@ -15,9 +14,8 @@ from progress.importers.anki_events import Learner
 from progress.projections.projector import Projector
 from tests.conftest import Store
 from tests.importers.test_anki_recorded import record
-from tests.support import anki_files, api, cli
+from tests.support import anki_files, api
 from tests.support.anki_files import Entry, OtherCard
-from tests.support.fake_publisher import FakePublisher
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 TODAY = local_days.find_day(NOW, "UTC", 4)
@@ -111,11 +109,16 @@ def ask_anki(file: Path) -> dict[str, date]:
         return {str(card): TODAY + timedelta(day - DAY) for card, day in anki.execute(query)}
 
 
-def ask(store: Store) -> dict[str, dict[str, Any]]:
-    query = "{ itemStats(first: 100) { edges { node { itemId dueOn setAside mastery } } } }"
+def ask(store: Store) -> tuple[dict[str, dict[str, Any]], int]:
+    """Return the items, and how many are due today."""
+    query = """{
+        itemStats(first: 100) { edges { node { itemId dueOn setAside mastery } } }
+        dueForecast(days: 1) { items }
+    }"""
     with api.serve(store.url) as fetch:
-        edges = fetch.data(query, LEARNER.user_id)["itemStats"]["edges"]
-    return {edge["node"]["itemId"]: edge["node"] for edge in edges}
+        shown = fetch.data(query, LEARNER.user_id)
+    nodes = [edge["node"] for edge in shown["itemStats"]["edges"]]
+    return {node["itemId"]: node for node in nodes}, shown["dueForecast"][0]["items"]
 
 
 @pytest.mark.parametrize("schema", [11, 18])
@@ -126,12 +129,13 @@ def test_moved_cards_are_due_when_anki_says(
     new = anki_import.select_new(connection, anki_import.read(file, LEARNER))
     assert record(connection, new) == {"appended"}
     Projector(connection).catch_up_all()
-    shown = ask(store)
+    shown, due_today = ask(store)
     due = {item: node["dueOn"] for item, node in shown.items() if not node["setAside"]}
     expected = {number: day.isoformat() for number, day in ask_anki(file).items()}
     expected["24"] = min(TODAY, NOW.date()).isoformat()  # due at a time of today
     expected["25"] = (TODAY - timedelta(2)).isoformat()  # overdue, since it was moved
     assert due == expected
+    assert due_today == sum(day <= TODAY.isoformat() for day in due.values())
     assert {item for item, node in shown.items() if node["setAside"]} == {"15", "18", "23", "40"}
     assert shown["15"]["mastery"] == "LEARNING"
     assert anki_import.select_new(connection, read := anki_import.read(file, LEARNER)) == []
@@ -180,15 +184,3 @@ def test_a_later_import_counts_days_in_the_recorded_zone(
     later = anki_import.read(file, Learner("anna"), zone=zone)
     assert later.moves == first.moves
     assert [move.interval_days for move in later.moves] == [11]
-
-
-def test_the_summary_counts_what_is_moved_and_what_is_left_out(
-    tmp_path: Path, fake_publisher: FakePublisher
-) -> None:
-    options = {"PUBSUB_EMULATOR_HOST": fake_publisher.address}
-    file = str(write(tmp_path, 18))
-    shown = cli.expect_success(
-        cli.progress("", "import", "anki", file, "--first", "--json", **options)
-    )
-    report = msgspec.json.decode(shown[shown.index("{") :])
-    assert (report["moved"], report["unmoved"], report["set_aside"]) == (17, 5, 8)

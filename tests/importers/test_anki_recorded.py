@@ -1,9 +1,7 @@
 """Answers common to several files are imported once, in sessions that do not overlap."""
 
 import itertools
-import sqlite3
 import uuid
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,11 +21,8 @@ from progress.importers import anki_events, anki_import
 from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
 from progress.importers.anki_log import Answer, CardState
-from progress.projections.projector import Projector
 from tests import oracle
-from tests.conftest import Store
-from tests.support import anki_files, api, model_rows
-from tests.support.anki_files import CHANGED_S, Entry, OtherCard
+from tests.support import model_rows
 
 CARDS = "abc"
 
@@ -156,48 +151,6 @@ def test_an_import_never_undoes_what_the_learner_did_on_the_page(
         import_file(not wanted, 0)
     world = oracle.see(model_rows.read_events(connection), at(60))
     assert oracle.set_aside(world, learner.user_id) == ({"a"} if wanted else set())
-
-
-def test_what_is_due_after_an_import_is_what_anki_shows(
-    store: Store, connection: Connection, tmp_path: Path
-) -> None:
-    """Of 15 cards in the review log, three are suspended, and three are deleted."""
-    cards = [*range(1, 11), 20, 30, 40, 41, 42]
-    now_ms = int(datetime.now(UTC).timestamp() * 1_000)
-    entries = [
-        Entry(now_ms - days * 86_400_000 + 10_000 * card, card, interval=interval)
-        for card in cards
-        for days, interval in ((80, 4), (76, 8), (68, 10))
-    ]
-    siblings = [OtherCard(30, 21, 1), OtherCard(41, 41, 1), OtherCard(42, 41, 2)]
-    notes = dict.fromkeys([*range(1, 8), 20, 40], "word")
-
-    def import_package(changed_s: int, *suspended: int) -> int:
-        """Import the cards; return how many of them are due in Anki."""
-        queues = {n: -1 if n in suspended else 2 for n in (5, 6, 7)}
-        out = [OtherCard(n, n + 1, 0, changed_s, queue) for n, queue in queues.items()]
-        file = tmp_path / f"{changed_s}.anki2"
-        anki_files.make_collection(file, notes, entries, others=[*siblings, *out])
-        package = anki_files.make_package(
-            tmp_path / "a.apkg", {"collection.anki21b": file.read_bytes()}
-        )
-        new = anki_import.select_new(connection, anki_import.read(package, Learner("anna", "UTC")))
-        record(connection, new)
-        Projector(connection).catch_up_all()
-        with closing(sqlite3.connect(file)) as anki:
-            (due,) = anki.execute("SELECT count(*) FROM cards WHERE queue = 2 AND due <= 0")
-        return int(due[0])
-
-    def count_due() -> list[int]:
-        query = "{ dueForecast(days: 1) { items } itemStats(filter: DUE) { totalCount } }"
-        with api.serve(store.url) as fetch:
-            shown = fetch.data(query, "anna")
-        return [shown["dueForecast"][0]["items"], shown["itemStats"]["totalCount"]]
-
-    assert import_package(CHANGED_S, 5, 6, 7) == 9
-    assert count_due() == [9, 9]
-    assert import_package(CHANGED_S + 60, 6, 7) == 10, "a card returns"
-    assert count_due() == [10, 10]
 
 
 def at(minute: int) -> datetime:

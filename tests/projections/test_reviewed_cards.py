@@ -68,13 +68,9 @@ def test_a_card_that_was_recorded_before_its_declaration_counts_if_it_is_accepte
     ("days", "shown", "microseconds"),
     [
         (0.9, 0, 77_760_000_000),
-        (1.9, 1, 164_160_000_000),
-        (1 / 3, 0, 28_800_000_000),
         (1e-11, 0, 0),
-        (7, 7, 604_800_000_000),
         (2.7 + 1e-11, 2, 233_280_000_000),
         (36_499.999_999_999_99, 36_499, 3_153_599_999_999_999),
-        (36_500.5, 36_500, 3_153_600_000_000_000),
     ],
 )
 def test_without_a_time_the_item_is_due_after_the_interval_as_sent(

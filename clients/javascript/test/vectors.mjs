@@ -17,7 +17,7 @@ export async function run(vector, { Progress }, open) {
         program = start(vector, Progress, open, world);
       }
       const another = () => start(vector, Progress, open, world);
-      const result = await STEPS[name](value, world, program.progress, another, open());
+      const result = await STEPS[name](value, world, program, another, open());
       if (result === KILLED) program = start(vector, Progress, open, world);
       steps.push(result === undefined ? step : { [name]: result === KILLED ? "killed" : result });
     }
@@ -66,20 +66,16 @@ const STEPS = {
     return await Promise.race([progress.flush().catch((error) => `${error}`), killed]);
   },
   async flushTwice(_, world, progress, another) {
-    const other = another().progress;
+    const other = another();
     world.meet = meeting(); // each request waits for the other's, so neither finds the outbox emptied
     return await Promise.all([progress.flush(), other.flush()]).finally(() => (world.meet = undefined));
   },
   async closeInToken(_, world, progress) {
-    const flushed = new Promise((resolve) => {
-      world.meetToken = async () => {
-        progress.close();
-        world.sub = "ben"; // who signs in next
-        resolve(flushing);
-      };
-    });
-    const flushing = progress.flush();
-    return await flushed;
+    world.meetToken = () => {
+      progress.close();
+      world.sub = "ben"; // who signs in next
+    };
+    return await progress.flush();
   },
   refused: async (_, world, progress) =>
     (await progress.refused()).map(({ event, reason }) => [event.event_id, reason]),
@@ -96,7 +92,7 @@ function start(vector, Progress, open, world) {
   let tokens = 0;
   const sign = (sub) => `e30.${btoa(unescape(encodeURIComponent(JSON.stringify({ sub }))))}.`;
   const token = async (fresh) => {
-    await world.meetToken?.();
+    world.meetToken?.();
     return world.sub ? sign((fresh && vector.fresh) || world.sub) : TOKENS[(tokens += fresh)];
   };
   const storage = mortal(open(), world, vector.lock);
@@ -105,7 +101,7 @@ function start(vector, Progress, open, world) {
   const options = { url: "https://api.example/", learner: world.learner, token, storage, delayMs, onError };
   const progress = new Progress(options);
   world.close = () => progress.close();
-  return { progress };
+  return progress;
 }
 
 // A storage that fails, or that a kill cuts off: the call never happens, and the lock is free again.
