@@ -21,7 +21,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import IO, Any
 from zoneinfo import ZoneInfo
@@ -31,7 +31,7 @@ import msgspec
 from progress.adapters.postgres.statements import blocks
 from progress.errors import ReviewLogError
 from progress.importers import anki_log, local_days
-from progress.importers.anki_log import EARLIEST, LATEST, Answer, CardState, Move
+from progress.importers.anki_log import EARLIEST, EPOCH, LATEST, Answer, CardState, Move
 
 _OLDEST_SCHEMA, _NEWEST_SCHEMA = 11, 18
 _SETTINGS_TABLE_SINCE = 14
@@ -51,8 +51,7 @@ _LONGEST_FIELD = 100_000  # characters; a longer field is no word
 _LONGEST_TEXT = 4_000  # characters; longer numbers of characters would make html.unescape fail
 _DEEPEST_CLOZE = 8  # Anki's limit for clozes in clozes
 _MAX_ROWS = 5_000_000  # of each table
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST_MS = (LATEST - _EPOCH) // timedelta(milliseconds=1)
+_LATEST_MS = (LATEST - EPOCH) // timedelta(milliseconds=1)
 
 # Each pattern takes linear time. For this reason, what is not closed ends with the field, a tag has
 # no "<" inside, and a cloze has no other cloze inside.
@@ -234,7 +233,9 @@ def _read_cards(connection: sqlite3.Connection) -> list[Card]:
     for row in _read_rows(connection, "cards", (int, str, int, int, int)):
         card, fields, changed_s, note_type, number = row
         sort_field, templates = note_types.get(note_type, (0, []))
-        word = _shorten(strip_markup(_find_field(fields, sort_field)), _LONGEST_WORD)
+        found = fields.split("\x1f")
+        field = found[sort_field if 0 <= sort_field < len(found) else 0]
+        word = _shorten(strip_markup(field), _LONGEST_WORD)
         kind = _find_kind(templates, number)
         cards.append(Card(str(card), word, _convert_ms(changed_s * 1_000), kind))
     return [card for card in cards if card.word]
@@ -314,12 +315,6 @@ def _read_states(
     return [*moves.values()], len(changes) - len(moves), [*states.values(), *deleted]
 
 
-def _find_field(fields: str, number: int) -> str:
-    """Return the field with this number, or the first if there is none."""
-    found = fields.split("\x1f")
-    return found[number if 0 <= number < len(found) else 0]
-
-
 def _shorten(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
@@ -358,7 +353,7 @@ def _convert_ms(number: int) -> datetime:
         raise ReviewLogError(
             f"expected a time in milliseconds before the year 3000, found {number}"
         )
-    return max(_EPOCH + timedelta(milliseconds=max(number, 0)), EARLIEST)
+    return max(EPOCH + timedelta(milliseconds=max(number, 0)), EARLIEST)
 
 
 def _sql(block: str) -> str:

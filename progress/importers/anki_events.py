@@ -9,7 +9,7 @@ import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -333,7 +333,7 @@ def derive_id(learner: Learner, kind: str, at: datetime, data: dict[str, Any]) -
     The id depends on the item, or on all data if the event has no item. The id of `UserCreated`
     therefore depends on the preferences: an import with other preferences adds an event.
     """
-    return str(_id(learner, kind, at, data.get("item_id") or data))
+    return str(_id(learner, kind, at.astimezone(UTC), data.get("item_id") or data))
 
 
 def _id(learner: Learner, *parts: Any) -> UUID:

@@ -4,7 +4,7 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -300,10 +300,8 @@ def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer],
     ids = {event_id for event_id, *_ in rows}
 
     def lacks_review(event_id: str, kind: str, item: str, at: datetime) -> bool:
-        own, review = (
-            anki_events.derive_id(learner, one, at.astimezone(UTC), {"item_id": item})
-            for one in (kind, "ReviewProcessed")
-        )
+        own = anki_events.derive_id(learner, kind, at, {"item_id": item})
+        review = anki_events.derive_id(learner, "ReviewProcessed", at, {"item_id": item})
         return kind != "CardReviewed" and event_id == own and review not in ids
 
     found = {
@@ -352,19 +350,16 @@ def _read_sessions(connection: Connection, learner: Learner) -> list[RecordedSes
     return [
         RecordedSession(session_id, begin, end)
         for session_id, begin, end, event_id, at, data in _read(connection, "sessions", learner)
-        if event_id == anki_events.derive_id(learner, "SessionStarted", at.astimezone(UTC), data)
+        if event_id == anki_events.derive_id(learner, "SessionStarted", at, data)
     ]
 
 
 def _read_choices(connection: Connection, learner: Learner) -> dict[str, RecordedChoice]:
-    return {
-        item: RecordedChoice(
-            kind == "ItemSetAside",
-            at,
-            event_id == anki_events.derive_id(learner, kind, at.astimezone(UTC), {"item_id": item}),
-        )
-        for item, event_id, kind, at in _read(connection, "choices", learner)
-    }
+    choices = {}
+    for item, event_id, kind, at in _read(connection, "choices", learner):
+        is_own = event_id == anki_events.derive_id(learner, kind, at, {"item_id": item})
+        choices[item] = RecordedChoice(kind == "ItemSetAside", at, is_own)
+    return choices
 
 
 def _read(connection: Connection, block: str, learner: Learner) -> Any:

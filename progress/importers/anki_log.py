@@ -38,7 +38,7 @@ _SHORTENED = r"[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+"
 _ID = re.compile(rf"(?!{_SHORTENED}\Z){_WORD.pattern}")
 _ID_RULE = "1 to 200 characters, no number that a spreadsheet has shortened"
 _KIND = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,50}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Answer(msgspec.Struct, frozen=True, order=True):
@@ -229,7 +229,7 @@ def _parse_number(text: str, least: float, most: float) -> float:
 def _parse_time(text: str) -> datetime:
     """Parse a time and convert it to UTC; a time without an offset is in UTC."""
     if milliseconds := _MILLISECONDS.fullmatch(text):
-        moment = _EPOCH + timedelta(milliseconds=int(milliseconds[1]))
+        moment = EPOCH + timedelta(milliseconds=int(milliseconds[1]))
     else:
         moment = datetime.fromisoformat(text)
     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

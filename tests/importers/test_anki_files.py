@@ -83,27 +83,17 @@ def test_the_newest_collection_of_a_package_is_read(tmp_path: Path) -> None:
 def test_the_word_of_a_card_is_the_field_by_which_anki_sorts(
     tmp_path: Path, schema: int, is_cloze: bool
 ) -> None:
-    fields = "\x1f".join(["0007", "<i>acquire</i>", *map(str, range(200))])
-
-    def read_word(sort_field: int) -> str:
+    notes = {1: "\x1f".join(["0007", "<i>acquire</i>", *map(str, range(200))])}
+    rows = [Entry(START_MS, 1)]
+    for number, word in ((0, "0007"), (1, "acquire"), (130, "128"), (999, "0007")):
         file = anki_files.make_collection(
-            tmp_path / "a.anki2",
-            {1: fields},
-            [Entry(START_MS, 1)],
-            schema=schema,
-            is_cloze=is_cloze,
-            sort_field=sort_field,
+            tmp_path / word, notes, rows, schema=schema, is_cloze=is_cloze, sort_field=number
         )
-        (card,) = anki_collection.read(file).cards
+        assert [card.word for card in anki_collection.read(file).cards] == [word]
         file.unlink()
-        return card.word
-
-    assert [read_word(n) for n in (0, 1, 130, 999)] == ["0007", "acquire", "128", "0007"]
 
 
-def test_markup_is_removed_from_the_word_of_a_card(
-    tmp_path: Path,
-) -> None:
+def test_markup_is_removed_from_the_word_of_a_card(tmp_path: Path) -> None:
     file = tmp_path / "words.anki2"
     file.write_bytes(collection(tmp_path))
     words = {card.card_id: card.word for card in anki_collection.read(file).cards}

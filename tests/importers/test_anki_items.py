@@ -41,12 +41,10 @@ def import_(
     if new:
         assert record(connection, new) == {"appended"}
     events = [event for message in new for event in message.events]
-    of = {
-        name: [e for e in events if e["event_type"] == name]
-        for name in ("CardReviewed", "ItemPublished", "ItemSetAside")
-    }
-    items = {e["data"]["item_id"]: e["event_type"] for e in of["CardReviewed"] + of["ItemSetAside"]}
-    return items, [e["data"] for e in of["ItemPublished"]], adopted.left_out["described"]
+    kinds = ("CardReviewed", "ItemSetAside")
+    items = {e["data"]["item_id"]: e["event_type"] for e in events if e["event_type"] in kinds}
+    described = [e["data"] for e in events if e["event_type"] == "ItemPublished"]
+    return items, described, adopted.left_out["described"]
 
 
 def publish(connection: Connection, kind: str, **data: object) -> None:
@@ -112,13 +110,8 @@ def test_without_a_database_the_command_must_know_that_the_learner_is_new(
     report = msgspec.json.decode(shown[shown.index("{") :])
     assert [report[name] for name in ("answers", "set_aside", "moved", "unmoved")] == [2, 1, 1, 1]
     cli.expect_success(cli.progress(*command, "--first", "--catalogue", **options))
-    sent = [msgspec.json.decode(m.data) for m in fake_publisher.messages("vocabulary-events")]
-    items = [
-        event["data"]
-        for message in sent
-        for event in (message if isinstance(message, list) else [message])
-    ]
-    assert items == [
+    sent = fake_publisher.messages("vocabulary-events")
+    assert [event["data"] for m in sent for event in msgspec.json.decode(m.data)] == [
         {"item_id": own("me", 1), "domains": [], "headword": "house"},
         {"item_id": "1", "domains": [], "headword": "house", "cefr_level": "A1", "language": "en"},
     ]

@@ -231,13 +231,9 @@ def test_a_later_import_changes_preferences_only_if_asked_and_at_an_instant_of_i
         new = anki_import.select_new(connection, Record(learner, log_))[:messages]
         if new:
             assert record(connection, new) == {"appended"}
-        return [
-            (e["event_type"], e["occurred_at"], data.get("timezone"), data.get("day_start_hour"))
-            for message in new
-            if message.topic == "user-events"
-            for e in message.events
-            for data in [e["data"]]
-        ]
+        changes = [e for message in new if message.topic == "user-events" for e in message.events]
+        names = ("timezone", "day_start_hour")
+        return [(e["event_type"], e["occurred_at"], *map(e["data"].get, names)) for e in changes]
 
     assert import_(1, own, messages=1) == [("UserCreated", at(0), "Asia/Tokyo", 4)]
     later = at(0) + timedelta(microseconds=1)

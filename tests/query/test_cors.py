@@ -1,7 +1,6 @@
 """CORS headers allow only pages of allowed origins to read responses."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from starlette.responses import Response
@@ -135,12 +134,6 @@ def test_the_startup_error_names_an_invalid_origin(bad: str) -> None:
     assert (repr(bad) if bad != "*" else "expected * alone") in str(refused.value)
 
 
-@pytest.mark.parametrize("good", ["", f" {OURS} , {LOCAL},"])
-def test_valid_origins_are_accepted(good: str) -> None:
-    cors: Any = Cors(good)
-    assert cors
-
-
 @pytest.mark.parametrize(
     "origin",
     [
@@ -152,7 +145,6 @@ def test_valid_origins_are_accepted(good: str) -> None:
     ],
 )
 def test_an_app_in_a_web_view_or_an_extension_is_allowed_by_its_origin(origin: str) -> None:
-    cors = Cors(f"https://other.example.com,{origin}")
-    assert [each for each in (origin, f"{origin}x", "null", OTHER) if allows(cors, each)] == [
-        origin
-    ]
+    cors = Cors(f" https://other.example.com , {origin},")
+    asking = (origin, f"{origin}x", "null", OTHER)
+    assert [each for each in asking if allows(cors, each)] == [origin]

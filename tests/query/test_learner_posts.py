@@ -304,10 +304,7 @@ def test_a_conflict_is_dropped_and_counted(world: World) -> None:
 
 def test_what_an_import_has_recorded_first_is_dropped_and_no_fault_of_the_app(world: World) -> None:
     posted, waiting = entry("CardReviewed", item_id="i", rating=3, interval_days=2), answer("t")
-    imported = {
-        **posted,
-        "data": {**posted["data"], "user_id": "ann", "session_id": "of the import"},
-    }
+    imported = posted | {"data": posted["data"] | {"user_id": "ann", "session_id": "import"}}
     first = [each | {"event_id": own("ann", each["event_id"])} for each in (imported, waiting)]
     assert world.record(first, "/") == {"appended": 1, "pending": 1}
     assert world.post(posted, waiting) == []

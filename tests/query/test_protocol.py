@@ -18,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from progress.adapters.postgres import database
-from progress.errors import RequestTooSlow
 from progress.query.execution import execute
 from progress.query.http import protocol
 from progress.query.read_models.reader import Reader
@@ -470,16 +469,6 @@ def test_a_body_is_not_read_without_a_valid_token(offline_api: Api) -> None:
     headers = {"content-type": "application/json"}
     assert offline_api.request("POST", "/graphql", parts, headers).status_code == 401
     assert next(parts) == DOCUMENT
-
-
-def test_a_body_that_does_not_arrive_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "_BODY_TIMEOUT_S", 0.05)
-
-    async def receive() -> Any:
-        await asyncio.Event().wait()
-
-    with pytest.raises(RequestTooSlow, match="the whole body"):
-        asyncio.run(protocol.read(Request(SCOPE, receive), {}))
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])

@@ -19,7 +19,6 @@ const MIDNIGHT_MS = 10_000; // between two questions whether a day has ended, if
 const DAY_RETRY_MS = 300_000; // between two questions for the day, if the server does not answer
 const SLOW_MS = 4_000; // a view that takes longer says so
 const RENEWAL_MS = 5_000; // between two looks whether the token must be renewed
-const LEAVING_MS = 10_000; // if the page is still shown then, the user has stopped the renewal
 const LANDINGS = { teacher: 'group', support: 'group', admin: 'administration' }; // the views of a URL without a hash
 
 /**
@@ -243,7 +242,7 @@ function renew() {
   const isBusy = document.querySelector('dialog[open], input:focus, textarea:focus, [data-export=cancel]');
   if (isAway() || !navigator.onLine || (isBusy && !isRejected)) return;
   isLeaving = true;
-  setTimeout(() => { isLeaving = false; }, LEAVING_MS);
+  setTimeout(() => { isLeaving = false; }, 2 * RENEWAL_MS); // if the page is still shown, the user has stopped it
   location.replace(session.renewalUrl());
 }
 
