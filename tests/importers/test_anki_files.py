@@ -87,10 +87,9 @@ def test_the_word_of_a_card_is_the_field_by_which_anki_sorts(
     rows = [Entry(START_MS, 1)]
     for number, word in ((0, "0007"), (1, "acquire"), (130, "128"), (999, "0007")):
         file = anki_files.make_collection(
-            tmp_path / word, notes, rows, schema=schema, is_cloze=is_cloze, sort_field=number
+            tmp_path / str(number), notes, rows, schema=schema, is_cloze=is_cloze, sort_field=number
         )
         assert [card.word for card in anki_collection.read(file).cards] == [word]
-        file.unlink()
 
 
 def test_markup_is_removed_from_the_word_of_a_card(tmp_path: Path) -> None:

@@ -69,9 +69,8 @@ def test_a_card_that_the_log_has_of_this_learner_keeps_its_number(
 ) -> None:
     review = {"user_id": "anna", "item_id": "1", "rating": 3, "interval_days": 1}
     publish(connection, "CardReviewed", **review)
-    items, described, _ = import_(
-        connection, file := write(tmp_path, {1: "house", 2: "tree"}), "anna"
-    )
+    file = write(tmp_path, {1: "house", 2: "tree"})
+    items, described, _ = import_(connection, file, "anna")
     assert {*items} == {"1", own("anna", 2), own("anna", 9)}
     assert [item["item_id"] for item in described] == ["1", own("anna", 2)]
     items, described, _ = import_(connection, file, "bert", in_catalogue=True)
@@ -87,14 +86,12 @@ def test_what_the_catalogue_says_of_an_item_stays(connection: Connection, tmp_pa
         described_as = {"item_id": str(card), "headword": word.replace("other", "differs")}
         publish(connection, "ItemPublished", **described_as, cefr_level="A2")
     publish(connection, "ItemArchived", item_id="3")
-    _, described, omitted = import_(
-        connection, write(tmp_path, words | {4: "new", 5: "raw"}), "anna"
-    )
+    file = write(tmp_path, words | {4: "new", 5: "raw"})
+    _, described, omitted = import_(connection, file, "anna")
     assert ([item["headword"] for item in described], omitted) == (["new", "raw"], 2)
     publish(connection, "ItemUpdated", item_id=own("anna", 5), headword="raw", language="en")
-    _, described, omitted = import_(
-        connection, write(tmp_path, words | {4: "edited", 5: "x"}), "anna"
-    )
+    file = write(tmp_path, words | {4: "edited", 5: "x"})
+    _, described, omitted = import_(connection, file, "anna")
     assert ([item["headword"] for item in described], omitted) == (["edited"], 3)
 
 

@@ -14,7 +14,7 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import publisher
 from progress.adapters.pubsub.publisher import Message
 from progress.errors import ReviewLogError
-from progress.event_store import StoredEvent, envelope, events, log
+from progress.event_store import StoredEvent, envelope, log
 from progress.event_store.envelope import Message as Received
 from progress.event_store.log import Delivery, PostgresEventStore
 from progress.importers import anki_events, anki_import
@@ -22,7 +22,7 @@ from progress.importers.anki_events import Learner
 from progress.importers.anki_import import Record
 from progress.importers.anki_log import Answer, CardState
 from tests import oracle
-from tests.support import model_rows
+from tests.support import model_rows, sample_events
 
 CARDS = "abc"
 
@@ -141,10 +141,9 @@ def test_an_import_never_undoes_what_the_learner_did_on_the_page(
             import_file(is_out, minute)
             wanted = wanted if is_of_the_page else is_out
         else:
-            kind = events.ItemSetAside if is_out else events.ItemResumed
-            choice = anki_events._envelope(
-                learner, kind(user_id=learner.user_id, item_id="a"), at(minute), None
-            ) | {"event_id": str(uuid.uuid4())}
+            kind = "ItemSetAside" if is_out else "ItemResumed"
+            ids = {"user_id": learner.user_id, "item_id": "a"}
+            choice = sample_events.envelope(kind, ids, at=at(minute))
             assert record(connection, [Message("user-events", [choice])]) == {"appended"}
             wanted, is_of_the_page = is_out, True
     if is_old and {*steps} - {("file", False)}:  # these files leave no event: nothing is newer
@@ -253,15 +252,12 @@ def test_an_answer_that_another_program_sent_is_not_imported_again(
     milliseconds = timedelta(milliseconds=0 if is_whole else 7)
     file = sorted(msgspec.structs.replace(a, at=a.at + milliseconds) for a in log_)
     user = {"user_id": learner.user_id}
-    card = {**user, "rating": 3, "due": "2024-03-09T00:00:00Z"}
+    kind = "CardReviewed" if is_card else "CorrectAnswerGiven"
+    given = {**user, "rating": 3, "interval_days": 7} if is_card else {"session_id": "of a device"}
+    later = timedelta(microseconds=987_654 if is_whole else 999)
     posted = [
-        {
-            "event_id": str(uuid.uuid4()),
-            "event_type": "CardReviewed" if is_card else "CorrectAnswerGiven",
-            "occurred_at": a.at + timedelta(microseconds=987_654 if is_whole else 999),
-            "data": {"item_id": a.card_id, **(card if is_card else {"session_id": "of a device"})},
-            "metadata": user,
-        }
+        sample_events.envelope(kind, {"item_id": a.card_id, **given}, at=a.at + later)
+        | {"metadata": user}
         for n, a in enumerate(file)
         if n in sent
     ]
@@ -303,12 +299,8 @@ def test_a_row_with_an_id_is_the_event_that_a_device_posts_under_this_id(
 
 
 def prefer(learner: Learner, at: datetime, zone: str, hour: int) -> dict[str, object]:
-    return {
-        "event_id": str(uuid.uuid4()),
-        "event_type": "UserPreferencesChanged",
-        "occurred_at": at,
-        "data": {"user_id": learner.user_id, "timezone": zone, "day_start_hour": hour},
-    }
+    data = {"user_id": learner.user_id, "timezone": zone, "day_start_hour": hour}
+    return sample_events.envelope("UserPreferencesChanged", data, at=at)
 
 
 def test_imported_answers_are_not_added_to_a_session_of_another_app(connection: Connection) -> None:

@@ -6,7 +6,7 @@ const real = { fetch, setTimeout, clearTimeout, date: Date.now, tick: performanc
 /** Run one vector over the storage that `open` opens; return what happened in the form of the vector. */
 export async function run(vector, { Progress }, open) {
   const world = { wall: 0, tick: 0, ids: [], answers: [], requests: [], timers: new Map(), told: 0, learner: vector.learner };
-  const replaced = fake(world);
+  const undo = fake(world);
   try {
     let program = start(vector, Progress, open, world);
     const steps = [];
@@ -26,7 +26,7 @@ export async function run(vector, { Progress }, open) {
     const kept = outbox.map(({ event, sub, moved, reason }) => ({ event, sub, moved, reason }));
     return JSON.parse(JSON.stringify({ steps, requests: world.requests, outbox: brief(kept, "event") }));
   } finally {
-    replaced.undo();
+    undo();
   }
 }
 
@@ -126,8 +126,7 @@ function show(token) {
 }
 
 function fake(world) {
-  const put = (kind, changes) => Object.assign(kind, changes);
-  put(Date, { now: () => world.wall });
+  Date.now = () => world.wall;
   performance.now = () => world.tick;
   crypto.randomUUID = () => world.ids.shift() ?? real.uuid.call(crypto);
   let timer = 0;
@@ -150,11 +149,11 @@ function fake(world) {
     const text = answer.text ?? JSON.stringify(answer.now ? { status: "ok", now: answer.now } : answer.body ?? {});
     return new Response(text, { status: answer.status ?? 200, headers: answer.headers });
   };
-  const undo = () => {
-    put(globalThis, { fetch: real.fetch, setTimeout: real.setTimeout, clearTimeout: real.clearTimeout });
+  return () => {
+    const { fetch, setTimeout, clearTimeout } = real;
+    Object.assign(globalThis, { fetch, setTimeout, clearTimeout });
     [Date.now, performance.now, crypto.randomUUID] = [real.date, real.tick, real.uuid];
   };
-  return { undo };
 }
 
 // The first caller waits for the second, and the third for the fourth.
