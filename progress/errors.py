@@ -163,6 +163,13 @@ class RateLimited(RequestRejected):
         self.seconds = seconds
 
 
+class InstanceFull(RateLimited):
+    """The bodies of requests take too much memory; the client sends this one again."""
+
+    def __init__(self) -> None:
+        super().__init__("this instance is full: send the request again later", 1)
+
+
 class Unauthenticated(RequestRejected):
     """A request has no valid token; the caller signs in."""
 

@@ -48,15 +48,15 @@ def _mask_words(text: str, word: re.Pattern[str]) -> str:
         return text
     masked, end = io.StringIO(), 0  # sub() would need hundreds of MB for millions of words
     for match in word.finditer(text):
-        if match[2] or _ESCAPED in match[1]:
+        local, at = match.groups()
+        if at or _ESCAPED in local:
             masked.write(text[end : match.start()])
-            masked.write(_mask_word(match))
+            masked.write(_mask_word(local, at) if "\\" in local else f"{local[0]}{MASKED}")
             end = match.end()
     return masked.getvalue() + text[end:]
 
 
-def _mask_word(match: re.Match[str]) -> str:
-    word, at = match.groups()
+def _mask_word(word: str, at: str) -> str:
     parts = word.split(_ESCAPED)
     followed = len(parts) if at else len(parts) - 1  # the number of parts that precede an @
     return _ESCAPED.join([*map(_cut, parts[:followed]), *parts[followed:]]) + at

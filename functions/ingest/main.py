@@ -58,7 +58,10 @@ def receive_push(request: Request, body: bytearray, arrived: float) -> int:
     is_large = request.path == push.LEARNERS_PATH and len(body) > TURN_BYTES
     give_way = admission.give_way if is_large else None
     source = request.headers.get("ce-source", "")
-    delivery = push.parse_delivery(body, source, request.path, give_way)
+    with admission.decode(body) as has_turn:
+        if not has_turn:
+            return 503
+        delivery = push.parse_delivery(body, source, request.path, give_way)
     body.clear()  # frees its memory
     return append(request, delivery, arrived, give_way)[0]
 
@@ -72,7 +75,10 @@ def receive_post(request: Request, body: bytearray, arrived: float, poster: str)
 
     Raise LettersFull if it would leave too many dead letters.
     """
-    delivery = post.parse_delivery(body, request.mimetype, poster)
+    with admission.decode(body, poster) as has_turn:
+        if not has_turn:
+            return 503
+        delivery = post.parse_delivery(body, request.mimetype, poster)
     body.clear()
     status, others = append(request, delivery, arrived)
     return status if others is None else post_request.respond(200, post.describe(delivery, others))

@@ -1,23 +1,24 @@
 """Decode untrusted JSON, or say why it cannot be decoded or stored."""
 
+import contextlib
+import itertools
 import json
 import math
+import operator
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Never
+from typing import Any, NamedTuple, Never
 
 import msgspec
 
 _DEEPEST = 64
-_LONG_NUMBER = re.compile(rb"\d{309}")
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_LONG_NUMBER = re.compile(rb"(?<!\d)\d{309}")  # begins at a number, so a run is read once
 _SPACE = b" \t\n\r"
 
 _NOTHING = "expected JSON, found nothing - at $"
-_MANY = 100_000  # an array with this many commas or more is split without being decoded
+_MANY = 10_000  # an array with this many commas or more is split without being decoded
 
-# _ELEMENT matches an array element of at most three levels. A deeper element is matched bracket by
-# bracket.
+# _ELEMENT matches an array element of at most three levels. The levels of a deeper one are counted.
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _LEVEL = rb"[\[{](?:[^\"\[\]{}]++|" + _STRING + rb"%b)*+[\]}]"
 _BRACKETS = _LEVEL % b""
@@ -27,16 +28,15 @@ _GAP = rb"[ \t\n\r]*+"
 _ELEMENT = re.compile(
     _GAP + rb"([^ \t\n\r,\[\]{}\"]++|" + _STRING + rb"|" + _BRACKETS + rb")", re.DOTALL
 )
-# A number, a literal or a string. Text that matches is valid JSON, so it need not be decoded.
-_SIMPLE = re.compile(
-    rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null"
-    rb"|\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\""
-)
 # Matches escaped surrogates. It also matches `\\ud8`, an escaped backslash before plain text.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _OPENING = re.compile(_GAP + rb"\[")
+_CONTAINER = re.compile(_GAP + rb"(?=[\[{])")
 _COMMA = re.compile(_GAP + rb",")
 _END = re.compile(_GAP + rb"\]" + _GAP + rb"\Z")
+_PIECE = 65_536  # bytes whose levels are counted at a time, in a few milliseconds
+_OPENS, _CLOSES = (bytes(byte in brackets for byte in range(256)) for brackets in (b"[{", b"]}"))
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 _skip = msgspec.json.Decoder(msgspec.Raw)  # Checks the syntax without using memory.
@@ -51,23 +51,19 @@ class NotJson(ValueError):
 def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     """Return the bytes of an array's elements, lazily; None if the payload does not begin with [.
 
-    Invalid JSON raises NotJson, at the latest when the iteration ends. A long array is split
-    without being decoded, because decoding would create an object for each element. The array's
-    syntax is first checked as a whole, because checking each element would exceed the request's
-    deadline.
+    Raise NotJson if the payload is not JSON. A long array is split without being decoded, because
+    decoding would create an object for each element. The array's syntax is checked as a whole,
+    because checking each element would exceed the request's deadline.
     """
     if not _OPENING.match(payload):
         return None
     if not payload.isascii():
         _check_unicode(payload)
-    is_long, is_valid = payload.count(b",") >= _MANY, True
-    try:
-        if not is_long:
+    if payload.count(b",") < _MANY:
+        with contextlib.suppress(RecursionError, msgspec.MsgspecError):
             return map(bytes, _parts.decode(payload))  # Copies one element at a time.
-        _check_syntax(payload)
-    except (RecursionError, msgspec.MsgspecError):
-        is_valid = False
-    return _walk(payload, is_valid=is_valid)
+    check(payload)
+    return _walk(payload)
 
 
 def check(text: bytes | bytearray) -> None:
@@ -79,7 +75,7 @@ def check(text: bytes | bytearray) -> None:
     try:
         _check_syntax(text)
     except RecursionError:
-        decode(bytes(text))
+        _check_syntax(_prune(text)[0])
 
 
 def decode(text: bytes) -> tuple[Any, str]:
@@ -88,13 +84,13 @@ def decode(text: bytes) -> tuple[Any, str]:
     Raise NotJson if the text is not JSON.
     """
     may_be_deep = text.count(b"{") + text.count(b"[") > _DEEPEST
-    unusual = b"\\u0000" in text or may_be_deep or (len(text) > 309 and _LONG_NUMBER.search(text))
-    if not unusual:
+    pruned, unstorable = _prune(text) if may_be_deep else (text, "")
+    unusual = b"\\u0000" in text or (len(text) > 309 and _LONG_NUMBER.search(text))
+    if not (unstorable or unusual):
         try:
             return _value.decode(text), ""
         except (msgspec.MsgspecError, UnicodeDecodeError):
             pass
-    pruned, unstorable = _prune(text) if may_be_deep else (text, "")
     value = _parse(pruned)
     return value, unstorable or next(_find_unstorable(value, "$"), "")
 
@@ -168,44 +164,66 @@ def _is_finite(number: float) -> bool:
         return False
 
 
-def _prune(text: bytes) -> tuple[bytes, str]:
-    """Replace too deeply nested values with null; return the new text and the broken rule.
+class _Piece(NamedTuple):
+    """A part of a text: its place, whether each byte opens a level, and each byte's level.
 
-    If no value is too deeply nested, return the same text and `''`. Match brackets instead of
-    parsing, because a parser would run out of stack.
+    The level is the number of brackets around the byte; a bracket is not around itself.
     """
-    pieces: list[bytes] = []
-    depth, since = 0, 0
-    for token in _TOKEN.finditer(text):
-        match text[token.start()]:
-            case 0x5B | 0x7B:  # [ {
-                depth += 1
-                if depth == _DEEPEST + 1:
-                    pieces.append(text[since : token.start()])
-            case 0x5D | 0x7D:
-                depth -= 1
-                if depth == _DEEPEST:
-                    pieces.append(b"null")
-                    since = token.end()
-    if depth > _DEEPEST:
+
+    at: int
+    text: bytes
+    opens: bytes
+    levels: list[int]
+
+
+def _count_levels(text: bytes | bytearray, at: int = 0) -> Iterator[_Piece]:
+    """Count the levels of a text from a place on, where the level is 0.
+
+    A parser would run out of stack. No byte costs a step in Python: a body may have millions of
+    brackets.
+    """
+    level, in_string = 0, 0
+    while at < len(text):
+        piece = bytes(text[at : at + _PIECE])
+        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # do not cut an escape in two
+            piece = bytes(text[at : at + _PIECE + 1])
+        parts = _ESCAPE.sub(b"__", piece).split(b'"')
+        strings = slice(1 - in_string, None, 2)
+        parts[strings] = map(b"_".__mul__, map(len, parts[strings]))
+        in_string ^= (len(parts) - 1) % 2
+        plain = b'"'.join(parts)
+        opens, closes = plain.translate(_OPENS), plain.translate(_CLOSES)
+        changes = map(operator.sub, b"\0" + opens[:-1], closes)
+        levels = list(itertools.accumulate(changes, initial=level))[1:]
+        yield _Piece(at, piece, opens, levels)
+        level = levels[-1] + opens[-1]
+        at += len(piece)
+    if level > 0:
         raise NotJson("expected JSON, found brackets that are not closed")
-    pieces.append(text[since:])
-    deep = len(pieces) > 1
-    return b"".join(pieces), f"expected at most {_DEEPEST} levels - at $" if deep else ""
 
 
-def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
-    """Yield each element's bytes; if `is_valid` is false, first decode the element to check it."""
+def _prune(text: bytes | bytearray) -> tuple[bytes, str]:
+    """Remove what is nested too deeply; return the new text and the broken rule.
+
+    A too deeply nested object or array becomes an empty one. If there is none, return the same text
+    and `''`.
+    """
+    kept, is_deep = [], False
+    for piece in _count_levels(text):
+        kept.append(bytes(itertools.compress(piece.text, map(_DEEPEST.__ge__, piece.levels))))
+        is_deep = is_deep or _DEEPEST in itertools.compress(piece.levels, piece.opens)
+    return b"".join(kept), f"expected at most {_DEEPEST} levels - at $" if is_deep else ""
+
+
+def _walk(payload: bytes | bytearray) -> Iterator[bytes]:
+    """Yield the bytes of each element of an array, which is JSON."""
     opening = _OPENING.match(payload)
     at = opening.end() if opening else 0
     end = _END.match(payload, at)  # An immediate ] means that the array is empty.
     while end is None:
         element = _ELEMENT.match(payload, at)
-        begin, at = element.span(1) if element else _match_deep_element(payload, at)
-        part = bytes(payload[begin:at])
-        if not is_valid and not _SIMPLE.fullmatch(part):
-            decode(part)
-        yield part
+        begin, at = element.span(1) if element else _find_deep_element(payload, at)
+        yield bytes(payload[begin:at])
         comma = _COMMA.match(payload, at)
         if comma is None:
             end = _END.match(payload, at)
@@ -215,22 +233,14 @@ def _walk(payload: bytes | bytearray, *, is_valid: bool) -> Iterator[bytes]:
         raise NotJson(f"expected JSON - at byte {at}")
 
 
-def _match_deep_element(payload: bytes | bytearray, at: int) -> tuple[int, int]:
+def _find_deep_element(payload: bytes | bytearray, at: int) -> tuple[int, int]:
     """Return the span of an element that has too many levels for `_ELEMENT`."""
-    depth, begin, end = 0, -1, -1
-    for token in _TOKEN.finditer(payload, at):
-        match payload[token.start()]:
-            case 0x5B | 0x7B:
-                begin = begin if depth else token.start()
-                depth += 1
-            case 0x5D | 0x7D:
-                depth -= 1
-                end = token.end()
-        if depth <= 0:
-            break
-    if depth or begin < 0 or payload[at:begin].strip(_SPACE):
-        raise NotJson(f"expected JSON - at byte {at}")
-    return begin, end
+    if opening := _CONTAINER.match(payload, at):
+        begin = opening.end()
+        for piece in _count_levels(payload, begin):
+            with contextlib.suppress(ValueError):
+                return begin, piece.at + piece.levels.index(0, piece.at == begin) + 1
+    raise NotJson(f"expected JSON - at byte {at}")
 
 
 def _check_syntax(payload: bytes | bytearray) -> None:

@@ -18,6 +18,7 @@ from progress.event_store.envelope import Message, ParsedEvent
 
 MOST_BYTES = 1_000_000  # of a body
 
+_MOST_SENT_BYTES = 65_536  # of an entry: six times as many as published, for escapes, and space
 _MOST_ENTRY_BYTES = 8_192  # as published
 _NAMESPACE = uuid5(NAMESPACE_OID, "learner")
 _KEPT = ("user_id", "correlation_id", "causation_id", "source_id")  # of the metadata
@@ -30,6 +31,14 @@ class Refused(msgspec.Struct, frozen=True):
     index: int
     reason: str
     event_id: str | None
+
+
+class _Ids(msgspec.Struct):
+    """The fields of an entry from which its id follows."""
+
+    event_id: str | None = None
+    id: str | None = None
+    specversion: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class LearnerPost(msgspec.Struct, frozen=True):
@@ -59,7 +68,11 @@ def check(
     for index, part in bodies.split(body, media_type):
         if in_thread and index % _PAUSE_EVERY == 0:
             time.sleep(_PAUSE_S)
-        entry = envelope.decode_part(part, index, message)
+        if len(part) > _MOST_SENT_BYTES:
+            reason = f"expected at most {_MOST_SENT_BYTES:,} bytes as sent - at $"
+            refused.append(Refused(index, reason, _sent_id(part)))
+            continue
+        entry = envelope.decode_part(part, index, message, mask=lambda _: "")
         types[entry.event_type or ""] += 1
         published = b""
         if isinstance(entry, ParsedEvent):
@@ -86,8 +99,6 @@ def client_id(text: str) -> str:
 
 def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str]:
     """Return the event as it is published, or why it is refused."""
-    if event.occurred_at > now + timestamps.MOST_AHEAD:
-        return b"", timestamps.describe_future(now)
     metadata = {**event.metadata, "source_id": event.event_id}
     data: dict[str, Any] = dict(event.data)
     if data.get("session_id") is not None:
@@ -106,11 +117,19 @@ def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str
     )
     if len(published) > _MOST_ENTRY_BYTES:
         return b"", f"expected at most {_MOST_ENTRY_BYTES:,} bytes - at $"
-    return published, json_input.decode(published)[1]  # the flat form has a level less
+    if reason := json_input.decode(published)[1]:  # the flat form has a level less
+        return b"", reason
+    is_future = event.occurred_at > now + timestamps.MOST_AHEAD
+    return published, timestamps.describe_future(now) if is_future else ""
 
 
 def _sent_id(part: bytes) -> str | None:
     """Return the id of an entry as it was sent, whatever text it is; None if it has none."""
+    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+        ids = msgspec.json.decode(part, type=_Ids)
+        return ids.event_id if bytes(ids.specversion) == b"null" else ids.id
+    if len(part) > _MOST_SENT_BYTES:
+        return None
     with contextlib.suppress(json_input.NotJson):
         body, _ = json_input.decode(part)
         if type(body) is dict:

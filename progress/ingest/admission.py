@@ -25,6 +25,7 @@ _MAX_BODY = 64 << 20  # The largest push has 14 MB: a message of 10 MB in base64
 _UNKNOWN_SIZE = 16 << 20  # Reserved for a body without a Content-Length.
 _READ_SIZE, _DISCARD_SIZE = 1 << 20, 64 << 10  # Bytes per read.
 TURN_BYTES, _TURN_S = 16 << 10, 10.0  # a larger body waits so long for others
+_LARGE_BYTES, _LARGE_AT_ONCE = 1_000_000, 2  # of bodies that are decoded at a time
 _WAITING = 40  # such bodies at a time, so that threads are left for others
 _GIVE_WAY_S, _RECENT_S = 0.02, 10.0
 _BROKEN = (OSError, ParseException, ClientDisconnected)  # of a body that does not arrive whole
@@ -55,6 +56,8 @@ class Admission:
         self._mutex = threading.Condition()
         self._turns = threading.Semaphore(large_at_once)
         self._places = threading.Semaphore(large_at_once * _WAITING)
+        self._decoding = threading.Condition()
+        self._senders: set[str] = set()  # of the large bodies that are being decoded
 
     def limit(self, handler: Handler[int]) -> Callable[[Request], ResponseReturnValue]:
         """Decorate `handler` so that it runs only for admitted requests."""
@@ -89,6 +92,29 @@ class Admission:
                     return 429
                 with _hold(self._turns, _TURN_S) as has_turn:
                     return handler(request, body, arrived) if has_turn else 429
+
+    @contextlib.contextmanager
+    def decode(self, body: bytearray, sender: str = "") -> Iterator[bool]:
+        """Wait with a large body for those that are being decoded; return whether it has a turn.
+
+        At most two are decoded at a time, and one of each sender.
+        """
+        if len(body) <= _LARGE_BYTES:
+            yield True
+            return
+        with self._decoding:
+            has_turn = self._decoding.wait_for(
+                lambda: len(self._senders) < _LARGE_AT_ONCE and sender not in self._senders, _TURN_S
+            )
+            if has_turn:
+                self._senders.add(sender)
+        try:
+            yield has_turn
+        finally:
+            if has_turn:
+                with self._decoding:
+                    self._senders.remove(sender)
+                    self._decoding.notify_all()
 
     def give_way(self) -> bool:
         """Wait a moment until no request is here; return whether one was in the last seconds."""

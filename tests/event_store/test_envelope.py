@@ -71,7 +71,7 @@ def test_an_empty_array_has_no_entries() -> None:
         (b"\xff\xfe{}", "expected UTF-8 - at byte 0"),
         (b'[{"a": 1}, "\xff"]', "expected UTF-8 - at byte 12"),
         (b'[{"a": 1}, {"b": 2}', "expected JSON - at byte 19"),
-        (b'[{"a": 1}] {}', "expected JSON - at byte 9"),
+        (b'[{"a": 1}] {}', "expected JSON - at byte 12"),
         (b'{"a": "\x00"}', "expected JSON - at character"),
         (b'{"a": NaN}', "expected JSON, found NaN"),
         (b"\xef\xbb\xbf{}", "expected JSON"),

@@ -344,3 +344,18 @@ def test_room_for_slow_bodies_is_made_by_the_sender_who_has_most_of_them(
     assert [each.is_refused for each in bodies] == [n >= kept for n in range(len(bodies))]
     assert not other.is_refused
     ours.close()
+
+
+def test_two_large_bodies_are_decoded_at_a_time_and_one_of_each_sender(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admission, "_TURN_S", 0.01)
+    place, large = admission.Admission(), bytearray(admission._LARGE_BYTES + 1)
+    with place.decode(large, "eve") as first, place.decode(large, "eve") as again:
+        assert (first, again) == (True, False)
+        with place.decode(large, "ann") as second, place.decode(large, "ben") as third:
+            assert (second, third) == (True, False)
+        with place.decode(large[1:], "eve") as is_free:
+            assert is_free
+    with place.decode(large, "eve") as after:
+        assert after

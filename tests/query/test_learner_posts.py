@@ -214,6 +214,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "expected none, because teachers read it - at $.data.display_name",
     ),
     "long": (entry(answers_per_day=1, x="x" * 8_192), "expected at most 8,192 bytes - at $"),
+    "long as sent": (
+        entry(answers_per_day=1, x="x" * 65_536),
+        "expected at most 65,536 bytes as sent - at $",
+    ),
+    "long and ahead of the clock": (
+        entry(answers_per_day=1, x="x" * 8_192, at="2999-01-01T00:00:00Z"),
+        "expected at most 8,192 bytes - at $",
+    ),
     "numbers that grow": (
         json.dumps(entry(answers_per_day=1, x=[])).replace("[]", f"[{'1e9,' * 1_000}1]"),
         "expected at most 8,192 bytes - at $",
@@ -240,7 +248,7 @@ def test_a_refused_entry_is_not_stored_and_the_others_are(world: World, name: st
 
 def test_a_client_finds_what_is_refused_by_its_id(world: World) -> None:
     sent = [entry() | {"event_id": id_} for id_ in ("ann@example.com", "7\0", "7" * 201)]
-    assert len(world.post(*sent)) == 3
+    assert len(world.post(*sent, entry(x="x" * 65_536))) == 4
     told = api.read(world.send([entry() | {"event_id": id_} for id_ in ("\ud800", 7)]))
     assert [each["event_id"] for each in told["refused"]] == ["\\ud800", None]
 

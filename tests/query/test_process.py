@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from itertools import repeat
 from pathlib import Path
@@ -370,6 +370,31 @@ def status(offline_port: int, sent: bytes) -> int | None:
         except (ConnectionError, HTTPException):
             return None
         return answer.status
+
+
+def test_bodies_that_never_end_take_bounded_memory(offline_port: int) -> None:
+    endless = whole(b" " * 100_000)[:-1].replace(
+        _GOOD.encode(), api.headers()["authorization"].encode()
+    )
+    with ExitStack() as stack:
+        for _ in range((32 << 20) // 100_000 + 2):
+            address = ports.HOST, offline_port
+            last = stack.enter_context(socket.create_connection(address, timeout=SECONDS))
+            last.sendall(endless)
+        refused = HTTPResponse(last)
+        refused.begin()
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+        assert refused.read()
+        assert last.recv(1) == b""
+        ben = api.headers("ben")["authorization"]
+        sent = head(content_length=str(len(TYPE))).replace(_GOOD.encode(), ben.encode())
+        with socket.create_connection(address, timeout=SECONDS) as other:
+            other.sendall(sent)
+            assert fetch_json(offline_port, "GET", "/health")[0] == 200
+            other.sendall(TYPE)
+            answer = HTTPResponse(other)
+            answer.begin()
+            assert answer.status == 200
 
 
 def test_the_api_answers_paths_that_the_framework_would_answer(offline_port: int) -> None:

@@ -1,5 +1,6 @@
 """The query API over HTTP: its routes, and the handling of a GraphQL request."""
 
+import functools
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from progress.query.graphql.published_events import EventPublisher
 from progress.query.graphql.subscriptions import build_sources
 from progress.query.http import health, protocol, subscriptions
 from progress.query.http.developer_files import DeveloperFiles
+from progress.query.http.held_bodies import HeldBodies
 from progress.query.http.learner_posts import LearnerPosts
 from progress.query.http.posted_events import PostedEvents
 from progress.query.http.protocol import Cors, Headers, Parameters
@@ -92,7 +94,10 @@ class QueryApi:
         self._outside = Outside(settings)
         url = settings.serve_events_url
         forwarding = PostedEvents(url) if url else None
-        self._posts = LearnerPosts(settings, self._redis, self._authenticator, forwarding, clock)
+        self._bodies = HeldBodies()
+        self._posts = LearnerPosts(
+            settings, self._redis, self._authenticator, forwarding, self._bodies, clock=clock
+        )
         self._events = EventPublisher(settings, reader, self._redis, self._cache.versions)
         self._page = StaticPage(settings)
         introspection = settings.graphql_introspection
@@ -296,7 +301,8 @@ class QueryApi:
         """Return the caller, and the request as `_admit` returns it."""
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         caller = await self._authenticator.authenticate(authorization)
-        return caller, await self._admit(caller, await protocol.read(request, headers))
+        hold = functools.partial(self._bodies.hold, caller.user_id)
+        return caller, await self._admit(caller, await protocol.read(request, headers, hold))
 
     async def _admit(self, caller: Caller, graphql_request: GraphQLRequest) -> GraphQLRequest:
         """Return the request; count it, and mark it as counted, if its document is not cached.

@@ -4,12 +4,12 @@ A post needs Pub/Sub and no database. Ingest records it from the topic `learner-
 """
 
 import asyncio
-import contextvars
+import functools
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import Request
@@ -30,7 +30,8 @@ from progress.event_store import bodies, events, learner_posts
 from progress.event_store.learner_posts import LearnerPost
 from progress.query.cache import rate_limit
 from progress.query.cache.rate_limit import Counted, Numbers, RateLimiter
-from progress.query.http import protocol
+from progress.query.http import protocol, turns
+from progress.query.http.held_bodies import HeldBodies
 from progress.query.http.posted_events import PostedEvents
 from progress.query.http.protocol import Headers
 from progress.settings import Settings
@@ -54,8 +55,6 @@ _MOST = {
 _MOST_POSTS = 60  # a minute
 _DAY = 86_400
 
-_T = TypeVar("_T")
-
 
 class LearnerPosts:
     """The path `/events`; with `forwarding`, ingest gets the posts of publishers."""
@@ -66,11 +65,13 @@ class LearnerPosts:
         redis: "Client | None",
         authenticator: Authenticator,
         forwarding: PostedEvents | None,
+        held: HeldBodies,
+        *,
         clock: Callable[[], datetime],
     ) -> None:
         self._settings, self._redis, self._authenticator = settings, redis, authenticator
-        self._forwarding, self._clock = forwarding, clock
-        self._decoding = ThreadPoolExecutor(_DECODERS, "decode")
+        self._forwarding, self._bodies, self._clock = forwarding, held, clock
+        self._decoding = turns.Turns(_DECODERS)
         self._publishing = ThreadPoolExecutor(_PUBLISHERS, "publish")
         everybody = settings.learner_entries_per_day
         most = {rate_limit.EVERYBODY: everybody, rate_limit.NEWCOMERS: everybody // 2}
@@ -115,7 +116,8 @@ class LearnerPosts:
         _, is_new = await asyncio.gather(  # in one round trip to Redis
             rate_limit.count_all(self._redis, posts, now), self._is_new(digest, now)
         )
-        body = await protocol.read_body(request, headers, learner_posts.MOST_BYTES)
+        hold = functools.partial(self._bodies.hold, caller.user_id)
+        body = await protocol.read_body(request, headers, hold, learner_posts.MOST_BYTES)
         post = await self._check(body, media_type, caller.user_id, now)
         numbers = self._numbers(post, digest, is_new=is_new)
         total = await rate_limit.count_all(self._redis, numbers, now)
@@ -136,12 +138,13 @@ class LearnerPosts:
         self, body: bytes, media_type: str, learner: str, now: datetime
     ) -> LearnerPost:
         """Check the entries; those of a long body in a thread, beside other requests."""
+        check = functools.partial(learner_posts.check, body, media_type, learner, now)
         if len(body) <= _LONG:
-            return learner_posts.check(body, media_type, learner, now)
-        return await _run(
-            self._decoding,
-            lambda: learner_posts.check(body, media_type, learner, now, in_thread=True),
-        )
+            return check()
+        with self._bodies.hold(learner) as holding:
+            holding.resize(len(body))
+            check = functools.partial(check, in_thread=True)
+            return await self._decoding.run(learner, len(body), check)
 
     async def _is_new(self, digest: str, now: datetime) -> bool:
         """Return whether the learner has not posted on an earlier day, as far as Redis knows.
@@ -173,7 +176,7 @@ class LearnerPosts:
             raise PubSubUnavailable("Pub/Sub failed less than 5 s ago")
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                await _run(self._publishing, lambda: self._publish_now(data))
+                await turns.run_in_thread(self._publishing, lambda: self._publish_now(data))
         except (PubSubUnavailable, TimeoutError) as error:
             wakeups.outage().begin()
             raise PubSubUnavailable(f"Pub/Sub does not accept a post: {error}") from error
@@ -183,12 +186,6 @@ class LearnerPosts:
         with tracing.child_span(f"publish {events.LEARNER}", "producer", attributes):
             message: dict[str, Any] = {"data": data, "attributes": tracing.message_attributes()}
             clients.publish_own(events.LEARNER, [message], self._settings, timeout_s=_TIMEOUT_S)
-
-
-async def _run(executor: ThreadPoolExecutor, function: Callable[[], _T]) -> _T:
-    """Run the function in a thread, in the current trace."""
-    context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(executor, context.run, function)
 
 
 def _day(at: datetime) -> int:

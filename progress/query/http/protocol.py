@@ -18,6 +18,7 @@ from starlette.types import Message, Scope
 from progress.adapters.telemetry import tracing
 from progress.errors import (
     BadInput,
+    InstanceFull,
     PersistedQueryNotSupported,
     RateLimited,
     RequestRejected,
@@ -28,6 +29,7 @@ from progress.errors import (
     Unavailable,
 )
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
+from progress.query.http.held_bodies import Hold, Holding
 
 Headers = dict[bytes, bytes]
 
@@ -75,7 +77,7 @@ def accepts_gzip(headers: Headers) -> bool:
     return bool(_GZIP.search(headers.get(b"accept-encoding", b"")))
 
 
-async def read(request: Request, headers: Headers) -> GraphQLRequest:
+async def read(request: Request, headers: Headers, hold: Hold) -> GraphQLRequest:
     """Return the GraphQL request.
 
     Raise BadInput for a malformed request, RequestTooLarge once the body exceeds the limit, and
@@ -83,7 +85,7 @@ async def read(request: Request, headers: Headers) -> GraphQLRequest:
     """
     try:
         if request.scope["method"] == "POST":
-            parameters = _decode(await read_body(request, headers))
+            parameters = _decode(await read_body(request, headers, hold))
         else:
             parameters = _from_query_string(request.scope["query_string"])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -109,21 +111,25 @@ def _from_query_string(query_string: bytes) -> Parameters:
     return msgspec.convert(parameters, Parameters)
 
 
-async def read_body(request: Request, headers: Headers, most: int = MAX_BODY) -> bytes:
-    """Return the body; raise RequestTooLarge over `most` bytes, RequestTooSlow after 10 s."""
+async def read_body(request: Request, headers: Headers, hold: Hold, most: int = MAX_BODY) -> bytes:
+    """Return the body; raise RequestTooLarge over `most` bytes, RequestTooSlow after 10 s.
+
+    A body that does not arrive at once is held (`HeldBodies`).
+    """
     if _is_too_large(headers.get(b"content-length", b""), most):
         raise RequestTooLarge(f"expected a body of at most {most} bytes")
     message = _poll_message(request)
     if message and not message.get("more_body", False):
-        return await _collect(request, message, most)
-    reading = asyncio.create_task(_collect(request, message, most))
-    try:
-        for timeout in (_BODY_TIMEOUT_S, _STALL_GRACE_S):
-            done, _ = await asyncio.wait({reading}, timeout=timeout)
-            if done:
-                return reading.result()
-    finally:
-        reading.cancel()
+        return await _collect(request, message, None, most)
+    with hold() as holding:
+        reading = asyncio.create_task(_collect(request, message, holding, most))
+        try:
+            for timeout in (_BODY_TIMEOUT_S, _STALL_GRACE_S):
+                done, _ = await asyncio.wait({reading}, timeout=timeout)
+                if done:
+                    return reading.result()
+        finally:
+            reading.cancel()
     raise RequestTooSlow(f"expected the whole body within {_BODY_TIMEOUT_S} seconds")
 
 
@@ -145,7 +151,9 @@ def _poll_message(request: Request) -> Message | None:
     return None
 
 
-async def _collect(request: Request, message: Message | None, most: int) -> bytes:
+async def _collect(
+    request: Request, message: Message | None, holding: Holding | None, most: int
+) -> bytes:
     """Return the whole body; `message` is the body's first message, or None before it arrives."""
     parts, size, more = [], 0, True
     while more:
@@ -158,6 +166,8 @@ async def _collect(request: Request, message: Message | None, most: int) -> byte
         if size > most:
             raise RequestTooLarge(f"expected a body of at most {most} bytes")
         parts.append(part)
+        if holding:
+            holding.resize(size)
         message = None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -288,6 +298,8 @@ def rejection_lines(rejection: RequestRejected, headers: Headers) -> Lines:
             if b"authorization" in headers:
                 challenge += b', error="invalid_token"'
             return ((b"www-authenticate", challenge),)
+        case InstanceFull():  # the rest of the body is not read
+            return ((b"retry-after", b"%d" % rejection.seconds), (b"connection", b"close"))
         case RateLimited():
             return ((b"retry-after", b"%d" % rejection.seconds),)
     return ()

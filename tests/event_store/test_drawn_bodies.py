@@ -1,0 +1,117 @@
+"""The work on a body is in proportion to its bytes, whatever they are, and leaves others time.
+
+What Python does is counted in calls, also of functions in C. What one function in C does is
+measured in CPU time: it must not grow faster than the body, because no other thread runs meanwhile.
+"""
+
+import base64
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import FrameType
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from progress.errors import ProgressError
+from progress.event_store import bodies, learner_posts
+from progress.ingest import post, push
+
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+SMALL, LARGE = 250_000, 1_000_000  # bytes
+# Calls a byte. A learner's post has few entries, and an element of a push may have two bytes.
+MOST_CALLS = {"learner": 0.1, "publisher": 0.5, "push": 6.0}
+MOST_GROWTH = 6  # from SMALL to LARGE, which is four times as long
+NOTICEABLE_S = 0.02  # less is nothing that others wait for
+ENTRY = (
+    b'{"event_id": "7", "event_type": "GoalSet", "occurred_at": "2026-11-01T00:00:00Z", "data": '
+)
+
+Body = Callable[[int], bytes]  # takes a number of bytes
+
+
+def repeat(unit: bytes, left: bytes = b"[", right: bytes = b"1]") -> Body:
+    return lambda size: left + unit * ((size - len(left) - len(right)) // len(unit)) + right
+
+
+def nest(left: bytes, right: bytes) -> Body:
+    return lambda size: left * (size // len(left + right)) + right * (size // len(left + right))
+
+
+def repeat_entries(unit: bytes, *, left: bytes = b"[", right: bytes = b"1]") -> Body:
+    """Return a body of entries that are just short enough to be decoded."""
+    entry = ENTRY + repeat(unit, left, right)(65_000) + b"}"
+    return lambda size: b"[" + b",".join([entry] * (size // len(entry))) + b"]"
+
+
+def push_message(data: bytes) -> None:
+    message = {"data": base64.b64encode(data).decode(), "messageId": "1"}
+    push.parse_delivery(json.dumps({"message": message, "subscription": "s"}).encode())
+
+
+PATHS: dict[str, Callable[[bytes], object]] = {
+    "learner": lambda body: learner_posts.check(body, bodies.JSON, "ann", NOW),
+    "publisher": lambda body: post.parse_delivery(bytearray(body), bodies.LINES, "school"),
+    "push": push_message,
+}
+units = st.text(st.sampled_from('[]{}",:\\u0d8@eE1-. a\n\xe9'), min_size=1, max_size=6).map(
+    str.encode
+)
+ends = st.sampled_from(
+    [(b"", b""), (b"[", b"1]"), (b'["', b'"]'), (b"[{", b'"":1}]'), (b"[[[[", b"")]
+)
+drawn = st.builds(lambda unit, pair: repeat(unit, *pair), units, ends)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@example(body=nest(b"[", b"]"))
+@example(body=nest(b'["[",', b"1]"))
+@example(body=lambda size: b"[" * 2_000 + repeat(b"[],")(size - 4_000) + b"]" * 2_000)
+@example(body=repeat(b"\\ud800", b'["', b'"]'))
+@example(body=repeat(b"\xff", b'["', b'"]'))
+@example(body=repeat_entries(b"[],"))
+@example(body=repeat_entries(b"1e9,", left=b'["\\u0000",'))
+@given(body=drawn)
+def test_the_work_is_in_proportion_to_the_bytes(path: str, body: Body) -> None:
+    take = PATHS[path]
+    assert count_calls(take, body(SMALL)) / SMALL <= MOST_CALLS[path]
+    seconds = measure(take, body(LARGE))
+    if seconds > NOTICEABLE_S:
+        assert seconds / measure(take, body(SMALL)) <= MOST_GROWTH
+
+
+def test_a_long_number_costs_what_short_ones_cost() -> None:
+    long, short = repeat_entries(b"1" * 308 + b","), repeat_entries(b"1" * 30 + b",")
+    for take in (PATHS["learner"], PATHS["push"]):
+        assert measure(take, long(LARGE)) <= 3 * measure(take, short(LARGE)) + NOTICEABLE_S
+
+
+def count_calls(take: Callable[[bytes], object], body: bytes) -> int:
+    calls = 0
+
+    def note(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        with contextlib.suppress(ProgressError):
+            take(body)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def measure(take: Callable[[bytes], object], body: bytes) -> float:
+    """Return the least CPU time of two calls, in seconds."""
+    times = []
+    for _ in range(2):
+        began = time.thread_time()
+        with contextlib.suppress(ProgressError):
+            take(body)
+        times.append(time.thread_time() - began)
+    return min(times)
