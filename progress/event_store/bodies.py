@@ -35,9 +35,11 @@ def split(body: bytes | bytearray, media_type: str) -> list[tuple[int, bytes]]:
 
 
 def _split_array(body: bytes | bytearray) -> list[tuple[int, bytes]]:
-    json_input.check(body)
     elements = json_input.elements(body)
-    return _number([bytes(body)] if elements is None else elements)
+    if elements is None:
+        json_input.check(body)
+        elements = [bytes(body)]
+    return _number(elements)
 
 
 def _split_lines(body: bytes | bytearray) -> list[tuple[int, bytes]]:

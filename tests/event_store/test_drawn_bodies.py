@@ -26,6 +26,7 @@ SMALL, LARGE = 250_000, 1_000_000  # bytes
 # Calls a byte. A learner's post has few entries, and an element of a push may have two bytes.
 MOST_CALLS = {"learner": 0.1, "publisher": 0.5, "push": 6.0}
 MOST_GROWTH = 6  # from SMALL to LARGE, which is four times as long
+TRIES = 5  # because other programs slow a measurement down
 NOTICEABLE_S = 0.02  # less is nothing that others wait for
 ENTRY = (
     b'{"event_id": "7", "event_type": "GoalSet", "occurred_at": "2026-11-01T00:00:00Z", "data": '
@@ -79,15 +80,21 @@ drawn = st.builds(lambda unit, pair: repeat(unit, *pair), units, ends)
 def test_the_work_is_in_proportion_to_the_bytes(path: str, body: Body) -> None:
     take = PATHS[path]
     assert count_calls(take, body(SMALL)) / SMALL <= MOST_CALLS[path]
-    seconds = measure(take, body(LARGE))
-    if seconds > NOTICEABLE_S:
-        assert seconds / measure(take, body(SMALL)) <= MOST_GROWTH
+    assert any(grows_slowly(take, body) for _ in range(TRIES))
 
 
 def test_a_long_number_costs_what_short_ones_cost() -> None:
     long, short = repeat_entries(b"1" * 308 + b","), repeat_entries(b"1" * 30 + b",")
     for take in (PATHS["learner"], PATHS["push"]):
-        assert measure(take, long(LARGE)) <= 3 * measure(take, short(LARGE)) + NOTICEABLE_S
+        assert any(
+            measure(take, long(LARGE)) <= 3 * measure(take, short(LARGE)) + NOTICEABLE_S
+            for _ in range(TRIES)
+        )
+
+
+def grows_slowly(take: Callable[[bytes], object], body: Body) -> bool:
+    seconds = measure(take, body(LARGE))
+    return seconds <= max(NOTICEABLE_S, MOST_GROWTH * measure(take, body(SMALL)))
 
 
 def count_calls(take: Callable[[bytes], object], body: bytes) -> int:
@@ -107,11 +114,8 @@ def count_calls(take: Callable[[bytes], object], body: bytes) -> int:
 
 
 def measure(take: Callable[[bytes], object], body: bytes) -> float:
-    """Return the least CPU time of two calls, in seconds."""
-    times = []
-    for _ in range(2):
-        began = time.thread_time()
-        with contextlib.suppress(ProgressError):
-            take(body)
-        times.append(time.thread_time() - began)
-    return min(times)
+    """Return the CPU time of a call, in seconds."""
+    began = time.thread_time()
+    with contextlib.suppress(ProgressError):
+        take(body)
+    return time.thread_time() - began
