@@ -12,6 +12,7 @@ from progress.adapters.pubsub.publisher import Packed
 from progress.cli import connections
 from progress.errors import PubSubUnavailable, SerializationError
 from progress.event_store.events import TOPICS
+from progress.local import readiness
 from tests.support.fake_publisher import FakePublisher
 
 MESSAGES = st.lists(
@@ -106,6 +107,21 @@ def test_nothing_is_sent_during_the_pause_after_a_failure(pubsub: FakePublisher)
     assert pubsub.attempts == 1
 
 
+def test_what_was_not_sent_is_sent_after_the_pause_without_another_call(
+    pubsub: FakePublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeups, "_PAUSE_S", 0.05)
+    operation = uuid.uuid4()
+    pubsub.is_down = True
+    assert not wakeups.send([1, 2])
+    assert not wakeups.send_operations([operation])
+    readiness.wait(lambda: pubsub.attempts > 2, "attempts after pauses")
+    pubsub.is_down = False
+    readiness.wait(lambda: len(pubsub.commands()) > 2, "the commands")
+    expected = [wakeups.operation_command(operation), *map(wakeups.wake_command, (1, 2))]
+    assert sorted(message.data for message in pubsub.messages(wakeups.TOPIC)) == expected
+
+
 def test_shards_that_were_not_woken_are_woken_once_by_the_next_call(pubsub: FakePublisher) -> None:
     pubsub.is_down = True
     assert not wakeups.send([1, 2])
@@ -137,7 +153,7 @@ def test_a_command_that_cannot_be_sent_starts_the_pause(pubsub: FakePublisher) -
     assert pubsub.attempts == 1
     end_pause()
     assert wakeups.send_operations([uuid.uuid4()])
-    assert [command["command"] for command in pubsub.commands()] == ["operation"]
+    assert sorted(each["command"] for each in pubsub.commands()) == ["operation"] * 2 + ["wake"]
 
 
 def test_a_command_wakes_workers_for_operations_and_for_shards(

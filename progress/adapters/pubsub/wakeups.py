@@ -3,13 +3,16 @@
 Each wake-up names a shard with new events, or an operation to run.
 
 A lost wake-up only adds latency, because the scheduled sweep finds the shard or the operation.
-After a failure, no wake-up is sent for five seconds, so that requests do not wait for Pub/Sub.
+After a failure, no wake-up is sent for five seconds, so that requests do not wait for Pub/Sub. Then
+a thread sends what was kept. An instance on Cloud Run that has no request meanwhile has no CPU
+either: there the thread goes on with the next request, and an instance that ends leaves it to the
+sweep.
 """
 
 import functools
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
 import msgspec
@@ -28,11 +31,11 @@ _EVENT_DELAY = "event_delay_ms"
 
 
 class Outage:
-    """The end of the pause after a failure, and the shards whose wake-ups were not sent."""
+    """The end of the pause after a failure, and the commands that were not sent."""
 
     def __init__(self) -> None:
         self._ends_at = 0.0
-        self._shards: set[int] = set()
+        self._commands: set[bytes] = set()
         self._mutex = threading.Lock()
 
     @property
@@ -43,16 +46,21 @@ class Outage:
     def begin(self) -> None:
         self._ends_at = time.monotonic() + _PAUSE_S
 
-    def keep(self, shards: Iterable[int]) -> None:
-        """Keep the shards until wake-ups are sent again."""
+    def keep(self, commands: Iterable[bytes]) -> None:
+        """Keep the commands until others are sent, or until the pause is over."""
         with self._mutex:
-            self._shards.update(shards)
+            is_first = not self._commands
+            self._commands.update(commands)
+        if is_first and self._commands:
+            timer = threading.Timer(max(0, self._ends_at - time.monotonic()), _send_kept)
+            timer.daemon = True  # a process that ends leaves its commands to the sweep
+            timer.start()
 
-    def take(self) -> set[int]:
-        """Return the kept shards and forget them."""
+    def take(self) -> set[bytes]:
+        """Return the kept commands and forget them."""
         with self._mutex:
-            shards, self._shards = self._shards, set()
-        return shards
+            commands, self._commands = self._commands, set()
+        return commands
 
 
 @functools.cache
@@ -62,23 +70,12 @@ def outage() -> Outage:
 
 
 def send(shards: Iterable[int], event_delay_ms: int = 0) -> bool:
-    """Send wake-ups for these shards and for the shards kept after an earlier failure.
+    """Wake a worker for each shard, now or after the pause; return whether Pub/Sub has it now.
 
     An attribute tells the projection how long ago the events were published when they were
     recorded.
-
-    If Pub/Sub does not accept the wake-ups, write a log line, keep the shards for the next call of
-    this function and return False. During the pause after a failure, only keep the shards and
-    return False.
     """
-    wanted = [*shards]
-    if outage().is_over:
-        wanted += sorted(outage().take().difference(wanted))
-        commands = [wake_command(shard) for shard in wanted]
-        if _send(commands, **{_EVENT_DELAY: str(event_delay_ms)}):
-            return True
-    outage().keep(wanted)
-    return False
+    return _send([wake_command(shard) for shard in shards], event_delay_ms)
 
 
 def read_event_delay(attributes: Mapping[str, str]) -> int:
@@ -88,16 +85,8 @@ def read_event_delay(attributes: Mapping[str, str]) -> int:
 
 
 def send_operations(operation_ids: Iterable[UUID]) -> bool:
-    """Wake a worker for each operation; if that fails, write a log line and return False.
-
-    During the pause after a failure, do not send anything, but write a log line and return False.
-    The sweep finds operations whose wake-up was not sent.
-    """
-    commands = [operation_command(each) for each in operation_ids]
-    if commands and not outage().is_over:
-        logs.write("WARNING", "wake-up not sent: Pub/Sub failed less than 5 s ago")
-        return False
-    return _send(commands)
+    """Wake a worker for each operation, as `send` does for each shard."""
+    return _send([operation_command(each) for each in operation_ids])
 
 
 def publish(
@@ -129,16 +118,32 @@ def publish_attributes(topic: str) -> Attributes:
     }
 
 
-def _send(commands: list[bytes], **attributes: str) -> bool:
-    if not commands:
-        return True
+def _send_kept() -> None:
+    _send(outage().take())
+
+
+def _send(commands: Collection[bytes], event_delay_ms: int = 0) -> bool:
+    """Send these commands and the kept ones. If Pub/Sub fails, log it, and keep all of them.
+
+    During the pause after a failure, only keep them.
+    """
+    wanted = [*commands]
+    if outage().is_over:
+        wanted += outage().take().difference(wanted)
+        if not wanted or _try_to_publish(wanted, str(event_delay_ms)):
+            return True
+        outage().begin()
+    outage().keep(wanted)
+    return False
+
+
+def _try_to_publish(commands: list[bytes], event_delay_ms: str) -> bool:
+    current, own = settings.current(), {_EVENT_DELAY: event_delay_ms}
+    target = current.pubsub_project_id, current.pubsub_emulator_host
     with tracing.child_span(f"publish {TOPIC}", "producer", publish_attributes(TOPIC)) as span:
-        current = settings.current()
-        project, emulator = current.pubsub_project_id, current.pubsub_emulator_host
         try:
-            _publish(commands, project, emulator, _TIMEOUT_S, **attributes)
+            _publish(commands, *target, _TIMEOUT_S, **own)
         except PubSubUnavailable as error:
-            outage().begin()
             span.record_error(f"{error}")
             logs.write("WARNING", f"wake-up not sent: {error}")
             return False
