@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from progress.adapters.postgres import database
 from progress.query.execution import execute
-from progress.query.http import protocol
+from progress.query.http import health, protocol
 from progress.query.http.held_bodies import HeldBodies
 from progress.query.read_models.reader import Reader
 from tests.support import api, rows_by_hand
@@ -231,7 +231,8 @@ def test_an_unexpected_error_is_masked_and_logged(
         raise LookupError("a secret of ann@example.com")
 
     monkeypatch.setattr(execute, "run", fails)
-    monkeypatch.setattr(Reader, "fetch", fails)
+    monkeypatch.setattr(Reader, "fetch_apart", fails)
+    monkeypatch.setattr(health, "_HOLDS_S", 0)
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     headers = api.headers(traceparent=f"00-{trace_id}-b7ad6b7169203331-01")
     response = offline_api.request(method, path, BODY.encode(), headers)
@@ -413,8 +414,9 @@ def test_a_response_with_data_has_status_200_although_the_database_is_unreachabl
 
 
 def test_queries_are_unavailable_if_the_read_models_are_missing(
-    query_api: Api, connection: database.Connection
+    query_api: Api, connection: database.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(health, "_HOLDS_S", 0)
     assert query_api.request("GET", "/ready").status_code == 200
     connection.run(rows_by_hand.BLOCKS["drop"])
     assert query_api.error("{ streak { current } }")[0] == "UNAVAILABLE"

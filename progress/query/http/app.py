@@ -81,6 +81,7 @@ class QueryApi:
         self._redis = _open_redis(url) if url else None
         self._limiter = RateLimiter(self._redis, settings.rate_limit_per_minute)
         self._cache = ResponseCache(self._redis, self._limiter, reader)
+        self._readiness = health.Readiness(reader, self._redis)
         self._streams = Streams(limits, settings.workers)
         self.serve_socket = Sockets(
             self._authenticator,
@@ -152,7 +153,7 @@ class QueryApi:
             case "/health":
                 return await self._handle(request, headers, log, health.say_time)
             case "/ready" | startup.PATH:
-                return await health.probe(request, self._queries.reader, self._redis)
+                return await health.probe(request, self._readiness)
             case "/events":
                 return await self._handle(request, headers, log, self._post)
         return (

@@ -1,13 +1,14 @@
 """What the platform asks of an instance: liveness, readiness, and whether it has started."""
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from progress.adapters import startup
+from progress.adapters import request_scope, startup
 from progress.adapters.redis import commands
 from progress.errors import RedisUnavailable, Unavailable
 from progress.event_store import timestamps
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from progress.adapters.redis.async_client import Client
 
 _SAFE_METHODS = ("GET", "HEAD")
+_HOLDS_S = 1.0  # how long an answer about readiness holds
 
 
 async def say_time(request: Request, _headers: Headers, _log: RequestLog) -> Response:
@@ -30,11 +32,11 @@ async def say_time(request: Request, _headers: Headers, _log: RequestLog) -> Res
     return protocol.json({"status": "ok", "now": now})
 
 
-async def probe(request: Request, reader: Reader, redis: "Client | None") -> Response:
+async def probe(request: Request, readiness: "Readiness") -> Response:
     if request.scope["method"] not in _SAFE_METHODS:
         return _reject_unsafe(request)
     if request.scope["path"] == "/ready":
-        return await _check_readiness(reader, redis)
+        return await readiness.tell()
     # In a thread, because the start-up probe connects to the database.
     passes = await asyncio.to_thread(startup.probe().passes)
     return protocol.json({"status": "ok" if passes else "unavailable"}, 200 if passes else 503)
@@ -47,12 +49,33 @@ def _reject_unsafe(request: Request) -> Response:
     return protocol.refuse("expected GET", 405, allow)
 
 
-async def _check_readiness(reader: Reader, redis: "Client | None") -> Response:
-    """Return 200 if the instance can serve queries, else 503. Queries do not need Redis."""
-    database = await _database_status(reader)
-    is_ready = database == "ok"
-    status = {"status": "ok" if is_ready else "unavailable", "database": database}
-    return protocol.json({**status, "cache": await redis_status(redis)}, 200 if is_ready else 503)
+class Readiness:
+    """Whether the instance can serve queries. Anybody may ask, so at most one question is open.
+
+    Its answer is everybody's for a second, and it takes no session of a query.
+    """
+
+    def __init__(self, reader: Reader, redis: "Client | None") -> None:
+        self._reader, self._redis = reader, redis
+        self._question: asyncio.Task[dict[str, str]] | None = None
+        self._answered_at = 0.0
+
+    async def tell(self) -> Response:
+        """Return 200 if the instance can serve queries, else 503. Queries do not need Redis."""
+        question = self._question
+        age = time.monotonic() - self._answered_at
+        if question is None or (question.done() and age > _HOLDS_S):
+            context = request_scope.detached_context()
+            question = self._question = asyncio.create_task(self._ask(), context=context)
+        status = await asyncio.shield(question)
+        return protocol.json(status, 200 if status["status"] == "ok" else 503)
+
+    async def _ask(self) -> dict[str, str]:
+        database = await _database_status(self._reader)
+        cache = await redis_status(self._redis)
+        self._answered_at = time.monotonic()
+        status = "ok" if database == "ok" else "unavailable"
+        return {"status": status, "database": database, "cache": cache}
 
 
 async def redis_status(redis: "Client | None") -> Literal["ok", "rejects", "away", "off"]:
@@ -71,7 +94,7 @@ async def redis_status(redis: "Client | None") -> Literal["ok", "rejects", "away
 
 async def _database_status(reader: Reader) -> str:
     try:
-        (row,) = await reader.fetch("projections/checkpoints", "ready")
+        (row,) = await reader.fetch_apart("projections/checkpoints", "ready")
     except Unavailable:
         return "away"
     return "ok" if row["ready"] else "this revision's read models do not exist yet"
