@@ -3,10 +3,11 @@
 uvicorn pings each client, and closes a socket whose client does not answer.
 """
 
+import asyncio
 from typing import Any
 
 from starlette.types import ASGIApp
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
@@ -14,6 +15,9 @@ from websockets.frames import CloseCode, Frame
 from progress.query.http.stall_limit import StallLimit
 
 _MAX_FRAGMENTS = 1_000  # of a message; the size limit does not count empty fragments
+_MAX_CONTROL_FRAMES = 100  # between two pings of the server; clients send one or two
+_MAX_BYTES = 64 << 10  # before `connection_init`, as of the head of a request
+_TURN_BYTES = 4 << 10  # parsed in one turn of the loop, at most 700 frames
 
 
 class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
@@ -22,12 +26,43 @@ class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
     def __init__(self, application: ASGIApp, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.app = application
+        self._unparsed = b""
+        self._turn: asyncio.Handle | None = None
+        self._bytes = self._control_frames = 0
 
     def data_received(self, data: bytes) -> None:
+        """Parse the head at once, and of what follows a small part in each turn of the loop."""
+        if self.handshake_initiated:
+            self._unparsed += data
+            if self._turn is None:
+                self._parse()
+            return
         super().data_received(data)
         if not self.handshake_initiated:  # a line of the head is too long for websockets
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.transport.close()
+
+    def _parse(self) -> None:
+        self._turn = None
+        if self.transport.is_closing():
+            return
+        data, self._unparsed = self._unparsed[:_TURN_BYTES], self._unparsed[_TURN_BYTES:]
+        super().data_received(data)
+        self._bytes += len(data)
+        if self._bytes > _MAX_BYTES and not self.scope["state"].get("has_init"):
+            self._fail(CloseCode.POLICY_VIOLATION, f"over {_MAX_BYTES} bytes, no connection_init")
+        if self._unparsed:
+            self.transport.pause_reading()
+            self._turn = self.loop.call_soon(self._parse)
+        elif not self.read_paused:
+            self.transport.resume_reading()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """Return the next event; uvicorn reads on, but not before all is parsed."""
+        event = await super().receive()
+        if self._turn:
+            self.transport.pause_reading()
+        return event
 
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) < _MAX_FRAGMENTS:
@@ -46,15 +81,32 @@ class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
             super().send_receive_event_to_app()
 
     def _fail(self, code: CloseCode, reason: str) -> None:
-        if not self.close_sent:
-            self.conn.fail(code, reason)
-            self.handle_parser_exception()
+        """Close the socket; end the connection of a client that goes on after that."""
+        if self.close_sent:
+            self.transport.abort()
+            return
+        self.conn.fail(code, reason)
+        self.handle_parser_exception()
 
     def handle_ping(self) -> None:
         """Answer a ping. A client that does not read gets no more answers."""
         output = b"".join(self.conn.data_to_send())
-        if self.writable.is_set():
+        if self._admits_control_frame() and self.writable.is_set():
             self.transport.write(output)
+
+    def handle_pong(self, event: Frame) -> None:
+        if self._admits_control_frame():
+            super().handle_pong(event)
+
+    def _admits_control_frame(self) -> bool:
+        self._control_frames += 1
+        if self._control_frames > _MAX_CONTROL_FRAMES:
+            self._fail(CloseCode.POLICY_VIOLATION, f"over {_MAX_CONTROL_FRAMES} control frames")
+        return self._control_frames <= _MAX_CONTROL_FRAMES
+
+    def send_keepalive_ping(self) -> None:
+        self._control_frames = 0
+        super().send_keepalive_ping()
 
     def shutdown(self) -> None:
         """Close the socket; end the connection even if its client does not read the rest."""
@@ -66,5 +118,7 @@ class SocketProtocol(StallLimit, WebSocketsSansIOProtocol):
         await self.writable.wait()
         if self.close_sent:
             raise ClientDisconnected
+        if message["type"] == "websocket.close":
+            self._bytes, self.scope["state"]["has_init"] = 0, False
         await super().send(message)
         self.handshake_complete |= self.close_sent  # uvicorn would log each refusal as an error

@@ -169,6 +169,7 @@ class _Socket:
                     await self._answer_ping(message)
         except TimeoutError:
             raise _Closed(_INIT_TIMEOUT, "expected connection_init") from None
+        self._scope["state"]["has_init"] = True  # from here on, SocketProtocol admits more bytes
         return message
 
     async def _authenticate(self, init: _Init) -> Caller:
