@@ -40,16 +40,16 @@ for fault in (HTTPException, 500):
 @functions_framework.http
 def ingest(request: Request) -> ResponseReturnValue:
     match request.path:
-        case "/":
-            return receive_publishers(request)
-        case push.LEARNERS_PATH:  # its pushes say who posted, so a poster must not send them
-            is_push = posters.is_push(request.headers.get("Authorization", ""))
-            reject = post_request.reject
-            return receive_learners(request) if is_push else reject(request, admission, 403)
-        case "/events":
-            return post_request.receive(request, admission, posters, receive_post)
         case "/health" | startup.PATH:
             return post_request.probe(request, admission)
+        case _ if post_request.may_be_forged(request.headers):
+            return post_request.reject(request, admission, 401)
+        case "/events":
+            return post_request.receive(request, admission, posters, receive_post)
+        case "/" | push.LEARNERS_PATH as path:
+            if posters.may_push(request):
+                return pushes[path](request)
+            return post_request.reject(request, admission, 403)
     return post_request.reject(request, admission, 404)
 
 
@@ -66,8 +66,7 @@ def receive_push(request: Request, body: bytearray, arrived: float) -> int:
     return append(request, delivery, arrived, give_way)[0]
 
 
-receive_learners = learners.limit(receive_push)
-receive_publishers = admission.limit(receive_push)
+pushes = {"/": admission.limit(receive_push), push.LEARNERS_PATH: learners.limit(receive_push)}
 
 
 def receive_post(request: Request, body: bytearray, arrived: float, poster: str) -> Response | int:

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hmac
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import flask
 import msgspec
 from flask import Request, Response
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from progress.adapters import request_deadlines, startup
@@ -22,7 +24,7 @@ from progress.errors import (
     Unavailable,
 )
 from progress.event_store import bodies, timestamps
-from progress.ingest import post
+from progress.ingest import post, push
 from progress.ingest.admission import Admission
 from progress.settings import Settings
 
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 
 _REASONS = {
     400: "expected a body in well-formed chunks",
-    403: "only the account of the pushes sends what learners post",
+    401: "expected one token: send the token in Authorization, not in another header",
+    403: "only Pub/Sub, or what stands for it, pushes here: post events to /events",
     404: "there is nothing at this path: post events to /events",
     405: "expected another method",
     408: f"expected the whole body within {request_deadlines.BODY_TIMEOUT_S:.0f} seconds",
@@ -41,7 +44,13 @@ _REASONS = {
     **dict.fromkeys((500, 503), "the events may not be recorded: post them again later"),
 }
 _LETTERS_S = 3_600  # an administrator acts within hours
-_HEADERS = {405: {"Allow": "POST"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "2"}}
+_CHALLENGE = 'Bearer realm="progress"'
+_HEADERS = {
+    401: {"WWW-Authenticate": _CHALLENGE},
+    405: {"Allow": "POST"},
+    429: {"Retry-After": "1"},
+    503: {"Retry-After": "2"},
+}
 
 
 class Posters:
@@ -55,6 +64,8 @@ class Posters:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._has_iam = bool(settings.k_service and not settings.auth_audience)
+        is_served = settings.serve_key and not settings.pubsub_emulator_host
+        self._key = f"Bearer {settings.serve_key}".encode() if is_served else None
         self._authenticator: Authenticator | None = None
         self._lock = threading.Lock()
 
@@ -78,9 +89,16 @@ class Posters:
             raise Forbidden("expected a token whose only role is publisher")
         return caller.user_id
 
-    def is_push(self, authorization: str) -> bool:
-        """Return whether the account of the pushes, if the settings name it, sent this header."""
-        account = self._settings.push_account
+    def may_push(self, request: Request) -> bool:
+        """Return whether the sender may push at the request's path.
+
+        Under `progress serve`, the transport alone may, by its key. On Cloud Run, the settings name
+        the account that alone pushes what learners post, because such a push says who posted it.
+        """
+        authorization = request.headers.get("Authorization", "")
+        if self._key:
+            return hmac.compare_digest(authorization.encode(), self._key)
+        account = self._settings.push_account if request.path == push.LEARNERS_PATH else None
         return account is None or _read_claim(authorization, "email") == account
 
     def _load(self) -> "Authenticator":
@@ -90,6 +108,16 @@ class Posters:
             return Authenticator(load_issuer(self._settings))
         except SettingsError as error:
             raise Unauthenticated(f"no token is accepted here: {error}") from None
+
+
+def may_be_forged(headers: Headers) -> bool:
+    """Return whether Cloud Run may have checked another token than that of `Authorization`.
+
+    If `X-Serverless-Authorization` is there, too, Cloud Run checks that one, and passes on the
+    other one unchecked, although this function believes what it says. gunicorn joins two lines of
+    `Authorization` by a comma; Cloud Run may have checked either.
+    """
+    return "X-Serverless-Authorization" in headers or "," in headers.get("Authorization", "")
 
 
 def _read_claim(authorization: str, name: str) -> str:
@@ -119,8 +147,7 @@ def receive(
         answer: Response | int
         answer = _check_head(request) or admission.admit(request, handle, post.MOST_BYTES, poster)
     except Unauthenticated as error:
-        challenge = 'Bearer realm="progress"'
-        challenge += ', error="invalid_token"' if authorization else ""
+        challenge = _CHALLENGE + (', error="invalid_token"' if authorization else "")
         answer = refuse(401, error, {"WWW-Authenticate": challenge})
     except RequestRejected as error:
         answer = refuse(403 if isinstance(error, Forbidden) else error.status, error)

@@ -365,6 +365,24 @@ def test_only_the_account_of_the_pushes_sends_what_learners_post(
         assert (push("/learners", "push@p.test"), push("/", "poster@p.test")) == (204, 204)
 
 
+@pytest.mark.parametrize("path", ["/", "/learners", "/events"])
+def test_a_request_with_a_second_token_is_refused_before_it_is_read(
+    store: Store, fake_publisher: FakePublisher, path: str
+) -> None:
+    """Cloud Run checks only the token of the other header."""
+    claims = base64.urlsafe_b64encode(b'{"email":"push@p.test","sub":"1"}').decode().rstrip("=")
+    token = f"Bearer h.{claims}.s"
+    environment = {"K_SERVICE": "progress-ingest", "PUSH_ACCOUNT": "push@p.test"}
+    with pushes.load_ingest(store.url, fake_publisher, environment) as client:
+        for more in ({"x-serverless-authorization": ""}, {"authorization": f"{token}, {token}"}):
+            headers = {"authorization": token, "content-type": "application/json", **more}
+            response = client.post(path, data=encode_push(session_started()), headers=headers)
+            assert response.status_code == 401
+            assert "in Authorization" in response.get_json()["error"]
+            assert "WWW-Authenticate" in response.headers
+    assert (count(store.url), letters(store)) == (0, [])
+
+
 def test_while_the_database_is_down_a_post_gets_503_and_when_to_try_again(
     fake_publisher: FakePublisher, issuer: Issuer
 ) -> None:
@@ -416,12 +434,11 @@ def test_a_body_that_breaks_off_is_answered_in_our_form(store: Store, issuer: Is
 
 def test_a_process_checks_the_token_before_it_reads_the_body(store: Store, issuer: Issuer) -> None:
     with function_process.run("ingest", issuer.environment(store.url)) as function:
-        with socket.create_connection((HOST, function.port), timeout=10) as connection:
-            connection.sendall(
-                b"POST /events HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
-                b"Content-Length: 1000\r\n\r\n"
-            )
-            assert connection.recv(1_000).startswith(b"HTTP/1.1 401 ")
+        for path, more in ((b"/events", b""), (b"/", b"X-Serverless-Authorization: Bearer x\r\n")):
+            with socket.create_connection((HOST, function.port), timeout=10) as connection:
+                head = b"POST %b HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+                connection.sendall(head % path + more + b"Content-Length: 1000\r\n\r\n")
+                assert connection.recv(1_000).startswith(b"HTTP/1.1 401 ")
         send = functools.partial(http_client.fetch, function.port, "POST", "/events")
         headers = http_client.headers(token())
         for body in (b"x" * (20 * MIB), b"x" * (33 * MIB)):

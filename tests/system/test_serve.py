@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pytest
 
 from progress.adapters.postgres import database
 from progress.event_store import learner_posts
-from progress.local import readiness
+from progress.local import readiness, stack
 from progress.local.ports import HOST
 from progress.recovery import dumps
 from tests.query import test_auth
@@ -69,9 +70,14 @@ def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> N
             assert response.headers["Progress-Error"] == "1"
             assert response.status == (400 if headers else 401)
             assert json.loads(response.read())["error"]
-    # A push of Pub/Sub, which ingest takes at `/`, is not accepted from outside.
+    # A push of Pub/Sub, which ingest takes at `/`, is accepted neither from outside nor from here.
+    ingest = urlsplit(system.addresses["ingest_url"]).port or 0
+    transport = {"authorization": f"Bearer {stack.running(system.folder).key}"}
     for path in ("/", "/learners"):
-        assert system.post_to(path, b"{}", **kind, **poster)[0] in (404, 405)
+        assert system.post_to(path, b"{}", **kind, **transport)[0] in (404, 405)
+        for headers in ({}, learner, poster, {"authorization": "Bearer \xe9"}):
+            assert http_client.fetch(ingest, "POST", path, b"{}", headers)[0] == 403
+        assert http_client.fetch(ingest, "PUT", path, b"{}", transport)[0] == 405
 
 
 def test_what_a_learner_posts_is_kept_by_the_client_while_the_database_is_down(

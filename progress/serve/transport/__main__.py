@@ -20,7 +20,7 @@ from progress.local.ports import HOST
 from progress.serve.transport import broker as brokers
 from progress.serve.transport.broker import Broker, Sign
 from progress.serve.transport.http_api import HttpApi
-from progress.serve.transport.queue import Queue
+from progress.serve.transport.queue import Queue, Subscription
 from progress.settings import Settings
 
 _DRAIN_S = 5.0  # for the commands that wait when the system stops
@@ -32,7 +32,8 @@ async def serve(options: argparse.Namespace, current: Settings) -> None:
         raise SettingsError("the transport needs DATABASE_URL for its queue, and SERVE_KEY")
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    sign = _open_key(current) if options.grpc else None
+    show = functools.partial(_show_key, current.serve_key, options.ingest_url)
+    sign = _open_key(current) if options.grpc else show
     queue = await Queue.open(current.database_url)
     async with brokers.open_session() as session, asyncio.TaskGroup() as group:
         group.create_task(queue.keep())
@@ -61,7 +62,17 @@ def _open_key(current: Settings) -> Sign:
     from progress.local import data_folder, development_key  # takes 0.2 s and 8 MB
 
     key = data_folder.at(current.progress_data_dir).key
-    return functools.partial(development_key.push_token, key)
+
+    def sign(to: Subscription) -> str:
+        audience = to.audience or to.endpoint
+        return development_key.push_token(key, to.account, audience) if to.account else ""
+
+    return sign
+
+
+def _show_key(key: str, ingest_url: str, subscription: Subscription) -> str:
+    """Return the system's key for its own ingest, which takes no other pushes; "" for others."""
+    return key if subscription.endpoint.startswith(ingest_url) else ""
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ _OPERATION = b'"operation"'
 _COMMAND_DEADLINE_S = 600.0  # as the deadline of a push of Pub/Sub
 
 Published = tuple[bytes, dict[str, str], str]  # data, attributes, ordering key
-Sign = Callable[[str, str], str]  # returns the token of an account for an audience
+Sign = Callable[[Subscription], str]  # returns the token of the subscription's pushes, or ""
 
 
 class NotFound(LookupError):
@@ -59,7 +59,7 @@ class Broker:
         group: asyncio.TaskGroup,
         *,
         lanes: tuple[int, int],
-        sign: Sign | None,
+        sign: Sign,
     ) -> None:
         """Push so many wake-ups and operations at the same time, because each has sessions."""
         self._queue, self._session, self._group = queue, session, group
@@ -320,9 +320,8 @@ class Broker:
             total=subscription.deadline_s, sock_connect=_CONNECT_TIMEOUT_S
         )
         headers = {"User-Agent": "progress-transport", "Content-Type": "application/json"}
-        if subscription.account and self._sign:
-            audience = subscription.audience or subscription.endpoint
-            headers["Authorization"] = f"Bearer {self._sign(subscription.account, audience)}"
+        if token := self._sign(subscription):
+            headers["Authorization"] = f"Bearer {token}"
         for _ in range(2):
             try:
                 async with self._session.post(
