@@ -22,12 +22,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
+import functions_framework
 from flask import Request
 from functions_framework._http import gunicorn
 from gunicorn import util  # type: ignore[import-untyped] # no types
 from gunicorn.http.errors import (  # type: ignore[import-untyped] # no types
     LimitRequestHeaders,
     ParseException,
+    UnsupportedTransferCoding,
 )
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped] # no types
 from werkzeug.exceptions import ClientDisconnected
@@ -77,7 +79,13 @@ class HeadWorker(ThreadWorker):  # type: ignore[misc] # the base class has no ty
             act(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
-        """Ignore an offer of another protocol (RFC 9110, section 7.8); Flask refuses WebSockets."""
+        """Ignore an offer of another protocol (RFC 9110, section 7.8); Flask refuses WebSockets.
+
+        gunicorn would pass on a body in another coding as it came.
+        """
+        for name, value in req.headers:
+            if name == "TRANSFER-ENCODING" and value.lower() != "chunked":
+                raise UnsupportedTransferCoding(value)
         req.headers = [line for line in req.headers if line[0] != "UPGRADE"]
         return super().handle_request(req, conn)
 
@@ -162,6 +170,8 @@ def limit(timeout_s: float = TIMEOUT_S) -> None:
     A connection is closed if its head has not arrived completely after `timeout_s` seconds.
     """
     HeadWorker.timeout_s = timeout_s
+    # It reads the rest of a body into memory before it responds, and fails if the client leaves.
+    functions_framework.read_request = lambda response: response
     util.write_error = _write_error
     gunicorn.GunicornApplication = functools.partial(  # type: ignore[assignment,misc] # it is only called
         gunicorn.GunicornApplication, worker_class=HeadWorker, limit_request_line=_MAX_LINE_BYTES

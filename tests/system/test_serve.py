@@ -2,10 +2,13 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import random
 import signal
+import socket
+import struct
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +81,22 @@ def test_what_ingest_rejects_is_rejected_at_the_one_address(system: Served) -> N
         for headers in ({}, learner, poster, {"authorization": "Bearer \xe9"}):
             assert http_client.fetch(ingest, "POST", path, b"{}", headers)[0] == 403
         assert http_client.fetch(ingest, "PUT", path, b"{}", transport)[0] == 405
+
+
+def test_a_client_that_leaves_is_no_error(system: Served) -> None:
+    """Many requests may be in one connection, and a body may break off where nobody wants it."""
+    head = b"%b / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n"
+    requests = head % (b"GET", 0) * 200, head % (b"GET", 9), head % (b"PUT", 9), head % (b"POST", 9)
+    before = [line for line in system.lines() if '"ERROR"' in line]
+    for name in ("graphql_url", "ingest_url", "project_url"):
+        port = urlsplit(system.addresses[name]).port or 0
+        for request, resets in itertools.product(requests, (0, 1)):
+            with socket.create_connection((HOST, port), timeout=30) as connection:
+                how = struct.pack("ii", resets, 0)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
+                connection.sendall(request)
+            assert http_client.fetch(port, "GET", "/health")[0] == 200
+    assert [line for line in system.lines() if '"ERROR"' in line] == before
 
 
 def test_what_a_learner_posts_is_kept_by_the_client_while_the_database_is_down(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Store
 from tests.ingest.test_ingest import letters
-from tests.support import function_process
+from tests.support import api, function_process
 from tests.support.function_process import FunctionProcess
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -30,6 +30,12 @@ SMUGGLING: dict[str, tuple[bytes, bytes]] = {
     "a folded line": (b"X-A: b\r\n c\r\nContent-Length: 5", b"12345" + HIDDEN),
     "a zero byte": (b"X-A: a\0b\r\nContent-Length: 5", b"12345" + HIDDEN),
 }
+CODINGS = {
+    "two codings": b"Transfer-Encoding: gzip, chunked",
+    "two lines": b"Transfer-Encoding: Deflate\r\n" + CHUNKED,
+    "no coding": b"Transfer-Encoding: identity, chunked",
+    "an unknown coding": b"Transfer-Encoding: br ,chunked",
+}
 
 
 def statuses(port: int, path: bytes, headers: bytes, body: bytes) -> list[int]:
@@ -47,12 +53,29 @@ def test_ingest_rejects_ambiguous_framing(store: Store) -> None:
     with function_process.run("ingest", {"DATABASE_URL": store.url}) as running:
         for name, (headers, body) in SMUGGLING.items():
             assert statuses(running.port, b"/", headers, body) in ([400], [501]), name
+        for name, headers in CODINGS.items():
+            assert statuses(running.port, b"/", headers, EMPTY + HIDDEN) == [501], name
     assert letters(store) == []
 
 
 def test_query_rejects_ambiguous_framing(query_process: FunctionProcess) -> None:
     for name, (headers, body) in SMUGGLING.items():
-        assert statuses(query_process.port, b"/graphql", headers, body) == [400], name
+        assert statuses(query_process.port, b"/graphql", headers, body) in ([400], [501]), name
+    for name, headers in CODINGS.items():
+        assert statuses(query_process.port, b"/graphql", headers, EMPTY + HIDDEN) == [501], name
+
+
+def test_trailers_are_no_headers(store: Store, query_process: FunctionProcess) -> None:
+    head = b"Connection: close\r\nContent-Type: application/json\r\n" + CHUNKED
+    token = b"Authorization: " + api.headers()["authorization"].encode()
+    body = b'1b\r\n{"query": "{ __typename }"}\r\n0\r\n'
+    whole = body + b"\r\n"
+    assert statuses(query_process.port, b"/graphql", head + b"\r\n" + token, whole) == [200]
+    assert statuses(query_process.port, b"/graphql", head, body + token + b"\r\n\r\n") == [401]
+    with function_process.run("ingest", {"DATABASE_URL": store.url}) as running:
+        other = b"X-Serverless-Authorization: Bearer x"
+        assert statuses(running.port, b"/", head + b"\r\n" + other, whole) == [401]
+        assert statuses(running.port, b"/", head, body + other + b"\r\n\r\n") == [204]
 
 
 @pytest.mark.first_in_gate

@@ -16,7 +16,7 @@ from typing import Any
 
 import httptools
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn_worker import UvicornWorker
 
 from progress.query.http import protocol
@@ -57,6 +57,7 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
     sockets: ASGIApp
     _deadline: asyncio.TimerHandle | None = None  # None while no head is incomplete
     _head_bytes = 0  # size so far of the current head, trailers or chunk-size line
+    _running: RequestResponseCycle | None = None
     _is_upgraded = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -73,6 +74,13 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
         super().connection_lost(error)
         if self._deadline:
             self._deadline.cancel()
+        if self._running:  # uvicorn tells only the newest of several requests
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         if len(data) > _CHUNK_BYTES:
@@ -112,6 +120,17 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
         self.parser = _Parser(self)
         self.parser.feed_data(head + rest)
 
+    def on_headers_complete(self) -> None:
+        """Begin the request with the headers alone: uvicorn adds trailers to the same list."""
+        if self._has_unknown_coding():
+            raise httptools.HttpParserError  # uvicorn calls send_400_response
+        super().on_headers_complete()
+        self.scope["headers"] = [*self.headers]
+
+    def _has_unknown_coding(self) -> bool:
+        codings = [value for name, value in self.headers or () if name == b"transfer-encoding"]
+        return bool(codings) and b",".join(codings).lower() != b"chunked"
+
     def on_body(self, body: bytes) -> None:
         """Reset the count, because the application, not this class, limits the size of a body."""
         super().on_body(body)
@@ -135,8 +154,10 @@ class BoundedProtocol(StallLimit, HttpToolsProtocol):
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Respond to a malformed request."""
-        self._refuse(b"400 Bad Request", msg.encode())
+        """Respond to a malformed request, or to a body that is not only in chunks."""
+        is_unknown = self._has_unknown_coding()
+        status = b"501 Not Implemented" if is_unknown else b"400 Bad Request"
+        self._refuse(status, b"expected no coding but chunked" if is_unknown else msg.encode())
         self.transport.close()
 
     def _refuse(self, status: bytes, why: bytes) -> None:
