@@ -314,7 +314,7 @@ export class Progress {
       this.#stop.signal.onabort = resolve; // a pass that waits holds the lock
     };
     try {
-      const bearer = await Promise.race([this.#options.token(fresh), new Promise<any>(end)]);
+      const bearer = await Promise.race([new Promise<any>(end), this.#options.token(fresh)]);
       // If the client was closed meanwhile, the token may be that of whoever signed in next.
       if (this.#stop.signal.aborted || !bearer) throw "none";
       [this.#bearer, this.#sub] = [bearer, readSub(bearer)];

@@ -3,10 +3,20 @@
 
 import { Progress } from "learner-progress";
 
-const { setTimeout } = globalThis;
+const BEGIN = Date.parse("2026-11-27T09:00:00Z"); // on the device
 const PAGE = { status: 403, text: "<html>Blocked</html>" };
 const OURS = { "progress-error": "1" };
-const seen = { events: 0, posts: 0, taken: 0 };
+const seen = { events: 0, posts: 0, taken: 0, timers: 0 };
+const listeners = {};
+const timers = new Map();
+const passed = () => new Promise(setImmediate); // a pass has ended, or waits for a token that does not come
+let now = 0;
+
+Date.now = () => BEGIN + Math.floor(now);
+performance.now = () => (now += 0.01);
+globalThis.addEventListener = (name, listener) => void (listeners[name] = listener);
+globalThis.setTimeout = (run, ms) => (timers.set(++seen.timers, { run, at: now + ms }), seen.timers);
+globalThis.clearTimeout = (id) => timers.delete(id);
 
 // A generator of numbers from 0 to 1 (mulberry32), so that a schedule follows from its seed.
 function generator(seed) {
@@ -19,36 +29,43 @@ function generator(seed) {
 }
 
 async function run(seed) {
-  const random = generator(seed);
+  const random = (Math.random = generator(seed));
   const pick = (...values) => values[Math.floor(random() * values.length)];
   const chance = (part) => random() < part;
   const faults = [];
   const named = chance(0.7); // whether the app names its learner
+  const keeps = chance(0.1); // whether the storage removes nothing
   const readable = chance(0.7); // whether the tokens can be read
   // What is on the disk. An app that names no learner has a storage for each, as the README asks.
   const disks = { ann: new Map(), ben: new Map() };
   if (named) disks.ben = disks.ann;
-  const authors = new Map(); // whose each event is, if it was on disk once
+  const authors = new Map(); // whose each sound event is, if it was on disk once
   const server = new Map(); // what it recorded, and for whom
-  let [wall, tick, learner, sick, full, wasFull] = [Date.parse("2026-11-27T09:00:00Z"), 0, "ann", true, 0, false];
+  let [wall, learner, sick, full, wasFull] = [BEGIN, "ann", true, 0, false];
   let [program, who] = [undefined, ""]; // the client, and whose answers it gets
-  let posted = new Map(); // in this pass
+  let [posted, busy] = [new Map(), false]; // in this pass: how often, and whether the first text cannot be read
+  let notBefore = 0; // the server has asked the client to wait until then
+  let lock = Promise.resolve();
 
   const open = (stored) => ({
-    async load() {
-      if (sick && chance(0.1)) throw new Error("the disk was read and failed");
-      return [...stored.values()];
+    lock(flush) {
+      const pass = () => (([posted, busy] = [new Map(), chance(0.4)]), flush());
+      return (lock = lock.then(pass, pass));
     },
-    async save(texts) {
+    load() {
+      if (sick && chance(0.1)) throw new Error("the disk was read and failed");
+      return [...stored.values()].map((text, place) => (sick && busy && !place ? new Error("busy") : text));
+    },
+    save(texts) {
       if (sick && chance(full)) {
         wasFull = true; // times that were sent may not be on disk
         throw new Error("the disk is full");
       }
       for (const id in texts) stored.set(id, texts[id]);
     },
-    async remove(ids) {
+    remove(ids) {
       if (sick && chance(0.1)) throw new Error("the disk failed to remove");
-      if (sick && chance(0.05)) return;
+      if (keeps || (sick && chance(0.05))) return;
       for (const id of ids) stored.delete(id);
     },
   });
@@ -57,6 +74,7 @@ async function run(seed) {
 
   const answer = (bearer, events) => {
     seen.posts++;
+    if (now < notBefore) faults.push("a post came before Retry-After ended");
     for (const { event_id: id } of events) {
       posted.set(id, (posted.get(id) ?? 0) + 1);
       if (posted.get(id) > 2) faults.push(`${id} was posted ${posted.get(id)} times in a pass`);
@@ -66,8 +84,11 @@ async function run(seed) {
     if (kind < 0.3) {
       const own = { status: 400, text: '{"error": "expected JSON - at byte 7"}', headers: OURS };
       const none = { status: 202, text: '{"accepted": 0, "refused": []}' };
-      const statuses = [302, 401, 404, 408, 413, 429, 503].map((status) => ({ status }));
-      return pick(PAGE, none, events.length > 1 ? own : PAGE, ...statuses);
+      const statuses = [302, 401, 401, 404, 408, 413, 429, 503].map((status) => ({ status }));
+      const answers = [PAGE, none, events.length > 1 ? own : PAGE, ...statuses];
+      if (chance(0.9)) return pick(...answers);
+      notBefore = now + 600_000;
+      return { status: 429, headers: { "retry-after": "600" } };
     }
     const refused = [];
     for (const [index, { event_id: id, data, occurred_at: at }] of events.entries()) {
@@ -83,50 +104,68 @@ async function run(seed) {
     if (sick && chance(0.1)) throw new TypeError("the answer was lost");
     return { status: 202, text: JSON.stringify({ accepted: events.length - refused.length, refused }) };
   };
+  const respond = ({ status = 200, text = "", headers }) => ({ status, headers: new Headers(headers), text: () => text });
   globalThis.fetch = async (url, { headers, body }) => {
-    tick += random() * 50;
+    now += random() * 50;
     if (!body) {
       if (sick && chance(0.1)) throw new TypeError("Failed to fetch");
-      return new Response(JSON.stringify({ now: new Date(wall + tick).toISOString() }));
+      return respond({ text: JSON.stringify({ now: new Date(wall + now).toISOString() }) });
     }
-    const { status, text = "", headers: sent } = answer(headers.authorization.slice(7), JSON.parse(body));
-    return new Response(text, { status, headers: sent });
+    return respond(answer(headers.authorization.slice(7), JSON.parse(body)));
   };
 
   const start = () => {
     who = learner;
+    notBefore = 0;
+    timers.clear();
     const token = async () => {
       const asked = sign(learner);
       if (sick && chance(0.05)) throw new Error("the issuer is down");
-      if (sick && chance(0.1)) change();
+      if (sick && chance(0.2)) change();
+      if (sick && chance(0.05)) return new Promise(() => {});
       return sick && chance(0.5) ? sign(learner) : asked;
     };
-    const options = { url: "https://api.example", token, storage: open(disks[who]), delayMs: Infinity };
+    const options = { url: "https://api.example", token, storage: open(disks[who]) };
     return new Progress(named ? { ...options, learner: who } : options);
   };
-  // Somebody else signs in. An app that does not name its learner, or whose tokens cannot be read, closes the client.
+  // Somebody else signs in. An app that does not name its learner, or whose tokens cannot be read, makes a new client.
   const change = () => {
-    if (!named || !readable || chance(0.5)) program.close();
     learner = pick("ann", "ben");
+    if (!named || !readable || chance(0.5)) restart();
+  };
+  const restart = () => {
+    program.close();
+    program = start();
+  };
+  const wait = async () => {
+    const [next] = [...timers].sort(([, one], [, other]) => one.at - other.at);
+    if (!next) return;
+    timers.delete(next[0]);
+    now = Math.max(now, next[1].at);
+    next[1].run();
+    await passed();
   };
 
   program = start();
   for (let step = 0; step < 30; step++) {
     full = chance(0.1) ? 0.5 : full && pick(0, full);
-    const action = pick("review", "review", "review", "flush", "flush", "restart", "clock", "damage", "retry");
+    const action = pick("review", "review", "review", "flush", "wait", "wait", "restart", "clock", "damage", "retry");
     if (action === "review") {
       const item = chance(0.05) ? "bad" : `item-${step}`;
       const id = await program.reviewed({ itemId: item, rating: 3, intervalDays: 1 });
       seen.events++;
-      if (disks[who].has(id)) authors.set(id, who);
+      if (item !== "bad" && disks[who].has(id)) authors.set(id, who);
     } else if (action === "flush") {
-      posted = new Map();
-      await program.flush().catch(() => {});
-      if (chance(0.3)) program = start();
-    } else if (action === "restart") {
+      program.flush().catch(() => {});
+      await passed();
+      if (chance(0.3)) {
+        lock = Promise.resolve(); // of a program that was killed
+        program = start();
+      }
+    } else if (action === "wait") await wait();
+    else if (action === "restart") {
       change();
-      program.close();
-      program = start();
+      restart();
     } else if (action === "clock") wall += pick(random(), -2, 2) * 3_600_000;
     else if (action === "damage") disks.ann.set("damaged", pick("{", "null", '{"event": {}}', "[1]"));
     else {
@@ -134,22 +173,17 @@ async function run(seed) {
       if (refused) await program.retry(refused.event.event_id).catch(() => {});
     }
   }
-  // Everything is well again; each learner comes back.
-  sick = false;
-  full = 0;
+  // Everything is well again. The program sends by itself; then each learner comes back.
+  [sick, full, learner] = [false, 0, who];
+  if (chance(0.3)) listeners.online();
+  for (let n = 0; n < 12; n++) await wait();
+  for (const [id, author] of authors) if (author === who && !server.has(id)) faults.push(`${id} is stuck`);
   for (learner of ["ann", "ben"]) {
-    program = start();
-    for (let n = 0; n < 12 && (await program.waiting()); n++) {
-      tick += 300_000;
-      posted = new Map();
-      await program.flush();
-    }
+    restart();
+    for (let n = 0; n < 12 && (await program.waiting()); n++) await wait();
     if (await program.waiting()) faults.push(`${await program.waiting()} events of ${learner} still wait`);
   }
-  const kept = [...disks.ann.values(), ...disks.ben.values()].filter((text) => text.includes('"reason"'));
-  const refused = new Set(kept.map((text) => JSON.parse(text).event.event_id));
   for (const [id, author] of authors) {
-    if (refused.has(id)) continue;
     if (!server.has(id)) faults.push(`${id} of ${author} was lost`);
     else if (server.get(id)[0] !== author) faults.push(`${id} of ${author} was recorded for ${server.get(id)[0]}`);
   }
@@ -158,9 +192,6 @@ async function run(seed) {
 
 const [first, last] = process.argv.slice(2).map(Number);
 const found = {};
-let now = 0;
-performance.now = () => (now += 0.01);
-globalThis.setTimeout = () => setTimeout(() => {}, 0);
 for (let seed = first; seed <= last; seed++) {
   const faults = await run(seed);
   if (faults.length) found[seed] = faults;
