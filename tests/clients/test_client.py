@@ -50,16 +50,16 @@ _RUNS = [
     ("", "progress.refused()", _FIRST),
     ("", "progress.flush()", _NEITHER),
 ]
-_LOAD = """const { Progress, asyncStorage, fileStorage, indexedDBStorage } = require("learner-progress");
-console.log(typeof require("learner-progress/package.json"), typeof Progress);
+_LOAD = """const client = require("learner-progress");
+console.log(typeof require("learner-progress/package.json"), typeof client.Progress);
 delete globalThis.navigator; // as in Node 20
-const storage = indexedDBStorage("answers");
+const storage = client.indexedDBStorage("answers");
 storage.load().then(() => console.log("loads"), () => console.log("rejects"));
 const id = "00000000-0000-4000-8000-000000000001";
 require("node:fs").mkdirSync(`outbox/${id}.json`, { recursive: true });
 const getAllKeys = async () => [`learner-progress:${id}`];
 const store = { getAllKeys, getItem: () => Promise.reject(new Error("busy")) };
-for (const unread of [fileStorage("outbox"), asyncStorage(store)])
+for (const unread of [client.fileStorage("outbox"), client.asyncStorage(store)])
   unread.load().then(([text]) => console.log(text instanceof Error));
 """
 # What the code of the README takes from its app.

@@ -54,13 +54,6 @@ def own(*identity: str) -> str:
     return str(uuid5(uuid5(NAMESPACE_OID, "learner"), array))
 
 
-def assert_ours(response: Response) -> None:
-    """The client can tell this answer from a proxy's."""
-    assert isinstance(api.read(response)["error"], str)
-    assert response.headers["progress-error"] == "1"
-    assert response.headers["content-type"].startswith(JSON)
-
-
 class World:
     """The API of learners, and a Pub/Sub whose messages are recorded at once."""
 
@@ -83,7 +76,7 @@ class World:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         response = self.api.request("POST", "/events", data, api.headers(user, roles) | headers)
         if response.status_code > 299:
-            assert_ours(response)
+            http_client.assert_ours(response.body, response.headers)
         return response
 
     def post(self, *entries: object, user: str = "ann") -> list[tuple[int, str]]:
@@ -426,7 +419,7 @@ def test_a_slow_body_and_a_defect_are_answered_in_our_form(
     with monkeypatch.context() as patch:
         patch.setattr(protocol, "_BODY_TIMEOUT_S", 0.05)
         response = world.api.run(send_half())
-    assert_ours(response)
+    http_client.assert_ours(response.body, response.headers)
     assert response.status_code == 408
     monkeypatch.setattr(learner_posts, "check", None)
     assert world.send([entry()]).status_code == 500
@@ -473,7 +466,7 @@ def test_any_role_but_publisher_posts_about_oneself(world: World) -> None:
     for method in ("GET", "PUT", "HEAD"):
         response = world.api.request(method, "/events", b"", api.headers())
         assert (response.status_code, response.headers["allow"]) == (405, "OPTIONS, POST")
-        assert_ours(response)
+        http_client.assert_ours(response.body, response.headers)
 
 
 def test_a_post_leaves_no_access_trace(world: World) -> None:

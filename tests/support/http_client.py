@@ -37,6 +37,13 @@ def fetch_json(
     return status, json.loads(content)
 
 
+def assert_ours(body: Any, headers: Any) -> None:
+    """Require an answer that a client can tell from a proxy's."""
+    assert isinstance(json.loads(body)["error"], str)
+    assert headers["Progress-Error"] == "1"
+    assert headers["Content-Type"].startswith("application/json")
+
+
 def push(
     port: int, body: bytes, *, path: str = "/", token: str = "", seconds: float = 30
 ) -> int | None:
