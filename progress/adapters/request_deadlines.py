@@ -199,10 +199,6 @@ class Arrival:
         self.connection = connection
         self.is_refused = False
 
-    @property
-    def is_late(self) -> bool:
-        return self.deadline <= time.monotonic()
-
     def stop(self) -> None:
         """Shut down the receiving side, so that the thread that reads the body goes on."""
         with contextlib.suppress(OSError):  # the client may have closed the socket
@@ -272,7 +268,7 @@ class BodyDeadline:
     def _stop_late(self) -> None:
         """Stop receiving the overdue bodies, and the slow bodies beyond the limits."""
         now = time.monotonic()
-        for arrival in [each for each in self._arriving if each.is_late]:
+        for arrival in [each for each in self._arriving if each.deadline <= now]:
             self._stop(arrival)
         slow = [each for each in self._arriving if each.began + _SLOW_S <= now]
         while (is_many := len(slow) > _MOST_SLOW) or (

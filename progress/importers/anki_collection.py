@@ -51,6 +51,7 @@ _LONGEST_FIELD = 100_000  # characters; a longer field is no word
 _LONGEST_TEXT = 4_000  # characters; longer numbers of characters would make html.unescape fail
 _DEEPEST_CLOZE = 8  # Anki's limit for clozes in clozes
 _MAX_ROWS = 5_000_000  # of each table
+_Templates = list[tuple[int, str, int]]  # the number, from 0, the name, and 1 if it makes clozes
 _LATEST_MS = (LATEST - EPOCH) // timedelta(milliseconds=1)
 
 # Each pattern takes linear time. For this reason, what is not closed ends with the field, a tag has
@@ -241,16 +242,11 @@ def _read_cards(connection: sqlite3.Connection) -> list[Card]:
     return [card for card in cards if card.word]
 
 
-def _read_note_types(
-    connection: sqlite3.Connection,
-) -> dict[int, tuple[int, list[tuple[int, str, int]]]]:
-    """Return the number of the field that names the notes of each type in Anki, and its templates.
-
-    A template has a number, a name, and 1 if it makes clozes. Numbers begin with 0.
-    """
+def _read_note_types(connection: sqlite3.Connection) -> dict[int, tuple[int, _Templates]]:
+    """Return the number of the field by which notes of each type are sorted, and its templates."""
     (has_templates,) = connection.execute(_sql("has templates")).fetchone()
     block = "templates" if has_templates else "former templates"
-    note_types: dict[int, tuple[int, list[tuple[int, str, int]]]] = {}
+    note_types: dict[int, tuple[int, _Templates]] = {}
     for row in _read_rows(connection, block, (int, int, str, int, int)):
         note_type, number, name, is_cloze, sort_field = row
         text = _shorten(_join(_CONTROL.sub(" ", name)), _LONGEST_KIND - len(" 9999"))
@@ -268,7 +264,7 @@ def _parse_sort_field(config: bytes) -> int:
     return low if low < 0x80 else low - 0x80 + (high << 7)
 
 
-def _find_kind(templates: list[tuple[int, str, int]], number: int) -> str | None:
+def _find_kind(templates: _Templates, number: int) -> str | None:
     """Return the name of the card's template or cloze, if it tells the cards of a note apart."""
     for place, name, is_cloze in templates:
         if is_cloze:

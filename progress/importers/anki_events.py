@@ -259,9 +259,10 @@ def change_cards(
     `recorded` are the latest choices by card. An import never undoes the choice of another, nor a
     later one of its own: the file may be an old one. Anki stores a card's time in seconds.
     """
-    times: dict[str, list[datetime]] = {}
+    user = learner.user_id
+    times = defaultdict[str, list[datetime]](list)
     for answer in answers:
-        times.setdefault(answer.card_id, []).append(answer.at)
+        times[answer.card_id].append(answer.at)
     latest = defaultdict(lambda: RecordedChoice(False, EARLIEST, True), recorded)
     made: dict[str, Envelope] = {}  # by id: two moves may be followed by one answer
 
@@ -271,20 +272,18 @@ def change_cards(
 
     def choose(card: str, at: datetime, *, is_set_aside: bool) -> None:
         kind = events.ItemSetAside if is_set_aside else events.ItemResumed
-        add(kind(user_id=learner.user_id, item_id=card), at)
+        add(kind(user_id=user, item_id=card), at)
         if at > latest[card].at:
             latest[card] = RecordedChoice(is_set_aside, at, True)
 
     for move in moves:
         card, days, before = move.card_id, move.interval_days, latest[move.card_id]
-        add(
-            events.ReviewProcessed(user_id=learner.user_id, item_id=card, new_interval=days),
-            move.at,
-        )
+        moved = events.ReviewProcessed(user_id=user, item_id=card, new_interval=days)
+        add(moved, move.at)
         if move.is_forgotten and (before.is_own or not before.is_set_aside):
             choose(card, move.at + timedelta(microseconds=1), is_set_aside=True)
-            answered = times.get(card, [])
-            for at in answered[bisect.bisect_right(answered, move.at) :][:1]:
+            later = bisect.bisect_right(times[card], move.at)
+            for at in times[card][later : later + 1]:
                 choose(card, at, is_set_aside=False)
     for state in states:
         before = latest[state.card_id]

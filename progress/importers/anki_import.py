@@ -224,9 +224,7 @@ def _find_cards(answers: Iterable[Answer]) -> list[Card]:
 def find_zone(connection: Connection, user_id: str) -> str | None:
     """Return the latest recorded time zone of the learner, in which the days of cards count."""
     rows = _read(connection, "preference events", Learner(user_id))
-    preferences = [Preference(*row) for row in rows]
-    ordered = sorted(preferences, key=lambda each: (each.at, each.event_id))
-    return next((each.timezone for each in reversed(ordered) if each.timezone), None)
+    return next((zone for _, _, zone, _ in reversed(rows) if zone), None)
 
 
 def find_machine_zone() -> str | None:

@@ -169,7 +169,7 @@ class Admission:
             except _BROKEN as error:
                 if arrival is not None and arrival.is_refused:
                     return 429
-                is_late = arrival is not None and arrival.is_late
+                is_late = arrival is not None and arrival.deadline <= time.monotonic()
                 return 400 if isinstance(error, ParseException) and not is_late else 408
         return body
 

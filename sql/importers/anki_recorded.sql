@@ -39,10 +39,11 @@ WHERE e.stream_id = :stream_id AND e.event_type IN ('ItemSetAside', 'ItemResumed
 ORDER BY e.event_data ->> 'item_id', e.occurred_at DESC, e.event_id DESC;
 
 -- preference events --
--- The times, ids and values of the learner's preference events.
+-- The times, ids and values of the learner's preference events, oldest first.
 SELECT e.occurred_at, e.event_id, e.event_data ->> 'timezone', CAST(e.event_data ->> 'day_start_hour' AS integer)
 FROM event_store.events e
-WHERE e.stream_id = :stream_id AND e.event_type IN ('UserCreated', 'UserPreferencesChanged');
+WHERE e.stream_id = :stream_id AND e.event_type IN ('UserCreated', 'UserPreferencesChanged')
+ORDER BY e.occurred_at, e.event_id;
 
 -- answers --
 -- The learner's answers and reviews, whoever sent them.
