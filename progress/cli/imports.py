@@ -101,12 +101,7 @@ Catalogue = Annotated[
         "items of new cards get the cards' numbers as ids. Without it, they are the learner's own.",
     ),
 ]
-First = Annotated[
-    bool,
-    typer.Option(
-        "--first", help="Without a database: say that the log has nothing of the learner."
-    ),
-]
+First = Annotated[bool, typer.Option("--first", help="Without a database: the learner is new.")]
 
 
 @import_group.command("reviews", help="Publish a learner's review log of any app: a CSV file.")
@@ -132,9 +127,8 @@ def anki(
     console = Console(stderr=as_json)
     with publishing.explain_interrupt() as publication:
         learner = anki_events.Learner(user, zone, day_start)
-        record = anki_import.read(
-            file, learner, language, in_catalogue=in_catalogue, zone=_find_zone(user)
-        )
+        known = _find_zone(user)
+        record = anki_import.read(file, learner, language, in_catalogue=in_catalogue, zone=known)
         record, report = _publish(console, record, publication, is_first=is_first)
     if as_json:
         terminal.print_json(report)

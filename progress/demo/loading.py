@@ -183,8 +183,7 @@ def cards(answers: Iterable[Answer]) -> list[str]:
 
 def item_messages(items: dict[str, Word]) -> Iterator[Message]:
     """Return the items as `ItemPublished` events with deterministic ids."""
-    published = (_publish_event(*item) for item in items.items())
-    return anki_import.pack(events.VOCABULARY, published)
+    return anki_import.pack(events.VOCABULARY, (_publish_event(*item) for item in items.items()))
 
 
 def _publish_event(item_id: str, word: Word) -> dict[str, object]:

@@ -91,10 +91,10 @@ def own_id(learner: str, id_: str) -> str:
     return str(uuid5(_NAMESPACE, msgspec.json.encode([learner, id_]).decode()))
 
 
-def client_id(text: str) -> str:
-    """Return the UUID that a client sends for an id of its own: a UUID as it is."""
+def posted_id(learner: str, text: str) -> str:
+    """Return the id of the event that a client posts under an id of its own: a UUID, or a text."""
     is_uuid = envelope.to_uuid(text) == text
-    return text.lower() if is_uuid else str(uuid5(_NAMESPACE, text))
+    return own_id(learner, text.lower() if is_uuid else str(uuid5(_NAMESPACE, text)))
 
 
 def _encode(event: ParsedEvent, learner: str, now: datetime) -> tuple[bytes, str]:

@@ -42,7 +42,6 @@ _NEW = 0  # the type of a card that was never answered, or is forgotten
 _LEARNING = 1  # the queue of cards that are due at a time of today, not on a day
 _MANUAL = 4  # the type of a change without an answer
 _LATEST_DAY = 1_000_000_000  # Anki takes a larger number for a time
-_MOST_MINUTES = 24 * 60
 _FILTERED = 3  # the type of an answer in a filtered deck; factor 0 if it changes no schedule
 _LONGEST_INTERVAL = 36_500  # days
 _LONGEST_WORD = 100  # characters
@@ -124,11 +123,11 @@ def read(file: Path, zone: str = "UTC") -> Collection:
                 )
             hour = _read_day_start(connection, version)
             first_day = functools.cache(lambda: _read_first_day(connection, version, zone))
-            moves, unmoved, states = _read_states(
-                connection,
-                answers,
-                lambda at: (local_days.find_day(at, zone, hour) - first_day()).days,
-            )
+
+            def number_day(at: datetime) -> int:
+                return (local_days.find_day(at, zone, hour) - first_day()).days
+
+            moves, unmoved, states = _read_states(connection, answers, number_day)
             return Collection(
                 answers=answers,
                 cards=_read_cards(connection),
@@ -325,7 +324,7 @@ def _read_first_day(connection: sqlite3.Connection, version: int, zone: str) -> 
     row = connection.execute(_sql("created")).fetchone()
     created = _convert_ms(row[0] * 1_000)
     minutes = _read_setting(connection, version, "creationOffset")  # west of UTC
-    if minutes is not None and abs(minutes) < _MOST_MINUTES:
+    if minutes is not None and abs(minutes) * 60 < _DAY_S:
         return created.astimezone(timezone(timedelta(minutes=-minutes))).date()
     return created.astimezone(ZoneInfo(zone)).date()
 

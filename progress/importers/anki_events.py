@@ -221,13 +221,8 @@ def _review(learner: Learner, answer: Answer, session_id: str) -> Envelope:
     )
     envelope = _envelope(learner, review, answer.at, session_id)
     if answer.sent_id:
-        envelope["event_id"] = find_id(learner, answer.sent_id)
+        envelope["event_id"] = learner_posts.posted_id(learner.user_id, answer.sent_id)
     return envelope
-
-
-def find_id(learner: Learner, sent_id: str) -> str:
-    """Return the id of the event that a device of the learner posts under this id."""
-    return learner_posts.own_id(learner.user_id, learner_posts.client_id(sent_id))
 
 
 def convert_to_former(review: Envelope) -> list[Envelope]:

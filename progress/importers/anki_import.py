@@ -136,24 +136,21 @@ def read(
         words = find_levels(cards, language, word_lists.read()) if cards else {}
         return Record(learner, answers, cards, [], words, language, left_out=left_out)
     zone = learner.timezone or zone or find_machine_zone()
-    collection = anki_collection.read(file, zone or "UTC")
+    collection = msgspec.structs.asdict(anki_collection.read(file, zone or "UTC"))
+    day_start = collection.pop("day_start_hour")
     hour = learner.day_start_hour
     completed = msgspec.structs.replace(
         learner,
         timezone=zone,
-        day_start_hour=collection.day_start_hour if hour is None else hour,
+        day_start_hour=day_start if hour is None else hour,
         defaults=("timezone",) * (not learner.timezone) + ("day_start_hour",) * (hour is None),
     )
-    words = find_levels(collection.cards, language, word_lists.read()) if in_catalogue else {}
+    words = find_levels(collection["cards"], language, word_lists.read()) if in_catalogue else {}
     return Record(
         completed,
-        collection.answers,
-        collection.cards,
-        collection.states,
-        words,
-        language,
-        collection.moves,
-        collection.left_out,
+        **collection,
+        words=words,
+        language=language,
         is_collection=True,
         in_catalogue=in_catalogue,
     )
@@ -310,8 +307,8 @@ def _find_recorded(connection: Connection, record: Record) -> Callable[[Answer],
     }
 
     def is_recorded(answer: Answer) -> bool:
-        is_sent = answer.sent_id and anki_events.find_id(learner, answer.sent_id) in ids
-        return bool(is_sent) or (answer.card_id, (answer.at - EARLIEST) // unit) in found
+        sent = answer.sent_id and learner_posts.posted_id(learner.user_id, answer.sent_id)
+        return sent in ids or (answer.card_id, (answer.at - EARLIEST) // unit) in found
 
     return is_recorded
 

@@ -23,7 +23,7 @@ from progress.event_store import envelope
 from progress.event_store.envelope import Message, ParsedEvent
 from progress.importers import anki_collection, anki_events, anki_import, anki_log
 from tests.support import anki_files, cli
-from tests.support.anki_files import CHANGED_S, Entry, OtherCard
+from tests.support.anki_files import Entry, OtherCard
 from tests.support.fake_publisher import FakePublisher
 
 NOTES = {
@@ -35,7 +35,6 @@ NOTES = {
     6: "<img src='word.png'>",
 }
 START_MS = 1_711_000_000_000
-BURIED = {1: -2, 2: -1, 3: -3, 4: 0}  # the queues of cards, of which one is suspended
 LEARNER = anki_events.Learner("anna")
 
 entries = st.lists(
@@ -128,18 +127,6 @@ def test_an_item_without_a_kind_keeps_the_event_of_an_earlier_version(tmp_path: 
     file = anki_files.make_collection(tmp_path / "a.anki2", {1: "Haus"}, [Entry(START_MS, 1)])
     (event,) = published(file)
     assert event["event_id"] == "1bfb9765-ce71-5917-9461-2dfa83d881a0"
-
-
-def test_suspended_and_deleted_cards_are_set_aside_at_their_time(tmp_path: Path) -> None:
-    rows = [Entry(START_MS + n, card) for n, card in enumerate([1, 99, 99, 2])]
-    others = [OtherCard(n, n + 1, changed_s=CHANGED_S, queue=queue) for n, queue in BURIED.items()]
-    file = anki_files.make_collection(tmp_path / "a.anki2", NOTES, rows, others=others)
-    *_, message = anki_import.read(file, LEARNER).messages()
-    assert {event["event_type"] for event in message.events} == {"ItemSetAside"}
-    assert {event["data"]["item_id"]: event["occurred_at"] for event in message.events} == {
-        "2": datetime.fromtimestamp(CHANGED_S, UTC),
-        "99": datetime.fromtimestamp(START_MS / 1_000, UTC) + timedelta(milliseconds=2),
-    }
 
 
 def test_a_word_in_the_english_lists_gets_a_level_and_a_word_in_kana_gets_only_a_language(

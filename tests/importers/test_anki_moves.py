@@ -128,6 +128,10 @@ def test_moved_cards_are_due_when_anki_says(
     file = write(tmp_path, schema)
     new = anki_import.select_new(connection, anki_import.read(file, LEARNER))
     assert record(connection, new) == {"appended"}
+    events = [event for message in new for event in message.events]
+    aside = {e["data"]["item_id"]: e["occurred_at"] for e in events if "Aside" in e["event_type"]}
+    last = NOW - timedelta(days=9) + timedelta(milliseconds=40)
+    assert (aside["23"], aside["40"]) == (NOW, last), "suspended, deleted"
     Projector(connection).catch_up_all()
     shown, due_today = ask(store)
     due = {item: node["dueOn"] for item, node in shown.items() if not node["setAside"]}

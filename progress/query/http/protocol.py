@@ -360,10 +360,8 @@ _EVERY_PORT = {
 }
 _DEFAULT_PORTS, _MAX_PORT = {"http": "80", "https": "443"}, 65_535
 _METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST")
-_EXPOSED = (
-    b"access-control-expose-headers",
-    b"ETag, Progress-Error, Retry-After, WWW-Authenticate",
-)
+_READABLE = b"ETag, Progress-Error, Retry-After, WWW-Authenticate"
+_EXPOSED = (b"access-control-expose-headers", _READABLE)
 _MAX_AGE = (b"access-control-max-age", b"7200")
 _VARY_ORIGIN = (b"vary", b"Origin")
 _VARY_PREFLIGHT = (b"vary", b"Access-Control-Request-Headers")
@@ -444,10 +442,7 @@ def _without_port(origin: bytes) -> bytes:
 
 
 def _is_origin(text: str) -> bool:
-    """Return whether a browser or a web view could send this origin.
-
-    It omits the default port, and writes the hosts of the web in lower case.
-    """
+    """Return whether a browser could send it: no default port, the web's hosts in lower case."""
     match = _ORIGIN.fullmatch(text)
     if match is None or int(match["port"] or 0) > _MAX_PORT:
         return False
