@@ -6,7 +6,7 @@ import { Progress } from "learner-progress";
 const BEGIN = Date.parse("2026-11-27T09:00:00Z"); // on the device
 const PAGE = { status: 403, text: "<html>Blocked</html>" };
 const OURS = { "progress-error": "1" };
-const seen = { events: 0, posts: 0, taken: 0, timers: 0 };
+const seen = { posts: 0, taken: 0, timers: 0 };
 const listeners = {};
 const timers = new Map();
 const passed = () => new Promise(setImmediate); // a pass has ended, or waits for a token that does not come
@@ -49,12 +49,15 @@ async function run(seed) {
 
   const open = (stored) => ({
     lock(flush) {
-      const pass = () => (([posted, busy] = [new Map(), chance(0.4)]), flush());
+      const pass = () => {
+        [posted, busy] = [new Map(), chance(0.3)];
+        return flush().finally(() => (busy = false));
+      };
       return (lock = lock.then(pass, pass));
     },
     load() {
       if (sick && chance(0.1)) throw new Error("the disk was read and failed");
-      return [...stored.values()].map((text, place) => (sick && busy && !place ? new Error("busy") : text));
+      return [...stored.values()].map((text, place) => (busy && !place ? new Error("busy") : text));
     },
     save(texts) {
       if (sick && chance(full)) {
@@ -81,12 +84,12 @@ async function run(seed) {
     }
     const kind = sick ? random() : 1;
     if (kind < 0.08) throw new TypeError("Failed to fetch");
-    if (kind < 0.3) {
-      const own = { status: 400, text: '{"error": "expected JSON - at byte 7"}', headers: OURS };
+    if (kind < 0.4) {
+      const verdict = { status: 400, text: '{"error": "expected JSON - at byte 7"}', headers: OURS };
+      const own = events.length > 1 ? verdict : PAGE;
       const none = { status: 202, text: '{"accepted": 0, "refused": []}' };
       const statuses = [302, 401, 401, 404, 408, 413, 429, 503].map((status) => ({ status }));
-      const answers = [PAGE, none, events.length > 1 ? own : PAGE, ...statuses];
-      if (chance(0.9)) return pick(...answers);
+      if (chance(0.8)) return pick(PAGE, none, own, own, own, ...statuses);
       notBefore = now + 600_000;
       return { status: 429, headers: { "retry-after": "600" } };
     }
@@ -104,14 +107,14 @@ async function run(seed) {
     if (sick && chance(0.1)) throw new TypeError("the answer was lost");
     return { status: 202, text: JSON.stringify({ accepted: events.length - refused.length, refused }) };
   };
-  const respond = ({ status = 200, text = "", headers }) => ({ status, headers: new Headers(headers), text: () => text });
+  const reply = ({ status = 200, text = "", headers }) => ({ status, headers: new Headers(headers), text: () => text });
   globalThis.fetch = async (url, { headers, body }) => {
     now += random() * 50;
     if (!body) {
       if (sick && chance(0.1)) throw new TypeError("Failed to fetch");
-      return respond({ text: JSON.stringify({ now: new Date(wall + now).toISOString() }) });
+      return reply({ text: JSON.stringify({ now: new Date(wall + now).toISOString() }) });
     }
-    return respond(answer(headers.authorization.slice(7), JSON.parse(body)));
+    return reply(answer(headers.authorization.slice(7), JSON.parse(body)));
   };
 
   const start = () => {
@@ -147,13 +150,12 @@ async function run(seed) {
   };
 
   program = start();
-  for (let step = 0; step < 30; step++) {
+  for (let step = 0; step < 40; step++) {
     full = chance(0.1) ? 0.5 : full && pick(0, full);
-    const action = pick("review", "review", "review", "flush", "wait", "wait", "restart", "clock", "damage", "retry");
+    const action = chance(0.4) ? "review" : pick("flush", "wait", "wait", "restart", "clock", "damage", "retry");
     if (action === "review") {
       const item = chance(0.05) ? "bad" : `item-${step}`;
       const id = await program.reviewed({ itemId: item, rating: 3, intervalDays: 1 });
-      seen.events++;
       if (item !== "bad" && disks[who].has(id)) authors.set(id, who);
     } else if (action === "flush") {
       program.flush().catch(() => {});
