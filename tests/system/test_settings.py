@@ -140,6 +140,20 @@ def test_a_database_url_is_parsed(url: str, expected: tuple[object, ...]) -> Non
     assert (at.user, at.password, at.host, at.port, at.database, at.sslmode) == expected
 
 
+def test_a_parameter_of_a_url_that_is_not_known_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    for parse, url, warning in (
+        (postgres_url.parse_url, "postgresql://h?user=u&sslmode=require", ""),
+        (postgres_url.parse_url, "postgresql://h?channel_binding=x", "channel_binding is ignored"),
+        (postgres_url.parse_url, "postgresql://h?sslrootcert=x", "is ignored: SSL_CERT_FILE"),
+        (redis_url.parse_url, "rediss://h?db=3&username=u&ssl_check_hostname=true", ""),
+        (redis_url.parse_url, "redis://h?ssl_check_hostname=true", "ssl_check_hostname is ignored"),
+        (redis_url.parse_url, "rediss://h?ssl_ca_certs=x", "is ignored: SSL_CERT_FILE"),
+    ):
+        caplog.clear()
+        parse(url)
+        assert (warning in caplog.text, len(caplog.messages)) == (True, bool(warning)), url
+
+
 @pytest.mark.parametrize("url", ["mysql://h/d", "h:5432", "postgresql://h:port/d", "/var/run"])
 def test_an_invalid_database_url_is_rejected(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):

@@ -47,7 +47,8 @@ def parse_url(url: str) -> Address:
         raise SettingsError(f"DATABASE_URL: {_EXPECTED}")
     query = dict(parse_qsl(parts.query))
     for unknown in query.keys() - {"host", "port", "user", "password", "sslmode"}:
-        log.warning("DATABASE_URL: the parameter %s is ignored", unknown)
+        hint = ": SSL_CERT_FILE names the authorities" if unknown == "sslrootcert" else ""
+        log.warning("DATABASE_URL: the parameter %s is ignored%s", unknown, hint)
     try:
         port = int(query.get("port") or parts.port or 5432)
     except ValueError:

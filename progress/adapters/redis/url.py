@@ -1,11 +1,16 @@
 """The address of Redis: `REDIS_URL`."""
 
+import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from progress.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+_OF_TLS = {"ssl_ca_data", "ssl_check_hostname"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ def parse_url(url: str) -> Address:
     """Parse `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=1`.
 
     `rediss://` accepts two parameters of redis-py: `ssl_ca_data` (CA certificates that replace the
-    system's) and `ssl_check_hostname`. Raise SettingsError if the URL is invalid.
+    system's) and `ssl_check_hostname`. Unknown parameters are ignored with a warning. Raise
+    SettingsError if the URL is invalid.
     """
     try:
         parts = urlsplit(url)
@@ -35,6 +41,10 @@ def parse_url(url: str) -> Address:
             "REDIS_URL: the port is not a number, or the password is not quoted as in a URL"
         ) from None
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    known = {"db", "username", "password", *(_OF_TLS if parts.scheme == "rediss" else ())}
+    for unknown in query.keys() - known:
+        hint = ": SSL_CERT_FILE names the authorities" if unknown == "ssl_ca_certs" else ""
+        log.warning("REDIS_URL: the parameter %s is ignored%s", unknown, hint)
     is_unix = parts.scheme == "unix"
     password = unquote(parts.password or "") or query.get("password")
     return Address(
