@@ -13,8 +13,10 @@ import typer
 
 from progress import settings
 from progress.adapters import startup
-from progress.adapters.postgres import table_locks
+from progress.adapters.postgres import logins, table_locks
 from progress.adapters.postgres.database import Connection, run
+from progress.adapters.postgres.roles import Login
+from progress.adapters.postgres.url import parse_url
 from progress.adapters.pubsub.undelivered import Undelivered
 from progress.adapters.storage.storage import Storage
 from progress.archive import erasure_ledger, manifests
@@ -179,6 +181,16 @@ def is_server() -> bool:
     """Return whether `progress serve` has run on the data folder."""
     state = data_folder().state()
     return state is not None and "database_url" not in state.addresses
+
+
+def all_logins() -> list[Login]:
+    """Return the logins of DATABASE_LOGINS, and those of `progress serve` if it has run here."""
+    current = settings.current()
+    own: list[Login] = []
+    if is_server() and current.database_url:
+        name = parse_url(current.database_url).database
+        own = logins.of_system(name, dumps=bool(current.dump_to))
+    return [*logins.parse(current.database_logins or ""), *own]
 
 
 def call_workers(operation_ids: Sequence[UUID], shards: Iterable[int] = ()) -> None:

@@ -18,7 +18,7 @@ from rich.table import Column, Table
 
 from progress import __version__, settings
 from progress.adapters import storage, terminal
-from progress.adapters.postgres import database, migrations, table_locks
+from progress.adapters.postgres import database, table_locks
 from progress.adapters.postgres.database import Connection
 from progress.adapters.pubsub import loopback
 from progress.adapters.terminal import Console
@@ -135,12 +135,8 @@ def _look_at_settings() -> tuple[str, list[Finding]]:
 def _look_at_versions() -> tuple[str, list[Finding]]:
     with _open() as connection:
         server = database.run(connection, "event_store/status", "server version")[0][0]
-        missing = migrations.find_missing(connection)
+        findings = checks.check_migrations(connection)
         has_models = schema.exists(connection, schema.schema_name())
-    findings = []
-    if missing:
-        listed = ", ".join(missing[:3]) + (" …" if missing[3:] else "")
-        findings.append(Finding(f"the database lacks {listed}", "run `progress migrate`"))
     if not has_models:
         found = f"the read models of this version, {schema.schema_name()}, do not exist"
         findings.append(Finding(found, "run `progress migrate`"))
@@ -149,7 +145,7 @@ def _look_at_versions() -> tuple[str, list[Finding]]:
 
 def _look_at_roles() -> tuple[str, list[Finding]]:
     with _open() as connection:
-        findings = checks.check_roles(connection)
+        findings = checks.check_roles(connection, connections.all_logins())
     return findings[0].found if findings else "as this version needs them", findings
 
 

@@ -32,7 +32,7 @@ def migrate() -> None:
         migrations.exclusive(connection),
         migrations.keep_refusal(connection, current.cloud_run_execution),
     ):
-        applied = migrations.apply(connection)
+        applied = migrations.apply(connection, logins=connections.all_logins())
         logins.apply(connection, database_logins)
         created = rebuild.ensure(connections.connect)
     for name in applied:

@@ -52,7 +52,8 @@ def check(
     erased = connections.erased_digests()
     with connections.open_to_read() as connection:
         report = checks.run(connection, erased, with_rows=with_rows)
-        findings = [*checks.check_roles(connection), *report.findings]
+        findings = checks.check_roles(connection, connections.all_logins())
+        findings += [*checks.check_migrations(connection), *report.findings]
     report = msgspec.structs.replace(report, findings=findings)
     if as_json:
         terminal.print_json(report)

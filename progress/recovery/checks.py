@@ -1,20 +1,22 @@
 """Checks that the log is complete and that the read models were made from it."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 
-from progress.adapters.postgres import database, roles
+from progress.adapters.postgres import database, migrations, roles
 from progress.adapters.postgres.database import Connection
+from progress.adapters.postgres.roles import Login
 from progress.adapters.postgres.statements import blocks, fill
 from progress.projections import definitions, schema
 from progress.recovery import ledger_erasures
 
 _RESTORE = "restore the log (docs/runbook.md, Restore the event store)"
 _REBUILD = "run `progress rebuild`"
+_MIGRATE = "run `progress migrate`"
 ERASE = "run `progress erasures apply`"
 _SHOWN_DIGESTS = 3
 _FILE = "recovery/checks"
@@ -72,16 +74,25 @@ def run(
         findings += _check_shards(shards, head)
         findings += _check_rows(connection) if with_rows else []
     else:
-        findings.append(Finding("there are no read models", "run `progress migrate`"))
+        findings.append(Finding("there are no read models", _MIGRATE))
     return CheckReport(events, head, recorded_at, shards, findings)
 
 
-def check_roles(connection: Connection) -> list[Finding]:
-    """Compare the roles, owners and privileges with those that `progress migrate` gives."""
-    if not (differences := roles.find_differences(connection)):
+def check_migrations(connection: Connection) -> list[Finding]:
+    """Compare the migrations and the functions with those that `progress migrate` applies."""
+    if not (missing := migrations.find_missing(connection)):
         return []
-    found = f"{len(differences)} roles, owners or privileges differ, as without {differences[0]}"
-    return [Finding(found, "run `progress migrate`")]
+    listed = ", ".join(missing[:3]) + (" …" if missing[3:] else "")
+    return [Finding(f"the database lacks {listed}", _MIGRATE)]
+
+
+def check_roles(connection: Connection, wanted: Sequence[Login] = ()) -> list[Finding]:
+    """Compare the roles, logins, owners and privileges with those that `progress migrate` gives."""
+    if not (differences := roles.find_differences(connection, wanted)):
+        return []
+    count = len(differences)
+    found = f"{count} roles, logins, owners or privileges differ, as without {differences[0]}"
+    return [Finding(found, _MIGRATE)]
 
 
 def _check_log(connection: Connection, events: int, first: int, head: int) -> list[Finding]:

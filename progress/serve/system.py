@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from progress import auth
 from progress.adapters.postgres import database, logins, migrations, url
-from progress.adapters.postgres.logins import Login
+from progress.adapters.postgres.roles import Login
 from progress.adapters.postgres.url import Address
 from progress.adapters.pubsub import wakeups
 from progress.adapters.telemetry import logs
@@ -31,8 +31,6 @@ from progress.serve.sessions import Lock
 from progress.serve.transport import former
 from progress.settings import LOCAL_PROJECT, Settings
 
-# Each is a group of the database, too.
-_FUNCTIONS = ("ingest", "project", "query", "batch", "transport")
 _DUMP = "backup"  # the group of the run that dumps the log
 
 
@@ -115,23 +113,21 @@ async def serve(folder: DataFolder, host: str, port: int, settings: Settings) ->
 def prepare(owner: str, settings: Settings) -> tuple[dict[str, dict[str, str]], int]:
     """Migrate the database; return each process's settings, and the most wake-ups at a time."""
     at = url.parse_url(owner)
-    names = (*_FUNCTIONS, _DUMP) if settings.dump_to else _FUNCTIONS
-    groups = [f"progress_{name}" for name in names]
-    own = [Login(g, logins.name_after(g, at.database), secrets.token_hex()) for g in groups]
+    own = logins.of_system(at.database, dumps=bool(settings.dump_to))
     with (
         contextlib.closing(database.connect(owner, name="serve")) as connection,
         migrations.exclusive(connection),
     ):
         pools, wakes = sessions.share(connection, settings)
-        migrations.apply(connection)
+        migrations.apply(connection, logins=own)
         if logins.restrict(connection):
             do = f'REVOKE CONNECT ON DATABASE "{at.database}" FROM PUBLIC'
             logs.write("WARNING", f"every login of the server may connect: a superuser runs {do}")
         logins.apply(connection, own)
         former.take_over(connection)
         rebuild.ensure(lambda: database.connect(owner, name="serve"))
-    urls = zip(names, (_url_of(at, login) for login in own), strict=True)
-    databases = {name: {"DATABASE_URL": url} for name, url in urls}
+    urls = {login.group.removeprefix("progress_"): _url_of(at, login) for login in own}
+    databases = {name: {"DATABASE_URL": url} for name, url in urls.items()}
     databases["query"] |= pools
     return databases, wakes
 

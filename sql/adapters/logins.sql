@@ -1,4 +1,4 @@
--- Logins, each a member of one of the groups that the migrations create.
+-- The passwords of logins; roles.sql makes each a member of its group.
 
 -- set parameters --
 -- Store the parameters of `apply` as settings of the transaction, because a password in a statement's text would appear
@@ -12,7 +12,6 @@ DECLARE
     login    text := current_setting('progress.login');
     target   text := current_setting('progress.group');
     password text := nullif(current_setting('progress.password'), '');
-    other    text;
 BEGIN
     IF EXISTS (
         SELECT FROM pg_roles r
@@ -25,22 +24,6 @@ BEGIN
                        || ' ROLE %I LOGIN PASSWORD %L', login, password);
     ELSIF to_regrole(quote_ident(login)) IS NULL THEN
         RAISE EXCEPTION 'there is no such login, and no password to create it with';
-    END IF;
-    FOR other IN
-        SELECT g.rolname FROM pg_auth_members m
-        JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
-        WHERE r.rolname = login AND g.rolname <> target
-          AND g.rolname IN (
-              'progress_ingest', 'progress_project', 'progress_batch', 'progress_query', 'progress_load',
-              'progress_erasure', 'progress_analyst', 'progress_backup', 'progress_transport')
-    LOOP
-        EXECUTE format('REVOKE %I FROM %I', other, login);
-    END LOOP;
-    IF NOT pg_has_role(login, target, 'USAGE') THEN
-        EXECUTE format('GRANT %I TO %I', target, login);
-    END IF;
-    IF NOT has_database_privilege(login, current_database(), 'CONNECT') THEN  -- see `restrict`
-        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), login);
     END IF;
     IF target = 'progress_analyst' THEN
         -- A query or an open transaction of an analyst keeps a former schema. Roles do not inherit settings.

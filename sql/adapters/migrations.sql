@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS public.progress_migrations (
 -- create functions table --
 CREATE TABLE IF NOT EXISTS public.progress_functions (
     name       text COLLATE "C" PRIMARY KEY, -- the file's path below sql/
-    checksum   text        NOT NULL,
+    checksum   text        NOT NULL,         -- then the server's major version, by which functions may choose
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -45,10 +45,15 @@ CREATE FUNCTION event_store.parse_payload(payload text) RETURNS json LANGUAGE sq
 CREATE FUNCTION event_store.id_in(field json) RETURNS text LANGUAGE sql IMMUTABLE RETURN NULL::text;
 
 -- applied functions --
-SELECT name, checksum FROM public.progress_functions;
+SELECT name, split_part(checksum, ' ', 1) FROM public.progress_functions
+WHERE split_part(checksum, ' ', 2) = {adapters/migrations major};
+
+-- major --
+CAST(CAST(current_setting('server_version_num') AS integer) / 10000 AS text)
 
 -- record function --
-INSERT INTO public.progress_functions (name, checksum) VALUES (:name, :checksum)
+INSERT INTO public.progress_functions (name, checksum)
+VALUES (:name, concat(CAST(:checksum AS text), ' ', {adapters/migrations major}))
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = clock_timestamp();
 
 -- replay letters of learners --

@@ -1,5 +1,6 @@
--- The roles, their privileges, and what they own: the state that no table holds, and that a dump may lack. `migrate`
--- compares the catalogue with this file, and changes what differs. The logins are in logins.sql.
+-- The roles, their logins and privileges, what they own, and the order of text: the state that no table holds, and that
+-- a dump or a new version of PostgreSQL may lack. `migrate` compares the catalogue with this file, and changes what
+-- differs. The passwords are in logins.sql.
 
 -- privileges --
 -- What each role may do, or owns (OWNER), of each kind and schema: `*` stands for all names, and for the schemas of all
@@ -86,6 +87,10 @@ VALUES
     ('pg_database_owner progress_ingest progress_project progress_batch progress_query progress_load progress_erasure
         progress_backup', 'EXECUTE', 'ROUTINE pg_catalog', '* -lo_import -lo_export')
 
+-- set logins --
+-- Name the logins that `statements` compares. They are a setting of the session, because `apply` takes no parameters.
+SELECT set_config('progress.logins', :logins, false);
+
 -- differences --
 -- Return the statements, in order, that make the catalogue what this file says. To compile the query takes seconds.
 SET LOCAL jit = off;
@@ -94,11 +99,17 @@ SET LOCAL jit = off;
 -- statements --
 -- The owner of the log, `keeper`, is that of its schema, unless a superuser has restored it for the database's owner.
 WITH server AS (
-    SELECT r.rolsuper AS is_super, coalesce((
+    SELECT r.rolsuper AS is_super, r.rolcreaterole OR r.rolsuper AS makes_roles, coalesce((
         SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n JOIN pg_database d ON d.datname = current_database()
         WHERE n.nspname = 'event_store' AND (pg_has_role(n.nspowner, 'USAGE') OR NOT pg_has_role(d.datdba, 'USAGE'))
     ), r.rolname) AS keeper
     FROM pg_roles r WHERE r.rolname = current_user
+), logins AS MATERIALIZED (  -- logins.sql refuses the others
+    SELECT l.*, r.oid
+    FROM jsonb_to_recordset(CAST(current_setting('progress.logins') AS jsonb))
+        AS l (name text, "group" text, has_password boolean)
+    LEFT JOIN pg_roles r ON r.rolname = l.name
+    WHERE coalesce(NOT r.rolsuper AND r.rolname NOT IN (current_user, session_user), l.has_password)
 ), wanted AS MATERIALIZED (
     SELECT r.role, p.privilege, s.place, regexp_split_to_array(w.names, '\s+') AS names
     FROM ({adapters/roles privileges}) AS w (roles, privileges, places, names),
@@ -164,16 +175,36 @@ WITH server AS (
     SELECT DISTINCT w.role FROM wanted w WHERE w.role ~ '^progress_'
 ), statements (step, statement) AS (
     SELECT 1, format('CREATE ROLE %I NOLOGIN', r.role) FROM roles r WHERE to_regrole(r.role) IS NULL
-    UNION ALL  -- from PostgreSQL 16 on, the keeper needs this to make logins members; whoever created the role has it
-    SELECT 2, format('GRANT %I TO %I WITH ADMIN OPTION', r.role, s.keeper) FROM roles r, server s
-    WHERE current_setting('server_version_num')::int >= 160000
-      AND NOT coalesce(pg_has_role(s.keeper, to_regrole(r.role)::oid, 'MEMBER WITH ADMIN OPTION'), false)
+    UNION ALL
+    SELECT 1, format('CREATE ROLE %I LOGIN', l.name) FROM logins l WHERE l.oid IS NULL
+    UNION ALL  -- whoever sets passwords needs this
+    SELECT 1, format('ALTER ROLE %I CREATEROLE', current_user) FROM server s
+    WHERE NOT s.makes_roles AND EXISTS (SELECT FROM logins l WHERE l.has_password)
+    UNION ALL  -- from PostgreSQL 16 on, the keeper needs this, too; whoever created the role has it
+    SELECT 2, format('GRANT %I TO %I WITH ADMIN OPTION', r.role, s.keeper)
+    FROM server s, (TABLE roles UNION ALL SELECT l.name FROM logins l WHERE l.has_password) AS r (role)
+    WHERE (current_setting('server_version_num')::int >= 160000 OR NOT s.makes_roles)
+      AND NOT coalesce(
+        pg_has_role(s.keeper, to_regrole(quote_ident(r.role))::oid, 'MEMBER WITH ADMIN OPTION'), false)
     UNION ALL
     SELECT 2, format('GRANT %I TO %I', m.role, m.member)
     FROM server s
     CROSS JOIN LATERAL (VALUES ('progress_project', s.keeper), ('progress_erasure', s.keeper)) AS m (role, member)
     WHERE NOT coalesce(
         pg_has_role(to_regrole(quote_ident(m.member))::oid, to_regrole(m.role)::oid, 'USAGE'), false)
+    UNION ALL
+    SELECT 3, format('GRANT %I TO %I', l."group", l.name) FROM logins l
+    WHERE NOT coalesce(pg_has_role(l.oid, to_regrole(l."group")::oid, 'USAGE'), false)
+    UNION ALL  -- after pg_upgrade, another role has granted it
+    SELECT 3, format('REVOKE %I FROM %I', r.role, l.name)
+        || CASE WHEN current_setting('server_version_num')::int >= 160000
+            THEN format(' GRANTED BY %I', pg_get_userbyid(m.grantor)) ELSE '' END
+    FROM logins l JOIN roles r ON r.role <> l."group"
+    JOIN pg_auth_members m ON m.member = l.oid AND m.roleid = to_regrole(r.role)
+    UNION ALL  -- see `restrict` in logins.sql
+    SELECT 4, format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), l.name) FROM logins l
+    WHERE NOT coalesce(has_database_privilege(l.oid, current_database(), 'CONNECT'),
+        has_database_privilege('public', current_database(), 'CONNECT'))
     UNION ALL
     SELECT CASE o.place WHEN 'SCHEMA' THEN 3 ELSE 5 END, format('ALTER %s OWNER TO %I', o.target, o.due)
     FROM owners o JOIN pg_roles r ON r.oid = o.owner AND r.rolname <> o.due
@@ -199,6 +230,14 @@ WITH server AS (
         SELECT e.privilege_type FROM pg_default_acl a, aclexplode(a.defaclacl) AS e
         WHERE a.defaclrole = to_regrole(quote_ident(d.owner)) AND a.defaclobjtype = d.type
           AND a.defaclnamespace = coalesce(to_regnamespace(d.space)::oid, 0) AND e.grantee = to_regrole(d.role))
+    UNION ALL  -- the server orders text otherwise than the one that wrote these indexes; one text, so that both happen
+    SELECT 8, concat((
+        SELECT string_agg(format('REINDEX INDEX %s; ', c.oid::regclass), '' ORDER BY c.oid)
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid AND c.relpersistence <> 't'
+        WHERE 'pg_catalog."default"'::regcollation = ANY (i.indcollation)
+    ), format('ALTER DATABASE %I REFRESH COLLATION VERSION', d.datname))
+    FROM pg_database d
+    WHERE d.datname = current_database() AND d.datcollversion <> pg_database_collation_actual_version(d.oid)
 )
 SELECT s.statement FROM statements s ORDER BY s.step, s.statement
 

@@ -14,7 +14,7 @@ from progress import cli
 from progress.adapters import storage
 from progress.adapters.postgres import database, logins, migrations
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.logins import Login
+from progress.adapters.postgres.roles import Login
 from progress.errors import DatabaseUnavailable, ProgressError, SettingsError
 from progress.event_store import analysts
 from progress.local import readiness

@@ -98,7 +98,7 @@ def refused(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         connection.run("CREATE SEQUENCE attempts")
         (folder / "9000_refused.sql").write_text("SELECT nextval('attempts'); SELECT 1 / 0;")
         monkeypatch.setattr(migrations, "FOLDER", folder)
-        monkeypatch.setattr(migrations.apply, "__defaults__", (folder,))
+        monkeypatch.setattr(migrations.apply, "__defaults__", (folder, ()))
         monkeypatch.setenv("DATABASE_URL", store.url)
         yield connection
 
@@ -128,7 +128,7 @@ def test_a_migration_is_retried_after_the_database_was_unavailable(
     def lost(*_: object) -> bool:
         raise DatabaseUnavailable("the database went away")
 
-    monkeypatch.setattr(migrations, "apply", lambda _: [])
+    monkeypatch.setattr(migrations, "apply", lambda *_, **__: [])
     with monkeypatch.context() as patch:
         patch.setattr(rebuild, "ensure", lost)
         with pytest.raises(DatabaseUnavailable):
@@ -176,7 +176,7 @@ def test_a_changed_function_is_applied_again_together_with_its_privileges(
             name=APPEND,
         )
         with monkeypatch.context() as patch:
-            patch.setattr(roles, "apply", lambda _: None)  # until it ends, others call functions
+            patch.setattr(roles, "apply", lambda *_: None)  # until it ends, others call functions
             assert migrations.apply(connection) == [APPEND]
         assert connection.run(asked) == [[True, False]]
 

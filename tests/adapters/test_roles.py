@@ -7,9 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from progress.adapters import retries
-from progress.adapters.postgres import migrations, roles
+from progress.adapters.postgres import logins, migrations, roles
 from progress.adapters.postgres.database import Connection
 from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import rebuild, schema
@@ -83,6 +85,53 @@ def test_a_superuser_gives_what_the_owner_may_not(dumped: tuple[Machine, Path]) 
                 assert roles.find_differences(owner) == []
                 schema.set_search_path(owner)
                 assert not sample_events.find_differences(owner)
+
+
+# What a server may have in another way, after a restore or an upgrade. `INGEST` is a login.
+DAMAGES = (
+    "ALTER ROLE other NOCREATEROLE",
+    "REVOKE INGEST FROM other CASCADE",
+    "REVOKE progress_query FROM other CASCADE",
+    "REVOKE progress_project FROM other CASCADE",
+    "REVOKE progress_ingest FROM INGEST CASCADE",
+    "GRANT progress_batch TO INGEST",
+    "REVOKE CONNECT ON DATABASE damaged FROM PUBLIC, INGEST",
+    "ALTER FUNCTION event_store.fold_case OWNER TO postgres",
+    "UPDATE pg_database SET datcollversion = '0' WHERE datname = 'damaged'",
+    "DROP OWNED BY INGEST; DROP ROLE INGEST",
+)
+
+
+def test_one_list_of_statements_suffices_whatever_the_server_lacks(
+    dumped: tuple[Machine, Path],
+) -> None:
+    machine, dump = dumped
+    wanted = logins.of_system("damaged", dumps=True)
+    machine.run("pg_restore", "other", machine.create("damaged", "other"), "--no-owner", dump)
+
+    def migrate() -> None:
+        with closing(machine.connect("damaged", "other")) as owner:
+            migrations.apply(owner, logins=wanted)
+            logins.apply(owner, wanted)
+            assert roles.find_differences(owner, wanted) == []
+
+    def mend(admin: Connection) -> None:
+        try:
+            migrate()
+        except ProgressError as refused:
+            admin.execute_simple(str(refused).partition("\n")[2])
+            migrate()
+
+    with closing(machine.connect("damaged", "postgres")) as admin:
+        mend(admin)
+
+        @given(st.sets(st.sampled_from(DAMAGES)))
+        def damage(damages: set[str]) -> None:
+            for each in sorted(damages, key=DAMAGES.index):
+                admin.execute_simple(each.replace("INGEST", wanted[0].name))
+            mend(admin)
+
+        damage()
 
 
 def test_a_table_that_is_in_use_gets_its_owner_as_soon_as_it_is_free(

@@ -17,7 +17,7 @@ from pg8000.exceptions import DatabaseError
 
 from progress.adapters.postgres import database, logins
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.logins import Login
+from progress.adapters.postgres.roles import Login
 from progress.errors import DatabaseUnavailable, ProjectionError
 from progress.projections import batch, rebuild, replacement, schema, views
 from progress.projections.schema import BATCH, REALTIME

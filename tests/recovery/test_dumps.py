@@ -25,7 +25,7 @@ from progress import settings
 from progress.adapters import local_schedule, storage
 from progress.adapters.postgres import logins
 from progress.adapters.postgres.database import Connection
-from progress.adapters.postgres.logins import Login
+from progress.adapters.postgres.roles import Login
 from progress.adapters.postgres.statements import blocks
 from progress.adapters.storage.storage import PART, Folder, Output, Storage, encode_json
 from progress.errors import ProgressError

@@ -141,24 +141,41 @@ class OwnServer:
     def __init__(
         self, folder: Path, programs: Path | None = None, *, admits: str | None = None
     ) -> None:
-        self._data = folder / "postgres"
+        self.data = folder / "postgres"
         self.log = folder / "log"
         self._programs = programs
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = server.url(self._data)
-        server.prepare(self._data, programs)
+        self.url = server.url(self.data)
+        server.prepare(self.data, programs)
         if admits is not None:
-            (self._data / "pg_hba.conf").write_text(admits)
+            (self.data / "pg_hba.conf").write_text(admits)
 
     def start(self, *options: str, port: int = 5432) -> None:
         self._process = server.start(
-            self._data, self.log, *options, bin_folder=self._programs, port=port
+            self.data, self.log, *options, bin_folder=self._programs, port=port
         )
 
     def stop(self) -> None:
         if self._process is not None:
             processes.end(self._process, by=server.STOP, seconds=20)
             self._process = None
+
+    def upgrade_from(self, old: "OwnServer", programs: Path) -> None:
+        """Take the files of another server, which has stopped, with pg_upgrade."""
+        new = server.programs()
+        command: list[str | Path] = [
+            new / "pg_upgrade",
+            "--link",
+            "--no-sync",
+            "-U",
+            server.SUPERUSER,
+        ]
+        command += ["-b", programs, "-B", new, "-d", old.data, "-D", self.data]
+        with self.log.open("ab") as output:
+            process = processes.start(
+                command, output=output, folder=self.data, account=server.account()
+            )
+        assert process.wait() == 0, self.log.read_text()
 
 
 @contextmanager
@@ -190,7 +207,7 @@ class Machine:
     def run(self, program: str, user: str, *arguments: str | Path) -> None:
         """Run pg_dump or pg_restore, and go on after its errors, as a restorer would."""
         path = (self.programs or server.programs()) / program
-        at = ("--host", self.folder / "postgres", "--username", user)
+        at = ("--host", self.server.data, "--username", user)
         subprocess.run([path, *at, *arguments], check=False, capture_output=True)
 
     def create(self, name: str, owner: str = "progress") -> str:

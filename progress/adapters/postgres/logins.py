@@ -6,11 +6,13 @@ creates them.
 """
 
 import hashlib
-from dataclasses import dataclass, field
+import secrets
+from collections.abc import Sequence
 from urllib.parse import unquote
 
-from progress.adapters.postgres import database
+from progress.adapters.postgres import database, roles
 from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.postgres.roles import Login
 from progress.errors import ProgressError, SettingsError
 
 GROUPS = (
@@ -18,19 +20,11 @@ GROUPS = (
     *("progress_load", "progress_analyst", "progress_backup", "progress_transport"),
 )
 
+_OF_SYSTEM = ("ingest", "project", "query", "batch", "transport")
 _FILE = "adapters/logins"
 _MAX_BYTES = 63  # PostgreSQL's limit for the length of a name
 _MOST_NAMED = 40  # bytes of a database's name in the names of its logins
 _EXPECTED = "expected group=login or group=login:password, with spaces between entries"
-
-
-@dataclass(frozen=True)
-class Login:
-    """A login and its group; a login without a password must already exist."""
-
-    group: str
-    name: str
-    password: str | None = field(repr=False)
 
 
 def parse(text: str) -> list[Login]:
@@ -88,6 +82,12 @@ def name_after(group: str, database_name: str) -> str:
     return f"{group}_{database_name}"
 
 
+def of_system(database_name: str, *, dumps: bool) -> list[Login]:
+    """Return the logins of `progress serve` in this database, with new passwords."""
+    groups = [f"progress_{part}" for part in (*_OF_SYSTEM, *(("backup",) if dumps else ()))]
+    return [Login(each, name_after(each, database_name), secrets.token_hex()) for each in groups]
+
+
 def restrict(connection: Connection) -> bool:
     """Let only who has rights in this database connect to it; return whether others still may.
 
@@ -100,7 +100,7 @@ def restrict(connection: Connection) -> bool:
     return bool(database.run(connection, _FILE, "is public")[0][0])
 
 
-def apply(connection: Connection, logins: list[Login]) -> None:
+def apply(connection: Connection, logins: Sequence[Login]) -> None:
     """Make each login a member of its group and of no other group.
 
     A login with a password is created if it does not exist; an existing login gets this password. A
@@ -109,6 +109,7 @@ def apply(connection: Connection, logins: list[Login]) -> None:
     """
     for login in logins:
         _apply_one(connection, login)
+    roles.apply(connection, logins)
 
 
 def _apply_one(connection: Connection, login: Login) -> None:

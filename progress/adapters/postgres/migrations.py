@@ -2,9 +2,9 @@
 
 Each file in `sql/migrations` is applied once, in the order of the names. The function files
 `sql/*/functions/*.sql` contain CREATE OR REPLACE. A function file is applied again when it changes;
-after a migration, all function files are applied again. In a release, `migrate` runs while the
-previous version still serves, so the previous version's calls must keep working with the new
-functions.
+after a migration, or on a new major version of PostgreSQL, all function files are applied again. In
+a release, `migrate` runs while the previous version still serves, so the previous version's calls
+must keep working with the new functions.
 
 A dump of an earlier version loads into the tables of its own last migration, before the later ones
 are applied (`begin`). A migration therefore finds no functions but its own.
@@ -12,11 +12,12 @@ are applied (`begin`). A migration therefore finds no functions but its own.
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from progress.adapters.postgres import database, roles
 from progress.adapters.postgres.database import Connection, Failure
+from progress.adapters.postgres.roles import Login
 from progress.errors import ProgressError, Unavailable
 from progress.files import SQL
 
@@ -31,26 +32,26 @@ _EARLIER = {
 _INDEXED = "0021_letter_owners.sql"  # until this migration, indexes call functions
 
 
-def apply(connection: Connection, folder: Path = FOLDER) -> list[str]:
+def apply(connection: Connection, folder: Path = FOLDER, logins: Sequence[Login] = ()) -> list[str]:
     """Apply the missing migrations and the changed functions; return their names.
 
     One transaction applies all changes, so that no call uses new types with old functions. The
     roles come before it, too, because a restored database may lack one that a migration names. If
     several processes call this function at the same time, they take turns. Raise ProgressError if a
     migration was changed after it was applied, if the database has a migration that this code does
-    not know, such as those of the versions before 0.1.0, or if a superuser must act first. The
-    batch job then replays the dead letters of what learners have posted.
+    not know, such as those of the versions before 0.1.0, or if a superuser must act first, for the
+    `logins`, too. The batch job then replays the dead letters of what learners have posted.
     """
     with exclusive(connection):
         if database.run(connection, _FILE, "may migrate") == [[False]]:
-            roles.apply(connection)
+            roles.apply(connection, logins)
         if database.run(connection, _FILE, "has tables") == [[False]]:
             _create_tables(connection)
         if _missing(folder, dict(database.run(connection, _FILE, "applied"))):
-            roles.apply(connection)
+            roles.apply(connection, logins)
         with database.transaction(connection):
             applied = complete(connection, folder)
-        roles.apply(connection)
+        roles.apply(connection, logins)
         database.run(connection, _FILE, "replay letters of learners")
     return applied
 

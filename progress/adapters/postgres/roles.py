@@ -1,8 +1,14 @@
-"""The roles of the functions, their privileges and what they own: the state outside the tables.
+"""The roles of the functions, their logins and privileges, and what they own.
 
-`sql/adapters/roles.sql` says what it is. It is compared at each `migrate`, because a restored
-database has the state that its restorer gave it, and a new server has no roles.
+`sql/adapters/roles.sql` says what they are. They are compared at each `migrate`, because a restored
+database has the state that its restorer gave it, a new server has no roles, and a new version of
+PostgreSQL has other rules.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
 
 from progress.adapters import retries
 from progress.adapters.postgres import database
@@ -17,14 +23,23 @@ _GRANTS = (
 )
 
 
-def apply(connection: Connection) -> None:
-    """Change what differs from the file, in one transaction.
+@dataclass(frozen=True)
+class Login:
+    """A login and its group; a login without a password must already exist."""
+
+    group: str
+    name: str
+    password: str | None = field(repr=False)
+
+
+def apply(connection: Connection, logins: Sequence[Login] = ()) -> None:
+    """Change what differs from the file, in one transaction; logins get no passwords.
 
     Raise ProgressError with the statements that this connection's user may not run, or
     DatabaseUnavailable if other sessions keep tables locked.
     """
     for attempt in range(retries.ATTEMPTS):
-        if not find_differences(connection):
+        if not find_differences(connection, logins):
             return
         try:
             with database.transaction(connection):
@@ -38,16 +53,19 @@ def apply(connection: Connection) -> None:
                     "other sessions use tables whose owners must change: repeat the command later"
                 ) from error
             retries.pause(attempt, None)
-    if left := find_differences(connection):
+    if left := find_differences(connection, logins):
         raise ProgressError(
-            "this user may not give the functions' roles their rights; let a superuser run these "
-            "statements in this database, then repeat the command:\n"
+            "this user may not give the functions' roles and logins their rights; let a superuser "
+            "run these statements in this database, then repeat the command:\n"
             + "".join(f"{each};\n" for each in left)
         )
 
 
-def find_differences(connection: Connection) -> list[str]:
+def find_differences(connection: Connection, logins: Sequence[Login] = ()) -> list[str]:
     """Return the statements that `apply` would run."""
+    each = [(login.name, login.group, login.password is not None) for login in logins]
+    rows = [dict(zip(("name", "group", "has_password"), row, strict=True)) for row in each]
+    database.run(connection, _FILE, "set logins", logins=msgspec.json.encode(rows).decode())
     return [statement for (statement,) in database.run(connection, _FILE, "differences")]
 
 
