@@ -32,6 +32,7 @@ class Appended(msgspec.Struct, frozen=True):
     outcomes: dict[str, int]
     shards: list[int]
     stream_version: int | None = None
+    event_ids: list[UUID] = []  # of `append_events`, in its order
     # Of a reported delivery: what became of each event that was not appended, and of each rejection
     # that is no dead letter, as (message in the batch, index in the message, outcome, reason).
     others: list[tuple[int, int, str, str | None]] = []
@@ -66,14 +67,15 @@ class EventStore(Protocol):
     ) -> Appended:
         """Append envelopes (`event_id`, `event_type`, `occurred_at`, `data`, `metadata`).
 
+        Without an `event_id`, one is made; without an `occurred_at`, it is the time of the call.
         Append all events or none. Raise ConsistencyError if the stream is not at
         `expected_version` (0 for a new stream), or if the log has an event with the same id but
         different content. If the reply to an append was lost, repeat it without the version: an
-        event that is already in the log keeps its version, and counts as `redelivered`. Raise
-        SerializationError if an envelope is no dict, is invalid or belongs to another stream (the
-        streams are learner-USER_ID, item-ITEM_ID and other-EVENT_TYPE), and EventRejected if the
-        event lies in the future or its session belongs to another learner.
-        Events of an erased learner are not appended, and count as `erased`.
+        event that is already in the log keeps its version, and counts as `redelivered`; one without
+        an `event_id` is appended again. Raise SerializationError if an envelope is no dict, is
+        invalid or belongs to another stream (the streams are learner-USER_ID, item-ITEM_ID and
+        other-EVENT_TYPE), and EventRejected if the event lies in the future or its session belongs
+        to another learner. Events of an erased learner are not appended, and count as `erased`.
         """
 
     def read_events(

@@ -3,8 +3,9 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID, uuid4
 
 import msgspec
 
@@ -70,12 +71,15 @@ class PostgresEventStore(EventStore):
         events: Sequence[Mapping[str, Any]],
         expected_version: int | None = None,
     ) -> Appended:
-        entries = envelope.decode(_encode(list(events)), Message())
+        message = Message(message_id=str(uuid4()), published_at=datetime.now(UTC))
+        entries = envelope.decode(_encode(list(events)), message)
         parsed = [_require_stream(entry, stream_id) for entry in entries]
         batch: dict[str, Any] = {"stream_id": stream_id, "events": parsed}
         if expected_version is not None:
             batch["expected_version"] = expected_version
-        return _append(self._connection, batch)
+        appended = _append(self._connection, batch)
+        ids = [UUID(event.event_id) for event in parsed]
+        return msgspec.structs.replace(appended, event_ids=ids)
 
     def read_events(
         self, stream_id: str, from_version: int = 1, to_version: int | None = None

@@ -361,6 +361,26 @@ def test_appending_to_a_stream_appends_all_events_or_none(log: Connection) -> No
     assert ids(log) == [known["event_id"]]
 
 
+def test_an_event_without_an_id_or_a_time_gets_both(log: Connection) -> None:
+    store, known = PostgresEventStore(log), session_started("s", "u")
+    bare, timeless = answer("s"), answer("s")
+    del bare["event_id"], bare["occurred_at"], timeless["occurred_at"]
+    begun = datetime.now(UTC)
+    appended = store.append_events("learner-u", [known, bare, bare, timeless])
+    stored = store.read_events("learner-u")
+    assert appended.event_ids == [event.event_id for event in stored]
+    assert len({*appended.event_ids}) == 4
+    for event in stored[1:]:
+        assert begun <= event.occurred_at <= datetime.now(UTC)
+    again = store.append_events("learner-u", [known, bare, timeless])
+    assert again.outcomes == {"appended": 1, "redelivered": 2}
+    assert again.event_ids == [
+        appended.event_ids[0],
+        store.read_events("learner-u")[-1].event_id,
+        appended.event_ids[3],
+    ]
+
+
 ODD_ID = "%s:x{y}\\'\u202e" + 190 * "\U0001f600"
 
 
