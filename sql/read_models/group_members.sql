@@ -129,8 +129,22 @@ SELECT g.group_id, (SELECT group_name FROM ({read_models/group_names latest}) AS
 FROM (SELECT CAST(:group_id AS text) AS group_id) AS g
 WHERE EXISTS (SELECT FROM group_members m WHERE m.group_id = g.group_id AND m.is_member);
 
--- size --
-SELECT count(*) AS members FROM group_members WHERE group_id = :group_id AND is_member;
+-- sizes --
+-- The members of the groups :groups, or of all if it is null, and the group's share of a large one, with 10,000 members
+-- or 100,000 items and answers. At most 10,001 members are read.
+SELECT m.group_id, count(*) AS members, count(*) / 1e4 + coalesce(sum(p.size), 0) / 1e5 AS share
+FROM (
+    SELECT group_id, user_id FROM group_members WHERE is_member AND group_id = ANY (CAST(:groups AS text[]))
+    UNION ALL
+    SELECT group_id, user_id FROM group_members WHERE is_member AND CAST(:groups AS text[]) IS NULL
+    LIMIT 10001
+) m
+LEFT JOIN LATERAL (
+    SELECT u.answers + u.learning + u.short_term + u.long_term AS size
+    FROM user_progress u WHERE u.user_id = m.user_id
+    OFFSET 0
+) p ON TRUE
+GROUP BY m.group_id;
 
 -- teachers --
 -- Who, in the role of a teacher, read the record of a present member in the last 30 days: traces have the hour, which

@@ -121,7 +121,7 @@ class Search:
 
     async def _measure(self, call: FieldCall) -> FieldCall:
         answer, work = await self.costing.answer(document([call]))
-        return replace(call, work=0 if answer.errors else work)
+        return replace(call, work=0 if answer.errors or not self._is_allowed([call]) else work)
 
     async def _cursors(self, call: FieldCall) -> list[str]:
         """Return a list with the cursor of the next page, or an empty list."""
@@ -178,10 +178,10 @@ class Search:
 
     def _is_allowed(self, calls: Sequence[FieldCall]) -> bool:
         try:
-            documents.read(document(calls), introspection=False).prepare(None, None)
+            prepared = documents.read(document(calls), introspection=False).prepare(None, None)
         except Rejected:
             return False
-        return True
+        return not prepared.depends_on_groups  # whose constants are those of a large group
 
 
 async def find(url: str, learner: str, role: Role, *, past: bool) -> tuple[str, int]:

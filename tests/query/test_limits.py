@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import itertools
+import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,8 +19,11 @@ from starlette.responses import Response
 
 from progress.auth import Role
 from progress.errors import RateLimited
+from progress.files import ROOT
 from progress.query.execution import documents, limits
 from progress.query.execution.documents import Cache, Rejected
+from progress.query.graphql import types
+from progress.query.graphql.schema import FIELDS
 from tests.conftest import Store
 from tests.query import expensive
 from tests.support import api
@@ -188,6 +192,13 @@ def test_a_query_that_may_read_too_many_rows_is_rejected(offline_api: Api) -> No
             code, message = offline_api.error(f"{{ {' '.join(fields)} }}")
             assert code == "QUERY_TOO_COMPLEX"
             assert "rows to read, in thousands: expected at most 1000 - found" in message
+
+
+def test_the_documented_rows_of_groups_are_those_of_the_code() -> None:
+    text = (ROOT / "docs/api.md").read_text("utf-8").partition("### Rows to read")[2]
+    documented = re.findall(r"^\| `(\w+)` \| ([\d,]+),000 \|$", text, re.MULTILINE)
+    roots = {name: FIELDS[name].cost.rows for name in ("group", "learners")}
+    assert {name: int(rows) for name, rows in documented} == types.ROWS_OF_GROUP | roots
 
 
 @pytest.mark.parametrize(

@@ -906,11 +906,26 @@ def test_a_cursor_for_another_order_is_rejected(groups_api: Api) -> None:
     assert error["message"].startswith("after: expected a cursor of a list ordered by AT_RISK")
 
 
-def test_what_is_read_for_each_group_of_a_list_counts_for_each(groups_api: Api) -> None:
-    query = "query ($n: Int) { groups(first: $n) { edges { node { name weeks { answers } } } } }"
-    assert code_of(ask(groups_api, query, headers(role="support"), n=6)) is None
-    (error,) = api.read(ask(groups_api, query, headers(role="support"), n=7))["errors"]
-    assert error["message"] == "rows to read, in thousands: expected at most 1000 - found 1040"
+def test_what_may_be_read_of_groups_depends_on_their_size(
+    groups_api: Api, rows: database.Connection
+) -> None:
+    whole = """{ members teachers weeks { start } hardestItems { itemId } knowledge { items }
+        itemsFading { itemId } }"""
+    past = f'{{ group(groupId: "g1", asOf: "2026-11-20T00:00:00Z") {whole} }}'
+    both = f'{{ group(groupId: "g1") {whole} learners(groupId: "g1") {{ totalCount }} }}'
+    each = "{ groups(first: 200) { edges { node { members teachers knowledge { items } } } } }"
+    teacher, foreign, support = headers("g1"), headers("g0"), headers(role="support")
+
+    def found(query: str, sent: dict[str, str]) -> str | None:
+        errors = api.read(ask(groups_api, query, sent)).get("errors")
+        return str(errors[0]["message"]).rpartition(" ")[2] if errors else None
+
+    asked = [(past, teacher), (both, teacher), (each, support), (past, foreign), (both, foreign)]
+    assert [found(*one) for one in asked] == [None, None, None, "1330", "1480"]
+    rows.run("UPDATE user_progress SET learning = 100000 WHERE user_id = 'bob'")
+    assert [found(*one) for one in asked] == ["1330", "1480", None, "1330", "1480"]
+    rows.run(rows_by_hand.BLOCKS["fill a group"])
+    assert found(each, support) == str(200 + 200 * 310)
 
 
 def test_a_document_may_not_select_the_hardest_items_many_times(groups_api: Api) -> None:

@@ -86,7 +86,7 @@ def record(machine: Machine, operator: Operator) -> str:
 
 
 def ask_everything(operator: Operator) -> dict[str, Any]:
-    values = {"search": '"üb"', "text": '"AN"', "first": "1"}
+    values = {"search": '"üb"', "text": '"AN"'}
     texts = {name: write_field(name, field, "ann", **values) for name, field in ASKED.items()}
     return {name: operator.data(f"{{ {text} }}") for name, text in texts.items()}
 

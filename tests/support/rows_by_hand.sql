@@ -70,3 +70,6 @@ WHERE usename = 'local_query' AND datname = current_database();
 
 -- fold_case --
 SELECT event_store.fold_case(CAST(:text AS text));
+
+-- fill a group --
+INSERT INTO group_members SELECT 'large', n, now(), gen_random_uuid(), true FROM generate_series(1, 10000) n;

@@ -64,6 +64,7 @@ class Prepared(NamedTuple):
     executor: FieldExecutor
     plan: FieldPlan
     coerced: Sequence[CoercedField]
+    depends_on_groups: bool  # whether their size decides if it may read so many rows
 
 
 class Document(msgspec.Struct):
@@ -110,12 +111,13 @@ class Document(msgspec.Struct):
         executor = cast("FieldExecutor", executor)
         plan = self._plan(executor)
         coerced = fields.coerce(plan, executor.variable_values)
+        depends_on_groups = False
         if executor.operation.operation is OperationType.QUERY:
             try:
-                fields.check_cost(coerced)
+                depends_on_groups = fields.check_cost(coerced)
             except QueryTooComplex as error:
                 raise Rejected.of([GraphQLError(str(error), original_error=error)]) from None
-        return Prepared(executor, plan, coerced)
+        return Prepared(executor, plan, coerced, depends_on_groups)
 
     def _remember(self, key: object, prepared: Prepared) -> None:
         if all(plan is not prepared.plan for plan in self.plans.values()):

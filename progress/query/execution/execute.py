@@ -25,6 +25,7 @@ from progress.errors import (
     Forbidden,
     HistoryTooLong,
     PubSubUnavailable,
+    QueryTooComplex,
     RequestRejected,
     StorageUnavailable,
     Unavailable,
@@ -32,7 +33,7 @@ from progress.errors import (
 from progress.query.cache.responses import ResponseCache, Result
 from progress.query.cache.versions import Position
 from progress.query.execution import documents, fields, traces
-from progress.query.execution.documents import Rejected
+from progress.query.execution.documents import Prepared, Rejected
 from progress.query.execution.executor import Answers
 from progress.query.execution.fields import RequestedField
 from progress.query.graphql.arguments import format_datetime
@@ -132,6 +133,8 @@ async def run(
         requests=requests - request.is_counted,
         bypass=bypass,
     )
+    if prepared.depends_on_groups and (refusal := await _weigh_groups(prepared, context)):
+        return refusal
     if not await _may_read(asked, context):
         asked = []  # the resolvers report Forbidden
     answers = Answers(asked, context, cache, lookup)
@@ -155,6 +158,16 @@ async def run(
 
 def reject(rejected: Rejected) -> GraphQLResponse:
     return GraphQLResponse(None, rejected.errors, executed=False)
+
+
+async def _weigh_groups(prepared: Prepared, context: Context) -> GraphQLResponse | None:
+    """Return the response if the operation may read too many rows of groups of this size."""
+    shares = await context.find_shares(fields.groups_of(prepared.coerced))
+    try:
+        fields.check_rows(prepared.coerced, shares)
+    except QueryTooComplex as error:
+        return reject(Rejected.of([GraphQLError(str(error), original_error=error)]))
+    return None
 
 
 async def _may_read(asked: Sequence[RequestedField], context: Context) -> bool:

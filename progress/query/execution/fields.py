@@ -14,17 +14,19 @@ from graphql.execution import VariableValues
 from graphql.pyutils import Path
 
 from progress.auth import Caller
-from progress.errors import RequestRejected
+from progress.errors import QueryTooComplex, RequestRejected
 from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.execution import limits, selection
 from progress.query.execution.compiled import CompiledField, compile_field
 from progress.query.execution.selection import Field
+from progress.query.graphql import types
 from progress.query.graphql.arguments import parse_language
 from progress.query.graphql.schema import FIELDS, UNDECLARED
 from progress.query.read_models import as_of
 
 Place = tuple[str | int, ...]  # the response keys from the root to a root field or a part
 Values = Mapping[str, Any]
+Shares = Mapping[str, float]  # of groups, see `groups.get_shares`
 
 
 def place_of(path: Path) -> Place | None:
@@ -60,7 +62,8 @@ class PlannedField:
         if declaration.sql and field.is_valid:
             self.compiled = compile_field(field, declaration.sql)
         self._weight, self._entry_weight = limits.weigh(field)
-        self._nested_rows, self._entry_rows = limits.rows_of_selections(self.cost, field)
+        self._nested_rows, self._entry_rows = limits.rows_of_selections(self.cost.rows_of, field)
+        self._least = limits.rows_of_selections(self.cost.least_of or {}, field)
 
     def arguments(self, variables: VariableValues) -> dict[str, Any] | None:
         """Return the arguments that have a value or a default, by name.
@@ -82,12 +85,21 @@ class PlannedField:
             return self._weight
         return self._weight + self._entry_weight * limits.count_entries(self.cost, arguments)
 
-    def rows_to_read(self, arguments: Values) -> int:
-        """Return the number of rows that the field may read, in thousands."""
+    def rows_to_read(self, arguments: Values, shares: Shares | None = None) -> int:
+        """Return the number of rows that the field may read, in thousands.
+
+        Without the shares of groups, each may be large; so may one that has no share.
+        """
         rows = self._nested_rows + limits.rows_to_read(self.cost, arguments)
-        if not self._entry_rows:
-            return rows
-        return rows + self._entry_rows * limits.count_entries(self.cost, arguments)
+        entries = limits.count_entries(self.cost, arguments) if self._entry_rows else 0
+        if shares is None or self.cost.least_of is None:
+            return rows + self._entry_rows * entries
+        once, each = self._least
+        if "groupId" in arguments:
+            share = shares.get(arguments["groupId"], 1.0)
+            return types.count_group_rows(rows, once, [share]) + self._entry_rows * entries
+        largest = sorted(shares.values(), reverse=True)[:entries]
+        return rows + types.count_group_rows(self._entry_rows, each, largest)
 
 
 def plan(executor: Executor[Any]) -> tuple[PlannedField, ...]:
@@ -128,10 +140,11 @@ def coerce(plan: Sequence[PlannedField], variables: VariableValues) -> tuple[Coe
     return tuple(coerced)
 
 
-def check_cost(coerced: Sequence[CoercedField]) -> None:
+def check_cost(coerced: Sequence[CoercedField]) -> bool:
     """Raise QueryTooComplex if a query of these fields would cost too much.
 
-    It may not return too many fields, read too many rows or ask about too many moments.
+    It may not return too many fields, read too many rows or ask about too many moments. Return
+    whether the size of its groups decides, so that `check_rows` must follow.
     """
     complexity = rows = 0
     moments = set()
@@ -142,7 +155,26 @@ def check_cost(coerced: Sequence[CoercedField]) -> None:
             moments.add(moment)
     limits.check_complexity(complexity)
     as_of.check_moments(len(moments))
-    limits.check_rows(rows, len(moments))
+    try:
+        limits.check_rows(rows, len(moments))
+    except QueryTooComplex:
+        if not groups_of(coerced):
+            raise
+        return True
+    return False
+
+
+def check_rows(coerced: Sequence[CoercedField], shares: Shares | None) -> None:
+    """Raise QueryTooComplex if a query of these fields may read too many rows."""
+    rows = sum(planned.rows_to_read(arguments, shares) for planned, _, arguments in coerced)
+    moments = {limits.moment_key(learner, arguments) for _, learner, arguments in coerced}
+    limits.check_rows(rows, len(moments - {None}))
+
+
+def groups_of(coerced: Sequence[CoercedField]) -> set[str | None]:
+    """Return the groups of these fields; None stands for a list of all groups."""
+    sized = (field for field in coerced if field.planned.cost.least_of is not None)
+    return {field.arguments.get("groupId") for field in sized}
 
 
 class RequestedField(msgspec.Struct, frozen=True):

@@ -152,14 +152,14 @@ def rows_to_read(cost: Cost, arguments: Mapping[str, Any]) -> int:
     return cost.rows + days + max(extra, default=0)
 
 
-def rows_of_selections(cost: Cost, root: Field) -> tuple[int, int]:
+def rows_of_selections(rows_of: Mapping[str, int], root: Field) -> tuple[int, int]:
     """Return how many thousand rows a root field's selections may read in addition.
 
     The second number is that of a connection's nodes, for each entry.
     """
     nodes = [node for edge in root.selections if edge.is_list for node in edge.selections]
     selected = (root.selections, [field for node in nodes for field in node.selections])
-    once, each = (sum(cost.rows_of.get(field.name, 0) for field in fields) for fields in selected)
+    once, each = (sum(rows_of.get(field.name, 0) for field in fields) for fields in selected)
     return once, each
 
 

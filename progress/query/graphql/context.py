@@ -1,7 +1,8 @@
 """The context that every resolver of a request receives: caller, time and data sources."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
@@ -9,9 +10,10 @@ import msgspec
 import strawberry
 from strawberry.dataloader import DataLoader
 
+from progress import auth
 from progress.adapters import request_scope
 from progress.auth import Caller, Part
-from progress.errors import BadInput, Forbidden
+from progress.errors import BadInput, Forbidden, RequestRejected
 from progress.operations.records import Operation, OperationKind
 from progress.query.graphql import arguments
 from progress.query.graphql.downloads import Download, Downloads
@@ -124,6 +126,25 @@ class Context(msgspec.Struct, frozen=True, dict=True):
     def _is_own_record(self, operation: Operation) -> bool:
         is_record = operation.kind is OperationKind.EXPORT_USER
         return is_record and self.caller.user_id == operation.subject
+
+    def authorize_group(self, group_id: str) -> strawberry.ID:
+        """Return the requested group; raise Forbidden if the caller may not read it."""
+        parsed = auth.parse_id("groupId", group_id)
+        self.caller.check_group(parsed)
+        return strawberry.ID(parsed)
+
+    async def find_shares(self, asked: Collection[str | None]) -> dict[str, float] | None:
+        """Return the shares of the groups that the caller may read; None stands for all groups.
+
+        Return None if their members are too many to count.
+        """
+        visible: list[str] = []
+        for group_id in asked:
+            with contextlib.suppress(RequestRejected):
+                visible.append(self.authorize_group(group_id or ""))
+        ids = None if None in asked and self.is_support else visible
+        shares = await groups.get_shares(self.queries.reader, ids)
+        return None if shares is None else dict.fromkeys(visible, 0.0) | shares
 
     def check_support(self) -> None:
         if not self.is_support:

@@ -2,7 +2,8 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -142,7 +143,7 @@ ItemDifficulty = type_of(groups.ItemDifficulty, id_field="item_id")
 ItemDifficultyConnection = _connection("ItemDifficulty", ItemDifficulty, total_count=int)
 
 
-# Thousands of rows that a group's standing and its other fields read (see Cost).
+# Thousands of rows that the standing and the other fields of a large group read (see Cost).
 GROUP_ROWS = 100
 ROWS_OF_GROUP = {
     "teachers": 10,
@@ -151,6 +152,13 @@ ROWS_OF_GROUP = {
     "itemsFading": 400,
     "weeks": 120,
 }
+_LEAST = 5  # of a statement about the smallest group
+LEAST_ROWS_OF_GROUP = dict.fromkeys(ROWS_OF_GROUP, _LEAST) | {"hardestItems": 34}  # the catalogue
+
+
+def count_group_rows(most: int, least: int, shares: Iterable[float]) -> int:
+    """Return how many thousand rows are read of groups that are these shares of a large one."""
+    return sum(min(most, _LEAST + least + math.ceil(most * share)) for share in shares)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from progress.query.read_models.reader import Page, Reader
 from progress.query.read_models.rows import CefrLevel, Domain, ItemKey, Moment
 
 _MAX_PAST_MEMBERS = 50
+_MOST_COUNTED = 10_000  # members
 
 
 class LearnerOrder(StrEnum):
@@ -171,11 +172,21 @@ async def is_member(reader: Reader, user_id: str, groups: Sequence[str]) -> bool
 
 async def check_past(reader: Reader, group_id: str) -> None:
     """Raise BadInput if the group has too many members for a question about the past."""
-    file, block = "read_models/group_members", "size"
-    (row,) = await reader.fetch(file, block, group_id=group_id)
-    if row["members"] > _MAX_PAST_MEMBERS:
-        found = f"found {row['members']}: leave it out"
+    rows = await reader.fetch("read_models/group_members", "sizes", groups=[group_id])
+    if rows and rows[0]["members"] > _MAX_PAST_MEMBERS:
+        found = f"found {rows[0]['members']}: leave it out"
         raise BadInput(f"asOf: expected a group of at most {_MAX_PAST_MEMBERS} members - {found}")
+
+
+async def get_shares(reader: Reader, ids: Sequence[str] | None) -> dict[str, float] | None:
+    """Return each group's share of a large one, of these groups or of all that have a member.
+
+    Return None if their members are too many to count.
+    """
+    rows = await reader.fetch("read_models/group_members", "sizes", groups=ids)
+    if sum(row["members"] for row in rows) > _MOST_COUNTED:
+        return None
+    return {row["group_id"]: float(row["share"]) for row in rows}
 
 
 async def get_group(
