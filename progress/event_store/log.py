@@ -39,11 +39,11 @@ class Delivery(msgspec.Struct, frozen=True):
         """Return parts of about this size and of at most so many events; first the letters.
 
         So nothing precedes a refusal. A batch is as if its events arrived one after the other, so
-        parts give the same rows. The first part needs space for all events as letters, at most
-        twice as long in PostgreSQL.
+        parts give the same rows. The first of several needs space for all events as letters, at
+        most twice as long in PostgreSQL.
         """
         count = max(-(-self.size // size), -(-len(self.entries) // most))
-        if count < 2 or not self.entries:
+        if count < 2:
             return [self]
         letters: list[ParsedEvent | Rejection] = []
         events: list[ParsedEvent | Rejection] = []
@@ -52,6 +52,8 @@ class Delivery(msgspec.Struct, frozen=True):
         length = max(-(-len(events) // count), 1)
         parts = [events[at : at + length] for at in range(0, len(events), length)]
         parts = [letters, *parts] if letters else parts
+        if len(parts) < 2:
+            return [self]
         reserve, size = 2 * self.size + _LETTER_BYTES * len(self.entries), self.size // len(parts)
         return [
             msgspec.structs.replace(self, entries=part, size=size, reserve=0 if n else reserve)

@@ -598,6 +598,24 @@ def test_a_post_that_leaves_too_many_bytes_of_letters_is_refused_as_a_whole(
         assert push_status(ingest, ["z" * 900]) == 204
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(["y" * 3_000_000]).encode(),
+        json.dumps([["y" * 10_000]] * 300).encode(),
+        json.dumps([envelope("Unheard", {}), "y" * 3_000_000]).encode(),
+        json.dumps([envelope("Unheard", {})]).encode() + b" " * 3_000_000,
+    ],
+    ids=["a letter", "letters", "an event and a letter", "an event and spaces"],
+)
+def test_a_large_post_whose_letters_have_space_is_taken(
+    ingest: Client, store: Store, body: bytes
+) -> None:
+    with closing(store.connect()) as connection:
+        connection.run(LITTLE.replace("3600", "4000000").replace("2000", "4000000"))
+    assert send(ingest, body).status_code == 200
+
+
 def push_status(client: Client, content: object) -> int:
     return client.post("/", data=encode_push(json.dumps(content).encode())).status_code
 
