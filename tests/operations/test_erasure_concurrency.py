@@ -102,7 +102,8 @@ def test_a_query_that_read_before_an_erasure_leaves_nothing_after_it(
     def wait(*_: object) -> None:
         one.run(end(first, keys[0].name))
         assert one.redis
-        one.run(one.redis.run(commands.ping()))
+        counted = [commands.count(kind, LEARNER, 1, 1) for kind in ("rate", "entries")]
+        one.run(one.redis.run(*counted, commands.mark_poster(LEARNER, 1)))
         assert find_in_redis(LEARNER) != []
 
     with cache_instances.instances(store, patient_redis, 1) as (one,):

@@ -463,5 +463,5 @@ def test_instances_share_a_count_that_starts_at_zero_each_minute(both: list[Inst
 def test_counts_expire(both: list[Instance], patient_redis: str) -> None:
     count_allowed(both, "ann", NOON)
     server = redis.Redis.from_url(patient_redis)
-    (key,) = server.keys("rate:ann:*")
-    assert 60 <= server.ttl(key) <= 120
+    (key,) = server.keys("rate:ann*")
+    assert 172_000 < server.ttl(key) <= 172_800

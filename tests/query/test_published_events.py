@@ -662,7 +662,7 @@ def test_an_erasure_deletes_the_announced_events(world: World, empty_redis: str)
     keys = [key.decode() for key in found_keys]
     found = Counter(map(commands.find_learner, keys))
     assert found == (Counter({user: 2, other: 2}) if world.options["redis_url"] else {})
-    assert all(0 < int(server.ttl(key)) <= 7_200 for key in keys)
+    assert all(0 < int(server.ttl(key)) <= 172_800 for key in keys)
     world.connection.run("SELECT event_store.forbid_learner(:id, gen_random_uuid())", id=user)
     left = world.connection.run("SELECT DISTINCT user_id FROM event_store.announcements")
     assert left == ([] if keys else [[other]])

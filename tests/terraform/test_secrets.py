@@ -65,6 +65,7 @@ def test_the_redis_url_has_the_tls_port_and_the_certificate_authority(prod: Reso
     assert not at.tls.check_hostname  # the server's certificate has no host name
     assert at.tls.verify_mode == ssl.CERT_REQUIRED
     assert len(at.tls.get_ca_certs()) == len(redis["server_ca_certs"]) == 2
+    assert redis["redis_configs"] == {"maxmemory-policy": "volatile-ttl"}
 
 
 OWNER = "-var=neon_owner_password=0wner-s3cr3t"

@@ -16,14 +16,15 @@ Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
 _POSTER_TTL_S = 40 * 24 * 3600
 ANNOUNCED_TTL_S = 600
 
+_OF_CALLERS = ("rate", "published", "posts", "entries", "bytes", "preferences", "retractions")
 # The number of parts before and after the learner's id in the keys of each kind.
 _PARTS = {
     "summary": (1, 0),
     "query": (2, 1),
     "stats": (3, 0),
-    "rate": (1, 1),
-    "published": (1, 1),
     "announced": (1, 1),
+    "poster": (1, 0),
+    **dict.fromkeys(_OF_CALLERS, (1, 0)),
 }
 
 # KEYS: a hash. ARGV: a field, the field's value, and the TTL in ms for a new hash.
@@ -35,6 +36,25 @@ if type(length) ~= 'number' or length >= 100 and redis.call('HEXISTS', key, ARGV
 end
 redis.call('HSET', key, ARGV[1], ARGV[2])
 if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ARGV[3]) end
+"""
+
+# KEYS: a counter, a hash whose only field is its window. ARGV: a window, and what to add in it.
+# If the memory is full, Redis evicts first what expires first. A counter expires two days after its
+# window began, so all cache entries, which live for a day at most, go before a counter that still
+# limits. At the turn of a window, what an instance with a late clock counts is in the newer window;
+# a window further ahead is of a wrong clock, and ends. What is taken back late counts nowhere.
+_COUNT_SCRIPT = """
+local key, window, number = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
+local newest = tonumber(redis.call('HKEYS', key)[1]) or 0
+if newest > window and (newest == window + 1 or number < 0) then
+    window, number = newest, math.max(number, 0)
+end
+local sum = redis.call('HINCRBY', key, window, number)
+if newest ~= window then
+    redis.call('HDEL', key, newest)
+    redis.call('EXPIRE', key, 172800)
+end
+return sum
 """
 
 
@@ -52,9 +72,14 @@ def period_key(period: str, last_day: object, user_id: str) -> str:
     return f"stats:{period}:{last_day}:{user_id}"
 
 
-def count_key(kind: str, caller: str, window: int) -> str:
+def count_key(kind: str, caller: str) -> str:
     """Return the key of a number of the caller, for example of the requests in a minute."""
-    return f"{kind}:{caller}:{window}"
+    return f"{kind}:{caller}"
+
+
+def poster_key(user_id: str) -> str:
+    """Return the key of the mark of a learner who has posted."""
+    return f"poster:{user_id}"
 
 
 def announced_key(user_id: str, scope: str) -> str:
@@ -84,22 +109,18 @@ def set_entry(key: str, field: str | None, entry: bytes, ttl_ms: int) -> Command
 
 
 def count(kind: str, caller: str, window: int, number: int) -> Command:
-    """Add to a number of the caller; the reply is the sum."""
-    return ("INCRBY", count_key(kind, caller, window), number)
+    """Add to a number of the caller in a minute, an hour or a day; the reply is the sum."""
+    return ("EVAL", _COUNT_SCRIPT, 1, count_key(kind, caller), window, number)
 
 
-def expire_count(kind: str, caller: str, window: int, seconds: int) -> Command:
-    """Let a number of the caller expire after these seconds."""
-    return ("EXPIRE", count_key(kind, caller, window), seconds)
+def find_poster(user_id: str) -> Command:
+    """Get the UTC day on which a learner posted first, as far as the mark tells."""
+    return ("GET", poster_key(user_id))
 
 
-def find_poster(digest: str) -> Command:
-    """Get the UTC day on which a learner posted first; the mark is kept for 40 days."""
-    return ("GETEX", _poster_key(digest), "EX", _POSTER_TTL_S)
-
-
-def mark_poster(digest: str, day: int) -> Command:
-    return ("SET", _poster_key(digest), day, "NX", "EX", _POSTER_TTL_S)
+def mark_poster(user_id: str, day: int) -> Command:
+    """Mark a learner who has posted, for 40 days, unless they are marked."""
+    return ("SET", poster_key(user_id), day, "NX", "EX", _POSTER_TTL_S)
 
 
 def announce(
@@ -137,7 +158,3 @@ def ping() -> Command:
 def operation_name(commands: Sequence[Command]) -> str:
     """Return the value of the span attribute `db.operation.name`."""
     return str(commands[0][0]) if len(commands) == 1 else "PIPELINE"
-
-
-def _poster_key(digest: str) -> str:
-    return f"poster:{digest}"

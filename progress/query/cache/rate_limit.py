@@ -71,9 +71,6 @@ class RateLimiter:
         """Return the reply to `increment_command`, a count; raise RateLimited above the limit."""
         if not isinstance(reply, int):
             return self.count_locally(caller, at, number)
-        if reply == number and self._redis:
-            key, _, seconds = self._counted
-            self._redis.send(commands.expire_count(key, caller, self._window_of(at), 2 * seconds))
         return self._check(reply, caller, at)
 
     def count_locally(self, caller: str, at: datetime, number: int = 1) -> int:

@@ -5,7 +5,6 @@ A post needs Pub/Sub and no database. Ingest records it from the topic `learner-
 
 import asyncio
 import functools
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -111,15 +110,15 @@ class LearnerPosts:
         media_type = bodies.media_type(kind, encoding)
         if not media_type:
             return protocol.refuse(_TYPES, 415)
-        now, digest = self._clock(), hashlib.sha256(caller.user_id.encode()).hexdigest()
-        posts: Numbers = [(self._limiters[rate_limit.POSTS], digest, 1)]
+        now, learner = self._clock(), caller.user_id
+        posts: Numbers = [(self._limiters[rate_limit.POSTS], learner, 1)]
         _, is_new = await asyncio.gather(  # in one round trip to Redis
-            rate_limit.count_all(self._redis, posts, now), self._is_new(digest, now)
+            rate_limit.count_all(self._redis, posts, now), self._is_new(learner, now)
         )
-        hold = functools.partial(self._bodies.hold, caller.user_id)
+        hold = functools.partial(self._bodies.hold, learner)
         body = await protocol.read_body(request, headers, hold, learner_posts.MOST_BYTES)
-        post = await self._check(body, media_type, caller.user_id, now)
-        numbers = self._numbers(post, digest, is_new=is_new)
+        post = await self._check(body, media_type, learner, now)
+        numbers = self._numbers(post, learner, is_new=is_new)
         total = await rate_limit.count_all(self._redis, numbers, now)
         try:
             if post.accepted:
@@ -128,7 +127,7 @@ class LearnerPosts:
             await rate_limit.take_back(self._redis, [*posts, *numbers], now)
             raise
         if is_new and self._redis and post.accepted:
-            self._redis.send(commands.mark_poster(digest, _day(now)))
+            self._redis.send(commands.mark_poster(learner, _day(now)))
         share = total / self._settings.learner_entries_per_day
         logs.write("INFO", "posted", operation="post", outcome="ok", learner_share=share)
         refused = [msgspec.structs.asdict(each) for each in post.refused]
@@ -146,7 +145,7 @@ class LearnerPosts:
             check = functools.partial(check, in_thread=True)
             return await self._decoding.run(learner, len(body), check)
 
-    async def _is_new(self, digest: str, now: datetime) -> bool:
+    async def _is_new(self, learner: str, now: datetime) -> bool:
         """Return whether the learner has not posted on an earlier day, as far as Redis knows.
 
         Without Redis, nobody is new.
@@ -154,20 +153,20 @@ class LearnerPosts:
         if self._redis is None:
             return False
         try:
-            (day,) = await self._redis.run(commands.find_poster(digest))
+            (day,) = await self._redis.run(commands.find_poster(learner))
         except RedisUnavailable:
             return False
         return not isinstance(day, bytes) or int(day) >= _day(now)
 
-    def _numbers(self, post: LearnerPost, digest: str, *, is_new: bool) -> Numbers:
+    def _numbers(self, post: LearnerPost, learner: str, *, is_new: bool) -> Numbers:
         """Return what counts of a post; first the entries of all learners."""
         numbers = [
             (rate_limit.EVERYBODY, "", post.entries),
             (rate_limit.NEWCOMERS, "", post.entries if is_new else 0),
-            (rate_limit.ENTRIES, digest, post.entries),
-            (rate_limit.BYTES, digest, len(post.message)),
-            (rate_limit.PREFERENCES, digest, post.types["UserPreferencesChanged"]),
-            (rate_limit.RETRACTIONS, digest, post.types["EventRetracted"]),
+            (rate_limit.ENTRIES, learner, post.entries),
+            (rate_limit.BYTES, learner, len(post.message)),
+            (rate_limit.PREFERENCES, learner, post.types["UserPreferencesChanged"]),
+            (rate_limit.RETRACTIONS, learner, post.types["EventRetracted"]),
         ]
         return [(self._limiters[counted], who, n) for counted, who, n in numbers if n]
 
