@@ -32,9 +32,9 @@ ENTRIES = Counted("entries", "posted entries a day", _DAY)
 BYTES = Counted("bytes", "posted bytes a day", _DAY)
 PREFERENCES = Counted("preferences", "posted UserPreferencesChanged a day", _DAY)
 RETRACTIONS = Counted("retractions", "posted EventRetracted a day", _DAY)
-EVERYBODY = Counted("everybody", "posted entries of all learners a day", _DAY)
+EVERYBODY = Counted("everybody", "accepted entries of all learners a day", _DAY)
 NEWCOMERS = Counted(
-    "newcomers", "posted entries a day of learners who post for the first day", _DAY
+    "newcomers", "accepted entries a day of learners who post for the first day", _DAY
 )
 
 

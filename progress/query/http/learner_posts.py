@@ -159,16 +159,20 @@ class LearnerPosts:
         return not isinstance(day, bytes) or int(day) >= _day(now)
 
     def _numbers(self, post: LearnerPost, learner: str, *, is_new: bool) -> Numbers:
-        """Return what counts of a post; first the entries of all learners."""
+        """Return what counts of a post; first the entries of all learners.
+
+        What is refused counts for its sender alone, or few could use up what is for all.
+        """
         numbers = [
-            (rate_limit.EVERYBODY, "", post.entries),
-            (rate_limit.NEWCOMERS, "", post.entries if is_new else 0),
+            (rate_limit.EVERYBODY, "", post.accepted),
+            (rate_limit.NEWCOMERS, "", post.accepted if is_new else 0),
             (rate_limit.ENTRIES, learner, post.entries),
             (rate_limit.BYTES, learner, len(post.message)),
             (rate_limit.PREFERENCES, learner, post.types["UserPreferencesChanged"]),
             (rate_limit.RETRACTIONS, learner, post.types["EventRetracted"]),
         ]
-        return [(self._limiters[counted], who, n) for counted, who, n in numbers if n]
+        everybody, *others = ((self._limiters[counted], who, n) for counted, who, n in numbers)
+        return [everybody, *(each for each in others if each[2])]
 
     async def _publish(self, data: bytes) -> None:
         if not wakeups.outage().is_over:
