@@ -568,13 +568,16 @@ def test_the_counts_in_redis_expire(
 ) -> None:
     with serve(store, fake_publisher, redis_url=empty_redis) as world:
         assert [world.send([answer()]).status_code for _ in range(2)] == [202, 202]
+        forbid(world.connection, "gone")
+        assert world.send([answer()], "gone").status_code == 202  # the token is still valid
     client: Any
     with closing(redis.Redis.from_url(empty_redis)) as client:
         times = {key: client.ttl(key) for key in client.scan_iter()}
     assert len(times) > 3
     assert [key for key, seconds in times.items() if seconds < 86_400] == []
-    shared = {key for key in times if b"ann" not in key}
+    shared = {key for key in times if b"ann" not in key and b"gone" not in key}
     assert shared == {b"everybody:", b"newcomers:"}
+    assert {key for key, seconds in times.items() if seconds > 172_800} == {b"poster:ann"}
 
 
 def test_a_body_that_would_pass_a_limit_counts_in_none(limited: World) -> None:

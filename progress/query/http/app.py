@@ -97,7 +97,13 @@ class QueryApi:
         forwarding = PostedEvents(url) if url else None
         self._bodies = HeldBodies()
         self._posts = LearnerPosts(
-            settings, self._redis, self._authenticator, forwarding, self._bodies, clock=clock
+            settings,
+            self._redis,
+            self._authenticator,
+            forwarding,
+            self._bodies,
+            reader=reader,
+            clock=clock,
         )
         self._events = EventPublisher(settings, reader, self._redis, self._cache.versions)
         self._page = StaticPage(settings)

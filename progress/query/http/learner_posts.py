@@ -1,9 +1,11 @@
 """What learners post at `/events`, with the token of the page: checked, counted and published.
 
-A post needs Pub/Sub and no database. Ingest records it from the topic `learner-events`.
+A post needs Pub/Sub and no database; the mark of who has posted needs one. Ingest records the
+post from the topic `learner-events`.
 """
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from progress.adapters import request_scope
 from progress.adapters.pubsub import clients, wakeups
 from progress.adapters.redis import commands
 from progress.adapters.telemetry import logs, tracing
@@ -33,6 +36,7 @@ from progress.query.http import protocol, turns
 from progress.query.http.held_bodies import HeldBodies
 from progress.query.http.posted_events import PostedEvents
 from progress.query.http.protocol import Headers
+from progress.query.read_models.reader import Reader
 from progress.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,6 +47,7 @@ OFF = "learners may not post events here"  # clients know a system that takes no
 _PUBLISHER = "expected a learner's token: a publisher posts at the address of ingest"
 _TYPES = f"expected {bodies.JSON} or {bodies.LINES} in UTF-8, and no Content-Encoding"
 _TIMEOUT_S = 10.0  # of Pub/Sub
+_MARK_TIMEOUT_S = 1.0  # of the database
 _LONG = 8_192  # bytes of a body that is decoded in a thread; a shorter one takes about 1 ms
 _DECODERS, _PUBLISHERS = 2, 32  # threads
 _MOST = {
@@ -66,10 +71,12 @@ class LearnerPosts:
         forwarding: PostedEvents | None,
         held: HeldBodies,
         *,
+        reader: Reader,
         clock: Callable[[], datetime],
     ) -> None:
         self._settings, self._redis, self._authenticator = settings, redis, authenticator
-        self._forwarding, self._bodies, self._clock = forwarding, held, clock
+        self._forwarding, self._bodies = forwarding, held
+        self._reader, self._clock = reader, clock
         self._decoding = turns.Turns(_DECODERS)
         self._publishing = ThreadPoolExecutor(_PUBLISHERS, "publish")
         everybody = settings.learner_entries_per_day
@@ -112,12 +119,13 @@ class LearnerPosts:
             return protocol.refuse(_TYPES, 415)
         now, learner = self._clock(), caller.user_id
         posts: Numbers = [(self._limiters[rate_limit.POSTS], learner, 1)]
-        _, is_new = await asyncio.gather(  # in one round trip to Redis
-            rate_limit.count_all(self._redis, posts, now), self._is_new(learner, now)
+        _, first_day = await asyncio.gather(  # in one round trip to Redis
+            rate_limit.count_all(self._redis, posts, now), self._find_first_day(learner)
         )
         hold = functools.partial(self._bodies.hold, learner)
         body = await protocol.read_body(request, headers, hold, learner_posts.MOST_BYTES)
         post = await self._check(body, media_type, learner, now)
+        is_new = first_day is None or first_day >= _day(now)
         numbers = self._numbers(post, learner, is_new=is_new)
         total = await rate_limit.count_all(self._redis, numbers, now)
         try:
@@ -126,8 +134,8 @@ class LearnerPosts:
         except PubSubUnavailable:
             await rate_limit.take_back(self._redis, [*posts, *numbers], now)
             raise
-        if is_new and self._redis and post.accepted:
-            self._redis.send(commands.mark_poster(learner, _day(now)))
+        if first_day is None and self._redis and post.accepted:
+            await self._mark(self._redis, learner, now)
         share = total / self._settings.learner_entries_per_day
         logs.write("INFO", "posted", operation="post", outcome="ok", learner_share=share)
         refused = [msgspec.structs.asdict(each) for each in post.refused]
@@ -145,18 +153,28 @@ class LearnerPosts:
             check = functools.partial(check, in_thread=True)
             return await self._decoding.run(learner, len(body), check)
 
-    async def _is_new(self, learner: str, now: datetime) -> bool:
-        """Return whether the learner has not posted on an earlier day, as far as Redis knows.
+    async def _find_first_day(self, learner: str) -> int | None:
+        """Return the UTC day on which the learner posted first; None if Redis does not know it.
 
         Without Redis, nobody is new.
         """
         if self._redis is None:
-            return False
+            return 0
         try:
             (day,) = await self._redis.run(commands.find_poster(learner))
         except RedisUnavailable:
-            return False
-        return not isinstance(day, bytes) or int(day) >= _day(now)
+            return 0
+        return int(day) if isinstance(day, bytes) else None
+
+    async def _mark(self, redis: "Client", learner: str, now: datetime) -> None:
+        """Mark who has posted, unless they are erased: a token may outlive its learner."""
+        with contextlib.suppress(Unavailable):
+            with request_scope.begin(_MARK_TIMEOUT_S):
+                (found,) = await self._reader.fetch(
+                    "query/learner_posts", "is erased", user_id=learner
+                )
+            if not found["is_erased"]:
+                redis.send(commands.mark_poster(learner, _day(now)))
 
     def _numbers(self, post: LearnerPost, learner: str, *, is_new: bool) -> Numbers:
         """Return what counts of a post; first the entries of all learners.
