@@ -44,8 +44,8 @@ def nest(left: bytes, right: bytes) -> Body:
 
 
 def repeat_entries(unit: bytes, *, left: bytes = b"[", right: bytes = b"1]") -> Body:
-    """Return a body of entries that are just short enough to be decoded."""
-    entry = ENTRY + repeat(unit, left, right)(65_000) + b"}"
+    """Return a body of entries that are short enough to be decoded; 4 are SMALL, and 16 LARGE."""
+    entry = ENTRY + repeat(unit, left, right)(62_000) + b"}"
     return lambda size: b"[" + b",".join([entry] * (size // len(entry))) + b"]"
 
 
