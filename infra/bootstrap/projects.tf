@@ -23,12 +23,21 @@ locals {
     name == "images" ? local.images_region : try(local.files[name].region, "europe-west1")
   ) }
 
-  # The APIs that Terraform needs before it can enable all other APIs. The compute API creates a default account, which
-  # loses its roles (see below) before anything can use it.
+  # Only a network or a load balancer of infra/terraform needs the compute API, which creates a default account:
+  # https://docs.cloud.google.com/iam/docs/service-account-types#default
+  computing = [
+    for name, file in local.files : name if can(coalesce(file.domain)) || anytrue([
+      for key in ["database", "migration_target", "former_database", "redis"] :
+      contains(["cloud_sql", "memorystore"], try(coalesce(file[key]), "none"))
+    ])
+  ]
+
+  # The APIs that Terraform needs before it can enable all other APIs.
   first_apis = {
     for name in keys(local.projects) : name => concat(
-      ["cloudresourcemanager", "compute", "iam", "iamcredentials", "serviceusage", "storage", "sts"],
+      ["cloudresourcemanager", "iam", "iamcredentials", "serviceusage", "storage", "sts"],
       contains(local.registries, name) ? ["artifactregistry", "cloudbuild", "logging"] : [],
+      contains(local.computing, name) ? ["compute"] : [],
       name == "images" ? [] : ["billingbudgets", "run"],
     )
   }
@@ -70,38 +79,26 @@ resource "google_project_service" "first" {
   disable_on_destroy = false
 }
 
-# Remove the editor role that Google grants to the default accounts. Nothing in Progress runs as a default account.
-resource "google_project_default_service_accounts" "this" {
-  for_each = local.projects
-
-  project        = google_project.this[each.key].project_id
-  action         = "DEPRIVILEGE"
-  restore_policy = "NONE"
-
-  # It reads the project's policy and writes it back, without the changes that others make meanwhile.
-  depends_on = [
-    google_project_iam_member.build,
-    google_project_iam_member.build_sources,
-    google_project_iam_member.ci,
-    google_project_iam_member.ci_grants,
-    google_project_iam_member.pipeline,
-    google_project_iam_member.plan,
-    google_project_iam_member.plan_contents,
-    terraform_data.run_agent,
-  ]
-}
-
 # Creates Cloud Run's service agents, which pull the images, before registry.tf grants these agents a role. Otherwise,
 # Google would create an agent only when Cloud Run is first used. If the beta commands are missing, the first call
 # installs them: without a question, because --quiet comes before the word beta, and not in parallel.
+#
+# Then takes the editor role from the default account, as which nothing in Progress runs. There is no such role where
+# the project has no such account, or where the organisation's policy never granted it; infra/preflight looks.
 resource "terraform_data" "run_agent" {
-  triggers_replace = [for name in keys(local.environments) : google_project.this[name].number]
+  triggers_replace = [[for name in keys(local.environments) : google_project.this[name].number], local.computing]
 
   provisioner "local-exec" {
-    command = join("; ", concat(["set -e"], [
-      for project in values(local.environments) :
-      "gcloud --quiet beta services identity create --service=run.googleapis.com --project=${project}"
-    ]))
+    command = join("; ", concat(["set -e"], flatten([
+      for name, project in local.environments : [
+        "gcloud --quiet beta services identity create --service=run.googleapis.com --project=${project}",
+        join(" ", [
+          "gcloud --quiet projects remove-iam-policy-binding ${project} --role=roles/editor --condition=None",
+          "--member=serviceAccount:${google_project.this[name].number}-compute@developer.gserviceaccount.com",
+          "|| echo 'No editor role was taken from the default account of ${project}.'",
+        ]),
+      ]
+    ])))
   }
 
   depends_on = [google_project_service.first]

@@ -15,19 +15,6 @@ PROJECTS = {name: f"progress-{name}" for name in ("dev", "staging", "prod", "ima
 IN_ENVIRONMENTS = {name: id_ for name, id_ in PROJECTS.items() if name != "images"}
 
 
-def test_roles_are_granted_after_the_default_accounts_have_lost_theirs(
-    bootstrap_root: Root, resources: Resources
-) -> None:
-    """What takes them reads the policy and writes it back, without what others grant meanwhile."""
-    kind = "google_project_iam_member"
-    made = {re.sub(r"\[.*", "", address) for address in resources if address.startswith(kind)}
-    graph = bootstrap_root.run("graph")
-    waits = re.findall(r'"google_project_default_service_accounts.this" -> "([^"]+)"', graph)
-    assert {*waits} == made | {"terraform_data.run_agent"}
-    reader = "google_artifact_registry_repository_iam_member.reader"
-    assert f'"{reader}" -> "terraform_data.run_agent"' in graph
-
-
 def test_without_github_there_is_one_project_and_nobody_but_an_operator_delivers(
     bootstrap_root: Root,
 ) -> None:
@@ -36,17 +23,21 @@ def test_without_github_there_is_one_project_and_nobody_but_an_operator_delivers
     assert own.one("google_project")["project_id"] == "progress-dev"
     assert not [kind for kind in map(own.kind, own) if "workload_identity" in kind]
     assert own.one("google_service_account")["account_id"] == "progress-build"
+    assert "dev compute" not in own.of("google_project_service")
 
 
-def test_the_service_agent_of_cloud_run_is_created_once_in_each_environment(
+def test_each_environment_gets_the_agent_of_cloud_run_and_its_default_account_loses_its_role(
     bootstrap_root: Root, bootstrap: Deployment
 ) -> None:
     assert bootstrap.second_plan == ""
     called = (bootstrap_root.folder / GCLOUD).read_text(encoding="utf-8").splitlines()
-    assert sorted(called) == sorted(
-        f"--quiet beta services identity create --service=run.googleapis.com --project={project}"
-        for project in IN_ENVIRONMENTS.values()
+    create = "--quiet beta services identity create --service=run.googleapis.com --project={}"
+    remove = (
+        "--quiet projects remove-iam-policy-binding {} --role=roles/editor --condition=None "
+        "--member=serviceAccount:100000000000-compute@developer.gserviceaccount.com"
     )
+    projects = sorted(IN_ENVIRONMENTS.values())
+    assert called == [call.format(project) for project in projects for call in (create, remove)]
 
 
 # For each kind of resource in infra/terraform, two roles: `terraform apply` needs the first role,

@@ -75,8 +75,9 @@ def test_each_resource_waits_for_its_api(order: Order) -> None:
     } == set()
 
 
-def test_each_api_in_use_is_enabled_and_stays_enabled(environments: Environments) -> None:
-    resources = environments["prod"].applied
+def test_each_api_in_use_is_enabled_and_no_other(deployment: Deployment) -> None:
+    """The API of Compute Engine would create an account that may edit the project."""
+    resources = deployment.applied
     kinds = {re.sub(r"^(module\.[^.]+\.)*", "", address) for address in resources}
     kinds = {address.partition(".")[0].removeprefix("google_") for address in kinds}
     kinds -= {"project_service", "terraform_data", "data"}

@@ -26,6 +26,8 @@ shift
 cat "$FAKE/$1 $2" 2>/dev/null || { echo "no such call" >&2; exit 1; }
 """
 _ORGANISATION = "organizations/123456789012"
+_GRANT = {"role": "roles/editor", "members": ["user:ana@example.com"]}
+_DEFAULT = "serviceAccount:1-compute@developer.gserviceaccount.com"
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def preflight(request: pytest.FixtureRequest, tmp_path: Path) -> Preflight:
     made.answer("projects list", projects)
     made.answer("organizations list", [{"name": _ORGANISATION}])
     made.answer("billing projects", projects)
+    made.answer("projects get-iam-policy", {"bindings": [_GRANT]})
     made.answer("storage cat", {"resources": []})
     return made
 
@@ -119,6 +122,11 @@ def test_examples_that_were_left_in_place_are_named(preflight: Preflight, enviro
             [{"projectId": f"project-{number}"} for number in range(5)],
             "limit of projects: a new billing account pays for 5 projects",
         ),
+        (
+            "projects get-iam-policy",
+            {"bindings": [_GRANT, {"role": "roles/editor", "members": [_DEFAULT]}]},
+            f"default accounts: {_DEFAULT} may edit the project: run `gcloud projects remove-iam",
+        ),
     ],
 )
 def test_what_would_stop_the_apply_is_reported(
@@ -138,10 +146,9 @@ def test_a_raised_limit_of_projects_is_no_limit(preflight: Preflight, linked: in
     assert preflight.run("dev") == (0, [])
 
 
-def test_before_the_project_exists_its_state_is_not_asked(
-    preflight: Preflight,
-) -> None:
+def test_before_the_project_exists_nothing_in_it_is_asked(preflight: Preflight) -> None:
     preflight.answer("projects list", [])
+    (preflight.folder / "projects get-iam-policy").unlink()
     (preflight.folder / "storage cat").unlink()
     assert preflight.run("dev") == (0, [])
 
