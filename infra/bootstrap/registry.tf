@@ -90,20 +90,6 @@ resource "google_artifact_registry_repository_iam_member" "build" {
   member     = google_service_account.build[each.key].member
 }
 
-# `gcloud builds submit` creates this bucket, and uploads the repository to it.
-resource "google_project_iam_member" "build_sources" {
-  for_each = setsubtract(local.registries, ["images"])
-
-  project = google_project.this[each.key].project_id
-  role    = "roles/storage.objectViewer"
-  member  = google_service_account.build[each.key].member
-
-  condition {
-    title      = "The sources of builds"
-    expression = "resource.name.startsWith('projects/_/buckets/${local.projects[each.key]}_cloudbuild/')"
-  }
-}
-
 resource "google_service_account" "pipeline" {
   count = var.github == null ? 0 : 1
 
@@ -132,13 +118,14 @@ resource "google_service_account_iam_member" "builds_as" {
   member             = google_service_account.pipeline[0].member
 }
 
-# The source archives of the pipeline's builds: gcloud uploads them with the pipeline's account.
+# The source archives of the builds: gcloud uploads them with the account of the pipeline or the operator. A bucket that
+# it would create itself has no uniform access, which new organisations refuse.
 resource "google_storage_bucket" "sources" {
-  count = var.github == null ? 0 : 1
+  for_each = local.registries
 
-  project                     = google_project.this["images"].project_id
-  name                        = "${var.images_project}-sources"
-  location                    = local.images_region
+  project                     = google_project.this[each.key].project_id
+  name                        = "${local.projects[each.key]}-sources"
+  location                    = local.regions[each.key]
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
   force_destroy               = true
@@ -155,16 +142,20 @@ resource "google_storage_bucket" "sources" {
   depends_on = [google_project_service.first]
 }
 
-resource "google_storage_bucket_iam_member" "sources" {
-  for_each = var.github == null ? {} : {
-    "roles/storage.objectUser"         = google_service_account.pipeline[0].member
-    "roles/storage.legacyBucketReader" = google_service_account.pipeline[0].member
-    "roles/storage.objectViewer"       = google_service_account.build["images"].member
-  }
+resource "google_storage_bucket_iam_member" "build_sources" {
+  for_each = local.registries
 
-  bucket = google_storage_bucket.sources[0].name
+  bucket = google_storage_bucket.sources[each.key].name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.build[each.key].member
+}
+
+resource "google_storage_bucket_iam_member" "sources" {
+  for_each = var.github == null ? [] : toset(["roles/storage.objectUser", "roles/storage.legacyBucketReader"])
+
+  bucket = google_storage_bucket.sources["images"].name
   role   = each.key
-  member = each.value
+  member = google_service_account.pipeline[0].member
 }
 
 moved { # until 0.3, there was only the registry of the images' project
