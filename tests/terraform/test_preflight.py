@@ -111,6 +111,16 @@ def test_examples_that_were_left_in_place_are_named(preflight: Preflight, enviro
     assert "example" not in others
 
 
+def test_an_example_that_the_profile_does_not_use_is_not_asked_for(preflight: Preflight) -> None:
+    preflight.change("dev", "ep-ours-dev", "ep-example-dev")
+    assert preflight.run("dev")[1] == [
+        "FAIL  example values: replace the value of neon.host, which is an example"
+    ]
+    preflight.change("dev", 'database = "neon"', 'database = "cloud_sql"')
+    preflight.variables.pop("TF_VAR_neon_owner_password")
+    assert preflight.run("dev") == (0, [])
+
+
 @pytest.mark.first_in_gate
 @pytest.mark.parametrize(
     ("call", "answer", "finding"),
