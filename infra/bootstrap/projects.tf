@@ -38,7 +38,7 @@ locals {
       ["cloudresourcemanager", "iam", "iamcredentials", "serviceusage", "storage", "sts"],
       contains(local.registries, name) ? ["artifactregistry", "cloudbuild", "logging"] : [],
       contains(local.computing, name) ? ["compute"] : [],
-      name == "images" ? [] : ["billingbudgets", "run"],
+      name == "images" ? [] : ["billingbudgets", "cloudquotas", "run"],
     )
   }
 }

@@ -25,6 +25,7 @@ printf '%s\\n' "$*" >> "$FAKE/calls"
 shift
 cat "$FAKE/$1 $2" 2>/dev/null || { echo "no such call" >&2; exit 1; }
 """
+_QUOTA = {"applicableLocations": ["europe-west1"], "details": {"value": "68000"}}
 _ORGANISATION = "organizations/123456789012"
 _GRANT = {"role": "roles/editor", "members": ["user:ana@example.com"]}
 _DEFAULT = "serviceAccount:1-compute@developer.gserviceaccount.com"
@@ -66,6 +67,7 @@ def preflight(request: pytest.FixtureRequest, tmp_path: Path) -> Preflight:
         skip_without(request, "terraform")
     shutil.copy(_INFRA / "preflight", tmp_path)
     shutil.copytree(_INFRA / "terraform/environments", tmp_path / "terraform/environments")
+    shutil.copy(_INFRA / "terraform/jobs.tf", tmp_path / "terraform")
     (tmp_path / "gcloud").write_text(_GCLOUD)
     (tmp_path / "gcloud").chmod(0o755)
 
@@ -80,6 +82,7 @@ def preflight(request: pytest.FixtureRequest, tmp_path: Path) -> Preflight:
     made.answer("projects list", projects)
     made.answer("organizations list", [{"name": _ORGANISATION}])
     made.answer("billing projects", projects)
+    made.answer("beta quotas", {"dimensionsInfos": [_QUOTA]})
     made.answer("projects get-iam-policy", {"bindings": [_GRANT]})
     made.answer("storage cat", {"resources": []})
     return made
@@ -133,6 +136,11 @@ def test_an_example_that_the_profile_does_not_use_is_not_asked_for(preflight: Pr
             "limit of projects: a new billing account pays for 5 projects",
         ),
         (
+            "beta quotas",
+            {"dimensionsInfos": [{**_QUOTA, "details": {"value": "67000"}}]},
+            "CPU quota: the functions and the largest job may need 68 CPUs, and Cloud Run grants",
+        ),
+        (
             "projects get-iam-policy",
             {"bindings": [_GRANT, {"role": "roles/editor", "members": [_DEFAULT]}]},
             f"default accounts: {_DEFAULT} may edit the project: run `gcloud projects remove-iam",
@@ -149,6 +157,13 @@ def test_what_would_stop_the_apply_is_reported(
     assert finding in line
 
 
+def test_the_quota_of_a_new_project_is_enough_for_dev_and_staging(preflight: Preflight) -> None:
+    new = {"dimensionsInfos": [{**_QUOTA, "details": {"value": "20000"}}]}
+    preflight.answer("beta quotas", new)
+    assert preflight.run("dev") == (0, [])
+    assert preflight.run("staging") == (0, [])
+
+
 @pytest.mark.parametrize("linked", [4, 6])
 def test_a_raised_limit_of_projects_is_no_limit(preflight: Preflight, linked: int) -> None:
     projects = [{"projectId": f"project-{number}"} for number in range(linked)]
@@ -158,6 +173,7 @@ def test_a_raised_limit_of_projects_is_no_limit(preflight: Preflight, linked: in
 
 def test_before_the_project_exists_nothing_in_it_is_asked(preflight: Preflight) -> None:
     preflight.answer("projects list", [])
+    (preflight.folder / "beta quotas").unlink()
     (preflight.folder / "projects get-iam-policy").unlink()
     (preflight.folder / "storage cat").unlink()
     assert preflight.run("dev") == (0, [])
