@@ -63,8 +63,14 @@ class Cloud:
         return Service(service, status["url"], tuple(status.get("traffic", ())))
 
     def find_image(self, revision: str) -> str:
+        """Return the revision's image with its digest.
+
+        Terraform may have named the first image by its tag, which moves with each build. Cloud Run
+        keeps the digest: https://docs.cloud.google.com/run/docs/reference/rest/v1/RevisionStatus
+        """
         answer = self._read("revisions", "describe", revision)
-        return str(answer["spec"]["containers"][0]["image"])
+        image = str(answer["spec"]["containers"][0]["image"])
+        return image if "@" in image else str(answer["status"]["imageDigest"])
 
     def deploy(self, service: str, image: str) -> str:
         """Create a revision without traffic, wait until it is ready, and return its name.

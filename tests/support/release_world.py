@@ -106,7 +106,9 @@ class World:
         return {"status": status | {"latestCreatedRevisionName": newest}}
 
     def _run_revisions_describe(self, name: str, flags: dict[str, str]) -> object:
-        return {"spec": {"containers": [{"image": self.revisions[name]}]}}
+        digest = self.revisions[name]
+        named = f"{REPOSITORY}/progress:latest" if name.endswith("-00001") else digest
+        return {"spec": {"containers": [{"image": named}]}, "status": {"imageDigest": digest}}
 
     def _run_deploy(self, name: str, flags: dict[str, str]) -> object:
         if "no-traffic" not in flags:
