@@ -1,11 +1,17 @@
 # The image of everything that runs: the functions and the jobs. Terraform sets it when it creates a service or a job;
-# later, releases do. A published version sets the default of var.image. Without one, an operator builds
-# the image, in a registry that infra/bootstrap creates (docs/first-cloud.md).
+# later, releases do. The pipeline has built it before it applies. A published version sets the default of var.image.
+# Without either, an operator builds the image, in a registry that infra/bootstrap creates (docs/first-cloud.md).
+
+variable "delivered_image" {
+  description = "The image of the release that the pipeline applies for; null: what var.image names."
+  type        = string
+  default     = null
+}
 
 locals {
   registry     = "${var.region}-docker.pkg.dev/${var.project_id}"
   is_published = startswith(coalesce(var.image, "none"), "ghcr.io/")
-  image = (
+  image = var.delivered_image != null ? var.delivered_image : (
     local.is_published ? "${local.registry}/ghcr/${trimprefix(var.image, "ghcr.io/")}" :
     coalesce(var.image, "${local.registry}/progress/progress:latest")
   )

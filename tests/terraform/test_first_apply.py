@@ -108,6 +108,16 @@ def test_functions_and_jobs_run_one_image_that_nothing_here_builds(
     assert build["serviceAccount"].endswith("/progress-build@$PROJECT_ID.iam.gserviceaccount.com")
 
 
+def test_the_pipeline_creates_functions_and_jobs_with_the_image_that_it_has_built(
+    environments: Environments,
+) -> None:
+    workflow = (REPOSITORY / ".github/workflows/release.yaml").read_text(encoding="utf-8")
+    (option,) = re.findall(r'-var="(\w+)=\$IMAGE"', workflow)
+    options = ("-var-file=environments/staging.tfvars", f"-var={option}=built@sha256:1")
+    output = environments.root().run("console", *options, text="local.image")
+    assert output == '"built@sha256:1"\n'
+
+
 @pytest.mark.exhaustive
 def test_a_published_image_comes_through_a_remote_repository(environments: Environments) -> None:
     """Cloud Run does not pull from ghcr.io."""
