@@ -73,7 +73,7 @@ resource "terraform_data" "grants" {
     command = "sleep 60"
   }
 
-  depends_on = [google_bigquery_table_iam_member.pubsub]
+  depends_on = [google_bigquery_table_iam_member.pubsub, google_logging_metric.field] # for the metrics, see slos.tf
 }
 
 # Log each access to a secret. Instances read secrets only when they start, so there are few entries.

@@ -173,6 +173,13 @@ def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Orde
     assert "terraform_data.grants" in order.before("google_pubsub_subscription.analytics")
 
 
+def test_an_objective_waits_for_its_metric_to_be_known(order: Order) -> None:
+    assert "google_logging_metric.field" in order.before("terraform_data.grants")
+    assert {"terraform_data.grants", "terraform_data.migrate"} <= order.before(
+        "google_monitoring_slo.this"
+    )
+
+
 def test_databases_wait_for_the_network_peering(order: Order) -> None:
     for database in ("google_sql_database_instance.this", "google_redis_instance.this"):
         peering = "google_service_networking_connection.private_services"
