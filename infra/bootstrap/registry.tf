@@ -157,18 +157,3 @@ resource "google_storage_bucket_iam_member" "sources" {
   role   = each.key
   member = google_service_account.pipeline[0].member
 }
-
-moved { # until 0.3, there was only the registry of the images' project
-  from = google_artifact_registry_repository.images
-  to   = google_artifact_registry_repository.images["images"]
-}
-
-moved {
-  from = google_service_account.images["build"]
-  to   = google_service_account.build["images"]
-}
-
-moved {
-  from = google_service_account.images["pipeline"]
-  to   = google_service_account.pipeline[0]
-}

@@ -47,6 +47,7 @@ resource "google_project_iam_custom_role" "this" {
   for_each = merge([
     for environment in keys(local.environments) : {
       for id, role in local.custom_roles : "${environment}/${id}" => merge(role, { environment = environment, id = id })
+      if id != "terraformPlan" || var.github != null
     }
   ]...)
 

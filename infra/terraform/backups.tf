@@ -57,11 +57,6 @@ resource "google_cloud_scheduler_job" "backup" {
   ]
 }
 
-moved { # until 0.3, the schedule backed up the read models, too
-  from = google_cloud_scheduler_job.run["backup"]
-  to   = google_cloud_scheduler_job.backup
-}
-
 # The schedule's account may create backups of Cloud SQL, or start the job, and nothing else.
 resource "google_project_iam_member" "backup_scheduler" {
   count = var.database == "cloud_sql" ? 1 : 0

@@ -134,11 +134,6 @@ resource "google_project_iam_member" "measurements" {
   member  = google_service_account.member[each.key].member
 }
 
-moved { # until 0.3, only the query function had the role
-  from = google_project_iam_member.measurements
-  to   = google_project_iam_member.measurements["query"]
-}
-
 # Cloud Scheduler starts the jobs. In the evening and the morning, it also changes the functions' minimum numbers of
 # instances. Cloud Run has no permission that allows only this change. The change requires run.services.update and
 # impersonation, with which the scheduler's account could also deploy any code under the function's service account.
