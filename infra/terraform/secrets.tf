@@ -64,13 +64,14 @@ resource "google_secret_manager_secret_iam_member" "accessor" {
   member    = google_service_account.member[each.value.reader].member
 }
 
-# Until a grant takes effect, which takes about a minute, Cloud Run rejects a revision whose account cannot read the
-# revision's secrets, and Pub/Sub a subscription whose rows it cannot write.
+# Until a grant takes effect, typically within two minutes, Cloud Run rejects a revision whose account cannot read the
+# revision's secrets, and Pub/Sub a subscription whose rows it cannot write:
+# https://docs.cloud.google.com/iam/docs/access-change-propagation
 resource "terraform_data" "grants" {
   triggers_replace = [keys(google_secret_manager_secret_iam_member.accessor), keys(google_project_iam_member.member)]
 
   provisioner "local-exec" {
-    command = "sleep 60"
+    command = "sleep 120"
   }
 
   depends_on = [google_bigquery_table_iam_member.pubsub, google_logging_metric.field] # for the metrics, see slos.tf

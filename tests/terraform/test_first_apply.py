@@ -153,7 +153,7 @@ def test_the_service_agent_of_pubsub_is_created_before_it_gets_roles(
 def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Order) -> None:
     """A grant takes effect only after a while; until then Cloud Run rejects the first revision.
 
-    Terraform therefore grants access early, and waits a minute. It does not wait for the secret
+    Terraform therefore grants access early, and waits. It does not wait for the secret
     versions, or for resources that take long to create.
     """
     right = "google_secret_manager_secret_iam_member.accessor"
