@@ -2,38 +2,79 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support import alert_policies
+from tests.support import alert_policies, terraform
 from tests.support.terraform_environments import Environments
 
 ROOT = Path(__file__).parents[2]
+TELEMETRY = "progress/adapters/telemetry"
 PAGE = (ROOT / "docs" / "first-cloud.md").read_text(encoding="utf-8")
 COST = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
 MIDDLE = COST.split("## The profile in the middle")[1].split("\n## ")[0]
 
 
-def test_the_commands_read_the_organisation_the_project_and_the_password(tmp_path: Path) -> None:
-    """Another command in the block of the password would be pasted with it, and become it."""
-    file = tmp_path / "infra/terraform/environments/dev.tfvars"
-    file.parent.mkdir(parents=True)
-    shutil.copy(ROOT / "infra/terraform/environments/dev.tfvars", file)
-    (tmp_path / "gcloud").write_text("#!/bin/sh\necho 123\n")
-    (tmp_path / "gcloud").chmod(0o755)
-    fill, block = re.findall(
-        r"^(?: {8,}.*(?:environments|gcloud organi|sed|read -rs|export).*\n)+", PAGE, re.MULTILINE
-    )[:2]
-    shell = f"{fill}{block}secret\necho $PROJECT; printenv TF_VAR_neon_owner_password\n"
-    done = subprocess.run(
-        ["bash"], input=shell, capture_output=True, text=True, check=True, cwd=tmp_path,
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-    )  # fmt: skip
-    assert done.stdout == ("Neon's password (invisible):  6 characters\nprogress-dev\nsecret\n")
-    assert '\nparent = "organizations/123"\n' in file.read_text(encoding="utf-8")
-    assert [each.name for each in file.parent.iterdir()] == ["dev.tfvars"]
+# Fails, as gcloud would, if an earlier command has not made what a call needs.
+_GCLOUD = r"""
+cd "$CLONE"
+need() { grep -qs "\"$1\": \"$2\"" ./*.tfstate infra/bootstrap/*.tfstate || exit 1; }
+case "$*" in
+version | "auth login --update-adc" | "billing accounts list") ;;
+*"organizations list --format=value"*) echo 123 ;;
+*"organizations list"*) echo '[{"name": "organizations/123"}]' ;;
+*"projects list"*) echo "[]" ;;
+"--quiet beta services identity create"*) ;;
+"builds submit "*" --project=ours-dev --gcs-source-staging-dir=gs://"*)
+    bucket=${*##*gs://}; need name "${bucket%%/*}"; need repository_id progress; touch built ;;
+"run jobs execute progress-release "*) test -e built ;;
+"auth print-identity-token") echo token ;;
+*) exit 1 ;; # also `projects remove-iam-policy-binding`: the account never had the role
+esac"""
+# Answers "yes", and keeps the states on this machine. The bucket that the page names must exist.
+_TERRAFORM = r"""
+case "$1" in -chdir=*) folder=${1#-chdir=} ;; *) folder=. ;; esac
+case "$*" in *-backend-config=bucket=*)
+    grep -qs "\"name\": \"${*##*=}\"" "$CLONE"/*.tfstate "$folder/terraform.tfstate" || exit 1
+    printf 'terraform {\n  backend "http" {}\n}\n' > "$folder/kept_override.tf"
+    set -- $(echo "$*" | sed 's/-backend-config=.*//') ;;
+esac
+[ "${PWD##*/}" != bootstrap ] || export TF_HTTP_ADDRESS="$TF_HTTP_ADDRESS-bootstrap"
+case "$*" in *apply*) unset TF_INPUT; echo yes | "$REAL" "$@" ;; *) exec "$REAL" "$@" ;; esac"""
+
+
+def test_each_command_needs_only_what_an_earlier_one_has_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Type the page's commands in its order. What is typed after the password would become it."""
+    terraform.need_offline()
+    for name in ("bootstrap", "terraform", "docker"):
+        terraform.copy_folder(ROOT / "infra" / name, tmp_path / "infra" / name)
+    for file in ("infra/preflight", "docs/runbook.md", f"{TELEMETRY}/metric_fields.json"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    terraform.write_program(tmp_path / "infra/try", "grep -q progress-query state.tfstate")
+    terraform.write_program(tmp_path / "programs/gcloud", _GCLOUD)
+    monkeypatch.setenv("REAL", str(shutil.which("terraform")))
+    terraform.write_program(tmp_path / "programs/terraform", _TERRAFORM)
+    monkeypatch.setenv("CLONE", str(tmp_path))
+    dev = tmp_path / "infra/terraform/environments/dev.tfvars"
+    values = dev.read_text(encoding="utf-8")
+    for example, own in (("progress-dev", "ours-dev"), ("0" * 6, "012345"), ("ep-example", "ep-1")):
+        values = values.replace(example, own)
+    dev.write_text(values, encoding="utf-8")
+
+    steps = PAGE.split("## What dev lacks")[0]
+    typed = "".join(line[8:] for line in steps.splitlines(keepends=True) if line[:8].isspace())
+    typed, prompts = re.subn(r"(.* characters\"\n)", r"\1secret\n", typed)
+    assert prompts == 1
+    shown = terraform.Root(tmp_path).run_program(
+        ["bash", "-e"], text=f"{typed}printenv TF_VAR_neon_owner_password\n", state="state"
+    )
+    assert shown.endswith("token\nsecret\n")
+    assert re.search(r"No changes\..*Apply complete! .*\n +\"query\" = ", shown, re.DOTALL)
+    assert '\nparent = "organizations/123"\n' in dev.read_text(encoding="utf-8")
 
 
 @pytest.mark.exhaustive  # plans one more environment
