@@ -191,26 +191,3 @@ def test_a_plan_that_deletes_a_custom_role_fails(
     assert 'google_project.this["dev"] will be destroyed' in changed
     assert "google_project_iam_custom_role" not in changed
     assert "google_storage_bucket.state" not in changed  # it is not empty, so Google would refuse
-
-
-def test_each_account_is_limited_to_its_workflow_and_environment(resources: Resources) -> None:
-    """For example, the nightly plan cannot use the account that applies Terraform."""
-    works = {
-        (
-            grant["service_account_id"].rpartition("/")[2].removesuffix(".iam.gserviceaccount.com"),
-            *grant["member"]
-            .removeprefix("principalSet://iam.googleapis.com/projects/")
-            .split("/locations/global/workloadIdentityPools/progress-github/attribute.workflow/"),
-        )
-        for grant in resources.of("google_service_account_iam_member", "github").values()
-    }
-    assert works == {
-        ("progress-pipeline@progress-images", "progress-images", "deliver.yaml"),
-    } | {
-        (f"{account}@{PROJECTS[name]}", PROJECTS[name], f"{file}.yaml")
-        for name in ("dev", "staging", "prod")
-        for account, file in (
-            ("terraform", "release"), ("terraform-plan", "plan"),
-            ("progress-pipeline", "release"), ("progress-pipeline", "rollback"),
-        )
-    }  # fmt: skip

@@ -10,7 +10,6 @@ from progress.adapters import startup
 from progress.recovery import buckets
 from tests.support import terraform
 from tests.support.cloud_run import container, only, plain_settings, secret_ids, template, templates
-from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
 from tests.support.terraform_state import Deployment, Values, find_attributes
 
@@ -60,21 +59,6 @@ def test_staging_has_the_products_and_the_settings_of_production(
     for part in templates(prod):
         assert plain_settings(staging, part).keys() == plain_settings(prod, part).keys()
         assert secret_ids(staging, part) == secret_ids(prod, part)
-
-
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_only_query_accepts_requests_from_the_internet(
-    environments: Environments, environment: str
-) -> None:
-    services = environments[environment].applied.of("google_cloud_run_v2_service", "function")
-    assert {
-        name: service["ingress"].removeprefix("INGRESS_TRAFFIC_")
-        for name, service in services.items()
-    } == {
-        "ingest": "INTERNAL_ONLY",
-        "project": "INTERNAL_ONLY",
-        "query": "ALL" if environment == "dev" else "INTERNAL_LOAD_BALANCER",
-    }
 
 
 def test_only_query_allows_callers_without_a_google_account(deployment: Deployment) -> None:

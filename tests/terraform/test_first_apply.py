@@ -180,12 +180,6 @@ def test_an_objective_waits_for_its_metric_to_be_known(order: Order) -> None:
     )
 
 
-def test_databases_wait_for_the_network_peering(order: Order) -> None:
-    for database in ("google_sql_database_instance.this", "google_redis_instance.this"):
-        peering = "google_service_networking_connection.private_services"
-        assert peering in order.before(database)
-
-
 def test_the_migration_waits_for_all_resources_that_it_needs(
     environments: Environments, deployment: Deployment, order: Order
 ) -> None:
@@ -201,16 +195,6 @@ def test_the_migration_waits_for_all_resources_that_it_needs(
         "google_secret_manager_secret_iam_member.accessor",
         *(f"google_secret_manager_secret_version.{name}" for name in _VERSIONS),
     } <= order.before("terraform_data.migrate")
-
-
-def test_the_schedules_wait_for_the_migration(order: Order) -> None:
-    """Jobs that start before the first migration fail, and fire alerts."""
-    schedules = {name for name in order.made if name.startswith("google_cloud_scheduler_job.")}
-    assert schedules == {
-        f"google_cloud_scheduler_job.{name}" for name in ("backup", "night", "run")
-    }
-    for schedule in schedules:
-        assert "terraform_data.migrate" in order.before(schedule)
 
 
 @pytest.mark.parametrize("environment", [pytest.param("dev", marks=pytest.mark.exhaustive), "prod"])

@@ -74,8 +74,6 @@ EXPORTERS = {
     for name in ("ingest", "project", "query", "batch", "release", "backup", "rebuild")
 }
 
-# Accounts that infra/terraform does not create; infra/bootstrap creates the pipeline's account.
-STRANGERS = {"gcp-sa-pubsub", "pipeline"}
 
 NEON = {
     "backup-scheduler": {"run.invoker progress-backup"},
@@ -213,15 +211,3 @@ def test_only_custom_roles_that_bootstrap_created_are_granted(
     assert granted <= created
     for deployment in deployments.values():
         assert not deployment.applied.of("google_project_iam_custom_role")
-
-
-def test_each_service_and_job_has_its_own_service_account(deployment: Deployment) -> None:
-    accounts = deployment.applied.of("google_service_account")
-    assert accounts.keys() == EVERYWHERE.keys() - STRANGERS | {"backup-scheduler"}
-    ids = [account["account_id"] for account in accounts.values()]
-    assert sorted(ids) == sorted(f"progress-{name}" for name in accounts)
-    assert all(6 <= len(account_id) <= 30 for account_id in ids)
-
-
-def test_no_account_has_a_key(deployment: Deployment) -> None:
-    assert not deployment.applied.of("google_service_account_key")
