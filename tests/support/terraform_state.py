@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
 from tests.support import tls_certificates
 
 Values = dict[str, Any]
@@ -82,23 +80,11 @@ class Deployment:
     passwords: dict[str, str]  # Keyed by the secret's id.
 
     @property
-    def planned(self) -> Resources:
-        return Resources(list_resources(self.plan["planned_values"]["root_module"]))
-
-    @property
     def applied(self) -> Resources:
         resources = [
             resource for block in self.state["resources"] for resource in _list_instances(block)
         ]
         return Resources(resources, self.passwords)
-
-    @property
-    def configuration(self) -> Values:
-        """The resources, variables and outputs as they are written; skip the test without them."""
-        if "configuration" not in self.plan:
-            pytest.skip("needs TERRAFORM_OFFLINE")
-        configuration: Values = self.plan["configuration"]
-        return configuration
 
     @property
     def outputs(self) -> Values:
