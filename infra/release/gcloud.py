@@ -65,8 +65,8 @@ class Cloud:
     def find_image(self, revision: str) -> str:
         """Return the revision's image with its digest.
 
-        Terraform may have named the first image by its tag, which moves with each build. Cloud Run
-        keeps the digest: https://docs.cloud.google.com/run/docs/reference/rest/v1/RevisionStatus
+        Terraform may have named the first image by its tag. A revision keeps the digest, but a job
+        looks the tag up at each execution: https://cloud.google.com/run/docs/managing/jobs
         """
         answer = self._read("revisions", "describe", revision)
         image = str(answer["spec"]["containers"][0]["image"])
