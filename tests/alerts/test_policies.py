@@ -87,9 +87,9 @@ def test_each_policy_notifies_the_addresses_and_without_any_an_output_says_so(
 
 @pytest.mark.exhaustive
 def test_alerts_without_what_they_watch_are_off(environments: Environments) -> None:
-    """The migration of dev turns all alerts on; it has no domain."""
+    """The migration of dev turns on all but those of a domain and of a minimum of instances."""
     moving = environments.variant("moving", "dev", *MIGRATION)
-    assert moving.outputs["alerting"]["off"] == ["uptime"]
+    assert moving.outputs["alerting"]["off"] == sorted({"uptime"} | BURNS)
     assert alerts(moving.applied).keys() == ON_METRICS | OFF
 
 
