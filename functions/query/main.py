@@ -4,8 +4,10 @@
 """
 
 import gc
+import sys
 
 gc.disable()  # importing without garbage collection saves 12 % of a cold start
+sys.setswitchinterval(0.001)  # seconds, so that a request hardly waits for a body that is decoded
 
 import functions_framework.aio  # noqa: E402 - see above
 from starlette.requests import Request  # noqa: E402
