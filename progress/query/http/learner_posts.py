@@ -6,6 +6,7 @@ post from the topic `learner-events`.
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ from progress.event_store import bodies, events, learner_posts
 from progress.event_store.learner_posts import LearnerPost
 from progress.query.cache import rate_limit
 from progress.query.cache.rate_limit import Counted, Numbers, RateLimiter
-from progress.query.http import protocol, turns
+from progress.query.http import protocol
 from progress.query.http.held_bodies import HeldBodies
 from progress.query.http.posted_events import PostedEvents
 from progress.query.http.protocol import Headers
@@ -49,7 +50,7 @@ _TYPES = f"expected {bodies.JSON} or {bodies.LINES} in UTF-8, and no Content-Enc
 _TIMEOUT_S = 10.0  # of Pub/Sub
 _MARK_TIMEOUT_S = 1.0  # of the database
 _LONG = 8_192  # bytes of a body that is decoded in a thread; a shorter one takes about 1 ms
-_DECODERS, _PUBLISHERS = 2, 32  # threads
+_PUBLISHERS = 32  # threads
 _MOST = {
     rate_limit.ENTRIES: 20_000,
     rate_limit.BYTES: 10_000_000,
@@ -77,7 +78,6 @@ class LearnerPosts:
         self._settings, self._redis, self._authenticator = settings, redis, authenticator
         self._forwarding, self._bodies = forwarding, held
         self._reader, self._clock = reader, clock
-        self._decoding = turns.Turns(_DECODERS)
         self._publishing = ThreadPoolExecutor(_PUBLISHERS, "publish")
         everybody = settings.learner_entries_per_day
         most = {rate_limit.EVERYBODY: everybody, rate_limit.NEWCOMERS: everybody // 2}
@@ -148,10 +148,10 @@ class LearnerPosts:
         check = functools.partial(learner_posts.check, body, media_type, learner, now)
         if len(body) <= _LONG:
             return check()
-        with self._bodies.hold(learner) as holding:
-            holding.resize(len(body))
+        with self._bodies.hold(learner) as resize:
+            resize(len(body))
             check = functools.partial(check, in_thread=True)
-            return await self._decoding.run(learner, len(body), check)
+            return await self._bodies.decode(learner, len(body), check)
 
     async def _find_first_day(self, learner: str) -> int | None:
         """Return the UTC day on which the learner posted first; None if Redis does not know it.
@@ -195,9 +195,10 @@ class LearnerPosts:
     async def _publish(self, data: bytes) -> None:
         if not wakeups.outage().is_over:
             raise PubSubUnavailable("Pub/Sub failed less than 5 s ago")
+        publish = functools.partial(contextvars.copy_context().run, self._publish_now, data)
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                await turns.run_in_thread(self._publishing, lambda: self._publish_now(data))
+                await asyncio.get_running_loop().run_in_executor(self._publishing, publish)
         except (PubSubUnavailable, TimeoutError) as error:
             wakeups.outage().begin()
             raise PubSubUnavailable(f"Pub/Sub does not accept a post: {error}") from error

@@ -29,7 +29,7 @@ from progress.errors import (
     Unavailable,
 )
 from progress.query.execution.execute import GraphQLRequest, GraphQLResponse
-from progress.query.http.held_bodies import Hold, Holding
+from progress.query.http.held_bodies import Hold, Resize
 
 Headers = dict[bytes, bytes]
 
@@ -121,8 +121,8 @@ async def read_body(request: Request, headers: Headers, hold: Hold, most: int = 
     message = _poll_message(request)
     if message and not message.get("more_body", False):
         return await _collect(request, message, None, most)
-    with hold() as holding:
-        reading = asyncio.create_task(_collect(request, message, holding, most))
+    with hold() as resize:
+        reading = asyncio.create_task(_collect(request, message, resize, most))
         try:
             for timeout in (_BODY_TIMEOUT_S, _STALL_GRACE_S):
                 done, _ = await asyncio.wait({reading}, timeout=timeout)
@@ -152,7 +152,7 @@ def _poll_message(request: Request) -> Message | None:
 
 
 async def _collect(
-    request: Request, message: Message | None, holding: Holding | None, most: int
+    request: Request, message: Message | None, resize: Resize | None, most: int
 ) -> bytes:
     """Return the whole body; `message` is the body's first message, or None before it arrives."""
     parts, size, more = [], 0, True
@@ -166,8 +166,8 @@ async def _collect(
         if size > most:
             raise RequestTooLarge(f"expected a body of at most {most} bytes")
         parts.append(part)
-        if holding:
-            holding.resize(size)
+        if resize:
+            resize(size)
         message = None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
