@@ -64,7 +64,7 @@ class Prepared(NamedTuple):
     executor: FieldExecutor
     plan: FieldPlan
     coerced: Sequence[CoercedField]
-    depends_on_groups: bool  # whether their size decides if it may read so many rows
+    depends_on_groups: bool  # whether their size decides if it costs too much
 
 
 class Document(msgspec.Struct):
@@ -114,9 +114,11 @@ class Document(msgspec.Struct):
         depends_on_groups = False
         if executor.operation.operation is OperationType.QUERY:
             try:
-                depends_on_groups = fields.check_cost(coerced)
+                fields.check_cost(coerced)
             except QueryTooComplex as error:
-                raise Rejected.of([GraphQLError(str(error), original_error=error)]) from None
+                depends_on_groups = bool(fields.groups_of(coerced))
+                if not depends_on_groups:
+                    raise Rejected.of([GraphQLError(str(error), original_error=error)]) from None
         return Prepared(executor, plan, coerced, depends_on_groups)
 
     def _remember(self, key: object, prepared: Prepared) -> None:

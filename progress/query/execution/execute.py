@@ -161,10 +161,10 @@ def reject(rejected: Rejected) -> GraphQLResponse:
 
 
 async def _weigh_groups(prepared: Prepared, context: Context) -> GraphQLResponse | None:
-    """Return the response if the operation may read too many rows of groups of this size."""
+    """Return the response if the operation costs too much with groups of this size."""
     shares = await context.find_shares(fields.groups_of(prepared.coerced))
     try:
-        fields.check_rows(prepared.coerced, shares)
+        fields.check_cost(prepared.coerced, shares)
     except QueryTooComplex as error:
         return reject(Rejected.of([GraphQLError(str(error), original_error=error)]))
     return None

@@ -14,7 +14,7 @@ from graphql.execution import VariableValues
 from graphql.pyutils import Path
 
 from progress.auth import Caller
-from progress.errors import QueryTooComplex, RequestRejected
+from progress.errors import RequestRejected
 from progress.query.cache.keys import CacheKey, cache_key
 from progress.query.execution import limits, selection
 from progress.query.execution.compiled import CompiledField, compile_field
@@ -140,35 +140,22 @@ def coerce(plan: Sequence[PlannedField], variables: VariableValues) -> tuple[Coe
     return tuple(coerced)
 
 
-def check_cost(coerced: Sequence[CoercedField]) -> bool:
+def check_cost(coerced: Sequence[CoercedField], shares: Shares | None = None) -> None:
     """Raise QueryTooComplex if a query of these fields would cost too much.
 
-    It may not return too many fields, read too many rows or ask about too many moments. Return
-    whether the size of its groups decides, so that `check_rows` must follow.
+    It may not return too many fields, read too many rows or ask about too many moments. `shares`
+    are those that `rows_to_read` takes.
     """
     complexity = rows = 0
     moments = set()
     for planned, learner, arguments in coerced:
         complexity += planned.complexity(arguments)
-        rows += planned.rows_to_read(arguments)
+        rows += planned.rows_to_read(arguments, shares)
         if moment := limits.moment_key(learner, arguments):
             moments.add(moment)
     limits.check_complexity(complexity)
     as_of.check_moments(len(moments))
-    try:
-        limits.check_rows(rows, len(moments))
-    except QueryTooComplex:
-        if not groups_of(coerced):
-            raise
-        return True
-    return False
-
-
-def check_rows(coerced: Sequence[CoercedField], shares: Shares | None) -> None:
-    """Raise QueryTooComplex if a query of these fields may read too many rows."""
-    rows = sum(planned.rows_to_read(arguments, shares) for planned, _, arguments in coerced)
-    moments = {limits.moment_key(learner, arguments) for _, learner, arguments in coerced}
-    limits.check_rows(rows, len(moments - {None}))
+    limits.check_rows(rows, len(moments))
 
 
 def groups_of(coerced: Sequence[CoercedField]) -> set[str | None]:
