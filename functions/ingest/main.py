@@ -58,10 +58,10 @@ def receive_push(request: Request, body: bytearray, arrived: float) -> int:
     is_large = request.path == push.LEARNERS_PATH and len(body) > TURN_BYTES
     give_way = admission.give_way if is_large else None
     source = request.headers.get("ce-source", "")
-    with admission.decode(body) as has_turn:
-        if not has_turn:
-            return 503
-        delivery = push.parse_delivery(body, source, request.path, give_way)
+    parse = functools.partial(push.parse_delivery, body, source, request.path, give_way)
+    delivery = admission.decode(body, "", parse)
+    if not delivery:
+        return 503
     body.clear()  # frees its memory
     return append(request, delivery, arrived, give_way)[0]
 
@@ -74,10 +74,10 @@ def receive_post(request: Request, body: bytearray, arrived: float, poster: str)
 
     Raise LettersFull if it would leave too many dead letters.
     """
-    with admission.decode(body, poster) as has_turn:
-        if not has_turn:
-            return 503
-        delivery = post.parse_delivery(body, request.mimetype, poster)
+    parse = functools.partial(post.parse_delivery, body, request.mimetype, poster)
+    delivery = admission.decode(body, poster, parse)
+    if not delivery:
+        return 503
     body.clear()
     status, others = append(request, delivery, arrived)
     return status if others is None else post_request.respond(200, post.describe(delivery, others))

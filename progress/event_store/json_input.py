@@ -57,8 +57,7 @@ def elements(payload: bytes | bytearray) -> Iterable[bytes] | None:
     """
     if not _OPENING.match(payload):
         return None
-    if not payload.isascii():
-        _check_unicode(payload)
+    _check_unicode(payload)
     if payload.count(b",") < _MANY:
         with contextlib.suppress(RecursionError, msgspec.MsgspecError):
             return map(bytes, _parts.decode(payload))  # Copies one element at a time.
@@ -70,8 +69,7 @@ def check(text: bytes | bytearray) -> None:
     """Raise NotJson unless the text is JSON; the message names the place in the text."""
     if not text.strip(_SPACE):
         raise NotJson(_NOTHING)
-    if not text.isascii():
-        _check_unicode(text)
+    _check_unicode(text)
     try:
         _check_syntax(text)
     except RecursionError:
@@ -108,10 +106,9 @@ def printable(value: Any) -> str | None:
 def _parse(text: bytes) -> Any:
     if not text.strip(_SPACE):
         raise NotJson(_NOTHING)
+    _check_unicode(text)
     try:
-        return _any_json.decode(text.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise NotJson(f"expected UTF-8 - at byte {error.start}") from None
+        return _any_json.decode(text.decode())
     except json.JSONDecodeError as error:
         raise NotJson(f"expected JSON - at character {error.pos}") from None
 
@@ -259,6 +256,7 @@ def _check_syntax(payload: bytes | bytearray) -> None:
 
 def _check_unicode(payload: bytes | bytearray) -> None:
     try:
-        payload.decode()
+        if not payload.isascii():
+            payload.decode()
     except UnicodeDecodeError as error:
         raise NotJson(f"expected UTF-8 - at byte {error.start}") from None

@@ -93,28 +93,25 @@ class Admission:
                 with _hold(self._turns, _TURN_S) as has_turn:
                     return handler(request, body, arrived) if has_turn else 429
 
-    @contextlib.contextmanager
-    def decode(self, body: bytearray, sender: str = "") -> Iterator[bool]:
-        """Wait with a large body for those that are being decoded; return whether it has a turn.
+    def decode(self, body: bytearray, sender: str, parse: Callable[[], _T]) -> _T | None:
+        """Return what `parse` returns; None if large bodies are decoded for too long.
 
         At most two are decoded at a time, and one of each sender.
         """
         if len(body) <= _LARGE_BYTES:
-            yield True
-            return
+            return parse()
         with self._decoding:
-            has_turn = self._decoding.wait_for(
+            if not self._decoding.wait_for(
                 lambda: len(self._senders) < _LARGE_AT_ONCE and sender not in self._senders, _TURN_S
-            )
-            if has_turn:
-                self._senders.add(sender)
+            ):
+                return None
+            self._senders.add(sender)
         try:
-            yield has_turn
+            return parse()
         finally:
-            if has_turn:
-                with self._decoding:
-                    self._senders.remove(sender)
-                    self._decoding.notify_all()
+            with self._decoding:
+                self._senders.remove(sender)
+                self._decoding.notify_all()
 
     def give_way(self) -> bool:
         """Wait a moment until no request is here; return whether one was in the last seconds."""

@@ -263,7 +263,7 @@ KEYS: list[Callable[[str], str]] = [
     lambda user_id: commands.query_key("streak", user_id, "f00"),
     lambda user_id: commands.period_key("week", "2024-04-01", user_id),
     lambda user_id: commands.announced_key(user_id, "shared"),
-    commands.poster_key,
+    functools.partial(commands.count_key, "poster"),
     *(functools.partial(commands.count_key, each.key) for each in COUNTED[:-2]),
 ]
 SHARED = [

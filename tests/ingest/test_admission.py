@@ -350,12 +350,16 @@ def test_two_large_bodies_are_decoded_at_a_time_and_one_of_each_sender(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(admission, "_TURN_S", 0.01)
-    place, large = admission.Admission(), bytearray(admission._LARGE_BYTES + 1)
-    with place.decode(large, "eve") as first, place.decode(large, "eve") as again:
-        assert (first, again) == (True, False)
-        with place.decode(large, "ann") as second, place.decode(large, "ben") as third:
-            assert (second, third) == (True, False)
-        with place.decode(large[1:], "eve") as is_free:
-            assert is_free
-    with place.decode(large, "eve") as after:
-        assert after
+    decode, large = admission.Admission().decode, bytearray(admission._LARGE_BYTES + 1)
+
+    def decode_others() -> list[bool | None]:
+        """Decode beside a body of eve and one of ann."""
+        sent = ((large, "eve"), (large, "ben"), (large[1:], "eve"))
+        return [decode(body, sender, lambda: True) for body, sender in sent]
+
+    for _ in range(2):
+        assert decode(large, "eve", lambda: decode(large, "ann", decode_others)) == [
+            None,
+            None,
+            True,
+        ]

@@ -63,8 +63,7 @@ def apply(connection: Connection, logins: Sequence[Login] = ()) -> None:
 
 def find_differences(connection: Connection, logins: Sequence[Login] = ()) -> list[str]:
     """Return the statements that `apply` would run."""
-    each = [(login.name, login.group, login.password is not None) for login in logins]
-    rows = [dict(zip(("name", "group", "has_password"), row, strict=True)) for row in each]
+    rows = [{"name": e.name, "group": e.group, "has_password": bool(e.password)} for e in logins]
     database.run(connection, _FILE, "set logins", logins=msgspec.json.encode(rows).decode())
     return [statement for (statement,) in database.run(connection, _FILE, "differences")]
 

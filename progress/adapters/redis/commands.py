@@ -73,13 +73,8 @@ def period_key(period: str, last_day: object, user_id: str) -> str:
 
 
 def count_key(kind: str, caller: str) -> str:
-    """Return the key of a number of the caller, for example of the requests in a minute."""
+    """Return the key of a number of the caller: requests in a minute, the first day of a post."""
     return f"{kind}:{caller}"
-
-
-def poster_key(user_id: str) -> str:
-    """Return the key of the mark of a learner who has posted."""
-    return f"poster:{user_id}"
 
 
 def announced_key(user_id: str, scope: str) -> str:
@@ -115,12 +110,12 @@ def count(kind: str, caller: str, window: int, number: int) -> Command:
 
 def find_poster(user_id: str) -> Command:
     """Get the UTC day on which a learner posted first, as far as the mark tells."""
-    return ("GET", poster_key(user_id))
+    return ("GET", count_key("poster", user_id))
 
 
 def mark_poster(user_id: str, day: int) -> Command:
     """Mark a learner who has posted, for 40 days, unless they are marked."""
-    return ("SET", poster_key(user_id), day, "NX", "EX", _POSTER_TTL_S)
+    return ("SET", count_key("poster", user_id), day, "NX", "EX", _POSTER_TTL_S)
 
 
 def announce(
