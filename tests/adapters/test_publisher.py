@@ -98,15 +98,6 @@ def end_pause() -> None:
     wakeups.outage()._ends_at = 0.0
 
 
-def test_nothing_is_sent_during_the_pause_after_a_failure(pubsub: FakePublisher) -> None:
-    pubsub.is_down = True
-    assert not wakeups.send([1, 2])
-    pubsub.is_down = False
-    assert not wakeups.send([2, 3])
-    assert not wakeups.send_operations([uuid.uuid4()])
-    assert pubsub.attempts == 1
-
-
 def test_what_was_not_sent_is_sent_after_the_pause_without_another_call(
     pubsub: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
