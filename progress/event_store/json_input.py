@@ -7,7 +7,7 @@ import math
 import operator
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Never
+from typing import Any, Never
 
 import msgspec
 
@@ -161,23 +161,14 @@ def _is_finite(number: float) -> bool:
         return False
 
 
-class _Piece(NamedTuple):
-    """A part of a text: its place, whether each byte opens a level, and each byte's level.
+def _count_levels(
+    text: bytes | bytearray, at: int = 0
+) -> Iterator[tuple[int, bytes, bytes, list[int]]]:
+    """Yield the text from a place on in pieces: where, what, which bytes open a level, the levels.
 
-    The level is the number of brackets around the byte; a bracket is not around itself.
-    """
-
-    at: int
-    text: bytes
-    opens: bytes
-    levels: list[int]
-
-
-def _count_levels(text: bytes | bytearray, at: int = 0) -> Iterator[_Piece]:
-    """Count the levels of a text from a place on, where the level is 0.
-
-    A parser would run out of stack. No byte costs a step in Python: a body may have millions of
-    brackets.
+    The level is the number of brackets around the byte, since that place; a bracket is not around
+    itself. A parser would run out of stack. No byte costs a step in Python: a body may have
+    millions of brackets.
     """
     level, in_string = 0, 0
     while at < len(text):
@@ -192,7 +183,7 @@ def _count_levels(text: bytes | bytearray, at: int = 0) -> Iterator[_Piece]:
         opens, closes = plain.translate(_OPENS), plain.translate(_CLOSES)
         changes = map(operator.sub, b"\0" + opens[:-1], closes)
         levels = list(itertools.accumulate(changes, initial=level))[1:]
-        yield _Piece(at, piece, opens, levels)
+        yield at, piece, opens, levels
         level = levels[-1] + opens[-1]
         at += len(piece)
     if level > 0:
@@ -206,9 +197,9 @@ def _prune(text: bytes | bytearray) -> tuple[bytes, str]:
     and `''`.
     """
     kept, is_deep = [], False
-    for piece in _count_levels(text):
-        kept.append(bytes(itertools.compress(piece.text, map(_DEEPEST.__ge__, piece.levels))))
-        is_deep = is_deep or _DEEPEST in itertools.compress(piece.levels, piece.opens)
+    for _, piece, opens, levels in _count_levels(text):
+        kept.append(bytes(itertools.compress(piece, map(_DEEPEST.__ge__, levels))))
+        is_deep = is_deep or _DEEPEST in itertools.compress(levels, opens)
     return b"".join(kept), f"expected at most {_DEEPEST} levels - at $" if is_deep else ""
 
 
@@ -234,9 +225,9 @@ def _find_deep_element(payload: bytes | bytearray, at: int) -> tuple[int, int]:
     """Return the span of an element that has too many levels for `_ELEMENT`."""
     if opening := _CONTAINER.match(payload, at):
         begin = opening.end()
-        for piece in _count_levels(payload, begin):
+        for start, _, _, levels in _count_levels(payload, begin):
             with contextlib.suppress(ValueError):
-                return begin, piece.at + piece.levels.index(0, piece.at == begin) + 1
+                return begin, start + levels.index(0, start == begin) + 1
     raise NotJson(f"expected JSON - at byte {at}")
 
 

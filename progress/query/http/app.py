@@ -33,7 +33,6 @@ from progress.query.http import health, protocol, subscriptions
 from progress.query.http.developer_files import DeveloperFiles
 from progress.query.http.held_bodies import HeldBodies
 from progress.query.http.learner_posts import LearnerPosts
-from progress.query.http.posted_events import PostedEvents
 from progress.query.http.protocol import Cors, Headers, Parameters
 from progress.query.http.sockets import Sockets
 from progress.query.http.static_page import StaticPage
@@ -93,17 +92,9 @@ class QueryApi:
         self._live_queries = LiveQueries(build_sources(reader))
         self._downloads = Downloads(settings)
         self._outside = Outside(settings)
-        url = settings.serve_events_url
-        forwarding = PostedEvents(url) if url else None
         self._bodies = HeldBodies()
         self._posts = LearnerPosts(
-            settings,
-            self._redis,
-            self._authenticator,
-            forwarding,
-            self._bodies,
-            reader=reader,
-            clock=clock,
+            settings, self._redis, self._authenticator, self._bodies, reader=reader, clock=clock
         )
         self._events = EventPublisher(settings, reader, self._redis, self._cache.versions)
         self._page = StaticPage(settings)

@@ -62,22 +62,22 @@ _DAY = 86_400
 
 
 class LearnerPosts:
-    """The path `/events`; with `forwarding`, ingest gets the posts of publishers."""
+    """The path `/events`; under `progress serve`, ingest gets the posts of publishers."""
 
     def __init__(
         self,
         settings: Settings,
         redis: "Client | None",
         authenticator: Authenticator,
-        forwarding: PostedEvents | None,
         held: HeldBodies,
         *,
         reader: Reader,
         clock: Callable[[], datetime],
     ) -> None:
         self._settings, self._redis, self._authenticator = settings, redis, authenticator
-        self._forwarding, self._bodies = forwarding, held
-        self._reader, self._clock = reader, clock
+        self._bodies, self._reader, self._clock = held, reader, clock
+        url = settings.serve_events_url
+        self._forwarding = PostedEvents(url) if url else None
         self._publishing = ThreadPoolExecutor(_PUBLISHERS, "publish")
         everybody = settings.learner_entries_per_day
         most = {rate_limit.EVERYBODY: everybody, rate_limit.NEWCOMERS: everybody // 2}
