@@ -186,9 +186,15 @@ def postgres(servers: Callable[[str], Server]) -> str:
 def postgres_server(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Server:
     """The server on which the test's databases are created."""
     which = getattr(request, "param", EMBEDDED)
+    find_programs(request, which)
+    return servers(which)
+
+
+def find_programs(request: pytest.FixtureRequest, which: str) -> Path | None:
+    """Return the programs of EMBEDDED, which are None, or of OLDEST; skip the test without them."""
     if which == OLDEST and not OLDEST_PROGRAMS.exists():
         skip_without(request, OLDEST)
-    return servers(which)
+    return OLDEST_PROGRAMS if which == OLDEST else None
 
 
 def skip_without(request: pytest.FixtureRequest, what: str, details: str = "") -> NoReturn:

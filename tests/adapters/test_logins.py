@@ -22,10 +22,10 @@ from progress.projections import batch, projector, rebuild, replacement, schema,
 from progress.recovery import archive_loads, archive_rebuild, buckets
 from progress.recovery.archive_loads import Rebuild
 from progress.recovery.archive_rebuild import Source
-from tests.conftest import skip_without
+from tests.conftest import find_programs
 from tests.support import archives, folders, postgres_servers, sample_events
 from tests.support.api import QueryClient
-from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, OwnServer
+from tests.support.postgres_servers import EMBEDDED, OLDEST, OwnServer
 
 # Only the superuser may connect without a password.
 ADMITS = "local all postgres trust\nlocal all all scram-sha-256\n"
@@ -88,11 +88,8 @@ class Service:
 def service(request: pytest.FixtureRequest) -> Iterator[Service]:
     """A database that its owner migrated. All tests of this module share the database."""
     which, kind = request.param
-    programs = OLDEST_PROGRAMS if which == OLDEST else None
-    if programs and not programs.exists():
-        skip_without(request, OLDEST)
     with folders.create("test") as folder:
-        server = OwnServer(folder, programs, admits=ADMITS)
+        server = OwnServer(folder, find_programs(request, which), admits=ADMITS)
         server.start()
         made = Service(server, kind)
         with closing(made.connect()) as owner:

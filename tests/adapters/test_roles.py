@@ -16,9 +16,9 @@ from progress.adapters.postgres.database import Connection
 from progress.adapters.postgres.roles import Login
 from progress.errors import DatabaseUnavailable, ProgressError
 from progress.projections import rebuild, schema
-from tests.conftest import Store, skip_without
+from tests.conftest import Store, find_programs
 from tests.support import recovery_fixtures, sample_events
-from tests.support.postgres_servers import EMBEDDED, OLDEST, OLDEST_PROGRAMS, Machine, start_machine
+from tests.support.postgres_servers import EMBEDDED, OLDEST, Machine, start_machine
 
 # The transactions that wrote the rows of owners and privileges.
 WRITTEN = """
@@ -32,10 +32,7 @@ WRITTEN = """
 )
 def dumped(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Path]]:
     """A server with a database that has events, and the dump of this database."""
-    programs = OLDEST_PROGRAMS if request.param == OLDEST else None
-    if programs and not programs.exists():
-        skip_without(request, OLDEST)
-    with start_machine(programs) as machine:
+    with start_machine(find_programs(request, request.param)) as machine:
         dump = machine.folder / "dump"
         machine.create("progress")
         with closing(machine.connect("progress")) as owner:

@@ -17,7 +17,7 @@ from progress.operations import erasure_steps, runner
 from progress.projections import batch, schema
 from progress.recovery import checks
 from progress.serve import system
-from tests.conftest import skip_without
+from tests.conftest import find_programs
 from tests.query.test_accesses import QUERIES, write_field
 from tests.support import api, sample_events, stage
 from tests.support.erasure_fixtures import LEARNER, find_in_tables, list_events, push_events
@@ -38,9 +38,7 @@ ASKED = {name: field for name, field in QUERIES.items() if name not in VOLATILE}
 
 @pytest.fixture
 def old(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    if not OLDEST_PROGRAMS.exists():
-        skip_without(request, OLDEST)
-    with start_machine(OLDEST_PROGRAMS) as machine:
+    with start_machine(find_programs(request, OLDEST)) as machine:
         yield machine
 
 
@@ -51,10 +49,7 @@ Use = Callable[[Machine], contextlib.AbstractContextManager[Operator]]
 def use(fake_publisher: FakePublisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Use:
     """A function that prepares a machine's database as `serve` does, and asks its functions."""
     monkeypatch.setattr(erasure_steps, "_REQUESTS_END_S", 0.0)
-    own = {
-        "pubsub_emulator_host": fake_publisher.address,
-        "progress_data_dir": str(tmp_path),
-    }
+    own = {"pubsub_emulator_host": fake_publisher.address, "progress_data_dir": str(tmp_path)}
     for name, value in own.items():
         monkeypatch.setenv(name.upper(), value)
 

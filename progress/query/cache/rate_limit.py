@@ -86,16 +86,13 @@ class RateLimiter:
             self._exceeding.clear()
 
     def _check(self, count: int, caller: str, at: datetime) -> int:
-        if count > self._most:
-            raise self._reject(caller, at)
-        return count
-
-    def _reject(self, caller: str, at: datetime) -> RateLimited:
+        if count <= self._most:
+            return count
         self._begin_window(at)
         self._exceeding.add(caller)
         seconds = self._counted.seconds - int(at.timestamp()) % self._counted.seconds
         why = f"expected at most {self._most} {self._counted.name}: wait {seconds} seconds"
-        return RateLimited(why, seconds)
+        raise RateLimited(why, seconds)
 
     def _window_of(self, at: datetime) -> int:
         return int(at.timestamp()) // self._counted.seconds
