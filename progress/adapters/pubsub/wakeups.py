@@ -52,7 +52,8 @@ class Outage:
             is_first = not self._commands
             self._commands.update(commands)
         if is_first and self._commands:
-            timer = threading.Timer(max(0, self._ends_at - time.monotonic()), _send_kept)
+            seconds = max(0, self._ends_at - time.monotonic())
+            timer = threading.Timer(seconds, lambda: _send(self.take()))
             timer.daemon = True  # a process that ends leaves its commands to the sweep
             timer.start()
 
@@ -116,10 +117,6 @@ def publish_attributes(topic: str) -> Attributes:
         "messaging.operation.type": "send",
         "messaging.destination.name": topic,
     }
-
-
-def _send_kept() -> None:
-    _send(outage().take())
 
 
 def _send(commands: Collection[bytes], event_delay_ms: int = 0) -> bool:
