@@ -56,7 +56,9 @@ async def test_next_is_decoded_what_the_sender_who_has_sent_least_waits_for() ->
         await asyncio.sleep(0)
         while not order:
             await asyncio.sleep(0)
-    tasks.pop().cancel()
+    cancelled = tasks.pop()
+    cancelled.cancel()
+    await asyncio.wait({cancelled})
     may_end.set()
     await asyncio.gather(*tasks)
     assert order == ["eve 1", "ann 1", "eve 2", "ann 2", "eve 3", "ben 1"]
