@@ -34,7 +34,6 @@ _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _OPENING = re.compile(_GAP + rb"\[")
 _CONTAINER = re.compile(_GAP + rb"(?=[\[{])")
 _COMMA = re.compile(_GAP + rb",")
-_END = re.compile(_GAP + rb"\]" + _GAP + rb"\Z")
 _PIECE = 65_536  # bytes whose levels are counted at a time, in a few milliseconds
 _OPENS, _CLOSES = (bytes(byte in brackets for byte in range(256)) for brackets in (b"[{", b"]}"))
 
@@ -204,21 +203,13 @@ def _prune(text: bytes | bytearray) -> tuple[bytes, str]:
 
 
 def _walk(payload: bytes | bytearray) -> Iterator[bytes]:
-    """Yield the bytes of each element of an array, which is JSON."""
-    opening = _OPENING.match(payload)
-    at = opening.end() if opening else 0
-    end = _END.match(payload, at)  # An immediate ] means that the array is empty.
-    while end is None:
-        element = _ELEMENT.match(payload, at)
-        begin, at = element.span(1) if element else _find_deep_element(payload, at)
-        yield bytes(payload[begin:at])
-        comma = _COMMA.match(payload, at)
-        if comma is None:
-            end = _END.match(payload, at)
-            break
-        at = comma.end()
-    if end is None:
-        raise NotJson(f"expected JSON - at byte {at}")
+    """Yield the bytes of each element of an array, which is JSON and not empty."""
+    before = _OPENING.match(payload)
+    while before:
+        element = _ELEMENT.match(payload, before.end())
+        begin, end = element.span(1) if element else _find_deep_element(payload, before.end())
+        yield bytes(payload[begin:end])
+        before = _COMMA.match(payload, end)
 
 
 def _find_deep_element(payload: bytes | bytearray, at: int) -> tuple[int, int]:
