@@ -385,6 +385,7 @@ class Database:
             raise
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             if connection.is_closed():
+                self._close_pool()
                 raise
             take_back = pool.discard
             raise StatementFailed(f"a value cannot be encoded or decoded: {error}", "") from error
