@@ -7,9 +7,11 @@ from xdist.workermanage import WorkerController
 _SHARED = {
     "the demo's stack": (
         *("query/page/test_admin", "query/page/test_commands", "query/page/test_knowledge"),
-        *("query/page/test_layout", "query/page/test_learner", "query/page/test_past_days"),
-        *("query/page/test_requests", "examples/test_sign_in", "alerts/test_metric_fields"),
-        *("query/page/test_accessibility", "query/page/test_walks"),
+        *("query/page/test_layout", "query/page/test_learner", "query/page/test_requests"),
+    ),
+    "another demo's stack": (
+        *("query/page/test_walks", "query/page/test_accessibility", "query/page/test_past_days"),
+        *("examples/test_sign_in", "alerts/test_metric_fields"),
     ),
     "the plans": (
         "alerts/test_policies",
@@ -35,6 +37,7 @@ _SHARED = {
 # number of tests.
 _LONG = {
     400: ("the demo's stack",),
+    300: ("another demo's stack",),
     200: ("the plans",),
     100: ("the stack of faults", "local/test_stack", "PostgreSQL 15"),
     60: (
