@@ -86,7 +86,7 @@ resource "google_pubsub_subscription" "analytics" {
   }
 
   dead_letter_policy {
-    dead_letter_topic     = module.dead_letter[each.key].id
+    dead_letter_topic     = google_pubsub_topic.dead_letter[each.key].id
     max_delivery_attempts = 100
   }
 

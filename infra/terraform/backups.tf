@@ -10,7 +10,7 @@ locals {
 
   backup_call = {
     neon = {
-      uri  = "${local.run_api}/jobs/${module.job["backup"].name}:run"
+      uri  = "${local.run_api}/jobs/${google_cloud_run_v2_job.job["backup"].name}:run"
       body = null
     }
     cloud_sql = {
@@ -69,7 +69,7 @@ resource "google_project_iam_member" "backup_scheduler" {
 resource "google_cloud_run_v2_job_iam_member" "backup_scheduler" {
   count = var.database == "neon" ? 1 : 0
 
-  name     = module.job["backup"].name
+  name     = google_cloud_run_v2_job.job["backup"].name
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.member["backup-scheduler"].member

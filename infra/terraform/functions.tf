@@ -1,5 +1,4 @@
-# The three functions. They run one image, in which FUNCTION_TARGET chooses the function. Later, releases set the image
-# and the traffic.
+# The three functions. They run one image, in which FUNCTION_TARGET chooses the function.
 
 variable "functions" {
   description = "The size of each function: CPUs, memory and concurrency of an instance, and the number of instances."
@@ -139,7 +138,7 @@ variable "trace_sample_ratio" {
 }
 
 locals {
-  # The modules leave out a setting that is null. progress/settings.py then uses the setting's default.
+  # A setting that is null is left out. progress/settings.py then uses the setting's default.
   common_settings = {
     ENVIRONMENT                 = local.environment_name
     PUBSUB_PROJECT_ID           = var.project_id
@@ -194,12 +193,10 @@ locals {
     ingest = {
       # The ingress includes Pub/Sub. Posters may be anywhere; IAM rejects everybody else. The timeout is Pub/Sub's
       # acknowledgement deadline.
-      requests = {
-        ingress = length(var.event_posters) == 0 ? "INGRESS_TRAFFIC_INTERNAL_ONLY" : "INGRESS_TRAFFIC_ALL"
-        timeout = "60s"
-        health  = "/"
-        public  = false
-      }
+      ingress = length(var.event_posters) == 0 ? "INGRESS_TRAFFIC_INTERNAL_ONLY" : "INGRESS_TRAFFIC_ALL"
+      timeout = "60s"
+      health  = "/"
+      public  = false
       settings = {
         THREADS      = tostring(var.functions["ingest"].concurrency + 4) # 4 threads for the probes
         PUSH_ACCOUNT = google_service_account.member["push"].email
@@ -207,21 +204,22 @@ locals {
     }
     project = {
       # The timeout is for a rebuild. If Pub/Sub redelivers the rebuild's command meanwhile, the response is 429.
-      requests = { ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY", timeout = "3600s", health = "/", public = false }
+      ingress = "INGRESS_TRAFFIC_INTERNAL_ONLY"
+      timeout = "3600s"
+      health  = "/"
+      public  = false
       settings = merge(local.archive_environment, local.exports_environment, local.dump_environment, {
         THREADS        = tostring(var.functions["project"].concurrency + 4)
         PUBLISH_EVENTS = var.publish_events
       })
     }
     query = {
-      requests = {
-        ingress = local.has_load_balancer ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
-        timeout = "3600s" # for streams
-        # The liveness probe does not request /ready, because /ready fails during a database outage, and Cloud Run
-        # would then restart the instance.
-        health = "/health"
-        public = true # learners have no Google account; the function verifies their tokens
-      }
+      ingress = local.has_load_balancer ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
+      timeout = "3600s" # for streams
+      # The liveness probe does not request /ready, because /ready fails during a database outage, and Cloud Run
+      # would then restart the instance.
+      health = "/health"
+      public = true # learners have no Google account; the function verifies their tokens
       settings = merge(local.query_settings, local.lag_settings, local.exports_environment, {
         # One event loop for each core. On Neon, one: its connections are few, and processes cannot share them.
         WORKERS = var.database == "neon" ? "1" : var.functions["query"].cpu
@@ -236,23 +234,123 @@ locals {
   }
 }
 
-module "function" {
-  source   = "./modules/service"
+# Terraform sets the size, settings and service account of each function; releases set the image and the traffic.
+resource "google_cloud_run_v2_service" "function" {
   for_each = local.function_facts
 
-  name     = "progress-${each.key}"
-  size     = var.functions[each.key]
-  requests = each.value.requests
-  container = {
-    region  = var.region
-    account = google_service_account.member[each.key].email
-    image   = local.image
-    settings = merge(
-      local.common_settings, local.database_environment[each.key], each.value.settings, { FUNCTION_TARGET = each.key }
-    )
-    secrets             = local.function_secrets[each.key]
-    network             = local.vpc_access
-    deletion_protection = local.is_prod
+  name                 = "progress-${each.key}"
+  location             = var.region
+  ingress              = each.value.ingress
+  invoker_iam_disabled = each.value.public
+  deletion_protection  = local.is_prod
+
+  # These limits apply to the total number of instances of all revisions with traffic. The schedules for evening and
+  # morning change the minimum here, which does not create a revision.
+  scaling {
+    min_instance_count = var.functions[each.key].min_instances
+    max_instance_count = var.functions[each.key].max_instances
+  }
+
+  template {
+    service_account                  = google_service_account.member[each.key].email
+    timeout                          = each.value.timeout
+    max_instance_request_concurrency = var.functions[each.key].concurrency
+    execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
+
+    # The limit of each revision. The limits above count only revisions with traffic, so they do not limit green (a
+    # release's new revision) before it gets traffic.
+    scaling {
+      max_instance_count = var.functions[each.key].max_instances
+    }
+
+    dynamic "vpc_access" {
+      for_each = local.vpc_access[*]
+      content {
+        egress = vpc_access.value.egress
+        network_interfaces {
+          network    = vpc_access.value.network
+          subnetwork = vpc_access.value.subnetwork
+        }
+      }
+    }
+
+    containers {
+      image = local.image
+
+      resources {
+        limits            = { cpu = var.functions[each.key].cpu, memory = var.functions[each.key].memory }
+        cpu_idle          = true
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = {
+          for name, value in merge(
+            local.common_settings, local.database_environment[each.key], each.value.settings,
+            { FUNCTION_TARGET = each.key }
+          ) : name => value if value != null
+        }
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      dynamic "env" {
+        for_each = local.function_secrets[each.key]
+        content {
+          name = env.key
+          value_source {
+            secret_key_ref {
+              secret  = env.value
+              version = "latest"
+            }
+          }
+        }
+      }
+
+      # In its first 20 to 80 s, a new instance cannot reach private addresses. The path /startup fails until the
+      # database and Redis accept TCP connections. After 120 s the probe passes in any case, so that instances can start
+      # during a database outage.
+      startup_probe {
+        period_seconds    = 2
+        timeout_seconds   = 2
+        failure_threshold = 90
+        http_get {
+          path = "/startup"
+        }
+      }
+
+      liveness_probe {
+        period_seconds    = 30
+        timeout_seconds   = 10
+        failure_threshold = 3
+        http_get {
+          path = each.value.health
+        }
+      }
+    }
+  }
+
+  traffic {
+    type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
+    percent = 100
+  }
+
+  lifecycle {
+    ignore_changes = [
+      # Set by releases, and by each change that gcloud makes.
+      client,
+      client_version,
+      template[0].annotations,
+      template[0].containers[0].image,
+      template[0].containers[0].name,
+      template[0].labels,
+      template[0].revision,
+      traffic,
+      # Set by the schedules for evening and morning.
+      scaling[0].min_instance_count,
+    ]
   }
 
   depends_on = [
@@ -265,5 +363,5 @@ module "function" {
 
 output "urls" {
   description = "The URL of each function."
-  value       = { for name, function in module.function : name => function.uri }
+  value       = { for name, function in google_cloud_run_v2_service.function : name => function.uri }
 }

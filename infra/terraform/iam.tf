@@ -94,7 +94,7 @@ resource "google_pubsub_subscription_iam_member" "changes" {
 resource "google_cloud_run_v2_service_iam_member" "push" {
   for_each = toset(["ingest", "project"])
 
-  name     = module.function[each.key].name
+  name     = google_cloud_run_v2_service.function[each.key].name
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.member["push"].member
@@ -103,7 +103,7 @@ resource "google_cloud_run_v2_service_iam_member" "push" {
 resource "google_cloud_run_v2_service_iam_member" "poster" {
   for_each = var.event_posters
 
-  name     = module.function["ingest"].name
+  name     = google_cloud_run_v2_service.function["ingest"].name
   location = var.region
   role     = "roles/run.invoker"
   member   = each.key
@@ -143,7 +143,7 @@ resource "google_project_iam_member" "measurements" {
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.job_schedules
 
-  name     = module.job[each.key].name
+  name     = google_cloud_run_v2_job.job[each.key].name
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.member["scheduler"].member
@@ -152,7 +152,7 @@ resource "google_cloud_run_v2_job_iam_member" "scheduler" {
 resource "google_cloud_run_v2_service_iam_member" "scheduler" {
   for_each = toset(keys(try(var.night.min_instances, {})))
 
-  name     = module.function[each.key].name
+  name     = google_cloud_run_v2_service.function[each.key].name
   location = var.region
   role     = local.custom_roles.scaling
   member   = google_service_account.member["scheduler"].member
@@ -162,7 +162,7 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
 resource "google_cloud_run_v2_job_iam_member" "pipeline" {
   for_each = local.pipeline
 
-  name     = module.job["release"].name
+  name     = google_cloud_run_v2_job.job["release"].name
   location = var.region
   role     = "roles/run.jobsExecutorWithOverrides"
   member   = local.members[each.key]

@@ -78,31 +78,90 @@ locals {
   }
 }
 
-module "job" {
-  source   = "./modules/job"
+# Terraform sets the size, settings and service account of each job; releases set the image.
+resource "google_cloud_run_v2_job" "job" {
   for_each = local.jobs
 
-  name = "progress-${each.key}"
-  job  = each.value
-  container = {
-    region  = var.region
-    account = google_service_account.member[each.value.member].email
-    image   = local.image
-    settings = merge(
-      local.common_settings, local.database_environment[each.value.member],
-      each.key == "batch" ? local.changes_settings : {},
-      each.value.member == "batch" ? merge(local.erasure_settings, { TASK_RETRIES = each.value.retries }) : {},
-      # `progress erasures apply` publishes what an erasure waits for, in the job `release`.
-      contains(["batch", "release"], each.value.member) ? { PUBLISH_EVENTS = var.publish_events } : {},
-      contains(["release", "rebuild"], each.value.member) ? local.archive_environment : {},
-      each.value.member == "release" ? merge(
-        local.exports_environment, local.lag_settings, { SCHEDULER_REGION = var.region }
-      ) : {},
-      contains(["backup", "release"], each.value.member) ? local.dump_environment : {},
-    )
-    secrets             = local.database_secrets[each.value.member]
-    network             = local.vpc_access
-    deletion_protection = local.is_prod
+  name                = "progress-${each.key}"
+  location            = var.region
+  deletion_protection = local.is_prod
+
+  template {
+    task_count  = each.value.tasks
+    parallelism = each.value.tasks
+
+    template {
+      service_account = google_service_account.member[each.value.member].email
+      timeout         = each.value.timeout
+      max_retries     = each.value.retries
+
+      dynamic "vpc_access" {
+        for_each = local.vpc_access[*]
+        content {
+          egress = vpc_access.value.egress
+          network_interfaces {
+            network    = vpc_access.value.network
+            subnetwork = vpc_access.value.subnetwork
+          }
+        }
+      }
+
+      containers {
+        image   = local.image
+        command = each.value.command
+        args    = each.value.args
+
+        resources {
+          limits = { cpu = each.value.cpu, memory = each.value.memory }
+        }
+
+        dynamic "env" {
+          for_each = {
+            for name, value in merge(
+              local.common_settings, local.database_environment[each.value.member],
+              each.key == "batch" ? local.changes_settings : {},
+              each.value.member == "batch" ? merge(local.erasure_settings, { TASK_RETRIES = each.value.retries }) : {},
+              # `progress erasures apply` publishes what an erasure waits for, in the job `release`.
+              contains(["batch", "release"], each.value.member) ? { PUBLISH_EVENTS = var.publish_events } : {},
+              contains(["release", "rebuild"], each.value.member) ? local.archive_environment : {},
+              each.value.member == "release" ? merge(
+                local.exports_environment, local.lag_settings, { SCHEDULER_REGION = var.region }
+              ) : {},
+              contains(["backup", "release"], each.value.member) ? local.dump_environment : {},
+            ) : name => value if value != null
+          }
+          content {
+            name  = env.key
+            value = env.value
+          }
+        }
+
+        dynamic "env" {
+          for_each = local.database_secrets[each.value.member]
+          content {
+            name = env.key
+            value_source {
+              secret_key_ref {
+                secret  = env.value
+                version = "latest"
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  lifecycle {
+    ignore_changes = [
+      # Set by releases, and by each change that gcloud makes.
+      client,
+      client_version,
+      template[0].annotations,
+      template[0].labels,
+      template[0].template[0].containers[0].image,
+      template[0].template[0].containers[0].name,
+    ]
   }
 
   depends_on = [
@@ -118,13 +177,15 @@ module "job" {
 # executes the job again.
 resource "terraform_data" "migrate" {
   triggers_replace = [
-    module.job["release"].id, local.password_version_numbers[local.release_database], local.database_groups,
+    google_cloud_run_v2_job.job["release"].id,
+    local.password_version_numbers[local.release_database],
+    local.database_groups,
   ]
 
   provisioner "local-exec" {
     environment = {
       MIGRATE = join(" ", [
-        "gcloud run jobs execute ${module.job["release"].name} --wait",
+        "gcloud run jobs execute ${google_cloud_run_v2_job.job["release"].name} --wait",
         "--region=${var.region} --project=${var.project_id} --quiet",
       ])
     }

@@ -115,7 +115,7 @@ resource "google_compute_region_network_endpoint_group" "load_balancer" {
   network_endpoint_type = "SERVERLESS"
 
   cloud_run {
-    service = module.function["query"].name
+    service = google_cloud_run_v2_service.function["query"].name
     tag     = each.value
   }
 }

@@ -163,20 +163,33 @@ locals {
     },
   )
 
-  topics = merge({ for name, topic in module.topic : name => topic.id }, var.foreign_topics)
+  topics = merge({ for name, topic in google_pubsub_topic.topic : name => topic.id }, var.foreign_topics)
 }
 
 # Topics keep acknowledged messages for a week, so that a restore can replay them.
-module "topic" {
+resource "google_pubsub_topic" "topic" {
   for_each = local.publishers
-  source   = "./modules/topic"
 
-  name       = each.key
-  region     = var.region
-  retention  = local.week
-  publishers = each.value
+  name                       = each.key
+  message_retention_duration = local.week
+
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
 
   depends_on = [google_project_service.api]
+}
+
+resource "google_pubsub_topic_iam_member" "publisher" {
+  for_each = merge([
+    for topic, members in local.publishers : {
+      for name, member in members : "${topic} ${name}" => { topic = topic, member = member }
+    }
+  ]...)
+
+  topic  = google_pubsub_topic.topic[each.value.topic].name
+  role   = "roles/pubsub.publisher"
+  member = each.value.member
 }
 
 # A subscription to a foreign topic keeps acknowledged messages itself, because the foreign topic might not keep them.
@@ -190,10 +203,10 @@ resource "google_pubsub_subscription" "push" {
   retain_acked_messages      = contains(keys(var.foreign_topics), each.value.topic)
 
   push_config {
-    push_endpoint = "${module.function[each.value.function].uri}${each.value.path}"
+    push_endpoint = "${google_cloud_run_v2_service.function[each.value.function].uri}${each.value.path}"
     oidc_token {
       service_account_email = google_service_account.member["push"].email
-      audience              = module.function[each.value.function].uri
+      audience              = google_cloud_run_v2_service.function[each.value.function].uri
     }
   }
 
@@ -203,7 +216,7 @@ resource "google_pubsub_subscription" "push" {
   }
 
   dead_letter_policy {
-    dead_letter_topic     = module.dead_letter[each.key].id
+    dead_letter_topic     = google_pubsub_topic.dead_letter[each.key].id
     max_delivery_attempts = 100 # with the retry delays, the attempts take more than half a day
   }
 
@@ -242,7 +255,7 @@ resource "google_pubsub_subscription" "events" {
   }
 
   dead_letter_policy {
-    dead_letter_topic     = module.dead_letter[each.key].id
+    dead_letter_topic     = google_pubsub_topic.dead_letter[each.key].id
     max_delivery_attempts = 100
   }
 
@@ -268,19 +281,30 @@ resource "google_pubsub_subscription_iam_member" "subscriber" {
 resource "google_pubsub_topic_iam_member" "subscriber" {
   for_each = var.event_subscribers
 
-  topic  = module.topic[local.event_topic].name
+  topic  = google_pubsub_topic.topic[local.event_topic].name
   role   = "roles/pubsub.subscriber" # pubsub.topics.attachSubscription
   member = each.value
 }
 
 # Pub/Sub's service agent moves dead letters: it publishes them here and acknowledges them on the source subscription.
-module "dead_letter" {
+resource "google_pubsub_topic" "dead_letter" {
   for_each = local.dead_letter_sources
-  source   = "./modules/topic"
 
-  name       = "${each.key}-dead-letter"
-  region     = var.region
-  publishers = { pubsub = local.pubsub_agent }
+  name = "${each.key}-dead-letter"
+
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_pubsub_topic_iam_member" "dead_letter" {
+  for_each = google_pubsub_topic.dead_letter
+
+  topic  = each.value.name
+  role   = "roles/pubsub.publisher"
+  member = local.pubsub_agent
 
   depends_on = [terraform_data.pubsub_agent]
 }
@@ -289,7 +313,7 @@ resource "google_pubsub_subscription" "dead_letter" {
   for_each = local.dead_letter_sources
 
   name                       = "${each.key}-dead-letter-sub"
-  topic                      = module.dead_letter[each.key].id
+  topic                      = google_pubsub_topic.dead_letter[each.key].id
   message_retention_duration = local.max_retention
 
   expiration_policy {

@@ -76,7 +76,7 @@ resource "google_cloud_scheduler_job" "run" {
 
   http_target {
     http_method = "POST"
-    uri         = "${local.run_api}/jobs/${module.job[each.key].name}:run"
+    uri         = "${local.run_api}/jobs/${google_cloud_run_v2_job.job[each.key].name}:run"
     oauth_token {
       service_account_email = google_service_account.member["scheduler"].email
     }
@@ -108,7 +108,7 @@ resource "google_cloud_scheduler_job" "night" {
   http_target {
     http_method = "PATCH"
     uri = join("", [
-      "${local.run_api}/services/${module.function[each.value.function].name}",
+      "${local.run_api}/services/${google_cloud_run_v2_service.function[each.value.function].name}",
       "?updateMask=scaling.minInstanceCount",
     ])
     headers = { "Content-Type" = "application/json" }

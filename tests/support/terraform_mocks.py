@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.support.terraform_state import Values, assign_values, list_resources, to_state
+from tests.support.terraform_state import Values, assign_values, to_state
 
 _VARIABLE = re.compile(r'^variable "(\w+)" \{$((?:\n(?!\}).*)*)', re.MULTILINE)
 _SECRET = re.compile(r"^ +(?:ephemeral|sensitive) += true", re.MULTILINE)
@@ -61,7 +61,7 @@ def deploy(
         for change in second["resource_changes"]
         if change["change"]["actions"] not in (["no-op"], ["read"])
     ]
-    state = to_state(list_resources(applied["root_module"])) | {"outputs": applied["outputs"]}
+    state = to_state(applied["root_module"]["resources"]) | {"outputs": applied["outputs"]}
     return plan, state, "\n".join(changes)
 
 

@@ -1,7 +1,6 @@
 """Terraform's plans and states, as mappings from addresses to resources."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +8,6 @@ from typing import Any
 from tests.support import tls_certificates
 
 Values = dict[str, Any]
-
-_MODULE = re.compile(r'module\.(\w+)(?:\["([^"]*)"\])?\.[^.]+\.this\b')
 
 
 class Resources(Mapping[str, Values]):
@@ -40,34 +37,20 @@ class Resources(Mapping[str, Values]):
     def of(self, kind: str, name: str | None = None) -> dict[str, Values]:
         """Return the resources of a type (and of a name, if given), by key.
 
-        A resource `this` in a module is named after the module. The key of a resource is its index
-        key, or else the index key of its module, or else its name. If several resources have the
-        same key, the first is listed by this key, the others by their addresses.
+        The key of a resource is its index key, or else its name. If several resources have the same
+        key, the first is listed by this key, the others by their addresses.
         """
         resources: dict[str, Values] = {}
         for address, resource in self._by_address.items():
-            own_name, module_key = _split_address(address, resource["name"])
             is_match = resource["type"] == kind and resource["mode"] == "managed"
-            if is_match and name in {None, own_name}:
-                key = str(resource.get("index", module_key or own_name))
+            if is_match and name in {None, resource["name"]}:
+                key = str(resource.get("index", resource["name"]))
                 resources[address if key in resources else key] = resource["values"]
         return resources
 
     def one(self, kind: str, name: str | None = None) -> Values:
         (resource,) = self.of(kind, name).values()
         return resource
-
-
-def _split_address(address: str, name: str) -> tuple[str, str | None]:
-    match = _MODULE.match(address)
-    return (match[1], match[2]) if match else (name, None)
-
-
-def list_resources(module: Values) -> list[Values]:
-    nested = [
-        resource for child in module.get("child_modules", ()) for resource in list_resources(child)
-    ]
-    return [*module.get("resources", ()), *nested]
 
 
 @dataclass(frozen=True)
@@ -98,9 +81,8 @@ def find_attributes(state: Values, kind: str) -> Iterator[Values]:
 
 
 def _list_instances(block: Values) -> Iterator[Values]:
-    module = f"{block['module']}." if "module" in block else ""
     data = "data." if block["mode"] == "data" else ""
-    address = f"{module}{data}{block['type']}.{block['name']}"
+    address = f"{data}{block['type']}.{block['name']}"
     for instance in block["instances"]:
         index = {"index": instance["index_key"]} if "index_key" in instance else {}
         suffix = f"[{json.dumps(instance['index_key'])}]" if index else ""
@@ -120,7 +102,7 @@ def make_state(plan: Values) -> Values:
 
 
 def assign_values(plan: Values) -> Iterator[tuple[Values, Values]]:
-    for resource in list_resources(plan["planned_values"]["root_module"]):
+    for resource in plan["planned_values"]["root_module"]["resources"]:
         if assigned := _assigned(_project(plan, resource["values"]), resource):
             yield resource, assigned
 
@@ -129,7 +111,6 @@ def to_state(resources: Iterable[Values]) -> Values:
     blocks = [
         {
             **{key: resource[key] for key in ("mode", "type", "name")},
-            **_module(resource["address"]),
             "provider": 'provider["registry.terraform.io/hashicorp/google"]',
             "instances": [
                 {
@@ -148,11 +129,6 @@ def _project(plan: Values, values: Values) -> str:
     default = plan["variables"].get("project_id", {"value": ""})
     project: str = values.get("project") or default["value"]
     return project
-
-
-def _module(address: str) -> Values:
-    match = re.match(r"((?:module\.[^.]+\.)+)", address)
-    return {"module": match[1].rstrip(".")} if match else {}
 
 
 def _assigned(project: str, resource: Values) -> Values:

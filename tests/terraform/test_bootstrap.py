@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.cloud_run import only
 from tests.support.terraform import GCLOUD, REPOSITORY, Root, need_offline
-from tests.support.terraform_state import Deployment, Resources, list_resources
+from tests.support.terraform_state import Deployment, Resources
 
 PROJECTS = {name: f"progress-{name}" for name in ("dev", "staging", "prod", "images")}
 
@@ -19,7 +19,7 @@ def test_without_github_there_is_one_project_and_nobody_but_an_operator_delivers
     bootstrap_root: Root,
 ) -> None:
     planned = bootstrap_root.plan("terraform", name="own")["planned_values"]["root_module"]
-    own = Resources(list_resources(planned))
+    own = Resources(planned["resources"])
     assert own.one("google_project")["project_id"] == "progress-dev"
     assert not [kind for kind in map(own.kind, own) if "workload_identity" in kind]
     assert own.one("google_service_account")["account_id"] == "progress-build"

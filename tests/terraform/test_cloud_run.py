@@ -107,7 +107,7 @@ def test_terraform_restores_only_attributes_that_nothing_else_may_change(
     plan = environments.plan_after("prod", _released)
     changed = re.findall(r"^ +([~+-]) (.+?) +(?:=|\{)", plan, re.MULTILINE)
     assert {*changed} == {
-        ("~", 'resource "google_cloud_run_v2_service" "this"'),
+        ("~", 'resource "google_cloud_run_v2_service" "function"'),
         *(("~", name) for name in ("ingress", "scaling", "max_instance_count")),
     }
     assert "0 to add, 3 to change, 0 to destroy" in plan

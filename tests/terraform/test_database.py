@@ -9,7 +9,7 @@ from progress.projections import rebuild
 from tests.support.cloud_run import plain_settings, secret_ids, secret_value
 from tests.support.terraform import ENVIRONMENTS
 from tests.support.terraform_environments import Environments
-from tests.support.terraform_state import Deployment, Resources, list_resources
+from tests.support.terraform_state import Deployment, Resources
 
 GROUPS = {
     "ingest": "progress_ingest",
@@ -168,7 +168,7 @@ def test_the_new_database_is_used_and_the_former_database_is_kept_after_a_migrat
 ) -> None:
     options = ("-var=database=cloud_sql", "-var=former_database=neon")
     plan = environments.root().plan("dev", *options, name="moved")
-    resources = Resources(list_resources(plan["planned_values"]["root_module"]))
+    resources = Resources(plan["planned_values"]["root_module"]["resources"])
     assert secret_ids(resources, "release")["DATABASE_URL"] == "progress-cloud-sql-url-owner"
     assert secret_ids(resources, "release")["DATABASE_LOGINS"] == "progress-cloud-sql-logins"
     assert resources.of("google_secret_manager_secret_version", "password").keys() == {

@@ -9,7 +9,7 @@ import yaml
 from tests.support.cloud_run import container, only, settings, template
 from tests.support.terraform import GCLOUD, REPOSITORY, need_offline
 from tests.support.terraform_environments import Environments
-from tests.support.terraform_state import Deployment, Resources, list_resources
+from tests.support.terraform_state import Deployment, Resources
 
 # Resources that do not wait until this apply has enabled the APIs. They need only APIs that
 # infra/bootstrap has already enabled.
@@ -78,8 +78,7 @@ def test_each_resource_waits_for_its_api(order: Order) -> None:
 def test_each_api_in_use_is_enabled_and_no_other(deployment: Deployment) -> None:
     """The API of Compute Engine would create an account that may edit the project."""
     resources = deployment.applied
-    kinds = {re.sub(r"^(module\.[^.]+\.)*", "", address) for address in resources}
-    kinds = {address.partition(".")[0].removeprefix("google_") for address in kinds}
+    kinds = {address.partition(".")[0].removeprefix("google_") for address in resources}
     kinds -= {"project_service", "terraform_data", "data"}
     used = {next(api for start, api in _APIS.items() if kind.startswith(start)) for kind in kinds}
     services = resources.of("google_project_service")
@@ -119,7 +118,7 @@ def test_a_published_image_comes_through_a_remote_repository(environments: Envir
     """Cloud Run does not pull from ghcr.io."""
     published = "-var=image=ghcr.io/ours/progress:1.2.3"
     plan = environments.root().plan("dev", published, name="published")
-    planned = Resources(list_resources(plan["planned_values"]["root_module"]))
+    planned = Resources(plan["planned_values"]["root_module"]["resources"])
     (remote,) = planned.of("google_artifact_registry_repository").values()
     (docker,) = only(remote["remote_repository_config"])["docker_repository"]
     assert only(docker["custom_repository"])["uri"] == "https://ghcr.io"
@@ -159,8 +158,8 @@ def test_access_to_a_secret_is_granted_before_its_version_is_written(order: Orde
     assert slow <= order.before("google_secret_manager_secret_version.this")
     assert "google_sql_user.owner" in order.before("google_secret_manager_secret_version.password")
     for user in (
-        "module.function.google_cloud_run_v2_service.this",
-        "module.job.google_cloud_run_v2_job.this",
+        "google_cloud_run_v2_service.function",
+        "google_cloud_run_v2_job.job",
     ):
         assert {right, *versions, "terraform_data.grants"} <= order.before(user)
     assert {right, "google_bigquery_table_iam_member.pubsub"} <= order.before(
