@@ -25,11 +25,6 @@ locals {
   archive_folders = {
     for name in ["ranges", "rebuilds"] : name => "resource.name.startsWith('${local.archive_objects}/${name}/')"
   }
-  archive_conditions = {
-    rebuild = join(" || ", concat(
-      ["resource.name == '${local.archive_objects}/manifest.json'"], values(local.archive_folders)
-    ))
-  }
 }
 
 # Archived events. In prod, the bucket cannot be deleted while it holds objects: the archive is kept longer than the
@@ -89,34 +84,33 @@ resource "google_storage_bucket_iam_member" "archive" {
 }
 
 # During a rebuild, the job `progress-rebuild` reads the archive. It computes some tables once for all of its processes,
-# and stores them as temporary files in the folder `rebuilds`.
+# and stores them as temporary files in the folder `rebuilds`. Without the permission to list all objects, Cloud Storage
+# responds with 403 instead of 404 if an object is missing.
 resource "google_storage_bucket_iam_member" "rebuild" {
-  bucket = google_storage_bucket.archive.name
-  role   = "roles/storage.objectViewer"
-  member = google_service_account.member["rebuild"].member
-
-  condition {
-    title      = "what a rebuild reads"
-    expression = local.archive_conditions["rebuild"]
+  for_each = {
+    "roles/storage.objectViewer" = {
+      title = "what a rebuild reads"
+      expression = join(" || ", concat(
+        ["resource.name == '${local.archive_objects}/manifest.json'"], values(local.archive_folders)
+      ))
+    }
+    "roles/storage.objectUser" = {
+      title      = "the folder rebuilds"
+      expression = local.archive_folders["rebuilds"]
+    }
+    "roles/storage.legacyBucketReader" = null
   }
-}
 
-# Permission to list all objects. Without this role, Cloud Storage responds with 403 instead of 404 if an object is
-# missing.
-resource "google_storage_bucket_iam_member" "rebuild_list" {
   bucket = google_storage_bucket.archive.name
-  role   = "roles/storage.legacyBucketReader"
-  member = google_service_account.member["rebuild"].member
-}
-
-resource "google_storage_bucket_iam_member" "rebuild_files" {
-  bucket = google_storage_bucket.archive.name
-  role   = "roles/storage.objectUser"
+  role   = each.key
   member = google_service_account.member["rebuild"].member
 
-  condition {
-    title      = "the folder rebuilds"
-    expression = local.archive_folders["rebuilds"]
+  dynamic "condition" {
+    for_each = each.value[*]
+    content {
+      title      = condition.value.title
+      expression = condition.value.expression
+    }
   }
 }
 

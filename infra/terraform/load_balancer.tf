@@ -197,16 +197,6 @@ resource "google_compute_target_https_proxy" "load_balancer" {
   ssl_policy = google_compute_ssl_policy.load_balancer[0].id
 }
 
-resource "google_compute_global_forwarding_rule" "load_balancer" {
-  count = local.load_balancer_count
-
-  name                  = "progress-https"
-  load_balancing_scheme = "EXTERNAL_MANAGED"
-  ip_address            = google_compute_global_address.load_balancer[0].id
-  port_range            = "443"
-  target                = google_compute_target_https_proxy.load_balancer[0].id
-}
-
 resource "google_compute_url_map" "redirect" {
   count = local.load_balancer_count
 
@@ -228,12 +218,15 @@ resource "google_compute_target_http_proxy" "redirect" {
   url_map = google_compute_url_map.redirect[0].id
 }
 
-resource "google_compute_global_forwarding_rule" "redirect" {
-  count = local.load_balancer_count
+resource "google_compute_global_forwarding_rule" "load_balancer" {
+  for_each = local.has_load_balancer ? {
+    https = { port = "443", target = google_compute_target_https_proxy.load_balancer[0].id }
+    http  = { port = "80", target = google_compute_target_http_proxy.redirect[0].id }
+  } : {}
 
-  name                  = "progress-http"
+  name                  = "progress-${each.key}"
   load_balancing_scheme = "EXTERNAL_MANAGED"
   ip_address            = google_compute_global_address.load_balancer[0].id
-  port_range            = "80"
-  target                = google_compute_target_http_proxy.redirect[0].id
+  port_range            = each.value.port
+  target                = each.value.target
 }

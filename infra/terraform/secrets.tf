@@ -77,23 +77,16 @@ resource "terraform_data" "grants" {
   depends_on = [google_bigquery_table_iam_member.pubsub, google_logging_metric.field] # for the metrics, see slos.tf
 }
 
-# Log each access to a secret. Instances read secrets only when they start, so there are few entries.
-resource "google_project_iam_audit_config" "secrets" {
-  project = var.project_id
-  service = "secretmanager.googleapis.com"
+# Log each access to a secret, and to an object in a bucket: archive, backups and exports have learners' data. Instances
+# read secrets only when they start, so there are few entries.
+resource "google_project_iam_audit_config" "access" {
+  for_each = { secretmanager = ["DATA_READ"], storage = ["DATA_READ", "DATA_WRITE"] }
 
-  audit_log_config {
-    log_type = "DATA_READ"
-  }
-}
-
-# Log each access to an object in a bucket: the archive, the backups and the exports have learners' data.
-resource "google_project_iam_audit_config" "buckets" {
   project = var.project_id
-  service = "storage.googleapis.com"
+  service = "${each.key}.googleapis.com"
 
   dynamic "audit_log_config" {
-    for_each = ["DATA_READ", "DATA_WRITE"]
+    for_each = each.value
 
     content {
       log_type = audit_log_config.value

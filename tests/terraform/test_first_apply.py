@@ -13,10 +13,7 @@ from tests.support.terraform_state import Deployment, Resources
 
 # Resources that do not wait until this apply has enabled the APIs. They need only APIs that
 # infra/bootstrap has already enabled.
-_AT_ONCE = {
-    "google_project_service.api",
-    *(f"google_project_iam_audit_config.{name}" for name in ("buckets", "secrets")),
-}
+_AT_ONCE = {"google_project_service.api", "google_project_iam_audit_config.access"}
 _AGENT = "@gcp-sa-pubsub."
 
 # The API of each kind of resource; a key is a prefix of the resource type.
